@@ -1,0 +1,23 @@
+"""Identifiers: a readable prefix, a time that sorts, and enough chance never to meet again."""
+
+from __future__ import annotations
+
+import os
+import time
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_id(prefix: str) -> str:
+    """`<prefix>-` and 20 characters: 9 of milliseconds since the epoch, 11 (55 bits) of chance."""
+    milliseconds = time.time_ns() // 1_000_000
+    chance = int.from_bytes(os.urandom(7), "big") >> 1
+    return f"{prefix}-{_encode(milliseconds, 9)}{_encode(chance, 11)}"
+
+
+def _encode(number: int, width: int) -> str:
+    letters = []
+    for _ in range(width):
+        number, index = divmod(number, 32)
+        letters.append(_ALPHABET[index])
+    return "".join(reversed(letters))

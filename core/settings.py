@@ -1,0 +1,143 @@
+"""Every setting, read once from the environment or `.env`; a bad value stops the start with a sentence."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.errors import SovitsError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class BadSettings(SovitsError):
+    """A setting with a value that cannot be used."""
+
+    code = "bad_settings"
+
+
+class Settings(BaseSettings):
+    """The environment's names are these in capitals; `env.example` lists them with a sentence each."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    host: str = "127.0.0.1"
+    """Address that the API listens on."""
+    port: int = Field(9880, ge=0, le=65535, validation_alias=AliasChoices("PORT", "API_PORT"))
+    """Port of the API; 0 takes a free one."""
+    data_path: Path = REPOSITORY / "data"
+    """Everything that is written lies under this folder."""
+
+    redis_url: str = ""
+    """`redis://` or `rediss://`; empty starts an embedded server under the data folder."""
+    redis_host: str = ""
+    """Used with REDIS_PORT and REDIS_DB when there is no REDIS_URL."""
+    redis_port: int = Field(6379, ge=1, le=65535)
+    redis_db: int = Field(0, ge=0)
+    redis_prefix: str = Field("sovits:", min_length=1)
+    """Every key starts with it."""
+    database_url: str = ""
+    """SQLAlchemy URL; empty means SQLite under the data folder."""
+    storage_url: str = ""
+    """Where artefacts lie: a folder (`file:///…`); empty means the data folder."""
+
+    valid_api_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    """API keys separated by commas; with none here and none made by `main.py keys`, no key is asked for."""
+    max_upload_mb: int = Field(500, ge=1)
+    """Largest upload, MiB."""
+    max_text_characters: int = Field(100_000, ge=1)
+    """Longest text of one speech request."""
+    fetch_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Hosts that `voice_url` may name although they are private addresses, separated by commas."""
+
+    num_models: int = Field(1, ge=1, le=64)
+    """Synthesizers per GPU at most, or in all when GPU_MEMORY_PER_MODEL_MB is -1; on a CPU at most."""
+    gpu_memory_per_model_mb: int = Field(-1, ge=-1)
+    """MiB of VRAM a synthesizer needs; -1 spreads NUM_MODELS evenly over the GPUs."""
+    prompts_config: Path = REPOSITORY / "prompts" / "prompts.json"
+    """The prompt catalogue."""
+
+    worker_retry_attempts: int = Field(3, ge=1, le=100)
+    """Runs of a failing job before it is a dead letter."""
+    worker_retry_delay_seconds: float = Field(5.0, ge=0)
+    """Delay before the first retry; it grows threefold each time, up to 900 s."""
+    result_expiry_seconds: int = Field(86_400, ge=60)
+    """How long results of speech requests are kept."""
+    synthesis_timeout_seconds: float = Field(600.0, gt=0)
+    """How long a caller of a speech request is kept waiting."""
+    lease_seconds: float = Field(15.0, ge=1)
+    """A worker that does not renew its claim for so long has lost its job."""
+    drain_speech_seconds: float = Field(30.0, ge=0)
+    """How long speech in progress may take after SIGTERM."""
+    drain_training_seconds: float = Field(120.0, ge=0)
+    """How long a training may take to save its checkpoint after SIGTERM."""
+
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("valid_api_keys", "fetch_allowed_hosts", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("gpu_memory_per_model_mb")
+    @classmethod
+    def _no_zero(cls, value: int) -> int:
+        if value == 0:
+            raise ValueError("use -1 for an even spread, or a number of MiB above 0")
+        return value
+
+    @field_validator("data_path", "prompts_config")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def resolved_redis_url(self) -> str:
+        """The URL to connect to, or empty for the embedded server."""
+        if self.redis_url:
+            return self.redis_url
+        if self.redis_host:
+            return f"redis://{self.redis_host}:{self.redis_port}/{self.redis_db}"
+        return ""
+
+    @property
+    def resolved_database_url(self) -> str:
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_path / 'sovitsd.sqlite3'}"
+
+    @property
+    def storage_root(self) -> Path:
+        """The folder of artefacts."""
+        if not self.storage_url:
+            return self.data_path / "storage"
+        return Path(self.storage_url.removeprefix("file://"))
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Read the environment; `overrides` (by field name) win. Raises BadSettings naming what is wrong."""
+    try:
+        by_alias = {("PORT" if name == "port" else name): value for name, value in overrides.items()}
+        return Settings(**by_alias)
+    except ValidationError as error:
+        raise BadSettings(_explain(error)) from None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read on first use."""
+    return read_settings()
+
+
+def _explain(error: ValidationError) -> str:
+    sentences = []
+    for problem in error.errors():
+        name = str(problem["loc"][0]).upper() if problem["loc"] else "?"
+        shown = "(hidden)" if "KEY" in name or "URL" in name else repr(problem["input"])
+        sentences.append(f"{name} is {shown}: {problem['msg']}.")
+    return "Settings that cannot be used: " + " ".join(sentences)
