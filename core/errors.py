@@ -38,6 +38,13 @@ class InvalidRequest(PermanentError):
     status = 400
 
 
+class InvalidParameter(InvalidRequest):
+    """A parameter that does not exist or whose value is out of range; the message names it."""
+
+    code = "invalid_parameter"
+    status = 422
+
+
 class EmptyText(InvalidRequest):
     """There is nothing to say."""
 
@@ -144,6 +151,12 @@ class QueueUnavailable(NotReady):
     """Redis cannot be reached or refuses to write."""
 
     code = "queue_unavailable"
+
+
+class RecordsUnavailable(NotReady):
+    """The database cannot be opened."""
+
+    code = "records_unavailable"
 
 
 class TimedOut(SovitsError):

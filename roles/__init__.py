@@ -1,0 +1,29 @@
+"""The roles by name; a role's module is imported only by the process that plays it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from core.errors import NotFound
+from core.roles import PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER
+
+if TYPE_CHECKING:
+    from roles.role import Role
+
+ROLES: dict[str, str] = {
+    SPLITTER: "roles.splitter:Splitter",
+    SYNTHESIZER: "roles.synthesizer:Synthesizer",
+    PREPROCESSOR: "roles.preprocessor:Preprocessor",
+    TRAINER: "roles.trainer:Trainer",
+}
+"""Role → `module:Class`."""
+
+
+def make_role(name: str, class_path: str = "") -> Role:
+    """A new instance of a role's class, or of `class_path` in its place."""
+    if name not in ROLES:
+        raise NotFound(f"No role is named {name!r}; there are {', '.join(ROLES)}.")
+    module_name, _, class_name = (class_path or ROLES[name]).partition(":")
+    role: Role = getattr(import_module(module_name), class_name)()
+    return role

@@ -1,0 +1,59 @@
+"""Durable records in SQL: files, tasks, experiments, stages, checkpoints, voices and API keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from core.records.change import Change
+from core.records.database import Database
+from core.records.experiments import ExperimentRecords
+from core.records.files import FileRecords
+from core.records.keys import KeyRecords
+from core.records.migrate import upgrade
+from core.records.rows import (
+    ApiKeyRecord,
+    CheckpointRecord,
+    ExperimentRecord,
+    ExperimentStatus,
+    FileRecord,
+    Page,
+    StageRecord,
+    TaskRecord,
+    TaskStatus,
+    VoiceRecord,
+    iso,
+)
+from core.records.tasks import NewTask, TaskRecords
+from core.records.voices import VoiceRecords
+
+__all__ = [
+    "ApiKeyRecord",
+    "Change",
+    "CheckpointRecord",
+    "ExperimentRecord",
+    "ExperimentStatus",
+    "FileRecord",
+    "NewTask",
+    "Page",
+    "Records",
+    "StageRecord",
+    "TaskRecord",
+    "TaskStatus",
+    "VoiceRecord",
+    "iso",
+    "upgrade",
+]
+
+
+class Records(TaskRecords, ExperimentRecords, FileRecords, VoiceRecords, KeyRecords):
+    """Every durable record; one instance for each event loop, closed by `close`.
+
+    The tables must be there: the supervisor (or a test) runs `upgrade(url)` first.
+    """
+
+    def __init__(self, database_url: str, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(Database(database_url), clock)
+
+    async def close(self) -> None:
+        await self._database.close()

@@ -1,0 +1,54 @@
+"""Content features: what is said, at 50 frames a second, from the encoder of Whisper base (the `nano` recipe)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from GPT_SoVITS.errors import ModelError
+
+SAMPLE_RATE = 16_000
+FRAMES_PER_SECOND = 50
+WIDTH = 512
+WINDOW_SECONDS = 30
+"""The encoder has no positions for more."""
+PADDING_SECONDS = 1.0
+"""Silence after each clip. The encoder learnt on sound padded to 30 s; its ends sound like ends only before silence,
+and one second of it does at a tenth of the cost."""
+_STEP = SAMPLE_RATE // FRAMES_PER_SECOND
+
+
+class ContentEncoder:
+    """Whisper's encoder alone. Training and speaking must use it in this one way, or the tokens mean other things."""
+
+    def __init__(self, model_folder: Path | str, threads: int = 1) -> None:
+        import ctranslate2
+        from faster_whisper.feature_extractor import FeatureExtractor
+
+        try:
+            # Not int8: its rounding depends on the processor, and a recording must give the same tokens anywhere.
+            self.model = ctranslate2.models.Whisper(
+                str(model_folder), device="cpu", compute_type="float32", intra_threads=threads, inter_threads=1
+            )
+        except (RuntimeError, ValueError) as error:
+            raise ModelError("missing_part", f"No Whisper model opens from {model_folder}: {error}.") from error
+        self.mel = FeatureExtractor()
+
+    def encode(self, samples: np.ndarray) -> np.ndarray:
+        """(N,) float32 at 16 kHz -> (T, 512) float32 with T = N // 320: each clip by itself, at its own loudness."""
+        if len(samples) < _STEP:
+            raise ModelError("bad_audio", f"{len(samples)} samples hold no frame of {_STEP}.")
+        window = int((WINDOW_SECONDS - PADDING_SECONDS) * SAMPLE_RATE)
+        pieces = [self._encode_window(samples[start : start + window]) for start in range(0, len(samples), window)]
+        return np.concatenate(pieces)  # (T, 512)
+
+    def _encode_window(self, samples: np.ndarray) -> np.ndarray:
+        import ctranslate2
+
+        frames = len(samples) // _STEP
+        padded = np.pad(samples.astype(np.float32), (0, int(PADDING_SECONDS * SAMPLE_RATE)))
+        padded = padded[: (frames + int(PADDING_SECONDS * FRAMES_PER_SECOND)) * _STEP]
+        mel = self.mel(padded, padding=0)  # (80, 2·(frames + padding))
+        view = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel[None], dtype=np.float32))
+        return np.array(self.model.encode(view))[0, :frames]  # (frames, 512)

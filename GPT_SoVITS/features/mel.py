@@ -1,0 +1,98 @@
+"""Spectrogram, mel bands and the resampler (specification s2-sovits §11, §22.2)."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from GPT_SoVITS.errors import ModelError
+
+FLOOR = 1e-5
+"""Smallest mel magnitude before the logarithm."""
+RESAMPLER_ZEROS = 6
+RESAMPLER_ROLLOFF = 0.99
+
+
+def spectrogram(wave: Tensor, *, n_fft: int, hop: int, win: int) -> Tensor:
+    """wave (B, N) in [-1, 1] -> (B, n_fft // 2 + 1, N // hop) of magnitudes; silence gives 1e-4.
+
+    In float32 even under autocast. Raises ModelError("recording_too_short") when N is too short to be reflected.
+    """
+    pad = (n_fft - hop) // 2
+    if wave.shape[-1] <= pad:
+        raise ModelError(
+            "recording_too_short", f"A spectrogram needs more than {pad} samples; there are {wave.shape[-1]}."
+        )
+    with torch.autocast(wave.device.type, enabled=False):
+        padded = F.pad(wave.float()[:, None], (pad, pad), mode="reflect")[:, 0]
+        window = _hann(win, wave.device)
+        parts = torch.view_as_real(
+            torch.stft(padded, n_fft, hop, win, window, center=False, onesided=True, return_complex=True)
+        )
+        return (parts.square().sum(dim=-1) + 1e-8).sqrt()
+
+
+def mel_spectrogram(spec: Tensor, *, sampling_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None) -> Tensor:
+    """spec (B, F, T) of magnitudes -> (B, n_mels, T) of natural logarithms."""
+    with torch.autocast(spec.device.type, enabled=False):
+        bands = mel_bands(sampling_rate, n_fft, n_mels, fmin, fmax).to(spec.device)
+        return (bands @ spec.float()).clamp(min=FLOOR).log()
+
+
+@lru_cache(maxsize=8)
+def mel_bands(sampling_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None) -> Tensor:
+    """(n_mels, n_fft // 2 + 1) triangles of equal area on Slaney's scale."""
+    top = sampling_rate / 2 if fmax is None else fmax
+    edges = _slaney_to_hertz(np.linspace(_hertz_to_slaney(fmin), _hertz_to_slaney(top), n_mels + 2))
+    bins = np.linspace(0.0, sampling_rate / 2, n_fft // 2 + 1)
+    distance = edges[:, None] - bins[None]  # (n_mels + 2, F)
+    width = np.diff(edges)[:, None]
+    triangles = np.maximum(0.0, np.minimum(-distance[:-2] / width[:-1], distance[2:] / width[1:]))
+    return torch.from_numpy((triangles * (2.0 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32))
+
+
+def resample(wave: Tensor, before: int, after: int) -> Tensor:
+    """wave (..., N) at `before` Hz -> (..., ceil(N * after / before)): what torchaudio does by default."""
+    if before == after:
+        return wave
+    divisor = math.gcd(before, after)
+    old, new = before // divisor, after // divisor
+    kernel, width = _resampler(old, new)
+    length = math.ceil(new * wave.shape[-1] / old)
+    padded = F.pad(wave.reshape(-1, 1, wave.shape[-1]), (width, width + old))
+    phases = F.conv1d(padded, kernel.to(wave), stride=old)  # (B, new, N')
+    return phases.transpose(1, 2).flatten(1)[:, :length].unflatten(0, wave.shape[:-1] or (1,)).reshape(*wave.shape[:-1], length)
+
+
+@lru_cache(maxsize=16)
+def _resampler(old: int, new: int) -> tuple[Tensor, int]:
+    """((new, 1, K) windowed sincs, one a phase; samples that they reach back)."""
+    cutoff = RESAMPLER_ROLLOFF * min(old, new)
+    width = math.ceil(RESAMPLER_ZEROS * old / cutoff)
+    # torchaudio rounds the phase to float32 before it subtracts; files made by it carry that rounding.
+    phase = (np.arange(new, dtype=np.float32) / np.float32(new)).astype(np.float64)
+    position = np.arange(-width, width + old) / old
+    t = np.clip(cutoff * (position[None] - phase[:, None]), -RESAMPLER_ZEROS, RESAMPLER_ZEROS)
+    window = np.cos(t * math.pi / RESAMPLER_ZEROS / 2) ** 2
+    kernel = cutoff / old * np.sinc(t) * window
+    return torch.from_numpy(kernel.astype(np.float32))[:, None], width
+
+
+@lru_cache(maxsize=8)
+def _hann(size: int, device: torch.device) -> Tensor:
+    return torch.hann_window(size, device=device)
+
+
+def _hertz_to_slaney(hertz: float | np.ndarray) -> np.ndarray:
+    """Linear below 1000 Hz, 27 steps to a factor of 6.4 above."""
+    hertz = np.asarray(hertz, dtype=np.float64)
+    return np.where(hertz < 1000.0, hertz * 3 / 200, 15.0 + 27.0 * np.log(np.maximum(hertz, 1e-9) / 1000.0) / math.log(6.4))
+
+
+def _slaney_to_hertz(mel: np.ndarray) -> np.ndarray:
+    return np.where(mel < 15.0, mel * 200 / 3, 1000.0 * np.exp((mel - 15.0) * math.log(6.4) / 27.0))

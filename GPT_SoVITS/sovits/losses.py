@@ -1,0 +1,39 @@
+"""Losses of stage 2 (specification s2-sovits §12.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from GPT_SoVITS.sovits.discriminator import Verdict
+
+
+def discriminator_loss(real: Sequence[Verdict], generated: Sequence[Verdict]) -> Tensor:
+    """Least squares: real towards one, generated towards zero, summed over the sub-discriminators."""
+    parts = [
+        (1 - r.logits.float()).square().mean() + g.logits.float().square().mean() for r, g in zip(real, generated)
+    ]
+    return torch.stack(parts).sum()
+
+
+def adversarial_loss(generated: Sequence[Verdict]) -> Tensor:
+    return torch.stack([(1 - g.logits.float()).square().mean() for g in generated]).sum()
+
+
+def feature_loss(real: Sequence[Verdict], generated: Sequence[Verdict]) -> Tensor:
+    """Twice the sum, over all feature maps, of the mean absolute difference; the real side gives no gradient."""
+    differences = [
+        (a.detach().float() - b.float()).abs().mean()
+        for r, g in zip(real, generated)
+        for a, b in zip(r.features, g.features)
+    ]
+    return 2 * torch.stack(differences).sum()
+
+
+def kl_loss(z_p: Tensor, logs_q: Tensor, mean_p: Tensor, logs_p: Tensor, mask: Tensor) -> Tensor:
+    """Posterior against prior: summed over the channels, averaged over the frames inside the mask."""
+    z_p, logs_q, mean_p, logs_p = z_p.float(), logs_q.float(), mean_p.float(), logs_p.float()
+    kl = logs_p - logs_q - 0.5 + 0.5 * (z_p - mean_p).square() * (-2 * logs_p).exp()
+    return (kl * mask).sum() / mask.sum()

@@ -1,0 +1,168 @@
+"""One training step of stage 2: generator forward, discriminator update, generator update (specification s2-sovits §12.3).
+
+The generator's forward is shared; the discriminator sees it twice, before and after its own update.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from GPT_SoVITS.features.mel import mel_spectrogram, spectrogram
+from GPT_SoVITS.sovits.discriminator import Discriminator
+from GPT_SoVITS.sovits.losses import adversarial_loss, discriminator_loss, feature_loss, kl_loss
+from GPT_SoVITS.sovits.model import Batch, Forward, SoVITS, slices
+
+LOW_RATE_PREFIXES = ("enc_p.text_embedding.", "enc_p.encoder_text.", "enc_p.mrte.")
+"""These learn at `text_low_lr_rate` of the base rate (§13)."""
+NOT_TRAINED_PREFIXES = ("ssl_proj.", "quantizer.")
+"""Their work is done once per file, and tokens must not depend on the voice (§25.5)."""
+
+
+class Step:
+    """Both models, both optimisers and the losses between them."""
+
+    def __init__(
+        self,
+        generator: SoVITS,
+        discriminator: Discriminator,
+        config: dict[str, Any],
+        *,
+        half: bool = False,
+        compat: str | None = None,
+    ) -> None:
+        """`half` runs the networks in bfloat16. `compat="reference"` compares the outer frames of a segment's mel
+        with real ones although they saw only the segment, as the reference does (§12.2)."""
+        self.generator = generator
+        self.discriminator = discriminator
+        self.data = config["data"]
+        self.settings = config["train"]
+        self.half = half
+        self.segment = self.settings["segment_size"] // self.data["hop_length"]
+        reach = (self.data["filter_length"] - self.data["hop_length"]) / 2 / self.data["hop_length"]
+        self.edge = 0 if compat == "reference" else math.ceil(reach)
+        options = {
+            "betas": tuple(self.settings["betas"]),
+            "eps": self.settings["eps"],
+            "weight_decay": self.settings["weight_decay"],
+        }
+        self.optimizers = {
+            "generator": torch.optim.AdamW(_groups(generator, self.settings), **options),
+            "discriminator": torch.optim.AdamW(
+                [{"params": list(discriminator.parameters()), "share": self.settings["discriminator_lr_rate"]}],
+                **options,
+            ),
+        }
+
+    def set_rate(self, rate: float) -> None:
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["share"]
+
+    def __call__(
+        self,
+        batch: Batch,
+        *,
+        adversarial: bool = True,
+        slice_u: Tensor | None = None,
+        noise: Tensor | None = None,
+    ) -> dict[str, float]:
+        """Learn from one batch; `adversarial=False` leaves the discriminator out. Returns every loss by name."""
+        with self._autocast(batch.spec.device):
+            out = self.generator(
+                batch,
+                segment=self.segment,
+                slice_u=slice_u,
+                noise=noise,
+                from_prior=self.settings["c_prior"] > 0,
+            )
+        losses = self.generator_losses(batch, out)
+        if adversarial:
+            real = slices(batch.wave, out.starts * self.data["hop_length"], self.settings["segment_size"])
+            losses["disc"] = self._update_discriminator(real, out.wave.detach())
+            losses |= self._adversarial_losses(real, out.wave)
+        weights = {"mel": self.settings["c_mel"], "prior": self.settings["c_prior"], "kl": self.settings["c_kl"]}
+        weights |= {"fm": self.settings["c_fm"], "gen": 1.0, "kl_ssl": 1.0}
+        total = sum(weights[name] * loss for name, loss in losses.items() if name in weights)
+        self.optimizers["generator"].zero_grad()
+        total.backward()
+        if self.settings["clip_norm"]:
+            nn.utils.clip_grad_norm_(self.generator.parameters(), self.settings["clip_norm"])
+        self.optimizers["generator"].step()
+        return {"total": total.item()} | {name: loss.item() for name, loss in losses.items()}
+
+    def generator_losses(self, batch: Batch, out: Forward) -> dict[str, Tensor]:
+        """The losses that need no discriminator, unweighted."""
+        wanted = slices(self.mel(batch.spec), out.starts, self.segment)
+        losses = {
+            "mel": self._mel_distance(wanted, out.wave),
+            "kl": kl_loss(out.z_p, out.logs_q, out.prior.mean, out.prior.logs, out.mask),
+            "kl_ssl": out.commitment,
+        }
+        if out.from_prior is not None:
+            losses["prior"] = self._mel_distance(wanted, out.from_prior)
+        return losses
+
+    def mel(self, spec: Tensor) -> Tensor:
+        """(B, F, T) magnitudes -> (B, M, T)."""
+        return mel_spectrogram(
+            spec,
+            sampling_rate=self.data["sampling_rate"],
+            n_fft=self.data["filter_length"],
+            n_mels=self.data["n_mel_channels"],
+            fmin=self.data["mel_fmin"],
+            fmax=self.data["mel_fmax"],
+        )
+
+    def wave_mel(self, wave: Tensor) -> Tensor:
+        """(B, 1, N) -> (B, M, T)."""
+        shape = {"n_fft": "filter_length", "hop": "hop_length", "win": "win_length"}
+        return self.mel(spectrogram(wave[:, 0], **{name: self.data[key] for name, key in shape.items()}))
+
+    def _mel_distance(self, wanted: Tensor, wave: Tensor) -> Tensor:
+        inner = slice(self.edge, self.segment - self.edge)
+        return (wanted[:, :, inner] - self.wave_mel(wave)[:, :, inner]).abs().mean()
+
+    def _update_discriminator(self, real: Tensor, generated: Tensor) -> Tensor:
+        with self._autocast(real.device):
+            verdicts = self.discriminator(real), self.discriminator(generated)
+        loss = discriminator_loss(*verdicts)
+        self.optimizers["discriminator"].zero_grad()
+        loss.backward()
+        self.optimizers["discriminator"].step()
+        return loss.detach()
+
+    def _adversarial_losses(self, real: Tensor, generated: Tensor) -> dict[str, Tensor]:
+        """What the updated discriminator says; its own parameters need no gradient here."""
+        with frozen(self.discriminator), self._autocast(real.device):
+            with torch.no_grad():
+                of_real = self.discriminator(real)
+            of_generated = self.discriminator(generated)
+        return {"gen": adversarial_loss(of_generated), "fm": feature_loss(of_real, of_generated)}
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.half)
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Spare the gradients of a module's parameters; gradients still pass through it."""
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
+
+
+def _groups(generator: SoVITS, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    usual, low = [], []
+    for name, parameter in generator.named_parameters():
+        if name.startswith(NOT_TRAINED_PREFIXES) and generator.freeze_quantizer:
+            continue
+        (low if name.startswith(LOW_RATE_PREFIXES) else usual).append(parameter)
+    return [{"params": usual, "share": 1.0}, {"params": low, "share": settings["text_low_lr_rate"]}]

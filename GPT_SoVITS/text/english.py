@@ -1,0 +1,103 @@
+"""English: words to ARPAbet phones by dictionary, context, rules and, for what is left, a small network."""
+
+from __future__ import annotations
+
+import re
+
+from GPT_SoVITS.text import english_normalise
+from GPT_SoVITS.text.english_words import compound, homograph, lexicon
+
+TOKEN = re.compile(r"[A-Za-z][A-Za-z'\-]{1,60}[A-Za-z](?![A-Za-z])|[A-Za-z]{1,200}|[^\sA-Za-z]")
+SPELLED_CAPITALS = frozenset("AM PM IT US AI ID OR IN ER OS IS UK EU UN TV PC CD GI IE HE AD BE PE".split())
+"""Initialisms that are also words, or that a dictionary of words misreads; spelled unless all around is in capitals."""
+LONGEST_WORD = 40
+"""Letters; a longer run is no word and is spelled."""
+AFTER_HISS = ("S", "Z", "SH", "ZH", "CH", "JH")
+AFTER_BREATH = ("P", "T", "K", "F", "TH", "HH")
+
+
+class English:
+    """American English."""
+
+    code = "en"
+
+    def readable(self, character: str) -> bool:
+        return english_normalise.readable(character)
+
+    def normalise(self, text: str) -> str:
+        return english_normalise.normalise(text)
+
+    def phonemise(self, normalised: str, version: str) -> tuple[list[str], None]:
+        """No count of phones a character: English has no text feature."""
+        tokens = TOKEN.findall(normalised)
+        phones: list[str] = []
+        for index, token in enumerate(tokens):
+            before, after = _neighbours(tokens, index)
+            phones += _token(token, before, after)
+        return ([",", *phones] if len(phones) < 4 else phones), None
+
+
+def _neighbours(tokens: list[str], index: int) -> tuple[str, str]:
+    """The words on both sides, "" for a mark or an end."""
+    before = tokens[index - 1] if index else ""
+    after = tokens[index + 1] if index + 1 < len(tokens) else ""
+    return before if before[:1].isalpha() else "", after if after[:1].isalpha() else ""
+
+
+def _token(token: str, before: str, after: str) -> list[str]:
+    if not token[0].isalpha():
+        return ["-" if token == "'" else token]
+    if len(token) == 1:
+        return ["EY1"] if token == "A" else lexicon()[token.lower()].split()
+    if token.isupper() and _is_initialism(token, before, after):
+        return _spell(token.lower())
+    word = token.lower()
+    by_context = homograph(word, before.lower(), after.lower())
+    return by_context if by_context is not None else pronounce(word, token)
+
+
+def _is_initialism(token: str, before: str, after: str) -> bool:
+    """Capitals are spelled where they are no word; among other words in capitals they are only loud."""
+    if not token.isalpha():
+        return False
+    if token.lower() not in lexicon():
+        return len(token) <= 5 and not any(len(side) > 1 and side.isupper() for side in (before, after))
+    loud = all(not side or side.isupper() for side in (before, after)) and bool(before or after)
+    return token in SPELLED_CAPITALS and not loud
+
+
+def pronounce(word: str, written: str = "") -> list[str]:
+    """The phones of one lower-case word of letters, apostrophes and hyphens; `written` tells its capitals."""
+    known = lexicon().get(word)
+    if known is not None:
+        return known.split()
+    if word.endswith("'s") and len(word) > 2:
+        return _with_s(pronounce(word[:-2], written[:-2]))
+    if "-" in word:
+        return [phone for part in word.split("-") if part for phone in pronounce(part)]
+    if "'" in word:
+        return pronounce(word.replace("'", ""))
+    if written[-1:] == "s" and len(written) > 2 and written[:-1].isupper():
+        return _with_s(_spell(word[:-1]))
+    if len(word) <= 3 or len(word) > LONGEST_WORD:
+        return _spell(word)
+    if parts := compound(word):
+        return [phone for part in parts for phone in lexicon()[part].split()]
+    return _guess(word)
+
+
+def _with_s(stem: list[str]) -> list[str]:
+    """The stem with its plural or possessive ending."""
+    if stem and stem[-1] in AFTER_HISS:
+        return [*stem, "AH0", "Z"]
+    return [*stem, "S" if stem and stem[-1] in AFTER_BREATH else "Z"]
+
+
+def _spell(word: str) -> list[str]:
+    return [phone for letter in word for phone in (["EY1"] if letter == "a" else lexicon()[letter].split())]
+
+
+def _guess(word: str) -> list[str]:
+    from GPT_SoVITS.text.english_unknown import predict
+
+    return [phone for phone in predict(word) if not phone.startswith("<") and phone != "UW"] or _spell(word)

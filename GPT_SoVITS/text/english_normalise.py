@@ -1,0 +1,235 @@
+"""English text with its numbers, dates, money, units, addresses and abbreviations written out.
+
+Every pattern either has a bounded length or cannot match from a position inside an earlier attempt, so the time stays
+linear in the length of the text. Order matters: what reads more of a number comes before what reads less of it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache, lru_cache
+
+from GPT_SoVITS.text.data import table
+from GPT_SoVITS.text.english_numbers import cardinal, digits_in_words, fraction, ordinal, two_digits, year
+
+CHARACTERS = {
+    "。": ".", "．": ".", "！": "!", "？": "?", "，": ",", "、": ",", "；": ",", "：": ":", "…": "...",
+    "‘": "'", "’": "'", "ʼ": "'", "`": "'", "´": "'",
+    "“": "", "”": "", '"': "", "«": "", "»": "", "„": "",
+    "—": "—", "―": "—", "–": "-", "‐": "-", "‑": "-", "‒": "-", "−": "-", "⁄": "/",
+    "²": " squared", "³": " cubed", "º": "°", "℃": "°C", "℉": "°F",
+    "ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
+    "đ": "d", "Đ": "D", "ð": "th", "Ð": "Th", "þ": "th", "Þ": "Th", "ı": "i",
+}  # fmt: skip
+SYMBOL_WORDS = {
+    "&": " and ", "@": " at ", "+": " plus ", "=": " Equals ", "×": " times ", "÷": " divided by ", "±": " plus or minus ",
+    "°": " degrees", "%": " percent", "‰": " per mille", "§": " section ", "©": " copyright ", "®": " registered ",
+    "£": " pounds ", "$": " dollars ", "€": " euros ", "¥": " yen ", "₹": " rupees ", "₩": " won ",
+    "→": ", ", "≈": " about ", "≠": " is not ", "≤": " at most ", "≥": " at least ", "∞": " infinity ", "√": " root of ",
+}  # fmt: skip
+OPERATORS = {"+": "plus", "-": "minus", "−": "minus", "×": "times", "*": "times", "÷": "divided by", "/": "divided by", "=": "Equals"}
+CURRENCIES = {
+    "£": ("pound", "pounds", "penny", "pence"),
+    "$": ("dollar", "dollars", "cent", "cents"),
+    "€": ("euro", "euros", "cent", "cents"),
+    "¥": ("yen", "yen", "sen", "sen"),
+    "₹": ("rupee", "rupees", "paisa", "paise"),
+}
+MORE_UNITS = {
+    "mm": ["millimeter", "millimeters"], "cm": ["centimeter", "centimeters"], "kg": ["kilogram", "kilograms"],
+    "g": ["gram", "grams"], "mg": ["milligram", "milligrams"], "lb": ["pound", "pounds"], "lbs": ["pound", "pounds"],
+    "oz": ["ounce", "ounces"], "ml": ["milliliter", "milliliters"], "mL": ["milliliter", "milliliters"],
+    "mph": ["mile per hour", "miles per hour"], "ms": ["millisecond", "milliseconds"], "Hz": ["hertz", "hertz"],
+    "kHz": ["kilohertz", "kilohertz"], "MHz": ["megahertz", "megahertz"], "GHz": ["gigahertz", "gigahertz"],
+    "KB": ["kilobyte", "kilobytes"], "kB": ["kilobyte", "kilobytes"], "MB": ["megabyte", "megabytes"],
+    "GB": ["gigabyte", "gigabytes"], "TB": ["terabyte", "terabytes"], "W": ["watt", "watts"], "kW": ["kilowatt", "kilowatts"],
+    "V": ["volt", "volts"], "dB": ["decibel", "decibels"],
+}  # fmt: skip
+ABBREVIATIONS = {
+    "mr": "Mister", "mrs": "Missus", "ms": "Miz", "prof": "Professor", "vs": "versus", "etc": "et cetera",
+    "approx": "approximately", "dept": "department", "jr": "Junior", "sr": "Senior", "capt": "Captain", "gen": "General",
+    "sen": "Senator", "rev": "Reverend", "lt": "Lieutenant", "col": "Colonel", "sgt": "Sergeant", "e.g": "for example",
+    "i.e": "that is",
+}  # fmt: skip
+MONTHS = "January February March April May June July August September October November December".split()
+SCALE_WORDS = "hundred|thousand|million|billion|trillion"
+TOP_LEVEL = "com|org|net|edu|gov|info|io|ai|app|dev|co|uk|us|de|fr|eu|jp|cn|tv|me"
+
+
+def readable(character: str) -> bool:
+    """Whether English says the character or may pass over it as a mark."""
+    if character < "\x7f" or character in CHARACTERS or character in SYMBOL_WORDS:
+        return True
+    category = unicodedata.category(character)
+    if category[0] in "PZM" or category in ("Cc", "Cf"):
+        return True
+    return any(piece.isascii() and piece.isalnum() for piece in _fold(character))
+
+
+def normalise(text: str) -> str:
+    """Words made of ASCII letters, blanks and `' . , ? ! -`."""
+    text = "".join(map(_fold, text))
+    for pattern, replacement in _steps():
+        text = pattern.sub(replacement, text)
+    return text
+
+
+@lru_cache(maxsize=4096)
+def _fold(character: str) -> str:
+    """ASCII for one character: marks by table, accents off, foreign digits and compatibility forms turned plain."""
+    if character < "\x7f" and character not in CHARACTERS:
+        return character
+    if character in CHARACTERS:
+        return CHARACTERS[character]
+    if character in SYMBOL_WORDS:
+        return character
+    if character.isspace():
+        return " "
+    if (value := unicodedata.decimal(character, None)) is not None:
+        return str(value)
+    if "\u0391" <= character <= "\u03c9":
+        return _greek(character)
+    plain = unicodedata.normalize("NFKD", character)
+    kept = "".join(CHARACTERS.get(piece, piece) for piece in plain if piece < "\x7f" or piece in CHARACTERS)
+    if unicodedata.category(character) == "No" and kept:
+        return f" {kept} "  # one half beside a number must not melt into it
+    return kept if kept else ("" if unicodedata.combining(character) else " ")
+
+
+def _greek(letter: str) -> str:
+    """The name of a letter of formulas: "alpha"."""
+    name = unicodedata.name(letter, "").split(" WITH ")[0].split(" ")[-1].lower()
+    return f" {name} " if name.isascii() and name.isalpha() else " "
+
+
+@cache
+def _steps() -> tuple[tuple[re.Pattern[str], object], ...]:
+    units = {**table("en_tables")["units"], **MORE_UNITS}
+    unit_names = "|".join(re.escape(unit) for unit in sorted(units, key=len, reverse=True))
+
+    def unit(match: re.Match[str]) -> str:
+        singular, plural = units[match[2]]
+        return f"{match[1]} {singular if match[1] == '1' else plural}"
+
+    rules = [
+        (r"[ \t]{2,}", " "),
+        (r" ?— ?", ", "),
+        (rf"(?<![\w.@-])(?:https?://)?((?:[A-Za-z0-9_-]{{1,63}}[.@]){{1,8}}(?:{TOP_LEVEL}))(?![\w@-])((?:/[\w.~%-]{{1,99}}){{0,9}}/?)", _address),
+        (r"https?://", ""),
+        (r"\bDr\.(?= ?[A-Z])", "Doctor"),
+        (r"\bSt\.(?= ?[A-Z])", "Saint"),
+        (r"\b[Nn]o\. ?(?=[0-9])", "number "),
+        (r"#(?=[0-9])", "number "),
+        (rf"(?i)(?<![\w.])({'|'.join(re.escape(name) for name in ABBREVIATIONS)})\.", lambda m: ABBREVIATIONS[m[1].lower()]),
+        (r"(?<![A-Za-z.])(?:[A-Z]\.){2,}", _initials),
+        (r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3}){1,12}(?!,?[0-9])", lambda m: m[0].replace(",", "")),
+        (r"(?s).+", _list_numbers),
+        (r"(?<=[0-9]) ([+\-×÷=*/]) (?=[0-9])", lambda m: f" {OPERATORS[m[1]]} "),
+        (r"(?<![\w-])([12][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(?![\w-])", _date),
+        (r"(?<![\w:])([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?(?![\w:])(?: ?([AaPp])\.?[Mm]\b\.?)?", _time),
+        (rf"(?<![\w.])(-?)([{''.join(CURRENCIES)}]) ?([0-9]+)(?:\.([0-9]+))?(?: ({SCALE_WORDS})\b)?(?![0-9])", _money_before),
+        (rf"(?<![\w.])()([0-9]+)(?:\.([0-9]+))? ?([{''.join(CURRENCIES)}])(?![0-9])", _money_after),
+        (r"(?:(?<=\s)|^)-(?=[0-9.])", "negative "),
+        (r"(?<![0-9A-Za-z])'?([12][0-9]{2}|[2-9])0s\b", _decade),
+        (r"(?<=[A-Za-z])(?=[0-9])", " "),
+        (rf"(?<![\w.])([0-9]+(?:\.[0-9]+)?)({unit_names})(?![A-Za-z0-9])", unit),
+        (r"(?<![\w-])\+?[0-9]{1,4}(?:-[0-9]{2,4}){2,4}(?![\w-])|(?<![\w-])[0-9]{3}-[0-9]{4}(?![\w-])", _telephone),
+        (r"(?<=[0-9])-(?=[0-9])", " to "),
+        (r"(?<![0-9.])[0-9]+(?:\.[0-9]+){2,}(?![0-9])", lambda m: " point ".join(map(cardinal, m[0].split(".")))),
+        (r"(?<![0-9])([0-9]*)\.([0-9]+)", lambda m: f"{cardinal(m[1]) if m[1] else ''} point {digits_in_words(m[2])}".lstrip()),
+        (r"(?<![0-9/])([0-9]+) ?/ ?([0-9]+)(?![0-9/])", lambda m: fraction(m[1], m[2])),
+        (r"(?<![0-9A-Za-z])([0-9]+)(?:st|nd|rd|th)\b", lambda m: ordinal(m[1])),
+        (r"(?<=[0-9])(?=[A-Za-z])", " "),
+        (r"[0-9]+", _integer),
+        (rf"[{re.escape(''.join(SYMBOL_WORDS))}]", lambda m: SYMBOL_WORDS[m[0]]),
+        (r"[;:]", ","),
+        (r"(?<![A-Za-z])'+|'+(?![A-Za-z])", lambda m: "'" if m.string[max(0, m.start() - 1)] in "sS" and m.start() else ""),
+        (r"[\"^]", ""),
+        (r"[^A-Za-z'.,?!\- ]", " "),
+        (r" {2,}", " "),
+        (r" (?=[,.!?](?: |$))", ""),
+        (r"(?<=[^A-Z '])(?=[A-Z])", " "),
+        (r"([!?,.\- ])[!?,.\-]+", r"\1"),
+        (r" {2,}", " "),
+    ]  # fmt: skip
+    return tuple((re.compile(pattern, re.ASCII), replacement) for pattern, replacement in rules)
+
+
+def _address(match: re.Match[str]) -> str:
+    host = match[1].replace("www.", "W W W dot ").replace("@", " at ").replace(".", " dot ").replace("_", " ")
+    path = match[2].rstrip("/.").replace("/", " slash ").replace(".", " dot ")
+    return host + path + ("." if match[2].endswith(".") else "")
+
+
+def _initials(match: re.Match[str]) -> str:
+    """U.S.A. → "U S A", with its last point kept where the text ends."""
+    return match[0].replace(".", " ").rstrip() + ("." if match.end() == len(match.string) else "")
+
+
+def _list_numbers(match: re.Match[str]) -> str:
+    """ "1. First 2. Second" → "first, First second, Second"; a number that continues no list is left alone."""
+    text, expected, done, pieces = match[0], None, 0, []
+    for item in re.finditer(r"(?<![\w.,$£€-])([0-9]{1,3})\. ", text):
+        number = int(item[1])
+        opens = text[: item.start()].rstrip(" ")[-1:] in ("", "\n") if expected is None else False
+        if not opens and number != expected:
+            continue
+        pieces += [text[done : item.start()], ordinal(item[1]), ", "]
+        done, expected = item.end(), number + 1
+    return "".join([*pieces, text[done:]])
+
+
+def _date(match: re.Match[str]) -> str:
+    return f"{MONTHS[int(match[2]) - 1]} {ordinal(match[3])}, {_integer(match[1])}"
+
+
+def _time(match: re.Match[str]) -> str:
+    hour, minute, second, half = int(match[1]), int(match[2]), match[3], match[4]
+    afternoon = half.lower() == "p" if half else hour >= 12
+    words = [cardinal(str((hour - 1) % 12 + 1)), two_digits(minute) if minute else "o'clock"]
+    if second and int(second):
+        words.append(f"and {cardinal(second)} seconds")
+    return " ".join([*words, "p.m." if afternoon else "a.m."])
+
+
+def _money_before(match: re.Match[str]) -> str:
+    minus = "minus " if match[1] else ""
+    return minus + _money(match[2], match[3], match[4] or "", match[5] or "")
+
+
+def _money_after(match: re.Match[str]) -> str:
+    return _money(match[4], match[2], match[3] or "", "")
+
+
+def _money(sign: str, whole: str, part: str, scale: str) -> str:
+    one, many, small_one, small_many = CURRENCIES[sign]
+    if scale or len(part) > 2:
+        point = f" point {digits_in_words(part)}" if part else ""
+        return f"{cardinal(whole)}{point}{f' {scale}' if scale else ''} {many}"
+    cents = int(part.ljust(2, "0")) if part else 0
+    words = f"{cardinal(whole)} {one if whole.lstrip('0') == '1' else many}"
+    small = f"{cardinal(str(cents))} {small_one if cents == 1 else small_many}"
+    if not cents:
+        return words
+    return f"{words} and {small}" if whole.strip("0") else small
+
+
+def _telephone(match: re.Match[str]) -> str:
+    plus = "plus " if match[0].startswith("+") else ""
+    return plus + ", ".join(map(digits_in_words, match[0].lstrip("+").split("-")))
+
+
+def _decade(match: re.Match[str]) -> str:
+    tens = match[1] + "0"
+    words = year(int(tens)) if len(tens) == 4 and int(tens) > 1000 else cardinal(tens)
+    return words[:-1] + "ies" if words.endswith("y") else words + "s"
+
+
+def _integer(match: re.Match[str] | str) -> str:
+    digits = match if isinstance(match, str) else match[0]
+    if len(digits) == 4 and 1000 < int(digits) < 3000:
+        return year(int(digits))
+    if len(digits) > 1 and digits[0] == "0":
+        return digits_in_words(digits)
+    return cardinal(digits)

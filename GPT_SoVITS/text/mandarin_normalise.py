@@ -1,0 +1,191 @@
+"""Chinese text with its numbers, dates, money, units and signs written out in ideographs.
+
+The order of the rules is part of the behaviour. Every pattern is bounded or cannot overlap itself, so the time is linear.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache, lru_cache
+
+from GPT_SoVITS.text.data import table
+from GPT_SoVITS.text.mandarin_readings import UNREAD
+from GPT_SoVITS.text.mandarin_numbers import cardinal, digit_by_digit, number, telephone
+
+N = r"[0-9]+(?:\.[0-9]+)?"
+DIGIT_LEFT, DIGIT_RIGHT = r"(?<![0-9.])", r"(?![0-9])"
+CHARACTERS = {
+    "〇": "零", "％": "%", "﹪": "%", "－": "-", "−": "-", "–": "-", "‐": "-", "‑": "-", "＋": "+", "＝": "=", "／": "/",
+    "℃": "°C", "㎡": "m²", "㎥": "m³", "㎏": "kg", "㎜": "mm", "㎝": "cm", "㎞": "km", "¥": "￥", "﹣": "-", "⁄": "/", "＄": "$",
+    "∶": ":", "⁺": "+",
+}  # fmt: skip
+HALVES = {"½": "二分之一", "⅓": "三分之一", "⅔": "三分之二", "¼": "四分之一", "¾": "四分之三", "⅛": "八分之一"}
+CURRENCIES = {"￥": "元", "$": "美元", "€": "欧元", "£": "英镑"}
+DELETED = re.compile(r"[ —《》【】<>{}()（）#&@“”^_|\\]")
+SENTENCE_END = re.compile(r"([：、，；。？！,;?!]”?’?)")
+NOT_SPOKEN = re.compile(r"[^一-龥!?…,.\-]")
+MARK_RUN = re.compile(r"([!?…,.\-])[!?…,.\-]+")
+BRACKETS = re.compile(r"[-——《》【】<=>{}()（）#&@“”^_|\\]")
+
+
+def readable(character: str) -> bool:
+    """Whether Mandarin says the character or may pass over it as a mark; Latin letters for the sake of units."""
+    if "一" <= character <= "龥":
+        return character not in UNREAD
+    if character.isascii() or character in _spoken_signs():
+        return True
+    category = unicodedata.category(character)
+    if category[0] in "PZM" or category in ("Cc", "Cf"):
+        return True
+    return category == "Nd" or "Ａ" <= character <= "Ｚ" or "ａ" <= character <= "ｚ"
+
+
+@cache
+def _spoken_signs() -> frozenset[str]:
+    tables = table("zh_tables")
+    return frozenset(
+        [*CHARACTERS, *HALVES, *CURRENCIES, *tables["symbol_words_last_pass"], *tables["superscripts"], *"°%+=<>$"]
+        + list(table("zh_simplified")["traditional"])
+    )
+
+
+def normalise(text: str) -> str:
+    """Ideographs U+4E00–9FA5 and the six marks only."""
+    text = "".join(map(_plain, text))
+    text = re.sub(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3}){1,6}(?!,?[0-9])", lambda m: m[0].replace(",", ""), text)
+    text = DELETED.sub("", text)
+    sentences = SENTENCE_END.sub(r"\1\n", text).split("\n")
+    return _only_spoken("".join(_sentence(sentence.strip()) for sentence in sentences if sentence.strip()))
+
+
+def _only_spoken(text: str) -> str:
+    text = text.replace("嗯", "恩").replace("呣", "母")
+    text = _punctuation().sub(lambda m: table("zh_tables")["punctuation_map_zh"][m[0]], text)
+    return MARK_RUN.sub(r"\1", NOT_SPOKEN.sub("", text))
+
+
+@cache
+def _punctuation() -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, table("zh_tables")["punctuation_map_zh"])))
+
+
+@lru_cache(maxsize=8192)
+def _plain(character: str) -> str:
+    """Simplified, half-width and with the digits of any script turned to 0–9."""
+    if character in CHARACTERS:
+        return CHARACTERS[character]
+    if character in HALVES:
+        return HALVES[character]
+    if (value := unicodedata.decimal(character, None)) is not None:
+        return str(value)
+    if "Ａ" <= character <= "Ｚ" or "ａ" <= character <= "ｚ":
+        return chr(ord(character) - 0xFEE0)
+    return _simplified().get(character, character)
+
+
+@cache
+def _simplified() -> dict[str, str]:
+    pairs = table("zh_simplified")
+    return dict(zip(pairs["traditional"], pairs["simplified"]))
+
+
+def _sentence(text: str) -> str:
+    for pattern, replacement in _steps():
+        text = pattern.sub(replacement, text)
+    return text
+
+
+@cache
+def _steps() -> tuple[tuple[re.Pattern[str], object], ...]:
+    tables = table("zh_tables")
+    unit_words = {**dict(tables["units_in_order"]), "g": "克", "L": "升", "dB": "分贝", "KM": "千米", "KG": "千克"}
+    units = "|".join(re.escape(unit) for unit in sorted(unit_words, key=len, reverse=True))
+    measures = "|".join(sorted(tables["measure_words"], key=len, reverse=True))
+    superscripts = tables["superscripts"]
+    signs = tables["symbol_words_last_pass"]
+    operand = rf"(?:{N}|\.[0-9]+|(?<![A-Za-z])[A-Za-z](?![A-Za-z]))[{''.join(superscripts)}]{{0,9}}"
+    rules = [
+        (r"[0-9]{25,}", lambda m: telephone(m[0])),  # no number is that long; it also bounds what follows
+        (r"(?<![0-9])([0-9]{4}|[0-9]{2})年(?:(0?[1-9]|1[0-2])月(?:([12][0-9]|3[01]|0?[1-9])([日号]))?)?", _date),
+        (r"(?<![0-9])([0-9]{4})([-/.])(1[0-2]|0?[1-9])\2(3[01]|[12][0-9]|0?[1-9])(?![0-9])", _date_in_figures),
+        (r"(?<![0-9:])([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?(?:[~-]([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?)?(?![0-9])", _times),
+        (rf"(?<![0-9.])({N})({units})[~～-]({N})(?=(?:{units})(?![A-Za-z]))", r"\1\2至\3"),
+        (r"(?<=[0-9])～(?=[-0-9])", "~"),
+        (rf"(?<![0-9.])(-?)({N})~(?=-?{N}(?:°C|度))", lambda m: f"{'零下' if m[1] else ''}{number(m[2])}到"),
+        (r"(?<![0-9:])([0-9]{1,4}):([0-9]{1,4})(?![0-9:])", lambda m: f"{cardinal(m[1])}比{cardinal(m[2])}"),
+        (rf"(-?)(?<![0-9.])({N})(°C|摄氏度|度)", lambda m: f"{'零下' if m[1] else ''}{number(m[2])}{'摄氏度' if m[3] == '摄氏度' else '度'}"),
+        (rf"([{''.join(CURRENCIES)}])(-?)({N})(百万|千万|万|亿)?", lambda m: f"{'负' if m[2] else ''}{number(m[3])}{m[4] or ''}{CURRENCIES[m[1]]}"),
+        (rf"(?<![0-9.])({N})(百万|千万|万|亿)?([{''.join(CURRENCIES)}])", lambda m: f"{number(m[1])}{m[2] or ''}{CURRENCIES[m[3]]}"),
+        (rf"(?<=[0-9])({units})(?![A-Za-z])", lambda m: unit_words[m[1]]),
+        (rf"{operand}(?:(?:[+×÷=]|(?<=[0-9])-(?=[0-9]{{1,24}}[+=])){operand}){{1,50}}", lambda m: _expression(m[0], tables["math_words"])),
+        (rf"[{''.join(superscripts)}]{{1,9}}", lambda m: "的" + "".join(superscripts[c] for c in m[0]) + "次方"),
+        (r"(-?)(?<![0-9/])([0-9]+)/([0-9]+)(?![0-9/])", lambda m: f"{'负' if m[1] else ''}{cardinal(m[3])}分之{cardinal(m[2])}"),
+        (rf"(-?)(?<![0-9.])({N})%", lambda m: f"{'负' if m[1] else ''}百分之{number(m[2])}"),
+        (r"(?<![0-9])(?:\+?86 ?-?)?1(?:[38][0-9]|5[0-35-9]|7[678]|9[89])[0-9]{8}(?![0-9])", _mobile),
+        (r"(?<![0-9])(0(?:10|2[0-9]|[3-9][0-9]{2}))-([1-9][0-9]{6,7})(?![0-9])", lambda m: f"{telephone(m[1])}，{telephone(m[2])}"),
+        (r"(?<![0-9.])(?:0(?:10|2[1-3]|[3-9][0-9]{2}))?[1-9][0-9]{6,7}(?![0-9.])", lambda m: telephone(m[0])),
+        (r"(?<![0-9])400-?[0-9]{3,4}-?[0-9]{3,4}(?![0-9])", lambda m: telephone(m[0].replace("-", ""))),
+        (rf"(?<![0-9.+\-*/])(-?)({N})~(-?)({N})(?![0-9+*/])", _range),
+        (rf"(?<![0-9.+\-*/])()([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?)-()([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?)(?={measures}|人|度)", _range),
+        (r"(?<![0-9一-龥])-(?=[0-9])|(?<=[一-龥])-(?=[0-9])", "负"),
+        (r"(?<![0-9.])[0-9]+(?:\.[0-9]+){2,}", lambda m: "点".join(map(digit_by_digit, m[0].split(".")))),
+        (rf"(?<![0-9])([0-9]*\.[0-9]+){DIGIT_RIGHT}", lambda m: number(m[1])),
+        (rf"(?<=第)([0-9]{{1,9}}){DIGIT_RIGHT}", lambda m: cardinal(m[1])),
+        (rf"(?<![0-9])([0-9]+)([多余几+])?(?={measures})", lambda m: ("两" if m[0] == "2" else cardinal(m[1])) + (m[2] or "").replace("+", "多")),
+        (r"[0-9]{3,}", lambda m: telephone(m[0])),
+        (r"[0-9]+", lambda m: cardinal(m[0])),
+        (r"(?<=[一-龥])-(?=[一-龥])", "，"),
+        (rf"[{re.escape(''.join(signs))}]", lambda m: signs[m[0]] if m[0] != "-" else ""),
+        (BRACKETS.pattern, ""),
+    ]  # fmt: skip
+    return tuple((re.compile(pattern), replacement) for pattern, replacement in rules)
+
+
+def _date(match: re.Match[str]) -> str:
+    words = digit_by_digit(match[1]) + "年"
+    if match[2]:
+        words += cardinal(match[2]) + "月"
+    return words + (cardinal(match[3]) + match[4] if match[3] else "")
+
+
+def _date_in_figures(match: re.Match[str]) -> str:
+    return f"{digit_by_digit(match[1])}年{cardinal(match[3])}月{cardinal(match[4])}日"
+
+
+def _times(match: re.Match[str]) -> str:
+    first = _time(match[1], match[2], match[3])
+    if not match[4]:
+        return first
+    return f"{first}至{_time(match[4], match[5], match[6], half=match[2] == '30')}"
+
+
+def _time(hour: str, minute: str, second: str | None, half: bool = True) -> str:
+    """`half`: whether 30 minutes are 半; the end of a range says 三十分 unless its start said 半."""
+    words = cardinal(hour) + "点"
+    if int(minute):
+        words += "半" if half and minute == "30" and not int(second or 0) else _padded(minute) + "分"
+    if second and int(second):
+        words += _padded(second) + "秒"
+    return words
+
+
+def _padded(two: str) -> str:
+    return ("零" if two[0] == "0" else "") + cardinal(two)
+
+
+def _expression(text: str, words: dict[str, str]) -> str:
+    pieces = re.split(r"([+×÷=-])", text)
+    return "".join(words.get(piece) or (number(piece) if re.fullmatch(N, piece) else piece) for piece in pieces)
+
+
+def _mobile(match: re.Match[str]) -> str:
+    digits = match[0].lstrip("+")
+    if len(digits) == 11:
+        return telephone(digits)
+    return "，".join(filter(None, (telephone(digits[:2]), telephone(digits[-11:]))))
+
+
+def _range(match: re.Match[str]) -> str:
+    first, second = (("负" if sign else "") + number(value) for sign, value in ((match[1], match[2]), (match[3], match[4])))
+    return f"{first}到{second}"

@@ -1,0 +1,90 @@
+"""The application: its services from start to end, its routes, its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Depends, FastAPI
+
+from api import errors, files, health, jobs, reference, tasks, voices
+from api.auth import KeyRing
+from api.dependencies import Services, require_key
+from api.dialects import cosyvoice, openai
+from api.metrics import CountRequests, Metrics
+from api.recordings import Recordings
+from api.speech import SpeechService
+from api.sweeper import keep_swept
+from core.events import AsyncEvents
+from core.experiment import ExperimentService
+from core.fetch import Fetcher
+from core.queue import AsyncQueue
+from core.records import Records
+from core.redis import connect_async
+from core.settings import Settings
+from core.storage import Storage
+
+MAX_FETCH_BYTES = 32 << 20
+"""A reference recording lasts 30 s at most; uncompressed, in stereo, at 96 kHz, that is 17 MiB."""
+
+
+def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
+    """The API as an ASGI application; Redis and the records must be there when it starts."""
+    metrics = Metrics()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services(settings, redis_url or settings.resolved_redis_url, metrics) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="sovitsd",
+        summary="Recordings in, voices and speech out.",
+        version=health.own_version(),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_middleware(CountRequests, metrics=metrics)
+    errors.install(app)
+    own = APIRouter(prefix="/api/v1", dependencies=[Depends(require_key)])
+    for part in (files.router, tasks.router, voices.router, jobs.router, health.keyed):
+        own.include_router(part)
+    for router in (own, openai.router, cosyvoice.router, health.router, reference.router):
+        app.include_router(router)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def open_services(settings: Settings, redis_url: str, metrics: Metrics) -> AsyncIterator[Services]:
+    """Everything the routes share; closed in the opposite order."""
+    storage = Storage(settings.storage_root)
+    redis = connect_async(redis_url)
+    queue = AsyncQueue.from_settings(redis, settings)
+    events = AsyncEvents(redis, settings.redis_prefix)
+    records = Records(settings.resolved_database_url)
+    speech = SpeechService(settings, storage, queue, events, records)
+    sweeping = asyncio.create_task(keep_swept(storage, settings.result_expiry_seconds))
+    try:
+        yield Services(
+            settings=settings,
+            redis=redis,
+            queue=queue,
+            events=events,
+            records=records,
+            storage=storage,
+            experiments=ExperimentService(records, queue, events, storage),
+            speech=speech,
+            recordings=Recordings(storage),
+            fetcher=Fetcher(max_bytes=MAX_FETCH_BYTES, allowed_hosts=settings.fetch_allowed_hosts),
+            keys=KeyRing(settings.valid_api_keys, records),
+            metrics=metrics,
+        )
+    finally:
+        sweeping.cancel()
+        await speech.close()
+        await events.close()
+        await records.close()
+        await redis.aclose()

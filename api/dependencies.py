@@ -1,0 +1,59 @@
+"""What every route is given: the services of this process, a caller whose key was checked."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+from redis.asyncio import Redis
+
+from api.auth import KeyRing, key_of
+from api.metrics import Metrics
+from api.recordings import Recordings
+from api.speech import SpeechService
+from core.events import AsyncEvents
+from core.experiment import ExperimentService
+from core.fetch import Fetcher
+from core.queue import AsyncQueue
+from core.records import Records
+from core.settings import Settings
+from core.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that the routes share, from the start of the process to its end."""
+
+    settings: Settings
+    redis: Redis
+    queue: AsyncQueue
+    events: AsyncEvents
+    records: Records
+    storage: Storage
+    experiments: ExperimentService
+    speech: SpeechService
+    recordings: Recordings
+    fetcher: Fetcher
+    keys: KeyRing
+    metrics: Metrics
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the process was asked to end, so that streams without an end say goodbye."""
+
+
+async def services(request: Request) -> Services:
+    found: Services = request.app.state.services
+    return found
+
+
+Api = Annotated[Services, Depends(services)]
+
+
+async def require_key(request: Request, api: Api) -> None:
+    """Unauthorized without a valid key in the headers, where keys are configured."""
+    await api.keys.check(key_of(request))
+
+
+Limit = Annotated[int, Query(ge=1, le=500, description="Items on this page.")]
+Offset = Annotated[int, Query(ge=0, description="Items to skip.")]

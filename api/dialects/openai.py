@@ -1,0 +1,178 @@
+"""OpenAI's speech API: `POST /v1/audio/speech`, and the two lists that its clients ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final, Literal
+
+import numpy as np
+import soxr
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, Field
+from starlette.responses import StreamingResponse
+
+from api.dependencies import Api, Services, require_key
+from api.disconnect import while_connected
+from api.errors import openai_body
+from api.responses import Json
+from api.sse import EventStream, data_only
+from core.errors import EmptyText, NotFound, SovitsError, TextTooLong, VoiceNotFound
+from core.media.encode import MIME_TYPES, Encoder
+from core.records import VoiceRecord
+from core.speech import SpeechRequest
+
+router = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[Depends(require_key)])
+
+Format = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
+
+MAX_INPUT: Final = 4096
+PCM_RATE: Final = 24_000
+"""Raw samples carry no rate: OpenAI's clients take them for 24 kHz."""
+MODEL: Final = "nano"
+_MODEL_CREATED: Final = 1_700_000_000
+_CHARACTERS_PER_TOKEN: Final = 4
+"""The bill of OpenAI's own models, in round numbers: clients show it, nobody pays it here."""
+
+
+class VoiceId(BaseModel):
+    """A voice by its id."""
+
+    id: str
+
+
+class SpeechBody(BaseModel):
+    """What OpenAI's clients send; fields that are not named here are ignored."""
+
+    model: str = Field(MODEL, description="Taken and ignored: the voice decides the model.")
+    input: str = Field(description=f"The text, up to {MAX_INPUT} characters.")
+    voice: str | VoiceId | None = Field(None, description="Name or id; without one, the newest voice speaks.")
+    response_format: Format = "mp3"
+    speed: float = Field(1.0, ge=0.25, le=4.0)
+    stream_format: Literal["audio", "sse"] = "audio"
+    instructions: str | None = Field(None, description="Taken and ignored.")
+    language: str = Field("auto", description="Our own addition.")
+    seed: int | None = Field(None, description="Our own addition: the same seed, the same sound.")
+
+
+@router.post("/audio/speech", response_class=StreamingResponse)
+async def create_speech(body: SpeechBody, request: Request, api: Api) -> Response:
+    """Speak a text; the sound is sent as it is made."""
+    _check_input(body.input)
+    voice = await _voice(api, body.voice)
+    speech = await api.speech.request(body.input, voice.id, language=body.language, speed=body.speed, seed=body.seed)
+    await api.speech.check_ready()
+    sound = _encoded(api, speech, body.response_format)
+    # The status can only tell of an error before the first byte: wait for that.
+    first = await while_connected(request, anext(sound))
+    if body.stream_format == "sse":
+        return EventStream(_as_events(first, sound, body.input))
+    return StreamingResponse(_chain(first, sound), media_type=MIME_TYPES[body.response_format])
+
+
+@router.get("/audio/voices")
+async def list_voices(api: Api) -> Response:
+    """The published voices."""
+    voices = await all_voices(api)
+    return Json({"voices": [{"id": one.id, "name": one.name, "language": one.language} for one in voices]})
+
+
+@router.get("/models")
+async def list_models() -> Response:
+    """One model: which weights speak, the voice decides."""
+    return Json({"object": "list", "data": [_model(MODEL)]})
+
+
+@router.get("/models/{model}")
+async def get_model(model: str) -> Response:
+    """The model of that name."""
+    if model != MODEL:
+        raise NotFound(f"No model is named {model!r}.", hint=f"There is {MODEL!r}.", details={"param": "model"})
+    return Json(_model(model))
+
+
+async def all_voices(api: Services) -> list[VoiceRecord]:
+    """Every published voice, newest first."""
+    found: list[VoiceRecord] = []
+    while True:
+        page = await api.records.list_voices(limit=500, offset=len(found))
+        found += page.items
+        if not page.items or len(found) >= page.total:
+            return found
+
+
+def _check_input(text: str) -> None:
+    if not text.strip():
+        raise EmptyText("The input is empty.", hint="Send at least one word.", details={"param": "input"})
+    if len(text) > MAX_INPUT:
+        raise TextTooLong(
+            f"The input has {len(text):,} characters; {MAX_INPUT:,} is the most.", details={"param": "input"}
+        )
+
+
+async def _voice(api: Services, asked: str | VoiceId | None) -> VoiceRecord:
+    if asked is None:
+        page = await api.records.list_voices(limit=1)
+        if not page.items:
+            raise VoiceNotFound("No voice is published yet.", hint="Train one first: POST /api/v1/tasks.")
+        return page.items[0]
+    try:
+        return await api.records.get_voice(asked if isinstance(asked, str) else asked.id)
+    except VoiceNotFound as error:
+        raise VoiceNotFound(error.message, hint=error.hint, details={"param": "voice"}) from None
+
+
+async def _encoded(api: Services, speech: SpeechRequest, kind: Format) -> AsyncGenerator[bytes, None]:
+    """The sound in the asked format, each utterance as soon as it is spoken."""
+    encoder: Encoder | RawSamples | None = None
+    spoken = api.metrics.spoken.labels("openai")
+    async with aclosing(api.speech.sound(speech)) as pieces:
+        async for piece in pieces:
+            if encoder is None:
+                raw = kind == "pcm"
+                encoder = RawSamples(piece.sample_rate) if raw else Encoder(kind, piece.sample_rate)
+            chunk = await asyncio.to_thread(encoder.feed, piece.samples)
+            spoken.inc(len(piece.samples) / 2 / piece.sample_rate)
+            if chunk:
+                yield chunk
+    if encoder is not None and (rest := await asyncio.to_thread(encoder.finish)):
+        yield rest
+
+
+class RawSamples:
+    """The encoder that encodes nothing: samples at the one rate that clients expect."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._resampler = soxr.ResampleStream(sample_rate, PCM_RATE, 1, dtype="int16")
+
+    def feed(self, samples: bytes, *, last: bool = False) -> bytes:
+        made: bytes = self._resampler.resample_chunk(np.frombuffer(samples, "<i2"), last=last).tobytes()
+        return made
+
+    def finish(self) -> bytes:
+        return self.feed(b"", last=True)
+
+
+async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
+
+
+async def _as_events(first: bytes, rest: AsyncIterator[bytes], text: str) -> AsyncIterator[bytes]:
+    """OpenAI's events; an error after the first one is an event, too, as the status has been sent."""
+    try:
+        async for chunk in _chain(first, rest):
+            yield data_only({"type": "speech.audio.delta", "audio": base64.b64encode(chunk).decode()})
+    except SovitsError as error:
+        yield data_only({"type": "error", **openai_body(error, error.status)})
+        return
+    tokens = -(-len(text) // _CHARACTERS_PER_TOKEN)
+    usage = {"input_tokens": tokens, "output_tokens": 0, "total_tokens": tokens}
+    yield data_only({"type": "speech.audio.done", "usage": usage})
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": _MODEL_CREATED, "owned_by": "sovitsd"}

@@ -1,0 +1,47 @@
+"""From a finished experiment to a voice that can speak."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from core.errors import Conflict
+from core.records import Records, StageRecord, VoiceRecord
+from core.stage import StageStatus
+from core.storage import Storage
+
+
+async def publish_voice(records: Records, storage: Storage | None, exp_id: str, name: str = "") -> VoiceRecord:
+    """The voice of the newest checkpoints of an experiment, named after it; harmless when repeated.
+
+    Conflict when a model is missing or no prompt was found. A taken name gets a number.
+    """
+    experiment = await records.get_experiment(exp_id)
+    runs = {run.stage: run for run in await records.list_stages(exp_id)}
+    gpt = _output(runs["gpt_train"], "checkpoint_id")
+    sovits = _output(runs["sovits_train"], "checkpoint_id")
+    prompt: dict[str, Any] = _output(runs["asr"], "prompt")
+    # Named by what it is made of, so that two processes that publish at once make one voice.
+    voice_id = "voice-" + hashlib.sha256(f"{exp_id} {gpt} {sovits}".encode()).hexdigest()[:20]
+    audio = prompt["audio"]
+    if storage is not None:
+        audio = f"voices/{voice_id}/prompt.wav"
+        storage.copy(prompt["audio"], audio)
+    return await records.create_voice(
+        voice_id=voice_id,
+        name=name or experiment.exp_name,
+        version=experiment.version,
+        language=prompt["language"],
+        gpt_checkpoint_id=gpt,
+        sovits_checkpoint_id=sovits,
+        prompts=[{"name": "default", "audio": audio, "text": prompt["text"], "language": prompt["language"]}],
+        exp_id=exp_id,
+    )
+
+
+def _output(run: StageRecord, name: str) -> Any:
+    if run.status is not StageStatus.COMPLETED:
+        raise Conflict(f"{run.stage} of {run.exp_id} is {run.status}", hint="A voice needs both models trained.")
+    if name not in run.outputs:
+        raise Conflict(f"{run.stage} of {run.exp_id} told no {name}", hint="Run the stage again.")
+    return run.outputs[name]

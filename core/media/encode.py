@@ -1,0 +1,146 @@
+"""Encode speech for its listeners, in one piece or as it is made."""
+
+from __future__ import annotations
+
+import struct
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+MIME_TYPES: Final = {
+    "wav": "audio/wav",
+    "pcm": "audio/pcm",
+    "flac": "audio/flac",
+    "mp3": "audio/mpeg",
+    "opus": "audio/ogg; codecs=opus",
+    "aac": "audio/aac",
+}
+"""Format → media type; also the list of formats."""
+
+_STANDARD_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+
+class Encoder:
+    """16-bit mono samples in, a file's bytes out, piece by piece and as soon as the format allows.
+
+    The length is not known while it streams: a WAV header says 0xFFFFFFFF, which players read as "to the end".
+    """
+
+    def __init__(self, format: str, sample_rate: int) -> None:
+        if format not in MIME_TYPES:
+            raise ValueError(f"no format {format!r}; there are {', '.join(MIME_TYPES)}")
+        self.format = format
+        self.sample_rate = sample_rate
+        self._sink = _Sink()
+        self._begun = False
+        if format not in ("wav", "pcm"):
+            self._open()
+
+    def feed(self, samples: bytes) -> bytes:
+        """Take little-endian int16 samples; return what is ready, which may be nothing yet."""
+        if self.format == "pcm":
+            return samples
+        if self.format == "wav":
+            header = b"" if self._begun else wav_header(self.sample_rate, None)
+            self._begun = True
+            return header + samples
+        if samples:
+            self._encode(np.frombuffer(samples, dtype="<i2"))
+        return self._sink.take()
+
+    def finish(self) -> bytes:
+        """The end of the file; nothing may be fed after it."""
+        if self.format == "pcm":
+            return b""
+        if self.format == "wav":
+            return b"" if self._begun else self.feed(b"")
+        for piece in self._resampler.resample(None):
+            self._container.mux(self._stream.encode(piece))
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        return self._sink.take()
+
+    def _open(self) -> None:
+        container_name, codec, options = {
+            "flac": ("flac", "flac", {}),
+            # The Xing header would have to be written last, at the start of the file.
+            "mp3": ("mp3", "libmp3lame", {"write_xing": "0"}),
+            # By default an Ogg page is held back until it has a second of sound.
+            "opus": ("ogg", "libopus", {"page_duration": "20000"}),
+            "aac": ("adts", "aac", {}),
+        }[self.format]
+        rate = 48_000 if self.format == "opus" or self.sample_rate not in _STANDARD_RATES else self.sample_rate
+        self._container: Any = av.open(self._sink, "w", format=container_name, options=options)
+        self._stream: Any = self._container.add_stream(codec, rate=rate, layout="mono")
+        if self.format != "flac":
+            # The lower rates of MP3 allow no more than 64 kbit/s.
+            self._stream.bit_rate = 64_000 if rate <= 24_000 or self.format == "opus" else 96_000
+        codec_context = self._stream.codec_context
+        codec_context.open()
+        self._resampler: Any = av.AudioResampler(
+            format=codec_context.format.name,
+            layout="mono",
+            rate=rate,
+            frame_size=codec_context.frame_size or 4096,
+        )
+        self._position = 0
+
+    def _encode(self, samples: NDArray[np.int16]) -> None:
+        frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate = self.sample_rate
+        frame.time_base = Fraction(1, self.sample_rate)
+        frame.pts = self._position
+        self._position += len(samples)
+        for piece in self._resampler.resample(frame):
+            self._container.mux(self._stream.encode(piece))
+
+
+def encode(samples: NDArray[np.int16] | Path, format: str, sample_rate: int = 0) -> bytes:
+    """A whole file. `samples` are mono int16 of `sample_rate`, or a 16-bit mono WAV's path."""
+    if isinstance(samples, Path):
+        samples, sample_rate = read_wav(samples)
+    raw = samples.astype("<i2", copy=False).tobytes()
+    if format == "wav":
+        return wav_header(sample_rate, len(raw)) + raw
+    encoder = Encoder(format, sample_rate)
+    return encoder.feed(raw) + encoder.finish()
+
+
+def wav_header(sample_rate: int, data_bytes: int | None) -> bytes:
+    """The 44 bytes before 16-bit mono samples; None where the length is not known yet."""
+    size = 0xFFFFFFFF if data_bytes is None else data_bytes
+    whole = 0xFFFFFFFF if data_bytes is None else data_bytes + 36
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF", whole, b"WAVE", b"fmt ", 16, 1, 1, sample_rate, sample_rate * 2, 2, 16, b"data", size,
+    )  # fmt: skip
+
+
+def read_wav(path: Path) -> tuple[NDArray[np.int16], int]:
+    """Samples and rate of a 16-bit mono WAV of our own."""
+    import wave
+
+    with wave.open(str(path), "rb") as file:
+        if file.getnchannels() != 1 or file.getsampwidth() != 2:
+            raise ValueError(f"{path.name} is no 16-bit mono WAV")
+        return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2"), file.getframerate()
+
+
+class _Sink:
+    """A file that can only be written to, and gives back what was written."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._pieces.append(bytes(data))
+        return len(data)
+
+    def take(self) -> bytes:
+        taken = b"".join(self._pieces)
+        self._pieces.clear()
+        return taken

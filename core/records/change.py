@@ -1,0 +1,83 @@
+"""One experiment, its stages and its task, read, changed and written back in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import NotFound
+from core.records.database import as_values, columns, fetch_all, fetch_one
+from core.records.models import experiments, stages, tasks
+from core.records.rows import ExperimentRecord, StageRecord, TaskRecord
+from core.stage import StageStatus
+
+
+class Change:
+    """What `Records.change` hands out: look, `set_…`, leave the block; an exception inside undoes all."""
+
+    def __init__(
+        self, experiment: ExperimentRecord, runs: dict[str, StageRecord], task: TaskRecord | None, now: float
+    ) -> None:
+        self.experiment = experiment
+        self.stages = runs
+        """The stages that ever ran."""
+        self.task = task
+        self.now = now
+        """Seconds since the epoch, the same for all that is written."""
+        self._before = (experiment, dict(runs), task)
+
+    def stage(self, name: str) -> StageRecord:
+        """Its newest run; pending when it never ran."""
+        return self.stages.get(name) or StageRecord(self.experiment.id, name)
+
+    @property
+    def statuses(self) -> dict[str, StageStatus]:
+        return {name: run.status for name, run in self.stages.items()}
+
+    def set_stage(self, name: str, **values: Any) -> StageRecord:
+        self.stages[name] = replace(self.stage(name), **values)
+        return self.stages[name]
+
+    def set_task(self, **values: Any) -> None:
+        """Does nothing in expert mode."""
+        if self.task is not None:
+            self.task = replace(self.task, **values)
+
+    def set_experiment(self, **values: Any) -> None:
+        self.experiment = replace(self.experiment, **values)
+
+    async def write(self, connection: AsyncConnection) -> None:
+        experiment, runs, task = self._before
+        for name, run in self.stages.items():
+            if name not in runs:
+                await connection.execute(insert(stages).values(as_values(run)))
+            elif run != runs[name]:
+                this_row = (stages.c.exp_id == run.exp_id, stages.c.stage == name)
+                await connection.execute(update(stages).where(*this_row).values(_differences(runs[name], run)))
+        if task is not None and self.task is not None and self.task != task:
+            await connection.execute(update(tasks).where(tasks.c.id == task.id).values(_differences(task, self.task)))
+        if self.experiment != experiment:
+            values = _differences(experiment, replace(self.experiment, updated_at=self.now))
+            await connection.execute(update(experiments).where(experiments.c.id == experiment.id).values(values))
+
+
+async def read_change(connection: AsyncConnection, exp_id: str, now: float) -> Change:
+    """NotFound for an unknown experiment. On PostgreSQL a row lock makes its changes take turns."""
+    query = select(*columns(experiments, ExperimentRecord)).where(experiments.c.id == exp_id).with_for_update()
+    row = (await connection.execute(query)).first()
+    if row is None:
+        raise NotFound(f"no experiment {exp_id!r}")
+    experiment = ExperimentRecord(*row)
+    runs = await fetch_all(connection, stages, StageRecord, stages.c.exp_id == exp_id)
+    task = None
+    if experiment.task_id is not None:
+        task = await fetch_one(connection, tasks, TaskRecord, tasks.c.id == experiment.task_id)
+    return Change(experiment, {run.stage: run for run in runs}, task, now)
+
+
+def _differences(before: Any, after: Any) -> dict[str, Any]:
+    old = as_values(before)
+    return {name: value for name, value in as_values(after).items() if value != old[name]}

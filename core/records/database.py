@@ -1,0 +1,143 @@
+"""The way to the database: one writer that never deadlocks, a few readers that never wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import fields
+from typing import Any, Final, TypeVar
+
+import orjson
+from sqlalchemy import Column, Connection, Table, event, func, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.sql import ColumnElement
+
+from core.records.rows import Page
+
+Record = TypeVar("Record")
+
+BUSY_TIMEOUT_MS: Final = 10_000
+"""How long a SQLite writer waits for the writer of another process."""
+
+
+class Database:
+    """Engines for one event loop; `close` ends their connections."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.writer, self.reader = _engines(url)
+        # SQLite has one writer anyway: waiting here is fair and free, waiting in its busy handler is neither.
+        self._turn: asyncio.Lock | None = asyncio.Lock() if is_sqlite(url) else None
+
+    @contextlib.asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that may write; an exception inside undoes all of it."""
+        async with self._turn or contextlib.nullcontext(), self.writer.begin() as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for single SELECTs; no transaction."""
+        async with self.reader.connect() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        await self.writer.dispose()
+        if self.reader is not self.writer:
+            await self.reader.dispose()
+
+
+def is_sqlite(url: str) -> bool:
+    return make_url(url).get_backend_name() == "sqlite"
+
+
+def columns(table: Table, record: type[Any]) -> list[Column[Any]]:
+    """The table's columns in the order of the record's fields, so that `record(*row)` works."""
+    return [table.c[one.name] for one in fields(record)]
+
+
+def as_values(record: Any) -> dict[str, Any]:
+    """A record as the values of its row."""
+    return {one.name: getattr(record, one.name) for one in fields(record)}
+
+
+async def fetch_one(
+    connection: AsyncConnection, table: Table, record: type[Record], *where: ColumnElement[bool]
+) -> Record | None:
+    row = (await connection.execute(select(*columns(table, record)).where(*where))).first()
+    return None if row is None else record(*row)
+
+
+async def fetch_all(
+    connection: AsyncConnection,
+    table: Table,
+    record: type[Record],
+    *where: ColumnElement[bool],
+    order_by: Column[Any] | None = None,
+    limit: int | None = None,
+) -> list[Record]:
+    query = select(*columns(table, record)).where(*where)
+    if order_by is not None:
+        query = query.order_by(order_by)
+    if limit is not None:
+        query = query.limit(limit)
+    return [record(*row) for row in (await connection.execute(query)).all()]
+
+
+async def fetch_page(
+    connection: AsyncConnection,
+    table: Table,
+    record: type[Record],
+    limit: int,
+    offset: int,
+    *where: ColumnElement[bool],
+) -> Page[Record]:
+    """Newest first: ids begin with their time."""
+    total = (await connection.execute(select(func.count()).select_from(table).where(*where))).scalar_one()
+    query = select(*columns(table, record)).where(*where).order_by(table.c.id.desc()).limit(limit).offset(offset)
+    return Page([record(*row) for row in (await connection.execute(query)).all()], total)
+
+
+def _engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
+    json: dict[str, Any] = {
+        "json_serializer": lambda value: orjson.dumps(value).decode(),
+        "json_deserializer": orjson.loads,
+    }
+    if not is_sqlite(url):
+        engine = create_async_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True, **json)
+        return engine, engine
+    writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_reset_on_return=None, **json)
+    event.listen(writer.sync_engine, "connect", _prepare_sqlite)
+    event.listen(writer.sync_engine, "begin", _begin_immediate)
+    reader = create_async_engine(
+        url,
+        pool_size=2,
+        max_overflow=0,
+        pool_timeout=60,
+        pool_reset_on_return=None,  # a lone SELECT in autocommit leaves nothing to roll back
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        **json,
+    )
+    event.listen(reader.sync_engine, "connect", _prepare_sqlite)
+    return writer, reader
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin_immediate` says, not where the driver guesses
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",
+        "synchronous = NORMAL",  # with WAL a killed process loses nothing; a power cut, the last moments
+        "foreign_keys = ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # A transaction that reads first and wants to write later cannot wait for another writer: SQLite
+    # must fail it at once ("database is locked"). One that takes the write lock first only waits.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,101 @@
+"""Records of experiments and of the stages they run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from sqlalchemy import delete, insert
+
+from core.errors import Conflict, NotFound
+from core.records.base import Part
+from core.records.change import Change, read_change
+from core.records.database import as_values, fetch_all, fetch_one, fetch_page
+from core.records.models import experiments, stages
+from core.records.rows import ExperimentRecord, ExperimentStatus, Page, StageRecord
+from core.stage import ACTIVE, STAGES, StageStatus
+
+
+class ExperimentRecords(Part):
+    """Create, find, change and forget experiments."""
+
+    async def create_experiment(self, record: ExperimentRecord) -> ExperimentRecord:
+        async with self._database.write() as connection:
+            await connection.execute(insert(experiments).values(as_values(record)))
+        return record
+
+    async def get_experiment(self, exp_id: str) -> ExperimentRecord:
+        async with self._database.read() as connection:
+            record = await fetch_one(connection, experiments, ExperimentRecord, experiments.c.id == exp_id)
+        if record is None:
+            raise NotFound(f"no experiment {exp_id!r}")
+        return record
+
+    async def list_experiments(
+        self, limit: int = 50, offset: int = 0, status: ExperimentStatus | None = None
+    ) -> Page[ExperimentRecord]:
+        """All of them, those that tasks drive included (`task_id` tells)."""
+        where = [] if status is None else [experiments.c.status == status]
+        async with self._database.read() as connection:
+            return await fetch_page(connection, experiments, ExperimentRecord, limit, offset, *where)
+
+    async def update_experiment(self, exp_id: str, **values: Any) -> ExperimentRecord:
+        """Change exp_name, gpu_numbers or is_half."""
+        async with self.change(exp_id) as change:
+            change.set_experiment(**values)
+        return change.experiment
+
+    async def delete_experiment(self, exp_id: str) -> None:
+        """Its stages and task go with it, checkpoints and voices stay. Conflict while a stage is active."""
+        async with self._database.write() as connection:
+            change = await read_change(connection, exp_id, self._clock())
+            active = [name for name, status in change.statuses.items() if status.active]
+            if active:
+                raise Conflict(f"experiment {exp_id} is running {', '.join(active)}", hint="Cancel it first.")
+            await connection.execute(delete(experiments).where(experiments.c.id == exp_id))
+
+    @contextlib.asynccontextmanager
+    async def change(self, exp_id: str) -> AsyncIterator[Change]:
+        """Look at an experiment with its stages and task and change them, all in one transaction."""
+        async with self._database.write() as connection:
+            change = await read_change(connection, exp_id, self._clock())
+            yield change
+            await change.write(connection)
+
+    async def list_stages(self, exp_id: str) -> list[StageRecord]:
+        """Every stage of its version in order, test_inference included; pending where none ran."""
+        version = (await self.get_experiment(exp_id)).version
+        async with self._database.read() as connection:
+            runs = await fetch_all(connection, stages, StageRecord, stages.c.exp_id == exp_id)
+        by_name = {run.stage: run for run in runs}
+        return [
+            by_name.get(name) or StageRecord(exp_id, name)
+            for name, stage in STAGES.items()
+            if version in stage.versions
+        ]
+
+    async def get_stage(self, exp_id: str, stage: str) -> StageRecord:
+        """The newest run of a stage; pending when it never ran."""
+        async with self._database.read() as connection:
+            this_row = (stages.c.exp_id == exp_id, stages.c.stage == stage)
+            run = await fetch_one(connection, stages, StageRecord, *this_row)
+        if run is None:
+            await self.get_experiment(exp_id)
+            return StageRecord(exp_id, stage)
+        return run
+
+    async def active_stages(
+        self, limit: int, after: str = "", statuses: tuple[StageStatus, ...] = ACTIVE
+    ) -> list[StageRecord]:
+        """Runs that should have a job in the queue, oldest experiment first, those after this id."""
+        async with self._database.read() as connection:
+            return await fetch_all(
+                connection,
+                stages,
+                StageRecord,
+                stages.c.status.in_(statuses),
+                stages.c.exp_id > after,
+                order_by=stages.c.exp_id,
+                limit=limit,
+            )

@@ -1,0 +1,192 @@
+"""The tables; a change here wants a revision in `migrations/versions` (a test compares the two)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from core.records.rows import ExperimentStatus, TaskStatus
+from core.stage import StageStatus
+
+Choice_ = TypeVar("Choice_", bound=StrEnum)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Choice(TypeDecorator[Choice_], Generic[Choice_]):
+    """A StrEnum in a plain string column: a new member needs no migration."""
+
+    impl = String(20)
+    cache_ok = True
+
+    def __init__(self, choices: type[Choice_]) -> None:
+        super().__init__()
+        self.choices = choices
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Choice_ | None:
+        return None if value is None else self.choices(value)
+
+
+def _id(name: str = "id", *references: ForeignKey, **options: Any) -> Column[str]:
+    return Column(name, String(64), *references, **options)
+
+
+files = Table(
+    "files",
+    metadata,
+    _id(primary_key=True),
+    Column("filename", Text, nullable=False),
+    Column("purpose", String(40), nullable=False, index=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("duration_seconds", Double),
+    Column("sample_rate", Integer),
+    Column("channels", Integer),
+    Column("storage_key", Text, nullable=False),
+    Column("uploaded_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+experiments = Table(
+    "experiments",
+    metadata,
+    _id(primary_key=True),
+    Column("exp_name", Text, nullable=False),
+    Column("version", String(20), nullable=False),
+    Column("language", String(20), nullable=False),
+    Column("gpu_numbers", String(100), nullable=False),
+    Column("is_half", Boolean, nullable=False),
+    _id("audio_file_id", ForeignKey("files.id", ondelete="SET NULL"), index=True),
+    _id("task_id"),
+    Column("priority", Integer, nullable=False),
+    Column("parameters", JSON, nullable=False),
+    Column("status", Choice(ExperimentStatus), nullable=False),
+    _id("voice_id"),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Index(None, "status", "id"),
+    sqlite_with_rowid=False,
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    _id(primary_key=True),
+    _id("exp_id", ForeignKey("experiments.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("exp_name", Text, nullable=False),
+    _id("audio_file_id", ForeignKey("files.id", ondelete="SET NULL"), index=True),
+    Column("version", String(20), nullable=False),
+    Column("language", String(20), nullable=False),
+    Column("quality", String(20), nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("status", Choice(TaskStatus), nullable=False),
+    Column("current_stage", String(40), nullable=False),
+    Column("progress", Double, nullable=False),
+    Column("overall_progress", Double, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("error", JSON(none_as_null=True)),
+    Column("webhook_url", Text, nullable=False),
+    Column("schedule_at", Double),
+    Column("idempotency_key", String(255), unique=True),
+    _id("voice_id"),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("completed_at", Double),
+    Index(None, "status", "id"),
+    sqlite_with_rowid=False,
+)
+
+stages = Table(
+    "stages",
+    metadata,
+    _id("exp_id", ForeignKey("experiments.id", ondelete="CASCADE"), primary_key=True),
+    Column("stage", String(40), primary_key=True),
+    Column("status", Choice(StageStatus), nullable=False),
+    Column("run", Integer, nullable=False),
+    Column("work_run", Integer, nullable=False),
+    Column("progress", Double, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("config", JSON, nullable=False),
+    Column("metrics", JSON, nullable=False),
+    Column("outputs", JSON, nullable=False),
+    Column("error", JSON(none_as_null=True)),
+    Column("control", String(40), nullable=False),
+    Column("previous_run", JSON(none_as_null=True)),
+    Column("started_at", Double),
+    Column("completed_at", Double),
+    Index(None, "status", "exp_id"),
+    sqlite_with_rowid=False,
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    _id(primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("version", String(20), nullable=False),
+    Column("name", Text, nullable=False),
+    _id("exp_id", index=True),
+    Column("epoch", Integer),
+    Column("step", Integer),
+    Column("metrics", JSON, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("storage_key", Text, nullable=False),
+    Column("promoted", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+voices = Table(
+    "voices",
+    metadata,
+    _id(primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("version", String(20), nullable=False),
+    Column("language", String(20), nullable=False),
+    _id("gpt_checkpoint_id", ForeignKey("checkpoints.id"), nullable=False, index=True),
+    _id("sovits_checkpoint_id", ForeignKey("checkpoints.id"), nullable=False, index=True),
+    Column("prompts", JSON, nullable=False),
+    _id("exp_id"),
+    Column("created_at", Double, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(primary_key=True),
+    Column("name", String(200), nullable=False, index=True),
+    Column("key_hash", String(64), nullable=False, unique=True),
+    Column("shown", String(40), nullable=False),
+    Column("admin", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("last_used_at", Double),
+    Column("revoked_at", Double),
+)

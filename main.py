@@ -1,0 +1,168 @@
+"""sovitsd: recordings in, voices and speech out. The commands; each imports only what it needs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.settings import Settings
+
+BAD_SETTING = 2
+"""Exit code when a setting cannot be used; argparse ends with the same for a bad option."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    options = _parser().parse_args(arguments)
+    if options.command == "demo":  # the demo chooses its own settings
+        return _demo(options)
+    from core.errors import SovitsError
+    from core.settings import BadSettings, settings
+
+    try:
+        current = settings()
+    except BadSettings as error:
+        print(error.message, file=sys.stderr)
+        return BAD_SETTING
+    try:
+        code: int = options.run(options, current)
+    except SovitsError as error:
+        print(f"{error.message} {error.hint}".rstrip(), file=sys.stderr)
+        return 1
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="main.py", description=__doc__, epilog="Settings: see env.example.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    parser.set_defaults(run=_serve, command="serve", roles="", without_api=False)
+
+    serve = commands.add_parser("serve", help="run everything on this host (the default)")
+    serve.add_argument("--roles", default="", metavar="A,B", help="only these roles (default: all)")
+    serve.add_argument("--without-api", action="store_true", help="workers only; another host has the API")
+    serve.set_defaults(run=_serve)
+
+    api = commands.add_parser("api", help="run only the API")
+    api.set_defaults(run=_api)
+
+    work = commands.add_parser("work", help="run one worker of a role")
+    work.add_argument("role", metavar="ROLE")
+    work.add_argument("--device", default="cpu", help="cpu, cuda, or cuda:<UUID or number> (default: cpu)")
+    work.add_argument("--index", type=int, default=0, help="its number among the role's workers")
+    work.add_argument("--nice", type=int, default=0, help="how far it gives way to other processes, 0 to 19")
+    work.add_argument("--nonce", default="", help=argparse.SUPPRESS)
+    work.add_argument("--role-class", default="", help=argparse.SUPPRESS)
+    work.set_defaults(run=_work)
+
+    _add_queue_commands(commands.add_parser("queue", help="look into the queue and move jobs"))
+    _add_key_commands(commands.add_parser("keys", help="make, list and revoke API keys"))
+
+    doctor = commands.add_parser("doctor", help="show devices, plan, versions, data, and what is missing")
+    doctor.set_defaults(run=_doctor)
+
+    speak = commands.add_parser("speak", help="speak a text through the running API")
+    speak.add_argument("text")
+    speak.add_argument("--voice", required=True, help="name or id of a voice")
+    speak.add_argument("--output", required=True, help="sound file to write; its ending chooses the format")
+    speak.add_argument("--speed", type=float, default=1.0, help="0.25 to 4 (default: 1)")
+    speak.add_argument("--api-key", default="", help="when the API asks for one")
+    speak.set_defaults(run=_speak)
+
+    demo = commands.add_parser("demo", help="train a small voice here and let it speak", add_help=False)
+    demo.add_argument("rest", nargs=argparse.REMAINDER)
+    return parser
+
+
+def _add_queue_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="queue_command", metavar="COMMAND", required=True)
+    parser.set_defaults(run=_queue)
+    commands.add_parser("list", help="waiting jobs of each role, and the workers")
+    commands.add_parser("dead", help="jobs that failed for good")
+    for name, help_text in (
+        ("show", "everything about one job"),
+        ("replay", "run a dead job again"),
+        ("cancel", "stop a job"),
+    ):
+        commands.add_parser(name, help=help_text).add_argument("job", metavar="JOB")
+
+
+def _add_key_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="keys_command", metavar="COMMAND", required=True)
+    parser.set_defaults(run=_keys)
+    create = commands.add_parser("create", help="make a key and show it, once")
+    create.add_argument("name", metavar="NAME")
+    create.add_argument("--admin", action="store_true", help="may also change the server")
+    commands.add_parser("list", help="all keys, without their secrets")
+    revoke = commands.add_parser("revoke", help="end a key")
+    revoke.add_argument("key", metavar="NAME_OR_ID")
+
+
+def _serve(options: argparse.Namespace, settings: Settings) -> int:
+    from supervisor.supervisor import serve
+
+    return serve(settings, roles=options.roles, with_api=not options.without_api)
+
+
+def _api(_options: argparse.Namespace, settings: Settings) -> int:
+    from api.serve import serve
+    from core.logs import configure_logs
+
+    configure_logs(settings.log_format, settings.log_level)
+    serve(settings)
+    return 0
+
+
+def _work(options: argparse.Namespace, settings: Settings) -> int:
+    from core.process import prepare_worker
+
+    prepare_worker(options.device, options.nice)  # before anything can load CUDA
+    from roles.worker import work
+
+    return work(
+        options.role,
+        settings,
+        device=options.device,
+        nonce=options.nonce,
+        role_class=options.role_class,
+    )
+
+
+def _queue(options: argparse.Namespace, settings: Settings) -> int:
+    from supervisor.console import QUEUE_COMMANDS, open_queue
+
+    with open_queue(settings) as queue:
+        return QUEUE_COMMANDS[options.queue_command](queue, options)
+
+
+def _keys(options: argparse.Namespace, settings: Settings) -> int:
+    from supervisor.keys import run_keys_command
+
+    return run_keys_command(options, settings)
+
+
+def _doctor(_options: argparse.Namespace, settings: Settings) -> int:
+    from supervisor.doctor import examine
+
+    report = examine(settings)
+    print(report.text())
+    return 0 if report.healthy else 1
+
+
+def _speak(options: argparse.Namespace, settings: Settings) -> int:
+    from supervisor.speak import speak
+
+    return speak(options, settings)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from scripts.demo_run import main as demo
+
+    code: int = demo(options.rest)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

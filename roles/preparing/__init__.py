@@ -1,0 +1,1 @@
+"""The preparing stages, each a function of its run."""

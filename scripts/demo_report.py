@@ -1,0 +1,108 @@
+"""The demo's report: numbers, pictures, and an honest word about what can be heard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from scripts.demo_run import Findings
+
+INTELLIGIBLE_WER = 0.3
+"""Up to this share of wrong words a listener still follows."""
+
+
+def make_report(findings: Findings, recording: Path, output: Path, *, seconds: float) -> dict[str, Any]:
+    """Judge the speech, draw the pictures, and write `report.json`."""
+    from GPT_SoVITS.evaluate import Evaluator
+    from GPT_SoVITS.plots import plot_losses, plot_mel
+
+    evaluator = Evaluator(output / "data" / "models", reference=recording)
+    sentences = []
+    for number, spoken in enumerate(findings.speech, start=1):
+        judged = evaluator.judge(spoken["path"], spoken["text"], "en")
+        sentences.append(
+            {
+                "text": spoken["text"],
+                "file": spoken["path"].name,
+                "seconds": judged.seconds,
+                "real_time_factor": spoken["wall_seconds"] / judged.seconds,
+                "heard": judged.heard,
+                "wer": judged.wer,
+                "similarity": judged.similarity,
+                "dnsmos": judged.dnsmos,
+            }
+        )
+        plot_mel(spoken["path"], output / f"sentence-{number}.png")
+    experiments = output / "data" / "storage" / "experiments"
+    for metrics in sorted(experiments.glob("*/*/metrics.jsonl")):
+        plot_losses(metrics, output / f"loss-{metrics.parent.name}.png")
+    wer = sum(sentence["wer"] for sentence in sentences) / len(sentences)
+    report = {
+        "seconds": seconds,
+        "stage_seconds": findings.stage_seconds,
+        "sentences": sentences,
+        "mean_wer": wer,
+        "intelligible": wer <= INTELLIGIBLE_WER,
+        "idle_rss_mb": findings.idle_rss_mb,
+        "peak_rss_mb": findings.peak_rss_mb,
+        "queues": findings.queues,
+        "clean": all(count == 0 for count in findings.queues.values()),
+    }
+    (output / "report.json").write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    return report
+
+
+def show_report(console: Console, report: dict[str, Any], output: Path) -> None:
+    """The report as tables, and what it means in a sentence."""
+    _show_stages(console, report)
+    _show_speech(console, report)
+    _show_memory(console, report)
+    console.print(
+        f"All of it took {report['seconds']:.0f} s. Speech, pictures and report.json are in {output}/."
+    )
+    left = {name: count for name, count in report["queues"].items() if count}
+    console.print(
+        "The queues are empty and nothing is in the dead letters."
+        if not left
+        else f"[red]Left behind: {left}"
+    )
+    if not report["intelligible"]:
+        console.print(
+            f"[yellow]Honestly: {report['mean_wer']:.0%} of the words were not heard as they were meant. This voice "
+            "was trained from nothing for a few minutes, so it is not yet intelligible; it shows that every part works."
+        )
+
+
+def _show_stages(console: Console, report: dict[str, Any]) -> None:
+    table = Table("stage", "seconds", title="Training")
+    for stage, seconds in report["stage_seconds"].items():
+        table.add_row(stage, f"{seconds:.1f}")
+    console.print(table)
+
+
+def _show_speech(console: Console, report: dict[str, Any]) -> None:
+    table = Table("sentence", "s", "RTF", "WER", "similarity", "DNSMOS", "heard by Whisper", title="Speech")
+    for sentence in report["sentences"]:
+        table.add_row(
+            sentence["text"],
+            f"{sentence['seconds']:.1f}",
+            f"{sentence['real_time_factor']:.2f}",
+            f"{sentence['wer']:.0%}",
+            f"{sentence['similarity']:.2f}",
+            f"{sentence['dnsmos']:.2f}",
+            sentence["heard"] or "(nothing)",
+        )
+    console.print(table)
+
+
+def _show_memory(console: Console, report: dict[str, Any]) -> None:
+    table = Table("process", "idle MiB", "peak MiB", title="Memory")
+    for name, peak in sorted(report["peak_rss_mb"].items()):
+        idle = report["idle_rss_mb"].get(name)
+        table.add_row(name, f"{idle:.0f}" if idle is not None else "–", f"{peak:.0f}")
+    console.print(table)

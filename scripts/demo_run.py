@@ -1,0 +1,175 @@
+"""The demo: start the daemon, send it a recording, watch it train, let it speak, and measure what came out."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from scripts.demo_daemon import Daemon
+from scripts.demo_report import make_report, show_report
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RECORDING = REPOSITORY / "prompts" / "allison" / "recording.flac"
+SENTENCES = (
+    "The quick brown fox jumps over the lazy dog.",
+    "We will meet at the old bridge when the rain has stopped.",
+    "Every voice tells a story that nobody else can tell.",
+)
+"""None of them is in the recording."""
+
+console = Console()
+
+
+@dataclass
+class Findings:
+    """What the demo saw while the daemon ran."""
+
+    task: dict[str, Any] = field(default_factory=dict)
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    speech: list[dict[str, Any]] = field(default_factory=list)
+    peak_rss_mb: dict[str, float] = field(default_factory=dict)
+    idle_rss_mb: dict[str, float] = field(default_factory=dict)
+    queues: dict[str, int] = field(default_factory=dict)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the demo into `--output`; exit code 0 when a voice was made, spoke, and nothing was left behind."""
+    parser = argparse.ArgumentParser(prog="main.py demo", description=__doc__)
+    parser.add_argument(
+        "--output", type=Path, default=REPOSITORY / "demo", help="where the results go (demo/)"
+    )
+    parser.add_argument("--quality", choices=("fast", "standard", "high"), default="fast")
+    arguments = parser.parse_args(argv)
+    started = time.monotonic()
+    output: Path = arguments.output
+    _clear(output)
+    findings = Findings()
+    with Daemon(output / "data", output / "daemon.log") as daemon:
+        console.print(f"The daemon answers at {daemon.url}; its log is {daemon.log}.")
+        with httpx.Client(base_url=daemon.url, timeout=120) as client:
+            task_id = _create_task(client, arguments.quality)
+            if not _watch(client, task_id, findings):
+                return 1
+            _speak(client, findings, output)
+            findings.queues = client.get("/readyz").json()["queues"]
+        findings.idle_rss_mb, findings.peak_rss_mb = daemon.memory()
+    report = make_report(findings, RECORDING, output, seconds=time.monotonic() - started)
+    show_report(console, report, output)
+    return 0 if report["clean"] else 1
+
+
+def _clear(output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(output / "data", ignore_errors=True)
+    for pattern in ("*.wav", "*.png", "report.json", "daemon.log"):
+        for old in output.glob(pattern):
+            old.unlink()
+
+
+def _create_task(client: httpx.Client, quality: str) -> str:
+    with RECORDING.open("rb") as sound:
+        uploaded = client.post(
+            "/api/v1/files", files={"file": (RECORDING.name, sound)}, data={"purpose": "training"}
+        )
+    _check(uploaded)
+    recording = uploaded.json()
+    console.print(
+        f"Uploaded {recording['filename']}: {recording['duration_seconds']:.0f} s at {recording['sample_rate']} Hz."
+    )
+    created = client.post(
+        "/api/v1/tasks",
+        json={
+            "exp_name": "allison",
+            "audio_file_id": recording["id"],
+            "options": {"version": "nano", "language": "en", "quality": quality},
+        },
+    )
+    _check(created)
+    return str(created.json()["id"])
+
+
+def _watch(client: httpx.Client, task_id: str, findings: Findings) -> bool:
+    """Draw a bar a stage from the task's events until it ends."""
+    columns = (
+        TextColumn("{task.description:>16}"),
+        BarColumn(40),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        bars = StageBars(progress)
+        for kind, data in _events(client, f"/api/v1/tasks/{task_id}/progress"):
+            if kind == "progress":
+                bars.update(data)
+            elif kind in ("completed", "failed", "cancelled"):
+                break
+        findings.stage_seconds = bars.seconds
+    findings.task = client.get(f"/api/v1/tasks/{task_id}").json()
+    if findings.task["status"] != "completed":
+        console.print(f"[red]The task ended as {findings.task['status']}: {findings.task['error_message']}")
+        return False
+    return True
+
+
+class StageBars:
+    """One bar for each stage that was heard of, and the seconds from its first news to its last."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.bars: dict[str, TaskID] = {}
+        self.began: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
+
+    def update(self, data: dict[str, Any]) -> None:
+        stage, now = data["stage"], time.monotonic()
+        if stage not in self.bars:
+            self.bars[stage] = self.progress.add_task(stage, total=1.0, note="")
+            self.began[stage] = now
+        note = f"loss {data['loss']:.3f}" if data.get("loss") is not None else data.get("message", "")
+        self.progress.update(self.bars[stage], completed=data["progress"], note=note)
+        self.seconds[stage] = round(now - self.began[stage], 2)
+
+
+def _speak(client: httpx.Client, findings: Findings, output: Path) -> None:
+    voice = client.get(f"/api/v1/voices/{findings.task['voice_id']}").json()["name"]
+    for number, sentence in enumerate(SENTENCES, start=1):
+        started = time.monotonic()
+        answer = client.post(
+            "/v1/audio/speech",
+            json={"model": "nano", "voice": voice, "input": sentence, "response_format": "wav"},
+        )
+        _check(answer)
+        path = output / f"sentence-{number}.wav"
+        path.write_bytes(answer.content)
+        findings.speech.append({"text": sentence, "path": path, "wall_seconds": time.monotonic() - started})
+        console.print(f"Spoke {path.name}: {sentence}")
+
+
+def _events(client: httpx.Client, path: str) -> Any:
+    """The (kind, data) of a server-sent stream."""
+    with client.stream("GET", path, timeout=httpx.Timeout(30, read=60)) as answer:
+        kind = ""
+        for line in answer.iter_lines():
+            if line.startswith("event:"):
+                kind = line[6:].strip()
+            elif line.startswith("data:"):
+                yield kind, orjson.loads(line[5:])
+
+
+def _check(answer: httpx.Response) -> None:
+    if answer.is_error:
+        console.print(
+            f"[red]{answer.request.method} {answer.request.url.path} answered {answer.status_code}: {answer.text}"
+        )
+        sys.exit(1)

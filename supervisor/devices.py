@@ -1,0 +1,107 @@
+"""What this machine can compute with: its GPUs by NVML, its cores and its memory by the kernel."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One NVIDIA GPU as the driver numbers it."""
+
+    index: int
+    uuid: str
+    """What CUDA_VISIBLE_DEVICES takes; it stays the same when the driver numbers anew."""
+    name: str
+    total_mb: int
+    free_mb: int
+    """VRAM nobody uses now, MiB."""
+
+
+def find_gpus(visible: str | None = None) -> tuple[Gpu, ...]:
+    """The GPUs in NVML's order, limited to those that `visible` (CUDA_VISIBLE_DEVICES) names.
+
+    None without a driver; one that is there and fails is logged, and the daemon goes on with the CPU.
+    """
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError_LibraryNotFound:
+        return ()
+    except pynvml.NVMLError as error:
+        logger.info("No GPU is used: %s.", error)
+        return ()
+    try:
+        gpus = tuple(_read_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
+    except pynvml.NVMLError as error:
+        logger.warning("No GPU is used, because the driver does not answer: %s.", error)
+        return ()
+    finally:
+        pynvml.nvmlShutdown()
+    return choose_visible(gpus, visible)
+
+
+def choose_visible(gpus: tuple[Gpu, ...], visible: str | None) -> tuple[Gpu, ...]:
+    """The GPUs that a CUDA_VISIBLE_DEVICES value lets through; as in CUDA, an unknown name ends the list."""
+    if visible is None:
+        return gpus
+    chosen: list[Gpu] = []
+    for name in (part.strip() for part in visible.split(",")):
+        found = [gpu for gpu in gpus if name and (name == str(gpu.index) or gpu.uuid.startswith(name))]
+        if not found or found[0] in chosen:
+            break
+        chosen.append(found[0])
+    return tuple(chosen)
+
+
+def _read_gpu(pynvml: object, index: int) -> Gpu:
+    nvml: object = pynvml
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)  # type: ignore[attr-defined]
+    memory = nvml.nvmlDeviceGetMemoryInfo(handle)  # type: ignore[attr-defined]
+    uuid, name = nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)  # type: ignore[attr-defined]
+    return Gpu(
+        index=index,
+        uuid=uuid if isinstance(uuid, str) else uuid.decode(),
+        name=name if isinstance(name, str) else name.decode(),
+        total_mb=memory.total // _MIB,
+        free_mb=memory.free // _MIB,
+    )
+
+
+def count_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may use: the scheduler's mask, cut to the container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    if quota == "max":
+        return cores
+    return max(1, min(cores, int(quota) // int(period)))
+
+
+def available_memory_mb(cgroup: Path = Path("/sys/fs/cgroup"), meminfo: Path = Path("/proc/meminfo")) -> int:
+    """Memory that can be taken without swapping, MiB, cut to what the container's limit leaves."""
+    available = _meminfo_available_mb(meminfo)
+    try:
+        limit = int((cgroup / "memory.max").read_text())
+        used = int((cgroup / "memory.current").read_text())
+    except (OSError, ValueError):  # no cgroup, or "max"
+        return available
+    return max(0, min(available, (limit - used) // _MIB))
+
+
+def _meminfo_available_mb(meminfo: Path) -> int:
+    try:
+        lines = meminfo.read_text().splitlines()
+    except OSError:  # macOS
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable:"))

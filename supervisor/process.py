@@ -1,0 +1,87 @@
+"""One child process: started bound to this one, its last words kept, ended with its whole group."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from core.process import bound_command, signal_group
+
+LAST_WORDS = 20
+"""Lines of a child's log that are kept to explain its end."""
+
+
+class Child:
+    """A running child. `Child.start` makes one, in the thread that lives as long as the child should."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.pid = process.pid
+        self.started_at = time.monotonic()
+        self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
+        self._process = process
+        self._reader = asyncio.create_task(self._pass_on())
+
+    @classmethod
+    async def start(cls, command: Sequence[str], env: Mapping[str, str]) -> Child:
+        """Start it in a session of its own, so that Ctrl-C reaches only the supervisor."""
+        return cls(
+            await asyncio.create_subprocess_exec(
+                *bound_command(command),
+                env=env,
+                stdin=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        )
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self.started_at
+
+    @property
+    def running(self) -> bool:
+        return self._process.returncode is None
+
+    async def wait(self) -> int:
+        """Its exit code (negative: the signal that killed it), once all of its group is gone."""
+        code = await self._process.wait()
+        signal_group(self.pid, signal.SIGKILL)
+        # What it said last is in the pipe already; a grandchild that keeps the pipe open is not waited for.
+        await asyncio.wait({self._reader}, timeout=0.5)
+        return code
+
+    def terminate(self) -> None:
+        """Ask it, and only it, to end: what it has started is its own business."""
+        if self.running:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it and its group now."""
+        signal_group(self.pid, signal.SIGKILL)
+
+    def explain(self, code: int) -> str:
+        """Its end in a sentence, with its last line."""
+        ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        last = next((line for line in reversed(self.last_words) if line.strip()), "")
+        return f"{ended}: {last.strip()}" if last else ended
+
+    async def _pass_on(self) -> None:
+        """Copy its log to ours."""
+        assert self._process.stderr is not None
+        unfinished = b""
+        while chunk := await self._process.stderr.read(65536):
+            sys.stderr.buffer.write(chunk)
+            sys.stderr.buffer.flush()
+            *lines, unfinished = (unfinished + chunk).split(b"\n")
+            unfinished = unfinished[-4096:]  # a progress bar never ends its line
+            self.last_words.extend(line.decode(errors="replace") for line in lines)
+        if unfinished:
+            self.last_words.append(unfinished.decode(errors="replace"))

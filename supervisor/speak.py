@@ -1,0 +1,59 @@
+"""`main.py speak`: a sentence through the running API, into a file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from core.errors import NotReady, SovitsError
+from core.settings import Settings
+
+
+def speak(options: argparse.Namespace, settings: Settings) -> int:
+    """Speak a text through the running API and write the sound file."""
+    output = Path(options.output)
+    body = {
+        "model": "tts-1",
+        "input": options.text,
+        "voice": options.voice,
+        "speed": options.speed,
+        "response_format": output.suffix.removeprefix(".").lower() or "wav",
+    }
+    key = options.api_key or next(iter(settings.valid_api_keys), "")
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+    request = urllib.request.Request(  # noqa: S310  # the scheme is http: our own API wrote the address
+        f"{api_url(settings)}/v1/audio/speech", json.dumps(body).encode(), headers
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=settings.synthesis_timeout_seconds) as answer:  # noqa: S310
+            sound = answer.read()
+    except urllib.error.HTTPError as error:
+        raise SovitsError(f"The API refused ({error.code}): {_reason(error)}") from None
+    except urllib.error.URLError as error:
+        raise NotReady(f"The API does not answer: {error.reason}.", hint="Is the daemon running?") from None
+    temporary = output.with_name(f".{output.name}.{os.getpid()}")
+    temporary.write_bytes(sound)
+    temporary.replace(output)
+    print(f"{output} ({len(sound)} bytes)")
+    return 0
+
+
+def api_url(settings: Settings) -> str:
+    """Where the API of this data folder listens, or would by the settings."""
+    try:
+        told = json.loads((settings.data_path / "run" / "api.json").read_bytes())
+    except (OSError, ValueError):
+        return f"http://{settings.host}:{settings.port}"
+    return str(told["url"]).rstrip("/")
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    text = error.read().decode(errors="replace")
+    try:
+        return str(json.loads(text)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return text[:200]

@@ -1,0 +1,197 @@
+"""What the tests of the API share: a running server, workers that hum, recordings, patience."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import math
+import struct
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.dependencies import Services
+from api.serve import Announcing
+from core.job import Beat, Lease
+from core.queue import NewJob, Queue
+from core.records import Records, VoiceRecord
+from core.redis import connect
+from core.roles import SPLITTER, SYNTHESIZER
+from core.settings import Settings
+from core.speech import SpeechRequest, UtteranceRequest
+from core.storage import Storage
+
+RATE = 16_000
+_numbers = itertools.count()
+
+
+class TestServer(Announcing):
+    """Leaves the signals of the test run alone."""
+
+    __test__ = False
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@dataclass
+class Api:
+    """A running API as its clients and its tests see it."""
+
+    url: str
+    client: httpx.AsyncClient
+    app: FastAPI
+    settings: Settings
+
+    @property
+    def services(self) -> Services:
+        found: Services = self.app.state.services
+        return found
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Api]:
+    """The API on a free port for as long as the block lasts."""
+    app = create_app(settings)
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=2)
+    server = TestServer(config, app, settings.data_path / "run" / "api.json")
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        assert not serving.done(), serving.exception()
+        await asyncio.sleep(0.005)
+    url = "http://{}:{}".format(*server.servers[0].sockets[0].getsockname())
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+            yield Api(url, client, app, settings)
+    finally:
+        server.handle_exit(0, None)
+        await serving
+
+
+class Hummers:
+    """A worker thread for each speech role; an utterance becomes a tone as long as its text."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.storage = Storage(settings.storage_root)
+        self.gate = threading.Event()
+        """While it is cleared, utterances after the first wait before they are done."""
+        self.gate.set()
+        self.hold_first = False
+        """Whether the gate holds the first utterance, too."""
+        self.error: dict[str, Any] | None = None
+        """What every utterance fails with."""
+        self.requests: list[UtteranceRequest] = []
+        self.cancelled: list[str] = []
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._work, args=(role,)) for role in (SPLITTER, SYNTHESIZER)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.gate.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self, role: str) -> None:
+        redis = connect(self.settings.redis_url)
+        queue = Queue.from_settings(redis, self.settings)
+        worker = f"{role}-test-1-{next(_numbers)}"
+        queue.register_worker(worker, role, "test", 1)
+        while not self._ended.is_set():
+            lease = queue.claim(role, worker, block_seconds=0.1)
+            if lease is not None:
+                (self._split if role == SPLITTER else self._hum)(queue, lease)
+        queue.forget_worker(worker)
+        redis.close()
+
+    def _split(self, queue: Queue, lease: Lease) -> None:
+        request = SpeechRequest.model_validate(lease.job.payload)
+        texts = [text.strip() + "." for text in request.text.split(".") if text.strip()]
+        parts = [
+            UtteranceRequest.part_of(request, parent=lease.job.id, index=index, text=text, language="en")
+            for index, text in enumerate(texts)
+        ]
+        jobs = [NewJob(SYNTHESIZER, part.model_dump(), f"{part.parent}.{part.index}") for part in parts]
+        queue.enqueue_many(jobs)
+        shown = [{"job_id": job.job_id, "text": part.text} for job, part in zip(jobs, parts, strict=True)]
+        queue.ack(lease, {"utterances": shown})
+
+    def _hum(self, queue: Queue, lease: Lease) -> None:
+        request = UtteranceRequest.model_validate(lease.job.payload)
+        self.requests.append(request)
+        while (request.index > 0 or self.hold_first) and not self.gate.wait(0.02):
+            if queue.beat(lease) is Beat.CANCEL:
+                queue.confirm_cancel(lease)
+                self.cancelled.append(lease.job.id)
+                return
+        if self.error is not None:
+            queue.fail(lease, self.error, permanent=True)
+            return
+        seconds = len(request.text) / 20 / request.speed
+        key = f"speech/{request.parent}/{request.index}.wav"
+        self.storage.put_bytes(key, tone(seconds))
+        result = {
+            "audio": key,
+            "sample_rate": RATE,
+            "seconds": seconds,
+            "pause_seconds": 0.3,
+            "text": request.text,
+        }
+        queue.ack(lease, result)
+
+
+def tone(seconds: float, amplitude: float = 0.5, rate: int = RATE) -> bytes:
+    """A WAV of 220 Hz."""
+    count = round(seconds * rate)
+    values = (round(32767 * amplitude * math.sin(2 * math.pi * 220 * n / rate)) for n in range(count))
+    samples = struct.pack(f"<{count}h", *values)
+    header = struct.pack("<4sI8sIHHIIHH", b"RIFF", 36 + 2 * count, b"WAVEfmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
+    return header + b"data" + struct.pack("<I", 2 * count) + samples
+
+
+async def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    """What `condition` (a function, maybe a coroutine function) answers once it is something."""
+    async with asyncio.timeout(seconds):
+        while True:
+            answer = condition()
+            if asyncio.iscoroutine(answer):
+                answer = await answer
+            if answer:
+                return answer
+            await asyncio.sleep(0.01)
+
+
+async def upload(client: httpx.AsyncClient, content: bytes | None = None, name: str = "a.wav") -> dict[str, Any]:
+    """A recording of two seconds on the server."""
+    answer = await client.post("/api/v1/files", files={"file": (name, content or tone(2.0))})
+    assert answer.status_code == 201, answer.text
+    shown: dict[str, Any] = answer.json()
+    return shown
+
+
+async def make_voice(records: Records, name: str) -> VoiceRecord:
+    """A published voice without weights."""
+    for kind in ("gpt", "sovits"):
+        await records.create_checkpoint(
+            f"ckpt-{name}-{kind}", kind=kind, version="nano", name=name, sha256="0" * 64, size_bytes=1
+        )
+    return await records.create_voice(
+        name=name,
+        version="nano",
+        language="en",
+        gpt_checkpoint_id=f"ckpt-{name}-gpt",
+        sovits_checkpoint_id=f"ckpt-{name}-sovits",
+        prompts=[{"name": "default", "audio": "voices/x/prompt.wav", "text": "Hello.", "language": "en"}],
+    )

@@ -1,0 +1,102 @@
+"""A whole API on a free port, with real Redis and records, and workers that hum instead of speaking."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from api_stage import Api, Hummers, eventually, make_voice, running
+
+from core.queue import AsyncQueue
+from core.records import Records, VoiceRecord, upgrade
+from core.redis import EmbeddedServer, connect_async
+from core.settings import Settings, read_settings
+
+_prefixes = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    server = EmbeddedServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def empty_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with all tables and no rows, to copy."""
+    path = tmp_path_factory.mktemp("records") / "empty.sqlite3"
+    upgrade(f"sqlite+aiosqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def settings(
+    redis_server: EmbeddedServer, empty_records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """Of a fresh data folder and a part of Redis that nobody else uses."""
+    for name in ("VALID_API_KEYS", "PORT", "API_PORT", "DATABASE_URL", "STORAGE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    data = tmp_path / "data"
+    data.mkdir()
+    made = read_settings(
+        data_path=data,
+        port=0,
+        redis_url=redis_server.url,
+        redis_prefix=f"test{next(_prefixes)}:",
+        worker_retry_attempts=1,
+        fetch_allowed_hosts=("127.0.0.1",),
+    )
+    shutil.copy(empty_records, made.resolved_database_url.partition("///")[2])
+    return made
+
+
+@pytest.fixture
+async def api(settings: Settings) -> AsyncIterator[Api]:
+    async with running(settings) as api:
+        yield api
+
+
+@pytest.fixture
+def client(api: Api) -> httpx.AsyncClient:
+    return api.client
+
+
+@pytest.fixture
+async def queue(settings: Settings) -> AsyncIterator[AsyncQueue]:
+    """A connection of the test's own."""
+    redis = connect_async(settings.redis_url)
+    yield AsyncQueue.from_settings(redis, settings)
+    await redis.aclose()
+
+
+@pytest.fixture
+async def hummers(settings: Settings, queue: AsyncQueue) -> AsyncIterator[Hummers]:
+    hummers = Hummers(settings)
+    hummers.start()
+    await eventually(lambda: _count(queue, 2))
+    yield hummers
+    await asyncio.to_thread(hummers.stop)
+
+
+@pytest.fixture
+async def records(settings: Settings) -> AsyncIterator[Records]:
+    records = Records(settings.resolved_database_url)
+    yield records
+    await records.close()
+
+
+@pytest.fixture
+async def voice(records: Records) -> VoiceRecord:
+    """A published voice named Allison."""
+    return await make_voice(records, "Allison")
+
+
+async def _count(queue: AsyncQueue, wanted: int) -> bool:
+    return len(await queue.workers()) == wanted

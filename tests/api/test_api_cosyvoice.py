@@ -1,0 +1,199 @@
+"""The CosyVoice service's door: names, recordings to imitate, and addresses of finished WAVs."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import wave
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from api_stage import Api, Hummers, eventually, make_voice, running, tone
+
+from core.records import Records, VoiceRecord
+from core.settings import Settings
+
+
+async def test_the_root_and_the_list_name_the_voices(
+    client: httpx.AsyncClient, voice: VoiceRecord, records: Records
+) -> None:
+    await make_voice(records, "Bob")
+
+    status = (await client.get("/")).json()
+    names = (await client.get("/voices")).json()
+
+    assert status == {"status": "running", "available_voices": ["Bob", "Allison"]}
+    assert names == ["Bob", "Allison"]
+
+
+async def test_a_text_becomes_a_recording_to_download(
+    client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord
+) -> None:
+    answer = await client.post("/synthesize", json={"target": "Hello there. How are you.", "voice": "Allison"})
+    shown = answer.json()
+    sound = await client.get(shown["download_url"])
+
+    assert answer.status_code == 200
+    assert shown["num_chunks"] == 2
+    assert shown["processing_time_seconds"] > 0
+    assert sound.headers["content-type"] == "audio/wav"
+    with wave.open(io.BytesIO(sound.content)) as file:
+        assert file.getnframes() / file.getframerate() == pytest.approx(24 / 20 + 0.3, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "name", ["..%2f..%2fsovitsd.sqlite3", "x.wav", "0" * 32 + ".wav", "A" * 32 + ".wav", "0" * 32, "%2e%2e"]
+)
+async def test_only_names_that_were_given_out_can_be_downloaded(client: httpx.AsyncClient, name: str) -> None:
+    answer = await client.get(f"/audio/{name}")
+
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ({"voice": "Allison"}, 400, "empty"),
+        ({"target": "", "voice": "Allison"}, 400, "empty"),
+        ({"target": "x" * 100_001, "voice": "Allison"}, 400, "100,000"),
+        ({"target": "Hello."}, 400, "Neither"),
+        ({"target": "Hello.", "voice": "allison"}, 400, "Allison"),
+        ({"target": "Hello.", "voice": "a", "voice_url": "http://x/"}, 400, "exclude"),
+        ({"target": "Hello.", "voice_url": "http://x/"}, 400, "voice_prompt_text"),
+        ({"target": ["Hello."], "voice": "Allison"}, 400, "target"),
+    ],
+)
+async def test_bad_parameters_are_400_with_a_sentence(
+    client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord, body: dict[str, Any], status: int, said: str
+) -> None:
+    answer = await client.post("/synthesize", json=body)
+
+    assert answer.status_code == status
+    assert said in answer.json()["detail"]
+    assert answer.json()["error"]["code"]
+
+
+async def test_nobody_to_speak_is_503(client: httpx.AsyncClient, voice: VoiceRecord) -> None:
+    answer = await client.post("/synthesize", json={"target": "Hello.", "voice": "Allison"})
+
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "not_ready"
+
+
+async def test_a_key_is_asked_for_where_keys_are_configured(
+    settings: Settings, hummers: Hummers, voice: VoiceRecord
+) -> None:
+    body = {"target": "Hello.", "voice": "Allison"}
+
+    async with running(settings.model_copy(update={"valid_api_keys": ("k1", "k2")})) as api:
+        none = await api.client.post("/synthesize", json=body)
+        wrong = await api.client.post("/synthesize", json={**body, "apikey": "k3"})
+        right = await api.client.post("/synthesize", json={**body, "apikey": "k2"})
+        sound = await api.client.get(right.json()["download_url"])
+
+    assert (none.status_code, wrong.status_code, right.status_code) == (401, 401, 200)
+    assert sound.status_code == 200
+
+
+async def test_an_utterance_that_fails_is_500(client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord) -> None:
+    hummers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
+
+    answer = await client.post("/synthesize", json={"target": "Hello.", "voice": "Allison"})
+
+    assert answer.status_code == 500
+    assert answer.json()["error"]["job_id"].startswith("speech-")
+
+
+async def test_what_takes_too_long_is_504_and_cancelled(
+    settings: Settings, hummers: Hummers, voice: VoiceRecord
+) -> None:
+    hummers.gate.clear()
+
+    async with running(settings.model_copy(update={"synthesis_timeout_seconds": 0.5})) as api:
+        answer = await api.client.post("/synthesize", json={"target": "One. Two.", "voice": "Allison"})
+        await eventually(lambda: hummers.cancelled)
+
+    assert answer.status_code == 504
+
+
+async def test_a_client_that_goes_away_cancels_its_jobs(
+    client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord
+) -> None:
+    hummers.gate.clear()
+
+    with pytest.raises(httpx.ReadTimeout):
+        await client.post("/synthesize", json={"target": "One. Two.", "voice": "Allison"}, timeout=0.5)
+
+    await eventually(lambda: hummers.cancelled)
+
+
+@asynccontextmanager
+async def a_host_of(content: bytes) -> AsyncIterator[str]:
+    """The URL of a recording on this machine."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        yield "http://127.0.0.1:{1}/a.wav".format(*server.sockets[0].getsockname())
+
+
+async def imitate(api: Api, url: str) -> httpx.Response:
+    body = {"target": "Hello.", "voice_url": url, "voice_prompt_text": "My own words."}
+    return await api.client.post("/synthesize", json=body)
+
+
+async def test_a_recording_is_imitated_with_the_newest_voices_models(
+    api: Api, hummers: Hummers, voice: VoiceRecord
+) -> None:
+    async with a_host_of(tone(3.0)) as url:
+        answer = await imitate(api, url)
+
+    asked = hummers.requests[0]
+    assert answer.status_code == 200
+    assert asked.voice_id == voice.id
+    assert asked.prompt is not None
+    assert (asked.prompt.text, asked.prompt.language) == ("My own words.", "auto")
+    assert api.services.storage.exists(asked.prompt.audio)
+    assert asked.prompt.audio.startswith(f"speech/{asked.parent}/")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (tone(0.7), "lasts 0.7 s"),
+        (tone(31.0), "lasts 31.0 s"),
+        (b"no sound" * 99, ""),
+        (tone(3, amplitude=0), "Nothing"),
+    ],
+)
+async def test_a_recording_that_cannot_be_imitated_is_400(
+    api: Api, hummers: Hummers, voice: VoiceRecord, content: bytes, said: str
+) -> None:
+    async with a_host_of(content) as url:
+        answer = await imitate(api, url)
+
+    assert answer.status_code == 400
+    assert said in answer.json()["detail"]
+    assert hummers.requests == []
+
+
+async def test_a_private_address_is_refused(api: Api, hummers: Hummers, voice: VoiceRecord) -> None:
+    answer = await imitate(api, "http://169.254.169.254/latest/meta-data/")
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "refused_address"
+
+
+async def test_without_any_voice_nothing_can_be_imitated(api: Api, hummers: Hummers) -> None:
+    async with a_host_of(tone(3.0)) as url:
+        answer = await imitate(api, url)
+
+    assert answer.status_code == 400
+    assert "Train one first" in answer.json()["detail"]

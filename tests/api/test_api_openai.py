@@ -1,0 +1,283 @@
+"""OpenAI's door, as OpenAI's own client and careless other clients use it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import wave
+from typing import Any
+
+import httpx
+import openai
+import orjson
+import pytest
+from api_stage import RATE, Api, Hummers, eventually, make_voice, running
+
+from core.job import JobStatus
+from core.queue import AsyncQueue
+from core.records import Records, VoiceRecord
+from core.settings import Settings
+
+TEXT = "Hello there. How are you today."
+
+
+@pytest.fixture
+async def sdk(api: Api) -> Any:
+    async with openai.AsyncOpenAI(base_url=f"{api.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def speech(**more: Any) -> dict[str, Any]:
+    return {"model": "tts-1", "voice": "Allison", "input": TEXT, "response_format": "wav", **more}
+
+
+@pytest.mark.parametrize(
+    ("kind", "begins", "media_type"),
+    [
+        ("mp3", b"\xff", "audio/mpeg"),
+        ("opus", b"OggS", "audio/ogg"),
+        ("aac", b"\xff", "audio/aac"),
+        ("flac", b"fLaC", "audio/flac"),
+        ("wav", b"RIFF", "audio/wav"),
+        ("pcm", b"", "audio/pcm"),
+    ],
+)
+async def test_the_official_client_hears_every_format(
+    sdk: openai.AsyncOpenAI, hummers: Hummers, voice: VoiceRecord, kind: Any, begins: bytes, media_type: str
+) -> None:
+    answer = await sdk.audio.speech.create(model="tts-1", voice="Allison", input=TEXT, response_format=kind)
+
+    assert answer.content.startswith(begins)
+    assert len(answer.content) > 1000
+    assert answer.response.headers["content-type"].startswith(media_type)
+
+
+async def test_mp3_is_what_one_gets_without_asking(
+    sdk: openai.AsyncOpenAI, hummers: Hummers, voice: VoiceRecord
+) -> None:
+    answer = await sdk.audio.speech.create(model="gpt-4o-mini-tts", voice="Allison", input=TEXT)
+
+    assert answer.response.headers["content-type"] == "audio/mpeg"
+
+
+async def test_the_official_client_streams(sdk: openai.AsyncOpenAI, hummers: Hummers, voice: VoiceRecord) -> None:
+    request = sdk.audio.speech.with_streaming_response.create(
+        model="nano", voice=voice.id, input=TEXT, response_format="wav", instructions="Whisper.", speed=2.0
+    )
+    async with request as answer:
+        content = b"".join([chunk async for chunk in answer.iter_bytes()])
+
+    assert {one.speed for one in hummers.requests} == {2.0}
+    assert seconds_of(content) == pytest.approx(len(TEXT.replace(" H", "H")) / 40 + 0.3, abs=0.02)
+
+
+async def test_the_official_client_lists_models(sdk: openai.AsyncOpenAI) -> None:
+    models = [model.id async for model in sdk.models.list()]
+
+    assert models == ["nano"]
+    assert (await sdk.models.retrieve("nano")).owned_by == "sovitsd"
+
+
+async def test_the_official_client_reads_our_errors(
+    sdk: openai.AsyncOpenAI, hummers: Hummers, voice: VoiceRecord
+) -> None:
+    with pytest.raises(openai.NotFoundError) as unknown:
+        await sdk.audio.speech.create(model="tts-1", voice="alloy", input=TEXT)
+    with pytest.raises(openai.BadRequestError) as empty:
+        await sdk.audio.speech.create(model="tts-1", voice="Allison", input=" ")
+
+    assert unknown.value.code == "voice_not_found"
+    assert unknown.value.param == "voice"
+    assert "Allison" in unknown.value.message
+    assert (empty.value.code, empty.value.type) == ("empty_text", "invalid_request_error")
+
+
+async def test_the_first_utterance_is_sent_before_the_second_is_spoken(
+    api: Api, hummers: Hummers, voice: VoiceRecord
+) -> None:
+    hummers.gate.clear()
+
+    async with api.client.stream("POST", "/v1/audio/speech", json=speech()) as answer:
+        chunks = answer.aiter_bytes()
+        first = await asyncio.wait_for(anext(chunks), 10)
+        hummers.gate.set()
+        rest = b"".join([chunk async for chunk in chunks])
+
+    assert answer.headers["transfer-encoding"] == "chunked"
+    assert seconds_of(first) == pytest.approx(len("Hello there.") / 20, abs=0.01)
+    assert seconds_of(first + rest) == pytest.approx(len("Hello there.How are you today.") / 20 + 0.3, abs=0.01)
+
+
+async def test_raw_samples_come_at_24_khz(client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord) -> None:
+    answer = await client.post("/v1/audio/speech", json=speech(response_format="pcm", input="Hello there."))
+
+    assert len(answer.content) == pytest.approx(2 * 24_000 * len("Hello there.") / 20, abs=200)
+
+
+async def test_events_carry_the_sound(client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord) -> None:
+    answer = await client.post("/v1/audio/speech", json=speech(stream_format="sse"))
+    events = [orjson.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert [event["type"] for event in events] == ["speech.audio.delta"] * 2 + ["speech.audio.done"]
+    assert base64.b64decode(events[0]["audio"]).startswith(b"RIFF")
+    assert set(events[-1]["usage"]) == {"input_tokens", "output_tokens", "total_tokens"}
+
+
+async def test_a_careless_client_is_understood(
+    client: httpx.AsyncClient, hummers: Hummers, records: Records, voice: VoiceRecord
+) -> None:
+    await make_voice(records, "Newer")
+
+    bare = await client.post("/v1/audio/speech", json={"input": "Hello.", "colour": "red"})
+    by_id = await client.post("/v1/audio/speech", json=speech(voice={"id": voice.id}, input="Hello."))
+    voices = (await client.get("/v1/audio/voices")).json()["voices"]
+
+    assert (bare.status_code, by_id.status_code) == (200, 200)
+    assert [voice["name"] for voice in voices] == ["Newer", "Allison"]
+    assert [one.voice_id for one in hummers.requests] == [voices[0]["id"], voice.id]
+
+
+async def test_a_seed_and_a_language_reach_the_synthesizer(
+    client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord
+) -> None:
+    await client.post("/v1/audio/speech", json=speech(seed=7, language="English", input="Hello."))
+
+    assert hummers.requests[0].seed == 7
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code", "param"),
+    [
+        ({"input": ""}, 400, "empty_text", "input"),
+        ({"input": "x" * 4097}, 400, "text_too_long", "input"),
+        ({"input": None}, 400, "invalid_request", "input"),
+        ({"voice": "allison"}, 404, "voice_not_found", "voice"),
+        ({"response_format": "midi"}, 400, "invalid_request", "response_format"),
+        ({"speed": 9}, 400, "invalid_request", "speed"),
+        ({"stream_format": "smoke"}, 400, "invalid_request", "stream_format"),
+        ({"language": "klingon"}, 400, "unsupported_language", None),
+    ],
+)
+async def test_what_cannot_be_is_refused_in_the_shape_of_this_door(
+    client: httpx.AsyncClient,
+    hummers: Hummers,
+    voice: VoiceRecord,
+    change: dict[str, Any],
+    status: int,
+    code: str,
+    param: str | None,
+) -> None:
+    answer = await client.post("/v1/audio/speech", json=speech(**change))
+
+    error = answer.json()["error"]
+    assert answer.status_code == status
+    assert set(error) == {"message", "type", "param", "code"}
+    assert (error["code"], error["param"]) == (code, param)
+
+
+async def test_nobody_can_speak_without_a_synthesizer(client: httpx.AsyncClient, voice: VoiceRecord) -> None:
+    answer = await client.post("/v1/audio/speech", json=speech())
+
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "not_ready"
+
+
+async def test_an_utterance_that_fails_is_told_with_its_own_error(
+    client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord
+) -> None:
+    hummers.error = {"code": "unreadable_text", "message": "Nothing to pronounce.", "hint": "Use letters."}
+    unreadable = await client.post("/v1/audio/speech", json=speech())
+    hummers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
+    broken = await client.post("/v1/audio/speech", json=speech())
+
+    assert (unreadable.status_code, unreadable.json()["error"]["code"]) == (400, "unreadable_text")
+    assert (broken.status_code, broken.json()["error"]["code"]) == (500, "job_failed")
+
+
+async def test_an_error_after_the_first_sound_is_an_event(api: Api, hummers: Hummers, voice: VoiceRecord) -> None:
+    hummers.gate.clear()
+    async with api.client.stream("POST", "/v1/audio/speech", json=speech(stream_format="sse")) as answer:
+        lines = (line async for line in answer.aiter_lines() if line)
+        await asyncio.wait_for(anext(lines), 10)
+        hummers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
+        hummers.gate.set()
+        rest = [orjson.loads(line[6:]) async for line in lines]
+
+    assert [event["type"] for event in rest] == ["error"]
+    assert rest[0]["error"]["message"] == "Out of luck."
+
+
+async def test_an_error_after_the_first_sound_breaks_the_connection(
+    api: Api, hummers: Hummers, voice: VoiceRecord
+) -> None:
+    hummers.gate.clear()
+    async with api.client.stream("POST", "/v1/audio/speech", json=speech()) as answer:
+        chunks = answer.aiter_bytes()
+        await asyncio.wait_for(anext(chunks), 10)
+        hummers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
+        hummers.gate.set()
+        with pytest.raises(httpx.RemoteProtocolError):
+            await anext(chunks)
+
+
+@pytest.mark.parametrize("after_the_first_sound", [True, False])
+async def test_a_client_that_goes_away_cancels_its_jobs(
+    api: Api, hummers: Hummers, voice: VoiceRecord, queue: AsyncQueue, after_the_first_sound: bool
+) -> None:
+    hummers.gate.clear()
+    text = "One. Two. Three. Four."
+    if after_the_first_sound:
+        async with api.client.stream("POST", "/v1/audio/speech", json=speech(input=text)) as answer:
+            await asyncio.wait_for(anext(answer.aiter_bytes()), 10)
+    else:
+        hummers.hold_first = True
+        with pytest.raises(httpx.ReadTimeout):
+            await api.client.post("/v1/audio/speech", json=speech(input=text), timeout=0.5)
+
+    await eventually(lambda: hummers.cancelled)
+    parent = hummers.requests[0].parent
+
+    async def statuses() -> set[JobStatus]:
+        jobs = [await queue.job(f"{parent}.{index}") for index in (1, 2, 3)]
+        return {job.status for job in jobs if job is not None}
+
+    await eventually(lambda: _equals(statuses, {JobStatus.CANCELLED}))
+    assert (await queue.depths())["synthesizer"] == 0
+
+
+async def _equals(ask: Any, wanted: Any) -> bool:
+    return bool(await ask() == wanted)
+
+
+async def test_speech_that_takes_too_long_is_cancelled(
+    settings: Settings, hummers: Hummers, voice: VoiceRecord
+) -> None:
+    hummers.gate.clear()
+    hummers.hold_first = True
+
+    async with running(settings.model_copy(update={"synthesis_timeout_seconds": 0.3})) as api:
+        answer = await api.client.post("/v1/audio/speech", json=speech())
+        await eventually(lambda: hummers.cancelled)
+
+    assert answer.status_code == 504
+    assert answer.json()["error"]["code"] == "timed_out"
+
+
+async def test_without_redis_the_answer_is_503(settings: Settings, voice: VoiceRecord) -> None:
+    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+
+    async with running(away) as api:
+        answer = await api.client.post("/v1/audio/speech", json=speech())
+
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "queue_unavailable"
+    assert answer.headers["retry-after"] == "5"
+
+
+def seconds_of(content: bytes) -> float:
+    """Of a WAV whose header does not know its length."""
+    with wave.open(io.BytesIO(content)) as file:
+        assert file.getframerate() == RATE
+        return len(file.readframes(1 << 30)) / 2 / RATE

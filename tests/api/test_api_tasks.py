@@ -1,0 +1,272 @@
+"""Tasks: begun once, read, listed, cancelled; and watched by many."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from api_stage import Api, eventually
+
+from api import sse
+from core.events import Event
+from core.queue import AsyncQueue
+from core.records import Records, TaskStatus
+
+
+@pytest.fixture
+async def recording(records: Records) -> str:
+    """The id of a file that nobody will open."""
+    file = await records.create_file("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    return file.id
+
+
+async def begin(client: httpx.AsyncClient, recording: str, **more: Any) -> dict[str, Any]:
+    body = {"exp_name": "bob", "audio_file_id": recording, "options": {"version": "nano", "language": "en"}, **more}
+    answer = await client.post("/api/v1/tasks", json=body)
+    assert answer.status_code == 201, answer.text
+    shown: dict[str, Any] = answer.json()
+    return shown
+
+
+async def test_a_task_begins_with_its_first_stage_in_the_queue(
+    client: httpx.AsyncClient, recording: str, queue: AsyncQueue
+) -> None:
+    task = await begin(client, recording)
+
+    job = await queue.job(f"{task['exp_id']}.convert.1")
+
+    assert task["id"].startswith("task-")
+    assert (task["status"], task["current_stage"], task["progress"]) == ("queued", "convert", 0.0)
+    assert (task["error_message"], task["voice_id"], task["completed_at"]) == (None, None, None)
+    assert (await client.get(f"/api/v1/tasks/{task['id']}")).json() == task
+    assert job is not None
+    assert job.topic == task["id"]
+
+
+async def test_the_defaults_are_those_that_were_promised(client: httpx.AsyncClient, recording: str) -> None:
+    answer = await client.post("/api/v1/tasks", json={"exp_name": "a", "audio_file_id": recording})
+
+    assert answer.json()["options"] == {"version": "v2", "language": "zh", "quality": "standard"}
+    assert answer.json()["priority"] == 5
+
+
+@pytest.mark.parametrize("as_header", [False, True])
+async def test_the_same_idempotency_key_answers_with_the_same_task(
+    client: httpx.AsyncClient, recording: str, as_header: bool
+) -> None:
+    body: dict[str, Any] = {"exp_name": "a", "audio_file_id": recording}
+    headers = {"Idempotency-Key": "k1"} if as_header else {}
+    if not as_header:
+        body["idempotency_key"] = "k1"
+
+    answers = await asyncio.gather(*(client.post("/api/v1/tasks", json=body, headers=headers) for _ in range(5)))
+
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert (await client.get("/api/v1/tasks")).json()["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "said"),
+    [
+        ({"exp_name": ""}, 422, "exp_name"),
+        ({"exp_name": "x" * 101}, 422, "exp_name"),
+        ({"exp_name": None}, 422, "exp_name"),
+        ({"colour": "red"}, 422, "'colour'"),
+        ({"webhook_url": "http://x"}, 422, "'webhook_url'"),
+        ({"options": {"speed": 2}}, 422, "'options.speed'"),
+        ({"options": {"quality": "best"}}, 422, "'fast', 'standard' or 'high'"),
+        ({"options": {"version": "v9"}}, 422, "options.version"),
+        ({"options": {"language": "klingon"}}, 422, "klingon"),
+        ({"priority": 11}, 422, "priority"),
+        ({"audio_file_id": "file-none"}, 404, "file-none"),
+        ({"schedule_at": "2001-01-01T00:00:00Z"}, 400, "has passed"),
+    ],
+)
+async def test_what_cannot_be_is_refused_by_name(
+    client: httpx.AsyncClient, recording: str, change: dict[str, Any], status: int, said: str
+) -> None:
+    answer = await client.post("/api/v1/tasks", json={"exp_name": "a", "audio_file_id": recording, **change})
+
+    assert answer.status_code == status
+    assert said in answer.json()["error"]["message"]
+    assert (await client.get("/api/v1/tasks")).json()["total"] == 0
+
+
+async def test_a_body_that_is_no_json_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/api/v1/tasks", content=b"{half", headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "invalid_request"
+
+
+async def test_a_task_for_later_waits(client: httpx.AsyncClient, recording: str, queue: AsyncQueue) -> None:
+    task = await begin(client, recording, schedule_at="2999-01-01T00:00:00")
+
+    assert task["schedule_at"] == "2999-01-01T00:00:00.000Z"
+    assert (await queue.depths())["delayed"] == 1
+
+
+async def test_tasks_are_listed_by_status_newest_first(client: httpx.AsyncClient, recording: str) -> None:
+    first, second = [await begin(client, recording) for _ in range(2)]
+    await client.delete(f"/api/v1/tasks/{first['id']}")
+
+    everything = (await client.get("/api/v1/tasks")).json()
+    queued = (await client.get("/api/v1/tasks", params={"status": "queued"})).json()
+    nonsense = await client.get("/api/v1/tasks", params={"status": "resting"})
+
+    assert [task["id"] for task in everything["items"]] == [second["id"], first["id"]]
+    assert [task["id"] for task in queued["items"]] == [second["id"]]
+    assert (queued["total"], queued["limit"], queued["offset"]) == (1, 50, 0)
+    assert nonsense.status_code == 422
+
+
+async def test_a_cancelled_task_stays_cancelled(client: httpx.AsyncClient, recording: str, queue: AsyncQueue) -> None:
+    task = await begin(client, recording)
+
+    first = await client.delete(f"/api/v1/tasks/{task['id']}")
+    again = await client.delete(f"/api/v1/tasks/{task['id']}")
+
+    assert first.json()["status"] == again.json()["status"] == "cancelled"
+    assert (await queue.depths())["preprocessor"] == 0
+    assert (await client.delete("/api/v1/tasks/task-none")).status_code == 404
+
+
+async def listen(
+    client: httpx.AsyncClient, task_id: str, last_event_id: str = "", received: list[Any] | None = None
+) -> list[tuple[str, str, dict[str, Any]]]:
+    """Every (id, kind, data) until the stream ends."""
+    events = [] if received is None else received
+    headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
+    async with client.stream("GET", f"/api/v1/tasks/{task_id}/progress", headers=headers) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        fields: dict[str, str] = {}
+        async for line in answer.aiter_lines():
+            if line:
+                name, _, value = line.partition(": ")
+                fields[name] = value
+            elif "event" in fields:
+                events.append((fields["id"], fields["event"], orjson.loads(fields["data"])))
+                fields = {}
+    return events
+
+
+async def test_several_watchers_hear_the_same_until_the_end(api: Api, recording: str) -> None:
+    task = await begin(api.client, recording)
+    watchers = [asyncio.create_task(listen(api.client, task["id"])) for _ in range(3)]
+    await eventually(lambda: api.services.metrics.watchers.collect()[0].samples[0].value == 3)
+    step = {"stage": "convert", "progress": 0.5, "overall_progress": 0.1, "message": "Half."}
+
+    await api.services.events.publish(task["id"], "progress", step)
+    await api.client.delete(f"/api/v1/tasks/{task['id']}")
+    heard = await asyncio.wait_for(asyncio.gather(*watchers), 5)
+
+    assert heard[0] == heard[1] == heard[2]
+    assert [kind for _, kind, _ in heard[0]] == ["progress", "cancelled"]
+    assert heard[0][0][2] == step
+    assert heard[0][1][2]["status"] == "cancelled"
+
+
+async def test_a_watcher_that_comes_back_hears_only_what_it_missed(api: Api, recording: str) -> None:
+    task = await begin(api.client, recording)
+    for number in range(4):
+        await api.services.events.publish(task["id"], "progress", {"number": number})
+    await api.client.delete(f"/api/v1/tasks/{task['id']}")
+    everything = await listen(api.client, task["id"])
+
+    rest = await listen(api.client, task["id"], last_event_id=everything[1][0])
+    junk = await listen(api.client, task["id"], last_event_id="'; drop table")
+
+    assert [data.get("number") for _, _, data in everything] == [0, 1, 2, 3, None]
+    assert rest == everything[2:]
+    assert junk == everything
+
+
+async def test_a_finished_task_tells_its_end_at_once_although_nobody_remembers(api: Api, recording: str) -> None:
+    task = await begin(api.client, recording)
+    await api.client.delete(f"/api/v1/tasks/{task['id']}")
+    await api.services.redis.delete(f"{api.settings.redis_prefix}events:{task['id']}")
+    started = time.monotonic()
+
+    heard = await listen(api.client, task["id"])
+
+    assert [kind for _, kind, _ in heard] == ["cancelled"]
+    assert heard[0][2]["task_id"] == task["id"]
+    assert time.monotonic() - started < 2
+
+
+async def test_an_unknown_task_cannot_be_watched(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/api/v1/tasks/task-none/progress")
+
+    assert answer.status_code == 404
+
+
+async def test_the_log_of_a_task_is_read(api: Api, recording: str) -> None:
+    task = await begin(api.client, recording)
+    await api.services.events.publish(task["id"], "progress", {"number": 1})
+    await api.services.events.publish(task["id"], "log", {"level": "INFO", "message": "Seen."})
+
+    shown = (await api.client.get(f"/api/v1/tasks/{task['id']}/logs")).json()
+
+    assert [line["message"] for line in shown["items"]] == ["Seen."]
+
+
+async def test_a_quiet_stream_beats_and_ends_when_the_record_says_so() -> None:
+    answers: list[Event | None] = [None, Event("5-0", "completed", {"status": "completed"})]
+
+    async def look_again() -> Event | None:
+        return answers.pop(0)
+
+    stream = sse.watch(silence, "0", look_again, asyncio.Event(), heartbeat_seconds=0.01)
+    said = [chunk async for chunk in stream]
+
+    assert said[1] == b": still here\n\n"
+    assert said[2].startswith(b"id: 5-0\nevent: completed\n")
+    assert len(said) == 3
+
+
+async def test_an_old_end_does_not_end_the_stream_of_a_task_that_runs_again() -> None:
+    old = [Event("1-0", "failed", {}), Event("2-0", "progress", {}), Event("3-0", "completed", {})]
+    ended: list[Event | None] = [None, old[2]]
+
+    async def follow(after: str) -> AsyncIterator[Event]:
+        for event in old:
+            if event.id > after:
+                yield event
+                if event.kind in ("failed", "completed"):
+                    return
+
+    async def look_again() -> Event | None:
+        return ended.pop(0)
+
+    said = b"".join([chunk async for chunk in sse.watch(follow, "0", look_again, asyncio.Event())])
+
+    assert b"failed" not in said
+    assert said.index(b"progress") < said.index(b"completed")
+
+
+async def test_a_stream_ends_when_the_server_stops() -> None:
+    stopping = asyncio.Event()
+
+    async def look_again() -> Event | None:
+        return None
+
+    stream = sse.watch(silence, "0", look_again, stopping)
+    await anext(stream)
+    asyncio.get_running_loop().call_soon(stopping.set)
+
+    assert [chunk async for chunk in stream] == []
+
+
+async def silence(after: str) -> AsyncIterator[Event]:
+    await asyncio.Event().wait()
+    yield Event("never", "progress", {})
+
+
+def test_every_status_that_ends_a_task_is_an_event_that_ends_a_stream() -> None:
+    assert {str(status) for status in TaskStatus if status.terminal} == sse.TERMINAL

@@ -1,0 +1,90 @@
+"""The service on a real Redis and real records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+
+from core.events import AsyncEvents
+from core.experiment import ExperimentService
+from core.queue import AsyncQueue, Queue
+from core.records import Records, upgrade
+from core.redis import EmbeddedServer, connect, connect_async
+from core.storage import Storage
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = EmbeddedServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
+    client = connect_async(redis_url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def queue(redis: redis.asyncio.Redis) -> AsyncQueue:
+    return AsyncQueue(redis)
+
+
+@pytest.fixture
+def worker(redis_url: str, redis: redis.asyncio.Redis) -> Iterator[Queue]:
+    """The queue as a worker sees it."""
+    client = connect(redis_url)
+    yield Queue(client)
+    client.close()
+
+
+@pytest.fixture
+async def events(redis: redis.asyncio.Redis) -> AsyncIterator[AsyncEvents]:
+    events = AsyncEvents(redis)
+    yield events
+    await events.close()
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    storage = Storage(tmp_path / "storage")
+    storage.put_bytes("experiments/prompts/prompt.wav", b"a prompt")
+    return storage
+
+
+@pytest.fixture
+def clock() -> Callable[[], float]:
+    return time.time
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> AsyncIterator[Records]:
+    url = f"sqlite+aiosqlite:///{tmp_path}/records.sqlite3"
+    upgrade(url)
+    records = Records(url)
+    await records.create_file("file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    yield records
+    await records.close()
+
+
+@pytest.fixture
+def service(records: Records, queue: AsyncQueue, events: AsyncEvents, storage: Storage) -> ExperimentService:
+    return ExperimentService(records, queue, events, storage)
+
+
+@pytest.fixture
+async def service_without_queue(records: Records, storage: Storage) -> AsyncIterator[ExperimentService]:
+    """The same records, but Redis does not answer."""
+    client = connect_async("redis://127.0.0.1:1/0")
+    events = AsyncEvents(client)
+    yield ExperimentService(records, AsyncQueue(client), events, storage)
+    await events.close()
+    await client.aclose()

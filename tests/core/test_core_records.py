@@ -1,0 +1,252 @@
+"""Records of files, checkpoints, voices and keys keep what they are given and refuse what cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import Conflict, NotFound, VoiceNotFound
+from core.records import Records, iso, upgrade
+
+SHA = "0" * 64
+
+
+class Clock:
+    """Seconds since the epoch, moved by hand."""
+
+    now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def records(tmp_path: Path, clock: Clock) -> AsyncIterator[Records]:
+    url = f"sqlite+aiosqlite:///{tmp_path}/records.sqlite3"
+    upgrade(url)
+    records = Records(url, clock=clock)
+    yield records
+    await records.close()
+
+
+async def add_file(records: Records, file_id: str, **values):
+    given = {"filename": "voice.wav", "purpose": "training", "size_bytes": 44, "sha256": SHA, **values}
+    return await records.create_file(file_id, **given)
+
+
+async def add_checkpoints(records: Records) -> tuple[str, str]:
+    common = {"version": "nano", "name": "bob", "sha256": SHA, "size_bytes": 8, "experiment_id": "exp-1"}
+    gpt = await records.create_checkpoint("ckpt-g", kind="gpt", epoch=8, metrics={"final_loss": 0.5}, **common)
+    sovits = await records.create_checkpoint("ckpt-s", kind="sovits", step=100, **common)
+    return gpt.id, sovits.id
+
+
+async def add_voice(records: Records, name: str, **values):
+    given = {
+        "version": "nano",
+        "language": "en",
+        "gpt_checkpoint_id": "ckpt-g",
+        "sovits_checkpoint_id": "ckpt-s",
+        "prompts": [{"name": "default", "audio": "voices/v/prompt.wav", "text": "Hello.", "language": "en"}],
+        **values,
+    }
+    return await records.create_voice(name=name, **given)
+
+
+async def test_a_file_is_found_as_it_was_made(records, clock):
+    made = await add_file(records, "file-1", duration_seconds=3.5, sample_rate=16000, channels=1)
+
+    found = await records.get_file("file-1")
+
+    assert found == made
+    assert found.storage_key == "files/file-1"
+    assert found.uploaded_at == clock.now
+
+
+async def test_a_file_larger_than_32_bits_keeps_its_size(records):
+    await add_file(records, "file-1", size_bytes=5_000_000_000)
+
+    assert (await records.get_file("file-1")).size_bytes == 5_000_000_000
+
+
+async def test_an_unknown_file_is_not_found(records):
+    with pytest.raises(NotFound, match="file-9"):
+        await records.get_file("file-9")
+    with pytest.raises(NotFound):
+        await records.delete_file("file-9")
+
+
+async def test_files_are_listed_newest_first_by_page_and_purpose(records):
+    for number in range(5):
+        await add_file(records, f"file-{number}", purpose="prompt" if number == 2 else "training")
+
+    page = await records.list_files(limit=2, offset=1)
+    prompts = await records.list_files(purpose="prompt")
+
+    assert [one.id for one in page.items] == ["file-3", "file-2"]
+    assert page.total == 5
+    assert ([one.id for one in prompts.items], prompts.total) == (["file-2"], 1)
+
+
+async def test_a_deleted_file_is_gone(records):
+    await add_file(records, "file-1")
+
+    deleted = await records.delete_file("file-1")
+
+    assert deleted.id == "file-1"
+    with pytest.raises(NotFound):
+        await records.get_file("file-1")
+
+
+async def test_a_checkpoint_made_twice_is_the_first_one(records):
+    await add_checkpoints(records)
+
+    again = await records.create_checkpoint("ckpt-g", kind="gpt", version="v2", name="other", sha256=SHA, size_bytes=1)
+
+    assert (again.version, again.epoch, again.metrics) == ("nano", 8, {"final_loss": 0.5})
+    assert again.storage_key == "checkpoints/ckpt-g.safetensors"
+
+
+async def test_checkpoints_are_listed_by_kind_and_experiment(records):
+    await add_checkpoints(records)
+
+    assert [one.id for one in (await records.list_checkpoints(kind="gpt")).items] == ["ckpt-g"]
+    assert (await records.list_checkpoints(exp_id="exp-1")).total == 2
+    assert (await records.list_checkpoints(exp_id="exp-2")).total == 0
+
+
+async def test_a_promoted_checkpoint_says_so(records):
+    await add_checkpoints(records)
+
+    assert (await records.promote_checkpoint("ckpt-g")).promoted is True
+    assert (await records.promote_checkpoint("ckpt-g", False)).promoted is False
+    with pytest.raises(NotFound):
+        await records.promote_checkpoint("ckpt-9")
+
+
+async def test_a_voice_is_found_by_its_id_and_by_its_name(records):
+    await add_checkpoints(records)
+    made = await add_voice(records, "bob")
+
+    assert await records.get_voice("bob") == made
+    assert await records.get_voice(made.id) == made
+
+
+async def test_a_taken_name_gets_a_number(records):
+    await add_checkpoints(records)
+
+    names = [(await add_voice(records, "bob")).name for _ in range(3)]
+
+    assert names == ["bob", "bob-2", "bob-3"]
+
+
+async def test_the_same_voice_id_makes_one_voice(records):
+    await add_checkpoints(records)
+    first = await add_voice(records, "bob", voice_id="voice-1")
+
+    second = await add_voice(records, "bob", voice_id="voice-1")
+
+    assert second == first
+    assert (await records.list_voices()).total == 1
+
+
+async def test_an_unknown_voice_is_answered_with_those_there_are(records):
+    await add_checkpoints(records)
+    await add_voice(records, "bob")
+
+    with pytest.raises(VoiceNotFound) as caught:
+        await records.get_voice("alice")
+
+    assert "bob" in caught.value.hint
+
+
+@pytest.mark.parametrize("field", ["gpt_checkpoint_id", "sovits_checkpoint_id"])
+async def test_a_voice_needs_a_checkpoint_of_each_kind(records, field):
+    gpt, sovits = await add_checkpoints(records)
+    wrong = sovits if field == "gpt_checkpoint_id" else gpt
+
+    for checkpoint in (wrong, "ckpt-9"):
+        with pytest.raises(NotFound, match=checkpoint):
+            await add_voice(records, "bob", **{field: checkpoint})
+
+
+async def test_a_voice_changes_its_name_but_not_to_a_taken_one(records):
+    await add_checkpoints(records)
+    bob = await add_voice(records, "bob")
+    await add_voice(records, "alice")
+
+    assert (await records.update_voice(bob.id, name="robert")).name == "robert"
+    with pytest.raises(Conflict):
+        await records.update_voice(bob.id, name="alice")
+    assert (await records.get_voice(bob.id)).name == "robert"
+
+
+async def test_a_checkpoint_that_a_voice_speaks_with_stays(records):
+    await add_checkpoints(records)
+    await add_voice(records, "bob")
+
+    with pytest.raises(Conflict, match="speaks for bob"):
+        await records.delete_checkpoint("ckpt-g")
+
+    await records.delete_voice("bob")
+    assert (await records.delete_checkpoint("ckpt-g")).id == "ckpt-g"
+    with pytest.raises(NotFound):
+        await records.get_checkpoint("ckpt-g")
+
+
+async def test_a_key_is_found_but_never_kept(records, tmp_path):
+    made, key = await records.create_api_key("laptop", admin=True)
+
+    found = await records.find_api_key(key)
+
+    assert found is not None
+    assert (found.id, found.name, found.admin) == (made.id, "laptop", True)
+    assert key.startswith(found.shown)
+    await records.close()
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert key.encode() not in stored
+
+
+async def test_a_revoked_key_opens_nothing(records):
+    made, key = await records.create_api_key("laptop")
+
+    assert await records.revoke_api_key(made.id) == 1
+    assert await records.revoke_api_key("laptop") == 0
+
+    assert await records.find_api_key(key) is None
+    assert await records.has_api_keys() is False
+    assert [one.revoked_at is not None for one in await records.list_api_keys()] == [True]
+
+
+async def test_an_unknown_key_opens_nothing(records):
+    assert await records.has_api_keys() is False
+    await records.create_api_key("laptop")
+
+    assert await records.has_api_keys() is True
+    assert await records.find_api_key("sk-unknown") is None
+
+
+async def test_the_last_use_of_a_key_is_noted_at_most_once_a_minute(records, clock):
+    _, key = await records.create_api_key("laptop")
+    first_use = clock.now
+
+    for seconds in (0, 30, 59):
+        clock.now = first_use + seconds
+        await records.find_api_key(key)
+    assert (await records.list_api_keys())[0].last_used_at == first_use
+
+    clock.now = first_use + 60
+    await records.find_api_key(key)
+    assert (await records.list_api_keys())[0].last_used_at == first_use + 60
+
+
+def test_times_are_shown_in_iso_8601_utc():
+    assert iso(1_700_000_000.5) == "2023-11-14T22:13:20.500Z"
+    assert iso(None) is None

@@ -1,0 +1,282 @@
+"""Records of tasks, experiments and stages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.errors import Conflict, NotFound
+from core.records import (
+    ExperimentRecord,
+    ExperimentStatus,
+    NewTask,
+    Records,
+    StageRecord,
+    TaskRecord,
+    TaskStatus,
+    upgrade,
+)
+from core.stage import StageStatus, order
+
+NOW = 1_700_000_000.0
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> AsyncIterator[Records]:
+    url = f"sqlite+aiosqlite:///{tmp_path}/records.sqlite3"
+    upgrade(url)
+    records = Records(url, clock=lambda: NOW)
+    await records.create_file("file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    yield records
+    await records.close()
+
+
+def new_task(number: int, **values) -> NewTask:
+    experiment = ExperimentRecord(
+        id=f"exp-{number}",
+        exp_name="bob",
+        version="nano",
+        language="en",
+        gpu_numbers="0",
+        is_half=True,
+        audio_file_id="file-1",
+        task_id=f"task-{number}",
+        priority=5,
+        parameters={"asr": {"language": "en"}},
+        status=ExperimentStatus.RUNNING,
+        voice_id=None,
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    task = TaskRecord(
+        id=f"task-{number}",
+        exp_id=experiment.id,
+        exp_name="bob",
+        audio_file_id="file-1",
+        version="nano",
+        language="en",
+        quality="fast",
+        priority=5,
+        status=TaskStatus.QUEUED,
+        current_stage="convert",
+        progress=0.0,
+        overall_progress=0.0,
+        message="",
+        error=None,
+        webhook_url="",
+        schedule_at=None,
+        idempotency_key=None,
+        voice_id=None,
+        created_at=NOW,
+        started_at=None,
+        completed_at=None,
+    )
+    stage = StageRecord(experiment.id, "convert", StageStatus.QUEUED, run=1, work_run=1)
+    return NewTask(replace(task, **values), experiment, stage)
+
+
+async def test_a_task_is_found_as_it_was_made_with_its_experiment_and_first_stage(records):
+    new = new_task(1, webhook_url="https://example.org/hook", schedule_at=NOW + 60)
+
+    assert await records.create_task(new) == new.task
+
+    assert await records.get_task("task-1") == new.task
+    assert await records.get_experiment("exp-1") == new.experiment
+    assert await records.get_stage("exp-1", "convert") == new.stage
+
+
+async def test_stages_that_never_ran_are_pending(records):
+    await records.create_task(new_task(1))
+
+    stages = await records.list_stages("exp-1")
+
+    assert [one.stage for one in stages] == list(order("nano", with_test=True))
+    assert [one.status for one in stages[:2]] == [StageStatus.QUEUED, StageStatus.PENDING]
+    assert await records.get_stage("exp-1", "asr") == StageRecord("exp-1", "asr")
+    assert stages[0].job_id == "exp-1.convert.1"
+    assert stages[1].job_id == ""
+
+
+async def test_what_is_unknown_is_not_found(records):
+    for coroutine in (
+        records.get_task("task-9"),
+        records.get_experiment("exp-9"),
+        records.get_stage("exp-9", "asr"),
+        records.list_stages("exp-9"),
+        records.delete_experiment("exp-9"),
+    ):
+        with pytest.raises(NotFound, match="-9"):
+            await coroutine
+
+
+async def test_a_task_needs_a_file_that_exists(records):
+    with pytest.raises(NotFound, match="file-9"):
+        await records.create_task(new_task(1, audio_file_id="file-9"))
+
+    assert (await records.list_tasks()).total == 0
+    assert (await records.list_experiments()).total == 0
+
+
+async def test_one_task_without_a_file_does_not_spoil_those_that_arrive_with_it(records):
+    results = await asyncio.gather(
+        *(records.create_task(new_task(number, audio_file_id=f"file-{number % 2}")) for number in range(8)),
+        return_exceptions=True,
+    )
+
+    assert [isinstance(one, NotFound) for one in results] == [True, False] * 4
+    assert (await records.list_tasks()).total == 4
+
+
+async def test_the_same_idempotency_key_makes_one_task(records):
+    first = await records.create_task(new_task(1, idempotency_key="key"))
+
+    second = await records.create_task(new_task(2, idempotency_key="key"))
+
+    assert second == first
+    assert (await records.list_tasks()).total == 1
+
+
+async def test_the_same_idempotency_key_makes_one_task_even_when_all_arrive_at_once(records, tmp_path):
+    other = Records(f"sqlite+aiosqlite:///{tmp_path}/records.sqlite3")
+
+    made = await asyncio.gather(
+        *((records, other)[number % 2].create_task(new_task(number, idempotency_key="key")) for number in range(20))
+    )
+
+    assert len({task.id for task in made}) == 1
+    assert (await records.list_tasks()).total == 1
+    await other.close()
+
+
+async def test_many_tasks_made_and_read_at_once_are_all_there(records):
+    await asyncio.gather(*(records.create_task(new_task(number)) for number in range(300)))
+
+    found = await asyncio.gather(*(records.get_task(f"task-{number}") for number in range(300)))
+
+    assert [task.exp_id for task in found] == [f"exp-{number}" for number in range(300)]
+
+
+async def test_readers_of_one_trip_get_their_own_answers(records):
+    await records.create_task(new_task(1))
+
+    found = await asyncio.gather(
+        records.get_task("task-1"),
+        records.get_task("task-9"),
+        records.get_task("task-1"),
+        return_exceptions=True,
+    )
+
+    assert found[0] == found[2] == new_task(1).task
+    assert isinstance(found[1], NotFound)
+
+
+async def test_tasks_are_listed_newest_first_by_page_and_status(records):
+    for number in range(5):
+        await records.create_task(new_task(number))
+    async with records.change("exp-3") as change:
+        change.set_task(status=TaskStatus.RUNNING)
+
+    page = await records.list_tasks(limit=2, offset=1)
+    running = await records.list_tasks(status=TaskStatus.RUNNING)
+
+    assert ([one.id for one in page.items], page.total) == (["task-3", "task-2"], 5)
+    assert [one.id for one in running.items] == ["task-3"]
+
+
+async def test_a_task_that_never_began_can_be_undone(records):
+    new = new_task(1)
+    await records.create_task(new)
+
+    await records.undo_task(new)
+
+    assert (await records.list_tasks()).total == 0
+    assert await records.active_stages(10) == []
+
+
+async def test_a_change_writes_what_changed_and_nothing_else(records):
+    new = new_task(1)
+    await records.create_task(new)
+
+    async with records.change("exp-1") as change:
+        change.set_stage("convert", status=StageStatus.COMPLETED, outputs={"files": 3})
+        change.set_stage("audio_slice", status=StageStatus.QUEUED, run=1, work_run=1)
+        change.set_task(progress=0.5, error={"code": "x"})
+        change.set_experiment(voice_id="voice-1")
+
+    assert await records.get_task("task-1") == replace(new.task, progress=0.5, error={"code": "x"})
+    assert (await records.get_stage("exp-1", "convert")).outputs == {"files": 3}
+    assert (await records.get_stage("exp-1", "audio_slice")).status is StageStatus.QUEUED
+    assert (await records.get_experiment("exp-1")).voice_id == "voice-1"
+
+
+async def test_a_cleared_error_is_none_again(records):
+    await records.create_task(new_task(1, error={"code": "x", "message": "It broke."}))
+    assert (await records.get_task("task-1")).error_message == "It broke."
+
+    async with records.change("exp-1") as change:
+        change.set_task(error=None)
+
+    assert (await records.get_task("task-1")).error_message is None
+
+
+async def test_a_file_in_use_stays_and_a_file_of_a_finished_task_may_go(records):
+    await records.create_task(new_task(1))
+
+    with pytest.raises(Conflict, match="task-1"):
+        await records.delete_file("file-1")
+
+    async with records.change("exp-1") as change:
+        change.set_task(status=TaskStatus.COMPLETED)
+        change.set_experiment(status=ExperimentStatus.COMPLETED)
+    await records.delete_file("file-1")
+    assert (await records.get_task("task-1")).audio_file_id is None
+
+
+async def test_an_experiment_under_way_cannot_be_deleted(records):
+    await records.create_task(new_task(1))
+
+    with pytest.raises(Conflict, match="convert"):
+        await records.delete_experiment("exp-1")
+
+    async with records.change("exp-1") as change:
+        change.set_stage("convert", status=StageStatus.CANCELLED)
+    await records.delete_experiment("exp-1")
+    with pytest.raises(NotFound):
+        await records.get_task("task-1")
+
+
+async def test_an_experiment_can_be_renamed(records):
+    await records.create_task(new_task(1))
+
+    changed = await records.update_experiment("exp-1", exp_name="alice", is_half=False)
+
+    assert changed == await records.get_experiment("exp-1")
+    assert (changed.exp_name, changed.is_half, changed.gpu_numbers) == ("alice", False, "0")
+
+
+async def test_active_stages_come_in_pages(records):
+    for number in range(4):
+        await records.create_task(new_task(number))
+    async with records.change("exp-1") as change:
+        change.set_stage("convert", status=StageStatus.COMPLETED)
+
+    first = await records.active_stages(2)
+    rest = await records.active_stages(2, after=first[-1].exp_id)
+
+    assert [one.exp_id for one in first + rest] == ["exp-0", "exp-2", "exp-3"]
+
+
+async def test_a_task_under_way_without_an_active_stage_is_idle(records):
+    for number in range(3):
+        await records.create_task(new_task(number))
+        async with records.change(f"exp-{number}") as change:
+            change.set_task(status=TaskStatus.RUNNING)
+    for number, status in ((1, StageStatus.COMPLETED), (2, StageStatus.PAUSED)):
+        async with records.change(f"exp-{number}") as change:
+            change.set_stage("convert", status=status)
+
+    assert [task.id for task in await records.idle_tasks(10)] == ["task-1"]

@@ -1,0 +1,200 @@
+"""Stage names, the order they run in, and their parameters."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.errors import InvalidParameter, InvalidRequest, NotFound
+from core.stage import (
+    ALIASES,
+    PRESETS,
+    QUALITIES,
+    STAGES,
+    VERSIONS,
+    StageStatus,
+    dependents,
+    find,
+    order,
+    overall_progress,
+    parse_parameters,
+    ready,
+    schema,
+    unmet,
+)
+
+DONE = StageStatus.COMPLETED
+
+
+def completed(*names: str) -> dict[str, StageStatus]:
+    return dict.fromkeys(names, DONE)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_stage_comes_after_what_it_needs(version):
+    seen: list[str] = []
+    for name in order(version, with_test=True):
+        assert set(STAGES[name].needs) <= set(seen)
+        assert set(STAGES[name].after) & set(order(version)) <= set(seen)
+        seen.append(name)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_speaker_vectors_belong_to_the_pro_family_alone(version):
+    assert ("speaker_vector" in order(version)) == version.startswith("v2Pro")
+
+
+def test_a_task_does_not_run_the_test_inference():
+    assert "test_inference" not in order("v2")
+    assert order("v2", with_test=True)[-1] == "test_inference"
+
+
+def test_an_unknown_version_is_answered_with_those_there_are():
+    with pytest.raises(InvalidRequest) as caught:
+        order("v9")
+
+    assert "v2ProPlus" in caught.value.hint
+
+
+def test_the_eleven_step_names_lead_to_the_same_stages():
+    assert set(ALIASES.values()) == set(STAGES) - {"test_inference"}
+    assert find("train_gpt") is find("gpt_train")
+    assert find("extract_semantic_features").name == "semantic_token"
+
+
+def test_an_unknown_stage_is_answered_with_those_there_are():
+    with pytest.raises(NotFound) as caught:
+        find("mastering")
+
+    assert "audio_slice" in caught.value.hint
+
+
+def test_a_task_begins_with_convert():
+    assert ready({}, "v2") == ("convert",)
+
+
+def test_recognition_and_features_wait_for_denoise_in_a_task():
+    sliced = completed("convert", "audio_slice")
+
+    assert ready(sliced, "v2") == ("denoise",)
+    assert ready(sliced | completed("denoise"), "v2") == ("asr", "hubert_feature")
+
+
+def test_both_trainings_are_ready_together():
+    before = completed(*(name for name in order("v2Pro") if not name.endswith("_train")))
+
+    assert ready(before, "v2Pro") == ("sovits_train", "gpt_train")
+
+
+def test_sovits_training_waits_for_the_speaker_vectors():
+    before = completed(*(name for name in order("v2Pro") if not name.endswith("_train")))
+    del before["speaker_vector"]
+
+    assert ready(before, "v2Pro") == ("speaker_vector", "gpt_train")
+
+
+@pytest.mark.parametrize("status", [one for one in StageStatus if one not in ("pending", "stale")])
+def test_only_what_never_ran_or_is_stale_is_ready(status):
+    assert "convert" not in ready({"convert": status}, "v2")
+
+
+def test_a_stale_stage_is_ready_again():
+    assert ready({"convert": StageStatus.STALE}, "v2") == ("convert",)
+
+
+def test_unmet_needs_are_named_and_a_stale_one_is_unmet():
+    assert unmet("sovits_train", {"text_feature": StageStatus.STALE}) == ("text_feature", "semantic_token")
+    assert unmet("gpt_train", completed("text_feature", "semantic_token")) == ()
+
+
+def test_everything_made_from_a_stage_depends_on_it():
+    assert dependents("asr") == ("text_feature", "sovits_train", "gpt_train", "test_inference")
+    assert "asr" in dependents("denoise")
+    assert dependents("test_inference") == ()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_overall_progress_goes_from_nothing_to_one(version):
+    progress: dict[str, float] = {}
+    last = overall_progress(progress, version)
+    assert last == 0.0
+    for name in order(version):
+        progress[name] = 1.0
+        now = overall_progress(progress, version)
+        assert now > last
+        last = now
+    assert last == pytest.approx(1.0)
+
+
+def test_the_defaults_are_those_that_were_promised():
+    assert parse_parameters("audio_slice", {}) == {
+        "threshold": -34,
+        "min_length": 4000,
+        "min_interval": 300,
+        "hop_size": 10,
+        "max_sil_kept": 500,
+        "_max": 0.9,
+        "alpha": 0.25,
+        "n_parts": 1,
+    }
+    sovits = parse_parameters("sovits_train", {})
+    assert (sovits["batch_size"], sovits["total_epoch"], sovits["save_every_epoch"]) == (4, 8, 4)
+    gpt = parse_parameters("gpt_train", {})
+    assert (gpt["batch_size"], gpt["total_epoch"], gpt["save_every_epoch"]) == (4, 15, 5)
+
+
+def test_an_unknown_parameter_is_named():
+    with pytest.raises(InvalidParameter) as caught:
+        parse_parameters("asr", {"langauge": "en"})
+
+    assert "asr has no parameter 'langauge'" in caught.value.message
+    assert "language" in caught.value.hint
+    assert caught.value.status == 422
+    assert caught.value.details == {"parameters": ["langauge"]}
+
+
+@pytest.mark.parametrize(
+    ("stage", "parameter", "value"),
+    [
+        ("audio_slice", "threshold", -61),
+        ("audio_slice", "min_length", 999),
+        ("audio_slice", "hop_size", 51),
+        ("audio_slice", "_max", float("nan")),
+        ("sovits_train", "batch_size", 33),
+        ("sovits_train", "total_epoch", 0),
+        ("sovits_train", "lora_rank", 7),
+        ("gpt_train", "total_epoch", 101),
+        ("gpt_train", "save_every_epoch", 0),
+        ("asr", "language", "klingon"),
+    ],
+)
+def test_a_value_out_of_range_is_named(stage, parameter, value):
+    with pytest.raises(InvalidParameter, match=rf"{stage}\.{parameter} is"):
+        parse_parameters(stage, {parameter: value})
+
+
+@pytest.mark.parametrize("stage", sorted(STAGES))
+def test_the_schema_describes_every_parameter(stage):
+    described = schema(stage)
+
+    assert [one["name"] for one in described] == list(parse_parameters(stage, {}))
+    for one in described:
+        assert one["description"]
+        assert one["default"] == parse_parameters(stage, {})[one["name"]]
+
+
+def test_the_schema_tells_the_range():
+    threshold = schema("audio_slice")[0]
+
+    assert (threshold["name"], threshold["type"], threshold["default"]) == ("threshold", "number", -34)
+    assert (threshold["min"], threshold["max"]) == (-60, 0)
+
+
+@pytest.mark.parametrize("quality", sorted(QUALITIES))
+def test_a_quality_sets_parameters_that_exist(quality):
+    for stage, parameters in QUALITIES[quality].items():
+        assert parse_parameters(stage, parameters).items() >= parameters.items()
+
+
+def test_presets_name_stages_that_exist():
+    assert {preset.name for preset in PRESETS} == {"full_training", "retrain_sovits", "feature_extraction"}
+    assert all(name in STAGES for preset in PRESETS for name in preset.stages)

@@ -1,0 +1,141 @@
+"""A recording becomes a voice and the voice speaks, while its workers are killed in the middle of it."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import soundfile
+
+from scripts.demo_daemon import Daemon, descendants
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+TEXT = (
+    "The first sentence is spoken by one worker. The second one may be spoken by another, since the first was killed. "
+    "The third one comes last, and nobody notices that anything happened."
+)
+
+
+@pytest.fixture(scope="module")
+def voice(daemon: Daemon, client: httpx.Client, recording: Path) -> dict[str, Any]:
+    """Trained while the preprocessor and the training process are killed once each."""
+    file_id = upload(client, recording).json()["id"]
+    created = client.post(
+        "/api/v1/tasks",
+        json={
+            "exp_name": "survivor",
+            "audio_file_id": file_id,
+            "options": {"version": "nano", "language": "en", "quality": "fast"},
+        },
+    )
+    assert created.status_code == 201, created.text
+    killed: set[str] = set()
+    for kind, data in events(client, f"/api/v1/tasks/{created.json()['id']}/progress"):
+        if kind != "progress":
+            assert kind not in ("failed", "cancelled"), data
+            continue
+        if data["stage"] == "asr" and data["progress"] < 0.9 and "preprocessor" not in killed:
+            killed |= kill(daemon, "preprocessor")
+        if data["stage"] == "sovits_train" and data.get("epoch", 0) >= 2 and "GPT_SoVITS.sovits.train" not in killed:
+            killed |= kill(daemon, "GPT_SoVITS.sovits.train")
+    task = client.get(f"/api/v1/tasks/{created.json()['id']}").json()
+    return {"task": task, "killed": killed}
+
+
+def test_a_task_whose_workers_were_killed_ends_with_a_voice(voice: dict[str, Any], client: httpx.Client) -> None:
+    assert voice["killed"] == {"preprocessor", "GPT_SoVITS.sovits.train"}
+    assert voice["task"]["status"] == "completed"
+    names = [one["name"] for one in client.get("/api/v1/voices").json()["items"]]
+    assert names == ["survivor"]
+
+
+def test_a_training_that_was_killed_went_on_from_its_last_saved_epoch(voice: dict[str, Any], daemon: Daemon) -> None:
+    [metrics] = daemon.data.glob("storage/experiments/*/sovits_1/metrics.jsonl")
+    steps = [orjson.loads(line)["step"] for line in metrics.read_bytes().splitlines()]
+
+    assert steps == sorted(set(steps)), "every step was counted once"
+
+
+def test_speech_goes_on_when_its_synthesizer_is_killed(
+    voice: dict[str, Any], client: httpx.Client, daemon: Daemon
+) -> None:
+    answers: list[httpx.Response] = []
+    request = {"model": "nano", "voice": "survivor", "input": TEXT, "response_format": "wav"}
+    speaking = threading.Thread(target=lambda: answers.append(client.post("/v1/audio/speech", json=request)))
+
+    speaking.start()
+    wait_until_processing(daemon)
+    kill(daemon, "synthesizer")
+    speaking.join()
+
+    assert answers[0].status_code == 200, answers[0].text
+    samples, rate = soundfile.read(io.BytesIO(answers[0].content))
+    assert rate == 16_000
+    assert len(samples) / rate > 2.0
+    assert abs(samples).max() > 0.01
+
+
+def test_the_queues_are_empty_afterwards(voice: dict[str, Any], client: httpx.Client) -> None:
+    assert set(client.get("/readyz").json()["queues"].values()) == {0}
+
+
+def test_a_silent_recording_fails_with_what_to_do(client: httpx.Client, tmp_path: Path) -> None:
+    path = tmp_path / "silent.wav"
+    soundfile.write(path, [0.0] * 16_000 * 12, 16_000)
+
+    answer = upload(client, path)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "silent_recording"
+
+
+def upload(client: httpx.Client, path: Path) -> httpx.Response:
+    with path.open("rb") as sound:
+        return client.post("/api/v1/files", files={"file": (path.name, sound)}, data={"purpose": "training"})
+
+
+def events(client: httpx.Client, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    with client.stream("GET", path, timeout=httpx.Timeout(30, read=120)) as answer:
+        kind = ""
+        for line in answer.iter_lines():
+            if line.startswith("event:"):
+                kind = line[6:].strip()
+            elif line.startswith("data:"):
+                yield kind, orjson.loads(line[5:])
+
+
+def kill(daemon: Daemon, word: str) -> set[str]:
+    """SIGKILL to every process of the daemon whose command line holds the word; the word, if there was one."""
+    found = {
+        word
+        for pid in descendants(daemon.process.pid)
+        if word in command_line(pid) and (os.kill(pid, signal.SIGKILL) or True)
+    }
+    return found
+
+
+def command_line(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    except OSError:
+        return []
+
+
+def wait_until_processing(daemon: Daemon) -> None:
+    """Until a synthesizer holds a job; the queue's own channel says when."""
+    from core.queue import Queue
+    from core.redis import connect, read_embedded_url
+
+    with connect(read_embedded_url(daemon.data / "redis")) as redis:
+        queue = Queue(redis)
+        while not any(worker.role == "synthesizer" and worker.job for worker in queue.workers()):
+            redis.ping()

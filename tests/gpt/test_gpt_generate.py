@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.gpt.decoder import TorchDecoder
+from GPT_SoVITS.gpt.generate import (
+    FEWEST_TOKENS,
+    MOST_TOKENS,
+    Row,
+    SamplingSettings,
+    generate,
+    generate_batch,
+    stream,
+)
+from GPT_SoVITS.gpt.model import Text2Semantic
+
+SETTINGS = SamplingSettings(early_stop_num=40)
+
+
+def row(length: int, prompt: int | None = 6) -> Row:
+    chance = torch.Generator().manual_seed(length)
+    phones = torch.randint(0, 732, (length,), generator=chance)
+    bert = torch.randn(1024, length, generator=chance)
+    tokens = None if prompt is None else torch.randint(0, 64, (prompt,), generator=chance)
+    return Row(phones, bert, tokens)
+
+
+def alone(model: Text2Semantic, row: Row, seed: int, settings: SamplingSettings = SETTINGS) -> list[int]:
+    generator = torch.Generator().manual_seed(seed)
+    return generate(model, row.phones, row.bert, row.prompt, settings, generator=generator).tolist()
+
+
+def never_ends(model: Text2Semantic) -> Text2Semantic:
+    """The same model with an end token that is out of the question."""
+    with torch.no_grad():
+        model.model.ar_predict_layer.weight[-1] = 0
+        model.model.h.layers[-1].norm2.bias.copy_(model.model.ar_predict_layer.weight.mean(0) * 100)
+    return model
+
+
+def test_rows_of_a_batch_do_not_influence_one_another(tiny_model):
+    rows = [row(9), row(20, prompt=3), row(5, prompt=None), row(14), row(7, prompt=15)]
+
+    together = generate_batch(
+        tiny_model, rows, SETTINGS, generators=[torch.Generator().manual_seed(i) for i in range(len(rows))]
+    )
+
+    assert [tokens.tolist() for tokens in together] == [alone(tiny_model, r, i) for i, r in enumerate(rows)]
+    assert len({len(tokens) for tokens in together}) > 2, "rows should end at different steps for this to mean much"
+
+
+@pytest.mark.parametrize("look_every", [5, 8, 100])
+def test_looking_seldom_at_who_has_ended_changes_nothing(tiny_model, look_every):
+    rows = [row(9), row(20, prompt=3), row(5), row(14), row(7, prompt=15)]
+
+    looked = generate_batch(
+        tiny_model,
+        rows,
+        SETTINGS,
+        generators=[torch.Generator().manual_seed(i) for i in range(len(rows))],
+        look_every=look_every,
+    )
+
+    assert [tokens.tolist() for tokens in looked] == [alone(tiny_model, r, i) for i, r in enumerate(rows)]
+
+
+def test_a_seed_repeats_its_tokens_whatever_else_draws_from_torch(tiny_model):
+    first = alone(tiny_model, row(9), seed=1)
+    torch.rand(100)
+
+    assert alone(tiny_model, row(9), seed=1) == first
+    assert alone(tiny_model, row(9), seed=2) != first
+
+
+def test_stepping_agrees_with_reading_the_whole_sequence_at_once(tiny_model):
+    start = row(9)
+    decoder = TorchDecoder(tiny_model)
+    with torch.inference_mode():
+        decoder.prefill([start], steps=20)
+        stepped = [decoder.step(torch.tensor([token])) for token in range(20)]
+
+        for count, logits in enumerate(stepped, start=1):
+            longer = Row(start.phones, start.bert, torch.cat([start.prompt, torch.arange(count)]))
+            whole = TorchDecoder(tiny_model).prefill([longer], steps=1)
+            torch.testing.assert_close(logits, whole, atol=1e-5, rtol=1e-5)
+
+
+def test_what_the_cache_holds_beyond_its_length_is_never_read(tiny_model):
+    decoder = TorchDecoder(tiny_model)
+    with torch.inference_mode():
+        decoder.prefill([row(9), row(4)], steps=4)
+        clean = decoder.step(torch.tensor([1, 2]))
+        decoder.prefill([row(9), row(4)], steps=4)
+        decoder.cache[..., decoder.length :, :] = torch.nan
+
+        assert torch.equal(decoder.step(torch.tensor([1, 2])), clean)
+
+
+def test_a_position_beyond_the_table_makes_the_table_longer(tiny_model):
+    short = tiny_model.model.positions(10).clone()
+
+    long = tiny_model.model.positions(5000)
+
+    assert long.shape == (5000, 32)
+    assert torch.equal(long[:10], short)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 30])
+def test_early_stop_gives_one_token_more_than_its_number(tiny_model, count):
+    settings = SamplingSettings(early_stop_num=count)
+
+    assert len(alone(never_ends(tiny_model), row(9), 1, settings)) == count + 1
+
+
+@pytest.mark.slow
+def test_generation_ends_after_a_minute_of_tokens(tiny_model):
+    assert len(alone(never_ends(tiny_model), row(9), 1, SamplingSettings())) == MOST_TOKENS
+
+
+def test_the_end_is_out_of_reach_for_the_first_tokens(tiny_model):
+    with torch.no_grad():  # a head that sees the end everywhere
+        tiny_model.model.ar_predict_layer.weight.zero_()
+        tiny_model.model.h.layers[-1].norm2.bias.fill_(1.0)
+        tiny_model.model.ar_predict_layer.weight[-1] = 10.0
+
+    assert len(alone(tiny_model, row(9), 1)) == FEWEST_TOKENS
+
+
+def test_a_repeated_run_of_a_finished_batch_of_none_is_empty(tiny_model):
+    assert generate_batch(tiny_model, [], SETTINGS, generators=[]) == []
+
+
+def test_generated_tokens_can_be_used_under_autograd(tiny_model):
+    start = row(9)
+    tokens = generate(tiny_model, start.phones, None, None, SETTINGS, generator=torch.Generator())
+
+    tiny_model.model.ar_audio_embedding(tokens).sum().backward()
+
+    assert tiny_model.model.ar_audio_embedding.word_embeddings.weight.grad is not None
+
+
+def test_chunks_at_quiet_spots_send_every_token_once(tiny_model):
+    likeness = torch.rand(65, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    settings = SamplingSettings(early_stop_num=60, top_k=None, temperature=20.0)
+    start = row(12)
+    whole = alone(never_ends(tiny_model), start, 4, settings)
+
+    chunks = list(
+        stream(
+            tiny_model,
+            start,
+            settings,
+            generator=torch.Generator().manual_seed(4),
+            chunk_length=6,
+            similarity=likeness,
+            threshold=0.0,
+        )
+    )
+
+    assert len(chunks) > 2
+    assert [token for tokens, _ in chunks for token in ([] if tokens is None else tokens.tolist())] == whole
+    assert [final for _, final in chunks] == [False] * (len(chunks) - 1) + [True]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"top_k": 0}, {"temperature": -1.0}, {"top_p": float("nan")}, {"repetition_penalty": 0.0}]
+)
+def test_settings_that_cannot_work_are_refused(wrong):
+    with pytest.raises(ModelError) as refused:
+        SamplingSettings(**wrong)
+
+    assert refused.value.code == "bad_sampling"
+
+
+@pytest.mark.parametrize(
+    ("phones", "prompt", "code"),
+    [([], [1], "empty_text"), ([732], [1], "wrong_symbols"), ([3], [64], "wrong_tokens")],
+)
+def test_ids_that_the_model_does_not_know_are_refused(tiny_model, phones, prompt, code):
+    with pytest.raises(ModelError) as refused:
+        generate(
+            tiny_model,
+            torch.tensor(phones, dtype=torch.long),
+            None,
+            torch.tensor(prompt),
+            SETTINGS,
+            generator=torch.Generator(),
+        )
+
+    assert refused.value.code == code
+
+
+def test_a_row_without_a_generator_is_a_mistake_of_the_caller(tiny_model):
+    with pytest.raises(ValueError, match="generator of its own"):
+        generate_batch(tiny_model, [row(4), row(5)], SETTINGS, generators=[torch.Generator()])

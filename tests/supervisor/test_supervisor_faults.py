@@ -1,0 +1,259 @@
+"""What the daemon survives: real processes, a real queue server, kill -9."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from core.job import Job, JobStatus
+
+if TYPE_CHECKING:
+    from conftest import Daemon, Stage
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc and uses pidfds"),
+]
+
+MAIN = Path(__file__).resolve().parents[2] / "main.py"
+
+
+def finished(daemon: Daemon, job_id: str, status: JobStatus = JobStatus.DONE) -> Job:
+    """The job, once it ended so."""
+    job = daemon.events.wait(job_id, timeout=20)
+    assert job.status is status
+    return job
+
+
+def children_of(parent: int) -> dict[int, str]:
+    """Pid → command line of the processes that `parent` started."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def child(daemon: Daemon, word: str) -> int:
+    """The pid of the daemon's child whose command line holds a word."""
+    return next(pid for pid, command in children_of(daemon.pid).items() if word in command)
+
+
+def is_gone_within(pid: int, seconds: float) -> bool:
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], seconds)[0])
+    finally:
+        os.close(handle)
+
+
+def test_a_worker_killed_in_the_middle_of_a_job_is_replaced_and_the_job_is_done_once(
+    daemon: Daemon, stage: Stage
+):
+    daemon.start()
+    job = daemon.queue.enqueue("splitter", {"how": "wait"})
+    first = stage.next_run()
+
+    os.kill(first.pid, signal.SIGKILL)
+
+    second = stage.next_run(seconds=20)
+    second.go_on()
+    done = finished(daemon, job.id)
+    assert done.result == {"pid": second.pid}
+    assert (done.attempts, done.rescues) == (0, 1)
+    assert stage.is_empty()
+    daemon.wait_for("Recovered 1 pending tasks from processing queue")
+    daemon.wait_for("Restarting Splitter after unexpected exit")
+
+
+def test_a_worker_killed_while_it_waits_is_replaced(daemon: Daemon, stage: Stage):
+    daemon.start()
+    idle = child(daemon, "work splitter")
+
+    os.kill(idle, signal.SIGKILL)
+    daemon.wait_for("Restarting Splitter after unexpected exit")
+
+    job = daemon.queue.enqueue("splitter", {})
+    assert stage.next_run().pid != idle
+    assert finished(daemon, job.id).rescues == 0
+
+
+def test_nothing_outlives_a_killed_supervisor_and_the_next_one_goes_on(daemon: Daemon, stage: Stage):
+    daemon.start("--roles", "splitter")
+    job = daemon.queue.enqueue("splitter", {"how": "wait"})
+    first = stage.next_run()
+    children = children_of(daemon.pid)
+    assert len(children) == 3, children  # the queue server, the API and the splitter
+
+    daemon.kill()
+
+    assert [pid for pid in children if not is_gone_within(pid, 5)] == []
+    daemon.start()
+    second = stage.next_run()
+    second.go_on()
+    done = finished(daemon, job.id)
+    assert second.pid != first.pid
+    assert (done.attempts, done.rescues) == (0, 1)
+
+
+def test_a_job_survives_the_queue_server(daemon: Daemon, stage: Stage):
+    daemon.start()
+    job = daemon.queue.enqueue("splitter", {"how": "wait"})
+    run = stage.next_run()
+
+    os.kill(child(daemon, "valkey"), signal.SIGKILL)
+    run.go_on()  # it ends while there is nobody to tell
+    daemon.wait_for("The queue server runs again")
+
+    done = finished(daemon, job.id)
+    assert done.result == {"pid": run.pid}
+    assert (done.attempts, done.rescues) == (0, 0)
+    assert stage.is_empty()
+
+
+def test_a_killed_api_comes_back(daemon: Daemon, until: Callable):
+    daemon.start("--roles", "splitter")
+    first = child(daemon, "main.py api")
+
+    os.kill(first, signal.SIGKILL)
+
+    again = daemon.wait_for("Restarting API after unexpected exit")
+    daemon.wait_for("Starting API", after=again)
+    second = child(daemon, "main.py api")
+    assert second != first
+
+    def told() -> bool:
+        try:
+            return bool(json.loads((daemon.folder / "run" / "api.json").read_bytes())["pid"] == second)
+        except (OSError, ValueError):
+            return False
+
+    until(told, what="the API to listen again")
+
+
+def test_a_worker_that_slept_past_its_lease_cannot_hand_in_its_result(
+    daemon: Daemon, stage: Stage, until: Callable
+):
+    daemon.start(LEASE_SECONDS="1")
+    job = daemon.queue.enqueue("splitter", {"how": "wait_deaf"})
+    sleeper = stage.next_run()
+
+    os.kill(sleeper.pid, signal.SIGSTOP)
+    until(lambda: daemon.queue.job(job.id).status is JobStatus.WAITING)
+    sleeper.go_on()
+    os.kill(sleeper.pid, signal.SIGCONT)
+
+    daemon.wait_for("has the job now|lease on the job .* was lost|Gave the job up")
+    assert daemon.queue.job(job.id).status is not JobStatus.DONE
+    stage.next_run().go_on()
+    assert finished(daemon, job.id).rescues == 1
+
+
+def test_a_job_that_kills_its_workers_is_a_dead_letter_until_it_is_replayed(daemon: Daemon, stage: Stage):
+    daemon.start()
+    job = daemon.queue.enqueue("splitter", {"how": "die_thrice"})
+    for _ in range(3):
+        stage.next_run().go_on(b"x")
+    finished(daemon, job.id, JobStatus.DEAD)
+    assert [letter.job_id for letter in daemon.queue.dead_letters()] == [job.id]
+    assert daemon.queue.job(job.id).rescues == 3
+
+    replayed = run_main(daemon, "queue", "replay", job.id)
+
+    assert replayed.stdout == f"{job.id} waits to run again.\n"
+    stage.next_run().go_on()
+    finished(daemon, job.id)
+    assert daemon.queue.dead_letters() == []
+    assert run_main(daemon, "queue", "replay", job.id).returncode == 1
+
+
+def test_a_drain_loses_no_job_and_counts_nothing(daemon: Daemon, stage: Stage):
+    daemon.start()
+    jobs = [daemon.queue.enqueue("splitter", {"how": "wait"}) for _ in range(4)]
+    running = stage.next_run()
+
+    os.kill(daemon.pid, signal.SIGTERM)
+    daemon.wait_for("Draining")
+    running.go_on()
+    assert daemon.wait() == 0
+
+    assert stage.is_empty()
+    daemon.start()
+    for _ in jobs[1:]:
+        stage.next_run().go_on()
+    ended = [finished(daemon, job.id) for job in jobs]
+    assert {(job.attempts, job.rescues) for job in ended} == {(0, 0)}
+    assert {job.result["pid"] for job in ended} != {running.pid}
+
+
+@pytest.mark.parametrize("how", ["wait", "wait_deaf"])
+def test_speech_that_outlasts_a_drain_is_handed_back(daemon: Daemon, stage: Stage, how: str):
+    daemon.start(DRAIN_SPEECH_SECONDS="0.5")
+    job = daemon.queue.enqueue("splitter", {"how": how})
+    stage.next_run()
+
+    assert daemon.drain() == 0
+
+    daemon.start()
+    again = stage.next_run()
+    assert (again.job, again.attempts, again.rescues) == (job.id, 0, 0)
+
+
+@pytest.mark.parametrize("how", ["wait", "wait_deaf"])
+def test_a_cancelled_job_stops_within_five_seconds(daemon: Daemon, stage: Stage, how: str):
+    daemon.start()
+    job = daemon.queue.enqueue("splitter", {"how": how})
+    stage.next_run()
+
+    daemon.queue.cancel(job.id)
+
+    assert daemon.events.wait(job.id, timeout=5).status is JobStatus.CANCELLED
+    other = daemon.queue.enqueue("splitter", {})
+    finished(daemon, other.id)
+
+
+def test_a_role_that_cannot_start_stops_the_daemon_with_the_reason(daemon: Daemon):
+    daemon.start(role_class="toy_roles:Broken", ready=False)
+
+    assert daemon.wait() == 1
+    assert any(
+        "Splitter cannot start (3 times in a row)" in line and "The engine is missing. Install it." in line
+        for line in daemon.lines
+    )
+
+
+def test_a_data_folder_has_one_daemon(daemon: Daemon):
+    daemon.start()
+
+    second = run_main(daemon, "serve")
+
+    assert second.returncode == 1
+    assert f"is in use by another sovitsd (process {daemon.pid})" in second.stderr
+
+
+def run_main(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(MAIN), *arguments],
+        env={**os.environ, "DATA_PATH": str(daemon.folder), "REDIS_URL": ""},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )

@@ -1,0 +1,120 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+MAIN = Path(__file__).resolve().parents[2] / "main.py"
+
+
+def run_main(
+    *arguments: str, options: tuple[str, ...] = (), **settings: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *options, str(MAIN), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **settings},
+    )
+
+
+def test_help_answers_in_a_blink():
+    seconds = []
+    for _ in range(5):  # the quickest of a few: other programs share the machine
+        started = time.perf_counter()
+        run_main("--help")
+        seconds.append(time.perf_counter() - started)
+
+    assert min(seconds) < 0.3
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("work", "--help"), ("queue", "--help")])
+def test_help_loads_nothing_heavy(arguments: tuple[str, ...]):
+    answer = run_main(*arguments, options=("-X", "importtime"))
+
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in answer.stderr.splitlines()}
+    assert answer.returncode == 0
+    assert "argparse" in loaded
+    assert not loaded & {"torch", "fastapi", "sqlalchemy", "redis", "pydantic", "numpy"}
+
+
+def test_help_keeps_what_is_only_for_tests_to_itself():
+    answer = run_main("work", "--help")
+
+    assert "--device" in answer.stdout
+    assert "--role-class" not in answer.stdout
+
+
+def test_a_bad_setting_stops_the_start_with_one_sentence():
+    answer = run_main("serve", NUM_MODELS="many")
+
+    assert answer.returncode == 2
+    assert re.fullmatch(r"Settings that cannot be used: NUM_MODELS is 'many': [^\n]*\n", answer.stderr)
+    assert answer.stdout == ""
+
+
+def test_an_unknown_command_names_the_known_ones():
+    answer = run_main("fly")
+
+    assert answer.returncode == 2
+    assert "serve" in answer.stderr
+
+
+def test_an_unknown_role_names_the_known_ones(tmp_path: Path):
+    answer = run_main("serve", "--roles", "splitter,singer", DATA_PATH=str(tmp_path))
+
+    assert answer.returncode == 1
+    assert (
+        answer.stderr
+        == "No role is named 'singer'; there are splitter, synthesizer, preprocessor, trainer.\n"
+    )
+
+
+def test_a_data_folder_without_a_daemon_is_named(tmp_path: Path):
+    answer = run_main("queue", "list", DATA_PATH=str(tmp_path), REDIS_URL="")
+
+    assert answer.returncode == 1
+    assert answer.stderr.startswith(f"No daemon runs on {tmp_path}. Start it with")
+
+
+def test_a_queue_that_does_not_answer_is_said_to_be_away(tmp_path: Path):
+    answer = run_main("queue", "list", DATA_PATH=str(tmp_path), REDIS_URL="redis://127.0.0.1:1")
+
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("The queue does not answer: ")
+    assert answer.stderr.endswith("Is the daemon running?\n")
+
+
+def test_a_key_is_made_shown_once_listed_and_revoked(tmp_path: Path):
+    made = run_main("keys", "create", "studio", DATA_PATH=str(tmp_path))
+    key = made.stdout.strip()
+
+    listed = run_main("keys", "list", DATA_PATH=str(tmp_path))
+    revoked = run_main("keys", "revoke", "studio", DATA_PATH=str(tmp_path))
+    again = run_main("keys", "revoke", "studio", DATA_PATH=str(tmp_path))
+
+    assert key.startswith("sk-")
+    assert "studio" in listed.stdout
+    assert key not in listed.stdout
+    assert revoked.stdout == "Revoked 1 key.\n"
+    assert again.returncode == 1
+    assert "No valid key" in again.stderr
+
+
+def test_the_doctor_shows_devices_plan_versions_and_data(tmp_path: Path):
+    answer = run_main("doctor", DATA_PATH=str(tmp_path), options=("-X", "importtime"))
+
+    for title in ("Devices", "Plan", "Versions", "Data", "Missing"):
+        assert re.search(rf"^{title}$", answer.stdout, re.MULTILINE)
+    assert re.search(r"Worker-(CPU|GPU\d+)-0 +synthesizer", answer.stdout)
+    assert str(tmp_path) in answer.stdout
+    assert "| torch\n" not in answer.stderr

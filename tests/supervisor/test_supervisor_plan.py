@@ -1,0 +1,146 @@
+"""The plan: which role runs where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.roles import PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER
+from supervisor.devices import Gpu
+from supervisor.plan import MARGIN_MB, TRAINING_MB, Plan, plan
+
+
+@dataclass(frozen=True)
+class Wishes:
+    num_models: int = 1
+    gpu_memory_per_model_mb: int = -1
+
+
+def gpu(index: int, free_mb: int = 24_000, total_mb: int = 24_576) -> Gpu:
+    return Gpu(index=index, uuid=f"GPU-{index:08d}", name="Test", total_mb=total_mb, free_mb=free_mb)
+
+
+def synthesizers(made: Plan) -> list[str]:
+    return [placement.name for placement in made.placements if placement.role == SYNTHESIZER]
+
+
+def test_a_host_without_gpus_runs_every_role_on_the_cpu():
+    made = plan((), Wishes(), cores=2, memory_mb=8000)
+
+    assert [placement.name for placement in made.placements] == [
+        "Splitter",
+        "Worker-CPU-0",
+        "Preprocessor",
+        "Trainer",
+    ]
+    assert {placement.device for placement in made.placements} == {"cpu"}
+
+
+def test_training_gives_way_to_speech():
+    made = plan((), Wishes(), cores=2, memory_mb=8000)
+
+    niceness = {placement.role: placement.niceness for placement in made.placements}
+    assert niceness[SYNTHESIZER] == niceness[SPLITTER] == 0 < niceness[TRAINER] == niceness[PREPROCESSOR]
+
+
+def test_an_even_spread_counts_over_all_gpus():
+    made = plan((gpu(0), gpu(1)), Wishes(num_models=3), cores=16, memory_mb=64_000)
+
+    assert synthesizers(made) == ["Worker-GPU0-0", "Worker-GPU0-1", "Worker-GPU1-0"]
+
+
+def test_memory_per_model_decides_the_slots_of_each_gpu():
+    wishes = Wishes(num_models=8, gpu_memory_per_model_mb=4000)
+
+    made = plan((gpu(0), gpu(1, free_mb=9000)), wishes, cores=16, memory_mb=64_000, roles=(SYNTHESIZER,))
+
+    counts = Counter(placement.gpu for placement in made.placements)
+    assert counts == {0: (24_000 - MARGIN_MB) // 4000, 1: (9000 - MARGIN_MB) // 4000}
+
+
+def test_a_training_reserves_memory_on_its_gpu():
+    wishes = Wishes(num_models=8, gpu_memory_per_model_mb=4000)
+
+    made = plan((gpu(0),), wishes, cores=16, memory_mb=64_000)
+
+    assert len(synthesizers(made)) == (24_576 - TRAINING_MB - MARGIN_MB) // 4000
+
+
+def test_speech_keeps_one_slot_on_a_gpu_that_a_training_would_fill():
+    wishes = Wishes(num_models=4, gpu_memory_per_model_mb=3000)
+
+    made = plan((gpu(0, free_mb=7500, total_mb=8192),), wishes, cores=8, memory_mb=16_000)
+
+    assert synthesizers(made) == ["Worker-GPU0-0"]
+    assert "shares it with the training" in made.notes[0]
+
+
+def test_a_gpu_without_room_leaves_speech_to_the_cpu_and_says_so():
+    wishes = Wishes(num_models=2, gpu_memory_per_model_mb=6000)
+
+    made = plan((gpu(0, free_mb=3000),), wishes, cores=8, memory_mb=16_000)
+
+    assert synthesizers(made) == ["Worker-CPU-0", "Worker-CPU-1"]
+    assert "too little for a synthesizer" in made.notes[0]
+
+
+def test_a_small_host_carries_fewer_synthesizers_than_asked_for_and_says_why():
+    made = plan((), Wishes(num_models=8), cores=4, memory_mb=64_000)
+
+    assert len(synthesizers(made)) == 2
+    assert made.notes == ("NUM_MODELS asks for 8 synthesizers; 4 cores carry 2.",)
+
+
+def test_each_gpu_has_a_trainer():
+    made = plan((gpu(0), gpu(1)), Wishes(), cores=8, memory_mb=64_000)
+
+    trainers = [placement for placement in made.placements if placement.role == TRAINER]
+    assert [(trainer.name, trainer.device) for trainer in trainers] == [
+        ("Trainer-GPU0", "cuda:GPU-00000000"),
+        ("Trainer-GPU1", "cuda:GPU-00000001"),
+    ]
+
+
+def test_only_the_wanted_roles_are_placed():
+    made = plan((), Wishes(), cores=4, memory_mb=8000, roles=(TRAINER,))
+
+    assert [placement.role for placement in made.placements] == [TRAINER]
+
+
+@given(
+    gpus=st.lists(st.integers(0, 80_000), max_size=8),
+    wishes=st.builds(Wishes, st.integers(1, 64), st.one_of(st.just(-1), st.integers(1, 40_000))),
+    cores=st.integers(1, 256),
+    memory_mb=st.integers(0, 1_000_000),
+)
+def test_a_role_fits_the_cores_and_every_name_is_its_own(
+    gpus: list[int], wishes: Wishes, cores: int, memory_mb: int
+):
+    made = plan(
+        tuple(gpu(index, free, total_mb=80_000) for index, free in enumerate(gpus)), wishes, cores, memory_mb
+    )
+
+    names = [placement.name for placement in made.placements]
+    assert len(set(names)) == len(names)
+    assert synthesizers(made)
+    for role in (SPLITTER, SYNTHESIZER, PREPROCESSOR, TRAINER):
+        placed = [placement for placement in made.placements if placement.role == role]
+        assert sum(placement.threads for placement in placed) <= max(cores, len(placed))
+
+
+def test_the_table_has_a_line_for_each_process():
+    made = plan((gpu(0),), Wishes(num_models=2), cores=8, memory_mb=16_000)
+
+    lines = made.table().splitlines()
+
+    assert lines[0].split() == ["process", "role", "device", "threads", "nice"]
+    assert [line.split()[0] for line in lines[1:]] == [placement.name for placement in made.placements]
+
+
+@pytest.mark.parametrize("roles", [(), ("nobody",)])
+def test_no_wanted_role_makes_an_empty_plan(roles: tuple[str, ...]):
+    assert plan((), Wishes(), cores=2, memory_mb=4000, roles=roles).placements == ()
