@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 KINDS = ("gpt", "sovits", "discriminator")
 OFFICIAL_HEADERS = (b"PK", b"00", b"01", b"02", b"03", b"04", b"05", b"06")
 """First two bytes of official files: `PK`, or a version mark written over it (§2.1)."""
+HEADER_VERSIONS = {b"00": "v1", b"01": "v2", b"02": "v3", b"03": "v3", b"04": "v4", b"05": "v2Pro", b"06": "v2ProPlus"}
 V1_SYMBOLS = 322
 """Rows of the phoneme table of v1; every later version has 732."""
 
@@ -110,10 +111,11 @@ class HParams:
 def read_official(path: Path) -> Checkpoint:
     """Read an official or fine-tuned `.pth` / `.ckpt`, whatever its header bytes, without running what it holds.
 
-    Kind and version follow from the tensors (§2.1), so a renamed file still loads. Raises ModelError with code
+    Kind and version follow from the tensors (§2.1), so a renamed file still loads; the header bytes and the config are
+    asked only where the tensors do not say. Raises ModelError with code
     "bad_checkpoint" or "unsafe_checkpoint".
     """
-    stream = _zip_stream(path)
+    header, stream = _zip_stream(path)
     try:
         with torch.serialization.safe_globals([(HParams, "utils.HParams")]):
             content = torch.load(stream, map_location="cpu", weights_only=True)
@@ -127,8 +129,10 @@ def read_official(path: Path) -> Checkpoint:
     if not isinstance(content, dict) or not isinstance(content.get("weight"), dict):
         raise ModelError("bad_checkpoint", f"{path.name} has no `weight` mapping, so it is no official checkpoint.")
     state = content["weight"]
-    kind, version = identify(state)
     config = _plain(content.get("config", {}))
+    kind, version = identify(state)
+    if not version:
+        version = HEADER_VERSIONS.get(header) or str(config.get("model", {}).get("version", "v2"))
     info = {"official": str(content.get("info", ""))}
     if "lora_rank" in content:
         info["lora_rank"] = int(content["lora_rank"])
@@ -136,9 +140,7 @@ def read_official(path: Path) -> Checkpoint:
 
 
 def identify(state: dict[str, Tensor]) -> tuple[str, str]:
-    """(kind, version) of official weights, from names and shapes alone."""
-    if "enc_p.text_embedding.weight" in state:
-        return "sovits", _sovits_version(state)
+    """(kind, version) of official weights, from names and shapes alone; an empty version where they do not say."""
     if any(name.startswith("discriminators.") for name in state):
         return "discriminator", "v2Pro" if any(name.startswith("discriminators.7.") for name in state) else "v2"
     for name, tensor in state.items():
@@ -179,8 +181,8 @@ def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
     return tensor.contiguous().clone()  # safetensors refuses tensors that share memory
 
 
-def _zip_stream(path: Path) -> IO[bytes]:
-    """The file with `PK` put back, once it is known to be an uncompressed zip: torch never compresses, bombs do."""
+def _zip_stream(path: Path) -> tuple[bytes, IO[bytes]]:
+    """(first two bytes, the file with `PK` put back), once it is known to be an uncompressed zip: torch never compresses, bombs do."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -196,15 +198,19 @@ def _zip_stream(path: Path) -> IO[bytes]:
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise ModelError("unsafe_checkpoint", f"{path.name} is compressed, which torch never does; it was not opened.")
     stream.seek(0)
-    return stream
+    return content[:2], stream
 
 
 def _sovits_version(state: dict[str, Tensor]) -> str:
+    if any(name.startswith("cfm.") for name in state):  # v3 and v4 have the same tensors
+        return ""
     if "sv_emb.weight" in state:
         before = state.get("dec.conv_pre.weight")
         return "v2ProPlus" if before is not None and before.shape[0] == 768 else "v2Pro"
     table = state.get("enc_p.text_embedding.weight")
-    return "v1" if table is not None and table.shape[0] == V1_SYMBOLS else "v2"
+    if table is None:
+        return ""
+    return "v1" if table.shape[0] == V1_SYMBOLS else "v2"
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ from api import errors, files, health, jobs, reference, tasks, voices
 from api.auth import KeyRing
 from api.dependencies import Services, require_key
 from api.dialects import cosyvoice, openai
+from api.limits import LimitBodies
 from api.metrics import CountRequests, Metrics
 from api.recordings import Recordings
 from api.speech import SpeechService
@@ -47,6 +48,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(LimitBodies)
     app.add_middleware(CountRequests, metrics=metrics)
     errors.install(app)
     own = APIRouter(prefix="/api/v1", dependencies=[Depends(require_key)])

@@ -168,6 +168,8 @@ async def _http(request: Request, error: Exception) -> Response:
         return respond(request, NotFound(f"There is nothing at {request.url.path}.", hint=hint))
     if error.status_code == 405:
         return respond(request, NotAllowed(f"{request.method} is not for {request.url.path}.", hint=hint))
+    if error.status_code == 413:
+        return respond(request, FileTooLarge(str(error.detail), hint="A file is sent to POST /api/v1/files."))
     return respond(request, InvalidRequest(str(error.detail)), error.status_code)
 
 

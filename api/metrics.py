@@ -64,9 +64,17 @@ class CountRequests:
 
         async def counting(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = getattr(scope.get("route"), "path", "(none)")
+                route = template(scope)
                 self.metrics.requests.labels(scope["method"], route, message["status"]).inc()
                 self.metrics.seconds.labels(route).observe(time.perf_counter() - started)
             await send(message)
 
         await self.app(scope, receive, counting)
+
+
+def template(scope: Scope) -> str:
+    """The path with its parameters' names in place of their values; `(none)` for one that leads nowhere."""
+    if "endpoint" not in scope:
+        return "(none)"
+    names = {str(value): f"{{{name}}}" for name, value in scope.get("path_params", {}).items()}
+    return "/".join(names.get(part, part) for part in scope["path"].split("/"))

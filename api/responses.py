@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 import orjson
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 LINGER_SECONDS: Final = 5.0
@@ -37,3 +38,23 @@ class LingeringJson(Json):
         except TimeoutError:
             pass  # sent long enough
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class Streaming(StreamingResponse):
+    """A stream whose source is closed however it ends, so that nothing works on for nobody."""
+
+    def __init__(
+        self,
+        content: AsyncGenerator[bytes, None],
+        status_code: int = 200,
+        headers: dict[str, str] | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        super().__init__(content, status_code, headers, media_type)
+        self.content = content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self.content.aclose()

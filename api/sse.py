@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import orjson
-from starlette.responses import StreamingResponse
 
+from api.responses import Streaming
 from core.events import TERMINAL, Event
 
 HEARTBEAT_SECONDS: Final = 15.0
@@ -37,12 +37,13 @@ def data_only(value: Any) -> bytes:
     return b"data: %s\n\n" % orjson.dumps(value)
 
 
-class EventStream(StreamingResponse):
+class EventStream(Streaming):
     """An answer of events that no proxy should hold back."""
 
-    def __init__(self, content: AsyncIterator[bytes]) -> None:
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(content, headers=headers, media_type="text/event-stream")
+    media_type = "text/event-stream"
+
+    def __init__(self, content: AsyncGenerator[bytes, None], status_code: int = 200) -> None:
+        super().__init__(content, status_code, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
 async def watch(
@@ -51,7 +52,7 @@ async def watch(
     look_again: LookAgain,
     stopping: asyncio.Event,
     heartbeat_seconds: float = HEARTBEAT_SECONDS,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The encoded events of `follow(after)` until the thing has ended; a comment when nothing was said for a while.
 
     The record decides what has ended: it is asked with each heartbeat, so that nobody waits forever for an event
@@ -88,7 +89,7 @@ async def watch(
             coming.cancel()
 
 
-async def replay(history: list[Event], ended: Event) -> AsyncIterator[bytes]:
+async def replay(history: list[Event], ended: Event) -> AsyncGenerator[bytes, None]:
     """What is remembered of a thing that has ended, and its end."""
     told = [event for event in history if event.kind not in TERMINAL]
     ends = [event for event in history if event.kind == ended.kind]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -154,14 +155,15 @@ async def _history(api: Services, task_id: str, after: str) -> list[Event]:
     return found
 
 
-async def _watched(api: Services, task_id: str, after: str) -> AsyncIterator[bytes]:
+async def _watched(api: Services, task_id: str, after: str) -> AsyncGenerator[bytes, None]:
     async def look_again() -> Event | None:
         task = await api.records.get_task(task_id)
         return _ending(task) if task.status.terminal else None
 
     with api.metrics.watchers.track_inprogress():
-        async for chunk in watch(partial(api.events.watch, task_id), after, look_again, api.stopping):
-            yield chunk
+        async with aclosing(watch(partial(api.events.watch, task_id), after, look_again, api.stopping)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
 
 def _ending(task: TaskRecord) -> Event:

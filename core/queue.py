@@ -1,375 +1,383 @@
-"""The queue on Redis, for synchronous workers (`Queue`) and for the event loops of the API and the supervisor (`AsyncQueue`).
+"""The queue on Redis: `Queue` for workers, which may block, and `AsyncQueue` for event loops.
 
-Both run the same scripts (`core/lua`); every call is harmless when repeated, so a lost reply is answered by asking again.
+Both send the calls of `Transitions`; what a job can go through is written in `core/lua`. A call whose connection broke
+is sent once more, because each is harmless when repeated.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Self, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, Self, TypeVar
 
 import redis
 import redis.asyncio
-import redis.exceptions
+from redis import exceptions
 
 from core.errors import QueueUnavailable
 from core.job import DEFAULT_PRIORITY, Beat, DeadLetter, Job, JobStatus, Lease
-from core.roles import WAITING_LISTS
 from core.settings import Settings
-from core.transitions import (
-    UNCLAIMED_SECONDS,
-    Call,
-    NewJob,
-    Rescued,
-    Transitions,
-    WorkerInfo,
-    parse_job,
-    parse_letter,
-    parse_worker,
-    script_source,
-)
+from core.transitions import BATCH, Call, NewJob, Rescued, Transitions, WorkerInfo
 
 __all__ = ["AsyncQueue", "NewJob", "Queue", "Rescued", "WorkerInfo", "is_connection_error"]
 
-Result = TypeVar("Result")
-WORKER_SECONDS = 60
-"""A worker that has not told of itself for so long is not listed any more."""
+Answer = TypeVar("Answer")
+
+BLOCK_SECONDS: Final = 5.0
+"""One blocking pop lasts so long at most; the socket waits 5 s longer (core/redis.py)."""
+
+PASSING: Final = (
+    exceptions.ConnectionError,  # also authentication and loading
+    exceptions.TimeoutError,
+    exceptions.OutOfMemoryError,
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+    QueueUnavailable,
+)
+"""What a client meets while Redis is away or refuses to write."""
+_PASSING_CODES: Final = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "UNBLOCKED", "BUSY")
 
 
 def is_connection_error(error: BaseException) -> bool:
     """Whether Redis is away or refuses to write, which passes; anything else is a fault of ours."""
-    return isinstance(
-        error,
-        redis.exceptions.ConnectionError
-        | redis.exceptions.TimeoutError
-        | redis.exceptions.ReadOnlyError
-        | redis.exceptions.OutOfMemoryError
-        | redis.exceptions.BusyLoadingError
-        | QueueUnavailable
-        | OSError,
-    ) or (
-        isinstance(error, redis.exceptions.ResponseError)
-        and str(error).startswith(("OOM", "READONLY", "MISCONF", "LOADING"))
-    )
+    if isinstance(error, exceptions.ResponseError) and str(error).startswith(_PASSING_CODES):
+        return True
+    return isinstance(error, PASSING)
 
 
-def _transitions(settings: Settings) -> Transitions:
-    return Transitions(
-        prefix=settings.redis_prefix,
-        lease_seconds=settings.lease_seconds,
-        retry_attempts=settings.worker_retry_attempts,
-        retry_delay_seconds=settings.worker_retry_delay_seconds,
-        result_ttl_seconds=settings.result_expiry_seconds,
-    )
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Turn an error of Redis that passes into QueueUnavailable."""
+    try:
+        yield
+    except exceptions.RedisError as error:
+        if not is_connection_error(error):
+            raise
+        reason = str(error).partition(" script:")[0].rstrip(".")
+        raise QueueUnavailable(f"The queue cannot be used now: {reason}.", hint="Try again in a moment.") from error
 
 
 class Queue:
-    """For code that may block. Errors of Redis pass through; see `is_connection_error`."""
+    """For code that may block, from any thread. Errors of Redis pass through; see `is_connection_error`."""
 
-    def __init__(self, client: redis.Redis, transitions: Transitions | None = None, **numbers: Any) -> None:
-        """`numbers` are fields of Transitions: prefix, lease_seconds, retry_attempts …"""
-        self.redis = client
-        self.transitions = transitions or Transitions(**numbers)
-        self._scripts: dict[str, Any] = {}
+    def __init__(
+        self,
+        redis: redis.Redis,
+        *,
+        prefix: str = "sovits:",
+        lease_seconds: float = 15.0,
+        retry_attempts: int = 3,
+        retry_delay_seconds: float = 5.0,
+        result_ttl_seconds: float = 86_400,
+        transitions: Transitions | None = None,
+    ) -> None:
+        self.redis = redis
+        self._execute: Callable[..., Any] = redis.execute_command
+        self.transitions = transitions or Transitions(
+            prefix,
+            lease_seconds=lease_seconds,
+            retry_attempts=retry_attempts,
+            retry_delay_seconds=retry_delay_seconds,
+            result_ttl_seconds=result_ttl_seconds,
+        )
 
     @classmethod
-    def from_settings(cls, client: redis.Redis, settings: Settings) -> Self:
-        return cls(client, _transitions(settings))
+    def from_settings(cls, redis: redis.Redis, settings: Settings) -> Self:
+        return cls(redis, transitions=Transitions.from_settings(settings))
 
     def enqueue(
         self,
         role: str,
         payload: dict[str, Any],
         *,
-        job_id: str = "",
+        job_id: str | None = None,
         priority: int = DEFAULT_PRIORITY,
         topic: str = "",
         idempotency_key: str = "",
         delay_seconds: float = 0.0,
         keep_result_seconds: float | None = None,
     ) -> Job:
-        """The job; one that was there already under this id or idempotency key."""
-        new = NewJob(
-            role, payload, job_id, priority, topic, idempotency_key, delay_seconds, keep_result_seconds
-        )
+        """The new job, or the one that already has this id or idempotency key."""
+        new = NewJob(role, payload, job_id or "", priority, topic, idempotency_key, delay_seconds, keep_result_seconds)
         return self.enqueue_many([new])[0]
 
     def enqueue_many(self, new: Iterable[NewJob]) -> list[Job]:
-        """Enqueue in order; each job is there or is not, and asking again adds nothing."""
-        ids = [self._run(self.transitions.enqueue(one)) for one in new]
-        with self.redis.pipeline(transaction=False) as pipe:
-            for job_id in ids:
-                pipe.hgetall(self.transitions.key(f"job:{job_id}"))
-            return [parse_job(fields) for fields in pipe.execute()]
+        """Like `enqueue` for each, in order."""
+        return [job for part in _parts(new) for job in self.run(self.transitions.enqueue(part))]
 
     def claim(self, role: str, worker_id: str, block_seconds: float = 0.0) -> Lease | None:
-        """The next job of a role, by priority and age; waits up to `block_seconds` for one to come."""
-        lease = self._run(self.transitions.claim(role, worker_id))
-        if lease is not None or block_seconds <= 0:
-            return lease
-        popped = self.redis.blmove(
-            self.transitions.key(WAITING_LISTS[role]),
-            self.transitions.key(f"processing:{worker_id}"),
-            block_seconds,  # type: ignore[arg-type]  # the server takes fractions, the stub says int
-            "RIGHT",
-            "LEFT",
-        )
-        return self._run(self.transitions.claim(role, worker_id, str(popped))) if popped else None
+        """The next job of a role, waiting up to `block_seconds` for one; whoever enqueues wakes it.
+
+        A worker holds one job at a time: claimed again before the first has ended, that one is handed out again, with a
+        new token. So a claim whose answer was lost strands nothing.
+        """
+        deadline = time.monotonic() + block_seconds
+        while True:
+            lease = self.run(self.transitions.claim(role, worker_id))
+            left = min(BLOCK_SECONDS, deadline - time.monotonic())
+            if lease is not None or left <= 0:
+                return lease
+            # It moves the id to the worker's own list, where the next claim finds it.
+            self._execute("BLMOVE", *self._move(role, worker_id), left)
 
     def beat(self, lease: Lease) -> Beat:
-        """Renew a lease."""
-        return self._run(self.transitions.beat(lease))
+        """Renew a lease. One whose time has passed is renewed too, unless the reaper was quicker."""
+        return self.run(self.transitions.beat(lease))
 
-    def progress(self, lease: Lease, event: dict[str, Any]) -> Beat:
-        """Renew a lease and tell `event` (its `kind`, or progress) on the job's channel and its topic's."""
-        return self._run(self.transitions.progress(lease, event))
+    def progress(self, lease: Lease, event: Mapping[str, Any]) -> Beat:
+        """Renew a lease and tell an event, its `kind` among its data, to who watches the job or its topic."""
+        return self.run(self.transitions.progress(lease, event))
 
-    def ack(self, lease: Lease, result: dict[str, Any]) -> bool:
+    def ack(self, lease: Lease, result: Mapping[str, Any]) -> bool:
         """The job is done. False: the lease was lost and the result is refused."""
-        return self._run(self.transitions.ack(lease, result))
+        return self.run(self.transitions.ack(lease, result))
 
-    def fail(self, lease: Lease, error: dict[str, Any], *, permanent: bool = False) -> JobStatus:
-        """DELAYED until the next attempt, or DEAD. Raises LeaseLost."""
-        return self._run(self.transitions.fail(lease, error, permanent=permanent))
+    def fail(self, lease: Lease, error: Mapping[str, Any], *, permanent: bool = False) -> JobStatus:
+        """DELAYED until its next attempt, DEAD, or CANCELLED if that was asked for; LeaseLost when it is not ours."""
+        return self.run(self.transitions.fail(lease, error, permanent=permanent))
 
     def confirm_cancel(self, lease: Lease) -> bool:
-        """The worker stopped the job as it was asked to."""
-        return self._run(self.transitions.confirm_cancel(lease))
+        """The worker stopped, as it was asked to. False: nobody asked, or the lease was lost."""
+        return self.run(self.transitions.confirm_cancel(lease))
 
     def release(self, lease: Lease) -> bool:
-        """Hand the job back to the front of its list; counts as nothing."""
-        return self._run(self.transitions.release(lease))
+        """Hand the job back to the front of its list; counts neither as an attempt nor as a rescue."""
+        return self.run(self.transitions.release(lease))
+
+    def reconcile(self, worker_id: str, held: Iterable[str] = ()) -> int:
+        """Hand back what this worker was given and never heard of, all but `held`; how many. Counts as nothing."""
+        return self.run(self.transitions.reconcile(worker_id, list(held)))
 
     def cancel(self, job_id: str) -> JobStatus | None:
-        """The status after it: CANCELLED, or PROCESSING while its worker is being told; None for an unknown job."""
-        return self._run(self.transitions.cancel(job_id))
+        """Its status then: PROCESSING until its worker has stopped; None for an unknown job."""
+        return self.run(self.transitions.cancel(job_id))
 
-    def rescue_worker(self, worker_id: str, reason: str = "the worker died") -> list[Rescued]:
-        """Take back what a dead worker held."""
-        return self._run(self.transitions.rescue_worker(worker_id, reason))
+    def rescue_worker(self, worker_id: str) -> list[Rescued]:
+        """The worker is dead: take back what it held."""
+        return self.run(self.transitions.rescue_worker(worker_id))
 
-    def reap(self, unclaimed_seconds: float = UNCLAIMED_SECONDS) -> list[Rescued]:
-        """Take back what leases ran out on, and ids taken but never claimed."""
-        return self._run(self.transitions.reap(unclaimed_seconds))
-
-    def reconcile(self, worker_id: str, held: Sequence[str] = ()) -> int:
-        """After a lost connection: hand back ids that were moved to this worker's list without its hearing of it."""
-        return self._run(self.transitions.reconcile(worker_id, held))
+    def reap(self) -> list[Rescued]:
+        """Take back what leases ran out on, and what was taken and not claimed 10 s later."""
+        rescued: list[Rescued] = []
+        while True:
+            some = self.run(self.transitions.reap())
+            rescued += some
+            if len(some) < BATCH:
+                return rescued
 
     def promote(self) -> int:
-        """Let delayed jobs that are due wait again."""
-        return self._run(self.transitions.promote())
+        """Let delayed jobs that are due wait again; how many."""
+        promoted = 0
+        while True:
+            some = self.run(self.transitions.promote())
+            promoted += some
+            if some < BATCH:
+                return promoted
 
     def replay(self, job_id: str) -> bool:
-        """Run a dead letter once more; False when there is none of that id."""
-        return self._run(self.transitions.replay(job_id))
+        """Run a dead job again, with all its attempts; False when it is not dead."""
+        return self.run(self.transitions.replay(job_id))
 
     def job(self, job_id: str) -> Job | None:
-        fields = self.redis.hgetall(self.transitions.key(f"job:{job_id}"))
-        return parse_job(cast(dict[str, str], fields)) if fields else None
+        return self.run(self.transitions.job(job_id))
 
     def dead_letters(self, offset: int = 0, limit: int = 100) -> list[DeadLetter]:
         """Newest first."""
-        documents = self.redis.lrange(self.transitions.key("dead_letter_queue"), offset, offset + limit - 1)
-        return [parse_letter(document) for document in cast(list[str], documents)]
+        return self.run(self.transitions.dead_letters(offset, limit))
 
     def depths(self) -> dict[str, int]:
-        """Waiting jobs by role, and how many are processing, delayed and dead."""
-        with self.redis.pipeline(transaction=False) as pipe:
-            _ask_depths(pipe, self.transitions)
-            return _read_depths(pipe.execute())
+        """Jobs that wait, by role, and how many are `processing`, `delayed` and `dead`."""
+        return self.run(self.transitions.depths())
 
     def counters(self) -> dict[str, int]:
-        """Jobs ever submitted, done, dead, cancelled."""
-        found = cast(dict[str, str], self.redis.hgetall(self.transitions.key("counters")))
-        return {name: int(value) for name, value in found.items()}
+        """Since ever: submitted, done, failed (attempts), rescued, dead, replayed, cancelled; 0 is left out."""
+        return self.run(self.transitions.counters())
 
     def register_worker(self, worker_id: str, role: str, host: str, pid: int, device: str = "cpu") -> None:
         """A worker is ready."""
-        with self.redis.pipeline() as pipe:
-            fields: dict[Any, Any] = {
-                "role": role,
-                "host": host,
-                "pid": str(pid),
-                "device": device,
-                "since": repr(time.time()),
-            }
-            pipe.hset(self.transitions.key(f"worker:{worker_id}"), mapping=fields)
-            self._tell_alive(pipe, worker_id)
-            pipe.execute()
+        self.run(self.transitions.register_worker(worker_id, role, host, pid, device))
 
     def worker_beat(self, worker_id: str) -> None:
         """A worker is still there."""
-        with self.redis.pipeline() as pipe:
-            self._tell_alive(pipe, worker_id)
-            pipe.execute()
+        self.run(self.transitions.worker_beat(worker_id))
 
     def forget_worker(self, worker_id: str) -> None:
         """A worker ended."""
-        self.redis.delete(self.transitions.key(f"worker:{worker_id}"))
-        self.redis.zrem(self.transitions.key("workers"), worker_id)
+        self.run(self.transitions.forget_worker(worker_id))
 
     def workers(self) -> list[WorkerInfo]:
-        """Workers that told of themselves within the last minute."""
-        alive = self.redis.zrangebyscore(
-            self.transitions.key("workers"), _now(self.redis.time()) - WORKER_SECONDS, "+inf", withscores=True
-        )
-        with self.redis.pipeline(transaction=False) as pipe:
-            for worker_id, _ in cast(list[tuple[str, float]], alive):
-                pipe.hgetall(self.transitions.key(f"worker:{worker_id}"))
-            return _read_workers(cast(list[tuple[str, float]], alive), pipe.execute())
+        """Those that registered and neither ended nor were silent for minutes."""
+        return self.run(self.transitions.workers())
 
-    def _tell_alive(self, pipe: Any, worker_id: str) -> None:
-        pipe.zadd(self.transitions.key("workers"), {worker_id: _now(self.redis.time())})
-        pipe.expire(self.transitions.key(f"worker:{worker_id}"), 10 * WORKER_SECONDS)
+    def run(self, call: Call[Answer]) -> Answer:
+        """Send a call, and once more when the connection broke."""
+        try:
+            answer = self._send(call)
+        except exceptions.ConnectionError:
+            answer = self._send(call)
+        return call.parse(answer)
 
-    def _run(self, call: Call[Result]) -> Result:
-        script = self._scripts.get(call.script)
-        if script is None:
-            script = self._scripts[call.script] = self.redis.register_script(script_source(call.script))
-        return call.parse(script(keys=[self.transitions.prefix], args=call.arguments))
+    def _send(self, call: Call[Any]) -> Any:
+        if call.script is None:
+            return self._execute(*call.command)
+        try:
+            return self._execute("EVALSHA", call.script.sha, *call.command)
+        except exceptions.NoScriptError:
+            return self._execute("EVAL", call.script.source, *call.command)
+
+    def _move(self, role: str, worker_id: str) -> tuple[str, str, str, str]:
+        return self.transitions.waiting_list(role), self.transitions.processing_list(worker_id), "RIGHT", "LEFT"
 
 
 class AsyncQueue:
-    """For event loops. An unreachable or refusing Redis is QueueUnavailable."""
+    """For event loops. While Redis is away or refuses to write, every method raises QueueUnavailable."""
 
     def __init__(
-        self, client: redis.asyncio.Redis, transitions: Transitions | None = None, **numbers: Any
+        self,
+        redis: redis.asyncio.Redis,
+        *,
+        prefix: str = "sovits:",
+        lease_seconds: float = 15.0,
+        retry_attempts: int = 3,
+        retry_delay_seconds: float = 5.0,
+        result_ttl_seconds: float = 86_400,
+        transitions: Transitions | None = None,
     ) -> None:
-        self.redis = client
-        self.transitions = transitions or Transitions(**numbers)
-        self._scripts: dict[str, Any] = {}
+        self.redis = redis
+        self._execute: Callable[..., Any] = redis.execute_command
+        self.transitions = transitions or Transitions(
+            prefix,
+            lease_seconds=lease_seconds,
+            retry_attempts=retry_attempts,
+            retry_delay_seconds=retry_delay_seconds,
+            result_ttl_seconds=result_ttl_seconds,
+        )
 
     @classmethod
-    def from_settings(cls, client: redis.asyncio.Redis, settings: Settings) -> Self:
-        return cls(client, _transitions(settings))
+    def from_settings(cls, redis: redis.asyncio.Redis, settings: Settings) -> Self:
+        return cls(redis, transitions=Transitions.from_settings(settings))
 
     async def enqueue(
         self,
         role: str,
         payload: dict[str, Any],
         *,
-        job_id: str = "",
+        job_id: str | None = None,
         priority: int = DEFAULT_PRIORITY,
         topic: str = "",
         idempotency_key: str = "",
         delay_seconds: float = 0.0,
         keep_result_seconds: float | None = None,
     ) -> Job:
-        """The job; one that was there already under this id or idempotency key."""
-        new = NewJob(
-            role, payload, job_id, priority, topic, idempotency_key, delay_seconds, keep_result_seconds
-        )
+        """See Queue; so for all that follow."""
+        new = NewJob(role, payload, job_id or "", priority, topic, idempotency_key, delay_seconds, keep_result_seconds)
         return (await self.enqueue_many([new]))[0]
 
     async def enqueue_many(self, new: Iterable[NewJob]) -> list[Job]:
-        """Enqueue in order; each job is there or is not, and asking again adds nothing."""
-        ids = [await self._run(self.transitions.enqueue(one)) for one in new]
-        pipe = self.redis.pipeline(transaction=False)
-        for job_id in ids:
-            pipe.hgetall(self.transitions.key(f"job:{job_id}"))
-        return [parse_job(fields) for fields in await self._ask(pipe.execute)]
+        return [job for part in _parts(new) for job in await self.run(self.transitions.enqueue(part))]
 
-    async def claim(self, role: str, worker_id: str) -> Lease | None:
-        """The next job of a role, or nothing; workers, which wait, use Queue."""
-        return await self._run(self.transitions.claim(role, worker_id))
+    async def claim(self, role: str, worker_id: str, block_seconds: float = 0.0) -> Lease | None:
+        deadline = time.monotonic() + block_seconds
+        while True:
+            lease = await self.run(self.transitions.claim(role, worker_id))
+            left = min(BLOCK_SECONDS, deadline - time.monotonic())
+            if lease is not None or left <= 0:
+                return lease
+            own = self.transitions.processing_list(worker_id)
+            with unavailable():
+                await self._execute("BLMOVE", self.transitions.waiting_list(role), own, "RIGHT", "LEFT", left)
+
+    async def beat(self, lease: Lease) -> Beat:
+        return await self.run(self.transitions.beat(lease))
+
+    async def progress(self, lease: Lease, event: Mapping[str, Any]) -> Beat:
+        return await self.run(self.transitions.progress(lease, event))
+
+    async def ack(self, lease: Lease, result: Mapping[str, Any]) -> bool:
+        return await self.run(self.transitions.ack(lease, result))
+
+    async def fail(self, lease: Lease, error: Mapping[str, Any], *, permanent: bool = False) -> JobStatus:
+        return await self.run(self.transitions.fail(lease, error, permanent=permanent))
+
+    async def confirm_cancel(self, lease: Lease) -> bool:
+        return await self.run(self.transitions.confirm_cancel(lease))
+
+    async def release(self, lease: Lease) -> bool:
+        return await self.run(self.transitions.release(lease))
+
+    async def reconcile(self, worker_id: str, held: Iterable[str] = ()) -> int:
+        return await self.run(self.transitions.reconcile(worker_id, list(held)))
 
     async def cancel(self, job_id: str) -> JobStatus | None:
-        """The status after it: CANCELLED, or PROCESSING while its worker is being told; None for an unknown job."""
-        return await self._run(self.transitions.cancel(job_id))
+        return await self.run(self.transitions.cancel(job_id))
 
-    async def rescue_worker(self, worker_id: str, reason: str = "the worker died") -> list[Rescued]:
-        """Take back what a dead worker held."""
-        return await self._run(self.transitions.rescue_worker(worker_id, reason))
+    async def rescue_worker(self, worker_id: str) -> list[Rescued]:
+        return await self.run(self.transitions.rescue_worker(worker_id))
 
-    async def reap(self, unclaimed_seconds: float = UNCLAIMED_SECONDS) -> list[Rescued]:
-        """Take back what leases ran out on, and ids taken but never claimed."""
-        return await self._run(self.transitions.reap(unclaimed_seconds))
+    async def reap(self) -> list[Rescued]:
+        rescued: list[Rescued] = []
+        while True:
+            some = await self.run(self.transitions.reap())
+            rescued += some
+            if len(some) < BATCH:
+                return rescued
 
     async def promote(self) -> int:
-        """Let delayed jobs that are due wait again."""
-        return await self._run(self.transitions.promote())
+        promoted = 0
+        while True:
+            some = await self.run(self.transitions.promote())
+            promoted += some
+            if some < BATCH:
+                return promoted
 
     async def replay(self, job_id: str) -> bool:
-        """Run a dead letter once more; False when there is none of that id."""
-        return await self._run(self.transitions.replay(job_id))
+        return await self.run(self.transitions.replay(job_id))
 
     async def job(self, job_id: str) -> Job | None:
-        fields = await self._ask(lambda: self.redis.hgetall(self.transitions.key(f"job:{job_id}")))
-        return parse_job(fields) if fields else None
+        return await self.run(self.transitions.job(job_id))
 
     async def dead_letters(self, offset: int = 0, limit: int = 100) -> list[DeadLetter]:
-        """Newest first."""
-        key = self.transitions.key("dead_letter_queue")
-        documents = await self._ask(lambda: self.redis.lrange(key, offset, offset + limit - 1))
-        return [parse_letter(document) for document in documents]
+        return await self.run(self.transitions.dead_letters(offset, limit))
 
     async def depths(self) -> dict[str, int]:
-        """Waiting jobs by role, and how many are processing, delayed and dead."""
-        pipe = self.redis.pipeline(transaction=False)
-        _ask_depths(pipe, self.transitions)
-        return _read_depths(await self._ask(pipe.execute))
+        return await self.run(self.transitions.depths())
 
     async def counters(self) -> dict[str, int]:
-        """Jobs ever submitted, done, dead, cancelled."""
-        found = await self._ask(lambda: self.redis.hgetall(self.transitions.key("counters")))
-        return {name: int(value) for name, value in found.items()}
+        return await self.run(self.transitions.counters())
+
+    async def register_worker(self, worker_id: str, role: str, host: str, pid: int, device: str = "cpu") -> None:
+        await self.run(self.transitions.register_worker(worker_id, role, host, pid, device))
+
+    async def worker_beat(self, worker_id: str) -> None:
+        await self.run(self.transitions.worker_beat(worker_id))
 
     async def forget_worker(self, worker_id: str) -> None:
-        """A worker ended."""
-        await self._ask(lambda: self.redis.delete(self.transitions.key(f"worker:{worker_id}")))
-        await self._ask(lambda: self.redis.zrem(self.transitions.key("workers"), worker_id))
+        await self.run(self.transitions.forget_worker(worker_id))
 
     async def workers(self) -> list[WorkerInfo]:
-        """Workers that told of themselves within the last minute."""
-        since = _now(await self._ask(self.redis.time)) - WORKER_SECONDS
-        key = self.transitions.key("workers")
-        alive = await self._ask(lambda: self.redis.zrangebyscore(key, since, "+inf", withscores=True))
-        pipe = self.redis.pipeline(transaction=False)
-        for worker_id, _ in alive:
-            pipe.hgetall(self.transitions.key(f"worker:{worker_id}"))
-        return _read_workers(alive, await self._ask(pipe.execute))
+        return await self.run(self.transitions.workers())
 
-    async def _run(self, call: Call[Result]) -> Result:
-        script = self._scripts.get(call.script)
-        if script is None:
-            script = self._scripts[call.script] = self.redis.register_script(script_source(call.script))
-        return call.parse(
-            await self._ask(lambda: script(keys=[self.transitions.prefix], args=call.arguments))
-        )
+    async def run(self, call: Call[Answer]) -> Answer:
+        with unavailable():
+            try:
+                answer = await self._send(call)
+            except exceptions.ConnectionError:
+                answer = await self._send(call)
+        return call.parse(answer)
 
-    async def _ask(self, question: Callable[[], Awaitable[Any]]) -> Any:
+    async def _send(self, call: Call[Any]) -> Any:
+        if call.script is None:
+            return await self._execute(*call.command)
         try:
-            return await question()
-        except Exception as error:
-            if not is_connection_error(error):
-                raise
-            raise QueueUnavailable(
-                f"Redis cannot be used now: {error}.", hint="Try again in a moment; nothing was half-written."
-            ) from error
+            return await self._execute("EVALSHA", call.script.sha, *call.command)
+        except exceptions.NoScriptError:
+            return await self._execute("EVAL", call.script.source, *call.command)
 
 
-def _ask_depths(pipe: Any, transitions: Transitions) -> None:
-    for name in WAITING_LISTS.values():
-        pipe.llen(transitions.key(name))
-    pipe.zcard(transitions.key("leases"))
-    pipe.zcard(transitions.key("delayed"))
-    pipe.llen(transitions.key("dead_letter_queue"))
-
-
-def _read_depths(replies: list[int]) -> dict[str, int]:
-    return dict(zip([*WAITING_LISTS, "processing", "delayed", "dead"], replies, strict=True))
-
-
-def _read_workers(alive: list[tuple[str, float]], replies: list[dict[str, str]]) -> list[WorkerInfo]:
-    return [
-        parse_worker(worker_id, fields, beat_at)
-        for (worker_id, beat_at), fields in zip(alive, replies, strict=True)
-        if fields
-    ]
-
-
-def _now(reply: Any) -> float:
-    seconds, microseconds = reply
-    return float(seconds) + float(microseconds) / 1e6
+def _parts(new: Iterable[NewJob]) -> Iterator[list[NewJob]]:
+    """A script holds the server up, so a long list goes in parts."""
+    jobs = list(new)
+    for first in range(0, len(jobs), BATCH):
+        yield jobs[first : first + BATCH]

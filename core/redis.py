@@ -14,6 +14,7 @@ from typing import Any, Final
 import orjson
 import redis
 import redis.asyncio
+from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -22,29 +23,43 @@ from core.errors import MissingPart, NotReady
 from core.process import start_child, stop_group
 from core.settings import Settings
 
-BLOCK_SECONDS: Final = 5.0
-"""Longest blocking pop that a worker asks for."""
-SOCKET_SECONDS: Final = BLOCK_SECONDS + 5.0
+SOCKET_SECONDS: Final = 10.0
+"""An answer may take so long: the longest blocking pop (core/queue.py) and 5 s."""
 CONNECT_SECONDS: Final = 5.0
 START_SECONDS: Final = 30.0
+ASYNC_CONNECTIONS: Final = 64
+"""Of one event loop; what comes above waits for one of them."""
 
 _OPTIONS: Final[dict[str, Any]] = {
     "decode_responses": True,
+    "protocol": 2,
     "socket_timeout": SOCKET_SECONDS,
     "socket_connect_timeout": CONNECT_SECONDS,
     "socket_keepalive": True,
-    "health_check_interval": 0,
 }
 
 
 def connect(url: str) -> redis.Redis:
-    """A client that never repeats a command by itself: a write whose reply was lost is repeated by who knows what it means."""
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), retry_on_error=[], **_OPTIONS)
+    """A client that never repeats a command by itself: only the queue knows what may be sent again."""
+    return redis.Redis.from_url(_check(url), retry=Retry(NoBackoff(), 0), **_OPTIONS)
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:
     """The same for event loops."""
-    return redis.asyncio.Redis.from_url(url, retry=AsyncRetry(NoBackoff(), 0), retry_on_error=[], **_OPTIONS)
+    pool = BlockingConnectionPool.from_url(
+        _check(url),
+        retry=AsyncRetry(NoBackoff(), 0),
+        max_connections=ASYNC_CONNECTIONS,
+        timeout=CONNECT_SECONDS,
+        **_OPTIONS,
+    )
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+def _check(url: str) -> str:
+    if not url:
+        raise NotReady("There is no queue to connect to.", hint="Set REDIS_URL, or start the daemon here.")
+    return url
 
 
 def find_redis_url(settings: Settings) -> str:
@@ -81,7 +96,7 @@ def server_binary() -> Path:
 
 
 class EmbeddedServer:
-    """Valkey on a free loopback port, with a password, keeping every acknowledged write through a crash of its process."""
+    """Valkey on a free loopback port, with a password; what it acknowledged survives the death of its process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -8,10 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from core.queue import Queue, is_connection_error
-
 from core.errors import Draining, JobCancelled, LeaseLost
 from core.process import RECYCLED
+from core.queue import Queue, is_connection_error
 from roles.role import JobContext
 
 logger = logging.getLogger(__name__)

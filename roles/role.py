@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from core.queue import is_connection_error
-
 from core.errors import JobCancelled, LeaseLost, SovitsError
 from core.job import Beat, Job, Lease
+from core.queue import is_connection_error
 
 if TYPE_CHECKING:
     from roles.services import Services

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from core.queue import AsyncQueue, Queue
 from core.redis import connect, connect_async
-
 from core.settings import Settings
 from core.storage import Storage
 
 if TYPE_CHECKING:
     from core.events import AsyncEvents, Events
-
     from core.experiment import ExperimentService
     from core.records import Records
 

@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from core.queue import Queue, is_connection_error
-from core.redis import connect, find_redis_url
-
 from core.errors import Draining, JobCancelled, LeaseLost, PermanentError, SovitsError
 from core.job import JobStatus, Lease
 from core.logs import configure_logs, current_job
 from core.process import CANNOT_START, new_worker_id
+from core.queue import Queue, is_connection_error
+from core.redis import connect, find_redis_url
 from core.roles import TRAINER
 from core.settings import Settings
 from roles import make_role

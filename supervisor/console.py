@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
+from core.errors import NotFound, NotReady
 from core.queue import Queue, is_connection_error
 from core.redis import connect, find_redis_url
-
-from core.errors import NotFound, NotReady
 from core.settings import Settings
 
 

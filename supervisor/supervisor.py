@@ -12,14 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from core.events import AsyncEvents
-from core.queue import AsyncQueue
-from core.redis import EmbeddedServer, connect_async
-
 from core.errors import InvalidRequest, QueueUnavailable
+from core.events import AsyncEvents
 from core.experiment import ExperimentService
 from core.logs import configure_logs
+from core.queue import AsyncQueue
 from core.records import Records, upgrade
+from core.redis import EmbeddedServer, connect_async
 from core.roles import WAITING_LISTS
 from core.settings import Settings
 from core.storage import Storage

@@ -7,12 +7,11 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable
 
-from core.queue import AsyncQueue, Rescued
-
 from core.errors import QueueUnavailable
 from core.experiment import ExperimentService
 from core.job import JobStatus
 from core.process import is_alive
+from core.queue import AsyncQueue, Rescued
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,22 @@ def _fit(x: Tensor, size: int) -> Tensor:
     """Cut or repeat the last element along the last dimension."""
     x = x[..., :size]
     return torch.cat([x, x[..., -1:].expand(*x.shape[:-1], size - x.shape[-1])], dim=-1)
+
+
+def crop(item: Item, frames: int, hop: int) -> Item:
+    """A random stretch of at most `frames`, an even number, with all of its text: the encoders' work on frames that
+    no segment reaches teaches a small model little. Draws from torch's global generator."""
+    spare = item.spec.shape[1] - frames
+    if spare <= 0:
+        return item
+    start = 2 * int(torch.randint(spare // 2 + 1, (1,)))
+    return replace(
+        item,
+        spec=item.spec[:, start : start + frames],
+        wave=item.wave[:, start * hop : (start + frames) * hop],
+        codes=None if item.codes is None else item.codes[start // 2 : (start + frames) // 2],
+        ssl=None if item.ssl is None else item.ssl[:, start : start + frames],
+    )
 
 
 def collate(items: Sequence[Item]) -> Batch:

@@ -50,6 +50,7 @@ class Step:
             "betas": tuple(self.settings["betas"]),
             "eps": self.settings["eps"],
             "weight_decay": self.settings["weight_decay"],
+            "fused": True,
         }
         self.optimizers = {
             "generator": torch.optim.AdamW(_groups(generator, self.settings), **options),

@@ -16,7 +16,7 @@ import torch
 from GPT_SoVITS.checkpoint import load_resume, save_checkpoint, save_resume
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.precision import choose
-from GPT_SoVITS.sovits.data import BucketSampler, Items, boundaries, collate, usable
+from GPT_SoVITS.sovits.data import BucketSampler, Items, boundaries, collate, crop, usable
 from GPT_SoVITS.sovits.folder import Entry, select
 from GPT_SoVITS.sovits.plan import Plan
 from GPT_SoVITS.sovits.start import build
@@ -113,8 +113,12 @@ class Training:
         settings = self.config["train"]
         rate = learning_rate(settings, epoch=self.epoch + 1, step=self.step, total=self.total_steps)
         self.learn.set_rate(rate)
+        items = [self.items(entry) for entry in entries]
+        if settings["crop_frames"]:
+            hop = self.config["data"]["hop_length"]
+            items = [crop(item, settings["crop_frames"], hop) for item in items]
         losses = self.learn(
-            collate([self.items(entry) for entry in entries]).to(self.device),
+            collate(items).to(self.device),
             adversarial=self.step >= settings["discriminator_start"] * self.total_steps,
         )
         if not math.isfinite(losses["total"]):

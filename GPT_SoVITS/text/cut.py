@@ -50,7 +50,9 @@ def cut(text: str, method: str) -> str:
     """The text with a newline between its pieces."""
     if method not in METHODS:
         raise ModelError(
-            "unknown_split_method", f"There is no split method {ascii(str(method)[:40])}.", hint=f"Use one of {', '.join(METHODS)}."
+            "unknown_split_method",
+            f"There is no split method {str(method)[:40]!a}.",
+            hint=f"Use one of {', '.join(METHODS)}.",
         )
     return METHODS[method](text)
 

@@ -8,7 +8,7 @@ from GPT_SoVITS.text import english_normalise
 from GPT_SoVITS.text.english_words import compound, homograph, lexicon
 
 TOKEN = re.compile(r"[A-Za-z][A-Za-z'\-]{1,60}[A-Za-z](?![A-Za-z])|[A-Za-z]{1,200}|[^\sA-Za-z]")
-SPELLED_CAPITALS = frozenset("AM PM IT US AI ID OR IN ER OS IS UK EU UN TV PC CD GI IE HE AD BE PE".split())
+SPELLED_CAPITALS = frozenset(["AM", "PM", "IT", "US", "AI", "ID", "OR", "IN", "ER", "OS", "IS", "UK", "EU", "UN", "TV", "PC", "CD", "GI", "IE", "HE", "AD", "BE", "PE"])
 """Initialisms that are also words, or that a dictionary of words misreads; spelled unless all around is in capitals."""
 LONGEST_WORD = 40
 """Letters; a longer run is no word and is spelled."""

@@ -28,7 +28,16 @@ SYMBOL_WORDS = {
     "£": " pounds ", "$": " dollars ", "€": " euros ", "¥": " yen ", "₹": " rupees ", "₩": " won ",
     "→": ", ", "≈": " about ", "≠": " is not ", "≤": " at most ", "≥": " at least ", "∞": " infinity ", "√": " root of ",
 }  # fmt: skip
-OPERATORS = {"+": "plus", "-": "minus", "−": "minus", "×": "times", "*": "times", "÷": "divided by", "/": "divided by", "=": "Equals"}
+OPERATORS = {
+    "+": "plus",
+    "-": "minus",
+    "−": "minus",
+    "×": "times",
+    "*": "times",
+    "÷": "divided by",
+    "/": "divided by",
+    "=": "Equals",
+}
 CURRENCIES = {
     "£": ("pound", "pounds", "penny", "pence"),
     "$": ("dollar", "dollars", "cent", "cents"),
@@ -52,7 +61,7 @@ ABBREVIATIONS = {
     "sen": "Senator", "rev": "Reverend", "lt": "Lieutenant", "col": "Colonel", "sgt": "Sergeant", "e.g": "for example",
     "i.e": "that is",
 }  # fmt: skip
-MONTHS = "January February March April May June July August September October November December".split()
+MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
 SCALE_WORDS = "hundred|thousand|million|billion|trillion"
 TOP_LEVEL = "com|org|net|edu|gov|info|io|ai|app|dev|co|uk|us|de|fr|eu|jp|cn|tv|me"
 

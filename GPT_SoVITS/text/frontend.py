@@ -65,7 +65,7 @@ class Frontend:
         if speaker is None:
             raise ModelError(
                 "unsupported_language",
-                f"The language {ascii(str(language)[:40])} cannot be phonemised.",
+                f"The language {str(language)[:40]!a} cannot be phonemised.",
                 hint=f"Use one of {', '.join(spoken())}.",
             )
         norm_text, pauses = speaker.normalise(text), {}
@@ -142,7 +142,7 @@ def nothing_to_say(skipped: list[tuple[int, str]]) -> ModelError:
     position, fragment = skipped[0]
     return ModelError(
         "unreadable_text",
-        f"No part of the text can be read aloud; at character {position} it has {ascii(fragment[:20])}.",
+        f"No part of the text can be read aloud; at character {position} it has {fragment[:20]!a}.",
         hint=f"Languages that can be spoken: {', '.join(spoken())}.",
     )
 

@@ -76,7 +76,7 @@ def resolve(language: str) -> str:
     if code is None:
         raise ModelError(
             "unsupported_language",
-            f"The language {ascii(str(language)[:40])} cannot be spoken.",
+            f"The language {str(language)[:40]!a} cannot be spoken.",
             hint=f"Use one of {', '.join(CODES)}.",
         )
     return code

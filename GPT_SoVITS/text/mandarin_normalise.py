@@ -10,8 +10,8 @@ import unicodedata
 from functools import cache, lru_cache
 
 from GPT_SoVITS.text.data import table
-from GPT_SoVITS.text.mandarin_readings import UNREAD
 from GPT_SoVITS.text.mandarin_numbers import cardinal, digit_by_digit, number, telephone
+from GPT_SoVITS.text.mandarin_readings import UNREAD
 
 N = r"[0-9]+(?:\.[0-9]+)?"
 DIGIT_LEFT, DIGIT_RIGHT = r"(?<![0-9.])", r"(?![0-9])"
@@ -187,5 +187,7 @@ def _mobile(match: re.Match[str]) -> str:
 
 
 def _range(match: re.Match[str]) -> str:
-    first, second = (("负" if sign else "") + number(value) for sign, value in ((match[1], match[2]), (match[3], match[4])))
+    first, second = (
+        ("负" if sign else "") + number(value) for sign, value in ((match[1], match[2]), (match[3], match[4]))
+    )
     return f"{first}到{second}"

@@ -84,7 +84,12 @@ def _merge_yi(words: list[Word]) -> list[Word]:
     while index < len(words):
         word = words[index]
         around = words[index - 1 : index + 2] if index else []
-        if word.text == "一" and len(around) == 3 and around[0].text == around[2].text and around[0].tag == around[2].tag == "v":
+        if (
+            word.text == "一"
+            and len(around) == 3
+            and around[0].text == around[2].text
+            and around[0].tag == around[2].tag == "v"
+        ):
             doubled[-1] = Word(f"{around[0].text}一{around[0].text}", "v")
             index += 2
             continue

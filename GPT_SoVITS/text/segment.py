@@ -10,7 +10,7 @@ from typing import NamedTuple
 from GPT_SoVITS.text.data import table
 
 LATIN = "A-Za-zÀ-ÖØ-öø-ɏḀ-ỿＡ-Ｚａ-ｚ"
-HAN = "々〇㐀-䶿一-鿿豈-﫿\U00020000-\U0003ffff"
+HAN = r"々〇㐀-䶿一-鿿\uf900-\ufaff\U00020000-\U0003ffff"
 KANA = "ぁ-ゖゝゞァ-ヺーヽヾｦ-ﾝ"
 HANGUL = "가-힣ᄀ-ᇿㄱ-ㆎ"
 CLAUSE_END = re.compile("[。！？!?\n]")
@@ -60,7 +60,13 @@ def script(text: str) -> str:
 def _pattern() -> re.Pattern[str]:
     units = "|".join(re.escape(unit) for unit, _ in table("zh_tables")["units_in_order"])
     figures = rf"[-+$￥¥€£]?\d{{1,60}}(?:[.,:/~\-]\d{{1,60}}){{0,20}}(?:[%％℃]|°[CF]|(?:{units})(?![{LATIN}]))?"
-    kinds = {"digits": figures, "latin": f"[{LATIN}]+", "han": f"[{HAN}]+", "kana": f"[{KANA}]+", "hangul": f"[{HANGUL}]+"}
+    kinds = {
+        "digits": figures,
+        "latin": f"[{LATIN}]+",
+        "han": f"[{HAN}]+",
+        "kana": f"[{KANA}]+",
+        "hangul": f"[{HANGUL}]+",
+    }
     return re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in kinds.items()))
 
 
@@ -109,7 +115,9 @@ def _is_japanese(ideographs: str, text: str, left: int, right: int) -> bool:
     japanese = [_encodable(character, "shift_jis") for character in ideographs]
     chinese = [_encodable(character, "gb2312") for character in ideographs]
     only_simplified = any(c and not j for c, j in zip(chinese, japanese))
-    return not only_simplified or any(j and not c and not _encodable(x, "big5") for x, c, j in zip(ideographs, chinese, japanese))
+    return not only_simplified or any(
+        j and not c and not _encodable(x, "big5") for x, c, j in zip(ideographs, chinese, japanese)
+    )
 
 
 @lru_cache(maxsize=256)

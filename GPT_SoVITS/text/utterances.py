@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,11 +17,19 @@ MOST_PHONES = 200
 FEWEST_PHONES = 12
 """A shorter sentence is spoken together with its neighbour."""
 SENTENCE_END = re.compile(r"[。！？!?…；\n]+[\"'”’」』）)\]]{0,3}|\.+[\"'”’」』）)\]]{0,3}(?=\s|$|[一-龥ぁ-ヿ가-힣])")
-ABBREVIATION = re.compile(r"(?:^|[\s(\"'“‘])(?:Dr|Mr|Mrs|Ms|St|Prof|Sr|Jr|Gen|Capt|Lt|Col|Sgt|Rev|No|no|vs|approx|e\.g|i\.e|[A-Z])\.$")
+ABBREVIATION = re.compile(
+    r"(?:^|[\s(\"'“‘])(?:Dr|Mr|Mrs|Ms|St|Prof|Sr|Jr|Gen|Capt|Lt|Col|Sgt|Rev|No|no|vs|approx|e\.g|i\.e|[A-Z])\.$"
+)
 LIST_NUMBER = re.compile(r"(?:^|\n)\s{0,9}[0-9]{1,3}\.$")
 COMMAS = re.compile(r"(?<=[，、；：,;:—])(?![0-9])")
 BLANKS = re.compile(r"(?<=\s)(?=\S)")
-SYLLABLE_SIGNS = 3
+WEIGHTS = {
+    **dict.fromkeys(string.whitespace, 0),
+    **dict.fromkeys(string.ascii_uppercase, 2),  # some are spelled
+    **dict.fromkeys(string.digits, 5),
+    **dict.fromkeys("%$&@+=/#", 8),
+}
+"""About how many phones an ASCII character is read as, where it is not one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +107,10 @@ def _phones(text: str) -> int:
 
 def _weight(character: str) -> int:
     if character.isascii():
-        return 5 if character.isdigit() else 1 if character.islower() else 2 if character.isupper() else _sign_weight(character)
+        return WEIGHTS.get(character, 1)
     if "一" <= character <= "鿿":
         return 2
-    return {"L": SYLLABLE_SIGNS, "N": 8, "S": 10}.get(unicodedata.category(character)[0], 1)
-
-
-def _sign_weight(character: str) -> int:
-    return 0 if character.isspace() else 8 if character in "%$&@+=/#" else 1
+    return {"L": 3, "N": 8, "S": 10}.get(unicodedata.category(character)[0], 1)
 
 
 def _with_something_to_say(fragments: list[str], speaks: Callable[[str], bool]) -> list[str]:

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Final, Literal
 
-import numpy as np
-import soxr
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
-from starlette.responses import StreamingResponse
 
 from api.dependencies import Api, Services, require_key
 from api.disconnect import while_connected
+from api.encoding import Format, SoundEncoder, media_type, new_encoder
 from api.errors import openai_body
-from api.responses import Json
+from api.responses import Json, Streaming
 from api.sse import EventStream, data_only
 from core.errors import EmptyText, NotFound, SovitsError, TextTooLong, VoiceNotFound
-from core.media.encode import MIME_TYPES, Encoder
 from core.records import VoiceRecord
 from core.speech import SpeechRequest
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[Depends(require_key)])
 
-Format = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
-
 MAX_INPUT: Final = 4096
-PCM_RATE: Final = 24_000
-"""Raw samples carry no rate: OpenAI's clients take them for 24 kHz."""
 MODEL: Final = "nano"
 _MODEL_CREATED: Final = 1_700_000_000
 _CHARACTERS_PER_TOKEN: Final = 4
@@ -57,7 +50,7 @@ class SpeechBody(BaseModel):
     seed: int | None = Field(None, description="Our own addition: the same seed, the same sound.")
 
 
-@router.post("/audio/speech", response_class=StreamingResponse)
+@router.post("/audio/speech", response_class=Streaming)
 async def create_speech(body: SpeechBody, request: Request, api: Api) -> Response:
     """Speak a text; the sound is sent as it is made."""
     _check_input(body.input)
@@ -66,10 +59,10 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
     await api.speech.check_ready()
     sound = _encoded(api, speech, body.response_format)
     # The status can only tell of an error before the first byte: wait for that.
-    first = await while_connected(request, anext(sound))
+    first = await while_connected(request, anext(sound, b""))
     if body.stream_format == "sse":
         return EventStream(_as_events(first, sound, body.input))
-    return StreamingResponse(_chain(first, sound), media_type=MIME_TYPES[body.response_format])
+    return Streaming(_chain(first, sound), media_type=media_type(body.response_format))
 
 
 @router.get("/audio/voices")
@@ -126,13 +119,12 @@ async def _voice(api: Services, asked: str | VoiceId | None) -> VoiceRecord:
 
 async def _encoded(api: Services, speech: SpeechRequest, kind: Format) -> AsyncGenerator[bytes, None]:
     """The sound in the asked format, each utterance as soon as it is spoken."""
-    encoder: Encoder | RawSamples | None = None
+    encoder: SoundEncoder | None = None
     spoken = api.metrics.spoken.labels("openai")
     async with aclosing(api.speech.sound(speech)) as pieces:
         async for piece in pieces:
             if encoder is None:
-                raw = kind == "pcm"
-                encoder = RawSamples(piece.sample_rate) if raw else Encoder(kind, piece.sample_rate)
+                encoder = await asyncio.to_thread(new_encoder, kind, piece.sample_rate)
             chunk = await asyncio.to_thread(encoder.feed, piece.samples)
             spoken.inc(len(piece.samples) / 2 / piece.sample_rate)
             if chunk:
@@ -141,31 +133,19 @@ async def _encoded(api: Services, speech: SpeechRequest, kind: Format) -> AsyncG
         yield rest
 
 
-class RawSamples:
-    """The encoder that encodes nothing: samples at the one rate that clients expect."""
-
-    def __init__(self, sample_rate: int) -> None:
-        self._resampler = soxr.ResampleStream(sample_rate, PCM_RATE, 1, dtype="int16")
-
-    def feed(self, samples: bytes, *, last: bool = False) -> bytes:
-        made: bytes = self._resampler.resample_chunk(np.frombuffer(samples, "<i2"), last=last).tobytes()
-        return made
-
-    def finish(self) -> bytes:
-        return self.feed(b"", last=True)
+async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(rest):
+        yield first
+        async for chunk in rest:
+            yield chunk
 
 
-async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in rest:
-        yield chunk
-
-
-async def _as_events(first: bytes, rest: AsyncIterator[bytes], text: str) -> AsyncIterator[bytes]:
+async def _as_events(first: bytes, rest: AsyncGenerator[bytes, None], text: str) -> AsyncGenerator[bytes, None]:
     """OpenAI's events; an error after the first one is an event, too, as the status has been sent."""
     try:
-        async for chunk in _chain(first, rest):
-            yield data_only({"type": "speech.audio.delta", "audio": base64.b64encode(chunk).decode()})
+        async with aclosing(_chain(first, rest)) as chunks:
+            async for chunk in chunks:
+                yield data_only({"type": "speech.audio.delta", "audio": base64.b64encode(chunk).decode()})
     except SovitsError as error:
         yield data_only({"type": "error", **openai_body(error, error.status)})
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -21,12 +22,17 @@ async def publish_voice(records: Records, storage: Storage | None, exp_id: str, 
     gpt = _output(runs["gpt_train"], "checkpoint_id")
     sovits = _output(runs["sovits_train"], "checkpoint_id")
     prompt: dict[str, Any] = _output(runs["asr"], "prompt")
+    if missing := {"audio", "text", "language"} - prompt.keys():
+        raise Conflict(f"the prompt of {exp_id} has no {', '.join(sorted(missing))}", hint="Run asr again.")
     # Named by what it is made of, so that two processes that publish at once make one voice.
     voice_id = "voice-" + hashlib.sha256(f"{exp_id} {gpt} {sovits}".encode()).hexdigest()[:20]
     audio = prompt["audio"]
     if storage is not None:
         audio = f"voices/{voice_id}/prompt.wav"
-        storage.copy(prompt["audio"], audio)
+        try:
+            await asyncio.to_thread(storage.copy, prompt["audio"], audio)
+        except FileNotFoundError:
+            raise Conflict(f"the prompt {prompt['audio']} is gone", hint="Run asr again.") from None
     return await records.create_voice(
         voice_id=voice_id,
         name=name or experiment.exp_name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any, Final
 
@@ -87,7 +88,7 @@ class Requests(ServiceBase):
         """Records and files; checkpoints and voices stay. Conflict while a stage is under way."""
         await self.records.delete_experiment(exp_id)
         if self.storage is not None:
-            self.storage.delete_folder(f"experiments/{exp_id}")
+            await asyncio.to_thread(self.storage.delete_folder, f"experiments/{exp_id}")
 
     async def run_stage(self, exp_id: str, stage: str, parameters: dict[str, Any] | None = None) -> StageRecord:
         """Run one stage (name or alias) with parameters over the defaults, again if it is completed.

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from core.records import Change, ExperimentStatus, StageRecord, TaskStatus
 from core.stage import STAGES, StageStatus, dependents, order, overall_progress, parse_parameters, ready
 
-WAITING_MESSAGE = "Waiting for a worker."
+WAITING_MESSAGE: Final = "Waiting for a worker."
+_SHOWN_FIRST: Final = (
+    StageStatus.RUNNING,
+    StageStatus.INTERRUPTED,
+    StageStatus.QUEUED,
+    StageStatus.PAUSED,
+    StageStatus.FAILED,
+)
 
 
 def begin(change: Change, stage: str, config: dict[str, Any], *, work_run: int | None = None) -> StageRecord:
@@ -97,9 +104,9 @@ def cancel_everything(change: Change) -> list[StageRecord]:
 
 
 def _shown_stage(change: Change) -> StageRecord:
-    """The first stage that runs, else that was interrupted, waits or pauses, else the last one that ended."""
+    """The first stage that runs, else was interrupted, waits, pauses or failed, else the last that ended."""
     runs = [change.stages[name] for name in STAGES if name in change.stages]
-    for status in (StageStatus.RUNNING, StageStatus.INTERRUPTED, StageStatus.QUEUED, StageStatus.PAUSED):
+    for status in _SHOWN_FIRST:
         for run in runs:
             if run.status is status:
                 return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -180,6 +181,24 @@ async def test_every_refusal_has_one_shape(
     assert (answer.status_code, error["code"]) == (status, code)
     assert error["message"]
     assert set(error) <= {"code", "message", "hint", "job_id", "details"}
+
+
+@pytest.mark.parametrize("path", ["/api/v1/tasks", "/v1/audio/speech", "/synthesize", "/api/v1/nowhere"])
+async def test_an_endless_body_is_not_read_into_memory(client: httpx.AsyncClient, path: str) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 12 << 20:
+            sent += 1 << 16
+            yield b" " * (1 << 16)
+
+    chunked = await client.post(path, content=endless(), headers={"Content-Type": "application/json"})
+    announced = await client.post(path, content=bytes(5 << 20), headers={"Content-Type": "application/json"})
+
+    assert chunked.status_code == announced.status_code
+    assert chunked.status_code in (400, 404, 413)
+    assert path == "/api/v1/nowhere" or "4 MiB" in announced.json()["error"]["message"]
 
 
 async def test_what_nobody_foresaw_is_a_plain_500(settings: Settings) -> None:

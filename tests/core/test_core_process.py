@@ -125,9 +125,7 @@ def test_a_child_that_ignores_sigterm_is_killed():
 
 
 def test_a_mark_tells_a_process_from_a_later_one_under_its_pid():
-    child = start_child(
-        [*python("import signal; print(flush=True); signal.pause()"), "c0ffee"], stdout=subprocess.PIPE
-    )
+    child = start_child([*python("import signal; print(flush=True); signal.pause()"), "c0ffee"], stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.readline()
 

@@ -87,6 +87,17 @@ def test_stepping_agrees_with_reading_the_whole_sequence_at_once(tiny_model):
             torch.testing.assert_close(logits, whole, atol=1e-5, rtol=1e-5)
 
 
+def test_a_step_gives_the_callers_threads_back(tiny_model):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        alone(tiny_model, row(9), seed=1)
+
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_what_the_cache_holds_beyond_its_length_is_never_read(tiny_model):
     decoder = TorchDecoder(tiny_model)
     with torch.inference_mode():

@@ -22,9 +22,10 @@ BUNDLED = Path(__file__).parent / "fixtures"
 ROOT = Path(os.environ.get("PARITY_DIR", BUNDLED))
 
 
-def fixtures(kind: str) -> list:
-    """Every fixture of a kind (a pattern for the end of the stem), or one skip that says that there is none."""
-    found = [path for path in sorted(ROOT.rglob("*")) if _is(path, kind)]
+def fixtures(kind: str, having: str = "") -> list:
+    """Every fixture of a kind (a pattern for the end of the stem) with that entry, or one skip that says that there
+    is none."""
+    found = [path for path in sorted(ROOT.rglob("*")) if _is(path, kind) and _has(path, having)]
     if not found:
         return [pytest.param(None, marks=pytest.mark.skip(reason=f"no {kind} under {ROOT}"))]
     return [
@@ -40,23 +41,31 @@ def _is(path: Path, kind: str) -> bool:
     return kind != "official_shapes" or "G_v2" in path.read_text()
 
 
+def _has(path: Path, name: str) -> bool:
+    if not name:
+        return True
+    with np.load(path) as arrays:
+        return name in arrays.files
+
+
 class Fixture:
     """One .npz: tensors by name, floats in float32."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.arrays = np.load(path)
+        with np.load(path) as arrays:
+            self.arrays = {name: arrays[name] for name in arrays.files}
         self.config = json.loads(bytes(self.arrays["config_json"])) if "config_json" in self.arrays else {}
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        tensor = torch.from_numpy(np.array(self.arrays[name]))
+        tensor = torch.from_numpy(self.arrays[name])
         return tensor.float() if tensor.dtype == torch.float16 else tensor
 
     def __contains__(self, name: str) -> bool:
         return name in self.arrays
 
     def state(self, prefix: str = "state/") -> dict[str, torch.Tensor]:
-        return {name.removeprefix(prefix): self[name] for name in self.arrays.files if name.startswith(prefix)}
+        return {name.removeprefix(prefix): self[name] for name in self.arrays if name.startswith(prefix)}
 
     @property
     def seeds(self) -> ModuleType:

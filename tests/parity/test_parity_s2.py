@@ -106,11 +106,9 @@ def watch(model: SoVITS) -> dict[str, torch.Tensor]:
     return seen
 
 
-@pytest.mark.parametrize("path", fixtures("decode"))
+@pytest.mark.parametrize("path", fixtures("decode", having="stream1/wav"))
 def test_streaming_decode_gives_the_reference_chunks(path):
     fixture = Fixture(path)
-    if "stream" not in fixture.config:
-        pytest.skip("this fixture has no chunks")
     stream = fixture.config["stream"]
     model = SoVITS.from_config(
         recipe(fixture.config["version"], fixture.config["model"], fixture.config["dims"]), posterior=False
@@ -200,7 +198,7 @@ def test_a_learning_codebook_moves_as_the_reference_does(path):
 
     assert torch.equal(result.codes, fixture["ema/codes"])
     assert error(result.vectors.detach(), fixture["ema/quantized"]) < 1e-5
-    assert float(result.commitment) == pytest.approx(float(fixture["ema/commit_loss"]), rel=1e-5)
+    assert result.commitment.item() == pytest.approx(float(fixture["ema/commit_loss"]), rel=1e-5)
     for name, tensor in quantizer.state_dict().items():
         assert error(tensor, after[name]) < 1e-5, name
     assert error(x.grad, fixture["ema/grad_x"]) < 1e-5

@@ -58,11 +58,6 @@ class Trial:
         }
 
 
-@pytest.fixture(scope="module")
-def trials() -> dict:
-    return {}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("path", fixtures("train_step"))
 def test_the_training_forward_computes_what_the_reference_computes(path):
@@ -110,8 +105,6 @@ def test_one_step_has_the_reference_losses_gradients_and_changes(path):
             if not name.endswith(ROUNDING_ONLY):
                 change = float((parameters[name].detach() - before[who][name]).abs().mean())
                 assert change == pytest.approx(wanted, rel=0.05), name
-    still = [n for n in trial.generator.state_dict() if n.startswith(("ssl_proj.", "quantizer."))]
-    assert all(n not in fixture.config["mean_abs_delta_g"] or "ssl_proj" in n for n in still)
 
 
 def collect_gradients(trial: Trial) -> dict[str, dict[str, float]]:
@@ -137,21 +130,21 @@ def compare_losses(losses: dict[str, float], wanted: dict, settings: dict) -> No
         assert ours[name] == pytest.approx(wanted[name], rel=5e-5), name
 
 
-def compare_gradients(ours: dict[str, float], wanted: dict[str, float]) -> None:
+def compare_gradients(ours: dict[str, float], wanted: dict[str, float | None]) -> None:
+    """A norm of None says that no gradient reaches the parameter."""
+    wanted = {name: norm for name, norm in wanted.items() if norm is not None}
     def total(norms: dict[str, float]) -> float:
         return sum(norm**2 for norm in norms.values()) ** 0.5
 
-    assert set(ours) >= {name for name, norm in wanted.items() if norm}
+    assert set(ours) == set(wanted)
     assert total(ours) == pytest.approx(total(wanted), rel=1e-4)
     for name, norm in wanted.items():
         assert ours.get(name, 0.0) == pytest.approx(norm, rel=0.01, abs=1e-6 * total(wanted)), name
 
 
-@pytest.mark.parametrize("path", fixtures("train_step"))
+@pytest.mark.parametrize("path", fixtures("train_step", having="infer/noise"))
 def test_the_training_preview_gives_the_reference_waveform(path):
     fixture = Fixture(path)
-    if "infer/noise" not in fixture or "in/sv_emb" in fixture:
-        pytest.skip("the reference's preview ignores speaker vectors")
     trial = Trial(fixture)
     model, batch = trial.generator.eval(), trial.batch
 

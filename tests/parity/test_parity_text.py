@@ -106,7 +106,9 @@ def test_the_phones_have_the_ids_of_the_reference(version):
 
 def test_lines_of_a_training_list_in_these_languages_have_the_phones_of_the_reference():
     frontend = Frontend()
-    expected = [line.split("\t") for line in (FIXTURES / "name2text/expected-2-name2text-0.txt").read_text("utf-8").splitlines()]
+    expected = [
+        line.split("\t") for line in (FIXTURES / "name2text/expected-2-name2text-0.txt").read_text("utf-8").splitlines()
+    ]
     texts = {"a001.wav": ("你好，世界！", "zh"), "a010.wav": ("Hi", "en"), "a011.wav": ("一点儿也不好。", "zh")}
 
     for name, phones, word2ph, norm_text in expected:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from core.redis import EmbeddedServer
 
 from core.job import Job
+from core.redis import EmbeddedServer
 from core.settings import Settings, read_settings
 from roles.role import JobContext
 from roles.services import Services

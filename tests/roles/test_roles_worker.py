@@ -260,9 +260,7 @@ def test_a_callback_registered_after_the_stop_is_called_at_once(services: Servic
     assert late.is_set()
 
 
-def test_a_broken_callback_does_not_keep_others_from_stopping(
-    services: Services, caplog: pytest.LogCaptureFixture
-):
+def test_a_broken_callback_does_not_keep_others_from_stopping(services: Services, caplog: pytest.LogCaptureFixture):
     services.queue.enqueue("splitter", {})
     lease = services.queue.claim("splitter", "worker-1")
     assert lease is not None

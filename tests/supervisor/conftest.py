@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from core.events import Events
 from core.queue import Queue
 from core.redis import connect, read_embedded_url
-
 from core.settings import Settings, read_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -113,6 +113,7 @@ class Daemon:
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._news = threading.Condition()
+        self._ended = False
 
     @property
     def settings(self) -> Settings:
@@ -123,10 +124,9 @@ class Daemon:
         assert self._process is not None
         return self._process.pid
 
-    def start(
-        self, *options: str, role_class: str = "toy_roles:Toy", ready: bool = True, **settings: str
-    ) -> None:
+    def start(self, *options: str, role_class: str = "toy_roles:Toy", ready: bool = True, **settings: str) -> None:
         """Start it with one toy splitter and no API, or as the options say."""
+        before = len(self.lines)
         environment = {
             **os.environ,
             "DATA_PATH": str(self.folder),
@@ -149,10 +149,11 @@ class Daemon:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._ended = False
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
         if ready:
-            self.wait_for("processes are ready")
+            self.wait_for("processes are ready", after=before)
 
     def wait_for(self, pattern: str, seconds: float = SOON, *, after: int = 0) -> int:
         """The number of the first log line behind `after` that matches."""
@@ -164,7 +165,8 @@ class Daemon:
                     None,
                 )
 
-            number = self._news.wait_for(found, timeout=seconds)
+            self._news.wait_for(lambda: found() or self._ended, timeout=seconds)
+            number = found()
         assert number is not None, f"no line {pattern!r} in:\n" + "\n".join(self.lines)
         return number
 
@@ -187,7 +189,7 @@ class Daemon:
         return code
 
     def close(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             self.kill()
 
     @property
@@ -207,6 +209,9 @@ class Daemon:
             with self._news:
                 self.lines.append(line.rstrip())
                 self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
 
     def _end(self) -> None:
         assert self._process is not None

@@ -16,9 +16,7 @@ def everything(distribution: str) -> str:
 
 
 def test_the_report_shows_gpus_and_what_would_run_on_them(tmp_path: Path):
-    report = examine(
-        read_settings(data_path=tmp_path, redis_url="redis://h"), gpus=(GPU,), installed=everything
-    )
+    report = examine(read_settings(data_path=tmp_path, redis_url="redis://h"), gpus=(GPU,), installed=everything)
 
     text = report.text()
     assert "GPU 0: Test GPU, 23000 of 24000 MiB free, GPU-abc" in text

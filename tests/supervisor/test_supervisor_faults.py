@@ -64,9 +64,7 @@ def is_gone_within(pid: int, seconds: float) -> bool:
         os.close(handle)
 
 
-def test_a_worker_killed_in_the_middle_of_a_job_is_replaced_and_the_job_is_done_once(
-    daemon: Daemon, stage: Stage
-):
+def test_a_worker_killed_in_the_middle_of_a_job_is_replaced_and_the_job_is_done_once(daemon: Daemon, stage: Stage):
     daemon.start()
     job = daemon.queue.enqueue("splitter", {"how": "wait"})
     first = stage.next_run()
@@ -148,9 +146,7 @@ def test_a_killed_api_comes_back(daemon: Daemon, until: Callable):
     until(told, what="the API to listen again")
 
 
-def test_a_worker_that_slept_past_its_lease_cannot_hand_in_its_result(
-    daemon: Daemon, stage: Stage, until: Callable
-):
+def test_a_worker_that_slept_past_its_lease_cannot_hand_in_its_result(daemon: Daemon, stage: Stage, until: Callable):
     daemon.start(LEASE_SECONDS="1")
     job = daemon.queue.enqueue("splitter", {"how": "wait_deaf"})
     sleeper = stage.next_run()

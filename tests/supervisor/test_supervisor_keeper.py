@@ -83,9 +83,7 @@ async def test_a_killed_child_is_started_again_and_its_jobs_are_handed_back():
 async def test_a_child_that_never_starts_is_given_up_with_its_last_words(end: str):
     code = f"import os, sys; print('the engine is missing', file=sys.stderr, flush=True); {end}"
     async with kept(spec(code)) as (_, cemetery, task):
-        with pytest.raises(
-            BootFailed, match=r"Toy cannot start \(3 times in a row\): .*: (.*missing|.*broken)"
-        ):
+        with pytest.raises(BootFailed, match=r"Toy cannot start \(3 times in a row\): .*: (.*missing|.*broken)"):
             await asyncio.wait_for(task, 10)
 
         assert cemetery.graves.qsize() == BOOT_FAILURES

@@ -14,9 +14,7 @@ import pytest
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
 
 
-def run_main(
-    *arguments: str, options: tuple[str, ...] = (), **settings: str
-) -> subprocess.CompletedProcess[str]:
+def run_main(*arguments: str, options: tuple[str, ...] = (), **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *options, str(MAIN), *arguments],
         capture_output=True,
@@ -73,10 +71,7 @@ def test_an_unknown_role_names_the_known_ones(tmp_path: Path):
     answer = run_main("serve", "--roles", "splitter,singer", DATA_PATH=str(tmp_path))
 
     assert answer.returncode == 1
-    assert (
-        answer.stderr
-        == "No role is named 'singer'; there are splitter, synthesizer, preprocessor, trainer.\n"
-    )
+    assert answer.stderr == "No role is named 'singer'; there are splitter, synthesizer, preprocessor, trainer.\n"
 
 
 def test_a_data_folder_without_a_daemon_is_named(tmp_path: Path):

@@ -117,12 +117,8 @@ def test_only_the_wanted_roles_are_placed():
     cores=st.integers(1, 256),
     memory_mb=st.integers(0, 1_000_000),
 )
-def test_a_role_fits_the_cores_and_every_name_is_its_own(
-    gpus: list[int], wishes: Wishes, cores: int, memory_mb: int
-):
-    made = plan(
-        tuple(gpu(index, free, total_mb=80_000) for index, free in enumerate(gpus)), wishes, cores, memory_mb
-    )
+def test_a_role_fits_the_cores_and_every_name_is_its_own(gpus: list[int], wishes: Wishes, cores: int, memory_mb: int):
+    made = plan(tuple(gpu(index, free, total_mb=80_000) for index, free in enumerate(gpus)), wishes, cores, memory_mb)
 
     names = [placement.name for placement in made.placements]
     assert len(set(names)) == len(names)

@@ -364,6 +364,17 @@ async def test_a_task_whose_voice_cannot_be_made_fails_with_the_reason(service, 
     assert (await events.history(task.id))[-1].kind == "failed"
 
 
+async def test_a_task_whose_prompt_is_gone_fails_with_the_reason(service, worker, records, storage):
+    task = await service.create_task("bob", "file-1", "nano", "en")
+    storage.delete(PROMPT["audio"])
+
+    await run_all(service, worker)
+
+    failed = await records.get_task(task.id)
+    assert (failed.status, failed.voice_id) == (TaskStatus.FAILED, None)
+    assert failed.error_message == f"the prompt {PROMPT['audio']} is gone"
+
+
 async def test_two_processes_that_finish_at_once_make_one_voice(service, worker, records, queue, events, storage):
     task = await service.create_task("bob", "file-1", "nano", "en")
     await run_until(service, worker, "sovits_train")

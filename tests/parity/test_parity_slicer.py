@@ -1,0 +1,128 @@
+"""The slicer and the loudness conventions against the reference's own numbers. `PARITY_DIR` names other fixtures."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from GPT_SoVITS.audio import frame_rms
+from GPT_SoVITS.dataset.prepare import content_sound, reference_sound, training_sound
+from GPT_SoVITS.dataset.slicer import Slicer, mix_loudness
+
+ROOT = Path(os.environ.get("PARITY_DIR", Path(__file__).parent / "fixtures"))
+HERE = Path(__file__).parent / "fixtures" / "s2"
+
+
+def seeded_weights() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("seeded_weights", HERE / "seeded_weights.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+weights = seeded_weights()
+
+
+def slicer_cases() -> list:
+    found = [
+        pytest.param(case, id=f"{path.parent.name}-{case['name']}")
+        for path in sorted(ROOT.rglob("*slicer.json"))
+        for case in json.loads(path.read_text())["cases"]
+    ]
+    return found or [pytest.param(None, marks=pytest.mark.skip(reason=f"no slicer.json under {ROOT}"))]
+
+
+def audio_cases() -> list:
+    found = [
+        pytest.param(path, number, id=f"{path.stem}-{number}")
+        for path in sorted(ROOT.rglob("*audio_conventions.npz"))
+        for number in range(sum(name[2:].isdigit() for name in np.load(path).files if name.startswith("in")))
+    ]
+    return found or [pytest.param(None, 0, marks=pytest.mark.skip(reason=f"no audio_conventions.npz under {ROOT}"))]
+
+
+def signal(case: dict) -> np.ndarray:
+    pieces = [
+        weights.tensor(case["seed"], f"seg{i}", (round(seconds * case["sr"]),), 1.0).astype(np.float64) * amplitude
+        for i, (seconds, amplitude) in enumerate(case["segments"])
+    ]
+    joined = np.concatenate(pieces)
+    joined[1:-1] = (joined[:-2] + joined[1:-1] + joined[2:]) / 3
+    mono = joined.astype(np.float32)
+    return np.stack([mono, 0.5 * mono[::-1]]) if case.get("stereo") else mono
+
+
+@pytest.mark.parametrize("case", slicer_cases())
+def test_the_slicer_cuts_where_the_reference_cuts(case):
+    samples = signal(case)
+    slicer = Slicer(case["sr"], **case["params"])
+
+    chunks = slicer.slice(samples)
+
+    found = [[chunk.samples.shape[-1], chunk.start, chunk.end] for chunk in chunks]
+    bare = [[samples.shape[-1], 0, samples.shape[-1]]]
+    assert found == [bare[0] if chunk[0] == "bare" else chunk for chunk in case["chunks"]]
+
+
+@pytest.mark.parametrize("case", slicer_cases())
+def test_the_slicer_derives_the_reference_s_frame_counts_and_levels(case):
+    samples = signal(case)
+    slicer = Slicer(case["sr"], **case["params"])
+
+    rms = frame_rms(samples if samples.ndim == 1 else samples.mean(axis=0), slicer.hop, slicer.window)
+
+    assert {
+        "hop_size": slicer.hop,
+        "win_size": slicer.window,
+        "min_length": slicer.min_length,
+        "min_interval": slicer.min_interval,
+        "max_sil_kept": slicer.max_sil_kept,
+        "threshold": pytest.approx(slicer.threshold),
+    } == case["derived"]
+    assert len(rms) == case["frames"]
+    np.testing.assert_allclose(weights.digest(rms, 16)[5:], case["rms_digest"][5:], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("path", "number"), audio_cases())
+def test_training_sound_has_the_reference_s_samples(path, number):
+    fixture = np.load(path)
+
+    made = training_sound(fixture[f"in{number}"])
+
+    assert np.abs(made.astype(int) - fixture[f"wav32k_int16_{number}"]).max() <= 1
+
+
+@pytest.mark.parametrize(("path", "number"), audio_cases())
+def test_content_sound_has_the_reference_s_samples(path, number):
+    fixture = np.load(path)
+
+    made = content_sound(fixture[f"in{number}"])
+
+    expected = fixture[f"hubert_in_{number}_digest"][5:]
+    assert len(made) == fixture[f"hubert_in_{number}_len"][0]
+    found = weights.digest(made, len(expected))[5:]
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(("path", "number"), audio_cases())
+def test_segments_are_written_with_the_reference_s_loudness(path, number):
+    fixture = np.load(path)
+
+    made = mix_loudness(fixture[f"in{number}"], 0.9, 0.25)
+
+    assert np.abs(made.astype(int) - fixture[f"slice_out_int16_{number}"]).max() <= 1
+
+
+@pytest.mark.parametrize(("path", "number"), audio_cases())
+def test_a_reference_recording_is_limited_as_in_the_reference(path, number):
+    fixture = np.load(path)
+
+    made = reference_sound(fixture[f"in{number}"])
+
+    assert np.abs(made).max() == pytest.approx(float(fixture[f"ref_rescaled_peak_{number}"]), rel=1e-6)

@@ -1,0 +1,140 @@
+"""A tiny recipe with random weights, and a folder of noisy tones to train it on."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from GPT_SoVITS.checkpoint import save_checkpoint
+from GPT_SoVITS.configs import load_config, merged
+from GPT_SoVITS.sovits.folder import CODES_FILE, TEXT_FILE, WAVE_FOLDER
+from GPT_SoVITS.sovits.model import SoVITS
+from GPT_SoVITS.sovits.plan import Plan
+
+TINY = {
+    "model": {
+        "ssl_dim": 16,
+        "codebook_bins": 24,
+        "inter_channels": 8,
+        "hidden_channels": 8,
+        "filter_channels": 16,
+        "n_layers": 2,
+        "p_dropout": 0.1,
+        "gin_channels": 8,
+        "mrte_hidden": 8,
+        "ref_style_hidden": 8,
+        "posterior_layers": 2,
+        "flow_couplings": 2,
+        "flow_layers": 1,
+        "upsample_initial_channel": 32,
+    },
+    "discriminator": {
+        "waveform_channels": [2, 2, 4, 4, 4, 4],
+        "waveform_groups": [1, 1, 1, 1, 1, 1],
+        "period_channels": [2, 2, 4, 4, 4],
+        "periods": [2, 3],
+    },
+    "train": {"segment_size": 2560, "discriminator_start": 0.4, "crop_frames": 24},
+}
+
+
+@pytest.fixture
+def tiny() -> dict[str, Any]:
+    return merged(load_config("nano"), TINY)
+
+
+@pytest.fixture
+def model(tiny) -> SoVITS:
+    torch.manual_seed(7)
+    return SoVITS.from_config(tiny).eval()
+
+
+@pytest.fixture
+def base(tiny, model, tmp_path) -> Path:
+    """The tiny model as a file to begin from."""
+    path = tmp_path / "base.safetensors"
+    save_checkpoint(path, kind="sovits", version="nano", config=tiny, state=model.state_dict(), info={})
+    return path
+
+
+class Folder:
+    """A training-set folder that a test fills."""
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path = path
+        self.data = config["data"]
+        self.bins = config["model"]["codebook_bins"]
+        self.random = np.random.default_rng(3)
+        (path / WAVE_FOLDER).mkdir(parents=True)
+        (path / TEXT_FILE).touch()
+        (path / CODES_FILE).write_text("item_name\tsemantic_audio\n")
+
+    def add(self, name: str, seconds: float, *, phones: str = "HH AH0 L OW1 .", codes: int | None = None) -> None:
+        rate = self.data["sampling_rate"]
+        time = np.arange(int(seconds * rate)) / rate
+        sound = 0.3 * np.sin(2 * np.pi * self.random.uniform(100, 300) * time)
+        sound += self.random.normal(0, 0.02, len(time))
+        soundfile.write(self.path / WAVE_FOLDER / name, sound, rate)
+        self.add_text(name, phones)
+        count = len(time) // self.data["hop_length"] // 2 if codes is None else codes
+        self.add_codes(name, self.random.integers(0, self.bins, count).tolist())
+
+    def add_text(self, name: str, phones: str) -> None:
+        with (self.path / TEXT_FILE).open("a", encoding="utf-8") as file:
+            file.write(f"{name}\t{phones}\tNone\thello.\n")
+
+    def add_codes(self, name: str, codes: list[int]) -> None:
+        with (self.path / CODES_FILE).open("a", encoding="utf-8") as file:
+            file.write(f"{name}\t{' '.join(map(str, codes))}\n")
+
+
+@pytest.fixture
+def folder(tiny, tmp_path) -> Folder:
+    return Folder(tmp_path / "set", tiny)
+
+
+@pytest.fixture
+def full_folder(folder) -> Folder:
+    """Three usable recordings."""
+    for i, seconds in enumerate((0.8, 1.1, 0.9)):
+        folder.add(f"{i}.wav", seconds)
+    return folder
+
+
+@pytest.fixture
+def plan(full_folder, base, tmp_path) -> Plan:
+    """Two epochs of nine updates."""
+    return Plan("nano", full_folder.path, tmp_path / "out", epochs=2, batch_size=12, save_every_epoch=1, base=base)
+
+
+class StopAfter(threading.Event):
+    """Asks a training to stop once it has been asked that often."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.left = steps
+
+    def is_set(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+@pytest.fixture
+def stop_after() -> type[StopAfter]:
+    return StopAfter
+
+
+def read_metrics(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def metrics():
+    return read_metrics

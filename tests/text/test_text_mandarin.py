@@ -1,0 +1,68 @@
+"""Mandarin: what is written and how it is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from GPT_SoVITS.text import Frontend, clean, process
+from GPT_SoVITS.text.mandarin import Mandarin
+from GPT_SoVITS.text.mandarin_numbers import cardinal
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("花了1,000元", "花了一千元"),
+        ("数值-3.5", "数值负三点五"),
+        ("3-5天", "三到五天"),
+        ("气温-5~10℃", "气温零下五到十度"),
+        ("直径5mm，跑了5km", "直径五毫米,跑了五千米"),
+        ("价格￥100，或$5", "价格一百元,或五美元"),
+        ("50％和½", "百分之五十和二分之一"),
+        ("2024/3/5", "二零二四年三月五日"),
+        ("010-12345678", "零幺零,幺二三四五六七八"),
+        ("二〇二四年", "二零二四年"),
+        ("8:30-9:45", "八点半至九点四十五分"),
+        ("第2名，2个，比分2:1", "第二名,两个,比分二比一"),
+        ("什麼，然後", "什么,然后"),
+        ("100+200=300", "一百加二百等于三百"),
+        ("٣天", "三天"),
+    ],
+)
+def test_what_is_written_is_said_in_ideographs(written, said):
+    assert Mandarin().normalise(written) == said
+
+
+def test_numbers_have_names_up_to_sixteen_digits():
+    said = {"10": "十", "101": "一百零一", "10010": "一万零一十", "100000000": "一亿", "1" * 17: "一" * 17}
+
+    assert {digits: cardinal(digits) for digits in said} == said
+
+
+@pytest.mark.parametrize(
+    "text", ["今天天气很好。", "一二三，四五。", "覅", "他说：“嗯？！”然后走了……", "甅烪兙", "a1b2"]
+)
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_every_character_has_its_number_of_phones(text, version):
+    cleaned = clean(text, "zh", version)
+
+    assert cleaned.word2ph is not None
+    assert len(cleaned.word2ph) == len(cleaned.norm_text)
+    assert sum(cleaned.word2ph) == len(cleaned.phones)
+
+
+def test_only_the_place_of_a_pause_sign_becomes_a_long_pause():
+    cleaned = clean("你好，我^在￥这", "zh")
+
+    assert [phone for phone in cleaned.phones if phone in (",", "SP2", "SP3")] == [",", "SP3", "SP2"]
+    assert cleaned.norm_text == "你好,我,在,这"
+
+
+def test_another_reader_of_polyphones_can_take_the_place_of_pypinyin():
+    frontend = Frontend({"zh": Mandarin(lambda text: ["ma1" for _ in text])})
+
+    assert frontend.process("猫狗", "zh").phones == [".", "m", "a1", "m", "a1"]
+
+
+def test_a_syllable_that_the_table_lacks_is_said_as_the_nearest_one():
+    assert process("覅", "zh").phones == [".", "f", "iao4"]

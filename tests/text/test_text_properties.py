@@ -1,0 +1,138 @@
+"""Whatever the text: an answer or a refusal by name, in time that grows with its length only."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.text import CODES, LANGUAGES, METHODS, process, split_for_speech, split_sentences
+from GPT_SoVITS.text.segment import segment
+from GPT_SoVITS.text.symbols import symbols
+
+REFUSALS = {"empty_text", "unreadable_text"}
+ANYTHING = st.text(st.characters(exclude_categories=()), max_size=60)  # lone surrogates as well
+SPEECH = st.lists(
+    st.sampled_from(
+        [*"aZé'好一不儿的銀行０9١½²$￥€%°.,!?…。，—–-~:/^\n \t😀がカ한Я\ud800\u200b"]
+        + [
+            "word",
+            "NASA",
+            "1,000",
+            "3.14",
+            "8:30",
+            "2024-03-05",
+            "5km",
+            "http://a.com/b",
+            "Dr.",
+            "1. ",
+            "第2名",
+            "a@b.org",
+        ]
+    ),
+    max_size=30,
+).map("".join)
+ANY_TEXT = st.one_of(ANYTHING, SPEECH)
+CODE = st.sampled_from(sorted(CODES))
+VERSION = st.sampled_from(["v1", "v2"])
+UNHURRIED = settings(deadline=None, derandomize=True, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+
+
+def letters(text: str) -> str:
+    return "".join(character for character in text if unicodedata.category(character)[0] in "LNMS")
+
+
+@UNHURRIED
+@given(text=ANY_TEXT, code=CODE, version=VERSION)
+def test_any_text_has_phones_or_is_refused_by_name(text, code, version):
+    try:
+        spoken = process(text, code, version)
+    except ModelError as refused:
+        assert refused.code in REFUSALS
+        assert refused.message.encode()
+        return
+
+    assert spoken.ids
+    assert [symbols(version)[index] for index in spoken.ids] == spoken.phones
+    for piece in spoken.pieces:
+        if piece.word2ph is not None:
+            assert (len(piece.word2ph), sum(piece.word2ph)) == (len(piece.norm_text), len(piece.phones))
+    for position, fragment in spoken.skipped:
+        assert text[position : position + len(fragment)] == fragment
+
+
+@UNHURRIED
+@given(text=ANY_TEXT, code=CODE)
+def test_utterances_keep_every_letter_and_can_all_be_spoken(text, code):
+    try:
+        utterances = split_for_speech(text, code)
+    except ModelError as refused:
+        assert refused.code in REFUSALS
+        return
+
+    assert letters("".join(utterance.text for utterance in utterances)) == letters(text)
+    for utterance in utterances:
+        assert process(utterance.text, utterance.language).ids
+
+
+@UNHURRIED
+@given(text=ANY_TEXT, code=CODE)
+def test_pieces_of_one_language_are_the_whole_text(text, code):
+    pieces = segment(text, code)
+
+    assert pieces
+    assert "".join(piece.text for piece in pieces) == text
+    assert [piece.start for piece in pieces] == [
+        sum(len(p.text) for p in pieces[:index]) for index in range(len(pieces))
+    ]
+
+
+@UNHURRIED
+@given(text=ANY_TEXT, method=st.sampled_from(sorted(METHODS)), language=st.sampled_from(["en", "zh"]))
+def test_every_cut_method_answers_any_text(text, method, language):
+    try:
+        pieces = split_sentences(text, language, method)
+    except ModelError as refused:
+        assert refused.code == "empty_text"
+        return
+
+    assert all(piece and len(piece) <= 510 for piece in pieces)
+
+
+@UNHURRIED
+@given(name=ANYTHING)
+def test_any_name_of_a_language_is_known_or_refused(name):
+    try:
+        process("hello", name)
+    except ModelError as refused:
+        assert refused.code == "unsupported_language"
+        assert refused.message.isascii()
+    else:
+        assert name.strip().lower().replace("_", "-") in LANGUAGES
+
+
+HUNDRED_THOUSAND = [
+    "9", "a", "好", "word ", "你好，world。", "1,", "1.", "A.", "1-", "1~", "1+", "1:", "1/2", "$1 ", "1,000", "a@", "www.", "1km~", ".", "'",
+    "-", " ", "\n", "^", "😀", "\ud800", "あ亜", "a😀", "1 a 好 ", "Dr. ", "½", "²", "不", "一", "儿", "zxqv ", "ABCD ", "a\u0301",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", HUNDRED_THOUSAND, ids=ascii)
+def test_a_hundred_thousand_characters_take_seconds(unit):
+    text = (unit * (100_000 // len(unit) + 1))[:100_000]
+    process("hello 你好", "auto")
+    started = time.process_time()
+
+    for code in CODES:
+        for call in (process, split_for_speech):
+            try:
+                call(text, code)
+            except ModelError as refused:
+                assert refused.code in REFUSALS
+
+    assert time.process_time() - started < 40  # eight calls

@@ -1,0 +1,84 @@
+"""Texts cut into utterances, and into the reference's pieces."""
+
+from __future__ import annotations
+
+import pytest
+
+from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.text import METHODS, cut, process, split_for_speech, split_sentences
+
+
+def texts(text: str, language: str = "auto") -> list[str]:
+    return [utterance.text for utterance in split_for_speech(text, language)]
+
+
+def test_sentences_become_utterances_and_abbreviations_end_none():
+    text = "Dr. Smith and J. Doe went to Washington. They paid $3.5 million for it! 今天天气很好。我们去公园吧。"
+
+    assert texts(text) == [
+        "Dr. Smith and J. Doe went to Washington.",
+        "They paid $3.5 million for it!",
+        "今天天气很好。",
+        "我们去公园吧。",
+    ]
+
+
+def test_a_list_item_keeps_its_number():
+    assert texts("1. Take the first road.\n2. Take the second road.") == [
+        "1. Take the first road.",
+        "2. Take the second road.",
+    ]
+
+
+def test_very_short_sentences_are_spoken_together():
+    assert texts("Hi! OK? Yes. Then we can go on together.") == ["Hi! OK? Yes.", "Then we can go on together."]
+
+
+@pytest.mark.parametrize(
+    "text", ["word " * 500, "很好，" * 500, "好" * 1000, "7" * 1000, "a" * 2000, "THE BIG DOG " * 99]
+)
+def test_a_long_sentence_is_cut_to_what_one_breath_can_say(text):
+    utterances = split_for_speech(text, "auto")
+
+    assert len(utterances) > 1
+    assert max(len(utterance.text) for utterance in utterances) <= 510
+    assert max(len(process(utterance.text, utterance.language).phones) for utterance in utterances) <= 700
+    assert "".join(utterance.text for utterance in utterances).replace(" ", "") == text.replace(" ", "")
+
+
+def test_what_cannot_be_read_stays_with_a_neighbour_that_can():
+    assert texts("👍👍👍! Hello there, my friend. 😀😀. The end of the story.") == [
+        "👍👍👍! Hello there, my friend. 😀😀.",
+        "The end of the story.",
+    ]
+
+
+def test_figures_keep_the_language_of_the_words_around_them():
+    utterances = split_for_speech("These are the numbers.\n123456.\n今天的数字是这些。\n123456。", "auto")
+
+    assert [utterance.language for utterance in utterances] == ["auto", "en", "auto", "zh"]
+
+
+def test_a_text_without_words_is_refused():
+    codes = []
+    for text in ("", "...", "😀", "Привет"):
+        with pytest.raises(ModelError) as refused:
+            split_for_speech(text, "auto")
+        codes.append(refused.value.code)
+
+    assert codes == ["empty_text", "empty_text", "unreadable_text", "unreadable_text"]
+
+
+def test_pieces_of_the_reference_are_at_most_510_characters_even_without_a_mark():
+    assert [len(piece) for piece in split_sentences("好" * 1100, "zh", "cut5")] == [510, 510, 81]
+
+
+def test_a_split_method_that_does_not_exist_is_refused_by_name():
+    with pytest.raises(ModelError, match="cut9"):
+        cut("hello", "cut9")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_empty_text_has_no_pieces(method):
+    assert split_sentences("", "zh", method) == []
+    assert split_sentences("\n\n", "zh", method) == []
