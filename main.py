@@ -71,8 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     speak.add_argument("--api-key", default="", help="when the API asks for one")
     speak.set_defaults(run=_speak)
 
-    demo = commands.add_parser("demo", help="train a small voice here and let it speak", add_help=False)
-    demo.add_argument("rest", nargs=argparse.REMAINDER)
+    demo = commands.add_parser("demo", help="train a small voice here and let it speak")
+    demo.add_argument("--output", default="demo", metavar="FOLDER", help="where the results go (default: demo)")
+    demo.add_argument("--quality", choices=("fast", "standard", "high"), default="fast")
     return parser
 
 
@@ -158,10 +159,11 @@ def _speak(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from scripts.demo_run import main as demo
+    from pathlib import Path
 
-    code: int = demo(options.rest)
-    return code
+    from scripts.demo_run import run_demo
+
+    return run_demo(Path(options.output), options.quality)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,10 @@ from GPT_SoVITS.text import process
 TOKENS_PER_SECOND = 25
 PROMPT_SECONDS = (1.0, 30.0)
 """Shortest and longest reference recording that is accepted."""
-BERT_WIDTH = 1024
+PLAIN_RATE = 2.5
+"""Tokens a phoneme where no prompt says how fast its speaker is: ten phonemes a second."""
+SLOWEST_FASTEST = (1.0, 8.0)
+"""Bounds of that rate: 25 phonemes a second to 3 (specification s1-gpt §10.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class Pipeline:
             phones,
             None,  # BERT features exist for Mandarin alone, from a model that is optional
             prompt.tokens if with_prompt else None,
-            SamplingSettings(early_stop_num=_longest(len(target), prompt)),
+            _limits(len(target), prompt),
             generator=generator,
         )
         if len(tokens) == 0:
@@ -153,11 +156,15 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(samples * 32767.0), -32768, 32767).astype(np.int16)
 
 
-def _longest(phones: int, prompt: Prompt) -> int:
-    """Tokens after which a sentence has surely lost its way: a second more than twice what the prompt's own rate of
-    speech would take, 60 s at most."""
-    rate = len(prompt.tokens) / len(prompt.phones) if len(prompt.phones) else 4.0
-    return min(1500, TOKENS_PER_SECOND + int(2 * min(rate, 8.0) * phones))
+def _limits(phones: int, prompt: Prompt) -> SamplingSettings:
+    """Nobody speaks at less than half or more than twice the prompt's own rate: what would end sooner has skipped
+    words, what goes on a second longer than that has lost its way."""
+    rate = len(prompt.tokens) / len(prompt.phones) if len(prompt.phones) else PLAIN_RATE
+    rate = min(max(rate, SLOWEST_FASTEST[0]), SLOWEST_FASTEST[1])
+    return SamplingSettings(
+        fewest_tokens=max(11, int(0.5 * rate * phones)),
+        early_stop_num=min(1500, TOKENS_PER_SECOND + int(2 * rate * phones)),
+    )
 
 
 def _check_pair(gpt: Checkpoint, sovits: Checkpoint) -> None:

@@ -16,6 +16,7 @@ from api.limits import LimitBodies
 from api.metrics import CountRequests, Metrics
 from api.recordings import Recordings
 from api.speech import SpeechService
+from api.sse import Watchers
 from api.sweeper import keep_swept
 from core.events import AsyncEvents
 from core.experiment import ExperimentService
@@ -68,6 +69,7 @@ async def open_services(settings: Settings, redis_url: str, metrics: Metrics) ->
     events = AsyncEvents(redis, settings.redis_prefix)
     records = Records(settings.resolved_database_url)
     speech = SpeechService(settings, storage, queue, events, records)
+    watchers = Watchers()
     sweeping = asyncio.create_task(keep_swept(storage, settings.result_expiry_seconds))
     try:
         yield Services(
@@ -83,9 +85,11 @@ async def open_services(settings: Settings, redis_url: str, metrics: Metrics) ->
             fetcher=Fetcher(max_bytes=MAX_FETCH_BYTES, allowed_hosts=settings.fetch_allowed_hosts),
             keys=KeyRing(settings.valid_api_keys, records),
             metrics=metrics,
+            watchers=watchers,
         )
     finally:
         sweeping.cancel()
+        await watchers.close()
         await speech.close()
         await events.close()
         await records.close()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -13,6 +12,7 @@ from api.auth import KeyRing, key_of
 from api.metrics import Metrics
 from api.recordings import Recordings
 from api.speech import SpeechService
+from api.sse import Watchers
 from core.events import AsyncEvents
 from core.experiment import ExperimentService
 from core.fetch import Fetcher
@@ -38,8 +38,7 @@ class Services:
     fetcher: Fetcher
     keys: KeyRing
     metrics: Metrics
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the process was asked to end, so that streams without an end say goodbye."""
+    watchers: Watchers
 
 
 async def services(request: Request) -> Services:

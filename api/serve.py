@@ -70,7 +70,7 @@ class Announcing(uvicorn.Server):
         self.should_exit = True
         if self._loop is not None and self.started:
             # Streams without an end would keep their connections open.
-            self._loop.call_soon_threadsafe(self.app.state.services.stopping.set)
+            self._loop.call_soon_threadsafe(self.app.state.services.watchers.stopping.set)
 
     def _announce(self) -> None:
         url = _url(self.servers[0].sockets[0].getsockname())

@@ -13,8 +13,12 @@ from api.responses import Streaming
 from core.events import TERMINAL, Event
 
 HEARTBEAT_SECONDS: Final = 15.0
+REPLAYED_SECONDS: Final = 1.0
+"""How often a history that has ended is looked at while its task goes on."""
 _EVENT_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")
 
+Follow = Callable[[str], AsyncIterator[Event]]
+"""Events after an id, for as long as there are any."""
 LookAgain = Callable[[], Awaitable[Event | None]]
 """The terminal event of a thing that has ended, by its record; None while it goes on."""
 
@@ -46,47 +50,59 @@ class EventStream(Streaming):
         super().__init__(content, status_code, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
-async def watch(
-    follow: Callable[[str], AsyncIterator[Event]],
-    after: str,
-    look_again: LookAgain,
-    stopping: asyncio.Event,
-    heartbeat_seconds: float = HEARTBEAT_SECONDS,
-) -> AsyncGenerator[bytes, None]:
-    """The encoded events of `follow(after)` until the thing has ended; a comment when nothing was said for a while.
+class Watchers:
+    """Everyone who listens to something that goes on, until it ends or the process does."""
 
-    The record decides what has ended: it is asked with each heartbeat, so that nobody waits forever for an event
-    that was lost, and at a terminal event, which is an old one when a dead letter was replayed since.
-    """
-    yield b": watching\n\n"  # makes the headers leave at once
-    stop = asyncio.ensure_future(stopping.wait())
-    events = follow(after)
-    coming: asyncio.Future[Event] | None = None
-    try:
-        while not stop.done():
-            coming = coming or asyncio.ensure_future(anext(events))
-            both: set[asyncio.Future[Any]] = {coming, stop}
-            await asyncio.wait(both, timeout=heartbeat_seconds, return_when=asyncio.FIRST_COMPLETED)
-            if coming.done():
+    def __init__(self, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
+        self.heartbeat_seconds = heartbeat_seconds
+        self.stopping = asyncio.Event()
+        """Set when the process was asked to end: every stream says goodbye."""
+        self._leaving: set[asyncio.Future[Any]] = set()
+
+    async def watch(self, follow: Follow, after: str, look_again: LookAgain) -> AsyncGenerator[bytes, None]:
+        """The encoded events of `follow(after)` until the thing has ended; a comment when nothing was said for a while.
+
+        The record decides what has ended. It is asked with each heartbeat, so that nobody waits forever for an event
+        that was lost, and at a terminal event, which is an old one when a dead letter was replayed since.
+        """
+        yield b": watching\n\n"  # makes the headers leave at once
+        stop = asyncio.ensure_future(self.stopping.wait())
+        events = follow(after)
+        coming: asyncio.Future[Event | None] | None = None
+        try:
+            while not self.stopping.is_set():
+                coming = coming or asyncio.ensure_future(anext(events, None))
+                await _first(coming, stop, self.heartbeat_seconds)
+                if not coming.done():
+                    if (ended := await look_again()) is not None:
+                        yield encode(ended)
+                        return
+                    yield b": still here\n\n"
+                    continue
                 event, coming = coming.result(), None
-                if event.kind not in TERMINAL:
+                if event is not None:
+                    after = event.id
+                if event is not None and event.kind not in TERMINAL:
                     yield encode(event)
-                elif await look_again() is None:
-                    events = follow(event.id)
+                elif (ended := await look_again()) is not None:
+                    yield encode(event or ended)
+                    return
                 else:
-                    yield encode(event)
-                    return
-            elif not stop.done():
-                ended = await look_again()
-                yield encode(ended) if ended else b": still here\n\n"
-                if ended:
-                    return
-    except StopAsyncIteration:
-        return
-    finally:
-        stop.cancel()
-        if coming is not None:
-            coming.cancel()
+                    await _first(stop, stop, REPLAYED_SECONDS)
+                    events = follow(after)
+        finally:
+            for pending in (stop, coming):
+                if pending is not None and pending.cancel():
+                    self._leaving.add(pending)
+                    pending.add_done_callback(self._leaving.discard)
+
+    async def close(self) -> None:
+        """Wait until all who left have unsubscribed."""
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+
+
+async def _first(one: asyncio.Future[Any], other: asyncio.Future[Any], seconds: float) -> None:
+    await asyncio.wait({one, other}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def replay(history: list[Event], ended: Event) -> AsyncGenerator[bytes, None]:

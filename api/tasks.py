@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api, Limit, Offset, Services
 from api.responses import Json
-from api.sse import EventStream, last_event_id, replay, watch
+from api.sse import EventStream, last_event_id, replay
 from core.errors import InvalidRequest, QueueUnavailable
 from core.events import Event
 from core.records import TaskRecord, TaskStatus, iso
@@ -144,15 +144,11 @@ async def task_logs(task_id: str, api: Api, limit: Limit = 500) -> Response:
 
 
 async def _history(api: Services, task_id: str, after: str) -> list[Event]:
-    """What is remembered, page by page; the end is told even when nobody can be asked for the rest."""
-    found: list[Event] = []
+    """What is remembered; the end is told even when nobody can be asked for the rest."""
     try:
-        while page := await api.events.history(task_id, after):
-            found += page
-            after = page[-1].id
+        return await api.events.history(task_id, after)
     except QueueUnavailable:
-        return found
-    return found
+        return []
 
 
 async def _watched(api: Services, task_id: str, after: str) -> AsyncGenerator[bytes, None]:
@@ -161,7 +157,7 @@ async def _watched(api: Services, task_id: str, after: str) -> AsyncGenerator[by
         return _ending(task) if task.status.terminal else None
 
     with api.metrics.watchers.track_inprogress():
-        async with aclosing(watch(partial(api.events.watch, task_id), after, look_again, api.stopping)) as chunks:
+        async with aclosing(api.watchers.watch(partial(api.events.watch, task_id), after, look_again)) as chunks:
             async for chunk in chunks:
                 yield chunk
 

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 TERMINAL: Final = frozenset({"completed", "failed", "cancelled"})
 """Kinds after which nothing follows, unless a dead letter is replayed."""
 REREAD_SECONDS: Final = 1.0
-"""A waiter looks again after so long even if nobody called (jittered: a thousand of them must not ask in step)."""
+"""A waiter looks again after so long at most even if nobody called; jittered, so that a thousand do not ask in step."""
 CONFIRM_SECONDS: Final = 1.0
 """The server's confirmation of a subscription is waited for so long."""
 PAGE: Final = 500
@@ -276,4 +276,4 @@ async def _hear(bell: asyncio.Event, seconds: float) -> None:
 
 
 def _jittered(seconds: float) -> float:
-    return seconds * random.uniform(0.8, 1.2)
+    return seconds * random.uniform(0.7, 1.0)

@@ -98,7 +98,9 @@ class Voices:
         if voice is None:
             raise VoiceNotFound(f"The voice {voice_id!r} was deleted before it could speak.")
         pipeline = self._pipeline(voice)
-        return pipeline, self._prompt(voice, pipeline, other_prompt or PromptRef.model_validate(voice.prompt))
+        if other_prompt is not None:
+            return pipeline, self._prompt(voice, pipeline, other_prompt, None)
+        return pipeline, self._prompt(voice, pipeline, PromptRef.model_validate(voice.prompt), voice.prompt.get("tokens"))
 
     def clear(self) -> None:
         self.pipelines.clear()
@@ -118,20 +120,25 @@ class Voices:
             self.pipelines.popitem(last=False)
         return self.pipelines[key]
 
-    def _prompt(self, voice: VoiceRecord, pipeline: Pipeline, prompt: PromptRef) -> Prompt:
+    def _prompt(
+        self, voice: VoiceRecord, pipeline: Pipeline, prompt: PromptRef, tokens: list[int] | None
+    ) -> Prompt:
         key = (voice.sovits_checkpoint_id, prompt.audio, prompt.text)
         if key not in self.prompts:
-            self.prompts[key] = self._prepare(pipeline, voice, prompt)
+            self.prompts[key] = self._prepare(pipeline, voice, prompt, tokens)
         self.prompts.move_to_end(key)
         while len(self.prompts) > LOADED_PROMPTS:
             self.prompts.popitem(last=False)
         return self.prompts[key]
 
-    def _prepare(self, pipeline: Pipeline, voice: VoiceRecord, prompt: PromptRef) -> Prompt:
-        """Read the prompt's tokens from beside it, or encode it once and put them there."""
+    def _prepare(
+        self, pipeline: Pipeline, voice: VoiceRecord, prompt: PromptRef, tokens: list[int] | None
+    ) -> Prompt:
+        """Read a prompt; tokens that nobody knows yet are found by the encoder, once, and kept beside the sound."""
         storage = self.services.storage
         beside = f"{prompt.audio}.{voice.sovits_checkpoint_id}.tokens.json"
-        tokens = orjson.loads(storage.path(beside).read_bytes()) if storage.exists(beside) else None
+        if tokens is None and storage.exists(beside):
+            tokens = orjson.loads(storage.path(beside).read_bytes())
         encoder = self._encoder() if tokens is None else None
         with model_errors():
             prepared = pipeline.prepare_prompt(
@@ -139,7 +146,7 @@ class Voices:
             )
         if encoder is not None:
             storage.put_bytes(beside, orjson.dumps(prepared.tokens.tolist()))
-            # The encoder outweighs the voice; it is needed once a prompt.
+            # The encoder outweighs the voice, and the next prompt may never come.
             del encoder
             gc.collect()
         return prepared

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import time
@@ -42,22 +41,15 @@ class Findings:
     queues: dict[str, int] = field(default_factory=dict)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the demo into `--output`; exit code 0 when a voice was made, spoke, and nothing was left behind."""
-    parser = argparse.ArgumentParser(prog="main.py demo", description=__doc__)
-    parser.add_argument(
-        "--output", type=Path, default=REPOSITORY / "demo", help="where the results go (demo/)"
-    )
-    parser.add_argument("--quality", choices=("fast", "standard", "high"), default="fast")
-    arguments = parser.parse_args(argv)
+def run_demo(output: Path, quality: str) -> int:
+    """Run the demo into a folder; exit code 0 when a voice was made, spoke, and nothing was left behind."""
     started = time.monotonic()
-    output: Path = arguments.output
     _clear(output)
     findings = Findings()
     with Daemon(output / "data", output / "daemon.log") as daemon:
         console.print(f"The daemon answers at {daemon.url}; its log is {daemon.log}.")
         with httpx.Client(base_url=daemon.url, timeout=120) as client:
-            task_id = _create_task(client, arguments.quality)
+            task_id = _create_task(client, quality)
             if not _watch(client, task_id, findings):
                 return 1
             _speak(client, findings, output)

@@ -27,8 +27,6 @@ from GPT_SoVITS.gpt.sampling import (
 
 MOST_TOKENS = 1500
 """60 s; no sequence grows longer."""
-FEWEST_TOKENS = 11
-"""The end token is out of reach for so many steps."""
 LOOK_EVERY = 8
 """Steps between looks at the end flags on an accelerator, where each look waits for the device."""
 
@@ -161,7 +159,7 @@ class _Generation:
         self.factor = self._factor(logits.shape[1])  # (B, V)
         for step in range(self.limit):
             # The end token's column is missing from the first steps, for sampling and noise alike.
-            width = self.end if step < FEWEST_TOKENS else self.end + 1
+            width = self.end if step < self.settings.fewest_tokens else self.end + 1
             z = logits[:, :width].float()
             if penalty != 1:
                 z = penalise(z, self.factor[:, :width])
@@ -192,7 +190,7 @@ class _Generation:
     def _look(self, step: int) -> bool:
         """Whether all rows ended; rows that ended leave once they are half of those that are left."""
         self.over = step + 1 == self.limit
-        if self.over or step + 1 < FEWEST_TOKENS or (step + 1) % self.look_every:
+        if self.over or step + 1 < self.settings.fewest_tokens or (step + 1) % self.look_every:
             return self.over
         running = [i for i, kept in enumerate(self.kept.tolist()) if kept > step]
         self.over = not running

@@ -28,6 +28,8 @@ class SamplingSettings:
     repetition_penalty: float = 1.35
     early_stop_num: int = -1
     """Generation ends once more tokens than this are made: n + 1 of them at most; -1 never."""
+    fewest_tokens: int = 11
+    """The end token is out of reach for so many steps (§5.2, rule 3)."""
 
     def __post_init__(self) -> None:
         if self.top_k is not None and self.top_k < 1:

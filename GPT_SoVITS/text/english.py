@@ -8,7 +8,7 @@ from GPT_SoVITS.text import english_normalise
 from GPT_SoVITS.text.english_words import compound, homograph, lexicon
 
 TOKEN = re.compile(r"[A-Za-z][A-Za-z'\-]{1,60}[A-Za-z](?![A-Za-z])|[A-Za-z]{1,200}|[^\sA-Za-z]")
-SPELLED_CAPITALS = frozenset(["AM", "PM", "IT", "US", "AI", "ID", "OR", "IN", "ER", "OS", "IS", "UK", "EU", "UN", "TV", "PC", "CD", "GI", "IE", "HE", "AD", "BE", "PE"])
+SPELLED_CAPITALS = frozenset("AM PM IT US AI ID OR IN ER OS IS UK EU UN TV PC CD GI IE HE AD BE PE".split())  # noqa: SIM905
 """Initialisms that are also words, or that a dictionary of words misreads; spelled unless all around is in capitals."""
 LONGEST_WORD = 40
 """Letters; a longer run is no word and is spelled."""
@@ -33,7 +33,7 @@ class English:
         phones: list[str] = []
         for index, token in enumerate(tokens):
             before, after = _neighbours(tokens, index)
-            phones += _token(token, before, after)
+            phones += _said(token, before, after)
         return ([",", *phones] if len(phones) < 4 else phones), None
 
 
@@ -44,16 +44,16 @@ def _neighbours(tokens: list[str], index: int) -> tuple[str, str]:
     return before if before[:1].isalpha() else "", after if after[:1].isalpha() else ""
 
 
-def _token(token: str, before: str, after: str) -> list[str]:
-    if not token[0].isalpha():
-        return ["-" if token == "'" else token]
-    if len(token) == 1:
-        return ["EY1"] if token == "A" else lexicon()[token.lower()].split()
-    if token.isupper() and _is_initialism(token, before, after):
-        return _spell(token.lower())
-    word = token.lower()
+def _said(written: str, before: str, after: str) -> list[str]:
+    if not written[0].isalpha():
+        return ["-" if written == "'" else written]
+    if len(written) == 1:
+        return ["EY1"] if written == "A" else lexicon()[written.lower()].split()
+    if written.isupper() and _is_initialism(written, before, after):
+        return _spell(written.lower())
+    word = written.lower()
     by_context = homograph(word, before.lower(), after.lower())
-    return by_context if by_context is not None else pronounce(word, token)
+    return by_context if by_context is not None else pronounce(word, written)
 
 
 def _is_initialism(token: str, before: str, after: str) -> bool:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import cache, lru_cache
 
 from GPT_SoVITS.text.data import table
 from GPT_SoVITS.text.english_numbers import cardinal, digits_in_words, fraction, ordinal, two_digits, year
 
+Replacement = str | Callable[[re.Match[str]], str]
 CHARACTERS = {
     "。": ".", "．": ".", "！": "!", "？": "?", "，": ",", "、": ",", "；": ",", "：": ":", "…": "...",
     "‘": "'", "’": "'", "ʼ": "'", "`": "'", "´": "'",
@@ -23,10 +25,12 @@ CHARACTERS = {
     "đ": "d", "Đ": "D", "ð": "th", "Ð": "Th", "þ": "th", "Þ": "Th", "ı": "i",
 }  # fmt: skip
 SYMBOL_WORDS = {
-    "&": " and ", "@": " at ", "+": " plus ", "=": " Equals ", "×": " times ", "÷": " divided by ", "±": " plus or minus ",
+    "&": " and ", "@": " at ", "+": " plus ", "=": " Equals ", "×": " times ", "÷": " divided by ",
+    "±": " plus or minus ",
     "°": " degrees", "%": " percent", "‰": " per mille", "§": " section ", "©": " copyright ", "®": " registered ",
     "£": " pounds ", "$": " dollars ", "€": " euros ", "¥": " yen ", "₹": " rupees ", "₩": " won ",
-    "→": ", ", "≈": " about ", "≠": " is not ", "≤": " at most ", "≥": " at least ", "∞": " infinity ", "√": " root of ",
+    "→": ", ",
+    "≈": " about ", "≠": " is not ", "≤": " at most ", "≥": " at least ", "∞": " infinity ", "√": " root of ",
 }  # fmt: skip
 OPERATORS = {
     "+": "plus",
@@ -52,16 +56,33 @@ MORE_UNITS = {
     "mph": ["mile per hour", "miles per hour"], "ms": ["millisecond", "milliseconds"], "Hz": ["hertz", "hertz"],
     "kHz": ["kilohertz", "kilohertz"], "MHz": ["megahertz", "megahertz"], "GHz": ["gigahertz", "gigahertz"],
     "KB": ["kilobyte", "kilobytes"], "kB": ["kilobyte", "kilobytes"], "MB": ["megabyte", "megabytes"],
-    "GB": ["gigabyte", "gigabytes"], "TB": ["terabyte", "terabytes"], "W": ["watt", "watts"], "kW": ["kilowatt", "kilowatts"],
+    "GB": ["gigabyte", "gigabytes"], "TB": ["terabyte", "terabytes"], "W": ["watt", "watts"],
+    "kW": ["kilowatt", "kilowatts"],
     "V": ["volt", "volts"], "dB": ["decibel", "decibels"],
 }  # fmt: skip
-ABBREVIATIONS = {
-    "mr": "Mister", "mrs": "Missus", "ms": "Miz", "prof": "Professor", "vs": "versus", "etc": "et cetera",
-    "approx": "approximately", "dept": "department", "jr": "Junior", "sr": "Senior", "capt": "Captain", "gen": "General",
-    "sen": "Senator", "rev": "Reverend", "lt": "Lieutenant", "col": "Colonel", "sgt": "Sergeant", "e.g": "for example",
-    "i.e": "that is",
+TITLES = {
+    "Dr": "Doctor", "St": "Saint", "Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Prof": "Professor", "Capt": "Captain",
+    "Gen": "General", "Sen": "Senator", "Rev": "Reverend", "Lt": "Lieutenant", "Col": "Colonel", "Sgt": "Sergeant",
 }  # fmt: skip
-MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+"""Read as titles before a name only: "Elm St." is another matter."""
+ABBREVIATIONS = {
+    "vs": "versus", "etc": "et cetera", "approx": "approximately", "dept": "department", "jr": "Junior", "sr": "Senior",
+    "e.g": "for example", "i.e": "that is",
+}  # fmt: skip
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 SCALE_WORDS = "hundred|thousand|million|billion|trillion"
 TOP_LEVEL = "com|org|net|edu|gov|info|io|ai|app|dev|co|uk|us|de|fr|eu|jp|cn|tv|me"
 
@@ -113,62 +134,86 @@ def _greek(letter: str) -> str:
 
 
 @cache
-def _steps() -> tuple[tuple[re.Pattern[str], object], ...]:
-    units = {**table("en_tables")["units"], **MORE_UNITS}
-    unit_names = "|".join(re.escape(unit) for unit in sorted(units, key=len, reverse=True))
+def _steps() -> tuple[tuple[re.Pattern[str], Replacement], ...]:
+    rules = [*_names_and_addresses(), *_figures(), *_spelling()]
+    return tuple((re.compile(pattern, re.ASCII), replacement) for pattern, replacement in rules)
 
-    def unit(match: re.Match[str]) -> str:
-        singular, plural = units[match[2]]
-        return f"{match[1]} {singular if match[1] == '1' else plural}"
 
-    rules = [
+def _names_and_addresses() -> list[tuple[str, Replacement]]:
+    host = rf"((?:[A-Za-z0-9_-]{{1,63}}[.@]){{1,8}}(?:{TOP_LEVEL}))(?![\w@-])"
+    abbreviations = "|".join(re.escape(name) for name in ABBREVIATIONS)
+    return [
         (r"[ \t]{2,}", " "),
         (r" ?— ?", ", "),
-        (rf"(?<![\w.@-])(?:https?://)?((?:[A-Za-z0-9_-]{{1,63}}[.@]){{1,8}}(?:{TOP_LEVEL}))(?![\w@-])((?:/[\w.~%-]{{1,99}}){{0,9}}/?)", _address),
+        (rf"(?<![\w.@-])(?:https?://)?{host}((?:/[\w.~%-]{{1,99}}){{0,9}}/?)", _address),
         (r"https?://", ""),
-        (r"\bDr\.(?= ?[A-Z])", "Doctor"),
-        (r"\bSt\.(?= ?[A-Z])", "Saint"),
+        (rf"\b({'|'.join(TITLES)})\.(?= ?[A-Z])", lambda m: TITLES[m[1]]),
         (r"\b[Nn]o\. ?(?=[0-9])", "number "),
         (r"#(?=[0-9])", "number "),
-        (rf"(?i)(?<![\w.])({'|'.join(re.escape(name) for name in ABBREVIATIONS)})\.", lambda m: ABBREVIATIONS[m[1].lower()]),
+        (rf"(?<![\w.])((?i:{abbreviations}))\.( ?[A-Z]| ?$)?", _abbreviation),
         (r"(?<![A-Za-z.])(?:[A-Z]\.){2,}", _initials),
+    ]
+
+
+def _figures() -> list[tuple[str, Replacement]]:
+    units = "|".join(re.escape(unit) for unit in sorted(_units(), key=len, reverse=True))
+    signs = "".join(CURRENCIES)
+    am_pm = r"(?: ?([AaPp])\.?[Mm]\b\.?)?"
+    return [
         (r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3}){1,12}(?!,?[0-9])", lambda m: m[0].replace(",", "")),
         (r"(?s).+", _list_numbers),
         (r"(?<=[0-9]) ([+\-×÷=*/]) (?=[0-9])", lambda m: f" {OPERATORS[m[1]]} "),
         (r"(?<![\w-])([12][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(?![\w-])", _date),
-        (r"(?<![\w:])([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?(?![\w:])(?: ?([AaPp])\.?[Mm]\b\.?)?", _time),
-        (rf"(?<![\w.])(-?)([{''.join(CURRENCIES)}]) ?([0-9]+)(?:\.([0-9]+))?(?: ({SCALE_WORDS})\b)?(?![0-9])", _money_before),
-        (rf"(?<![\w.])()([0-9]+)(?:\.([0-9]+))? ?([{''.join(CURRENCIES)}])(?![0-9])", _money_after),
+        (rf"(?<![\w:])([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?(?![\w:]){am_pm}", _time),
+        (rf"(?<![\w.])(-?)([{signs}]) ?([0-9]+)(?:\.([0-9]+))?(?: ({SCALE_WORDS})\b)?(?![0-9])", _money_before),
+        (rf"(?<![\w.])()([0-9]+)(?:\.([0-9]+))? ?([{signs}])(?![0-9])", _money_after),
         (r"(?:(?<=\s)|^)-(?=[0-9.])", "negative "),
         (r"(?<![0-9A-Za-z])'?([12][0-9]{2}|[2-9])0s\b", _decade),
         (r"(?<=[A-Za-z])(?=[0-9])", " "),
-        (rf"(?<![\w.])([0-9]+(?:\.[0-9]+)?)({unit_names})(?![A-Za-z0-9])", unit),
-        (r"(?<![\w-])\+?[0-9]{1,4}(?:-[0-9]{2,4}){2,4}(?![\w-])|(?<![\w-])[0-9]{3}-[0-9]{4}(?![\w-])", _telephone),
+        (rf"(?<![\w.])([0-9]+(?:\.[0-9]+)?)({units})(?![A-Za-z0-9])", _measure),
+        (r"(?<![\w-])\+?[0-9]{1,4}(?:-[0-9]{2,4}){2,4}(?![\w-])", _telephone),
+        (r"(?<![\w-])[0-9]{3}-[0-9]{4}(?![\w-])", _telephone),
         (r"(?<=[0-9])-(?=[0-9])", " to "),
         (r"(?<![0-9.])[0-9]+(?:\.[0-9]+){2,}(?![0-9])", lambda m: " point ".join(map(cardinal, m[0].split(".")))),
-        (r"(?<![0-9])([0-9]*)\.([0-9]+)", lambda m: f"{cardinal(m[1]) if m[1] else ''} point {digits_in_words(m[2])}".lstrip()),
+        (r"(?<![0-9])([0-9]*)\.([0-9]+)", _decimal),
         (r"(?<![0-9/])([0-9]+) ?/ ?([0-9]+)(?![0-9/])", lambda m: fraction(m[1], m[2])),
         (r"(?<![0-9A-Za-z])([0-9]+)(?:st|nd|rd|th)\b", lambda m: ordinal(m[1])),
         (r"(?<=[0-9])(?=[A-Za-z])", " "),
         (r"[0-9]+", _integer),
+    ]
+
+
+def _spelling() -> list[tuple[str, Replacement]]:
+    return [
         (rf"[{re.escape(''.join(SYMBOL_WORDS))}]", lambda m: SYMBOL_WORDS[m[0]]),
         (r"[;:]", ","),
-        (r"(?<![A-Za-z])'+|'+(?![A-Za-z])", lambda m: "'" if m.string[max(0, m.start() - 1)] in "sS" and m.start() else ""),
-        (r"[\"^]", ""),
+        (r"(?<![A-Za-z])'+|'+(?![A-Za-z])", _outer_apostrophe),
         (r"[^A-Za-z'.,?!\- ]", " "),
         (r" {2,}", " "),
         (r" (?=[,.!?](?: |$))", ""),
         (r"(?<=[^A-Z '])(?=[A-Z])", " "),
         (r"([!?,.\- ])[!?,.\-]+", r"\1"),
         (r" {2,}", " "),
-    ]  # fmt: skip
-    return tuple((re.compile(pattern, re.ASCII), replacement) for pattern, replacement in rules)
+    ]
+
+
+@cache
+def _units() -> dict[str, list[str]]:
+    """Unit → its name for one and for more."""
+    return {**table("en_tables")["units"], **MORE_UNITS}
 
 
 def _address(match: re.Match[str]) -> str:
     host = match[1].replace("www.", "W W W dot ").replace("@", " at ").replace(".", " dot ").replace("_", " ")
     path = match[2].rstrip("/.").replace("/", " slash ").replace(".", " dot ")
     return host + path + ("." if match[2].endswith(".") else "")
+
+
+def _abbreviation(match: re.Match[str]) -> str:
+    """Its point stays where a sentence may end with it."""
+    word, rest = match[1].lower(), match[2]
+    ends = rest is not None and word in ("etc", "jr", "sr")
+    return ABBREVIATIONS[word] + ("." if ends else "") + (rest or "")
 
 
 def _initials(match: re.Match[str]) -> str:
@@ -181,12 +226,27 @@ def _list_numbers(match: re.Match[str]) -> str:
     text, expected, done, pieces = match[0], None, 0, []
     for item in re.finditer(r"(?<![\w.,$£€-])([0-9]{1,3})\. ", text):
         number = int(item[1])
-        opens = text[: item.start()].rstrip(" ")[-1:] in ("", "\n") if expected is None else False
+        opens = expected is None and text[max(0, item.start() - 9) : item.start()].rstrip(" ")[-1:] in ("", "\n")
         if not opens and number != expected:
             continue
         pieces += [text[done : item.start()], ordinal(item[1]), ", "]
         done, expected = item.end(), number + 1
     return "".join([*pieces, text[done:]])
+
+
+def _measure(match: re.Match[str]) -> str:
+    singular, plural = _units()[match[2]]
+    return f"{match[1]} {singular if match[1] == '1' else plural}"
+
+
+def _decimal(match: re.Match[str]) -> str:
+    return f"{cardinal(match[1]) if match[1] else ''} point {digits_in_words(match[2])}".lstrip()
+
+
+def _outer_apostrophe(match: re.Match[str]) -> str:
+    """Kept after an s ("the boys' toys"), else it was a quotation mark."""
+    start = match.start()
+    return "'" if start and match.string[start - 1] in "sS" else ""
 
 
 def _date(match: re.Match[str]) -> str:

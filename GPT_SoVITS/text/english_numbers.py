@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-UNITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+UNITS = (  # noqa: SIM905
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
 TENS = ["_", "_", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-SCALES = ["", "thousand", "million", "billion", "trillion", "quadrillion", "quintillion", "sextillion", "septillion", "octillion", "nonillion", "decillion"]
+SCALES = (  # noqa: SIM905
+    "hundred thousand million billion trillion quadrillion quintillion sextillion septillion octillion nonillion "
+    "decillion"
+).split()
 LARGEST_DIGITS = 3 * len(SCALES)
 IRREGULAR_ORDINALS = {
     "one": "first",
@@ -35,7 +41,7 @@ def cardinal(digits: str) -> str:
     while value:
         value, group = divmod(value, 1000)
         if group:
-            groups.append(f"{_below_thousand(group)} {SCALES[scale]}".rstrip())
+            groups.append(_below_thousand(group) + (f" {SCALES[scale]}" if scale else ""))
         scale += 1
     return ", ".join(reversed(groups))
 

@@ -8,16 +8,29 @@ from functools import cache
 from GPT_SoVITS.text.data import lines, table
 
 BEFORE_VERBS = frozenset(
-    ["i", "you", "we", "they", "to", "will", "would", "can", "could", "may", "might", "must", "shall", "should", "do", "does", "did", "don't", "doesn't", "didn't", "won't", "can't", "cannot", "couldn't", "wouldn't", "shouldn't", "let's", "please", "who", "i'll", "you'll", "we'll", "they'll", "he'll", "she'll", "i'd", "you'd", "we'd", "they'd"]
+    (  # noqa: SIM905
+        "i you we they to will would can could may might must shall should do does did don't doesn't didn't won't "
+        "can't cannot couldn't wouldn't shouldn't let's please who i'll you'll we'll they'll he'll she'll i'd "
+        "you'd we'd they'd"
+    ).split()
 )
 BEFORE_PAST = frozenset(["he", "she", "it"])
 BEFORE_PARTICIPLES = frozenset(
-    ["have", "has", "had", "having", "i've", "you've", "we've", "they've", "haven't", "hasn't", "hadn't", "is", "are", "was", "were", "be", "been", "being", "am"]
+    (  # noqa: SIM905
+        "have has had having i've you've we've they've haven't hasn't hadn't is are was were be been being am"
+    ).split()
 )
 BEFORE_NOUNS = frozenset(
-    ["a", "an", "the", "this", "that", "these", "those", "my", "your", "his", "her", "its", "our", "their", "no", "some", "any", "every", "each", "another", "new", "old", "of", "in", "on", "at", "for", "with", "by", "from", "under", "first", "last", "one", "two", "three"]
+    (  # noqa: SIM905
+        "a an the this that these those my your his her its our their no some any every each another new old of "
+        "in on at for with by from under first last one two three"
+    ).split()
 )
-OBJECTS = frozenset(["a", "an", "the", "this", "that", "these", "those", "my", "your", "his", "her", "its", "our", "their", "it", "them", "me", "us", "him"])
+OBJECTS = frozenset(
+    (  # noqa: SIM905
+        "a an the this that these those my your his her its our their it them me us him"
+    ).split()
+)
 
 
 @cache

@@ -16,7 +16,9 @@ STRETCH = re.compile(rf"[^{re.escape(MARKS)}]{{1,200}}[{re.escape(MARKS)}]?|[{re
 """Up to and with the next mark; 200 characters without a mark are cut, which bounds what jieba and pypinyin see."""
 
 TONES = "12345"
-INITIALS = frozenset(["b", "p", "m", "f", "d", "t", "n", "l", "g", "k", "h", "j", "q", "x", "zh", "ch", "sh", "r", "z", "c", "s", "y", "w"])
+INITIALS = frozenset(
+    "b p m f d t n l g k h j q x zh ch sh r z c s y w".split()  # noqa: SIM905
+)
 
 
 class Mandarin:

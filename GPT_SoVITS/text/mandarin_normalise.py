@@ -1,12 +1,14 @@
 """Chinese text with its numbers, dates, money, units and signs written out in ideographs.
 
-The order of the rules is part of the behaviour. Every pattern is bounded or cannot overlap itself, so the time is linear.
+The order of the rules is part of the behaviour. Every pattern is bounded or cannot overlap itself, so that the time
+stays linear in the length of the text.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import cache, lru_cache
 
 from GPT_SoVITS.text.data import table
@@ -14,10 +16,14 @@ from GPT_SoVITS.text.mandarin_numbers import cardinal, digit_by_digit, number, t
 from GPT_SoVITS.text.mandarin_readings import UNREAD
 
 N = r"[0-9]+(?:\.[0-9]+)?"
-DIGIT_LEFT, DIGIT_RIGHT = r"(?<![0-9.])", r"(?![0-9])"
+SCALES = "百万|千万|万|亿"
+Replacement = str | Callable[[re.Match[str]], str]
 CHARACTERS = {
-    "〇": "零", "％": "%", "﹪": "%", "－": "-", "−": "-", "–": "-", "‐": "-", "‑": "-", "＋": "+", "＝": "=", "／": "/",
-    "℃": "°C", "㎡": "m²", "㎥": "m³", "㎏": "kg", "㎜": "mm", "㎝": "cm", "㎞": "km", "¥": "￥", "﹣": "-", "⁄": "/", "＄": "$",
+    "〇": "零", "％": "%",
+    "﹪": "%", "－": "-", "−": "-", "–": "-", "‐": "-", "‑": "-", "＋": "+", "＝": "=", "／": "/",
+    "℃": "°C", "㎡": "m²", "㎥": "m³", "㎏": "kg",
+    "㎜": "mm", "㎝": "cm", "㎞": "km", "¥": "￥", "﹣": "-", "⁄": "/", 
+    "＄": "$",
     "∶": ":", "⁺": "+",
 }  # fmt: skip
 HALVES = {"½": "二分之一", "⅓": "三分之一", "⅔": "三分之二", "¼": "四分之一", "¾": "四分之三", "⅛": "八分之一"}
@@ -26,7 +32,6 @@ DELETED = re.compile(r"[ —《》【】<>{}()（）#&@“”^_|\\]")
 SENTENCE_END = re.compile(r"([：、，；。？！,;?!]”?’?)")
 NOT_SPOKEN = re.compile(r"[^一-龥!?…,.\-]")
 MARK_RUN = re.compile(r"([!?…,.\-])[!?…,.\-]+")
-BRACKETS = re.compile(r"[-——《》【】<=>{}()（）#&@“”^_|\\]")
 
 
 def readable(character: str) -> bool:
@@ -45,8 +50,15 @@ def readable(character: str) -> bool:
 def _spoken_signs() -> frozenset[str]:
     tables = table("zh_tables")
     return frozenset(
-        [*CHARACTERS, *HALVES, *CURRENCIES, *tables["symbol_words_last_pass"], *tables["superscripts"], *"°%+=<>$"]
-        + list(table("zh_simplified")["traditional"])
+        [
+            *CHARACTERS,
+            *HALVES,
+            *CURRENCIES,
+            *tables["symbol_words_last_pass"],
+            *tables["superscripts"],
+            *table("zh_simplified")["traditional"],
+            "°",
+        ]
     )
 
 
@@ -97,49 +109,104 @@ def _sentence(text: str) -> str:
 
 
 @cache
-def _steps() -> tuple[tuple[re.Pattern[str], object], ...]:
-    tables = table("zh_tables")
-    unit_words = {**dict(tables["units_in_order"]), "g": "克", "L": "升", "dB": "分贝", "KM": "千米", "KG": "千克"}
-    units = "|".join(re.escape(unit) for unit in sorted(unit_words, key=len, reverse=True))
-    measures = "|".join(sorted(tables["measure_words"], key=len, reverse=True))
-    superscripts = tables["superscripts"]
-    signs = tables["symbol_words_last_pass"]
-    operand = rf"(?:{N}|\.[0-9]+|(?<![A-Za-z])[A-Za-z](?![A-Za-z]))[{''.join(superscripts)}]{{0,9}}"
-    rules = [
+def _steps() -> tuple[tuple[re.Pattern[str], Replacement], ...]:
+    rules = [*_dates_and_times(), *_quantities(), *_telephones(), *_what_is_left()]
+    return tuple((re.compile(pattern), replacement) for pattern, replacement in rules)
+
+
+def _dates_and_times() -> list[tuple[str, Replacement]]:
+    time = r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?"
+    return [
         (r"[0-9]{25,}", lambda m: telephone(m[0])),  # no number is that long; it also bounds what follows
         (r"(?<![0-9])([0-9]{4}|[0-9]{2})年(?:(0?[1-9]|1[0-2])月(?:([12][0-9]|3[01]|0?[1-9])([日号]))?)?", _date),
         (r"(?<![0-9])([0-9]{4})([-/.])(1[0-2]|0?[1-9])\2(3[01]|[12][0-9]|0?[1-9])(?![0-9])", _date_in_figures),
-        (r"(?<![0-9:])([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?(?:[~-]([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?)?(?![0-9])", _times),
+        (rf"(?<![0-9:]){time}(?:[~-]{time})?(?![0-9])", _times),
+    ]
+
+
+def _quantities() -> list[tuple[str, Replacement]]:
+    unit_words, signs = _unit_words(), "".join(CURRENCIES)
+    units = "|".join(re.escape(unit) for unit in sorted(unit_words, key=len, reverse=True))
+    superscripts = "".join(table("zh_tables")["superscripts"])
+    operand = rf"(?:{N}|\.[0-9]+|(?<![A-Za-z])[A-Za-z](?![A-Za-z]))[{superscripts}]{{0,9}}"
+    operator = r"(?:[+×÷=]|(?<=[0-9])-(?=[0-9]{1,24}[+=]))"
+    return [
         (rf"(?<![0-9.])({N})({units})[~～-]({N})(?=(?:{units})(?![A-Za-z]))", r"\1\2至\3"),
         (r"(?<=[0-9])～(?=[-0-9])", "~"),
-        (rf"(?<![0-9.])(-?)({N})~(?=-?{N}(?:°C|度))", lambda m: f"{'零下' if m[1] else ''}{number(m[2])}到"),
+        (rf"(?<![0-9.])(-?)({N})~(?=-?{N}(?:°C|度))", lambda m: f"{_below_zero(m[1])}{number(m[2])}到"),
         (r"(?<![0-9:])([0-9]{1,4}):([0-9]{1,4})(?![0-9:])", lambda m: f"{cardinal(m[1])}比{cardinal(m[2])}"),
-        (rf"(-?)(?<![0-9.])({N})(°C|摄氏度|度)", lambda m: f"{'零下' if m[1] else ''}{number(m[2])}{'摄氏度' if m[3] == '摄氏度' else '度'}"),
-        (rf"([{''.join(CURRENCIES)}])(-?)({N})(百万|千万|万|亿)?", lambda m: f"{'负' if m[2] else ''}{number(m[3])}{m[4] or ''}{CURRENCIES[m[1]]}"),
-        (rf"(?<![0-9.])({N})(百万|千万|万|亿)?([{''.join(CURRENCIES)}])", lambda m: f"{number(m[1])}{m[2] or ''}{CURRENCIES[m[3]]}"),
+        (rf"(-?)(?<![0-9.])({N})(摄氏)?(?:°C|度)", lambda m: f"{_below_zero(m[1])}{number(m[2])}{m[3] or ''}度"),
+        (rf"([{signs}])(-?)({N})({SCALES})?", lambda m: _money(m[1], m[2], m[3], m[4])),
+        (rf"(?<![0-9.])({N})({SCALES})?([{signs}])", lambda m: _money(m[3], "", m[1], m[2])),
         (rf"(?<=[0-9])({units})(?![A-Za-z])", lambda m: unit_words[m[1]]),
-        (rf"{operand}(?:(?:[+×÷=]|(?<=[0-9])-(?=[0-9]{{1,24}}[+=])){operand}){{1,50}}", lambda m: _expression(m[0], tables["math_words"])),
-        (rf"[{''.join(superscripts)}]{{1,9}}", lambda m: "的" + "".join(superscripts[c] for c in m[0]) + "次方"),
-        (r"(-?)(?<![0-9/])([0-9]+)/([0-9]+)(?![0-9/])", lambda m: f"{'负' if m[1] else ''}{cardinal(m[3])}分之{cardinal(m[2])}"),
-        (rf"(-?)(?<![0-9.])({N})%", lambda m: f"{'负' if m[1] else ''}百分之{number(m[2])}"),
+        (rf"{operand}(?:{operator}{operand}){{1,50}}", _expression),
+        (rf"[{superscripts}]{{1,9}}", _power),
+        (r"(-?)(?<![0-9/])([0-9]+)/([0-9]+)(?![0-9/])", _fraction),
+        (rf"(-?)(?<![0-9.])({N})%", lambda m: f"{_minus(m[1])}百分之{number(m[2])}"),
+    ]
+
+
+def _telephones() -> list[tuple[str, Replacement]]:
+    area = r"(0(?:10|2[0-9]|[3-9][0-9]{2}))"
+    return [
         (r"(?<![0-9])(?:\+?86 ?-?)?1(?:[38][0-9]|5[0-35-9]|7[678]|9[89])[0-9]{8}(?![0-9])", _mobile),
-        (r"(?<![0-9])(0(?:10|2[0-9]|[3-9][0-9]{2}))-([1-9][0-9]{6,7})(?![0-9])", lambda m: f"{telephone(m[1])}，{telephone(m[2])}"),
-        (r"(?<![0-9.])(?:0(?:10|2[1-3]|[3-9][0-9]{2}))?[1-9][0-9]{6,7}(?![0-9.])", lambda m: telephone(m[0])),
+        (rf"(?<![0-9]){area}-([1-9][0-9]{{6,7}})(?![0-9])", lambda m: f"{telephone(m[1])}，{telephone(m[2])}"),
+        (rf"(?<![0-9.]){area}?[1-9][0-9]{{6,7}}(?![0-9.])", lambda m: telephone(m[0])),
         (r"(?<![0-9])400-?[0-9]{3,4}-?[0-9]{3,4}(?![0-9])", lambda m: telephone(m[0].replace("-", ""))),
+    ]
+
+
+def _what_is_left() -> list[tuple[str, Replacement]]:
+    measures = "|".join(sorted(table("zh_tables")["measure_words"], key=len, reverse=True))
+    signs = table("zh_tables")["symbol_words_last_pass"]
+    short = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
+    return [
         (rf"(?<![0-9.+\-*/])(-?)({N})~(-?)({N})(?![0-9+*/])", _range),
-        (rf"(?<![0-9.+\-*/])()([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?)-()([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?)(?={measures}|人|度)", _range),
-        (r"(?<![0-9一-龥])-(?=[0-9])|(?<=[一-龥])-(?=[0-9])", "负"),
+        (rf"(?<![0-9.+\-*/])(){short}-(){short}(?={measures}|人|度)", _range),
+        (r"(?<![0-9])-(?=[0-9])", "负"),
         (r"(?<![0-9.])[0-9]+(?:\.[0-9]+){2,}", lambda m: "点".join(map(digit_by_digit, m[0].split(".")))),
-        (rf"(?<![0-9])([0-9]*\.[0-9]+){DIGIT_RIGHT}", lambda m: number(m[1])),
-        (rf"(?<=第)([0-9]{{1,9}}){DIGIT_RIGHT}", lambda m: cardinal(m[1])),
-        (rf"(?<![0-9])([0-9]+)([多余几+])?(?={measures})", lambda m: ("两" if m[0] == "2" else cardinal(m[1])) + (m[2] or "").replace("+", "多")),
+        (r"(?<![0-9])([0-9]*\.[0-9]+)(?![0-9])", lambda m: number(m[1])),
+        (r"(?<=第)([0-9]{1,9})(?![0-9])", lambda m: cardinal(m[1])),
+        (rf"(?<![0-9])([0-9]+)([多余几+])?(?={measures})", _counted),
         (r"[0-9]{3,}", lambda m: telephone(m[0])),
         (r"[0-9]+", lambda m: cardinal(m[0])),
         (r"(?<=[一-龥])-(?=[一-龥])", "，"),
         (rf"[{re.escape(''.join(signs))}]", lambda m: signs[m[0]] if m[0] != "-" else ""),
-        (BRACKETS.pattern, ""),
-    ]  # fmt: skip
-    return tuple((re.compile(pattern), replacement) for pattern, replacement in rules)
+        (r"[-——《》【】<=>{}()（）#&@“”^_|\\]", ""),
+    ]
+
+
+@cache
+def _unit_words() -> dict[str, str]:
+    more = {"g": "克", "L": "升", "dB": "分贝", "KM": "千米", "KG": "千克"}
+    return {**dict(table("zh_tables")["units_in_order"]), **more}
+
+
+def _minus(sign: str) -> str:
+    return "负" if sign else ""
+
+
+def _below_zero(sign: str) -> str:
+    return "零下" if sign else ""
+
+
+def _money(currency: str, sign: str, amount: str, scale: str | None) -> str:
+    return f"{_minus(sign)}{number(amount)}{scale or ''}{CURRENCIES[currency]}"
+
+
+def _power(match: re.Match[str]) -> str:
+    figures = table("zh_tables")["superscripts"]
+    return f"的{''.join(figures[sign] for sign in match[0])}次方"
+
+
+def _fraction(match: re.Match[str]) -> str:
+    return f"{_minus(match[1])}{cardinal(match[3])}分之{cardinal(match[2])}"
+
+
+def _counted(match: re.Match[str]) -> str:
+    """A number before its measure word: exactly 2 is 两."""
+    figure = "两" if match[0] == "2" else cardinal(match[1])
+    return figure + (match[2] or "").replace("+", "多")
 
 
 def _date(match: re.Match[str]) -> str:
@@ -174,8 +241,9 @@ def _padded(two: str) -> str:
     return ("零" if two[0] == "0" else "") + cardinal(two)
 
 
-def _expression(text: str, words: dict[str, str]) -> str:
-    pieces = re.split(r"([+×÷=-])", text)
+def _expression(match: re.Match[str]) -> str:
+    words = table("zh_tables")["math_words"]
+    pieces = re.split(r"([+×÷=-])", match[0])
     return "".join(words.get(piece) or (number(piece) if re.fullmatch(N, piece) else piece) for piece in pieces)
 
 
@@ -187,7 +255,4 @@ def _mobile(match: re.Match[str]) -> str:
 
 
 def _range(match: re.Match[str]) -> str:
-    first, second = (
-        ("负" if sign else "") + number(value) for sign, value in ((match[1], match[2]), (match[3], match[4]))
-    )
-    return f"{first}到{second}"
+    return f"{_minus(match[1])}{number(match[2])}到{_minus(match[3])}{number(match[4])}"

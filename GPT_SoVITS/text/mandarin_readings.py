@@ -14,10 +14,11 @@ Reader = Callable[[str], list[str]]
 """One stretch of text → one syllable a character (a mark stands for itself); a polyphone model has this shape too."""
 
 RARE = {
-    "兙": "ke4", "兡": "ke4", "瓧": "wa3", "瓰": "wa3", "瓱": "wa3", "瓼": "wa3", "甅": "wa3", "嗧": "lun2", "桛": "ka3",
+    "兙": "ke4", "兡": "ke4", "瓧": "wa3", "瓰": "wa3", "瓱": "wa3", 
+    "瓼": "wa3", "甅": "wa3", "嗧": "lun2", "桛": "ka3",
     "噷": "hen1", "嗯": "en5", "呣": "mu3",
 }  # fmt: skip
-"""Characters that pypinyin gives no reading, or one without a vowel: the last syllable of units, and what sounds near."""
+"""Characters that pypinyin gives no reading, or none with a vowel: the last syllable of units, and what is near."""
 UNREAD = frozenset("烪")
 """The one ideograph of U+4E00–9FA5 without a known reading."""
 

@@ -8,6 +8,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from GPT_SoVITS.text.data import table
+from GPT_SoVITS.text.language import MODULES
 
 LATIN = "A-Za-zÀ-ÖØ-öø-ɏḀ-ỿＡ-Ｚａ-ｚ"
 HAN = r"々〇㐀-䶿一-鿿\uf900-\ufaff\U00020000-\U0003ffff"
@@ -38,8 +39,8 @@ class Run(NamedTuple):
 def segment(text: str, code: str) -> list[Piece]:
     """The pieces of a text, in order and without a gap; at least one, whatever the text.
 
-    `code` is one of: a language of its own (`en`), `all_zh` (Latin stays English, all else is Mandarin), `zh` (the same,
-    but a number goes with its neighbours), `auto` (every script its language).
+    `code` is one of: a language of its own (`en`), `all_zh` (Latin stays English, all else is Mandarin), `zh` (the
+    same, but a number goes with its neighbours), `auto` (every script its language).
     """
     if code == "en":
         return [Piece("en", text, 0)]
@@ -135,12 +136,12 @@ def _encodable(character: str, encoding: str) -> bool:
 
 
 def _settle_digits(runs: list[tuple[Run, str]]) -> list[tuple[Run, str]]:
-    """Numbers take the language of a neighbour (§5 of the rule: marks beside them first, then the longer one)."""
+    """Numbers take the language of a neighbour that can be spoken: marks beside them decide, then the longer one."""
     following: list[tuple[Run, str] | None] = [None] * len(runs)
     ahead: tuple[Run, str] | None = None
     for index in range(len(runs) - 1, -1, -1):
         following[index] = ahead
-        if runs[index][1] not in ("", "?"):
+        if runs[index][1] in MODULES:
             ahead = runs[index]
     settled: list[tuple[Run, str]] = []
     before: tuple[Run, str] | None = None
@@ -151,9 +152,9 @@ def _settle_digits(runs: list[tuple[Run, str]]) -> list[tuple[Run, str]]:
             head = runs[index + 1][0].text[:1] if index + 1 < len(runs) else ""
             language = _digit_language(before, after, tail, head)
         settled.append((run, language))
-        if language:
+        if language in MODULES:
             before, tail = (run, language), ""
-        else:
+        elif not language:
             tail = run.text.strip()[-1:] or tail
     return settled
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from GPT_SoVITS.text.frontend import Frontend, nothing_to_say
-from GPT_SoVITS.text.language import CODES, MODULES, resolve
+from GPT_SoVITS.text.language import MODULES, resolve
 from GPT_SoVITS.text.segment import script
 
 MOST_PHONES = 200
@@ -48,12 +48,12 @@ def split_for_speech(text: str, language: str) -> list[Utterance]:
     `unsupported_language`, `empty_text`, `unreadable_text`.
     """
     code = resolve(language)
-    frontend = Frontend()
+    speaks = Frontend().says_something
     fragments = [piece for sentence in _sentences(text) for piece in _short_enough(sentence)]
-    utterances = _with_something_to_say(fragments, lambda fragment: frontend.says_something(fragment, code))
-    if not utterances:
-        raise nothing_to_say(frontend.skipped(text, code))
-    return list(_with_languages(_join_short(utterances), code))
+    spoken = _with_something_to_say(fragments, lambda fragment: speaks(fragment, code))
+    if not spoken:
+        raise nothing_to_say(Frontend().skipped(text, code))
+    return list(_with_languages(_join_short(spoken), code, speaks))
 
 
 def _sentences(text: str) -> Iterator[str]:
@@ -140,11 +140,13 @@ def _join_short(utterances: list[str]) -> list[str]:
     return joined
 
 
-def _with_languages(utterances: list[str], code: str) -> Iterator[Utterance]:
+def _with_languages(utterances: list[str], code: str, speaks: Callable[[str, str], bool]) -> Iterator[Utterance]:
     """Under `auto`, an utterance of figures alone keeps the language of the words before it, or of those to come."""
     known = next((found for found in map(script, utterances) if found), "")
     for text in utterances:
         found = script(text) if code == "auto" else ""
         known = found or known
-        alone = code == "auto" and not found and known in MODULES and known in CODES
-        yield Utterance(text.strip(), known if alone else code)
+        language = known if code == "auto" and not found and known in MODULES else code
+        if not speaks(text, language):  # what it was joined with made it seem another language's
+            language = next((other for other in MODULES if speaks(text, other)), language)
+        yield Utterance(text.strip(), language)

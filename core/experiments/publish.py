@@ -40,7 +40,16 @@ async def publish_voice(records: Records, storage: Storage | None, exp_id: str, 
         language=prompt["language"],
         gpt_checkpoint_id=gpt,
         sovits_checkpoint_id=sovits,
-        prompts=[{"name": "default", "audio": audio, "text": prompt["text"], "language": prompt["language"]}],
+        prompts=[
+            {
+                "name": "default",
+                "audio": audio,
+                "text": prompt["text"],
+                "language": prompt["language"],
+                # Known since the training: no synthesizer needs the content encoder for them.
+                "tokens": runs["semantic_token"].outputs.get("prompt_tokens"),
+            }
+        ],
         exp_id=exp_id,
     )
 

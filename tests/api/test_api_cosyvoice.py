@@ -119,13 +119,11 @@ async def test_what_takes_too_long_is_504_and_cancelled(
     assert answer.status_code == 504
 
 
-async def test_a_client_that_goes_away_cancels_its_jobs(
-    client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord
-) -> None:
+async def test_a_client_that_goes_away_cancels_its_jobs(api: Api, hummers: Hummers, voice: VoiceRecord) -> None:
     hummers.gate.clear()
 
     with pytest.raises(httpx.ReadTimeout):
-        await client.post("/synthesize", json={"target": "One. Two.", "voice": "Allison"}, timeout=0.5)
+        await api.client.post("/synthesize", json={"target": "One. Two.", "voice": "Allison"}, timeout=0.5)
 
     await eventually(lambda: hummers.cancelled)
 

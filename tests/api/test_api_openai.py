@@ -35,7 +35,7 @@ def speech(**more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("kind", "begins", "media_type"),
     [
-        ("mp3", b"\xff", "audio/mpeg"),
+        ("mp3", b"ID3", "audio/mpeg"),
         ("opus", b"OggS", "audio/ogg"),
         ("aac", b"\xff", "audio/aac"),
         ("flac", b"fLaC", "audio/flac"),

@@ -222,7 +222,7 @@ async def test_a_quiet_stream_beats_and_ends_when_the_record_says_so() -> None:
     async def look_again() -> Event | None:
         return answers.pop(0)
 
-    stream = sse.watch(silence, "0", look_again, asyncio.Event(), heartbeat_seconds=0.01)
+    stream = sse.Watchers(heartbeat_seconds=0.01).watch(silence, "0", look_again)
     said = [chunk async for chunk in stream]
 
     assert said[1] == b": still here\n\n"
@@ -244,21 +244,21 @@ async def test_an_old_end_does_not_end_the_stream_of_a_task_that_runs_again() ->
     async def look_again() -> Event | None:
         return ended.pop(0)
 
-    said = b"".join([chunk async for chunk in sse.watch(follow, "0", look_again, asyncio.Event())])
+    said = b"".join([chunk async for chunk in sse.Watchers().watch(follow, "0", look_again)])
 
     assert b"failed" not in said
     assert said.index(b"progress") < said.index(b"completed")
 
 
 async def test_a_stream_ends_when_the_server_stops() -> None:
-    stopping = asyncio.Event()
+    watchers = sse.Watchers()
 
     async def look_again() -> Event | None:
         return None
 
-    stream = sse.watch(silence, "0", look_again, stopping)
+    stream = watchers.watch(silence, "0", look_again)
     await anext(stream)
-    asyncio.get_running_loop().call_soon(stopping.set)
+    asyncio.get_running_loop().call_soon(watchers.stopping.set)
 
     assert [chunk async for chunk in stream] == []
 

@@ -6,7 +6,6 @@ import torch
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.decoder import TorchDecoder
 from GPT_SoVITS.gpt.generate import (
-    FEWEST_TOKENS,
     MOST_TOKENS,
     Row,
     SamplingSettings,
@@ -136,7 +135,7 @@ def test_the_end_is_out_of_reach_for_the_first_tokens(tiny_model):
         tiny_model.model.h.layers[-1].norm2.bias.fill_(1.0)
         tiny_model.model.ar_predict_layer.weight[-1] = 10.0
 
-    assert len(alone(tiny_model, row(9), 1)) == FEWEST_TOKENS
+    assert len(alone(tiny_model, row(9), 1)) == SamplingSettings().fewest_tokens
 
 
 def test_a_repeated_run_of_a_finished_batch_of_none_is_empty(tiny_model):

@@ -55,7 +55,7 @@ def _parameters(level: str) -> list[Any]:
 
 def _frontend(case: dict[str, Any]) -> Frontend:
     """A front end whose polyphone model answers what the reference's did."""
-    answers = {segment: readings for segment, readings in case.get("g2pw") or ()}
+    answers = dict(case.get("g2pw") or ())
     return Frontend({"en": English(), "zh": Mandarin(answers.__getitem__)})
 
 

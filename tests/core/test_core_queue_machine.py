@@ -1,0 +1,283 @@
+"""All transitions in any order, by the well-behaved, the late and the dead: no job is lost and none is there twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from core.errors import LeaseLost
+from core.job import Beat, JobStatus, Lease
+from core.queue import Queue
+
+ROLES = {"synthesizer": "worker_tasks", "trainer": "training_tasks"}
+WORKERS = ("worker-1", "worker-2", "worker-3")
+
+roles = st.sampled_from(sorted(ROLES))
+workers = st.sampled_from(WORKERS)
+numbers = st.integers(0, 1_000)
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Looks at the raw structures after every step."""
+
+    client: redis.Redis
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client.flushall()
+        self.queue = Queue(self.client, retry_attempts=2, retry_delay_seconds=1)
+        self.submitted: list[str] = []
+        self.leases: list[Lease] = []
+        """Every lease there ever was, most of them lost by now."""
+        self.acked: dict[str, int] = {}
+        """Job → token of the claim whose result counted."""
+
+    # People
+
+    @rule(role=roles, priority=st.integers(1, 10), delay=st.sampled_from([0, 0, 0, 50]))
+    def enqueue(self, role: str, priority: int, delay: float) -> None:
+        name = f"job-{len(self.submitted)}"
+        self.queue.enqueue(role, {"n": 1}, job_id=name, priority=priority, delay_seconds=delay, idempotency_key=name)
+        self.submitted.append(name)
+
+    @precondition(lambda self: self.submitted)
+    @rule(number=numbers, by_key=st.booleans())
+    def enqueue_again(self, number: int, by_key: bool) -> None:
+        name = self.submitted[number % len(self.submitted)]
+        job = self.queue.enqueue("trainer", {}, **{"idempotency_key" if by_key else "job_id": name})
+        assert job.id == name
+
+    @precondition(lambda self: self.submitted)
+    @rule(number=numbers)
+    def cancel(self, number: int) -> None:
+        name = self.submitted[number % len(self.submitted)]
+        before = self.status(name)
+        after = self.queue.cancel(name)
+        expected = {JobStatus.WAITING: JobStatus.CANCELLED, JobStatus.DELAYED: JobStatus.CANCELLED}
+        assert after is expected.get(before, before)
+
+    @precondition(lambda self: self.submitted)
+    @rule(number=numbers)
+    def replay(self, number: int) -> None:
+        name = self.submitted[number % len(self.submitted)]
+        was_dead = self.status(name) is JobStatus.DEAD
+        assert self.queue.replay(name) is was_dead
+        assert not self.queue.replay(name)
+
+    # Workers, alive, late or long dead
+
+    @rule(worker=workers, role=roles)
+    def claim(self, worker: str, role: str) -> None:
+        lease = self.queue.claim(role, worker)
+        if lease is not None:
+            assert self.queue.beat(lease) is not Beat.LOST
+            self.leases.append(lease)
+
+    @rule(worker=workers, role=roles)
+    def die_between_pop_and_claim(self, worker: str, role: str) -> None:
+        self.client.lmove(f"sovits:{ROLES[role]}", f"sovits:processing:{worker}", "RIGHT", "LEFT")
+        self.client.zadd("sovits:workers", {worker: 2e9})
+
+    @precondition(lambda self: self.leases)
+    @rule(number=numbers)
+    def ack(self, number: int) -> None:
+        lease = self.lease(number)
+        held = self.holds(lease)
+        acked = self.queue.ack(lease, {"token": lease.token})
+        assert acked is (held or self.acked.get(lease.job.id) == lease.token)
+        assert self.queue.ack(lease, {"token": lease.token}) is acked
+        if held:
+            assert lease.job.id not in self.acked
+            self.acked[lease.job.id] = lease.token
+
+    @precondition(lambda self: self.leases)
+    @rule(number=numbers, permanent=st.booleans())
+    def fail(self, number: int, permanent: bool) -> None:
+        lease = self.lease(number)
+        held, attempts = self.holds(lease), self.attempts(lease.job.id)
+        if not held:
+            self.fail_again(lease, attempts)
+            return
+        status = self.queue.fail(lease, {"code": "x", "message": "No."}, permanent=permanent)
+        assert self.status(lease.job.id) is status
+        assert self.queue.fail(lease, {"code": "x"}, permanent=permanent) is status
+        assert self.attempts(lease.job.id) == attempts + 1
+
+    def fail_again(self, lease: Lease, attempts: int) -> None:
+        """A lease that is lost, or whose failure was told already: either way nothing changes."""
+        before = self.status(lease.job.id)
+        try:
+            self.queue.fail(lease, {"code": "late"})
+        except LeaseLost:
+            pass
+        assert (self.status(lease.job.id), self.attempts(lease.job.id)) == (before, attempts)
+
+    @precondition(lambda self: self.leases)
+    @rule(number=numbers)
+    def release(self, number: int) -> None:
+        lease = self.lease(number)
+        held, counted = self.holds(lease), self.counted(lease.job.id)
+        released = self.queue.release(lease)
+        assert released or not held
+        assert self.queue.release(lease) is released
+        assert self.counted(lease.job.id) == counted
+
+    @precondition(lambda self: self.leases)
+    @rule(number=numbers)
+    def beat_or_tell(self, number: int) -> None:
+        lease = self.lease(number)
+        held = self.holds(lease)
+        assert (self.queue.beat(lease) is not Beat.LOST) is held
+        assert (self.queue.progress(lease, {"progress": 0.5}) is not Beat.LOST) is held
+
+    @precondition(lambda self: self.leases)
+    @rule(number=numbers)
+    def confirm_cancel(self, number: int) -> None:
+        lease = self.lease(number)
+        asked = self.holds(lease) and self.queue.beat(lease) is Beat.CANCEL
+        confirmed = self.queue.confirm_cancel(lease)
+        assert confirmed or not asked
+        assert not confirmed or self.status(lease.job.id) is JobStatus.CANCELLED
+
+    @rule(worker=workers)
+    def reconcile(self, worker: str) -> None:
+        self.queue.reconcile(worker)
+        assert self.client.llen(f"sovits:processing:{worker}") == 0
+
+    # Supervisors
+
+    @rule(worker=workers)
+    def bury_worker(self, worker: str) -> None:
+        self.queue.rescue_worker(worker)
+        assert self.client.llen(f"sovits:processing:{worker}") == 0
+        assert self.queue.rescue_worker(worker) == []
+
+    @rule(some=st.sets(numbers, max_size=3))
+    def let_leases_run_out_and_reap(self, some: set[int]) -> None:
+        held = self.client.zrange("sovits:leases", 0, -1)
+        late = {held[number % len(held)] for number in some} if held else set()
+        for name in late:
+            self.client.zadd("sovits:leases", {name: 1})
+        assert {rescued.job_id for rescued in self.queue.reap()} == late
+        assert self.queue.reap() == []
+
+    @rule()
+    def reap_what_was_never_claimed(self) -> None:
+        self.queue.reap()
+        for pair in self.client.hkeys("sovits:unclaimed"):
+            self.client.hset("sovits:unclaimed", pair, 1)
+        self.queue.reap()
+        for worker in WORKERS:
+            for name in self.client.lrange(f"sovits:processing:{worker}", 0, -1):
+                assert self.status(name) is JobStatus.PROCESSING
+
+    @rule()
+    def promote_what_is_due(self) -> None:
+        due = self.client.zrange("sovits:delayed", 0, -1)
+        for name in due:
+            self.client.zadd("sovits:delayed", {name: 1})
+        assert self.queue.promote() == len(due)
+        assert self.queue.promote() == 0
+
+    @rule()
+    def forget_scripts(self) -> None:
+        self.client.script_flush()
+
+    # What must hold after every step
+
+    @invariant()
+    def every_job_is_in_exactly_one_place(self) -> None:
+        processing = {worker: self.client.lrange(f"sovits:processing:{worker}", 0, -1) for worker in WORKERS}
+        listed = [name for key in ROLES.values() for name in self.client.lrange(f"sovits:{key}", 0, -1)]
+        held = [name for names in processing.values() for name in names]
+        delayed = self.client.zrange("sovits:delayed", 0, -1)
+        leases = self.client.zrange("sovits:leases", 0, -1)
+        letters = [letter.job_id for letter in self.queue.dead_letters()]
+
+        by_status: dict[JobStatus, list[str]] = {status: [] for status in JobStatus}
+        for name in self.submitted:
+            by_status[self.status(name)].append(name)
+        in_hand = {name for name in held if self.status(name) is not JobStatus.CANCELLED}
+
+        waiting = Counter(listed) + Counter(name for name in in_hand if self.status(name) is JobStatus.WAITING)
+        assert waiting == Counter(by_status[JobStatus.WAITING])
+        assert sorted(leases) == sorted(by_status[JobStatus.PROCESSING])
+        assert sorted(delayed) == sorted(by_status[JobStatus.DELAYED])
+        assert sorted(letters) == sorted(by_status[JobStatus.DEAD])
+        assert len(held) == len(set(held))
+        for name in leases:
+            assert name in processing[self.client.hget(f"sovits:job:{name}", "worker")]
+
+    @invariant()
+    def the_numbers_add_up(self) -> None:
+        depths, counters = self.queue.depths(), self.queue.counters()
+        unclaimed = sum(
+            self.status(name) is JobStatus.WAITING
+            for worker in WORKERS
+            for name in self.client.lrange(f"sovits:processing:{worker}", 0, -1)
+        )
+        total = sum(depths.values()) + unclaimed + counters.get("done", 0) + counters.get("cancelled", 0)
+        assert total == counters.get("submitted", 0) == len(self.submitted)
+        assert counters.get("done", 0) == len(self.acked)
+
+    @invariant()
+    def every_list_is_in_order(self) -> None:
+        for key in ROLES.values():
+            names = self.client.lrange(f"sovits:{key}", 0, -1)
+            priorities = [int(self.client.hget(f"sovits:job:{name}", "priority")) for name in names]
+            assert priorities == sorted(priorities)
+
+    def lease(self, number: int) -> Lease:
+        """One of the last, more often than not one that is still held."""
+        return self.leases[-1 - number % min(6, len(self.leases))]
+
+    def holds(self, lease: Lease) -> bool:
+        job = self.queue.job(lease.job.id)
+        assert job is not None
+        return job.status is JobStatus.PROCESSING and (job.token, job.worker) == (lease.token, lease.worker_id)
+
+    def status(self, name: str) -> JobStatus:
+        return JobStatus(self.client.hget(f"sovits:job:{name}", "state"))
+
+    def attempts(self, name: str) -> int:
+        return int(self.client.hget(f"sovits:job:{name}", "attempts") or 0)
+
+    def counted(self, name: str) -> list[str | None]:
+        return self.client.hmget(f"sovits:job:{name}", "attempts", "rescues")
+
+
+@pytest.fixture
+def run(client: redis.Redis) -> Iterator[Callable[[int, int], None]]:
+    def machine() -> QueueMachine:
+        QueueMachine.client = client
+        return QueueMachine()
+
+    def go(examples: int, steps: int) -> None:
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                deadline=None,
+                derandomize=True,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+    yield go
+
+
+def test_jobs_are_conserved(run: Callable[[int, int], None]):
+    run(12, 30)
+
+
+@pytest.mark.slow
+def test_jobs_are_conserved_for_long(run: Callable[[int, int], None]):
+    run(150, 60)
