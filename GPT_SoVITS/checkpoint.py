@@ -29,6 +29,8 @@ KINDS = ("gpt", "sovits", "discriminator")
 OFFICIAL_HEADERS = (b"PK", b"00", b"01", b"02", b"03", b"04", b"05", b"06")
 """First two bytes of official files: `PK`, or a version mark written over it (§2.1)."""
 HEADER_VERSIONS = {b"00": "v1", b"01": "v2", b"02": "v3", b"03": "v3", b"04": "v4", b"05": "v2Pro", b"06": "v2ProPlus"}
+_DAMAGE = (RuntimeError, EOFError, ValueError, LookupError)
+"""What torch raises for files that are cut or scrambled."""
 V1_SYMBOLS = 322
 """Rows of the phoneme table of v1; every later version has 732."""
 
@@ -124,7 +126,7 @@ def read_official(path: Path) -> Checkpoint:
             "unsafe_checkpoint",
             f"{path.name} holds more than weights and settings, so it was not opened: {str(error).splitlines()[0]}",
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except _DAMAGE as error:
         raise ModelError("bad_checkpoint", f"{path.name} is damaged: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("weight"), dict):
         raise ModelError("bad_checkpoint", f"{path.name} has no `weight` mapping, so it is no official checkpoint.")
@@ -165,7 +167,7 @@ def load_resume(path: Path) -> dict[str, Any] | None:
         return None
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except (*_DAMAGE, pickle.UnpicklingError, OSError) as error:
         aside = path.with_name(f"{path.name}.unreadable")
         path.replace(aside)
         logger.warning("The training state %s cannot be read (%s); it was set aside as %s.", path, error, aside.name)
@@ -182,7 +184,10 @@ def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
 
 
 def _zip_stream(path: Path) -> tuple[bytes, IO[bytes]]:
-    """(first two bytes, the file with `PK` put back), once it is known to be an uncompressed zip: torch never compresses, bombs do."""
+    """(first two bytes, the file with `PK` put back), once it is known to be an uncompressed zip.
+
+    Torch never compresses; bombs do.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:

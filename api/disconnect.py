@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
 Result = TypeVar("Result")
+
+AGAIN_SECONDS: Final = 1.0
 
 
 async def while_connected(request: Request, work: Awaitable[Result]) -> Result:
@@ -25,9 +27,18 @@ async def while_connected(request: Request, work: Awaitable[Result]) -> Result:
         return working.result()
     finally:
         leaving.cancel()
-        if not working.done():
-            working.cancel()
-            await asyncio.wait({working})
+        await end(working)
+
+
+async def end(work: asyncio.Future[Any]) -> None:
+    """Cancel until it has ended.
+
+    Once may not be enough: `asyncio.wait_for` of Python 3.11, which the Redis client sends by, forgets a cancellation
+    that comes in the moment in which its work is done.
+    """
+    while not work.done():
+        work.cancel()
+        await asyncio.wait({work}, timeout=AGAIN_SECONDS)
 
 
 async def _left(request: Request) -> None:

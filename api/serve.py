@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -55,6 +56,9 @@ class Announcing(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        # What is loaded now stays: without it, a full collection takes a few milliseconds, not a tenth of a second.
+        gc.collect()
+        gc.freeze()
         if self.started:
             self._announce()
 

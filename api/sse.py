@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from api.disconnect import end
 from api.responses import Streaming
 from core.events import TERMINAL, Event
 
@@ -57,7 +58,7 @@ class Watchers:
         self.heartbeat_seconds = heartbeat_seconds
         self.stopping = asyncio.Event()
         """Set when the process was asked to end: every stream says goodbye."""
-        self._leaving: set[asyncio.Future[Any]] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def watch(self, follow: Follow, after: str, look_again: LookAgain) -> AsyncGenerator[bytes, None]:
         """The encoded events of `follow(after)` until the thing has ended; a comment when nothing was said for a while.
@@ -70,9 +71,11 @@ class Watchers:
         events = follow(after)
         coming: asyncio.Future[Event | None] | None = None
         try:
-            while not self.stopping.is_set():
-                coming = coming or asyncio.ensure_future(anext(events, None))
+            while True:
+                coming = coming or asyncio.create_task(_next(events))
                 await _first(coming, stop, self.heartbeat_seconds)
+                if self.stopping.is_set():
+                    return
                 if not coming.done():
                     if (ended := await look_again()) is not None:
                         yield encode(ended)
@@ -91,14 +94,22 @@ class Watchers:
                     await _first(stop, stop, REPLAYED_SECONDS)
                     events = follow(after)
         finally:
-            for pending in (stop, coming):
-                if pending is not None and pending.cancel():
-                    self._leaving.add(pending)
-                    pending.add_done_callback(self._leaving.discard)
+            stop.cancel()
+            if coming is not None:
+                leaving = asyncio.create_task(end(coming))
+                self._leaving.add(leaving)
+                leaving.add_done_callback(self._leaving.discard)
 
     async def close(self) -> None:
         """Wait until all who left have unsubscribed."""
         await asyncio.gather(*self._leaving, return_exceptions=True)
+
+
+async def _next(events: AsyncIterator[Event]) -> Event | None:
+    """The next event, None when there are no more."""
+    async for event in events:
+        return event
+    return None
 
 
 async def _first(one: asyncio.Future[Any], other: asyncio.Future[Any], seconds: float) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import os
 import secrets
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
+from urllib.parse import urlsplit
 
 import orjson
 import redis
@@ -20,13 +23,16 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from core.errors import MissingPart, NotReady
-from core.process import start_child, stop_group
+from core.process import bound_command, stop_group
 from core.settings import Settings
 
 SOCKET_SECONDS: Final = 10.0
 """An answer may take so long: the longest blocking pop (core/queue.py) and 5 s."""
 CONNECT_SECONDS: Final = 5.0
 START_SECONDS: Final = 30.0
+"""Until the server answers, not counting the time in which it reads what it wrote."""
+LOCK_SECONDS: Final = 2.0
+"""A server that is being killed may hold its folder for a moment."""
 ASYNC_CONNECTIONS: Final = 64
 """Of one event loop; what comes above waits for one of them."""
 
@@ -102,73 +108,130 @@ class EmbeddedServer:
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
-        self._port = 0
-        self._password = ""
+        """After a crash of the server, or of whoever started it, the same as before."""
 
     def start(self) -> None:
-        """Start, or start again on the same port; returns when it answers.
+        """Start it, or start it again; returns when it answers. NotReady says why it does not.
 
         Call it from a thread that lives as long as the server should: the kernel ends it with that thread.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not self._password:
-            self._password = secrets.token_urlsafe(24)
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            self._port = self._port or _free_port()
-            self._write_configuration()
-            log = (self.folder / "valkey.log").open("ab")
-            with log:
-                self.process = start_child(
-                    [str(server_binary()), str(self.folder / "valkey.conf")],
-                    cwd=self.folder,
-                    stdout=log,
-                    stderr=log,
-                )
-            self.url = f"redis://:{self._password}@127.0.0.1:{self._port}/0"
-            if self._wait_until_ready(deadline):
-                break
-            if time.monotonic() > deadline:
-                self.stop()
-                raise NotReady(f"The embedded server did not start; see {self.folder / 'valkey.log'}.")
-            self._port = 0  # somebody else took it meanwhile
-        self._write_url()
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _lock(self.folder / "lock") as lock:
+            self.url = _usable(self.url or read_embedded_url(self.folder)) or _new_url()
+            while (reason := self._try_to_start(lock)) and not _usable(self.url):
+                self.url = _new_url()  # somebody else took the port meanwhile
+        if reason:
+            raise NotReady(f"The embedded queue server did not start: {reason}", hint=f"Its log is in {self.folder}.")
+        _write_private(self.folder / "redis.json", orjson.dumps({"url": self.url}))
 
     def stop(self) -> None:
-        """End the server; it writes down what it holds."""
+        """End it; what it holds is on the disk."""
         if self.process is not None:
             stop_group(self.process, grace_seconds=10)
             self.process = None
         (self.folder / "redis.json").unlink(missing_ok=True)
 
-    def _wait_until_ready(self, deadline: float) -> bool:
+    def _try_to_start(self, lock: int) -> str:
+        """Empty when it answers, or else what it logged."""
+        log = self.folder / "valkey.log"
+        with log.open("ab") as output:
+            told = output.tell()
+            self._launch(output, lock)
+        if self._wait_until_ready():
+            return ""
+        self.stop()
+        with log.open("rb") as output:
+            output.seek(told)
+            return output.read().decode(errors="replace").strip() or "it said nothing"
+
+    def _launch(self, output: IO[bytes], lock: int) -> None:
+        # The configuration goes through a pipe, because the password must not be seen among the processes.
+        self.process = subprocess.Popen(
+            bound_command([str(server_binary()), "-"]),
+            cwd=self.folder,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            pass_fds=(lock,),
+        )
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError), self.process.stdin as configuration:
+            configuration.write(self._configuration().encode())
+
+    def _configuration(self) -> str:
+        address = urlsplit(self.url)
+        return "\n".join(
+            (
+                "bind 127.0.0.1",
+                f"port {address.port}",
+                f"requirepass {address.password}",
+                "databases 1",
+                "daemonize no",
+                "loglevel warning",
+                "maxmemory-policy noeviction",
+                'save ""',
+                # A write is with the kernel before it is answered, so it survives a kill of the server; a power cut
+                # takes the last second.
+                "appendonly yes",
+                "appendfsync everysec",
+                "",
+            )
+        )
+
+    def _wait_until_ready(self) -> bool:
         assert self.process is not None
+        deadline = time.monotonic() + START_SECONDS
         with connect(self.url) as client:
-            while time.monotonic() < deadline and self.process.poll() is None:
-                with contextlib.suppress(redis.exceptions.RedisError, OSError):
-                    if client.ping():
-                        return True
-                time.sleep(0.02)
+            while self.process.poll() is None and time.monotonic() < deadline:
+                try:
+                    client.ping()
+                    return True
+                except redis.BusyLoadingError:
+                    deadline = time.monotonic() + START_SECONDS  # it reads what it wrote; that may be a lot
+                except (redis.ConnectionError, redis.TimeoutError):
+                    pass  # it does not listen yet
+                time.sleep(0.01)
         return False
 
-    def _write_configuration(self) -> None:
-        lines = [
-            "bind 127.0.0.1",
-            f"port {self._port}",
-            f"requirepass {self._password}",
-            f'dir "{self.folder}"',
-            "appendonly yes",
-            # A write is in the kernel before it is answered: it survives the death of the server, if not a power cut.
-            "appendfsync everysec",
-            'save ""',
-            "daemonize no",
-            "databases 1",
-            "maxmemory-policy noeviction",
-        ]
-        _write_private(self.folder / "valkey.conf", ("\n".join(lines) + "\n").encode())
 
-    def _write_url(self) -> None:
-        _write_private(self.folder / "redis.json", orjson.dumps({"url": self.url}))
+@contextmanager
+def _lock(path: Path) -> Iterator[int]:
+    """A lock on a folder that its server inherits and holds until it dies, however it dies."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    with path.open("wb") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise NotReady(
+                        f"The folder {path.parent} is in use by another queue server.",
+                        hint="Stop the other daemon, or set DATA_PATH to another folder.",
+                    ) from None
+            time.sleep(0.02)
+        yield file.fileno()
+
+
+def _usable(url: str) -> str:
+    """The URL, if its port can still be had."""
+    if not url:
+        return ""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", urlsplit(url).port))
+        except OSError:
+            return ""
+    return url
+
+
+def _new_url() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return f"redis://:{secrets.token_urlsafe(24)}@127.0.0.1:{port}/0"
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -178,9 +241,3 @@ def _write_private(path: Path, content: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
     os.replace(temporary, path)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

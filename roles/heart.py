@@ -15,9 +15,9 @@ from roles.role import JobContext
 
 logger = logging.getLogger(__name__)
 
-BEAT_SECONDS = 1.0
-"""Also how soon a cancel is noticed; a lease would need no more than a fifth of its length."""
-STOP_GRACE_SECONDS = 4.0
+BEAT_SECONDS = 0.5
+"""How soon a cancel is noticed; the lease alone would need a beat every fifth of its length."""
+STOP_GRACE_SECONDS = 3.0
 """A job that goes on for so long after a cancel ends with its process."""
 
 

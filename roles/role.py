@@ -24,7 +24,7 @@ PROGRESS_SECONDS = 0.2
 class Role(Protocol):
     """What a worker can do.
 
-    A role may also carry `stop_grace_seconds: float` (default 4): how long after a cancel its `run` may
+    A role may also carry `stop_grace_seconds: float` (default 3): how long after a cancel its `run` may
     go on before the worker ends itself. Raise Draining from `run` to hand the job back without a count.
     """
 

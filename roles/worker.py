@@ -63,8 +63,6 @@ class Worker:
         self.services = services
         self.worker_id = worker_id
         self.draining = threading.Event()
-        self._doubtful = False
-        """Whether a claim may have taken a job that we never heard of."""
 
     def drain(self) -> None:
         """Take no more jobs; end when the one in progress has ended or its time is over."""
@@ -83,9 +81,11 @@ class Worker:
         try:
             while not self.draining.is_set():
                 lease = self._persist(self._claim)
+                if self.draining.is_set():
+                    break  # what was claimed at the last moment goes back when this worker leaves
                 if lease is not None:
                     self._work(lease, heart)
-                elif not self.draining.is_set():
+                else:
                     self.role.idle()
         finally:
             heart.end()
@@ -116,13 +116,8 @@ class Worker:
     def _claim(self) -> Lease | None:
         if self.draining.is_set():
             return None
-        if self._doubtful:
-            # A claim whose reply was lost: the job is ours without our knowing it.
-            self.services.queue.reconcile(self.worker_id)
-        self._doubtful = True
-        lease = self.services.queue.claim(self.role.name, self.worker_id, block_seconds=CLAIM_SECONDS)
-        self._doubtful = False
-        return lease
+        # One whose answer was lost is asked for again: the queue then hands out the same job.
+        return self.services.queue.claim(self.role.name, self.worker_id, block_seconds=CLAIM_SECONDS)
 
     def _work(self, lease: Lease, heart: Heart) -> None:
         job = lease.job

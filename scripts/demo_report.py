@@ -40,7 +40,7 @@ def make_report(findings: Findings, recording: Path, output: Path, *, seconds: f
         plot_mel(spoken["path"], output / f"sentence-{number}.png")
     experiments = output / "data" / "storage" / "experiments"
     for metrics in sorted(experiments.glob("*/*/metrics.jsonl")):
-        plot_losses(metrics, output / f"loss-{metrics.parent.name}.png")
+        plot_losses(metrics, output / f"loss-{metrics.parent.name.split('_')[0]}.png")
     wer = sum(sentence["wer"] for sentence in sentences) / len(sentences)
     report = {
         "seconds": seconds,

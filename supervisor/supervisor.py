@@ -188,7 +188,6 @@ class Supervisor:
             if not api_told and api and all(keeper.ready for keeper in api):
                 api_told = True
                 notify("READY=1", "STATUS=The API is ready.")
-                logger.info("The API listens on %s.", self._read_api_file().get("url"))
             await asyncio.sleep(READY_CHECK_SECONDS)
 
     async def _note_ready(self, queue: AsyncQueue) -> None:

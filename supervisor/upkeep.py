@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
 
 from core.errors import QueueUnavailable
 from core.experiment import ExperimentService
@@ -29,7 +30,7 @@ class Upkeep:
         self.queue = queue
         self.experiments = experiments
 
-    def loops(self) -> list[Awaitable[None]]:
+    def loops(self) -> list[Coroutine[Any, Any, None]]:
         return [
             self._repeat("reaping", REAP_SECONDS, self.reap),
             self._repeat("promoting", PROMOTE_SECONDS, self.promote),

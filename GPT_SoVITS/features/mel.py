@@ -37,7 +37,9 @@ def spectrogram(wave: Tensor, *, n_fft: int, hop: int, win: int) -> Tensor:
         return (parts.square().sum(dim=-1) + 1e-8).sqrt()
 
 
-def mel_spectrogram(spec: Tensor, *, sampling_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None) -> Tensor:
+def mel_spectrogram(
+    spec: Tensor, *, sampling_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None
+) -> Tensor:
     """spec (B, F, T) of magnitudes -> (B, n_mels, T) of natural logarithms."""
     with torch.autocast(spec.device.type, enabled=False):
         bands = mel_bands(sampling_rate, n_fft, n_mels, fmin, fmax).to(spec.device)
@@ -66,7 +68,12 @@ def resample(wave: Tensor, before: int, after: int) -> Tensor:
     length = math.ceil(new * wave.shape[-1] / old)
     padded = F.pad(wave.reshape(-1, 1, wave.shape[-1]), (width, width + old))
     phases = F.conv1d(padded, kernel.to(wave), stride=old)  # (B, new, N')
-    return phases.transpose(1, 2).flatten(1)[:, :length].unflatten(0, wave.shape[:-1] or (1,)).reshape(*wave.shape[:-1], length)
+    return (
+        phases.transpose(1, 2)
+        .flatten(1)[:, :length]
+        .unflatten(0, wave.shape[:-1] or (1,))
+        .reshape(*wave.shape[:-1], length)
+    )
 
 
 @lru_cache(maxsize=16)
@@ -91,7 +98,9 @@ def _hann(size: int, device: torch.device) -> Tensor:
 def _hertz_to_slaney(hertz: float | np.ndarray) -> np.ndarray:
     """Linear below 1000 Hz, 27 steps to a factor of 6.4 above."""
     hertz = np.asarray(hertz, dtype=np.float64)
-    return np.where(hertz < 1000.0, hertz * 3 / 200, 15.0 + 27.0 * np.log(np.maximum(hertz, 1e-9) / 1000.0) / math.log(6.4))
+    return np.where(
+        hertz < 1000.0, hertz * 3 / 200, 15.0 + 27.0 * np.log(np.maximum(hertz, 1e-9) / 1000.0) / math.log(6.4)
+    )
 
 
 def _slaney_to_hertz(mel: np.ndarray) -> np.ndarray:

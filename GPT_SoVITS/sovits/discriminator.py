@@ -27,9 +27,7 @@ class WaveformDiscriminator(nn.Module):
         self.convs = nn.ModuleList()
         for i, (before, after, group) in enumerate(zip(inputs, channels, groups)):
             size, stride = (15, 1) if i == 0 else (5, 1) if i == last else (41, 4)
-            self.convs.append(
-                NormedConv1d(before, after, size, stride=stride, padding=size // 2, groups=group)
-            )
+            self.convs.append(NormedConv1d(before, after, size, stride=stride, padding=size // 2, groups=group))
         self.conv_post = NormedConv1d(channels[-1], 1, 3, padding=1)
 
     def forward(self, x: Tensor) -> Verdict:

@@ -1,4 +1,4 @@
-"""Text encoder: semantic frames, phonemes and style to the prior's mean and spread (specification s2-sovits §5, §17)."""
+"""Text encoder: tokens, phonemes and style to the prior's mean and spread (specification s2-sovits §5, §17)."""
 
 from __future__ import annotations
 

@@ -67,9 +67,7 @@ class Generator(nn.Module):
         self.resblocks = nn.ModuleList()
         for i, (rate, size) in enumerate(zip(rates, kernels)):
             out = width >> (i + 1)
-            self.ups.append(
-                NormedConvTranspose1d(width >> i, out, size, stride=rate, padding=(size - rate) // 2)
-            )
+            self.ups.append(NormedConvTranspose1d(width >> i, out, size, stride=rate, padding=(size - rate) // 2))
             for kernel, dilations in zip(resblock_kernels, resblock_dilations):
                 self.resblocks.append(block(out, kernel, dilations))
         self.conv_post = nn.Conv1d(width >> len(rates), 1, 7, padding=3, bias=False)

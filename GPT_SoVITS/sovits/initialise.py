@@ -26,13 +26,14 @@ def initial_generator(config: dict[str, Any], features: Sequence[Tensor], seed: 
 
     Deterministic in `seed`, which also draws the network's weights. Raises ModelError("dataset_too_small").
     """
+    features = [feature for feature in features if feature.shape[-1] >= 2]
+    if not features:
+        raise ModelError("dataset_too_small", "There is no sound to find semantic tokens in.")
     torch.manual_seed(seed)
     model = SoVITS.from_config(config).eval()
     _project_pairs(model, features)
     with torch.inference_mode():
-        vectors = [model.ssl_proj(f.float())[0].T for f in features if f.shape[-1] >= 2]
-    if not vectors:
-        raise ModelError("dataset_too_small", "There is no sound to find semantic tokens in.")
+        vectors = [model.ssl_proj(feature.float())[0].T for feature in features]
     _fill_codebook(model, _sample(torch.cat(vectors)), seed)
     return model
 

@@ -50,9 +50,7 @@ class WeightNorm(nn.Module):
 
 
 class NormedConv1d(WeightNorm):
-    def __init__(
-        self, inputs: int, outputs: int, size: int, *, stride=1, padding=0, dilation=1, groups=1
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, size: int, *, stride=1, padding=0, dilation=1, groups=1) -> None:
         super().__init__((outputs, inputs // groups, size), outputs)
         self.shape = (inputs, outputs, size)
         self.options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}

@@ -12,9 +12,7 @@ from GPT_SoVITS.sovits.discriminator import Verdict
 
 def discriminator_loss(real: Sequence[Verdict], generated: Sequence[Verdict]) -> Tensor:
     """Least squares: real towards one, generated towards zero, summed over the sub-discriminators."""
-    parts = [
-        (1 - r.logits.float()).square().mean() + g.logits.float().square().mean() for r, g in zip(real, generated)
-    ]
+    parts = [(1 - r.logits.float()).square().mean() + g.logits.float().square().mean() for r, g in zip(real, generated)]
     return torch.stack(parts).sum()
 
 

@@ -120,7 +120,9 @@ class SoVITS(nn.Module):
     ) -> None:
         super().__init__()
         if not speaker_vector and mrte_hidden != gin_channels:
-            raise ModelError("bad_config", f"Without a speaker vector, mrte_hidden must equal gin_channels ({gin_channels}).")
+            raise ModelError(
+                "bad_config", f"Without a speaker vector, mrte_hidden must equal gin_channels ({gin_channels})."
+            )
         self.inter_channels = inter_channels
         self.freeze_quantizer = freeze_quantizer
         self.enc_p = TextEncoder(

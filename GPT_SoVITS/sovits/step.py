@@ -1,4 +1,4 @@
-"""One training step of stage 2: generator forward, discriminator update, generator update (specification s2-sovits §12.3).
+"""One training step: generator forward, discriminator update, generator update (specification s2-sovits §12.3).
 
 The generator's forward is shared; the discriminator sees it twice, before and after its own update.
 """

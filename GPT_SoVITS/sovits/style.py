@@ -62,7 +62,9 @@ class _SelfAttention(nn.Module):
 class StyleEncoder(nn.Module):
     """`ref_enc`."""
 
-    def __init__(self, bins: int, hidden: int, style: int, *, heads: int = 2, size: int = 5, dropout: float = 0.1) -> None:
+    def __init__(
+        self, bins: int, hidden: int, style: int, *, heads: int = 2, size: int = 5, dropout: float = 0.1
+    ) -> None:
         super().__init__()
         self.bins = bins
         self.spectral = nn.Sequential(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import threading
-import warnings
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from GPT_SoVITS.text.mandarin_readings import in_context
+from GPT_SoVITS.text.mandarin_tagger import jieba_parts
 from GPT_SoVITS.text.mandarin_tones import all_third
 
 IDEOGRAPHS = re.compile(r"[一-龥]+")
-_lock = threading.Lock()
 
 
 class Word(NamedTuple):
@@ -21,33 +19,15 @@ class Word(NamedTuple):
     """jieba's part of speech."""
 
 
-@cache
-def _jieba() -> tuple[Any, Any]:
-    """The segmenter and its tagger.
-
-    jieba's own start-up leaves its dictionary in a file of a fixed name in the shared temporary folder, and trusts what
-    it finds there; so the dictionary is built here, in memory.
-    """
-    with _lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import jieba
-        import jieba.posseg
-
-        segmenter = jieba.Tokenizer()
-        segmenter.FREQ, segmenter.total = segmenter.gen_pfdict(segmenter.get_dict_file())
-        segmenter.initialized = True
-        return segmenter, jieba.posseg.POSTokenizer(segmenter)
-
-
 def cut(segment: str) -> list[Word]:
     """jieba's words of one stretch without marks; a mark that is there is a word with the tag x."""
-    _, tagger = _jieba()
+    _, tagger = jieba_parts()
     return [Word(pair.word, pair.flag) for pair in tagger.cut(segment)]
 
 
 @lru_cache(maxsize=8192)
 def _halves(word: str) -> tuple[str, ...]:
-    segmenter, _ = _jieba()
+    segmenter, _ = jieba_parts()
     shortest = min(segmenter.cut_for_search(word), key=len)
     if word.startswith(shortest):
         return tuple(filter(None, (shortest, word[len(shortest) :])))

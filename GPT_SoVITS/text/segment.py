@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
@@ -44,7 +46,8 @@ def segment(text: str, code: str) -> list[Piece]:
     """
     if code == "en":
         return [Piece("en", text, 0)]
-    runs = [(run, _script_language(run, text, code)) for run in _runs(text)]
+    kana = _kana_finder(text)
+    runs = [(run, _script_language(run, code, kana)) for run in _runs(text)]
     labelled = _settle_digits(runs)
     return _join(text, labelled, _alone(text, labelled))
 
@@ -85,8 +88,11 @@ def _runs(text: str) -> list[Run]:
     return runs
 
 
-def _script_language(run: Run, text: str, code: str) -> str:
-    """The language of a run by itself: "" for other, "?" for a number that its neighbours decide."""
+def _script_language(run: Run, code: str, kana: Callable[[int], bool]) -> str:
+    """The language of a run by itself: "" for other, "?" for a number that its neighbours decide.
+
+    `kana` answers whether the clause around a position has any.
+    """
     if run.kind == "other":
         return ""
     if run.kind == "latin":
@@ -96,34 +102,25 @@ def _script_language(run: Run, text: str, code: str) -> str:
     if code != "auto":
         return "zh"
     if run.kind == "han":
-        return "ja" if _is_japanese(run.text, *_clause(text, run.start)) else "zh"
+        return "ja" if kana(run.start) and _may_be_japanese(run.text) else "zh"
     return SCRIPT_LANGUAGES[run.kind]
 
 
-def _clause(text: str, position: int) -> tuple[str, int, int]:
-    """The bounds of the clause around a position, looked for no further than 200 characters away."""
-    left = max(0, position - 200)
-    for match in CLAUSE_END.finditer(text, left, position):
-        left = match.end()
-    end = CLAUSE_END.search(text, position, position + 200)
-    return text, left, end.start() if end else position + 200
+def _kana_finder(text: str) -> Callable[[int], bool]:
+    """Every clause is looked through once, however many runs ask about it."""
+    ends = [match.end() for match in CLAUSE_END.finditer(text)]
+    found = {bisect_right(ends, match.start()) for match in re.finditer(f"[{KANA}]+", text)}
+    return lambda position: bisect_right(ends, position) in found
 
 
-def _is_japanese(ideographs: str, text: str, left: int, right: int) -> bool:
-    """Kana near by, and no character that only simplified Chinese has, unless one that only Japanese has."""
-    if not _has_kana(text[left:right]):
-        return False
+def _may_be_japanese(ideographs: str) -> bool:
+    """No character that only simplified Chinese has, unless there is one that only Japanese has."""
     japanese = [_encodable(character, "shift_jis") for character in ideographs]
     chinese = [_encodable(character, "gb2312") for character in ideographs]
     only_simplified = any(c and not j for c, j in zip(chinese, japanese))
     return not only_simplified or any(
         j and not c and not _encodable(x, "big5") for x, c, j in zip(ideographs, chinese, japanese)
     )
-
-
-@lru_cache(maxsize=256)
-def _has_kana(clause: str) -> bool:
-    return re.search(f"[{KANA}]", clause) is not None
 
 
 @lru_cache(maxsize=8192)

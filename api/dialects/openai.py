@@ -59,7 +59,7 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
     await api.speech.check_ready()
     sound = _encoded(api, speech, body.response_format)
     # The status can only tell of an error before the first byte: wait for that.
-    first = await while_connected(request, anext(sound, b""))
+    first = await while_connected(request, _first_chunk(sound))
     if body.stream_format == "sse":
         return EventStream(_as_events(first, sound, body.input))
     return Streaming(_chain(first, sound), media_type=media_type(body.response_format))
@@ -131,6 +131,12 @@ async def _encoded(api: Services, speech: SpeechRequest, kind: Format) -> AsyncG
                 yield chunk
     if encoder is not None and (rest := await asyncio.to_thread(encoder.finish)):
         yield rest
+
+
+async def _first_chunk(sound: AsyncGenerator[bytes, None]) -> bytes:
+    async for chunk in sound:
+        return chunk
+    return b""
 
 
 async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -230,7 +230,10 @@ async def test_a_quiet_stream_beats_and_ends_when_the_record_says_so() -> None:
     assert len(said) == 3
 
 
-async def test_an_old_end_does_not_end_the_stream_of_a_task_that_runs_again() -> None:
+async def test_an_old_end_does_not_end_the_stream_of_a_task_that_runs_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sse, "REPLAYED_SECONDS", 0.01)
     old = [Event("1-0", "failed", {}), Event("2-0", "progress", {}), Event("3-0", "completed", {})]
     ended: list[Event | None] = [None, old[2]]
 

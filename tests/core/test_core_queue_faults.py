@@ -202,9 +202,7 @@ def test_the_answer_to_an_ack_is_lost(queue: Queue, distant_queue: Queue, wire, 
     assert [event.kind for event in events.history("a")] == ["completed"]
 
 
-def test_the_answer_to_a_failure_or_an_event_is_lost(
-    queue: Queue, distant_queue: Queue, wire, events: Events
-):
+def test_the_answer_to_a_failure_or_an_event_is_lost(queue: Queue, distant_queue: Queue, wire, events: Events):
     queue.enqueue("synthesizer", {}, job_id="a")
     lease = distant_queue.claim("synthesizer", "worker-1")
     assert lease is not None

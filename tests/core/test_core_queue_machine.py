@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from core.errors import LeaseLost
 from core.job import Beat, JobStatus, Lease
-from core.queue import Queue
+from core.queue import NewJob, Queue
 
 ROLES = {"synthesizer": "worker_tasks", "trainer": "training_tasks"}
 WORKERS = ("worker-1", "worker-2", "worker-3")
@@ -38,13 +46,24 @@ class QueueMachine(RuleBasedStateMachine):
         self.acked: dict[str, int] = {}
         """Job → token of the claim whose result counted."""
 
+    @initialize(priorities=st.lists(st.integers(1, 10), min_size=6, max_size=10))
+    def begin(self, priorities: list[int]) -> None:
+        self.enqueue("synthesizer", priorities, 0)
+        self.enqueue("trainer", priorities[:2], 50)
+        self.everyone_claims()
+
     # People
 
-    @rule(role=roles, priority=st.integers(1, 10), delay=st.sampled_from([0, 0, 0, 50]))
-    def enqueue(self, role: str, priority: int, delay: float) -> None:
-        name = f"job-{len(self.submitted)}"
-        self.queue.enqueue(role, {"n": 1}, job_id=name, priority=priority, delay_seconds=delay, idempotency_key=name)
-        self.submitted.append(name)
+    @rule(
+        role=roles, priorities=st.lists(st.integers(1, 10), min_size=1, max_size=4), delay=st.sampled_from([0, 0, 50])
+    )
+    def enqueue(self, role: str, priorities: list[int], delay: float) -> None:
+        new = []
+        for priority in priorities:
+            name = f"job-{len(self.submitted)}"
+            self.submitted.append(name)
+            new.append(NewJob(role, {"n": 1}, name, priority, "", name, delay))
+        assert [job.id for job in self.queue.enqueue_many(new)] == [job.job_id for job in new]
 
     @precondition(lambda self: self.submitted)
     @rule(number=numbers, by_key=st.booleans())
@@ -62,22 +81,42 @@ class QueueMachine(RuleBasedStateMachine):
         expected = {JobStatus.WAITING: JobStatus.CANCELLED, JobStatus.DELAYED: JobStatus.CANCELLED}
         assert after is expected.get(before, before)
 
+    @precondition(lambda self: self.leases)
+    @rule(number=numbers)
+    def cancel_in_the_middle(self, number: int) -> None:
+        lease = self.lease(number)
+        if self.holds(lease):
+            assert self.queue.cancel(lease.job.id) is JobStatus.PROCESSING
+            assert self.queue.beat(lease) is Beat.CANCEL
+
     @precondition(lambda self: self.submitted)
     @rule(number=numbers)
-    def replay(self, number: int) -> None:
+    def replay_anything(self, number: int) -> None:
         name = self.submitted[number % len(self.submitted)]
         was_dead = self.status(name) is JobStatus.DEAD
         assert self.queue.replay(name) is was_dead
-        assert not self.queue.replay(name)
+
+    @rule()
+    def replay_the_dead(self) -> None:
+        for letter in self.queue.dead_letters():
+            assert self.queue.replay(letter.job_id)
+            assert not self.queue.replay(letter.job_id)
 
     # Workers, alive, late or long dead
 
-    @rule(worker=workers, role=roles)
-    def claim(self, worker: str, role: str) -> None:
-        lease = self.queue.claim(role, worker)
-        if lease is not None:
-            assert self.queue.beat(lease) is not Beat.LOST
-            self.leases.append(lease)
+    @rule(worker=workers, first=roles)
+    def claim(self, worker: str, first: str) -> None:
+        for role in (first, *ROLES):
+            lease = self.queue.claim(role, worker)
+            if lease is not None:
+                assert self.queue.beat(lease) is not Beat.LOST
+                self.leases.append(lease)
+                return
+
+    @rule()
+    def everyone_claims(self) -> None:
+        for worker in WORKERS:
+            self.claim(worker, "synthesizer")
 
     @rule(worker=workers, role=roles)
     def die_between_pop_and_claim(self, worker: str, role: str) -> None:
@@ -112,10 +151,8 @@ class QueueMachine(RuleBasedStateMachine):
     def fail_again(self, lease: Lease, attempts: int) -> None:
         """A lease that is lost, or whose failure was told already: either way nothing changes."""
         before = self.status(lease.job.id)
-        try:
+        with suppress(LeaseLost):
             self.queue.fail(lease, {"code": "late"})
-        except LeaseLost:
-            pass
         assert (self.status(lease.job.id), self.attempts(lease.job.id)) == (before, attempts)
 
     @precondition(lambda self: self.leases)
@@ -234,8 +271,10 @@ class QueueMachine(RuleBasedStateMachine):
             assert priorities == sorted(priorities)
 
     def lease(self, number: int) -> Lease:
-        """One of the last, more often than not one that is still held."""
-        return self.leases[-1 - number % min(6, len(self.leases))]
+        """One that is still held or, in every third case, any there ever was."""
+        held = [lease for lease in self.leases if self.holds(lease)]
+        among = held if held and number % 3 else self.leases
+        return among[number // 3 % len(among)]
 
     def holds(self, lease: Lease) -> bool:
         job = self.queue.job(lease.job.id)
@@ -253,7 +292,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def run(client: redis.Redis) -> Iterator[Callable[[int, int], None]]:
+def run(client: redis.Redis) -> Callable[[int, int], None]:
     def machine() -> QueueMachine:
         QueueMachine.client = client
         return QueueMachine()
@@ -271,13 +310,13 @@ def run(client: redis.Redis) -> Iterator[Callable[[int, int], None]]:
             ),
         )
 
-    yield go
+    return go
 
 
 def test_jobs_are_conserved(run: Callable[[int, int], None]):
-    run(12, 30)
+    run(15, 25)
 
 
 @pytest.mark.slow
 def test_jobs_are_conserved_for_long(run: Callable[[int, int], None]):
-    run(150, 60)
+    run(150, 50)

@@ -64,6 +64,9 @@ class Fixture:
     def __contains__(self, name: str) -> bool:
         return name in self.arrays
 
+    def get(self, name: str) -> torch.Tensor | None:
+        return self[name] if name in self.arrays else None
+
     def state(self, prefix: str = "state/") -> dict[str, torch.Tensor]:
         return {name.removeprefix(prefix): self[name] for name in self.arrays if name.startswith(prefix)}
 

@@ -100,9 +100,7 @@ def watch(model: SoVITS) -> dict[str, torch.Tensor]:
     }
     for name, module in modules.items():
         module.register_forward_hook(lambda _, __, out, name=name: seen.__setitem__(name, out))
-    model.enc_p.register_forward_hook(
-        lambda _, __, out: seen.update(m_p=out.mean, logs_p=out.logs, y_mask=out.mask)
-    )
+    model.enc_p.register_forward_hook(lambda _, __, out: seen.update(m_p=out.mean, logs_p=out.logs, y_mask=out.mask))
     return seen
 
 

@@ -44,7 +44,7 @@ class Trial:
             text=fixture["in/text"],
             text_lengths=fixture["in/text_lengths"],
             ssl=fixture["in/ssl"],
-            speaker=fixture["in/sv_emb"] if "in/sv_emb" in fixture else None,
+            speaker=fixture.get("in/sv_emb"),
         )
         self.draws = {"slice_u": fixture["in/slice_u"], "noise": fixture["out/posterior_noise"]}
 
@@ -133,6 +133,7 @@ def compare_losses(losses: dict[str, float], wanted: dict, settings: dict) -> No
 def compare_gradients(ours: dict[str, float], wanted: dict[str, float | None]) -> None:
     """A norm of None says that no gradient reaches the parameter."""
     wanted = {name: norm for name, norm in wanted.items() if norm is not None}
+
     def total(norms: dict[str, float]) -> float:
         return sum(norm**2 for norm in norms.values()) ** 0.5
 

@@ -45,7 +45,7 @@ class Script:
 
     act: Callable[[Job, JobContext], dict[str, Any]]
     name: str = "splitter"
-    stop_grace_seconds: float = 4.0
+    stop_grace_seconds: float = 3.0
     calls: list[str] = field(default_factory=list)
 
     def start(self, services: Services) -> None:

@@ -207,10 +207,12 @@ def test_progress_reaches_the_job_and_its_topic(services: Services, work: Work):
     assert history[0].data["epoch"] == 1
 
 
-def test_a_lease_that_another_worker_took_stops_the_job(services: Services, work: Work, caplog: Any):
+def test_a_lost_lease_stops_the_job_and_its_late_result_is_refused(services: Services, work: Work):
     started, stopped = threading.Event(), threading.Event()
 
     def act(job: Job, context: JobContext) -> dict[str, Any]:
+        if stopped.is_set():
+            return {"late": False}
         context.on_stop(stopped.set)
         started.set()
         stopped.wait(5)
@@ -223,10 +225,8 @@ def test_a_lease_that_another_worker_took_stops_the_job(services: Services, work
     services.queue.rescue_worker(running.worker.worker_id)
 
     assert stopped.wait(3)
-    running.drain()
-    waiting = services.queue.job(job.id)
-    assert waiting is not None
-    assert waiting.result is None
+    done = services.events.wait(job.id, timeout=10)
+    assert (done.result, done.rescues) == ({"late": False}, 1)
 
 
 def test_a_worker_shows_itself_to_operators_while_it_works(services: Services, work: Work):

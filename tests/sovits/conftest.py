@@ -45,6 +45,12 @@ TINY = {
 }
 
 
+@pytest.fixture(autouse=True)
+def short_epochs(monkeypatch):
+    """Twelve items make an epoch in place of a hundred."""
+    monkeypatch.setattr("GPT_SoVITS.sovits.folder.SMALLEST_LIST", 12)
+
+
 @pytest.fixture
 def tiny() -> dict[str, Any]:
     return merged(load_config("nano"), TINY)
@@ -110,8 +116,8 @@ def full_folder(folder) -> Folder:
 
 @pytest.fixture
 def plan(full_folder, base, tmp_path) -> Plan:
-    """Two epochs of nine updates."""
-    return Plan("nano", full_folder.path, tmp_path / "out", epochs=2, batch_size=12, save_every_epoch=1, base=base)
+    """Two epochs of three updates."""
+    return Plan("nano", full_folder.path, tmp_path / "out", epochs=2, batch_size=4, save_every_epoch=1, base=base)
 
 
 class StopAfter(threading.Event):

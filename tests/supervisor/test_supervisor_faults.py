@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.job import Job, JobStatus
+from core.process import CANNOT_START
+from core.queue import Queue
+from core.redis import EmbeddedServer, connect
 
 if TYPE_CHECKING:
     from conftest import Daemon, Stage
@@ -25,6 +28,7 @@ pytestmark = [
 ]
 
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
+TOYS = str(Path(__file__).resolve().parent)
 
 
 def finished(daemon: Daemon, job_id: str, status: JobStatus = JobStatus.DONE) -> Job:
@@ -134,16 +138,15 @@ def test_a_killed_api_comes_back(daemon: Daemon, until: Callable):
 
     again = daemon.wait_for("Restarting API after unexpected exit")
     daemon.wait_for("Starting API", after=again)
-    second = child(daemon, "main.py api")
-    assert second != first
 
-    def told() -> bool:
+    def announced() -> int:
         try:
-            return bool(json.loads((daemon.folder / "run" / "api.json").read_bytes())["pid"] == second)
+            return int(json.loads((daemon.folder / "run" / "api.json").read_bytes())["pid"])
         except (OSError, ValueError):
-            return False
+            return first
 
-    until(told, what="the API to listen again")
+    until(lambda: announced() != first, what="the API to listen again")
+    assert announced() == child(daemon, "main.py api")
 
 
 def test_a_worker_that_slept_past_its_lease_cannot_hand_in_its_result(daemon: Daemon, stage: Stage, until: Callable):
@@ -233,6 +236,63 @@ def test_a_role_that_cannot_start_stops_the_daemon_with_the_reason(daemon: Daemo
         "Splitter cannot start (3 times in a row)" in line and "The engine is missing. Install it." in line
         for line in daemon.lines
     )
+
+
+def test_a_worker_by_hand_says_why_its_role_cannot_start(tmp_path: Path):
+    answer = subprocess.run(
+        [sys.executable, str(MAIN), "work", "splitter", "--role-class", "toy_roles:Broken"],
+        env={**os.environ, "DATA_PATH": str(tmp_path), "REDIS_URL": "redis://127.0.0.1:1", "PYTHONPATH": TOYS},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert answer.returncode == CANNOT_START
+    assert answer.stderr == "The role splitter cannot start: The engine is missing. Install it.\n"
+
+
+def test_a_daemon_with_an_api_drains_and_leaves_nothing_behind(daemon: Daemon):
+    daemon.start("--roles", "splitter")
+    children = children_of(daemon.pid)
+
+    assert daemon.drain() == 0
+
+    assert [pid for pid in children if not is_gone_within(pid, 1)] == []
+    assert not (daemon.folder / "run" / "api.json").exists()
+
+
+def test_whoever_asks_twice_does_not_wait_for_a_drain(daemon: Daemon, stage: Stage):
+    daemon.start()
+    job = daemon.queue.enqueue("splitter", {"how": "wait_deaf"})
+    stage.next_run()
+
+    os.kill(daemon.pid, signal.SIGTERM)
+    daemon.wait_for("Draining")
+    assert daemon.drain(seconds=5) == 0
+
+    daemon.start()
+    assert stage.next_run().job == job.id
+
+
+def test_a_queue_elsewhere_may_be_away_for_a_while(daemon: Daemon, stage: Stage, tmp_path: Path):
+    elsewhere = EmbeddedServer(tmp_path / "elsewhere")
+    elsewhere.start()
+    daemon.start(REDIS_URL=elsewhere.url)
+    worker = child(daemon, "work splitter")
+
+    assert elsewhere.process is not None
+    elsewhere.process.kill()
+    elsewhere.process.wait()
+    daemon.wait_for("The queue is away")
+    elsewhere.start()
+    daemon.wait_for("The queue is back")
+
+    with connect(elsewhere.url) as redis:
+        Queue.from_settings(redis, daemon.settings).enqueue("splitter", {})
+        assert stage.next_run().pid == worker
+    daemon.close()
+    elsewhere.stop()
 
 
 def test_a_data_folder_has_one_daemon(daemon: Daemon):

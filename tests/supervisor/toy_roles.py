@@ -21,7 +21,6 @@ class Toy:
     """Does what the payload's `how` says."""
 
     name = "splitter"
-    stop_grace_seconds = 4.0
 
     def start(self, services: Services) -> None:
         self.services = services

@@ -1,0 +1,46 @@
+"""Ours: the production queue and the loop of a worker around it, claim → run → ack, without role, logs and heart."""
+
+from __future__ import annotations
+
+import asyncio
+
+from marks import URL, command, measure_async, noop, tell_ready
+
+from core.events import AsyncEvents
+from core.queue import AsyncQueue, NewJob, Queue
+from core.redis import connect, connect_async
+from core.roles import SYNTHESIZER
+
+
+def work() -> None:
+    queue = Queue(connect(URL))
+    tell_ready()
+    while True:
+        lease = queue.claim(SYNTHESIZER, "synthesizer-bench-1-1", block_seconds=1.0)
+        if lease is not None:
+            noop(lease.job.payload["n"])
+            queue.ack(lease, {})
+
+
+async def wait_for_each(count: int) -> None:
+    """As the API does it."""
+    redis = connect_async(URL)
+    queue, events = AsyncQueue(redis), AsyncEvents(redis)
+
+    async def round_trip() -> None:
+        job = await queue.enqueue(SYNTHESIZER, {"n": -1})
+        await events.wait(job.id, timeout=30)
+
+    await measure_async(round_trip, count)
+    await events.close()
+    await redis.aclose()
+
+
+if __name__ == "__main__":
+    verb, count = command()
+    if verb == "worker":
+        work()
+    elif verb == "enqueue":
+        Queue(connect(URL)).enqueue_many([NewJob(SYNTHESIZER, {"n": n}) for n in range(count)])
+    else:
+        asyncio.run(wait_for_each(count))

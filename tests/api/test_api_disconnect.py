@@ -1,0 +1,65 @@
+"""Work that nobody waits for any more ends, however stubborn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from starlette.requests import ClientDisconnect, Request
+
+from api import disconnect
+
+
+def a_request(receive: Callable[[], Awaitable[dict[str, Any]]]) -> Request:
+    return Request({"type": "http", "method": "GET", "path": "/", "headers": []}, receive)
+
+
+async def test_the_result_of_work_for_someone_who_stays() -> None:
+    async def stay() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def work() -> int:
+        return 7
+
+    assert await disconnect.while_connected(a_request(stay), work()) == 7
+
+
+async def test_work_for_someone_who_left_is_cancelled() -> None:
+    ended: list[str] = []
+
+    async def leave() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("work")
+
+    with pytest.raises(ClientDisconnect):
+        await disconnect.while_connected(a_request(leave), work())
+
+    assert ended == ["work"]
+
+
+async def test_work_that_forgets_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disconnect, "AGAIN_SECONDS", 0.01)
+    forgotten: list[str] = []
+
+    async def forgetful() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            forgotten.append("once")
+        await asyncio.Event().wait()
+
+    work = asyncio.create_task(forgetful())
+    await asyncio.sleep(0)
+
+    await disconnect.end(work)
+
+    assert work.cancelled()
+    assert forgotten == ["once"]
