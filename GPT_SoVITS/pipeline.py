@@ -80,7 +80,13 @@ class Pipeline:
 
     @torch.inference_mode()
     def prepare_prompt(
-        self, recording: Path, text: str, language: str, *, encoder: ContentEncoder | None, tokens: list[int] | None = None
+        self,
+        recording: Path,
+        text: str,
+        language: str,
+        *,
+        encoder: ContentEncoder | None,
+        tokens: list[int] | None = None,
     ) -> Prompt:
         """Read a reference recording. `tokens`, when they are known already, save the content encoder."""
         samples, rate = read_mono(recording)
@@ -88,7 +94,8 @@ class Pipeline:
         if not PROMPT_SECONDS[0] <= seconds <= PROMPT_SECONDS[1]:
             raise ModelError(
                 "bad_prompt",
-                f"The reference recording lasts {seconds:.1f} s; {PROMPT_SECONDS[0]:.0f} to {PROMPT_SECONDS[1]:.0f} s work.",
+                f"The reference recording lasts {seconds:.1f} s.",
+                hint=f"{PROMPT_SECONDS[0]:.0f} to {PROMPT_SECONDS[1]:.0f} s work.",
             )
         if tokens is None:
             if encoder is None:
@@ -174,7 +181,7 @@ def _check_pair(gpt: Checkpoint, sovits: Checkpoint) -> None:
     if gpt.version != sovits.version:
         raise ModelError(
             "wrong_checkpoint",
-            f"The GPT checkpoint is {gpt.version} and the SoVITS checkpoint {sovits.version}; both must be of one version.",
+            f"The GPT checkpoint is {gpt.version}, the SoVITS checkpoint {sovits.version}; one version is needed.",
         )
 
 

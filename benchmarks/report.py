@@ -27,7 +27,9 @@ def report(name: str, rows: Sequence[Row], file: Path | None = None) -> None:
     """Print the table, and write the rows to `file` if one is given."""
     print(f"\n{name}: {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     shown = [("metric", "unit", "ours", "peer", "theirs", "ratio")]
-    shown += [(row.metric, row.unit, f"{row.ours:,.2f}", row.peer, f"{row.theirs:,.2f}", f"{row.ratio:.2f}") for row in rows]
+    shown += [
+        (row.metric, row.unit, f"{row.ours:,.2f}", row.peer, f"{row.theirs:,.2f}", f"{row.ratio:.2f}") for row in rows
+    ]
     widths = [max(len(line[column]) for line in shown) for column in range(len(shown[0]))]
     for line in shown:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

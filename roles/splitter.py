@@ -46,8 +46,7 @@ class Splitter:
         self.services.queue.enqueue_many(children)
         return {
             "utterances": [
-                {"job_id": child.job_id, "text": piece.text}
-                for child, piece in zip(children, pieces, strict=True)
+                {"job_id": child.job_id, "text": piece.text} for child, piece in zip(children, pieces, strict=True)
             ]
         }
 

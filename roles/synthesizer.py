@@ -37,6 +37,8 @@ class Synthesizer:
     """Speak an utterance in a voice and keep the recording."""
 
     name = SYNTHESIZER
+    stop_grace_seconds = 30.0
+    """An utterance cannot be stopped half-way; waiting for its end is cheaper than loading the voices again."""
 
     def start(self, services: Services) -> None:
         """Load the library, so that the first job does not wait for it."""
@@ -100,7 +102,9 @@ class Voices:
         pipeline = self._pipeline(voice)
         if other_prompt is not None:
             return pipeline, self._prompt(voice, pipeline, other_prompt, None)
-        return pipeline, self._prompt(voice, pipeline, PromptRef.model_validate(voice.prompt), voice.prompt.get("tokens"))
+        return pipeline, self._prompt(
+            voice, pipeline, PromptRef.model_validate(voice.prompt), voice.prompt.get("tokens")
+        )
 
     def clear(self) -> None:
         self.pipelines.clear()
@@ -120,9 +124,7 @@ class Voices:
             self.pipelines.popitem(last=False)
         return self.pipelines[key]
 
-    def _prompt(
-        self, voice: VoiceRecord, pipeline: Pipeline, prompt: PromptRef, tokens: list[int] | None
-    ) -> Prompt:
+    def _prompt(self, voice: VoiceRecord, pipeline: Pipeline, prompt: PromptRef, tokens: list[int] | None) -> Prompt:
         key = (voice.sovits_checkpoint_id, prompt.audio, prompt.text)
         if key not in self.prompts:
             self.prompts[key] = self._prepare(pipeline, voice, prompt, tokens)
@@ -131,9 +133,7 @@ class Voices:
             self.prompts.popitem(last=False)
         return self.prompts[key]
 
-    def _prepare(
-        self, pipeline: Pipeline, voice: VoiceRecord, prompt: PromptRef, tokens: list[int] | None
-    ) -> Prompt:
+    def _prepare(self, pipeline: Pipeline, voice: VoiceRecord, prompt: PromptRef, tokens: list[int] | None) -> Prompt:
         """Read a prompt; tokens that nobody knows yet are found by the encoder, once, and kept beside the sound."""
         storage = self.services.storage
         beside = f"{prompt.audio}.{voice.sovits_checkpoint_id}.tokens.json"

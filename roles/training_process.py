@@ -113,11 +113,7 @@ class TrainingProcess:
             raise Draining("The training saved its state and goes on later.")
         if code == 0 and self.done is not None:
             return self.done
-        ended = (
-            f"was killed by signal {signal.Signals(-code).name}"
-            if code < 0
-            else f"ended with exit code {code}"
-        )
+        ended = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         raise TrainingFailed(
             f"The training process {ended}.",
             hint="It goes on from its last saved epoch when it is tried again.",

@@ -122,7 +122,8 @@ def _name(pid: int) -> str:
             return {"serve": "supervisor", "api": "api"}[word]
         if word.startswith("core.media"):
             return "media child"
-    return Path(words[0]).name.split()[0].rstrip(":")
+    program = Path(words[0]).name.split()
+    return program[0].rstrip(":") if program else ""  # nothing is left of a process that has ended
 
 
 def _resident_mib(pid: int, field: str) -> float:

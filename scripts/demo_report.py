@@ -62,14 +62,10 @@ def show_report(console: Console, report: dict[str, Any], output: Path) -> None:
     _show_stages(console, report)
     _show_speech(console, report)
     _show_memory(console, report)
-    console.print(
-        f"All of it took {report['seconds']:.0f} s. Speech, pictures and report.json are in {output}/."
-    )
+    console.print(f"All of it took {report['seconds']:.0f} s. Speech, pictures and report.json are in {output}/.")
     left = {name: count for name, count in report["queues"].items() if count}
     console.print(
-        "The queues are empty and nothing is in the dead letters."
-        if not left
-        else f"[red]Left behind: {left}"
+        "The queues are empty and nothing is in the dead letters." if not left else f"[red]Left behind: {left}"
     )
     if not report["intelligible"]:
         console.print(

@@ -70,9 +70,7 @@ def _clear(output: Path) -> None:
 
 def _create_task(client: httpx.Client, quality: str) -> str:
     with RECORDING.open("rb") as sound:
-        uploaded = client.post(
-            "/api/v1/files", files={"file": (RECORDING.name, sound)}, data={"purpose": "training"}
-        )
+        uploaded = client.post("/api/v1/files", files={"file": (RECORDING.name, sound)}, data={"purpose": "training"})
     _check(uploaded)
     recording = uploaded.json()
     console.print(

@@ -47,6 +47,7 @@ def mel_spectrogram(
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept must serve a training, too
 def mel_bands(sampling_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None) -> Tensor:
     """(n_mels, n_fft // 2 + 1) triangles of equal area on Slaney's scale."""
     top = sampling_rate / 2 if fmax is None else fmax
@@ -77,6 +78,7 @@ def resample(wave: Tensor, before: int, after: int) -> Tensor:
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def _resampler(old: int, new: int) -> tuple[Tensor, int]:
     """((new, 1, K) windowed sincs, one a phase; samples that they reach back)."""
     cutoff = RESAMPLER_ROLLOFF * min(old, new)
@@ -91,6 +93,7 @@ def _resampler(old: int, new: int) -> tuple[Tensor, int]:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def _hann(size: int, device: torch.device) -> Tensor:
     return torch.hann_window(size, device=device)
 

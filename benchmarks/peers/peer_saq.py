@@ -25,7 +25,7 @@ async def main() -> None:
         for n in range(count):
             await queue.enqueue("noop", n=n)
     else:
-        await measure_async(lambda: queue.apply("noop", n=-1), count)
+        await measure_async(lambda: queue.apply("noop", n=-1, poll_interval=0.001), count)
     await queue.disconnect()
 
 

@@ -1,4 +1,4 @@
-"""TaskIQ: its list broker, which takes without acknowledging and is faster than its streams; results are polled each ms."""
+"""TaskIQ: its list broker, which takes without acknowledging and is faster than its streams; results are polled."""
 
 from __future__ import annotations
 

@@ -40,18 +40,14 @@ async def publish_voice(records: Records, storage: Storage | None, exp_id: str, 
         language=prompt["language"],
         gpt_checkpoint_id=gpt,
         sovits_checkpoint_id=sovits,
-        prompts=[
-            {
-                "name": "default",
-                "audio": audio,
-                "text": prompt["text"],
-                "language": prompt["language"],
-                # Known since the training: no synthesizer needs the content encoder for them.
-                "tokens": runs["semantic_token"].outputs.get("prompt_tokens"),
-            }
-        ],
+        prompts=[{"name": "default", **prompt, "audio": audio, **_tokens(runs["semantic_token"])}],
         exp_id=exp_id,
     )
+
+
+def _tokens(run: StageRecord) -> dict[str, Any]:
+    """The prompt's semantic tokens, when the training told them: no synthesizer needs the content encoder then."""
+    return {"tokens": run.outputs["prompt_tokens"]} if "prompt_tokens" in run.outputs else {}
 
 
 def _output(run: StageRecord, name: str) -> Any:

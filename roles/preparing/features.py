@@ -34,9 +34,7 @@ def text_feature(run: StageRun) -> dict[str, Any]:
             entries.append(NameToText(line.path, spoken.phones, spoken.word2ph, spoken.norm_text))
         run.progress(done / len(lines), f"Read {done} of {len(lines)} transcripts.")
     if not entries:
-        raise NoSpeech(
-            "No transcript can be read aloud in the language of the task.", hint=left_out[0]["reason"]
-        )
+        raise NoSpeech("No transcript can be read aloud in the language of the task.", hint=left_out[0]["reason"])
     write_name2text(run.folder, entries)
     return {"transcripts": len(entries), "left_out": left_out}
 
@@ -55,9 +53,7 @@ def hubert_feature(run: StageRun) -> dict[str, Any]:
             hint='Train with "version": "nano".',
         )
     rate = int(load_config(run.experiment.version)["data"]["sampling_rate"])
-    encoder = ContentEncoder(
-        model_folder(run.services.settings.data_path / "models"), threads=run.services.threads
-    )
+    encoder = ContentEncoder(model_folder(run.services.settings.data_path / "models"), threads=run.services.threads)
     segments = segment_files(run)
     with run.fresh_folder("5-wav32k") as sounds, run.fresh_folder("4-cnhubert") as features:
         for done, segment in enumerate(segments, start=1):

@@ -107,10 +107,7 @@ def asr(run: StageRun) -> dict[str, Any]:
         )
     write_annotations(
         run.folder / "transcripts.list",
-        [
-            Annotation(segment.name, "speaker", transcript.language, transcript.text)
-            for segment, transcript in heard
-        ],
+        [Annotation(segment.name, "speaker", transcript.language, transcript.text) for segment, transcript in heard],
     )
     prompt, transcript = max(heard, key=_fitness_as_prompt)
     return {
