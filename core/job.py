@@ -57,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One worker's claim on one job, void once `expires_at` passes unrenewed."""
+    """One worker's claim on one job, void once `expires_at` has passed and the job was taken back."""
 
     job: Job
     worker_id: str

@@ -22,8 +22,6 @@ CODES_FILE = "6-name2semantic.tsv"
 SPEAKER_FOLDER = "7-sv_cn"
 SECONDS = (0.6, 54.0)
 """Shortest and longest recording that is taken, both exclusive."""
-SMALLEST_LIST = 100
-"""A shorter list of names is repeated, so that an epoch is worth its overhead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,8 @@ def select(folder: Path, config: dict[str, Any], *, source: str = "codes") -> Se
             entries.append(entry)
         else:
             left_out[name] = entry
-    repeats = 1 if len(present) >= SMALLEST_LIST else max(2, SMALLEST_LIST // max(1, len(present)))
+    wanted = config["train"]["epoch_items"]
+    repeats = 1 if len(present) >= wanted else max(2, wanted // max(1, len(present)))
     return Selection(entries, repeats, left_out)
 
 

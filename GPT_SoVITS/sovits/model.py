@@ -116,6 +116,7 @@ class SoVITS(nn.Module):
         resblock_dilation_sizes: list[list[int]],
         freeze_quantizer: bool = True,
         initial_deviation: float = 0.01,
+        initial_logs: float = 0.0,
         posterior: bool = True,
     ) -> None:
         super().__init__()
@@ -153,6 +154,8 @@ class SoVITS(nn.Module):
             self.enc_q = PosteriorEncoder(
                 spec_channels, inter_channels, hidden_channels, posterior_layers, gin_channels
             )
+            _begin_logs(self.enc_q.proj, initial_logs)
+        _begin_logs(self.enc_p.proj, initial_logs)
         self.flow = Flow(inter_channels, hidden_channels, flow_couplings, flow_layers, gin_channels)
         self.ref_enc = StyleEncoder(style_bins, ref_style_hidden, gin_channels)
         self.ssl_proj = nn.Conv1d(ssl_dim, ssl_dim, 2, stride=2)
@@ -341,6 +344,12 @@ def slices(x: Tensor, starts: Tensor, length: int) -> Tensor:
     """(B, C, T) -> (B, C, length), each item from its own start."""
     index = starts[:, None] + torch.arange(length, device=x.device)  # (B, length)
     return x.gather(2, index[:, None].expand(-1, x.shape[1], -1))
+
+
+@torch.no_grad()
+def _begin_logs(projection: nn.Conv1d, value: float) -> None:
+    """Let the second half of the outputs, a log deviation, begin about `value`."""
+    projection.bias[projection.out_channels // 2 :] += value
 
 
 def _doubled(x: Tensor) -> Tensor:

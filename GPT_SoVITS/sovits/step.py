@@ -18,8 +18,10 @@ from GPT_SoVITS.sovits.discriminator import Discriminator
 from GPT_SoVITS.sovits.losses import adversarial_loss, discriminator_loss, feature_loss, kl_loss
 from GPT_SoVITS.sovits.model import Batch, Forward, SoVITS, slices
 
+ENCODER_PREFIX = "enc_p."
+"""Learns at `encoder_lr_rate` of the base rate: from nothing, its layers collapse at a rate that suits convolutions."""
 LOW_RATE_PREFIXES = ("enc_p.text_embedding.", "enc_p.encoder_text.", "enc_p.mrte.")
-"""These learn at `text_low_lr_rate` of the base rate (§13)."""
+"""These learn at `text_low_lr_rate` of that (§13)."""
 NOT_TRAINED_PREFIXES = ("ssl_proj.", "quantizer.")
 """Their work is done once per file, and tokens must not depend on the voice (§25.5)."""
 
@@ -161,9 +163,15 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 
 def _groups(generator: SoVITS, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    usual, low = [], []
+    encoder = settings["encoder_lr_rate"]
+    usual, middle, low = [], [], []
     for name, parameter in generator.named_parameters():
         if name.startswith(NOT_TRAINED_PREFIXES) and generator.freeze_quantizer:
             continue
-        (low if name.startswith(LOW_RATE_PREFIXES) else usual).append(parameter)
-    return [{"params": usual, "share": 1.0}, {"params": low, "share": settings["text_low_lr_rate"]}]
+        group = low if name.startswith(LOW_RATE_PREFIXES) else middle if name.startswith(ENCODER_PREFIX) else usual
+        group.append(parameter)
+    return [
+        {"params": usual, "share": 1.0},
+        {"params": middle, "share": encoder},
+        {"params": low, "share": encoder * settings["text_low_lr_rate"]},
+    ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import resource
 import sys
 import wave
@@ -18,6 +17,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from core.media.meter import FRAME_SECONDS, Meter
 
 ADDRESS_SPACE = 1 << 30
 """Bytes. The decoder works packet by packet and needs about 150 MB of it."""
@@ -32,7 +33,7 @@ FORMATS = (
 )
 """Demuxers that may run: what holds recordings. Playlists (hls, concat, dash …) are not among them, because they
 open other files and addresses."""
-NO_LENGTH_IN_HEADER = ("aac", "ac3", "eac3", "amr", "mpeg", "mpegts", "avi")
+NO_LENGTH_IN_HEADER = ("aac", "ac3", "eac3", "amr", "asf", "mpeg", "mpegts", "avi")
 """Containers whose length FFmpeg estimates; a difference from it means nothing."""
 LOOK_SECONDS = 10.0
 """`probe` decodes this much and then only counts packets."""
@@ -41,10 +42,6 @@ SHORTFALL = 0.1
 
 LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 """FFmpeg's names by number of channels."""
-
-FRAME_SECONDS = 0.05
-SILENCE = 10 ** (-50 / 20)
-"""A frame whose RMS is below −50 dB of full scale is not heard."""
 
 
 class Refused(Exception):
@@ -161,50 +158,6 @@ def _check(options: argparse.Namespace) -> dict[str, Any]:
     return {**_describe(facts), **meter.report()}
 
 
-class Meter:
-    """Peak, RMS and silences of a mono stream, in frames. A constant offset is no sound."""
-
-    def __init__(self) -> None:
-        self.frame_length = 1
-        self.peak = 0.0
-        self.energy = 0.0
-        self.samples = 0
-        self.loudest = 0.0
-        self.sounding = 0
-        self.silent_run = 0
-        self.longest_silent_run = 0
-
-    def hear(self, samples: Any) -> None:
-        """Take a whole number of frames; only the last call may bring less."""
-        import numpy as np
-
-        samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-        self.peak = max(self.peak, float(np.abs(samples).max(initial=0.0)))
-        self.energy += float(np.square(samples, dtype=np.float64).sum())
-        self.samples += len(samples)
-        whole = len(samples) // self.frame_length * self.frame_length
-        for deviation in samples[:whole].reshape(-1, self.frame_length).std(axis=1).tolist():
-            self._frame(deviation)
-
-    def _frame(self, deviation: float) -> None:
-        self.loudest = max(self.loudest, deviation)
-        if deviation >= SILENCE:
-            self.sounding += 1
-            self.silent_run = 0
-        else:
-            self.silent_run += 1
-            self.longest_silent_run = max(self.longest_silent_run, self.silent_run)
-
-    def report(self) -> dict[str, Any]:
-        return {
-            "peak": self.peak,
-            "rms": math.sqrt(self.energy / self.samples) if self.samples else 0.0,
-            "silent": self.loudest < SILENCE,
-            "sounding_seconds": round(self.sounding * FRAME_SECONDS, 3),
-            "longest_silence_seconds": round(self.longest_silent_run * FRAME_SECONDS, 3),
-        }
-
-
 def _read(file: BinaryIO, max_seconds: float, begin: Callable[[Facts], Callable[[Any], None]] | None) -> Facts:
     """Decode the first sound stream into what `begin` returns; without `begin`, look at the start and count."""
     import av
@@ -244,7 +197,7 @@ def _facts(file: BinaryIO, container: Any, stream: Any) -> Facts:
     declared = None
     if stream.duration is not None and stream.time_base is not None:
         declared = float(stream.duration * stream.time_base)
-    elif container.duration is not None:
+    elif container.duration is not None and len(container.streams) == 1:  # else it may be that of the pictures
         declared = container.duration / 1_000_000
     if set(names) & set(NO_LENGTH_IN_HEADER) or ("mp3" in names and not _has_mp3_length(file)):
         declared = None
@@ -298,9 +251,11 @@ def _judge(facts: Facts, file: BinaryIO) -> None:
         raise Refused("No sound in it can be decoded.")
     if facts.bad > facts.good:
         raise Refused("Most of it is damaged and cannot be decoded.")
-    short_of_it = facts.declared is not None and facts.declared - facts.seconds > SHORTFALL
-    if facts.broken_at is None and (short_of_it or _is_cut_ogg(file) or _is_cut_wav(file)):
-        facts.broken_at = facts.seconds
+    missing = facts.declared is not None and facts.declared - facts.seconds > SHORTFALL
+    if missing or _is_cut_ogg(file) or _is_cut_wav(file):
+        facts.broken_at = facts.seconds if facts.broken_at is None else facts.broken_at
+    elif facts.declared is not None:
+        facts.broken_at = None  # what could not be decoded was no sound: a tag, or padding
 
 
 def _has_mp3_length(file: BinaryIO) -> bool:

@@ -127,13 +127,13 @@ def _ask(
     if not path.is_file():
         raise BadAudio(f"There is no file {path.name!r}.")
     command = [*CHILD, task, str(path.absolute()), "--max-seconds", str(max_seconds)]
-    child = start_child(
+    with start_child(
         [*command, *options], env=_environment(), cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    try:
-        output, complaints = _wait(child, check)
-    finally:
-        stop_group(child, grace_seconds=0.0)
+    ) as child:
+        try:
+            output, complaints = _wait(child, check)
+        finally:
+            stop_group(child, grace_seconds=0.0)
     if child.returncode != 0:
         raise _death(child.returncode, complaints)
     answer: dict[str, Any] = orjson.loads(output)

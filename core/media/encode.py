@@ -24,6 +24,17 @@ MIME_TYPES: Final = {
 _STANDARD_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
+_CODECS: Final[dict[str, tuple[str, str, dict[str, str]]]] = {
+    "flac": ("flac", "flac", {}),
+    # The Xing header would have to be written last, at the start of the file.
+    "mp3": ("mp3", "libmp3lame", {"write_xing": "0"}),
+    # By default an Ogg page is held back until it has a second of sound.
+    "opus": ("ogg", "libopus", {"page_duration": "20000"}),
+    "aac": ("adts", "aac", {}),
+}
+"""Format → container, codec and the container's options."""
+
+
 class Encoder:
     """16-bit mono samples in, a file's bytes out, piece by piece and as soon as the format allows.
 
@@ -65,21 +76,15 @@ class Encoder:
         return self._sink.take()
 
     def _open(self) -> None:
-        container_name, codec, options = {
-            "flac": ("flac", "flac", {}),
-            # The Xing header would have to be written last, at the start of the file.
-            "mp3": ("mp3", "libmp3lame", {"write_xing": "0"}),
-            # By default an Ogg page is held back until it has a second of sound.
-            "opus": ("ogg", "libopus", {"page_duration": "20000"}),
-            "aac": ("adts", "aac", {}),
-        }[self.format]
+        container_name, codec, options = _CODECS[self.format]
         rate = 48_000 if self.format == "opus" or self.sample_rate not in _STANDARD_RATES else self.sample_rate
         self._container: Any = av.open(self._sink, "w", format=container_name, options=options)
-        self._stream: Any = self._container.add_stream(codec, rate=rate, layout="mono")
+        stream: Any = self._container.add_stream(codec, rate=rate, layout="mono")
         if self.format != "flac":
             # The lower rates of MP3 allow no more than 64 kbit/s.
-            self._stream.bit_rate = 64_000 if rate <= 24_000 or self.format == "opus" else 96_000
-        codec_context = self._stream.codec_context
+            stream.bit_rate = 64_000 if rate <= 24_000 or self.format == "opus" else 96_000
+        self._stream = stream
+        codec_context = stream.codec_context
         codec_context.open()
         self._resampler: Any = av.AudioResampler(
             format=codec_context.format.name,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import orjson
 import pytest
 import soundfile
@@ -96,6 +97,24 @@ def test_a_silent_recording_fails_with_what_to_do(client: httpx.Client, tmp_path
 
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "silent_recording"
+
+
+def test_a_recording_in_which_nobody_speaks_fails_with_its_stage_and_the_reason(
+    client: httpx.Client, tmp_path: Path
+) -> None:
+    path = tmp_path / "rain.wav"
+    soundfile.write(path, np.random.default_rng(1).normal(0, 0.05, 16_000 * 15), 16_000)
+    options = {"version": "nano", "language": "en", "quality": "fast"}
+    task = client.post(
+        "/api/v1/tasks",
+        json={"exp_name": "rain", "audio_file_id": upload(client, path).json()["id"], "options": options},
+    ).json()
+
+    ending = [kind for kind, _ in events(client, f"/api/v1/tasks/{task['id']}/progress")][-1]
+
+    failed = client.get(f"/api/v1/tasks/{task['id']}").json()
+    assert (ending, failed["status"], failed["current_stage"]) == ("failed", "failed", "asr")
+    assert "Nobody speaks in the recording" in failed["error_message"]
 
 
 def upload(client: httpx.Client, path: Path) -> httpx.Response:

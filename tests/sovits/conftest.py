@@ -41,14 +41,8 @@ TINY = {
         "period_channels": [2, 2, 4, 4, 4],
         "periods": [2, 3],
     },
-    "train": {"segment_size": 2560, "discriminator_start": 0.4, "crop_frames": 24},
+    "train": {"segment_size": 2560, "discriminator_start": 0.4, "crop_frames": 24, "epoch_items": 12},
 }
-
-
-@pytest.fixture(autouse=True)
-def short_epochs(monkeypatch):
-    """Twelve items make an epoch in place of a hundred."""
-    monkeypatch.setattr("GPT_SoVITS.sovits.folder.SMALLEST_LIST", 12)
 
 
 @pytest.fixture
