@@ -25,7 +25,7 @@ def convert(run: StageRun) -> dict[str, Any]:
     source = run.services.storage.path(f"files/{run.experiment.audio_file_id}")
     rate = int(load_config(run.experiment.version)["data"]["sampling_rate"])
     with run.fresh_folder("source") as folder:
-        decode(source, folder / "recording.wav", sample_rate=rate, mono=True)
+        decode(source, folder / "recording.wav", sample_rate=rate, mono=True, check=run.context.check)
         report = check_recording(folder / "recording.wav")
     if report.silent:
         raise SilentRecording(
