@@ -164,12 +164,12 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
 
 
 def _limits(phones: int, prompt: Prompt) -> SamplingSettings:
-    """Nobody speaks at less than half or more than twice the prompt's own rate: what would end sooner has skipped
-    words, what goes on a second longer than that has lost its way."""
+    """Nobody takes less than 0.6 or more than twice the time of the prompt's own rate: what would end sooner has
+    skipped words, what goes on a second longer than that has lost its way."""
     rate = len(prompt.tokens) / len(prompt.phones) if len(prompt.phones) else PLAIN_RATE
     rate = min(max(rate, SLOWEST_FASTEST[0]), SLOWEST_FASTEST[1])
     return SamplingSettings(
-        fewest_tokens=max(11, int(0.5 * rate * phones)),
+        fewest_tokens=max(11, int(0.6 * rate * phones)),
         early_stop_num=min(1500, TOKENS_PER_SECOND + int(2 * rate * phones)),
     )
 
