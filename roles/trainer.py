@@ -19,15 +19,10 @@ logger = logging.getLogger(__name__)
 
 def sovits_train(run: StageRun) -> dict[str, Any]:
     """Train the SoVITS model from the base that the tokens were made with."""
-    return _train(
-        run,
-        kind="sovits",
-        settings={
-            "base": str(run.folder / BASE),
-            "base_discriminator": None,
-            "text_low_lr_rate": run.config["text_low_lr_rate"],
-        },
-    )
+    settings: dict[str, Any] = {"base": str(run.folder / BASE), "base_discriminator": None}
+    if run.experiment.version != "nano":  # which learns from nothing, so its recipe has rates of its own
+        settings["text_low_lr_rate"] = run.config["text_low_lr_rate"]
+    return _train(run, kind="sovits", settings=settings)
 
 
 def gpt_train(run: StageRun) -> dict[str, Any]:
@@ -53,7 +48,8 @@ def _train(run: StageRun, *, kind: str, settings: dict[str, Any]) -> dict[str, A
         "batch_size": run.config["batch_size"],
         "save_every_epoch": run.config["save_every_epoch"],
         "seed": SEED,
-        "threads": run.services.training_threads,
+        # nano's products are too small to share: a second thread waits more than it works, above all on busy cores.
+        "threads": 1 if run.experiment.version == "nano" else run.services.training_threads,
         "device": run.services.device,
         **settings,
     }

@@ -32,9 +32,11 @@ def build(plan: Plan) -> tuple[dict[str, Any], SoVITS, Discriminator]:
 
 
 def _config(base: Checkpoint) -> dict[str, Any]:
-    """The recipe with the base's dimensions. Ours hold a whole `model` section, official ones part of it."""
+    """The recipe with the base's dimensions. Ours hold whole sections, official ones part of `model`."""
     if "symbols" in base.config.get("model", {}):
-        return merged(load_config(base.version), {"model": base.config["model"]})
+        sections = ("model", "discriminator")
+        dimensions = {name: base.config[name] for name in sections if name in base.config}
+        return merged(load_config(base.version), dimensions)
     return recipe(base.version, base.config.get("model", {}))
 
 

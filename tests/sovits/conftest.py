@@ -111,7 +111,16 @@ def full_folder(folder) -> Folder:
 @pytest.fixture
 def plan(full_folder, base, tmp_path) -> Plan:
     """Two epochs of three updates."""
-    return Plan("nano", full_folder.path, tmp_path / "out", epochs=2, batch_size=4, save_every_epoch=1, base=base)
+    return Plan(
+        "nano",
+        full_folder.path,
+        tmp_path / "out",
+        epochs=2,
+        batch_size=4,
+        save_every_epoch=1,
+        base=base,
+        train=TINY["train"],
+    )
 
 
 class StopAfter(threading.Event):

@@ -205,9 +205,10 @@ def run_file(plan, tmp_path):
         "output": str(plan.output),
         "base": str(plan.base),
         "epochs": 4,
-        "batch_size": 20,
+        "batch_size": 4,
         "save_every_epoch": 2,
         "precision": "fp32",
+        "train": plan.train,
     }
     path.write_text(json.dumps(content))
     return path
