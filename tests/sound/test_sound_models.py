@@ -63,6 +63,19 @@ def test_content_features_hear_the_words_and_not_the_loudness(content, voice):
 
 
 @pytest.mark.slow
+def test_content_features_do_not_depend_on_when_something_is_said(content, voice):
+    later = np.concatenate([np.zeros(3 * RATE, np.float32), voice])
+    frames = len(voice) // 320
+
+    def likeness(**options: bool) -> float:
+        now, then = content.encode(voice, **options), content.encode(later, **options)[-frames:]
+        norms = np.linalg.norm(now, axis=1) * np.linalg.norm(then, axis=1)
+        return float(np.mean(np.sum(now * then, axis=1) / norms))
+
+    assert likeness() > 0.85
+    assert likeness(keep_position=True) < 0.75
+
+
 def test_more_than_thirty_seconds_are_encoded_in_windows(content, voice):
     long = np.tile(voice, 8)[: 35 * RATE]
 
