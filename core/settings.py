@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     """MiB of VRAM a synthesizer needs; -1 spreads NUM_MODELS evenly over the GPUs."""
     prompts_config: Path = REPOSITORY / "prompts" / "prompts.json"
     """The prompt catalogue."""
+    hf_endpoint: str = ""
+    """`http://` or `https://` address of a mirror of the Hugging Face hub; empty asks the hub itself."""
 
     worker_retry_attempts: int = Field(3, ge=1, le=100)
     """Runs of a failing job before it is a dead letter."""
@@ -92,6 +94,13 @@ class Settings(BaseSettings):
         if value == 0:
             raise ValueError("use -1 for an even spread, or a number of MiB above 0")
         return value
+
+    @field_validator("hf_endpoint")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("it must begin with http:// or https://")
+        return value.rstrip("/")
 
     @field_validator("data_path", "prompts_config")
     @classmethod

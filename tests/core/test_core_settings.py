@@ -119,3 +119,17 @@ def test_records_and_artefacts_lie_under_the_data_folder(tmp_path):
     assert settings.resolved_database_url == f"sqlite+aiosqlite:///{tmp_path}/sovitsd.sqlite3"
     assert settings.storage_root == tmp_path / "storage"
     assert read_settings(storage_url="file:///srv/artefacts").storage_root == Path("/srv/artefacts")
+
+
+@pytest.mark.parametrize("value", ["hf-mirror.example", "ftp://hf-mirror.example", "file:///tmp"])
+def test_a_mirror_is_an_address_of_the_web(value, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", value)
+
+    with pytest.raises(BadSettings, match="must begin with http:// or https://"):
+        read_settings()
+
+
+def test_a_mirror_needs_no_slash_at_its_end(monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "https://hf-mirror.example/")
+
+    assert read_settings().hf_endpoint == "https://hf-mirror.example"

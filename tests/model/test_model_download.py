@@ -1,0 +1,238 @@
+"""Official weights come from a hub: resumed, verified, whole. The hub is one of our own; nothing leaves the machine."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants, file_download
+from toy_hub import running
+
+from GPT_SoVITS.download import fetch
+from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.weights import OfficialFile
+
+NAME = "gsv-v4-pretrained/s2Gv4.pth"
+REMOTE = f"lj1995/GPT-SoVITS/{NAME}"
+CONTENT = random.Random(1).randbytes(300_000)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub with one large file; transfers are written in small pieces, and a retry comes at once."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
+    monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda _seconds: None))
+    huggingface_hub.close_session()
+    with running() as hub:
+        hub.files[REMOTE] = CONTENT
+        yield hub
+        huggingface_hub.close_session()
+
+
+@pytest.fixture
+def get(hub, tmp_path):
+    """Fetches files into a folder and returns what was said."""
+
+    def run(*files, folder=tmp_path):
+        said = []
+        fetch(files or [OfficialFile(NAME, "v4")], folder, endpoint=hub.url, say=said.append)
+        return said
+
+    return run
+
+
+def names(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_file_arrives_whole_under_its_name(get, hub, tmp_path):
+    assert get() == [f"{NAME} is there: 300,000 bytes, verified."]
+
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+    assert names(tmp_path) <= {NAME, "gsv-v4-pretrained/.s2Gv4.pth.lock"}
+    assert hub.transfers == [(REMOTE, "")]
+
+
+def test_a_file_that_is_there_asks_nothing_of_the_network(get, hub, tmp_path):
+    (tmp_path / NAME).parent.mkdir()
+    (tmp_path / NAME).write_bytes(b"mine")
+
+    assert get() == [f"{NAME} is there."]
+
+    assert (tmp_path / NAME).read_bytes() == b"mine"
+    assert hub.authorizations == []
+
+
+def test_a_transfer_that_breaks_goes_on_where_it_broke(get, hub, tmp_path):
+    hub.break_after = [100_000, 50_500]
+
+    get()
+
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+    assert hub.transfers == [(REMOTE, ""), (REMOTE, "bytes=100000-"), (REMOTE, "bytes=150000-")]
+
+
+def test_a_transfer_that_was_given_up_goes_on_with_the_next_command(get, hub, tmp_path):
+    hub.break_after = [100_000] + [0] * 100
+    with pytest.raises(ModelError) as error:
+        get()
+    assert error.value.code == "download_failed"
+    assert not error.value.permanent
+    assert not (tmp_path / NAME).exists()
+    hub.break_after.clear()
+    hub.transfers.clear()
+
+    get()
+
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+    assert hub.transfers == [(REMOTE, "bytes=100000-")]
+    assert names(tmp_path) <= {NAME, "gsv-v4-pretrained/.s2Gv4.pth.lock"}
+
+
+def test_a_part_of_another_content_is_not_gone_on_with(get, hub, tmp_path):
+    hub.break_after = [100_000] + [0] * 100
+    with pytest.raises(ModelError):
+        get()
+    hub.files[REMOTE] = CONTENT[::-1]
+    hub.break_after.clear()
+    hub.transfers.clear()
+
+    get()
+
+    assert (tmp_path / NAME).read_bytes() == CONTENT[::-1]
+    assert hub.transfers == [(REMOTE, "")]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_what_differs_from_the_hubs_sum_is_not_kept(get, hub, tmp_path):
+    hub.wrong_sums = True
+
+    with pytest.raises(ModelError, match="and the hub says") as error:
+        get()
+
+    assert error.value.code == "bad_download"
+    assert not (tmp_path / NAME).exists()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({"sha256": "0" * 64}, "and the catalogue says 0000"),
+        ({"first_md5": "0" * 32}, "begins with other bytes"),
+        ({"size": 300_001}, "has 300000 bytes there, and the original's has 300001"),
+    ],
+)
+def test_what_differs_from_the_catalogue_is_not_kept(known, said, get, tmp_path):
+    with pytest.raises(ModelError, match=said) as error:
+        get(OfficialFile(NAME, "v4", **known))
+
+    assert error.value.code == "bad_download"
+    assert not (tmp_path / NAME).exists()
+
+
+def test_what_agrees_with_the_catalogue_is_kept(get, tmp_path):
+    sums = {"sha256": hashlib.sha256(CONTENT).hexdigest(), "first_md5": hashlib.md5(CONTENT[:8192]).hexdigest()}
+
+    get(OfficialFile(NAME, "v4", size=300_000, **sums))
+
+    assert (tmp_path / NAME).exists()
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_small_file_is_verified_by_gits_sum(wrong, get, hub, tmp_path):
+    hub.files["nvidia/bigvgan/config.json"] = b'{"a": 1}'
+    hub.small.add("nvidia/bigvgan/config.json")
+    hub.wrong_sums = wrong
+    file = OfficialFile("bigvgan/config.json", "sizes", "nvidia/bigvgan", "config.json")
+
+    if wrong:
+        with pytest.raises(ModelError):
+            get(file)
+    else:
+        get(file)
+
+    assert (tmp_path / "bigvgan/config.json").exists() is not wrong
+
+
+def test_a_name_with_signs_in_it_is_asked_for_rightly(get, hub, tmp_path):
+    name = "s1bert25hz-2kh-longer-epoch=68e-step=50232.ckpt"
+    hub.files[f"lj1995/GPT-SoVITS/{name}"] = b"weights"
+
+    get(OfficialFile(name, "v1"))
+
+    assert (tmp_path / name).read_bytes() == b"weights"
+
+
+def test_a_token_is_never_sent(get, hub):
+    get()
+
+    assert set(hub.authorizations) == {""}
+
+
+def test_a_file_that_the_repository_lacks_is_said(get):
+    with pytest.raises(ModelError, match=r"There is no s2Gv9\.pth at http") as error:
+        get(OfficialFile("s2Gv9.pth", ""))
+
+    assert error.value.code == "no_repository"
+
+
+def test_a_host_that_is_no_hub_is_said(get, hub):
+    hub.url += "/elsewhere"
+    hub.files["lj1995/GPT-SoVITS/resolve/main/page"] = b"<html>"
+
+    with pytest.raises(ModelError, match="no sum, size or commit") as error:
+        get(OfficialFile("page", ""))
+
+    assert error.value.code == "download_failed"
+
+
+def test_a_host_that_does_not_answer_is_said(tmp_path, hub):
+    with pytest.raises(ModelError, match=r"could not be fetched: .*refused") as error:
+        fetch([OfficialFile(NAME, "")], tmp_path, endpoint="http://127.0.0.1:1")
+
+    assert "--mirror" in error.value.hint
+
+
+def test_a_full_disk_is_noticed_before_the_transfer(get, hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=1 << 20))
+
+    with pytest.raises(ModelError, match=r"0\.00 GB are to be fetched") as error:
+        get(folder=tmp_path / "not" / "there")
+
+    assert error.value.code == "disk_full"
+    assert hub.transfers == []
+
+
+def test_a_file_of_no_repository_is_put_there_by_hand(get):
+    with pytest.raises(ModelError, match=r"No repository is known to have G2PWModel/g2pW\.onnx") as error:
+        get(OfficialFile("G2PWModel/g2pW.onnx", "g2pW", ""))
+
+    assert "by hand" in error.value.hint
+
+
+@pytest.mark.slow
+def test_of_several_processes_one_transfers(hub, tmp_path):
+    program = (
+        "import sys, pathlib; from GPT_SoVITS.download import fetch; from GPT_SoVITS.weights import OfficialFile;"
+        f"fetch([OfficialFile({NAME!r}, '')], pathlib.Path(sys.argv[1]), endpoint=sys.argv[2])"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, str(tmp_path), hub.url], stdout=subprocess.PIPE)
+        for _ in range(3)
+    ]
+
+    answers = [process.communicate(timeout=60)[0].decode() for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert all(f"{NAME} is there" in answer for answer in answers)
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+    assert len(hub.transfers) == 1
