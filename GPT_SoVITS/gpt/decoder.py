@@ -1,4 +1,4 @@
-"""The incremental decoder: keys and values in one preallocated cache, read only as far as it is filled.
+"""The incremental decoder: keys and values in one preallocated cache, read only as far as the longest row fills it.
 
 `Decoder` is the whole interface that generation needs, so that a native kernel can take this one's place.
 """
@@ -13,10 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from GPT_SoVITS.gpt.cache import Cache
 from GPT_SoVITS.gpt.model import Text2Semantic, prefix_visibility
-
-NARROW = 256
-"""Up to this width one thread makes a step faster than several do."""
+from GPT_SoVITS.gpt.packing import NARROW, Kernels, PackedLayer, Precision, packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,66 +31,55 @@ class Row:
 
 
 class Decoder(Protocol):
-    """Turns tokens into logits, remembering what it has seen."""
+    """Turns tokens into logits, remembering what it has seen; rows join and leave between steps.
+
+    No call may depend on other rows than the one it is about: a row's logits are the same in every company.
+    """
 
     def prefill(self, rows: Sequence[Row], steps: int) -> Tensor:
-        """Read whole rows and make room for `steps` more tokens each; the logits (B, V) of what follows."""
+        """Let rows join behind those that are there, with up to `steps` tokens each to come.
+
+        The logits (rows, V) of what follows, float32.
+        """
 
     def step(self, tokens: Tensor) -> Tensor:
-        """Read one more token a row, (B,); the logits (B, V) of what follows."""
+        """Read one more token a row, (B,); the logits (B, V) of what follows, float32."""
 
-    def keep(self, rows: Tensor) -> None:
-        """Forget all rows but these, given by their numbers (K,)."""
+    def drop(self, row: int) -> None:
+        """Forget a row, given by its number; the last row takes this number."""
 
 
 class TorchDecoder:
-    """The decoder on PyTorch's own kernels."""
+    """The decoder on PyTorch's and oneDNN's kernels."""
 
-    def __init__(self, model: Text2Semantic) -> None:
-        self.network = model.model
+    def __init__(self, model: Text2Semantic, precision: Precision = "auto") -> None:
+        self.weights = packed(model, precision)
         self.heads = model.dimensions.heads
-        # Attribute look-ups on modules cost as much as small kernels do, hence plain tuples.
-        self.layers = [
-            (
-                layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias,
-                layer.self_attn.out_proj.weight, layer.self_attn.out_proj.bias,
-                layer.norm1.weight, layer.norm1.bias,
-                layer.linear1.weight, layer.linear1.bias,
-                layer.linear2.weight, layer.linear2.bias,
-                layer.norm2.weight, layer.norm2.bias,
-            )
-            for layer in self.network.h.layers
-        ]  # fmt: skip
-        self.head = self.network.ar_predict_layer.weight
-        self.embedding = self.network.ar_audio_embedding.word_embeddings.weight
+        self.shape = (model.dimensions.width,)
+        shape = (model.dimensions.layers, self.heads, model.dimensions.width // self.heads)
+        self.kv = Cache(*shape, self.weights.dtype, self.weights.device)
+        self.places = torch.empty(0, dtype=torch.long, device=self.weights.device)
+        """(B,): the position of each row's next token, which counts from the prompt's first."""
+        self.hidden = torch.empty(0)
+        """(1, S, E): what the layers made of the row that was read last."""
+
+    @property
+    def cache(self) -> Tensor:
+        """(L, rows, key | value, H, slots, d)."""
+        return self.kv.data.transpose(1, 2)
+
+    @property
+    def length(self) -> int:
+        """Slots that the longest row fills."""
+        return max(self.kv.lengths, default=0)
 
     def prefill(self, rows: Sequence[Row], steps: int) -> Tensor:
-        embedded = [self._embed(row) for row in rows]  # (S_i, E) each
-        longest = max(len(e) for e in embedded)
-        pads = [longest - len(e) for e in embedded]
-        # Padding stands on the left, after positions were added: every row then ends in the same column.
-        h = torch.stack([F.pad(e, (0, 0, pad, 0)) for e, pad in zip(embedded, pads)])  # (B, S, E)
-        visible = torch.stack([self._visibility(row, pad, longest) for row, pad in zip(rows, pads)])[:, None]
-
-        batch, width = len(rows), h.shape[-1]
-        shape = (len(self.layers), batch, 2, self.heads, longest + steps, width // self.heads)
-        self.cache = torch.empty(shape, dtype=h.dtype, device=h.device)  # (L, B, key | value, H, slots, d)
-        self.length = longest
-        self.columns = None if not any(pads) else self._columns(pads, longest + steps, h.device)
-        self._lay_out_positions(rows, steps)
-        for layer, cache in zip(self.network.h.layers, self.cache):
-            q, k, v = layer.self_attn.project(h)
-            cache[:, 0, :, :longest] = k
-            cache[:, 1, :, :longest] = v
-            a = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
-            h = layer.norm1(h + layer.self_attn.out_proj(a.transpose(1, 2).flatten(2)))
-            h = layer.norm2(h + layer.linear2(F.relu(layer.linear1(h))))
-        self.hidden = h
-        return F.linear(h[:, -1], self.head)
+        # One by one: side by side they would not take less time, and padding would change their rounding.
+        return torch.cat([self._read(row, steps) for row in rows])
 
     def step(self, tokens: Tensor) -> Tensor:
         threads = torch.get_num_threads()
-        if threads == 1 or len(self.embedding[0]) > NARROW or tokens.device.type != "cpu":
+        if threads == 1 or self.weights.token_embedding.shape[1] > NARROW or tokens.device.type != "cpu":
             return self._step(tokens)
         # Threads that wait for one another cost more than such small products; on busy cores 20 times as much.
         torch.set_num_threads(1)
@@ -100,53 +88,78 @@ class TorchDecoder:
         finally:
             torch.set_num_threads(threads)
 
+    def drop(self, row: int) -> None:
+        self.kv.drop(row)
+        self.places[row] = self.places[-1]
+        self.places = self.places[:-1]
+
+    def _read(self, row: Row, steps: int) -> Tensor:
+        """One row's text and prompt; (1, V)."""
+        weights, kernels = self.weights, self.weights.kernels_of_one
+        h, prompt = self._embed(row)  # (S, E)
+        length, width = h.shape
+        hidden = ~prefix_visibility(len(row.phones), length, h.device)
+        mask = torch.zeros(length, length, dtype=h.dtype, device=h.device).masked_fill_(hidden, -torch.inf)
+        keys, values = self.kv.join(length, steps)  # (L, H, S, d) each
+        h = _pad_rows(h, kernels.rows)
+        for layer, key, value in zip(weights.layers, keys, values):
+            qkv = kernels.linear(h, layer.in_weight, layer.in_bias)[:length]
+            q, k, v = qkv.view(length, 3, self.heads, -1).permute(1, 2, 0, 3)  # (H, S, d)
+            key.copy_(k)
+            value.copy_(v)
+            a = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=mask)
+            h = self._feed(kernels, layer, h, _pad_rows(a[0].transpose(0, 1).reshape(length, width), kernels.rows))
+        self.places = torch.cat([self.places, self.places.new_tensor([prompt])])
+        self.hidden = h[None, :length]
+        return self._logits(h[length - 1 : length])
+
     def _step(self, tokens: Tensor) -> Tensor:
-        h = F.embedding(tokens, self.embedding) + self.positions[self.taken]  # (B, E)
-        batch, width = h.shape
-        length = self.length = self.length + 1
-        self.taken += 1
-        mask = None if self.columns is None else self.columns[..., :length]
-        for cache, layer in zip(self.cache, self.layers):
-            in_weight, in_bias, out_weight, out_bias, g1, b1, w1, c1, w2, c2, g2, b2 = layer
-            qkv = F.linear(h, in_weight, in_bias).view(batch, 3, self.heads, -1)
-            cache[:, :, :, length - 1] = qkv[:, 1:]
-            a = F.scaled_dot_product_attention(
-                qkv[:, 0, :, None], cache[:, 0, :, :length], cache[:, 1, :, :length], attn_mask=mask
-            )  # (B, H, 1, d)
-            h = F.layer_norm(h + F.linear(a.reshape(batch, width), out_weight, out_bias), (width,), g1, b1)
-            h = F.layer_norm(h + F.linear(F.relu(F.linear(h, w1, c1)), w2, c2), (width,), g2, b2)
-        return F.linear(h, self.head)
+        weights = self.weights
+        batch, (width,) = tokens.shape[0], self.shape
+        kernels = weights.kernels if batch > 1 else weights.kernels_of_one
+        weights.lengthen(self.length + 1)
+        h = F.embedding(tokens, weights.token_embedding) + F.embedding(self.places, weights.token_positions)
+        padding = (0, 0, 0, -batch % kernels.rows) if batch % kernels.rows else None
+        h = F.pad(h, padding) if padding else h
+        view = self.kv.advance()
+        self.places += 1
+        scale = (width // self.heads) ** -0.5
+        for layer, everything, keys, values in zip(weights.layers, view.everything, view.keys, view.values):
+            qkv = kernels.linear(h, layer.in_weight, layer.in_bias)
+            qkv = (qkv[:batch] if padding else qkv).view(batch, 3, self.heads, -1)
+            everything.index_copy_(0, view.target, qkv[:, 1:].transpose(0, 1).reshape(view.target.shape[0], -1))
+            # The fused attention of PyTorch takes a quarter longer on a CPU where there is one query a row.
+            query = qkv[:, 0].reshape(batch * self.heads, 1, -1)
+            weight = torch.baddbmm(view.mask, query, keys, alpha=scale).softmax(-1)  # (B * H, 1, slots)
+            attended = torch.bmm(weight, values).view(batch, width)
+            h = self._feed(kernels, layer, h, F.pad(attended, padding) if padding else attended)
+        return self._logits(h[:batch])
 
-    def keep(self, rows: Tensor) -> None:
-        self.cache = self.cache.index_select(1, rows)
-        if self.columns is not None:
-            self.columns = self.columns.index_select(0, rows)
-        if self.positions.shape[1] > 1:
-            self.positions = self.positions.index_select(1, rows)
+    def _feed(self, kernels: Kernels, layer: PackedLayer, h: Tensor, attended: Tensor) -> Tensor:
+        """What follows attention, (M, E)."""
+        h = F.layer_norm(kernels.plus(attended, layer.out_weight, layer.out_bias, h), self.shape, *layer.norm1)
+        up = kernels.relu(h, layer.up_weight, layer.up_bias)
+        return F.layer_norm(kernels.plus(up, layer.down_weight, layer.down_bias, h), self.shape, *layer.norm2)
 
-    def _embed(self, row: Row) -> Tensor:
-        """(S, E): the row's text, then its prompt."""
-        text = self.network.embed_text(row.phones[None], None if row.bert is None else row.bert[None])
+    def _logits(self, h: Tensor) -> Tensor:
+        kernels = self.weights.head_kernels
+        return kernels.linear(_pad_rows(h, kernels.rows), self.weights.head, None)[: len(h)].float()
+
+    def _embed(self, row: Row) -> tuple[Tensor, int]:
+        """(S, E), the row's text and then its prompt; the prompt's length."""
+        weights = self.weights
+        prompt = 0 if row.prompt is None else len(row.prompt)
+        weights.lengthen(max(len(row.phones), prompt))
+        text = F.embedding(row.phones, weights.text_embedding) + weights.bert_bias
+        if row.bert is not None:
+            text = text + F.linear(row.bert.T.to(weights.dtype), weights.bert_weight)
+        text = text + weights.text_positions[: len(row.phones)]
         if row.prompt is None:
-            return text[0]
-        return torch.cat([text, self.network.embed_tokens(row.prompt[None])], dim=1)[0]
+            return text, 0
+        tokens = F.embedding(row.prompt, weights.token_embedding) + weights.token_positions[:prompt]
+        return torch.cat([text, tokens]), prompt
 
-    def _visibility(self, row: Row, pad: int, longest: int) -> Tensor:
-        """(S, S). The pad's own queries see the text too, so that no softmax is over nothing."""
-        visible = prefix_visibility(pad + len(row.phones), longest, row.phones.device)
-        visible[:, :pad] = False
-        return visible
 
-    def _columns(self, pads: list[int], slots: int, device: torch.device) -> Tensor:
-        """(B, 1, 1, slots), false in the slots that hold padding."""
-        start = torch.tensor(pads, device=device)[:, None]
-        return (torch.arange(slots, device=device)[None] >= start)[:, None, None]
-
-    def _lay_out_positions(self, rows: Sequence[Row], steps: int) -> None:
-        """(steps, B or 1, E): what to add to each token to come; rows with equal prompts share one column."""
-        prompts = [0 if row.prompt is None else len(row.prompt) for row in rows]
-        starts = prompts if len(set(prompts)) > 1 else prompts[:1]
-        table = self.network.positions(max(prompts) + steps)
-        alpha = self.network.ar_audio_position.alpha
-        self.positions = torch.stack([table[start : start + steps] for start in starts], dim=1) * alpha
-        self.taken = 0
+def _pad_rows(x: Tensor, multiple: int) -> Tensor:
+    missing = -len(x) % multiple
+    return F.pad(x, (0, 0, 0, missing)) if missing else x

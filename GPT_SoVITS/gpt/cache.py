@@ -1,0 +1,124 @@
+"""Keys and values of rows that join and leave."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from GPT_SoVITS.gpt.packing import round_up
+
+SLOTS = 32
+"""Attention reads a multiple of so many slots: a row's sums are then in the same order whoever is beside it."""
+AHEAD = 256
+"""Slots that are made at once, at most, for tokens to come."""
+
+
+class View(NamedTuple):
+    """The cache as steps read and write it, layer by layer; kept, as views are not free either."""
+
+    everything: tuple[Tensor, ...]
+    """(2 * rows * H * slots, d)."""
+    keys: tuple[Tensor, ...]
+    """(B * H, d, filled slots)."""
+    values: tuple[Tensor, ...]
+    """(B * H, filled slots, d)."""
+    mask: Tensor
+    """(B * H, 1, filled slots)."""
+    target: Tensor
+    """(2 * B * H,), where in `everything` the step's keys and values go; (key | value, rows, H)."""
+
+
+class Cache:
+    """One preallocated tensor; every row begins in slot 0 and the mask hides what lies beyond its end.
+
+    What is hidden must be finite all the same, since nothing times not-a-number is not a number.
+    """
+
+    def __init__(self, layers: int, heads: int, width: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.data = torch.empty(layers, 2, 0, heads, 0, width, dtype=dtype, device=device)
+        """(L, key | value, rows, H, slots, d)."""
+        self.mask = self.data.new_empty(0, heads, 0)
+        """(rows, H, slots), what is added to scores: 0 where a row has a key, minus infinity elsewhere."""
+        self.lengths: list[int] = []
+        """Filled slots of each row, known here so that nobody has to ask the device."""
+        self.ends = torch.empty(0, dtype=torch.long, device=device)
+        """(B,), the same."""
+        self.view: View | None = None
+        """Of the step before, good until a row joins or leaves or a few dozen steps have passed."""
+
+    def join(self, length: int, steps: int) -> tuple[Tensor, Tensor]:
+        """Add a row of `length`; its keys and values, (L, H, length, d), to be filled in."""
+        row = len(self.lengths)
+        self._reserve(row + 1, length + min(steps, AHEAD))
+        self.lengths.append(length)
+        self.ends = torch.cat([self.ends, self.ends.new_tensor([length])])
+        self.data[:, :, row] = 0  # what an earlier row left might not be finite
+        self.mask[row] = -torch.inf
+        self.mask[row, :, :length] = 0
+        self.view = None
+        return self.data[:, 0, row, :, :length], self.data[:, 1, row, :, :length]
+
+    def advance(self) -> View:
+        """Begin a step: every row is one longer from now on."""
+        longest = max(self.lengths) + 1
+        if longest > self.data.shape[4]:
+            self._reserve(len(self.lengths), longest + AHEAD - 1)
+        slots = round_up(longest, SLOTS)
+        if self.view is None or slots != self.view.mask.shape[2]:
+            self.view = self._look_at(slots)
+        self.mask[: len(self.lengths)].scatter_(2, self.ends[:, None, None].expand(-1, self.mask.shape[1], 1), 0.0)
+        self.ends += 1
+        self.view.target.add_(1)
+        self.lengths = [length + 1 for length in self.lengths]
+        return self.view
+
+    def drop(self, row: int) -> None:
+        """Forget a row; the last one takes its place, and without rows there is no memory."""
+        last = len(self.lengths) - 1
+        if row != last:
+            length = self.lengths[last]
+            self.data[:, :, row, :, :length] = self.data[:, :, last, :, :length]
+            self.mask[row] = self.mask[last]
+            self.ends[row] = self.ends[last]
+            self.lengths[row] = length
+        self.lengths.pop()
+        self.ends = self.ends[:-1]
+        if not self.lengths:
+            self._allocate(0, 0)
+        self.view = None
+
+    def _reserve(self, rows: int, slots: int) -> None:
+        """Make room. Rows double, so that a batch that fills up one by one is not copied every time."""
+        had_rows, had_slots = self.data.shape[2], self.data.shape[4]
+        if rows <= had_rows and slots <= had_slots:
+            return
+        old, mask, used = self.data, self.mask, len(self.lengths)
+        rows = had_rows if rows <= had_rows else max(rows, 2 * used)
+        filled = max(self.lengths, default=0)
+        self._allocate(rows, round_up(max(slots, filled), SLOTS))
+        if used:
+            self.data[:, :, :used] = 0
+            self.data[:, :, :used, :, :filled] = old[:, :, :used, :, :filled]
+            self.mask[:used, :, :filled] = mask[:used, :, :filled]
+            self.view = None
+
+    def _allocate(self, rows: int, slots: int) -> None:
+        layers, pair, _, heads, _, width = self.data.shape
+        self.data = self.data.new_empty(layers, pair, rows, heads, slots, width)
+        self.mask = self.mask.new_full((rows, heads, slots), -torch.inf)
+
+    def _look_at(self, slots: int) -> View:
+        layers, pair, rows, heads, all_slots, width = self.data.shape
+        there = len(self.lengths)
+        merged = self.data[:, :, :there].view(layers, pair, there * heads, all_slots, width)
+        keys, values = merged[:, :, :, :slots].unbind(1)
+        places = torch.arange(pair * rows * heads, device=self.ends.device).view(pair, rows, heads)
+        return View(
+            everything=self.data.view(layers, -1, width).unbind(),
+            keys=keys.transpose(2, 3).unbind(),
+            values=values.unbind(),
+            mask=self.mask[:there].view(there * heads, 1, all_slots)[:, :, :slots],
+            target=(places[:, :there] * all_slots + self.ends[:, None] - 1).flatten(),
+        )

@@ -1,0 +1,279 @@
+"""The network's weights as a step reads them: laid out once per model for what is fastest with few rows.
+
+A step on a CPU is bound by how fast the weights come from memory. oneDNN's prepacked products stream them at up to
+twice the speed of `torch.nn.functional.linear`, and each row of a result is the same to the last bit however many
+rows share the product, as long as there are two of them or more.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.gpt.model import POSITIONS, Layer, Text2Semantic, sine_table
+
+Precision = Literal["auto", "fp32", "bf16"]
+"""Of the weights in a step. auto: float32 on a CPU, the model's own type elsewhere."""
+
+
+NARROW = 256
+"""Up to this width a layer's weights stay in the processor's caches."""
+
+
+class Kernels:
+    """Products of (M, I) with packed weights, (M, O), by PyTorch's own kernels."""
+
+    rows = 1
+    """M must be a multiple of this."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
+    def pack(self, weight: Tensor) -> Tensor:
+        """A weight (O, I) in the form that the products read."""
+        return weight.detach().to(self.dtype)
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.linear(x, weight, bias)
+
+    def relu(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Followed by a ReLU; in the type that `plus` reads."""
+        return F.relu(F.linear(x, weight, bias))
+
+    def plus(self, x: Tensor, weight: Tensor, bias: Tensor, other: Tensor) -> Tensor:
+        """Added to `other`."""
+        return other + F.linear(x, weight, bias)
+
+
+class RowByRow(Kernels):
+    """One product a row, for small weights: those stay in the processor's caches, where nothing is gained by sharing a
+    product, and each row is rounded as it is alone."""
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return torch.cat([F.linear(row, weight, bias) for row in x.split(1)])
+
+    def relu(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return F.relu(self.linear(x, weight, bias))
+
+    def plus(self, x: Tensor, weight: Tensor, bias: Tensor, other: Tensor) -> Tensor:
+        return other + self.linear(x, weight, bias)
+
+
+class OneDnn(Kernels):
+    """float32 by oneDNN. Four rows need less time than one: the kernel for one is a poorer one."""
+
+    rows = 4
+
+    def __init__(self) -> None:
+        super().__init__(torch.float32)
+        self.product = torch.ops.mkldnn._linear_pointwise.default
+        self.sum = torch.ops.mkldnn._linear_pointwise.binary
+
+    def pack(self, weight: Tensor) -> Tensor:
+        return torch.ops.mkldnn._reorder_linear_weight(super().pack(weight).contiguous(), self.rows)
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return self.product(x, weight, bias, "none", [], "")
+
+    def relu(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self.product(x, weight, bias, "relu", [], "")
+
+    def plus(self, x: Tensor, weight: Tensor, bias: Tensor, other: Tensor) -> Tensor:
+        return self.sum(x, other, weight, bias, "add")
+
+
+class OneDnnBfloat16(OneDnn):
+    """bfloat16 weights and products; what enters, leaves and is summed stays float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtype = torch.bfloat16
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return self.product(x.bfloat16(), weight, bias, "none", [], "").float()
+
+    def relu(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self.product(x.bfloat16(), weight, bias, "relu", [], "")
+
+    def plus(self, x: Tensor, weight: Tensor, bias: Tensor, other: Tensor) -> Tensor:
+        return other + self.product(x.bfloat16(), weight, bias, "none", [], "")
+
+
+class PackedLayer(NamedTuple):
+    in_weight: Tensor
+    in_bias: Tensor
+    out_weight: Tensor
+    out_bias: Tensor
+    up_weight: Tensor
+    up_bias: Tensor
+    down_weight: Tensor
+    down_bias: Tensor
+    norm1: tuple[Tensor, Tensor]
+    norm2: tuple[Tensor, Tensor]
+
+
+@dataclass(slots=True)
+class Weights:
+    """Everything that a decoder reads; what is not packed is in the type of the activations."""
+
+    kernels: Kernels
+    """Of the layers in a step of several rows."""
+    kernels_of_one: Kernels
+    """The same where there is one row, to be stepped or to be read as a whole; for the same packed weights."""
+    head_kernels: Kernels
+    """Never bfloat16: rounded logits would change what is drawn."""
+    layers: list[PackedLayer]
+    head: Tensor
+    text_embedding: Tensor
+    """(P, E)."""
+    token_embedding: Tensor
+    """(V, E)."""
+    bert_weight: Tensor
+    bert_bias: Tensor
+    text_alpha: Tensor
+    token_alpha: Tensor
+    text_positions: Tensor
+    """(count, E), what is added to a text's embeddings."""
+    token_positions: Tensor
+    """The same of tokens."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the activations."""
+        return self.token_embedding.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.token_embedding.device
+
+    def lengthen(self, count: int) -> None:
+        """See to at least `count` positions."""
+        if len(self.token_positions) < count:
+            table = sine_table(2 * count, self.token_positions.shape[1]).to(self.token_positions)
+            self.text_positions, self.token_positions = self.text_alpha * table, self.token_alpha * table
+
+
+def packed(model: Text2Semantic, precision: Precision = "auto") -> Weights:
+    """The weights of `model`, packed now or by an earlier call; a change of the model in between is seen.
+
+    A model may well keep its own weights in half precision: what a CPU computes with is packed from them as float32.
+    A CPU without bfloat16, and a narrow model, take float32 for bf16. Raises ModelError("bad_precision").
+    """
+    parameters = list(model.parameters())
+    with _lock:
+        known = _known.setdefault(model, {})
+        entry = known.get(precision)
+        if entry is None or not entry.is_of(parameters):
+            entry = known[precision] = _Packed([_stamp(p) for p in parameters], _pack(model, precision))
+        return entry.weights
+
+
+def round_up(number: int, multiple: int) -> int:
+    """The next multiple, or the number itself if it is one."""
+    return -(-number // multiple) * multiple
+
+
+_Stamp = tuple[Tensor, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    stamps: list[_Stamp]
+    """The tensors themselves among them: as long as they live, nothing else has their address."""
+    weights: Weights
+
+    def is_of(self, parameters: list[Tensor]) -> bool:
+        return len(parameters) == len(self.stamps) and all(
+            parameter is old[0] and _stamp(parameter)[1:] == old[1:] for parameter, old in zip(parameters, self.stamps)
+        )
+
+
+_known: WeakKeyDictionary[Text2Semantic, dict[str, _Packed]] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def _stamp(tensor: Tensor) -> _Stamp:
+    return tensor, tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version
+
+
+class _Choice(NamedTuple):
+    layers: Kernels
+    layers_of_one: Kernels
+    head: Kernels
+
+
+def _choose(model: Text2Semantic, precision: Precision) -> _Choice:
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ModelError("bad_precision", f"precision is {precision!r}; auto, fp32 and bf16 work.")
+    if model.device.type != "cpu":
+        own = model.model.ar_predict_layer.weight.dtype
+        kernels = Kernels({"auto": own, "fp32": torch.float32, "bf16": torch.bfloat16}[precision])
+        return _Choice(kernels, kernels, kernels)
+    if model.dimensions.width <= NARROW:
+        kernels = RowByRow(torch.float32)
+        return _Choice(kernels, Kernels(torch.float32), kernels)
+    # On other processors oneDNN is absent or no faster.
+    if not torch.backends.mkldnn.is_available() or platform.machine() not in ("x86_64", "AMD64"):
+        kernels = Kernels(torch.float32)
+        return _Choice(kernels, kernels, kernels)
+    exact = OneDnn()
+    half = precision == "bf16" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    kernels = OneDnnBfloat16() if half else exact
+    return _Choice(kernels, kernels, exact)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _pack(model: Text2Semantic, precision: Precision) -> Weights:
+    network = model.model
+    kernels, kernels_of_one, head_kernels = _choose(model, precision)
+    activations = head_kernels.dtype
+
+    def plain(tensor: Tensor) -> Tensor:
+        return tensor.detach().to(activations)
+
+    table = sine_table(POSITIONS, model.dimensions.width).to(model.device, activations)
+    return Weights(
+        kernels=kernels,
+        kernels_of_one=kernels_of_one,
+        head_kernels=head_kernels,
+        layers=[_pack_layer(layer, kernels, plain) for layer in network.h.layers],
+        head=head_kernels.pack(network.ar_predict_layer.weight),
+        text_embedding=plain(network.ar_text_embedding.word_embeddings.weight),
+        token_embedding=plain(network.ar_audio_embedding.word_embeddings.weight),
+        bert_weight=plain(network.bert_proj.weight),
+        bert_bias=plain(network.bert_proj.bias),
+        text_alpha=plain(network.ar_text_position.alpha),
+        token_alpha=plain(network.ar_audio_position.alpha),
+        text_positions=plain(network.ar_text_position.alpha) * table,
+        token_positions=plain(network.ar_audio_position.alpha) * table,
+    )
+
+
+def _pack_layer(layer: Layer, kernels: Kernels, plain: Callable[[Tensor], Tensor]) -> PackedLayer:
+    attention = layer.self_attn
+
+    def bias(tensor: Tensor) -> Tensor:
+        return tensor.detach().to(kernels.dtype)
+
+    return PackedLayer(
+        in_weight=kernels.pack(attention.in_proj_weight),
+        in_bias=bias(attention.in_proj_bias),
+        out_weight=kernels.pack(attention.out_proj.weight),
+        out_bias=bias(attention.out_proj.bias),
+        up_weight=kernels.pack(layer.linear1.weight),
+        up_bias=bias(layer.linear1.bias),
+        down_weight=kernels.pack(layer.linear2.weight),
+        down_bias=bias(layer.linear2.bias),
+        norm1=(plain(layer.norm1.weight), plain(layer.norm1.bias)),
+        norm2=(plain(layer.norm2.weight), plain(layer.norm2.bias)),
+    )

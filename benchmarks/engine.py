@@ -1,0 +1,193 @@
+"""The model itself at official v2 size with random weights: tokens, sound, features, training and loading.
+
+What others reach is known from one machine of this kind, beside what its plain linear products allowed (75 tok/s) and
+its convolutions. Both are timed here in turns with ours, and the known share is compared: the others need downloaded
+weights and cannot be driven with random ones. Numbers are medians over the rounds. Run by `scripts/bench engine`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+
+from benchmarks.report import Row, report
+from GPT_SoVITS.configs import load_config
+from GPT_SoVITS.gpt.continuous import ContinuousBatch
+from GPT_SoVITS.gpt.decoder import Row as Start
+from GPT_SoVITS.gpt.model import Text2Semantic
+from GPT_SoVITS.gpt.sampling import SamplingSettings
+from GPT_SoVITS.sovits.model import SoVITS
+
+REPOSITORY: Final = Path(__file__).resolve().parent.parent
+CHILD: Final = REPOSITORY / "benchmarks" / "peers" / "engine_child.py"
+KNOWN_LINEARS: Final = 75.0
+"""Tokens a second that plain linear products allowed where the others were measured."""
+KNOWN: Final = {"gpt-sovits-cpufast": 63.0, "the original": 54.5, "genie-tts": 135.5}
+"""Tokens a second there, the middle of what was seen."""
+GFLOP_PER_SECOND_OF_SOUND: Final = 42.5
+CONVOLUTION_SHARE: Final = 0.72
+"""Of the convolution peak, that the goal allows the original's work to take."""
+PHONES, PROMPT, STEPS = 100, 125, 150
+SOUND_SECONDS: Final = 4.0
+GOALS: Final = {"hubert_mb": 160.0, "loader_percent": 5.0, "load_seconds": 1.5, "load_mb": 400.0}
+
+Times = dict[str, list[float]]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table; `--json FILE` writes it."""
+    parser = argparse.ArgumentParser(prog="scripts/bench engine", description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--steps", type=int, default=STEPS, help="tokens of one decoding run")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    before = os.getloadavg()[0]
+    rows = [*tokens(options.rounds, options.steps), *sound(options.rounds), *children(options.threads)]
+    print(f"\n{options.threads} threads; other work on this machine when it began: a load of {before:.1f}")
+    report("engine", rows, options.json)
+
+
+def tokens(rounds: int, steps: int) -> Iterator[Row]:
+    """Stage 1. Only steps are timed, not the reading of the prompt."""
+    model = Text2Semantic(load_config("v2_gpt")).eval()
+    with torch.no_grad():
+        model.model.ar_predict_layer.weight[-1] = 0  # an end token that is never the likeliest
+    turns = {
+        "linears": lambda: linears_per_second(model),
+        "fp32": lambda: tokens_per_second(model, 1, steps, "fp32"),
+        "bf16": lambda: tokens_per_second(model, 1, steps, "bf16"),
+        "rows": lambda: tokens_per_second(model, 8, steps, "fp32"),
+    }
+    found = in_turns(turns, rounds)
+    middle = {name: statistics.median(numbers) for name, numbers in found.items()}
+    for precision, ours in (("fp32", middle["fp32"]), ("bf16", middle["bf16"])):
+        metric = f"s1 decode, batch 1, {precision}"
+        for peer, known in KNOWN.items():
+            theirs = middle["linears"] * known / KNOWN_LINEARS
+            yield Row(metric, "tok/s", ours, f"{peer} (known share of linears)", theirs, ours / theirs)
+        yield Row(metric, "tok/s", ours, "linears alone", middle["linears"], ours / middle["linears"])
+    one, eight = middle["fp32"], middle["rows"]
+    yield Row("s1 decode, 8 rows, fp32", "tok/s", eight, "our batch 1", one, eight / one)
+
+
+def sound(rounds: int) -> Iterator[Row]:
+    """Stage 2, from tokens to samples."""
+    model = SoVITS.from_config(load_config("v2"), posterior=False).eval()
+    model.fold_weight_norm()
+    found = in_turns({"decode": lambda: decode_seconds(model), "peak": convolution_gflops}, rounds)
+    seconds, peak = statistics.median(found["decode"]), statistics.median(found["peak"])
+    factor = seconds / SOUND_SECONDS
+    allowed = GFLOP_PER_SECOND_OF_SOUND / (CONVOLUTION_SHARE * peak)
+    reached = GFLOP_PER_SECOND_OF_SOUND / factor
+    yield Row("s2 decode, v2, 4 s of sound", "RTF", factor, "72 % of the peak", allowed, allowed / factor)
+    yield Row("s2 decode, v2, 4 s of sound", "GFLOP/s", reached, "a plain conv1d", peak, reached / peak)
+
+
+def children(threads: int) -> Iterator[Row]:
+    """What only a process of its own can tell: memory, and times from a fresh start."""
+    with tempfile.TemporaryDirectory(prefix="bench-engine-") as folder:
+        said = child("hubert", folder, threads)
+        yield below("HuBERT features of 10 s, memory over the model", "MB", said["mb"], GOALS["hubert_mb"])
+        said = child("training", folder, threads)
+        percent = 100 * said["data"] / (said["data"] + said["learning"])
+        yield below("s2 training step, share of loading data", "%", percent, GOALS["loader_percent"])
+        child("checkpoints", folder, threads)
+        said = child("load", folder, threads)
+        yield below("loading a v2 voice", "s", said["seconds"], GOALS["load_seconds"])
+        yield below("loading a v2 voice, peak memory over its files", "MB", said["mb"], GOALS["load_mb"])
+
+
+def in_turns(turns: dict[str, Callable[[], float]], rounds: int) -> Times:
+    """Every one once a round, so that a busy machine slows all of them; the round before the first warms up."""
+    found: Times = defaultdict(list)
+    for number in range(rounds + 1):
+        for name, measure in turns.items():
+            print(f"round {number} of {rounds}: {name}", file=sys.stderr)
+            value = measure()
+            if number:
+                found[name].append(value)
+    return found
+
+
+def tokens_per_second(model: Text2Semantic, rows: int, steps: int, precision: Any) -> float:
+    batch = ContinuousBatch(model, precision=precision)
+    settings = SamplingSettings(early_stop_num=steps)
+    for i in range(rows):
+        chance = torch.Generator().manual_seed(i)
+        phones = torch.randint(0, 700, (PHONES,), generator=chance)
+        batch.add(Start(phones, None, torch.randint(0, 1024, (PROMPT,), generator=chance)), settings, chance)
+    batch.step()
+    start = time.perf_counter()
+    for _ in range(steps):
+        batch.step()
+    return rows * steps / (time.perf_counter() - start)
+
+
+@torch.inference_mode()
+def linears_per_second(model: Text2Semantic, steps: int = 20) -> float:
+    """Steps a second of nothing but `torch.nn.functional.linear` over all the weights, one row."""
+    layers = [(l.self_attn, l.linear1, l.linear2) for l in model.model.h.layers]  # noqa: E741
+    width = model.dimensions.width
+    x, wide = torch.randn(1, width), torch.randn(1, 4 * width)
+    start = time.perf_counter()
+    for _ in range(steps):
+        for attention, up, down in layers:
+            F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+            F.linear(x, attention.out_proj.weight, attention.out_proj.bias)
+            F.linear(x, up.weight, up.bias)
+            F.linear(wide, down.weight, down.bias)
+        F.linear(x, model.model.ar_predict_layer.weight)
+    return steps / (time.perf_counter() - start)
+
+
+def decode_seconds(model: SoVITS) -> float:
+    chance = torch.Generator().manual_seed(0)
+    codes = torch.randint(0, 1024, (1, 1, int(25 * SOUND_SECONDS)), generator=chance)
+    text = torch.randint(0, 700, (1, 40), generator=chance)
+    style = torch.randn(1, 512, 1, generator=chance)
+    start = time.perf_counter()
+    model.decode(codes, text, ge=style, generator=chance)
+    return time.perf_counter() - start
+
+
+@torch.inference_mode()
+def convolution_gflops(channels: int = 128, size: int = 7, length: int = 16_000, times: int = 8) -> float:
+    """10^9 operations a second of one of the generator's own convolutions, alone and again and again."""
+    x, weight = torch.randn(1, channels, length), torch.randn(channels, channels, size)
+    start = time.perf_counter()
+    for _ in range(times):
+        F.conv1d(x, weight, padding=size // 2)
+    return times * 2 * channels * channels * size * length / (time.perf_counter() - start) / 1e9
+
+
+def child(task: str, folder: str, threads: int) -> dict[str, float]:
+    print(f"a process of its own: {task}", file=sys.stderr)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": str(threads)}
+    finished = subprocess.run(
+        [sys.executable, str(CHILD), task, folder], env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def below(metric: str, unit: str, ours: float, goal: float) -> Row:
+    return Row(metric, unit, ours, "goal", goal, goal / max(ours, 1e-9))
+
+
+if __name__ == "__main__":
+    main()
