@@ -113,7 +113,7 @@ def effective_batch_size(configured: int, length: int, *, preference: bool = Fal
 def bucket_order(tokens: Sequence[int], batch_size: int, *, epoch: int, replicas: int = 1, rank: int = 0) -> list[int]:
     """One epoch's order: recordings of similar length side by side, shuffled by the epoch's own seed."""
     chance = random.Random(epoch)
-    buckets = _buckets(tokens)
+    buckets = length_buckets(tokens)
     for bucket in buckets:
         chance.shuffle(bucket)
     order = [i for bucket in buckets for i in bucket]
@@ -123,6 +123,19 @@ def bucket_order(tokens: Sequence[int], batch_size: int, *, epoch: int, replicas
     order = [i for piece in pieces for i in piece]
     order += order[: -len(order) % replicas]
     return order[rank::replicas]
+
+
+def length_buckets(tokens: Sequence[int]) -> list[list[int]]:
+    """Indices by length. The limit rises once a bucket, so recordings after a gap stand alone for a while."""
+    buckets: list[list[int]] = [[]]
+    limit = BUCKET_SECONDS
+    for i in sorted(range(len(tokens)), key=tokens.__getitem__):
+        if tokens[i] / TOKENS_PER_SECOND < limit:
+            buckets[-1].append(i)
+            continue
+        buckets.append([i])
+        limit += BUCKET_SECONDS
+    return [bucket for bucket in buckets if bucket]
 
 
 def collate(items: Sequence[Item]) -> Batch:
@@ -156,19 +169,6 @@ def read_bert(item: Item) -> Tensor:
             hint="Run the text features again.",
         )
     return features
-
-
-def _buckets(tokens: Sequence[int]) -> list[list[int]]:
-    """Indices by length. The limit rises once a bucket, so recordings after a gap stand alone for a while."""
-    buckets: list[list[int]] = [[]]
-    limit = BUCKET_SECONDS
-    for i in sorted(range(len(tokens)), key=tokens.__getitem__):
-        if tokens[i] / TOKENS_PER_SECOND < limit:
-            buckets[-1].append(i)
-            continue
-        buckets.append([i])
-        limit += BUCKET_SECONDS
-    return [bucket for bucket in buckets if bucket]
 
 
 def _lines(path: Path) -> list[str]:

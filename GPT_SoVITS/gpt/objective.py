@@ -68,9 +68,14 @@ class Objective:
 
     def top3_accuracy(self, end: int) -> float:
         """Share of targets, end tokens apart, among the three likeliest."""
+        found, counted = self.top3_hits(end)
+        return found / counted
+
+    def top3_hits(self, end: int) -> tuple[int, int]:
+        """How many targets, end tokens apart, are among the three likeliest, and how many there are."""
         counted = (self.targets != IGNORED) & (self.targets != end)
         found = (self.logits.topk(3, dim=-1).indices == self.targets[..., None]).any(dim=-1)
-        return float((found & counted).sum() / counted.sum())
+        return int((found & counted).sum()), int(counted.sum())
 
 
 def objective(

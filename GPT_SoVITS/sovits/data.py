@@ -123,7 +123,11 @@ def crop(item: Item, frames: int, hop: int) -> Item:
     spare = item.spec.shape[1] - frames
     if spare <= 0:
         return item
-    start = 2 * int(torch.randint(spare // 2 + 1, (1,)))
+    return stretch(item, 2 * int(torch.randint(spare // 2 + 1, (1,))), frames, hop)
+
+
+def stretch(item: Item, start: int, frames: int, hop: int) -> Item:
+    """`frames` frames from `start` on, both even, or as many as there are; the text stays whole."""
     return replace(
         item,
         spec=item.spec[:, start : start + frames],

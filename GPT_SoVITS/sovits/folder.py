@@ -76,6 +76,13 @@ def select(folder: Path, config: dict[str, Any], *, source: str = "codes") -> Se
     return Selection(entries, repeats, left_out)
 
 
+def source_of(folder: Path, asked: str) -> str:
+    """`codes` or `ssl`: what was asked for, or of `auto` the stored tokens where there are any."""
+    if asked != "auto":
+        return asked
+    return "codes" if (folder / CODES_FILE).is_file() or not (folder / SSL_FOLDER).is_dir() else "ssl"
+
+
 def _entry(
     folder: Path,
     name: str,

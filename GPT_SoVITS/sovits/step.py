@@ -6,7 +6,7 @@ The generator's forward is shared; the discriminator sees it twice, before and a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,8 @@ from GPT_SoVITS.features.mel import mel_spectrogram, spectrogram
 from GPT_SoVITS.sovits.discriminator import Discriminator
 from GPT_SoVITS.sovits.losses import adversarial_loss, discriminator_loss, feature_loss, kl_loss
 from GPT_SoVITS.sovits.model import Batch, Forward, SoVITS, slices
+from GPT_SoVITS.training.distributed import Group
+from GPT_SoVITS.training.precision import Precision
 
 ENCODER_PREFIX = "enc_p."
 """Learns at `encoder_lr_rate` of the base rate: from nothing, its layers collapse at a rate that suits convolutions."""
@@ -35,16 +37,20 @@ class Step:
         discriminator: Discriminator,
         config: dict[str, Any],
         *,
-        half: bool = False,
+        precision: Precision | None = None,
+        group: Group | None = None,
         compat: str | None = None,
     ) -> None:
-        """`half` runs the networks in bfloat16. `compat="reference"` compares the outer frames of a segment's mel
-        with real ones although they saw only the segment, as the reference does (§12.2)."""
+        """`precision` is fp32 and `group` a lone process unless said otherwise. `compat="reference"` compares the
+        outer frames of a segment's mel with real ones although they saw only the segment, as the reference does
+        (§12.2)."""
         self.generator = generator
         self.discriminator = discriminator
         self.data = config["data"]
         self.settings = config["train"]
-        self.half = half
+        device = next(generator.parameters()).device
+        self.precision = precision or Precision("fp32", device)
+        self.group = group or Group(device)
         self.segment = self.settings["segment_size"] // self.data["hop_length"]
         reach = (self.data["filter_length"] - self.data["hop_length"]) / 2 / self.data["hop_length"]
         self.edge = 0 if compat == "reference" else math.ceil(reach)
@@ -69,35 +75,80 @@ class Step:
 
     def __call__(
         self,
-        batch: Batch,
+        batches: Sequence[Batch],
         *,
         adversarial: bool = True,
-        slice_u: Tensor | None = None,
-        noise: Tensor | None = None,
+        draws: Sequence[dict[str, Tensor]] | None = None,
     ) -> dict[str, float]:
-        """Learn from one batch; `adversarial=False` leaves the discriminator out. Returns every loss by name."""
-        with self._autocast(batch.spec.device):
-            out = self.generator(
-                batch,
-                segment=self.segment,
-                slice_u=slice_u,
-                noise=noise,
-                from_prior=self.settings["c_prior"] > 0,
-            )
-        losses = self.generator_losses(batch, out)
-        if adversarial:
-            real = slices(batch.wave, out.starts * self.data["hop_length"], self.settings["segment_size"])
-            losses["disc"] = self._update_discriminator(real, out.wave.detach())
-            losses |= self._adversarial_losses(real, out.wave)
-        weights = {"mel": self.settings["c_mel"], "prior": self.settings["c_prior"], "kl": self.settings["c_kl"]}
-        weights |= {"fm": self.settings["c_fm"], "gen": 1.0, "kl_ssl": 1.0}
-        total = sum(weights[name] * loss for name, loss in losses.items() if name in weights)
+        """Learn from batches as if they were one: their losses are averaged, over the processes of the group, too.
+
+        `adversarial=False` leaves the discriminator out. `draws` replaces what `SoVITS.forward` draws, batch by
+        batch. Returns every loss by name.
+
+        Of several batches, only one has its graph in memory at a time. The generator is judged by the discriminator
+        that has learned from all of them, so their forwards are made a second time, with the same chance.
+        """
+        draws = draws or [{}] * len(batches)
+        devices = [self.group.device] if self.group.device.type == "cuda" else []
+        losses: list[dict[str, Tensor]] = [{} for _ in batches]
+        kept = None
+        with torch.random.fork_rng(devices, enabled=adversarial and len(batches) > 1):
+            if adversarial:
+                kept = self._teach_discriminator(batches, draws, losses)
         self.optimizers["generator"].zero_grad()
-        total.backward()
-        if self.settings["clip_norm"]:
-            nn.utils.clip_grad_norm_(self.generator.parameters(), self.settings["clip_norm"])
-        self.optimizers["generator"].step()
-        return {"total": total.item()} | {name: loss.item() for name, loss in losses.items()}
+        for batch, draw, told in zip(batches, draws, losses):
+            out = self._forward(batch, draw) if kept is None else kept
+            self._collect_generator_gradients(batch, out, told, share=1 / len(batches), adversarial=adversarial)
+        self._update("generator", self.generator, self.settings["clip_norm"])
+        self.precision.update()
+        means = {name: torch.stack([told[name] for told in losses]).mean() for name in losses[0]}
+        return self.group.mean(dict(zip(means, torch.stack(list(means.values())).tolist())))
+
+    def _forward(self, batch: Batch, draw: dict[str, Tensor]) -> Forward:
+        with self.precision.autocast():
+            return self.generator(batch, segment=self.segment, from_prior=self.settings["c_prior"] > 0, **draw)
+
+    def _teach_discriminator(
+        self, batches: Sequence[Batch], draws: Sequence[dict[str, Tensor]], losses: list[dict[str, Tensor]]
+    ) -> Forward | None:
+        """Its update. Returns the forward of a lone batch, whose graph the generator's own update goes on with."""
+        alone = len(batches) == 1
+        self.optimizers["discriminator"].zero_grad()
+        for batch, draw, told in zip(batches, draws, losses):
+            with torch.set_grad_enabled(alone):
+                out = self._forward(batch, draw)
+            with self.precision.autocast():
+                verdicts = self.discriminator(self._real(batch, out)), self.discriminator(out.wave.detach())
+            loss = discriminator_loss(*verdicts)
+            self.precision.backward(loss / len(batches))
+            told["disc"] = loss.detach()
+        self._update("discriminator", self.discriminator, None)
+        return out if alone else None
+
+    def _collect_generator_gradients(
+        self, batch: Batch, out: Forward, told: dict[str, Tensor], *, share: float, adversarial: bool
+    ) -> None:
+        losses = self.generator_losses(batch, out)
+        with frozen(self.discriminator):
+            if adversarial:
+                losses |= self._adversarial_losses(self._real(batch, out), out.wave)
+            weights = {"mel": self.settings["c_mel"], "prior": self.settings["c_prior"], "kl": self.settings["c_kl"]}
+            weights |= {"fm": self.settings["c_fm"], "gen": 1.0, "kl_ssl": 1.0}
+            total = sum(weights[name] * loss for name, loss in losses.items())
+            self.precision.backward(total * share)
+        told |= {"total": total.detach()} | {name: loss.detach() for name, loss in losses.items()}
+
+    def _update(self, which: str, model: nn.Module, clip_norm: float | None) -> None:
+        optimizer = self.optimizers[which]
+        self.group.join_gradients(model.parameters(), mean=True)
+        self.precision.unscale(optimizer)
+        if clip_norm:
+            nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+        self.precision.step(optimizer)
+
+    def _real(self, batch: Batch, out: Forward) -> Tensor:
+        """(B, 1, N): the recorded segments that the generated ones stand against."""
+        return slices(batch.wave, out.starts * self.data["hop_length"], self.settings["segment_size"])
 
     def generator_losses(self, batch: Batch, out: Forward) -> dict[str, Tensor]:
         """The losses that need no discriminator, unweighted."""
@@ -131,25 +182,13 @@ class Step:
         inner = slice(self.edge, self.segment - self.edge)
         return (wanted[:, :, inner] - self.wave_mel(wave)[:, :, inner]).abs().mean()
 
-    def _update_discriminator(self, real: Tensor, generated: Tensor) -> Tensor:
-        with self._autocast(real.device):
-            verdicts = self.discriminator(real), self.discriminator(generated)
-        loss = discriminator_loss(*verdicts)
-        self.optimizers["discriminator"].zero_grad()
-        loss.backward()
-        self.optimizers["discriminator"].step()
-        return loss.detach()
-
     def _adversarial_losses(self, real: Tensor, generated: Tensor) -> dict[str, Tensor]:
         """What the updated discriminator says; its own parameters need no gradient here."""
-        with frozen(self.discriminator), self._autocast(real.device):
+        with self.precision.autocast():
             with torch.no_grad():
                 of_real = self.discriminator(real)
             of_generated = self.discriminator(generated)
         return {"gen": adversarial_loss(of_generated), "fm": feature_loss(of_real, of_generated)}
-
-    def _autocast(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.half)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from GPT_SoVITS.sovits.plan import Plan
-from GPT_SoVITS.training_program import Training, run_program
+from GPT_SoVITS.training.program import Training, run_program
 
 
 def main(arguments: list[str]) -> int:

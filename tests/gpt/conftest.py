@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +26,11 @@ TINY = {
         "EOS": 64,
     }
 }
+
+
+@pytest.fixture
+def tiny() -> dict[str, Any]:
+    return TINY
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from GPT_SoVITS.checkpoint import load_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.plan import Plan
-from GPT_SoVITS.gpt.precision import choose
 from GPT_SoVITS.gpt.train import main
 from GPT_SoVITS.gpt.training import Training
+from GPT_SoVITS.training.precision import choose
 
 
 class Listener:
@@ -139,9 +139,10 @@ def test_a_preference_is_reported_apart(plan_file, tmp_path):
     assert all(line["preference_loss"] > 0 for line in curve(tmp_path / "output"))
 
 
-def test_bfloat16_learns_as_well(plan_file, tmp_path):
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_coarse_arithmetic_learns_as_well(plan_file, tmp_path, precision):
     train(plan_file(output="exact"))
-    train(plan_file(output="coarse", precision="bf16"))
+    train(plan_file(output="coarse", precision=precision))
 
     exact, coarse = (curve(tmp_path / name)[-1]["loss"] for name in ("exact", "coarse"))
     assert coarse == pytest.approx(exact, rel=0.05)

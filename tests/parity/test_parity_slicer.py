@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from parity_fixtures import find, seeded_weights
 
 from GPT_SoVITS.audio import frame_rms
 from GPT_SoVITS.dataset.prepare import content_sound, reference_sound, training_sound
 from GPT_SoVITS.dataset.slicer import Slicer, mix_loudness
-
-ROOT = Path(os.environ.get("PARITY_DIR", Path(__file__).parent / "fixtures"))
-HERE = Path(__file__).parent / "fixtures" / "s2"
-
-
-def seeded_weights() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("seeded_weights", HERE / "seeded_weights.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 weights = seeded_weights()
 
@@ -32,19 +18,21 @@ weights = seeded_weights()
 def slicer_cases() -> list:
     found = [
         pytest.param(case, id=f"{path.parent.name}-{case['name']}")
-        for path in sorted(ROOT.rglob("*slicer.json"))
+        for path in find("slicer", suffix=".json")
         for case in json.loads(path.read_text())["cases"]
     ]
-    return found or [pytest.param(None, marks=pytest.mark.skip(reason=f"no slicer.json under {ROOT}"))]
+    return found or [pytest.param(None, marks=pytest.mark.skip(reason="no slicer.json among the fixtures"))]
 
 
 def audio_cases() -> list:
     found = [
         pytest.param(path, number, id=f"{path.stem}-{number}")
-        for path in sorted(ROOT.rglob("*audio_conventions.npz"))
+        for path in find("audio_conventions")
         for number in range(sum(name[2:].isdigit() for name in np.load(path).files if name.startswith("in")))
     ]
-    return found or [pytest.param(None, 0, marks=pytest.mark.skip(reason=f"no audio_conventions.npz under {ROOT}"))]
+    return found or [
+        pytest.param(None, 0, marks=pytest.mark.skip(reason="no audio_conventions.npz among the fixtures"))
+    ]
 
 
 def signal(case: dict) -> np.ndarray:

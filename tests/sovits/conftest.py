@@ -11,38 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from one_step import TINY
 
 from GPT_SoVITS.checkpoint import save_checkpoint
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.sovits.folder import CODES_FILE, TEXT_FILE, WAVE_FOLDER
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.sovits.plan import Plan
-
-TINY = {
-    "model": {
-        "ssl_dim": 16,
-        "codebook_bins": 24,
-        "inter_channels": 8,
-        "hidden_channels": 8,
-        "filter_channels": 16,
-        "n_layers": 2,
-        "p_dropout": 0.1,
-        "gin_channels": 8,
-        "mrte_hidden": 8,
-        "ref_style_hidden": 8,
-        "posterior_layers": 2,
-        "flow_couplings": 2,
-        "flow_layers": 1,
-        "upsample_initial_channel": 32,
-    },
-    "discriminator": {
-        "waveform_channels": [2, 2, 4, 4, 4, 4],
-        "waveform_groups": [1, 1, 1, 1, 1, 1],
-        "period_channels": [2, 2, 4, 4, 4],
-        "periods": [2, 3],
-    },
-    "train": {"segment_size": 2560, "discriminator_start": 0.4, "crop_frames": 24, "epoch_items": 12},
-}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from GPT_SoVITS.checkpoint import load_checkpoint
+from GPT_SoVITS.checkpoint import load_checkpoint, save_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.sovits.training import Training, learning_rate
@@ -89,6 +89,40 @@ def test_a_stopped_training_ends_like_one_that_never_stopped(plan, steps, stop_a
         assert torch.allclose(resumed.learn.generator.state_dict()[name], tensor, atol=1e-5), name
 
 
+def test_updates_of_several_batches_are_gone_on_with_too(plan, stop_after, metrics, tmp_path):
+    plan = replace(plan, accumulate=2)
+    whole, _, _ = run(replace(plan, output=tmp_path / "whole"))
+
+    run(plan, stop_after(3))
+    run(plan)
+
+    assert whole.total_steps == 4, "two updates an epoch, of two batches and of the one that is left"
+    for ours, theirs in zip(metrics(plan.output), metrics(tmp_path / "whole"), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6)
+
+
+def test_a_published_voice_as_base_lacks_the_posterior_encoder_and_that_is_said(plan, tmp_path, model, tiny, caplog):
+    voice = tmp_path / "voice.safetensors"
+    save_checkpoint(voice, kind="sovits", version="nano", config=tiny, state=model.voice_state(), info={})
+
+    _, _, finished = run(replace(plan, base=voice, epochs=1))
+
+    assert finished
+    assert "voice.safetensors has no enc_q, which begins from chance" in caplog.text
+
+
+def test_what_was_recorded_and_what_is_spoken_can_be_listened_to(plan):
+    training, _, _ = run(replace(plan, epochs=1))
+
+    sounds = {name: (wave, rate) for name, wave, rate in training.sounds()}
+
+    assert sounds.keys() == {"recorded", "spoken"}
+    assert sounds["spoken"][0].shape == sounds["recorded"][0].shape
+    assert sounds["spoken"][1] == 16000
+    assert list((plan.output / "events").iterdir())
+    assert training.learn.generator.training
+
+
 def test_a_finished_training_run_again_only_says_so(plan):
     run(plan)
     before = (plan.output / "sovits-e2.safetensors").read_bytes()
@@ -106,7 +140,7 @@ def test_more_epochs_go_on_from_the_last(plan):
     training, events, _ = run(replace(plan, epochs=3))
 
     assert [event["epoch"] for event in events.of("checkpoint")] == [3]
-    assert training.step == training.total_steps
+    assert training.place.step == training.total_steps
 
 
 def test_other_recordings_begin_anew(plan, full_folder, stop_after, caplog):
@@ -116,7 +150,7 @@ def test_other_recordings_begin_anew(plan, full_folder, stop_after, caplog):
     training, _, _ = run(plan)
 
     assert "begins anew" in caplog.text
-    assert len(training.history) == 2
+    assert len(training.place.history) == 2
 
 
 def test_a_torn_state_is_set_aside_and_said(plan, stop_after, caplog):

@@ -1,4 +1,4 @@
-"""What both training programs are around their loop: arguments in, JSON lines out, an exit code that says how it ended.
+"""What every training program is around its loop: arguments in, JSON lines out, an exit code that says how it ended.
 
 Standard output carries JSON lines and nothing else (`progress`, `checkpoint`, `done`, `error`); the log goes
 to standard error. SIGTERM saves a state after the current step and exits with 75; the same command goes on.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -38,7 +39,9 @@ Begin = Callable[[Path, Callable[..., None], threading.Event], Training]
 
 def run_program(module: str, arguments: list[str], begin: Begin) -> int:
     """Run one plan to its end; the exit code says how it ended."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(message)s")
+    # Of several processes that torchrun started, the first one tells what all of them would.
+    level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(message)s")
     stop = threading.Event()
     # Before torch is loaded: a SIGTERM in those seconds must already find its handler.
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -65,7 +68,16 @@ def run_program(module: str, arguments: list[str], begin: Begin) -> int:
             permanent=out_of_memory,
         )
         return FAILED
+    finally:
+        _leave_the_group()
     return DONE
+
+
+def _leave_the_group() -> None:
+    """Part from the other processes of a distributed training; a plan that was refused never loaded what joins them."""
+    distributed = sys.modules.get("GPT_SoVITS.training.distributed")
+    if distributed is not None:
+        distributed.leave()
 
 
 def emit(event: str, **fields: Any) -> None:

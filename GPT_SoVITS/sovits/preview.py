@@ -1,0 +1,37 @@
+"""What a model in training makes of a recording's own tokens, phonemes and style: for listening, not for learning."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from GPT_SoVITS.sovits.layers import length_mask
+from GPT_SoVITS.sovits.model import Batch, SoVITS
+
+NOISE_SCALE = 0.5
+
+
+class Preview(NamedTuple):
+    latent: Tensor
+    """(B, C, T), what the generator reads."""
+    wave: Tensor
+    """(B, 1, T * hop)."""
+
+
+@torch.no_grad()
+def preview(model: SoVITS, batch: Batch, *, noise: Tensor | None = None, seed: int = 0) -> Preview:
+    """Speak a batch; `noise` (B, C, T) replaces the draw from `seed`. The model is left in the mode it was in, and
+    the global state of chance untouched."""
+    was_training = model.training
+    model.eval()
+    try:
+        mask = length_mask(batch.spec_lengths, batch.spec.shape[-1])
+        ge = model._style_of(batch.spec, mask, batch.speaker)
+        quantized, _ = model._quantized(batch)
+        prior = model.enc_p(quantized, batch.spec_lengths, batch.text, batch.text_lengths, model.text_style(ge))
+        latent = model.latent(prior, ge, NOISE_SCALE, noise, torch.Generator().manual_seed(seed))
+        return Preview(latent, model.dec(latent, ge))
+    finally:
+        model.train(was_training)

@@ -1,0 +1,94 @@
+"""The plan of one training, as its RUN.json says it: what every stage's plan holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from GPT_SoVITS.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to train, on what, for how long. A stage adds its own entries and widens the class variables."""
+
+    PATHS: ClassVar[tuple[str, ...]] = ("data", "output", "base")
+    FLAGS: ClassVar[tuple[str, ...]] = ("grad_ckpt", "export_official")
+    LEAST: ClassVar[dict[str, int]] = {
+        "epochs": 0,
+        "batch_size": 1,
+        "save_every_epoch": 1,
+        "threads": 1,
+        "accumulate": 1,
+    }
+    CHOICES: ClassVar[dict[str, tuple[str | None, ...]]] = {
+        "device": ("cpu", "cuda"),
+        "precision": ("auto", "fp32", "bf16", "fp16"),
+        "compat": (None, "reference"),
+    }
+
+    version: str
+    data: Path
+    """The training-set folder (specification s1-gpt §12)."""
+    output: Path
+    """Where checkpoints, `resume.pt`, `metrics.jsonl` and `events/` go."""
+    epochs: int
+    batch_size: int
+    """Recordings a batch, and a process."""
+    save_every_epoch: int
+    base: Path | None = None
+    """Weights to begin from, ours or official, whose dimensions then hold; None begins from chance."""
+    seed: int = 1234
+    threads: int = 1
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compat: Literal["reference"] | None = None
+    """`reference` repeats the reference where it errs; what that is, each stage's training says."""
+    accumulate: int | None = None
+    """Batches whose gradients make one update; None takes the recipe's."""
+    grad_ckpt: bool = False
+    """Whether layers are computed a second time for the gradient, which takes time and spares memory."""
+    export_official: bool = False
+    """Whether every saved epoch is written as an official file, too."""
+    name: str = ""
+    """What official files are named after; empty takes the data folder's name."""
+    train: dict[str, Any] = field(default_factory=dict)
+    """Changes to the recipe's `train` part."""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a RUN.json; entries of other trainings are passed over. Raises ModelError("bad_plan")."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            known = {one.name: content[one.name] for one in fields(cls) if one.name in content}
+            for name in cls.PATHS:
+                known[name] = None if known.get(name) is None else Path(known[name])
+            plan = cls(**known)
+            plan.check()
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise ModelError("bad_plan", f"The plan {path} cannot be used: {error}.") from error
+        return plan
+
+    def check(self) -> None:
+        """Raises ValueError for an entry that no training can follow."""
+        for name in ("data", "output"):
+            if getattr(self, name) is None:
+                raise ValueError(f"`{name}` is missing")
+        for name, least in self.LEAST.items():
+            value = getattr(self, name)
+            may_lack = name == "accumulate" and value is None
+            if not may_lack and (not isinstance(value, int) or value < least):
+                raise ValueError(f"`{name}` is {value!r}; whole numbers from {least} work")
+        for name in self.FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"`{name}` is {getattr(self, name)!r}; true and false work")
+        for name, allowed in self.CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"`{name}` is {getattr(self, name)!r}; {allowed} work")
+
+    @property
+    def experiment(self) -> str:
+        """The name that official files carry."""
+        return self.name or self.data.name

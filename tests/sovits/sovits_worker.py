@@ -1,0 +1,49 @@
+"""One of the processes of test_sovits_distributed.py: gradients of its half of a batch, and a training in parts."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import torch
+from one_step import gradients_of, make_step
+
+from GPT_SoVITS.sovits.plan import Plan
+from GPT_SoVITS.sovits.training import Training
+from GPT_SoVITS.training.distributed import join, leave
+
+STOP_AT = 3
+
+
+class StopAt(threading.Event):
+    """Set once a training has come that far."""
+
+    training: Training
+
+    def is_set(self) -> bool:
+        return self.training.place.step >= STOP_AT
+
+
+def train(plan: Path, *, stop: bool) -> None:
+    event = StopAt() if stop else threading.Event()
+    training = Training(Plan.read(plan), lambda *_, **__: None, event)
+    if stop:
+        # Only one process is asked; all of them must stop, and before the same step.
+        event.training = training
+        training.stop = event if training.group.rank == 1 else threading.Event()
+    assert training.fit() is not stop
+    assert not stop or training.place.step == STOP_AT
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    torch.set_num_threads(1)
+    group = join("cpu")
+    gradients = gradients_of(make_step(group), halves=[group.rank])
+    if group.main:
+        torch.save(gradients, folder / "gradients.pt")
+    train(folder / "whole.json", stop=False)
+    train(folder / "parts.json", stop=True)
+    train(folder / "parts.json", stop=False)
+    leave()

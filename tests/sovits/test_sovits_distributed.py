@@ -1,0 +1,44 @@
+"""Two processes, started by torchrun, make the gradients that one process makes of both their batches."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from one_step import assert_same_gradients, gradients_of, make_step
+
+pytestmark = pytest.mark.slow
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def outputs(plan, tmp_path) -> Path:
+    for name in ("whole", "parts"):
+        run = replace(plan, output=tmp_path / name, batch_size=2, epochs=3, precision="fp32", accumulate=2)
+        (tmp_path / f"{name}.json").write_text(json.dumps(asdict(run), default=str))
+    worker = [str(HERE / "sovits_worker.py"), str(tmp_path)]
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *worker],
+        check=True,
+        env=os.environ | {"PYTHONPATH": f"{HERE.parents[1]}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"},
+        timeout=200,
+    )
+    return tmp_path
+
+
+def test_two_processes_learn_as_one_does_and_go_on_after_a_stop(outputs, metrics):
+    alone = gradients_of(make_step())
+    together = torch.load(outputs / "gradients.pt", weights_only=True)
+    whole, parts = metrics(outputs / "whole"), metrics(outputs / "parts")
+
+    assert_same_gradients(together, alone)
+    assert [line["step"] for line in parts] == [line["step"] for line in whole] == list(range(1, len(whole) + 1))
+    for ours, theirs in zip(parts, whole, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6)

@@ -1,0 +1,59 @@
+"""Which arithmetic a training uses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from GPT_SoVITS.training.precision import Precision, choose
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])
+def test_the_asked_precision_is_taken_and_gradients_stay_exact(name):
+    precision = Precision(choose(name, CPU, 32), CPU)
+    weight = torch.nn.Parameter(torch.full((4, 4), 0.5))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+
+    with precision.autocast():
+        y = torch.nn.functional.linear(torch.ones(1, 4), weight)
+    precision.backward(y.float().sum())
+    precision.unscale(optimizer)
+    precision.step(optimizer)
+    precision.update()
+
+    assert y.dtype == {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, torch.full((4, 4), -0.5))
+
+
+def test_a_resumed_training_keeps_its_precision_and_scale():
+    before = Precision("fp16", CPU, first_scale=64.0)
+    after = Precision("fp32", CPU, first_scale=64.0)
+
+    after.load_state_dict(before.state_dict())
+
+    assert after.name == "fp16"
+    assert after.scaler.get_scale() == 64.0
+
+
+@pytest.mark.parametrize(
+    ("bf16", "capability", "name", "chosen"),
+    [
+        (True, (8, 0), "NVIDIA A100", "bf16"),
+        (False, (7, 5), "Tesla T4", "fp16"),
+        (False, (7, 5), "NVIDIA GeForce GTX 1660", "fp32"),
+        (False, (6, 1), "NVIDIA GeForce GTX 1080", "fp32"),
+    ],
+)
+def test_a_gpu_computes_in_what_it_has_units_for(monkeypatch, bf16, capability, name, chosen):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: bf16)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+
+    assert choose("auto", torch.device("cuda"), 32) == chosen
+
+
+def test_a_processor_takes_bfloat16_only_where_it_is_fast():
+    assert choose("auto", CPU, 256) in ("fp32", "bf16")
