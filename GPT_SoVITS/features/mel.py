@@ -1,4 +1,4 @@
-"""Spectrogram, mel bands and the resampler (specification s2-sovits §11, §22.2)."""
+"""Spectrogram, mel bands and the resampler (specification s2-sovits §11, §22.2 and s2-v3v4 §9)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from GPT_SoVITS.errors import ModelError
 
 FLOOR = 1e-5
 """Smallest mel magnitude before the logarithm."""
+LOWEST, HIGHEST = -12.0, 2.0
+"""Log magnitudes that v3 and v4 map to -1 and 1."""
 RESAMPLER_ZEROS = 6
 RESAMPLER_ROLLOFF = 0.99
 
@@ -44,6 +46,27 @@ def mel_spectrogram(
     with torch.autocast(spec.device.type, enabled=False):
         bands = mel_bands(sampling_rate, n_fft, n_mels, fmin, fmax).to(spec.device)
         return (bands @ spec.float()).clamp(min=FLOOR).log()
+
+
+def log_mel(
+    wave: Tensor, *, sampling_rate: int, n_fft: int, hop: int, win: int, n_mels: int, fmin: float, fmax: float | None
+) -> Tensor:
+    """wave (B, N) in [-1, 1] at `sampling_rate` -> (B, n_mels, N // hop): the mel of v3 and v4 (s2-v3v4 §9).
+
+    A recipe's `data.mel` holds these arguments.
+    """
+    spec = spectrogram(wave, n_fft=n_fft, hop=hop, win=win)
+    return mel_spectrogram(spec, sampling_rate=sampling_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
+
+
+def normalise(mel: Tensor, low: float = LOWEST, high: float = HIGHEST) -> Tensor:
+    """A log-mel as v3 and v4 see it: `low` to `high` becomes -1 to 1, and nothing is cut off."""
+    return (mel - low) / (high - low) * 2 - 1
+
+
+def denormalise(mel: Tensor, low: float = LOWEST, high: float = HIGHEST) -> Tensor:
+    """The reverse of `normalise`."""
+    return (mel + 1) / 2 * (high - low) + low
 
 
 @lru_cache(maxsize=8)
