@@ -1,0 +1,48 @@
+"""Texts as the models read them: with the polyphone model where it is, and with a user's readings in place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from GPT_SoVITS.synthesis.parts import Parts
+from GPT_SoVITS.synthesis.reading import Reader
+from GPT_SoVITS.text import Frontend, Reading
+from GPT_SoVITS.text.mandarin import Mandarin
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    """Parts of a folder whose polyphone model calls every character ma."""
+    model = Frontend({"zh": Mandarin(lambda text: ["ma1" for _ in text])})
+    monkeypatch.setattr(Frontend, "with_models", classmethod(lambda cls, folder: model))
+    monkeypatch.setattr(Parts, "text_features", lambda self, pieces: None)
+    return Parts(tmp_path)
+
+
+def test_the_official_versions_read_by_the_polyphone_model_and_nano_without_it(parts):
+    official = Reader("v2", parts, CPU).read_text("猫狗", "zh")[2]
+    nano = Reader("nano", parts, CPU).read_text("猫狗", "zh")[2]
+
+    assert official.phones[-5:-1] == ["m", "a1", "m", "a1"]
+    assert nano.phones[-4:] == ["m", "ao1", "g", "ou3"]
+
+
+def test_the_polyphone_model_stays_when_the_encoders_go(parts):
+    before = parts.frontend()
+
+    parts.forget_encoders()
+
+    assert parts.frontend() is before
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "nano"])
+def test_a_reading_keeps_its_place_in_a_text_that_begins_with_blanks(parts, version):
+    said = Reader(version, parts, CPU).read_text("  我的银行卡", "zh", [Reading(4, 6, "zh", ("yin4", "xing4"))])[2]
+
+    start = said.phones.index("in4")
+    assert said.phones[start - 1 : start + 3] == ["y", "in4", "x", "ing4"]
