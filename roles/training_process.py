@@ -59,6 +59,9 @@ class TrainingProcess:
             self._kill()
             for reader in readers:
                 reader.join()
+            for pipe in (self.process.stdout, self.process.stderr):
+                if pipe is not None:
+                    pipe.close()
         return self._outcome(code)
 
     def _follow(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ BERT = "3-bert"
 CONTENT = "4-cnhubert"
 SOUND = "5-wav32k"
 SEMANTIC = "6-name2semantic.tsv"
+SPEAKER = "7-sv_cn"
 SEMANTIC_HEADER = "item_name\tsemantic_audio"
 _LANGUAGES = {"jp": "ja"}
 
@@ -112,23 +114,45 @@ def write_features(folder: Path, name: str, features: np.ndarray) -> None:
     """(T, C) float -> `<folder>/<name>.pt` with a tensor (1, C, T) as the original has it."""
     import torch
 
+    write_tensor(folder, name, torch.from_numpy(np.ascontiguousarray(features.T))[None])
+
+
+def write_tensor(folder: Path, name: str, tensor: torch.Tensor) -> None:
+    """`<folder>/<name>.pt`, `name` with the recording's extension: a bare tensor, whole or not at all.
+
+    The shapes are (1024, phones) in `3-bert`, (1, C, T) in `4-cnhubert`, (1, 20480) in `7-sv_cn`; any float type.
+    """
+    import torch
+
     making = folder / f".{name}.{os.getpid()}.making"
     try:
-        torch.save(torch.from_numpy(np.ascontiguousarray(features.T))[None], making)
+        # A copy: torch stores all of the memory that a part of a larger tensor lies in.
+        torch.save(tensor.detach().cpu().clone(memory_format=torch.contiguous_format), making)
         os.replace(making, folder / f"{name}.pt")
     finally:
         making.unlink(missing_ok=True)
 
 
-def read_features(folder: Path) -> list[tuple[str, torch.Tensor]]:
-    """(recording, (1, C, T) float32) of all that `4-cnhubert` holds, by name."""
+def read_tensor(path: Path) -> torch.Tensor:
+    """A bare tensor in float32, without running what else a file may hold; the original's carry strides and gradients.
+
+    Raises ModelError "bad_training_item" when it is not there or no tensor.
+    """
     import torch
 
-    found = []
-    for path in sorted((folder / CONTENT).glob("*.pt")):
+    try:
         tensor = torch.load(path, map_location="cpu", weights_only=True)
-        found.append((path.name.removesuffix(".pt"), tensor.detach().float()))
-    return found
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError("bad_training_item", f"{path.parent.name}/{path.name} cannot be read: {reason}.") from error
+    if not isinstance(tensor, torch.Tensor):
+        raise ModelError("bad_training_item", f"{path.parent.name}/{path.name} holds no tensor.")
+    return tensor.detach().float().contiguous()
+
+
+def read_features(folder: Path) -> list[tuple[str, torch.Tensor]]:
+    """(recording, (1, C, T) float32) of all that `4-cnhubert` holds, by name."""
+    return [(path.name.removesuffix(".pt"), read_tensor(path)) for path in sorted((folder / CONTENT).glob("*.pt"))]
 
 
 def read_lines(path: Path) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.errors import NoSpeech, RecordingTooShort, SilentRecording
 from core.media import check_recording, decode
+from roles.preparing.official import check_parts, models_folder
 from roles.stage_role import StageRun
 
 logger = logging.getLogger(__name__)
@@ -19,9 +20,13 @@ PROMPT_SECONDS = (3.0, 10.0)
 
 
 def convert(run: StageRun) -> dict[str, Any]:
-    """Decode the upload, in a limited child, to mono PCM at the rate of the model."""
+    """Decode the upload, in a limited child, to mono PCM at the rate of the model.
+
+    Before anything else: MissingPart, when the task needs weights later that are not there.
+    """
     from GPT_SoVITS.configs import load_config
 
+    check_parts(run)
     source = run.services.storage.path(f"files/{run.experiment.audio_file_id}")
     rate = int(load_config(run.experiment.version)["data"]["sampling_rate"])
     with run.fresh_folder("source") as folder:
@@ -88,7 +93,7 @@ def asr(run: StageRun) -> dict[str, Any]:
 
     language = None if run.config["language"] == "auto" else run.config["language"]
     transcriber = Transcriber(
-        run.config["model"] or model_folder(run.services.settings.data_path / "models"),
+        run.config["model"] or model_folder(models_folder(run.services)),
         threads=run.services.threads,
     )
     segments = segment_files(run)

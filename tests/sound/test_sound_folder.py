@@ -15,10 +15,12 @@ from GPT_SoVITS.dataset.folder import (
     read_features,
     read_name2text,
     read_semantic,
+    read_tensor,
     write_annotations,
     write_features,
     write_name2text,
     write_semantic,
+    write_tensor,
     write_whole,
 )
 from GPT_SoVITS.errors import ModelError
@@ -104,6 +106,38 @@ def test_features_are_stored_channels_first(tmp_path):
     found = read_features(tmp_path)
     assert [name for name, _ in found] == ["a.wav", "b.wav"]
     np.testing.assert_array_equal(found[1][1][0].T.numpy(), features)
+
+
+def test_features_as_the_original_stores_them_are_read(tmp_path):
+    features = torch.randn(1, 5, 8).half().transpose(1, 2).requires_grad_()
+    torch.save(features, tmp_path / "a.wav.pt")
+
+    found = read_tensor(tmp_path / "a.wav.pt")
+
+    assert found.shape == (1, 8, 5)
+    assert found.dtype == torch.float32
+    assert not found.requires_grad
+    assert torch.equal(found, features.detach().float())
+
+
+def test_a_stored_tensor_takes_no_more_room_than_it_needs(tmp_path):
+    large = torch.randn(1, 1000, 8)
+
+    write_tensor(tmp_path, "a.wav", large.transpose(1, 2)[..., :5].requires_grad_())
+
+    assert (tmp_path / "a.wav.pt").stat().st_size < 4000
+    stored = torch.load(tmp_path / "a.wav.pt", weights_only=True)
+    assert stored.is_contiguous()
+    assert torch.equal(stored, large[:, :5].transpose(1, 2))
+
+
+def test_a_feature_file_that_is_missing_or_no_tensor_is_named(tmp_path):
+    torch.save({"a": 1}, tmp_path / "b.wav.pt")
+
+    with pytest.raises(ModelError, match=r"a\.wav\.pt cannot be read"):
+        read_tensor(tmp_path / "a.wav.pt")
+    with pytest.raises(ModelError, match="holds no tensor"):
+        read_tensor(tmp_path / "b.wav.pt")
 
 
 def test_a_missing_list_is_named(tmp_path):
