@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from GPT_SoVITS.text.cut import METHODS, cut, split_sentences
 from GPT_SoVITS.text.frontend import Cleaned, Frontend, Phonemes
-from GPT_SoVITS.text.language import CODES, LANGUAGES, Language, resolve
-from GPT_SoVITS.text.utterances import Utterance, split_for_speech
+from GPT_SoVITS.text.language import CODES, LANGUAGES, Language, codes, resolve, spoken
+from GPT_SoVITS.text.markup import INPUT_TYPES, Passage, Pause, read_markup
+from GPT_SoVITS.text.readings import Reading
+from GPT_SoVITS.text.utterances import Utterance, split_for_speech, split_script
 
 __all__ = [
     "CODES",
+    "INPUT_TYPES",
     "LANGUAGES",
     "METHODS",
     "Cleaned",
     "Frontend",
     "Language",
+    "Passage",
+    "Pause",
     "Phonemes",
+    "Reading",
     "Utterance",
     "clean",
+    "codes",
     "cut",
     "process",
+    "read_markup",
     "resolve",
     "split_for_speech",
+    "split_script",
     "split_sentences",
+    "spoken",
 ]
 
 _frontend = Frontend()

@@ -13,78 +13,24 @@ from functools import cache, lru_cache
 
 from GPT_SoVITS.text.data import table
 from GPT_SoVITS.text.english_numbers import cardinal, digits_in_words, fraction, ordinal, two_digits, year
+from GPT_SoVITS.text.english_signs import (
+    ABBREVIATIONS,
+    ALWAYS_TITLES,
+    CHARACTERS,
+    CURRENCIES,
+    MONTHS,
+    MORE_UNITS,
+    OPERATORS,
+    SCALE_WORDS,
+    SCALES,
+    SHORT_MONTHS,
+    SYMBOL_WORDS,
+    TITLES,
+    TOP_LEVEL,
+    UNITS_APART,
+)
 
 Replacement = str | Callable[[re.Match[str]], str]
-CHARACTERS = {
-    "。": ".", "．": ".", "！": "!", "？": "?", "，": ",", "、": ",", "；": ",", "：": ":", "…": "...",
-    "‘": "'", "’": "'", "ʼ": "'", "`": "'", "´": "'",
-    "“": "", "”": "", '"': "", "«": "", "»": "", "„": "",
-    "—": "—", "―": "—", "–": "-", "‐": "-", "‑": "-", "‒": "-", "−": "-", "⁄": "/",
-    "²": " squared", "³": " cubed", "º": "°", "℃": "°C", "℉": "°F",
-    "ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L",
-    "đ": "d", "Đ": "D", "ð": "th", "Ð": "Th", "þ": "th", "Þ": "Th", "ı": "i",
-}  # fmt: skip
-SYMBOL_WORDS = {
-    "&": " and ", "@": " at ", "+": " plus ", "=": " Equals ", "×": " times ", "÷": " divided by ",
-    "±": " plus or minus ",
-    "°": " degrees", "%": " percent", "‰": " per mille", "§": " section ", "©": " copyright ", "®": " registered ",
-    "£": " pounds ", "$": " dollars ", "€": " euros ", "¥": " yen ", "₹": " rupees ", "₩": " won ",
-    "→": ", ",
-    "≈": " about ", "≠": " is not ", "≤": " at most ", "≥": " at least ", "∞": " infinity ", "√": " root of ",
-}  # fmt: skip
-OPERATORS = {
-    "+": "plus",
-    "-": "minus",
-    "−": "minus",
-    "×": "times",
-    "*": "times",
-    "÷": "divided by",
-    "/": "divided by",
-    "=": "Equals",
-}
-CURRENCIES = {
-    "£": ("pound", "pounds", "penny", "pence"),
-    "$": ("dollar", "dollars", "cent", "cents"),
-    "€": ("euro", "euros", "cent", "cents"),
-    "¥": ("yen", "yen", "sen", "sen"),
-    "₹": ("rupee", "rupees", "paisa", "paise"),
-}
-MORE_UNITS = {
-    "mm": ["millimeter", "millimeters"], "cm": ["centimeter", "centimeters"], "kg": ["kilogram", "kilograms"],
-    "g": ["gram", "grams"], "mg": ["milligram", "milligrams"], "lb": ["pound", "pounds"], "lbs": ["pound", "pounds"],
-    "oz": ["ounce", "ounces"], "ml": ["milliliter", "milliliters"], "mL": ["milliliter", "milliliters"],
-    "mph": ["mile per hour", "miles per hour"], "ms": ["millisecond", "milliseconds"], "Hz": ["hertz", "hertz"],
-    "kHz": ["kilohertz", "kilohertz"], "MHz": ["megahertz", "megahertz"], "GHz": ["gigahertz", "gigahertz"],
-    "KB": ["kilobyte", "kilobytes"], "kB": ["kilobyte", "kilobytes"], "MB": ["megabyte", "megabytes"],
-    "GB": ["gigabyte", "gigabytes"], "TB": ["terabyte", "terabytes"], "W": ["watt", "watts"],
-    "kW": ["kilowatt", "kilowatts"],
-    "V": ["volt", "volts"], "dB": ["decibel", "decibels"],
-}  # fmt: skip
-TITLES = {
-    "Dr": "Doctor", "St": "Saint", "Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Prof": "Professor", "Capt": "Captain",
-    "Gen": "General", "Sen": "Senator", "Rev": "Reverend", "Lt": "Lieutenant", "Col": "Colonel", "Sgt": "Sergeant",
-}  # fmt: skip
-"""Read as titles before a name only: "Elm St." is another matter."""
-ABBREVIATIONS = {
-    "vs": "versus", "etc": "et cetera", "approx": "approximately", "dept": "department", "jr": "Junior", "sr": "Senior",
-    "e.g": "for example", "i.e": "that is",
-}  # fmt: skip
-MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
-SCALE_WORDS = "hundred|thousand|million|billion|trillion"
-TOP_LEVEL = "com|org|net|edu|gov|info|io|ai|app|dev|co|uk|us|de|fr|eu|jp|cn|tv|me"
 
 
 def readable(character: str) -> bool:
@@ -121,7 +67,11 @@ def _fold(character: str) -> str:
     if "\u0391" <= character <= "\u03c9":
         return _greek(character)
     plain = unicodedata.normalize("NFKD", character)
-    kept = "".join(CHARACTERS.get(piece, piece) for piece in plain if piece < "\x7f" or piece in CHARACTERS)
+    kept = "".join(
+        CHARACTERS.get(piece, piece)
+        for piece in plain
+        if piece < "\x7f" or piece in CHARACTERS or piece in SYMBOL_WORDS
+    )
     if unicodedata.category(character) == "No" and kept:
         return f" {kept} "  # one half beside a number must not melt into it
     return kept if kept else ("" if unicodedata.combining(character) else " ")
@@ -145,12 +95,16 @@ def _names_and_addresses() -> list[tuple[str, Replacement]]:
     return [
         (r"[ \t]{2,}", " "),
         (r" ?— ?", ", "),
-        (rf"(?<![\w.@-])(?:https?://)?{host}((?:/[\w.~%-]{{1,99}}){{0,9}}/?)", _address),
+        (rf"(?<![\w.@-])(?:https?://)?{host}((?:/[\w.~%-]{{1,99}}){{0,9}}/?(?:\?[\w.~%=&-]{{1,199}})?)", _address),
         (r"https?://", ""),
         (rf"\b({'|'.join(TITLES)})\.(?= ?[A-Z])", lambda m: TITLES[m[1]]),
+        (rf"\b({'|'.join(ALWAYS_TITLES)})\.(?!\w)", lambda m: ALWAYS_TITLES[m[1]]),
+        (rf"\b({'|'.join(SHORT_MONTHS)})\.(?= ?[0-9])", lambda m: SHORT_MONTHS[m[1]]),
+        (r"\b([A-Z])([A-Z]?)&([A-Z])\b", r"\1 \2 and \3"),
+        (r"\b([CF])#(?![\w#])", r"\1 sharp"),
         (r"\b[Nn]o\. ?(?=[0-9])", "number "),
         (r"#(?=[0-9])", "number "),
-        (rf"(?<![\w.])((?i:{abbreviations}))\.( ?[A-Z]| ?$)?", _abbreviation),
+        (rf"(?<![\w.])((?i:{abbreviations}))\.(?=( ?[A-Z]| ?$)?)", _abbreviation),
         (r"(?<![A-Za-z.])(?:[A-Z]\.){2,}", _initials),
     ]
 
@@ -158,19 +112,32 @@ def _names_and_addresses() -> list[tuple[str, Replacement]]:
 def _figures() -> list[tuple[str, Replacement]]:
     units = "|".join(re.escape(unit) for unit in sorted(_units(), key=len, reverse=True))
     signs = "".join(CURRENCIES)
+    scale = rf" (?:{SCALE_WORDS})\b|(?:{'|'.join(SCALES)})(?![A-Za-z0-9])"
+    clock = r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?"
     am_pm = r"(?: ?([AaPp])\.?[Mm]\b\.?)?"
     return [
         (r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3}){1,12}(?!,?[0-9])", lambda m: m[0].replace(",", "")),
         (r"(?s).+", _list_numbers),
+        (rf"\b({'|'.join(MONTHS)}) ([1-9]|[12][0-9]|3[01])(?![\w:]|[.,][0-9])", lambda m: f"{m[1]} {ordinal(m[2])}"),
+        (rf"(?<![\w.,:$-])([1-9]|[12][0-9]|3[01]) ({'|'.join(MONTHS)})\b", _day_of_month),
+        (r"(?<![0-9/.,])([0-9]{1,4}) ([1-9])/([2-9])(?![0-9/])", r"\1 and \2/\3"),
+        (r"(?<![\w/])(9)/(11)(?![\w/])|(?<![\w/])(24)/(7)(?![\w/])", lambda m: m[0].replace("/", " ")),
+        (r"(?<![\w/])(0?[1-9]|1[0-2])/(0?[1-9]|[12][0-9]|3[01])/([12][0-9]{3})(?![\w/])", _date_with_slashes),
+        (r"(?<![\w)-])\(([0-9]{3})\) ?([0-9]{3})[- ]([0-9]{4})(?![\w-])", r"\1-\2-\3"),
+        (r"(?<![\w-])(\+[0-9]{1,3})((?: [0-9]{2,4}){2,5})(?![\w-])", lambda m: m[0].replace(" ", "-")),
         (r"(?<=[0-9]) ([+\-×÷=*/]) (?=[0-9])", lambda m: f" {OPERATORS[m[1]]} "),
         (r"(?<![\w-])([12][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(?![\w-])", _date),
-        (rf"(?<![\w:])([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?(?![\w:]){am_pm}", _time),
-        (rf"(?<![\w.])(-?)([{signs}]) ?([0-9]+)(?:\.([0-9]+))?(?: ({SCALE_WORDS})\b)?(?![0-9])", _money_before),
+        (rf"(?<=[0-9])-(?={clock}(?![0-9:]))", " to "),
+        (rf"(?<![\w:]){clock}(?![0-9:]){am_pm}(?![0-9A-Za-z])", _time),
+        (r"(?<![\w:.,$£€-])(1[0-2]|[1-9]) ?([AaPp])\.?[Mm]\b(\.?)", lambda m: f"{cardinal(m[1])} {m[2].lower()}.m."),
+        (rf"(?<![\w.])(-?)([{signs}]) ?([0-9]+)(?:\.([0-9]+))?({scale})?(?![0-9])", _money_before),
         (rf"(?<![\w.])()([0-9]+)(?:\.([0-9]+))? ?([{signs}])(?![0-9])", _money_after),
         (r"(?:(?<=\s)|^)-(?=[0-9.])", "negative "),
         (r"(?<![0-9A-Za-z])'?([12][0-9]{2}|[2-9])0s\b", _decade),
-        (r"(?<=[A-Za-z])(?=[0-9])", " "),
         (rf"(?<![\w.])([0-9]+(?:\.[0-9]+)?)({units})(?![A-Za-z0-9])", _measure),
+        (rf"(?<![\w.])([0-9]+(?:\.[0-9]+)?) ({'|'.join(sorted(UNITS_APART))})(?![\w/])", _measure),
+        (r"(?<=[A-Za-z])([0-9]{1,3})s\b", lambda m: f" {_plural(cardinal(m[1]))}"),
+        (r"(?<=[A-Za-z])(?=[0-9])", " "),
         (r"(?<![\w-])\+?[0-9]{1,4}(?:-[0-9]{2,4}){2,4}(?![\w-])", _telephone),
         (r"(?<![\w-])[0-9]{3}-[0-9]{4}(?![\w-])", _telephone),
         (r"(?<=[0-9])-(?=[0-9])", " to "),
@@ -205,15 +172,17 @@ def _units() -> dict[str, list[str]]:
 
 def _address(match: re.Match[str]) -> str:
     host = match[1].replace("www.", "W W W dot ").replace("@", " at ").replace(".", " dot ").replace("_", " ")
-    path = match[2].rstrip("/.").replace("/", " slash ").replace(".", " dot ")
+    path = match[2].rstrip("/.")
+    for sign, word in (("/", "slash"), (".", "dot"), ("?", "question mark"), ("=", "equals"), ("&", "and")):
+        path = path.replace(sign, f" {word} ")
     return host + path + ("." if match[2].endswith(".") else "")
 
 
 def _abbreviation(match: re.Match[str]) -> str:
     """Its point stays where a sentence may end with it."""
     word, rest = match[1].lower(), match[2]
-    ends = rest is not None and word in ("etc", "jr", "sr")
-    return ABBREVIATIONS[word] + ("." if ends else "") + (rest or "")
+    ends = rest is not None and word in ("etc", "jr", "sr", "ave", "blvd", "ph.d")
+    return ABBREVIATIONS[word] + ("." if ends else "")
 
 
 def _initials(match: re.Match[str]) -> str:
@@ -253,6 +222,17 @@ def _date(match: re.Match[str]) -> str:
     return f"{MONTHS[int(match[2]) - 1]} {ordinal(match[3])}, {_integer(match[1])}"
 
 
+def _day_of_month(match: re.Match[str]) -> str:
+    """5 March → "the fifth of March"."""
+    article = "" if match.string[max(match.start() - 4, 0) : match.start()].lower() == "the " else "the "
+    return f"{article}{ordinal(match[1])} of {match[2]}"
+
+
+def _date_with_slashes(match: re.Match[str]) -> str:
+    """Month, day and year, as Americans write them."""
+    return f"{MONTHS[int(match[1]) - 1]} {ordinal(match[2])}, {_integer(match[3])}"
+
+
 def _time(match: re.Match[str]) -> str:
     hour, minute, second, half = int(match[1]), int(match[2]), match[3], match[4]
     afternoon = half.lower() == "p" if half else hour >= 12
@@ -264,7 +244,8 @@ def _time(match: re.Match[str]) -> str:
 
 def _money_before(match: re.Match[str]) -> str:
     minus = "minus " if match[1] else ""
-    return minus + _money(match[2], match[3], match[4] or "", match[5] or "")
+    scale = (match[5] or "").strip()
+    return minus + _money(match[2], match[3], match[4] or "", SCALES.get(scale, scale))
 
 
 def _money_after(match: re.Match[str]) -> str:
@@ -292,7 +273,13 @@ def _telephone(match: re.Match[str]) -> str:
 def _decade(match: re.Match[str]) -> str:
     tens = match[1] + "0"
     words = year(int(tens)) if len(tens) == 4 and int(tens) > 1000 else cardinal(tens)
-    return words[:-1] + "ies" if words.endswith("y") else words + "s"
+    return _plural(words)
+
+
+def _plural(words: str) -> str:
+    if words.endswith("y"):
+        return words[:-1] + "ies"
+    return words + ("es" if words.endswith("x") else "s")
 
 
 def _integer(match: re.Match[str] | str) -> str:

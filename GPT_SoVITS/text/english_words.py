@@ -99,3 +99,12 @@ def compound(word: str) -> list[str] | None:
                 best[end] = (*head, word[start:end])
     found = best[size]
     return list(found) if found and len(found) > 1 else None
+
+
+def split_by_frequency(word: str) -> list[str]:
+    """The words that a longer one is most likely made of, by the counts of the package wordsegment."""
+    import wordsegment
+
+    if not wordsegment.UNIGRAMS:
+        wordsegment.load()
+    return list(wordsegment.segment(word))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text.language import MODULES, Language, load, resolve, spoken
-from GPT_SoVITS.text.segment import Piece, segment
+from GPT_SoVITS.text.language import Language, load, resolve, spoken, unsupported
+from GPT_SoVITS.text.parts import Part, Piece, divide, read_parts, with_pauses
+from GPT_SoVITS.text.pronunciations import Pronunciations, apply_dictionary
+from GPT_SoVITS.text.readings import Reading, is_cantonese
 from GPT_SoVITS.text.symbols import MARKS, known_phones, phone_ids
 
 FEWEST_PHONES = 6
 """A shorter text is read again with a full stop before it: the model stumbles over less."""
-PAUSES = {"￥": "SP2", "^": "SP3"}
-"""Signs that ask for a long pause in Mandarin; ￥ only where no amount of money stands beside it."""
-PAUSE_SIGN = re.compile(r"\^|(?<![0-9])￥(?![0-9-])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Cleaned:
     norm_text: str
     phones: list[str]
     word2ph: list[int] | None
-    """Phones of each character of `norm_text`; None for languages without a text feature."""
+    """Phones of each character of `norm_text`; None for languages that do not count them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,42 @@ class Phonemes:
     """In order; the text feature of each is computed by itself."""
     retried: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        pieces: list[Cleaned],
+        version: str,
+        *,
+        skipped: Sequence[tuple[int, str]] = (),
+        retried: bool = False,
+    ) -> Phonemes:
+        """The pieces one after the other."""
+        phones = [phone for piece in pieces for phone in piece.phones]
+        counts = [piece.word2ph for piece in pieces]
+        return cls(
+            phones=phones,
+            ids=phone_ids(phones, version),
+            word2ph=None if None in counts else [count for part in counts for count in part or ()],
+            norm_text="".join(piece.norm_text for piece in pieces),
+            skipped=list(skipped),
+            pieces=pieces,
+            retried=retried,
+        )
+
+    @property
+    def feature_columns(self) -> list[tuple[int, int] | None]:
+        """For each phone where its text feature comes from: (piece, character of its `norm_text`).
+
+        None where there is no feature, which is everywhere but in Mandarin (specification text-frontend §8).
+        """
+        columns: list[tuple[int, int] | None] = []
+        for index, piece in enumerate(self.pieces):
+            if piece.language == "zh" and piece.word2ph is not None:
+                columns += [(index, character) for character, count in enumerate(piece.word2ph) for _ in range(count)]
+            else:
+                columns += [None] * len(piece.phones)
+        return columns
+
 
 class Frontend:
     """The way from text to phones, over a set of languages (by default all that the package has)."""
@@ -53,89 +89,133 @@ class Frontend:
     def __init__(self, languages: Mapping[str, Language] | None = None) -> None:
         self._languages = languages or {}
 
-    def language(self, code: str) -> Language | None:
-        """The language of a piece; None when it cannot be spoken here."""
+    @classmethod
+    def with_models(cls, models: Path) -> Frontend:
+        """All languages; Mandarin with the polyphone model g2pW where the official weights below `models` have it."""
+        from GPT_SoVITS.text.mandarin import Mandarin
+        from GPT_SoVITS.text.mandarin_g2pw import g2pw_reader
+
+        reader = g2pw_reader(models)
+        return cls({"zh": Mandarin(reader)} if reader else None)
+
+    def language(self, code: str, version: str = "v2") -> Language | None:
+        """The language of a piece; None when it cannot be spoken here, or not by models of the version."""
         if code in self._languages:
             return self._languages[code]
-        return load(code) if code in MODULES else None
+        return load(code) if code in spoken(version) else None
 
     def clean(self, text: str, language: str, version: str = "v2") -> Cleaned:
-        """One language, no cutting; an empty text is a single pause in English, and nothing in Mandarin."""
-        speaker = self.language(language)
-        if speaker is None:
-            raise ModelError(
-                "unsupported_language",
-                f"The language {str(language)[:40]!a} cannot be phonemised.",
-                hint=f"Use one of {', '.join(spoken())}.",
-            )
-        norm_text, pauses = speaker.normalise(text), {}
-        if language == "zh" and PAUSE_SIGN.search(text):
-            norm_text, pauses = _normalise_around_pauses(text, speaker.normalise)
-        phones, word2ph = speaker.phonemise(norm_text, version)
-        for index, pause in pauses.items():
-            phones[sum((word2ph or [])[:index])] = pause
-        return Cleaned(language, text, norm_text, known_phones(phones, version), word2ph)
+        """One language, no cutting; an empty text is a single pause in English, and nothing in any other language.
 
-    def process(self, text: str, language: str, version: str = "v2") -> Phonemes:
+        Raises ModelError `unsupported_language`, and `missing_part` where a library of the language is not installed.
+        """
+        speaker = self.language(language, version)
+        if speaker is None:
+            raise unsupported(language, version, spoken(version))
+        return self._clean_parts(language, [Part(text, 0)], speaker, version)
+
+    def process(
+        self,
+        text: str,
+        language: str,
+        version: str = "v2",
+        *,
+        retry: bool = True,
+        pronunciations: Mapping[str, str] | None = None,
+        readings: Sequence[Reading] = (),
+    ) -> Phonemes:
         """A text of any length, in a language code or one of its names.
 
-        Raises ModelError `unsupported_language`, `empty_text` when there is nothing to say, and `unreadable_text` when
-        there is, but none of it in a language that can be spoken here.
+        `retry`: whether a text of very few phones is read again with a full stop before it, as synthesis wants it.
+        `pronunciations`: a user's own, word → notation (docs/text.md). `readings`: those of places in the text, in
+        order, as `read_markup` finds them; the dictionary does not touch them.
+
+        Raises ModelError `unsupported_language`, `empty_text` when there is nothing to say, `unreadable_text` when
+        there is, but none of it in a language that can be spoken here, `missing_part` when a library of a language
+        that the text has is not installed, and `bad_pronunciation`.
         """
-        code = resolve(language)
-        pieces, skipped = self._readable_pieces(text, code)
+        code = resolve(language, version)
+        if pronunciations:
+            dictionary = Pronunciations(pronunciations, cantonese=is_cantonese(code))
+            applied = apply_dictionary(text, readings, dictionary)
+            said = self.process(applied.text, code, version, retry=retry, readings=applied.readings)
+            return replace(said, skipped=[(applied.origin(place), lost) for place, lost in said.skipped])
+        pieces, skipped = self._readable_pieces(text, code, version, readings)
         cleaned = self._clean_pieces(pieces, version)
         if not any(_says_something(piece.norm_text) for piece in cleaned):
-            raise nothing_to_say(skipped)
-        retried = sum(len(piece.phones) for piece in cleaned) < FEWEST_PHONES
+            raise nothing_to_say(skipped, version)
+        retried = retry and sum(len(piece.phones) for piece in cleaned) < FEWEST_PHONES
         if retried:
-            cleaned = self._clean_pieces(self._readable_pieces(f".{text}", code)[0], version)
-        phones = [phone for piece in cleaned for phone in piece.phones]
-        counts = [piece.word2ph for piece in cleaned]
-        return Phonemes(
-            phones=phones,
-            ids=phone_ids(phones, version),
-            word2ph=None if None in counts else [count for part in counts for count in part or ()],
-            norm_text="".join(piece.norm_text for piece in cleaned),
-            skipped=skipped,
-            pieces=cleaned,
-            retried=retried,
-        )
+            stop = "." if not text.lstrip()[:1].isdecimal() else ". " if pieces[0].language == "en" else "。"  # not 0.5
+            moved = [replace(one, start=one.start + len(stop), end=one.end + len(stop)) for one in readings]
+            cleaned = self._clean_pieces(self._readable_pieces(stop + text, code, version, moved)[0], version)
+        return Phonemes.of(cleaned, version, skipped=skipped, retried=retried)
 
-    def says_something(self, text: str, code: str) -> bool:
-        """Whether `process` would find words in the text; without loading any dictionary."""
-        pieces, _ = self._readable_pieces(text, code)
-        return any(_says_something(self._speaker(piece).normalise(piece.text)) for piece in pieces)
+    def says_something(self, text: str, code: str, readings: Sequence[Reading] = ()) -> bool:
+        """Whether `process` would find words in the text; without loading a dictionary for what is usual."""
+        pieces, _ = self._readable_pieces(text, code, readings=readings)
+        return any(
+            part.units or _says_something(self._speaker(piece).normalise(part.text))
+            for piece in pieces
+            for part in piece.parts
+        )
 
     def skipped(self, text: str, code: str) -> list[tuple[int, str]]:
         return self._readable_pieces(text, code)[1]
 
-    def _speaker(self, piece: Piece) -> Language:
-        speaker = self.language(piece.language)
+    def _speaker(self, piece: Piece, version: str = "v2") -> Language:
+        speaker = self.language(piece.language, version)
         assert speaker is not None, "pieces without a language are skipped before"
         return speaker
 
     def _clean_pieces(self, pieces: list[Piece], version: str) -> list[Cleaned]:
-        cleaned = (self.clean(piece.text, piece.language, version) for piece in pieces)
+        cleaned = (
+            self._clean_parts(piece.language, piece.parts, self._speaker(piece, version), version) for piece in pieces
+        )
         return [piece for piece in cleaned if piece.norm_text.strip()]
 
-    def _readable_pieces(self, text: str, code: str) -> tuple[list[Piece], list[tuple[int, str]]]:
+    def _clean_parts(self, language: str, parts: Sequence[Part], speaker: Language, version: str) -> Cleaned:
+        text = "".join(part.text for part in parts)
+        if language == "zh":
+            parts = [one for part in parts for one in with_pauses(part)]
+        if len(parts) == 1 and not parts[0].units:
+            norm_text = speaker.normalise(text)
+            phones, word2ph = speaker.phonemise(norm_text, version)
+        else:
+            norm_text, phones, word2ph = read_parts(speaker, parts, version)
+        return Cleaned(language, text, norm_text, known_phones(phones, version), word2ph)
+
+    def _readable_pieces(
+        self, text: str, code: str, version: str = "v2", readings: Sequence[Reading] = ()
+    ) -> tuple[list[Piece], list[tuple[int, str]]]:
         """The pieces with a blank for what their language cannot read, and what that was."""
         pieces: list[Piece] = []
         skipped: list[tuple[int, str]] = []
-        for piece in segment(text, code):
-            speaker = self.language(piece.language)
+        for piece in divide(text, code, readings):
+            speaker = self.language(piece.language, version)
             if speaker is None:
-                lead = len(piece.text) - len(piece.text.lstrip())
-                skipped.append((piece.start + lead, piece.text.strip()))
+                whole = "".join(part.text for part in piece.parts)
+                lead = len(whole) - len(whole.lstrip())
+                skipped.append((piece.parts[0].start + lead, whole.strip()))
                 continue
-            readable, lost = _keep(piece, speaker.readable)
-            pieces.append(Piece(piece.language, re.sub(" {2,}", " ", readable), piece.start))
-            skipped += lost
+            parts = []
+            for part in piece.parts:
+                own, lost = _readable(part, speaker)
+                parts.append(own)
+                skipped += [(part.start + position, fragment) for position, fragment in lost]
+            pieces.append(Piece(piece.language, parts))
         return pieces, skipped
 
 
-def nothing_to_say(skipped: list[tuple[int, str]]) -> ModelError:
+def _readable(part: Part, speaker: Language) -> tuple[Part, list[tuple[int, str]]]:
+    if part.units:
+        return part, []
+    readable, lost = _keep(part.text, speaker)
+    readable = re.sub(" {2,}", " ", readable)
+    return Part(readable.strip(" ") if lost else readable, part.start), lost
+
+
+def nothing_to_say(skipped: list[tuple[int, str]], version: str = "v2") -> ModelError:
     """The error for a text without a word to say."""
     if not skipped:
         return ModelError("empty_text", "The text holds nothing to say.", hint="Send at least one word.")
@@ -143,31 +223,35 @@ def nothing_to_say(skipped: list[tuple[int, str]]) -> ModelError:
     return ModelError(
         "unreadable_text",
         f"No part of the text can be read aloud; at character {position} it has {fragment[:20]!a}.",
-        hint=f"Languages that can be spoken: {', '.join(spoken())}.",
+        hint=f"Languages that can be spoken: {', '.join(spoken(version))}.",
     )
 
 
-def _keep(piece: Piece, readable: Callable[[str], bool]) -> tuple[str, list[tuple[int, str]]]:
-    known = {character: readable(character) for character in set(piece.text)}
-    if all(known.values()):
-        return piece.text, []
-    unknown = "".join(re.escape(character) for character, is_known in known.items() if not is_known)
-    lost = [(piece.start + match.start(), match[0]) for match in re.finditer(f"[{unknown}]+", piece.text)]
-    return "".join(character if known[character] else " " for character in piece.text), lost
+def _keep(text: str, speaker: Language) -> tuple[str, list[tuple[int, str]]]:
+    """The text with blanks for what the language cannot read, and where that was."""
+    known = {character: speaker.readable(character) for character in set(text)}
+    lost: list[tuple[int, str]] = []
+    if not all(known.values()):
+        unknown = "".join(re.escape(character) for character, is_known in known.items() if not is_known)
+        lost = [(match.start(), match[0]) for match in re.finditer(f"[{unknown}]+", text)]
+        text = "".join(character if known[character] else " " for character in text)
+    if unread := speaker.unread(text):
+        characters = list(text)
+        for start, fragment in unread:
+            characters[start : start + len(fragment)] = " " * len(fragment)
+        text, lost = "".join(characters), _joined([*lost, *unread])
+    return text, lost
+
+
+def _joined(fragments: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """In order, neighbours as one."""
+    joined: list[tuple[int, str]] = []
+    for start, fragment in sorted(fragments):
+        if joined and joined[-1][0] + len(joined[-1][1]) == start:
+            start, fragment = joined[-1][0], joined.pop()[1] + fragment
+        joined.append((start, fragment))
+    return joined
 
 
 def _says_something(norm_text: str) -> bool:
     return any(character not in MARKS and unicodedata.category(character)[0] in "LN" for character in norm_text)
-
-
-def _normalise_around_pauses(text: str, normalise: Callable[[str], str]) -> tuple[str, dict[int, str]]:
-    """The text with a comma for each pause sign, and at which character which pause phone belongs there."""
-    first, *others = PAUSE_SIGN.split(text)
-    norm_text = normalise(first)
-    pauses: dict[int, str] = {}
-    for sign, part in zip(PAUSE_SIGN.findall(text), others):
-        if not norm_text or norm_text[-1] not in MARKS:  # a second mark in a row is dropped, as everywhere
-            pauses[len(norm_text)] = PAUSES[sign]
-            norm_text += ","
-        norm_text += normalise(part).lstrip(MARKS)
-    return norm_text, pauses

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 
 from GPT_SoVITS.text import mandarin_normalise
 from GPT_SoVITS.text.data import table
@@ -22,59 +24,86 @@ INITIALS = frozenset(
 
 
 class Mandarin:
-    """Standard Mandarin; `reader` answers what a character in context is read as, pypinyin when not given."""
+    """Standard Mandarin.
+
+    `reader` answers what a character in context is read as: `mandarin_g2pw.G2PW` where its model is there; when not
+    given, g2pM where it is installed, else pypinyin alone.
+    """
 
     code = "zh"
 
-    def __init__(self, reader: Reader = in_context) -> None:
-        self.reader = reader
+    def __init__(self, reader: Reader | None = None) -> None:
+        self.reader = reader or _default_reader()
 
     def readable(self, character: str) -> bool:
         return mandarin_normalise.readable(character)
 
+    def unread(self, text: str) -> list[tuple[int, str]]:
+        return []
+
     def normalise(self, text: str) -> str:
         return mandarin_normalise.normalise(text)
 
-    def phonemise(self, normalised: str, version: str) -> tuple[list[str], list[int]]:
-        """Two phones an ideograph and one a mark: the counts add up to the phones, and are as many as characters."""
+    def phonemise(
+        self, normalised: str, version: str, fixed: Mapping[int, str] | None = None
+    ) -> tuple[list[str], list[int]]:
+        """Two phones an ideograph and one a mark: the counts add up to the phones, and are as many as characters.
+
+        `fixed`: the syllables of the characters whose reading is not to be asked for, and the phones of marks; what
+        is beside them takes the tone that it has before such a syllable.
+        """
         phones: list[str] = []
         counts: list[int] = []
-        for stretch in STRETCH.findall(normalised):
-            for character, syllable in zip(stretch, self._syllables(stretch, version)):
+        for match in STRETCH.finditer(normalised):
+            stretch = match[0]
+            known = [(fixed or {}).get(place) for place in range(match.start(), match.end())]
+            for character, own, syllable in zip(stretch, known, self._syllables(stretch, version, known)):
                 if character in MARKS:
-                    phones.append(character)
+                    phones.append(own or character)
                     counts.append(1)
                 else:
                     phones += _symbols(syllable)
                     counts.append(2)
         return phones, counts
 
-    def _syllables(self, stretch: str, version: str) -> list[str]:
-        if version == "v1":
-            return [syllable for word in merge(cut(stretch)) for syllable in self._plain_word(word)]
-        readings = self.reader(stretch)
+    def _syllables(self, stretch: str, version: str, known: Sequence[str | None]) -> list[str]:
+        readings = None if version == "v1" else self.reader(stretch)
         position = 0
         syllables: list[str] = []
         for word in merge(cut(stretch)):
-            own = readings[position : position + len(word.text)]
-            position += len(word.text)
-            syllables += self._word(word, own)
+            own = slice(position, position + len(word.text))
+            position = own.stop
+            syllables += self._word(word, None if readings is None else readings[own], known[own])
         return syllables
 
-    def _word(self, word: Word, readings: list[str]) -> list[str]:
-        if word.text in MARKS:
-            return readings
-        fixed = from_dictionary(word.text)
-        single = table("zh_pronunciation_overrides")["single_characters"]
-        syllables = list(fixed) if fixed else [single.get(c, r) for c, r in zip(word.text, readings)]
-        syllables = sandhi(word.text, word.tag, _said(syllables), halve)
-        return erhua(word.text, word.tag, syllables)
-
-    def _plain_word(self, word: Word) -> list[str]:
-        """v1 knew pypinyin's readings of each word alone, and no 儿."""
+    def _word(self, word: Word, readings: list[str] | None, known: Sequence[str | None]) -> list[str]:
+        """`readings`: None for v1, which knew pypinyin's readings of each word alone, and no 儿."""
         if word.text in MARKS:
             return [word.text]
-        return sandhi(word.text, word.tag, _said(in_context(word.text)), halve)
+        syllables = in_context(word.text) if readings is None else _corrected(word.text, readings)
+        syllables = sandhi(word.text, word.tag, _said(_with(known, syllables)), halve)
+        if readings is not None:
+            syllables = erhua(word.text, word.tag, syllables)
+        return _with(known, syllables)
+
+
+def _corrected(word: str, readings: list[str]) -> list[str]:
+    """The dictionary's reading of a whole word, else that of its characters in context."""
+    fixed = from_dictionary(word)
+    single = table("zh_pronunciation_overrides")["single_characters"]
+    return list(fixed) if fixed else [single.get(c, r) for c, r in zip(word, readings)]
+
+
+def _with(known: Sequence[str | None], syllables: Sequence[str]) -> list[str]:
+    return [own or syllable for own, syllable in zip(known, syllables, strict=True)]
+
+
+def _default_reader() -> Reader:
+    if find_spec("g2pM") is None:
+        return in_context
+    from GPT_SoVITS.text.mandarin_g2pm import read
+
+    return read
 
 
 def _said(syllables: list[str]) -> list[str]:

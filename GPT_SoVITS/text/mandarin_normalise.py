@@ -17,20 +17,30 @@ from GPT_SoVITS.text.mandarin_readings import UNREAD
 
 N = r"[0-9]+(?:\.[0-9]+)?"
 SCALES = "百万|千万|万|亿"
+COUNTED = "元|块|美元|欧元|英镑|日元|吨|公斤|千克|公里|千米|平方|个|万|亿"
+"""What seven or eight digits before are no telephone number."""
 Replacement = str | Callable[[re.Match[str]], str]
 CHARACTERS = {
     "〇": "零", "％": "%",
     "﹪": "%", "－": "-", "−": "-", "–": "-", "‐": "-", "‑": "-", "＋": "+", "＝": "=", "／": "/",
-    "℃": "°C", "㎡": "m²", "㎥": "m³", "㎏": "kg",
+    "℃": "°C", "㎡": "平方米", "㎥": "立方米", "㎏": "kg",
     "㎜": "mm", "㎝": "cm", "㎞": "km", "¥": "￥", "﹣": "-", "⁄": "/", 
-    "＄": "$",
+    "＄": "$", "±": "正负", "≥": "大于等于", "≤": "小于等于", "≈": "约等于", "≠": "不等于",
     "∶": ":", "⁺": "+",
 }  # fmt: skip
 HALVES = {"½": "二分之一", "⅓": "三分之一", "⅔": "三分之二", "¼": "四分之一", "¾": "四分之三", "⅛": "八分之一"}
 CURRENCIES = {"￥": "元", "$": "美元", "€": "欧元", "£": "英镑"}
+MORE_UNITS = {
+    "g": "克", "mg": "毫克", "KG": "千克", "KM": "千米", "L": "升", "ms": "毫秒", "min": "分钟", "h": "小时",
+    "km/h": "千米每小时", "m/s": "米每秒", "dB": "分贝", "kW": "千瓦", "V": "伏",
+    "Hz": "赫兹", "kHz": "千赫", "MHz": "兆赫", "GHz": "吉赫",
+}  # fmt: skip
 DELETED = re.compile(r"[ —《》【】<>{}()（）#&@“”^_|\\]")
 SENTENCE_END = re.compile(r"([：、，；。？！,;?!]”?’?)")
 NOT_SPOKEN = re.compile(r"[^一-龥!?…,.\-]")
+WITH_COMMAS = re.compile(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3}){1,6}(?!,?[0-9])")
+QUANTITY = "\ue000"
+"""Stands before a number that was written with commas: it is counted, not read digit by digit."""
 MARK_RUN = re.compile(r"([!?…,.\-])[!?…,.\-]+")
 
 
@@ -64,11 +74,24 @@ def _spoken_signs() -> frozenset[str]:
 
 def normalise(text: str) -> str:
     """Ideographs U+4E00–9FA5 and the six marks only."""
+    return _only_spoken(written_out(text))
+
+
+def written_out(text: str) -> str:
+    """Numbers, dates, units and signs in ideographs, simplified; other letters and marks are still there."""
     text = "".join(map(_plain, text))
-    text = re.sub(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3}){1,6}(?!,?[0-9])", lambda m: m[0].replace(",", ""), text)
+    text = WITH_COMMAS.sub(_quantity, text)
+    text = re.sub("(?<=[0-9])(?:—|——)(?=[0-9])", "-", text)
     text = DELETED.sub("", text)
     sentences = SENTENCE_END.sub(r"\1\n", text).split("\n")
-    return _only_spoken("".join(_sentence(sentence.strip()) for sentence in sentences if sentence.strip()))
+    return "".join(_sentence(sentence.strip()) for sentence in sentences if sentence.strip())
+
+
+def _quantity(match: re.Match[str]) -> str:
+    """Marked as such but where a sign of money or a range says it already."""
+    before = match.string[max(match.start() - 2, 0) : match.start()]
+    said = before[-1:] in CURRENCIES or re.fullmatch("[0-9][~-]", before)
+    return ("" if said else QUANTITY) + match[0].replace(",", "")
 
 
 def _only_spoken(text: str) -> str:
@@ -118,6 +141,10 @@ def _dates_and_times() -> list[tuple[str, Replacement]]:
     time = r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?"
     return [
         (r"[0-9]{25,}", lambda m: telephone(m[0])),  # no number is that long; it also bounds what follows
+        (
+            r"(?<![0-9])([12][0-9]{3})[-~]([12][0-9]{3})(?=年)",
+            lambda m: f"{digit_by_digit(m[1])}到{digit_by_digit(m[2])}",
+        ),
         (r"(?<![0-9])([0-9]{4}|[0-9]{2})年(?:(0?[1-9]|1[0-2])月(?:([12][0-9]|3[01]|0?[1-9])([日号]))?)?", _date),
         (r"(?<![0-9])([0-9]{4})([-/.])(1[0-2]|0?[1-9])\2(3[01]|[12][0-9]|0?[1-9])(?![0-9])", _date_in_figures),
         (rf"(?<![0-9:]){time}(?:[~-]{time})?(?![0-9])", _times),
@@ -125,8 +152,8 @@ def _dates_and_times() -> list[tuple[str, Replacement]]:
 
 
 def _quantities() -> list[tuple[str, Replacement]]:
-    unit_words, signs = _unit_words(), "".join(CURRENCIES)
-    units = "|".join(re.escape(unit) for unit in sorted(unit_words, key=len, reverse=True))
+    words, signs = unit_words(), "".join(CURRENCIES)
+    units = "|".join(re.escape(unit) for unit in sorted(words, key=len, reverse=True))
     superscripts = "".join(table("zh_tables")["superscripts"])
     operand = rf"(?:{N}|\.[0-9]+|(?<![A-Za-z])[A-Za-z](?![A-Za-z]))[{superscripts}]{{0,9}}"
     operator = r"(?:[+×÷=]|(?<=[0-9])-(?=[0-9]{1,24}[+=]))"
@@ -138,10 +165,11 @@ def _quantities() -> list[tuple[str, Replacement]]:
         (rf"(-?)(?<![0-9.])({N})(摄氏)?(?:°C|度)", lambda m: f"{_below_zero(m[1])}{number(m[2])}{m[3] or ''}度"),
         (rf"([{signs}])(-?)({N})({SCALES})?", lambda m: _money(m[1], m[2], m[3], m[4])),
         (rf"(?<![0-9.])({N})({SCALES})?([{signs}])", lambda m: _money(m[3], "", m[1], m[2])),
-        (rf"(?<=[0-9])({units})(?![A-Za-z])", lambda m: unit_words[m[1]]),
+        (rf"(?<=[0-9])({units})(?![A-Za-z])", lambda m: words[m[1]]),
         (rf"{operand}(?:{operator}{operand}){{1,50}}", _expression),
         (rf"[{superscripts}]{{1,9}}", _power),
         (r"(-?)(?<![0-9/])([0-9]+)/([0-9]+)(?![0-9/])", _fraction),
+        (rf"(?<![0-9.\-])({N})%?-({N})%(?![0-9-])", lambda m: f"百分之{number(m[1])}到百分之{number(m[2])}"),
         (rf"(-?)(?<![0-9.])({N})%", lambda m: f"{_minus(m[1])}百分之{number(m[2])}"),
     ]
 
@@ -149,9 +177,10 @@ def _quantities() -> list[tuple[str, Replacement]]:
 def _telephones() -> list[tuple[str, Replacement]]:
     area = r"(0(?:10|2[0-9]|[3-9][0-9]{2}))"
     return [
+        (r"(?<![0-9-])(?:\+?86-?)?1[3-9][0-9]-[0-9]{4}-[0-9]{4}(?![0-9-])", _mobile),
         (r"(?<![0-9])(?:\+?86 ?-?)?1(?:[38][0-9]|5[0-35-9]|7[678]|9[89])[0-9]{8}(?![0-9])", _mobile),
         (rf"(?<![0-9]){area}-([1-9][0-9]{{6,7}})(?![0-9])", lambda m: f"{telephone(m[1])}，{telephone(m[2])}"),
-        (rf"(?<![0-9.]){area}?[1-9][0-9]{{6,7}}(?![0-9.])", lambda m: telephone(m[0])),
+        (rf"(?<![0-9.{QUANTITY}]){area}?[1-9][0-9]{{6,7}}(?![0-9.]|{COUNTED})", lambda m: telephone(m[0])),
         (r"(?<![0-9])400-?[0-9]{3,4}-?[0-9]{3,4}(?![0-9])", lambda m: telephone(m[0].replace("-", ""))),
     ]
 
@@ -162,24 +191,25 @@ def _what_is_left() -> list[tuple[str, Replacement]]:
     short = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
     return [
         (rf"(?<![0-9.+\-*/])(-?)({N})~(-?)({N})(?![0-9+*/])", _range),
-        (rf"(?<![0-9.+\-*/])(){short}-(){short}(?={measures}|人|度)", _range),
-        (r"(?<![0-9])-(?=[0-9])", "负"),
+        (rf"(?<![0-9.+\-*/])(){short}-(){short}(?=({measures}|人|度)?)(?![0-9.+\-*/])", _range),
+        (rf"(?<![0-9])-(?={QUANTITY}?[0-9])", "负"),
         (r"(?<![0-9.])[0-9]+(?:\.[0-9]+){2,}", lambda m: "点".join(map(digit_by_digit, m[0].split(".")))),
         (r"(?<![0-9])([0-9]*\.[0-9]+)(?![0-9])", lambda m: number(m[1])),
+        (rf"(?:{QUANTITY}|(?<=负))([0-9]+)", lambda m: cardinal(m[1])),
         (r"(?<=第)([0-9]{1,9})(?![0-9])", lambda m: cardinal(m[1])),
         (rf"(?<![0-9])([0-9]+)([多余几+])?(?={measures})", _counted),
         (r"[0-9]{3,}", lambda m: telephone(m[0])),
         (r"[0-9]+", lambda m: cardinal(m[0])),
-        (r"(?<=[一-龥])-(?=[一-龥])", "，"),
+        (r"(?<=[一-龥])-(?=[一-龥])", "到"),
         (rf"[{re.escape(''.join(signs))}]", lambda m: signs[m[0]] if m[0] != "-" else ""),
         (r"[-——《》【】<=>{}()（）#&@“”^_|\\]", ""),
     ]
 
 
 @cache
-def _unit_words() -> dict[str, str]:
-    more = {"g": "克", "L": "升", "dB": "分贝", "KM": "千米", "KG": "千克"}
-    return {**dict(table("zh_tables")["units_in_order"]), **more}
+def unit_words() -> dict[str, str]:
+    """Unit → its name."""
+    return {**dict(table("zh_tables")["units_in_order"]), **MORE_UNITS}
 
 
 def _minus(sign: str) -> str:
@@ -224,6 +254,8 @@ def _times(match: re.Match[str]) -> str:
     first = _time(match[1], match[2], match[3])
     if not match[4]:
         return first
+    if match[2] == "30" != match[5]:  # the reference misreads these: said as people do
+        return f"{first}到{_time(match[4], match[5], match[6]).removesuffix('分')}"
     return f"{first}至{_time(match[4], match[5], match[6], half=match[2] == '30')}"
 
 
@@ -248,11 +280,12 @@ def _expression(match: re.Match[str]) -> str:
 
 
 def _mobile(match: re.Match[str]) -> str:
-    digits = match[0].lstrip("+")
+    digits = match[0].lstrip("+").replace("-", "")
     if len(digits) == 11:
         return telephone(digits)
     return "，".join(filter(None, (telephone(digits[:2]), telephone(digits[-11:]))))
 
 
 def _range(match: re.Match[str]) -> str:
-    return f"{_minus(match[1])}{number(match[2])}到{_minus(match[3])}{number(match[4])}"
+    last = "两" if match[4] == "2" and match.lastindex == 5 else number(match[4])
+    return f"{_minus(match[1])}{number(match[2])}到{_minus(match[3])}{last}"

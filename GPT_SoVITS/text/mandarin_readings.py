@@ -38,6 +38,19 @@ def in_context(text: str) -> list[str]:
     return list(_in_context(text))
 
 
+def in_phrases(text: str) -> set[int]:
+    """Where `in_context` reads a character as part of a phrase that it knows."""
+    from pypinyin.seg.mmseg import seg
+
+    found: set[int] = set()
+    start = 0
+    for word in seg.cut(text):
+        if len(word) > 1 and word in _phrases():
+            found.update(range(start, start + len(word)))
+        start += len(word)
+    return found
+
+
 @lru_cache(maxsize=8192)
 def from_dictionary(word: str) -> tuple[str, ...] | None:
     """The reading of a whole word, where the reference's dictionary has it."""

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from GPT_SoVITS.text.data import table
-from GPT_SoVITS.text.language import MODULES
+from GPT_SoVITS.text.language import REGISTRY
+from GPT_SoVITS.text.mandarin_normalise import unit_words
 
 LATIN = "A-Za-zÀ-ÖØ-öø-ɏḀ-ỿＡ-Ｚａ-ｚ"
 HAN = r"々〇㐀-䶿一-鿿\uf900-\ufaff\U00020000-\U0003ffff"
 KANA = "ぁ-ゖゝゞァ-ヺーヽヾｦ-ﾝ"
 HANGUL = "가-힣ᄀ-ᇿㄱ-ㆎ"
 CLAUSE_END = re.compile("[。！？!?\n]")
+UNITS_APART = "mm|cm|km/h|km|kg|mg|ml|kHz|MHz|GHz|Hz|kW|dB"
+"""Units that are nothing else, so that a blank may stand before them."""
 COMMAS_AND_STOPS = frozenset(",.!?，。！？")
 SCRIPT_LANGUAGES = {"latin": "en", "kana": "ja", "hangul": "ko"}
 
@@ -41,15 +43,21 @@ class Run(NamedTuple):
 def segment(text: str, code: str) -> list[Piece]:
     """The pieces of a text, in order and without a gap; at least one, whatever the text.
 
-    `code` is one of: a language of its own (`en`), `all_zh` (Latin stays English, all else is Mandarin), `zh` (the
-    same, but a number goes with its neighbours), `auto` (every script its language).
+    `code` is one of `language.CODES`. Numbers go with their neighbours, but under `all_…` with the language itself.
     """
     if code == "en":
         return [Piece("en", text, 0)]
+    single = "" if code.startswith("auto") else code.removeprefix("all_")
+    mandarin = "yue" if code == "auto_yue" else "zh"
     kana = _kana_finder(text)
-    runs = [(run, _script_language(run, code, kana)) for run in _runs(text)]
+    runs = []
+    for run in _runs(text):
+        language = _script_language(run, single, kana)
+        if language == "?" and code.startswith("all_"):
+            language = single
+        runs.append((run, mandarin if language == "zh" and not single else language))
     labelled = _settle_digits(runs)
-    return _join(text, labelled, _alone(text, labelled))
+    return _join(text, labelled, single or _alone(text, labelled, mandarin))
 
 
 def script(text: str) -> str:
@@ -62,8 +70,9 @@ def script(text: str) -> str:
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    units = "|".join(re.escape(unit) for unit, _ in table("zh_tables")["units_in_order"])
-    figures = rf"[-+$￥¥€£]?\d{{1,60}}(?:[.,:/~\-]\d{{1,60}}){{0,20}}(?:[%％℃]|°[CF]|(?:{units})(?![{LATIN}]))?"
+    units = "|".join(re.escape(unit) for unit in sorted(unit_words(), key=len, reverse=True))
+    unit = rf"(?:(?:{units})| (?:{UNITS_APART}))(?![{LATIN}])"
+    figures = rf"[-+$￥¥€£]?\d{{1,60}}(?:[.,:/~\-]\d{{1,60}}){{0,20}}(?:[%％℃]|°[CF]|{unit})?"
     kinds = {
         "digits": figures,
         "latin": f"[{LATIN}]+",
@@ -88,19 +97,20 @@ def _runs(text: str) -> list[Run]:
     return runs
 
 
-def _script_language(run: Run, code: str, kana: Callable[[int], bool]) -> str:
+def _script_language(run: Run, single: str, kana: Callable[[int], bool]) -> str:
     """The language of a run by itself: "" for other, "?" for a number that its neighbours decide.
 
-    `kana` answers whether the clause around a position has any.
+    `single`: what all but Latin letters is in, "" where every script has its language. `kana` answers whether the
+    clause around a position has any.
     """
     if run.kind == "other":
         return ""
     if run.kind == "latin":
         return "en"
     if run.kind == "digits":
-        return "zh" if code == "all_zh" else "?"
-    if code != "auto":
-        return "zh"
+        return "?"
+    if single:
+        return single
     if run.kind == "han":
         return "ja" if kana(run.start) and _may_be_japanese(run.text) else "zh"
     return SCRIPT_LANGUAGES[run.kind]
@@ -138,7 +148,7 @@ def _settle_digits(runs: list[tuple[Run, str]]) -> list[tuple[Run, str]]:
     ahead: tuple[Run, str] | None = None
     for index in range(len(runs) - 1, -1, -1):
         following[index] = ahead
-        if runs[index][1] in MODULES:
+        if runs[index][1] in REGISTRY:
             ahead = runs[index]
     settled: list[tuple[Run, str]] = []
     before: tuple[Run, str] | None = None
@@ -149,7 +159,7 @@ def _settle_digits(runs: list[tuple[Run, str]]) -> list[tuple[Run, str]]:
             head = runs[index + 1][0].text[:1] if index + 1 < len(runs) else ""
             language = _digit_language(before, after, tail, head)
         settled.append((run, language))
-        if language in MODULES:
+        if language in REGISTRY:
             before, tail = (run, language), ""
         elif not language:
             tail = run.text.strip()[-1:] or tail
@@ -170,10 +180,10 @@ def _digit_language(before: tuple[Run, str] | None, after: tuple[Run, str] | Non
     return before[1] if len(before[0].text) >= len(after[0].text) else after[1]
 
 
-def _alone(text: str, labelled: list[tuple[Run, str]]) -> str:
-    """The language where nothing in the text tells: Mandarin, but English for a number with a Latin unit."""
+def _alone(text: str, labelled: list[tuple[Run, str]], default: str) -> str:
+    """The language where nothing in the text tells: the default, but English for a number with a Latin unit."""
     only_figures = all(language in ("", "?") for _, language in labelled)
-    return "en" if only_figures and re.search("[A-Za-z]", text) else "zh"
+    return "en" if only_figures and re.search("[A-Za-z]", text) else default
 
 
 def _join(text: str, labelled: list[tuple[Run, str]], alone: str) -> list[Piece]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.frontend import Frontend, nothing_to_say
-from GPT_SoVITS.text.language import MODULES, resolve
-from GPT_SoVITS.text.segment import script
+from GPT_SoVITS.text.language import REGISTRY, resolve
+from GPT_SoVITS.text.markup import Passage, Pause
+from GPT_SoVITS.text.readings import Reading
+from GPT_SoVITS.text.segment import Piece, script, segment
 
 MOST_PHONES = 200
 """Estimated phones of one utterance: about fifteen seconds."""
@@ -39,21 +43,101 @@ class Utterance:
     text: str
     language: str
     """A language code."""
+    readings: tuple[Reading, ...] = ()
+    """What a user said of places in the text."""
+    rate: float = 1.0
+    """Times the speed that was asked for."""
+    silence_before: float = 0.0
+    """Seconds of a pause that was asked for."""
+    silence_after: float = 0.0
 
 
-def split_for_speech(text: str, language: str) -> list[Utterance]:
+def split_script(script: Iterable[Passage | Pause]) -> list[Utterance]:
+    """The utterances of what `read_markup` found, with its pauses before and after them.
+
+    Passages of marks alone go where others have words. Raises as `split_for_speech`.
+    """
+    utterances: list[Utterance] = []
+    silence = 0.0
+    refused: ModelError | None = None
+    for item in script:
+        if isinstance(item, Pause):
+            silence += item.seconds
+            continue
+        try:
+            parts = split_for_speech(item.text, item.language, item.readings)
+        except ModelError as error:
+            if error.code not in ("empty_text", "unreadable_text"):
+                raise
+            refused = error if refused is None or refused.code == "empty_text" else refused
+            continue
+        if utterances:
+            utterances[-1] = replace(utterances[-1], silence_after=silence)
+        else:
+            parts[0] = replace(parts[0], silence_before=silence)
+        silence = 0.0
+        utterances += [replace(part, rate=item.rate) for part in parts]
+    if not utterances:
+        raise refused or nothing_to_say([])
+    utterances[-1] = replace(utterances[-1], silence_after=silence)
+    return utterances
+
+
+def split_for_speech(text: str, language: str, readings: Sequence[Reading] = ()) -> list[Utterance]:
     """Every word of the text, in order, in utterances of about 200 phones at most.
 
-    What cannot be read stays beside what can, so that each utterance has something to say. Raises ModelError
-    `unsupported_language`, `empty_text`, `unreadable_text`.
+    What cannot be read stays beside what can, so that each utterance has something to say. `readings` are those of
+    places in the text; none is cut in two. Raises ModelError `unsupported_language`, `empty_text`, `unreadable_text`.
     """
     code = resolve(language)
-    speaks = Frontend().says_something
+    frontend = Frontend()
     fragments = [piece for sentence in _sentences(text) for piece in _short_enough(sentence)]
-    spoken = _with_something_to_say(fragments, lambda fragment: speaks(fragment, code))
+    if readings:
+        fragments = _with_readings_whole(fragments, readings)
+    given = _Given(readings)
+
+    def speaks(start: int, fragment: str, code: str = code) -> bool:
+        return frontend.says_something(fragment.strip(), code, given.at(start, fragment))
+
+    spoken = _with_something_to_say(fragments, speaks)
     if not spoken:
-        raise nothing_to_say(Frontend().skipped(text, code))
-    return list(_with_languages(_join_short(spoken), code, speaks))
+        raise nothing_to_say(frontend.skipped(text, code))
+    return list(_with_languages(_join_short(spoken), text, code, speaks, given))
+
+
+class _Given:
+    """The readings of a text, found again in its utterances."""
+
+    def __init__(self, readings: Sequence[Reading]) -> None:
+        self.readings = readings
+
+    def at(self, start: int, text: str) -> tuple[Reading, ...]:
+        """Those in an utterance that begins at `start`, counted from its first character that is no blank."""
+        if not self.readings:
+            return ()
+        first = bisect_right(self.readings, start, key=lambda reading: reading.end)
+        last = bisect_left(self.readings, start + len(text), key=lambda reading: reading.start)
+        shift = start + len(text) - len(text.lstrip())
+        end = len(text.strip())
+        moved = (
+            replace(one, start=max(one.start - shift, 0), end=min(one.end - shift, end))
+            for one in self.readings[first:last]
+        )
+        return tuple(one for one in moved if one.start < one.end)
+
+
+def _with_readings_whole(fragments: list[str], readings: Sequence[Reading]) -> list[str]:
+    """The fragments; those joined whose border lies inside the place of phones that a user gave."""
+    inside = {place for one in readings if one.units for place in range(one.start + 1, one.end)}
+    whole: list[str] = []
+    place = 0
+    for fragment in fragments:
+        if place in inside:
+            whole[-1] += fragment
+        else:
+            whole.append(fragment)
+        place += len(fragment)
+    return whole
 
 
 def _sentences(text: str) -> Iterator[str]:
@@ -113,18 +197,20 @@ def _weight(character: str) -> int:
     return {"L": 3, "N": 8, "S": 10}.get(unicodedata.category(character)[0], 1)
 
 
-def _with_something_to_say(fragments: list[str], speaks: Callable[[str], bool]) -> list[str]:
+def _with_something_to_say(fragments: list[str], speaks: Callable[[int, str], bool]) -> list[str]:
     """Fragments without a word joined to the one before, those at the start to the first that has one."""
     utterances: list[list[str]] = []
     waiting: list[str] = []
+    start = 0
     for fragment in fragments:
-        if speaks(fragment):
+        if speaks(start, fragment):
             utterances.append([*waiting, fragment])
             waiting = []
         elif utterances:
             utterances[-1].append(fragment)
         else:
             waiting.append(fragment)
+        start += len(fragment)
     return ["".join(parts) for parts in utterances]
 
 
@@ -140,13 +226,31 @@ def _join_short(utterances: list[str]) -> list[str]:
     return joined
 
 
-def _with_languages(utterances: list[str], code: str, speaks: Callable[[str, str], bool]) -> Iterator[Utterance]:
-    """Under `auto`, an utterance of figures alone keeps the language of the words before it, or of those to come."""
-    known = next((found for found in map(script, utterances) if found), "")
-    for text in utterances:
-        found = script(text) if code == "auto" else ""
+def _with_languages(
+    utterances: list[str], whole: str, code: str, speaks: Callable[[int, str, str], bool], given: _Given
+) -> Iterator[Utterance]:
+    """Each with the code that reads it as in the whole text; but one of figures alone goes with the words before it."""
+    mandarin = "yue" if code == "auto_yue" else "zh"
+    scripts = [script(text).replace("zh", mandarin) if code.startswith("auto") else "" for text in utterances]
+    known = next(filter(None, scripts), "")
+    japanese = _stretches_of("ja", segment(whole, code)) if code.startswith("auto") else []
+    start = 0
+    for text, found in zip(utterances, scripts):
         known = found or known
-        language = known if code == "auto" and not found and known in MODULES else code
-        if not speaks(text, language):  # what it was joined with made it seem another language's
-            language = next((other for other in MODULES if speaks(text, other)), language)
-        yield Utterance(text.strip(), language)
+        language = code if found or not code.startswith("auto") else known or code
+        if found == mandarin and _inside(start, start + len(text), japanese):
+            language = "ja"  # its clause has kana, but they are in another utterance
+        if not speaks(start, text, language):  # what it was joined with made it seem another language's
+            language = next((other for other in (mandarin, *REGISTRY) if speaks(start, text, other)), language)
+        yield Utterance(text.strip(), language, given.at(start, text))
+        start += len(text)
+
+
+def _stretches_of(language: str, pieces: list[Piece]) -> list[tuple[int, int]]:
+    return [(piece.start, piece.start + len(piece.text)) for piece in pieces if piece.language == language]
+
+
+def _inside(start: int, end: int, stretches: list[tuple[int, int]]) -> bool:
+    """Whether one of the stretches, which are in order, holds all from `start` to `end`."""
+    place = bisect_right(stretches, start, key=lambda stretch: stretch[0]) - 1
+    return place >= 0 and end <= stretches[place][1]

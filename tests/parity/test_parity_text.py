@@ -3,95 +3,144 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
+from parity_fixtures import BUNDLED, ROOT, companion, find, fixtures
 
+from GPT_SoVITS.dataset.folder import read_annotations, write_name2text
+from GPT_SoVITS.dataset.phonemes import read_texts
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text import Frontend, cut
 from GPT_SoVITS.text.cut import prepare
+from GPT_SoVITS.text.data import table
 from GPT_SoVITS.text.english import English
 from GPT_SoVITS.text.english_unknown import predict
+from GPT_SoVITS.text.japanese import Japanese
+from GPT_SoVITS.text.korean import Korean
+from GPT_SoVITS.text.language import spoken
 from GPT_SoVITS.text.mandarin import Mandarin
-from GPT_SoVITS.text.symbols import symbols
+from GPT_SoVITS.text.mandarin_readings import in_context
+from GPT_SoVITS.text.symbols import phone_ids, symbols
 
-FIXTURES = Path(__file__).parent / "fixtures" / "text"
-LANGUAGES = {"clean": ("en", "zh"), "infer": ("en", "zh", "all_zh", "auto")}
-OTHER_LANGUAGES = ("ja", "ko", "yue")
-
-SPLIT_BY_FREQUENCY = "the reference splits unknown words by word frequencies that are not carried here"
-DELIBERATE = {
-    "pc115": "thirty-four is read as thirty and four, not guessed as one unknown word",
-    "pc132": SPLIT_BY_FREQUENCY,
-}
-"""Cases whose phones differ, with the reason; strict, so that a case that comes to match must leave the list."""
-OTHER_WORDS = {"pc120": "It is negative five outside"}
-"""Cases whose text differs while the phones are equal: here the reference lost a blank."""
+TABLES = (
+    *("en_tables", "g2pw_char_rules", "jyutping_split", "ko_compound_vowels", "ko_letter_names"),
+    *("pinyin_to_symbols", "zh_pronunciation_overrides", "zh_tables"),
+)
 
 
-def _lines(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (FIXTURES / name).read_text(encoding="utf-8").splitlines()]
+def _lines(kind: str, name: str, **wanted: Any) -> list[Any]:
+    """The lines of every file of a kind as parameters of a test, those only whose fields are as wanted."""
+    found = []
+    for path in find(kind, suffix=".jsonl"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            case = json.loads(line)
+            if all(case.get(field) == value for field, value in wanted.items()):
+                found.append(pytest.param(case, id=f"{path.stem}:{case[name]}"))
+    return found or [pytest.param(None, marks=pytest.mark.skip(reason=f"no {kind}.jsonl with {wanted}"))]
 
 
-def _covered(case: dict[str, Any]) -> bool:
-    pieces = [piece["lang"] for piece in case.get("segments") or ()]
-    return (
-        case["ref_quirk"] is None
-        and case["language"] in LANGUAGES[case["level"]]
-        and not any(language in OTHER_LANGUAGES for language in pieces)
-    )
-
-
-def _parameters(level: str) -> list[Any]:
-    cases = [case for case in _lines("cases.jsonl") if case["level"] == level and _covered(case)]
-    return [
-        pytest.param(case, id=case["id"], marks=pytest.mark.xfail(reason=DELIBERATE[case["id"]], strict=True))
-        if case["id"] in DELIBERATE
-        else pytest.param(case, id=case["id"])
-        for case in cases
+def _known_faults() -> list[Any]:
+    cases = [case for case in _lines("cases", "id") if not case.marks]
+    return [case for case in cases if case.values[0]["ref_quirk"]] or [
+        pytest.param(None, marks=pytest.mark.skip(reason="no case with a known fault"))
     ]
 
 
 def _frontend(case: dict[str, Any]) -> Frontend:
-    """A front end whose polyphone model answers what the reference's did."""
-    answers = dict(case.get("g2pw") or ())
-    return Frontend({"en": English(), "zh": Mandarin(answers.__getitem__)})
+    """A front end with the reference's readings of polyphones and unknown English words, and no better numbers."""
+    own = {"en": English("reference"), "ja": Japanese("reference"), "ko": Korean("reference")}
+    return Frontend({**own, "zh": _mandarin(case)})
 
 
-@pytest.mark.parametrize("case", _parameters("clean"))
+def _mandarin(case: dict[str, Any]) -> Mandarin:
+    """With the answers of the reference's polyphone model."""
+    return Mandarin(dict(case.get("g2pw") or ()).__getitem__)
+
+
+def _words(language: str, text: str) -> str:
+    """English without its blanks, of which the reference loses some; they have no phones."""
+    return text.replace(" ", "") if language == "en" else text
+
+
+@pytest.mark.parametrize("case", _lines("cases", "id", level="clean", ref_quirk=None))
 def test_a_text_of_one_language_has_the_phones_of_the_reference(case):
     cleaned = _frontend(case).clean(case["text"], case["language"], case["version"])
 
-    assert cleaned.norm_text == OTHER_WORDS.get(case["id"], case["norm_text"])
     assert cleaned.phones == case["phones"]
+    assert phone_ids(cleaned.phones, case["version"]) == case["ids"]
     assert cleaned.word2ph == case["word2ph"]
+    assert _words(case["language"], cleaned.norm_text) == _words(case["language"], case["norm_text"])
 
 
-@pytest.mark.parametrize("case", _parameters("infer"))
+@pytest.mark.skipif(ROOT != BUNDLED, reason="the differences are known of the bundled cases alone")
+def test_without_compat_only_guesses_of_unknown_words_differ():
+    cases = [case.values[0] for case in _lines("cases", "id", level="clean", ref_quirk=None)]
+
+    differ = {
+        case["id"]
+        for case in cases
+        if Frontend({"zh": _mandarin(case)}).clean(case["text"], case["language"], case["version"]).phones
+        != case["phones"]
+    }
+
+    assert differ == {"pc115", "pc132"}  # thirty-four as one word, and a row of the keyboard
+
+
+@pytest.mark.parametrize("case", _lines("cases", "id", level="infer", ref_quirk=None))
 def test_a_mixed_text_has_the_pieces_and_ids_of_the_reference(case):
-    spoken = _frontend(case).process(case["text"], case["language"], case["version"])
+    said = _frontend(case).process(case["text"], case["language"], case["version"])
 
-    assert [(piece.language, piece.norm_text, piece.word2ph) for piece in spoken.pieces] == [
-        (piece["lang"], piece["norm_text"], piece["word2ph"]) for piece in case["segments"]
+    assert [
+        (
+            piece.language,
+            phone_ids(piece.phones, case["version"]),
+            piece.word2ph,
+            _words(piece.language, piece.norm_text),
+        )
+        for piece in said.pieces
+    ] == [
+        (piece["lang"], piece["ids"], piece["word2ph"], _words(piece["lang"], piece["norm_text"]))
+        for piece in case["segments"]
     ]
-    assert (spoken.ids, spoken.phones, spoken.norm_text) == (case["ids"], case["phones"], case["norm_text"])
-    assert spoken.retried == case["retried"]
+    assert (said.ids, said.phones, said.retried) == (case["ids"], case["phones"], case["retried"])
+    assert [column[1] if column else -1 for column in said.feature_columns] == case["bert_token"]
 
 
-@pytest.mark.parametrize("case", _lines("en_oov.jsonl"), ids=lambda case: case["word"])
+@pytest.mark.parametrize("case", _known_faults())
+def test_a_text_that_the_reference_misreads_is_read_or_refused_by_name(case):
+    said, refusal = _answer(case)
+
+    assert refusal in (None, "unreadable_text", "unsupported_language")
+    assert (refusal == "unsupported_language") == (
+        case["level"] == "clean" and case["language"] not in spoken(case["version"])
+    )
+    if said is not None and said.word2ph is not None:
+        assert (len(said.word2ph), sum(said.word2ph)) == (len(said.norm_text), len(said.phones))
+
+
+def _answer(case: dict[str, Any]) -> tuple[Any, str | None]:
+    """What is read, and the code of the refusal if there was one."""
+    read = Frontend().clean if case["level"] == "clean" else Frontend().process
+    try:
+        return read(case["text"], case["language"], case["version"]), None
+    except ModelError as refused:
+        return None, refused.code
+
+
+@pytest.mark.parametrize("case", _lines("en_oov", "word"))
 def test_a_word_in_no_dictionary_is_guessed_as_by_the_reference(case):
     assert list(predict(case["word"])) == case["phones"]
 
 
-@pytest.mark.parametrize("case", _lines("cuts.jsonl"), ids=lambda case: case["id"])
+@pytest.mark.parametrize("case", _lines("cuts", "id"))
 def test_every_cut_method_cuts_as_the_reference(case):
     for method, expected in case["cut"].items():
         if isinstance(expected, str):
             assert cut(case["text"], method) == expected, method
 
 
-@pytest.mark.parametrize("case", _lines("cuts.jsonl"), ids=lambda case: case["id"])
+@pytest.mark.parametrize("case", _lines("cuts", "id"))
 def test_a_text_is_prepared_for_synthesis_as_by_the_reference(case):
     for name, expected in case["pre_seg"].items():
         method, language = name.split("/")
@@ -99,22 +148,45 @@ def test_a_text_is_prepared_for_synthesis_as_by_the_reference(case):
             assert prepare(case["text"], language, method) == expected, name
 
 
-@pytest.mark.parametrize("version", ["v1", "v2"])
-def test_the_phones_have_the_ids_of_the_reference(version):
-    assert list(symbols(version)) == json.loads((FIXTURES / f"symbols_{version}.json").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("path", [*fixtures("symbols_v1", suffix=".json"), *fixtures("symbols_v2", suffix=".json")])
+def test_the_phones_have_the_ids_of_the_reference(path):
+    assert list(symbols(path.stem[-2:])) == json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_lines_of_a_training_list_in_these_languages_have_the_phones_of_the_reference():
-    frontend = Frontend()
-    expected = [
-        line.split("\t") for line in (FIXTURES / "name2text/expected-2-name2text-0.txt").read_text("utf-8").splitlines()
-    ]
-    texts = {"a001.wav": ("你好，世界！", "zh"), "a010.wav": ("Hi", "en"), "a011.wav": ("一点儿也不好。", "zh")}
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [(name, path) for name in TABLES for path in find(name, suffix=".json")],
+    ids=lambda value: str(value)[-30:],
+)
+def test_the_tables_are_those_of_the_reference(name, path):
+    assert table(name) == json.loads(path.read_text(encoding="utf-8"))
 
-    for name, phones, word2ph, norm_text in expected:
-        if name in texts:
-            cleaned = frontend.clean(*texts[name])
-            assert (" ".join(cleaned.phones), str(cleaned.word2ph), cleaned.norm_text) == (phones, word2ph, norm_text)
+
+EXPECTED = ("expected-2-name2text-0.txt", "expected-3-bert.json")
+LISTS = fixtures("input", suffix=".list", where=lambda path: all((path.parent / name).exists() for name in EXPECTED))
+for one in (case.values[0] for case in LISTS if not case.marks):
+    for file in EXPECTED:
+        companion(one, file)  # counted as read, whether or not the test below is chosen
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_training_list_becomes_the_names_and_phones_of_the_reference(path, tmp_path):
+    frontend = Frontend({"zh": Mandarin(in_context)})
+
+    read = read_texts(read_annotations(path), "v2", frontend=frontend, compat="reference")
+    write_name2text(tmp_path, [line.entry for line in read.lines])
+
+    expected = companion(path, EXPECTED[0]).read_text(encoding="utf-8")
+    assert (tmp_path / "2-name2text.txt").read_text(encoding="utf-8").rstrip("\n") == expected.rstrip("\n")
+    features = json.loads(companion(path, EXPECTED[1]).read_text(encoding="utf-8"))
+    for line in read.lines:
+        columns = [column and column[1] for column in line.phonemes.feature_columns]
+        expected_feature = features.get(f"{line.name}.pt")
+        if expected_feature is None:
+            assert set(columns) == {None}
+        else:
+            assert columns == expected_feature["token_of_column"]
+            assert len(columns) == expected_feature["shape"][1]
 
 
 def test_a_language_that_cannot_be_spoken_is_refused_where_the_reference_said_a_comma():

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.util import find_spec
+from typing import get_args
 
 import pytest
 
+from core.parameters import TextLanguage
+from core.speech import LANGUAGES as SERVICE_LANGUAGES
+from core.speech import canonical_language
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text import CODES, LANGUAGES, clean, process, resolve
+from GPT_SoVITS.text import CODES, LANGUAGES, clean, codes, process, resolve
+from GPT_SoVITS.text.language import load
 from GPT_SoVITS.text.segment import segment
 from GPT_SoVITS.text.symbols import symbols
 
@@ -32,7 +38,19 @@ def pieces(text: str, code: str) -> list[tuple[str, str]]:
         ("안녕 hello", "auto", [("ko", "안녕 "), ("en", "hello")]),
         ("안녕", "zh", [("zh", "안녕")]),
         ("😀你好", "auto", [("zh", "😀你好")]),
+        ("今日はAppleの新製品を", "ja", [("ja", "今日は"), ("en", "Apple"), ("ja", "の新製品を")]),
+        ("오늘은 Apple 제품", "ko", [("ko", "오늘은 "), ("en", "Apple "), ("ko", "제품")]),
+        ("我喺Apple返工", "yue", [("yue", "我喺"), ("en", "Apple"), ("yue", "返工")]),
+        ("iPhone 15を買う", "ja", [("en", "iPhone 15"), ("ja", "を買う")]),
+        ("iPhone 15を買う", "all_ja", [("en", "iPhone "), ("ja", "15を買う")]),
+        ("iPhone 15 샀다", "all_ko", [("en", "iPhone "), ("ko", "15 샀다")]),
+        ("iPhone 15卖", "all_yue", [("en", "iPhone "), ("yue", "15卖")]),
+        ("你好。こんにちは。안녕", "auto_yue", [("yue", "你好。"), ("ja", "こんにちは。"), ("ko", "안녕")]),
+        ("23度", "auto_yue", [("yue", "23度")]),
+        ("学校へ行く。单独", "auto", [("ja", "学校へ行く。"), ("zh", "单独")]),
+        ("単独の行動", "auto", [("ja", "単独の行動")]),
         ("…", "auto", [("zh", "…")]),
+        ("…", "all_ko", [("ko", "…")]),
         ("", "auto", [("zh", "")]),
         ("你好", "en", [("en", "你好")]),
     ],
@@ -48,11 +66,46 @@ def test_what_cannot_be_read_is_reported_with_its_place():
     assert spoken.skipped == [(6, "Привет"), (13, "👍")]
 
 
-def test_a_language_without_a_voice_yet_is_skipped_and_reported():
-    spoken = process("日本語です。Hello world", "auto")
+def test_a_language_that_the_version_has_no_phones_for_is_skipped_and_reported():
+    spoken = process("한국어. Hello world", "auto", "v1")
 
-    assert spoken.skipped == [(0, "日本語です。")]
+    assert spoken.skipped == [(0, "한국어.")]
     assert spoken.norm_text == "Hello world"
+
+
+def test_models_of_v1_speak_three_languages():
+    assert [len(codes(version)) for version in ("v1", "v2", "v4", "nano")] == [6, 11, 11, 11]
+    with pytest.raises(ModelError, match="v1") as refused:
+        process("안녕", "ko", "v1")
+
+    assert refused.value.code == "unsupported_language"
+    assert "all_ja" in refused.value.hint
+    assert process("こんにちは", "ja", "v1").phones[:3] == ["k", "o", "UNK"]
+
+
+def test_only_the_language_whose_library_is_missing_asks_for_it(monkeypatch):
+    load.cache_clear()
+    monkeypatch.setattr(
+        "GPT_SoVITS.text.language.find_spec", lambda name: None if name == "pyopenjtalk" else find_spec(name)
+    )
+
+    with pytest.raises(ModelError, match="Japanese needs pyopenjtalk, which is not installed") as refused:
+        process("こんにちは", "auto")
+
+    assert (refused.value.code, refused.value.hint) == ("missing_part", 'pip install "sovitsd[ja]"')
+    assert process("안녕하세요", "auto").phones
+    load.cache_clear()
+
+
+def test_the_service_and_the_front_end_know_the_same_names_of_languages():
+    named = {name: code for code, names in SERVICE_LANGUAGES.items() for name in names}
+
+    assert tuple(SERVICE_LANGUAGES) == CODES == get_args(TextLanguage)
+    assert {name: resolve(name) for name in (*named, *SERVICE_LANGUAGES)} == {
+        **named,
+        **{code: code for code in SERVICE_LANGUAGES},
+    }
+    assert {name: canonical_language(name) for name in LANGUAGES} == LANGUAGES
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "...", "\u200b", "!?", "'"])
@@ -64,7 +117,7 @@ def test_a_text_without_words_is_empty(text, code):
     assert refused.value.code == "empty_text"
 
 
-@pytest.mark.parametrize("text", ["😀", "Привет", "\ud800", "한국어"])
+@pytest.mark.parametrize("text", ["😀", "Привет", "\ud800", "ไทย"])
 def test_a_text_of_other_scripts_is_unreadable(text):
     with pytest.raises(ModelError) as refused:
         process(text, "auto")
@@ -73,7 +126,7 @@ def test_a_text_of_other_scripts_is_unreadable(text):
     assert refused.value.hint
 
 
-@pytest.mark.parametrize("language", ["ja", "xx", "en\ud800", "🙂"])
+@pytest.mark.parametrize("language", ["fr", "xx", "en\ud800", "🙂"])
 def test_a_language_that_cannot_be_spoken_is_refused_by_name(language):
     with pytest.raises(ModelError) as refused:
         process("hello", language)
@@ -87,6 +140,14 @@ def test_languages_are_known_by_their_usual_names():
 
     assert [resolve(name) for name in names] == ["en", "en", "en", "zh", "zh", "zh", "auto", "auto"]
     assert set(LANGUAGES.values()) <= set(CODES)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "norm_text"),
+    [("5", "zh", ".五"), ("5", "yue", ".五"), ("5", "en", ". five"), ("5", "ja", "。5"), ("5", "ko", "。5")],
+)
+def test_the_stop_before_a_short_number_makes_no_decimal_of_it(text, code, norm_text):
+    assert process(text, code).norm_text == norm_text
 
 
 def test_a_mixed_text_has_phone_counts_only_where_every_piece_has():
@@ -108,9 +169,11 @@ def test_a_phone_that_the_version_lacks_becomes_unknown():
 
 def test_importing_the_front_end_loads_no_dictionary_and_no_model_library():
     program = (
-        "import sys; import GPT_SoVITS.text as t; "
-        "assert not {'torch', 'numpy', 'jieba', 'pypinyin'} & set(sys.modules); t.process('Hello there', 'en'); "
-        "assert not {'torch', 'jieba', 'pypinyin'} & set(sys.modules)"
+        "import sys; import GPT_SoVITS.text as t; libraries = {'numpy', 'torch', 'onnxruntime', 'jieba', 'pypinyin', "
+        "'g2pM', 'opencc', 'pyopenjtalk', 'g2pk2', 'mecab', 'nltk', 'ToJyutping'}; "
+        "assert not libraries & set(sys.modules); t.process('Hello there', 'en'); "
+        "assert not libraries & set(sys.modules); t.process('안녕하세요', 'ko'); "
+        "assert libraries & set(sys.modules) == {'mecab'}"
     )
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -22,7 +22,22 @@ from GPT_SoVITS.text.mandarin_numbers import cardinal
         ("2024/3/5", "二零二四年三月五日"),
         ("010-12345678", "零幺零,幺二三四五六七八"),
         ("二〇二四年", "二零二四年"),
-        ("8:30-9:45", "八点半至九点四十五分"),
+        ("8:30-9:45", "八点半到九点四十五"),
+        ("8:30—9:00，9:00-21:30", "八点半到九点,九点至二十一点三十分"),
+        ("1,000", "一千"),
+        ("-1,000和1,234.56", "负一千和一千二百三十四点五六"),
+        ("花了1,000,000元", "花了一百万元"),
+        ("￥1,234.56，$2.5亿，€20", "一千二百三十四点五六元,二点五亿美元,二十欧元"),
+        ("−3.5", "负三点五"),
+        ("3-5", "三到五"),
+        ("第3-5章，1-2个月", "第三到五章,一到两个月"),
+        ("20-30%，20%-30%", "百分之二十到百分之三十,百分之二十到百分之三十"),
+        ("2023-2024年", "二零二三到二零二四年"),
+        ("北京-上海", "北京到上海"),
+        ("138-1234-5678", "幺三八幺二三四五六七八"),
+        ("60km/h，60Hz，10㎡", "六十千米每小时,六十赫兹,十平方米"),
+        ("5±1", "五正负一"),
+        ("〇", "零"),
         ("第2名，2个，比分2:1", "第二名,两个,比分二比一"),
         ("什麼，然後", "什么,然后"),
         ("100+200=300", "一百加二百等于三百"),
@@ -66,3 +81,17 @@ def test_another_reader_of_polyphones_can_take_the_place_of_pypinyin():
 
 def test_a_syllable_that_the_table_lacks_is_said_as_the_nearest_one():
     assert process("覅", "zh").phones == [".", "f", "iao4"]
+
+
+def test_a_unit_behind_a_number_is_chinese_among_chinese_words():
+    assert [piece.norm_text for piece in process("我跑了5km，频率60Hz", "auto").pieces] == ["我跑了五千米,频率六十赫兹"]
+    assert [piece.norm_text for piece in process("直径5 mm的管子", "auto").pieces] == ["直径五毫米的管子"]
+    assert [piece.norm_text for piece in process("5mm", "zh", retry=False).pieces] == ["五毫米"]
+
+
+def test_the_syllable_before_a_reading_that_a_user_gave_has_the_tone_that_it_takes_there():
+    changed = process("不行，一行", "zh", pronunciations={"行": "hang4"})
+    plain = process("不行，一行", "zh", pronunciations={"行": "hang3"})
+
+    assert " ".join(changed.phones) == "b u2 h ang4 , y i2 h ang4"
+    assert " ".join(plain.phones) == "b u4 h ang3 , y i4 h ang3"

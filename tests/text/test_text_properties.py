@@ -10,11 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text import CODES, METHODS, process, resolve, split_for_speech, split_sentences
+from GPT_SoVITS.text import CODES, METHODS, clean, codes, process, resolve, split_for_speech, split_sentences, spoken
 from GPT_SoVITS.text.segment import segment
 from GPT_SoVITS.text.symbols import symbols
 
 REFUSALS = {"empty_text", "unreadable_text"}
+OF_V1 = {"unsupported_language"}
+"""What v1 answers besides, where it lacks a language."""
 ANYTHING = st.text(st.characters(exclude_categories=()), max_size=60)  # lone surrogates as well
 SPEECH = st.lists(
     st.sampled_from(
@@ -32,6 +34,12 @@ SPEECH = st.lists(
             "1. ",
             "第2名",
             "a@b.org",
+            *"ーっゝ々〆〇龘乃값의ㅋᄀ㗎卅𠀀⼀｡ｶﾞヺ",
+            "です。",
+            "1,000円",
+            "읽다",
+            "3시 30분",
+            "佢哋",
         ]
     ),
     max_size=30,
@@ -61,7 +69,7 @@ def test_any_text_has_phones_or_is_refused_by_name(text, code, version):
     spoken, refusal = answer(process, text, code, version)
 
     if spoken is None:
-        assert refusal in REFUSALS
+        assert refusal in REFUSALS | (set() if code in codes(version) else OF_V1)
         return
     assert spoken.ids
     assert [symbols(version)[index] for index in spoken.ids] == spoken.phones
@@ -70,6 +78,17 @@ def test_any_text_has_phones_or_is_refused_by_name(text, code, version):
             assert (len(piece.word2ph), sum(piece.word2ph)) == (len(piece.norm_text), len(piece.phones))
     for position, fragment in spoken.skipped:
         assert text[position : position + len(fragment)] == fragment
+
+
+@UNHURRIED
+@given(text=ANY_TEXT, language=st.sampled_from(spoken()), version=VERSION)
+def test_any_text_in_one_language_has_known_phones(text, language, version):
+    cleaned, refusal = answer(clean, text, language, version)
+
+    assert refusal in ({None} if language in spoken(version) else OF_V1)
+    if cleaned is not None:
+        assert set(cleaned.phones) <= set(symbols(version))
+        assert cleaned.word2ph is None or sum(cleaned.word2ph) == len(cleaned.phones)
 
 
 @UNHURRIED
@@ -121,7 +140,7 @@ def test_any_name_of_a_language_is_known_or_refused(name):
 HUNDRED_THOUSAND = (
     *["9", "a", "好", "word ", "你好，world。", "1,", "1.", "A.", "1-", "1~", "1+", "1:", "1/2", "$1 ", "1,000", "a@"],
     *["www.", "1km~", ".", "'", "-", " ", "\n", "^", "😀", "\ud800", "あ亜", "a😀", "1 a 好 ", "Dr. ", "½", "²", "不"],
-    *["一", "儿", "zxqv ", "ABCD ", "a\u0301", "x 1. "],
+    *["ア", "漢か", "값이 ", "3시 ", "一", "儿", "zxqv ", "ABCD ", "a\u0301", "x 1. "],
 )
 
 

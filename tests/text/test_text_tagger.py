@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
+import jieba
 import jieba.posseg
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jieba.posseg.viterbi import viterbi
@@ -14,11 +16,20 @@ from GPT_SoVITS.text.mandarin_tagger import best_path, jieba_parts
 IDEOGRAPHS = st.one_of(
     st.sampled_from("不一儿好的了在银行长重龘"), st.characters(min_codepoint=0x4E00, max_codepoint=0x9FA5)
 )
+SENTENCES = st.lists(
+    st.one_of(
+        st.sampled_from(["银行", "行长", "的", "南京市长江大桥", "了", "一", ".", "。", "B超", "重"]), IDEOGRAPHS
+    ),
+    max_size=12,
+).map("".join)
 
 
 @cache
-def _original() -> jieba.posseg.POSTokenizer:
-    return jieba.posseg.POSTokenizer(jieba_parts()[0])
+def _original() -> tuple[jieba.Tokenizer, jieba.posseg.POSTokenizer]:
+    segmenter = jieba.Tokenizer()
+    segmenter.FREQ, segmenter.total = segmenter.gen_pfdict(segmenter.get_dict_file())
+    segmenter.initialized = True
+    return segmenter, jieba.posseg.POSTokenizer(segmenter)
 
 
 @settings(deadline=None, derandomize=True, max_examples=25)
@@ -30,9 +41,23 @@ def test_the_best_path_is_the_one_that_jieba_finds(text):
     assert best_path(text) == expected
 
 
-@settings(deadline=None, derandomize=True, max_examples=25)
-@given(text=st.text(st.one_of(IDEOGRAPHS, st.sampled_from(",.!?…-")), max_size=10))
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(text=st.one_of(SENTENCES, st.text(st.one_of(IDEOGRAPHS, st.sampled_from(",.!?…-a1")), max_size=10)))
 def test_words_and_parts_of_speech_are_those_of_jieba(text):
-    _, tagger = jieba_parts()
+    segmenter, tagger = jieba_parts()
+    original, original_tagger = _original()
 
-    assert [*map(str, tagger.cut(text))] == [*map(str, _original().cut(text))]
+    assert [tuple(token) for token in tagger.cut(text)] == [
+        (pair.word, pair.flag) for pair in original_tagger.cut(text)
+    ]
+    assert list(segmenter.cut_for_search(text)) == list(original.cut_for_search(text))
+
+
+@pytest.mark.parametrize("word", ["银行", "的", "AT&T", "龢", "一心一意"])
+def test_a_word_has_its_count_and_its_part_of_speech(word):
+    segmenter, _ = jieba_parts()
+    original, original_tagger = _original()
+
+    assert segmenter.FREQ.get(word) == original.FREQ[word]
+    assert segmenter.FREQ.tag(word) == original_tagger.word_tag_tab[word]
+    assert segmenter.total == original.total

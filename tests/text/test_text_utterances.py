@@ -59,6 +59,21 @@ def test_figures_keep_the_language_of_the_words_around_them():
     assert [utterance.language for utterance in utterances] == ["auto", "en", "auto", "zh"]
 
 
+def test_kanji_stay_japanese_where_the_kana_of_their_clause_are_in_another_utterance():
+    utterances = split_for_speech("日本語" * 60 + "、ひらがな" * 20 + "。世界很大，你好吗？", "auto")
+
+    assert [utterance.language for utterance in utterances][:2] == ["ja", "ja"]
+    assert utterances[-1].language == "auto"
+    assert process(utterances[-1].text, utterances[-1].language).pieces[0].language == "zh"
+
+
+def test_figures_alone_are_cantonese_where_mandarin_would_be():
+    assert [utterance.language for utterance in split_for_speech("今日天氣好好。\n123456。", "auto_yue")] == [
+        "auto_yue",
+        "yue",
+    ]
+
+
 def test_a_text_without_words_is_refused():
     codes = []
     for text in ("", "...", "😀", "Привет"):

@@ -1,0 +1,113 @@
+"""g2pk2's rules of Korean pronunciation (Apache-2.0), without the package's own start.
+
+Importing g2pk2 itself imports NLTK, downloads a corpus of English and may run pip; none of that serves Korean. So its
+modules of rules are imported alone, and its two tables are compiled once instead of read at every call.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+_lock = threading.Lock()
+_PLACEHOLDER = re.compile("(^|[^\u1100-\u1112])([\u1161-\u1175])")
+_TAG = re.compile("/[PJEB]")
+SPECIAL = (
+    "jyeo", "ye", "consonant_ui", "josa_ui", "vowel_ui", "jamo", "rieulgiyeok", "rieulbieub", "verb_nieun", "balb",
+    "palatalize", "modifying_rieul",
+)  # fmt: skip
+"""In the order in which they must act."""
+LINKS = ("link1", "link2", "link3", "link4")
+
+
+class _Rules(NamedTuple):
+    idioms: list[tuple[re.Pattern[str], str]]
+    table: list[tuple[str, re.Pattern[str], str]]
+    """(coda, coda and what follows it, what they become)."""
+    special: list[Callable[[str], str]]
+    links: list[Callable[[str], str]]
+    annotate: Callable[[str, Any], str]
+    """Marks what the rules need to know of parts of speech."""
+    spell_numbers: Callable[[str], str]
+
+
+def pronounce(text: str) -> str:
+    """The text in compatibility jamo as it is said; what is not Korean stays. Keep it to a few hundred characters."""
+    from jamo import h2j, j2hcj
+
+    rules = _rules()
+    for pattern, replacement in rules.idioms:
+        text = pattern.sub(replacement, text)
+    with _lock:  # one tagger, and its buffers, for all threads
+        text = rules.annotate(text, _tagger())
+    letters = h2j(rules.spell_numbers(text))
+    for rule in rules.special:
+        letters = rule(letters)
+    letters = _TAG.sub("", letters)
+    for coda, pattern, replacement in rules.table:
+        if coda in letters:
+            letters = pattern.sub(replacement, letters)
+    for rule in rules.links:
+        letters = rule(letters)
+    return j2hcj(_PLACEHOLDER.sub("\\1\u110b\\2", letters))
+
+
+@cache
+def _tagger() -> Any:
+    from mecab import MeCab
+
+    return MeCab()
+
+
+@cache
+def _rules() -> _Rules:
+    with _lock:
+        specification = find_spec("g2pk2")
+        assert specification, "the registry looked for it"
+        folder = Path(str(specification.origin)).parent
+        special, regular, numerals, utils = _import_alone(folder, "special", "regular", "numerals", "utils")
+    return _Rules(
+        idioms=_idioms(folder / "idioms.txt"),
+        table=[(coda[0], re.compile(coda), result) for coda, result, _ in utils.parse_table() if coda[0] != "\ufeff"],
+        special=[getattr(special, name) for name in SPECIAL],
+        links=[getattr(regular, name) for name in LINKS],
+        annotate=utils.annotate,
+        spell_numbers=numerals.convert_num,
+    )
+
+
+def _import_alone(folder: Path, *names: str) -> list[ModuleType]:
+    """Modules of the package as if the package were empty; nothing of them stays in `sys.modules`."""
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "g2pk2"}
+    for name in before:
+        del sys.modules[name]
+    package = ModuleType("g2pk2")
+    package.__path__ = [str(folder)]
+    sys.modules["g2pk2"] = package
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # unescaped patterns of 2023
+            return [import_module(f"g2pk2.{name}") for name in names]
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "g2pk2"]:
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
+def _idioms(path: Path) -> list[tuple[re.Pattern[str], str]]:
+    """Words whose reading no rule gives: lines of `written===said`, with comments after `#`."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        written, separator, said = line.partition("#")[0].strip().partition("===")
+        if separator:
+            found.append((re.compile(written), said))
+    return found

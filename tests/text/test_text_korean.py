@@ -1,0 +1,83 @@
+"""Korean: rules of pronunciation, numbers and signs, and texts of any length."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from GPT_SoVITS.text import clean, process
+from GPT_SoVITS.text.korean import LONGEST_CALL, _short_enough
+
+
+def jamo(text: str) -> str:
+    return "".join(clean(text, "ko").phones)
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken"),
+    [
+        ("같이", "가치"),
+        ("좋아요", "조아요"),
+        ("값이", "갑씨"),
+        ("독립", "동닙"),
+        ("$5 주세요", "오달러 주세요"),
+        ("3.5km", "삼쩜오킬로미터".replace("쩜", "점")),
+        ("50% 할인", "오십퍼센트 할인"),
+        ("50％ 할인", "오십퍼센트 할인"),
+        ("1,000", "천"),
+        ("12,345,678", "천이백삼십사만오천육백칠십팔"),
+        ("3시 30분", "세시 삼십분"),
+        ("٣시", "세시"),
+        ("ＡＩ", "에이아이"),
+        ("각\u1102\u1161", "각나"),
+        ("2024-03-05", "2024년 3월 5일"),
+        ("10:30", "열시 삼십분"),
+        ("3~5명", "3에서 5명"),
+    ],
+)
+def test_what_is_written_is_said_as_its_reader_would(written, spoken):
+    assert jamo(written) == jamo(spoken)
+
+
+def test_compound_vowels_are_two_phones_and_a_last_jamo_is_given_a_stop():
+    assert clean("와", "ko").phones == ["ㅇ", "ㅗ", "ㅏ", "."]
+
+
+def test_signs_without_a_phone_are_one_of_their_own():
+    assert clean('"안" ', "ko").phones == ["停", "ㅇ", "ㅏ", "ㄴ", "停", "空"]
+
+
+@pytest.mark.parametrize("character", ["\ud800", "\ua960", "\ud7b0", "\u119e", "\u115f"])
+def test_what_the_libraries_would_refuse_is_one_unknown_sign(character):
+    assert clean(f"안{character}", "ko").phones == ["ㅇ", "ㅏ", "ㄴ", "停"]
+
+
+def test_what_is_no_korean_is_reported_and_leaves_no_phone():
+    spoken = process("國家 안녕 😀", "ko")
+
+    assert spoken.skipped == [(0, "國家"), (6, "😀")]
+    assert set(spoken.phones) & {"停", "空"} == set()
+
+
+@pytest.mark.parametrize(
+    "text", ["안녕하세요. " * 100, "안" * 1000, "학교에 " * 200, "9" * 500, "\n" * 500, "a b" * 300]
+)
+def test_a_long_text_is_cut_without_losing_a_character(text):
+    parts = list(_short_enough(text))
+
+    assert "".join(parts) == text
+    assert max(map(len, parts)) <= LONGEST_CALL
+
+
+def test_reading_korean_opens_no_network_and_imports_no_nltk():
+    program = (
+        "import socket, subprocess, sys; "
+        "blocked = lambda *a, **k: (_ for _ in ()).throw(OSError('blocked')); "
+        "socket.socket.connect = blocked; subprocess.Popen.__init__ = blocked; "
+        "from GPT_SoVITS.text import process; process('읽다 3개', 'ko'); "
+        "assert not [name for name in sys.modules if name.startswith(('nltk', 'g2pk2'))]"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
