@@ -22,7 +22,15 @@ from core.queue import AsyncQueue
 from core.records import Records
 from core.roles import SPLITTER, SYNTHESIZER
 from core.settings import Settings
-from core.speech import PromptRef, SpeechRequest, canonical_language, check_speed
+from core.speech import (
+    InputType,
+    PromptRef,
+    SpeechRequest,
+    canonical_language,
+    check_pronunciations,
+    check_speed,
+    whole,
+)
 from core.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -75,12 +83,26 @@ class SpeechService:
         speed: float = 1.0,
         seed: int | None = None,
         prompt: PromptRef | None = None,
+        input_type: InputType = "auto",
+        pronunciations: dict[str, str] | None = None,
     ) -> SpeechRequest:
-        """A request that was checked; every refusal is one sentence, VoiceNotFound's names the voices."""
+        """A request that was checked; every refusal is one sentence, VoiceNotFound's names the voices.
+
+        `pronunciations` go before the voice's own of the same words.
+        """
         self.check_text(text)
         language, speed = canonical_language(language), check_speed(speed)
         found = await self.records.get_voice(voice)
-        return SpeechRequest(text=text, language=language, voice_id=found.id, speed=speed, seed=seed, prompt=prompt)
+        return SpeechRequest(
+            text=whole(text),
+            input_type=input_type,
+            language=language,
+            pronunciations={**found.pronunciations, **check_pronunciations(pronunciations or {})},
+            voice_id=found.id,
+            speed=speed,
+            seed=seed,
+            prompt=prompt,
+        )
 
     def check_text(self, text: str) -> None:
         if not text.strip():

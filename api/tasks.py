@@ -29,7 +29,7 @@ class TaskOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: Literal["v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4", "nano"] = "v2"
-    language: str = Field("zh", description="What is spoken in the recording: zh, en or auto.")
+    language: str = Field("zh", description="What is spoken in the recording: zh, en, ja, ko, yue or auto.")
     quality: Literal["fast", "standard", "high"] = Field("standard", description="How long the models are trained.")
 
 

@@ -12,6 +12,7 @@ from api.dependencies import Api, Limit, Offset
 from api.responses import Json
 from core.errors import InvalidRequest
 from core.records import VoiceRecord, iso
+from core.speech import check_pronunciations
 
 router = APIRouter(prefix="/voices", tags=["Voices"])
 
@@ -32,6 +33,7 @@ class VoiceView(TypedDict):
     version: str
     language: str
     prompts: list[PromptView]
+    pronunciations: dict[str, str]
     gpt_checkpoint_id: str
     sovits_checkpoint_id: str
     exp_id: str | None
@@ -50,7 +52,8 @@ class VoiceChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=1, max_length=100)
+    name: str | None = Field(None, min_length=1, max_length=100)
+    pronunciations: dict[str, str] | None = Field(None, description="Word → reading; in place of all that it had.")
 
 
 @router.get("", response_model=VoicePage)
@@ -74,12 +77,16 @@ async def get_voice(voice: str, api: Api) -> Response:
 
 
 @router.patch("/{voice}", response_model=VoiceView)
-async def rename_voice(voice: str, change: VoiceChange, api: Api) -> Response:
-    """Give a voice another name; 409 when it is taken."""
-    if not change.name.strip():
+async def change_voice(voice: str, change: VoiceChange, api: Api) -> Response:
+    """Give a voice another name (409 when it is taken) or another dictionary of pronunciations."""
+    if change.name is not None and not change.name.strip():
         raise InvalidRequest("A voice's name needs a visible character.")
+    values = change.model_dump(exclude_none=True)
+    if not values:
+        raise InvalidRequest("Nothing is to be changed.", hint="Send `name`, `pronunciations` or both.")
+    check_pronunciations(change.pronunciations or {})
     found = await api.records.get_voice(voice)
-    return Json(voice_view(await api.records.update_voice(found.id, name=change.name)))
+    return Json(voice_view(await api.records.update_voice(found.id, **values)))
 
 
 @router.delete("/{voice}", status_code=204)
@@ -104,6 +111,7 @@ def voice_view(voice: VoiceRecord) -> VoiceView:
             }
             for prompt in voice.prompts
         ],
+        "pronunciations": voice.pronunciations,
         "gpt_checkpoint_id": voice.gpt_checkpoint_id,
         "sovits_checkpoint_id": voice.sovits_checkpoint_id,
         "exp_id": voice.exp_id,

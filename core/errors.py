@@ -69,6 +69,18 @@ class UnreadableText(InvalidRequest):
     code = "unreadable_text"
 
 
+class BadMarkup(InvalidRequest):
+    """Marks or SSML in the text that cannot be followed."""
+
+    code = "bad_markup"
+
+
+class BadPronunciation(InvalidRequest):
+    """A reading, in the text or in a dictionary, that is none."""
+
+    code = "bad_pronunciation"
+
+
 class BadAudio(PermanentError):
     """A file that is not sound, or sound that nothing can be learnt from."""
 

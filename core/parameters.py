@@ -8,6 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Precision = Literal["auto", "float32", "float16", "int8"]
 Language = Literal["auto", "zh", "en", "ja", "ko", "yue"]
+TextLanguage = Literal[
+    "auto", "auto_yue", "zh", "en", "ja", "ko", "yue", "all_zh", "all_ja", "all_ko", "all_yue"
+]  # fmt: skip
+"""The codes of `core.speech.LANGUAGES`."""
 
 
 class StageParameters(BaseModel):
@@ -84,6 +88,6 @@ class TestInferenceParameters(StageParameters):
     sovits_model: str = Field("", max_length=200, description="Checkpoint id; empty: the newest.")
     ref_audio: str = Field("", max_length=200, description="File id of the prompt; empty: the experiment's own.")
     ref_text: str = Field("", max_length=1000, description="What the prompt says.")
-    ref_language: Language = Field("auto", description="Language of the prompt.")
+    ref_language: TextLanguage = Field("auto", description="Language of the prompt.")
     target_text: str = Field("", max_length=1000, description="What to say; empty: a sentence of the data set.")
-    target_language: Language = Field("auto", description="Language of the text.")
+    target_language: TextLanguage = Field("auto", description="Language of the text.")

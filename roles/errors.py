@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from core.errors import (
+    BadMarkup,
+    BadPronunciation,
     EmptyText,
     InvalidRequest,
     MissingPart,
@@ -23,6 +25,8 @@ from GPT_SoVITS.errors import ModelError
 _CLASSES: dict[str, type[SovitsError]] = {
     error.code: error
     for error in (
+        BadMarkup,
+        BadPronunciation,
         EmptyText,
         InvalidRequest,
         MissingPart,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from core.errors import EmptyText
 from core.job import Job
 from core.queue import NewJob
 from core.roles import SPLITTER, SYNTHESIZER
-from core.speech import SpeechRequest, UtteranceRequest
+from core.speech import SpeechRequest, TextReading, UtteranceRequest
 from roles.errors import model_errors
 from roles.role import JobContext
 from roles.services import Services
+
+if TYPE_CHECKING:
+    from GPT_SoVITS.text import Utterance
 
 
 class Splitter:
@@ -24,20 +26,23 @@ class Splitter:
 
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
         """Enqueue the utterances under ids made from the job's own, so that a second run adds nothing."""
-        from GPT_SoVITS.text import split_for_speech
+        from GPT_SoVITS.text import read_markup, split_script
 
         request = SpeechRequest.model_validate(job.payload)
         with model_errors():
-            pieces = split_for_speech(request.text, request.language)
-        if not pieces:
-            raise EmptyText("The text holds nothing to say.", hint="Send at least one word.")
+            pieces = split_script(
+                read_markup(
+                    request.text,
+                    request.language,
+                    input_type=request.input_type,
+                    pronunciations=request.pronunciations,
+                )
+            )
         context.check()
         children = [
             NewJob(
                 role=SYNTHESIZER,
-                payload=UtteranceRequest.part_of(
-                    request, parent=job.id, index=index, text=piece.text, language=piece.language
-                ).model_dump(),
+                payload=_part_of(request, job.id, index, piece).model_dump(),
                 job_id=f"{job.id}.{index}",
                 priority=job.priority,
             )
@@ -55,3 +60,20 @@ class Splitter:
 
     def stop(self) -> None:
         """Nothing to close."""
+
+
+def _part_of(request: SpeechRequest, parent: str, index: int, piece: Utterance) -> UtteranceRequest:
+    readings = [
+        TextReading(start=one.start, end=one.end, language=one.language, units=one.units) for one in piece.readings
+    ]
+    return UtteranceRequest.part_of(
+        request,
+        parent=parent,
+        index=index,
+        text=piece.text,
+        language=piece.language,
+        readings=readings,
+        rate=piece.rate,
+        silence_before=piece.silence_before,
+        silence_after=piece.silence_after,
+    )

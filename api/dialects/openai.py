@@ -19,7 +19,7 @@ from api.responses import Json, Streaming
 from api.sse import EventStream, data_only
 from core.errors import EmptyText, NotFound, SovitsError, TextTooLong, VoiceNotFound
 from core.records import VoiceRecord
-from core.speech import SpeechRequest
+from core.speech import InputType, SpeechRequest
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[Depends(require_key)])
 
@@ -48,6 +48,13 @@ class SpeechBody(BaseModel):
     instructions: str | None = Field(None, description="Taken and ignored.")
     language: str = Field("auto", description="Our own addition.")
     seed: int | None = Field(None, description="Our own addition: the same seed, the same sound.")
+    input_type: InputType = Field(
+        "auto",
+        description="Our own addition: auto (SSML where the input begins with <speak, else marks), text, marks, ssml.",
+    )
+    pronunciations: dict[str, str] | None = Field(
+        None, description="Our own addition: word → reading, before those of the voice."
+    )
 
 
 @router.post("/audio/speech", response_class=Streaming)
@@ -55,7 +62,15 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
     """Speak a text; the sound is sent as it is made."""
     _check_input(body.input)
     voice = await _voice(api, body.voice)
-    speech = await api.speech.request(body.input, voice.id, language=body.language, speed=body.speed, seed=body.seed)
+    speech = await api.speech.request(
+        body.input,
+        voice.id,
+        language=body.language,
+        speed=body.speed,
+        seed=body.seed,
+        input_type=body.input_type,
+        pronunciations=body.pronunciations,
+    )
     await api.speech.check_ready()
     sound = _encoded(api, speech, body.response_format)
     # The status can only tell of an error before the first byte: wait for that.

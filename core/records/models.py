@@ -174,6 +174,7 @@ voices = Table(
     _id("gpt_checkpoint_id", ForeignKey("checkpoints.id"), nullable=False, index=True),
     _id("sovits_checkpoint_id", ForeignKey("checkpoints.id"), nullable=False, index=True),
     Column("prompts", JSON, nullable=False),
+    Column("pronunciations", JSON, nullable=False, server_default="{}"),
     _id("exp_id"),
     Column("created_at", Double, nullable=False),
 )

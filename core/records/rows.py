@@ -202,6 +202,8 @@ class VoiceRecord:
     """`{name, audio: storage key, text, language}`; the first one is the default."""
     exp_id: str | None
     created_at: float
+    pronunciations: dict[str, str] = field(default_factory=dict)
+    """Word → how this voice says it (docs/text.md)."""
 
     @property
     def prompt(self) -> dict[str, Any]:

@@ -111,6 +111,7 @@ class VoiceRecords(Part):
         prompts: list[dict[str, Any]],
         exp_id: str | None = None,
         voice_id: str = "",
+        pronunciations: dict[str, str] | None = None,
     ) -> VoiceRecord:
         """A taken name gets a number (`bob-2`). The same `voice_id` again gives the voice that is there."""
         record = VoiceRecord(
@@ -123,6 +124,7 @@ class VoiceRecords(Part):
             prompts=prompts,
             exp_id=exp_id,
             created_at=self._clock(),
+            pronunciations=pronunciations or {},
         )
         async with self._database.write() as connection:
             known = await fetch_one(connection, voices, VoiceRecord, voices.c.id == record.id)
@@ -150,7 +152,7 @@ class VoiceRecords(Part):
             return await fetch_page(connection, voices, VoiceRecord, limit, offset)
 
     async def update_voice(self, voice_id: str, **values: Any) -> VoiceRecord:
-        """Change name, language, prompts or checkpoints. Conflict when the name is taken."""
+        """Change name, language, prompts, pronunciations or checkpoints. Conflict when the name is taken."""
         try:
             async with self._database.write() as connection:
                 await connection.execute(update(voices).where(voices.c.id == voice_id).values(**values))

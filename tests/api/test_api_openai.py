@@ -147,6 +147,38 @@ async def test_a_seed_and_a_language_reach_the_synthesizer(
     assert hummers.requests[0].seed == 7
 
 
+async def test_half_a_character_is_passed_on_as_a_sign_for_it(api: Api, hummers: Hummers, voice: VoiceRecord) -> None:
+    body = b'{"voice": "Allison", "response_format": "wav", "input": "Hello \\ud83d there."}'
+    word = b'{"voice": "Allison", "input": "Hello.", "pronunciations": {"\\ud83d": "=a"}}'
+    headers = {"Content-Type": "application/json"}
+
+    answer = await api.client.post("/v1/audio/speech", content=body, headers=headers)
+    refused = await api.client.post("/v1/audio/speech", content=word, headers=headers)
+
+    assert answer.status_code == 200
+    assert hummers.requests[0].text == "Hello \ufffd there."
+    assert refused.status_code == 400
+
+
+async def test_the_words_of_a_request_go_before_those_of_its_voice(
+    api: Api, hummers: Hummers, voice: VoiceRecord, records: Records
+) -> None:
+    await records.update_voice(voice.id, pronunciations={"GIF": "G IH1 F", "Hello": "=Hi"})
+    more = {"pronunciations": {"GIF": "JH IH1 F"}, "input_type": "text"}
+
+    answer = await api.client.post("/v1/audio/speech", json=speech(**more))
+    too_many = await api.client.post(
+        "/v1/audio/speech", json=speech(pronunciations={str(n): "=x" for n in range(1001)})
+    )
+    unknown = await api.client.post("/v1/audio/speech", json=speech(input_type="html"))
+
+    assert answer.status_code == 200
+    asked = (await api.services.speech.queue.job(hummers.requests[0].parent)).payload
+    assert asked["pronunciations"] == {"GIF": "JH IH1 F", "Hello": "=Hi"}
+    assert asked["input_type"] == "text"
+    assert (too_many.status_code, unknown.status_code) == (400, 400)
+
+
 @pytest.mark.parametrize(
     ("change", "status", "code", "param"),
     [

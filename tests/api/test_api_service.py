@@ -75,7 +75,8 @@ async def test_it_tells_what_it_can_do(client: httpx.AsyncClient) -> None:
 
     assert shown["name"] == "sovitsd"
     assert "nano" in shown["versions"]
-    assert shown["languages"] == ["auto", "en", "zh"]
+    assert shown["languages"][:7] == ["auto", "auto_yue", "zh", "en", "ja", "ko", "yue"]
+    assert shown["languages"][7:] == ["all_zh", "all_ja", "all_ko", "all_yue"]
     assert shown["limits"]["max_text_characters"] == 100_000
 
 
@@ -104,6 +105,18 @@ async def test_voices_are_listed_found_by_id_and_by_exact_name(
     assert by_id["prompts"] == [{"name": "default", "text": "Hello.", "language": "en"}]
     assert unknown.status_code == 404
     assert "Allison" in unknown.json()["error"]["hint"]
+
+
+async def test_a_voice_keeps_a_dictionary_of_pronunciations(api: Api, voice: VoiceRecord) -> None:
+    path = "/api/v1/voices/Allison"
+
+    taught = await api.client.patch(path, json={"pronunciations": {"GIF": "JH IH1 F"}})
+    renamed = await api.client.patch(path, json={"name": "Alice"})
+    nothing = await api.client.patch("/api/v1/voices/Alice", json={})
+    endless = await api.client.patch("/api/v1/voices/Alice", json={"pronunciations": {"a" * 101: "=b"}})
+
+    assert taught.json()["pronunciations"] == renamed.json()["pronunciations"] == {"GIF": "JH IH1 F"}
+    assert (nothing.status_code, endless.status_code) == (400, 400)
 
 
 async def test_a_voice_is_renamed_and_deleted_with_its_folder(api: Api, voice: VoiceRecord, records: Records) -> None:
