@@ -1,51 +1,47 @@
-"""Synthesis, read from top to bottom: text → phonemes → semantic tokens → waveform.
+"""Synthesis, read from top to bottom: text → phonemes → semantic tokens → waveform, for every version.
 
-A `Pipeline` owns one voice's two models and no request state, so that two requests can never mix
-(specification inference-pipeline §15.9). One call speaks one utterance; sentences never influence one another.
+A `Pipeline` owns one voice's two models and no request state, so that two requests can never mix (specification
+inference-pipeline §15.9). Sentences never influence one another: each sounds as it does alone, in whatever batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from GPT_SoVITS.audio import read_mono, resample
-from GPT_SoVITS.checkpoint import Checkpoint, load_checkpoint
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.features.content import ContentEncoder
-from GPT_SoVITS.features.mel import spectrogram
-from GPT_SoVITS.gpt.generate import SamplingSettings, generate
+from GPT_SoVITS.gpt.generate import SamplingSettings, generate_batch
+from GPT_SoVITS.gpt.generate import stream as stream_tokens
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.sovits.model import SoVITS
-from GPT_SoVITS.text import process
+from GPT_SoVITS.gpt.packing import Precision
+from GPT_SoVITS.synthesis.batches import buckets, restore
+from GPT_SoVITS.synthesis.flow import FlowLine, FlowVoice
+from GPT_SoVITS.synthesis.loading import FLOW_VERSIONS, load_models
+from GPT_SoVITS.synthesis.original import OriginalStream
+from GPT_SoVITS.synthesis.parts import Parts
+from GPT_SoVITS.synthesis.reading import Reader, Task, Utterance
+from GPT_SoVITS.synthesis.reference import Prompt, Recording
+from GPT_SoVITS.synthesis.samples import limit_peak
+from GPT_SoVITS.synthesis.streaming import ChunkSettings, Cutter, Stream, silence_likeness, speak_chunks
+from GPT_SoVITS.synthesis.v2 import Line, decode
+from GPT_SoVITS.text import Reading
+from GPT_SoVITS.vocoders import Vocoder, load_vocoder
 
-TOKENS_PER_SECOND = 25
-PROMPT_SECONDS = (1.0, 30.0)
-"""Shortest and longest reference recording that is accepted."""
-PLAIN_RATE = 2.5
-"""Tokens a phoneme where no prompt says how fast its speaker is: ten phonemes a second."""
-SLOWEST_FASTEST = (1.0, 8.0)
-"""Bounds of that rate: 25 phonemes a second to 3 (specification s1-gpt §10.2)."""
+__all__ = ["ChunkSettings", "Pipeline", "Prompt", "SamplingSettings", "Speech", "Utterance"]
 
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A reference recording as the models read it; computed once per voice."""
-
-    tokens: torch.Tensor
-    """(P,) semantic tokens of the recording."""
-    phones: torch.Tensor
-    """(N,) phoneme ids of its transcript; empty when there is none."""
-    style: torch.Tensor
-    """(1, G, 1) style vector."""
+BATCH_SIZE = 8
+"""Utterances that are worked on at once, where a caller says no other number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """One spoken utterance."""
+    """One spoken utterance, or a chunk of one."""
 
     samples: np.ndarray
     """(N,) float32 in [-1, 1]."""
@@ -59,24 +55,71 @@ class Speech:
 class Pipeline:
     """A GPT and a SoVITS checkpoint that belong together, ready to speak."""
 
-    def __init__(self, gpt: Text2Semantic, sovits: SoVITS, *, version: str, sovits_config: dict) -> None:
+    def __init__(
+        self,
+        gpt: Text2Semantic,
+        sovits: Any,
+        *,
+        version: str,
+        sovits_config: dict[str, Any],
+        device: torch.device | str = "cpu",
+        parts: Parts | None = None,
+        vocoder: Vocoder | None = None,
+        precision: Precision = "auto",
+    ) -> None:
+        """`sovits` is a SoVITS or, with a `vocoder`, a FlowMatchingSoVITS; both models are on `device`."""
         self.gpt = gpt
         self.sovits = sovits
         self.version = version
         self.data = sovits_config["data"]
-        self.sample_rate = int(self.data["sampling_rate"])
+        self.device = torch.device(device)
+        self.precision = precision
+        self.parts = parts or Parts(None, device=device)
+        self.reader = Reader(version, self.parts, self.device)
+        self.flow = None if vocoder is None else FlowVoice(sovits, vocoder, sovits_config)
+        self.sample_rate = int(self.data["sampling_rate"]) if self.flow is None else self.flow.sample_rate
+        # nano's codebook is its own, and nobody knows which of its tokens is silence.
+        embedding = gpt.model.ar_audio_embedding.word_embeddings.weight
+        self.likeness = None if version == "nano" else silence_likeness(embedding)
 
     @classmethod
-    def load(cls, gpt_path: Path, sovits_path: Path) -> Pipeline:
-        """Map both files; raises ModelError when they are not a GPT and a SoVITS of one version."""
-        gpt_file, sovits_file = load_checkpoint(gpt_path), load_checkpoint(sovits_path)
-        _check_pair(gpt_file, sovits_file)
-        gpt = Text2Semantic(gpt_file.config)
-        gpt.load_state_dict(_float32(gpt_file.state), strict=True, assign=True)
-        sovits = SoVITS.from_config(sovits_file.config, posterior=False)
-        sovits.load_state_dict(_float32(sovits_file.state), strict=True, assign=True)
-        sovits.eval().fold_weight_norm()
-        return cls(gpt.eval(), sovits, version=sovits_file.version, sovits_config=sovits_file.config)
+    def load(
+        cls,
+        gpt_path: Path,
+        sovits_path: Path,
+        *,
+        models: Path | None = None,
+        device: torch.device | str = "cpu",
+        precision: str = "auto",
+        parts: Parts | None = None,
+    ) -> Pipeline:
+        """Map both files, ours or official ones, and make them ready on `device`.
+
+        `models` is the folder of official weights: v3 and v4 take their vocoder and the base of a LoRA from there, and
+        new prompts their helper networks. `precision` is `auto` (half on a GPU), `fp32`, `fp16` or `bf16`.
+        Raises ModelError: "wrong_checkpoint" for files that are no GPT and SoVITS of one family, "missing_part",
+        "bad_precision", and those of `open_checkpoint`.
+        """
+        loaded = load_models(gpt_path, sovits_path, models=models, device=device, precision=precision)
+        vocoder = None
+        if loaded.version in FLOW_VERSIONS:
+            if models is None:
+                raise ModelError(
+                    "missing_part", f"{loaded.version} needs a vocoder, and no folder of models was named to find it."
+                )
+            vocoder = load_vocoder(loaded.version, models, device=device)
+        return cls(
+            loaded.gpt,
+            loaded.sovits,
+            version=loaded.version,
+            sovits_config=loaded.config,
+            device=loaded.device,
+            parts=parts or Parts(models, device=device),
+            vocoder=vocoder,
+            precision=loaded.precision,
+        )
+
+    # References
 
     @torch.inference_mode()
     def prepare_prompt(
@@ -85,105 +128,191 @@ class Pipeline:
         text: str,
         language: str,
         *,
-        encoder: ContentEncoder | None,
+        others: Sequence[Path] = (),
         tokens: list[int] | None = None,
     ) -> Prompt:
-        """Read a reference recording. `tokens`, when they are known already, save the content encoder."""
-        samples, rate = read_mono(recording)
-        seconds = len(samples) / rate
-        if not PROMPT_SECONDS[0] <= seconds <= PROMPT_SECONDS[1]:
+        """Read a reference recording and its transcript, which may be empty but for v3 and v4.
+
+        `others` are more recordings of the voice, averaged into the style (not v3 and v4). `tokens`, when they are
+        known already, save the content encoder. Raises ModelError "bad_prompt", "missing_part" and those of `process`.
+        """
+        self._check_prompt(text, others)
+        sounds = [Recording.read(path, self.version) for path in (recording, *others)]
+        if tokens is None:
+            tokens = self._read_tokens(sounds[0])
+        known = torch.tensor(tokens, dtype=torch.long, device=self.device)
+        phones, bert = known[:0], None
+        if text.strip():
+            phones, bert, _ = self.reader.read_text(text, language)
+        style = self._style(sounds)
+        return Prompt(
+            tokens=known,
+            phones=phones,
+            style=style,
+            bert=bert,
+            mel=None if self.flow is None else self.flow.prepare(sounds[0], known, phones, style),
+        )
+
+    def _check_prompt(self, text: str, others: Sequence[Path]) -> None:
+        if self.flow is None:
+            return
+        if not text.strip():
+            raise ModelError("bad_prompt", f"{self.version} needs the transcript of its reference recording.")
+        if others:
             raise ModelError(
                 "bad_prompt",
-                f"The reference recording lasts {seconds:.1f} s.",
-                hint=f"{PROMPT_SECONDS[0]:.0f} to {PROMPT_SECONDS[1]:.0f} s work.",
+                f"{self.version} continues one reference recording; {len(others)} more were given.",
+                hint="v1, v2 and the v2Pro family take several.",
             )
-        if tokens is None:
-            if encoder is None:
-                raise ModelError("bad_prompt", "A reference without tokens needs the content encoder.")
-            tokens = self._encode(encoder, resample(samples, rate, 16_000))
-        phones = process(text, language).ids if text.strip() else []
-        return Prompt(
-            tokens=torch.tensor(tokens, dtype=torch.long),
-            phones=torch.tensor(phones, dtype=torch.long),
-            style=self.sovits.style([self._spectrogram(resample(samples, rate, self.sample_rate))]),
-        )
 
-    @torch.inference_mode()
-    def speak(self, text: str, language: str, prompt: Prompt, *, seed: int, speed: float = 1.0) -> Speech:
-        """Speak one utterance; the same seed gives the same samples whatever else the process does."""
-        spoken = process(text, language)
-        target = torch.tensor(spoken.ids, dtype=torch.long)
-        tokens = self._generate(target, prompt, torch.Generator().manual_seed(seed))
-        wave = self.sovits.decode(
-            tokens[None, None],  # (1, 1, T)
-            target[None],  # (1, S)
-            ge=prompt.style,
-            speed=speed,
-            generator=torch.Generator().manual_seed(seed),
-        )
-        samples = wave[0, 0].numpy()
-        return Speech(limit_peak(samples), self.sample_rate, len(tokens), list(spoken.skipped))
-
-    def _generate(self, target: torch.Tensor, prompt: Prompt, generator: torch.Generator) -> torch.Tensor:
-        with_prompt = len(prompt.phones) > 0
-        phones = torch.cat([prompt.phones, target]) if with_prompt else target
-        tokens = generate(
-            self.gpt,
-            phones,
-            None,  # BERT features exist for Mandarin alone, from a model that is optional
-            prompt.tokens if with_prompt else None,
-            _limits(len(target), prompt),
-            generator=generator,
-        )
-        if len(tokens) == 0:
-            raise ModelError("nothing_spoken", "The model ended before the first sound.", permanent=False)
-        return tokens
-
-    def _encode(self, encoder: ContentEncoder, samples: np.ndarray) -> list[int]:
-        features = torch.from_numpy(encoder.encode(samples)).T[None]  # (1, C, T)
+    def _read_tokens(self, sound: Recording) -> list[int]:
+        samples = sound.for_tokens(tail=0) if self.version == "nano" else sound.for_tokens()
+        features = self.parts.content_features(self.version, samples).to(self.device)
         return self.sovits.extract_codes(features)[0, 0].tolist()
 
-    def _spectrogram(self, samples: np.ndarray) -> torch.Tensor:
-        return spectrogram(
-            torch.from_numpy(samples)[None],
-            n_fft=self.data["filter_length"],
-            hop=self.data["hop_length"],
-            win=self.data["win_length"],
+    def _style(self, sounds: Sequence[Recording]) -> Tensor:
+        spectrograms = [sound.for_style(self.data).to(self.device) for sound in sounds]
+        if not getattr(self.sovits, "speaker_vector", False):
+            return self.sovits.style(spectrograms)
+        vectors = [self.parts.speaker_vector(sound.for_speaker()).to(self.device) for sound in sounds]
+        return self.sovits.style(spectrograms, vectors)
+
+    # Speaking
+
+    def speak(
+        self,
+        text: str,
+        language: str,
+        prompt: Prompt,
+        *,
+        seed: int,
+        speed: float = 1.0,
+        readings: Sequence[Reading] = (),
+    ) -> Speech:
+        """Speak one utterance; the same seed gives the same samples whatever else the process does."""
+        return self.speak_batch([Utterance(text, language, prompt, seed, speed, readings=readings)])[0]
+
+    @torch.inference_mode()
+    def speak_batch(self, utterances: Sequence[Utterance], *, batch_size: int = BATCH_SIZE) -> list[Speech]:
+        """Speak several utterances, `batch_size` of about one length at a time; each sounds as it does alone.
+
+        Raises ModelError: those of `process`, "missing_part", "wrong_symbols", "nothing_spoken".
+        """
+        tasks = [self.reader.read(utterance) for utterance in utterances]
+        batches = buckets([len(task.phones) for task in tasks], batch_size)
+        return restore(batches, [self._speak_tasks([tasks[i] for i in batch]) for batch in batches])
+
+    def stream(
+        self,
+        utterance: Utterance,
+        *,
+        chunks: ChunkSettings | None = None,
+        compat: Literal["reference"] | None = None,
+    ) -> Iterator[Speech]:
+        """Speak one utterance chunk by chunk, while its tokens are being made; the chunks are put on end to end.
+
+        v3 and v4 first make all tokens, and then give the sound of each chunk of theirs. `compat="reference"` cuts and
+        joins as the original does, which speaks some tokens twice. Closing the iterator stops the work.
+        """
+        task = self.reader.read(utterance)
+        if self.flow is not None:
+            yield from self._stream_flow(task)
+        elif compat == "reference":
+            yield from self._stream_originally(task, chunks or ChunkSettings())
+        else:
+            yield from self._stream(task, chunks or ChunkSettings())
+
+    def _speak_tasks(self, tasks: list[Task]) -> list[Speech]:
+        made = self._tokens(tasks)
+        if self.flow is not None:
+            waves = self.flow.speak([self._flow_line(task, tokens) for task, tokens in zip(tasks, made)])
+        else:
+            waves = decode(
+                self.sovits,
+                [
+                    Line(
+                        tokens,
+                        task.phones,
+                        task.utterance.prompt.style,
+                        task.utterance.speed,
+                        task.utterance.generator(),
+                    )
+                    for task, tokens in zip(tasks, made)
+                ],
+            )
+        return [self._speech(wave, len(tokens), task.skipped) for task, tokens, wave in zip(tasks, made, waves)]
+
+    def _flow_line(self, task: Task, tokens: Tensor) -> FlowLine:
+        one = task.utterance
+        return FlowLine(tokens, task.phones, one.prompt, task.utterance.generator(), one.speed, one.steps)
+
+    def _tokens(self, tasks: list[Task]) -> list[Tensor]:
+        """(T_i,) generated tokens, made side by side."""
+        made = generate_batch(
+            self.gpt,
+            [task.row for task in tasks],
+            [task.settings for task in tasks],
+            generators=[task.utterance.generator() for task in tasks],
+            precision=self.precision,
+        )
+        for task, tokens in zip(tasks, made):
+            if len(tokens) == 0:
+                raise _nothing_spoken(task)
+        return made
+
+    def _stream(self, task: Task, chunks: ChunkSettings) -> Iterator[Speech]:
+        one = task.utterance
+        sound = Stream(
+            self.sovits,
+            task.phones,
+            one.prompt.style,
+            speed=one.speed,
+            generator=one.generator(),
+            settings=chunks,
+        )
+        made = self._token_chunks(task, chunk_length=1)
+        skipped, spoken = task.skipped, 0
+        for wave, count in speak_chunks(made, Cutter(chunks, self.likeness), sound):
+            spoken += count
+            if not spoken:
+                raise _nothing_spoken(task)
+            yield self._speech(wave, count, skipped)
+            skipped = []
+
+    def _token_chunks(self, task: Task, **cuts: Any) -> Iterator[tuple[Tensor | None, bool]]:
+        return stream_tokens(
+            self.gpt, task.row, task.settings, generator=task.utterance.generator(), precision=self.precision, **cuts
         )
 
+    def _stream_originally(self, task: Task, chunks: ChunkSettings) -> Iterator[Speech]:
+        one = task.utterance
+        sound = OriginalStream(
+            self.sovits,
+            task.phones,
+            one.prompt.style,
+            speed=one.speed,
+            overlap=chunks.overlap,
+            generator=task.utterance.generator(),
+        )
+        likeness = None if self.likeness is None else torch.tensor(self.likeness)
+        cuts = {"chunk_length": chunks.least, "similarity": likeness, "threshold": 0.0, "compat": "reference"}
+        for made, final in self._token_chunks(task, **cuts):
+            count = 0 if made is None else len(made)
+            yield self._speech(sound.push(made, final=final), count, task.skipped)
 
-def limit_peak(samples: np.ndarray) -> np.ndarray:
-    """Scale down what would clip (inference-pipeline §10); never up."""
-    peak = float(np.abs(samples).max(initial=0.0))
-    return samples / peak if peak > 1.0 else samples
+    def _stream_flow(self, task: Task) -> Iterator[Speech]:
+        assert self.flow is not None
+        tokens = self._tokens([task])[0]
+        count, skipped = len(tokens), task.skipped
+        for wave in self.flow.stream(self._flow_line(task, tokens)):
+            yield self._speech(wave, count, skipped)
+            count, skipped = 0, []
+
+    def _speech(self, wave: Tensor, tokens: int, skipped: list[tuple[int, str]]) -> Speech:
+        return Speech(limit_peak(wave.float().cpu().numpy()), self.sample_rate, tokens, list(skipped))
 
 
-def to_int16(samples: np.ndarray) -> np.ndarray:
-    """Scale by 32767, so that +1.0 never wraps (inference-pipeline §15.1)."""
-    return np.clip(np.rint(samples * 32767.0), -32768, 32767).astype(np.int16)
-
-
-def _limits(phones: int, prompt: Prompt) -> SamplingSettings:
-    """Nobody takes less than 0.6 or more than twice the time of the prompt's own rate: what would end sooner has
-    skipped words, what goes on a second longer than that has lost its way."""
-    rate = len(prompt.tokens) / len(prompt.phones) if len(prompt.phones) else PLAIN_RATE
-    rate = min(max(rate, SLOWEST_FASTEST[0]), SLOWEST_FASTEST[1])
-    return SamplingSettings(
-        fewest_tokens=max(11, int(0.6 * rate * phones)),
-        early_stop_num=min(1500, TOKENS_PER_SECOND + int(2 * rate * phones)),
+def _nothing_spoken(task: Task) -> ModelError:
+    return ModelError(
+        "nothing_spoken", f"The model ended before the first sound of {task.utterance.text[:40]!r}.", permanent=False
     )
-
-
-def _check_pair(gpt: Checkpoint, sovits: Checkpoint) -> None:
-    for file, kind in ((gpt, "gpt"), (sovits, "sovits")):
-        if file.kind != kind:
-            raise ModelError("wrong_checkpoint", f"A {kind} checkpoint was expected; this one is a {file.kind}.")
-    if gpt.version != sovits.version:
-        raise ModelError(
-            "wrong_checkpoint",
-            f"The GPT checkpoint is {gpt.version}, the SoVITS checkpoint {sovits.version}; one version is needed.",
-        )
-
-
-def _float32(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}

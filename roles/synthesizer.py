@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import random
 import time
@@ -23,6 +22,7 @@ from roles.services import Services
 
 if TYPE_CHECKING:
     from GPT_SoVITS.pipeline import Pipeline, Prompt
+    from GPT_SoVITS.synthesis.parts import Parts
 
 logger = logging.getLogger(__name__)
 
@@ -51,24 +51,34 @@ class Synthesizer:
         self.voices = Voices(services)
 
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
+        from GPT_SoVITS.text import Reading
+
         request = UtteranceRequest.model_validate(job.payload)
         pipeline, prompt = self.voices.load(request.voice_id, request.prompt)
         context.check()
         seed = request.seed if request.seed is not None else random.getrandbits(32)
         started = time.perf_counter()
         with model_errors():
-            speech = pipeline.speak(request.text, request.language, prompt, seed=seed, speed=request.speed)
-        seconds = len(speech.samples) / speech.sample_rate
+            speech = pipeline.speak(
+                request.text,
+                request.language,
+                prompt,
+                seed=seed,
+                speed=request.speed,
+                readings=[Reading(**one.model_dump()) for one in request.readings],
+            )
+        took = time.perf_counter() - started
+        samples = _with_silence(request, speech.samples, speech.sample_rate)
         key = f"speech/{request.parent}/{request.index}.wav"
-        self._keep(key, speech.samples, speech.sample_rate)
+        self._keep(key, samples, speech.sample_rate)
         return {
             "audio": key,
             "sample_rate": speech.sample_rate,
-            "seconds": seconds,
-            "pause_seconds": PAUSE_SECONDS,
+            "seconds": len(samples) / speech.sample_rate,
+            "pause_seconds": 0.0 if request.silence_after else PAUSE_SECONDS,
             "text": request.text,
             "seed": seed,
-            "real_time_factor": (time.perf_counter() - started) / seconds,
+            "real_time_factor": took * speech.sample_rate / len(speech.samples),
             "skipped": speech.skipped,
         }
 
@@ -86,13 +96,23 @@ class Synthesizer:
         self.services.storage.publish(temporary, key)
 
 
+def _with_silence(request: UtteranceRequest, samples: Any, sample_rate: int) -> Any:
+    """The samples with the pauses that the text asks for around them."""
+    import numpy as np
+
+    return np.pad(
+        samples, [round(seconds * sample_rate) for seconds in (request.silence_before, request.silence_after)]
+    )
+
+
 class Voices:
     """The voices and prompts in memory, by id; what was used last stays longest."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
         self.pipelines: OrderedDict[tuple[str, str], Pipeline] = OrderedDict()
-        self.prompts: OrderedDict[tuple[str, str, str], Prompt] = OrderedDict()
+        self.prompts: OrderedDict[tuple[str, ...], Prompt] = OrderedDict()
+        self._parts: Parts | None = None
 
     def load(self, voice_id: str, other_prompt: PromptRef | None) -> tuple[Pipeline, Prompt]:
         """The models of a voice, and its own prompt or the one that the request brought."""
@@ -117,7 +137,13 @@ class Voices:
         if key not in self.pipelines:
             started = time.perf_counter()
             with model_errors():
-                self.pipelines[key] = Pipeline.load(self._checkpoint(key[0]), self._checkpoint(key[1]))
+                self.pipelines[key] = Pipeline.load(
+                    self._checkpoint(key[0]),
+                    self._checkpoint(key[1]),
+                    models=self.services.settings.data_path / "models",
+                    device=self.services.device,
+                    parts=self.parts,
+                )
             logger.info("Loaded the voice %s in %.1f s.", voice.name, time.perf_counter() - started)
         self.pipelines.move_to_end(key)
         while len(self.pipelines) > LOADED_VOICES:
@@ -125,7 +151,7 @@ class Voices:
         return self.pipelines[key]
 
     def _prompt(self, voice: VoiceRecord, pipeline: Pipeline, prompt: PromptRef, tokens: list[int] | None) -> Prompt:
-        key = (voice.sovits_checkpoint_id, prompt.audio, prompt.text)
+        key = (voice.sovits_checkpoint_id, prompt.audio, prompt.text, prompt.language)
         if key not in self.prompts:
             self.prompts[key] = self._prepare(pipeline, voice, prompt, tokens)
         self.prompts.move_to_end(key)
@@ -139,26 +165,25 @@ class Voices:
         beside = f"{prompt.audio}.{voice.sovits_checkpoint_id}.tokens.json"
         if tokens is None and storage.exists(beside):
             tokens = orjson.loads(storage.path(beside).read_bytes())
-        encoder = self._encoder() if tokens is None else None
         with model_errors():
-            prepared = pipeline.prepare_prompt(
-                storage.path(prompt.audio), prompt.text, prompt.language, encoder=encoder, tokens=tokens
-            )
-        if encoder is not None:
+            prepared = pipeline.prepare_prompt(storage.path(prompt.audio), prompt.text, prompt.language, tokens=tokens)
+        if tokens is None:
             storage.put_bytes(beside, orjson.dumps(prepared.tokens.tolist()))
-            # The encoder outweighs the voice, and the next prompt may never come.
-            del encoder
-            gc.collect()
+        self.parts.forget_encoders()
         return prepared
 
-    def _encoder(self) -> Any:
-        from GPT_SoVITS.features.content import ContentEncoder
-        from GPT_SoVITS.whisper import model_folder
+    @property
+    def parts(self) -> Parts:
+        """The helper networks, shared by all voices."""
+        from GPT_SoVITS.synthesis.parts import Parts
 
-        with model_errors():
-            return ContentEncoder(
-                model_folder(self.services.settings.data_path / "models"), threads=self.services.threads
+        if self._parts is None:
+            self._parts = Parts(
+                self.services.settings.data_path / "models",
+                device=self.services.device,
+                threads=self.services.threads,
             )
+        return self._parts
 
     def _checkpoint(self, checkpoint_id: str) -> Path:
         return self.services.storage.path(f"checkpoints/{checkpoint_id}.safetensors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,15 @@ class Prior:
     """(B, 1, T)."""
     latent: Tensor
     """(B, H, T') before the change of speed; a streaming caller hands its end to the next chunk."""
+
+
+class ReadText(NamedTuple):
+    """What the encoder makes of a sentence's phonemes."""
+
+    latent: Tensor
+    """(B, H, S)."""
+    mask: Tensor
+    """(B, 1, S)."""
 
 
 class MRTE(nn.Module):
@@ -86,25 +96,37 @@ class TextEncoder(nn.Module):
         """quantized (B, D, T), text (B, S) ids, style (B, I, 1).
 
         `result_frames` keeps only the last frames, and `overlap`, the end of the previous chunk's latent, is
-        cross-faded into their beginning.
+        cross-faded into their beginning: the streaming of §17, which reads the whole prefix for every chunk.
         """
         mask = length_mask(lengths, quantized.shape[-1])
-        text_mask = length_mask(text_lengths, text.shape[-1])
-        y = self.encoder_ssl(self.ssl_proj(quantized * mask) * mask, mask)
-        t = self.encoder_text(self.text_embedding(text).transpose(1, 2), text_mask)
-        y = self.mrte(y, mask, t, text_mask, style)
-        y = self.encoder2(y, mask)  # (B, H, T)
+        y = self.encode(quantized, mask, self.read_text(text, text_lengths), style)  # (B, H, T)
         if result_frames is not None:
             y, mask = y[:, :, -result_frames:], mask[:, :, -result_frames:]
         if overlap is not None:
             y = _cross_fade(overlap, y)
-        latent = y
-        if speed != 1:
-            frames = int(y.shape[-1] / speed) + 1
-            y = F.interpolate(y, size=frames, mode="linear")
-            mask = F.interpolate(mask, size=frames, mode="nearest")
+        stretched, mask = stretch(y, speed), stretch(mask, speed, mode="nearest")
+        return self.prior(stretched, mask, latent=y)
+
+    def read_text(self, text: Tensor, lengths: Tensor) -> ReadText:
+        """Phoneme ids (B, S): the part of the work that all chunks of a sentence share."""
+        mask = length_mask(lengths, text.shape[-1])
+        return ReadText(self.encoder_text(self.text_embedding(text).transpose(1, 2), mask), mask)
+
+    def encode(self, quantized: Tensor, mask: Tensor, text: ReadText, style: Tensor) -> Tensor:
+        """quantized (B, D, T), mask (B, 1, T), style (B, I, 1) -> latent (B, H, T), before any change of speed."""
+        y = self.encoder_ssl(self.ssl_proj(quantized * mask) * mask, mask)
+        y = self.mrte(y, mask, text.latent, text.mask, style)
+        return self.encoder2(y, mask)
+
+    def prior(self, y: Tensor, mask: Tensor, *, latent: Tensor | None = None) -> Prior:
+        """A latent (B, H, T), stretched or not, -> mean and spread of every frame."""
         mean, logs = (self.proj(y) * mask).chunk(2, dim=1)
-        return Prior(mean, logs, mask, latent)
+        return Prior(mean, logs, mask, y if latent is None else latent)
+
+
+def stretch(y: Tensor, speed: float, mode: str = "linear") -> Tensor:
+    """(B, H, T) -> (B, H, int(T / speed) + 1), unchanged at speed 1 (§5)."""
+    return y if speed == 1 else F.interpolate(y, size=int(y.shape[-1] / speed) + 1, mode=mode)
 
 
 def _cross_fade(before: Tensor, after: Tensor) -> Tensor:

@@ -64,6 +64,8 @@ class Flow(nn.Module):
 
     def __init__(self, channels: int, hidden: int, couplings: int, layers: int, style: int) -> None:
         super().__init__()
+        self.reach = couplings * layers * (GatedStack.SIZE // 2)
+        """Frames to either side that one frame hears."""
         self.flows = nn.ModuleList()
         for _ in range(couplings):
             self.flows.extend([Coupling(channels, hidden, layers, style), Flip()])

@@ -100,7 +100,7 @@ def fold_weight_norm(module: nn.Module) -> None:
 
 
 def _filled(layer: nn.Module, source: WeightNorm) -> nn.Module:
-    layer.weight = nn.Parameter(source.kernel.detach().clone(), requires_grad=False)
+    layer.weight = nn.Parameter(source.kernel.detach(), requires_grad=False)
     layer.bias = nn.Parameter(source.bias.detach().clone(), requires_grad=False)
     return layer
 
@@ -216,7 +216,10 @@ class EncoderStack(nn.Module):
 class GatedStack(nn.Module):
     """Gated convolutions of the WaveNet kind, conditioned on a style."""
 
-    def __init__(self, channels: int, layers: int, style: int, size: int = 5) -> None:
+    SIZE = 5
+    """Frames that a kernel spans."""
+
+    def __init__(self, channels: int, layers: int, style: int, size: int = SIZE) -> None:
         super().__init__()
         self.channels = channels
         self.cond_layer = NormedConv1d(style, 2 * channels * layers, 1)

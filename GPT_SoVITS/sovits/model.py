@@ -5,6 +5,7 @@ One class for v1, v2, v2Pro, v2ProPlus and nano; attribute names are official ch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from GPT_SoVITS.sovits.style import StyleEncoder
 
 PREFIXES_LEFT_OUT = ("enc_q.",)
 """Needed for training only; a voice is stored without them."""
+NORMAL_BLOCK = 16
+"""Torch makes normal numbers in blocks of so many, and a piece that ends within one shifts all that follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +206,7 @@ class SoVITS(nn.Module):
         mask = length_mask(batch.spec_lengths, batch.spec.shape[-1])
         ge = self._style_of(batch.spec, mask, batch.speaker)
         quantized, commitment = self._quantized(batch)
-        prior = self.enc_p(quantized, batch.spec_lengths, batch.text, batch.text_lengths, self._text_style(ge))
+        prior = self.enc_p(quantized, batch.spec_lengths, batch.text, batch.text_lengths, self.text_style(ge))
         posterior = self.enc_q(batch.spec, mask, ge.detach(), noise)
         z_p = self.flow(posterior.z, mask, ge)
         u = torch.rand(len(batch.spec_lengths), device=mask.device) if slice_u is None else slice_u
@@ -302,16 +305,20 @@ class SoVITS(nn.Module):
         lengths = torch.tensor([2 * codes.shape[-1]], device=codes.device)
         text_lengths = torch.tensor([text.shape[-1]], device=text.device)
         prior = self.enc_p(
-            _doubled(self.quantizer.decode(codes)),
+            self.frames(codes),
             lengths,
             text,
             text_lengths,
-            self._text_style(ge),
+            self.text_style(ge),
             speed=speed,
             result_frames=None if result_length is None else 2 * result_length,
             overlap=overlap,
         )
         return Stream(self.dec(self.latent(prior, ge, noise_scale, noise, generator), ge), prior.latent, prior.mask)
+
+    def frames(self, codes: Tensor) -> Tensor:
+        """Tokens (1, B, T) -> what the text encoder reads of them, (B, D, 2T)."""
+        return _doubled(self.quantizer.decode(codes))
 
     def latent(
         self,
@@ -322,9 +329,8 @@ class SoVITS(nn.Module):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Sample the prior and carry it back through the flow: (B, C, T), what the generator reads."""
-        if noise is None:  # drawn on the CPU, so that a seed sounds the same on every device
-            device = generator.device if generator is not None else "cpu"
-            noise = torch.randn(prior.mean.shape, generator=generator, device=device).to(prior.mean)
+        if noise is None:
+            noise = frame_noise(prior.mean.shape, generator).to(prior.mean)
         z_p = prior.mean + noise * prior.logs.exp() * noise_scale
         return self.flow(z_p, prior.mask, ge, reverse=True) * prior.mask
 
@@ -335,9 +341,19 @@ class SoVITS(nn.Module):
         assert speaker is not None
         return self.prelu(ge + self.sv_emb(speaker)[:, :, None])
 
-    def _text_style(self, ge: Tensor) -> Tensor:
+    def text_style(self, ge: Tensor) -> Tensor:
         """(B, G, 1) -> the width that the text encoder adds."""
         return self.ge_to512(ge.transpose(1, 2)).transpose(1, 2) if self.speaker_vector else ge
+
+
+def frame_noise(shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
+    """(B, C, T) standard-normal numbers, drawn frame by frame: a frame's do not depend on how many follow it, so that
+    speech in chunks draws what speech in one piece draws. On the CPU, so that a seed sounds the same on every device.
+    """
+    batch, channels, frames = shape
+    device = generator.device if generator is not None else "cpu"
+    width = -(-channels // NORMAL_BLOCK) * NORMAL_BLOCK
+    return torch.randn(batch, frames, width, generator=generator, device=device)[:, :, :channels].transpose(1, 2)
 
 
 def slices(x: Tensor, starts: Tensor, length: int) -> Tensor:

@@ -1,7 +1,9 @@
-"""The pipeline with a tiny voice of random weights."""
+"""The pipeline with voices of random weights."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,51 +11,13 @@ import pytest
 import torch
 
 from GPT_SoVITS.audio import write_wav
-from GPT_SoVITS.checkpoint import save_checkpoint
-from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.pipeline import Pipeline, Prompt, limit_peak
-from GPT_SoVITS.sovits.model import SoVITS
+from GPT_SoVITS.pipeline import Pipeline, Prompt, SamplingSettings, Utterance
+from GPT_SoVITS.synthesis.samples import limit_peak
+from GPT_SoVITS.synthesis.v2 import Line, decode
 
 SENTENCE = "Hello there, my friend."
-
-
-@pytest.fixture(scope="module")
-def voice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The nano recipe with random weights."""
-    folder = tmp_path_factory.mktemp("voice")
-    torch.manual_seed(1)
-    gpt, sovits = load_config("nano_gpt"), load_config("nano")
-    save_checkpoint(
-        folder / "gpt.safetensors",
-        kind="gpt",
-        version="nano",
-        config=gpt,
-        state=Text2Semantic(gpt).state_dict(),
-        info={},
-    )
-    save_checkpoint(
-        folder / "sovits.safetensors",
-        kind="sovits",
-        version="nano",
-        config=sovits,
-        state=SoVITS.from_config(sovits).voice_state(),
-        info={},
-    )
-    return folder / "gpt.safetensors", folder / "sovits.safetensors"
-
-
-@pytest.fixture(scope="module")
-def pipeline(voice: tuple[Path, Path]) -> Pipeline:
-    return Pipeline.load(*voice)
-
-
-@pytest.fixture(scope="module")
-def prompt(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Prompt:
-    path = tmp_path_factory.mktemp("prompt") / "prompt.wav"
-    write_wav(path, 0.3 * np.sin(np.arange(48_000) / 20).astype(np.float32), 16_000)
-    return pipeline.prepare_prompt(path, "Good morning.", "en", encoder=None, tokens=list(range(20)))
+SHORT = SamplingSettings(early_stop_num=30)
 
 
 def test_the_same_seed_gives_the_same_samples(pipeline: Pipeline, prompt: Prompt) -> None:
@@ -73,8 +37,8 @@ def test_a_token_lasts_forty_milliseconds(pipeline: Pipeline, prompt: Prompt) ->
 
 
 def test_twice_the_speed_takes_half_the_time(pipeline: Pipeline, prompt: Prompt) -> None:
-    plain = pipeline.speak(SENTENCE, "en", prompt, seed=7)
-    fast = pipeline.speak(SENTENCE, "en", prompt, seed=7, speed=2.0)
+    plain = pipeline.speak_batch([Utterance(SENTENCE, "en", prompt, 7, sampling=SHORT)])[0]
+    fast = pipeline.speak_batch([Utterance(SENTENCE, "en", prompt, 7, speed=2.0, sampling=SHORT)])[0]
 
     assert len(fast.samples) == pytest.approx(len(plain.samples) / 2, abs=2 * 320)
 
@@ -90,11 +54,70 @@ def test_two_checkpoints_of_one_kind_are_refused(voice: tuple[Path, Path]) -> No
         Pipeline.load(voice[0], voice[0])
 
 
+def test_a_gpt_of_another_family_is_refused(voice: tuple[Path, Path], tiny_voice: Callable) -> None:
+    with pytest.raises(ModelError, match=r"The GPT checkpoint is nano, the SoVITS checkpoint v2"):
+        Pipeline.load(voice[0], tiny_voice("v2")[1])
+
+
 def test_a_prompt_that_is_too_short_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
     write_wav(tmp_path / "short.wav", np.zeros(8_000, np.float32), 16_000)
 
     with pytest.raises(ModelError, match=r"lasts 0\.5 s"):
-        pipeline.prepare_prompt(tmp_path / "short.wav", "", "en", encoder=None, tokens=[1])
+        pipeline.prepare_prompt(tmp_path / "short.wav", "", "en", tokens=[1])
+
+
+def test_an_utterance_sounds_the_same_alone_and_among_eight(tiny: Pipeline, tiny_prompt: Prompt) -> None:
+    texts = ["One.", "Two and three.", SENTENCE, "A sentence that is a good deal longer than the others are."]
+    speeds = (1.0, 1.0, 1.2, 1.0, 0.8, 1.0, 1.0, 2.0)
+    utterances = [
+        Utterance(text, "en", tiny_prompt, seed, speed, SamplingSettings(early_stop_num=20 + 7 * seed))
+        for seed, (text, speed) in enumerate(zip(2 * texts, speeds, strict=True))
+    ]
+
+    together = tiny.speak_batch(utterances)
+
+    for utterance, among_others in zip(utterances, together, strict=True):
+        alone = tiny.speak_batch([utterance])[0]
+        assert among_others.tokens == alone.tokens
+        np.testing.assert_allclose(among_others.samples, alone.samples, atol=1e-4)
+
+
+def test_a_generator_for_all_rows_at_once_gives_each_row_what_it_gives_alone(tiny: Pipeline) -> None:
+    chance = torch.Generator().manual_seed(3)
+    lines = [
+        Line(
+            torch.randint(1024, (tokens,), generator=chance),
+            torch.randint(732, (phones,), generator=chance),
+            torch.randn(1, 24, 1, generator=chance),
+            speed,
+            noise=torch.randn(1, 16, int(2 * tokens / speed) + (speed != 1), generator=chance),
+        )
+        for tokens, phones, speed in ((7, 4, 1.0), (19, 9, 1.0), (12, 20, 1.3))
+    ]
+
+    together = decode(tiny.sovits, lines, together=True)
+
+    for line, wave in zip(lines, together, strict=True):
+        torch.testing.assert_close(wave, decode(tiny.sovits, [line])[0], atol=1e-5, rtol=0)
+
+
+def test_two_threads_at_once_each_get_their_own_sound(tiny: Pipeline, tiny_prompt: Prompt) -> None:
+    utterances = [Utterance(SENTENCE, "en", tiny_prompt, seed, sampling=SHORT) for seed in range(6)]
+    alone = [tiny.speak_batch([utterance])[0].samples for utterance in utterances]
+    heard: dict[int, np.ndarray] = {}
+
+    def speak(own: range) -> None:
+        for i in own:
+            heard[i] = tiny.speak_batch([utterances[i]])[0].samples
+
+    threads = [threading.Thread(target=speak, args=(own,)) for own in (range(0, 3), range(3, 6))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    for i, samples in enumerate(alone):
+        np.testing.assert_allclose(heard[i], samples, atol=1e-6)
 
 
 def test_what_would_clip_is_scaled_down_and_nothing_else() -> None:

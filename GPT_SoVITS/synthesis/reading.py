@@ -1,0 +1,125 @@
+"""From a text to what the first stage reads: phonemes, text features and the prompt before them (inference-pipeline §3
+to §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from GPT_SoVITS.gpt.generate import Row, SamplingSettings
+from GPT_SoVITS.synthesis.parts import Parts
+from GPT_SoVITS.synthesis.reference import Prompt
+from GPT_SoVITS.text import Phonemes, Reading, process
+
+TOKENS_PER_SECOND = 25
+PLAIN_RATE = 2.5
+"""Tokens a phoneme where no prompt says how fast its speaker is: ten phonemes a second."""
+SLOWEST_FASTEST = (1.0, 8.0)
+"""Bounds of that rate: 25 phonemes a second to 3 (specification s1-gpt §10.2)."""
+FINAL_MARKS = "，。？！,.?!~:：—…"
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What is spoken in one go, in whose voice and how."""
+
+    text: str
+    language: str
+    prompt: Prompt
+    seed: int
+    """The same one gives the same samples whatever else the process does."""
+    speed: float = 1.0
+    """Above 1 is faster."""
+    sampling: SamplingSettings | None = None
+    """How tokens are chosen; None as suits the voice."""
+    steps: int | None = None
+    """Of the sampler of v3 and v4; None as their recipe says."""
+    readings: Sequence[Reading] = ()
+    """What places in the text are read as, where a user said so."""
+
+    def generator(self) -> torch.Generator:
+        """A new source of chance, on the CPU, so that a seed sounds the same on every device."""
+        return torch.Generator().manual_seed(self.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An utterance as the models read it."""
+
+    utterance: Utterance
+    phones: Tensor
+    """(S,) of the sentence alone."""
+    row: Row
+    """The same behind the prompt's."""
+    settings: SamplingSettings
+    skipped: list[tuple[int, str]]
+    """(position, text) of what no phonemiser could read."""
+
+
+class Reader:
+    """Reads texts for the models of one version."""
+
+    def __init__(self, version: str, parts: Parts, device: torch.device) -> None:
+        self.version = version
+        self.parts = parts
+        self.device = device
+
+    def read(self, utterance: Utterance) -> Task:
+        """Raises ModelError: those of `process`, and "missing_part" for Mandarin without RoBERTa."""
+        prompt = utterance.prompt
+        phones, bert, spoken = self.read_text(utterance.text, utterance.language, utterance.readings)
+        settings = utterance.sampling or self._settings(len(phones), prompt)
+        if len(prompt.phones) == 0:
+            return Task(utterance, phones, Row(phones, bert, None), settings, spoken.skipped)
+        joined = _joined((prompt.bert, len(prompt.phones)), (bert, len(phones)))
+        row = Row(torch.cat([prompt.phones, phones]), joined, prompt.tokens)
+        return Task(utterance, phones, row, settings, spoken.skipped)
+
+    def read_text(
+        self, text: str, language: str, readings: Sequence[Reading] = ()
+    ) -> tuple[Tensor, Tensor | None, Phonemes]:
+        """((N,) phoneme ids, (1024, N) features or None for zeros, and all else that was found)."""
+        if self.version == "nano":  # learns from texts as they are, and without features
+            spoken, bert = process(text, language, readings=readings), None
+        else:
+            blanks = len(text) - len(text.lstrip())  # which `finished` takes away
+            moved = [replace(one, start=one.start - blanks, end=one.end - blanks) for one in readings]
+            version = "v1" if self.version == "v1" else "v2"
+            read = self.parts.frontend().process
+            spoken = read(finished(text, language), language, version, readings=moved)
+            bert = self.parts.text_features(spoken.pieces)
+        phones = torch.tensor(spoken.ids, dtype=torch.long, device=self.device)
+        return phones, None if bert is None else bert.to(self.device), spoken
+
+    def _settings(self, phones: int, prompt: Prompt) -> SamplingSettings:
+        return nano_settings(phones, prompt) if self.version == "nano" else SamplingSettings()
+
+
+def nano_settings(phones: int, prompt: Prompt) -> SamplingSettings:
+    """Nobody takes less than 0.6 or more than twice the time of the prompt's own rate: what would end sooner has
+    skipped words, what goes on a second longer than that has lost its way."""
+    rate = len(prompt.tokens) / len(prompt.phones) if len(prompt.phones) else PLAIN_RATE
+    rate = min(max(rate, SLOWEST_FASTEST[0]), SLOWEST_FASTEST[1])
+    return SamplingSettings(
+        fewest_tokens=max(11, int(0.6 * rate * phones)),
+        early_stop_num=min(1500, TOKENS_PER_SECOND + int(2 * rate * phones)),
+    )
+
+
+def finished(text: str, language: str) -> str:
+    """One line that ends with a mark, as every text did that the official models learnt from (§3)."""
+    text = " ".join(text.split("\n")).strip()
+    if not text or text[-1] in FINAL_MARKS:
+        return text
+    return text + ("." if language == "en" else "。")
+
+
+def _joined(*parts: tuple[Tensor | None, int]) -> Tensor | None:
+    """Features of texts of so many phonemes, one after the other; None when there are none at all."""
+    given = [features for features, _ in parts if features is not None]
+    if not given:
+        return None
+    return torch.cat([given[0].new_zeros(len(given[0]), n) if f is None else f for f, n in parts], dim=1)

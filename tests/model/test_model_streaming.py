@@ -1,0 +1,248 @@
+"""Speech in chunks: what it says, what it costs, and that it is the speech of one piece."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+import numpy as np
+import pytest
+import torch
+
+from GPT_SoVITS.configs import load_config, merged
+from GPT_SoVITS.pipeline import ChunkSettings, Pipeline, Prompt, SamplingSettings, Speech, Utterance
+from GPT_SoVITS.sovits.model import SoVITS
+from GPT_SoVITS.synthesis.streaming import Cutter, Stream
+from GPT_SoVITS.synthesis.v2 import Line, decode
+
+SENTENCE = "A sentence that is long enough to be spoken in several chunks, one after the other."
+LOUD, QUIET = 0, 1
+LIKENESS = [-0.5, 0.5]
+SMALL = {"upsample_initial_channel": 32, "inter_channels": 32, "hidden_channels": 32, "filter_channels": 64}
+
+
+def cut(tokens: list[int], settings: ChunkSettings, likeness: list[float] | None = LIKENESS) -> list[list[int]]:
+    cutter = Cutter(settings, likeness)
+    return [chunk for chunk in (*map(cutter.add, tokens), cutter.rest()) if chunk]
+
+
+def test_every_token_is_in_one_chunk_and_none_is_too_long():
+    tokens = torch.randint(2, (500,), generator=torch.Generator().manual_seed(1)).tolist()
+    likeness = torch.randn(2, generator=torch.Generator().manual_seed(2)).tolist()
+
+    for most in (16, 17, 30):
+        chunks = cut(tokens, ChunkSettings(first=8, least=16, most=most), likeness)
+
+        assert [token for chunk in chunks for token in chunk] == tokens
+        assert max(map(len, chunks)) <= most
+        assert all(len(chunk) >= 16 for chunk in chunks[1:-1])
+        assert len(chunks[0]) >= 8
+
+
+def test_a_chunk_ends_behind_the_first_quiet_token_that_is_far_enough():
+    tokens = [LOUD] * 20 + [QUIET, QUIET] + [LOUD] * 30
+
+    chunks = cut(tokens, ChunkSettings(first=16, least=16, most=40))
+
+    assert [len(chunk) for chunk in chunks] == [21, 31]
+
+
+def test_quiet_tokens_that_come_too_early_block_no_later_cut():
+    tokens = [QUIET] * 5 + [LOUD] * 15 + [QUIET] * 3 + [LOUD] * 10
+
+    chunks = cut(tokens, ChunkSettings(first=16, least=16, most=40))
+
+    assert [len(chunk) for chunk in chunks] == [21, 12]
+
+
+def test_where_nothing_is_quiet_the_bound_cuts():
+    chunks = cut([LOUD] * 70, ChunkSettings(first=16, least=16, most=24))
+
+    assert all(16 <= len(chunk) <= 24 for chunk in chunks[:-1])
+
+
+def test_without_a_silent_token_length_alone_cuts():
+    chunks = cut([LOUD] * 50, ChunkSettings(first=10, least=16, most=40), None)
+
+    assert [len(chunk) for chunk in chunks] == [10, 16, 16, 8]
+
+
+def second_stage() -> SoVITS:
+    """nano's, with few channels, and with couplings that do something."""
+    torch.manual_seed(1)
+    model = SoVITS.from_config(merged(load_config("nano"), {"model": SMALL}), posterior=False).eval()
+    for coupling in model.flow.flows[::2]:
+        torch.nn.init.normal_(coupling.post.weight, std=0.05)
+    return model.requires_grad_(False).fold_weight_norm()
+
+
+@pytest.fixture(scope="module")
+def sovits() -> SoVITS:
+    return second_stage()
+
+
+@pytest.fixture
+def near_sighted() -> SoVITS:
+    """The same without the encoder's attention to distant frames, the one thing that chunks cannot have."""
+    model = second_stage()
+    for stack in (model.enc_p.encoder_ssl, model.enc_p.encoder2):
+        for attention in stack.attn_layers:
+            attention.conv_o.weight.zero_()
+            attention.conv_o.bias.zero_()
+    return model
+
+
+def line(tokens: int, speed: float = 1.0) -> Line:
+    chance = torch.Generator().manual_seed(5)
+    return Line(
+        tokens=torch.randint(512, (tokens,), generator=chance),
+        phones=torch.randint(700, (30,), generator=chance),
+        style=torch.randn(1, 128, 1, generator=chance) / 2,
+        speed=speed,
+        generator=torch.Generator().manual_seed(6),
+    )
+
+
+def in_chunks(model: SoVITS, whole: Line, size: int, settings: ChunkSettings | None = None) -> list[torch.Tensor]:
+    stream = Stream(
+        model,
+        whole.phones,
+        whole.style,
+        speed=whole.speed,
+        generator=torch.Generator().manual_seed(6),
+        settings=settings,
+    )
+    chunks = whole.tokens.split(size)
+    return [stream.push(chunk.tolist(), final=chunk is chunks[-1]) for chunk in chunks]
+
+
+def test_speech_in_chunks_is_the_speech_of_one_piece_outside_the_joints(near_sighted: SoVITS):
+    whole = decode(near_sighted, [line(160)])[0]
+    chunks = in_chunks(near_sighted, line(160), size=40)
+
+    wave = torch.cat(chunks)
+    reach, hop = near_sighted.flow.reach + near_sighted.dec.reach, near_sighted.dec.hop
+    outside = torch.ones(len(wave), dtype=torch.bool)
+    for joint in torch.tensor([len(chunk) for chunk in chunks[:-1]]).cumsum(0).tolist():
+        outside[joint - reach * hop : joint + reach * hop] = False
+
+    assert len(wave) == len(whole)
+    assert outside.sum() > len(whole) / 4
+    torch.testing.assert_close(wave[outside], whole[outside], atol=1e-5, rtol=0)
+    torch.testing.assert_close(wave, whole, atol=0.2 * float(whole.abs().max()), rtol=0)
+
+
+def test_a_chunk_that_is_the_whole_sentence_is_its_speech(sovits: SoVITS):
+    whole = decode(sovits, [line(30)])[0]
+
+    chunks = in_chunks(sovits, line(30), size=30)
+
+    torch.testing.assert_close(chunks, [whole], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("speed", [0.7, 1.0, 1.3])
+def test_speech_in_chunks_takes_the_time_of_speech_in_one_piece(sovits: SoVITS, speed: float):
+    whole = decode(sovits, [line(101, speed)])[0]
+
+    wave = torch.cat(in_chunks(sovits, line(101, speed), size=17))
+
+    assert len(wave) == len(whole)
+    assert float(torch.corrcoef(torch.stack([wave, whole]))[0, 1]) > 0.9
+
+
+@pytest.mark.parametrize("speed", [1.0, 1.3])
+def test_an_empty_end_returns_what_was_held_back(sovits: SoVITS, speed: float):
+    given = line(40, speed)
+    stream = Stream(sovits, given.phones, given.style, speed=speed, generator=torch.Generator().manual_seed(6))
+    first = stream.push(given.tokens.tolist())
+
+    end = stream.push([], final=True)
+
+    whole = decode(sovits, [line(40, speed)])[0]
+    assert len(first) + len(end) == len(whole)
+    assert 3 * sovits.dec.hop <= len(end) <= 5 * sovits.dec.hop
+    torch.testing.assert_close(torch.cat([first, end]), whole, atol=1e-5 if speed == 1 else 0.1, rtol=0)
+
+
+def test_fewer_tokens_than_one_frame_of_fast_speech_wait_for_the_next(sovits: SoVITS):
+    given = line(9, speed=3.0)
+    stream = Stream(sovits, given.phones, given.style, speed=3.0, generator=torch.Generator().manual_seed(6))
+    tokens = given.tokens.tolist()
+
+    pieces = [stream.push([token], final=number == 8) for number, token in enumerate(tokens)]
+
+    assert sum(map(len, pieces)) == len(decode(sovits, [line(9, speed=3.0)])[0])
+
+
+def test_a_sentence_without_tokens_has_no_sound(sovits: SoVITS):
+    given = line(1)
+
+    assert len(Stream(sovits, given.phones, given.style, speed=1.3).push([], final=True)) == 0
+
+
+def test_the_cost_of_a_sentence_grows_with_its_length_and_not_with_its_square(sovits: SoVITS):
+    frames: list[int] = []
+    modules = (sovits.enc_p.encoder2, sovits.flow, sovits.dec)
+    hooks = [module.register_forward_pre_hook(lambda _, given: frames.append(given[0].shape[2])) for module in modules]
+    costs = []
+    for tokens in (112, 224, 448):
+        frames.clear()
+        in_chunks(sovits, line(tokens), size=16)
+        costs.append(sum(frames))
+    for hook in hooks:
+        hook.remove()
+
+    assert costs[2] - costs[1] == pytest.approx(2 * (costs[1] - costs[0]), rel=0.05)
+
+
+def utterance(prompt: Prompt, seed: int) -> Utterance:
+    return Utterance(SENTENCE, "en", prompt, seed, sampling=SamplingSettings(early_stop_num=90, fewest_tokens=90))
+
+
+def test_a_stream_makes_the_tokens_that_speaking_makes(tiny: Pipeline, tiny_prompt: Prompt):
+    whole = tiny.speak_batch([utterance(tiny_prompt, seed=3)])[0]
+
+    chunks = list(tiny.stream(utterance(tiny_prompt, seed=3)))
+
+    assert len(chunks) > 2
+    assert sum(chunk.tokens for chunk in chunks) == whole.tokens
+    assert sum(len(chunk.samples) for chunk in chunks) == len(whole.samples)
+    assert max(chunk.tokens for chunk in chunks) <= ChunkSettings().most
+
+
+def test_nano_streams_by_length_as_no_token_of_its_is_known_to_be_silence(pipeline: Pipeline, prompt: Prompt):
+    first = next(pipeline.stream(utterance(prompt, seed=3)))
+
+    assert first.tokens == ChunkSettings().first
+
+
+def test_two_streams_that_take_turns_on_one_thread_do_not_mix(tiny: Pipeline, tiny_prompt: Prompt):
+    alone = [list(tiny.stream(utterance(tiny_prompt, seed))) for seed in (3, 4)]
+
+    together: list[list[Speech]] = [[], []]
+    for pair in zip_longest(*(tiny.stream(utterance(tiny_prompt, seed)) for seed in (3, 4))):
+        assert not torch.is_inference_mode_enabled()
+        for chunks, chunk in zip(together, pair, strict=True):
+            chunks += [chunk] if chunk is not None else []
+
+    for mine, theirs in zip(together, alone, strict=True):
+        assert [chunk.tokens for chunk in mine] == [chunk.tokens for chunk in theirs]
+        for one, other in zip(mine, theirs, strict=True):
+            np.testing.assert_allclose(one.samples, other.samples, atol=1e-6)
+
+
+def test_a_stream_may_be_left_before_its_end(tiny: Pipeline, tiny_prompt: Prompt):
+    stream = tiny.stream(utterance(tiny_prompt, seed=3))
+    next(stream)
+
+    stream.close()
+
+    assert next(stream, None) is None
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_the_originals_way_speaks_some_tokens_twice(tiny: Pipeline, tiny_prompt: Prompt):
+    whole = tiny.speak_batch([utterance(tiny_prompt, seed=3)])[0]
+
+    original = list(tiny.stream(utterance(tiny_prompt, seed=3), compat="reference"))
+
+    assert sum(chunk.tokens for chunk in original) > whole.tokens

@@ -1,0 +1,230 @@
+"""Every version from its files to sound, in miniature; what is missing or does not belong together is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from GPT_SoVITS.audio import write_wav
+from GPT_SoVITS.checkpoint import open_checkpoint, save_checkpoint, write_official
+from GPT_SoVITS.configs import load_config, merged
+from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.gpt.model import Text2Semantic
+from GPT_SoVITS.pipeline import Pipeline, SamplingSettings, Utterance
+from GPT_SoVITS.synthesis.parts import Parts
+from GPT_SoVITS.synthesis.reading import finished
+from GPT_SoVITS.synthesis.reference import Recording, limited
+
+LORA = Path(__file__).parent.parent / "parity" / "fixtures" / "v3v4" / "lora"
+SHORT = SamplingSettings(early_stop_num=20, fewest_tokens=20)
+
+
+class StandIns(Parts):
+    """Helper networks that answer with noise of the right shape."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.heard: list[int] = []
+
+    def content_features(self, version: str, samples: np.ndarray) -> torch.Tensor:
+        self.heard.append(len(samples))
+        return torch.randn(1, 16, (len(samples) - 80) // 320, generator=torch.Generator().manual_seed(1))
+
+    def speaker_vector(self, samples: np.ndarray) -> torch.Tensor:
+        return torch.full((1, 12), float(np.abs(samples).mean()))
+
+    def text_features(self, pieces: Sequence) -> torch.Tensor | None:
+        count = sum(len(piece.phones) for piece in pieces)
+        return torch.ones(1024, count) if any(piece.language == "zh" for piece in pieces) else None
+
+
+class Hum:
+    """A vocoder that only knows how loud each frame is."""
+
+    sample_rate, hop, context = 24_000, 256, 0
+
+    def __call__(self, mel: torch.Tensor) -> torch.Tensor:
+        return mel.mean(dim=1, keepdim=True).tanh().repeat_interleave(self.hop, dim=2)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "v2Pro", "v2ProPlus"])
+def test_a_version_speaks_alike_from_our_files_and_from_official_ones(
+    tiny_voice: Callable, recording: Path, tmp_path: Path, version: str
+) -> None:
+    ours = tiny_voice(version)
+    official = tmp_path / "gpt.ckpt", tmp_path / "sovits.pth"
+    for path, copy in zip(ours, official, strict=True):
+        write_official(copy, open_checkpoint(path))
+    parts = StandIns()
+    heard = []
+    for files in (ours, official):
+        pipeline = Pipeline.load(*files, parts=parts)
+        prompt = pipeline.prepare_prompt(recording, "Good morning", "en")
+        heard.append(pipeline.speak_batch([Utterance("Hello.", "en", prompt, 3, sampling=SHORT)])[0])
+
+    assert pipeline.version == version
+    assert heard[0].sample_rate == 32_000
+    assert len(heard[0].samples) == 1280 * heard[0].tokens
+    np.testing.assert_allclose(heard[0].samples, heard[1].samples, atol=1e-5)
+    assert parts.heard == 2 * [56_000 + 9_600]
+
+
+def test_several_recordings_give_the_mean_of_their_styles(tiny_voice: Callable, recording: Path, tmp_path: Path):
+    other = tmp_path / "other.wav"
+    write_wav(other, 0.1 * np.sin(np.arange(200_000) ** 1.1 / 9).astype(np.float32), 44_100)
+    pipeline = Pipeline.load(*tiny_voice("v2Pro"), parts=StandIns())
+
+    styles = [pipeline.prepare_prompt(path, "", "en").style for path in (recording, other)]
+    both = pipeline.prepare_prompt(recording, "", "en", others=[other]).style
+
+    torch.testing.assert_close(both, (styles[0] + styles[1]) / 2)
+
+
+def test_mandarin_text_features_reach_the_first_stage(tiny_voice: Callable, recording: Path) -> None:
+    pipeline = Pipeline.load(*tiny_voice("v2"), parts=StandIns())
+    prompt = pipeline.prepare_prompt(recording, "Good morning.", "en")
+
+    row = pipeline.reader.read(Utterance("今天天气很好。", "zh", prompt, 3)).row
+
+    english = len(prompt.phones)
+    assert row.bert is not None
+    assert row.bert.shape == (1024, len(row.phones))
+    assert not row.bert[:, :english].any()
+    assert row.bert[:, english:].all()
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "part"), [("你好，世界。", "zh", "roberta"), ("Good morning.", "en", "hubert")]
+)
+def test_a_part_that_is_not_installed_is_named(
+    tiny_voice: Callable, recording: Path, tmp_path: Path, text: str, language: str, part: str
+) -> None:
+    pipeline = Pipeline.load(*tiny_voice("v2"), models=tmp_path)
+
+    with pytest.raises(ModelError, match=part) as caught:
+        pipeline.prepare_prompt(recording, text, language, tokens=[1, 2] if part == "roberta" else None)
+
+    assert caught.value.code == "missing_part"
+    assert "main.py download" in caught.value.hint
+
+
+def test_official_versions_want_a_prompt_of_three_to_ten_seconds(tiny_voice: Callable, tmp_path: Path) -> None:
+    pipeline = Pipeline.load(*tiny_voice("v2"), parts=StandIns())
+    write_wav(tmp_path / "long.wav", np.zeros(11 * 16_000, np.float32), 16_000)
+
+    with pytest.raises(ModelError, match=r"lasts 11\.0 s") as caught:
+        pipeline.prepare_prompt(tmp_path / "long.wav", "", "en")
+
+    assert caught.value.hint == "3 to 10 s work; v2 was trained on prompts of that length."
+
+
+def test_a_gpt_of_another_codebook_is_refused(tiny_voice: Callable, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="speaks 32 semantic tokens, the SoVITS checkpoint knows 1024"):
+        Pipeline.load(small_gpt(tmp_path), tiny_voice("v2")[1])
+
+
+@pytest.mark.parametrize(("which", "name"), [(0, "n_layer"), (0, "hidden_dim"), (1, "flow_layers")])
+def test_settings_that_ask_for_more_than_the_tensors_hold_are_refused_before_anything_is_built(
+    tiny_voice: Callable, tmp_path: Path, which: int, name: str
+) -> None:
+    files = list(tiny_voice("v2"))
+    honest = open_checkpoint(files[which])
+    files[which] = tmp_path / "greedy.safetensors"
+    save_checkpoint(
+        files[which],
+        kind=honest.kind,
+        version=honest.version,
+        config=merged(honest.config, {"model": {name: 10**7}}),
+        state=honest.state,
+        info={},
+    )
+
+    with pytest.raises(ModelError, match=f"{name} is 10000000") as refused:
+        Pipeline.load(*files)
+
+    assert refused.value.code == "bad_checkpoint"
+
+
+def test_half_precision_on_a_cpu_is_refused(voice: tuple[Path, Path]) -> None:
+    with pytest.raises(ModelError, match="A CPU has no fast float16"):
+        Pipeline.load(*voice, precision="fp16")
+
+
+@pytest.fixture
+def lora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Pipeline]:
+    """v3 in miniature: a LoRA and its base."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "s2Gv3.pth").write_bytes((LORA / "tiny_base.pth").read_bytes())
+    monkeypatch.setattr("GPT_SoVITS.pipeline.load_vocoder", lambda version, where, device: Hum())
+    gpt = small_gpt(tmp_path)
+    return lambda: Pipeline.load(gpt, LORA / "tiny_v3_lora.pth", models=models, parts=StandIns())
+
+
+def small_gpt(folder: Path) -> Path:
+    """With the codebook of the tiny v3 network."""
+    torch.manual_seed(1)
+    sizes = {"embedding_dim": 16, "hidden_dim": 16, "head": 2, "n_layer": 1, "vocab_size": 33, "EOS": 32}
+    config = merged(load_config("v2_gpt"), {"model": sizes})
+    path = folder / "gpt.safetensors"
+    save_checkpoint(path, kind="gpt", version="v2", config=config, state=Text2Semantic(config).state_dict(), info={})
+    return path
+
+
+def test_a_lora_of_v3_speaks_with_its_base_and_streams_what_it_speaks(lora: Callable, recording: Path) -> None:
+    pipeline = lora()
+    prompt = pipeline.prepare_prompt(recording, "Good morning.", "en", tokens=list(range(30)))
+    utterances = [
+        Utterance(text, "en", prompt, seed=3, sampling=SHORT, steps=2) for text in ("Hello.", "Hello, my friend.")
+    ]
+
+    together = pipeline.speak_batch(utterances)
+
+    assert pipeline.sample_rate == 24_000
+    for utterance, among_others in zip(utterances, together, strict=True):
+        alone = pipeline.speak_batch([utterance])[0]
+        chunks = list(pipeline.stream(utterance))
+        assert len(alone.samples) == int(2 * alone.tokens * 1.875) * 256
+        assert sum(chunk.tokens for chunk in chunks) == alone.tokens
+        np.testing.assert_allclose(among_others.samples, alone.samples, atol=1e-4)
+        np.testing.assert_allclose(np.concatenate([chunk.samples for chunk in chunks]), alone.samples, atol=1e-4)
+
+
+def test_v3_wants_one_recording_with_its_transcript(lora: Callable, recording: Path) -> None:
+    pipeline = lora()
+
+    with pytest.raises(ModelError, match="needs the transcript"):
+        pipeline.prepare_prompt(recording, "", "en", tokens=[1])
+    with pytest.raises(ModelError, match="1 more were given"):
+        pipeline.prepare_prompt(recording, "Good morning.", "en", others=[recording], tokens=[1])
+
+
+def test_a_lora_without_its_base_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="sovits") as caught:
+        Pipeline.load(small_gpt(tmp_path), LORA / "tiny_v3_lora.pth", models=tmp_path)
+
+    assert caught.value.code == "missing_part"
+
+
+def test_a_text_ends_with_a_mark_before_it_is_read() -> None:
+    assert finished("Hello\nthere ", "en") == "Hello there."
+    assert finished("你好", "zh") == "你好。"
+    assert finished("Really?", "en") == "Really?"
+
+
+def test_a_recording_that_is_too_loud_is_scaled_to_full_scale() -> None:
+    loud = torch.tensor([[0.5, -3.0]])
+
+    assert limited(loud).abs().max() == 1.0
+    assert limited(loud, compat="reference").abs().max() == 1.5
+    assert torch.equal(limited(loud / 4), loud / 4)
+
+
+def test_rates_without_a_common_divisor_are_resampled_too() -> None:
+    sound = Recording(np.sin(np.arange(44_101) / 30).astype(np.float32), 44_101)
+
+    assert sound.at(32_000).shape == (1, 32_000)

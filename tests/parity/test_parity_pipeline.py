@@ -1,0 +1,175 @@
+"""Whole runs of v1 to v2ProPlus as the original makes them; tolerances are those of the fixtures' README.
+
+Random numbers and tokens are given, so the second stage, the joints and the splitting of tokens are what is compared.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from parity_fixtures import Fixture, absolute_error, companion, find, fixtures
+
+from GPT_SoVITS.gpt.generate import Row, SamplingSettings, stream
+from GPT_SoVITS.gpt.model import Text2Semantic
+from GPT_SoVITS.sovits.model import SoVITS
+from GPT_SoVITS.sovits.official import recipe
+from GPT_SoVITS.synthesis.batches import buckets, consecutive, restore
+from GPT_SoVITS.synthesis.original import OriginalStream
+from GPT_SoVITS.synthesis.samples import join_sentences, limit_peak, to_int16
+from GPT_SoVITS.synthesis.v2 import Line, decode
+
+INT16 = 2
+"""Steps by which the README lets 16-bit samples differ."""
+WAVE = 2e-4
+
+for run in (*find("run_v2_batch"), *find("run_v2_stream")):
+    companion(run, Fixture(run).config["weights"])  # counted as read, whether or not the tests below are chosen
+
+
+def voice(fixture: Fixture) -> SoVITS:
+    weights = Fixture(companion(fixture.path, fixture.config["weights"]))
+    model = SoVITS.from_config(
+        recipe(weights.config["version"], weights.config["model"], weights.config.get("dims")), posterior=False
+    )
+    model.load_state_dict(weights.state())
+    return model.eval().fold_weight_norm()
+
+
+@torch.inference_mode()
+def style(fixture: Fixture, model: SoVITS) -> torch.Tensor:
+    return model.style([fixture[name] for name in fixture.names("refer_")])
+
+
+def assert_same_samples(ours: np.ndarray, theirs: torch.Tensor) -> None:
+    assert len(ours) == len(theirs)
+    assert np.abs(ours.astype(np.int32) - theirs.numpy().astype(np.int32)).max(initial=0) <= INT16
+
+
+@pytest.mark.parametrize("path", fixtures("run_v2_batch"))
+def test_a_batch_joined_into_one_sentence_sounds_as_the_originals(path: Path) -> None:
+    fixture = Fixture(path)
+    model = voice(fixture)
+    ge = style(fixture, model)
+    texts = [
+        (fixture[f"text_{i}/tokens"], fixture[f"text_{i}/phones"]) for i in range(len(fixture.config["norm_text"]))
+    ]
+
+    for index, run in enumerate(fixture.config["runs"]):
+        request = run["request"]
+        speed = request.get("speed_factor", 1.0)
+        noises = iter([fixture[f"{index}/noise_{i}"] for i in range(run["n_noise"])])
+        groups = original_batches(fixture.config["norm_text"], request, speed)
+        made = []
+        for group in groups:
+            joined = next(noises) if speed == 1 else None
+            lines = [
+                Line(*texts[i], style=ge, speed=speed, noise=joined if speed == 1 else next(noises)) for i in group
+            ]
+            waves = decode(model, lines, noise_scale=fixture.config["noise_scale"], compat="reference")
+            made.append([wave.numpy() for wave in waves])
+
+        interval = request["fragment_interval"]
+        if request.get("return_fragment"):
+            outputs = [join_sentences(part, rate=run["sr"], interval=interval, compat="reference") for part in made]
+        else:
+            whole = restore(groups, made)
+            outputs = [join_sentences(whole, rate=run["sr"], interval=interval, compat="reference")]
+
+        assert len(outputs) == run["n_out"]
+        for i, output in enumerate(outputs):
+            assert_same_samples(to_int16(output, compat="reference"), fixture[f"{index}/out_{i}"])
+
+
+def original_batches(norm_text: list[str], request: dict, speed: float) -> list[list[int]]:
+    lengths = [len(text) for text in norm_text]
+    if request.get("return_fragment") or speed != 1 or not request.get("split_bucket", True):
+        return consecutive(len(lengths), request["batch_size"])
+    return buckets(lengths, request["batch_size"], threshold=request.get("batch_threshold", 0.75), compat="reference")
+
+
+@pytest.mark.parametrize("path", fixtures("run_v2_stream"))
+def test_a_stream_in_the_originals_way_has_its_chunks_latents_offsets_and_emissions(path: Path) -> None:
+    fixture = Fixture(path)
+    model = voice(fixture)
+    ge = style(fixture, model)
+    defaults = fixture.config["defaults"]
+
+    for index, run in enumerate(fixture.config["runs"]):
+        request = defaults | run["request"]
+        original = OriginalStream(
+            model,
+            fixture["phones"],
+            ge,
+            speed=request.get("speed_factor", 1.0),
+            overlap=request["overlap_length"],
+            noise_scale=fixture.config["noise_scale"],
+        )
+        chunks = len(fixture.names(f"{index}/tokens_"))
+        for i, final in enumerate(run["finals"]):
+            ends_empty = run["last_is_none"] and i == len(run["finals"]) - 1
+            tokens = None if ends_empty else fixture[f"{index}/tokens_{i}"]
+            noise = None if ends_empty else fixture[f"{index}/noise_{i}"]
+
+            emitted = original.push(tokens, final=final, noise=noise)
+
+            assert_same_samples(to_int16(limit_peak(emitted.numpy()), compat="reference"), fixture[f"{index}/out_{i}"])
+        pause = fixture[f"{index}/out_{run['n_out'] - 1}"]
+        assert_same_samples(np.zeros(int(run["sr"] * request["fragment_interval"]), np.int16), pause)
+        assert len(fixture.names(f"{index}/out_")) == run["n_out"] == len(run["finals"]) + 1
+        assert original.offsets == run["sola_offsets"]
+        assert_same_raw_chunks(fixture, model, ge, index, chunks, request)
+
+
+def assert_same_raw_chunks(
+    fixture: Fixture, model: SoVITS, ge: torch.Tensor, index: int, chunks: int, request: dict
+) -> None:
+    """The waves before anything is cut off them, where the overlap was not raised, and all latents."""
+    speed, overlap = request.get("speed_factor", 1.0), request["overlap_length"]
+    again = OriginalStream(
+        model, fixture["phones"], ge, speed=speed, overlap=overlap, noise_scale=fixture.config["noise_scale"]
+    )
+    for i in range(chunks):
+        chunk = again.decode(fixture[f"{index}/tokens_{i}"], fixture[f"{index}/noise_{i}"])
+
+        wanted = fixture[f"{index}/raw_{i}"]
+        assert absolute_error(chunk.latent, fixture[f"{index}/latent_{i}"]) < 2e-5
+        assert absolute_error(chunk.wave[0, 0], wanted[-chunk.wave.shape[2] :]) < WAVE
+
+
+@pytest.mark.parametrize("path", fixtures("stream_split", suffix=".json"))
+def test_tokens_are_split_where_the_original_splits_them(path: Path) -> None:
+    for case in json.loads(path.read_text()):
+        script = torch.tensor(case["tokens"])
+        model = indifferent_gpt(tokens=int(script.max()) + 1)
+        likeness = None if case["sim"] is None else torch.tensor(case["sim"])
+
+        yields = stream(
+            model,
+            Row(torch.tensor([1, 2]), None, None),
+            SamplingSettings(top_k=None, repetition_penalty=1.0),
+            noise=dictated(script, int(script.max()) + 1),
+            chunk_length=case["chunk_length"],
+            similarity=likeness,
+            threshold=case["threshold"],
+            compat="reference",
+        )
+
+        assert [[None if tokens is None else tokens.tolist(), final] for tokens, final in yields] == case["yields"]
+
+
+def indifferent_gpt(tokens: int) -> Text2Semantic:
+    """A GPT to which every token is as likely as any other, so that chance alone decides."""
+    sizes = {"embedding_dim": 8, "hidden_dim": 8, "head": 2, "n_layer": 1, "dropout": 0}
+    model = Text2Semantic({**sizes, "vocab_size": tokens, "EOS": tokens - 1, "phoneme_vocab_size": 4}).eval()
+    model.model.ar_predict_layer.weight.data.zero_()
+    return model
+
+
+def dictated(script: torch.Tensor, tokens: int) -> torch.Tensor:
+    """(steps, 1, V) draws that make each step choose what is written."""
+    noise = torch.ones(len(script), 1, tokens)
+    return noise.scatter_(2, script[:, None, None], 1e-6)
