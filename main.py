@@ -60,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_queue_commands(commands.add_parser("queue", help="look into the queue and move jobs"))
     _add_key_commands(commands.add_parser("keys", help="make, list and revoke API keys"))
 
+    _add_voice_commands(commands.add_parser("voice", help="import voices that were trained elsewhere; list, delete"))
+    _add_checkpoint_commands(commands.add_parser("checkpoint", help="look into files of weights and convert them"))
+    download = commands.add_parser("download", help="fetch official weights; without a name, list them")
+    download.add_argument("names", nargs="*", metavar="NAME", help="v1, v2, v2Pro, v2ProPlus, v3, v4, or a part")
+    download.add_argument("--mirror", default="", metavar="URL", help="ask this host (default: HF_ENDPOINT)")
+    download.set_defaults(run=_download)
+
     doctor = commands.add_parser("doctor", help="show devices, plan, versions, data, and what is missing")
     doctor.set_defaults(run=_doctor)
 
@@ -70,6 +77,15 @@ def _parser() -> argparse.ArgumentParser:
     speak.add_argument("--speed", type=float, default=1.0, help="0.25 to 4 (default: 1)")
     speak.add_argument("--api-key", default="", help="when the API asks for one")
     speak.set_defaults(run=_speak)
+
+    text = commands.add_parser("text", help="show how a text is read: languages, words, phones and their ids")
+    text.add_argument("text", metavar="TEXT", help="the text, with marks or SSML; - reads what is piped in")
+    text.add_argument("--language", default="auto", metavar="CODE", help="auto, zh, en, ja, ko, yue, all_zh, …")
+    text.add_argument("--version", choices=("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4", "nano"), default="v2")
+    text.add_argument("--input-type", default="auto", help="auto, text (no marks), marks or ssml")
+    text.add_argument("--pronunciation", action="append", default=[], metavar="WORD=READING", help="may come again")
+    text.add_argument("--json", action="store_true", help="as JSON")
+    text.set_defaults(run=_text)
 
     demo = commands.add_parser("demo", help="train a small voice here and let it speak")
     demo.add_argument("--output", default="demo", metavar="FOLDER", help="where the results go (default: demo)")
@@ -99,6 +115,38 @@ def _add_key_commands(parser: argparse.ArgumentParser) -> None:
     commands.add_parser("list", help="all keys, without their secrets")
     revoke = commands.add_parser("revoke", help="end a key")
     revoke.add_argument("key", metavar="NAME_OR_ID")
+
+
+def _add_voice_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="voice_command", metavar="COMMAND", required=True)
+    parser.set_defaults(run=_voice)
+    add = commands.add_parser("import", help="make a voice of GPT-SoVITS checkpoints, v1 to v4, LoRA too")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--gpt", required=True, metavar="FILE", help="text to tokens: a .ckpt file")
+    add.add_argument("--sovits", required=True, metavar="FILE", help="tokens to sound: a .pth file")
+    add.add_argument("--prompt", required=True, metavar="FILE", help="recording of the voice, 3 to 10 s")
+    add.add_argument("--text", required=True, help="what the recording says")
+    add.add_argument("--language", required=True, help="of the recording: zh, en, ja, ko, yue or auto")
+    add.add_argument("--version", help="of the SoVITS file, where it does not say: v1, v2, v2Pro, v2ProPlus, v3 or v4")
+    commands.add_parser("list", help="all voices")
+    for name, help_text in (("show", "what a voice is made of"), ("delete", "delete a voice, but not its weights")):
+        commands.add_parser(name, help=help_text).add_argument("voice", metavar="NAME_OR_ID")
+
+
+def _add_checkpoint_commands(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="checkpoint_command", metavar="COMMAND", required=True)
+    parser.set_defaults(run=_checkpoint)
+    inspect = commands.add_parser("inspect", help="say what a file is: kind, version, sizes, config, SHA-256")
+    inspect.add_argument("file", metavar="FILE")
+    inspect.add_argument("--json", action="store_true", help="as JSON")
+    convert = commands.add_parser("convert", help="write its weights in another layout")
+    convert.add_argument("source", metavar="IN")
+    convert.add_argument("target", metavar="OUT")
+    convert.add_argument("--to", choices=["official", "safetensors"], help="layout (default: by the ending of OUT)")
+    convert.add_argument("--base", metavar="FILE", help="merge a LoRA into this base of its version")
+    convert.add_argument("--overwrite", action="store_true", help="replace OUT")
+    for command in (inspect, convert):
+        command.add_argument("--version", help="where the file does not say: v1, v2, v2Pro, v2ProPlus, v3 or v4")
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> int:
@@ -142,6 +190,34 @@ def _keys(options: argparse.Namespace, settings: Settings) -> int:
     from supervisor.keys import run_keys_command
 
     return run_keys_command(options, settings)
+
+
+def _voice(options: argparse.Namespace, settings: Settings) -> int:
+    if options.voice_command == "import":
+        from roles.import_voice import run_import_command
+
+        return run_import_command(options, settings)
+    from supervisor.voices import run_voice_command
+
+    return run_voice_command(options, settings)
+
+
+def _checkpoint(options: argparse.Namespace, _settings: Settings) -> int:
+    from GPT_SoVITS.commands import run_checkpoint_command
+
+    return run_checkpoint_command(options)
+
+
+def _download(options: argparse.Namespace, settings: Settings) -> int:
+    from GPT_SoVITS.commands import run_download_command
+
+    return run_download_command(options, settings.data_path / "models", settings.hf_endpoint)
+
+
+def _text(options: argparse.Namespace, _settings: Settings) -> int:
+    from GPT_SoVITS.text.show import run_text_command
+
+    return run_text_command(options)
 
 
 def _doctor(_options: argparse.Namespace, settings: Settings) -> int:

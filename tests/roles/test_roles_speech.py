@@ -1,0 +1,113 @@
+"""Marks in a text on their way: from the splitter to utterances, and from the synthesizer to sound."""
+
+from __future__ import annotations
+
+import wave
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.errors import BadMarkup, BadPronunciation
+from core.roles import SPLITTER
+from core.speech import SpeechRequest, TextReading, UtteranceRequest
+from GPT_SoVITS.pipeline import Speech
+from GPT_SoVITS.text import Reading
+from roles.services import Services
+from roles.splitter import Splitter
+from roles.synthesizer import PAUSE_SECONDS, Synthesizer
+
+RATE = 1000
+CONTEXT: Any = SimpleNamespace(check=lambda: None)
+
+
+def split(services: Services, text: str, **more: Any) -> list[UtteranceRequest]:
+    splitter = Splitter()
+    splitter.start(services)
+    request = SpeechRequest(text=text, voice_id="voice-1", **more)
+    job = services.queue.enqueue(SPLITTER, request.model_dump())
+    made = splitter.run(job, CONTEXT)["utterances"]
+    return [UtteranceRequest.model_validate(services.queue.job(one["job_id"]).payload) for one in made]
+
+
+class Singer:
+    """A pipeline that sings one tone and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+
+    def speak(self, text: str, language: str, prompt: Any, **how: Any) -> Speech:
+        self.asked = {"text": text, "language": language, **how}
+        return Speech(np.full(RATE, 0.5, dtype=np.float32), RATE, tokens=25)
+
+
+@pytest.fixture
+def singer() -> Singer:
+    return Singer()
+
+
+@pytest.fixture
+def synthesizer(services: Services, singer: Singer) -> Synthesizer:
+    made = Synthesizer()
+    made.services = services
+    made.voices = SimpleNamespace(load=lambda *_: (singer, None))
+    return made
+
+
+def speak(synthesizer: Synthesizer, **more: Any) -> tuple[dict[str, Any], np.ndarray]:
+    request = UtteranceRequest(parent="speech-1", index=0, text="银行", language="zh", voice_id="voice-1", **more)
+    result = synthesizer.run(SimpleNamespace(payload=request.model_dump()), CONTEXT)
+    with wave.open(str(synthesizer.services.storage.path(result["audio"]))) as file:
+        assert file.getframerate() == RATE
+        return result, np.frombuffer(file.readframes(file.getnframes()), "<i2")
+
+
+def test_marks_and_the_dictionary_become_readings_and_pauses_of_utterances(services):
+    utterances = split(
+        services, "{银行|yin2 hang2}。{1s}我的GIF动图在这里。", pronunciations={"GIF": "JH IH1 F"}, speed=1.5
+    )
+
+    assert [(one.text, one.silence_after, one.speed) for one in utterances] == [
+        ("银行。", 1.0, 1.5),
+        ("我的GIF动图在这里。", 0.0, 1.5),
+    ]
+    assert utterances[0].readings == (TextReading(start=0, end=2, language="zh", units=("yin2", "hang2")),)
+    assert utterances[1].readings == (TextReading(start=2, end=5, language="en", units=("JH", "IH1", "F")),)
+
+
+def test_the_rate_of_ssml_multiplies_the_speed_within_what_can_be_spoken(services):
+    document = "<speak>one<prosody rate='50%'>two</prosody><prosody rate='400%'>three</prosody></speak>"
+
+    assert [one.speed for one in split(services, document, speed=2.0)] == [2.0, 1.0, 4.0]
+
+
+def test_a_text_may_be_sent_without_marks(services):
+    assert [one.text for one in split(services, "use {a|b}", input_type="text")] == ["use {a|b}"]
+
+
+@pytest.mark.parametrize(("text", "error"), [("<speak><voice/></speak>", BadMarkup), ("{字|zz4}", BadPronunciation)])
+def test_what_cannot_be_followed_is_refused_by_the_splitter(services, text, error):
+    with pytest.raises(error):
+        split(services, text)
+
+
+def test_a_reading_reaches_the_pipeline(synthesizer, singer):
+    speak(synthesizer, readings=(TextReading(start=0, end=2, language="zh", units=("yin2", "xing2")),))
+
+    assert singer.asked["readings"] == [Reading(0, 2, "zh", ("yin2", "xing2"))]
+
+
+def test_pauses_become_silence_around_the_speech_at_its_own_rate(synthesizer):
+    result, samples = speak(synthesizer, silence_before=0.25, silence_after=0.5)
+
+    assert (result["seconds"], result["pause_seconds"]) == (1.75, 0.0)
+    assert not samples[:250].any()
+    assert samples[250:1250].all()
+    assert not samples[1250:].any()
+
+
+def test_an_utterance_without_pauses_is_followed_by_the_usual_one(synthesizer):
+    result, samples = speak(synthesizer)
+
+    assert (len(samples), result["pause_seconds"]) == (RATE, PAUSE_SECONDS)
