@@ -80,6 +80,7 @@ class Keeper:
         if child is None or not child.running:
             return
         child.terminate()
+        logger.info("Asked %s to end.", self.spec.name)
         waiting = asyncio.ensure_future(child.wait())
         done, _ = await asyncio.wait({waiting}, timeout=self.spec.drain_seconds)
         if not done:

@@ -189,7 +189,7 @@ def test_a_drain_loses_no_job_and_counts_nothing(daemon: Daemon, stage: Stage):
     running = stage.next_run()
 
     os.kill(daemon.pid, signal.SIGTERM)
-    daemon.wait_for("Draining")
+    daemon.wait_for("Asked Splitter.* to end")  # or it would claim another job before it hears of the drain
     running.go_on()
     assert daemon.wait() == 0
 
