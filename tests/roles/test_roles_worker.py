@@ -58,10 +58,11 @@ def test_an_error_is_tried_again_as_often_as_the_settings_say(services: Services
 def test_the_end_of_all_attempts_is_a_line_that_operators_know(
     services: Services, work: Work, caplog: pytest.LogCaptureFixture
 ):
-    work(raising(InvalidRequest("Never.")))
+    running = work(raising(InvalidRequest("Never.")))
 
     job = services.queue.enqueue("splitter", {})
     services.events.wait(job.id, timeout=10)
+    running.drain()  # the line comes after the event
 
     assert "Task failed after 1 attempts, moving to dead letter queue." in caplog.text
 

@@ -32,6 +32,7 @@ def test_the_service_manager_hears_lines(monkeypatch: pytest.MonkeyPatch, tmp_pa
 @pytest.mark.parametrize(
     ("microseconds", "pid", "seconds"),
     [("30000000", str(os.getpid()), 15.0), ("30000000", "1", None), ("", "", None)],
+    ids=["ours", "of another process", "none"],
 )
 def test_the_watchdog_is_fed_twice_as_often_as_it_asks(
     monkeypatch: pytest.MonkeyPatch, microseconds: str, pid: str, seconds: float | None
