@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+import pytest
 from parity_fixtures import READ, ROOT
 
 NO_FIXTURES = (".md", ".py", ".pyc")
 """What explains fixtures or makes their weights."""
 
 
-def test_every_fixture_is_read_by_a_test():
-    for module in sorted(Path(__file__).parent.glob("test_parity_*.py")):
+def test_every_fixture_is_read_by_a_test(monkeypatch: pytest.MonkeyPatch):
+    for module in sorted(Path(__file__).parent.rglob("test_parity_*.py")):
+        monkeypatch.syspath_prepend(module.parent)
         importlib.import_module(module.stem)
 
     unread = [
