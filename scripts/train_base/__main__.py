@@ -1,0 +1,116 @@
+"""The steps of scripts/train-base, each of which goes on where it was stopped."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ALLISON = REPOSITORY / "prompts" / "allison"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="scripts/train-base", description=__doc__)
+    parser.add_argument("step", choices=sorted(STEPS))
+    parser.add_argument("--work", type=Path, default=REPOSITORY / "data" / "base", help="where everything is kept")
+    parser.add_argument("--hours", type=float, default=6.0, help="data: of synthetic speech")
+    parser.add_argument("--steps", type=int, default=0, help="tokenizer, acoustic: updates in all")
+    parser.add_argument("--minutes", type=float, default=60.0, help="acoustic: after which it saves and stops")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--half", action="store_true", help="acoustic: networks in bfloat16, where that is fast")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("faster_whisper").setLevel(logging.WARNING)
+    options.work = options.work.absolute()
+    options.work.mkdir(parents=True, exist_ok=True)
+    STEPS[options.step](options)
+
+
+def data(options: argparse.Namespace) -> None:
+    """Speech of a real speaker and of a synthetic one, and what is read of every clip."""
+    from scripts.train_base.data import gather_synthetic
+    from scripts.train_base.features import extract
+    from scripts.train_base.real import gather_real
+
+    lines = (ALLISON / "transcript.txt").read_text(encoding="utf-8").splitlines()
+    bundled = {line.split("\t")[2] for line in lines if line.strip()} | {"ss-noservice"}
+    gather_real(options.work, bundled)
+    gather_synthetic(options.work, hours=options.hours)
+    for name in ("real", "held", "synthetic"):
+        extract(options.work / name, options.work)
+
+
+def tokenizer(options: argparse.Namespace) -> None:
+    """The projection and the codebook of the semantic tokens."""
+    import torch
+
+    from scripts.train_base.clips import load_clips
+    from scripts.train_base.tokenizer import train_tokenizer
+
+    torch.set_num_threads(options.threads)
+    folder = options.work / "features"
+    clips = load_clips(folder / "synthetic") + load_clips(folder / "real")
+    train_tokenizer(clips, options.work / "tokenizer.pt", steps=options.steps or 700)
+
+
+def acoustic(options: argparse.Namespace) -> None:
+    """Tokens, phonemes and style to sound."""
+    import torch
+
+    from scripts.train_base.acoustic import Set, Training
+    from scripts.train_base.clips import load_clips
+
+    torch.set_num_threads(options.threads)
+    folder, tokens = options.work / "features", _tokens(options.work)
+    clips = load_clips(folder / "synthetic") + load_clips(folder / "real")
+    training = Training(
+        Set(clips, tokens), tokens, options.work / "acoustic.pt", steps=options.steps or 2500, half=options.half
+    )
+    training.fit(60 * options.minutes)
+
+
+def listen(options: argparse.Namespace) -> None:
+    """Held-back clips spoken again from their tokens, and judged."""
+    import torch
+
+    from GPT_SoVITS.checkpoint import load_resume
+    from scripts.train_base.acoustic import Acoustic, Set
+    from scripts.train_base.clips import load_clips
+    from scripts.train_base.listen import listen as judge
+
+    torch.set_num_threads(options.threads)
+    work, tokens = options.work, _tokens(options.work)
+    model = Acoustic()
+    state = load_resume(work / "acoustic.pt")
+    if state is None:
+        raise SystemExit("There is no acoustic model yet: scripts/train-base acoustic")
+    model.load_state_dict(state["model"])
+    held = Set(load_clips(work / "features" / "held"), tokens)
+    judge(
+        model,
+        held,
+        work / "held" / "texts.jsonl",
+        ALLISON / "recording.flac",
+        work / "models",
+        work / "listen",
+        count=30,
+    )
+
+
+def _tokens(work: Path) -> dict:
+    import torch
+
+    return torch.load(work / "tokenizer.pt", weights_only=True)
+
+
+STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "data": data,
+    "tokenizer": tokenizer,
+    "acoustic": acoustic,
+    "listen": listen,
+}
+
+if __name__ == "__main__":
+    main()
