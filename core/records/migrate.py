@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+from filelock import FileLock
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
@@ -40,11 +41,13 @@ def _prepare_file(url: str) -> None:
     path = Path(make_url(url).database or "")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")  # stays with the file
-        finally:
-            connection.close()
+        # Two processes that turn a new file to WAL at once do not wait for each other: SQLite says "locked" to one.
+        with FileLock(f"{path}.lock", timeout=BUSY_TIMEOUT_MS / 1000):
+            connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")  # stays with the file
+            finally:
+                connection.close()
     except (OSError, sqlite3.Error) as error:
         raise RecordsUnavailable(
             f"the database {path} cannot be opened: {error}",
