@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,15 +90,25 @@ def check_pair(gpt: Checkpoint, sovits: Checkpoint) -> None:
 def check_sizes(file: Checkpoint) -> None:
     """Refuse settings that ask for far more than the file's tensors hold, before a network is built to them."""
     most = max((max(tensor.shape, default=1) for tensor in file.state.values()), default=1)
-    model = file.config.get("model", {})
-    for name, value in model.items() if isinstance(model, dict) else ():
-        limit = (
-            len(file.state) if "layer" in name or "depth" in name or "coupling" in name else max(most, LARGEST_PLAIN)
-        )
-        if isinstance(value, int) and value > limit:
+    for name, value in _numbers("", file.config.get("model", {})):
+        counts = any(word in name for word in ("layer", "depth", "coupling"))
+        limit = len(file.state) if counts else max(most, LARGEST_PLAIN)
+        if value > limit:
             raise ModelError(
                 "bad_checkpoint", f"The checkpoint's settings say {name} is {value}; its tensors hold at most {limit}."
             )
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, int]]:
+    """Every whole number among the settings, with the name of its own entry."""
+    if isinstance(value, int):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(str(key), inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _numbers(name, inner)
 
 
 def _check_tokens(spoken: int, known: int) -> None:

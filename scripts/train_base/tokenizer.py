@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 WIDTH, BINS = 512, 1024
 LOG_EVERY = 50
+REVIVE_EVERY = 20
 STALE = 0.02
 """A code used less than this many times a batch, on average, moves to a random vector."""
 
@@ -62,7 +63,6 @@ def train_tokenizer(clips: list[Clip], out: Path, *, steps: int, seed: int = 1) 
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=0.1)
     often = {"allison": max(1.0, 0.15 * len(clips) / max(1, sum(clip.speaker == "allison" for clip in clips)))}
-    used = torch.zeros(BINS)
     began = time.monotonic()
     for step, batch in enumerate(batches(clips, frames=6000, seed=seed, often=often), start=1):
         content, mel, f0, mask, who = _collate(batch, speakers)
@@ -82,11 +82,16 @@ def train_tokenizer(clips: list[Clip], out: Path, *, steps: int, seed: int = 1) 
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        used = _revive(model, used, content, step)
+        if step % REVIVE_EVERY == 0:
+            _revive(model, content)
         if step % LOG_EVERY == 0 or step == steps:
             shown = " ".join(f"{name} {value.item():.3f}" for name, value in losses.items())
             logger.info(
-                "step %d, %.0f s: %s, codes in use %d", step, time.monotonic() - began, shown, (used > 0.1).sum()
+                "step %d, %.0f s: %s, codes in use %d",
+                step,
+                time.monotonic() - began,
+                shown,
+                (model.quantizer.codebook.cluster_size > 0.1).sum(),
             )
         if step == steps:
             break
@@ -113,18 +118,16 @@ def _begin(model: Tokenizer, clips: list[Clip], seed: int) -> None:
 
 
 @torch.no_grad()
-def _revive(model: Tokenizer, used: Tensor, content: Tensor, step: int) -> Tensor:
+def _revive(model: Tokenizer, content: Tensor) -> None:
     """A code that nothing chooses is moved to where speech is."""
     book = model.quantizer.codebook
-    used = book.cluster_size.clone()
-    stale = used < STALE
-    if step % 20 == 0 and stale.any():
+    stale = book.cluster_size < STALE
+    if stale.any():
         vectors = model.ssl_proj(content).transpose(1, 2).flatten(0, 1)
         chosen = vectors[torch.randint(len(vectors), (int(stale.sum()),))]
         book.embed[stale] = chosen
         book.cluster_size[stale] = 1.0
         book.embed_avg[stale] = chosen
-    return used
 
 
 def _collate(batch: list[Clip], speakers: list[str]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from GPT_SoVITS.audio import write_wav
-from GPT_SoVITS.checkpoint import open_checkpoint, save_checkpoint, write_official
+from GPT_SoVITS.checkpoint import Checkpoint, open_checkpoint, save_checkpoint, write_official
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.pipeline import Pipeline, SamplingSettings, Utterance
+from GPT_SoVITS.synthesis.loading import check_sizes
 from GPT_SoVITS.synthesis.parts import Parts
 from GPT_SoVITS.synthesis.reading import finished
 from GPT_SoVITS.synthesis.reference import Recording, limited
@@ -147,6 +148,12 @@ def test_settings_that_ask_for_more_than_the_tensors_hold_are_refused_before_any
         Pipeline.load(*files)
 
     assert refused.value.code == "bad_checkpoint"
+
+
+@pytest.mark.parametrize("model", [{"dit": {"depth": 10**7}}, {"upsample_rates": [10, 10**7]}])
+def test_settings_within_settings_are_held_to_the_tensors_too(model: dict) -> None:
+    with pytest.raises(ModelError, match="is 10000000"):
+        check_sizes(Checkpoint("sovits", "v3", {"model": model}, {"weight": torch.zeros(3)}))
 
 
 def test_half_precision_on_a_cpu_is_refused(voice: tuple[Path, Path]) -> None:
