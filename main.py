@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     work.add_argument("--device", default="cpu", help="cpu, cuda, or cuda:<UUID or number> (default: cpu)")
     work.add_argument("--index", type=int, default=0, help="its number among the role's workers")
     work.add_argument("--nice", type=int, default=0, help="how far it gives way to other processes, 0 to 19")
+    work.add_argument("--only-asked", action="store_true", help="take only jobs that ask for this device")
     work.add_argument("--nonce", default="", help=argparse.SUPPRESS)
     work.add_argument("--role-class", default="", help=argparse.SUPPRESS)
     work.set_defaults(run=_work)
@@ -77,6 +78,14 @@ def _parser() -> argparse.ArgumentParser:
     speak.add_argument("--speed", type=float, default=1.0, help="0.25 to 4 (default: 1)")
     speak.add_argument("--api-key", default="", help="when the API asks for one")
     speak.set_defaults(run=_speak)
+
+    evaluate = commands.add_parser("evaluate", help="measure how well a voice speaks, sentence by sentence")
+    evaluate.add_argument("voice", metavar="VOICE", help="name or id of a voice, or name of a bundled prompt")
+    evaluate.add_argument("--sentences", default="", metavar="FILE", help="one a line (default: packaged ones)")
+    evaluate.add_argument("--language", default="", metavar="CODE", help="of the sentences (default: the prompt's)")
+    evaluate.add_argument("--json", default="", metavar="FILE", help="write the numbers there; - prints them")
+    evaluate.add_argument("--device", choices=("cpu", "cuda"), default="", help="default: a GPU where there is one")
+    evaluate.set_defaults(run=_evaluate)
 
     text = commands.add_parser("text", help="show how a text is read: languages, words, phones and their ids")
     text.add_argument("text", metavar="TEXT", help="the text, with marks or SSML; - reads what is piped in")
@@ -176,6 +185,7 @@ def _work(options: argparse.Namespace, settings: Settings) -> int:
         device=options.device,
         nonce=options.nonce,
         role_class=options.role_class,
+        only_asked=options.only_asked,
     )
 
 
@@ -232,6 +242,12 @@ def _speak(options: argparse.Namespace, settings: Settings) -> int:
     from supervisor.speak import speak
 
     return speak(options, settings)
+
+
+def _evaluate(options: argparse.Namespace, settings: Settings) -> int:
+    from supervisor.evaluate import evaluate
+
+    return evaluate(options, settings)
 
 
 def _demo(options: argparse.Namespace) -> int:

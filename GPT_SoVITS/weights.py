@@ -13,7 +13,9 @@ from pathlib import Path
 from GPT_SoVITS.errors import ModelError
 
 VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4")
-"""Versions with official weights; nano is trained from scratch and needs none."""
+"""Versions with official weights; those of nano come with this package."""
+BASE_FOLDER = Path(__file__).parent / "base"
+"""The models that every nano voice begins from; see the card beside them."""
 OFFICIAL = "lj1995/GPT-SoVITS"
 """The hub's repository of the original's pretrained files, in the same layout."""
 BIGVGAN = "nvidia/bigvgan_v2_24khz_100band_256x"
@@ -152,6 +154,8 @@ def find_part(folder: Path, part: str, version: str | None = None) -> Path:
     `version` may be left out for parts that all versions share. Raises ModelError with code "unknown_part",
     "unknown_version" or "missing_part" (something is not there; the hint says how to get it).
     """
+    if version == "nano" and part in ("gpt", "sovits"):
+        return _shipped(part)
     place = _place(part, version)
     for path in (place.path, *place.others):
         for found in _matches(folder, path):
@@ -163,6 +167,15 @@ def find_part(folder: Path, part: str, version: str | None = None) -> Path:
         f"The official weights for {_title(part, version)} are not in {folder}: {', '.join(missing)} not found.",
         hint=_advice(part, version),
     )
+
+
+def _shipped(part: str) -> Path:
+    path = BASE_FOLDER / f"{part}.safetensors"
+    if not path.is_file():
+        raise ModelError(
+            "missing_part", f"{path} is not there; every nano voice begins from it.", hint="Install the package again."
+        )
+    return path
 
 
 def needed(version: str, *, training: bool = False) -> tuple[str, ...]:

@@ -8,24 +8,50 @@ from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from api import errors, files, health, jobs, reference, tasks, voices
+from api import (
+    datasets,
+    errors,
+    experiments,
+    files,
+    health,
+    inference,
+    jobs,
+    logs,
+    models,
+    openapi,
+    reference,
+    resources,
+    stages,
+    task_list,
+    tasks,
+    training_results,
+    voice_transfer,
+    voices,
+    webhooks,
+)
 from api.auth import KeyRing
 from api.dependencies import Services, require_key
-from api.dialects import cosyvoice, openai
+from api.dialects import cosyvoice, model_service, openai, training_service
+from api.disconnect import end
+from api.idempotency import IdempotentPosts
 from api.limits import LimitBodies
 from api.metrics import CountRequests, Metrics
 from api.recordings import Recordings
 from api.speech import SpeechService
 from api.sse import Watchers
 from api.sweeper import keep_swept
+from core.datasets import DatasetService
 from core.events import AsyncEvents
 from core.experiment import ExperimentService
 from core.fetch import Fetcher
+from core.inference import InferenceService
+from core.limits import LimitService
 from core.queue import AsyncQueue
 from core.records import Records
 from core.redis import connect_async
 from core.settings import Settings
-from core.storage import Storage
+from core.storage import open_storage
+from core.webhooks import WebhookService, make_fetcher
 
 MAX_FETCH_BYTES = 32 << 20
 """A reference recording lasts 30 s at most; uncompressed, in stereo, at 96 kHz, that is 17 MiB."""
@@ -49,13 +75,34 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(IdempotentPosts)
     app.add_middleware(LimitBodies)
     app.add_middleware(CountRequests, metrics=metrics)
     errors.install(app)
+    openapi.install(app)
     own = APIRouter(prefix="/api/v1", dependencies=[Depends(require_key)])
-    for part in (files.router, tasks.router, voices.router, jobs.router, health.keyed):
+    for part in (
+        files.router,
+        datasets.router,
+        logs.router,
+        task_list.router,
+        tasks.router,
+        training_service.router,
+        experiments.router,
+        stages.router,
+        stages.catalogue,
+        training_results.router,
+        voice_transfer.router,
+        voices.router,
+        models.router,
+        inference.router,
+        jobs.router,
+        webhooks.router,
+        resources.router,
+        health.keyed,
+    ):
         own.include_router(part)
-    for router in (own, openai.router, cosyvoice.router, health.router, reference.router):
+    for router in (own, model_service.router, openai.router, cosyvoice.router, health.router, reference.router):
         app.include_router(router)
     return app
 
@@ -63,7 +110,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
 @contextlib.asynccontextmanager
 async def open_services(settings: Settings, redis_url: str, metrics: Metrics) -> AsyncIterator[Services]:
     """Everything the routes share; closed in the opposite order."""
-    storage = Storage(settings.storage_root)
+    storage = open_storage(settings)
     redis = connect_async(redis_url)
     queue = AsyncQueue.from_settings(redis, settings)
     events = AsyncEvents(redis, settings.redis_prefix)
@@ -80,7 +127,11 @@ async def open_services(settings: Settings, redis_url: str, metrics: Metrics) ->
             records=records,
             storage=storage,
             experiments=ExperimentService(records, queue, events, storage),
+            datasets=DatasetService(records, queue, storage),
             speech=speech,
+            inference=InferenceService(queue),
+            webhooks=WebhookService(records, make_fetcher(settings)),
+            limits=LimitService(settings, records, queue),
             recordings=Recordings(storage),
             fetcher=Fetcher(max_bytes=MAX_FETCH_BYTES, allowed_hosts=settings.fetch_allowed_hosts),
             keys=KeyRing(settings.valid_api_keys, records),
@@ -88,7 +139,7 @@ async def open_services(settings: Settings, redis_url: str, metrics: Metrics) ->
             watchers=watchers,
         )
     finally:
-        sweeping.cancel()
+        await end(sweeping)  # it reads the records, which close below
         await watchers.close()
         await speech.close()
         await events.close()

@@ -13,13 +13,17 @@ from api.metrics import Metrics
 from api.recordings import Recordings
 from api.speech import SpeechService
 from api.sse import Watchers
+from core.datasets import DatasetService
 from core.events import AsyncEvents
 from core.experiment import ExperimentService
 from core.fetch import Fetcher
+from core.inference import InferenceService
+from core.limits import LimitService
 from core.queue import AsyncQueue
 from core.records import Records
 from core.settings import Settings
 from core.storage import Storage
+from core.webhooks import WebhookService
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,11 @@ class Services:
     records: Records
     storage: Storage
     experiments: ExperimentService
+    datasets: DatasetService
     speech: SpeechService
+    inference: InferenceService
+    webhooks: WebhookService
+    limits: LimitService
     recordings: Recordings
     fetcher: Fetcher
     keys: KeyRing
@@ -55,4 +63,4 @@ async def require_key(request: Request, api: Api) -> None:
 
 
 Limit = Annotated[int, Query(ge=1, le=500, description="Items on this page.")]
-Offset = Annotated[int, Query(ge=0, description="Items to skip.")]
+Offset = Annotated[int, Query(ge=0, le=2**31 - 1, description="Items to skip.")]

@@ -109,6 +109,8 @@ def respond(request: Request, error: SovitsError, status: int | None = None) -> 
     elif path == "/" or path.startswith(COSYVOICE_PATHS):
         status = COSYVOICE_STATUSES.get(status, status) if path == "/synthesize" else status
         content = {"detail": f"{error.message} {error.hint}".strip(), **content}
+    elif f"{path}/".startswith("/api/v2/"):
+        content = {"code": status, "msg": f"{error.message} {error.hint}".strip(), "data": content}
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     if status == 503:
         headers = {"Retry-After": "5"}

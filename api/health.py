@@ -9,13 +9,16 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Response
 from sqlalchemy.exc import SQLAlchemyError
+from typing_extensions import TypedDict
 
 from api.dependencies import Api, Services
 from api.responses import Json
 from core.errors import SovitsError
+from core.inference import MAX_ITEMS
 from core.roles import SYNTHESIZER, WAITING_LISTS
-from core.speech import LANGUAGES, MAX_SPEED, MIN_SPEED
+from core.speech import LANGUAGES, MAX_PRONUNCIATIONS, MAX_SPEED, MIN_SPEED
 from core.stage import QUALITIES, VERSIONS
+from core.voice_parts import MAX_PROMPTS
 
 router = APIRouter(tags=["Service"])
 """At the root, without a key."""
@@ -26,13 +29,40 @@ CHECK_SECONDS: Final = 3.0
 FORMATS: Final = ("mp3", "opus", "aac", "flac", "wav", "pcm")
 
 
-@router.get("/healthz")
+class Alive(TypedDict):
+    status: str
+
+
+class Health(TypedDict):
+    """Whether everything is there that a request needs."""
+
+    status: str
+    """`ready` or `not_ready`."""
+    checks: dict[str, str]
+    """Part → `ok` or a sentence."""
+    queues: dict[str, int]
+    workers: dict[str, int]
+
+
+class Info(TypedDict):
+    """What this server is and can do."""
+
+    name: str
+    version: str
+    versions: list[str]
+    languages: list[str]
+    qualities: list[str]
+    formats: list[str]
+    limits: dict[str, float]
+
+
+@router.get("/healthz", response_model=Alive)
 async def alive() -> Response:
     """200 while this process answers."""
     return Json({"status": "ok"})
 
 
-@router.get("/readyz")
+@router.get("/readyz", response_model=Health, responses={503: {"model": Health, "description": "Not yet."}})
 async def ready(api: Api) -> Response:
     """200 when Redis and the records answer and someone is there to speak; 503 says what is missing."""
     found = await examine(api)
@@ -48,13 +78,13 @@ async def metrics(api: Api) -> Response:
     return Response(shown, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@keyed.get("/health")
+@keyed.get("/health", response_model=Health)
 async def health(api: Api) -> Response:
     """The same as /readyz, always with status 200."""
     return Json(await examine(api))
 
 
-@keyed.get("/info")
+@keyed.get("/info", response_model=Info)
 async def info(api: Api) -> Response:
     """What this server is and can do."""
     return Json(
@@ -72,6 +102,9 @@ async def info(api: Api) -> Response:
                 "max_speed": MAX_SPEED,
                 "synthesis_timeout_seconds": api.settings.synthesis_timeout_seconds,
                 "result_expiry_seconds": api.settings.result_expiry_seconds,
+                "max_batch_items": MAX_ITEMS,
+                "max_prompts": MAX_PROMPTS,
+                "max_pronunciations": MAX_PRONUNCIATIONS,
             },
         }
     )

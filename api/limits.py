@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from starlette.exceptions import HTTPException
@@ -9,7 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES: Final = 4 << 20
 """The longest text with every character escaped takes 1.2 MB of JSON."""
-STREAMED: Final = frozenset({"/api/v1/files"})
+STREAMED: Final = re.compile(r"/api/v1/(files|voices/import|task/[^/]+/files/upload)")
+"""Paths of uploads."""
 
 
 class LimitBodies:
@@ -20,7 +22,7 @@ class LimitBodies:
         self.max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in STREAMED:
+        if scope["type"] != "http" or STREAMED.fullmatch(scope["path"]):
             await self.app(scope, receive, send)
             return
         announced = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)

@@ -40,13 +40,22 @@ class Recordings:
             )
         return info
 
-    async def keep_prompt(self, path: Path, key: str, text: str, language: str = "auto") -> PromptRef:
-        """Decode a reference recording of 1 to 30 s, whole and audible, to a WAV under a storage key."""
+    async def keep_prompt(
+        self,
+        path: Path,
+        key: str,
+        text: str,
+        language: str = "auto",
+        *,
+        seconds: tuple[float, float] = (MIN_PROMPT_SECONDS, MAX_PROMPT_SECONDS),
+    ) -> PromptRef:
+        """Decode a reference recording, whole, audible and neither too short nor too long, to a WAV under a key."""
         info = await self.check(path)
-        if not MIN_PROMPT_SECONDS <= info.duration_seconds <= MAX_PROMPT_SECONDS:
+        shortest, longest = seconds
+        if not shortest <= info.duration_seconds <= longest:
             raise BadAudio(
                 f"The reference recording lasts {info.duration_seconds:.1f} s.",
-                hint=f"It may last {MIN_PROMPT_SECONDS:g} to {MAX_PROMPT_SECONDS:g} s; 3 to 10 s are best.",
+                hint=f"It may last {shortest:g} to {longest:g} s; 3 to 10 s are best.",
             )
         temporary = self.storage.new_temporary()
         try:

@@ -83,16 +83,18 @@ class SpeechService:
         speed: float = 1.0,
         seed: int | None = None,
         prompt: PromptRef | None = None,
+        emotion: str = "",
         input_type: InputType = "auto",
         pronunciations: dict[str, str] | None = None,
     ) -> SpeechRequest:
         """A request that was checked; every refusal is one sentence, VoiceNotFound's names the voices.
 
-        `pronunciations` go before the voice's own of the same words.
+        `pronunciations` go before the voice's own of the same words; `emotion` names one of its prompts.
         """
         self.check_text(text)
         language, speed = canonical_language(language), check_speed(speed)
         found = await self.records.get_voice(voice)
+        found.prompt_named(emotion)
         return SpeechRequest(
             text=whole(text),
             input_type=input_type,
@@ -102,6 +104,7 @@ class SpeechService:
             speed=speed,
             seed=seed,
             prompt=prompt,
+            emotion=emotion,
         )
 
     def check_text(self, text: str) -> None:
@@ -160,7 +163,7 @@ class SpeechService:
         pause = 0.0
         async with aclosing(self.stream(request, job_id=job_id)) as utterances:
             async for utterance in utterances:
-                samples = await asyncio.to_thread(_read_samples, self.storage.path(utterance.audio))
+                samples = await asyncio.to_thread(_read_samples, self.storage, utterance.audio)
                 silence = bytes(2 * round(pause * utterance.sample_rate))
                 yield Sound(silence + samples, utterance.sample_rate)
                 pause = utterance.pause_seconds
@@ -219,8 +222,8 @@ class SpeechService:
         return await self.queue.cancel(job_id) is not None
 
 
-def _read_samples(path: Path) -> bytes:
-    with wave.open(str(path), "rb") as file:
+def _read_samples(storage: Storage, key: str) -> bytes:
+    with wave.open(str(storage.path(key)), "rb") as file:
         return file.readframes(file.getnframes())
 
 

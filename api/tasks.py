@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, Limit, Offset, Services
+from api.dependencies import Api, Services
+from api.idempotency import RequestKey
 from api.responses import Json
+from api.schedule import ScheduleAt, moment
 from api.sse import EventStream, last_event_id, replay
-from core.errors import InvalidRequest, QueueUnavailable
+from core.errors import QueueUnavailable
 from core.events import Event
 from core.records import TaskRecord, TaskStatus, iso
+from core.training_results import task_results
 
 router = APIRouter(prefix="/tasks", tags=["Tasks"])
+
+
+Version = Literal["v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4", "nano"]
 
 
 class TaskOptions(BaseModel):
@@ -28,9 +32,12 @@ class TaskOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: Literal["v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4", "nano"] = "v2"
+    version: Version = "v2"
     language: str = Field("zh", description="What is spoken in the recording: zh, en, ja, ko, yue or auto.")
     quality: Literal["fast", "standard", "high"] = Field("standard", description="How long the models are trained.")
+    dataset_id: str | None = Field(None, description="From POST /datasets, in place of audio_file_id.")
+    dataset_version: int | None = Field(None, ge=1, le=2**31 - 1, description="The newest when none is named.")
+    device: str = Field("", max_length=20, description="Where it trains: cuda, cuda:N or cpu; empty: what is free.")
 
 
 class NewTask(BaseModel):
@@ -39,10 +46,11 @@ class NewTask(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     exp_name: str = Field(min_length=1, max_length=100, description="The voice's name.")
-    audio_file_id: str = Field(description="From POST /files.")
+    audio_file_id: str | None = Field(None, description="From POST /files; this or options.dataset_id.")
     options: TaskOptions = TaskOptions()
     priority: int = Field(5, ge=1, le=10, description="10 goes first.")
-    schedule_at: datetime | None = Field(None, description="Not before this time.")
+    schedule_at: ScheduleAt = None
+    webhook_url: str = Field("", max_length=2000, description="Told of the task's end (docs/webhooks.md).")
     idempotency_key: str = Field("", max_length=200, description="The same key answers with the same task.")
 
 
@@ -67,54 +75,37 @@ class TaskView(TypedDict):
     options: dict[str, str]
     priority: int
     schedule_at: str | None
-
-
-class TaskPage(TypedDict):
-    items: list[TaskView]
-    total: int
-    limit: int
-    offset: int
+    result: NotRequired[dict[str, Any]]
 
 
 @router.post("", status_code=201, response_model=TaskView)
-async def create_task(new: NewTask, api: Api, idempotency_key: Annotated[str, Header(max_length=200)] = "") -> Response:
+async def create_task(new: NewTask, api: Api, key: RequestKey) -> Response:
     """Begin a task; with an idempotency key, in the body or the header, repeating this is harmless."""
-    schedule_at = _moment(new.schedule_at)
-    if schedule_at is not None and schedule_at < time.time() - 60:
-        raise InvalidRequest(f"schedule_at is {new.schedule_at}, which has passed.", hint="Leave it out to begin now.")
     task = await api.experiments.create_task(
         new.exp_name,
         new.audio_file_id,
         new.options.version,
-        new.options.language,
+        new.options.language if "language" in new.options.model_fields_set or not new.options.dataset_id else "",
         new.options.quality,
         new.priority,
-        new.idempotency_key or idempotency_key,
-        schedule_at=schedule_at,
+        key,
+        webhook_url=api.webhooks.check_url(new.webhook_url) if new.webhook_url else "",
+        schedule_at=moment(new.schedule_at),
+        device=new.options.device,
+        dataset_id=new.options.dataset_id,
+        dataset_version=new.options.dataset_version,
     )
     return Json(task_view(task), 201)
 
 
-@router.get("", response_model=TaskPage)
-async def list_tasks(
-    api: Api, limit: Limit = 50, offset: Offset = 0, status: Annotated[TaskStatus | None, Query()] = None
-) -> Response:
-    """The tasks, newest first."""
-    page = await api.records.list_tasks(limit, offset, status)
-    return Json(
-        {
-            "items": [task_view(one) for one in page.items],
-            "total": page.total,
-            "limit": limit,
-            "offset": offset,
-        }
-    )
-
-
 @router.get("/{task_id}", response_model=TaskView)
 async def get_task(task_id: str, api: Api) -> Response:
-    """Where a task is."""
-    return Json(task_view(await api.records.get_task(task_id)))
+    """Where a task is; a completed one tells the checkpoints of both models as they were judged (`result`)."""
+    task = await api.records.get_task(task_id)
+    view = task_view(task)
+    if task.status is TaskStatus.COMPLETED:
+        view["result"] = await task_results(api.records, task.exp_id)
+    return Json(view)
 
 
 @router.delete("/{task_id}", response_model=TaskView)
@@ -131,16 +122,8 @@ async def watch_task(
     task = await api.records.get_task(task_id)
     after = last_event_id(last_event)
     if task.status.terminal:
-        return EventStream(replay(await _history(api, task_id, after), _ending(task)))
+        return EventStream(replay(await _history(api, task_id, after), ending(task)))
     return EventStream(_watched(api, task_id, after))
-
-
-@router.get("/{task_id}/logs")
-async def task_logs(task_id: str, api: Api, limit: Limit = 500) -> Response:
-    """The newest log lines of a task, oldest first."""
-    await api.records.get_task(task_id)
-    lines = [{"id": event.id, **event.data} for event in await _history(api, task_id, "0") if event.kind == "log"]
-    return Json({"items": lines[-limit:], "total": len(lines), "limit": limit, "offset": max(0, len(lines) - limit)})
 
 
 async def _history(api: Services, task_id: str, after: str) -> list[Event]:
@@ -154,7 +137,7 @@ async def _history(api: Services, task_id: str, after: str) -> list[Event]:
 async def _watched(api: Services, task_id: str, after: str) -> AsyncGenerator[bytes, None]:
     async def look_again() -> Event | None:
         task = await api.records.get_task(task_id)
-        return _ending(task) if task.status.terminal else None
+        return ending(task) if task.status.terminal else None
 
     with api.metrics.watchers.track_inprogress():
         async with aclosing(api.watchers.watch(partial(api.events.watch, task_id), after, look_again)) as chunks:
@@ -162,7 +145,7 @@ async def _watched(api: Services, task_id: str, after: str) -> AsyncGenerator[by
                 yield chunk
 
 
-def _ending(task: TaskRecord) -> Event:
+def ending(task: TaskRecord) -> Event:
     """The terminal event of a task, from its record, for when nobody remembers the one that was published."""
     data: dict[str, Any] = {
         "task_id": task.id,
@@ -175,13 +158,6 @@ def _ending(task: TaskRecord) -> Event:
     if task.error is not None:
         data["error"] = task.error
     return Event(id=f"{round((task.completed_at or 0) * 1000)}-0", kind=str(task.status), data=data)
-
-
-def _moment(given: datetime | None) -> float | None:
-    """Seconds since the epoch; a time without a zone is UTC."""
-    if given is None:
-        return None
-    return (given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp()
 
 
 def task_view(task: TaskRecord) -> TaskView:

@@ -88,6 +88,13 @@ class BadAudio(PermanentError):
     status = 400
 
 
+class BadArchive(PermanentError):
+    """A ZIP that is damaged, hostile, or holds nothing that can be used."""
+
+    code = "bad_archive"
+    status = 400
+
+
 class SilentRecording(BadAudio):
     """Nothing is audible in the recording."""
 
@@ -145,6 +152,12 @@ class Conflict(PermanentError):
     status = 409
 
 
+class ConfirmationNeeded(Conflict):
+    """It can be done, but not quite as was asked before; `details.changed` names what differs."""
+
+    code = "confirmation_needed"
+
+
 class Unauthorized(PermanentError):
     """A missing or unknown API key."""
 
@@ -169,6 +182,18 @@ class RecordsUnavailable(NotReady):
     """The database cannot be opened."""
 
     code = "records_unavailable"
+
+
+class StorageUnavailable(NotReady):
+    """The bucket of artefacts does not answer or refuses."""
+
+    code = "storage_unavailable"
+
+
+class DamagedArtefact(SovitsError):
+    """An artefact whose bytes are not those that were stored."""
+
+    code = "damaged_artefact"
 
 
 class TimedOut(SovitsError):
@@ -209,3 +234,30 @@ class TrainingFailed(SovitsError):
     """A training process ended without a checkpoint."""
 
     code = "training_failed"
+
+
+class StageFailed(SovitsError):
+    """A process that worked for a stage ended before its work did."""
+
+    code = "stage_failed"
+
+
+class InputGone(PermanentError):
+    """What a stage is made from is no longer where it was left."""
+
+    code = "input_gone"
+    status = 409
+
+
+class StorageFull(SovitsError):
+    """The disk takes no more; the same work may succeed once there is room."""
+
+    code = "storage_full"
+    status = 507
+
+
+class StorageReadOnly(SovitsError):
+    """The folder of data refuses to be written."""
+
+    code = "storage_read_only"
+    status = 507

@@ -7,12 +7,13 @@ so what dies in between is picked up by `reconcile`; every step is harmless when
 from __future__ import annotations
 
 from core.experiments.reconcile import Reconciliation
-from core.experiments.requests import Requests
+from core.experiments.retention import Retention
+from core.experiments.steps import Steps
 
 __all__ = ["ExperimentService"]
 
 
-class ExperimentService(Requests, Reconciliation):
+class ExperimentService(Steps, Reconciliation, Retention):
     """Create, run, cancel and control (the API); follow the work (the roles); mend (the supervisor).
 
     ExperimentService(records, queue, events, storage=None, clock=time.time): with a storage, a published

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,6 +22,7 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 
 MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_UNKNOWN_METHOD: Final = frozenset({405, 501})
 _METADATA_HOSTS: Final = frozenset({"metadata", "metadata.google.internal", "metadata.azure.internal", "instance-data"})
 _AZURE_WIRE_SERVER: Final = ipaddress.ip_address("168.63.129.16")
 """A metadata host on a public address."""
@@ -59,6 +60,7 @@ class Fetcher:
         max_bytes: int,
         timeout_seconds: float = 30.0,
         allowed_hosts: Iterable[str] = (),
+        allowed_by: str = "FETCH_ALLOWED_HOSTS",
         resolve: Resolve = resolve,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -67,6 +69,8 @@ class Fetcher:
         """For everything together, from the first lookup to the last byte."""
         self.allowed_hosts = frozenset(host.lower().rstrip(".") for host in allowed_hosts)
         """Exceptions: hosts whose addresses are not looked at."""
+        self.allowed_by = allowed_by
+        """The setting that names them."""
         self._resolve = resolve
         self._tls = tls
 
@@ -102,24 +106,71 @@ class Fetcher:
                     await answer.aclose()
         raise DownloadFailed(f"More than {MAX_REDIRECTS} redirects, the last one to {url}.")
 
-    async def _pinned(self, client: httpx.AsyncClient, url: str) -> httpx.Request:
-        """A request to a checked address of the URL's host, in the host's name."""
+    async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> int:
+        """Send to the URL; the status of the answer, whose body is not read. A redirect is an answer like any other.
+
+        RefusedAddress or DownloadFailed, which name the host and not the URL: it may hold a secret.
+        """
+        return await self._send(url, "POST", headers, content)
+
+    async def _send(
+        self, url: str, method: str, headers: Mapping[str, str], content: bytes | AsyncIterator[bytes]
+    ) -> int:
         import httpx
 
+        verify: ssl.SSLContext | bool = self._tls or True
+        host = "The address"
         try:
-            target = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise RefusedAddress(f"{url!r} is no URL: {error}.") from None
-        if target.scheme not in ("http", "https") or not target.host:
-            raise RefusedAddress(f"{url!r} is refused.", hint="Only http:// and https:// URLs are read.")
-        if target.userinfo:
-            raise RefusedAddress("A URL with a user name or password is refused.")
+            host = httpx.URL(url).host or host
+            async with (
+                asyncio.timeout(self.timeout_seconds),
+                httpx.AsyncClient(verify=verify, trust_env=False, timeout=self.timeout_seconds) as client,
+            ):
+                request = await self._pinned(client, url, method, headers, content)
+                answer = await client.send(request, stream=True)
+                await answer.aclose()
+                return answer.status_code
+        except TimeoutError:
+            raise DownloadFailed(f"{host} did not answer within {self.timeout_seconds:g} s.") from None
+        except httpx.InvalidURL:
+            raise RefusedAddress("That is no URL.") from None
+        except httpx.HTTPError as error:
+            raise DownloadFailed(f"{host} could not be reached: {error or type(error).__name__}.") from None
+
+    async def put_file(self, url: str, path: Path, media_type: str) -> int:
+        """Send a file as it is read; the status of the answer. A POST where PUT is not known. Otherwise as `post`."""
+        size = (await asyncio.to_thread(path.stat)).st_size
+        headers = {"Content-Type": media_type, "Content-Length": str(size)}
+        status = await self._send(url, "PUT", headers, _blocks(path))
+        if status in _UNKNOWN_METHOD:
+            status = await self._send(url, "POST", headers, _blocks(path))
+        return status
+
+    def check(self, url: str) -> str:
+        """The URL, unless it is refused without a look at where its name leads: RefusedAddress."""
+        target = _parse(url)
+        host = target.host
+        if _is_address(host) and host not in self.allowed_hosts and not is_public(host):
+            raise self._not_public(host, host)
+        return url
+
+    async def _pinned(
+        self,
+        client: httpx.AsyncClient,
+        url: str,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        content: bytes | AsyncIterator[bytes] | None = None,
+    ) -> httpx.Request:
+        """A request to a checked address of the URL's host, in the host's name."""
+        target = _parse(url)
         address = await self._checked_address(target.raw_host.decode(), target.port or _PORTS[target.scheme])
         return client.build_request(
-            "GET",
+            method,
             target.copy_with(host=address, fragment=None),
+            content=content,
             # Compressed bodies would have to be unpacked before they could be counted.
-            headers={"Host": target.netloc.decode(), "Accept-Encoding": "identity"},
+            headers={"Host": target.netloc.decode(), "Accept-Encoding": "identity", **(headers or {})},
             extensions={"sni_hostname": target.raw_host.decode().rstrip(".")},
         )
 
@@ -136,11 +187,14 @@ class Fetcher:
             raise DownloadFailed(f"The host {host} has no address.")
         for text in found:
             if not allowed and not is_public(text):
-                raise RefusedAddress(
-                    f"{host} is refused: {text} is not a public address.",
-                    hint="An operator can allow the host with FETCH_ALLOWED_HOSTS.",
-                )
+                raise self._not_public(host, text)
         return found[0]
+
+    def _not_public(self, host: str, address: str) -> RefusedAddress:
+        return RefusedAddress(
+            f"{host} is refused: {address} is not a public address.",
+            hint=f"An operator can allow the host with {self.allowed_by}.",
+        )
 
     async def _read(self, url: str, answer: httpx.Response, into: Path) -> Fetched:
         import httpx
@@ -167,11 +221,39 @@ class Fetcher:
         return FileTooLarge(f"{url} holds more than {self.max_bytes / 2**20:g} MiB, the most that is read.")
 
 
+async def _blocks(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while block := await asyncio.to_thread(file.read, 1 << 18):
+            yield block
+
+
 def _discard(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
 _PORTS: Final = {"http": 80, "https": 443}
+
+
+def _parse(url: str) -> httpx.URL:
+    import httpx
+
+    try:
+        target = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise RefusedAddress(f"{url!r} is no URL: {error}.") from None
+    if target.scheme not in ("http", "https") or not target.host:
+        raise RefusedAddress(f"{url!r} is refused.", hint="Only http:// and https:// URLs are read.")
+    if target.userinfo:
+        raise RefusedAddress("A URL with a user name or password is refused.")
+    return target
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def is_public(text: str) -> bool:

@@ -40,12 +40,16 @@ class Job:
     """Runs that ended in an error; a rescue or a drain is not one."""
     rescues: int = 0
     """Times a worker died or vanished with it."""
+    device: str = ""
+    """Where it must run: `cuda`, `cuda:N`, `cuda:N-M`, `cpu`; empty: anywhere."""
     topic: str = ""
     """Where its progress is also told, beside its own channel: a task's id, for example."""
     token: int = 0
     """Fencing token of the newest claim."""
     worker: str = ""
     cancel_requested: bool = False
+    awaits: int = 0
+    """Jobs that have to end before it may begin; it is DELAYED until then."""
     created_at: float = 0.0
     """Times are seconds since the epoch by the clock of Redis; 0 means not yet."""
     started_at: float = 0.0
@@ -64,6 +68,29 @@ class Lease:
     token: int
     expires_at: float
     """Seconds since the epoch, by the queue's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker is, which decides what it may claim."""
+
+    host: str
+    device: str
+    """`cpu` or `cuda:N`, as the driver numbers it."""
+    kind: str = ""
+    """`training` or `inference`: what limits count; empty: not limited."""
+    limit: int = 1
+    """Jobs of the kind that the device runs at once, unless someone changed that at run time."""
+    only_asked: bool = False
+    """Take only jobs that ask for this very device."""
+
+
+class Idle(StrEnum):
+    """Why a claim brought no job."""
+
+    EMPTY = "empty"
+    FULL = "full"
+    """The device runs as many jobs of the kind as it may."""
 
 
 class Beat(StrEnum):

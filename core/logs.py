@@ -11,6 +11,9 @@ from typing import Literal
 
 import orjson
 
+CHATTY = ("httpx", "httpcore", "aiosqlite", "faster_whisper", "jieba", "matplotlib", "PIL", "alembic", "numba")
+"""Libraries that tell too much below a warning, at any level; the first three would tell URLs and secrets."""
+
 current_job: ContextVar[str] = ContextVar("current_job", default="")
 """The id of the job that this thread or task works on; every line it logs names it."""
 
@@ -22,7 +25,7 @@ def configure_logs(format_: Literal["text", "json"] = "text", level: str = "INFO
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for chatty in ("httpx", "httpcore", "faster_whisper", "jieba", "matplotlib", "PIL", "alembic", "numba"):
+    for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

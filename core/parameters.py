@@ -28,6 +28,16 @@ class FeatureParameters(StageParameters):
     """Feature extraction follows from the version."""
 
 
+class SharedParameters(StageParameters):
+    """What is done to each sound by itself can be shared out to processes."""
+
+    n_parts: int = Field(1, ge=1, le=64, description="Processes that share the work, as far as the cores go.")
+
+
+class SoundFeatureParameters(SharedParameters):
+    """What is heard follows from the version."""
+
+
 class SliceParameters(StageParameters):
     """Cutting a recording at its silences."""
 
@@ -41,14 +51,14 @@ class SliceParameters(StageParameters):
     n_parts: int = Field(1, ge=1, le=64, description="Processes that share the work.")
 
 
-class DenoiseParameters(StageParameters):
+class DenoiseParameters(SharedParameters):
     """Taking noise out of the segments."""
 
     enabled: bool = Field(False, description="Whether segments are denoised at all.")
     precision: Precision = Field("auto", description="Number format of the denoiser.")
 
 
-class AsrParameters(StageParameters):
+class AsrParameters(SharedParameters):
     """Transcribing the segments."""
 
     model: str = Field("", max_length=200, description="Folder or name of a speech recogniser; empty: the bundled one.")
@@ -61,7 +71,7 @@ class SovitsTrainParameters(StageParameters):
 
     batch_size: int = Field(4, ge=1, le=32, description="Segments per step.")
     total_epoch: int = Field(8, ge=1, le=100, description="Passes over the data set.")
-    save_every_epoch: int = Field(4, ge=1, description="Epochs between kept checkpoints.")
+    save_every_epoch: int = Field(4, ge=1, le=2**31 - 1, description="Epochs between kept checkpoints.")
     pretrained_s2G: str = Field("", max_length=200, description="Generator to start from; empty: the default.")
     pretrained_s2D: str = Field("", max_length=200, description="Discriminator to start from.")
     text_low_lr_rate: float = Field(0.4, ge=0, le=1, description="Learning rate of the text encoder, relative.")
@@ -74,7 +84,7 @@ class GptTrainParameters(StageParameters):
 
     batch_size: int = Field(4, ge=1, le=32, description="Segments per step.")
     total_epoch: int = Field(15, ge=1, le=100, description="Passes over the data set.")
-    save_every_epoch: int = Field(5, ge=1, description="Epochs between kept checkpoints.")
+    save_every_epoch: int = Field(5, ge=1, le=2**31 - 1, description="Epochs between kept checkpoints.")
     pretrained_s1: str = Field("", max_length=200, description="Model to start from; empty: the default.")
     dpo: bool = Field(False, description="Train against spoilt copies of the tokens, too.")
 
@@ -84,8 +94,8 @@ class TestInferenceParameters(StageParameters):
 
     __test__ = False  # not a test class, whatever its name says
 
-    gpt_model: str = Field("", max_length=200, description="Checkpoint id; empty: the newest of the experiment.")
-    sovits_model: str = Field("", max_length=200, description="Checkpoint id; empty: the newest.")
+    gpt_model: str = Field("", max_length=200, description="Checkpoint id; empty: the best of the newest training.")
+    sovits_model: str = Field("", max_length=200, description="Checkpoint id; empty: the best.")
     ref_audio: str = Field("", max_length=200, description="File id of the prompt; empty: the experiment's own.")
     ref_text: str = Field("", max_length=1000, description="What the prompt says.")
     ref_language: TextLanguage = Field("auto", description="Language of the prompt.")

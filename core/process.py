@@ -15,6 +15,9 @@ CANNOT_START = 3
 RECYCLED = 4
 """Exit code of a worker that ended itself because its job would not stop: start another, nothing is wrong."""
 
+GPUS = "SOVITSD_GPUS"
+"""Environment variable in which the supervisor names the GPUs of the host to its workers: `0=<UUID>,1=<UUID>`."""
+
 _PR_SET_PDEATHSIG = 1
 """`prctl(2)`: the signal that a process gets when the thread that started it ends."""
 
@@ -120,6 +123,15 @@ def prepare_worker(device: str, niceness: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     elif device.startswith("cuda:"):
         os.environ["CUDA_VISIBLE_DEVICES"] = device.removeprefix("cuda:")
+
+
+def name_device(device: str) -> str:
+    """`cpu` or `cuda:N` for a worker's device, which may name a GPU by its UUID; N as the driver numbers them."""
+    kind, _, name = device.partition(":")
+    if kind != "cuda" or name.isdecimal():
+        return device
+    pairs = (pair.partition("=") for pair in os.environ.get(GPUS, "").split(","))
+    return f"cuda:{next((index for index, _, uuid in pairs if name and uuid == name), '0')}"
 
 
 def new_worker_id(role: str, nonce: str = "") -> str:

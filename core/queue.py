@@ -6,9 +6,11 @@ is sent once more, because each is harmless when repeated.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final, Self, TypeVar
 
 import redis
@@ -16,7 +18,7 @@ import redis.asyncio
 from redis import exceptions
 
 from core.errors import QueueUnavailable
-from core.job import DEFAULT_PRIORITY, Beat, DeadLetter, Job, JobStatus, Lease
+from core.job import DEFAULT_PRIORITY, Beat, DeadLetter, Idle, Job, JobStatus, Lease, Place
 from core.settings import Settings
 from core.transitions import BATCH, Call, NewJob, Rescued, Transitions, WorkerInfo
 
@@ -26,6 +28,8 @@ Answer = TypeVar("Answer")
 
 BLOCK_SECONDS: Final = 5.0
 """One blocking pop lasts so long at most; the socket waits 5 s longer (core/redis.py)."""
+FULL_SECONDS: Final = 0.2
+"""How soon a worker whose device is full asks again; it has nothing to be woken by."""
 
 PASSING: Final = (
     exceptions.ConnectionError,  # also authentication and loading
@@ -98,29 +102,37 @@ class Queue:
         idempotency_key: str = "",
         delay_seconds: float = 0.0,
         keep_result_seconds: float | None = None,
+        device: str = "",
     ) -> Job:
         """The new job, or the one that already has this id or idempotency key."""
         new = NewJob(role, payload, job_id or "", priority, topic, idempotency_key, delay_seconds, keep_result_seconds)
+        new = replace(new, device=device) if device else new
         return self.enqueue_many([new])[0]
 
     def enqueue_many(self, new: Iterable[NewJob]) -> list[Job]:
         """Like `enqueue` for each, in order."""
         return [job for part in _parts(new) for job in self.run(self.transitions.enqueue(part))]
 
-    def claim(self, role: str, worker_id: str, block_seconds: float = 0.0) -> Lease | None:
+    def claim(self, role: str, worker_id: str, block_seconds: float = 0.0, place: Place | None = None) -> Lease | None:
         """The next job of a role, waiting up to `block_seconds` for one; whoever enqueues wakes it.
 
         A worker holds one job at a time: claimed again before the first has ended, that one is handed out again, with a
-        new token. So a claim whose answer was lost strands nothing.
+        new token. So a claim whose answer was lost strands nothing. A worker that tells its `place` is held to the
+        limits there, and is also given the jobs that ask for its device.
         """
         deadline = time.monotonic() + block_seconds
         while True:
-            lease = self.run(self.transitions.claim(role, worker_id))
+            found = self.run(self.transitions.claim(role, worker_id, place))
             left = min(BLOCK_SECONDS, deadline - time.monotonic())
-            if lease is not None or left <= 0:
-                return lease
-            # It moves the id to the worker's own list, where the next claim finds it.
-            self._execute("BLMOVE", *self._move(role, worker_id), left)
+            if isinstance(found, Lease):
+                return found
+            if left <= 0:
+                return None
+            if found is Idle.FULL:  # what waits may be for someone else, who must find it in the list
+                time.sleep(min(left, FULL_SECONDS))
+            else:
+                # It moves the id to the worker's own list, where the next claim finds it.
+                self._execute("BLMOVE", *_move(self.transitions, role, worker_id, place), left)
 
     def beat(self, lease: Lease) -> Beat:
         """Renew a lease. One whose time has passed is renewed too, unless the reaper was quicker."""
@@ -154,6 +166,10 @@ class Queue:
         """Its status then: PROCESSING until its worker has stopped; None for an unknown job."""
         return self.run(self.transitions.cancel(job_id))
 
+    def forget(self, job_id: str) -> bool:
+        """Forget a job that is done or cancelled before its time; False when it is neither."""
+        return self.run(self.transitions.forget(job_id))
+
     def rescue_worker(self, worker_id: str) -> list[Rescued]:
         """The worker is dead: take back what it held."""
         return self.run(self.transitions.rescue_worker(worker_id))
@@ -176,12 +192,26 @@ class Queue:
             if some < BATCH:
                 return promoted
 
-    def replay(self, job_id: str) -> bool:
-        """Run a dead job again, with all its attempts; False when it is not dead."""
-        return self.run(self.transitions.replay(job_id))
+    def replay(self, job_id: str, *, cancelled: bool = False, after: Iterable[str] = ()) -> bool:
+        """Run a dead job again, with all its attempts, once those in `after` have ended; False when it is not dead.
+
+        `cancelled` takes such a one, too.
+        """
+        return self.run(self.transitions.replay(job_id, cancelled, list(after)))
+
+    def wait_also(self, job_id: str, others: Iterable[str]) -> bool:
+        """Let a job that has not begun wait for others, too; False when it has begun, ended or is unknown."""
+        return self.run(self.transitions.wait_also(job_id, list(others)))
 
     def job(self, job_id: str) -> Job | None:
         return self.run(self.transitions.job(job_id))
+
+    def jobs(self, kind: str = "", offset: int = 0, limit: int = 100) -> tuple[list[Job], int]:
+        """Newest first, without payloads and results, and how many there are in all.
+
+        `kind` is what the ids of whole jobs begin with (`speech`, `infer`, …); parts of others have none.
+        """
+        return self.run(self.transitions.jobs(kind, offset, limit))
 
     def dead_letters(self, offset: int = 0, limit: int = 100) -> list[DeadLetter]:
         """Newest first."""
@@ -227,9 +257,6 @@ class Queue:
         except exceptions.NoScriptError:
             return self._execute("EVAL", call.script.source, *call.command)
 
-    def _move(self, role: str, worker_id: str) -> tuple[str, str, str, str]:
-        return self.transitions.waiting_list(role), self.transitions.processing_list(worker_id), "RIGHT", "LEFT"
-
 
 class AsyncQueue:
     """For event loops. While Redis is away or refuses to write, every method raises QueueUnavailable."""
@@ -270,24 +297,32 @@ class AsyncQueue:
         idempotency_key: str = "",
         delay_seconds: float = 0.0,
         keep_result_seconds: float | None = None,
+        device: str = "",
     ) -> Job:
         """See Queue; so for all that follow."""
         new = NewJob(role, payload, job_id or "", priority, topic, idempotency_key, delay_seconds, keep_result_seconds)
+        new = replace(new, device=device) if device else new
         return (await self.enqueue_many([new]))[0]
 
     async def enqueue_many(self, new: Iterable[NewJob]) -> list[Job]:
         return [job for part in _parts(new) for job in await self.run(self.transitions.enqueue(part))]
 
-    async def claim(self, role: str, worker_id: str, block_seconds: float = 0.0) -> Lease | None:
+    async def claim(
+        self, role: str, worker_id: str, block_seconds: float = 0.0, place: Place | None = None
+    ) -> Lease | None:
         deadline = time.monotonic() + block_seconds
         while True:
-            lease = await self.run(self.transitions.claim(role, worker_id))
+            found = await self.run(self.transitions.claim(role, worker_id, place))
             left = min(BLOCK_SECONDS, deadline - time.monotonic())
-            if lease is not None or left <= 0:
-                return lease
-            own = self.transitions.processing_list(worker_id)
+            if isinstance(found, Lease):
+                return found
+            if left <= 0:
+                return None
+            if found is Idle.FULL:
+                await asyncio.sleep(min(left, FULL_SECONDS))
+                continue
             with unavailable():
-                await self._execute("BLMOVE", self.transitions.waiting_list(role), own, "RIGHT", "LEFT", left)
+                await self._execute("BLMOVE", *_move(self.transitions, role, worker_id, place), left)
 
     async def beat(self, lease: Lease) -> Beat:
         return await self.run(self.transitions.beat(lease))
@@ -313,6 +348,9 @@ class AsyncQueue:
     async def cancel(self, job_id: str) -> JobStatus | None:
         return await self.run(self.transitions.cancel(job_id))
 
+    async def forget(self, job_id: str) -> bool:
+        return await self.run(self.transitions.forget(job_id))
+
     async def rescue_worker(self, worker_id: str) -> list[Rescued]:
         return await self.run(self.transitions.rescue_worker(worker_id))
 
@@ -332,8 +370,14 @@ class AsyncQueue:
             if some < BATCH:
                 return promoted
 
-    async def replay(self, job_id: str) -> bool:
-        return await self.run(self.transitions.replay(job_id))
+    async def replay(self, job_id: str, *, cancelled: bool = False, after: Iterable[str] = ()) -> bool:
+        return await self.run(self.transitions.replay(job_id, cancelled, list(after)))
+
+    async def wait_also(self, job_id: str, others: Iterable[str]) -> bool:
+        return await self.run(self.transitions.wait_also(job_id, list(others)))
+
+    async def jobs(self, kind: str = "", offset: int = 0, limit: int = 100) -> tuple[list[Job], int]:
+        return await self.run(self.transitions.jobs(kind, offset, limit))
 
     async def job(self, job_id: str) -> Job | None:
         return await self.run(self.transitions.job(job_id))
@@ -374,6 +418,10 @@ class AsyncQueue:
             return await self._execute("EVALSHA", call.script.sha, *call.command)
         except exceptions.NoScriptError:
             return await self._execute("EVAL", call.script.source, *call.command)
+
+
+def _move(transitions: Transitions, role: str, worker_id: str, place: Place | None) -> tuple[str, str, str, str]:
+    return transitions.waiting_list(role, place), transitions.processing_list(worker_id), "RIGHT", "LEFT"
 
 
 def _parts(new: Iterable[NewJob]) -> Iterator[list[NewJob]]:

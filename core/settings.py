@@ -6,12 +6,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.errors import SovitsError
+from core.signing import key_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+BUCKETS = ("s3://", "gs://", "az://")
 
 
 class BadSettings(SovitsError):
@@ -43,7 +45,9 @@ class Settings(BaseSettings):
     database_url: str = ""
     """SQLAlchemy URL; empty means SQLite under the data folder."""
     storage_url: str = ""
-    """Where artefacts lie: a folder (`file:///…`); empty means the data folder."""
+    """Where artefacts lie: a folder (`file:///…`) or a bucket (`s3://…`); empty means the data folder."""
+    storage_cache_mb: int = Field(20_480, ge=1)
+    """MiB of copies from a bucket that this host keeps; what a stage works on may come on top."""
 
     valid_api_keys: Annotated[tuple[str, ...], NoDecode] = ()
     """API keys separated by commas; with none here and none made by `main.py keys`, no key is asked for."""
@@ -54,14 +58,40 @@ class Settings(BaseSettings):
     fetch_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts that `voice_url` may name although they are private addresses, separated by commas."""
 
+    webhook_secret: SecretStr = SecretStr("")
+    """Signs what is sent to the `webhook_url` of a request: `whsec_` and 24 to 64 bytes in base64."""
+    webhook_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Hosts that webhooks may name although they have private addresses, separated by commas."""
+
     num_models: int = Field(1, ge=1, le=64)
     """Synthesizers per GPU at most, or in all when GPU_MEMORY_PER_MODEL_MB is -1; on a CPU at most."""
     gpu_memory_per_model_mb: int = Field(-1, ge=-1)
     """MiB of VRAM a synthesizer needs; -1 spreads NUM_MODELS evenly over the GPUs."""
+    num_preprocessors: int = Field(0, ge=0, le=64)
+    """Preprocessors of this host; 0: as many as its cores and memory carry, four at most."""
+    preprocessor_memory_mb: int = Field(1500, ge=0)
+    """MiB of memory above which a preprocessor keeps no model but the one it uses."""
+    preprocessor_warm_seconds: float = Field(300.0, ge=0)
+    """How long a preprocessor keeps models that nobody uses."""
     prompts_config: Path = REPOSITORY / "prompts" / "prompts.json"
     """The prompt catalogue."""
     hf_endpoint: str = ""
     """`http://` or `https://` address of a mirror of the Hugging Face hub; empty asks the hub itself."""
+
+    max_training_concurrent_gpu: int = Field(1, ge=0, le=64)
+    """Trainings at once on each GPU; more wait in the queue. POST /api/v1/resources/config changes it at run time."""
+    max_inference_concurrent_gpu: int = Field(3, ge=0, le=64)
+    """Utterances spoken at once on each GPU."""
+    max_training_concurrent_cpu: int = Field(2, ge=0, le=64)
+    """Trainings at once on the CPU of a host."""
+    max_inference_concurrent_cpu: int = Field(4, ge=0, le=64)
+    """Utterances spoken at once on the CPU of a host."""
+    cpu_training_max_batch_size: int = Field(8, ge=1)
+    """Segments per step of a training on a CPU at most, whatever was asked for."""
+    cpu_training_max_workers_ratio: float = Field(0.5, gt=0, le=1)
+    """Share of the cores that the loading processes of a training on a CPU may use; today each loads in one thread."""
+    cpu_training_pytorch_threads_ratio: float = Field(0.5, gt=0, le=1)
+    """Share of its cores that a training on a CPU computes with."""
 
     worker_retry_attempts: int = Field(3, ge=1, le=100)
     """Runs of a failing job before it is a dead letter."""
@@ -77,11 +107,22 @@ class Settings(BaseSettings):
     """How long speech in progress may take after SIGTERM."""
     drain_training_seconds: float = Field(120.0, ge=0)
     """How long a training may take to save its checkpoint after SIGTERM."""
+    evaluation_sentences: int = Field(3, ge=0, le=20)
+    """Sentences that each checkpoint of a training speaks, to find the best one; 0 takes the last one unheard."""
+
+    task_retention_days: float = Field(30.0, ge=0)
+    """Days after which a task that has ended is deleted with its files; voices stay; 0 keeps it."""
+    experiment_retention_days: float = Field(0.0, ge=0)
+    """The same for experiments of expert mode, counted from their last change."""
+    disk_budget_gb: float = Field(0.0, ge=0)
+    """Artefacts above this many GB: the tasks and experiments that ended longest ago are deleted; 0: no limit."""
+    log_retention_days: float = Field(7.0, ge=0)
+    """Days that logs of other jobs are kept; those of a task or an experiment go with it; 0 keeps them."""
 
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("valid_api_keys", "fetch_allowed_hosts", mode="before")
+    @field_validator("valid_api_keys", "fetch_allowed_hosts", "webhook_allowed_hosts", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -95,12 +136,26 @@ class Settings(BaseSettings):
             raise ValueError("use -1 for an even spread, or a number of MiB above 0")
         return value
 
+    @field_validator("webhook_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            key_of(value.get_secret_value())
+        return value
+
     @field_validator("hf_endpoint")
     @classmethod
     def _web_address(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("it must begin with http:// or https://")
         return value.rstrip("/")
+
+    @field_validator("storage_url")
+    @classmethod
+    def _folder_or_bucket(cls, value: str) -> str:
+        if "://" in value and not value.startswith(("file:///", *BUCKETS)):
+            raise ValueError("it is a folder, file:///…, or a bucket: s3://…, gs://…, az://…")
+        return value
 
     @field_validator("data_path", "prompts_config")
     @classmethod
@@ -122,10 +177,14 @@ class Settings(BaseSettings):
 
     @property
     def storage_root(self) -> Path:
-        """The folder of artefacts."""
-        if not self.storage_url:
+        """The folder of artefacts; with a bucket, of this host's copies."""
+        if not self.storage_url or self.storage_is_bucket:
             return self.data_path / "storage"
         return Path(self.storage_url.removeprefix("file://"))
+
+    @property
+    def storage_is_bucket(self) -> bool:
+        return self.storage_url.startswith(BUCKETS)
 
 
 def read_settings(**overrides: Any) -> Settings:
@@ -147,6 +206,6 @@ def _explain(error: ValidationError) -> str:
     sentences = []
     for problem in error.errors():
         name = str(problem["loc"][0]).upper() if problem["loc"] else "?"
-        shown = "(hidden)" if "KEY" in name or "URL" in name else repr(problem["input"])
+        shown = "(hidden)" if any(word in name for word in ("KEY", "URL", "SECRET")) else repr(problem["input"])
         sentences.append(f"{name} is {shown}: {problem['msg']}.")
     return "Settings that cannot be used: " + " ".join(sentences)

@@ -127,6 +127,12 @@ class SpeechRequest(BaseModel):
     """The same seed, text and voice give the same samples; None takes any."""
     prompt: PromptRef | None = None
     """In place of the voice's own."""
+    emotion: str = ""
+    """Which of the voice's own prompts to speak like; empty takes its first."""
+    assembly: str = ""
+    """The job that waits for the utterances to make one file of them; empty when the caller collects them."""
+    device: str = ""
+    """Where it must be spoken: `cuda`, `cuda:N`, `cpu`; empty: anywhere."""
 
 
 class UtteranceRequest(BaseModel):
@@ -143,6 +149,9 @@ class UtteranceRequest(BaseModel):
     speed: float = 1.0
     seed: int | None = None
     prompt: PromptRef | None = None
+    emotion: str = ""
+    announced: bool = False
+    """Whether to tell who watches the assembly that this one is spoken."""
     readings: tuple[TextReading, ...] = ()
     silence_before: float = 0.0
     """Seconds of a pause that the text asks for."""
@@ -175,6 +184,8 @@ class UtteranceRequest(BaseModel):
             speed=min(max(request.speed * rate, MIN_SPEED), MAX_SPEED),
             seed=request.seed,
             prompt=request.prompt,
+            emotion=request.emotion,
+            announced=bool(request.assembly),
             readings=tuple(readings),
             silence_before=silence_before,
             silence_after=silence_after,

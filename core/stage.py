@@ -18,6 +18,7 @@ from core.parameters import (
     FeatureParameters,
     GptTrainParameters,
     SliceParameters,
+    SoundFeatureParameters,
     SovitsTrainParameters,
     StageParameters,
     TestInferenceParameters,
@@ -25,6 +26,7 @@ from core.parameters import (
 
 VERSIONS: Final = ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4", "nano")
 SPEAKER_VECTOR_VERSIONS: Final = frozenset({"v2Pro", "v2ProPlus"})
+_ALL_VERSIONS: Final = frozenset(VERSIONS)
 
 
 class StageStatus(StrEnum):
@@ -65,7 +67,12 @@ class Stage:
     """What the eleven-step training API calls it."""
     after: tuple[str, ...] = ()
     """Optional stages whose result it uses when they ran."""
-    versions: frozenset[str] = frozenset(VERSIONS)
+    versions: frozenset[str] = _ALL_VERSIONS
+
+    @property
+    def trains(self) -> bool:
+        """Whether it goes by epochs, and so can be paused, resumed and stopped after one."""
+        return "total_epoch" in self.parameters.model_fields
 
 
 _ALL: Final = (
@@ -78,7 +85,7 @@ _ALL: Final = (
         "hubert_feature",
         ("audio_slice",),
         roles.PREPROCESSOR,
-        FeatureParameters,
+        SoundFeatureParameters,
         6,
         "extract_audio_features",
         ("denoise",),
@@ -87,7 +94,7 @@ _ALL: Final = (
         "speaker_vector",
         ("audio_slice",),
         roles.PREPROCESSOR,
-        FeatureParameters,
+        SoundFeatureParameters,
         2,
         "extract_speaker_vectors",
         ("denoise",),
@@ -156,6 +163,14 @@ def find(name: str) -> Stage:
     return stage
 
 
+def find_preset(name: str) -> Preset:
+    """The preset of that name; NotFound lists what there is."""
+    for preset in PRESETS:
+        if preset.name == name:
+            return preset
+    raise NotFound(f"no preset named {name!r}", hint=f"Presets: {', '.join(preset.name for preset in PRESETS)}.")
+
+
 def check_version(version: str) -> str:
     if version not in VERSIONS:
         raise InvalidRequest(f"no version {version!r}", hint=f"Versions: {', '.join(VERSIONS)}.")
@@ -170,9 +185,25 @@ def order(version: str, *, with_test: bool = False) -> tuple[str, ...]:
     )
 
 
-def unmet(stage: str, statuses: Mapping[str, StageStatus]) -> tuple[str, ...]:
-    """What the stage needs and what is not completed; a stage not in `statuses` is pending."""
-    return tuple(need for need in STAGES[stage].needs if statuses.get(need) is not StageStatus.COMPLETED)
+def reads(stage: str, version: str) -> tuple[str, ...]:
+    """The stages whose results this one uses, the optional ones included."""
+    one = STAGES[stage]
+    return one.needs + tuple(other for other in one.after if version in STAGES[other].versions)
+
+
+def unmet(stage: str, statuses: Mapping[str, StageStatus], version: str = "v2") -> tuple[str, ...]:
+    """What the stage needs and what is not completed; a stage not in `statuses` is pending.
+
+    An optional stage that never ran is not needed, but one whose result is stale is: it would be passed over unseen.
+    """
+    needs = tuple(need for need in STAGES[stage].needs if statuses.get(need) is not StageStatus.COMPLETED)
+    for other in STAGES[stage].after:
+        status = statuses.get(other)
+        # What only some versions have, those cannot do without.
+        needed = version in STAGES[other].versions != _ALL_VERSIONS and status is not StageStatus.COMPLETED
+        if needed or status is StageStatus.STALE:
+            needs += (other,)
+    return needs
 
 
 def ready(statuses: Mapping[str, StageStatus], version: str) -> tuple[str, ...]:

@@ -6,13 +6,48 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from core.errors import InvalidRequest
+from core.errors import InvalidRequest, MissingPart
+
+if TYPE_CHECKING:
+    from core.settings import Settings
 
 _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _TEMPORARY: Final = ".tmp"
+
+Wanted = Callable[[str], bool]
+"""Whether work needs an entry of its folder; what is not needed is not fetched."""
+
+
+def open_storage(settings: Settings) -> Storage:
+    """The storage that STORAGE_URL names: a folder of this host, or a bucket that many hosts share."""
+    if not settings.storage_is_bucket:
+        return Storage(settings.storage_root)
+    try:
+        from core.storage_bucket import BucketStorage
+    except ModuleNotFoundError:
+        raise MissingPart(
+            "STORAGE_URL names a bucket, and the package that speaks to it is not installed.",
+            hint="pip install 'sovitsd[s3]'.",
+        ) from None
+    return BucketStorage(settings.storage_url, settings.storage_root, settings.storage_cache_mb << 20)
+
+
+class Work:
+    """A folder in which a stage works. What was saved, another host can go on from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self) -> None:
+        """Keep what is there now; returns when it is safe. A folder of this host needs nothing for that."""
+
+    def save_soon(self) -> None:
+        """The same beside the work; asked again meanwhile, it is done again."""
 
 
 class Storage:
@@ -22,7 +57,14 @@ class Storage:
         self.root = root.absolute()
 
     def path(self, key: str) -> Path:
-        """Where the artefact of that key lies, or would lie. InvalidRequest for a key that is none."""
+        """Where the artefact of that key lies, or would lie. InvalidRequest for a key that is none.
+
+        It may be fetched from a bucket first: from async code, call it in a thread.
+        """
+        return self.local(key)
+
+    def local(self, key: str) -> Path:
+        """The same place, whatever lies there now."""
         parts = key.split("/")
         if not all(_PART.fullmatch(part) for part in parts):
             raise InvalidRequest(f"{key!r} is no storage key", hint="A key is ids joined by single slashes.")
@@ -30,9 +72,14 @@ class Storage:
 
     def folder(self, key: str) -> Path:
         """The folder of that key, made when it is not there."""
-        folder = self.path(key)
+        folder = self.local(key)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @contextmanager
+    def working(self, key: str, wanted: Wanted = lambda entry: True) -> Iterator[Work]:
+        """The folder of that key as the last `Work.save` of any host left it; of its entries, those `wanted`."""
+        yield Work(self.folder(key))
 
     def new_temporary(self) -> Path:
         """A path that nobody else has, on the same file system, for `publish`."""
@@ -42,7 +89,7 @@ class Storage:
 
     def publish(self, temporary: Path, key: str) -> None:
         """Give a finished temporary file its key, atomically and durably; an older artefact is replaced."""
-        target = self.path(key)
+        target = self.local(key)
         target.parent.mkdir(parents=True, exist_ok=True)
         _sync(temporary)
         os.replace(temporary, target)
@@ -76,16 +123,27 @@ class Storage:
     def delete(self, key: str) -> bool:
         """Whether there was something to delete."""
         try:
-            self.path(key).unlink()
+            self.local(key).unlink()
         except FileNotFoundError:
             return False
         return True
 
     def delete_folder(self, key: str) -> None:
         """Delete everything under the key; nothing there is fine."""
-        folder = self.path(key)
+        folder = self.local(key)
         if folder.is_dir():
             shutil.rmtree(folder)
+
+    def sweep(self, key: str, than: float, keep: Collection[str] = ()) -> int:
+        """Delete what lies directly under the key and is older, files and folders; how many things that were.
+
+        What is named in `keep` stays. Several processes may sweep at once.
+        """
+        return _sweep(self.local(key), than, keep)
+
+    def sweep_temporary(self, than: float) -> int:
+        """The same for what killed processes left unpublished."""
+        return _sweep(self.root / _TEMPORARY, than)
 
     def used_bytes(self) -> int:
         """Bytes of all files under the root, unfinished ones included."""
@@ -97,6 +155,24 @@ class Storage:
                 except FileNotFoundError:  # published or deleted while we looked
                     continue
         return used
+
+
+def _sweep(folder: Path, than: float, keep: Collection[str] = ()) -> int:
+    if not folder.is_dir():
+        return 0
+    count = 0
+    for path in folder.iterdir():
+        try:
+            if path.name in keep or path.stat().st_mtime >= than:
+                continue
+        except FileNotFoundError:  # deleted by another sweeper
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        count += 1
+    return count
 
 
 def _sync(path: Path) -> None:

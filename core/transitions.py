@@ -12,7 +12,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -21,7 +21,7 @@ import orjson
 
 from core.errors import InvalidRequest, LeaseLost
 from core.ids import new_id
-from core.job import DEFAULT_PRIORITY, Beat, DeadLetter, Job, JobStatus, Lease
+from core.job import DEFAULT_PRIORITY, Beat, DeadLetter, Idle, Job, JobStatus, Lease, Place
 from core.roles import WAITING_LISTS
 from core.settings import Settings
 
@@ -54,6 +54,12 @@ class NewJob:
     delay_seconds: float = 0.0
     keep_result_seconds: float | None = None
     """None keeps it as long as the queue keeps results."""
+    after: Sequence[str] = ()
+    """Jobs that have to end, well or not, before this one may begin; one that is unknown has ended."""
+    impatient: bool = False
+    """It begins at once when one of those failed or was cancelled."""
+    device: str = ""
+    """Where it must run: `cuda`, `cuda:N`, `cuda:N-M`, `cpu`; empty: anywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +147,8 @@ class Transitions:
     def key(self, name: str) -> str:
         return self.prefix + name
 
-    def waiting_list(self, role: str) -> str:
-        return self.key(_list_of(role))
+    def waiting_list(self, role: str, place: Place | None = None) -> str:
+        return self.key(_list_of(role, place))
 
     def processing_list(self, worker_id: str) -> str:
         return self.key(f"processing:{worker_id}")
@@ -164,13 +170,16 @@ class Transitions:
             payload = orjson.dumps(job.payload)
             arguments += (job.job_id, job.role, _list_of(job.role), payload, int(job.priority))
             arguments += (job.topic, job.idempotency_key, job.delay_seconds, keep)
+            arguments += (orjson.dumps(list(job.after)) if job.after else "", int(job.impatient), job.device)
         return self._script("enqueue", *arguments, parse=lambda answers: _enqueued(new, answers))
 
     # A worker's moves
 
-    def claim(self, role: str, worker_id: str) -> Call[Lease | None]:
+    def claim(self, role: str, worker_id: str, place: Place | None = None) -> Call[Lease | Idle]:
         """What a lost answer or a blocking pop left with this worker, or else the next job of its role."""
-        arguments = (worker_id, _list_of(role), self.lease_seconds, self.keep)
+        arguments: tuple[Any, ...] = (worker_id, _list_of(role, place), self.lease_seconds, self.keep)
+        if place is not None:
+            arguments += (place.device, place.kind, place.host, place.limit)
         return self._script("claim", *arguments, parse=lambda answer: _lease(worker_id, answer))
 
     def beat(self, lease: Lease) -> Call[Beat]:
@@ -214,6 +223,9 @@ class Transitions:
     def cancel(self, job_id: str) -> Call[JobStatus | None]:
         return self._script("cancel", job_id, self.keep, parse=lambda state: JobStatus(state) if state else None)
 
+    def forget(self, job_id: str) -> Call[bool]:
+        return self._script("forget", job_id, parse=bool)
+
     def rescue_worker(self, worker_id: str) -> Call[list[Rescued]]:
         return self._script("rescue_worker", worker_id, self.keep, parse=_rescued)
 
@@ -224,10 +236,16 @@ class Transitions:
     def promote(self) -> Call[int]:
         return self._script("promote", BATCH, parse=int)
 
-    def replay(self, job_id: str) -> Call[bool]:
-        return self._script("replay", job_id, parse=bool)
+    def replay(self, job_id: str, cancelled: bool = False, after: Sequence[str] = ()) -> Call[bool]:
+        return self._script("replay", job_id, int(cancelled), orjson.dumps(list(after)), parse=bool)
+
+    def wait_also(self, job_id: str, others: Sequence[str]) -> Call[bool]:
+        return self._script("await", job_id, orjson.dumps(list(others)), parse=bool)
 
     # Looking
+
+    def jobs(self, kind: str, offset: int, limit: int) -> Call[tuple[list[Job], int]]:
+        return self._script("list", kind, offset, limit, parse=_listed)
 
     def job(self, job_id: str) -> Call[Job | None]:
         return Call(("HGETALL", self.key(f"job:{job_id}")), lambda fields: parse_job(job_id, fields))
@@ -281,10 +299,12 @@ def parse_job(job_id: str, fields: Mapping[str, str]) -> Job | None:
         priority=int(fields["priority"]),
         attempts=int(fields.get("attempts", 0)),
         rescues=int(fields.get("rescues", 0)),
+        device=fields.get("device", ""),
         topic=fields.get("topic", ""),
         token=int(fields.get("token", 0)),
         worker=fields.get("worker", ""),
         cancel_requested="cancel" in fields,
+        awaits=int(fields.get("awaits", 0)),
         created_at=float(fields["created_at"]),
         started_at=float(fields.get("started_at", 0)),
         finished_at=float(fields.get("finished_at", 0)),
@@ -293,21 +313,18 @@ def parse_job(job_id: str, fields: Mapping[str, str]) -> Job | None:
     )
 
 
-def _list_of(role: str) -> str:
-    return WAITING_LISTS.get(role) or f"{role}_tasks"
+def _listed(answer: Sequence[Any]) -> tuple[list[Job], int]:
+    jobs = (parse_job(job_id, {"payload": "{}", **_pairs(flat)}) for job_id, flat in answer[1:])
+    return [job for job in jobs if job is not None], int(answer[0])
+
+
+def _list_of(role: str, place: Place | None = None) -> str:
+    name = WAITING_LISTS.get(role) or f"{role}_tasks"
+    return f"{name}@{place.device}" if place is not None and place.only_asked else name
 
 
 def _with_id(new: NewJob) -> NewJob:
-    return NewJob(
-        new.role,
-        new.payload,
-        new_id("job"),
-        new.priority,
-        new.topic,
-        new.idempotency_key,
-        new.delay_seconds,
-        new.keep_result_seconds,
-    )
+    return replace(new, job_id=new_id("job"))
 
 
 def _claim_of(lease: Lease) -> tuple[str, int, str]:
@@ -328,19 +345,31 @@ def _enqueued(new: Sequence[NewJob], answers: Sequence[Any]) -> list[Job]:
     jobs = []
     for job, answer in zip(new, answers, strict=True):
         if isinstance(answer, str):
-            status = JobStatus.DELAYED if job.delay_seconds > 0 else JobStatus.WAITING
-            fresh = Job(
-                job.job_id, job.role, job.payload, status, job.priority, topic=job.topic, created_at=float(answer)
+            held = job.after or job.delay_seconds > 0
+            status = JobStatus.DELAYED if held else JobStatus.WAITING
+            jobs.append(
+                Job(
+                    job.job_id,
+                    job.role,
+                    job.payload,
+                    status,
+                    job.priority,
+                    device=job.device,
+                    topic=job.topic,
+                    awaits=len(job.after),
+                    created_at=float(answer),
+                )
             )
-            jobs.append(fresh)
         else:
             jobs.append(_known_job(*answer))
     return jobs
 
 
-def _lease(worker_id: str, answer: Sequence[Any] | None) -> Lease | None:
+def _lease(worker_id: str, answer: list[Any] | str | None) -> Lease | Idle:
     if not answer:
-        return None
+        return Idle.EMPTY
+    if isinstance(answer, str):
+        return Idle(answer)
     job_id, expires_at, fields = answer
     job = _known_job(job_id, fields)
     return Lease(job, worker_id, job.token, float(expires_at))

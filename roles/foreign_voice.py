@@ -10,13 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import BadAudio, EmptyText, InvalidRequest, MissingPart, NotFound, SilentRecording, SovitsError
+from core.errors import (
+    BadArchive,
+    BadAudio,
+    EmptyText,
+    InvalidRequest,
+    MissingPart,
+    NotFound,
+    SilentRecording,
+    SovitsError,
+)
 from core.media import check_recording, decode, probe
+from core.voice_files import MANIFEST
+from core.voice_parts import check_name
 
 if TYPE_CHECKING:
+    from core.voice_files import ArchivedPrompt
     from GPT_SoVITS.identity import Checkpoint
 
-LONGEST_NAME = 100
 SPARE_BYTES = 64 << 20
 """What a disk must keep free beside the voice."""
 READ_WITH_ROBERTA = ("zh", "all_zh")
@@ -62,6 +73,17 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
+class Spoken:
+    """A prompt: a decoded recording and what it says."""
+
+    recording: Path
+    text: str
+    language: str
+    tokens: list[int] | None = None
+    """Where they are known already."""
+
+
+@dataclass(frozen=True, slots=True)
 class Made:
     """A voice that was tried out, not yet published."""
 
@@ -73,10 +95,7 @@ class Made:
 
 
 def check_words(asked: Asked) -> None:
-    if not asked.name or not asked.name.isprintable():
-        raise InvalidRequest("A voice's name needs a visible character, and nothing but such.")
-    if len(asked.name) > LONGEST_NAME:
-        raise InvalidRequest(f"The name has {len(asked.name)} characters; {LONGEST_NAME} is the most.")
+    check_name(asked.name)
     if not asked.text:
         raise EmptyText("The text of the recording is empty.", hint="Say with --text which words it holds.")
 
@@ -95,8 +114,35 @@ def make_voice(asked: Asked, language: str, models: Path, folder: Path) -> Made:
     _check_space(folder, (asked.gpt, asked.sovits))
     weights = _convert(gpt, folder), _convert(sovits, folder)
     del gpt, sovits  # what is mapped of them counts as memory
-    tokens = _try(*weights, recording, asked.text, language, models)
+    (tokens,) = _try(*weights, [Spoken(recording, asked.text, language)], models)
     return Made(*weights, recording, tokens)
+
+
+def check_exported(
+    gpt: Weights, sovits: Weights, prompts: list[tuple[Path, Path, ArchivedPrompt]], language: str, models: Path
+) -> list[list[int]]:
+    """Try out the files of an exported voice, whose weights stay byte for byte; the semantic tokens of its prompts.
+
+    `prompts`: the recording in the archive, where to decode it to, and what the archive says of it.
+    """
+    from GPT_SoVITS.checkpoint import open_checkpoint
+    from GPT_SoVITS.containers import HEADERS, read_header
+    from GPT_SoVITS.synthesis.loading import check_pair
+
+    files = []
+    for weights in (gpt, sovits):
+        found = open_checkpoint(weights.path, kind=weights.kind)
+        if read_header(weights.path) in HEADERS or found.version != weights.version:
+            raise BadArchive(f"The {weights.kind} file of the archive is not what its {MANIFEST} says.")
+        files.append(found)
+    check_pair(*files)
+    _check_parts(files[1], language, models)
+    files.clear()  # what is mapped of them counts as memory
+    spoken = [
+        Spoken(_keep_recording(source, sovits.version, decoded), said.text, said.language, said.tokens)
+        for source, decoded, said in prompts
+    ]
+    return _try(gpt, sovits, spoken, models)
 
 
 def _check_settings(gpt: Checkpoint, path: Path) -> None:
@@ -189,14 +235,20 @@ def _convert(checkpoint: Checkpoint, folder: Path) -> Weights:
     return Weights(checkpoint.kind, checkpoint.version, path, digest, *progress(checkpoint.info))
 
 
-def _try(gpt: Weights, sovits: Weights, recording: Path, text: str, language: str, models: Path) -> list[int]:
-    """Load the voice and read its prompt as a synthesizer does; the recording's semantic tokens."""
+def _try(gpt: Weights, sovits: Weights, prompts: list[Spoken], models: Path) -> list[list[int]]:
+    """Load the voice and read its prompts as a synthesizer does; the recordings' semantic tokens."""
     from GPT_SoVITS.errors import ModelError
     from GPT_SoVITS.pipeline import Pipeline
 
     try:
         pipeline = Pipeline.load(gpt.path, sovits.path, models=models)
-        prompt = pipeline.prepare_prompt(recording, text, language)
+        most = pipeline.gpt.dimensions.end
+        found: list[list[int]] = []
+        for one in prompts:
+            if not all(0 <= token < most for token in one.tokens or ()):
+                raise BadArchive("A prompt of the archive has semantic tokens that its voice does not know.")
+            prompt = pipeline.prepare_prompt(one.recording, one.text, one.language, tokens=one.tokens)
+            found.append(prompt.tokens.tolist())
     except (ModelError, SovitsError, OSError):
         raise
     except Exception as error:  # a stranger's settings make a network raise whatever they hit first
@@ -204,5 +256,4 @@ def _try(gpt: Weights, sovits: Weights, recording: Path, text: str, language: st
         raise InvalidRequest(
             f"The files can be read, but no voice can be made of them ({type(error).__name__}: {reason})."
         ) from error
-    tokens: list[int] = prompt.tokens.tolist()
-    return tokens
+    return found

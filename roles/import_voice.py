@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fcntl
-import hashlib
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from core.errors import Conflict, NotFound, VoiceNotFound
 from core.records import Records, VoiceRecord, upgrade
 from core.settings import Settings
 from core.speech import canonical_language
-from core.storage import Storage
+from core.storage import Storage, open_storage
+from core.voice_import import turn
 from roles.errors import model_errors
-from roles.foreign_voice import Asked, Made, Weights, check_words, make_voice
+from roles.foreign_voice import Asked, check_words, make_voice
+from roles.voice_publishing import NewPrompt, NewVoice, check_free, publish
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended, as shells have it."""
@@ -62,93 +60,29 @@ def import_voice(asked: Asked, settings: Settings) -> VoiceRecord:
     check_words(asked)
     upgrade(settings.resolved_database_url)
     asyncio.run(_check_name(asked.name, settings))
-    storage = Storage(settings.storage_root)
+    storage = open_storage(settings)
     with _workspace(storage) as folder, model_errors():
         made = make_voice(asked, language, settings.data_path / "models", folder)
-        with _turn(settings.data_path / "run" / "import.lock"):
-            return asyncio.run(_publish(asked, language, made, settings, storage))
+        prompt = NewPrompt("default", made.recording, asked.text, language, made.tokens)
+        new = NewVoice(asked.name, language, made.gpt, made.sovits, (prompt,))
+        with turn(settings.data_path):
+            return asyncio.run(_publish(new, settings, storage))
 
 
 async def _check_name(name: str, settings: Settings) -> None:
     records = Records(settings.resolved_database_url)
     try:
-        await _check_free(records, name, f"The name {name!r} is taken")
+        await check_free(records, name, f"The name {name!r} is taken")
     finally:
         await records.close()
 
 
-async def _check_free(records: Records, id_or_name: str, refusal: str) -> None:
-    with suppress(VoiceNotFound):
-        voice = await records.get_voice(id_or_name)
-        raise Conflict(
-            f"{refusal}: there is the {voice.version} voice {voice.name} ({voice.id}).",
-            hint=f"Choose another name, or `main.py voice delete {voice.id}` first.",
-        )
-
-
-# Publishing
-
-
-async def _publish(asked: Asked, language: str, made: Made, settings: Settings, storage: Storage) -> VoiceRecord:
-    """Files, then the records of the weights, then the voice; an error takes back what was new."""
-    # Named by what it is made of, so that an import that was killed is completed by the next one.
-    identity = (asked.name, made.gpt.id, made.sovits.id, _sha256(made.recording), asked.text, language)
-    voice_id = "voice-" + hashlib.sha256("\0".join(identity).encode()).hexdigest()[:20]
-    audio = f"voices/{voice_id}/prompt.wav"
-    sizes = {weights.id: weights.path.stat().st_size for weights in (made.gpt, made.sovits)}
+async def _publish(new: NewVoice, settings: Settings, storage: Storage) -> VoiceRecord:
     records = Records(settings.resolved_database_url)
     try:
-        await _check_free(records, asked.name, f"The name {asked.name!r} is taken")
-        await _check_free(records, voice_id, "These files are imported already, with this recording and text")
-        async with AsyncExitStack() as undo:
-            for path, key in ((made.gpt.path, made.gpt.key), (made.sovits.path, made.sovits.key)):
-                _publish_file(storage, path, key, undo)
-            undo.callback(storage.delete_folder, f"voices/{voice_id}")
-            storage.publish(made.recording, audio)
-            for weights in (made.gpt, made.sovits):
-                await _record_weights(records, weights, sizes[weights.id], asked.name, undo)
-            voice = await records.create_voice(
-                voice_id=voice_id,
-                name=asked.name,
-                version=made.sovits.version,
-                language=language,
-                gpt_checkpoint_id=made.gpt.id,
-                sovits_checkpoint_id=made.sovits.id,
-                prompts=[_prompt(asked, language, audio, made.tokens)],
-            )
-            undo.pop_all()
+        return await publish(new, records, storage)
     finally:
         await records.close()
-    return voice
-
-
-def _publish_file(storage: Storage, path: Path, key: str, undo: AsyncExitStack) -> None:
-    """Also where the key is there: it stands for these bytes, and those on the disk may have suffered."""
-    if not storage.exists(key):
-        undo.callback(storage.delete, key)
-    storage.publish(path, key)
-
-
-async def _record_weights(records: Records, weights: Weights, size: int, name: str, undo: AsyncExitStack) -> None:
-    with suppress(NotFound):
-        await records.get_checkpoint(weights.id)
-        return
-    await records.create_checkpoint(
-        weights.id,
-        kind=weights.kind,
-        version=weights.version,
-        name=f"{name}-{weights.kind}",
-        sha256=weights.sha256,
-        size_bytes=size,
-        epoch=weights.epoch,
-        step=weights.step,
-        storage_key=weights.key,
-    )
-    undo.push_async_callback(records.delete_checkpoint, weights.id)
-
-
-def _prompt(asked: Asked, language: str, audio: str, tokens: list[int]) -> dict[str, Any]:
-    return {"name": "default", "audio": audio, "text": asked.text, "language": language, "tokens": tokens}
 
 
 @contextmanager
@@ -160,17 +94,3 @@ def _workspace(storage: Storage) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
-
-
-@contextmanager
-def _turn(lock: Path) -> Iterator[None]:
-    """One import publishes at a time: what one takes back must be nobody else's. The dead hold no lock."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

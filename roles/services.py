@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from core.queue import AsyncQueue, Queue
 from core.redis import connect, connect_async
 from core.settings import Settings
-from core.storage import Storage
+from core.storage import open_storage
 
 if TYPE_CHECKING:
     from core.events import AsyncEvents, Events
@@ -36,7 +36,7 @@ class Services:
         """`cpu` or `cuda`; which GPU that is, the environment has already decided."""
         self.threads = threads or int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1
         """Cores for number libraries."""
-        self.storage = Storage(settings.storage_root)
+        self.storage = open_storage(settings)
         self.redis = connect(redis_url)
         self.queue = Queue.from_settings(self.redis, settings)
 

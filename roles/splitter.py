@@ -25,6 +25,20 @@ class Splitter:
         self.services = services
 
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
+        """Split a text, or do the work that the payload names."""
+        if "work" in job.payload:
+            from roles.assembling import WORKS
+
+            return WORKS[job.payload["work"]](job, context)
+        return self._split(job, context)
+
+    def idle(self) -> None:
+        """Nothing to free."""
+
+    def stop(self) -> None:
+        """Nothing to close."""
+
+    def _split(self, job: Job, context: JobContext) -> dict[str, Any]:
         """Enqueue the utterances under ids made from the job's own, so that a second run adds nothing."""
         from GPT_SoVITS.text import read_markup, split_script
 
@@ -45,21 +59,22 @@ class Splitter:
                 payload=_part_of(request, job.id, index, piece).model_dump(),
                 job_id=f"{job.id}.{index}",
                 priority=job.priority,
+                topic=request.assembly,
+                device=request.device,
             )
             for index, piece in enumerate(pieces)
         ]
-        self.services.queue.enqueue_many(children)
+        queue = self.services.queue
+        queue.enqueue_many(children)
+        ids = [child.job_id for child in children]
+        if request.assembly and not queue.wait_also(request.assembly, ids):
+            for child in ids:  # whoever wanted them together was cancelled meanwhile
+                queue.cancel(child)
         return {
             "utterances": [
                 {"job_id": child.job_id, "text": piece.text} for child, piece in zip(children, pieces, strict=True)
             ]
         }
-
-    def idle(self) -> None:
-        """Nothing to free."""
-
-    def stop(self) -> None:
-        """Nothing to close."""
 
 
 def _part_of(request: SpeechRequest, parent: str, index: int, piece: Utterance) -> UtteranceRequest:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from core.job import Job
 from core.records import ExperimentRecord
+from roles.disk import storage_faults
 from roles.errors import model_errors
+from roles.preparing.warm import WarmModels
 from roles.role import JobContext
 from roles.services import Services
+from roles.shared_work import saved_for_others, wanted_by
 
 PROGRESS_SECONDS = 1.0
-"""Progress is written down this often at most: each time is a transaction."""
+"""Progress without numbers is written down this often at most: each time is a transaction."""
 
 
 @dataclass(slots=True)
@@ -34,9 +38,24 @@ class StageRun:
     """The experiment's folder; also its training-set folder (specification s1-gpt §12)."""
     services: Services
     context: JobContext
+    work_run: int = 1
+    """The run in whose own folder it works: an earlier one when it goes on after a pause."""
+    changed: dict[str, Any] = field(default_factory=dict)
+    """Name → `{before, now}` of what differs from the paused run that it goes on from; someone confirmed that."""
+    models: WarmModels = field(default_factory=WarmModels)
+    """What stays loaded from one job to the next."""
+    save_soon: Callable[[], None] = lambda: None
+    """Call it when what the folder holds is worth going on from, at another host if need be."""
+    told_at: float = float("-inf")
+    """When progress was written down last, by `time.monotonic`."""
 
     def progress(self, fraction: float, message: str, **extra: Any) -> None:
         """Tell how far this stage is (0–1); raises when the job is cancelled or lost."""
+        self.context.check()
+        now = time.monotonic()
+        if not extra and fraction < 1.0 and now - self.told_at < PROGRESS_SECONDS:
+            return
+        self.told_at = now
         overall = self.services.call(
             self.services.experiments.stage_progress,
             self.experiment.id,
@@ -44,18 +63,26 @@ class StageRun:
             self.run,
             fraction,
             message,
+            **extra,
         )
         self.context.progress(fraction, message, stage=self.stage, overall_progress=overall, **extra)
 
     @contextmanager
-    def fresh_folder(self, name: str) -> Any:
-        """A folder to fill that takes the place of `name` in one step when the block ends well."""
-        making, final = self.folder / f".{name}.making", self.folder / name
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(parents=True)
-        yield making
-        shutil.rmtree(final, ignore_errors=True)
-        making.rename(final)
+    def fresh_folder(self, name: str) -> Iterator[Path]:
+        """A folder to fill that takes the place of `name` when the block ends well; nothing stays when it does not."""
+        making, final, old = self.folder / f".{name}.making", self.folder / name, self.folder / f".{name}.old"
+        shutil.rmtree(making, ignore_errors=True)  # of a process that was killed
+        try:
+            making.mkdir(parents=True)
+            yield making
+            shutil.rmtree(old, ignore_errors=True)
+            if final.exists():
+                final.rename(old)
+            making.rename(final)
+        except BaseException:
+            shutil.rmtree(making, ignore_errors=True)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
 
 
 StageFunction = Callable[[StageRun], dict[str, Any]]
@@ -69,6 +96,9 @@ class StageRole:
 
     def start(self, services: Services) -> None:
         self.services = services
+        self.models = WarmModels(
+            most_mb=services.settings.preprocessor_memory_mb, keep_seconds=services.settings.preprocessor_warm_seconds
+        )
 
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
         experiments = self.services.experiments
@@ -81,24 +111,38 @@ class StageRole:
         if started.outputs_already is not None:
             self.services.call(experiments.advance, experiment_id)
             return started.outputs_already
-        stage_run = StageRun(
-            experiment=started.experiment,
-            stage=stage,
-            run=run,
-            config=started.config,
-            outputs=started.outputs,
-            folder=self.services.storage.folder(f"experiments/{experiment_id}"),
-            services=self.services,
-            context=context,
-        )
-        with model_errors():
-            outputs = self.stages[stage](stage_run)
-        context.check()
+        key = f"experiments/{experiment_id}"
+        folder, wanted = self.services.storage.local(key), wanted_by(stage, started.record.work_run)
+        with model_errors(), storage_faults(folder), self.services.storage.working(key, wanted) as work:
+            with saved_for_others(work, context):
+                outputs = self.perform(
+                    StageRun(
+                        experiment=started.experiment,
+                        stage=stage,
+                        run=run,
+                        config=started.config,
+                        outputs=started.outputs,
+                        folder=folder,
+                        services=self.services,
+                        context=context,
+                        work_run=started.record.work_run,
+                        changed=started.record.changed,
+                        models=self.models,
+                        save_soon=work.save_soon,
+                    )
+                )
+            context.check()
+            work.save()
         self.services.call(experiments.stage_completed, experiment_id, stage, run, outputs)
         return outputs
 
+    def perform(self, run: StageRun) -> dict[str, Any]:
+        """Do the stage; its outputs."""
+        return self.stages[run.stage](run)
+
     def idle(self) -> None:
-        """Nothing to free."""
+        """Forget what was loaded and nobody needs any more."""
+        self.models.tidy()
 
     def stop(self) -> None:
-        """Nothing to close."""
+        self.models.clear()

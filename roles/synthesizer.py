@@ -54,7 +54,7 @@ class Synthesizer:
         from GPT_SoVITS.text import Reading
 
         request = UtteranceRequest.model_validate(job.payload)
-        pipeline, prompt = self.voices.load(request.voice_id, request.prompt)
+        pipeline, prompt = self.voices.load(request.voice_id, request.prompt, request.emotion)
         context.check()
         seed = request.seed if request.seed is not None else random.getrandbits(32)
         started = time.perf_counter()
@@ -71,6 +71,8 @@ class Synthesizer:
         samples = _with_silence(request, speech.samples, speech.sample_rate)
         key = f"speech/{request.parent}/{request.index}.wav"
         self._keep(key, samples, speech.sample_rate)
+        if request.announced:
+            context.event("utterance", {"index": request.index, "text": request.text})
         return {
             "audio": key,
             "sample_rate": speech.sample_rate,
@@ -114,17 +116,16 @@ class Voices:
         self.prompts: OrderedDict[tuple[str, ...], Prompt] = OrderedDict()
         self._parts: Parts | None = None
 
-    def load(self, voice_id: str, other_prompt: PromptRef | None) -> tuple[Pipeline, Prompt]:
-        """The models of a voice, and its own prompt or the one that the request brought."""
+    def load(self, voice_id: str, other_prompt: PromptRef | None, emotion: str = "") -> tuple[Pipeline, Prompt]:
+        """The models of a voice, and the prompt that the request brought or names, or else the voice's first."""
         voice = self.services.call(self.services.records.get_voice, voice_id)
         if voice is None:
             raise VoiceNotFound(f"The voice {voice_id!r} was deleted before it could speak.")
         pipeline = self._pipeline(voice)
         if other_prompt is not None:
             return pipeline, self._prompt(voice, pipeline, other_prompt, None)
-        return pipeline, self._prompt(
-            voice, pipeline, PromptRef.model_validate(voice.prompt), voice.prompt.get("tokens")
-        )
+        own = voice.prompt_named(emotion)
+        return pipeline, self._prompt(voice, pipeline, PromptRef.model_validate(own), own.get("tokens"))
 
     def clear(self) -> None:
         self.pipelines.clear()

@@ -1,108 +1,50 @@
-"""A training as a child process: JSON lines in, progress out, and an end that leaves nothing running."""
+"""A training as a child process: it tells its progress and its checkpoints, and obeys while it runs."""
 
 from __future__ import annotations
 
 import logging
-import queue
 import signal
-import subprocess
-import sys
-import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
-
-import orjson
+from typing import Any
 
 from core.errors import Draining, TrainingFailed
-from core.process import signal_group, start_child
 from roles.errors import from_code
-from roles.stage_role import StageRun
+from roles.stage_role import PROGRESS_SECONDS, StageRun
+from roles.training.control import Paused, Wishes
+from roles.training.memory import OUT_OF_MEMORY, kernel_kills
+from roles.training.program import Program
 
 logger = logging.getLogger(__name__)
 
 STOPPED_TO_RESUME = 75
 """Exit code of a training that saved its state because it was asked to stop (EX_TEMPFAIL)."""
-LAST_WORDS = 20
-"""Lines of a dead training's log that its error quotes."""
+
+KeepCheckpoint = Callable[[int, Path], object]
+"""(epoch, file) of a checkpoint that has just been written."""
 
 
 class TrainingProcess:
     """One training program, run to its end for one job."""
 
-    def __init__(self, module: str, plan: Path, run: StageRun) -> None:
-        self.module = module
-        self.plan = plan
+    def __init__(self, module: str, plan: Path, run: StageRun, *, keep: KeepCheckpoint, share: float = 1.0) -> None:
+        """`share` is how much of the stage's progress the training is."""
         self.stage_run = run
-        self.lines: queue.Queue[bytes | None] = queue.Queue()
-        self.last_words: list[str] = []
+        self.program = Program(module, plan, run.context)
+        self.wishes = Wishes(run)
         self.done: dict[str, Any] | None = None
         self.failure: dict[str, Any] | None = None
+        self._keep = keep
+        self._share = share
+        self._stopping = False
+        self._ending_early = False
+        self._told_at = float("-inf")
 
     def run_to_end(self) -> dict[str, Any]:
-        """The program's `done` event; raises what it reported, Draining when it stopped to be resumed later."""
-        self.process = start_child(
-            [sys.executable, "-m", self.module, str(self.plan)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        self.stage_run.context.on_stop(self._kill)
-        readers = [
-            threading.Thread(target=self._read_events, args=(self.process.stdout,), daemon=True),
-            threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True),
-        ]
-        for reader in readers:
-            reader.start()
-        try:
-            self._follow()
-            code = self.process.wait()
-        finally:
-            self._kill()
-            for reader in readers:
-                reader.join()
-            for pipe in (self.process.stdout, self.process.stderr):
-                if pipe is not None:
-                    pipe.close()
-        return self._outcome(code)
-
-    def _follow(self) -> None:
-        """Handle events until the program closes its output; pass a drain on to it."""
-        asked_to_stop = False
-        while True:
-            try:
-                line = self.lines.get(timeout=0.5)
-            except queue.Empty:
-                line = b""
-            if line is None:
-                return
-            if line:
-                self._handle(orjson.loads(line))
-            self.stage_run.context.check()
-            if self.stage_run.context.draining.is_set() and not asked_to_stop:
-                logger.info("Asking the training to save its state.")
-                self.process.send_signal(signal.SIGTERM)
-                asked_to_stop = True
-
-    def _handle(self, event: dict[str, Any]) -> None:
-        kind = event.pop("event")
-        if kind == "progress":
-            message = f"Epoch {event['epoch']} of {event['total_epochs']}."
-            self.stage_run.progress(
-                event["fraction"],
-                message,
-                epoch=event["epoch"],
-                total_epochs=event["total_epochs"],
-                loss=event["loss"],
-            )
-        elif kind == "checkpoint":
-            self.stage_run.context.event(
-                "checkpoint", {"epoch": event["epoch"], "model_path": Path(event["path"]).name}
-            )
-        elif kind == "done":
-            self.done = event
-        elif kind == "error":
-            self.failure = event
-
-    def _outcome(self, code: int) -> dict[str, Any]:
+        """The program's `done` event. Raises what it reported, Draining or Paused when it stopped to go on later."""
+        killed_before = kernel_kills()
+        code = self.program.run(self._handle, self._watch)
         self.stage_run.context.check()
         if self.failure is not None:
             failure = self.failure
@@ -112,28 +54,74 @@ class TrainingProcess:
                 failure.get("hint", ""),
                 permanent=failure.get("permanent", False),
             )
-        if code == STOPPED_TO_RESUME:
-            raise Draining("The training saved its state and goes on later.")
         if code == 0 and self.done is not None:
             return self.done
+        if code == STOPPED_TO_RESUME or self._stopping:
+            if self.wishes.heard() == "pause":
+                raise Paused("The training saved its state and waits to be resumed.")
+            raise Draining("The training saved its state and goes on later.")
+        if code == -signal.SIGKILL and kernel_kills() > killed_before:
+            message = "The kernel killed the training: there was no memory left."
+            raise from_code(OUT_OF_MEMORY, message, "A smaller batch needs less memory.", permanent=True)
         ended = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         raise TrainingFailed(
             f"The training process {ended}.",
             hint="It goes on from its last saved epoch when it is tried again.",
-            details={"log": self.last_words},
+            details={"log": self.program.last_words},
         )
 
-    def _kill(self) -> None:
-        if self.process.poll() is None:
-            signal_group(self.process.pid)
+    def _watch(self) -> None:
+        """Pass on what is asked of the training: a drain, a pause, an end with the present epoch."""
+        wish = self.wishes.heard()
+        if not self._stopping and (wish == "pause" or self.stage_run.context.draining.is_set()):
+            self._stopping = True
+            logger.info("Asking the training to save its state.")
+            if self.program.heard:
+                self.program.ask(signal.SIGTERM)
+            else:  # it is still being loaded: what it could save lies on the disk already
+                self.program.kill()
+        if wish == "stop_after_epoch" and self.program.heard and not self._ending_early:
+            self._ending_early = True
+            logger.info("Asking the training to end with this epoch.")
+            self.program.ask(signal.SIGUSR1)
 
-    def _read_events(self, output: IO[bytes]) -> None:
-        for line in output:
-            self.lines.put(line)
-        self.lines.put(None)
+    def _handle(self, event: dict[str, Any]) -> None:
+        kind = event.pop("event")
+        if kind == "progress":
+            self._tell(event, loss=event["loss"])
+        elif kind == "epoch":
+            self._told_at = float("-inf")  # an epoch's end is news, however soon it comes
+            self.stage_run.save_soon()
+        elif kind == "checkpoint":
+            self._keep(event["epoch"], Path(event["path"]))
+            self.stage_run.context.event(
+                "checkpoint", {"epoch": event["epoch"], "model_path": Path(event["path"]).name}
+            )
+        elif kind == "begins_anew":
+            self._say_what_changed(event["changed"])
+        elif kind == "done":
+            self.done = event
+        elif kind == "error":
+            self.failure = event
 
-    def _read_log(self, output: IO[bytes]) -> None:
-        for line in output:
-            text = line.decode(errors="replace").rstrip()
-            self.last_words = [*self.last_words[1 - LAST_WORDS :], text]
-            logger.info("%s", text)
+    def _tell(self, event: dict[str, Any], **numbers: Any) -> None:
+        """Write progress down, not more often than it is worth a transaction."""
+        now = time.monotonic()
+        if now - self._told_at < PROGRESS_SECONDS and event["fraction"] < 1.0:
+            return
+        self._told_at = now
+        epoch, total = event["epoch"], event["total_epochs"]
+        self.stage_run.progress(
+            event["fraction"] * self._share,
+            f"Epoch {epoch} of {total}.",
+            epoch=epoch,
+            total_epochs=total,
+            **numbers,
+        )
+
+    def _say_what_changed(self, changed: list[dict[str, Any]]) -> None:
+        named = "; ".join(
+            f"{one['name']} was {one['before']!r} and is {one['now']!r}" if one["before"] != one["now"] else one["name"]
+            for one in changed[:5]
+        )
+        logger.warning("The training cannot go on from what was saved and begins anew: %s.", named)

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from core.errors import Draining, JobCancelled, LeaseLost, PermanentError, SovitsError
-from core.job import JobStatus, Lease
+from core.job import JobStatus, Lease, Place
+from core.job_logs import JobLogs
 from core.logs import configure_logs, current_job
-from core.process import CANNOT_START, new_worker_id
+from core.places import place_of
+from core.process import CANNOT_START, name_device, new_worker_id
 from core.queue import Queue, is_connection_error
 from core.redis import connect, find_redis_url
-from core.roles import TRAINER
+from core.roles import PREPROCESSOR, TRAINER
 from core.settings import Settings
 from roles import make_role
 from roles.heart import STOP_GRACE_SECONDS, Heart
@@ -35,13 +37,26 @@ ROLE_CLASSES = "SOVITSD_ROLE_CLASSES"
 """Environment variable `role=module:Class,…` that puts other classes in the place of roles; tests use it."""
 
 
-def work(role: str, settings: Settings, *, device: str = "cpu", nonce: str = "", role_class: str = "") -> int:
+def work(
+    role: str,
+    settings: Settings,
+    *,
+    device: str = "cpu",
+    nonce: str = "",
+    role_class: str = "",
+    only_asked: bool = False,
+) -> int:
     """Run a worker of a role until SIGTERM; the exit code."""
     configure_logs(settings.log_format, settings.log_level)
     replaced = dict(pair.split("=", 1) for pair in os.environ.get(ROLE_CLASSES, "").split(",") if "=" in pair)
     services = Services(settings, find_redis_url(settings), device=device.partition(":")[0])
     try:
-        worker = Worker(make_role(role, role_class or replaced.get(role, "")), services, new_worker_id(role, nonce))
+        worker = Worker(
+            make_role(role, role_class or replaced.get(role, "")),
+            services,
+            new_worker_id(role, nonce),
+            place_of(settings, role, os.uname().nodename, name_device(device), only_asked=only_asked),
+        )
         worker.listen_to_signals()
         worker.role.start(services)
     except Exception as error:
@@ -58,10 +73,11 @@ def work(role: str, settings: Settings, *, device: str = "cpu", nonce: str = "",
 class Worker:
     """One process that runs the jobs of one role, one at a time."""
 
-    def __init__(self, role: Role, services: Services, worker_id: str) -> None:
+    def __init__(self, role: Role, services: Services, worker_id: str, place: Place | None = None) -> None:
         self.role = role
         self.services = services
         self.worker_id = worker_id
+        self.place = place or place_of(services.settings, role.name, os.uname().nodename, services.device)
         self.draining = threading.Event()
 
     def drain(self) -> None:
@@ -76,6 +92,7 @@ class Worker:
     def run(self) -> None:
         """Work until drained; the role must have been started."""
         heart = self._start_heart()
+        logs = self._keep_logs()
         self._persist(self._register)
         logger.info("%s is ready on %s.", self.worker_id, self.services.device)
         try:
@@ -84,13 +101,16 @@ class Worker:
                 if self.draining.is_set():
                     break  # what was claimed at the last moment goes back when this worker leaves
                 if lease is not None:
-                    self._work(lease, heart)
+                    with logs.of(lease.job):
+                        self._work(lease, heart)
                 else:
                     self.role.idle()
         finally:
             heart.end()
             self.role.stop()
             self._leave()
+            logging.getLogger().removeHandler(logs)
+            logs.close()
 
     def _start_heart(self) -> Heart:
         settings = self.services.settings
@@ -108,16 +128,27 @@ class Worker:
         heart.start()
         return heart
 
+    def _keep_logs(self) -> JobLogs:
+        """Every job gets a log of its own; only those that take long are watched."""
+        watched = self.role.name in (PREPROCESSOR, TRAINER)
+        logs = JobLogs(
+            self.services.storage,
+            (lambda topic, line: self.services.events.publish(topic, "log", line)) if watched else None,
+            shared=self.services.settings.storage_is_bucket,
+        )
+        logging.getLogger().addHandler(logs)
+        return logs
+
     def _register(self) -> None:
         self.services.queue.register_worker(
-            self.worker_id, self.role.name, os.uname().nodename, os.getpid(), self.services.device
+            self.worker_id, self.role.name, self.place.host, os.getpid(), self.place.device
         )
 
     def _claim(self) -> Lease | None:
         if self.draining.is_set():
             return None
         # One whose answer was lost is asked for again: the queue then hands out the same job.
-        return self.services.queue.claim(self.role.name, self.worker_id, block_seconds=CLAIM_SECONDS)
+        return self.services.queue.claim(self.role.name, self.worker_id, CLAIM_SECONDS, self.place)
 
     def _work(self, lease: Lease, heart: Heart) -> None:
         job = lease.job
@@ -160,7 +191,10 @@ class Worker:
         return lambda: self._fail(context, SovitsError(f"{type(error).__name__}: {error}"))
 
     def _confirm_cancel(self, context: JobContext) -> None:
-        self.services.queue.confirm_cancel(context.lease)
+        if not self.services.queue.confirm_cancel(context.lease):
+            # The records ended it, and nobody told the queue yet.
+            self.services.queue.cancel(context.job.id)
+            self.services.queue.confirm_cancel(context.lease)
         logger.info("Cancelled.")
 
     def _hand_back(self, context: JobContext, reason: SovitsError) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
-from core.process import child_environment
+from core.process import GPUS, child_environment
 from core.roles import TRAINER
 from core.settings import REPOSITORY, Settings
+from supervisor.devices import Gpu
 from supervisor.keeper import ChildSpec
 from supervisor.plan import CPU, Placement
 
@@ -24,8 +26,8 @@ def api_spec(settings: Settings, redis_url: str) -> ChildSpec:
     )
 
 
-def worker_spec(placement: Placement, settings: Settings, redis_url: str) -> ChildSpec:
-    """A worker where the plan wants it."""
+def worker_spec(placement: Placement, settings: Settings, redis_url: str, gpus: Sequence[Gpu] = ()) -> ChildSpec:
+    """A worker where the plan wants it; `gpus` are those of the host, over which it may spread some of its work."""
     limit = settings.drain_training_seconds if placement.role == TRAINER else settings.drain_speech_seconds
     options = {"device": placement.device, "index": placement.index, "nice": placement.niceness}
     return ChildSpec(
@@ -34,8 +36,10 @@ def worker_spec(placement: Placement, settings: Settings, redis_url: str) -> Chi
             "work",
             placement.role,
             *(part for name, value in options.items() for part in (f"--{name}", str(value))),
+            *(["--only-asked"] if placement.only_asked else []),
         ),
-        env=_environment(redis_url, placement.threads, placement.device),
+        env=_environment(redis_url, placement.threads, placement.device)
+        | {GPUS: ",".join(f"{gpu.index}={gpu.uuid}" for gpu in gpus)},
         role=placement.role,
         drain_seconds=limit + DRAIN_MARGIN_SECONDS,
     )

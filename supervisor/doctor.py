@@ -124,9 +124,11 @@ def _data(settings: Settings, report: Report) -> list[str]:
     if not os.access(_nearest_existing(settings.data_path), os.W_OK):
         report.missing.append(f"the right to write to {settings.data_path}; set DATA_PATH to another folder")
     queue = _without_password(settings.resolved_redis_url) or "embedded server under the data folder"
+    # Without what follows the question mark, which may hold a secret.
+    storage = settings.storage_url.partition("?")[0] if settings.storage_is_bucket else settings.storage_root
     return [
         f"data folder: {settings.data_path} ({free_mb} MiB of disk free)",
-        f"storage:     {settings.storage_root}",
+        f"storage:     {storage}",
         f"database:    {_without_password(settings.resolved_database_url)}",
         f"queue:       {queue}",
     ]

@@ -17,6 +17,14 @@ MARGIN_MB = 512
 """VRAM left free on every GPU, MiB: CUDA's own context grows."""
 CPU_SYNTHESIZER_MB = 1500
 """Memory of a synthesizer on a CPU, MiB: torch, a voice and its text front end."""
+PREPROCESSOR_MB = 2000
+"""Memory that a preprocessor is given, MiB, when their number is left to the plan."""
+MOST_PREPROCESSORS = 4
+"""Stages of one experiment that can run at once are three; more preprocessors only help several experiments."""
+PREPROCESSOR_CORES = 2
+"""A second preprocessor makes the first one slower unless there are so many cores for each."""
+TRAINING_CORES = 4
+"""A second training on a CPU makes the first one slower unless there are so many cores for each."""
 BATCH_NICENESS = 10
 """Training and preparation give way to speech, which someone waits for."""
 
@@ -29,6 +37,15 @@ class PlanSettings(Protocol):
 
     @property
     def gpu_memory_per_model_mb(self) -> int: ...
+
+    @property
+    def num_preprocessors(self) -> int: ...
+
+    @property
+    def max_training_concurrent_gpu(self) -> int: ...
+
+    @property
+    def max_training_concurrent_cpu(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +64,8 @@ class Placement:
     niceness: int = 0
     gpu: int | None = None
     """The GPU's index, for people."""
+    only_asked: bool = False
+    """It takes only jobs that ask for its device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +105,9 @@ def plan(
     if SYNTHESIZER in roles:
         placements += _place_synthesizers(gpus, settings, cores, memory_mb, TRAINER in roles, notes)
     if PREPROCESSOR in roles:
-        placements.append(_place_preprocessor(gpus, cores))
+        placements += _place_preprocessors(gpus, settings.num_preprocessors, cores, memory_mb, notes)
     if TRAINER in roles:
-        placements += _place_trainers(gpus, cores)
+        placements += _place_trainers(gpus, settings, cores)
     return Plan(tuple(placements), tuple(notes))
 
 
@@ -162,26 +181,42 @@ def _place_cpu_synthesizers(settings: PlanSettings, cores: int, memory_mb: int, 
     return [Placement(SYNTHESIZER, f"Worker-CPU-{index}", CPU, index, threads) for index in range(count)]
 
 
-def _place_preprocessor(gpus: tuple[Gpu, ...], cores: int) -> Placement:
-    if not gpus:
-        return Placement(PREPROCESSOR, "Preprocessor", CPU, 0, cores, BATCH_NICENESS)
-    gpu = max(gpus, key=lambda candidate: candidate.free_mb)
-    return Placement(PREPROCESSOR, "Preprocessor", f"cuda:{gpu.uuid}", 0, cores, BATCH_NICENESS, gpu.index)
-
-
-def _place_trainers(gpus: tuple[Gpu, ...], cores: int) -> list[Placement]:
-    if not gpus:
-        return [Placement(TRAINER, "Trainer", CPU, 0, cores, BATCH_NICENESS)]
-    threads = max(1, cores // len(gpus))
-    return [
-        Placement(
-            TRAINER,
-            "Trainer" if len(gpus) == 1 else f"Trainer-GPU{gpu.index}",
-            f"cuda:{gpu.uuid}",
-            index,
-            threads,
-            BATCH_NICENESS,
-            gpu.index,
+def _place_preprocessors(
+    gpus: tuple[Gpu, ...], wanted: int, cores: int, memory_mb: int, notes: list[str]
+) -> list[Placement]:
+    """So many that the stages that can run at once do, and that their threads fit the cores; one on a small host."""
+    carried = max(1, min(cores // PREPROCESSOR_CORES, memory_mb // PREPROCESSOR_MB))
+    count = min(wanted, cores) if wanted else min(MOST_PREPROCESSORS, carried)
+    if count < wanted:
+        notes.append(f"NUM_PREPROCESSORS asks for {wanted} preprocessors; {cores} cores carry {count}.")
+    roomiest = sorted(gpus, key=lambda gpu: gpu.free_mb, reverse=True)
+    threads = max(1, cores // count)
+    placements = []
+    for index in range(count):
+        name = "Preprocessor" if count == 1 else f"Preprocessor-{index}"
+        gpu = roomiest[index % len(roomiest)] if roomiest else None
+        device = f"cuda:{gpu.uuid}" if gpu else CPU
+        placements.append(
+            Placement(PREPROCESSOR, name, device, index, threads, BATCH_NICENESS, gpu.index if gpu else None)
         )
-        for index, gpu in enumerate(gpus)
-    ]
+    return placements
+
+
+def _place_trainers(gpus: tuple[Gpu, ...], settings: PlanSettings, cores: int) -> list[Placement]:
+    """As many as may train at once on each GPU, or on the CPU; beside GPUs one for what asks for the CPU.
+
+    A trainer only waits for its training, so one that has nothing to do costs little.
+    """
+    if not gpus:
+        count = max(1, min(settings.max_training_concurrent_cpu, cores // TRAINING_CORES))
+        threads = max(1, cores // count)
+        names = ["Trainer"] if count == 1 else [f"Trainer-{index}" for index in range(count)]
+        return [Placement(TRAINER, name, CPU, index, threads, BATCH_NICENESS) for index, name in enumerate(names)]
+    slots = [(gpu, slot) for gpu in gpus for slot in range(max(1, settings.max_training_concurrent_gpu))]
+    threads = max(1, cores // len(slots))
+    placements = []
+    for index, (gpu, slot) in enumerate(slots):
+        name = "Trainer" if len(slots) == 1 else f"Trainer-GPU{gpu.index}" + (f"-{slot}" if slot else "")
+        placements.append(Placement(TRAINER, name, f"cuda:{gpu.uuid}", index, threads, BATCH_NICENESS, gpu.index))
+    spare = Placement(TRAINER, "Trainer-CPU", CPU, len(slots), max(1, cores // 2), BATCH_NICENESS, only_asked=True)
+    return [*placements, spare]

@@ -12,23 +12,27 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from core.datasets import DatasetService
 from core.errors import InvalidRequest, QueueUnavailable
 from core.events import AsyncEvents
 from core.experiment import ExperimentService
+from core.experiments.retention import Keep
 from core.logs import configure_logs
 from core.queue import AsyncQueue
 from core.records import Records, upgrade
 from core.redis import EmbeddedServer, connect_async
 from core.roles import WAITING_LISTS
 from core.settings import Settings
-from core.storage import Storage
+from core.storage import open_storage
+from supervisor.bundled import publish_bundled_voices
 from supervisor.children import api_spec, worker_spec
 from supervisor.devices import available_memory_mb, count_cores, find_gpus
 from supervisor.keeper import BootFailed, ChildSpec, Keeper
 from supervisor.lock import only_one
 from supervisor.notify import notify, watchdog_seconds
 from supervisor.plan import plan
-from supervisor.upkeep import Upkeep
+from supervisor.promises import Promises
+from supervisor.upkeep import RECONCILE_SECONDS, Chore, Upkeep
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +68,8 @@ class Supervisor:
         self._keepers: list[Keeper] = []
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._planned_for = settings
+        """With the limits that were changed at run time."""
 
     async def run(self) -> int:
         """Until SIGTERM, then drain; the exit code: 0, or 1 when something cannot start."""
@@ -75,10 +81,20 @@ class Supervisor:
             records = Records(self.settings.resolved_database_url)
             queue = AsyncQueue.from_settings(redis, self.settings)
             events = AsyncEvents(redis, self.settings.redis_prefix)
-            experiments = ExperimentService(records, queue, events, Storage(self.settings.storage_root))
+            storage = open_storage(self.settings)
+            experiments = ExperimentService(records, queue, events, storage)
+            promises = Promises(self.settings, records, queue)
             try:
-                return await self._serve(redis_url, Upkeep(queue, experiments))
+                await publish_bundled_voices(self.settings, records, storage)
+                self._planned_for = await promises.settings_for_plan()
+                keep = Keep.from_settings(self.settings)
+                datasets = Chore(
+                    "mending data sets", RECONCILE_SECONDS, DatasetService(records, queue, storage).reconcile
+                )
+                chores = (*promises.chores(), datasets)
+                return await self._serve(redis_url, Upkeep(queue, experiments, keep, chores))
             finally:
+                await promises.close()
                 await records.close()
                 await redis.aclose()
                 if self._server is not None:
@@ -150,15 +166,16 @@ class Supervisor:
         return self._server.url
 
     def _specs(self, redis_url: str) -> list[ChildSpec]:
+        gpus = find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
         placed = plan(
-            find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES")),
-            self.settings,
+            gpus,
+            self._planned_for,
             count_cores(),
             available_memory_mb(),
             self.roles,
         )
         logger.info("The plan for this host:\n%s", placed.table())
-        workers = [worker_spec(placement, self.settings, redis_url) for placement in placed.placements]
+        workers = [worker_spec(placement, self.settings, redis_url, gpus) for placement in placed.placements]
         if not self.with_api:
             return workers
         self._api_file.unlink(missing_ok=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from core.errors import QueueUnavailable
 from core.experiment import ExperimentService
+from core.experiments.retention import KEEP_ALL, Keep
 from core.job import JobStatus
 from core.process import is_alive
 from core.queue import AsyncQueue, Rescued
@@ -19,22 +22,44 @@ logger = logging.getLogger(__name__)
 REAP_SECONDS = 5.0
 PROMOTE_SECONDS = 1.0
 RECONCILE_SECONDS = 5.0
+CLEAN_SECONDS = 600.0
 BURIAL_SECONDS = 10.0
 """How long a dead worker's jobs wait for a queue that is away; after that their leases run out anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Something else that is done again and again."""
+
+    name: str
+    """As log lines call it: `sending webhooks`."""
+    seconds: float
+    """Between two times."""
+    action: Callable[[], Awaitable[object]]
 
 
 class Upkeep:
     """The loops; each survives a queue or a database that is away."""
 
-    def __init__(self, queue: AsyncQueue, experiments: ExperimentService) -> None:
+    def __init__(
+        self,
+        queue: AsyncQueue,
+        experiments: ExperimentService,
+        keep: Keep = KEEP_ALL,
+        chores: Sequence[Chore] = (),
+    ) -> None:
         self.queue = queue
         self.experiments = experiments
+        self.keep = keep
+        self.chores = chores
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
         return [
             self._repeat("reaping", REAP_SECONDS, self.reap),
             self._repeat("promoting", PROMOTE_SECONDS, self.promote),
             self._repeat("reconciling", RECONCILE_SECONDS, self.experiments.reconcile),
+            self._repeat("cleaning up", CLEAN_SECONDS, partial(self.experiments.clean, self.keep)),
+            *(self._repeat(chore.name, chore.seconds, chore.action) for chore in self.chores),
         ]
 
     async def recover(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from core.records import Records, upgrade
 from core.settings import Settings
-from core.storage import Storage
+from core.storage import Storage, open_storage
 
 PAGE = 200
 
@@ -20,7 +20,7 @@ def run_voice_command(options: argparse.Namespace, settings: Settings) -> int:
     async def run() -> int:
         records = Records(settings.resolved_database_url)
         try:
-            return await VOICE_COMMANDS[options.voice_command](records, options, Storage(settings.storage_root))
+            return await VOICE_COMMANDS[options.voice_command](records, options, open_storage(settings))
         finally:
             await records.close()
 

@@ -126,8 +126,9 @@ def write_tensor(folder: Path, name: str, tensor: torch.Tensor) -> None:
 
     making = folder / f".{name}.{os.getpid()}.making"
     try:
-        # A copy: torch stores all of the memory that a part of a larger tensor lies in.
-        torch.save(tensor.detach().cpu().clone(memory_format=torch.contiguous_format), making)
+        with making.open("wb") as file:  # of a path, torch would write the name into the file
+            # A copy: torch stores all of the memory that a part of a larger tensor lies in.
+            torch.save(tensor.detach().cpu().clone(memory_format=torch.contiguous_format), file)
         os.replace(making, folder / f"{name}.pt")
     finally:
         making.unlink(missing_ok=True)

@@ -46,13 +46,24 @@ class Transcript:
 class Transcriber:
     """Any faster-whisper model folder; `GPT_SoVITS.whisper.model_folder` has one that needs no download."""
 
-    def __init__(self, model_folder: Path | str, *, threads: int = 1) -> None:
+    def __init__(
+        self, model_folder: Path | str, *, threads: int = 1, side_by_side: int = 1, precision: str = "auto"
+    ) -> None:
+        """`side_by_side`: how many callers on threads of their own are served at once, each by `threads` cores.
+
+        `precision`: `float32`, `float16` (float32 where the processor has none), `int8` or `auto`, which is int8.
+        """
         from faster_whisper import WhisperModel
 
         if not (Path(model_folder) / "model.bin").is_file():
             raise ModelError("missing_part", f"There is no faster-whisper model in {model_folder}.")
         self.model = WhisperModel(
-            str(model_folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
+            str(model_folder),
+            device="cpu",
+            compute_type=_compute_type(precision),
+            cpu_threads=threads,
+            num_workers=side_by_side,
+            local_files_only=True,
         )
 
     def transcribe(self, recording: Path | np.ndarray, language: str | None = None) -> Transcript:
@@ -80,6 +91,13 @@ class Transcriber:
     def _speech_seconds(self, samples: np.ndarray) -> float:
         """How long somebody speaks; the recogniser itself makes up words for noise."""
         return sum(end - start for start, end in speech_spans(samples))
+
+
+def _compute_type(precision: str) -> str:
+    from ctranslate2 import get_supported_compute_types
+
+    wanted = "int8" if precision == "auto" else precision
+    return wanted if wanted in get_supported_compute_types("cpu") else "float32"
 
 
 def speech_spans(samples: np.ndarray) -> list[tuple[float, float]]:

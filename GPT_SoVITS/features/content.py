@@ -25,14 +25,19 @@ _STEP = SAMPLE_RATE // FRAMES_PER_SECOND
 class ContentEncoder:
     """Whisper's encoder alone. Training and speaking must use it in this one way, or the tokens mean other things."""
 
-    def __init__(self, model_folder: Path | str, threads: int = 1) -> None:
+    def __init__(self, model_folder: Path | str, threads: int = 1, *, side_by_side: int = 1) -> None:
+        """`side_by_side`: how many callers on threads of their own are served at once, each by `threads` cores."""
         import ctranslate2
         from faster_whisper.feature_extractor import FeatureExtractor
 
         try:
             # Not int8: its rounding depends on the processor, and a recording must give the same tokens anywhere.
             self.model = ctranslate2.models.Whisper(
-                str(model_folder), device="cpu", compute_type="float32", intra_threads=threads, inter_threads=1
+                str(model_folder),
+                device="cpu",
+                compute_type="float32",
+                intra_threads=threads,
+                inter_threads=side_by_side,
             )
         except (RuntimeError, ValueError) as error:
             raise ModelError("missing_part", f"No Whisper model opens from {model_folder}: {error}.") from error

@@ -21,7 +21,7 @@ from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.data import Item, bucket_order, collate, effective_batch_size, read_items, repeat_small
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.gpt.objective import objective
+from GPT_SoVITS.gpt.objective import Batch, Objective, objective
 from GPT_SoVITS.gpt.plan import Plan
 from GPT_SoVITS.gpt.scaled_adam import ScaledAdam
 from GPT_SoVITS.gpt.schedule import Schedule
@@ -98,7 +98,7 @@ class Training(Loop):
             batch = self.load(work, following).to(self.device)
         with self.timer.step():
             with self.precision.autocast():
-                result = objective(self.model, batch, preference=self.dpo, compat=self.plan.compat)
+                result = self.objective(work, batch)
             self.precision.backward(result.loss)
             loss = float(result.cross_entropy)
             seen = [loss, result.asked, *result.top3_hits(self.model.dimensions.end)]
@@ -112,6 +112,10 @@ class Training(Loop):
         if self.dpo:
             losses["preference_loss"] = preference / self.group.size
         return losses, asked
+
+    def objective(self, work: list[Item], batch: Batch) -> Objective:
+        """What a batch, the items of `work`, is to be learnt by."""
+        return objective(self.model, batch, preference=self.dpo, compat=self.plan.compat)
 
     def rates(self) -> dict[str, float]:
         return {"learning_rate": self.rate}
@@ -166,11 +170,12 @@ def _build(plan: Plan) -> tuple[dict[str, Any], Text2Semantic]:
     """The recipe and its model, begun from the base's weights and dimensions where there is a base."""
     config = load_config(recipe_name(plan.version))
     config["train"] |= plan.train
+    dropout = {name: config["train"][name] for name in ("layer_dropout", "inner_dropout")}
     if plan.base is None:
-        return config, Text2Semantic(config, layer_dropout=config["train"]["layer_dropout"])
+        return config, Text2Semantic(config, **dropout)
     base = open_base(plan.base, "gpt", plan.version)
     config = merged(config, {"model": base.config["model"]})
-    model = Text2Semantic(config, layer_dropout=config["train"]["layer_dropout"])
+    model = Text2Semantic(config, **dropout)
     fill(model, base.state, plan.base)
     return config, model
 

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.mel import spectrogram
+from GPT_SoVITS.features.pitch import pitch
 from GPT_SoVITS.sovits.folder import SPEAKER_FOLDER, SSL_FOLDER, WAVE_FOLDER, Entry
 from GPT_SoVITS.sovits.model import Batch
 
@@ -42,10 +43,12 @@ class Item:
     """(D, T) content features."""
     speaker: Tensor | None
     """(V,) speaker vector."""
+    f0: Tensor | None = None
+    """(T,) Hz, 0 where unvoiced; for a generator that works frame by frame."""
 
     @property
     def bytes(self) -> int:
-        tensors = (self.spec, self.wave, self.text, self.codes, self.ssl, self.speaker)
+        tensors = (self.spec, self.wave, self.text, self.codes, self.ssl, self.speaker, self.f0)
         return sum(t.numel() * t.element_size() for t in tensors if t is not None)
 
 
@@ -87,7 +90,12 @@ class Items:
             codes=codes,
             ssl=None if entry.codes is not None else self._ssl(entry, spec.shape[1]),
             speaker=self._tensor(SPEAKER_FOLDER, entry.name).view(-1) if self.model["speaker_vector"] else None,
+            f0=self._pitch(wave) if self.model["frames"] else None,
         )
+
+    def _pitch(self, wave: Tensor) -> Tensor:
+        """(1, N) -> (T,)."""
+        return torch.from_numpy(pitch(wave[0].numpy(), self.data["sampling_rate"], self.data["hop_length"]))
 
     def _ssl(self, entry: Entry, frames: int) -> Tensor:
         """(D, frames): content features end a frame early now and then, so the last one is repeated."""
@@ -134,6 +142,7 @@ def stretch(item: Item, start: int, frames: int, hop: int) -> Item:
         wave=item.wave[:, start * hop : (start + frames) * hop],
         codes=None if item.codes is None else item.codes[start // 2 : (start + frames) // 2],
         ssl=None if item.ssl is None else item.ssl[:, start : start + frames],
+        f0=None if item.f0 is None else item.f0[start : start + frames],
     )
 
 
@@ -145,6 +154,7 @@ def collate(items: Sequence[Item]) -> Batch:
     codes = [item.codes for item in items]
     ssl = [item.ssl for item in items]
     speakers = [item.speaker for item in items]
+    f0 = [item.f0 for item in items]
     return Batch(
         spec=_padded([item.spec for item in items], frames),
         spec_lengths=torch.tensor(lengths),
@@ -154,6 +164,7 @@ def collate(items: Sequence[Item]) -> Batch:
         codes=None if None in codes else _padded(codes, frames // 2)[None],
         ssl=None if None in ssl else _padded(ssl, frames),
         speaker=None if None in speakers else torch.stack(speakers),
+        f0=None if None in f0 else _padded(f0, frames),
     )
 
 

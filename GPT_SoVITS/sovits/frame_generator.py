@@ -15,12 +15,15 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 REFERENCE_PITCH = 150.0
 """Hz; pitch is learnt as the logarithm of its ratio to this."""
 LOWEST, HIGHEST = 50.0, 600.0
 """Hz that a predicted pitch may take."""
 NOISE_SECONDS = 30
+KERNEL = 7
+"""Frames that a block reads."""
 
 
 class Pitch(NamedTuple):
@@ -40,9 +43,9 @@ class Pitch(NamedTuple):
 class Block(nn.Module):
     """ConvNeXt: a depthwise convolution over time, then a feed-forward step that knows the style."""
 
-    def __init__(self, width: int, style: int, *, size: int = 7, scale: float = 0.3) -> None:
+    def __init__(self, width: int, style: int, *, scale: float = 0.3) -> None:
         super().__init__()
-        self.depthwise = nn.Conv1d(width, width, size, padding=size // 2, groups=width)
+        self.depthwise = nn.Conv1d(width, width, KERNEL, padding=KERNEL // 2, groups=width)
         self.style = nn.Linear(style, width)
         self.norm = nn.LayerNorm(width)
         self.wide = nn.Linear(width, 3 * width)
@@ -83,9 +86,12 @@ class FrameGenerator(nn.Module):
         super().__init__()
         self.rate, self.hop = rate, hop
         self.fine_hop, self.size = hop // 2, 2 * hop
+        trunk = KERNEL // 2 * (1 + layers + pitch_layers)
+        self.reach = trunk + -(-(KERNEL // 2 * fine_layers + self.size // self.fine_hop) // 2)
+        """Frames to either side that a frame of sound is made from."""
         bins = self.size // 2 + 1
         self.pitch = PitchPredictor(channels, pitch_width, pitch_layers, style)
-        self.enter = nn.Conv1d(channels + 2, width, 7, padding=3)
+        self.enter = nn.Conv1d(channels + 2, width, KERNEL, padding=KERNEL // 2)
         self.blocks = nn.ModuleList(Block(width, style) for _ in range(layers))
         self.split = nn.Linear(width, 2 * fine_width)
         self.source = nn.Linear(bins, fine_width)
@@ -98,8 +104,12 @@ class FrameGenerator(nn.Module):
         self.register_buffer("window", torch.hann_window(self.size), persistent=False)
         self.register_buffer("noise", _noise(rate * NOISE_SECONDS), persistent=False)
 
-    def forward(self, z: Tensor, style: Tensor, f0: Tensor | None = None) -> Tensor:
-        """`f0` (B, T) in Hz, 0 where unvoiced, takes the place of the predicted pitch."""
+    def forward(self, z: Tensor, style: Tensor, lengths: Tensor | None = None, *, f0: Tensor | None = None) -> Tensor:
+        """`lengths` (B,) frames of each row, when they differ: a row sounds as it does alone. `f0` (B, T) in Hz, 0
+        where unvoiced, takes the place of the predicted pitch."""
+        if lengths is not None:
+            waves = [self(z[i : i + 1, :, :n], style[i : i + 1])[0, 0] for i, n in enumerate(lengths.tolist())]
+            return pad_sequence(waves, batch_first=True)[:, None]
         if f0 is None:
             f0 = self.pitch(z, style).hertz()
         length = z.shape[-1] * self.hop

@@ -61,7 +61,6 @@ class Generator(nn.Module):
         resblock_kernels: list[int],
         resblock_dilations: list[list[int]],
         style: int,
-        initial_deviation: float = KERNEL_DEVIATION,
     ) -> None:
         super().__init__()
         block = {"1": ResBlock1, "2": ResBlock2}[resblock]
@@ -82,7 +81,7 @@ class Generator(nn.Module):
         self.cond = nn.Conv1d(style, width, 1)
         for layer in [*self.ups.modules(), *self.resblocks.modules()]:
             if isinstance(layer, NormedConv1d | NormedConvTranspose1d):
-                layer.reset(initial_deviation)
+                layer.reset(KERNEL_DEVIATION)
 
     def forward(self, z: Tensor, style: Tensor, lengths: Tensor | None = None) -> Tensor:
         """z (B, C, T), style (B, G, 1) -> (B, 1, T * hop) in [-1, 1].

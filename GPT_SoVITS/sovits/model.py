@@ -1,6 +1,7 @@
 """SoVITS: semantic tokens, phonemes and a style to a waveform (specification s2-sovits §12.1, §16, §17).
 
 One class for v1, v2, v2Pro, v2ProPlus and nano; attribute names are official checkpoint keys, sizes are arguments.
+nano has no flow and no posterior: its generator speaks from the prior's mean, and finds pitch and noise by itself.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.sovits.encoder import Prior, TextEncoder
-from GPT_SoVITS.sovits.flow import Flow, PosteriorEncoder
+from GPT_SoVITS.sovits.flow import Flow, PosteriorEncoder, Straight
+from GPT_SoVITS.sovits.frame_generator import FrameGenerator
 from GPT_SoVITS.sovits.generator import Generator
 from GPT_SoVITS.sovits.layers import fold_weight_norm, length_mask
 from GPT_SoVITS.sovits.quantizer import Quantizer
@@ -46,6 +48,8 @@ class Batch:
     """(B, D, T) content features, from which the codes are found where there are none."""
     speaker: Tensor | None = None
     """(B, V) speaker vectors, v2Pro family."""
+    f0: Tensor | None = None
+    """(B, T) Hz, 0 where unvoiced; nano."""
 
     def to(self, device: torch.device | str) -> Batch:
         moved = {name: getattr(self, name) for name in self.__slots__}
@@ -71,8 +75,6 @@ class Forward(NamedTuple):
     quantized: Tensor
     """(B, D, T)."""
     commitment: Tensor
-    from_prior: Tensor | None
-    """(B, 1, segment * hop), generated from the tokens alone, when that was asked for."""
 
 
 class Stream(NamedTuple):
@@ -118,10 +120,10 @@ class SoVITS(nn.Module):
         resblock_kernel_sizes: list[int],
         resblock_dilation_sizes: list[list[int]],
         freeze_quantizer: bool = True,
-        initial_deviation: float = 0.01,
-        initial_logs: float = 0.0,
+        frames: dict[str, int] | None = None,
         posterior: bool = True,
     ) -> None:
+        """`frames`, the sizes of a FrameGenerator, puts one in the place of generator, flow and posterior (nano)."""
         super().__init__()
         if not speaker_vector and mrte_hidden != gin_channels:
             raise ModelError(
@@ -142,24 +144,27 @@ class SoVITS(nn.Module):
             mrte_hidden=mrte_hidden,
             mrte_heads=mrte_heads,
         )
-        self.dec = Generator(
-            channels=inter_channels,
-            width=upsample_initial_channel,
-            rates=upsample_rates,
-            kernels=upsample_kernel_sizes,
-            resblock=resblock,
-            resblock_kernels=resblock_kernel_sizes,
-            resblock_dilations=resblock_dilation_sizes,
-            style=gin_channels,
-            initial_deviation=initial_deviation,
-        )
-        if posterior:
-            self.enc_q = PosteriorEncoder(
-                spec_channels, inter_channels, hidden_channels, posterior_layers, gin_channels
+        self.dec: Generator | FrameGenerator
+        self.flow: Flow | Straight
+        if frames is not None:
+            self.dec = FrameGenerator(channels=inter_channels, style=gin_channels, **frames)
+            self.flow = Straight()
+        else:
+            self.dec = Generator(
+                channels=inter_channels,
+                width=upsample_initial_channel,
+                rates=upsample_rates,
+                kernels=upsample_kernel_sizes,
+                resblock=resblock,
+                resblock_kernels=resblock_kernel_sizes,
+                resblock_dilations=resblock_dilation_sizes,
+                style=gin_channels,
             )
-            _begin_logs(self.enc_q.proj, initial_logs)
-        _begin_logs(self.enc_p.proj, initial_logs)
-        self.flow = Flow(inter_channels, hidden_channels, flow_couplings, flow_layers, gin_channels)
+            if posterior:
+                self.enc_q = PosteriorEncoder(
+                    spec_channels, inter_channels, hidden_channels, posterior_layers, gin_channels
+                )
+            self.flow = Flow(inter_channels, hidden_channels, flow_couplings, flow_layers, gin_channels)
         self.ref_enc = StyleEncoder(style_bins, ref_style_hidden, gin_channels)
         self.ssl_proj = nn.Conv1d(ssl_dim, ssl_dim, 2, stride=2)
         self.quantizer = Quantizer(ssl_dim, codebook_bins)
@@ -200,7 +205,6 @@ class SoVITS(nn.Module):
         segment: int,
         slice_u: Tensor | None = None,
         noise: Tensor | None = None,
-        from_prior: bool = False,
     ) -> Forward:
         """One pass; `segment` in frames. `slice_u` (B,) in [0, 1) and `noise` (B, C, T) replace the random draws."""
         mask = length_mask(batch.spec_lengths, batch.spec.shape[-1])
@@ -212,12 +216,8 @@ class SoVITS(nn.Module):
         u = torch.rand(len(batch.spec_lengths), device=mask.device) if slice_u is None else slice_u
         starts = (u * (batch.spec_lengths - segment + 1).clamp(min=1)).long()
         wave = self.dec(slices(posterior.z, starts, segment), ge)
-        spoken = None
-        if from_prior:
-            drawn = (prior.mean + torch.randn_like(prior.mean) * prior.logs.exp() * 0.5) * mask
-            spoken = self.dec(slices(self.flow(drawn, mask, ge, reverse=True), starts, segment), ge)
         return Forward(
-            wave, starts, mask, posterior.z, z_p, prior, posterior.mean, posterior.logs, quantized, commitment, spoken
+            wave, starts, mask, posterior.z, z_p, prior, posterior.mean, posterior.logs, quantized, commitment
         )
 
     def _quantized(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -329,6 +329,8 @@ class SoVITS(nn.Module):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Sample the prior and carry it back through the flow: (B, C, T), what the generator reads."""
+        if isinstance(self.flow, Straight):  # all that varies, its generator varies
+            return prior.mean * prior.mask
         if noise is None:
             noise = frame_noise(prior.mean.shape, generator).to(prior.mean)
         z_p = prior.mean + noise * prior.logs.exp() * noise_scale
@@ -360,12 +362,6 @@ def slices(x: Tensor, starts: Tensor, length: int) -> Tensor:
     """(B, C, T) -> (B, C, length), each item from its own start."""
     index = starts[:, None] + torch.arange(length, device=x.device)  # (B, length)
     return x.gather(2, index[:, None].expand(-1, x.shape[1], -1))
-
-
-@torch.no_grad()
-def _begin_logs(projection: nn.Conv1d, value: float) -> None:
-    """Let the second half of the outputs, a log deviation, begin about `value`."""
-    projection.bias[projection.out_channels // 2 :] += value
 
 
 def _doubled(x: Tensor) -> Tensor:

@@ -13,16 +13,21 @@ from GPT_SoVITS.sovits.plan import Plan
 from GPT_SoVITS.training.base import fill, open_base
 
 
-def build(plan: Plan) -> tuple[dict[str, Any], SoVITS, Discriminator]:
-    """(config, generator, discriminator). Raises ModelError("wrong_base") for a base that does not fit."""
+def build(plan: Plan) -> tuple[dict[str, Any], SoVITS, Discriminator | None]:
+    """(config, generator, discriminator), the last None where the version learns without one.
+
+    Raises ModelError("wrong_base") for a base that does not fit.
+    """
     base = None if plan.base is None else open_base(plan.base, "sovits", plan.version)
     config = load_config(plan.version) if base is None else _config(base)
     config = merged(config, {"train": plan.train_changes()})
     generator = SoVITS.from_config(config)
-    discriminator = Discriminator(**config["discriminator"])
     if base is not None:
         # A published voice holds no posterior encoder.
         fill(generator, base.state, plan.base, may_lack=PREFIXES_LEFT_OUT)
+    if config["model"]["frames"]:
+        return config, generator, None
+    discriminator = Discriminator(**config["discriminator"])
     if plan.base_discriminator is not None:
         file = open_base(plan.base_discriminator, "discriminator", plan.version)
         fill(discriminator, file.state, plan.base_discriminator)

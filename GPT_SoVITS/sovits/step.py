@@ -106,7 +106,7 @@ class Step:
 
     def _forward(self, batch: Batch, draw: dict[str, Tensor]) -> Forward:
         with self.precision.autocast():
-            return self.generator(batch, segment=self.segment, from_prior=self.settings["c_prior"] > 0, **draw)
+            return self.generator(batch, segment=self.segment, **draw)
 
     def _teach_discriminator(
         self, batches: Sequence[Batch], draws: Sequence[dict[str, Tensor]], losses: list[dict[str, Tensor]]
@@ -132,7 +132,7 @@ class Step:
         with frozen(self.discriminator):
             if adversarial:
                 losses |= self._adversarial_losses(self._real(batch, out), out.wave)
-            weights = {"mel": self.settings["c_mel"], "prior": self.settings["c_prior"], "kl": self.settings["c_kl"]}
+            weights = {"mel": self.settings["c_mel"], "kl": self.settings["c_kl"]}
             weights |= {"fm": self.settings["c_fm"], "gen": 1.0, "kl_ssl": 1.0}
             total = sum(weights[name] * loss for name, loss in losses.items())
             self.precision.backward(total * share)
@@ -158,8 +158,6 @@ class Step:
             "kl": kl_loss(out.z_p, out.logs_q, out.prior.mean, out.prior.logs, out.mask),
             "kl_ssl": out.commitment,
         }
-        if out.from_prior is not None:
-            losses["prior"] = self._mel_distance(wanted, out.from_prior)
         return losses
 
     def mel(self, spec: Tensor) -> Tensor:

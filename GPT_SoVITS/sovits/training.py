@@ -17,6 +17,7 @@ from GPT_SoVITS.official_files import check_official
 from GPT_SoVITS.sovits.data import BucketSampler, Item, Items, boundaries, collate, crop, stretch, usable
 from GPT_SoVITS.sovits.discriminator import Discriminator
 from GPT_SoVITS.sovits.folder import Entry, select, source_of
+from GPT_SoVITS.sovits.frame_step import FrameStep
 from GPT_SoVITS.sovits.model import Batch, SoVITS
 from GPT_SoVITS.sovits.plan import Plan
 from GPT_SoVITS.sovits.preview import preview
@@ -40,7 +41,7 @@ Work = list[list[Entry]]
 class Training(Loop):
     """Both models, their optimisers and the place in the plan. A step is one update of both."""
 
-    kind, main_loss = "sovits", "mel"  # the total jumps when the discriminator joins, and says little
+    kind = "sovits"
 
     def __init__(self, plan: Plan, emit: Emit, stop: threading.Event) -> None:
         """Read everything and go to where an earlier run stopped. Raises ModelError."""
@@ -60,20 +61,9 @@ class Training(Loop):
             frames, plan.batch_size, boundaries(), replicas=self.group.size, rank=self.group.rank
         )
         generator.to(self.device).train()
-        discriminator.to(self.device).train()
         self.group.share(generator)
-        self.group.share(discriminator)
-        if plan.grad_ckpt:
-            checkpoint_layers(_costly_layers(generator, discriminator))
         self.precision = self.choose_precision(self.config["model"]["hidden_channels"])
-        self.learn = Step(
-            generator,
-            discriminator,
-            self.config,
-            precision=self.precision,
-            group=self.group,
-            compat=plan.compat,
-        )
+        self.learn = self._learner(generator, discriminator)
         self.load = Ahead(self._load)
         self.rate = 0.0
         """The learning rate of the step before."""
@@ -82,6 +72,25 @@ class Training(Loop):
             "Training on %d recordings, %d batches of %d an epoch, %d updates in all, in %s.",
             len(entries), len(self.sampler), plan.batch_size, self.total_steps, self.precision.name,
         )  # fmt: skip
+
+    def _learner(self, generator: SoVITS, discriminator: Discriminator | None) -> Step | FrameStep:
+        """What takes the steps."""
+        if discriminator is None:
+            if self.plan.grad_ckpt:
+                checkpoint_layers(_encoders(generator))
+            return FrameStep(generator, self.config, precision=self.precision, group=self.group)
+        discriminator.to(self.device).train()
+        self.group.share(discriminator)
+        if self.plan.grad_ckpt:
+            checkpoint_layers(_costly_layers(generator, discriminator))
+        return Step(
+            generator,
+            discriminator,
+            self.config,
+            precision=self.precision,
+            group=self.group,
+            compat=self.plan.compat,
+        )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -104,6 +113,10 @@ class Training(Loop):
             )
         return losses, 1.0
 
+    @property
+    def main_loss(self) -> str:  # the total jumps when a discriminator joins, and says little
+        return "mel" if isinstance(self.learn, Step) else "spectral"
+
     def rates(self) -> dict[str, float]:
         return {"learning_rate": self.rate}
 
@@ -119,14 +132,15 @@ class Training(Loop):
     def state(self) -> dict[str, Any]:
         return {
             "generator": self.learn.generator.state_dict(),
-            "discriminator": self.learn.discriminator.state_dict(),
+            "discriminator": self.learn.discriminator.state_dict() if isinstance(self.learn, Step) else {},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.learn.optimizers.items()},
             "precision": self.precision.state_dict(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.learn.generator.load_state_dict(state["generator"])
-        self.learn.discriminator.load_state_dict(state["discriminator"])
+        if isinstance(self.learn, Step):
+            self.learn.discriminator.load_state_dict(state["discriminator"])
         for name, optimizer in self.learn.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.precision.load_state_dict(state["precision"])
@@ -194,9 +208,12 @@ def learning_rate(settings: dict[str, Any], *, epoch: int, step: int, total: int
 
 def _costly_layers(generator: SoVITS, discriminator: Discriminator) -> list[Any]:
     """What keeps most for the gradient."""
+    return [*_encoders(generator), generator.enc_q, *generator.dec.resblocks, *discriminator.discriminators]
+
+
+def _encoders(generator: SoVITS) -> list[Any]:
     encoder = generator.enc_p
-    encoders = [encoder.encoder_ssl, encoder.encoder_text, encoder.encoder2, generator.enc_q]
-    return [*encoders, *generator.dec.resblocks, *discriminator.discriminators]
+    return [encoder.encoder_ssl, encoder.encoder_text, encoder.encoder2]
 
 
 def _mark(plan: Plan, config: dict[str, Any], entries: list[Entry]) -> str:

@@ -27,14 +27,18 @@ from torch import Tensor
 
 from GPT_SoVITS.checkpoint import save_checkpoint
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.plots import plot_losses
+from GPT_SoVITS.training.control import ends_early
 from GPT_SoVITS.training.distributed import join
 from GPT_SoVITS.training.log import Log
 from GPT_SoVITS.training.plan import Plan
 from GPT_SoVITS.training.precision import FIRST_SCALE, Precision, choose
-from GPT_SoVITS.training.resume import Journal, Place
+from GPT_SoVITS.training.resume import METRICS, Journal, Place, settings_of
 from GPT_SoVITS.training.timer import Timer
 
 logger = logging.getLogger(__name__)
+
+PICTURE = "loss.png"
 
 Emit = Callable[..., None]
 
@@ -51,7 +55,8 @@ class Loop(ABC):
     """The recipe with the base's dimensions and the plan's changes; stored with the weights."""
 
     def __init__(self, plan: Plan, emit: Emit, stop: threading.Event) -> None:
-        """Join the other processes and seed; the models are made after this, equal on every process."""
+        """Join the other processes and seed; the models are made after this, equal on every process. A `Control` for
+        `stop` can also ask for an end with the present epoch."""
         self.plan, self.stop = plan, stop
         torch.set_num_threads(plan.threads)
         self.group = join(plan.device)
@@ -116,10 +121,12 @@ class Loop(ABC):
             )
         if self.group.rank:  # the first one draws as a lone process does
             torch.manual_seed(self.plan.seed + self.group.rank)
-        self.journal = Journal(self.plan.output, mark, self.group)
+        self.journal = Journal(self.plan.output, mark, self.group, settings_of(self.plan, self.config))
         state = self.journal.resume()
         if state is not None:
             self.load_state(state)
+        elif self.journal.changed is not None:
+            self.emit("begins_anew", changed=self.journal.changed)
         self.log = Log(self.plan.output if self.group.main else None, self.place.step)
 
     def choose_precision(self, width: int, *, first_scale: float = FIRST_SCALE) -> Precision:
@@ -141,9 +148,10 @@ class Loop(ABC):
         return self.total_steps
 
     def fit(self) -> bool:
-        """Train to the end of the plan; False when asked to stop before, with the state saved."""
+        """Train to the end of the plan, or of the epoch when asked so; False when asked to stop before, with the state
+        saved."""
         with self.journal, closing(self.log):
-            while self.place.epoch < self.plan.epochs:
+            while self.place.epoch < self.plan.epochs and not self.place.ended:
                 steps = self.steps(self.place.epoch)
                 while self.place.batch < len(steps):
                     if self.group.any(self.stop.is_set()):
@@ -155,8 +163,8 @@ class Loop(ABC):
         return True
 
     def finish(self) -> None:
-        """Say where the last checkpoint is and how the training went."""
-        path = self.checkpoint_path(self.plan.epochs)
+        """Say where the checkpoints are and how the training went."""
+        path = self.checkpoint_path(self.place.epoch)
         if self.group.main and not path.exists():
             self._save_checkpoint(path)
         losses = [means[self.main_loss] for means in self.place.history]
@@ -164,10 +172,24 @@ class Loop(ABC):
             "final_loss": losses[-1],
             "best_epoch": losses.index(min(losses)) + 1,
             "best_loss": min(losses),
-            "epochs": self.plan.epochs,
+            "epochs": self.place.epoch,
             "steps": self.place.step,
+            "history": [{"epoch": epoch, **means} for epoch, means in enumerate(self.place.history, start=1)],
         }
-        self.emit("done", checkpoint=str(path), metrics=metrics | self.report())
+        saved = sorted({*self.place.saved, self.place.epoch})
+        kept = [
+            {"epoch": epoch, "path": str(self.checkpoint_path(epoch)), "loss": losses[epoch - 1]} for epoch in saved
+        ]
+        self.emit("done", checkpoint=str(path), checkpoints=kept, metrics=metrics | self.report())
+
+    def draw(self) -> None:
+        """A picture of the losses beside `metrics.jsonl`, where the package that draws is installed."""
+        if not self.group.main:
+            return
+        try:
+            plot_losses(self.plan.output / METRICS, self.plan.output / PICTURE)
+        except ImportError:
+            logger.info("matplotlib is not installed, so there is no picture of the losses.")
 
     def checkpoint_path(self, epoch: int) -> Path:
         return self.plan.output / f"{self.kind}-e{epoch}.safetensors"
@@ -201,14 +223,23 @@ class Loop(ABC):
         if self.log.writes:
             for name, wave, rate in self.sounds():
                 self.log.sound(epoch, name, wave, rate)
+        self.place.ended = self.group.any(ends_early(self.stop))
         # The checkpoint comes before the state: a crash between them repeats the epoch and writes it again.
-        if self.group.main and (epoch % self.plan.save_every_epoch == 0 or epoch == self.plan.epochs):
-            path = self.checkpoint_path(epoch)
-            self._save_checkpoint(path)
-            if self.plan.export_official:
-                self.export(self.plan.output)
-            self.emit("checkpoint", epoch=epoch, path=str(path))
+        if self.place.ended or epoch % self.plan.save_every_epoch == 0 or epoch == self.plan.epochs:
+            self.place.saved.append(epoch)
+            self._keep_epoch(epoch)
         self.journal.save(self.state())
+        self.emit("epoch", epoch=epoch, total_epochs=self.plan.epochs, losses=means)
+
+    def _keep_epoch(self, epoch: int) -> None:
+        """Write what others may use of the epoch that has just ended."""
+        if not self.group.main:
+            return
+        path = self.checkpoint_path(epoch)
+        self._save_checkpoint(path)
+        if self.plan.export_official:
+            self.export(self.plan.output)
+        self.emit("checkpoint", epoch=epoch, path=str(path))
 
     def _save_checkpoint(self, path: Path) -> None:
         save_checkpoint(

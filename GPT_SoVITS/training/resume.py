@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import asdict, dataclass, field
+import os
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -19,12 +20,49 @@ logger = logging.getLogger(__name__)
 
 RESUME = "resume.pt"
 METRICS = "metrics.jsonl"
+NOT_A_CHANGE = (
+    *("data", "output", "epochs", "save_every_epoch", "threads", "export_official", "name", "train"),
+    *("precision", "grad_ckpt"),
+)
+"""Entries of a plan that may differ when it goes on: they do not decide the course, or the recipe holds them."""
+OTHER_DATA = "the training set"
 
 
 def fingerprint(*content: Any) -> str:
     """Tells whether a saved state belongs to a plan: everything that decides the course of a training, but for its
-    number of epochs, of which more may be asked later. The content must be fit for JSON."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+    number of epochs, of which more may be asked later. The content must be fit for JSON; a file that it names counts
+    by what is in it, so that another host, where it lies elsewhere, can go on."""
+    known = [[_by_content(one) for one in part] if isinstance(part, list) else _by_content(part) for part in content]
+    return hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def settings_of(plan: Any, config: dict[str, Any]) -> dict[str, Any]:
+    """What a plan sets and a recipe says, name -> value, so that a saved state can name what is different today."""
+    given = {one.name: _by_content(getattr(plan, one.name)) for one in fields(plan) if one.name not in NOT_A_CHANGE}
+    return json.loads(json.dumps({**given, **_flat(config)}, default=str))
+
+
+def _by_content(value: Any) -> Any:
+    """The same, but of a file its name and what is in it."""
+    if not isinstance(value, str | Path) or not os.path.isabs(value) or not os.path.isfile(value):
+        return value
+    with open(value, "rb") as file:
+        return f"{os.path.basename(value)} (SHA-256 {hashlib.file_digest(file, 'sha256').hexdigest()})"
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[dict[str, Any]]:
+    """`{name, before, now}` of what two `settings_of` disagree about; where nothing is, the data are different."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return [{"name": name, "before": before.get(name), "now": now.get(name)} for name in names] or [
+        {"name": OTHER_DATA, "before": None, "now": None}
+    ]
 
 
 @dataclass(slots=True)
@@ -41,6 +79,10 @@ class Place:
     """Loss -> its weighted sum over this epoch, and the sum of the weights; some join late."""
     history: list[dict[str, float]] = field(default_factory=list)
     """Mean losses of each epoch that is done."""
+    saved: list[int] = field(default_factory=list)
+    """Epochs, from 1, whose checkpoints were written."""
+    ended: bool = False
+    """Whether somebody had it end with its last epoch, before its plan's end."""
 
     def advance(self, losses: dict[str, float], weight: float = 1.0) -> None:
         """One step more, whose losses count that much in the epoch's means."""
@@ -61,12 +103,15 @@ class Place:
 class Journal:
     """`resume.pt` and `metrics.jsonl` in a training's output folder; the group's first process writes them."""
 
-    def __init__(self, folder: Path, mark: str, group: Group) -> None:
-        """`mark` is the plan's `fingerprint`."""
+    def __init__(self, folder: Path, mark: str, group: Group, settings: dict[str, Any] | None = None) -> None:
+        """`mark` is the plan's `fingerprint`, `settings` its `settings_of`."""
         self.folder = folder
         self.mark = fingerprint(mark, group.size)
         self.group = group
+        self.settings = {**(settings or {}), "processes": group.size}
         self.place = Place()
+        self.changed: list[dict[str, Any]] | None = None
+        """After `resume`: why the state that was there is not gone on from; None when it is, or when there was none."""
         self._metrics: IO[str] | None = None
         if group.main:
             folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +138,7 @@ class Journal:
         chance = self.group.gather({"cpu": torch.get_rng_state(), "cuda": cuda})
         if self.group.main:
             state = {"fingerprint": self.mark, "place": asdict(self.place), "chance": chance, "training": training}
-            save_resume(self.folder / RESUME, state)
+            save_resume(self.folder / RESUME, state | {"settings": self.settings})
 
     def note(self, line: dict[str, Any]) -> None:
         """One line of metrics, on the disk before the next step."""
@@ -117,7 +162,9 @@ class Journal:
         with self.group.main_first():  # which sets an unreadable file aside
             state = load_resume(self.folder / RESUME)
         if state is not None and state.get("fingerprint") != self.mark:
-            logger.warning("The saved state is that of other data or settings; the training begins anew.")
+            self.changed = differences(state.get("settings", {}), self.settings)
+            named = "; ".join(_change(one) for one in self.changed[:5])
+            logger.warning("The saved state is that of other data or settings; the training begins anew: %s.", named)
             return None
         return state
 
@@ -126,3 +173,9 @@ class Journal:
         path = self.folder / METRICS
         lines = path.read_bytes().splitlines(keepends=True)[: self.place.step] if path.exists() else []
         path.write_bytes(b"".join(lines))
+
+
+def _change(one: dict[str, Any]) -> str:
+    if one["name"] == OTHER_DATA:
+        return f"{OTHER_DATA} is another one"
+    return f"{one['name']} was {one['before']!r} and is {one['now']!r}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -10,6 +11,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
 from api.auth import key_of
 from api.dependencies import Api, Services
@@ -36,19 +38,30 @@ class SynthesizeBody(BaseModel):
     voice_prompt_text: str | None = Field(None, description="What is said in the reference recording.")
 
 
-@router.get("/")
+class Status(TypedDict):
+    status: str
+    available_voices: list[str]
+
+
+class Synthesized(TypedDict):
+    download_url: str
+    processing_time_seconds: float
+    num_chunks: int
+
+
+@router.get("/", response_model=Status)
 async def status(api: Api) -> Response:
     """Whether it runs, and who can speak."""
     return Json({"status": "running", "available_voices": [voice.name for voice in await all_voices(api)]})
 
 
-@router.get("/voices")
+@router.get("/voices", response_model=list[str])
 async def voices(api: Api) -> Response:
     """The names of the published voices."""
     return Json([voice.name for voice in await all_voices(api)])
 
 
-@router.post("/synthesize")
+@router.post("/synthesize", response_model=Synthesized)
 async def synthesize(body: SynthesizeBody, request: Request, api: Api) -> Response:
     """Speak a text and answer when the recording can be downloaded."""
     started = time.perf_counter()
@@ -68,7 +81,7 @@ async def synthesize(body: SynthesizeBody, request: Request, api: Api) -> Respon
 @router.get("/audio/{filename}", response_class=FileResponse)
 async def download(filename: str, api: Api) -> Response:
     """A finished recording; its name is the only key to it."""
-    path = api.storage.path(f"audio/{filename}") if _FILENAME.fullmatch(filename) else None
+    path = await asyncio.to_thread(api.storage.path, f"audio/{filename}") if _FILENAME.fullmatch(filename) else None
     if path is None or not path.is_file():
         raise NotFound(f"There is no recording {filename!r}.", hint="Recordings are deleted after a while.")
     return FileResponse(path, media_type="audio/wav", filename=filename, content_disposition_type="inline")

@@ -48,6 +48,7 @@ class SpeechBody(BaseModel):
     instructions: str | None = Field(None, description="Taken and ignored.")
     language: str = Field("auto", description="Our own addition.")
     seed: int | None = Field(None, description="Our own addition: the same seed, the same sound.")
+    emotion: str = Field("", max_length=100, description="Our own addition: which of the voice's prompts.")
     input_type: InputType = Field(
         "auto",
         description="Our own addition: auto (SSML where the input begins with <speak, else marks), text, marks, ssml.",
@@ -68,6 +69,7 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
         language=body.language,
         speed=body.speed,
         seed=body.seed,
+        emotion=body.emotion,
         input_type=body.input_type,
         pronunciations=body.pronunciations,
     )

@@ -2,19 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
-from core.experiments.rules import WAITING_MESSAGE
+from core.errors import Conflict, InvalidRequest
+from core.experiments.rules import waiting_message
 from core.ids import new_id
-from core.records import ExperimentRecord, ExperimentStatus, StageRecord, TaskRecord, TaskStatus
+from core.records import ExperimentRecord, ExperimentStatus, Records, StageRecord, TaskRecord, TaskStatus
 from core.stage import StageStatus, check_version, order, parse_parameters
+
+_UNREADY: Final = "Wait until it is ready; one that failed is made again, or left for another."
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What an experiment begins from: an uploaded recording or a version of a data set."""
+
+    audio_file_id: str | None = None
+    dataset_id: str | None = None
+    dataset_version: int | None = None
+    language: str = "zh"
+    """What is spoken in it, as far as it is known."""
+
+
+async def find_source(
+    records: Records,
+    audio_file_id: str | None,
+    dataset_id: str | None,
+    dataset_version: int | None,
+    *,
+    unready: bool = False,
+) -> Source:
+    """Exactly one of the two, and of a data set the newest version unless one is named.
+
+    NotFound for what is not there; Conflict for a version that cannot be read yet, unless `unready` lets the first
+    stage wait for it.
+    """
+    if bool(audio_file_id) == bool(dataset_id):
+        raise InvalidRequest(
+            "An experiment begins from one thing: audio_file_id or dataset_id.",
+            hint="POST /api/v1/files uploads a recording, POST /api/v1/datasets makes a data set.",
+        )
+    if not dataset_id:
+        return Source(audio_file_id=audio_file_id)
+    dataset = await records.get_dataset(dataset_id)
+    version = dataset_version or dataset.version or (dataset.latest if unready else 0)
+    if version == 0:
+        raise Conflict(f"data set {dataset_id} is {dataset.status}", hint=_UNREADY)
+    made = await records.get_dataset_version(dataset_id, version)
+    if made.status != "ready" and not (unready and made.status == "preparing"):
+        raise Conflict(f"version {version} of data set {dataset_id} is {made.status}", hint=_UNREADY)
+    return Source(dataset_id=dataset_id, dataset_version=version, language=dataset.language)
 
 
 def new_experiment(
     exp_name: str,
     version: str,
     language: str,
-    audio_file_id: str,
+    source: Source,
     parameters: dict[str, dict[str, Any]],
     now: float,
 ) -> ExperimentRecord:
@@ -26,7 +71,7 @@ def new_experiment(
         language=language,
         gpu_numbers="0",
         is_half=True,
-        audio_file_id=audio_file_id,
+        audio_file_id=source.audio_file_id,
         task_id=None,
         priority=5,
         parameters=parameters,
@@ -34,6 +79,8 @@ def new_experiment(
         voice_id=None,
         created_at=now,
         updated_at=now,
+        dataset_id=source.dataset_id,
+        dataset_version=source.dataset_version,
     )
 
 
@@ -55,7 +102,7 @@ def new_task(
         current_stage=order(experiment.version)[0],
         progress=0.0,
         overall_progress=0.0,
-        message=WAITING_MESSAGE,
+        message=waiting_message(schedule_at, experiment.created_at),
         error=None,
         webhook_url=webhook_url,
         schedule_at=schedule_at,
@@ -67,8 +114,8 @@ def new_task(
     )
 
 
-def first_run(experiment: ExperimentRecord) -> StageRecord:
-    """The first stage of a task, waiting for a worker."""
+def first_run(experiment: ExperimentRecord, schedule_at: float | None = None) -> StageRecord:
+    """The first stage of a task, waiting for its time or a worker."""
     first = order(experiment.version)[0]
     return StageRecord(
         exp_id=experiment.id,
@@ -76,6 +123,9 @@ def first_run(experiment: ExperimentRecord) -> StageRecord:
         status=StageStatus.QUEUED,
         run=1,
         work_run=1,
-        message=WAITING_MESSAGE,
+        message=waiting_message(schedule_at, experiment.created_at),
+        schedule_at=schedule_at,
         config=parse_parameters(first, experiment.parameters.get(first, {})),
+        basis={"is_half": experiment.is_half},
+        queued_at=experiment.created_at,
     )

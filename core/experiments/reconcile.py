@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from core.errors import JobCancelled, NotFound
 from core.experiments.reports import Reports
-from core.experiments.rules import cancel_everything, summarise
+from core.experiments.rules import cancel, cancel_everything, pause, summarise
 from core.job import Job, JobStatus
 from core.records import StageRecord
 from core.stage import StageStatus
@@ -96,9 +96,16 @@ class Reconciliation(Reports):
             message = f"Trying again after an error: {job.error.get('message', '')}"
         async with self.records.change(run.exp_id) as change:
             record = change.stage(run.stage)
-            if record.run == run.run and record.status is StageStatus.RUNNING:
-                change.set_stage(run.stage, status=StageStatus.INTERRUPTED, message=message)
-                summarise(change)
+            if record.run != run.run or record.status is not StageStatus.RUNNING:
+                return
+            pauses = record.control == "pause"  # and nobody is left who could be asked to
+            if pauses:
+                record = pause(change, run.stage)
+            else:
+                record = change.set_stage(run.stage, status=StageStatus.INTERRUPTED, message=message)
+            summarise(change)
+        if pauses:
+            await self.cancel_jobs([record])
 
     async def _cancelled(self, run: StageRecord) -> None:
         """Somebody cancelled the job itself (`main.py queue cancel`): so ends its stage, and its task."""
@@ -108,7 +115,7 @@ class Reconciliation(Reports):
                 return
             ends_now = change.task is not None and not change.task.status.terminal
             others = cancel_everything(change) if ends_now else []
-            change.set_stage(run.stage, status=StageStatus.CANCELLED, message="Cancelled.", completed_at=change.now)
+            cancel(change, run.stage)
             summarise(change)
         await self.cancel_jobs(others)
         if ends_now and change.task is not None:

@@ -10,12 +10,13 @@ from typing import Any
 
 from core.errors import JobCancelled, NotFound
 from core.experiments.base import ServiceBase
-from core.experiments.rules import how_far, summarise
-from core.records import Change, ExperimentRecord, StageRecord, TaskStatus
+from core.experiments.rules import give_up_plan, how_far, pause, summarise
+from core.records import STEPS_DOOR, Change, ExperimentRecord, StageRecord, TaskStatus
 from core.stage import StageStatus
 
 logger = logging.getLogger(__name__)
 
+REUSED = "Completed: nothing that it is made of had changed, so the result that was there is used."
 _NEVER_STARTS = (StageStatus.PENDING, StageStatus.CANCELLED, StageStatus.PAUSED, StageStatus.STALE)
 
 
@@ -53,20 +54,12 @@ class Reports(ServiceBase):
                 return StartedRun(change.experiment, record, _outputs(change))
             if record.status in _NEVER_STARTS:
                 raise JobCancelled(f"run {run} of {stage} is {record.status}")
-            revived = record.status is StageStatus.FAILED
-            record = change.set_stage(
-                stage,
-                status=StageStatus.RUNNING,
-                error=None,
-                message="Started.",
-                started_at=record.started_at or change.now,
-                completed_at=None,
-            )
-            if revived:
-                _revive_task(change)
-            if change.task is not None and change.task.started_at is None:
-                change.set_task(started_at=change.now)
+            pauses = record.control == "pause"  # its worker died before it could
+            record = pause(change, stage) if pauses else _start(change, record)
             begun, _ = self.move_on(change)
+        if pauses:
+            await self.cancel_jobs([record])
+            raise JobCancelled(f"run {run} of {stage} is paused")
         await self.enqueue_runs(change.experiment, begun)
         await self.log(change.experiment, f"{stage} started.", stage=stage)
         await self.tell(change.experiment.topic, "progress", _progress(change, record))
@@ -114,7 +107,7 @@ class Reports(ServiceBase):
                     stage,
                     status=StageStatus.COMPLETED,
                     progress=1.0,
-                    message="Completed.",
+                    message=REUSED if outputs.get("reused") else "Completed.",
                     outputs=outputs,
                     error=None,
                     control="",
@@ -127,6 +120,8 @@ class Reports(ServiceBase):
         await self.enqueue_runs(change.experiment, begun)
         if finished:
             await self._finish_task(exp_id)
+        elif news and change.experiment.door == STEPS_DOOR:
+            await self.publish_for_steps(change.experiment, stage)
 
     async def stage_failed(self, exp_id: str, stage: str, run: int, error: dict[str, Any]) -> None:
         """The run is out of attempts: its task fails with `{code, message, hint}`; a run that ended stays."""
@@ -135,7 +130,10 @@ class Reports(ServiceBase):
             if record.run != run or not record.status.active:
                 return
             message = str(error.get("message", ""))
-            change.set_stage(stage, status=StageStatus.FAILED, message=message, error=error, completed_at=change.now)
+            give_up_plan(change, stage)
+            change.set_stage(
+                stage, status=StageStatus.FAILED, message=message, error=error, control="", completed_at=change.now
+            )
             ends_now = change.task is not None and not change.task.status.terminal
             siblings = self.fail_task(change, error)
             summarise(change)
@@ -146,12 +144,17 @@ class Reports(ServiceBase):
             await self.publish_end(change.task)
 
     async def stage_paused(self, exp_id: str, stage: str, run: int) -> None:
-        """The trainer saved its state and gives the GPU back; `resume` goes on in the same folder."""
+        """The trainer saved its state and gives the GPU back; what resumes goes on in the same folder.
+
+        Raise JobCancelled after it: the job of this run is over, and the run that resumes has one of its own.
+        """
         async with self._change(exp_id) as change:
             record = _the_run(change, stage, run)
             if record.status.active:
-                change.set_stage(stage, status=StageStatus.PAUSED, message="Paused.", control="")
+                record = pause(change, stage)
                 summarise(change)
+        await self.cancel_jobs([record])
+        await self.log(change.experiment, f"{stage} paused.", stage=stage)
 
     @contextlib.asynccontextmanager
     async def _change(self, exp_id: str) -> AsyncIterator[Change]:
@@ -160,6 +163,24 @@ class Reports(ServiceBase):
                 yield change
         except NotFound:
             raise JobCancelled(f"experiment {exp_id} is deleted") from None
+
+
+def _start(change: Change, record: StageRecord) -> StageRecord:
+    """A rescued run goes on; one that had failed was replayed from the dead letters, and revives its task."""
+    revived = record.status is StageStatus.FAILED
+    started = change.set_stage(
+        record.stage,
+        status=StageStatus.RUNNING,
+        error=None,
+        message="Started.",
+        started_at=record.started_at or change.now,
+        completed_at=None,
+    )
+    if revived:
+        _revive_task(change)
+    if change.task is not None and change.task.started_at is None:
+        change.set_task(started_at=change.now)
+    return started
 
 
 def _outputs(change: Change) -> dict[str, dict[str, Any]]:

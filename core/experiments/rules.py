@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from core.records import Change, ExperimentStatus, StageRecord, TaskStatus
-from core.stage import STAGES, StageStatus, dependents, order, overall_progress, parse_parameters, ready
+from core.records import Change, ExperimentStatus, StageRecord, TaskStatus, iso
+from core.stage import STAGES, StageStatus, dependents, order, overall_progress, parse_parameters, reads, ready, unmet
 
 WAITING_MESSAGE: Final = "Waiting for a worker."
+
+
+def waiting_message(schedule_at: float | None, now: float) -> str:
+    """What a run says until it is started."""
+    return WAITING_MESSAGE if schedule_at is None or schedule_at <= now else f"Begins at {iso(schedule_at)}."
+
+
 _SHOWN_FIRST: Final = (
     StageStatus.RUNNING,
     StageStatus.INTERRUPTED,
@@ -18,11 +25,8 @@ _SHOWN_FIRST: Final = (
 )
 
 
-def begin(change: Change, stage: str, config: dict[str, Any], *, work_run: int | None = None) -> StageRecord:
-    """Queue the next run of a stage; what was made from its last result becomes stale.
-
-    `work_run` names the earlier run in whose folder it goes on.
-    """
+def begin(change: Change, stage: str, config: dict[str, Any]) -> StageRecord:
+    """Queue the next run of a stage; what was made from its last result becomes stale."""
     before = change.stage(stage)
     previous = before.previous_run
     if before.status in (StageStatus.COMPLETED, StageStatus.STALE):
@@ -33,15 +37,71 @@ def begin(change: Change, stage: str, config: dict[str, Any], *, work_run: int |
         stage=stage,
         status=StageStatus.QUEUED,
         run=run,
-        work_run=work_run or run,
+        work_run=run,
         message=WAITING_MESSAGE,
         config=config,
         previous_run=previous,
+        basis=_basis(change, stage),
+        queued_at=change.now,
     )
+    _forget_plan(change, (stage,))
     for other in dependents(stage):
-        if change.stage(other).status is StageStatus.COMPLETED:
+        record = change.stage(other)
+        # What was skipped was made from nothing.
+        if record.status is StageStatus.COMPLETED and not record.outputs.get("skipped"):
             change.set_stage(other, status=StageStatus.STALE)
     return change.stages[stage]
+
+
+def resume(change: Change, stage: str, config: dict[str, Any]) -> StageRecord:
+    """Queue a run that goes on in the folder of the one that paused, with these parameters."""
+    paused = change.stage(stage)
+    changed = changes(change, paused, config)
+    begin(change, stage, config)
+    return change.set_stage(
+        stage,
+        work_run=paused.work_run,
+        progress=paused.progress,
+        metrics=paused.metrics,
+        previous_run=paused.previous_run,
+        device=paused.device,
+        changed={**paused.changed, **changed},
+    )
+
+
+def choose(change: Change, run: StageRecord, device: str, schedule_at: float | None) -> StageRecord:
+    """Where and when a queued run begins; an empty device leaves what it has."""
+    return change.set_stage(
+        run.stage,
+        device=device or run.device,
+        schedule_at=schedule_at,
+        message=waiting_message(schedule_at, change.now),
+    )
+
+
+def changes(change: Change, paused: StageRecord, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Name → `{before, now}` of whatever would differ if a paused run went on now."""
+    before, now = paused.config | paused.basis, config | _basis(change, paused.stage)
+    return {
+        name: {"before": before.get(name), "now": now.get(name)}
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    }
+
+
+def begin_planned(change: Change) -> list[StageRecord]:
+    """Queue the stages of a preset whose turn has come."""
+    begun: list[StageRecord] = []
+    version = change.experiment.version
+    while names := [name for name in change.experiment.planned if _turn_has_come(change, name, version)]:
+        for name in names:
+            begun += _begin_or_skip(change, name, change.experiment.planned[name])
+    return begun
+
+
+def give_up_plan(change: Change, stage: str) -> None:
+    """The stage failed or was cancelled: what was to be made from its result does not begin by itself."""
+    _forget_plan(change, dependents(stage))
 
 
 def begin_ready(change: Change) -> list[StageRecord]:
@@ -50,18 +110,7 @@ def begin_ready(change: Change) -> list[StageRecord]:
     while names := ready(change.statuses, change.experiment.version):
         for name in names:
             config = parse_parameters(name, change.experiment.parameters.get(name, {}))
-            run = begin(change, name, config)
-            if config.get("enabled", True):
-                begun.append(run)
-            else:
-                change.set_stage(
-                    name,
-                    status=StageStatus.COMPLETED,
-                    progress=1.0,
-                    message="Switched off.",
-                    outputs={"skipped": True},
-                    completed_at=change.now,
-                )
+            begun += _begin_or_skip(change, name, config)
     return begun
 
 
@@ -96,11 +145,57 @@ def cancel_everything(change: Change) -> list[StageRecord]:
     stopped = []
     for run in list(change.stages.values()):
         if run.status.active or run.status is StageStatus.PAUSED:
-            values = {"status": StageStatus.CANCELLED, "message": "Cancelled.", "completed_at": change.now}
-            stopped.append(change.set_stage(run.stage, **values))
+            stopped.append(cancel(change, run.stage))
     summarise(change)
     change.set_task(status=TaskStatus.CANCELLED, message="Cancelled.", completed_at=change.now)
     return stopped
+
+
+def pause(change: Change, stage: str) -> StageRecord:
+    """Nothing works on it any more, or should; what it learnt so far stays in its folder."""
+    return change.set_stage(stage, status=StageStatus.PAUSED, message="Paused.", control="")
+
+
+def cancel(change: Change, stage: str, message: str = "Cancelled.") -> StageRecord:
+    """End a stage that waits, runs or pauses; its job is the caller's to cancel."""
+    give_up_plan(change, stage)
+    return change.set_stage(stage, status=StageStatus.CANCELLED, message=message, control="", completed_at=change.now)
+
+
+def _begin_or_skip(change: Change, name: str, config: dict[str, Any]) -> list[StageRecord]:
+    """What is switched off is completed on the spot and needs no job."""
+    run = begin(change, name, config)
+    if config.get("enabled", True):
+        return [run]
+    change.set_stage(
+        name,
+        status=StageStatus.COMPLETED,
+        progress=1.0,
+        message="Switched off.",
+        outputs={"skipped": True},
+        completed_at=change.now,
+    )
+    return []
+
+
+def _turn_has_come(change: Change, stage: str, version: str) -> bool:
+    if unmet(stage, change.statuses, version):
+        return False
+    before = reads(stage, version)
+    return not any(name in change.experiment.planned or change.stage(name).status.active for name in before)
+
+
+def _forget_plan(change: Change, stages: Collection[str]) -> None:
+    planned = change.experiment.planned
+    if any(name in planned for name in stages):
+        change.set_experiment(planned={name: config for name, config in planned.items() if name not in stages})
+
+
+def _basis(change: Change, stage: str) -> dict[str, Any]:
+    experiment = change.experiment
+    runs = {name: change.stage(name) for name in reads(stage, experiment.version)}
+    read = {name: run.run for name, run in runs.items() if run.status is StageStatus.COMPLETED}
+    return {"is_half": experiment.is_half, **read}
 
 
 def _shown_stage(change: Change) -> StageRecord:
@@ -127,10 +222,12 @@ def _experiment_status(change: Change) -> ExperimentStatus:
     statuses = set(change.statuses.values())
     if any(status.active for status in statuses):
         return ExperimentStatus.RUNNING
+    if StageStatus.PAUSED in statuses:
+        return ExperimentStatus.PAUSED
     if all(change.stage(name).status is StageStatus.COMPLETED for name in ("sovits_train", "gpt_train")):
         return ExperimentStatus.COMPLETED
     if StageStatus.FAILED in statuses:
         return ExperimentStatus.FAILED
     if StageStatus.CANCELLED in statuses:
         return ExperimentStatus.CANCELLED
-    return ExperimentStatus.RUNNING if change.stages else ExperimentStatus.CREATED
+    return ExperimentStatus.IDLE if change.stages else ExperimentStatus.CREATED

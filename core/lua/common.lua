@@ -86,6 +86,54 @@ local function note(id, at, worker, code, message)
   redis.call('HSET', job_key(id), 'history', (known and string.sub(known, 1, -2) .. ',' or '[') .. entry .. ']')
 end
 
+-- A job ended: what waits for it comes nearer to its turn, and has it when this was the last one, or when
+-- it is impatient and this one did not go well.
+local function release_followers(id, state)
+  for _, follower in ipairs(redis.call('SMEMBERS', p .. 'followers:' .. id)) do
+    local job = read(follower, 'state', 'awaits', 'impatient')
+    if job.state == 'delayed' and tonumber(job.awaits or 0) > 0 then
+      local left = job.impatient and state ~= 'done' and 0 or tonumber(job.awaits) - 1
+      redis.call('HSET', job_key(follower), 'awaits', left)
+      if left == 0 then wait_last(follower) end
+    end
+  end
+  redis.call('DEL', p .. 'followers:' .. id)
+end
+
+-- Let a job wait for others that have not ended; how many more those are. What it awaits already counts once.
+local function follow(id, others)
+  local more = 0
+  for _, other in ipairs(others) do
+    local state = redis.call('HGET', job_key(other), 'state')
+    if state and state ~= 'done' and state ~= 'dead' and state ~= 'cancelled' then
+      more = more + redis.call('SADD', p .. 'followers:' .. other, id)
+    end
+  end
+  if more > 0 then redis.call('HINCRBY', job_key(id), 'awaits', more) end
+  return more
+end
+
+-- The part of an id that says what kind of job it is; nothing for a part of another job (`speech-x.0`).
+local function kind_of(id)
+  return string.match(id, '^(%a+)%-[^.]*$')
+end
+
+-- Jobs are listed by the time they came, until they are forgotten.
+local function list_job(id, at)
+  redis.call('ZADD', p .. 'jobs', stamp(at), id)
+  local kind = kind_of(id)
+  if kind then redis.call('ZADD', p .. 'jobs:' .. kind, stamp(at), id) end
+end
+
+local function unlist_forgotten(at)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. 'forgotten', '-inf', stamp(at), 'LIMIT', 0, 20)) do
+    redis.call('ZREM', p .. 'forgotten', id)
+    redis.call('ZREM', p .. 'jobs', id)
+    local kind = kind_of(id)
+    if kind then redis.call('ZREM', p .. 'jobs:' .. kind, id) end
+  end
+end
+
 -- The worker has the job no longer. It frees, so it comes before any other write.
 local function let_go(id, worker)
   redis.call('ZREM', p .. 'leases', id)
@@ -97,8 +145,11 @@ local function finish(id, state, at, keep, kind, ...)
   local seconds = math.max(1, math.ceil(tonumber(redis.call('HGET', job_key(id), 'keep') or keep)))
   redis.call('HSET', job_key(id), 'state', state, 'finished_at', stamp(at), ...)
   redis.call('EXPIRE', job_key(id), seconds)
+  redis.call('ZADD', p .. 'forgotten', stamp(at + seconds), id)
   count(state)
   tell(id, kind, '{"job_id":' .. quote(id) .. '}', seconds)
+  release_followers(id, state)
+  unlist_forgotten(at)
 end
 
 -- The job is out of attempts: it stays, and a readable letter says why.
@@ -112,6 +163,7 @@ local function bury(id, at, error, seconds)
     .. ',"payload":' .. job.payload .. ',"history":' .. (job.history or '[]') .. '}')
   count('dead')
   tell(id, 'failed', '{"job_id":' .. quote(id) .. ',"error":' .. error .. '}', seconds)
+  release_followers(id, 'dead')
 end
 
 local POISON_RESCUES, POISON_SECONDS = 3, 72 * 3600

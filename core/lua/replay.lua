@@ -1,7 +1,10 @@
--- ARGV: id. A dead job gets all its attempts again. Returns 1, or 0 when it is not dead.
-local id = ARGV[1]
-if redis.call('HGET', job_key(id), 'state') ~= 'dead' then return 0 end
-redis.call('HDEL', job_key(id), 'attempts', 'rescues', 'rescued_at', 'finished_at', 'cancel', 'ended', 'worker')
+-- ARGV: id, 1 to take a cancelled job, too, JSON list of the jobs to wait for. A dead job gets all its attempts again.
+-- Returns 1, or 0 when it is not dead.
+local id, state = ARGV[1], redis.call('HGET', job_key(ARGV[1]), 'state')
+if state ~= 'dead' and not (state == 'cancelled' and ARGV[2] == '1') then return 0 end
+redis.call('PERSIST', job_key(id))
+redis.call('ZREM', p .. 'forgotten', id)
+redis.call('HDEL', job_key(id), 'attempts', 'rescues', 'rescued_at', 'finished_at', 'cancel', 'ended', 'worker', 'awaits')
 local head, letters, first = '{"job_id":' .. quote(id) .. ',', p .. 'dead_letter_queue', 0
 while true do
   local page = redis.call('LRANGE', letters, first, first + 99)
@@ -12,5 +15,9 @@ while true do
   first = first + 100
 end
 count('replayed')
-wait_last(id)
+if follow(id, cjson.decode(ARGV[3])) > 0 then
+  redis.call('HSET', job_key(id), 'state', 'delayed')
+else
+  wait_last(id)
+end
 return 1

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core.errors import NotFound
 from core.records.database import as_values, columns, fetch_all, fetch_one
 from core.records.models import experiments, stages, tasks
+from core.records.outbox import note_ends
 from core.records.rows import ExperimentRecord, StageRecord, TaskRecord
 from core.stage import StageStatus
 
@@ -59,6 +60,7 @@ class Change:
                 await connection.execute(update(stages).where(*this_row).values(_differences(runs[name], run)))
         if task is not None and self.task is not None and self.task != task:
             await connection.execute(update(tasks).where(tasks.c.id == task.id).values(_differences(task, self.task)))
+        await note_ends(connection, (task, runs), (self.task, self.stages), self.now)
         if self.experiment != experiment:
             values = _differences(experiment, replace(self.experiment, updated_at=self.now))
             await connection.execute(update(experiments).where(experiments.c.id == experiment.id).values(values))

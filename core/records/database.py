@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
 import orjson
 from sqlalchemy import Column, Connection, Table, event, func, select
-from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.sql import ColumnElement
 
+from core.errors import MissingPart, RecordsUnavailable
+from core.records.address import is_sqlite, usable
+from core.records.explain import explained
 from core.records.rows import Page
 
 Record = TypeVar("Record")
+Answer = TypeVar("Answer")
 
 BUSY_TIMEOUT_MS: Final = 10_000
 """How long a SQLite writer waits for the writer of another process."""
+READERS: Final = 2
+"""Connections of one process that only read; more readers than these wait for one of them."""
+WRITERS: Final = 4
+"""On PostgreSQL, where they need not take turns."""
 
 
 class Database:
@@ -28,29 +36,41 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.writer, self.reader = _engines(url)
-        # SQLite has one writer anyway: waiting here is fair and free, waiting in its busy handler is neither.
-        self._turn: asyncio.Lock | None = asyncio.Lock() if is_sqlite(url) else None
+        # Here one waits in turn and as long as it takes; a pool would give up, and SQLite's busy handler is unfair.
+        self._writing = asyncio.Semaphore(1 if is_sqlite(url) else WRITERS)
+        self._reading = asyncio.Semaphore(READERS)
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that may write; an exception inside undoes all of it."""
-        async with self._turn or contextlib.nullcontext(), self.writer.begin() as connection:
-            yield connection
+        async with self._writing, _connected(self.writer) as connection, connection.begin():
+            with explained():
+                yield connection
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection for single SELECTs; no transaction."""
-        async with self.reader.connect() as connection:
-            yield connection
+        async with self._reading, _connected(self.reader) as connection:
+            with explained():
+                yield connection
+
+    async def write_alone(self, action: Callable[[AsyncConnection], Awaitable[Answer]]) -> Answer:
+        """Look, decide and insert in one transaction; once more when someone else was quicker.
+
+        PostgreSQL lets another process commit between a look and an insert; a second look finds what it wrote.
+        SQLite holds the write lock over both.
+        """
+        try:
+            async with self.write() as connection:
+                return await action(connection)
+        except IntegrityError:
+            async with self.write() as connection:
+                return await action(connection)
 
     async def close(self) -> None:
         await self.writer.dispose()
-        if self.reader is not self.writer:
+        if self.reader.sync_engine.pool is not self.writer.sync_engine.pool:
             await self.reader.dispose()
-
-
-def is_sqlite(url: str) -> bool:
-    return make_url(url).get_backend_name() == "sqlite"
 
 
 def columns(table: Table, record: type[Any]) -> list[Column[Any]]:
@@ -64,9 +84,11 @@ def as_values(record: Any) -> dict[str, Any]:
 
 
 async def fetch_one(
-    connection: AsyncConnection, table: Table, record: type[Record], *where: ColumnElement[bool]
+    connection: AsyncConnection, table: Table, record: type[Record], *where: ColumnElement[bool], lock: bool = False
 ) -> Record | None:
-    row = (await connection.execute(select(*columns(table, record)).where(*where))).first()
+    """`lock` keeps others on PostgreSQL from changing the row, or pointing to it, until the transaction ends."""
+    query = select(*columns(table, record)).where(*where)
+    row = (await connection.execute(query.with_for_update() if lock else query)).first()
     return None if row is None else record(*row)
 
 
@@ -100,22 +122,34 @@ async def fetch_page(
     return Page([record(*row) for row in (await connection.execute(query)).all()], total)
 
 
+@contextlib.asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    connection = engine.connect()
+    try:
+        await connection.start()
+    except Exception as error:  # of the driver, of the network, of the name server
+        raise RecordsUnavailable(f"The database cannot be reached: {error}", hint="Check DATABASE_URL.") from error
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 def _engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
     json: dict[str, Any] = {
         "json_serializer": lambda value: orjson.dumps(value).decode(),
         "json_deserializer": orjson.loads,
     }
     if not is_sqlite(url):
-        engine = create_async_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True, **json)
-        return engine, engine
+        engine = _postgres_engine(url, json)
+        return engine, engine.execution_options(isolation_level="AUTOCOMMIT")
     writer = create_async_engine(url, pool_size=1, max_overflow=0, pool_reset_on_return=None, **json)
     event.listen(writer.sync_engine, "connect", _prepare_sqlite)
     event.listen(writer.sync_engine, "begin", _begin_immediate)
     reader = create_async_engine(
         url,
-        pool_size=2,
+        pool_size=READERS,
         max_overflow=0,
-        pool_timeout=60,
         pool_reset_on_return=None,  # a lone SELECT in autocommit leaves nothing to roll back
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
@@ -123,6 +157,16 @@ def _engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
     )
     event.listen(reader.sync_engine, "connect", _prepare_sqlite)
     return writer, reader
+
+
+def _postgres_engine(url: str, json: dict[str, Any]) -> AsyncEngine:
+    try:
+        return create_async_engine(usable(url), pool_size=READERS + WRITERS, max_overflow=0, pool_pre_ping=True, **json)
+    except ModuleNotFoundError:
+        raise MissingPart(
+            "DATABASE_URL names PostgreSQL, and its driver is not installed.",
+            hint="pip install 'sovitsd[postgres]'.",
+        ) from None
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from sqlalchemy import delete, insert
+from sqlalchemy import insert
 
-from core.errors import Conflict, NotFound
+from core.errors import NotFound
 from core.records.base import Part
 from core.records.change import Change, read_change
 from core.records.database import as_values, fetch_all, fetch_one, fetch_page
@@ -43,17 +43,8 @@ class ExperimentRecords(Part):
     async def update_experiment(self, exp_id: str, **values: Any) -> ExperimentRecord:
         """Change exp_name, gpu_numbers or is_half."""
         async with self.change(exp_id) as change:
-            change.set_experiment(**values)
+            change.set_experiment(**values, updated_at=change.now)
         return change.experiment
-
-    async def delete_experiment(self, exp_id: str) -> None:
-        """Its stages and task go with it, checkpoints and voices stay. Conflict while a stage is active."""
-        async with self._database.write() as connection:
-            change = await read_change(connection, exp_id, self._clock())
-            active = [name for name, status in change.statuses.items() if status.active]
-            if active:
-                raise Conflict(f"experiment {exp_id} is running {', '.join(active)}", hint="Cancel it first.")
-            await connection.execute(delete(experiments).where(experiments.c.id == exp_id))
 
     @contextlib.asynccontextmanager
     async def change(self, exp_id: str) -> AsyncIterator[Change]:
@@ -65,15 +56,21 @@ class ExperimentRecords(Part):
 
     async def list_stages(self, exp_id: str) -> list[StageRecord]:
         """Every stage of its version in order, test_inference included; pending where none ran."""
-        version = (await self.get_experiment(exp_id)).version
+        return (await self.stages_of([await self.get_experiment(exp_id)]))[exp_id]
+
+    async def stages_of(self, some: Sequence[ExperimentRecord]) -> dict[str, list[StageRecord]]:
+        """As `list_stages`, for several experiments by their ids."""
         async with self._database.read() as connection:
-            runs = await fetch_all(connection, stages, StageRecord, stages.c.exp_id == exp_id)
-        by_name = {run.stage: run for run in runs}
-        return [
-            by_name.get(name) or StageRecord(exp_id, name)
-            for name, stage in STAGES.items()
-            if version in stage.versions
-        ]
+            runs = await fetch_all(connection, stages, StageRecord, stages.c.exp_id.in_([one.id for one in some]))
+        by_name = {(run.exp_id, run.stage): run for run in runs}
+        return {
+            one.id: [
+                by_name.get((one.id, name)) or StageRecord(one.id, name)
+                for name, stage in STAGES.items()
+                if one.version in stage.versions
+            ]
+            for one in some
+        }
 
     async def get_stage(self, exp_id: str, stage: str) -> StageRecord:
         """The newest run of a stage; pending when it never ran."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import Conflict, NotFound
 from core.records.base import Part
 from core.records.database import as_values, fetch_one, fetch_page
-from core.records.models import experiments, files, tasks
+from core.records.dataset_rows import DatasetStatus
+from core.records.models import dataset_versions, experiments, files, tasks
 from core.records.rows import ExperimentStatus, FileRecord, Page, TaskStatus
 
 _UNFINISHED = (TaskStatus.QUEUED, TaskStatus.RUNNING, TaskStatus.INTERRUPTED)
@@ -63,14 +65,15 @@ class FileRecords(Part):
     async def delete_file(self, file_id: str) -> FileRecord:
         """The record that was deleted, so that its bytes can follow. Conflict while it is in use."""
         async with self._database.write() as connection:
-            record = await fetch_one(connection, files, FileRecord, files.c.id == file_id)
+            record = await fetch_one(connection, files, FileRecord, files.c.id == file_id, lock=True)
             if record is None:
                 raise NotFound(f"no file {file_id!r}")
             in_tasks = select(tasks.c.id).where(tasks.c.audio_file_id == file_id, tasks.c.status.in_(_UNFINISHED))
             in_experiments = select(experiments.c.id).where(
                 experiments.c.audio_file_id == file_id, experiments.c.status == ExperimentStatus.RUNNING
             )
-            users = (await connection.execute(in_tasks.union_all(in_experiments).limit(5))).scalars().all()
+            users = list((await connection.execute(in_tasks.union_all(in_experiments).limit(5))).scalars().all())
+            users += await _datasets_in_the_making(connection, file_id)
             if users:
                 raise Conflict(
                     f"file {file_id} is in use by {', '.join(users)}",
@@ -78,3 +81,13 @@ class FileRecords(Part):
                 )
             await connection.execute(delete(files).where(files.c.id == file_id))
         return record
+
+
+async def _datasets_in_the_making(connection: AsyncConnection, file_id: str) -> list[str]:
+    """Data sets that a job still takes this file into; afterwards they have their own copy."""
+    table = dataset_versions
+    query = select(table.c.dataset_id, table.c.request).where(table.c.status == DatasetStatus.PREPARING)
+    rows = (await connection.execute(query)).all()
+    return [
+        dataset for dataset, request in rows if any(one["file_id"] == file_id for one in request.get("sources", ()))
+    ]

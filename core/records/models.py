@@ -22,6 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from core.records.dataset_rows import DatasetStatus
+from core.records.promise_rows import DeliveryStatus
 from core.records.rows import ExperimentStatus, TaskStatus
 from core.stage import StageStatus
 
@@ -92,7 +94,13 @@ experiments = Table(
     _id("voice_id"),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+    _id("dataset_id"),
+    Column("dataset_version", Integer),
+    Column("planned", JSON, nullable=False, server_default="{}"),
+    Column("device", String(20), nullable=False, server_default=""),
+    Column("door", String(20), nullable=False, server_default=""),
     Index(None, "status", "id"),
+    Index(None, "door", "id"),
     sqlite_with_rowid=False,
 )
 
@@ -120,6 +128,7 @@ tasks = Table(
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("completed_at", Double),
+    Column("upload_url", Text, nullable=False, server_default=""),
     Index(None, "status", "id"),
     sqlite_with_rowid=False,
 )
@@ -140,6 +149,11 @@ stages = Table(
     Column("error", JSON(none_as_null=True)),
     Column("control", String(40), nullable=False),
     Column("previous_run", JSON(none_as_null=True)),
+    Column("basis", JSON, nullable=False, server_default="{}"),
+    Column("changed", JSON, nullable=False, server_default="{}"),
+    Column("queued_at", Double),
+    Column("device", String(20), nullable=False, server_default=""),
+    Column("schedule_at", Double),
     Column("started_at", Double),
     Column("completed_at", Double),
     Index(None, "status", "exp_id"),
@@ -157,6 +171,7 @@ checkpoints = Table(
     Column("epoch", Integer),
     Column("step", Integer),
     Column("metrics", JSON, nullable=False),
+    Column("lineage", JSON, nullable=False, server_default="{}"),
     Column("sha256", String(64), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("storage_key", Text, nullable=False),
@@ -190,4 +205,130 @@ api_keys = Table(
     Column("created_at", Double, nullable=False),
     Column("last_used_at", Double),
     Column("revoked_at", Double),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    _id(primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("language", String(20), nullable=False),
+    Column("status", Choice(DatasetStatus), nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("latest", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+dataset_versions = Table(
+    "dataset_versions",
+    metadata,
+    _id("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("status", Choice(DatasetStatus), nullable=False, index=True),
+    Column("made_by", String(20), nullable=False),
+    Column("parent", Integer),
+    Column("request", JSON, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("error", JSON(none_as_null=True)),
+    Column("skipped", JSON, nullable=False),
+    Column("recordings", Integer, nullable=False),
+    Column("segments", Integer, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("report_status", Choice(DatasetStatus), index=True),
+    Column("report_run", Integer, nullable=False),
+    Column("report_options", JSON, nullable=False),
+    Column("report", JSON(none_as_null=True)),
+    Column("report_error", JSON(none_as_null=True)),
+    Column("created_at", Double, nullable=False),
+    Column("completed_at", Double),
+    sqlite_with_rowid=False,
+)
+
+dataset_recordings = Table(
+    "dataset_recordings",
+    metadata,
+    _id("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("since", Integer, primary_key=True),
+    Column("until", Integer),
+    Column("name", Text, nullable=False),
+    _id("file_id"),
+    Column("sha256", String(64), nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("sample_rate", Integer, nullable=False),
+    Column("storage_key", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+dataset_segments = Table(
+    "dataset_segments",
+    metadata,
+    _id("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("since", Integer, primary_key=True),
+    Column("until", Integer),
+    Column("recording", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("start_seconds", Double, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("storage_key", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("transcript", Text, nullable=False),
+    Column("language", String(20), nullable=False),
+    Column("speaker", Text, nullable=False),
+    Column("left_out", Boolean),
+    Column("subset", String(10), nullable=False),
+    Column("made_from", Integer),
+    Column("change", JSON, nullable=False),
+    Column("measures", JSON, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    _id(primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("events", JSON, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    _id(primary_key=True),
+    _id("webhook_id", index=True),
+    _id("subject", nullable=False, index=True),
+    Column("event", String(40), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("status", Choice(DeliveryStatus), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("history", JSON, nullable=False),
+    Column("status_code", Integer),
+    Column("error", Text, nullable=False),
+    Column("retries", Integer, nullable=False),
+    Column("next_try_at", Double),
+    Column("claimed_by", String(80), nullable=False),
+    Column("claimed_until", Double, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Index(None, "status", "next_try_at"),
+    sqlite_with_rowid=False,
+)
+
+limits = Table(
+    "limits",
+    metadata,
+    Column("device", String(20), primary_key=True),
+    Column("training", Integer),
+    Column("inference", Integer),
+    Column("updated_at", Double, nullable=False),
 )

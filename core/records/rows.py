@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
+from core.errors import NotFound
 from core.stage import StageStatus
 
 Item = TypeVar("Item")
@@ -41,11 +42,18 @@ class ExperimentStatus(StrEnum):
 
     CREATED = "created"
     RUNNING = "running"
+    PAUSED = "paused"
+    """Nothing runs, and a training can be resumed."""
+    IDLE = "idle"
+    """Some stages are completed, and nobody asked for the next one yet."""
     COMPLETED = "completed"
     """Both models are trained."""
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+
+STEPS_DOOR: Final = "steps"
+"""Marks experiments that clients of the eleven-step service made, so that they are listed among the tasks."""
 
 # All times are seconds since the epoch; None means not yet.
 
@@ -98,6 +106,8 @@ class TaskRecord:
     created_at: float
     started_at: float | None
     completed_at: float | None
+    upload_url: str = ""
+    """Where a ZIP of the voice is sent when the task is completed; empty: nowhere."""
 
     @property
     def error_message(self) -> str | None:
@@ -124,6 +134,16 @@ class ExperimentRecord:
     voice_id: str | None
     created_at: float
     updated_at: float
+    dataset_id: str | None = None
+    """The data set that it begins from in place of an uploaded recording."""
+    dataset_version: int | None = None
+    """Which version of it; fixed when the experiment is created."""
+    planned: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Stage → parameters in full, for the stages of a preset that begin by themselves, each when its turn comes."""
+    device: str = ""
+    """Where its trainings must run: `cuda`, `cuda:N`, `cpu`; empty: wherever there is room."""
+    door: str = ""
+    """Which client's API it was made by (`STEPS_DOOR`); empty: our own."""
 
     @property
     def topic(self) -> str:
@@ -153,6 +173,16 @@ class StageRecord:
     """What someone asked of the run in progress: `stop_after_epoch`, `pause` or nothing."""
     previous_run: dict[str, Any] | None = None
     """`{run, completed_at, outputs}` of the completed run before this one."""
+    basis: dict[str, Any] = field(default_factory=dict)
+    """What it was begun with beside its parameters: `is_half`, and the run of every stage whose result it reads."""
+    changed: dict[str, Any] = field(default_factory=dict)
+    """Name → `{before, now}` of what differs from the paused run that it goes on from; someone confirmed that."""
+    queued_at: float | None = None
+    """When someone asked for this run."""
+    device: str = ""
+    """Where this run must go: `cuda`, `cuda:N`, `cpu`; empty: wherever there is room."""
+    schedule_at: float | None = None
+    """Not before this time."""
     started_at: float | None = None
     completed_at: float | None = None
 
@@ -185,6 +215,8 @@ class CheckpointRecord:
     storage_key: str
     promoted: bool
     created_at: float
+    lineage: dict[str, Any] = field(default_factory=dict)
+    """What it was made of: `{experiment, stage, run, data, parameters, base, code}`; empty for imported weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +241,14 @@ class VoiceRecord:
     def prompt(self) -> dict[str, Any]:
         """The default prompt."""
         return self.prompts[0]
+
+    def prompt_named(self, name: str) -> dict[str, Any]:
+        """The prompt of that name, in any case of letters; the default one for no name. NotFound lists the names."""
+        for prompt in self.prompts:
+            if not name or str(prompt.get("name", "")).casefold() == name.casefold():
+                return prompt
+        names = ", ".join(str(prompt.get("name", "")) for prompt in self.prompts)
+        raise NotFound(f"The voice {self.name} has no prompt {name!r}.", hint=f"Its prompts: {names}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import delete, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import NotFound
@@ -17,6 +16,8 @@ from core.records.gathering import Gathering
 from core.records.models import experiments, files, stages, tasks
 from core.records.rows import ExperimentRecord, Page, StageRecord, TaskRecord, TaskStatus
 from core.stage import ACTIVE, StageStatus
+
+_KEY_SECONDS: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +73,7 @@ class TaskRecords(Part):
         return [by_id.get(task_id) or NotFound(f"no task {task_id!r}") for task_id in ids]
 
     async def _create_tasks(self, batch: list[NewTask]) -> list[TaskRecord | Exception]:
-        try:
-            async with self._database.write() as connection:
-                return await _insert_tasks(connection, batch)
-        except IntegrityError:
-            # PostgreSQL lets another process commit the same key between our look and our insert; a
-            # second look finds it. SQLite holds the write lock over both.
-            async with self._database.write() as connection:
-                return await _insert_tasks(connection, batch)
+        return await self._database.write_alone(lambda connection: _insert_tasks(connection, batch))
 
 
 async def _insert_tasks(connection: AsyncConnection, batch: list[NewTask]) -> list[TaskRecord | Exception]:
@@ -91,7 +85,7 @@ async def _insert_tasks(connection: AsyncConnection, batch: list[NewTask]) -> li
         key = new.task.idempotency_key
         if key is not None and key in by_key:
             results.append(by_key[key])
-        elif new.task.audio_file_id not in known_files:
+        elif new.task.audio_file_id is not None and new.task.audio_file_id not in known_files:
             results.append(NotFound(f"no file {new.task.audio_file_id!r}", hint="POST /api/v1/files uploads one."))
         else:
             if key is not None:
@@ -99,6 +93,8 @@ async def _insert_tasks(connection: AsyncConnection, batch: list[NewTask]) -> li
             fresh.append(new)
             results.append(new.task)
     if fresh:
+        # Two processes that insert the same keys in the same order wait for each other; in different orders, forever.
+        fresh.sort(key=lambda new: new.task.idempotency_key or "")
         await connection.execute(insert(experiments), [as_values(new.experiment) for new in fresh])
         await connection.execute(insert(tasks), [as_values(new.task) for new in fresh])
         await connection.execute(insert(stages), [as_values(new.stage) for new in fresh])
@@ -114,5 +110,9 @@ async def _by_idempotency_key(connection: AsyncConnection, batch: list[NewTask])
     keys = {new.task.idempotency_key for new in batch if new.task.idempotency_key is not None}
     if not keys:
         return {}
+    # Older ones are free again: a key holds for as long as its answer is remembered (core/idempotency.py).
+    old = batch[0].task.created_at - _KEY_SECONDS
+    free = update(tasks).where(tasks.c.idempotency_key.in_(keys), tasks.c.created_at < old)
+    await connection.execute(free.values(idempotency_key=None))
     found = await fetch_all(connection, tasks, TaskRecord, tasks.c.idempotency_key.in_(keys))
     return {task.idempotency_key: task for task in found if task.idempotency_key is not None}

@@ -33,6 +33,7 @@ class VoiceRecords(Part):
         epoch: int | None = None,
         step: int | None = None,
         metrics: dict[str, Any] | None = None,
+        lineage: dict[str, Any] | None = None,
         storage_key: str = "",
     ) -> CheckpointRecord:
         """`kind` is gpt or sovits. Harmless when repeated.
@@ -53,13 +54,16 @@ class VoiceRecords(Part):
             storage_key=storage_key or f"checkpoints/{id}.safetensors",
             promoted=False,
             created_at=self._clock(),
+            lineage=lineage or {},
         )
-        async with self._database.write() as connection:
+
+        async def insert_or_find(connection: AsyncConnection) -> CheckpointRecord:
             known = await fetch_one(connection, checkpoints, CheckpointRecord, checkpoints.c.id == id)
-            if known is not None:
-                return known
-            await connection.execute(insert(checkpoints).values(as_values(record)))
-        return record
+            if known is None:
+                await connection.execute(insert(checkpoints).values(as_values(record)))
+            return known or record
+
+        return await self._database.write_alone(insert_or_find)
 
     async def get_checkpoint(self, checkpoint_id: str) -> CheckpointRecord:
         async with self._database.read() as connection:
@@ -77,6 +81,17 @@ class VoiceRecords(Part):
         async with self._database.read() as connection:
             return await fetch_page(connection, checkpoints, CheckpointRecord, limit, offset, *where)
 
+    async def measure_checkpoint(self, checkpoint_id: str, metrics: dict[str, Any]) -> CheckpointRecord:
+        """Add numbers to those that a checkpoint has; NotFound when it was deleted meanwhile."""
+        this_row = checkpoints.c.id == checkpoint_id
+        async with self._database.write() as connection:
+            record = await fetch_one(connection, checkpoints, CheckpointRecord, this_row, lock=True)
+            if record is None:
+                raise NotFound(f"no checkpoint {checkpoint_id!r}")
+            record = replace(record, metrics={**record.metrics, **metrics})
+            await connection.execute(update(checkpoints).where(this_row).values(metrics=record.metrics))
+        return record
+
     async def promote_checkpoint(self, checkpoint_id: str, promoted: bool = True) -> CheckpointRecord:
         async with self._database.write() as connection:
             await connection.execute(
@@ -87,7 +102,8 @@ class VoiceRecords(Part):
     async def delete_checkpoint(self, checkpoint_id: str) -> CheckpointRecord:
         """The record that was deleted. Conflict while a voice speaks with it."""
         async with self._database.write() as connection:
-            record = await fetch_one(connection, checkpoints, CheckpointRecord, checkpoints.c.id == checkpoint_id)
+            this_row = checkpoints.c.id == checkpoint_id
+            record = await fetch_one(connection, checkpoints, CheckpointRecord, this_row, lock=True)
             if record is None:
                 raise NotFound(f"no checkpoint {checkpoint_id!r}")
             uses = or_(voices.c.gpt_checkpoint_id == checkpoint_id, voices.c.sovits_checkpoint_id == checkpoint_id)
@@ -126,15 +142,18 @@ class VoiceRecords(Part):
             created_at=self._clock(),
             pronunciations=pronunciations or {},
         )
-        async with self._database.write() as connection:
+
+        async def insert_or_find(connection: AsyncConnection) -> VoiceRecord:
             known = await fetch_one(connection, voices, VoiceRecord, voices.c.id == record.id)
             if known is not None:
                 return known
             await _need_checkpoint(connection, gpt_checkpoint_id, "gpt")
             await _need_checkpoint(connection, sovits_checkpoint_id, "sovits")
-            record = replace(record, name=await _free_name(connection, name))
-            await connection.execute(insert(voices).values(as_values(record)))
-        return record
+            named = replace(record, name=await _free_name(connection, name))
+            await connection.execute(insert(voices).values(as_values(named)))
+            return named
+
+        return await self._database.write_alone(insert_or_find)
 
     async def get_voice(self, id_or_name: str) -> VoiceRecord:
         """An id wins over a name. VoiceNotFound names some that there are."""

@@ -28,8 +28,29 @@ def models_folder(services: Services) -> Path:
 
 
 def is_official(experiment: ExperimentRecord) -> bool:
-    """Whether the version builds on official weights; nano builds on nothing."""
+    """Whether the version builds on official weights; nano's weights come with the package."""
     return experiment.version != "nano"
+
+
+def is_half(run: StageRun) -> bool | None:
+    """Half precision where the device has a fast one, unless the experiment forbids it."""
+    return None if run.experiment.is_half else False
+
+
+def recogniser(run: StageRun) -> Path:
+    """The folder of the speech recogniser: the bundled one, or one below the folder of models that `asr` names."""
+    from GPT_SoVITS.whisper import model_folder
+
+    folder, chosen = models_folder(run.services), str(run.config.get("model", ""))
+    if not chosen:
+        return model_folder(folder)
+    path = (folder / chosen).resolve()
+    if not path.is_relative_to(folder.resolve()) or not (path / "model.bin").is_file():
+        raise NotFound(
+            f"asr.model is {chosen!r}, which is no recogniser in the folder of models.",
+            hint="Name a folder below the data folder's `models` that faster-whisper opens; empty: the bundled one.",
+        )
+    return path
 
 
 def check_parts(run: StageRun) -> None:

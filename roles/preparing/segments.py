@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.errors import NoSpeech, RecordingTooShort, SilentRecording
+from core.datasets.archive import is_zip
+from core.errors import BadAudio, InputGone, NoSpeech, RecordingTooShort, SilentRecording
 from core.media import check_recording, decode
-from roles.preparing.official import check_parts, models_folder
+from roles.preparing import from_dataset
+from roles.preparing.from_dataset import Given, begins_from_dataset, given_transcripts
+from roles.preparing.official import check_parts, recogniser
+from roles.preparing.recipes import segments_folder, upload_of
+from roles.preparing.shares import do_all
 from roles.stage_role import StageRun
-
-logger = logging.getLogger(__name__)
 
 SHORTEST_RECORDING = 10.0
 """Seconds of sound that a voice can be learnt from at all."""
+SPEAKER = "speaker"
+"""What a `.list` calls someone whom nobody named."""
 PROMPT_SECONDS = (3.0, 10.0)
 """Length of a segment that serves as a prompt (specification inference-pipeline §2)."""
 
@@ -24,10 +29,17 @@ def convert(run: StageRun) -> dict[str, Any]:
 
     Before anything else: MissingPart, when the task needs weights later that are not there.
     """
+    if begins_from_dataset(run):
+        return from_dataset.convert(run)
     from GPT_SoVITS.configs import load_config
 
     check_parts(run)
-    source = run.services.storage.path(f"files/{run.experiment.audio_file_id}")
+    source = upload_of(run)
+    if is_zip(source):
+        raise BadAudio(
+            f"The upload {run.experiment.audio_file_id} is a ZIP of recordings.",
+            hint="Make a data set of it (POST /api/v1/datasets) and begin from that.",
+        )
     rate = int(load_config(run.experiment.version)["data"]["sampling_rate"])
     with run.fresh_folder("source") as folder:
         decode(source, folder / "recording.wav", sample_rate=rate, mono=True, check=run.context.check)
@@ -46,27 +58,22 @@ def convert(run: StageRun) -> dict[str, Any]:
 
 
 def audio_slice(run: StageRun) -> dict[str, Any]:
-    """Cut the recording at its silences."""
-    from GPT_SoVITS.audio import read_mono
-    from GPT_SoVITS.dataset.slicer import Slicer, write_segments
-
-    samples, rate = read_mono(run.folder / "source" / "recording.wav")
+    """Cut the recording at its silences; a data set is cut already."""
+    if begins_from_dataset(run):
+        return from_dataset.audio_slice(run)
+    recordings = sorted((run.folder / "source").glob("*.wav"))
     with run.fresh_folder("segments") as folder:
-        written, left_out = write_segments(
-            Slicer.from_parameters(run.config, rate).slice(samples),
-            folder,
-            rate,
-            name="recording.wav",
-            peak=run.config["_max"],
-            mix=run.config["alpha"],
-        )
-    if not written:
-        raise NoSpeech(
-            "The recording is nothing but silence at this threshold.",
-            hint="Lower `threshold` of audio_slice (dB).",
-        )
-    run.progress(1.0, f"Cut into {len(written)} segments.")
-    return {"segments": len(written), "left_out": left_out}
+        options = {"parameters": run.config, "to": str(folder)}
+        answers = do_all(run, "slice", recordings, options, verb="Cut")
+        written = sum(len(answer["written"]) for answer in answers)
+        left_out = [refused for answer in answers for refused in answer["refused"]]
+        if not written:
+            raise NoSpeech(
+                "The recording is nothing but silence at this threshold.",
+                hint="Lower `threshold` of audio_slice (dB).",
+            )
+    run.progress(1.0, f"Cut into {written} segments.")
+    return {"segments": written, "left_out": left_out}
 
 
 def denoise(run: StageRun) -> dict[str, Any]:
@@ -74,69 +81,93 @@ def denoise(run: StageRun) -> dict[str, Any]:
     if not run.config["enabled"]:
         run.progress(1.0, "Not asked for.")
         return {"skipped": True}
-    from GPT_SoVITS.dataset.denoise import Denoiser
-
-    denoiser = Denoiser()
     segments = _segments(run.folder / "segments")
     with run.fresh_folder("denoised") as folder:
-        for done, segment in enumerate(segments, start=1):
-            denoiser.denoise(segment, folder / segment.name)
-            run.progress(done / len(segments), f"Denoised {done} of {len(segments)} segments.")
+        do_all(run, "denoise", segments, {"to": str(folder)}, verb="Denoised")
     return {"skipped": False, "segments": len(segments)}
 
 
 def asr(run: StageRun) -> dict[str, Any]:
-    """Transcribe every segment; what nobody speaks in is left out and named."""
+    """Transcribe every segment that has no transcript yet; what nobody speaks in is left out and named."""
     from GPT_SoVITS.dataset.folder import Annotation, write_annotations
-    from GPT_SoVITS.dataset.transcribe import Transcriber
-    from GPT_SoVITS.whisper import model_folder
 
-    language = None if run.config["language"] == "auto" else run.config["language"]
-    transcriber = Transcriber(
-        run.config["model"] or model_folder(models_folder(run.services)),
-        threads=run.services.threads,
-    )
     segments = segment_files(run)
-    heard, left_out = [], []
-    for done, segment in enumerate(segments, start=1):
-        transcript = transcriber.transcribe(segment, language)
-        if transcript.text:
-            heard.append((segment, transcript))
-        else:
-            left_out.append({"segment": segment.name, "reason": "nobody speaks in it"})
-        run.progress(done / len(segments), f"Transcribed {done} of {len(segments)} segments.")
+    given = given_transcripts(run) if begins_from_dataset(run) else {}
+    answers = {path: _as_answer(given[path.name]) for path in segments if path.name in given} | _listen(
+        run, segments, given
+    )
+    heard = {path: answers[path] for path in segments if "text" in answers[path]}
     if not heard:
         raise NoSpeech(
             "Nobody speaks in the recording, as far as speech recognition can hear.",
-            hint="Upload a recording of one person speaking, without music.",
+            hint="Upload a recording of one person speaking, without music; or bring the transcripts along, as a ZIP "
+            "with a `.list`.",
         )
     write_annotations(
         run.folder / "transcripts.list",
-        [Annotation(segment.name, "speaker", transcript.language, transcript.text) for segment, transcript in heard],
+        [Annotation(path.name, one["speaker"], one["language"], one["text"]) for path, one in heard.items()],
     )
-    prompt, transcript = max(heard, key=_fitness_as_prompt)
+    prompt, said = max(heard.items(), key=_fitness_as_prompt)
     return {
         "segments": len(heard),
-        "left_out": left_out,
+        "left_out": [
+            {"segment": path.name, "reason": answers[path]["left_out"]}
+            for path in segments
+            if "left_out" in answers[path]
+        ],
         "prompt": {
             "audio": f"experiments/{run.experiment.id}/{prompt.parent.name}/{prompt.name}",
-            "text": transcript.text,
-            "language": transcript.language,
+            "text": said["text"],
+            "language": said["language"],
         },
+    }
+
+
+def _listen(run: StageRun, segments: list[Path], given: Mapping[str, Given]) -> dict[Path, dict[str, Any]]:
+    """What the recogniser hears in the segments whose words nobody wrote down; it is not loaded for none."""
+    to_hear = [path for path in segments if path.name not in given or not given[path.name].text]
+    if not to_hear:
+        run.progress(1.0, "Every segment has a transcript already.")
+        return {}
+    asked = run.config["language"]
+    languages = {path.name: given[path.name].language if path.name in given else asked for path in to_hear}
+    options = {
+        "model": str(recogniser(run)),
+        "precision": run.config["precision"],
+        "languages": {name: language for name, language in languages.items() if language != "auto"},
+    }
+    answers = do_all(run, "transcribe", to_hear, options, verb="Transcribed")
+    speakers = (given[path.name].speaker if path.name in given else "" for path in to_hear)
+    return {
+        path: {**answer, "speaker": speaker or SPEAKER}
+        for path, answer, speaker in zip(to_hear, answers, speakers, strict=True)
+    }
+
+
+def _as_answer(one: Given) -> dict[str, Any]:
+    """A transcript that somebody wrote, as the recogniser would give it."""
+    return {
+        "text": one.text,
+        "language": one.language,
+        "seconds": one.seconds,
+        "confidence": 1.0,
+        "speaker": one.speaker or SPEAKER,
     }
 
 
 def segment_files(run: StageRun) -> list[Path]:
     """The segments in order: the denoised ones where denoising ran."""
-    denoised = not run.outputs.get("denoise", {"skipped": True})["skipped"]
-    return _segments(run.folder / ("denoised" if denoised else "segments"))
+    return _segments(run.folder / segments_folder(run))
 
 
 def _segments(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.wav"))
+    found = sorted(folder.glob("*.wav"))
+    if not found:
+        raise InputGone(f"No segment is left in {folder.name}.", hint="Run audio_slice again.")
+    return found
 
 
-def _fitness_as_prompt(one: tuple[Path, Any]) -> tuple[bool, float]:
+def _fitness_as_prompt(one: tuple[Path, dict[str, Any]]) -> tuple[bool, float]:
     """A segment of 3–10 s comes first; among equals, the one that the recogniser is surest of."""
-    _, transcript = one
-    return PROMPT_SECONDS[0] <= transcript.seconds <= PROMPT_SECONDS[1], transcript.confidence
+    _, said = one
+    return PROMPT_SECONDS[0] <= said["seconds"] <= PROMPT_SECONDS[1], said["confidence"]

@@ -17,6 +17,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=REPOSITORY / "data" / "base", help="where everything is kept")
     parser.add_argument("--hours", type=float, default=6.0, help="data: of synthetic speech")
     parser.add_argument("--steps", type=int, default=0, help="tokenizer, acoustic: updates in all")
+    parser.add_argument("--epochs", type=int, default=20, help="language: passes over all clips")
     parser.add_argument("--minutes", type=float, default=60.0, help="acoustic: after which it saves and stops")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--half", action="store_true", help="acoustic: networks in bfloat16, where that is fast")
@@ -76,13 +77,15 @@ def listen(options: argparse.Namespace) -> None:
     import torch
 
     from GPT_SoVITS.checkpoint import load_resume
-    from scripts.train_base.acoustic import Acoustic, Set
+    from GPT_SoVITS.configs import load_config
+    from GPT_SoVITS.sovits.model import SoVITS
+    from scripts.train_base.acoustic import Set
     from scripts.train_base.clips import load_clips
     from scripts.train_base.listen import listen as judge
 
     torch.set_num_threads(options.threads)
     work, tokens = options.work, _tokens(options.work)
-    model = Acoustic()
+    model = SoVITS.from_config(load_config("nano"))
     state = load_resume(work / "acoustic.pt")
     if state is None:
         raise SystemExit("There is no acoustic model yet: scripts/train-base acoustic")
@@ -99,6 +102,47 @@ def listen(options: argparse.Namespace) -> None:
     )
 
 
+def language(options: argparse.Namespace) -> None:
+    """Phonemes to tokens; each call with more epochs begins anew, the same call goes on."""
+    from scripts.train_base.acoustic import Set
+    from scripts.train_base.align import read
+    from scripts.train_base.language import fit, write_training_set
+
+    work = options.work
+    pointers = read(work / "align.npz")
+    if not (work / "language").exists():
+        clips = [clip for clip in _spoken(work) if clip.name in pointers]
+        write_training_set(Set(clips, _tokens(work)), work / "language")
+    fit(work, pointers, epochs=options.epochs, threads=options.threads)
+
+
+def align(options: argparse.Namespace) -> None:
+    """The phoneme of each token."""
+    import torch
+
+    from scripts.train_base.align import align as find
+
+    torch.set_num_threads(options.threads)
+    find(_spoken(options.work), options.work / "align.npz", steps=options.steps or 280)
+
+
+def _spoken(work: Path) -> list:
+    from scripts.train_base.clips import load_clips
+
+    folder, seconds = work / "features", (0.6, 15.0)
+    return load_clips(folder / "synthetic", seconds=seconds) + load_clips(folder / "real", seconds=seconds)
+
+
+def ship(options: argparse.Namespace) -> None:
+    """The base's two files, where the product looks for them."""
+    import subprocess
+
+    from scripts.train_base.ship import ship as write
+
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    write(options.work, commit=commit.stdout.strip())
+
+
 def _tokens(work: Path) -> dict:
     import torch
 
@@ -109,7 +153,10 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "data": data,
     "tokenizer": tokenizer,
     "acoustic": acoustic,
+    "align": align,
+    "language": language,
     "listen": listen,
+    "ship": ship,
 }
 
 if __name__ == "__main__":

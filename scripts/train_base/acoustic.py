@@ -1,5 +1,4 @@
-"""Trains nano's SoVITS on the base's speech: tokens, phonemes and a style to sound, first by spectra, then against
-discriminators too. Stops and goes on at any time."""
+"""Trains nano's SoVITS on the base's speech: tokens, phonemes and a style to sound. Stops and goes on at any time."""
 
 from __future__ import annotations
 
@@ -12,16 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from GPT_SoVITS.checkpoint import load_resume, save_resume
+from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.features.mel import spectrogram
-from GPT_SoVITS.sovits.encoder import TextEncoder
-from GPT_SoVITS.sovits.frame_generator import REFERENCE_PITCH, FrameGenerator
-from GPT_SoVITS.sovits.layers import length_mask
+from GPT_SoVITS.sovits.frame_step import WEIGHTS, frame_losses
+from GPT_SoVITS.sovits.model import Batch, SoVITS
 from GPT_SoVITS.sovits.quantizer import Quantizer
-from GPT_SoVITS.sovits.style import StyleEncoder
 from scripts.train_base.clips import Clip, batches
 
 logger = logging.getLogger(__name__)
@@ -30,42 +27,7 @@ HOP = 320
 SEGMENT = 80
 """Frames that the generator speaks of each clip: 1.6 s."""
 STYLE_FRAMES = 150
-RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))
 LOG_EVERY = 25
-
-
-class Acoustic(nn.Module):
-    def __init__(self, hidden: int = 192, style: int = 192, channels: int = 192) -> None:
-        super().__init__()
-        self.enc_p = TextEncoder(
-            symbols=732, ssl_dim=512, inter_channels=channels, hidden_channels=hidden, filter_channels=512, n_heads=2,
-            n_layers=4, kernel_size=3, p_dropout=0.0, mrte_hidden=style, mrte_heads=4,
-        )  # fmt: skip
-        self.ref_enc = StyleEncoder(513, 128, style)
-        self.ssl_proj = nn.Conv1d(512, 512, 2, stride=2)
-        self.quantizer = Quantizer(512, 1024)
-        self.dec = FrameGenerator(
-            channels=channels, style=style, rate=16_000, hop=HOP, width=256, layers=6, fine_width=192, fine_layers=4,
-            pitch_width=192, pitch_layers=4,
-        )  # fmt: skip
-
-    def read(self, codes: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor, ge: Tensor) -> Tensor:
-        """codes (B, T / 2) -> z (B, C, T)."""
-        vectors = self.quantizer.decode(codes[None]).repeat_interleave(2, dim=2)
-        prior = self.enc_p(vectors, lengths, text, text_lengths, ge)
-        return prior.mean
-
-
-def spectral_loss(made: Tensor, wanted: Tensor) -> Tensor:
-    """(B, N) twice: L1 of log magnitudes and spectral convergence, at four resolutions."""
-    losses = []
-    for size, hop in RESOLUTIONS:
-        window = torch.hann_window(size)
-        a, b = (
-            torch.stft(x, size, hop, window=window, return_complex=True).abs().clamp_min(1e-4) for x in (made, wanted)
-        )
-        losses.append((a.log() - b.log()).abs().mean() + 0.5 * (a - b).norm() / b.norm().clamp_min(1e-3))
-    return torch.stack(losses).mean()
 
 
 class Set:
@@ -86,7 +48,7 @@ class Set:
         for clip in clips:
             self.by_speaker.setdefault(clip.speaker, []).append(clip)
 
-    def collate(self, batch: list[Clip], rng: random.Random) -> dict[str, Tensor]:
+    def collate(self, batch: list[Clip], rng: random.Random) -> Batch:
         longest, most = max(clip.frames for clip in batch), max(len(clip.phones) for clip in batch)
         rows = len(batch)
         made = {
@@ -95,20 +57,24 @@ class Set:
             "text": torch.zeros(rows, most, dtype=torch.long),
             "text_lengths": torch.tensor([len(clip.phones) for clip in batch]),
             "f0": torch.zeros(rows, longest),
-            "start": torch.zeros(rows, dtype=torch.long),
-            "wave": torch.zeros(rows, SEGMENT * HOP),
+            "wave": torch.zeros(rows, longest * HOP),
             "style": torch.zeros(rows, STYLE_FRAMES * HOP),
         }
         for i, clip in enumerate(batch):
             made["codes"][i, : clip.frames // 2] = torch.from_numpy(self.codes[clip.name].astype(np.int64))
             made["text"][i, : len(clip.phones)] = torch.from_numpy(clip.phones.astype(np.int64))
             made["f0"][i, : clip.frames] = torch.from_numpy(clip.f0.astype(np.float32))
-            start = rng.randrange(max(1, clip.frames - SEGMENT + 1))
-            made["start"][i] = start
-            piece = clip.wave[start * HOP : (start + SEGMENT) * HOP]
-            made["wave"][i, : len(piece)] = torch.from_numpy(piece.astype(np.float32) / 32768)
+            made["wave"][i, : len(clip.wave)] = torch.from_numpy(clip.wave.astype(np.float32) / 32768)
             made["style"][i] = torch.from_numpy(self._style(clip.speaker, rng))
-        return made
+        return Batch(
+            spec=style_spectrogram(made["style"]),
+            spec_lengths=made["lengths"],
+            wave=made["wave"][:, None],
+            text=made["text"],
+            text_lengths=made["text_lengths"],
+            codes=made["codes"][None],
+            f0=made["f0"],
+        )
 
     def _style(self, speaker: str, rng: random.Random) -> np.ndarray:
         """Three seconds of the same speaker, from anywhere."""
@@ -132,7 +98,7 @@ class Training:
         torch.manual_seed(seed)
         self.half = half
         self.data, self.out, self.steps, self.frames, self.seed = data, out, steps, frames, seed
-        self.model = Acoustic()
+        self.model = SoVITS.from_config(load_config("nano"))
         self.model.load_state_dict(tokenizer, strict=False)
         self.model.ssl_proj.requires_grad_(False)
         self.optimizer = torch.optim.AdamW(
@@ -167,16 +133,16 @@ class Training:
                 return self.step >= self.steps
         return True
 
-    def _batches(self) -> Iterator[dict[str, Tensor]]:
+    def _batches(self) -> Iterator[Batch]:
         rng = random.Random(self.seed + self.step)
         real = sum(clip.speaker == "allison" for clip in self.data.clips)
         often = {"allison": max(1.0, 0.25 * len(self.data.clips) / max(1, real))}
         for batch in batches(self.data.clips, frames=self.frames, seed=self.seed + self.step, often=often):
             yield self.data.collate(batch, rng)
 
-    def _train_step(self, b: dict[str, Tensor]) -> dict[str, float]:
-        losses = self.losses(b)
-        total = losses["spectral"] + losses["pitch"] + 0.3 * losses["voiced"]
+    def _train_step(self, batch: Batch) -> dict[str, float]:
+        losses = self.losses(batch)
+        total = sum(losses[name] * weight for name, weight in WEIGHTS.items())
         self.optimizer.zero_grad()
         total.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
@@ -184,27 +150,10 @@ class Training:
         self.schedule.step()
         return {name: value.item() for name, value in losses.items()} | {"norm": float(norm)}
 
-    def losses(self, b: dict[str, Tensor]) -> dict[str, Tensor]:
-        model = self.model
-        spec = style_spectrogram(b["style"])
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
-            ge = model.ref_enc(spec, spec.new_ones(len(spec), 1, spec.shape[-1]))
-            z = model.read(b["codes"], b["lengths"], b["text"], b["text_lengths"], ge)
-            pitch = model.dec.pitch(z, ge)
-            index = b["start"][:, None] + torch.arange(SEGMENT)
-            inside = index < b["lengths"][:, None]
-            index = index.clamp(max=z.shape[-1] - 1)
-            part = z.gather(2, index[:, None].expand(-1, z.shape[1], -1)) * inside[:, None]
-            f0 = b["f0"].gather(1, index) * inside
-            wave = model.dec(part, ge, f0)[:, 0]
-        mask = length_mask(b["lengths"], z.shape[-1])[:, 0]
-        voiced = (b["f0"] > 0).float() * mask
-        wanted = (b["f0"].clamp_min(40) / REFERENCE_PITCH).log()
-        return {
-            "spectral": spectral_loss(wave.float(), b["wave"]),
-            "pitch": ((pitch.log - wanted).abs() * voiced).sum() / voiced.sum().clamp_min(1),
-            "voiced": F.binary_cross_entropy_with_logits(pitch.voiced, (b["f0"] > 0).float(), weight=mask),
-        }
+            ge = self.model.ref_enc(batch.spec, batch.spec.new_ones(len(batch.spec), 1, batch.spec.shape[-1]))
+            return frame_losses(self.model, batch, ge, segment=SEGMENT)
 
     def _save(self, seconds: float) -> None:
         state: dict[str, Any] = {

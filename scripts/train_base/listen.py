@@ -12,7 +12,8 @@ import torch
 
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.evaluate import Evaluator
-from scripts.train_base.acoustic import HOP, Acoustic, Set, style_spectrogram
+from GPT_SoVITS.sovits.model import SoVITS
+from scripts.train_base.acoustic import HOP, Set, style_spectrogram
 from scripts.train_base.clips import Clip
 
 logger = logging.getLogger(__name__)
@@ -21,22 +22,22 @@ STYLE_CLIPS = 4
 
 
 @torch.inference_mode()
-def speak_again(model: Acoustic, data: Set, clip: Clip, *, own_pitch: bool = False) -> np.ndarray:
+def speak_again(model: SoVITS, data: Set, clip: Clip, *, own_pitch: bool = False) -> np.ndarray:
     """(N,) float32: a clip from its tokens and phonemes, in the style of other clips of its speaker."""
     model.eval()
     others = [one for one in data.by_speaker[clip.speaker] if one is not clip]
     chosen = random.Random(1).sample(others, min(STYLE_CLIPS, len(others)))
     spectra = [style_spectrogram(torch.from_numpy(c.wave.astype(np.float32) / 32768)[None]) for c in chosen]
-    ge = torch.stack([model.ref_enc(spec, spec.new_ones(1, 1, spec.shape[-1])) for spec in spectra]).mean(0)
-    codes = torch.from_numpy(data.codes[clip.name].astype(np.int64))[None]
+    ge = model.style(spectra)
+    codes = torch.from_numpy(data.codes[clip.name].astype(np.int64))[None, None]
     text = torch.from_numpy(clip.phones.astype(np.int64))[None]
-    z = model.read(codes, torch.tensor([clip.frames]), text, torch.tensor([text.shape[1]]), ge)
+    prior = model.enc_p(model.frames(codes), torch.tensor([clip.frames]), text, torch.tensor([text.shape[1]]), ge)
     f0 = torch.from_numpy(clip.f0.astype(np.float32))[None] if own_pitch else None
-    return model.dec(z, ge, f0)[0, 0].clamp(-1, 1).numpy()
+    return model.dec(prior.mean, ge, f0=f0)[0, 0].clamp(-1, 1).numpy()
 
 
 def listen(
-    model: Acoustic, data: Set, texts: Path, reference: Path, models: Path, out: Path, *, count: int
+    model: SoVITS, data: Set, texts: Path, reference: Path, models: Path, out: Path, *, count: int
 ) -> dict[str, float]:
     """Mean WER, similarity and DNSMOS of `count` clips of 2 s and more; the WAV files stay in `out`."""
     said = {Path(line["file"]).stem: line["text"] for line in map(json.loads, texts.read_text().splitlines())}

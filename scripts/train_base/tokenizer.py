@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from GPT_SoVITS.features.mel import spectrogram
-from GPT_SoVITS.sovits.initialise import cluster
 from GPT_SoVITS.sovits.quantizer import Quantizer
 from scripts.train_base.clips import Clip, batches
+from scripts.train_base.clusters import cluster
 
 logger = logging.getLogger(__name__)
 

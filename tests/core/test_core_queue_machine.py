@@ -20,15 +20,27 @@ from hypothesis.stateful import (
 )
 
 from core.errors import LeaseLost
-from core.job import Beat, JobStatus, Lease
+from core.job import Beat, JobStatus, Lease, Place
 from core.queue import NewJob, Queue
 
 ROLES = {"synthesizer": "worker_tasks", "trainer": "training_tasks"}
 WORKERS = ("worker-1", "worker-2", "worker-3")
+KINDS = {"synthesizer": "inference", "trainer": "training"}
+DEVICES = {"worker-1": "cuda:0", "worker-2": "cuda:0", "worker-3": "cpu"}
+WISHES = ("", "", "", "cuda", "cuda:0", "cuda:0-1", "cuda:10", "cpu")
+LIMIT = 2
+"""Jobs of a kind on a device, until the machine changes that."""
 
 roles = st.sampled_from(sorted(ROLES))
 workers = st.sampled_from(WORKERS)
 numbers = st.integers(0, 1_000)
+wishes = st.sampled_from(WISHES)
+
+
+def fits(wish: str, device: str) -> bool:
+    """The same rule as the queue's, put differently."""
+    number = device.removeprefix("cuda:")
+    return wish in ("", device) or (device != "cpu" and (wish == "cuda" or number in wish[5:].split("-")))
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -43,26 +55,31 @@ class QueueMachine(RuleBasedStateMachine):
         self.submitted: list[str] = []
         self.leases: list[Lease] = []
         """Every lease there ever was, most of them lost by now."""
+        self.limits: dict[tuple[str, str], int] = {}
         self.acked: dict[str, int] = {}
         """Job → token of the claim whose result counted."""
 
     @initialize(priorities=st.lists(st.integers(1, 10), min_size=6, max_size=10))
     def begin(self, priorities: list[int]) -> None:
-        self.enqueue("synthesizer", priorities, 0)
-        self.enqueue("trainer", priorities[:2], 50)
+        self.enqueue("synthesizer", priorities, 0, "")
+        self.enqueue("trainer", priorities[:2], 50, "")
+        self.enqueue("trainer", priorities[:3], 0, "cuda")
         self.everyone_claims()
 
     # People
 
     @rule(
-        role=roles, priorities=st.lists(st.integers(1, 10), min_size=1, max_size=4), delay=st.sampled_from([0, 0, 50])
+        role=roles,
+        priorities=st.lists(st.integers(1, 10), min_size=1, max_size=4),
+        delay=st.sampled_from([0, 0, 50]),
+        wish=wishes,
     )
-    def enqueue(self, role: str, priorities: list[int], delay: float) -> None:
+    def enqueue(self, role: str, priorities: list[int], delay: float, wish: str) -> None:
         new = []
         for priority in priorities:
             name = f"job-{len(self.submitted)}"
             self.submitted.append(name)
-            new.append(NewJob(role, {"n": 1}, name, priority, "", name, delay))
+            new.append(NewJob(role, {"n": 1}, name, priority, "", name, delay, device=wish))
         assert [job.id for job in self.queue.enqueue_many(new)] == [job.job_id for job in new]
 
     @precondition(lambda self: self.submitted)
@@ -102,16 +119,47 @@ class QueueMachine(RuleBasedStateMachine):
             assert self.queue.replay(letter.job_id)
             assert not self.queue.replay(letter.job_id)
 
+    @rule(
+        kind=st.sampled_from(sorted(KINDS.values())), device=st.sampled_from(["cuda:0", "cpu"]), most=st.integers(0, 3)
+    )
+    def change_a_limit(self, kind: str, device: str, most: int) -> None:
+        self.limits[kind, device] = most
+        self.client.hset("sovits:limits", f"{kind} {device}", most)
+
     # Workers, alive, late or long dead
 
     @rule(worker=workers, first=roles)
     def claim(self, worker: str, first: str) -> None:
         for role in (first, *ROLES):
-            lease = self.queue.claim(role, worker)
+            lease = self.claim_there(role, worker)
             if lease is not None:
                 assert self.queue.beat(lease) is not Beat.LOST
                 self.leases.append(lease)
                 return
+
+    def claim_there(self, role: str, worker: str) -> Lease | None:
+        """What a worker gets is for its device and within its limit; it gets something when something is."""
+        device, kind = DEVICES[worker], KINDS[role]
+        busy = [name for name in self.held_by(worker) if self.status(name) is JobStatus.PROCESSING]
+        others = sum(self.runs(role, other) for other in WORKERS if other != worker and DEVICES[other] == device)
+        room = others < self.limits.get((kind, device), LIMIT)
+        waiting = [name for key, names in self.lists().items() if key.startswith(ROLES[role]) for name in names]
+        waits = any(fits(self.wish(name), device) for name in waiting)
+
+        lease = self.queue.claim(role, worker, place=Place("host", device, kind, LIMIT))
+
+        if lease is None:
+            assert busy or self.held_by(worker) or not (room and waits)
+        elif lease.job.id not in busy:
+            assert room
+            assert fits(lease.job.device, device)
+        return lease
+
+    def runs(self, role: str, worker: str) -> bool:
+        """Whether a worker runs a job, one that it claimed in this role."""
+        slot = f"sovits:slot:{KINDS[role]}:host/{DEVICES[worker]}"
+        running = any(self.status(name) is JobStatus.PROCESSING for name in self.held_by(worker))
+        return running and bool(self.client.sismember(slot, worker))
 
     @rule()
     def everyone_claims(self) -> None:
@@ -231,7 +279,7 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def every_job_is_in_exactly_one_place(self) -> None:
         processing = {worker: self.client.lrange(f"sovits:processing:{worker}", 0, -1) for worker in WORKERS}
-        listed = [name for key in ROLES.values() for name in self.client.lrange(f"sovits:{key}", 0, -1)]
+        listed = [name for names in self.lists().values() for name in names]
         held = [name for names in processing.values() for name in names]
         delayed = self.client.zrange("sovits:delayed", 0, -1)
         leases = self.client.zrange("sovits:leases", 0, -1)
@@ -265,10 +313,25 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_list_is_in_order(self) -> None:
-        for key in ROLES.values():
-            names = self.client.lrange(f"sovits:{key}", 0, -1)
+        for key, names in self.lists().items():
+            wish = key.partition("@")[2]
+            assert {self.wish(name) for name in names} <= {wish}
             priorities = [int(self.client.hget(f"sovits:job:{name}", "priority")) for name in names]
             assert priorities == sorted(priorities)
+
+    def lists(self) -> dict[str, list[str]]:
+        """Everything that waits, list by list."""
+        keys = [f"{key}{wish and '@'}{wish}" for key in ROLES.values() for wish in dict.fromkeys(WISHES)]
+        pipe = self.client.pipeline(transaction=False)
+        for key in keys:
+            pipe.lrange(f"sovits:{key}", 0, -1)
+        return dict(zip(keys, pipe.execute(), strict=True))
+
+    def held_by(self, worker: str) -> list[str]:
+        return self.client.lrange(f"sovits:processing:{worker}", 0, -1)
+
+    def wish(self, name: str) -> str:
+        return self.client.hget(f"sovits:job:{name}", "device") or ""
 
     def lease(self, number: int) -> Lease:
         """One that is still held or, in every third case, any there ever was."""
@@ -319,4 +382,4 @@ def test_jobs_are_conserved(run: Callable[[int, int], None]):
 
 @pytest.mark.slow
 def test_jobs_are_conserved_for_long(run: Callable[[int, int], None]):
-    run(150, 50)
+    run(100, 50)

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
 
-from core.errors import RecordsUnavailable
+from core.errors import InvalidRequest, RecordsUnavailable
 from core.records import ExperimentRecord, ExperimentStatus, Records, upgrade
+from core.records.address import usable
+from core.records.database import Database
 from core.records.gathering import Gathering
 from core.records.models import metadata
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite+aiosqlite:///{tmp_path}/data/records.sqlite3"
+def url(new_database_url: str) -> str:
+    return new_database_url
 
 
 @pytest.fixture
@@ -43,10 +42,6 @@ def experiment_record() -> ExperimentRecord:
         created_at=1.0,
         updated_at=1.0,
     )
-
-
-def file_of(url: str) -> str:
-    return url.removeprefix("sqlite+aiosqlite:///")
 
 
 def run_at_once(url: str, program: str, processes: int) -> list[subprocess.CompletedProcess[str]]:
@@ -72,28 +67,32 @@ def run_at_once(url: str, program: str, processes: int) -> list[subprocess.Compl
         child.stdin.write("g")
         child.stdin.flush()
     for child in children:
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=250)
         results.append(subprocess.CompletedProcess(child.args, child.returncode, out, err))
     return results
 
 
-def test_migrations_make_the_tables_that_the_models_describe(url):
+async def test_migrations_make_the_tables_that_the_models_describe(url):
     upgrade(url)
 
-    engine = create_engine(f"sqlite:///{file_of(url)}")
-    with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
-    engine.dispose()
+    database = Database(url)
+    async with database.read() as connection:
+        differences = await connection.run_sync(
+            lambda sync: compare_metadata(MigrationContext.configure(sync), metadata)
+        )
+    await database.close()
+    assert differences == []
 
 
-def test_migrating_twice_is_harmless(url):
+async def test_migrating_twice_is_harmless(url):
     upgrade(url)
 
     upgrade(url)
 
-    with sqlite3.connect(file_of(url)) as connection:
-        assert connection.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
-    connection.close()
+    database = Database(url)
+    async with database.read() as connection:
+        assert (await connection.exec_driver_sql("SELECT count(*) FROM alembic_version")).scalar() == 1
+    await database.close()
 
 
 async def test_migrating_works_beside_a_running_loop(url):
@@ -133,7 +132,8 @@ def test_processes_that_migrate_at_once_all_succeed(url):
     assert [(result.returncode, result.stderr) for result in results] == [(0, "")] * 3
 
 
-async def test_the_database_waits_for_writers_and_checks_references(url):
+async def test_the_database_waits_for_writers_and_checks_references(tmp_path):
+    url = f"sqlite+aiosqlite:///{tmp_path}/records.sqlite3"
     upgrade(url)
     records = Records(url)
 
@@ -221,6 +221,61 @@ async def test_readers_do_not_wait_for_a_writer(url, experiment_record):
     assert seen.exp_name == experiment_record.exp_name
     assert (await records.get_experiment("exp-1")).exp_name == "changed"
     await records.close()
+
+
+async def test_more_callers_than_connections_wait_for_their_turn(url, experiment_record):
+    upgrade(url)
+    records = Records(url)
+    await records.create_experiment(experiment_record)
+
+    found = await asyncio.gather(*(records.get_experiment("exp-1") for _ in range(200)))
+
+    assert found == [experiment_record] * 200
+    await records.close()
+
+
+async def test_connections_that_the_server_ended_are_made_anew(postgres, experiment_record):
+    records = Records(postgres.migrated_database())
+    await records.create_experiment(experiment_record)
+
+    postgres.end_connections()
+
+    assert await records.get_experiment("exp-1") == experiment_record
+    await records.close()
+
+
+async def test_a_server_that_is_not_there_is_named_in_a_sentence():
+    records = Records("postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
+
+    with pytest.raises(RecordsUnavailable, match="cannot be reached"):
+        await records.get_experiment("exp-1")
+    await records.close()
+
+
+async def test_a_text_that_postgresql_cannot_hold_is_the_askers_mistake(postgres):
+    records = Records(postgres.migrated_database())
+
+    with pytest.raises(InvalidRequest, match="cannot be stored"):
+        await records.get_file("file-\x00")
+    await records.close()
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("postgres://me:secret@host/voices", "postgresql+asyncpg://me:secret@host/voices"),
+        ("postgresql://host/voices?sslmode=require", "postgresql+asyncpg://host/voices?ssl=require"),
+        ("sqlite:////data/records.sqlite3", "sqlite+aiosqlite:////data/records.sqlite3"),
+    ],
+)
+def test_addresses_of_other_programs_are_understood(written, meant):
+    assert usable(written).render_as_string(hide_password=False) == meant
+
+
+@pytest.mark.parametrize("address", ["mysql://host/voices", "voices", "oracle+x://h"])
+def test_addresses_of_unknown_databases_are_refused(address):
+    with pytest.raises(RecordsUnavailable, match="no database that is known"):
+        Records(address)
 
 
 async def test_calls_that_wait_together_share_a_trip():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,6 @@ from core.records import (
     StageRecord,
     TaskRecord,
     TaskStatus,
-    upgrade,
 )
 from core.stage import StageStatus, order
 
@@ -26,10 +24,8 @@ NOW = 1_700_000_000.0
 
 
 @pytest.fixture
-async def records(tmp_path: Path) -> AsyncIterator[Records]:
-    url = f"sqlite+aiosqlite:///{tmp_path}/records.sqlite3"
-    upgrade(url)
-    records = Records(url, clock=lambda: NOW)
+async def records(database_url: str) -> AsyncIterator[Records]:
+    records = Records(database_url, clock=lambda: NOW)
     await records.create_file("file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     yield records
     await records.close()
@@ -140,8 +136,8 @@ async def test_the_same_idempotency_key_makes_one_task(records):
     assert (await records.list_tasks()).total == 1
 
 
-async def test_the_same_idempotency_key_makes_one_task_even_when_all_arrive_at_once(records, tmp_path):
-    other = Records(f"sqlite+aiosqlite:///{tmp_path}/records.sqlite3")
+async def test_the_same_idempotency_key_makes_one_task_even_when_all_arrive_at_once(records, database_url):
+    other = Records(database_url)
 
     made = await asyncio.gather(
         *((records, other)[number % 2].create_task(new_task(number, idempotency_key="key")) for number in range(20))
@@ -149,6 +145,18 @@ async def test_the_same_idempotency_key_makes_one_task_even_when_all_arrive_at_o
 
     assert len({task.id for task in made}) == 1
     assert (await records.list_tasks()).total == 1
+    await other.close()
+
+
+async def test_many_keys_that_arrive_at_two_processes_in_opposite_order_make_one_task_each(records, database_url):
+    other = Records(database_url)
+    keys = [f"key-{number}" for number in range(20)]
+
+    first = [records.create_task(new_task(n, idempotency_key=key)) for n, key in enumerate(keys)]
+    second = [other.create_task(new_task(100 + n, idempotency_key=key)) for n, key in enumerate(reversed(keys))]
+    await asyncio.gather(*first, *second)
+
+    assert (await records.list_tasks()).total == 20
     await other.close()
 
 

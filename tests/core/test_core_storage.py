@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from core.errors import InvalidRequest
 from core.storage import Storage
+from core.storage_bucket import BucketStorage
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> Storage:
-    return Storage(tmp_path / "storage")
+@pytest.fixture(params=["folder", "bucket"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    if request.param == "folder":
+        return Storage(tmp_path / "storage")
+    return BucketStorage(request.getfixturevalue("buckets").new_bucket(), tmp_path / "storage", 1 << 30)
 
 
 @pytest.mark.parametrize(
@@ -113,11 +117,27 @@ def test_a_folder_is_no_artefact(storage):
     assert not storage.exists("experiments/exp-1/train")
 
 
-def test_used_bytes_counts_everything_under_the_root(storage):
+def test_used_bytes_counts_everything_under_the_root(tmp_path):
+    storage = Storage(tmp_path / "storage")
     storage.put_bytes("files/file-1", b"12345")
     storage.new_temporary().write_bytes(b"678")
 
     assert storage.used_bytes() == 8
+
+
+def test_what_is_old_is_swept_and_what_is_new_stays(storage):
+    storage.put_bytes("speech/job-1/0.wav", b"sound")
+
+    assert storage.sweep("speech", time.time() - 60) == 0
+    assert storage.exists("speech/job-1/0.wav")
+    assert storage.sweep("speech", time.time() + 60) == 1
+    assert not storage.exists("speech/job-1/0.wav")
+    assert storage.sweep("speech", time.time() + 60) == 0
+
+
+def test_a_copy_of_nothing_is_refused(storage):
+    with pytest.raises(FileNotFoundError):
+        storage.copy("files/file-9", "files/file-1")
 
 
 def test_an_empty_storage_uses_nothing(storage):

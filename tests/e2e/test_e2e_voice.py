@@ -66,6 +66,27 @@ def test_a_training_that_was_killed_went_on_from_its_last_saved_epoch(voice: dic
     assert steps == sorted(set(steps)), "every step was counted once"
 
 
+def test_every_saved_epoch_was_judged_and_the_best_one_speaks(voice: dict[str, Any], client: httpx.Client) -> None:
+    result = voice["task"]["result"]
+    published = client.get("/api/v1/voices/survivor").json()
+
+    for kind in ("sovits", "gpt"):
+        trained = result[f"{kind}_train"]
+        for one in trained["checkpoints"]:
+            assert one["wer"] >= 0
+            assert -1 < one["similarity"] <= 1
+            assert 1 <= one["dnsmos"] <= 5
+        best = next(one for one in trained["checkpoints"] if one["checkpoint_id"] == trained["checkpoint_id"])
+        assert trained["metrics"]["best_epoch"] == best["epoch"]
+        assert published[f"{kind}_checkpoint_id"] == best["checkpoint_id"]
+        stage = f"/api/v1/experiments/{voice['task']['exp_id']}/stages/{kind}_train"
+        spoken = client.get(f"{stage}/artefacts/e{best['epoch']}.wav")
+        assert soundfile.info(io.BytesIO(spoken.content)).duration > 0.5
+        assert client.get(f"{stage}/artefacts/loss.png").content.startswith(b"\x89PNG")
+        losses = client.get(f"{stage}/metrics").json()["epochs"]
+        assert losses[-1]["epoch"] == trained["metrics"]["epochs"]
+
+
 def test_speech_goes_on_when_its_synthesizer_is_killed(
     voice: dict[str, Any], client: httpx.Client, daemon: Daemon
 ) -> None:

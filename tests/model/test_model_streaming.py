@@ -10,6 +10,7 @@ import torch
 
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.pipeline import ChunkSettings, Pipeline, Prompt, SamplingSettings, Speech, Utterance
+from GPT_SoVITS.sovits.layers import NormedConv1d, NormedConvTranspose1d
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.synthesis.streaming import Cutter, Stream
 from GPT_SoVITS.synthesis.v2 import Line, decode
@@ -17,7 +18,22 @@ from GPT_SoVITS.synthesis.v2 import Line, decode
 SENTENCE = "A sentence that is long enough to be spoken in several chunks, one after the other."
 LOUD, QUIET = 0, 1
 LIKENESS = [-0.5, 0.5]
-SMALL = {"upsample_initial_channel": 32, "inter_channels": 32, "hidden_channels": 32, "filter_channels": 64}
+SMALL = {
+    "codebook_bins": 512,
+    "inter_channels": 32,
+    "hidden_channels": 32,
+    "filter_channels": 64,
+    "n_layers": 2,
+    "gin_channels": 128,
+    "mrte_hidden": 128,
+    "flow_layers": 2,
+    "frames": None,
+    "upsample_initial_channel": 32,
+    "upsample_rates": [8, 5, 4, 2],
+    "upsample_kernel_sizes": [16, 11, 8, 4],
+    "resblock_kernel_sizes": [3],
+    "resblock_dilation_sizes": [[1, 3]],
+}
 
 
 def cut(tokens: list[int], settings: ChunkSettings, likeness: list[float] | None = LIKENESS) -> list[list[int]]:
@@ -67,11 +83,16 @@ def test_without_a_silent_token_length_alone_cuts():
 
 
 def second_stage() -> SoVITS:
-    """nano's, with few channels, and with couplings that do something."""
+    """v2's at nano's rate, with few channels, and with couplings that do something."""
     torch.manual_seed(1)
     model = SoVITS.from_config(merged(load_config("nano"), {"model": SMALL}), posterior=False).eval()
     for coupling in model.flow.flows[::2]:
         torch.nn.init.normal_(coupling.post.weight, std=0.05)
+    with torch.no_grad():
+        model.enc_p.proj.bias[SMALL["inter_channels"] :] -= 1
+    for layer in [*model.dec.ups.modules(), *model.dec.resblocks.modules()]:
+        if isinstance(layer, NormedConv1d | NormedConvTranspose1d):
+            layer.reset(0.05)
     return model.requires_grad_(False).fold_weight_norm()
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from workshop import Prepared, Workshop, speech
 
 from core.job import Job
 from core.redis import EmbeddedServer
 from core.settings import Settings, read_settings
+from GPT_SoVITS.whisper import model_folder
 from roles.role import JobContext
 from roles.services import Services
 from roles.worker import Worker
@@ -93,3 +95,37 @@ def work(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
     yield start
     for running in started:
         running.drain()
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models that holds the bundled recogniser."""
+    folder = tmp_path_factory.mktemp("models")
+    model_folder(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """21 seconds of one person speaking."""
+    return speech(tmp_path_factory.mktemp("recording") / "recording.wav")
+
+
+@pytest.fixture
+def workshop(server: EmbeddedServer, settings: Settings) -> Iterator[Workshop]:
+    """Two cores, and nothing prepared."""
+    made = Workshop(settings, server.url, threads=2)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def prepared(
+    server: EmbeddedServer, models: Path, recording: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prepared]:
+    """One experiment for all tests, whose stages each run once."""
+    data = tmp_path_factory.mktemp("prepared")
+    (data / "models").symlink_to(models)
+    workshop = Workshop(read_settings(data_path=data, redis_prefix="prepared:"), server.url, threads=2)
+    yield Prepared(workshop, workshop.upload(recording))
+    workshop.close()

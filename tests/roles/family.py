@@ -15,6 +15,7 @@ import torch
 
 from core.records import ExperimentRecord
 from core.records.rows import ExperimentStatus
+from core.settings import read_settings
 from core.stage import parse_parameters
 from core.storage import Storage
 from GPT_SoVITS.audio import write_wav
@@ -209,22 +210,27 @@ class Family:
 
     def run(self, stage: str) -> dict[str, Any]:
         """Run one stage for real, without records or a queue."""
-        config = parse_parameters(stage, self.experiment.parameters.get(stage, {}))
-        run = StageRun(self.experiment, stage, 1, config, self.outputs, self.folder, self._services(), self._context())
         functions = {**Preprocessor.stages, **Trainer.stages}
-        self.outputs[stage] = functions[stage](run)
+        self.outputs[stage] = functions[stage](self.stage_run(stage))
         return self.outputs[stage]
+
+    def stage_run(self, stage: str) -> StageRun:
+        """What the function of a stage is given."""
+        config = parse_parameters(stage, self.experiment.parameters.get(stage, {}))
+        return StageRun(self.experiment, stage, 1, config, self.outputs, self.folder, self._services(), self._context())
 
     def _services(self) -> Any:
         return SimpleNamespace(
-            settings=SimpleNamespace(data_path=self.data),
+            settings=read_settings(data_path=self.data, evaluation_sentences=0),
             storage=self.storage,
             device="cpu",
             threads=1,
             training_threads=1,
             call=lambda *arguments, **named: None,
-            experiments=SimpleNamespace(stage_progress=None),
-            records=SimpleNamespace(create_checkpoint=None, get_checkpoint=None),
+            experiments=SimpleNamespace(stage_progress=None, stage_control=None),
+            records=SimpleNamespace(
+                create_checkpoint=None, get_checkpoint=None, measure_checkpoint=None, get_file=None
+            ),
         )
 
     def _context(self) -> Any:

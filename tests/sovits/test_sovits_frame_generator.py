@@ -55,7 +55,7 @@ def test_a_frame_becomes_a_hop_and_the_same_input_the_same_sound(generator):
 def test_the_pitch_that_is_given_is_the_pitch_that_is_heard(generator):
     z, style = torch.zeros(1, 8, 50), torch.zeros(1, 6, 1)
 
-    wave = generator(z, style, torch.full((1, 50), 250.0))[0, 0]
+    wave = generator(z, style, f0=torch.full((1, 50), 250.0))[0, 0]
 
     spectrum = torch.fft.rfft(wave * torch.hann_window(len(wave))).abs()
     peaks = spectrum[[250 * k for k in range(1, 9)]]
@@ -69,6 +69,6 @@ def test_every_weight_of_sound_and_pitch_learns(generator):
     f0 = torch.full((2, 30), 120.0)
 
     pitch = generator.pitch(z, style)
-    (generator(z, style, f0).square().mean() + pitch.log.square().mean() + pitch.voiced.mean()).backward()
+    (generator(z, style, f0=f0).square().mean() + pitch.log.square().mean() + pitch.voiced.mean()).backward()
 
     assert not [name for name, p in generator.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]

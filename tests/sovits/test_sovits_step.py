@@ -19,7 +19,7 @@ def test_two_batches_make_the_gradients_of_one_of_twice_the_size():
 
 
 def test_several_batches_are_judged_with_the_chance_that_the_discriminator_saw():
-    step = make_step(dropout=True, from_prior=True)
+    step = make_step(dropout=True)
     batch, _ = make_batch(slice(0, 2))
     waves = []
     step.discriminator.register_forward_pre_hook(lambda _, inputs: waves.append(inputs[0].detach().clone()))

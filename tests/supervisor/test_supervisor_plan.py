@@ -18,6 +18,9 @@ from supervisor.plan import MARGIN_MB, TRAINING_MB, Plan, plan
 class Wishes:
     num_models: int = 1
     gpu_memory_per_model_mb: int = -1
+    num_preprocessors: int = 0
+    max_training_concurrent_gpu: int = 1
+    max_training_concurrent_cpu: int = 2
 
 
 def gpu(index: int, free_mb: int = 24_000, total_mb: int = 24_576) -> Gpu:
@@ -99,10 +102,59 @@ def test_each_gpu_has_a_trainer():
     made = plan((gpu(0), gpu(1)), Wishes(), cores=8, memory_mb=64_000)
 
     trainers = [placement for placement in made.placements if placement.role == TRAINER]
-    assert [(trainer.name, trainer.device) for trainer in trainers] == [
-        ("Trainer-GPU0", "cuda:GPU-00000000"),
-        ("Trainer-GPU1", "cuda:GPU-00000001"),
+    assert [(trainer.name, trainer.device, trainer.only_asked) for trainer in trainers] == [
+        ("Trainer-GPU0", "cuda:GPU-00000000", False),
+        ("Trainer-GPU1", "cuda:GPU-00000001", False),
+        ("Trainer-CPU", "cpu", True),
     ]
+
+
+def test_as_many_trainers_as_may_train_at_once_on_a_gpu():
+    made = plan((gpu(0),), Wishes(max_training_concurrent_gpu=2), cores=8, memory_mb=64_000, roles=(TRAINER,))
+
+    assert [placement.name for placement in made.placements] == ["Trainer-GPU0", "Trainer-GPU0-1", "Trainer-CPU"]
+
+
+@pytest.mark.parametrize(("cores", "trainers"), [(2, 1), (8, 2), (64, 2)])
+def test_trainers_on_a_cpu_share_its_cores_up_to_the_limit(cores: int, trainers: int):
+    made = plan((), Wishes(), cores=cores, memory_mb=64_000, roles=(TRAINER,))
+
+    assert [placement.threads for placement in made.placements] == [cores // trainers] * trainers
+
+
+def preprocessors(made: Plan) -> list[tuple[str, int]]:
+    return [(one.name, one.threads) for one in made.placements if one.role == PREPROCESSOR]
+
+
+def test_two_cores_have_one_preprocessor_that_uses_both():
+    made = plan((), Wishes(), cores=2, memory_mb=64_000)
+
+    assert preprocessors(made) == [("Preprocessor", 2)]
+
+
+def test_more_cores_run_stages_side_by_side():
+    made = plan((), Wishes(), cores=8, memory_mb=64_000)
+
+    assert preprocessors(made) == [(f"Preprocessor-{index}", 2) for index in range(4)]
+
+
+def test_more_preprocessors_than_memory_carries_are_not_started():
+    made = plan((), Wishes(), cores=16, memory_mb=5000)
+
+    assert preprocessors(made) == [("Preprocessor-0", 8), ("Preprocessor-1", 8)]
+
+
+def test_the_number_of_preprocessors_can_be_asked_for_as_far_as_the_cores_go():
+    made = plan((), Wishes(num_preprocessors=3), cores=2, memory_mb=2000, roles=(PREPROCESSOR,))
+
+    assert preprocessors(made) == [("Preprocessor-0", 1), ("Preprocessor-1", 1)]
+    assert made.notes == ("NUM_PREPROCESSORS asks for 3 preprocessors; 2 cores carry 2.",)
+
+
+def test_preprocessors_take_turns_on_the_gpus_that_have_most_room():
+    made = plan((gpu(0, free_mb=4000), gpu(1)), Wishes(), cores=8, memory_mb=64_000, roles=(PREPROCESSOR,))
+
+    assert [placement.gpu for placement in made.placements] == [1, 0, 1, 0]
 
 
 def test_only_the_wanted_roles_are_placed():
@@ -113,7 +165,7 @@ def test_only_the_wanted_roles_are_placed():
 
 @given(
     gpus=st.lists(st.integers(0, 80_000), max_size=8),
-    wishes=st.builds(Wishes, st.integers(1, 64), st.one_of(st.just(-1), st.integers(1, 40_000))),
+    wishes=st.builds(Wishes, st.integers(1, 64), st.one_of(st.just(-1), st.integers(1, 40_000)), st.integers(0, 64)),
     cores=st.integers(1, 256),
     memory_mb=st.integers(0, 1_000_000),
 )
@@ -124,7 +176,7 @@ def test_a_role_fits_the_cores_and_every_name_is_its_own(gpus: list[int], wishes
     assert len(set(names)) == len(names)
     assert synthesizers(made)
     for role in (SPLITTER, SYNTHESIZER, PREPROCESSOR, TRAINER):
-        placed = [placement for placement in made.placements if placement.role == role]
+        placed = [one for one in made.placements if one.role == role and not one.only_asked]
         assert sum(placement.threads for placement in placed) <= max(cores, len(placed))
 
 

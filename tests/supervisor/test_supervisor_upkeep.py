@@ -63,6 +63,9 @@ class FakeExperiments:
         self.reconciled.set()
         return 0
 
+    async def clean(self, keep: object) -> int:
+        return 0
+
 
 def make(queue: FakeQueue) -> tuple[Upkeep, FakeExperiments]:
     experiments: Any = FakeExperiments()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -65,10 +66,17 @@ def clock() -> Callable[[], float]:
     return time.time
 
 
+@pytest.fixture(scope="session")
+def empty_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with all tables and no rows, to copy."""
+    path = tmp_path_factory.mktemp("records") / "empty.sqlite3"
+    upgrade(f"sqlite+aiosqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-async def records(tmp_path: Path) -> AsyncIterator[Records]:
-    url = f"sqlite+aiosqlite:///{tmp_path}/records.sqlite3"
-    upgrade(url)
+async def records(tmp_path: Path, empty_records: Path) -> AsyncIterator[Records]:
+    url = f"sqlite+aiosqlite:///{shutil.copy(empty_records, tmp_path / 'records.sqlite3')}"
     records = Records(url)
     await records.create_file("file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     yield records

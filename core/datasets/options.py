@@ -1,0 +1,157 @@
+"""What may be asked of a data set, with defaults, ranges and a sentence each; every front door validates with these."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+DatasetLanguage = Literal["auto", "zh", "en", "ja", "ko", "yue"]
+Subset = Literal["train", "val", "test"]
+AugmentKind = Literal["noise", "pitch", "tempo", "room"]
+FileId = Annotated[str, Field(min_length=1, max_length=64, description="From POST /files: a recording, or a ZIP.")]
+
+
+class Options(BaseModel):
+    """What is not named is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class NewRecording(Options):
+    """One upload that goes into a data set."""
+
+    file_id: FileId
+    transcript: str = Field("", max_length=2000, description="What is said in it; not for a ZIP.")
+    language: DatasetLanguage | Literal[""] = Field("", description="Of the transcript; empty: that of the data set.")
+    speaker: str = Field("", max_length=100, description="Who speaks.")
+
+
+class SegmentEdit(Options):
+    """What changes in a segment; what is not given stays as it is."""
+
+    transcript: str | None = Field(None, max_length=2000, description="What is said; empty: recognise it again.")
+    language: DatasetLanguage | None = Field(None, description="Of the transcript.")
+    speaker: str | None = Field(None, max_length=100, description="Who speaks.")
+    left_out: bool | None = Field(None, description="true leaves it out, false keeps it whatever the report says.")
+    decide_by_report: bool = Field(False, description="Take a decision about leaving out back.")
+    subset: Subset | None = Field(None, description="Part of the data set that it belongs to.")
+
+    @model_validator(mode="after")
+    def _one_decision(self) -> Self:
+        if self.decide_by_report and self.left_out is not None:
+            raise ValueError("give left_out or decide_by_report, not both")
+        return self
+
+
+class SegmentChange(SegmentEdit):
+    """What changes in one segment of several."""
+
+    number: int = Field(ge=1, description="The segment.")
+
+
+class ReportOptions(Options):
+    """What the report calls bad; the defaults suit most recordings."""
+
+    language: DatasetLanguage | Literal[""] = Field("", description="What should be spoken; empty: as the set says.")
+    shortest_seconds: float = Field(0.6, ge=0.1, le=10, description="Training takes nothing shorter.")
+    longest_seconds: float = Field(54.0, ge=1, le=120, description="Training takes nothing longer.")
+    clipped_share: float = Field(0.001, gt=0, le=1, description="Share of samples at the limit that counts as clipped.")
+    speech_share: float = Field(0.5, ge=0, le=1, description="Least share of what sounds that must be speech.")
+    speaker_similarity: float = Field(0.7, ge=-1, le=1, description="Least likeness to the main speaker.")
+    word_errors: float = Field(0.5, ge=0, le=5, description="Most wrong words, in proportion, against the transcript.")
+    listen: bool = Field(
+        True, description="Whether speech recognition listens: language, transcripts. Most of the time."
+    )
+
+
+class SplitOptions(Options):
+    """How segments are dealt out to train, val and test."""
+
+    val: float = Field(0.1, ge=0, lt=1, description="Share of segments for validation.")
+    test: float = Field(0.0, ge=0, lt=1, description="Share of segments for testing.")
+    by: Literal["segment", "recording", "speaker"] = Field(
+        "segment", description="What is never divided between the parts; copies of a segment always stay with it."
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="The same seed deals the same way.")
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self) -> Self:
+        if self.val + self.test >= 1:
+            raise ValueError("val and test together must leave something to train on")
+        return self
+
+
+Range = Annotated[tuple[float, float], Field(description="From, to.")]
+
+
+class AugmentOptions(Options):
+    """Changed copies of every segment that is trained on."""
+
+    kinds: list[AugmentKind] = Field(
+        default=["noise", "pitch", "tempo", "room"], min_length=1, max_length=4, description="What is changed."
+    )
+    copies: int = Field(1, ge=1, le=10, description="Copies of each kind.")
+    noise_snr_db: Range = (10.0, 25.0)
+    pitch_semitones: Range = (-2.0, 2.0)
+    tempo_factor: Range = (0.9, 1.1)
+    room_seconds: Range = (0.1, 0.4)
+    seed: int = Field(0, ge=0, lt=2**31, description="The same seed changes the same way.")
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        for name, lowest, highest in (
+            ("noise_snr_db", -5.0, 60.0),
+            ("pitch_semitones", -12.0, 12.0),
+            ("tempo_factor", 0.5, 2.0),
+            ("room_seconds", 0.02, 2.0),
+        ):
+            first, last = getattr(self, name)
+            if not lowest <= first <= last <= highest:
+                raise ValueError(f"{name} goes from low to high, within {lowest:g} to {highest:g}")
+        return self
+
+
+class CropOptions(Options):
+    """The time that is kept of every recording."""
+
+    start_seconds: float = Field(0.0, ge=0, le=7200, description="Where what is kept begins.")
+    end_seconds: float | None = Field(
+        None, gt=0, le=7200, description="Where it ends; nothing: at the recording's end."
+    )
+    recordings: list[str] = Field(
+        default=[], max_length=1000, description="Names of the recordings to crop; empty: all of them."
+    )
+
+    @model_validator(mode="after")
+    def _some_time(self) -> Self:
+        if self.end_seconds is not None and self.end_seconds <= self.start_seconds:
+            raise ValueError("end_seconds must lie after start_seconds")
+        return self
+
+
+class DatasetSource(Options):
+    """What to work on: a data set (then a new version comes of it), or uploads (then a new data set)."""
+
+    dataset_id: str = Field("", description="A data set.")
+    file_ids: list[FileId] = Field(default=[], max_length=1000, description="Or uploads: recordings, ZIPs.")
+    name: str = Field("", max_length=100, description="Name of the data set that uploads become.")
+    language: DatasetLanguage = Field("auto", description="What is spoken in the uploads.")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if bool(self.dataset_id) == bool(self.file_ids):
+            raise ValueError("give either dataset_id or file_ids")
+        return self
+
+
+class SplitRequest(DatasetSource, SplitOptions):
+    """Split a data set or uploads."""
+
+
+class AugmentRequest(DatasetSource, AugmentOptions):
+    """Augment a data set or uploads."""
+
+
+class CropRequest(DatasetSource, CropOptions):
+    """Crop a data set or uploads."""

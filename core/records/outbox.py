@@ -1,0 +1,120 @@
+"""The outbox: what there is to tell is written down in the transaction in which it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.ids import new_id
+from core.records.database import as_values, fetch_all
+from core.records.models import webhook_deliveries, webhooks
+from core.records.promise_rows import DeliveryRecord, DeliveryStatus, WebhookRecord
+from core.records.rows import StageRecord, TaskRecord, TaskStatus, iso
+from core.stage import StageStatus
+
+_TASK_ENDS: Final = {
+    TaskStatus.COMPLETED: "task.completed",
+    TaskStatus.FAILED: "task.failed",
+    TaskStatus.CANCELLED: "task.cancelled",
+}
+_STAGE_ENDS: Final = {
+    StageStatus.COMPLETED: "stage.completed",
+    StageStatus.FAILED: "stage.failed",
+    StageStatus.CANCELLED: "stage.cancelled",
+}
+TASK_EVENTS: Final = tuple(_TASK_ENDS.values())
+EVENTS: Final = (*TASK_EVENTS, *_STAGE_ENDS.values())
+
+
+async def note_ends(
+    connection: AsyncConnection,
+    before: tuple[TaskRecord | None, Mapping[str, StageRecord]],
+    after: tuple[TaskRecord | None, Mapping[str, StageRecord]],
+    now: float,
+) -> None:
+    """Write down whom to tell that a task or stages ended, if they did."""
+    for name, run in after[1].items():
+        was = before[1].get(name)
+        if run.status in _STAGE_ENDS and (was is None or (was.status, was.run) != (run.status, run.run)):
+            await note_event(connection, _STAGE_ENDS[run.status], run.exp_id, stage_data(run, after[0]), now)
+    task = after[0]
+    if task is not None and task.status.terminal and (before[0] is None or before[0].status is not task.status):
+        urls = [task.webhook_url] if task.webhook_url else []
+        await note_event(connection, _TASK_ENDS[task.status], task.id, task_data(task), now, urls)
+
+
+async def note_event(
+    connection: AsyncConnection, event: str, subject: str, data: Mapping[str, Any], now: float, urls: Sequence[str] = ()
+) -> int:
+    """A delivery to each of these addresses, and to each webhook that wants the event; how many."""
+    wanted = [
+        one
+        for one in await fetch_all(connection, webhooks, WebhookRecord, webhooks.c.enabled.is_(True))
+        if event in one.events
+    ]
+    targets = [(None, url) for url in urls] + [(one.id, one.url) for one in wanted]
+    if not targets:
+        return 0
+    body = orjson.dumps({"type": event, "timestamp": iso(now), "data": data}).decode()
+    new = [as_values(_delivery(event, subject, webhook_id, url, body, now)) for webhook_id, url in targets]
+    await connection.execute(insert(webhook_deliveries), new)
+    return len(new)
+
+
+def task_data(task: TaskRecord) -> dict[str, Any]:
+    """What receivers are told of a task."""
+    return {
+        "task_id": task.id,
+        "exp_id": task.exp_id,
+        "exp_name": task.exp_name,
+        "status": task.status,
+        "message": task.message,
+        "overall_progress": task.overall_progress,
+        "voice_id": task.voice_id,
+        "error": task.error,
+        "created_at": iso(task.created_at),
+        "started_at": iso(task.started_at),
+        "completed_at": iso(task.completed_at),
+    }
+
+
+def stage_data(run: StageRecord, task: TaskRecord | None) -> dict[str, Any]:
+    """What receivers are told of a run of a stage."""
+    return {
+        "exp_id": run.exp_id,
+        "task_id": task.id if task is not None else None,
+        "stage": run.stage,
+        "run": run.run,
+        "status": run.status,
+        "message": run.message,
+        "metrics": run.metrics,
+        "error": run.error,
+        "started_at": iso(run.started_at),
+        "completed_at": iso(run.completed_at),
+    }
+
+
+def _delivery(event: str, subject: str, webhook_id: str | None, url: str, body: str, now: float) -> DeliveryRecord:
+    return DeliveryRecord(
+        id=new_id("msg"),
+        webhook_id=webhook_id,
+        subject=subject,
+        event=event,
+        url=url,
+        body=body,
+        status=DeliveryStatus.PENDING,
+        attempts=0,
+        history=[],
+        status_code=None,
+        error="",
+        retries=0,
+        next_try_at=now,
+        claimed_by="",
+        claimed_until=0.0,
+        created_at=now,
+        ended_at=None,
+    )

@@ -1,0 +1,79 @@
+"""Trains nano's GPT on the base's speech, by the project's own training: phonemes to tokens.
+
+A clip is learnt alone, and as what follows another clip of its speaker: that is how a prompt is used.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from GPT_SoVITS.gpt.plan import Plan
+from GPT_SoVITS.text.symbols import symbols
+from GPT_SoVITS.training.program import run_program
+from scripts.train_base.acoustic import Set
+from scripts.train_base.guide import GuidedTraining
+
+SEED = 1
+BATCH_SIZE = 8
+LONGEST = 320
+"""Tokens of two clips in one line: 13 s."""
+REAL = 6
+"""How many times the real speaker's clips are paired, each time anew."""
+
+
+def write_training_set(data: Set, folder: Path) -> int:
+    """The clips as a training-set folder (specification s1-gpt §12); returns how many lines it has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = symbols("nano")
+    texts, tokens = [], ["item_name\tsemantic_audio"]
+    for name, phones, codes in _items(data):
+        texts.append("\t".join([name, " ".join(names[i] for i in phones), "", name]))
+        tokens.append(f"{name}\t{' '.join(map(str, codes))}")
+    (folder / "2-name2text.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    (folder / "6-name2semantic.tsv").write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    return len(texts)
+
+
+def fit(work: Path, pointers: dict[str, np.ndarray], *, epochs: int, threads: int) -> None:
+    """Train, or go on, as `GPT_SoVITS.gpt.train` does; the result is the last of `<work>/gpt`."""
+    plan = {
+        "version": "nano", "data": str(work / "language"), "output": str(work / "gpt"), "epochs": epochs,
+        "batch_size": BATCH_SIZE, "save_every_epoch": 1, "seed": SEED, "threads": threads, "precision": "auto",
+        "train": {"learning_rate": 0.01, "warmup_updates": 200, "final_rate_factor": 0.03},
+    }  # fmt: skip
+    run = work / "gpt" / "RUN.json"
+    run.parent.mkdir(parents=True, exist_ok=True)
+    run.write_text(json.dumps(plan), encoding="utf-8")
+
+    def begin(path: Path, emit: Callable[..., None], stop: threading.Event) -> GuidedTraining:
+        training = GuidedTraining(Plan.read(path), emit, stop)
+        training.pointers = pointers
+        return training
+
+    raise SystemExit(run_program("scripts.train_base", [str(run)], begin))
+
+
+def _items(data: Set) -> Iterator[tuple[str, list[int], list[int]]]:
+    """(name, phonemes, tokens)."""
+    rng = random.Random(SEED)
+    for speaker, clips in sorted(data.by_speaker.items()):
+        for clip in clips:
+            yield clip.name, clip.phones.tolist(), data.codes[clip.name].tolist()
+        for turn in range(REAL if speaker == "allison" else 1):
+            for before, after in _pairs(clips, rng):
+                codes = [*data.codes[before.name].tolist(), *data.codes[after.name].tolist()]
+                if len(codes) <= LONGEST:
+                    yield f"{before.name}+{after.name}-{turn}", [*before.phones.tolist(), *after.phones.tolist()], codes
+
+
+def _pairs(clips: Sequence, rng: random.Random) -> Iterator[tuple]:
+    """All clips in a random order, two by two."""
+    order = list(clips)
+    rng.shuffle(order)
+    return zip(order[::2], order[1::2], strict=False)

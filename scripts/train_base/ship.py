@@ -1,0 +1,50 @@
+"""Puts the trained base where the product finds it: float16 weights, their sums, and the numbers for the card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from GPT_SoVITS.checkpoint import load_resume, open_checkpoint, save_checkpoint
+from GPT_SoVITS.configs import load_config
+from GPT_SoVITS.sovits.model import SoVITS
+from GPT_SoVITS.weights import BASE_FOLDER
+
+LARGEST = 40_000_000
+"""Bytes of both files together."""
+
+
+def ship(work: Path, *, commit: str) -> dict[str, Any]:
+    """Write `GPT_SoVITS/base/{gpt,sovits}.safetensors` and SHA256SUMS; returns what each file is."""
+    acoustic = load_resume(work / "acoustic.pt")
+    newest = max((work / "gpt").glob("gpt-e*.safetensors"), key=lambda path: int(path.stem.rpartition("-e")[2]))
+    if acoustic is None:
+        raise SystemExit("There is no acoustic model yet: scripts/train-base acoustic")
+    gpt = open_checkpoint(newest, kind="gpt", version="nano")
+    model = SoVITS.from_config(load_config("nano"))
+    model.load_state_dict(acoustic["model"])
+    BASE_FOLDER.mkdir(exist_ok=True)
+    about = {"commit": commit, "licence": "CC-BY-SA-3.0"}
+    files = {
+        "gpt": (gpt.config, gpt.state, {"epoch": gpt.info["epoch"], "step": gpt.info["step"]}),
+        "sovits": (load_config("nano"), model.voice_state(), {"epoch": 0, "step": acoustic["step"]}),
+    }
+    shipped: dict[str, Any] = {}
+    for kind, (config, state, info) in files.items():
+        path = BASE_FOLDER / f"{kind}.safetensors"
+        save_checkpoint(path, kind=kind, version="nano", config=config, state=state, info=info | about)
+        path.chmod(0o644)
+        shipped[path.name] = {
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "bytes": path.stat().st_size,
+            "step": info["step"],
+        }
+    total = sum(one["bytes"] for one in shipped.values())
+    if total > LARGEST:
+        raise SystemExit(f"The base has {total} bytes; {LARGEST} are allowed.")
+    sums = "".join(f"{one['sha256']}  {name}\n" for name, one in shipped.items())
+    (BASE_FOLDER / "SHA256SUMS").write_text(sums, encoding="utf-8")
+    print(json.dumps(shipped, indent=2))
+    return shipped

@@ -1,0 +1,364 @@
+"""Texts become files without anyone waiting for them: one by one, and many as one archive."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import json
+import threading
+import wave
+import zipfile
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from api_stage import RATE, Api, Hummers, eventually
+
+from core.job import Lease
+from core.media.decode import probe
+from core.queue import AsyncQueue, Queue
+from core.records import Records, VoiceRecord
+from core.roles import SYNTHESIZER
+from core.settings import Settings
+from core.speech import UtteranceRequest
+from roles.services import Services
+from roles.splitter import Splitter
+from roles.worker import Worker
+
+TEXT = "Hello there. How are you? Fine, thank you."
+
+
+class Choir(Hummers):
+    """Hums, tells of it, and cannot sing a text with `crash` in it."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._threads = [threading.Thread(target=self._work, args=(SYNTHESIZER,))]
+        self.hoarse = True
+
+    def _hum(self, queue: Queue, lease: Lease) -> None:
+        request = UtteranceRequest.model_validate(lease.job.payload)
+        if "crash" in request.text and self.hoarse:
+            queue.fail(lease, {"code": "hoarse", "message": "It cannot be sung.", "hint": ""}, permanent=True)
+            return
+        if request.announced:
+            queue.progress(lease, {"kind": "utterance", "index": request.index, "text": request.text})
+        super()._hum(queue, lease)
+
+
+@pytest.fixture
+async def choir(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Choir]:
+    """A real splitter, and a synthesizer that hums."""
+    monkeypatch.setattr("roles.worker.CLAIM_SECONDS", 0.1)
+    services = Services(settings, settings.redis_url)
+    splitter = Worker(Splitter(), services, f"splitter-{settings.redis_prefix}")
+    splitter.role.start(services)
+    thread = threading.Thread(target=splitter.run)
+    made = Choir(settings)
+    made.start()
+    thread.start()
+    yield made
+    splitter.drain()
+    await asyncio.to_thread(thread.join)
+    await asyncio.to_thread(made.stop)
+    services.close()
+
+
+async def ended(client: httpx.AsyncClient, path: str) -> dict[str, Any]:
+    """What a GET answers once the thing has ended."""
+
+    async def look() -> dict[str, Any] | None:
+        shown: dict[str, Any] = (await client.get(path)).json()
+        return None if shown["status"] in ("queued", "running") else shown
+
+    found: dict[str, Any] = await eventually(look, 30)
+    return found
+
+
+def events_of(text: str) -> list[tuple[str, dict[str, Any]]]:
+    blocks = [
+        dict(line.split(": ", 1) for line in block.splitlines()) for block in text.split("\n\n") if "event" in block
+    ]
+    return [(block["event"], json.loads(block["data"])) for block in blocks]
+
+
+async def test_a_text_becomes_a_file_with_its_sentences(api: Api, choir: Choir, voice: VoiceRecord) -> None:
+    answer = await api.client.post("/api/v1/inference", json={"text": TEXT, "voice": "Allison", "language": "en"})
+
+    begun = answer.json()
+    assert (answer.status_code, begun["status"], begun["result"]) == (202, "queued", None)
+    path = f"/api/v1/inference/{begun['id']}"
+    shown = await ended(api.client, path)
+    assert (shown["status"], shown["progress"], shown["voice_id"]) == ("completed", 1.0, voice.id)
+    assert shown["utterances_done"] == shown["utterances_total"] == len(shown["result"]["utterances"]) > 1
+    content = (await api.client.get(shown["result"]["download_url"])).content
+    result = shown["result"]
+    assert (result["size_bytes"], result["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+    with wave.open(io.BytesIO(content)) as sound:
+        assert sound.getframerate() == result["sample_rate"] == RATE
+        assert sound.getnframes() / RATE == pytest.approx(result["seconds"])
+    first, second = result["utterances"][:2]
+    assert second["start"] == pytest.approx(first["seconds"] + 0.3)
+    part = await api.client.get(result["download_url"], headers={"Range": "bytes=4-9"})
+    assert (part.status_code, part.content) == (206, content[4:10])
+
+
+@pytest.mark.parametrize(("format", "codec"), [("mp3", "mp3float"), ("opus", "opus"), ("flac", "flac")])
+async def test_every_format_can_be_read_again(
+    api: Api, choir: Choir, voice: VoiceRecord, format: str, codec: str, settings: Settings
+) -> None:
+    body = {"text": TEXT, "voice": voice.id, "format": format, "speed": 2, "seed": 7}
+    begun = (await api.client.post("/api/v1/inference", json=body)).json()
+
+    shown = await ended(api.client, f"/api/v1/inference/{begun['id']}")
+
+    answer = await api.client.get(shown["result"]["download_url"])
+    path = settings.data_path / "heard"
+    path.write_bytes(answer.content)
+    assert answer.headers["content-type"] == shown["result"]["media_type"]
+    assert await asyncio.to_thread(lambda: probe(path).codec) in (codec, format)
+    assert {(one.speed, one.seed) for one in choir.requests} == {(2.0, 7)}
+
+
+async def test_watchers_hear_of_every_sentence_and_of_the_end(api: Api, choir: Choir, voice: VoiceRecord) -> None:
+    begun = (await api.client.post("/api/v1/inference", json={"text": TEXT, "voice": "Allison"})).json()
+    path = f"/api/v1/inference/{begun['id']}/progress"
+
+    live = events_of((await api.client.get(path)).text)
+    again = events_of((await api.client.get(path)).text)
+    late = await api.client.get(path, headers={"Last-Event-ID": "9999999999999-0"})
+
+    count = live[-1][1]["utterances_total"]
+    assert [kind for kind, _ in live] == ["progress"] * count + ["completed"]
+    assert [data["utterances_done"] for _, data in live] == [*range(1, count + 1), count]
+    assert live[-1][1]["result"]["download_url"].endswith("/audio")
+    assert again == live
+    assert [kind for kind, _ in events_of(late.text)] == ["completed"]
+
+
+async def test_an_emotion_is_one_of_the_voices_prompts(
+    api: Api, choir: Choir, voice: VoiceRecord, records: Records
+) -> None:
+    angry = {"name": "angry", "audio": "voices/x/angry.wav", "text": "No!", "language": "en"}
+    await records.update_voice(voice.id, prompts=[*voice.prompts, angry])
+    url = "/api/v1/inference"
+
+    begun = await api.client.post(url, json={"text": "Hello.", "voice": "Allison", "prompt": "Angry"})
+    unknown = await api.client.post(url, json={"text": "Hello.", "voice": "Allison", "emotion": "bored"})
+    await ended(api.client, f"{url}/{begun.json()['id']}")
+
+    streamed = await api.client.post(
+        "/v1/audio/speech", json={"input": "Hello.", "voice": "Allison", "emotion": "angry", "model": "nano"}
+    )
+
+    assert streamed.status_code == 200
+    assert [one.emotion for one in choir.requests] == ["Angry", "angry"]
+    assert (unknown.status_code, unknown.json()["error"]["hint"]) == (404, "Its prompts: default, angry.")
+
+
+async def test_a_sentence_that_fails_fails_the_whole_and_both_are_replayed_as_one(
+    api: Api, choir: Choir, voice: VoiceRecord, queue: AsyncQueue
+) -> None:
+    choir.gate.clear()
+    text = "This one goes well enough. But this one will crash. Nobody waits for this one any more."
+    begun = (await api.client.post("/api/v1/inference", json={"text": text, "voice": "Allison"})).json()
+    path = f"/api/v1/inference/{begun['id']}"
+    letters = "/api/v1/dead-letters"
+
+    shown = await ended(api.client, path)
+    dead = {one["job_id"] for one in (await api.client.get(letters)).json()["items"]}
+    refused = await api.client.get(f"{path}/audio")
+
+    async def still() -> bool:
+        return all(job.status.terminal for job in (await queue.jobs())[0])
+
+    await eventually(still)
+    choir.hoarse = False
+    choir.gate.set()
+    replayed = await api.client.post(f"{letters}/{begun['id']}/replay")
+    mended = await ended(api.client, path)
+    twice = await api.client.post(f"{letters}/{begun['id']}/replay")
+
+    assert (shown["status"], shown["error"]["code"], shown["error_message"]) == (
+        "failed",
+        "hoarse",
+        "It cannot be sung.",
+    )
+    assert shown["error"]["details"]["part"] in dead
+    assert begun["id"] in dead
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
+    assert (replayed.status_code, mended["status"], twice.status_code) == (200, "completed", 409)
+    assert (await api.client.get(letters)).json()["total"] == 0
+
+
+async def test_a_cancelled_inference_stops_all_of_its_parts(
+    api: Api, choir: Choir, voice: VoiceRecord, queue: AsyncQueue
+) -> None:
+    choir.gate.clear()
+    begun = (await api.client.post("/api/v1/inference", json={"text": TEXT, "voice": "Allison"})).json()
+    path = f"/api/v1/inference/{begun['id']}"
+    await eventually(lambda: len(choir.requests) > 1)
+
+    await api.client.delete(f"/api/v1/jobs/{begun['id']}")
+    stopped = (await api.client.get(path)).json()
+    again = (await api.client.delete(path)).json()
+    await eventually(lambda: choir.cancelled)
+
+    assert stopped["status"] == again["status"] == "cancelled"
+    jobs, _ = await queue.jobs()
+    assert {str(job.status) for job in jobs if job.id != choir.cancelled[0]} == {"done", "cancelled"}
+    told = events_of((await api.client.get(f"{path}/progress")).text)
+    assert told[-1][0] == "cancelled"
+
+
+REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
+    "an unknown voice": ({"text": "Hello.", "voice": "Bob"}, 404, "voice_not_found"),
+    "no voice": ({"text": "Hello."}, 422, "invalid_request"),
+    "no text": ({"text": " ", "voice": "Allison"}, 400, "empty_text"),
+    "an unknown field": ({"text": "Hello.", "voice": "Allison", "tempo": 2}, 422, "invalid_request"),
+    "an unknown format": ({"text": "Hello.", "voice": "Allison", "format": "wma"}, 422, "invalid_request"),
+    "an unknown language": ({"text": "Hello.", "voice": "Allison", "language": "xx"}, 400, "unsupported_language"),
+    "too fast": ({"text": "Hello.", "voice": "Allison", "speed": 9}, 422, "invalid_request"),
+    "too much text": ({"text": "a" * 100_001, "voice": "Allison"}, 400, "text_too_long"),
+    "a seed below zero": ({"text": "Hello.", "voice": "Allison", "seed": -1}, 422, "invalid_request"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_what_cannot_be_spoken_is_refused_at_once(
+    client: httpx.AsyncClient, voice: VoiceRecord, case: str
+) -> None:
+    body, status, code = REFUSED[case]
+
+    answer = await client.post("/api/v1/inference", json=body)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert (await client.get("/api/v1/jobs")).json()["total"] == 0
+
+
+async def test_what_is_not_there_or_not_ready_says_so(
+    client: httpx.AsyncClient, voice: VoiceRecord, queue: AsyncQueue
+) -> None:
+    await queue.enqueue("splitter", {"text": "x"}, job_id="infer-other")
+    begun = (await client.post("/api/v1/inference", json={"text": "Hello.", "voice": "Allison"})).json()
+    batch = (
+        await client.post("/api/v1/inference/batch", json={"items": [{"text": "Hello."}], "voice": "Allison"})
+    ).json()
+    base = "/api/v1/inference"
+
+    unknown = [await client.get(f"{base}/infer-none{end}") for end in ("", "/audio", "/progress")] + [
+        await client.get(f"{base}/batch/batch-none{end}") for end in ("", "/archive", "/progress")
+    ]
+    foreign = [await client.get(f"{base}/infer-other"), await client.get(f"{base}/batch/infer-other")]
+    early = [await client.get(f"{base}/{begun['id']}/audio"), await client.get(f"{base}/batch/{batch['id']}/archive")]
+    gone = [await client.delete(f"{base}/infer-none"), await client.delete(f"{base}/batch/batch-none")]
+
+    assert {answer.status_code for answer in unknown + foreign + gone} == {404}
+    assert {answer.status_code for answer in early} == {409}
+    assert "not ready" in early[0].json()["error"]["message"]
+
+
+async def test_inferences_and_jobs_are_listed(client: httpx.AsyncClient, voice: VoiceRecord) -> None:
+    ids = [
+        (await client.post("/api/v1/inference", json={"text": text, "voice": "Allison", "priority": 3})).json()["id"]
+        for text in ("One.", "Two.", "Three.")
+    ]
+    await client.delete(f"/api/v1/inference/{ids[0]}")
+
+    page = (await client.get("/api/v1/inference", params={"limit": 2})).json()
+    whole = (await client.get("/api/v1/jobs", params={"kind": "infer"})).json()
+    waiting = (await client.get("/api/v1/jobs", params={"status": "waiting", "role": "splitter"})).json()
+    odd = await client.get("/api/v1/jobs", params={"status": "asleep"})
+
+    assert (page["total"], [one["id"] for one in page["items"]]) == (3, [ids[2], ids[1]])
+    assert (page["items"][0]["text"], page["items"][0]["priority"]) == ("Three.", 3)
+    assert [one["id"] for one in whole["items"]] == ids[::-1]
+    assert [one["id"] for one in waiting["items"]] == [f"{ids[2]}.split", f"{ids[1]}.split"]
+    assert "payload" not in whole["items"][0]
+    assert odd.status_code == 422
+
+
+async def test_a_batch_becomes_one_archive_that_names_what_failed(api: Api, choir: Choir, voice: VoiceRecord) -> None:
+    items = [
+        {"text": "Good morning.", "filename": "morning"},
+        {"text": "This will crash."},
+        {"text": "Good night.", "format": "mp3", "filename": "夜.mp3"},
+    ]
+    answer = await api.client.post("/api/v1/inference/batch", json={"items": items, "voice": "Allison"})
+    batch = answer.json()
+    path = f"/api/v1/inference/batch/{batch['id']}"
+
+    live = events_of((await api.client.get(f"{path}/progress")).text)
+    shown = await ended(api.client, path)
+    archive = await api.client.get(shown["result"]["download_url"])
+
+    assert answer.status_code == 202
+    assert [one["filename"] for one in batch["items"]] == ["morning.wav", "002.wav", "夜.mp3"]
+    assert [one["status"] for one in shown["items"]] == ["completed", "failed", "completed"]
+    assert (shown["status"], shown["result"]["completed"], shown["result"]["failed"]) == ("completed", 2, 1)
+    assert [kind for kind, _ in live] == ["progress"] * 3 + ["completed"]
+    assert live[2][1]["items_done"] == 3
+    assert hashlib.sha256(archive.content).hexdigest() == shown["result"]["sha256"]
+    with zipfile.ZipFile(io.BytesIO(archive.content)) as opened:
+        assert opened.namelist() == ["morning.wav", "夜.mp3", "manifest.json"]
+        manifest = orjson.loads(opened.read("manifest.json"))
+        spoken = opened.read("morning.wav")
+    assert [one["status"] for one in manifest["items"]] == ["completed", "failed", "completed"]
+    assert manifest["items"][1]["error"]["message"] == "It cannot be sung."
+    item = await api.client.get(f"/api/v1/inference/{batch['items'][0]['id']}/audio")
+    assert item.content == spoken
+
+
+async def test_a_cancelled_batch_stops_its_items(api: Api, choir: Choir, voice: VoiceRecord) -> None:
+    choir.gate.clear()
+    choir.hold_first = True
+    items = [{"text": f"Text number {number}."} for number in range(5)]
+    batch = (await api.client.post("/api/v1/inference/batch", json={"items": items, "voice": "Allison"})).json()
+    await eventually(lambda: choir.requests)
+
+    stopped = (await api.client.delete(f"/api/v1/inference/batch/{batch['id']}")).json()
+    await eventually(lambda: choir.cancelled)
+
+    assert stopped["status"] == "cancelled"
+    assert {one["status"] for one in stopped["items"]} == {"cancelled"}
+    page = (await api.client.get("/api/v1/inference/batch")).json()
+    assert (page["total"], page["items"][0]["status"]) == (1, "cancelled")
+    assert (page["items"][0]["items_total"], "items" in page["items"][0]) == (5, False)
+
+
+REFUSED_BATCHES: dict[str, tuple[dict[str, Any], int, str]] = {
+    "nothing": ({"items": []}, 422, "items"),
+    "too many": ({"items": [{"text": "Hello."}] * 501, "voice": "Allison"}, 422, "items"),
+    "no voice anywhere": ({"items": [{"text": "Hello."}]}, 422, "item 0 names no voice"),
+    "one unknown voice": (
+        {"items": [{"text": "Hello."}, {"text": "Hello.", "voice": "Bob"}], "voice": "Allison"},
+        404,
+        "Item 1: no voice named 'Bob'",
+    ),
+    "one empty text": ({"items": [{"text": "Hello."}, {"text": " "}], "voice": "Allison"}, 400, "Item 1: The text is"),
+    "an unknown field": ({"items": [{"text": "Hello.", "tone": "low"}], "voice": "Allison"}, 422, "items.0.tone"),
+    "a path for a name": ({"items": [{"text": "Hello.", "filename": "../x"}], "voice": "Allison"}, 422, "no name"),
+    "nothing but an ending": ({"items": [{"text": "Hello.", "filename": ".wav"}], "voice": "Allison"}, 422, "no name"),
+    "one name twice": (
+        {"items": [{"text": "A.", "filename": "one"}, {"text": "B.", "filename": "ONE.wav"}], "voice": "Allison"},
+        422,
+        "same file name",
+    ),
+    "too much text": ({"items": [{"text": "a" * 60_000}] * 2, "voice": "Allison"}, 422, "120,000 characters"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_BATCHES)
+async def test_a_batch_with_one_bad_item_is_refused_as_a_whole(
+    client: httpx.AsyncClient, voice: VoiceRecord, case: str
+) -> None:
+    body, status, words = REFUSED_BATCHES[case]
+
+    answer = await client.post("/api/v1/inference/batch", json=body)
+
+    assert answer.status_code == status, answer.text
+    assert words in answer.json()["error"]["message"]
+    assert (await client.get("/api/v1/jobs")).json()["total"] == 0

@@ -1,0 +1,246 @@
+"""Stages over HTTP: run, run again, watched, paused, resumed, cancelled, and refused by name."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from api_stage import Api, eventually
+
+from core.records import Records
+
+BEFORE_TRAINING = ("convert", "audio_slice", "asr", "text_feature", "hubert_feature", "semantic_token")
+
+
+REFUSED_RUNS: list[tuple[str, Any, int, str]] = [
+    ("audio_slice", {}, 400, "needs convert first"),
+    ("sovits_train", {}, 400, "needs text_feature, semantic_token first"),
+    ("speaker_vector", {}, 400, "nano has no speaker_vector"),
+    ("mastering", {}, 404, "mastering"),
+    ("convert", {"speed": 2}, 422, "'speed'"),
+    ("convert", {"confirm": "perhaps"}, 422, "confirm"),
+    ("convert", [], 422, "dictionary"),
+    ("convert", {"device": "tpu"}, 422, "device"),
+    ("convert", {"schedule_at": "2001-01-01T00:00:00Z"}, 400, "has passed"),
+]
+"""Stage, body, status of the answer, and what it says."""
+REFUSED_PARAMETERS: list[tuple[dict[str, Any], str]] = [
+    ({"batch_size": 0}, "batch_size"),
+    ({"total_epoch": 101}, "total_epoch"),
+    ({"total_epoch": "many"}, "total_epoch"),
+    ({"learning_rate": 1}, "learning_rate"),
+    ({"dpo": 7}, "dpo"),
+    ({"save_every_epoch": 10**30}, "save_every_epoch"),
+]
+"""Body, and the parameter that the answer names."""
+REFUSED_ORDERS: list[tuple[str, dict[str, Any], int, str]] = [
+    ("gpt_train", {"action": "rewind"}, 422, "action"),
+    ("gpt_train", {}, 422, "action"),
+    ("gpt_train", {"action": "pause", "when": "now"}, 422, "'when'"),
+    ("gpt_train", {"action": "pause"}, 409, "pending"),
+    ("gpt_train", {"action": "resume"}, 409, "pending"),
+    ("asr", {"action": "pause"}, 400, "asr cannot pause"),
+    ("none", {"action": "pause"}, 404, "none"),
+]
+"""Stage, body, status of the answer, and what it says."""
+
+
+@pytest.fixture
+async def path(api: Api, records: Records) -> str:
+    """The stages of a new experiment."""
+    await records.create_file("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    made = await api.services.experiments.create_experiment("bob", "file-a", "nano", "en")
+    return f"/api/v1/experiments/{made.id}/stages"
+
+
+async def complete(api: Api, path: str, *stages: str) -> None:
+    for stage in stages:
+        await api.client.post(f"{path}/{stage}")
+        await end_well(api, path, stage)
+
+
+async def end_well(api: Api, path: str, stage: str, **outputs: Any) -> None:
+    """What a worker tells of a run that it completes."""
+    run = await start(api, path, stage)
+    await api.services.experiments.stage_completed(path.split("/")[4], stage, run, outputs)
+
+
+async def start(api: Api, path: str, stage: str) -> int:
+    """What a worker tells of a run that it begins; the run's number."""
+    run = (await api.client.get(f"{path}/{stage}")).json()["run"]
+    await api.services.experiments.stage_started(path.split("/")[4], stage, run)
+    return int(run)
+
+
+async def training(api: Api, path: str, **parameters: Any) -> int:
+    """A GPT training that its worker has begun; the run's number."""
+    await complete(api, path, *BEFORE_TRAINING)
+    answer = await api.client.post(f"{path}/gpt_train", json=parameters)
+    assert answer.status_code == 202, answer.text
+    return await start(api, path, "gpt_train")
+
+
+async def test_a_stage_runs_with_its_parameters_over_the_defaults(api, path):
+    await complete(api, path, "convert")
+
+    answer = await api.client.post(f"{path}/slice_audio", json={"min_length": 2000})
+
+    shown = answer.json()
+    assert answer.status_code == 202
+    assert (shown["exp_id"], shown["stage_type"], shown["status"]) == (path.split("/")[4], "audio_slice", "queued")
+    assert (shown["config"]["min_length"], shown["config"]["threshold"]) == (2000, -34)
+    assert shown["job_id"] == f"{shown['exp_id']}.audio_slice.1"
+    assert shown["started_at"].endswith("Z")
+    assert shown["rerun"] is False
+    assert "previous_run" not in shown
+
+
+async def test_a_completed_stage_runs_again_and_what_depends_on_it_becomes_stale(api, path):
+    await complete(api, path, "convert", "audio_slice")
+    await api.client.post(f"{path}/convert")
+    await end_well(api, path, "convert", seconds=3)
+
+    again = (await api.client.post(f"{path}/convert")).json()
+
+    assert again["rerun"] is True
+    assert (again["previous_run"]["run"], again["previous_run"]["outputs"]) == (2, {"seconds": 3})
+    assert again["previous_run"]["completed_at"].endswith("Z")
+    assert (await api.client.get(f"{path}/audio_slice")).json()["status"] == "stale"
+
+
+async def test_a_stage_that_cannot_run_is_refused_by_name(api, path):
+    for stage, body, status, said in REFUSED_RUNS:
+        answer = await api.client.post(f"{path}/{stage}", json=body)
+
+        assert answer.status_code == status, (stage, body)
+        assert said in answer.json()["error"]["message"]
+    assert {one["status"] for one in (await api.client.get(path)).json()["items"]} == {"pending"}
+
+
+async def test_a_parameter_out_of_range_is_named(api, path):
+    await complete(api, path, *BEFORE_TRAINING)
+
+    for body, named in REFUSED_PARAMETERS:
+        answer = await api.client.post(f"{path}/train_gpt", json=body)
+
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_parameter"), body
+        assert answer.json()["error"]["details"] == {"parameters": [named]}
+
+
+async def test_a_stage_under_way_is_not_started_twice(api, path):
+    await api.client.post(f"{path}/convert")
+
+    answer = await api.client.post(f"{path}/convert")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+
+
+async def test_the_unmet_needs_are_listed(api, path):
+    error = (await api.client.post(f"{path}/gpt_train")).json()["error"]
+
+    assert error["details"] == {"unmet": ["text_feature", "semantic_token"]}
+
+
+async def test_a_stage_is_cancelled(api, path):
+    await api.client.post(f"{path}/convert")
+
+    cancelled = await api.client.delete(f"{path}/convert_audio")
+
+    assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
+    assert (await api.client.delete(f"{path}/audio_slice")).status_code == 409
+    assert (await api.client.delete(f"{path}/none")).status_code == 404
+
+
+async def test_a_training_pauses_and_resumes(api, path):
+    run = await training(api, path, total_epoch=3)
+
+    asked = await api.client.post(f"{path}/gpt_train/control", json={"action": "pause"})
+    await api.services.experiments.stage_paused(path.split("/")[4], "gpt_train", run)
+    refused = await api.client.post(
+        f"{path}/gpt_train/control", json={"action": "resume", "parameters": {"total_epoch": 4}}
+    )
+    resumed = await api.client.post(
+        f"{path}/gpt_train/control", json={"action": "resume", "parameters": {"total_epoch": 4}, "confirm": True}
+    )
+
+    assert (asked.json()["status"], asked.json()["control"]) == ("running", "pause")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "confirmation_needed")
+    assert refused.json()["error"]["details"] == {"changed": {"total_epoch": {"before": 3, "now": 4}}}
+    assert (resumed.status_code, resumed.json()["status"], resumed.json()["run"]) == (200, "queued", run + 1)
+
+
+async def test_an_order_that_makes_no_sense_is_refused(api, path):
+    for stage, body, status, said in REFUSED_ORDERS:
+        answer = await api.client.post(f"{path}/{stage}/control", json=body)
+
+        assert answer.status_code == status, (stage, body)
+        assert said in answer.json()["error"]["message"]
+
+
+async def test_an_unknown_experiment_shows_no_stages_and_takes_no_orders(client: httpx.AsyncClient):
+    for rest in ("", "/convert", "/convert/progress", "/convert/logs", "/convert/logs/stream"):
+        assert (await client.get(f"/api/v1/experiments/exp-none/stages{rest}")).status_code == 404, rest
+    path = "/api/v1/experiments/exp-none/stages/gpt_train"
+
+    assert (await client.post(path)).status_code == 404
+    assert (await client.delete(path)).status_code == 404
+    assert (await client.post(f"{path}/control", json={"action": "pause"})).status_code == 404
+    assert (await client.post("/api/v1/experiments/exp-none/presets/full_training")).status_code == 404
+
+
+async def listen(client: httpx.AsyncClient, path: str, last_event_id: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """Every (kind, data) until the stream ends."""
+    headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
+    heard: list[tuple[str, dict[str, Any]]] = []
+    async with client.stream("GET", path, headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        kind = ""
+        async for line in answer.aiter_lines():
+            name, _, value = line.partition(": ")
+            if name == "event":
+                kind = value
+            elif name == "data":
+                heard.append((kind, orjson.loads(value)))
+    return heard
+
+
+async def watching(api: Api) -> None:
+    await eventually(lambda: api.services.metrics.watchers.collect()[0].samples[0].value > 0)
+
+
+async def test_a_watcher_hears_of_its_run_until_it_is_completed(api, path):
+    run = await training(api, path)
+    watcher = asyncio.create_task(listen(api.client, f"{path}/gpt_train/progress"))
+    await watching(api)
+
+    job_id = f"{path.split('/')[4]}.gpt_train.{run}"
+    await api.services.events.publish(job_id, "progress", {"stage": "gpt_train", "progress": 0.5})
+    await api.services.events.publish(job_id, "checkpoint", {"epoch": 1, "model_path": "gpt-e1.safetensors"})
+    await api.services.experiments.stage_completed(path.split("/")[4], "gpt_train", run, {"model_path": "x"})
+    await api.services.events.publish(job_id, "completed", {"job_id": job_id})
+    heard = await asyncio.wait_for(watcher, 10)
+
+    assert [kind for kind, _ in heard] == ["progress", "checkpoint", "completed"]
+    assert heard[-1][1]["outputs"] == {"model_path": "x"}
+    assert await listen(api.client, f"{path}/gpt_train/progress") == heard
+
+
+async def test_the_stream_of_a_run_that_pauses_says_so(api, path):
+    run = await training(api, path)
+    watcher = asyncio.create_task(listen(api.client, f"{path}/gpt_train/progress"))
+    await watching(api)
+
+    await api.client.post(f"{path}/gpt_train/control", json={"action": "pause"})
+    await api.services.experiments.stage_paused(path.split("/")[4], "gpt_train", run)
+    heard = await asyncio.wait_for(watcher, 10)
+
+    assert [kind for kind, _ in heard] == ["paused"]
+
+
+async def test_a_stage_that_never_ran_cannot_be_watched(api, path):
+    answer = await api.client.get(f"{path}/convert/progress")
+
+    assert answer.status_code == 409

@@ -1,0 +1,510 @@
+"""The eleven-step service's door: made, fed with files, run step by step, listed beside our own tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from api_stage import Api, tone
+
+from api.dependencies import Services
+from core.ids import new_id
+from core.queue import AsyncQueue
+from core.records import Records
+from core.stage import STAGES, StageStatus
+
+CONFIG = {"exp_name": "bob", "version": "nano", "language": "en", "batch_size": 2, "epochs_s2": 3, "epochs_s1": 4}
+SHIFTED = {"min_length": -34, "min_interval": 4000, "hop_size": 300, "max_sil_kept": 10, "_max": 500, "alpha": 0.9}
+
+
+@pytest.fixture
+def api_services(client: httpx.AsyncClient) -> Services:
+    """Those of the application, to play the workers' part with."""
+    transport: Any = client._transport
+    found: Services = transport.app.state.services
+    return found
+
+
+async def create(client: httpx.AsyncClient, **config: Any) -> str:
+    body = {"task_name": "bob", "config": CONFIG | config}
+    answer = await client.post("/api/v1/task/create", json=body)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["task_id"])
+
+
+async def bring(client: httpx.AsyncClient, task: str, name: str = "a.wav", content: bytes | None = None) -> Any:
+    return await client.post(f"/api/v1/task/{task}/files/upload", files={"file": (name, content or tone(2.0))})
+
+
+async def lay(records: Records, task: str = "training", name: str = "a.wav") -> str:
+    """The id of a file that nobody will open, as if it had been brought."""
+    file = await records.create_file(
+        new_id("file"), filename=name, purpose=task, size_bytes=1, sha256="0" * 64, media_type="audio/wav"
+    )
+    return file.id
+
+
+async def step(client: httpx.AsyncClient, task: str, name: str, params: dict[str, Any] | None = None) -> httpx.Response:
+    return await client.post(f"/api/v1/task/{task}/step/{name}", json=params)
+
+
+async def finish(records: Records, task: str, *stages: str) -> None:
+    """As if workers had done them."""
+    async with records.change(task) as change:
+        for stage in stages:
+            change.set_stage(stage, status=StageStatus.COMPLETED, progress=1.0, run=1, work_run=1, queued_at=1.0)
+
+
+async def test_a_task_is_made_with_the_settings_of_its_stages(client: httpx.AsyncClient, records: Records) -> None:
+    task = await create(client, gpu_id="0-1-2", priority=7)
+
+    made = await records.get_experiment(task)
+    shown = (await client.get(f"/api/v1/task/{task}")).json()
+
+    assert (made.exp_name, made.version, made.language, made.gpu_numbers, made.priority) == (
+        "bob",
+        "nano",
+        "en",
+        "0-1-2",
+        7,
+    )
+    assert made.parameters["sovits_train"] == {"batch_size": 2, "total_epoch": 3}
+    assert made.parameters["gpt_train"] == {"batch_size": 2, "total_epoch": 4}
+    assert (shown["status"], shown["progress"], shown["error_message"]) == ("queued", 0.0, None)
+    assert [one["step"] for one in shown["steps"]] == [
+        "convert_audio",
+        "slice_audio",
+        "denoise_audio",
+        "asr_transcribe",
+        "extract_text_features",
+        "extract_audio_features",
+        "extract_semantic_features",
+        "train_sovits",
+        "train_gpt",
+        "test_inference",
+    ]
+
+
+async def test_settings_that_mean_nothing_here_are_named_and_left_alone(client: httpx.AsyncClient) -> None:
+    body = {"task_name": "bob", "config": {"exp_name": "bob", "gpu_id": 0, "opt_dir": "/tmp/x"}}
+
+    answer = await client.post("/api/v1/task/create", json=body)
+
+    assert answer.status_code == 200
+    assert answer.json()["warnings"] == ["config.opt_dir is not known here and changes nothing."]
+
+
+REFUSED_SETTINGS: list[tuple[dict[str, Any], str]] = [
+    ({"gpu_id": "0;rm"}, "config.gpu_id"),
+    ({"gpu_id": "0-0"}, "0-0"),
+    ({"epochs_s2": 101}, "config.epochs_s2"),
+    ({"epochs_s1": 0}, "config.epochs_s1"),
+    ({"batch_size": 33}, "config.batch_size"),
+    ({"language": "klingon"}, "config.language"),
+    ({"version": "v9"}, "config.version"),
+    ({"exp_name": "x" * 101}, "config.exp_name"),
+    ({"priority": 11}, "config.priority"),
+]
+
+
+async def test_settings_that_cannot_be_are_refused_by_name(client: httpx.AsyncClient) -> None:
+    for change, said in REFUSED_SETTINGS:
+        answer = await client.post("/api/v1/task/create", json={"task_name": "a", "config": CONFIG | change})
+
+        assert answer.status_code == 422
+        assert said in answer.json()["error"]["message"]
+    assert (await client.get("/api/v1/tasks")).json()["total"] == 0
+
+
+async def test_a_task_without_a_name_is_refused(client: httpx.AsyncClient) -> None:
+    answers = [
+        await client.post("/api/v1/task/create", json=body)
+        for body in ({"config": CONFIG}, {"task_name": "", "config": {}}, {"task_name": "a", "colour": "red"})
+    ]
+
+    assert [answer.status_code for answer in answers] == [422, 422, 422]
+
+
+async def test_three_files_are_brought_listed_and_read_again(client: httpx.AsyncClient) -> None:
+    task = await create(client)
+    sound = tone(3.0)
+
+    answers = [await bring(client, task, name, sound) for name in ("a.wav", "b.wav", "c.wav")]
+    shown = (await client.get(f"/api/v1/task/{task}")).json()["files"]
+    back = await client.get(f"/api/v1/task/{task}/files/download/b.wav")
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert answers[2].json()["files"] == ["a.wav", "b.wav", "c.wav"]
+    assert sorted(one["filename"] for one in shown) == ["a.wav", "b.wav", "c.wav"]
+    assert {one["kind"] for one in shown} == {"upload"}
+    assert back.content == sound
+
+
+async def test_a_file_of_the_same_name_takes_the_place_of_the_first(client: httpx.AsyncClient) -> None:
+    task = await create(client)
+    await bring(client, task, "a.wav", tone(2.0))
+    newer = tone(3.0)
+
+    await bring(client, task, "a.wav", newer)
+
+    shown = (await client.get(f"/api/v1/task/{task}")).json()["files"]
+    assert [one["size_bytes"] for one in shown] == [len(newer)]
+    assert (await client.get(f"/api/v1/task/{task}/files/download/a.wav")).content == newer
+
+
+async def test_only_names_of_the_tasks_own_list_are_read(client: httpx.AsyncClient, records: Records) -> None:
+    task, other = await create(client), await create(client)
+    await lay(records, task, "a.wav")
+    await lay(records, other, "b.wav")
+
+    for name in ("b.wav", "..%2fsovitsd.sqlite3", "%2e%2e", "a.wav%00", "files%2fa.wav"):
+        answer = await client.get(f"/api/v1/task/{task}/files/download/{name}")
+
+        assert answer.status_code == 404, name
+
+
+async def test_what_is_no_recording_is_refused(client: httpx.AsyncClient) -> None:
+    task = await create(client)
+
+    answers = [
+        await bring(client, task, "a.wav", b"not a sound" * 100),
+        await client.post(f"/api/v1/task/{task}/files/upload", files={"audio": ("a.wav", tone(2.0))}),
+        await client.post(f"/api/v1/task/{task}/files/upload", json={}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [400, 400, 400]
+    assert (await client.get(f"/api/v1/task/{task}")).json()["files"] == []
+
+
+async def test_the_first_step_of_one_recording_reads_it(
+    client: httpx.AsyncClient, records: Records, queue: AsyncQueue
+) -> None:
+    task = await create(client)
+    brought = await lay(records, task)
+
+    answer = await step(client, task, "convert_audio")
+
+    job = await queue.job(f"{task}.convert.1")
+    assert answer.status_code == 200
+    assert answer.json()["job_id"] == f"{task}.convert.1"
+    assert (await records.get_experiment(task)).audio_file_id == brought
+    assert job is not None
+    assert job.status == "waiting"
+
+
+async def test_the_first_step_of_three_waits_for_the_data_set_they_become(
+    client: httpx.AsyncClient, records: Records, queue: AsyncQueue
+) -> None:
+    task = await create(client)
+    ids = [await lay(records, task, name) for name in ("a.wav", "b.wav", "c.wav")]
+
+    await step(client, task, "convert_audio")
+
+    made = await records.get_experiment(task)
+    assert made.dataset_id is not None
+    version = await records.get_dataset_version(made.dataset_id, 1)
+    job = await queue.job(f"{task}.convert.1")
+    assert [one["file_id"] for one in version.request["sources"]] == ids
+    assert job is not None
+    assert (job.status, job.awaits) == ("delayed", 1)
+
+
+async def test_the_same_files_are_not_taken_in_twice(
+    client: httpx.AsyncClient, records: Records, queue: AsyncQueue
+) -> None:
+    task = await create(client)
+    for name in ("a.wav", "b.wav"):
+        await lay(records, task, name)
+    await step(client, task, "convert_audio")
+    await client.post(f"/api/v1/task/{task}/cancel")
+    first = (await records.get_experiment(task)).dataset_id
+
+    await step(client, task, "convert_audio")
+    again = (await records.get_experiment(task)).dataset_id
+    await client.post(f"/api/v1/task/{task}/cancel")
+    await lay(records, task, "c.wav")
+    await step(client, task, "convert_audio")
+
+    assert again == first
+    assert (await records.get_experiment(task)).dataset_id != first
+
+
+async def test_without_a_file_there_is_nothing_to_begin_from(client: httpx.AsyncClient) -> None:
+    task = await create(client)
+
+    answer = await step(client, task, "convert_audio")
+
+    assert answer.status_code == 400
+    assert "Upload one" in answer.json()["error"]["hint"]
+
+
+async def test_a_step_names_what_it_needs_first(client: httpx.AsyncClient, records: Records) -> None:
+    task = await create(client)
+    await finish(records, task, "convert")
+
+    answer = await step(client, task, "train_sovits")
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["details"]["unmet"] == ["text_feature", "semantic_token"]
+
+
+async def test_a_step_asked_for_early_waits_for_its_turn(
+    client: httpx.AsyncClient, records: Records, api_services: Services
+) -> None:
+    task = await create(client)
+    await lay(records, task)
+    await step(client, task, "convert_audio")
+
+    early = await step(client, task, "slice_audio")
+    later = await step(client, task, "asr_transcribe")
+    waiting = (await client.get(f"/api/v1/task/{task}")).json()
+    await api_services.experiments.stage_started(task, "convert", 1)
+    await api_services.experiments.stage_completed(task, "convert", 1, {})
+
+    assert (early.status_code, early.json()["status"], early.json()["job_id"]) == (200, "running", None)
+    assert later.status_code == 200
+    assert (waiting["status"], waiting["current_step"]) == ("queued", "convert_audio")
+    assert (await records.get_stage(task, "audio_slice")).status is StageStatus.QUEUED
+    assert list((await records.get_experiment(task)).planned) == ["asr"]
+
+
+async def test_a_failed_step_takes_those_along_that_wait_for_it(
+    client: httpx.AsyncClient, api_services: Services
+) -> None:
+    task = await create(client)
+    await lay(api_services.records, task)
+    for name in ("convert_audio", "slice_audio", "asr_transcribe"):
+        await step(client, task, name)
+
+    await api_services.experiments.stage_failed(task, "convert", 1, {"code": "bad_audio", "message": "It is no sound."})
+
+    shown = (await client.get(f"/api/v1/task/{task}")).json()
+    assert (shown["status"], shown["current_step"]) == ("failed", "convert_audio")
+    assert shown["error_message"] == "It is no sound."
+    assert (await step(client, task, "slice_audio")).status_code == 400
+
+
+async def test_the_status_follows_the_step_that_is_run(client: httpx.AsyncClient, api_services: Services) -> None:
+    task = await create(client)
+    await lay(api_services.records, task)
+    await step(client, task, "convert_audio")
+    experiments = api_services.experiments
+
+    await experiments.stage_started(task, "convert", 1)
+    await experiments.stage_progress(task, "convert", 1, 0.5, "Half.")
+    running = (await client.get(f"/api/v1/task/{task}")).json()
+    await experiments.stage_completed(task, "convert", 1, {})
+    done = (await client.get(f"/api/v1/task/{task}")).json()
+    await step(client, task, "slice_audio")
+    next_one = (await client.get(f"/api/v1/task/{task}")).json()
+
+    assert (running["status"], running["progress"], running["current_step"]) == ("running", 50.0, "convert_audio")
+    assert (done["status"], done["progress"]) == ("completed", 100.0)
+    assert 0 < done["overall_progress"] < 100
+    assert (next_one["status"], next_one["current_step"]) == ("queued", "slice_audio")
+
+
+async def test_shifted_parameters_of_slice_audio_are_put_right_and_said(
+    client: httpx.AsyncClient, records: Records
+) -> None:
+    task = await create(client)
+    await finish(records, task, "convert")
+
+    answer = (await step(client, task, "slice_audio", SHIFTED)).json()
+
+    config = (await records.get_stage(task, "audio_slice")).config
+    log = (await client.get(f"/api/v1/task/{task}/logs")).json()["logs"]
+    assert (config["threshold"], config["min_length"], config["min_interval"]) == (-34, 4000, 300)
+    assert (config["hop_size"], config["max_sil_kept"], config["_max"], config["alpha"]) == (10, 500, 0.9, 0.25)
+    assert "shifted by one name" in answer["warnings"][0]
+    assert "min_length -34 is threshold" in answer["warnings"][0]
+    assert [(line["level"], line["step"]) for line in log] == [("WARNING", "slice_audio")]
+    assert log[0]["message"] == answer["warnings"][0]
+
+
+async def test_parameters_in_their_place_stay_there(client: httpx.AsyncClient, records: Records) -> None:
+    task = await create(client)
+    await finish(records, task, "convert")
+
+    answer = await step(client, task, "slice_audio", {"params": {"threshold": -40, "min_length": 3000}})
+
+    config = (await records.get_stage(task, "audio_slice")).config
+    assert (config["threshold"], config["min_length"], answer.json()["warnings"]) == (-40, 3000, [])
+
+
+async def test_parameters_that_cannot_be_are_refused(client: httpx.AsyncClient, records: Records) -> None:
+    task = await create(client)
+    await finish(records, task, "convert")
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"colour": 1}, "'colour'"),
+        ({"min_length": 1}, "min_length"),
+        ({"params": 3}, "'params'"),
+    ]
+
+    for params, said in wrong:
+        answer = await step(client, task, "slice_audio", params)
+
+        assert answer.status_code == 422
+        assert said in answer.json()["error"]["message"]
+    assert (await records.get_stage(task, "audio_slice")).status is StageStatus.PENDING
+
+
+async def test_whoever_runs_the_denoising_step_wants_it_done(client: httpx.AsyncClient, records: Records) -> None:
+    task = await create(client)
+    await finish(records, task, "convert", "audio_slice")
+
+    await step(client, task, "denoise_audio")
+
+    assert (await records.get_stage(task, "denoise")).config["enabled"] is True
+
+
+async def test_a_step_that_the_version_does_not_have_is_skipped(client: httpx.AsyncClient) -> None:
+    task = await create(client)
+
+    answer = await step(client, task, "extract_speaker_vectors")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "skipped")
+
+
+async def test_every_step_of_the_eleven_is_known_and_no_other(client: httpx.AsyncClient, records: Records) -> None:
+    task = await create(client, version="v2Pro")
+
+    names = [one["step"] for one in (await client.get(f"/api/v1/task/{task}")).json()["steps"]]
+    answers = [await step(client, task, name) for name in names]
+    unknown = await step(client, task, "fly")
+
+    assert len(names) == len(STAGES) == 11
+    assert {answer.status_code for answer in answers} == {400}
+    assert unknown.status_code == 404
+    assert "train_gpt" in unknown.json()["error"]["hint"]
+
+
+async def test_a_cancelled_task_stops_and_can_go_on(
+    client: httpx.AsyncClient, records: Records, queue: AsyncQueue
+) -> None:
+    task = await create(client)
+    await lay(records, task)
+    for name in ("convert_audio", "slice_audio"):
+        await step(client, task, name)
+
+    stopped = (await client.post(f"/api/v1/task/{task}/cancel")).json()
+    again = (await client.post(f"/api/v1/task/{task}/cancel")).json()
+    job = await queue.job(f"{task}.convert.1")
+    on = await step(client, task, "convert_audio")
+
+    assert stopped["status"] == again["status"] == "cancelled"
+    assert (await records.get_experiment(task)).planned == {}
+    assert job is not None
+    assert job.status == "cancelled"
+    assert (on.status_code, on.json()["job_id"]) == (200, f"{task}.convert.2")
+
+
+async def test_a_deleted_task_leaves_nothing(client: httpx.AsyncClient, records: Records, settings: Any) -> None:
+    task = await create(client)
+    for name in ("a.wav", "b.wav"):
+        await bring(client, task, name)
+    await step(client, task, "convert_audio")
+
+    answer = await client.delete(f"/api/v1/task/{task}")
+
+    assert answer.json()["status"] == "deleted"
+    assert (await client.get(f"/api/v1/task/{task}")).status_code == 404
+    assert (await client.delete(f"/api/v1/task/{task}")).status_code == 404
+    assert (await records.list_files()).total == 0
+    assert (await records.list_datasets()).total == 0
+    assert list(settings.storage_root.glob("files/*")) == []
+
+
+OF_A_TASK = [
+    ("GET", ""),
+    ("POST", "/step/convert_audio"),
+    ("POST", "/cancel"),
+    ("DELETE", ""),
+    ("GET", "/logs"),
+    ("GET", "/files/download/a.wav"),
+]
+
+
+async def test_an_unknown_task_is_not_found(client: httpx.AsyncClient) -> None:
+    for method, path in OF_A_TASK:
+        for task in ("exp-none", "task-none"):
+            answer = await client.request(method, f"/api/v1/task/{task}{path}")
+
+            assert answer.status_code == 404, answer.text
+            assert answer.json()["error"]["code"] == "not_found"
+
+
+async def test_the_list_serves_both_readers(client: httpx.AsyncClient, records: Records) -> None:
+    file = await lay(records)
+    quick = (await client.post("/api/v1/tasks", json={"exp_name": "quick", "audio_file_id": file})).json()
+    task = await create(client)
+
+    page = (await client.get("/api/v1/tasks")).json()
+    second = (await client.get("/api/v1/tasks", params={"limit": 1, "offset": 1})).json()
+
+    assert [one["id"] for one in page["items"]] == [task, quick["id"]] == [one["task_id"] for one in page["items"]]
+    assert (page["total"], second["items"]) == (2, page["items"][1:])
+    assert quick.items() <= page["items"][1].items()
+    assert set(page["items"][0]) == set(page["items"][1])
+    assert [one["current_step"] for one in page["items"]] == ["convert_audio", "convert_audio"]
+    assert (await client.get(f"/api/v1/tasks/{task}")).json() == page["items"][0]
+    assert (await client.delete(f"/api/v1/tasks/{task}")).json()["id"] == task
+
+
+async def test_the_list_is_filtered_for_both(client: httpx.AsyncClient, records: Records) -> None:
+    file = await lay(records)
+    await client.post("/api/v1/tasks", json={"exp_name": "quick", "audio_file_id": file})
+    task = await create(client)
+    await lay(records, task)
+    await step(client, task, "convert_audio")
+
+    queued = (await client.get("/api/v1/tasks", params={"status": "queued"})).json()
+    running = (await client.get("/api/v1/tasks", params={"status": "running"})).json()
+
+    assert [one["exp_name"] for one in queued["items"]] == ["quick"]
+    assert [one["id"] for one in running["items"]] == [task]
+
+
+async def test_experiments_of_experts_are_no_tasks(client: httpx.AsyncClient, records: Records) -> None:
+    file = await lay(records)
+    made = (await client.post("/api/v1/experiments", json={"exp_name": "a", "audio_file_id": file})).json()
+
+    assert (await client.get("/api/v1/tasks")).json()["total"] == 0
+    assert (await client.get(f"/api/v1/tasks/{made['id']}")).status_code == 404
+    assert (await bring(client, made["id"])).status_code == 409
+
+
+async def test_a_task_of_our_own_is_seen_whole(client: httpx.AsyncClient, records: Records) -> None:
+    file = await lay(records)
+    quick = (await client.post("/api/v1/tasks", json={"exp_name": "quick", "audio_file_id": file})).json()
+
+    shown = (await client.get(f"/api/v1/task/{quick['id']}")).json()
+    early = await step(client, quick["id"], "train_gpt")
+    stopped = await client.post(f"/api/v1/task/{quick['id']}/cancel")
+
+    assert (shown["status"], shown["progress"], shown["current_step"]) == ("queued", 0.0, "convert_audio")
+    assert early.status_code == 409
+    assert stopped.json()["status"] == "cancelled"
+
+
+async def test_trained_models_are_files_of_the_task(client: httpx.AsyncClient, records: Records, api: Api) -> None:
+    task = await create(api.client)
+    api.services.storage.put_bytes("checkpoints/ckpt-1.safetensors", b"weights")
+    await records.create_checkpoint(
+        "ckpt-1",
+        kind="gpt",
+        version="nano",
+        name="bob",
+        experiment_id=task,
+        epoch=4,
+        sha256="0" * 64,
+        size_bytes=7,
+        storage_key="checkpoints/ckpt-1.safetensors",
+    )
+
+    [shown] = (await api.client.get(f"/api/v1/task/{task}")).json()["files"]
+    back = await api.client.get(f"/api/v1/task/{task}/files/download/{shown['filename']}")
+
+    assert (shown["filename"], shown["kind"]) == ("bob_gpt_e4.safetensors", "model")
+    assert back.content == b"weights"

@@ -1,0 +1,291 @@
+"""Voices are made of checkpoints and prompts, exported as one file, and brought in again."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from api_stage import tone, upload
+from voice_stage import make_model, make_whole_voice, weights
+
+from core.queue import AsyncQueue
+from core.records import Records, VoiceRecord
+from core.settings import Settings
+from core.storage import Storage
+from core.voice_files import read_voice, unpack_voice
+
+VOICES = "/api/v1/voices"
+
+
+@pytest.fixture
+def storage(settings: Settings) -> Storage:
+    return Storage(settings.storage_root)
+
+
+@pytest.fixture
+async def whole(records: Records, storage: Storage) -> VoiceRecord:
+    """A voice named Carol, all of whose files are there."""
+    return await make_whole_voice(records, storage, "Carol", tone(2.0))
+
+
+async def body_of(client: httpx.AsyncClient, records: Records, storage: Storage, **changed: Any) -> dict[str, Any]:
+    """What makes a voice named Dora."""
+    gpt, sovits = await make_model(records, storage, "gpt"), await make_model(records, storage, "sovits")
+    recording = await upload(client)
+    body = {
+        "name": "Dora",
+        "gpt_checkpoint_id": gpt.id,
+        "sovits_checkpoint_id": sovits.id,
+        "prompts": [
+            {"file_id": recording["id"], "text": "Hello.", "language": "en-US"},
+            {"file_id": recording["id"], "text": "No!", "language": "en", "name": "angry"},
+        ],
+    }
+    return {**body, **changed}
+
+
+async def test_a_voice_is_made_of_two_checkpoints_and_prompts(
+    client: httpx.AsyncClient, records: Records, storage: Storage
+) -> None:
+    answer = await client.post(VOICES, json=await body_of(client, records, storage, pronunciations={"a": "=b"}))
+
+    made = answer.json()
+    assert answer.status_code == 201, answer.text
+    assert (made["name"], made["version"], made["language"]) == ("Dora", "nano", "en")
+    assert [(one["name"], one["language"]) for one in made["prompts"]] == [("default", "en"), ("angry", "en")]
+    sound = await client.get(f"{VOICES}/Dora/prompts/angry/audio")
+    assert (sound.status_code, sound.headers["content-type"], sound.content[:4]) == (200, "audio/wav", b"RIFF")
+    assert (await client.get(f"{VOICES}/Dora")).json() == made
+
+
+async def test_what_cannot_be_a_voice_is_refused_and_leaves_nothing(
+    client: httpx.AsyncClient, records: Records, storage: Storage, whole: VoiceRecord
+) -> None:
+    good = await body_of(client, records, storage)
+    gpt, sovits = good["gpt_checkpoint_id"], good["sovits_checkpoint_id"]
+    other = await make_model(records, storage, "gpt", tokens=32)
+    foreign = await make_model(records, storage, "gpt", version="v2", salt="v2")
+    lost = await make_model(records, storage, "sovits", salt="lost")
+    storage.delete(lost.storage_key)
+    short = (await upload(client, tone(0.6)))["id"]
+    prompt = good["prompts"][0]
+    cases: list[tuple[dict[str, Any], int, str]] = [
+        ({"name": "Carol"}, 409, "named 'Carol' already"),
+        ({"name": " "}, 400, "visible character"),
+        ({"name": "x" * 101}, 422, "name"),
+        ({"gpt_checkpoint_id": "ckpt-none"}, 404, "ckpt-none"),
+        ({"gpt_checkpoint_id": sovits}, 422, "a gpt was expected"),
+        ({"sovits_checkpoint_id": gpt}, 422, "a sovits was expected"),
+        ({"gpt_checkpoint_id": foreign.id}, 422, "one family is needed"),
+        ({"gpt_checkpoint_id": other.id}, 422, "speaks 32 semantic tokens"),
+        ({"sovits_checkpoint_id": lost.id}, 409, "are gone"),
+        ({"prompts": []}, 422, "prompts"),
+        ({"prompts": [prompt, prompt]}, 409, "two prompts named 'default'"),
+        ({"prompts": [{**prompt, "file_id": "file-none"}]}, 404, "file-none"),
+        ({"prompts": [{**prompt, "text": " "}]}, 400, "empty"),
+        ({"prompts": [{**prompt, "language": "xx"}]}, 400, "cannot be spoken"),
+        ({"prompts": [{**prompt, "file_id": short}]}, 400, "lasts 0.6 s"),
+        ({"prompts": [{**prompt, "mood": "good"}]}, 422, "prompts.0.mood"),
+        ({"emotions": []}, 422, "emotions"),
+    ]
+
+    for changed, status, words in cases:
+        answer = await client.post(VOICES, json={**good, **changed})
+        assert (answer.status_code, words in answer.json()["error"]["message"]) == (status, True), answer.text
+
+    assert (await client.get(VOICES)).json()["total"] == 1
+    assert not storage.folder("voices").joinpath("Dora").exists()
+    assert [path.name for path in storage.folder("voices").iterdir()] == ["of-Carol"]
+
+
+async def test_prompts_are_added_mended_chosen_and_deleted(
+    client: httpx.AsyncClient, whole: VoiceRecord, storage: Storage, records: Records
+) -> None:
+    path = f"{VOICES}/Carol"
+    new = {"name": "sad", "file_id": (await upload(client))["id"], "text": "Oh no.", "language": "en"}
+
+    added = await client.post(f"{path}/prompts", json=new)
+    twice = await client.post(f"{path}/prompts", json={**new, "name": "SAD"})
+    mended = await client.patch(f"{path}/prompts/sad", json={"text": "Oh dear.", "name": "gloomy"})
+    taken = await client.patch(f"{path}/prompts/gloomy", json={"name": "default"})
+    first = await client.patch(path, json={"default_prompt": "gloomy"})
+    unknown = [
+        await client.patch(path, json={"default_prompt": "sad"}),
+        await client.patch(f"{path}/prompts/sad", json={"text": "x"}),
+        await client.get(f"{path}/prompts/sad/audio"),
+        await client.delete(f"{path}/prompts/sad"),
+        await client.post(f"{VOICES}/nobody/prompts", json=new),
+    ]
+    gone = await client.delete(f"{path}/prompts/DEFAULT")
+    last = await client.delete(f"{path}/prompts/gloomy")
+
+    assert (added.status_code, twice.status_code, taken.status_code) == (201, 409, 409)
+    assert mended.json()["prompts"][1] == {"name": "gloomy", "text": "Oh dear.", "language": "en"}
+    assert [one["name"] for one in first.json()["prompts"]] == ["gloomy", "default"]
+    assert [answer.status_code for answer in unknown] == [404] * 5
+    assert (gone.status_code, last.status_code) == (204, 409)
+    (left,) = (await records.get_voice("Carol")).prompts
+    assert (left["name"], storage.exists(left["audio"])) == ("gloomy", True)
+
+
+async def test_a_voice_can_speak_with_other_checkpoints(
+    client: httpx.AsyncClient, whole: VoiceRecord, storage: Storage, records: Records
+) -> None:
+    better = await make_model(records, storage, "sovits", salt="epoch 12")
+    other = await make_model(records, storage, "sovits", tokens=32)
+
+    answer = await client.patch(f"{VOICES}/Carol", json={"sovits_checkpoint_id": better.id, "language": "zh-CN"})
+    refused = await client.patch(f"{VOICES}/Carol", json={"sovits_checkpoint_id": other.id})
+
+    assert (answer.json()["sovits_checkpoint_id"], answer.json()["language"]) == (better.id, "zh")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_parameter")
+    (prompt,) = (await records.get_voice("Carol")).prompts
+    assert "tokens" not in prompt, "they were read by the other checkpoint"
+
+
+async def test_an_export_holds_every_file_byte_for_byte(
+    client: httpx.AsyncClient, whole: VoiceRecord, settings: Settings
+) -> None:
+    answer = await client.get(f"{VOICES}/Carol/export")
+    again = await client.get(f"{VOICES}/{whole.id}/export")
+
+    assert answer.headers["content-disposition"] == f'attachment; filename="{whole.id}.zip"'
+    assert again.content == answer.content
+    path = settings.data_path / "carol.zip"
+    path.write_bytes(answer.content)
+    voice = read_voice(path)
+    unpack_voice(path, settings.data_path)
+    assert (voice.name, voice.pronunciations, voice.gpt.metrics) == ("Carol", {"GIF": "JH IH1 F"}, {"loss": 1.5})
+    assert (voice.prompts[0].text, voice.prompts[0].tokens) == ("Hello.", [1, 2, 3])
+    assert (settings.data_path / "gpt.safetensors").read_bytes() == weights("gpt")
+    assert (settings.data_path / "sovits.safetensors").read_bytes() == weights("sovits")
+    assert (settings.data_path / "prompt-0.wav").read_bytes() == tone(2.0)
+
+
+async def test_a_voice_whose_files_are_not_whole_is_not_exported(
+    client: httpx.AsyncClient, whole: VoiceRecord, storage: Storage
+) -> None:
+    storage.put_bytes(f"checkpoints/{whole.gpt_checkpoint_id}.safetensors", b"other bytes")
+    damaged = await client.get(f"{VOICES}/Carol/export")
+    storage.delete(f"checkpoints/{whole.gpt_checkpoint_id}.safetensors")
+    gone = await client.get(f"{VOICES}/Carol/export")
+    unknown = await client.get(f"{VOICES}/nobody/export")
+
+    assert (damaged.status_code, "damaged" in damaged.json()["error"]["message"]) == (409, True)
+    assert (gone.status_code, "gone" in gone.json()["error"]["message"]) == (409, True)
+    assert unknown.status_code == 404
+
+
+async def test_an_import_becomes_a_job_that_finds_its_files(
+    client: httpx.AsyncClient, whole: VoiceRecord, queue: AsyncQueue, storage: Storage
+) -> None:
+    archive = (await client.get(f"{VOICES}/Carol/export")).content
+    parts = {"gpt": ("a.ckpt", b"one"), "sovits": ("b.pth", b"two"), "prompt": ("c.wav", b"three")}
+
+    exported = await client.post(f"{VOICES}/import", files={"archive": ("c.zip", archive)}, data={"name": "Eve"})
+    original = await client.post(
+        f"{VOICES}/import", files=parts, data={"name": "bob", "transcript": "你好。", "language": "zh", "version": "v2"}
+    )
+
+    assert (exported.status_code, original.status_code) == (202, 202), exported.text + original.text
+    assert exported.json()["payload"]["name"] == "Eve"
+    job = await queue.job(original.json()["id"])
+    assert job is not None
+    assert (job.role, job.payload["text"], job.payload["version"]) == ("preprocessor", "你好。", "v2")
+    assert storage.path(f"imports/{job.id}/sovits").read_bytes() == b"two"
+    assert storage.path(f"imports/{exported.json()['id']}/archive").read_bytes() == archive
+
+
+REFUSED: dict[str, tuple[dict[str, bytes], dict[str, str], int, str]] = {
+    "nothing": ({"gpt": b"x"}, {"name": "bob", "text": "Hi."}, 422, "`sovits`"),
+    "no text": ({"gpt": b"x", "sovits": b"x", "prompt": b"x"}, {"name": "bob"}, 400, "text of the prompt"),
+    "no name": ({"gpt": b"x", "sovits": b"x", "prompt": b"x"}, {"text": "Hi."}, 400, "visible character"),
+    "a taken name": ({"gpt": b"x", "sovits": b"x", "prompt": b"x"}, {"name": "Carol", "text": "Hi."}, 409, "'Carol'"),
+    "an unknown field": ({"gpt": b"x"}, {"name": "bob", "mood": "good"}, 422, "'mood'"),
+    "an unknown part": ({"weights": b"x"}, {"name": "bob"}, 400, "'weights'"),
+    "an unknown version": (
+        {"gpt": b"x", "sovits": b"x", "prompt": b"x"},
+        {"name": "bob", "text": "Hi.", "version": "v9"},
+        422,
+        "'v9'",
+    ),
+    "an unknown language": (
+        {"gpt": b"x", "sovits": b"x", "prompt": b"x"},
+        {"name": "bob", "text": "Hi.", "language": "xx"},
+        400,
+        "cannot be spoken",
+    ),
+    "an empty file": ({"gpt": b"", "sovits": b"x", "prompt": b"x"}, {"name": "bob", "text": "Hi."}, 400, "empty"),
+    "no archive": ({"archive": b"no zip"}, {}, 400, "table of contents"),
+    "both": ({"archive": b"x", "gpt": b"x"}, {}, 422, "`gpt`"),
+    "too large": ({"gpt": bytes((1 << 20) + 1), "sovits": b"x", "prompt": b"x"}, {"name": "bob"}, 413, "1 MiB"),
+}
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"max_upload_mb": 1})
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_an_import_that_cannot_be_is_refused_at_once(
+    client: httpx.AsyncClient, whole: VoiceRecord, storage: Storage, case: str
+) -> None:
+    parts, fields, status, words = REFUSED[case]
+    files = {name: (f"{name}.bin", content) for name, content in parts.items()}
+
+    answer = await client.post(f"{VOICES}/import", files=files, data=fields)
+
+    assert (answer.status_code, words in answer.json()["error"]["message"]) == (status, True), answer.text
+    assert (await client.get("/api/v1/jobs")).json()["total"] == 0
+    assert not list(storage.folder("imports").iterdir())
+    assert not any((storage.root / ".tmp").iterdir())
+
+
+def rebuilt(archive: bytes, change: Callable[[dict[str, bytes]], None], **names: str) -> bytes:
+    """The archive with other files; `names` gives some of them another name in the table of contents."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        files = {name: opened.read(name) for name in opened.namelist()}
+    change(files)
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as written:
+        for name, content in files.items():
+            written.writestr(name, content)
+    return made.getvalue()
+
+
+def said(files: dict[str, bytes], **changed: Any) -> None:
+    files["voice.json"] = orjson.dumps({**orjson.loads(files["voice.json"]), **changed})
+
+
+HOSTILE: dict[str, tuple[Callable[[dict[str, bytes]], Any], str]] = {
+    "a path that leaves": (lambda files: files.update({"../../evil": b"x"}), "points out of the archive"),
+    "an absolute path": (lambda files: files.update({"/etc/evil": b"x"}), "points out of the archive"),
+    "a bomb": (lambda files: files.update({"bomb": bytes(64 << 20)}), "times its size"),
+    "more files": (lambda files: files.update({"more": b"x"}), "more besides"),
+    "a missing file": (lambda files: files.pop("gpt.safetensors"), "no gpt.safetensors"),
+    "no voice.json": (lambda files: files.pop("voice.json"), "has no voice.json"),
+    "a voice.json that is none": (lambda files: files.update({"voice.json": b"[]"}), "does not fit"),
+    "another format": (lambda files: said(files, format=2), "does not fit: format"),
+    "a version that is none": (lambda files: said(files, version="v9"), "'v9'"),
+    "no prompts": (lambda files: said(files, prompts=[]), "does not fit: prompts"),
+    "a name of nothing": (lambda files: said(files, name=" "), "visible character"),
+    "an unknown language": (lambda files: said(files, language="xx"), "cannot be spoken"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+async def test_a_hostile_archive_is_refused_with_a_sentence(
+    client: httpx.AsyncClient, whole: VoiceRecord, case: str
+) -> None:
+    change, words = HOSTILE[case]
+    archive = rebuilt((await client.get(f"{VOICES}/Carol/export")).content, change)
+
+    answer = await client.post(f"{VOICES}/import", files={"archive": ("a.zip", archive)}, data={"name": "Eve"})
+
+    assert (answer.status_code, words in answer.json()["error"]["message"]) == (400, True), answer.text

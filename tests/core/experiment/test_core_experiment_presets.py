@@ -1,0 +1,83 @@
+"""Presets: stages that follow each other by themselves in expert mode."""
+
+from __future__ import annotations
+
+import pytest
+from expert import BEFORE_TRAINING, complete, end_well, start
+
+from core.errors import Conflict, InvalidParameter, InvalidRequest, NotFound
+from core.records import ExperimentRecord
+from core.stage import StageStatus
+
+
+@pytest.fixture
+async def experiment(service) -> ExperimentRecord:
+    return await service.create_experiment("bob", "file-1", "nano", "en")
+
+
+async def test_a_preset_runs_its_stages_each_when_its_turn_comes(service, records, experiment):
+    begun = await service.run_preset(experiment.id, "full_training", {"train_gpt": {"total_epoch": 2}})
+    assert [run.stage for run in begun] == ["convert"]
+
+    done = []
+    while active := await records.active_stages(10):
+        for run in active:
+            await end_well(service, run)
+            done.append(run.stage)
+
+    assert done == ["convert", "audio_slice", "asr", "hubert_feature", "semantic_token", "text_feature",
+                    "gpt_train", "sovits_train"]  # fmt: skip
+    assert (await records.get_experiment(experiment.id)).planned == {}
+    assert (await records.get_stage(experiment.id, "gpt_train")).config["total_epoch"] == 2
+    assert (await records.get_stage(experiment.id, "denoise")).outputs == {"skipped": True}
+
+
+async def test_what_depends_on_a_failed_stage_does_not_begin(service, records, experiment):
+    await service.run_preset(experiment.id, "full_training")
+    await end_well(service, await records.get_stage(experiment.id, "convert"))
+    await end_well(service, await records.get_stage(experiment.id, "audio_slice"))
+    asr = await records.get_stage(experiment.id, "asr")
+    await service.stage_started(experiment.id, "asr", asr.run)
+
+    await service.stage_failed(experiment.id, "asr", asr.run, {"message": "Nobody speaks."})
+    await end_well(service, await records.get_stage(experiment.id, "hubert_feature"))
+
+    assert list((await records.get_experiment(experiment.id)).planned) == []
+    assert (await records.get_stage(experiment.id, "semantic_token")).status is StageStatus.QUEUED
+    assert (await records.get_stage(experiment.id, "text_feature")).status is StageStatus.PENDING
+
+
+async def test_a_cancelled_stage_takes_what_would_follow_along(service, records, experiment):
+    await service.run_preset(experiment.id, "full_training")
+
+    await service.cancel_stage(experiment.id, "convert")
+
+    assert (await records.get_experiment(experiment.id)).planned == {}
+    assert await records.active_stages(10) == []
+
+
+async def test_a_preset_needs_what_it_does_not_make(service, records, experiment):
+    with pytest.raises(InvalidRequest, match="asr needs audio_slice first"):
+        await service.run_preset(experiment.id, "feature_extraction")
+
+    assert (await records.get_experiment(experiment.id)).planned == {}
+
+
+async def test_a_preset_trains_again_on_what_is_there(service, experiment):
+    await complete(service, experiment.id, *BEFORE_TRAINING, "sovits_train")
+
+    [run] = await service.run_preset(experiment.id, "retrain_sovits", {"sovits_train": {"total_epoch": 3}})
+
+    assert (run.stage, run.run, run.config["total_epoch"]) == ("sovits_train", 2, 3)
+
+
+async def test_a_preset_is_refused_with_what_is_wrong(service, experiment):
+    with pytest.raises(NotFound, match="no preset named 'all'"):
+        await service.run_preset(experiment.id, "all")
+    with pytest.raises(InvalidParameter, match="does not run gpt_train"):
+        await service.run_preset(experiment.id, "retrain_sovits", {"gpt_train": {}})
+    with pytest.raises(InvalidParameter, match=r"sovits_train.batch_size is 99"):
+        await service.run_preset(experiment.id, "full_training", {"sovits_train": {"batch_size": 99}})
+    await start(service, experiment.id, "convert")
+    with pytest.raises(Conflict, match="convert is running already"):
+        await service.run_preset(experiment.id, "full_training")

@@ -1,0 +1,172 @@
+"""What the tests of data sets share: real speech in pieces, ZIPs, and a preprocessor in this process."""
+
+from __future__ import annotations
+
+import io
+import threading
+import zipfile
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from core.datasets import DatasetService
+from core.datasets.options import NewRecording
+from core.errors import PermanentError
+from core.ids import new_id
+from core.records.dataset_rows import (
+    DatasetContents,
+    DatasetRecord,
+    DatasetVersionRecord,
+    RecordingRow,
+    SegmentRow,
+)
+from core.roles import PREPROCESSOR
+from roles.preparing.sounds import Sounds
+from roles.preprocessor import Preprocessor
+from roles.role import JobContext
+from roles.services import Services
+
+ALLISON = Path(__file__).parents[2] / "prompts" / "allison"
+RATE = 16_000
+
+
+@lru_cache(maxsize=1)
+def recording() -> np.ndarray:
+    """(N,) float32 at 16 kHz: one speaker, 90 s."""
+    samples, rate = soundfile.read(str(ALLISON / "recording.flac"), dtype="float32")
+    assert rate == RATE
+    return samples
+
+
+def piece(start: float, seconds: float) -> np.ndarray:
+    """A part of the recording."""
+    return recording()[round(start * RATE) : round((start + seconds) * RATE)]
+
+
+PIECES: dict[str, tuple[float, float, str]] = {
+    "announce.wav": (
+        53.46,
+        7.84,
+        "All of our representatives are currently busy. Please stay on the line and your call will be answered by the "
+        "next available representative.",
+    ),
+    "busy.wav": (
+        61.9,
+        8.97,
+        "All representatives of the household are currently assisting other telemarketers. Please hold, and your call "
+        "will be answered in the order it was received.",
+    ),
+    "nogo.wav": (
+        71.47,
+        10.51,
+        "I'm afraid I was unable to create a connection to the Digium demonstration Asterisk server. You may find "
+        "some helpful debugging information on the Asterisk console.",
+    ),
+    "prepend.wav": (
+        82.58,
+        7.1,
+        "At the tone, please record an introduction to the forwarded message. When done, press the pound sign.",
+    ),
+}
+"""Name → start, seconds, what is said."""
+
+
+def speech(name: str) -> np.ndarray:
+    start, seconds, _ = PIECES[name]
+    return piece(start, seconds)
+
+
+def wav(samples: np.ndarray, rate: int = RATE) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def transcripts(names: list[str], language: str = "EN") -> bytes:
+    return "".join(f"wavs/{name}|allison|{language}|{PIECES[name][2]}\n" for name in names).encode()
+
+
+class Bench:
+    """Data sets with everything real behind them: records, queue, storage, the preprocessor's own code."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.datasets = DatasetService(services.records, services.async_queue, services.storage)
+        self.preprocessor = Preprocessor()
+        self.preprocessor.start(services)
+
+    def call(self, function: Any, *arguments: Any, **named: Any) -> Any:
+        return self.services.call(function, *arguments, **named)
+
+    def upload(self, content: bytes, name: str = "a.wav") -> str:
+        file_id = new_id("file")
+        self.services.storage.put_bytes(f"files/{file_id}", content)
+        self.call(
+            self.services.records.create_file,
+            file_id,
+            filename=name,
+            purpose="training",
+            size_bytes=len(content),
+            sha256="0" * 64,
+        )
+        return file_id
+
+    def make(self, uploads: Mapping[str, bytes], language: str = "en", **transcripts: str) -> DatasetRecord:
+        """A data set of uploads, made."""
+        files = [
+            NewRecording(file_id=self.upload(content, name), transcript=transcripts.get(name.partition(".")[0], ""))
+            for name, content in uploads.items()
+        ]
+        made = self.call(self.datasets.create, "set", files, language=language)
+        self.work()
+        return self.call(self.services.records.get_dataset, made.id)
+
+    def quick(self, *names: str, language: str = "en") -> str:
+        """The id of a data set of those pieces with their transcripts, without a job that decodes anything."""
+        records = self.services.records
+        made = self.call(records.create_dataset, new_id("ds"), "set", language, "import", {}, 5)
+        sounds = Sounds(self.services.storage, made.id)
+        contents = DatasetContents([], [])
+        for number, name in enumerate(names, start=1):
+            kept = sounds.keep(speech(name), RATE)
+            about = {"sha256": kept.sha256, "seconds": kept.seconds, "storage_key": kept.key}
+            contents.recordings.append(RecordingRow(number, name, None, sample_rate=RATE, **about))
+            contents.segments.append(
+                SegmentRow(number, number, name, 0.0, transcript=PIECES[name][2], language="en", **about)
+            )
+        self.call(records.finish_dataset_version, made.id, 1, contents, [], "Made.")
+        return made.id
+
+    def work(self) -> dict[str, Any] | None:
+        """Run every job that waits, as a worker would; the result of the last one that was done."""
+        queue, last = self.services.queue, None
+        while (lease := queue.claim(PREPROCESSOR, "preprocessor-test-1-bench")) is not None:
+            try:
+                last = self.preprocessor.run(lease.job, JobContext(lease, self.services, threading.Event()))
+            except PermanentError as error:
+                queue.fail(lease, error.as_dict(), permanent=True)
+            else:
+                assert queue.ack(lease, last)
+        return last
+
+    def version(self, dataset_id: str, version: int | None = None) -> DatasetVersionRecord:
+        return self.call(self.services.records.get_dataset_version, dataset_id, version)
+
+    def contents(self, dataset_id: str, version: int | None = None) -> DatasetContents:
+        number = self.version(dataset_id, version).version
+        return self.call(self.services.records.dataset_contents, dataset_id, number)
+
+    def sounds(self, dataset_id: str) -> list[Path]:
+        return sorted((self.services.storage.root / "datasets" / dataset_id).rglob("*.wav"))

@@ -1,0 +1,285 @@
+"""Mending, splitting, augmenting and cropping: each makes a version, and the same one for the same seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from dataset_bench import PIECES, RATE, Bench, piece, speech, wav
+
+from core.datasets.choice import choose_segments
+from core.datasets.options import (
+    AugmentOptions,
+    CropOptions,
+    DatasetSource,
+    ReportOptions,
+    SegmentChange,
+    SplitOptions,
+)
+from core.datasets.split import split
+from core.errors import Conflict, InvalidRequest, NotFound
+from core.records.dataset_rows import DatasetContents, DatasetStatus, RecordingRow, SegmentRow
+from GPT_SoVITS.dataset.augment import augment
+
+RANGES: dict[str, Any] = AugmentOptions().model_dump(exclude={"kinds", "copies", "seed"})
+
+
+@pytest.fixture
+def dataset(bench: Bench) -> str:
+    """Two short recordings with transcripts."""
+    return bench.quick("busy.wav", "nogo.wav")
+
+
+def segments(count: int, **values: Any) -> list[SegmentRow]:
+    made = []
+    for n in range(1, count + 1):
+        given = {"recording": 1, "name": f"{n}.wav", "sha256": f"sha{n}", **values}
+        made.append(SegmentRow(number=n, start_seconds=n, seconds=1.0, storage_key="x/y", **given))
+    return made
+
+
+def subsets(contents: DatasetContents) -> dict[int, str]:
+    return {one.number: one.subset for one in contents.segments}
+
+
+# Mending
+
+
+def test_mending_makes_a_version_and_the_old_one_stays(bench: Bench, dataset: str) -> None:
+    made = bench.call(bench.datasets.mend, dataset, [SegmentChange(number=1, transcript="  Other\nwords. ")])
+
+    assert (made.version, made.made_by, made.parent) == (2, "edit", 1)
+    assert bench.contents(dataset, 1).segments[0].transcript == PIECES["busy.wav"][2]
+    assert bench.contents(dataset, 2).segments[0].transcript == "Other words."
+    assert bench.contents(dataset, 2).segments[1] == bench.contents(dataset, 1).segments[1]
+
+
+def test_a_change_that_changes_nothing_makes_no_version(bench: Bench, dataset: str) -> None:
+    made = bench.call(bench.datasets.mend, dataset, [SegmentChange(number=1, transcript=PIECES["busy.wav"][2])])
+
+    assert made.version == 1
+
+
+def test_a_change_of_an_older_version_is_refused(bench: Bench, dataset: str) -> None:
+    bench.call(bench.datasets.mend, dataset, [SegmentChange(number=1, left_out=True)], base=1)
+
+    with pytest.raises(Conflict, match="Version 1 is not the newest one, 2 is"):
+        bench.call(bench.datasets.mend, dataset, [SegmentChange(number=2, left_out=True)], base=1)
+
+
+def test_an_unknown_segment_and_one_named_twice_are_refused_and_change_nothing(bench: Bench, dataset: str) -> None:
+    good = SegmentChange(number=1, left_out=True)
+
+    with pytest.raises(NotFound, match="no segment 9"):
+        bench.call(bench.datasets.mend, dataset, [good, SegmentChange(number=9)])
+    with pytest.raises(InvalidRequest, match="Segment 1 is changed twice"):
+        bench.call(bench.datasets.mend, dataset, [good, good])
+
+    assert bench.version(dataset).version == 1
+
+
+def test_a_segment_comes_back_after_it_was_left_out(bench: Bench, dataset: str) -> None:
+    bench.call(bench.datasets.mend, dataset, [SegmentChange(number=1, left_out=True)])
+    left = bench.call(choose_segments, bench.services.records, dataset, None)
+
+    bench.call(bench.datasets.mend, dataset, [SegmentChange(number=1, decide_by_report=True)])
+
+    back = bench.call(choose_segments, bench.services.records, dataset, None)
+    assert [one.number for one in left.segments] == [2]
+    assert [one.number for one in back.segments] == [1, 2]
+    assert back.fingerprint == bench.call(choose_segments, bench.services.records, dataset, 1).fingerprint
+
+
+# Splitting
+
+
+def test_a_split_deals_the_same_way_for_the_same_seed() -> None:
+    contents = DatasetContents([], segments(100))
+
+    first = split(contents, SplitOptions(val=0.2, test=0.1, seed=7))
+    again = split(contents, SplitOptions(val=0.2, test=0.1, seed=7))
+    other = split(contents, SplitOptions(val=0.2, test=0.1, seed=8))
+
+    assert first == again
+    assert subsets(first) != subsets(other)
+    dealt = list(subsets(first).values())
+    assert [dealt.count(part) for part in ("train", "val", "test")] == [70, 20, 10]
+
+
+def test_what_sounds_the_same_and_copies_stay_in_one_part() -> None:
+    alike = segments(6, sha256="same")
+    others = [
+        SegmentRow(n, 1, "b", 0.0, 1.0, "x/y", f"sha{n}", made_from=n - 1 if n % 2 else None) for n in (8, 9, 10, 11)
+    ]
+
+    for seed in range(10):
+        dealt = subsets(split(DatasetContents([], alike + others), SplitOptions(val=0.3, seed=seed)))
+        assert len({dealt[one.number] for one in alike}) == 1
+        assert dealt[8] == dealt[9]
+        assert dealt[10] == dealt[11]
+
+
+def test_a_recording_is_not_divided_when_asked_so() -> None:
+    recordings = [RecordingRow(n, f"{n}.wav", None, f"rec{n}", 9.0, RATE, "x/y") for n in range(1, 6)]
+    parts = [
+        SegmentRow(10 * one.number + n, one.number, "s", n, 1.0, "x/y", f"sha{one.number}{n}")
+        for one in recordings
+        for n in range(4)
+    ]
+
+    dealt = split(DatasetContents(recordings, parts), SplitOptions(val=0.2, by="recording")).segments
+
+    for recording in recordings:
+        assert len({one.subset for one in dealt if one.recording == recording.number}) == 1
+    assert [one.subset for one in dealt].count("val") == 4
+
+
+def test_a_small_set_keeps_something_to_train_on() -> None:
+    assert list(subsets(split(DatasetContents([], segments(1)), SplitOptions(val=0.9))).values()) == ["train"]
+    assert sorted(subsets(split(DatasetContents([], segments(2)), SplitOptions(val=0.01))).values()) == ["train", "val"]
+
+
+def test_only_the_training_part_is_trained_on(bench: Bench, dataset: str) -> None:
+    work = bench.call(bench.datasets.split, DatasetSource(dataset_id=dataset), SplitOptions(val=0.5))
+    result = bench.work()
+
+    chosen = bench.call(choose_segments, bench.services.records, dataset, None)
+    assert (work.kind, work.version, result["version"]) == ("split", 2, 2)
+    assert [one.subset for one in chosen.segments] == ["train"]
+
+
+# Augmenting
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [
+        ("noise", "noise_snr_db"),
+        ("room", "room_seconds"),
+        pytest.param("tempo", "tempo_factor", marks=pytest.mark.slow),
+        pytest.param("pitch", "pitch_semitones", marks=pytest.mark.slow),
+    ],
+)
+def test_a_copy_is_another_and_the_same_for_the_same_seed(kind: str, key: str) -> None:
+    samples = piece(61.9, 2.0)
+
+    first = augment(kind, samples, RATE, RANGES, np.random.default_rng(3))
+    again = augment(kind, samples, RATE, RANGES, np.random.default_rng(3))
+    other = augment(kind, samples, RATE, RANGES, np.random.default_rng(4))
+
+    assert np.array_equal(first.samples, again.samples)
+    assert first.change == again.change != other.change
+    assert RANGES[key][0] <= first.change[key] <= RANGES[key][1]
+    assert np.abs(first.samples).max() <= 1.0
+    assert not np.array_equal(first.samples[: len(samples)], samples)
+
+
+def test_the_noise_is_as_loud_as_asked() -> None:
+    samples = piece(61.9, 4.0)
+
+    noisy = augment("noise", samples, RATE, {**RANGES, "noise_snr_db": (15.0, 15.0)}, np.random.default_rng(0)).samples
+
+    noise = noisy - samples
+    assert 10 * np.log10(np.square(samples).mean() / np.square(noise).mean()) == pytest.approx(15.0, abs=0.2)
+
+
+def test_copies_follow_their_segment(bench: Bench, dataset: str) -> None:
+    options = AugmentOptions(kinds=["noise", "room"], seed=5)
+    bench.call(bench.datasets.augment, DatasetSource(dataset_id=dataset), options)
+    bench.work()
+
+    made = bench.contents(dataset).segments
+    copies = [one for one in made if one.made_from is not None]
+    assert (len(made), len(copies)) == (6, 4)
+    assert [one.name for one in copies][:2] == ["busy.wav (noise 1)", "busy.wav (room 1)"]
+    assert copies[0].transcript == PIECES["busy.wav"][2]
+    assert copies[0].change["kind"] == "noise"
+    bench.call(bench.datasets.mend, dataset, [SegmentChange(number=1, left_out=True, transcript="Busy.")])
+    followers = [one for one in bench.contents(dataset).segments if one.made_from == 1]
+    assert {(one.left_out, one.transcript) for one in followers} == {(True, "Busy.")}
+
+
+def test_copies_of_copies_are_not_made_and_duplicates_of_originals_are_not_flagged(bench: Bench, dataset: str) -> None:
+    for _ in range(2):
+        bench.call(bench.datasets.augment, DatasetSource(dataset_id=dataset), AugmentOptions(kinds=["noise"]))
+        bench.work()
+    bench.call(bench.datasets.report, dataset, None, ReportOptions(listen=False))
+    bench.work()
+
+    made = bench.contents(dataset).segments
+    assert [one.made_from for one in made] == [None, None, 1, 2, 1, 2]
+    assert made[2].sha256 == made[4].sha256, "the same seed makes the same copy"
+    assert bench.version(dataset).report["flags"] == {}
+
+
+def test_uploads_are_augmented_into_a_data_set_of_their_own(bench: Bench) -> None:
+    source = DatasetSource(file_ids=[bench.upload(wav(speech("busy.wav")), "busy.wav")], name="noisy", language="en")
+
+    work = bench.call(bench.datasets.augment, source, AugmentOptions(kinds=["noise"]))
+    bench.work()
+
+    record = bench.call(bench.services.records.get_dataset, work.dataset_id)
+    assert (record.name, record.language, record.version) == ("noisy", "en", 1)
+    assert [one.made_from for one in bench.contents(record.id).segments] == [None, 1]
+    assert bench.call(bench.datasets.work, work.job_id).status is DatasetStatus.READY
+
+
+# Cropping
+
+
+def test_a_crop_keeps_that_time_of_every_recording(bench: Bench, dataset: str) -> None:
+    bench.call(bench.datasets.crop, DatasetSource(dataset_id=dataset), CropOptions(start_seconds=1, end_seconds=9))
+    bench.work()
+
+    after = bench.contents(dataset)
+    assert [round(one.seconds, 2) for one in after.recordings] == [7.97, 8.0]
+    assert [one.transcript for one in after.segments] == ["", ""], "a transcript says more than is left"
+    samples, rate = soundfile.read(str(bench.services.storage.path(after.segments[1].storage_key)), dtype="float32")
+    assert np.abs(samples - speech("nogo.wav")[rate : 9 * rate]).max() < 1e-4
+    assert bench.contents(dataset, 1).segments[0].transcript
+
+
+def test_a_crop_of_a_long_recording_leaves_whole_segments_as_they_are(bench: Bench) -> None:
+    made = bench.make({"talk.wav": wav(piece(53.46, 36.0))})
+    before = {one.sha256: one for one in bench.contents(made.id).segments}
+
+    bench.call(bench.datasets.crop, DatasetSource(dataset_id=made.id), CropOptions(start_seconds=5, end_seconds=30))
+    bench.work()
+
+    after = bench.contents(made.id)
+    same = [one for one in after.segments if one.sha256 in before]
+    assert after.recordings[0].seconds == pytest.approx(25.0, abs=0.01)
+    assert same
+    assert all(one.start_seconds == pytest.approx(before[one.sha256].start_seconds - 5) for one in same)
+    assert all(one.start_seconds >= 0 and one.start_seconds + one.seconds <= 25.01 for one in after.segments)
+
+
+def test_a_crop_of_named_recordings_leaves_the_others(bench: Bench, dataset: str) -> None:
+    options = CropOptions(start_seconds=2, recordings=["nogo.wav"])
+    bench.call(bench.datasets.crop, DatasetSource(dataset_id=dataset), options)
+    bench.work()
+
+    busy, nogo = bench.contents(dataset).segments
+    assert busy == bench.contents(dataset, 1).segments[0]
+    assert nogo.seconds == pytest.approx(8.51, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (CropOptions(start_seconds=100), "No segment lies in that time"),
+        (CropOptions(start_seconds=1, recordings=["other.wav"]), "no recording 'other.wav'"),
+    ],
+)
+def test_a_crop_that_leaves_nothing_fails_with_a_sentence(
+    bench: Bench, dataset: str, options: CropOptions, message: str
+) -> None:
+    work = bench.call(bench.datasets.crop, DatasetSource(dataset_id=dataset), options)
+    bench.work()
+
+    failed = bench.call(bench.datasets.work, work.job_id)
+    assert failed.status is DatasetStatus.FAILED
+    assert message in failed.message
+    assert bench.version(dataset).version == 1

@@ -1,0 +1,207 @@
+"""Uploads become data sets: recordings and ZIPs, with transcripts and without, and what cannot be taken is named."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from dataset_bench import PIECES, Bench, piece, recording, speech, transcripts, wav, zipped
+
+from core.datasets.options import NewRecording
+from core.errors import Conflict, NotFound
+from core.records.dataset_rows import DatasetStatus
+
+
+def test_a_recording_is_cut_at_its_silences(bench: Bench) -> None:
+    made = bench.make({"talk.wav": wav(piece(53.46, 36.0))})
+
+    contents = bench.contents(made.id)
+
+    assert (made.status, made.version) == (DatasetStatus.READY, 1)
+    assert [one.name for one in contents.recordings] == ["talk.wav"]
+    assert len(contents.segments) >= 4
+    assert all(0.6 <= one.seconds <= 12.0 for one in contents.segments)
+    starts = [one.start_seconds for one in contents.segments]
+    assert starts == sorted(starts)
+    assert 25.0 < contents.seconds <= 36.0
+
+
+def test_a_long_recording_is_cut_in_blocks_and_loses_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roles.preparing.dataset_import.BLOCK_SECONDS", 30)
+
+    made = bench.make({"talk.wav": wav(recording())})
+
+    segments = bench.contents(made.id).segments
+    gaps = [later.start_seconds - one.start_seconds - one.seconds for one, later in pairwise(segments)]
+    assert all(-0.02 <= gap < 2.0 for gap in gaps)
+    assert sum(one.seconds for one in segments) > 80.0
+
+
+def test_a_zip_with_a_list_brings_transcripts_along(bench: Bench) -> None:
+    names = ["announce.wav", "prepend.wav"]
+    archive = zipped({**{f"wavs/{name}": wav(speech(name)) for name in names}, "a.list": transcripts(names)})
+
+    made = bench.make({"set.zip": archive})
+
+    segments = bench.contents(made.id).segments
+    assert [one.name for one in segments] == [f"wavs/{name}" for name in names]
+    assert [one.transcript for one in segments] == [PIECES[name][2] for name in names]
+    assert {(one.language, one.speaker) for one in segments} == {("en", "allison")}
+    assert bench.version(made.id).skipped == []
+
+
+def test_a_zip_without_a_list_has_no_transcripts(bench: Bench) -> None:
+    made = bench.make({"set.zip": zipped({name: wav(speech(name)) for name in PIECES})})
+
+    assert [one.transcript for one in bench.contents(made.id).segments] == [""] * len(PIECES)
+
+
+def test_many_files_each_with_its_transcript(bench: Bench) -> None:
+    made = bench.make(
+        {name: wav(speech(name)) for name in ("announce.wav", "prepend.wav")}, announce="All of our representatives."
+    )
+
+    shown = {one.name: one.transcript for one in bench.contents(made.id).segments}
+
+    assert shown == {"announce.wav": "All of our representatives.", "prepend.wav": ""}
+
+
+def test_each_file_that_cannot_be_taken_is_named_with_its_reason(bench: Bench) -> None:
+    whole = wav(speech("announce.wav"))
+    members = {
+        "good.wav": whole,
+        "text.wav": b"this is no sound " * 100,
+        "half.wav": whole[: len(whole) // 2],
+        "read me.pdf": b"%PDF",
+        "a.list": b"good.wav|a|EN|All of our representatives.\nmissing.wav|a|EN|Nothing.\nbroken line\n",
+    }
+
+    made = bench.make({"set.zip": zipped(members)})
+
+    skipped = {one["name"]: one["reason"] for one in bench.version(made.id).skipped}
+    assert set(skipped) == {"text.wav", "half.wav", "read me.pdf", "missing.wav", "a.list, line 3"}
+    assert "no sound file" in skipped["text.wav"]
+    assert "breaks off after 3.9 s" in skipped["half.wav"]
+    assert "no such recording" in skipped["missing.wav"]
+    assert [one.name for one in bench.contents(made.id).segments] == ["good.wav"]
+
+
+def test_uploads_of_which_nothing_can_be_taken_make_no_data_set(bench: Bench) -> None:
+    made = bench.make({"a.wav": b"this is no sound " * 100})
+
+    version = bench.version(made.id)
+
+    assert (made.status, made.version) == (DatasetStatus.FAILED, 0)
+    assert version.error is not None
+    assert version.error["code"] == "bad_audio"
+    assert "a.wav" in version.error["message"]
+    assert bench.sounds(made.id) == []
+
+
+def test_a_file_of_another_rate_and_of_two_channels_is_taken_as_it_sounds(bench: Bench) -> None:
+    stereo = np.stack([speech("prepend.wav")] * 2, axis=1)
+
+    made = bench.make({"stereo.wav": wav(stereo, 96_000)})
+
+    [taken] = bench.contents(made.id).recordings
+    assert taken.sample_rate == 48_000
+    assert taken.seconds == pytest.approx(len(stereo) / 96_000, abs=0.01)
+
+
+def test_more_files_make_a_new_version_and_the_old_one_stays(bench: Bench) -> None:
+    dataset = bench.quick("announce.wav")
+    more = NewRecording(file_id=bench.upload(wav(speech("busy.wav")), "busy.wav"))
+
+    bench.call(bench.datasets.add, dataset, [more])
+    bench.work()
+
+    assert [one.name for one in bench.contents(dataset, 1).segments] == ["announce.wav"]
+    assert [one.name for one in bench.contents(dataset, 2).segments] == ["announce.wav", "busy.wav"]
+    assert (bench.version(dataset).made_by, bench.version(dataset).parent) == ("add", 1)
+
+
+def test_a_version_is_made_once_however_often_its_job_runs(bench: Bench) -> None:
+    dataset = bench.quick("announce.wav")
+    before = bench.contents(dataset)
+    job = bench.services.queue.enqueue("preprocessor", {"work": "dataset", "dataset_id": dataset, "version": 1})
+
+    bench.work()
+
+    assert bench.services.queue.job(job.id).status == "done"
+    assert bench.contents(dataset) == before
+
+
+def test_a_version_that_failed_leaves_the_one_before(bench: Bench) -> None:
+    dataset = bench.quick("announce.wav")
+    sounds = bench.sounds(dataset)
+
+    bench.call(bench.datasets.add, dataset, [NewRecording(file_id=bench.upload(b"no sound", "b.wav"))])
+    bench.work()
+
+    record = bench.call(bench.services.records.get_dataset, dataset)
+    assert (record.status, record.version, record.latest) == (DatasetStatus.READY, 1, 2)
+    assert bench.version(dataset, 2).status is DatasetStatus.FAILED
+    assert bench.sounds(dataset) == sounds
+
+
+def test_a_replayed_dead_letter_makes_the_version_after_all(bench: Bench) -> None:
+    dataset = bench.quick("announce.wav")
+    file_id = bench.upload(b"no sound", "busy.wav")
+    begun = bench.call(bench.datasets.add, dataset, [NewRecording(file_id=file_id)])
+    bench.work()
+    bench.services.storage.put_bytes(f"files/{file_id}", wav(speech("busy.wav")))
+
+    assert bench.services.queue.replay(begun.job_id)
+    bench.work()
+
+    assert bench.version(dataset).version == 2
+    assert [one.name for one in bench.contents(dataset).segments] == ["announce.wav", "busy.wav"]
+
+
+def test_two_changes_at_once_are_refused(bench: Bench) -> None:
+    dataset = bench.quick("announce.wav")
+    more = NewRecording(file_id=bench.upload(wav(speech("busy.wav")), "busy.wav"))
+    bench.call(bench.datasets.add, dataset, [more])
+
+    with pytest.raises(Conflict, match=r"Version 2 of the data set .* is being made"):
+        bench.call(bench.datasets.add, dataset, [more])
+
+
+def test_a_file_that_is_not_there_is_named(bench: Bench) -> None:
+    with pytest.raises(NotFound, match="file-nowhere"):
+        bench.call(bench.datasets.create, "set", [NewRecording(file_id="file-nowhere")])
+
+
+def test_what_the_queue_forgot_is_enqueued_again(bench: Bench) -> None:
+    file_id = bench.upload(wav(speech("announce.wav")))
+    made = bench.call(bench.datasets.create, "set", [NewRecording(file_id=file_id)])
+    bench.services.redis.flushall()
+
+    mended = bench.call(bench.datasets.reconcile)
+    bench.work()
+
+    assert mended == 1
+    assert bench.call(bench.services.records.get_dataset, made.id).status is DatasetStatus.READY
+
+
+def test_a_cancelled_job_gives_its_version_up(bench: Bench) -> None:
+    file_id = bench.upload(wav(speech("announce.wav")))
+    made = bench.call(bench.datasets.create, "set", [NewRecording(file_id=file_id)])
+
+    bench.services.queue.cancel(f"{made.id}.1")
+    version = bench.call(bench.datasets.look, made.id)
+
+    assert version.status is DatasetStatus.FAILED
+    assert version.error["code"] == "cancelled"
+
+
+def test_a_deleted_data_set_takes_its_sounds_along(bench: Bench) -> None:
+    made = bench.make({"talk.wav": wav(piece(53.46, 20.0))})
+    assert len(bench.sounds(made.id)) > 1
+
+    bench.call(bench.datasets.delete, made.id)
+
+    assert bench.sounds(made.id) == []
+    with pytest.raises(NotFound):
+        bench.call(bench.services.records.get_dataset, made.id)

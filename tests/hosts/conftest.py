@@ -1,0 +1,34 @@
+"""What two hosts share, started for the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hosts_stage import Host, Shared
+
+from core.redis import EmbeddedServer
+
+
+@pytest.fixture
+def shared(postgres: Any, buckets: Any, tmp_path: Path) -> Iterator[Shared]:
+    server = EmbeddedServer(tmp_path / "redis")
+    server.start()
+    yield Shared(server.url, postgres.new_database(), buckets.new_bucket())
+    server.stop()
+
+
+@pytest.fixture
+def new_host(shared: Shared, tmp_path: Path) -> Iterator[Callable[[str], Host]]:
+    """Makes hosts; all are stopped at the end."""
+    made: list[Host] = []
+
+    def make(name: str) -> Host:
+        made.append(Host(tmp_path / name, shared))
+        return made[-1]
+
+    yield make
+    for host in made:
+        host.stop()

@@ -1,0 +1,214 @@
+"""Results on their way to an address: packed, put or posted, tried again or given up."""
+
+from __future__ import annotations
+
+import io
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from core.errors import PermanentError, RefusedAddress
+from core.job import Lease
+from core.queue import NewJob
+from core.records import upgrade
+from core.records.dataset_rows import DatasetContents, RecordingRow, SegmentRow
+from core.redis import EmbeddedServer
+from core.result_uploads import sending, sending_of
+from core.roles import SPLITTER
+from core.settings import Settings
+from roles.assembling import WORKS
+from roles.role import JobContext
+from roles.sending import UploadFailed, UploadRefused, send_results
+from roles.services import Services
+
+SOUND = b"RIFF and so on"
+
+
+class Receiver:
+    """Takes what is sent; `answers` says how, by method."""
+
+    def __init__(self) -> None:
+        self.answers = {"PUT": 200, "POST": 200}
+        self.heard: list[tuple[str, str, bytes]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.heard.append((self.command, self.path, body))
+                self.send_response(receiver.answers[self.command])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            do_POST = do_PUT
+
+            def log_message(self, *_: Any) -> None:
+                """Tests are quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/put?signature=s"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    def __enter__(self) -> Receiver:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as made:
+        yield made
+
+
+@pytest.fixture
+def services(server: EmbeddedServer, settings: Settings) -> Iterator[Services]:
+    settings = settings.model_copy(update={"fetch_allowed_hosts": ("127.0.0.1",)})
+    upgrade(settings.resolved_database_url)
+    made = Services(settings, server.url)
+    yield made
+    made.close()
+
+
+def claim(services: Services) -> Lease:
+    lease = services.queue.claim(SPLITTER, f"splitter-test-1-{services.settings.redis_prefix}")
+    assert lease is not None
+    return lease
+
+
+def finish(services: Services, job_id: str, result: dict[str, Any] | None) -> None:
+    """As if a worker had done the job, or failed at it."""
+    services.queue.enqueue_many([NewJob(SPLITTER, {}, job_id)])
+    lease = claim(services)
+    if result is None:
+        services.queue.fail(lease, {"code": "x", "message": "Nothing came of it."}, permanent=True)
+    else:
+        services.queue.ack(lease, result)
+
+
+def send(services: Services, of: str, url: str) -> dict[str, Any]:
+    services.queue.enqueue_many([sending(of, url, after=(of,))])
+    lease = claim(services)
+    assert lease.job.id == sending_of(of)
+    try:
+        return send_results(lease.job, JobContext(lease, services, threading.Event()))
+    finally:
+        services.queue.release(lease)
+
+
+def unpacked(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_the_splitter_knows_the_work() -> None:
+    assert WORKS[sending("infer-1", "http://x").payload["work"]] is send_results
+
+
+def test_an_inference_is_sent_as_one_zip(services: Services, receiver: Receiver) -> None:
+    services.storage.put_bytes("inference/infer-1/speech.wav", SOUND)
+    finish(services, "infer-1", {"audio": "inference/infer-1/speech.wav"})
+
+    told = send(services, "infer-1", receiver.url)
+
+    [(method, path, content)] = receiver.heard
+    assert (method, path) == ("PUT", "/put?signature=s")
+    assert unpacked(content) == {"infer-1.wav": SOUND}
+    assert told == {"sent": True, "status_code": 200, "size_bytes": len(content)}
+    assert not list(services.storage.root.glob(".tmp/*"))
+
+
+def test_a_batch_is_sent_as_it_is(services: Services, receiver: Receiver) -> None:
+    services.storage.put_bytes("inference/batch-1/batch-1.zip", b"an archive")
+    finish(services, "batch-1", {"archive": "inference/batch-1/batch-1.zip"})
+
+    send(services, "batch-1", receiver.url)
+
+    assert receiver.heard[0][2] == b"an archive"
+
+
+def test_an_address_that_knows_no_put_gets_a_post(services: Services, receiver: Receiver) -> None:
+    receiver.answers["PUT"] = 405
+    services.storage.put_bytes("inference/infer-1/speech.wav", SOUND)
+    finish(services, "infer-1", {"audio": "inference/infer-1/speech.wav"})
+
+    told = send(services, "infer-1", receiver.url)
+
+    assert [method for method, _, _ in receiver.heard] == ["PUT", "POST"]
+    assert receiver.heard[0][2] == receiver.heard[1][2]
+    assert told["sent"]
+
+
+@pytest.mark.parametrize(("status", "error"), [(500, UploadFailed), (429, UploadFailed), (403, UploadRefused)])
+def test_an_address_in_trouble_is_tried_again_and_one_that_refuses_is_not(
+    services: Services, receiver: Receiver, status: int, error: type[Exception]
+) -> None:
+    receiver.answers["PUT"] = status
+    services.storage.put_bytes("inference/infer-1/speech.wav", SOUND)
+    finish(services, "infer-1", {"audio": "inference/infer-1/speech.wav"})
+
+    with pytest.raises(error, match=str(status)):
+        send(services, "infer-1", receiver.url)
+
+    assert issubclass(error, PermanentError) == (status == 403)
+
+
+def test_an_address_inside_is_never_reached(services: Services) -> None:
+    services.storage.put_bytes("inference/infer-1/speech.wav", SOUND)
+    finish(services, "infer-1", {"audio": "inference/infer-1/speech.wav"})
+
+    with pytest.raises(RefusedAddress):
+        send(services, "infer-1", "http://169.254.169.254/latest")
+
+
+def test_of_work_that_failed_nothing_is_sent(services: Services, receiver: Receiver) -> None:
+    finish(services, "infer-1", None)
+
+    told = send(services, "infer-1", receiver.url)
+
+    assert told == {"sent": False, "reason": "infer-1 is dead: Nothing came of it."}
+    assert receiver.heard == []
+
+
+def test_a_version_of_a_data_set_is_sent_with_its_transcripts(services: Services, receiver: Receiver) -> None:
+    records = services.records
+    services.call(records.create_dataset, "ds-1", "set", "en", "split", {}, 5)
+    recording = RecordingRow(1, "a.wav", None, "0" * 64, 4.0, 16_000, "datasets/ds-1/recordings/1.wav")
+    segments = [
+        segment(1, transcript="Hello.", subset="train"),
+        segment(2, transcript="Bye.", subset="val", speaker="bob"),
+        segment(3, left_out=True),
+    ]
+    for one in segments:
+        services.storage.put_bytes(one.storage_key, SOUND)
+    services.call(records.finish_dataset_version, "ds-1", 1, DatasetContents([recording], segments), [], "Done.")
+
+    send(services, "ds-1.1", receiver.url)
+
+    files = unpacked(receiver.heard[0][2])
+    assert set(files) == {"dataset.json", "transcripts.list", "train/00001.wav", "val/00002.wav"}
+    assert files["transcripts.list"].decode().splitlines() == [
+        "train/00001.wav|speaker|en|Hello.",
+        "val/00002.wav|bob|en|Bye.",
+    ]
+
+
+def segment(number: int, **values: Any) -> SegmentRow:
+    return SegmentRow(
+        number=number,
+        recording=1,
+        name=f"a-{number}",
+        start_seconds=0.0,
+        seconds=2.0,
+        storage_key=f"datasets/ds-1/segments/{number}.wav",
+        sha256=str(number) * 64,
+        **values,
+    )

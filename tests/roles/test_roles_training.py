@@ -1,0 +1,172 @@
+"""A training obeys: it pauses and goes on as if nothing had been, ends early, stops at once, and makes do with less."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from trained import Trained, saved
+
+from core.job import JobStatus
+from core.settings import Settings, read_settings
+from core.stage import StageStatus
+from roles.services import Services
+from roles.trainer import Trainer
+from roles.training.train import PROGRAMS
+from roles.worker import Worker
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+STEPS = 12
+"""Of an epoch: few recordings are counted several times."""
+HELD_AT = 18
+"""A step in the middle of the second epoch."""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return read_settings(
+        data_path=tmp_path,
+        redis_prefix=f"{tmp_path.name}:",
+        worker_retry_delay_seconds=0,
+        evaluation_sentences=0,
+    )
+
+
+@pytest.fixture
+def trained(services: Services, monkeypatch: pytest.MonkeyPatch) -> Trained:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setitem(PROGRAMS, "gpt", "held_training")
+    return Trained(services)
+
+
+@pytest.fixture
+def worker(trained: Trained, services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+    """A trainer at work in a thread."""
+    monkeypatch.setattr("roles.worker.CLAIM_SECONDS", 0.1)  # a drain waits for it
+    monkeypatch.setattr("roles.training.control.POLL_SECONDS", 0.1)
+    made = Worker(Trainer(), services, f"trainer-test-{services.settings.redis_prefix}")
+    made.role.start(services)
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    yield made
+    made.drain()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def hold(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Trainings that begin after this wait at a step until they are asked something; 0: none does."""
+    return lambda step: monkeypatch.setenv("TEST_HOLD_AT_STEP", str(step))
+
+
+def test_a_paused_training_goes_on_to_the_same_curve_and_weights(trained, worker, hold):
+    whole, parts = trained.experiment(), trained.experiment()
+    unbroken = trained.train(whole)
+    trained.end(unbroken)
+    hold(HELD_AT)
+
+    run = trained.train(parts)
+    trained.until(parts, saved(1))
+    trained.control(parts, "pause")
+    ended = trained.end(run)
+    paused = trained.record(parts)
+    hold(0)
+    again = trained.control(parts, "resume")
+    trained.end(again)
+
+    assert ended.status is JobStatus.CANCELLED, "the run that resumes has a job of its own"
+    assert (paused.status, paused.control) == (StageStatus.PAUSED, "")
+    assert len(trained.curve(parts).splitlines()) == 3 * STEPS
+    assert trained.curve(parts) == trained.curve(whole)
+    assert [one.epoch for one in trained.checkpoints(parts)] == [1, 2, 3]
+    for one, other in zip(trained.checkpoints(whole), trained.checkpoints(parts), strict=True):
+        assert one.sha256 == other.sha256
+    assert trained.record(parts).outputs["metrics"]["steps"] == 3 * STEPS
+
+
+def test_what_a_training_leaves_can_be_traced_and_looked_at(trained, worker):
+    exp_id = trained.experiment()
+
+    trained.end(trained.train(exp_id, save_every_epoch=2))
+
+    record = trained.record(exp_id)
+    outputs, checkpoints = record.outputs, trained.checkpoints(exp_id)
+    assert [one["epoch"] for one in outputs["checkpoints"]] == [2, 3]
+    assert outputs["checkpoint_id"] == checkpoints[-1].id, "nothing was judged, so the last one is taken"
+    assert (outputs["metrics"]["best_epoch"], outputs["metrics"]["chosen_by"]) == (3, "last epoch")
+    assert [one["epoch"] for one in outputs["metrics"]["history"]] == [1, 2, 3]
+    for one in checkpoints:
+        weights = trained.storage.path(one.storage_key).read_bytes()
+        assert one.sha256 == hashlib.sha256(weights).hexdigest()
+        assert one.lineage["data"] == {"audio_file_id": "file-1", "segments": 12, "sha256": "0" * 64}
+        assert one.lineage["parameters"]["save_every_epoch"] == 2
+        assert len(one.lineage["base"]["gpt"]["sha256"]) == 64
+        assert one.lineage["code"]["version"]
+    assert trained.storage.path(outputs["curves"]).read_bytes().startswith(b"\x89PNG")
+    assert list(trained.storage.path(outputs["tensorboard"]).iterdir())
+    assert record.metrics["total_epochs"] == 3
+    assert record.metrics["loss"] > 0
+
+
+def test_a_training_that_is_asked_to_stop_after_its_epoch_is_completed_with_it(trained, worker, hold):
+    hold(HELD_AT)
+    exp_id = trained.experiment()
+    run = trained.train(exp_id)
+    trained.until(exp_id, saved(1))
+
+    trained.control(exp_id, "stop_after_epoch")
+    trained.end(run)
+
+    record = trained.record(exp_id)
+    assert record.status is StageStatus.COMPLETED
+    assert record.outputs["metrics"]["epochs"] == 2
+    assert [one["epoch"] for one in record.outputs["checkpoints"]] == [1, 2]
+    assert len(trained.curve(exp_id).splitlines()) == 2 * STEPS
+
+
+def test_a_cancel_is_heard_during_a_drain_even_when_the_training_itself_is_deaf(trained, worker, hold, monkeypatch):
+    hold(HELD_AT)
+    monkeypatch.setenv("TEST_DEAF", "1")
+    exp_id = trained.experiment()
+    run = trained.train(exp_id)
+    trained.until(exp_id, saved(1))
+
+    worker.drain()
+    trained.call(trained.experiments.cancel_stage, exp_id, "gpt_train")
+    ended = trained.end(run)
+
+    assert ended.status is JobStatus.CANCELLED
+    assert trained.record(exp_id).status is StageStatus.CANCELLED
+    assert [one.epoch for one in trained.checkpoints(exp_id)] == [1], "what was finished is kept"
+
+
+def test_a_batch_that_memory_cannot_hold_is_halved_once_and_that_is_said(trained, worker, monkeypatch, caplog):
+    monkeypatch.setenv("TEST_LARGEST_BATCH", "4")
+    exp_id = trained.experiment()
+
+    trained.end(trained.train(exp_id, total_epoch=1))
+
+    record = trained.record(exp_id)
+    assert record.status is StageStatus.COMPLETED, record.error
+    assert record.outputs["notes"] == ["batch_size 4: 8 did not fit into memory."]
+    assert "Trying again with batch_size 4" in caplog.text
+    assert trained.checkpoints(exp_id)[0].lineage["parameters"]["batch_size"] == 4
+    plan = json.loads((trained.folder(exp_id) / "gpt_1" / "run.json").read_bytes())
+    assert plan["batch_size"] == 4
+
+
+def test_a_batch_that_does_not_fit_halved_either_fails_with_what_would_help(trained, worker, monkeypatch):
+    monkeypatch.setenv("TEST_LARGEST_BATCH", "2")
+    exp_id = trained.experiment()
+
+    ended = trained.end(trained.train(exp_id, total_epoch=1))
+
+    assert ended.status is JobStatus.DEAD
+    assert ended.error["code"] == "out_of_memory"
+    assert "smaller batch" in ended.error["hint"]

@@ -1,0 +1,243 @@
+"""Voices on their way over HTTP, opened by a limited child, spoken by real models in miniature."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import pickle
+import threading
+import zipfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+import torch
+from family import write_models
+from import_home import SAID, Home, furnish
+
+from api.app import create_app
+from core.errors import InvalidRequest, NotFound, PermanentError
+from core.records import Records, upgrade
+from core.roles import PREPROCESSOR
+from core.settings import Settings, read_settings
+from core.voice_files import prepare_export, read_voice
+from core.voice_import import ImportRequest, file_key
+from core.voice_parts import OFFICIAL_PROMPT_SECONDS, PROMPT_SECONDS, family
+from GPT_SoVITS.synthesis.loading import symbols_of
+from GPT_SoVITS.synthesis.reference import BOUNDS, OFFICIAL_BOUNDS
+from GPT_SoVITS.weights import VERSIONS
+from roles import import_child
+from roles.import_work import _death
+from roles.preprocessor import Preprocessor
+from roles.role import JobContext
+from roles.services import Services
+from roles.splitter import Splitter
+from roles.synthesizer import Synthesizer
+from roles.worker import Worker
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("v2")
+    write_models(folder, "v2")
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, models: Path) -> Home:
+    return furnish(tmp_path, models)
+
+
+@pytest.fixture
+def settings(home: Home, server: Any) -> Settings:
+    made = read_settings(data_path=home.data, redis_prefix=f"{home.folder.name}:", redis_url=server.url)
+    upgrade(made.resolved_database_url)
+    return made
+
+
+@pytest.fixture
+def role(settings: Settings, server: Any) -> Iterator[Preprocessor]:
+    services = Services(settings, server.url, threads=1)
+    made = Preprocessor()
+    made.start(services)
+    yield made
+    made.stop()
+    services.close()
+
+
+def run_import(role: Preprocessor, request: ImportRequest, files: dict[str, Path]) -> dict[str, Any]:
+    """One job of the role, whose files were uploaded."""
+    job = role.services.queue.enqueue(PREPROCESSOR, request.model_dump())
+    for part, path in files.items():
+        role.services.storage.put_bytes(file_key(job.id, part), path.read_bytes())
+    lease = role.services.queue.claim(PREPROCESSOR, f"worker-{job.id}")
+    assert lease is not None
+    return role.run(lease.job, JobContext(lease, role.services, threading.Event()))
+
+
+def of_bob(home: Home) -> tuple[ImportRequest, dict[str, Path]]:
+    request = ImportRequest(files=("gpt", "sovits", "prompt"), name="bob", text=SAID, language="zh")
+    return request, {"gpt": home.gpt, "sovits": home.sovits, "prompt": home.take}
+
+
+@pytest.fixture
+def no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work of the child is done here, where the libraries are loaded already."""
+    monkeypatch.setattr("roles.import_child._limit", lambda bytes_of_files: None)
+    monkeypatch.setattr(
+        "roles.import_work._run_child", lambda folder, threads, context: import_child.main([str(folder / "plan.json")])
+    )
+
+
+@pytest.mark.slow
+def test_files_of_the_original_become_a_voice_that_goes_out_and_in_byte_for_byte(
+    home: Home, role: Preprocessor, no_child: None
+):
+    services = role.services
+    result = run_import(role, *of_bob(home))
+    again = run_import(role, *of_bob(home))
+    voice = services.call(services.records.get_voice, "bob")
+    gpt = services.call(services.records.get_checkpoint, voice.gpt_checkpoint_id)
+    sovits = services.call(services.records.get_checkpoint, voice.sovits_checkpoint_id)
+    archive = home.folder / "bob.zip"
+    archive.write_bytes(b"".join(prepare_export(voice, gpt, sovits, services.storage).chunks()))
+
+    services.call(services.records.delete_voice, "bob")
+    for record in (gpt, sovits):
+        services.call(services.records.delete_checkpoint, record.id)
+        services.storage.delete(record.storage_key)
+    brought = run_import(role, ImportRequest(files=("archive",), name="Eve"), {"archive": archive})
+
+    assert result == again, "a job that runs twice makes one voice"
+    eve = services.call(services.records.get_voice, brought["voice_id"])
+    said = read_voice(archive)
+    assert (eve.name, eve.version, eve.language) == ("Eve", "v2", "zh")
+    assert eve.prompts[0]["tokens"] == voice.prompts[0]["tokens"] == said.prompts[0].tokens
+    for checkpoint_id, archived, before in (
+        (eve.gpt_checkpoint_id, said.gpt, gpt),
+        (eve.sovits_checkpoint_id, said.sovits, sovits),
+    ):
+        record = services.call(services.records.get_checkpoint, checkpoint_id)
+        assert (record.sha256, record.epoch, record.name) == (archived.sha256, before.epoch, before.name)
+    stored = home.files()
+    assert stored[gpt.storage_key] == gpt.sha256
+    assert stored[sovits.storage_key] == sovits.sha256
+    assert not [name for name in stored if name.startswith(("imports", ".tmp"))]
+
+
+class Attack:
+    """Code that runs when a pickle is read without care."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.mark.slow
+def test_hostile_weights_are_refused_by_the_child_and_deleted(home: Home, role: Preprocessor):
+    request, files = of_bob(home)
+    attack = {"weight": {}, "config": Attack(home.folder / "trace"), "info": ""}
+    torch.save(attack, home.folder / "attack.pth", pickle_module=pickle)
+
+    with pytest.raises(PermanentError, match=r"asks for .*mkdir"):
+        run_import(role, request, {**files, "sovits": home.folder / "attack.pth"})
+
+    assert not (home.folder / "trace").exists()
+    assert home.rows("voices") == home.rows("checkpoints") == []
+    assert not [name for name in home.files() if name.startswith(("imports", ".tmp"))]
+
+
+def test_an_import_whose_files_are_gone_says_so(home: Home, role: Preprocessor):
+    request, _ = of_bob(home)
+
+    with pytest.raises(NotFound, match="deleted meanwhile"):
+        run_import(role, request, {})
+
+
+def test_a_child_that_dies_is_the_fault_of_its_files_when_it_was_killed():
+    killed = _death(-9, b"")
+    confused = _death(1, b"Traceback\nValueError: what\n")
+
+    assert isinstance(killed, InvalidRequest)
+    assert "SIGKILL" in killed.message
+    assert not isinstance(confused, PermanentError), "it is tried again"
+    assert "ValueError: what" in confused.message
+
+
+def test_what_the_api_knows_of_prompts_and_families_is_what_the_models_know():
+    assert (PROMPT_SECONDS, OFFICIAL_PROMPT_SECONDS) == (BOUNDS, OFFICIAL_BOUNDS)
+    for one in VERSIONS:
+        for other in VERSIONS:
+            assert (family(one) == family(other)) == (symbols_of(one) == symbols_of(other))
+
+
+@pytest.fixture
+async def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
+    """The API, and a worker of each role that it needs."""
+    monkeypatch.setattr("roles.worker.CLAIM_SECONDS", 0.1)
+    workers = []
+    for role in (Splitter(), Synthesizer(), Preprocessor()):
+        services = Services(settings, settings.redis_url, threads=1)
+        await asyncio.to_thread(role.start, services)
+        worker = Worker(role, services, f"{role.name}-{settings.redis_prefix}")
+        workers.append((worker, threading.Thread(target=worker.run)))
+    for _, thread in workers:
+        thread.start()
+    app = create_app(settings)
+    transport = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as made:
+        yield made
+    for worker, thread in workers:
+        worker.drain()
+        await asyncio.to_thread(thread.join)
+        worker.services.close()
+
+
+async def ended(client: httpx.AsyncClient, path: str) -> dict[str, Any]:
+    """What a GET answers once the thing has ended, told by its own events."""
+    await client.get(f"{path}/progress", timeout=200)
+    shown: dict[str, Any] = (await client.get(path)).json()
+    return shown
+
+
+@pytest.mark.slow
+async def test_a_voice_comes_speaks_goes_out_and_speaks_the_same_under_another_name(
+    home: Home, client: httpx.AsyncClient, settings: Settings
+):
+    parts = {"gpt": home.gpt, "sovits": home.sovits, "prompt": home.take}
+    files = {name: (path.name, path.read_bytes()) for name, path in parts.items()}
+
+    job = await client.post("/api/v1/voices/import", files=files, data={"name": "bob", "text": SAID, "language": "zh"})
+    bob = await ended(client, f"/api/v1/jobs/{job.json()['id']}")
+    archive = (await client.get("/api/v1/voices/bob/export")).content
+    job = await client.post("/api/v1/voices/import", files={"archive": ("b.zip", archive)}, data={"name": "Eve"})
+    eve = await ended(client, f"/api/v1/jobs/{job.json()['id']}")
+    items = [
+        {"text": "你好。", "voice": name, "seed": 3, "filename": name, "language": "zh"} for name in ("bob", "Eve")
+    ]
+    bad = {"text": "{nonsense|", "voice": "bob", "input_type": "ssml"}
+    batch = await client.post("/api/v1/inference/batch", json={"items": [*items, bad]})
+    shown = await ended(client, f"/api/v1/inference/batch/{batch.json()['id']}")
+    zipped = (await client.get(shown["result"]["download_url"])).content
+
+    assert (bob["status"], eve["status"]) == ("done", "done"), (bob["error"], eve["error"])
+    models = (await client.get("/api/v1/models")).json()
+    assert models["total"] == 2, "the same bytes are kept once"
+    assert {voice["name"] for voice in models["items"][0]["voices"]} == {"bob", "Eve"}
+    with zipfile.ZipFile(io.BytesIO(zipped)) as opened:
+        manifest = orjson.loads(opened.read("manifest.json"))
+        assert [one["status"] for one in manifest["items"]] == ["completed", "completed", "failed"], manifest
+        assert opened.read("bob.wav") == opened.read("Eve.wav")
+        assert len(opened.read("bob.wav")) > 6_400
+    assert "SSML" in manifest["items"][2]["error"]["message"]
+    records = Records(settings.resolved_database_url)
+    assert (await records.get_voice("Eve")).prompts[0]["tokens"] == (await records.get_voice("bob")).prompts[0][
+        "tokens"
+    ]
+    await records.close()

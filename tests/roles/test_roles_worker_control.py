@@ -1,0 +1,76 @@
+"""Jobs that are stopped while their worker drains, whose records ended them, and what they logged."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from core.errors import JobCancelled
+from core.job import Job, JobStatus
+from core.job_logs import log_topic, read_job_log
+from roles.role import JobContext
+from roles.services import Services
+
+if TYPE_CHECKING:
+    from conftest import Running
+
+Work = Callable[..., "Running"]
+
+
+def test_a_cancel_during_a_drain_stops_the_job_and_hands_nothing_back(services: Services, work: Work):
+    started, stopped = threading.Event(), threading.Event()
+
+    def act(job: Job, context: JobContext) -> dict[str, Any]:
+        context.on_stop(stopped.set)
+        started.set()
+        assert context.draining.wait(10)
+        assert stopped.wait(10)  # a training that takes its time to save its state
+        context.check()
+        return {}
+
+    running = work(act)
+    job = services.queue.enqueue("splitter", {})
+    started.wait(10)
+    running.worker.drain()
+
+    services.queue.cancel(job.id)
+
+    assert services.events.wait(job.id, timeout=5).status is JobStatus.CANCELLED
+    running.thread.join(20)
+    assert services.queue.depths()["splitter"] == 0
+
+
+def test_a_run_that_its_records_ended_is_over_although_nobody_told_the_queue(services: Services, work: Work):
+    runs: list[str] = []
+
+    def act(job: Job, context: JobContext) -> dict[str, Any]:
+        runs.append(job.id)
+        raise JobCancelled("run 1 of asr is paused")
+
+    work(act)
+    job = services.queue.enqueue("splitter", {})
+
+    assert services.events.wait(job.id, timeout=5).status is JobStatus.CANCELLED
+    assert runs == [job.id]
+
+
+def test_what_a_job_logs_is_read_by_its_id(services: Services, work: Work, caplog):
+    caplog.set_level(logging.INFO)
+
+    def act(job: Job, context: JobContext) -> dict[str, Any]:
+        beside = threading.Thread(target=logging.getLogger("a.training").info, args=("Epoch 1.",))
+        beside.start()
+        beside.join()
+        return {}
+
+    running = work(act, name="trainer")
+    job = services.queue.enqueue("trainer", {"stage": "gpt_train"}, topic="task-1")
+    services.events.wait(job.id, timeout=5)
+    running.drain()
+
+    said = [line.message for line in read_job_log(services.storage, job.id) if line.stage == "gpt_train"]
+    assert said[:2] == ["Claimed the job, attempt 1.", "Epoch 1."]
+    told = [event.data["message"] for event in services.events.history(log_topic("task-1"))]
+    assert told == said

@@ -1,0 +1,125 @@
+"""An experiment whose preparing stages have run, ready to train a tiny GPT; real records, real queue, real programs."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from family import GPT
+
+from core.events import Event
+from core.job import Job
+from core.records import StageRecord, upgrade
+from core.stage import StageStatus
+from GPT_SoVITS.configs import merged
+from GPT_SoVITS.gpt.model import Text2Semantic
+from GPT_SoVITS.text.symbols import symbols
+from GPT_SoVITS.weights import FILES, files_of
+from roles.services import Services
+
+VERSION = "v2"
+STAGE = "gpt_train"
+PREPARED: dict[str, dict[str, Any]] = {
+    "convert": {},
+    "audio_slice": {},
+    "denoise": {"skipped": True},
+    "asr": {"prompt": {"audio": "prompts/prompt.wav", "text": "Hello again.", "language": "en"}},
+    "text_feature": {"transcripts": 12},
+    "hubert_feature": {},
+    "semantic_token": {"tokens": 400, "pretrained_s2G": "", "codebook": "tiny"},
+}
+
+
+class Trained:
+    """What a test asks of its experiments."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        upgrade(services.settings.resolved_database_url)
+        write_gpt(services.settings.data_path / "models")
+        self.call(
+            services.records.create_file, "file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.services, name)
+
+    def experiment(self) -> str:
+        """A new one, prepared; its id."""
+        made = self.call(self.experiments.create_experiment, "tiny", "file-1", VERSION, "en")
+        self.call(self._prepare, made.id)
+        write_training_set(self.folder(made.id))
+        return str(made.id)
+
+    def folder(self, exp_id: str) -> Path:
+        return self.storage.folder(f"experiments/{exp_id}")
+
+    def train(self, exp_id: str, **parameters: Any) -> StageRecord:
+        parameters = {"total_epoch": 3, "batch_size": 8, "save_every_epoch": 1, **parameters}
+        return self.call(self.experiments.run_stage, exp_id, STAGE, parameters)
+
+    def control(self, exp_id: str, action: str, **options: Any) -> StageRecord:
+        return self.call(self.experiments.control_stage, exp_id, STAGE, action, **options)
+
+    def record(self, exp_id: str) -> StageRecord:
+        return self.call(self.records.get_stage, exp_id, STAGE)
+
+    def end(self, run: StageRecord) -> Job:
+        """The run's job, as soon as it has ended."""
+        return self.call(self.async_events.wait, run.job_id, 250.0)
+
+    def until(self, exp_id: str, seen: Callable[[Event], bool]) -> None:
+        """As soon as such an event was told about an experiment."""
+        self.call(self._until, exp_id, seen)
+
+    def checkpoints(self, exp_id: str) -> list[Any]:
+        """By epoch."""
+        page = self.call(self.records.list_checkpoints, 50, 0, "gpt", exp_id)
+        return sorted(page.items, key=lambda one: one.epoch)
+
+    def curve(self, exp_id: str, run: int = 1) -> bytes:
+        return (self.folder(exp_id) / f"gpt_{run}" / "metrics.jsonl").read_bytes()
+
+    async def _prepare(self, exp_id: str) -> None:
+        async with self.records.change(exp_id) as change:
+            for stage, outputs in PREPARED.items():
+                change.set_stage(stage, status=StageStatus.COMPLETED, run=1, work_run=1, outputs=outputs)
+
+    async def _until(self, exp_id: str, seen: Callable[[Event], bool]) -> None:
+        events: AsyncIterator[Event] = self.async_events.watch(exp_id)
+        async with asyncio.timeout(250):
+            async for event in events:
+                assert event.kind != "failed", event.data
+                if seen(event):
+                    return
+
+
+def saved(epoch: int) -> Callable[[Event], bool]:
+    """For `until`: the checkpoint of that epoch is there."""
+    return lambda event: event.kind == "checkpoint" and event.data["epoch"] == epoch
+
+
+def write_gpt(models: Path) -> None:
+    """The official GPT of the version in miniature, where it is looked for."""
+    torch.manual_seed(5)
+    config = merged(GPT, {"model": {"phoneme_vocab_size": len(symbols(VERSION))}})
+    state = {name: tensor.half() for name, tensor in Text2Semantic(config).state_dict().items()}
+    path = models / next(path for path, file in FILES.items() if file in files_of("gpt", VERSION))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"weight": state, "config": config, "info": "tiny"}, path)
+
+
+def write_training_set(folder: Path) -> None:
+    """Twelve recordings' phonemes and tokens, by chance."""
+    chance, table = random.Random(5), symbols(VERSION)
+    texts, tokens = [], ["item_name\tsemantic_audio"]
+    for i in range(12):
+        length = 25 + 2 * i
+        texts.append(f"{i:02d}.wav\t{' '.join(chance.choices(table, k=length // 3))}\tNone\ttext {i}")
+        tokens.append(f"{i:02d}.wav\t{' '.join(str(chance.randrange(64)) for _ in range(length))}")
+    (folder / "2-name2text.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
+    (folder / "6-name2semantic.tsv").write_text("\n".join(tokens) + "\n", encoding="utf-8")

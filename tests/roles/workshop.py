@@ -1,0 +1,138 @@
+"""Real records, a real queue and a real preprocessor, whose jobs a test runs one by one."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from core.ids import new_id
+from core.records import StageRecord, upgrade
+from core.roles import PREPROCESSOR
+from core.settings import Settings
+from core.stage import STAGES
+from roles.preprocessor import Preprocessor
+from roles.role import JobContext
+from roles.services import Services
+from roles.stage_role import StageRole
+
+RECORDING = Path(__file__).resolve().parents[2] / "prompts" / "allison" / "recording.flac"
+
+
+class Workshop:
+    """Runs stages as a worker would, in this thread; what a stage raises, the test sees."""
+
+    def __init__(self, settings: Settings, redis_url: str, *, threads: int = 1) -> None:
+        upgrade(settings.resolved_database_url)
+        self.services = Services(settings, redis_url, threads=threads)
+        self.roles: dict[str, StageRole] = {PREPROCESSOR: Preprocessor()}
+        for role in self.roles.values():
+            role.start(self.services)
+        self.draining = threading.Event()
+
+    def close(self) -> None:
+        for role in self.roles.values():
+            role.stop()
+        self.services.close()
+
+    def upload(self, source: Path) -> str:
+        """A file as the API keeps it; its id."""
+        file_id, content = new_id("file"), source.read_bytes()
+        self.services.storage.put_bytes(f"files/{file_id}", content)
+        self.services.call(
+            self.services.records.create_file,
+            file_id,
+            filename=source.name,
+            purpose="training",
+            size_bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+        return file_id
+
+    def experiment(self, file_id: str, name: str = "allison") -> str:
+        """A nano experiment in expert mode; its id."""
+        made = self.services.call(
+            self.services.experiments.create_experiment, name, file_id, version="nano", language="en"
+        )
+        return made.id
+
+    def folder(self, experiment_id: str) -> Path:
+        return self.services.storage.local(f"experiments/{experiment_id}")
+
+    def stage(self, experiment_id: str, stage: str) -> StageRecord:
+        return self.services.call(self.services.records.get_stage, experiment_id, stage)
+
+    def run(self, experiment_id: str, stage: str, **parameters: Any) -> dict[str, Any]:
+        """Ask for a stage as an expert does, and do its job; the outputs."""
+        context = self.claim(experiment_id, stage, **parameters)
+        try:
+            outputs = self.roles[STAGES[stage].role].run(context.job, context)
+        except Exception as error:
+            self.fail(context, error)
+            raise
+        self.services.queue.ack(context.lease, outputs)
+        return outputs
+
+    def claim(self, experiment_id: str, stage: str, **parameters: Any) -> JobContext:
+        """The job of a stage, claimed and not begun."""
+        self.services.call(self.services.experiments.run_stage, experiment_id, stage, parameters)
+        lease = self.services.queue.claim(STAGES[stage].role, new_id(STAGES[stage].role))
+        assert lease is not None
+        assert lease.job.payload["stage"] == stage
+        return JobContext(lease, self.services, self.draining)
+
+    def task(self, file_id: str) -> str:
+        """A nano task, whose first stage waits; its id."""
+        made = self.services.call(
+            self.services.experiments.create_task, "allison", file_id, version="nano", language="en"
+        )
+        return made.id
+
+    def work_once(self, worker_id: str = "preprocessor-test") -> None:
+        """Do the preprocessor's next job."""
+        lease = self.services.queue.claim(PREPROCESSOR, worker_id)
+        assert lease is not None
+        outputs = self.roles[PREPROCESSOR].run(lease.job, JobContext(lease, self.services, self.draining))
+        self.services.queue.ack(lease, outputs)
+
+    def fail(self, context: JobContext, error: Exception) -> None:
+        """What the worker and the supervisor would write down: the stage has failed."""
+        said = error.as_dict() if hasattr(error, "as_dict") else {"message": str(error)}
+        self.services.queue.fail(context.lease, said, permanent=True)
+        payload = context.job.payload
+        self.services.call(
+            self.services.experiments.stage_failed,
+            payload["experiment_id"],
+            payload["stage"],
+            payload["run"],
+            said,
+        )
+
+
+class Prepared:
+    """An experiment whose stages run once, when a test first asks for their results."""
+
+    def __init__(self, workshop: Workshop, file_id: str) -> None:
+        self.workshop = workshop
+        self.file_id = file_id
+        self.id = workshop.experiment(file_id)
+        self.folder = workshop.folder(self.id)
+        self.outputs: dict[str, dict[str, Any]] = {}
+
+    def after(self, stage: str) -> dict[str, Any]:
+        """The outputs of a stage, which runs after what it needs if it has not yet."""
+        for needed in STAGES[stage].needs:
+            self.after(needed)
+        if stage not in self.outputs:
+            self.outputs[stage] = self.workshop.run(self.id, stage)
+        return self.outputs[stage]
+
+
+def speech(path: Path, seconds: float = 21.0) -> Path:
+    """The beginning of the bundled recording, as a file."""
+    samples, rate = soundfile.read(RECORDING, frames=int(seconds * 16_000), dtype="int16")
+    soundfile.write(path, samples, rate)
+    return path

@@ -1,0 +1,192 @@
+"""Speech is compared word by word, and the best checkpoint is the one that a listener would take."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.evaluation.choose import best
+from GPT_SoVITS.evaluation.judge import pitch_range
+from GPT_SoVITS.evaluation.sentences import FOLDER, packaged, read_sentences, spoken_language
+from GPT_SoVITS.evaluation.voice import means
+from GPT_SoVITS.evaluation.words import align, compare
+from GPT_SoVITS.weights import BASE_FOLDER
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TEXT = "The number you have dialed is not in service. Please check the number and try again."
+
+
+def test_words_are_paired_with_the_fewest_changes():
+    pairs = align(["she", "poured", "a", "cup", "of", "tea"], ["she", "poured", "cup", "of", "of", "coffee"])
+
+    assert pairs == [
+        ("she", "she"),
+        ("poured", "poured"),
+        ("a", None),
+        ("cup", "cup"),
+        (None, "of"),
+        ("of", "of"),
+        ("tea", "coffee"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expected", "heard", "language", "repeated", "skipped"),
+    [
+        ("Close the old door.", "close the old door", "en", (), ()),
+        ("Close the old door.", "close the the old door", "en", ("the",), ()),
+        ("Close the old door.", "close the old, close the old door", "en", ("close", "the", "old"), ()),
+        ("Close the old door.", "close the door", "en", (), ("old",)),
+        ("Close the old door.", "close the cold door", "en", (), ()),
+        ("Close the old door.", "and close the old door", "en", (), ()),
+        ("今天天气很好。", "今天天很好", "zh", (), ("气",)),
+        ("안녕하세요.", "안녕 하세요", "ko", (), ()),
+    ],
+)
+def test_words_that_were_skipped_or_said_twice_are_named(expected, heard, language, repeated, skipped):
+    found = compare(expected, heard, language)
+
+    assert (found.repeated, found.skipped) == (repeated, skipped)
+
+
+def test_characters_are_counted_beside_words():
+    found = compare("close the door", "close the floor", "en")
+
+    assert found.wer == pytest.approx(1 / 3)
+    assert found.cer == pytest.approx(2 / 12)
+
+
+def row(epoch, wer, similarity=0.8, dnsmos=3.0):
+    return {"epoch": epoch, "wer": wer, "similarity": similarity, "dnsmos": dnsmos}
+
+
+@pytest.mark.parametrize(
+    ("rows", "epoch"),
+    [
+        ([row(4, 0.3), row(8, 0.1), row(12, 0.2)], 8),
+        ([row(4, 0.10, 0.85), row(8, 0.12, 0.75)], 4),
+        ([row(4, 0.10, 0.75), row(8, 0.12, 0.85)], 8),
+        ([row(4, 0.10, 0.80, 3.2), row(8, 0.12, 0.81, 2.8)], 4),
+        ([row(4, 0.10), row(8, 0.10)], 8),
+        ([row(4, 0.5), row(8, 0.1, None, None)], 8),
+        ([row(4, None), row(8, 0.9)], 8),
+    ],
+)
+def test_the_best_checkpoint_is_chosen_by_words_then_speaker_then_sound_then_age(rows, epoch):
+    assert best(rows)["epoch"] == epoch
+
+
+def test_what_was_not_judged_is_not_chosen():
+    assert best([{"epoch": 4}, {"epoch": 8}]) is None
+    assert best([]) is None
+
+
+@pytest.mark.parametrize("language", sorted(path.stem for path in FOLDER.glob("*.txt")))
+def test_every_packaged_sentence_can_be_read_and_judged(language):
+    from GPT_SoVITS.text import process
+
+    for sentence in packaged(language):
+        assert process(sentence, language).ids
+
+
+def test_a_language_without_sentences_of_its_own_speaks_english():
+    assert packaged("de") == packaged("en")
+    assert spoken_language("de") == "en"
+    assert spoken_language("all_zh") == "zh"
+    assert len(packaged("en")) == 20
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"", "holds no sentences"),
+        (b"# only this\n\n", "holds no sentences"),
+        (b"fine\n...\n", "Sentence 2"),
+        (b"\xff", "cannot be read"),
+    ],
+)
+def test_a_file_that_holds_no_sentences_says_so(tmp_path, content, named):
+    path = tmp_path / "mine.txt"
+    path.write_bytes(content)
+
+    with pytest.raises(ModelError, match=named) as refused:
+        read_sentences(path, "en")
+
+    assert refused.value.code == "bad_sentences"
+
+
+def test_sentences_of_a_file_are_taken_a_line_each(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("\ufeffOne sentence.\n\n# a note\n  Another one. \n", encoding="utf-8")
+
+    assert read_sentences(path, "en") == ["One sentence.", "Another one."]
+
+
+def test_the_range_of_a_voice_s_pitch_leaves_its_slips_out():
+    time = np.arange(32_000) / 16_000
+    glide = 0.3 * np.sin(2 * np.pi * (100 * time + 25 * time**2))  # 100 to 200 Hz
+
+    low, high = pitch_range(glide.astype(np.float32))
+
+    assert low == pytest.approx(105, abs=5)
+    assert high == pytest.approx(195, abs=5)
+    assert all(map(math.isnan, pitch_range(np.zeros(16_000, np.float32))))
+
+
+def test_means_leave_out_what_nobody_knows():
+    measured = {"wer": 0.5, "cer": 0.2, "similarity": 0.8, "dnsmos": 3.0, "rtf": 0.2, "f0_low": 90.0, "f0_high": 200.0}
+    unspoken = dict.fromkeys(measured) | {"wer": 1.0, "cer": 1.0}
+
+    mean = means([{**measured, "repeated": ["a"], "skipped": []}, {**unspoken, "repeated": [], "skipped": ["a", "b"]}])
+
+    assert (mean["wer"], mean["similarity"], mean["repeated"], mean["skipped"]) == (0.75, 0.8, 0.5, 1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (BASE_FOLDER / "gpt.safetensors").is_file(), reason="needs the bundled base of nano")
+def test_a_pair_of_weights_speaks_and_is_judged_in_a_process_of_its_own(models, voice_file, tmp_path):
+    sample, request = tmp_path / "sample.wav", tmp_path / "request.json"
+    request.write_text(
+        json.dumps(
+            {
+                "models": str(models),
+                "prompt": {"audio": str(voice_file), "text": TEXT, "language": "en"},
+                "sentences": ["We watched the sun go down."],
+                "voices": [{"name": "base", "base": "nano", "sample": str(sample)}],
+            }
+        )
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-m", "GPT_SoVITS.evaluation.program", str(request)],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["sentence", "voice", "done"], done.stderr
+    spoken = events[1]["sentences"][0]
+    assert spoken.keys() >= {"text", "heard", "wer", "cer", "similarity", "dnsmos", "rtf", "f0_low", "repeated"}
+    assert 0 < spoken["rtf"] == events[1]["mean"]["rtf"]
+    assert 60 < spoken["f0_low"] < spoken["f0_high"] < 500
+    assert sample.stat().st_size > 16_000
+
+
+def test_a_request_that_cannot_be_met_is_an_error_event(tmp_path, capsys):
+    from GPT_SoVITS.evaluation.program import main
+
+    request = tmp_path / "request.json"
+    prompt = {"audio": str(tmp_path / "no.wav"), "text": "", "language": "en"}
+    voices = [{"name": "none", "gpt": "no", "sovits": "no"}]
+    request.write_text(json.dumps({"models": str(tmp_path), "prompt": prompt, "file": str(tmp_path), "voices": voices}))
+
+    code = main([str(request)])
+
+    event = json.loads(capsys.readouterr().out)
+    assert (code, event["event"], event["code"]) == (1, "error", "bad_sentences")
