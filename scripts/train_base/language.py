@@ -27,12 +27,13 @@ REAL = 6
 """How many times the real speaker's clips are paired, each time anew."""
 
 
-def write_training_set(data: Set, folder: Path) -> int:
-    """The clips as a training-set folder (specification s1-gpt §12); returns how many lines it has."""
+def write_training_set(data: Set, folder: Path, *, varied: dict[str, np.ndarray]) -> int:
+    """The clips as a training-set folder (specification s1-gpt §12); returns how many lines it has. `varied` are tokens
+    of the clips at other speeds, by `<clip>~<n>`."""
     folder.mkdir(parents=True, exist_ok=True)
     names = symbols("nano")
     texts, tokens = [], ["item_name\tsemantic_audio"]
-    for name, phones, codes in _items(data):
+    for name, phones, codes in _items(data, varied):
         texts.append("\t".join([name, " ".join(names[i] for i in phones), "", name]))
         tokens.append(f"{name}\t{' '.join(map(str, codes))}")
     (folder / "2-name2text.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
@@ -59,8 +60,12 @@ def fit(work: Path, pointers: dict[str, np.ndarray], *, epochs: int, threads: in
     raise SystemExit(run_program("scripts.train_base", [str(run)], begin))
 
 
-def _items(data: Set) -> Iterator[tuple[str, list[int], list[int]]]:
+def _items(data: Set, varied: dict[str, np.ndarray]) -> Iterator[tuple[str, list[int], list[int]]]:
     """(name, phonemes, tokens)."""
+    phones = {clip.name: clip.phones.tolist() for clip in data.clips}
+    for name, tokens in sorted(varied.items()):
+        if (clip := name.partition("~")[0]) in phones:
+            yield name, phones[clip], tokens.tolist()
     rng = random.Random(SEED)
     for speaker, clips in sorted(data.by_speaker.items()):
         for clip in clips:
