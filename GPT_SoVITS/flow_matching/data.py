@@ -64,8 +64,8 @@ class FlowItems(Items):
 
 
 def as_v2(config: dict[str, Any]) -> dict[str, Any]:
-    """The recipe for what reads a training set: symbols and recordings are those of v2, without speaker vectors."""
-    return config | {"version": "v2", "model": config["model"] | {"speaker_vector": False}}
+    """The recipe for what reads a training set: symbols and recordings of v2, without speaker vectors and pitch."""
+    return config | {"version": "v2", "model": config["model"] | {"speaker_vector": False, "frames": None}}
 
 
 def find_entries(

@@ -323,7 +323,7 @@ def test_the_training_program_ends_with_the_references_weights(path, tmp_path):
         compat="reference",
         export_official=True,
         name="demo",
-        train={"layer_dropout": 0.0},
+        train={"layer_dropout": 0.0, "inner_dropout": 0.0},
     )
     training = Training(plan, lambda *_, **__: None, threading.Event())
 
