@@ -1,7 +1,7 @@
 """`main.py voice import`: a voice from checkpoints that were trained elsewhere, official or fine-tuned.
 
 It is made and tried out in a folder of its own, and only then published: files under names made from their content,
-then records, the voice last.
+each before its record, the voice last.
 """
 
 from __future__ import annotations

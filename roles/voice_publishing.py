@@ -1,4 +1,4 @@
-"""From files that were checked to a voice: files first, then the records of the weights, then the voice."""
+"""From files that were checked to a voice: each file before the record of it, and the voice last."""
 
 from __future__ import annotations
 

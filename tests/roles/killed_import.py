@@ -25,11 +25,13 @@ STEPS: dict[str, Any] = {
 }
 DEATHS = [
     ("save_checkpoint", 2),
+    ("create_checkpoint", 1),
     ("publish", 2),
-    ("create_checkpoint", 2),
+    ("create_checkpoint", 1),
     ("create_voice", 1),
 ]
-"""Which call of what is the last."""
+"""Which call of what is the last. What is recorded already is not recorded again, so the second first record that is
+never made is that of the SoVITS."""
 LOADED = (
     "GPT_SoVITS.pipeline",
     "GPT_SoVITS.text.mandarin",

@@ -382,7 +382,7 @@ def test_an_import_that_is_killed_leaves_no_voice_and_the_next_one_succeeds(home
     )
 
     deaths = [json.loads(line) for line in answer.stdout.splitlines()]
-    assert len(deaths) == 4
+    assert len(deaths) == 5
     assert all(death["signal"] == signal.SIGKILL for death in deaths), deaths
     assert home.rows("voices") == []
     assert run(home, *home.arguments())[0] == 0
