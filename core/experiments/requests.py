@@ -144,7 +144,7 @@ class Requests(ServiceBase):
     async def delete_experiment(self, exp_id: str) -> None:
         """Its records, files, logs, and the checkpoints that no voice speaks with; promoted ones stay, too.
 
-        Conflict while a stage is under way, or a voice speaks with a prompt that lies in its folder.
+        Conflict while a stage or its task is under way, or a voice speaks with a prompt that lies in its folder.
         """
         for run in await self.records.list_stages(exp_id):
             await self.let_stop(run)

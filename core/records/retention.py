@@ -62,8 +62,8 @@ class RetentionRecords(Part):
     async def delete_experiment(self, exp_id: str) -> list[str]:
         """Forget it, its stages, its task and the checkpoints that nobody uses; the storage keys of their weights.
 
-        Voices stay, and so do their checkpoints and those that were promoted. Conflict while a stage is under way, or
-        a voice speaks with a prompt in its folder.
+        Voices stay, and so do their checkpoints and those that were promoted. Conflict while a stage or its task is
+        under way, or a voice speaks with a prompt in its folder.
         """
         async with self._database.write() as connection:
             change = await read_change(connection, exp_id, self._clock())

@@ -252,6 +252,11 @@ async def test_an_experiment_under_way_cannot_be_deleted(records):
 
     async with records.change("exp-1") as change:
         change.set_stage("convert", status=StageStatus.CANCELLED)
+    with pytest.raises(Conflict, match="task-1"):
+        await records.delete_experiment("exp-1")
+
+    async with records.change("exp-1") as change:
+        change.set_task(status=TaskStatus.CANCELLED)
     await records.delete_experiment("exp-1")
     with pytest.raises(NotFound):
         await records.get_task("task-1")
