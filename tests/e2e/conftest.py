@@ -12,13 +12,18 @@ import soundfile
 from scripts.demo_daemon import Daemon
 
 RECORDING = Path(__file__).resolve().parents[2] / "prompts" / "allison" / "recording.flac"
+SECONDS = 16
+"""Enough for several segments; what is trained on them nobody listens to."""
 
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """Every checkpoint speaks one sentence, since each costs seconds."""
     folder = tmp_path_factory.mktemp("daemon")
-    with Daemon(folder / "data", folder / "daemon.log") as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("EVALUATION_SENTENCES", "1")
+        with Daemon(folder / "data", folder / "daemon.log") as running:
+            yield running
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +34,8 @@ def client(daemon: Daemon) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first 40 seconds of the bundled recording."""
-    samples, rate = soundfile.read(RECORDING, frames=40 * 16_000, dtype="int16")
+    """The beginning of the bundled recording."""
+    samples, rate = soundfile.read(RECORDING, frames=SECONDS * 16_000, dtype="int16")
     path = tmp_path_factory.mktemp("recording") / "recording.wav"
     soundfile.write(path, samples, rate)
     return path

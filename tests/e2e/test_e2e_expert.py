@@ -103,7 +103,7 @@ def prepare(expert: Expert) -> None:
     first = expert.run("audio_slice", min_length=6000)
     expert.run("hubert_feature")
 
-    again = expert.begin("slice_audio", min_length=3000)
+    again = expert.begin("slice_audio", min_length=2000, min_interval=100)
 
     assert again["rerun"] is True
     assert again["previous_run"]["outputs"] == first["outputs"]

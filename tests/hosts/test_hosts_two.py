@@ -19,7 +19,7 @@ from core.storage_bucket import BucketStorage
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 RECORDING = Path(__file__).resolve().parents[2] / "prompts" / "allison" / "recording.flac"
-SECONDS = 20
+SECONDS = 16
 
 
 @pytest.fixture
@@ -70,7 +70,11 @@ async def train_shortly(shared: Shared, exp_id: str) -> None:
     """Just long enough to be interrupted: no user waits for this voice."""
     records = Records(shared.database_url)
     async with records.change(exp_id) as change:
-        short = {"sovits_train": {"total_epoch": 2}, "gpt_train": {"total_epoch": 1}}
+        short = {
+            "audio_slice": {"min_length": 2000, "min_interval": 100},
+            "sovits_train": {"total_epoch": 2, "batch_size": 8},
+            "gpt_train": {"total_epoch": 1, "batch_size": 8},
+        }
         change.set_experiment(parameters={**change.experiment.parameters, **short})
     await records.close()
 
