@@ -28,6 +28,8 @@ READERS: Final = 2
 """Connections of one process that only read; more readers than these wait for one of them."""
 WRITERS: Final = 4
 """On PostgreSQL, where they need not take turns."""
+NAMED_BY_CONTENT: Final = ("checkpoints", "voices")
+"""Tables whose ids may be made from what they stand for, and then say nothing of the time."""
 
 
 class Database:
@@ -116,9 +118,13 @@ async def fetch_page(
     offset: int,
     *where: ColumnElement[bool],
 ) -> Page[Record]:
-    """Newest first: ids begin with their time."""
+    """Newest first. Most ids begin with their time, and the primary key has that order; those of `NAMED_BY_CONTENT` do
+    not."""
+    order = (table.c.created_at.desc(),) if table.name in NAMED_BY_CONTENT else ()
     total = (await connection.execute(select(func.count()).select_from(table).where(*where))).scalar_one()
-    query = select(*columns(table, record)).where(*where).order_by(table.c.id.desc()).limit(limit).offset(offset)
+    query = (
+        select(*columns(table, record)).where(*where).order_by(*order, table.c.id.desc()).limit(limit).offset(offset)
+    )
     return Page([record(*row) for row in (await connection.execute(query)).all()], total)
 
 

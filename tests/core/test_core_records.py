@@ -129,6 +129,23 @@ async def test_checkpoints_are_listed_by_kind_and_experiment(records):
     assert (await records.list_checkpoints(exp_id="exp-2")).total == 0
 
 
+async def test_checkpoints_and_voices_are_listed_newest_first_whatever_their_ids(records, clock):
+    ids = ("b", "c", "a")
+    for name in ids:
+        clock.now += 1
+        for kind in ("gpt", "sovits"):
+            await records.create_checkpoint(f"{name}-{kind}", kind=kind, version="nano", sha256=SHA, size_bytes=1)
+        weights = {f"{kind}_checkpoint_id": f"{name}-{kind}" for kind in ("gpt", "sovits")}
+        await records.create_voice(name=name, voice_id=name, version="nano", language="en", prompts=[], **weights)
+
+    listed = [one.id for one in (await records.list_voices()).items]
+    models = [one.id for one in (await records.list_models(kind="gpt")).items]
+
+    assert listed == ["a", "c", "b"]
+    assert models == ["a-gpt", "c-gpt", "b-gpt"]
+    assert [one.id for one in (await records.list_voices(1, 1)).items] == ["c"]
+
+
 async def test_a_promoted_checkpoint_says_so(records):
     await add_checkpoints(records)
 
