@@ -278,35 +278,32 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_job_is_in_exactly_one_place(self) -> None:
-        processing = {worker: self.client.lrange(f"sovits:processing:{worker}", 0, -1) for worker in WORKERS}
+        processing = self.processing()
         listed = [name for names in self.lists().values() for name in names]
         held = [name for names in processing.values() for name in names]
         delayed = self.client.zrange("sovits:delayed", 0, -1)
         leases = self.client.zrange("sovits:leases", 0, -1)
         letters = [letter.job_id for letter in self.queue.dead_letters()]
 
+        statuses = self.statuses()
         by_status: dict[JobStatus, list[str]] = {status: [] for status in JobStatus}
-        for name in self.submitted:
-            by_status[self.status(name)].append(name)
-        in_hand = {name for name in held if self.status(name) is not JobStatus.CANCELLED}
+        for name, status in statuses.items():
+            by_status[status].append(name)
 
-        waiting = Counter(listed) + Counter(name for name in in_hand if self.status(name) is JobStatus.WAITING)
+        waiting = Counter(listed) + Counter(name for name in set(held) if statuses[name] is JobStatus.WAITING)
         assert waiting == Counter(by_status[JobStatus.WAITING])
         assert sorted(leases) == sorted(by_status[JobStatus.PROCESSING])
         assert sorted(delayed) == sorted(by_status[JobStatus.DELAYED])
         assert sorted(letters) == sorted(by_status[JobStatus.DEAD])
         assert len(held) == len(set(held))
-        for name in leases:
-            assert name in processing[self.client.hget(f"sovits:job:{name}", "worker")]
+        for name, (worker,) in zip(leases, self.fields(leases, "worker"), strict=True):
+            assert name in processing[worker]
 
     @invariant()
     def the_numbers_add_up(self) -> None:
         depths, counters = self.queue.depths(), self.queue.counters()
-        unclaimed = sum(
-            self.status(name) is JobStatus.WAITING
-            for worker in WORKERS
-            for name in self.client.lrange(f"sovits:processing:{worker}", 0, -1)
-        )
+        statuses = self.statuses()
+        unclaimed = sum(statuses[name] is JobStatus.WAITING for names in self.processing().values() for name in names)
         total = sum(depths.values()) + unclaimed + counters.get("done", 0) + counters.get("cancelled", 0)
         assert total == counters.get("submitted", 0) == len(self.submitted)
         assert counters.get("done", 0) == len(self.acked)
@@ -315,8 +312,9 @@ class QueueMachine(RuleBasedStateMachine):
     def every_list_is_in_order(self) -> None:
         for key, names in self.lists().items():
             wish = key.partition("@")[2]
-            assert {self.wish(name) for name in names} <= {wish}
-            priorities = [int(self.client.hget(f"sovits:job:{name}", "priority")) for name in names]
+            jobs = self.fields(names, "device", "priority")
+            assert {device or "" for device, _ in jobs} <= {wish}
+            priorities = [int(priority) for _, priority in jobs]
             assert priorities == sorted(priorities)
 
     def lists(self) -> dict[str, list[str]]:
@@ -327,6 +325,25 @@ class QueueMachine(RuleBasedStateMachine):
             pipe.lrange(f"sovits:{key}", 0, -1)
         return dict(zip(keys, pipe.execute(), strict=True))
 
+    def processing(self) -> dict[str, list[str]]:
+        """Worker → what it holds."""
+        pipe = self.client.pipeline(transaction=False)
+        for worker in WORKERS:
+            pipe.lrange(f"sovits:processing:{worker}", 0, -1)
+        return dict(zip(WORKERS, pipe.execute(), strict=True))
+
+    def statuses(self) -> dict[str, JobStatus]:
+        """Of every job there ever was."""
+        found = self.fields(self.submitted, "state")
+        return {name: JobStatus(state) for name, (state,) in zip(self.submitted, found, strict=True)}
+
+    def fields(self, names: list[str], *wanted: str) -> list[list[str | None]]:
+        """The same fields of many jobs, asked for at once: most of this test's time is waiting for answers."""
+        pipe = self.client.pipeline(transaction=False)
+        for name in names:
+            pipe.hmget(f"sovits:job:{name}", *wanted)
+        return list(pipe.execute())
+
     def held_by(self, worker: str) -> list[str]:
         return self.client.lrange(f"sovits:processing:{worker}", 0, -1)
 
@@ -335,7 +352,12 @@ class QueueMachine(RuleBasedStateMachine):
 
     def lease(self, number: int) -> Lease:
         """One that is still held or, in every third case, any there ever was."""
-        held = [lease for lease in self.leases if self.holds(lease)]
+        jobs = self.fields([lease.job.id for lease in self.leases], "state", "token", "worker")
+        held = [
+            lease
+            for lease, job in zip(self.leases, jobs, strict=True)
+            if job == [JobStatus.PROCESSING, str(lease.token), lease.worker_id]
+        ]
         among = held if held and number % 3 else self.leases
         return among[number // 3 % len(among)]
 
