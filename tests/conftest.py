@@ -17,7 +17,15 @@ import pytest
 from core.records import upgrade
 
 HERE = Path(__file__).parent
-LONGEST = ("e2e", "hosts", "text/test_text_properties.py", "roles", "core/test_core_queue_machine.py", "api")
+LONGEST = (
+    "e2e",
+    "hosts",
+    "text/test_text_properties.py",
+    "supervisor",
+    "roles",
+    "core/test_core_queue_machine.py",
+    "api",
+)
 """Folders and files that begin first, so that none of them is left to one worker while the other has nothing to do."""
 
 
