@@ -69,8 +69,8 @@ def show_report(console: Console, report: dict[str, Any], output: Path) -> None:
     )
     if not report["intelligible"]:
         console.print(
-            f"[yellow]Honestly: the word error rate is {report['mean_wer']:.0%}. This voice was trained from "
-            "nothing for a few minutes, so it is not yet intelligible; it shows that every part works."
+            f"[yellow]Honestly: the word error rate is {report['mean_wer']:.0%}, so much of it is not understood. This "
+            "is the smallest recipe after a few minutes; the others start from official weights (docs/models.md)."
         )
 
 

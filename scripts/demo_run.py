@@ -79,7 +79,7 @@ def _create_task(client: httpx.Client, quality: str) -> str:
     created = client.post(
         "/api/v1/tasks",
         json={
-            "exp_name": "allison",
+            "exp_name": "my-voice",
             "audio_file_id": recording["id"],
             "options": {"version": "nano", "language": "en", "quality": quality},
         },

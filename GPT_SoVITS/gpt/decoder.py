@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from GPT_SoVITS.gpt.cache import Cache
 from GPT_SoVITS.gpt.model import Text2Semantic, prefix_visibility
 from GPT_SoVITS.gpt.packing import NARROW, Kernels, PackedLayer, Precision, packed
+from GPT_SoVITS.gpt.pointer import Pointers
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class Row:
     """(1024, N), or None where no features exist."""
     prompt: Tensor | None = None
     """(P,) semantic tokens of the reference recording, or None."""
+    spoken: int = 0
+    """How many of the phonemes the prompt speaks."""
 
 
 class Decoder(Protocol):
@@ -55,9 +59,12 @@ class TorchDecoder:
     def __init__(self, model: Text2Semantic, precision: Precision = "auto") -> None:
         self.weights = packed(model, precision)
         self.heads = model.dimensions.heads
+        self.end = model.dimensions.end
         self.shape = (model.dimensions.width,)
         shape = (model.dimensions.layers, self.heads, model.dimensions.width // self.heads)
         self.kv = Cache(*shape, self.weights.dtype, self.weights.device)
+        self.begin = partial(Pointers, model.dimensions.pointers, model.model.counts)
+        self.pointers = self.begin()
         self.places = torch.empty(0, dtype=torch.long, device=self.weights.device)
         """(B,): the position of each row's next token, which counts from the prompt's first."""
         self.hidden = torch.empty(0)
@@ -90,6 +97,7 @@ class TorchDecoder:
 
     def drop(self, row: int) -> None:
         self.kv.drop(row)
+        self.pointers.drop(row)
         self.places[row] = self.places[-1]
         self.places = self.places[:-1]
 
@@ -102,16 +110,23 @@ class TorchDecoder:
         mask = torch.zeros(length, length, dtype=h.dtype, device=h.device).masked_fill_(hidden, -torch.inf)
         keys, values = self.kv.join(length, steps)  # (L, H, S, d) each
         h = _pad_rows(h, kernels.rows)
-        for layer, key, value in zip(weights.layers, keys, values):
+        pointers = self.begin()
+        pointers.add(row.phones, row.spoken)
+        for number, (layer, key, value) in enumerate(zip(weights.layers, keys, values)):
             qkv = kernels.linear(h, layer.in_weight, layer.in_bias)[:length]
             q, k, v = qkv.view(length, 3, self.heads, -1).permute(1, 2, 0, 3)  # (H, S, d)
             key.copy_(k)
             value.copy_(v)
-            a = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=mask)
+            seen = mask
+            if number in pointers.heads:
+                seen = _point(pointers, number, q[:, -1], k, mask)
+            a = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=seen)
             h = self._feed(kernels, layer, h, _pad_rows(a[0].transpose(0, 1).reshape(length, width), kernels.rows))
         self.places = torch.cat([self.places, self.places.new_tensor([prompt])])
         self.hidden = h[None, :length]
-        return self._logits(h[length - 1 : length])
+        logits = pointers.move(self._logits(h[length - 1 : length]), self.end)
+        self.pointers.join(pointers)
+        return logits
 
     def _step(self, tokens: Tensor) -> Tensor:
         weights = self.weights
@@ -124,16 +139,19 @@ class TorchDecoder:
         view = self.kv.advance()
         self.places += 1
         scale = (width // self.heads) ** -0.5
-        for layer, everything, keys, values in zip(weights.layers, view.everything, view.keys, view.values):
+        layers = zip(weights.layers, view.everything, view.keys, view.values)
+        for number, (layer, everything, keys, values) in enumerate(layers):
             qkv = kernels.linear(h, layer.in_weight, layer.in_bias)
             qkv = (qkv[:batch] if padding else qkv).view(batch, 3, self.heads, -1)
             everything.index_copy_(0, view.target, qkv[:, 1:].transpose(0, 1).reshape(view.target.shape[0], -1))
             # The fused attention of PyTorch takes a quarter longer on a CPU where there is one query a row.
             query = qkv[:, 0].reshape(batch * self.heads, 1, -1)
-            weight = torch.baddbmm(view.mask, query, keys, alpha=scale).softmax(-1)  # (B * H, 1, slots)
+            mask = self.pointers.narrow(number, view.mask.unflatten(0, (batch, -1))[:, :, 0]).flatten(0, 1)[:, None]
+            weight = torch.baddbmm(mask, query, keys, alpha=scale).softmax(-1)  # (B * H, 1, slots)
+            self.pointers.hear(number, weight.view(batch, self.heads, -1))
             attended = torch.bmm(weight, values).view(batch, width)
             h = self._feed(kernels, layer, h, F.pad(attended, padding) if padding else attended)
-        return self._logits(h[:batch])
+        return self.pointers.move(self._logits(h[:batch]), self.end)
 
     def _feed(self, kernels: Kernels, layer: PackedLayer, h: Tensor, attended: Tensor) -> Tensor:
         """What follows attention, (M, E)."""
@@ -158,6 +176,16 @@ class TorchDecoder:
             return text, 0
         tokens = F.embedding(row.prompt, weights.token_embedding) + weights.token_positions[:prompt]
         return torch.cat([text, tokens]), prompt
+
+
+def _point(pointers: Pointers, number: int, query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+    """(H, S, S): `mask` (S, S) with the pointers of a layer held to the text where the first token is to come; what
+    they see there is heard. query (H, d), keys (H, S, d)."""
+    everyone = mask.expand(len(keys), -1, -1).clone()
+    everyone[:, -1] = pointers.narrow(number, everyone[None, :, -1])[0]
+    scores = (keys @ query[:, :, None])[:, :, 0] * query.shape[1] ** -0.5 + everyone[:, -1]  # (H, S)
+    pointers.hear(number, scores.softmax(dim=-1)[None])
+    return everyone
 
 
 def _pad_rows(x: Tensor, multiple: int) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.gpt.pointer import LONGEST, Counts
 
 BERT_WIDTH = 1024
 POSITIONS = 4000
@@ -33,6 +35,8 @@ class Dimensions:
     """Semantic vocabulary, the end token included; the end token is the last one."""
     phones: int
     embedding_dropout: float
+    pointers: tuple[tuple[int, int], ...] = ()
+    """(layer, head) of the heads that know the phoneme of each token; see pointer.py."""
 
     @property
     def end(self) -> int:
@@ -57,6 +61,7 @@ class Dimensions:
             tokens=tokens,
             phones=int(model["phoneme_vocab_size"]),
             embedding_dropout=float(model["dropout"]),
+            pointers=tuple((int(layer), int(head)) for layer, head in model.get("pointers", ())),
         )
 
 
@@ -91,9 +96,19 @@ class Network(nn.Module):
         self.ar_audio_position = Position()
         self.h = Stack(dimensions, layer_dropout, inner_dropout)
         self.ar_predict_layer = nn.Linear(width, dimensions.tokens, bias=False)
+        if dimensions.pointers:
+            self.register_buffer("ar_pointer_tokens", torch.zeros(dimensions.phones, dimensions.tokens))
+            self.register_buffer("ar_pointer_moving", torch.zeros(dimensions.phones, LONGEST))
         self.embedding_dropout = dimensions.embedding_dropout
         self.layer_dropout = layer_dropout
         self._table = torch.empty(0)
+
+    @property
+    def counts(self) -> Counts:
+        """What pointers know of the phonemes, in float32."""
+        if hasattr(self, "ar_pointer_tokens"):
+            return Counts(self.ar_pointer_tokens.float(), self.ar_pointer_moving.float())
+        return Counts(*[self.ar_predict_layer.weight.new_empty(0, 0)] * 2)
 
     def embed_text(self, phones: Tensor, bert: Tensor | None) -> Tensor:
         """(B, N) ids and (B, 1024, N) features -> (B, N, E). Without features the bias still counts."""
@@ -149,10 +164,14 @@ class Stack(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(Layer(dimensions, dropout, inner) for _ in range(dimensions.layers))
 
-    def forward(self, h: Tensor, visible: Tensor | None) -> Tensor:
-        """(B, S, E) and a boolean (B or 1, 1, S, S), true where a query (axis 2) sees a key -> (B, S, E)."""
-        for layer in self.layers:
-            h = layer(h, visible)
+    def forward(
+        self, h: Tensor, visible: Tensor | None, special: Mapping[int, Tensor] = MappingProxyType({})
+    ) -> Tensor:
+        """(B, S, E) and a boolean (B or 1, H or 1, S, S), true where a query (axis 2) sees a key -> (B, S, E).
+
+        `special` takes the place of `visible` in some layers, by number."""
+        for number, layer in enumerate(self.layers):
+            h = layer(h, special.get(number, visible))
         return h
 
 

@@ -6,8 +6,9 @@ reference, which hides a row's first phonemes as if they were padding and counts
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +49,15 @@ class Batch:
         )
 
 
+class Reading(NamedTuple):
+    """How a batch is read, where that is not as it is."""
+
+    tokens: Tensor
+    """(B, T), in the place of the batch's own; what is asked for stays."""
+    visible: Mapping[int, Tensor]
+    """(B, H, S, S) of some layers, counted from 0: what each head sees."""
+
+
 @dataclass(frozen=True, slots=True)
 class Objective:
     """One batch's loss and what to report of it."""
@@ -85,9 +95,10 @@ def objective(
     preference: bool = False,
     generator: torch.Generator | None = None,
     compat: Compat = None,
+    reading: Reading | None = None,
 ) -> Objective:
     """The loss of one batch; `generator` draws the damage that the preference is over."""
-    logits, targets = predict(model, batch, compat)
+    logits, targets = predict(model, batch, compat, reading)
     chosen = row_log_likelihood(logits, targets)  # (B,)
     cross_entropy = -chosen.sum()
     loss = cross_entropy
@@ -98,14 +109,16 @@ def objective(
     return Objective(loss, cross_entropy.detach(), logits.detach(), targets)
 
 
-def predict(model: Text2Semantic, batch: Batch, compat: Compat = None) -> tuple[Tensor, Tensor]:
+def predict(
+    model: Text2Semantic, batch: Batch, compat: Compat = None, reading: Reading | None = None
+) -> tuple[Tensor, Tensor]:
     """Logits (B, T + 1, V) and targets (B, T + 1): every token of a row, and its end."""
     network, end = model.model, model.dimensions.end
     targets = shift_targets(batch, end, compat)
     text_length, length = batch.phones.shape[1], batch.phones.shape[1] + batch.tokens.shape[1]
-    inputs = _inputs(batch, end)
+    inputs = _inputs(batch, end, None if reading is None else reading.tokens)
     h = torch.cat([network.embed_text(batch.phones, batch.bert), network.embed_tokens(inputs)], dim=1)  # (B, S, E)
-    h = network.h(h, visibility(batch, compat))
+    h = network.h(h, visibility(batch, compat), {} if reading is None else reading.visible)
     if compat == "reference":
         read = h[:, text_length - 1 : length]
     else:
@@ -173,7 +186,7 @@ def damage(batch: Batch, operations: list[int], ranges: list[list[int]], *, comp
     )
 
 
-def _inputs(batch: Batch, end: int) -> Tensor:
+def _inputs(batch: Batch, end: int, tokens: Tensor | None = None) -> Tensor:
     """(B, T): the tokens, with the end token in the place of padding."""
     index = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)[None]
-    return batch.tokens.masked_fill(index >= batch.token_lengths[:, None], end)
+    return (batch.tokens if tokens is None else tokens).masked_fill(index >= batch.token_lengths[:, None], end)

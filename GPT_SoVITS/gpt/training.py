@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from torch import Tensor
 from GPT_SoVITS.checkpoint import Checkpoint, write_official
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.gpt.alignment import pointers
 from GPT_SoVITS.gpt.data import Item, bucket_order, collate, effective_batch_size, read_items, repeat_small
+from GPT_SoVITS.gpt.guided import Guide
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.objective import Batch, Objective, objective
 from GPT_SoVITS.gpt.plan import Plan
@@ -32,6 +35,7 @@ from GPT_SoVITS.training.grad_ckpt import checkpoint_layers
 from GPT_SoVITS.training.loading import Ahead
 from GPT_SoVITS.training.loop import Emit, Loop
 from GPT_SoVITS.training.resume import fingerprint
+from GPT_SoVITS.weights import BASE_FOLDER
 
 logger = logging.getLogger(__name__)
 
@@ -113,8 +117,17 @@ class Training(Loop):
             losses["preference_loss"] = preference / self.group.size
         return losses, asked
 
+    @cached_property
+    def guide(self) -> Guide | None:
+        """Tells a model that has pointers where they should be."""
+        if not self.model.dimensions.pointers:
+            return None
+        return Guide(self.model, pointers(self.items, BASE_FOLDER / "sovits.safetensors"))
+
     def objective(self, work: list[Item], batch: Batch) -> Objective:
         """What a batch, the items of `work`, is to be learnt by."""
+        if self.guide is not None:
+            return self.guide.objective(work, batch, preference=self.dpo)
         return objective(self.model, batch, preference=self.dpo, compat=self.plan.compat)
 
     def rates(self) -> dict[str, float]:
@@ -174,7 +187,7 @@ def _build(plan: Plan) -> tuple[dict[str, Any], Text2Semantic]:
     if plan.base is None:
         return config, Text2Semantic(config, **dropout)
     base = open_base(plan.base, "gpt", plan.version)
-    config = merged(config, {"model": base.config["model"]})
+    config = merged(config, {"model": {"pointers": []} | base.config["model"]})
     model = Text2Semantic(config, **dropout)
     fill(model, base.state, plan.base)
     return config, model

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from GPT_SoVITS.sovits.aligned_text import AlignedText, Listener, follow
 from GPT_SoVITS.sovits.layers import Attention, EncoderStack, length_mask
 
 
@@ -34,6 +35,8 @@ class ReadText(NamedTuple):
     """(B, H, S)."""
     mask: Tensor
     """(B, 1, S)."""
+    phones: Tensor
+    """(B, S)."""
 
 
 class MRTE(nn.Module):
@@ -70,14 +73,21 @@ class TextEncoder(nn.Module):
         p_dropout: float,
         mrte_hidden: int,
         mrte_heads: int,
+        listener_width: int = 0,
     ) -> None:
+        """`listener_width` puts a Listener and AlignedText in the place of MRTE (nano)."""
         super().__init__()
         stack = (hidden_channels, filter_channels, n_heads)
         self.ssl_proj = nn.Conv1d(ssl_dim, hidden_channels, 1)
         self.encoder_ssl = EncoderStack(*stack, n_layers // 2, kernel_size, p_dropout)
         self.encoder_text = EncoderStack(*stack, n_layers, kernel_size, p_dropout)
         self.text_embedding = nn.Embedding(symbols, hidden_channels)
-        self.mrte = MRTE(hidden_channels, mrte_hidden, mrte_heads)
+        self.mrte: MRTE | AlignedText
+        if listener_width:
+            self.listener = Listener(symbols, ssl_dim, listener_width)
+            self.mrte = AlignedText(hidden_channels, mrte_hidden)
+        else:
+            self.mrte = MRTE(hidden_channels, mrte_hidden, mrte_heads)
         self.encoder2 = EncoderStack(*stack, n_layers // 2, kernel_size, p_dropout)
         self.proj = nn.Conv1d(hidden_channels, 2 * inter_channels, 1)
 
@@ -110,12 +120,31 @@ class TextEncoder(nn.Module):
     def read_text(self, text: Tensor, lengths: Tensor) -> ReadText:
         """Phoneme ids (B, S): the part of the work that all chunks of a sentence share."""
         mask = length_mask(lengths, text.shape[-1])
-        return ReadText(self.encoder_text(self.text_embedding(text).transpose(1, 2), mask), mask)
+        return ReadText(self.encoder_text(self.text_embedding(text).transpose(1, 2), mask), mask, text)
 
-    def encode(self, quantized: Tensor, mask: Tensor, text: ReadText, style: Tensor) -> Tensor:
-        """quantized (B, D, T), mask (B, 1, T), style (B, I, 1) -> latent (B, H, T), before any change of speed."""
+    @torch.no_grad()
+    def follow(
+        self, quantized: Tensor, mask: Tensor, text: ReadText, *, begin: int = 0, whole: bool = True
+    ) -> Tensor | None:
+        """(B, T), the phoneme that each frame speaks (see `follow`); None where attention finds that by itself."""
+        if isinstance(self.mrte, MRTE):
+            return None
+        heard = self.listener(quantized, mask)
+        lengths, text_lengths = (m[:, 0].sum(dim=1).long() for m in (mask, text.mask))
+        return follow(heard, text.phones, lengths, text_lengths, begin=begin, whole=whole)
+
+    def encode(
+        self, quantized: Tensor, mask: Tensor, text: ReadText, style: Tensor, *, where: Tensor | None = None
+    ) -> Tensor:
+        """quantized (B, D, T), mask (B, 1, T), style (B, I, 1) -> latent (B, H, T), before any change of speed.
+
+        `where` is what `follow` said, if it was asked before."""
         y = self.encoder_ssl(self.ssl_proj(quantized * mask) * mask, mask)
-        y = self.mrte(y, mask, text.latent, text.mask, style)
+        if isinstance(self.mrte, MRTE):
+            y = self.mrte(y, mask, text.latent, text.mask, style)
+        else:
+            where = self.follow(quantized, mask, text) if where is None else where
+            y = self.mrte(y, mask, text.latent, where, style)
         return self.encoder2(y, mask)
 
     def prior(self, y: Tensor, mask: Tensor, *, latent: Tensor | None = None) -> Prior:

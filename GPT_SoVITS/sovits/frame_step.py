@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from GPT_SoVITS.sovits.frame_generator import REFERENCE_PITCH, FrameGenerator
 from GPT_SoVITS.sovits.layers import length_mask
 from GPT_SoVITS.sovits.model import Batch, SoVITS, slices
+from GPT_SoVITS.sovits.token_noise import TokenNoise
 from GPT_SoVITS.training.distributed import Group
 from GPT_SoVITS.training.precision import Precision
 
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))
 """Size and hop of each spectrum that is compared, in samples."""
 WEIGHTS = {"spectral": 1.0, "pitch": 1.0, "voiced": 0.3}
-NOT_TRAINED_PREFIXES = ("ssl_proj.", "quantizer.")
-"""Tokens must not depend on the voice."""
+NOT_TRAINED_PREFIXES = ("ssl_proj.", "quantizer.", "enc_p.listener.")
+"""Tokens, and what is heard in them, must not depend on the voice."""
 
 
 class FrameStep:
@@ -44,6 +45,7 @@ class FrameStep:
         self.precision = precision or Precision("fp32", device)
         self.group = group or Group(device)
         self.segment = self.settings["segment_size"] // config["data"]["hop_length"]
+        self.noise = TokenNoise(generator.quantizer, self.settings["token_noise"])
         trained = [p for name, p in generator.named_parameters() if not name.startswith(NOT_TRAINED_PREFIXES)]
         self.optimizers = {
             "generator": torch.optim.AdamW(
@@ -85,7 +87,7 @@ class FrameStep:
         """Unweighted. The style comes from `batch.spec`, of another recording where that is possible."""
         with self.precision.autocast():
             ge = self._styles(batch)
-            return frame_losses(self.generator, batch, ge, segment=self.segment)
+            return frame_losses(self.generator, batch, ge, segment=self.segment, noise=self.noise)
 
     def _styles(self, batch: Batch) -> Tensor:
         """(B, G, 1): each row takes that of the row before, so that a style says nothing about the words."""
@@ -93,14 +95,19 @@ class FrameStep:
         return ge.roll(1, dims=0)
 
 
-def frame_losses(model: SoVITS, batch: Batch, ge: Tensor, *, segment: int) -> dict[str, Tensor]:
-    """What a batch teaches, with a style (B, G, 1) for each row; `segment` frames of each are made into sound."""
+def frame_losses(model: SoVITS, batch: Batch, ge: Tensor, *, segment: int, noise: TokenNoise) -> dict[str, Tensor]:
+    """What a batch teaches, with a style (B, G, 1) for each row; `segment` frames of each are made into sound.
+
+    The phonemes are placed by the true tokens and spoken from noisy ones, as a GPT's are."""
     assert batch.codes is not None
     assert batch.f0 is not None
     assert isinstance(model.dec, FrameGenerator)
     lengths = batch.spec_lengths
-    prior = model.enc_p(model.frames(batch.codes), lengths, batch.text, batch.text_lengths, ge)
-    z, f0, mask = prior.mean, batch.f0, prior.mask[:, 0]
+    inside = length_mask(lengths, batch.f0.shape[1])
+    text = model.enc_p.read_text(batch.text, batch.text_lengths)
+    where = model.enc_p.follow(model.frames(batch.codes), inside, text)
+    y = model.enc_p.encode(model.frames(noise(batch.codes)), inside, text, ge, where=where)
+    z, f0, mask = model.enc_p.prior(y, inside).mean, batch.f0, inside[:, 0]
     pitch = model.dec.pitch(z, ge)
     hop = model.dec.hop
     starts = (torch.rand(len(lengths), device=z.device) * (lengths - segment + 1).clamp(min=1)).long()

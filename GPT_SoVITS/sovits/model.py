@@ -121,9 +121,11 @@ class SoVITS(nn.Module):
         resblock_dilation_sizes: list[list[int]],
         freeze_quantizer: bool = True,
         frames: dict[str, int] | None = None,
+        listener_width: int = 0,
         posterior: bool = True,
     ) -> None:
-        """`frames`, the sizes of a FrameGenerator, puts one in the place of generator, flow and posterior (nano)."""
+        """`listener_width`: see TextEncoder. `frames`, the sizes of a FrameGenerator, puts one in the place of
+        generator, flow and posterior (nano)."""
         super().__init__()
         if not speaker_vector and mrte_hidden != gin_channels:
             raise ModelError(
@@ -143,6 +145,7 @@ class SoVITS(nn.Module):
             p_dropout=p_dropout,
             mrte_hidden=mrte_hidden,
             mrte_heads=mrte_heads,
+            listener_width=listener_width,
         )
         self.dec: Generator | FrameGenerator
         self.flow: Flow | Straight

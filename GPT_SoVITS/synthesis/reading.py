@@ -75,7 +75,7 @@ class Reader:
         if len(prompt.phones) == 0:
             return Task(utterance, phones, Row(phones, bert, None), settings, spoken.skipped)
         joined = _joined((prompt.bert, len(prompt.phones)), (bert, len(phones)))
-        row = Row(torch.cat([prompt.phones, phones]), joined, prompt.tokens)
+        row = Row(torch.cat([prompt.phones, phones]), joined, prompt.tokens, len(prompt.phones))
         return Task(utterance, phones, row, settings, spoken.skipped)
 
     def read_text(

@@ -168,6 +168,8 @@ class Stream:
         self.tokens: list[int] = []
         """The last of them; `forgotten` came before."""
         self.forgotten = 0
+        self.phone = 0
+        """The first one that the kept tokens speak, where the encoder follows the text."""
         self.encoded = Frames()
         """Two frames a token: what the text encoder said, joints faded."""
         self.noise = Frames()
@@ -181,7 +183,7 @@ class Stream:
     def push(self, tokens: list[int], *, final: bool = False) -> Tensor:
         """The sound (N,) that these tokens settle. The last call, with or without tokens, returns all that is left."""
         if tokens:
-            self._read(tokens)
+            self._read(tokens, final)
         if self._sounding(self.encoded.end, final) == 0 or not (tokens or final):
             return self.held[:0]
         if tokens or self.speed != 1:
@@ -190,7 +192,7 @@ class Stream:
         settled, self.held = self.held, self.held[:0]
         return settled
 
-    def _read(self, tokens: list[int]) -> None:
+    def _read(self, tokens: list[int], final: bool) -> None:
         """Encode the new tokens behind a stretch of the old ones.
 
         The overlap is faded from the old reading to the new one, with weights that sum to one.
@@ -200,7 +202,9 @@ class Stream:
         start = 2 * self.forgotten
         codes = torch.tensor(self.tokens, device=self.style.device)[None, None]  # (1, 1, T)
         mask = self.style.new_ones(1, 1, 2 * codes.shape[2])
-        y = self.sovits.enc_p.encode(self.sovits.frames(codes), mask, self.text, self.text_style)  # (1, H, 2T)
+        encoder, frames = self.sovits.enc_p, self.sovits.frames(codes)
+        where = encoder.follow(frames, mask, self.text, begin=self.phone, whole=final)
+        y = encoder.encode(frames, mask, self.text, self.text_style, where=where)  # (1, H, 2T)
         joint = max(0, before - 2 * self.settings.overlap)
         if before:
             old, new = self.encoded.get(joint, before), y[:, :, joint - start : before - start]
@@ -211,6 +215,7 @@ class Stream:
         if spare > 0:
             del self.tokens[:spare]
             self.forgotten += spare
+            self.phone = 0 if where is None else int(where[0, 2 * spare])
 
     def _speak(self, total: int, final: bool) -> Tensor:
         """Sound up to the last of `total` encoded frames, of which the overlap is held back until it was read again."""

@@ -56,20 +56,37 @@ def tokenizer(options: argparse.Namespace) -> None:
     train_tokenizer(clips, options.work / "tokenizer.pt", steps=options.steps or 700)
 
 
+def listener(options: argparse.Namespace) -> None:
+    """Which phoneme a frame speaks; writes it with the tokenizer, as what `acoustic` begins from."""
+    import torch
+
+    from GPT_SoVITS.configs import load_config
+    from GPT_SoVITS.sovits.model import SoVITS
+    from scripts.train_base.acoustic import Set
+    from scripts.train_base.align import read
+    from scripts.train_base.listener import fit
+
+    torch.set_num_threads(options.threads)
+    work, tokens = options.work, _tokens(options.work)
+    model = SoVITS.from_config(load_config("nano"))
+    model.load_state_dict(tokens, strict=False)
+    fit(model, Set(_spoken(work), tokens), read(work / "align.npz"), steps=options.steps or 500)
+    heard = {f"enc_p.listener.{name}": value for name, value in model.enc_p.listener.state_dict().items()}
+    torch.save(tokens | heard, work / "listener.pt")
+
+
 def acoustic(options: argparse.Namespace) -> None:
     """Tokens, phonemes and style to sound."""
     import torch
 
     from scripts.train_base.acoustic import Set, Training
-    from scripts.train_base.clips import load_clips
 
     torch.set_num_threads(options.threads)
-    folder, tokens = options.work / "features", _tokens(options.work)
-    clips = load_clips(folder / "synthetic") + load_clips(folder / "real")
-    training = Training(
-        Set(clips, tokens), tokens, options.work / "acoustic.pt", steps=options.steps or 2500, half=options.half
+    work, initial = options.work, torch.load(options.work / "listener.pt", weights_only=True)
+    data = Set(_spoken(work), _tokens(work))
+    Training(data, initial, work / "acoustic.pt", steps=options.steps or 2500, half=options.half).fit(
+        60 * options.minutes
     )
-    training.fit(60 * options.minutes)
 
 
 def listen(options: argparse.Namespace) -> None:
@@ -156,10 +173,15 @@ def ship(options: argparse.Namespace) -> None:
     """The base's two files, where the product looks for them."""
     import subprocess
 
+    from scripts.train_base.acoustic import Set
+    from scripts.train_base.align import read
+    from scripts.train_base.count import count
     from scripts.train_base.ship import ship as write
 
+    work = options.work
+    counts = count(Set(_spoken(work), _tokens(work)), read(work / "align.npz"), phones=732, tokens=1025)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, cwd=REPOSITORY)
-    write(options.work, commit=commit.stdout.strip())
+    write(work, counts, commit=commit.stdout.strip())
 
 
 def _tokens(work: Path) -> dict:
@@ -172,8 +194,9 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "data": data,
     "tokenizer": tokenizer,
     "vary": vary,
-    "acoustic": acoustic,
     "align": align,
+    "listener": listener,
+    "acoustic": acoustic,
     "language": language,
     "listen": listen,
     "ship": ship,

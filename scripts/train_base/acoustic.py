@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from GPT_SoVITS.checkpoint import load_resume, save_resume
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.features.mel import spectrogram
-from GPT_SoVITS.sovits.frame_step import WEIGHTS, frame_losses
+from GPT_SoVITS.sovits.frame_step import NOT_TRAINED_PREFIXES, WEIGHTS, frame_losses
 from GPT_SoVITS.sovits.model import Batch, SoVITS
 from GPT_SoVITS.sovits.quantizer import Quantizer
+from GPT_SoVITS.sovits.token_noise import TokenNoise
 from scripts.train_base.clips import Clip, batches
 
 logger = logging.getLogger(__name__)
@@ -91,19 +92,20 @@ def style_spectrogram(wave: Tensor) -> Tensor:
 
 class Training:
     def __init__(
-        self, data: Set, tokenizer: dict[str, Tensor], out: Path, *, steps: int, rate: float = 8e-4, seed: int = 1,
+        self, data: Set, initial: dict[str, Tensor], out: Path, *, steps: int, rate: float = 8e-4, seed: int = 1,
         frames: int = 4000, half: bool = False,
     ) -> None:  # fmt: skip
-        """`half` computes the networks in bfloat16, which is faster where the processor has it."""
+        """`initial` holds the tokenizer, the listener and whatever else was learnt before. `half` computes the networks
+        in bfloat16, which is faster where the processor has it."""
         torch.manual_seed(seed)
         self.half = half
         self.data, self.out, self.steps, self.frames, self.seed = data, out, steps, frames, seed
-        self.model = SoVITS.from_config(load_config("nano"))
-        self.model.load_state_dict(tokenizer, strict=False)
-        self.model.ssl_proj.requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            [p for p in self.model.parameters() if p.requires_grad], lr=rate, betas=(0.8, 0.99), weight_decay=0.01
-        )
+        config = load_config("nano")
+        self.model = SoVITS.from_config(config)
+        self.model.load_state_dict(initial, strict=False)
+        self.noise = TokenNoise(self.model.quantizer, config["train"]["token_noise"])
+        trained = [p for name, p in self.model.named_parameters() if not name.startswith(NOT_TRAINED_PREFIXES)]
+        self.optimizer = torch.optim.AdamW(trained, lr=rate, betas=(0.8, 0.99), weight_decay=0.01)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, rate, total_steps=steps, pct_start=0.05, final_div_factor=50
         )
@@ -153,7 +155,7 @@ class Training:
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
             ge = self.model.ref_enc(batch.spec, batch.spec.new_ones(len(batch.spec), 1, batch.spec.shape[-1]))
-            return frame_losses(self.model, batch, ge, segment=SEGMENT)
+            return frame_losses(self.model, batch, ge, segment=SEGMENT, noise=self.noise)
 
     def _save(self, seconds: float) -> None:
         state: dict[str, Any] = {

@@ -54,7 +54,7 @@ def fit(work: Path, pointers: dict[str, np.ndarray], *, epochs: int, threads: in
 
     def begin(path: Path, emit: Callable[..., None], stop: threading.Event) -> GuidedTraining:
         training = GuidedTraining(Plan.read(path), emit, stop)
-        training.pointers = pointers
+        training.clips = pointers
         return training
 
     raise SystemExit(run_program("scripts.train_base", [str(run)], begin))

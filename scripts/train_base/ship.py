@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from GPT_SoVITS.checkpoint import load_resume, open_checkpoint, save_checkpoint
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.sovits.model import SoVITS
@@ -16,19 +18,21 @@ LARGEST = 40_000_000
 """Bytes of both files together."""
 
 
-def ship(work: Path, *, commit: str) -> dict[str, Any]:
-    """Write `GPT_SoVITS/base/{gpt,sovits}.safetensors` and SHA256SUMS; returns what each file is."""
+def ship(work: Path, counts: tuple[Tensor, Tensor], *, commit: str) -> dict[str, Any]:
+    """Write `GPT_SoVITS/base/{gpt,sovits}.safetensors` and SHA256SUMS; returns what each file is. `counts` are those of
+    `count`."""
     acoustic = load_resume(work / "acoustic.pt")
     newest = max((work / "gpt").glob("gpt-e*.safetensors"), key=lambda path: int(path.stem.rpartition("-e")[2]))
     if acoustic is None:
         raise SystemExit("There is no acoustic model yet: scripts/train-base acoustic")
     gpt = open_checkpoint(newest, kind="gpt", version="nano")
+    spoken = dict(zip(("model.ar_pointer_tokens", "model.ar_pointer_moving"), counts, strict=True))
     model = SoVITS.from_config(load_config("nano"))
     model.load_state_dict(acoustic["model"])
     BASE_FOLDER.mkdir(exist_ok=True)
     about = {"commit": commit, "licence": "CC-BY-SA-3.0"}
     files = {
-        "gpt": (gpt.config, gpt.state, {"epoch": gpt.info["epoch"], "step": gpt.info["step"]}),
+        "gpt": (gpt.config, dict(gpt.state) | spoken, {"epoch": gpt.info["epoch"], "step": gpt.info["step"]}),
         "sovits": (load_config("nano"), model.voice_state(), {"epoch": 0, "step": acoustic["step"]}),
     }
     shipped: dict[str, Any] = {}

@@ -27,6 +27,7 @@ SMALL = {
     "gin_channels": 128,
     "mrte_hidden": 128,
     "flow_layers": 2,
+    "listener_width": 0,
     "frames": None,
     "upsample_initial_channel": 32,
     "upsample_rates": [8, 5, 4, 2],

@@ -1,0 +1,56 @@
+"""Trains the listener of nano's text encoder: which phoneme a frame speaks, heard in right and in wrong tokens."""
+
+from __future__ import annotations
+
+import logging
+import random
+from itertools import islice
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from GPT_SoVITS.sovits.layers import length_mask
+from GPT_SoVITS.sovits.model import SoVITS
+from GPT_SoVITS.sovits.token_noise import TokenNoise
+from scripts.train_base.acoustic import Set
+from scripts.train_base.clips import Clip, batches
+
+logger = logging.getLogger(__name__)
+
+LOG_EVERY = 50
+NOTHING = -100
+
+
+def fit(model: SoVITS, data: Set, pointers: dict[str, np.ndarray], *, steps: int, seed: int = 1) -> None:
+    """Teach `model.enc_p.listener` what `align` wrote of the clips."""
+    torch.manual_seed(seed)
+    listener, noise, rng = model.enc_p.listener, TokenNoise(model.quantizer, 0.6), random.Random(seed)
+    clips = [clip for clip in data.clips if clip.name in pointers]
+    optimizer = torch.optim.AdamW(listener.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.1)
+    for step, batch in enumerate(islice(batches(clips, frames=8000, seed=seed, often={}), steps), start=1):
+        made = data.collate(batch, rng)
+        assert made.codes is not None
+        wanted = _wanted(batch, pointers)
+        mask = length_mask(made.spec_lengths, wanted.shape[1])
+        said = listener(model.frames(noise(made.codes)).detach(), mask)
+        loss = F.nll_loss(said.flatten(0, 1), wanted.flatten(), ignore_index=NOTHING)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(listener.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % LOG_EVERY == 0:
+            right = (said.argmax(dim=-1) == wanted)[wanted != NOTHING].float().mean()
+            logger.info("step %d: %.3f a frame, %.0f %% right", step, loss.item(), 100 * right)
+
+
+def _wanted(batch: list[Clip], pointers: dict[str, np.ndarray]) -> Tensor:
+    """(B, T) the phoneme of every frame."""
+    wanted = torch.full((len(batch), max(clip.frames for clip in batch)), NOTHING)
+    for row, clip in zip(wanted, batch, strict=True):
+        spoken = torch.from_numpy(clip.phones[pointers[clip.name]].astype(np.int64))
+        row[: clip.frames] = spoken.repeat_interleave(2)[: clip.frames]
+    return wanted
