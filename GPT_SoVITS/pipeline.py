@@ -131,14 +131,17 @@ class Pipeline:
         others: Sequence[Path] = (),
         tokens: list[int] | None = None,
     ) -> Prompt:
-        """Read a reference recording and its transcript, which may be empty but for v3 and v4.
+        """Read a reference recording and its transcript, which may be empty but for v3 and v4, and which nano does not
+        read: its GPT goes on best from nothing, and the recording gives the style.
 
         `others` are more recordings of the voice, averaged into the style (not v3 and v4). `tokens`, when they are
         known already, save the content encoder. Raises ModelError "bad_prompt", "missing_part" and those of `process`.
         """
         self._check_prompt(text, others)
         sounds = [Recording.read(path, self.version) for path in (recording, *others)]
-        if tokens is None:
+        if self.version == "nano":
+            tokens, text = [], ""
+        elif tokens is None:
             tokens = self._read_tokens(sounds[0])
         known = torch.tensor(tokens, dtype=torch.long, device=self.device)
         phones, bert = known[:0], None
@@ -166,8 +169,7 @@ class Pipeline:
             )
 
     def _read_tokens(self, sound: Recording) -> list[int]:
-        samples = sound.for_tokens(tail=0) if self.version == "nano" else sound.for_tokens()
-        features = self.parts.content_features(self.version, samples).to(self.device)
+        features = self.parts.content_features(sound.for_tokens()).to(self.device)
         return self.sovits.extract_codes(features)[0, 0].tolist()
 
     def _style(self, sounds: Sequence[Recording]) -> Tensor:

@@ -179,11 +179,7 @@ class Voices:
         from GPT_SoVITS.synthesis.parts import Parts
 
         if self._parts is None:
-            self._parts = Parts(
-                self.services.settings.data_path / "models",
-                device=self.services.device,
-                threads=self.services.threads,
-            )
+            self._parts = Parts(self.services.settings.data_path / "models", device=self.services.device)
         return self._parts
 
     def _checkpoint(self, checkpoint_id: str) -> Path:

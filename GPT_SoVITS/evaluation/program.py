@@ -64,7 +64,7 @@ def judge(request: dict[str, Any]) -> None:
     reference = Reference(Path(prompt["audio"]), prompt["text"], prompt["language"], prompt.get("tokens"))
     language, sentences = _sentences(request, reference.language)
     models = Path(request["models"])
-    parts = Parts(models, device=request.get("device", "cpu"), threads=threads)
+    parts = Parts(models, device=request.get("device", "cpu"))
     test = VoiceTest(
         Evaluator(models, reference.audio, threads=threads), language=language, seed=int(request.get("seed", 1234))
     )

@@ -30,8 +30,6 @@ class Row:
     """(1024, N), or None where no features exist."""
     prompt: Tensor | None = None
     """(P,) semantic tokens of the reference recording, or None."""
-    spoken: int = 0
-    """How many of the phonemes the prompt speaks."""
 
 
 class Decoder(Protocol):
@@ -111,7 +109,7 @@ class TorchDecoder:
         keys, values = self.kv.join(length, steps)  # (L, H, S, d) each
         h = _pad_rows(h, kernels.rows)
         pointers = self.begin()
-        pointers.add(row.phones, row.spoken)
+        pointers.add(row.phones)
         for number, (layer, key, value) in enumerate(zip(weights.layers, keys, values)):
             qkv = kernels.linear(h, layer.in_weight, layer.in_bias)[:length]
             q, k, v = qkv.view(length, 3, self.heads, -1).permute(1, 2, 0, 3)  # (H, S, d)

@@ -24,8 +24,6 @@ from GPT_SoVITS.gpt.objective import Batch, Objective, Reading, objective, visib
 
 WEIGHT = 0.5
 """Of a token's surprise about its phoneme, beside its surprise about itself."""
-FREE = 0.6
-"""Up to so much of half of the rows is read with pointers that see everything, as those of a prompt do."""
 WRONG = 0.12
 """Of the tokens that are read."""
 
@@ -90,18 +88,15 @@ class Guide:
         return wanted.to(batch.phones.device), asked.to(batch.phones.device)
 
     def _narrowed(self, work: Sequence[Item], batch: Batch, seen: Tensor, wanted: Tensor) -> dict[int, Tensor]:
-        """(B, H, S, S) of each layer with pointers: from somewhere on, these see the phoneme before and the one behind
-        it, and the last one when the end is due."""
+        """(B, H, S, S) of each layer with pointers: these see the phoneme before and the one behind it, and the last
+        one when the end is due."""
         text = batch.phones.shape[1]
-        free = torch.rand(len(work)) * FREE * (torch.rand(len(work)) < 0.5)
         narrow = seen[:, 0].clone()
         slot = torch.arange(narrow.shape[2], device=narrow.device)
         for row, item in enumerate(work):
             places, last = _places(item, text), len(item.phones) - 1
             before = F.pad(wanted[row, places[:-1]], (1, 0))[:, None]
-            first = int(free[row] * len(places))
-            window = (slot == before) | (slot == (before + 1).clamp_max(last))
-            narrow[row, places[first:]] = window[first:]
+            narrow[row, places] = (slot == before) | (slot == (before + 1).clamp_max(last))
             narrow[row, text + len(item.tokens) - 1] = slot == last
         narrowed = {}
         for layer in {layer for layer, _ in self.heads}:

@@ -45,17 +45,17 @@ class Pointers:
         """(B, 3): the phoneme that the last token spoke, the last one of the text, how many tokens the former lasts."""
         self._heard: list[Tensor] = []
 
-    def add(self, phones: Tensor, spoken: int) -> None:
-        """A row whose phonemes are `phones` (N,), of which the prompt speaks the first `spoken`."""
+    def add(self, phones: Tensor) -> None:
+        """A row whose phonemes are `phones` (N,)."""
         longest = max(self.texts.shape[1], len(phones))
         rows = [F.pad(text, (0, longest - text.shape[-1])) for text in (self.texts, phones[None])]
         self.texts = torch.cat(rows)
-        self.state = torch.cat([self.state, self.state.new_tensor([[max(spoken - 1, 0), len(phones) - 1, 0]])])
+        self.state = torch.cat([self.state, self.state.new_tensor([[0, len(phones) - 1, 0]])])
 
     def join(self, other: Pointers) -> None:
         """Rows of another follow those that are there."""
         for text, (at, last, lasted) in zip(other.texts, other.state.tolist(), strict=True):
-            self.add(text[: last + 1], 0)
+            self.add(text[: last + 1])
             self.state[-1] = self.state.new_tensor([at, last, lasted])
 
     def drop(self, row: int) -> None:
@@ -85,7 +85,7 @@ class Pointers:
 
     def move(self, logits: Tensor, end: int) -> Tensor:
         """Take what was heard for what the next token speaks; logits (B, V) bent towards that phoneme's tokens, whose
-        end is out of reach before the last phoneme, and certain when that has lasted too long."""
+        end is out of reach before the last phoneme was spoken, and certain when that has lasted too long."""
         if not self.heads:
             return logits
         at, last, lasted = self.state.T
@@ -93,13 +93,13 @@ class Pointers:
         self._heard = []
         after = (at + 1).minimum(last)
         odds = heard.gather(1, after[:, None])[:, 0] - heard.gather(1, at[:, None])[:, 0]
-        odds = odds + self.counts.moving[self._phones(at), (lasted - 1).clamp(0, LONGEST - 1)] * (lasted > 0)
-        now = torch.where(odds > 0, after, at)
-        lasted = torch.where(now == at, lasted + 1, 1)
-        self.state = torch.stack([now, last, lasted], dim=1)
+        odds = odds + self.counts.moving[self._phones(at), (lasted - 1).clamp(0, LONGEST - 1)]
+        now = torch.where((odds > 0) & (lasted > 0), after, at)
+        self.state = torch.stack([now, last, torch.where(now == at, lasted + 1, 1)], dim=1)
         logits = logits + self.counts.tokens[self._phones(now)]
-        logits[now < last, end] = -torch.inf
-        logits[(now == last) & (lasted >= LONGEST), end] = torch.inf
+        spoken = (at == last) & (lasted > 0)
+        logits[~spoken, end] = -torch.inf
+        logits[spoken & (lasted >= LONGEST), end] = torch.inf
         return logits
 
     def _phones(self, places: Tensor) -> Tensor:

@@ -30,18 +30,15 @@ FRONTEND = "frontend"
 class Parts:
     """Opens and keeps helper networks; safe to share between threads."""
 
-    def __init__(self, folder: Path | None, *, device: torch.device | str = "cpu", threads: int = 1) -> None:
-        """`folder` holds the official weights in the original's layout; `threads` are for networks outside torch."""
+    def __init__(self, folder: Path | None, *, device: torch.device | str = "cpu") -> None:
+        """`folder` holds the official weights in the original's layout."""
         self.folder = folder
         self.device = device
-        self.threads = threads
         self._opened: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    def content_features(self, version: str, samples: np.ndarray) -> Tensor:
-        """(N,) at 16 kHz -> (1, D, T) at 50 frames a second, as the version's tokens are made from."""
-        if version == "nano":
-            return torch.from_numpy(self._part("content", self._open_content).encode(samples)).T[None]
+    def content_features(self, samples: np.ndarray) -> Tensor:
+        """(N,) at 16 kHz -> (1, D, T) at 50 frames a second, what official tokens are made from."""
         return self._part("hubert", self._open_hubert).features_of(samples)
 
     def speaker_vector(self, samples: np.ndarray) -> Tensor:
@@ -77,12 +74,6 @@ class Parts:
         from GPT_SoVITS.text import Frontend
 
         return Frontend() if self.folder is None else Frontend.with_models(self.folder)
-
-    def _open_content(self) -> Any:
-        from GPT_SoVITS.features.content import ContentEncoder
-        from GPT_SoVITS.whisper import model_folder
-
-        return ContentEncoder(model_folder(self._folder("Whisper base")), threads=self.threads)
 
     def _open_hubert(self) -> Any:
         from GPT_SoVITS.features.hubert import Hubert

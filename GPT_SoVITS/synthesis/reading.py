@@ -10,15 +10,11 @@ import torch
 from torch import Tensor
 
 from GPT_SoVITS.gpt.generate import Row, SamplingSettings
+from GPT_SoVITS.gpt.pointer import LONGEST
 from GPT_SoVITS.synthesis.parts import Parts
 from GPT_SoVITS.synthesis.reference import Prompt
 from GPT_SoVITS.text import Phonemes, Reading, process
 
-TOKENS_PER_SECOND = 25
-PLAIN_RATE = 2.5
-"""Tokens a phoneme where no prompt says how fast its speaker is: ten phonemes a second."""
-SLOWEST_FASTEST = (1.0, 8.0)
-"""Bounds of that rate: 25 phonemes a second to 3 (specification s1-gpt §10.2)."""
 FINAL_MARKS = "，。？！,.?!~:：—…"
 
 
@@ -71,11 +67,11 @@ class Reader:
         """Raises ModelError: those of `process`, and "missing_part" for Mandarin without RoBERTa."""
         prompt = utterance.prompt
         phones, bert, spoken = self.read_text(utterance.text, utterance.language, utterance.readings)
-        settings = utterance.sampling or self._settings(len(phones), prompt)
+        settings = utterance.sampling or self._settings(len(phones))
         if len(prompt.phones) == 0:
             return Task(utterance, phones, Row(phones, bert, None), settings, spoken.skipped)
         joined = _joined((prompt.bert, len(prompt.phones)), (bert, len(phones)))
-        row = Row(torch.cat([prompt.phones, phones]), joined, prompt.tokens, len(prompt.phones))
+        row = Row(torch.cat([prompt.phones, phones]), joined, prompt.tokens)
         return Task(utterance, phones, row, settings, spoken.skipped)
 
     def read_text(
@@ -94,24 +90,15 @@ class Reader:
         phones = torch.tensor(spoken.ids, dtype=torch.long, device=self.device)
         return phones, None if bert is None else bert.to(self.device), spoken
 
-    def _settings(self, phones: int, prompt: Prompt) -> SamplingSettings:
-        return nano_settings(phones, prompt) if self.version == "nano" else SamplingSettings()
+    def _settings(self, phones: int) -> SamplingSettings:
+        return nano_settings(phones) if self.version == "nano" else SamplingSettings()
 
 
-def nano_settings(phones: int, prompt: Prompt) -> SamplingSettings:
-    """Nobody takes less than 0.6 or more than twice the time of the prompt's own rate: what would end sooner has
-    skipped words, what goes on a second longer than that has lost its way.
-
-    Chance is held on a short lead: of ten sentences, the official settings lost 82 % of the words and these 75 %. A
-    token is as likely again as before: the same sound comes back in any sentence."""
-    rate = len(prompt.tokens) / len(prompt.phones) if len(prompt.phones) else PLAIN_RATE
-    rate = min(max(rate, SLOWEST_FASTEST[0]), SLOWEST_FASTEST[1])
+def nano_settings(phones: int) -> SamplingSettings:
+    """Of a GPT with pointers, which ends when its text is over; a token is as likely again as before, since the same
+    sound comes back in any sentence."""
     return SamplingSettings(
-        temperature=0.4,
-        top_k=5,
-        repetition_penalty=1.0,
-        fewest_tokens=max(11, int(0.6 * rate * phones)),
-        early_stop_num=min(1500, TOKENS_PER_SECOND + int(2 * rate * phones)),
+        temperature=0.4, top_k=5, repetition_penalty=1.0, fewest_tokens=1, early_stop_num=LONGEST * phones
     )
 
 

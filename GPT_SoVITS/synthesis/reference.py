@@ -76,9 +76,9 @@ class Recording:
             return torch.from_numpy(audio.resample(self.samples, self.rate, rate))[None]
         return resample(torch.from_numpy(self.samples), self.rate, rate)[None]
 
-    def for_tokens(self, *, tail: int = TAIL_SAMPLES) -> np.ndarray:
+    def for_tokens(self) -> np.ndarray:
         """(N,) at 16 kHz, with the silence that makes the recording's end sound like an end."""
-        return np.pad(audio.resample(self.samples, self.rate, CONTENT_RATE), (0, tail))
+        return np.pad(audio.resample(self.samples, self.rate, CONTENT_RATE), (0, TAIL_SAMPLES))
 
     def for_style(self, data: dict[str, Any]) -> Tensor:
         """(1, F, T) spectrogram that the style encoder reads; `data` is the recipe's section of that name."""

@@ -31,7 +31,7 @@ class StandIns(Parts):
         super().__init__(None)
         self.heard: list[int] = []
 
-    def content_features(self, version: str, samples: np.ndarray) -> torch.Tensor:
+    def content_features(self, samples: np.ndarray) -> torch.Tensor:
         self.heard.append(len(samples))
         return torch.randn(1, 16, (len(samples) - 80) // 320, generator=torch.Generator().manual_seed(1))
 

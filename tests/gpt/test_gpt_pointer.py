@@ -1,0 +1,145 @@
+"""A GPT with pointers says every phoneme of its text, once and in order."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from conftest import TINY
+
+from GPT_SoVITS.gpt import guided
+from GPT_SoVITS.gpt.continuous import ContinuousBatch
+from GPT_SoVITS.gpt.data import Item, collate
+from GPT_SoVITS.gpt.decoder import Row
+from GPT_SoVITS.gpt.guided import Guide, steady
+from GPT_SoVITS.gpt.model import Text2Semantic
+from GPT_SoVITS.gpt.objective import objective
+from GPT_SoVITS.gpt.pointer import LONGEST
+from GPT_SoVITS.gpt.sampling import SamplingSettings
+
+FREELY = SamplingSettings(top_k=None, repetition_penalty=1.0, fewest_tokens=1)
+GREEDY = SamplingSettings(top_k=1, repetition_penalty=1.0, fewest_tokens=1)
+
+
+def model() -> Text2Semantic:
+    torch.manual_seed(7)
+    return Text2Semantic({"model": TINY["model"] | {"pointers": [[0, 1], [1, 0]]}}).eval()
+
+
+def text(seed: int) -> torch.Tensor:
+    chance = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 732, (int(torch.randint(2, 30, (1,), generator=chance)),), generator=chance)
+
+
+def walk(speaker: Text2Semantic, phones: torch.Tensor, settings: SamplingSettings) -> tuple[list[int], list[int]]:
+    """The tokens, and the phoneme that each one speaks."""
+    batch = ContinuousBatch(speaker)
+    number = batch.add(Row(phones), settings, torch.Generator().manual_seed(1))
+    places, tokens = [], []
+    while batch:
+        finished = batch.step()
+        if finished:
+            tokens = finished[number]
+        else:
+            places.append(int(batch.decoder.pointers.state[0, 0]))  # type: ignore[attr-defined]
+    return tokens, places[: len(tokens)]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_phoneme_is_spoken_once_and_in_order(seed: int) -> None:
+    phones = text(seed)
+
+    tokens, places = walk(model(), phones, FREELY)
+
+    assert len(tokens) == len(places)
+    assert places[0] == 0
+    assert all(0 <= after - before <= 1 for before, after in pairwise(places))
+    assert places[-1] == len(phones) - 1
+    assert max(places.count(place) for place in places) <= LONGEST
+
+
+def test_rows_go_their_own_way_side_by_side() -> None:
+    speaker, texts = model(), [text(seed) for seed in range(5)]
+    alone = [walk(speaker, phones, FREELY)[0] for phones in texts]
+
+    batch = ContinuousBatch(speaker)
+    numbers = [batch.add(Row(phones), FREELY, torch.Generator().manual_seed(1)) for phones in texts[:3]]
+    finished = batch.step()
+    numbers += [batch.add(Row(phones), FREELY, torch.Generator().manual_seed(1)) for phones in texts[3:]]
+    while batch:
+        finished |= batch.step()
+
+    assert [finished[number] for number in numbers] == alone
+
+
+def test_what_is_known_of_a_phoneme_decides_its_tokens_and_how_long_it_lasts() -> None:
+    speaker, phones = model(), torch.tensor([5, 9, 5, 40])
+    lasting = {5: 2, 9: 3, 40: 1}
+    with torch.no_grad():
+        for phone, count in lasting.items():
+            speaker.model.ar_pointer_tokens[phone, phone] = 1e3
+            speaker.model.ar_pointer_moving[phone] = -1e3
+            speaker.model.ar_pointer_moving[phone, count - 1 :] = 1e3
+        speaker.model.ar_pointer_tokens[40, 64] = 2e3  # the end, as soon as it may come
+
+    tokens, _ = walk(speaker, phones, GREEDY)
+
+    assert tokens == [5, 5, 9, 9, 9, 5, 5, 40]
+
+
+def test_a_pointer_that_never_moves_by_itself_is_moved_on() -> None:
+    speaker, phones = model(), torch.tensor([3, 4, 5])
+    with torch.no_grad():
+        speaker.model.ar_pointer_moving.fill_(-1e3)
+        speaker.model.ar_pointer_tokens[:, 64] = -1e3
+
+    tokens, places = walk(speaker, phones, FREELY)
+
+    assert [places.count(place) for place in range(3)] == [LONGEST] * 3
+    assert len(tokens) == 3 * LONGEST
+
+
+def test_a_pointer_of_a_training_never_rises_by_more_than_one_and_ends_where_it_ended() -> None:
+    assert steady(torch.tensor([0, 0, 2, 2, 3, 5])).tolist() == [0, 1, 2, 3, 4, 5]
+    assert steady(torch.tensor([0, 0, 0, 1, 1, 2])).tolist() == [0, 0, 0, 1, 1, 2]
+    assert steady(torch.tensor([3, 4])).tolist() == [1, 2]
+
+
+def items() -> list[Item]:
+    chance = torch.Generator().manual_seed(2)
+    return [
+        Item(f"item-{i}", list(range(10 + i)), torch.randint(0, 64, (25 + i,), generator=chance).tolist(), None)
+        for i in range(4)
+    ]
+
+
+def test_guidance_that_narrows_nothing_and_errs_never_changes_no_likelihood(monkeypatch: pytest.MonkeyPatch) -> None:
+    speaker, work = model(), items()
+    guide = Guide(speaker, {item.name: torch.zeros(len(item.tokens), dtype=torch.long) for item in work})
+    monkeypatch.setattr(guided, "WRONG", 0.0)
+    monkeypatch.setattr(guide, "_narrowed", lambda *_: {})
+
+    told = guide.objective(work, collate(work))
+
+    plain = objective(speaker, collate(work))
+    torch.testing.assert_close(told.cross_entropy, plain.cross_entropy)
+    assert float(told.loss.detach()) > float(plain.loss.detach())
+
+
+def test_a_guided_training_teaches_the_pointers() -> None:
+    torch.manual_seed(0)
+    speaker, work = model().train(), items()
+    pointers = {item.name: torch.arange(len(item.tokens)) * len(item.phones) // len(item.tokens) for item in work}
+    guide, batch = Guide(speaker, pointers), collate(work)
+    optimizer = torch.optim.Adam(speaker.parameters(), lr=3e-3)
+
+    losses = []
+    for _ in range(60):
+        result = guide.objective(work, batch)
+        optimizer.zero_grad()
+        result.loss.backward()
+        optimizer.step()
+        losses.append(float((result.loss - result.cross_entropy).detach()))
+
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
