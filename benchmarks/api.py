@@ -1,4 +1,4 @@
-"""How many tasks a second the API creates and how many it reads, while a hundred watchers listen.
+"""How many tasks a second the API creates and how many it reads, behind 10,000 tasks, while a hundred watchers listen.
 
 The API is a process of its own, as in production; this process is its clients. Run by `scripts/bench api`.
 """
@@ -32,6 +32,8 @@ from core.settings import read_settings
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 WATCHERS: Final = 100
 CONNECTIONS: Final = 16
+RECORDS: Final = 10_000
+"""Tasks that are there before anything is measured."""
 SECONDS: Final = 8.0
 WARM_UP_SECONDS: Final = 1.0
 START_SECONDS: Final = 30.0
@@ -116,6 +118,7 @@ async def _measure(url: str) -> tuple[Measured, Measured, int]:
         watched = (await connection.send(_create(file_id, 0)))["id"]
     watchers = [asyncio.create_task(_watch(host, int(port), watched)) for _ in range(WATCHERS)]
     numbers = itertools.count(1)
+    await _fill(host, int(port), lambda: _create(file_id, next(numbers)))
     ids: list[str] = []
     created = await _load(host, int(port), lambda: _create(file_id, next(numbers)), ids)
     cycle = itertools.cycle(ids)
@@ -124,6 +127,15 @@ async def _measure(url: str) -> tuple[Measured, Measured, int]:
         await connection.send(_request("DELETE", f"/api/v1/tasks/{watched}"))
     heard = await asyncio.wait_for(asyncio.gather(*watchers), 30)
     return created, read, sum(heard)
+
+
+async def _fill(host: str, port: int, make: Callable[[], bytes]) -> None:
+    async def client() -> None:
+        async with a_connection(host, port) as connection:
+            for _ in range(RECORDS // CONNECTIONS):
+                await connection.send(make())
+
+    await asyncio.gather(*(client() for _ in range(CONNECTIONS)))
 
 
 async def _load(host: str, port: int, make: Callable[[], bytes], ids: list[str]) -> Measured:

@@ -97,8 +97,10 @@ class Retention(Requests):
         return True
 
     async def _sweep(self, storage: Storage, log_seconds: float) -> None:
-        """Folders that no record names any more, and old logs."""
+        """Folders that no record names any more, and old logs; nothing while there is no record at all."""
         known = await self.records.experiment_ids()
+        if not known:  # more likely the wrong database than one that was emptied
+            return
         now = self.clock()
         await asyncio.to_thread(storage.sweep, "experiments", now - ORPHAN_SECONDS, known)
         if log_seconds:

@@ -161,3 +161,12 @@ async def test_folders_without_a_record_and_old_logs_are_swept(service, storage)
     assert not storage.exists("logs/job-1.jsonl")
     assert storage.exists(f"logs/{exp_id}/convert.1.jsonl")
     assert storage.exists(f"experiments/{exp_id}/source/a.wav")
+
+
+async def test_a_database_that_knows_nothing_sweeps_nothing(service, storage):
+    storage.put_bytes("experiments/exp-of-another-database/a.wav", b"sound")
+    os.utime(storage.path("experiments/exp-of-another-database"), (0, 0))
+
+    await service.clean(Keep(log_seconds=DAY))
+
+    assert storage.exists("experiments/exp-of-another-database/a.wav")
