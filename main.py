@@ -74,7 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     speak = commands.add_parser("speak", help="speak a text through the running API")
     speak.add_argument("text")
     speak.add_argument("--voice", required=True, help="name or id of a voice")
-    speak.add_argument("--output", required=True, help="sound file to write; its ending chooses the format")
+    speak.add_argument(
+        "--output",
+        default="speech.wav",
+        help="sound file to write, whose ending chooses the format (default: %(default)s)",
+    )
     speak.add_argument("--speed", type=float, default=1.0, help="0.25 to 4 (default: 1)")
     speak.add_argument("--api-key", default="", help="when the API asks for one")
     speak.set_defaults(run=_speak)
