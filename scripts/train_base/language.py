@@ -1,6 +1,6 @@
 """Trains nano's GPT on the base's speech, by the project's own training: phonemes to tokens.
 
-A clip is learnt alone, and as what follows another clip of its speaker: that is how a prompt is used.
+A clip is learnt alone, and behind another clip of its speaker, since texts may be longer than the clips are.
 """
 
 from __future__ import annotations
