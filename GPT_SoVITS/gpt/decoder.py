@@ -144,9 +144,12 @@ class TorchDecoder:
             everything.index_copy_(0, view.target, qkv[:, 1:].transpose(0, 1).reshape(view.target.shape[0], -1))
             # The fused attention of PyTorch takes a quarter longer on a CPU where there is one query a row.
             query = qkv[:, 0].reshape(batch * self.heads, 1, -1)
-            mask = self.pointers.narrow(number, view.mask.unflatten(0, (batch, -1))[:, :, 0]).flatten(0, 1)[:, None]
+            points, mask = number in self.pointers.heads, view.mask
+            if points:
+                mask = self.pointers.narrow(number, mask.unflatten(0, (batch, -1))[:, :, 0]).flatten(0, 1)[:, None]
             weight = torch.baddbmm(mask, query, keys, alpha=scale).softmax(-1)  # (B * H, 1, slots)
-            self.pointers.hear(number, weight.view(batch, self.heads, -1))
+            if points:
+                self.pointers.hear(number, weight.view(batch, self.heads, -1))
             attended = torch.bmm(weight, values).view(batch, width)
             h = self._feed(kernels, layer, h, F.pad(attended, padding) if padding else attended)
         return self.pointers.move(self._logits(h[:batch]), self.end)

@@ -31,7 +31,7 @@ class Counts(NamedTuple):
 
 
 class Pointers:
-    """Where each row is in its text. Without heads, every call gives back what it was given."""
+    """Where each row is in its text; `narrow` and `hear` are for layers that `heads` names. Without heads, nothing."""
 
     def __init__(self, heads: Heads, counts: Counts) -> None:
         """`heads` are (layer, head), counted from 0."""
@@ -47,6 +47,8 @@ class Pointers:
 
     def add(self, phones: Tensor) -> None:
         """A row whose phonemes are `phones` (N,)."""
+        if not self.heads:
+            return
         longest = max(self.texts.shape[1], len(phones))
         rows = [F.pad(text, (0, longest - text.shape[-1])) for text in (self.texts, phones[None])]
         self.texts = torch.cat(rows)
@@ -54,12 +56,16 @@ class Pointers:
 
     def join(self, other: Pointers) -> None:
         """Rows of another follow those that are there."""
+        if not self.heads:
+            return
         for text, (at, last, lasted) in zip(other.texts, other.state.tolist(), strict=True):
             self.add(text[: last + 1])
             self.state[-1] = self.state.new_tensor([at, last, lasted])
 
     def drop(self, row: int) -> None:
         """As the decoder drops it: the last row takes its number."""
+        if not self.heads:
+            return
         for name in ("texts", "state"):
             rows = getattr(self, name)
             rows[row] = rows[-1]
@@ -67,8 +73,6 @@ class Pointers:
 
     def narrow(self, layer: int, mask: Tensor) -> Tensor:
         """(B, H, slots) that is added to scores, a row's phonemes in its first slots: pointers keep two of them."""
-        if layer not in self.heads:
-            return mask
         at, last, lasted = self.state.T[:, :, None]
         slot = torch.arange(mask.shape[2], device=mask.device)
         stays = (slot == at) & ((lasted < LONGEST) | (at == last))
@@ -80,8 +84,7 @@ class Pointers:
 
     def hear(self, layer: int, weight: Tensor) -> None:
         """What the heads of a layer saw, (B, H, slots)."""
-        if layer in self.heads:
-            self._heard.append(weight[:, self.heads[layer]].sum(dim=1))
+        self._heard.append(weight[:, self.heads[layer]].sum(dim=1))
 
     def move(self, logits: Tensor, end: int) -> Tensor:
         """Take what was heard for what the next token speaks; logits (B, V) bent towards that phoneme's tokens, whose

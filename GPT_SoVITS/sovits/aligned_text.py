@@ -86,5 +86,6 @@ def follow(
         path[:, t] = state
         state = state - came[t][row, state].long()
     crowded = whole & (lengths < text_lengths - begin)
-    even = (times * text_lengths[:, None] // lengths[:, None]).clamp(max=text_lengths[:, None] - 1)
+    even = begin + times * (text_lengths - begin)[:, None] // lengths[:, None]
+    even = even.minimum(text_lengths[:, None] - 1)
     return torch.where(crowded[:, None], even, path).to(heard.device)

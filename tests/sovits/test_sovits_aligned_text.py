@@ -73,6 +73,7 @@ def test_the_beginning_of_a_sentence_may_end_anywhere() -> None:
 
 def test_more_phonemes_than_frames_are_spread_over_them() -> None:
     assert way(heard(3), [1, 2, 3, 4, 5, 6]) == [0, 2, 4]
+    assert way(heard(3), [1, 2, 3, 4, 5, 6], begin=2) == [2, 3, 4]
 
 
 def test_noise_spares_some_rows_and_never_leaves_the_codebook() -> None:
