@@ -181,7 +181,7 @@ def _work(options: argparse.Namespace, settings: Settings) -> int:
     from core.process import prepare_worker
 
     prepare_worker(options.device, options.nice)  # before anything can load CUDA
-    from roles.worker import work
+    from roles.runtime.worker import work
 
     return work(
         options.role,
@@ -194,48 +194,48 @@ def _work(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _queue(options: argparse.Namespace, settings: Settings) -> int:
-    from supervisor.console import QUEUE_COMMANDS, open_queue
+    from commands.queue import QUEUE_COMMANDS, open_queue
 
     with open_queue(settings) as queue:
         return QUEUE_COMMANDS[options.queue_command](queue, options)
 
 
 def _keys(options: argparse.Namespace, settings: Settings) -> int:
-    from supervisor.keys import run_keys_command
+    from commands.keys import run_keys_command
 
     return run_keys_command(options, settings)
 
 
 def _voice(options: argparse.Namespace, settings: Settings) -> int:
     if options.voice_command == "import":
-        from roles.import_voice import run_import_command
+        from roles.voices.import_command import run_import_command
 
         return run_import_command(options, settings)
-    from supervisor.voices import run_voice_command
+    from commands.voices import run_voice_command
 
     return run_voice_command(options, settings)
 
 
 def _checkpoint(options: argparse.Namespace, _settings: Settings) -> int:
-    from GPT_SoVITS.commands import run_checkpoint_command
+    from commands.checkpoint import run_checkpoint_command
 
     return run_checkpoint_command(options)
 
 
 def _download(options: argparse.Namespace, settings: Settings) -> int:
-    from GPT_SoVITS.commands import run_download_command
+    from commands.checkpoint import run_download_command
 
     return run_download_command(options, settings.data_path / "models", settings.hf_endpoint)
 
 
 def _text(options: argparse.Namespace, _settings: Settings) -> int:
-    from GPT_SoVITS.text.show import run_text_command
+    from commands.text import run_text_command
 
     return run_text_command(options)
 
 
 def _doctor(_options: argparse.Namespace, settings: Settings) -> int:
-    from supervisor.doctor import examine
+    from commands.doctor import examine
 
     report = examine(settings)
     print(report.text())
@@ -243,13 +243,13 @@ def _doctor(_options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _speak(options: argparse.Namespace, settings: Settings) -> int:
-    from supervisor.speak import speak
+    from commands.speak import speak
 
     return speak(options, settings)
 
 
 def _evaluate(options: argparse.Namespace, settings: Settings) -> int:
-    from supervisor.evaluate import evaluate
+    from commands.evaluate import evaluate
 
     return evaluate(options, settings)
 

@@ -8,48 +8,49 @@ from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from api import (
-    datasets,
-    errors,
+from api.dependencies import Services, require_key
+from api.dialects import cosyvoice, openai
+from api.dialects.model_service import routes as model_service
+from api.dialects.training_service import routes as training_service
+from api.dialects.training_service import task_list
+from api.http import docs_page as reference
+from api.http import errors, openapi
+from api.http.auth import KeyRing
+from api.http.body_limit import LimitBodies
+from api.http.disconnect import end
+from api.http.idempotency import IdempotentPosts
+from api.http.metrics import CountRequests, Metrics
+from api.http.sse import Watchers
+from api.routes import (
     experiments,
     files,
     health,
-    inference,
     jobs,
     logs,
     models,
-    openapi,
-    reference,
     resources,
     stages,
-    task_list,
     tasks,
     training_results,
-    voice_transfer,
-    voices,
     webhooks,
 )
-from api.auth import KeyRing
-from api.dependencies import Services, require_key
-from api.dialects import cosyvoice, model_service, openai, training_service
-from api.disconnect import end
-from api.idempotency import IdempotentPosts
-from api.limits import LimitBodies
-from api.metrics import CountRequests, Metrics
-from api.recordings import Recordings
-from api.speech import SpeechService
-from api.sse import Watchers
-from api.sweeper import keep_swept
+from api.routes.datasets import routes as datasets
+from api.routes.inference import routes as inference
+from api.routes.voices import routes as voices
+from api.routes.voices import transfer as voice_transfer
+from api.services.recordings import Recordings
+from api.services.speech import SpeechService
+from api.services.sweeper import keep_swept
 from core.datasets import DatasetService
-from core.events import AsyncEvents
-from core.experiment import ExperimentService
-from core.fetch import Fetcher
-from core.inference import InferenceService
-from core.limits import LimitService
-from core.queue import AsyncQueue
+from core.experiments.service import ExperimentService
+from core.jobs.events import AsyncEvents
+from core.jobs.limits import LimitService
+from core.jobs.queue import AsyncQueue
+from core.net.fetch import Fetcher
 from core.records import Records
 from core.redis import connect_async
 from core.settings import Settings
+from core.speech.inference import InferenceService
 from core.storage import open_storage
 from core.webhooks import WebhookService, make_fetcher
 

@@ -8,20 +8,20 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from redis.asyncio import Redis
 
-from api.auth import KeyRing, key_of
-from api.metrics import Metrics
-from api.recordings import Recordings
-from api.speech import SpeechService
-from api.sse import Watchers
+from api.http.auth import KeyRing, key_of
+from api.http.metrics import Metrics
+from api.http.sse import Watchers
+from api.services.recordings import Recordings
+from api.services.speech import SpeechService
 from core.datasets import DatasetService
-from core.events import AsyncEvents
-from core.experiment import ExperimentService
-from core.fetch import Fetcher
-from core.inference import InferenceService
-from core.limits import LimitService
-from core.queue import AsyncQueue
+from core.experiments.service import ExperimentService
+from core.jobs.events import AsyncEvents
+from core.jobs.limits import LimitService
+from core.jobs.queue import AsyncQueue
+from core.net.fetch import Fetcher
 from core.records import Records
 from core.settings import Settings
+from core.speech.inference import InferenceService
 from core.storage import Storage
 from core.webhooks import WebhookService
 

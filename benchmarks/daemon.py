@@ -65,7 +65,7 @@ def measure_demo(folder: Path) -> Row:
 async def publish_random_voice(data: Path) -> None:
     """A voice named `random` in the records and the storage of a daemon on this folder."""
     from GPT_SoVITS.audio import write_wav
-    from GPT_SoVITS.checkpoint import save_checkpoint
+    from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
     from GPT_SoVITS.configs import load_config
     from GPT_SoVITS.gpt.model import Text2Semantic
     from GPT_SoVITS.sovits.model import SoVITS

@@ -27,29 +27,29 @@ import soundfile
 
 from benchmarks.report import Row, report
 from core.ids import new_id
+from core.jobs.roles import PREPROCESSOR
 from core.records import upgrade
 from core.redis import EmbeddedServer
-from core.roles import PREPROCESSOR
 from core.settings import REPOSITORY, read_settings
-from core.stage import STAGES, order
+from core.stages.stage import STAGES, order
 from roles.preprocessor import Preprocessor
-from roles.role import JobContext
-from roles.services import Services
+from roles.runtime.role import JobContext
+from roles.runtime.services import Services
 
 RECORDING: Final = REPOSITORY / "prompts" / "allison" / "recording.flac"
 STAGES_HERE: Final = tuple(name for name in order("nano") if STAGES[name].role == PREPROCESSOR)
 GOAL_PERCENT: Final = 10.0
 WORKER: Final = "preprocessor-bench"
 COMPUTE: Final = (
-    "roles.preparing.segments.decode",
-    "roles.preparing.segments.check_recording",
+    "roles.preprocessing.segments.decode",
+    "roles.preprocessing.segments.check_recording",
     "GPT_SoVITS.dataset.slicer.Slicer.slice",
     "GPT_SoVITS.dataset.slicer.mix_loudness",
     "GPT_SoVITS.dataset.denoise.Denoiser.clean",
     "GPT_SoVITS.dataset.transcribe.Transcriber.transcribe",
     "GPT_SoVITS.text.Frontend.process",
     "GPT_SoVITS.features.content.ContentEncoder.encode",
-    "GPT_SoVITS.features.tokens.SemanticTokens.extract",
+    "GPT_SoVITS.sovits.tokens.SemanticTokens.extract",
 )
 """What counts as compute; a decoder's start, a process of its own, is in its time."""
 

@@ -27,7 +27,7 @@ from core.process import bound_command, stop_group
 from core.settings import Settings
 
 SOCKET_SECONDS: Final = 10.0
-"""An answer may take so long: the longest blocking pop (core/queue.py) and 5 s."""
+"""An answer may take so long: the longest blocking pop (core/jobs/queue.py) and 5 s."""
 CONNECT_SECONDS: Final = 5.0
 START_SECONDS: Final = 30.0
 """Until the server answers, not counting the time in which it reads what it wrote."""

@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from core.errors import NotFound
-from core.roles import PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER
+from core.jobs.roles import PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER
 
 if TYPE_CHECKING:
-    from roles.role import Role
+    from roles.runtime.role import Role
 
 ROLES: dict[str, str] = {
     SPLITTER: "roles.splitter:Splitter",

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from core.errors import InvalidRequest
-from core.job import Job
-from core.roles import PREPROCESSOR
-from roles.disk import storage_faults
-from roles.errors import model_errors
-from roles.import_work import import_voice
-from roles.preparing.dataset import make_version
-from roles.preparing.features import hubert_feature, semantic_token, speaker_vector, text_feature
-from roles.preparing.report import make_report
-from roles.preparing.reuse import unless_done_before
-from roles.preparing.segments import asr, audio_slice, convert, denoise
-from roles.preparing.warm import WarmModels
-from roles.role import JobContext
-from roles.services import Services
-from roles.stage_role import StageFunction, StageRole, StageRun
+from core.jobs.job import Job
+from core.jobs.roles import PREPROCESSOR
+from roles.datasets.make_version import make_version
+from roles.datasets.report import make_report
+from roles.preprocessing.features import hubert_feature, semantic_token, speaker_vector, text_feature
+from roles.preprocessing.segments import asr, audio_slice, convert, denoise
+from roles.preprocessing.stage_cache import unless_done_before
+from roles.runtime.errors import model_errors
+from roles.runtime.role import JobContext
+from roles.runtime.services import Services
+from roles.runtime.storage_errors import storage_faults
+from roles.stages.model_cache import WarmModels
+from roles.stages.stage_role import StageFunction, StageRole, StageRun
+from roles.voices.import_job import import_voice
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core.job import Job
-from core.queue import NewJob
-from core.roles import SPLITTER, SYNTHESIZER
-from core.speech import SpeechRequest, TextReading, UtteranceRequest
-from roles.errors import model_errors
-from roles.role import JobContext
-from roles.services import Services
+from core.jobs.job import Job
+from core.jobs.queue import NewJob
+from core.jobs.roles import SPLITTER, SYNTHESIZER
+from core.speech.requests import SpeechRequest, TextReading, UtteranceRequest
+from roles.runtime.errors import model_errors
+from roles.runtime.role import JobContext
+from roles.runtime.services import Services
 
 if TYPE_CHECKING:
     from GPT_SoVITS.text import Utterance
@@ -27,7 +27,7 @@ class Splitter:
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
         """Split a text, or do the work that the payload names."""
         if "work" in job.payload:
-            from roles.assembling import WORKS
+            from roles.speech.assemble import WORKS
 
             return WORKS[job.payload["work"]](job, context)
         return self._split(job, context)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from core.errors import VoiceNotFound
-from core.job import Job
+from core.jobs.job import Job
+from core.jobs.roles import SYNTHESIZER
 from core.records import VoiceRecord
-from core.roles import SYNTHESIZER
-from core.speech import PromptRef, UtteranceRequest
-from roles.errors import model_errors
-from roles.role import JobContext
-from roles.services import Services
+from core.speech.requests import PromptRef, UtteranceRequest
+from roles.runtime.errors import model_errors
+from roles.runtime.role import JobContext
+from roles.runtime.services import Services
 
 if TYPE_CHECKING:
     from GPT_SoVITS.pipeline import Pipeline, Prompt

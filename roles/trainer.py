@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from core.errors import InvalidRequest, JobCancelled
-from core.job import Job
-from core.roles import TRAINER
-from roles.preparing.official import base, is_official
-from roles.role import JobContext
-from roles.stage_role import StageFunction, StageRole, StageRun
+from core.jobs.job import Job
+from core.jobs.roles import TRAINER
+from roles.preprocessing.official import base, is_official
+from roles.runtime.role import JobContext
+from roles.stages.stage_role import StageFunction, StageRole, StageRun
+from roles.training.checkpoint_preview import test_inference
 from roles.training.control import Paused
 from roles.training.train import train
-from roles.training.trial import test_inference
 
 FLOW_MATCHING_VERSIONS = ("v3", "v4")
 """Trained by a program of their own."""
@@ -68,7 +68,7 @@ def _check_tokens(run: StageRun, generator: Path) -> None:
     if made["pretrained_s2G"] == run.config["pretrained_s2G"]:
         return
     # Loads torch into a process that otherwise only waits; rare enough.
-    from GPT_SoVITS.features.tokens import SemanticTokens
+    from GPT_SoVITS.sovits.tokens import SemanticTokens
 
     if SemanticTokens.load(generator).fingerprint != made["codebook"]:
         raise InvalidRequest(

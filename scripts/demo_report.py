@@ -18,8 +18,8 @@ INTELLIGIBLE_WER = 0.3
 
 def make_report(findings: Findings, recording: Path, output: Path, *, seconds: float) -> dict[str, Any]:
     """Judge the speech, draw the pictures, and write `report.json`."""
-    from GPT_SoVITS.evaluate import Evaluator
-    from GPT_SoVITS.plots import plot_losses, plot_mel
+    from GPT_SoVITS.evaluation.evaluator import Evaluator
+    from GPT_SoVITS.training.plots import plot_losses, plot_mel
 
     evaluator = Evaluator(output / "data" / "models", reference=recording)
     sentences = []

@@ -12,7 +12,7 @@ from core.errors import NotFound
 from core.records import Records
 from core.settings import Settings
 from core.storage import Storage
-from core.voice import Prompt, read_prompts
+from core.voices.prompts import Prompt, read_prompts
 
 logger = logging.getLogger(__name__)
 

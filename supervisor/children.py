@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from core.jobs.roles import TRAINER
 from core.process import GPUS, child_environment
-from core.roles import TRAINER
 from core.settings import REPOSITORY, Settings
+from supervisor.child_monitor import ChildSpec
 from supervisor.devices import Gpu
-from supervisor.keeper import ChildSpec
 from supervisor.plan import CPU, Placement
 
 DRAIN_MARGIN_SECONDS = 7.0

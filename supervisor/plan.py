@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from core.roles import PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER, WAITING_LISTS
+from core.jobs.roles import PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER, WAITING_LISTS
 from supervisor.devices import Gpu
 
 CPU = "cpu"

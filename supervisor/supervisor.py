@@ -14,25 +14,25 @@ from typing import Any
 
 from core.datasets import DatasetService
 from core.errors import InvalidRequest, QueueUnavailable
-from core.events import AsyncEvents
-from core.experiment import ExperimentService
 from core.experiments.retention import Keep
+from core.experiments.service import ExperimentService
+from core.jobs.events import AsyncEvents
+from core.jobs.queue import AsyncQueue
+from core.jobs.roles import WAITING_LISTS
 from core.logs import configure_logs
-from core.queue import AsyncQueue
 from core.records import Records, upgrade
 from core.redis import EmbeddedServer, connect_async
-from core.roles import WAITING_LISTS
 from core.settings import Settings
 from core.storage import open_storage
 from supervisor.bundled import publish_bundled_voices
+from supervisor.child_monitor import BootFailed, ChildSpec, Keeper
 from supervisor.children import api_spec, worker_spec
 from supervisor.devices import available_memory_mb, count_cores, find_gpus
-from supervisor.keeper import BootFailed, ChildSpec, Keeper
 from supervisor.lock import only_one
+from supervisor.maintenance import RECONCILE_SECONDS, Chore, Upkeep
 from supervisor.notify import notify, watchdog_seconds
+from supervisor.periodic_actions import Promises
 from supervisor.plan import plan
-from supervisor.promises import Promises
-from supervisor.upkeep import RECONCILE_SECONDS, Chore, Upkeep
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import numpy as np
 from GPT_SoVITS.audio import resample
 from GPT_SoVITS.dataset.fingerprint import fingerprint
 from GPT_SoVITS.dataset.transcribe import Transcriber, speech_spans
+from GPT_SoVITS.dataset.word_errors import error_rate
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.evaluation.words import error_rate
 from GPT_SoVITS.features.speaker import SpeakerEncoder
 
 SAMPLE_RATE = 16_000

@@ -54,7 +54,7 @@ def judge(request: dict[str, Any]) -> None:
     """Tell about every voice of a request, sentence by sentence."""
     import torch
 
-    from GPT_SoVITS.evaluation.judge import Evaluator
+    from GPT_SoVITS.evaluation.evaluator import Evaluator
     from GPT_SoVITS.evaluation.voice import Reference, VoiceTest, means
     from GPT_SoVITS.synthesis.parts import Parts
 
@@ -96,8 +96,8 @@ def _sentences(request: dict[str, Any], spoken: str) -> tuple[str, list[str]]:
 
 def _open(voice: dict[str, Any], reference: Any, models: Path, request: dict[str, Any], parts: Any) -> tuple[Any, Any]:
     """The pipeline of one pair of weights, and the prompt as it reads it."""
+    from GPT_SoVITS.checkpoints.weights import find_part
     from GPT_SoVITS.pipeline import Pipeline
-    from GPT_SoVITS.weights import find_part
 
     if "base" in voice:
         gpt, sovits = (find_part(models, part, voice["base"]) for part in ("gpt", "sovits"))

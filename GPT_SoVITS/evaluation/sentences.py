@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from GPT_SoVITS.dataset.word_errors import words
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.evaluation.words import words
 
 FOLDER = Path(__file__).parent / "sentences"
 FALLBACK = "en"

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from GPT_SoVITS.audio import resample, write_wav
+from GPT_SoVITS.dataset.word_errors import words
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.evaluation.judge import SAMPLE_RATE, Evaluator
-from GPT_SoVITS.evaluation.words import words
+from GPT_SoVITS.evaluation.evaluator import SAMPLE_RATE, Evaluator
 from GPT_SoVITS.pipeline import Pipeline, Prompt
 
 MEASURES = ("wer", "cer", "similarity", "dnsmos", "rtf", "f0_low", "f0_high")

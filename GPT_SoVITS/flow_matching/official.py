@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from GPT_SoVITS.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.errors import ModelError
 

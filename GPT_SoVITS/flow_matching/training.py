@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.checkpoint import Checkpoint, write_official
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, write_official
+from GPT_SoVITS.checkpoints.official_files import check_official
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import lora
 from GPT_SoVITS.flow_matching.data import FlowItem, FlowItems, collate, find_entries
@@ -20,7 +21,6 @@ from GPT_SoVITS.flow_matching.model import FlowBatch, FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.plan import Plan
 from GPT_SoVITS.flow_matching.start import build
 from GPT_SoVITS.flow_matching.step import Step
-from GPT_SoVITS.official_files import check_official
 from GPT_SoVITS.sovits.data import BucketSampler
 from GPT_SoVITS.sovits.folder import Entry, source_of
 from GPT_SoVITS.training.grad_ckpt import checkpoint_layers

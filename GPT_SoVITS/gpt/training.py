@@ -17,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.checkpoint import Checkpoint, write_official
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, write_official
+from GPT_SoVITS.checkpoints.official_files import check_official
+from GPT_SoVITS.checkpoints.weights import BASE_FOLDER
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.alignment import pointers
@@ -28,14 +30,12 @@ from GPT_SoVITS.gpt.objective import Batch, Objective, objective
 from GPT_SoVITS.gpt.plan import Plan
 from GPT_SoVITS.gpt.scaled_adam import ScaledAdam
 from GPT_SoVITS.gpt.schedule import Schedule
-from GPT_SoVITS.official_files import check_official
 from GPT_SoVITS.text.symbols import symbols
 from GPT_SoVITS.training.base import fill, open_base
 from GPT_SoVITS.training.grad_ckpt import checkpoint_layers
 from GPT_SoVITS.training.loading import Ahead
 from GPT_SoVITS.training.loop import Emit, Loop
 from GPT_SoVITS.training.resume import fingerprint
-from GPT_SoVITS.weights import BASE_FOLDER
 
 logger = logging.getLogger(__name__)
 

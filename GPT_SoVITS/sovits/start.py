@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from GPT_SoVITS.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.sovits.discriminator import Discriminator
 from GPT_SoVITS.sovits.model import PREFIXES_LEFT_OUT, SoVITS

@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from GPT_SoVITS.checkpoint import Checkpoint, write_official
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, write_official
+from GPT_SoVITS.checkpoints.official_files import check_official
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.official_files import check_official
 from GPT_SoVITS.sovits.data import BucketSampler, Item, Items, boundaries, collate, crop, stretch, usable
 from GPT_SoVITS.sovits.discriminator import Discriminator
 from GPT_SoVITS.sovits.folder import Entry, select, source_of

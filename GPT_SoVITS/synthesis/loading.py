@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from GPT_SoVITS.checkpoint import Checkpoint, open_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from GPT_SoVITS.checkpoints.official_configs import is_recipe
+from GPT_SoVITS.checkpoints.weights import find_part
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packing import Precision
-from GPT_SoVITS.official_configs import is_recipe
 from GPT_SoVITS.sovits.model import PREFIXES_LEFT_OUT, SoVITS
 from GPT_SoVITS.vocoders.sizes import fold
-from GPT_SoVITS.weights import find_part
 
 FLOW_VERSIONS = ("v3", "v4")
 LARGEST_PLAIN = 1 << 16

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from GPT_SoVITS.checkpoints.weights import find_part
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.weights import find_part
 
 if TYPE_CHECKING:
     from GPT_SoVITS.text.frontend import Cleaned, Frontend

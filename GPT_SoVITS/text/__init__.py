@@ -5,8 +5,9 @@ from __future__ import annotations
 from GPT_SoVITS.text.cut import METHODS, cut, split_sentences
 from GPT_SoVITS.text.frontend import Cleaned, Frontend, Phonemes
 from GPT_SoVITS.text.language import CODES, LANGUAGES, Language, codes, resolve, spoken
-from GPT_SoVITS.text.markup import INPUT_TYPES, Passage, Pause, read_markup
-from GPT_SoVITS.text.readings import Reading
+from GPT_SoVITS.text.markup.items import Passage, Pause
+from GPT_SoVITS.text.markup.parser import INPUT_TYPES, read_markup
+from GPT_SoVITS.text.markup.readings import Reading
 from GPT_SoVITS.text.utterances import Utterance, split_for_speech, split_script
 
 __all__ = [

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.language import Language, load, resolve, spoken, unsupported
+from GPT_SoVITS.text.markup.pronunciations import Pronunciations, apply_dictionary
+from GPT_SoVITS.text.markup.readings import Reading, is_cantonese
 from GPT_SoVITS.text.parts import Part, Piece, divide, read_parts, with_pauses
-from GPT_SoVITS.text.pronunciations import Pronunciations, apply_dictionary
-from GPT_SoVITS.text.readings import Reading, is_cantonese
 from GPT_SoVITS.text.symbols import MARKS, known_phones, phone_ids
 
 FEWEST_PHONES = 6
@@ -92,8 +92,8 @@ class Frontend:
     @classmethod
     def with_models(cls, models: Path) -> Frontend:
         """All languages; Mandarin with the polyphone model g2pW where the official weights below `models` have it."""
-        from GPT_SoVITS.text.mandarin import Mandarin
-        from GPT_SoVITS.text.mandarin_g2pw import g2pw_reader
+        from GPT_SoVITS.text.mandarin.frontend import Mandarin
+        from GPT_SoVITS.text.mandarin.g2pw import g2pw_reader
 
         reader = g2pw_reader(models)
         return cls({"zh": Mandarin(reader)} if reader else None)

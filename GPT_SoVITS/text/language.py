@@ -53,11 +53,11 @@ class Entry:
 
 
 REGISTRY = {
-    "zh": Entry("Mandarin", "GPT_SoVITS.text.mandarin:Mandarin", ("jieba", "pypinyin"), symbols_of_v1=True),
-    "en": Entry("English", "GPT_SoVITS.text.english:English", symbols_of_v1=True),
-    "ja": Entry("Japanese", "GPT_SoVITS.text.japanese:Japanese", ("pyopenjtalk",), symbols_of_v1=True),
-    "ko": Entry("Korean", "GPT_SoVITS.text.korean:Korean", ("g2pk2", "jamo", "mecab")),
-    "yue": Entry("Cantonese", "GPT_SoVITS.text.cantonese:Cantonese", ("ToJyutping",)),
+    "zh": Entry("Mandarin", "GPT_SoVITS.text.mandarin.frontend:Mandarin", ("jieba", "pypinyin"), symbols_of_v1=True),
+    "en": Entry("English", "GPT_SoVITS.text.english.frontend:English", symbols_of_v1=True),
+    "ja": Entry("Japanese", "GPT_SoVITS.text.japanese.frontend:Japanese", ("pyopenjtalk",), symbols_of_v1=True),
+    "ko": Entry("Korean", "GPT_SoVITS.text.korean.frontend:Korean", ("g2pk2", "jamo", "mecab")),
+    "yue": Entry("Cantonese", "GPT_SoVITS.text.cantonese.frontend:Cantonese", ("ToJyutping",)),
 }
 
 CODES = ("auto", "auto_yue", "zh", "en", "ja", "ko", "yue", "all_zh", "all_ja", "all_ko", "all_yue")

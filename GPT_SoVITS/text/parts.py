@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from GPT_SoVITS.text.language import Language
-from GPT_SoVITS.text.readings import Reading
+from GPT_SoVITS.text.markup.readings import Reading
 from GPT_SoVITS.text.segment import segment
 from GPT_SoVITS.text.symbols import MARKS
 

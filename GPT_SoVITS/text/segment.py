@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from GPT_SoVITS.text.language import REGISTRY
-from GPT_SoVITS.text.mandarin_normalise import unit_words
+from GPT_SoVITS.text.mandarin.normalize import unit_words
 
 LATIN = "A-Za-zÀ-ÖØ-öø-ɏḀ-ỿＡ-Ｚａ-ｚ"
 HAN = r"々〇㐀-䶿一-鿿\uf900-\ufaff\U00020000-\U0003ffff"

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.frontend import Frontend, nothing_to_say
 from GPT_SoVITS.text.language import REGISTRY, resolve
-from GPT_SoVITS.text.markup import Passage, Pause
-from GPT_SoVITS.text.readings import Reading
+from GPT_SoVITS.text.markup.items import Passage, Pause
+from GPT_SoVITS.text.markup.readings import Reading
 from GPT_SoVITS.text.segment import Piece, script, segment
 
 MOST_PHONES = 200

@@ -25,13 +25,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.checkpoint import save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.plots import plot_losses
 from GPT_SoVITS.training.control import ends_early
 from GPT_SoVITS.training.distributed import join
 from GPT_SoVITS.training.log import Log
 from GPT_SoVITS.training.plan import Plan
+from GPT_SoVITS.training.plots import plot_losses
 from GPT_SoVITS.training.precision import FIRST_SCALE, Precision, choose
 from GPT_SoVITS.training.resume import METRICS, Journal, Place, settings_of
 from GPT_SoVITS.training.timer import Timer

@@ -9,13 +9,13 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
+from GPT_SoVITS.checkpoints.weights import find_part
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.vocoders.bigvgan import SAMPLE_RATE as BIGVGAN_RATE
 from GPT_SoVITS.vocoders.bigvgan import BigVGAN, low_pass_taps
 from GPT_SoVITS.vocoders.files import fill, read_config, read_weights
 from GPT_SoVITS.vocoders.hifigan import HiFiGAN
 from GPT_SoVITS.vocoders.sizes import fold, sizes_from_config, sizes_from_state
-from GPT_SoVITS.weights import find_part
 
 BIGVGAN_FILE = "bigvgan_generator.pt"
 HIFIGAN_FILE = "vocoder.pth"

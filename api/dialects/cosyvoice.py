@@ -13,15 +13,15 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from api.auth import key_of
 from api.dependencies import Api, Services
 from api.dialects.openai import all_voices
-from api.disconnect import while_connected
-from api.responses import Json
+from api.http.auth import key_of
+from api.http.disconnect import while_connected
+from api.http.responses import Json
 from core.errors import InvalidRequest, NotFound
 from core.ids import new_id
 from core.records import VoiceRecord
-from core.speech import PromptRef, SpeechRequest
+from core.speech.requests import PromptRef, SpeechRequest
 
 router = APIRouter(tags=["CosyVoice"])
 

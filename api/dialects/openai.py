@@ -12,14 +12,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
 
 from api.dependencies import Api, Services, require_key
-from api.disconnect import while_connected
-from api.encoding import Format, SoundEncoder, media_type, new_encoder
-from api.errors import openai_body
-from api.responses import Json, Streaming
-from api.sse import EventStream, data_only
+from api.http.disconnect import while_connected
+from api.http.errors import openai_body
+from api.http.responses import Json, Streaming
+from api.http.sse import EventStream, data_only
+from api.services.encoding import Format, SoundEncoder, media_type, new_encoder
 from core.errors import EmptyText, NotFound, SovitsError, TextTooLong, VoiceNotFound
 from core.records import VoiceRecord
-from core.speech import InputType, SpeechRequest
+from core.speech.requests import InputType, SpeechRequest
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[Depends(require_key)])
 

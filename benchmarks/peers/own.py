@@ -6,10 +6,10 @@ import asyncio
 
 from marks import URL, command, measure_async, noop, tell_ready
 
-from core.events import AsyncEvents
-from core.queue import AsyncQueue, NewJob, Queue
+from core.jobs.events import AsyncEvents
+from core.jobs.queue import AsyncQueue, NewJob, Queue
+from core.jobs.roles import SYNTHESIZER
 from core.redis import connect, connect_async
-from core.roles import SYNTHESIZER
 
 
 def work() -> None:

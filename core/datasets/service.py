@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core import roles
 from core.datasets.edit import apply_changes
 from core.datasets.options import (
     AugmentOptions,
@@ -26,8 +25,9 @@ from core.datasets.options import (
 )
 from core.errors import InvalidRequest, NotFound, QueueUnavailable
 from core.ids import new_id
-from core.job import Job, JobStatus
-from core.queue import AsyncQueue
+from core.jobs import roles
+from core.jobs.job import Job, JobStatus
+from core.jobs.queue import AsyncQueue
 from core.records import Records
 from core.records.dataset_rows import DatasetRecord, DatasetStatus, DatasetVersionRecord
 from core.storage import Storage

@@ -1,1 +1,1 @@
-"""The parts of `core.experiment`: what people ask, what workers tell, and what the supervisor mends."""
+"""The parts of `core.experiments.service`: what people ask, what workers tell, and what the supervisor mends."""

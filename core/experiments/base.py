@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from core.devices import ANY, DEFAULT_GPU_NUMBERS, check_offered, offered, parse_device, preferred
 from core.errors import QueueUnavailable, SovitsError
-from core.events import AsyncEvents
 from core.experiments.publish import publish_voice
 from core.experiments.rules import begin_planned, begin_ready, cancel, is_finished, summarise
-from core.job_logs import log_topic
-from core.queue import AsyncQueue, NewJob
+from core.jobs.devices import ANY, DEFAULT_GPU_NUMBERS, check_offered, offered, parse_device, preferred
+from core.jobs.events import AsyncEvents
+from core.jobs.logs import log_topic
+from core.jobs.queue import AsyncQueue, NewJob
+from core.jobs.roles import TRAINER
 from core.records import (
     Change,
     ExperimentRecord,
@@ -24,9 +25,8 @@ from core.records import (
     TaskStatus,
     VoiceRecord,
 )
-from core.result_uploads import sending
-from core.roles import TRAINER
-from core.stage import STAGES
+from core.speech.result_uploads import sending
+from core.stages.stage import STAGES
 from core.storage import Storage
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from core.errors import ConfirmationNeeded, Conflict, InvalidParameter, InvalidR
 from core.experiments.requests import Requests
 from core.experiments.rules import begin, begin_planned, cancel, changes, choose, pause, resume, summarise
 from core.records import Change, ExperimentRecord, StageRecord
-from core.stage import STAGES, StageStatus, dependents, find, find_preset, order, parse_parameters, reads, unmet
+from core.stages.stage import STAGES, StageStatus, dependents, find, find_preset, order, parse_parameters, reads, unmet
 
 CONTROLS: Final = ("stop_after_epoch", "pause", "resume")
 

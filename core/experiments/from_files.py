@@ -9,9 +9,9 @@ from typing import Final
 from core.datasets import DatasetService
 from core.datasets.options import NewRecording
 from core.errors import Conflict, InvalidRequest, NotFound, TimedOut
-from core.events import AsyncEvents
 from core.experiments.new import Source
 from core.experiments.requests import STOPPING_SECONDS
+from core.jobs.events import AsyncEvents
 from core.records import ExperimentRecord, FileRecord
 
 ZIP: Final = "application/zip"

@@ -9,7 +9,7 @@ from core.errors import Conflict, InvalidRequest
 from core.experiments.rules import waiting_message
 from core.ids import new_id
 from core.records import ExperimentRecord, ExperimentStatus, Records, StageRecord, TaskRecord, TaskStatus
-from core.stage import StageStatus, check_version, order, parse_parameters
+from core.stages.stage import StageStatus, check_version, order, parse_parameters
 
 _UNREADY: Final = "Wait until it is ready; one that failed is made again, or left for another."
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.errors import Conflict
 from core.records import Records, StageRecord, VoiceRecord
-from core.stage import StageStatus
+from core.stages.stage import StageStatus
 from core.storage import Storage
 
 

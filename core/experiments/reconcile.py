@@ -8,9 +8,9 @@ from typing import Any, Final
 from core.errors import JobCancelled, NotFound
 from core.experiments.reports import Reports
 from core.experiments.rules import cancel, cancel_everything, pause, summarise
-from core.job import Job, JobStatus
+from core.jobs.job import Job, JobStatus
 from core.records import StageRecord
-from core.stage import StageStatus
+from core.stages.stage import StageStatus
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from core.errors import JobCancelled, NotFound
 from core.experiments.base import ServiceBase
 from core.experiments.rules import give_up_plan, how_far, pause, summarise
 from core.records import STEPS_DOOR, Change, ExperimentRecord, StageRecord, TaskStatus
-from core.stage import StageStatus
+from core.stages.stage import StageStatus
 
 logger = logging.getLogger(__name__)
 

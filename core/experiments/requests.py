@@ -21,7 +21,7 @@ from core.records import (
     TaskRecord,
     TaskStatus,
 )
-from core.stage import QUALITIES, StageStatus, find, order, parse_parameters
+from core.stages.stage import QUALITIES, StageStatus, find, order, parse_parameters
 
 STOPPING_SECONDS: Final = 8.0
 """How long a job that was cancelled is waited for; its worker ends itself after less."""

@@ -6,7 +6,17 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from core.records import Change, ExperimentStatus, StageRecord, TaskStatus, iso
-from core.stage import STAGES, StageStatus, dependents, order, overall_progress, parse_parameters, reads, ready, unmet
+from core.stages.stage import (
+    STAGES,
+    StageStatus,
+    dependents,
+    order,
+    overall_progress,
+    parse_parameters,
+    reads,
+    ready,
+    unmet,
+)
 
 WAITING_MESSAGE: Final = "Waiting for a worker."
 

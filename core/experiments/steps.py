@@ -12,7 +12,7 @@ from core.experiments.new import Source, new_experiment
 from core.experiments.requests import check_gpu_numbers, check_name, check_priority, choose_parameters
 from core.experiments.rules import cancel, summarise
 from core.records import STEPS_DOOR, Change, ExperimentRecord, StageRecord
-from core.stage import StageStatus, find, reads, unmet
+from core.stages.stage import StageStatus, find, reads, unmet
 
 
 class Steps(Controls):

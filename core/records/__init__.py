@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from core.records.catalogue import CatalogueRecords
+from core.records.catalog import CatalogueRecords
 from core.records.change import Change
 from core.records.database import Database
 from core.records.datasets import DatasetRecords

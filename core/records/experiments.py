@@ -14,7 +14,7 @@ from core.records.change import Change, read_change
 from core.records.database import as_values, fetch_all, fetch_one, fetch_page
 from core.records.models import experiments, stages
 from core.records.rows import ExperimentRecord, ExperimentStatus, Page, StageRecord
-from core.stage import ACTIVE, STAGES, StageStatus
+from core.stages.stage import ACTIVE, STAGES, StageStatus
 
 
 class ExperimentRecords(Part):

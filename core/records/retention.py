@@ -11,7 +11,7 @@ from core.records.change import read_change
 from core.records.database import columns
 from core.records.models import checkpoints, experiments, stages, tasks, voices
 from core.records.rows import ExperimentRecord, ExperimentStatus, TaskStatus
-from core.stage import ACTIVE, StageStatus
+from core.stages.stage import ACTIVE, StageStatus
 
 
 class RetentionRecords(Part):

@@ -15,7 +15,7 @@ from core.records.database import Database, as_values, fetch_all, fetch_page
 from core.records.gathering import Gathering
 from core.records.models import experiments, files, stages, tasks
 from core.records.rows import ExperimentRecord, Page, StageRecord, TaskRecord, TaskStatus
-from core.stage import ACTIVE, StageStatus
+from core.stages.stage import ACTIVE, StageStatus
 
 _KEY_SECONDS: Final = 86_400.0
 
@@ -110,7 +110,7 @@ async def _by_idempotency_key(connection: AsyncConnection, batch: list[NewTask])
     keys = {new.task.idempotency_key for new in batch if new.task.idempotency_key is not None}
     if not keys:
         return {}
-    # Older ones are free again: a key holds for as long as its answer is remembered (core/idempotency.py).
+    # Older ones are free again: a key holds for as long as its answer is remembered (core/jobs/idempotency.py).
     old = batch[0].task.created_at - _KEY_SECONDS
     free = update(tasks).where(tasks.c.idempotency_key.in_(keys), tasks.c.created_at < old)
     await connection.execute(free.values(idempotency_key=None))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from core.errors import NotFound, SovitsError
-from core.fetch import Fetcher
+from core.net.fetch import Fetcher
 from core.records import DeliveryRecord, DeliveryStatus, Records, Try
 from core.signing import headers
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from core.errors import InvalidParameter, InvalidRequest
-from core.fetch import Fetcher
+from core.net.fetch import Fetcher
 from core.records import Records, WebhookRecord
 from core.records.outbox import EVENTS, TASK_EVENTS
 from core.settings import Settings

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import NotFound
-from roles.stage_role import StageRun
+from roles.stages.stage_role import StageRun
 from roles.training.lineage import sha256_of
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from core.errors import SovitsError
-from roles.stage_role import StageRun
+from roles.stages.stage_role import StageRun
 
 POLL_SECONDS = 1.0
 """The records are asked this often, so that a wish is heard well before anyone doubts it."""

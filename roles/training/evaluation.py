@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 
 from core.errors import Draining, SovitsError, TrainingFailed
-from roles.errors import from_code
-from roles.preparing.official import base, models_folder
-from roles.stage_role import StageRun
+from roles.preprocessing.official import base, models_folder
+from roles.runtime.errors import from_code
+from roles.stages.stage_role import StageRun
 from roles.training.control import Paused, Wishes
 from roles.training.program import Program
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import NotFound
-from roles.stage_role import StageRun
+from roles.stages.stage_role import StageRun
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

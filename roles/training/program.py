@@ -14,7 +14,7 @@ from typing import IO, Any
 import orjson
 
 from core.process import signal_group, start_child
-from roles.role import JobContext
+from roles.runtime.role import JobContext
 
 logger = logging.getLogger(__name__)
 

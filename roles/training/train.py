@@ -10,13 +10,13 @@ from typing import Any
 import orjson
 
 from core.errors import MissingPart
-from core.places import TrainingMeans, cap_cpu_training
-from roles.stage_role import StageRun
+from core.jobs.placement import TrainingMeans, cap_cpu_training
+from roles.stages.stage_role import StageRun
 from roles.training.checkpoints import Checkpoints
 from roles.training.evaluation import SAMPLES, judge_checkpoints
 from roles.training.lineage import lineage_of
 from roles.training.memory import BatchSize
-from roles.training_process import TrainingProcess
+from roles.training.process import TrainingProcess
 
 logger = logging.getLogger(__name__)
 

@@ -93,7 +93,7 @@ def listen(options: argparse.Namespace) -> None:
     """Held-back clips spoken again from their tokens, and judged."""
     import torch
 
-    from GPT_SoVITS.checkpoint import load_resume
+    from GPT_SoVITS.checkpoints.checkpoint import load_resume
     from GPT_SoVITS.configs import load_config
     from GPT_SoVITS.sovits.model import SoVITS
     from scripts.train_base.acoustic import Set
@@ -148,8 +148,8 @@ def vary(options: argparse.Namespace) -> None:
     import torch
 
     from GPT_SoVITS.features.content import ContentEncoder
-    from GPT_SoVITS.features.tokens import SemanticTokens
-    from GPT_SoVITS.whisper import model_folder
+    from GPT_SoVITS.features.whisper import model_folder
+    from GPT_SoVITS.sovits.tokens import SemanticTokens
     from scripts.train_base.align import read
     from scripts.train_base.vary import vary as make
 

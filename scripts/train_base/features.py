@@ -12,8 +12,8 @@ from GPT_SoVITS.audio import read_mono, resample
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.content import ContentEncoder
 from GPT_SoVITS.features.pitch import pitch
+from GPT_SoVITS.features.whisper import model_folder
 from GPT_SoVITS.text import process
-from GPT_SoVITS.whisper import model_folder
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from GPT_SoVITS.audio import write_wav
-from GPT_SoVITS.evaluate import Evaluator
+from GPT_SoVITS.evaluation.evaluator import Evaluator
 from GPT_SoVITS.sovits.model import SoVITS
 from scripts.train_base.acoustic import HOP, Set, style_spectrogram
 from scripts.train_base.clips import Clip

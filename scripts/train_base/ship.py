@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from GPT_SoVITS.checkpoint import load_resume, open_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import load_resume, open_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.weights import BASE_FOLDER
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.sovits.model import SoVITS
-from GPT_SoVITS.weights import BASE_FOLDER
 
 LARGEST = 40_000_000
 """Bytes of both files together."""

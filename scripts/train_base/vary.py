@@ -11,7 +11,7 @@ import torch
 
 from GPT_SoVITS.audio import resample
 from GPT_SoVITS.features.content import ContentEncoder
-from GPT_SoVITS.features.tokens import SemanticTokens
+from GPT_SoVITS.sovits.tokens import SemanticTokens
 from scripts.train_base.clips import Clip
 
 logger = logging.getLogger(__name__)

@@ -19,13 +19,13 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.dependencies import Services
 from api.serve import Announcing
-from core.job import Beat, Lease
-from core.queue import NewJob, Queue
+from core.jobs.job import Beat, Lease
+from core.jobs.queue import NewJob, Queue
+from core.jobs.roles import SPLITTER, SYNTHESIZER
 from core.records import Records, VoiceRecord
 from core.redis import connect
-from core.roles import SPLITTER, SYNTHESIZER
 from core.settings import Settings
-from core.speech import SpeechRequest, UtteranceRequest
+from core.speech.requests import SpeechRequest, UtteranceRequest
 from core.storage import Storage
 
 RATE = 16_000

@@ -13,7 +13,7 @@ import pytest
 from api_stage import Api, Hummers, eventually, make_voice, running
 
 from api.app import create_app
-from core.queue import AsyncQueue
+from core.jobs.queue import AsyncQueue
 from core.records import Records, VoiceRecord, upgrade
 from core.redis import EmbeddedServer, connect_async
 from core.settings import Settings, read_settings

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from api_stage import running
 
-from api.auth import KeyRing
+from api.http.auth import KeyRing
 from core.errors import Unauthorized
 from core.records import Records
 from core.settings import Settings

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from api_stage import Api, tone, upload
 
-from core.queue import AsyncQueue
+from core.jobs.queue import AsyncQueue
 from core.records import Records
 from core.records.dataset_rows import DatasetContents, RecordingRow, SegmentRow
 from core.settings import Settings

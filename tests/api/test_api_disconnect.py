@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
-from api import disconnect
+from api.http import disconnect
 
 
 def a_request(receive: Callable[[], Awaitable[dict[str, Any]]]) -> Request:

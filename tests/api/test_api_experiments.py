@@ -8,7 +8,7 @@ import httpx
 import pytest
 from api_stage import Api
 
-from core.queue import AsyncQueue
+from core.jobs.queue import AsyncQueue
 from core.records import Records
 from core.records.dataset_rows import DatasetContents
 

@@ -16,7 +16,7 @@ import pytest
 from api_stage import Api, eventually, make_voice, upload
 
 from api.app import create_app
-from api.limits import MAX_BODY_BYTES
+from api.http.body_limit import MAX_BODY_BYTES
 from core.settings import Settings, read_settings
 
 UNKNOWN = "nothing-of-this-name"

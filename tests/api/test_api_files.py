@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from api_stage import Api, eventually, running, tone, upload
 
-from api.uploads import safe_label
+from api.http.multipart import safe_label
 from core.settings import Settings
 
 

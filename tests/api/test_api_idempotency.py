@@ -12,10 +12,10 @@ from api_stage import Api, eventually, tone
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.idempotency import IdempotentPosts
-from api.request_body import BoundaryHash
-from core.idempotency import LEASE_SECONDS, Claim, Idempotency, Known
-from core.queue import AsyncQueue
+from api.http.idempotency import IdempotentPosts
+from api.http.request_body import BoundaryHash
+from core.jobs.idempotency import LEASE_SECONDS, Claim, Idempotency, Known
+from core.jobs.queue import AsyncQueue
 from core.records import Records
 from core.settings import Settings
 

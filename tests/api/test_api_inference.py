@@ -17,16 +17,16 @@ import orjson
 import pytest
 from api_stage import RATE, Api, Hummers, eventually
 
-from core.job import Lease
+from core.jobs.job import Lease
+from core.jobs.queue import AsyncQueue, Queue
+from core.jobs.roles import SYNTHESIZER
 from core.media.decode import probe
-from core.queue import AsyncQueue, Queue
 from core.records import Records, VoiceRecord
-from core.roles import SYNTHESIZER
 from core.settings import Settings
-from core.speech import UtteranceRequest
-from roles.services import Services
+from core.speech.requests import UtteranceRequest
+from roles.runtime.services import Services
+from roles.runtime.worker import Worker
 from roles.splitter import Splitter
-from roles.worker import Worker
 
 TEXT = "Hello there. How are you? Fine, thank you."
 
@@ -52,7 +52,7 @@ class Choir(Hummers):
 @pytest.fixture
 async def choir(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Choir]:
     """A real splitter, and a synthesizer that hums."""
-    monkeypatch.setattr("roles.worker.CLAIM_SECONDS", 0.1)
+    monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)
     services = Services(settings, settings.redis_url)
     splitter = Worker(Splitter(), services, f"splitter-{settings.redis_prefix}")
     splitter.role.start(services)

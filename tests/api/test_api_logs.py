@@ -12,12 +12,12 @@ import orjson
 import pytest
 from api_stage import Api, eventually
 
-from core.job import Job
-from core.job_logs import JobLogs, log_topic
-from core.queue import Queue
+from core.jobs.job import Job
+from core.jobs.logs import JobLogs, log_topic
+from core.jobs.queue import Queue
+from core.jobs.roles import PREPROCESSOR
 from core.records import Records, TaskRecord
 from core.redis import connect
-from core.roles import PREPROCESSOR
 
 logger = logging.getLogger("a.worker")
 

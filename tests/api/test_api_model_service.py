@@ -15,11 +15,11 @@ import pytest
 from api_stage import Api, eventually, running, tone
 
 from api.dependencies import Services
-from core.job import Job
-from core.queue import AsyncQueue
+from core.jobs.job import Job
+from core.jobs.queue import AsyncQueue
 from core.records import Records, TaskStatus, VoiceRecord
-from core.result_uploads import SendRequest
 from core.settings import Settings
+from core.speech.result_uploads import SendRequest
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import orjson
 import pytest
 from api_stage import RATE, Api, Hummers, eventually, make_voice, running
 
-from core.job import JobStatus
-from core.queue import AsyncQueue
+from core.jobs.job import JobStatus
+from core.jobs.queue import AsyncQueue
 from core.records import Records, VoiceRecord
 from core.settings import Settings
 

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from core.job import JobStatus, Place
-from core.limits import GpuInfo, HostInfo, LimitService
-from core.queue import AsyncQueue
+from core.jobs.job import JobStatus, Place
+from core.jobs.limits import GpuInfo, HostInfo, LimitService
+from core.jobs.queue import AsyncQueue
 from core.records import Records, VoiceRecord
 from core.settings import Settings
 

@@ -13,10 +13,10 @@ import pytest
 from api_stage import Api, Hummers, eventually, make_voice, running, upload
 from fastapi import FastAPI
 
-from api import sweeper
 from api.app import create_app
-from api.reference import draw
-from core.queue import AsyncQueue, Queue
+from api.http.docs_page import draw
+from api.services import sweeper
+from core.jobs.queue import AsyncQueue, Queue
 from core.records import Records, VoiceRecord
 from core.redis import connect
 from core.settings import Settings

@@ -12,9 +12,9 @@ import orjson
 import pytest
 from api_stage import Api, eventually
 
-from api import sse
-from core.events import Event
-from core.queue import AsyncQueue
+from api.http import sse
+from core.jobs.events import Event
+from core.jobs.queue import AsyncQueue
 from core.records import Records, TaskStatus
 
 

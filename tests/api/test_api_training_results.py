@@ -10,7 +10,7 @@ import pytest
 
 from core.records import Records
 from core.settings import Settings
-from core.stage import STAGES, StageStatus
+from core.stages.stage import STAGES, StageStatus
 from core.storage import Storage
 
 

@@ -13,11 +13,11 @@ import pytest
 from api_stage import tone, upload
 from voice_stage import make_model, make_whole_voice, weights
 
-from core.queue import AsyncQueue
+from core.jobs.queue import AsyncQueue
 from core.records import Records, VoiceRecord
 from core.settings import Settings
 from core.storage import Storage
-from core.voice_files import read_voice, unpack_voice
+from core.voices.export import read_voice, unpack_voice
 
 VOICES = "/api/v1/voices"
 

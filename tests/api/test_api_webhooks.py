@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from core.fetch import Fetcher
+from core.net.fetch import Fetcher
 from core.records import Records, Try
 from core.signing import key_of
 from core.webhooks import WebhookSender

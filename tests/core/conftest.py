@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from core.events import Events
-from core.job import Lease
-from core.queue import Queue
+from core.jobs.events import Events
+from core.jobs.job import Lease
+from core.jobs.queue import Queue
 from core.redis import EmbeddedServer, connect
 
 

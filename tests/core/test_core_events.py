@@ -14,11 +14,11 @@ import redis
 import redis.asyncio
 
 from core.errors import NotFound, QueueUnavailable, TimedOut
-from core.events import AsyncEvents, Event, Events
-from core.job import JobStatus, Lease
-from core.queue import AsyncQueue, Queue
+from core.jobs.events import AsyncEvents, Event, Events
+from core.jobs.job import JobStatus, Lease
+from core.jobs.queue import AsyncQueue, Queue
+from core.jobs.queue_commands import load_script
 from core.redis import EmbeddedServer, connect, connect_async
-from core.transitions import load_script
 
 Take = Callable[..., Lease]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import DownloadFailed, FileTooLarge, RefusedAddress
-from core.fetch import Fetcher, is_public
+from core.net.fetch import Fetcher, is_public
 
 LOCAL = "127.0.0.1"
 Answer = Callable[[str, dict[str, str]], bytes]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from core import job_logs
-from core.job import Job
-from core.job_logs import JobLogs, log_key, read_job_log
+from core.jobs import logs as job_logs
+from core.jobs.job import Job
+from core.jobs.logs import JobLogs, log_key, read_job_log
 from core.storage import Storage
 
 JOB = Job("exp-1.asr.1", "preprocessor", {"stage": "asr"}, topic="task-1")

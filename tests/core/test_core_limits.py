@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from core.devices import check_offered, fits, parse_device, preferred
 from core.errors import InvalidParameter, InvalidRequest
-from core.job import Lease, Place
-from core.limits import GpuInfo, HostInfo, LimitService
-from core.places import cap_cpu_training, place_of
+from core.jobs.devices import check_offered, fits, parse_device, preferred
+from core.jobs.job import Lease, Place
+from core.jobs.limits import GpuInfo, HostInfo, LimitService
+from core.jobs.placement import cap_cpu_training, place_of
+from core.jobs.queue import AsyncQueue, NewJob, Queue
 from core.process import GPUS, name_device
-from core.queue import AsyncQueue, NewJob, Queue
 from core.records import Records, upgrade
 from core.redis import EmbeddedServer, connect, connect_async
 from core.settings import Settings, read_settings

@@ -10,9 +10,9 @@ import pytest
 import redis
 
 from core.errors import InvalidRequest, LeaseLost
-from core.events import Events
-from core.job import Beat, JobStatus, Lease
-from core.queue import NewJob, Queue
+from core.jobs.events import Events
+from core.jobs.job import Beat, JobStatus, Lease
+from core.jobs.queue import NewJob, Queue
 
 Take = Callable[..., Lease]
 

@@ -14,9 +14,9 @@ import redis
 import redis.asyncio
 
 from core.errors import QueueUnavailable
-from core.events import Events
-from core.job import Beat, JobStatus, Lease
-from core.queue import AsyncQueue, NewJob, Queue, is_connection_error
+from core.jobs.events import Events
+from core.jobs.job import Beat, JobStatus, Lease
+from core.jobs.queue import AsyncQueue, NewJob, Queue, is_connection_error
 from core.redis import EmbeddedServer, connect, connect_async
 
 Take = Callable[..., Lease]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import redis
 
-from core.job import JobStatus, Lease
-from core.queue import NewJob, Queue
+from core.jobs.job import JobStatus, Lease
+from core.jobs.queue import NewJob, Queue
 
 
 def claim(queue: Queue, worker: str = "worker-1") -> Lease:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from core.events import Events
-from core.job import Lease
-from core.queue import Queue
+from core.jobs.events import Events
+from core.jobs.job import Lease
+from core.jobs.queue import Queue
 
 
 def test_a_job_that_is_done_is_forgotten_with_its_history(

@@ -20,8 +20,8 @@ from hypothesis.stateful import (
 )
 
 from core.errors import LeaseLost
-from core.job import Beat, JobStatus, Lease, Place
-from core.queue import NewJob, Queue
+from core.jobs.job import Beat, JobStatus, Lease, Place
+from core.jobs.queue import NewJob, Queue
 
 ROLES = {"synthesizer": "worker_tasks", "trainer": "training_tasks"}
 WORKERS = ("worker-1", "worker-2", "worker-3")

@@ -18,7 +18,7 @@ from core.records import (
     TaskRecord,
     TaskStatus,
 )
-from core.stage import StageStatus, order
+from core.stages.stage import StageStatus, order
 
 NOW = 1_700_000_000.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.errors import InvalidParameter, InvalidRequest, NotFound
-from core.stage import (
+from core.stages.stage import (
     ALIASES,
     PRESETS,
     QUALITIES,

@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import InvalidRequest
 from core.storage import Storage
-from core.storage_bucket import BucketStorage
+from core.storage.bucket_storage import BucketStorage
 
 
 @pytest.fixture(params=["folder", "bucket"])

@@ -14,12 +14,12 @@ from pathlib import Path
 import obstore
 import pytest
 
-from core import bucket as bucket_module
-from core import storage_bucket
 from core.errors import DamagedArtefact, StorageUnavailable
 from core.settings import BadSettings, read_settings
 from core.storage import Storage, open_storage
-from core.storage_bucket import BucketStorage
+from core.storage import bucket as bucket_module
+from core.storage import bucket_storage as storage_bucket
+from core.storage.bucket_storage import BucketStorage
 
 PLENTY = 1 << 30
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import InvalidRequest, NotFound
+from core.experiments.training_results import artefact, artefacts, read_results
 from core.records import StageRecord
 from core.storage import Storage
-from core.training_results import artefact, artefacts, read_results
 
 LINES = [
     {"epoch": 1, "step": 1, "loss": 4.0, "learning_rate": 0.1},

@@ -10,7 +10,7 @@ import pytest
 
 from core.errors import NotFound, VoiceNotFound
 from core.records import Records, upgrade
-from core.voice import BadPromptCatalogue, find_voice, read_prompts
+from core.voices.prompts import BadPromptCatalogue, find_voice, read_prompts
 
 ENTRY = {
     "audio": "one.wav",

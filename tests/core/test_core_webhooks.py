@@ -14,12 +14,12 @@ from webhook_receiver import is_signed, receiving
 
 from core.errors import Conflict, InvalidParameter, InvalidRequest, NotFound, RefusedAddress
 from core.experiments.new import Source, first_run, new_experiment, new_task
-from core.fetch import Fetcher
 from core.logs import CHATTY
+from core.net.fetch import Fetcher
 from core.records import DeliveryRecord, DeliveryStatus, ExperimentRecord, NewTask, Records, TaskStatus, Try
 from core.records.webhooks import MOST_WEBHOOKS
 from core.signing import key_of, new_secret
-from core.stage import StageStatus
+from core.stages.stage import StageStatus
 from core.webhooks import RETRY_SECONDS, TASK_EVENTS, WebhookSender, WebhookService
 from core.webhooks.sender import CLAIM_SECONDS, MOST_TO_ONE_ADDRESS, SPREAD
 

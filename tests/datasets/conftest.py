@@ -12,7 +12,7 @@ from dataset_bench import Bench
 from core.records import upgrade
 from core.redis import EmbeddedServer
 from core.settings import read_settings
-from roles.services import Services
+from roles.runtime.services import Services
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from core.datasets import DatasetService
 from core.datasets.options import NewRecording
 from core.errors import PermanentError
 from core.ids import new_id
+from core.jobs.roles import PREPROCESSOR
 from core.records.dataset_rows import (
     DatasetContents,
     DatasetRecord,
@@ -24,11 +25,10 @@ from core.records.dataset_rows import (
     RecordingRow,
     SegmentRow,
 )
-from core.roles import PREPROCESSOR
-from roles.preparing.sounds import Sounds
+from roles.datasets.audio_store import Sounds
 from roles.preprocessor import Preprocessor
-from roles.role import JobContext
-from roles.services import Services
+from roles.runtime.role import JobContext
+from roles.runtime.services import Services
 
 ALLISON = Path(__file__).parents[2] / "prompts" / "allison"
 RATE = 16_000

@@ -28,7 +28,7 @@ def test_a_recording_is_cut_at_its_silences(bench: Bench) -> None:
 
 
 def test_a_long_recording_is_cut_in_blocks_and_loses_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roles.preparing.dataset_import.BLOCK_SECONDS", 30)
+    monkeypatch.setattr("roles.datasets.import_files.BLOCK_SECONDS", 30)
 
     made = bench.make({"talk.wav": wav(recording())})
 

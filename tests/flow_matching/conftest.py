@@ -15,7 +15,7 @@ import soundfile
 import torch
 from tiny_flow import TINY, lively, tiny_of
 
-from GPT_SoVITS.checkpoint import open_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint, save_checkpoint
 from GPT_SoVITS.flow_matching import lora
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.official import recipe_of

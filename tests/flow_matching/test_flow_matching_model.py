@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from GPT_SoVITS.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.official import recipe_of

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from GPT_SoVITS.checkpoint import load_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import load_checkpoint
 from GPT_SoVITS.gpt.plan import Plan
 from GPT_SoVITS.gpt.training import Training
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from GPT_SoVITS.checkpoint import save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.data import collate, read_items
 from GPT_SoVITS.gpt.model import Text2Semantic

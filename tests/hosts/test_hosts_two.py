@@ -11,10 +11,10 @@ import pytest
 import soundfile
 from hosts_stage import Host, Shared, wait_until
 
-from core.queue import Queue
+from core.jobs.queue import Queue
 from core.records import Records, TaskRecord, TaskStatus
 from core.redis import connect
-from core.storage_bucket import BucketStorage
+from core.storage.bucket_storage import BucketStorage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from GPT_SoVITS.audio import write_wav
-from GPT_SoVITS.checkpoint import save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.pipeline import Pipeline, Prompt

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from GPT_SoVITS.checkpoint import (
+from GPT_SoVITS.checkpoints.checkpoint import (
     identify,
     load_checkpoint,
     load_resume,

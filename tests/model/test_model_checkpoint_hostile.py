@@ -15,7 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from GPT_SoVITS.checkpoint import Checkpoint, open_checkpoint, read_official, save_checkpoint, write_official
+from GPT_SoVITS.checkpoints.checkpoint import (
+    Checkpoint,
+    open_checkpoint,
+    read_official,
+    save_checkpoint,
+    write_official,
+)
 from GPT_SoVITS.errors import ModelError
 
 REFUSALS = {"bad_checkpoint", "unsafe_checkpoint", "wrong_checkpoint", "unknown_version"}

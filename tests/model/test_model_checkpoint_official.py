@@ -14,14 +14,21 @@ from types import ModuleType
 import pytest
 import torch
 
-from GPT_SoVITS import configs, identity
-from GPT_SoVITS.checkpoint import Checkpoint, load_checkpoint, open_checkpoint, read_official, write_official
+from GPT_SoVITS import configs
+from GPT_SoVITS.checkpoints import identify as identity
+from GPT_SoVITS.checkpoints.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    open_checkpoint,
+    read_official,
+    write_official,
+)
+from GPT_SoVITS.checkpoints.official_configs import gpt_config, sovits_config
+from GPT_SoVITS.checkpoints.weights import OfficialFile
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching.official import recipe as flow_recipe
-from GPT_SoVITS.official_configs import gpt_config, sovits_config
 from GPT_SoVITS.sovits.official import recipe
-from GPT_SoVITS.weights import OfficialFile
 
 LORA = {
     "ref_enc.fc.fc.weight": torch.ones(2, 2),
@@ -346,7 +353,10 @@ def test_only_the_package_hands_yaml_to_the_reader_that_can_construct_anything()
 
 
 def test_the_catalogue_of_weights_needs_no_torch():
-    program = "import sys, GPT_SoVITS.weights, GPT_SoVITS.commands, GPT_SoVITS.download; print('torch' in sys.modules)"
+    program = (
+        "import sys, GPT_SoVITS.checkpoints.weights, commands.checkpoint, GPT_SoVITS.checkpoints.download;"
+        "print('torch' in sys.modules)"
+    )
 
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 

@@ -14,7 +14,13 @@ import torch
 from toy_hub import running
 
 import core.settings
-from GPT_SoVITS.checkpoint import Checkpoint, load_checkpoint, open_checkpoint, read_official, write_official
+from GPT_SoVITS.checkpoints.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    open_checkpoint,
+    read_official,
+    write_official,
+)
 from GPT_SoVITS.flow_matching.lora import merge
 from main import main
 
@@ -183,7 +189,7 @@ def test_a_download_that_is_stopped_says_that_it_can_go_on(run, monkeypatch):
     def stop(*_arguments, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("GPT_SoVITS.download.fetch", stop)
+    monkeypatch.setattr("GPT_SoVITS.checkpoints.download.fetch", stop)
 
     code, out, err = run("download", "v2")
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from GPT_SoVITS.audio import write_wav
-from GPT_SoVITS.checkpoint import Checkpoint, open_checkpoint, save_checkpoint, write_official
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, open_checkpoint, save_checkpoint, write_official
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic

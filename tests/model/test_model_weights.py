@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from GPT_SoVITS.checkpoints.weights import FILES, PARTS, VERSIONS, files_for, files_of, find_part, installed, needed
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.weights import FILES, PARTS, VERSIONS, files_for, files_of, find_part, installed, needed
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import torch
 from parity_fixtures import fixtures
 
-from GPT_SoVITS.checkpoint import (
+from GPT_SoVITS.checkpoints.checkpoint import (
     describe,
     identify,
     lora_rank,
@@ -20,7 +20,7 @@ from GPT_SoVITS.checkpoint import (
     save_checkpoint,
     write_official,
 )
-from GPT_SoVITS.containers import HParams, read_container
+from GPT_SoVITS.checkpoints.containers import HParams, read_container
 
 RESUME = "checkpoint_resume"
 VOICES = fixtures("", suffix=".pth", where=lambda path: not path.stem.endswith(RESUME)) + fixtures("", suffix=".ckpt")

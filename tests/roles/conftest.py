@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from workshop import Prepared, Workshop, speech
 
-from core.job import Job
+from core.jobs.job import Job
 from core.redis import EmbeddedServer
 from core.settings import Settings, read_settings
-from GPT_SoVITS.whisper import model_folder
-from roles.role import JobContext
-from roles.services import Services
-from roles.worker import Worker
+from GPT_SoVITS.features.whisper import model_folder
+from roles.runtime.role import JobContext
+from roles.runtime.services import Services
+from roles.runtime.worker import Worker
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +81,7 @@ class Running:
 @pytest.fixture
 def work(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
     """Starts a worker that does what a function says; drained at the end."""
-    monkeypatch.setattr("roles.worker.CLAIM_SECONDS", 0.1)  # a drain waits for it
+    monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)  # a drain waits for it
     started: list[Running] = []
 
     def start(act: Callable[[Job, JobContext], dict[str, Any]], **attributes: Any) -> Running:

@@ -16,10 +16,11 @@ import torch
 from core.records import ExperimentRecord
 from core.records.rows import ExperimentStatus
 from core.settings import read_settings
-from core.stage import parse_parameters
+from core.stages.stage import parse_parameters
 from core.storage import Storage
 from GPT_SoVITS.audio import write_wav
-from GPT_SoVITS.checkpoint import save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
+from GPT_SoVITS.checkpoints.weights import FILES, files_of
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.dataset.folder import Annotation, write_annotations
 from GPT_SoVITS.features.speaker_vector import ERes2NetV2
@@ -28,9 +29,8 @@ from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.sovits.discriminator import Discriminator
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.text.symbols import symbols
-from GPT_SoVITS.weights import FILES, files_of
 from roles.preprocessor import Preprocessor
-from roles.stage_role import StageRun
+from roles.stages.stage_role import StageRun
 from roles.trainer import FLOW_MATCHING_VERSIONS, Trainer
 
 RATE = 32_000

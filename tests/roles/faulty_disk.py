@@ -16,12 +16,12 @@ from typing import Any
 from family import RATE, Family, speech_like
 
 from core.errors import SovitsError
-from core.stage import parse_parameters
+from core.stages.stage import parse_parameters
 from GPT_SoVITS.audio import write_wav
-from roles.disk import storage_faults
-from roles.errors import model_errors
 from roles.preprocessor import Preprocessor
-from roles.stage_role import StageRun
+from roles.runtime.errors import model_errors
+from roles.runtime.storage_errors import storage_faults
+from roles.stages.stage_role import StageRun
 
 SECONDS = 14.0
 SMALLEST = 100_000

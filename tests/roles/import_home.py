@@ -14,16 +14,16 @@ import torch
 from family import GPT, RATE, speech_like
 
 from GPT_SoVITS.audio import write_wav
-from GPT_SoVITS.checkpoint import open_checkpoint, write_official
+from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint, write_official
+from GPT_SoVITS.checkpoints.identify import Checkpoint
+from GPT_SoVITS.checkpoints.weights import find_part
 from GPT_SoVITS.configs import merged
 from GPT_SoVITS.flow_matching.lora import inject, lora_state
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.identity import Checkpoint
 from GPT_SoVITS.text.symbols import symbols
 from GPT_SoVITS.vocoders.hifigan import HiFiGAN
 from GPT_SoVITS.vocoders.sizes import VocoderSizes
-from GPT_SoVITS.weights import find_part
 
 SAID = "你好世界。"
 TINY_VOCODER = VocoderSizes(

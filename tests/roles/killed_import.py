@@ -12,13 +12,13 @@ import sys
 from importlib import import_module
 from typing import Any
 
-import GPT_SoVITS.checkpoint
 from core.records import Records
 from core.storage import Storage
+from GPT_SoVITS.checkpoints import checkpoint
 from main import main
 
 STEPS: dict[str, Any] = {
-    "save_checkpoint": GPT_SoVITS.checkpoint,
+    "save_checkpoint": checkpoint,
     "publish": Storage,
     "create_checkpoint": Records,
     "create_voice": Records,
@@ -34,7 +34,7 @@ DEATHS = [
 never made is that of the SoVITS."""
 LOADED = (
     "GPT_SoVITS.pipeline",
-    "GPT_SoVITS.text.mandarin",
+    "GPT_SoVITS.text.mandarin.frontend",
     "alembic.command",
     "transformers.models.bert.modeling_bert",
     "transformers.models.hubert.modeling_hubert",

@@ -15,7 +15,7 @@ import pytest
 
 from core.errors import BadAudio, InputGone, NoSpeech, StorageFull
 from GPT_SoVITS.errors import ModelError
-from roles.disk import storage_faults
+from roles.runtime.storage_errors import storage_faults
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]

@@ -14,18 +14,18 @@ import soundfile
 from family import RATE, Family, speech_like
 
 from core.errors import Draining, InvalidRequest, MissingPart, SovitsError, TrainingFailed
-from core.stage import parse_parameters
+from core.stages.stage import parse_parameters
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.dataset.folder import Annotation, write_annotations
 from GPT_SoVITS.evaluation.choose import best
-from roles.stage_role import StageRun
+from roles.stages.stage_role import StageRun
 from roles.training import evaluation, lineage, memory
+from roles.training.checkpoint_preview import test_inference as speak_a_trial
 from roles.training.control import Paused, Wishes
 from roles.training.evaluation import judge_checkpoints, partner_of
 from roles.training.memory import BatchSize
+from roles.training.process import TrainingProcess
 from roles.training.train import train
-from roles.training.trial import test_inference as speak_a_trial
-from roles.training_process import TrainingProcess
 
 ROWS = [
     {"epoch": 4, "checkpoint_id": "ckpt-4", "model_path": "checkpoints/ckpt-4.safetensors", "loss": 2.0},
@@ -171,7 +171,7 @@ def ended(run: StageRun, code: int) -> TrainingProcess:
 
 def test_a_training_that_the_kernel_killed_for_its_memory_says_so(run, monkeypatch):
     counts = iter([3, 4])
-    monkeypatch.setattr("roles.training_process.kernel_kills", lambda: next(counts))
+    monkeypatch.setattr("roles.training.process.kernel_kills", lambda: next(counts))
 
     with pytest.raises(SovitsError) as failure:
         ended(run, -signal.SIGKILL).run_to_end()
@@ -180,7 +180,7 @@ def test_a_training_that_the_kernel_killed_for_its_memory_says_so(run, monkeypat
 
 
 def test_a_training_that_was_killed_by_somebody_else_is_tried_again_as_it_was(run, monkeypatch):
-    monkeypatch.setattr("roles.training_process.kernel_kills", lambda: 3)
+    monkeypatch.setattr("roles.training.process.kernel_kills", lambda: 3)
 
     with pytest.raises(TrainingFailed, match="SIGKILL") as failure:
         ended(run, -signal.SIGKILL).run_to_end()

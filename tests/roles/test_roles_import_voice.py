@@ -27,18 +27,18 @@ from import_home import SAID, Home, furnish, write_gpt
 
 import core.settings
 from core.errors import RecordsUnavailable
+from core.jobs.roles import SYNTHESIZER
 from core.records import Records
-from core.roles import SYNTHESIZER
-from core.speech import UtteranceRequest
+from core.speech.requests import UtteranceRequest
 from GPT_SoVITS.audio import write_wav
-from GPT_SoVITS.checkpoint import open_checkpoint, write_official
+from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint, write_official
+from GPT_SoVITS.checkpoints.identify import Checkpoint
+from GPT_SoVITS.checkpoints.weights import find_part
 from GPT_SoVITS.configs import merged
-from GPT_SoVITS.identity import Checkpoint
 from GPT_SoVITS.pipeline import Pipeline
-from GPT_SoVITS.weights import find_part
 from main import main
-from roles.role import JobContext
-from roles.services import Services
+from roles.runtime.role import JobContext
+from roles.runtime.services import Services
 from roles.synthesizer import Synthesizer
 
 

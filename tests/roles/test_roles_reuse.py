@@ -13,7 +13,7 @@ from workshop import Workshop
 from core.errors import InputGone
 from core.redis import EmbeddedServer
 from core.settings import read_settings
-from roles.preparing import reuse
+from roles.preprocessing import stage_cache as reuse
 
 
 @pytest.fixture(scope="module")

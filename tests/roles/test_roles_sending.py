@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 
 from core.errors import PermanentError, RefusedAddress
-from core.job import Lease
-from core.queue import NewJob
+from core.jobs.job import Lease
+from core.jobs.queue import NewJob
+from core.jobs.roles import SPLITTER
 from core.records import upgrade
 from core.records.dataset_rows import DatasetContents, RecordingRow, SegmentRow
 from core.redis import EmbeddedServer
-from core.result_uploads import sending, sending_of
-from core.roles import SPLITTER
 from core.settings import Settings
-from roles.assembling import WORKS
-from roles.role import JobContext
-from roles.sending import UploadFailed, UploadRefused, send_results
-from roles.services import Services
+from core.speech.result_uploads import sending, sending_of
+from roles.runtime.role import JobContext
+from roles.runtime.services import Services
+from roles.speech.assemble import WORKS
+from roles.speech.upload_results import UploadFailed, UploadRefused, send_results
 
 SOUND = b"RIFF and so on"
 

@@ -15,9 +15,9 @@ import pytest
 
 from core.errors import InvalidRequest, JobCancelled, SovitsError, StageFailed
 from core.process import GPUS, is_alive
-from roles.preparing import shares
-from roles.preparing.shares import Place, do_all, places_of
-from roles.preparing.warm import WarmModels
+from roles.preprocessing import process_pool as shares
+from roles.preprocessing.process_pool import Place, do_all, places_of
+from roles.stages.model_cache import WarmModels
 
 PROGRAM = (sys.executable, str(Path(__file__).with_name("toy_share.py")))
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from core.errors import BadMarkup, BadPronunciation
-from core.roles import SPLITTER
-from core.speech import SpeechRequest, TextReading, UtteranceRequest
+from core.jobs.roles import SPLITTER
+from core.speech.requests import SpeechRequest, TextReading, UtteranceRequest
 from GPT_SoVITS.pipeline import Speech
 from GPT_SoVITS.text import Reading
-from roles.services import Services
+from roles.runtime.services import Services
 from roles.splitter import Splitter
 from roles.synthesizer import PAUSE_SECONDS, Synthesizer
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from trained import Trained, saved
 
-from core.job import JobStatus
+from core.jobs.job import JobStatus
 from core.settings import Settings, read_settings
-from core.stage import StageStatus
-from roles.services import Services
+from core.stages.stage import StageStatus
+from roles.runtime.services import Services
+from roles.runtime.worker import Worker
 from roles.trainer import Trainer
 from roles.training.train import PROGRAMS
-from roles.worker import Worker
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -47,7 +47,7 @@ def trained(services: Services, monkeypatch: pytest.MonkeyPatch) -> Trained:
 @pytest.fixture
 def worker(trained: Trained, services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     """A trainer at work in a thread."""
-    monkeypatch.setattr("roles.worker.CLAIM_SECONDS", 0.1)  # a drain waits for it
+    monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)  # a drain waits for it
     monkeypatch.setattr("roles.training.control.POLL_SECONDS", 0.1)
     made = Worker(Trainer(), services, f"trainer-test-{services.settings.redis_prefix}")
     made.role.start(services)

@@ -21,23 +21,23 @@ from import_home import SAID, Home, furnish
 
 from api.app import create_app
 from core.errors import InvalidRequest, NotFound, PermanentError
+from core.jobs.roles import PREPROCESSOR
 from core.records import Records, upgrade
-from core.roles import PREPROCESSOR
 from core.settings import Settings, read_settings
-from core.voice_files import prepare_export, read_voice
-from core.voice_import import ImportRequest, file_key
-from core.voice_parts import OFFICIAL_PROMPT_SECONDS, PROMPT_SECONDS, family
+from core.voices.checks import OFFICIAL_PROMPT_SECONDS, PROMPT_SECONDS, family
+from core.voices.export import prepare_export, read_voice
+from core.voices.import_job import ImportRequest, file_key
+from GPT_SoVITS.checkpoints.weights import VERSIONS
 from GPT_SoVITS.synthesis.loading import symbols_of
 from GPT_SoVITS.synthesis.reference import BOUNDS, OFFICIAL_BOUNDS
-from GPT_SoVITS.weights import VERSIONS
-from roles import import_child
-from roles.import_work import _death
 from roles.preprocessor import Preprocessor
-from roles.role import JobContext
-from roles.services import Services
+from roles.runtime.role import JobContext
+from roles.runtime.services import Services
+from roles.runtime.worker import Worker
 from roles.splitter import Splitter
 from roles.synthesizer import Synthesizer
-from roles.worker import Worker
+from roles.voices import import_child
+from roles.voices.import_job import _death
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +87,10 @@ def of_bob(home: Home) -> tuple[ImportRequest, dict[str, Path]]:
 @pytest.fixture
 def no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """The work of the child is done here, where the libraries are loaded already."""
-    monkeypatch.setattr("roles.import_child._limit", lambda bytes_of_files: None)
+    monkeypatch.setattr("roles.voices.import_child._limit", lambda bytes_of_files: None)
     monkeypatch.setattr(
-        "roles.import_work._run_child", lambda folder, threads, context: import_child.main([str(folder / "plan.json")])
+        "roles.voices.import_job._run_child",
+        lambda folder, threads, context: import_child.main([str(folder / "plan.json")]),
     )
 
 
@@ -180,7 +181,7 @@ def test_what_the_api_knows_of_prompts_and_families_is_what_the_models_know():
 @pytest.fixture
 async def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
     """The API, and a worker of each role that it needs."""
-    monkeypatch.setattr("roles.worker.CLAIM_SECONDS", 0.1)
+    monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)
     workers = []
     for role in (Splitter(), Synthesizer(), Preprocessor()):
         services = Services(settings, settings.redis_url, threads=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roles.preparing.warm import WarmModels, stamp
+from roles.stages.model_cache import WarmModels, stamp
 
 
 class Clock:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core.errors import Draining, InvalidRequest, SovitsError
-from core.job import Beat, Job, JobStatus
+from core.jobs.job import Beat, Job, JobStatus
 from roles import ROLES, make_role
-from roles.role import JobContext
-from roles.services import Services
+from roles.runtime.role import JobContext
+from roles.runtime.services import Services
 
 if TYPE_CHECKING:
     from conftest import Running

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from core.errors import JobCancelled
-from core.job import Job, JobStatus
-from core.job_logs import log_topic, read_job_log
-from roles.role import JobContext
-from roles.services import Services
+from core.jobs.job import Job, JobStatus
+from core.jobs.logs import log_topic, read_job_log
+from roles.runtime.role import JobContext
+from roles.runtime.services import Services
 
 if TYPE_CHECKING:
     from conftest import Running

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from GPT_SoVITS.errors import ModelError
-from roles.preparing import share
-from roles.preparing.works import WORKS, Means, Work
+from roles.preprocessing import pool_worker as share
+from roles.preprocessing.file_tasks import WORKS, Means, Work
 
 
 def square(options: dict[str, Any], means: Means) -> Work:

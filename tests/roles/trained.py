@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from family import GPT
 
-from core.events import Event
-from core.job import Job
+from core.jobs.events import Event
+from core.jobs.job import Job
 from core.records import StageRecord, upgrade
-from core.stage import StageStatus
+from core.stages.stage import StageStatus
+from GPT_SoVITS.checkpoints.weights import FILES, files_of
 from GPT_SoVITS.configs import merged
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.text.symbols import symbols
-from GPT_SoVITS.weights import FILES, files_of
-from roles.services import Services
+from roles.runtime.services import Services
 
 VERSION = "v2"
 STAGE = "gpt_train"

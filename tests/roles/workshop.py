@@ -10,14 +10,14 @@ from typing import Any
 import soundfile
 
 from core.ids import new_id
+from core.jobs.roles import PREPROCESSOR
 from core.records import StageRecord, upgrade
-from core.roles import PREPROCESSOR
 from core.settings import Settings
-from core.stage import STAGES
+from core.stages.stage import STAGES
 from roles.preprocessor import Preprocessor
-from roles.role import JobContext
-from roles.services import Services
-from roles.stage_role import StageRole
+from roles.runtime.role import JobContext
+from roles.runtime.services import Services
+from roles.stages.stage_role import StageRole
 
 RECORDING = Path(__file__).resolve().parents[2] / "prompts" / "allison" / "recording.flac"
 

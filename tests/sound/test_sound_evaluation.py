@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from GPT_SoVITS.checkpoints.weights import BASE_FOLDER
+from GPT_SoVITS.dataset.word_errors import align, compare
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.evaluation.choose import best
-from GPT_SoVITS.evaluation.judge import pitch_range
+from GPT_SoVITS.evaluation.evaluator import pitch_range
 from GPT_SoVITS.evaluation.sentences import FOLDER, packaged, read_sentences, spoken_language
 from GPT_SoVITS.evaluation.voice import means
-from GPT_SoVITS.evaluation.words import align, compare
-from GPT_SoVITS.weights import BASE_FOLDER
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = "The number you have dialed is not in service. Please check the number and try again."

@@ -16,7 +16,7 @@ from GPT_SoVITS.features.bert import Roberta, split
 from GPT_SoVITS.features.fbank import fbank
 from GPT_SoVITS.features.hubert import Hubert, frames_of
 from GPT_SoVITS.features.speaker_vector import ERes2NetV2, sizes_of
-from GPT_SoVITS.features.tokens import SemanticTokens
+from GPT_SoVITS.sovits.tokens import SemanticTokens
 from GPT_SoVITS.text.frontend import Cleaned
 
 HUBERT = {

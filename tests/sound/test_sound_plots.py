@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.plots import mel_spectrogram, plot_losses, plot_mel, read_curves
+from GPT_SoVITS.training.plots import mel_spectrogram, plot_losses, plot_mel, read_curves
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

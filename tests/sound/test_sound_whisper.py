@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from GPT_SoVITS import whisper
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.features import whisper
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import soundfile
 import torch
 from one_step import TINY
 
-from GPT_SoVITS.checkpoint import save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.sovits.folder import CODES_FILE, TEXT_FILE, WAVE_FOLDER
 from GPT_SoVITS.sovits.model import SoVITS

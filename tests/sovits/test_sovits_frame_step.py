@@ -10,7 +10,7 @@ import pytest
 import torch
 from one_step import TINY
 
-from GPT_SoVITS.checkpoint import load_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.sovits.data import Items, collate
 from GPT_SoVITS.sovits.folder import select

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from GPT_SoVITS.checkpoint import Checkpoint, read_official, write_official
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, read_official, write_official
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.sovits.folder import CODES_FILE, SSL_FOLDER, TEXT_FILE, WAVE_FOLDER, source_of
 from GPT_SoVITS.sovits.model import SoVITS

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from GPT_SoVITS.checkpoint import load_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.sovits.training import Training, learning_rate

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from core.events import Events
-from core.queue import Queue
+from core.jobs.events import Events
+from core.jobs.queue import Queue
 from core.redis import connect, read_embedded_url
 from core.settings import Settings, read_settings
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from commands.doctor import examine
 from core.settings import read_settings
 from supervisor.devices import Gpu
-from supervisor.doctor import examine
 
 GPU = Gpu(index=0, uuid="GPU-abc", name="Test GPU", total_mb=24_000, free_mb=23_000)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from commands import evaluate as command
 from core.errors import InvalidRequest, SovitsError, VoiceNotFound
 from core.records import Records, upgrade
 from core.settings import REPOSITORY, Settings, read_settings
 from main import main
-from supervisor import evaluate as command
 
 ROW = {
     "text": "Close the old door.",
@@ -210,6 +210,6 @@ def test_numbers_that_cannot_be_written_are_no_traceback(settings, program, tmp_
 
 
 def test_the_command_itself_loads_no_torch():
-    code = "import main, sys; main._parser(); import supervisor.evaluate; sys.exit('torch' in sys.modules)"
+    code = "import main, sys; main._parser(); import commands.evaluate; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0

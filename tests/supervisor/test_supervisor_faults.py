@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.job import Job, JobStatus
+from core.jobs.job import Job, JobStatus
+from core.jobs.queue import Queue
 from core.process import CANNOT_START
-from core.queue import Queue
 from core.redis import EmbeddedServer, connect
 
 if TYPE_CHECKING:

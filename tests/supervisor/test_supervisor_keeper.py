@@ -14,7 +14,7 @@ import pytest
 
 from core.process import CANNOT_START, RECYCLED
 from supervisor import keeper as keeper_module
-from supervisor.keeper import BOOT_FAILURES, BootFailed, ChildSpec, Keeper, restart_delay
+from supervisor.child_monitor import BOOT_FAILURES, BootFailed, ChildSpec, Keeper, restart_delay
 
 NAP = "import signal; signal.pause()"
 

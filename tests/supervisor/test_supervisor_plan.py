@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.roles import PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER
+from core.jobs.roles import PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER
 from supervisor.devices import Gpu
 from supervisor.plan import MARGIN_MB, TRAINING_MB, Plan, plan
 

@@ -20,7 +20,7 @@ from core.records.models import webhook_deliveries
 from core.settings import read_settings
 from supervisor import promises as promises_module
 from supervisor.devices import Gpu
-from supervisor.promises import Promises, describe_host
+from supervisor.periodic_actions import Promises, describe_host
 
 if TYPE_CHECKING:
     from conftest import Daemon

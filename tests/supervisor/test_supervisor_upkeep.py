@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from core.errors import QueueUnavailable
-from core.job import JobStatus
-from core.queue import Rescued
+from core.jobs.job import JobStatus
+from core.jobs.queue import Rescued
 from supervisor import upkeep as upkeep_module
-from supervisor.upkeep import Upkeep
+from supervisor.maintenance import Upkeep
 
 
 @dataclass

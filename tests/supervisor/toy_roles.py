@@ -9,9 +9,9 @@ import socket
 from typing import Any
 
 from core.errors import Draining, InvalidRequest, SovitsError
-from core.job import Job
-from roles.role import JobContext
-from roles.services import Services
+from core.jobs.job import Job
+from roles.runtime.role import JobContext
+from roles.runtime.services import Services
 
 ADDRESS = "TOY_ADDRESS"
 """Environment variable: where the test listens, `host:port`."""

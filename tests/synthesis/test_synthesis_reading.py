@@ -10,7 +10,7 @@ import torch
 from GPT_SoVITS.synthesis.parts import Parts
 from GPT_SoVITS.synthesis.reading import Reader
 from GPT_SoVITS.text import Frontend, Reading
-from GPT_SoVITS.text.mandarin import Mandarin
+from GPT_SoVITS.text.mandarin.frontend import Mandarin
 
 CPU = torch.device("cpu")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from GPT_SoVITS.text import clean, process
-from GPT_SoVITS.text.english import English
-from GPT_SoVITS.text.english_numbers import cardinal, fraction, ordinal, year
+from GPT_SoVITS.text.english.frontend import English
+from GPT_SoVITS.text.english.numbers import cardinal, fraction, ordinal, year
 
 
 def phones(text: str) -> str:

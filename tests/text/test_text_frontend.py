@@ -9,9 +9,9 @@ from typing import get_args
 
 import pytest
 
-from core.parameters import TextLanguage
-from core.speech import LANGUAGES as SERVICE_LANGUAGES
-from core.speech import canonical_language
+from core.speech.requests import LANGUAGES as SERVICE_LANGUAGES
+from core.speech.requests import canonical_language
+from core.stages.parameters import TextLanguage
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text import CODES, LANGUAGES, clean, codes, process, resolve
 from GPT_SoVITS.text.language import load

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from GPT_SoVITS.text import clean, process
-from GPT_SoVITS.text.japanese import LONGEST_CALL, Japanese, _short_enough
+from GPT_SoVITS.text.japanese.frontend import LONGEST_CALL, Japanese, _short_enough
 
 
 def said(text: str) -> str:
@@ -74,7 +74,9 @@ def test_signs_that_only_words_give_a_sound_are_reported_where_they_stand_alone(
 
 
 def test_only_rare_kanji_make_the_dictionary_be_asked(monkeypatch):
-    monkeypatch.setattr("GPT_SoVITS.text.japanese._openjtalk", lambda: pytest.fail("the dictionary was opened"))
+    monkeypatch.setattr(
+        "GPT_SoVITS.text.japanese.frontend._openjtalk", lambda: pytest.fail("the dictionary was opened")
+    )
 
     assert Japanese().unread("今日は良い天気です。2024年") == []
 
@@ -83,7 +85,7 @@ def test_an_openjtalk_without_its_dictionary_is_refused_before_it_downloads_one(
     import pyopenjtalk
 
     from GPT_SoVITS.errors import ModelError
-    from GPT_SoVITS.text import japanese
+    from GPT_SoVITS.text.japanese import frontend as japanese
 
     monkeypatch.setattr(pyopenjtalk, "OPEN_JTALK_DICT_DIR", str(tmp_path / "none").encode())
     japanese._openjtalk.cache_clear()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from GPT_SoVITS.text import clean, process
-from GPT_SoVITS.text.korean import LONGEST_CALL, _short_enough
+from GPT_SoVITS.text.korean.frontend import LONGEST_CALL, _short_enough
 
 
 def jamo(text: str) -> str:

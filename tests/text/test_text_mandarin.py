@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from GPT_SoVITS.text import Frontend, clean, process
-from GPT_SoVITS.text.mandarin import Mandarin
-from GPT_SoVITS.text.mandarin_numbers import cardinal
+from GPT_SoVITS.text.mandarin.frontend import Mandarin
+from GPT_SoVITS.text.mandarin.numbers import cardinal
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pytest
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text import Frontend
-from GPT_SoVITS.text.mandarin import Mandarin
-from GPT_SoVITS.text.mandarin_g2pm import read
-from GPT_SoVITS.text.mandarin_g2pw import G2PW, g2pw_reader
-from GPT_SoVITS.text.mandarin_readings import in_context
+from GPT_SoVITS.text.mandarin.frontend import Mandarin
+from GPT_SoVITS.text.mandarin.g2pm import read
+from GPT_SoVITS.text.mandarin.g2pw import G2PW, g2pw_reader
+from GPT_SoVITS.text.mandarin.readings import in_context
 
 POLYPHONES = [("行", "ㄏㄤ2"), ("行", "ㄒㄧㄥ2"), ("長", "ㄓㄤ3"), ("長", "ㄔㄤ2"), ("不", "ㄅㄨ4"), ("不", "ㄈㄡ3")]
 LABELS = sorted({reading for _, reading in POLYPHONES})
@@ -160,7 +160,7 @@ def test_the_reader_can_be_chosen():
 
 
 def test_the_model_without_opencc_asks_for_it(models, monkeypatch):
-    monkeypatch.setattr("GPT_SoVITS.text.mandarin_g2pw.find_spec", lambda name: None)
+    monkeypatch.setattr("GPT_SoVITS.text.mandarin.g2pw.find_spec", lambda name: None)
 
     with pytest.raises(ModelError, match="opencc") as refused:
         Frontend.with_models(models).clean("行", "zh")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jieba.posseg.viterbi import viterbi
 
-from GPT_SoVITS.text.mandarin_tagger import best_path, jieba_parts
+from GPT_SoVITS.text.mandarin.tagger import best_path, jieba_parts
 
 IDEOGRAPHS = st.one_of(
     st.sampled_from("不一儿好的了在银行长重龘"), st.characters(min_codepoint=0x4E00, max_codepoint=0x9FA5)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from core.events import AsyncEvents
-from core.experiment import ExperimentService
-from core.queue import AsyncQueue, Queue
+from core.experiments.service import ExperimentService
+from core.jobs.events import AsyncEvents
+from core.jobs.queue import AsyncQueue, Queue
 from core.records import Records, upgrade
 from core.redis import EmbeddedServer, connect, connect_async
 from core.storage import Storage

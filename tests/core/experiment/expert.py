@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.experiment import ExperimentService
+from core.experiments.service import ExperimentService
 from core.records import StageRecord
 
 BEFORE_TRAINING = ("convert", "audio_slice", "asr", "text_feature", "hubert_feature", "semantic_token")

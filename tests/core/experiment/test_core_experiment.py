@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from core.errors import InvalidParameter, InvalidRequest, JobCancelled, NotFound, QueueUnavailable
-from core.experiment import ExperimentService
-from core.job import Beat, JobStatus, Lease
-from core.queue import Queue
+from core.experiments.service import ExperimentService
+from core.jobs.job import Beat, JobStatus, Lease
+from core.jobs.queue import Queue
+from core.jobs.roles import PREPROCESSOR, TRAINER
 from core.records import ExperimentStatus, Records, TaskStatus
-from core.roles import PREPROCESSOR, TRAINER
-from core.stage import StageStatus, order
+from core.stages.stage import StageStatus, order
 
 PROMPT = {"audio": "experiments/prompts/prompt.wav", "text": "Hello.", "language": "en"}
 ERROR = {"code": "no_speech", "message": "Nobody speaks.", "hint": "Record again."}

@@ -8,10 +8,10 @@ import pytest
 from expert import BEFORE_TRAINING, complete, pause, start
 
 from core.errors import ConfirmationNeeded, Conflict, InvalidParameter, InvalidRequest, JobCancelled, QueueUnavailable
-from core.job import JobStatus
+from core.jobs.job import JobStatus
+from core.jobs.roles import PREPROCESSOR, TRAINER
 from core.records import ExperimentRecord, ExperimentStatus
-from core.roles import PREPROCESSOR, TRAINER
-from core.stage import StageStatus
+from core.stages.stage import StageStatus
 
 
 @pytest.fixture

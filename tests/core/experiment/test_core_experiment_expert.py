@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from core.errors import Conflict, InvalidParameter, InvalidRequest, JobCancelled, NotFound, QueueUnavailable
-from core.experiment import ExperimentService
-from core.job import Beat, JobStatus
+from core.experiments.service import ExperimentService
+from core.jobs.job import Beat, JobStatus
+from core.jobs.roles import PREPROCESSOR, TRAINER
 from core.records import ExperimentRecord, ExperimentStatus
-from core.roles import PREPROCESSOR, TRAINER
-from core.stage import StageStatus
+from core.stages.stage import StageStatus
 
 
 @pytest.fixture

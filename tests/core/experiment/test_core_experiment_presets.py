@@ -7,7 +7,7 @@ from expert import BEFORE_TRAINING, complete, end_well, start
 
 from core.errors import Conflict, InvalidParameter, InvalidRequest, NotFound
 from core.records import ExperimentRecord
-from core.stage import StageStatus
+from core.stages.stage import StageStatus
 
 
 @pytest.fixture

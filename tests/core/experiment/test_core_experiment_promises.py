@@ -8,11 +8,11 @@ import pytest
 from redis.asyncio import Redis
 
 from core.errors import InvalidParameter, InvalidRequest
-from core.experiment import ExperimentService
-from core.job import JobStatus, Place
-from core.queue import AsyncQueue, Queue
+from core.experiments.service import ExperimentService
+from core.jobs.job import JobStatus, Place
+from core.jobs.queue import AsyncQueue, Queue
 from core.records import Records, StageRecord
-from core.stage import STAGES, StageStatus
+from core.stages.stage import STAGES, StageStatus
 
 LATER = 3600.0
 GPU_1 = Place("host", "cuda:1", "training")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from core.errors import QueueUnavailable
-from core.job import JobStatus
+from core.jobs.job import JobStatus
+from core.jobs.roles import PREPROCESSOR, TRAINER
 from core.records import TaskStatus
-from core.roles import PREPROCESSOR, TRAINER
-from core.stage import StageStatus
+from core.stages.stage import StageStatus
 
 ERROR = {"code": "no_speech", "message": "Nobody speaks.", "hint": "Record again."}
 

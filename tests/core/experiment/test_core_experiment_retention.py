@@ -10,9 +10,9 @@ import pytest
 from expert import BEFORE_TRAINING, complete
 
 from core.errors import Conflict, NotFound
-from core.experiment import ExperimentService
 from core.experiments.retention import DAY, Keep
-from core.stage import StageStatus
+from core.experiments.service import ExperimentService
+from core.stages.stage import StageStatus
 
 MONTH = Keep(task_seconds=30 * DAY)
 

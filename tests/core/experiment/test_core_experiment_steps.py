@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from core.errors import Conflict, InvalidParameter, InvalidRequest
-from core.experiment import ExperimentService
 from core.experiments.new import Source
-from core.queue import AsyncQueue
+from core.experiments.service import ExperimentService
+from core.jobs.queue import AsyncQueue
 from core.records import STEPS_DOOR, ExperimentRecord, ExperimentStatus, Records, TaskRecord, TaskStatus
-from core.stage import StageStatus
+from core.stages.stage import StageStatus
 
 CHECKPOINTS = {"gpt_train": "ckpt-gpt", "sovits_train": "ckpt-sovits"}
 

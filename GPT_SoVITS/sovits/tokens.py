@@ -1,0 +1,51 @@
+"""Semantic tokens from content features, by the two parts of a SoVITS file that make them (s2-sovits §18)."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
+from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.sovits.quantizer import Codebook
+
+PROJECTION, CODEBOOK = "ssl_proj", "quantizer.vq.layers.0._codebook.embed"
+
+
+class SemanticTokens:
+    """`ssl_proj` and the codebook, the same in every version from v1 to v4; the rest of the model is not built."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, embed: Tensor) -> None:
+        self.weight, self.bias = weight.float(), bias.float()
+        self.codebook = Codebook(embed.shape[1], embed.shape[0])
+        self.codebook.embed.copy_(embed.float())
+
+    @classmethod
+    def load(cls, path: Path) -> SemanticTokens:
+        """From a SoVITS file, official or ours. Raises ModelError "wrong_base" for one without a codebook."""
+        state = open_checkpoint(path, kind="sovits").state
+        try:
+            return cls(state[f"{PROJECTION}.weight"], state[f"{PROJECTION}.bias"], state[CODEBOOK])
+        except KeyError as error:
+            raise ModelError("wrong_base", f"{path.name} holds no codebook of semantic tokens: no {error}.") from error
+
+    @torch.inference_mode()
+    def extract(self, features: Tensor) -> list[int]:
+        """features (1, D, T) at 50 frames a second -> T // 2 tokens; in float32, since near-ties decide otherwise."""
+        width = self.weight.shape[1]
+        if features.ndim != 3 or features.shape[:2] != (1, width):
+            raise ModelError("bad_features", f"Features of shape (1, {width}, T) are needed; {list(features.shape)}.")
+        projected = F.conv1d(features.float().to(self.weight.device), self.weight, self.bias, stride=2)  # (1, D, T//2)
+        return self.codebook.nearest(projected[0].T).tolist()
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two files whose tokens mean the same."""
+        digest = hashlib.sha256()
+        for tensor in (self.weight, self.bias, self.codebook.embed):
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:32]

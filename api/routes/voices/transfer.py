@@ -1,0 +1,137 @@
+"""Voices on their way: one ZIP out, and in again; files of the original in, through a job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+
+from api.dependencies import Api
+from api.http.errors import BadBody
+from api.http.multipart import UploadedForm, received_form
+from api.http.responses import Json, Streaming
+from api.routes.jobs import JobView, job_view
+from core.errors import Conflict, EmptyText, InvalidParameter
+from core.ids import new_id
+from core.jobs.roles import PREPROCESSOR
+from core.speech.requests import canonical_language
+from core.stages.stage import VERSIONS
+from core.voices.checks import LONGEST_TEXT, check_name
+from core.voices.export import prepare_export, read_voice
+from core.voices.import_job import ARCHIVE, IMPORT, PARTS, ImportRequest, file_key, folder_of
+
+router = APIRouter(prefix="/voices", tags=["Voices"])
+
+FIELDS: Final = {ARCHIVE: ("name",), "weights": ("name", "text", "transcript", "language", "version")}
+IMPORTED_VERSIONS: Final = tuple(version for version in VERSIONS if version != "nano")
+_FILE: Final = {"type": "string", "format": "binary"}
+_FORM: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "archive": {**_FILE, "description": "A ZIP of GET /voices/{voice}/export; or the other three:"},
+                        "gpt": {**_FILE, "description": "The .ckpt of a GPT."},
+                        "sovits": {**_FILE, "description": "The .pth of a SoVITS model."},
+                        "prompt": {**_FILE, "description": "A recording of the voice."},
+                        "name": {"type": "string", "description": "Of an archive, in place of its own."},
+                        "text": {"type": "string", "description": "What the recording says."},
+                        "language": {"type": "string", "default": "auto"},
+                        "version": {"type": "string", "enum": list(IMPORTED_VERSIONS)},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("/import", status_code=202, response_model=JobView, openapi_extra=_FORM)
+async def import_voice(request: Request, api: Api) -> Response:
+    """Bring a voice: an exported `archive`, or `gpt`, `sovits` and `prompt` of the original with `name` and `text`.
+
+    The files are opened by a job; its result names the voice: GET /jobs/{id}.
+    """
+    cap = api.settings.max_upload_mb << 20
+    async with received_form(request, api.storage, cap, (ARCHIVE, *PARTS)) as form:
+        asked = await _archive(form) if ARCHIVE in form.files else _weights(form)
+        if asked.name and await api.records.find_voices(asked.name):
+            raise Conflict(f"There is a voice named {asked.name!r} already.", hint="Send another `name`.")
+        job_id = new_id(IMPORT)
+        try:
+            for part, upload in form.files.items():
+                await asyncio.to_thread(api.storage.publish, upload.path, file_key(job_id, part))
+            job = await api.queue.enqueue(PREPROCESSOR, asked.model_dump(), job_id=job_id)
+        except BaseException:
+            await asyncio.to_thread(api.storage.delete_folder, folder_of(job_id))
+            raise
+    return Json(job_view(job), 202)
+
+
+@router.get("/{voice}/export", response_class=Streaming)
+async def export_voice(voice: str, api: Api) -> Response:
+    """The voice as one ZIP: both checkpoints byte for byte, its prompts, and `voice.json`."""
+    record = await api.records.get_voice(voice)
+    gpt = await api.records.get_checkpoint(record.gpt_checkpoint_id)
+    sovits = await api.records.get_checkpoint(record.sovits_checkpoint_id)
+    export = await asyncio.to_thread(prepare_export, record, gpt, sovits, api.storage)
+    headers = {
+        "Content-Disposition": f'attachment; filename="{record.id}.zip"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Streaming(_sent(export.chunks()), headers=headers, media_type="application/zip")
+
+
+async def _archive(form: UploadedForm) -> ImportRequest:
+    """What an archive asks for, looked at without unpacking it."""
+    _check_fields(form, ARCHIVE)
+    if more := form.files.keys() - {ARCHIVE}:
+        raise BadBody(f"Beside an `archive` there is `{min(more)}`.", hint="Send the archive alone.")
+    inside = await asyncio.to_thread(read_voice, form.files[ARCHIVE].path)
+    name = form.fields.get("name", "").strip() or inside.name
+    return ImportRequest(files=(ARCHIVE,), name=check_name(name))
+
+
+def _weights(form: UploadedForm) -> ImportRequest:
+    """What files of the original ask for."""
+    _check_fields(form, "weights")
+    if missing := [part for part in PARTS if part not in form.files]:
+        raise BadBody(
+            f"The form has no file named `{missing[0]}`.",
+            hint="Send `gpt`, `sovits` and `prompt`, or one `archive`.",
+            details={"fields": missing},
+        )
+    text = (form.fields.get("text") or form.fields.get("transcript") or "").strip()
+    if not text:
+        raise EmptyText("The text of the prompt is missing.", hint="Send what the recording says as `text`.")
+    if len(text) > LONGEST_TEXT:
+        raise InvalidParameter(f"The text has {len(text)} characters; {LONGEST_TEXT} is the most.")
+    version = form.fields.get("version") or None
+    if version is not None and version not in IMPORTED_VERSIONS:
+        raise InvalidParameter(f"No version is named {version[:40]!r}.", hint=f"{', '.join(IMPORTED_VERSIONS)}.")
+    return ImportRequest(
+        files=PARTS,
+        name=check_name(form.fields.get("name", "")),
+        text=text,
+        language=canonical_language(form.fields.get("language", "auto")[:40]),
+        version=version,
+    )
+
+
+def _check_fields(form: UploadedForm, kind: str) -> None:
+    if odd := [name for name in form.fields if name not in FIELDS[kind]]:
+        raise BadBody(
+            f"There is no field {odd[0][:60]!r}.",
+            hint=f"Fields: {', '.join(FIELDS[kind])}.",
+            details={"fields": odd[:16]},
+        )
+
+
+async def _sent(chunks: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
+    while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+        yield chunk

@@ -1,0 +1,139 @@
+"""`main.py checkpoint` and `main.py download`: look into files of weights, convert them, fetch the official ones."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from GPT_SoVITS.checkpoints.weights import PARTS, VERSIONS, files_for, installed
+from GPT_SoVITS.errors import ModelError
+
+if TYPE_CHECKING:
+    from GPT_SoVITS.checkpoints.identify import Checkpoint
+
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended, as shells have it."""
+OFFICIAL_SUFFIXES = (".pth", ".ckpt", ".pt", ".bin")
+
+
+def run_checkpoint_command(options: argparse.Namespace) -> int:
+    """`main.py checkpoint …`; its exit code."""
+    return _run({"inspect": inspect, "convert": convert}[options.checkpoint_command], options)
+
+
+def run_download_command(options: argparse.Namespace, folder: Path, endpoint: str) -> int:
+    """`main.py download …` into `folder`; `endpoint` is a mirror's address, or empty for the hub; its exit code."""
+    return _run(lambda chosen: download(chosen, folder, endpoint), options)
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Say what a file is, for people or as JSON."""
+    from GPT_SoVITS.checkpoints.checkpoint import describe
+
+    facts = describe(Path(options.file), version=options.version)
+    if options.json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        return 0
+    for name, value in facts.items():
+        if name != "config" and value not in (None, "", {}):
+            print(f"{name.replace('_', ' '):<14}{_shown(value)}")
+    for section, values in facts["config"].items():
+        print(f"config.{section}: {json.dumps(values, ensure_ascii=False)}")
+    return 0
+
+
+def convert(options: argparse.Namespace) -> int:
+    """Write the weights of a file in another layout, a LoRA merged into its base where one is named."""
+    from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint, save_checkpoint, write_official
+
+    source, target = Path(options.source), Path(options.target)
+    layout = options.to or ("official" if target.suffix in OFFICIAL_SUFFIXES else "safetensors")
+    if target.exists() and not options.overwrite:
+        raise ModelError("exists", f"{target} is there already; --overwrite replaces it.")
+    checkpoint = open_checkpoint(source, version=options.version)
+    half: bool | None = None
+    if options.base:
+        base = open_checkpoint(Path(options.base), kind="sovits", version=options.version)
+        checkpoint = _merged(checkpoint, base, Path(options.base).name)
+        half = True
+    if layout == "official":
+        write_official(target, checkpoint, posterior=True)
+    else:
+        save_checkpoint(
+            target,
+            kind=checkpoint.kind,
+            version=checkpoint.version,
+            config=checkpoint.config,
+            state=checkpoint.state,
+            info=checkpoint.info,
+            half=half,
+        )
+    what = f"{checkpoint.version} {checkpoint.kind}".strip()
+    print(f"{target} holds the {what} weights of {source.name}: {target.stat().st_size:,} bytes.")
+    return 0
+
+
+def download(options: argparse.Namespace, folder: Path, endpoint: str) -> int:
+    """Fetch what the names stand for; without a name, list what there is and what is installed."""
+    if not options.names:
+        _list(folder)
+        return 0
+    from GPT_SoVITS.checkpoints.download import HUB, fetch
+
+    files = dict.fromkeys(file for name in options.names for file in files_for(name))
+    fetch(files, folder, endpoint=options.mirror.rstrip("/") or endpoint or HUB)
+    return 0
+
+
+def _run(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    try:
+        return command(options)
+    except ModelError as error:
+        print(f"{error.message} {error.hint}".rstrip(), file=sys.stderr)
+    except OSError as error:
+        print(f"{error.filename or 'A file'}: {error.strerror or error}.", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+    return 1
+
+
+def _merged(checkpoint: Checkpoint, base: Checkpoint, base_name: str) -> Checkpoint:
+    """A whole checkpoint: the base with the LoRA added."""
+    from GPT_SoVITS.checkpoints.checkpoint import lora_rank
+    from GPT_SoVITS.flow_matching.lora import merge
+
+    rank = lora_rank(checkpoint.state)
+    if rank is None:
+        raise ModelError("wrong_checkpoint", "Only a LoRA is merged into a base, and this file is a whole model.")
+    if lora_rank(base.state) is not None:
+        raise ModelError("wrong_base", f"{base_name} is a LoRA itself, and a whole model is the base of one.")
+    if base.version != checkpoint.version:
+        raise ModelError(
+            "wrong_base",
+            f"{base_name} is a {base.version} model, and the LoRA needs a {checkpoint.version} base.",
+            hint=f"If it is one all the same, say `--version {checkpoint.version}`.",
+        )
+    info = {name: value for name, value in checkpoint.info.items() if name != "lora_rank"}
+    return replace(checkpoint, state=merge(base.state, checkpoint.state), info=info | {"merged_lora_rank": rank})
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
+    if isinstance(value, int):
+        return f"{value:,}"
+    return json.dumps(value, ensure_ascii=False)[1:-1] if isinstance(value, str) else json.dumps(value)
+
+
+def _list(folder: Path) -> None:
+    print(f"Official weights in {folder}:")
+    for part in installed(folder):
+        place = part.path.relative_to(folder) if part.path and part.path.is_relative_to(folder) else part.path
+        print(f"  {part.part:<18}{part.version:<11}{place or '-'}")
+    print(f"`main.py download NAME` fetches a version ({', '.join(VERSIONS)}) or a part ({', '.join(PARTS)}).")

@@ -1,0 +1,168 @@
+"""`main.py evaluate`: a voice speaks sentences in a child process, and machines judge them; no daemon is needed."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core.errors import InvalidRequest, SovitsError, VoiceNotFound
+from core.process import child_environment, signal_group, start_child
+from core.records import Records, upgrade
+from core.settings import REPOSITORY, Settings
+from core.storage import open_storage
+from core.voices.prompts import read_prompts
+from supervisor.devices import count_cores, find_gpus
+
+PROGRAM = "GPT_SoVITS.evaluation.program"
+BUNDLED_VERSION = "nano"
+"""What a bundled prompt speaks with."""
+
+
+def evaluate(options: argparse.Namespace, settings: Settings) -> int:
+    """Measure a voice and show it as a table, and as JSON where that is asked for."""
+    sentences = Path(options.sentences).absolute() if options.sentences else None
+    if sentences is not None and not sentences.is_file():
+        raise InvalidRequest(f"There is no file {options.sentences}.", hint="It holds one sentence a line, in UTF-8.")
+    request = asyncio.run(_find(options.voice, settings))
+    request |= {
+        "models": str(settings.data_path / "models"),
+        "device": options.device or ("cuda" if find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES")) else "cpu"),
+        "threads": count_cores(),
+        "language": options.language,
+        "file": str(sentences) if sentences else "",
+        "warm_up": True,
+    }
+    quiet = options.json == "-"
+    report: dict[str, Any] = {"voice": options.voice}
+    for event in _events(request):
+        if event["event"] == "sentence" and not quiet:
+            print(_line(event), flush=True)
+        elif event["event"] == "voice":
+            report |= {name: event[name] for name in ("language", "mean", "sentences")}
+        elif event["event"] == "error":
+            raise _failure(event)
+    if not quiet:
+        print(_summary(report))
+    if options.json:
+        _write(report, options.json)
+    return 0
+
+
+async def _find(name: str, settings: Settings) -> dict[str, Any]:
+    """The weights and the prompt of a voice; else a bundled prompt of that name. VoiceNotFound knows both."""
+    upgrade(settings.resolved_database_url)
+    records = Records(settings.resolved_database_url)
+    storage = open_storage(settings)
+    try:
+        voice = await records.get_voice(name)
+        weights = [await records.get_checkpoint(one) for one in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)]
+    except VoiceNotFound as error:
+        return _bundled(name, settings, error)
+    finally:
+        await records.close()
+    prompt = {one: voice.prompt.get(one) for one in ("text", "language", "tokens")}
+    gpt, sovits = (str(storage.path(one.storage_key)) for one in weights)
+    return {
+        "prompt": {**prompt, "audio": str(storage.path(voice.prompt["audio"]))},
+        "voices": [{"name": voice.name, "gpt": gpt, "sovits": sovits}],
+    }
+
+
+def _bundled(name: str, settings: Settings, error: VoiceNotFound) -> dict[str, Any]:
+    prompts = read_prompts(settings.prompts_config)
+    if name not in prompts:
+        raise VoiceNotFound(error.message, hint=f"{error.hint} Bundled prompts: {', '.join(prompts) or 'none'}.")
+    prompt = prompts[name]
+    return {
+        "prompt": {"audio": prompt.audio, "text": prompt.text, "language": prompt.language},
+        "voices": [{"name": name, "base": BUNDLED_VERSION}],
+    }
+
+
+def _events(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the child tells; it ends with this process, and its log is shown when it ends badly."""
+    with tempfile.TemporaryDirectory(prefix="sovitsd-evaluate-") as folder:
+        file, log = Path(folder) / "request.json", Path(folder) / "log.txt"
+        file.write_text(json.dumps(request), encoding="utf-8")
+        with log.open("wb") as words:
+            child = start_child(
+                [sys.executable, "-m", PROGRAM, str(file)],
+                env=child_environment(threads=request["threads"]),
+                cwd=REPOSITORY,
+                stdout=subprocess.PIPE,
+                stderr=words,
+            )
+        assert child.stdout is not None
+        told = False
+        try:
+            for line in child.stdout:
+                event = json.loads(line)
+                told = told or event["event"] in ("done", "error")
+                yield event
+            if child.wait() != 0 and not told:
+                last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
+                raise SovitsError(f"The evaluation ended with exit code {child.returncode}.", hint=" ".join(last))
+        finally:
+            signal_group(child.pid)
+            child.wait()
+            child.stdout.close()
+
+
+def _failure(event: dict[str, Any]) -> SovitsError:
+    return SovitsError(event["message"], hint=event.get("hint", ""))
+
+
+def _line(row: dict[str, Any]) -> str:
+    """One sentence, and what was heard where that differs."""
+    shown = f"{row['number']:>3} {_numbers(row)}  {row['text']}"
+    notes = []
+    if row["wer"] > 0:
+        notes.append(f"heard: {row['heard'] or '(nothing)'}")
+    for name, title in (("skipped", "skipped"), ("repeated", "said twice")):
+        if row[name]:
+            notes.append(f"{title}: {', '.join(row[name])}")
+    return "\n".join([shown, *(f"{'':>12}{note}" for note in notes)])
+
+
+def _summary(report: dict[str, Any]) -> str:
+    titles = f"{'':>3} {'WER':>6} {'CER':>6} {'simil.':>6} {'DNSMOS':>6} {'RTF':>5} {'F0, Hz':>8}"
+    mean = report["mean"]
+    words = f"  mean of {len(report['sentences'])} sentences; "
+    words += f"{mean['skipped']:.2f} words skipped and {mean['repeated']:.2f} said twice a sentence"
+    return f"{titles}\n{'':>3} {_numbers(mean)}{words}"
+
+
+def _numbers(row: dict[str, Any]) -> str:
+    pitch = "–" if row["f0_low"] is None else f"{row['f0_low']:.0f}–{row['f0_high']:.0f}"
+    return (
+        f"{_shown(row['wer'], '.0%'):>6} {_shown(row['cer'], '.0%'):>6} {_shown(row['similarity'], '.2f'):>6} "
+        f"{_shown(row['dnsmos'], '.2f'):>6} {_shown(row['rtf'], '.2f'):>5} {pitch:>8}"
+    )
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _write(report: dict[str, Any], target: str) -> None:
+    text = json.dumps(report, ensure_ascii=False, indent=2)
+    if target == "-":
+        print(text)
+        return
+    path = Path(target)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InvalidRequest(f"The numbers cannot be written to {target}: {error.strerror}.") from None
+    print(f"Numbers: {path}")

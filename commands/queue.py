@@ -1,0 +1,79 @@
+"""`main.py queue`: look into the queue and move jobs by hand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from core.errors import NotFound, NotReady
+from core.jobs.queue import Queue, is_connection_error
+from core.redis import connect, find_redis_url
+from core.settings import Settings
+
+
+@contextmanager
+def open_queue(settings: Settings) -> Iterator[Queue]:
+    """The queue of the settings, or of the daemon that runs on the data folder."""
+    redis = connect(find_redis_url(settings))
+    try:
+        yield Queue.from_settings(redis, settings)
+    except Exception as error:
+        if not is_connection_error(error):
+            raise
+        raise NotReady(f"The queue does not answer: {error}.", hint="Is the daemon running?") from None
+    finally:
+        redis.close()
+
+
+def list_queue(queue: Queue, _options: argparse.Namespace) -> int:
+    """Depths and workers."""
+    for name, depth in queue.depths().items():
+        print(f"{name:<14}{depth:>8}")
+    for worker in queue.workers():
+        print(f"{worker.id}  on {worker.device}  {worker.job or 'idle'}")
+    return 0
+
+
+def show_job(queue: Queue, options: argparse.Namespace) -> int:
+    job = queue.job(options.job)
+    if job is None:
+        raise NotFound(f"There is no job {options.job!r}; results are forgotten after a while.")
+    print(json.dumps(asdict(job), indent=2, ensure_ascii=False))
+    return 0
+
+
+def list_dead_letters(queue: Queue, _options: argparse.Namespace) -> int:
+    """One line a dead job, newest first."""
+    for letter in queue.dead_letters():
+        died = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(letter.died_at))
+        error = f"{letter.error.get('code', '')}: {letter.error.get('message', '')}"
+        print(f"{letter.job_id}  {letter.role}  {died}Z  {error}")
+    return 0
+
+
+def replay_job(queue: Queue, options: argparse.Namespace) -> int:
+    if not queue.replay(options.job):
+        raise NotFound(f"{options.job!r} is no dead letter.", hint="`main.py queue dead` lists them.")
+    print(f"{options.job} waits to run again.")
+    return 0
+
+
+def cancel_job(queue: Queue, options: argparse.Namespace) -> int:
+    status = queue.cancel(options.job)
+    if status is None:
+        raise NotFound(f"There is no job {options.job!r}.")
+    print(f"{options.job} is {status}." if status.terminal else f"{options.job} is {status} and was asked to stop.")
+    return 0
+
+
+QUEUE_COMMANDS: dict[str, Callable[[Queue, argparse.Namespace], int]] = {
+    "list": list_queue,
+    "show": show_job,
+    "dead": list_dead_letters,
+    "replay": replay_job,
+    "cancel": cancel_job,
+}

@@ -1,0 +1,69 @@
+"""`main.py voice list`, `show` and `delete`; also without a running daemon."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from core.records import Records, upgrade
+from core.settings import Settings
+from core.storage import Storage, open_storage
+
+PAGE = 200
+
+
+def run_voice_command(options: argparse.Namespace, settings: Settings) -> int:
+    """Run one of the commands below; its exit code."""
+    upgrade(settings.resolved_database_url)
+
+    async def run() -> int:
+        records = Records(settings.resolved_database_url)
+        try:
+            return await VOICE_COMMANDS[options.voice_command](records, options, open_storage(settings))
+        finally:
+            await records.close()
+
+    return asyncio.run(run())
+
+
+async def list_voices(records: Records, _options: argparse.Namespace, _storage: Storage) -> int:
+    """One line a voice, newest first."""
+    seen, total = 0, 1
+    while seen < total:
+        page = await records.list_voices(PAGE, seen)
+        for voice in page.items:
+            print(f"{voice.id}  {voice.version:<11}{voice.language:<9}{voice.name}")
+        seen, total = seen + PAGE, page.total
+    return 0
+
+
+async def show_voice(records: Records, options: argparse.Namespace, storage: Storage) -> int:
+    """What a voice is made of, and where it lies."""
+    voice = await records.get_voice(options.voice)
+    print(f"{voice.name} ({voice.id}): {voice.version}, {voice.language}")
+    print(f"trained by  {voice.exp_id or 'another program; imported'}")
+    for prompt in voice.prompts:
+        print(f"prompt      {prompt['name']} ({prompt['language']}): {prompt['text']}")
+        print(f"            {storage.path(prompt['audio'])}")
+    for checkpoint_id in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id):
+        checkpoint = await records.get_checkpoint(checkpoint_id)
+        epoch = "" if checkpoint.epoch is None else f", epoch {checkpoint.epoch}"
+        print(f"{checkpoint.kind:<12}{checkpoint.id}{epoch}, {checkpoint.size_bytes:,} bytes")
+        print(f"            {storage.path(checkpoint.storage_key)}")
+    return 0
+
+
+async def delete_voice(records: Records, options: argparse.Namespace, storage: Storage) -> int:
+    """As over HTTP: the weights stay."""
+    voice = await records.delete_voice(options.voice)
+    storage.delete_folder(f"voices/{voice.id}")
+    print(f"Deleted the voice {voice.name} ({voice.id}); its weights are kept.")
+    return 0
+
+
+VOICE_COMMANDS: dict[str, Callable[[Records, argparse.Namespace, Storage], Awaitable[int]]] = {
+    "list": list_voices,
+    "show": show_voice,
+    "delete": delete_voice,
+}

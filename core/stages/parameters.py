@@ -1,0 +1,103 @@
+"""The parameters of each stage: defaults, ranges and a sentence each."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Precision = Literal["auto", "float32", "float16", "int8"]
+Language = Literal["auto", "zh", "en", "ja", "ko", "yue"]
+TextLanguage = Literal[
+    "auto", "auto_yue", "zh", "en", "ja", "ko", "yue", "all_zh", "all_ja", "all_ko", "all_yue"
+]  # fmt: skip
+"""The codes of `core.speech.requests.LANGUAGES`."""
+
+
+class StageParameters(BaseModel):
+    """Parameters of a stage; what is not named here is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ConvertParameters(StageParameters):
+    """Decoding needs no choices."""
+
+
+class FeatureParameters(StageParameters):
+    """Feature extraction follows from the version."""
+
+
+class SharedParameters(StageParameters):
+    """What is done to each sound by itself can be shared out to processes."""
+
+    n_parts: int = Field(1, ge=1, le=64, description="Processes that share the work, as far as the cores go.")
+
+
+class SoundFeatureParameters(SharedParameters):
+    """What is heard follows from the version."""
+
+
+class SliceParameters(StageParameters):
+    """Cutting a recording at its silences."""
+
+    threshold: float = Field(-34, ge=-60, le=0, description="Below this level (dB) it is silence.")
+    min_length: int = Field(4000, ge=1000, le=10000, description="Shortest segment, ms.")
+    min_interval: int = Field(300, ge=100, le=1000, description="Shortest silence to cut at, ms.")
+    hop_size: int = Field(10, ge=5, le=50, description="Step of the level measurement, ms.")
+    max_sil_kept: int = Field(500, ge=100, le=2000, description="Silence kept at both ends, ms.")
+    max_: float = Field(0.9, gt=0, le=1, alias="_max", description="Peak after normalisation.")
+    alpha: float = Field(0.25, ge=0, le=1, description="How much of the normalised sound is mixed in.")
+    n_parts: int = Field(1, ge=1, le=64, description="Processes that share the work.")
+
+
+class DenoiseParameters(SharedParameters):
+    """Taking noise out of the segments."""
+
+    enabled: bool = Field(False, description="Whether segments are denoised at all.")
+    precision: Precision = Field("auto", description="Number format of the denoiser.")
+
+
+class AsrParameters(SharedParameters):
+    """Transcribing the segments."""
+
+    model: str = Field("", max_length=200, description="Folder or name of a speech recogniser; empty: the bundled one.")
+    language: Language = Field("zh", description="Language that is spoken.")
+    precision: Precision = Field("auto", description="Number format of the recogniser.")
+
+
+class SovitsTrainParameters(StageParameters):
+    """Training the SoVITS model."""
+
+    batch_size: int = Field(4, ge=1, le=32, description="Segments per step.")
+    total_epoch: int = Field(8, ge=1, le=100, description="Passes over the data set.")
+    save_every_epoch: int = Field(4, ge=1, le=2**31 - 1, description="Epochs between kept checkpoints.")
+    pretrained_s2G: str = Field("", max_length=200, description="Generator to start from; empty: the default.")
+    pretrained_s2D: str = Field("", max_length=200, description="Discriminator to start from.")
+    text_low_lr_rate: float = Field(0.4, ge=0, le=1, description="Learning rate of the text encoder, relative.")
+    grad_ckpt: bool = Field(False, description="Recompute activations to save memory.")
+    lora_rank: Literal[16, 32, 64, 128] = Field(32, description="Rank of the adapter (v3 and v4).")
+
+
+class GptTrainParameters(StageParameters):
+    """Training the GPT model."""
+
+    batch_size: int = Field(4, ge=1, le=32, description="Segments per step.")
+    total_epoch: int = Field(15, ge=1, le=100, description="Passes over the data set.")
+    save_every_epoch: int = Field(5, ge=1, le=2**31 - 1, description="Epochs between kept checkpoints.")
+    pretrained_s1: str = Field("", max_length=200, description="Model to start from; empty: the default.")
+    dpo: bool = Field(False, description="Train against spoilt copies of the tokens, too.")
+
+
+class TestInferenceParameters(StageParameters):
+    """Speaking a sentence with what was trained."""
+
+    __test__ = False  # not a test class, whatever its name says
+
+    gpt_model: str = Field("", max_length=200, description="Checkpoint id; empty: the best of the newest training.")
+    sovits_model: str = Field("", max_length=200, description="Checkpoint id; empty: the best.")
+    ref_audio: str = Field("", max_length=200, description="File id of the prompt; empty: the experiment's own.")
+    ref_text: str = Field("", max_length=1000, description="What the prompt says.")
+    ref_language: TextLanguage = Field("auto", description="Language of the prompt.")
+    target_text: str = Field("", max_length=1000, description="What to say; empty: a sentence of the data set.")
+    target_language: TextLanguage = Field("auto", description="Language of the text.")
