@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from core.process import CANNOT_START, RECYCLED
-from supervisor import keeper as keeper_module
+from supervisor import child_monitor as keeper_module
 from supervisor.child_monitor import BOOT_FAILURES, BootFailed, ChildSpec, Keeper, restart_delay
 
 NAP = "import signal; signal.pause()"

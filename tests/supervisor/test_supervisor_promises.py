@@ -18,7 +18,7 @@ from sqlalchemy import update
 from core.records import DeliveryRecord, DeliveryStatus, Records, upgrade
 from core.records.models import webhook_deliveries
 from core.settings import read_settings
-from supervisor import promises as promises_module
+from supervisor import periodic_actions as promises_module
 from supervisor.devices import Gpu
 from supervisor.periodic_actions import Promises, describe_host
 

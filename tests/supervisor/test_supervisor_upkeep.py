@@ -13,7 +13,7 @@ import pytest
 from core.errors import QueueUnavailable
 from core.jobs.job import JobStatus
 from core.jobs.queue import Rescued
-from supervisor import upkeep as upkeep_module
+from supervisor import maintenance as upkeep_module
 from supervisor.maintenance import Upkeep
 
 
