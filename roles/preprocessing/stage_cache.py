@@ -32,7 +32,7 @@ MANIFESTS: Final = "prepared"
 INDEX: Final = "prepared"
 """Folder of the data folder: a file a key, with the id of the experiment that has the result."""
 MOST_KEYS: Final = 10_000
-_CODE: Final = ("GPT_SoVITS", "roles/preprocessing", "core/media")
+_CODE: Final = ("common", "GPT_SoVITS", "roles/preprocessing", "core/media")
 _NOT_CODE: Final = (".pyc", ".safetensors")
 _PACKAGES: Final = (
     "av",

@@ -1,0 +1,1 @@
+"""Facts and small helpers that every package shares. It imports the standard library only."""

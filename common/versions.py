@@ -1,0 +1,16 @@
+"""The versions of the GPT-SoVITS family."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+Version = Literal["v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4", "nano"]
+
+VERSIONS: Final[tuple[Version, ...]] = get_args(Version)
+"""All versions; `nano` is this project's own small model, the others are upstream's."""
+UPSTREAM_VERSIONS: Final[tuple[Version, ...]] = tuple(version for version in VERSIONS if version != "nano")
+"""The versions that have official weights."""
+SPEAKER_VECTOR_VERSIONS: Final[frozenset[Version]] = frozenset({"v2Pro", "v2ProPlus"})
+"""The versions whose SoVITS model is conditioned on a speaker vector."""
+FLOW_MATCHING_VERSIONS: Final[frozenset[Version]] = frozenset({"v3", "v4"})
+"""The versions that generate a mel spectrogram by flow matching and need a vocoder."""
