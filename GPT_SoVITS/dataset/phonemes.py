@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from GPT_SoVITS.dataset.folder import Annotation, NameToText
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text.frontend import Frontend, Phonemes
-from GPT_SoVITS.text.language import spoken
+from GPT_SoVITS.text.languages import spoken
+from GPT_SoVITS.text.phonemization.frontend import Frontend, Phonemes
 
 REPLACED_BY_REFERENCE = {
     **dict.fromkeys(("zh", "yue"), str.maketrans({"%": "减", "￥": ","})),

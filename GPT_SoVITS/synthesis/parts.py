@@ -20,7 +20,7 @@ from GPT_SoVITS.checkpoints.weights import find_part
 from GPT_SoVITS.errors import ModelError
 
 if TYPE_CHECKING:
-    from GPT_SoVITS.text.frontend import Cleaned, Frontend
+    from GPT_SoVITS.text.phonemization.frontend import Cleaned, Frontend
 
 TEXT_PART = "roberta"
 FRONTEND = "frontend"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from GPT_SoVITS.text.cut import METHODS, cut, split_sentences
-from GPT_SoVITS.text.frontend import Cleaned, Frontend, Phonemes
-from GPT_SoVITS.text.language import CODES, LANGUAGES, Language, codes, resolve, spoken
+from GPT_SoVITS.text.languages import CODES, LANGUAGES, Language, codes, resolve, spoken
 from GPT_SoVITS.text.markup.items import Passage, Pause
+from GPT_SoVITS.text.markup.notation import Reading
 from GPT_SoVITS.text.markup.parser import INPUT_TYPES, read_markup
-from GPT_SoVITS.text.markup.readings import Reading
-from GPT_SoVITS.text.utterances import Utterance, split_for_speech, split_script
+from GPT_SoVITS.text.phonemization.frontend import Cleaned, Frontend, Phonemes
+from GPT_SoVITS.text.splitting.cut_methods import METHODS, cut, split_sentences
+from GPT_SoVITS.text.splitting.utterances import Utterance, split_for_speech, split_script
 
 __all__ = [
     "CODES",

@@ -17,7 +17,7 @@ from GPT_SoVITS.features.fbank import fbank
 from GPT_SoVITS.features.hubert import Hubert, frames_of
 from GPT_SoVITS.features.speaker_vector import ERes2NetV2, sizes_of
 from GPT_SoVITS.sovits.tokens import SemanticTokens
-from GPT_SoVITS.text.frontend import Cleaned
+from GPT_SoVITS.text.phonemization.frontend import Cleaned
 
 HUBERT = {
     "conv_dim": [8] * 7,

@@ -14,8 +14,8 @@ from core.speech.requests import canonical_language
 from core.stages.parameters import TextLanguage
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text import CODES, LANGUAGES, clean, codes, process, resolve
-from GPT_SoVITS.text.language import load
-from GPT_SoVITS.text.segment import segment
+from GPT_SoVITS.text.languages import load
+from GPT_SoVITS.text.segmentation import segment
 from GPT_SoVITS.text.symbols import symbols
 
 
@@ -86,7 +86,7 @@ def test_models_of_v1_speak_three_languages():
 def test_only_the_language_whose_library_is_missing_asks_for_it(monkeypatch):
     load.cache_clear()
     monkeypatch.setattr(
-        "GPT_SoVITS.text.language.find_spec", lambda name: None if name == "pyopenjtalk" else find_spec(name)
+        "GPT_SoVITS.text.languages.find_spec", lambda name: None if name == "pyopenjtalk" else find_spec(name)
     )
 
     with pytest.raises(ModelError, match="Japanese needs pyopenjtalk, which is not installed") as refused:

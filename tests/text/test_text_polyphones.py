@@ -14,7 +14,7 @@ from GPT_SoVITS.text import Frontend
 from GPT_SoVITS.text.mandarin.frontend import Mandarin
 from GPT_SoVITS.text.mandarin.g2pm import read
 from GPT_SoVITS.text.mandarin.g2pw import G2PW, g2pw_reader
-from GPT_SoVITS.text.mandarin.readings import in_context
+from GPT_SoVITS.text.mandarin.pinyin import in_context
 
 POLYPHONES = [("行", "ㄏㄤ2"), ("行", "ㄒㄧㄥ2"), ("長", "ㄓㄤ3"), ("長", "ㄔㄤ2"), ("不", "ㄅㄨ4"), ("不", "ㄈㄡ3")]
 LABELS = sorted({reading for _, reading in POLYPHONES})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text import CODES, METHODS, clean, codes, process, resolve, split_for_speech, split_sentences, spoken
-from GPT_SoVITS.text.segment import segment
+from GPT_SoVITS.text.segmentation import segment
 from GPT_SoVITS.text.symbols import symbols
 
 REFUSALS = {"empty_text", "unreadable_text"}

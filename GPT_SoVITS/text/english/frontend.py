@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from GPT_SoVITS.text.english import normalize as english_normalise
-from GPT_SoVITS.text.english.words import compound, homograph, lexicon, split_by_frequency
+from GPT_SoVITS.text.english.lexicon import compound, homograph, lexicon, split_by_frequency
 
 TOKEN = re.compile(r"[A-Za-z][A-Za-z'\-]{1,60}[A-Za-z](?![A-Za-z])|[A-Za-z]{1,200}|[^\sA-Za-z]")
 SPELLED_CAPITALS = frozenset("AM PM IT US AI ID OR IN ER OS IS UK EU UN TV PC CD GI IE HE AD BE PE".split())  # noqa: SIM905

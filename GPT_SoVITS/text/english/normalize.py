@@ -12,8 +12,7 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 
 from GPT_SoVITS.text.data import table
-from GPT_SoVITS.text.english.numbers import cardinal, digits_in_words, fraction, ordinal, two_digits, year
-from GPT_SoVITS.text.english.symbols import (
+from GPT_SoVITS.text.english.expansions import (
     ABBREVIATIONS,
     ALWAYS_TITLES,
     CHARACTERS,
@@ -29,6 +28,7 @@ from GPT_SoVITS.text.english.symbols import (
     TOP_LEVEL,
     UNITS_APART,
 )
+from GPT_SoVITS.text.english.numbers import cardinal, digits_in_words, fraction, ordinal, two_digits, year
 
 Replacement = str | Callable[[re.Match[str]], str]
 

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 
 from GPT_SoVITS.text.data import table
 from GPT_SoVITS.text.mandarin import normalize as mandarin_normalise
-from GPT_SoVITS.text.mandarin.readings import Reader, from_dictionary, in_context
-from GPT_SoVITS.text.mandarin.tones import erhua, sandhi
-from GPT_SoVITS.text.mandarin.words import Word, cut, halve, merge
+from GPT_SoVITS.text.mandarin.pinyin import Reader, from_dictionary, in_context
+from GPT_SoVITS.text.mandarin.tone_sandhi import erhua, sandhi
+from GPT_SoVITS.text.mandarin.word_segmentation import Word, cut, halve, merge
 from GPT_SoVITS.text.symbols import MARKS, UNKNOWN, symbols
 
 STRETCH = re.compile(rf"[^{re.escape(MARKS)}]{{1,200}}[{re.escape(MARKS)}]?|[{re.escape(MARKS)}]")

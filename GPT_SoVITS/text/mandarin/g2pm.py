@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from GPT_SoVITS.text.data import table
-from GPT_SoVITS.text.mandarin.readings import in_context, in_phrases
+from GPT_SoVITS.text.mandarin.pinyin import in_context, in_phrases
 
 
 class _Network(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 from GPT_SoVITS.checkpoints.weights import find_part
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.data import table
-from GPT_SoVITS.text.mandarin.readings import Reader, in_context
+from GPT_SoVITS.text.mandarin.pinyin import Reader, in_context
 
 MODEL = "g2pW.onnx"
 CLASSIFIER, SEPARATOR, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"

@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 
 from GPT_SoVITS.text.data import table
 from GPT_SoVITS.text.mandarin.numbers import cardinal, digit_by_digit, number, telephone
-from GPT_SoVITS.text.mandarin.readings import UNREAD
+from GPT_SoVITS.text.mandarin.pinyin import UNREAD
 
 N = r"[0-9]+(?:\.[0-9]+)?"
 SCALES = "百万|千万|万|亿"

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from GPT_SoVITS.text.mandarin.dictionary import State, Words, emission, jieba_folder, model
+from GPT_SoVITS.text.mandarin.jieba_data import State, Words, emission, jieba_folder, model
 
 BLOCK = re.compile(r"([\u4e00-\u9fd5a-zA-Z0-9+#&\._]+)")
 """What is cut together; a full stop belongs to it, and so to the tags beside it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text.markup.readings import Pronunciation, Reading
+from GPT_SoVITS.text.markup.notation import Pronunciation, Reading
 
 SLOWEST, FASTEST = 0.25, 4.0
 

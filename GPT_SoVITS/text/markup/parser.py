@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from GPT_SoVITS.text.language import REGISTRY, resolve
+from GPT_SoVITS.text.languages import REGISTRY, resolve
+from GPT_SoVITS.text.markup.dictionary import Pronunciations, Said
+from GPT_SoVITS.text.markup.inline_tags import parse_marks
 from GPT_SoVITS.text.markup.items import Chunk, Item, Passage, Pause, bad_markup
-from GPT_SoVITS.text.markup.marks import parse_marks
-from GPT_SoVITS.text.markup.pronunciations import Pronunciations, Said
-from GPT_SoVITS.text.markup.readings import is_cantonese
+from GPT_SoVITS.text.markup.notation import is_cantonese
 from GPT_SoVITS.text.markup.say_as import say_as
 from GPT_SoVITS.text.markup.ssml import parse_ssml
-from GPT_SoVITS.text.segment import segment
+from GPT_SoVITS.text.segmentation import segment
 
 INPUT_TYPES = ("auto", "text", "marks", "ssml")
 """`auto`: SSML where the text begins with `<speak`, else marks. `text`: nothing is a mark."""

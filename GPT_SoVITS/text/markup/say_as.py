@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from GPT_SoVITS.text.english import numbers as english_numbers
-from GPT_SoVITS.text.english.symbols import MONTHS
+from GPT_SoVITS.text.english.expansions import MONTHS
 from GPT_SoVITS.text.mandarin import numbers as mandarin_numbers
 from GPT_SoVITS.text.markup.items import SayAs, bad_markup
 

@@ -12,10 +12,10 @@ from typing import Any
 from xml.parsers import expat
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text.language import resolve
+from GPT_SoVITS.text.languages import resolve
+from GPT_SoVITS.text.markup.inline_tags import seconds_of_break
 from GPT_SoVITS.text.markup.items import FASTEST, SLOWEST, Chunk, Item, Pause, SayAs, bad_markup
-from GPT_SoVITS.text.markup.marks import seconds_of_break
-from GPT_SoVITS.text.markup.readings import Pronunciation, is_cantonese, read_notation
+from GPT_SoVITS.text.markup.notation import Pronunciation, is_cantonese, read_notation
 from GPT_SoVITS.text.markup.say_as import FORMS, KINDS
 
 DEEPEST = 32

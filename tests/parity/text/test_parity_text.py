@@ -12,15 +12,15 @@ from GPT_SoVITS.dataset.folder import read_annotations, write_name2text
 from GPT_SoVITS.dataset.phonemes import read_texts
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text import Frontend, cut
-from GPT_SoVITS.text.cut import prepare
 from GPT_SoVITS.text.data import table
 from GPT_SoVITS.text.english.frontend import English
 from GPT_SoVITS.text.english.oov import predict
 from GPT_SoVITS.text.japanese.frontend import Japanese
 from GPT_SoVITS.text.korean.frontend import Korean
-from GPT_SoVITS.text.language import spoken
+from GPT_SoVITS.text.languages import spoken
 from GPT_SoVITS.text.mandarin.frontend import Mandarin
-from GPT_SoVITS.text.mandarin.readings import in_context
+from GPT_SoVITS.text.mandarin.pinyin import in_context
+from GPT_SoVITS.text.splitting.cut_methods import prepare
 from GPT_SoVITS.text.symbols import phone_ids, symbols
 
 TABLES = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from GPT_SoVITS.text.language import REGISTRY
+from GPT_SoVITS.text.languages import REGISTRY
 from GPT_SoVITS.text.mandarin.normalize import unit_words
 
 LATIN = "A-Za-zÀ-ÖØ-öø-ɏḀ-ỿＡ-Ｚａ-ｚ"

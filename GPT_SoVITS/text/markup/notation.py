@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.data import table
-from GPT_SoVITS.text.segment import HAN, HANGUL, KANA
+from GPT_SoVITS.text.segmentation import HAN, HANGUL, KANA
 from GPT_SoVITS.text.symbols import symbols
 
 LONGEST_READING = 500

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.markup.items import Chunk, Item, Pause, bad_markup
-from GPT_SoVITS.text.markup.readings import bad, is_cantonese, read_notation
+from GPT_SoVITS.text.markup.notation import bad, is_cantonese, read_notation
 
 DURATION = re.compile(r"\+?([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s{0,9}(ms|s)")
 STRENGTHS = {"none": 0.0, "x-weak": 0.25, "weak": 0.5, "medium": 0.75, "strong": 1.0, "x-strong": 1.25}

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from GPT_SoVITS.text.language import Language
-from GPT_SoVITS.text.markup.readings import Reading
-from GPT_SoVITS.text.segment import segment
+from GPT_SoVITS.text.languages import Language
+from GPT_SoVITS.text.markup.notation import Reading
+from GPT_SoVITS.text.segmentation import segment
 from GPT_SoVITS.text.symbols import MARKS
 
 PAUSES = {"￥": "SP2", "^": "SP3"}

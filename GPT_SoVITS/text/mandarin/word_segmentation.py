@@ -6,9 +6,9 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from GPT_SoVITS.text.mandarin.readings import in_context
+from GPT_SoVITS.text.mandarin.pinyin import in_context
 from GPT_SoVITS.text.mandarin.tagger import jieba_parts
-from GPT_SoVITS.text.mandarin.tones import all_third
+from GPT_SoVITS.text.mandarin.tone_sandhi import all_third
 
 IDEOGRAPHS = re.compile(r"[一-龥]+")
 

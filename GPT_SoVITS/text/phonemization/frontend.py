@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text.language import Language, load, resolve, spoken, unsupported
-from GPT_SoVITS.text.markup.pronunciations import Pronunciations, apply_dictionary
-from GPT_SoVITS.text.markup.readings import Reading, is_cantonese
-from GPT_SoVITS.text.parts import Part, Piece, divide, read_parts, with_pauses
+from GPT_SoVITS.text.languages import Language, load, resolve, spoken, unsupported
+from GPT_SoVITS.text.markup.dictionary import Pronunciations, apply_dictionary
+from GPT_SoVITS.text.markup.notation import Reading, is_cantonese
+from GPT_SoVITS.text.phonemization.segments import Part, Piece, divide, read_parts, with_pauses
 from GPT_SoVITS.text.symbols import MARKS, known_phones, phone_ids
 
 FEWEST_PHONES = 6

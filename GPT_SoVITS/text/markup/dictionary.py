@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from GPT_SoVITS.text.markup.readings import Pronunciation, Reading, bad, read_notation
+from GPT_SoVITS.text.markup.notation import Pronunciation, Reading, bad, read_notation
 
 MOST_ENTRIES = 1000
 LONGEST_WORD = 100

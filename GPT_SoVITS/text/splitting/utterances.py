@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text.frontend import Frontend, nothing_to_say
-from GPT_SoVITS.text.language import REGISTRY, resolve
+from GPT_SoVITS.text.languages import REGISTRY, resolve
 from GPT_SoVITS.text.markup.items import Passage, Pause
-from GPT_SoVITS.text.markup.readings import Reading
-from GPT_SoVITS.text.segment import Piece, script, segment
+from GPT_SoVITS.text.markup.notation import Reading
+from GPT_SoVITS.text.phonemization.frontend import Frontend, nothing_to_say
+from GPT_SoVITS.text.segmentation import Piece, script, segment
 
 MOST_PHONES = 200
 """Estimated phones of one utterance: about fifteen seconds."""
