@@ -1,4 +1,4 @@
-"""A whole API on a free port, with real Redis and records, and workers that hum instead of speaking."""
+"""A whole API on a free port, with real Redis and records, and workers that synthesize tones instead of speech."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_stage import Api, Hummers, eventually, make_voice, running
+from api_support import Api, ToneWorkers, eventually, make_voice, running
 
 from api.app import create_app
 from core.jobs.queue import AsyncQueue
@@ -82,12 +82,12 @@ async def queue(settings: Settings) -> AsyncIterator[AsyncQueue]:
 
 
 @pytest.fixture
-async def hummers(settings: Settings, queue: AsyncQueue) -> AsyncIterator[Hummers]:
-    hummers = Hummers(settings)
-    hummers.start()
+async def tone_workers(settings: Settings, queue: AsyncQueue) -> AsyncIterator[ToneWorkers]:
+    tone_workers = ToneWorkers(settings)
+    tone_workers.start()
     await eventually(lambda: _count(queue, 2))
-    yield hummers
-    await asyncio.to_thread(hummers.stop)
+    yield tone_workers
+    await asyncio.to_thread(tone_workers.stop)
 
 
 @pytest.fixture

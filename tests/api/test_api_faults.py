@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_stage import Api, eventually, make_voice, upload
+from api_support import Api, eventually, make_voice, upload
 
 from api.app import create_app
 from api.http.body_limit import MAX_BODY_BYTES

@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 import schemathesis
-from api_stage import Api, make_voice, running, tone
+from api_support import Api, make_voice, running, tone
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as how
 from schemathesis import GenerationMode

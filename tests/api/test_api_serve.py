@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import orjson
 import pytest
-from api_stage import eventually
+from api_support import eventually
 
 from core.settings import Settings
 

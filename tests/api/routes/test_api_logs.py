@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from api_stage import Api, eventually
+from api_support import Api, eventually
 
 from core.jobs.job import Job
 from core.jobs.logs import JobLogs, log_topic

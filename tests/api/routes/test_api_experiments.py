@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_stage import Api
+from api_support import Api
 
 from core.jobs.queue import AsyncQueue
 from core.records import Records

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_stage import Api, eventually, tone
+from api_support import Api, eventually, tone
 from fastapi import FastAPI
 
 from api.app import create_app

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_stage import Api, Hummers, eventually, make_voice, running, tone
+from api_support import Api, ToneWorkers, eventually, make_voice, running, tone
 
 from core.records import Records, VoiceRecord
 from core.settings import Settings
@@ -30,7 +30,7 @@ async def test_the_root_and_the_list_name_the_voices(
 
 
 async def test_a_text_becomes_a_recording_to_download(
-    client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord
+    client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
     answer = await client.post("/synthesize", json={"target": "Hello there. How are you.", "voice": "Allison"})
     shown = answer.json()
@@ -67,7 +67,12 @@ async def test_only_names_that_were_given_out_can_be_downloaded(client: httpx.As
     ],
 )
 async def test_bad_parameters_are_400_with_a_sentence(
-    client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord, body: dict[str, Any], status: int, said: str
+    client: httpx.AsyncClient,
+    tone_workers: ToneWorkers,
+    voice: VoiceRecord,
+    body: dict[str, Any],
+    status: int,
+    said: str,
 ) -> None:
     answer = await client.post("/synthesize", json=body)
 
@@ -84,7 +89,7 @@ async def test_nobody_to_speak_is_503(client: httpx.AsyncClient, voice: VoiceRec
 
 
 async def test_a_key_is_asked_for_where_keys_are_configured(
-    settings: Settings, hummers: Hummers, voice: VoiceRecord
+    settings: Settings, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
     body = {"target": "Hello.", "voice": "Allison"}
 
@@ -98,8 +103,10 @@ async def test_a_key_is_asked_for_where_keys_are_configured(
     assert sound.status_code == 200
 
 
-async def test_an_utterance_that_fails_is_500(client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord) -> None:
-    hummers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
+async def test_an_utterance_that_fails_is_500(
+    client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord
+) -> None:
+    tone_workers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
 
     answer = await client.post("/synthesize", json={"target": "Hello.", "voice": "Allison"})
 
@@ -108,24 +115,26 @@ async def test_an_utterance_that_fails_is_500(client: httpx.AsyncClient, hummers
 
 
 async def test_what_takes_too_long_is_504_and_cancelled(
-    settings: Settings, hummers: Hummers, voice: VoiceRecord
+    settings: Settings, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
-    hummers.gate.clear()
+    tone_workers.gate.clear()
 
     async with running(settings.model_copy(update={"synthesis_timeout_seconds": 0.5})) as api:
         answer = await api.client.post("/synthesize", json={"target": "One. Two.", "voice": "Allison"})
-        await eventually(lambda: hummers.cancelled)
+        await eventually(lambda: tone_workers.cancelled)
 
     assert answer.status_code == 504
 
 
-async def test_a_client_that_goes_away_cancels_its_jobs(api: Api, hummers: Hummers, voice: VoiceRecord) -> None:
-    hummers.gate.clear()
+async def test_a_client_that_goes_away_cancels_its_jobs(
+    api: Api, tone_workers: ToneWorkers, voice: VoiceRecord
+) -> None:
+    tone_workers.gate.clear()
 
     with pytest.raises(httpx.ReadTimeout):
         await api.client.post("/synthesize", json={"target": "One. Two.", "voice": "Allison"}, timeout=0.5)
 
-    await eventually(lambda: hummers.cancelled)
+    await eventually(lambda: tone_workers.cancelled)
 
 
 @asynccontextmanager
@@ -148,12 +157,12 @@ async def imitate(api: Api, url: str) -> httpx.Response:
 
 
 async def test_a_recording_is_imitated_with_the_newest_voices_models(
-    api: Api, hummers: Hummers, voice: VoiceRecord
+    api: Api, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
     async with a_host_of(tone(3.0)) as url:
         answer = await imitate(api, url)
 
-    asked = hummers.requests[0]
+    asked = tone_workers.requests[0]
     assert answer.status_code == 200
     assert asked.voice_id == voice.id
     assert asked.prompt is not None
@@ -172,24 +181,24 @@ async def test_a_recording_is_imitated_with_the_newest_voices_models(
     ],
 )
 async def test_a_recording_that_cannot_be_imitated_is_400(
-    api: Api, hummers: Hummers, voice: VoiceRecord, content: bytes, said: str
+    api: Api, tone_workers: ToneWorkers, voice: VoiceRecord, content: bytes, said: str
 ) -> None:
     async with a_host_of(content) as url:
         answer = await imitate(api, url)
 
     assert answer.status_code == 400
     assert said in answer.json()["detail"]
-    assert hummers.requests == []
+    assert tone_workers.requests == []
 
 
-async def test_a_private_address_is_refused(api: Api, hummers: Hummers, voice: VoiceRecord) -> None:
+async def test_a_private_address_is_refused(api: Api, tone_workers: ToneWorkers, voice: VoiceRecord) -> None:
     answer = await imitate(api, "http://169.254.169.254/latest/meta-data/")
 
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "refused_address"
 
 
-async def test_without_any_voice_nothing_can_be_imitated(api: Api, hummers: Hummers) -> None:
+async def test_without_any_voice_nothing_can_be_imitated(api: Api, tone_workers: ToneWorkers) -> None:
     async with a_host_of(tone(3.0)) as url:
         answer = await imitate(api, url)
 

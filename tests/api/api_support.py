@@ -1,4 +1,4 @@
-"""What the tests of the API share: a running server, workers that hum, recordings, patience."""
+"""What the tests of the API share: a running server, workers that synthesize tones, recordings."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def running(settings: Settings) -> AsyncIterator[Api]:
         await serving
 
 
-class Hummers:
+class ToneWorkers:
     """A worker thread for each speech role; an utterance becomes a tone as long as its text."""
 
     def __init__(self, settings: Settings) -> None:
@@ -112,7 +112,7 @@ class Hummers:
         while not self._ended.is_set():
             lease = queue.claim(role, worker, block_seconds=0.1)
             if lease is not None:
-                (self._split if role == SPLITTER else self._hum)(queue, lease)
+                (self._split if role == SPLITTER else self._synthesize)(queue, lease)
         queue.forget_worker(worker)
         redis.close()
 
@@ -128,7 +128,7 @@ class Hummers:
         shown = [{"job_id": job.job_id, "text": part.text} for job, part in zip(jobs, parts, strict=True)]
         queue.ack(lease, {"utterances": shown})
 
-    def _hum(self, queue: Queue, lease: Lease) -> None:
+    def _synthesize(self, queue: Queue, lease: Lease) -> None:
         request = UtteranceRequest.model_validate(lease.job.payload)
         self.requests.append(request)
         while (request.index > 0 or self.hold_first) and not self.gate.wait(0.02):

@@ -11,7 +11,7 @@ import av
 import httpx
 import numpy as np
 import pytest
-from api_stage import Api, eventually, running, tone, upload
+from api_support import Api, eventually, running, tone, upload
 
 from api.http.multipart import safe_label
 from core.settings import Settings

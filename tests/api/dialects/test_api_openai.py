@@ -12,7 +12,7 @@ import httpx
 import openai
 import orjson
 import pytest
-from api_stage import RATE, Api, Hummers, eventually, make_voice, running
+from api_support import RATE, Api, ToneWorkers, eventually, make_voice, running
 
 from core.jobs.job import JobStatus
 from core.jobs.queue import AsyncQueue
@@ -44,7 +44,7 @@ def speech(**more: Any) -> dict[str, Any]:
     ],
 )
 async def test_the_official_client_hears_every_format(
-    sdk: openai.AsyncOpenAI, hummers: Hummers, voice: VoiceRecord, kind: Any, begins: bytes, media_type: str
+    sdk: openai.AsyncOpenAI, tone_workers: ToneWorkers, voice: VoiceRecord, kind: Any, begins: bytes, media_type: str
 ) -> None:
     answer = await sdk.audio.speech.create(model="tts-1", voice="Allison", input=TEXT, response_format=kind)
 
@@ -54,21 +54,23 @@ async def test_the_official_client_hears_every_format(
 
 
 async def test_mp3_is_what_one_gets_without_asking(
-    sdk: openai.AsyncOpenAI, hummers: Hummers, voice: VoiceRecord
+    sdk: openai.AsyncOpenAI, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
     answer = await sdk.audio.speech.create(model="gpt-4o-mini-tts", voice="Allison", input=TEXT)
 
     assert answer.response.headers["content-type"] == "audio/mpeg"
 
 
-async def test_the_official_client_streams(sdk: openai.AsyncOpenAI, hummers: Hummers, voice: VoiceRecord) -> None:
+async def test_the_official_client_streams(
+    sdk: openai.AsyncOpenAI, tone_workers: ToneWorkers, voice: VoiceRecord
+) -> None:
     request = sdk.audio.speech.with_streaming_response.create(
         model="nano", voice=voice.id, input=TEXT, response_format="wav", instructions="Whisper.", speed=2.0
     )
     async with request as answer:
         content = b"".join([chunk async for chunk in answer.iter_bytes()])
 
-    assert {one.speed for one in hummers.requests} == {2.0}
+    assert {one.speed for one in tone_workers.requests} == {2.0}
     assert seconds_of(content) == pytest.approx(len(TEXT.replace(" H", "H")) / 40 + 0.3, abs=0.02)
 
 
@@ -80,7 +82,7 @@ async def test_the_official_client_lists_models(sdk: openai.AsyncOpenAI) -> None
 
 
 async def test_the_official_client_reads_our_errors(
-    sdk: openai.AsyncOpenAI, hummers: Hummers, voice: VoiceRecord
+    sdk: openai.AsyncOpenAI, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
     with pytest.raises(openai.NotFoundError) as unknown:
         await sdk.audio.speech.create(model="tts-1", voice="alloy", input=TEXT)
@@ -94,14 +96,14 @@ async def test_the_official_client_reads_our_errors(
 
 
 async def test_the_first_utterance_is_sent_before_the_second_is_spoken(
-    api: Api, hummers: Hummers, voice: VoiceRecord
+    api: Api, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
-    hummers.gate.clear()
+    tone_workers.gate.clear()
 
     async with api.client.stream("POST", "/v1/audio/speech", json=speech()) as answer:
         chunks = answer.aiter_bytes()
         first = await asyncio.wait_for(anext(chunks), 10)
-        hummers.gate.set()
+        tone_workers.gate.set()
         rest = b"".join([chunk async for chunk in chunks])
 
     assert answer.headers["transfer-encoding"] == "chunked"
@@ -109,13 +111,15 @@ async def test_the_first_utterance_is_sent_before_the_second_is_spoken(
     assert seconds_of(first + rest) == pytest.approx(len("Hello there.How are you today.") / 20 + 0.3, abs=0.01)
 
 
-async def test_raw_samples_come_at_24_khz(client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord) -> None:
+async def test_raw_samples_come_at_24_khz(
+    client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord
+) -> None:
     answer = await client.post("/v1/audio/speech", json=speech(response_format="pcm", input="Hello there."))
 
     assert len(answer.content) == pytest.approx(2 * 24_000 * len("Hello there.") / 20, abs=200)
 
 
-async def test_events_carry_the_sound(client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord) -> None:
+async def test_events_carry_the_sound(client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord) -> None:
     answer = await client.post("/v1/audio/speech", json=speech(stream_format="sse"))
     events = [orjson.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
 
@@ -126,7 +130,7 @@ async def test_events_carry_the_sound(client: httpx.AsyncClient, hummers: Hummer
 
 
 async def test_a_careless_client_is_understood(
-    client: httpx.AsyncClient, hummers: Hummers, records: Records, voice: VoiceRecord
+    client: httpx.AsyncClient, tone_workers: ToneWorkers, records: Records, voice: VoiceRecord
 ) -> None:
     await make_voice(records, "Newer")
 
@@ -136,18 +140,20 @@ async def test_a_careless_client_is_understood(
 
     assert (bare.status_code, by_id.status_code) == (200, 200)
     assert [voice["name"] for voice in voices] == ["Newer", "Allison"]
-    assert [one.voice_id for one in hummers.requests] == [voices[0]["id"], voice.id]
+    assert [one.voice_id for one in tone_workers.requests] == [voices[0]["id"], voice.id]
 
 
 async def test_a_seed_and_a_language_reach_the_synthesizer(
-    client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord
+    client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
     await client.post("/v1/audio/speech", json=speech(seed=7, language="English", input="Hello."))
 
-    assert hummers.requests[0].seed == 7
+    assert tone_workers.requests[0].seed == 7
 
 
-async def test_half_a_character_is_passed_on_as_a_sign_for_it(api: Api, hummers: Hummers, voice: VoiceRecord) -> None:
+async def test_half_a_character_is_passed_on_as_a_sign_for_it(
+    api: Api, tone_workers: ToneWorkers, voice: VoiceRecord
+) -> None:
     body = b'{"voice": "Allison", "response_format": "wav", "input": "Hello \\ud83d there."}'
     word = b'{"voice": "Allison", "input": "Hello.", "pronunciations": {"\\ud83d": "=a"}}'
     headers = {"Content-Type": "application/json"}
@@ -156,12 +162,12 @@ async def test_half_a_character_is_passed_on_as_a_sign_for_it(api: Api, hummers:
     refused = await api.client.post("/v1/audio/speech", content=word, headers=headers)
 
     assert answer.status_code == 200
-    assert hummers.requests[0].text == "Hello \ufffd there."
+    assert tone_workers.requests[0].text == "Hello \ufffd there."
     assert refused.status_code == 400
 
 
 async def test_the_words_of_a_request_go_before_those_of_its_voice(
-    api: Api, hummers: Hummers, voice: VoiceRecord, records: Records
+    api: Api, tone_workers: ToneWorkers, voice: VoiceRecord, records: Records
 ) -> None:
     await records.update_voice(voice.id, pronunciations={"GIF": "G IH1 F", "Hello": "=Hi"})
     more = {"pronunciations": {"GIF": "JH IH1 F"}, "input_type": "text"}
@@ -173,7 +179,7 @@ async def test_the_words_of_a_request_go_before_those_of_its_voice(
     unknown = await api.client.post("/v1/audio/speech", json=speech(input_type="html"))
 
     assert answer.status_code == 200
-    asked = (await api.services.speech.queue.job(hummers.requests[0].parent)).payload
+    asked = (await api.services.speech.queue.job(tone_workers.requests[0].parent)).payload
     assert asked["pronunciations"] == {"GIF": "JH IH1 F", "Hello": "=Hi"}
     assert asked["input_type"] == "text"
     assert (too_many.status_code, unknown.status_code) == (400, 400)
@@ -194,7 +200,7 @@ async def test_the_words_of_a_request_go_before_those_of_its_voice(
 )
 async def test_what_cannot_be_is_refused_in_the_shape_of_this_door(
     client: httpx.AsyncClient,
-    hummers: Hummers,
+    tone_workers: ToneWorkers,
     voice: VoiceRecord,
     change: dict[str, Any],
     status: int,
@@ -217,24 +223,26 @@ async def test_nobody_can_speak_without_a_synthesizer(client: httpx.AsyncClient,
 
 
 async def test_an_utterance_that_fails_is_told_with_its_own_error(
-    client: httpx.AsyncClient, hummers: Hummers, voice: VoiceRecord
+    client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
-    hummers.error = {"code": "unreadable_text", "message": "Nothing to pronounce.", "hint": "Use letters."}
+    tone_workers.error = {"code": "unreadable_text", "message": "Nothing to pronounce.", "hint": "Use letters."}
     unreadable = await client.post("/v1/audio/speech", json=speech())
-    hummers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
+    tone_workers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
     broken = await client.post("/v1/audio/speech", json=speech())
 
     assert (unreadable.status_code, unreadable.json()["error"]["code"]) == (400, "unreadable_text")
     assert (broken.status_code, broken.json()["error"]["code"]) == (500, "job_failed")
 
 
-async def test_an_error_after_the_first_sound_is_an_event(api: Api, hummers: Hummers, voice: VoiceRecord) -> None:
-    hummers.gate.clear()
+async def test_an_error_after_the_first_sound_is_an_event(
+    api: Api, tone_workers: ToneWorkers, voice: VoiceRecord
+) -> None:
+    tone_workers.gate.clear()
     async with api.client.stream("POST", "/v1/audio/speech", json=speech(stream_format="sse")) as answer:
         lines = (line async for line in answer.aiter_lines() if line)
         await asyncio.wait_for(anext(lines), 10)
-        hummers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
-        hummers.gate.set()
+        tone_workers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
+        tone_workers.gate.set()
         rest = [orjson.loads(line[6:]) async for line in lines]
 
     assert [event["type"] for event in rest] == ["error"]
@@ -242,34 +250,34 @@ async def test_an_error_after_the_first_sound_is_an_event(api: Api, hummers: Hum
 
 
 async def test_an_error_after_the_first_sound_breaks_the_connection(
-    api: Api, hummers: Hummers, voice: VoiceRecord
+    api: Api, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
-    hummers.gate.clear()
+    tone_workers.gate.clear()
     async with api.client.stream("POST", "/v1/audio/speech", json=speech()) as answer:
         chunks = answer.aiter_bytes()
         await asyncio.wait_for(anext(chunks), 10)
-        hummers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
-        hummers.gate.set()
+        tone_workers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
+        tone_workers.gate.set()
         with pytest.raises(httpx.RemoteProtocolError):
             await anext(chunks)
 
 
 @pytest.mark.parametrize("after_the_first_sound", [True, False])
 async def test_a_client_that_goes_away_cancels_its_jobs(
-    api: Api, hummers: Hummers, voice: VoiceRecord, queue: AsyncQueue, after_the_first_sound: bool
+    api: Api, tone_workers: ToneWorkers, voice: VoiceRecord, queue: AsyncQueue, after_the_first_sound: bool
 ) -> None:
-    hummers.gate.clear()
+    tone_workers.gate.clear()
     text = "One. Two. Three. Four."
     if after_the_first_sound:
         async with api.client.stream("POST", "/v1/audio/speech", json=speech(input=text)) as answer:
             await asyncio.wait_for(anext(answer.aiter_bytes()), 10)
     else:
-        hummers.hold_first = True
+        tone_workers.hold_first = True
         with pytest.raises(httpx.ReadTimeout):
             await api.client.post("/v1/audio/speech", json=speech(input=text), timeout=0.5)
 
-    await eventually(lambda: hummers.cancelled)
-    parent = hummers.requests[0].parent
+    await eventually(lambda: tone_workers.cancelled)
+    parent = tone_workers.requests[0].parent
 
     async def statuses() -> set[JobStatus]:
         jobs = [await queue.job(f"{parent}.{index}") for index in (1, 2, 3)]
@@ -284,14 +292,14 @@ async def _equals(ask: Any, wanted: Any) -> bool:
 
 
 async def test_speech_that_takes_too_long_is_cancelled(
-    settings: Settings, hummers: Hummers, voice: VoiceRecord
+    settings: Settings, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
-    hummers.gate.clear()
-    hummers.hold_first = True
+    tone_workers.gate.clear()
+    tone_workers.hold_first = True
 
     async with running(settings.model_copy(update={"synthesis_timeout_seconds": 0.3})) as api:
         answer = await api.client.post("/v1/audio/speech", json=speech())
-        await eventually(lambda: hummers.cancelled)
+        await eventually(lambda: tone_workers.cancelled)
 
     assert answer.status_code == 504
     assert answer.json()["error"]["code"] == "timed_out"

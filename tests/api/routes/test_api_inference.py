@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from api_stage import RATE, Api, Hummers, eventually
+from api_support import RATE, Api, ToneWorkers, eventually
 
 from core.jobs.job import Lease
 from core.jobs.queue import AsyncQueue, Queue
@@ -31,7 +31,7 @@ from roles.splitter import Splitter
 TEXT = "Hello there. How are you? Fine, thank you."
 
 
-class Choir(Hummers):
+class Choir(ToneWorkers):
     """Hums, tells of it, and cannot sing a text with `crash` in it."""
 
     def __init__(self, settings: Settings) -> None:
@@ -39,19 +39,19 @@ class Choir(Hummers):
         self._threads = [threading.Thread(target=self._work, args=(SYNTHESIZER,))]
         self.hoarse = True
 
-    def _hum(self, queue: Queue, lease: Lease) -> None:
+    def _synthesize(self, queue: Queue, lease: Lease) -> None:
         request = UtteranceRequest.model_validate(lease.job.payload)
         if "crash" in request.text and self.hoarse:
             queue.fail(lease, {"code": "hoarse", "message": "It cannot be sung.", "hint": ""}, permanent=True)
             return
         if request.announced:
             queue.progress(lease, {"kind": "utterance", "index": request.index, "text": request.text})
-        super()._hum(queue, lease)
+        super()._synthesize(queue, lease)
 
 
 @pytest.fixture
 async def choir(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Choir]:
-    """A real splitter, and a synthesizer that hums."""
+    """A real splitter, and a synthesizer of tones."""
     monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)
     services = Services(settings, settings.redis_url)
     splitter = Worker(Splitter(), services, f"splitter-{settings.redis_prefix}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from api_stage import running
+from api_support import running
 
 from api.http.auth import KeyRing
 from core.errors import Unauthorized

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from api_stage import Api, eventually
+from api_support import Api, eventually
 
 from core.records import Records
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from api_stage import Api, tone, upload
+from api_support import Api, tone, upload
 
 from core.jobs.queue import AsyncQueue
 from core.records import Records

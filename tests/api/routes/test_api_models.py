@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from api_stage import Api, upload
-from voice_stage import make_model, make_whole_voice
+from api_support import Api, upload
+from voice_support import make_model, make_whole_voice
 
 from core.errors import StorageUnavailable
 from core.records import Records

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from api_stage import Api, eventually, running, tone
+from api_support import Api, eventually, running, tone
 
 from api.dependencies import Services
 from core.jobs.job import Job

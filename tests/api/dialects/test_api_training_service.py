@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_stage import Api, tone
+from api_support import Api, tone
 
 from api.dependencies import Services
 from core.ids import new_id

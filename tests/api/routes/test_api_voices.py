@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from api_stage import tone, upload
-from voice_stage import make_model, make_whole_voice, weights
+from api_support import tone, upload
+from voice_support import make_model, make_whole_voice, weights
 
 from core.jobs.queue import AsyncQueue
 from core.records import Records, VoiceRecord

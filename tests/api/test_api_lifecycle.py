@@ -1,0 +1,38 @@
+"""How the API announces its address and ends."""
+
+from __future__ import annotations
+
+import os
+
+import orjson
+from api_support import eventually, running, upload
+
+from core.settings import Settings
+
+
+async def test_the_address_is_announced_while_it_listens(settings: Settings) -> None:
+    announcement = settings.data_path / "run" / "api.json"
+
+    async with running(settings) as api:
+        told = orjson.loads(announcement.read_bytes())
+        mode = announcement.parent
+
+    assert told == {"url": api.url, "pid": os.getpid()}
+    assert list(mode.iterdir()) == []
+
+
+async def test_watchers_do_not_hold_up_the_end(settings: Settings) -> None:
+    async with running(settings) as api:
+        recording = await upload(api.client)
+        body = {"exp_name": "a", "audio_file_id": recording["id"]}
+        task = (await api.client.post("/api/v1/tasks", json=body)).json()
+        watching = api.client.stream("GET", f"/api/v1/tasks/{task['id']}/progress")
+        answer = await watching.__aenter__()
+        lines = answer.aiter_lines()
+        await anext(lines)
+        gauge = api.services.metrics.watchers
+        await eventually(lambda: gauge.collect()[0].samples[0].value == 1)
+        api.services.watchers.stopping.set()
+        rest = [line async for line in lines if line]
+
+    assert rest == []
