@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,20 +20,19 @@ from GPT_SoVITS.gpt.generate import SamplingSettings, generate_batch
 from GPT_SoVITS.gpt.generate import stream as stream_tokens
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packing import Precision
-from GPT_SoVITS.synthesis.batches import buckets, restore
-from GPT_SoVITS.synthesis.flow import FlowLine, FlowVoice
-from GPT_SoVITS.synthesis.loading import FLOW_VERSIONS, load_models
-from GPT_SoVITS.synthesis.original import OriginalStream
-from GPT_SoVITS.synthesis.parts import Parts
-from GPT_SoVITS.synthesis.reading import Reader, Task, Utterance
-from GPT_SoVITS.synthesis.reference import Prompt, Recording
+from GPT_SoVITS.synthesis.conditioning import Reader, SynthesisRequest, Task
+from GPT_SoVITS.synthesis.flow_decoder import FlowLine, FlowVoice
+from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
+from GPT_SoVITS.synthesis.length_batching import buckets, restore
+from GPT_SoVITS.synthesis.model_loading import FLOW_VERSIONS, load_models
+from GPT_SoVITS.synthesis.prompt import EncodedPrompt, Recording
 from GPT_SoVITS.synthesis.samples import limit_peak
-from GPT_SoVITS.synthesis.streaming import ChunkSettings, Cutter, Stream, silence_likeness, speak_chunks
-from GPT_SoVITS.synthesis.v2 import Line, decode
+from GPT_SoVITS.synthesis.streaming_decoder import ChunkSettings, Cutter, Stream, silence_likeness, speak_chunks
+from GPT_SoVITS.synthesis.waveform_decoder import Line, decode
 from GPT_SoVITS.text import Reading
 from GPT_SoVITS.vocoders import Vocoder, load_vocoder
 
-__all__ = ["ChunkSettings", "Pipeline", "Prompt", "SamplingSettings", "Speech", "Utterance"]
+__all__ = ["ChunkSettings", "EncodedPrompt", "Pipeline", "SamplingSettings", "Speech", "SynthesisRequest"]
 
 BATCH_SIZE = 8
 """Utterances that are worked on at once, where a caller says no other number."""
@@ -63,7 +62,7 @@ class Pipeline:
         version: str,
         sovits_config: dict[str, Any],
         device: torch.device | str = "cpu",
-        parts: Parts | None = None,
+        helpers: HelperNetworks | None = None,
         vocoder: Vocoder | None = None,
         precision: Precision = "auto",
     ) -> None:
@@ -74,8 +73,8 @@ class Pipeline:
         self.data = sovits_config["data"]
         self.device = torch.device(device)
         self.precision = precision
-        self.parts = parts or Parts(None, device=device)
-        self.reader = Reader(version, self.parts, self.device)
+        self.helpers = helpers or HelperNetworks(None, device=device)
+        self.reader = Reader(version, self.helpers, self.device)
         self.flow = None if vocoder is None else FlowVoice(sovits, vocoder, sovits_config)
         self.sample_rate = int(self.data["sampling_rate"]) if self.flow is None else self.flow.sample_rate
         # nano's codebook is its own, and nobody knows which of its tokens is silence.
@@ -91,7 +90,7 @@ class Pipeline:
         models: Path | None = None,
         device: torch.device | str = "cpu",
         precision: str = "auto",
-        parts: Parts | None = None,
+        helpers: HelperNetworks | None = None,
     ) -> Pipeline:
         """Map both files, ours or official ones, and make them ready on `device`.
 
@@ -114,7 +113,7 @@ class Pipeline:
             version=loaded.version,
             sovits_config=loaded.config,
             device=loaded.device,
-            parts=parts or Parts(models, device=device),
+            helpers=helpers or HelperNetworks(models, device=device),
             vocoder=vocoder,
             precision=loaded.precision,
         )
@@ -130,7 +129,7 @@ class Pipeline:
         *,
         others: Sequence[Path] = (),
         tokens: list[int] | None = None,
-    ) -> Prompt:
+    ) -> EncodedPrompt:
         """Read a reference recording and its transcript, which may be empty but for v3 and v4, and which nano does not
         read: its GPT goes on best from nothing, and the recording gives the style.
 
@@ -148,7 +147,7 @@ class Pipeline:
         if text.strip():
             phones, bert, _ = self.reader.read_text(text, language)
         style = self._style(sounds)
-        return Prompt(
+        return EncodedPrompt(
             tokens=known,
             phones=phones,
             style=style,
@@ -169,14 +168,14 @@ class Pipeline:
             )
 
     def _read_tokens(self, sound: Recording) -> list[int]:
-        features = self.parts.content_features(sound.for_tokens()).to(self.device)
+        features = self.helpers.content_features(sound.for_tokens()).to(self.device)
         return self.sovits.extract_codes(features)[0, 0].tolist()
 
     def _style(self, sounds: Sequence[Recording]) -> Tensor:
         spectrograms = [sound.for_style(self.data).to(self.device) for sound in sounds]
         if not getattr(self.sovits, "speaker_vector", False):
             return self.sovits.style(spectrograms)
-        vectors = [self.parts.speaker_vector(sound.for_speaker()).to(self.device) for sound in sounds]
+        vectors = [self.helpers.speaker_vector(sound.for_speaker()).to(self.device) for sound in sounds]
         return self.sovits.style(spectrograms, vectors)
 
     # Speaking
@@ -185,17 +184,17 @@ class Pipeline:
         self,
         text: str,
         language: str,
-        prompt: Prompt,
+        prompt: EncodedPrompt,
         *,
         seed: int,
         speed: float = 1.0,
         readings: Sequence[Reading] = (),
     ) -> Speech:
         """Speak one utterance; the same seed gives the same samples whatever else the process does."""
-        return self.speak_batch([Utterance(text, language, prompt, seed, speed, readings=readings)])[0]
+        return self.speak_batch([SynthesisRequest(text, language, prompt, seed, speed, readings=readings)])[0]
 
     @torch.inference_mode()
-    def speak_batch(self, utterances: Sequence[Utterance], *, batch_size: int = BATCH_SIZE) -> list[Speech]:
+    def speak_batch(self, utterances: Sequence[SynthesisRequest], *, batch_size: int = BATCH_SIZE) -> list[Speech]:
         """Speak several utterances, `batch_size` of about one length at a time; each sounds as it does alone.
 
         Raises ModelError: those of `process`, "missing_part", "wrong_symbols", "nothing_spoken".
@@ -206,21 +205,18 @@ class Pipeline:
 
     def stream(
         self,
-        utterance: Utterance,
+        utterance: SynthesisRequest,
         *,
         chunks: ChunkSettings | None = None,
-        compat: Literal["reference"] | None = None,
     ) -> Iterator[Speech]:
         """Speak one utterance chunk by chunk, while its tokens are being made; the chunks are put on end to end.
 
-        v3 and v4 first make all tokens, and then give the sound of each chunk of theirs. `compat="reference"` cuts and
-        joins as the original does, which speaks some tokens twice. Closing the iterator stops the work.
+        v3 and v4 first make all tokens, and then give the sound of each chunk of theirs. Closing
+        the iterator stops the work.
         """
         task = self.reader.read(utterance)
         if self.flow is not None:
             yield from self._stream_flow(task)
-        elif compat == "reference":
-            yield from self._stream_originally(task, chunks or ChunkSettings())
         else:
             yield from self._stream(task, chunks or ChunkSettings())
 
@@ -285,22 +281,6 @@ class Pipeline:
         return stream_tokens(
             self.gpt, task.row, task.settings, generator=task.utterance.generator(), precision=self.precision, **cuts
         )
-
-    def _stream_originally(self, task: Task, chunks: ChunkSettings) -> Iterator[Speech]:
-        one = task.utterance
-        sound = OriginalStream(
-            self.sovits,
-            task.phones,
-            one.prompt.style,
-            speed=one.speed,
-            overlap=chunks.overlap,
-            generator=task.utterance.generator(),
-        )
-        likeness = None if self.likeness is None else torch.tensor(self.likeness)
-        cuts = {"chunk_length": chunks.least, "similarity": likeness, "threshold": 0.0, "compat": "reference"}
-        for made, final in self._token_chunks(task, **cuts):
-            count = 0 if made is None else len(made)
-            yield self._speech(sound.push(made, final=final), count, task.skipped)
 
     def _stream_flow(self, task: Task) -> Iterator[Speech]:
         assert self.flow is not None

@@ -48,7 +48,7 @@ COMPUTE: Final = (
     "GPT_SoVITS.dataset.denoise.Denoiser.clean",
     "GPT_SoVITS.dataset.transcribe.Transcriber.transcribe",
     "GPT_SoVITS.text.Frontend.process",
-    "GPT_SoVITS.features.content.ContentEncoder.encode",
+    "GPT_SoVITS.features.whisper_content.ContentEncoder.encode",
     "GPT_SoVITS.sovits.tokens.SemanticTokens.extract",
 )
 """What counts as compute; a decoder's start, a process of its own, is in its time."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from GPT_SoVITS.checkpoints.weights import PARTS, VERSIONS, files_for, installed
+from GPT_SoVITS.checkpoints.catalog import PARTS, VERSIONS, files_for, installed
 from GPT_SoVITS.errors import ModelError
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from roles.runtime.role import JobContext
 from roles.runtime.services import Services
 
 if TYPE_CHECKING:
-    from GPT_SoVITS.pipeline import Pipeline, Prompt
-    from GPT_SoVITS.synthesis.parts import Parts
+    from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline
+    from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 
 logger = logging.getLogger(__name__)
 
@@ -113,10 +113,10 @@ class Voices:
     def __init__(self, services: Services) -> None:
         self.services = services
         self.pipelines: OrderedDict[tuple[str, str], Pipeline] = OrderedDict()
-        self.prompts: OrderedDict[tuple[str, ...], Prompt] = OrderedDict()
-        self._parts: Parts | None = None
+        self.prompts: OrderedDict[tuple[str, ...], EncodedPrompt] = OrderedDict()
+        self._helpers: HelperNetworks | None = None
 
-    def load(self, voice_id: str, other_prompt: PromptRef | None, emotion: str = "") -> tuple[Pipeline, Prompt]:
+    def load(self, voice_id: str, other_prompt: PromptRef | None, emotion: str = "") -> tuple[Pipeline, EncodedPrompt]:
         """The models of a voice, and the prompt that the request brought or names, or else the voice's first."""
         voice = self.services.call(self.services.records.get_voice, voice_id)
         if voice is None:
@@ -143,7 +143,7 @@ class Voices:
                     self._checkpoint(key[1]),
                     models=self.services.settings.data_path / "models",
                     device=self.services.device,
-                    parts=self.parts,
+                    helpers=self.helpers,
                 )
             logger.info("Loaded the voice %s in %.1f s.", voice.name, time.perf_counter() - started)
         self.pipelines.move_to_end(key)
@@ -151,7 +151,9 @@ class Voices:
             self.pipelines.popitem(last=False)
         return self.pipelines[key]
 
-    def _prompt(self, voice: VoiceRecord, pipeline: Pipeline, prompt: PromptRef, tokens: list[int] | None) -> Prompt:
+    def _prompt(
+        self, voice: VoiceRecord, pipeline: Pipeline, prompt: PromptRef, tokens: list[int] | None
+    ) -> EncodedPrompt:
         key = (voice.sovits_checkpoint_id, prompt.audio, prompt.text, prompt.language)
         if key not in self.prompts:
             self.prompts[key] = self._prepare(pipeline, voice, prompt, tokens)
@@ -160,7 +162,9 @@ class Voices:
             self.prompts.popitem(last=False)
         return self.prompts[key]
 
-    def _prepare(self, pipeline: Pipeline, voice: VoiceRecord, prompt: PromptRef, tokens: list[int] | None) -> Prompt:
+    def _prepare(
+        self, pipeline: Pipeline, voice: VoiceRecord, prompt: PromptRef, tokens: list[int] | None
+    ) -> EncodedPrompt:
         """Read a prompt; tokens that nobody knows yet are found by the encoder, once, and kept beside the sound."""
         storage = self.services.storage
         beside = f"{prompt.audio}.{voice.sovits_checkpoint_id}.tokens.json"
@@ -170,17 +174,17 @@ class Voices:
             prepared = pipeline.prepare_prompt(storage.path(prompt.audio), prompt.text, prompt.language, tokens=tokens)
         if tokens is None:
             storage.put_bytes(beside, orjson.dumps(prepared.tokens.tolist()))
-        self.parts.forget_encoders()
+        self.helpers.unload_prompt_encoders()
         return prepared
 
     @property
-    def parts(self) -> Parts:
+    def helpers(self) -> HelperNetworks:
         """The helper networks, shared by all voices."""
-        from GPT_SoVITS.synthesis.parts import Parts
+        from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 
-        if self._parts is None:
-            self._parts = Parts(self.services.settings.data_path / "models", device=self.services.device)
-        return self._parts
+        if self._helpers is None:
+            self._helpers = HelperNetworks(self.services.settings.data_path / "models", device=self.services.device)
+        return self._helpers
 
     def _checkpoint(self, checkpoint_id: str) -> Path:
         return self.services.storage.path(f"checkpoints/{checkpoint_id}.safetensors")

@@ -20,9 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from GPT_SoVITS.checkpoints.atomic import replacing
-from GPT_SoVITS.checkpoints.containers import HEADERS, foreign, printable, read_header
 from GPT_SoVITS.checkpoints.identify import KINDS, Checkpoint, fitting, identify, lora_rank, official_name, progress
 from GPT_SoVITS.checkpoints.official_files import read_official, stored, write_official
+from GPT_SoVITS.checkpoints.torch_archive import HEADERS, foreign, printable, read_header
 from GPT_SoVITS.errors import ModelError
 
 __all__ = [

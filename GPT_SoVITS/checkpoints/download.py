@@ -13,7 +13,7 @@ from typing import BinaryIO
 from filelock import FileLock
 
 from GPT_SoVITS.checkpoints.atomic import replacing
-from GPT_SoVITS.checkpoints.weights import OfficialFile, local_place
+from GPT_SoVITS.checkpoints.catalog import OfficialFile, local_place
 from GPT_SoVITS.errors import ModelError
 
 HUB = "https://huggingface.co"

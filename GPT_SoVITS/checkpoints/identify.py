@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from GPT_SoVITS.checkpoints.weights import FILES, PARTS, VERSIONS
+from GPT_SoVITS.checkpoints.catalog import FILES, PARTS, VERSIONS
 from GPT_SoVITS.errors import ModelError
 
 KINDS = (

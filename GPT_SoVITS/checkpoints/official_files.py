@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.checkpoints.containers import Container, HParams, printable, read_container, write_container
 from GPT_SoVITS.checkpoints.identify import Checkpoint, fitting, identify, lora_rank, progress, settle_version
 from GPT_SoVITS.checkpoints.official_configs import gpt_config, sovits_config
+from GPT_SoVITS.checkpoints.torch_archive import Container, HParams, printable, read_container, write_container
 from GPT_SoVITS.errors import ModelError
 
 MARKS = {"v2Pro": b"05", "v2ProPlus": b"06"}

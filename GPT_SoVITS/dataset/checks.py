@@ -16,7 +16,7 @@ from GPT_SoVITS.dataset.fingerprint import fingerprint
 from GPT_SoVITS.dataset.transcribe import Transcriber, speech_spans
 from GPT_SoVITS.dataset.word_errors import error_rate
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.features.speaker import SpeakerEncoder
+from GPT_SoVITS.features.resemblyzer import SpeakerEncoder
 
 SAMPLE_RATE = 16_000
 FRAME_SECONDS = 0.05

@@ -44,7 +44,7 @@ class Transcript:
 
 
 class Transcriber:
-    """Any faster-whisper model folder; `GPT_SoVITS.features.whisper.model_folder` has one that needs no download."""
+    """Any faster-whisper model folder; `features.whisper_model.model_folder` has one that needs no download."""
 
     def __init__(
         self, model_folder: Path | str, *, threads: int = 1, side_by_side: int = 1, precision: str = "auto"

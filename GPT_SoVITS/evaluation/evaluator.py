@@ -13,8 +13,8 @@ from GPT_SoVITS.dataset.transcribe import Transcriber
 from GPT_SoVITS.dataset.word_errors import compare
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.pitch import pitch
-from GPT_SoVITS.features.speaker import SpeakerEncoder, similarity
-from GPT_SoVITS.features.whisper import model_folder
+from GPT_SoVITS.features.resemblyzer import SpeakerEncoder, similarity
+from GPT_SoVITS.features.whisper_model import model_folder
 
 SAMPLE_RATE = 16_000
 REFERENCE_SECONDS = 60

@@ -56,7 +56,7 @@ def judge(request: dict[str, Any]) -> None:
 
     from GPT_SoVITS.evaluation.evaluator import Evaluator
     from GPT_SoVITS.evaluation.voice import Reference, VoiceTest, means
-    from GPT_SoVITS.synthesis.parts import Parts
+    from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 
     threads = int(request.get("threads", 1))
     torch.set_num_threads(threads)
@@ -64,13 +64,13 @@ def judge(request: dict[str, Any]) -> None:
     reference = Reference(Path(prompt["audio"]), prompt["text"], prompt["language"], prompt.get("tokens"))
     language, sentences = _sentences(request, reference.language)
     models = Path(request["models"])
-    parts = Parts(models, device=request.get("device", "cpu"))
+    helpers = HelperNetworks(models, device=request.get("device", "cpu"))
     test = VoiceTest(
         Evaluator(models, reference.audio, threads=threads), language=language, seed=int(request.get("seed", 1234))
     )
     voices = request["voices"]
     for place, voice in enumerate(voices):
-        pipeline, prepared = _open(voice, reference, models, request, parts)
+        pipeline, prepared = _open(voice, reference, models, request, helpers)
         if place == 0 and request.get("warm_up"):
             _warm_up(pipeline, prepared, language)
         rows = []
@@ -94,20 +94,22 @@ def _sentences(request: dict[str, Any], spoken: str) -> tuple[str, list[str]]:
     return language, packaged(language)[: request.get("count")]
 
 
-def _open(voice: dict[str, Any], reference: Any, models: Path, request: dict[str, Any], parts: Any) -> tuple[Any, Any]:
+def _open(
+    voice: dict[str, Any], reference: Any, models: Path, request: dict[str, Any], helpers: Any
+) -> tuple[Any, Any]:
     """The pipeline of one pair of weights, and the prompt as it reads it."""
-    from GPT_SoVITS.checkpoints.weights import find_part
+    from GPT_SoVITS.checkpoints.catalog import find_part
     from GPT_SoVITS.pipeline import Pipeline
 
     if "base" in voice:
         gpt, sovits = (find_part(models, part, voice["base"]) for part in ("gpt", "sovits"))
     else:
         gpt, sovits = Path(voice["gpt"]), Path(voice["sovits"])
-    pipeline = Pipeline.load(gpt, sovits, models=models, device=request.get("device", "cpu"), parts=parts)
+    pipeline = Pipeline.load(gpt, sovits, models=models, device=request.get("device", "cpu"), helpers=helpers)
     prompt = pipeline.prepare_prompt(
         reference.audio, reference.text, reference.language, tokens=voice.get("tokens", reference.tokens)
     )
-    parts.forget_encoders()
+    helpers.unload_prompt_encoders()
     return pipeline, prompt
 
 

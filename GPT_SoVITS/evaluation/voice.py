@@ -15,7 +15,7 @@ from GPT_SoVITS.audio import resample, write_wav
 from GPT_SoVITS.dataset.word_errors import words
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.evaluation.evaluator import SAMPLE_RATE, Evaluator
-from GPT_SoVITS.pipeline import Pipeline, Prompt
+from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline
 
 MEASURES = ("wer", "cer", "similarity", "dnsmos", "rtf", "f0_low", "f0_high")
 """Numbers of a sentence whose means are told."""
@@ -44,7 +44,7 @@ class VoiceTest:
         self.seed = seed
 
     def run(
-        self, pipeline: Pipeline, prompt: Prompt, sentences: Sequence[str], sample: Path | None = None
+        self, pipeline: Pipeline, prompt: EncodedPrompt, sentences: Sequence[str], sample: Path | None = None
     ) -> Iterator[dict[str, Any]]:
         """A row a sentence, as it is judged; the first one's sound goes to `sample`."""
         for number, text in enumerate(sentences):

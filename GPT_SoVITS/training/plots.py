@@ -11,7 +11,7 @@ import orjson
 
 from GPT_SoVITS.audio import read_mono
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.features.speaker import mel_basis
+from GPT_SoVITS.features.resemblyzer import mel_basis
 
 MELS = 80
 WINDOW_SECONDS = 0.04

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.checkpoints.weights import find_part
+from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.vocoders.bigvgan import SAMPLE_RATE as BIGVGAN_RATE
 from GPT_SoVITS.vocoders.bigvgan import BigVGAN, low_pass_taps

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from GPT_SoVITS.checkpoints.weights import find_part
+from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.mel import resample
 from GPT_SoVITS.vocoders.files import fill, read_config, read_weights

@@ -120,8 +120,8 @@ def _checker(run: WorkRun, options: ReportOptions) -> Checker:
 
     from GPT_SoVITS.dataset.checks import Checker, Limits
     from GPT_SoVITS.dataset.transcribe import Transcriber
-    from GPT_SoVITS.features.speaker import SpeakerEncoder
-    from GPT_SoVITS.features.whisper import model_folder
+    from GPT_SoVITS.features.resemblyzer import SpeakerEncoder
+    from GPT_SoVITS.features.whisper_model import model_folder
 
     threads = run.services.threads
     torch.set_num_threads(threads)

@@ -109,7 +109,7 @@ def _weights(run: StageRun) -> list[Path]:
     if run.stage == "asr":
         return [recogniser(run)]
     if run.stage == "hubert_feature":
-        from GPT_SoVITS.features.whisper import model_folder
+        from GPT_SoVITS.features.whisper_model import model_folder
 
         return [part(run, "hubert") if official else model_folder(models_folder(run.services))]
     if run.stage == "speaker_vector":

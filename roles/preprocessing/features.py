@@ -58,7 +58,7 @@ def hubert_feature(run: StageRun) -> dict[str, Any]:
     """Content features of every segment, and the sound that the training hears."""
     from GPT_SoVITS.configs import load_config
     from GPT_SoVITS.dataset.folder import CONTENT, SOUND
-    from GPT_SoVITS.features.whisper import model_folder
+    from GPT_SoVITS.features.whisper_model import model_folder
 
     options: dict[str, Any]
     if is_official(run.experiment):

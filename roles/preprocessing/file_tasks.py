@@ -96,7 +96,7 @@ def encode_content(options: dict[str, Any], means: Means) -> Work:
     """nano's features by the encoder of the bundled Whisper into `features`, and the sound at `rate` into `sounds`."""
     from GPT_SoVITS.audio import read_mono, resample, write_wav
     from GPT_SoVITS.dataset.folder import write_features
-    from GPT_SoVITS.features.content import SAMPLE_RATE, ContentEncoder
+    from GPT_SoVITS.features.whisper_content import SAMPLE_RATE, ContentEncoder
 
     folder, rate = Path(options["model"]), options["rate"]
     sounds, features = Path(options["sounds"]), Path(options["features"])
@@ -142,8 +142,8 @@ def hear_speaker(options: dict[str, Any], means: Means) -> Work:
 
     from GPT_SoVITS.dataset.folder import write_tensor
     from GPT_SoVITS.dataset.prepare import TRAINING_RATE, training_sound
+    from GPT_SoVITS.features.eres2net import SAMPLE_RATE, ERes2NetV2
     from GPT_SoVITS.features.mel import resample
-    from GPT_SoVITS.features.speaker_vector import SAMPLE_RATE, ERes2NetV2
 
     weights, vectors = Path(options["model"]), Path(options["vectors"])
     network = means.models.get(

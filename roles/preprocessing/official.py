@@ -39,7 +39,7 @@ def is_half(run: StageRun) -> bool | None:
 
 def recogniser(run: StageRun) -> Path:
     """The folder of the speech recogniser: the bundled one, or one below the folder of models that `asr` names."""
-    from GPT_SoVITS.features.whisper import model_folder
+    from GPT_SoVITS.features.whisper_model import model_folder
 
     folder, chosen = models_folder(run.services), str(run.config.get("model", ""))
     if not chosen:
@@ -58,7 +58,7 @@ def check_parts(run: StageRun) -> None:
 
     Raises MissingPart, which names all of them and the command that fetches them.
     """
-    from GPT_SoVITS.checkpoints.weights import find_part, needed
+    from GPT_SoVITS.checkpoints.catalog import find_part, needed
     from GPT_SoVITS.errors import ModelError
 
     experiment = run.experiment
@@ -85,7 +85,7 @@ def check_parts(run: StageRun) -> None:
 
 def part(run: StageRun, name: str) -> Path:
     """The file or folder of a part for the experiment's version. ModelError "missing_part" says how to get it."""
-    from GPT_SoVITS.checkpoints.weights import find_part
+    from GPT_SoVITS.checkpoints.catalog import find_part
 
     return find_part(models_folder(run.services), name, run.experiment.version)
 

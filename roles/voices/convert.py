@@ -103,7 +103,7 @@ def check_words(asked: Asked) -> None:
 def make_voice(asked: Asked, language: str, models: Path, folder: Path) -> Made:
     """Check what was given, the cheapest first, and convert and try it in `folder`."""
     from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
-    from GPT_SoVITS.synthesis.loading import check_pair
+    from GPT_SoVITS.synthesis.model_loading import check_pair
 
     gpt = open_checkpoint(asked.gpt, kind="gpt")
     sovits = open_checkpoint(asked.sovits, kind="sovits", version=asked.version)
@@ -126,8 +126,8 @@ def check_exported(
     `prompts`: the recording in the archive, where to decode it to, and what the archive says of it.
     """
     from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
-    from GPT_SoVITS.checkpoints.containers import HEADERS, read_header
-    from GPT_SoVITS.synthesis.loading import check_pair
+    from GPT_SoVITS.checkpoints.torch_archive import HEADERS, read_header
+    from GPT_SoVITS.synthesis.model_loading import check_pair
 
     files = []
     for weights in (gpt, sovits):
@@ -156,8 +156,8 @@ def _check_settings(gpt: Checkpoint, path: Path) -> None:
 
 def _check_parts(sovits: Checkpoint, language: str, models: Path) -> None:
     """MissingPart names all that the voice could not speak without, and the command that fetches it."""
+    from GPT_SoVITS.checkpoints.catalog import find_part, needed
     from GPT_SoVITS.checkpoints.checkpoint import lora_rank
-    from GPT_SoVITS.checkpoints.weights import find_part, needed
     from GPT_SoVITS.errors import ModelError
 
     is_lora = lora_rank(sovits.state) is not None
@@ -185,7 +185,7 @@ def _check_parts(sovits: Checkpoint, language: str, models: Path) -> None:
 
 def _keep_recording(source: Path, version: str, target: Path) -> Path:
     """Decode the recording to a mono WAV. BadAudio for what is no sound, damaged, silent, too short or too long."""
-    from GPT_SoVITS.synthesis.reference import BOUNDS, OFFICIAL_BOUNDS
+    from GPT_SoVITS.synthesis.prompt import BOUNDS, OFFICIAL_BOUNDS
 
     if not source.is_file():
         raise NotFound(f"There is no recording at {source}.")

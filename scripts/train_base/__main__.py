@@ -147,8 +147,8 @@ def vary(options: argparse.Namespace) -> None:
     """The clips at other speeds."""
     import torch
 
-    from GPT_SoVITS.features.content import ContentEncoder
-    from GPT_SoVITS.features.whisper import model_folder
+    from GPT_SoVITS.features.whisper_content import ContentEncoder
+    from GPT_SoVITS.features.whisper_model import model_folder
     from GPT_SoVITS.sovits.tokens import SemanticTokens
     from scripts.train_base.align import read
     from scripts.train_base.vary import vary as make

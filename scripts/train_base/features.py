@@ -10,9 +10,9 @@ import numpy as np
 
 from GPT_SoVITS.audio import read_mono, resample
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.features.content import ContentEncoder
 from GPT_SoVITS.features.pitch import pitch
-from GPT_SoVITS.features.whisper import model_folder
+from GPT_SoVITS.features.whisper_content import ContentEncoder
+from GPT_SoVITS.features.whisper_model import model_folder
 from GPT_SoVITS.text import process
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import numpy as np
 
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.dataset.transcribe import Transcriber
-from GPT_SoVITS.features.whisper import model_folder
+from GPT_SoVITS.features.whisper_model import model_folder
 from scripts.train_base.sources import REAL, unpack
 
 logger = logging.getLogger(__name__)

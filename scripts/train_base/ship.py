@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from GPT_SoVITS.checkpoints.catalog import BASE_FOLDER
 from GPT_SoVITS.checkpoints.checkpoint import load_resume, open_checkpoint, save_checkpoint
-from GPT_SoVITS.checkpoints.weights import BASE_FOLDER
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.sovits.model import SoVITS
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from GPT_SoVITS.audio import resample
-from GPT_SoVITS.features.content import ContentEncoder
+from GPT_SoVITS.features.whisper_content import ContentEncoder
 from GPT_SoVITS.sovits.tokens import SemanticTokens
 from scripts.train_base.clips import Clip
 

@@ -13,7 +13,7 @@ from GPT_SoVITS.audio import resample
 from GPT_SoVITS.dataset.checks import Checker, Limits, clipped_share
 from GPT_SoVITS.dataset.compare import duplicates, other_speakers
 from GPT_SoVITS.dataset.fingerprint import fingerprint
-from GPT_SoVITS.features.speaker import SpeakerEncoder
+from GPT_SoVITS.features.resemblyzer import SpeakerEncoder
 
 GOOD = ("announce.wav", "busy.wav", "nogo.wav", "prepend.wav")
 

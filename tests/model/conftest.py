@@ -14,7 +14,7 @@ from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.pipeline import Pipeline, Prompt
+from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline
 from GPT_SoVITS.sovits.model import SoVITS
 
 Voice = tuple[Path, Path]
@@ -87,7 +87,7 @@ def pipeline(voice: Voice) -> Pipeline:
 
 
 @pytest.fixture(scope="session")
-def prompt(pipeline: Pipeline, recording: Path) -> Prompt:
+def prompt(pipeline: Pipeline, recording: Path) -> EncodedPrompt:
     return pipeline.prepare_prompt(recording, "Good morning.", "en", tokens=list(range(20)))
 
 
@@ -98,5 +98,5 @@ def tiny(tiny_voice: Callable[[str], Voice]) -> Pipeline:
 
 
 @pytest.fixture(scope="session")
-def tiny_prompt(tiny: Pipeline, recording: Path) -> Prompt:
+def tiny_prompt(tiny: Pipeline, recording: Path) -> EncodedPrompt:
     return tiny.prepare_prompt(recording, "Good morning.", "en", tokens=list(range(20)))

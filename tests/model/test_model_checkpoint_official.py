@@ -16,6 +16,7 @@ import torch
 
 from GPT_SoVITS import configs
 from GPT_SoVITS.checkpoints import identify as identity
+from GPT_SoVITS.checkpoints.catalog import OfficialFile
 from GPT_SoVITS.checkpoints.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -24,7 +25,6 @@ from GPT_SoVITS.checkpoints.checkpoint import (
     write_official,
 )
 from GPT_SoVITS.checkpoints.official_configs import gpt_config, sovits_config
-from GPT_SoVITS.checkpoints.weights import OfficialFile
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching.official import recipe as flow_recipe
@@ -354,7 +354,7 @@ def test_only_the_package_hands_yaml_to_the_reader_that_can_construct_anything()
 
 def test_the_catalogue_of_weights_needs_no_torch():
     program = (
-        "import sys, GPT_SoVITS.checkpoints.weights, commands.checkpoint, GPT_SoVITS.checkpoints.download;"
+        "import sys, GPT_SoVITS.checkpoints.catalog, commands.checkpoint, GPT_SoVITS.checkpoints.download;"
         "print('torch' in sys.modules)"
     )
 

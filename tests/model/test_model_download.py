@@ -14,8 +14,8 @@ import pytest
 from huggingface_hub import constants, file_download
 from toy_hub import running
 
+from GPT_SoVITS.checkpoints.catalog import OfficialFile
 from GPT_SoVITS.checkpoints.download import fetch
-from GPT_SoVITS.checkpoints.weights import OfficialFile
 from GPT_SoVITS.errors import ModelError
 
 NAME = "gsv-v4-pretrained/s2Gv4.pth"
@@ -223,7 +223,7 @@ def test_a_file_of_no_repository_is_put_there_by_hand(get):
 def test_of_several_processes_one_transfers(hub, tmp_path):
     program = (
         "import sys, pathlib; from GPT_SoVITS.checkpoints.download import fetch;"
-        "from GPT_SoVITS.checkpoints.weights import OfficialFile;"
+        "from GPT_SoVITS.checkpoints.catalog import OfficialFile;"
         f"fetch([OfficialFile({NAME!r}, '')], pathlib.Path(sys.argv[1]), endpoint=sys.argv[2])"
     )
     processes = [

@@ -12,15 +12,15 @@ import torch
 
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.pipeline import Pipeline, Prompt, SamplingSettings, Utterance
+from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline, SamplingSettings, SynthesisRequest
 from GPT_SoVITS.synthesis.samples import limit_peak
-from GPT_SoVITS.synthesis.v2 import Line, decode
+from GPT_SoVITS.synthesis.waveform_decoder import Line, decode
 
 SENTENCE = "Hello there, my friend."
 SHORT = SamplingSettings(early_stop_num=30)
 
 
-def test_the_same_seed_gives_the_same_samples(pipeline: Pipeline, prompt: Prompt) -> None:
+def test_the_same_seed_gives_the_same_samples(pipeline: Pipeline, prompt: EncodedPrompt) -> None:
     first = pipeline.speak(SENTENCE, "en", prompt, seed=7)
     torch.manual_seed(99)  # whatever else the process draws
     second = pipeline.speak(SENTENCE, "en", prompt, seed=7)
@@ -30,20 +30,20 @@ def test_the_same_seed_gives_the_same_samples(pipeline: Pipeline, prompt: Prompt
     assert len(other.samples) != len(first.samples) or not np.allclose(other.samples, first.samples)
 
 
-def test_a_token_lasts_forty_milliseconds(pipeline: Pipeline, prompt: Prompt) -> None:
+def test_a_token_lasts_forty_milliseconds(pipeline: Pipeline, prompt: EncodedPrompt) -> None:
     speech = pipeline.speak(SENTENCE, "en", prompt, seed=7)
 
     assert len(speech.samples) == speech.tokens * speech.sample_rate // 25
 
 
-def test_twice_the_speed_takes_half_the_time(pipeline: Pipeline, prompt: Prompt) -> None:
-    plain = pipeline.speak_batch([Utterance(SENTENCE, "en", prompt, 7, sampling=SHORT)])[0]
-    fast = pipeline.speak_batch([Utterance(SENTENCE, "en", prompt, 7, speed=2.0, sampling=SHORT)])[0]
+def test_twice_the_speed_takes_half_the_time(pipeline: Pipeline, prompt: EncodedPrompt) -> None:
+    plain = pipeline.speak_batch([SynthesisRequest(SENTENCE, "en", prompt, 7, sampling=SHORT)])[0]
+    fast = pipeline.speak_batch([SynthesisRequest(SENTENCE, "en", prompt, 7, speed=2.0, sampling=SHORT)])[0]
 
     assert len(fast.samples) == pytest.approx(len(plain.samples) / 2, abs=2 * 320)
 
 
-def test_speech_that_lost_its_way_is_cut_off(pipeline: Pipeline, prompt: Prompt) -> None:
+def test_speech_that_lost_its_way_is_cut_off(pipeline: Pipeline, prompt: EncodedPrompt) -> None:
     speech = pipeline.speak("One.", "en", prompt, seed=7)
 
     assert len(speech.samples) / speech.sample_rate < 20.0
@@ -66,11 +66,11 @@ def test_a_prompt_that_is_too_short_is_refused(pipeline: Pipeline, tmp_path: Pat
         pipeline.prepare_prompt(tmp_path / "short.wav", "", "en", tokens=[1])
 
 
-def test_an_utterance_sounds_the_same_alone_and_among_eight(tiny: Pipeline, tiny_prompt: Prompt) -> None:
+def test_an_utterance_sounds_the_same_alone_and_among_eight(tiny: Pipeline, tiny_prompt: EncodedPrompt) -> None:
     texts = ["One.", "Two and three.", SENTENCE, "A sentence that is a good deal longer than the others are."]
     speeds = (1.0, 1.0, 1.2, 1.0, 0.8, 1.0, 1.0, 2.0)
     utterances = [
-        Utterance(text, "en", tiny_prompt, seed, speed, SamplingSettings(early_stop_num=20 + 7 * seed))
+        SynthesisRequest(text, "en", tiny_prompt, seed, speed, SamplingSettings(early_stop_num=20 + 7 * seed))
         for seed, (text, speed) in enumerate(zip(2 * texts, speeds, strict=True))
     ]
 
@@ -101,8 +101,8 @@ def test_a_generator_for_all_rows_at_once_gives_each_row_what_it_gives_alone(tin
         torch.testing.assert_close(wave, decode(tiny.sovits, [line])[0], atol=1e-5, rtol=0)
 
 
-def test_two_threads_at_once_each_get_their_own_sound(tiny: Pipeline, tiny_prompt: Prompt) -> None:
-    utterances = [Utterance(SENTENCE, "en", tiny_prompt, seed, sampling=SHORT) for seed in range(6)]
+def test_two_threads_at_once_each_get_their_own_sound(tiny: Pipeline, tiny_prompt: EncodedPrompt) -> None:
+    utterances = [SynthesisRequest(SENTENCE, "en", tiny_prompt, seed, sampling=SHORT) for seed in range(6)]
     alone = [tiny.speak_batch([utterance])[0].samples for utterance in utterances]
     heard: dict[int, np.ndarray] = {}
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from GPT_SoVITS.configs import load_config, merged
-from GPT_SoVITS.pipeline import ChunkSettings, Pipeline, Prompt, SamplingSettings, Speech, Utterance
+from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, Pipeline, SamplingSettings, Speech, SynthesisRequest
 from GPT_SoVITS.sovits.layers import NormedConv1d, NormedConvTranspose1d
 from GPT_SoVITS.sovits.model import SoVITS
-from GPT_SoVITS.synthesis.streaming import Cutter, Stream
-from GPT_SoVITS.synthesis.v2 import Line, decode
+from GPT_SoVITS.synthesis.streaming_decoder import Cutter, Stream
+from GPT_SoVITS.synthesis.waveform_decoder import Line, decode
 
 SENTENCE = "A sentence that is long enough to be spoken in several chunks, one after the other."
 LOUD, QUIET = 0, 1
@@ -216,11 +216,13 @@ def test_the_cost_of_a_sentence_grows_with_its_length_and_not_with_its_square(so
     assert costs[2] - costs[1] == pytest.approx(2 * (costs[1] - costs[0]), rel=0.05)
 
 
-def utterance(prompt: Prompt, seed: int) -> Utterance:
-    return Utterance(SENTENCE, "en", prompt, seed, sampling=SamplingSettings(early_stop_num=90, fewest_tokens=90))
+def utterance(prompt: EncodedPrompt, seed: int) -> SynthesisRequest:
+    return SynthesisRequest(
+        SENTENCE, "en", prompt, seed, sampling=SamplingSettings(early_stop_num=90, fewest_tokens=90)
+    )
 
 
-def test_a_stream_makes_the_tokens_that_speaking_makes(tiny: Pipeline, tiny_prompt: Prompt):
+def test_a_stream_makes_the_tokens_that_speaking_makes(tiny: Pipeline, tiny_prompt: EncodedPrompt):
     whole = tiny.speak_batch([utterance(tiny_prompt, seed=3)])[0]
 
     chunks = list(tiny.stream(utterance(tiny_prompt, seed=3)))
@@ -231,13 +233,13 @@ def test_a_stream_makes_the_tokens_that_speaking_makes(tiny: Pipeline, tiny_prom
     assert max(chunk.tokens for chunk in chunks) <= ChunkSettings().most
 
 
-def test_nano_streams_by_length_as_no_token_of_its_is_known_to_be_silence(pipeline: Pipeline, prompt: Prompt):
+def test_nano_streams_by_length_as_no_token_of_its_is_known_to_be_silence(pipeline: Pipeline, prompt: EncodedPrompt):
     first = next(pipeline.stream(utterance(prompt, seed=3)))
 
     assert first.tokens == ChunkSettings().first
 
 
-def test_two_streams_that_take_turns_on_one_thread_do_not_mix(tiny: Pipeline, tiny_prompt: Prompt):
+def test_two_streams_that_take_turns_on_one_thread_do_not_mix(tiny: Pipeline, tiny_prompt: EncodedPrompt):
     alone = [list(tiny.stream(utterance(tiny_prompt, seed))) for seed in (3, 4)]
 
     together: list[list[Speech]] = [[], []]
@@ -252,7 +254,7 @@ def test_two_streams_that_take_turns_on_one_thread_do_not_mix(tiny: Pipeline, ti
             np.testing.assert_allclose(one.samples, other.samples, atol=1e-6)
 
 
-def test_a_stream_may_be_left_before_its_end(tiny: Pipeline, tiny_prompt: Prompt):
+def test_a_stream_may_be_left_before_its_end(tiny: Pipeline, tiny_prompt: EncodedPrompt):
     stream = tiny.stream(utterance(tiny_prompt, seed=3))
     next(stream)
 
@@ -260,11 +262,3 @@ def test_a_stream_may_be_left_before_its_end(tiny: Pipeline, tiny_prompt: Prompt
 
     assert next(stream, None) is None
     assert not torch.is_inference_mode_enabled()
-
-
-def test_the_originals_way_speaks_some_tokens_twice(tiny: Pipeline, tiny_prompt: Prompt):
-    whole = tiny.speak_batch([utterance(tiny_prompt, seed=3)])[0]
-
-    original = list(tiny.stream(utterance(tiny_prompt, seed=3), compat="reference"))
-
-    assert sum(chunk.tokens for chunk in original) > whole.tokens

@@ -14,17 +14,17 @@ from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, open_checkpoint, save_
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.pipeline import Pipeline, SamplingSettings, Utterance
-from GPT_SoVITS.synthesis.loading import check_sizes
-from GPT_SoVITS.synthesis.parts import Parts
-from GPT_SoVITS.synthesis.reading import finished
-from GPT_SoVITS.synthesis.reference import Recording, limited
+from GPT_SoVITS.pipeline import Pipeline, SamplingSettings, SynthesisRequest
+from GPT_SoVITS.synthesis.conditioning import finished
+from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
+from GPT_SoVITS.synthesis.model_loading import check_sizes
+from GPT_SoVITS.synthesis.prompt import Recording, limited
 
 LORA = Path(__file__).parent.parent / "parity" / "fixtures" / "v3v4" / "lora"
 SHORT = SamplingSettings(early_stop_num=20, fewest_tokens=20)
 
 
-class StandIns(Parts):
+class StandIns(HelperNetworks):
     """Helper networks that answer with noise of the right shape."""
 
     def __init__(self) -> None:
@@ -63,9 +63,9 @@ def test_a_version_speaks_alike_from_our_files_and_from_official_ones(
     parts = StandIns()
     heard = []
     for files in (ours, official):
-        pipeline = Pipeline.load(*files, parts=parts)
+        pipeline = Pipeline.load(*files, helpers=parts)
         prompt = pipeline.prepare_prompt(recording, "Good morning", "en")
-        heard.append(pipeline.speak_batch([Utterance("Hello.", "en", prompt, 3, sampling=SHORT)])[0])
+        heard.append(pipeline.speak_batch([SynthesisRequest("Hello.", "en", prompt, 3, sampling=SHORT)])[0])
 
     assert pipeline.version == version
     assert heard[0].sample_rate == 32_000
@@ -77,7 +77,7 @@ def test_a_version_speaks_alike_from_our_files_and_from_official_ones(
 def test_several_recordings_give_the_mean_of_their_styles(tiny_voice: Callable, recording: Path, tmp_path: Path):
     other = tmp_path / "other.wav"
     write_wav(other, 0.1 * np.sin(np.arange(200_000) ** 1.1 / 9).astype(np.float32), 44_100)
-    pipeline = Pipeline.load(*tiny_voice("v2Pro"), parts=StandIns())
+    pipeline = Pipeline.load(*tiny_voice("v2Pro"), helpers=StandIns())
 
     styles = [pipeline.prepare_prompt(path, "", "en").style for path in (recording, other)]
     both = pipeline.prepare_prompt(recording, "", "en", others=[other]).style
@@ -86,10 +86,10 @@ def test_several_recordings_give_the_mean_of_their_styles(tiny_voice: Callable, 
 
 
 def test_mandarin_text_features_reach_the_first_stage(tiny_voice: Callable, recording: Path) -> None:
-    pipeline = Pipeline.load(*tiny_voice("v2"), parts=StandIns())
+    pipeline = Pipeline.load(*tiny_voice("v2"), helpers=StandIns())
     prompt = pipeline.prepare_prompt(recording, "Good morning.", "en")
 
-    row = pipeline.reader.read(Utterance("今天天气很好。", "zh", prompt, 3)).row
+    row = pipeline.reader.read(SynthesisRequest("今天天气很好。", "zh", prompt, 3)).row
 
     english = len(prompt.phones)
     assert row.bert is not None
@@ -114,7 +114,7 @@ def test_a_part_that_is_not_installed_is_named(
 
 
 def test_official_versions_want_a_prompt_of_three_to_ten_seconds(tiny_voice: Callable, tmp_path: Path) -> None:
-    pipeline = Pipeline.load(*tiny_voice("v2"), parts=StandIns())
+    pipeline = Pipeline.load(*tiny_voice("v2"), helpers=StandIns())
     write_wav(tmp_path / "long.wav", np.zeros(11 * 16_000, np.float32), 16_000)
 
     with pytest.raises(ModelError, match=r"lasts 11\.0 s") as caught:
@@ -169,7 +169,7 @@ def lora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Pipeli
     (models / "s2Gv3.pth").write_bytes((LORA / "tiny_base.pth").read_bytes())
     monkeypatch.setattr("GPT_SoVITS.pipeline.load_vocoder", lambda version, where, device: Hum())
     gpt = small_gpt(tmp_path)
-    return lambda: Pipeline.load(gpt, LORA / "tiny_v3_lora.pth", models=models, parts=StandIns())
+    return lambda: Pipeline.load(gpt, LORA / "tiny_v3_lora.pth", models=models, helpers=StandIns())
 
 
 def small_gpt(folder: Path) -> Path:
@@ -186,7 +186,8 @@ def test_a_lora_of_v3_speaks_with_its_base_and_streams_what_it_speaks(lora: Call
     pipeline = lora()
     prompt = pipeline.prepare_prompt(recording, "Good morning.", "en", tokens=list(range(30)))
     utterances = [
-        Utterance(text, "en", prompt, seed=3, sampling=SHORT, steps=2) for text in ("Hello.", "Hello, my friend.")
+        SynthesisRequest(text, "en", prompt, seed=3, sampling=SHORT, steps=2)
+        for text in ("Hello.", "Hello, my friend.")
     ]
 
     together = pipeline.speak_batch(utterances)

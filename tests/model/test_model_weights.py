@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from GPT_SoVITS.checkpoints.weights import FILES, PARTS, VERSIONS, files_for, files_of, find_part, installed, needed
+from GPT_SoVITS.checkpoints.catalog import FILES, PARTS, VERSIONS, files_for, files_of, find_part, installed, needed
 from GPT_SoVITS.errors import ModelError
 
 

@@ -20,7 +20,7 @@ from GPT_SoVITS.checkpoints.checkpoint import (
     save_checkpoint,
     write_official,
 )
-from GPT_SoVITS.checkpoints.containers import HParams, read_container
+from GPT_SoVITS.checkpoints.torch_archive import HParams, read_container
 
 RESUME = "checkpoint_resume"
 VOICES = fixtures("", suffix=".pth", where=lambda path: not path.stem.endswith(RESUME)) + fixtures("", suffix=".ckpt")

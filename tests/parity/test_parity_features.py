@@ -11,10 +11,10 @@ import torch
 from parity_fixtures import Fixture, error, fixtures
 
 from GPT_SoVITS.dataset.prepare import CONTENT_SCALE, reference_sound
+from GPT_SoVITS.features.eres2net import ERes2NetV2, sizes_of
 from GPT_SoVITS.features.fbank import FRAME, fbank
 from GPT_SoVITS.features.hubert import Hubert, current_name, frames_of
 from GPT_SoVITS.features.mel import resample
-from GPT_SoVITS.features.speaker_vector import ERes2NetV2, sizes_of
 
 TOLERANCE = 1e-4
 SPEAKER_SIZES = {

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 from parity_fixtures import Fixture, absolute_error, companion, find, fixtures
+from upstream_streaming import OriginalStream
 
 from GPT_SoVITS.gpt.generate import Row, SamplingSettings, stream
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.sovits.official import recipe
-from GPT_SoVITS.synthesis.batches import buckets, consecutive, restore
-from GPT_SoVITS.synthesis.original import OriginalStream
+from GPT_SoVITS.synthesis.length_batching import buckets, consecutive, restore
 from GPT_SoVITS.synthesis.samples import join_sentences, limit_peak, to_int16
-from GPT_SoVITS.synthesis.v2 import Line, decode
+from GPT_SoVITS.synthesis.waveform_decoder import Line, decode
 
 INT16 = 2
 """Steps by which the README lets 16-bit samples differ."""

@@ -6,16 +6,17 @@ import json
 
 import numpy as np
 import pytest
+import upstream_chunks
 from parity_fixtures import Fixture, absolute_error, companion, find, fixtures
 from torch import Tensor
 
 from GPT_SoVITS.features.mel import log_mel, normalise, resample
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.official import recipe
-from GPT_SoVITS.synthesis import original_chunks, sola
-from GPT_SoVITS.synthesis.batches import buckets, consecutive, restore
-from GPT_SoVITS.synthesis.chunk_plan import ChunkSizes
-from GPT_SoVITS.synthesis.chunks import MelPrompt, mel_prompt
+from GPT_SoVITS.synthesis import sola
+from GPT_SoVITS.synthesis.length_batching import buckets, consecutive, restore
+from GPT_SoVITS.synthesis.mel_chunking import ChunkSizes
+from GPT_SoVITS.synthesis.mel_synthesis import MelPrompt, mel_prompt
 from GPT_SoVITS.synthesis.samples import join_sentences, to_int16
 from GPT_SoVITS.vocoders import Vocoder
 from GPT_SoVITS.vocoders.load import bigvgan, hifigan
@@ -143,7 +144,7 @@ def test_serial_chunks_give_the_reference_wave(path):
 
     features = stage.features(fixture["serial_semantic"], fixture["serial_phones"])
     steps = stage.config["sample_steps"]
-    wave = original_chunks.serial(
+    wave = upstream_chunks.serial(
         stage.model, stage.vocoder, stage.sizes, features, stage.prompt, steps=steps, noises=noises
     )
 
@@ -155,7 +156,7 @@ def test_batched_chunks_give_the_reference_waves_and_offsets(path):
     stage = Stage(path)
     noise, steps = stage.fixture["batched_noise"], stage.config["sample_steps"]
 
-    waves, offsets = original_chunks.batched(
+    waves, offsets = upstream_chunks.batched(
         stage.model, stage.vocoder, stage.sizes, stage.batch(), stage.prompt, steps=steps, noise=noise
     )
 

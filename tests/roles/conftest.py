@@ -14,7 +14,7 @@ from workshop import Prepared, Workshop, speech
 from core.jobs.job import Job
 from core.redis import EmbeddedServer
 from core.settings import Settings, read_settings
-from GPT_SoVITS.features.whisper import model_folder
+from GPT_SoVITS.features.whisper_model import model_folder
 from roles.runtime.role import JobContext
 from roles.runtime.services import Services
 from roles.runtime.worker import Worker

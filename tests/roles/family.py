@@ -19,11 +19,11 @@ from core.settings import read_settings
 from core.stages.stage import parse_parameters
 from core.storage import Storage
 from GPT_SoVITS.audio import write_wav
+from GPT_SoVITS.checkpoints.catalog import FILES, files_of
 from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
-from GPT_SoVITS.checkpoints.weights import FILES, files_of
 from GPT_SoVITS.configs import load_config, merged
 from GPT_SoVITS.dataset.folder import Annotation, write_annotations
-from GPT_SoVITS.features.speaker_vector import ERes2NetV2
+from GPT_SoVITS.features.eres2net import ERes2NetV2
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.sovits.discriminator import Discriminator

@@ -14,9 +14,9 @@ import torch
 from family import GPT, RATE, speech_like
 
 from GPT_SoVITS.audio import write_wav
+from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint, write_official
 from GPT_SoVITS.checkpoints.identify import Checkpoint
-from GPT_SoVITS.checkpoints.weights import find_part
 from GPT_SoVITS.configs import merged
 from GPT_SoVITS.flow_matching.lora import inject, lora_state
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS

@@ -16,8 +16,8 @@ from family import HUBERT, RATE, TEXTS, Family, speech_like, write_models
 
 from core.errors import InvalidRequest, MissingPart, NotFound
 from GPT_SoVITS.audio import write_wav
+from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint, save_checkpoint
-from GPT_SoVITS.checkpoints.weights import find_part
 from GPT_SoVITS.dataset.folder import read_name2text, read_semantic, read_tensor
 from GPT_SoVITS.errors import ModelError
 

@@ -31,9 +31,9 @@ from core.jobs.roles import SYNTHESIZER
 from core.records import Records
 from core.speech.requests import UtteranceRequest
 from GPT_SoVITS.audio import write_wav
+from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint, write_official
 from GPT_SoVITS.checkpoints.identify import Checkpoint
-from GPT_SoVITS.checkpoints.weights import find_part
 from GPT_SoVITS.configs import merged
 from GPT_SoVITS.pipeline import Pipeline
 from main import main

@@ -27,9 +27,9 @@ from core.settings import Settings, read_settings
 from core.voices.checks import OFFICIAL_PROMPT_SECONDS, PROMPT_SECONDS, family
 from core.voices.export import prepare_export, read_voice
 from core.voices.import_job import ImportRequest, file_key
-from GPT_SoVITS.checkpoints.weights import VERSIONS
-from GPT_SoVITS.synthesis.loading import symbols_of
-from GPT_SoVITS.synthesis.reference import BOUNDS, OFFICIAL_BOUNDS
+from GPT_SoVITS.checkpoints.catalog import VERSIONS
+from GPT_SoVITS.synthesis.model_loading import symbols_of
+from GPT_SoVITS.synthesis.prompt import BOUNDS, OFFICIAL_BOUNDS
 from roles.preprocessor import Preprocessor
 from roles.runtime.role import JobContext
 from roles.runtime.services import Services

@@ -15,7 +15,7 @@ from core.jobs.events import Event
 from core.jobs.job import Job
 from core.records import StageRecord, upgrade
 from core.stages.stage import StageStatus
-from GPT_SoVITS.checkpoints.weights import FILES, files_of
+from GPT_SoVITS.checkpoints.catalog import FILES, files_of
 from GPT_SoVITS.configs import merged
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.text.symbols import symbols

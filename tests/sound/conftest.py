@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from GPT_SoVITS.audio import read_mono, write_wav
-from GPT_SoVITS.features.whisper import model_folder
+from GPT_SoVITS.features.whisper_model import model_folder
 
 PROMPTS = Path(__file__).resolve().parents[2] / "prompts"
 RATE = 16_000

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from GPT_SoVITS.checkpoints.weights import BASE_FOLDER
+from GPT_SoVITS.checkpoints.catalog import BASE_FOLDER
 from GPT_SoVITS.dataset.word_errors import align, compare
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.evaluation.choose import best

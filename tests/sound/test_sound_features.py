@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.bert import Roberta, split
+from GPT_SoVITS.features.eres2net import ERes2NetV2, sizes_of
 from GPT_SoVITS.features.fbank import fbank
 from GPT_SoVITS.features.hubert import Hubert, frames_of
-from GPT_SoVITS.features.speaker_vector import ERes2NetV2, sizes_of
 from GPT_SoVITS.sovits.tokens import SemanticTokens
 from GPT_SoVITS.text.phonemization.frontend import Cleaned
 

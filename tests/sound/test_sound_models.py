@@ -15,10 +15,10 @@ from GPT_SoVITS.dataset.transcribe import Transcriber, speech_spans
 from GPT_SoVITS.dataset.word_errors import edit_distance, error_rate
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.evaluation.evaluator import Evaluator, Quality
-from GPT_SoVITS.features import speaker
-from GPT_SoVITS.features.content import ContentEncoder
-from GPT_SoVITS.features.speaker import SpeakerEncoder, drop_silences, partial_starts, similarity
-from GPT_SoVITS.features.whisper import model_folder
+from GPT_SoVITS.features import resemblyzer as speaker
+from GPT_SoVITS.features.resemblyzer import SpeakerEncoder, drop_silences, partial_starts, similarity
+from GPT_SoVITS.features.whisper_content import ContentEncoder
+from GPT_SoVITS.features.whisper_model import model_folder
 
 RATE = 16_000
 TEXT = "The number you have dialed is not in service. Please check the number and try again."

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.features import whisper
+from GPT_SoVITS.features import whisper_model as whisper
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from GPT_SoVITS.synthesis.batches import buckets, consecutive, restore
+from GPT_SoVITS.synthesis.length_batching import buckets, consecutive, restore
 
 LENGTHS = st.lists(st.integers(1, 80), max_size=20)
 SIZES = st.integers(1, 8)

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from GPT_SoVITS.configs import load_config
-from GPT_SoVITS.synthesis.chunk_plan import ChunkSizes, even_pieces, overlapping_windows
+from GPT_SoVITS.synthesis.mel_chunking import ChunkSizes, even_pieces, overlapping_windows
 
 FRAMES = st.integers(0, 3000)
 ROOM = st.integers(1, 700)

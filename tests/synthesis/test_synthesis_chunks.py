@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tiny_stage import CONDITION, MELS, SIZES, VOCODERS, sentence, tiny_prompt, tiny_synthesis
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.synthesis.chunk_plan import overlapping_windows
-from GPT_SoVITS.synthesis.chunks import METHODS, ChunkedSynthesis, mel_prompt
+from GPT_SoVITS.synthesis.mel_chunking import overlapping_windows
+from GPT_SoVITS.synthesis.mel_synthesis import METHODS, ChunkedSynthesis, mel_prompt
 
 STEPS = 2
 ROOM = SIZES.chunk - SIZES.reference

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from GPT_SoVITS.synthesis.parts import Parts
-from GPT_SoVITS.synthesis.reading import Reader
+from GPT_SoVITS.synthesis.conditioning import Reader
+from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 from GPT_SoVITS.text import Frontend, Reading
 from GPT_SoVITS.text.mandarin.frontend import Mandarin
 
@@ -16,12 +16,12 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
-    """Parts of a folder whose polyphone model calls every character ma."""
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HelperNetworks:
+    """HelperNetworks of a folder whose polyphone model calls every character ma."""
     model = Frontend({"zh": Mandarin(lambda text: ["ma1" for _ in text])})
     monkeypatch.setattr(Frontend, "with_models", classmethod(lambda cls, folder: model))
-    monkeypatch.setattr(Parts, "text_features", lambda self, pieces: None)
-    return Parts(tmp_path)
+    monkeypatch.setattr(HelperNetworks, "text_features", lambda self, pieces: None)
+    return HelperNetworks(tmp_path)
 
 
 def test_the_official_versions_read_by_the_polyphone_model_and_nano_without_it(parts):
@@ -35,7 +35,7 @@ def test_the_official_versions_read_by_the_polyphone_model_and_nano_without_it(p
 def test_the_polyphone_model_stays_when_the_encoders_go(parts):
     before = parts.frontend()
 
-    parts.forget_encoders()
+    parts.unload_prompt_encoders()
 
     assert parts.frontend() is before
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from GPT_SoVITS.flow_matching.cfm import FlowMatching
-from GPT_SoVITS.synthesis.chunk_plan import ChunkSizes
-from GPT_SoVITS.synthesis.chunks import ChunkedSynthesis, MelPrompt
+from GPT_SoVITS.synthesis.mel_chunking import ChunkSizes
+from GPT_SoVITS.synthesis.mel_synthesis import ChunkedSynthesis, MelPrompt
 from GPT_SoVITS.vocoders.bigvgan import BigVGAN
 from GPT_SoVITS.vocoders.hifigan import HiFiGAN
 from GPT_SoVITS.vocoders.sizes import VocoderSizes

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from GPT_SoVITS.checkpoints.weights import find_part
+from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.data import table
 from GPT_SoVITS.text.mandarin.pinyin import Reader, in_context

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
-from GPT_SoVITS.synthesis.chunk_plan import ChunkSizes
-from GPT_SoVITS.synthesis.chunks import ChunkedSynthesis, MelPrompt, mel_prompt
-from GPT_SoVITS.synthesis.reference import Prompt, Recording
+from GPT_SoVITS.synthesis.mel_chunking import ChunkSizes
+from GPT_SoVITS.synthesis.mel_synthesis import ChunkedSynthesis, MelPrompt, mel_prompt
+from GPT_SoVITS.synthesis.prompt import EncodedPrompt, Recording
 from GPT_SoVITS.vocoders import Vocoder
 
 
@@ -24,7 +24,7 @@ class FlowLine:
     """(T,) generated semantic tokens, none of the prompt's."""
     phones: Tensor
     """(S,) phoneme ids of the sentence alone."""
-    prompt: Prompt
+    prompt: EncodedPrompt
     generator: torch.Generator
     speed: float = 1.0
     steps: int | None = None

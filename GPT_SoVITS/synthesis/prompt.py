@@ -17,7 +17,7 @@ from torch import Tensor
 from GPT_SoVITS import audio
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.mel import log_mel, normalise, resample, spectrogram
-from GPT_SoVITS.synthesis.chunks import MelPrompt
+from GPT_SoVITS.synthesis.mel_synthesis import MelPrompt
 
 CONTENT_RATE = 16_000
 """Hz, of what content features and speaker vectors are made from."""
@@ -32,7 +32,7 @@ LARGEST_KERNEL = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class EncodedPrompt:
     """A reference recording as the models read it; computed once per voice, on the voice's device."""
 
     tokens: Tensor

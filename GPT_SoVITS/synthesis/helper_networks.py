@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.checkpoints.weights import find_part
+from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.errors import ModelError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ FRONTEND = "frontend"
 """These two are needed for every Mandarin sentence; the others for a new prompt only."""
 
 
-class Parts:
+class HelperNetworks:
     """Opens and keeps helper networks; safe to share between threads."""
 
     def __init__(self, folder: Path | None, *, device: torch.device | str = "cpu") -> None:
@@ -55,7 +55,7 @@ class Parts:
             return None
         return self._part(TEXT_PART, self._open_roberta).features_of(pieces)
 
-    def forget_encoders(self) -> None:
+    def unload_prompt_encoders(self) -> None:
         """Let go of what only new prompts need: it outweighs a voice, and the next prompt may never come."""
         with self._lock:
             kept = {name: part for name, part in self._opened.items() if name in (TEXT_PART, FRONTEND)}
@@ -81,7 +81,7 @@ class Parts:
         return Hubert.load(find_part(self._folder("HuBERT"), "hubert"), device=self.device)
 
     def _open_speaker_vector(self) -> Any:
-        from GPT_SoVITS.features.speaker_vector import ERes2NetV2
+        from GPT_SoVITS.features.eres2net import ERes2NetV2
 
         return ERes2NetV2.load(find_part(self._folder("ERes2NetV2"), "speaker_vector"), device=self.device)
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from GPT_SoVITS.checkpoints.official_configs import is_recipe
-from GPT_SoVITS.checkpoints.weights import find_part
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packing import Precision

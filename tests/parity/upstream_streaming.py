@@ -14,7 +14,7 @@ from torch import Tensor
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.sovits.model import Stream as Chunk
 from GPT_SoVITS.synthesis import sola
-from GPT_SoVITS.synthesis.v2 import NOISE_SCALE
+from GPT_SoVITS.synthesis.waveform_decoder import NOISE_SCALE
 
 FEW_TOKENS = 10
 """A chunk with fewer than this hears more of the one before it."""

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.mel import denormalise
-from GPT_SoVITS.synthesis.chunk_plan import ChunkSizes, even_pieces, overlapping_windows
+from GPT_SoVITS.synthesis.mel_chunking import ChunkSizes, even_pieces, overlapping_windows
 from GPT_SoVITS.synthesis.sola import join
 from GPT_SoVITS.synthesis.vocoder_stream import VocoderStream
 from GPT_SoVITS.vocoders import Vocoder

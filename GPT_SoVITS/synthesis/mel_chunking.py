@@ -13,7 +13,7 @@ class ChunkSizes:
     reference: int
     """Longest prompt; of a longer recording its end is taken."""
     chunk: int
-    """Prompt and new frames together."""
+    """EncodedPrompt and new frames together."""
     overlap: int = 12
     """Frames that neighbouring chunks share by the parallel method."""
 

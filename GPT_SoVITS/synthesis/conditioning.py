@@ -11,20 +11,20 @@ from torch import Tensor
 
 from GPT_SoVITS.gpt.generate import Row, SamplingSettings
 from GPT_SoVITS.gpt.pointer import LONGEST
-from GPT_SoVITS.synthesis.parts import Parts
-from GPT_SoVITS.synthesis.reference import Prompt
+from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
+from GPT_SoVITS.synthesis.prompt import EncodedPrompt
 from GPT_SoVITS.text import Phonemes, Reading, process
 
 FINAL_MARKS = "，。？！,.?!~:：—…"
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
+class SynthesisRequest:
     """What is spoken in one go, in whose voice and how."""
 
     text: str
     language: str
-    prompt: Prompt
+    prompt: EncodedPrompt
     seed: int
     """The same one gives the same samples whatever else the process does."""
     speed: float = 1.0
@@ -45,7 +45,7 @@ class Utterance:
 class Task:
     """An utterance as the models read it."""
 
-    utterance: Utterance
+    utterance: SynthesisRequest
     phones: Tensor
     """(S,) of the sentence alone."""
     row: Row
@@ -58,12 +58,12 @@ class Task:
 class Reader:
     """Reads texts for the models of one version."""
 
-    def __init__(self, version: str, parts: Parts, device: torch.device) -> None:
+    def __init__(self, version: str, parts: HelperNetworks, device: torch.device) -> None:
         self.version = version
         self.parts = parts
         self.device = device
 
-    def read(self, utterance: Utterance) -> Task:
+    def read(self, utterance: SynthesisRequest) -> Task:
         """Raises ModelError: those of `process`, and "missing_part" for Mandarin without RoBERTa."""
         prompt = utterance.prompt
         phones, bert, spoken = self.read_text(utterance.text, utterance.language, utterance.readings)

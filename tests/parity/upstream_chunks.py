@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from GPT_SoVITS.features.mel import denormalise
-from GPT_SoVITS.synthesis.chunk_plan import ChunkSizes
-from GPT_SoVITS.synthesis.chunks import MelPrompt, MelSampler
+from GPT_SoVITS.synthesis.mel_chunking import ChunkSizes
+from GPT_SoVITS.synthesis.mel_synthesis import MelPrompt, MelSampler
 from GPT_SoVITS.synthesis.sola import join
 from GPT_SoVITS.vocoders import Vocoder
 

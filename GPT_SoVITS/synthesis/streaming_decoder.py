@@ -17,7 +17,7 @@ from torch import Tensor
 
 from GPT_SoVITS.sovits.model import SoVITS, frame_noise
 from GPT_SoVITS.synthesis import sola
-from GPT_SoVITS.synthesis.v2 import NOISE_SCALE
+from GPT_SoVITS.synthesis.waveform_decoder import NOISE_SCALE
 
 QUIET_TOKEN = 486
 """The official codebooks' token of silence (s1-gpt §7)."""
