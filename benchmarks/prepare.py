@@ -26,6 +26,7 @@ from unittest.mock import patch
 import soundfile
 
 from benchmarks.report import Row, report
+from core.experiments.requests import TaskRequest
 from core.ids import new_id
 from core.jobs.roles import PREPROCESSOR
 from core.records import upgrade
@@ -127,15 +128,16 @@ def run_task(services: Services, role: Preprocessor, file_id: str, *, denoised: 
             timeline.stages[stage] = (started, time.perf_counter())
             wanted.discard(stage)
         timeline.ended = time.perf_counter()
-    services.call(services.experiments.cancel_task, task_id)
+    services.call(services.experiments.tasks.cancel, task_id)
     return timeline
 
 
 def begin(services: Services, file_id: str, denoised: bool) -> str:
     """A nano task; its id."""
-    with patch.dict("core.experiments.requests.QUALITIES", {"fast": {"denoise": {"enabled": denoised}}}):
+    with patch.dict("core.experiments.tasks.QUALITIES", {"fast": {"denoise": {"enabled": denoised}}}):
         task = services.call(
-            services.experiments.create_task, "bench", file_id, version="nano", language="en", quality="fast"
+            services.experiments.tasks.create,
+            TaskRequest("bench", file_id, version="nano", language="en", quality="fast"),
         )
     return task.id
 

@@ -58,7 +58,7 @@ class Trainer(StageRole):
             return super().run(job, context)
         except Paused as paused:
             stage, run = job.payload["stage"], int(job.payload["run"])
-            self.services.call(self.services.experiments.stage_paused, job.payload["experiment_id"], stage, run)
+            self.services.call(self.services.experiments.runs.pause, job.payload["experiment_id"], stage, run)
             raise JobCancelled(paused.message) from None
 
 

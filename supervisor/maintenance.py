@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from core.errors import QueueUnavailable
-from core.experiments.retention import KEEP_ALL, Keep
+from core.experiments.retention import KEEP_ALL, RetentionPolicy
 from core.experiments.service import ExperimentService
 from core.jobs.job import JobStatus
 from core.jobs.queue import AsyncQueue, Rescued
@@ -45,7 +45,7 @@ class Upkeep:
         self,
         queue: AsyncQueue,
         experiments: ExperimentService,
-        keep: Keep = KEEP_ALL,
+        keep: RetentionPolicy = KEEP_ALL,
         chores: Sequence[Chore] = (),
     ) -> None:
         self.queue = queue
@@ -57,8 +57,8 @@ class Upkeep:
         return [
             self._repeat("reaping", REAP_SECONDS, self.reap),
             self._repeat("promoting", PROMOTE_SECONDS, self.promote),
-            self._repeat("reconciling", RECONCILE_SECONDS, self.experiments.reconcile),
-            self._repeat("cleaning up", CLEAN_SECONDS, partial(self.experiments.clean, self.keep)),
+            self._repeat("reconciling", RECONCILE_SECONDS, self.experiments.reconciler.reconcile),
+            self._repeat("cleaning up", CLEAN_SECONDS, partial(self.experiments.retention.clean, self.keep)),
             *(self._repeat(chore.name, chore.seconds, chore.action) for chore in self.chores),
         ]
 
@@ -99,7 +99,7 @@ class Upkeep:
             if job.status is JobStatus.DEAD:
                 logger.error("The job %s killed its workers, moving to dead letter queue.", job.job_id)
         if any(job.status is JobStatus.DEAD for job in rescued):
-            await self.experiments.reconcile()
+            await self.experiments.reconciler.reconcile()
 
     async def _repeat(self, name: str, seconds: float, action: Callable[[], Awaitable[object]]) -> None:
         """Do it, and again after a pause; a failure is told once until it succeeds again."""

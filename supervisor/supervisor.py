@@ -14,7 +14,7 @@ from typing import Any
 
 from core.datasets import DatasetService
 from core.errors import InvalidRequest, QueueUnavailable
-from core.experiments.retention import Keep
+from core.experiments.retention import RetentionPolicy
 from core.experiments.service import ExperimentService
 from core.jobs.events import AsyncEvents
 from core.jobs.queue import AsyncQueue
@@ -87,7 +87,7 @@ class Supervisor:
             try:
                 await publish_bundled_voices(self.settings, records, storage)
                 self._planned_for = await promises.settings_for_plan()
-                keep = Keep.from_settings(self.settings)
+                keep = RetentionPolicy.from_settings(self.settings)
                 datasets = Chore(
                     "mending data sets", RECONCILE_SECONDS, DatasetService(records, queue, storage).reconcile
                 )

@@ -12,6 +12,7 @@ from api.dependencies import Api, Limit, Offset
 from api.http.responses import Json
 from api.routes.stages import StageStarted, started_view
 from api.routes.tasks import Version
+from core.experiments.requests import ExperimentRequest
 from core.records import ExperimentRecord, ExperimentStatus, StageRecord, iso
 
 router = APIRouter(prefix="/experiments", tags=["Experiments"])
@@ -96,17 +97,19 @@ class PresetStarted(TypedDict):
 @router.post("", status_code=201, response_model=ExperimentView)
 async def create_experiment(new: NewExperiment, api: Api) -> Response:
     """Create an experiment; nothing runs until a stage is asked for."""
-    made = await api.experiments.create_experiment(
-        new.exp_name,
-        new.audio_file_id,
-        new.version,
-        new.language,
-        new.gpu_numbers,
-        new.is_half,
-        new.priority,
-        dataset_id=new.dataset_id,
-        dataset_version=new.dataset_version,
-        device=new.device,
+    made = await api.experiments.create(
+        ExperimentRequest(
+            new.exp_name,
+            new.audio_file_id,
+            version=new.version,
+            language=new.language,
+            gpu_numbers=new.gpu_numbers,
+            is_half=new.is_half,
+            priority=new.priority,
+            dataset_id=new.dataset_id,
+            dataset_version=new.dataset_version,
+            device=new.device,
+        )
     )
     return Json(experiment_view(made, await api.records.list_stages(made.id)), 201)
 
@@ -132,7 +135,7 @@ async def get_experiment(exp_id: str, api: Api) -> Response:
 @router.patch("/{exp_id}", response_model=ExperimentView)
 async def change_experiment(exp_id: str, change: ExperimentChange, api: Api) -> Response:
     """Change its name, its GPUs or its precision; the next stage that begins sees it."""
-    changed = await api.experiments.update_experiment(
+    changed = await api.experiments.update(
         exp_id, exp_name=change.exp_name, gpu_numbers=change.gpu_numbers, is_half=change.is_half
     )
     return Json(experiment_view(changed, await api.records.list_stages(exp_id)))
@@ -141,7 +144,7 @@ async def change_experiment(exp_id: str, change: ExperimentChange, api: Api) -> 
 @router.delete("/{exp_id}", status_code=204)
 async def delete_experiment(exp_id: str, api: Api) -> Response:
     """Delete it with its files, logs and checkpoints, but for those that a voice uses; 409 while a stage runs."""
-    await api.experiments.delete_experiment(exp_id)
+    await api.experiments.delete(exp_id)
     return Response(status_code=204)
 
 
@@ -153,7 +156,7 @@ async def run_preset(
     parameters: Annotated[dict[str, dict[str, Any]] | None, Body(description="Stage → its parameters.")] = None,
 ) -> Response:
     """Run a preset's stages, each as soon as what it reads is there; GET /stages/presets lists them."""
-    begun = await api.experiments.run_preset(exp_id, preset, parameters)
+    begun = await api.experiments.stages.run_preset(exp_id, preset, parameters)
     planned = list((await api.records.get_experiment(exp_id)).planned)
     started = [started_view(run) for run in begun]
     return Json({"exp_id": exp_id, "preset": preset, "started": started, "planned": planned}, 202)

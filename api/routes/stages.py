@@ -146,7 +146,7 @@ async def run_stage(
 ) -> Response:
     """Run a stage, again if it is completed; 400 names what it needs first, 409 says that it runs already."""
     wish = wish or StageWish()
-    run = await api.experiments.run_stage(
+    run = await api.experiments.stages.run(
         exp_id,
         stage,
         wish.model_extra,
@@ -173,13 +173,13 @@ async def get_stage(exp_id: str, stage: str, api: Api) -> Response:
 @router.delete("/{stage}", response_model=StageView)
 async def cancel_stage(exp_id: str, stage: str, api: Api) -> Response:
     """Stop a stage that waits, runs or is paused, within seconds; what it has finished stays."""
-    return Json(stage_view(await api.experiments.cancel_stage(exp_id, stage)))
+    return Json(stage_view(await api.experiments.stages.cancel(exp_id, stage)))
 
 
 @router.post("/{stage}/control", response_model=StageView)
 async def control_stage(exp_id: str, stage: str, control: StageControl, api: Api) -> Response:
     """Let a training stop after its epoch, pause (save and free the GPU), or resume where it paused."""
-    run = await api.experiments.control_stage(
+    run = await api.experiments.stages.control(
         exp_id, stage, control.action, control.parameters, confirm=control.confirm
     )
     return Json(stage_view(run))

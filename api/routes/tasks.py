@@ -17,6 +17,7 @@ from api.http.responses import Json
 from api.http.schedule import ScheduleAt, moment
 from api.http.sse import EventStream, last_event_id, replay
 from core.errors import QueueUnavailable
+from core.experiments.requests import TaskRequest
 from core.experiments.training_results import task_results
 from core.jobs.events import Event
 from core.records import TaskRecord, TaskStatus, iso
@@ -81,19 +82,23 @@ class TaskView(TypedDict):
 @router.post("", status_code=201, response_model=TaskView)
 async def create_task(new: NewTask, api: Api, key: RequestKey) -> Response:
     """Begin a task; with an idempotency key, in the body or the header, repeating this is harmless."""
-    task = await api.experiments.create_task(
-        new.exp_name,
-        new.audio_file_id,
-        new.options.version,
-        new.options.language if "language" in new.options.model_fields_set or not new.options.dataset_id else "",
-        new.options.quality,
-        new.priority,
-        key,
-        webhook_url=api.webhooks.check_url(new.webhook_url) if new.webhook_url else "",
-        schedule_at=moment(new.schedule_at),
-        device=new.options.device,
-        dataset_id=new.options.dataset_id,
-        dataset_version=new.options.dataset_version,
+    task = await api.experiments.tasks.create(
+        TaskRequest(
+            new.exp_name,
+            new.audio_file_id,
+            version=new.options.version,
+            language=new.options.language
+            if "language" in new.options.model_fields_set or not new.options.dataset_id
+            else "",
+            quality=new.options.quality,
+            priority=new.priority,
+            idempotency_key=key,
+            webhook_url=api.webhooks.check_url(new.webhook_url) if new.webhook_url else "",
+            schedule_at=moment(new.schedule_at),
+            device=new.options.device,
+            dataset_id=new.options.dataset_id,
+            dataset_version=new.options.dataset_version,
+        )
     )
     return Json(task_view(task), 201)
 
@@ -111,7 +116,7 @@ async def get_task(task_id: str, api: Api) -> Response:
 @router.delete("/{task_id}", response_model=TaskView)
 async def cancel_task(task_id: str, api: Api) -> Response:
     """Stop a task within seconds and keep what is finished; a task that has ended stays as it is."""
-    return Json(task_view(await api.experiments.cancel_task(task_id)))
+    return Json(task_view(await api.experiments.tasks.cancel(task_id)))
 
 
 @router.get("/{task_id}/progress", response_class=EventStream)

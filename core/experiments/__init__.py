@@ -1,1 +1,1 @@
-"""The parts of `core.experiments.service`: what people ask, what workers tell, and what the supervisor mends."""
+"""Tasks and experiments: their stages from a recording to a voice. `service` has the entry point."""

@@ -1,21 +1,146 @@
-"""The one engine behind tasks and experiments: it moves stages on, in the records and in the queue.
+"""The service behind tasks and experiments: it moves their stages on, in the records and in the queue.
 
-A stage run is a job named `<experiment>.<stage>.<run>`. The records are written first and the queue follows,
-so what dies in between is picked up by `reconcile`; every step is harmless when repeated.
+The records are written first and the queue follows, so the reconciler picks up what a crash leaves in between; every
+step is harmless when repeated.
 """
 
 from __future__ import annotations
 
-from core.experiments.reconcile import Reconciliation
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from core.errors import Conflict, InvalidRequest
+from core.experiments.new_records import new_experiment
+from core.experiments.notifier import Notifier
+from core.experiments.reconciler import Reconciler
+from core.experiments.requests import ExperimentRequest, check_gpu_numbers, check_name, merge_parameters
 from core.experiments.retention import Retention
-from core.experiments.steps import Steps
+from core.experiments.run_jobs import RunJobs
+from core.experiments.runs import StageRuns
+from core.experiments.scheduler import StageScheduler
+from core.experiments.sources import ExperimentSource, find_source
+from core.experiments.stages import ExperimentStages
+from core.experiments.tasks import Tasks
+from core.experiments.voice_publisher import VoicePublisher
+from core.jobs.events import AsyncEvents
+from core.jobs.queue import AsyncQueue
+from core.records import STEPS_DOOR, ExperimentRecord, Records
+from core.storage import Storage
 
-__all__ = ["ExperimentService"]
 
+class ExperimentService:
+    """Creates, changes and deletes experiments; its components do the rest.
 
-class ExperimentService(Steps, Reconciliation, Retention):
-    """Create, run, cancel and control (the API); follow the work (the roles); mend (the supervisor).
+    | component | for | does |
+    |---|---|---|
+    | `tasks` | API | create and cancel tasks |
+    | `stages` | API | run, cancel and control single stages and presets |
+    | `runs` | workers | record start, progress and end of a stage run |
+    | `scheduler` | workers | begin the stages that come next |
+    | `voices` | API | publish the voice of an experiment |
+    | `reconciler` | supervisor | repair records and queue after a crash |
+    | `retention` | supervisor | delete what is old |
+    | `jobs`, `notifier` | all of these | the jobs of stage runs; events for watchers |
 
-    ExperimentService(records, queue, events, storage=None, clock=time.time): with a storage, a published
-    voice gets its own copy of the prompt and survives its experiment.
+    Without a storage, nothing on disk is copied or deleted.
     """
+
+    def __init__(
+        self,
+        records: Records,
+        queue: AsyncQueue,
+        events: AsyncEvents,
+        storage: Storage | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.records = records
+        self.storage = storage
+        self.clock = clock
+        self.jobs = RunJobs(queue, events, clock)
+        self.notifier = Notifier(events, clock)
+        self.voices = VoicePublisher(records, storage, self.notifier)
+        self.scheduler = StageScheduler(records, self.jobs, self.notifier, self.voices)
+        self.tasks = Tasks(records, self.jobs, self.notifier, clock)
+        self.stages = ExperimentStages(records, self.jobs)
+        self.runs = StageRuns(records, self.jobs, self.notifier, self.scheduler, self.voices)
+        self.reconciler = Reconciler(records, self.jobs, self.notifier, self.scheduler, self.runs, clock)
+        self.retention = Retention(records, storage, self.delete, clock)
+
+    async def create(self, request: ExperimentRequest) -> ExperimentRecord:
+        """Create an experiment; nothing runs until a stage is requested.
+
+        Raises:
+            InvalidRequest: a value out of range.
+            NotFound: no such file or data set.
+            Conflict: the data set is not ready.
+        """
+        request.check()
+        source = await find_source(self.records, request)
+        defaults = {"asr": {"language": request.language or source.language}}
+        parameters = merge_parameters(defaults, request.parameters, request.version)
+        if source.audio_file_id:
+            await self.records.get_file(source.audio_file_id)
+        experiment = new_experiment(request, source, parameters, now=self.clock())
+        device = await self.jobs.check_device(request.device)
+        return await self.records.create_experiment(replace(experiment, device=device))
+
+    async def create_without_source(self, request: ExperimentRequest) -> ExperimentRecord:
+        """Create an experiment of the training service, whose recordings `set_source` names later."""
+        request.check()
+        parameters = merge_parameters({"asr": {"language": request.language}}, request.parameters, request.version)
+        experiment = new_experiment(request, ExperimentSource(), parameters, now=self.clock(), door=STEPS_DOOR)
+        return await self.records.create_experiment(experiment)
+
+    async def set_source(self, exp_id: str, source: ExperimentSource) -> ExperimentRecord:
+        """Change what `convert` reads from now on.
+
+        Raises:
+            Conflict: `convert` is under way.
+        """
+        async with self.records.change(exp_id) as change:
+            if change.stage("convert").status.active:
+                raise Conflict("convert is reading the recordings", hint="Wait for it, or cancel it.")
+            change.set_experiment(
+                audio_file_id=source.audio_file_id,
+                dataset_id=source.dataset_id,
+                dataset_version=source.dataset_version,
+            )
+        return change.experiment
+
+    async def update(
+        self,
+        exp_id: str,
+        *,
+        exp_name: str | None = None,
+        gpu_numbers: str | None = None,
+        is_half: bool | None = None,
+    ) -> ExperimentRecord:
+        """Change the given values; a stage under way keeps the old ones, the next one reads the new ones."""
+        values: dict[str, Any] = {"exp_name": exp_name, "gpu_numbers": gpu_numbers, "is_half": is_half}
+        values = {name: value for name, value in values.items() if value is not None}
+        if not values:
+            raise InvalidRequest("Nothing is to be changed.", hint="Send exp_name, gpu_numbers or is_half.")
+        if exp_name is not None:
+            check_name(exp_name)
+        if gpu_numbers is not None:
+            check_gpu_numbers(gpu_numbers)
+        return await self.records.update_experiment(exp_id, **values)
+
+    async def delete(self, exp_id: str) -> None:
+        """Delete an experiment: records, files, logs, and its checkpoints but for promoted ones and those of a voice.
+
+        Raises:
+            Conflict: a stage or its task is under way, or a voice has a prompt in its folder.
+        """
+        for run in await self.records.list_stages(exp_id):
+            await self.jobs.wait_until_stopped(run)
+        weights = await self.records.delete_experiment(exp_id)
+        if self.storage is not None:
+            for key in weights:
+                await asyncio.to_thread(self.storage.delete, key)
+            await asyncio.to_thread(self.storage.delete_folder, f"experiments/{exp_id}")
+            await asyncio.to_thread(self.storage.delete_folder, f"logs/{exp_id}")

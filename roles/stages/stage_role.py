@@ -57,7 +57,7 @@ class StageRun:
             return
         self.told_at = now
         overall = self.services.call(
-            self.services.experiments.stage_progress,
+            self.services.experiments.runs.update_progress,
             self.experiment.id,
             self.stage,
             self.run,
@@ -107,10 +107,10 @@ class StageRole:
             job.payload["stage"],
             int(job.payload["run"]),
         )
-        started = self.services.call(experiments.stage_started, experiment_id, stage, run)
-        if started.outputs_already is not None:
-            self.services.call(experiments.advance, experiment_id)
-            return started.outputs_already
+        started = self.services.call(experiments.runs.start, experiment_id, stage, run)
+        if started.completed_outputs is not None:
+            self.services.call(experiments.scheduler.advance, experiment_id)
+            return started.completed_outputs
         key = f"experiments/{experiment_id}"
         folder, wanted = self.services.storage.local(key), wanted_by(stage, started.record.work_run)
         with model_errors(), storage_faults(folder), self.services.storage.working(key, wanted) as work:
@@ -133,7 +133,7 @@ class StageRole:
                 )
             context.check()
             work.save()
-        self.services.call(experiments.stage_completed, experiment_id, stage, run, outputs)
+        self.services.call(experiments.runs.complete, experiment_id, stage, run, outputs)
         return outputs
 
     def perform(self, run: StageRun) -> dict[str, Any]:

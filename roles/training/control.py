@@ -31,6 +31,8 @@ class Wishes:
         if now - self._asked_at >= POLL_SECONDS:
             self._asked_at = now
             run = self._run
-            control = run.services.call(run.services.experiments.stage_control, run.experiment.id, run.stage, run.run)
+            control = run.services.call(
+                run.services.experiments.runs.requested_control, run.experiment.id, run.stage, run.run
+            )
             self._heard = control or self._heard
         return self._heard

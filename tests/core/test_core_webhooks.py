@@ -13,7 +13,9 @@ import pytest
 from webhook_receiver import is_signed, receiving
 
 from core.errors import Conflict, InvalidParameter, InvalidRequest, NotFound, RefusedAddress
-from core.experiments.new import Source, first_run, new_experiment, new_task
+from core.experiments.new_records import first_run, new_experiment, new_task
+from core.experiments.requests import TaskRequest
+from core.experiments.sources import ExperimentSource
 from core.logs import CHATTY
 from core.net.fetch import Fetcher
 from core.records import DeliveryRecord, DeliveryStatus, ExperimentRecord, NewTask, Records, TaskStatus, Try
@@ -67,9 +69,9 @@ def service(records: Records, fetcher: Fetcher) -> WebhookService:
 
 
 async def begin_task(records: Records, webhook_url: str = "") -> ExperimentRecord:
-    experiment = new_experiment("bob", "nano", "en", Source("file-1"), {}, 1_700_000_000.0)
-    experiment = replace(experiment, task_id=experiment.id.replace("exp-", "task-"))
-    task = new_task(experiment, "fast", "", webhook_url, None)
+    request = TaskRequest("bob", "file-1", version="nano", language="en", quality="fast", webhook_url=webhook_url)
+    experiment = new_experiment(request, ExperimentSource("file-1"), {}, now=1_700_000_000.0)
+    task = new_task(experiment, request)
     await records.create_task(NewTask(task, experiment, first_run(experiment)))
     return experiment
 

@@ -11,6 +11,7 @@ from dataset_bench import PIECES, RATE, Bench
 
 from core.datasets.options import SegmentChange
 from core.errors import Conflict
+from core.experiments.requests import ExperimentRequest
 from core.records import ExperimentRecord
 from GPT_SoVITS.dataset.folder import read_annotations
 
@@ -19,11 +20,13 @@ NAMES = ("announce.wav", "busy.wav", "nogo.wav")
 
 def begin(bench: Bench, dataset: str) -> ExperimentRecord:
     experiments = bench.services.experiments
-    return bench.call(experiments.create_experiment, "allison", None, version="nano", language="en", dataset_id=dataset)
+    return bench.call(
+        experiments.create, ExperimentRequest("allison", None, version="nano", language="en", dataset_id=dataset)
+    )
 
 
 def run(bench: Bench, experiment: ExperimentRecord, stage: str) -> dict[str, Any]:
-    bench.call(bench.services.experiments.run_stage, experiment.id, stage)
+    bench.call(bench.services.experiments.stages.run, experiment.id, stage)
     outputs = bench.work()
     assert outputs is not None
     return outputs
@@ -73,7 +76,7 @@ def test_an_experiment_keeps_its_version_while_the_data_set_goes_on(bench: Bench
 def test_a_data_set_that_an_experiment_takes_from_is_not_deleted(bench: Bench) -> None:
     dataset = bench.quick(*NAMES)
     experiment = begin(bench, dataset)
-    bench.call(bench.services.experiments.run_stage, experiment.id, "convert")
+    bench.call(bench.services.experiments.stages.run, experiment.id, "convert")
 
     with pytest.raises(Conflict, match=experiment.id):
         bench.call(bench.datasets.delete, dataset)
@@ -82,7 +85,7 @@ def test_a_data_set_that_an_experiment_takes_from_is_not_deleted(bench: Bench) -
 def test_too_little_to_learn_from_fails_with_the_seconds(bench: Bench) -> None:
     experiment = begin(bench, bench.quick("announce.wav"))
 
-    bench.call(bench.services.experiments.run_stage, experiment.id, "convert")
+    bench.call(bench.services.experiments.stages.run, experiment.id, "convert")
     bench.work()
 
     [letter] = bench.services.queue.dead_letters()

@@ -101,7 +101,7 @@ def test_what_another_experiment_lent_stays_when_that_is_deleted(workshop, exper
     for stage in ("convert", "audio_slice"):
         workshop.run(other, stage)
 
-    workshop.services.call(workshop.services.experiments.delete_experiment, experiment)
+    workshop.services.call(workshop.services.experiments.delete, experiment)
 
     assert segments(workshop, other) == before
     assert workshop.run(other, "audio_slice")["reused"]

@@ -138,7 +138,7 @@ def test_a_cancel_is_heard_during_a_drain_even_when_the_training_itself_is_deaf(
     trained.until(exp_id, saved(1))
 
     worker.drain()
-    trained.call(trained.experiments.cancel_stage, exp_id, "gpt_train")
+    trained.call(trained.experiments.stages.cancel, exp_id, "gpt_train")
     ended = trained.end(run)
 
     assert ended.status is JobStatus.CANCELLED

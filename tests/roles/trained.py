@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from family import GPT
 
+from core.experiments.requests import ExperimentRequest
 from core.jobs.events import Event
 from core.jobs.job import Job
 from core.records import StageRecord, upgrade
@@ -50,7 +51,7 @@ class Trained:
 
     def experiment(self) -> str:
         """A new one, prepared; its id."""
-        made = self.call(self.experiments.create_experiment, "tiny", "file-1", VERSION, "en")
+        made = self.call(self.experiments.create, ExperimentRequest("tiny", "file-1", version=VERSION, language="en"))
         self.call(self._prepare, made.id)
         write_training_set(self.folder(made.id))
         return str(made.id)
@@ -60,10 +61,10 @@ class Trained:
 
     def train(self, exp_id: str, **parameters: Any) -> StageRecord:
         parameters = {"total_epoch": 3, "batch_size": 8, "save_every_epoch": 1, **parameters}
-        return self.call(self.experiments.run_stage, exp_id, STAGE, parameters)
+        return self.call(self.experiments.stages.run, exp_id, STAGE, parameters)
 
     def control(self, exp_id: str, action: str, **options: Any) -> StageRecord:
-        return self.call(self.experiments.control_stage, exp_id, STAGE, action, **options)
+        return self.call(self.experiments.stages.control, exp_id, STAGE, action, **options)
 
     def record(self, exp_id: str) -> StageRecord:
         return self.call(self.records.get_stage, exp_id, STAGE)

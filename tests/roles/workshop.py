@@ -9,6 +9,7 @@ from typing import Any
 
 import soundfile
 
+from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.ids import new_id
 from core.jobs.roles import PREPROCESSOR
 from core.records import StageRecord, upgrade
@@ -55,7 +56,7 @@ class Workshop:
     def experiment(self, file_id: str, name: str = "allison") -> str:
         """A nano experiment in expert mode; its id."""
         made = self.services.call(
-            self.services.experiments.create_experiment, name, file_id, version="nano", language="en"
+            self.services.experiments.create, ExperimentRequest(name, file_id, version="nano", language="en")
         )
         return made.id
 
@@ -78,7 +79,7 @@ class Workshop:
 
     def claim(self, experiment_id: str, stage: str, **parameters: Any) -> JobContext:
         """The job of a stage, claimed and not begun."""
-        self.services.call(self.services.experiments.run_stage, experiment_id, stage, parameters)
+        self.services.call(self.services.experiments.stages.run, experiment_id, stage, parameters)
         lease = self.services.queue.claim(STAGES[stage].role, new_id(STAGES[stage].role))
         assert lease is not None
         assert lease.job.payload["stage"] == stage
@@ -87,7 +88,7 @@ class Workshop:
     def task(self, file_id: str) -> str:
         """A nano task, whose first stage waits; its id."""
         made = self.services.call(
-            self.services.experiments.create_task, "allison", file_id, version="nano", language="en"
+            self.services.experiments.tasks.create, TaskRequest("allison", file_id, version="nano", language="en")
         )
         return made.id
 
@@ -104,7 +105,7 @@ class Workshop:
         self.services.queue.fail(context.lease, said, permanent=True)
         payload = context.job.payload
         self.services.call(
-            self.services.experiments.stage_failed,
+            self.services.experiments.runs.fail,
             payload["experiment_id"],
             payload["stage"],
             payload["run"],

@@ -22,8 +22,8 @@ from api.http.sse import EventStream, last_event_id
 from api.routes import logs, resources
 from api.routes.resources import GpuPage, LimitsView, ResourcesConfig, ResourcesView
 from core.errors import NotFound, TimedOut
-from core.experiments.from_files import discard
-from core.experiments.requests import STOPPING_SECONDS
+from core.experiments.run_jobs import STOPPING_SECONDS
+from core.experiments.sources import delete_dataset_of_files
 from core.speech.inference import BATCH, INFERENCE, folder_of
 
 router = APIRouter(prefix=PREFIX, tags=["Model service"], dependencies=[Depends(require_key)])
@@ -96,9 +96,9 @@ async def delete_task(task_id: str, api: Api) -> Response:
     view: Any = await _view(api, task_id)
     await _cancel(api, task_id)
     if kind == "training":
-        await api.experiments.delete_experiment(view["exp_id"])
+        await api.experiments.delete(view["exp_id"])
     elif kind == "preprocessing" and view["dataset_version"] == 1:
-        await discard(api.datasets, api.events, view["dataset_id"])
+        await delete_dataset_of_files(api.datasets, api.events, view["dataset_id"])
     elif kind != "preprocessing":
         with contextlib.suppress(TimedOut, NotFound):
             await api.events.wait(task_id, STOPPING_SECONDS)
@@ -151,4 +151,4 @@ async def _cancel(api: Services, task_id: str) -> None:
         case "preprocessing":
             await api.queue.cancel((await api.datasets.work(task_id)).job_id)
         case _:
-            await api.experiments.cancel_task(task_id)
+            await api.experiments.tasks.cancel(task_id)

@@ -20,9 +20,8 @@ from api.http.schedule import ScheduleAt, moment
 from api.http.sse import EventStream, last_event_id
 from api.routes import logs
 from api.routes.tasks import Version
-from core.experiments.from_files import source_of
-from core.experiments.new import Source
-from core.experiments.requests import choose_parameters
+from core.experiments.requests import TaskRequest, merge_parameters
+from core.experiments.sources import ExperimentSource, source_of_files
 from core.records import StageRecord, TaskRecord, TaskStatus, iso
 from core.speech.result_uploads import sending_of
 from core.stages.parameters import Language
@@ -98,25 +97,27 @@ async def start(new: TrainingStart, request: HttpRequest, api: Api, key: Request
     """Begin a training; what URLs name is read before the answer."""
     upload_url = new.checked_upload_url(api)
     webhook_url = api.webhooks.check_url(new.webhook_url) if new.webhook_url else ""
-    await api.experiments.check_device(new.device)
-    choose_parameters({}, new.stage_parameters(), new.version)  # before anything is read or made
+    await api.experiments.jobs.check_device(new.device)
+    merge_parameters({}, new.stage_parameters(), new.version)  # before anything is read or made
     source = await while_connected(request, _source(api, new))
-    task = await api.experiments.create_task(
-        new.exp_name,
-        source.audio_file_id,
-        new.version,
-        new.language if "language" in new.model_fields_set or not new.dataset_id else "",
-        new.quality,
-        new.priority,
-        key,
-        dataset_id=source.dataset_id,
-        dataset_version=source.dataset_version,
-        webhook_url=webhook_url,
-        schedule_at=moment(new.schedule_at),
-        device=new.device,
-        parameters=new.stage_parameters(),
-        unready=True,
-        upload_url=upload_url,
+    task = await api.experiments.tasks.create(
+        TaskRequest(
+            new.exp_name,
+            source.audio_file_id,
+            version=new.version,
+            language=new.language if "language" in new.model_fields_set or not new.dataset_id else "",
+            quality=new.quality,
+            priority=new.priority,
+            idempotency_key=key,
+            dataset_id=source.dataset_id,
+            dataset_version=source.dataset_version,
+            webhook_url=webhook_url,
+            schedule_at=moment(new.schedule_at),
+            device=new.device,
+            parameters=new.stage_parameters(),
+            accept_preparing=True,
+            upload_url=upload_url,
+        )
     )
     return enveloped(await training_view(api, task))
 
@@ -139,7 +140,7 @@ async def follow_logs(
 @router.post("/{training_id}/stop", response_model=Envelope[TrainingView])
 async def stop(training_id: str, api: Api) -> Response:
     """Stop a training within seconds; what is finished stays, and one that has ended stays as it is."""
-    return enveloped(await training_view(api, await api.experiments.cancel_task(training_id)))
+    return enveloped(await training_view(api, await api.experiments.tasks.cancel(training_id)))
 
 
 async def training_view(api: Services, task: TaskRecord) -> TrainingView:
@@ -194,7 +195,7 @@ def _training(task: TaskRecord, runs: list[StageRecord]) -> StageRecord:
     return begun[-1] if begun else next((run for run in trainings), StageRecord(task.exp_id, first))
 
 
-async def _source(api: Services, new: TrainingStart) -> Source:
+async def _source(api: Services, new: TrainingStart) -> ExperimentSource:
     if bool(new.inputs) == bool(new.dataset_id):
         raise BadBody(
             "A training begins from one thing: `inputs` or `dataset_id`.",
@@ -202,6 +203,6 @@ async def _source(api: Services, new: TrainingStart) -> Source:
             details={"fields": ["inputs", "dataset_id"]},
         )
     if new.dataset_id:
-        return Source(dataset_id=new.dataset_id, dataset_version=new.dataset_version)
+        return ExperimentSource(dataset_id=new.dataset_id, dataset_version=new.dataset_version)
     files = await gather(api, new.inputs)
-    return await source_of(api.datasets, files, new.exp_name, language=new.language, priority=new.priority)
+    return await source_of_files(api.datasets, files, new.exp_name, language=new.language, priority=new.priority)

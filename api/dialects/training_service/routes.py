@@ -28,7 +28,8 @@ from api.http.responses import Json
 from api.routes.files import FORM, download_file, take_in
 from api.routes.logs import Log
 from core.errors import Conflict, NotFound
-from core.experiments.from_files import discard, source_of
+from core.experiments.requests import ExperimentRequest
+from core.experiments.sources import delete_dataset_of_files, source_of_files
 from core.jobs.events import Event
 from core.records import STEPS_DOOR, CheckpointRecord, ExperimentRecord, FileRecord, StageRecord, TaskRecord, TaskStatus
 from core.stages.stage import find
@@ -105,14 +106,16 @@ class StepLogs(TypedDict):
 async def create(new: NewStepTask, api: Api) -> Response:
     """Make a task; nothing runs until a step is asked for."""
     config = new.config
-    made = await api.experiments.create_open_experiment(
-        config.exp_name or new.task_name,
-        config.version,
-        config.language,
-        config.gpu_id,
-        config.is_half,
-        config.priority,
-        config.parameters(),
+    made = await api.experiments.create_without_source(
+        ExperimentRequest(
+            config.exp_name or new.task_name,
+            version=config.version,
+            language=config.language,
+            gpu_numbers=config.gpu_id,
+            is_half=config.is_half,
+            priority=config.priority,
+            parameters=config.parameters(),
+        )
     )
     return Json(
         {
@@ -147,9 +150,9 @@ async def run_step(
     given, note = read_params(stage.name, params)
     if stage.name == "convert" and experiment.door == STEPS_DOOR:
         await _take_files(api, experiment)
-    run = await api.experiments.ask_stage(experiment.id, stage.name, given)
+    run = await api.experiments.stages.run_or_plan(experiment.id, stage.name, given)
     if note:
-        await api.experiments.log(experiment, note, level="WARNING", stage=stage.name)
+        await api.experiments.notifier.log(experiment, note, level="WARNING", stage=stage.name)
     now = await api.records.get_experiment(experiment.id)
     return Json(_started(run, status_of(now, run), task_id, note))
 
@@ -159,9 +162,9 @@ async def cancel(task_id: str, api: Api) -> Response:
     """Stop what runs, within seconds; what is finished stays, and the task can go on from there."""
     experiment, task = await _find(api, task_id)
     if task is not None:
-        stopped = await api.experiments.cancel_task(task.id)
+        stopped = await api.experiments.tasks.cancel(task.id)
         return Json({"task_id": task_id, "status": stopped.status, "message": stopped.message})
-    await api.experiments.stop_all(experiment.id)
+    await api.experiments.stages.cancel_all(experiment.id)
     after = await api.records.get_experiment(experiment.id)
     shown = step_task(after, None, await _runs(api, after), [])
     return Json({"task_id": task_id, "status": shown["status"], "message": shown["message"]})
@@ -172,13 +175,13 @@ async def delete(task_id: str, api: Api) -> Response:
     """Stop a task and delete it with its files; checkpoints that a voice speaks with stay."""
     experiment, task = await _find(api, task_id)
     if task is not None:
-        await api.experiments.cancel_task(task.id)
+        await api.experiments.tasks.cancel(task.id)
     else:
-        await api.experiments.stop_all(experiment.id)
-    await api.experiments.delete_experiment(experiment.id)
+        await api.experiments.stages.cancel_all(experiment.id)
+    await api.experiments.delete(experiment.id)
     if experiment.door == STEPS_DOOR:
         if experiment.dataset_id is not None:
-            await discard(api.datasets, api.events, experiment.dataset_id)
+            await delete_dataset_of_files(api.datasets, api.events, experiment.dataset_id)
         for file in await _uploads(api, experiment):
             with contextlib.suppress(Conflict):  # something else was made from it
                 await _delete_upload(api, file)
@@ -289,15 +292,15 @@ def _started(run: StageRecord, status: str, task_id: str, note: str = "") -> Ste
 
 async def _take_files(api: Services, experiment: ExperimentRecord) -> None:
     """Before the first step: the task begins from what was brought."""
-    source = await source_of(
+    source = await source_of_files(
         api.datasets,
         (await _uploads(api, experiment))[::-1],
         experiment.exp_name,
         language=experiment.language,
         priority=experiment.priority,
-        before=experiment,
+        experiment=experiment,
     )
-    await api.experiments.begin_from(experiment.id, source)
+    await api.experiments.set_source(experiment.id, source)
 
 
 async def _uploads(api: Services, experiment: ExperimentRecord) -> list[FileRecord]:

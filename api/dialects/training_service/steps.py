@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from api.dialects.training_service.shifted_parameters import unshift
 from api.routes.tasks import TaskView, Version, task_view
-from core.experiments.rules import how_far
+from core.experiments.lifecycle import experiment_progress
 from core.records import ExperimentRecord, ExperimentStatus, StageRecord, TaskRecord, TaskStatus, iso
 from core.stages.parameters import Language
 from core.stages.stage import STAGES, StageStatus, order
@@ -189,7 +189,7 @@ def listed_steps(experiment: ExperimentRecord, runs: Sequence[StageRecord]) -> L
         "current_stage": run.stage,
         "current_step": NAMES[run.stage],
         "progress": run.progress,
-        "overall_progress": how_far({one.stage: one for one in runs}, experiment.version),
+        "overall_progress": experiment_progress({one.stage: one for one in runs}, experiment.version),
         "message": run.message,
         "error_message": str(run.error.get("message", "")) if run.error else None,
         "error": run.error,

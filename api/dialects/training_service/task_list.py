@@ -45,7 +45,7 @@ async def get_step_task(rest: str, api: Api) -> Response:
 async def cancel_step_task(rest: str, api: Api) -> Response:
     """Stop it; what is finished stays."""
     found = await _step_task(api, f"exp-{rest}")
-    return Json(await _shown(api, await api.experiments.stop_all(found.id)))
+    return Json(await _shown(api, await api.experiments.stages.cancel_all(found.id)))
 
 
 async def _step_task(api: Services, exp_id: str) -> ExperimentRecord:

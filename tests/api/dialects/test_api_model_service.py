@@ -76,9 +76,9 @@ async def test_the_numbers_of_a_training_are_those_of_the_stage_that_trains(
     async with records.change(shown["exp_id"]) as change:
         for stage in ("convert", "audio_slice", "denoise", "asr", "text_feature", "hubert_feature", "semantic_token"):
             change.set_stage(stage, status="completed", progress=1.0, run=1, work_run=1)
-    await api_services.experiments.advance(shown["exp_id"])
-    await api_services.experiments.stage_started(shown["exp_id"], "sovits_train", 1)
-    await api_services.experiments.stage_progress(
+    await api_services.experiments.scheduler.advance(shown["exp_id"])
+    await api_services.experiments.runs.start(shown["exp_id"], "sovits_train", 1)
+    await api_services.experiments.runs.update_progress(
         shown["exp_id"], "sovits_train", 1, 0.5, "Epoch 4 of 8.", epoch=4, total_epochs=8, loss=0.41
     )
 
@@ -191,7 +191,7 @@ async def test_the_log_of_a_training_streams_lines_and_numbers_and_the_end(api: 
     shown = await start(api.client, recording)
     events = api.services.events
     experiment = await api.services.records.get_experiment(shown["exp_id"])
-    await api.services.experiments.log(experiment, "sovits_train started.", stage="sovits_train")
+    await api.services.experiments.notifier.log(experiment, "sovits_train started.", stage="sovits_train")
     listening = asyncio.create_task(listen(api.client, f"/api/v2/training/{shown['id']}/logs"))
     await eventually(lambda: api.services.metrics.watchers.collect()[0].samples[0].value == 1)
 
@@ -468,7 +468,7 @@ async def test_a_completed_training_has_its_voice_sent(
         for stage in ("sovits_train", "gpt_train"):
             change.set_stage(stage, status="completed", run=1, work_run=1, outputs=outputs[stage])
 
-    await api_services.experiments.advance(shown["exp_id"])
+    await api_services.experiments.scheduler.advance(shown["exp_id"])
 
     job = await queue.job(f"{shown['id']}.upload")
     assert job is not None

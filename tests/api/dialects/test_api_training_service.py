@@ -259,8 +259,8 @@ async def test_a_step_asked_for_early_waits_for_its_turn(
     early = await step(client, task, "slice_audio")
     later = await step(client, task, "asr_transcribe")
     waiting = (await client.get(f"/api/v1/task/{task}")).json()
-    await api_services.experiments.stage_started(task, "convert", 1)
-    await api_services.experiments.stage_completed(task, "convert", 1, {})
+    await api_services.experiments.runs.start(task, "convert", 1)
+    await api_services.experiments.runs.complete(task, "convert", 1, {})
 
     assert (early.status_code, early.json()["status"], early.json()["job_id"]) == (200, "running", None)
     assert later.status_code == 200
@@ -277,7 +277,7 @@ async def test_a_failed_step_takes_those_along_that_wait_for_it(
     for name in ("convert_audio", "slice_audio", "asr_transcribe"):
         await step(client, task, name)
 
-    await api_services.experiments.stage_failed(task, "convert", 1, {"code": "bad_audio", "message": "It is no sound."})
+    await api_services.experiments.runs.fail(task, "convert", 1, {"code": "bad_audio", "message": "It is no sound."})
 
     shown = (await client.get(f"/api/v1/task/{task}")).json()
     assert (shown["status"], shown["current_step"]) == ("failed", "convert_audio")
@@ -291,10 +291,10 @@ async def test_the_status_follows_the_step_that_is_run(client: httpx.AsyncClient
     await step(client, task, "convert_audio")
     experiments = api_services.experiments
 
-    await experiments.stage_started(task, "convert", 1)
-    await experiments.stage_progress(task, "convert", 1, 0.5, "Half.")
+    await experiments.runs.start(task, "convert", 1)
+    await experiments.runs.update_progress(task, "convert", 1, 0.5, "Half.")
     running = (await client.get(f"/api/v1/task/{task}")).json()
-    await experiments.stage_completed(task, "convert", 1, {})
+    await experiments.runs.complete(task, "convert", 1, {})
     done = (await client.get(f"/api/v1/task/{task}")).json()
     await step(client, task, "slice_audio")
     next_one = (await client.get(f"/api/v1/task/{task}")).json()

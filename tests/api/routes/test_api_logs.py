@@ -12,6 +12,7 @@ import orjson
 import pytest
 from api_support import Api, eventually
 
+from core.experiments.requests import TaskRequest
 from core.jobs.job import Job
 from core.jobs.logs import JobLogs, log_topic
 from core.jobs.queue import Queue
@@ -25,7 +26,7 @@ logger = logging.getLogger("a.worker")
 @pytest.fixture
 async def task(api: Api, records: Records) -> TaskRecord:
     await records.create_file("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
-    return await api.services.experiments.create_task("bob", "file-a", "nano", "en")
+    return await api.services.experiments.tasks.create(TaskRequest("bob", "file-a", version="nano", language="en"))
 
 
 @pytest.fixture
@@ -92,7 +93,9 @@ async def test_the_log_of_a_job_is_read_a_page_at_a_time(api, task, logs):
 async def test_a_stage_and_a_task_show_what_their_jobs_logged(api, task, logs):
     with logs.of(job_of(task)):
         logger.info("Converted.")
-    await api.services.experiments.log(await api.services.records.get_experiment(task.exp_id), "convert started.")
+    await api.services.experiments.notifier.log(
+        await api.services.records.get_experiment(task.exp_id), "convert started."
+    )
 
     stage = (await api.client.get(f"/api/v1/experiments/{task.exp_id}/stages/convert_audio/logs")).json()
     whole = (await api.client.get(f"/api/v1/tasks/{task.id}/logs")).json()

@@ -10,6 +10,7 @@ import orjson
 import pytest
 from api_support import Api, eventually
 
+from core.experiments.requests import ExperimentRequest
 from core.records import Records
 
 BEFORE_TRAINING = ("convert", "audio_slice", "asr", "text_feature", "hubert_feature", "semantic_token")
@@ -52,7 +53,7 @@ REFUSED_ORDERS: list[tuple[str, dict[str, Any], int, str]] = [
 async def path(api: Api, records: Records) -> str:
     """The stages of a new experiment."""
     await records.create_file("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
-    made = await api.services.experiments.create_experiment("bob", "file-a", "nano", "en")
+    made = await api.services.experiments.create(ExperimentRequest("bob", "file-a", version="nano", language="en"))
     return f"/api/v1/experiments/{made.id}/stages"
 
 
@@ -65,13 +66,13 @@ async def complete(api: Api, path: str, *stages: str) -> None:
 async def end_well(api: Api, path: str, stage: str, **outputs: Any) -> None:
     """What a worker tells of a run that it completes."""
     run = await start(api, path, stage)
-    await api.services.experiments.stage_completed(path.split("/")[4], stage, run, outputs)
+    await api.services.experiments.runs.complete(path.split("/")[4], stage, run, outputs)
 
 
 async def start(api: Api, path: str, stage: str) -> int:
     """What a worker tells of a run that it begins; the run's number."""
     run = (await api.client.get(f"{path}/{stage}")).json()["run"]
-    await api.services.experiments.stage_started(path.split("/")[4], stage, run)
+    await api.services.experiments.runs.start(path.split("/")[4], stage, run)
     return int(run)
 
 
@@ -158,7 +159,7 @@ async def test_a_training_pauses_and_resumes(api, path):
     run = await training(api, path, total_epoch=3)
 
     asked = await api.client.post(f"{path}/gpt_train/control", json={"action": "pause"})
-    await api.services.experiments.stage_paused(path.split("/")[4], "gpt_train", run)
+    await api.services.experiments.runs.pause(path.split("/")[4], "gpt_train", run)
     refused = await api.client.post(
         f"{path}/gpt_train/control", json={"action": "resume", "parameters": {"total_epoch": 4}}
     )
@@ -219,7 +220,7 @@ async def test_a_watcher_hears_of_its_run_until_it_is_completed(api, path):
     job_id = f"{path.split('/')[4]}.gpt_train.{run}"
     await api.services.events.publish(job_id, "progress", {"stage": "gpt_train", "progress": 0.5})
     await api.services.events.publish(job_id, "checkpoint", {"epoch": 1, "model_path": "gpt-e1.safetensors"})
-    await api.services.experiments.stage_completed(path.split("/")[4], "gpt_train", run, {"model_path": "x"})
+    await api.services.experiments.runs.complete(path.split("/")[4], "gpt_train", run, {"model_path": "x"})
     await api.services.events.publish(job_id, "completed", {"job_id": job_id})
     heard = await asyncio.wait_for(watcher, 10)
 
@@ -234,7 +235,7 @@ async def test_the_stream_of_a_run_that_pauses_says_so(api, path):
     await watching(api)
 
     await api.client.post(f"{path}/gpt_train/control", json={"action": "pause"})
-    await api.services.experiments.stage_paused(path.split("/")[4], "gpt_train", run)
+    await api.services.experiments.runs.pause(path.split("/")[4], "gpt_train", run)
     heard = await asyncio.wait_for(watcher, 10)
 
     assert [kind for kind, _ in heard] == ["paused"]

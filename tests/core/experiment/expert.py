@@ -15,24 +15,24 @@ async def complete(
 ) -> None:
     """Run stages and end them well."""
     for stage in stages:
-        await end_well(service, await service.run_stage(exp_id, stage), outputs)
+        await end_well(service, await service.stages.run(exp_id, stage), outputs)
 
 
 async def end_well(service: ExperimentService, run: StageRecord, outputs: dict[str, Any] | None = None) -> None:
     """What a worker tells of a run that it completes."""
-    await service.stage_started(run.exp_id, run.stage, run.run)
-    await service.stage_completed(run.exp_id, run.stage, run.run, outputs or {"stage": run.stage})
+    await service.runs.start(run.exp_id, run.stage, run.run)
+    await service.runs.complete(run.exp_id, run.stage, run.run, outputs or {"stage": run.stage})
 
 
 async def start(
     service: ExperimentService, exp_id: str, stage: str, parameters: dict[str, Any] | None = None
 ) -> StageRecord:
     """A run that its worker has begun."""
-    run = await service.run_stage(exp_id, stage, parameters)
-    return (await service.stage_started(exp_id, stage, run.run)).record
+    run = await service.stages.run(exp_id, stage, parameters)
+    return (await service.runs.start(exp_id, stage, run.run)).record
 
 
 async def pause(service: ExperimentService, run: StageRecord) -> None:
     """Ask a run to pause, and let it obey."""
-    await service.control_stage(run.exp_id, run.stage, "pause")
-    await service.stage_paused(run.exp_id, run.stage, run.run)
+    await service.stages.control(run.exp_id, run.stage, "pause")
+    await service.runs.pause(run.exp_id, run.stage, run.run)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from core.errors import InvalidParameter, InvalidRequest, JobCancelled, NotFound, QueueUnavailable
+from core.experiments.requests import TaskRequest
 from core.experiments.service import ExperimentService
 from core.jobs.job import Beat, JobStatus, Lease
 from core.jobs.queue import Queue
@@ -41,10 +42,10 @@ async def outputs_of(records: Records, exp_id: str, stage: str) -> dict[str, Any
 async def run_job(service: ExperimentService, worker: Queue, lease: Lease) -> None:
     """What a worker does with a job that goes well."""
     run = (lease.job.payload["experiment_id"], lease.job.payload["stage"], lease.job.payload["run"])
-    started = await service.stage_started(*run)
-    assert started.outputs_already is None
+    started = await service.runs.start(*run)
+    assert started.completed_outputs is None
     outputs = await outputs_of(service.records, run[0], run[1])
-    await service.stage_completed(*run, outputs)
+    await service.runs.complete(*run, outputs)
     assert worker.ack(lease, outputs)
 
 
@@ -65,7 +66,7 @@ async def run_all(service: ExperimentService, worker: Queue) -> None:
 
 
 async def test_a_task_goes_through_every_stage_and_ends_with_a_voice(service, worker, records, storage, events):
-    task = await service.create_task("bob", "file-1", "nano", "en", "fast")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en", quality="fast"))
     assert (task.status, task.current_stage, task.overall_progress) == (TaskStatus.QUEUED, "convert", 0.0)
 
     await run_all(service, worker)
@@ -87,7 +88,7 @@ async def test_a_task_goes_through_every_stage_and_ends_with_a_voice(service, wo
 
 
 async def test_overall_progress_never_falls_and_is_told(service, worker, records, events):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
 
     await run_all(service, worker)
 
@@ -100,7 +101,7 @@ async def test_overall_progress_never_falls_and_is_told(service, worker, records
 
 
 async def test_the_quality_and_the_language_reach_the_stages(service, worker, records):
-    task = await service.create_task("bob", "file-1", "nano", "en", "fast")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en", quality="fast"))
 
     await run_all(service, worker)
 
@@ -113,7 +114,7 @@ async def test_the_quality_and_the_language_reach_the_stages(service, worker, re
 
 
 async def test_both_trainings_wait_for_a_trainer_together(service, worker):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await run_until(service, worker, "sovits_train")
 
     lease = claim(worker, TRAINER, "worker-2")
@@ -124,28 +125,33 @@ async def test_both_trainings_wait_for_a_trainer_together(service, worker):
 
 async def test_a_second_voice_of_the_same_name_gets_a_number(service, worker, records):
     for _ in range(2):
-        await service.create_task("bob", "file-1", "nano", "en")
+        await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await run_all(service, worker)
 
     assert sorted(one.name for one in (await records.list_voices()).items) == ["bob", "bob-2"]
 
 
 async def test_the_same_idempotency_key_makes_one_task_and_one_job(service, queue):
-    first, second = [await service.create_task("bob", "file-1", "nano", "en", idempotency_key="key") for _ in range(2)]
+    first, second = [
+        await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en", idempotency_key="key"))
+        for _ in range(2)
+    ]
 
     assert first.id == second.id
     assert (await queue.depths())[PREPROCESSOR] == 1
 
 
 async def test_the_priority_of_a_task_is_that_of_its_jobs(service, worker):
-    await service.create_task("late", "file-1", "nano", "en", priority=5)
-    urgent = await service.create_task("urgent", "file-1", "nano", "en", priority=9)
+    await service.tasks.create(TaskRequest("late", "file-1", version="nano", language="en", priority=5))
+    urgent = await service.tasks.create(TaskRequest("urgent", "file-1", version="nano", language="en", priority=9))
 
     assert claim(worker).job.payload["experiment_id"] == urgent.exp_id
 
 
 async def test_a_scheduled_task_waits_for_its_time(service, worker, queue, clock):
-    task = await service.create_task("bob", "file-1", "nano", "en", schedule_at=clock() + 3600)
+    task = await service.tasks.create(
+        TaskRequest("bob", "file-1", version="nano", language="en", schedule_at=clock() + 3600)
+    )
 
     job = await queue.job(f"{task.exp_id}.convert.1")
 
@@ -169,30 +175,30 @@ async def test_a_scheduled_task_waits_for_its_time(service, worker, queue, clock
 )
 async def test_a_task_that_cannot_be_is_refused_with_what_is_wrong(service, records, values, complaint):
     with pytest.raises(InvalidRequest, match=complaint):
-        await service.create_task(**{"exp_name": "bob", "audio_file_id": "file-1"} | values)
+        await service.tasks.create(TaskRequest(**{"exp_name": "bob", "audio_file_id": "file-1"} | values))
 
     assert (await records.list_tasks()).total == 0
 
 
 async def test_a_task_of_an_unknown_file_is_refused(service, queue):
     with pytest.raises(NotFound, match="file-9"):
-        await service.create_task("bob", "file-9")
+        await service.tasks.create(TaskRequest("bob", "file-9"))
 
     assert (await queue.depths())[PREPROCESSOR] == 0
 
 
 async def test_without_the_queue_a_task_is_refused_and_leaves_nothing(service_without_queue, records):
     with pytest.raises(QueueUnavailable):
-        await service_without_queue.create_task("bob", "file-1")
+        await service_without_queue.tasks.create(TaskRequest("bob", "file-1"))
 
     assert (await records.list_tasks()).total == 0
     assert (await records.list_experiments()).total == 0
 
 
 async def test_a_cancelled_task_that_waits_never_runs(service, worker, records, events):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
 
-    cancelled = await service.cancel_task(task.id)
+    cancelled = await service.tasks.cancel(task.id)
 
     assert cancelled.status is TaskStatus.CANCELLED
     assert worker.claim(PREPROCESSOR, "worker-1") is None
@@ -201,52 +207,52 @@ async def test_a_cancelled_task_that_waits_never_runs(service, worker, records, 
 
 
 async def test_cancelling_stops_the_worker_and_keeps_what_is_finished(service, worker, records):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     lease = await run_until(service, worker, "asr")
-    await service.stage_started(task.exp_id, "asr", 1)
+    await service.runs.start(task.exp_id, "asr", 1)
 
-    await service.cancel_task(task.id)
+    await service.tasks.cancel(task.id)
 
     assert worker.beat(lease) is Beat.CANCEL
     for late in (
-        service.stage_progress(task.exp_id, "asr", 1, 0.5),
-        service.stage_completed(task.exp_id, "asr", 1, {"prompt": PROMPT}),
-        service.stage_started(task.exp_id, "asr", 1),
+        service.runs.update_progress(task.exp_id, "asr", 1, 0.5),
+        service.runs.complete(task.exp_id, "asr", 1, {"prompt": PROMPT}),
+        service.runs.start(task.exp_id, "asr", 1),
     ):
         with pytest.raises(JobCancelled):
             await late
-    await service.stage_failed(task.exp_id, "asr", 1, ERROR)
+    await service.runs.fail(task.exp_id, "asr", 1, ERROR)
     assert (await records.get_task(task.id)).status is TaskStatus.CANCELLED
     assert (await records.get_stage(task.exp_id, "audio_slice")).status is StageStatus.COMPLETED
     assert (await records.get_stage(task.exp_id, "asr")).outputs == {}
 
 
 async def test_cancelling_twice_is_told_once(service, events):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
 
-    first = await service.cancel_task(task.id)
-    second = await service.cancel_task(task.id)
+    first = await service.tasks.cancel(task.id)
+    second = await service.tasks.cancel(task.id)
 
     assert second == first
     assert [event.kind for event in await events.history(task.id)] == ["cancelled"]
 
 
 async def test_a_completed_task_cannot_be_cancelled_any_more(service, worker):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await run_all(service, worker)
 
-    assert (await service.cancel_task(task.id)).status is TaskStatus.COMPLETED
+    assert (await service.tasks.cancel(task.id)).status is TaskStatus.COMPLETED
 
 
 async def test_a_failed_stage_fails_its_task_and_stops_the_other_training(service, worker, records, events):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     lease = await run_until(service, worker, "sovits_train")
-    await service.stage_started(task.exp_id, "sovits_train", 1)
+    await service.runs.start(task.exp_id, "sovits_train", 1)
     other = claim(worker, TRAINER, "worker-2")
-    await service.stage_started(task.exp_id, "gpt_train", 1)
+    await service.runs.start(task.exp_id, "gpt_train", 1)
 
-    await service.stage_failed(task.exp_id, "sovits_train", 1, ERROR)
-    await service.stage_failed(task.exp_id, "sovits_train", 1, ERROR)
+    await service.runs.fail(task.exp_id, "sovits_train", 1, ERROR)
+    await service.runs.fail(task.exp_id, "sovits_train", 1, ERROR)
 
     failed = await records.get_task(task.id)
     assert (failed.status, failed.error_message) == (TaskStatus.FAILED, "Nobody speaks.")
@@ -262,21 +268,19 @@ async def test_a_failed_stage_fails_its_task_and_stops_the_other_training(servic
 
 
 async def test_a_replayed_dead_letter_brings_its_task_back_to_life(service, worker, records, queue):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     lease = await run_until(service, worker, "sovits_train")
-    await service.stage_started(task.exp_id, "sovits_train", 1)
+    await service.runs.start(task.exp_id, "sovits_train", 1)
     worker.fail(lease, ERROR, permanent=True)
-    await service.reconcile()
+    await service.reconciler.reconcile()
     assert (await records.get_task(task.id)).status is TaskStatus.FAILED
 
     assert await queue.replay(lease.job.id)
     again = await run_until(service, worker, "sovits_train")
-    await service.stage_started(task.exp_id, "sovits_train", 1)
+    await service.runs.start(task.exp_id, "sovits_train", 1)
     revived = await records.get_task(task.id)
     assert (revived.status, revived.error, revived.completed_at) == (TaskStatus.RUNNING, None, None)
-    await service.stage_completed(
-        task.exp_id, "sovits_train", 1, await outputs_of(records, task.exp_id, "sovits_train")
-    )
+    await service.runs.complete(task.exp_id, "sovits_train", 1, await outputs_of(records, task.exp_id, "sovits_train"))
     worker.ack(again, {})
     await run_all(service, worker)
 
@@ -285,31 +289,31 @@ async def test_a_replayed_dead_letter_brings_its_task_back_to_life(service, work
 
 
 async def test_completing_twice_goes_on_once(service, records, queue):
-    task = await service.create_task("bob", "file-1", "nano", "en")
-    await service.stage_started(task.exp_id, "convert", 1)
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
+    await service.runs.start(task.exp_id, "convert", 1)
 
-    await service.stage_completed(task.exp_id, "convert", 1, {"files": 1})
-    await service.stage_completed(task.exp_id, "convert", 1, {"files": 2})
+    await service.runs.complete(task.exp_id, "convert", 1, {"files": 1})
+    await service.runs.complete(task.exp_id, "convert", 1, {"files": 2})
 
     assert (await records.get_stage(task.exp_id, "convert")).outputs == {"files": 1}
     assert (await queue.depths())[PREPROCESSOR] == 2  # convert itself and audio_slice
 
 
 async def test_a_worker_that_died_before_its_ack_has_nothing_left_to_do(service):
-    task = await service.create_task("bob", "file-1", "nano", "en")
-    await service.stage_started(task.exp_id, "convert", 1)
-    await service.stage_completed(task.exp_id, "convert", 1, {"files": 1})
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
+    await service.runs.start(task.exp_id, "convert", 1)
+    await service.runs.complete(task.exp_id, "convert", 1, {"files": 1})
 
-    again = await service.stage_started(task.exp_id, "convert", 1)
+    again = await service.runs.start(task.exp_id, "convert", 1)
 
-    assert again.outputs_already == {"files": 1}
+    assert again.completed_outputs == {"files": 1}
 
 
 async def test_a_started_run_knows_its_experiment_config_and_what_came_before(service, worker):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await run_until(service, worker, "asr")
 
-    started = await service.stage_started(task.exp_id, "asr", 1)
+    started = await service.runs.start(task.exp_id, "asr", 1)
 
     assert started.experiment.audio_file_id == "file-1"
     assert started.config["language"] == "en"
@@ -318,12 +322,12 @@ async def test_a_started_run_knows_its_experiment_config_and_what_came_before(se
 
 
 async def test_progress_is_kept_and_answered_for_the_whole(service, worker, records):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await run_until(service, worker, "sovits_train")
-    await service.stage_started(task.exp_id, "sovits_train", 1)
+    await service.runs.start(task.exp_id, "sovits_train", 1)
 
     before = (await records.get_task(task.id)).overall_progress
-    overall = await service.stage_progress(
+    overall = await service.runs.update_progress(
         task.exp_id, "sovits_train", 1, 0.5, "Epoch 4 of 8.", epoch=4, total_epochs=8, loss=0.41
     )
 
@@ -337,26 +341,26 @@ async def test_progress_is_kept_and_answered_for_the_whole(service, worker, reco
 
 async def test_a_run_of_an_experiment_that_is_gone_is_cancelled(service):
     with pytest.raises(JobCancelled, match="deleted"):
-        await service.stage_started("exp-9", "convert", 1)
+        await service.runs.start("exp-9", "convert", 1)
 
 
 async def test_a_run_that_is_not_the_newest_is_cancelled(service):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
 
     with pytest.raises(JobCancelled, match="not the newest"):
-        await service.stage_started(task.exp_id, "convert", 2)
+        await service.runs.start(task.exp_id, "convert", 2)
 
 
 async def test_a_task_whose_voice_cannot_be_made_fails_with_the_reason(service, worker, records, events):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await run_until(service, worker, "gpt_train")
-    await service.stage_started(task.exp_id, "gpt_train", 1)
+    await service.runs.start(task.exp_id, "gpt_train", 1)
     if (await records.get_stage(task.exp_id, "sovits_train")).status.active:
-        await service.stage_completed(
+        await service.runs.complete(
             task.exp_id, "sovits_train", 1, await outputs_of(records, task.exp_id, "sovits_train")
         )
 
-    await service.stage_completed(task.exp_id, "gpt_train", 1, {"metrics": {}})
+    await service.runs.complete(task.exp_id, "gpt_train", 1, {"metrics": {}})
 
     failed = await records.get_task(task.id)
     assert failed.status is TaskStatus.FAILED
@@ -365,7 +369,7 @@ async def test_a_task_whose_voice_cannot_be_made_fails_with_the_reason(service, 
 
 
 async def test_a_task_whose_prompt_is_gone_fails_with_the_reason(service, worker, records, storage):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     storage.delete(PROMPT["audio"])
 
     await run_all(service, worker)
@@ -376,18 +380,18 @@ async def test_a_task_whose_prompt_is_gone_fails_with_the_reason(service, worker
 
 
 async def test_two_processes_that_finish_at_once_make_one_voice(service, worker, records, queue, events, storage):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await run_until(service, worker, "sovits_train")
     other = ExperimentService(records, queue, events, storage)
     for stage in ("sovits_train", "gpt_train"):
-        await service.stage_started(task.exp_id, stage, 1)
+        await service.runs.start(task.exp_id, stage, 1)
     outputs = {stage: await outputs_of(records, task.exp_id, stage) for stage in ("sovits_train", "gpt_train")}
 
     await asyncio.gather(
-        service.stage_completed(task.exp_id, "sovits_train", 1, outputs["sovits_train"]),
-        other.stage_completed(task.exp_id, "gpt_train", 1, outputs["gpt_train"]),
-        service.reconcile(),
-        other.advance(task.exp_id),
+        service.runs.complete(task.exp_id, "sovits_train", 1, outputs["sovits_train"]),
+        other.runs.complete(task.exp_id, "gpt_train", 1, outputs["gpt_train"]),
+        service.reconciler.reconcile(),
+        other.scheduler.advance(task.exp_id),
     )
 
     assert (await records.get_task(task.id)).status is TaskStatus.COMPLETED
@@ -397,6 +401,6 @@ async def test_two_processes_that_finish_at_once_make_one_voice(service, worker,
 
 async def test_an_unknown_language_is_named_as_a_parameter(service):
     with pytest.raises(InvalidParameter) as caught:
-        await service.create_task("bob", "file-1", language="klingon")
+        await service.tasks.create(TaskRequest("bob", "file-1", language="klingon"))
 
     assert caught.value.details == {"parameters": ["language"]}

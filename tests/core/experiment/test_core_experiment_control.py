@@ -8,6 +8,7 @@ import pytest
 from expert import BEFORE_TRAINING, complete, pause, start
 
 from core.errors import ConfirmationNeeded, Conflict, InvalidParameter, InvalidRequest, JobCancelled, QueueUnavailable
+from core.experiments.requests import ExperimentRequest
 from core.jobs.job import JobStatus
 from core.jobs.roles import PREPROCESSOR, TRAINER
 from core.records import ExperimentRecord, ExperimentStatus
@@ -17,7 +18,7 @@ from core.stages.stage import StageStatus
 @pytest.fixture
 async def experiment(service) -> ExperimentRecord:
     """One whose trainings can begin."""
-    made = await service.create_experiment("bob", "file-1", "nano", "en")
+    made = await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en"))
     await complete(service, made.id, *BEFORE_TRAINING)
     return made
 
@@ -30,7 +31,7 @@ async def test_resuming_with_another_parameter_asks_for_confirmation_by_naming_i
     await pause(service, await start(service, experiment.id, "gpt_train", {"batch_size": 4}))
 
     with pytest.raises(ConfirmationNeeded, match="batch_size was 4 and is 8") as caught:
-        await service.control_stage(experiment.id, "gpt_train", "resume", {"batch_size": 8})
+        await service.stages.control(experiment.id, "gpt_train", "resume", {"batch_size": 8})
 
     assert caught.value.details == {"changed": {"batch_size": {"before": 4, "now": 8}}}
     assert await status(records, experiment, "gpt_train") is StageStatus.PAUSED
@@ -38,10 +39,10 @@ async def test_resuming_with_another_parameter_asks_for_confirmation_by_naming_i
 
 async def test_what_was_confirmed_goes_on_and_is_remembered(service, experiment):
     run = await start(service, experiment.id, "gpt_train", {"total_epoch": 3})
-    await service.stage_progress(experiment.id, "gpt_train", 1, 0.5, "Epoch 2 of 3.", epoch=2)
+    await service.runs.update_progress(experiment.id, "gpt_train", 1, 0.5, "Epoch 2 of 3.", epoch=2)
     await pause(service, run)
 
-    resumed = await service.control_stage(experiment.id, "gpt_train", "resume", {"total_epoch": 6}, confirm=True)
+    resumed = await service.stages.control(experiment.id, "gpt_train", "resume", {"total_epoch": 6}, confirm=True)
 
     assert (resumed.run, resumed.work_run, resumed.status) == (2, 1, StageStatus.QUEUED)
     assert (resumed.config["total_epoch"], resumed.progress, resumed.metrics["epoch"]) == (6, 0.5, 2)
@@ -52,18 +53,18 @@ async def test_running_a_paused_stage_resumes_it(service, experiment):
     await pause(service, await start(service, experiment.id, "gpt_train", {"total_epoch": 3}))
 
     with pytest.raises(ConfirmationNeeded):
-        await service.run_stage(experiment.id, "gpt_train", {"total_epoch": 4})
-    resumed = await service.run_stage(experiment.id, "gpt_train")
+        await service.stages.run(experiment.id, "gpt_train", {"total_epoch": 4})
+    resumed = await service.stages.run(experiment.id, "gpt_train")
 
     assert (resumed.work_run, resumed.config["total_epoch"], resumed.changed) == (1, 3, {})
 
 
 async def test_another_precision_asks_for_confirmation(service, experiment):
     await pause(service, await start(service, experiment.id, "gpt_train"))
-    await service.update_experiment(experiment.id, is_half=False)
+    await service.update(experiment.id, is_half=False)
 
     with pytest.raises(ConfirmationNeeded, match="is_half was True and is False"):
-        await service.control_stage(experiment.id, "gpt_train", "resume")
+        await service.stages.control(experiment.id, "gpt_train", "resume")
 
 
 async def test_data_made_anew_while_a_training_paused_ask_for_confirmation(service, experiment):
@@ -71,20 +72,20 @@ async def test_data_made_anew_while_a_training_paused_ask_for_confirmation(servi
     await complete(service, experiment.id, "asr")
 
     with pytest.raises(InvalidRequest, match="needs text_feature first"):
-        await service.control_stage(experiment.id, "gpt_train", "resume")
+        await service.stages.control(experiment.id, "gpt_train", "resume")
     await complete(service, experiment.id, "text_feature")
     with pytest.raises(ConfirmationNeeded, match="text_feature was 1 and is 2"):
-        await service.control_stage(experiment.id, "gpt_train", "resume")
+        await service.stages.control(experiment.id, "gpt_train", "resume")
 
 
 async def test_a_training_whose_worker_died_before_it_could_pause_is_paused_by_the_next_one(
     service, records, queue, experiment
 ):
     run = await start(service, experiment.id, "gpt_train")
-    await service.control_stage(experiment.id, "gpt_train", "pause")
+    await service.stages.control(experiment.id, "gpt_train", "pause")
 
     with pytest.raises(JobCancelled, match="paused"):
-        await service.stage_started(experiment.id, "gpt_train", run.run)
+        await service.runs.start(experiment.id, "gpt_train", run.run)
 
     assert await status(records, experiment, "gpt_train") is StageStatus.PAUSED
     assert (await queue.job(run.job_id)).status is JobStatus.CANCELLED
@@ -94,9 +95,9 @@ async def test_a_training_that_should_pause_and_waits_for_a_worker_is_paused_by_
     service, records, queue, experiment
 ):
     run = await start(service, experiment.id, "gpt_train")
-    await service.control_stage(experiment.id, "gpt_train", "pause")
+    await service.stages.control(experiment.id, "gpt_train", "pause")
 
-    await service.reconcile()
+    await service.reconciler.reconcile()
 
     paused = await records.get_stage(experiment.id, "gpt_train")
     assert (paused.status, paused.control) == (StageStatus.PAUSED, "")
@@ -108,7 +109,7 @@ async def test_without_the_queue_a_paused_training_stays_paused(service_without_
     await pause(service, await start(service, experiment.id, "gpt_train"))
 
     with pytest.raises(QueueUnavailable):
-        await service_without_queue.control_stage(experiment.id, "gpt_train", "resume")
+        await service_without_queue.stages.control(experiment.id, "gpt_train", "resume")
 
     assert await status(records, experiment, "gpt_train") is StageStatus.PAUSED
 
@@ -116,16 +117,16 @@ async def test_without_the_queue_a_paused_training_stays_paused(service_without_
 async def test_a_paused_training_can_be_cancelled(service, records, experiment):
     await pause(service, await start(service, experiment.id, "gpt_train"))
 
-    await service.cancel_stage(experiment.id, "gpt_train")
+    await service.stages.cancel(experiment.id, "gpt_train")
 
     assert await status(records, experiment, "gpt_train") is StageStatus.CANCELLED
-    assert (await service.run_stage(experiment.id, "gpt_train")).work_run == 2
+    assert (await service.stages.run(experiment.id, "gpt_train")).work_run == 2
 
 
 @pytest.mark.parametrize("action", ["pause", "resume", "stop_after_epoch"])
 async def test_only_trainings_take_orders(service, experiment, action):
     with pytest.raises(InvalidRequest, match="asr cannot") as caught:
-        await service.control_stage(experiment.id, "asr", action)
+        await service.stages.control(experiment.id, "asr", action)
 
     assert "sovits_train, gpt_train" in caught.value.hint
 
@@ -134,25 +135,25 @@ async def test_only_resume_takes_parameters(service, experiment):
     await start(service, experiment.id, "gpt_train")
 
     with pytest.raises(InvalidRequest, match="pause takes no parameters"):
-        await service.control_stage(experiment.id, "gpt_train", "pause", {"batch_size": 1})
+        await service.stages.control(experiment.id, "gpt_train", "pause", {"batch_size": 1})
 
 
 async def test_a_training_that_runs_cannot_resume_nor_with_a_parameter_it_does_not_have(service, experiment):
     run = await start(service, experiment.id, "gpt_train")
     with pytest.raises(Conflict, match="only a paused stage can resume"):
-        await service.control_stage(experiment.id, "gpt_train", "resume")
+        await service.stages.control(experiment.id, "gpt_train", "resume")
     await pause(service, run)
 
     with pytest.raises(InvalidParameter, match="'speed'"):
-        await service.control_stage(experiment.id, "gpt_train", "resume", {"speed": 2})
+        await service.stages.control(experiment.id, "gpt_train", "resume", {"speed": 2})
 
 
 async def test_an_order_ends_with_its_run(service, records, experiment):
     run = await start(service, experiment.id, "gpt_train")
-    await service.control_stage(experiment.id, "gpt_train", "stop_after_epoch")
-    assert await service.stage_control(experiment.id, "gpt_train", run.run) == "stop_after_epoch"
+    await service.stages.control(experiment.id, "gpt_train", "stop_after_epoch")
+    assert await service.runs.requested_control(experiment.id, "gpt_train", run.run) == "stop_after_epoch"
 
-    await service.stage_failed(experiment.id, "gpt_train", run.run, {"message": "No."})
+    await service.runs.fail(experiment.id, "gpt_train", run.run, {"message": "No."})
 
     assert (await records.get_stage(experiment.id, "gpt_train")).control == ""
 
@@ -161,21 +162,21 @@ async def test_what_a_running_stage_reads_is_not_made_anew(service, experiment):
     await start(service, experiment.id, "gpt_train")
 
     with pytest.raises(Conflict, match="gpt_train is running"):
-        await service.run_stage(experiment.id, "asr")
+        await service.stages.run(experiment.id, "asr")
 
 
 async def test_a_stage_waits_for_an_optional_one_that_runs(service, experiment):
     await start(service, experiment.id, "denoise", {"enabled": True})
 
     with pytest.raises(Conflict, match="denoise is running"):
-        await service.run_stage(experiment.id, "asr")
+        await service.stages.run(experiment.id, "asr")
 
 
 async def test_a_stale_optional_stage_is_not_passed_over(service, experiment):
     await complete(service, experiment.id, "denoise", "asr", "audio_slice")
 
     with pytest.raises(InvalidRequest, match="asr needs denoise first"):
-        await service.run_stage(experiment.id, "asr")
+        await service.stages.run(experiment.id, "asr")
 
 
 async def test_what_was_skipped_does_not_become_stale(service, records, experiment):
@@ -188,20 +189,20 @@ async def test_what_was_skipped_does_not_become_stale(service, records, experime
 
 
 async def test_the_pro_family_does_not_train_without_speaker_vectors(service):
-    made = await service.create_experiment("bob", "file-1", "v2Pro", "en")
+    made = await service.create(ExperimentRequest("bob", "file-1", version="v2Pro", language="en"))
     await complete(service, made.id, *BEFORE_TRAINING)
 
     with pytest.raises(InvalidRequest, match="sovits_train needs speaker_vector first"):
-        await service.run_stage(made.id, "sovits_train")
+        await service.stages.run(made.id, "sovits_train")
 
 
 async def test_a_stage_begins_again_only_when_its_cancelled_run_has_let_go(service, worker, experiment):
-    run = await service.run_stage(experiment.id, "gpt_train")
+    run = await service.stages.run(experiment.id, "gpt_train")
     lease = worker.claim(TRAINER, "worker-1")
-    await service.stage_started(experiment.id, "gpt_train", run.run)
-    await service.cancel_stage(experiment.id, "gpt_train")
+    await service.runs.start(experiment.id, "gpt_train", run.run)
+    await service.stages.cancel(experiment.id, "gpt_train")
 
-    again = asyncio.create_task(service.run_stage(experiment.id, "gpt_train"))
+    again = asyncio.create_task(service.stages.run(experiment.id, "gpt_train"))
     await asyncio.wait([again], timeout=0.05)
     assert not again.done()
     worker.confirm_cancel(lease)
@@ -210,10 +211,10 @@ async def test_a_stage_begins_again_only_when_its_cancelled_run_has_let_go(servi
 
 
 async def test_cancelling_twice_is_harmless(service, worker, experiment):
-    await service.run_stage(experiment.id, "denoise")
+    await service.stages.run(experiment.id, "denoise")
 
-    first = await service.cancel_stage(experiment.id, "denoise")
-    second = await service.cancel_stage(experiment.id, "denoise")
+    first = await service.stages.cancel(experiment.id, "denoise")
+    second = await service.stages.cancel(experiment.id, "denoise")
 
     assert first == second
     assert worker.claim(PREPROCESSOR, "worker-1").job.payload["stage"] != "denoise"
@@ -222,12 +223,12 @@ async def test_cancelling_twice_is_harmless(service, worker, experiment):
 @pytest.mark.parametrize("numbers", ["", "a", "0-0", "-1", "0-", "0,1", "0-1-2-" * 9])
 async def test_gpu_numbers_are_checked(service, experiment, numbers):
     with pytest.raises(InvalidParameter, match="gpu_numbers"):
-        await service.update_experiment(experiment.id, gpu_numbers=numbers)
+        await service.update(experiment.id, gpu_numbers=numbers)
 
 
 async def test_an_experiment_takes_another_name_gpus_and_precision(service, experiment):
-    changed = await service.update_experiment(experiment.id, exp_name="rob", gpu_numbers="0-1-2", is_half=False)
+    changed = await service.update(experiment.id, exp_name="rob", gpu_numbers="0-1-2", is_half=False)
 
     assert (changed.exp_name, changed.gpu_numbers, changed.is_half) == ("rob", "0-1-2", False)
     with pytest.raises(InvalidRequest, match="Nothing"):
-        await service.update_experiment(experiment.id)
+        await service.update(experiment.id)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from core.errors import Conflict, InvalidParameter, InvalidRequest, JobCancelled, NotFound, QueueUnavailable
+from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.experiments.service import ExperimentService
 from core.jobs.job import Beat, JobStatus
 from core.jobs.roles import PREPROCESSOR, TRAINER
@@ -16,16 +17,16 @@ from core.stages.stage import StageStatus
 
 @pytest.fixture
 async def experiment(service: ExperimentService) -> ExperimentRecord:
-    return await service.create_experiment("bob", "file-1", "nano", "en")
+    return await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en"))
 
 
 async def complete(
     service: ExperimentService, exp_id: str, *stages: str, outputs: dict[str, Any] | None = None
 ) -> None:
     for stage in stages:
-        run = await service.run_stage(exp_id, stage)
-        await service.stage_started(exp_id, run.stage, run.run)
-        await service.stage_completed(exp_id, run.stage, run.run, outputs or {"stage": run.stage})
+        run = await service.stages.run(exp_id, stage)
+        await service.runs.start(exp_id, run.stage, run.run)
+        await service.runs.complete(exp_id, run.stage, run.run, outputs or {"stage": run.stage})
 
 
 BEFORE_TRAINING = ("convert", "audio_slice", "asr", "text_feature", "hubert_feature", "semantic_token")
@@ -35,36 +36,36 @@ async def test_nothing_runs_until_a_stage_is_asked_for(service, queue, experimen
     assert experiment.status is ExperimentStatus.CREATED
     assert (await queue.depths())[PREPROCESSOR] == 0
 
-    run = await service.run_stage(experiment.id, "convert")
+    run = await service.stages.run(experiment.id, "convert")
 
     assert (run.status, run.run, run.job_id) == (StageStatus.QUEUED, 1, f"{experiment.id}.convert.1")
     assert (await queue.depths())[PREPROCESSOR] == 1
 
 
 async def test_a_stage_goes_by_its_other_name(service, experiment):
-    assert (await service.run_stage(experiment.id, "convert_audio")).stage == "convert"
+    assert (await service.stages.run(experiment.id, "convert_audio")).stage == "convert"
 
 
 async def test_an_experiment_needs_a_file_that_exists(service):
     with pytest.raises(NotFound, match="file-9"):
-        await service.create_experiment("bob", "file-9")
+        await service.create(ExperimentRequest("bob", "file-9"))
 
 
 async def test_unmet_needs_are_named(service, experiment):
     with pytest.raises(InvalidRequest, match="needs text_feature, semantic_token first") as caught:
-        await service.run_stage(experiment.id, "gpt_train")
+        await service.stages.run(experiment.id, "gpt_train")
 
     assert caught.value.details == {"unmet": ["text_feature", "semantic_token"]}
 
 
 async def test_a_stage_of_another_version_is_refused(service, experiment):
     with pytest.raises(InvalidRequest, match="nano has no speaker_vector"):
-        await service.run_stage(experiment.id, "speaker_vector")
+        await service.stages.run(experiment.id, "speaker_vector")
 
 
 async def test_an_unknown_parameter_is_refused_and_changes_nothing(service, records, experiment):
     with pytest.raises(InvalidParameter, match="'speed'"):
-        await service.run_stage(experiment.id, "convert", {"speed": 2})
+        await service.stages.run(experiment.id, "convert", {"speed": 2})
 
     assert (await records.get_stage(experiment.id, "convert")).status is StageStatus.PENDING
 
@@ -72,25 +73,25 @@ async def test_an_unknown_parameter_is_refused_and_changes_nothing(service, reco
 async def test_given_parameters_win_over_the_experiments_and_those_over_the_defaults(service, experiment):
     await complete(service, experiment.id, "convert", "audio_slice")
 
-    first = await service.run_stage(experiment.id, "asr")
+    first = await service.stages.run(experiment.id, "asr")
 
     assert (first.config["language"], first.config["precision"]) == ("en", "auto")
-    await service.cancel_stage(experiment.id, "asr")
-    second = await service.run_stage(experiment.id, "asr", {"language": "zh"})
+    await service.stages.cancel(experiment.id, "asr")
+    second = await service.stages.run(experiment.id, "asr", {"language": "zh"})
     assert second.config["language"] == "zh"
 
 
 async def test_a_stage_under_way_is_not_started_twice(service, experiment):
-    await service.run_stage(experiment.id, "convert")
+    await service.stages.run(experiment.id, "convert")
 
     with pytest.raises(Conflict, match="queued already"):
-        await service.run_stage(experiment.id, "convert")
+        await service.stages.run(experiment.id, "convert")
 
 
 async def test_running_a_completed_stage_again_makes_what_follows_stale(service, records, experiment):
     await complete(service, experiment.id, *BEFORE_TRAINING, "gpt_train")
 
-    again = await service.run_stage(experiment.id, "asr")
+    again = await service.stages.run(experiment.id, "asr")
 
     assert again.run == 2
     assert again.previous_run is not None
@@ -100,7 +101,7 @@ async def test_running_a_completed_stage_again_makes_what_follows_stale(service,
     assert statuses["text_feature"] is statuses["gpt_train"] is StageStatus.STALE
     assert statuses["semantic_token"] is StageStatus.COMPLETED
     with pytest.raises(InvalidRequest, match="text_feature"):
-        await service.run_stage(experiment.id, "sovits_train")
+        await service.stages.run(experiment.id, "sovits_train")
 
 
 async def test_nothing_follows_by_itself(service, queue, experiment):
@@ -110,17 +111,17 @@ async def test_nothing_follows_by_itself(service, queue, experiment):
 
 
 async def test_the_stages_of_a_task_under_way_are_its_own(service):
-    task = await service.create_task("bob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
 
     with pytest.raises(Conflict, match=task.id):
-        await service.run_stage(task.exp_id, "convert")
+        await service.stages.run(task.exp_id, "convert")
     with pytest.raises(Conflict, match=task.id):
-        await service.cancel_stage(task.exp_id, "convert")
+        await service.stages.cancel(task.exp_id, "convert")
 
 
 async def test_a_stage_of_an_ended_task_can_be_run_by_an_expert(service, records):
-    task = await service.create_task("bob", "file-1", "nano", "en")
-    await service.cancel_task(task.id)
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
+    await service.tasks.cancel(task.id)
 
     await complete(service, task.exp_id, "convert")
 
@@ -132,44 +133,44 @@ async def test_without_the_queue_a_stage_is_refused_and_does_not_start_later(
     service, service_without_queue, records, experiment
 ):
     with pytest.raises(QueueUnavailable):
-        await service_without_queue.run_stage(experiment.id, "convert")
+        await service_without_queue.stages.run(experiment.id, "convert")
 
     assert (await records.get_stage(experiment.id, "convert")).status is StageStatus.FAILED
-    assert await service.reconcile() == 0
-    assert (await service.run_stage(experiment.id, "convert")).run == 2
+    assert await service.reconciler.reconcile() == 0
+    assert (await service.stages.run(experiment.id, "convert")).run == 2
 
 
 async def test_a_cancelled_stage_stops_its_worker(service, worker, experiment):
-    await service.run_stage(experiment.id, "convert")
+    await service.stages.run(experiment.id, "convert")
     lease = worker.claim(PREPROCESSOR, "worker-1")
-    await service.stage_started(experiment.id, "convert", 1)
+    await service.runs.start(experiment.id, "convert", 1)
 
-    cancelled = await service.cancel_stage(experiment.id, "convert")
+    cancelled = await service.stages.cancel(experiment.id, "convert")
 
     assert cancelled.status is StageStatus.CANCELLED
     assert worker.beat(lease) is Beat.CANCEL
     with pytest.raises(JobCancelled):
-        await service.stage_completed(experiment.id, "convert", 1, {})
+        await service.runs.complete(experiment.id, "convert", 1, {})
 
 
 async def test_what_does_not_run_cannot_be_cancelled(service, experiment):
     with pytest.raises(Conflict, match="pending"):
-        await service.cancel_stage(experiment.id, "convert")
+        await service.stages.cancel(experiment.id, "convert")
 
 
 async def test_a_training_that_is_asked_to_pause_learns_it_and_resumes_in_its_folder(service, records, experiment):
     await complete(service, experiment.id, *BEFORE_TRAINING)
-    await service.run_stage(experiment.id, "gpt_train", {"total_epoch": 3})
-    await service.stage_started(experiment.id, "gpt_train", 1)
-    assert await service.stage_control(experiment.id, "gpt_train", 1) == ""
+    await service.stages.run(experiment.id, "gpt_train", {"total_epoch": 3})
+    await service.runs.start(experiment.id, "gpt_train", 1)
+    assert await service.runs.requested_control(experiment.id, "gpt_train", 1) == ""
 
-    await service.control_stage(experiment.id, "gpt_train", "pause")
-    assert await service.stage_control(experiment.id, "gpt_train", 1) == "pause"
-    await service.stage_paused(experiment.id, "gpt_train", 1)
+    await service.stages.control(experiment.id, "gpt_train", "pause")
+    assert await service.runs.requested_control(experiment.id, "gpt_train", 1) == "pause"
+    await service.runs.pause(experiment.id, "gpt_train", 1)
     paused = await records.get_stage(experiment.id, "gpt_train")
     assert (paused.status, paused.control) == (StageStatus.PAUSED, "")
 
-    resumed = await service.control_stage(experiment.id, "gpt_train", "resume")
+    resumed = await service.stages.control(experiment.id, "gpt_train", "resume")
 
     assert (resumed.run, resumed.work_run, resumed.status) == (2, 1, StageStatus.QUEUED)
     assert resumed.folder_key == paused.folder_key
@@ -178,27 +179,27 @@ async def test_a_training_that_is_asked_to_pause_learns_it_and_resumes_in_its_fo
 
 async def test_a_training_that_waits_pauses_at_once(service, queue, experiment):
     await complete(service, experiment.id, *BEFORE_TRAINING)
-    run = await service.run_stage(experiment.id, "gpt_train")
+    run = await service.stages.run(experiment.id, "gpt_train")
 
-    paused = await service.control_stage(experiment.id, "gpt_train", "pause")
+    paused = await service.stages.control(experiment.id, "gpt_train", "pause")
 
     assert paused.status is StageStatus.PAUSED
     job = await queue.job(run.job_id)
     assert job is not None
     assert job.status is JobStatus.CANCELLED
-    assert await service.reconcile() == 0
-    assert (await service.control_stage(experiment.id, "gpt_train", "resume")).run == 2
+    assert await service.reconciler.reconcile() == 0
+    assert (await service.stages.control(experiment.id, "gpt_train", "resume")).run == 2
 
 
 @pytest.mark.parametrize("action", ["pause", "resume", "stop_after_epoch"])
 async def test_a_stage_that_never_ran_cannot_be_controlled(service, experiment, action):
     with pytest.raises(Conflict, match="pending"):
-        await service.control_stage(experiment.id, "gpt_train", action)
+        await service.stages.control(experiment.id, "gpt_train", action)
 
 
 async def test_an_unknown_action_is_answered_with_those_there_are(service, experiment):
     with pytest.raises(InvalidRequest) as caught:
-        await service.control_stage(experiment.id, "gpt_train", "rewind")
+        await service.stages.control(experiment.id, "gpt_train", "rewind")
 
     assert "stop_after_epoch" in caught.value.hint
 
@@ -213,25 +214,25 @@ async def test_both_models_trained_make_a_voice_on_request(service, records, exp
         await complete(service, experiment.id, f"{kind}_train", outputs={"checkpoint_id": f"ckpt-{kind}"})
     assert (await records.get_experiment(experiment.id)).status is ExperimentStatus.COMPLETED
 
-    voice = await service.publish_voice(experiment.id, name="robert")
-    again = await service.publish_voice(experiment.id, name="robert")
+    voice = await service.voices.publish(experiment.id, name="robert")
+    again = await service.voices.publish(experiment.id, name="robert")
 
     assert voice == again
     assert voice.name == "robert"
-    await service.delete_experiment(experiment.id)
+    await service.delete(experiment.id)
     assert storage.exists(voice.prompt["audio"])
     assert (await records.get_voice("robert")).gpt_checkpoint_id == "ckpt-gpt"
 
 
 async def test_a_voice_needs_both_models(service, experiment):
     with pytest.raises(Conflict, match="gpt_train"):
-        await service.publish_voice(experiment.id)
+        await service.voices.publish(experiment.id)
 
 
 async def test_deleting_an_experiment_deletes_its_files(service, records, storage, experiment):
     storage.put_bytes(f"experiments/{experiment.id}/5-wav32k/a.wav", b"sound")
 
-    await service.delete_experiment(experiment.id)
+    await service.delete(experiment.id)
 
     assert not storage.exists(f"experiments/{experiment.id}/5-wav32k/a.wav")
     with pytest.raises(NotFound):
@@ -239,13 +240,13 @@ async def test_deleting_an_experiment_deletes_its_files(service, records, storag
 
 
 async def test_a_job_of_a_deleted_experiment_is_nobodys(service, worker, experiment):
-    await service.run_stage(experiment.id, "convert")
+    await service.stages.run(experiment.id, "convert")
     lease = worker.claim(PREPROCESSOR, "worker-1")
-    await service.cancel_stage(experiment.id, "convert")
+    await service.stages.cancel(experiment.id, "convert")
     worker.confirm_cancel(lease)
-    await service.delete_experiment(experiment.id)
+    await service.delete(experiment.id)
 
     with pytest.raises(JobCancelled, match="deleted"):
-        await service.stage_started(experiment.id, "convert", 1)
+        await service.runs.start(experiment.id, "convert", 1)
 
     assert worker.claim(TRAINER, "worker-1") is None

@@ -6,17 +6,18 @@ import pytest
 from expert import BEFORE_TRAINING, complete, end_well, start
 
 from core.errors import Conflict, InvalidParameter, InvalidRequest, NotFound
+from core.experiments.requests import ExperimentRequest
 from core.records import ExperimentRecord
 from core.stages.stage import StageStatus
 
 
 @pytest.fixture
 async def experiment(service) -> ExperimentRecord:
-    return await service.create_experiment("bob", "file-1", "nano", "en")
+    return await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en"))
 
 
 async def test_a_preset_runs_its_stages_each_when_its_turn_comes(service, records, experiment):
-    begun = await service.run_preset(experiment.id, "full_training", {"train_gpt": {"total_epoch": 2}})
+    begun = await service.stages.run_preset(experiment.id, "full_training", {"train_gpt": {"total_epoch": 2}})
     assert [run.stage for run in begun] == ["convert"]
 
     done = []
@@ -33,13 +34,13 @@ async def test_a_preset_runs_its_stages_each_when_its_turn_comes(service, record
 
 
 async def test_what_depends_on_a_failed_stage_does_not_begin(service, records, experiment):
-    await service.run_preset(experiment.id, "full_training")
+    await service.stages.run_preset(experiment.id, "full_training")
     await end_well(service, await records.get_stage(experiment.id, "convert"))
     await end_well(service, await records.get_stage(experiment.id, "audio_slice"))
     asr = await records.get_stage(experiment.id, "asr")
-    await service.stage_started(experiment.id, "asr", asr.run)
+    await service.runs.start(experiment.id, "asr", asr.run)
 
-    await service.stage_failed(experiment.id, "asr", asr.run, {"message": "Nobody speaks."})
+    await service.runs.fail(experiment.id, "asr", asr.run, {"message": "Nobody speaks."})
     await end_well(service, await records.get_stage(experiment.id, "hubert_feature"))
 
     assert list((await records.get_experiment(experiment.id)).planned) == []
@@ -48,9 +49,9 @@ async def test_what_depends_on_a_failed_stage_does_not_begin(service, records, e
 
 
 async def test_a_cancelled_stage_takes_what_would_follow_along(service, records, experiment):
-    await service.run_preset(experiment.id, "full_training")
+    await service.stages.run_preset(experiment.id, "full_training")
 
-    await service.cancel_stage(experiment.id, "convert")
+    await service.stages.cancel(experiment.id, "convert")
 
     assert (await records.get_experiment(experiment.id)).planned == {}
     assert await records.active_stages(10) == []
@@ -58,7 +59,7 @@ async def test_a_cancelled_stage_takes_what_would_follow_along(service, records,
 
 async def test_a_preset_needs_what_it_does_not_make(service, records, experiment):
     with pytest.raises(InvalidRequest, match="asr needs audio_slice first"):
-        await service.run_preset(experiment.id, "feature_extraction")
+        await service.stages.run_preset(experiment.id, "feature_extraction")
 
     assert (await records.get_experiment(experiment.id)).planned == {}
 
@@ -66,18 +67,18 @@ async def test_a_preset_needs_what_it_does_not_make(service, records, experiment
 async def test_a_preset_trains_again_on_what_is_there(service, experiment):
     await complete(service, experiment.id, *BEFORE_TRAINING, "sovits_train")
 
-    [run] = await service.run_preset(experiment.id, "retrain_sovits", {"sovits_train": {"total_epoch": 3}})
+    [run] = await service.stages.run_preset(experiment.id, "retrain_sovits", {"sovits_train": {"total_epoch": 3}})
 
     assert (run.stage, run.run, run.config["total_epoch"]) == ("sovits_train", 2, 3)
 
 
 async def test_a_preset_is_refused_with_what_is_wrong(service, experiment):
     with pytest.raises(NotFound, match="no preset named 'all'"):
-        await service.run_preset(experiment.id, "all")
+        await service.stages.run_preset(experiment.id, "all")
     with pytest.raises(InvalidParameter, match="does not run gpt_train"):
-        await service.run_preset(experiment.id, "retrain_sovits", {"gpt_train": {}})
+        await service.stages.run_preset(experiment.id, "retrain_sovits", {"gpt_train": {}})
     with pytest.raises(InvalidParameter, match=r"sovits_train.batch_size is 99"):
-        await service.run_preset(experiment.id, "full_training", {"sovits_train": {"batch_size": 99}})
+        await service.stages.run_preset(experiment.id, "full_training", {"sovits_train": {"batch_size": 99}})
     await start(service, experiment.id, "convert")
     with pytest.raises(Conflict, match="convert is running already"):
-        await service.run_preset(experiment.id, "full_training")
+        await service.stages.run_preset(experiment.id, "full_training")

@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from core.errors import InvalidParameter, InvalidRequest
+from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.experiments.service import ExperimentService
 from core.jobs.job import JobStatus, Place
 from core.jobs.queue import AsyncQueue, Queue
@@ -20,7 +21,7 @@ GPU_1 = Place("host", "cuda:1", "training")
 
 async def prepared(service: ExperimentService, **wishes: str) -> str:
     """An experiment whose trainings can begin."""
-    experiment = await service.create_experiment("bob", "file-1", "nano", "en", **wishes)
+    experiment = await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en", **wishes))
     async with service.records.change(experiment.id) as change:
         for name, stage in STAGES.items():
             if stage.role != "trainer" and "nano" in stage.versions:
@@ -37,7 +38,7 @@ async def wish_of(queue: AsyncQueue, run: StageRecord) -> str:
 async def test_a_training_goes_where_its_experiment_says(service: ExperimentService, queue: AsyncQueue, worker: Queue):
     exp_id = await prepared(service, device="cuda:1")
 
-    run = await service.run_stage(exp_id, "gpt_train")
+    run = await service.stages.run(exp_id, "gpt_train")
 
     assert worker.claim("trainer", "worker-0", place=Place("host", "cuda:0", "training")) is None
     lease = worker.claim("trainer", "worker-1", place=GPU_1)
@@ -48,16 +49,18 @@ async def test_a_training_goes_where_its_experiment_says(service: ExperimentServ
 async def test_a_stage_may_go_elsewhere_than_its_experiment(service: ExperimentService, queue: AsyncQueue):
     exp_id = await prepared(service, device="cuda:1")
 
-    run = await service.run_stage(exp_id, "gpt_train", device="CPU")
+    run = await service.stages.run(exp_id, "gpt_train", device="CPU")
 
     assert run.device == "cpu"
     assert await wish_of(queue, run) == "cpu"
 
 
 async def test_preparing_is_done_by_whoever_prepares(service: ExperimentService, queue: AsyncQueue):
-    experiment = await service.create_experiment("bob", "file-1", "nano", "en", device="cuda:1")
+    experiment = await service.create(
+        ExperimentRequest("bob", "file-1", version="nano", language="en", device="cuda:1")
+    )
 
-    assert await wish_of(queue, await service.run_stage(experiment.id, "convert")) == ""
+    assert await wish_of(queue, await service.stages.run(experiment.id, "convert")) == ""
 
 
 async def test_gpu_numbers_lead_a_training_to_gpus_that_there_are(service: ExperimentService, queue: AsyncQueue):
@@ -65,14 +68,14 @@ async def test_gpu_numbers_lead_a_training_to_gpus_that_there_are(service: Exper
         await queue.register_worker(f"trainer-{number}", "trainer", "host", number, f"cuda:{number}")
     exp_id = await prepared(service, gpu_numbers="1-2")
 
-    assert await wish_of(queue, await service.run_stage(exp_id, "gpt_train")) == "cuda:2"
+    assert await wish_of(queue, await service.stages.run(exp_id, "gpt_train")) == "cuda:2"
 
 
 async def test_without_gpus_gpu_numbers_hold_up_nothing(service: ExperimentService, queue: AsyncQueue):
     await queue.register_worker("trainer-1", "trainer", "host", 1, "cpu")
     exp_id = await prepared(service, gpu_numbers="0-1-2")
 
-    assert await wish_of(queue, await service.run_stage(exp_id, "gpt_train")) == ""
+    assert await wish_of(queue, await service.stages.run(exp_id, "gpt_train")) == ""
 
 
 async def test_a_device_that_nobody_has_is_refused_before_anything_begins(
@@ -82,9 +85,9 @@ async def test_a_device_that_nobody_has_is_refused_before_anything_begins(
     exp_id = await prepared(service)
 
     with pytest.raises(InvalidRequest, match="No host has the GPU cuda:3"):
-        await service.run_stage(exp_id, "gpt_train", device="cuda:3")
+        await service.stages.run(exp_id, "gpt_train", device="cuda:3")
     with pytest.raises(InvalidParameter, match="device is 'gpu'"):
-        await service.create_task("bob", "file-1", "nano", "en", device="gpu")
+        await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en", device="gpu"))
 
     assert (await records.get_stage(exp_id, "gpt_train")).status is StageStatus.PENDING
     assert (await records.list_tasks()).total == 0
@@ -94,10 +97,10 @@ async def test_a_stage_keeps_its_time_and_place_when_redis_forgets(
     service: ExperimentService, queue: AsyncQueue, redis: Redis
 ):
     exp_id = await prepared(service)
-    run = await service.run_stage(exp_id, "gpt_train", device="cuda:1", schedule_at=time.time() + LATER)
+    run = await service.stages.run(exp_id, "gpt_train", device="cuda:1", schedule_at=time.time() + LATER)
     await redis.flushall()
 
-    await service.reconcile()
+    await service.reconciler.reconcile()
 
     job = await queue.job(run.job_id)
     assert job is not None
@@ -110,9 +113,9 @@ async def test_a_stage_cancelled_before_its_time_never_begins(
     service: ExperimentService, queue: AsyncQueue, redis: Redis, worker: Queue
 ):
     exp_id = await prepared(service)
-    run = await service.run_stage(exp_id, "gpt_train", schedule_at=time.time() + LATER)
+    run = await service.stages.run(exp_id, "gpt_train", schedule_at=time.time() + LATER)
 
-    await service.cancel_stage(exp_id, "gpt_train")
+    await service.stages.cancel(exp_id, "gpt_train")
     await queue.promote()
 
     assert worker.claim("trainer", "worker-1") is None
@@ -125,10 +128,12 @@ async def test_a_stage_cancelled_before_its_time_never_begins(
 async def test_the_end_of_a_task_is_written_down_for_whoever_is_to_be_told(
     service: ExperimentService, records: Records
 ):
-    task = await service.create_task("bob", "file-1", "nano", "en", webhook_url="http://127.0.0.1:1/hook")
+    task = await service.tasks.create(
+        TaskRequest("bob", "file-1", version="nano", language="en", webhook_url="http://127.0.0.1:1/hook")
+    )
 
-    await service.cancel_task(task.id)
-    await service.cancel_task(task.id)
+    await service.tasks.cancel(task.id)
+    await service.tasks.cancel(task.id)
 
     (told,) = (await records.list_deliveries(subject=task.id)).items
     assert (told.event, told.url) == ("task.cancelled", "http://127.0.0.1:1/hook")

@@ -10,11 +10,12 @@ import pytest
 from expert import BEFORE_TRAINING, complete
 
 from core.errors import Conflict, NotFound
-from core.experiments.retention import DAY, Keep
+from core.experiments.requests import ExperimentRequest, TaskRequest
+from core.experiments.retention import DAY, RetentionPolicy
 from core.experiments.service import ExperimentService
 from core.stages.stage import StageStatus
 
-MONTH = Keep(task_seconds=30 * DAY)
+MONTH = RetentionPolicy(task_seconds=30 * DAY)
 
 
 @pytest.fixture
@@ -25,8 +26,8 @@ def later(records, queue, events, storage) -> ExperimentService:
 
 async def ended_task(service, storage) -> str:
     """A cancelled task with a file of 1000 bytes; the id of its experiment."""
-    task = await service.create_task("bob", "file-1", "nano", "en")
-    await service.cancel_task(task.id)
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
+    await service.tasks.cancel(task.id)
     storage.put_bytes(f"experiments/{task.exp_id}/source/a.wav", bytes(1000))
     storage.put_bytes(f"logs/{task.exp_id}/convert.1.jsonl", b"{}\n")
     return task.exp_id
@@ -34,7 +35,7 @@ async def ended_task(service, storage) -> str:
 
 async def trained(service, records, storage) -> str:
     """An experiment with both models trained."""
-    made = await service.create_experiment("bob", "file-1", "nano", "en")
+    made = await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en"))
     storage.put_bytes(f"experiments/{made.id}/segments/p.wav", b"a prompt")
     prompt = {"audio": f"experiments/{made.id}/segments/p.wav", "text": "Hello.", "language": "en"}
     await complete(service, made.id, *BEFORE_TRAINING[:2])
@@ -56,8 +57,8 @@ async def keep_checkpoint(records, storage, exp_id, kind, name=""):
 async def test_an_old_task_goes_with_its_files_and_logs(service, later, records, storage):
     old = await ended_task(service, storage)
 
-    assert await service.clean(MONTH) == 0
-    assert await later.clean(MONTH) == 1
+    assert await service.retention.clean(MONTH) == 0
+    assert await later.retention.clean(MONTH) == 1
 
     with pytest.raises(NotFound):
         await records.get_experiment(old)
@@ -66,31 +67,31 @@ async def test_an_old_task_goes_with_its_files_and_logs(service, later, records,
 
 
 async def test_what_is_under_way_or_paused_is_kept_however_old(service, later, records):
-    task = await service.create_task("bob", "file-1", "nano", "en")
-    paused = await service.create_experiment("rob", "file-1", "nano", "en")
+    task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
+    paused = await service.create(ExperimentRequest("rob", "file-1", version="nano", language="en"))
     await complete(service, paused.id, *BEFORE_TRAINING)
-    await service.run_stage(paused.id, "gpt_train")
-    await service.control_stage(paused.id, "gpt_train", "pause")
+    await service.stages.run(paused.id, "gpt_train")
+    await service.stages.control(paused.id, "gpt_train", "pause")
 
-    assert await later.clean(Keep(task_seconds=DAY, experiment_seconds=DAY, bytes=1)) == 0
+    assert await later.retention.clean(RetentionPolicy(task_seconds=DAY, experiment_seconds=DAY, bytes=1)) == 0
 
     assert (await records.get_experiment(task.exp_id)).id == task.exp_id
     assert (await records.get_stage(paused.id, "gpt_train")).status is StageStatus.PAUSED
 
 
 async def test_an_experts_experiment_is_kept_unless_a_time_is_set_for_it(service, later):
-    await service.create_experiment("bob", "file-1", "nano", "en")
+    await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en"))
 
-    assert await later.clean(MONTH) == 0
-    assert await later.clean(Keep(experiment_seconds=DAY)) == 1
+    assert await later.retention.clean(MONTH) == 0
+    assert await later.retention.clean(RetentionPolicy(experiment_seconds=DAY)) == 1
 
 
 async def test_a_voice_outlives_the_experiment_that_made_it(service, later, records, storage):
     exp_id = await trained(service, records, storage)
-    voice = await service.publish_voice(exp_id)
+    voice = await service.voices.publish(exp_id)
     unused = await keep_checkpoint(records, storage, exp_id, "gpt", "older")
 
-    assert await later.clean(Keep(experiment_seconds=DAY)) == 1
+    assert await later.retention.clean(RetentionPolicy(experiment_seconds=DAY)) == 1
 
     assert storage.exists(voice.prompt["audio"])
     for checkpoint in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id):
@@ -104,7 +105,7 @@ async def test_a_promoted_checkpoint_stays(service, records, storage):
     exp_id = await trained(service, records, storage)
     await records.promote_checkpoint(f"ckpt-{exp_id}-gpt")
 
-    await service.delete_experiment(exp_id)
+    await service.delete(exp_id)
 
     assert storage.exists(f"checkpoints/ckpt-{exp_id}-gpt.safetensors")
     assert not storage.exists(f"checkpoints/ckpt-{exp_id}-sovits.safetensors")
@@ -122,16 +123,16 @@ async def test_an_experiment_whose_folder_holds_a_voices_prompt_is_kept(service,
         prompts=[prompt],
     )
 
-    assert await later.clean(Keep(experiment_seconds=DAY)) == 0
+    assert await later.retention.clean(RetentionPolicy(experiment_seconds=DAY)) == 0
 
     with pytest.raises(Conflict, match="robert"):
-        await service.delete_experiment(exp_id)
+        await service.delete(exp_id)
 
 
 async def test_above_the_budget_the_oldest_go_until_it_fits(service, records, storage):
     first, second, third = [await ended_task(service, storage) for _ in range(3)]
 
-    cleaned = await service.clean(Keep(bytes=storage.used_bytes() - 1500))
+    cleaned = await service.retention.clean(RetentionPolicy(bytes=storage.used_bytes() - 1500))
 
     assert cleaned == 2
     assert await records.experiment_ids() == {third}
@@ -143,7 +144,7 @@ async def test_a_budget_that_cannot_be_kept_is_said(service, storage, caplog):
     storage.put_bytes("checkpoints/a.safetensors", bytes(2000))
 
     with caplog.at_level(logging.WARNING):
-        assert await service.clean(Keep(bytes=1000)) == 0
+        assert await service.retention.clean(RetentionPolicy(bytes=1000)) == 0
 
     assert "all of it is in use" in caplog.text
 
@@ -155,7 +156,7 @@ async def test_folders_without_a_record_and_old_logs_are_swept(service, storage)
     for name in ("experiments/exp-forgotten", "logs/job-1.jsonl", f"logs/{exp_id}", f"experiments/{exp_id}"):
         os.utime(storage.path(name), (0, 0))
 
-    await service.clean(Keep(log_seconds=DAY))
+    await service.retention.clean(RetentionPolicy(log_seconds=DAY))
 
     assert not storage.path("experiments/exp-forgotten").exists()
     assert not storage.exists("logs/job-1.jsonl")
@@ -167,6 +168,6 @@ async def test_a_database_that_knows_nothing_sweeps_nothing(service, storage):
     storage.put_bytes("experiments/exp-of-another-database/a.wav", b"sound")
     os.utime(storage.path("experiments/exp-of-another-database"), (0, 0))
 
-    await service.clean(Keep(log_seconds=DAY))
+    await service.retention.clean(RetentionPolicy(log_seconds=DAY))
 
     assert storage.exists("experiments/exp-of-another-database/a.wav")

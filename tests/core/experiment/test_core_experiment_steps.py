@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from core.errors import Conflict, InvalidParameter, InvalidRequest
-from core.experiments.new import Source
+from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.experiments.service import ExperimentService
+from core.experiments.sources import ExperimentSource
 from core.jobs.queue import AsyncQueue
 from core.records import STEPS_DOOR, ExperimentRecord, ExperimentStatus, Records, TaskRecord, TaskStatus
 from core.stages.stage import StageStatus
@@ -19,14 +20,16 @@ CHECKPOINTS = {"gpt_train": "ckpt-gpt", "sovits_train": "ckpt-sovits"}
 @pytest.fixture
 async def opened(service: ExperimentService) -> ExperimentRecord:
     """One that begins from a recording by now."""
-    made = await service.create_open_experiment("bob", "nano", "en", parameters={"train_gpt": {"total_epoch": 3}})
-    return await service.begin_from(made.id, Source(audio_file_id="file-1"))
+    made = await service.create_without_source(
+        ExperimentRequest("bob", version="nano", language="en", parameters={"train_gpt": {"total_epoch": 3}})
+    )
+    return await service.set_source(made.id, ExperimentSource(audio_file_id="file-1"))
 
 
 async def complete(service: ExperimentService, exp_id: str, stage: str, **outputs: Any) -> None:
     run = (await service.records.get_stage(exp_id, stage)).run
-    await service.stage_started(exp_id, stage, run)
-    await service.stage_completed(exp_id, stage, run, outputs)
+    await service.runs.start(exp_id, stage, run)
+    await service.runs.complete(exp_id, stage, run, outputs)
 
 
 async def test_parameters_given_at_the_beginning_are_those_of_the_stage(opened: ExperimentRecord) -> None:
@@ -37,14 +40,14 @@ async def test_parameters_given_at_the_beginning_are_those_of_the_stage(opened: 
 @pytest.mark.parametrize("parameters", [{"gpt_train": {"total_epoch": 0}}, {"speaker_vector": {}}])
 async def test_parameters_that_cannot_be_are_refused_at_once(service: ExperimentService, parameters: Any) -> None:
     with pytest.raises(InvalidParameter):
-        await service.create_open_experiment("bob", "nano", parameters=parameters)
+        await service.create_without_source(ExperimentRequest("bob", version="nano", parameters=parameters))
 
 
 async def test_a_stage_asked_for_early_begins_when_the_one_before_it_ended(
     service: ExperimentService, opened: ExperimentRecord, queue: AsyncQueue
 ) -> None:
     for stage in ("convert", "audio_slice", "asr", "text_feature"):
-        await service.ask_stage(opened.id, stage)
+        await service.stages.run_or_plan(opened.id, stage)
     before = list((await service.records.get_experiment(opened.id)).planned)
 
     await complete(service, opened.id, "convert")
@@ -58,18 +61,18 @@ async def test_a_stage_asked_for_early_begins_when_the_one_before_it_ended(
 async def test_a_stage_that_nobody_asked_the_needs_of_is_refused(
     service: ExperimentService, opened: ExperimentRecord
 ) -> None:
-    await service.ask_stage(opened.id, "convert")
+    await service.stages.run_or_plan(opened.id, "convert")
 
     with pytest.raises(InvalidRequest, match="needs text_feature, semantic_token"):
-        await service.ask_stage(opened.id, "sovits_train")
+        await service.stages.run_or_plan(opened.id, "sovits_train")
 
 
 async def test_a_failed_stage_ends_the_waiting(service: ExperimentService, opened: ExperimentRecord) -> None:
     for stage in ("convert", "audio_slice", "asr"):
-        await service.ask_stage(opened.id, stage)
+        await service.stages.run_or_plan(opened.id, stage)
 
-    await service.stage_started(opened.id, "convert", 1)
-    await service.stage_failed(opened.id, "convert", 1, {"code": "x", "message": "No."})
+    await service.runs.start(opened.id, "convert", 1)
+    await service.runs.fail(opened.id, "convert", 1, {"code": "x", "message": "No."})
 
     record = await service.records.get_experiment(opened.id)
     assert (record.planned, record.status) == ({}, ExperimentStatus.FAILED)
@@ -78,20 +81,20 @@ async def test_a_failed_stage_ends_the_waiting(service: ExperimentService, opene
 async def test_a_source_is_not_changed_under_a_stage_that_reads_it(
     service: ExperimentService, opened: ExperimentRecord
 ) -> None:
-    await service.ask_stage(opened.id, "convert")
+    await service.stages.run_or_plan(opened.id, "convert")
 
     with pytest.raises(Conflict, match="reading"):
-        await service.begin_from(opened.id, Source())
+        await service.set_source(opened.id, ExperimentSource())
 
 
 async def test_everything_stops_and_may_be_stopped_again(
     service: ExperimentService, opened: ExperimentRecord, queue: AsyncQueue
 ) -> None:
     for stage in ("convert", "audio_slice"):
-        await service.ask_stage(opened.id, stage)
+        await service.stages.run_or_plan(opened.id, stage)
 
-    first = await service.stop_all(opened.id)
-    second = await service.stop_all(opened.id)
+    first = await service.stages.cancel_all(opened.id)
+    second = await service.stages.cancel_all(opened.id)
 
     job = await queue.job(f"{opened.id}.convert.1")
     assert (first.status, first.planned) == (second.status, second.planned) == (ExperimentStatus.CANCELLED, {})
@@ -115,7 +118,7 @@ async def test_both_models_trained_are_a_voice_and_one_trained_anew_another(
 
     voices = []
     for stage, checkpoint in (*CHECKPOINTS.items(), ("gpt_train", "ckpt-gpt-2")):
-        await service.ask_stage(opened.id, stage)
+        await service.stages.run_or_plan(opened.id, stage)
         await complete(service, opened.id, stage, checkpoint_id=checkpoint)
         voices.append((await records.get_experiment(opened.id)).voice_id)
 
@@ -128,9 +131,9 @@ async def test_both_models_trained_are_a_voice_and_one_trained_anew_another(
 async def test_one_list_holds_both_kinds_newest_first_page_by_page(
     service: ExperimentService, opened: ExperimentRecord, records: Records
 ) -> None:
-    tasks = [await service.create_task(name, "file-1") for name in ("a", "b")]
-    later = await service.create_open_experiment("later")
-    await service.create_experiment("an expert's", "file-1")
+    tasks = [await service.tasks.create(TaskRequest(name, "file-1")) for name in ("a", "b")]
+    later = await service.create_without_source(ExperimentRequest("later"))
+    await service.create(ExperimentRequest("an expert's", "file-1"))
 
     whole = await records.list_all_tasks()
     pages = [await records.list_all_tasks(limit=1, offset=offset) for offset in range(5)]
@@ -146,8 +149,8 @@ async def test_one_list_holds_both_kinds_newest_first_page_by_page(
 async def test_the_list_is_filtered_by_what_a_status_means_for_both(
     service: ExperimentService, opened: ExperimentRecord, records: Records
 ) -> None:
-    task = await service.create_task("a", "file-1")
-    await service.ask_stage(opened.id, "convert")
+    task = await service.tasks.create(TaskRequest("a", "file-1"))
+    await service.stages.run_or_plan(opened.id, "convert")
 
     found = {status: [one.id for one in (await records.list_all_tasks(status=status)).items] for status in TaskStatus}
 

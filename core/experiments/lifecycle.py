@@ -1,0 +1,267 @@
+"""Rules of stage runs, applied to the records of one experiment inside a transaction (`Change`).
+
+They decide which runs are queued and what the experiment and its task show. They touch neither queue nor events:
+callers enqueue the returned runs and cancel the jobs of the returned ones after the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from core.records import Change, ExperimentStatus, StageRecord, TaskStatus, iso
+from core.stages.stage import (
+    STAGES,
+    StageStatus,
+    dependents,
+    order,
+    overall_progress,
+    parse_parameters,
+    reads,
+    ready,
+    unmet,
+)
+
+WAITING_MESSAGE: Final = "Waiting for a worker."
+SHOWN_FIRST: Final = (
+    StageStatus.RUNNING,
+    StageStatus.INTERRUPTED,
+    StageStatus.QUEUED,
+    StageStatus.PAUSED,
+    StageStatus.FAILED,
+)
+"""A task shows its first stage in one of these statuses, in this order."""
+
+
+def waiting_message(schedule_at: float | None, now: float) -> str:
+    """Return the message of a run that has not started."""
+    return WAITING_MESSAGE if schedule_at is None or schedule_at <= now else f"Begins at {iso(schedule_at)}."
+
+
+def queue_run(change: Change, stage: str, config: dict[str, Any]) -> StageRecord:
+    """Record the next run of a stage as queued; completed stages made from its last result become stale."""
+    before = change.stage(stage)
+    previous = before.previous_run
+    if before.status in (StageStatus.COMPLETED, StageStatus.STALE):
+        previous = {"run": before.run, "completed_at": before.completed_at, "outputs": before.outputs}
+    run = before.run + 1
+    change.stages[stage] = StageRecord(
+        exp_id=change.experiment.id,
+        stage=stage,
+        status=StageStatus.QUEUED,
+        run=run,
+        work_run=run,
+        message=WAITING_MESSAGE,
+        config=config,
+        previous_run=previous,
+        basis=inputs_of(change, stage),
+        queued_at=change.now,
+    )
+    remove_planned(change, (stage,))
+    for dependent in dependents(stage):
+        record = change.stage(dependent)
+        # A skipped stage read nothing, so its result cannot be out of date.
+        if record.status is StageStatus.COMPLETED and not record.outputs.get("skipped"):
+            change.set_stage(dependent, status=StageStatus.STALE)
+    return change.stages[stage]
+
+
+def queue_resumed_run(change: Change, stage: str, config: dict[str, Any]) -> StageRecord:
+    """Record a run as queued that continues in the folder of the paused one, with these parameters."""
+    paused = change.stage(stage)
+    differences = differences_since_pause(change, paused, config)
+    queue_run(change, stage, config)
+    return change.set_stage(
+        stage,
+        work_run=paused.work_run,
+        progress=paused.progress,
+        metrics=paused.metrics,
+        previous_run=paused.previous_run,
+        device=paused.device,
+        changed={**paused.changed, **differences},
+    )
+
+
+def differences_since_pause(change: Change, paused: StageRecord, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return name → `{before, now}` of the parameters and inputs that differ if a paused run resumes with `config`."""
+    before, now = paused.config | paused.basis, config | inputs_of(change, paused.stage)
+    return {
+        name: {"before": before.get(name), "now": now.get(name)}
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    }
+
+
+def inputs_of(change: Change, stage: str) -> dict[str, Any]:
+    """Return what a run begun now would read beside its parameters: `is_half`, and the run of each stage it reads."""
+    experiment = change.experiment
+    runs = {name: change.stage(name) for name in reads(stage, experiment.version)}
+    completed = {name: run.run for name, run in runs.items() if run.status is StageStatus.COMPLETED}
+    return {"is_half": experiment.is_half, **completed}
+
+
+def queue_next(change: Change) -> tuple[list[StageRecord], bool]:
+    """Queue what can run now: every ready stage of a running task, else the planned stages of an expert.
+
+    Returns the runs to enqueue, and whether a running task has completed all its stages.
+    """
+    runs_task = change.task is not None and not change.task.status.terminal
+    queued = queue_ready(change) if runs_task else queue_planned(change)
+    update_summary(change)
+    stages = order(change.experiment.version)
+    return queued, runs_task and all(change.stage(name).status is StageStatus.COMPLETED for name in stages)
+
+
+def queue_ready(change: Change) -> list[StageRecord]:
+    """Queue every stage that a task can run now and return the runs; disabled stages are completed at once."""
+    queued: list[StageRecord] = []
+    while names := ready(change.statuses, change.experiment.version):
+        for name in names:
+            config = parse_parameters(name, change.experiment.parameters.get(name, {}))
+            queued += queue_or_skip(change, name, config)
+    return queued
+
+
+def queue_planned(change: Change) -> list[StageRecord]:
+    """Queue the planned stages whose inputs are complete and not about to be made anew; return the runs."""
+    queued: list[StageRecord] = []
+    version = change.experiment.version
+
+    def can_start(stage: str) -> bool:
+        if unmet(stage, change.statuses, version):
+            return False
+        inputs = reads(stage, version)
+        return not any(name in change.experiment.planned or change.stage(name).status.active for name in inputs)
+
+    while names := [name for name in change.experiment.planned if can_start(name)]:
+        for name in names:
+            queued += queue_or_skip(change, name, change.experiment.planned[name])
+    return queued
+
+
+def queue_or_skip(change: Change, stage: str, config: dict[str, Any]) -> list[StageRecord]:
+    """Queue a run and return it; complete a disabled stage at once, without a run to enqueue."""
+    run = queue_run(change, stage, config)
+    if config.get("enabled", True):
+        return [run]
+    change.set_stage(
+        stage,
+        status=StageStatus.COMPLETED,
+        progress=1.0,
+        message="Switched off.",
+        outputs={"skipped": True},
+        completed_at=change.now,
+    )
+    return []
+
+
+def remove_planned(change: Change, stages: Collection[str]) -> None:
+    """Let these stages no longer begin by themselves."""
+    planned = change.experiment.planned
+    if any(name in planned for name in stages):
+        change.set_experiment(planned={name: config for name, config in planned.items() if name not in stages})
+
+
+def pause_run(change: Change, stage: str) -> StageRecord:
+    """Record a run as paused; its folder keeps what it has trained so far."""
+    return change.set_stage(stage, status=StageStatus.PAUSED, message="Paused.", control="")
+
+
+def cancel_run(change: Change, stage: str, message: str = "Cancelled.") -> StageRecord:
+    """Record a waiting, running or paused run as cancelled; planned stages that depend on it do not begin."""
+    remove_planned(change, dependents(stage))
+    return change.set_stage(stage, status=StageStatus.CANCELLED, message=message, control="", completed_at=change.now)
+
+
+def fail_run(change: Change, stage: str, error: dict[str, Any]) -> StageRecord:
+    """Record a run as failed; planned stages that depend on it do not begin."""
+    remove_planned(change, dependents(stage))
+    message = str(error.get("message", ""))
+    return change.set_stage(
+        stage, status=StageStatus.FAILED, message=message, error=error, control="", completed_at=change.now
+    )
+
+
+def cancel_open_runs(change: Change) -> list[StageRecord]:
+    """Record every run that waits, runs or is paused as cancelled and return them."""
+    runs = [run for run in change.stages.values() if run.status.active or run.status is StageStatus.PAUSED]
+    cancelled = [cancel_run(change, run.stage) for run in runs]
+    update_summary(change)
+    return cancelled
+
+
+def cancel_task(change: Change) -> list[StageRecord]:
+    """Record a task and its open runs as cancelled and return the runs."""
+    cancelled = cancel_open_runs(change)
+    change.set_task(status=TaskStatus.CANCELLED, message="Cancelled.", completed_at=change.now)
+    return cancelled
+
+
+def fail_task(change: Change, error: dict[str, Any]) -> list[StageRecord]:
+    """Record an unfinished task as failed, cancel its other active runs and return them."""
+    if change.task is None or change.task.status.terminal:
+        return []
+    runs = [run for run in change.stages.values() if run.status.active]
+    for run in runs:
+        cancel_run(change, run.stage, "The task failed.")
+    update_summary(change)
+    message = str(error.get("message", ""))
+    change.set_task(status=TaskStatus.FAILED, error=error, message=message, completed_at=change.now)
+    return runs
+
+
+def experiment_progress(stages: Mapping[str, StageRecord], version: str) -> float:
+    """Return the overall progress, 0 to 1; stale results count as 0."""
+    return overall_progress(
+        {name: run.progress for name, run in stages.items() if run.status is not StageStatus.STALE}, version
+    )
+
+
+def update_summary(change: Change) -> None:
+    """Derive the status of the experiment, and status, stage, progress and message of its task, from the runs."""
+    change.set_experiment(status=experiment_status(change))
+    task = change.task
+    if task is None or task.status.terminal:
+        return
+    statuses = set(change.statuses.values())
+    if StageStatus.RUNNING in statuses:
+        status = TaskStatus.RUNNING
+    elif StageStatus.INTERRUPTED in statuses:
+        status = TaskStatus.INTERRUPTED
+    else:
+        status = TaskStatus.QUEUED if task.started_at is None else TaskStatus.RUNNING
+    shown = shown_run(change)
+    change.set_task(
+        status=status,
+        current_stage=shown.stage,
+        progress=shown.progress,
+        overall_progress=experiment_progress(change.stages, change.experiment.version),
+        message=shown.message,
+    )
+
+
+def shown_run(change: Change) -> StageRecord:
+    """Return the run that a task shows: the first by `SHOWN_FIRST`, else the last that ended, else the first stage."""
+    runs = [change.stages[name] for name in STAGES if name in change.stages]
+    for status in SHOWN_FIRST:
+        for run in runs:
+            if run.status is status:
+                return run
+    ended = [run for run in runs if run.status is not StageStatus.PENDING]
+    return ended[-1] if ended else change.stage(order(change.experiment.version)[0])
+
+
+def experiment_status(change: Change) -> ExperimentStatus:
+    """Return the status of an experiment by those of its stages."""
+    statuses = set(change.statuses.values())
+    if any(status.active for status in statuses):
+        return ExperimentStatus.RUNNING
+    if StageStatus.PAUSED in statuses:
+        return ExperimentStatus.PAUSED
+    if all(change.stage(name).status is StageStatus.COMPLETED for name in ("sovits_train", "gpt_train")):
+        return ExperimentStatus.COMPLETED
+    if StageStatus.FAILED in statuses:
+        return ExperimentStatus.FAILED
+    if StageStatus.CANCELLED in statuses:
+        return ExperimentStatus.CANCELLED
+    return ExperimentStatus.IDLE if change.stages else ExperimentStatus.CREATED

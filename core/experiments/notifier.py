@@ -1,0 +1,60 @@
+"""Events about experiments and tasks, for whoever watches them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from core.errors import QueueUnavailable
+from core.experiments.lifecycle import experiment_progress
+from core.jobs.events import AsyncEvents
+from core.jobs.logs import log_topic
+from core.records import Change, ExperimentRecord, StageRecord, TaskRecord
+
+logger = logging.getLogger(__name__)
+
+
+class Notifier:
+    """Publishes log lines, progress and the end of tasks. Without Redis they are lost; the records hold the rest."""
+
+    def __init__(self, events: AsyncEvents, clock: Callable[[], float]) -> None:
+        self.events = events
+        self.clock = clock
+
+    async def log(self, experiment: ExperimentRecord, message: str, *, level: str = "INFO", **extra: Any) -> None:
+        """Publish a log line of an experiment; `extra` are more fields of the line."""
+        line = {"timestamp": self.clock(), "level": level, "message": message, **extra}
+        for topic in (experiment.topic, log_topic(experiment.topic)):
+            await self.publish(topic, "log", line)
+
+    async def progress(self, change: Change, run: StageRecord) -> None:
+        """Publish how far a run and its experiment are."""
+        data = {
+            "stage": run.stage,
+            "progress": run.progress,
+            "overall_progress": experiment_progress(change.stages, change.experiment.version),
+            "message": run.message,
+        }
+        await self.publish(change.experiment.topic, "progress", data)
+
+    async def task_ended(self, task: TaskRecord) -> None:
+        """Publish the terminal event of a task."""
+        data: dict[str, Any] = {
+            "task_id": task.id,
+            "status": task.status,
+            "overall_progress": task.overall_progress,
+            "message": task.message,
+        }
+        if task.voice_id is not None:
+            data["voice_id"] = task.voice_id
+        if task.error is not None:
+            data["error"] = task.error
+        await self.publish(task.id, str(task.status), data)
+
+    async def publish(self, topic: str, kind: str, data: dict[str, Any]) -> None:
+        """Publish an event; a queue that is away is logged only."""
+        try:
+            await self.events.publish(topic, kind, data)
+        except QueueUnavailable:
+            logger.warning("Nobody could be told about %s: the queue is away.", topic)

@@ -1,0 +1,213 @@
+"""What workers report about the stage runs that they execute."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import JobCancelled, NotFound
+from core.experiments.lifecycle import experiment_progress, fail_run, fail_task, pause_run, queue_next, update_summary
+from core.experiments.notifier import Notifier
+from core.experiments.run_jobs import RunJobs
+from core.experiments.scheduler import StageScheduler
+from core.experiments.voice_publisher import VoicePublisher
+from core.records import STEPS_DOOR, Change, ExperimentRecord, Records, StageRecord, TaskStatus
+from core.stages.stage import StageStatus
+
+logger = logging.getLogger(__name__)
+
+REUSED = "Completed: nothing that it is made of had changed, so the result that was there is used."
+_NEVER_STARTS = (StageStatus.PENDING, StageStatus.CANCELLED, StageStatus.PAUSED, StageStatus.STALE)
+
+
+@dataclass(frozen=True, slots=True)
+class StartedRun:
+    """A stage run that a worker may execute."""
+
+    experiment: ExperimentRecord
+    record: StageRecord
+    outputs: dict[str, dict[str, Any]]
+    """Stage → outputs, of the completed stages."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The stage's parameters, defaults filled in."""
+        return self.record.config
+
+    @property
+    def completed_outputs(self) -> dict[str, Any] | None:
+        """The outputs of a run that was completed before; None when there is work to do."""
+        return self.record.outputs if self.record.status is StageStatus.COMPLETED else None
+
+
+class StageRuns:
+    """Records start, progress and end of runs. Each method raises JobCancelled when the run is no longer to go on."""
+
+    def __init__(
+        self,
+        records: Records,
+        jobs: RunJobs,
+        notifier: Notifier,
+        scheduler: StageScheduler,
+        voices: VoicePublisher,
+    ) -> None:
+        self.records = records
+        self.jobs = jobs
+        self.notifier = notifier
+        self.scheduler = scheduler
+        self.voices = voices
+
+    async def start(self, exp_id: str, stage: str, run: int) -> StartedRun:
+        """Record that a run has started and return what the worker needs.
+
+        A run that is completed already (its worker died before its acknowledgment) is returned with its outputs. A
+        rescued job starts again; a replayed dead letter revives its failed stage and task.
+        """
+        async with self._change(exp_id) as change:
+            record = _newest_run(change, stage, run)
+            if record.status is StageStatus.COMPLETED:
+                return StartedRun(change.experiment, record, _completed_outputs(change))
+            if record.status in _NEVER_STARTS:
+                raise JobCancelled(f"run {run} of {stage} is {record.status}")
+            pauses = record.control == "pause"  # its worker died before it could pause
+            record = pause_run(change, stage) if pauses else _mark_running(change, record)
+            queued, _ = queue_next(change)
+        if pauses:
+            await self.jobs.cancel([record])
+            raise JobCancelled(f"run {run} of {stage} is paused")
+        await self.jobs.enqueue_or_defer(change.experiment, queued)
+        await self.notifier.log(change.experiment, f"{stage} started.", stage=stage)
+        await self.notifier.progress(change, record)
+        return StartedRun(change.experiment, record, _completed_outputs(change))
+
+    async def update_progress(
+        self, exp_id: str, stage: str, run: int, fraction: float, message: str = "", **metrics: Any
+    ) -> float:
+        """Record progress (0 to 1 of the stage) and return the overall progress, for the caller's own event.
+
+        One small transaction: call it about once a second. `metrics`: epoch, total_epochs, loss…
+        """
+        async with self._change(exp_id) as change:
+            record = _newest_run(change, stage, run)
+            if record.status not in (StageStatus.RUNNING, StageStatus.INTERRUPTED):
+                raise JobCancelled(f"run {run} of {stage} is {record.status}")
+            change.set_stage(
+                stage,
+                status=StageStatus.RUNNING,
+                progress=min(1.0, max(0.0, fraction)),
+                message=message or record.message,
+                metrics={**record.metrics, **metrics},
+            )
+            update_summary(change)
+        return experiment_progress(change.stages, change.experiment.version)
+
+    async def requested_control(self, exp_id: str, stage: str, run: int) -> str:
+        """Return what a user requested of a training: `stop_after_epoch`, `pause` or an empty string."""
+        record = await self.records.get_stage(exp_id, stage)
+        return record.control if record.run == run else ""
+
+    async def complete(self, exp_id: str, stage: str, run: int, outputs: dict[str, Any]) -> None:
+        """Record the outputs of a run and begin what follows; the last stage of a task publishes the voice.
+
+        Call it before the job's acknowledgment. Outputs that are read here: `checkpoint_id` of sovits_train and
+        gpt_train, `prompt` `{audio: storage key, text, language}` of asr, `prompt_tokens` of semantic_token.
+        """
+        async with self._change(exp_id) as change:
+            record = _newest_run(change, stage, run)
+            completes_now = record.status is not StageStatus.COMPLETED
+            if completes_now and not record.status.active:
+                raise JobCancelled(f"run {run} of {stage} is {record.status}")
+            if completes_now:
+                record = change.set_stage(
+                    stage,
+                    status=StageStatus.COMPLETED,
+                    progress=1.0,
+                    message=REUSED if outputs.get("reused") else "Completed.",
+                    outputs=outputs,
+                    error=None,
+                    control="",
+                    completed_at=change.now,
+                )
+            queued, task_done = queue_next(change)
+        if completes_now:
+            await self.notifier.log(change.experiment, f"{stage} completed.", stage=stage)
+            await self.notifier.progress(change, record)
+        await self.jobs.enqueue_or_defer(change.experiment, queued)
+        if task_done:
+            await self.scheduler.complete_task(exp_id)
+        elif completes_now and change.experiment.door == STEPS_DOOR:
+            await self.voices.publish_after_training(change.experiment, stage)
+
+    async def fail(self, exp_id: str, stage: str, run: int, error: dict[str, Any]) -> None:
+        """Record that a run failed for good, and its task with it; a run that has ended stays as it is.
+
+        `error`: `{code, message, hint}`.
+        """
+        async with self._change(exp_id) as change:
+            record = change.stage(stage)
+            if record.run != run or not record.status.active:
+                return
+            record = fail_run(change, stage, error)
+            ends_now = change.task is not None and not change.task.status.terminal
+            siblings = fail_task(change, error)
+            update_summary(change)
+        logger.error("Stage %s of %s failed: %s", stage, exp_id, record.message)
+        await self.jobs.cancel(siblings)
+        await self.notifier.log(change.experiment, f"{stage} failed: {record.message}", level="ERROR", stage=stage)
+        if ends_now and change.task is not None:
+            await self.notifier.task_ended(change.task)
+
+    async def pause(self, exp_id: str, stage: str, run: int) -> None:
+        """Record that a training saved its state and stopped; the run that resumes works in the same folder.
+
+        The caller raises JobCancelled then: the job of this run is over, the resumed run has its own.
+        """
+        async with self._change(exp_id) as change:
+            record = _newest_run(change, stage, run)
+            if record.status.active:
+                record = pause_run(change, stage)
+                update_summary(change)
+        await self.jobs.cancel([record])
+        await self.notifier.log(change.experiment, f"{stage} paused.", stage=stage)
+
+    @contextlib.asynccontextmanager
+    async def _change(self, exp_id: str) -> AsyncIterator[Change]:
+        try:
+            async with self.records.change(exp_id) as change:
+                yield change
+        except NotFound:
+            raise JobCancelled(f"experiment {exp_id} is deleted") from None
+
+
+def _newest_run(change: Change, stage: str, run: int) -> StageRecord:
+    record = change.stage(stage)
+    if record.run != run:
+        raise JobCancelled(f"run {run} of {stage} is not the newest one, {record.run} is")
+    return record
+
+
+def _completed_outputs(change: Change) -> dict[str, dict[str, Any]]:
+    return {name: run.outputs for name, run in change.stages.items() if run.status is StageStatus.COMPLETED}
+
+
+def _mark_running(change: Change, record: StageRecord) -> StageRecord:
+    """Record a run as running; a failed one was replayed from the dead letters and revives its task."""
+    started = change.set_stage(
+        record.stage,
+        status=StageStatus.RUNNING,
+        error=None,
+        message="Started.",
+        started_at=record.started_at or change.now,
+        completed_at=None,
+    )
+    if record.status is StageStatus.FAILED and change.task is not None and change.task.status is TaskStatus.FAILED:
+        change.set_task(status=TaskStatus.RUNNING, error=None, completed_at=None)
+        for name, run in list(change.stages.items()):
+            if run.status is StageStatus.CANCELLED:  # by the failure
+                change.set_stage(name, status=StageStatus.PENDING)
+    if change.task is not None and change.task.started_at is None:
+        change.set_task(started_at=change.now)
+    return started

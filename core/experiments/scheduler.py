@@ -1,0 +1,68 @@
+"""Which stages begin next, and the end of a task whose stages are all completed."""
+
+from __future__ import annotations
+
+import logging
+
+from core.errors import SovitsError
+from core.experiments.lifecycle import fail_task, queue_next
+from core.experiments.notifier import Notifier
+from core.experiments.run_jobs import RunJobs
+from core.experiments.voice_publisher import VoicePublisher
+from core.records import Records, TaskStatus
+from core.speech.result_uploads import sending
+
+logger = logging.getLogger(__name__)
+
+
+class StageScheduler:
+    """Begins the next stages of tasks and presets. Every step is harmless when repeated."""
+
+    def __init__(self, records: Records, jobs: RunJobs, notifier: Notifier, voices: VoicePublisher) -> None:
+        self.records = records
+        self.jobs = jobs
+        self.notifier = notifier
+        self.voices = voices
+
+    async def advance(self, exp_id: str) -> None:
+        """Begin the stages that a task or a preset can run now; end the task when all are completed."""
+        async with self.records.change(exp_id) as change:
+            queued, task_done = queue_next(change)
+        await self.jobs.enqueue_or_defer(change.experiment, queued)
+        if task_done:
+            await self.complete_task(exp_id)
+
+    async def complete_task(self, exp_id: str) -> None:
+        """Publish the voice, upload the results where the task asks for it, and record the task's end, once."""
+        error = None
+        try:
+            voice = await self.voices.publish(exp_id)
+        except SovitsError as publishing_error:
+            error = publishing_error
+        else:
+            # Before the end is recorded: a process that dies in between repeats it.
+            experiment = await self.records.get_experiment(exp_id)
+            if experiment.task_id is not None:
+                task = await self.records.get_task(experiment.task_id)
+                if task.upload_url:
+                    upload = sending(task.id, task.upload_url, priority=task.priority)
+                    await self.jobs.queue.enqueue_many([upload])
+        async with self.records.change(exp_id) as change:
+            ends_now = change.task is not None and not change.task.status.terminal
+            if error is not None:
+                fail_task(change, error.as_dict())
+            elif ends_now:
+                change.set_task(
+                    status=TaskStatus.COMPLETED,
+                    voice_id=voice.id,
+                    progress=1.0,
+                    overall_progress=1.0,
+                    message=f"The voice {voice.name} is ready.",
+                    completed_at=change.now,
+                )
+        if ends_now and change.task is not None:
+            if error is not None:
+                logger.error("Task %s failed: %s", change.task.id, error.message)
+            else:
+                logger.info("Task %s is completed: voice %s.", change.task.id, voice.name)
+            await self.notifier.task_ended(change.task)

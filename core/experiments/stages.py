@@ -1,0 +1,280 @@
+"""Expert mode: run, resume, pause, stop and cancel single stages, and presets that run several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from core.errors import ConfirmationNeeded, Conflict, InvalidParameter, InvalidRequest, QueueUnavailable
+from core.experiments.lifecycle import (
+    cancel_open_runs,
+    cancel_run,
+    differences_since_pause,
+    pause_run,
+    queue_planned,
+    queue_resumed_run,
+    queue_run,
+    update_summary,
+    waiting_message,
+)
+from core.experiments.run_jobs import RunJobs
+from core.records import Change, ExperimentRecord, Records, StageRecord
+from core.stages.stage import STAGES, StageStatus, dependents, find, find_preset, order, parse_parameters, reads, unmet
+
+CONTROLS: Final = ("stop_after_epoch", "pause", "resume")
+
+
+class ExperimentStages:
+    """Runs the stages of experiments. A stage is named by its name or its alias."""
+
+    def __init__(self, records: Records, jobs: RunJobs) -> None:
+        self.records = records
+        self.jobs = jobs
+
+    async def run(
+        self,
+        exp_id: str,
+        stage: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        confirm: bool = False,
+        device: str | None = None,
+        schedule_at: float | None = None,
+    ) -> StageRecord:
+        """Run a stage with parameters over the defaults, again if it is completed; resume a paused one.
+
+        `device` (`cuda`, `cuda:N`, `cpu`) is for trainings; `schedule_at`: seconds since the epoch.
+
+        Raises:
+            InvalidRequest: names unmet needs.
+            InvalidParameter: names what is out of range.
+            Conflict: the stage, or one that reads its result, is under way.
+            ConfirmationNeeded: a paused run would go on with other parameters or inputs.
+        """
+        name = find(stage).name
+        device = await self.jobs.check_device(device)
+        await self.jobs.wait_until_stopped(await self.records.get_stage(exp_id, name))
+        async with self.records.change(exp_id) as change:
+            _check_can_run(change, name)
+            if change.stage(name).status is StageStatus.PAUSED:
+                run = _queue_resumed(change, name, parameters, confirm=confirm)
+            else:
+                run = queue_run(change, name, _stage_config(change, name, parameters))
+            run = change.set_stage(
+                name,
+                device=device or run.device,
+                schedule_at=schedule_at,
+                message=waiting_message(schedule_at, change.now),
+            )
+            update_summary(change)
+        await self._enqueue_or_fail(change.experiment, run)
+        return run
+
+    async def run_preset(
+        self, exp_id: str, preset: str, parameters: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> list[StageRecord]:
+        """Run a preset's stages, each as soon as its inputs are complete, and return the runs that begin at once.
+
+        `parameters`: stage → parameters over the defaults. Raises as `run` does, before anything begins.
+        """
+        preset_stages = find_preset(preset).stages
+        values = {find(stage).name: stage_values for stage, stage_values in (parameters or {}).items()}
+        async with self.records.change(exp_id) as change:
+            available = order(change.experiment.version, with_test=True)
+            names = [name for name in preset_stages if name in available]
+            if unused := [name for name in values if name not in names]:
+                raise InvalidParameter(
+                    f"{preset} does not run {', '.join(unused)}",
+                    hint=f"Its stages: {', '.join(names)}.",
+                    details={"parameters": unused},
+                )
+            for name in names:
+                _check_can_run(change, name, planned=names)
+            change.set_experiment(planned={name: _stage_config(change, name, values.get(name)) for name in names})
+            runs = queue_planned(change)
+            update_summary(change)
+        await self._enqueue_or_fail(change.experiment, *runs)
+        return runs
+
+    async def run_or_plan(self, exp_id: str, stage: str, parameters: Mapping[str, Any] | None = None) -> StageRecord:
+        """Run a stage, or plan it while the stages that it reads are under way: it then begins after them."""
+        name = find(stage).name
+        async with self.records.change(exp_id) as change:
+            coming = {other for other, status in change.statuses.items() if status.active}
+            coming |= change.experiment.planned.keys()
+            version = change.experiment.version
+            missing_come = set(unmet(name, change.statuses, version)) <= coming
+            reads_one = bool(coming.intersection(reads(name, version)))
+            if not change.stage(name).status.active and missing_come and reads_one:
+                config = _stage_config(change, name, parameters)
+                change.set_experiment(planned={**change.experiment.planned, name: config})
+                update_summary(change)
+                return change.stage(name)
+        return await self.run(exp_id, name, parameters)
+
+    async def cancel(self, exp_id: str, stage: str) -> StageRecord:
+        """Stop a stage that waits, runs or is paused. May be repeated.
+
+        Raises:
+            Conflict: there is nothing to stop, or a task runs the stage.
+        """
+        name = find(stage).name
+        async with self.records.change(exp_id) as change:
+            run = change.stage(name)
+            if run.status not in (StageStatus.CANCELLED, StageStatus.PAUSED) and not run.status.active:
+                raise Conflict(f"{name} is {run.status}", hint="Only a stage that waits or runs can be cancelled.")
+            if change.task is not None and not change.task.status.terminal:
+                raise Conflict(f"{name} belongs to task {change.task.id}", hint="Cancel the task.")
+            if run.status is not StageStatus.CANCELLED:
+                run = cancel_run(change, name)
+            update_summary(change)
+        await self.jobs.cancel([run])
+        return run
+
+    async def cancel_all(self, exp_id: str) -> ExperimentRecord:
+        """Cancel every stage that waits, runs or is paused; what is finished stays. May be repeated.
+
+        Raises:
+            Conflict: a task runs the stages.
+        """
+        async with self.records.change(exp_id) as change:
+            if change.task is not None and not change.task.status.terminal:
+                raise Conflict(f"{exp_id} belongs to task {change.task.id}", hint="Cancel the task.")
+            change.set_experiment(planned={})
+            cancel_open_runs(change)
+            cancelled = [run for run in change.stages.values() if run.status is StageStatus.CANCELLED]
+        await self.jobs.cancel(cancelled)
+        return change.experiment
+
+    async def control(
+        self,
+        exp_id: str,
+        stage: str,
+        action: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        confirm: bool = False,
+    ) -> StageRecord:
+        """Let a training `stop_after_epoch`, `pause` (save and free the GPU) or `resume`.
+
+        `resume` takes parameters over those of the paused run.
+
+        Raises:
+            InvalidRequest: an unknown action, a stage that does not train, or parameters without `resume`.
+            Conflict: the action does not apply now.
+            ConfirmationNeeded: names what would differ from the paused run.
+        """
+        name = find(stage).name
+        if action not in CONTROLS:
+            raise InvalidRequest(f"no action {action!r}", hint=f"Actions: {', '.join(CONTROLS)}.")
+        if not STAGES[name].trains:
+            trainings = ", ".join(training.name for training in STAGES.values() if training.trains)
+            raise InvalidRequest(f"{name} cannot {action.replace('_', ' ')}", hint=f"These can: {trainings}.")
+        if parameters and action != "resume":
+            raise InvalidRequest(f"{action} takes no parameters", hint="A training takes others when it resumes.")
+        if action == "resume":
+            return await self._resume(exp_id, name, parameters, confirm=confirm)
+        async with self.records.change(exp_id) as change:
+            run = change.stage(name)
+            if not run.status.active:
+                raise Conflict(f"{name} is {run.status}; it cannot {action.replace('_', ' ')}")
+            if action == "pause" and run.status is not StageStatus.RUNNING:
+                run = pause_run(change, name)
+            else:
+                run = change.set_stage(name, control=action)
+            update_summary(change)
+        if run.status is StageStatus.PAUSED:
+            await self.jobs.cancel([run])
+        return run
+
+    async def _resume(
+        self, exp_id: str, name: str, parameters: Mapping[str, Any] | None, *, confirm: bool
+    ) -> StageRecord:
+        await self.jobs.wait_until_stopped(await self.records.get_stage(exp_id, name))
+        async with self.records.change(exp_id) as change:
+            status = change.stage(name).status
+            if status is not StageStatus.PAUSED:
+                raise Conflict(f"{name} is {status}; only a paused stage can resume")
+            _check_needs(change, name)
+            run = _queue_resumed(change, name, parameters, confirm=confirm)
+            update_summary(change)
+        await self._enqueue_or_fail(change.experiment, run)
+        return run
+
+    async def _enqueue_or_fail(self, experiment: ExperimentRecord, *runs: StageRecord) -> None:
+        """Enqueue runs; those that the queue does not accept are recorded as failed, so that they never start.
+
+        Raises:
+            QueueUnavailable: after that, for the caller of the API.
+        """
+        waiting = list(runs)
+        try:
+            while waiting:
+                await self.jobs.enqueue(experiment, waiting[0])
+                del waiting[0]
+        except QueueUnavailable as error:
+            for run in waiting:
+                async with self.records.change(run.exp_id) as change:
+                    if change.stage(run.stage).run != run.run:
+                        continue
+                    if run.work_run != run.run:  # resumed: what it has trained so far is still there
+                        pause_run(change, run.stage)
+                    else:
+                        failure = error.as_dict()
+                        change.set_stage(run.stage, status=StageStatus.FAILED, message=error.message, error=failure)
+                    change.set_experiment(planned={})
+                    update_summary(change)
+            raise
+
+
+def _stage_config(change: Change, name: str, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return all parameters of a stage: defaults, then the experiment's own, then `parameters`."""
+    return parse_parameters(name, {**change.experiment.parameters.get(name, {}), **(parameters or {})})
+
+
+def _queue_resumed(change: Change, name: str, parameters: Mapping[str, Any] | None, *, confirm: bool) -> StageRecord:
+    """Queue a run that continues the paused one; ConfirmationNeeded unless nothing differs or `confirm` is set."""
+    paused = change.stage(name)
+    config = parse_parameters(name, {**paused.config, **(parameters or {})})
+    differences = differences_since_pause(change, paused, config)
+    if differences and not confirm:
+        listed = ", ".join(
+            f"{key} was {values['before']!r} and is {values['now']!r}" for key, values in differences.items()
+        )
+        raise ConfirmationNeeded(
+            f"{name} paused with something else: {listed}",
+            hint="Send confirm: true to go on with that; what was saved is used as far as it still fits.",
+            details={"changed": differences},
+        )
+    return queue_resumed_run(change, name, config)
+
+
+def _check_can_run(change: Change, name: str, planned: list[str] | None = None) -> None:
+    """Raise InvalidRequest or Conflict unless a stage can be run now, or after the `planned` stages of its preset."""
+    experiment = change.experiment
+    if experiment.version not in STAGES[name].versions:
+        raise InvalidRequest(
+            f"{experiment.version} has no {name}",
+            hint=f"Its stages: {', '.join(order(experiment.version, with_test=True))}.",
+        )
+    if change.task is not None and not change.task.status.terminal:
+        raise Conflict(f"task {change.task.id} runs the stages of {experiment.id}", hint="Cancel it, or wait.")
+    if change.stage(name).status.active:
+        raise Conflict(f"{name} is {change.stage(name).status} already", hint="Wait for it, or cancel it.")
+    for other in (*reads(name, experiment.version), *dependents(name)):
+        if change.stage(other).status.active:
+            raise Conflict(f"{other} is {change.stage(other).status}", hint="Wait for it, or cancel it.")
+    if planned is not None and change.stage(name).status is StageStatus.PAUSED:
+        raise Conflict(f"{name} is paused", hint="Resume it, or cancel it.")
+    _check_needs(change, name, planned or [])
+
+
+def _check_needs(change: Change, name: str, planned: list[str] | None = None) -> None:
+    needs = unmet(name, change.statuses, change.experiment.version)
+    missing = [need for need in needs if need not in (planned or [])]
+    if missing:
+        raise InvalidRequest(
+            f"{name} needs {', '.join(missing)} first",
+            hint="Run those stages, in order.",
+            details={"unmet": missing},
+        )

@@ -1,0 +1,81 @@
+"""Quick mode: create and cancel tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from core.errors import InvalidRequest, QueueUnavailable
+from core.experiments.lifecycle import cancel_task
+from core.experiments.new_records import first_run, new_experiment, new_task
+from core.experiments.notifier import Notifier
+from core.experiments.requests import TaskRequest, check_name, check_priority, merge_parameters
+from core.experiments.run_jobs import RunJobs
+from core.experiments.sources import find_source
+from core.records import NewTask, Records, TaskRecord, TaskStatus
+from core.stages.stage import QUALITIES, StageStatus, order
+
+
+class Tasks:
+    """Creates tasks, whose stages then run by themselves, and cancels them."""
+
+    def __init__(self, records: Records, jobs: RunJobs, notifier: Notifier, clock: Callable[[], float]) -> None:
+        self.records = records
+        self.jobs = jobs
+        self.notifier = notifier
+        self.clock = clock
+
+    async def create(self, request: TaskRequest) -> TaskRecord:
+        """Record a task and enqueue its first stage; a repeated idempotency key returns the first task.
+
+        Raises:
+            InvalidRequest: a value out of range.
+            NotFound: no such file or data set.
+            Conflict: the data set is not ready.
+            QueueUnavailable: nothing is left behind then.
+        """
+        check_name(request.exp_name)
+        check_priority(request.priority)
+        if request.quality not in QUALITIES:
+            raise InvalidRequest(f"no quality {request.quality!r}", hint=f"Qualities: {', '.join(QUALITIES)}.")
+        source = await find_source(self.records, request, accept_preparing=request.accept_preparing)
+        language = request.language or source.language
+        defaults = {"asr": {"language": language}, **QUALITIES[request.quality]}
+        parameters = merge_parameters(defaults, request.parameters, request.version)
+        experiment = new_experiment(request, source, parameters, now=self.clock())
+        experiment = replace(experiment, device=await self.jobs.check_device(request.device))
+        new = NewTask(
+            task=new_task(experiment, request),
+            experiment=experiment,
+            stage=first_run(experiment, request.schedule_at),
+        )
+        task = await self.records.create_task(new)
+        if task.status is not TaskStatus.QUEUED:
+            return task
+        is_new = task is new.task
+        # Also for a task that exists by its key: its creator may have died before this.
+        experiment = new.experiment if is_new else await self.records.get_experiment(task.exp_id)
+        run = new.stage if is_new else await self.records.get_stage(task.exp_id, order(task.version)[0])
+        delay = max(0.0, task.schedule_at - self.clock()) if task.schedule_at is not None else 0.0
+        try:
+            await self.jobs.enqueue(experiment, run, delay)
+        except QueueUnavailable:
+            if is_new:
+                await self.records.undo_task(new)
+            raise
+        return task
+
+    async def cancel(self, task_id: str) -> TaskRecord:
+        """Stop a task and keep what is finished; one that has ended stays as it is. May be repeated."""
+        task = await self.records.get_task(task_id)
+        async with self.records.change(task.exp_id) as change:
+            ends_now = change.task is not None and not change.task.status.terminal
+            if ends_now:
+                cancel_task(change)
+            cancelled = [run for run in change.stages.values() if run.status is StageStatus.CANCELLED]
+        assert change.task is not None
+        if change.task.status is TaskStatus.CANCELLED:
+            await self.jobs.cancel(cancelled)
+        if ends_now:
+            await self.notifier.task_ended(change.task)
+        return change.task
