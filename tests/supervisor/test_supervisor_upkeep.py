@@ -58,12 +58,13 @@ class FakeQueue:
 class FakeExperiments:
     def __init__(self) -> None:
         self.reconciled = asyncio.Event()
+        self.reconciler = self.retention = self
 
     async def reconcile(self) -> int:
         self.reconciled.set()
         return 0
 
-    async def clean(self, keep: object) -> int:
+    async def clean(self, policy: object) -> int:
         return 0
 
 
