@@ -16,10 +16,9 @@ import torch
 from torch import Tensor
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.gpt.generate import SamplingSettings, generate_batch
-from GPT_SoVITS.gpt.generate import stream as stream_tokens
+from GPT_SoVITS.gpt.generate import SamplingSettings, generate_batch, stream_tokens
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.gpt.packing import Precision
+from GPT_SoVITS.gpt.packed_weights import Precision
 from GPT_SoVITS.synthesis.conditioning import Reader, SynthesisRequest, Task
 from GPT_SoVITS.synthesis.flow_decoder import FlowLine, FlowVoice
 from GPT_SoVITS.synthesis.helper_networks import HelperNetworks

@@ -25,8 +25,8 @@ import torch.nn.functional as F
 
 from benchmarks.report import Row, report
 from GPT_SoVITS.configs import load_config
-from GPT_SoVITS.gpt.continuous import ContinuousBatch
-from GPT_SoVITS.gpt.decoder import Row as Start
+from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
+from GPT_SoVITS.gpt.decoder import GenerationInput
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.sampling import SamplingSettings
 from GPT_SoVITS.sovits.model import SoVITS
@@ -131,7 +131,7 @@ def tokens_per_second(model: Text2Semantic, rows: int, steps: int, precision: An
     for i in range(rows):
         chance = torch.Generator().manual_seed(i)
         phones = torch.randint(0, 700, (PHONES,), generator=chance)
-        batch.add(Start(phones, None, torch.randint(0, 1024, (PROMPT,), generator=chance)), settings, chance)
+        batch.add(GenerationInput(phones, None, torch.randint(0, 1024, (PROMPT,), generator=chance)), settings, chance)
     batch.step()
     start = time.perf_counter()
     for _ in range(steps):

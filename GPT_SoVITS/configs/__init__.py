@@ -31,15 +31,15 @@ def load_config(name: str) -> dict[str, Any]:
         raise ModelError("unknown_version", f"There is no recipe named {name!r}.", hint=f"The recipes are: {known}.")
     recipe = load_hyperpyyaml(_text(name))
     base = recipe.pop("base", None)
-    return recipe if base is None else merged(load_config(base), recipe)
+    return recipe if base is None else merge_config(load_config(base), recipe)
 
 
-def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merge_config(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """`base` with `changes` put over it, mapping by mapping; lists are replaced whole."""
     result = dict(base)
     for key, value in changes.items():
         old = result.get(key)
-        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        result[key] = merge_config(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return result
 
 

@@ -27,7 +27,7 @@ SMALLEST_STEP = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Draws:
+class RandomDraws:
     """Every random number of one training loss."""
 
     prompt: Tensor
@@ -42,7 +42,7 @@ class Draws:
     @classmethod
     def random(
         cls, batch: int, bands: int, frames: int, *, consistency_share: float, generator: torch.Generator | None = None
-    ) -> Draws:
+    ) -> RandomDraws:
         """Drawn on the CPU, in the order of the original."""
         prompt = torch.rand(batch, generator=generator)
         time = torch.rand(batch, generator=generator)
@@ -52,9 +52,9 @@ class Draws:
         halvings = torch.randint(first, last + 1, (batch,), generator=generator) if consistent else None
         return cls(prompt, time, noise, halvings)
 
-    def to(self, device: torch.device | str) -> Draws:
+    def to(self, device: torch.device | str) -> RandomDraws:
         halvings = None if self.halvings is None else self.halvings.to(device)
-        return Draws(self.prompt.to(device), self.time.to(device), self.noise.to(device), halvings)
+        return RandomDraws(self.prompt.to(device), self.time.to(device), self.noise.to(device), halvings)
 
 
 class FlowMatching(nn.Module):
@@ -110,7 +110,7 @@ class FlowMatching(nn.Module):
         return x if mask is None or compat == "reference" else x * mask[:, None]
 
     def loss(
-        self, mel: Tensor, lengths: Tensor, condition: Tensor, draws: Draws, *, compat: str | None = None
+        self, mel: Tensor, lengths: Tensor, condition: Tensor, draws: RandomDraws, *, compat: str | None = None
     ) -> Tensor:
         """How wrong the flow is between noise and mel: mel (B, M, T) normalised, condition (B, C, T) -> a scalar.
 

@@ -13,16 +13,16 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from GPT_SoVITS.features.mel import log_mel, normalise, resample
-from GPT_SoVITS.flow_matching.model import FlowBatch
-from GPT_SoVITS.sovits.data import Items, usable
-from GPT_SoVITS.sovits.folder import Entry, select
+from GPT_SoVITS.flow_matching.model import FlowMatchingBatch
+from GPT_SoVITS.sovits.data import SoVITSItemLoader, load_usable
+from GPT_SoVITS.sovits.training_set import TrainingSetEntry, select_entries
 
 EVEN = 8
 """Encoder frames, a multiple of which v3 makes of a batch before it counts mel frames."""
 
 
 @dataclass(frozen=True, slots=True)
-class FlowItem:
+class FlowMatchingItem:
     """One recording as v3 and v4 read it; T encoder frames of 20 ms."""
 
     spec: Tensor
@@ -42,18 +42,18 @@ class FlowItem:
         return sum(t.numel() * t.element_size() for t in tensors if t is not None)
 
 
-class FlowItems(Items):
+class FlowMatchingItemLoader(SoVITSItemLoader):
     """Loads items and keeps them, so that spectrograms and mels are computed once."""
 
     def __init__(self, folder: Path, config: dict[str, Any], **options: int) -> None:
         super().__init__(folder, as_v2(config), **options)
 
-    def _load(self, entry: Entry) -> FlowItem:
+    def _load(self, entry: TrainingSetEntry) -> FlowMatchingItem:
         item = super()._load(entry)
         settings = self.data["mel"]
         wave = resample(item.wave, self.data["sampling_rate"], settings["sampling_rate"])
         mel = normalise(log_mel(wave, **settings))[0]
-        return FlowItem(
+        return FlowMatchingItem(
             # Cloned, for a view would keep every bin alive.
             spec=item.spec[: self.model["style_bins"]].clone(),
             mel=mel[:, : int(item.spec.shape[1] * self.model["frame_ratio"])].clone(),
@@ -69,13 +69,13 @@ def as_v2(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_entries(
-    folder: Path, config: dict[str, Any], items: FlowItems, source: str
-) -> tuple[list[Entry], int, dict[str, str]]:
+    folder: Path, config: dict[str, Any], items: FlowMatchingItemLoader, source: str
+) -> tuple[list[TrainingSetEntry], int, dict[str, str]]:
     """(each recording that can be learned from, how often the list counts in an epoch, name -> why one cannot).
 
     `source` is `codes` or `ssl`.
     """
-    selection = select(folder, as_v2(config), source=source)
+    selection = select_entries(folder, as_v2(config), source=source)
     edges = config["train"]["length_edges"]
     left_out = dict(selection.left_out)
     fitting = []
@@ -84,11 +84,11 @@ def find_entries(
             fitting.append(entry)
         else:
             left_out[entry.name] = f"it has {entry.frames} frames of 20 ms; {edges[0] + 1} to {edges[-1]} work"
-    entries, failed = usable(fitting, items)
+    entries, failed = load_usable(fitting, items)
     return entries, selection.repeats, left_out | failed
 
 
-def collate(items: Sequence[FlowItem], ratio: float) -> FlowBatch:
+def collate(items: Sequence[FlowMatchingItem], ratio: float) -> FlowMatchingBatch:
     """Longest first; `ratio` is mel frames for an encoder frame. Frames are padded to an even number above the
     longest, mels as the official loader of the version does."""
     items = sorted(items, key=lambda item: item.spec.shape[1], reverse=True)
@@ -97,7 +97,7 @@ def collate(items: Sequence[FlowItem], ratio: float) -> FlowBatch:
     whole = frames if ratio == int(ratio) else EVEN * (lengths[0] // EVEN + 1)
     codes = [item.codes for item in items]
     ssl = [item.ssl for item in items]
-    return FlowBatch(
+    return FlowMatchingBatch(
         spec=_padded([item.spec for item in items], frames),
         spec_lengths=torch.tensor(lengths),
         mel=_padded([item.mel for item in items], int(whole * ratio)),

@@ -45,7 +45,7 @@ class _AdaptiveNorm(nn.Module):
         return self.linear(F.silu(vector))
 
 
-class Attention(nn.Module):
+class RotaryAttention(nn.Module):
     """Self-attention in which only the first head knows positions: so the official weights were trained."""
 
     def __init__(self, dim: int, heads: int, dim_head: int, dropout: float) -> None:
@@ -80,11 +80,11 @@ class _FeedForward(nn.Module):
         return self.ff(x)
 
 
-class Block(nn.Module):
+class DiTBlock(nn.Module):
     def __init__(self, dim: int, heads: int, dim_head: int, ff_mult: int, dropout: float) -> None:
         super().__init__()
         self.attn_norm = _AdaptiveNorm(dim, 6)
-        self.attn = Attention(dim, heads, dim_head, dropout)
+        self.attn = RotaryAttention(dim, heads, dim_head, dropout)
         self.ff = _FeedForward(dim, ff_mult, dropout)
 
     def forward(self, x: Tensor, modulation: Tensor, angles: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
@@ -120,7 +120,7 @@ class DiT(nn.Module):
         self.text_embed = ConditionEmbedding(text_dim, conv_layers, conv_kernel)
         self.input_embed = InputEmbedding(mel_dim, text_dim, dim, position_kernel, position_groups)
         self.rotary_embed = Rotary(dim_head)
-        self.transformer_blocks = nn.ModuleList(Block(dim, heads, dim_head, ff_mult, dropout) for _ in range(depth))
+        self.transformer_blocks = nn.ModuleList(DiTBlock(dim, heads, dim_head, ff_mult, dropout) for _ in range(depth))
         self.norm_out = _AdaptiveNorm(dim, 2)
         self.proj_out = nn.Linear(dim, mel_dim)
 

@@ -53,7 +53,7 @@ class ResponseNorm(nn.Module):
         return (self.gamma * (x * share) + self.beta + x).to(x.dtype)
 
 
-class ConvNeXtBlock(nn.Module):
+class ConvNeXtV2Block(nn.Module):
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
         self.dwconv = nn.Conv1d(channels, channels, kernel, padding=kernel // 2, groups=channels)
@@ -76,7 +76,7 @@ class ConditionEmbedding(nn.Module):
 
     def __init__(self, channels: int, layers: int, kernel: int) -> None:
         super().__init__()
-        self.text_blocks = nn.ModuleList(ConvNeXtBlock(channels, kernel) for _ in range(layers))
+        self.text_blocks = nn.ModuleList(ConvNeXtV2Block(channels, kernel) for _ in range(layers))
 
     def forward(self, condition: Tensor, mask: Tensor | None) -> Tensor:
         """condition (B, T, C) -> (B, T, C)."""

@@ -15,19 +15,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.flow_matching.cfm import Draws, FlowMatching
+from GPT_SoVITS.flow_matching.cfm import FlowMatching, RandomDraws
 from GPT_SoVITS.flow_matching.wavenet import WaveNet
 from GPT_SoVITS.sovits.encoder import TextEncoder, stretch
 from GPT_SoVITS.sovits.layers import fold_weight_norm, length_mask
 from GPT_SoVITS.sovits.quantizer import Quantizer
 from GPT_SoVITS.sovits.style import StyleEncoder
 
-FROZEN = ("enc_p.", "ssl_proj.", "quantizer.")
+FROZEN_PREFIXES = ("enc_p.", "ssl_proj.", "quantizer.")
 """What a training leaves as it is when the quantizer is frozen, as it officially is."""
 
 
 @dataclass(frozen=True, slots=True)
-class FlowBatch:
+class FlowMatchingBatch:
     """Training items padded to one length: T encoder frames of 20 ms, F mel frames, S phonemes."""
 
     spec: Tensor
@@ -47,9 +47,9 @@ class FlowBatch:
     ssl: Tensor | None = None
     """(B, D, T) content features, from which the codes are found where there are none."""
 
-    def to(self, device: torch.device | str) -> FlowBatch:
+    def to(self, device: torch.device | str) -> FlowMatchingBatch:
         moved = {name: getattr(self, name) for name in self.__slots__}
-        return FlowBatch(**{name: None if value is None else value.to(device) for name, value in moved.items()})
+        return FlowMatchingBatch(**{name: None if value is None else value.to(device) for name, value in moved.items()})
 
 
 class FlowMatchingSoVITS(nn.Module):
@@ -133,12 +133,12 @@ class FlowMatchingSoVITS(nn.Module):
 
     # Training
 
-    def forward(self, batch: FlowBatch, draws: Draws, *, compat: str | None = None) -> Tensor:
+    def forward(self, batch: FlowMatchingBatch, draws: RandomDraws, *, compat: str | None = None) -> Tensor:
         """The loss of one batch, a scalar; every random number but dropout's is in `draws`."""
         condition, mel, lengths = self.training_condition(batch)
         return self.cfm.loss(mel, lengths, condition, draws, compat=compat)
 
-    def training_condition(self, batch: FlowBatch) -> tuple[Tensor, Tensor, Tensor]:
+    def training_condition(self, batch: FlowMatchingBatch) -> tuple[Tensor, Tensor, Tensor]:
         """(condition (B, C, F), mel (B, M, F), lengths (B,)), cut to the shorter of features and mel.
 
         The style comes from the target's own spectrogram. In float32 under autocast, too.
@@ -154,7 +154,7 @@ class FlowMatchingSoVITS(nn.Module):
             condition = self.wns1(y[:, :, :frames], length_mask(lengths, frames), ge)
         return condition, batch.mel[:, :, :frames], lengths
 
-    def _quantized(self, batch: FlowBatch) -> Tensor:
+    def _quantized(self, batch: FlowMatchingBatch) -> Tensor:
         """(B, D, T) codebook rows, each of which lasts two frames."""
         if batch.codes is not None:
             return self.quantizer.decode(batch.codes).repeat_interleave(2, dim=2)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
-from GPT_SoVITS.configs import load_config, merged
+from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.errors import ModelError
 
 VERSIONS = ("v3", "v4")
@@ -27,8 +27,8 @@ def recipe(version: str, model: dict[str, Any], dims: dict[str, Any] | None = No
     base = load_config(version)
     known = base["model"].keys() - RATIOS
     changes = {name: value for name, value in (model | (dims or {})).items() if name in known and name not in UNUSED}
-    config = merged(base, {"model": changes})
-    return merged(config, {"data": {"mel": {"n_mels": config["model"]["mel"]}}})
+    config = merge_config(base, {"model": changes})
+    return merge_config(config, {"data": {"mel": {"n_mels": config["model"]["mel"]}}})
 
 
 def recipe_of(file: Checkpoint) -> dict[str, Any]:

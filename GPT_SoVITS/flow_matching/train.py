@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from GPT_SoVITS.flow_matching.plan import Plan
+from GPT_SoVITS.flow_matching.training_config import FlowMatchingTrainingConfig
 from GPT_SoVITS.training.program import Training, run_program
 
 
@@ -17,8 +17,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _begin(path: Path, emit: Callable[..., None], stop: threading.Event) -> Training:
-    plan = Plan.read(path)
-    from GPT_SoVITS.flow_matching.training import Training as FlowTraining
+    plan = FlowMatchingTrainingConfig.read(path)
+    from GPT_SoVITS.flow_matching.trainer import FlowMatchingTrainer as FlowTraining
 
     return FlowTraining(plan, emit, stop)
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
-from GPT_SoVITS.gpt.data import Item
-from GPT_SoVITS.gpt.guided import steady
+from GPT_SoVITS.gpt.data import GPTItem
+from GPT_SoVITS.gpt.guided_attention import limit_steps
 from GPT_SoVITS.sovits.layers import length_mask
 from GPT_SoVITS.sovits.model import SoVITS
 
@@ -20,7 +20,7 @@ ROWS = 16
 
 
 @torch.inference_mode()
-def pointers(items: Iterable[Item], base: Path) -> dict[str, Tensor]:
+def align_items(items: Iterable[GPTItem], base: Path) -> dict[str, Tensor]:
     """(T,) of each item by its name: indices into its phonemes. `base` is a SoVITS of nano."""
     found = open_checkpoint(base, kind="sovits", version="nano")
     model = SoVITS.from_config(found.config, posterior=False)
@@ -33,8 +33,8 @@ def pointers(items: Iterable[Item], base: Path) -> dict[str, Tensor]:
         phones = pad_sequence([torch.tensor(item.phones) for item in rows], batch_first=True)
         text = model.enc_p.read_text(phones, torch.tensor([len(item.phones) for item in rows]))
         mask = length_mask(torch.tensor([2 * len(item.tokens) for item in rows]), 2 * codes.shape[1])
-        where = model.enc_p.follow(model.frames(codes[None]), mask, text)
+        where = model.enc_p.align_phonemes(model.frames(codes[None]), mask, text)
         assert where is not None
         for row, item in zip(where, rows, strict=True):
-            pointers[item.name] = steady(row[: 2 * len(item.tokens) : 2]).clone()
+            pointers[item.name] = limit_steps(row[: 2 * len(item.tokens) : 2]).clone()
     return pointers

@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.gpt.loss import GPTBatch
 from GPT_SoVITS.gpt.model import BERT_WIDTH
-from GPT_SoVITS.gpt.objective import Batch
 
 logger = logging.getLogger(__name__)
 
 TOKENS_PER_SECOND = 25
-PHONES_PER_SECOND = (3, 25)
+PHONEMES_PER_SECOND = (3, 25)
 """Slower or faster than this is a wrong transcript rather than speech."""
 SMALL_SET = 100
 BUCKET_SECONDS = 2.0
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class GPTItem:
     """One recording."""
 
     name: str
@@ -40,11 +40,11 @@ class Item:
     """Its (1024, N) features, where there are any."""
 
 
-def read_items(folder: Path, symbols: Sequence[str], *, max_seconds: float) -> tuple[list[Item], Counter[str]]:
+def read_items(folder: Path, symbols: Sequence[str], *, max_seconds: float) -> tuple[list[GPTItem], Counter[str]]:
     """The usable recordings of a training-set folder, and how many were left out, by reason."""
     texts = read_texts(folder / "2-name2text.txt")
     index = {symbol: i for i, symbol in enumerate(symbols)}
-    items: list[Item] = []
+    items: list[GPTItem] = []
     left_out: Counter[str] = Counter()
     for name, tokens in read_semantic(folder / "6-name2semantic.tsv"):
         phones = texts.get(name)
@@ -53,12 +53,12 @@ def read_items(folder: Path, symbols: Sequence[str], *, max_seconds: float) -> t
         elif any(phone not in index for phone in phones):
             reason = "a phoneme that this version does not know"
         else:
-            reason = refusal(len(phones), len(tokens), max_seconds)
+            reason = rejection_reason(len(phones), len(tokens), max_seconds)
         if reason:
             left_out[reason] += 1
             continue
         bert = folder / "3-bert" / f"{Path(name).name}.pt"
-        items.append(Item(name, [index[phone] for phone in phones], tokens, bert if bert.is_file() else None))
+        items.append(GPTItem(name, [index[phone] for phone in phones], tokens, bert if bert.is_file() else None))
     return items, left_out
 
 
@@ -81,9 +81,9 @@ def read_semantic(path: Path) -> Iterator[tuple[str, list[int]]]:
             raise ModelError("bad_dataset", f"Line {number} of {path.name} holds what is no token: {error}.") from error
 
 
-def refusal(phones: int, tokens: int, max_seconds: float) -> str:
+def rejection_reason(phones: int, tokens: int, max_seconds: float) -> str:
     """Why a recording of so many phonemes and tokens is left out; empty when it stays."""
-    slowest, fastest = PHONES_PER_SECOND
+    slowest, fastest = PHONEMES_PER_SECOND
     most = max_seconds * TOKENS_PER_SECOND
     if tokens > most:
         return f"longer than {max_seconds:g} s"
@@ -138,7 +138,7 @@ def length_buckets(tokens: Sequence[int]) -> list[list[int]]:
     return [bucket for bucket in buckets if bucket]
 
 
-def collate(items: Sequence[Item]) -> Batch:
+def collate(items: Sequence[GPTItem]) -> GPTBatch:
     """Pad to the right with zeros; features stay out where no row has any."""
     phones = [torch.tensor(item.phones) for item in items]
     tokens = [torch.tensor(item.tokens) for item in items]
@@ -149,7 +149,7 @@ def collate(items: Sequence[Item]) -> Batch:
         for row, item in zip(bert, items):
             if item.bert is not None:
                 row[:, : len(item.phones)] = read_bert(item)
-    return Batch(
+    return GPTBatch(
         pad_sequence(phones, batch_first=True),
         torch.tensor([len(p) for p in phones]),
         pad_sequence(tokens, batch_first=True),
@@ -158,7 +158,7 @@ def collate(items: Sequence[Item]) -> Batch:
     )
 
 
-def read_bert(item: Item) -> Tensor:
+def read_bert(item: GPTItem) -> Tensor:
     """(1024, N) in float32; features of another length than the text are stale, and an error."""
     features = torch.load(item.bert, map_location="cpu", weights_only=True).detach().float()
     if features.shape != (BERT_WIDTH, len(item.phones)):

@@ -14,14 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from GPT_SoVITS.gpt.cache import Cache
+from GPT_SoVITS.gpt.kv_cache import KVCache
 from GPT_SoVITS.gpt.model import Text2Semantic, prefix_visibility
-from GPT_SoVITS.gpt.packing import NARROW, Kernels, PackedLayer, Precision, packed
+from GPT_SoVITS.gpt.packed_weights import NARROW_WIDTH, LinearKernels, PackedLayer, Precision, pack_weights
 from GPT_SoVITS.gpt.pointer import Pointers
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class GenerationInput:
     """What one sequence starts from."""
 
     phones: Tensor
@@ -38,7 +38,7 @@ class Decoder(Protocol):
     No call may depend on other rows than the one it is about: a row's logits are the same in every company.
     """
 
-    def prefill(self, rows: Sequence[Row], steps: int) -> Tensor:
+    def prefill(self, rows: Sequence[GenerationInput], steps: int) -> Tensor:
         """Let rows join behind those that are there, with up to `steps` tokens each to come.
 
         The logits (rows, V) of what follows, float32.
@@ -55,12 +55,12 @@ class TorchDecoder:
     """The decoder on PyTorch's and oneDNN's kernels."""
 
     def __init__(self, model: Text2Semantic, precision: Precision = "auto") -> None:
-        self.weights = packed(model, precision)
+        self.weights = pack_weights(model, precision)
         self.heads = model.dimensions.heads
         self.end = model.dimensions.end
         self.shape = (model.dimensions.width,)
         shape = (model.dimensions.layers, self.heads, model.dimensions.width // self.heads)
-        self.kv = Cache(*shape, self.weights.dtype, self.weights.device)
+        self.kv = KVCache(*shape, self.weights.dtype, self.weights.device)
         self.begin = partial(Pointers, model.dimensions.pointers, model.model.counts)
         self.pointers = self.begin()
         self.places = torch.empty(0, dtype=torch.long, device=self.weights.device)
@@ -78,13 +78,13 @@ class TorchDecoder:
         """Slots that the longest row fills."""
         return max(self.kv.lengths, default=0)
 
-    def prefill(self, rows: Sequence[Row], steps: int) -> Tensor:
+    def prefill(self, rows: Sequence[GenerationInput], steps: int) -> Tensor:
         # One by one: side by side they would not take less time, and padding would change their rounding.
         return torch.cat([self._read(row, steps) for row in rows])
 
     def step(self, tokens: Tensor) -> Tensor:
         threads = torch.get_num_threads()
-        if threads == 1 or self.weights.token_embedding.shape[1] > NARROW or tokens.device.type != "cpu":
+        if threads == 1 or self.weights.token_embedding.shape[1] > NARROW_WIDTH or tokens.device.type != "cpu":
             return self._step(tokens)
         # Threads that wait for one another cost more than such small products; on busy cores 20 times as much.
         torch.set_num_threads(1)
@@ -99,7 +99,7 @@ class TorchDecoder:
         self.places[row] = self.places[-1]
         self.places = self.places[:-1]
 
-    def _read(self, row: Row, steps: int) -> Tensor:
+    def _read(self, row: GenerationInput, steps: int) -> Tensor:
         """One row's text and prompt; (1, V)."""
         weights, kernels = self.weights, self.weights.kernels_of_one
         h, prompt = self._embed(row)  # (S, E)
@@ -154,7 +154,7 @@ class TorchDecoder:
             h = self._feed(kernels, layer, h, F.pad(attended, padding) if padding else attended)
         return self.pointers.move(self._logits(h[:batch]), self.end)
 
-    def _feed(self, kernels: Kernels, layer: PackedLayer, h: Tensor, attended: Tensor) -> Tensor:
+    def _feed(self, kernels: LinearKernels, layer: PackedLayer, h: Tensor, attended: Tensor) -> Tensor:
         """What follows attention, (M, E)."""
         h = F.layer_norm(kernels.plus(attended, layer.out_weight, layer.out_bias, h), self.shape, *layer.norm1)
         up = kernels.relu(h, layer.up_weight, layer.up_bias)
@@ -164,7 +164,7 @@ class TorchDecoder:
         kernels = self.weights.head_kernels
         return kernels.linear(_pad_rows(h, kernels.rows), self.weights.head, None)[: len(h)].float()
 
-    def _embed(self, row: Row) -> tuple[Tensor, int]:
+    def _embed(self, row: GenerationInput) -> tuple[Tensor, int]:
         """(S, E), the row's text and then its prompt; the prompt's length."""
         weights = self.weights
         prompt = 0 if row.prompt is None else len(row.prompt)

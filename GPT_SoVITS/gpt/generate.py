@@ -12,13 +12,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.gpt.continuous import MOST_TOKENS, ContinuousBatch
-from GPT_SoVITS.gpt.decoder import Decoder, Row
+from GPT_SoVITS.gpt.continuous_batching import MAX_TOKENS, ContinuousBatch
+from GPT_SoVITS.gpt.decoder import Decoder, GenerationInput
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.gpt.packing import Precision
+from GPT_SoVITS.gpt.packed_weights import Precision
 from GPT_SoVITS.gpt.sampling import SamplingSettings
 
-__all__ = ["MOST_TOKENS", "Row", "SamplingSettings", "generate", "generate_batch", "stream"]
+__all__ = ["MAX_TOKENS", "GenerationInput", "SamplingSettings", "generate", "generate_batch", "stream_tokens"]
 
 
 def generate(
@@ -41,7 +41,7 @@ def generate(
     generators = None if generator is None else [generator]
     return generate_batch(
         model,
-        [Row(phones, bert, prompt)],
+        [GenerationInput(phones, bert, prompt)],
         settings,
         generators=generators,
         noise=noise,
@@ -52,7 +52,7 @@ def generate(
 
 def generate_batch(
     model: Text2Semantic,
-    rows: Sequence[Row],
+    rows: Sequence[GenerationInput],
     settings: SamplingSettings | Sequence[SamplingSettings],
     *,
     generators: Sequence[torch.Generator] | None = None,
@@ -78,9 +78,9 @@ def generate_batch(
     return [torch.tensor(finished[number], dtype=torch.long, device=model.device) for number in numbers]
 
 
-def stream(
+def stream_tokens(
     model: Text2Semantic,
-    row: Row,
+    row: GenerationInput,
     settings: SamplingSettings,
     *,
     generator: torch.Generator | None = None,
@@ -119,7 +119,7 @@ def stream(
 
 
 def _chances(
-    rows: Sequence[Row], generators: Sequence[torch.Generator] | None, noise: Tensor | None
+    rows: Sequence[GenerationInput], generators: Sequence[torch.Generator] | None, noise: Tensor | None
 ) -> list[torch.Generator | Tensor]:
     if noise is not None:
         return [noise[:, i] for i in range(len(rows))]

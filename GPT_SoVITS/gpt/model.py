@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.gpt.pointer import LONGEST, Counts
+from GPT_SoVITS.gpt.pointer import MAX_TOKENS_PER_PHONEME, PointerStatistics
 
 BERT_WIDTH = 1024
 POSITIONS = 4000
@@ -25,7 +25,7 @@ POSITIONS = 4000
 
 
 @dataclass(frozen=True, slots=True)
-class Dimensions:
+class GPTConfig:
     """The numbers that decide every shape; named in `config.model` of a checkpoint (§1)."""
 
     width: int
@@ -44,7 +44,7 @@ class Dimensions:
         return self.tokens - 1
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Dimensions:
+    def from_config(cls, config: Mapping[str, Any]) -> GPTConfig:
         """Read a checkpoint's config, or its `model` part alone; raises ModelError("bad_config")."""
         model = config.get("model", config)
         width, heads, tokens = int(model["embedding_dim"]), int(model["head"]), int(model["vocab_size"])
@@ -74,41 +74,41 @@ class Text2Semantic(nn.Module):
         """Both act in training mode only; the official recipe fixes them at 0.1 (§8.4). `inner_dropout` is that of
         attention weights and hidden units, which costs a third of a step on a CPU; None takes `layer_dropout`."""
         super().__init__()
-        self.dimensions = Dimensions.from_config(config)
+        self.dimensions = GPTConfig.from_config(config)
         inner = layer_dropout if inner_dropout is None else inner_dropout
-        self.model = Network(self.dimensions, layer_dropout, inner)
+        self.model = GPTNetwork(self.dimensions, layer_dropout, inner)
 
     @property
     def device(self) -> torch.device:
         return self.model.ar_predict_layer.weight.device
 
 
-class Network(nn.Module):
+class GPTNetwork(nn.Module):
     """Embeddings, the layers and the head (§4)."""
 
-    def __init__(self, dimensions: Dimensions, layer_dropout: float, inner_dropout: float) -> None:
+    def __init__(self, dimensions: GPTConfig, layer_dropout: float, inner_dropout: float) -> None:
         super().__init__()
         width = dimensions.width
         self.bert_proj = nn.Linear(BERT_WIDTH, width)
-        self.ar_text_embedding = Embedding(dimensions.phones, width)
-        self.ar_text_position = Position()
-        self.ar_audio_embedding = Embedding(dimensions.tokens, width)
-        self.ar_audio_position = Position()
-        self.h = Stack(dimensions, layer_dropout, inner_dropout)
+        self.ar_text_embedding = TokenEmbedding(dimensions.phones, width)
+        self.ar_text_position = PositionScale()
+        self.ar_audio_embedding = TokenEmbedding(dimensions.tokens, width)
+        self.ar_audio_position = PositionScale()
+        self.h = TransformerStack(dimensions, layer_dropout, inner_dropout)
         self.ar_predict_layer = nn.Linear(width, dimensions.tokens, bias=False)
         if dimensions.pointers:
             self.register_buffer("ar_pointer_tokens", torch.zeros(dimensions.phones, dimensions.tokens))
-            self.register_buffer("ar_pointer_moving", torch.zeros(dimensions.phones, LONGEST))
+            self.register_buffer("ar_pointer_moving", torch.zeros(dimensions.phones, MAX_TOKENS_PER_PHONEME))
         self.embedding_dropout = dimensions.embedding_dropout
         self.layer_dropout = layer_dropout
         self._table = torch.empty(0)
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> PointerStatistics:
         """What pointers know of the phonemes, in float32."""
         if hasattr(self, "ar_pointer_tokens"):
-            return Counts(self.ar_pointer_tokens.float(), self.ar_pointer_moving.float())
-        return Counts(*[self.ar_predict_layer.weight.new_empty(0, 0)] * 2)
+            return PointerStatistics(self.ar_pointer_tokens.float(), self.ar_pointer_moving.float())
+        return PointerStatistics(*[self.ar_predict_layer.weight.new_empty(0, 0)] * 2)
 
     def embed_text(self, phones: Tensor, bert: Tensor | None) -> Tensor:
         """(B, N) ids and (B, 1024, N) features -> (B, N, E). Without features the bias still counts."""
@@ -138,7 +138,7 @@ class Network(nn.Module):
         return F.dropout(x, probability, self.training) if probability else x
 
 
-class Embedding(nn.Module):
+class TokenEmbedding(nn.Module):
     """A lookup table under its official name."""
 
     def __init__(self, entries: int, width: int) -> None:
@@ -149,7 +149,7 @@ class Embedding(nn.Module):
         return self.word_embeddings(ids)
 
 
-class Position(nn.Module):
+class PositionScale(nn.Module):
     """How strongly positions count, learned."""
 
     def __init__(self) -> None:
@@ -157,12 +157,12 @@ class Position(nn.Module):
         self.alpha = nn.Parameter(torch.ones(1))
 
 
-class Stack(nn.Module):
+class TransformerStack(nn.Module):
     """The layers, one after the other; no norm follows the last one."""
 
-    def __init__(self, dimensions: Dimensions, dropout: float, inner: float) -> None:
+    def __init__(self, dimensions: GPTConfig, dropout: float, inner: float) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(Layer(dimensions, dropout, inner) for _ in range(dimensions.layers))
+        self.layers = nn.ModuleList(TransformerLayer(dimensions, dropout, inner) for _ in range(dimensions.layers))
 
     def forward(
         self, h: Tensor, visible: Tensor | None, special: Mapping[int, Tensor] = MappingProxyType({})
@@ -175,13 +175,13 @@ class Stack(nn.Module):
         return h
 
 
-class Layer(nn.Module):
+class TransformerLayer(nn.Module):
     """Attention and feed-forward, each followed by its norm."""
 
-    def __init__(self, dimensions: Dimensions, dropout: float, inner: float) -> None:
+    def __init__(self, dimensions: GPTConfig, dropout: float, inner: float) -> None:
         super().__init__()
         width = dimensions.width
-        self.self_attn = Attention(width, dimensions.heads, inner)
+        self.self_attn = SelfAttention(width, dimensions.heads, inner)
         self.linear1 = nn.Linear(width, 4 * width)
         self.linear2 = nn.Linear(4 * width, width)
         self.norm1 = nn.LayerNorm(width)
@@ -195,7 +195,7 @@ class Layer(nn.Module):
         return self.norm2(h + self.dropout(f))
 
 
-class Attention(nn.Module):
+class SelfAttention(nn.Module):
     """Multi-head attention with one fused input projection."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:

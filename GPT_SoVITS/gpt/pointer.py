@@ -15,25 +15,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LONGEST = 12
+MAX_TOKENS_PER_PHONEME = 12
 """Tokens that one phoneme may last, half a second: no speech lasts longer, a lost model does."""
 
 Heads = tuple[tuple[int, int], ...]
 
 
-class Counts(NamedTuple):
+class PointerStatistics(NamedTuple):
     """What the speech of the base's training says of a phoneme; zeros say nothing."""
 
     tokens: Tensor
     """(phonemes, V), added to the logits of a token that speaks it."""
     moving: Tensor
-    """(phonemes, LONGEST), added to the log-odds of moving on after so many tokens, from 1."""
+    """(phonemes, MAX_TOKENS_PER_PHONEME), added to the log-odds of moving on after so many tokens, from 1."""
 
 
 class Pointers:
     """Where each row is in its text; `narrow` and `hear` are for layers that `heads` names. Without heads, nothing."""
 
-    def __init__(self, heads: Heads, counts: Counts) -> None:
+    def __init__(self, heads: Heads, counts: PointerStatistics) -> None:
         """`heads` are (layer, head), counted from 0."""
         self.counts = counts
         self.heads: dict[int, list[int]] = {}
@@ -75,7 +75,7 @@ class Pointers:
         """(B, H, slots) that is added to scores, a row's phonemes in its first slots: pointers keep two of them."""
         at, last, lasted = self.state.T[:, :, None]
         slot = torch.arange(mask.shape[2], device=mask.device)
-        stays = (slot == at) & ((lasted < LONGEST) | (at == last))
+        stays = (slot == at) & ((lasted < MAX_TOKENS_PER_PHONEME) | (at == last))
         seen = stays | (slot == (at + 1).minimum(last))
         mask = mask.clone()
         for head in self.heads[layer]:
@@ -96,13 +96,13 @@ class Pointers:
         self._heard = []
         after = (at + 1).minimum(last)
         odds = heard.gather(1, after[:, None])[:, 0] - heard.gather(1, at[:, None])[:, 0]
-        odds = odds + self.counts.moving[self._phones(at), (lasted - 1).clamp(0, LONGEST - 1)]
+        odds = odds + self.counts.moving[self._phones(at), (lasted - 1).clamp(0, MAX_TOKENS_PER_PHONEME - 1)]
         now = torch.where((odds > 0) & (lasted > 0), after, at)
         self.state = torch.stack([now, last, torch.where(now == at, lasted + 1, 1)], dim=1)
         logits = logits + self.counts.tokens[self._phones(now)]
         spoken = (at == last) & (lasted > 0)
         logits[~spoken, end] = -torch.inf
-        logits[spoken & (lasted >= LONGEST), end] = torch.inf
+        logits[spoken & (lasted >= MAX_TOKENS_PER_PHONEME), end] = torch.inf
         return logits
 
     def _phones(self, places: Tensor) -> Tensor:

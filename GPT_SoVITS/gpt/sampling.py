@@ -11,7 +11,7 @@ from torch import Tensor
 
 from GPT_SoVITS.errors import ModelError
 
-SMALLEST_TEMPERATURE = 1e-5
+MIN_TEMPERATURE = 1e-5
 
 Noise = Callable[[int, int], Tensor]
 """(step, width) -> Exponential(1) draws for one row, (width,)."""
@@ -44,7 +44,7 @@ class SamplingSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class SamplingRules:
     """The settings of several rows side by side; a rule that no row uses is None and costs nothing."""
 
     top_p: Tensor | None
@@ -59,14 +59,14 @@ class Rules:
     """The largest top_k; 0 if all rows keep all."""
 
     @classmethod
-    def of(cls, settings: Sequence[SamplingSettings], device: torch.device) -> Rules:
+    def of(cls, settings: Sequence[SamplingSettings], device: torch.device) -> SamplingRules:
         """The rules of rows with these settings."""
 
         def column(values: list[float]) -> Tensor:
             return torch.tensor(values, device=device)[:, None]
 
         top_p = [s.top_p if s.top_p is not None and s.top_p < 1 else math.inf for s in settings]
-        temperature = [1.0 if s.temperature == 1 else max(s.temperature, SMALLEST_TEMPERATURE) for s in settings]
+        temperature = [1.0 if s.temperature == 1 else max(s.temperature, MIN_TEMPERATURE) for s in settings]
         top_k = [s.top_k for s in settings]
         most = max((k for k in top_k if k is not None), default=0)
         differ = most > 0 and len(set(top_k)) > 1
@@ -79,19 +79,19 @@ class Rules:
         )
 
 
-def penalise(logits: Tensor, factor: Tensor) -> Tensor:
+def apply_repetition_penalty(logits: Tensor, factor: Tensor) -> Tensor:
     """Push down tokens that occurred: `factor` is the repetition penalty there and 1 elsewhere."""
     return torch.where(logits < 0, logits * factor, logits / factor)
 
 
-def probabilities(logits: Tensor, rules: Rules | SamplingSettings) -> Tensor:
+def probabilities(logits: Tensor, rules: SamplingRules | SamplingSettings) -> Tensor:
     """Penalised logits -> top-p, temperature, top-k, softmax; one set of rules a row, or settings for all of them.
 
     A token that is out of the question has a logit of minus infinity.
     """
     z = logits
     if isinstance(rules, SamplingSettings):
-        rules = Rules.of([rules], z.device)
+        rules = SamplingRules.of([rules], z.device)
     if rules.top_p is not None:
         z = _keep_nucleus(z, rules.top_p)
     if rules.temperature is not None:

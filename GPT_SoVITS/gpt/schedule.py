@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from GPT_SoVITS.gpt.objective import Compat
+from GPT_SoVITS.gpt.loss import Compat
 
 REFERENCE_FIRST_RATE = 0.01
 REFERENCE_RATE = 0.002
@@ -12,7 +12,7 @@ REFERENCE_EVERY = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class UpdateSchedule:
     """Every `update_every` batches, counted across epochs, with what is left over at the very end."""
 
     epochs: int

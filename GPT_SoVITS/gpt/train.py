@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from GPT_SoVITS.gpt.plan import Plan
+from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
 from GPT_SoVITS.training.program import Training, run_program
 
 
@@ -17,8 +17,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _begin(path: Path, emit: Callable[..., None], stop: threading.Event) -> Training:
-    plan = Plan.read(path)
-    from GPT_SoVITS.gpt.training import Training as GPTTraining
+    plan = GPTTrainingConfig.read(path)
+    from GPT_SoVITS.gpt.trainer import GPTTrainer as GPTTraining
 
     return GPTTraining(plan, emit, stop)
 

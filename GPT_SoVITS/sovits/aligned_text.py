@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-UNHEARD = -8.0
+MIN_LOG_PROB = -8.0
 """The least that a log-probability counts: a phoneme that the listener never met must not bend the whole path."""
-DIAGONAL = 4.0
+DIAGONAL_WEIGHT = 4.0
 """Times the squared distance from an even pace, both in parts of the sentence: decides where nothing is heard."""
 KERNEL = 5
 
 
-class Listener(nn.Module):
+class TokenPhonemeClassifier(nn.Module):
     """Token vectors, each doubled, to log-probabilities of the phoneme that is spoken: (B, D, T) -> (B, T, symbols)."""
 
     def __init__(self, symbols: int, inputs: int, width: int, layers: int = 3) -> None:
@@ -53,7 +53,7 @@ class AlignedText(nn.Module):
         return self.c_post((spoken + self.c_pre(y * y_mask) + style) * y_mask)
 
 
-def follow(
+def align_phonemes(
     heard: Tensor, text: Tensor, lengths: Tensor, text_lengths: Tensor, *, begin: int = 0, whole: bool = True
 ) -> Tensor:
     """The phoneme of each frame, (B, T) indices into a row's text that never fall and never skip.
@@ -63,13 +63,13 @@ def follow(
     """
     rows, frames, _ = heard.shape
     size = text.shape[1]
-    emit = heard.clamp_min(UNHEARD).gather(2, text[:, None].expand(-1, frames, -1)).cpu()  # (B, T, S)
+    emit = heard.clamp_min(MIN_LOG_PROB).gather(2, text[:, None].expand(-1, frames, -1)).cpu()  # (B, T, S)
     lengths, text_lengths = lengths.cpu(), text_lengths.cpu()
     phones, times = torch.arange(size), torch.arange(frames)
     if whole:
         steps = (text_lengths - 1 - begin) / (lengths - 1).clamp_min(1)  # phonemes a frame, at an even pace
         early = (begin + times * steps[:, None])[:, :, None] - phones
-        emit = emit - DIAGONAL * (early / text_lengths[:, None, None]).square()
+        emit = emit - DIAGONAL_WEIGHT * (early / text_lengths[:, None, None]).square()
     emit = emit.masked_fill(phones >= text_lengths[:, None, None], -torch.inf)
     total = torch.full((rows, size), -torch.inf)
     total[:, begin] = emit[:, 0, begin]

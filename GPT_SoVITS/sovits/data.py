@@ -17,8 +17,8 @@ from torch.nn.utils.rnn import pad_sequence
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.mel import spectrogram
 from GPT_SoVITS.features.pitch import pitch
-from GPT_SoVITS.sovits.folder import SPEAKER_FOLDER, SSL_FOLDER, WAVE_FOLDER, Entry
-from GPT_SoVITS.sovits.model import Batch
+from GPT_SoVITS.sovits.model import SoVITSBatch
+from GPT_SoVITS.sovits.training_set import SPEAKER_FOLDER, SSL_FOLDER, WAVE_FOLDER, TrainingSetEntry
 
 LONGEST_FRAMES = 1900
 CACHE_BYTES = 2 << 30
@@ -28,7 +28,7 @@ TOLERATED_TOKENS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class SoVITSItem:
     """One recording as the model reads it."""
 
     spec: Tensor
@@ -52,7 +52,7 @@ class Item:
         return sum(t.numel() * t.element_size() for t in tensors if t is not None)
 
 
-class Items:
+class SoVITSItemLoader:
     """Loads items and keeps them, so that spectrograms are computed once."""
 
     def __init__(self, folder: Path, config: dict[str, Any], *, cache_bytes: int = CACHE_BYTES) -> None:
@@ -60,9 +60,9 @@ class Items:
         self.data = config["data"]
         self.model = config["model"]
         self._room = cache_bytes
-        self._kept: dict[str, Item] = {}
+        self._kept: dict[str, SoVITSItem] = {}
 
-    def __call__(self, entry: Entry) -> Item:
+    def __call__(self, entry: TrainingSetEntry) -> SoVITSItem:
         """Raises ModelError("bad_training_item") with the reason."""
         if entry.name in self._kept:
             return self._kept[entry.name]
@@ -75,7 +75,7 @@ class Items:
             self._kept[entry.name] = item
         return item
 
-    def _load(self, entry: Entry) -> Item:
+    def _load(self, entry: TrainingSetEntry) -> SoVITSItem:
         samples, _ = soundfile.read(self.folder / WAVE_FOLDER / entry.name, dtype="float32", always_2d=True)
         if not samples.any():
             raise ValueError("it is silent")
@@ -83,7 +83,7 @@ class Items:
         shape = {"n_fft": "filter_length", "hop": "hop_length", "win": "win_length"}
         spec = spectrogram(wave, **{name: self.data[key] for name, key in shape.items()})[0]
         codes = None if entry.codes is None else fit_codes(entry.codes, spec.shape[1], self.model["codebook_bins"])
-        return Item(
+        return SoVITSItem(
             spec=spec,
             wave=wave,
             text=torch.tensor(entry.phones),
@@ -97,7 +97,7 @@ class Items:
         """(1, N) -> (T,)."""
         return torch.from_numpy(pitch(wave[0].numpy(), self.data["sampling_rate"], self.data["hop_length"]))
 
-    def _ssl(self, entry: Entry, frames: int) -> Tensor:
+    def _ssl(self, entry: TrainingSetEntry, frames: int) -> Tensor:
         """(D, frames): content features end a frame early now and then, so the last one is repeated."""
         ssl = self._tensor(SSL_FOLDER, entry.name)[0]
         if abs(ssl.shape[1] - frames) > 2 * TOLERATED_TOKENS:
@@ -125,7 +125,7 @@ def _fit(x: Tensor, size: int) -> Tensor:
     return torch.cat([x, x[..., -1:].expand(*x.shape[:-1], size - x.shape[-1])], dim=-1)
 
 
-def crop(item: Item, frames: int, hop: int) -> Item:
+def crop(item: SoVITSItem, frames: int, hop: int) -> SoVITSItem:
     """A random stretch of at most `frames`, an even number, with all of its text: the encoders' work on frames that
     no segment reaches teaches a small model little. Draws from torch's global generator."""
     spare = item.spec.shape[1] - frames
@@ -134,7 +134,7 @@ def crop(item: Item, frames: int, hop: int) -> Item:
     return stretch(item, 2 * int(torch.randint(spare // 2 + 1, (1,))), frames, hop)
 
 
-def stretch(item: Item, start: int, frames: int, hop: int) -> Item:
+def stretch(item: SoVITSItem, start: int, frames: int, hop: int) -> SoVITSItem:
     """`frames` frames from `start` on, both even, or as many as there are; the text stays whole."""
     return replace(
         item,
@@ -146,7 +146,7 @@ def stretch(item: Item, start: int, frames: int, hop: int) -> Item:
     )
 
 
-def collate(items: Sequence[Item]) -> Batch:
+def collate(items: Sequence[SoVITSItem]) -> SoVITSBatch:
     """Longest first; frames are padded to an even number above the longest, as the official loader does."""
     items = sorted(items, key=lambda item: item.spec.shape[1], reverse=True)
     frames = 2 * (items[0].spec.shape[1] // 2 + 1)
@@ -155,7 +155,7 @@ def collate(items: Sequence[Item]) -> Batch:
     ssl = [item.ssl for item in items]
     speakers = [item.speaker for item in items]
     f0 = [item.f0 for item in items]
-    return Batch(
+    return SoVITSBatch(
         spec=_padded([item.spec for item in items], frames),
         spec_lengths=torch.tensor(lengths),
         wave=_padded([item.wave for item in items], max(item.wave.shape[1] for item in items)),
@@ -217,7 +217,9 @@ class BucketSampler:
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def usable(entries: Sequence[Entry], load: Callable[[Entry], Item]) -> tuple[list[Entry], dict[str, str]]:
+def load_usable(
+    entries: Sequence[TrainingSetEntry], load: Callable[[TrainingSetEntry], SoVITSItem]
+) -> tuple[list[TrainingSetEntry], dict[str, str]]:
     """Load every entry once; those that fail are returned by name with the reason, never replaced by silence."""
     good, failed = [], {}
     for entry in entries:

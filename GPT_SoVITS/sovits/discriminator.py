@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from GPT_SoVITS.sovits.layers import LEAKY_SLOPE, NormedConv1d, NormedConv2d
 
 
-class Verdict(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What one sub-discriminator thinks."""
 
     logits: Tensor
@@ -30,7 +30,7 @@ class WaveformDiscriminator(nn.Module):
             self.convs.append(NormedConv1d(before, after, size, stride=stride, padding=size // 2, groups=group))
         self.conv_post = NormedConv1d(channels[-1], 1, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         return _judge(x, self.convs, self.conv_post)
 
 
@@ -46,7 +46,7 @@ class PeriodDiscriminator(nn.Module):
             self.convs.append(NormedConv2d(before, after, (5, 1), stride=(stride, 1), padding=(2, 0)))
         self.conv_post = NormedConv2d(channels[-1], 1, (3, 1), stride=(1, 1), padding=(1, 0))
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         missing = -x.shape[-1] % self.period
         if missing:
             x = F.pad(x, (0, missing), mode="reflect")
@@ -68,16 +68,16 @@ class Discriminator(nn.Module):
         self.discriminators = nn.ModuleList([WaveformDiscriminator(waveform_channels, waveform_groups)])
         self.discriminators.extend(PeriodDiscriminator(period, period_channels) for period in periods)
 
-    def forward(self, x: Tensor) -> list[Verdict]:
+    def forward(self, x: Tensor) -> list[DiscriminatorOutput]:
         """x (B, 1, N)."""
         return [discriminator(x) for discriminator in self.discriminators]
 
 
-def _judge(x: Tensor, convs: nn.ModuleList, last: nn.Module) -> Verdict:
+def _judge(x: Tensor, convs: nn.ModuleList, last: nn.Module) -> DiscriminatorOutput:
     features = []
     for conv in convs:
         x = F.leaky_relu(conv(x), LEAKY_SLOPE)
         features.append(x)
     x = last(x)
     features.append(x)
-    return Verdict(x.flatten(1), features)
+    return DiscriminatorOutput(x.flatten(1), features)

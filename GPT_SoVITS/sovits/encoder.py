@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from GPT_SoVITS.sovits.aligned_text import AlignedText, Listener, follow
-from GPT_SoVITS.sovits.layers import Attention, EncoderStack, length_mask
+from GPT_SoVITS.sovits.aligned_text import AlignedText, TokenPhonemeClassifier, align_phonemes
+from GPT_SoVITS.sovits.layers import ConvAttention, EncoderStack, length_mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class MRTE(nn.Module):
 
     def __init__(self, channels: int, inner: int, heads: int) -> None:
         super().__init__()
-        self.cross_attention = Attention(inner, heads)
+        self.cross_attention = ConvAttention(inner, heads)
         self.c_pre = nn.Conv1d(channels, inner, 1)
         self.text_pre = nn.Conv1d(channels, inner, 1)
         self.c_post = nn.Conv1d(inner, channels, 1)
@@ -75,7 +75,7 @@ class TextEncoder(nn.Module):
         mrte_heads: int,
         listener_width: int = 0,
     ) -> None:
-        """`listener_width` puts a Listener and AlignedText in the place of MRTE (nano)."""
+        """`listener_width` puts a TokenPhonemeClassifier and AlignedText in the place of MRTE (nano)."""
         super().__init__()
         stack = (hidden_channels, filter_channels, n_heads)
         self.ssl_proj = nn.Conv1d(ssl_dim, hidden_channels, 1)
@@ -84,7 +84,7 @@ class TextEncoder(nn.Module):
         self.text_embedding = nn.Embedding(symbols, hidden_channels)
         self.mrte: MRTE | AlignedText
         if listener_width:
-            self.listener = Listener(symbols, ssl_dim, listener_width)
+            self.listener = TokenPhonemeClassifier(symbols, ssl_dim, listener_width)
             self.mrte = AlignedText(hidden_channels, mrte_hidden)
         else:
             self.mrte = MRTE(hidden_channels, mrte_hidden, mrte_heads)
@@ -123,7 +123,7 @@ class TextEncoder(nn.Module):
         return ReadText(self.encoder_text(self.text_embedding(text).transpose(1, 2), mask), mask, text)
 
     @torch.no_grad()
-    def follow(
+    def align_phonemes(
         self, quantized: Tensor, mask: Tensor, text: ReadText, *, begin: int = 0, whole: bool = True
     ) -> Tensor | None:
         """(B, T), the phoneme that each frame speaks (see `follow`); None where attention finds that by itself."""
@@ -131,7 +131,7 @@ class TextEncoder(nn.Module):
             return None
         heard = self.listener(quantized, mask)
         lengths, text_lengths = (m[:, 0].sum(dim=1).long() for m in (mask, text.mask))
-        return follow(heard, text.phones, lengths, text_lengths, begin=begin, whole=whole)
+        return align_phonemes(heard, text.phones, lengths, text_lengths, begin=begin, whole=whole)
 
     def encode(
         self, quantized: Tensor, mask: Tensor, text: ReadText, style: Tensor, *, where: Tensor | None = None
@@ -143,7 +143,7 @@ class TextEncoder(nn.Module):
         if isinstance(self.mrte, MRTE):
             y = self.mrte(y, mask, text.latent, text.mask, style)
         else:
-            where = self.follow(quantized, mask, text) if where is None else where
+            where = self.align_phonemes(quantized, mask, text) if where is None else where
             y = self.mrte(y, mask, text.latent, where, style)
         return self.encoder2(y, mask)
 

@@ -77,7 +77,7 @@ class Flow(nn.Module):
         return x
 
 
-class Straight(nn.Module):
+class IdentityFlow(nn.Module):
     """No flow at all."""
 
     reach = 0

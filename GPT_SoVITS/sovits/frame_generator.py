@@ -40,7 +40,7 @@ class Pitch(NamedTuple):
         return torch.where(self.voiced > 0, f0, 0.0)
 
 
-class Block(nn.Module):
+class StyledConvNeXtBlock(nn.Module):
     """ConvNeXt: a depthwise convolution over time, then a feed-forward step that knows the style."""
 
     def __init__(self, width: int, style: int, *, scale: float = 0.3) -> None:
@@ -64,7 +64,7 @@ class PitchPredictor(nn.Module):
     def __init__(self, channels: int, width: int, layers: int, style: int) -> None:
         super().__init__()
         self.enter = nn.Linear(channels, width)
-        self.blocks = nn.ModuleList(Block(width, style) for _ in range(layers))
+        self.blocks = nn.ModuleList(StyledConvNeXtBlock(width, style) for _ in range(layers))
         self.leave = nn.Linear(width, 2)
 
     def forward(self, z: Tensor, style: Tensor) -> Pitch:
@@ -92,10 +92,10 @@ class FrameGenerator(nn.Module):
         bins = self.size // 2 + 1
         self.pitch = PitchPredictor(channels, pitch_width, pitch_layers, style)
         self.enter = nn.Conv1d(channels + 2, width, KERNEL, padding=KERNEL // 2)
-        self.blocks = nn.ModuleList(Block(width, style) for _ in range(layers))
+        self.blocks = nn.ModuleList(StyledConvNeXtBlock(width, style) for _ in range(layers))
         self.split = nn.Linear(width, 2 * fine_width)
         self.source = nn.Linear(bins, fine_width)
-        self.fine_blocks = nn.ModuleList(Block(fine_width, style) for _ in range(fine_layers))
+        self.fine_blocks = nn.ModuleList(StyledConvNeXtBlock(fine_width, style) for _ in range(fine_layers))
         self.norm = nn.LayerNorm(fine_width)
         self.head = nn.Linear(fine_width, 3 * bins)
         nn.init.normal_(self.head.weight, std=0.02)

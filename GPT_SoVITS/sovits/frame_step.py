@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from GPT_SoVITS.sovits.frame_generator import REFERENCE_PITCH, FrameGenerator
 from GPT_SoVITS.sovits.layers import length_mask
-from GPT_SoVITS.sovits.model import Batch, SoVITS, slices
+from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch, slice_segments
 from GPT_SoVITS.sovits.token_noise import TokenNoise
-from GPT_SoVITS.training.distributed import Group
+from GPT_SoVITS.training.distributed import ProcessGroup
 from GPT_SoVITS.training.precision import Precision
 
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))
@@ -27,7 +27,7 @@ NOT_TRAINED_PREFIXES = ("ssl_proj.", "quantizer.", "enc_p.listener.")
 """Tokens, and what is heard in them, must not depend on the voice."""
 
 
-class FrameStep:
+class FrameOptimizerStep:
     """The model, its optimiser and its losses."""
 
     def __init__(
@@ -36,14 +36,14 @@ class FrameStep:
         config: dict[str, Any],
         *,
         precision: Precision | None = None,
-        group: Group | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
         """`precision` is fp32 and `group` a lone process unless said otherwise."""
         self.generator = generator
         self.settings = config["train"]
         device = next(generator.parameters()).device
         self.precision = precision or Precision("fp32", device)
-        self.group = group or Group(device)
+        self.group = group or ProcessGroup(device)
         self.segment = self.settings["segment_size"] // config["data"]["hop_length"]
         self.noise = TokenNoise(generator.quantizer, self.settings["token_noise"])
         trained = [p for name, p in generator.named_parameters() if not name.startswith(NOT_TRAINED_PREFIXES)]
@@ -61,7 +61,7 @@ class FrameStep:
         for group in self.optimizers["generator"].param_groups:
             group["lr"] = rate
 
-    def __call__(self, batches: Sequence[Batch], *, adversarial: bool = False) -> dict[str, float]:
+    def __call__(self, batches: Sequence[SoVITSBatch], *, adversarial: bool = False) -> dict[str, float]:
         """Learn from batches as if they were one: their losses are averaged, over the processes of the group, too.
 
         There is no discriminator, whatever `adversarial` says. Returns every loss by name.
@@ -83,19 +83,21 @@ class FrameStep:
         means = {name: torch.stack([one[name] for one in told]).mean().item() for name in told[0]}
         return self.group.mean(means)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: SoVITSBatch) -> dict[str, Tensor]:
         """Unweighted. The style comes from `batch.spec`, of another recording where that is possible."""
         with self.precision.autocast():
             ge = self._styles(batch)
             return frame_losses(self.generator, batch, ge, segment=self.segment, noise=self.noise)
 
-    def _styles(self, batch: Batch) -> Tensor:
+    def _styles(self, batch: SoVITSBatch) -> Tensor:
         """(B, G, 1): each row takes that of the row before, so that a style says nothing about the words."""
         ge = self.generator.ref_enc(batch.spec, length_mask(batch.spec_lengths, batch.spec.shape[-1]))
         return ge.roll(1, dims=0)
 
 
-def frame_losses(model: SoVITS, batch: Batch, ge: Tensor, *, segment: int, noise: TokenNoise) -> dict[str, Tensor]:
+def frame_losses(
+    model: SoVITS, batch: SoVITSBatch, ge: Tensor, *, segment: int, noise: TokenNoise
+) -> dict[str, Tensor]:
     """What a batch teaches, with a style (B, G, 1) for each row; `segment` frames of each are made into sound.
 
     The phonemes are placed by the true tokens and spoken from noisy ones, as a GPT's are."""
@@ -105,16 +107,16 @@ def frame_losses(model: SoVITS, batch: Batch, ge: Tensor, *, segment: int, noise
     lengths = batch.spec_lengths
     inside = length_mask(lengths, batch.f0.shape[1])
     text = model.enc_p.read_text(batch.text, batch.text_lengths)
-    where = model.enc_p.follow(model.frames(batch.codes), inside, text)
+    where = model.enc_p.align_phonemes(model.frames(batch.codes), inside, text)
     y = model.enc_p.encode(model.frames(noise(batch.codes)), inside, text, ge, where=where)
     z, f0, mask = model.enc_p.prior(y, inside).mean, batch.f0, inside[:, 0]
     pitch = model.dec.pitch(z, ge)
     hop = model.dec.hop
     starts = (torch.rand(len(lengths), device=z.device) * (lengths - segment + 1).clamp(min=1)).long()
     z, f0_part, inside = (F.pad(x, (0, segment)) for x in (z, f0, mask))  # a recording may be shorter than a segment
-    z = slices(z, starts, segment) * slices(inside[:, None], starts, segment)
-    wave = model.dec(z, ge, f0=slices(f0_part[:, None], starts, segment)[:, 0])[:, 0]
-    real = slices(F.pad(batch.wave, (0, segment * hop)), starts * hop, segment * hop)[:, 0]
+    z = slice_segments(z, starts, segment) * slice_segments(inside[:, None], starts, segment)
+    wave = model.dec(z, ge, f0=slice_segments(f0_part[:, None], starts, segment)[:, 0])[:, 0]
+    real = slice_segments(F.pad(batch.wave, (0, segment * hop)), starts * hop, segment * hop)[:, 0]
     voiced = (f0 > 0).float() * mask
     wanted = (f0.clamp_min(40) / REFERENCE_PITCH).log()
     return {

@@ -117,7 +117,7 @@ class ChannelNorm(nn.Module):
         return F.layer_norm(x.transpose(1, 2), self.gamma.shape, self.gamma, self.beta, 1e-5).transpose(1, 2)
 
 
-class Attention(nn.Module):
+class ConvAttention(nn.Module):
     """Multi-head attention over (B, H, T) by 1x1 convolutions; a `window` adds relative tables shared by the heads."""
 
     def __init__(self, channels: int, heads: int, *, dropout: float = 0.0, window: int | None = None) -> None:
@@ -198,7 +198,7 @@ class EncoderStack(nn.Module):
         super().__init__()
         self.dropout = dropout
         self.attn_layers = nn.ModuleList(
-            Attention(channels, heads, dropout=dropout, window=window) for _ in range(layers)
+            ConvAttention(channels, heads, dropout=dropout, window=window) for _ in range(layers)
         )
         self.norm_layers_1 = nn.ModuleList(ChannelNorm(channels) for _ in range(layers))
         self.ffn_layers = nn.ModuleList(FeedForward(channels, inner, size, dropout) for _ in range(layers))

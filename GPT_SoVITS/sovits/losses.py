@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.sovits.discriminator import Verdict
+from GPT_SoVITS.sovits.discriminator import DiscriminatorOutput
 
 
-def discriminator_loss(real: Sequence[Verdict], generated: Sequence[Verdict]) -> Tensor:
+def discriminator_loss(real: Sequence[DiscriminatorOutput], generated: Sequence[DiscriminatorOutput]) -> Tensor:
     """Least squares: real towards one, generated towards zero, summed over the sub-discriminators."""
     parts = [(1 - r.logits.float()).square().mean() + g.logits.float().square().mean() for r, g in zip(real, generated)]
     return torch.stack(parts).sum()
 
 
-def adversarial_loss(generated: Sequence[Verdict]) -> Tensor:
+def adversarial_loss(generated: Sequence[DiscriminatorOutput]) -> Tensor:
     return torch.stack([(1 - g.logits.float()).square().mean() for g in generated]).sum()
 
 
-def feature_loss(real: Sequence[Verdict], generated: Sequence[Verdict]) -> Tensor:
+def feature_loss(real: Sequence[DiscriminatorOutput], generated: Sequence[DiscriminatorOutput]) -> Tensor:
     """Twice the sum, over all feature maps, of the mean absolute difference; the real side gives no gradient."""
     differences = [
         (a.detach().float() - b.float()).abs().mean()

@@ -15,21 +15,21 @@ from torch import Tensor, nn
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.sovits.encoder import Prior, TextEncoder
-from GPT_SoVITS.sovits.flow import Flow, PosteriorEncoder, Straight
+from GPT_SoVITS.sovits.flow import Flow, IdentityFlow, PosteriorEncoder
 from GPT_SoVITS.sovits.frame_generator import FrameGenerator
 from GPT_SoVITS.sovits.generator import Generator
 from GPT_SoVITS.sovits.layers import fold_weight_norm, length_mask
 from GPT_SoVITS.sovits.quantizer import Quantizer
 from GPT_SoVITS.sovits.style import StyleEncoder
 
-PREFIXES_LEFT_OUT = ("enc_q.",)
+TRAINING_ONLY_PREFIXES = ("enc_q.",)
 """Needed for training only; a voice is stored without them."""
 NORMAL_BLOCK = 16
 """Torch makes normal numbers in blocks of so many, and a piece that ends within one shifts all that follow."""
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class SoVITSBatch:
     """Training items padded to one length; T frames, N samples, S phonemes."""
 
     spec: Tensor
@@ -51,12 +51,12 @@ class Batch:
     f0: Tensor | None = None
     """(B, T) Hz, 0 where unvoiced; nano."""
 
-    def to(self, device: torch.device | str) -> Batch:
+    def to(self, device: torch.device | str) -> SoVITSBatch:
         moved = {name: getattr(self, name) for name in self.__slots__}
-        return Batch(**{name: None if value is None else value.to(device) for name, value in moved.items()})
+        return SoVITSBatch(**{name: None if value is None else value.to(device) for name, value in moved.items()})
 
 
-class Forward(NamedTuple):
+class SoVITSOutput(NamedTuple):
     """Everything that one training forward computes and a loss or a test reads."""
 
     wave: Tensor
@@ -77,7 +77,7 @@ class Forward(NamedTuple):
     commitment: Tensor
 
 
-class Stream(NamedTuple):
+class DecodedChunk(NamedTuple):
     """One chunk of a streaming decode."""
 
     wave: Tensor
@@ -148,10 +148,10 @@ class SoVITS(nn.Module):
             listener_width=listener_width,
         )
         self.dec: Generator | FrameGenerator
-        self.flow: Flow | Straight
+        self.flow: Flow | IdentityFlow
         if frames is not None:
             self.dec = FrameGenerator(channels=inter_channels, style=gin_channels, **frames)
-            self.flow = Straight()
+            self.flow = IdentityFlow()
         else:
             self.dec = Generator(
                 channels=inter_channels,
@@ -197,18 +197,18 @@ class SoVITS(nn.Module):
 
     def voice_state(self) -> dict[str, Tensor]:
         """The weights that a published voice holds."""
-        return {name: t for name, t in self.state_dict().items() if not name.startswith(PREFIXES_LEFT_OUT)}
+        return {name: t for name, t in self.state_dict().items() if not name.startswith(TRAINING_ONLY_PREFIXES)}
 
     # Training
 
     def forward(
         self,
-        batch: Batch,
+        batch: SoVITSBatch,
         *,
         segment: int,
         slice_u: Tensor | None = None,
         noise: Tensor | None = None,
-    ) -> Forward:
+    ) -> SoVITSOutput:
         """One pass; `segment` in frames. `slice_u` (B,) in [0, 1) and `noise` (B, C, T) replace the random draws."""
         mask = length_mask(batch.spec_lengths, batch.spec.shape[-1])
         ge = self._style_of(batch.spec, mask, batch.speaker)
@@ -218,12 +218,12 @@ class SoVITS(nn.Module):
         z_p = self.flow(posterior.z, mask, ge)
         u = torch.rand(len(batch.spec_lengths), device=mask.device) if slice_u is None else slice_u
         starts = (u * (batch.spec_lengths - segment + 1).clamp(min=1)).long()
-        wave = self.dec(slices(posterior.z, starts, segment), ge)
-        return Forward(
+        wave = self.dec(slice_segments(posterior.z, starts, segment), ge)
+        return SoVITSOutput(
             wave, starts, mask, posterior.z, z_p, prior, posterior.mean, posterior.logs, quantized, commitment
         )
 
-    def _quantized(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _quantized(self, batch: SoVITSBatch) -> tuple[Tensor, Tensor]:
         """(B, D, T) codebook rows, each repeated twice, and the commitment loss."""
         if batch.codes is not None:
             return _doubled(self.quantizer.decode(batch.codes)), batch.spec.new_zeros(())
@@ -299,7 +299,7 @@ class SoVITS(nn.Module):
         overlap: Tensor | None = None,
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Stream:
+    ) -> DecodedChunk:
         """Speak one chunk: codes are all tokens so far, `result_length` of which (the last) become sound.
 
         `overlap` (1, H, 2n) is the end of the previous chunk's latent, faded into the first n tokens of this one.
@@ -317,7 +317,9 @@ class SoVITS(nn.Module):
             result_frames=None if result_length is None else 2 * result_length,
             overlap=overlap,
         )
-        return Stream(self.dec(self.latent(prior, ge, noise_scale, noise, generator), ge), prior.latent, prior.mask)
+        return DecodedChunk(
+            self.dec(self.latent(prior, ge, noise_scale, noise, generator), ge), prior.latent, prior.mask
+        )
 
     def frames(self, codes: Tensor) -> Tensor:
         """Tokens (1, B, T) -> what the text encoder reads of them, (B, D, 2T)."""
@@ -332,7 +334,7 @@ class SoVITS(nn.Module):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Sample the prior and carry it back through the flow: (B, C, T), what the generator reads."""
-        if isinstance(self.flow, Straight):  # all that varies, its generator varies
+        if isinstance(self.flow, IdentityFlow):  # all that varies, its generator varies
             return prior.mean * prior.mask
         if noise is None:
             noise = frame_noise(prior.mean.shape, generator).to(prior.mean)
@@ -361,7 +363,7 @@ def frame_noise(shape: Sequence[int], generator: torch.Generator | None) -> Tens
     return torch.randn(batch, frames, width, generator=generator, device=device)[:, :, :channels].transpose(1, 2)
 
 
-def slices(x: Tensor, starts: Tensor, length: int) -> Tensor:
+def slice_segments(x: Tensor, starts: Tensor, length: int) -> Tensor:
     """(B, C, T) -> (B, C, length), each item from its own start."""
     index = starts[:, None] + torch.arange(length, device=x.device)  # (B, length)
     return x.gather(2, index[:, None].expand(-1, x.shape[1], -1))

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from GPT_SoVITS.configs import load_config, merged
+from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.errors import ModelError
 
 UNUSED = ("n_layers_q", "use_spectral_norm", "semantic_frame_rate", "version", "use_sdp")
@@ -19,7 +19,7 @@ def recipe(version: str, model: dict[str, Any], dims: dict[str, Any] | None = No
     base = load_config(version)
     changes = {name: value for name, value in model.items() if name not in UNUSED and name in base["model"]}
     changes |= {name: value for name, value in (dims or {}).items() if name in base["model"]}
-    return merged(base, {"model": changes})
+    return merge_config(base, {"model": changes})
 
 
 def sizes(state: dict[str, Tensor]) -> dict[str, Any]:

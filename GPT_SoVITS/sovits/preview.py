@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from GPT_SoVITS.sovits.layers import length_mask
-from GPT_SoVITS.sovits.model import Batch, SoVITS
+from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch
 
 NOISE_SCALE = 0.5
 
@@ -21,7 +21,7 @@ class Preview(NamedTuple):
 
 
 @torch.no_grad()
-def preview(model: SoVITS, batch: Batch, *, noise: Tensor | None = None, seed: int = 0) -> Preview:
+def preview(model: SoVITS, batch: SoVITSBatch, *, noise: Tensor | None = None, seed: int = 0) -> Preview:
     """Speak a batch; `noise` (B, C, T) replaces the draw from `seed`. The model is left in the mode it was in, and
     the global state of chance untouched."""
     was_training = model.training

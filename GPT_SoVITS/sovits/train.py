@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from GPT_SoVITS.sovits.plan import Plan
+from GPT_SoVITS.sovits.training_config import SoVITSTrainingConfig
 from GPT_SoVITS.training.program import Training, run_program
 
 
@@ -17,8 +17,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _begin(path: Path, emit: Callable[..., None], stop: threading.Event) -> Training:
-    plan = Plan.read(path)
-    from GPT_SoVITS.sovits.training import Training as SoVITSTraining
+    plan = SoVITSTrainingConfig.read(path)
+    from GPT_SoVITS.sovits.trainer import SoVITSTrainer as SoVITSTraining
 
     return SoVITSTraining(plan, emit, stop)
 

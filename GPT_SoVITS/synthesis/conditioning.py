@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.gpt.generate import Row, SamplingSettings
-from GPT_SoVITS.gpt.pointer import LONGEST
+from GPT_SoVITS.gpt.generate import GenerationInput, SamplingSettings
+from GPT_SoVITS.gpt.pointer import MAX_TOKENS_PER_PHONEME
 from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 from GPT_SoVITS.synthesis.prompt import EncodedPrompt
 from GPT_SoVITS.text import Phonemes, Reading, process
@@ -48,7 +48,7 @@ class Task:
     utterance: SynthesisRequest
     phones: Tensor
     """(S,) of the sentence alone."""
-    row: Row
+    row: GenerationInput
     """The same behind the prompt's."""
     settings: SamplingSettings
     skipped: list[tuple[int, str]]
@@ -69,9 +69,9 @@ class Reader:
         phones, bert, spoken = self.read_text(utterance.text, utterance.language, utterance.readings)
         settings = utterance.sampling or self._settings(len(phones))
         if len(prompt.phones) == 0:
-            return Task(utterance, phones, Row(phones, bert, None), settings, spoken.skipped)
+            return Task(utterance, phones, GenerationInput(phones, bert, None), settings, spoken.skipped)
         joined = _joined((prompt.bert, len(prompt.phones)), (bert, len(phones)))
-        row = Row(torch.cat([prompt.phones, phones]), joined, prompt.tokens)
+        row = GenerationInput(torch.cat([prompt.phones, phones]), joined, prompt.tokens)
         return Task(utterance, phones, row, settings, spoken.skipped)
 
     def read_text(
@@ -98,7 +98,11 @@ def nano_settings(phones: int) -> SamplingSettings:
     """Of a GPT with pointers, which ends when its text is over; a token is as likely again as before, since the same
     sound comes back in any sentence."""
     return SamplingSettings(
-        temperature=0.4, top_k=5, repetition_penalty=1.0, fewest_tokens=1, early_stop_num=LONGEST * phones
+        temperature=0.4,
+        top_k=5,
+        repetition_penalty=1.0,
+        fewest_tokens=1,
+        early_stop_num=MAX_TOKENS_PER_PHONEME * phones,
     )
 
 

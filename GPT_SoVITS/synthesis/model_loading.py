@@ -16,8 +16,8 @@ from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from GPT_SoVITS.checkpoints.official_configs import is_recipe
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.gpt.packing import Precision
-from GPT_SoVITS.sovits.model import PREFIXES_LEFT_OUT, SoVITS
+from GPT_SoVITS.gpt.packed_weights import Precision
+from GPT_SoVITS.sovits.model import TRAINING_ONLY_PREFIXES, SoVITS
 from GPT_SoVITS.vocoders.sizes import fold
 
 FLOW_VERSIONS = ("v3", "v4")
@@ -145,7 +145,7 @@ def _build_sovits(
         config = recipe(file.version, config.get("model", {}), sizes(file.state))
     with _Blank():
         model = SoVITS.from_config(config, posterior=False).fold_weight_norm()
-    state = {name: tensor for name, tensor in file.state.items() if not name.startswith(PREFIXES_LEFT_OUT)}
+    state = {name: tensor for name, tensor in file.state.items() if not name.startswith(TRAINING_ONLY_PREFIXES)}
     _fill(model, fold(state), device, torch.float32)
     return config, model
 

@@ -203,7 +203,7 @@ class Stream:
         codes = torch.tensor(self.tokens, device=self.style.device)[None, None]  # (1, 1, T)
         mask = self.style.new_ones(1, 1, 2 * codes.shape[2])
         encoder, frames = self.sovits.enc_p, self.sovits.frames(codes)
-        where = encoder.follow(frames, mask, self.text, begin=self.phone, whole=final)
+        where = encoder.align_phonemes(frames, mask, self.text, begin=self.phone, whole=final)
         y = encoder.encode(frames, mask, self.text, self.text_style, where=where)  # (1, H, 2T)
         joint = max(0, before - 2 * self.settings.overlap)
         if before:

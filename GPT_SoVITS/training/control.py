@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 
-class Control(threading.Event):
+class TrainingControl(threading.Event):
     """Set, it asks for a stop after the present step, with the state saved. `after_epoch` asks for an early end."""
 
     def __init__(self) -> None:
@@ -15,4 +15,4 @@ class Control(threading.Event):
 
 def ends_early(stop: threading.Event) -> bool:
     """Whether the training is to end with the present epoch; what is no `Control` cannot ask for that."""
-    return isinstance(stop, Control) and stop.after_epoch.is_set()
+    return isinstance(stop, TrainingControl) and stop.after_epoch.is_set()

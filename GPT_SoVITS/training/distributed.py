@@ -26,7 +26,7 @@ BUCKET = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ProcessGroup:
     """The processes of one training, seen from one of them; alone, every method does nothing and costs nothing."""
 
     device: torch.device
@@ -100,7 +100,7 @@ class Group:
             dist.barrier()
 
 
-def join(device: str) -> Group:
+def init_process_group(device: str) -> ProcessGroup:
     """This process's group, told by torchrun's environment. Raises ModelError("no_device")."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError("no_device", "A CUDA device was asked for, and there is none.", permanent=False)
@@ -112,10 +112,10 @@ def join(device: str) -> Group:
         torch.set_float32_matmul_precision("high")  # TF32, as the reference allows it
     if size > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device == "cuda" else "gloo", rank=rank, world_size=size)
-    return Group(place, rank, size)
+    return ProcessGroup(place, rank, size)
 
 
-def leave() -> None:
+def destroy_process_group() -> None:
     """Part from the other processes, if there are any."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

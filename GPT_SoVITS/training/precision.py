@@ -61,7 +61,7 @@ class Precision:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=name == "fp16", init_scale=self.first_scale)
 
 
-def choose(asked: str, device: torch.device, width: int) -> str:
+def choose_precision(asked: str, device: torch.device, width: int) -> str:
     """`fp32`, or `bf16` where the device computes in it and it is faster for layers of this width; on a GPU that is
     too old for it, `fp16` where it has the units for that (specification s1-gpt §13)."""
     if asked != "auto":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.training.control import Control
+from GPT_SoVITS.training.control import TrainingControl
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Training(Protocol):
         """Leave pictures for people."""
 
 
-Begin = Callable[[Path, Callable[..., None], Control], Training]
+Begin = Callable[[Path, Callable[..., None], TrainingControl], Training]
 """(RUN.json, `emit`, what may be asked of it) -> the training. It loads torch, which takes seconds."""
 
 NO_MEMORY = ("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc")
@@ -49,7 +49,7 @@ def run_program(module: str, arguments: list[str], begin: Begin) -> int:
     # Of several processes that torchrun started, the first one tells what all of them would.
     level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR
     logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(message)s")
-    control = Control()
+    control = TrainingControl()
     # Before torch is loaded: a signal in those seconds must already find its handler.
     signal.signal(signal.SIGTERM, lambda *_: control.set())
     signal.signal(signal.SIGUSR1, lambda *_: control.after_epoch.set())
@@ -93,7 +93,7 @@ def _leave_the_group() -> None:
     """Part from the other processes of a distributed training; a plan that was refused never loaded what joins them."""
     distributed = sys.modules.get("GPT_SoVITS.training.distributed")
     if distributed is not None:
-        distributed.leave()
+        distributed.destroy_process_group()
 
 
 def emit(event: str, **fields: Any) -> None:

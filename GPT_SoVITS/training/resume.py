@@ -14,7 +14,7 @@ from typing import IO, Any, Self
 import torch
 
 from GPT_SoVITS.checkpoints.checkpoint import load_resume, save_resume
-from GPT_SoVITS.training.distributed import Group
+from GPT_SoVITS.training.distributed import ProcessGroup
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[dict[str, A
 
 
 @dataclass(slots=True)
-class Place:
+class TrainingProgress:
     """How far a training has come, and how it has gone."""
 
     epoch: int = 0
@@ -100,16 +100,16 @@ class Place:
         return self.history[-1]
 
 
-class Journal:
+class RunRecorder:
     """`resume.pt` and `metrics.jsonl` in a training's output folder; the group's first process writes them."""
 
-    def __init__(self, folder: Path, mark: str, group: Group, settings: dict[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path, mark: str, group: ProcessGroup, settings: dict[str, Any] | None = None) -> None:
         """`mark` is the plan's `fingerprint`, `settings` its `settings_of`."""
         self.folder = folder
         self.mark = fingerprint(mark, group.size)
         self.group = group
         self.settings = {**(settings or {}), "processes": group.size}
-        self.place = Place()
+        self.place = TrainingProgress()
         self.changed: list[dict[str, Any]] | None = None
         """After `resume`: why the state that was there is not gone on from; None when it is, or when there was none."""
         self._metrics: IO[str] | None = None
@@ -121,7 +121,7 @@ class Journal:
         as they would have."""
         state = self._saved()
         if state is not None:
-            self.place = Place(**state["place"])
+            self.place = TrainingProgress(**state["place"])
             chance = state["chance"][self.group.rank]
             torch.set_rng_state(chance["cpu"])
             if chance["cuda"] is not None:

@@ -40,9 +40,9 @@ def training(folder: Path, steps: int = 1) -> dict[str, float]:
     """Seconds of waiting for data and of learning, after a first step that warms up."""
     import soundfile
 
-    from GPT_SoVITS.sovits.folder import CODES_FILE, TEXT_FILE, WAVE_FOLDER
-    from GPT_SoVITS.sovits.plan import Plan
-    from GPT_SoVITS.sovits.training import Training
+    from GPT_SoVITS.sovits.trainer import SoVITSTrainer
+    from GPT_SoVITS.sovits.training_config import SoVITSTrainingConfig
+    from GPT_SoVITS.sovits.training_set import CODES_FILE, TEXT_FILE, WAVE_FOLDER
     from GPT_SoVITS.training.timer import Timer
 
     data, rate = folder / "set", 32_000
@@ -55,8 +55,10 @@ def training(folder: Path, steps: int = 1) -> dict[str, float]:
         codes.append(f"{name}\t{' '.join(map(str, RANDOM.integers(0, 1024, 100)))}")
     (data / TEXT_FILE).write_text("\n".join(texts) + "\n")
     (data / CODES_FILE).write_text("\n".join(codes) + "\n")
-    plan = Plan("v2", data, folder / "run", epochs=1, batch_size=2, save_every_epoch=1, threads=torch.get_num_threads())
-    run = Training(plan, lambda *_, **__: None, threading.Event())
+    plan = SoVITSTrainingConfig(
+        "v2", data, folder / "run", epochs=1, batch_size=2, save_every_epoch=1, threads=torch.get_num_threads()
+    )
+    run = SoVITSTrainer(plan, lambda *_, **__: None, threading.Event())
     work = run.steps(0)
     for number in range(steps + 1):
         run.step(work[number], work[number + 1])

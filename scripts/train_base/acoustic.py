@@ -17,7 +17,7 @@ from GPT_SoVITS.checkpoints.checkpoint import load_resume, save_resume
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.features.mel import spectrogram
 from GPT_SoVITS.sovits.frame_step import NOT_TRAINED_PREFIXES, WEIGHTS, frame_losses
-from GPT_SoVITS.sovits.model import Batch, SoVITS
+from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch
 from GPT_SoVITS.sovits.quantizer import Quantizer
 from GPT_SoVITS.sovits.token_noise import TokenNoise
 from scripts.train_base.clips import Clip, batches
@@ -49,7 +49,7 @@ class Set:
         for clip in clips:
             self.by_speaker.setdefault(clip.speaker, []).append(clip)
 
-    def collate(self, batch: list[Clip], rng: random.Random) -> Batch:
+    def collate(self, batch: list[Clip], rng: random.Random) -> SoVITSBatch:
         longest, most = max(clip.frames for clip in batch), max(len(clip.phones) for clip in batch)
         rows = len(batch)
         made = {
@@ -67,7 +67,7 @@ class Set:
             made["f0"][i, : clip.frames] = torch.from_numpy(clip.f0.astype(np.float32))
             made["wave"][i, : len(clip.wave)] = torch.from_numpy(clip.wave.astype(np.float32) / 32768)
             made["style"][i] = torch.from_numpy(self._style(clip.speaker, rng))
-        return Batch(
+        return SoVITSBatch(
             spec=style_spectrogram(made["style"]),
             spec_lengths=made["lengths"],
             wave=made["wave"][:, None],
@@ -135,14 +135,14 @@ class Training:
                 return self.step >= self.steps
         return True
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[SoVITSBatch]:
         rng = random.Random(self.seed + self.step)
         real = sum(clip.speaker == "allison" for clip in self.data.clips)
         often = {"allison": max(1.0, 0.25 * len(self.data.clips) / max(1, real))}
         for batch in batches(self.data.clips, frames=self.frames, seed=self.seed + self.step, often=often):
             yield self.data.collate(batch, rng)
 
-    def _train_step(self, batch: Batch) -> dict[str, float]:
+    def _train_step(self, batch: SoVITSBatch) -> dict[str, float]:
         losses = self.losses(batch)
         total = sum(losses[name] * weight for name, weight in WEIGHTS.items())
         self.optimizer.zero_grad()
@@ -152,7 +152,7 @@ class Training:
         self.schedule.step()
         return {name: value.item() for name, value in losses.items()} | {"norm": float(norm)}
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: SoVITSBatch) -> dict[str, Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
             ge = self.model.ref_enc(batch.spec, batch.spec.new_ones(len(batch.spec), 1, batch.spec.shape[-1]))
             return frame_losses(self.model, batch, ge, segment=SEGMENT, noise=self.noise)

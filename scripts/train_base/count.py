@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.gpt.guided import steady
-from GPT_SoVITS.gpt.pointer import LONGEST
+from GPT_SoVITS.gpt.guided_attention import limit_steps
+from GPT_SoVITS.gpt.pointer import MAX_TOKENS_PER_PHONEME
 from scripts.train_base.acoustic import Set
 
 FEWEST = 20
@@ -20,19 +20,23 @@ HALF = 0.5
 
 
 def count(data: Set, pointers: dict[str, np.ndarray], phones: int, tokens: int) -> tuple[Tensor, Tensor]:
-    """(phones, tokens) and (phones, LONGEST), as `Counts` describes them."""
-    spoken, stayed, moved = torch.zeros(phones, tokens), torch.zeros(phones, LONGEST), torch.zeros(phones, LONGEST)
+    """(phones, tokens) and (phones, MAX_TOKENS_PER_PHONEME), as `PointerStatistics` describes them."""
+    spoken, stayed, moved = (
+        torch.zeros(phones, tokens),
+        torch.zeros(phones, MAX_TOKENS_PER_PHONEME),
+        torch.zeros(phones, MAX_TOKENS_PER_PHONEME),
+    )
     for clip in data.clips:
         if clip.name not in pointers:
             continue
-        pointer = steady(torch.from_numpy(pointers[clip.name].astype(np.int64)))
+        pointer = limit_steps(torch.from_numpy(pointers[clip.name].astype(np.int64)))
         codes = torch.from_numpy(data.codes[clip.name].astype(np.int64))[: len(pointer)]
         said = torch.from_numpy(clip.phones.astype(np.int64))[pointer]
         spoken.index_put_((said, codes), torch.ones(len(codes)), accumulate=True)
         runs = torch.unique_consecutive(pointer, return_counts=True)[1].tolist()
         for phone, lasted in zip(torch.from_numpy(clip.phones.astype(np.int64)).tolist(), runs, strict=False):
-            stayed[phone, : min(lasted - 1, LONGEST)] += 1
-            if lasted <= LONGEST:
+            stayed[phone, : min(lasted - 1, MAX_TOKENS_PER_PHONEME)] += 1
+            if lasted <= MAX_TOKENS_PER_PHONEME:
                 moved[phone, lasted - 1] += 1
     average = spoken.sum(dim=0) / spoken.sum()
     share = (spoken + DOUBT * average) / (spoken.sum(dim=1, keepdim=True) + DOUBT)

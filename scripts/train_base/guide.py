@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.gpt.guided import Guide, steady
-from GPT_SoVITS.gpt.training import Training
+from GPT_SoVITS.gpt.guided_attention import GuidedAttention, limit_steps
+from GPT_SoVITS.gpt.trainer import GPTTrainer
 
 
-class GuidedTraining(Training):
+class GuidedTraining(GPTTrainer):
     clips: dict[str, np.ndarray]
     """By the clip's name, the phoneme of each of its tokens."""
 
     @cached_property
-    def guide(self) -> Guide:
+    def guide(self) -> GuidedAttention:
         clips = self.clips
         counts = {item.name: len(item.phones) for item in self.items}
 
@@ -26,6 +26,6 @@ class GuidedTraining(Training):
             found = clips[first]
             if second:
                 found = np.concatenate([found, clips[second.rpartition("-")[0]] + counts[first]])
-            return steady(torch.from_numpy(found.astype(np.int64)))
+            return limit_steps(torch.from_numpy(found.astype(np.int64)))
 
-        return Guide(self.model, {item.name: pointer(item.name) for item in self.items})
+        return GuidedAttention(self.model, {item.name: pointer(item.name) for item in self.items})

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from GPT_SoVITS.gpt.plan import Plan
+from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
 from GPT_SoVITS.text.symbols import symbols
 from GPT_SoVITS.training.program import run_program
 from scripts.train_base.acoustic import Set
@@ -53,7 +53,7 @@ def fit(work: Path, pointers: dict[str, np.ndarray], *, epochs: int, threads: in
     run.write_text(json.dumps(plan), encoding="utf-8")
 
     def begin(path: Path, emit: Callable[..., None], stop: threading.Event) -> GuidedTraining:
-        training = GuidedTraining(Plan.read(path), emit, stop)
+        training = GuidedTraining(GPTTrainingConfig.read(path), emit, stop)
         training.clips = pointers
         return training
 

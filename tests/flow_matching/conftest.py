@@ -19,9 +19,9 @@ from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint, save_checkpoint
 from GPT_SoVITS.flow_matching import lora
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.official import recipe_of
-from GPT_SoVITS.flow_matching.plan import Plan
-from GPT_SoVITS.flow_matching.training import Training
-from GPT_SoVITS.sovits.folder import CODES_FILE, SSL_FOLDER, TEXT_FILE, WAVE_FOLDER
+from GPT_SoVITS.flow_matching.trainer import FlowMatchingTrainer
+from GPT_SoVITS.flow_matching.training_config import FlowMatchingTrainingConfig
+from GPT_SoVITS.sovits.training_set import CODES_FILE, SSL_FOLDER, TEXT_FILE, WAVE_FOLDER
 
 
 @pytest.fixture
@@ -112,9 +112,9 @@ def folder(tiny, tmp_path) -> Folder:
 
 
 @pytest.fixture
-def plan(folder, base, tmp_path) -> Plan:
+def plan(folder, base, tmp_path) -> FlowMatchingTrainingConfig:
     """Two epochs of three updates of a LoRA."""
-    return Plan(
+    return FlowMatchingTrainingConfig(
         "v4",
         folder.path,
         tmp_path / "out",
@@ -151,11 +151,11 @@ class Events(list):
 class Runner:
     """Runs plans, whole or stopped."""
 
-    def __call__(self, plan: Plan, *, stop_after: int | None = None, **changes: Any):
+    def __call__(self, plan: FlowMatchingTrainingConfig, *, stop_after: int | None = None, **changes: Any):
         """(training, events, whether it came to its end)."""
         events = Events()
         stop = threading.Event() if stop_after is None else StopAfter(stop_after)
-        training = Training(replace(plan, **changes), events, stop)
+        training = FlowMatchingTrainer(replace(plan, **changes), events, stop)
         finished = training.fit()
         if finished:
             training.finish()

@@ -9,18 +9,20 @@ from pathlib import Path
 import torch
 from tiny_flow import learned
 
-from GPT_SoVITS.flow_matching.plan import Plan
-from GPT_SoVITS.flow_matching.training import Training
-from GPT_SoVITS.training.distributed import join, leave
+from GPT_SoVITS.flow_matching.trainer import FlowMatchingTrainer
+from GPT_SoVITS.flow_matching.training_config import FlowMatchingTrainingConfig
+from GPT_SoVITS.training.distributed import destroy_process_group, init_process_group
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     torch.set_num_threads(1)
-    group = join("cpu")
+    group = init_process_group("cpu")
     weights = learned(slice(2 * group.rank, 2 * group.rank + 2), group)
     if group.main:
         torch.save(weights, folder / "weights.pt")
-    training = Training(Plan.read(folder / "run.json"), lambda *_, **__: None, threading.Event())
+    training = FlowMatchingTrainer(
+        FlowMatchingTrainingConfig.read(folder / "run.json"), lambda *_, **__: None, threading.Event()
+    )
     assert training.fit()
     torch.save(dict(training.learn.learning), folder / f"trained-{group.rank}.pt")
-    leave()
+    destroy_process_group()

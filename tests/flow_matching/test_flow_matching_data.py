@@ -6,13 +6,15 @@ import pytest
 import torch
 from tiny_flow import tiny_of
 
-from GPT_SoVITS.flow_matching.data import FlowItem, FlowItems, collate, find_entries
+from GPT_SoVITS.flow_matching.data import FlowMatchingItem, FlowMatchingItemLoader, collate, find_entries
 
 
-def item(frames: int, mel: int, *, phones: int = 3, codes: bool = True) -> FlowItem:
+def item(frames: int, mel: int, *, phones: int = 3, codes: bool = True) -> FlowMatchingItem:
     tokens = torch.arange((frames + 1) // 2) if codes else None
     ssl = None if codes else torch.ones(16, frames)
-    return FlowItem(torch.ones(704, frames), torch.ones(12, mel), torch.ones(phones, dtype=torch.long), tokens, ssl)
+    return FlowMatchingItem(
+        torch.ones(704, frames), torch.ones(12, mel), torch.ones(phones, dtype=torch.long), tokens, ssl
+    )
 
 
 @pytest.mark.parametrize(("ratio", "frames"), [(1.875, 15 * 4), (2.0, 2 * 26)])
@@ -40,7 +42,7 @@ def test_features_take_the_place_of_tokens():
 @pytest.mark.parametrize(("version", "frames"), [("v3", 75), ("v4", 80)])
 def test_an_item_has_the_mel_of_its_version(folder, version, frames):
     config = tiny_of(version)
-    items = FlowItems(folder.path, config)
+    items = FlowMatchingItemLoader(folder.path, config)
 
     entries, repeats, left_out = find_entries(folder.path, config, items, "codes")
 

@@ -11,12 +11,12 @@ import torch
 from GPT_SoVITS.checkpoints.checkpoint import load_checkpoint, open_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import lora
-from GPT_SoVITS.flow_matching.cfm import Draws
-from GPT_SoVITS.flow_matching.plan import Plan
-from GPT_SoVITS.flow_matching.start import build
-from GPT_SoVITS.flow_matching.step import Step
+from GPT_SoVITS.flow_matching.build import build_model
+from GPT_SoVITS.flow_matching.cfm import RandomDraws
+from GPT_SoVITS.flow_matching.optimizer_step import FlowMatchingOptimizerStep
 from GPT_SoVITS.flow_matching.train import main
-from GPT_SoVITS.sovits.folder import CODES_FILE
+from GPT_SoVITS.flow_matching.training_config import FlowMatchingTrainingConfig
+from GPT_SoVITS.sovits.training_set import CODES_FILE
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
@@ -106,8 +106,8 @@ def test_several_small_batches_learn_like_one(plan, run):
     training, _, _ = run(plan, stop_after=0)
     items = sorted((training.items(entry) for entry in training.entries[:3]), key=lambda item: -item.spec.shape[1])
     draws = training.learn.draw(training.batch(items))
-    parts = [Draws(draws.prompt[i, None], draws.time[i, None], draws.noise[i, None], None) for i in range(3)]
-    together, apart = (Step(build(plan)[1].eval(), training.settings) for _ in range(2))
+    parts = [RandomDraws(draws.prompt[i, None], draws.time[i, None], draws.noise[i, None], None) for i in range(3)]
+    together, apart = (FlowMatchingOptimizerStep(build_model(plan)[1].eval(), training.settings) for _ in range(2))
     together.set_rate(0.0)
     apart.set_rate(0.0)
 
@@ -217,14 +217,18 @@ def test_a_plan_that_cannot_be_followed_is_refused(plan, tmp_path, wrong):
     path.write_text(json.dumps(as_run(plan) | wrong))
 
     with pytest.raises(ModelError) as error:
-        Plan.read(path)
+        FlowMatchingTrainingConfig.read(path)
 
     assert error.value.code == "bad_plan"
 
 
 def as_run(plan):
     names = ("version", "data", "output", "base", "epochs", "batch_size", "save_every_epoch", "lora_rank", "train")
-    return {name: str(v) if name in Plan.PATHS else v for name in names if (v := getattr(plan, name)) is not None}
+    return {
+        name: str(v) if name in FlowMatchingTrainingConfig.PATHS else v
+        for name in names
+        if (v := getattr(plan, name)) is not None
+    }
 
 
 def test_the_program_runs_a_plan_to_its_end(plan, tmp_path, capsys):

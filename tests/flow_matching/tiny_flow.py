@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.configs import load_config, merged
+from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.flow_matching import lora
-from GPT_SoVITS.flow_matching.cfm import Draws
-from GPT_SoVITS.flow_matching.model import FlowBatch, FlowMatchingSoVITS
-from GPT_SoVITS.flow_matching.step import Step
-from GPT_SoVITS.training.distributed import Group
+from GPT_SoVITS.flow_matching.cfm import RandomDraws
+from GPT_SoVITS.flow_matching.model import FlowMatchingBatch, FlowMatchingSoVITS
+from GPT_SoVITS.flow_matching.optimizer_step import FlowMatchingOptimizerStep
+from GPT_SoVITS.training.distributed import ProcessGroup
 
 TINY = {
     "data": {"mel": {"n_mels": 12}},
@@ -37,7 +37,7 @@ TINY = {
 
 
 def tiny_of(version: str) -> dict[str, Any]:
-    return merged(load_config(version), TINY)
+    return merge_config(load_config(version), TINY)
 
 
 def lively(config: dict[str, Any]) -> FlowMatchingSoVITS:
@@ -51,7 +51,7 @@ def lively(config: dict[str, Any]) -> FlowMatchingSoVITS:
     return model
 
 
-def make_batch(rows: slice) -> tuple[FlowBatch, Draws]:
+def make_batch(rows: slice) -> tuple[FlowMatchingBatch, RandomDraws]:
     """Some of four equally long rows that learn the flow."""
     chance = torch.Generator().manual_seed(3)
     whole = {
@@ -63,18 +63,18 @@ def make_batch(rows: slice) -> tuple[FlowBatch, Draws]:
         "text_lengths": torch.full((4,), 6),
         "ssl": torch.randn(4, 16, 20, generator=chance),
     }
-    draws = Draws(torch.rand(4, generator=chance), torch.rand(4, generator=chance), whole["mel"].flip(0), None)
-    mine = Draws(draws.prompt[rows], draws.time[rows], draws.noise[rows], None)
-    return FlowBatch(**{name: tensor[rows] for name, tensor in whole.items()}), mine
+    draws = RandomDraws(torch.rand(4, generator=chance), torch.rand(4, generator=chance), whole["mel"].flip(0), None)
+    mine = RandomDraws(draws.prompt[rows], draws.time[rows], draws.noise[rows], None)
+    return FlowMatchingBatch(**{name: tensor[rows] for name, tensor in whole.items()}), mine
 
 
-def learned(rows: slice, group: Group | None = None) -> dict[str, Tensor]:
+def learned(rows: slice, group: ProcessGroup | None = None) -> dict[str, Tensor]:
     """The weights that learn, after an update."""
     config = tiny_of("v4")
     # A large eps: at Adam's usual one, a first update is the sign of every gradient, rounding's among them.
     settings = config["train"] | {"eps": 1.0}
     model = lora.inject(lively(config), 4)
-    step = Step(model.eval(), settings, group=group)
+    step = FlowMatchingOptimizerStep(model.eval(), settings, group=group)
     step.set_rate(1.0)
     batch, draws = make_batch(rows)
     step([batch], [draws])

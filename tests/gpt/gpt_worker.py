@@ -6,9 +6,9 @@ import sys
 import threading
 from pathlib import Path
 
-from GPT_SoVITS.gpt.plan import Plan
-from GPT_SoVITS.gpt.training import Training
-from GPT_SoVITS.training.distributed import leave
+from GPT_SoVITS.gpt.trainer import GPTTrainer
+from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
+from GPT_SoVITS.training.distributed import destroy_process_group
 
 STOP_AT = 5
 
@@ -16,7 +16,7 @@ STOP_AT = 5
 class StopAt(threading.Event):
     """Set once a training has come that far."""
 
-    training: Training
+    training: GPTTrainer
 
     def is_set(self) -> bool:
         return self.training.place.step >= STOP_AT
@@ -24,7 +24,7 @@ class StopAt(threading.Event):
 
 def train(plan: Path, *, stop: bool) -> None:
     event = StopAt() if stop else threading.Event()
-    training = Training(Plan.read(plan), lambda *_, **__: None, event)
+    training = GPTTrainer(GPTTrainingConfig.read(plan), lambda *_, **__: None, event)
     if stop:
         # Only one process is asked; all of them must stop, and before the same step.
         event.training = training
@@ -39,4 +39,4 @@ if __name__ == "__main__":
     train(folder / "whole.json", stop=False)
     train(folder / "parts.json", stop=True)
     train(folder / "parts.json", stop=False)
-    leave()
+    destroy_process_group()

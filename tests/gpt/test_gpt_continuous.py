@@ -6,13 +6,13 @@ import torch
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from GPT_SoVITS.gpt.cache import AHEAD, SLOTS
-from GPT_SoVITS.gpt.continuous import ContinuousBatch
-from GPT_SoVITS.gpt.decoder import Row, TorchDecoder
+from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
+from GPT_SoVITS.gpt.decoder import GenerationInput, TorchDecoder
 from GPT_SoVITS.gpt.generate import generate, generate_batch
+from GPT_SoVITS.gpt.kv_cache import AHEAD, SLOTS
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.gpt.packing import round_up
-from GPT_SoVITS.gpt.sampling import Rules, SamplingSettings, probabilities
+from GPT_SoVITS.gpt.packed_weights import round_up
+from GPT_SoVITS.gpt.sampling import SamplingRules, SamplingSettings, probabilities
 
 MANNERS = (
     SamplingSettings(early_stop_num=30),
@@ -23,14 +23,14 @@ MANNERS = (
 )
 
 
-def row(seed: int) -> Row:
+def row(seed: int) -> GenerationInput:
     """One of some starts of different lengths, with and without features and prompt."""
     chance = torch.Generator().manual_seed(seed)
     length = int(torch.randint(3, 40, (1,), generator=chance))
     phones = torch.randint(0, 732, (length,), generator=chance)
     bert = torch.randn(1024, length, generator=chance) if seed % 3 else None
     prompt = torch.randint(0, 64, (int(torch.randint(1, 30, (1,), generator=chance)),), generator=chance)
-    return Row(phones, bert, prompt if seed % 4 else None)
+    return GenerationInput(phones, bert, prompt if seed % 4 else None)
 
 
 def alone(model: Text2Semantic, seed: int, manner: int) -> list[int]:
@@ -151,7 +151,7 @@ def test_steps_agree_with_reading_everything_at_once_across_growing_caches():
         for token in tokens:
             logits = decoder.step(token[None])
 
-        whole = Row(start.phones, start.bert, torch.cat([start.prompt, tokens]))
+        whole = GenerationInput(start.phones, start.bert, torch.cat([start.prompt, tokens]))
         torch.testing.assert_close(logits, TorchDecoder(WIDE).prefill([whole], steps=1), atol=5e-5, rtol=1e-5)
 
 
@@ -230,7 +230,7 @@ def test_looking_seldom_changes_nothing_for_rows_that_join_on_the_way():
 def test_rules_of_several_rows_are_those_of_each(tiny_model):
     z = torch.randn(len(MANNERS), 65, generator=torch.Generator().manual_seed(2)) * 3
 
-    together = probabilities(z, Rules.of(MANNERS, z.device))
+    together = probabilities(z, SamplingRules.of(MANNERS, z.device))
 
     for i, manner in enumerate(MANNERS):
         assert torch.equal(together[i : i + 1], probabilities(z[i : i + 1], manner))

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from GPT_SoVITS.checkpoints.checkpoint import load_checkpoint
-from GPT_SoVITS.gpt.plan import Plan
-from GPT_SoVITS.gpt.training import Training
+from GPT_SoVITS.gpt.trainer import GPTTrainer
+from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
 
 pytestmark = pytest.mark.slow
 
@@ -37,8 +37,8 @@ def outputs(plan_file, tmp_path) -> Path:
     for name in ("whole", "parts"):
         shutil.copy(plan_file(output=name, batch_size=12, train=NO_CHANCE), tmp_path / f"{name}.json")
     torchrun(str(Path(__file__).parent / "gpt_worker.py"), str(tmp_path))
-    plan = Plan.read(plan_file(output="alone", batch_size=24, train=NO_CHANCE))
-    Training(plan, lambda *_, **__: None, threading.Event()).fit()
+    plan = GPTTrainingConfig.read(plan_file(output="alone", batch_size=24, train=NO_CHANCE))
+    GPTTrainer(plan, lambda *_, **__: None, threading.Event()).fit()
     return tmp_path
 
 

@@ -6,27 +6,27 @@ import torch
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.decoder import TorchDecoder
 from GPT_SoVITS.gpt.generate import (
-    MOST_TOKENS,
-    Row,
+    MAX_TOKENS,
+    GenerationInput,
     SamplingSettings,
     generate,
     generate_batch,
-    stream,
+    stream_tokens,
 )
 from GPT_SoVITS.gpt.model import Text2Semantic
 
 SETTINGS = SamplingSettings(early_stop_num=40)
 
 
-def row(length: int, prompt: int | None = 6) -> Row:
+def row(length: int, prompt: int | None = 6) -> GenerationInput:
     chance = torch.Generator().manual_seed(length)
     phones = torch.randint(0, 732, (length,), generator=chance)
     bert = torch.randn(1024, length, generator=chance)
     tokens = None if prompt is None else torch.randint(0, 64, (prompt,), generator=chance)
-    return Row(phones, bert, tokens)
+    return GenerationInput(phones, bert, tokens)
 
 
-def alone(model: Text2Semantic, row: Row, seed: int, settings: SamplingSettings = SETTINGS) -> list[int]:
+def alone(model: Text2Semantic, row: GenerationInput, seed: int, settings: SamplingSettings = SETTINGS) -> list[int]:
     generator = torch.Generator().manual_seed(seed)
     return generate(model, row.phones, row.bert, row.prompt, settings, generator=generator).tolist()
 
@@ -81,7 +81,7 @@ def test_stepping_agrees_with_reading_the_whole_sequence_at_once(tiny_model):
         stepped = [decoder.step(torch.tensor([token])) for token in range(20)]
 
         for count, logits in enumerate(stepped, start=1):
-            longer = Row(start.phones, start.bert, torch.cat([start.prompt, torch.arange(count)]))
+            longer = GenerationInput(start.phones, start.bert, torch.cat([start.prompt, torch.arange(count)]))
             whole = TorchDecoder(tiny_model).prefill([longer], steps=1)
             torch.testing.assert_close(logits, whole, atol=1e-5, rtol=1e-5)
 
@@ -127,7 +127,7 @@ def test_early_stop_gives_one_token_more_than_its_number(tiny_model, count):
 
 @pytest.mark.slow
 def test_generation_ends_after_a_minute_of_tokens(tiny_model):
-    assert len(alone(never_ends(tiny_model), row(9), 1, SamplingSettings())) == MOST_TOKENS
+    assert len(alone(never_ends(tiny_model), row(9), 1, SamplingSettings())) == MAX_TOKENS
 
 
 def test_the_end_is_out_of_reach_for_the_first_tokens(tiny_model):
@@ -159,7 +159,7 @@ def test_chunks_at_quiet_spots_send_every_token_once(tiny_model):
     whole = alone(never_ends(tiny_model), start, 4, settings)
 
     chunks = list(
-        stream(
+        stream_tokens(
             tiny_model,
             start,
             settings,

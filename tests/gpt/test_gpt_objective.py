@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from GPT_SoVITS.gpt.data import collate, read_items
-from GPT_SoVITS.gpt.objective import IGNORED, damage, draw_damage, objective
-from GPT_SoVITS.gpt.schedule import Schedule
+from GPT_SoVITS.gpt.loss import IGNORE_INDEX, compute_loss, damage, draw_damage
+from GPT_SoVITS.gpt.schedule import UpdateSchedule
 from GPT_SoVITS.text.symbols import symbols
 
 
@@ -15,11 +15,11 @@ def items(training_set):
 
 
 def test_a_batch_has_the_gradients_of_its_rows_alone(tiny_model, items):
-    objective(tiny_model, collate(items)).loss.backward()
+    compute_loss(tiny_model, collate(items)).loss.backward()
     together = {name: p.grad.clone() for name, p in tiny_model.named_parameters() if p.grad is not None}
     tiny_model.zero_grad()
     for item in items:
-        objective(tiny_model, collate([item])).loss.backward()
+        compute_loss(tiny_model, collate([item])).loss.backward()
 
     for name, parameter in tiny_model.named_parameters():
         if not name.endswith("in_proj_bias") and parameter.grad is not None:
@@ -43,17 +43,17 @@ def test_the_preference_of_a_row_does_not_depend_on_its_batch(tiny_model, items)
 
 
 def test_targets_end_once(tiny_model, items):
-    result = objective(tiny_model, collate(items[:3]))
+    result = compute_loss(tiny_model, collate(items[:3]))
 
     for row, item in zip(result.targets.tolist(), items, strict=False):
         assert row[: len(item.tokens) + 1] == [*item.tokens, tiny_model.dimensions.end]
-        assert set(row[len(item.tokens) + 1 :]) <= {IGNORED}
+        assert set(row[len(item.tokens) + 1 :]) <= {IGNORE_INDEX}
 
 
 @pytest.mark.parametrize("batches", [1, 3, 4, 5, 9])
 @pytest.mark.parametrize("update_every", [1, 3, 4])
 def test_every_batch_reaches_an_update(batches, update_every):
-    schedule = Schedule(4, batches, update_every, 0.002, 3)
+    schedule = UpdateSchedule(4, batches, update_every, 0.002, 3)
     waiting = updates = 0
     for epoch in range(4):
         for batch in range(batches):
@@ -68,7 +68,7 @@ def test_every_batch_reaches_an_update(batches, update_every):
 
 @pytest.mark.parametrize(("batches", "planned"), [(4, 0), (5, 2), (9, 4), (10, 4)])
 def test_the_references_schedule_leaves_batches_over(batches, planned):
-    schedule = Schedule(2, batches, 4, 0.002, 3, compat="reference")
+    schedule = UpdateSchedule(2, batches, 4, 0.002, 3, compat="reference")
 
     due = sum(schedule.is_due(epoch, batch) for epoch in range(2) for batch in range(batches))
 
@@ -76,8 +76,8 @@ def test_the_references_schedule_leaves_batches_over(batches, planned):
 
 
 def test_the_rate_warms_up_stays_and_falls_where_asked():
-    constant = Schedule(1, 100, 1, 0.002, 4)
-    falling = Schedule(1, 100, 1, 0.002, 0, final_factor=0.1)
+    constant = UpdateSchedule(1, 100, 1, 0.002, 4)
+    falling = UpdateSchedule(1, 100, 1, 0.002, 0, final_factor=0.1)
 
     rates = [constant.rate(update) for update in range(100)]
 

@@ -11,12 +11,12 @@ import torch
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, read_official, write_official
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.gpt.plan import Plan
-from GPT_SoVITS.gpt.training import Training
+from GPT_SoVITS.gpt.trainer import GPTTrainer
+from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
 
 
 def train(plan: Path) -> None:
-    training = Training(Plan.read(plan), lambda *_, **__: None, threading.Event())
+    training = GPTTrainer(GPTTrainingConfig.read(plan), lambda *_, **__: None, threading.Event())
     training.fit()
     training.finish()
 

@@ -7,14 +7,14 @@ from itertools import pairwise
 import pytest
 import torch
 
-from GPT_SoVITS.gpt import guided
-from GPT_SoVITS.gpt.continuous import ContinuousBatch
-from GPT_SoVITS.gpt.data import Item, collate
-from GPT_SoVITS.gpt.decoder import Row
-from GPT_SoVITS.gpt.guided import Guide, steady
+from GPT_SoVITS.gpt import guided_attention
+from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
+from GPT_SoVITS.gpt.data import GPTItem, collate
+from GPT_SoVITS.gpt.decoder import GenerationInput
+from GPT_SoVITS.gpt.guided_attention import GuidedAttention, limit_steps
+from GPT_SoVITS.gpt.loss import compute_loss
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.gpt.objective import objective
-from GPT_SoVITS.gpt.pointer import LONGEST
+from GPT_SoVITS.gpt.pointer import MAX_TOKENS_PER_PHONEME
 from GPT_SoVITS.gpt.sampling import SamplingSettings
 
 FREELY = SamplingSettings(top_k=None, repetition_penalty=1.0, fewest_tokens=1)
@@ -36,7 +36,7 @@ def text(seed: int) -> torch.Tensor:
 def walk(speaker: Text2Semantic, phones: torch.Tensor, settings: SamplingSettings) -> tuple[list[int], list[int]]:
     """The tokens, and the phoneme that each one speaks."""
     batch = ContinuousBatch(speaker)
-    number = batch.add(Row(phones), settings, torch.Generator().manual_seed(1))
+    number = batch.add(GenerationInput(phones), settings, torch.Generator().manual_seed(1))
     places, tokens = [], []
     while batch:
         finished = batch.step()
@@ -57,7 +57,7 @@ def test_every_phoneme_is_spoken_once_and_in_order(seed: int) -> None:
     assert places[0] == 0
     assert all(0 <= after - before <= 1 for before, after in pairwise(places))
     assert places[-1] == len(phones) - 1
-    assert max(places.count(place) for place in places) <= LONGEST
+    assert max(places.count(place) for place in places) <= MAX_TOKENS_PER_PHONEME
 
 
 def test_rows_go_their_own_way_side_by_side() -> None:
@@ -65,9 +65,9 @@ def test_rows_go_their_own_way_side_by_side() -> None:
     alone = [walk(speaker, phones, FREELY)[0] for phones in texts]
 
     batch = ContinuousBatch(speaker)
-    numbers = [batch.add(Row(phones), FREELY, torch.Generator().manual_seed(1)) for phones in texts[:3]]
+    numbers = [batch.add(GenerationInput(phones), FREELY, torch.Generator().manual_seed(1)) for phones in texts[:3]]
     finished = batch.step()
-    numbers += [batch.add(Row(phones), FREELY, torch.Generator().manual_seed(1)) for phones in texts[3:]]
+    numbers += [batch.add(GenerationInput(phones), FREELY, torch.Generator().manual_seed(1)) for phones in texts[3:]]
     while batch:
         finished |= batch.step()
 
@@ -97,33 +97,33 @@ def test_a_pointer_that_never_moves_by_itself_is_moved_on() -> None:
 
     tokens, places = walk(speaker, phones, FREELY)
 
-    assert [places.count(place) for place in range(3)] == [LONGEST] * 3
-    assert len(tokens) == 3 * LONGEST
+    assert [places.count(place) for place in range(3)] == [MAX_TOKENS_PER_PHONEME] * 3
+    assert len(tokens) == 3 * MAX_TOKENS_PER_PHONEME
 
 
 def test_a_pointer_of_a_training_never_rises_by_more_than_one_and_ends_where_it_ended() -> None:
-    assert steady(torch.tensor([0, 0, 2, 2, 3, 5])).tolist() == [0, 1, 2, 3, 4, 5]
-    assert steady(torch.tensor([0, 0, 0, 1, 1, 2])).tolist() == [0, 0, 0, 1, 1, 2]
-    assert steady(torch.tensor([3, 4])).tolist() == [1, 2]
+    assert limit_steps(torch.tensor([0, 0, 2, 2, 3, 5])).tolist() == [0, 1, 2, 3, 4, 5]
+    assert limit_steps(torch.tensor([0, 0, 0, 1, 1, 2])).tolist() == [0, 0, 0, 1, 1, 2]
+    assert limit_steps(torch.tensor([3, 4])).tolist() == [1, 2]
 
 
-def items() -> list[Item]:
+def items() -> list[GPTItem]:
     chance = torch.Generator().manual_seed(2)
     return [
-        Item(f"item-{i}", list(range(10 + i)), torch.randint(0, 64, (25 + i,), generator=chance).tolist(), None)
+        GPTItem(f"item-{i}", list(range(10 + i)), torch.randint(0, 64, (25 + i,), generator=chance).tolist(), None)
         for i in range(4)
     ]
 
 
 def test_guidance_that_narrows_nothing_and_errs_never_changes_no_likelihood(monkeypatch: pytest.MonkeyPatch) -> None:
     speaker, work = model(), items()
-    guide = Guide(speaker, {item.name: torch.zeros(len(item.tokens), dtype=torch.long) for item in work})
-    monkeypatch.setattr(guided, "WRONG", 0.0)
+    guide = GuidedAttention(speaker, {item.name: torch.zeros(len(item.tokens), dtype=torch.long) for item in work})
+    monkeypatch.setattr(guided_attention, "WRONG", 0.0)
     monkeypatch.setattr(guide, "_narrowed", lambda *_: {})
 
-    told = guide.objective(work, collate(work))
+    told = guide.compute_loss(work, collate(work))
 
-    plain = objective(speaker, collate(work))
+    plain = compute_loss(speaker, collate(work))
     torch.testing.assert_close(told.cross_entropy, plain.cross_entropy)
     assert float(told.loss.detach()) > float(plain.loss.detach())
 
@@ -132,12 +132,12 @@ def test_a_guided_training_teaches_the_pointers() -> None:
     torch.manual_seed(0)
     speaker, work = model().train(), items()
     pointers = {item.name: torch.arange(len(item.tokens)) * len(item.phones) // len(item.tokens) for item in work}
-    guide, batch = Guide(speaker, pointers), collate(work)
+    guide, batch = GuidedAttention(speaker, pointers), collate(work)
     optimizer = torch.optim.Adam(speaker.parameters(), lr=3e-3)
 
     losses = []
     for _ in range(60):
-        result = guide.objective(work, batch)
+        result = guide.compute_loss(work, batch)
         optimizer.zero_grad()
         result.loss.backward()
         optimizer.step()

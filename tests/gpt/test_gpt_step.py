@@ -10,18 +10,18 @@ import torch
 from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.data import collate, read_items
+from GPT_SoVITS.gpt.loss import compute_loss
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.gpt.objective import objective
-from GPT_SoVITS.gpt.plan import Plan
-from GPT_SoVITS.gpt.training import Training
+from GPT_SoVITS.gpt.trainer import GPTTrainer
+from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
 from GPT_SoVITS.text.symbols import symbols
-from GPT_SoVITS.training.grad_ckpt import checkpoint_layers
+from GPT_SoVITS.training.activation_checkpointing import checkpoint_layers
 
 
 def gradients(model: Text2Semantic, batches: list[list]) -> dict[str, torch.Tensor]:
     model.zero_grad()
     for items in batches:
-        objective(model, collate(items)).loss.backward()
+        compute_loss(model, collate(items)).loss.backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -53,8 +53,8 @@ def test_recomputed_layers_have_the_same_gradients(tiny_model, items):
     assert_close(gradients(tiny_model, [items[:4]]), plain)
 
 
-def train(plan_file, **changes) -> Training:
-    training = Training(Plan.read(plan_file(**changes)), lambda *_, **__: None, threading.Event())
+def train(plan_file, **changes) -> GPTTrainer:
+    training = GPTTrainer(GPTTrainingConfig.read(plan_file(**changes)), lambda *_, **__: None, threading.Event())
     training.fit()
     return training
 

@@ -13,10 +13,10 @@ import torch
 from GPT_SoVITS.checkpoints.checkpoint import load_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.gpt.plan import Plan
 from GPT_SoVITS.gpt.train import main
-from GPT_SoVITS.gpt.training import Training
-from GPT_SoVITS.training.precision import choose
+from GPT_SoVITS.gpt.trainer import GPTTrainer
+from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
+from GPT_SoVITS.training.precision import choose_precision
 
 
 class Listener:
@@ -38,7 +38,7 @@ class Listener:
 
 def train(plan_file: Path, stop_at: int | None = None) -> tuple[bool, Listener]:
     listener = Listener(stop_at)
-    training = Training(Plan.read(plan_file), listener, listener.stop)
+    training = GPTTrainer(GPTTrainingConfig.read(plan_file), listener, listener.stop)
     ended = training.fit()
     if ended:
         training.finish()
@@ -149,8 +149,8 @@ def test_coarse_arithmetic_learns_as_well(plan_file, tmp_path, precision):
 
 
 def test_the_asked_precision_is_taken():
-    assert choose("bf16", torch.device("cpu"), 32) == "bf16"
-    assert choose("auto", torch.device("cpu"), 256) in ("fp32", "bf16")
+    assert choose_precision("bf16", torch.device("cpu"), 32) == "bf16"
+    assert choose_precision("auto", torch.device("cpu"), 256) in ("fp32", "bf16")
 
 
 @pytest.mark.parametrize(

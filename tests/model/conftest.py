@@ -12,7 +12,7 @@ import torch
 
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
-from GPT_SoVITS.configs import load_config, merged
+from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline
 from GPT_SoVITS.sovits.model import SoVITS
@@ -53,8 +53,8 @@ def tiny_voice(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Voic
     """Writes a tiny voice of an official version."""
 
     def write(version: str) -> Voice:
-        gpt = merged(load_config("v1_gpt" if version == "v1" else "v2_gpt"), TINY_GPT)
-        sovits = merged(load_config(version), {"model": TINY_SOVITS})
+        gpt = merge_config(load_config("v1_gpt" if version == "v1" else "v2_gpt"), TINY_GPT)
+        sovits = merge_config(load_config(version), {"model": TINY_SOVITS})
         return write_voice(tmp_path_factory.mktemp(version), version, gpt, sovits)
 
     return write

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from GPT_SoVITS.configs import load_config, merged
+from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, Pipeline, SamplingSettings, Speech, SynthesisRequest
 from GPT_SoVITS.sovits.layers import NormedConv1d, NormedConvTranspose1d
 from GPT_SoVITS.sovits.model import SoVITS
@@ -86,7 +86,7 @@ def test_without_a_silent_token_length_alone_cuts():
 def second_stage() -> SoVITS:
     """v2's at nano's rate, with few channels, and with couplings that do something."""
     torch.manual_seed(1)
-    model = SoVITS.from_config(merged(load_config("nano"), {"model": SMALL}), posterior=False).eval()
+    model = SoVITS.from_config(merge_config(load_config("nano"), {"model": SMALL}), posterior=False).eval()
     for coupling in model.flow.flows[::2]:
         torch.nn.init.normal_(coupling.post.weight, std=0.05)
     with torch.no_grad():

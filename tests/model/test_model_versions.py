@@ -11,7 +11,7 @@ import torch
 
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, open_checkpoint, save_checkpoint, write_official
-from GPT_SoVITS.configs import load_config, merged
+from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.pipeline import Pipeline, SamplingSettings, SynthesisRequest
@@ -139,7 +139,7 @@ def test_settings_that_ask_for_more_than_the_tensors_hold_are_refused_before_any
         files[which],
         kind=honest.kind,
         version=honest.version,
-        config=merged(honest.config, {"model": {name: 10**7}}),
+        config=merge_config(honest.config, {"model": {name: 10**7}}),
         state=honest.state,
         info={},
     )
@@ -176,7 +176,7 @@ def small_gpt(folder: Path) -> Path:
     """With the codebook of the tiny v3 network."""
     torch.manual_seed(1)
     sizes = {"embedding_dim": 16, "hidden_dim": 16, "head": 2, "n_layer": 1, "vocab_size": 33, "EOS": 32}
-    config = merged(load_config("v2_gpt"), {"model": sizes})
+    config = merge_config(load_config("v2_gpt"), {"model": sizes})
     path = folder / "gpt.safetensors"
     save_checkpoint(path, kind="gpt", version="v2", config=config, state=Text2Semantic(config).state_dict(), info={})
     return path

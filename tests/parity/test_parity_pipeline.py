@@ -14,7 +14,7 @@ import torch
 from parity_fixtures import Fixture, absolute_error, companion, find, fixtures
 from upstream_streaming import OriginalStream
 
-from GPT_SoVITS.gpt.generate import Row, SamplingSettings, stream
+from GPT_SoVITS.gpt.generate import GenerationInput, SamplingSettings, stream_tokens
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.sovits.official import recipe
@@ -147,9 +147,9 @@ def test_tokens_are_split_where_the_original_splits_them(path: Path) -> None:
         model = indifferent_gpt(tokens=int(script.max()) + 1)
         likeness = None if case["sim"] is None else torch.tensor(case["sim"])
 
-        yields = stream(
+        yields = stream_tokens(
             model,
-            Row(torch.tensor([1, 2]), None, None),
+            GenerationInput(torch.tensor([1, 2]), None, None),
             SamplingSettings(top_k=None, repetition_penalty=1.0),
             noise=dictated(script, int(script.max()) + 1),
             chunk_length=case["chunk_length"],

@@ -15,10 +15,10 @@ from parity_fixtures import fixtures
 from stage_1 import Stage1
 
 from GPT_SoVITS.checkpoints.checkpoint import read_official
-from GPT_SoVITS.gpt.decoder import Row, TorchDecoder
-from GPT_SoVITS.gpt.generate import SamplingSettings, generate, generate_batch, stream
+from GPT_SoVITS.gpt.decoder import GenerationInput, TorchDecoder
+from GPT_SoVITS.gpt.generate import SamplingSettings, generate, generate_batch, stream_tokens
 from GPT_SoVITS.gpt.model import Text2Semantic, prefix_visibility
-from GPT_SoVITS.gpt.sampling import draw, penalise, probabilities
+from GPT_SoVITS.gpt.sampling import apply_repetition_penalty, draw, probabilities
 
 
 def settings_of(kwargs: dict) -> SamplingSettings:
@@ -56,8 +56,10 @@ def test_an_official_file_loads_strictly(path):
         assert torch.equal(tensor, official.state[name].float()), name
 
 
-def prompt_row(fixture: Stage1, kwargs: dict) -> Row:
-    return Row(fixture["in/x"], fixture["in/bert"], fixture["in/prompt"] if kwargs.get("use_prompt", True) else None)
+def prompt_row(fixture: Stage1, kwargs: dict) -> GenerationInput:
+    return GenerationInput(
+        fixture["in/x"], fixture["in/bert"], fixture["in/prompt"] if kwargs.get("use_prompt", True) else None
+    )
 
 
 def generated(fixture: Stage1, kwargs: dict, tokens: torch.Tensor) -> torch.Tensor:
@@ -136,7 +138,7 @@ def test_the_prompt_pass(path):
 def streamed(fixture: Stage1, case: str, compat: str | None) -> tuple[list[list[int]], list[bool]]:
     kwargs = fixture.json(f"out/{case}/kwargs")
     likeness = kwargs.get("mute_emb_sim_matrix")
-    chunks = stream(
+    chunks = stream_tokens(
         fixture.model(),
         prompt_row(fixture, kwargs),
         settings_of(kwargs),
@@ -202,7 +204,7 @@ def test_batched_tokens(path):
     model = fixture.model()
     prompt, noise = fixture["in/prompt"], fixture["in/noise"]
     rows = [
-        Row(fixture["in/x"][i, :length], fixture[f"in/bert{i}"], prompt)
+        GenerationInput(fixture["in/x"][i, :length], fixture[f"in/bert{i}"], prompt)
         for i, length in enumerate(fixture["in/x_lens"].tolist())
     ]
     for case in fixture.cases():
@@ -234,7 +236,7 @@ def test_sampling_rules(path):
         logits = fixture[f"{case}/logits"]
         factor = torch.ones_like(logits).scatter(1, fixture[f"{case}/prev"], settings.repetition_penalty)
 
-        z = penalise(logits, factor)
+        z = apply_repetition_penalty(logits, factor)
         p = probabilities(z, settings)
         token = draw(p, fixture[f"{case}/noise"])
 

@@ -22,30 +22,30 @@ from GPT_SoVITS.gpt.data import (
     effective_batch_size,
     length_buckets,
     read_items,
-    refusal,
+    rejection_reason,
     repeat_small,
 )
+from GPT_SoVITS.gpt.loss import GPTBatch, GPTLoss, compute_loss, damage, draw_damage, predict, row_log_likelihood
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.gpt.objective import Batch, Objective, damage, draw_damage, objective, predict, row_log_likelihood
-from GPT_SoVITS.gpt.plan import Plan
 from GPT_SoVITS.gpt.scaled_adam import ScaledAdam
-from GPT_SoVITS.gpt.schedule import Schedule
-from GPT_SoVITS.gpt.training import Training
+from GPT_SoVITS.gpt.schedule import UpdateSchedule
+from GPT_SoVITS.gpt.trainer import GPTTrainer
+from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
 from GPT_SoVITS.text.symbols import symbols
 
 
-def training_batch(fixture: Stage1, lengths: torch.Tensor, rows: slice = slice(None)) -> Batch:
+def training_batch(fixture: Stage1, lengths: torch.Tensor, rows: slice = slice(None)) -> GPTBatch:
     x, y, y_lengths = fixture["in/x"][rows], fixture["in/y"][rows], fixture["in/y_lens"][rows]
     lengths = lengths[rows]
     width, height = int(lengths.max()), int(y_lengths.max())
-    return Batch(x[:, :width], lengths, y[:, :height], y_lengths, fixture["in/bert"][rows][:, :, :width])
+    return GPTBatch(x[:, :width], lengths, y[:, :height], y_lengths, fixture["in/bert"][rows][:, :, :width])
 
 
-def without_padding(fixture: Stage1, lengths: torch.Tensor) -> Batch:
+def without_padding(fixture: Stage1, lengths: torch.Tensor) -> GPTBatch:
     """The batch as a collate makes it: ids and features beyond a row's length are zero."""
     batch = training_batch(fixture, lengths)
     beyond = torch.arange(batch.phones.shape[1])[None] >= lengths[:, None]
-    return Batch(
+    return GPTBatch(
         batch.phones.masked_fill(beyond, 0),
         lengths,
         batch.tokens,
@@ -61,7 +61,7 @@ def test_cross_entropy_of_equal_phoneme_counts(path):
     x = fixture["in/x"]
     batch = training_batch(fixture, torch.full((len(x),), x.shape[1]))
 
-    result = objective(model, batch, compat="reference")
+    result = compute_loss(model, batch, compat="reference")
     result.loss.backward()
 
     compare(result, model, fixture, "out/equal_x")
@@ -73,7 +73,7 @@ def test_cross_entropy_with_the_references_mask(path):
     model = fixture.model()
     batch = without_padding(fixture, fixture["in/x_lens_ragged"])
 
-    result = objective(model, batch, compat="reference")
+    result = compute_loss(model, batch, compat="reference")
     result.loss.backward()
 
     compare(result, model, fixture, "out/ragged_refmask")
@@ -85,7 +85,9 @@ def test_an_utterance_alone_is_the_same_with_and_without_the_switch(path, compat
     fixture = Stage1(path)
     for i, loss in enumerate(fixture["out/single_loss"]):
         model = fixture.model()
-        result = objective(model, training_batch(fixture, fixture["in/x_lens_ragged"], slice(i, i + 1)), compat=compat)
+        result = compute_loss(
+            model, training_batch(fixture, fixture["in/x_lens_ragged"], slice(i, i + 1)), compat=compat
+        )
         result.loss.backward()
 
         torch.testing.assert_close(result.loss.detach().double(), loss, rtol=1e-5, atol=0)
@@ -97,7 +99,7 @@ def test_a_batch_equals_its_rows_alone(path):
     fixture = Stage1(path)
     model = fixture.model()
 
-    result = objective(model, without_padding(fixture, fixture["in/x_lens_ragged"]))
+    result = compute_loss(model, without_padding(fixture, fixture["in/x_lens_ragged"]))
 
     torch.testing.assert_close(result.loss.detach().double(), fixture["out/single_loss"].sum(), rtol=1e-5, atol=0)
     for i, row in enumerate(log_p(result)):
@@ -105,7 +107,7 @@ def test_a_batch_equals_its_rows_alone(path):
         torch.testing.assert_close(row[: len(alone)], alone, atol=1e-4, rtol=0)
 
 
-def compare(result: Objective, model: Text2Semantic, fixture: Stage1, case: str) -> None:
+def compare(result: GPTLoss, model: Text2Semantic, fixture: Stage1, case: str) -> None:
     """Every entry that the fixture has of a case; a single row has no batch dimension there."""
     end = model.dimensions.end
     ours = {
@@ -130,7 +132,7 @@ def compare(result: Objective, model: Text2Semantic, fixture: Stage1, case: str)
     check_gradients(model, fixture, case)
 
 
-def log_p(result: Objective) -> torch.Tensor:
+def log_p(result: GPTLoss) -> torch.Tensor:
     targets = result.targets.clamp_min(0)
     return result.logits.log_softmax(-1).gather(2, targets[..., None])[..., 0]
 
@@ -159,14 +161,14 @@ def check_gradients(model: Text2Semantic, fixture: Stage1, case: str) -> None:
 def test_preference_loss(path):
     fixture = Stage1(path)
     model = fixture.model()
-    batch = Batch(fixture["in/x"], fixture["in/x_lens"], fixture["in/y"], fixture["in/y_lens"], fixture["in/bert"])
+    batch = GPTBatch(fixture["in/x"], fixture["in/x_lens"], fixture["in/y"], fixture["in/y_lens"], fixture["in/bert"])
     operations, ranges = fixture["in/reject_op"].tolist(), fixture["in/reject_range"].tolist()
 
     drawn = draw_damage(batch, torch.Generator().manual_seed(int(fixture["in/torch_manual_seed"])), "reference")
     damaged = damage(batch, operations, ranges, compat="reference")
     rejected_logits, rejected_targets = predict(model, damaged, "reference")
     generator = torch.Generator().manual_seed(int(fixture["in/torch_manual_seed"]))
-    result = objective(model, batch, preference=True, generator=generator, compat="reference")
+    result = compute_loss(model, batch, preference=True, generator=generator, compat="reference")
     result.loss.backward()
 
     assert drawn == (operations, ranges)
@@ -193,7 +195,7 @@ def test_optimiser_updates(path):
     hyper = fixture.json("in/hyper")
     parameters = {name: torch.nn.Parameter(fixture[f"in/param0/{name}"].clone()) for name in hyper["param_order"]}
     optimizer = ScaledAdam(parameters.values(), clip_period=hyper["clipping_update_period"])
-    schedule = Schedule(1, 8, 4, 0.002, 0, compat="reference")
+    schedule = UpdateSchedule(1, 8, 4, 0.002, 0, compat="reference")
     rates = fixture["out/lr_used"].tolist()
     for step in range(hyper["steps"]):
         optimizer.param_groups[0]["lr"] = schedule.rate(step)
@@ -217,7 +219,7 @@ def test_optimiser_updates(path):
 def test_filter_repetition_batch_size_and_order(path):
     cases = json.loads(path.read_text())
     for case in cases["filter"]:
-        reason = refusal(case["phonemes"], case["tokens"], case["max_sec"])
+        reason = rejection_reason(case["phonemes"], case["tokens"], case["max_sec"])
         assert (reason == "") is case["kept"], case
     for case in cases["repeat_small_sets"]:
         names = repeat_small([f"u{i}" for i in range(case["kept_items"])])
@@ -268,7 +270,7 @@ def test_a_whole_training_of_the_reference(path):
     model.load_state_dict({name: tensor.float() for name, tensor in start.state.items()}, strict=True)
     optimizer = ScaledAdam(model.parameters())
     size = effective_batch_size(config["train"]["batch_size"], len(items))
-    schedule = Schedule(config["train"]["epochs"], -(-len(items) // size), 4, 0.002, 0, compat="reference")
+    schedule = UpdateSchedule(config["train"]["epochs"], -(-len(items) // size), 4, 0.002, 0, compat="reference")
 
     assert [item.name for item in items] == [str(name) for name in fixture.arrays["out/dataset_item_names"]]
     losses, accuracies, batches, updated_after, places = [], [], [], [], []
@@ -276,7 +278,7 @@ def test_a_whole_training_of_the_reference(path):
         order = bucket_order([len(item.tokens) for item in items], size, epoch=epoch)
         for index in range(schedule.batches):
             chosen = order[index * size : (index + 1) * size]
-            result = objective(model, collate([items[i] for i in chosen]), compat="reference")
+            result = compute_loss(model, collate([items[i] for i in chosen]), compat="reference")
             result.loss.backward()
             losses.append(float(result.loss.detach()))
             places.append([epoch, index])
@@ -311,7 +313,7 @@ def compare_final_weights(model: Text2Semantic, fixture: Stage1) -> None:
 def test_the_training_program_ends_with_the_references_weights(path, tmp_path):
     fixture = Stage1(path)
     recorded = fixture.config["train"]
-    plan = Plan(
+    plan = GPTTrainingConfig(
         "v2",
         experiment(path),
         tmp_path,
@@ -325,7 +327,7 @@ def test_the_training_program_ends_with_the_references_weights(path, tmp_path):
         name="demo",
         train={"layer_dropout": 0.0, "inner_dropout": 0.0},
     )
-    training = Training(plan, lambda *_, **__: None, threading.Event())
+    training = GPTTrainer(plan, lambda *_, **__: None, threading.Event())
 
     training.fit()
 

@@ -13,10 +13,17 @@ import torch
 from parity_fixtures import ROOT, Fixture, error, find, fixtures, seeded_weights
 
 from GPT_SoVITS.checkpoints.checkpoint import load_resume, read_official
-from GPT_SoVITS.configs import config_names, load_config, merged
+from GPT_SoVITS.configs import config_names, load_config, merge_config
 from GPT_SoVITS.features.mel import mel_bands, mel_spectrogram, resample, spectrogram
-from GPT_SoVITS.sovits.data import BucketSampler, Items, boundaries, collate
-from GPT_SoVITS.sovits.folder import CODES_FILE, SPEAKER_FOLDER, SSL_FOLDER, TEXT_FILE, WAVE_FOLDER, select
+from GPT_SoVITS.sovits.data import BucketSampler, SoVITSItemLoader, boundaries, collate
+from GPT_SoVITS.sovits.training_set import (
+    CODES_FILE,
+    SPEAKER_FOLDER,
+    SSL_FOLDER,
+    TEXT_FILE,
+    WAVE_FOLDER,
+    select_entries,
+)
 
 
 @pytest.mark.parametrize("path", fixtures("spectrogram_mel"))
@@ -122,8 +129,8 @@ def test_the_loader_keeps_repeats_and_shapes_what_the_reference_does(path, versi
     wanted, config = content["result"], load_config(version)
     write_folder(tmp_path, content, config)
 
-    selection = select(tmp_path, config, source="ssl")
-    items = Items(tmp_path, config)
+    selection = select_entries(tmp_path, config, source="ssl")
+    items = SoVITSItemLoader(tmp_path, config)
     kept = {entry.name: entry for entry in selection.entries}
 
     assert {
@@ -145,8 +152,8 @@ def test_a_batch_is_padded_as_the_reference_does(path, version, tmp_path):
     content = json.loads(path.read_text())
     wanted, config = content["result"][f"{version}_collate"], load_config(version)
     write_folder(tmp_path, content, config)
-    kept = {entry.name: entry for entry in select(tmp_path, config, source="ssl").entries}
-    items = Items(tmp_path, config)
+    kept = {entry.name: entry for entry in select_entries(tmp_path, config, source="ssl").entries}
+    items = SoVITSItemLoader(tmp_path, config)
 
     batch = collate([items(kept[name]) for name in wanted["order_in"]])
 
@@ -186,4 +193,4 @@ def test_a_resume_file_of_the_reference_opens(path):
     content = load_resume(path)
 
     assert set(content) == {"model", "iteration", "optimizer", "learning_rate"}
-    assert merged(content["optimizer"], {})["param_groups"]
+    assert merge_config(content["optimizer"], {})["param_groups"]

@@ -10,12 +10,12 @@ import torch
 from parity_fixtures import Fixture, error, fixtures
 from torch import nn
 
-from GPT_SoVITS.configs import load_config, merged
-from GPT_SoVITS.sovits.discriminator import Discriminator, Verdict
-from GPT_SoVITS.sovits.model import Batch, Forward, SoVITS, slices
+from GPT_SoVITS.configs import load_config, merge_config
+from GPT_SoVITS.sovits.adversarial_step import AdversarialOptimizerStep
+from GPT_SoVITS.sovits.discriminator import Discriminator, DiscriminatorOutput
+from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch, SoVITSOutput, slice_segments
 from GPT_SoVITS.sovits.official import recipe
 from GPT_SoVITS.sovits.preview import preview
-from GPT_SoVITS.sovits.step import Step
 
 ROUNDING_ONLY = ("conv_k.bias", "w_ks.bias")
 """Their gradients are zero in exact arithmetic, so their steps are noise (specification s2-sovits §12.3)."""
@@ -27,7 +27,7 @@ class Trial:
     def __init__(self, fixture: Fixture) -> None:
         config = fixture.config
         changes = {"data": config["data"], "train": config["train"], "model": {"p_dropout": 0.0}}
-        self.config = merged(recipe(config["version"], config["model"], config["dims"]), changes)
+        self.config = merge_config(recipe(config["version"], config["model"], config["dims"]), changes)
         self.generator = SoVITS.from_config(self.config)
         self.discriminator = Discriminator(**self.config["discriminator"])
         if config["generator_seed"] is None:
@@ -39,9 +39,9 @@ class Trial:
         for module in self.generator.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
-        self.step = Step(self.generator, self.discriminator, self.config, compat="reference")
+        self.step = AdversarialOptimizerStep(self.generator, self.discriminator, self.config, compat="reference")
         self.step.set_rate(config["train"]["learning_rate"])
-        self.batch = Batch(
+        self.batch = SoVITSBatch(
             spec=fixture["in/spec"],
             spec_lengths=fixture["in/spec_lengths"],
             wave=fixture["in/wav_int16"].float() / 32768,
@@ -52,7 +52,7 @@ class Trial:
         )
         self.draws = {"slice_u": fixture["in/slice_u"], "noise": fixture["out/posterior_noise"]}
 
-    def forward(self) -> Forward:
+    def forward(self) -> SoVITSOutput:
         return self.generator(self.batch, segment=self.step.segment, **self.draws)
 
     def named_parameters(self) -> dict[str, dict[str, nn.Parameter]]:
@@ -82,9 +82,9 @@ def test_the_training_forward_computes_what_the_reference_computes(path):
         "logs_q": out.logs_q,
         "z_mask": out.mask,
         "quantized": out.quantized,
-        "y_mel": slices(step.mel(trial.batch.spec), out.starts, step.segment),
+        "y_mel": slice_segments(step.mel(trial.batch.spec), out.starts, step.segment),
         "y_hat_mel": step.wave_mel(out.wave),
-        "y_slice": slices(trial.batch.wave, start_samples, trial.config["train"]["segment_size"]),
+        "y_slice": slice_segments(trial.batch.wave, start_samples, trial.config["train"]["segment_size"]),
     }
     assert torch.equal(out.starts, fixture["out/ids_slice"])
     assert float(out.commitment) == float(fixture["out/kl_ssl"]) == 0.0
@@ -187,7 +187,7 @@ def test_the_discriminator_judges_as_the_reference_does(path):
             compare_verdict(fixture, verdict, name, i)
 
 
-def compare_verdict(fixture: Fixture, verdict: Verdict, name: str, index: int) -> None:
+def compare_verdict(fixture: Fixture, verdict: DiscriminatorOutput, name: str, index: int) -> None:
     assert error(verdict.logits, fixture[f"{name}{index}"]) < 2e-5
     shapes, digests = fixture[f"fmap_shapes{index}"], fixture[f"fmap_{name}{index}"]
     assert len(verdict.features) == len(digests)

@@ -15,10 +15,10 @@ from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.features.mel import denormalise, log_mel, normalise, resample, spectrogram
 from GPT_SoVITS.flow_matching import lora
-from GPT_SoVITS.flow_matching.cfm import Draws
+from GPT_SoVITS.flow_matching.cfm import RandomDraws
 from GPT_SoVITS.flow_matching.dit import frame_mask
 from GPT_SoVITS.flow_matching.embedding import rotate
-from GPT_SoVITS.flow_matching.model import FlowBatch, FlowMatchingSoVITS
+from GPT_SoVITS.flow_matching.model import FlowMatchingBatch, FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.official import recipe, sizes
 
 NETWORK = 2e-5
@@ -143,7 +143,9 @@ def test_both_losses_and_their_gradients_are_those_of_the_reference(path):
 
     for i, run in enumerate(fixture.config["runs"]):
         model = load(fixture)  # in eval mode, as the fixture was made
-        draws = Draws(fixture[f"{i}/rand_prompt"], fixture[f"{i}/t"], fixture[f"{i}/x0"], fixture.get(f"{i}/base"))
+        draws = RandomDraws(
+            fixture[f"{i}/rand_prompt"], fixture[f"{i}/t"], fixture[f"{i}/x0"], fixture.get(f"{i}/base")
+        )
         assert (draws.halvings is None) == (run["branch"] == "flow")
 
         condition, mel, lengths = model.training_condition(batch)
@@ -156,9 +158,9 @@ def test_both_losses_and_their_gradients_are_those_of_the_reference(path):
         compare_gradients(model, fixture, i)
 
 
-def training_batch(fixture: Fixture) -> FlowBatch:
+def training_batch(fixture: Fixture) -> FlowMatchingBatch:
     names = ("spec", "spec_lengths", "mel", "mel_lengths", "text", "text_lengths", "ssl")
-    return FlowBatch(**{name: fixture[name] for name in names})
+    return FlowMatchingBatch(**{name: fixture[name] for name in names})
 
 
 def compare_gradients(model: FlowMatchingSoVITS, fixture: Fixture, run: int) -> None:

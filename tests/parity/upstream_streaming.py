@@ -11,8 +11,8 @@ import math
 import torch
 from torch import Tensor
 
+from GPT_SoVITS.sovits.model import DecodedChunk as Chunk
 from GPT_SoVITS.sovits.model import SoVITS
-from GPT_SoVITS.sovits.model import Stream as Chunk
 from GPT_SoVITS.synthesis import sola
 from GPT_SoVITS.synthesis.waveform_decoder import NOISE_SCALE
 

@@ -21,7 +21,7 @@ from core.storage import Storage
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.catalog import FILES, files_of
 from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
-from GPT_SoVITS.configs import load_config, merged
+from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.dataset.folder import Annotation, write_annotations
 from GPT_SoVITS.features.eres2net import ERes2NetV2
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
@@ -122,16 +122,16 @@ def write_models(folder: Path, version: str) -> None:
     _write_hub_folder(roberta, ROBERTA, BertModel(BertConfig(**ROBERTA)))
     (roberta / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n你\n好\n，\n。\n", encoding="utf-8")
     torch.save(ERes2NetV2(**SPEAKER).state_dict(), _place(folder, "speaker_vector", version))
-    config = merged(GPT, {"model": {"phoneme_vocab_size": len(symbols(version))}})
+    config = merge_config(GPT, {"model": {"phoneme_vocab_size": len(symbols(version))}})
     gpt = {"weight": _halved(Text2Semantic(config)), "config": config, "info": "tiny"}
     torch.save(gpt, _place(folder, "gpt", version))
     save = partial(save_checkpoint, version=version, info={})
     if version in FLOW_MATCHING_VERSIONS:
-        config = merged(load_config(version), FLOW)
+        config = merge_config(load_config(version), FLOW)
         state = FlowMatchingSoVITS.from_config(config).state_dict()
         save(_place(folder, "sovits", version), kind="sovits", config=config, state=state)
         return
-    config = merged(load_config(version), SOVITS)
+    config = merge_config(load_config(version), SOVITS)
     state = SoVITS.from_config(config).state_dict()
     save(_place(folder, "sovits", version), kind="sovits", config=config, state=state)
     state = Discriminator(**config["discriminator"]).state_dict()

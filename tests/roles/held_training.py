@@ -10,36 +10,36 @@ from typing import Any
 import torch
 
 from GPT_SoVITS.gpt.train import main
-from GPT_SoVITS.gpt.training import Training
-from GPT_SoVITS.training import loop
-from GPT_SoVITS.training.control import Control
+from GPT_SoVITS.gpt.trainer import GPTTrainer
+from GPT_SoVITS.training import trainer
+from GPT_SoVITS.training.control import TrainingControl
 
 HOLD = int(os.environ.get("TEST_HOLD_AT_STEP", "0"))
 DEAF = "TEST_DEAF" in os.environ
 LARGEST_BATCH = int(os.environ.get("TEST_LARGEST_BATCH", "1000"))
 
-take_step, learn = Training._take_step, Training.step
+take_step, learn = GPTTrainer._take_step, GPTTrainer.step
 
 
-def held_step(self: Training, *work: Any) -> None:
+def held_step(self: GPTTrainer, *work: Any) -> None:
     take_step(self, *work)
     if self.place.step != HOLD:
         return
     if DEAF:
         threading.Event().wait()
-    assert isinstance(self.stop, Control)
+    assert isinstance(self.stop, TrainingControl)
     while not (self.stop.is_set() or self.stop.after_epoch.is_set()):
         self.stop.wait(0.05)  # a signal's handler runs between two of these
 
 
-def costly_step(self: Training, work: list[Any], following: list[Any] | None) -> Any:
+def costly_step(self: GPTTrainer, work: list[Any], following: list[Any] | None) -> Any:
     if self.plan.batch_size > LARGEST_BATCH:
         raise torch.OutOfMemoryError(f"a batch of {self.plan.batch_size}")
     return learn(self, work, following)
 
 
-Training._take_step, Training.step = held_step, costly_step  # type: ignore[method-assign]
-loop.choose = lambda *_: "fp32"  # type: ignore[assignment]  # what is faster here changes with what else runs
+GPTTrainer._take_step, GPTTrainer.step = held_step, costly_step  # type: ignore[method-assign]
+trainer.choose_precision = lambda *_: "fp32"  # type: ignore[assignment]  # what is faster here changes with what else runs
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

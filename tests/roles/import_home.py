@@ -17,7 +17,7 @@ from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint, write_official
 from GPT_SoVITS.checkpoints.identify import Checkpoint
-from GPT_SoVITS.configs import merged
+from GPT_SoVITS.configs import merge_config
 from GPT_SoVITS.flow_matching.lora import inject, lora_state
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.gpt.model import Text2Semantic
@@ -107,7 +107,7 @@ def write_gpt(path: Path, version: str, tokens: int = 24, seed: int = 7) -> None
     """With the codebook of the family's SoVITS models."""
     torch.manual_seed(seed)
     sizes = {"vocab_size": tokens + 1, "EOS": tokens, "phoneme_vocab_size": len(symbols(version))}
-    config = merged(GPT, {"model": sizes})
+    config = merge_config(GPT, {"model": sizes})
     write_official(path, Checkpoint("gpt", version, config, Text2Semantic(config).state_dict(), {"epoch": 15}))
 
 

@@ -34,7 +34,7 @@ from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint, write_official
 from GPT_SoVITS.checkpoints.identify import Checkpoint
-from GPT_SoVITS.configs import merged
+from GPT_SoVITS.configs import merge_config
 from GPT_SoVITS.pipeline import Pipeline
 from main import main
 from roles.runtime.role import JobContext
@@ -238,7 +238,7 @@ def gpt_with(home: Home, **sizes: Any) -> Path:
     """Whose settings are not those of its weights."""
     path = home.folder / "odd.ckpt"
     gpt = open_checkpoint(home.gpt)
-    torch.save({"weight": gpt.state, "config": merged(gpt.config, {"model": sizes}), "info": ""}, path)
+    torch.save({"weight": gpt.state, "config": merge_config(gpt.config, {"model": sizes}), "info": ""}, path)
     return path
 
 

@@ -17,7 +17,7 @@ from core.jobs.job import Job
 from core.records import StageRecord, upgrade
 from core.stages.stage import StageStatus
 from GPT_SoVITS.checkpoints.catalog import FILES, files_of
-from GPT_SoVITS.configs import merged
+from GPT_SoVITS.configs import merge_config
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.text.symbols import symbols
 from roles.runtime.services import Services
@@ -107,7 +107,7 @@ def saved(epoch: int) -> Callable[[Event], bool]:
 def write_gpt(models: Path) -> None:
     """The official GPT of the version in miniature, where it is looked for."""
     torch.manual_seed(5)
-    config = merged(GPT, {"model": {"phoneme_vocab_size": len(symbols(VERSION))}})
+    config = merge_config(GPT, {"model": {"phoneme_vocab_size": len(symbols(VERSION))}})
     state = {name: tensor.half() for name, tensor in Text2Semantic(config).state_dict().items()}
     path = models / next(path for path, file in FILES.items() if file in files_of("gpt", VERSION))
     path.parent.mkdir(parents=True, exist_ok=True)

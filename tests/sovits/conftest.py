@@ -14,15 +14,15 @@ import torch
 from one_step import TINY
 
 from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
-from GPT_SoVITS.configs import load_config, merged
-from GPT_SoVITS.sovits.folder import CODES_FILE, TEXT_FILE, WAVE_FOLDER
+from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.sovits.model import SoVITS
-from GPT_SoVITS.sovits.plan import Plan
+from GPT_SoVITS.sovits.training_config import SoVITSTrainingConfig
+from GPT_SoVITS.sovits.training_set import CODES_FILE, TEXT_FILE, WAVE_FOLDER
 
 
 @pytest.fixture
 def tiny() -> dict[str, Any]:
-    return merged(load_config("nano"), TINY)
+    return merge_config(load_config("nano"), TINY)
 
 
 @pytest.fixture
@@ -84,9 +84,9 @@ def full_folder(folder) -> Folder:
 
 
 @pytest.fixture
-def plan(full_folder, base, tmp_path) -> Plan:
+def plan(full_folder, base, tmp_path) -> SoVITSTrainingConfig:
     """Two epochs of three updates."""
-    return Plan(
+    return SoVITSTrainingConfig(
         "nano",
         full_folder.path,
         tmp_path / "out",

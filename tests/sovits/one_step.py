@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from GPT_SoVITS.configs import load_config, merged
+from GPT_SoVITS.configs import load_config, merge_config
+from GPT_SoVITS.sovits.adversarial_step import AdversarialOptimizerStep
 from GPT_SoVITS.sovits.discriminator import Discriminator
-from GPT_SoVITS.sovits.model import Batch, SoVITS
-from GPT_SoVITS.sovits.step import Step
-from GPT_SoVITS.training.distributed import Group
+from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch
+from GPT_SoVITS.training.distributed import ProcessGroup
 from GPT_SoVITS.training.precision import Precision
 
 TINY = {
@@ -54,10 +54,14 @@ TINY = {
 FRAMES = 30
 
 
-def make_step(group: Group | None = None, *, precision: str = "fp32", dropout: bool = False) -> Step:
+def make_step(
+    group: ProcessGroup | None = None, *, precision: str = "fp32", dropout: bool = False
+) -> AdversarialOptimizerStep:
     # A large eps: at Adam's usual one, a first update is the sign of every gradient, rounding's among them.
     changes = {"eps": 1.0}
-    config = merged(load_config("nano"), merged(TINY, {"train": changes, "model": {"p_dropout": 0.1 * dropout}}))
+    config = merge_config(
+        load_config("nano"), merge_config(TINY, {"train": changes, "model": {"p_dropout": 0.1 * dropout}})
+    )
     torch.manual_seed(11)
     generator = SoVITS.from_config(config).train()
     generator.dec.conv_post.weight.data.mul_(100)  # loud, since the logarithm of near-silence resolves rounding
@@ -67,12 +71,12 @@ def make_step(group: Group | None = None, *, precision: str = "fp32", dropout: b
             module.p = 0.0
     device = torch.device("cpu")
     arithmetic = Precision(precision, device, first_scale=2.0**10)
-    step = Step(generator, discriminator, config, precision=arithmetic, group=group)
+    step = AdversarialOptimizerStep(generator, discriminator, config, precision=arithmetic, group=group)
     step.set_rate(1e-3)
     return step
 
 
-def make_batch(rows: slice) -> tuple[Batch, dict[str, Tensor]]:
+def make_batch(rows: slice) -> tuple[SoVITSBatch, dict[str, Tensor]]:
     chance = torch.Generator().manual_seed(3)
     wave = torch.randn(4, 1, FRAMES * 320, generator=chance) * 0.1
     lengths = torch.full((4,), FRAMES)
@@ -85,11 +89,11 @@ def make_batch(rows: slice) -> tuple[Batch, dict[str, Tensor]]:
     }
     codes = torch.randint(0, 24, (1, 4, FRAMES // 2), generator=chance)
     draws = {"slice_u": torch.rand(4, generator=chance), "noise": torch.randn(4, 8, FRAMES, generator=chance)}
-    batch = Batch(**{name: tensor[rows] for name, tensor in whole.items()}, codes=codes[:, rows])
+    batch = SoVITSBatch(**{name: tensor[rows] for name, tensor in whole.items()}, codes=codes[:, rows])
     return batch, {name: tensor[rows] for name, tensor in draws.items()}
 
 
-def gradients_of(step: Step, *, halves: list[int] | None = None) -> dict[str, Tensor]:
+def gradients_of(step: AdversarialOptimizerStep, *, halves: list[int] | None = None) -> dict[str, Tensor]:
     """Gradients as both optimisers use them, after learning from the whole batch or from some of its halves."""
     parts = [slice(0, 4)] if halves is None else [slice(2 * half, 2 * half + 2) for half in halves]
     made = [make_batch(rows) for rows in parts]

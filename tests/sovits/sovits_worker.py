@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from one_step import gradients_of, make_step
 
-from GPT_SoVITS.sovits.plan import Plan
-from GPT_SoVITS.sovits.training import Training
-from GPT_SoVITS.training.distributed import join, leave
+from GPT_SoVITS.sovits.trainer import SoVITSTrainer
+from GPT_SoVITS.sovits.training_config import SoVITSTrainingConfig
+from GPT_SoVITS.training.distributed import destroy_process_group, init_process_group
 
 STOP_AT = 3
 
@@ -19,7 +19,7 @@ STOP_AT = 3
 class StopAt(threading.Event):
     """Set once a training has come that far."""
 
-    training: Training
+    training: SoVITSTrainer
 
     def is_set(self) -> bool:
         return self.training.place.step >= STOP_AT
@@ -27,7 +27,7 @@ class StopAt(threading.Event):
 
 def train(plan: Path, *, stop: bool) -> None:
     event = StopAt() if stop else threading.Event()
-    training = Training(Plan.read(plan), lambda *_, **__: None, event)
+    training = SoVITSTrainer(SoVITSTrainingConfig.read(plan), lambda *_, **__: None, event)
     if stop:
         # Only one process is asked; all of them must stop, and before the same step.
         event.training = training
@@ -39,11 +39,11 @@ def train(plan: Path, *, stop: bool) -> None:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     torch.set_num_threads(1)
-    group = join("cpu")
+    group = init_process_group("cpu")
     gradients = gradients_of(make_step(group), halves=[group.rank])
     if group.main:
         torch.save(gradients, folder / "gradients.pt")
     train(folder / "whole.json", stop=False)
     train(folder / "parts.json", stop=True)
     train(folder / "parts.json", stop=False)
-    leave()
+    destroy_process_group()

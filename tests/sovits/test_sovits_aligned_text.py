@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.sovits.aligned_text import DIAGONAL, UNHEARD, follow
+from GPT_SoVITS.sovits.aligned_text import DIAGONAL_WEIGHT, MIN_LOG_PROB, align_phonemes
 from GPT_SoVITS.sovits.quantizer import Quantizer
 from GPT_SoVITS.sovits.token_noise import TokenNoise
 
@@ -22,14 +22,14 @@ def heard(frames: int, seed: int = 0) -> Tensor:
 
 def way(scores: Tensor, text: list[int], **options: object) -> list[int]:
     lengths = torch.tensor([scores.shape[1]]), torch.tensor([len(text)])
-    return follow(scores, torch.tensor([text]), *lengths, **options)[0].tolist()  # type: ignore[arg-type]
+    return align_phonemes(scores, torch.tensor([text]), *lengths, **options)[0].tolist()  # type: ignore[arg-type]
 
 
 def worth(scores: Tensor, text: list[int], path: tuple[int, ...]) -> float:
     total = 0.0
     for t, s in enumerate(path):
         pace = t * (len(text) - 1) / (scores.shape[1] - 1)
-        total += max(float(scores[0, t, text[s]]), UNHEARD) - DIAGONAL * ((pace - s) / len(text)) ** 2
+        total += max(float(scores[0, t, text[s]]), MIN_LOG_PROB) - DIAGONAL_WEIGHT * ((pace - s) / len(text)) ** 2
     return total
 
 
@@ -49,7 +49,7 @@ def test_a_row_of_a_batch_goes_the_way_that_it_goes_alone() -> None:
     for i, (one, phones) in enumerate(rows):
         scores[i, : one.shape[1]] = one[0]
         text[i, : len(phones)] = torch.tensor(phones)
-    together = follow(scores, text, torch.tensor([30, 17]), torch.tensor([5, 3]))
+    together = align_phonemes(scores, text, torch.tensor([30, 17]), torch.tensor([5, 3]))
     for i, (one, phones) in enumerate(rows):
         assert together[i, : one.shape[1]].tolist() == way(one, phones)
 

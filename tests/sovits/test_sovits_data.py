@@ -8,13 +8,13 @@ import torch
 from GPT_SoVITS.configs import config_names, load_config
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.mel import resample, spectrogram
-from GPT_SoVITS.sovits.data import BucketSampler, Items, boundaries, crop, fit_codes
-from GPT_SoVITS.sovits.folder import select
+from GPT_SoVITS.sovits.data import BucketSampler, SoVITSItemLoader, boundaries, crop, fit_codes
+from GPT_SoVITS.sovits.training_set import select_entries
 
 
 def test_an_item_is_read_once(full_folder, tiny):
-    items = Items(full_folder.path, tiny)
-    entry = select(full_folder.path, tiny).entries[0]
+    items = SoVITSItemLoader(full_folder.path, tiny)
+    entry = select_entries(full_folder.path, tiny).entries[0]
     first = items(entry)
     (full_folder.path / "5-wav32k" / entry.name).unlink()
 
@@ -22,8 +22,8 @@ def test_an_item_is_read_once(full_folder, tiny):
 
 
 def test_an_item_that_does_not_fit_in_memory_is_read_again(full_folder, tiny):
-    items = Items(full_folder.path, tiny, cache_bytes=10)
-    entry = select(full_folder.path, tiny).entries[0]
+    items = SoVITSItemLoader(full_folder.path, tiny, cache_bytes=10)
+    entry = select_entries(full_folder.path, tiny).entries[0]
 
     assert items(entry) is not items(entry)
 
@@ -33,10 +33,10 @@ def test_a_silent_recording_is_refused_by_name(full_folder, tiny):
     import soundfile
 
     soundfile.write(full_folder.path / "5-wav32k" / "0.wav", np.zeros(16000), 16000)
-    entry = select(full_folder.path, tiny).entries[0]
+    entry = select_entries(full_folder.path, tiny).entries[0]
 
     with pytest.raises(ModelError, match=r"0\.wav.*silent"):
-        Items(full_folder.path, tiny)(entry)
+        SoVITSItemLoader(full_folder.path, tiny)(entry)
 
 
 def test_a_recording_of_another_rate_is_left_out(full_folder, tiny):
@@ -45,14 +45,14 @@ def test_a_recording_of_another_rate_is_left_out(full_folder, tiny):
 
     soundfile.write(full_folder.path / "5-wav32k" / "0.wav", np.ones(32000) / 2, 32000)
 
-    assert "32000 Hz" in select(full_folder.path, tiny).left_out["0.wav"]
+    assert "32000 Hz" in select_entries(full_folder.path, tiny).left_out["0.wav"]
 
 
 def test_a_missing_list_is_an_error(full_folder, tiny):
     (full_folder.path / "6-name2semantic.tsv").unlink()
 
     with pytest.raises(ModelError, match=r"6-name2semantic\.tsv"):
-        select(full_folder.path, tiny)
+        select_entries(full_folder.path, tiny)
 
 
 def test_tokens_cover_every_frame():
@@ -68,7 +68,7 @@ def test_tokens_of_another_sound_or_codebook_are_refused(codes):
 
 def test_a_crop_keeps_sound_frames_and_tokens_together(full_folder, tiny):
     torch.manual_seed(0)
-    item = Items(full_folder.path, tiny)(select(full_folder.path, tiny).entries[1])
+    item = SoVITSItemLoader(full_folder.path, tiny)(select_entries(full_folder.path, tiny).entries[1])
 
     cut = crop(item, 20, 320)
 

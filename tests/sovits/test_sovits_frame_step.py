@@ -11,13 +11,13 @@ import torch
 from one_step import TINY
 
 from GPT_SoVITS.checkpoints.checkpoint import load_checkpoint, save_checkpoint
-from GPT_SoVITS.configs import load_config, merged
-from GPT_SoVITS.sovits.data import Items, collate
-from GPT_SoVITS.sovits.folder import select
-from GPT_SoVITS.sovits.frame_step import FrameStep, frame_losses, spectral_loss
-from GPT_SoVITS.sovits.model import Batch, SoVITS
+from GPT_SoVITS.configs import load_config, merge_config
+from GPT_SoVITS.sovits.data import SoVITSItemLoader, collate
+from GPT_SoVITS.sovits.frame_step import FrameOptimizerStep, frame_losses, spectral_loss
+from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch
 from GPT_SoVITS.sovits.token_noise import TokenNoise
-from GPT_SoVITS.sovits.training import Training
+from GPT_SoVITS.sovits.trainer import SoVITSTrainer
+from GPT_SoVITS.sovits.training_set import select_entries
 
 FRAMES = {
     "rate": 16_000, "hop": 320, "width": 16, "layers": 2, "fine_width": 16, "fine_layers": 1, "pitch_width": 8,
@@ -28,7 +28,7 @@ FRAMES = {
 @pytest.fixture
 def recipe() -> dict[str, Any]:
     """nano's, that computes in milliseconds."""
-    return merged(load_config("nano"), {"model": TINY["model"] | {"frames": FRAMES}, "train": TINY["train"]})
+    return merge_config(load_config("nano"), {"model": TINY["model"] | {"frames": FRAMES}, "train": TINY["train"]})
 
 
 @pytest.fixture
@@ -38,12 +38,12 @@ def nano(recipe: dict[str, Any]) -> SoVITS:
 
 
 @pytest.fixture
-def batch(full_folder, recipe: dict[str, Any]) -> Batch:
-    items = Items(full_folder.path, recipe)
-    return collate([items(entry) for entry in select(full_folder.path, recipe).entries])
+def batch(full_folder, recipe: dict[str, Any]) -> SoVITSBatch:
+    items = SoVITSItemLoader(full_folder.path, recipe)
+    return collate([items(entry) for entry in select_entries(full_folder.path, recipe).entries])
 
 
-def test_a_recording_brings_its_pitch_to_every_frame(batch: Batch):
+def test_a_recording_brings_its_pitch_to_every_frame(batch: SoVITSBatch):
     assert batch.f0 is not None
     assert batch.f0.shape == (len(batch.spec), batch.spec.shape[2])
     assert 80 < batch.f0[batch.f0 > 0].median() < 320
@@ -56,8 +56,8 @@ def test_spectra_are_alike_when_the_sound_is():
     assert float(spectral_loss(0.9 * sound, sound)) < float(spectral_loss(0.5 * sound, sound))
 
 
-def test_a_style_says_nothing_about_the_words_of_its_own_row(nano: SoVITS, recipe: dict[str, Any], batch: Batch):
-    step = FrameStep(nano, recipe)
+def test_a_style_says_nothing_about_the_words_of_its_own_row(nano: SoVITS, recipe: dict[str, Any], batch: SoVITSBatch):
+    step = FrameOptimizerStep(nano, recipe)
 
     nano.eval()
     styles = step._styles(batch)
@@ -67,15 +67,15 @@ def test_a_style_says_nothing_about_the_words_of_its_own_row(nano: SoVITS, recip
     assert not torch.equal(step._styles(changed)[1], styles[1])
 
 
-def test_a_recording_shorter_than_a_segment_is_learnt_from(nano: SoVITS, batch: Batch):
+def test_a_recording_shorter_than_a_segment_is_learnt_from(nano: SoVITS, batch: SoVITSBatch):
     noise = TokenNoise(nano.quantizer, 0.5)
     losses = frame_losses(nano, batch, torch.zeros(len(batch.spec), 8, 1), segment=500, noise=noise)
 
     assert all(loss.isfinite() for loss in losses.values())
 
 
-def test_a_few_steps_teach_and_move_no_token(nano: SoVITS, recipe: dict[str, Any], batch: Batch):
-    step = FrameStep(nano, recipe)
+def test_a_few_steps_teach_and_move_no_token(nano: SoVITS, recipe: dict[str, Any], batch: SoVITSBatch):
+    step = FrameOptimizerStep(nano, recipe)
     step.set_rate(5e-3)
     kept = {name: t.clone() for name, t in nano.state_dict().items() if name.startswith(("ssl_proj", "quantizer"))}
 
@@ -93,7 +93,7 @@ def test_a_training_of_nano_goes_on_exactly_where_it_stopped(plan, nano: SoVITS,
 
     def train(output: str, *stops: threading.Event) -> dict[str, torch.Tensor]:
         for stop in (*stops, threading.Event()):
-            training = Training(replace(plan, output=tmp_path / output), lambda *_, **__: None, stop)
+            training = SoVITSTrainer(replace(plan, output=tmp_path / output), lambda *_, **__: None, stop)
             finished = training.fit()
         assert finished
         assert training.main_loss == "spectral"

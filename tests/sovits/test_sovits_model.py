@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from GPT_SoVITS.configs import merged
+from GPT_SoVITS.configs import merge_config
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.sovits.layers import WeightNorm
 from GPT_SoVITS.sovits.model import SoVITS
@@ -69,7 +69,7 @@ def test_a_style_needs_a_reference(model):
 
 
 def test_the_pro_family_needs_a_speaker_vector(tiny, reference):
-    pro = SoVITS.from_config(merged(tiny, {"model": {"speaker_vector": True, "sv_dim": 12}}))
+    pro = SoVITS.from_config(merge_config(tiny, {"model": {"speaker_vector": True, "sv_dim": 12}}))
 
     with pytest.raises(ModelError, match="speaker vector"):
         pro.style([reference])

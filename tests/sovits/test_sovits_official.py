@@ -10,11 +10,11 @@ import soundfile
 import torch
 
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, read_official, write_official
-from GPT_SoVITS.configs import load_config, merged
-from GPT_SoVITS.sovits.folder import CODES_FILE, SSL_FOLDER, TEXT_FILE, WAVE_FOLDER, source_of
+from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.sovits.model import SoVITS
-from GPT_SoVITS.sovits.plan import Plan
-from GPT_SoVITS.sovits.training import Training
+from GPT_SoVITS.sovits.trainer import SoVITSTrainer
+from GPT_SoVITS.sovits.training_config import SoVITSTrainingConfig
+from GPT_SoVITS.sovits.training_set import CODES_FILE, SSL_FOLDER, TEXT_FILE, WAVE_FOLDER, choose_source
 
 SMALL = {
     "inter_channels": 8,
@@ -50,10 +50,10 @@ def experiment(tmp_path):
 @pytest.mark.slow
 def test_an_originals_folder_and_base_become_an_originals_voice(experiment, tmp_path, caplog):
     torch.manual_seed(4)
-    config = merged(load_config("v2"), {"model": SMALL})
+    config = merge_config(load_config("v2"), {"model": SMALL})
     start = SoVITS.from_config(config).state_dict()
     write_official(tmp_path / "s2G.pth", Checkpoint("sovits", "v2", config, start), posterior=True)
-    plan = Plan(
+    plan = SoVITSTrainingConfig(
         "v2",
         experiment,
         tmp_path / "out",
@@ -66,7 +66,7 @@ def test_an_originals_folder_and_base_become_an_originals_voice(experiment, tmp_
         train=FEW_STEPS,
     )
 
-    training = Training(plan, lambda *_, **__: None, threading.Event())
+    training = SoVITSTrainer(plan, lambda *_, **__: None, threading.Event())
     training.fit()
 
     assert training.source == "ssl"
@@ -81,8 +81,8 @@ def test_an_originals_folder_and_base_become_an_originals_voice(experiment, tmp_
 
 
 def test_stored_tokens_come_before_features_and_either_may_be_asked_for(experiment):
-    assert source_of(experiment, "auto") == "ssl"
+    assert choose_source(experiment, "auto") == "ssl"
     (experiment / CODES_FILE).write_text("item_name\tsemantic_audio\n")
 
-    assert source_of(experiment, "auto") == "codes"
-    assert source_of(experiment, "ssl") == "ssl"
+    assert choose_source(experiment, "auto") == "codes"
+    assert choose_source(experiment, "ssl") == "ssl"

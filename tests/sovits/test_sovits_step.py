@@ -6,8 +6,8 @@ import pytest
 import torch
 from one_step import assert_same_gradients, gradients_of, make_batch, make_step
 
-from GPT_SoVITS.sovits.training import _costly_layers
-from GPT_SoVITS.training.grad_ckpt import checkpoint_layers
+from GPT_SoVITS.sovits.trainer import _costly_layers
+from GPT_SoVITS.training.activation_checkpointing import checkpoint_layers
 
 
 def test_two_batches_make_the_gradients_of_one_of_twice_the_size():

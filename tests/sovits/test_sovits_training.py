@@ -16,7 +16,7 @@ import torch
 from GPT_SoVITS.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.sovits.model import SoVITS
-from GPT_SoVITS.sovits.training import Training, learning_rate
+from GPT_SoVITS.sovits.trainer import SoVITSTrainer, learning_rate
 
 
 class Events(list):
@@ -29,7 +29,7 @@ class Events(list):
 
 def run(plan, stop=None):
     events = Events()
-    training = Training(replace(plan, precision="fp32"), events, stop or threading.Event())
+    training = SoVITSTrainer(replace(plan, precision="fp32"), events, stop or threading.Event())
     finished = training.fit()
     if finished:
         training.finish()

@@ -9,31 +9,31 @@ from pathlib import Path
 import pytest
 import torch
 
-from GPT_SoVITS.training.control import Control, ends_early
-from GPT_SoVITS.training.distributed import Group
-from GPT_SoVITS.training.plan import Plan
+from GPT_SoVITS.training.config import TrainingConfig
+from GPT_SoVITS.training.control import TrainingControl, ends_early
+from GPT_SoVITS.training.distributed import ProcessGroup
 from GPT_SoVITS.training.program import is_out_of_memory
-from GPT_SoVITS.training.resume import OTHER_DATA, Journal, differences, fingerprint, settings_of
+from GPT_SoVITS.training.resume import OTHER_DATA, RunRecorder, differences, fingerprint, settings_of
 
-PLAN = Plan("nano", Path("/data"), Path("/out"), epochs=2, batch_size=4, save_every_epoch=1)
+PLAN = TrainingConfig("nano", Path("/data"), Path("/out"), epochs=2, batch_size=4, save_every_epoch=1)
 CONFIG = {"train": {"learning_rate": 0.1}, "model": {"width": 8}}
 
 
-def journal(folder: Path, plan: Plan, config: dict, data: str = "these") -> Journal:
-    return Journal(
-        folder, fingerprint(data, config, plan.batch_size), Group(torch.device("cpu")), settings_of(plan, config)
+def journal(folder: Path, plan: TrainingConfig, config: dict, data: str = "these") -> RunRecorder:
+    return RunRecorder(
+        folder, fingerprint(data, config, plan.batch_size), ProcessGroup(torch.device("cpu")), settings_of(plan, config)
     )
 
 
 def test_only_a_control_can_ask_for_an_early_end():
-    control, plain = Control(), threading.Event()
+    control, plain = TrainingControl(), threading.Event()
     control.after_epoch.set()
     plain.set()
 
     assert ends_early(control)
     assert not control.is_set()
     assert not ends_early(plain)
-    assert not ends_early(Control())
+    assert not ends_early(TrainingControl())
 
 
 def test_a_state_of_the_same_plan_is_gone_on_from(tmp_path):

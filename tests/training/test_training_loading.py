@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from GPT_SoVITS.training.loading import Ahead
+from GPT_SoVITS.training.prefetch import Prefetcher
 
 
 def test_each_piece_is_loaded_once_and_the_next_one_in_another_thread():
@@ -17,7 +17,7 @@ def test_each_piece_is_loaded_once_and_the_next_one_in_another_thread():
         return 10 * work[0]
 
     works = [[1], [2], [3]]
-    ahead = Ahead(load)
+    ahead = Prefetcher(load)
 
     results = [ahead(work, following) for work, following in zip(works, [*works[1:], None], strict=True)]
 
@@ -26,14 +26,14 @@ def test_each_piece_is_loaded_once_and_the_next_one_in_another_thread():
 
 
 def test_work_that_was_not_announced_is_loaded_all_the_same():
-    ahead = Ahead(lambda work: work[0])
+    ahead = Prefetcher(lambda work: work[0])
     ahead([1], [2])
 
     assert ahead([7]) == 7
 
 
 def test_what_fails_to_load_fails_where_it_is_asked_for():
-    ahead, zero = Ahead(lambda work: 1 // work[0]), [0]
+    ahead, zero = Prefetcher(lambda work: 1 // work[0]), [0]
 
     assert ahead([1], zero) == 1
     with pytest.raises(ZeroDivisionError):

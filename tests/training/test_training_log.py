@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from GPT_SoVITS.training.log import Log
+from GPT_SoVITS.training.tensorboard import TensorBoardLog
 
 
 def events(folder):
@@ -27,7 +27,7 @@ def events(folder):
 
 
 def test_losses_means_and_sounds_are_there_to_look_at(tmp_path):
-    log = Log(tmp_path)
+    log = TensorBoardLog(tmp_path)
     log.losses(1, {"mel": 2.0, "kl": 1.0})
     log.epoch(1, {"mel": 1.5})
     log.sound(1, "spoken", torch.zeros(800), 16000)
@@ -46,7 +46,7 @@ def test_losses_means_and_sounds_are_there_to_look_at(tmp_path):
 def test_nothing_is_written_and_nothing_fails(tmp_path, monkeypatch, reason):
     if reason == "no package":
         monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    log = Log(tmp_path if reason == "no package" else None)
+    log = TensorBoardLog(tmp_path if reason == "no package" else None)
 
     log.losses(1, {"mel": 2.0})
     log.sound(1, "spoken", torch.zeros(800), 16000)

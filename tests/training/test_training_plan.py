@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.gpt.plan import Plan as GPTPlan
-from GPT_SoVITS.sovits.plan import Plan as SoVITSPlan
-from GPT_SoVITS.training.plan import Plan
+from GPT_SoVITS.gpt.training_config import GPTTrainingConfig as GPTPlan
+from GPT_SoVITS.sovits.training_config import SoVITSTrainingConfig as SoVITSPlan
+from GPT_SoVITS.training.config import TrainingConfig
 
 LEAST = {"version": "v2", "data": "logs/voice", "output": "out", "epochs": 1, "batch_size": 2, "save_every_epoch": 1}
 
@@ -35,8 +35,8 @@ def test_one_file_serves_every_stage(write):
 
 
 def test_official_files_are_named_after_the_data_unless_a_name_is_given(write):
-    assert Plan.read(write()).experiment == "voice"
-    assert Plan.read(write(name="Anna")).experiment == "Anna"
+    assert TrainingConfig.read(write()).experiment == "voice"
+    assert TrainingConfig.read(write(name="Anna")).experiment == "Anna"
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from GPT_SoVITS.training.precision import Precision, choose
+from GPT_SoVITS.training.precision import Precision, choose_precision
 
 CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("name", ["fp32", "bf16", "fp16"])
 def test_the_asked_precision_is_taken_and_gradients_stay_exact(name):
-    precision = Precision(choose(name, CPU, 32), CPU)
+    precision = Precision(choose_precision(name, CPU, 32), CPU)
     weight = torch.nn.Parameter(torch.full((4, 4), 0.5))
     optimizer = torch.optim.SGD([weight], lr=1.0)
 
@@ -52,8 +52,8 @@ def test_a_gpu_computes_in_what_it_has_units_for(monkeypatch, bf16, capability, 
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
 
-    assert choose("auto", torch.device("cuda"), 32) == chosen
+    assert choose_precision("auto", torch.device("cuda"), 32) == chosen
 
 
 def test_a_processor_takes_bfloat16_only_where_it_is_fast():
-    assert choose("auto", CPU, 256) in ("fp32", "bf16")
+    assert choose_precision("auto", CPU, 256) in ("fp32", "bf16")

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from GPT_SoVITS.gpt.data import Item
-from GPT_SoVITS.gpt.model import Attention, Text2Semantic
-from GPT_SoVITS.gpt.objective import Batch, Objective, Reading, objective, visibility
+from GPT_SoVITS.gpt.data import GPTItem
+from GPT_SoVITS.gpt.loss import GPTBatch, GPTLoss, InputOverrides, compute_loss, visibility
+from GPT_SoVITS.gpt.model import SelfAttention, Text2Semantic
 
 WEIGHT = 0.5
 """Of a token's surprise about its phoneme, beside its surprise about itself."""
@@ -28,7 +28,7 @@ WRONG = 0.12
 """Of the tokens that are read."""
 
 
-class Guide:
+class GuidedAttention:
     """What a training adds to each batch; `pointers` holds the phoneme of each token of an item, (T,), by its name."""
 
     def __init__(self, model: Text2Semantic, pointers: Mapping[str, Tensor]) -> None:
@@ -36,22 +36,22 @@ class Guide:
         self.heads = model.dimensions.pointers
         self.pointers = pointers
 
-    def objective(self, work: Sequence[Item], batch: Batch, **options: Any) -> Objective:
+    def compute_loss(self, work: Sequence[GPTItem], batch: GPTBatch, **options: Any) -> GPTLoss:
         """As the function of this name. Draws from torch's global generator."""
         seen = visibility(batch)  # (B, 1, S, S)
         wanted, asked = self._wanted(work, batch)
-        reading = Reading(self._mistaken(batch.tokens), self._narrowed(work, batch, seen, wanted))
+        reading = InputOverrides(self._mistaken(batch.tokens), self._narrowed(work, batch, seen, wanted))
         with self._heard() as heard:
-            result = objective(self.model, batch, reading=reading, **options)
+            result = compute_loss(self.model, batch, reading=reading, **options)
         surprise = sum(
             _surprise(self._attention(layer), head, heard[layer], seen[:, 0], wanted, asked)
             for layer, head in self.heads
         )
         return replace(result, loss=result.loss + WEIGHT * surprise)
 
-    def _attention(self, layer: int) -> Attention:
+    def _attention(self, layer: int) -> SelfAttention:
         attention = self.model.model.h.layers[layer].self_attn
-        assert isinstance(attention, Attention)
+        assert isinstance(attention, SelfAttention)
         return attention
 
     @contextmanager
@@ -77,7 +77,7 @@ class Guide:
         wrong = (torch.rand(tokens.shape) < WRONG).to(tokens.device)
         return torch.where(wrong, torch.randint(self.model.dimensions.end, tokens.shape).to(tokens), tokens)
 
-    def _wanted(self, work: Sequence[Item], batch: Batch) -> tuple[Tensor, Tensor]:
+    def _wanted(self, work: Sequence[GPTItem], batch: GPTBatch) -> tuple[Tensor, Tensor]:
         """(B, S) the phoneme that a place should look at, and where that is asked: before every token of the row."""
         text = batch.phones.shape[1]
         wanted = torch.zeros(len(work), text + batch.tokens.shape[1], dtype=torch.long)
@@ -87,7 +87,7 @@ class Guide:
             wanted[row, places], asked[row, places] = self.pointers[item.name], True
         return wanted.to(batch.phones.device), asked.to(batch.phones.device)
 
-    def _narrowed(self, work: Sequence[Item], batch: Batch, seen: Tensor, wanted: Tensor) -> dict[int, Tensor]:
+    def _narrowed(self, work: Sequence[GPTItem], batch: GPTBatch, seen: Tensor, wanted: Tensor) -> dict[int, Tensor]:
         """(B, H, S, S) of each layer with pointers: these see the phoneme before and the one behind it, and the last
         one when the end is due."""
         text = batch.phones.shape[1]
@@ -106,21 +106,21 @@ class Guide:
         return narrowed
 
 
-def steady(pointer: Tensor) -> Tensor:
+def limit_steps(pointer: Tensor) -> Tensor:
     """(T,) indices that never rise by more than one: where a token speaks two phonemes, those before it give way."""
     steps = torch.arange(len(pointer))
     late = (pointer - steps).flip(0).cummax(0).values.flip(0) + steps
     return torch.minimum(late, steps + 1)
 
 
-def _places(item: Item, text: int) -> Tensor:
+def _places(item: GPTItem, text: int) -> Tensor:
     """(T,) where each token of a row is predicted: a row's own last phoneme predicts its first one."""
     places = torch.arange(len(item.tokens)) + text - 1
     places[0] = len(item.phones) - 1
     return places
 
 
-def _surprise(layer: Attention, head: int, h: Tensor, seen: Tensor, wanted: Tensor, asked: Tensor) -> Tensor:
+def _surprise(layer: SelfAttention, head: int, h: Tensor, seen: Tensor, wanted: Tensor, asked: Tensor) -> Tensor:
     """The negative logarithm of the attention that would fall on the phoneme if the head saw everything, summed."""
     width = h.shape[2] // layer.heads
     part = slice(head * width, (head + 1) * width)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from GPT_SoVITS.training import plan
+from GPT_SoVITS.training.config import TrainingConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Plan(plan.Plan):
+class FlowMatchingTrainingConfig(TrainingConfig):
     """`base` is needed: the official file of the version, or a whole fine-tuned one. `compat="reference"` lets
     padding act on the frames beside it, as the reference does."""
 
-    LEAST: ClassVar[dict[str, int]] = plan.Plan.LEAST | {"lora_rank": 1}
-    CHOICES: ClassVar[dict[str, tuple[str | None, ...]]] = plan.Plan.CHOICES | {
+    LEAST: ClassVar[dict[str, int]] = TrainingConfig.LEAST | {"lora_rank": 1}
+    CHOICES: ClassVar[dict[str, tuple[str | None, ...]]] = TrainingConfig.CHOICES | {
         "version": ("v3", "v4"),
         "method": ("lora", "full"),
         "source": ("auto", "codes", "ssl"),

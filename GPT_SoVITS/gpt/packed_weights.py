@@ -19,17 +19,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.gpt.model import POSITIONS, Layer, Text2Semantic, sine_table
+from GPT_SoVITS.gpt.model import POSITIONS, Text2Semantic, TransformerLayer, sine_table
 
 Precision = Literal["auto", "fp32", "bf16"]
 """Of the weights in a step. auto: float32 on a CPU, the model's own type elsewhere."""
 
 
-NARROW = 256
+NARROW_WIDTH = 256
 """Up to this width a layer's weights stay in the processor's caches."""
 
 
-class Kernels:
+class LinearKernels:
     """Products of (M, I) with packed weights, (M, O), by PyTorch's own kernels."""
 
     rows = 1
@@ -54,7 +54,7 @@ class Kernels:
         return other + F.linear(x, weight, bias)
 
 
-class RowByRow(Kernels):
+class RowwiseKernels(LinearKernels):
     """One product a row, for small weights: those stay in the processor's caches, where nothing is gained by sharing a
     product, and each row is rounded as it is alone."""
 
@@ -68,7 +68,7 @@ class RowByRow(Kernels):
         return other + self.linear(x, weight, bias)
 
 
-class OneDnn(Kernels):
+class OneDNNKernels(LinearKernels):
     """float32 by oneDNN. Four rows need less time than one: the kernel for one is a poorer one."""
 
     rows = 4
@@ -91,7 +91,7 @@ class OneDnn(Kernels):
         return self.sum(x, other, weight, bias, "add")
 
 
-class OneDnnBfloat16(OneDnn):
+class OneDNNBfloat16Kernels(OneDNNKernels):
     """bfloat16 weights and products; what enters, leaves and is summed stays float32."""
 
     def __init__(self) -> None:
@@ -122,14 +122,14 @@ class PackedLayer(NamedTuple):
 
 
 @dataclass(slots=True)
-class Weights:
+class PackedWeights:
     """Everything that a decoder reads; what is not packed is in the type of the activations."""
 
-    kernels: Kernels
+    kernels: LinearKernels
     """Of the layers in a step of several rows."""
-    kernels_of_one: Kernels
+    kernels_of_one: LinearKernels
     """The same where there is one row, to be stepped or to be read as a whole; for the same packed weights."""
-    head_kernels: Kernels
+    head_kernels: LinearKernels
     """Never bfloat16: rounded logits would change what is drawn."""
     layers: list[PackedLayer]
     head: Tensor
@@ -162,7 +162,7 @@ class Weights:
             self.text_positions, self.token_positions = self.text_alpha * table, self.token_alpha * table
 
 
-def packed(model: Text2Semantic, precision: Precision = "auto") -> Weights:
+def pack_weights(model: Text2Semantic, precision: Precision = "auto") -> PackedWeights:
     """The weights of `model`, packed now or by an earlier call; a change of the model in between is seen.
 
     A model may well keep its own weights in half precision: what a CPU computes with is packed from them as float32.
@@ -189,7 +189,7 @@ _Stamp = tuple[Tensor, int, int]
 class _Packed:
     stamps: list[_Stamp]
     """The tensors themselves among them: as long as they live, nothing else has their address."""
-    weights: Weights
+    weights: PackedWeights
 
     def is_of(self, parameters: list[Tensor]) -> bool:
         return len(parameters) == len(self.stamps) and all(
@@ -206,9 +206,9 @@ def _stamp(tensor: Tensor) -> _Stamp:
 
 
 class _Choice(NamedTuple):
-    layers: Kernels
-    layers_of_one: Kernels
-    head: Kernels
+    layers: LinearKernels
+    layers_of_one: LinearKernels
+    head: LinearKernels
 
 
 def _choose(model: Text2Semantic, precision: Precision) -> _Choice:
@@ -216,24 +216,24 @@ def _choose(model: Text2Semantic, precision: Precision) -> _Choice:
         raise ModelError("bad_precision", f"precision is {precision!r}; auto, fp32 and bf16 work.")
     if model.device.type != "cpu":
         own = model.model.ar_predict_layer.weight.dtype
-        kernels = Kernels({"auto": own, "fp32": torch.float32, "bf16": torch.bfloat16}[precision])
+        kernels = LinearKernels({"auto": own, "fp32": torch.float32, "bf16": torch.bfloat16}[precision])
         return _Choice(kernels, kernels, kernels)
-    if model.dimensions.width <= NARROW:
-        kernels = RowByRow(torch.float32)
-        return _Choice(kernels, Kernels(torch.float32), kernels)
+    if model.dimensions.width <= NARROW_WIDTH:
+        kernels = RowwiseKernels(torch.float32)
+        return _Choice(kernels, LinearKernels(torch.float32), kernels)
     # On other processors oneDNN is absent or no faster.
     if not torch.backends.mkldnn.is_available() or platform.machine() not in ("x86_64", "AMD64"):
-        kernels = Kernels(torch.float32)
+        kernels = LinearKernels(torch.float32)
         return _Choice(kernels, kernels, kernels)
-    exact = OneDnn()
+    exact = OneDNNKernels()
     half = precision == "bf16" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    kernels = OneDnnBfloat16() if half else exact
+    kernels = OneDNNBfloat16Kernels() if half else exact
     return _Choice(kernels, kernels, exact)
 
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def _pack(model: Text2Semantic, precision: Precision) -> Weights:
+def _pack(model: Text2Semantic, precision: Precision) -> PackedWeights:
     network = model.model
     kernels, kernels_of_one, head_kernels = _choose(model, precision)
     activations = head_kernels.dtype
@@ -242,7 +242,7 @@ def _pack(model: Text2Semantic, precision: Precision) -> Weights:
         return tensor.detach().to(activations)
 
     table = sine_table(POSITIONS, model.dimensions.width).to(model.device, activations)
-    return Weights(
+    return PackedWeights(
         kernels=kernels,
         kernels_of_one=kernels_of_one,
         head_kernels=head_kernels,
@@ -259,7 +259,7 @@ def _pack(model: Text2Semantic, precision: Precision) -> Weights:
     )
 
 
-def _pack_layer(layer: Layer, kernels: Kernels, plain: Callable[[Tensor], Tensor]) -> PackedLayer:
+def _pack_layer(layer: TransformerLayer, kernels: LinearKernels, plain: Callable[[Tensor], Tensor]) -> PackedLayer:
     attention = layer.self_attn
 
     def bias(tensor: Tensor) -> Tensor:

@@ -26,7 +26,9 @@ def open_base(path: Path, kind: str, version: str) -> Checkpoint:
         ) from error
 
 
-def fill(model: nn.Module, state: dict[str, Tensor], path: Path, *, may_lack: tuple[str, ...] = ()) -> None:
+def load_base_weights(
+    model: nn.Module, state: dict[str, Tensor], path: Path, *, may_lack: tuple[str, ...] = ()
+) -> None:
     """Load strictly, but for names that begin with one of `may_lack` and then begin from chance.
 
     `path` is named in ModelError("wrong_base"), which says what was expected and what was found.

@@ -16,41 +16,41 @@ from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, write_official
 from GPT_SoVITS.checkpoints.official_files import check_official
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import lora
-from GPT_SoVITS.flow_matching.data import FlowItem, FlowItems, collate, find_entries
-from GPT_SoVITS.flow_matching.model import FlowBatch, FlowMatchingSoVITS
-from GPT_SoVITS.flow_matching.plan import Plan
-from GPT_SoVITS.flow_matching.start import build
-from GPT_SoVITS.flow_matching.step import Step
+from GPT_SoVITS.flow_matching.build import build_model
+from GPT_SoVITS.flow_matching.data import FlowMatchingItem, FlowMatchingItemLoader, collate, find_entries
+from GPT_SoVITS.flow_matching.model import FlowMatchingBatch, FlowMatchingSoVITS
+from GPT_SoVITS.flow_matching.optimizer_step import FlowMatchingOptimizerStep
+from GPT_SoVITS.flow_matching.training_config import FlowMatchingTrainingConfig
 from GPT_SoVITS.sovits.data import BucketSampler
-from GPT_SoVITS.sovits.folder import Entry, source_of
-from GPT_SoVITS.training.grad_ckpt import checkpoint_layers
-from GPT_SoVITS.training.loading import Ahead
-from GPT_SoVITS.training.loop import Emit, Loop
-from GPT_SoVITS.training.precision import Precision, choose
+from GPT_SoVITS.sovits.training_set import TrainingSetEntry, choose_source
+from GPT_SoVITS.training.activation_checkpointing import checkpoint_layers
+from GPT_SoVITS.training.precision import Precision, choose_precision
+from GPT_SoVITS.training.prefetch import Prefetcher
 from GPT_SoVITS.training.resume import fingerprint
+from GPT_SoVITS.training.trainer import BaseTrainer, Emit
 
 logger = logging.getLogger(__name__)
 
-FEWEST_ITEMS = 2
+MIN_ITEMS = 2
 
-Work = list[list[Entry]]
+Work = list[list[TrainingSetEntry]]
 """One update's: its batches' recordings."""
 
 
-class Training(Loop):
+class FlowMatchingTrainer(BaseTrainer):
     """The model, its optimiser and the place in the plan. A step is one update."""
 
     kind, main_loss = "sovits", "loss"
-    plan: Plan
+    plan: FlowMatchingTrainingConfig
 
-    def __init__(self, plan: Plan, emit: Emit, stop: threading.Event) -> None:
+    def __init__(self, plan: FlowMatchingTrainingConfig, emit: Emit, stop: threading.Event) -> None:
         """Read everything and go to where an earlier run stopped. Raises ModelError."""
         super().__init__(plan, emit, stop)
-        self.config, model = build(plan)
+        self.config, model = build_model(plan)
         if plan.export_official:  # before the work, not after it
             check_official(self._checkpoint(model))
         self.settings = self.config["train"]
-        self.items = FlowItems(plan.data, self.config)
+        self.items = FlowMatchingItemLoader(plan.data, self.config)
         self.left_out: dict[str, str] = {}
         """Name of a recording -> why it is not learned from."""
         entries, repeats = self._usable_entries()
@@ -67,9 +67,13 @@ class Training(Loop):
         self.group.share(model)
         if plan.grad_ckpt:
             checkpoint_layers(model.cfm.estimator.transformer_blocks)
-        self.precision = Precision(choose(plan.precision, self.device, self.config["model"]["dit"]["dim"]), self.device)
-        self.learn = Step(model, self.settings, precision=self.precision, group=self.group, compat=plan.compat)
-        self.load = Ahead(self._load)
+        self.precision = Precision(
+            choose_precision(plan.precision, self.device, self.config["model"]["dit"]["dim"]), self.device
+        )
+        self.learn = FlowMatchingOptimizerStep(
+            model, self.settings, precision=self.precision, group=self.group, compat=plan.compat
+        )
+        self.load = Prefetcher(self._load)
         self.rate = 0.0
         """The learning rate of the step before."""
         self.begin(_mark(plan, self.config, entries))
@@ -136,30 +140,30 @@ class Training(Loop):
         state = model.state_dict() if self.plan.rank is None else lora.lora_state(model)
         return Checkpoint(self.kind, self.plan.version, self.config | {"name": self.plan.experiment}, state)
 
-    def batch(self, items: Sequence[FlowItem]) -> FlowBatch:
+    def batch(self, items: Sequence[FlowMatchingItem]) -> FlowMatchingBatch:
         return collate(items, self.config["model"]["frame_ratio"]).to(self.device)
 
-    def _load(self, work: Work) -> list[list[FlowItem]]:
+    def _load(self, work: Work) -> list[list[FlowMatchingItem]]:
         return [[self.items(entry) for entry in entries] for entries in work]
 
-    def _usable_entries(self) -> tuple[list[Entry], int]:
+    def _usable_entries(self) -> tuple[list[TrainingSetEntry], int]:
         """Each recording that can be learned from, once, and how often the list counts in an epoch."""
-        source = source_of(self.plan.data, self.plan.source)
+        source = choose_source(self.plan.data, self.plan.source)
         entries, repeats, self.left_out = find_entries(self.plan.data, self.config, self.items, source)
         for name, reason in self.left_out.items():
             logger.warning("Left out %s: %s.", name, reason)
-        if len(entries) < FEWEST_ITEMS:
+        if len(entries) < MIN_ITEMS:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in list(self.left_out.items())[:5])
             raise ModelError(
                 "dataset_too_small",
-                f"{len(entries)} usable recordings were found, and at least {FEWEST_ITEMS} are needed."
+                f"{len(entries)} usable recordings were found, and at least {MIN_ITEMS} are needed."
                 + (f" Left out: {reasons}." if reasons else ""),
                 hint="Give a longer recording, or check its transcripts.",
             )
         return entries, repeats
 
 
-def _mark(plan: Plan, config: dict[str, Any], entries: list[Entry]) -> str:
+def _mark(plan: FlowMatchingTrainingConfig, config: dict[str, Any], entries: list[TrainingSetEntry]) -> str:
     """Tells whether a saved state belongs to this plan."""
     return fingerprint(
         [[entry.name, entry.phones, entry.frames, entry.codes] for entry in entries],

@@ -11,7 +11,7 @@ from GPT_SoVITS.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingConfig:
     """What to train, on what, for how long. A stage adds its own entries and widens the class variables."""
 
     PATHS: ClassVar[tuple[str, ...]] = ("data", "output", "base")

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 FOLDER = "events"
 
 
-class Log:
+class TensorBoardLog:
     """The event files of one training, in `events` below its output folder."""
 
     def __init__(self, output: Path | None, step: int = 0) -> None:

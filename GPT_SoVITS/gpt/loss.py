@@ -18,13 +18,13 @@ from GPT_SoVITS.gpt.model import Text2Semantic, prefix_visibility
 
 Compat = Literal["reference"] | None
 
-IGNORED = -100
+IGNORE_INDEX = -100
 """Target where nothing is asked."""
-PREFERENCE_STRENGTH = 0.2
+PREFERENCE_BETA = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class GPTBatch:
     """Rows of different length, padded on the right."""
 
     phones: Tensor
@@ -38,9 +38,9 @@ class Batch:
     bert: Tensor | None
     """(B, 1024, N), zeros where a row has none; None where no row has any."""
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> GPTBatch:
         bert = None if self.bert is None else self.bert.to(device)
-        return Batch(
+        return GPTBatch(
             self.phones.to(device),
             self.phone_lengths.to(device),
             self.tokens.to(device),
@@ -49,7 +49,7 @@ class Batch:
         )
 
 
-class Reading(NamedTuple):
+class InputOverrides(NamedTuple):
     """How a batch is read, where that is not as it is."""
 
     tokens: Tensor
@@ -59,7 +59,7 @@ class Reading(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Objective:
+class GPTLoss:
     """One batch's loss and what to report of it."""
 
     loss: Tensor
@@ -69,12 +69,12 @@ class Objective:
     logits: Tensor
     """(B, T + 1, V)"""
     targets: Tensor
-    """(B, T + 1), IGNORED where nothing is asked."""
+    """(B, T + 1), IGNORE_INDEX where nothing is asked."""
 
     @property
     def asked(self) -> int:
         """How many tokens were asked for."""
-        return int((self.targets != IGNORED).sum())
+        return int((self.targets != IGNORE_INDEX).sum())
 
     def top3_accuracy(self, end: int) -> float:
         """Share of targets, end tokens apart, among the three likeliest."""
@@ -83,20 +83,20 @@ class Objective:
 
     def top3_hits(self, end: int) -> tuple[int, int]:
         """How many targets, end tokens apart, are among the three likeliest, and how many there are."""
-        counted = (self.targets != IGNORED) & (self.targets != end)
+        counted = (self.targets != IGNORE_INDEX) & (self.targets != end)
         found = (self.logits.topk(3, dim=-1).indices == self.targets[..., None]).any(dim=-1)
         return int((found & counted).sum()), int(counted.sum())
 
 
-def objective(
+def compute_loss(
     model: Text2Semantic,
-    batch: Batch,
+    batch: GPTBatch,
     *,
     preference: bool = False,
     generator: torch.Generator | None = None,
     compat: Compat = None,
-    reading: Reading | None = None,
-) -> Objective:
+    reading: InputOverrides | None = None,
+) -> GPTLoss:
     """The loss of one batch; `generator` draws the damage that the preference is over."""
     logits, targets = predict(model, batch, compat, reading)
     chosen = row_log_likelihood(logits, targets)  # (B,)
@@ -105,12 +105,12 @@ def objective(
     if preference:
         damaged = damage(batch, *draw_damage(batch, generator, compat), compat=compat)
         rejected = row_log_likelihood(*predict(model, damaged, compat))
-        loss = loss - F.logsigmoid(PREFERENCE_STRENGTH * (chosen - rejected)).mean()
-    return Objective(loss, cross_entropy.detach(), logits.detach(), targets)
+        loss = loss - F.logsigmoid(PREFERENCE_BETA * (chosen - rejected)).mean()
+    return GPTLoss(loss, cross_entropy.detach(), logits.detach(), targets)
 
 
 def predict(
-    model: Text2Semantic, batch: Batch, compat: Compat = None, reading: Reading | None = None
+    model: Text2Semantic, batch: GPTBatch, compat: Compat = None, reading: InputOverrides | None = None
 ) -> tuple[Tensor, Tensor]:
     """Logits (B, T + 1, V) and targets (B, T + 1): every token of a row, and its end."""
     network, end = model.model, model.dimensions.end
@@ -130,19 +130,19 @@ def predict(
 
 def row_log_likelihood(logits: Tensor, targets: Tensor) -> Tensor:
     """(B,): log-probabilities of a row's targets, summed."""
-    losses = F.cross_entropy(logits.float().transpose(1, 2), targets, ignore_index=IGNORED, reduction="none")
+    losses = F.cross_entropy(logits.float().transpose(1, 2), targets, ignore_index=IGNORE_INDEX, reduction="none")
     return -losses.sum(dim=1)
 
 
-def shift_targets(batch: Batch, end: int, compat: Compat = None) -> Tensor:
+def shift_targets(batch: GPTBatch, end: int, compat: Compat = None) -> Tensor:
     """(B, T + 1): the tokens, the end, then nothing more (the reference asks for the end again and again)."""
     index = torch.arange(batch.tokens.shape[1] + 1, device=batch.tokens.device)[None]
     lengths = batch.token_lengths[:, None]
     targets = F.pad(_inputs(batch, end), (0, 1), value=end)
-    return targets if compat == "reference" else targets.masked_fill(index > lengths, IGNORED)
+    return targets if compat == "reference" else targets.masked_fill(index > lengths, IGNORE_INDEX)
 
 
-def visibility(batch: Batch, compat: Compat = None) -> Tensor:
+def visibility(batch: GPTBatch, compat: Compat = None) -> Tensor:
     """(B, 1, S, S), true where a query sees a key."""
     text_length = batch.phones.shape[1]
     length = text_length + batch.tokens.shape[1]
@@ -157,7 +157,7 @@ def visibility(batch: Batch, compat: Compat = None) -> Tensor:
 
 
 def draw_damage(
-    batch: Batch, generator: torch.Generator | None, compat: Compat = None
+    batch: GPTBatch, generator: torch.Generator | None, compat: Compat = None
 ) -> tuple[list[int], list[list[int]]]:
     """Per row an operation, 0 to repeat and 1 to drop, and the range [a, b] it acts on."""
     operations, ranges = [], []
@@ -169,7 +169,7 @@ def draw_damage(
     return operations, ranges
 
 
-def damage(batch: Batch, operations: list[int], ranges: list[list[int]], *, compat: Compat = None) -> Batch:
+def damage(batch: GPTBatch, operations: list[int], ranges: list[list[int]], *, compat: Compat = None) -> GPTBatch:
     """The batch with a part of every row said twice or left out (§8.3); in the reference, padding too."""
     rows = []
     lengths = [batch.tokens.shape[1]] * len(batch.tokens) if compat == "reference" else batch.token_lengths.tolist()
@@ -177,7 +177,7 @@ def damage(batch: Batch, operations: list[int], ranges: list[list[int]], *, comp
         own = row[:length]
         parts = [own[:b], own[a:b], own[b:]] if operation == 0 else [own[:a], own[b:]]
         rows.append(torch.cat(parts))
-    return Batch(
+    return GPTBatch(
         batch.phones,
         batch.phone_lengths,
         torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0),
@@ -186,7 +186,7 @@ def damage(batch: Batch, operations: list[int], ranges: list[list[int]], *, comp
     )
 
 
-def _inputs(batch: Batch, end: int, tokens: Tensor | None = None) -> Tensor:
+def _inputs(batch: GPTBatch, end: int, tokens: Tensor | None = None) -> Tensor:
     """(B, T): the tokens, with the end token in the place of padding."""
     index = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)[None]
     return (batch.tokens if tokens is None else tokens).masked_fill(index >= batch.token_lengths[:, None], end)

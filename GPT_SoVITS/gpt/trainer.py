@@ -20,26 +20,26 @@ from torch import Tensor
 from GPT_SoVITS.checkpoints.catalog import BASE_FOLDER
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, write_official
 from GPT_SoVITS.checkpoints.official_files import check_official
-from GPT_SoVITS.configs import load_config, merged
+from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.gpt.alignment import pointers
-from GPT_SoVITS.gpt.data import Item, bucket_order, collate, effective_batch_size, read_items, repeat_small
-from GPT_SoVITS.gpt.guided import Guide
+from GPT_SoVITS.gpt.alignment import align_items
+from GPT_SoVITS.gpt.data import GPTItem, bucket_order, collate, effective_batch_size, read_items, repeat_small
+from GPT_SoVITS.gpt.guided_attention import GuidedAttention
+from GPT_SoVITS.gpt.loss import GPTBatch, GPTLoss, compute_loss
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.gpt.objective import Batch, Objective, objective
-from GPT_SoVITS.gpt.plan import Plan
 from GPT_SoVITS.gpt.scaled_adam import ScaledAdam
-from GPT_SoVITS.gpt.schedule import Schedule
+from GPT_SoVITS.gpt.schedule import UpdateSchedule
+from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
 from GPT_SoVITS.text.symbols import symbols
-from GPT_SoVITS.training.base import fill, open_base
-from GPT_SoVITS.training.grad_ckpt import checkpoint_layers
-from GPT_SoVITS.training.loading import Ahead
-from GPT_SoVITS.training.loop import Emit, Loop
+from GPT_SoVITS.training.activation_checkpointing import checkpoint_layers
+from GPT_SoVITS.training.base_weights import load_base_weights, open_base
+from GPT_SoVITS.training.prefetch import Prefetcher
 from GPT_SoVITS.training.resume import fingerprint
+from GPT_SoVITS.training.trainer import BaseTrainer, Emit
 
 logger = logging.getLogger(__name__)
 
-FEWEST_ITEMS = 2
+MIN_ITEMS = 2
 LIKE_V2 = ("v2", "v2Pro", "v2ProPlus", "v3", "v4")
 FIRST_SCALE = 2.0**6
 """Of float16: the loss is a sum over thousands of tokens, which the usual scale would carry out of range at once."""
@@ -50,12 +50,12 @@ def recipe_name(version: str) -> str:
     return "v2_gpt" if version in LIKE_V2 else f"{version}_gpt"
 
 
-class Training(Loop):
+class GPTTrainer(BaseTrainer):
     """Model, optimiser and place in the plan. A step is one batch; an update may collect several."""
 
     kind, main_loss = "gpt", "loss"
 
-    def __init__(self, plan: Plan, emit: Emit, stop: threading.Event) -> None:
+    def __init__(self, plan: GPTTrainingConfig, emit: Emit, stop: threading.Event) -> None:
         """Read everything and go to where an earlier run stopped. Raises ModelError."""
         super().__init__(plan, emit, stop)
         self.dpo = plan.dpo
@@ -74,7 +74,7 @@ class Training(Loop):
         self.schedule = _schedule(plan, self.config, batches=-(-mine // self.batch_size))
         self.optimizer = ScaledAdam(self.model.parameters())
         self.precision = self.choose_precision(self.model.dimensions.width, first_scale=FIRST_SCALE)
-        self.load = Ahead(collate)
+        self.load = Prefetcher(collate)
         self.rate = 0.0
         """The learning rate of the step before."""
         self.begin(_mark(plan, self.config, items))
@@ -91,18 +91,18 @@ class Training(Loop):
     def planned_updates(self) -> int:
         return self.schedule.planned_updates
 
-    def steps(self, epoch: int) -> Sequence[list[Item]]:
+    def steps(self, epoch: int) -> Sequence[list[GPTItem]]:
         group, size = self.group, self.batch_size
         order = bucket_order(self.lengths, size, epoch=epoch, replicas=group.size, rank=group.rank)
         return [[self.items[i] for i in order[start : start + size]] for start in range(0, len(order), size)]
 
-    def step(self, work: list[Item], following: list[Item] | None) -> tuple[dict[str, float], float]:
+    def step(self, work: list[GPTItem], following: list[GPTItem] | None) -> tuple[dict[str, float], float]:
         """One batch, and an update where the schedule wants one; the losses are per token."""
         with self.timer.loading():
             batch = self.load(work, following).to(self.device)
         with self.timer.step():
             with self.precision.autocast():
-                result = self.objective(work, batch)
+                result = self.compute_loss(work, batch)
             self.precision.backward(result.loss)
             loss = float(result.cross_entropy)
             seen = [loss, result.asked, *result.top3_hits(self.model.dimensions.end)]
@@ -118,17 +118,17 @@ class Training(Loop):
         return losses, asked
 
     @cached_property
-    def guide(self) -> Guide | None:
+    def guide(self) -> GuidedAttention | None:
         """Tells a model that has pointers where they should be."""
         if not self.model.dimensions.pointers:
             return None
-        return Guide(self.model, pointers(self.items, BASE_FOLDER / "sovits.safetensors"))
+        return GuidedAttention(self.model, align_items(self.items, BASE_FOLDER / "sovits.safetensors"))
 
-    def objective(self, work: list[Item], batch: Batch) -> Objective:
+    def compute_loss(self, work: list[GPTItem], batch: GPTBatch) -> GPTLoss:
         """What a batch, the items of `work`, is to be learnt by."""
         if self.guide is not None:
-            return self.guide.objective(work, batch, preference=self.dpo)
-        return objective(self.model, batch, preference=self.dpo, compat=self.plan.compat)
+            return self.guide.compute_loss(work, batch, preference=self.dpo)
+        return compute_loss(self.model, batch, preference=self.dpo, compat=self.plan.compat)
 
     def rates(self) -> dict[str, float]:
         return {"learning_rate": self.rate}
@@ -179,7 +179,7 @@ class Training(Loop):
         self.optimizer.zero_grad()
 
 
-def _build(plan: Plan) -> tuple[dict[str, Any], Text2Semantic]:
+def _build(plan: GPTTrainingConfig) -> tuple[dict[str, Any], Text2Semantic]:
     """The recipe and its model, begun from the base's weights and dimensions where there is a base."""
     config = load_config(recipe_name(plan.version))
     config["train"] |= plan.train
@@ -187,21 +187,21 @@ def _build(plan: Plan) -> tuple[dict[str, Any], Text2Semantic]:
     if plan.base is None:
         return config, Text2Semantic(config, **dropout)
     base = open_base(plan.base, "gpt", plan.version)
-    config = merged(config, {"model": {"pointers": []} | base.config["model"]})
+    config = merge_config(config, {"model": {"pointers": []} | base.config["model"]})
     model = Text2Semantic(config, **dropout)
-    fill(model, base.state, plan.base)
+    load_base_weights(model, base.state, plan.base)
     return config, model
 
 
-def _usable_items(plan: Plan, config: dict[str, Any], model: Text2Semantic) -> list[Item]:
+def _usable_items(plan: GPTTrainingConfig, config: dict[str, Any], model: Text2Semantic) -> list[GPTItem]:
     items, left_out = read_items(plan.data, symbols(plan.version), max_seconds=config["data"]["max_sec"])
     reasons = ", ".join(f"{count} for {reason}" for reason, count in left_out.most_common())
     if left_out:
         logger.warning("Left out %d recordings: %s.", left_out.total(), reasons)
-    if len(items) < FEWEST_ITEMS:
+    if len(items) < MIN_ITEMS:
         raise ModelError(
             "dataset_too_small",
-            f"{len(items)} usable recordings were found, and at least {FEWEST_ITEMS} are needed."
+            f"{len(items)} usable recordings were found, and at least {MIN_ITEMS} are needed."
             + (f" Left out: {reasons}." if reasons else ""),
             hint="Give a longer recording, or check its transcripts.",
         )
@@ -216,9 +216,9 @@ def _usable_items(plan: Plan, config: dict[str, Any], model: Text2Semantic) -> l
     return items
 
 
-def _schedule(plan: Plan, config: dict[str, Any], batches: int) -> Schedule:
+def _schedule(plan: GPTTrainingConfig, config: dict[str, Any], batches: int) -> UpdateSchedule:
     train = config["train"]
-    return Schedule(
+    return UpdateSchedule(
         epochs=plan.epochs,
         batches=batches,
         update_every=plan.accumulate or train["update_every"],
@@ -229,7 +229,7 @@ def _schedule(plan: Plan, config: dict[str, Any], batches: int) -> Schedule:
     )
 
 
-def _mark(plan: Plan, config: dict[str, Any], items: list[Item]) -> str:
+def _mark(plan: GPTTrainingConfig, config: dict[str, Any], items: list[GPTItem]) -> str:
     """Tells whether a saved state belongs to this plan."""
     return fingerprint(
         [[item.name, item.phones, item.tokens, item.bert is not None] for item in items],

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from GPT_SoVITS.flow_matching.cfm import Draws
-from GPT_SoVITS.flow_matching.model import FlowBatch, FlowMatchingSoVITS
-from GPT_SoVITS.training.distributed import Group
+from GPT_SoVITS.flow_matching.cfm import RandomDraws
+from GPT_SoVITS.flow_matching.model import FlowMatchingBatch, FlowMatchingSoVITS
+from GPT_SoVITS.training.distributed import ProcessGroup
 from GPT_SoVITS.training.precision import Precision
 
 
-class Step:
+class FlowMatchingOptimizerStep:
     """The model and its optimiser, which holds whatever of it learns."""
 
     def __init__(
@@ -24,14 +24,14 @@ class Step:
         settings: dict[str, Any],
         *,
         precision: Precision | None = None,
-        group: Group | None = None,
+        group: ProcessGroup | None = None,
         compat: str | None = None,
     ) -> None:
         """`precision` is fp32 and `group` a lone process unless said otherwise."""
         self.model, self.settings, self.compat = model, settings, compat
         device = next(model.parameters()).device
         self.precision = precision or Precision("fp32", device)
-        self.group = group or Group(device)
+        self.group = group or ProcessGroup(device)
         self.learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(
             list(self.learning.values()),
@@ -45,7 +45,9 @@ class Step:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def __call__(self, batches: Sequence[FlowBatch], draws: Sequence[Draws] | None = None) -> dict[str, float]:
+    def __call__(
+        self, batches: Sequence[FlowMatchingBatch], draws: Sequence[RandomDraws] | None = None
+    ) -> dict[str, float]:
         """Learn from batches, over the processes of the group, too; `draws` replaces those of the global state.
 
         Returns `loss`, the mean; `flow` or `consistency`, or both, those of this process alone by what was learned;
@@ -65,8 +67,8 @@ class Step:
         overflowed = self.precision.name == "fp16" and not math.isfinite(norm)
         return means if overflowed else means | {"grad_norm": norm}
 
-    def draw(self, batch: FlowBatch) -> Draws:
-        return Draws.random(*batch.mel.shape, consistency_share=self.settings["consistency_share"])
+    def draw(self, batch: FlowMatchingBatch) -> RandomDraws:
+        return RandomDraws.random(*batch.mel.shape, consistency_share=self.settings["consistency_share"])
 
     def _update(self) -> float:
         """Returns the gradients' 2-norm; nothing is clipped unless the recipe says so."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
-from GPT_SoVITS.configs import merged
+from GPT_SoVITS.configs import merge_config
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import lora
-from GPT_SoVITS.flow_matching.model import FROZEN, FlowMatchingSoVITS
+from GPT_SoVITS.flow_matching.model import FROZEN_PREFIXES, FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.official import recipe_of
-from GPT_SoVITS.flow_matching.plan import Plan
-from GPT_SoVITS.training.base import fill
+from GPT_SoVITS.flow_matching.training_config import FlowMatchingTrainingConfig
+from GPT_SoVITS.training.base_weights import load_base_weights
 
 
-def build(plan: Plan) -> tuple[dict[str, Any], FlowMatchingSoVITS]:
+def build_model(plan: FlowMatchingTrainingConfig) -> tuple[dict[str, Any], FlowMatchingSoVITS]:
     """(config, model of which the right part learns).
 
     The base's sizes hold. Official files of v3 and v4 have the same tensors, so of these the plan's word is taken.
@@ -32,9 +32,9 @@ def build(plan: Plan) -> tuple[dict[str, Any], FlowMatchingSoVITS]:
         raise ModelError("wrong_base", f"{plan.base.name} holds {noted}, and {plan.version} is to be trained.")
     if lora.is_lora(base.state):
         raise ModelError("wrong_base", f"{plan.base.name} is a LoRA; a training begins from the base that it changes.")
-    config = merged(recipe_of(base), {"train": plan.train})
+    config = merge_config(recipe_of(base), {"train": plan.train})
     model = FlowMatchingSoVITS.from_config(config)
-    fill(model, base.state, plan.base)
+    load_base_weights(model, base.state, plan.base)
     if plan.rank is None:
         _let_all_learn(model)
     else:
@@ -44,4 +44,4 @@ def build(plan: Plan) -> tuple[dict[str, Any], FlowMatchingSoVITS]:
 
 def _let_all_learn(model: FlowMatchingSoVITS) -> None:
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not (model.freeze_quantizer and name.startswith(FROZEN)))
+        parameter.requires_grad_(not (model.freeze_quantizer and name.startswith(FROZEN_PREFIXES)))

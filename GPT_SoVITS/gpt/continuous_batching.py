@@ -12,23 +12,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.gpt.decoder import Decoder, Row, TorchDecoder
-from GPT_SoVITS.gpt.model import Dimensions, Text2Semantic
-from GPT_SoVITS.gpt.packing import Precision
+from GPT_SoVITS.gpt.decoder import Decoder, GenerationInput, TorchDecoder
+from GPT_SoVITS.gpt.model import GPTConfig, Text2Semantic
+from GPT_SoVITS.gpt.packed_weights import Precision
 from GPT_SoVITS.gpt.sampling import (
     Noise,
-    Rules,
+    SamplingRules,
     SamplingSettings,
+    apply_repetition_penalty,
     draw,
     generator_noise,
-    penalise,
     probabilities,
     recorded_noise,
 )
 
-MOST_TOKENS = 1500
+MAX_TOKENS = 1500
 """60 s; no sequence grows longer."""
-LOOK_EVERY = 8
+READ_INTERVAL = 8
 """Steps between looks at the tokens on an accelerator, where each look waits for the device."""
 
 
@@ -53,7 +53,7 @@ class ContinuousBatch:
         self.dimensions = model.dimensions
         self.device = model.device
         self.decoder: Decoder = decoder or TorchDecoder(model, precision)
-        self.look_every = look_every or (1 if self.device.type == "cpu" else LOOK_EVERY)
+        self.look_every = look_every or (1 if self.device.type == "cpu" else READ_INTERVAL)
         self.waiting: list[_Sequence] = []
         self.running: list[_Sequence] = []  # in the order of the decoder's rows
         self.finished: dict[int, list[int]] = {}
@@ -69,7 +69,7 @@ class ContinuousBatch:
     def __len__(self) -> int:
         return len(self.waiting) + len(self.running) + len(self.finished)
 
-    def add(self, row: Row, settings: SamplingSettings, chance: torch.Generator | Tensor) -> int:
+    def add(self, row: GenerationInput, settings: SamplingSettings, chance: torch.Generator | Tensor) -> int:
         """Let a row join at the next step; its id.
 
         Chance is a generator of the row's own, or noise that was written down, (steps, V).
@@ -78,7 +78,7 @@ class ContinuousBatch:
         _check(self.dimensions, row)
         noise = recorded_noise(chance) if isinstance(chance, Tensor) else generator_noise(chance)
         count = settings.early_stop_num
-        limit = MOST_TOKENS if count == -1 else min(MOST_TOKENS, max(count, 0) + 1)
+        limit = MAX_TOKENS if count == -1 else min(MAX_TOKENS, max(count, 0) + 1)
         self.added += 1
         self.waiting.append(_Sequence(self.added, row, settings, noise, limit))
         return self.added
@@ -131,7 +131,7 @@ class ContinuousBatch:
     def _choose(self, logits: Tensor) -> None:
         """One token a row from (B, V)."""
         end = self.dimensions.end
-        z = penalise(logits, self.factor) if self.penalises else logits
+        z = apply_repetition_penalty(logits, self.factor) if self.penalises else logits
         early = [s.made < s.settings.fewest_tokens for s in self.running]
         if any(early):
             z = z.masked_fill(torch.tensor(early, device=self.device)[:, None] & self.is_end, -torch.inf)
@@ -183,7 +183,7 @@ class ContinuousBatch:
 
     def _set_rules(self) -> None:
         settings = [s.settings for s in self.running]
-        self.rules = Rules.of(settings, self.device)
+        self.rules = SamplingRules.of(settings, self.device)
         penalties = [s.repetition_penalty for s in settings]
         self.penalises = any(penalty != 1 for penalty in penalties)
         self.penalties = torch.tensor(penalties, device=self.device)[:, None]
@@ -200,7 +200,7 @@ class _Sequence:
     """A row on its way."""
 
     number: int
-    row: Row
+    row: GenerationInput
     settings: SamplingSettings
     noise: Noise
     limit: int
@@ -218,7 +218,7 @@ class _Sequence:
         self.over = self.over or len(self.tokens) == self.limit
 
 
-def _check(dimensions: Dimensions, row: Row) -> None:
+def _check(dimensions: GPTConfig, row: GenerationInput) -> None:
     """Refuse ids that the embeddings do not hold, before an index error does so without a word."""
     if len(row.phones) == 0:
         raise ModelError("empty_text", "There are no phonemes to speak.")

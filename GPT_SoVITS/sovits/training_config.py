@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from GPT_SoVITS.training import plan
+from GPT_SoVITS.training.config import TrainingConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Plan(plan.Plan):
+class SoVITSTrainingConfig(TrainingConfig):
     """`compat="reference"` repeats the reference's comparison of mels at the edges of a segment."""
 
-    PATHS: ClassVar[tuple[str, ...]] = (*plan.Plan.PATHS, "base_discriminator")
-    CHOICES: ClassVar[dict[str, tuple[str | None, ...]]] = plan.Plan.CHOICES | {"source": ("auto", "codes", "ssl")}
+    PATHS: ClassVar[tuple[str, ...]] = (*TrainingConfig.PATHS, "base_discriminator")
+    CHOICES: ClassVar[dict[str, tuple[str | None, ...]]] = TrainingConfig.CHOICES | {"source": ("auto", "codes", "ssl")}
 
     base_discriminator: Path | None = None
     text_low_lr_rate: float | None = None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from GPT_SoVITS.training import plan
+from GPT_SoVITS.training.config import TrainingConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Plan(plan.Plan):
+class GPTTrainingConfig(TrainingConfig):
     """`compat="reference"` repeats the reference's mask, accumulation and learning rates, with their defects."""
 
-    FLAGS: ClassVar[tuple[str, ...]] = (*plan.Plan.FLAGS, "dpo")
+    FLAGS: ClassVar[tuple[str, ...]] = (*TrainingConfig.FLAGS, "dpo")
 
     dpo: bool = False
     """Whether the preference over damaged rows is added."""

@@ -10,7 +10,7 @@ Work = TypeVar("Work")
 Loaded = TypeVar("Loaded")
 
 
-class Ahead(Generic[Work, Loaded]):
+class Prefetcher(Generic[Work, Loaded]):
     """`load`, one call ahead of time, in a thread: reading and transforms release the interpreter.
 
     `load` must draw nothing from the global state of chance, or a training would not repeat itself.

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from GPT_SoVITS.features.mel import mel_spectrogram, spectrogram
 from GPT_SoVITS.sovits.discriminator import Discriminator
 from GPT_SoVITS.sovits.losses import adversarial_loss, discriminator_loss, feature_loss, kl_loss
-from GPT_SoVITS.sovits.model import Batch, Forward, SoVITS, slices
-from GPT_SoVITS.training.distributed import Group
+from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch, SoVITSOutput, slice_segments
+from GPT_SoVITS.training.distributed import ProcessGroup
 from GPT_SoVITS.training.precision import Precision
 
 ENCODER_PREFIX = "enc_p."
@@ -28,7 +28,7 @@ NOT_TRAINED_PREFIXES = ("ssl_proj.", "quantizer.")
 """Their work is done once per file, and tokens must not depend on the voice (§25.5)."""
 
 
-class Step:
+class AdversarialOptimizerStep:
     """Both models, both optimisers and the losses between them."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Step:
         config: dict[str, Any],
         *,
         precision: Precision | None = None,
-        group: Group | None = None,
+        group: ProcessGroup | None = None,
         compat: str | None = None,
     ) -> None:
         """`precision` is fp32 and `group` a lone process unless said otherwise. `compat="reference"` compares the
@@ -50,7 +50,7 @@ class Step:
         self.settings = config["train"]
         device = next(generator.parameters()).device
         self.precision = precision or Precision("fp32", device)
-        self.group = group or Group(device)
+        self.group = group or ProcessGroup(device)
         self.segment = self.settings["segment_size"] // self.data["hop_length"]
         reach = (self.data["filter_length"] - self.data["hop_length"]) / 2 / self.data["hop_length"]
         self.edge = 0 if compat == "reference" else math.ceil(reach)
@@ -75,7 +75,7 @@ class Step:
 
     def __call__(
         self,
-        batches: Sequence[Batch],
+        batches: Sequence[SoVITSBatch],
         *,
         adversarial: bool = True,
         draws: Sequence[dict[str, Tensor]] | None = None,
@@ -104,13 +104,13 @@ class Step:
         means = {name: torch.stack([told[name] for told in losses]).mean() for name in losses[0]}
         return self.group.mean(dict(zip(means, torch.stack(list(means.values())).tolist())))
 
-    def _forward(self, batch: Batch, draw: dict[str, Tensor]) -> Forward:
+    def _forward(self, batch: SoVITSBatch, draw: dict[str, Tensor]) -> SoVITSOutput:
         with self.precision.autocast():
             return self.generator(batch, segment=self.segment, **draw)
 
     def _teach_discriminator(
-        self, batches: Sequence[Batch], draws: Sequence[dict[str, Tensor]], losses: list[dict[str, Tensor]]
-    ) -> Forward | None:
+        self, batches: Sequence[SoVITSBatch], draws: Sequence[dict[str, Tensor]], losses: list[dict[str, Tensor]]
+    ) -> SoVITSOutput | None:
         """Its update. Returns the forward of a lone batch, whose graph the generator's own update goes on with."""
         alone = len(batches) == 1
         self.optimizers["discriminator"].zero_grad()
@@ -126,7 +126,7 @@ class Step:
         return out if alone else None
 
     def _collect_generator_gradients(
-        self, batch: Batch, out: Forward, told: dict[str, Tensor], *, share: float, adversarial: bool
+        self, batch: SoVITSBatch, out: SoVITSOutput, told: dict[str, Tensor], *, share: float, adversarial: bool
     ) -> None:
         losses = self.generator_losses(batch, out)
         with frozen(self.discriminator):
@@ -146,13 +146,13 @@ class Step:
             nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
         self.precision.step(optimizer)
 
-    def _real(self, batch: Batch, out: Forward) -> Tensor:
+    def _real(self, batch: SoVITSBatch, out: SoVITSOutput) -> Tensor:
         """(B, 1, N): the recorded segments that the generated ones stand against."""
-        return slices(batch.wave, out.starts * self.data["hop_length"], self.settings["segment_size"])
+        return slice_segments(batch.wave, out.starts * self.data["hop_length"], self.settings["segment_size"])
 
-    def generator_losses(self, batch: Batch, out: Forward) -> dict[str, Tensor]:
+    def generator_losses(self, batch: SoVITSBatch, out: SoVITSOutput) -> dict[str, Tensor]:
         """The losses that need no discriminator, unweighted."""
-        wanted = slices(self.mel(batch.spec), out.starts, self.segment)
+        wanted = slice_segments(self.mel(batch.spec), out.starts, self.segment)
         losses = {
             "mel": self._mel_distance(wanted, out.wave),
             "kl": kl_loss(out.z_p, out.logs_q, out.prior.mean, out.prior.logs, out.mask),

@@ -25,7 +25,7 @@ SECONDS = (0.6, 54.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TrainingSetEntry:
     """One recording that can be trained on."""
 
     name: str
@@ -40,7 +40,7 @@ class Entry:
 class Selection:
     """What a folder offers."""
 
-    entries: list[Entry]
+    entries: list[TrainingSetEntry]
     """In the order of the text file, each once."""
     repeats: int
     """How often the list counts in one epoch."""
@@ -48,7 +48,7 @@ class Selection:
     """Name of a recording -> why it is not used."""
 
 
-def select(folder: Path, config: dict[str, Any], *, source: str = "codes") -> Selection:
+def select_entries(folder: Path, config: dict[str, Any], *, source: str = "codes") -> Selection:
     """Read the folder's lists. `source` is `codes` (file 6) or `ssl` (folder 4).
 
     Raises ModelError with "missing_training_data" when a list is not there at all.
@@ -67,7 +67,7 @@ def select(folder: Path, config: dict[str, Any], *, source: str = "codes") -> Se
     entries = []
     for name in present:
         entry = _entry(folder, name, texts[name], codes, table, config["data"])
-        if isinstance(entry, Entry):
+        if isinstance(entry, TrainingSetEntry):
             entries.append(entry)
         else:
             left_out[name] = entry
@@ -76,7 +76,7 @@ def select(folder: Path, config: dict[str, Any], *, source: str = "codes") -> Se
     return Selection(entries, repeats, left_out)
 
 
-def source_of(folder: Path, asked: str) -> str:
+def choose_source(folder: Path, asked: str) -> str:
     """`codes` or `ssl`: what was asked for, or of `auto` the stored tokens where there are any."""
     if asked != "auto":
         return asked
@@ -90,7 +90,7 @@ def _entry(
     codes: dict[str, tuple[int, ...]] | None,
     table: dict[str, int],
     data: dict[str, Any],
-) -> Entry | str:
+) -> TrainingSetEntry | str:
     """The entry, or why there is none."""
     unknown = sorted({phone for phone in phones if phone not in table})
     if unknown:
@@ -106,7 +106,7 @@ def _entry(
     if not SECONDS[0] < sound.frames / sound.samplerate < SECONDS[1]:
         return f"it lasts {sound.frames / sound.samplerate:.2f} s; {SECONDS[0]} to {SECONDS[1]} s work"
     frames = sound.frames // data["hop_length"]
-    return Entry(name, tuple(table[p] for p in phones), frames, None if codes is None else codes[name])
+    return TrainingSetEntry(name, tuple(table[p] for p in phones), frames, None if codes is None else codes[name])
 
 
 def _missing(folder: Path, name: str, codes: dict[str, tuple[int, ...]] | None, speaker: bool) -> str:

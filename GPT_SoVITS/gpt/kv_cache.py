@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.gpt.packing import round_up
+from GPT_SoVITS.gpt.packed_weights import round_up
 
 SLOTS = 32
 """Attention reads a multiple of so many slots: a row's sums are then in the same order whoever is beside it."""
@@ -15,7 +15,7 @@ AHEAD = 256
 """Slots that are made at once, at most, for tokens to come."""
 
 
-class View(NamedTuple):
+class CacheView(NamedTuple):
     """The cache as steps read and write it, layer by layer; kept, as views are not free either."""
 
     everything: tuple[Tensor, ...]
@@ -30,7 +30,7 @@ class View(NamedTuple):
     """(2 * B * H,), where in `everything` the step's keys and values go; (key | value, rows, H)."""
 
 
-class Cache:
+class KVCache:
     """One preallocated tensor; every row begins in slot 0 and the mask hides what lies beyond its end.
 
     What is hidden must be finite all the same, since nothing times not-a-number is not a number.
@@ -45,7 +45,7 @@ class Cache:
         """Filled slots of each row, known here so that nobody has to ask the device."""
         self.ends = torch.empty(0, dtype=torch.long, device=device)
         """(B,), the same."""
-        self.view: View | None = None
+        self.view: CacheView | None = None
         """Of the step before, good until a row joins or leaves or a few dozen steps have passed."""
 
     def join(self, length: int, steps: int) -> tuple[Tensor, Tensor]:
@@ -60,7 +60,7 @@ class Cache:
         self.view = None
         return self.data[:, 0, row, :, :length], self.data[:, 1, row, :, :length]
 
-    def advance(self) -> View:
+    def advance(self) -> CacheView:
         """Begin a step: every row is one longer from now on."""
         longest = max(self.lengths) + 1
         if longest > self.data.shape[4]:
@@ -109,13 +109,13 @@ class Cache:
         self.data = self.data.new_empty(layers, pair, rows, heads, slots, width)
         self.mask = self.mask.new_full((rows, heads, slots), -torch.inf)
 
-    def _look_at(self, slots: int) -> View:
+    def _look_at(self, slots: int) -> CacheView:
         layers, pair, rows, heads, all_slots, width = self.data.shape
         there = len(self.lengths)
         merged = self.data[:, :, :there].view(layers, pair, there * heads, all_slots, width)
         keys, values = merged[:, :, :, :slots].unbind(1)
         places = torch.arange(pair * rows * heads, device=self.ends.device).view(pair, rows, heads)
-        return View(
+        return CacheView(
             everything=self.data.view(layers, -1, width).unbind(),
             keys=keys.transpose(2, 3).unbind(),
             values=values.unbind(),

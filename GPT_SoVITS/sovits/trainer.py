@@ -14,45 +14,54 @@ from torch import Tensor
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, write_official
 from GPT_SoVITS.checkpoints.official_files import check_official
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.sovits.data import BucketSampler, Item, Items, boundaries, collate, crop, stretch, usable
+from GPT_SoVITS.sovits.adversarial_step import AdversarialOptimizerStep
+from GPT_SoVITS.sovits.build import build_models
+from GPT_SoVITS.sovits.data import (
+    BucketSampler,
+    SoVITSItem,
+    SoVITSItemLoader,
+    boundaries,
+    collate,
+    crop,
+    load_usable,
+    stretch,
+)
 from GPT_SoVITS.sovits.discriminator import Discriminator
-from GPT_SoVITS.sovits.folder import Entry, select, source_of
-from GPT_SoVITS.sovits.frame_step import FrameStep
-from GPT_SoVITS.sovits.model import Batch, SoVITS
-from GPT_SoVITS.sovits.plan import Plan
+from GPT_SoVITS.sovits.frame_step import FrameOptimizerStep
+from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch
 from GPT_SoVITS.sovits.preview import preview
-from GPT_SoVITS.sovits.start import build
-from GPT_SoVITS.sovits.step import Step
-from GPT_SoVITS.training.grad_ckpt import checkpoint_layers
-from GPT_SoVITS.training.loading import Ahead
-from GPT_SoVITS.training.loop import Emit, Loop
+from GPT_SoVITS.sovits.training_config import SoVITSTrainingConfig
+from GPT_SoVITS.sovits.training_set import TrainingSetEntry, choose_source, select_entries
+from GPT_SoVITS.training.activation_checkpointing import checkpoint_layers
+from GPT_SoVITS.training.prefetch import Prefetcher
 from GPT_SoVITS.training.resume import fingerprint
+from GPT_SoVITS.training.trainer import BaseTrainer, Emit
 
 logger = logging.getLogger(__name__)
 
-FEWEST_ITEMS = 2
+MIN_ITEMS = 2
 PREVIEW_FRAMES = 250
 """The beginning of a recording that is listened to after each epoch."""
 
-Work = list[list[Entry]]
+Work = list[list[TrainingSetEntry]]
 """One update's: its batches' recordings."""
 
 
-class Training(Loop):
+class SoVITSTrainer(BaseTrainer):
     """Both models, their optimisers and the place in the plan. A step is one update of both."""
 
     kind = "sovits"
 
-    def __init__(self, plan: Plan, emit: Emit, stop: threading.Event) -> None:
+    def __init__(self, plan: SoVITSTrainingConfig, emit: Emit, stop: threading.Event) -> None:
         """Read everything and go to where an earlier run stopped. Raises ModelError."""
         super().__init__(plan, emit, stop)
-        self.config, generator, discriminator = build(plan)
+        self.config, generator, discriminator = build_models(plan)
         if plan.export_official:  # before the work, not after it
             check_official(Checkpoint(self.kind, plan.version, self.config, generator.voice_state()))
-        self.items = Items(plan.data, self.config)
+        self.items = SoVITSItemLoader(plan.data, self.config)
         self.left_out: dict[str, str] = {}
         """Name of a recording -> why it is not learned from."""
-        self.source = source_of(plan.data, plan.source)
+        self.source = choose_source(plan.data, plan.source)
         entries, repeats = self._usable_entries()
         self.entries = entries * repeats
         self.accumulate = plan.accumulate or 1
@@ -64,7 +73,7 @@ class Training(Loop):
         self.group.share(generator)
         self.precision = self.choose_precision(self.config["model"]["hidden_channels"])
         self.learn = self._learner(generator, discriminator)
-        self.load = Ahead(self._load)
+        self.load = Prefetcher(self._load)
         self.rate = 0.0
         """The learning rate of the step before."""
         self.begin(_mark(plan, self.config, entries))
@@ -73,17 +82,19 @@ class Training(Loop):
             len(entries), len(self.sampler), plan.batch_size, self.total_steps, self.precision.name,
         )  # fmt: skip
 
-    def _learner(self, generator: SoVITS, discriminator: Discriminator | None) -> Step | FrameStep:
+    def _learner(
+        self, generator: SoVITS, discriminator: Discriminator | None
+    ) -> AdversarialOptimizerStep | FrameOptimizerStep:
         """What takes the steps."""
         if discriminator is None:
             if self.plan.grad_ckpt:
                 checkpoint_layers(_encoders(generator))
-            return FrameStep(generator, self.config, precision=self.precision, group=self.group)
+            return FrameOptimizerStep(generator, self.config, precision=self.precision, group=self.group)
         discriminator.to(self.device).train()
         self.group.share(discriminator)
         if self.plan.grad_ckpt:
             checkpoint_layers(_costly_layers(generator, discriminator))
-        return Step(
+        return AdversarialOptimizerStep(
             generator,
             discriminator,
             self.config,
@@ -115,7 +126,7 @@ class Training(Loop):
 
     @property
     def main_loss(self) -> str:  # the total jumps when a discriminator joins, and says little
-        return "mel" if isinstance(self.learn, Step) else "spectral"
+        return "mel" if isinstance(self.learn, AdversarialOptimizerStep) else "spectral"
 
     def rates(self) -> dict[str, float]:
         return {"learning_rate": self.rate}
@@ -132,14 +143,16 @@ class Training(Loop):
     def state(self) -> dict[str, Any]:
         return {
             "generator": self.learn.generator.state_dict(),
-            "discriminator": self.learn.discriminator.state_dict() if isinstance(self.learn, Step) else {},
+            "discriminator": self.learn.discriminator.state_dict()
+            if isinstance(self.learn, AdversarialOptimizerStep)
+            else {},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.learn.optimizers.items()},
             "precision": self.precision.state_dict(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.learn.generator.load_state_dict(state["generator"])
-        if isinstance(self.learn, Step):
+        if isinstance(self.learn, AdversarialOptimizerStep):
             self.learn.discriminator.load_state_dict(state["discriminator"])
         for name, optimizer in self.learn.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
@@ -163,18 +176,18 @@ class Training(Loop):
             "precision": self.precision.name,
         }
 
-    def _load(self, work: Work) -> list[list[Item]]:
+    def _load(self, work: Work) -> list[list[SoVITSItem]]:
         return [[self.items(entry) for entry in entries] for entries in work]
 
-    def _batch(self, items: list[Item]) -> Batch:
+    def _batch(self, items: list[SoVITSItem]) -> SoVITSBatch:
         frames = self.config["train"]["crop_frames"]
         if frames:
             items = [crop(item, frames, self.config["data"]["hop_length"]) for item in items]
         return collate(items).to(self.device)
 
-    def _usable_entries(self) -> tuple[list[Entry], int]:
+    def _usable_entries(self) -> tuple[list[TrainingSetEntry], int]:
         """Each recording that can be learned from, once, and how often the list counts in an epoch."""
-        selection = select(self.plan.data, self.config, source=self.source)
+        selection = select_entries(self.plan.data, self.config, source=self.source)
         self.left_out |= selection.left_out
         edges = boundaries()
         fitting = []
@@ -183,15 +196,15 @@ class Training(Loop):
                 fitting.append(entry)
             else:
                 self.left_out[entry.name] = f"it has {entry.frames} frames; {edges[0] + 1} to {edges[-1]} work"
-        entries, failed = usable(fitting, self.items)
+        entries, failed = load_usable(fitting, self.items)
         self.left_out |= failed
         for name, reason in self.left_out.items():
             logger.warning("Left out %s: %s.", name, reason)
-        if len(entries) < FEWEST_ITEMS:
+        if len(entries) < MIN_ITEMS:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in list(self.left_out.items())[:5])
             raise ModelError(
                 "dataset_too_small",
-                f"{len(entries)} usable recordings were found, and at least {FEWEST_ITEMS} are needed."
+                f"{len(entries)} usable recordings were found, and at least {MIN_ITEMS} are needed."
                 + (f" Left out: {reasons}." if reasons else ""),
                 hint="Give a longer recording, or check its transcripts.",
             )
@@ -216,7 +229,7 @@ def _encoders(generator: SoVITS) -> list[Any]:
     return [encoder.encoder_ssl, encoder.encoder_text, encoder.encoder2]
 
 
-def _mark(plan: Plan, config: dict[str, Any], entries: list[Entry]) -> str:
+def _mark(plan: SoVITSTrainingConfig, config: dict[str, Any], entries: list[TrainingSetEntry]) -> str:
     """Tells whether a saved state belongs to this plan."""
     return fingerprint(
         [[entry.name, entry.phones, entry.frames, entry.codes] for entry in entries],

@@ -2,7 +2,7 @@
 
 A stage says what a step is and what its state is. Its constructor reads everything and ends with `begin`:
 
-    class Training(Loop):
+    class Training(BaseTrainer):
         kind, main_loss = "sovits", "mel"
 
         def __init__(self, plan, emit, stop):
@@ -27,13 +27,13 @@ from torch import Tensor
 
 from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.training.config import TrainingConfig
 from GPT_SoVITS.training.control import ends_early
-from GPT_SoVITS.training.distributed import join
-from GPT_SoVITS.training.log import Log
-from GPT_SoVITS.training.plan import Plan
+from GPT_SoVITS.training.distributed import init_process_group
 from GPT_SoVITS.training.plots import plot_losses
-from GPT_SoVITS.training.precision import FIRST_SCALE, Precision, choose
-from GPT_SoVITS.training.resume import METRICS, Journal, Place, settings_of
+from GPT_SoVITS.training.precision import FIRST_SCALE, Precision, choose_precision
+from GPT_SoVITS.training.resume import METRICS, RunRecorder, TrainingProgress, settings_of
+from GPT_SoVITS.training.tensorboard import TensorBoardLog
 from GPT_SoVITS.training.timer import Timer
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ PICTURE = "loss.png"
 Emit = Callable[..., None]
 
 
-class Loop(ABC):
+class BaseTrainer(ABC):
     """A training of any stage, on one process or as one of several."""
 
     kind: ClassVar[str]
@@ -54,12 +54,12 @@ class Loop(ABC):
     config: dict[str, Any]
     """The recipe with the base's dimensions and the plan's changes; stored with the weights."""
 
-    def __init__(self, plan: Plan, emit: Emit, stop: threading.Event) -> None:
+    def __init__(self, plan: TrainingConfig, emit: Emit, stop: threading.Event) -> None:
         """Join the other processes and seed; the models are made after this, equal on every process. A `Control` for
         `stop` can also ask for an end with the present epoch."""
         self.plan, self.stop = plan, stop
         torch.set_num_threads(plan.threads)
-        self.group = join(plan.device)
+        self.group = init_process_group(plan.device)
         self.device = self.group.device
         self.emit: Emit = emit if self.group.main else _say_nothing
         self.timer = Timer()
@@ -121,21 +121,21 @@ class Loop(ABC):
             )
         if self.group.rank:  # the first one draws as a lone process does
             torch.manual_seed(self.plan.seed + self.group.rank)
-        self.journal = Journal(self.plan.output, mark, self.group, settings_of(self.plan, self.config))
+        self.journal = RunRecorder(self.plan.output, mark, self.group, settings_of(self.plan, self.config))
         state = self.journal.resume()
         if state is not None:
             self.load_state(state)
         elif self.journal.changed is not None:
             self.emit("begins_anew", changed=self.journal.changed)
-        self.log = Log(self.plan.output if self.group.main else None, self.place.step)
+        self.log = TensorBoardLog(self.plan.output if self.group.main else None, self.place.step)
 
     def choose_precision(self, width: int, *, first_scale: float = FIRST_SCALE) -> Precision:
         """What the plan asks for, or what suits layers of this width; the first process decides for all."""
-        name = self.group.gather(choose(self.plan.precision, self.device, width))[0]
+        name = self.group.gather(choose_precision(self.plan.precision, self.device, width))[0]
         return Precision(name, self.device, first_scale=first_scale)
 
     @property
-    def place(self) -> Place:
+    def place(self) -> TrainingProgress:
         return self.journal.place
 
     @property
