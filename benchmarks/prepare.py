@@ -32,13 +32,14 @@ from core.jobs.roles import PREPROCESSOR
 from core.records import upgrade
 from core.redis import EmbeddedServer
 from core.settings import REPOSITORY, read_settings
-from core.stages.stage import STAGES, order
+from core.stages.order import stage_order
+from core.stages.stage import STAGES
 from roles.preprocessor import Preprocessor
 from roles.runtime.role import JobContext
 from roles.runtime.services import Services
 
 RECORDING: Final = REPOSITORY / "prompts" / "allison" / "recording.flac"
-STAGES_HERE: Final = tuple(name for name in order("nano") if STAGES[name].role == PREPROCESSOR)
+STAGES_HERE: Final = tuple(name for name in stage_order("nano") if STAGES[name].role == PREPROCESSOR)
 GOAL_PERCENT: Final = 10.0
 WORKER: Final = "preprocessor-bench"
 COMPUTE: Final = (

@@ -13,11 +13,12 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api, Services
 from api.http.responses import Json
+from common.versions import VERSIONS
 from core.errors import SovitsError
 from core.jobs.roles import SYNTHESIZER, WAITING_LISTS
 from core.speech.inference import MAX_ITEMS
 from core.speech.requests import LANGUAGES, MAX_PRONUNCIATIONS, MAX_SPEED, MIN_SPEED
-from core.stages.stage import QUALITIES, VERSIONS
+from core.stages.presets import QUALITIES
 from core.voices.checks import MAX_PROMPTS
 
 router = APIRouter(tags=["Service"])

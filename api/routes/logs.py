@@ -22,7 +22,7 @@ from core.jobs.events import TERMINAL, Event
 from core.jobs.job import Job, JobStatus
 from core.jobs.logs import LogLine, log_topic, read_job_log
 from core.records import StageRecord, iso
-from core.stages.stage import find
+from core.stages.stage import find_stage
 
 router = APIRouter(tags=["Logs"])
 
@@ -125,7 +125,7 @@ async def of_task(api: Services, task_id: str) -> Log:
 
 
 async def of_stage(api: Services, exp_id: str, stage: str) -> Log:
-    run = await api.records.get_stage(exp_id, find(stage).name)
+    run = await api.records.get_stage(exp_id, find_stage(stage).name)
 
     async def ended() -> Event | None:
         return stage_ending(run, await api.records.get_stage(exp_id, run.stage))

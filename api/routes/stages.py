@@ -14,10 +14,14 @@ from api.dependencies import Api, Services
 from api.http.responses import Json
 from api.http.schedule import ScheduleAt, moment
 from api.http.sse import EventStream, last_event_id, replay
+from common.versions import VERSIONS
 from core.errors import Conflict, QueueUnavailable
 from core.jobs.events import TERMINAL, Event
 from core.records import StageRecord, iso
-from core.stages.stage import PRESETS, VERSIONS, StageStatus, find, schema
+from core.stages.parameter_schema import describe_parameters
+from core.stages.presets import PRESETS
+from core.stages.stage import find_stage
+from core.stages.status import StageStatus
 
 router = APIRouter(prefix="/experiments/{exp_id}/stages", tags=["Stages"])
 catalogue = APIRouter(prefix="/stages", tags=["Stages"])
@@ -167,7 +171,7 @@ async def list_stages(exp_id: str, api: Api) -> Response:
 @router.get("/{stage}", response_model=StageView)
 async def get_stage(exp_id: str, stage: str, api: Api) -> Response:
     """The newest run of a stage."""
-    return Json(stage_view(await api.records.get_stage(exp_id, find(stage).name)))
+    return Json(stage_view(await api.records.get_stage(exp_id, find_stage(stage).name)))
 
 
 @router.delete("/{stage}", response_model=StageView)
@@ -190,7 +194,7 @@ async def watch_stage(
     exp_id: str, stage: str, api: Api, last_event: Annotated[str, Header(alias="Last-Event-ID")] = ""
 ) -> Response:
     """Events `progress` and `checkpoint` of the newest run; at last `completed`, `failed`, `cancelled` or `paused`."""
-    run = await api.records.get_stage(exp_id, find(stage).name)
+    run = await api.records.get_stage(exp_id, find_stage(stage).name)
     if run.status is StageStatus.PENDING:
         raise Conflict(f"{run.stage} is pending", hint=f"POST /api/v1/experiments/{exp_id}/stages/{run.stage} runs it.")
     after = last_event_id(last_event)
@@ -210,14 +214,14 @@ async def list_presets() -> Response:
 @catalogue.get("/{stage}/schema", response_model=StageSchema)
 async def stage_schema(stage: str) -> Response:
     """The parameters of a stage: type, default, range and a sentence each."""
-    found = find(stage)
+    found = find_stage(stage)
     return Json(
         {
             "stage_type": found.name,
             "alias": found.alias or None,
             "needs": list(found.needs),
             "versions": [name for name in VERSIONS if name in found.versions],
-            "parameters": schema(found.name),
+            "parameters": describe_parameters(found.name),
         }
     )
 

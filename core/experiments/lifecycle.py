@@ -10,17 +10,10 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from core.records import Change, ExperimentStatus, StageRecord, TaskStatus, iso
-from core.stages.stage import (
-    STAGES,
-    StageStatus,
-    dependents,
-    order,
-    overall_progress,
-    parse_parameters,
-    reads,
-    ready,
-    unmet,
-)
+from core.stages.order import dependent_stages, overall_progress, ready_stages, stage_inputs, stage_order, unmet_needs
+from core.stages.parameter_schema import parse_parameters
+from core.stages.stage import STAGES
+from core.stages.status import StageStatus
 
 WAITING_MESSAGE: Final = "Waiting for a worker."
 SHOWN_FIRST: Final = (
@@ -58,7 +51,7 @@ def queue_run(change: Change, stage: str, config: dict[str, Any]) -> StageRecord
         queued_at=change.now,
     )
     remove_planned(change, (stage,))
-    for dependent in dependents(stage):
+    for dependent in dependent_stages(stage):
         record = change.stage(dependent)
         # A skipped stage read nothing, so its result cannot be out of date.
         if record.status is StageStatus.COMPLETED and not record.outputs.get("skipped"):
@@ -95,7 +88,7 @@ def differences_since_pause(change: Change, paused: StageRecord, config: dict[st
 def inputs_of(change: Change, stage: str) -> dict[str, Any]:
     """Return what a run begun now would read beside its parameters: `is_half`, and the run of each stage it reads."""
     experiment = change.experiment
-    runs = {name: change.stage(name) for name in reads(stage, experiment.version)}
+    runs = {name: change.stage(name) for name in stage_inputs(stage, experiment.version)}
     completed = {name: run.run for name, run in runs.items() if run.status is StageStatus.COMPLETED}
     return {"is_half": experiment.is_half, **completed}
 
@@ -108,14 +101,14 @@ def queue_next(change: Change) -> tuple[list[StageRecord], bool]:
     runs_task = change.task is not None and not change.task.status.terminal
     queued = queue_ready(change) if runs_task else queue_planned(change)
     update_summary(change)
-    stages = order(change.experiment.version)
+    stages = stage_order(change.experiment.version)
     return queued, runs_task and all(change.stage(name).status is StageStatus.COMPLETED for name in stages)
 
 
 def queue_ready(change: Change) -> list[StageRecord]:
     """Queue every stage that a task can run now and return the runs; disabled stages are completed at once."""
     queued: list[StageRecord] = []
-    while names := ready(change.statuses, change.experiment.version):
+    while names := ready_stages(change.statuses, change.experiment.version):
         for name in names:
             config = parse_parameters(name, change.experiment.parameters.get(name, {}))
             queued += queue_or_skip(change, name, config)
@@ -128,9 +121,9 @@ def queue_planned(change: Change) -> list[StageRecord]:
     version = change.experiment.version
 
     def can_start(stage: str) -> bool:
-        if unmet(stage, change.statuses, version):
+        if unmet_needs(stage, change.statuses, version):
             return False
-        inputs = reads(stage, version)
+        inputs = stage_inputs(stage, version)
         return not any(name in change.experiment.planned or change.stage(name).status.active for name in inputs)
 
     while names := [name for name in change.experiment.planned if can_start(name)]:
@@ -169,13 +162,13 @@ def pause_run(change: Change, stage: str) -> StageRecord:
 
 def cancel_run(change: Change, stage: str, message: str = "Cancelled.") -> StageRecord:
     """Record a waiting, running or paused run as cancelled; planned stages that depend on it do not begin."""
-    remove_planned(change, dependents(stage))
+    remove_planned(change, dependent_stages(stage))
     return change.set_stage(stage, status=StageStatus.CANCELLED, message=message, control="", completed_at=change.now)
 
 
 def fail_run(change: Change, stage: str, error: dict[str, Any]) -> StageRecord:
     """Record a run as failed; planned stages that depend on it do not begin."""
-    remove_planned(change, dependents(stage))
+    remove_planned(change, dependent_stages(stage))
     message = str(error.get("message", ""))
     return change.set_stage(
         stage, status=StageStatus.FAILED, message=message, error=error, control="", completed_at=change.now
@@ -248,7 +241,7 @@ def shown_run(change: Change) -> StageRecord:
             if run.status is status:
                 return run
     ended = [run for run in runs if run.status is not StageStatus.PENDING]
-    return ended[-1] if ended else change.stage(order(change.experiment.version)[0])
+    return ended[-1] if ended else change.stage(stage_order(change.experiment.version)[0])
 
 
 def experiment_status(change: Change) -> ExperimentStatus:

@@ -10,7 +10,10 @@ from core.experiments.sources import ExperimentSource
 from core.ids import new_id
 from core.jobs.devices import DEFAULT_GPU_NUMBERS
 from core.records import ExperimentRecord, ExperimentStatus, StageRecord, TaskRecord, TaskStatus
-from core.stages.stage import StageStatus, check_version, order, parse_parameters
+from core.stages.order import stage_order
+from core.stages.parameter_schema import parse_parameters
+from core.stages.stage import check_version
+from core.stages.status import StageStatus
 
 
 def new_experiment(
@@ -64,7 +67,7 @@ def new_task(experiment: ExperimentRecord, request: TaskRequest) -> TaskRecord:
         quality=request.quality,
         priority=experiment.priority,
         status=TaskStatus.QUEUED,
-        current_stage=order(experiment.version)[0],
+        current_stage=stage_order(experiment.version)[0],
         progress=0.0,
         overall_progress=0.0,
         message=waiting_message(request.schedule_at, experiment.created_at),
@@ -82,7 +85,7 @@ def new_task(experiment: ExperimentRecord, request: TaskRequest) -> TaskRecord:
 
 def first_run(experiment: ExperimentRecord, schedule_at: float | None = None) -> StageRecord:
     """Return the queued first run of a task."""
-    stage = order(experiment.version)[0]
+    stage = stage_order(experiment.version)[0]
     return StageRecord(
         exp_id=experiment.id,
         stage=stage,

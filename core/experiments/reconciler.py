@@ -14,7 +14,7 @@ from core.experiments.runs import StageRuns
 from core.experiments.scheduler import StageScheduler
 from core.jobs.job import Job, JobStatus
 from core.records import Records, StageRecord
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from core.errors import InvalidParameter, InvalidRequest
 from core.jobs.devices import DEFAULT_GPU_NUMBERS
-from core.stages.stage import find, order, parse_parameters
+from core.stages.order import stage_order
+from core.stages.parameter_schema import parse_parameters
+from core.stages.stage import find_stage
 
 GPU_NUMBERS: Final = re.compile(r"\d{1,2}(-\d{1,2}){0,15}")
 
@@ -87,11 +89,11 @@ def merge_parameters(
     """
     merged: dict[str, dict[str, Any]] = {stage: dict(values) for stage, values in defaults.items()}
     for name, values in parameters.items():
-        stage = find(name).name
-        if stage not in order(version, with_test=True):
+        stage = find_stage(name).name
+        if stage not in stage_order(version, with_test=True):
             raise InvalidParameter(
                 f"{version} has no {stage}",
-                hint=f"Its stages: {', '.join(order(version))}.",
+                hint=f"Its stages: {', '.join(stage_order(version))}.",
                 details={"parameters": [name]},
             )
         merged[stage] = {**merged.get(stage, {}), **values}

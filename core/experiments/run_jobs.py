@@ -12,7 +12,8 @@ from core.jobs.events import AsyncEvents
 from core.jobs.queue import AsyncQueue, NewJob
 from core.jobs.roles import TRAINER
 from core.records import ExperimentRecord, StageRecord
-from core.stages.stage import STAGES, StageStatus
+from core.stages.stage import STAGES
+from core.stages.status import StageStatus
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from core.experiments.run_jobs import RunJobs
 from core.experiments.scheduler import StageScheduler
 from core.experiments.voice_publisher import VoicePublisher
 from core.records import STEPS_DOOR, Change, ExperimentRecord, Records, StageRecord, TaskStatus
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,11 @@ from core.experiments.lifecycle import (
 )
 from core.experiments.run_jobs import RunJobs
 from core.records import Change, ExperimentRecord, Records, StageRecord
-from core.stages.stage import STAGES, StageStatus, dependents, find, find_preset, order, parse_parameters, reads, unmet
+from core.stages.order import dependent_stages, stage_inputs, stage_order, unmet_needs
+from core.stages.parameter_schema import parse_parameters
+from core.stages.presets import find_preset
+from core.stages.stage import STAGES, find_stage
+from core.stages.status import StageStatus
 
 CONTROLS: Final = ("stop_after_epoch", "pause", "resume")
 
@@ -51,7 +55,7 @@ class ExperimentStages:
             Conflict: the stage, or one that reads its result, is under way.
             ConfirmationNeeded: a paused run would go on with other parameters or inputs.
         """
-        name = find(stage).name
+        name = find_stage(stage).name
         device = await self.jobs.check_device(device)
         await self.jobs.wait_until_stopped(await self.records.get_stage(exp_id, name))
         async with self.records.change(exp_id) as change:
@@ -78,9 +82,9 @@ class ExperimentStages:
         `parameters`: stage → parameters over the defaults. Raises as `run` does, before anything begins.
         """
         preset_stages = find_preset(preset).stages
-        values = {find(stage).name: stage_values for stage, stage_values in (parameters or {}).items()}
+        values = {find_stage(stage).name: stage_values for stage, stage_values in (parameters or {}).items()}
         async with self.records.change(exp_id) as change:
-            available = order(change.experiment.version, with_test=True)
+            available = stage_order(change.experiment.version, with_test=True)
             names = [name for name in preset_stages if name in available]
             if unused := [name for name in values if name not in names]:
                 raise InvalidParameter(
@@ -98,13 +102,13 @@ class ExperimentStages:
 
     async def run_or_plan(self, exp_id: str, stage: str, parameters: Mapping[str, Any] | None = None) -> StageRecord:
         """Run a stage, or plan it while the stages that it reads are under way: it then begins after them."""
-        name = find(stage).name
+        name = find_stage(stage).name
         async with self.records.change(exp_id) as change:
             coming = {other for other, status in change.statuses.items() if status.active}
             coming |= change.experiment.planned.keys()
             version = change.experiment.version
-            missing_come = set(unmet(name, change.statuses, version)) <= coming
-            reads_one = bool(coming.intersection(reads(name, version)))
+            missing_come = set(unmet_needs(name, change.statuses, version)) <= coming
+            reads_one = bool(coming.intersection(stage_inputs(name, version)))
             if not change.stage(name).status.active and missing_come and reads_one:
                 config = _stage_config(change, name, parameters)
                 change.set_experiment(planned={**change.experiment.planned, name: config})
@@ -118,7 +122,7 @@ class ExperimentStages:
         Raises:
             Conflict: there is nothing to stop, or a task runs the stage.
         """
-        name = find(stage).name
+        name = find_stage(stage).name
         async with self.records.change(exp_id) as change:
             run = change.stage(name)
             if run.status not in (StageStatus.CANCELLED, StageStatus.PAUSED) and not run.status.active:
@@ -164,7 +168,7 @@ class ExperimentStages:
             Conflict: the action does not apply now.
             ConfirmationNeeded: names what would differ from the paused run.
         """
-        name = find(stage).name
+        name = find_stage(stage).name
         if action not in CONTROLS:
             raise InvalidRequest(f"no action {action!r}", hint=f"Actions: {', '.join(CONTROLS)}.")
         if not STAGES[name].trains:
@@ -255,13 +259,13 @@ def _check_can_run(change: Change, name: str, planned: list[str] | None = None) 
     if experiment.version not in STAGES[name].versions:
         raise InvalidRequest(
             f"{experiment.version} has no {name}",
-            hint=f"Its stages: {', '.join(order(experiment.version, with_test=True))}.",
+            hint=f"Its stages: {', '.join(stage_order(experiment.version, with_test=True))}.",
         )
     if change.task is not None and not change.task.status.terminal:
         raise Conflict(f"task {change.task.id} runs the stages of {experiment.id}", hint="Cancel it, or wait.")
     if change.stage(name).status.active:
         raise Conflict(f"{name} is {change.stage(name).status} already", hint="Wait for it, or cancel it.")
-    for other in (*reads(name, experiment.version), *dependents(name)):
+    for other in (*stage_inputs(name, experiment.version), *dependent_stages(name)):
         if change.stage(other).status.active:
             raise Conflict(f"{other} is {change.stage(other).status}", hint="Wait for it, or cancel it.")
     if planned is not None and change.stage(name).status is StageStatus.PAUSED:
@@ -270,7 +274,7 @@ def _check_can_run(change: Change, name: str, planned: list[str] | None = None) 
 
 
 def _check_needs(change: Change, name: str, planned: list[str] | None = None) -> None:
-    needs = unmet(name, change.statuses, change.experiment.version)
+    needs = unmet_needs(name, change.statuses, change.experiment.version)
     missing = [need for need in needs if need not in (planned or [])]
     if missing:
         raise InvalidRequest(

@@ -13,7 +13,9 @@ from core.experiments.requests import TaskRequest, check_name, check_priority, m
 from core.experiments.run_jobs import RunJobs
 from core.experiments.sources import find_source
 from core.records import NewTask, Records, TaskRecord, TaskStatus
-from core.stages.stage import QUALITIES, StageStatus, order
+from core.stages.order import stage_order
+from core.stages.presets import QUALITIES
+from core.stages.status import StageStatus
 
 
 class Tasks:
@@ -55,7 +57,7 @@ class Tasks:
         is_new = task is new.task
         # Also for a task that exists by its key: its creator may have died before this.
         experiment = new.experiment if is_new else await self.records.get_experiment(task.exp_id)
-        run = new.stage if is_new else await self.records.get_stage(task.exp_id, order(task.version)[0])
+        run = new.stage if is_new else await self.records.get_stage(task.exp_id, stage_order(task.version)[0])
         delay = max(0.0, task.schedule_at - self.clock()) if task.schedule_at is not None else 0.0
         try:
             await self.jobs.enqueue(experiment, run, delay)

@@ -9,7 +9,8 @@ from typing import Any
 from core.errors import Conflict, SovitsError
 from core.experiments.notifier import Notifier
 from core.records import ExperimentRecord, ExperimentStatus, Records, StageRecord, VoiceRecord
-from core.stages.stage import STAGES, StageStatus
+from core.stages.stage import STAGES
+from core.stages.status import StageStatus
 from core.storage import Storage
 
 

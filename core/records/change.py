@@ -13,7 +13,7 @@ from core.records.database import as_values, columns, fetch_all, fetch_one
 from core.records.models import experiments, stages, tasks
 from core.records.outbox import note_ends
 from core.records.rows import ExperimentRecord, StageRecord, TaskRecord
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 
 
 class Change:

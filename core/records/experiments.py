@@ -14,7 +14,8 @@ from core.records.change import Change, read_change
 from core.records.database import as_values, fetch_all, fetch_one, fetch_page
 from core.records.models import experiments, stages
 from core.records.rows import ExperimentRecord, ExperimentStatus, Page, StageRecord
-from core.stages.stage import ACTIVE, STAGES, StageStatus
+from core.stages.stage import STAGES
+from core.stages.status import ACTIVE_STATUSES, StageStatus
 
 
 class ExperimentRecords(Part):
@@ -83,7 +84,7 @@ class ExperimentRecords(Part):
         return run
 
     async def active_stages(
-        self, limit: int, after: str = "", statuses: tuple[StageStatus, ...] = ACTIVE
+        self, limit: int, after: str = "", statuses: tuple[StageStatus, ...] = ACTIVE_STATUSES
     ) -> list[StageRecord]:
         """Runs that should have a job in the queue, oldest experiment first, those after this id."""
         async with self._database.read() as connection:

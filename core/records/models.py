@@ -25,7 +25,7 @@ from sqlalchemy.types import TypeDecorator
 from core.records.dataset_rows import DatasetStatus
 from core.records.promise_rows import DeliveryStatus
 from core.records.rows import ExperimentStatus, TaskStatus
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 
 Choice_ = TypeVar("Choice_", bound=StrEnum)
 

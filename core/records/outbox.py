@@ -14,7 +14,7 @@ from core.records.database import as_values, fetch_all
 from core.records.models import webhook_deliveries, webhooks
 from core.records.promise_rows import DeliveryRecord, DeliveryStatus, WebhookRecord
 from core.records.rows import StageRecord, TaskRecord, TaskStatus, iso
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 
 _TASK_ENDS: Final = {
     TaskStatus.COMPLETED: "task.completed",

@@ -11,7 +11,7 @@ from core.records.change import read_change
 from core.records.database import columns
 from core.records.models import checkpoints, experiments, stages, tasks, voices
 from core.records.rows import ExperimentRecord, ExperimentStatus, TaskStatus
-from core.stages.stage import ACTIVE, StageStatus
+from core.stages.status import ACTIVE_STATUSES, StageStatus
 
 
 class RetentionRecords(Part):
@@ -30,7 +30,7 @@ class RetentionRecords(Part):
         `before`: not changed since then. `of_tasks`: only those that tasks drive, or only those of experts.
         """
         busy = select(stages.c.stage).where(
-            stages.c.exp_id == experiments.c.id, stages.c.status.in_((*ACTIVE, StageStatus.PAUSED))
+            stages.c.exp_id == experiments.c.id, stages.c.status.in_((*ACTIVE_STATUSES, StageStatus.PAUSED))
         )
         goes_on = select(tasks.c.id).where(
             tasks.c.exp_id == experiments.c.id,

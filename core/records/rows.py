@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
 from core.errors import NotFound
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 
 Item = TypeVar("Item")
 

@@ -15,7 +15,7 @@ from core.records.database import Database, as_values, fetch_all, fetch_page
 from core.records.gathering import Gathering
 from core.records.models import experiments, files, stages, tasks
 from core.records.rows import ExperimentRecord, Page, StageRecord, TaskRecord, TaskStatus
-from core.stages.stage import ACTIVE, StageStatus
+from core.stages.status import ACTIVE_STATUSES, StageStatus
 
 _KEY_SECONDS: Final = 86_400.0
 
@@ -58,7 +58,7 @@ class TaskRecords(Part):
     async def idle_tasks(self, limit: int) -> list[TaskRecord]:
         """Tasks under way of which no stage waits, runs or pauses: somebody died before moving them on."""
         busy = select(stages.c.stage).where(
-            stages.c.exp_id == tasks.c.exp_id, stages.c.status.in_((*ACTIVE, StageStatus.PAUSED))
+            stages.c.exp_id == tasks.c.exp_id, stages.c.status.in_((*ACTIVE_STATUSES, StageStatus.PAUSED))
         )
         under_way = tasks.c.status.in_((TaskStatus.RUNNING, TaskStatus.INTERRUPTED))
         async with self._database.read() as connection:

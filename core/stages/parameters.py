@@ -6,36 +6,33 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from common.languages import LanguageCode, RecordingLanguage
+
 Precision = Literal["auto", "float32", "float16", "int8"]
-Language = Literal["auto", "zh", "en", "ja", "ko", "yue"]
-TextLanguage = Literal[
-    "auto", "auto_yue", "zh", "en", "ja", "ko", "yue", "all_zh", "all_ja", "all_ko", "all_yue"
-]  # fmt: skip
-"""The codes of `core.speech.requests.LANGUAGES`."""
 
 
 class StageParameters(BaseModel):
-    """Parameters of a stage; what is not named here is refused."""
+    """Parameters of a stage; unknown ones are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ConvertParameters(StageParameters):
-    """Decoding needs no choices."""
+    """Decoding has no parameters."""
 
 
 class FeatureParameters(StageParameters):
-    """Feature extraction follows from the version."""
+    """Features of text and tokens follow from the version."""
 
 
 class SharedParameters(StageParameters):
-    """What is done to each sound by itself can be shared out to processes."""
+    """Parameters of a stage that processes audio files independently, in several processes."""
 
     n_parts: int = Field(1, ge=1, le=64, description="Processes that share the work, as far as the cores go.")
 
 
-class SoundFeatureParameters(SharedParameters):
-    """What is heard follows from the version."""
+class AudioFeatureParameters(SharedParameters):
+    """Features of audio follow from the version."""
 
 
 class SliceParameters(StageParameters):
@@ -52,7 +49,7 @@ class SliceParameters(StageParameters):
 
 
 class DenoiseParameters(SharedParameters):
-    """Taking noise out of the segments."""
+    """Denoising the segments."""
 
     enabled: bool = Field(False, description="Whether segments are denoised at all.")
     precision: Precision = Field("auto", description="Number format of the denoiser.")
@@ -62,7 +59,7 @@ class AsrParameters(SharedParameters):
     """Transcribing the segments."""
 
     model: str = Field("", max_length=200, description="Folder or name of a speech recogniser; empty: the bundled one.")
-    language: Language = Field("zh", description="Language that is spoken.")
+    language: RecordingLanguage = Field("zh", description="Language that is spoken.")
     precision: Precision = Field("auto", description="Number format of the recogniser.")
 
 
@@ -90,7 +87,7 @@ class GptTrainParameters(StageParameters):
 
 
 class TestInferenceParameters(StageParameters):
-    """Speaking a sentence with what was trained."""
+    """Synthesizing a sentence with the trained models."""
 
     __test__ = False  # not a test class, whatever its name says
 
@@ -98,6 +95,6 @@ class TestInferenceParameters(StageParameters):
     sovits_model: str = Field("", max_length=200, description="Checkpoint id; empty: the best.")
     ref_audio: str = Field("", max_length=200, description="File id of the prompt; empty: the experiment's own.")
     ref_text: str = Field("", max_length=1000, description="What the prompt says.")
-    ref_language: TextLanguage = Field("auto", description="Language of the prompt.")
+    ref_language: LanguageCode = Field("auto", description="Language of the prompt.")
     target_text: str = Field("", max_length=1000, description="What to say; empty: a sentence of the data set.")
-    target_language: TextLanguage = Field("auto", description="Language of the text.")
+    target_language: LanguageCode = Field("auto", description="Language of the text.")

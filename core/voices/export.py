@@ -14,11 +14,11 @@ from typing import Any, BinaryIO, Final, Literal, cast
 
 from pydantic import BaseModel, Field, ValidationError
 
+from common.versions import VERSIONS
 from core.datasets.archive import Member, members, unpack
 from core.errors import BadArchive, Conflict
 from core.records.rows import CheckpointRecord, VoiceRecord
 from core.speech.requests import canonical_language, check_pronunciations
-from core.stages.stage import VERSIONS
 from core.storage import Storage
 from core.voices.checks import LONGEST_NAME, LONGEST_TEXT, MAX_PROMPTS, check_name, check_prompt_names
 

@@ -18,7 +18,8 @@ from core.records import (
     TaskRecord,
     TaskStatus,
 )
-from core.stages.stage import StageStatus, order
+from core.stages.order import stage_order
+from core.stages.status import StageStatus
 
 NOW = 1_700_000_000.0
 
@@ -90,7 +91,7 @@ async def test_stages_that_never_ran_are_pending(records):
 
     stages = await records.list_stages("exp-1")
 
-    assert [one.stage for one in stages] == list(order("nano", with_test=True))
+    assert [one.stage for one in stages] == list(stage_order("nano", with_test=True))
     assert [one.status for one in stages[:2]] == [StageStatus.QUEUED, StageStatus.PENDING]
     assert await records.get_stage("exp-1", "asr") == StageRecord("exp-1", "asr")
     assert stages[0].job_id == "exp-1.convert.1"

@@ -21,7 +21,7 @@ from core.net.fetch import Fetcher
 from core.records import DeliveryRecord, DeliveryStatus, ExperimentRecord, NewTask, Records, TaskStatus, Try
 from core.records.webhooks import MOST_WEBHOOKS
 from core.signing import key_of, new_secret
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 from core.webhooks import RETRY_SECONDS, TASK_EVENTS, WebhookSender, WebhookService
 from core.webhooks.sender import CLAIM_SECONDS, MOST_TO_ONE_ADDRESS, SPREAD
 

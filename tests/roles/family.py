@@ -16,7 +16,7 @@ import torch
 from core.records import ExperimentRecord
 from core.records.rows import ExperimentStatus
 from core.settings import read_settings
-from core.stages.stage import parse_parameters
+from core.stages.parameter_schema import parse_parameters
 from core.storage import Storage
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.catalog import FILES, files_of

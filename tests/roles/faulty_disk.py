@@ -16,7 +16,7 @@ from typing import Any
 from family import RATE, Family, speech_like
 
 from core.errors import SovitsError
-from core.stages.stage import parse_parameters
+from core.stages.parameter_schema import parse_parameters
 from GPT_SoVITS.audio import write_wav
 from roles.preprocessor import Preprocessor
 from roles.runtime.errors import model_errors

@@ -14,7 +14,7 @@ import soundfile
 from family import RATE, Family, speech_like
 
 from core.errors import Draining, InvalidRequest, MissingPart, SovitsError, TrainingFailed
-from core.stages.stage import parse_parameters
+from core.stages.parameter_schema import parse_parameters
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.dataset.folder import Annotation, write_annotations
 from GPT_SoVITS.evaluation.choose import best

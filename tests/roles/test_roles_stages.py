@@ -11,7 +11,7 @@ from workshop import Prepared
 
 from core.errors import NoSpeech, NotFound
 from core.records import StageRecord
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 from GPT_SoVITS.audio import read_mono
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.dataset.folder import read_annotations, read_features, read_name2text, read_semantic

@@ -13,7 +13,7 @@ from trained import Trained, saved
 
 from core.jobs.job import JobStatus
 from core.settings import Settings, read_settings
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 from roles.runtime.services import Services
 from roles.runtime.worker import Worker
 from roles.trainer import Trainer

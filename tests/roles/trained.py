@@ -15,7 +15,7 @@ from core.experiments.requests import ExperimentRequest
 from core.jobs.events import Event
 from core.jobs.job import Job
 from core.records import StageRecord, upgrade
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 from GPT_SoVITS.checkpoints.catalog import FILES, files_of
 from GPT_SoVITS.configs import merge_config
 from GPT_SoVITS.gpt.model import Text2Semantic

@@ -9,9 +9,9 @@ from typing import get_args
 
 import pytest
 
+from common.languages import LanguageCode
 from core.speech.requests import LANGUAGES as SERVICE_LANGUAGES
 from core.speech.requests import canonical_language
-from core.stages.parameters import TextLanguage
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text import CODES, LANGUAGES, clean, codes, process, resolve
 from GPT_SoVITS.text.languages import load
@@ -100,7 +100,7 @@ def test_only_the_language_whose_library_is_missing_asks_for_it(monkeypatch):
 def test_the_service_and_the_front_end_know_the_same_names_of_languages():
     named = {name: code for code, names in SERVICE_LANGUAGES.items() for name in names}
 
-    assert tuple(SERVICE_LANGUAGES) == CODES == get_args(TextLanguage)
+    assert tuple(SERVICE_LANGUAGES) == CODES == get_args(LanguageCode)
     assert {name: resolve(name) for name in (*named, *SERVICE_LANGUAGES)} == {
         **named,
         **{code: code for code in SERVICE_LANGUAGES},

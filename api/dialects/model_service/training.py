@@ -20,12 +20,13 @@ from api.http.schedule import ScheduleAt, moment
 from api.http.sse import EventStream, last_event_id
 from api.routes import logs
 from api.routes.tasks import Version
+from common.languages import RecordingLanguage
 from core.experiments.requests import TaskRequest, merge_parameters
 from core.experiments.sources import ExperimentSource, source_of_files
 from core.records import StageRecord, TaskRecord, TaskStatus, iso
 from core.speech.result_uploads import sending_of
-from core.stages.parameters import Language
-from core.stages.stage import STAGES, order
+from core.stages.order import stage_order
+from core.stages.stage import STAGES
 
 router = APIRouter(prefix="/training")
 
@@ -38,7 +39,7 @@ class TrainingStart(Request):
     dataset_id: str | None = Field(None, max_length=64, description="In place of inputs.")
     dataset_version: int | None = Field(None, ge=1, le=2**31 - 1, description="The newest when none is named.")
     version: Version = "v2"
-    language: Language = Field("zh", description="Of a data set, without one, its own.")
+    language: RecordingLanguage = Field("zh", description="Of a data set, without one, its own.")
     quality: Literal["fast", "standard", "high"] = "standard"
     epochs: int | None = Field(None, ge=1, le=100, description="Of both trainings, in place of the quality's.")
     batch_size: int | None = Field(None, ge=1, le=32, description="Of both trainings.")
@@ -191,7 +192,7 @@ def _training(task: TaskRecord, runs: list[StageRecord]) -> StageRecord:
         if run.stage == task.current_stage and task.status is not TaskStatus.COMPLETED:
             return run
     begun = [run for run in trainings if run.metrics]
-    first = next(name for name in order(task.version) if STAGES[name].trains)
+    first = next(name for name in stage_order(task.version) if STAGES[name].trains)
     return begun[-1] if begun else next((run for run in trainings), StageRecord(task.exp_id, first))
 
 

@@ -32,7 +32,7 @@ from core.experiments.requests import ExperimentRequest
 from core.experiments.sources import delete_dataset_of_files, source_of_files
 from core.jobs.events import Event
 from core.records import STEPS_DOOR, CheckpointRecord, ExperimentRecord, FileRecord, StageRecord, TaskRecord, TaskStatus
-from core.stages.stage import find
+from core.stages.stage import find_stage
 
 router = APIRouter(prefix="/task", tags=["Training service"])
 
@@ -272,7 +272,7 @@ async def _runs(api: Services, experiment: ExperimentRecord) -> list[StageRecord
 
 def _stage(step: str) -> Any:
     try:
-        return find(step)
+        return find_stage(step)
     except NotFound:
         raise NotFound(f"no step {step!r}", hint=f"Steps: {', '.join(STEPS)}.") from None
 

@@ -10,10 +10,12 @@ from typing_extensions import TypedDict
 
 from api.dialects.training_service.shifted_parameters import unshift
 from api.routes.tasks import TaskView, Version, task_view
+from common.languages import RecordingLanguage
 from core.experiments.lifecycle import experiment_progress
 from core.records import ExperimentRecord, ExperimentStatus, StageRecord, TaskRecord, TaskStatus, iso
-from core.stages.parameters import Language
-from core.stages.stage import STAGES, StageStatus, order
+from core.stages.order import stage_order
+from core.stages.stage import STAGES
+from core.stages.status import StageStatus
 
 STEPS: Final[dict[str, str]] = {stage.alias or stage.name: stage.name for stage in STAGES.values()}
 """The eleven steps in order → our stages."""
@@ -41,7 +43,7 @@ class StepConfig(BaseModel):
 
     exp_name: str = Field("", max_length=100, description="Name of the voice; without one, the task's.")
     version: Version = "v2"
-    language: Language = "zh"
+    language: RecordingLanguage = "zh"
     batch_size: int | None = Field(None, ge=1, le=32, description="Of both trainings.")
     epochs_s2: int | None = Field(None, ge=1, le=100, description="Epochs of the SoVITS training.")
     epochs_s1: int | None = Field(None, ge=1, le=100, description="Epochs of the GPT training.")
@@ -176,7 +178,7 @@ def listed(task: TaskRecord) -> ListedTask:
 
 def listed_steps(experiment: ExperimentRecord, runs: Sequence[StageRecord]) -> ListedTask:
     """A task that is run step by step, with the fields of one of ours."""
-    runs = runs or [StageRecord(experiment.id, order(experiment.version)[0])]
+    runs = runs or [StageRecord(experiment.id, stage_order(experiment.version)[0])]
     run = current(experiment, runs)
     started = [one.started_at for one in runs if one.started_at is not None]
     over = experiment.status in (ExperimentStatus.COMPLETED, ExperimentStatus.FAILED, ExperimentStatus.CANCELLED)

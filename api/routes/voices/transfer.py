@@ -13,11 +13,11 @@ from api.http.errors import BadBody
 from api.http.multipart import UploadedForm, received_form
 from api.http.responses import Json, Streaming
 from api.routes.jobs import JobView, job_view
+from common.versions import VERSIONS
 from core.errors import Conflict, EmptyText, InvalidParameter
 from core.ids import new_id
 from core.jobs.roles import PREPROCESSOR
 from core.speech.requests import canonical_language
-from core.stages.stage import VERSIONS
 from core.voices.checks import LONGEST_TEXT, check_name
 from core.voices.export import prepare_export, read_voice
 from core.voices.import_job import ARCHIVE, IMPORT, PARTS, ImportRequest, file_key, folder_of

@@ -12,7 +12,8 @@ from api.dependencies import Services
 from core.ids import new_id
 from core.jobs.queue import AsyncQueue
 from core.records import Records
-from core.stages.stage import STAGES, StageStatus
+from core.stages.stage import STAGES
+from core.stages.status import StageStatus
 
 CONFIG = {"exp_name": "bob", "version": "nano", "language": "en", "batch_size": 2, "epochs_s2": 3, "epochs_s1": 4}
 SHIFTED = {"min_length": -34, "min_interval": 4000, "hop_size": 300, "max_sil_kept": 10, "_max": 500, "alpha": 0.9}

@@ -10,7 +10,8 @@ import pytest
 
 from core.records import Records
 from core.settings import Settings
-from core.stages.stage import STAGES, StageStatus
+from core.stages.stage import STAGES
+from core.stages.status import StageStatus
 from core.storage import Storage
 
 

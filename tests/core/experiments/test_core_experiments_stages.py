@@ -12,7 +12,7 @@ from core.experiments.service import ExperimentService
 from core.jobs.job import Beat, JobStatus
 from core.jobs.roles import PREPROCESSOR, TRAINER
 from core.records import ExperimentRecord, ExperimentStatus
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 
 
 @pytest.fixture

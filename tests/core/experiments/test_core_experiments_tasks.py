@@ -14,7 +14,8 @@ from core.jobs.job import Beat, JobStatus, Lease
 from core.jobs.queue import Queue
 from core.jobs.roles import PREPROCESSOR, TRAINER
 from core.records import ExperimentStatus, Records, TaskStatus
-from core.stages.stage import StageStatus, order
+from core.stages.order import stage_order
+from core.stages.status import StageStatus
 
 PROMPT = {"audio": "experiments/prompts/prompt.wav", "text": "Hello.", "language": "en"}
 ERROR = {"code": "no_speech", "message": "Nobody speaks.", "hint": "Record again."}
@@ -97,7 +98,7 @@ async def test_overall_progress_never_falls_and_is_told(service, worker, records
     assert overall == sorted(overall)
     assert overall[-1] == 1.0
     completed = [one["stage"] for one in told if one["progress"] == 1.0]
-    assert sorted(completed) == sorted(set(order("nano")) - {"denoise"})
+    assert sorted(completed) == sorted(set(stage_order("nano")) - {"denoise"})
 
 
 async def test_the_quality_and_the_language_reach_the_stages(service, worker, records):

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from common.stage_names import STAGE_NAMES
+from common.versions import VERSIONS
 from core.errors import InvalidParameter, InvalidRequest, NotFound
-from core.stages.stage import (
-    ALIASES,
-    PRESETS,
-    QUALITIES,
-    STAGES,
-    VERSIONS,
-    StageStatus,
-    dependents,
-    find,
-    order,
-    overall_progress,
-    parse_parameters,
-    ready,
-    schema,
-    unmet,
-)
+from core.stages.order import dependent_stages, overall_progress, ready_stages, stage_order, unmet_needs
+from core.stages.parameter_schema import describe_parameters, parse_parameters
+from core.stages.presets import PRESETS, QUALITIES
+from core.stages.stage import STAGE_ALIASES, STAGES, find_stage
+from core.stages.status import StageStatus
 
 DONE = StageStatus.COMPLETED
 
@@ -29,87 +20,91 @@ def completed(*names: str) -> dict[str, StageStatus]:
     return dict.fromkeys(names, DONE)
 
 
+def test_the_catalog_holds_the_stages_that_have_a_name():
+    assert tuple(STAGES) == STAGE_NAMES
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_stage_comes_after_what_it_needs(version):
     seen: list[str] = []
-    for name in order(version, with_test=True):
+    for name in stage_order(version, with_test=True):
         assert set(STAGES[name].needs) <= set(seen)
-        assert set(STAGES[name].after) & set(order(version)) <= set(seen)
+        assert set(STAGES[name].after) & set(stage_order(version)) <= set(seen)
         seen.append(name)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_speaker_vectors_belong_to_the_pro_family_alone(version):
-    assert ("speaker_vector" in order(version)) == version.startswith("v2Pro")
+    assert ("speaker_vector" in stage_order(version)) == version.startswith("v2Pro")
 
 
 def test_a_task_does_not_run_the_test_inference():
-    assert "test_inference" not in order("v2")
-    assert order("v2", with_test=True)[-1] == "test_inference"
+    assert "test_inference" not in stage_order("v2")
+    assert stage_order("v2", with_test=True)[-1] == "test_inference"
 
 
 def test_an_unknown_version_is_answered_with_those_there_are():
     with pytest.raises(InvalidRequest) as caught:
-        order("v9")
+        stage_order("v9")
 
     assert "v2ProPlus" in caught.value.hint
 
 
 def test_the_eleven_step_names_lead_to_the_same_stages():
-    assert set(ALIASES.values()) == set(STAGES) - {"test_inference"}
-    assert find("train_gpt") is find("gpt_train")
-    assert find("extract_semantic_features").name == "semantic_token"
+    assert set(STAGE_ALIASES.values()) == set(STAGES) - {"test_inference"}
+    assert find_stage("train_gpt") is find_stage("gpt_train")
+    assert find_stage("extract_semantic_features").name == "semantic_token"
 
 
 def test_an_unknown_stage_is_answered_with_those_there_are():
     with pytest.raises(NotFound) as caught:
-        find("mastering")
+        find_stage("mastering")
 
     assert "audio_slice" in caught.value.hint
 
 
 def test_a_task_begins_with_convert():
-    assert ready({}, "v2") == ("convert",)
+    assert ready_stages({}, "v2") == ("convert",)
 
 
 def test_recognition_and_features_wait_for_denoise_in_a_task():
     sliced = completed("convert", "audio_slice")
 
-    assert ready(sliced, "v2") == ("denoise",)
-    assert ready(sliced | completed("denoise"), "v2") == ("asr", "hubert_feature")
+    assert ready_stages(sliced, "v2") == ("denoise",)
+    assert ready_stages(sliced | completed("denoise"), "v2") == ("asr", "hubert_feature")
 
 
 def test_both_trainings_are_ready_together():
-    before = completed(*(name for name in order("v2Pro") if not name.endswith("_train")))
+    before = completed(*(name for name in stage_order("v2Pro") if not name.endswith("_train")))
 
-    assert ready(before, "v2Pro") == ("sovits_train", "gpt_train")
+    assert ready_stages(before, "v2Pro") == ("sovits_train", "gpt_train")
 
 
 def test_sovits_training_waits_for_the_speaker_vectors():
-    before = completed(*(name for name in order("v2Pro") if not name.endswith("_train")))
+    before = completed(*(name for name in stage_order("v2Pro") if not name.endswith("_train")))
     del before["speaker_vector"]
 
-    assert ready(before, "v2Pro") == ("speaker_vector", "gpt_train")
+    assert ready_stages(before, "v2Pro") == ("speaker_vector", "gpt_train")
 
 
 @pytest.mark.parametrize("status", [one for one in StageStatus if one not in ("pending", "stale")])
 def test_only_what_never_ran_or_is_stale_is_ready(status):
-    assert "convert" not in ready({"convert": status}, "v2")
+    assert "convert" not in ready_stages({"convert": status}, "v2")
 
 
 def test_a_stale_stage_is_ready_again():
-    assert ready({"convert": StageStatus.STALE}, "v2") == ("convert",)
+    assert ready_stages({"convert": StageStatus.STALE}, "v2") == ("convert",)
 
 
 def test_unmet_needs_are_named_and_a_stale_one_is_unmet():
-    assert unmet("sovits_train", {"text_feature": StageStatus.STALE}) == ("text_feature", "semantic_token")
-    assert unmet("gpt_train", completed("text_feature", "semantic_token")) == ()
+    assert unmet_needs("sovits_train", {"text_feature": StageStatus.STALE}) == ("text_feature", "semantic_token")
+    assert unmet_needs("gpt_train", completed("text_feature", "semantic_token")) == ()
 
 
 def test_everything_made_from_a_stage_depends_on_it():
-    assert dependents("asr") == ("text_feature", "sovits_train", "gpt_train", "test_inference")
-    assert "asr" in dependents("denoise")
-    assert dependents("test_inference") == ()
+    assert dependent_stages("asr") == ("text_feature", "sovits_train", "gpt_train", "test_inference")
+    assert "asr" in dependent_stages("denoise")
+    assert dependent_stages("test_inference") == ()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -117,7 +112,7 @@ def test_overall_progress_goes_from_nothing_to_one(version):
     progress: dict[str, float] = {}
     last = overall_progress(progress, version)
     assert last == 0.0
-    for name in order(version):
+    for name in stage_order(version):
         progress[name] = 1.0
         now = overall_progress(progress, version)
         assert now > last
@@ -174,7 +169,7 @@ def test_a_value_out_of_range_is_named(stage, parameter, value):
 
 @pytest.mark.parametrize("stage", sorted(STAGES))
 def test_the_schema_describes_every_parameter(stage):
-    described = schema(stage)
+    described = describe_parameters(stage)
 
     assert [one["name"] for one in described] == list(parse_parameters(stage, {}))
     for one in described:
@@ -183,7 +178,7 @@ def test_the_schema_describes_every_parameter(stage):
 
 
 def test_the_schema_tells_the_range():
-    threshold = schema("audio_slice")[0]
+    threshold = describe_parameters("audio_slice")[0]
 
     assert (threshold["name"], threshold["type"], threshold["default"]) == ("threshold", "number", -34)
     assert (threshold["min"], threshold["max"]) == (-60, 0)

@@ -12,7 +12,7 @@ from core.experiments.service import ExperimentService
 from core.experiments.sources import ExperimentSource
 from core.jobs.queue import AsyncQueue
 from core.records import STEPS_DOOR, ExperimentRecord, ExperimentStatus, Records, TaskRecord, TaskStatus
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 
 CHECKPOINTS = {"gpt_train": "ckpt-gpt", "sovits_train": "ckpt-sovits"}
 

@@ -8,7 +8,7 @@ from expert import BEFORE_TRAINING, complete, end_well, start
 from core.errors import Conflict, InvalidParameter, InvalidRequest, NotFound
 from core.experiments.requests import ExperimentRequest
 from core.records import ExperimentRecord
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.jobs.job import JobStatus
 from core.jobs.roles import PREPROCESSOR, TRAINER
 from core.records import TaskStatus
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 
 ERROR = {"code": "no_speech", "message": "Nobody speaks.", "hint": "Record again."}
 

@@ -13,7 +13,8 @@ from core.experiments.service import ExperimentService
 from core.jobs.job import JobStatus, Place
 from core.jobs.queue import AsyncQueue, Queue
 from core.records import Records, StageRecord
-from core.stages.stage import STAGES, StageStatus
+from core.stages.stage import STAGES
+from core.stages.status import StageStatus
 
 LATER = 3600.0
 GPU_1 = Place("host", "cuda:1", "training")

@@ -13,7 +13,7 @@ from core.errors import Conflict, NotFound
 from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.experiments.retention import DAY, RetentionPolicy
 from core.experiments.service import ExperimentService
-from core.stages.stage import StageStatus
+from core.stages.status import StageStatus
 
 MONTH = RetentionPolicy(task_seconds=30 * DAY)
 
