@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from core.errors import NotFound
-from core.jobs.roles import PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER
+from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER
 
 if TYPE_CHECKING:
     from roles.runtime.role import Role
@@ -16,6 +16,7 @@ ROLES: dict[str, str] = {
     SYNTHESIZER: "roles.synthesizer:Synthesizer",
     PREPROCESSOR: "roles.preprocessor:Preprocessor",
     TRAINER: "roles.trainer:Trainer",
+    FILES: "roles.files:Files",
 }
 """Role → `module:Class`."""
 

@@ -1,41 +1,18 @@
-"""The preprocessor: from an uploaded recording to everything that the trainings read, a stage a job; and data sets."""
+"""The preprocessor: the stages between a recording and a training, one a job."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from core.errors import InvalidRequest
+from core.jobs.file_jobs import KIND_FIELD
 from core.jobs.job import Job
 from core.jobs.roles import PREPROCESSOR
-from roles.datasets.make_version import make_version
-from roles.datasets.report import make_report
 from roles.preprocessing.features import hubert_feature, semantic_token, speaker_vector, text_feature
 from roles.preprocessing.segments import asr, audio_slice, convert, denoise
-from roles.preprocessing.stage_cache import unless_done_before
-from roles.runtime.errors import model_errors
+from roles.preprocessing.stage_cache import run_cached
+from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
-from roles.runtime.storage_errors import storage_faults
-from roles.stages.model_cache import WarmModels
 from roles.stages.stage_role import StageFunction, StageRole, StageRun
-from roles.voices.import_job import import_voice
-
-
-@dataclass(frozen=True, slots=True)
-class WorkRun:
-    """One run of a job that is no stage."""
-
-    job: Job
-    """Its payload names the kind of work under `work`."""
-    context: JobContext
-    services: Services
-    models: WarmModels
-    """What stays loaded from one job to the next."""
-
-
-WorkFunction = Callable[[WorkRun], dict[str, Any]]
 
 
 class Preprocessor(StageRole):
@@ -52,21 +29,15 @@ class Preprocessor(StageRole):
         "speaker_vector": speaker_vector,
         "semantic_token": semantic_token,
     }
-    works: ClassVar[dict[str, WorkFunction]] = {
-        "dataset": make_version,
-        "dataset_report": make_report,
-        "import_voice": import_voice,
-    }
-    """Jobs of other kinds, by what their payload calls `work`."""
 
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
-        if "work" not in job.payload:
-            return super().run(job, context)
-        work = self.works.get(job.payload["work"])
-        if work is None:
-            raise InvalidRequest(f"No work is named {job.payload['work']!r}; there are {', '.join(self.works)}.")
-        with model_errors(), storage_faults(self.services.storage.root):
-            return work(WorkRun(job, context, self.services, self.models))
+        """Run a stage, or a file job that waited here before the role `files` existed."""
+        if KIND_FIELD in job.payload:
+            from roles.files import run_file_job  # only an upgraded installation needs it
+
+            return run_file_job(FileJobRun(context, self.models))
+        return super().run(job, context)
 
     def perform(self, run: StageRun) -> dict[str, Any]:
-        return unless_done_before(run, self.stages[run.stage])
+        """Run the stage unless its result is there already."""
+        return run_cached(run, self.stages[run.stage])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from core.jobs.file_jobs import KIND_FIELD
 from core.jobs.job import Job
 from core.jobs.queue import NewJob
 from core.jobs.roles import SPLITTER, SYNTHESIZER
 from core.speech.requests import SpeechRequest, TextReading, UtteranceRequest
 from roles.runtime.errors import model_errors
+from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import JobContext
 from roles.runtime.services import Services
 
@@ -25,11 +27,11 @@ class Splitter:
         self.services = services
 
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
-        """Split a text, or do the work that the payload names."""
-        if "work" in job.payload:
-            from roles.speech.assemble import WORKS
+        """Split a text, or run a file job that waited here before the role `files` existed."""
+        if KIND_FIELD in job.payload:
+            from roles.files import run_file_job  # only an upgraded installation needs it
 
-            return WORKS[job.payload["work"]](job, context)
+            return run_file_job(FileJobRun(context))
         return self._split(job, context)
 
     def idle(self) -> None:

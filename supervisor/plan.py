@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from core.jobs.roles import PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER, WAITING_LISTS
+from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER, WAITING_LISTS
 from supervisor.devices import Gpu
 
 CPU = "cpu"
@@ -40,6 +40,9 @@ class PlanSettings(Protocol):
 
     @property
     def num_preprocessors(self) -> int: ...
+
+    @property
+    def num_file_workers(self) -> int: ...
 
     @property
     def max_training_concurrent_gpu(self) -> int: ...
@@ -108,6 +111,11 @@ def plan(
         placements += _place_preprocessors(gpus, settings.num_preprocessors, cores, memory_mb, notes)
     if TRAINER in roles:
         placements += _place_trainers(gpus, settings, cores)
+    if FILES in roles:
+        count = settings.num_file_workers
+        names = ["Files"] if count == 1 else [f"Files-{index}" for index in range(count)]
+        threads = max(1, cores // count)
+        placements += [Placement(FILES, name, CPU, index, threads, BATCH_NICENESS) for index, name in enumerate(names)]
     return Plan(tuple(placements), tuple(notes))
 
 

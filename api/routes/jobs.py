@@ -15,12 +15,13 @@ from api.http.responses import Json
 from api.http.sse import EventStream, last_event_id, replay
 from core.errors import Conflict, NotFound
 from core.jobs.events import Event
+from core.jobs.file_jobs import FileJobKind, file_job_kind
 from core.jobs.job import DeadLetter, Job, JobStatus
 from core.records import iso
 
 router = APIRouter(tags=["Jobs"])
 
-Role = Literal["splitter", "synthesizer", "preprocessor", "trainer"]
+Role = Literal["splitter", "synthesizer", "preprocessor", "trainer", "files"]
 PAGE: Final = 500
 ENDINGS: Final = {JobStatus.DONE: "completed", JobStatus.DEAD: "failed", JobStatus.CANCELLED: "cancelled"}
 
@@ -105,10 +106,10 @@ async def get_job(job_id: str, api: Api) -> Response:
 @router.delete("/jobs/{job_id}", response_model=JobView)
 async def cancel_job(job_id: str, api: Api) -> Response:
     """Stop a job: at once when it waits, within a second when it runs; one that has ended stays as it is."""
-    work = (await _job(api, job_id)).payload.get("work")
-    if work == "assemble":
+    kind = file_job_kind((await _job(api, job_id)).payload)
+    if kind is FileJobKind.ASSEMBLE:
         await api.inference.cancel(job_id)  # with its parts
-    elif work == "archive_batch":
+    elif kind is FileJobKind.ARCHIVE_BATCH:
         await api.inference.cancel_batch(job_id)
     else:
         await api.queue.cancel(job_id)

@@ -1,6 +1,6 @@
 """The one way to data sets, for every front door: make, mend, report, split, augment, crop.
 
-What takes time is a job of the preprocessor. Its version or report is written into the records first, so what a
+What takes time is a job of the role `files`. Its version or report is written into the records first, so what a
 crash or a lost queue leaves unfinished is enqueued again by `reconcile`.
 """
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from core.datasets.edit import apply_changes
+from core.datasets.jobs import ReportRequest, VersionRequest
 from core.datasets.options import (
     AugmentOptions,
     CropOptions,
@@ -25,18 +26,16 @@ from core.datasets.options import (
 )
 from core.errors import InvalidRequest, NotFound, QueueUnavailable
 from core.ids import new_id
-from core.jobs import roles
+from core.jobs.file_jobs import FileJobPayload
 from core.jobs.job import Job, JobStatus
 from core.jobs.queue import AsyncQueue
+from core.jobs.roles import FILES
 from core.records import Records
 from core.records.dataset_rows import DatasetRecord, DatasetStatus, DatasetVersionRecord
 from core.storage import Storage
 
 logger = logging.getLogger(__name__)
 
-VERSION_WORK: Final = "dataset"
-REPORT_WORK: Final = "dataset_report"
-"""What the payload of a job calls its kind of work (`roles.preprocessor`)."""
 MAX_FILES: Final = 1000
 _NO_REASON: Final[dict[str, Any]] = {"code": "internal_error", "message": "Its job ended without a reason.", "hint": ""}
 _CANCELLED: Final[dict[str, Any]] = {"code": "cancelled", "message": "Its job was cancelled.", "hint": ""}
@@ -197,16 +196,16 @@ class DatasetService:
         return {"sources": [one.model_dump() for one in files]}
 
     async def _enqueue_version(self, version: DatasetVersionRecord) -> Job:
-        payload = {"work": VERSION_WORK, "dataset_id": version.dataset_id, "version": version.version}
-        return await self._enqueue(version, version.job_id, payload)
+        request = VersionRequest(dataset_id=version.dataset_id, version=version.version)
+        return await self._enqueue(version, version.job_id, request)
 
     async def _enqueue_report(self, version: DatasetVersionRecord) -> Job:
-        payload = {"work": REPORT_WORK, "dataset_id": version.dataset_id, "version": version.version}
-        return await self._enqueue(version, version.report_job_id, {**payload, "run": version.report_run})
+        request = ReportRequest(dataset_id=version.dataset_id, version=version.version, run=version.report_run)
+        return await self._enqueue(version, version.report_job_id, request)
 
-    async def _enqueue(self, version: DatasetVersionRecord, job_id: str, payload: dict[str, Any]) -> Job:
+    async def _enqueue(self, version: DatasetVersionRecord, job_id: str, request: FileJobPayload) -> Job:
         return await self.queue.enqueue(
-            roles.PREPROCESSOR, payload, job_id=job_id, priority=version.priority, topic=version.dataset_id
+            FILES, request.stored(), job_id=job_id, priority=version.priority, topic=version.dataset_id
         )
 
     async def _settle(self, version: DatasetVersionRecord, *, enqueue: bool = False) -> bool:

@@ -77,11 +77,13 @@ class JobLogs(logging.Handler):
         self._lines: queue.SimpleQueue[tuple[tuple[str, ...], dict[str, Any]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._job: Job | None = None
+        self._streamed = True
         self._path: Path | None = None
 
     @contextlib.contextmanager
-    def of(self, job: Job) -> Iterator[None]:
-        """Every line logged inside the block belongs to the job."""
+    def of(self, job: Job, *, streamed: bool = True) -> Iterator[None]:
+        """Every line logged inside the block belongs to the job; `streamed`: it is also told to who watches."""
+        self._streamed = streamed
         path = self._begin(job)
         try:
             yield
@@ -100,7 +102,7 @@ class JobLogs(logging.Handler):
             message += "\n" + (self.formatter or logging.Formatter()).formatException(record.exc_info)
         stage = str(job.payload.get("stage", ""))
         line = LogLine(record.created, record.levelname, message[:MAX_MESSAGE], job.id, stage)
-        if self._tell is not None:
+        if self._tell is not None and self._streamed:
             topics = (job.id, job.topic) if job.topic and job.topic != job.id else (job.id,)
             self._lines.put((topics, asdict(line)))
         if path is not None:

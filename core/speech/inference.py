@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from core.errors import Conflict, NotFound
 from core.ids import new_id
+from core.jobs.file_jobs import FileJobKind, file_job_kind
 from core.jobs.job import DEFAULT_PRIORITY, Job, JobStatus
 from core.jobs.queue import AsyncQueue, NewJob
-from core.jobs.roles import SPLITTER
+from core.jobs.roles import FILES
 from core.records.rows import Page
 from core.speech.inference_jobs import (
     BATCH,
@@ -182,7 +183,7 @@ class InferenceService:
         Conflict while some of it is still being stopped.
         """
         job = await self.queue.job(inference_id)
-        if job is None or job.status is not JobStatus.DEAD or job.payload.get("work") != "assemble":
+        if job is None or job.status is not JobStatus.DEAD or file_job_kind(job.payload) is not FileJobKind.ASSEMBLE:
             return False
         split = await self.queue.job(split_of(inference_id))
         parts = [] if split is None else [split.id]
@@ -208,8 +209,8 @@ class InferenceService:
         opener = f"{batch_id}.open"
         _, job = await self.queue.enqueue_many(
             [
-                NewJob(SPLITTER, opening.model_dump(), opener, priority, topic=batch_id, delay_seconds=delay_seconds),
-                NewJob(SPLITTER, archive.model_dump(), batch_id, priority, after=(opener,)),
+                NewJob(FILES, opening.stored(), opener, priority, topic=batch_id, delay_seconds=delay_seconds),
+                NewJob(FILES, archive.stored(), batch_id, priority, after=(opener,)),
             ]
         )
         return Batch(job, archive, InferenceStatus.QUEUED, (None,) * len(items))
@@ -253,7 +254,7 @@ class InferenceService:
 
     async def _batch_job(self, batch_id: str) -> Job:
         job = await self.queue.job(batch_id)
-        if job is None or job.payload.get("work") != "archive_batch":
+        if job is None or file_job_kind(job.payload) is not FileJobKind.ARCHIVE_BATCH:
             raise NotFound(
                 f"There is no batch {batch_id!r}.", hint="Results are forgotten after RESULT_EXPIRY_SECONDS."
             )
@@ -263,7 +264,7 @@ class InferenceService:
         found: list[Inference | None] = []
         for inference_id in ids:
             job = await self.queue.job(inference_id)
-            if job is None or job.payload.get("work") != "assemble":
+            if job is None or file_job_kind(job.payload) is not FileJobKind.ASSEMBLE:
                 found.append(None)
             else:
                 split = None if job.status.terminal else await self.queue.job(split_of(inference_id))

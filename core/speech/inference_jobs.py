@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
+from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
 from core.jobs.queue import NewJob
-from core.jobs.roles import SPLITTER
+from core.jobs.roles import FILES, SPLITTER
 from core.speech.requests import SpeechRequest
 
 Format = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
@@ -22,12 +24,10 @@ ENDINGS: Final[dict[str, str]] = {"opus": "ogg"}
 """Format → ending of its files, where it is another word."""
 
 
-class AssembleRequest(BaseModel):
-    """Make one file of what another job had spoken: the payload of an inference."""
+class AssembleRequest(FileJobPayload):
+    """The payload of an inference: make one file of the utterances of a splitter's job."""
 
-    model_config = ConfigDict(frozen=True)
-
-    work: Literal["assemble"] = "assemble"
+    kind: Literal[FileJobKind.ASSEMBLE] = Field(FileJobKind.ASSEMBLE, alias=KIND_FIELD)
     split: str
     """The splitter's job, whose result names the utterances."""
     format: Format
@@ -51,24 +51,74 @@ class BatchItem(BaseModel):
     """In the archive."""
 
 
-class OpenBatchRequest(BaseModel):
-    """Enqueue the items of a batch."""
+class OpenBatchRequest(FileJobPayload):
+    """The payload of the job that enqueues the items of a batch."""
 
-    model_config = ConfigDict(frozen=True)
-
-    work: Literal["open_batch"] = "open_batch"
+    kind: Literal[FileJobKind.OPEN_BATCH] = Field(FileJobKind.OPEN_BATCH, alias=KIND_FIELD)
     batch: str
     items: tuple[BatchItem, ...]
 
 
-class ArchiveRequest(BaseModel):
-    """Make one archive of the files of several inferences: the payload of a batch."""
+class ArchiveRequest(FileJobPayload):
+    """The payload of a batch: make one archive of the files of its inferences."""
 
-    model_config = ConfigDict(frozen=True)
-
-    work: Literal["archive_batch"] = "archive_batch"
+    kind: Literal[FileJobKind.ARCHIVE_BATCH] = Field(FileJobKind.ARCHIVE_BATCH, alias=KIND_FIELD)
     filenames: tuple[str, ...]
     """One an item; the id of an item is the batch's with its number."""
+
+
+class StoredFile(TypedDict):
+    """Size and checksum of a file that a job left."""
+
+    size_bytes: int
+    sha256: str
+
+
+class SpokenUtterance(TypedDict):
+    """One utterance of an assembled file; times in seconds."""
+
+    text: str
+    start: float
+    seconds: float
+
+
+class AssembledAudio(StoredFile):
+    """The result of an inference."""
+
+    audio: str
+    """Storage key."""
+    format: Format
+    media_type: str
+    sample_rate: int
+    seconds: float
+    utterances: list[SpokenUtterance]
+
+
+class OpenedBatch(TypedDict):
+    """The result of the job that enqueues a batch's items."""
+
+    items: int
+
+
+class BatchEntry(TypedDict, total=False):
+    """One item in the manifest of a batch's archive; `seconds` and `sha256` only of a completed one."""
+
+    id: str
+    filename: str | None
+    status: Literal["completed", "failed", "cancelled"]
+    error: dict[str, Any] | None
+    seconds: float
+    sha256: str
+
+
+class BatchArchive(StoredFile):
+    """The result of a batch."""
+
+    archive: str
+    """Storage key."""
+    completed: int
+    failed: int
+    items: list[BatchEntry]
 
 
 def split_of(inference_id: str) -> str:
@@ -113,5 +163,5 @@ def jobs_of(
     spoken = speech.model_copy(update={"assembly": inference_id})
     return (
         NewJob(SPLITTER, spoken.model_dump(), split, priority, topic=inference_id, delay_seconds=delay_seconds),
-        NewJob(SPLITTER, assembly.model_dump(), inference_id, priority, topic=batch, after=(split,), impatient=True),
+        NewJob(FILES, assembly.stored(), inference_id, priority, topic=batch, after=(split,), impatient=True),
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final, Literal, Self
+from typing import Final, Literal, NotRequired, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from core.errors import InvalidRequest, UnsupportedLanguage
 
@@ -133,6 +134,35 @@ class SpeechRequest(BaseModel):
     """The job that waits for the utterances to make one file of them; empty when the caller collects them."""
     device: str = ""
     """Where it must be spoken: `cuda`, `cuda:N`, `cpu`; empty: anywhere."""
+
+
+class UtteranceJob(TypedDict):
+    """An utterance that a splitter enqueued."""
+
+    job_id: str
+    text: str
+
+
+class SplitResult(TypedDict):
+    """The result of a splitter's job."""
+
+    utterances: list[UtteranceJob]
+
+
+class UtteranceResult(TypedDict):
+    """The result of a synthesizer's job; times in seconds."""
+
+    audio: str
+    """Storage key."""
+    sample_rate: int
+    seconds: float
+    pause_seconds: NotRequired[float]
+    """Silence before the next utterance."""
+    text: str
+    seed: int
+    real_time_factor: float
+    skipped: list[tuple[int, str]]
+    """Position in the text and characters that have no pronunciation."""
 
 
 class UtteranceRequest(BaseModel):

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Required
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
+from typing_extensions import TypedDict
 
+from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
 from core.jobs.job import DEFAULT_PRIORITY
 from core.jobs.queue import NewJob
-from core.jobs.roles import SPLITTER
+from core.jobs.roles import FILES
 
 
-class SendRequest(BaseModel):
-    """Pack what something left and send it: the payload of a splitter's job."""
+class SendRequest(FileJobPayload):
+    """The payload of a job that packs the results of another one and sends them."""
 
-    model_config = ConfigDict(frozen=True)
-
-    work: Literal["send_results"] = "send_results"
+    kind: Literal[FileJobKind.SEND_RESULTS] = Field(FileJobKind.SEND_RESULTS, alias=KIND_FIELD)
     of: str
     """A task (its voice is sent), an inference, a batch, or the job of a data set (that version is sent)."""
     url: str
+
+
+class SentResults(TypedDict, total=False):
+    """The result of such a job: what the address answered, or the reason why there was nothing to send."""
+
+    sent: Required[bool]
+    reason: str
+    status_code: int
+    size_bytes: int
 
 
 def sending_of(id_: str) -> str:
@@ -30,4 +39,4 @@ def sending_of(id_: str) -> str:
 
 def sending(of: str, url: str, *, after: Sequence[str] = (), priority: int = DEFAULT_PRIORITY) -> NewJob:
     """That job; it begins when the jobs `after` have ended."""
-    return NewJob(SPLITTER, SendRequest(of=of, url=url).model_dump(), sending_of(of), priority, after=after)
+    return NewJob(FILES, SendRequest(of=of, url=url).stored(), sending_of(of), priority, after=after)

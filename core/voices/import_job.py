@@ -1,4 +1,4 @@
-"""What is asked of the preprocessor when a voice comes over HTTP."""
+"""The job that imports a voice which was uploaded: its payload, its files, and the lock under which it publishes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
 
 IMPORT: Final = "import"
 """What the ids of such jobs begin with."""
@@ -18,12 +21,10 @@ ARCHIVE: Final = "archive"
 """The one file of a voice that was exported."""
 
 
-class ImportRequest(BaseModel):
-    """Make a voice of files that were uploaded: the payload of a preprocessor's job."""
+class ImportRequest(FileJobPayload):
+    """The payload of a job that makes a voice of uploaded files."""
 
-    model_config = ConfigDict(frozen=True)
-
-    work: Literal["import_voice"] = "import_voice"
+    kind: Literal[FileJobKind.IMPORT_VOICE] = Field(FileJobKind.IMPORT_VOICE, alias=KIND_FIELD)
     files: tuple[str, ...]
     """`gpt`, `sovits` and `prompt`, or `archive`; they lie in the job's folder."""
     name: str = ""
@@ -33,6 +34,14 @@ class ImportRequest(BaseModel):
     language: str = "auto"
     version: str | None = None
     """Of the SoVITS file, where it does not say itself."""
+
+
+class ImportedVoice(TypedDict):
+    """The result of such a job."""
+
+    voice_id: str
+    name: str
+    version: str
 
 
 def folder_of(job_id: str) -> str:

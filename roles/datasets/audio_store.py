@@ -1,4 +1,4 @@
-"""The sounds of a data set in the storage, each under the hash of its samples, so that none is kept twice."""
+"""The audio of a data set in the storage, each file under the checksum of its samples, so that none is kept twice."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common import storage_keys
 from core.errors import InputGone
 from core.storage import Storage
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class StoredAudio:
     """A stored mono WAV of 16 bits."""
 
     key: str
@@ -28,28 +29,27 @@ class Sound:
     rate: int
 
 
-class Sounds:
-    """Keeps and reads the sounds of one data set."""
+class AudioStore:
+    """Write and read the audio of one data set."""
 
     def __init__(self, storage: Storage, dataset_id: str) -> None:
         self.storage = storage
-        self.folder = f"datasets/{dataset_id}/sounds"
-        self._new: list[str] = []
+        self.folder = storage_keys.dataset_audio_folder(dataset_id)
+        self._new_keys: list[str] = []
 
-    def keep(self, samples: np.ndarray, rate: int) -> Sound:
-        """(N,) int16, or float32 in [-1, 1], under its hash."""
+    def add(self, samples: np.ndarray, rate: int) -> StoredAudio:
+        """Store (N,) samples, int16 or float32 in [-1, 1]."""
         from GPT_SoVITS.audio import to_int16, write_wav
 
-        whole = samples if samples.dtype.kind == "i" else to_int16(samples)
         temporary = self.storage.new_temporary()
         try:
-            write_wav(temporary, whole, rate)
-            return self.keep_file(temporary)
+            write_wav(temporary, samples if samples.dtype.kind == "i" else to_int16(samples), rate)
+            return self.add_file(temporary)
         finally:
             temporary.unlink(missing_ok=True)
 
-    def keep_file(self, path: Path) -> Sound:
-        """A mono WAV of 16 bits under its hash, read a piece at a time; the file itself moves or stays."""
+    def add_file(self, path: Path) -> StoredAudio:
+        """Store a mono WAV of 16 bits; the file is moved away unless its samples are stored already."""
         import soundfile
 
         with soundfile.SoundFile(str(path)) as file:
@@ -57,31 +57,31 @@ class Sounds:
             for block in file.blocks(1 << 20, dtype="int16"):
                 digest.update(block.astype("<i2").tobytes())
             sha256, rate, count = digest.hexdigest(), file.samplerate, file.frames
-        sound = Sound(f"{self.folder}/{sha256[:32]}.wav", sha256, count / rate, rate)
-        if not self.storage.exists(sound.key):
-            self.storage.publish(path, sound.key)
-            self._new.append(sound.key)
-        return sound
+        audio = StoredAudio(f"{self.folder}/{sha256[:32]}.wav", sha256, count / rate, rate)
+        if not self.storage.exists(audio.key):
+            self.storage.publish(path, audio.key)
+            self._new_keys.append(audio.key)
+        return audio
 
     def read(self, key: str, name: str) -> tuple[np.ndarray, int]:
-        """(N,) float32 and the rate. InputGone when it is not there any more."""
+        """Return (N,) float32 samples and their rate. Raises InputGone when the file is missing."""
         from GPT_SoVITS.audio import read_mono
 
-        path: Path = self.storage.path(key)
+        path = self.storage.path(key)
         if not path.is_file():
             raise InputGone(f"The sound of {name} is gone from the storage.", hint="Make the data set again.")
         return read_mono(path)
 
-    def forget_new(self) -> None:
-        """Delete what was kept here for a version that came to nothing."""
-        for key in self._new:
+    def discard_new(self) -> None:
+        """Delete what was added here, for a version that failed."""
+        for key in self._new_keys:
             self.storage.delete(key)
-        self._new.clear()
+        self._new_keys.clear()
 
 
 @contextmanager
-def workspace(storage: Storage) -> Iterator[Path]:
-    """A folder on the storage's own disk, gone at the end."""
+def temporary_folder(storage: Storage) -> Iterator[Path]:
+    """Create a folder on the storage's own disk and delete it at the end."""
     folder = storage.new_temporary()
     folder.mkdir()
     try:

@@ -1,64 +1,72 @@
-"""Uploads into a data set: recordings and ZIPs of them, decoded in the limited child, cut where they are long."""
+"""Import of uploads into a data set: recordings and ZIPs, decoded in a limited child, cut where they are long."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from core.datasets.archive import Member, inspect, is_zip, shown, unpacking
+from core.datasets.archive import Archive, Member, inspect, is_zip, shown, unpacking
 from core.datasets.options import NewRecording
 from core.datasets.transcripts import Line, Transcripts, parse_list
 from core.errors import BadArchive, BadAudio, InvalidRequest, NotFound
 from core.media import decode
 from core.records import FileRecord
 from core.records.dataset_rows import DatasetContents, RecordingRow, SegmentRow
-from roles.datasets.audio_store import Sounds, workspace
+from roles.datasets.audio_store import AudioStore, temporary_folder
 from roles.runtime.services import Services
 
 if TYPE_CHECKING:
     import numpy as np
 
-HIGHEST_RATE: Final = 48_000
-"""No model hears more."""
+MAX_RATE: Final = 48_000
+"""Hz; no model uses more."""
 BLOCK_SECONDS: Final = 600
-"""So much of a recording is in memory while it is cut."""
+"""How much of a recording is in memory while it is cut."""
 MAX_SEGMENTS: Final = 20_000
 MAX_SKIPPED: Final = 1000
 
 Progress = Callable[[float, str], None]
+"""(fraction, message)."""
 Unpack = Callable[[Member, Path], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A recording that cannot be taken."""
+class RecordingImporter:
+    """Add recordings to the contents of a data set; `skipped` names the files that cannot be used, with a reason."""
 
-    reason: str
-
-
-class Intake:
-    """Adds recordings to the contents of a data set; what cannot be taken is named in `skipped`."""
-
-    def __init__(self, services: Services, sounds: Sounds, before: DatasetContents, check: Callable[[], None]) -> None:
+    def __init__(
+        self, services: Services, store: AudioStore, contents: DatasetContents, check: Callable[[], None]
+    ) -> None:
+        """`check` is called often and raises to stop the import."""
         self.services = services
-        self.sounds = sounds
+        self.store = store
         self.check = check
-        self.contents = DatasetContents(list(before.recordings), list(before.segments))
+        self.contents = DatasetContents(list(contents.recordings), list(contents.segments))
         self.skipped: list[dict[str, str]] = []
 
-    def take(self, sources: Sequence[NewRecording], progress: Progress) -> None:
-        """All of the uploads. Raises BadAudio when nothing of them could be taken."""
+    def add(self, sources: Sequence[NewRecording], progress: Progress) -> None:
+        """Import all uploads. Raises BadAudio when not one recording could be used."""
         before = len(self.contents.recordings)
         for done, source in enumerate(sources):
+
+            def upload_progress(fraction: float, message: str, done: int = done) -> None:
+                progress((done + fraction) / len(sources), message)
+
             try:
                 record = self.services.call(self.services.records.get_file, source.file_id)
             except NotFound:
                 self._skip(source.file_id, "The upload was deleted meanwhile.")
                 continue
-            self._take_upload(record, source, _part(progress, done, len(sources)))
+            path = self.services.storage.path(record.storage_key)
+            if not path.is_file():
+                self._skip(record.filename, "Its bytes are gone from the storage.")
+            elif is_zip(path):
+                self._add_archive(path, record, source, upload_progress)
+            else:
+                self._add_upload(path, record, source)
+                upload_progress(1.0, f"Took {record.filename}.")
         if len(self.contents.recordings) == before:
             first = self.skipped[0] if self.skipped else {"name": "", "reason": ""}
             raise BadAudio(
@@ -67,130 +75,118 @@ class Intake:
             )
         progress(1.0, f"Took {len(self.contents.recordings) - before} recordings.")
 
-    def _take_upload(self, record: FileRecord, source: NewRecording, progress: Progress) -> None:
-        path = self.services.storage.path(record.storage_key)
-        if not path.is_file():
-            self._skip(record.filename, "Its bytes are gone from the storage.")
-            return
-        if is_zip(path):
-            self._take_archive(path, record, source, progress)
-            return
+    def _add_upload(self, path: Path, record: FileRecord, source: NewRecording) -> None:
         line = Line(record.filename, source.speaker, source.language, " ".join(source.transcript.split()))
-        with workspace(self.services.storage) as folder:
-            self._take_decoded(self._decode(path, folder / "decoded.wav"), record.filename, record.id, line)
-        progress(1.0, f"Took {record.filename}.")
+        with temporary_folder(self.services.storage) as folder:
+            try:
+                decoded = self._decode(path, folder / "decoded.wav")
+            except BadAudio as error:
+                self._skip(record.filename, error.message)
+            else:
+                self._add_recording(decoded, record.filename, record.id, line)
 
-    def _take_archive(self, path: Path, record: FileRecord, source: NewRecording, progress: Progress) -> None:
-        """Every recording in it, as many at a time as there are cores."""
+    def _add_archive(self, path: Path, record: FileRecord, source: NewRecording, progress: Progress) -> None:
+        """Import every recording in a ZIP; as many are decoded at once as there are cores."""
         try:
             archive = inspect(path)
         except BadArchive as error:
             self._skip(record.filename, error.message)
             return
-        for one in archive.skipped:
-            self._skip(one["name"], one["reason"])
-        at_once, sounds = max(1, self.services.threads), archive.sounds
+        for skipped in archive.skipped:
+            self._skip(skipped["name"], skipped["reason"])
+        at_once, members = max(1, self.services.threads), archive.sounds
         with unpacking(path) as unpack, ThreadPoolExecutor(at_once) as pool:
-            transcripts = self._read_lists(unpack, archive.lists)
-            for first in range(0, len(sounds), at_once):
-                some = sounds[first : first + at_once]
-                with workspace(self.services.storage) as folder:
-                    unpacked = [self._unpack(unpack, one, folder / str(one.index)) for one in some]
-                    for member, decoded in zip(some, pool.map(self._decode_unpacked, unpacked), strict=True):
+            transcripts = self._read_transcripts(unpack, archive)
+            for first in range(0, len(members), at_once):
+                batch = members[first : first + at_once]
+                with temporary_folder(self.services.storage) as folder:
+                    decoded = [self._unpack_and_decode(unpack, member, folder, pool) for member in batch]
+                    for member, recording in zip(batch, decoded, strict=True):
                         line = transcripts.find(member.name)
                         line = line or Line(member.name, source.speaker, source.language, "")
-                        self._take_decoded(decoded, shown(member.name), record.id, line)
-                progress((first + len(some)) / len(sounds), f"Took {first + len(some)} of {len(sounds)} recordings.")
+                        try:
+                            self._add_recording(recording.result(), shown(member.name), record.id, line)
+                        except (BadArchive, BadAudio) as error:
+                            self._skip(shown(member.name), error.message)
+                done = first + len(batch)
+                progress(done / len(members), f"Took {done} of {len(members)} recordings.")
         for name in transcripts.unused():
             self._skip(shown(name), "A list names it, and the archive has no such recording.")
 
-    def _read_lists(self, unpack: Unpack, lists: Sequence[Member]) -> Transcripts:
+    def _read_transcripts(self, unpack: Unpack, archive: Archive) -> Transcripts:
         transcripts = Transcripts()
-        with workspace(self.services.storage) as folder:
-            for member in lists:
-                unpacked = self._unpack(unpack, member, folder / "list")
-                if isinstance(unpacked, Refused):
-                    self._skip(shown(member.name), unpacked.reason)
+        with temporary_folder(self.services.storage) as folder:
+            for member in archive.lists:
+                try:
+                    unpack(member, folder / "list")
+                except BadArchive as error:
+                    self._skip(shown(member.name), error.message)
                     continue
-                lines, bad = parse_list(unpacked.read_bytes(), shown(member.name))
+                lines, unreadable = parse_list((folder / "list").read_bytes(), shown(member.name))
                 transcripts.add(lines)
-                for one in bad:
-                    self._skip(one["name"], one["reason"])
+                for line in unreadable:
+                    self._skip(line["name"], line["reason"])
         return transcripts
 
-    def _unpack(self, unpack: Unpack, member: Member, destination: Path) -> Path | Refused:
+    def _unpack_and_decode(
+        self, unpack: Unpack, member: Member, folder: Path, pool: ThreadPoolExecutor
+    ) -> Future[Path]:
+        """Unpack a member and have it decoded in the pool. The future raises BadArchive or BadAudio."""
+        path = folder / str(member.index)
         try:
-            unpack(member, destination)
+            unpack(member, path)
         except BadArchive as error:
-            return Refused(error.message)
-        return destination
+            failed: Future[Path] = Future()
+            failed.set_exception(error)
+            return failed
+        return pool.submit(self._decode, path, path.with_name(f"{path.name}.wav"))
 
-    def _decode_unpacked(self, unpacked: Path | Refused) -> Path | Refused:
-        if isinstance(unpacked, Refused):
-            return unpacked
-        return self._decode(unpacked, unpacked.with_name(f"{unpacked.name}.wav"))
-
-    def _decode(self, path: Path, decoded: Path) -> Path | Refused:
-        """A mono WAV of 16 bits, in the limited child."""
-        try:
-            info = decode(path, decoded, mono=True, check=self.check)
-            if info.sample_rate > HIGHEST_RATE:
-                info = decode(path, decoded, sample_rate=HIGHEST_RATE, mono=True, check=self.check)
-        except BadAudio as error:
-            return Refused(error.message)
+    def _decode(self, path: Path, decoded: Path) -> Path:
+        """Decode to a mono WAV of 16 bits in a limited child. Raises BadAudio also for an incomplete file."""
+        info = decode(path, decoded, mono=True, check=self.check)
+        if info.sample_rate > MAX_RATE:
+            info = decode(path, decoded, sample_rate=MAX_RATE, mono=True, check=self.check)
         if not info.complete:
             broken = info.broken_at_seconds or info.duration_seconds
-            return Refused(f"It breaks off after {broken:.1f} s: the file is damaged or incomplete.")
+            raise BadAudio(f"It breaks off after {broken:.1f} s: the file is damaged or incomplete.")
         return decoded
 
-    def _take_decoded(self, decoded: Path | Refused, name: str, file_id: str, line: Line) -> None:
-        if isinstance(decoded, Refused):
-            self._skip(name, decoded.reason)
-        else:
-            self._keep(decoded, name, file_id, line)
-
-    def _keep(self, decoded: Path, name: str, file_id: str, line: Line) -> None:
+    def _add_recording(self, decoded: Path, name: str, file_id: str, line: Line) -> None:
+        """Store a decoded recording; a long one without a transcript is cut into segments at its silences."""
         from GPT_SoVITS.dataset.slicer import LONGEST_SECONDS
 
-        sound = self.sounds.keep_file(decoded)
-        rate = sound.rate
-        number = self.contents.recordings[-1].number + 1 if self.contents.recordings else 1
-        self.contents.recordings.append(
-            RecordingRow(number, name, file_id, sound.sha256, sound.seconds, rate, sound.key)
-        )
-        pieces = (
-            []
-            if line.text or sound.seconds <= LONGEST_SECONDS
-            else list(_cut(self.services.storage.path(sound.key), rate))
-        )
-        if len(pieces) > 1:
-            for start, piece in pieces:
-                kept = self.sounds.keep(piece, rate)
-                shown_time = f"{name} {start / rate:.2f}-{start / rate + kept.seconds:.2f} s"
-                self._add(SegmentRow(0, number, shown_time, start / rate, kept.seconds, kept.key, kept.sha256), line)
-            return
-        self._add(SegmentRow(0, number, name, 0.0, sound.seconds, sound.key, sound.sha256), line)
+        audio = self.store.add_file(decoded)
+        recordings = self.contents.recordings
+        number = recordings[-1].number + 1 if recordings else 1
+        recordings.append(RecordingRow(number, name, file_id, audio.sha256, audio.seconds, audio.rate, audio.key))
+        segments = [SegmentRow(0, number, name, 0.0, audio.seconds, audio.key, audio.sha256)]
+        if not line.text and audio.seconds > LONGEST_SECONDS:
+            pieces = list(_cut(self.services.storage.path(audio.key), audio.rate))
+            if len(pieces) > 1:
+                segments = [
+                    self._store_piece(number, name, start / audio.rate, samples, audio.rate)
+                    for start, samples in pieces
+                ]
+        for segment in segments:
+            if len(self.contents.segments) >= MAX_SEGMENTS:
+                raise InvalidRequest(f"A data set holds {MAX_SEGMENTS} segments at most.", hint="Make several.")
+            last = self.contents.segments[-1].number if self.contents.segments else 0
+            self.contents.segments.append(
+                replace(segment, number=last + 1, transcript=line.text, language=line.language, speaker=line.speaker)
+            )
 
-    def _add(self, segment: SegmentRow, line: Line) -> None:
-        if len(self.contents.segments) >= MAX_SEGMENTS:
-            raise InvalidRequest(f"A data set holds {MAX_SEGMENTS} segments at most.", hint="Make several.")
-        number = self.contents.segments[-1].number + 1 if self.contents.segments else 1
-        self.contents.segments.append(
-            replace(segment, number=number, transcript=line.text, language=line.language, speaker=line.speaker)
-        )
+    def _store_piece(self, recording: int, name: str, start: float, samples: np.ndarray, rate: int) -> SegmentRow:
+        audio = self.store.add(samples, rate)
+        name = f"{name} {start:.2f}-{start + audio.seconds:.2f} s"
+        return SegmentRow(0, recording, name, start, audio.seconds, audio.key, audio.sha256)
 
     def _skip(self, name: str, reason: str) -> None:
         if len(self.skipped) < MAX_SKIPPED:
             self.skipped.append({"name": name, "reason": reason})
 
 
-def _part(progress: Progress, done: int, count: int) -> Progress:
-    """Progress of one of several, told as progress of all."""
-    return lambda fraction, message: progress((done + fraction) / count, message)
-
-
 def _cut(path: Path, rate: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(first sample, samples) of the pieces of a long recording, cut at its silences, a block at a time."""
+    """Yield (first sample, samples) of the pieces between the silences of a long recording, read in blocks."""
     import soundfile
 
     from GPT_SoVITS.dataset.slicer import SHORTEST_SECONDS, Slicer
@@ -203,7 +199,7 @@ def _cut(path: Path, rate: int) -> Iterator[tuple[int, np.ndarray]]:
             block = file.read(BLOCK_SECONDS * rate, dtype="float32")
             chunks = slicer.slice(block)
             ends = start + len(block) >= len(file)
-            # The last piece of a block may go on in the next one.
+            # The last piece of a block may continue in the next one.
             following = start + len(block) if ends or len(chunks) < 2 else start + chunks.pop().start
             for chunk in chunks:
                 if len(chunk.samples) >= SHORTEST_SECONDS * rate:

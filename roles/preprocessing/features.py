@@ -11,7 +11,7 @@ from core.errors import NoSpeech
 from roles.preprocessing.official import base, is_half, is_official, models_folder, part
 from roles.preprocessing.process_pool import do_all
 from roles.preprocessing.segments import segment_files
-from roles.stages.model_cache import stamp
+from roles.runtime.model_cache import file_version
 from roles.stages.stage_role import StageRun
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _bert_writer(run: StageRun, folder: Path) -> Callable[[str, Phonemes], None]
 
         weights, device, half = part(run, "roberta"), run.services.device, is_half(run)
         roberta = run.models.get(
-            ("roberta", *stamp(weights), half), lambda: Roberta.load(weights, device=device, half=half)
+            ("roberta", *file_version(weights), half), lambda: Roberta.load(weights, device=device, half=half)
         )
         features = roberta.features_of(spoken.pieces)
         write_tensor(folder, name, features.half() if roberta.half else features)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from roles.stages.model_cache import WarmModels, stamp
+from roles.runtime.model_cache import ModelCache, file_version
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ class Means:
     """`cpu` or `cuda`; which GPU that is, the environment has already decided."""
     threads: int = 1
     """Files that are worked on at once on a CPU; a GPU takes one after the other."""
-    models: WarmModels = field(default_factory=WarmModels)
+    models: ModelCache = field(default_factory=ModelCache)
 
     @property
     def hands(self) -> int:
@@ -74,7 +74,7 @@ def transcribe(options: dict[str, Any], means: Means) -> Work:
 
     folder, precision, languages = Path(options["model"]), options["precision"], options["languages"]
     transcriber = means.models.get(
-        ("recogniser", *stamp(folder), precision, means.hands),
+        ("recogniser", *file_version(folder), precision, means.hands),
         lambda: Transcriber(folder, side_by_side=means.hands, precision=precision),
     )
 
@@ -101,7 +101,7 @@ def encode_content(options: dict[str, Any], means: Means) -> Work:
     folder, rate = Path(options["model"]), options["rate"]
     sounds, features = Path(options["sounds"]), Path(options["features"])
     encoder = means.models.get(
-        ("content", *stamp(folder), means.hands), lambda: ContentEncoder(folder, side_by_side=means.hands)
+        ("content", *file_version(folder), means.hands), lambda: ContentEncoder(folder, side_by_side=means.hands)
     )
 
     def work(path: Path) -> dict[str, Any]:
@@ -123,7 +123,8 @@ def encode_hubert(options: dict[str, Any], means: Means) -> Work:
     weights, half = Path(options["model"]), options["half"]
     sounds, features = Path(options["sounds"]), Path(options["features"])
     hubert = means.models.get(
-        ("hubert", *stamp(weights), means.device, half), lambda: Hubert.load(weights, device=means.device, half=half)
+        ("hubert", *file_version(weights), means.device, half),
+        lambda: Hubert.load(weights, device=means.device, half=half),
     )
 
     def work(path: Path) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def hear_speaker(options: dict[str, Any], means: Means) -> Work:
 
     weights, vectors = Path(options["model"]), Path(options["vectors"])
     network = means.models.get(
-        ("speaker", *stamp(weights), means.device), lambda: ERes2NetV2.load(weights, device=means.device)
+        ("speaker", *file_version(weights), means.device), lambda: ERes2NetV2.load(weights, device=means.device)
     )
 
     def work(path: Path) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Manifest:
     products: Checksums
 
 
-def unless_done_before(run: StageRun, stage: Callable[[StageRun], dict[str, Any]]) -> dict[str, Any]:
+def run_cached(run: StageRun, stage: Callable[[StageRun], dict[str, Any]]) -> dict[str, Any]:
     """The stage's outputs: those of an earlier run with `reused: true` when nothing has changed, else of this one."""
     if run.stage not in RECIPES or not run.config.get("enabled", True):
         return stage(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from core.errors import (
     BadMarkup,
@@ -62,3 +63,10 @@ def from_code(code: str, message: str, hint: str, *, permanent: bool) -> SovitsE
     error = (PermanentError if permanent else TrainingFailed)(message, hint=hint)
     error.code = code  # type: ignore[misc]  # a class's default, made particular for this one error
     return error
+
+
+def error_document(error: SovitsError | ModelError) -> dict[str, Any]:
+    """Return the error as the records keep it; one of the model library counts as permanent."""
+    if isinstance(error, ModelError):
+        return from_code(error.code, error.message, error.hint, permanent=True).as_dict()
+    return error.as_dict()

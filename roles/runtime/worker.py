@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from core.errors import Draining, JobCancelled, LeaseLost, PermanentError, SovitsError
-from core.jobs.job import JobStatus, Lease, Place
+from core.jobs.file_jobs import LONG_RUNNING, file_job_kind
+from core.jobs.job import Job, JobStatus, Lease, Place
 from core.jobs.logs import JobLogs
 from core.jobs.placement import place_of
 from core.jobs.queue import Queue, is_connection_error
-from core.jobs.roles import PREPROCESSOR, TRAINER
+from core.jobs.roles import FILES, PREPROCESSOR, TRAINER
 from core.logs import configure_logs, current_job
 from core.process import CANNOT_START, name_device, new_worker_id
 from core.redis import connect, find_redis_url
@@ -70,6 +71,11 @@ def work(
     return 0
 
 
+def is_log_streamed(role: str, job: Job) -> bool:
+    """Return whether the log of a job is also streamed while it runs: only of jobs that take minutes."""
+    return role in (PREPROCESSOR, TRAINER) or (role == FILES and file_job_kind(job.payload) in LONG_RUNNING)
+
+
 class Worker:
     """One process that runs the jobs of one role, one at a time."""
 
@@ -101,7 +107,7 @@ class Worker:
                 if self.draining.is_set():
                     break  # what was claimed at the last moment goes back when this worker leaves
                 if lease is not None:
-                    with logs.of(lease.job):
+                    with logs.of(lease.job, streamed=is_log_streamed(self.role.name, lease.job)):
                         self._work(lease, heart)
                 else:
                     self.role.idle()
@@ -129,11 +135,10 @@ class Worker:
         return heart
 
     def _keep_logs(self) -> JobLogs:
-        """Every job gets a log of its own; only those that take long are watched."""
-        watched = self.role.name in (PREPROCESSOR, TRAINER)
+        """Every job gets a log of its own."""
         logs = JobLogs(
             self.services.storage,
-            (lambda topic, line: self.services.events.publish(topic, "log", line)) if watched else None,
+            lambda topic, line: self.services.events.publish(topic, "log", line),
             shared=self.services.settings.storage_is_bucket,
         )
         logging.getLogger().addHandler(logs)

@@ -1,29 +1,27 @@
-"""What the splitter does at the very end for those who asked for it: one ZIP of the results, sent to their address."""
+"""The job that sends results to the address that came with a request: one ZIP, when everything is done."""
 
 from __future__ import annotations
 
+import shutil
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
+from common.zip_files import add_bytes, add_file
 from core.datasets.verdict import is_left_out
 from core.errors import NotFound, PermanentError, SovitsError
-from core.jobs.job import Job, JobStatus
+from core.jobs.job import JobStatus
 from core.net.fetch import Fetcher
 from core.records.dataset_rows import DatasetStatus
-from core.speech.result_uploads import SendRequest
+from core.speech.result_uploads import SendRequest, SentResults
 from core.voices.export import prepare_export
-from roles.runtime.role import JobContext
+from roles.runtime.file_job import FileJobRun
 from roles.runtime.services import Services
 
-SEND_SECONDS: Final = 1800.0
+UPLOAD_SECONDS: Final = 1800.0
 """For one whole upload."""
-_EPOCH: Final = (1980, 1, 1, 0, 0, 0)
-"""The oldest time that an archive can hold; equal content gives equal bytes."""
 
 
 class UploadFailed(SovitsError):
@@ -32,127 +30,110 @@ class UploadFailed(SovitsError):
     code = "upload_failed"
 
 
-class UploadRefused(PermanentError):
-    """The address does not take it."""
+class UploadRejected(PermanentError):
+    """The address does not accept the upload."""
 
     code = "upload_refused"
 
 
-def send_results(job: Job, context: JobContext) -> dict[str, Any]:
-    """Pack and send; where there is nothing to send, because the work failed or was cancelled, say so."""
-    request = SendRequest.model_validate(job.payload)
-    services = context.services
-    with _temporary(services) as path:
-        reason = _pack_for(request.of)(services, request.of, path)
+def send_results(request: SendRequest, run: FileJobRun) -> SentResults:
+    """Pack the results and send them; return the reason when there are none because the job failed.
+
+    Raises UploadFailed, UploadRejected, or RefusedAddress.
+    """
+    services = run.services
+    pack = {"task": _pack_voice, "infer": _pack_audio, "batch": _pack_batch, "ds": _pack_dataset}
+    temporary = services.storage.new_temporary()
+    try:
+        reason = pack[request.of.partition("-")[0]](services, request.of, temporary)
         if reason:
             return {"sent": False, "reason": reason}
-        context.check()
-        status = _send(services, request.url, path)
-        size = path.stat().st_size
-    return {"sent": True, "status_code": status, "size_bytes": size}
+        run.context.check()
+        fetcher = Fetcher(
+            max_bytes=0, timeout_seconds=UPLOAD_SECONDS, allowed_hosts=services.settings.fetch_allowed_hosts
+        )
+        try:
+            status = services.call(fetcher.put_file, request.url, temporary, "application/zip")
+        except SovitsError as error:
+            if error.code == "refused_address":
+                raise
+            raise UploadFailed(error.message, hint=error.hint) from None
+        if status >= 500 or status in (408, 429):
+            raise UploadFailed(f"The upload address answered {status}.")
+        if not 200 <= status < 300:
+            raise UploadRejected(
+                f"The upload address answered {status}.", hint="It must take a PUT or a POST of a ZIP."
+            )
+        return {"sent": True, "status_code": status, "size_bytes": temporary.stat().st_size}
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def _send(services: Services, url: str, path: Path) -> int:
-    fetcher = Fetcher(max_bytes=0, timeout_seconds=SEND_SECONDS, allowed_hosts=services.settings.fetch_allowed_hosts)
-    try:
-        status = services.call(fetcher.put_file, url, path, "application/zip")
-    except SovitsError as error:
-        if error.code == "refused_address":
-            raise
-        raise UploadFailed(error.message, hint=error.hint) from None
-    if 200 <= status < 300:
-        return status
-    if status >= 500 or status in (408, 429):
-        raise UploadFailed(f"The upload address answered {status}.")
-    raise UploadRefused(f"The upload address answered {status}.", hint="It must take a PUT or a POST of a ZIP.")
+# Each writes a ZIP to `path`, or returns the reason why there is none.
 
 
-Pack = Callable[[Services, str, Path], str]
-"""Writes the ZIP; why there is none, or nothing."""
-
-
-def _pack_for(of: str) -> Pack:
-    kind = of.partition("-")[0]
-    packs: dict[str, Pack] = {"task": _voice, "infer": _sound, "batch": _archive, "ds": _dataset}
-    return packs[kind]
-
-
-def _voice(services: Services, task_id: str, path: Path) -> str:
-    task = services.call(services.records.get_task, task_id)
-    experiment = services.call(services.records.get_experiment, task.exp_id)
+def _pack_voice(services: Services, task_id: str, path: Path) -> str:
+    records = services.records
+    task = services.call(records.get_task, task_id)
+    experiment = services.call(records.get_experiment, task.exp_id)
     if experiment.voice_id is None:
         return f"The task is {task.status}; it has no voice."
-    voice = services.call(services.records.get_voice, experiment.voice_id)
-    gpt = services.call(services.records.get_checkpoint, voice.gpt_checkpoint_id)
-    sovits = services.call(services.records.get_checkpoint, voice.sovits_checkpoint_id)
+    voice = services.call(records.get_voice, experiment.voice_id)
+    gpt = services.call(records.get_checkpoint, voice.gpt_checkpoint_id)
+    sovits = services.call(records.get_checkpoint, voice.sovits_checkpoint_id)
     with path.open("wb") as file:
-        for chunk in prepare_export(voice, gpt, sovits, services.storage).chunks():
-            file.write(chunk)
+        file.writelines(prepare_export(voice, gpt, sovits, services.storage).chunks())
     return ""
 
 
-def _sound(services: Services, inference_id: str, path: Path) -> str:
-    result, reason = _result(services, inference_id)
+def _pack_audio(services: Services, inference_id: str, path: Path) -> str:
+    key, reason = _result_key(services, inference_id, "audio")
     if not reason:
-        source = services.storage.path(result["audio"])
-        _write(path, [(f"{inference_id}{source.suffix}", source)], {})
+        audio = services.storage.path(key)
+        with zipfile.ZipFile(path, "w") as archive:
+            add_file(archive, f"{inference_id}{audio.suffix}", audio)
     return reason
 
 
-def _archive(services: Services, batch_id: str, path: Path) -> str:
-    result, reason = _result(services, batch_id)
+def _pack_batch(services: Services, batch_id: str, path: Path) -> str:
+    key, reason = _result_key(services, batch_id, "archive")
     if not reason:
-        path.write_bytes(services.storage.path(result["archive"]).read_bytes())
+        shutil.copyfile(services.storage.path(key), path)
     return reason
 
 
-def _dataset(services: Services, job_id: str, path: Path) -> str:
-    """The segments that a training would take, with a list of their transcripts."""
+def _pack_dataset(services: Services, job_id: str, path: Path) -> str:
+    """Pack the segments that a training would use, with a list of their transcripts."""
+    records = services.records
     dataset_id, _, number = job_id.partition(".")
-    version = services.call(services.records.get_dataset_version, dataset_id, int(number))
+    version = services.call(records.get_dataset_version, dataset_id, int(number))
     if version.status is not DatasetStatus.READY:
         return f"Version {number} of the data set is {version.status}: {version.message}"
-    contents = services.call(services.records.dataset_contents, dataset_id, int(number))
-    dataset = services.call(services.records.get_dataset, dataset_id)
-    files, lines = [], []
+    contents = services.call(records.dataset_contents, dataset_id, int(number))
+    dataset = services.call(records.get_dataset, dataset_id)
+    audio_files: list[tuple[str, Path]] = []
+    lines: list[str] = []
     for segment in contents.segments:
         if is_left_out(segment, version.report or {}):
             continue
         name = f"{segment.subset or 'train'}/{segment.number:05d}.wav"
-        files.append((name, services.storage.path(segment.storage_key)))
-        lines.append(
-            "|".join((name, segment.speaker or "speaker", segment.language or dataset.language, segment.transcript))
-        )
+        audio_files.append((name, services.storage.path(segment.storage_key)))
+        language = segment.language or dataset.language
+        lines.append("|".join((name, segment.speaker or "speaker", language, segment.transcript)))
     manifest = {"dataset_id": dataset_id, "version": int(number), "name": dataset.name, "made_by": version.made_by}
-    _write(path, files, {"transcripts.list": "\n".join(lines).encode(), "dataset.json": orjson.dumps(manifest)})
+    with zipfile.ZipFile(path, "w") as archive:
+        add_bytes(archive, "transcripts.list", "\n".join(lines).encode())
+        add_bytes(archive, "dataset.json", orjson.dumps(manifest))
+        for name, audio in audio_files:
+            add_file(archive, name, audio)
     return ""
 
 
-def _result(services: Services, job_id: str) -> tuple[dict[str, Any], str]:
+def _result_key(services: Services, job_id: str, field: str) -> tuple[str, str]:
+    """Return the storage key in a job's result, and the reason when there is none."""
     job = services.queue.job(job_id)
     if job is None:
         raise NotFound(f"{job_id} was forgotten before its results could be sent.")
     if job.status is JobStatus.DONE and job.result is not None:
-        return job.result, ""
-    return {}, f"{job_id} is {job.status}: {(job.error or {}).get('message', 'there is no result')}"
-
-
-def _write(path: Path, files: list[tuple[str, Path]], texts: dict[str, bytes]) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in texts.items():
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
-        for name, source in files:
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.file_size = source.stat().st_size
-            with source.open("rb") as sound, archive.open(info, "w") as target:
-                while block := sound.read(1 << 20):
-                    target.write(block)
-
-
-@contextmanager
-def _temporary(services: Services) -> Iterator[Path]:
-    path = services.storage.new_temporary()
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+        return str(job.result[field]), ""
+    return "", f"{job_id} is {job.status}: {(job.error or {}).get('message', 'there is no result')}"

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 from core.jobs.job import Job
 from core.records import ExperimentRecord
 from roles.runtime.errors import model_errors
+from roles.runtime.model_cache import ModelCache
 from roles.runtime.role import JobContext
 from roles.runtime.services import Services
 from roles.runtime.storage_errors import storage_faults
-from roles.stages.model_cache import WarmModels
 from roles.stages.shared_folder import saved_for_others, wanted_by
 
 PROGRESS_SECONDS = 1.0
@@ -42,7 +42,7 @@ class StageRun:
     """The run in whose own folder it works: an earlier one when it goes on after a pause."""
     changed: dict[str, Any] = field(default_factory=dict)
     """Name → `{before, now}` of what differs from the paused run that it goes on from; someone confirmed that."""
-    models: WarmModels = field(default_factory=WarmModels)
+    models: ModelCache = field(default_factory=ModelCache)
     """What stays loaded from one job to the next."""
     save_soon: Callable[[], None] = lambda: None
     """Call it when what the folder holds is worth going on from, at another host if need be."""
@@ -96,9 +96,7 @@ class StageRole:
 
     def start(self, services: Services) -> None:
         self.services = services
-        self.models = WarmModels(
-            most_mb=services.settings.preprocessor_memory_mb, keep_seconds=services.settings.preprocessor_warm_seconds
-        )
+        self.models = ModelCache.from_settings(services.settings)
 
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
         experiments = self.services.experiments

@@ -9,21 +9,19 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import orjson
 
 from core.errors import InvalidRequest, NotFound, PermanentError, SovitsError
 from core.process import signal_group, start_child, stop_group, thread_limits
-from core.voices.import_job import ImportRequest, file_key, folder_of, turn
+from core.voices.import_job import ImportedVoice, ImportRequest, file_key, folder_of, turn
 from roles.runtime.errors import from_code
+from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import JobContext
 from roles.voices.convert import Weights
 from roles.voices.import_child import ANSWER, Plan
 from roles.voices.publish import NewPrompt, NewVoice, publish
-
-if TYPE_CHECKING:
-    from roles.preprocessor import WorkRun
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _KEPT: Final = ("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "HOME", "TMPDIR", "LANG")
@@ -32,10 +30,10 @@ _POLL_SECONDS: Final = 0.5
 _MOST_WORDS: Final = 300
 
 
-def import_voice(run: WorkRun) -> dict[str, Any]:
-    """Publish the voice, whole or not at all. What was uploaded is deleted, unless another try may need it."""
+def import_voice(request: ImportRequest, run: FileJobRun) -> ImportedVoice:
+    """Publish the voice, whole or not at all. The upload is deleted, unless another attempt may need it."""
     try:
-        result = _import(run, ImportRequest.model_validate(run.job.payload))
+        result = _import(run, request)
     except PermanentError:
         run.services.storage.delete_folder(folder_of(run.job.id))
         raise
@@ -43,7 +41,7 @@ def import_voice(run: WorkRun) -> dict[str, Any]:
     return result
 
 
-def _import(run: WorkRun, request: ImportRequest) -> dict[str, Any]:
+def _import(run: FileJobRun, request: ImportRequest) -> ImportedVoice:
     services = run.services
     folder = services.storage.new_temporary()
     folder.mkdir()
@@ -58,7 +56,7 @@ def _import(run: WorkRun, request: ImportRequest) -> dict[str, Any]:
     return {"voice_id": voice.id, "name": voice.name, "version": voice.version}
 
 
-def _open(run: WorkRun, request: ImportRequest, folder: Path) -> NewVoice:
+def _open(run: FileJobRun, request: ImportRequest, folder: Path) -> NewVoice:
     storage = run.services.storage
     files = {part: storage.path(file_key(run.job.id, part)) for part in request.files}
     if not all(path.is_file() for path in files.values()):

@@ -355,6 +355,7 @@ def test_depths_and_counters_tell_where_all_jobs_are(queue: Queue, take: Take):
 
     assert depths == {
         "splitter": 0,
+        "files": 0,
         "synthesizer": 3,
         "preprocessor": 0,
         "trainer": 0,

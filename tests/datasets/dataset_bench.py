@@ -1,4 +1,4 @@
-"""What the tests of data sets share: real speech in pieces, ZIPs, and a preprocessor in this process."""
+"""What the tests of data sets share: real speech in pieces, ZIPs, and the roles of its workers in this process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.datasets import DatasetService
 from core.datasets.options import NewRecording
 from core.errors import PermanentError
 from core.ids import new_id
-from core.jobs.roles import PREPROCESSOR
+from core.jobs.roles import FILES, PREPROCESSOR
 from core.records.dataset_rows import (
     DatasetContents,
     DatasetRecord,
@@ -25,7 +25,8 @@ from core.records.dataset_rows import (
     RecordingRow,
     SegmentRow,
 )
-from roles.datasets.audio_store import Sounds
+from roles.datasets.audio_store import AudioStore
+from roles.files import Files
 from roles.preprocessor import Preprocessor
 from roles.runtime.role import JobContext
 from roles.runtime.services import Services
@@ -99,13 +100,14 @@ def transcripts(names: list[str], language: str = "EN") -> bytes:
 
 
 class Bench:
-    """Data sets with everything real behind them: records, queue, storage, the preprocessor's own code."""
+    """Data sets with everything real behind them: records, queue, storage, the roles' own code."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
         self.datasets = DatasetService(services.records, services.async_queue, services.storage)
-        self.preprocessor = Preprocessor()
-        self.preprocessor.start(services)
+        self.roles = {FILES: Files(), PREPROCESSOR: Preprocessor()}
+        for role in self.roles.values():
+            role.start(services)
 
     def call(self, function: Any, *arguments: Any, **named: Any) -> Any:
         return self.services.call(function, *arguments, **named)
@@ -137,11 +139,11 @@ class Bench:
         """The id of a data set of those pieces with their transcripts, without a job that decodes anything."""
         records = self.services.records
         made = self.call(records.create_dataset, new_id("ds"), "set", language, "import", {}, 5)
-        sounds = Sounds(self.services.storage, made.id)
+        store = AudioStore(self.services.storage, made.id)
         contents = DatasetContents([], [])
         for number, name in enumerate(names, start=1):
-            kept = sounds.keep(speech(name), RATE)
-            about = {"sha256": kept.sha256, "seconds": kept.seconds, "storage_key": kept.key}
+            audio = store.add(speech(name), RATE)
+            about = {"sha256": audio.sha256, "seconds": audio.seconds, "storage_key": audio.key}
             contents.recordings.append(RecordingRow(number, name, None, sample_rate=RATE, **about))
             contents.segments.append(
                 SegmentRow(number, number, name, 0.0, transcript=PIECES[name][2], language="en", **about)
@@ -152,9 +154,9 @@ class Bench:
     def work(self) -> dict[str, Any] | None:
         """Run every job that waits, as a worker would; the result of the last one that was done."""
         queue, last = self.services.queue, None
-        while (lease := queue.claim(PREPROCESSOR, "preprocessor-test-1-bench")) is not None:
+        while lease := next(filter(None, (queue.claim(role, f"{role}-test-1-bench") for role in self.roles)), None):
             try:
-                last = self.preprocessor.run(lease.job, JobContext(lease, self.services, threading.Event()))
+                last = self.roles[lease.job.role].run(lease.job, JobContext(lease, self.services, threading.Event()))
             except PermanentError as error:
                 queue.fail(lease, error.as_dict(), permanent=True)
             else:

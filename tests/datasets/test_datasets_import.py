@@ -124,7 +124,7 @@ def test_more_files_make_a_new_version_and_the_old_one_stays(bench: Bench) -> No
 def test_a_version_is_made_once_however_often_its_job_runs(bench: Bench) -> None:
     dataset = bench.quick("announce.wav")
     before = bench.contents(dataset)
-    job = bench.services.queue.enqueue("preprocessor", {"work": "dataset", "dataset_id": dataset, "version": 1})
+    job = bench.services.queue.enqueue("files", {"work": "dataset", "dataset_id": dataset, "version": 1})
 
     bench.work()
 

@@ -167,7 +167,7 @@ def test_a_replayed_dead_letter_makes_the_report_after_all(bench: Bench, monkeyp
     dataset = bench.quick("busy.wav")
     begun = bench.call(bench.datasets.report, dataset, None, DEAF)
     with monkeypatch.context() as missing:
-        missing.setattr("roles.datasets.report._checker", _no_weights)
+        missing.setattr("roles.datasets.report._load_checker", _no_weights)
         bench.work()
     assert bench.version(dataset).report_error["code"] == "missing_part"
 

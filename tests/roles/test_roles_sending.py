@@ -14,16 +14,17 @@ import pytest
 from core.errors import PermanentError, RefusedAddress
 from core.jobs.job import Lease
 from core.jobs.queue import NewJob
-from core.jobs.roles import SPLITTER
+from core.jobs.roles import FILES
 from core.records import upgrade
 from core.records.dataset_rows import DatasetContents, RecordingRow, SegmentRow
 from core.redis import EmbeddedServer
 from core.settings import Settings
 from core.speech.result_uploads import sending, sending_of
+from roles.files import run_file_job
+from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import JobContext
 from roles.runtime.services import Services
-from roles.speech.assemble import WORKS
-from roles.speech.upload_results import UploadFailed, UploadRefused, send_results
+from roles.speech.upload_results import UploadFailed, UploadRejected
 
 SOUND = b"RIFF and so on"
 
@@ -79,14 +80,14 @@ def services(server: EmbeddedServer, settings: Settings) -> Iterator[Services]:
 
 
 def claim(services: Services) -> Lease:
-    lease = services.queue.claim(SPLITTER, f"splitter-test-1-{services.settings.redis_prefix}")
+    lease = services.queue.claim(FILES, f"files-test-1-{services.settings.redis_prefix}")
     assert lease is not None
     return lease
 
 
 def finish(services: Services, job_id: str, result: dict[str, Any] | None) -> None:
     """As if a worker had done the job, or failed at it."""
-    services.queue.enqueue_many([NewJob(SPLITTER, {}, job_id)])
+    services.queue.enqueue_many([NewJob(FILES, {}, job_id)])
     lease = claim(services)
     if result is None:
         services.queue.fail(lease, {"code": "x", "message": "Nothing came of it."}, permanent=True)
@@ -99,7 +100,7 @@ def send(services: Services, of: str, url: str) -> dict[str, Any]:
     lease = claim(services)
     assert lease.job.id == sending_of(of)
     try:
-        return send_results(lease.job, JobContext(lease, services, threading.Event()))
+        return run_file_job(FileJobRun(JobContext(lease, services, threading.Event())))
     finally:
         services.queue.release(lease)
 
@@ -107,10 +108,6 @@ def send(services: Services, of: str, url: str) -> dict[str, Any]:
 def unpacked(content: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
-
-
-def test_the_splitter_knows_the_work() -> None:
-    assert WORKS[sending("infer-1", "http://x").payload["work"]] is send_results
 
 
 def test_an_inference_is_sent_as_one_zip(services: Services, receiver: Receiver) -> None:
@@ -147,7 +144,7 @@ def test_an_address_that_knows_no_put_gets_a_post(services: Services, receiver: 
     assert told["sent"]
 
 
-@pytest.mark.parametrize(("status", "error"), [(500, UploadFailed), (429, UploadFailed), (403, UploadRefused)])
+@pytest.mark.parametrize(("status", "error"), [(500, UploadFailed), (429, UploadFailed), (403, UploadRejected)])
 def test_an_address_in_trouble_is_tried_again_and_one_that_refuses_is_not(
     services: Services, receiver: Receiver, status: int, error: type[Exception]
 ) -> None:

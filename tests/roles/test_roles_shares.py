@@ -17,7 +17,7 @@ from core.errors import InvalidRequest, JobCancelled, SovitsError, StageFailed
 from core.process import GPUS, is_alive
 from roles.preprocessing import process_pool as shares
 from roles.preprocessing.process_pool import Place, do_all, places_of
-from roles.stages.model_cache import WarmModels
+from roles.runtime.model_cache import ModelCache
 
 PROGRAM = (sys.executable, str(Path(__file__).with_name("toy_share.py")))
 
@@ -41,7 +41,7 @@ class Run:
         self.experiment = SimpleNamespace(gpu_numbers=self.gpu_numbers)
         self.services = SimpleNamespace(device=self.device, threads=self.threads)
         self.context = SimpleNamespace(check=self.check, on_stop=self.callbacks.append)
-        self.models = WarmModels()
+        self.models = ModelCache()
 
     def check(self) -> None:
         if self.stopped is not None:

@@ -150,7 +150,7 @@ def test_another_experiment_with_the_same_recording_need_not_listen_again(prepar
 def test_two_processes_make_exactly_what_one_makes(prepared, stage, monkeypatch):
     prepared.after(stage)
     before = contents(prepared)
-    monkeypatch.setattr("roles.preprocessor.unless_done_before", lambda run, function: function(run))
+    monkeypatch.setattr("roles.preprocessor.run_cached", lambda run, function: function(run))
     record = status(prepared, stage)
 
     outputs = prepared.workshop.run(prepared.id, stage, n_parts=2)
@@ -203,7 +203,7 @@ def test_two_preprocessors_do_the_stages_of_one_task_side_by_side(workshop, reco
         ran.append(run.stage)
         return {"prompt": {}}
 
-    monkeypatch.setattr("roles.preprocessor.unless_done_before", lambda run, function: stage(run))
+    monkeypatch.setattr("roles.preprocessor.run_cached", lambda run, function: stage(run))
     workshop.task(workshop.upload(recording))
     for _ in ("convert", "audio_slice"):
         workshop.work_once()

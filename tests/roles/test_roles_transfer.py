@@ -21,7 +21,7 @@ from import_home import SAID, Home, furnish
 
 from api.app import create_app
 from core.errors import InvalidRequest, NotFound, PermanentError
-from core.jobs.roles import PREPROCESSOR
+from core.jobs.roles import FILES
 from core.records import Records, upgrade
 from core.settings import Settings, read_settings
 from core.voices.checks import OFFICIAL_PROMPT_SECONDS, PROMPT_SECONDS, family
@@ -30,7 +30,7 @@ from core.voices.import_job import ImportRequest, file_key
 from GPT_SoVITS.checkpoints.catalog import VERSIONS
 from GPT_SoVITS.synthesis.model_loading import symbols_of
 from GPT_SoVITS.synthesis.prompt import BOUNDS, OFFICIAL_BOUNDS
-from roles.preprocessor import Preprocessor
+from roles.files import Files
 from roles.runtime.role import JobContext
 from roles.runtime.services import Services
 from roles.runtime.worker import Worker
@@ -60,21 +60,21 @@ def settings(home: Home, server: Any) -> Settings:
 
 
 @pytest.fixture
-def role(settings: Settings, server: Any) -> Iterator[Preprocessor]:
+def role(settings: Settings, server: Any) -> Iterator[Files]:
     services = Services(settings, server.url, threads=1)
-    made = Preprocessor()
+    made = Files()
     made.start(services)
     yield made
     made.stop()
     services.close()
 
 
-def run_import(role: Preprocessor, request: ImportRequest, files: dict[str, Path]) -> dict[str, Any]:
+def run_import(role: Files, request: ImportRequest, files: dict[str, Path]) -> dict[str, Any]:
     """One job of the role, whose files were uploaded."""
-    job = role.services.queue.enqueue(PREPROCESSOR, request.model_dump())
+    job = role.services.queue.enqueue(FILES, request.stored())
     for part, path in files.items():
         role.services.storage.put_bytes(file_key(job.id, part), path.read_bytes())
-    lease = role.services.queue.claim(PREPROCESSOR, f"worker-{job.id}")
+    lease = role.services.queue.claim(FILES, f"worker-{job.id}")
     assert lease is not None
     return role.run(lease.job, JobContext(lease, role.services, threading.Event()))
 
@@ -96,7 +96,7 @@ def no_child(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_files_of_the_original_become_a_voice_that_goes_out_and_in_byte_for_byte(
-    home: Home, role: Preprocessor, no_child: None
+    home: Home, role: Files, no_child: None
 ):
     services = role.services
     result = run_import(role, *of_bob(home))
@@ -141,7 +141,7 @@ class Attack:
 
 
 @pytest.mark.slow
-def test_hostile_weights_are_refused_by_the_child_and_deleted(home: Home, role: Preprocessor):
+def test_hostile_weights_are_refused_by_the_child_and_deleted(home: Home, role: Files):
     request, files = of_bob(home)
     attack = {"weight": {}, "config": Attack(home.folder / "trace"), "info": ""}
     torch.save(attack, home.folder / "attack.pth", pickle_module=pickle)
@@ -154,7 +154,7 @@ def test_hostile_weights_are_refused_by_the_child_and_deleted(home: Home, role: 
     assert not [name for name in home.files() if name.startswith(("imports", ".tmp"))]
 
 
-def test_an_import_whose_files_are_gone_says_so(home: Home, role: Preprocessor):
+def test_an_import_whose_files_are_gone_says_so(home: Home, role: Files):
     request, _ = of_bob(home)
 
     with pytest.raises(NotFound, match="deleted meanwhile"):
@@ -183,7 +183,7 @@ async def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     """The API, and a worker of each role that it needs."""
     monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)
     workers = []
-    for role in (Splitter(), Synthesizer(), Preprocessor()):
+    for role in (Splitter(), Synthesizer(), Files()):
         services = Services(settings, settings.redis_url, threads=1)
         await asyncio.to_thread(role.start, services)
         worker = Worker(role, services, f"{role.name}-{settings.redis_prefix}")

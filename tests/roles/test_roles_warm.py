@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roles.stages.model_cache import WarmModels, stamp
+from roles.runtime.model_cache import ModelCache, file_version
 
 
 class Clock:
@@ -19,7 +19,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.models: list[str] = []
-        self.warm: WarmModels | None = None
+        self.warm: ModelCache | None = None
 
     def __call__(self) -> float:
         return 100 + 400 * (len(self.warm) if self.warm else 0)
@@ -39,7 +39,7 @@ def loads(made: list[str], name: str):
 
 
 def test_a_model_is_loaded_once_for_many_jobs(clock):
-    models, made = WarmModels(clock=clock), []
+    models, made = ModelCache(clock=clock), []
 
     found = [models.get("whisper", loads(made, "whisper")) for _ in range(3)]
 
@@ -48,7 +48,7 @@ def test_a_model_is_loaded_once_for_many_jobs(clock):
 
 
 def test_a_model_that_nobody_uses_is_forgotten_after_a_while(clock):
-    models, made = WarmModels(keep_seconds=60, clock=clock), []
+    models, made = ModelCache(keep_seconds=60, clock=clock), []
     models.get("whisper", loads(made, "whisper"))
     clock.now += 40
     models.get("hubert", loads(made, "hubert"))
@@ -64,7 +64,7 @@ def test_a_model_that_nobody_uses_is_forgotten_after_a_while(clock):
 
 def test_the_one_unused_for_longest_makes_room(clock):
     memory, made = Memory(), []
-    models = memory.warm = WarmModels(most_mb=1000, clock=clock, resident_mb=memory)
+    models = memory.warm = ModelCache(max_resident_mb=1000, clock=clock, resident_mb=memory)
     for name in ("whisper", "hubert", "whisper", "roberta"):
         models.get(name, loads(made, name))
 
@@ -76,7 +76,7 @@ def test_the_one_unused_for_longest_makes_room(clock):
 
 def test_the_model_in_use_stays_however_little_memory_there_is(clock):
     memory = Memory()
-    models = memory.warm = WarmModels(most_mb=0, clock=clock, resident_mb=memory)
+    models = memory.warm = ModelCache(max_resident_mb=0, clock=clock, resident_mb=memory)
 
     assert models.get("whisper", lambda: "whisper") == "whisper"
     assert len(models) == 1
@@ -85,14 +85,14 @@ def test_the_model_in_use_stays_however_little_memory_there_is(clock):
 def test_a_model_that_was_replaced_on_disk_has_another_stamp(tmp_path):
     file = tmp_path / "weights.bin"
     file.write_bytes(b"old")
-    before = stamp(file)
+    before = file_version(file)
 
     other = tmp_path / "new.bin"
     other.write_bytes(b"new")
     other.replace(file)
 
-    assert stamp(file)[0] == before[0]
-    assert stamp(file) != before
+    assert file_version(file)[0] == before[0]
+    assert file_version(file) != before
 
 
 def test_a_preprocessor_with_nothing_to_do_gives_its_models_back(workshop):

@@ -277,7 +277,7 @@ def test_a_broken_callback_does_not_keep_others_from_stopping(services: Services
 
 
 def test_every_role_has_a_class_and_an_unknown_one_is_named():
-    assert set(ROLES) == {"splitter", "synthesizer", "preprocessor", "trainer"}
+    assert set(ROLES) == {"splitter", "synthesizer", "preprocessor", "trainer", "files"}
     with pytest.raises(SovitsError, match=r"No role is named 'singer'; there are splitter"):
         make_role("singer")
 

@@ -71,7 +71,9 @@ def test_an_unknown_role_names_the_known_ones(tmp_path: Path):
     answer = run_main("serve", "--roles", "splitter,singer", DATA_PATH=str(tmp_path))
 
     assert answer.returncode == 1
-    assert answer.stderr == "No role is named 'singer'; there are splitter, synthesizer, preprocessor, trainer.\n"
+    assert (
+        answer.stderr == "No role is named 'singer'; there are splitter, synthesizer, preprocessor, trainer, files.\n"
+    )
 
 
 def test_a_data_folder_without_a_daemon_is_named(tmp_path: Path):

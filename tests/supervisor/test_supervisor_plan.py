@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.jobs.roles import PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER
+from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER
 from supervisor.devices import Gpu
 from supervisor.plan import MARGIN_MB, TRAINING_MB, Plan, plan
 
@@ -19,6 +19,7 @@ class Wishes:
     num_models: int = 1
     gpu_memory_per_model_mb: int = -1
     num_preprocessors: int = 0
+    num_file_workers: int = 1
     max_training_concurrent_gpu: int = 1
     max_training_concurrent_cpu: int = 2
 
@@ -39,6 +40,7 @@ def test_a_host_without_gpus_runs_every_role_on_the_cpu():
         "Worker-CPU-0",
         "Preprocessor",
         "Trainer",
+        "Files",
     ]
     assert {placement.device for placement in made.placements} == {"cpu"}
 
@@ -157,6 +159,15 @@ def test_preprocessors_take_turns_on_the_gpus_that_have_most_room():
     assert [placement.gpu for placement in made.placements] == [1, 0, 1, 0]
 
 
+def test_workers_of_files_share_the_cores():
+    made = plan((gpu(0),), Wishes(num_file_workers=2), cores=8, memory_mb=64_000, roles=(FILES,))
+
+    assert [(placement.name, placement.device, placement.threads) for placement in made.placements] == [
+        ("Files-0", "cpu", 4),
+        ("Files-1", "cpu", 4),
+    ]
+
+
 def test_only_the_wanted_roles_are_placed():
     made = plan((), Wishes(), cores=4, memory_mb=8000, roles=(TRAINER,))
 
@@ -175,7 +186,7 @@ def test_a_role_fits_the_cores_and_every_name_is_its_own(gpus: list[int], wishes
     names = [placement.name for placement in made.placements]
     assert len(set(names)) == len(names)
     assert synthesizers(made)
-    for role in (SPLITTER, SYNTHESIZER, PREPROCESSOR, TRAINER):
+    for role in (SPLITTER, SYNTHESIZER, PREPROCESSOR, TRAINER, FILES):
         placed = [one for one in made.placements if one.role == role and not one.only_asked]
         assert sum(placement.threads for placement in placed) <= max(cores, len(placed))
 

@@ -24,6 +24,7 @@ from core.media.decode import probe
 from core.records import Records, VoiceRecord
 from core.settings import Settings
 from core.speech.requests import UtteranceRequest
+from roles.files import Files
 from roles.runtime.services import Services
 from roles.runtime.worker import Worker
 from roles.splitter import Splitter
@@ -51,18 +52,22 @@ class Choir(ToneWorkers):
 
 @pytest.fixture
 async def choir(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Choir]:
-    """A real splitter, and a synthesizer of tones."""
+    """Real workers of the splitter and of files, and a synthesizer of tones."""
     monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)
     services = Services(settings, settings.redis_url)
-    splitter = Worker(Splitter(), services, f"splitter-{settings.redis_prefix}")
-    splitter.role.start(services)
-    thread = threading.Thread(target=splitter.run)
+    workers = [Worker(role, services, f"{role.name}-{settings.redis_prefix}") for role in (Splitter(), Files())]
+    threads = [threading.Thread(target=worker.run) for worker in workers]
+    for worker in workers:
+        worker.role.start(services)
     made = Choir(settings)
     made.start()
-    thread.start()
+    for thread in threads:
+        thread.start()
     yield made
-    splitter.drain()
-    await asyncio.to_thread(thread.join)
+    for worker in workers:
+        worker.drain()
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
     await asyncio.to_thread(made.stop)
     services.close()
 

@@ -196,7 +196,7 @@ async def test_an_import_becomes_a_job_that_finds_its_files(
     assert exported.json()["payload"]["name"] == "Eve"
     job = await queue.job(original.json()["id"])
     assert job is not None
-    assert (job.role, job.payload["text"], job.payload["version"]) == ("preprocessor", "你好。", "v2")
+    assert (job.role, job.payload["text"], job.payload["version"]) == ("files", "你好。", "v2")
     assert storage.path(f"imports/{job.id}/sovits").read_bytes() == b"two"
     assert storage.path(f"imports/{exported.json()['id']}/archive").read_bytes() == archive
 

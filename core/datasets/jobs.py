@@ -1,0 +1,48 @@
+"""The jobs that make a version of a data set and the report on one: their payloads and results."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
+
+
+class VersionRequest(FileJobPayload):
+    """Make the version that the records hold as `preparing`."""
+
+    kind: Literal[FileJobKind.DATASET_VERSION] = Field(FileJobKind.DATASET_VERSION, alias=KIND_FIELD)
+    dataset_id: str
+    version: int
+
+
+class ReportRequest(FileJobPayload):
+    """Examine a version and keep the report with it."""
+
+    kind: Literal[FileJobKind.DATASET_REPORT] = Field(FileJobKind.DATASET_REPORT, alias=KIND_FIELD)
+    dataset_id: str
+    version: int
+    run: int
+    """Number of the version's report; only the newest one is made."""
+
+
+class VersionResult(TypedDict):
+    """The result of a job that makes a version."""
+
+    dataset_id: str
+    version: int
+    segments: int
+
+
+class ReportResult(TypedDict):
+    """The result of a job that makes a report: its summary."""
+
+    dataset_id: str
+    version: int
+    message: str
+    segments: int
+    kept_segments: int
+    kept_seconds: float
+    problems: dict[str, int]
