@@ -80,13 +80,13 @@ async def publish_random_voice(data: Path) -> None:
         path = storage.folder("checkpoints") / f"ckpt-{kind}.safetensors"
         save_checkpoint(path, kind=kind, version="nano", config=config, state=state, info={})
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        await records.create_checkpoint(
+        await records.checkpoints.create(
             f"ckpt-{kind}", kind=kind, version="nano", sha256=digest, size_bytes=path.stat().st_size
         )
     storage.folder("voices/voice-random")
     write_wav(storage.path("voices/voice-random/prompt.wav"), np.zeros(48_000, np.float32), 16_000)
     prompt = {"audio": "voices/voice-random/prompt.wav", "text": "Good morning.", "language": "en"}
-    await records.create_voice(
+    await records.voices.create(
         name="random",
         version="nano",
         language="en",

@@ -151,7 +151,7 @@ def upload(services: Services, path: Path, seconds: float, loudness: float) -> s
     services.storage.put_bytes(f"files/{file_id}", content)
     digest = hashlib.sha256(content).hexdigest()
     services.call(
-        services.records.create_file,
+        services.records.files.create,
         file_id,
         filename=path.name,
         purpose="training",

@@ -62,8 +62,8 @@ async def _find(name: str, settings: Settings) -> dict[str, Any]:
     records = Records(settings.resolved_database_url)
     storage = open_storage(settings)
     try:
-        voice = await records.get_voice(name)
-        weights = [await records.get_checkpoint(one) for one in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)]
+        voice = await records.voices.get(name)
+        weights = [await records.checkpoints.get(one) for one in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)]
     except VoiceNotFound as error:
         return _bundled(name, settings, error)
     finally:

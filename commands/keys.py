@@ -28,21 +28,21 @@ def run_keys_command(options: argparse.Namespace, settings: Settings) -> int:
 
 async def create_key(records: Records, options: argparse.Namespace) -> int:
     """The key goes to stdout alone, for a script to take."""
-    _, key = await records.create_api_key(options.name, admin=options.admin)
+    _, key = await records.api_keys.create(options.name, admin=options.admin)
     print(key)
     print("Keep it: it is not shown again. From now on every request needs a key.", file=sys.stderr)
     return 0
 
 
 async def list_keys(records: Records, _options: argparse.Namespace) -> int:
-    for key in await records.list_api_keys():
+    for key in await records.api_keys.all():
         state = "revoked" if key.revoked_at else "admin" if key.admin else "valid"
         print(f"{key.id}  {key.shown}…  {state:<8}{key.name}")
     return 0
 
 
 async def revoke_key(records: Records, options: argparse.Namespace) -> int:
-    count = await records.revoke_api_key(options.key)
+    count = await records.api_keys.revoke(options.key)
     if not count:
         raise NotFound(f"No valid key has the name or id {options.key!r}.")
     print(f"Revoked {count} key{'s' if count > 1 else ''}.")

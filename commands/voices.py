@@ -31,7 +31,7 @@ async def list_voices(records: Records, _options: argparse.Namespace, _storage: 
     """One line a voice, newest first."""
     seen, total = 0, 1
     while seen < total:
-        page = await records.list_voices(PAGE, seen)
+        page = await records.voices.page(PAGE, seen)
         for voice in page.items:
             print(f"{voice.id}  {voice.version:<11}{voice.language:<9}{voice.name}")
         seen, total = seen + PAGE, page.total
@@ -40,14 +40,14 @@ async def list_voices(records: Records, _options: argparse.Namespace, _storage: 
 
 async def show_voice(records: Records, options: argparse.Namespace, storage: Storage) -> int:
     """What a voice is made of, and where it lies."""
-    voice = await records.get_voice(options.voice)
+    voice = await records.voices.get(options.voice)
     print(f"{voice.name} ({voice.id}): {voice.version}, {voice.language}")
     print(f"trained by  {voice.exp_id or 'another program; imported'}")
     for prompt in voice.prompts:
         print(f"prompt      {prompt['name']} ({prompt['language']}): {prompt['text']}")
         print(f"            {storage.path(prompt['audio'])}")
     for checkpoint_id in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id):
-        checkpoint = await records.get_checkpoint(checkpoint_id)
+        checkpoint = await records.checkpoints.get(checkpoint_id)
         epoch = "" if checkpoint.epoch is None else f", epoch {checkpoint.epoch}"
         print(f"{checkpoint.kind:<12}{checkpoint.id}{epoch}, {checkpoint.size_bytes:,} bytes")
         print(f"            {storage.path(checkpoint.storage_key)}")
@@ -56,7 +56,7 @@ async def show_voice(records: Records, options: argparse.Namespace, storage: Sto
 
 async def delete_voice(records: Records, options: argparse.Namespace, storage: Storage) -> int:
     """As over HTTP: the weights stay."""
-    voice = await records.delete_voice(options.voice)
+    voice = await records.voices.delete(options.voice)
     storage.delete_folder(f"voices/{voice.id}")
     print(f"Deleted the voice {voice.name} ({voice.id}); its weights are kept.")
     return 0

@@ -118,7 +118,7 @@ class Voices:
 
     def load(self, voice_id: str, other_prompt: PromptRef | None, emotion: str = "") -> tuple[Pipeline, EncodedPrompt]:
         """The models of a voice, and the prompt that the request brought or names, or else the voice's first."""
-        voice = self.services.call(self.services.records.get_voice, voice_id)
+        voice = self.services.call(self.services.records.voices.get, voice_id)
         if voice is None:
             raise VoiceNotFound(f"The voice {voice_id!r} was deleted before it could speak.")
         pipeline = self._pipeline(voice)

@@ -42,7 +42,7 @@ async def _checkpoint(records: Records, storage: Storage, kind: str, file: Path)
     sha256, size = await asyncio.to_thread(_measure, file)
     checkpoint_id = f"ckpt-{VERSION}-base-{kind}-{sha256[:12]}"
     await asyncio.to_thread(_store, storage, file, f"checkpoints/{checkpoint_id}.safetensors")
-    await records.create_checkpoint(
+    await records.checkpoints.create(
         checkpoint_id,
         kind=kind,
         version=VERSION,
@@ -57,17 +57,17 @@ async def _publish(records: Records, storage: Storage, prompt: Prompt, base: dic
     voice_id = "voice-" + hashlib.sha256(f"bundled {prompt.name}".encode()).hexdigest()[:20]
     gpt, sovits = base["gpt"], base["sovits"]
     try:
-        voice = await records.get_voice(voice_id)
+        voice = await records.voices.get(voice_id)
     except NotFound:
         if not create:
             return
     else:
         if (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id) != (gpt, sovits):
-            await records.update_voice(voice_id, gpt_checkpoint_id=gpt, sovits_checkpoint_id=sovits)
+            await records.voices.update(voice_id, gpt_checkpoint_id=gpt, sovits_checkpoint_id=sovits)
         return
     audio = f"voices/{voice_id}/prompt{Path(prompt.audio).suffix}"
     await asyncio.to_thread(_store, storage, Path(prompt.audio), audio)
-    await records.create_voice(
+    await records.voices.create(
         voice_id=voice_id,
         name=prompt.name,
         version=VERSION,

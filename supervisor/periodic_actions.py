@@ -37,7 +37,7 @@ class Promises:
 
     async def settings_for_plan(self) -> Settings:
         """The settings with as many trainings at once as someone allowed at run time, where that is more."""
-        kept = [(record.device, record.training or 0) for record in await self.records.list_limits()]
+        kept = [(record.device, record.training or 0) for record in await self.records.limits.all()]
         most = {
             "max_training_concurrent_gpu": [number for device, number in kept if device.startswith("cuda")],
             "max_training_concurrent_cpu": [number for device, number in kept if device == "cpu"],

@@ -114,7 +114,7 @@ async def _request(api: Services, body: SynthesizeBody, job_id: str) -> SpeechRe
 
 async def _newest_voice(api: Services) -> VoiceRecord:
     """Whose checkpoints speak for a voice that only brought a recording."""
-    page = await api.records.list_voices(limit=1)
+    page = await api.records.voices.page(limit=1)
     if not page.items:
         raise InvalidRequest(
             "There is no voice yet whose models could imitate a recording.",

@@ -107,7 +107,7 @@ async def all_voices(api: Services) -> list[VoiceRecord]:
     """Every published voice, newest first."""
     found: list[VoiceRecord] = []
     while True:
-        page = await api.records.list_voices(limit=500, offset=len(found))
+        page = await api.records.voices.page(limit=500, offset=len(found))
         found += page.items
         if not page.items or len(found) >= page.total:
             return found
@@ -124,12 +124,12 @@ def _check_input(text: str) -> None:
 
 async def _voice(api: Services, asked: str | VoiceId | None) -> VoiceRecord:
     if asked is None:
-        page = await api.records.list_voices(limit=1)
+        page = await api.records.voices.page(limit=1)
         if not page.items:
             raise VoiceNotFound("No voice is published yet.", hint="Train one first: POST /api/v1/tasks.")
         return page.items[0]
     try:
-        return await api.records.get_voice(asked if isinstance(asked, str) else asked.id)
+        return await api.records.voices.get(asked if isinstance(asked, str) else asked.id)
     except VoiceNotFound as error:
         raise VoiceNotFound(error.message, hint=error.hint, details={"param": "voice"}) from None
 

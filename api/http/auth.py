@@ -52,7 +52,7 @@ class KeyRing:
         if now - self._read_at < REFRESH_SECONDS:
             return
         self._read_at = now
-        keys = await self._records.list_api_keys()
+        keys = await self._records.api_keys.all()
         self._known = bool(keys)
         self._recorded = frozenset(key.key_hash for key in keys if key.revoked_at is None)
 
@@ -60,7 +60,7 @@ class KeyRing:
         now = self._clock()
         if now - self._noted.get(digest, float("-inf")) >= NOTE_SECONDS:
             self._noted[digest] = now
-            await self._records.find_api_key(key)  # writes the time of its last use
+            await self._records.api_keys.find(key)  # writes the time of its last use
 
 
 def key_of(request: Request) -> str:

@@ -111,7 +111,7 @@ async def create_experiment(new: NewExperiment, api: Api) -> Response:
             device=new.device,
         )
     )
-    return Json(experiment_view(made, await api.records.list_stages(made.id)), 201)
+    return Json(experiment_view(made, await api.records.stages.of_experiment(made.id)), 201)
 
 
 @router.get("", response_model=ExperimentPage)
@@ -119,8 +119,8 @@ async def list_experiments(
     api: Api, limit: Limit = 50, offset: Offset = 0, status: Annotated[ExperimentStatus | None, Query()] = None
 ) -> Response:
     """The experiments, newest first; `task_id` names the task that drives one."""
-    page = await api.records.list_experiments(limit, offset, status)
-    stages = await api.records.stages_of(page.items)
+    page = await api.records.experiments.page(limit, offset, status)
+    stages = await api.records.stages.of_experiments(page.items)
     items = [experiment_view(one, stages[one.id]) for one in page.items]
     return Json({"items": items, "total": page.total, "limit": limit, "offset": offset})
 
@@ -128,8 +128,8 @@ async def list_experiments(
 @router.get("/{exp_id}", response_model=ExperimentView)
 async def get_experiment(exp_id: str, api: Api) -> Response:
     """An experiment and where its stages are."""
-    found = await api.records.get_experiment(exp_id)
-    return Json(experiment_view(found, await api.records.list_stages(exp_id)))
+    found = await api.records.experiments.get(exp_id)
+    return Json(experiment_view(found, await api.records.stages.of_experiment(exp_id)))
 
 
 @router.patch("/{exp_id}", response_model=ExperimentView)
@@ -138,7 +138,7 @@ async def change_experiment(exp_id: str, change: ExperimentChange, api: Api) -> 
     changed = await api.experiments.update(
         exp_id, exp_name=change.exp_name, gpu_numbers=change.gpu_numbers, is_half=change.is_half
     )
-    return Json(experiment_view(changed, await api.records.list_stages(exp_id)))
+    return Json(experiment_view(changed, await api.records.stages.of_experiment(exp_id)))
 
 
 @router.delete("/{exp_id}", status_code=204)
@@ -157,7 +157,7 @@ async def run_preset(
 ) -> Response:
     """Run a preset's stages, each as soon as what it reads is there; GET /stages/presets lists them."""
     begun = await api.experiments.stages.run_preset(exp_id, preset, parameters)
-    planned = list((await api.records.get_experiment(exp_id)).planned)
+    planned = list((await api.records.experiments.get(exp_id)).planned)
     started = [started_view(run) for run in begun]
     return Json({"exp_id": exp_id, "preset": preset, "started": started, "planned": planned}, 202)
 

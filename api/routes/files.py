@@ -93,7 +93,7 @@ async def list_files(
     api: Api, limit: Limit = 50, offset: Offset = 0, purpose: Annotated[str | None, Query()] = None
 ) -> Response:
     """The uploaded files, newest first."""
-    page = await api.records.list_files(limit, offset, purpose)
+    page = await api.records.files.page(limit, offset, purpose)
     return Json(
         {
             "items": [file_view(one) for one in page.items],
@@ -107,7 +107,7 @@ async def list_files(
 @router.get("/{file_id}", response_class=FileResponse)
 async def download_file(file_id: str, api: Api) -> Response:
     """The bytes as they were uploaded; `Range` is honoured."""
-    record = await api.records.get_file(file_id)
+    record = await api.records.files.get(file_id)
     path = await asyncio.to_thread(api.storage.path, record.storage_key)
     if not path.is_file():
         raise NotFound(f"The bytes of {file_id} are gone.", hint="Delete the file and upload it again.")
@@ -122,13 +122,13 @@ async def download_file(file_id: str, api: Api) -> Response:
 @router.get("/{file_id}/metadata", response_model=FileView)
 async def file_metadata(file_id: str, api: Api) -> Response:
     """What is known of a file."""
-    return Json(file_view(await api.records.get_file(file_id)))
+    return Json(file_view(await api.records.files.get(file_id)))
 
 
 @router.delete("/{file_id}", status_code=204)
 async def delete_file(file_id: str, api: Api) -> Response:
     """Delete a file; 409 while a task uses it."""
-    record = await api.records.delete_file(file_id)
+    record = await api.records.files.delete(file_id)
     await asyncio.to_thread(api.storage.delete, record.storage_key)
     return Response(status_code=204)
 
@@ -159,7 +159,7 @@ async def _keep(api: Services, upload: Upload, purpose: str, **facts: Any) -> Fi
     key = f"files/{file_id}"
     await asyncio.to_thread(api.storage.publish, upload.path, key)
     try:
-        return await api.records.create_file(
+        return await api.records.files.create(
             file_id,
             filename=upload.filename,
             purpose=purpose,

@@ -126,7 +126,7 @@ async def examine(api: Services) -> dict[str, Any]:
         checks["queue"] = f"Redis does not answer: {error or 'it took too long'}"
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await api.records.list_voices(limit=1)
+            await api.records.voices.page(limit=1)
         checks["records"] = "ok"
     except (SQLAlchemyError, SovitsError, TimeoutError) as error:
         checks["records"] = f"The records do not answer: {type(error).__name__}"

@@ -113,22 +113,22 @@ async def follow_job_logs(job_id: str, api: Api, last_event: LastEvent = "") -> 
 
 
 async def of_task(api: Services, task_id: str) -> Log:
-    task = await api.records.get_task(task_id)
-    experiment = await api.records.get_experiment(task.exp_id)
-    runs = (await api.records.stages_of([experiment]))[experiment.id]
+    task = await api.records.tasks.get(task_id)
+    experiment = await api.records.experiments.get(task.exp_id)
+    runs = (await api.records.stages.of_experiments([experiment]))[experiment.id]
 
     async def ended() -> Event | None:
-        now = await api.records.get_task(task_id)
+        now = await api.records.tasks.get(task_id)
         return task_ending(now) if now.status.terminal else None
 
     return Log(api, task_id, [job_id for run in runs for job_id in _jobs(run)], ended, with_service=True)
 
 
 async def of_stage(api: Services, exp_id: str, stage: str) -> Log:
-    run = await api.records.get_stage(exp_id, find_stage(stage).name)
+    run = await api.records.stages.get(exp_id, find_stage(stage).name)
 
     async def ended() -> Event | None:
-        return stage_ending(run, await api.records.get_stage(exp_id, run.stage))
+        return stage_ending(run, await api.records.stages.get(exp_id, run.stage))
 
     # A run that went on after a pause has the log of the one that paused, too.
     jobs = [f"{exp_id}.{run.stage}.{number}" for number in range(run.work_run or 1, run.run + 1)]

@@ -73,8 +73,10 @@ async def list_models(
     promoted: Annotated[bool | None, Query()] = None,
 ) -> Response:
     """The checkpoints, newest first."""
-    page = await api.records.list_models(limit, offset, kind=type, version=version, exp_id=exp_id, promoted=promoted)
-    users = await api.records.voices_of([one.id for one in page.items])
+    page = await api.records.checkpoints.page(
+        limit, offset, kind=type, version=version, exp_id=exp_id, promoted=promoted
+    )
+    users = await api.records.voices.by_checkpoint([one.id for one in page.items])
     items = [model_view(one, users.get(one.id, [])) for one in page.items]
     return Json({"items": items, "total": page.total, "limit": limit, "offset": offset})
 
@@ -90,7 +92,7 @@ async def promote_model(model_id: str, api: Api, promotion: Promotion | None = N
     """Mark a checkpoint as chosen: it is kept when its experiment is cleaned up. `promoted: false` takes it back."""
     await _find(api, model_id)
     chosen = promotion is None or promotion.promoted
-    return Json(await _shown(api, await api.records.promote_checkpoint(model_id, chosen)))
+    return Json(await _shown(api, await api.records.checkpoints.promote(model_id, chosen)))
 
 
 @router.delete("/{model_id}", status_code=204)
@@ -99,19 +101,19 @@ async def delete_model(model_id: str, api: Api) -> Response:
     with ExitStack() as stack:
         # An import must not bring the same weights back in between.
         await asyncio.to_thread(stack.enter_context, turn(api.settings.data_path))
-        await api.records.delete_model(model_id, lambda key: asyncio.to_thread(api.storage.delete, key))
+        await api.records.checkpoints.delete_with_file(model_id, lambda key: asyncio.to_thread(api.storage.delete, key))
     return Response(status_code=204)
 
 
 async def _find(api: Services, model_id: str) -> CheckpointRecord:
     try:
-        return await api.records.get_checkpoint(model_id)
+        return await api.records.checkpoints.get(model_id)
     except NotFound:
         raise NotFound(f"There is no model {model_id!r}.", hint="GET /api/v1/models lists them.") from None
 
 
 async def _shown(api: Services, record: CheckpointRecord) -> ModelView:
-    return model_view(record, (await api.records.voices_of([record.id])).get(record.id, []))
+    return model_view(record, (await api.records.voices.by_checkpoint([record.id])).get(record.id, []))
 
 
 def model_view(record: CheckpointRecord, users: list[VoiceRecord]) -> ModelView:

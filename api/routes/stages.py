@@ -164,14 +164,14 @@ async def run_stage(
 @router.get("", response_model=StagePage)
 async def list_stages(exp_id: str, api: Api) -> Response:
     """Every stage of the experiment, in order."""
-    items = [stage_view(run) for run in await api.records.list_stages(exp_id)]
+    items = [stage_view(run) for run in await api.records.stages.of_experiment(exp_id)]
     return Json({"exp_id": exp_id, "items": items, "total": len(items), "limit": len(items), "offset": 0})
 
 
 @router.get("/{stage}", response_model=StageView)
 async def get_stage(exp_id: str, stage: str, api: Api) -> Response:
     """The newest run of a stage."""
-    return Json(stage_view(await api.records.get_stage(exp_id, find_stage(stage).name)))
+    return Json(stage_view(await api.records.stages.get(exp_id, find_stage(stage).name)))
 
 
 @router.delete("/{stage}", response_model=StageView)
@@ -194,7 +194,7 @@ async def watch_stage(
     exp_id: str, stage: str, api: Api, last_event: Annotated[str, Header(alias="Last-Event-ID")] = ""
 ) -> Response:
     """Events `progress` and `checkpoint` of the newest run; at last `completed`, `failed`, `cancelled` or `paused`."""
-    run = await api.records.get_stage(exp_id, find_stage(stage).name)
+    run = await api.records.stages.get(exp_id, find_stage(stage).name)
     if run.status is StageStatus.PENDING:
         raise Conflict(f"{run.stage} is pending", hint=f"POST /api/v1/experiments/{exp_id}/stages/{run.stage} runs it.")
     after = last_event_id(last_event)
@@ -243,7 +243,7 @@ async def _watched(api: Services, run: StageRecord, after: str) -> AsyncGenerato
             yield event
 
     async def look_again() -> Event | None:
-        return ending(run, await api.records.get_stage(run.exp_id, run.stage))
+        return ending(run, await api.records.stages.get(run.exp_id, run.stage))
 
     with api.metrics.watchers.track_inprogress():
         async with aclosing(api.watchers.watch(follow, after, look_again)) as chunks:

@@ -106,7 +106,7 @@ async def create_task(new: NewTask, api: Api, key: RequestKey) -> Response:
 @router.get("/{task_id}", response_model=TaskView)
 async def get_task(task_id: str, api: Api) -> Response:
     """Where a task is; a completed one tells the checkpoints of both models as they were judged (`result`)."""
-    task = await api.records.get_task(task_id)
+    task = await api.records.tasks.get(task_id)
     view = task_view(task)
     if task.status is TaskStatus.COMPLETED:
         view["result"] = await task_results(api.records, task.exp_id)
@@ -124,7 +124,7 @@ async def watch_task(
     task_id: str, request: Request, api: Api, last_event: Annotated[str, Header(alias="Last-Event-ID")] = ""
 ) -> Response:
     """Events `progress`, `checkpoint`, `log`, and at last `completed`, `failed` or `cancelled`."""
-    task = await api.records.get_task(task_id)
+    task = await api.records.tasks.get(task_id)
     after = last_event_id(last_event)
     if task.status.terminal:
         return EventStream(replay(await _history(api, task_id, after), ending(task)))
@@ -141,7 +141,7 @@ async def _history(api: Services, task_id: str, after: str) -> list[Event]:
 
 async def _watched(api: Services, task_id: str, after: str) -> AsyncGenerator[bytes, None]:
     async def look_again() -> Event | None:
-        task = await api.records.get_task(task_id)
+        task = await api.records.tasks.get(task_id)
         return ending(task) if task.status.terminal else None
 
     with api.metrics.watchers.track_inprogress():

@@ -57,7 +57,7 @@ async def training_metrics(
     points: Annotated[int, Query(ge=0, le=MOST_POINTS, description="Single steps to tell, evenly chosen.")] = 0,
 ) -> Response:
     """The losses of a training, also while it runs, and every saved epoch with its numbers: `wer`, `similarity`, …"""
-    record = await api.records.get_stage(exp_id, find_stage(stage).name)
+    record = await api.records.stages.get(exp_id, find_stage(stage).name)
     results = await asyncio.to_thread(read_results, api.storage, record, points)
     return Json(
         {
@@ -77,7 +77,7 @@ async def training_metrics(
 @router.get("/artefacts/{name}", response_class=FileResponse)
 async def stage_artefact(exp_id: str, stage: str, name: str, api: Api) -> Response:
     """A picture or a sound that a run left: `loss.png`, `e4.wav` of epoch 4, `sample.wav` of test_inference."""
-    record = await api.records.get_stage(exp_id, find_stage(stage).name)
+    record = await api.records.stages.get(exp_id, find_stage(stage).name)
     key = artefact(record, name)
     path = await asyncio.to_thread(api.storage.path, key)
     if not path.is_file():

@@ -104,7 +104,7 @@ async def create_webhook(new: NewWebhook, api: Api) -> Response:
 @router.get("/webhooks", response_model=WebhookPage)
 async def list_webhooks(api: Api, limit: Limit = 50, offset: Offset = 0) -> Response:
     """The webhooks, newest first."""
-    page = await api.records.list_webhooks(limit, offset)
+    page = await api.records.webhooks.page(limit, offset)
     items = [webhook_view(one) for one in page.items]
     return Json({"items": items, "total": page.total, "limit": limit, "offset": offset})
 
@@ -122,39 +122,39 @@ async def list_deliveries(
     event: Annotated[str | None, Query(max_length=40)] = None,
 ) -> Response:
     """What was or will be sent, newest first; what ended is listed for 30 days."""
-    page = await api.records.list_deliveries(limit, offset, status, webhook_id=webhook_id, event=event)
+    page = await api.records.deliveries.page(limit, offset, status, webhook_id=webhook_id, event=event)
     return Json(_deliveries(page, limit, offset))
 
 
 @router.get("/webhooks/deliveries/{delivery_id}", response_model=DeliveryView)
 async def get_delivery(delivery_id: str, api: Api) -> Response:
     """How a delivery is getting on."""
-    return Json(delivery_view(await api.records.get_delivery(delivery_id)))
+    return Json(delivery_view(await api.records.deliveries.get(delivery_id)))
 
 
 @router.post("/webhooks/deliveries/{delivery_id}/redeliver", status_code=202, response_model=DeliveryView)
 async def send_again(delivery_id: str, api: Api) -> Response:
     """Send a delivery again now, and as often as a new one if that fails; its `webhook-id` stays the same."""
-    return Json(delivery_view(await api.records.send_again(delivery_id)), 202)
+    return Json(delivery_view(await api.records.deliveries.resend(delivery_id)), 202)
 
 
 @router.get("/webhooks/{webhook_id}", response_model=WebhookView)
 async def get_webhook(webhook_id: str, api: Api) -> Response:
     """A webhook."""
-    return Json(webhook_view(await api.records.get_webhook(webhook_id)))
+    return Json(webhook_view(await api.records.webhooks.get(webhook_id)))
 
 
 @router.delete("/webhooks/{webhook_id}", response_model=WebhookView)
 async def delete_webhook(webhook_id: str, api: Api) -> Response:
     """Tell an address nothing more; what was on its way is given up."""
-    return Json(webhook_view(await api.records.delete_webhook(webhook_id)))
+    return Json(webhook_view(await api.records.webhooks.delete(webhook_id)))
 
 
 @router.get("/tasks/{task_id}/webhooks", response_model=DeliveryPage)
 async def list_task_deliveries(task_id: str, api: Api, limit: Limit = 50, offset: Offset = 0) -> Response:
     """What was or will be sent about a task, newest first."""
-    await api.records.get_task(task_id)
-    page = await api.records.list_deliveries(limit, offset, subject=task_id)
+    await api.records.tasks.get(task_id)
+    page = await api.records.deliveries.page(limit, offset, subject=task_id)
     return Json(_deliveries(page, limit, offset))
 
 

@@ -93,7 +93,7 @@ class SpeechService:
         """
         self.check_text(text)
         language, speed = canonical_language(language), check_speed(speed)
-        found = await self.records.get_voice(voice)
+        found = await self.records.voices.get(voice)
         found.prompt_named(emotion)
         return SpeechRequest(
             text=whole(text),

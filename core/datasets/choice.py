@@ -31,8 +31,8 @@ class Chosen:
 
 async def choose_segments(records: Records, dataset_id: str, version: int | None) -> Chosen:
     """NotReady while the version is being made; Conflict when it failed or nothing is left of it; NotFound: no such."""
-    dataset = await records.get_dataset(dataset_id)
-    found = await records.get_dataset_version(dataset_id, version)
+    dataset = await records.datasets.get(dataset_id)
+    found = await records.dataset_versions.get(dataset_id, version)
     if found.status is DatasetStatus.PREPARING:  # Redis forgot that the one waits for the other: tried again soon
         raise NotReady(f"Version {found.version} of the data set {dataset_id} is still being made.")
     if found.status is not DatasetStatus.READY:
@@ -40,7 +40,7 @@ async def choose_segments(records: Records, dataset_id: str, version: int | None
             f"Version {found.version} of the data set {dataset_id} is {found.status}: {found.message}",
             hint="Begin from a version that is ready.",
         )
-    contents = await records.dataset_contents(dataset_id, found.version)
+    contents = await records.dataset_versions.contents(dataset_id, found.version)
     chosen = [one for one in contents.segments if is_trained_on(one, found.report)]
     if not chosen:
         raise Conflict(

@@ -81,13 +81,13 @@ class DatasetService:
 
         With `base`, Conflict when that is no longer the newest version. NotFound names an unknown segment.
         """
-        return await self.records.edit_dataset(
+        return await self.records.dataset_versions.edit(
             dataset_id, lambda newest, contents: apply_changes(newest, contents, changes, base)
         )
 
     async def delete(self, dataset_id: str) -> None:
         """The records and the sounds; uploads stay. Conflict while it is being made or used."""
-        await self.records.delete_dataset(dataset_id)
+        await self.records.datasets.delete(dataset_id)
         if self.storage is not None:
             await asyncio.to_thread(self.storage.delete_folder, f"datasets/{dataset_id}")
 
@@ -95,14 +95,14 @@ class DatasetService:
         self, dataset_id: str, version: int | None = None, options: ReportOptions | None = None
     ) -> DatasetVersionRecord:
         """Have a version looked at and listened to (the newest one, when none is named)."""
-        found = await self.records.get_dataset_version(dataset_id, version)
+        found = await self.records.dataset_versions.get(dataset_id, version)
         asked = (options or ReportOptions()).model_dump()
-        begun = await self.records.begin_dataset_report(dataset_id, found.version, asked)
+        begun = await self.records.dataset_reports.begin(dataset_id, found.version, asked)
         try:
             await self._enqueue_report(begun)
         except QueueUnavailable as error:
             run = begun.report_run
-            await self.records.end_dataset_report(dataset_id, begun.version, run, None, error.as_dict())
+            await self.records.dataset_reports.end(dataset_id, begun.version, run, None, error.as_dict())
             raise
         return begun
 
@@ -133,19 +133,19 @@ class DatasetService:
 
     async def look(self, dataset_id: str, version: int | None = None) -> DatasetVersionRecord:
         """A version (the newest that can be read) as it is now, also when its job died a moment ago."""
-        found = await self.records.get_dataset_version(dataset_id, version)
+        found = await self.records.dataset_versions.get(dataset_id, version)
         if DatasetStatus.PREPARING not in (found.status, found.report_status):
             return found
         try:
             settled = await self._settle(found)
         except QueueUnavailable:
             return found
-        return await self.records.get_dataset_version(dataset_id, found.version) if settled else found
+        return await self.records.dataset_versions.get(dataset_id, found.version) if settled else found
 
     async def reconcile(self) -> int:
         """Enqueue again what the queue forgot and end what died there; how many. The supervisor calls it."""
         mended = 0
-        for version in await self.records.unfinished_dataset_versions():
+        for version in await self.records.dataset_versions.unfinished():
             mended += await self._settle(version, enqueue=True)
         if mended:
             logger.info("Mended %d data sets.", mended)
@@ -158,17 +158,17 @@ class DatasetService:
         request = await self._sources([NewRecording(file_id=one) for one in source.file_ids])
         name = source.name or f"{kind} of {len(source.file_ids)} files"
         made = await self._create(name, source.language, kind, {**request, "options": own}, priority)
-        return version_work(await self.records.get_dataset_version(made.id, 1))
+        return version_work(await self.records.dataset_versions.get(made.id, 1))
 
     async def _create(
         self, name: str, language: str, made_by: str, request: dict[str, Any], priority: int
     ) -> DatasetRecord:
         _check(name, priority)
-        record = await self.records.create_dataset(new_id("ds"), name, language, made_by, request, priority)
+        record = await self.records.datasets.create(new_id("ds"), name, language, made_by, request, priority)
         try:
-            await self._enqueue_version(await self.records.get_dataset_version(record.id, 1))
+            await self._enqueue_version(await self.records.dataset_versions.get(record.id, 1))
         except QueueUnavailable:
-            await self.records.forget_new_dataset(record.id)
+            await self.records.datasets.discard(record.id)
             raise
         return record
 
@@ -176,11 +176,11 @@ class DatasetService:
         self, dataset_id: str, made_by: str, request: dict[str, Any], priority: int
     ) -> DatasetVersionRecord:
         _check("-", priority)
-        begun = await self.records.begin_dataset_version(dataset_id, made_by, request, priority)
+        begun = await self.records.dataset_versions.begin(dataset_id, made_by, request, priority)
         try:
             await self._enqueue_version(begun)
         except QueueUnavailable as error:
-            await self.records.fail_dataset_version(dataset_id, begun.version, error.as_dict())
+            await self.records.dataset_versions.fail(dataset_id, begun.version, error.as_dict())
             raise
         return begun
 
@@ -192,7 +192,7 @@ class DatasetService:
             if one.file_id in seen:
                 raise InvalidRequest(f"The file {one.file_id} is named twice.", hint="Name each file once.")
             seen.add(one.file_id)
-            await self.records.get_file(one.file_id)
+            await self.records.files.get(one.file_id)
         return {"sources": [one.model_dump() for one in files]}
 
     async def _enqueue_version(self, version: DatasetVersionRecord) -> Job:
@@ -220,12 +220,12 @@ class DatasetService:
             return False
         error = _CANCELLED if job.status is JobStatus.CANCELLED else job.error or _NO_REASON
         if makes_version:
-            await self.records.fail_dataset_version(version.dataset_id, version.version, error)
+            await self.records.dataset_versions.fail(version.dataset_id, version.version, error)
             if version.parent is None and self.storage is not None:  # what its worker kept belongs to nothing
                 await asyncio.to_thread(self.storage.delete_folder, f"datasets/{version.dataset_id}")
         else:
             run = version.report_run
-            await self.records.end_dataset_report(version.dataset_id, version.version, run, None, error)
+            await self.records.dataset_reports.end(version.dataset_id, version.version, run, None, error)
         return True
 
 

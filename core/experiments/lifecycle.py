@@ -1,4 +1,4 @@
-"""Rules of stage runs, applied to the records of one experiment inside a transaction (`Change`).
+"""Rules of stage runs, applied to the records of one experiment inside a transaction (`ExperimentChange`).
 
 They decide which runs are queued and what the experiment and its task show. They touch neither queue nor events:
 callers enqueue the returned runs and cancel the jobs of the returned ones after the transaction.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from core.records import Change, ExperimentStatus, StageRecord, TaskStatus, iso
+from core.records import ExperimentChange, ExperimentStatus, StageRecord, TaskStatus, iso
 from core.stages.order import dependent_stages, overall_progress, ready_stages, stage_inputs, stage_order, unmet_needs
 from core.stages.parameter_schema import parse_parameters
 from core.stages.stage import STAGES
@@ -31,7 +31,7 @@ def waiting_message(schedule_at: float | None, now: float) -> str:
     return WAITING_MESSAGE if schedule_at is None or schedule_at <= now else f"Begins at {iso(schedule_at)}."
 
 
-def queue_run(change: Change, stage: str, config: dict[str, Any]) -> StageRecord:
+def queue_run(change: ExperimentChange, stage: str, config: dict[str, Any]) -> StageRecord:
     """Record the next run of a stage as queued; completed stages made from its last result become stale."""
     before = change.stage(stage)
     previous = before.previous_run
@@ -59,7 +59,7 @@ def queue_run(change: Change, stage: str, config: dict[str, Any]) -> StageRecord
     return change.stages[stage]
 
 
-def queue_resumed_run(change: Change, stage: str, config: dict[str, Any]) -> StageRecord:
+def queue_resumed_run(change: ExperimentChange, stage: str, config: dict[str, Any]) -> StageRecord:
     """Record a run as queued that continues in the folder of the paused one, with these parameters."""
     paused = change.stage(stage)
     differences = differences_since_pause(change, paused, config)
@@ -75,7 +75,9 @@ def queue_resumed_run(change: Change, stage: str, config: dict[str, Any]) -> Sta
     )
 
 
-def differences_since_pause(change: Change, paused: StageRecord, config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def differences_since_pause(
+    change: ExperimentChange, paused: StageRecord, config: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
     """Return name → `{before, now}` of the parameters and inputs that differ if a paused run resumes with `config`."""
     before, now = paused.config | paused.basis, config | inputs_of(change, paused.stage)
     return {
@@ -85,7 +87,7 @@ def differences_since_pause(change: Change, paused: StageRecord, config: dict[st
     }
 
 
-def inputs_of(change: Change, stage: str) -> dict[str, Any]:
+def inputs_of(change: ExperimentChange, stage: str) -> dict[str, Any]:
     """Return what a run begun now would read beside its parameters: `is_half`, and the run of each stage it reads."""
     experiment = change.experiment
     runs = {name: change.stage(name) for name in stage_inputs(stage, experiment.version)}
@@ -93,7 +95,7 @@ def inputs_of(change: Change, stage: str) -> dict[str, Any]:
     return {"is_half": experiment.is_half, **completed}
 
 
-def queue_next(change: Change) -> tuple[list[StageRecord], bool]:
+def queue_next(change: ExperimentChange) -> tuple[list[StageRecord], bool]:
     """Queue what can run now: every ready stage of a running task, else the planned stages of an expert.
 
     Returns the runs to enqueue, and whether a running task has completed all its stages.
@@ -105,7 +107,7 @@ def queue_next(change: Change) -> tuple[list[StageRecord], bool]:
     return queued, runs_task and all(change.stage(name).status is StageStatus.COMPLETED for name in stages)
 
 
-def queue_ready(change: Change) -> list[StageRecord]:
+def queue_ready(change: ExperimentChange) -> list[StageRecord]:
     """Queue every stage that a task can run now and return the runs; disabled stages are completed at once."""
     queued: list[StageRecord] = []
     while names := ready_stages(change.statuses, change.experiment.version):
@@ -115,7 +117,7 @@ def queue_ready(change: Change) -> list[StageRecord]:
     return queued
 
 
-def queue_planned(change: Change) -> list[StageRecord]:
+def queue_planned(change: ExperimentChange) -> list[StageRecord]:
     """Queue the planned stages whose inputs are complete and not about to be made anew; return the runs."""
     queued: list[StageRecord] = []
     version = change.experiment.version
@@ -132,7 +134,7 @@ def queue_planned(change: Change) -> list[StageRecord]:
     return queued
 
 
-def queue_or_skip(change: Change, stage: str, config: dict[str, Any]) -> list[StageRecord]:
+def queue_or_skip(change: ExperimentChange, stage: str, config: dict[str, Any]) -> list[StageRecord]:
     """Queue a run and return it; complete a disabled stage at once, without a run to enqueue."""
     run = queue_run(change, stage, config)
     if config.get("enabled", True):
@@ -148,25 +150,25 @@ def queue_or_skip(change: Change, stage: str, config: dict[str, Any]) -> list[St
     return []
 
 
-def remove_planned(change: Change, stages: Collection[str]) -> None:
+def remove_planned(change: ExperimentChange, stages: Collection[str]) -> None:
     """Let these stages no longer begin by themselves."""
     planned = change.experiment.planned
     if any(name in planned for name in stages):
         change.set_experiment(planned={name: config for name, config in planned.items() if name not in stages})
 
 
-def pause_run(change: Change, stage: str) -> StageRecord:
+def pause_run(change: ExperimentChange, stage: str) -> StageRecord:
     """Record a run as paused; its folder keeps what it has trained so far."""
     return change.set_stage(stage, status=StageStatus.PAUSED, message="Paused.", control="")
 
 
-def cancel_run(change: Change, stage: str, message: str = "Cancelled.") -> StageRecord:
+def cancel_run(change: ExperimentChange, stage: str, message: str = "Cancelled.") -> StageRecord:
     """Record a waiting, running or paused run as cancelled; planned stages that depend on it do not begin."""
     remove_planned(change, dependent_stages(stage))
     return change.set_stage(stage, status=StageStatus.CANCELLED, message=message, control="", completed_at=change.now)
 
 
-def fail_run(change: Change, stage: str, error: dict[str, Any]) -> StageRecord:
+def fail_run(change: ExperimentChange, stage: str, error: dict[str, Any]) -> StageRecord:
     """Record a run as failed; planned stages that depend on it do not begin."""
     remove_planned(change, dependent_stages(stage))
     message = str(error.get("message", ""))
@@ -175,7 +177,7 @@ def fail_run(change: Change, stage: str, error: dict[str, Any]) -> StageRecord:
     )
 
 
-def cancel_open_runs(change: Change) -> list[StageRecord]:
+def cancel_open_runs(change: ExperimentChange) -> list[StageRecord]:
     """Record every run that waits, runs or is paused as cancelled and return them."""
     runs = [run for run in change.stages.values() if run.status.active or run.status is StageStatus.PAUSED]
     cancelled = [cancel_run(change, run.stage) for run in runs]
@@ -183,14 +185,14 @@ def cancel_open_runs(change: Change) -> list[StageRecord]:
     return cancelled
 
 
-def cancel_task(change: Change) -> list[StageRecord]:
+def cancel_task(change: ExperimentChange) -> list[StageRecord]:
     """Record a task and its open runs as cancelled and return the runs."""
     cancelled = cancel_open_runs(change)
     change.set_task(status=TaskStatus.CANCELLED, message="Cancelled.", completed_at=change.now)
     return cancelled
 
 
-def fail_task(change: Change, error: dict[str, Any]) -> list[StageRecord]:
+def fail_task(change: ExperimentChange, error: dict[str, Any]) -> list[StageRecord]:
     """Record an unfinished task as failed, cancel its other active runs and return them."""
     if change.task is None or change.task.status.terminal:
         return []
@@ -210,7 +212,7 @@ def experiment_progress(stages: Mapping[str, StageRecord], version: str) -> floa
     )
 
 
-def update_summary(change: Change) -> None:
+def update_summary(change: ExperimentChange) -> None:
     """Derive the status of the experiment, and status, stage, progress and message of its task, from the runs."""
     change.set_experiment(status=experiment_status(change))
     task = change.task
@@ -233,7 +235,7 @@ def update_summary(change: Change) -> None:
     )
 
 
-def shown_run(change: Change) -> StageRecord:
+def shown_run(change: ExperimentChange) -> StageRecord:
     """Return the run that a task shows: the first by `SHOWN_FIRST`, else the last that ended, else the first stage."""
     runs = [change.stages[name] for name in STAGES if name in change.stages]
     for status in SHOWN_FIRST:
@@ -244,7 +246,7 @@ def shown_run(change: Change) -> StageRecord:
     return ended[-1] if ended else change.stage(stage_order(change.experiment.version)[0])
 
 
-def experiment_status(change: Change) -> ExperimentStatus:
+def experiment_status(change: ExperimentChange) -> ExperimentStatus:
     """Return the status of an experiment by those of its stages."""
     statuses = set(change.statuses.values())
     if any(status.active for status in statuses):

@@ -55,8 +55,8 @@ class Reconciler:
             QueueUnavailable: Redis is away; try again later.
         """
         under_way = (StageStatus.RUNNING, StageStatus.INTERRUPTED)
-        repaired = await self._repair_runs(await self.records.active_stages(1000, statuses=under_way))
-        while batch := await self.records.active_stages(_BATCH, self._last_queued, (StageStatus.QUEUED,)):
+        repaired = await self._repair_runs(await self.records.stages.active(1000, statuses=under_way))
+        while batch := await self.records.stages.active(_BATCH, self._last_queued, (StageStatus.QUEUED,)):
             self._last_queued = batch[-1].exp_id
             repaired_of_batch = await self._repair_runs(batch)
             repaired += repaired_of_batch
@@ -65,7 +65,7 @@ class Reconciler:
                 break
         else:
             self._last_queued = ""
-        for task in await self.records.idle_tasks(_BATCH):
+        for task in await self.records.tasks.stalled(_BATCH):
             await self.scheduler.advance(task.exp_id)
             repaired += 1
         if repaired:
@@ -100,7 +100,7 @@ class Reconciler:
 
     async def _enqueue_again(self, run: StageRecord) -> None:
         """Enqueue a run whose job Redis lost, or whose process died before it enqueued the job."""
-        async with self.records.change(run.exp_id) as change:
+        async with self.records.experiments.change(run.exp_id) as change:
             record = change.stage(run.stage)
             if record.run != run.run or not record.status.active:
                 return
@@ -116,7 +116,7 @@ class Reconciler:
         message = _INTERRUPTED
         if job.status is JobStatus.DELAYED and job.error is not None:
             message = f"Trying again after an error: {job.error.get('message', '')}"
-        async with self.records.change(run.exp_id) as change:
+        async with self.records.experiments.change(run.exp_id) as change:
             record = change.stage(run.stage)
             if record.run != run.run or record.status is not StageStatus.RUNNING:
                 return
@@ -131,7 +131,7 @@ class Reconciler:
 
     async def _record_cancellation(self, run: StageRecord) -> None:
         """Cancel the stage, and the task, of a job that was cancelled itself (`main.py queue cancel`)."""
-        async with self.records.change(run.exp_id) as change:
+        async with self.records.experiments.change(run.exp_id) as change:
             record = change.stage(run.stage)
             if record.run != run.run or not record.status.active:
                 return

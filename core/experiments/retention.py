@@ -79,7 +79,7 @@ class Retention:
 
     async def _delete_older(self, seconds: float, *, of_tasks: bool) -> int:
         deleted, after = 0, None
-        while batch := await self.records.ended_experiments(
+        while batch := await self.records.experiments.ended(
             _BATCH, after=after, before=self.clock() - seconds, of_tasks=of_tasks
         ):
             after = batch[-1]
@@ -90,7 +90,7 @@ class Retention:
         deleted, after = 0, None
         used = await asyncio.to_thread(storage.used_bytes)
         while used > budget:
-            batch = await self.records.ended_experiments(1, after=after)
+            batch = await self.records.experiments.ended(1, after=after)
             if not batch:
                 logger.warning("%.1f GB are used of %.1f GB, and all of it is in use.", used / 1e9, budget / 1e9)
                 break
@@ -110,7 +110,7 @@ class Retention:
 
     async def _delete_orphans(self, storage: Storage, log_seconds: float) -> None:
         """Delete old logs, and folders without a record; nothing while there is no record at all."""
-        ids = await self.records.experiment_ids()
+        ids = await self.records.experiments.ids()
         if not ids:  # more likely the wrong database than an emptied one
             return
         now = self.clock()

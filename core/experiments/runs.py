@@ -14,7 +14,7 @@ from core.experiments.notifier import Notifier
 from core.experiments.run_jobs import RunJobs
 from core.experiments.scheduler import StageScheduler
 from core.experiments.voice_publisher import VoicePublisher
-from core.records import STEPS_DOOR, Change, ExperimentRecord, Records, StageRecord, TaskStatus
+from core.records import STEPS_DOOR, ExperimentChange, ExperimentRecord, Records, StageRecord, TaskStatus
 from core.stages.status import StageStatus
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class StageRuns:
 
     async def requested_control(self, exp_id: str, stage: str, run: int) -> str:
         """Return what a user requested of a training: `stop_after_epoch`, `pause` or an empty string."""
-        record = await self.records.get_stage(exp_id, stage)
+        record = await self.records.stages.get(exp_id, stage)
         return record.control if record.run == run else ""
 
     async def complete(self, exp_id: str, stage: str, run: int, outputs: dict[str, Any]) -> None:
@@ -174,26 +174,26 @@ class StageRuns:
         await self.notifier.log(change.experiment, f"{stage} paused.", stage=stage)
 
     @contextlib.asynccontextmanager
-    async def _change(self, exp_id: str) -> AsyncIterator[Change]:
+    async def _change(self, exp_id: str) -> AsyncIterator[ExperimentChange]:
         try:
-            async with self.records.change(exp_id) as change:
+            async with self.records.experiments.change(exp_id) as change:
                 yield change
         except NotFound:
             raise JobCancelled(f"experiment {exp_id} is deleted") from None
 
 
-def _newest_run(change: Change, stage: str, run: int) -> StageRecord:
+def _newest_run(change: ExperimentChange, stage: str, run: int) -> StageRecord:
     record = change.stage(stage)
     if record.run != run:
         raise JobCancelled(f"run {run} of {stage} is not the newest one, {record.run} is")
     return record
 
 
-def _completed_outputs(change: Change) -> dict[str, dict[str, Any]]:
+def _completed_outputs(change: ExperimentChange) -> dict[str, dict[str, Any]]:
     return {name: run.outputs for name, run in change.stages.items() if run.status is StageStatus.COMPLETED}
 
 
-def _mark_running(change: Change, record: StageRecord) -> StageRecord:
+def _mark_running(change: ExperimentChange, record: StageRecord) -> StageRecord:
     """Record a run as running; a failed one was replayed from the dead letters and revives its task."""
     started = change.set_stage(
         record.stage,

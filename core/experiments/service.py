@@ -83,17 +83,17 @@ class ExperimentService:
         defaults = {"asr": {"language": request.language or source.language}}
         parameters = merge_parameters(defaults, request.parameters, request.version)
         if source.audio_file_id:
-            await self.records.get_file(source.audio_file_id)
+            await self.records.files.get(source.audio_file_id)
         experiment = new_experiment(request, source, parameters, now=self.clock())
         device = await self.jobs.check_device(request.device)
-        return await self.records.create_experiment(replace(experiment, device=device))
+        return await self.records.experiments.create(replace(experiment, device=device))
 
     async def create_without_source(self, request: ExperimentRequest) -> ExperimentRecord:
         """Create an experiment of the training service, whose recordings `set_source` names later."""
         request.check()
         parameters = merge_parameters({"asr": {"language": request.language}}, request.parameters, request.version)
         experiment = new_experiment(request, ExperimentSource(), parameters, now=self.clock(), door=STEPS_DOOR)
-        return await self.records.create_experiment(experiment)
+        return await self.records.experiments.create(experiment)
 
     async def set_source(self, exp_id: str, source: ExperimentSource) -> ExperimentRecord:
         """Change what `convert` reads from now on.
@@ -101,7 +101,7 @@ class ExperimentService:
         Raises:
             Conflict: `convert` is under way.
         """
-        async with self.records.change(exp_id) as change:
+        async with self.records.experiments.change(exp_id) as change:
             if change.stage("convert").status.active:
                 raise Conflict("convert is reading the recordings", hint="Wait for it, or cancel it.")
             change.set_experiment(
@@ -128,7 +128,7 @@ class ExperimentService:
             check_name(exp_name)
         if gpu_numbers is not None:
             check_gpu_numbers(gpu_numbers)
-        return await self.records.update_experiment(exp_id, **values)
+        return await self.records.experiments.update(exp_id, **values)
 
     async def delete(self, exp_id: str) -> None:
         """Delete an experiment: records, files, logs, and its checkpoints but for promoted ones and those of a voice.
@@ -136,9 +136,9 @@ class ExperimentService:
         Raises:
             Conflict: a stage or its task is under way, or a voice has a prompt in its folder.
         """
-        for run in await self.records.list_stages(exp_id):
+        for run in await self.records.stages.of_experiment(exp_id):
             await self.jobs.wait_until_stopped(run)
-        weights = await self.records.delete_experiment(exp_id)
+        weights = await self.records.experiments.delete(exp_id)
         if self.storage is not None:
             for key in weights:
                 await asyncio.to_thread(self.storage.delete, key)

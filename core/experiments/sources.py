@@ -49,11 +49,11 @@ async def find_source(
         )
     if not request.dataset_id:
         return ExperimentSource(audio_file_id=request.audio_file_id)
-    dataset = await records.get_dataset(request.dataset_id)
+    dataset = await records.datasets.get(request.dataset_id)
     number = request.dataset_version or dataset.version or (dataset.latest if accept_preparing else 0)
     if number == 0:
         raise Conflict(f"data set {dataset.id} is {dataset.status}", hint=_UNREADY)
-    version = await records.get_dataset_version(dataset.id, number)
+    version = await records.dataset_versions.get(dataset.id, number)
     if version.status != "ready" and not (accept_preparing and version.status == "preparing"):
         raise Conflict(f"version {number} of data set {dataset.id} is {version.status}", hint=_UNREADY)
     return ExperimentSource(dataset_id=dataset.id, dataset_version=number, language=dataset.language)
@@ -78,7 +78,7 @@ async def source_of_files(
         return ExperimentSource(audio_file_id=files[0].id)
     ids = [file.id for file in files]
     if experiment is not None and experiment.dataset_id is not None:
-        version = await datasets.records.get_dataset_version(experiment.dataset_id, experiment.dataset_version)
+        version = await datasets.records.dataset_versions.get(experiment.dataset_id, experiment.dataset_version)
         same_files = [source["file_id"] for source in version.request.get("sources", ())] == ids
         if same_files and version.status != "failed":
             return ExperimentSource(dataset_id=experiment.dataset_id, dataset_version=version.version)
@@ -91,8 +91,8 @@ async def source_of_files(
 async def delete_dataset_of_files(datasets: DatasetService, events: AsyncEvents, dataset_id: str) -> None:
     """Delete a data set that `source_of_files` made; one that something else reads meanwhile stays."""
     with contextlib.suppress(NotFound, Conflict):
-        dataset = await datasets.records.get_dataset(dataset_id)
-        version = await datasets.records.get_dataset_version(dataset_id, dataset.latest)
+        dataset = await datasets.records.datasets.get(dataset_id)
+        version = await datasets.records.dataset_versions.get(dataset_id, dataset.latest)
         if version.status == "preparing":
             await datasets.queue.cancel(version.job_id)
             with contextlib.suppress(TimedOut):

@@ -51,26 +51,26 @@ class Tasks:
             experiment=experiment,
             stage=first_run(experiment, request.schedule_at),
         )
-        task = await self.records.create_task(new)
+        task = await self.records.tasks.create(new)
         if task.status is not TaskStatus.QUEUED:
             return task
         is_new = task is new.task
         # Also for a task that exists by its key: its creator may have died before this.
-        experiment = new.experiment if is_new else await self.records.get_experiment(task.exp_id)
-        run = new.stage if is_new else await self.records.get_stage(task.exp_id, stage_order(task.version)[0])
+        experiment = new.experiment if is_new else await self.records.experiments.get(task.exp_id)
+        run = new.stage if is_new else await self.records.stages.get(task.exp_id, stage_order(task.version)[0])
         delay = max(0.0, task.schedule_at - self.clock()) if task.schedule_at is not None else 0.0
         try:
             await self.jobs.enqueue(experiment, run, delay)
         except QueueUnavailable:
             if is_new:
-                await self.records.undo_task(new)
+                await self.records.tasks.discard(new)
             raise
         return task
 
     async def cancel(self, task_id: str) -> TaskRecord:
         """Stop a task and keep what is finished; one that has ended stays as it is. May be repeated."""
-        task = await self.records.get_task(task_id)
-        async with self.records.change(task.exp_id) as change:
+        task = await self.records.tasks.get(task_id)
+        async with self.records.experiments.change(task.exp_id) as change:
             ends_now = change.task is not None and not change.task.status.terminal
             if ends_now:
                 cancel_task(change)

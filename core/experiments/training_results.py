@@ -63,7 +63,7 @@ async def task_results(records: Records, exp_id: str) -> dict[str, Any]:
     """Of both trainings of an experiment, by stage: the numbers, the chosen checkpoint and all others."""
     shown = {}
     for name in FOLDERS:
-        record = await records.get_stage(exp_id, name)
+        record = await records.stages.get(exp_id, name)
         if "checkpoint_id" in record.outputs:
             results = TrainingResults(record, [])
             shown[name] = {

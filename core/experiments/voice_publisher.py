@@ -30,8 +30,8 @@ class VoicePublisher:
         Raises:
             Conflict: a model is not trained, or no prompt was found.
         """
-        experiment = await self.records.get_experiment(exp_id)
-        runs = {run.stage: run for run in await self.records.list_stages(exp_id)}
+        experiment = await self.records.experiments.get(exp_id)
+        runs = {run.stage: run for run in await self.records.stages.of_experiment(exp_id)}
         gpt = _output(runs["gpt_train"], "checkpoint_id")
         sovits = _output(runs["sovits_train"], "checkpoint_id")
         prompt: dict[str, Any] = _output(runs["asr"], "prompt")
@@ -50,7 +50,7 @@ class VoicePublisher:
         tokens = runs["semantic_token"].outputs.get("prompt_tokens")
         if tokens is not None:  # the synthesizer then needs no content encoder
             prompt["tokens"] = tokens
-        voice = await self.records.create_voice(
+        voice = await self.records.voices.create(
             voice_id=voice_id,
             name=name or experiment.exp_name,
             version=experiment.version,
@@ -60,7 +60,7 @@ class VoicePublisher:
             prompts=[prompt],
             exp_id=exp_id,
         )
-        async with self.records.change(exp_id) as change:
+        async with self.records.experiments.change(exp_id) as change:
             change.set_experiment(voice_id=voice.id)
         return voice
 

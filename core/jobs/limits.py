@@ -81,18 +81,18 @@ class LimitService:
                 raise InvalidParameter(f"There is no device {device!r}.", hint="cpu, cuda and cuda:N have limits.")
             for kind, number in values.items():
                 _check(device, kind, number)
-        changed = await self.records.set_limits(wanted)
+        changed = await self.records.limits.update(wanted)
         await self._write(changed)
         logger.info("Limits changed: %s.", orjson.dumps(wanted).decode())
         return self._effective(changed, await self.queue.workers())
 
     async def limits(self) -> dict[str, dict[str, int]]:
         """Device → kind → number, of every device that a limit names or a worker runs on."""
-        return self._effective(await self.records.list_limits(), await self.queue.workers())
+        return self._effective(await self.records.limits.all(), await self.queue.workers())
 
     async def restore(self) -> None:
         """Write what SQL keeps to Redis, unless it is there: Redis may have lost it, or never have heard of it."""
-        kept = await self.records.list_limits()
+        kept = await self.records.limits.all()
         with unavailable():
             known = float(await self._execute("HGET", self._key("limits"), _AT) or 0.0)
         if known < _changed_at(kept):

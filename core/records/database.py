@@ -1,9 +1,10 @@
-"""The way to the database: one writer that never deadlocks, a few readers that never wait for it."""
+"""Access to the database: one writer that never deadlocks, a few readers that never wait for it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import fields
 from typing import Any, Final, TypeVar
@@ -15,52 +16,54 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.sql import ColumnElement
 
 from core.errors import MissingPart, RecordsUnavailable
-from core.records.address import is_sqlite, usable
-from core.records.explain import explained
+from core.records.database_url import is_sqlite, with_async_driver
+from core.records.driver_errors import convert_driver_errors
 from core.records.rows import Page
 
 Record = TypeVar("Record")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 BUSY_TIMEOUT_MS: Final = 10_000
 """How long a SQLite writer waits for the writer of another process."""
 READERS: Final = 2
 """Connections of one process that only read; more readers than these wait for one of them."""
 WRITERS: Final = 4
-"""On PostgreSQL, where they need not take turns."""
-NAMED_BY_CONTENT: Final = ("checkpoints", "voices")
-"""Tables whose ids may be made from what they stand for, and then say nothing of the time."""
+"""Concurrent write transactions on PostgreSQL; SQLite allows one."""
+_UNORDERED_IDS: Final = ("checkpoints", "voices")
+"""Tables whose ids may be derived from their content; ids of all others begin with their time."""
 
 
 class Database:
-    """Engines for one event loop; `close` ends their connections."""
+    """The connections of one event loop, shared by all repositories."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
         self.url = url
+        self.now = clock
+        """The current time in seconds since the epoch."""
         self.writer, self.reader = _engines(url)
-        # Here one waits in turn and as long as it takes; a pool would give up, and SQLite's busy handler is unfair.
+        # Semaphores wait in order and without a limit; a pool would time out, and SQLite's busy handler is unfair.
         self._writing = asyncio.Semaphore(1 if is_sqlite(url) else WRITERS)
         self._reading = asyncio.Semaphore(READERS)
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that may write; an exception inside undoes all of it."""
+        """Open a transaction that may write; an exception inside undoes all of it."""
         async with self._writing, _connected(self.writer) as connection, connection.begin():
-            with explained():
+            with convert_driver_errors():
                 yield connection
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for single SELECTs; no transaction."""
+        """Open a connection for single SELECTs; no transaction."""
         async with self._reading, _connected(self.reader) as connection:
-            with explained():
+            with convert_driver_errors():
                 yield connection
 
-    async def write_alone(self, action: Callable[[AsyncConnection], Awaitable[Answer]]) -> Answer:
-        """Look, decide and insert in one transaction; once more when someone else was quicker.
+    async def write_with_retry(self, action: Callable[[AsyncConnection], Awaitable[Result]]) -> Result:
+        """Run `action` in a transaction, and once more when it violates a constraint.
 
-        PostgreSQL lets another process commit between a look and an insert; a second look finds what it wrote.
-        SQLite holds the write lock over both.
+        On PostgreSQL another process may commit between the SELECT and the INSERT of `action`; the second run sees
+        what it wrote. SQLite holds the write lock over both.
         """
         try:
             async with self.write() as connection:
@@ -70,25 +73,29 @@ class Database:
                 return await action(connection)
 
     async def close(self) -> None:
+        """Close all connections."""
         await self.writer.dispose()
         if self.reader.sync_engine.pool is not self.writer.sync_engine.pool:
             await self.reader.dispose()
 
 
 def columns(table: Table, record: type[Any]) -> list[Column[Any]]:
-    """The table's columns in the order of the record's fields, so that `record(*row)` works."""
-    return [table.c[one.name] for one in fields(record)]
+    """Return the table's columns in the order of the record's fields, so that `record(*row)` works."""
+    return [table.c[field.name] for field in fields(record)]
 
 
 def as_values(record: Any) -> dict[str, Any]:
-    """A record as the values of its row."""
-    return {one.name: getattr(record, one.name) for one in fields(record)}
+    """Return a record as the values of its row."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 async def fetch_one(
     connection: AsyncConnection, table: Table, record: type[Record], *where: ColumnElement[bool], lock: bool = False
 ) -> Record | None:
-    """`lock` keeps others on PostgreSQL from changing the row, or pointing to it, until the transaction ends."""
+    """Return the first matching record, or None.
+
+    `lock` keeps other transactions on PostgreSQL from changing the row, or referring to it, until this one ends.
+    """
     query = select(*columns(table, record)).where(*where)
     row = (await connection.execute(query.with_for_update() if lock else query)).first()
     return None if row is None else record(*row)
@@ -102,6 +109,7 @@ async def fetch_all(
     order_by: Column[Any] | None = None,
     limit: int | None = None,
 ) -> list[Record]:
+    """Return all matching records."""
     query = select(*columns(table, record)).where(*where)
     if order_by is not None:
         query = query.order_by(order_by)
@@ -118,9 +126,8 @@ async def fetch_page(
     offset: int,
     *where: ColumnElement[bool],
 ) -> Page[Record]:
-    """Newest first. Most ids begin with their time, and the primary key has that order; those of `NAMED_BY_CONTENT` do
-    not."""
-    order = (table.c.created_at.desc(),) if table.name in NAMED_BY_CONTENT else ()
+    """Return a page of matching records, newest first, by id wherever ids begin with their time."""
+    order = (table.c.created_at.desc(),) if table.name in _UNORDERED_IDS else ()
     total = (await connection.execute(select(func.count()).select_from(table).where(*where))).scalar_one()
     query = (
         select(*columns(table, record)).where(*where).order_by(*order, table.c.id.desc()).limit(limit).offset(offset)
@@ -133,7 +140,7 @@ async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     connection = engine.connect()
     try:
         await connection.start()
-    except Exception as error:  # of the driver, of the network, of the name server
+    except Exception as error:  # of the driver, the network or the name server
         raise RecordsUnavailable(f"The database cannot be reached: {error}", hint="Check DATABASE_URL.") from error
     try:
         yield connection
@@ -167,7 +174,9 @@ def _engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:
 
 def _postgres_engine(url: str, json: dict[str, Any]) -> AsyncEngine:
     try:
-        return create_async_engine(usable(url), pool_size=READERS + WRITERS, max_overflow=0, pool_pre_ping=True, **json)
+        return create_async_engine(
+            with_async_driver(url), pool_size=READERS + WRITERS, max_overflow=0, pool_pre_ping=True, **json
+        )
     except ModuleNotFoundError:
         raise MissingPart(
             "DATABASE_URL names PostgreSQL, and its driver is not installed.",

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
 from core.errors import RecordsUnavailable
-from core.records.address import is_sqlite
 from core.records.database import BUSY_TIMEOUT_MS, Database
+from core.records.database_url import is_sqlite
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK: Final = 7_368_766

@@ -1,4 +1,4 @@
-"""The outbox: what there is to tell is written down in the transaction in which it happens."""
+"""The transactional outbox: deliveries are written in the transaction in which their event happens."""
 
 from __future__ import annotations
 
@@ -30,33 +30,31 @@ TASK_EVENTS: Final = tuple(_TASK_ENDS.values())
 EVENTS: Final = (*TASK_EVENTS, *_STAGE_ENDS.values())
 
 
-async def note_ends(
+async def add_terminal_events(
     connection: AsyncConnection,
     before: tuple[TaskRecord | None, Mapping[str, StageRecord]],
     after: tuple[TaskRecord | None, Mapping[str, StageRecord]],
     now: float,
 ) -> None:
-    """Write down whom to tell that a task or stages ended, if they did."""
+    """Write the deliveries for a task and stages that ended between `before` and `after`."""
     for name, run in after[1].items():
-        was = before[1].get(name)
-        if run.status in _STAGE_ENDS and (was is None or (was.status, was.run) != (run.status, run.run)):
-            await note_event(connection, _STAGE_ENDS[run.status], run.exp_id, stage_data(run, after[0]), now)
+        old = before[1].get(name)
+        if run.status in _STAGE_ENDS and (old is None or (old.status, old.run) != (run.status, run.run)):
+            await add_event(connection, _STAGE_ENDS[run.status], run.exp_id, stage_data(run, after[0]), now)
     task = after[0]
     if task is not None and task.status.terminal and (before[0] is None or before[0].status is not task.status):
         urls = [task.webhook_url] if task.webhook_url else []
-        await note_event(connection, _TASK_ENDS[task.status], task.id, task_data(task), now, urls)
+        await add_event(connection, _TASK_ENDS[task.status], task.id, task_data(task), now, urls)
 
 
-async def note_event(
+async def add_event(
     connection: AsyncConnection, event: str, subject: str, data: Mapping[str, Any], now: float, urls: Sequence[str] = ()
 ) -> int:
-    """A delivery to each of these addresses, and to each webhook that wants the event; how many."""
-    wanted = [
-        one
-        for one in await fetch_all(connection, webhooks, WebhookRecord, webhooks.c.enabled.is_(True))
-        if event in one.events
-    ]
-    targets = [(None, url) for url in urls] + [(one.id, one.url) for one in wanted]
+    """Write a delivery to each of these URLs and to each webhook subscribed to the event; return how many."""
+    targets: list[tuple[str | None, str]] = [(None, url) for url in urls]
+    for webhook in await fetch_all(connection, webhooks, WebhookRecord, webhooks.c.enabled.is_(True)):
+        if event in webhook.events:
+            targets.append((webhook.id, webhook.url))
     if not targets:
         return 0
     body = orjson.dumps({"type": event, "timestamp": iso(now), "data": data}).decode()
@@ -66,7 +64,7 @@ async def note_event(
 
 
 def task_data(task: TaskRecord) -> dict[str, Any]:
-    """What receivers are told of a task."""
+    """Return the `data` of a task's event."""
     return {
         "task_id": task.id,
         "exp_id": task.exp_id,
@@ -83,7 +81,7 @@ def task_data(task: TaskRecord) -> dict[str, Any]:
 
 
 def stage_data(run: StageRecord, task: TaskRecord | None) -> dict[str, Any]:
-    """What receivers are told of a run of a stage."""
+    """Return the `data` of a stage run's event."""
     return {
         "exp_id": run.exp_id,
         "task_id": task.id if task is not None else None,

@@ -57,9 +57,9 @@ class Voice:
 
 async def find_voice(records: Records, id_or_name: str) -> Voice:
     """The voice with the storage keys of its weights. VoiceNotFound names some that there are."""
-    record = await records.get_voice(id_or_name)
-    gpt = await records.get_checkpoint(record.gpt_checkpoint_id)
-    sovits = await records.get_checkpoint(record.sovits_checkpoint_id)
+    record = await records.voices.get(id_or_name)
+    gpt = await records.checkpoints.get(record.gpt_checkpoint_id)
+    sovits = await records.checkpoints.get(record.sovits_checkpoint_id)
     return Voice(
         id=record.id,
         name=record.name,

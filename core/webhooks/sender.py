@@ -13,7 +13,7 @@ from typing import Final
 
 from core.errors import NotFound, SovitsError
 from core.net.fetch import Fetcher
-from core.records import DeliveryRecord, DeliveryStatus, Records, Try
+from core.records import DeliveryAttempt, DeliveryRecord, DeliveryStatus, Records
 from core.signing import headers
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class WebhookSender:
         self._secret = secret
         self._clock = clock
         self._under_way: dict[asyncio.Task[None], str] = {}
-        """Try → address."""
+        """DeliveryAttempt → address."""
         self._forgot_at = 0.0
 
     async def send_due(self) -> int:
@@ -63,7 +63,7 @@ class WebhookSender:
         while (room := MOST_AT_ONCE - len(self._under_way)) > 0:
             to = Counter(self._under_way.values())
             busy = [url for url, count in to.items() if count >= MOST_TO_ONE_ADDRESS]
-            claimed = await self.records.claim_deliveries(self.id, min(room, MOST_TO_ONE_ADDRESS), CLAIM_SECONDS, busy)
+            claimed = await self.records.deliveries.claim(self.id, min(room, MOST_TO_ONE_ADDRESS), CLAIM_SECONDS, busy)
             if not claimed:
                 break
             for delivery in claimed:
@@ -85,7 +85,7 @@ class WebhookSender:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
         if under_way:
-            await self.records.release_deliveries(self.id)
+            await self.records.deliveries.release(self.id)
 
     async def _try(self, delivery: DeliveryRecord) -> None:
         at, begun = self._clock(), time.monotonic()
@@ -107,26 +107,26 @@ class WebhookSender:
         except Exception:
             logger.exception("A try of the delivery %s failed.", delivery.id)
             error = "The try failed here; the log has the details."
-        await self._end(delivery, Try(at, time.monotonic() - begun, status, error))
+        await self._end(delivery, DeliveryAttempt(at, time.monotonic() - begun, status, error))
 
-    async def _end(self, delivery: DeliveryRecord, one: Try) -> None:
+    async def _end(self, delivery: DeliveryRecord, one: DeliveryAttempt) -> None:
         gone = one.status_code == GONE
         left = delivery.retries < len(self.retry_seconds) and not gone
         pause = self.retry_seconds[delivery.retries] * random.uniform(1, 1 + SPREAD) if left else None
-        ended = await self.records.end_try(delivery.id, self.id, one, pause)
+        ended = await self.records.deliveries.end_attempt(delivery.id, self.id, one, pause)
         if ended is None:
             logger.warning("The delivery %s took too long; another sender has it now.", delivery.id)
         elif ended.status is DeliveryStatus.FAILED:
             logger.warning("Gave up the delivery %s of %s: %s", delivery.id, delivery.event, one.error)
         if gone and delivery.webhook_id is not None:
             logger.warning("The webhook %s answered 410 and is told nothing more.", delivery.webhook_id)
-            await self.records.disable_webhook(delivery.webhook_id, "It answered 410 Gone.")
+            await self.records.webhooks.disable(delivery.webhook_id, "It answered 410 Gone.")
 
     async def _secret_of(self, delivery: DeliveryRecord) -> str:
         if delivery.webhook_id is None:
             return self._secret
         try:
-            return (await self.records.get_webhook(delivery.webhook_id)).secret
+            return (await self.records.webhooks.get(delivery.webhook_id)).secret
         except NotFound:
             raise NotFound("The webhook was deleted.") from None
 
@@ -134,4 +134,4 @@ class WebhookSender:
         now = time.monotonic()
         if now - self._forgot_at > FORGET_EVERY_SECONDS or not self._forgot_at:
             self._forgot_at = now
-            await self.records.forget_deliveries(KEEP_SECONDS)
+            await self.records.deliveries.delete_ended(KEEP_SECONDS)

@@ -60,11 +60,11 @@ class WebhookService:
                     details={"parameters": ["secret"]},
                 ) from None
         wanted = list(dict.fromkeys(events)) or list(TASK_EVENTS)
-        return await self.records.create_webhook(self.check_url(url), wanted, secret or new_secret(), description)
+        return await self.records.webhooks.create(self.check_url(url), wanted, secret or new_secret(), description)
 
     async def notify(self, kind: str, data: Mapping[str, Any], *, subject: str = "", url: str = "") -> int:
         """Tell of an event that has no task or stage of its own; how many addresses it goes to.
 
         The ends of tasks and stages are written down by the records themselves and need no call.
         """
-        return await self.records.add_event(kind, subject, data, [url] if url else [])
+        return await self.records.deliveries.add_event(kind, subject, data, [url] if url else [])

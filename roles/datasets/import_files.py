@@ -55,7 +55,7 @@ class RecordingImporter:
                 progress((done + fraction) / len(sources), message)
 
             try:
-                record = self.services.call(self.services.records.get_file, source.file_id)
+                record = self.services.call(self.services.records.files.get, source.file_id)
             except NotFound:
                 self._skip(source.file_id, "The upload was deleted meanwhile.")
                 continue

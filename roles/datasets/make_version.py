@@ -30,17 +30,17 @@ def make_version(request: VersionRequest, run: FileJobRun) -> VersionResult:
     dataset_id, number = request.dataset_id, request.version
     records, call = run.services.records, run.services.call
     try:
-        version = call(records.get_dataset_version, dataset_id, number)
+        version = call(records.dataset_versions.get, dataset_id, number)
     except NotFound:
         raise JobCancelled(f"The data set {dataset_id} is deleted.") from None
     if version.status is DatasetStatus.READY:
         return _result(version)
     if version.status is DatasetStatus.FAILED:
-        version = call(records.restart_dataset_version, dataset_id, number)  # a dead letter was replayed
+        version = call(records.dataset_versions.restart, dataset_id, number)  # a dead letter was replayed
     before, report = DatasetContents([], []), None
     if version.parent:
-        before = call(records.dataset_contents, dataset_id, version.parent)
-        report = call(records.get_dataset_version, dataset_id, version.parent).report
+        before = call(records.dataset_versions.contents, dataset_id, version.parent)
+        report = call(records.dataset_versions.get, dataset_id, version.parent).report
     store = AudioStore(run.services.storage, dataset_id)
     importer = RecordingImporter(run.services, store, before, run.context.check)
 
@@ -64,7 +64,7 @@ def make_version(request: VersionRequest, run: FileJobRun) -> VersionResult:
         if importer.skipped:
             message += f" {not_taken(len(importer.skipped))}"
         version = call(
-            records.finish_dataset_version,
+            records.dataset_versions.finish,
             dataset_id,
             number,
             contents,
@@ -74,7 +74,7 @@ def make_version(request: VersionRequest, run: FileJobRun) -> VersionResult:
         )
     except (PermanentError, JobCancelled, ModelError) as error:
         store.discard_new()
-        call(records.fail_dataset_version, dataset_id, number, error_document(error))
+        call(records.dataset_versions.fail, dataset_id, number, error_document(error))
         raise
     logger.info("Version %d of %s is ready: %d segments.", number, dataset_id, version.segments)
     return _result(version)

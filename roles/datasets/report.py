@@ -48,21 +48,21 @@ def make_report(request: ReportRequest, run: FileJobRun) -> ReportResult:
     dataset_id, number, report_run = request.dataset_id, request.version, request.run
     records, call = run.services.records, run.services.call
     try:
-        version = call(records.get_dataset_version, dataset_id, number)
+        version = call(records.dataset_versions.get, dataset_id, number)
     except NotFound:
         raise JobCancelled(f"The data set {dataset_id} is deleted.") from None
     if version.report_run != report_run:
         raise JobCancelled(f"Another report on version {number} of {dataset_id} was asked for since.")
     if version.report_status is DatasetStatus.READY:
-        return _result(version, call(records.dataset_contents, dataset_id, number))
+        return _result(version, call(records.dataset_versions.contents, dataset_id, number))
     if version.report_status is DatasetStatus.FAILED:
-        call(records.restart_dataset_report, dataset_id, number, report_run)  # a dead letter was replayed
+        call(records.dataset_reports.restart, dataset_id, number, report_run)  # a dead letter was replayed
     try:
-        contents = call(records.dataset_contents, dataset_id, number)
+        contents = call(records.dataset_versions.contents, dataset_id, number)
         examination = _examine(run, version, contents)
         run.context.check()
         call(
-            records.end_dataset_report,
+            records.dataset_reports.end,
             dataset_id,
             number,
             report_run,
@@ -71,9 +71,9 @@ def make_report(request: ReportRequest, run: FileJobRun) -> ReportResult:
             examination.measures,
         )
     except (PermanentError, JobCancelled, ModelError) as error:
-        call(records.end_dataset_report, dataset_id, number, report_run, None, error_document(error))
+        call(records.dataset_reports.end, dataset_id, number, report_run, None, error_document(error))
         raise
-    result = _result(call(records.get_dataset_version, dataset_id, number), contents)
+    result = _result(call(records.dataset_versions.get, dataset_id, number), contents)
     logger.info("Looked at version %d of %s: %s", number, dataset_id, result["message"])
     return result
 
@@ -83,7 +83,7 @@ def _examine(run: FileJobRun, version: DatasetVersionRecord, contents: DatasetCo
     from GPT_SoVITS.dataset.compare import duplicates, other_speakers
 
     options = ReportOptions(**version.report_options)
-    dataset = run.services.call(run.services.records.get_dataset, version.dataset_id)
+    dataset = run.services.call(run.services.records.datasets.get, version.dataset_id)
     language = options.language or dataset.language
     originals = [segment for segment in contents.segments if segment.made_from is None]
     looks = _check_each(run, version.dataset_id, originals, options, language)

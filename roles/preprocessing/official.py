@@ -119,7 +119,7 @@ def _has_own_base(experiment: ExperimentRecord, name: str) -> bool:
 
 
 def _checkpoint(run: StageRun, checkpoint_id: str, kind: str, parameter: str) -> Path:
-    record = run.services.call(run.services.records.get_checkpoint, checkpoint_id)
+    record = run.services.call(run.services.records.checkpoints.get, checkpoint_id)
     if record.kind != kind:
         raise InvalidRequest(f"{parameter} is {checkpoint_id}, a {record.kind} model; a {kind} model is needed.")
     return run.services.storage.path(record.storage_key)

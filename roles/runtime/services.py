@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 class Services:
     """A role is synchronous; records and experiments are not, and live on a loop in a thread of their own.
 
-    Reach them only through `call`: `services.call(services.records.get_voice, voice_id)`.
+    Reach them only through `call`: `services.call(services.records.voices.get, voice_id)`.
     """
 
     def __init__(self, settings: Settings, redis_url: str, *, device: str = "cpu", threads: int = 0) -> None:

@@ -74,13 +74,13 @@ def send_results(request: SendRequest, run: FileJobRun) -> SentResults:
 
 def _pack_voice(services: Services, task_id: str, path: Path) -> str:
     records = services.records
-    task = services.call(records.get_task, task_id)
-    experiment = services.call(records.get_experiment, task.exp_id)
+    task = services.call(records.tasks.get, task_id)
+    experiment = services.call(records.experiments.get, task.exp_id)
     if experiment.voice_id is None:
         return f"The task is {task.status}; it has no voice."
-    voice = services.call(records.get_voice, experiment.voice_id)
-    gpt = services.call(records.get_checkpoint, voice.gpt_checkpoint_id)
-    sovits = services.call(records.get_checkpoint, voice.sovits_checkpoint_id)
+    voice = services.call(records.voices.get, experiment.voice_id)
+    gpt = services.call(records.checkpoints.get, voice.gpt_checkpoint_id)
+    sovits = services.call(records.checkpoints.get, voice.sovits_checkpoint_id)
     with path.open("wb") as file:
         file.writelines(prepare_export(voice, gpt, sovits, services.storage).chunks())
     return ""
@@ -106,11 +106,11 @@ def _pack_dataset(services: Services, job_id: str, path: Path) -> str:
     """Pack the segments that a training would use, with a list of their transcripts."""
     records = services.records
     dataset_id, _, number = job_id.partition(".")
-    version = services.call(records.get_dataset_version, dataset_id, int(number))
+    version = services.call(records.dataset_versions.get, dataset_id, int(number))
     if version.status is not DatasetStatus.READY:
         return f"Version {number} of the data set is {version.status}: {version.message}"
-    contents = services.call(records.dataset_contents, dataset_id, int(number))
-    dataset = services.call(records.get_dataset, dataset_id)
+    contents = services.call(records.dataset_versions.contents, dataset_id, int(number))
+    dataset = services.call(records.datasets.get, dataset_id)
     audio_files: list[tuple[str, Path]] = []
     lines: list[str] = []
     for segment in contents.segments:

@@ -45,7 +45,7 @@ def _checkpoint(run: StageRun, kind: str) -> CheckpointRecord:
     """The one that was asked for, or the experiment's best."""
     asked = run.config[f"{kind}_model"]
     checkpoint_id = asked or run.outputs[f"{kind}_train"]["checkpoint_id"]
-    record = run.services.call(run.services.records.get_checkpoint, checkpoint_id)
+    record = run.services.call(run.services.records.checkpoints.get, checkpoint_id)
     if record.kind != kind:
         raise InvalidRequest(
             f"test_inference.{kind}_model is {asked}, a {record.kind} model; a {kind} model is needed.",
@@ -61,7 +61,7 @@ def _prompt(run: StageRun, folder: Path) -> dict[str, Any]:
     asked = run.config["ref_audio"]
     if not asked:
         return own_prompt(run)
-    run.services.call(run.services.records.get_file, asked)  # NotFound names it
+    run.services.call(run.services.records.files.get, asked)  # NotFound names it
     wav = folder / "prompt.wav"
     decode(
         run.services.storage.path(f"files/{asked}"),

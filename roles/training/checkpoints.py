@@ -37,7 +37,7 @@ class Checkpoints:
         """Write down what was found out about one, unless it was deleted meanwhile."""
         services = self.run.services
         with suppress(NotFound):
-            services.call(services.records.measure_checkpoint, checkpoint_id, metrics)
+            services.call(services.records.checkpoints.add_metrics, checkpoint_id, metrics)
 
     def _publish(self, epoch: int, trained: Path, sha256: str, metrics: dict[str, Any]) -> dict[str, Any]:
         run, services = self.run, self.run.services
@@ -50,7 +50,7 @@ class Checkpoints:
             _share(trained, temporary)
             services.storage.publish(temporary, key)
         services.call(
-            services.records.create_checkpoint,
+            services.records.checkpoints.create,
             checkpoint_id,
             kind=self.kind,
             version=run.experiment.version,

@@ -55,7 +55,7 @@ def _data(run: StageRun) -> dict[str, Any]:
     known: dict[str, Any] = {"audio_file_id": experiment.audio_file_id, "segments": segments}
     if experiment.audio_file_id:
         try:
-            file = run.services.call(run.services.records.get_file, experiment.audio_file_id)
+            file = run.services.call(run.services.records.files.get, experiment.audio_file_id)
         except NotFound:  # deleted since; the segments are still here
             return known
         known["sha256"] = file.sha256 if file else None

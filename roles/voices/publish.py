@@ -56,7 +56,7 @@ async def publish(new: NewVoice, records: Records, storage: Storage, *, again: b
     voice_id = new.id
     if again:
         with suppress(VoiceNotFound):
-            return await records.get_voice(voice_id)
+            return await records.voices.get(voice_id)
     await check_free(records, new.name, f"The name {new.name!r} is taken")
     await check_free(records, voice_id, "These files are imported already, with this recording and text")
     async with AsyncExitStack() as undo:
@@ -64,7 +64,7 @@ async def publish(new: NewVoice, records: Records, storage: Storage, *, again: b
         sovits = await _keep_weights(records, storage, new, new.sovits, undo)
         undo.callback(storage.delete_folder, f"voices/{voice_id}")
         prompts = [_keep_prompt(storage, voice_id, number, prompt) for number, prompt in enumerate(new.prompts)]
-        voice = await records.create_voice(
+        voice = await records.voices.create(
             voice_id=voice_id,
             name=new.name,
             version=new.sovits.version,
@@ -81,7 +81,7 @@ async def publish(new: NewVoice, records: Records, storage: Storage, *, again: b
 async def check_free(records: Records, id_or_name: str, refusal: str) -> None:
     """Conflict when there is such a voice."""
     with suppress(VoiceNotFound):
-        voice = await records.get_voice(id_or_name)
+        voice = await records.voices.get(id_or_name)
         raise Conflict(
             f"{refusal}: there is the {voice.version} voice {voice.name} ({voice.id}).",
             hint=f"Choose another name, or `main.py voice delete {voice.id}` first.",
@@ -93,7 +93,7 @@ async def _keep_weights(
 ) -> CheckpointRecord:
     """The record that stands for these bytes, which may be older than this import."""
     size = weights.path.stat().st_size
-    known = await records.find_checkpoint(weights.kind, weights.sha256)
+    known = await records.checkpoints.find_by_checksum(weights.kind, weights.sha256)
     # Also where the key is there: it stands for these bytes, and those on the disk may have suffered.
     key = weights.key if known is None else known.storage_key
     if not storage.exists(key):
@@ -102,9 +102,9 @@ async def _keep_weights(
     if known is not None:
         return known
     with suppress(NotFound):
-        return await records.get_checkpoint(weights.id)
+        return await records.checkpoints.get(weights.id)
     told = new.told.get(weights.kind, {})
-    record = await records.create_checkpoint(
+    record = await records.checkpoints.create(
         weights.id,
         kind=weights.kind,
         version=weights.version,
@@ -117,7 +117,7 @@ async def _keep_weights(
         lineage=told.get("lineage"),
         storage_key=weights.key,
     )
-    undo.push_async_callback(records.delete_checkpoint, weights.id)
+    undo.push_async_callback(records.checkpoints.delete, weights.id)
     return record
 
 

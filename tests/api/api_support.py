@@ -184,10 +184,10 @@ async def upload(client: httpx.AsyncClient, content: bytes | None = None, name: 
 async def make_voice(records: Records, name: str) -> VoiceRecord:
     """A published voice without weights."""
     for kind in ("gpt", "sovits"):
-        await records.create_checkpoint(
+        await records.checkpoints.create(
             f"ckpt-{name}-{kind}", kind=kind, version="nano", name=name, sha256="0" * 64, size_bytes=1
         )
-    return await records.create_voice(
+    return await records.voices.create(
         name=name,
         version="nano",
         language="en",

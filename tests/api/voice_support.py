@@ -28,7 +28,7 @@ async def make_model(
     """A checkpoint with its file."""
     content = weights(kind, tokens, salt)
     digest = hashlib.sha256(content).hexdigest()
-    record = await records.create_checkpoint(
+    record = await records.checkpoints.create(
         f"ckpt-{digest[:16]}-{version}",
         kind=kind,
         version=version,
@@ -49,7 +49,7 @@ async def make_whole_voice(records: Records, storage: Storage, name: str, sound:
     audio = f"voices/of-{name}/prompt.wav"
     storage.put_bytes(audio, sound)
     prompt = {"name": "default", "audio": audio, "text": "Hello.", "language": "en", "tokens": [1, 2, 3]}
-    return await records.create_voice(
+    return await records.voices.create(
         name=name,
         version="nano",
         language="en",

@@ -37,13 +37,13 @@ async def records(database_url: str, clock: Clock) -> AsyncIterator[Records]:
 
 async def add_file(records: Records, file_id: str, **values):
     given = {"filename": "voice.wav", "purpose": "training", "size_bytes": 44, "sha256": SHA, **values}
-    return await records.create_file(file_id, **given)
+    return await records.files.create(file_id, **given)
 
 
 async def add_checkpoints(records: Records) -> tuple[str, str]:
     common = {"version": "nano", "name": "bob", "sha256": SHA, "size_bytes": 8, "experiment_id": "exp-1"}
-    gpt = await records.create_checkpoint("ckpt-g", kind="gpt", epoch=8, metrics={"final_loss": 0.5}, **common)
-    sovits = await records.create_checkpoint("ckpt-s", kind="sovits", step=100, **common)
+    gpt = await records.checkpoints.create("ckpt-g", kind="gpt", epoch=8, metrics={"final_loss": 0.5}, **common)
+    sovits = await records.checkpoints.create("ckpt-s", kind="sovits", step=100, **common)
     return gpt.id, sovits.id
 
 
@@ -56,7 +56,7 @@ async def add_voice(records: Records, name: str, **values):
         "prompts": [{"name": "default", "audio": "voices/v/prompt.wav", "text": "Hello.", "language": "en"}],
         **values,
     }
-    return await records.create_voice(name=name, **given)
+    return await records.voices.create(name=name, **given)
 
 
 async def all_rows(url: str, table: str) -> list[tuple]:
@@ -70,7 +70,7 @@ async def all_rows(url: str, table: str) -> list[tuple]:
 async def test_a_file_is_found_as_it_was_made(records, clock):
     made = await add_file(records, "file-1", duration_seconds=3.5, sample_rate=16000, channels=1)
 
-    found = await records.get_file("file-1")
+    found = await records.files.get("file-1")
 
     assert found == made
     assert found.storage_key == "files/file-1"
@@ -80,22 +80,22 @@ async def test_a_file_is_found_as_it_was_made(records, clock):
 async def test_a_file_larger_than_32_bits_keeps_its_size(records):
     await add_file(records, "file-1", size_bytes=5_000_000_000)
 
-    assert (await records.get_file("file-1")).size_bytes == 5_000_000_000
+    assert (await records.files.get("file-1")).size_bytes == 5_000_000_000
 
 
 async def test_an_unknown_file_is_not_found(records):
     with pytest.raises(NotFound, match="file-9"):
-        await records.get_file("file-9")
+        await records.files.get("file-9")
     with pytest.raises(NotFound):
-        await records.delete_file("file-9")
+        await records.files.delete("file-9")
 
 
 async def test_files_are_listed_newest_first_by_page_and_purpose(records):
     for number in range(5):
         await add_file(records, f"file-{number}", purpose="prompt" if number == 2 else "training")
 
-    page = await records.list_files(limit=2, offset=1)
-    prompts = await records.list_files(purpose="prompt")
+    page = await records.files.page(limit=2, offset=1)
+    prompts = await records.files.page(purpose="prompt")
 
     assert [one.id for one in page.items] == ["file-3", "file-2"]
     assert page.total == 5
@@ -105,17 +105,17 @@ async def test_files_are_listed_newest_first_by_page_and_purpose(records):
 async def test_a_deleted_file_is_gone(records):
     await add_file(records, "file-1")
 
-    deleted = await records.delete_file("file-1")
+    deleted = await records.files.delete("file-1")
 
     assert deleted.id == "file-1"
     with pytest.raises(NotFound):
-        await records.get_file("file-1")
+        await records.files.get("file-1")
 
 
 async def test_a_checkpoint_made_twice_is_the_first_one(records):
     await add_checkpoints(records)
 
-    again = await records.create_checkpoint("ckpt-g", kind="gpt", version="v2", name="other", sha256=SHA, size_bytes=1)
+    again = await records.checkpoints.create("ckpt-g", kind="gpt", version="v2", name="other", sha256=SHA, size_bytes=1)
 
     assert (again.version, again.epoch, again.metrics) == ("nano", 8, {"final_loss": 0.5})
     assert again.storage_key == "checkpoints/ckpt-g.safetensors"
@@ -124,9 +124,9 @@ async def test_a_checkpoint_made_twice_is_the_first_one(records):
 async def test_checkpoints_are_listed_by_kind_and_experiment(records):
     await add_checkpoints(records)
 
-    assert [one.id for one in (await records.list_checkpoints(kind="gpt")).items] == ["ckpt-g"]
-    assert (await records.list_checkpoints(exp_id="exp-1")).total == 2
-    assert (await records.list_checkpoints(exp_id="exp-2")).total == 0
+    assert [one.id for one in (await records.checkpoints.page(kind="gpt")).items] == ["ckpt-g"]
+    assert (await records.checkpoints.page(exp_id="exp-1")).total == 2
+    assert (await records.checkpoints.page(exp_id="exp-2")).total == 0
 
 
 async def test_checkpoints_and_voices_are_listed_newest_first_whatever_their_ids(records, clock):
@@ -134,33 +134,33 @@ async def test_checkpoints_and_voices_are_listed_newest_first_whatever_their_ids
     for name in ids:
         clock.now += 1
         for kind in ("gpt", "sovits"):
-            await records.create_checkpoint(f"{name}-{kind}", kind=kind, version="nano", sha256=SHA, size_bytes=1)
+            await records.checkpoints.create(f"{name}-{kind}", kind=kind, version="nano", sha256=SHA, size_bytes=1)
         weights = {f"{kind}_checkpoint_id": f"{name}-{kind}" for kind in ("gpt", "sovits")}
-        await records.create_voice(name=name, voice_id=name, version="nano", language="en", prompts=[], **weights)
+        await records.voices.create(name=name, voice_id=name, version="nano", language="en", prompts=[], **weights)
 
-    listed = [one.id for one in (await records.list_voices()).items]
-    models = [one.id for one in (await records.list_models(kind="gpt")).items]
+    listed = [one.id for one in (await records.voices.page()).items]
+    models = [one.id for one in (await records.checkpoints.page(kind="gpt")).items]
 
     assert listed == ["a", "c", "b"]
     assert models == ["a-gpt", "c-gpt", "b-gpt"]
-    assert [one.id for one in (await records.list_voices(1, 1)).items] == ["c"]
+    assert [one.id for one in (await records.voices.page(1, 1)).items] == ["c"]
 
 
 async def test_a_promoted_checkpoint_says_so(records):
     await add_checkpoints(records)
 
-    assert (await records.promote_checkpoint("ckpt-g")).promoted is True
-    assert (await records.promote_checkpoint("ckpt-g", False)).promoted is False
+    assert (await records.checkpoints.promote("ckpt-g")).promoted is True
+    assert (await records.checkpoints.promote("ckpt-g", False)).promoted is False
     with pytest.raises(NotFound):
-        await records.promote_checkpoint("ckpt-9")
+        await records.checkpoints.promote("ckpt-9")
 
 
 async def test_a_voice_is_found_by_its_id_and_by_its_name(records):
     await add_checkpoints(records)
     made = await add_voice(records, "bob")
 
-    assert await records.get_voice("bob") == made
-    assert await records.get_voice(made.id) == made
+    assert await records.voices.get("bob") == made
+    assert await records.voices.get(made.id) == made
 
 
 async def test_a_taken_name_gets_a_number(records):
@@ -185,16 +185,16 @@ async def test_a_checkpoint_made_twice_at_once_is_one(records, database_url):
     other = Records(database_url)
     same = {"kind": "gpt", "version": "nano", "sha256": SHA, "size_bytes": 8}
 
-    made = await asyncio.gather(*(one.create_checkpoint("ckpt-1", **same) for one in (records, other)))
+    made = await asyncio.gather(*(one.checkpoints.create("ckpt-1", **same) for one in (records, other)))
 
     assert {one.id for one in made} == {"ckpt-1"}
-    assert (await records.list_checkpoints()).total == 1
+    assert (await records.checkpoints.page()).total == 1
     await other.close()
 
 
 async def test_a_value_that_fits_nowhere_is_the_askers_mistake(records):
     with pytest.raises(InvalidRequest, match="cannot be stored"):
-        await records.list_files(offset=2**70)
+        await records.files.page(offset=2**70)
 
 
 async def test_the_same_voice_id_makes_one_voice(records):
@@ -204,7 +204,7 @@ async def test_the_same_voice_id_makes_one_voice(records):
     second = await add_voice(records, "bob", voice_id="voice-1")
 
     assert second == first
-    assert (await records.list_voices()).total == 1
+    assert (await records.voices.page()).total == 1
 
 
 async def test_an_unknown_voice_is_answered_with_those_there_are(records):
@@ -212,7 +212,7 @@ async def test_an_unknown_voice_is_answered_with_those_there_are(records):
     await add_voice(records, "bob")
 
     with pytest.raises(VoiceNotFound) as caught:
-        await records.get_voice("alice")
+        await records.voices.get("alice")
 
     assert "bob" in caught.value.hint
 
@@ -232,10 +232,10 @@ async def test_a_voice_changes_its_name_but_not_to_a_taken_one(records):
     bob = await add_voice(records, "bob")
     await add_voice(records, "alice")
 
-    assert (await records.update_voice(bob.id, name="robert")).name == "robert"
+    assert (await records.voices.update(bob.id, name="robert")).name == "robert"
     with pytest.raises(Conflict):
-        await records.update_voice(bob.id, name="alice")
-    assert (await records.get_voice(bob.id)).name == "robert"
+        await records.voices.update(bob.id, name="alice")
+    assert (await records.voices.get(bob.id)).name == "robert"
 
 
 async def test_a_checkpoint_that_a_voice_speaks_with_stays(records):
@@ -243,18 +243,18 @@ async def test_a_checkpoint_that_a_voice_speaks_with_stays(records):
     await add_voice(records, "bob")
 
     with pytest.raises(Conflict, match="speaks for bob"):
-        await records.delete_checkpoint("ckpt-g")
+        await records.checkpoints.delete("ckpt-g")
 
-    await records.delete_voice("bob")
-    assert (await records.delete_checkpoint("ckpt-g")).id == "ckpt-g"
+    await records.voices.delete("bob")
+    assert (await records.checkpoints.delete("ckpt-g")).id == "ckpt-g"
     with pytest.raises(NotFound):
-        await records.get_checkpoint("ckpt-g")
+        await records.checkpoints.get("ckpt-g")
 
 
 async def test_a_key_is_found_but_never_kept(records, database_url):
-    made, key = await records.create_api_key("laptop", admin=True)
+    made, key = await records.api_keys.create("laptop", admin=True)
 
-    found = await records.find_api_key(key)
+    found = await records.api_keys.find(key)
 
     assert found is not None
     assert (found.id, found.name, found.admin) == (made.id, "laptop", True)
@@ -266,36 +266,33 @@ async def test_a_key_is_found_but_never_kept(records, database_url):
 
 
 async def test_a_revoked_key_opens_nothing(records):
-    made, key = await records.create_api_key("laptop")
+    made, key = await records.api_keys.create("laptop")
 
-    assert await records.revoke_api_key(made.id) == 1
-    assert await records.revoke_api_key("laptop") == 0
+    assert await records.api_keys.revoke(made.id) == 1
+    assert await records.api_keys.revoke("laptop") == 0
 
-    assert await records.find_api_key(key) is None
-    assert await records.has_api_keys() is False
-    assert [one.revoked_at is not None for one in await records.list_api_keys()] == [True]
+    assert await records.api_keys.find(key) is None
+    assert [one.revoked_at is not None for one in await records.api_keys.all()] == [True]
 
 
 async def test_an_unknown_key_opens_nothing(records):
-    assert await records.has_api_keys() is False
-    await records.create_api_key("laptop")
+    await records.api_keys.create("laptop")
 
-    assert await records.has_api_keys() is True
-    assert await records.find_api_key("sk-unknown") is None
+    assert await records.api_keys.find("sk-unknown") is None
 
 
 async def test_the_last_use_of_a_key_is_noted_at_most_once_a_minute(records, clock):
-    _, key = await records.create_api_key("laptop")
+    _, key = await records.api_keys.create("laptop")
     first_use = clock.now
 
     for seconds in (0, 30, 59):
         clock.now = first_use + seconds
-        await records.find_api_key(key)
-    assert (await records.list_api_keys())[0].last_used_at == first_use
+        await records.api_keys.find(key)
+    assert (await records.api_keys.all())[0].last_used_at == first_use
 
     clock.now = first_use + 60
-    await records.find_api_key(key)
-    assert (await records.list_api_keys())[0].last_used_at == first_use + 60
+    await records.api_keys.find(key)
+    assert (await records.api_keys.all())[0].last_used_at == first_use + 60
 
 
 def test_times_are_shown_in_iso_8601_utc():

@@ -13,9 +13,9 @@ from alembic.migration import MigrationContext
 
 from core.errors import InvalidRequest, RecordsUnavailable
 from core.records import ExperimentRecord, ExperimentStatus, Records, upgrade
-from core.records.address import usable
+from core.records.batching import CallBatcher
 from core.records.database import Database
-from core.records.gathering import Gathering
+from core.records.database_url import with_async_driver
 from core.records.models import metadata
 
 
@@ -137,7 +137,7 @@ async def test_the_database_waits_for_writers_and_checks_references(tmp_path):
     upgrade(url)
     records = Records(url)
 
-    for engine in (records._database.writer, records._database.reader):
+    for engine in (records.database.writer, records.database.reader):
         async with engine.connect() as connection:
             answers = [
                 (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar()
@@ -152,8 +152,8 @@ async def main():
     records = Records(url)
     for count in range(60):
         file_id = f"file-{number}-{count}"
-        await records.create_file(file_id, filename="a", purpose="p", size_bytes=1, sha256="0" * 64)
-        async with records.change("exp-1") as change:
+        await records.files.create(file_id, filename="a", purpose="p", size_bytes=1, sha256="0" * 64)
+        async with records.experiments.change("exp-1") as change:
             change.set_experiment(priority=change.experiment.priority + 1)
     await records.close()
 asyncio.run(main())
@@ -163,29 +163,29 @@ asyncio.run(main())
 async def test_processes_that_write_at_once_lose_nothing(url, experiment_record):
     upgrade(url)
     records = Records(url)
-    await records.create_experiment(experiment_record)
+    await records.experiments.create(experiment_record)
 
     results = await asyncio.to_thread(run_at_once, url, WRITER, 3)
 
     assert [(result.returncode, result.stderr) for result in results] == [(0, "")] * 3
-    assert (await records.list_files(limit=1)).total == 180
-    assert (await records.get_experiment("exp-1")).priority == experiment_record.priority + 180
+    assert (await records.files.page(limit=1)).total == 180
+    assert (await records.experiments.get("exp-1")).priority == experiment_record.priority + 180
     await records.close()
 
 
 async def test_engines_of_one_loop_that_write_at_once_lose_nothing(url, experiment_record):
     upgrade(url)
     first, second = Records(url), Records(url)
-    await first.create_experiment(experiment_record)
+    await first.experiments.create(experiment_record)
 
     async def count_up(records: Records) -> None:
         for _ in range(20):
-            async with records.change("exp-1") as change:
+            async with records.experiments.change("exp-1") as change:
                 change.set_experiment(priority=change.experiment.priority + 1)
 
     await asyncio.gather(*(count_up(records) for records in (first, second, first, second)))
 
-    assert (await second.get_experiment("exp-1")).priority == experiment_record.priority + 80
+    assert (await second.experiments.get("exp-1")).priority == experiment_record.priority + 80
     await first.close()
     await second.close()
 
@@ -193,10 +193,10 @@ async def test_engines_of_one_loop_that_write_at_once_lose_nothing(url, experime
 async def test_an_exception_inside_a_change_undoes_it(url, experiment_record):
     upgrade(url)
     records = Records(url)
-    await records.create_experiment(experiment_record)
+    await records.experiments.create(experiment_record)
 
     async def change_and_fail() -> None:
-        async with records.change("exp-1") as change:
+        async with records.experiments.change("exp-1") as change:
             change.set_experiment(exp_name="changed")
             change.set_stage("convert", message="changed")
             raise RuntimeError
@@ -204,31 +204,31 @@ async def test_an_exception_inside_a_change_undoes_it(url, experiment_record):
     with pytest.raises(RuntimeError):
         await change_and_fail()
 
-    assert await records.get_experiment("exp-1") == experiment_record
-    assert (await records.get_stage("exp-1", "convert")).message == ""
+    assert await records.experiments.get("exp-1") == experiment_record
+    assert (await records.stages.get("exp-1", "convert")).message == ""
     await records.close()
 
 
 async def test_readers_do_not_wait_for_a_writer(url, experiment_record):
     upgrade(url)
     records = Records(url)
-    await records.create_experiment(experiment_record)
+    await records.experiments.create(experiment_record)
 
-    async with records.change("exp-1") as change:
+    async with records.experiments.change("exp-1") as change:
         change.set_experiment(exp_name="changed")
-        seen = await asyncio.wait_for(records.get_experiment("exp-1"), timeout=5)
+        seen = await asyncio.wait_for(records.experiments.get("exp-1"), timeout=5)
 
     assert seen.exp_name == experiment_record.exp_name
-    assert (await records.get_experiment("exp-1")).exp_name == "changed"
+    assert (await records.experiments.get("exp-1")).exp_name == "changed"
     await records.close()
 
 
 async def test_more_callers_than_connections_wait_for_their_turn(url, experiment_record):
     upgrade(url)
     records = Records(url)
-    await records.create_experiment(experiment_record)
+    await records.experiments.create(experiment_record)
 
-    found = await asyncio.gather(*(records.get_experiment("exp-1") for _ in range(200)))
+    found = await asyncio.gather(*(records.experiments.get("exp-1") for _ in range(200)))
 
     assert found == [experiment_record] * 200
     await records.close()
@@ -236,11 +236,11 @@ async def test_more_callers_than_connections_wait_for_their_turn(url, experiment
 
 async def test_connections_that_the_server_ended_are_made_anew(postgres, experiment_record):
     records = Records(postgres.migrated_database())
-    await records.create_experiment(experiment_record)
+    await records.experiments.create(experiment_record)
 
     postgres.end_connections()
 
-    assert await records.get_experiment("exp-1") == experiment_record
+    assert await records.experiments.get("exp-1") == experiment_record
     await records.close()
 
 
@@ -248,7 +248,7 @@ async def test_a_server_that_is_not_there_is_named_in_a_sentence():
     records = Records("postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
 
     with pytest.raises(RecordsUnavailable, match="cannot be reached"):
-        await records.get_experiment("exp-1")
+        await records.experiments.get("exp-1")
     await records.close()
 
 
@@ -256,7 +256,7 @@ async def test_a_text_that_postgresql_cannot_hold_is_the_askers_mistake(postgres
     records = Records(postgres.migrated_database())
 
     with pytest.raises(InvalidRequest, match="cannot be stored"):
-        await records.get_file("file-\x00")
+        await records.files.get("file-\x00")
     await records.close()
 
 
@@ -269,7 +269,7 @@ async def test_a_text_that_postgresql_cannot_hold_is_the_askers_mistake(postgres
     ],
 )
 def test_addresses_of_other_programs_are_understood(written, meant):
-    assert usable(written).render_as_string(hide_password=False) == meant
+    assert with_async_driver(written).render_as_string(hide_password=False) == meant
 
 
 @pytest.mark.parametrize("address", ["mysql://host/voices", "voices", "oracle+x://h"])
@@ -288,7 +288,7 @@ async def test_calls_that_wait_together_share_a_trip():
             await first_may_end.wait()
         return [item * 2 for item in items]
 
-    gathering = Gathering(double, limit=3)
+    gathering = CallBatcher(double, limit=3)
     calls = [asyncio.create_task(gathering(number)) for number in range(1)]
     await asyncio.sleep(0)
     calls += [asyncio.create_task(gathering(number)) for number in range(1, 6)]
@@ -303,7 +303,7 @@ async def test_one_callers_error_is_not_the_others():
     async def halve(items: list[int]) -> list[int | Exception]:
         return [item // 2 if item % 2 == 0 else ValueError(item) for item in items]
 
-    gathering = Gathering(halve)
+    gathering = CallBatcher(halve)
 
     assert await gathering(4) == 2
     with pytest.raises(ValueError, match="3"):
@@ -320,7 +320,7 @@ async def test_a_failed_trip_fails_those_on_it_and_the_next_one_goes():
             raise ConnectionError("gone")
         return list(items)
 
-    gathering = Gathering(fail_once)
+    gathering = CallBatcher(fail_once)
     with pytest.raises(ConnectionError):
         await gathering(1)
 
@@ -334,7 +334,7 @@ async def test_a_caller_that_goes_away_does_not_disturb_the_others():
         await may_end.wait()
         return list(items)
 
-    gathering = Gathering(wait)
+    gathering = CallBatcher(wait)
     leaving, staying = asyncio.create_task(gathering(1)), asyncio.create_task(gathering(2))
     await asyncio.sleep(0)
     leaving.cancel()

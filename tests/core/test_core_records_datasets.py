@@ -30,8 +30,8 @@ def contents(count: int, **values: Any) -> DatasetContents:
 
 
 async def make(records: Records, count: int = 3) -> str:
-    await records.create_dataset("ds-one", "one", "en", "import", {}, 5)
-    await records.finish_dataset_version("ds-one", 1, contents(count), [], "Made.")
+    await records.datasets.create("ds-one", "one", "en", "import", {}, 5)
+    await records.dataset_versions.finish("ds-one", 1, contents(count), [], "Made.")
     return "ds-one"
 
 
@@ -42,42 +42,42 @@ async def test_every_version_can_be_read_as_it_was(records: Records) -> None:
     third = DatasetContents(first.recordings[1:], second.segments[1:])
 
     for after in (second, third, contents(4)):
-        begun = await records.begin_dataset_version(dataset, "add", {}, 5)
-        await records.finish_dataset_version(dataset, begun.version, after, [], "Made.")
+        begun = await records.dataset_versions.begin(dataset, "add", {}, 5)
+        await records.dataset_versions.finish(dataset, begun.version, after, [], "Made.")
 
-    assert await records.dataset_contents(dataset, 1) == first
-    assert await records.dataset_contents(dataset, 2) == second
-    assert await records.dataset_contents(dataset, 3) == third
-    assert await records.dataset_contents(dataset, 4) == contents(4)
-    page = await records.list_dataset_versions(dataset, limit=2, offset=1)
+    assert await records.dataset_versions.contents(dataset, 1) == first
+    assert await records.dataset_versions.contents(dataset, 2) == second
+    assert await records.dataset_versions.contents(dataset, 3) == third
+    assert await records.dataset_versions.contents(dataset, 4) == contents(4)
+    page = await records.dataset_versions.page(dataset, limit=2, offset=1)
     assert ([one.version for one in page.items], page.total) == ([3, 2], 4)
 
 
 async def test_a_failed_version_is_passed_over(records: Records) -> None:
     dataset = await make(records)
-    await records.begin_dataset_version(dataset, "crop", {}, 5)
-    await records.fail_dataset_version(dataset, 2, {"code": "bad_audio", "message": "No."})
+    await records.dataset_versions.begin(dataset, "crop", {}, 5)
+    await records.dataset_versions.fail(dataset, 2, {"code": "bad_audio", "message": "No."})
 
-    await records.begin_dataset_version(dataset, "add", {}, 5)
-    made = await records.finish_dataset_version(dataset, 3, contents(2), [], "Made.")
+    await records.dataset_versions.begin(dataset, "add", {}, 5)
+    made = await records.dataset_versions.finish(dataset, 3, contents(2), [], "Made.")
 
     assert (made.parent, made.status) == (1, DatasetStatus.READY)
-    assert await records.dataset_contents(dataset, 1) == contents(3)
-    assert await records.dataset_contents(dataset, 3) == contents(2)
-    assert (await records.get_dataset_version(dataset)).version == 3
+    assert await records.dataset_versions.contents(dataset, 1) == contents(3)
+    assert await records.dataset_versions.contents(dataset, 3) == contents(2)
+    assert (await records.dataset_versions.get(dataset)).version == 3
     with pytest.raises(Conflict, match="was given up"):
-        await records.finish_dataset_version(dataset, 2, contents(1), [], "Too late.")
+        await records.dataset_versions.finish(dataset, 2, contents(1), [], "Too late.")
 
 
 async def test_of_two_who_begin_a_version_at_once_one_is_refused(records: Records) -> None:
     dataset = await make(records)
 
     outcomes = await asyncio.gather(
-        *(records.begin_dataset_version(dataset, "add", {}, 5) for _ in range(8)), return_exceptions=True
+        *(records.dataset_versions.begin(dataset, "add", {}, 5) for _ in range(8)), return_exceptions=True
     )
 
     assert sum(isinstance(one, Conflict) for one in outcomes) == 7
-    assert (await records.get_dataset(dataset)).latest == 2
+    assert (await records.datasets.get(dataset)).latest == 2
 
 
 async def test_edits_at_once_lose_nothing(records: Records) -> None:
@@ -90,11 +90,11 @@ async def test_edits_at_once_lose_nothing(records: Records) -> None:
 
         return change
 
-    await asyncio.gather(*(records.edit_dataset(dataset, leave_out(number)) for number in range(1, 9)))
+    await asyncio.gather(*(records.dataset_versions.edit(dataset, leave_out(number)) for number in range(1, 9)))
 
-    version = await records.get_dataset_version(dataset)
+    version = await records.dataset_versions.get(dataset)
     assert version.version == 9
-    assert all(one.left_out for one in (await records.dataset_contents(dataset, 9)).segments)
+    assert all(one.left_out for one in (await records.dataset_versions.contents(dataset, 9)).segments)
 
 
 async def test_an_exception_in_an_edit_leaves_everything_as_it_was(records: Records) -> None:
@@ -104,52 +104,52 @@ async def test_an_exception_in_an_edit_leaves_everything_as_it_was(records: Reco
         raise NotFound("no")
 
     with pytest.raises(NotFound):
-        await records.edit_dataset(dataset, fail)
+        await records.dataset_versions.edit(dataset, fail)
 
-    assert (await records.get_dataset(dataset)).latest == 1
+    assert (await records.datasets.get(dataset)).latest == 1
 
 
 async def test_measures_are_noted_without_a_new_version(records: Records) -> None:
     dataset = await make(records)
-    await records.begin_dataset_report(dataset, 1, {})
+    await records.dataset_reports.begin(dataset, 1, {})
 
-    kept = await records.end_dataset_report(dataset, 1, 1, {"version": 1, "flags": {}}, None, {2: {"heard": "Hi."}})
-    late = await records.end_dataset_report(dataset, 1, 1, {"version": 1, "flags": {}})
+    kept = await records.dataset_reports.end(dataset, 1, 1, {"version": 1, "flags": {}}, None, {2: {"heard": "Hi."}})
+    late = await records.dataset_reports.end(dataset, 1, 1, {"version": 1, "flags": {}})
 
     assert (kept, late) == (True, False)
-    assert (await records.get_segment(dataset, 1, 2)).measures == {"heard": "Hi."}
-    version = await records.get_dataset_version(dataset)
+    assert (await records.dataset_versions.get_segment(dataset, 1, 2)).measures == {"heard": "Hi."}
+    version = await records.dataset_versions.get(dataset)
     assert version.report is not None
     assert version.report["made_at"].endswith("Z")
 
 
 async def test_a_file_of_a_data_set_in_the_making_is_in_use(records: Records) -> None:
-    await records.create_file("file-1", filename="a", purpose="dataset", size_bytes=1, sha256="0" * 64)
-    await records.create_dataset("ds-one", "one", "en", "import", {"sources": [{"file_id": "file-1"}]}, 5)
+    await records.files.create("file-1", filename="a", purpose="dataset", size_bytes=1, sha256="0" * 64)
+    await records.datasets.create("ds-one", "one", "en", "import", {"sources": [{"file_id": "file-1"}]}, 5)
 
     with pytest.raises(Conflict, match="ds-one"):
-        await records.delete_file("file-1")
+        await records.files.delete("file-1")
 
-    await records.finish_dataset_version("ds-one", 1, contents(1), [], "Made.")
-    assert (await records.delete_file("file-1")).id == "file-1"
+    await records.dataset_versions.finish("ds-one", 1, contents(1), [], "Made.")
+    assert (await records.files.delete("file-1")).id == "file-1"
 
 
 async def test_a_deleted_data_set_leaves_no_rows(records: Records) -> None:
     dataset = await make(records)
 
-    await records.delete_dataset(dataset)
+    await records.datasets.delete(dataset)
 
     with pytest.raises(NotFound):
-        await records.get_dataset(dataset)
+        await records.datasets.get(dataset)
     again = await make(records, 1)
-    assert await records.dataset_contents(again, 1) == contents(1)
+    assert await records.dataset_versions.contents(again, 1) == contents(1)
 
 
 async def test_what_is_unfinished_is_listed(records: Records) -> None:
     dataset = await make(records)
-    await records.begin_dataset_report(dataset, 1, {})
-    await records.create_dataset("ds-two", "two", "en", "import", {}, 5)
+    await records.dataset_reports.begin(dataset, 1, {})
+    await records.datasets.create("ds-two", "two", "en", "import", {}, 5)
 
-    unfinished = await records.unfinished_dataset_versions()
+    unfinished = await records.dataset_versions.unfinished()
 
     assert sorted(one.dataset_id for one in unfinished) == ["ds-one", "ds-two"]

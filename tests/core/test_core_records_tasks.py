@@ -27,7 +27,7 @@ NOW = 1_700_000_000.0
 @pytest.fixture
 async def records(database_url: str) -> AsyncIterator[Records]:
     records = Records(database_url, clock=lambda: NOW)
-    await records.create_file("file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    await records.files.create("file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     yield records
     await records.close()
 
@@ -79,32 +79,32 @@ def new_task(number: int, **values) -> NewTask:
 async def test_a_task_is_found_as_it_was_made_with_its_experiment_and_first_stage(records):
     new = new_task(1, webhook_url="https://example.org/hook", schedule_at=NOW + 60)
 
-    assert await records.create_task(new) == new.task
+    assert await records.tasks.create(new) == new.task
 
-    assert await records.get_task("task-1") == new.task
-    assert await records.get_experiment("exp-1") == new.experiment
-    assert await records.get_stage("exp-1", "convert") == new.stage
+    assert await records.tasks.get("task-1") == new.task
+    assert await records.experiments.get("exp-1") == new.experiment
+    assert await records.stages.get("exp-1", "convert") == new.stage
 
 
 async def test_stages_that_never_ran_are_pending(records):
-    await records.create_task(new_task(1))
+    await records.tasks.create(new_task(1))
 
-    stages = await records.list_stages("exp-1")
+    stages = await records.stages.of_experiment("exp-1")
 
     assert [one.stage for one in stages] == list(stage_order("nano", with_test=True))
     assert [one.status for one in stages[:2]] == [StageStatus.QUEUED, StageStatus.PENDING]
-    assert await records.get_stage("exp-1", "asr") == StageRecord("exp-1", "asr")
+    assert await records.stages.get("exp-1", "asr") == StageRecord("exp-1", "asr")
     assert stages[0].job_id == "exp-1.convert.1"
     assert stages[1].job_id == ""
 
 
 async def test_what_is_unknown_is_not_found(records):
     for coroutine in (
-        records.get_task("task-9"),
-        records.get_experiment("exp-9"),
-        records.get_stage("exp-9", "asr"),
-        records.list_stages("exp-9"),
-        records.delete_experiment("exp-9"),
+        records.tasks.get("task-9"),
+        records.experiments.get("exp-9"),
+        records.stages.get("exp-9", "asr"),
+        records.stages.of_experiment("exp-9"),
+        records.experiments.delete("exp-9"),
     ):
         with pytest.raises(NotFound, match="-9"):
             await coroutine
@@ -112,40 +112,40 @@ async def test_what_is_unknown_is_not_found(records):
 
 async def test_a_task_needs_a_file_that_exists(records):
     with pytest.raises(NotFound, match="file-9"):
-        await records.create_task(new_task(1, audio_file_id="file-9"))
+        await records.tasks.create(new_task(1, audio_file_id="file-9"))
 
-    assert (await records.list_tasks()).total == 0
-    assert (await records.list_experiments()).total == 0
+    assert (await records.tasks.page()).total == 0
+    assert (await records.experiments.page()).total == 0
 
 
 async def test_one_task_without_a_file_does_not_spoil_those_that_arrive_with_it(records):
     results = await asyncio.gather(
-        *(records.create_task(new_task(number, audio_file_id=f"file-{number % 2}")) for number in range(8)),
+        *(records.tasks.create(new_task(number, audio_file_id=f"file-{number % 2}")) for number in range(8)),
         return_exceptions=True,
     )
 
     assert [isinstance(one, NotFound) for one in results] == [True, False] * 4
-    assert (await records.list_tasks()).total == 4
+    assert (await records.tasks.page()).total == 4
 
 
 async def test_the_same_idempotency_key_makes_one_task(records):
-    first = await records.create_task(new_task(1, idempotency_key="key"))
+    first = await records.tasks.create(new_task(1, idempotency_key="key"))
 
-    second = await records.create_task(new_task(2, idempotency_key="key"))
+    second = await records.tasks.create(new_task(2, idempotency_key="key"))
 
     assert second == first
-    assert (await records.list_tasks()).total == 1
+    assert (await records.tasks.page()).total == 1
 
 
 async def test_the_same_idempotency_key_makes_one_task_even_when_all_arrive_at_once(records, database_url):
     other = Records(database_url)
 
     made = await asyncio.gather(
-        *((records, other)[number % 2].create_task(new_task(number, idempotency_key="key")) for number in range(20))
+        *((records, other)[number % 2].tasks.create(new_task(number, idempotency_key="key")) for number in range(20))
     )
 
     assert len({task.id for task in made}) == 1
-    assert (await records.list_tasks()).total == 1
+    assert (await records.tasks.page()).total == 1
     await other.close()
 
 
@@ -153,29 +153,29 @@ async def test_many_keys_that_arrive_at_two_processes_in_opposite_order_make_one
     other = Records(database_url)
     keys = [f"key-{number}" for number in range(20)]
 
-    first = [records.create_task(new_task(n, idempotency_key=key)) for n, key in enumerate(keys)]
-    second = [other.create_task(new_task(100 + n, idempotency_key=key)) for n, key in enumerate(reversed(keys))]
+    first = [records.tasks.create(new_task(n, idempotency_key=key)) for n, key in enumerate(keys)]
+    second = [other.tasks.create(new_task(100 + n, idempotency_key=key)) for n, key in enumerate(reversed(keys))]
     await asyncio.gather(*first, *second)
 
-    assert (await records.list_tasks()).total == 20
+    assert (await records.tasks.page()).total == 20
     await other.close()
 
 
 async def test_many_tasks_made_and_read_at_once_are_all_there(records):
-    await asyncio.gather(*(records.create_task(new_task(number)) for number in range(300)))
+    await asyncio.gather(*(records.tasks.create(new_task(number)) for number in range(300)))
 
-    found = await asyncio.gather(*(records.get_task(f"task-{number}") for number in range(300)))
+    found = await asyncio.gather(*(records.tasks.get(f"task-{number}") for number in range(300)))
 
     assert [task.exp_id for task in found] == [f"exp-{number}" for number in range(300)]
 
 
 async def test_readers_of_one_trip_get_their_own_answers(records):
-    await records.create_task(new_task(1))
+    await records.tasks.create(new_task(1))
 
     found = await asyncio.gather(
-        records.get_task("task-1"),
-        records.get_task("task-9"),
-        records.get_task("task-1"),
+        records.tasks.get("task-1"),
+        records.tasks.get("task-9"),
+        records.tasks.get("task-1"),
         return_exceptions=True,
     )
 
@@ -185,12 +185,12 @@ async def test_readers_of_one_trip_get_their_own_answers(records):
 
 async def test_tasks_are_listed_newest_first_by_page_and_status(records):
     for number in range(5):
-        await records.create_task(new_task(number))
-    async with records.change("exp-3") as change:
+        await records.tasks.create(new_task(number))
+    async with records.experiments.change("exp-3") as change:
         change.set_task(status=TaskStatus.RUNNING)
 
-    page = await records.list_tasks(limit=2, offset=1)
-    running = await records.list_tasks(status=TaskStatus.RUNNING)
+    page = await records.tasks.page(limit=2, offset=1)
+    running = await records.tasks.page(status=TaskStatus.RUNNING)
 
     assert ([one.id for one in page.items], page.total) == (["task-3", "task-2"], 5)
     assert [one.id for one in running.items] == ["task-3"]
@@ -198,99 +198,99 @@ async def test_tasks_are_listed_newest_first_by_page_and_status(records):
 
 async def test_a_task_that_never_began_can_be_undone(records):
     new = new_task(1)
-    await records.create_task(new)
+    await records.tasks.create(new)
 
-    await records.undo_task(new)
+    await records.tasks.discard(new)
 
-    assert (await records.list_tasks()).total == 0
-    assert await records.active_stages(10) == []
+    assert (await records.tasks.page()).total == 0
+    assert await records.stages.active(10) == []
 
 
 async def test_a_change_writes_what_changed_and_nothing_else(records):
     new = new_task(1)
-    await records.create_task(new)
+    await records.tasks.create(new)
 
-    async with records.change("exp-1") as change:
+    async with records.experiments.change("exp-1") as change:
         change.set_stage("convert", status=StageStatus.COMPLETED, outputs={"files": 3})
         change.set_stage("audio_slice", status=StageStatus.QUEUED, run=1, work_run=1)
         change.set_task(progress=0.5, error={"code": "x"})
         change.set_experiment(voice_id="voice-1")
 
-    assert await records.get_task("task-1") == replace(new.task, progress=0.5, error={"code": "x"})
-    assert (await records.get_stage("exp-1", "convert")).outputs == {"files": 3}
-    assert (await records.get_stage("exp-1", "audio_slice")).status is StageStatus.QUEUED
-    assert (await records.get_experiment("exp-1")).voice_id == "voice-1"
+    assert await records.tasks.get("task-1") == replace(new.task, progress=0.5, error={"code": "x"})
+    assert (await records.stages.get("exp-1", "convert")).outputs == {"files": 3}
+    assert (await records.stages.get("exp-1", "audio_slice")).status is StageStatus.QUEUED
+    assert (await records.experiments.get("exp-1")).voice_id == "voice-1"
 
 
 async def test_a_cleared_error_is_none_again(records):
-    await records.create_task(new_task(1, error={"code": "x", "message": "It broke."}))
-    assert (await records.get_task("task-1")).error_message == "It broke."
+    await records.tasks.create(new_task(1, error={"code": "x", "message": "It broke."}))
+    assert (await records.tasks.get("task-1")).error_message == "It broke."
 
-    async with records.change("exp-1") as change:
+    async with records.experiments.change("exp-1") as change:
         change.set_task(error=None)
 
-    assert (await records.get_task("task-1")).error_message is None
+    assert (await records.tasks.get("task-1")).error_message is None
 
 
 async def test_a_file_in_use_stays_and_a_file_of_a_finished_task_may_go(records):
-    await records.create_task(new_task(1))
+    await records.tasks.create(new_task(1))
 
     with pytest.raises(Conflict, match="task-1"):
-        await records.delete_file("file-1")
+        await records.files.delete("file-1")
 
-    async with records.change("exp-1") as change:
+    async with records.experiments.change("exp-1") as change:
         change.set_task(status=TaskStatus.COMPLETED)
         change.set_experiment(status=ExperimentStatus.COMPLETED)
-    await records.delete_file("file-1")
-    assert (await records.get_task("task-1")).audio_file_id is None
+    await records.files.delete("file-1")
+    assert (await records.tasks.get("task-1")).audio_file_id is None
 
 
 async def test_an_experiment_under_way_cannot_be_deleted(records):
-    await records.create_task(new_task(1))
+    await records.tasks.create(new_task(1))
 
     with pytest.raises(Conflict, match="convert"):
-        await records.delete_experiment("exp-1")
+        await records.experiments.delete("exp-1")
 
-    async with records.change("exp-1") as change:
+    async with records.experiments.change("exp-1") as change:
         change.set_stage("convert", status=StageStatus.CANCELLED)
     with pytest.raises(Conflict, match="task-1"):
-        await records.delete_experiment("exp-1")
+        await records.experiments.delete("exp-1")
 
-    async with records.change("exp-1") as change:
+    async with records.experiments.change("exp-1") as change:
         change.set_task(status=TaskStatus.CANCELLED)
-    await records.delete_experiment("exp-1")
+    await records.experiments.delete("exp-1")
     with pytest.raises(NotFound):
-        await records.get_task("task-1")
+        await records.tasks.get("task-1")
 
 
 async def test_an_experiment_can_be_renamed(records):
-    await records.create_task(new_task(1))
+    await records.tasks.create(new_task(1))
 
-    changed = await records.update_experiment("exp-1", exp_name="alice", is_half=False)
+    changed = await records.experiments.update("exp-1", exp_name="alice", is_half=False)
 
-    assert changed == await records.get_experiment("exp-1")
+    assert changed == await records.experiments.get("exp-1")
     assert (changed.exp_name, changed.is_half, changed.gpu_numbers) == ("alice", False, "0")
 
 
 async def test_active_stages_come_in_pages(records):
     for number in range(4):
-        await records.create_task(new_task(number))
-    async with records.change("exp-1") as change:
+        await records.tasks.create(new_task(number))
+    async with records.experiments.change("exp-1") as change:
         change.set_stage("convert", status=StageStatus.COMPLETED)
 
-    first = await records.active_stages(2)
-    rest = await records.active_stages(2, after=first[-1].exp_id)
+    first = await records.stages.active(2)
+    rest = await records.stages.active(2, after=first[-1].exp_id)
 
     assert [one.exp_id for one in first + rest] == ["exp-0", "exp-2", "exp-3"]
 
 
 async def test_a_task_under_way_without_an_active_stage_is_idle(records):
     for number in range(3):
-        await records.create_task(new_task(number))
-        async with records.change(f"exp-{number}") as change:
+        await records.tasks.create(new_task(number))
+        async with records.experiments.change(f"exp-{number}") as change:
             change.set_task(status=TaskStatus.RUNNING)
     for number, status in ((1, StageStatus.COMPLETED), (2, StageStatus.PAUSED)):
-        async with records.change(f"exp-{number}") as change:
+        async with records.experiments.change(f"exp-{number}") as change:
             change.set_stage("convert", status=status)
 
-    assert [task.id for task in await records.idle_tasks(10)] == ["task-1"]
+    assert [task.id for task in await records.tasks.stalled(10)] == ["task-1"]

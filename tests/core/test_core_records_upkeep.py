@@ -40,7 +40,7 @@ async def add_experiment(records: Records, number: int, **values) -> ExperimentR
         "updated_at": NOW + number,
         **values,
     }
-    return await records.create_experiment(ExperimentRecord(**given))
+    return await records.experiments.create(ExperimentRecord(**given))
 
 
 async def never(key: str) -> None:
@@ -49,12 +49,12 @@ async def never(key: str) -> None:
 
 async def add_voice(records: Records, exp_id: str = "exp-1") -> None:
     common = {"version": "nano", "sha256": SHA, "size_bytes": 8, "experiment_id": exp_id}
-    await records.create_checkpoint("ckpt-g", kind="gpt", **common)
-    await records.create_checkpoint("ckpt-s", kind="sovits", **common)
-    await records.create_checkpoint("ckpt-unused", kind="gpt", **common)
+    await records.checkpoints.create("ckpt-g", kind="gpt", **common)
+    await records.checkpoints.create("ckpt-s", kind="sovits", **common)
+    await records.checkpoints.create("ckpt-unused", kind="gpt", **common)
     prompts = [{"name": "default", "audio": "voices/v/prompt.wav", "text": "Hello.", "language": "en"}]
     ids = {"gpt_checkpoint_id": "ckpt-g", "sovits_checkpoint_id": "ckpt-s"}
-    await records.create_voice(name="bob", version="nano", language="en", prompts=prompts, **ids)
+    await records.voices.create(name="bob", version="nano", language="en", prompts=prompts, **ids)
 
 
 async def test_ended_experiments_come_in_pages_the_longest_unchanged_first(records):
@@ -62,40 +62,40 @@ async def test_ended_experiments_come_in_pages_the_longest_unchanged_first(recor
         status = ExperimentStatus.RUNNING if number == 2 else ExperimentStatus.COMPLETED
         await add_experiment(records, number, status=status)
 
-    first = await records.ended_experiments(2)
-    rest = await records.ended_experiments(2, after=first[-1], of_tasks=False)
+    first = await records.experiments.ended(2)
+    rest = await records.experiments.ended(2, after=first[-1], of_tasks=False)
 
     assert [one.id for one in first + rest] == ["exp-0", "exp-1", "exp-3"]
-    assert [one.id for one in await records.ended_experiments(9, before=NOW + 1)] == ["exp-0"]
-    assert await records.ended_experiments(9, of_tasks=True) == []
-    assert await records.experiment_ids() == {f"exp-{number}" for number in range(4)}
+    assert [one.id for one in await records.experiments.ended(9, before=NOW + 1)] == ["exp-0"]
+    assert await records.experiments.ended(9, of_tasks=True) == []
+    assert await records.experiments.ids() == {f"exp-{number}" for number in range(4)}
 
 
 async def test_a_deleted_experiment_takes_the_weights_that_nobody_uses(records):
     await add_experiment(records, 1)
     await add_voice(records)
 
-    assert await records.delete_experiment("exp-1") == ["checkpoints/ckpt-unused.safetensors"]
+    assert await records.experiments.delete("exp-1") == ["checkpoints/ckpt-unused.safetensors"]
 
-    assert (await records.list_checkpoints()).total == 2
+    assert (await records.checkpoints.page()).total == 2
 
 
 async def test_an_experiment_whose_folder_holds_a_voices_prompt_stays(records):
     await add_experiment(records, 1)
     await add_voice(records)
     inside = [{"name": "default", "audio": "experiments/exp-1/segments/1.wav", "text": "Hello.", "language": "en"}]
-    voice = await records.get_voice("bob")
-    await records.update_voice(voice.id, prompts=inside)
+    voice = await records.voices.get("bob")
+    await records.voices.update(voice.id, prompts=inside)
 
     with pytest.raises(Conflict, match="prompts of bob"):
-        await records.delete_experiment("exp-1")
+        await records.experiments.delete("exp-1")
 
 
 async def test_experiments_that_clients_know_as_tasks_are_listed_with_them(records):
     for number in range(3):
         await add_experiment(records, number, door=STEPS_DOOR if number else "")
 
-    page = await records.list_all_tasks(limit=1, offset=1)
+    page = await records.tasks.page_with_experiments(limit=1, offset=1)
 
     assert ([one.id for one in page.items], page.total) == (["exp-1"], 2)
 
@@ -104,27 +104,30 @@ async def test_the_catalogue_tells_who_uses_what(records):
     await add_experiment(records, 1)
     await add_voice(records)
 
-    assert (await records.list_models(kind="gpt", exp_id="exp-1")).total == 2
-    assert {key: [v.name for v in found] for key, found in (await records.voices_of(["ckpt-g", "ckpt-s"])).items()} == {
+    assert (await records.checkpoints.page(kind="gpt", exp_id="exp-1")).total == 2
+    assert {
+        key: [v.name for v in found]
+        for key, found in (await records.voices.by_checkpoint(["ckpt-g", "ckpt-s"])).items()
+    } == {
         "ckpt-g": ["bob"],
         "ckpt-s": ["bob"],
     }
-    assert (await records.find_checkpoint("sovits", SHA)).id == "ckpt-s"
+    assert (await records.checkpoints.find_by_checksum("sovits", SHA)).id == "ckpt-s"
     with pytest.raises(Conflict, match="speaks for bob"):
-        await records.delete_model("ckpt-g", delete_file=never)
+        await records.checkpoints.delete_with_file("ckpt-g", delete_file=never)
 
 
 async def test_limits_that_two_hosts_set_at_once_are_both_kept(records, database_url):
     other = Records(database_url, clock=lambda: NOW)
 
     await asyncio.gather(
-        records.set_limits({"cpu": {"training": 2}}),
-        other.set_limits({"cuda": {"inference": 3}}),
-        records.set_limits({"cpu": {"inference": 5}}),
-        other.set_limits({"cpu": {"inference": 5}}),
+        records.limits.update({"cpu": {"training": 2}}),
+        other.limits.update({"cuda": {"inference": 3}}),
+        records.limits.update({"cpu": {"inference": 5}}),
+        other.limits.update({"cpu": {"inference": 5}}),
     )
 
-    kept = {one.device: (one.training, one.inference) for one in await records.list_limits()}
+    kept = {one.device: (one.training, one.inference) for one in await records.limits.all()}
     assert kept["cuda"] == (None, 3)
     assert kept["cpu"][1] == 5
     await other.close()

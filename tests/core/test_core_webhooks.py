@@ -18,8 +18,8 @@ from core.experiments.requests import TaskRequest
 from core.experiments.sources import ExperimentSource
 from core.logs import CHATTY
 from core.net.fetch import Fetcher
-from core.records import DeliveryRecord, DeliveryStatus, ExperimentRecord, NewTask, Records, TaskStatus, Try
-from core.records.webhooks import MOST_WEBHOOKS
+from core.records import DeliveryAttempt, DeliveryRecord, DeliveryStatus, ExperimentRecord, NewTask, Records, TaskStatus
+from core.records.repositories.webhooks import MAX_WEBHOOKS
 from core.signing import key_of, new_secret
 from core.stages.status import StageStatus
 from core.webhooks import RETRY_SECONDS, TASK_EVENTS, WebhookSender, WebhookService
@@ -46,7 +46,7 @@ def clock() -> Clock:
 @pytest.fixture
 async def records(database_url: str, clock: Clock) -> AsyncIterator[Records]:
     made = Records(database_url, clock=clock)
-    await made.create_file("file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    await made.files.create("file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     yield made
     await made.close()
 
@@ -72,19 +72,19 @@ async def begin_task(records: Records, webhook_url: str = "") -> ExperimentRecor
     request = TaskRequest("bob", "file-1", version="nano", language="en", quality="fast", webhook_url=webhook_url)
     experiment = new_experiment(request, ExperimentSource("file-1"), {}, now=1_700_000_000.0)
     task = new_task(experiment, request)
-    await records.create_task(NewTask(task, experiment, first_run(experiment)))
+    await records.tasks.create(NewTask(task, experiment, first_run(experiment)))
     return experiment
 
 
 async def end_task(
     records: Records, experiment: ExperimentRecord, status: TaskStatus = TaskStatus.COMPLETED, **values: Any
 ) -> None:
-    async with records.change(experiment.id) as change:
+    async with records.experiments.change(experiment.id) as change:
         change.set_task(status=status, completed_at=change.now, **values)
 
 
 async def deliveries(records: Records, **which: Any) -> list[DeliveryRecord]:
-    return (await records.list_deliveries(100, **which)).items
+    return (await records.deliveries.page(100, **which)).items
 
 
 async def send(sender: WebhookSender) -> int:
@@ -131,7 +131,7 @@ async def test_what_is_undone_is_not_told(records: Records, sender: WebhookSende
         experiment = await begin_task(records, receiver.url)
 
         async def end_and_fail() -> None:
-            async with records.change(experiment.id) as change:
+            async with records.experiments.change(experiment.id) as change:
                 change.set_task(status=TaskStatus.COMPLETED)
                 raise ZeroDivisionError
 
@@ -153,7 +153,7 @@ async def test_an_end_that_is_written_again_is_not_told_again(records: Records):
 async def test_a_task_that_lived_again_is_told_again(records: Records):
     experiment = await begin_task(records, "http://127.0.0.1:1/")
     await end_task(records, experiment, TaskStatus.FAILED)
-    async with records.change(experiment.id) as change:
+    async with records.experiments.change(experiment.id) as change:
         change.set_task(status=TaskStatus.RUNNING)
 
     await end_task(records, experiment)
@@ -169,7 +169,7 @@ async def test_webhooks_are_told_of_what_they_asked_for_each_with_its_own_secret
         of_stages = await service.register(stages.url, ["stage.completed", "stage.completed"], new_secret())
         experiment = await begin_task(records)
 
-        async with records.change(experiment.id) as change:
+        async with records.experiments.change(experiment.id) as change:
             change.set_stage("convert", status=StageStatus.COMPLETED)
         await end_task(records, experiment)
         await send(sender)
@@ -305,7 +305,7 @@ async def test_two_senders_send_everything_once(records: Records, fetcher: Fetch
 async def test_what_a_dead_sender_had_begun_is_sent_by_the_next(records: Records, sender: WebhookSender, clock: Clock):
     async with receiving() as receiver:
         await end_task(records, await begin_task(records, receiver.url))
-        await records.claim_deliveries("dead", 10, CLAIM_SECONDS)
+        await records.deliveries.claim("dead", 10, CLAIM_SECONDS)
 
         assert await send(sender) == 0
         clock.now += CLAIM_SECONDS
@@ -329,11 +329,11 @@ async def test_a_sender_that_ends_hands_back_what_it_had_begun(records: Records,
 
 async def test_a_late_sender_changes_nothing(records: Records, clock: Clock):
     await end_task(records, await begin_task(records, "http://127.0.0.1:1/"))
-    (claimed,) = await records.claim_deliveries("late", 10, CLAIM_SECONDS)
+    (claimed,) = await records.deliveries.claim("late", 10, CLAIM_SECONDS)
     clock.now += CLAIM_SECONDS
-    await records.claim_deliveries("next", 10, CLAIM_SECONDS)
+    await records.deliveries.claim("next", 10, CLAIM_SECONDS)
 
-    assert await records.end_try(claimed.id, "late", Try(clock.now, 1.0, 200), None) is None
+    assert await records.deliveries.end_attempt(claimed.id, "late", DeliveryAttempt(clock.now, 1.0, 200), None) is None
     assert (await the_only(records)).attempts == 0
 
 
@@ -347,7 +347,7 @@ async def test_an_address_that_is_gone_is_told_nothing_more(
         await end_task(records, await begin_task(records))
         assert await send(sender) == 0
 
-    shown = await records.get_webhook(webhook.id)
+    shown = await records.webhooks.get(webhook.id)
     assert (shown.enabled, shown.message) == (False, "It answered 410 Gone.")
     assert (await the_only(records)).status is DeliveryStatus.FAILED
 
@@ -358,7 +358,7 @@ async def test_a_delivery_is_sent_again_by_hand(records: Records, sender: Webhoo
         await send(sender)
         sent = await the_only(records)
 
-        again = await records.send_again(sent.id)
+        again = await records.deliveries.resend(sent.id)
         await send(sender)
 
     assert (again.status, again.attempts) == (DeliveryStatus.PENDING, 1)
@@ -373,13 +373,13 @@ async def test_a_deleted_webhook_is_told_nothing_more_not_even_by_hand(
         webhook = await service.register(receiver.url)
         await end_task(records, await begin_task(records))
 
-        await records.delete_webhook(webhook.id)
+        await records.webhooks.delete(webhook.id)
 
         assert await send(sender) == 0
     left = await the_only(records)
     assert (left.status, left.error) == (DeliveryStatus.FAILED, "The webhook was deleted.")
     with pytest.raises(Conflict, match="was deleted"):
-        await records.send_again(left.id)
+        await records.deliveries.resend(left.id)
 
 
 async def test_old_deliveries_are_forgotten(records: Records, sender: WebhookSender, clock: Clock):
@@ -389,7 +389,7 @@ async def test_old_deliveries_are_forgotten(records: Records, sender: WebhookSen
         await send(sender)
     clock.now += 31 * 86_400
 
-    await records.forget_deliveries(30 * 86_400)
+    await records.deliveries.delete_ended(30 * 86_400)
 
     assert [one.status for one in await deliveries(records)] == [DeliveryStatus.PENDING]
 
@@ -406,7 +406,7 @@ async def test_deliveries_are_listed_by_what_they_are_about(records: Records, se
     assert len(await deliveries(records, webhook_id=webhook.id)) == 2
     assert await deliveries(records, status=DeliveryStatus.DELIVERED) == []
     with pytest.raises(NotFound):
-        await records.get_delivery("msg-nothing")
+        await records.deliveries.get("msg-nothing")
 
 
 async def test_an_event_of_something_else_can_be_told(records: Records, service: WebhookService):
@@ -442,12 +442,12 @@ async def test_what_cannot_be_registered_is_refused_by_name(service: WebhookServ
         await service.register("http://hooks.example/", secret="hush hush")
     assert "hush" not in refused.value.message
 
-    assert (await records.list_webhooks()).total == 0
+    assert (await records.webhooks.page()).total == 0
 
 
 async def test_there_is_an_end_to_the_number_of_webhooks(records: Records, service: WebhookService):
-    for _ in range(MOST_WEBHOOKS):
-        await records.create_webhook("http://hooks.example/", ["task.failed"], SECRET)
+    for _ in range(MAX_WEBHOOKS):
+        await records.webhooks.create("http://hooks.example/", ["task.failed"], SECRET)
 
     with pytest.raises(Conflict, match="the most"):
         await service.register("http://hooks.example/")

@@ -116,7 +116,7 @@ class Bench:
         file_id = new_id("file")
         self.services.storage.put_bytes(f"files/{file_id}", content)
         self.call(
-            self.services.records.create_file,
+            self.services.records.files.create,
             file_id,
             filename=name,
             purpose="training",
@@ -133,12 +133,12 @@ class Bench:
         ]
         made = self.call(self.datasets.create, "set", files, language=language)
         self.work()
-        return self.call(self.services.records.get_dataset, made.id)
+        return self.call(self.services.records.datasets.get, made.id)
 
     def quick(self, *names: str, language: str = "en") -> str:
         """The id of a data set of those pieces with their transcripts, without a job that decodes anything."""
         records = self.services.records
-        made = self.call(records.create_dataset, new_id("ds"), "set", language, "import", {}, 5)
+        made = self.call(records.datasets.create, new_id("ds"), "set", language, "import", {}, 5)
         store = AudioStore(self.services.storage, made.id)
         contents = DatasetContents([], [])
         for number, name in enumerate(names, start=1):
@@ -148,7 +148,7 @@ class Bench:
             contents.segments.append(
                 SegmentRow(number, number, name, 0.0, transcript=PIECES[name][2], language="en", **about)
             )
-        self.call(records.finish_dataset_version, made.id, 1, contents, [], "Made.")
+        self.call(records.dataset_versions.finish, made.id, 1, contents, [], "Made.")
         return made.id
 
     def work(self) -> dict[str, Any] | None:
@@ -164,11 +164,11 @@ class Bench:
         return last
 
     def version(self, dataset_id: str, version: int | None = None) -> DatasetVersionRecord:
-        return self.call(self.services.records.get_dataset_version, dataset_id, version)
+        return self.call(self.services.records.dataset_versions.get, dataset_id, version)
 
     def contents(self, dataset_id: str, version: int | None = None) -> DatasetContents:
         number = self.version(dataset_id, version).version
-        return self.call(self.services.records.dataset_contents, dataset_id, number)
+        return self.call(self.services.records.dataset_versions.contents, dataset_id, number)
 
     def sounds(self, dataset_id: str) -> list[Path]:
         return sorted((self.services.storage.root / "datasets" / dataset_id).rglob("*.wav"))

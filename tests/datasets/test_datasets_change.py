@@ -220,7 +220,7 @@ def test_uploads_are_augmented_into_a_data_set_of_their_own(bench: Bench) -> Non
     work = bench.call(bench.datasets.augment, source, AugmentOptions(kinds=["noise"]))
     bench.work()
 
-    record = bench.call(bench.services.records.get_dataset, work.dataset_id)
+    record = bench.call(bench.services.records.datasets.get, work.dataset_id)
     assert (record.name, record.language, record.version) == ("noisy", "en", 1)
     assert [one.made_from for one in bench.contents(record.id).segments] == [None, 1]
     assert bench.call(bench.datasets.work, work.job_id).status is DatasetStatus.READY

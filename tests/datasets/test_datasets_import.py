@@ -139,7 +139,7 @@ def test_a_version_that_failed_leaves_the_one_before(bench: Bench) -> None:
     bench.call(bench.datasets.add, dataset, [NewRecording(file_id=bench.upload(b"no sound", "b.wav"))])
     bench.work()
 
-    record = bench.call(bench.services.records.get_dataset, dataset)
+    record = bench.call(bench.services.records.datasets.get, dataset)
     assert (record.status, record.version, record.latest) == (DatasetStatus.READY, 1, 2)
     assert bench.version(dataset, 2).status is DatasetStatus.FAILED
     assert bench.sounds(dataset) == sounds
@@ -182,7 +182,7 @@ def test_what_the_queue_forgot_is_enqueued_again(bench: Bench) -> None:
     bench.work()
 
     assert mended == 1
-    assert bench.call(bench.services.records.get_dataset, made.id).status is DatasetStatus.READY
+    assert bench.call(bench.services.records.datasets.get, made.id).status is DatasetStatus.READY
 
 
 def test_a_cancelled_job_gives_its_version_up(bench: Bench) -> None:
@@ -204,4 +204,4 @@ def test_a_deleted_data_set_takes_its_sounds_along(bench: Bench) -> None:
 
     assert bench.sounds(made.id) == []
     with pytest.raises(NotFound):
-        bench.call(bench.services.records.get_dataset, made.id)
+        bench.call(bench.services.records.datasets.get, made.id)

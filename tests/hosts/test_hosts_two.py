@@ -69,7 +69,7 @@ def begin_task(shared: Shared, url: str, recording: Path) -> dict[str, str]:
 async def train_shortly(shared: Shared, exp_id: str) -> None:
     """Just long enough to be interrupted: no user waits for this voice."""
     records = Records(shared.database_url)
-    async with records.change(exp_id) as change:
+    async with records.experiments.change(exp_id) as change:
         short = {
             "audio_slice": {"min_length": 2000, "min_interval": 100},
             "sovits_train": {"total_epoch": 2, "batch_size": 8},
@@ -94,7 +94,7 @@ def ended_task(shared: Shared, task_id: str) -> TaskRecord | None:
 async def find_task(shared: Shared, task_id: str) -> TaskRecord:
     records = Records(shared.database_url)
     try:
-        return await records.get_task(task_id)
+        return await records.tasks.get(task_id)
     finally:
         await records.close()
 
@@ -109,9 +109,9 @@ def assert_the_voice_is_whole(shared: Shared, bucket: BucketStorage, task: TaskR
     async def look() -> list[str]:
         records = Records(shared.database_url)
         try:
-            voice = await records.get_voice(task.voice_id or "")
+            voice = await records.voices.get(task.voice_id or "")
             weights = [
-                await records.get_checkpoint(one) for one in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
+                await records.checkpoints.get(one) for one in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
             ]
         finally:
             await records.close()

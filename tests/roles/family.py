@@ -229,7 +229,7 @@ class Family:
             call=lambda *arguments, **named: None,
             experiments=SimpleNamespace(stage_progress=None, stage_control=None),
             records=SimpleNamespace(
-                create_checkpoint=None, get_checkpoint=None, measure_checkpoint=None, get_file=None
+                checkpoints=SimpleNamespace(create=None, get=None, add_metrics=None), files=SimpleNamespace(get=None)
             ),
         )
 

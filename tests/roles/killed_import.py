@@ -12,17 +12,19 @@ import sys
 from importlib import import_module
 from typing import Any
 
-from core.records import Records
+from core.records.repositories.checkpoints import CheckpointRepository
+from core.records.repositories.voices import VoiceRepository
 from core.storage import Storage
 from GPT_SoVITS.checkpoints import checkpoint
 from main import main
 
-STEPS: dict[str, Any] = {
-    "save_checkpoint": checkpoint,
-    "publish": Storage,
-    "create_checkpoint": Records,
-    "create_voice": Records,
+STEPS: dict[str, tuple[Any, str]] = {
+    "save_checkpoint": (checkpoint, "save_checkpoint"),
+    "publish": (Storage, "publish"),
+    "create_checkpoint": (CheckpointRepository, "create"),
+    "create_voice": (VoiceRepository, "create"),
 }
+"""Step → where its function is, and its name there."""
 DEATHS = [
     ("save_checkpoint", 2),
     ("create_checkpoint", 1),
@@ -43,7 +45,8 @@ LOADED = (
 
 
 def die_before(step: str, count: int) -> None:
-    function, calls = getattr(STEPS[step], step), 0
+    owner, name = STEPS[step]
+    function, calls = getattr(owner, name), 0
 
     def counted(*arguments: Any, **named: Any) -> Any:
         nonlocal calls
@@ -52,7 +55,7 @@ def die_before(step: str, count: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*arguments, **named)
 
-    setattr(STEPS[step], step, counted)
+    setattr(owner, name, counted)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from import_home import SAID, Home, furnish, write_gpt
 import core.settings
 from core.errors import RecordsUnavailable
 from core.jobs.roles import SYNTHESIZER
-from core.records import Records
+from core.records.repositories.voices import VoiceRepository
 from core.speech.requests import UtteranceRequest
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.catalog import find_part
@@ -353,7 +353,7 @@ def test_an_import_that_fails_at_its_end_takes_back_what_was_new(
 
     if not known:
         write_gpt(bobs.gpt, "v2", seed=9)
-    monkeypatch.setattr(Records, "create_voice", unavailable)
+    monkeypatch.setattr(VoiceRepository, "create", unavailable)
 
     assert refused(bobs, run, *bobs.arguments("alice")) == "The database is away.\n"
 

@@ -177,7 +177,7 @@ def test_of_work_that_failed_nothing_is_sent(services: Services, receiver: Recei
 
 def test_a_version_of_a_data_set_is_sent_with_its_transcripts(services: Services, receiver: Receiver) -> None:
     records = services.records
-    services.call(records.create_dataset, "ds-1", "set", "en", "split", {}, 5)
+    services.call(records.datasets.create, "ds-1", "set", "en", "split", {}, 5)
     recording = RecordingRow(1, "a.wav", None, "0" * 64, 4.0, 16_000, "datasets/ds-1/recordings/1.wav")
     segments = [
         segment(1, transcript="Hello.", subset="train"),
@@ -186,7 +186,7 @@ def test_a_version_of_a_data_set_is_sent_with_its_transcripts(services: Services
     ]
     for one in segments:
         services.storage.put_bytes(one.storage_key, SOUND)
-    services.call(records.finish_dataset_version, "ds-1", 1, DatasetContents([recording], segments), [], "Done.")
+    services.call(records.dataset_versions.finish, "ds-1", 1, DatasetContents([recording], segments), [], "Done.")
 
     send(services, "ds-1.1", receiver.url)
 

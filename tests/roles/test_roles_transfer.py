@@ -101,20 +101,20 @@ def test_files_of_the_original_become_a_voice_that_goes_out_and_in_byte_for_byte
     services = role.services
     result = run_import(role, *of_bob(home))
     again = run_import(role, *of_bob(home))
-    voice = services.call(services.records.get_voice, "bob")
-    gpt = services.call(services.records.get_checkpoint, voice.gpt_checkpoint_id)
-    sovits = services.call(services.records.get_checkpoint, voice.sovits_checkpoint_id)
+    voice = services.call(services.records.voices.get, "bob")
+    gpt = services.call(services.records.checkpoints.get, voice.gpt_checkpoint_id)
+    sovits = services.call(services.records.checkpoints.get, voice.sovits_checkpoint_id)
     archive = home.folder / "bob.zip"
     archive.write_bytes(b"".join(prepare_export(voice, gpt, sovits, services.storage).chunks()))
 
-    services.call(services.records.delete_voice, "bob")
+    services.call(services.records.voices.delete, "bob")
     for record in (gpt, sovits):
-        services.call(services.records.delete_checkpoint, record.id)
+        services.call(services.records.checkpoints.delete, record.id)
         services.storage.delete(record.storage_key)
     brought = run_import(role, ImportRequest(files=("archive",), name="Eve"), {"archive": archive})
 
     assert result == again, "a job that runs twice makes one voice"
-    eve = services.call(services.records.get_voice, brought["voice_id"])
+    eve = services.call(services.records.voices.get, brought["voice_id"])
     said = read_voice(archive)
     assert (eve.name, eve.version, eve.language) == ("Eve", "v2", "zh")
     assert eve.prompts[0]["tokens"] == voice.prompts[0]["tokens"] == said.prompts[0].tokens
@@ -122,7 +122,7 @@ def test_files_of_the_original_become_a_voice_that_goes_out_and_in_byte_for_byte
         (eve.gpt_checkpoint_id, said.gpt, gpt),
         (eve.sovits_checkpoint_id, said.sovits, sovits),
     ):
-        record = services.call(services.records.get_checkpoint, checkpoint_id)
+        record = services.call(services.records.checkpoints.get, checkpoint_id)
         assert (record.sha256, record.epoch, record.name) == (archived.sha256, before.epoch, before.name)
     stored = home.files()
     assert stored[gpt.storage_key] == gpt.sha256
@@ -238,7 +238,7 @@ async def test_a_voice_comes_speaks_goes_out_and_speaks_the_same_under_another_n
         assert len(opened.read("bob.wav")) > 6_400
     assert "SSML" in manifest["items"][2]["error"]["message"]
     records = Records(settings.resolved_database_url)
-    assert (await records.get_voice("Eve")).prompts[0]["tokens"] == (await records.get_voice("bob")).prompts[0][
+    assert (await records.voices.get("Eve")).prompts[0]["tokens"] == (await records.voices.get("bob")).prompts[0][
         "tokens"
     ]
     await records.close()

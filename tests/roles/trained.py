@@ -43,7 +43,7 @@ class Trained:
         upgrade(services.settings.resolved_database_url)
         write_gpt(services.settings.data_path / "models")
         self.call(
-            services.records.create_file, "file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64
+            services.records.files.create, "file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -67,7 +67,7 @@ class Trained:
         return self.call(self.experiments.stages.control, exp_id, STAGE, action, **options)
 
     def record(self, exp_id: str) -> StageRecord:
-        return self.call(self.records.get_stage, exp_id, STAGE)
+        return self.call(self.records.stages.get, exp_id, STAGE)
 
     def end(self, run: StageRecord) -> Job:
         """The run's job, as soon as it has ended."""
@@ -79,14 +79,14 @@ class Trained:
 
     def checkpoints(self, exp_id: str) -> list[Any]:
         """By epoch."""
-        page = self.call(self.records.list_checkpoints, 50, 0, "gpt", exp_id)
+        page = self.call(self.records.checkpoints.page, 50, 0, "gpt", exp_id)
         return sorted(page.items, key=lambda one: one.epoch)
 
     def curve(self, exp_id: str, run: int = 1) -> bytes:
         return (self.folder(exp_id) / f"gpt_{run}" / "metrics.jsonl").read_bytes()
 
     async def _prepare(self, exp_id: str) -> None:
-        async with self.records.change(exp_id) as change:
+        async with self.records.experiments.change(exp_id) as change:
             for stage, outputs in PREPARED.items():
                 change.set_stage(stage, status=StageStatus.COMPLETED, run=1, work_run=1, outputs=outputs)
 

@@ -44,7 +44,7 @@ class Workshop:
         file_id, content = new_id("file"), source.read_bytes()
         self.services.storage.put_bytes(f"files/{file_id}", content)
         self.services.call(
-            self.services.records.create_file,
+            self.services.records.files.create,
             file_id,
             filename=source.name,
             purpose="training",
@@ -64,7 +64,7 @@ class Workshop:
         return self.services.storage.local(f"experiments/{experiment_id}")
 
     def stage(self, experiment_id: str, stage: str) -> StageRecord:
-        return self.services.call(self.services.records.get_stage, experiment_id, stage)
+        return self.services.call(self.services.records.stages.get, experiment_id, stage)
 
     def run(self, experiment_id: str, stage: str, **parameters: Any) -> dict[str, Any]:
         """Ask for a stage as an expert does, and do its job; the outputs."""

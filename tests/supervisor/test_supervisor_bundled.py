@@ -52,9 +52,9 @@ async def test_a_bundled_prompt_is_a_voice_with_the_base(base: Path, settings: S
     for _ in range(2):  # the second start changes nothing
         await publish_bundled_voices(settings, records, storage)
 
-    page = await records.list_voices()
+    page = await records.voices.page()
     voice = page.items[0]
-    gpt = await records.get_checkpoint(voice.gpt_checkpoint_id)
+    gpt = await records.checkpoints.get(voice.gpt_checkpoint_id)
     assert (page.total, voice.name, voice.version, voice.language) == (1, "ann", "nano", "en")
     assert voice.prompts[0]["text"] == "Good morning."
     assert storage.path(voice.prompts[0]["audio"]).read_bytes() == b"sound"
@@ -65,23 +65,23 @@ async def test_a_bundled_prompt_is_a_voice_with_the_base(base: Path, settings: S
 async def test_a_bundled_voice_that_was_deleted_does_not_come_back(base: Path, settings: Settings, records: Records):
     storage = Storage(settings.storage_root)
     await publish_bundled_voices(settings, records, storage)
-    await records.delete_voice("ann")
+    await records.voices.delete("ann")
 
     await publish_bundled_voices(settings, records, storage)
 
     with pytest.raises(VoiceNotFound):
-        await records.get_voice("ann")
+        await records.voices.get("ann")
 
 
 async def test_a_new_base_takes_the_place_of_the_old_one(base: Path, settings: Settings, records: Records):
     storage = Storage(settings.storage_root)
     await publish_bundled_voices(settings, records, storage)
-    before = await records.get_voice("ann")
+    before = await records.voices.get("ann")
     (base / "gpt.safetensors").write_bytes(b"a better one")
 
     await publish_bundled_voices(settings, records, storage)
 
-    after = await records.get_voice("ann")
+    after = await records.voices.get("ann")
     assert (after.id, after.sovits_checkpoint_id) == (before.id, before.sovits_checkpoint_id)
     assert after.gpt_checkpoint_id != before.gpt_checkpoint_id
 
@@ -91,4 +91,4 @@ async def test_without_a_base_nothing_is_published(base: Path, settings: Setting
 
     await publish_bundled_voices(settings, records, Storage(settings.storage_root))
 
-    assert (await records.list_voices()).total == 0
+    assert (await records.voices.page()).total == 0

@@ -118,9 +118,9 @@ def test_a_voice_speaks_with_its_own_weights_and_prompt(settings, program, tmp_p
 async def publish(settings: Settings) -> None:
     records = Records(settings.resolved_database_url)
     for kind in ("gpt", "sovits"):
-        await records.create_checkpoint(f"ckpt-{kind[0]}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+        await records.checkpoints.create(f"ckpt-{kind[0]}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
     prompt = {"name": "default", "audio": "voices/v/prompt.wav", "text": "Hi.", "language": "en", "tokens": [1, 2, 3]}
-    await records.create_voice(
+    await records.voices.create(
         name="bob",
         version="nano",
         language="en",

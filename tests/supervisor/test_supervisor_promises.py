@@ -103,11 +103,13 @@ def with_records(url: str, action: Callable[[Records], Coroutine[Any, Any, Resul
 
 def announce(url: str, receiver: Receiver) -> None:
     """An event that the receiver is to be told of."""
-    with_records(url, lambda records: records.add_event("task.completed", "task-1", {"n": 1}, [receiver.url]))
+    with_records(
+        url, lambda records: records.deliveries.add_event("task.completed", "task-1", {"n": 1}, [receiver.url])
+    )
 
 
 def the_delivery(url: str) -> DeliveryRecord:
-    (found,) = with_records(url, lambda records: records.list_deliveries()).items
+    (found,) = with_records(url, lambda records: records.deliveries.page()).items
     return found
 
 
@@ -115,7 +117,7 @@ def make_due(url: str) -> None:
     """Let the pause pass, and the claim of whoever died."""
 
     async def go(records: Records) -> None:
-        async with records._database.write() as connection:
+        async with records.database.write() as connection:
             await connection.execute(update(webhook_deliveries).values(next_try_at=1.0, claimed_until=0.0))
 
     with_records(url, go)
@@ -172,7 +174,7 @@ def test_a_webhook_outlives_the_kill_of_its_sender_in_the_middle_of_a_try(
 async def test_a_host_starts_as_many_trainers_as_someone_allowed(database: str):
     settings = read_settings(database_url=database, max_training_concurrent_gpu=1, max_training_concurrent_cpu=2)
     records = Records(database)
-    await records.set_limits({"cuda:1": {"training": 3}, "cpu": {"training": 0}, "cuda": {"inference": 9}})
+    await records.limits.update({"cuda:1": {"training": 3}, "cpu": {"training": 0}, "cuda": {"inference": 9}})
     nobody: Any = SimpleNamespace(redis=SimpleNamespace(execute_command=None))
 
     planned = await Promises(settings, records, nobody).settings_for_plan()

@@ -62,7 +62,7 @@ class Request(BaseModel):
 
 async def gather(api: Services, inputs: list[str]) -> list[FileRecord]:
     """The uploads behind the inputs, in order; what URLs name is read, looked into and kept as an upload."""
-    return [await _fetch(api, one) if "://" in one else await api.records.get_file(one) for one in inputs]
+    return [await _fetch(api, one) if "://" in one else await api.records.files.get(one) for one in inputs]
 
 
 async def check_device(api: Services, device: str, role: str) -> str:

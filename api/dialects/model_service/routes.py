@@ -52,7 +52,7 @@ class DeletedTask(TypedDict):
 @router.get("/tasks", response_model=Envelope[TaskLists])
 async def list_tasks(api: Api, limit: Limit = 50, offset: Offset = 0) -> Response:
     """The trainings and the inferences, a page of each."""
-    trainings = await api.records.list_tasks(limit, offset)
+    trainings = await api.records.tasks.page(limit, offset)
     inferences = await api.inference.list_inferences(limit, offset)
     return enveloped(
         {
@@ -139,7 +139,7 @@ async def _view(api: Services, task_id: str) -> AnyTask:
         case "preprocessing":
             return await preparation_view(api, await api.datasets.work(task_id))
         case _:
-            return await training_view(api, await api.records.get_task(task_id))
+            return await training_view(api, await api.records.tasks.get(task_id))
 
 
 async def _cancel(api: Services, task_id: str) -> None:

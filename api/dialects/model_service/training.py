@@ -126,7 +126,7 @@ async def start(new: TrainingStart, request: HttpRequest, api: Api, key: Request
 @router.get("/{training_id}", response_model=Envelope[TrainingView])
 async def get(training_id: str, api: Api) -> Response:
     """Where a training is."""
-    return enveloped(await training_view(api, await api.records.get_task(training_id)))
+    return enveloped(await training_view(api, await api.records.tasks.get(training_id)))
 
 
 @router.get("/{training_id}/logs", response_class=EventStream)
@@ -146,8 +146,8 @@ async def stop(training_id: str, api: Api) -> Response:
 
 async def training_view(api: Services, task: TaskRecord) -> TrainingView:
     """A task as the model service shows it."""
-    experiment = await api.records.get_experiment(task.exp_id)
-    runs = (await api.records.stages_of([experiment]))[experiment.id]
+    experiment = await api.records.experiments.get(task.exp_id)
+    runs = (await api.records.stages.of_experiments([experiment]))[experiment.id]
     trains = _training(task, runs)
     settled = trains.config or experiment.parameters.get(trains.stage, {})
     ends_at = task.completed_at or api.experiments.clock()

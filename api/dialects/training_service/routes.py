@@ -153,7 +153,7 @@ async def run_step(
     run = await api.experiments.stages.run_or_plan(experiment.id, stage.name, given)
     if note:
         await api.experiments.notifier.log(experiment, note, level="WARNING", stage=stage.name)
-    now = await api.records.get_experiment(experiment.id)
+    now = await api.records.experiments.get(experiment.id)
     return Json(_started(run, status_of(now, run), task_id, note))
 
 
@@ -165,7 +165,7 @@ async def cancel(task_id: str, api: Api) -> Response:
         stopped = await api.experiments.tasks.cancel(task.id)
         return Json({"task_id": task_id, "status": stopped.status, "message": stopped.message})
     await api.experiments.stages.cancel_all(experiment.id)
-    after = await api.records.get_experiment(experiment.id)
+    after = await api.records.experiments.get(experiment.id)
     shown = step_task(after, None, await _runs(api, after), [])
     return Json({"task_id": task_id, "status": shown["status"], "message": shown["message"]})
 
@@ -258,16 +258,16 @@ async def logs(task_id: str, api: Api, limit: Limit = 500, offset: Offset = 0) -
 async def _find(api: Services, task_id: str) -> tuple[ExperimentRecord, TaskRecord | None]:
     """By the id of an experiment, or of one of our own tasks, which the list shows, too."""
     if task_id.startswith("task-"):
-        task = await api.records.get_task(task_id)
-        return await api.records.get_experiment(task.exp_id), task
+        task = await api.records.tasks.get(task_id)
+        return await api.records.experiments.get(task.exp_id), task
     try:
-        return await api.records.get_experiment(task_id), None
+        return await api.records.experiments.get(task_id), None
     except NotFound:
         raise NotFound(f"no task {task_id!r}", hint="POST /api/v1/task/create makes one.") from None
 
 
 async def _runs(api: Services, experiment: ExperimentRecord) -> list[StageRecord]:
-    return (await api.records.stages_of([experiment]))[experiment.id]
+    return (await api.records.stages.of_experiments([experiment]))[experiment.id]
 
 
 def _stage(step: str) -> Any:
@@ -305,18 +305,18 @@ async def _take_files(api: Services, experiment: ExperimentRecord) -> None:
 
 async def _uploads(api: Services, experiment: ExperimentRecord) -> list[FileRecord]:
     """Newest first; the purpose of a file is the task that it was brought for."""
-    return (await api.records.list_files(MOST_FILES, 0, experiment.id)).items
+    return (await api.records.files.page(MOST_FILES, 0, experiment.id)).items
 
 
 async def _delete_upload(api: Services, file: FileRecord) -> None:
-    await api.records.delete_file(file.id)
+    await api.records.files.delete(file.id)
     await asyncio.to_thread(api.storage.delete, file.storage_key)
 
 
 async def _files(api: Services, experiment: ExperimentRecord) -> dict[str, FileRecord | CheckpointRecord]:
     """Name → what it is; of two with the same name the newer one has it."""
     found: dict[str, FileRecord | CheckpointRecord] = {}
-    for checkpoint in (await api.records.list_checkpoints(MOST_FILES, exp_id=experiment.id)).items:
+    for checkpoint in (await api.records.checkpoints.page(MOST_FILES, exp_id=experiment.id)).items:
         ending = PurePosixPath(checkpoint.storage_key).suffix
         name = safe_label(f"{experiment.exp_name}_{checkpoint.kind}_e{checkpoint.epoch or 0}{ending}")
         found.setdefault(name, checkpoint)

@@ -28,9 +28,9 @@ async def list_tasks(
     api: Api, limit: Limit = 50, offset: Offset = 0, status: Annotated[TaskStatus | None, Query()] = None
 ) -> Response:
     """The tasks, newest first; those that a client of the eleven-step service runs are among them."""
-    page = await api.records.list_all_tasks(limit, offset, status)
+    page = await api.records.tasks.page_with_experiments(limit, offset, status)
     by_steps = [one for one in page.items if isinstance(one, ExperimentRecord)]
-    runs = await api.records.stages_of(by_steps) if by_steps else {}
+    runs = await api.records.stages.of_experiments(by_steps) if by_steps else {}
     items = [listed(one) if isinstance(one, TaskRecord) else listed_steps(one, runs[one.id]) for one in page.items]
     return Json({"items": items, "total": page.total, "limit": limit, "offset": offset})
 
@@ -49,11 +49,11 @@ async def cancel_step_task(rest: str, api: Api) -> Response:
 
 
 async def _step_task(api: Services, exp_id: str) -> ExperimentRecord:
-    experiment = await api.records.get_experiment(exp_id)
+    experiment = await api.records.experiments.get(exp_id)
     if experiment.door != STEPS_DOOR:
         raise NotFound(f"no task {exp_id!r}", hint=f"It is an experiment: GET /api/v1/experiments/{exp_id}.")
     return experiment
 
 
 async def _shown(api: Services, experiment: ExperimentRecord) -> ListedTask:
-    return listed_steps(experiment, (await api.records.stages_of([experiment]))[experiment.id])
+    return listed_steps(experiment, (await api.records.stages.of_experiments([experiment]))[experiment.id])

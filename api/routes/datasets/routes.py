@@ -110,7 +110,7 @@ class ReportRequest(ReportOptions):
 async def create_dataset(new: NewDataset, api: Api) -> Response:
     """Make a data set of uploads; a job decodes and cuts them, and names what could not be taken."""
     made = await api.datasets.create(new.name, new.sources, language=new.language, priority=new.priority)
-    return Json(dataset_view(made, await api.records.get_dataset_version(made.id, 1)), 201)
+    return Json(dataset_view(made, await api.records.dataset_versions.get(made.id, 1)), 201)
 
 
 @router.get("", response_model=DatasetPage)
@@ -118,7 +118,7 @@ async def list_datasets(
     api: Api, limit: Limit = 50, offset: Offset = 0, status: Annotated[DatasetStatus | None, Query()] = None
 ) -> Response:
     """The data sets, newest first."""
-    page = await api.records.list_datasets(limit, offset, status)
+    page = await api.records.datasets.page(limit, offset, status)
     return Json(_page([dataset_summary(one) for one in page.items], page.total, limit, offset))
 
 
@@ -126,20 +126,20 @@ async def list_datasets(
 async def get_dataset(dataset_id: str, api: Api, version: Version = None) -> Response:
     """A data set as it is, or as an older version was."""
     found = await api.datasets.look(dataset_id, version)
-    return Json(dataset_view(await api.records.get_dataset(dataset_id), found))
+    return Json(dataset_view(await api.records.datasets.get(dataset_id), found))
 
 
 @router.patch("/{dataset_id}", response_model=DatasetView)
 async def change_dataset(dataset_id: str, change: DatasetChange, api: Api) -> Response:
     """Give it another name or language; no new version comes of it."""
-    record = await api.records.update_dataset(dataset_id, **change.model_dump(exclude_none=True))
+    record = await api.records.datasets.update(dataset_id, **change.model_dump(exclude_none=True))
     return Json(dataset_view(record, await api.datasets.look(dataset_id)))
 
 
 @router.delete("/{dataset_id}", status_code=204)
 async def delete_dataset(dataset_id: str, api: Api) -> Response:
     """Delete it with all versions; 409 while a job makes one or an experiment takes from it."""
-    await api.datasets.look(dataset_id, (await api.records.get_dataset(dataset_id)).latest)
+    await api.datasets.look(dataset_id, (await api.records.datasets.get(dataset_id)).latest)
     await api.datasets.delete(dataset_id)
     return Response(status_code=204)
 
@@ -154,7 +154,7 @@ async def add_files(dataset_id: str, new: NewFiles, api: Api) -> Response:
 @router.get("/{dataset_id}/versions", response_model=VersionPage)
 async def list_versions(dataset_id: str, api: Api, limit: Limit = 50, offset: Offset = 0) -> Response:
     """Every version and what made it, newest first."""
-    page = await api.records.list_dataset_versions(dataset_id, limit, offset)
+    page = await api.records.dataset_versions.page(dataset_id, limit, offset)
     return Json(_page([version_view(one) for one in page.items], page.total, limit, offset))
 
 
@@ -169,8 +169,8 @@ async def list_segments(
     dataset_id: str, api: Api, limit: Limit = 50, offset: Offset = 0, version: Version = None
 ) -> Response:
     """The segments of a version, in order."""
-    found = await api.records.get_dataset_version(dataset_id, version)
-    page = await api.records.list_segments(dataset_id, found.version, limit, offset)
+    found = await api.records.dataset_versions.get(dataset_id, version)
+    page = await api.records.dataset_versions.page_segments(dataset_id, found.version, limit, offset)
     return Json(_page([segment_view(one, found) for one in page.items], page.total, limit, offset))
 
 
@@ -183,8 +183,8 @@ async def change_segments(dataset_id: str, changes: SegmentChanges, api: Api) ->
 @router.get("/{dataset_id}/segments/{number}", response_model=SegmentView)
 async def get_segment(dataset_id: str, number: SegmentNumber, api: Api, version: Version = None) -> Response:
     """One segment."""
-    found = await api.records.get_dataset_version(dataset_id, version)
-    return Json(segment_view(await api.records.get_segment(dataset_id, found.version, number), found))
+    found = await api.records.dataset_versions.get(dataset_id, version)
+    return Json(segment_view(await api.records.dataset_versions.get_segment(dataset_id, found.version, number), found))
 
 
 @router.patch("/{dataset_id}/segments/{number}", response_model=SegmentView)
@@ -192,14 +192,14 @@ async def change_segment(dataset_id: str, number: SegmentNumber, change: OneSegm
     """Mend one segment: a new version, of which this answers the segment."""
     given = change.model_dump(exclude={"base_version"})
     made = await api.datasets.mend(dataset_id, [SegmentChange(number=number, **given)], base=change.base_version)
-    return Json(segment_view(await api.records.get_segment(dataset_id, made.version, number), made))
+    return Json(segment_view(await api.records.dataset_versions.get_segment(dataset_id, made.version, number), made))
 
 
 @router.get("/{dataset_id}/segments/{number}/audio", response_class=FileResponse)
 async def segment_audio(dataset_id: str, number: SegmentNumber, api: Api, version: Version = None) -> Response:
     """Its sound as a WAV; `Range` is honoured."""
-    found = await api.records.get_dataset_version(dataset_id, version)
-    segment = await api.records.get_segment(dataset_id, found.version, number)
+    found = await api.records.dataset_versions.get(dataset_id, version)
+    segment = await api.records.dataset_versions.get_segment(dataset_id, found.version, number)
     path = await asyncio.to_thread(api.storage.path, segment.storage_key)
     if not path.is_file():
         raise NotFound(f"The sound of segment {number} of {dataset_id} is gone.", hint="Make the data set again.")
@@ -220,7 +220,7 @@ async def get_report(dataset_id: str, api: Api, version: Version = None) -> Resp
     found = await api.datasets.look(dataset_id, version)
     if found.report is None:
         raise _no_report(found)
-    return Json(describe(found, await api.records.dataset_contents(dataset_id, found.version)))
+    return Json(describe(found, await api.records.dataset_versions.contents(dataset_id, found.version)))
 
 
 @router.post("/{dataset_id}/split", status_code=202, response_model=WorkView)
@@ -251,9 +251,9 @@ async def watch_dataset(
     last_event: Annotated[str, Header(alias="Last-Event-ID")] = "",
 ) -> Response:
     """Events `progress`, and at last `completed`, `failed` or `cancelled`, of a job on the data set."""
-    record = await api.records.get_dataset(dataset_id)
+    record = await api.records.datasets.get(dataset_id)
     if not job_id:
-        newest = await api.records.get_dataset_version(dataset_id, record.latest)
+        newest = await api.records.dataset_versions.get(dataset_id, record.latest)
         job_id = newest.report_job_id or newest.job_id or f"{dataset_id}.1"
     elif not job_id.startswith(f"{dataset_id}."):
         raise InvalidRequest(f"{job_id!r} is no job of the data set {dataset_id}.")

@@ -23,7 +23,7 @@ router = APIRouter(prefix="/voices", tags=["Voices"])
 @router.get("", response_model=VoicePage)
 async def list_voices(api: Api, limit: Limit = 50, offset: Offset = 0) -> Response:
     """The published voices, newest first."""
-    page = await api.records.list_voices(limit, offset)
+    page = await api.records.voices.page(limit, offset)
     items = [voice_view(one) for one in page.items]
     return Json({"items": items, "total": page.total, "limit": limit, "offset": offset})
 
@@ -35,13 +35,13 @@ async def create_voice(new: NewVoice, api: Api) -> Response:
     check_prompt_names([prompt.name.strip() for prompt in new.prompts])
     check_pronunciations(new.pronunciations)
     language = canonical_language(new.language or new.prompts[0].language)
-    if await api.records.find_voices(name):
+    if await api.records.voices.has_name(name):
         raise Conflict(f"There is a voice named {name!r} already.", hint="Choose another name.")
     version = await _check_pair(api, new.gpt_checkpoint_id, new.sovits_checkpoint_id)
     voice_id = new_id("voice")
     try:
         prompts = [await _keep_prompt(api, voice_id, version, prompt) for prompt in new.prompts]
-        voice = await api.records.create_voice(
+        voice = await api.records.voices.create(
             voice_id=voice_id,
             name=name,
             version=version,
@@ -60,7 +60,7 @@ async def create_voice(new: NewVoice, api: Api) -> Response:
 @router.get("/{voice}", response_model=VoiceView)
 async def get_voice(voice: str, api: Api) -> Response:
     """One voice, by id or by its exact name."""
-    return Json(voice_view(await api.records.get_voice(voice)))
+    return Json(voice_view(await api.records.voices.get(voice)))
 
 
 @router.patch("/{voice}", response_model=VoiceView)
@@ -75,7 +75,7 @@ async def change_voice(voice: str, change: VoiceChange, api: Api) -> Response:
         values["language"] = canonical_language(change.language)
     check_pronunciations(change.pronunciations or {})
     first = values.pop("default_prompt", None)
-    found = await api.records.get_voice(voice)
+    found = await api.records.voices.get(voice)
     if change.gpt_checkpoint_id is not None or change.sovits_checkpoint_id is not None:
         gpt = change.gpt_checkpoint_id or found.gpt_checkpoint_id
         values["version"] = await _check_pair(api, gpt, change.sovits_checkpoint_id or found.sovits_checkpoint_id)
@@ -90,13 +90,13 @@ async def change_voice(voice: str, change: VoiceChange, api: Api) -> Response:
             prompts = [{name: value for name, value in prompt.items() if name != "tokens"} for prompt in prompts]
         return {**values, "prompts": prompts}
 
-    return Json(voice_view(await api.records.change_voice(found.id, apply)))
+    return Json(voice_view(await api.records.voices.change(found.id, apply)))
 
 
 @router.delete("/{voice}", status_code=204)
 async def delete_voice(voice: str, api: Api) -> Response:
     """Delete a voice; the checkpoints that it was made of stay."""
-    record = await api.records.delete_voice(voice)
+    record = await api.records.voices.delete(voice)
     await asyncio.to_thread(api.storage.delete_folder, f"voices/{record.id}")
     return Response(status_code=204)
 
@@ -104,7 +104,7 @@ async def delete_voice(voice: str, api: Api) -> Response:
 @router.post("/{voice}/prompts", status_code=201, response_model=VoiceView)
 async def add_prompt(voice: str, new: NewPrompt, api: Api) -> Response:
     """Give a voice one more manner to speak in: a speech request picks it by `emotion`."""
-    found = await api.records.get_voice(voice)
+    found = await api.records.voices.get(voice)
     check_prompt_names([*_names(found), new.name.strip()])
     prompt = await _keep_prompt(api, found.id, found.version, new)
 
@@ -113,7 +113,7 @@ async def add_prompt(voice: str, new: NewPrompt, api: Api) -> Response:
         return {"prompts": [*record.prompts, prompt]}
 
     try:
-        changed = await api.records.change_voice(found.id, apply)
+        changed = await api.records.voices.change(found.id, apply)
     except BaseException:
         await asyncio.to_thread(api.storage.delete, prompt["audio"])
         raise
@@ -139,8 +139,8 @@ async def change_prompt(voice: str, prompt: str, change: PromptChange, api: Api)
         check_prompt_names([str(one["name"]) for one in prompts])
         return {"prompts": prompts}
 
-    found = await api.records.get_voice(voice)
-    return Json(voice_view(await api.records.change_voice(found.id, apply)))
+    found = await api.records.voices.get(voice)
+    return Json(voice_view(await api.records.voices.change(found.id, apply)))
 
 
 @router.delete("/{voice}/prompts/{prompt}", status_code=204)
@@ -155,8 +155,8 @@ async def delete_prompt(voice: str, prompt: str, api: Api) -> Response:
         gone[:] = [chosen]
         return {"prompts": [one for one in record.prompts if one is not chosen]}
 
-    found = await api.records.get_voice(voice)
-    await api.records.change_voice(found.id, apply)
+    found = await api.records.voices.get(voice)
+    await api.records.voices.change(found.id, apply)
     if gone[0]["audio"].startswith(f"voices/{found.id}/"):
         await asyncio.to_thread(api.storage.delete, gone[0]["audio"])
     return Response(status_code=204)
@@ -165,7 +165,7 @@ async def delete_prompt(voice: str, prompt: str, api: Api) -> Response:
 @router.get("/{voice}/prompts/{prompt}/audio", response_class=FileResponse)
 async def prompt_audio(voice: str, prompt: str, api: Api) -> Response:
     """The recording of a prompt; `Range` is honoured."""
-    chosen = (await api.records.get_voice(voice)).prompt_named(prompt)
+    chosen = (await api.records.voices.get(voice)).prompt_named(prompt)
     path = await asyncio.to_thread(api.storage.path, str(chosen["audio"]))
     if not path.is_file():
         raise NotFound(f"The recording of the prompt {prompt!r} is gone.", hint="Add it again under another name.")
@@ -174,7 +174,7 @@ async def prompt_audio(voice: str, prompt: str, api: Api) -> Response:
 
 async def _check_pair(api: Services, gpt_id: str, sovits_id: str) -> str:
     """The version that a voice of the two has."""
-    gpt, sovits = await api.records.get_checkpoint(gpt_id), await api.records.get_checkpoint(sovits_id)
+    gpt, sovits = await api.records.checkpoints.get(gpt_id), await api.records.checkpoints.get(sovits_id)
     await asyncio.to_thread(check_pair, gpt, sovits, api.storage)
     return sovits.version
 
@@ -183,7 +183,7 @@ async def _keep_prompt(api: Services, voice_id: str, version: str, new: NewPromp
     """Decode the recording into the voice's folder; what the record says of it."""
     name, text = check_name(new.name), _check_text(new.text)
     canonical_language(new.language)
-    file = await api.records.get_file(new.file_id)
+    file = await api.records.files.get(new.file_id)
     path = await asyncio.to_thread(api.storage.path, file.storage_key)
     key = f"voices/{voice_id}/{new_id('prompt')}.wav"
     try:

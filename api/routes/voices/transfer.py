@@ -60,7 +60,7 @@ async def import_voice(request: Request, api: Api) -> Response:
     cap = api.settings.max_upload_mb << 20
     async with received_form(request, api.storage, cap, (ARCHIVE, *PARTS)) as form:
         asked = await _archive(form) if ARCHIVE in form.files else _weights(form)
-        if asked.name and await api.records.find_voices(asked.name):
+        if asked.name and await api.records.voices.has_name(asked.name):
             raise Conflict(f"There is a voice named {asked.name!r} already.", hint="Send another `name`.")
         job_id = new_id(IMPORT)
         try:
@@ -76,9 +76,9 @@ async def import_voice(request: Request, api: Api) -> Response:
 @router.get("/{voice}/export", response_class=Streaming)
 async def export_voice(voice: str, api: Api) -> Response:
     """The voice as one ZIP: both checkpoints byte for byte, its prompts, and `voice.json`."""
-    record = await api.records.get_voice(voice)
-    gpt = await api.records.get_checkpoint(record.gpt_checkpoint_id)
-    sovits = await api.records.get_checkpoint(record.sovits_checkpoint_id)
+    record = await api.records.voices.get(voice)
+    gpt = await api.records.checkpoints.get(record.gpt_checkpoint_id)
+    sovits = await api.records.checkpoints.get(record.sovits_checkpoint_id)
     export = await asyncio.to_thread(prepare_export, record, gpt, sovits, api.storage)
     headers = {
         "Content-Disposition": f'attachment; filename="{record.id}.zip"',

@@ -25,7 +25,7 @@ from core.speech.result_uploads import SendRequest
 @pytest.fixture
 async def recording(records: Records) -> str:
     """The id of a file that nobody will open."""
-    file = await records.create_file("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    file = await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     return file.id
 
 
@@ -59,8 +59,8 @@ async def test_a_training_begins_under_the_names_of_the_service(
 ) -> None:
     shown = await start(client, recording, epochs=3, batch_size=2, device="cpu")
 
-    task = await records.get_task(shown["id"])
-    experiment = await records.get_experiment(task.exp_id)
+    task = await records.tasks.get(shown["id"])
+    experiment = await records.experiments.get(task.exp_id)
     assert (shown["status"], shown["progress"], shown["stage"]) == ("queued", 0.0, "convert")
     assert (shown["current_epoch"], shown["total_epochs"], shown["latest_metrics"]) == (0, 3, {})
     assert (shown["duration"], shown["device"], shown["priority"], shown["upload"]) == (0.0, "cpu", 5, None)
@@ -73,7 +73,7 @@ async def test_the_numbers_of_a_training_are_those_of_the_stage_that_trains(
     client: httpx.AsyncClient, recording: str, records: Records, api_services: Services
 ) -> None:
     shown = await start(client, recording)
-    async with records.change(shown["exp_id"]) as change:
+    async with records.experiments.change(shown["exp_id"]) as change:
         for stage in ("convert", "audio_slice", "denoise", "asr", "text_feature", "hubert_feature", "semantic_token"):
             change.set_stage(stage, status="completed", progress=1.0, run=1, work_run=1)
     await api_services.experiments.scheduler.advance(shown["exp_id"])
@@ -134,7 +134,7 @@ async def test_what_cannot_be_is_refused_in_the_envelope(
 
         assert data(answer, status)["error"]["code"]
         assert said in answer.json()["msg"], change
-    assert (await records.list_tasks()).total == 0
+    assert (await records.tasks.page()).total == 0
 
 
 UNKNOWN = [
@@ -190,7 +190,7 @@ async def test_the_same_idempotency_key_begins_one_training(client: httpx.AsyncC
 async def test_the_log_of_a_training_streams_lines_and_numbers_and_the_end(api: Api, recording: str) -> None:
     shown = await start(api.client, recording)
     events = api.services.events
-    experiment = await api.services.records.get_experiment(shown["exp_id"])
+    experiment = await api.services.records.experiments.get(shown["exp_id"])
     await api.services.experiments.notifier.log(experiment, "sovits_train started.", stage="sovits_train")
     listening = asyncio.create_task(listen(api.client, f"/api/v2/training/{shown['id']}/logs"))
     await eventually(lambda: api.services.metrics.watchers.collect()[0].samples[0].value == 1)
@@ -216,9 +216,9 @@ async def test_a_url_is_read_and_its_sound_trained_on(api: Api, records: Records
     async with serving({"/voice.wav": tone(3.0)}) as (base, _):
         shown = await start(api.client, f"{base}/voice.wav?signed=1")
 
-    task = await records.get_task(shown["id"])
+    task = await records.tasks.get(shown["id"])
     assert task.audio_file_id is not None
-    file = await records.get_file(task.audio_file_id)
+    file = await records.files.get(task.audio_file_id)
     assert (file.filename, file.duration_seconds) == ("voice.wav", pytest.approx(3.0, abs=0.01))
 
 
@@ -228,10 +228,10 @@ async def test_a_zip_behind_a_url_becomes_a_data_set_that_the_training_waits_for
     async with serving({"/set.zip": zipped({"a.wav": tone(2.0), "b.wav": tone(3.0)})}) as (base, _):
         shown = await start(api.client, [f"{base}/set.zip"])
 
-    experiment = await records.get_experiment(shown["exp_id"])
+    experiment = await records.experiments.get(shown["exp_id"])
     job = await queue.job(f"{experiment.id}.convert.1")
     assert experiment.dataset_id is not None
-    assert (await records.get_dataset_version(experiment.dataset_id, 1)).made_by == "import"
+    assert (await records.dataset_versions.get(experiment.dataset_id, 1)).made_by == "import"
     assert job is not None
     assert job.awaits == 1
 
@@ -245,7 +245,7 @@ async def test_what_a_url_brings_is_looked_into(api: Api, records: Records) -> N
 
             assert data(answer, 400)["error"]["code"]
             assert said in answer.json()["msg"]
-    assert (await records.list_tasks()).total == (await records.list_files()).total == 0
+    assert (await records.tasks.page()).total == (await records.files.page()).total == 0
     assert not list(api.settings.storage_root.glob(".tmp/*"))
 
 
@@ -267,7 +267,7 @@ async def test_recordings_are_prepared_as_a_new_data_set(
 
     shown = data(await client.post(f"/api/v2/preprocessing/{kind}", json=body))
 
-    version = await records.get_dataset_version(shown["dataset_id"], 1)
+    version = await records.dataset_versions.get(shown["dataset_id"], 1)
     job = await queue.job(shown["id"])
     assert (shown["kind"], shown["status"], shown["progress"]) == (kind, "queued", 0.0)
     assert options.items() <= {name: version.request["options"][name] for name in options}.items()
@@ -299,7 +299,7 @@ async def test_preparations_that_cannot_be_are_refused(
 
         data(answer, status)
         assert said in answer.json()["msg"], change
-    assert (await records.list_datasets()).total == 0
+    assert (await records.datasets.page()).total == 0
 
 
 async def test_a_preparation_is_cancelled_and_deleted(
@@ -312,7 +312,7 @@ async def test_a_preparation_is_cancelled_and_deleted(
 
     assert stopped["status"] == "cancelled"
     assert deleted == {"id": shown["id"], "type": "preprocessing", "status": "deleted"}
-    assert (await records.list_datasets()).total == 0
+    assert (await records.datasets.page()).total == 0
 
 
 # Inference
@@ -407,7 +407,7 @@ async def test_a_training_is_cancelled_and_deleted(client: httpx.AsyncClient, re
 
     assert stopped["status"] == "cancelled"
     assert deleted == {"id": shown["id"], "type": "training", "status": "deleted"}
-    assert (await records.list_experiments()).total == 0
+    assert (await records.experiments.page()).total == 0
 
 
 async def test_resources_are_shown_and_limits_changed(client: httpx.AsyncClient) -> None:
@@ -436,7 +436,7 @@ async def test_results_are_sent_when_all_is_done(
     assert jobs[spoken["id"]] == waiting_for(spoken["id"], send["upload_url"], jobs[spoken["id"]])
     assert jobs[prepared["id"]] == waiting_for(prepared["id"], send["upload_url"], jobs[prepared["id"]])
     assert jobs[trained["id"]] is None, "it begins when the task is completed"
-    assert (await records.get_task(trained["id"])).upload_url == send["upload_url"]
+    assert (await records.tasks.get(trained["id"])).upload_url == send["upload_url"]
     assert (trained["upload"]["status"], ignored["upload"]) == ("waiting", None)
     assert spoken["upload"]["status"] == "delayed"
 
@@ -454,7 +454,7 @@ async def test_a_completed_training_has_its_voice_sent(
     url = "http://127.0.0.1/put"
     shown = await start(client, recording, enable_upload=True, upload_url=url)
     for kind in ("gpt", "sovits"):
-        await records.create_checkpoint(f"ckpt-{kind}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+        await records.checkpoints.create(f"ckpt-{kind}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
     prompt = {"audio": "experiments/x/prompt.wav", "text": "Hi.", "language": "en"}
     api_services.storage.put_bytes(prompt["audio"], tone(3.0))
     outputs = {
@@ -462,7 +462,7 @@ async def test_a_completed_training_has_its_voice_sent(
         "gpt_train": {"checkpoint_id": "ckpt-gpt"},
         "sovits_train": {"checkpoint_id": "ckpt-sovits"},
     }
-    async with records.change(shown["exp_id"]) as change:
+    async with records.experiments.change(shown["exp_id"]) as change:
         for stage in ("convert", "audio_slice", "denoise", "asr", "text_feature", "hubert_feature", "semantic_token"):
             change.set_stage(stage, status="completed", run=1, work_run=1, outputs=outputs.get(stage, {}))
         for stage in ("sovits_train", "gpt_train"):
@@ -473,7 +473,7 @@ async def test_a_completed_training_has_its_voice_sent(
     job = await queue.job(f"{shown['id']}.upload")
     assert job is not None
     assert SendRequest.model_validate(job.payload) == SendRequest(of=shown["id"], url=url)
-    assert (await records.get_task(shown["id"])).status is TaskStatus.COMPLETED
+    assert (await records.tasks.get(shown["id"])).status is TaskStatus.COMPLETED
     now = data(await client.get(f"/api/v2/training/{shown['id']}"))
     assert (now["progress"], now["upload"]["status"]) == (100.0, "waiting")
 

@@ -169,7 +169,7 @@ async def test_half_a_character_is_passed_on_as_a_sign_for_it(
 async def test_the_words_of_a_request_go_before_those_of_its_voice(
     api: Api, tone_workers: ToneWorkers, voice: VoiceRecord, records: Records
 ) -> None:
-    await records.update_voice(voice.id, pronunciations={"GIF": "G IH1 F", "Hello": "=Hi"})
+    await records.voices.update(voice.id, pronunciations={"GIF": "G IH1 F", "Hello": "=Hi"})
     more = {"pronunciations": {"GIF": "JH IH1 F"}, "input_type": "text"}
 
     answer = await api.client.post("/v1/audio/speech", json=speech(**more))

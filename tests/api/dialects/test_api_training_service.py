@@ -40,7 +40,7 @@ async def bring(client: httpx.AsyncClient, task: str, name: str = "a.wav", conte
 
 async def lay(records: Records, task: str = "training", name: str = "a.wav") -> str:
     """The id of a file that nobody will open, as if it had been brought."""
-    file = await records.create_file(
+    file = await records.files.create(
         new_id("file"), filename=name, purpose=task, size_bytes=1, sha256="0" * 64, media_type="audio/wav"
     )
     return file.id
@@ -52,7 +52,7 @@ async def step(client: httpx.AsyncClient, task: str, name: str, params: dict[str
 
 async def finish(records: Records, task: str, *stages: str) -> None:
     """As if workers had done them."""
-    async with records.change(task) as change:
+    async with records.experiments.change(task) as change:
         for stage in stages:
             change.set_stage(stage, status=StageStatus.COMPLETED, progress=1.0, run=1, work_run=1, queued_at=1.0)
 
@@ -60,7 +60,7 @@ async def finish(records: Records, task: str, *stages: str) -> None:
 async def test_a_task_is_made_with_the_settings_of_its_stages(client: httpx.AsyncClient, records: Records) -> None:
     task = await create(client, gpu_id="0-1-2", priority=7)
 
-    made = await records.get_experiment(task)
+    made = await records.experiments.get(task)
     shown = (await client.get(f"/api/v1/task/{task}")).json()
 
     assert (made.exp_name, made.version, made.language, made.gpu_numbers, made.priority) == (
@@ -189,7 +189,7 @@ async def test_the_first_step_of_one_recording_reads_it(
     job = await queue.job(f"{task}.convert.1")
     assert answer.status_code == 200
     assert answer.json()["job_id"] == f"{task}.convert.1"
-    assert (await records.get_experiment(task)).audio_file_id == brought
+    assert (await records.experiments.get(task)).audio_file_id == brought
     assert job is not None
     assert job.status == "waiting"
 
@@ -202,9 +202,9 @@ async def test_the_first_step_of_three_waits_for_the_data_set_they_become(
 
     await step(client, task, "convert_audio")
 
-    made = await records.get_experiment(task)
+    made = await records.experiments.get(task)
     assert made.dataset_id is not None
-    version = await records.get_dataset_version(made.dataset_id, 1)
+    version = await records.dataset_versions.get(made.dataset_id, 1)
     job = await queue.job(f"{task}.convert.1")
     assert [one["file_id"] for one in version.request["sources"]] == ids
     assert job is not None
@@ -219,16 +219,16 @@ async def test_the_same_files_are_not_taken_in_twice(
         await lay(records, task, name)
     await step(client, task, "convert_audio")
     await client.post(f"/api/v1/task/{task}/cancel")
-    first = (await records.get_experiment(task)).dataset_id
+    first = (await records.experiments.get(task)).dataset_id
 
     await step(client, task, "convert_audio")
-    again = (await records.get_experiment(task)).dataset_id
+    again = (await records.experiments.get(task)).dataset_id
     await client.post(f"/api/v1/task/{task}/cancel")
     await lay(records, task, "c.wav")
     await step(client, task, "convert_audio")
 
     assert again == first
-    assert (await records.get_experiment(task)).dataset_id != first
+    assert (await records.experiments.get(task)).dataset_id != first
 
 
 async def test_without_a_file_there_is_nothing_to_begin_from(client: httpx.AsyncClient) -> None:
@@ -266,8 +266,8 @@ async def test_a_step_asked_for_early_waits_for_its_turn(
     assert (early.status_code, early.json()["status"], early.json()["job_id"]) == (200, "running", None)
     assert later.status_code == 200
     assert (waiting["status"], waiting["current_step"]) == ("queued", "convert_audio")
-    assert (await records.get_stage(task, "audio_slice")).status is StageStatus.QUEUED
-    assert list((await records.get_experiment(task)).planned) == ["asr"]
+    assert (await records.stages.get(task, "audio_slice")).status is StageStatus.QUEUED
+    assert list((await records.experiments.get(task)).planned) == ["asr"]
 
 
 async def test_a_failed_step_takes_those_along_that_wait_for_it(
@@ -314,7 +314,7 @@ async def test_shifted_parameters_of_slice_audio_are_put_right_and_said(
 
     answer = (await step(client, task, "slice_audio", SHIFTED)).json()
 
-    config = (await records.get_stage(task, "audio_slice")).config
+    config = (await records.stages.get(task, "audio_slice")).config
     log = (await client.get(f"/api/v1/task/{task}/logs")).json()["logs"]
     assert (config["threshold"], config["min_length"], config["min_interval"]) == (-34, 4000, 300)
     assert (config["hop_size"], config["max_sil_kept"], config["_max"], config["alpha"]) == (10, 500, 0.9, 0.25)
@@ -330,7 +330,7 @@ async def test_parameters_in_their_place_stay_there(client: httpx.AsyncClient, r
 
     answer = await step(client, task, "slice_audio", {"params": {"threshold": -40, "min_length": 3000}})
 
-    config = (await records.get_stage(task, "audio_slice")).config
+    config = (await records.stages.get(task, "audio_slice")).config
     assert (config["threshold"], config["min_length"], answer.json()["warnings"]) == (-40, 3000, [])
 
 
@@ -348,7 +348,7 @@ async def test_parameters_that_cannot_be_are_refused(client: httpx.AsyncClient, 
 
         assert answer.status_code == 422
         assert said in answer.json()["error"]["message"]
-    assert (await records.get_stage(task, "audio_slice")).status is StageStatus.PENDING
+    assert (await records.stages.get(task, "audio_slice")).status is StageStatus.PENDING
 
 
 async def test_whoever_runs_the_denoising_step_wants_it_done(client: httpx.AsyncClient, records: Records) -> None:
@@ -357,7 +357,7 @@ async def test_whoever_runs_the_denoising_step_wants_it_done(client: httpx.Async
 
     await step(client, task, "denoise_audio")
 
-    assert (await records.get_stage(task, "denoise")).config["enabled"] is True
+    assert (await records.stages.get(task, "denoise")).config["enabled"] is True
 
 
 async def test_a_step_that_the_version_does_not_have_is_skipped(client: httpx.AsyncClient) -> None:
@@ -395,7 +395,7 @@ async def test_a_cancelled_task_stops_and_can_go_on(
     on = await step(client, task, "convert_audio")
 
     assert stopped["status"] == again["status"] == "cancelled"
-    assert (await records.get_experiment(task)).planned == {}
+    assert (await records.experiments.get(task)).planned == {}
     assert job is not None
     assert job.status == "cancelled"
     assert (on.status_code, on.json()["job_id"]) == (200, f"{task}.convert.2")
@@ -412,8 +412,8 @@ async def test_a_deleted_task_leaves_nothing(client: httpx.AsyncClient, records:
     assert answer.json()["status"] == "deleted"
     assert (await client.get(f"/api/v1/task/{task}")).status_code == 404
     assert (await client.delete(f"/api/v1/task/{task}")).status_code == 404
-    assert (await records.list_files()).total == 0
-    assert (await records.list_datasets()).total == 0
+    assert (await records.files.page()).total == 0
+    assert (await records.datasets.page()).total == 0
     assert list(settings.storage_root.glob("files/*")) == []
 
 
@@ -492,7 +492,7 @@ async def test_a_task_of_our_own_is_seen_whole(client: httpx.AsyncClient, record
 async def test_trained_models_are_files_of_the_task(client: httpx.AsyncClient, records: Records, api: Api) -> None:
     task = await create(api.client)
     api.services.storage.put_bytes("checkpoints/ckpt-1.safetensors", b"weights")
-    await records.create_checkpoint(
+    await records.checkpoints.create(
         "ckpt-1",
         kind="gpt",
         version="nano",

@@ -44,14 +44,14 @@ async def test_a_recorded_key_opens_until_it_is_revoked(records: Records) -> Non
     now = 0.0
     ring = KeyRing((), records, clock=lambda: now)
     await ring.check("")
-    _, key = await records.create_api_key("laptop")
+    _, key = await records.api_keys.create("laptop")
 
     now += 10
     await ring.check(key)
     with pytest.raises(Unauthorized):
         await ring.check("")
-    assert (await records.list_api_keys())[0].last_used_at is not None
-    await records.revoke_api_key("laptop")
+    assert (await records.api_keys.all())[0].last_used_at is not None
+    await records.api_keys.revoke("laptop")
     now += 10
 
     with pytest.raises(Unauthorized, match="revoked"):
@@ -59,8 +59,8 @@ async def test_a_recorded_key_opens_until_it_is_revoked(records: Records) -> Non
 
 
 async def test_revoking_the_last_key_does_not_open_the_door(records: Records) -> None:
-    await records.create_api_key("only")
-    await records.revoke_api_key("only")
+    await records.api_keys.create("only")
+    await records.api_keys.revoke("only")
 
     with pytest.raises(Unauthorized):
         await KeyRing((), records).check("")

@@ -25,7 +25,7 @@ Posted = dict[str, Any]
 @pytest.fixture
 async def recording(records: Records) -> str:
     """The id of a file that nobody will open."""
-    file = await records.create_file("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    file = await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     return file.id
 
 
@@ -122,7 +122,7 @@ async def test_the_same_key_elsewhere_is_another_key(client: httpx.AsyncClient, 
 
 
 async def test_two_callers_with_the_same_key_do_not_meet(settings: Settings, records: Records, recording: str) -> None:
-    keys = [(await records.create_api_key(name))[1] for name in ("a", "b")]
+    keys = [(await records.api_keys.create(name))[1] for name in ("a", "b")]
     app = create_app(settings)
     async with (
         app.router.lifespan_context(app),
@@ -141,7 +141,7 @@ async def test_two_callers_with_the_same_key_do_not_meet(settings: Settings, rec
 async def test_a_request_that_failed_may_be_sent_again(client: httpx.AsyncClient, records: Records) -> None:
     body = task("file-later", idempotency_key="k")
     refused = await client.post("/api/v1/tasks", json=body)
-    await records.create_file("file-later", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    await records.files.create("file-later", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
 
     again = await client.post("/api/v1/tasks", json=body)
 

@@ -39,12 +39,12 @@ def contents(count: int = 3, transcript: str = "Hello.") -> DatasetContents:
 @pytest.fixture
 async def dataset(records: Records) -> str:
     """Three segments, ready, with a report that finds the second one bad."""
-    made = await records.create_dataset("ds-one", "one", "en", "import", {}, 5)
-    await records.finish_dataset_version(
+    made = await records.datasets.create("ds-one", "one", "en", "import", {}, 5)
+    await records.dataset_versions.finish(
         made.id, 1, contents(), [{"name": "x.pdf", "reason": "No recording."}], "Made."
     )
-    await records.begin_dataset_report(made.id, 1, {})
-    await records.end_dataset_report(made.id, 1, 1, REPORT, None, {1: {"heard": "Hello."}})
+    await records.dataset_reports.begin(made.id, 1, {})
+    await records.dataset_reports.end(made.id, 1, 1, REPORT, None, {1: {"heard": "Hello."}})
     return made.id
 
 
@@ -183,7 +183,7 @@ async def test_an_unknown_data_set_is_404_everywhere(client: httpx.AsyncClient) 
 async def test_data_sets_are_listed_newest_first_and_by_status(
     client: httpx.AsyncClient, dataset: str, records: Records
 ) -> None:
-    await records.create_dataset("ds-two", "two", "auto", "import", {}, 5)
+    await records.datasets.create("ds-two", "two", "auto", "import", {}, 5)
 
     page = (await client.get(URL)).json()
     ready = (await client.get(URL, params={"status": "ready"})).json()
@@ -217,8 +217,8 @@ async def test_the_report_names_bad_files_and_what_is_left_out(client: httpx.Asy
 async def test_a_report_that_is_not_there_is_409_and_says_how_to_get_it(
     client: httpx.AsyncClient, records: Records
 ) -> None:
-    await records.create_dataset("ds-two", "two", "en", "import", {}, 5)
-    await records.finish_dataset_version("ds-two", 1, contents(), [], "Made.")
+    await records.datasets.create("ds-two", "two", "en", "import", {}, 5)
+    await records.dataset_versions.finish("ds-two", 1, contents(), [], "Made.")
 
     none = await refusal(await client.get(f"{URL}/ds-two/report"), 409)
     asked = await client.post(f"{URL}/ds-two/report", json={"listen": False})

@@ -34,7 +34,7 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
 @pytest.fixture
 async def recording(records: Records) -> str:
     """The id of a file that nobody will open."""
-    file = await records.create_file("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    file = await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     return file.id
 
 
@@ -193,6 +193,6 @@ async def test_a_schema_tells_what_a_stage_takes(client):
 
 async def make_dataset(records: Records, dataset_id: str, *, ready: bool) -> None:
     """A data set of nothing, in Japanese."""
-    await records.create_dataset(dataset_id, "of nothing", "ja", "import", {}, 5)
+    await records.datasets.create(dataset_id, "of nothing", "ja", "import", {}, 5)
     if ready:
-        await records.finish_dataset_version(dataset_id, 1, DatasetContents([], []), [], "Made.")
+        await records.dataset_versions.finish(dataset_id, 1, DatasetContents([], []), [], "Made.")

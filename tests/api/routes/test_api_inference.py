@@ -148,7 +148,7 @@ async def test_an_emotion_is_one_of_the_voices_prompts(
     api: Api, choir: Choir, voice: VoiceRecord, records: Records
 ) -> None:
     angry = {"name": "angry", "audio": "voices/x/angry.wav", "text": "No!", "language": "en"}
-    await records.update_voice(voice.id, prompts=[*voice.prompts, angry])
+    await records.voices.update(voice.id, prompts=[*voice.prompts, angry])
     url = "/api/v1/inference"
 
     begun = await api.client.post(url, json={"text": "Hello.", "voice": "Allison", "prompt": "Angry"})

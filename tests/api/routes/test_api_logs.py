@@ -25,7 +25,7 @@ logger = logging.getLogger("a.worker")
 
 @pytest.fixture
 async def task(api: Api, records: Records) -> TaskRecord:
-    await records.create_file("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     return await api.services.experiments.tasks.create(TaskRequest("bob", "file-a", version="nano", language="en"))
 
 
@@ -94,7 +94,7 @@ async def test_a_stage_and_a_task_show_what_their_jobs_logged(api, task, logs):
     with logs.of(job_of(task)):
         logger.info("Converted.")
     await api.services.experiments.notifier.log(
-        await api.services.records.get_experiment(task.exp_id), "convert started."
+        await api.services.records.experiments.get(task.exp_id), "convert started."
     )
 
     stage = (await api.client.get(f"/api/v1/experiments/{task.exp_id}/stages/convert_audio/logs")).json()

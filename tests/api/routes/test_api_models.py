@@ -79,7 +79,7 @@ async def test_a_model_of_an_experiment_at_work_stays(
 ) -> None:
     recording = await upload(client)
     task = (await client.post("/api/v1/tasks", json={"exp_name": "a", "audio_file_id": recording["id"]})).json()
-    model = await records.create_checkpoint(
+    model = await records.checkpoints.create(
         "ckpt-young", kind="gpt", version="v2", sha256="0" * 64, size_bytes=1, experiment_id=task["exp_id"]
     )
 

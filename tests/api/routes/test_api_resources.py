@@ -21,7 +21,7 @@ CPU = Place("host", "cpu", "training", limit=2)
 @pytest.fixture
 async def recording(records: Records) -> str:
     """The id of a file that nobody will open."""
-    file = await records.create_file("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    file = await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     return file.id
 
 

@@ -21,7 +21,7 @@ from core.records import Records, TaskStatus
 @pytest.fixture
 async def recording(records: Records) -> str:
     """The id of a file that nobody will open."""
-    file = await records.create_file("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    file = await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     return file.id
 
 

@@ -129,7 +129,7 @@ async def test_prompts_are_added_mended_chosen_and_deleted(
     assert [one["name"] for one in first.json()["prompts"]] == ["gloomy", "default"]
     assert [answer.status_code for answer in unknown] == [404] * 5
     assert (gone.status_code, last.status_code) == (204, 409)
-    (left,) = (await records.get_voice("Carol")).prompts
+    (left,) = (await records.voices.get("Carol")).prompts
     assert (left["name"], storage.exists(left["audio"])) == ("gloomy", True)
 
 
@@ -144,7 +144,7 @@ async def test_a_voice_can_speak_with_other_checkpoints(
 
     assert (answer.json()["sovits_checkpoint_id"], answer.json()["language"]) == (better.id, "zh")
     assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_parameter")
-    (prompt,) = (await records.get_voice("Carol")).prompts
+    (prompt,) = (await records.voices.get("Carol")).prompts
     assert "tokens" not in prompt, "they were read by the other checkpoint"
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from core.net.fetch import Fetcher
-from core.records import Records, Try
+from core.records import DeliveryAttempt, Records
 from core.signing import key_of
 from core.webhooks import WebhookSender
 
@@ -19,7 +19,7 @@ PUBLIC = "http://93.184.216.34/hook"
 @pytest.fixture
 async def recording(records: Records) -> str:
     """The id of a file that nobody will open."""
-    file = await records.create_file("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    file = await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     return file.id
 
 
@@ -118,9 +118,11 @@ async def test_all_deliveries_are_listed_and_sifted(client: httpx.AsyncClient, e
 
 
 async def test_a_delivery_is_sent_again(client: httpx.AsyncClient, ended: dict[str, Any], records: Records) -> None:
-    (delivery,) = (await records.list_deliveries()).items
-    await records.claim_deliveries("sender", 1, 30)
-    await records.end_try(delivery.id, "sender", Try(1.0, 0.1, 500, "It answered 500."), None)
+    (delivery,) = (await records.deliveries.page()).items
+    await records.deliveries.claim("sender", 1, 30)
+    await records.deliveries.end_attempt(
+        delivery.id, "sender", DeliveryAttempt(1.0, 0.1, 500, "It answered 500."), None
+    )
 
     answer = await client.post(f"/api/v1/webhooks/deliveries/{delivery.id}/redeliver")
 

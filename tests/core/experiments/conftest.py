@@ -78,7 +78,7 @@ def empty_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def records(tmp_path: Path, empty_records: Path) -> AsyncIterator[Records]:
     url = f"sqlite+aiosqlite:///{shutil.copy(empty_records, tmp_path / 'records.sqlite3')}"
     records = Records(url)
-    await records.create_file("file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    await records.files.create("file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     yield records
     await records.close()
 

@@ -24,7 +24,7 @@ async def experiment(service) -> ExperimentRecord:
 
 
 async def status(records, experiment, stage):
-    return (await records.get_stage(experiment.id, stage)).status
+    return (await records.stages.get(experiment.id, stage)).status
 
 
 async def test_resuming_with_another_parameter_asks_for_confirmation_by_naming_it(service, records, experiment):
@@ -99,10 +99,10 @@ async def test_a_training_that_should_pause_and_waits_for_a_worker_is_paused_by_
 
     await service.reconciler.reconcile()
 
-    paused = await records.get_stage(experiment.id, "gpt_train")
+    paused = await records.stages.get(experiment.id, "gpt_train")
     assert (paused.status, paused.control) == (StageStatus.PAUSED, "")
     assert (await queue.job(run.job_id)).status is JobStatus.CANCELLED
-    assert (await records.get_experiment(experiment.id)).status is ExperimentStatus.PAUSED
+    assert (await records.experiments.get(experiment.id)).status is ExperimentStatus.PAUSED
 
 
 async def test_without_the_queue_a_paused_training_stays_paused(service_without_queue, service, records, experiment):
@@ -155,7 +155,7 @@ async def test_an_order_ends_with_its_run(service, records, experiment):
 
     await service.runs.fail(experiment.id, "gpt_train", run.run, {"message": "No."})
 
-    assert (await records.get_stage(experiment.id, "gpt_train")).control == ""
+    assert (await records.stages.get(experiment.id, "gpt_train")).control == ""
 
 
 async def test_what_a_running_stage_reads_is_not_made_anew(service, experiment):

@@ -23,7 +23,7 @@ GPU_1 = Place("host", "cuda:1", "training")
 async def prepared(service: ExperimentService, **wishes: str) -> str:
     """An experiment whose trainings can begin."""
     experiment = await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en", **wishes))
-    async with service.records.change(experiment.id) as change:
+    async with service.records.experiments.change(experiment.id) as change:
         for name, stage in STAGES.items():
             if stage.role != "trainer" and "nano" in stage.versions:
                 change.set_stage(name, status=StageStatus.COMPLETED, run=1, work_run=1)
@@ -90,8 +90,8 @@ async def test_a_device_that_nobody_has_is_refused_before_anything_begins(
     with pytest.raises(InvalidParameter, match="device is 'gpu'"):
         await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en", device="gpu"))
 
-    assert (await records.get_stage(exp_id, "gpt_train")).status is StageStatus.PENDING
-    assert (await records.list_tasks()).total == 0
+    assert (await records.stages.get(exp_id, "gpt_train")).status is StageStatus.PENDING
+    assert (await records.tasks.page()).total == 0
 
 
 async def test_a_stage_keeps_its_time_and_place_when_redis_forgets(
@@ -136,5 +136,5 @@ async def test_the_end_of_a_task_is_written_down_for_whoever_is_to_be_told(
     await service.tasks.cancel(task.id)
     await service.tasks.cancel(task.id)
 
-    (told,) = (await records.list_deliveries(subject=task.id)).items
+    (told,) = (await records.deliveries.page(subject=task.id)).items
     assert (told.event, told.url) == ("task.cancelled", "http://127.0.0.1:1/hook")

@@ -27,7 +27,7 @@ async def opened(service: ExperimentService) -> ExperimentRecord:
 
 
 async def complete(service: ExperimentService, exp_id: str, stage: str, **outputs: Any) -> None:
-    run = (await service.records.get_stage(exp_id, stage)).run
+    run = (await service.records.stages.get(exp_id, stage)).run
     await service.runs.start(exp_id, stage, run)
     await service.runs.complete(exp_id, stage, run, outputs)
 
@@ -48,11 +48,11 @@ async def test_a_stage_asked_for_early_begins_when_the_one_before_it_ended(
 ) -> None:
     for stage in ("convert", "audio_slice", "asr", "text_feature"):
         await service.stages.run_or_plan(opened.id, stage)
-    before = list((await service.records.get_experiment(opened.id)).planned)
+    before = list((await service.records.experiments.get(opened.id)).planned)
 
     await complete(service, opened.id, "convert")
 
-    after = list((await service.records.get_experiment(opened.id)).planned)
+    after = list((await service.records.experiments.get(opened.id)).planned)
     assert before == ["audio_slice", "asr", "text_feature"]
     assert after == ["asr", "text_feature"]
     assert await queue.job(f"{opened.id}.audio_slice.1") is not None
@@ -74,7 +74,7 @@ async def test_a_failed_stage_ends_the_waiting(service: ExperimentService, opene
     await service.runs.start(opened.id, "convert", 1)
     await service.runs.fail(opened.id, "convert", 1, {"code": "x", "message": "No."})
 
-    record = await service.records.get_experiment(opened.id)
+    record = await service.records.experiments.get(opened.id)
     assert (record.planned, record.status) == ({}, ExperimentStatus.FAILED)
 
 
@@ -107,11 +107,11 @@ async def test_both_models_trained_are_a_voice_and_one_trained_anew_another(
 ) -> None:
     for kind in ("gpt", "sovits"):
         for name in (f"ckpt-{kind}", f"ckpt-{kind}-2"):
-            await records.create_checkpoint(name, kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+            await records.checkpoints.create(name, kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
     prompt = {"audio": "experiments/x/prompt.wav", "text": "Hi.", "language": "en"}
     assert service.storage is not None
     service.storage.put_bytes(prompt["audio"], b"RIFF")
-    async with records.change(opened.id) as change:
+    async with records.experiments.change(opened.id) as change:
         change.set_stage("asr", status=StageStatus.COMPLETED, run=1, outputs={"prompt": prompt})
         for stage in ("text_feature", "semantic_token"):
             change.set_stage(stage, status=StageStatus.COMPLETED, run=1)
@@ -120,12 +120,12 @@ async def test_both_models_trained_are_a_voice_and_one_trained_anew_another(
     for stage, checkpoint in (*CHECKPOINTS.items(), ("gpt_train", "ckpt-gpt-2")):
         await service.stages.run_or_plan(opened.id, stage)
         await complete(service, opened.id, stage, checkpoint_id=checkpoint)
-        voices.append((await records.get_experiment(opened.id)).voice_id)
+        voices.append((await records.experiments.get(opened.id)).voice_id)
 
     assert voices[0] is None
     assert voices[1] is not None
     assert voices[2] not in (None, voices[1])
-    assert (await records.get_voice(voices[2])).gpt_checkpoint_id == "ckpt-gpt-2"
+    assert (await records.voices.get(voices[2])).gpt_checkpoint_id == "ckpt-gpt-2"
 
 
 async def test_one_list_holds_both_kinds_newest_first_page_by_page(
@@ -135,8 +135,8 @@ async def test_one_list_holds_both_kinds_newest_first_page_by_page(
     later = await service.create_without_source(ExperimentRequest("later"))
     await service.create(ExperimentRequest("an expert's", "file-1"))
 
-    whole = await records.list_all_tasks()
-    pages = [await records.list_all_tasks(limit=1, offset=offset) for offset in range(5)]
+    whole = await records.tasks.page_with_experiments()
+    pages = [await records.tasks.page_with_experiments(limit=1, offset=offset) for offset in range(5)]
 
     newest_first = [later.id, tasks[1].id, tasks[0].id, opened.id]
     assert {one.id for one in whole.items} == set(newest_first)
@@ -152,7 +152,10 @@ async def test_the_list_is_filtered_by_what_a_status_means_for_both(
     task = await service.tasks.create(TaskRequest("a", "file-1"))
     await service.stages.run_or_plan(opened.id, "convert")
 
-    found = {status: [one.id for one in (await records.list_all_tasks(status=status)).items] for status in TaskStatus}
+    found = {
+        status: [one.id for one in (await records.tasks.page_with_experiments(status=status)).items]
+        for status in TaskStatus
+    }
 
     assert found[TaskStatus.QUEUED] == [task.id]
     assert found[TaskStatus.RUNNING] == [opened.id]

@@ -21,31 +21,31 @@ async def test_a_preset_runs_its_stages_each_when_its_turn_comes(service, record
     assert [run.stage for run in begun] == ["convert"]
 
     done = []
-    while active := await records.active_stages(10):
+    while active := await records.stages.active(10):
         for run in active:
             await end_well(service, run)
             done.append(run.stage)
 
     assert done == ["convert", "audio_slice", "asr", "hubert_feature", "semantic_token", "text_feature",
                     "gpt_train", "sovits_train"]  # fmt: skip
-    assert (await records.get_experiment(experiment.id)).planned == {}
-    assert (await records.get_stage(experiment.id, "gpt_train")).config["total_epoch"] == 2
-    assert (await records.get_stage(experiment.id, "denoise")).outputs == {"skipped": True}
+    assert (await records.experiments.get(experiment.id)).planned == {}
+    assert (await records.stages.get(experiment.id, "gpt_train")).config["total_epoch"] == 2
+    assert (await records.stages.get(experiment.id, "denoise")).outputs == {"skipped": True}
 
 
 async def test_what_depends_on_a_failed_stage_does_not_begin(service, records, experiment):
     await service.stages.run_preset(experiment.id, "full_training")
-    await end_well(service, await records.get_stage(experiment.id, "convert"))
-    await end_well(service, await records.get_stage(experiment.id, "audio_slice"))
-    asr = await records.get_stage(experiment.id, "asr")
+    await end_well(service, await records.stages.get(experiment.id, "convert"))
+    await end_well(service, await records.stages.get(experiment.id, "audio_slice"))
+    asr = await records.stages.get(experiment.id, "asr")
     await service.runs.start(experiment.id, "asr", asr.run)
 
     await service.runs.fail(experiment.id, "asr", asr.run, {"message": "Nobody speaks."})
-    await end_well(service, await records.get_stage(experiment.id, "hubert_feature"))
+    await end_well(service, await records.stages.get(experiment.id, "hubert_feature"))
 
-    assert list((await records.get_experiment(experiment.id)).planned) == []
-    assert (await records.get_stage(experiment.id, "semantic_token")).status is StageStatus.QUEUED
-    assert (await records.get_stage(experiment.id, "text_feature")).status is StageStatus.PENDING
+    assert list((await records.experiments.get(experiment.id)).planned) == []
+    assert (await records.stages.get(experiment.id, "semantic_token")).status is StageStatus.QUEUED
+    assert (await records.stages.get(experiment.id, "text_feature")).status is StageStatus.PENDING
 
 
 async def test_a_cancelled_stage_takes_what_would_follow_along(service, records, experiment):
@@ -53,15 +53,15 @@ async def test_a_cancelled_stage_takes_what_would_follow_along(service, records,
 
     await service.stages.cancel(experiment.id, "convert")
 
-    assert (await records.get_experiment(experiment.id)).planned == {}
-    assert await records.active_stages(10) == []
+    assert (await records.experiments.get(experiment.id)).planned == {}
+    assert await records.stages.active(10) == []
 
 
 async def test_a_preset_needs_what_it_does_not_make(service, records, experiment):
     with pytest.raises(InvalidRequest, match="asr needs audio_slice first"):
         await service.stages.run_preset(experiment.id, "feature_extraction")
 
-    assert (await records.get_experiment(experiment.id)).planned == {}
+    assert (await records.experiments.get(experiment.id)).planned == {}
 
 
 async def test_a_preset_trains_again_on_what_is_there(service, experiment):

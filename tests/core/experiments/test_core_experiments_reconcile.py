@@ -63,10 +63,10 @@ async def test_a_running_stage_that_redis_forgot_is_interrupted_and_goes_on(serv
 
     await service.reconciler.reconcile()
 
-    assert (await records.get_task(task.id)).status is TaskStatus.INTERRUPTED
+    assert (await records.tasks.get(task.id)).status is TaskStatus.INTERRUPTED
     assert worker.claim(PREPROCESSOR, "worker-2") is not None
     await service.runs.start(task.exp_id, "convert", 1)
-    assert (await records.get_task(task.id)).status is TaskStatus.RUNNING
+    assert (await records.tasks.get(task.id)).status is TaskStatus.RUNNING
 
 
 async def test_a_stage_whose_worker_drained_is_interrupted(service, worker, records):
@@ -77,7 +77,7 @@ async def test_a_stage_whose_worker_drained_is_interrupted(service, worker, reco
 
     await service.reconciler.reconcile()
 
-    shown = await records.get_task(task.id)
+    shown = await records.tasks.get(task.id)
     assert (shown.status, shown.message) == (TaskStatus.INTERRUPTED, "Interrupted; a worker will go on.")
     assert await service.reconciler.reconcile() == 0
 
@@ -90,7 +90,7 @@ async def test_a_stage_that_is_tried_again_says_why(service, worker, records):
 
     await service.reconciler.reconcile()
 
-    assert (await records.get_task(task.id)).message == "Trying again after an error: Nobody speaks."
+    assert (await records.tasks.get(task.id)).message == "Trying again after an error: Nobody speaks."
 
 
 async def test_a_dead_job_fails_its_stage_and_task_with_its_error(service, worker, records, events):
@@ -101,9 +101,9 @@ async def test_a_dead_job_fails_its_stage_and_task_with_its_error(service, worke
 
     await service.reconciler.reconcile()
 
-    failed = await records.get_task(task.id)
+    failed = await records.tasks.get(task.id)
     assert (failed.status, failed.error_message) == (TaskStatus.FAILED, "Nobody speaks.")
-    assert (await records.get_stage(task.exp_id, "convert")).status is StageStatus.FAILED
+    assert (await records.stages.get(task.exp_id, "convert")).status is StageStatus.FAILED
     assert (await events.history(task.id))[-1].kind == "failed"
     assert await service.reconciler.reconcile() == 0
 
@@ -114,7 +114,7 @@ async def test_a_job_that_died_before_its_stage_started_fails_it_too(service, wo
 
     await service.reconciler.reconcile()
 
-    assert (await records.get_task(task.id)).status is TaskStatus.FAILED
+    assert (await records.tasks.get(task.id)).status is TaskStatus.FAILED
 
 
 async def test_a_job_cancelled_by_hand_cancels_its_task(service, records, queue, events):
@@ -123,8 +123,8 @@ async def test_a_job_cancelled_by_hand_cancels_its_task(service, records, queue,
 
     await service.reconciler.reconcile()
 
-    assert (await records.get_task(task.id)).status is TaskStatus.CANCELLED
-    assert (await records.get_stage(task.exp_id, "convert")).status is StageStatus.CANCELLED
+    assert (await records.tasks.get(task.id)).status is TaskStatus.CANCELLED
+    assert (await records.stages.get(task.exp_id, "convert")).status is StageStatus.CANCELLED
     assert (await events.history(task.id))[-1].kind == "cancelled"
 
 
@@ -136,7 +136,7 @@ async def test_a_result_that_the_records_missed_is_taken_from_the_job(service, w
 
     await service.reconciler.reconcile()
 
-    assert (await records.get_stage(task.exp_id, "convert")).outputs == {"files": 1}
+    assert (await records.stages.get(task.exp_id, "convert")).outputs == {"files": 1}
     assert await queue.job(f"{task.exp_id}.audio_slice.1") is not None
 
 
@@ -158,7 +158,7 @@ async def test_a_stage_completed_while_the_queue_was_away_is_followed_by_the_nex
 async def test_a_task_left_between_two_stages_is_moved_on(service, records, queue):
     task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await service.runs.start(task.exp_id, "convert", 1)
-    async with records.change(task.exp_id) as change:
+    async with records.experiments.change(task.exp_id) as change:
         change.set_stage("convert", status=StageStatus.COMPLETED)
 
     assert await service.reconciler.reconcile() == 1
@@ -172,16 +172,16 @@ async def test_a_finished_task_without_a_voice_gets_it(service, records):
     prompt = {"audio": "experiments/prompts/prompt.wav", "text": "Hello.", "language": "en"}
     outputs = {"asr": {"prompt": prompt}}
     for kind in ("sovits", "gpt"):
-        await records.create_checkpoint(f"ckpt-{kind}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+        await records.checkpoints.create(f"ckpt-{kind}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
         outputs[f"{kind}_train"] = {"checkpoint_id": f"ckpt-{kind}"}
-    async with records.change(task.exp_id) as change:
-        for stage in await records.list_stages(task.exp_id):
+    async with records.experiments.change(task.exp_id) as change:
+        for stage in await records.stages.of_experiment(task.exp_id):
             if stage.stage != "test_inference":
                 change.set_stage(stage.stage, status=StageStatus.COMPLETED, run=1, outputs=outputs.get(stage.stage, {}))
 
     await service.reconciler.reconcile()
 
-    assert (await records.get_task(task.id)).voice_id == (await records.get_voice("bob")).id
+    assert (await records.tasks.get(task.id)).voice_id == (await records.voices.get("bob")).id
 
 
 async def test_without_the_queue_nothing_is_changed(service, service_without_queue, records):
@@ -191,7 +191,7 @@ async def test_without_the_queue_nothing_is_changed(service, service_without_que
     with pytest.raises(QueueUnavailable):
         await service_without_queue.reconciler.reconcile()
 
-    assert (await records.get_task(task.id)).status is TaskStatus.RUNNING
+    assert (await records.tasks.get(task.id)).status is TaskStatus.RUNNING
 
 
 async def test_an_expert_stage_that_redis_forgot_is_enqueued_again(service, worker, redis):

@@ -50,7 +50,9 @@ async def trained(service, records, storage) -> str:
 async def keep_checkpoint(records, storage, exp_id, kind, name=""):
     key = f"ckpt-{exp_id}-{name or kind}"
     storage.put_bytes(f"checkpoints/{key}.safetensors", b"weights")
-    await records.create_checkpoint(key, kind=kind, version="nano", sha256="0" * 64, size_bytes=7, experiment_id=exp_id)
+    await records.checkpoints.create(
+        key, kind=kind, version="nano", sha256="0" * 64, size_bytes=7, experiment_id=exp_id
+    )
     return key
 
 
@@ -61,7 +63,7 @@ async def test_an_old_task_goes_with_its_files_and_logs(service, later, records,
     assert await later.retention.clean(MONTH) == 1
 
     with pytest.raises(NotFound):
-        await records.get_experiment(old)
+        await records.experiments.get(old)
     assert not storage.exists(f"experiments/{old}/source/a.wav")
     assert not storage.exists(f"logs/{old}/convert.1.jsonl")
 
@@ -75,8 +77,8 @@ async def test_what_is_under_way_or_paused_is_kept_however_old(service, later, r
 
     assert await later.retention.clean(RetentionPolicy(task_seconds=DAY, experiment_seconds=DAY, bytes=1)) == 0
 
-    assert (await records.get_experiment(task.exp_id)).id == task.exp_id
-    assert (await records.get_stage(paused.id, "gpt_train")).status is StageStatus.PAUSED
+    assert (await records.experiments.get(task.exp_id)).id == task.exp_id
+    assert (await records.stages.get(paused.id, "gpt_train")).status is StageStatus.PAUSED
 
 
 async def test_an_experts_experiment_is_kept_unless_a_time_is_set_for_it(service, later):
@@ -95,15 +97,15 @@ async def test_a_voice_outlives_the_experiment_that_made_it(service, later, reco
 
     assert storage.exists(voice.prompt["audio"])
     for checkpoint in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id):
-        assert storage.exists((await records.get_checkpoint(checkpoint)).storage_key)
+        assert storage.exists((await records.checkpoints.get(checkpoint)).storage_key)
     with pytest.raises(NotFound):
-        await records.get_checkpoint(unused)
+        await records.checkpoints.get(unused)
     assert not storage.exists(f"checkpoints/{unused}.safetensors")
 
 
 async def test_a_promoted_checkpoint_stays(service, records, storage):
     exp_id = await trained(service, records, storage)
-    await records.promote_checkpoint(f"ckpt-{exp_id}-gpt")
+    await records.checkpoints.promote(f"ckpt-{exp_id}-gpt")
 
     await service.delete(exp_id)
 
@@ -114,7 +116,7 @@ async def test_a_promoted_checkpoint_stays(service, records, storage):
 async def test_an_experiment_whose_folder_holds_a_voices_prompt_is_kept(service, later, records, storage):
     exp_id = await trained(service, records, storage)
     prompt = {"name": "default", "audio": f"experiments/{exp_id}/segments/p.wav", "text": "Hello.", "language": "en"}
-    await records.create_voice(
+    await records.voices.create(
         name="robert",
         version="nano",
         language="en",
@@ -135,7 +137,7 @@ async def test_above_the_budget_the_oldest_go_until_it_fits(service, records, st
     cleaned = await service.retention.clean(RetentionPolicy(bytes=storage.used_bytes() - 1500))
 
     assert cleaned == 2
-    assert await records.experiment_ids() == {third}
+    assert await records.experiments.ids() == {third}
     assert not storage.exists(f"experiments/{first}/source/a.wav")
     assert not storage.exists(f"experiments/{second}/source/a.wav")
 

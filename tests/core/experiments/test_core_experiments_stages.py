@@ -67,7 +67,7 @@ async def test_an_unknown_parameter_is_refused_and_changes_nothing(service, reco
     with pytest.raises(InvalidParameter, match="'speed'"):
         await service.stages.run(experiment.id, "convert", {"speed": 2})
 
-    assert (await records.get_stage(experiment.id, "convert")).status is StageStatus.PENDING
+    assert (await records.stages.get(experiment.id, "convert")).status is StageStatus.PENDING
 
 
 async def test_given_parameters_win_over_the_experiments_and_those_over_the_defaults(service, experiment):
@@ -97,7 +97,7 @@ async def test_running_a_completed_stage_again_makes_what_follows_stale(service,
     assert again.previous_run is not None
     assert (again.previous_run["run"], again.previous_run["outputs"]) == (1, {"stage": "asr"})
     assert again.previous_run["completed_at"] is not None
-    statuses = {one.stage: one.status for one in await records.list_stages(experiment.id)}
+    statuses = {one.stage: one.status for one in await records.stages.of_experiment(experiment.id)}
     assert statuses["text_feature"] is statuses["gpt_train"] is StageStatus.STALE
     assert statuses["semantic_token"] is StageStatus.COMPLETED
     with pytest.raises(InvalidRequest, match="text_feature"):
@@ -125,8 +125,8 @@ async def test_a_stage_of_an_ended_task_can_be_run_by_an_expert(service, records
 
     await complete(service, task.exp_id, "convert")
 
-    assert (await records.get_stage(task.exp_id, "convert")).status is StageStatus.COMPLETED
-    assert (await records.get_task(task.id)).status == "cancelled"
+    assert (await records.stages.get(task.exp_id, "convert")).status is StageStatus.COMPLETED
+    assert (await records.tasks.get(task.id)).status == "cancelled"
 
 
 async def test_without_the_queue_a_stage_is_refused_and_does_not_start_later(
@@ -135,7 +135,7 @@ async def test_without_the_queue_a_stage_is_refused_and_does_not_start_later(
     with pytest.raises(QueueUnavailable):
         await service_without_queue.stages.run(experiment.id, "convert")
 
-    assert (await records.get_stage(experiment.id, "convert")).status is StageStatus.FAILED
+    assert (await records.stages.get(experiment.id, "convert")).status is StageStatus.FAILED
     assert await service.reconciler.reconcile() == 0
     assert (await service.stages.run(experiment.id, "convert")).run == 2
 
@@ -167,7 +167,7 @@ async def test_a_training_that_is_asked_to_pause_learns_it_and_resumes_in_its_fo
     await service.stages.control(experiment.id, "gpt_train", "pause")
     assert await service.runs.requested_control(experiment.id, "gpt_train", 1) == "pause"
     await service.runs.pause(experiment.id, "gpt_train", 1)
-    paused = await records.get_stage(experiment.id, "gpt_train")
+    paused = await records.stages.get(experiment.id, "gpt_train")
     assert (paused.status, paused.control) == (StageStatus.PAUSED, "")
 
     resumed = await service.stages.control(experiment.id, "gpt_train", "resume")
@@ -210,9 +210,9 @@ async def test_both_models_trained_make_a_voice_on_request(service, records, exp
     await complete(service, experiment.id, "asr", outputs={"prompt": prompt})
     await complete(service, experiment.id, "text_feature", "hubert_feature", "semantic_token")
     for kind in ("sovits", "gpt"):
-        await records.create_checkpoint(f"ckpt-{kind}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+        await records.checkpoints.create(f"ckpt-{kind}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
         await complete(service, experiment.id, f"{kind}_train", outputs={"checkpoint_id": f"ckpt-{kind}"})
-    assert (await records.get_experiment(experiment.id)).status is ExperimentStatus.COMPLETED
+    assert (await records.experiments.get(experiment.id)).status is ExperimentStatus.COMPLETED
 
     voice = await service.voices.publish(experiment.id, name="robert")
     again = await service.voices.publish(experiment.id, name="robert")
@@ -221,7 +221,7 @@ async def test_both_models_trained_make_a_voice_on_request(service, records, exp
     assert voice.name == "robert"
     await service.delete(experiment.id)
     assert storage.exists(voice.prompt["audio"])
-    assert (await records.get_voice("robert")).gpt_checkpoint_id == "ckpt-gpt"
+    assert (await records.voices.get("robert")).gpt_checkpoint_id == "ckpt-gpt"
 
 
 async def test_a_voice_needs_both_models(service, experiment):
@@ -236,7 +236,7 @@ async def test_deleting_an_experiment_deletes_its_files(service, records, storag
 
     assert not storage.exists(f"experiments/{experiment.id}/5-wav32k/a.wav")
     with pytest.raises(NotFound):
-        await records.get_experiment(experiment.id)
+        await records.experiments.get(experiment.id)
 
 
 async def test_a_job_of_a_deleted_experiment_is_nobodys(service, worker, experiment):

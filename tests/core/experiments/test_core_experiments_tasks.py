@@ -33,7 +33,7 @@ async def outputs_of(records: Records, exp_id: str, stage: str) -> dict[str, Any
         return {"prompt": PROMPT}
     if stage in ("sovits_train", "gpt_train"):
         kind = stage.removesuffix("_train")
-        checkpoint = await records.create_checkpoint(
+        checkpoint = await records.checkpoints.create(
             f"ckpt-{kind}-{exp_id}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1
         )
         return {"checkpoint_id": checkpoint.id}
@@ -72,15 +72,15 @@ async def test_a_task_goes_through_every_stage_and_ends_with_a_voice(service, wo
 
     await run_all(service, worker)
 
-    task = await records.get_task(task.id)
+    task = await records.tasks.get(task.id)
     assert (task.status, task.progress, task.overall_progress) == (TaskStatus.COMPLETED, 1.0, 1.0)
     assert task.started_at is not None
     assert task.completed_at is not None
-    voice = await records.get_voice("bob")
+    voice = await records.voices.get("bob")
     assert (voice.id, voice.exp_id, voice.language) == (task.voice_id, task.exp_id, "en")
     assert voice.prompt == {**PROMPT, "name": "default", "audio": f"voices/{voice.id}/prompt.wav"}
     assert storage.path(voice.prompt["audio"]).read_bytes() == b"a prompt"
-    experiment = await records.get_experiment(task.exp_id)
+    experiment = await records.experiments.get(task.exp_id)
     assert (experiment.status, experiment.voice_id) == (ExperimentStatus.COMPLETED, voice.id)
     history = await events.history(task.id)
     assert history[-1].kind == "completed"
@@ -106,7 +106,7 @@ async def test_the_quality_and_the_language_reach_the_stages(service, worker, re
 
     await run_all(service, worker)
 
-    stages = {one.stage: one for one in await records.list_stages(task.exp_id)}
+    stages = {one.stage: one for one in await records.stages.of_experiment(task.exp_id)}
     assert stages["asr"].config["language"] == "en"
     assert stages["sovits_train"].config["total_epoch"] == 4
     assert stages["gpt_train"].config["total_epoch"] == 8
@@ -129,7 +129,7 @@ async def test_a_second_voice_of_the_same_name_gets_a_number(service, worker, re
         await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await run_all(service, worker)
 
-    assert sorted(one.name for one in (await records.list_voices()).items) == ["bob", "bob-2"]
+    assert sorted(one.name for one in (await records.voices.page()).items) == ["bob", "bob-2"]
 
 
 async def test_the_same_idempotency_key_makes_one_task_and_one_job(service, queue):
@@ -178,7 +178,7 @@ async def test_a_task_that_cannot_be_is_refused_with_what_is_wrong(service, reco
     with pytest.raises(InvalidRequest, match=complaint):
         await service.tasks.create(TaskRequest(**{"exp_name": "bob", "audio_file_id": "file-1"} | values))
 
-    assert (await records.list_tasks()).total == 0
+    assert (await records.tasks.page()).total == 0
 
 
 async def test_a_task_of_an_unknown_file_is_refused(service, queue):
@@ -192,8 +192,8 @@ async def test_without_the_queue_a_task_is_refused_and_leaves_nothing(service_wi
     with pytest.raises(QueueUnavailable):
         await service_without_queue.tasks.create(TaskRequest("bob", "file-1"))
 
-    assert (await records.list_tasks()).total == 0
-    assert (await records.list_experiments()).total == 0
+    assert (await records.tasks.page()).total == 0
+    assert (await records.experiments.page()).total == 0
 
 
 async def test_a_cancelled_task_that_waits_never_runs(service, worker, records, events):
@@ -204,7 +204,7 @@ async def test_a_cancelled_task_that_waits_never_runs(service, worker, records, 
     assert cancelled.status is TaskStatus.CANCELLED
     assert worker.claim(PREPROCESSOR, "worker-1") is None
     assert (await events.history(task.id))[-1].kind == "cancelled"
-    assert (await records.get_experiment(task.exp_id)).status is ExperimentStatus.CANCELLED
+    assert (await records.experiments.get(task.exp_id)).status is ExperimentStatus.CANCELLED
 
 
 async def test_cancelling_stops_the_worker_and_keeps_what_is_finished(service, worker, records):
@@ -223,9 +223,9 @@ async def test_cancelling_stops_the_worker_and_keeps_what_is_finished(service, w
         with pytest.raises(JobCancelled):
             await late
     await service.runs.fail(task.exp_id, "asr", 1, ERROR)
-    assert (await records.get_task(task.id)).status is TaskStatus.CANCELLED
-    assert (await records.get_stage(task.exp_id, "audio_slice")).status is StageStatus.COMPLETED
-    assert (await records.get_stage(task.exp_id, "asr")).outputs == {}
+    assert (await records.tasks.get(task.id)).status is TaskStatus.CANCELLED
+    assert (await records.stages.get(task.exp_id, "audio_slice")).status is StageStatus.COMPLETED
+    assert (await records.stages.get(task.exp_id, "asr")).outputs == {}
 
 
 async def test_cancelling_twice_is_told_once(service, events):
@@ -255,13 +255,13 @@ async def test_a_failed_stage_fails_its_task_and_stops_the_other_training(servic
     await service.runs.fail(task.exp_id, "sovits_train", 1, ERROR)
     await service.runs.fail(task.exp_id, "sovits_train", 1, ERROR)
 
-    failed = await records.get_task(task.id)
+    failed = await records.tasks.get(task.id)
     assert (failed.status, failed.error_message) == (TaskStatus.FAILED, "Nobody speaks.")
     assert failed.error == ERROR
     assert failed.current_stage == "sovits_train"
     assert worker.beat(other) is Beat.CANCEL
     assert worker.beat(lease) is Beat.HELD
-    assert (await records.get_stage(task.exp_id, "gpt_train")).status is StageStatus.CANCELLED
+    assert (await records.stages.get(task.exp_id, "gpt_train")).status is StageStatus.CANCELLED
     history = await events.history(task.id)
     assert history[-1].kind == "failed"
     assert history[-1].data["error"] == ERROR
@@ -274,19 +274,19 @@ async def test_a_replayed_dead_letter_brings_its_task_back_to_life(service, work
     await service.runs.start(task.exp_id, "sovits_train", 1)
     worker.fail(lease, ERROR, permanent=True)
     await service.reconciler.reconcile()
-    assert (await records.get_task(task.id)).status is TaskStatus.FAILED
+    assert (await records.tasks.get(task.id)).status is TaskStatus.FAILED
 
     assert await queue.replay(lease.job.id)
     again = await run_until(service, worker, "sovits_train")
     await service.runs.start(task.exp_id, "sovits_train", 1)
-    revived = await records.get_task(task.id)
+    revived = await records.tasks.get(task.id)
     assert (revived.status, revived.error, revived.completed_at) == (TaskStatus.RUNNING, None, None)
     await service.runs.complete(task.exp_id, "sovits_train", 1, await outputs_of(records, task.exp_id, "sovits_train"))
     worker.ack(again, {})
     await run_all(service, worker)
 
-    assert (await records.get_task(task.id)).status is TaskStatus.COMPLETED
-    assert (await records.get_stage(task.exp_id, "gpt_train")).run == 2
+    assert (await records.tasks.get(task.id)).status is TaskStatus.COMPLETED
+    assert (await records.stages.get(task.exp_id, "gpt_train")).run == 2
 
 
 async def test_completing_twice_goes_on_once(service, records, queue):
@@ -296,7 +296,7 @@ async def test_completing_twice_goes_on_once(service, records, queue):
     await service.runs.complete(task.exp_id, "convert", 1, {"files": 1})
     await service.runs.complete(task.exp_id, "convert", 1, {"files": 2})
 
-    assert (await records.get_stage(task.exp_id, "convert")).outputs == {"files": 1}
+    assert (await records.stages.get(task.exp_id, "convert")).outputs == {"files": 1}
     assert (await queue.depths())[PREPROCESSOR] == 2  # convert itself and audio_slice
 
 
@@ -327,16 +327,16 @@ async def test_progress_is_kept_and_answered_for_the_whole(service, worker, reco
     await run_until(service, worker, "sovits_train")
     await service.runs.start(task.exp_id, "sovits_train", 1)
 
-    before = (await records.get_task(task.id)).overall_progress
+    before = (await records.tasks.get(task.id)).overall_progress
     overall = await service.runs.update_progress(
         task.exp_id, "sovits_train", 1, 0.5, "Epoch 4 of 8.", epoch=4, total_epochs=8, loss=0.41
     )
 
-    shown = await records.get_task(task.id)
+    shown = await records.tasks.get(task.id)
     assert before < overall < 1
     assert (shown.current_stage, shown.progress, shown.overall_progress) == ("sovits_train", 0.5, overall)
     assert shown.message == "Epoch 4 of 8."
-    stage = await records.get_stage(task.exp_id, "sovits_train")
+    stage = await records.stages.get(task.exp_id, "sovits_train")
     assert stage.metrics == {"epoch": 4, "total_epochs": 8, "loss": 0.41}
 
 
@@ -356,14 +356,14 @@ async def test_a_task_whose_voice_cannot_be_made_fails_with_the_reason(service, 
     task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await run_until(service, worker, "gpt_train")
     await service.runs.start(task.exp_id, "gpt_train", 1)
-    if (await records.get_stage(task.exp_id, "sovits_train")).status.active:
+    if (await records.stages.get(task.exp_id, "sovits_train")).status.active:
         await service.runs.complete(
             task.exp_id, "sovits_train", 1, await outputs_of(records, task.exp_id, "sovits_train")
         )
 
     await service.runs.complete(task.exp_id, "gpt_train", 1, {"metrics": {}})
 
-    failed = await records.get_task(task.id)
+    failed = await records.tasks.get(task.id)
     assert failed.status is TaskStatus.FAILED
     assert "checkpoint_id" in (failed.error_message or "")
     assert (await events.history(task.id))[-1].kind == "failed"
@@ -375,7 +375,7 @@ async def test_a_task_whose_prompt_is_gone_fails_with_the_reason(service, worker
 
     await run_all(service, worker)
 
-    failed = await records.get_task(task.id)
+    failed = await records.tasks.get(task.id)
     assert (failed.status, failed.voice_id) == (TaskStatus.FAILED, None)
     assert failed.error_message == f"the prompt {PROMPT['audio']} is gone"
 
@@ -395,8 +395,8 @@ async def test_two_processes_that_finish_at_once_make_one_voice(service, worker,
         other.scheduler.advance(task.exp_id),
     )
 
-    assert (await records.get_task(task.id)).status is TaskStatus.COMPLETED
-    assert (await records.list_voices()).total == 1
+    assert (await records.tasks.get(task.id)).status is TaskStatus.COMPLETED
+    assert (await records.voices.page()).total == 1
     assert [event.kind for event in await events.history(task.id)].count("completed") == 1
 
 

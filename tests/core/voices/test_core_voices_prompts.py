@@ -83,11 +83,11 @@ async def test_a_voice_knows_its_weights_and_prompts(tmp_path):
     upgrade(url)
     records = Records(url)
     for kind in ("gpt", "sovits"):
-        await records.create_checkpoint(
+        await records.checkpoints.create(
             f"ckpt-{kind}", kind=kind, version="nano", name="bob", sha256="0" * 64, size_bytes=1
         )
     prompt = {"audio": "voices/v/prompt.wav", "text": "Hello.", "language": "en"}
-    await records.create_voice(
+    await records.voices.create(
         name="bob",
         version="nano",
         language="en",

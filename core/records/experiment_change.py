@@ -11,13 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core.errors import NotFound
 from core.records.database import as_values, columns, fetch_all, fetch_one
 from core.records.models import experiments, stages, tasks
-from core.records.outbox import note_ends
+from core.records.outbox import add_terminal_events
 from core.records.rows import ExperimentRecord, StageRecord, TaskRecord
 from core.stages.status import StageStatus
 
 
-class Change:
-    """What `Records.change` hands out: look, `set_…`, leave the block; an exception inside undoes all."""
+class ExperimentChange:
+    """What `ExperimentRepository.change` yields; an exception inside its block undoes every change."""
 
     def __init__(
         self, experiment: ExperimentRecord, runs: dict[str, StageRecord], task: TaskRecord | None, now: float
@@ -31,26 +31,30 @@ class Change:
         self._before = (experiment, dict(runs), task)
 
     def stage(self, name: str) -> StageRecord:
-        """Its newest run; pending when it never ran."""
+        """Return the newest run of a stage, pending when it never ran."""
         return self.stages.get(name) or StageRecord(self.experiment.id, name)
 
     @property
     def statuses(self) -> dict[str, StageStatus]:
+        """The statuses of the stages that ever ran."""
         return {name: run.status for name, run in self.stages.items()}
 
     def set_stage(self, name: str, **values: Any) -> StageRecord:
+        """Change fields of a stage's newest run and return it."""
         self.stages[name] = replace(self.stage(name), **values)
         return self.stages[name]
 
     def set_task(self, **values: Any) -> None:
-        """Does nothing in expert mode."""
+        """Change fields of the task; do nothing in expert mode."""
         if self.task is not None:
             self.task = replace(self.task, **values)
 
     def set_experiment(self, **values: Any) -> None:
+        """Change fields of the experiment."""
         self.experiment = replace(self.experiment, **values)
 
     async def write(self, connection: AsyncConnection) -> None:
+        """Write what differs from the records that were read, and the deliveries of what has ended."""
         experiment, runs, task = self._before
         for name, run in self.stages.items():
             if name not in runs:
@@ -60,14 +64,14 @@ class Change:
                 await connection.execute(update(stages).where(*this_row).values(_differences(runs[name], run)))
         if task is not None and self.task is not None and self.task != task:
             await connection.execute(update(tasks).where(tasks.c.id == task.id).values(_differences(task, self.task)))
-        await note_ends(connection, (task, runs), (self.task, self.stages), self.now)
+        await add_terminal_events(connection, (task, runs), (self.task, self.stages), self.now)
         if self.experiment != experiment:
             values = _differences(experiment, replace(self.experiment, updated_at=self.now))
             await connection.execute(update(experiments).where(experiments.c.id == experiment.id).values(values))
 
 
-async def read_change(connection: AsyncConnection, exp_id: str, now: float) -> Change:
-    """NotFound for an unknown experiment. On PostgreSQL a row lock makes its changes take turns."""
+async def read_experiment_change(connection: AsyncConnection, exp_id: str, now: float) -> ExperimentChange:
+    """Read and lock an experiment, on PostgreSQL with a row lock; raise NotFound for an unknown id."""
     query = select(*columns(experiments, ExperimentRecord)).where(experiments.c.id == exp_id).with_for_update()
     row = (await connection.execute(query)).first()
     if row is None:
@@ -77,7 +81,7 @@ async def read_change(connection: AsyncConnection, exp_id: str, now: float) -> C
     task = None
     if experiment.task_id is not None:
         task = await fetch_one(connection, tasks, TaskRecord, tasks.c.id == experiment.task_id)
-    return Change(experiment, {run.stage: run for run in runs}, task, now)
+    return ExperimentChange(experiment, {run.stage: run for run in runs}, task, now)
 
 
 def _differences(before: Any, after: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Records of uploaded files."""
+"""Uploaded files. Their bytes are in the storage."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import Conflict, NotFound
-from core.records.base import Part
 from core.records.database import as_values, fetch_one, fetch_page
 from core.records.dataset_rows import DatasetStatus
 from core.records.models import dataset_versions, experiments, files, tasks
+from core.records.repositories.repository import Repository
 from core.records.rows import ExperimentStatus, FileRecord, Page, TaskStatus
 
 _UNFINISHED = (TaskStatus.QUEUED, TaskStatus.RUNNING, TaskStatus.INTERRUPTED)
 
 
-class FileRecords(Part):
-    """Create, find and forget files; the bytes are the storage's business."""
+class FileRepository(Repository):
+    """Records of uploaded files."""
 
-    async def create_file(
+    async def create(
         self,
         file_id: str,
         *,
@@ -32,7 +32,7 @@ class FileRecords(Part):
         channels: int | None = None,
         storage_key: str = "",
     ) -> FileRecord:
-        """The id is made by the caller (`new_id("file")`), who stored the bytes under `files/<id>` before."""
+        """Record a file whose bytes the caller has stored under `files/<id>`; the id comes from `new_id("file")`."""
         record = FileRecord(
             id=file_id,
             filename=filename,
@@ -44,26 +44,28 @@ class FileRecords(Part):
             sample_rate=sample_rate,
             channels=channels,
             storage_key=storage_key or f"files/{file_id}",
-            uploaded_at=self._clock(),
+            uploaded_at=self._database.now(),
         )
         async with self._database.write() as connection:
             await connection.execute(insert(files).values(as_values(record)))
         return record
 
-    async def get_file(self, file_id: str) -> FileRecord:
+    async def get(self, file_id: str) -> FileRecord:
+        """Return a file's record; raise NotFound for an unknown id."""
         async with self._database.read() as connection:
             record = await fetch_one(connection, files, FileRecord, files.c.id == file_id)
         if record is None:
             raise NotFound(f"no file {file_id!r}", hint="POST /api/v1/files uploads one.")
         return record
 
-    async def list_files(self, limit: int = 50, offset: int = 0, purpose: str | None = None) -> Page[FileRecord]:
+    async def page(self, limit: int = 50, offset: int = 0, purpose: str | None = None) -> Page[FileRecord]:
+        """Return a page of files, newest first; those of one purpose, if given."""
         where = [] if purpose is None else [files.c.purpose == purpose]
         async with self._database.read() as connection:
             return await fetch_page(connection, files, FileRecord, limit, offset, *where)
 
-    async def delete_file(self, file_id: str) -> FileRecord:
-        """The record that was deleted, so that its bytes can follow. Conflict while it is in use."""
+    async def delete(self, file_id: str) -> FileRecord:
+        """Delete a record and return it, so that the caller can delete its bytes; raise Conflict while it is in use."""
         async with self._database.write() as connection:
             record = await fetch_one(connection, files, FileRecord, files.c.id == file_id, lock=True)
             if record is None:
@@ -73,7 +75,7 @@ class FileRecords(Part):
                 experiments.c.audio_file_id == file_id, experiments.c.status == ExperimentStatus.RUNNING
             )
             users = list((await connection.execute(in_tasks.union_all(in_experiments).limit(5))).scalars().all())
-            users += await _datasets_in_the_making(connection, file_id)
+            users += await _importing_datasets(connection, file_id)
             if users:
                 raise Conflict(
                     f"file {file_id} is in use by {', '.join(users)}",
@@ -83,11 +85,13 @@ class FileRecords(Part):
         return record
 
 
-async def _datasets_in_the_making(connection: AsyncConnection, file_id: str) -> list[str]:
-    """Data sets that a job still takes this file into; afterwards they have their own copy."""
+async def _importing_datasets(connection: AsyncConnection, file_id: str) -> list[str]:
+    """Return the ids of data sets that a job is still importing this file into; afterwards they have their own copy."""
     table = dataset_versions
     query = select(table.c.dataset_id, table.c.request).where(table.c.status == DatasetStatus.PREPARING)
     rows = (await connection.execute(query)).all()
     return [
-        dataset for dataset, request in rows if any(one["file_id"] == file_id for one in request.get("sources", ()))
+        dataset_id
+        for dataset_id, request in rows
+        if any(source["file_id"] == file_id for source in request.get("sources", ()))
     ]

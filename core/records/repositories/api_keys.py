@@ -1,0 +1,74 @@
+"""API keys: only their SHA-256 is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Final
+
+from sqlalchemy import insert, or_, update
+
+from core.ids import new_id
+from core.records.database import as_values, fetch_all, fetch_one
+from core.records.models import api_keys
+from core.records.repositories.repository import Repository
+from core.records.rows import ApiKeyRecord
+
+_LAST_USE_RESOLUTION: Final = 60.0
+"""Seconds between two updates of a key's last use, so that not every request writes."""
+
+
+class ApiKeyRepository(Repository):
+    """Records of API keys."""
+
+    async def create(self, name: str, *, admin: bool = False) -> tuple[ApiKeyRecord, str]:
+        """Return the record and the key itself, which is shown only here."""
+        key = "sk-" + secrets.token_urlsafe(32)
+        record = ApiKeyRecord(
+            id=new_id("key"),
+            name=name,
+            key_hash=_hash_key(key),
+            shown=key[:10],
+            admin=admin,
+            created_at=self._database.now(),
+            last_used_at=None,
+            revoked_at=None,
+        )
+        async with self._database.write() as connection:
+            await connection.execute(insert(api_keys).values(as_values(record)))
+        return record, key
+
+    async def find(self, key: str) -> ApiKeyRecord | None:
+        """Return the record of a valid key and note its use; None for a key that is unknown or revoked."""
+        where = (api_keys.c.key_hash == _hash_key(key), api_keys.c.revoked_at.is_(None))
+        async with self._database.read() as connection:
+            record = await fetch_one(connection, api_keys, ApiKeyRecord, *where)
+        now = self._database.now()
+        if record is not None and now - (record.last_used_at or 0.0) >= _LAST_USE_RESOLUTION:
+            async with self._database.write() as connection:
+                this_row = update(api_keys).where(api_keys.c.id == record.id)
+                await connection.execute(this_row.values(last_used_at=now))
+        return record
+
+    async def all(self) -> list[ApiKeyRecord]:
+        """Return all keys, oldest first, revoked ones included."""
+        async with self._database.read() as connection:
+            return await fetch_all(connection, api_keys, ApiKeyRecord, order_by=api_keys.c.id)
+
+    async def revoke(self, id_or_name: str) -> int:
+        """Revoke the key of that id, or all of that name; return how many."""
+        async with self._database.write() as connection:
+            result = await connection.execute(
+                update(api_keys)
+                .where(
+                    or_(api_keys.c.id == id_or_name, api_keys.c.name == id_or_name),
+                    api_keys.c.revoked_at.is_(None),
+                )
+                .values(revoked_at=self._database.now())
+            )
+            return result.rowcount
+
+
+def _hash_key(key: str) -> str:
+    """Return the SHA-256 in hexadecimal; a key has 256 random bits, so it needs no salt."""
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,71 @@
+"""Stages of experiments: the newest run of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import NotFound
+from core.records.database import fetch_all, fetch_one
+from core.records.models import experiments, stages
+from core.records.repositories.repository import Repository
+from core.records.rows import ExperimentRecord, StageRecord
+from core.stages.stage import STAGES
+from core.stages.status import ACTIVE_STATUSES, StageStatus
+
+
+class StageRepository(Repository):
+    """Records of stages; `ExperimentRepository.change` updates them."""
+
+    async def get(self, exp_id: str, stage: str) -> StageRecord:
+        """Return the newest run of a stage, pending when it never ran; raise NotFound for an unknown experiment."""
+        async with self._database.read() as connection:
+            this_row = (stages.c.exp_id == exp_id, stages.c.stage == stage)
+            run = await fetch_one(connection, stages, StageRecord, *this_row)
+            if run is None:
+                await _get_experiment(connection, exp_id)
+        return run or StageRecord(exp_id, stage)
+
+    async def of_experiment(self, exp_id: str) -> list[StageRecord]:
+        """Return every stage of the experiment's model version in order, test_inference included."""
+        async with self._database.read() as connection:
+            experiment = await _get_experiment(connection, exp_id)
+        return (await self.of_experiments([experiment]))[exp_id]
+
+    async def of_experiments(self, records: Sequence[ExperimentRecord]) -> dict[str, list[StageRecord]]:
+        """Return the stages of several experiments by their ids; pending where none ran."""
+        ids = [experiment.id for experiment in records]
+        async with self._database.read() as connection:
+            runs = await fetch_all(connection, stages, StageRecord, stages.c.exp_id.in_(ids))
+        by_name = {(run.exp_id, run.stage): run for run in runs}
+        return {
+            experiment.id: [
+                by_name.get((experiment.id, name)) or StageRecord(experiment.id, name)
+                for name, stage in STAGES.items()
+                if experiment.version in stage.versions
+            ]
+            for experiment in records
+        }
+
+    async def active(
+        self, limit: int, after: str = "", statuses: tuple[StageStatus, ...] = ACTIVE_STATUSES
+    ) -> list[StageRecord]:
+        """Return runs that should have a job in the queue, oldest experiment first; `after` is an experiment's id."""
+        async with self._database.read() as connection:
+            return await fetch_all(
+                connection,
+                stages,
+                StageRecord,
+                stages.c.status.in_(statuses),
+                stages.c.exp_id > after,
+                order_by=stages.c.exp_id,
+                limit=limit,
+            )
+
+
+async def _get_experiment(connection: AsyncConnection, exp_id: str) -> ExperimentRecord:
+    record = await fetch_one(connection, experiments, ExperimentRecord, experiments.c.id == exp_id)
+    if record is None:
+        raise NotFound(f"no experiment {exp_id!r}")
+    return record

@@ -1,0 +1,138 @@
+"""Published voices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from core.errors import Conflict, NotFound, VoiceNotFound
+from core.ids import new_id
+from core.records.database import as_values, fetch_all, fetch_one, fetch_page
+from core.records.models import checkpoints, voices
+from core.records.repositories.checkpoints import uses_checkpoint
+from core.records.repositories.repository import Repository
+from core.records.rows import Page, VoiceRecord
+
+
+class VoiceRepository(Repository):
+    """Records of published voices."""
+
+    async def create(
+        self,
+        *,
+        name: str,
+        version: str,
+        language: str,
+        gpt_checkpoint_id: str,
+        sovits_checkpoint_id: str,
+        prompts: list[dict[str, Any]],
+        exp_id: str | None = None,
+        voice_id: str = "",
+        pronunciations: dict[str, str] | None = None,
+    ) -> VoiceRecord:
+        """Insert a voice, numbered (`bob-2`) when its name is taken; a repeated `voice_id` returns the existing one."""
+        record = VoiceRecord(
+            id=voice_id or new_id("voice"),
+            name=name,
+            version=version,
+            language=language,
+            gpt_checkpoint_id=gpt_checkpoint_id,
+            sovits_checkpoint_id=sovits_checkpoint_id,
+            prompts=prompts,
+            exp_id=exp_id,
+            created_at=self._database.now(),
+            pronunciations=pronunciations or {},
+        )
+
+        async def insert_or_find(connection: AsyncConnection) -> VoiceRecord:
+            existing = await fetch_one(connection, voices, VoiceRecord, voices.c.id == record.id)
+            if existing is not None:
+                return existing
+            await _check_checkpoint(connection, gpt_checkpoint_id, "gpt")
+            await _check_checkpoint(connection, sovits_checkpoint_id, "sovits")
+            named = replace(record, name=await _free_name(connection, name))
+            await connection.execute(insert(voices).values(as_values(named)))
+            return named
+
+        return await self._database.write_with_retry(insert_or_find)
+
+    async def get(self, id_or_name: str) -> VoiceRecord:
+        """Return a voice; an id wins over a name. Raise VoiceNotFound, which names some that exist."""
+        async with self._database.read() as connection:
+            record = await fetch_one(connection, voices, VoiceRecord, voices.c.id == id_or_name)
+            record = record or await fetch_one(connection, voices, VoiceRecord, voices.c.name == id_or_name)
+            if record is not None:
+                return record
+            names = (await connection.execute(select(voices.c.name).order_by(voices.c.name).limit(10))).scalars()
+        published = ", ".join(names) or "none yet"
+        raise VoiceNotFound(f"no voice named {id_or_name!r}", hint=f"Published voices: {published}.")
+
+    async def has_name(self, name: str) -> bool:
+        """Return whether a voice has exactly that name."""
+        async with self._database.read() as connection:
+            return (await connection.execute(select(voices.c.id).where(voices.c.name == name))).first() is not None
+
+    async def page(self, limit: int = 50, offset: int = 0) -> Page[VoiceRecord]:
+        """Return a page of voices, newest first."""
+        async with self._database.read() as connection:
+            return await fetch_page(connection, voices, VoiceRecord, limit, offset)
+
+    async def by_checkpoint(self, checkpoint_ids: Iterable[str]) -> dict[str, list[VoiceRecord]]:
+        """Return the voices that use each of these checkpoints; unused ids are left out."""
+        ids = list(checkpoint_ids)
+        async with self._database.read() as connection:
+            users = await fetch_all(connection, voices, VoiceRecord, uses_checkpoint(ids))
+        grouped: dict[str, list[VoiceRecord]] = {}
+        for voice in users:
+            for checkpoint_id in {voice.gpt_checkpoint_id, voice.sovits_checkpoint_id}.intersection(ids):
+                grouped.setdefault(checkpoint_id, []).append(voice)
+        return grouped
+
+    async def update(self, voice_id: str, **values: Any) -> VoiceRecord:
+        """Change name, language, prompts, pronunciations or checkpoints; raise Conflict when the name is taken."""
+        return await self.change(voice_id, lambda _: values)
+
+    async def change(self, voice_id: str, change: Callable[[VoiceRecord], dict[str, Any]]) -> VoiceRecord:
+        """Write the values that `change` returns for the current record; nobody else writes in between.
+
+        Raise Conflict when the name is taken, or when one of its checkpoints was deleted meanwhile.
+        """
+        this_row = voices.c.id == voice_id
+        try:
+            async with self._database.write() as connection:
+                record = await fetch_one(connection, voices, VoiceRecord, this_row, lock=True)
+                if record is None:
+                    raise VoiceNotFound(f"no voice {voice_id!r}", hint="GET /api/v1/voices lists them.")
+                if values := change(record):
+                    await connection.execute(update(voices).where(this_row).values(**values))
+                    record = await fetch_one(connection, voices, VoiceRecord, this_row)
+                    assert record is not None
+        except IntegrityError:
+            raise Conflict("The name is taken, or the checkpoint was deleted.", hint="Choose another name.") from None
+        return record
+
+    async def delete(self, id_or_name: str) -> VoiceRecord:
+        """Delete a voice and return its record; its checkpoints stay."""
+        record = await self.get(id_or_name)
+        async with self._database.write() as connection:
+            await connection.execute(delete(voices).where(voices.c.id == record.id))
+        return record
+
+
+async def _check_checkpoint(connection: AsyncConnection, checkpoint_id: str, kind: str) -> None:
+    actual = (await connection.execute(select(checkpoints.c.kind).where(checkpoints.c.id == checkpoint_id))).scalar()
+    if actual != kind:
+        raise NotFound(f"no {kind} checkpoint {checkpoint_id!r}", hint="GET /api/v1/models lists them.")
+
+
+async def _free_name(connection: AsyncConnection, name: str) -> str:
+    candidate, number = name, 1
+    while (await connection.execute(select(voices.c.id).where(voices.c.name == candidate))).first() is not None:
+        number += 1
+        candidate = f"{name}-{number}"
+    return candidate
