@@ -53,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     work.add_argument("--device", default="cpu", help="cpu, cuda, or cuda:<UUID or number> (default: cpu)")
     work.add_argument("--index", type=int, default=0, help="its number among the role's workers")
     work.add_argument("--nice", type=int, default=0, help="how far it gives way to other processes, 0 to 19")
-    work.add_argument("--only-asked", action="store_true", help="take only jobs that ask for this device")
+    work.add_argument(
+        "--dedicated", "--only-asked", action="store_true", help="take only jobs that are constrained to this device"
+    )
     work.add_argument("--nonce", default="", help=argparse.SUPPRESS)
     work.add_argument("--role-class", default="", help=argparse.SUPPRESS)
     work.set_defaults(run=_work)
@@ -189,7 +191,7 @@ def _work(options: argparse.Namespace, settings: Settings) -> int:
         device=options.device,
         nonce=options.nonce,
         role_class=options.role_class,
-        only_asked=options.only_asked,
+        only_asked=options.dedicated,
     )
 
 

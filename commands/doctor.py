@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.settings import REPOSITORY, Settings
 from supervisor.devices import Gpu, available_memory_mb, count_cores, find_gpus
-from supervisor.plan import Plan, plan
+from supervisor.plan import PlacementPlan, plan
 
 LOW_DISK_MB = 2048
 """Less free disk than this is worth a word: a data set and its checkpoints take about as much."""
@@ -101,7 +101,7 @@ def _devices(gpus: tuple[Gpu, ...], cores: int, memory_mb: int) -> list[str]:
     return lines
 
 
-def _plan_lines(placed: Plan) -> list[str]:
+def _plan_lines(placed: PlacementPlan) -> list[str]:
     return placed.table().splitlines()
 
 

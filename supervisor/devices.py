@@ -27,9 +27,9 @@ class Gpu:
 
 
 def find_gpus(visible: str | None = None) -> tuple[Gpu, ...]:
-    """The GPUs in NVML's order, limited to those that `visible` (CUDA_VISIBLE_DEVICES) names.
+    """Return the GPUs in NVML's order, limited to those that `visible` (CUDA_VISIBLE_DEVICES) names.
 
-    None without a driver; one that is there and fails is logged, and the daemon goes on with the CPU.
+    There are none without a driver; a driver that fails is logged, and the daemon uses the CPU.
     """
     import pynvml
 
@@ -47,20 +47,20 @@ def find_gpus(visible: str | None = None) -> tuple[Gpu, ...]:
         return ()
     finally:
         pynvml.nvmlShutdown()
-    return choose_visible(gpus, visible)
+    return select_visible(gpus, visible)
 
 
-def choose_visible(gpus: tuple[Gpu, ...], visible: str | None) -> tuple[Gpu, ...]:
-    """The GPUs that a CUDA_VISIBLE_DEVICES value lets through; as in CUDA, an unknown name ends the list."""
+def select_visible(gpus: tuple[Gpu, ...], visible: str | None) -> tuple[Gpu, ...]:
+    """Return the GPUs that a CUDA_VISIBLE_DEVICES value selects; as in CUDA, an unknown name ends the list."""
     if visible is None:
         return gpus
-    chosen: list[Gpu] = []
+    selected: list[Gpu] = []
     for name in (part.strip() for part in visible.split(",")):
-        found = [gpu for gpu in gpus if name and (name == str(gpu.index) or gpu.uuid.startswith(name))]
-        if not found or found[0] in chosen:
+        gpu = next((gpu for gpu in gpus if name and (name == str(gpu.index) or gpu.uuid.startswith(name))), None)
+        if gpu is None or gpu in selected:
             break
-        chosen.append(found[0])
-    return tuple(chosen)
+        selected.append(gpu)
+    return tuple(selected)
 
 
 def _read_gpu(nvml: Any, index: int) -> Gpu:
@@ -77,7 +77,7 @@ def _read_gpu(nvml: Any, index: int) -> Gpu:
 
 
 def count_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores that this process may use: the scheduler's mask, cut to the container's quota."""
+    """Return the cores that this process may use: the scheduler's mask, cut to the container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = (cgroup / "cpu.max").read_text().split()
@@ -89,19 +89,15 @@ def count_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def available_memory_mb(cgroup: Path = Path("/sys/fs/cgroup"), meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Memory that can be taken without swapping, MiB, cut to what the container's limit leaves."""
-    available = _meminfo_available_mb(meminfo)
+    """Return the MiB that can be allocated without swapping, cut to what the container's limit leaves."""
+    try:
+        lines = meminfo.read_text().splitlines()
+        available = next(int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable:"))
+    except OSError:  # macOS
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
     try:
         limit = int((cgroup / "memory.max").read_text())
         used = int((cgroup / "memory.current").read_text())
     except (OSError, ValueError):  # no cgroup, or "max"
         return available
     return max(0, min(available, (limit - used) // _MIB))
-
-
-def _meminfo_available_mb(meminfo: Path) -> int:
-    try:
-        lines = meminfo.read_text().splitlines()
-    except OSError:  # macOS
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
-    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable:"))

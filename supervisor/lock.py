@@ -12,8 +12,11 @@ from core.errors import Conflict
 
 
 @contextmanager
-def only_one(lock: Path) -> Iterator[None]:
-    """Hold the lock of a data folder; Conflict when another supervisor has it. The dead hold none."""
+def exclusive_lock(lock: Path) -> Iterator[None]:
+    """Hold the lock of a data folder; raise Conflict when another supervisor holds it.
+
+    The kernel releases the lock when its holder dies.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+") as file:
         try:

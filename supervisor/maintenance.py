@@ -1,11 +1,11 @@
-"""What keeps jobs moving on a host: reaping, promoting, reconciling, and the jobs of the dead."""
+"""Keep the queue moving on a host: reap, promote, reconcile, clean up, and requeue the jobs of dead workers."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,59 +23,58 @@ REAP_SECONDS = 5.0
 PROMOTE_SECONDS = 1.0
 RECONCILE_SECONDS = 5.0
 CLEAN_SECONDS = 600.0
-BURIAL_SECONDS = 10.0
-"""How long a dead worker's jobs wait for a queue that is away; after that their leases run out anyway."""
+REQUEUE_SECONDS = 10.0
+"""How long requeueing a dead worker's jobs is tried while Redis is away; after that their leases expire anyway."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chore:
-    """Something else that is done again and again."""
+class PeriodicAction:
+    """Something that a supervisor does again and again."""
 
     name: str
     """As log lines call it: `sending webhooks`."""
     seconds: float
-    """Between two times."""
-    action: Callable[[], Awaitable[object]]
+    """Pause after each time."""
+    run: Callable[[], Awaitable[object]]
 
 
-class Upkeep:
-    """The loops; each survives a queue or a database that is away."""
+class Maintenance:
+    """The periodic actions of a supervisor; each survives a Redis or a database that is away."""
 
     def __init__(
         self,
         queue: AsyncQueue,
         experiments: ExperimentService,
-        keep: RetentionPolicy = KEEP_ALL,
-        chores: Sequence[Chore] = (),
+        retention: RetentionPolicy = KEEP_ALL,
+        actions: Sequence[PeriodicAction] = (),
     ) -> None:
+        """`actions` run beside the queue's own."""
         self.queue = queue
         self.experiments = experiments
-        self.keep = keep
-        self.chores = chores
+        self.actions = (
+            PeriodicAction("reaping", REAP_SECONDS, self.reap),
+            PeriodicAction("promoting", PROMOTE_SECONDS, queue.promote),
+            PeriodicAction("reconciling", RECONCILE_SECONDS, experiments.reconciler.reconcile),
+            PeriodicAction("cleaning up", CLEAN_SECONDS, partial(experiments.retention.clean, retention)),
+            *actions,
+        )
 
     def loops(self) -> list[Coroutine[Any, Any, None]]:
-        return [
-            self._repeat("reaping", REAP_SECONDS, self.reap),
-            self._repeat("promoting", PROMOTE_SECONDS, self.promote),
-            self._repeat("reconciling", RECONCILE_SECONDS, self.experiments.reconciler.reconcile),
-            self._repeat("cleaning up", CLEAN_SECONDS, partial(self.experiments.retention.clean, self.keep)),
-            *(self._repeat(chore.name, chore.seconds, chore.action) for chore in self.chores),
-        ]
+        """Return one endless coroutine for each action."""
+        return [repeat(action) for action in self.actions]
 
     async def recover(self) -> None:
-        """Hand back what workers of this host held when they died without anyone to bury them."""
+        """Requeue the jobs of this host's workers that died while no supervisor ran."""
         for worker in await self.queue.workers():
-            if worker.host != os.uname().nodename:
-                continue
-            if not is_alive(worker.pid, mark=worker.id.rpartition("-")[2]):
-                await self.bury(worker.id)
+            if worker.host == os.uname().nodename and not is_alive(worker.pid, mark=worker.id.rpartition("-")[2]):
+                await self.requeue_jobs_of(worker.id)
 
-    async def bury(self, worker_id: str) -> None:
-        """A worker of this host is dead: its jobs go back at once."""
-        deadline = asyncio.get_running_loop().time() + BURIAL_SECONDS
+    async def requeue_jobs_of(self, worker_id: str) -> None:
+        """Requeue what a dead worker of this host held; wait up to REQUEUE_SECONDS for a queue that is away."""
+        deadline = asyncio.get_running_loop().time() + REQUEUE_SECONDS
         while True:
             try:
-                await self._take_back(await self.queue.rescue_worker(worker_id))
+                await self._report(await self.queue.rescue_worker(worker_id))
                 await self.queue.forget_worker(worker_id)
                 return
             except QueueUnavailable as error:
@@ -85,37 +84,36 @@ class Upkeep:
             await asyncio.sleep(0.2)
 
     async def reap(self) -> None:
-        await self._take_back(await self.queue.reap())
+        """Requeue jobs whose leases expired, on any host."""
+        await self._report(await self.queue.reap())
 
-    async def promote(self) -> None:
-        await self.queue.promote()
-
-    async def _take_back(self, rescued: Iterable[Rescued]) -> None:
-        rescued = list(rescued)
+    async def _report(self, rescued: Sequence[Rescued]) -> None:
+        """Log rescued jobs; tell the records about those that became dead letters as poison."""
         if not rescued:
             return
         logger.info("Recovered %d pending tasks from processing queue.", len(rescued))
-        for job in rescued:
-            if job.status is JobStatus.DEAD:
-                logger.error("The job %s killed its workers, moving to dead letter queue.", job.job_id)
-        if any(job.status is JobStatus.DEAD for job in rescued):
+        poison = [job for job in rescued if job.status is JobStatus.DEAD]
+        for job in poison:
+            logger.error("The job %s killed its workers, moving to dead letter queue.", job.job_id)
+        if poison:
             await self.experiments.reconciler.reconcile()
 
-    async def _repeat(self, name: str, seconds: float, action: Callable[[], Awaitable[object]]) -> None:
-        """Do it, and again after a pause; a failure is told once until it succeeds again."""
-        failing = False
-        while True:
-            try:
-                await action()
-                if failing:
-                    logger.info("%s works again.", name.capitalize())
-                failing = False
-            except QueueUnavailable as error:
-                if not failing:
-                    logger.warning("%s waits for the queue: %s", name.capitalize(), error.message)
-                failing = True
-            except Exception:
-                if not failing:
-                    logger.exception("%s failed; trying again.", name.capitalize())
-                failing = True
-            await asyncio.sleep(seconds)
+
+async def repeat(action: PeriodicAction) -> None:
+    """Run an action for ever; log a failure once until it succeeds again."""
+    failing = False
+    while True:
+        try:
+            await action.run()
+            if failing:
+                logger.info("%s works again.", action.name.capitalize())
+            failing = False
+        except QueueUnavailable as error:
+            if not failing:
+                logger.warning("%s waits for the queue: %s", action.name.capitalize(), error.message)
+            failing = True
+        except Exception:
+            if not failing:
+                logger.exception("%s failed; trying again.", action.name.capitalize())
+            failing = True
+        await asyncio.sleep(action.seconds)

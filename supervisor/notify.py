@@ -1,4 +1,4 @@
-"""What systemd wants to hear: READY, WATCHDOG and STOPPING over its notification socket."""
+"""Messages to systemd over its notification socket: READY, WATCHDOG and STOPPING."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 def notify(*lines: str) -> bool:
-    """Send `READY=1`, `STATUS=…` and the like; False when nobody listens (no systemd)."""
+    """Send lines such as `READY=1` and `STATUS=…`; return False when no systemd listens."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return False
@@ -23,7 +23,7 @@ def notify(*lines: str) -> bool:
 
 
 def watchdog_seconds() -> float | None:
-    """How often `WATCHDOG=1` is due: half of what systemd allows, as its manual advises."""
+    """Return the seconds between two `WATCHDOG=1`: half of what systemd allows, as its manual advises."""
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     if not microseconds or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None

@@ -19,7 +19,7 @@ CPU_SYNTHESIZER_MB = 1500
 """Memory of a synthesizer on a CPU, MiB: torch, a voice and its text front end."""
 PREPROCESSOR_MB = 2000
 """Memory that a preprocessor is given, MiB, when their number is left to the plan."""
-MOST_PREPROCESSORS = 4
+MAX_PREPROCESSORS = 4
 """Stages of one experiment that can run at once are three; more preprocessors only help several experiments."""
 PREPROCESSOR_CORES = 2
 """A second preprocessor makes the first one slower unless there are so many cores for each."""
@@ -67,19 +67,19 @@ class Placement:
     niceness: int = 0
     gpu: int | None = None
     """The GPU's index, for people."""
-    only_asked: bool = False
-    """It takes only jobs that ask for its device."""
+    dedicated: bool = False
+    """Whether it takes only jobs with a constraint to its device."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PlacementPlan:
     """All placements of this host, and the reasons worth reading."""
 
     placements: tuple[Placement, ...]
     notes: tuple[str, ...] = ()
 
     def table(self) -> str:
-        """The plan for people: a line a process."""
+        """Return the plan as a table for people, one line per process."""
         rows = [("process", "role", "device", "threads", "nice")]
         for placement in self.placements:
             device = "cpu" if placement.gpu is None else f"gpu {placement.gpu}"
@@ -95,8 +95,8 @@ def plan(
     cores: int,
     memory_mb: int,
     roles: Collection[str] = tuple(WAITING_LISTS),
-) -> Plan:
-    """Place the wanted roles.
+) -> PlacementPlan:
+    """Place the given roles on the devices of a host.
 
     Threads are shared out per role, so that each role by itself fits the cores; roles mostly take turns
     (a voice is prepared, then trained, then speaks), and idle threads do not spin.
@@ -116,13 +116,13 @@ def plan(
         names = ["Files"] if count == 1 else [f"Files-{index}" for index in range(count)]
         threads = max(1, cores // count)
         placements += [Placement(FILES, name, CPU, index, threads, BATCH_NICENESS) for index, name in enumerate(names)]
-    return Plan(tuple(placements), tuple(notes))
+    return PlacementPlan(tuple(placements), tuple(notes))
 
 
-def synthesizer_slots(gpu: Gpu, per_model_mb: int, most: int, reserved_mb: int) -> int:
-    """`floor((min(free, total − reserved) − margin) / per model)`, at most `most`."""
+def synthesizer_slots(gpu: Gpu, per_model_mb: int, max_slots: int, reserved_mb: int) -> int:
+    """Return `floor((min(free, total − reserved) − margin) / per model)`, at most `max_slots`."""
     usable = min(gpu.free_mb, gpu.total_mb - reserved_mb) - MARGIN_MB
-    return max(0, min(most, usable // per_model_mb))
+    return max(0, min(max_slots, usable // per_model_mb))
 
 
 def _place_synthesizers(
@@ -155,7 +155,7 @@ def _place_synthesizers(
 
 
 def _slots_per_gpu(gpus: tuple[Gpu, ...], settings: PlanSettings, trains_here: bool, notes: list[str]) -> list[int]:
-    """Synthesizers for each GPU; speech keeps its share where a training would take all of it."""
+    """Return the synthesizers of each GPU; speech keeps its share where a training would take all of it."""
     if settings.gpu_memory_per_model_mb < 0:
         share, rest = divmod(settings.num_models, len(gpus))
         return [share + (position < rest) for position in range(len(gpus))]
@@ -190,19 +190,22 @@ def _place_cpu_synthesizers(settings: PlanSettings, cores: int, memory_mb: int, 
 
 
 def _place_preprocessors(
-    gpus: tuple[Gpu, ...], wanted: int, cores: int, memory_mb: int, notes: list[str]
+    gpus: tuple[Gpu, ...], requested: int, cores: int, memory_mb: int, notes: list[str]
 ) -> list[Placement]:
-    """So many that the stages that can run at once do, and that their threads fit the cores; one on a small host."""
-    carried = max(1, min(cores // PREPROCESSOR_CORES, memory_mb // PREPROCESSOR_MB))
-    count = min(wanted, cores) if wanted else min(MOST_PREPROCESSORS, carried)
-    if count < wanted:
-        notes.append(f"NUM_PREPROCESSORS asks for {wanted} preprocessors; {cores} cores carry {count}.")
-    roomiest = sorted(gpus, key=lambda gpu: gpu.free_mb, reverse=True)
+    """Place enough preprocessors for the stages that can run at once, as far as cores and memory allow.
+
+    `requested` is NUM_PREPROCESSORS; 0 leaves the number to the plan.
+    """
+    fitting = max(1, min(cores // PREPROCESSOR_CORES, memory_mb // PREPROCESSOR_MB))
+    count = min(requested, cores) if requested else min(MAX_PREPROCESSORS, fitting)
+    if count < requested:
+        notes.append(f"NUM_PREPROCESSORS asks for {requested} preprocessors; {cores} cores carry {count}.")
+    gpus_by_free_memory = sorted(gpus, key=lambda gpu: gpu.free_mb, reverse=True)
     threads = max(1, cores // count)
     placements = []
     for index in range(count):
         name = "Preprocessor" if count == 1 else f"Preprocessor-{index}"
-        gpu = roomiest[index % len(roomiest)] if roomiest else None
+        gpu = gpus_by_free_memory[index % len(gpus_by_free_memory)] if gpus_by_free_memory else None
         device = f"cuda:{gpu.uuid}" if gpu else CPU
         placements.append(
             Placement(PREPROCESSOR, name, device, index, threads, BATCH_NICENESS, gpu.index if gpu else None)
@@ -211,7 +214,7 @@ def _place_preprocessors(
 
 
 def _place_trainers(gpus: tuple[Gpu, ...], settings: PlanSettings, cores: int) -> list[Placement]:
-    """As many as may train at once on each GPU, or on the CPU; beside GPUs one for what asks for the CPU.
+    """Place as many trainers as may train at once on each GPU, or on the CPU; beside GPUs one dedicated to the CPU.
 
     A trainer only waits for its training, so one that has nothing to do costs little.
     """
@@ -226,5 +229,5 @@ def _place_trainers(gpus: tuple[Gpu, ...], settings: PlanSettings, cores: int) -
     for index, (gpu, slot) in enumerate(slots):
         name = "Trainer" if len(slots) == 1 else f"Trainer-GPU{gpu.index}" + (f"-{slot}" if slot else "")
         placements.append(Placement(TRAINER, name, f"cuda:{gpu.uuid}", index, threads, BATCH_NICENESS, gpu.index))
-    spare = Placement(TRAINER, "Trainer-CPU", CPU, len(slots), max(1, cores // 2), BATCH_NICENESS, only_asked=True)
+    spare = Placement(TRAINER, "Trainer-CPU", CPU, len(slots), max(1, cores // 2), BATCH_NICENESS, dedicated=True)
     return [*placements, spare]

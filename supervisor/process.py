@@ -1,4 +1,4 @@
-"""One child process: started bound to this one, its last words kept, ended with its whole group."""
+"""One child process: bound to this process, its log passed on, ended with its whole group."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from core.process import bound_command, signal_group
 
-LAST_WORDS = 20
+LOG_TAIL_LINES = 20
 """Lines of a child's log that are kept to explain its end."""
 
 
@@ -23,13 +23,13 @@ class Child:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.pid = process.pid
         self.started_at = time.monotonic()
-        self.last_words: deque[str] = deque(maxlen=LAST_WORDS)
+        self.log_tail: deque[str] = deque(maxlen=LOG_TAIL_LINES)
         self._process = process
-        self._reader = asyncio.create_task(self._pass_on())
+        self._reader = asyncio.create_task(self._copy_log())
 
     @classmethod
     async def start(cls, command: Sequence[str], env: Mapping[str, str]) -> Child:
-        """Start it in a session of its own, so that Ctrl-C reaches only the supervisor."""
+        """Start a child in a session of its own, so that Ctrl-C reaches only the supervisor."""
         return cls(
             await asyncio.create_subprocess_exec(
                 *bound_command(command),
@@ -50,31 +50,31 @@ class Child:
         return self._process.returncode is None
 
     async def wait(self) -> int:
-        """Its exit code (negative: the signal that killed it), once all of its group is gone."""
+        """Wait until the child and all of its group are gone; return its exit code (negative: the signal)."""
         code = await self._process.wait()
         signal_group(self.pid, signal.SIGKILL)
-        # What it said last is in the pipe already; a grandchild that keeps the pipe open is not waited for.
+        # Its last lines are in the pipe already; a grandchild that keeps the pipe open is not waited for.
         await asyncio.wait({self._reader}, timeout=0.5)
         return code
 
     def terminate(self) -> None:
-        """Ask it, and only it, to end: what it has started is its own business."""
+        """Send SIGTERM to the child alone, which ends what it has started itself."""
         if self.running:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it and its group now."""
+        """Send SIGKILL to the child and its group."""
         signal_group(self.pid, signal.SIGKILL)
 
     def explain(self, code: int) -> str:
-        """Its end in a sentence, with its last line."""
+        """Describe an exit code, with the last line of the log."""
         ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        last = next((line for line in reversed(self.last_words) if line.strip()), "")
+        last = next((line for line in reversed(self.log_tail) if line.strip()), "")
         return f"{ended}: {last.strip()}" if last else ended
 
-    async def _pass_on(self) -> None:
-        """Copy its log to ours."""
+    async def _copy_log(self) -> None:
+        """Copy the child's log to our own and keep its tail."""
         assert self._process.stderr is not None
         unfinished = b""
         while chunk := await self._process.stderr.read(65536):
@@ -82,6 +82,6 @@ class Child:
             sys.stderr.buffer.flush()
             *lines, unfinished = (unfinished + chunk).split(b"\n")
             unfinished = unfinished[-4096:]  # a progress bar never ends its line
-            self.last_words.extend(line.decode(errors="replace") for line in lines)
+            self.log_tail.extend(line.decode(errors="replace") for line in lines)
         if unfinished:
-            self.last_words.append(unfinished.decode(errors="replace"))
+            self.log_tail.append(unfinished.decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""The supervisor, one a host: starts what the plan says, keeps it running, ends it without losing work."""
+"""The supervisor of a host: it starts what the plan places, keeps it running, and drains it without losing work."""
 
 from __future__ import annotations
 
@@ -24,39 +24,42 @@ from core.records import Records, upgrade
 from core.redis import EmbeddedServer, connect_async
 from core.settings import Settings
 from core.storage import open_storage
-from supervisor.bundled import publish_bundled_voices
-from supervisor.child_monitor import BootFailed, ChildSpec, Keeper
-from supervisor.children import api_spec, worker_spec
+from supervisor.bundled_voices import publish_bundled_voices
+from supervisor.child_monitor import BootFailed, ChildMonitor
+from supervisor.child_specs import ChildSpec, api_spec, worker_spec
 from supervisor.devices import available_memory_mb, count_cores, find_gpus
-from supervisor.lock import only_one
-from supervisor.maintenance import RECONCILE_SECONDS, Chore, Upkeep
+from supervisor.host_actions import HostActions
+from supervisor.lock import exclusive_lock
+from supervisor.maintenance import RECONCILE_SECONDS, Maintenance, PeriodicAction
 from supervisor.notify import notify, watchdog_seconds
-from supervisor.periodic_actions import Promises
 from supervisor.plan import plan
 
 logger = logging.getLogger(__name__)
 
 API_GRACE_SECONDS = 3.0
-"""What the API gets for its last answers once no worker is left."""
+"""Time that the API gets for its last responses once no worker is left."""
 SERVER_CHECK_SECONDS = 0.2
 READY_CHECK_SECONDS = 0.25
 
 
 def serve(settings: Settings, *, roles: str = "", with_api: bool = True) -> int:
-    """Run this host until SIGTERM; `roles` by name, separated by commas, all when empty. The exit code."""
-    wanted = tuple(role.strip() for role in roles.split(",") if role.strip()) or tuple(WAITING_LISTS)
-    if unknown := [role for role in wanted if role not in WAITING_LISTS]:
+    """Run this host until SIGTERM and return the exit code.
+
+    `roles` are names separated by commas; empty means all. Raises InvalidRequest for an unknown role.
+    """
+    selected = tuple(role.strip() for role in roles.split(",") if role.strip()) or tuple(WAITING_LISTS)
+    if unknown := [role for role in selected if role not in WAITING_LISTS]:
         raise InvalidRequest(f"No role is named {unknown[0]!r}; there are {', '.join(WAITING_LISTS)}.")
     configure_logs(settings.log_format, settings.log_level)
 
     async def run() -> int:
-        return await Supervisor(settings, roles=wanted, with_api=with_api).run()
+        return await Supervisor(settings, roles=selected, with_api=with_api).run()
 
     return asyncio.run(run())
 
 
 class Supervisor:
-    """Everything that one host runs."""
+    """All processes and periodic actions of one host."""
 
     def __init__(
         self, settings: Settings, *, roles: Collection[str] = tuple(WAITING_LISTS), with_api: bool = True
@@ -65,16 +68,16 @@ class Supervisor:
         self.roles = roles
         self.with_api = with_api
         self._server: EmbeddedServer | None = None
-        self._keepers: list[Keeper] = []
+        self._monitors: list[ChildMonitor] = []
         self._stop = asyncio.Event()
-        self._hurry = asyncio.Event()
+        self._kill_now = asyncio.Event()
         self._planned_for = settings
-        """With the limits that were changed at run time."""
+        """The settings with the limits that were changed at run time."""
 
     async def run(self) -> int:
-        """Until SIGTERM, then drain; the exit code: 0, or 1 when something cannot start."""
-        self._listen_to_signals()
-        with only_one(self.settings.data_path / "run" / "supervisor.lock"):
+        """Run until SIGTERM, then drain; return the exit code: 0, or 1 when something cannot start."""
+        self._handle_signals()
+        with exclusive_lock(self.settings.data_path / "run" / "supervisor.lock"):
             redis_url = self._start_server()
             await asyncio.to_thread(upgrade, self.settings.resolved_database_url)
             redis = connect_async(redis_url)
@@ -83,41 +86,46 @@ class Supervisor:
             events = AsyncEvents(redis, self.settings.redis_prefix)
             storage = open_storage(self.settings)
             experiments = ExperimentService(records, queue, events, storage)
-            promises = Promises(self.settings, records, queue)
+            host_actions = HostActions(self.settings, records, queue)
             try:
                 await publish_bundled_voices(self.settings, records, storage)
-                self._planned_for = await promises.settings_for_plan()
-                keep = RetentionPolicy.from_settings(self.settings)
-                datasets = Chore(
-                    "mending data sets", RECONCILE_SECONDS, DatasetService(records, queue, storage).reconcile
+                self._planned_for = await host_actions.settings_for_plan()
+                datasets = DatasetService(records, queue, storage)
+                maintenance = Maintenance(
+                    queue,
+                    experiments,
+                    RetentionPolicy.from_settings(self.settings),
+                    (
+                        *host_actions.periodic_actions(),
+                        PeriodicAction("reconciling data sets", RECONCILE_SECONDS, datasets.reconcile),
+                    ),
                 )
-                chores = (*promises.chores(), datasets)
-                return await self._serve(redis_url, Upkeep(queue, experiments, keep, chores))
+                return await self._serve(redis_url, maintenance)
             finally:
-                await promises.close()
+                await host_actions.close()
                 await records.close()
                 await redis.aclose()
                 if self._server is not None:
                     self._server.stop()
 
-    async def _serve(self, redis_url: str, upkeep: Upkeep) -> int:
+    async def _serve(self, redis_url: str, maintenance: Maintenance) -> int:
         with suppress(QueueUnavailable):  # a Redis elsewhere may be away; the loops wait for it
-            await upkeep.recover()
-        self._keepers = [Keeper(spec, upkeep.bury) for spec in self._specs(redis_url)]
-        keepers = [asyncio.create_task(keeper.run()) for keeper in self._keepers]
+            await maintenance.recover()
+        self._monitors = [ChildMonitor(spec, maintenance.requeue_jobs_of) for spec in self._specs(redis_url)]
+        monitors = [asyncio.create_task(monitor.run()) for monitor in self._monitors]
         loops = [
             asyncio.ensure_future(loop)
             for loop in (
-                *upkeep.loops(),
+                *maintenance.loops(),
                 self._watch_server(),
-                self._watch_ready(upkeep.queue),
+                self._watch_ready(maintenance.queue),
                 self._feed_watchdog(),
             )
         ]
         stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({stopping, *keepers, *loops}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stopping, *monitors, *loops}, return_when=asyncio.FIRST_COMPLETED)
         notify("STOPPING=1")
-        failure = next((task.exception() for task in (*keepers, *loops) if task.done() and task.exception()), None)
+        failure = next((task.exception() for task in (*monitors, *loops) if task.done() and task.exception()), None)
         if failure is not None:
             logger.error("Stopping: %s", failure, exc_info=None if isinstance(failure, BootFailed) else failure)
         else:
@@ -126,38 +134,38 @@ class Supervisor:
         stopping.cancel()
         for loop in loops:
             loop.cancel()
-        await asyncio.gather(stopping, *keepers, *loops, return_exceptions=True)
+        await asyncio.gather(stopping, *monitors, *loops, return_exceptions=True)
         logger.info("Stopped.")
         return 0 if failure is None else 1
 
     async def _drain(self) -> None:
-        """Workers first; the API takes no new requests meanwhile and answers those it has."""
-        api = [keeper for keeper in self._keepers if not keeper.spec.role]
-        workers = [keeper for keeper in self._keepers if keeper.spec.role]
-        ending_api: asyncio.Future[Any] = asyncio.gather(*(keeper.drain() for keeper in api))
-        ending: asyncio.Future[Any] = asyncio.gather(*(keeper.drain() for keeper in workers))
-        hurry: asyncio.Future[Any] = asyncio.ensure_future(self._hurry.wait())
-        await asyncio.wait({ending, hurry}, return_when=asyncio.FIRST_COMPLETED)
-        if self._hurry.is_set():
+        """End the workers, then the API, which rejects new requests meanwhile and responds to those it has."""
+        api = [monitor for monitor in self._monitors if not monitor.spec.role]
+        workers = [monitor for monitor in self._monitors if monitor.spec.role]
+        ending_api: asyncio.Future[Any] = asyncio.gather(*(monitor.drain() for monitor in api))
+        ending: asyncio.Future[Any] = asyncio.gather(*(monitor.drain() for monitor in workers))
+        kill_now: asyncio.Future[Any] = asyncio.ensure_future(self._kill_now.wait())
+        await asyncio.wait({ending, kill_now}, return_when=asyncio.FIRST_COMPLETED)
+        if self._kill_now.is_set():
             logger.warning("Asked twice to stop: ending everything now.")
         else:
-            await asyncio.wait({ending_api, hurry}, timeout=API_GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        for keeper in self._keepers:
-            if keeper.child is not None and keeper.child.running:
-                keeper.child.kill()
-        hurry.cancel()
+            await asyncio.wait({ending_api, kill_now}, timeout=API_GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for monitor in self._monitors:
+            if monitor.child is not None and monitor.child.running:
+                monitor.child.kill()
+        kill_now.cancel()
         await asyncio.gather(ending, ending_api)
 
-    def _listen_to_signals(self) -> None:
-        def hear() -> None:
-            (self._hurry if self._stop.is_set() else self._stop).set()
+    def _handle_signals(self) -> None:
+        def on_signal() -> None:
+            (self._kill_now if self._stop.is_set() else self._stop).set()
 
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, hear)
+            loop.add_signal_handler(number, on_signal)
 
     def _start_server(self) -> str:
-        """The URL of the queue; starts the embedded server when the settings name none."""
+        """Return the URL of Redis; start the embedded server when the settings name none."""
         if self.settings.resolved_redis_url:
             return self.settings.resolved_redis_url
         self._server = EmbeddedServer(self.settings.data_path / "redis")
@@ -182,7 +190,7 @@ class Supervisor:
         return [api_spec(self.settings, redis_url), *workers]
 
     async def _watch_server(self) -> None:
-        """Start the embedded server again when it dies; it finds everything that it acknowledged."""
+        """Restart the embedded server when it exits; it has kept everything that it acknowledged."""
         while self._server is not None:
             if self._server.process is not None and (code := self._server.process.poll()) is not None:
                 logger.warning("Restarting the queue server after unexpected exit (%d).", code)
@@ -192,33 +200,33 @@ class Supervisor:
         await asyncio.Event().wait()
 
     async def _watch_ready(self, queue: AsyncQueue) -> None:
-        """Note which children are at work; tell systemd and the log once each."""
-        api_told = all_told = False
+        """Follow which children are at work; report readiness once to systemd and the log."""
+        api_reported = all_reported = False
         while True:
             with suppress(QueueUnavailable):
                 await self._note_ready(queue)
-            api = [keeper for keeper in self._keepers if not keeper.spec.role]
-            if not all_told and all(keeper.ready for keeper in self._keepers):
-                all_told = True
-                notify("READY=1", f"STATUS=All {len(self._keepers)} processes are ready.")
-                logger.info("All %d processes are ready.", len(self._keepers))
-            if not api_told and api and all(keeper.ready for keeper in api):
-                api_told = True
+            api = [monitor for monitor in self._monitors if not monitor.spec.role]
+            if not all_reported and all(monitor.ready for monitor in self._monitors):
+                all_reported = True
+                notify("READY=1", f"STATUS=All {len(self._monitors)} processes are ready.")
+                logger.info("All %d processes are ready.", len(self._monitors))
+            if not api_reported and api and all(monitor.ready for monitor in api):
+                api_reported = True
                 notify("READY=1", "STATUS=The API is ready.")
             await asyncio.sleep(READY_CHECK_SECONDS)
 
     async def _note_ready(self, queue: AsyncQueue) -> None:
-        waiting = [keeper for keeper in self._keepers if not keeper.ready and keeper.child is not None]
+        waiting = [monitor for monitor in self._monitors if not monitor.ready and monitor.child is not None]
         if not waiting:
             return
         registered = {worker.id for worker in await queue.workers()}
         api_pid = self._read_api_file().get("pid")
-        for keeper in waiting:
-            assert keeper.child is not None
-            if keeper.spec.role:
-                keeper.ready = keeper.worker_id in registered
+        for monitor in waiting:
+            assert monitor.child is not None
+            if monitor.spec.role:
+                monitor.ready = monitor.worker_id in registered
             else:
-                keeper.ready = api_pid == keeper.child.pid
+                monitor.ready = api_pid == monitor.child.pid
 
     @property
     def _api_file(self) -> Path:
@@ -226,10 +234,10 @@ class Supervisor:
 
     def _read_api_file(self) -> dict[str, object]:
         try:
-            read: dict[str, object] = json.loads(self._api_file.read_bytes())
+            document: dict[str, object] = json.loads(self._api_file.read_bytes())
         except (OSError, ValueError):
             return {}
-        return read
+        return document
 
     async def _feed_watchdog(self) -> None:
         period = watchdog_seconds()

@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from supervisor.devices import Gpu, available_memory_mb, choose_visible, count_cores, find_gpus
+from supervisor.devices import Gpu, available_memory_mb, count_cores, find_gpus, select_visible
 
 GPUS = tuple(
     Gpu(index=index, uuid=f"GPU-{letter}{letter}", name="Test", total_mb=24_000, free_mb=23_000)
@@ -21,7 +21,7 @@ GPUS = tuple(
     [(None, [0, 1, 2]), ("", []), ("2,0", [2, 0]), ("GPU-bb", [1]), ("1,9,0", [1]), ("0,0", [0])],
 )
 def test_the_environment_limits_the_gpus_as_cuda_does(visible: str | None, chosen: list[int]):
-    assert [gpu.index for gpu in choose_visible(GPUS, visible)] == chosen
+    assert [gpu.index for gpu in select_visible(GPUS, visible)] == chosen
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("150000 100000", 1), ("20000 100000", 1), ("garbage", None)])

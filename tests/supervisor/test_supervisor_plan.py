@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER
 from supervisor.devices import Gpu
-from supervisor.plan import MARGIN_MB, TRAINING_MB, Plan, plan
+from supervisor.plan import MARGIN_MB, TRAINING_MB, PlacementPlan, plan
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PlanOptions:
     num_models: int = 1
     gpu_memory_per_model_mb: int = -1
     num_preprocessors: int = 0
@@ -28,83 +28,83 @@ def gpu(index: int, free_mb: int = 24_000, total_mb: int = 24_576) -> Gpu:
     return Gpu(index=index, uuid=f"GPU-{index:08d}", name="Test", total_mb=total_mb, free_mb=free_mb)
 
 
-def synthesizers(made: Plan) -> list[str]:
-    return [placement.name for placement in made.placements if placement.role == SYNTHESIZER]
+def synthesizers(placed: PlacementPlan) -> list[str]:
+    return [placement.name for placement in placed.placements if placement.role == SYNTHESIZER]
 
 
 def test_a_host_without_gpus_runs_every_role_on_the_cpu():
-    made = plan((), Wishes(), cores=2, memory_mb=8000)
+    placed = plan((), PlanOptions(), cores=2, memory_mb=8000)
 
-    assert [placement.name for placement in made.placements] == [
+    assert [placement.name for placement in placed.placements] == [
         "Splitter",
         "Worker-CPU-0",
         "Preprocessor",
         "Trainer",
         "Files",
     ]
-    assert {placement.device for placement in made.placements} == {"cpu"}
+    assert {placement.device for placement in placed.placements} == {"cpu"}
 
 
 def test_training_gives_way_to_speech():
-    made = plan((), Wishes(), cores=2, memory_mb=8000)
+    placed = plan((), PlanOptions(), cores=2, memory_mb=8000)
 
-    niceness = {placement.role: placement.niceness for placement in made.placements}
+    niceness = {placement.role: placement.niceness for placement in placed.placements}
     assert niceness[SYNTHESIZER] == niceness[SPLITTER] == 0 < niceness[TRAINER] == niceness[PREPROCESSOR]
 
 
 def test_an_even_spread_counts_over_all_gpus():
-    made = plan((gpu(0), gpu(1)), Wishes(num_models=3), cores=16, memory_mb=64_000)
+    placed = plan((gpu(0), gpu(1)), PlanOptions(num_models=3), cores=16, memory_mb=64_000)
 
-    assert synthesizers(made) == ["Worker-GPU0-0", "Worker-GPU0-1", "Worker-GPU1-0"]
+    assert synthesizers(placed) == ["Worker-GPU0-0", "Worker-GPU0-1", "Worker-GPU1-0"]
 
 
 def test_memory_per_model_decides_the_slots_of_each_gpu():
-    wishes = Wishes(num_models=8, gpu_memory_per_model_mb=4000)
+    options = PlanOptions(num_models=8, gpu_memory_per_model_mb=4000)
 
-    made = plan((gpu(0), gpu(1, free_mb=9000)), wishes, cores=16, memory_mb=64_000, roles=(SYNTHESIZER,))
+    placed = plan((gpu(0), gpu(1, free_mb=9000)), options, cores=16, memory_mb=64_000, roles=(SYNTHESIZER,))
 
-    counts = Counter(placement.gpu for placement in made.placements)
+    counts = Counter(placement.gpu for placement in placed.placements)
     assert counts == {0: (24_000 - MARGIN_MB) // 4000, 1: (9000 - MARGIN_MB) // 4000}
 
 
 def test_a_training_reserves_memory_on_its_gpu():
-    wishes = Wishes(num_models=8, gpu_memory_per_model_mb=4000)
+    options = PlanOptions(num_models=8, gpu_memory_per_model_mb=4000)
 
-    made = plan((gpu(0),), wishes, cores=16, memory_mb=64_000)
+    placed = plan((gpu(0),), options, cores=16, memory_mb=64_000)
 
-    assert len(synthesizers(made)) == (24_576 - TRAINING_MB - MARGIN_MB) // 4000
+    assert len(synthesizers(placed)) == (24_576 - TRAINING_MB - MARGIN_MB) // 4000
 
 
 def test_speech_keeps_one_slot_on_a_gpu_that_a_training_would_fill():
-    wishes = Wishes(num_models=4, gpu_memory_per_model_mb=3000)
+    options = PlanOptions(num_models=4, gpu_memory_per_model_mb=3000)
 
-    made = plan((gpu(0, free_mb=7500, total_mb=8192),), wishes, cores=8, memory_mb=16_000)
+    placed = plan((gpu(0, free_mb=7500, total_mb=8192),), options, cores=8, memory_mb=16_000)
 
-    assert synthesizers(made) == ["Worker-GPU0-0"]
-    assert "shares it with the training" in made.notes[0]
+    assert synthesizers(placed) == ["Worker-GPU0-0"]
+    assert "shares it with the training" in placed.notes[0]
 
 
 def test_a_gpu_without_room_leaves_speech_to_the_cpu_and_says_so():
-    wishes = Wishes(num_models=2, gpu_memory_per_model_mb=6000)
+    options = PlanOptions(num_models=2, gpu_memory_per_model_mb=6000)
 
-    made = plan((gpu(0, free_mb=3000),), wishes, cores=8, memory_mb=16_000)
+    placed = plan((gpu(0, free_mb=3000),), options, cores=8, memory_mb=16_000)
 
-    assert synthesizers(made) == ["Worker-CPU-0", "Worker-CPU-1"]
-    assert "too little for a synthesizer" in made.notes[0]
+    assert synthesizers(placed) == ["Worker-CPU-0", "Worker-CPU-1"]
+    assert "too little for a synthesizer" in placed.notes[0]
 
 
 def test_a_small_host_carries_fewer_synthesizers_than_asked_for_and_says_why():
-    made = plan((), Wishes(num_models=8), cores=4, memory_mb=64_000)
+    placed = plan((), PlanOptions(num_models=8), cores=4, memory_mb=64_000)
 
-    assert len(synthesizers(made)) == 2
-    assert made.notes == ("NUM_MODELS asks for 8 synthesizers; 4 cores carry 2.",)
+    assert len(synthesizers(placed)) == 2
+    assert placed.notes == ("NUM_MODELS asks for 8 synthesizers; 4 cores carry 2.",)
 
 
 def test_each_gpu_has_a_trainer():
-    made = plan((gpu(0), gpu(1)), Wishes(), cores=8, memory_mb=64_000)
+    placed = plan((gpu(0), gpu(1)), PlanOptions(), cores=8, memory_mb=64_000)
 
-    trainers = [placement for placement in made.placements if placement.role == TRAINER]
-    assert [(trainer.name, trainer.device, trainer.only_asked) for trainer in trainers] == [
+    trainers = [placement for placement in placed.placements if placement.role == TRAINER]
+    assert [(trainer.name, trainer.device, trainer.dedicated) for trainer in trainers] == [
         ("Trainer-GPU0", "cuda:GPU-00000000", False),
         ("Trainer-GPU1", "cuda:GPU-00000001", False),
         ("Trainer-CPU", "cpu", True),
@@ -112,94 +112,100 @@ def test_each_gpu_has_a_trainer():
 
 
 def test_as_many_trainers_as_may_train_at_once_on_a_gpu():
-    made = plan((gpu(0),), Wishes(max_training_concurrent_gpu=2), cores=8, memory_mb=64_000, roles=(TRAINER,))
+    placed = plan((gpu(0),), PlanOptions(max_training_concurrent_gpu=2), cores=8, memory_mb=64_000, roles=(TRAINER,))
 
-    assert [placement.name for placement in made.placements] == ["Trainer-GPU0", "Trainer-GPU0-1", "Trainer-CPU"]
+    assert [placement.name for placement in placed.placements] == ["Trainer-GPU0", "Trainer-GPU0-1", "Trainer-CPU"]
 
 
 @pytest.mark.parametrize(("cores", "trainers"), [(2, 1), (8, 2), (64, 2)])
 def test_trainers_on_a_cpu_share_its_cores_up_to_the_limit(cores: int, trainers: int):
-    made = plan((), Wishes(), cores=cores, memory_mb=64_000, roles=(TRAINER,))
+    placed = plan((), PlanOptions(), cores=cores, memory_mb=64_000, roles=(TRAINER,))
 
-    assert [placement.threads for placement in made.placements] == [cores // trainers] * trainers
+    assert [placement.threads for placement in placed.placements] == [cores // trainers] * trainers
 
 
-def preprocessors(made: Plan) -> list[tuple[str, int]]:
-    return [(one.name, one.threads) for one in made.placements if one.role == PREPROCESSOR]
+def preprocessors(placed: PlacementPlan) -> list[tuple[str, int]]:
+    return [(placement.name, placement.threads) for placement in placed.placements if placement.role == PREPROCESSOR]
 
 
 def test_two_cores_have_one_preprocessor_that_uses_both():
-    made = plan((), Wishes(), cores=2, memory_mb=64_000)
+    placed = plan((), PlanOptions(), cores=2, memory_mb=64_000)
 
-    assert preprocessors(made) == [("Preprocessor", 2)]
+    assert preprocessors(placed) == [("Preprocessor", 2)]
 
 
 def test_more_cores_run_stages_side_by_side():
-    made = plan((), Wishes(), cores=8, memory_mb=64_000)
+    placed = plan((), PlanOptions(), cores=8, memory_mb=64_000)
 
-    assert preprocessors(made) == [(f"Preprocessor-{index}", 2) for index in range(4)]
+    assert preprocessors(placed) == [(f"Preprocessor-{index}", 2) for index in range(4)]
 
 
 def test_more_preprocessors_than_memory_carries_are_not_started():
-    made = plan((), Wishes(), cores=16, memory_mb=5000)
+    placed = plan((), PlanOptions(), cores=16, memory_mb=5000)
 
-    assert preprocessors(made) == [("Preprocessor-0", 8), ("Preprocessor-1", 8)]
+    assert preprocessors(placed) == [("Preprocessor-0", 8), ("Preprocessor-1", 8)]
 
 
 def test_the_number_of_preprocessors_can_be_asked_for_as_far_as_the_cores_go():
-    made = plan((), Wishes(num_preprocessors=3), cores=2, memory_mb=2000, roles=(PREPROCESSOR,))
+    placed = plan((), PlanOptions(num_preprocessors=3), cores=2, memory_mb=2000, roles=(PREPROCESSOR,))
 
-    assert preprocessors(made) == [("Preprocessor-0", 1), ("Preprocessor-1", 1)]
-    assert made.notes == ("NUM_PREPROCESSORS asks for 3 preprocessors; 2 cores carry 2.",)
+    assert preprocessors(placed) == [("Preprocessor-0", 1), ("Preprocessor-1", 1)]
+    assert placed.notes == ("NUM_PREPROCESSORS asks for 3 preprocessors; 2 cores carry 2.",)
 
 
 def test_preprocessors_take_turns_on_the_gpus_that_have_most_room():
-    made = plan((gpu(0, free_mb=4000), gpu(1)), Wishes(), cores=8, memory_mb=64_000, roles=(PREPROCESSOR,))
+    placed = plan((gpu(0, free_mb=4000), gpu(1)), PlanOptions(), cores=8, memory_mb=64_000, roles=(PREPROCESSOR,))
 
-    assert [placement.gpu for placement in made.placements] == [1, 0, 1, 0]
+    assert [placement.gpu for placement in placed.placements] == [1, 0, 1, 0]
 
 
 def test_workers_of_files_share_the_cores():
-    made = plan((gpu(0),), Wishes(num_file_workers=2), cores=8, memory_mb=64_000, roles=(FILES,))
+    placed = plan((gpu(0),), PlanOptions(num_file_workers=2), cores=8, memory_mb=64_000, roles=(FILES,))
 
-    assert [(placement.name, placement.device, placement.threads) for placement in made.placements] == [
+    assert [(placement.name, placement.device, placement.threads) for placement in placed.placements] == [
         ("Files-0", "cpu", 4),
         ("Files-1", "cpu", 4),
     ]
 
 
 def test_only_the_wanted_roles_are_placed():
-    made = plan((), Wishes(), cores=4, memory_mb=8000, roles=(TRAINER,))
+    placed = plan((), PlanOptions(), cores=4, memory_mb=8000, roles=(TRAINER,))
 
-    assert [placement.role for placement in made.placements] == [TRAINER]
+    assert [placement.role for placement in placed.placements] == [TRAINER]
 
 
 @given(
     gpus=st.lists(st.integers(0, 80_000), max_size=8),
-    wishes=st.builds(Wishes, st.integers(1, 64), st.one_of(st.just(-1), st.integers(1, 40_000)), st.integers(0, 64)),
+    options=st.builds(
+        PlanOptions, st.integers(1, 64), st.one_of(st.just(-1), st.integers(1, 40_000)), st.integers(0, 64)
+    ),
     cores=st.integers(1, 256),
     memory_mb=st.integers(0, 1_000_000),
 )
-def test_a_role_fits_the_cores_and_every_name_is_its_own(gpus: list[int], wishes: Wishes, cores: int, memory_mb: int):
-    made = plan(tuple(gpu(index, free, total_mb=80_000) for index, free in enumerate(gpus)), wishes, cores, memory_mb)
+def test_a_role_fits_the_cores_and_every_name_is_its_own(
+    gpus: list[int], options: PlanOptions, cores: int, memory_mb: int
+):
+    placed = plan(
+        tuple(gpu(index, free, total_mb=80_000) for index, free in enumerate(gpus)), options, cores, memory_mb
+    )
 
-    names = [placement.name for placement in made.placements]
+    names = [placement.name for placement in placed.placements]
     assert len(set(names)) == len(names)
-    assert synthesizers(made)
+    assert synthesizers(placed)
     for role in (SPLITTER, SYNTHESIZER, PREPROCESSOR, TRAINER, FILES):
-        placed = [one for one in made.placements if one.role == role and not one.only_asked]
-        assert sum(placement.threads for placement in placed) <= max(cores, len(placed))
+        own = [placement for placement in placed.placements if placement.role == role and not placement.dedicated]
+        assert sum(placement.threads for placement in own) <= max(cores, len(own))
 
 
 def test_the_table_has_a_line_for_each_process():
-    made = plan((gpu(0),), Wishes(num_models=2), cores=8, memory_mb=16_000)
+    placed = plan((gpu(0),), PlanOptions(num_models=2), cores=8, memory_mb=16_000)
 
-    lines = made.table().splitlines()
+    lines = placed.table().splitlines()
 
     assert lines[0].split() == ["process", "role", "device", "threads", "nice"]
-    assert [line.split()[0] for line in lines[1:]] == [placement.name for placement in made.placements]
+    assert [line.split()[0] for line in lines[1:]] == [placement.name for placement in placed.placements]
 
 
 @pytest.mark.parametrize("roles", [(), ("nobody",)])
 def test_no_wanted_role_makes_an_empty_plan(roles: tuple[str, ...]):
-    assert plan((), Wishes(), cores=2, memory_mb=4000, roles=roles).placements == ()
+    assert plan((), PlanOptions(), cores=2, memory_mb=4000, roles=roles).placements == ()

@@ -1,4 +1,4 @@
-"""The voices that speak before any training: the bundled prompts with the base of nano."""
+"""Publish the voices that speak before any training: the bundled prompts with the base of nano."""
 
 from __future__ import annotations
 
@@ -8,40 +8,44 @@ import logging
 import shutil
 from pathlib import Path
 
+from common.files import sha256_of_file
+from common.storage_keys import checkpoint, voice_file
 from core.errors import NotFound
 from core.records import Records
-from core.settings import Settings
+from core.settings import REPOSITORY, Settings
 from core.storage import Storage
 from core.voices.prompts import Prompt, read_prompts
 
 logger = logging.getLogger(__name__)
 
-BASE = Path(__file__).resolve().parent.parent / "GPT_SoVITS" / "base"
+BASE = REPOSITORY / "GPT_SoVITS" / "base"
 VERSION = "nano"
 KINDS = ("gpt", "sovits")
-MARK = "voices/bundled.txt"
-"""Tells that the voices were published once; names the base."""
+PUBLISHED_KEY = "voices/bundled.txt"
+"""Storage key of a file that exists once the voices were published; it names the base's checkpoints."""
 
 
 async def publish_bundled_voices(settings: Settings, records: Records, storage: Storage) -> None:
-    """Make a voice of every prompt in the catalogue, once: one that was deleted stays so. A new base takes the place of
-    the old one in those that are left. Nothing happens without a base."""
+    """Create a voice for every prompt of the catalog, once: a voice that was deleted stays deleted.
+
+    When the base has changed, the remaining voices get the new one. Without a base nothing happens.
+    """
     files = {kind: BASE / f"{kind}.safetensors" for kind in KINDS}
     if not all(file.is_file() for file in files.values()):
         logger.warning("There is no base in %s, so no voice speaks before it is trained.", BASE)
         return
-    first = not await asyncio.to_thread(storage.exists, MARK)
-    base = {kind: await _checkpoint(records, storage, kind, file) for kind, file in files.items()}
+    first = not await asyncio.to_thread(storage.exists, PUBLISHED_KEY)
+    base = {kind: await _store_base(records, storage, kind, file) for kind, file in files.items()}
     for prompt in read_prompts(settings.prompts_config).values():
         await _publish(records, storage, prompt, base, create=first)
-    await asyncio.to_thread(storage.put_bytes, MARK, "\n".join(base.values()).encode())
+    await asyncio.to_thread(storage.put_bytes, PUBLISHED_KEY, "\n".join(base.values()).encode())
 
 
-async def _checkpoint(records: Records, storage: Storage, kind: str, file: Path) -> str:
-    """The id of a base file's checkpoint, stored and recorded where it was not."""
-    sha256, size = await asyncio.to_thread(_measure, file)
+async def _store_base(records: Records, storage: Storage, kind: str, file: Path) -> str:
+    """Store and record a file of the base where that was not done yet; return the checkpoint's id."""
+    sha256, size = await asyncio.to_thread(lambda: (sha256_of_file(file), file.stat().st_size))
     checkpoint_id = f"ckpt-{VERSION}-base-{kind}-{sha256[:12]}"
-    await asyncio.to_thread(_store, storage, file, f"checkpoints/{checkpoint_id}.safetensors")
+    await asyncio.to_thread(_store, storage, file, checkpoint(checkpoint_id))
     await records.checkpoints.create(
         checkpoint_id,
         kind=kind,
@@ -65,7 +69,7 @@ async def _publish(records: Records, storage: Storage, prompt: Prompt, base: dic
         if (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id) != (gpt, sovits):
             await records.voices.update(voice_id, gpt_checkpoint_id=gpt, sovits_checkpoint_id=sovits)
         return
-    audio = f"voices/{voice_id}/prompt{Path(prompt.audio).suffix}"
+    audio = voice_file(voice_id, f"prompt{Path(prompt.audio).suffix}")
     await asyncio.to_thread(_store, storage, Path(prompt.audio), audio)
     await records.voices.create(
         voice_id=voice_id,
@@ -85,9 +89,3 @@ def _store(storage: Storage, file: Path, key: str) -> None:
     temporary = storage.new_temporary()
     shutil.copyfile(file, temporary)
     storage.publish(temporary, key)
-
-
-def _measure(file: Path) -> tuple[str, int]:
-    """SHA-256 in hex, and bytes."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest(), file.stat().st_size

@@ -1,4 +1,4 @@
-"""What keeps jobs moving when things are away."""
+"""Jobs keep moving when workers die and when Redis is away."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from core.errors import QueueUnavailable
 from core.jobs.job import JobStatus
 from core.jobs.queue import Rescued
-from supervisor import maintenance as upkeep_module
-from supervisor.maintenance import Upkeep
+from supervisor import maintenance as maintenance_module
+from supervisor.maintenance import Maintenance
 
 
 @dataclass
@@ -26,22 +26,25 @@ class Worker:
 
 @dataclass
 class FakeQueue:
-    """Answers what the test says, and remembers what it was asked."""
+    """Return what the test says, and remember the workers whose jobs were requeued."""
 
     rescued: list[Rescued] = field(default_factory=list)
     present: list[Worker] = field(default_factory=list)
     away: int = 0
     """How many calls find it away."""
-    buried: list[str] = field(default_factory=list)
+    requeued: list[str] = field(default_factory=list)
 
     async def rescue_worker(self, worker_id: str) -> list[Rescued]:
         self._answer()
-        self.buried.append(worker_id)
+        self.requeued.append(worker_id)
         return self.rescued
 
     async def reap(self) -> list[Rescued]:
         self._answer()
         return self.rescued
+
+    async def promote(self) -> int:
+        return 0
 
     async def workers(self) -> list[Worker]:
         return self.present
@@ -68,10 +71,10 @@ class FakeExperiments:
         return 0
 
 
-def make(queue: FakeQueue) -> tuple[Upkeep, FakeExperiments]:
+def make(queue: FakeQueue) -> tuple[Maintenance, FakeExperiments]:
     experiments: Any = FakeExperiments()
     anything: Any = queue
-    return Upkeep(anything, experiments), experiments
+    return Maintenance(anything, experiments), experiments
 
 
 def rescued(status: JobStatus) -> Rescued:
@@ -79,42 +82,42 @@ def rescued(status: JobStatus) -> Rescued:
 
 
 async def test_a_poisonous_job_fails_its_stage_at_once():
-    upkeep, experiments = make(FakeQueue(rescued=[rescued(JobStatus.DEAD)]))
+    maintenance, experiments = make(FakeQueue(rescued=[rescued(JobStatus.DEAD)]))
 
-    await upkeep.reap()
+    await maintenance.reap()
 
     assert experiments.reconciled.is_set()
 
 
 async def test_a_rescued_job_that_waits_again_fails_nothing(caplog: pytest.LogCaptureFixture):
     caplog.set_level("INFO")
-    upkeep, experiments = make(FakeQueue(rescued=[rescued(JobStatus.WAITING)]))
+    maintenance, experiments = make(FakeQueue(rescued=[rescued(JobStatus.WAITING)]))
 
-    await upkeep.reap()
+    await maintenance.reap()
 
     assert not experiments.reconciled.is_set()
     assert "Recovered 1 pending tasks from processing queue." in caplog.text
 
 
-async def test_a_burial_waits_for_a_queue_that_is_away():
+async def test_requeueing_waits_for_a_queue_that_is_away():
     queue = FakeQueue(away=2)
-    upkeep, _ = make(queue)
+    maintenance, _ = make(queue)
 
-    await upkeep.bury("trainer-host-1-c0ffee")
+    await maintenance.requeue_jobs_of("trainer-host-1-c0ffee")
 
-    assert queue.buried[-1] == "trainer-host-1-c0ffee"
+    assert queue.requeued[-1] == "trainer-host-1-c0ffee"
 
 
-async def test_a_burial_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
-    monkeypatch.setattr(upkeep_module, "BURIAL_SECONDS", 0.0)
-    upkeep, _ = make(FakeQueue(away=1000))
+async def test_requeueing_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setattr(maintenance_module, "REQUEUE_SECONDS", 0.0)
+    maintenance, _ = make(FakeQueue(away=1000))
 
-    await asyncio.wait_for(upkeep.bury("trainer-host-1-c0ffee"), 5)
+    await asyncio.wait_for(maintenance.requeue_jobs_of("trainer-host-1-c0ffee"), 5)
 
     assert "wait for their leases to end" in caplog.text
 
 
-async def test_only_the_dead_of_this_host_are_buried_at_the_start():
+async def test_only_dead_workers_of_this_host_lose_their_jobs_at_the_start():
     here = os.uname().nodename
     queue = FakeQueue(
         present=[
@@ -123,21 +126,21 @@ async def test_only_the_dead_of_this_host_are_buried_at_the_start():
             Worker("splitter-there-3-beef0003", "elsewhere", 2**22 + 1),
         ]
     )
-    upkeep, _ = make(queue)
+    maintenance, _ = make(queue)
 
-    await upkeep.recover()
+    await maintenance.recover()
 
-    assert queue.buried == ["splitter-here-1-dead0001", "splitter-here-2-dead0002"]
+    assert queue.requeued == ["splitter-here-1-dead0001", "splitter-here-2-dead0002"]
 
 
-async def test_a_loop_outlives_what_goes_wrong_and_tells_it_once(
+async def test_a_periodic_action_survives_failures_and_logs_them_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level("INFO")
-    monkeypatch.setattr(upkeep_module, "REAP_SECONDS", 0.0)
+    monkeypatch.setattr(maintenance_module, "REAP_SECONDS", 0.0)
     queue = FakeQueue(away=3)
-    upkeep, _ = make(queue)
-    reap, *others = upkeep.loops()
+    maintenance, _ = make(queue)
+    reap, *others = maintenance.loops()
     for other in others:
         other.close()
     reaping = asyncio.create_task(reap)

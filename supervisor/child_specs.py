@@ -1,14 +1,14 @@
-"""The children of a host: what the plan places, and the API."""
+"""How the children of a host are started: command line, environment, time to drain."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from core.jobs.roles import TRAINER
 from core.process import GPUS, child_environment
 from core.settings import REPOSITORY, Settings
-from supervisor.child_monitor import ChildSpec
 from supervisor.devices import Gpu
 from supervisor.plan import CPU, Placement
 
@@ -16,8 +16,21 @@ DRAIN_MARGIN_SECONDS = 7.0
 """A worker ends itself this long before it would be killed: its own limit, then the grace of its last job."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """What to start, and how log lines call it."""
+
+    name: str
+    command: Sequence[str]
+    env: Mapping[str, str]
+    role: str = ""
+    """Empty for the API, which is no worker."""
+    drain_seconds: float = 5.0
+    """Seconds between SIGTERM and SIGKILL."""
+
+
 def api_spec(settings: Settings, redis_url: str) -> ChildSpec:
-    """The API; it may stay as long as any worker may, and is told to end when the last one has."""
+    """Return the API's spec; it may drain as long as any worker, since it responds to the requests they finish."""
     return ChildSpec(
         name="API",
         command=_command("api"),
@@ -27,17 +40,14 @@ def api_spec(settings: Settings, redis_url: str) -> ChildSpec:
 
 
 def worker_spec(placement: Placement, settings: Settings, redis_url: str, gpus: Sequence[Gpu] = ()) -> ChildSpec:
-    """A worker where the plan wants it; `gpus` are those of the host, over which it may spread some of its work."""
+    """Return a placed worker's spec; `gpus` are all of the host, over which it may spread some of its work."""
     limit = settings.drain_training_seconds if placement.role == TRAINER else settings.drain_speech_seconds
-    options = {"device": placement.device, "index": placement.index, "nice": placement.niceness}
+    options = ["--device", placement.device, "--index", str(placement.index), "--nice", str(placement.niceness)]
+    if placement.dedicated:
+        options.append("--dedicated")
     return ChildSpec(
         name=placement.name,
-        command=_command(
-            "work",
-            placement.role,
-            *(part for name, value in options.items() for part in (f"--{name}", str(value))),
-            *(["--only-asked"] if placement.only_asked else []),
-        ),
+        command=_command("work", placement.role, *options),
         env=_environment(redis_url, placement.threads, placement.device)
         | {GPUS: ",".join(f"{gpu.index}={gpu.uuid}" for gpu in gpus)},
         role=placement.role,
@@ -46,12 +56,12 @@ def worker_spec(placement: Placement, settings: Settings, redis_url: str, gpus: 
 
 
 def _command(*arguments: str) -> list[str]:
-    """The command line that runs another command of this program."""
+    """Return the command line of another command of this program."""
     return [sys.executable, str(REPOSITORY / "main.py"), *arguments]
 
 
 def _environment(redis_url: str, threads: int, device: str) -> dict[str, str]:
-    """A child's environment; systemd's lines to the supervisor are not for its children."""
+    """Return a child's environment, without systemd's variables, which are meant for the supervisor."""
     environment = child_environment(
         threads=threads,
         REDIS_URL=redis_url,

@@ -1,4 +1,4 @@
-"""What a supervisor promises to callers, kill -9 or not: webhooks are sent, limits hold, hosts are known."""
+"""Webhooks are sent, limits hold and hosts are listed, also after kill -9."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from sqlalchemy import update
 from core.records import DeliveryRecord, DeliveryStatus, Records, upgrade
 from core.records.models import webhook_deliveries
 from core.settings import read_settings
-from supervisor import periodic_actions as promises_module
+from supervisor import host_actions
 from supervisor.devices import Gpu
-from supervisor.periodic_actions import Promises, describe_host
+from supervisor.host_actions import HostActions, describe_host
 
 if TYPE_CHECKING:
     from conftest import Daemon
@@ -177,25 +177,25 @@ async def test_a_host_starts_as_many_trainers_as_someone_allowed(database: str):
     await records.limits.update({"cuda:1": {"training": 3}, "cpu": {"training": 0}, "cuda": {"inference": 9}})
     nobody: Any = SimpleNamespace(redis=SimpleNamespace(execute_command=None))
 
-    planned = await Promises(settings, records, nobody).settings_for_plan()
+    planned = await HostActions(settings, records, nobody).settings_for_plan()
     await records.close()
 
     assert (planned.max_training_concurrent_gpu, planned.max_training_concurrent_cpu) == (3, 2)
 
 
 def test_a_host_tells_of_its_gpus(monkeypatch: pytest.MonkeyPatch):
-    asked: list[str | None] = []
+    visible_devices: list[str | None] = []
 
     def fake(visible: str | None) -> tuple[Gpu, ...]:
-        asked.append(visible)
+        visible_devices.append(visible)
         return (Gpu(2, "GPU-cc", "Test", 24_000, 23_000),)
 
-    monkeypatch.setattr(promises_module, "find_gpus", fake)
+    monkeypatch.setattr(host_actions, "find_gpus", fake)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
 
-    told = describe_host()
+    host = describe_host()
 
-    assert asked == ["2"]
-    assert told.host == os.uname().nodename
-    assert told.cores >= 1
-    assert [(gpu.device, gpu.uuid, gpu.free_mb) for gpu in told.gpus] == [("cuda:2", "GPU-cc", 23_000)]
+    assert visible_devices == ["2"]
+    assert host.host == os.uname().nodename
+    assert host.cores >= 1
+    assert [(gpu.device, gpu.uuid, gpu.free_mb) for gpu in host.gpus] == [("cuda:2", "GPU-cc", 23_000)]

@@ -13,8 +13,8 @@ from core.errors import VoiceNotFound
 from core.records import Records, upgrade
 from core.settings import Settings, read_settings
 from core.storage import Storage
-from supervisor import bundled
-from supervisor.bundled import publish_bundled_voices
+from supervisor import bundled_voices
+from supervisor.bundled_voices import publish_bundled_voices
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     for kind in ("gpt", "sovits"):
         (folder / f"{kind}.safetensors").write_bytes(f"the {kind} of the base".encode())
-    monkeypatch.setattr(bundled, "BASE", folder)
+    monkeypatch.setattr(bundled_voices, "BASE", folder)
     return folder
 
 

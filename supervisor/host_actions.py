@@ -1,0 +1,71 @@
+"""What a supervisor does for its host and for the whole installation: webhooks, limits, the host's description."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from core.jobs.limits import GpuInfo, HostInfo, LimitService
+from core.jobs.queue import AsyncQueue
+from core.records import Records
+from core.settings import Settings
+from core.webhooks import WebhookSender, make_fetcher
+from supervisor.devices import available_memory_mb, count_cores, find_gpus
+from supervisor.maintenance import PeriodicAction
+
+SEND_SECONDS = 1.0
+LIMITS_SECONDS = 10.0
+HOST_SECONDS = 10.0
+
+
+class HostActions:
+    """Send due webhooks, restore limits that Redis lost, and publish what this host has."""
+
+    def __init__(self, settings: Settings, records: Records, queue: AsyncQueue) -> None:
+        self.settings = settings
+        self.records = records
+        self.limits = LimitService(settings, records, queue)
+        self.sender = WebhookSender(records, make_fetcher(settings), settings.webhook_secret.get_secret_value())
+
+    def periodic_actions(self) -> tuple[PeriodicAction, ...]:
+        """Return the actions for `Maintenance`."""
+        return (
+            PeriodicAction("sending webhooks", SEND_SECONDS, self.sender.send_due),
+            PeriodicAction("keeping limits", LIMITS_SECONDS, self.limits.restore),
+            PeriodicAction("telling of this host", HOST_SECONDS, self.publish_host),
+        )
+
+    async def settings_for_plan(self) -> Settings:
+        """Return the settings with the number of concurrent trainings raised to what was allowed at run time."""
+        limits = [(record.device, record.training or 0) for record in await self.records.limits.all()]
+        trainings = {
+            "max_training_concurrent_gpu": [number for device, number in limits if device.startswith("cuda")],
+            "max_training_concurrent_cpu": [number for device, number in limits if device == "cpu"],
+        }
+        raised = {name: max([getattr(self.settings, name), *numbers]) for name, numbers in trainings.items()}
+        return self.settings.model_copy(update=raised)
+
+    async def publish_host(self) -> None:
+        """Write this host's cores, memory and GPUs to Redis."""
+        await self.limits.tell_host(await asyncio.to_thread(describe_host))
+
+    async def close(self) -> None:
+        await self.sender.close()
+
+
+def describe_host() -> HostInfo:
+    """Return this host's cores, free memory and GPUs as they are now."""
+    host = os.uname().nodename
+    gpus = [
+        GpuInfo(
+            host=host,
+            index=gpu.index,
+            device=f"cuda:{gpu.index}",
+            name=gpu.name,
+            uuid=gpu.uuid,
+            total_mb=gpu.total_mb,
+            free_mb=gpu.free_mb,
+        )
+        for gpu in find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    ]
+    return HostInfo(host, count_cores(), available_memory_mb(), gpus)
