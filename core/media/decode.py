@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -13,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from core.child_process import ChildProcess, isolated_environment
 from core.errors import BadAudio, RecordingTooShort
-from core.process import start_child, stop_group
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +24,6 @@ WALL_SECONDS = 600.0
 """A child that is not done by then is stopped: its CPU limit does not see a disk that hangs."""
 
 CHILD: tuple[str, ...] = (sys.executable, "-m", "core.media.child")
-_ROOT = Path(__file__).resolve().parents[2]
 _POLL_SECONDS = 0.25
 
 
@@ -124,58 +119,36 @@ def decode(
 def _ask(
     task: str, path: Path, max_seconds: float, *options: str, check: Callable[[], None] | None = None
 ) -> dict[str, Any]:
+    """Run the limited child and return its answer. Raises BadAudio for what it rejects and when it is killed."""
     if not path.is_file():
         raise BadAudio(f"There is no file {path.name!r}.")
-    command = [*CHILD, task, str(path.absolute()), "--max-seconds", str(max_seconds)]
-    with start_child(
-        [*command, *options], env=_environment(), cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as child:
-        try:
-            output, complaints = _wait(child, check)
-        finally:
-            stop_group(child, grace_seconds=0.0)
-    if child.returncode != 0:
-        raise _death(child.returncode, complaints)
-    answer: dict[str, Any] = orjson.loads(output)
+    command = [*CHILD, task, str(path.absolute()), "--max-seconds", str(max_seconds), *options]
+    # One thread each: OpenBLAS would reserve address space for every core.
+    environment = {**isolated_environment(threads=1), "LC_ALL": "C.UTF-8"}
+    deadline = time.monotonic() + WALL_SECONDS
+    answer: dict[str, Any] | None = None
+    with ChildProcess(command, env=environment) as child:
+        for event in child.events(_POLL_SECONDS):
+            if event is not None:
+                answer = event
+            elif time.monotonic() > deadline:
+                raise BadAudio(f"Decoding it was not done after {WALL_SECONDS:.0f} s.")
+            elif check:
+                check()
+        child.wait()
+    if child.killed_by == "SIGXCPU":
+        raise BadAudio("Decoding it takes more processor time than a recording may take.")
+    if child.killed_by:
+        raise BadAudio(
+            f"The decoder was stopped by {child.killed_by} while reading it: the file is broken or too much for it."
+        )
+    if child.returncode != 0 or answer is None:
+        last = child.log_tail[-1] if child.log_tail else "without a word"
+        logger.error("The media child ended with code %s: %s", child.returncode, last)
+        raise BadAudio("The decoder could not cope with it.")
     if "error" in answer:
         raise BadAudio(answer["error"], hint="WAV, FLAC, MP3, M4A, Ogg and WebM recordings work.")
     return answer
-
-
-def _wait(child: subprocess.Popen[bytes], check: Callable[[], None] | None) -> tuple[bytes, bytes]:
-    deadline = time.monotonic() + WALL_SECONDS
-    while True:
-        try:
-            return child.communicate(timeout=_POLL_SECONDS)
-        except subprocess.TimeoutExpired:
-            if time.monotonic() > deadline:
-                raise BadAudio(f"Decoding it was not done after {WALL_SECONDS:.0f} s.") from None
-            if check:
-                check()
-
-
-def _environment() -> dict[str, str]:
-    """No more than Python needs: the child must not see keys and addresses."""
-    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV") if name in os.environ}
-    # One thread each: OpenBLAS would reserve address space for every core.
-    return {
-        **kept,
-        "PYTHONPATH": str(_ROOT),
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        "LC_ALL": "C.UTF-8",
-    }
-
-
-def _death(code: int, complaints: bytes) -> BadAudio:
-    if code == -signal.SIGXCPU:
-        return BadAudio("Decoding it takes more processor time than a recording may take.")
-    if code < 0:
-        name = signal.Signals(-code).name
-        return BadAudio(f"The decoder was stopped by {name} while reading it: the file is broken or too much for it.")
-    last = complaints.decode(errors="replace").strip().splitlines()[-1:] or ["without a word"]
-    logger.error("The media child ended with code %d: %s", code, last[0])
-    return BadAudio("The decoder could not cope with it.")
 
 
 def _sound_info(answer: dict[str, Any]) -> SoundInfo:
