@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from common.versions import VERSIONS
 
 if TYPE_CHECKING:
     from core.settings import Settings
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 BAD_SETTING = 2
 """Exit code when a setting cannot be used; argparse ends with the same for a bad option."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code."""
+    """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
     if options.command == "demo":  # the demo chooses its own settings
         return _demo(options)
@@ -36,10 +40,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    """Build the command line."""
     parser = argparse.ArgumentParser(prog="main.py", description=__doc__, epilog="Settings: see env.example.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     parser.set_defaults(run=_serve, command="serve", roles="", without_api=False)
 
+    _add_process_commands(commands)
+    _add_queue_commands(commands.add_parser("queue", help="look into the queue and move jobs"))
+    _add_key_commands(commands.add_parser("keys", help="make, list and revoke API keys"))
+    _add_voice_commands(commands.add_parser("voice", help="import voices that were trained elsewhere; list, delete"))
+    _add_checkpoint_commands(commands.add_parser("checkpoint", help="look into files of weights and convert them"))
+    _add_speech_commands(commands)
+
+    download = commands.add_parser("download", help="fetch official weights; without a name, list them")
+    download.add_argument("names", nargs="*", metavar="NAME", help="v1, v2, v2Pro, v2ProPlus, v3, v4, or a part")
+    download.add_argument("--mirror", default="", metavar="URL", help="ask this host (default: HF_ENDPOINT)")
+    download.set_defaults(run=_download)
+
+    doctor = commands.add_parser("doctor", help="show devices, plan, versions, data, and what is missing")
+    doctor.set_defaults(run=_doctor)
+
+    demo = commands.add_parser("demo", help="train a small voice here and let it speak")
+    demo.add_argument("--output", default="demo", metavar="FOLDER", help="where the results go (default: demo)")
+    demo.add_argument("--quality", choices=("fast", "standard", "high"), default="fast")
+    return parser
+
+
+def _add_process_commands(commands: Commands) -> None:
     serve = commands.add_parser("serve", help="run everything on this host (the default)")
     serve.add_argument("--roles", default="", metavar="A,B", help="only these roles (default: all)")
     serve.add_argument("--without-api", action="store_true", help="workers only; another host has the API")
@@ -60,26 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     work.add_argument("--role-class", default="", help=argparse.SUPPRESS)
     work.set_defaults(run=_work)
 
-    _add_queue_commands(commands.add_parser("queue", help="look into the queue and move jobs"))
-    _add_key_commands(commands.add_parser("keys", help="make, list and revoke API keys"))
 
-    _add_voice_commands(commands.add_parser("voice", help="import voices that were trained elsewhere; list, delete"))
-    _add_checkpoint_commands(commands.add_parser("checkpoint", help="look into files of weights and convert them"))
-    download = commands.add_parser("download", help="fetch official weights; without a name, list them")
-    download.add_argument("names", nargs="*", metavar="NAME", help="v1, v2, v2Pro, v2ProPlus, v3, v4, or a part")
-    download.add_argument("--mirror", default="", metavar="URL", help="ask this host (default: HF_ENDPOINT)")
-    download.set_defaults(run=_download)
-
-    doctor = commands.add_parser("doctor", help="show devices, plan, versions, data, and what is missing")
-    doctor.set_defaults(run=_doctor)
-
+def _add_speech_commands(commands: Commands) -> None:
     speak = commands.add_parser("speak", help="speak a text through the running API")
     speak.add_argument("text")
     speak.add_argument("--voice", required=True, help="name or id of a voice")
     speak.add_argument(
         "--output",
         default="speech.wav",
-        help="sound file to write, whose ending chooses the format (default: %(default)s)",
+        help="audio file to write, whose ending chooses the format (default: %(default)s)",
     )
     speak.add_argument("--speed", type=float, default=1.0, help="0.25 to 4 (default: 1)")
     speak.add_argument("--api-key", default="", help="when the API asks for one")
@@ -93,19 +109,14 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--device", choices=("cpu", "cuda"), default="", help="default: a GPU where there is one")
     evaluate.set_defaults(run=_evaluate)
 
-    text = commands.add_parser("text", help="show how a text is read: languages, words, phones and their ids")
+    text = commands.add_parser("text", help="show how a text is pronounced: languages, words, phonemes and their ids")
     text.add_argument("text", metavar="TEXT", help="the text, with marks or SSML; - reads what is piped in")
     text.add_argument("--language", default="auto", metavar="CODE", help="auto, zh, en, ja, ko, yue, all_zh, …")
-    text.add_argument("--version", choices=("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4", "nano"), default="v2")
+    text.add_argument("--version", choices=VERSIONS, default="v2")
     text.add_argument("--input-type", default="auto", help="auto, text (no marks), marks or ssml")
     text.add_argument("--pronunciation", action="append", default=[], metavar="WORD=READING", help="may come again")
     text.add_argument("--json", action="store_true", help="as JSON")
     text.set_defaults(run=_text)
-
-    demo = commands.add_parser("demo", help="train a small voice here and let it speak")
-    demo.add_argument("--output", default="demo", metavar="FOLDER", help="where the results go (default: demo)")
-    demo.add_argument("--quality", choices=("fast", "standard", "high"), default="fast")
-    return parser
 
 
 def _add_queue_commands(parser: argparse.ArgumentParser) -> None:
@@ -138,7 +149,7 @@ def _add_voice_commands(parser: argparse.ArgumentParser) -> None:
     add = commands.add_parser("import", help="make a voice of GPT-SoVITS checkpoints, v1 to v4, LoRA too")
     add.add_argument("name", metavar="NAME")
     add.add_argument("--gpt", required=True, metavar="FILE", help="text to tokens: a .ckpt file")
-    add.add_argument("--sovits", required=True, metavar="FILE", help="tokens to sound: a .pth file")
+    add.add_argument("--sovits", required=True, metavar="FILE", help="tokens to audio: a .pth file")
     add.add_argument("--prompt", required=True, metavar="FILE", help="recording of the voice, 3 to 10 s")
     add.add_argument("--text", required=True, help="what the recording says")
     add.add_argument("--language", required=True, help="of the recording: zh, en, ja, ko, yue or auto")

@@ -22,17 +22,20 @@ OFFICIAL_SUFFIXES = (".pth", ".ckpt", ".pt", ".bin")
 
 
 def run_checkpoint_command(options: argparse.Namespace) -> int:
-    """`main.py checkpoint …`; its exit code."""
+    """Run `main.py checkpoint …` and return its exit code."""
     return _run({"inspect": inspect, "convert": convert}[options.checkpoint_command], options)
 
 
 def run_download_command(options: argparse.Namespace, folder: Path, endpoint: str) -> int:
-    """`main.py download …` into `folder`; `endpoint` is a mirror's address, or empty for the hub; its exit code."""
-    return _run(lambda chosen: download(chosen, folder, endpoint), options)
+    """Run `main.py download …` into `folder` and return the exit code.
+
+    `endpoint` is the address of a mirror of the hub; empty means the hub itself.
+    """
+    return _run(lambda namespace: download(namespace, folder, endpoint), options)
 
 
 def inspect(options: argparse.Namespace) -> int:
-    """Say what a file is, for people or as JSON."""
+    """Print what a file is, for people or as JSON."""
     from GPT_SoVITS.checkpoints.checkpoint import describe
 
     facts = describe(Path(options.file), version=options.version)
@@ -59,7 +62,7 @@ def convert(options: argparse.Namespace) -> int:
     half: bool | None = None
     if options.base:
         base = open_checkpoint(Path(options.base), kind="sovits", version=options.version)
-        checkpoint = _merged(checkpoint, base, Path(options.base).name)
+        checkpoint = _merge_lora(checkpoint, base, Path(options.base).name)
         half = True
     if layout == "official":
         write_official(target, checkpoint, posterior=True)
@@ -73,8 +76,8 @@ def convert(options: argparse.Namespace) -> int:
             info=checkpoint.info,
             half=half,
         )
-    what = f"{checkpoint.version} {checkpoint.kind}".strip()
-    print(f"{target} holds the {what} weights of {source.name}: {target.stat().st_size:,} bytes.")
+    title = f"{checkpoint.version} {checkpoint.kind}".strip()
+    print(f"{target} holds the {title} weights of {source.name}: {target.stat().st_size:,} bytes.")
     return 0
 
 
@@ -103,8 +106,8 @@ def _run(command: Callable[[argparse.Namespace], int], options: argparse.Namespa
     return 1
 
 
-def _merged(checkpoint: Checkpoint, base: Checkpoint, base_name: str) -> Checkpoint:
-    """A whole checkpoint: the base with the LoRA added."""
+def _merge_lora(checkpoint: Checkpoint, base: Checkpoint, base_name: str) -> Checkpoint:
+    """Merge a LoRA into its base; raise ModelError `wrong_checkpoint` or `wrong_base` when they do not match."""
     from GPT_SoVITS.checkpoints.checkpoint import lora_rank
     from GPT_SoVITS.flow_matching.lora import merge
 

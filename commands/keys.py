@@ -13,7 +13,7 @@ from core.settings import Settings
 
 
 def run_keys_command(options: argparse.Namespace, settings: Settings) -> int:
-    """Run one of the commands below; its exit code."""
+    """Run one of the commands below and return its exit code."""
     upgrade(settings.resolved_database_url)
 
     async def run() -> int:
@@ -27,7 +27,7 @@ def run_keys_command(options: argparse.Namespace, settings: Settings) -> int:
 
 
 async def create_key(records: Records, options: argparse.Namespace) -> int:
-    """The key goes to stdout alone, for a script to take."""
+    """Create a key and print nothing else to stdout, so that a script can read it."""
     _, key = await records.api_keys.create(options.name, admin=options.admin)
     print(key)
     print("Keep it: it is not shown again. From now on every request needs a key.", file=sys.stderr)
@@ -35,13 +35,15 @@ async def create_key(records: Records, options: argparse.Namespace) -> int:
 
 
 async def list_keys(records: Records, _options: argparse.Namespace) -> int:
+    """Print one line per key, without its secret."""
     for key in await records.api_keys.all():
-        state = "revoked" if key.revoked_at else "admin" if key.admin else "valid"
-        print(f"{key.id}  {key.shown}…  {state:<8}{key.name}")
+        status = "revoked" if key.revoked_at else "admin" if key.admin else "valid"
+        print(f"{key.id}  {key.shown}…  {status:<8}{key.name}")
     return 0
 
 
 async def revoke_key(records: Records, options: argparse.Namespace) -> int:
+    """Revoke the keys of a name, or the key of an id; raise NotFound when there is none."""
     count = await records.api_keys.revoke(options.key)
     if not count:
         raise NotFound(f"No valid key has the name or id {options.key!r}.")

@@ -17,7 +17,10 @@ from core.settings import Settings
 
 @contextmanager
 def open_queue(settings: Settings) -> Iterator[Queue]:
-    """The queue of the settings, or of the daemon that runs on the data folder."""
+    """Open the queue of the settings, or of the daemon that runs on the data folder.
+
+    Raises NotReady when Redis does not respond.
+    """
     redis = connect(find_redis_url(settings))
     try:
         yield Queue.from_settings(redis, settings)
@@ -30,7 +33,7 @@ def open_queue(settings: Settings) -> Iterator[Queue]:
 
 
 def list_queue(queue: Queue, _options: argparse.Namespace) -> int:
-    """Depths and workers."""
+    """Print the depth of each queue, and the workers."""
     for name, depth in queue.depths().items():
         print(f"{name:<14}{depth:>8}")
     for worker in queue.workers():
@@ -39,6 +42,7 @@ def list_queue(queue: Queue, _options: argparse.Namespace) -> int:
 
 
 def show_job(queue: Queue, options: argparse.Namespace) -> int:
+    """Print everything about one job as JSON; raise NotFound when there is none."""
     job = queue.job(options.job)
     if job is None:
         raise NotFound(f"There is no job {options.job!r}; results are forgotten after a while.")
@@ -47,7 +51,7 @@ def show_job(queue: Queue, options: argparse.Namespace) -> int:
 
 
 def list_dead_letters(queue: Queue, _options: argparse.Namespace) -> int:
-    """One line a dead job, newest first."""
+    """Print one line per dead letter, newest first."""
     for letter in queue.dead_letters():
         died = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(letter.died_at))
         error = f"{letter.error.get('code', '')}: {letter.error.get('message', '')}"
@@ -56,6 +60,7 @@ def list_dead_letters(queue: Queue, _options: argparse.Namespace) -> int:
 
 
 def replay_job(queue: Queue, options: argparse.Namespace) -> int:
+    """Requeue a dead letter; raise NotFound when there is none of that id."""
     if not queue.replay(options.job):
         raise NotFound(f"{options.job!r} is no dead letter.", hint="`main.py queue dead` lists them.")
     print(f"{options.job} waits to run again.")
@@ -63,6 +68,7 @@ def replay_job(queue: Queue, options: argparse.Namespace) -> int:
 
 
 def cancel_job(queue: Queue, options: argparse.Namespace) -> int:
+    """Cancel a job; raise NotFound when there is none."""
     status = queue.cancel(options.job)
     if status is None:
         raise NotFound(f"There is no job {options.job!r}.")

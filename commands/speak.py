@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from common.files import write_atomically
 from core.errors import NotReady, SovitsError
 from core.settings import Settings
 
 
 def speak(options: argparse.Namespace, settings: Settings) -> int:
-    """Speak a text through the running API and write the sound file."""
+    """Synthesize a text through the running API and write the audio file; return the exit code.
+
+    Raises SovitsError with the API's own message, and NotReady when it does not respond.
+    """
     output = Path(options.output)
     body = {
         "model": "tts-1",
@@ -29,26 +32,24 @@ def speak(options: argparse.Namespace, settings: Settings) -> int:
         f"{api_url(settings)}/v1/audio/speech", json.dumps(body).encode(), headers
     )
     try:
-        with urllib.request.urlopen(request, timeout=settings.synthesis_timeout_seconds) as answer:  # noqa: S310
-            sound = answer.read()
+        with urllib.request.urlopen(request, timeout=settings.synthesis_timeout_seconds) as response:  # noqa: S310
+            audio = response.read()
     except urllib.error.HTTPError as error:
         raise SovitsError(f"The API refused ({error.code}): {_reason(error)}") from None
     except urllib.error.URLError as error:
         raise NotReady(f"The API does not answer: {error.reason}.", hint="Is the daemon running?") from None
-    temporary = output.with_name(f".{output.name}.{os.getpid()}")
-    temporary.write_bytes(sound)
-    temporary.replace(output)
-    print(f"{output} ({len(sound)} bytes)")
+    write_atomically(output, audio)
+    print(f"{output} ({len(audio)} bytes)")
     return 0
 
 
 def api_url(settings: Settings) -> str:
-    """Where the API of this data folder listens, or would by the settings."""
+    """Return the URL that the API of this data folder announced, or else that of the settings."""
     try:
-        told = json.loads((settings.data_path / "run" / "api.json").read_bytes())
+        announcement = json.loads((settings.data_path / "run" / "api.json").read_bytes())
     except (OSError, ValueError):
         return f"http://{settings.host}:{settings.port}"
-    return str(told["url"]).rstrip("/")
+    return str(announcement["url"]).rstrip("/")
 
 
 def _reason(error: urllib.error.HTTPError) -> str:

@@ -1,4 +1,4 @@
-"""`main.py text`: how a text is read, for people as a table and for programs as JSON."""
+"""`main.py text`: how a text is pronounced, for people as a table and for programs as JSON."""
 
 from __future__ import annotations
 
@@ -12,46 +12,50 @@ from GPT_SoVITS.text import Passage, Pause, Phonemes, process, read_markup
 
 
 def run_text_command(options: argparse.Namespace) -> int:
-    """`main.py text TEXT`, where `-` reads what is piped in; its exit code."""
+    """Print the pronunciation of TEXT, or of standard input for `-`; return the exit code."""
     text = sys.stdin.read() if options.text == "-" else options.text
     try:
         dictionary = _dictionary(options.pronunciation)
-        heard = look_at(text, options.language, options.version, options.input_type, dictionary)
+        script = analyze(text, options.language, options.version, options.input_type, dictionary)
     except ModelError as error:
         print(f"{error.message} {error.hint}".rstrip(), file=sys.stderr)
         return 1
-    shown = json.dumps(heard, indent=2, ensure_ascii=False) if options.json else as_table(heard)
+    shown = json.dumps(script, indent=2, ensure_ascii=False) if options.json else as_table(script)
     print(shown.encode("utf-8", "backslashreplace").decode())
     return 0
 
 
-def look_at(
+def analyze(
     text: str, language: str, version: str, input_type: str = "auto", pronunciations: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    """What is heard, in order: passages with their pieces, phones and ids, and pauses."""
+    """Return what is spoken, in order: passages with their pieces, phonemes and ids, and pauses.
+
+    Raises ModelError as `read_markup` and `process` do, and `empty_text` when there is nothing to say.
+    """
     script = read_markup(text, language, input_type=input_type, pronunciations=pronunciations)
-    heard: list[dict[str, Any]] = []
-    refused: ModelError | None = None
+    spoken: list[dict[str, Any]] = []
+    empty: ModelError | None = None
     for item in script:
         if isinstance(item, Pause):
-            heard.append({"pause_seconds": item.seconds})
+            spoken.append({"pause_seconds": item.seconds})
             continue
         try:
-            read = process(item.text, item.language, version, readings=item.readings)
+            phonemes = process(item.text, item.language, version, readings=item.readings)
         except ModelError as error:
             if error.code != "empty_text":
                 raise
-            refused = error  # marks alone; another passage has the words
+            empty = error  # punctuation alone; another passage has the words
             continue
-        heard.append(_passage(item, read))
-    if not any("phones" in item for item in heard):
-        raise refused or ModelError("empty_text", "The text holds nothing to say.", hint="Send at least one word.")
-    return {"language": language, "version": version, "heard": heard}
+        spoken.append(_passage(item, phonemes))
+    if not any("phones" in item for item in spoken):
+        raise empty or ModelError("empty_text", "The text holds nothing to say.", hint="Send at least one word.")
+    return {"language": language, "version": version, "heard": spoken}
 
 
-def as_table(heard: dict[str, Any]) -> str:
+def as_table(script: dict[str, Any]) -> str:
+    """Format the result of `analyze` as lines of a label and a value."""
     lines: list[str] = []
-    for item in heard["heard"]:
+    for item in script["heard"]:
         if "pause_seconds" in item:
             lines.append(f"{'pause':<10}{item['pause_seconds']:g} s")
             continue
@@ -67,15 +71,15 @@ def as_table(heard: dict[str, Any]) -> str:
                     ("ids", " ".join(map(str, piece["ids"]))),
                 )
             ]
-        lines += [f"{'skipped':<10}{one['text']!r} at {one['position']}" for one in item["skipped"]]
+        lines += [f"{'skipped':<10}{skipped['text']!r} at {skipped['position']}" for skipped in item["skipped"]]
     return "\n".join(lines)
 
 
-def _passage(passage: Passage, read: Phonemes) -> dict[str, Any]:
+def _passage(passage: Passage, phonemes: Phonemes) -> dict[str, Any]:
     pieces = []
     done = 0
-    for piece in read.pieces:
-        ids = read.ids[done : done + len(piece.phones)]
+    for piece in phonemes.pieces:
+        ids = phonemes.ids[done : done + len(piece.phones)]
         done += len(piece.phones)
         pieces.append(
             {
@@ -92,18 +96,18 @@ def _passage(passage: Passage, read: Phonemes) -> dict[str, Any]:
         "language": passage.language,
         "rate": passage.rate,
         "pieces": pieces,
-        "phones": read.phones,
-        "ids": read.ids,
-        "skipped": [{"position": position, "text": fragment} for position, fragment in read.skipped],
+        "phones": phonemes.phones,
+        "ids": phonemes.ids,
+        "skipped": [{"position": position, "text": fragment} for position, fragment in phonemes.skipped],
     }
 
 
 def _dictionary(entries: list[str]) -> dict[str, str]:
-    """`WORD=READING` as it was typed; a reading may begin with another `=`."""
-    found = {}
+    """Parse `WORD=PRONUNCIATION` entries; a pronunciation may begin with another `=`."""
+    dictionary = {}
     for entry in entries:
-        word, sign, reading = entry.partition("=")
-        if not sign:
+        word, separator, pronunciation = entry.partition("=")
+        if not separator:
             raise ModelError("bad_pronunciation", f"{entry[:40]!r} is no pronunciation.", hint="Write WORD=READING.")
-        found[word] = reading
-    return found
+        dictionary[word] = pronunciation
+    return dictionary

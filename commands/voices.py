@@ -6,6 +6,7 @@ import argparse
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from common.storage_keys import voice_folder
 from core.records import Records, upgrade
 from core.settings import Settings
 from core.storage import Storage, open_storage
@@ -14,7 +15,7 @@ PAGE = 200
 
 
 def run_voice_command(options: argparse.Namespace, settings: Settings) -> int:
-    """Run one of the commands below; its exit code."""
+    """Run one of the commands below and return its exit code."""
     upgrade(settings.resolved_database_url)
 
     async def run() -> int:
@@ -28,7 +29,7 @@ def run_voice_command(options: argparse.Namespace, settings: Settings) -> int:
 
 
 async def list_voices(records: Records, _options: argparse.Namespace, _storage: Storage) -> int:
-    """One line a voice, newest first."""
+    """Print one line per voice, newest first."""
     seen, total = 0, 1
     while seen < total:
         page = await records.voices.page(PAGE, seen)
@@ -39,7 +40,7 @@ async def list_voices(records: Records, _options: argparse.Namespace, _storage: 
 
 
 async def show_voice(records: Records, options: argparse.Namespace, storage: Storage) -> int:
-    """What a voice is made of, and where it lies."""
+    """Print what a voice is made of, and where its files are."""
     voice = await records.voices.get(options.voice)
     print(f"{voice.name} ({voice.id}): {voice.version}, {voice.language}")
     print(f"trained by  {voice.exp_id or 'another program; imported'}")
@@ -55,9 +56,9 @@ async def show_voice(records: Records, options: argparse.Namespace, storage: Sto
 
 
 async def delete_voice(records: Records, options: argparse.Namespace, storage: Storage) -> int:
-    """As over HTTP: the weights stay."""
+    """Delete a voice and its prompts; like over HTTP, its weights stay."""
     voice = await records.voices.delete(options.voice)
-    storage.delete_folder(f"voices/{voice.id}")
+    storage.delete_folder(voice_folder(voice.id))
     print(f"Deleted the voice {voice.name} ({voice.id}); its weights are kept.")
     return 0
 

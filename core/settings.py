@@ -200,7 +200,7 @@ def read_settings(**overrides: Any) -> Settings:
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process, read on first use."""
+    """Return the settings of this process, read on first use."""
     return read_settings()
 
 
