@@ -1,17 +1,77 @@
-"""The errors that people and programs meet: a stable code, a sentence, and what would work instead."""
+"""The errors that users and programs meet: a stable code, a sentence, and a hint that says what would work.
+
+Each class is one way to handle an error; its code and its HTTP status are part of the API, and this file is their only
+table (`find_error_class` looks a code up). Modules that need a more specific code derive from these classes.
+
+    SovitsError                        500 internal_error        a job is retried, then a dead letter
+    ├── PermanentError                 500 internal_error        a job is not retried
+    │   ├── InvalidRequest             400 invalid_request
+    │   │   ├── InvalidParameter       422 invalid_parameter
+    │   │   ├── EmptyText              400 empty_text
+    │   │   ├── TextTooLong            400 text_too_long
+    │   │   ├── UnsupportedLanguage    400 unsupported_language
+    │   │   ├── UnreadableText         400 unreadable_text
+    │   │   ├── BadMarkup              400 bad_markup
+    │   │   ├── BadPronunciation       400 bad_pronunciation
+    │   │   ├── FileTooLarge           413 file_too_large
+    │   │   ├── ForbiddenAddress       400 refused_address
+    │   │   └── DownloadFailed         400 download_failed
+    │   ├── BadAudio                   400 bad_audio
+    │   │   ├── SilentRecording        400 silent_recording
+    │   │   ├── RecordingTooShort      400 recording_too_short
+    │   │   └── NoSpeech               400 no_speech
+    │   ├── BadArchive                 400 bad_archive
+    │   ├── Unauthorized               401 unauthorized
+    │   ├── NotFound                   404 not_found
+    │   │   └── VoiceNotFound          404 voice_not_found
+    │   ├── Conflict                   409 conflict
+    │   │   └── ConfirmationNeeded     409 confirmation_needed
+    │   ├── InputGone                  409 input_gone
+    │   └── MissingPart                503 missing_part
+    ├── NotReady                       503 not_ready             the same request may work later
+    │   ├── QueueUnavailable           503 queue_unavailable
+    │   ├── RecordsUnavailable         503 records_unavailable
+    │   └── StorageUnavailable         503 storage_unavailable
+    ├── DiskError                      507                       may work once the disk is repaired
+    │   ├── StorageFull                507 storage_full
+    │   └── StorageReadOnly            507 storage_read_only
+    ├── DamagedArtifact                500 damaged_artefact
+    ├── TrainingFailed                 500 training_failed
+    ├── StageFailed                    500 stage_failed
+    ├── TimedOut                       504 timed_out             the job goes on
+    ├── JobCancelled                   409 cancelled             a worker stops, no dead letter
+    ├── LeaseLost                      500 lease_lost            a worker discards its result
+    └── Draining                       503 draining              a worker returns its job to the queue
+"""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+
+class ErrorData(TypedDict):
+    """An error as it is stored with a job or a record and shown by the API."""
+
+    code: str
+    message: str
+    hint: NotRequired[str]
+    details: NotRequired[dict[str, Any]]
+
+
+def error_message(error: ErrorData | None, default: str = "") -> str:
+    """Return the message of a stored error; `default` when there is no error."""
+    return error.get("message", default) if error else default
 
 
 class SovitsError(Exception):
-    """Something that was asked for cannot be done; the message says what, the hint what would work."""
+    """Something requested cannot be done; the message says what, the hint what would work."""
 
-    code: ClassVar[str] = "internal_error"
+    code: str = "internal_error"
     """Stable, machine-readable; part of the API."""
-    status: ClassVar[int] = 500
-    """HTTP status that every front door answers with."""
+    status: int = 500
+    """HTTP status."""
 
     def __init__(self, message: str, *, hint: str = "", details: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -19,12 +79,40 @@ class SovitsError(Exception):
         self.hint = hint
         self.details = details or {}
 
-    def as_dict(self) -> dict[str, Any]:
-        """The error as it is stored with a job and shown by the API."""
-        shown: dict[str, Any] = {"code": self.code, "message": self.message, "hint": self.hint}
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "code" in cls.__dict__:
+            _CLASSES.setdefault(cls.code, cls)
+
+    def as_dict(self) -> ErrorData:
+        """Return the error as it is stored and shown."""
+        data: ErrorData = {"code": self.code, "message": self.message, "hint": self.hint}
         if self.details:
-            shown["details"] = self.details
-        return shown
+            data["details"] = self.details
+        return data
+
+
+_CLASSES: dict[str, type[SovitsError]] = {}
+
+
+def find_error_class(code: str) -> type[SovitsError] | None:
+    """Return the class that declares a code; None for a code of the model library, which has no class."""
+    return _CLASSES.get(code)
+
+
+def error_from_code(
+    code: str, message: str, *, hint: str = "", details: dict[str, Any] | None = None, permanent: bool
+) -> SovitsError:
+    """Return the error that a code means, for one that came from the model library or from another process.
+
+    A code that no class of permanent or disk errors declares is kept; `permanent` then says whether a retry is useless.
+    """
+    error_class = find_error_class(code)
+    if error_class is not None and issubclass(error_class, PermanentError | DiskError):
+        return error_class(message, hint=hint, details=details)
+    error = (PermanentError if permanent else TrainingFailed)(message, hint=hint, details=details)
+    error.code = code
+    return error
 
 
 class PermanentError(SovitsError):
@@ -46,7 +134,7 @@ class InvalidParameter(InvalidRequest):
 
 
 class EmptyText(InvalidRequest):
-    """There is nothing to say."""
+    """There is nothing to synthesize."""
 
     code = "empty_text"
 
@@ -70,26 +158,26 @@ class UnreadableText(InvalidRequest):
 
 
 class BadMarkup(InvalidRequest):
-    """Marks or SSML in the text that cannot be followed."""
+    """Inline tags or SSML in the text that cannot be parsed."""
 
     code = "bad_markup"
 
 
 class BadPronunciation(InvalidRequest):
-    """A reading, in the text or in a dictionary, that is none."""
+    """An unusable pronunciation, in the text or in a dictionary."""
 
     code = "bad_pronunciation"
 
 
 class BadAudio(PermanentError):
-    """A file that is not sound, or sound that nothing can be learnt from."""
+    """A file that is not audio, or audio that nothing can be trained on."""
 
     code = "bad_audio"
     status = 400
 
 
 class BadArchive(PermanentError):
-    """A ZIP that is damaged, hostile, or holds nothing that can be used."""
+    """A ZIP that is damaged, malicious, or holds nothing that can be used."""
 
     code = "bad_archive"
     status = 400
@@ -102,32 +190,32 @@ class SilentRecording(BadAudio):
 
 
 class RecordingTooShort(BadAudio):
-    """The recording is too short to learn a voice from."""
+    """The recording is too short to train a voice on."""
 
     code = "recording_too_short"
 
 
 class NoSpeech(BadAudio):
-    """The recording sounds, but nobody speaks in it."""
+    """The recording is audible, but holds no speech."""
 
     code = "no_speech"
 
 
 class FileTooLarge(InvalidRequest):
-    """An upload above the cap."""
+    """An upload above the size limit."""
 
     code = "file_too_large"
     status = 413
 
 
-class RefusedAddress(InvalidRequest):
-    """A URL that points where the server must not go."""
+class ForbiddenAddress(InvalidRequest):
+    """A URL that points to an address that the server must not request."""
 
     code = "refused_address"
 
 
 class DownloadFailed(InvalidRequest):
-    """A URL that could not be read."""
+    """A URL that could not be downloaded."""
 
     code = "download_failed"
 
@@ -146,14 +234,14 @@ class VoiceNotFound(NotFound):
 
 
 class Conflict(PermanentError):
-    """The thing exists in a state that does not allow this."""
+    """The resource exists in a state that does not allow this."""
 
     code = "conflict"
     status = 409
 
 
 class ConfirmationNeeded(Conflict):
-    """It can be done, but not quite as was asked before; `details.changed` names what differs."""
+    """It can be done, but not with the parameters and inputs of before; `details.changed` names what differs."""
 
     code = "confirmation_needed"
 
@@ -166,14 +254,14 @@ class Unauthorized(PermanentError):
 
 
 class NotReady(SovitsError):
-    """The service cannot take this now; the same request may work later."""
+    """The service cannot do this now; the same request may work later."""
 
     code = "not_ready"
     status = 503
 
 
 class QueueUnavailable(NotReady):
-    """Redis cannot be reached or refuses to write."""
+    """Redis cannot be reached or rejects writes."""
 
     code = "queue_unavailable"
 
@@ -185,39 +273,39 @@ class RecordsUnavailable(NotReady):
 
 
 class StorageUnavailable(NotReady):
-    """The bucket of artefacts does not answer or refuses."""
+    """The bucket of artifacts does not answer, or denies access."""
 
     code = "storage_unavailable"
 
 
-class DamagedArtefact(SovitsError):
-    """An artefact whose bytes are not those that were stored."""
+class DamagedArtifact(SovitsError):
+    """An artifact whose bytes are not those that were stored."""
 
     code = "damaged_artefact"
 
 
 class TimedOut(SovitsError):
-    """The work did not finish in the time a caller may wait; it goes on."""
+    """The job did not finish in the time that a caller may wait; it goes on."""
 
     code = "timed_out"
     status = 504
 
 
 class JobCancelled(SovitsError):
-    """Someone asked for this job to stop."""
+    """The job was cancelled."""
 
     code = "cancelled"
     status = 409
 
 
 class LeaseLost(SovitsError):
-    """Another worker owns this job now; whatever this one made is thrown away."""
+    """Another worker has the job's lease now; the result of this one is discarded."""
 
     code = "lease_lost"
 
 
 class Draining(SovitsError):
-    """The worker is shutting down and hands its job back; this is no failure."""
+    """The worker is shutting down and returns its job to the queue; this is no failure."""
 
     code = "draining"
     status = 503
@@ -237,27 +325,31 @@ class TrainingFailed(SovitsError):
 
 
 class StageFailed(SovitsError):
-    """A process that worked for a stage ended before its work did."""
+    """A process of a stage ended before it was done."""
 
     code = "stage_failed"
 
 
 class InputGone(PermanentError):
-    """What a stage is made from is no longer where it was left."""
+    """A file that a stage reads is no longer where it was."""
 
     code = "input_gone"
     status = 409
 
 
-class StorageFull(SovitsError):
-    """The disk takes no more; the same work may succeed once there is room."""
+class DiskError(SovitsError):
+    """The data folder cannot be written; the same job may succeed once the disk is repaired."""
+
+    status = 507
+
+
+class StorageFull(DiskError):
+    """The disk is full."""
 
     code = "storage_full"
-    status = 507
 
 
-class StorageReadOnly(SovitsError):
-    """The folder of data refuses to be written."""
+class StorageReadOnly(DiskError):
+    """The data folder is read-only."""
 
     code = "storage_read_only"
-    status = 507

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from api.http.responses import Json, LingeringJson
 from core.errors import (
+    ErrorData,
     FileTooLarge,
     InvalidRequest,
     JobCancelled,
@@ -22,6 +23,8 @@ from core.errors import (
     NotReady,
     PermanentError,
     SovitsError,
+    error_message,
+    find_error_class,
 )
 from core.jobs.job import Job, JobStatus
 
@@ -67,20 +70,20 @@ def from_job(job: Job) -> SovitsError:
     """The error that a dead or cancelled job means for whoever waited for it; it carries the job's id."""
     if job.status is JobStatus.CANCELLED:
         return JobCancelled("The job was cancelled.", details={"job_id": job.id})
-    told = job.error or {}
-    message, hint = str(told.get("message", "The job failed.")), str(told.get("hint", ""))
-    code = str(told.get("code", ""))
-    details = {**told.get("details", {}), "job_id": job.id}
-    for known in _classes(SovitsError):
-        # What a worker reports as its own trouble is ours, not the caller's, whatever its class says.
-        if known.__dict__.get("code") == code and known.status != 500:
-            return known(message, hint=hint, details=details)
+    failure = job.error or ErrorData(code="", message="The job failed.")
+    code = failure.get("code", "")
+    message, hint = error_message(failure, "The job failed."), failure.get("hint", "")
+    details = {**failure.get("details", {}), "job_id": job.id}
+    error_class = find_error_class(code)
+    # What a worker reports as its own trouble is the server's, not the caller's.
+    if error_class is not None and error_class.status != 500:
+        return error_class(message, hint=hint, details=details)
     return JobFailed(message, hint=hint, details={**details, "cause": code})
 
 
 def body(error: SovitsError) -> dict[str, Any]:
     """`{"error": {code, message, hint, job_id?, details?}}`."""
-    shown = error.as_dict()
+    shown: dict[str, Any] = {**error.as_dict()}
     details = dict(shown.pop("details", {}))
     if "job_id" in details:
         shown["job_id"] = details.pop("job_id")
@@ -186,9 +189,3 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     return respond(request, SovitsError("Something went wrong here; the log has the details."))
-
-
-def _classes(base: type[SovitsError]) -> Iterable[type[SovitsError]]:
-    for known in base.__subclasses__():
-        yield known
-        yield from _classes(known)

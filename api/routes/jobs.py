@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from api.dependencies import Api, Limit, Offset, Services
 from api.http.responses import Json
 from api.http.sse import EventStream, last_event_id, replay
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, ErrorData, NotFound
 from core.jobs.events import Event
 from core.jobs.file_jobs import FileJobKind, file_job_kind
 from core.jobs.job import DeadLetter, Job, JobStatus
@@ -37,7 +37,7 @@ class JobSummary(TypedDict):
     rescues: int
     worker: str
     cancel_requested: bool
-    error: dict[str, Any] | None
+    error: ErrorData | None
     created_at: str | None
     started_at: str | None
     finished_at: str | None
@@ -65,7 +65,7 @@ class DeadLetterView(TypedDict):
     payload: dict[str, Any]
     attempts: int
     rescues: int
-    error: dict[str, Any]
+    error: ErrorData
     died_at: str | None
     history: list[dict[str, Any]]
 

@@ -15,7 +15,7 @@ from api.http.responses import Json
 from api.http.schedule import ScheduleAt, moment
 from api.http.sse import EventStream, last_event_id, replay
 from common.versions import VERSIONS
-from core.errors import Conflict, QueueUnavailable
+from core.errors import Conflict, ErrorData, QueueUnavailable
 from core.jobs.events import TERMINAL, Event
 from core.records import StageRecord, iso
 from core.stages.parameter_schema import describe_parameters
@@ -65,7 +65,7 @@ class StageView(StageStarted):
     message: str
     metrics: dict[str, Any]
     outputs: dict[str, Any]
-    error: dict[str, Any] | None
+    error: ErrorData | None
     error_message: str | None
     control: str
     changed: dict[str, Any]

@@ -16,7 +16,7 @@ from api.http.idempotency import RequestKey
 from api.http.responses import Json
 from api.http.schedule import ScheduleAt, moment
 from api.http.sse import EventStream, last_event_id, replay
-from core.errors import QueueUnavailable
+from core.errors import ErrorData, QueueUnavailable
 from core.experiments.requests import TaskRequest
 from core.experiments.training_results import task_results
 from core.jobs.events import Event
@@ -66,7 +66,7 @@ class TaskView(TypedDict):
     overall_progress: float
     message: str
     error_message: str | None
-    error: dict[str, Any] | None
+    error: ErrorData | None
     created_at: str | None
     started_at: str | None
     completed_at: str | None

@@ -24,7 +24,7 @@ from core.datasets.options import (
     SegmentChange,
     SplitOptions,
 )
-from core.errors import InvalidRequest, NotFound, QueueUnavailable
+from core.errors import ErrorData, InvalidRequest, NotFound, QueueUnavailable, error_message
 from core.ids import new_id
 from core.jobs.file_jobs import FileJobPayload
 from core.jobs.job import Job, JobStatus
@@ -37,8 +37,8 @@ from core.storage import Storage
 logger = logging.getLogger(__name__)
 
 MAX_FILES: Final = 1000
-_NO_REASON: Final[dict[str, Any]] = {"code": "internal_error", "message": "Its job ended without a reason.", "hint": ""}
-_CANCELLED: Final[dict[str, Any]] = {"code": "cancelled", "message": "Its job was cancelled.", "hint": ""}
+_NO_REASON: Final[ErrorData] = {"code": "internal_error", "message": "Its job ended without a reason.", "hint": ""}
+_CANCELLED: Final[ErrorData] = {"code": "cancelled", "message": "Its job was cancelled.", "hint": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Work:
     """`import`, `add`, `split`, `augment`, `crop` or `report`."""
     status: DatasetStatus
     message: str
-    error: dict[str, Any] | None
+    error: ErrorData | None
 
 
 class DatasetService:
@@ -248,7 +248,7 @@ def report_work(version: DatasetVersionRecord) -> Work:
     message = {
         DatasetStatus.PREPARING: "The report is being made.",
         DatasetStatus.READY: str((version.report or {}).get("message", "")),
-        DatasetStatus.FAILED: str((version.report_error or {}).get("message", "")),
+        DatasetStatus.FAILED: error_message(version.report_error),
     }[status]
     return Work(
         version.report_job_id, version.dataset_id, version.version, "report", status, message, version.report_error

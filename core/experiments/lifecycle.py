@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from core.errors import ErrorData, error_message
 from core.records import ExperimentChange, ExperimentStatus, StageRecord, TaskStatus, iso
 from core.stages.order import dependent_stages, overall_progress, ready_stages, stage_inputs, stage_order, unmet_needs
 from core.stages.parameter_schema import parse_parameters
@@ -168,12 +169,16 @@ def cancel_run(change: ExperimentChange, stage: str, message: str = "Cancelled."
     return change.set_stage(stage, status=StageStatus.CANCELLED, message=message, control="", completed_at=change.now)
 
 
-def fail_run(change: ExperimentChange, stage: str, error: dict[str, Any]) -> StageRecord:
+def fail_run(change: ExperimentChange, stage: str, error: ErrorData) -> StageRecord:
     """Record a run as failed; planned stages that depend on it do not begin."""
     remove_planned(change, dependent_stages(stage))
-    message = str(error.get("message", ""))
     return change.set_stage(
-        stage, status=StageStatus.FAILED, message=message, error=error, control="", completed_at=change.now
+        stage,
+        status=StageStatus.FAILED,
+        message=error_message(error),
+        error=error,
+        control="",
+        completed_at=change.now,
     )
 
 
@@ -192,7 +197,7 @@ def cancel_task(change: ExperimentChange) -> list[StageRecord]:
     return cancelled
 
 
-def fail_task(change: ExperimentChange, error: dict[str, Any]) -> list[StageRecord]:
+def fail_task(change: ExperimentChange, error: ErrorData) -> list[StageRecord]:
     """Record an unfinished task as failed, cancel its other active runs and return them."""
     if change.task is None or change.task.status.terminal:
         return []
@@ -200,8 +205,7 @@ def fail_task(change: ExperimentChange, error: dict[str, Any]) -> list[StageReco
     for run in runs:
         cancel_run(change, run.stage, "The task failed.")
     update_summary(change)
-    message = str(error.get("message", ""))
-    change.set_task(status=TaskStatus.FAILED, error=error, message=message, completed_at=change.now)
+    change.set_task(status=TaskStatus.FAILED, error=error, message=error_message(error), completed_at=change.now)
     return runs
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from core.errors import JobCancelled, NotFound
+from core.errors import ErrorData, JobCancelled, NotFound
 from core.experiments.lifecycle import cancel_run, cancel_task, pause_run, update_summary
 from core.experiments.notifier import Notifier
 from core.experiments.run_jobs import RunJobs
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _BATCH: Final = 100
 """Queued runs examined at once; the next call examines those behind them."""
-_NO_REASON: Final[dict[str, Any]] = {
+_NO_REASON: Final[ErrorData] = {
     "code": "internal_error",
     "message": "The job died without a reason.",
     "hint": "",

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import JobCancelled, NotFound
+from core.errors import ErrorData, JobCancelled, NotFound
 from core.experiments.lifecycle import experiment_progress, fail_run, fail_task, pause_run, queue_next, update_summary
 from core.experiments.notifier import Notifier
 from core.experiments.run_jobs import RunJobs
@@ -141,7 +141,7 @@ class StageRuns:
         elif completes_now and change.experiment.door == STEPS_DOOR:
             await self.voices.publish_after_training(change.experiment, stage)
 
-    async def fail(self, exp_id: str, stage: str, run: int, error: dict[str, Any]) -> None:
+    async def fail(self, exp_id: str, stage: str, run: int, error: ErrorData) -> None:
         """Record that a run failed for good, and its task with it; a run that has ended stays as it is.
 
         `error`: `{code, message, hint}`.

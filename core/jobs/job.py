@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from core.errors import ErrorData
+
 
 class JobStatus(StrEnum):
     """Where a job is; every job is in exactly one of these at any time."""
@@ -54,7 +56,7 @@ class Job:
     """Times are seconds since the epoch by the clock of Redis; 0 means not yet."""
     started_at: float = 0.0
     finished_at: float = 0.0
-    error: dict[str, Any] | None = None
+    error: ErrorData | None = None
     """`{code, message, hint}` of the last failure."""
     result: dict[str, Any] | None = None
 
@@ -112,7 +114,7 @@ class DeadLetter:
     payload: dict[str, Any]
     attempts: int
     rescues: int
-    error: dict[str, Any]
+    error: ErrorData
     died_at: float
     history: list[dict[str, Any]] = field(default_factory=list)
     """Every failure and rescue: `{at, worker, code, message}`, oldest first."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from core.errors import DownloadFailed, FileTooLarge, RefusedAddress
+from core.errors import DownloadFailed, FileTooLarge, ForbiddenAddress
 
 if TYPE_CHECKING:
     import httpx
@@ -75,7 +75,7 @@ class Fetcher:
         self._tls = tls
 
     async def fetch(self, url: str, into: Path) -> Fetched:
-        """Read `url` into the file. RefusedAddress, DownloadFailed or FileTooLarge; then there is no file."""
+        """Read `url` into the file. ForbiddenAddress, DownloadFailed or FileTooLarge; then there is no file."""
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 return await self._follow(url, into)
@@ -109,7 +109,7 @@ class Fetcher:
     async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> int:
         """Send to the URL; the status of the answer, whose body is not read. A redirect is an answer like any other.
 
-        RefusedAddress or DownloadFailed, which name the host and not the URL: it may hold a secret.
+        ForbiddenAddress or DownloadFailed, which name the host and not the URL: it may hold a secret.
         """
         return await self._send(url, "POST", headers, content)
 
@@ -133,7 +133,7 @@ class Fetcher:
         except TimeoutError:
             raise DownloadFailed(f"{host} did not answer within {self.timeout_seconds:g} s.") from None
         except httpx.InvalidURL:
-            raise RefusedAddress("That is no URL.") from None
+            raise ForbiddenAddress("That is no URL.") from None
         except httpx.HTTPError as error:
             raise DownloadFailed(f"{host} could not be reached: {error or type(error).__name__}.") from None
 
@@ -147,7 +147,7 @@ class Fetcher:
         return status
 
     def check(self, url: str) -> str:
-        """The URL, unless it is refused without a look at where its name leads: RefusedAddress."""
+        """The URL, unless it is refused without a look at where its name leads: ForbiddenAddress."""
         target = _parse(url)
         host = target.host
         if _is_address(host) and host not in self.allowed_hosts and not is_public(host):
@@ -178,7 +178,7 @@ class Fetcher:
         name = host.lower().rstrip(".")
         allowed = name in self.allowed_hosts
         if name in _METADATA_HOSTS and not allowed:
-            raise RefusedAddress(f"{host} is refused: it describes the machine it is asked from.")
+            raise ForbiddenAddress(f"{host} is refused: it describes the machine it is asked from.")
         try:
             found = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
@@ -190,8 +190,8 @@ class Fetcher:
                 raise self._not_public(host, text)
         return found[0]
 
-    def _not_public(self, host: str, address: str) -> RefusedAddress:
-        return RefusedAddress(
+    def _not_public(self, host: str, address: str) -> ForbiddenAddress:
+        return ForbiddenAddress(
             f"{host} is refused: {address} is not a public address.",
             hint=f"An operator can allow the host with {self.allowed_by}.",
         )
@@ -240,11 +240,11 @@ def _parse(url: str) -> httpx.URL:
     try:
         target = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise RefusedAddress(f"{url!r} is no URL: {error}.") from None
+        raise ForbiddenAddress(f"{url!r} is no URL: {error}.") from None
     if target.scheme not in ("http", "https") or not target.host:
-        raise RefusedAddress(f"{url!r} is refused.", hint="Only http:// and https:// URLs are read.")
+        raise ForbiddenAddress(f"{url!r} is refused.", hint="Only http:// and https:// URLs are read.")
     if target.userinfo:
-        raise RefusedAddress("A URL with a user name or password is refused.")
+        raise ForbiddenAddress("A URL with a user name or password is refused.")
     return target
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from core.errors import ErrorData
+
 
 class DatasetStatus(StrEnum):
     """Where a data set, one version of it, or a report is."""
@@ -56,7 +58,7 @@ class DatasetVersionRecord:
     """What its job does; enough to do it again."""
     priority: int
     message: str
-    error: dict[str, Any] | None
+    error: ErrorData | None
     skipped: list[dict[str, str]]
     """`{name, reason}` of every file that could not be taken."""
     recordings: int
@@ -69,7 +71,7 @@ class DatasetVersionRecord:
     report_options: dict[str, Any]
     report: dict[str, Any] | None
     """See `core.datasets.report`."""
-    report_error: dict[str, Any] | None
+    report_error: ErrorData | None
     created_at: float
     completed_at: float | None
 

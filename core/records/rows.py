@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
-from core.errors import NotFound
+from core.errors import ErrorData, NotFound
 from core.stages.status import StageStatus
 
 Item = TypeVar("Item")
@@ -97,7 +97,7 @@ class TaskRecord:
     overall_progress: float
     """Of the task, 0 to 1."""
     message: str
-    error: dict[str, Any] | None
+    error: ErrorData | None
     """`{code, message, hint}` of the failure."""
     webhook_url: str
     schedule_at: float | None
@@ -168,7 +168,7 @@ class StageRecord:
     metrics: dict[str, Any] = field(default_factory=dict)
     """The newest numbers of the run: epoch, total_epochs, loss and what else its role told."""
     outputs: dict[str, Any] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
+    error: ErrorData | None = None
     control: str = ""
     """What someone asked of the run in progress: `stop_after_epoch`, `pause` or nothing."""
     previous_run: dict[str, Any] | None = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, NotFound, error_message
 from core.ids import new_id
 from core.jobs.file_jobs import FileJobKind, file_job_kind
 from core.jobs.job import DEFAULT_PRIORITY, Job, JobStatus
@@ -93,7 +93,7 @@ class Inference:
     def message(self) -> str:
         """What happens now, or how it ended."""
         if self.job.error is not None and self.status is InferenceStatus.FAILED:
-            return str(self.job.error.get("message", ""))
+            return error_message(self.job.error)
         if self.status is not InferenceStatus.RUNNING:
             return {"queued": "Waits for its turn.", "completed": "The file is ready."}.get(self.status, "Cancelled.")
         if self.utterances is None:
@@ -286,7 +286,7 @@ def finished(job: Job, what: str) -> dict[str, Any]:
     if job.status is JobStatus.DONE and job.result is not None:
         return job.result
     status = ENDED.get(job.status)
-    reason = str((job.error or {}).get("message", "")) if status is InferenceStatus.FAILED else ""
+    reason = error_message(job.error) if status is InferenceStatus.FAILED else ""
     raise Conflict(
         f"{what} {job.id} " + (f"has {status}. {reason}".rstrip() if reason else f"is {status or 'not ready'}."),
         hint="" if status else "Ask again when its status is completed, or listen to its progress.",

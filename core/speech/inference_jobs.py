@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
+from core.errors import ErrorData
 from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
 from core.jobs.queue import NewJob
 from core.jobs.roles import FILES, SPLITTER
@@ -106,7 +107,7 @@ class BatchEntry(TypedDict, total=False):
     id: str
     filename: str | None
     status: Literal["completed", "failed", "cancelled"]
-    error: dict[str, Any] | None
+    error: ErrorData | None
     seconds: float
     sha256: str
 

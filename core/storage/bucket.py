@@ -16,7 +16,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
-from core.errors import DamagedArtefact, StorageUnavailable
+from core.errors import DamagedArtifact, StorageUnavailable
 
 CHUNK_BYTES: Final = 8 << 20
 """Files up to this size go up in one request; larger ones in parts of it, which become one object at their end."""
@@ -111,7 +111,7 @@ class Bucket:
         return Sent(result["e_tag"] or "", stat.st_size, stat.st_mtime_ns, digest.hexdigest())
 
     def fetch(self, key: str, to: Path) -> Sent:
-        """Read an object into a new file. DamagedArtefact: its bytes are not those that were written.
+        """Read an object into a new file. DamagedArtifact: its bytes are not those that were written.
 
         FileNotFoundError when there is none.
         """
@@ -124,7 +124,7 @@ class Bucket:
                     file.write(chunk)
         wanted = str(answer.attributes.get(_CHECKSUM, ""))
         if wanted and wanted != digest.hexdigest():
-            raise DamagedArtefact(
+            raise DamagedArtifact(
                 f"{key} came from {self.name} with the SHA-256 {digest.hexdigest()} instead of {wanted}.",
                 hint="Restore the object from a backup, or make it again.",
             )

@@ -21,11 +21,10 @@ from typing import Any, Final
 
 import orjson
 
-from core.errors import StageFailed
+from core.errors import StageFailed, error_from_code
 from core.process import GPUS, child_environment, signal_group, start_child
 from core.settings import REPOSITORY
 from roles.preprocessing.file_tasks import Means, do_each
-from roles.runtime.errors import from_code
 from roles.stages.stage_role import StageRun
 
 logger = logging.getLogger(__name__)
@@ -166,7 +165,7 @@ class Shares:
         self.run.context.check()
         if child.error is not None:
             error = child.error
-            raise from_code(error["code"], error["message"], error["hint"], permanent=error["permanent"])
+            raise error_from_code(error["code"], error["message"], hint=error["hint"], permanent=error["permanent"])
         if code == 0 and child.done:
             return
         child.readers[-1].join()  # its last words

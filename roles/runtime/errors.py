@@ -1,49 +1,12 @@
-"""What the model library refuses, in the words of the service."""
+"""Errors of the model library as errors of the service."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from core.errors import (
-    BadMarkup,
-    BadPronunciation,
-    EmptyText,
-    InputGone,
-    InvalidRequest,
-    MissingPart,
-    NoSpeech,
-    PermanentError,
-    RecordingTooShort,
-    SilentRecording,
-    SovitsError,
-    StorageFull,
-    StorageReadOnly,
-    TrainingFailed,
-    UnreadableText,
-    UnsupportedLanguage,
-)
+from core.errors import ErrorData, SovitsError, error_from_code
 from GPT_SoVITS.errors import ModelError
-
-_CLASSES: dict[str, type[SovitsError]] = {
-    error.code: error
-    for error in (
-        BadMarkup,
-        BadPronunciation,
-        EmptyText,
-        InputGone,
-        InvalidRequest,
-        MissingPart,
-        NoSpeech,
-        RecordingTooShort,
-        SilentRecording,
-        StorageFull,
-        StorageReadOnly,
-        UnreadableText,
-        UnsupportedLanguage,
-    )
-}
 
 
 @contextmanager
@@ -52,21 +15,11 @@ def model_errors() -> Iterator[None]:
     try:
         yield
     except ModelError as error:
-        raise from_code(error.code, error.message, error.hint, permanent=error.permanent) from error
+        raise error_from_code(error.code, error.message, hint=error.hint, permanent=error.permanent) from error
 
 
-def from_code(code: str, message: str, hint: str, *, permanent: bool) -> SovitsError:
-    """The service's error for a code of the model library or of a training process."""
-    known = _CLASSES.get(code)
-    if known is not None:
-        return known(message, hint=hint)
-    error = (PermanentError if permanent else TrainingFailed)(message, hint=hint)
-    error.code = code  # type: ignore[misc]  # a class's default, made particular for this one error
-    return error
-
-
-def error_document(error: SovitsError | ModelError) -> dict[str, Any]:
+def error_document(error: SovitsError | ModelError) -> ErrorData:
     """Return the error as the records keep it; one of the model library counts as permanent."""
     if isinstance(error, ModelError):
-        return from_code(error.code, error.message, error.hint, permanent=True).as_dict()
+        return error_from_code(error.code, error.message, hint=error.hint, permanent=True).as_dict()
     return error.as_dict()

@@ -15,7 +15,7 @@ import orjson
 
 from common.files import sha256_of_file
 from common.zip_files import add_bytes, add_file
-from core.errors import InvalidRequest, NotFound, NotReady, PermanentError, SovitsError
+from core.errors import ErrorData, InvalidRequest, NotFound, NotReady, PermanentError, SovitsError, error_from_code
 from core.jobs.job import Job, JobStatus
 from core.jobs.queue import Queue
 from core.media.encode import MIME_TYPES, Encoder, wav_header
@@ -37,7 +37,6 @@ from core.speech.inference_jobs import (
 )
 from core.speech.requests import SplitResult, UtteranceResult
 from core.storage import Storage
-from roles.runtime.errors import from_code
 from roles.runtime.file_job import FileJobRun
 
 BLOCK_FRAMES: Final = 1 << 16
@@ -187,12 +186,12 @@ def _require_done(jobs: Sequence[Job | None], queue: Queue) -> None:
 def _error_of_part(job: Job) -> SovitsError:
     """Return the error of a failed or cancelled part as a permanent one: a retry of the whole would not help."""
     if job.status is JobStatus.CANCELLED:
-        return from_code("cancelled", f"Its part {job.id} was cancelled.", "", permanent=True)
-    reported = job.error or {}
-    message, hint = str(reported.get("message", "A part of it failed.")), str(reported.get("hint", ""))
-    error = from_code(str(reported.get("code", "internal_error")), message, hint, permanent=True)
-    error.details = {**reported.get("details", {}), "part": job.id}
-    return error
+        return error_from_code("cancelled", f"Its part {job.id} was cancelled.", permanent=True)
+    failure = job.error or ErrorData(code="internal_error", message="A part of it failed.")
+    details = {**failure.get("details", {}), "part": job.id}
+    return error_from_code(
+        failure["code"], failure["message"], hint=failure.get("hint", ""), details=details, permanent=True
+    )
 
 
 def _publish(storage: Storage, temporary: Path, key: str) -> StoredFile:

@@ -11,7 +11,7 @@ import orjson
 
 from common.zip_files import add_bytes, add_file
 from core.datasets.verdict import is_left_out
-from core.errors import NotFound, PermanentError, SovitsError
+from core.errors import NotFound, PermanentError, SovitsError, error_message
 from core.jobs.job import JobStatus
 from core.net.fetch import Fetcher
 from core.records.dataset_rows import DatasetStatus
@@ -39,7 +39,7 @@ class UploadRejected(PermanentError):
 def send_results(request: SendRequest, run: FileJobRun) -> SentResults:
     """Pack the results and send them; return the reason when there are none because the job failed.
 
-    Raises UploadFailed, UploadRejected, or RefusedAddress.
+    Raises UploadFailed, UploadRejected, or ForbiddenAddress.
     """
     services = run.services
     pack = {"task": _pack_voice, "infer": _pack_audio, "batch": _pack_batch, "ds": _pack_dataset}
@@ -136,4 +136,4 @@ def _result_key(services: Services, job_id: str, field: str) -> tuple[str, str]:
         raise NotFound(f"{job_id} was forgotten before its results could be sent.")
     if job.status is JobStatus.DONE and job.result is not None:
         return str(job.result[field]), ""
-    return "", f"{job_id} is {job.status}: {(job.error or {}).get('message', 'there is no result')}"
+    return "", f"{job_id} is {job.status}: {error_message(job.error, 'there is no result')}"

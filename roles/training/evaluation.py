@@ -10,9 +10,8 @@ from typing import Any
 
 import orjson
 
-from core.errors import Draining, SovitsError, TrainingFailed
+from core.errors import Draining, SovitsError, TrainingFailed, error_from_code
 from roles.preprocessing.official import base, models_folder
-from roles.runtime.errors import from_code
 from roles.stages.stage_role import StageRun
 from roles.training.control import Paused, Wishes
 from roles.training.program import Program
@@ -87,7 +86,7 @@ def judge(
     run.context.check()
     if failure:
         permanent = bool(failure.get("permanent", False))
-        raise from_code(failure["code"], failure["message"], failure.get("hint", ""), permanent=permanent)
+        raise error_from_code(failure["code"], failure["message"], hint=failure.get("hint", ""), permanent=permanent)
     if code != 0:
         raise TrainingFailed(f"The evaluation ended with exit code {code}.", details={"log": program.last_words})
     return verdicts

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from core.errors import Draining, TrainingFailed
-from roles.runtime.errors import from_code
+from core.errors import Draining, TrainingFailed, error_from_code
 from roles.stages.stage_role import PROGRESS_SECONDS, StageRun
 from roles.training.control import Paused, Wishes
 from roles.training.memory import OUT_OF_MEMORY, kernel_kills
@@ -48,10 +47,10 @@ class TrainingProcess:
         self.stage_run.context.check()
         if self.failure is not None:
             failure = self.failure
-            raise from_code(
+            raise error_from_code(
                 failure["code"],
                 failure["message"],
-                failure.get("hint", ""),
+                hint=failure.get("hint", ""),
                 permanent=failure.get("permanent", False),
             )
         if code == 0 and self.done is not None:
@@ -62,7 +61,7 @@ class TrainingProcess:
             raise Draining("The training saved its state and goes on later.")
         if code == -signal.SIGKILL and kernel_kills() > killed_before:
             message = "The kernel killed the training: there was no memory left."
-            raise from_code(OUT_OF_MEMORY, message, "A smaller batch needs less memory.", permanent=True)
+            raise error_from_code(OUT_OF_MEMORY, message, hint="A smaller batch needs less memory.", permanent=True)
         ended = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         raise TrainingFailed(
             f"The training process {ended}.",

@@ -13,10 +13,9 @@ from typing import Any, Final
 
 import orjson
 
-from core.errors import InvalidRequest, NotFound, PermanentError, SovitsError
+from core.errors import InvalidRequest, NotFound, PermanentError, SovitsError, error_from_code
 from core.process import signal_group, start_child, stop_group, thread_limits
 from core.voices.import_job import ImportedVoice, ImportRequest, file_key, folder_of, turn
-from roles.runtime.errors import from_code
 from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import JobContext
 from roles.voices.convert import Weights
@@ -108,7 +107,7 @@ def _read(answer: dict[str, Any]) -> NewVoice:
     """The child's answer; what it refused is raised here."""
     if "error" in answer:
         told = answer["error"]
-        error = from_code(told["code"], told["message"], told.get("hint", ""), permanent=True)
+        error = error_from_code(told["code"], told["message"], hint=told.get("hint", ""), permanent=True)
         error.details = told.get("details", {})
         raise error
     return NewVoice(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import DownloadFailed, FileTooLarge, RefusedAddress
+from core.errors import DownloadFailed, FileTooLarge, ForbiddenAddress
 from core.net.fetch import Fetcher, is_public
 
 LOCAL = "127.0.0.1"
@@ -174,7 +174,7 @@ def test_a_public_address_is_recognised(address: str) -> None:
 async def test_no_socket_is_connected_for_a_refused_url(url: str, target: Path, connections: list[object]) -> None:
     fetcher = Fetcher(max_bytes=1000)
 
-    with pytest.raises(RefusedAddress):
+    with pytest.raises(ForbiddenAddress):
         await fetcher.fetch(url, target)
 
     assert connections == []
@@ -184,7 +184,7 @@ async def test_no_socket_is_connected_for_a_refused_url(url: str, target: Path, 
 async def test_one_private_address_among_public_ones_refuses_the_host(target: Path, connections: list[object]) -> None:
     resolve, _ = names(mixed_example=["93.184.216.34,10.0.0.1"])
 
-    with pytest.raises(RefusedAddress, match=r"10\.0\.0\.1"):
+    with pytest.raises(ForbiddenAddress, match=r"10\.0\.0\.1"):
         await Fetcher(max_bytes=1000, resolve=resolve).fetch("http://mixed.example/", target)
 
     assert connections == []
@@ -251,7 +251,7 @@ async def test_a_redirect_is_checked_like_the_first_url(to: str, target: Path, c
 
     async with a_server(lambda path, headers: redirect(to.format(port=port))) as port:
         fetcher = Fetcher(max_bytes=1000, resolve=resolve, allowed_hosts=["open.example"])
-        with pytest.raises(RefusedAddress):
+        with pytest.raises(ForbiddenAddress):
             await fetcher.fetch(f"http://open.example:{port}/", target)
 
     assert connections == [(LOCAL, port)]

@@ -14,7 +14,7 @@ from pathlib import Path
 import obstore
 import pytest
 
-from core.errors import DamagedArtefact, StorageUnavailable
+from core.errors import DamagedArtifact, StorageUnavailable
 from core.settings import BadSettings, read_settings
 from core.storage import Storage, open_storage
 from core.storage import bucket as bucket_module
@@ -158,7 +158,7 @@ def test_an_object_with_other_bytes_than_were_stored_is_refused_and_not_kept(her
     checksum = obstore.get(here.bucket._store, "checkpoints/ckpt-1").attributes
     obstore.put(here.bucket._store, "checkpoints/ckpt-1", b"weighty", attributes=checksum)
 
-    with pytest.raises(DamagedArtefact, match=r"checkpoints/ckpt-1 came from s3://"):
+    with pytest.raises(DamagedArtifact, match=r"checkpoints/ckpt-1 came from s3://"):
         there.path("checkpoints/ckpt-1")
 
     assert not (there.root / "checkpoints/ckpt-1").exists()

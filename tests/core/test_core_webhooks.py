@@ -12,7 +12,7 @@ import orjson
 import pytest
 from webhook_receiver import is_signed, receiving
 
-from core.errors import Conflict, InvalidParameter, InvalidRequest, NotFound, RefusedAddress
+from core.errors import Conflict, ForbiddenAddress, InvalidParameter, InvalidRequest, NotFound
 from core.experiments.new_records import first_run, new_experiment, new_task
 from core.experiments.requests import TaskRequest
 from core.experiments.sources import ExperimentSource
@@ -429,7 +429,7 @@ async def test_an_event_of_something_else_can_be_told(records: Records, service:
     ],
 )
 async def test_an_address_that_will_never_do_is_refused_at_once(service: WebhookService, url: str, said: str):
-    with pytest.raises(RefusedAddress, match=said):
+    with pytest.raises(ForbiddenAddress, match=said):
         await service.register(url)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import PermanentError, RefusedAddress
+from core.errors import ForbiddenAddress, PermanentError
 from core.jobs.job import Lease
 from core.jobs.queue import NewJob
 from core.jobs.roles import FILES
@@ -162,7 +162,7 @@ def test_an_address_inside_is_never_reached(services: Services) -> None:
     services.storage.put_bytes("inference/infer-1/speech.wav", SOUND)
     finish(services, "infer-1", {"audio": "inference/infer-1/speech.wav"})
 
-    with pytest.raises(RefusedAddress):
+    with pytest.raises(ForbiddenAddress):
         send(services, "infer-1", "http://169.254.169.254/latest")
 
 

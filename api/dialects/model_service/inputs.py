@@ -48,7 +48,7 @@ class Request(BaseModel):
     upload_url: str = Field("", max_length=4000, description="Takes a PUT (or a POST) of the ZIP.")
 
     def checked_upload_url(self, api: Services) -> str:
-        """Where the results go; nothing, unless both fields say so. RefusedAddress for what is never reached."""
+        """Where the results go; nothing, unless both fields say so. ForbiddenAddress for what is never reached."""
         if not self.enable_upload:
             return ""
         if not self.upload_url:

@@ -44,7 +44,7 @@ from core.datasets.options import (
 )
 from core.datasets.report import describe
 from core.datasets.service import report_work
-from core.errors import Conflict, InvalidRequest, NotFound, QueueUnavailable
+from core.errors import Conflict, InvalidRequest, NotFound, QueueUnavailable, error_message
 from core.jobs.events import Event
 from core.records.dataset_rows import DatasetStatus, DatasetVersionRecord
 
@@ -296,7 +296,7 @@ def _no_report(version: DatasetVersionRecord) -> Conflict:
     if version.report_status is DatasetStatus.PREPARING:
         return Conflict(f"The report on version {version.version} is being made.", hint="Ask again shortly.")
     if version.report_status is DatasetStatus.FAILED:
-        reason = (version.report_error or {}).get("message", "")
+        reason = error_message(version.report_error)
         return Conflict(f"The report on version {version.version} failed: {reason}", hint=f"POST {path} tries again.")
     return Conflict(f"Version {version.version} has no report.", hint=f"POST {path} makes one.")
 

@@ -8,6 +8,7 @@ from typing_extensions import TypedDict
 
 from core.datasets import Work
 from core.datasets.verdict import flags_of, is_left_out
+from core.errors import ErrorData
 from core.records import iso
 from core.records.dataset_rows import DatasetRecord, DatasetVersionRecord, SegmentRow
 
@@ -25,7 +26,7 @@ class DatasetView(TypedDict):
     segments: int
     seconds: float
     message: str
-    error: dict[str, Any] | None
+    error: ErrorData | None
     skipped: list[dict[str, str]]
     job_id: str
     report_status: str | None
@@ -63,7 +64,7 @@ class VersionView(TypedDict):
     parent: int | None
     request: dict[str, Any]
     message: str
-    error: dict[str, Any] | None
+    error: ErrorData | None
     skipped: list[dict[str, str]]
     recordings: int
     segments: int
@@ -71,7 +72,7 @@ class VersionView(TypedDict):
     job_id: str
     report_status: str | None
     report_job_id: str
-    report_error: dict[str, Any] | None
+    report_error: ErrorData | None
     created_at: str | None
     completed_at: str | None
 
@@ -119,7 +120,7 @@ class WorkView(TypedDict):
     kind: str
     status: str
     message: str
-    error: dict[str, Any] | None
+    error: ErrorData | None
 
 
 class ReportView(TypedDict):

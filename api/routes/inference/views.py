@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from typing_extensions import TypedDict
 
+from core.errors import ErrorData
 from core.records import iso
 from core.speech.inference import Batch, Inference, item_of
 
@@ -51,7 +50,7 @@ class InferenceView(TypedDict):
     created_at: str | None
     started_at: str | None
     completed_at: str | None
-    error: dict[str, Any] | None
+    error: ErrorData | None
     error_message: str | None
     result: ResultView | None
 
@@ -71,7 +70,7 @@ class BatchItemView(TypedDict):
     filename: str
     status: str
     progress: float
-    error: dict[str, Any] | None
+    error: ErrorData | None
 
 
 class ArchiveView(TypedDict):
@@ -95,7 +94,7 @@ class BatchSummary(TypedDict):
     priority: int
     created_at: str | None
     completed_at: str | None
-    error: dict[str, Any] | None
+    error: ErrorData | None
     error_message: str | None
     result: ArchiveView | None
 

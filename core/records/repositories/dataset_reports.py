@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from core.errors import Conflict
+from core.errors import Conflict, ErrorData
 from core.records.dataset_rows import DatasetStatus, DatasetVersionRecord
 from core.records.repositories.dataset_contents import write_measures
 from core.records.repositories.dataset_queries import fetch_dataset, fetch_version, write_version
@@ -53,7 +53,7 @@ class DatasetReportRepository(Repository):
         version: int,
         run: int,
         report: dict[str, Any] | None,
-        error: dict[str, Any] | None = None,
+        error: ErrorData | None = None,
         measures: dict[int, dict[str, Any]] | None = None,
     ) -> bool:
         """Write a finished report, or its error (the last report stays then); return False when it is not under way."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import insert, or_
 
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, ErrorData, NotFound
 from core.records.database import as_values, fetch_all
 from core.records.dataset_rows import (
     DatasetContents,
@@ -148,7 +148,7 @@ class DatasetVersionRepository(Repository):
             await write_dataset(connection, replace(dataset, status=status, updated_at=self._database.now()))
         return restarted
 
-    async def fail(self, dataset_id: str, version: int, error: dict[str, Any]) -> None:
+    async def fail(self, dataset_id: str, version: int, error: ErrorData) -> None:
         """Mark a version failed for good, unless it has ended; older versions stay."""
         async with self._database.write() as connection:
             dataset = await fetch_dataset(connection, dataset_id, lock=True)
