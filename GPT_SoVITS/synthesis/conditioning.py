@@ -1,4 +1,4 @@
-"""From a text to what the first stage reads: phonemes, text features and the prompt before them (inference-pipeline §3
+"""From a text and a prompt to what the models read: phonemes, text features, sampling settings (inference-pipeline §3
 to §5)."""
 
 from __future__ import annotations
@@ -15,108 +15,117 @@ from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 from GPT_SoVITS.synthesis.prompt import EncodedPrompt
 from GPT_SoVITS.text import Phonemes, Reading, process
 
-FINAL_MARKS = "，。？！,.?!~:：—…"
+SENTENCE_ENDS = "，。？！,.?!~:：—…"
 
 
 @dataclass(frozen=True, slots=True)
 class SynthesisRequest:
-    """What is spoken in one go, in whose voice and how."""
+    """An utterance to speak: its text, whose voice it is spoken in, and how."""
 
     text: str
     language: str
     prompt: EncodedPrompt
     seed: int
-    """The same one gives the same samples whatever else the process does."""
+    """The same seed gives the same samples whatever else the process does."""
     speed: float = 1.0
     """Above 1 is faster."""
     sampling: SamplingSettings | None = None
-    """How tokens are chosen; None as suits the voice."""
+    """How tokens are sampled; None as suits the voice."""
     steps: int | None = None
-    """Of the sampler of v3 and v4; None as their recipe says."""
+    """Steps of the sampler of v3 and v4; None as their recipe says."""
     readings: Sequence[Reading] = ()
-    """What places in the text are read as, where a user said so."""
+    """Pronunciations that the user chose for places in the text."""
 
-    def generator(self) -> torch.Generator:
-        """A new source of chance, on the CPU, so that a seed sounds the same on every device."""
+    def new_generator(self) -> torch.Generator:
+        """Return a new random generator, on the CPU, so that a seed sounds the same on every device."""
         return torch.Generator().manual_seed(self.seed)
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """An utterance as the models read it."""
+class ConditionedRequest:
+    """A request as the models read it."""
 
-    utterance: SynthesisRequest
+    request: SynthesisRequest
     phones: Tensor
-    """(S,) of the sentence alone."""
-    row: GenerationInput
-    """The same behind the prompt's."""
-    settings: SamplingSettings
+    """(S,) phoneme ids of the sentence alone."""
+    gpt_input: GenerationInput
+    """The GPT's input: the prompt's phonemes and tokens before those of the sentence."""
+    sampling: SamplingSettings
     skipped: list[tuple[int, str]]
-    """(position, text) of what no phonemiser could read."""
+    """(position, text) of the passages that have no pronunciation."""
 
 
-class Reader:
+class TextConditioner:
     """Reads texts for the models of one version."""
 
-    def __init__(self, version: str, parts: HelperNetworks, device: torch.device) -> None:
+    def __init__(self, version: str, helpers: HelperNetworks, device: torch.device) -> None:
         self.version = version
-        self.parts = parts
+        self.helpers = helpers
         self.device = device
 
-    def read(self, utterance: SynthesisRequest) -> Task:
-        """Raises ModelError: those of `process`, and "missing_part" for Mandarin without RoBERTa."""
-        prompt = utterance.prompt
-        phones, bert, spoken = self.read_text(utterance.text, utterance.language, utterance.readings)
-        settings = utterance.sampling or self._settings(len(phones))
-        if len(prompt.phones) == 0:
-            return Task(utterance, phones, GenerationInput(phones, bert, None), settings, spoken.skipped)
-        joined = _joined((prompt.bert, len(prompt.phones)), (bert, len(phones)))
-        row = GenerationInput(torch.cat([prompt.phones, phones]), joined, prompt.tokens)
-        return Task(utterance, phones, row, settings, spoken.skipped)
+    def condition(self, request: SynthesisRequest) -> ConditionedRequest:
+        """Convert the text to phonemes and features, and put those of the prompt before them.
 
-    def read_text(
+        Raises:
+            ModelError: those of `process`, and "missing_part" for Mandarin without RoBERTa.
+        """
+        prompt = request.prompt
+        phones, bert, phonemes = self.encode_text(request.text, request.language, request.readings)
+        sampling = request.sampling
+        if sampling is None:
+            sampling = nano_sampling(len(phones)) if self.version == "nano" else SamplingSettings()
+        gpt_input = GenerationInput(phones, bert, None)
+        if len(prompt.phones) > 0:
+            width = next((len(features) for features in (prompt.bert, bert) if features is not None), None)
+            if width is None:
+                both = None
+            else:  # where only one of the texts has features, those of the other are zeros
+                both = torch.cat(
+                    [
+                        phones.new_zeros(width, len(ids), dtype=torch.float32) if features is None else features
+                        for features, ids in ((prompt.bert, prompt.phones), (bert, phones))
+                    ],
+                    dim=1,
+                )
+            gpt_input = GenerationInput(torch.cat([prompt.phones, phones]), both, prompt.tokens)
+        return ConditionedRequest(request, phones, gpt_input, sampling, phonemes.skipped)
+
+    def encode_text(
         self, text: str, language: str, readings: Sequence[Reading] = ()
     ) -> tuple[Tensor, Tensor | None, Phonemes]:
-        """((N,) phoneme ids, (1024, N) features or None for zeros, and all else that was found)."""
-        if self.version == "nano":  # learns from texts as they are, and without features
-            spoken, bert = process(text, language, readings=readings), None
+        """Convert a text to phoneme ids (N,), text features (1024, N) or None for zeros, and its `Phonemes`.
+
+        Raises:
+            ModelError: those of `process`, and "missing_part" for Mandarin without RoBERTa.
+        """
+        if self.version == "nano":  # trained on texts as they are, and without features
+            phonemes, bert = process(text, language, readings=readings), None
         else:
-            blanks = len(text) - len(text.lstrip())  # which `finished` takes away
-            moved = [replace(one, start=one.start - blanks, end=one.end - blanks) for one in readings]
-            version = "v1" if self.version == "v1" else "v2"
-            read = self.parts.frontend().process
-            spoken = read(finished(text, language), language, version, readings=moved)
-            bert = self.parts.text_features(spoken.pieces)
-        phones = torch.tensor(spoken.ids, dtype=torch.long, device=self.device)
-        return phones, None if bert is None else bert.to(self.device), spoken
+            leading = len(text) - len(text.lstrip())  # whitespace that `with_sentence_end` removes
+            shifted = [
+                replace(reading, start=reading.start - leading, end=reading.end - leading) for reading in readings
+            ]
+            symbols = "v1" if self.version == "v1" else "v2"
+            frontend = self.helpers.frontend()
+            phonemes = frontend.process(with_sentence_end(text, language), language, symbols, readings=shifted)
+            bert = self.helpers.text_features(phonemes.pieces)
+        ids = torch.tensor(phonemes.ids, dtype=torch.long, device=self.device)
+        return ids, None if bert is None else bert.to(self.device), phonemes
 
-    def _settings(self, phones: int) -> SamplingSettings:
-        return nano_settings(phones) if self.version == "nano" else SamplingSettings()
 
+def nano_sampling(phones: int) -> SamplingSettings:
+    """Return the sampling settings of a GPT with pointers, for a text of so many phonemes.
 
-def nano_settings(phones: int) -> SamplingSettings:
-    """Of a GPT with pointers, which ends when its text is over; a token is as likely again as before, since the same
-    sound comes back in any sentence."""
+    It ends when its text is over. There is no penalty for repetition, since the same sound comes back in any sentence.
+    """
     return SamplingSettings(
-        temperature=0.4,
-        top_k=5,
-        repetition_penalty=1.0,
-        fewest_tokens=1,
-        early_stop_num=MAX_TOKENS_PER_PHONEME * phones,
+        temperature=0.4, top_k=5, repetition_penalty=1.0, fewest_tokens=1, early_stop_num=MAX_TOKENS_PER_PHONEME * phones
     )
 
 
-def finished(text: str, language: str) -> str:
-    """One line that ends with a mark, as every text did that the official models learnt from (§3)."""
+def with_sentence_end(text: str, language: str) -> str:
+    """Return the text as one line with punctuation at its end, as all texts in the official training data (§3)."""
     text = " ".join(text.split("\n")).strip()
-    if not text or text[-1] in FINAL_MARKS:
+    if not text or text[-1] in SENTENCE_ENDS:
         return text
     return text + ("." if language == "en" else "。")
-
-
-def _joined(*parts: tuple[Tensor | None, int]) -> Tensor | None:
-    """Features of texts of so many phonemes, one after the other; None when there are none at all."""
-    given = [features for features, _ in parts if features is not None]
-    if not given:
-        return None
-    return torch.cat([given[0].new_zeros(len(given[0]), n) if f is None else f for f, n in parts], dim=1)

@@ -1,63 +1,56 @@
-"""Which sentences are worked on together (specification inference-pipeline §6)."""
+"""Group sentences of similar length into batches (specification inference-pipeline §6)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TypeVar
 
-import numpy as np
+Result = TypeVar("Result")
 
-Item = TypeVar("Item")
-
-THRESHOLD = 0.75
+MIN_FILL = 0.75
 
 
-def consecutive(count: int, size: int) -> list[list[int]]:
-    """Indices 0 … count - 1 in their own order, `size` to a batch: so the first sentence is ready first."""
-    _check(size)
-    return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
+def batch_by_length(lengths: Sequence[int], batch_size: int, *, min_fill: float = MIN_FILL) -> list[list[int]]:
+    """Group indices into batches of similar length, shortest first.
 
+    Args:
+        lengths: Phonemes of each sentence; the number of tokens, hence the work, follows them.
+        batch_size: Largest number of sentences in a batch.
+        min_fill: Share of a batch, padded to its longest sentence, that is not padding.
 
-def buckets(
-    lengths: Sequence[int], size: int, *, threshold: float = THRESHOLD, compat: str | None = None
-) -> list[list[int]]:
-    """Indices in batches of similar length, shortest first, at most `size` to a batch.
+    Returns:
+        Indices into `lengths`, batch by batch; every index occurs once.
 
-    `lengths` are the numbers of phonemes: the tokens to come, hence the work, follow them. At least `threshold` of a
-    batch padded to its longest is then real. With `compat="reference"` `lengths` are the characters of the
-    normalised text and the original's rule decides, which looks at the middle one and lets a long one pass.
+    Raises:
+        ValueError: `batch_size` is less than 1.
     """
-    _check(size)
-    full_enough = _reference_share if compat == "reference" else _share
-    waiting = sorted(range(len(lengths)), key=lengths.__getitem__)
+    if batch_size < 1:
+        raise ValueError(f"A batch of {batch_size} cannot be.")
+    remaining = sorted(range(len(lengths)), key=lengths.__getitem__)
     batches = []
-    while waiting:
-        count = min(size, len(waiting))
-        while count > 1 and full_enough([lengths[i] for i in waiting[:count]]) < threshold:
+    while remaining:
+        count = min(batch_size, len(remaining))
+        while count > 1 and _fill([lengths[i] for i in remaining[:count]]) < min_fill:
             count -= 1
-        batches.append(waiting[:count])
-        waiting = waiting[count:]
+        batches.append(remaining[:count])
+        remaining = remaining[count:]
     return batches
 
 
-def restore(batches: Sequence[Sequence[int]], made: Sequence[Sequence[Item]]) -> list[Item]:
-    """What was made of every batch, in the order of the sentences."""
+def restore_order(batches: Sequence[Sequence[int]], results: Sequence[Sequence[Result]]) -> list[Result]:
+    """Return the results of all batches in the order of the sentences.
+
+    Raises:
+        ValueError: A batch does not have one result for each of its indices.
+    """
     by_index = {
-        i: item for batch, items in zip(batches, made, strict=True) for i, item in zip(batch, items, strict=True)
+        index: result
+        for indices, batch_results in zip(batches, results, strict=True)
+        for index, result in zip(indices, batch_results, strict=True)
     }
-    return [by_index[i] for i in sorted(by_index)]
+    return [by_index[index] for index in sorted(by_index)]
 
 
-def _share(lengths: list[int]) -> float:
-    """How much of a batch padded to its longest is real."""
+def _fill(lengths: list[int]) -> float:
+    """Return the share of a batch, padded to its longest sentence, that is not padding."""
     return sum(lengths) / max(1, len(lengths) * max(lengths))
-
-
-def _reference_share(lengths: list[int]) -> np.float32:
-    ascending = np.asarray(lengths, dtype=np.float32)
-    return ascending[len(ascending) // 2] / (ascending.mean() + np.float32(1e-8))
-
-
-def _check(size: int) -> None:
-    if size < 1:
-        raise ValueError(f"A batch of {size} cannot be.")

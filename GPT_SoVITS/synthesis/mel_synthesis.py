@@ -1,20 +1,16 @@
-"""v3 and v4 from condition features to sound, chunk by chunk (specification inference-pipeline §9, mended as in §15).
+"""v3 and v4 from condition features to audio, chunk by chunk (specification inference-pipeline §9, corrected as in §15).
 
-The transformer sees `chunk` frames at a time, and the reference recording is the beginning of every one. Sentences
-are chunked each for itself, and a row of a batch has its own noise and its own length: neither the other sentences nor
-their number change a sound. `serial` (the default) lets every chunk of a sentence continue the one before: no joint is
-audible, but a sentence's chunks wait for one another, and over many of them the voice may wander. `parallel` makes all
-chunks at once, each from the recording itself, and cross-fades the waves where they agree: for long sentences on a GPU
-that a few chunks do not fill. A sentence of a single chunk sounds the same by both.
+The transformer reads `chunk` frames at a time, and every chunk begins with a prompt: first the reference recording, then
+the end of the chunk before, so that no joint is audible. Each sentence is chunked by itself, and each row of a batch has
+its own noise and its own length: neither the other sentences nor their number change a sample.
 
 Shapes: B rows, C condition width, M mel bands, T or F frames, P frames of the prompt, N samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Protocol
 
 import torch
@@ -22,20 +18,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.features.mel import denormalise
-from GPT_SoVITS.synthesis.mel_chunking import ChunkSizes, even_pieces, overlapping_windows
-from GPT_SoVITS.synthesis.sola import join
+from GPT_SoVITS.features.mel import denormalize
 from GPT_SoVITS.synthesis.vocoder_stream import VocoderStream
 from GPT_SoVITS.vocoders import Vocoder
 
-ROWS_AT_ONCE = 8
+MAX_ROWS = 8
 """Rows in one call of the transformer on an accelerator; more wait for the next. A CPU gains nothing by them and would
 compute padding."""
-METHODS = ("serial", "parallel")
 
 
 class MelSampler(Protocol):
-    """What is asked of the acoustic model; FlowMatchingSoVITS has it."""
+    """The part of the acoustic model that samples mel frames; FlowMatchingSoVITS has it."""
 
     def sample(
         self,
@@ -44,95 +37,106 @@ class MelSampler(Protocol):
         *,
         lengths: Tensor | None = None,
         steps: int,
-        temperature: float = 1.0,
-        noise: Tensor | None = None,
         generators: Sequence[torch.Generator] | None = None,
-        compat: str | None = None,
-    ) -> Tensor: ...
+    ) -> Tensor:
+        """Sample condition (B, C, T) and prompt (B, M, P), of `lengths` (B,) valid frames -> mel (B, M, T)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSizes:
+    """Mel frames that the transformer reads at a time."""
+
+    prompt: int
+    """Longest prompt; of a longer recording the end is used."""
+    chunk: int
+    """Prompt and new frames together."""
+
+    @classmethod
+    def from_recipe(cls, synthesis: Mapping[str, int]) -> ChunkSizes:
+        """Read the `synthesis` section of a version's recipe."""
+        return cls(synthesis["prompt_frames"], synthesis["chunk_frames"])
 
 
 @dataclass(frozen=True, slots=True)
 class MelPrompt:
-    """A reference recording as chunks begin with it."""
+    """The beginning of every first chunk: a reference recording."""
 
     condition: Tensor
     """(1, C, P) features of its tokens and transcript."""
     mel: Tensor
-    """(1, M, P) normalised."""
+    """(1, M, P) normalized."""
 
 
 def mel_prompt(condition: Tensor, mel: Tensor, sizes: ChunkSizes) -> MelPrompt:
-    """condition (1, C, T), mel (1, M, T') normalised, both from the recording's start -> the last `sizes.reference`
-    frames that they have in common. Raises ModelError("bad_prompt") when there is none."""
+    """Cut both features of a recording to the last `sizes.prompt` frames that they have in common.
+
+    Args:
+        condition: (1, C, T) from the recording's start.
+        mel: (1, M, T') normalized, from the recording's start.
+
+    Raises:
+        ModelError: "bad_prompt" when there is no common frame.
+    """
     common = min(condition.shape[2], mel.shape[2])
     if common == 0:
         raise ModelError("bad_prompt", "The reference recording is too short for a single frame.")
-    first = max(0, common - sizes.reference)
+    first = max(0, common - sizes.prompt)
     return MelPrompt(condition[:, :, first:common], mel[:, :, first:common])
 
 
+def even_chunks(frames: int, max_length: int, first: int | None = None) -> list[int]:
+    """Divide frames into the fewest chunks of at most `max_length`, as equal as possible, and return their lengths.
+
+    So no scrap is left at the end. `first` limits the first chunk alone.
+    """
+    if first is not None and 0 < first < min(frames, max_length):
+        return [first, *even_chunks(frames - first, max_length)]
+    count = -(-frames // max_length)
+    return [frames * (i + 1) // count - frames * i // count for i in range(count)]
+
+
 class ChunkedSynthesis:
-    """An acoustic model and its vocoder; owns no state of a request."""
+    """An acoustic model and its vocoder, without any state of a request."""
 
     def __init__(
-        self,
-        model: MelSampler,
-        vocoder: Vocoder,
-        sizes: ChunkSizes,
-        *,
-        rows_at_once: int | None = None,
+        self, model: MelSampler, vocoder: Vocoder, sizes: ChunkSizes, *, max_rows: int | None = None
     ) -> None:
-        """`rows_at_once` is by itself 1 on a CPU and ROWS_AT_ONCE elsewhere; it changes no sound."""
+        """`max_rows` defaults to 1 on a CPU and MAX_ROWS elsewhere; it changes no sample."""
         self.model = model
         self.vocoder = vocoder
         self.sizes = sizes
-        self.rows_at_once = rows_at_once
-
-    def speak(
-        self,
-        features: Tensor,
-        prompt: MelPrompt,
-        generator: torch.Generator,
-        *,
-        steps: int,
-        temperature: float = 1.0,
-        method: str = "serial",
-    ) -> Tensor:
-        """One sentence: features (1, C, F) -> (N,) float32 on the CPU at the vocoder's rate.
-
-        N is F * hop, less what the joints of the parallel method take.
-        """
-        return self.speak_batch([features], prompt, [generator], steps=steps, temperature=temperature, method=method)[0]
+        self.max_rows = max_rows
 
     @torch.inference_mode()
-    def speak_batch(
-        self,
-        features: Sequence[Tensor],
-        prompt: MelPrompt,
-        generators: Sequence[torch.Generator],
-        *,
-        steps: int,
-        temperature: float = 1.0,
-        method: str = "serial",
+    def synthesize(
+        self, features: Sequence[Tensor], prompt: MelPrompt, generators: Sequence[torch.Generator], *, steps: int
     ) -> list[Tensor]:
-        """Several sentences of one voice, each with a CPU generator of its own: every one as `speak` gives it alone.
+        """Synthesize several sentences with one prompt, each as it sounds alone.
 
-        Raises ModelError("bad_request") for a method that is not in METHODS.
+        Args:
+            features: (1, C, F) of each sentence.
+            generators: One CPU generator for each sentence.
+            steps: Steps of the sampler.
+
+        Returns:
+            (F * hop,) float32 samples of each sentence, on the CPU, at the vocoder's rate.
+
+        Raises:
+            ModelError: "bad_prompt" when the prompt leaves no room in a chunk.
+            ValueError: There is not one generator for each sentence.
         """
-        if method not in METHODS:
-            raise ModelError(
-                "bad_request", f"{method!r} is no way to join chunks.", hint=f"There are {', '.join(METHODS)}."
-            )
-        settings = _Settings(steps, temperature)
-        if method == "parallel":
-            return self._parallel(features, prompt, generators, settings)
-        rows = [self._row(one, prompt, own) for one, own in zip(features, generators, strict=True)]
+        rows = [
+            self._new_row(sentence, prompt, generator)
+            for sentence, generator in zip(features, generators, strict=True)
+        ]
         mels: list[list[Tensor]] = [[] for _ in rows]
-        while unfinished := [i for i, row in enumerate(rows) if row.pieces]:
-            made = self._advance([rows[i] for i in unfinished], settings)
-            for i, mel in zip(unfinished, made):
+        while unfinished := [i for i, row in enumerate(rows) if row.chunks]:
+            for i, mel in zip(unfinished, self._next_chunks([rows[i] for i in unfinished], steps)):
                 mels[i].append(mel)
-        return [self._vocode(torch.cat(parts, dim=1)) if parts else torch.zeros(0) for parts in mels]
+        return [
+            self.vocoder(denormalize(torch.cat(chunks, dim=1)[None]))[0, 0].float().cpu() if chunks else torch.zeros(0)
+            for chunks in mels
+        ]
 
     def stream(
         self,
@@ -141,131 +145,79 @@ class ChunkedSynthesis:
         generator: torch.Generator,
         *,
         steps: int,
-        temperature: float = 1.0,
-        first: int | None = None,
+        first_frames: int | None = None,
     ) -> Iterator[Tensor]:
-        """One sentence as soon as each of its chunks is ready: (n,) samples on the CPU; together they are what `speak`
-        gives by the serial method.
+        """Yield the samples (n,) of one sentence, on the CPU, as soon as each of its chunks is ready.
 
-        `first` limits the frames of the first chunk, so that the first sound comes sooner; the sentence is then cut
-        elsewhere and sounds a little different.
+        Together they are what `synthesize` returns. `first_frames` limits the first chunk, so that audio begins sooner;
+        the sentence is then cut elsewhere and sounds a little different.
         """
-        settings = _Settings(steps, temperature)
-        row = self._row(features, prompt, generator, first)
-        sound = VocoderStream(self.vocoder)
-        while row.pieces:
-            (mel,) = self._advance([row], settings)
-            samples = sound.push(denormalise(mel[None]), last=not row.pieces)
+        row = self._new_row(features, prompt, generator, first_frames)
+        vocoder_stream = VocoderStream(self.vocoder)
+        while row.chunks:
+            (mel,) = self._next_chunks([row], steps)
+            samples = vocoder_stream.push(denormalize(mel[None]), last=not row.chunks)
             if len(samples):
                 yield samples
 
-    def _row(self, features: Tensor, prompt: MelPrompt, generator: torch.Generator, first: int | None = None) -> _Row:
-        cuts = even_pieces(features.shape[2], self._room(prompt), first)
-        return _Row(list(features[0].split(cuts, dim=1)) if cuts else [], prompt.condition[0], prompt.mel[0], generator)
+    def _new_row(
+        self, features: Tensor, prompt: MelPrompt, generator: torch.Generator, first_frames: int | None = None
+    ) -> _Row:
+        prompt_frames = prompt.mel.shape[2]
+        max_length = self.sizes.chunk - prompt_frames
+        if max_length < 1:
+            raise ModelError(
+                "bad_prompt",
+                f"A prompt of {prompt_frames} frames leaves no room in a chunk of {self.sizes.chunk}.",
+                hint=f"`mel_prompt` cuts it to {self.sizes.prompt}.",
+            )
+        lengths = even_chunks(features.shape[2], max_length, first_frames)
+        chunks = list(torch.split(features[0], lengths, dim=1)) if lengths else []
+        return _Row(chunks, prompt.condition[0], prompt.mel[0], generator)
 
     @torch.inference_mode()
-    def _advance(self, rows: list[_Row], settings: _Settings) -> list[Tensor]:
-        """The next piece of every row: (M, t) each, normalised. What was made is the end of the row's next prompt,
-        as long as the first one was."""
-        pieces = [row.pieces.pop(0) for row in rows]
-        made = self._sample(
-            [_Window(row.condition, row.mel, piece, row.generator) for row, piece in zip(rows, pieces)], settings
-        )
-        for row, piece, mel in zip(rows, pieces, made):
-            known = row.mel.shape[1]
-            row.condition = torch.cat([row.condition, piece], dim=1)[:, -known:]
-            row.mel = torch.cat([row.mel, mel], dim=1)[:, -known:]
-        return made
+    def _next_chunks(self, rows: list[_Row], steps: int) -> list[Tensor]:
+        """Sample the next chunk of every row and append it to the row's prompt -> (M, t) each, normalized.
 
-    def _parallel(
-        self,
-        features: Sequence[Tensor],
-        prompt: MelPrompt,
-        generators: Sequence[torch.Generator],
-        settings: _Settings,
-    ) -> list[Tensor]:
-        room, overlap = self._room(prompt), self.sizes.overlap
-        plans = [overlapping_windows(one.shape[2], room, overlap) for one in features]
-        windows = [
-            _Window(prompt.condition[0], prompt.mel[0], one[0, :, start:end], own)
-            for one, plan, own in zip(features, plans, generators, strict=True)
-            for start, end in plan
-        ]
-        made = iter(self._sample(windows, settings))
-        waves = []
-        for plan in plans:
-            parts = [self._vocode(next(made)) for _ in plan]
-            shared = [(end - start) * self.vocoder.hop for (_, end), (start, _) in pairwise(plan)]
-            waves.append(join(parts, shared).wave if parts else torch.zeros(0))
-        return waves
-
-    def _sample(self, windows: list[_Window], settings: _Settings) -> list[Tensor]:
-        """(M, t) for every window, `rows_at_once` of them in one call."""
-        made: list[Tensor] = []
-        on_cpu = not windows or windows[0].mel.device.type == "cpu"
-        at_once = self.rows_at_once or (1 if on_cpu else ROWS_AT_ONCE)
-        for start in range(0, len(windows), at_once):
-            rows = windows[start : start + at_once]
-            known = rows[0].mel.shape[1]
-            sizes = [row.piece.shape[1] for row in rows]
+        `max_rows` rows go through the transformer in one call.
+        """
+        max_rows = self.max_rows or (1 if rows[0].mel.device.type == "cpu" else MAX_ROWS)
+        mels: list[Tensor] = []
+        for start in range(0, len(rows), max_rows):
+            batch = rows[start : start + max_rows]
+            prompt_frames = batch[0].mel.shape[1]
+            sizes = [row.chunks[0].shape[1] for row in batch]
             conditions = [
-                F.pad(torch.cat([row.condition, row.piece], dim=1), (0, max(sizes) - size))
-                for row, size in zip(rows, sizes)
+                F.pad(torch.cat([row.condition, row.chunks[0]], dim=1), (0, max(sizes) - size))
+                for row, size in zip(batch, sizes)
             ]
             mel = self.model.sample(
                 torch.stack(conditions),
-                torch.stack([row.mel for row in rows]),
-                lengths=torch.tensor([known + size for size in sizes], device=conditions[0].device),
-                steps=settings.steps,
-                temperature=settings.temperature,
-                generators=[row.generator for row in rows],
+                torch.stack([row.mel for row in batch]),
+                lengths=torch.tensor([prompt_frames + size for size in sizes], device=conditions[0].device),
+                steps=steps,
+                generators=[row.generator for row in batch],
             )
-            made += [mel[i, :, known : known + size] for i, size in enumerate(sizes)]
-        return made
-
-    def _vocode(self, mel: Tensor) -> Tensor:
-        """(M, T) normalised -> (T * hop,) on the CPU."""
-        return self.vocoder(denormalise(mel[None]))[0, 0].float().cpu()
-
-    def _room(self, prompt: MelPrompt) -> int:
-        """Frames of a chunk that the prompt leaves."""
-        room = self.sizes.chunk - prompt.mel.shape[2]
-        if room <= self.sizes.overlap:
-            raise ModelError(
-                "bad_prompt",
-                f"A prompt of {prompt.mel.shape[2]} frames leaves no room in a chunk of {self.sizes.chunk}.",
-                hint=f"`mel_prompt` cuts it to {self.sizes.reference}.",
-            )
-        return room
+            mels += [mel[i, :, prompt_frames : prompt_frames + size] for i, size in enumerate(sizes)]
+        for row, mel in zip(rows, mels):
+            row.append(mel)
+        return mels
 
 
 @dataclass(slots=True)
 class _Row:
-    """A sentence on its way."""
+    """A sentence that is being sampled."""
 
-    pieces: list[Tensor]
-    """(C, t) each, still to be made."""
+    chunks: list[Tensor]
+    """(C, t) condition features of the chunks to come."""
     condition: Tensor
-    """(C, P) of the prompt of the next piece."""
+    """(C, P) of the prompt of the next chunk."""
     mel: Tensor
-    """(M, P) of it, normalised."""
+    """(M, P) of the prompt of the next chunk, normalized."""
     generator: torch.Generator
 
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """A chunk as the transformer sees it: a prompt and what follows."""
-
-    condition: Tensor
-    """(C, P)."""
-    mel: Tensor
-    """(M, P)."""
-    piece: Tensor
-    """(C, t)."""
-    generator: torch.Generator
-
-
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    steps: int
-    temperature: float
+    def append(self, mel: Tensor) -> None:
+        """Make the first chunk, sampled as mel (M, t), the end of the prompt, whose length stays the same."""
+        prompt_frames = self.mel.shape[1]
+        self.condition = torch.cat([self.condition, self.chunks.pop(0)], dim=1)[:, -prompt_frames:]
+        self.mel = torch.cat([self.mel, mel], dim=1)[:, -prompt_frames:]

@@ -1,4 +1,4 @@
-"""A reference recording as every version reads it (inference-pipeline §2 and §3): once, and never again for a request.
+"""Reference recordings as each version reads them (inference-pipeline §2 and §3), once for all requests.
 
 What a recording becomes depends on the voice's weights, so a prompt belongs to the pipeline that prepared it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,19 +16,19 @@ from torch import Tensor
 
 from GPT_SoVITS import audio
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.features.mel import log_mel, normalise, resample, spectrogram
+from GPT_SoVITS.features.mel import log_mel, normalize, resample, spectrogram
 from GPT_SoVITS.synthesis.mel_synthesis import MelPrompt
 
 CONTENT_RATE = 16_000
-"""Hz, of what content features and speaker vectors are made from."""
+"""Hz at which content features and speaker vectors are computed."""
 TAIL_SAMPLES = int(0.3 * 32_000)
-"""Zeros after a recording before official versions turn it into tokens. The original counts 0.3 s at its output's rate,
+"""Zeros after a recording before official versions turn it into tokens. Upstream counts 0.3 s at its output's rate,
 so at 16 kHz they last 0.6 s; its weights and its users' prompts are used to that."""
 BOUNDS = {"nano": (1.0, 30.0)}
 OFFICIAL_BOUNDS = (3.0, 10.0)
 """Shortest and longest reference recording, in seconds."""
-LARGEST_KERNEL = 1 << 24
-"""Numbers in a resampling kernel. Rates without a common divisor would take more, so soxr takes their place."""
+MAX_KERNEL_SIZE = 1 << 24
+"""Numbers in a resampling kernel. Rates without a common divisor would need more; soxr resamples those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,60 +44,67 @@ class EncodedPrompt:
     bert: Tensor | None = None
     """(1024, N) features of its transcript; None stands for zeros."""
     mel: MelPrompt | None = None
-    """What v3 and v4 continue; None for the other versions."""
+    """The beginning of every sentence of v3 and v4; None for the other versions."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
-    """The sound of a reference, mono, at its own rate."""
+class ReferenceRecording:
+    """The samples of a reference recording, mono, at its own rate."""
 
     samples: np.ndarray
+    """(N,) float32."""
     rate: int
+    """Hz."""
 
     @classmethod
-    def read(cls, path: Path, version: str) -> Recording:
-        """Raises ModelError("bad_prompt") when it is too short or too long for the version."""
+    def read(cls, path: Path, version: str) -> ReferenceRecording:
+        """Read an audio file.
+
+        Raises:
+            ModelError: "bad_prompt" when it is too short or too long for the version; "bad_audio".
+        """
         samples, rate = audio.read_mono(path)
         seconds = len(samples) / rate
         shortest, longest = BOUNDS.get(version, OFFICIAL_BOUNDS)
         if not shortest <= seconds <= longest:
-            why = "" if version in BOUNDS else f"; {version} was trained on prompts of that length"
+            reason = "" if version in BOUNDS else f"; {version} was trained on prompts of that length"
             raise ModelError(
                 "bad_prompt",
                 f"The reference recording lasts {seconds:.1f} s.",
-                hint=f"{shortest:.0f} to {longest:.0f} s work{why}.",
+                hint=f"{shortest:.0f} to {longest:.0f} s work{reason}.",
             )
         return cls(samples, rate)
 
-    def at(self, rate: int) -> Tensor:
-        """(1, N) at another rate, by the resampler behind which the official weights were trained."""
-        common = math.gcd(self.rate, rate)
-        if (self.rate // common) * (rate // common) > LARGEST_KERNEL:
+    def resampled(self, rate: int) -> Tensor:
+        """Resample to (1, N) at `rate` Hz, by the resampler behind which the official weights were trained."""
+        divisor = math.gcd(self.rate, rate)
+        if (self.rate // divisor) * (rate // divisor) > MAX_KERNEL_SIZE:
             return torch.from_numpy(audio.resample(self.samples, self.rate, rate))[None]
         return resample(torch.from_numpy(self.samples), self.rate, rate)[None]
 
-    def for_tokens(self) -> np.ndarray:
-        """(N,) at 16 kHz, with the silence that makes the recording's end sound like an end."""
+    def content_samples(self) -> np.ndarray:
+        """Return (N,) at 16 kHz for the content encoder, with silence that makes the end sound like an end."""
         return np.pad(audio.resample(self.samples, self.rate, CONTENT_RATE), (0, TAIL_SAMPLES))
 
-    def for_style(self, data: dict[str, Any]) -> Tensor:
-        """(1, F, T) spectrogram that the style encoder reads; `data` is the recipe's section of that name."""
-        wave = limited(self.at(data["sampling_rate"]))
+    def speaker_samples(self) -> np.ndarray:
+        """Return (N,) at 16 kHz in [-1, 1] for the speaker encoder; resampled once, unlike upstream."""
+        samples: np.ndarray = limit_peak(self.resampled(CONTENT_RATE))[0].numpy()
+        return samples
+
+    def style_spectrogram(self, data: dict[str, Any]) -> Tensor:
+        """Return the spectrogram (1, F, T) for the style encoder; `data` is the recipe's section of that name."""
+        wave = limit_peak(self.resampled(data["sampling_rate"]))
         return spectrogram(wave, n_fft=data["filter_length"], hop=data["hop_length"], win=data["win_length"])
 
-    def for_speaker(self) -> np.ndarray:
-        """(N,) at 16 kHz, in [-1, 1], what a speaker's vector is made from; resampled once, unlike in the original."""
-        return limited(self.at(CONTENT_RATE))[0].numpy()
+    def normalized_mel(self, mel: dict[str, Any]) -> Tensor:
+        """Return the log-mel (1, M, T), normalized; `mel` is the recipe's section of that name.
 
-    def for_mel(self, mel: dict[str, Any]) -> Tensor:
-        """(1, M, T) normalised log-mel; `mel` is the recipe's section of that name. Not limited, as in training."""
-        return normalise(log_mel(self.at(mel["sampling_rate"]), **mel))
+        As in training, the wave's peak is not limited.
+        """
+        return normalize(log_mel(self.resampled(mel["sampling_rate"]), **mel))
 
 
-def limited(wave: Tensor, *, compat: Literal["reference"] | None = None) -> Tensor:
-    """A wave that is too loud, scaled down to full scale. `compat="reference"` divides by 2 at most, so that a peak
-    above 2 stays above 1."""
+def limit_peak(wave: Tensor) -> Tensor:
+    """Scale a wave whose peak exceeds 1 down to full scale."""
     peak = float(wave.abs().max()) if wave.numel() else 0.0
-    if peak <= 1.0:
-        return wave
-    return wave / (min(peak, 2.0) if compat == "reference" else peak)
+    return wave / peak if peak > 1.0 else wave

@@ -1,4 +1,4 @@
-"""A vocoder fed piece by piece that sounds as if it had heard the whole mel at once."""
+"""Run a vocoder on a mel that arrives in pieces, with the output of one run on the whole mel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from GPT_SoVITS.vocoders import Vocoder
 
 
 class VocoderStream:
-    """Holds back the frames that later ones can still change, and hears enough of the earlier ones again.
+    """Holds back the frames that later ones can still change, and feeds enough of the earlier ones again.
 
     Both are `vocoder.context` frames: 0.4 s for BigVGAN, 0.14 s for v4's HiFi-GAN.
     """
@@ -18,22 +18,22 @@ class VocoderStream:
         self.vocoder = vocoder
         self.mel: Tensor | None = None
         """(1, M, T) frames that are still needed."""
-        self.heard = 0
-        """Frames at the beginning of `mel` whose samples are out already."""
+        self.emitted = 0
+        """Frames at the beginning of `mel` whose samples were returned."""
 
     @torch.inference_mode()
     def push(self, mel: Tensor, *, last: bool) -> Tensor:
-        """mel (1, M, t), log magnitudes -> (n,) samples on the CPU that are final now, perhaps none.
+        """Add mel frames (1, M, t), log magnitudes, and return the samples (n,) on the CPU that are final now.
 
-        After the `last` piece all samples are out and the next push begins a new sound.
+        After the `last` piece all samples are out and the next push begins a new wave.
         """
         mel = mel if self.mel is None else torch.cat([self.mel, mel], dim=2)
         frames, context = mel.shape[2], self.vocoder.context
-        ready = frames if last else max(self.heard, frames - context)
+        ready = frames if last else max(self.emitted, frames - context)
         hop = self.vocoder.hop
         samples = torch.zeros(0)
-        if ready > self.heard:
-            samples = self.vocoder(mel)[0, 0, self.heard * hop : ready * hop].float().cpu()
-        kept = 0 if last else max(0, ready - context)
-        self.mel, self.heard = (None, 0) if last else (mel[:, :, kept:], ready - kept)
+        if ready > self.emitted:
+            samples = self.vocoder(mel)[0, 0, self.emitted * hop : ready * hop].float().cpu()
+        dropped = 0 if last else max(0, ready - context)
+        self.mel, self.emitted = (None, 0) if last else (mel[:, :, dropped:], ready - dropped)
         return samples

@@ -1,0 +1,73 @@
+"""The second stage of synthesis as the pipeline sees it: semantic tokens and their conditions in, audio out.
+
+`WaveformDecoder` is that of v1, v2, v2Pro, v2ProPlus and nano, `FlowDecoder` that of v3 and v4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from GPT_SoVITS.synthesis.mel_synthesis import MelPrompt
+from GPT_SoVITS.synthesis.prompt import ReferenceRecording
+from GPT_SoVITS.synthesis.token_chunking import ChunkSettings
+
+
+@dataclass(frozen=True, slots=True)
+class AcousticConditions:
+    """What the second stage reads of one sentence besides its tokens."""
+
+    phones: Tensor
+    """(S,) phoneme ids of the sentence alone."""
+    style: Tensor
+    """(1, G, 1) style of the voice."""
+    noise: torch.Generator | Tensor | None = None
+    """Random generator, drawn from frame by frame; or recorded noise (1, C, F); None is torch's global generator."""
+    speed: float = 1.0
+    """Above 1 is faster."""
+    mel_prompt: MelPrompt | None = None
+    """The reference recording that v3 and v4 continue; None for the other versions."""
+    steps: int | None = None
+    """Steps of the sampler of v3 and v4; None as their recipe says."""
+
+
+class AcousticDecoder(Protocol):
+    """The second stage of one voice; it owns no state of a request."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of the audio."""
+
+    @property
+    def incremental(self) -> bool:
+        """Whether audio can begin before all tokens of the sentence exist."""
+
+    @property
+    def needs_speaker_vector(self) -> bool:
+        """Whether the style is made from a speaker vector, too."""
+
+    def check_prompt(self, transcript: str, recordings: int) -> None:
+        """Raise ModelError("bad_prompt") unless a prompt of so many recordings works with this transcript."""
+
+    def encode_content(self, features: Tensor) -> Tensor:
+        """Quantize content features (1, D, T) at 50 frames a second to semantic tokens (T // 2,)."""
+
+    def encode_style(self, spectrograms: list[Tensor], speaker_vectors: list[Tensor] | None) -> Tensor:
+        """Average the styles of recordings (1, F, T), with their speaker vectors (1, V) where needed -> (1, G, 1)."""
+
+    def encode_mel_prompt(
+        self, recording: ReferenceRecording, tokens: Tensor, phones: Tensor, style: Tensor
+    ) -> MelPrompt | None:
+        """Encode the beginning of every sentence, for decoders that continue the reference recording."""
+
+    def decode(self, tokens: Sequence[Tensor], conditions: Sequence[AcousticConditions]) -> list[Tensor]:
+        """Decode sentences of tokens (T_i,) side by side, each as it sounds alone -> waves (N_i,) in [-1, 1]."""
+
+    def stream(
+        self, tokens: Iterator[int], conditions: AcousticConditions, settings: ChunkSettings
+    ) -> Iterator[tuple[Tensor, int]]:
+        """Yield the audio of one sentence chunk by chunk, and how many new tokens each chunk took."""
