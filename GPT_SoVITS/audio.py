@@ -58,6 +58,12 @@ def peak(samples: np.ndarray) -> float:
     return float(np.abs(samples).max(initial=0.0))
 
 
+def limit_peak(samples: np.ndarray) -> np.ndarray:
+    """Scale samples down to full scale where their peak exceeds 1; never up."""
+    highest = peak(samples)
+    return samples / highest if highest > 1.0 else samples
+
+
 def loudness(samples: np.ndarray) -> float:
     """RMS in dB of full scale; −inf for silence."""
     power = float(np.square(samples, dtype=np.float64).mean()) if len(samples) else 0.0

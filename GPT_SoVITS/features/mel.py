@@ -59,13 +59,13 @@ def log_mel(
     return mel_spectrogram(spec, sampling_rate=sampling_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
 
 
-def normalise(mel: Tensor, low: float = LOWEST, high: float = HIGHEST) -> Tensor:
+def normalize(mel: Tensor, low: float = LOWEST, high: float = HIGHEST) -> Tensor:
     """A log-mel as v3 and v4 see it: `low` to `high` becomes -1 to 1, and nothing is cut off."""
     return (mel - low) / (high - low) * 2 - 1
 
 
-def denormalise(mel: Tensor, low: float = LOWEST, high: float = HIGHEST) -> Tensor:
-    """The reverse of `normalise`."""
+def denormalize(mel: Tensor, low: float = LOWEST, high: float = HIGHEST) -> Tensor:
+    """The reverse of `normalize`."""
     return (mel + 1) / 2 * (high - low) + low
 
 

@@ -10,7 +10,7 @@ RANGE = (60.0, 500.0)
 WINDOW_SECONDS = 0.032
 """Over which a frame is compared with itself, shifted: two periods of the lowest pitch."""
 CLEAR = 0.15
-"""A dip of the normalised difference below this is a period; the first such dip is taken."""
+"""A dip of the normalized difference below this is a period; the first such dip is taken."""
 VOICED = 0.35
 """Without one, the deepest dip counts up to here."""
 QUIET = 0.004

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from GPT_SoVITS.features.mel import log_mel, normalise, resample
+from GPT_SoVITS.features.mel import log_mel, normalize, resample
 from GPT_SoVITS.flow_matching.model import FlowMatchingBatch
 from GPT_SoVITS.sovits.data import SoVITSItemLoader, load_usable
 from GPT_SoVITS.sovits.training_set import TrainingSetEntry, select_entries
@@ -28,7 +28,7 @@ class FlowMatchingItem:
     spec: Tensor
     """(R, T), the bins that the style encoder reads."""
     mel: Tensor
-    """(M, F) normalised, at most as long as the features of T frames."""
+    """(M, F) normalized, at most as long as the features of T frames."""
     text: Tensor
     """(S,) phoneme ids."""
     codes: Tensor | None
@@ -52,7 +52,7 @@ class FlowMatchingItemLoader(SoVITSItemLoader):
         item = super()._load(entry)
         settings = self.data["mel"]
         wave = resample(item.wave, self.data["sampling_rate"], settings["sampling_rate"])
-        mel = normalise(log_mel(wave, **settings))[0]
+        mel = normalize(log_mel(wave, **settings))[0]
         return FlowMatchingItem(
             # Cloned, for a view would keep every bin alive.
             spec=item.spec[: self.model["style_bins"]].clone(),

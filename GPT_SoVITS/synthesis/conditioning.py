@@ -119,7 +119,11 @@ def nano_sampling(phones: int) -> SamplingSettings:
     It ends when its text is over. There is no penalty for repetition, since the same sound comes back in any sentence.
     """
     return SamplingSettings(
-        temperature=0.4, top_k=5, repetition_penalty=1.0, fewest_tokens=1, early_stop_num=MAX_TOKENS_PER_PHONEME * phones
+        temperature=0.4,
+        top_k=5,
+        repetition_penalty=1.0,
+        fewest_tokens=1,
+        early_stop_num=MAX_TOKENS_PER_PHONEME * phones,
     )
 
 

@@ -1,79 +1,100 @@
-"""Tokens to sound for v3 and v4: the condition of each sentence, then chunks of mel, then the vocoder."""
+"""The second stage of v3 and v4: semantic tokens to condition features, mel frames and audio."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
-from GPT_SoVITS.synthesis.mel_chunking import ChunkSizes
-from GPT_SoVITS.synthesis.mel_synthesis import ChunkedSynthesis, MelPrompt, mel_prompt
-from GPT_SoVITS.synthesis.prompt import EncodedPrompt, Recording
+from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
+from GPT_SoVITS.synthesis.mel_synthesis import ChunkedSynthesis, ChunkSizes, MelPrompt, mel_prompt
+from GPT_SoVITS.synthesis.prompt import ReferenceRecording
+from GPT_SoVITS.synthesis.token_chunking import ChunkSettings
 from GPT_SoVITS.vocoders import Vocoder
 
 
-@dataclass(frozen=True, slots=True)
-class FlowLine:
-    """One sentence as the second stage of v3 and v4 reads it."""
+class FlowDecoder:
+    """A flow-matching network with its vocoder as an `AcousticDecoder`."""
 
-    tokens: Tensor
-    """(T,) generated semantic tokens, none of the prompt's."""
-    phones: Tensor
-    """(S,) phoneme ids of the sentence alone."""
-    prompt: EncodedPrompt
-    generator: torch.Generator
-    speed: float = 1.0
-    steps: int | None = None
-    """Of the sampler; None as the recipe says."""
+    incremental = False
+    needs_speaker_vector = False
 
-
-class FlowVoice:
-    """The acoustic model of v3 or v4 with its vocoder; no state of a request."""
-
-    def __init__(self, model: FlowMatchingSoVITS, vocoder: Vocoder, config: dict[str, Any]) -> None:
+    def __init__(self, model: FlowMatchingSoVITS, vocoder: Vocoder, recipe: dict[str, Any], *, version: str) -> None:
         self.model = model
-        self.data = config["data"]
-        self.steps = int(config["synthesis"]["steps"])
-        self.sizes = ChunkSizes.from_recipe(config)
-        self.chunks = ChunkedSynthesis(model, vocoder, self.sizes)
+        self.version = version
+        self.mel_settings = recipe["data"]["mel"]
+        self.steps = int(recipe["synthesis"]["steps"])
+        self.sizes = ChunkSizes.from_recipe(recipe["synthesis"])
+        self.synthesis = ChunkedSynthesis(model, vocoder, self.sizes)
         self.sample_rate = vocoder.sample_rate
 
-    @torch.inference_mode()
-    def prepare(self, recording: Recording, tokens: Tensor, phones: Tensor, style: Tensor) -> MelPrompt:
-        """The reference as every chunk begins with it; computed once for a prompt."""
-        condition = self.model.condition(tokens[None, None], phones[None], style)
-        return mel_prompt(condition, recording.for_mel(self.data["mel"]).to(style.device), self.sizes)
-
-    def speak(self, lines: Sequence[FlowLine]) -> list[Tensor]:
-        """(N_i,) float32 on the CPU; lines of one prompt and as many steps go side by side."""
-        groups: dict[tuple[int, int], list[int]] = {}
-        for i, line in enumerate(lines):
-            groups.setdefault((id(line.prompt), line.steps or self.steps), []).append(i)
-        spoken: dict[int, Tensor] = {}
-        for (_, steps), group in groups.items():
-            rows = [lines[i] for i in group]
-            waves = self.chunks.speak_batch(
-                [self._condition(row) for row in rows],
-                self._mel(rows[0]),
-                [row.generator for row in rows],
-                steps=steps,
+    def check_prompt(self, transcript: str, recordings: int) -> None:
+        """Raise ModelError("bad_prompt") unless there is one recording with its transcript."""
+        if not transcript.strip():
+            raise ModelError("bad_prompt", f"{self.version} needs the transcript of its reference recording.")
+        if recordings > 1:
+            raise ModelError(
+                "bad_prompt",
+                f"{self.version} continues one reference recording; {recordings - 1} more were given.",
+                hint="v1, v2 and the v2Pro family take several.",
             )
-            spoken |= dict(zip(group, waves))
-        return [spoken[i] for i in range(len(lines))]
 
-    def stream(self, line: FlowLine) -> Iterator[Tensor]:
-        """(n,) samples as each chunk is ready."""
-        yield from self.chunks.stream(
-            self._condition(line), self._mel(line), line.generator, steps=line.steps or self.steps
+    def encode_content(self, features: Tensor) -> Tensor:
+        """Quantize content features (1, D, T) at 50 frames a second to semantic tokens (T // 2,)."""
+        return self.model.extract_codes(features)[0, 0]
+
+    def encode_style(self, spectrograms: list[Tensor], speaker_vectors: list[Tensor] | None) -> Tensor:
+        """Average the styles of recordings (1, F, T) -> (1, G, 1)."""
+        return self.model.style(spectrograms)
+
+    @torch.inference_mode()
+    def encode_mel_prompt(
+        self, recording: ReferenceRecording, tokens: Tensor, phones: Tensor, style: Tensor
+    ) -> MelPrompt:
+        """Encode the end of the recording, with which every sentence begins."""
+        condition = self.model.condition(tokens[None, None], phones[None], style)
+        return mel_prompt(condition, recording.normalized_mel(self.mel_settings).to(style.device), self.sizes)
+
+    def decode(self, tokens: Sequence[Tensor], conditions: Sequence[AcousticConditions]) -> list[Tensor]:
+        """Decode sentences of tokens (T_i,) -> waves (N_i,) float32 on the CPU.
+
+        Those with one prompt and the same number of steps go side by side.
+        """
+        groups: dict[tuple[int, int], list[int]] = {}
+        for i, row in enumerate(conditions):
+            groups.setdefault((id(row.mel_prompt), row.steps or self.steps), []).append(i)
+        waves: dict[int, Tensor] = {}
+        for (_, steps), group in groups.items():
+            inputs = [self._synthesis_input(tokens[i], conditions[i]) for i in group]
+            features, prompts, generators = zip(*inputs)
+            waves |= dict(zip(group, self.synthesis.synthesize(features, prompts[0], generators, steps=steps)))
+        return [waves[i] for i in range(len(tokens))]
+
+    def stream(
+        self, tokens: Iterator[int], conditions: AcousticConditions, settings: ChunkSettings
+    ) -> Iterator[tuple[Tensor, int]]:
+        """Yield the audio of one sentence as soon as each mel chunk is ready; the first one took all tokens.
+
+        The condition features of a sentence depend on all its tokens, so `settings` have no effect.
+        """
+        sentence = torch.tensor(list(tokens), dtype=torch.long, device=conditions.style.device)
+        features, prompt, generator = self._synthesis_input(sentence, conditions)
+        count = len(sentence)
+        for wave in self.synthesis.stream(features, prompt, generator, steps=conditions.steps or self.steps):
+            yield wave, count
+            count = 0
+
+    def _synthesis_input(
+        self, tokens: Tensor, conditions: AcousticConditions
+    ) -> tuple[Tensor, MelPrompt, torch.Generator]:
+        """Return what `ChunkedSynthesis` reads of a sentence: features (1, C, F), prompt, random generator."""
+        assert conditions.mel_prompt is not None, "prompts of these versions are prepared with one"
+        assert isinstance(conditions.noise, torch.Generator)
+        features = self.model.condition(
+            tokens[None, None], conditions.phones[None], conditions.style, speed=conditions.speed
         )
-
-    def _condition(self, line: FlowLine) -> Tensor:
-        return self.model.condition(line.tokens[None, None], line.phones[None], line.prompt.style, speed=line.speed)
-
-    def _mel(self, line: FlowLine) -> MelPrompt:
-        assert line.prompt.mel is not None, "prompts of these versions are prepared with one"
-        return line.prompt.mel
+        return features, conditions.mel_prompt, conditions.noise

@@ -56,7 +56,7 @@ class HelperNetworks:
         return encoder.vector_of(samples)
 
     def text_features(self, pieces: Sequence[Cleaned]) -> Tensor | None:
-        """Encode a text -> (1024, N) for its phonemes; None, which stands for zeros, where nothing of it is Mandarin."""
+        """Encode a text -> (1024, N) for its phonemes; None stands for zeros, where nothing is Mandarin."""
         if not any(piece.language == "zh" for piece in pieces):
             return None
         with self._lock:

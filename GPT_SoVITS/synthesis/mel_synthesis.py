@@ -1,8 +1,8 @@
-"""v3 and v4 from condition features to audio, chunk by chunk (specification inference-pipeline §9, corrected as in §15).
+"""v3 and v4 from condition features to audio, chunk by chunk (inference-pipeline §9, corrected as in §15).
 
-The transformer reads `chunk` frames at a time, and every chunk begins with a prompt: first the reference recording, then
-the end of the chunk before, so that no joint is audible. Each sentence is chunked by itself, and each row of a batch has
-its own noise and its own length: neither the other sentences nor their number change a sample.
+The transformer reads `chunk` frames at a time, and every chunk begins with a prompt: first the reference recording,
+then the end of the chunk before, so that no joint is audible. Each sentence is chunked by itself, and each row of a
+batch has its own noise and its own length: neither the other sentences nor their number change a sample.
 
 Shapes: B rows, C condition width, M mel bands, T or F frames, P frames of the prompt, N samples.
 """
@@ -98,9 +98,7 @@ def even_chunks(frames: int, max_length: int, first: int | None = None) -> list[
 class ChunkedSynthesis:
     """An acoustic model and its vocoder, without any state of a request."""
 
-    def __init__(
-        self, model: MelSampler, vocoder: Vocoder, sizes: ChunkSizes, *, max_rows: int | None = None
-    ) -> None:
+    def __init__(self, model: MelSampler, vocoder: Vocoder, sizes: ChunkSizes, *, max_rows: int | None = None) -> None:
         """`max_rows` defaults to 1 on a CPU and MAX_ROWS elsewhere; it changes no sample."""
         self.model = model
         self.vocoder = vocoder
@@ -126,8 +124,7 @@ class ChunkedSynthesis:
             ValueError: There is not one generator for each sentence.
         """
         rows = [
-            self._new_row(sentence, prompt, generator)
-            for sentence, generator in zip(features, generators, strict=True)
+            self._new_row(sentence, prompt, generator) for sentence, generator in zip(features, generators, strict=True)
         ]
         mels: list[list[Tensor]] = [[] for _ in rows]
         while unfinished := [i for i, row in enumerate(rows) if row.chunks]:

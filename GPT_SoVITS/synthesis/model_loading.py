@@ -1,4 +1,4 @@
-"""A voice's two files to two models: mapped, checked against each other, and converted once."""
+"""Load a voice's two files as two models: mapped, checked against each other, and converted once."""
 
 from __future__ import annotations
 
@@ -11,32 +11,36 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from common.versions import FLOW_MATCHING_VERSIONS
 from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from GPT_SoVITS.checkpoints.official_configs import is_recipe
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.flow_matching import official as official_flow
+from GPT_SoVITS.flow_matching.lora import is_lora, merge
+from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import Precision
+from GPT_SoVITS.sovits import official as official_sovits
 from GPT_SoVITS.sovits.model import TRAINING_ONLY_PREFIXES, SoVITS
 from GPT_SoVITS.vocoders.sizes import fold
 
-FLOW_VERSIONS = ("v3", "v4")
-LARGEST_PLAIN = 1 << 16
-"""A setting that is no layer count may say so much in any file: some count what no tensor shows."""
+MAX_SETTING = 1 << 16
+"""Largest setting, other than a layer count, that any file may have: some settings show in no tensor."""
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+WEIGHT_INITIALIZERS = (Tensor.normal_, Tensor.uniform_)
 
 
 @dataclass(frozen=True, slots=True)
-class Models:
-    """What a voice consists of, ready for inference."""
+class VoiceModels:
+    """The networks of a voice, ready for inference."""
 
     gpt: Text2Semantic
-    sovits: nn.Module
-    """SoVITS, or FlowMatchingSoVITS for v3 and v4."""
+    sovits: SoVITS | FlowMatchingSoVITS
     version: str
     """Of the SoVITS model; a GPT model serves several."""
-    config: dict[str, Any]
-    """The SoVITS model's recipe."""
+    recipe: dict[str, Any]
+    """Of the SoVITS model."""
     device: torch.device
     precision: Precision
     """In which the GPT decodes."""
@@ -44,27 +48,54 @@ class Models:
 
 def load_models(
     gpt_path: Path, sovits_path: Path, *, models: Path | None, device: torch.device | str, precision: str
-) -> Models:
-    """Open a GPT and a SoVITS file, ours or official. Raises ModelError "wrong_checkpoint" for files that do not belong
-    together, "missing_part" for a LoRA without its base, "bad_precision", and those of open_checkpoint."""
+) -> VoiceModels:
+    """Open a GPT and a SoVITS file, ours or official.
+
+    Args:
+        models: Folder of official weights, where the base of a LoRA is looked for.
+        precision: `auto` (half on a GPU), `fp32`, `fp16` or `bf16`.
+
+    Raises:
+        ModelError: "wrong_checkpoint" for files that do not belong together, "missing_part" for a LoRA without its
+            base, "bad_precision", and those of `open_checkpoint`.
+    """
     device = torch.device(device)
-    dtype = chosen_type(precision, device)
-    files = {"gpt": open_checkpoint(gpt_path), "sovits": open_checkpoint(sovits_path)}
-    check_pair(files["gpt"], files["sovits"])
-    for file in files.values():
-        check_sizes(file)
-    version = files["sovits"].version
-    # One after the other, and each file let go before the next is converted: its pages count as memory, too.
-    gpt = _build_gpt(files.pop("gpt"), device, dtype)
-    config, sovits = _build_sovits(files.pop("sovits"), models, device, dtype)
-    _check_tokens(gpt.dimensions.end, len(sovits.quantizer.codebook.embed))
-    return Models(
-        gpt, sovits, version, config, device, "bf16" if device.type == "cpu" and precision == "bf16" else "auto"
-    )
+    dtype = weight_dtype(precision, device)
+    gpt_file, sovits_file = open_checkpoint(gpt_path), open_checkpoint(sovits_path)
+    check_pair(gpt_file, sovits_file)
+    check_sizes(gpt_file)
+    check_sizes(sovits_file)
+    version = sovits_file.version
+    # One after the other, and each file released before the next is converted: its pages count as memory, too.
+    with _SkipInitialization():
+        gpt = Text2Semantic(gpt_file.config)
+    # On a CPU they stay as the file has them, mapped: the decoder converts what it lays out for itself.
+    _assign_weights(gpt, gpt_file.state, device, None if device.type == "cpu" else dtype)
+    del gpt_file
+    if version in FLOW_MATCHING_VERSIONS:
+        recipe, sovits = _build_flow_matching(sovits_file, models, device, dtype)
+    else:
+        recipe, sovits = _build_sovits(sovits_file, device)
+    del sovits_file
+    codebook_size = len(sovits.quantizer.codebook.embed)
+    if gpt.dimensions.end != codebook_size:
+        raise ModelError(
+            "wrong_checkpoint",
+            f"The GPT checkpoint speaks {gpt.dimensions.end} semantic tokens, the SoVITS checkpoint knows "
+            f"{codebook_size}; they do not belong together.",
+        )
+    decoding_precision: Precision = "bf16" if device.type == "cpu" and precision == "bf16" else "auto"
+    return VoiceModels(gpt, sovits, version, recipe, device, decoding_precision)
 
 
-def chosen_type(precision: str, device: torch.device) -> torch.dtype:
-    """Of the weights of the GPT and of the transformer of v3 and v4; all else is cheap, and stays float32."""
+def weight_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Return the dtype of the weights of the GPT and of the transformer of v3 and v4.
+
+    All other weights are cheap, and stay float32.
+
+    Raises:
+        ModelError: "bad_precision" for a name that is none, or that does not suit the device.
+    """
     if precision == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
     if precision not in PRECISIONS:
@@ -88,19 +119,23 @@ def check_pair(gpt: Checkpoint, sovits: Checkpoint) -> None:
 
 
 def check_sizes(file: Checkpoint) -> None:
-    """Refuse settings that ask for far more than the file's tensors hold, before a network is built to them."""
-    most = max((max(tensor.shape, default=1) for tensor in file.state.values()), default=1)
+    """Reject settings that ask for far more than the file's tensors hold, before a network is built to them.
+
+    Raises:
+        ModelError: "bad_checkpoint".
+    """
+    largest = max((max(tensor.shape, default=1) for tensor in file.state.values()), default=1)
     for name, value in _numbers("", file.config.get("model", {})):
-        counts = any(word in name for word in ("layer", "depth", "coupling"))
-        limit = len(file.state) if counts else max(most, LARGEST_PLAIN)
+        is_count = any(word in name for word in ("layer", "depth", "coupling"))
+        limit = len(file.state) if is_count else max(largest, MAX_SETTING)
         if value > limit:
             raise ModelError(
                 "bad_checkpoint", f"The checkpoint's settings say {name} is {value}; its tensors hold at most {limit}."
             )
 
 
-def _numbers(name: str, value: Any) -> Iterator[tuple[str, int]]:
-    """Every whole number among the settings, with the name of its own entry."""
+def _numbers(name: str, value: object) -> Iterator[tuple[str, int]]:
+    """Yield every integer among nested settings, with the name of its own entry."""
     if isinstance(value, int):
         yield name, value
     elif isinstance(value, dict):
@@ -111,52 +146,27 @@ def _numbers(name: str, value: Any) -> Iterator[tuple[str, int]]:
             yield from _numbers(name, inner)
 
 
-def _check_tokens(spoken: int, known: int) -> None:
-    if spoken != known:
-        raise ModelError(
-            "wrong_checkpoint",
-            f"The GPT checkpoint speaks {spoken} semantic tokens, the SoVITS checkpoint knows {known}; they do not "
-            "belong together.",
-        )
-
-
 def symbols_of(version: str) -> str:
-    """The family whose phonemes and tokens a version uses: `nano`, `v1` or `v2`."""
+    """Return the family whose phonemes and tokens a version uses: `nano`, `v1` or `v2`."""
     return version if version in ("nano", "v1") else "v2"
 
 
-def _build_gpt(file: Checkpoint, device: torch.device, dtype: torch.dtype) -> Text2Semantic:
-    with _Blank():
-        gpt = Text2Semantic(file.config)
-    # On a CPU they stay as the file has them, mapped: the decoder converts what it lays out for itself.
-    _fill(gpt, file.state, device, None if device.type == "cpu" else dtype)
-    return gpt
-
-
-def _build_sovits(
-    file: Checkpoint, models: Path | None, device: torch.device, dtype: torch.dtype
-) -> tuple[dict[str, Any], nn.Module]:
-    if file.version in FLOW_VERSIONS:
-        return _build_flow(file, models, device, dtype)
-    from GPT_SoVITS.sovits.official import recipe, sizes
-
-    config = file.config
-    if not is_recipe(config):
-        config = recipe(file.version, config.get("model", {}), sizes(file.state))
-    with _Blank():
-        model = SoVITS.from_config(config, posterior=False).fold_weight_norm()
+def _build_sovits(file: Checkpoint, device: torch.device) -> tuple[dict[str, Any], SoVITS]:
+    """Return the recipe and the network of a SoVITS file of v1, v2, v2Pro, v2ProPlus or nano."""
+    recipe = file.config
+    if not is_recipe(recipe):
+        recipe = official_sovits.recipe(file.version, recipe.get("model", {}), official_sovits.sizes(file.state))
+    with _SkipInitialization():
+        model = SoVITS.from_config(recipe, posterior=False).fold_weight_norm()
     state = {name: tensor for name, tensor in file.state.items() if not name.startswith(TRAINING_ONLY_PREFIXES)}
-    _fill(model, fold(state), device, torch.float32)
-    return config, model
+    _assign_weights(model, fold(state), device, torch.float32)
+    return recipe, model
 
 
-def _build_flow(
+def _build_flow_matching(
     file: Checkpoint, models: Path | None, device: torch.device, dtype: torch.dtype
-) -> tuple[dict[str, Any], nn.Module]:
-    from GPT_SoVITS.flow_matching.lora import is_lora, merge
-    from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
-    from GPT_SoVITS.flow_matching.official import recipe, sizes
-
+) -> tuple[dict[str, Any], FlowMatchingSoVITS]:
+    """Return the recipe and the network of a SoVITS file of v3 or v4, its LoRA merged into its base."""
     state = file.state
     if is_lora(state):
         if models is None:
@@ -166,16 +176,16 @@ def _build_flow(
             )
         base = open_checkpoint(find_part(models, "sovits", file.version), version=file.version)
         state = merge(base.state, state)
-    config = file.config
-    if not is_recipe(config):
-        config = recipe(file.version, config.get("model", {}), sizes(state))
-    with _Blank():
-        model = FlowMatchingSoVITS.from_config(config).fold_weight_norm()
-    _fill(model, fold(state), device, torch.float32)
-    return config, model if dtype == torch.float32 or device.type == "cpu" else model.halve(dtype)
+    recipe = file.config
+    if not is_recipe(recipe):
+        recipe = official_flow.recipe(file.version, recipe.get("model", {}), official_flow.sizes(state))
+    with _SkipInitialization():
+        model = FlowMatchingSoVITS.from_config(recipe).fold_weight_norm()
+    _assign_weights(model, fold(state), device, torch.float32)
+    return recipe, model if dtype == torch.float32 or device.type == "cpu" else model.halve(dtype)
 
 
-class _Blank(TorchFunctionMode):
+class _SkipInitialization(TorchFunctionMode):
     """Builds modules without drawing their first weights: memory that nobody writes to costs nothing. What comes from
     a generator of its own is no weight, and stays.
 
@@ -184,39 +194,40 @@ class _Blank(TorchFunctionMode):
     """
 
     def __torch_function__(
-        self, function: Any, types: Any, arguments: tuple[Any, ...] = (), named: dict[str, Any] | None = None
+        self, function: Any, types: Any, arguments: tuple[Any, ...] = (), keywords: dict[str, Any] | None = None
     ) -> Any:
-        named = named or {}
-        if function in DRAWS or getattr(function, "__module__", "") == "torch.nn.init":
-            return arguments[0] if arguments else named["tensor"]
+        keywords = keywords or {}
+        if function in WEIGHT_INITIALIZERS or getattr(function, "__module__", "") == "torch.nn.init":
+            return arguments[0] if arguments else keywords["tensor"]
         if function is torch._weight_norm:
             return torch.empty_like(arguments[0])
-        if function is torch.randn and "generator" not in named:
-            return torch.empty(*arguments, **named)
-        return function(*arguments, **named)
+        if function is torch.randn and "generator" not in keywords:
+            return torch.empty(*arguments, **keywords)
+        return function(*arguments, **keywords)
 
 
-DRAWS = (Tensor.normal_, Tensor.uniform_)
+def _assign_weights(
+    model: nn.Module, state: dict[str, Tensor], device: torch.device, dtype: torch.dtype | None
+) -> None:
+    """Give a model without weights those of a file, each converted once and none copied that fits as it is.
 
-
-def _fill(model: nn.Module, state: dict[str, Tensor], device: torch.device, dtype: torch.dtype | None) -> None:
-    """Give a model that was built blank its weights, each converted once and none copied that fits as it is; without a
-    `dtype` they are as they are."""
-    wanted = model.state_dict()
-    odd = sorted(wanted.keys() ^ state.keys()) or [n for n, t in wanted.items() if t.shape != state[n].shape]
-    if odd:
+    Without a `dtype` they stay as they are. Raises ModelError("bad_checkpoint") for weights of another network.
+    """
+    expected = model.state_dict()
+    wrong = sorted(expected.keys() ^ state.keys()) or [
+        name for name, tensor in expected.items() if tensor.shape != state[name].shape
+    ]
+    if wrong:
+        shapes = [
+            str(list(tensors[wrong[0]].shape)) if wrong[0] in tensors else "missing" for tensors in (state, expected)
+        ]
         raise ModelError(
             "bad_checkpoint",
-            f"The weights do not fit their configuration: {odd[0]} is {_shape(state, odd[0])} and should be "
-            f"{_shape(wanted, odd[0])}.",
+            f"The weights do not fit their configuration: {wrong[0]} is {shapes[0]} and should be {shapes[1]}.",
         )
     model.load_state_dict(
-        {name: t.to(device).to(dtype if t.is_floating_point() else None) for name, t in state.items()},
+        {name: tensor.to(device).to(dtype if tensor.is_floating_point() else None) for name, tensor in state.items()},
         strict=True,
         assign=True,
     )
     model.to(device).eval().requires_grad_(False)  # tables that no file holds go there, too
-
-
-def _shape(state: dict[str, Tensor], name: str) -> str:
-    return str(list(state[name].shape)) if name in state else "missing"

@@ -1,108 +1,113 @@
-"""Tokens to sound for v1, v2, v2Pro, v2ProPlus and nano: sentences side by side, none hearing another.
+"""The second stage of v1, v2, v2Pro, v2ProPlus and nano: semantic tokens straight to a waveform.
 
-The original joins all sentences of a batch into one (inference-pipeline §8), so that they attend to each other and a
-sentence sounds otherwise with another batch size. Here every row keeps its own length, phonemes, style, speed and noise
+Upstream joins all sentences of a batch into one (inference-pipeline §8), so that they attend to each other and a
+sentence sounds different with another batch size. Here each row keeps its own length, phonemes, style, speed and noise,
 and gives what it gives alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from GPT_SoVITS.sovits.encoder import Prior, stretch
+from GPT_SoVITS.sovits.encoder import stretch
 from GPT_SoVITS.sovits.layers import length_mask
 from GPT_SoVITS.sovits.model import SoVITS, frame_noise
-
-NOISE_SCALE = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One sentence as the second stage reads it."""
-
-    tokens: Tensor
-    """(T,) generated semantic tokens, none of the prompt's."""
-    phones: Tensor
-    """(S,) phoneme ids of the sentence alone."""
-    style: Tensor
-    """(1, G, 1)."""
-    speed: float = 1.0
-    generator: torch.Generator | None = None
-    """Its chance; drawn from frame by frame."""
-    noise: Tensor | None = None
-    """(1, C, F) written-down numbers in the place of `generator`."""
+from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
+from GPT_SoVITS.synthesis.prompt import ReferenceRecording
+from GPT_SoVITS.synthesis.streaming_decoder import NOISE_SCALE, StreamingDecoder
+from GPT_SoVITS.synthesis.token_chunking import ChunkSettings, TokenChunker
 
 
-@torch.inference_mode()
-def decode(
-    sovits: SoVITS,
-    lines: Sequence[Line],
-    *,
-    noise_scale: float = NOISE_SCALE,
-    together: bool | None = None,
-    compat: Literal["reference"] | None = None,
-) -> list[Tensor]:
-    """The waveform of each line, (N_i,) in [-1, 1].
+class WaveformDecoder:
+    """A SoVITS network as an `AcousticDecoder`."""
 
-    `together` lets the generator, nine tenths of the work, run on all rows at once; by itself it does so on an
-    accelerator only: a CPU gains nothing by it and would compute padding. `compat="reference"` reads all lines at
-    speed 1 as one long sentence, with the first line's style and noise for the whole.
-    """
-    if compat == "reference" and all(line.speed == 1 for line in lines):
-        return _decode_joined(sovits, lines, noise_scale)
-    latent, frames, styles = _latents(sovits, lines, noise_scale)
-    if together is None:
-        together = latent.device.type != "cpu"
-    hop = sovits.dec.hop
-    if not together or len(lines) == 1:
-        return [sovits.dec(latent[i : i + 1, :, :f], styles[i : i + 1])[0, 0] for i, f in enumerate(frames)]
-    lengths = torch.tensor(frames, device=latent.device)
-    waves = sovits.dec(latent, styles, lengths if min(frames) < max(frames) else None)
-    return [wave[0, : f * hop] for wave, f in zip(waves, frames)]
+    incremental = True
 
+    def __init__(self, sovits: SoVITS, sample_rate: int, *, silence_similarity: list[float] | None = None) -> None:
+        """`silence_similarity` of every token, by which streams are cut at pauses; None cuts by length alone."""
+        self.sovits = sovits
+        self.sample_rate = sample_rate
+        self.silence_similarity = silence_similarity
+        self.needs_speaker_vector = sovits.speaker_vector
 
-def _latents(sovits: SoVITS, lines: Sequence[Line], noise_scale: float) -> tuple[Tensor, list[int], Tensor]:
-    """((B, C, F) of what the generator reads, frames of each row, (B, G, 1) styles)."""
-    styles = torch.cat([line.style for line in lines])  # (B, G, 1)
-    device = styles.device
-    lengths = torch.tensor([2 * len(line.tokens) for line in lines], device=device)
-    codes = pad_sequence([line.tokens.to(device) for line in lines], batch_first=True)  # (B, T)
-    phones = pad_sequence([line.phones.to(device) for line in lines], batch_first=True)  # (B, S)
-    text = sovits.enc_p.read_text(phones, torch.tensor([len(line.phones) for line in lines], device=device))
-    mask = length_mask(lengths, 2 * codes.shape[1])
-    encoded = sovits.enc_p.encode(sovits.frames(codes[None]), mask, text, sovits.text_style(styles))  # (B, H, 2T)
+    def check_prompt(self, transcript: str, recordings: int) -> None:
+        """Accept every prompt: these versions work without a transcript, and average several recordings."""
 
-    # Each row is stretched by its own size: in a padded batch the source positions would be those of the longest.
-    rows = [stretch(encoded[i : i + 1, :, :f], line.speed)[0].T for i, (f, line) in enumerate(zip(lengths, lines))]
-    frames = [len(row) for row in rows]
-    encoded = pad_sequence(rows, batch_first=True).transpose(1, 2)  # (B, H, F)
-    prior = sovits.enc_p.prior(encoded, length_mask(torch.tensor(frames, device=device), max(frames)))
-    noise = pad_sequence([_noise(line, f, prior)[0].T for f, line in zip(frames, lines)], batch_first=True)
-    return sovits.latent(prior, styles, noise_scale, noise.transpose(1, 2)), frames, styles
+    def encode_content(self, features: Tensor) -> Tensor:
+        """Quantize content features (1, D, T) at 50 frames a second to semantic tokens (T // 2,)."""
+        return self.sovits.extract_codes(features)[0, 0]
 
+    def encode_style(self, spectrograms: list[Tensor], speaker_vectors: list[Tensor] | None) -> Tensor:
+        """Average the styles of recordings (1, F, T), with their speaker vectors (1, V) where needed -> (1, G, 1)."""
+        return self.sovits.style(spectrograms, speaker_vectors)
 
-def _noise(line: Line, frames: int, prior: Prior) -> Tensor:
-    """(1, C, F) for one row."""
-    if line.noise is not None:
-        return line.noise.to(prior.mean)
-    return frame_noise((1, prior.mean.shape[1], frames), line.generator).to(prior.mean)
+    def encode_mel_prompt(self, recording: ReferenceRecording, tokens: Tensor, phones: Tensor, style: Tensor) -> None:
+        """Return None: these versions do not continue the recording."""
 
+    @torch.inference_mode()
+    def decode(
+        self,
+        tokens: Sequence[Tensor],
+        conditions: Sequence[AcousticConditions],
+        *,
+        batch_generator: bool | None = None,
+    ) -> list[Tensor]:
+        """Decode sentences side by side, each as it sounds alone.
 
-def _decode_joined(sovits: SoVITS, lines: Sequence[Line], noise_scale: float) -> list[Tensor]:
-    """All lines in one call, cut afterwards where each one's tokens end."""
-    first = lines[0]
-    wave = sovits.decode(
-        torch.cat([line.tokens for line in lines])[None, None],
-        torch.cat([line.phones for line in lines])[None],
-        ge=first.style,
-        noise_scale=noise_scale,
-        noise=first.noise,
-        generator=first.generator,
-    )[0, 0]
-    return list(wave.split([2 * len(line.tokens) * sovits.dec.hop for line in lines]))
+        Args:
+            tokens: (T_i,) generated semantic tokens of each sentence, without those of the prompt.
+            conditions: Of each sentence.
+            batch_generator: Run the generator, nine tenths of the work, on all rows at once. By default only on an
+                accelerator: a CPU gains nothing by it and would compute padding.
+
+        Returns:
+            (N_i,) samples of each sentence in [-1, 1].
+        """
+        sovits = self.sovits
+        styles = torch.cat([row.style for row in conditions])  # (B, G, 1)
+        device = styles.device
+        codes = pad_sequence([row.to(device) for row in tokens], batch_first=True)  # (B, T)
+        phones = pad_sequence([row.phones.to(device) for row in conditions], batch_first=True)  # (B, S)
+        text = sovits.enc_p.read_text(phones, torch.tensor([len(row.phones) for row in conditions], device=device))
+        lengths = [2 * len(row) for row in tokens]
+        mask = length_mask(torch.tensor(lengths, device=device), 2 * codes.shape[1])
+        encoded = sovits.enc_p.encode(sovits.frames(codes[None]), mask, text, sovits.text_style(styles))  # (B, H, 2T)
+
+        # Each row is stretched by its own length: in a padded batch the source positions would be those of the longest.
+        rows = [
+            stretch(encoded[i : i + 1, :, :length], row.speed)[0].T
+            for i, (length, row) in enumerate(zip(lengths, conditions))
+        ]
+        frames = [len(row) for row in rows]
+        encoded = pad_sequence(rows, batch_first=True).transpose(1, 2)  # (B, H, F)
+        prior = sovits.enc_p.prior(encoded, length_mask(torch.tensor(frames, device=device), max(frames)))
+        noises = [
+            row.noise if isinstance(row.noise, Tensor) else frame_noise((1, prior.mean.shape[1], count), row.noise)
+            for row, count in zip(conditions, frames)
+        ]
+        noise = pad_sequence([row.to(prior.mean)[0].T for row in noises], batch_first=True)  # (B, F, C)
+        latent = sovits.latent(prior, styles, NOISE_SCALE, noise.transpose(1, 2))  # (B, C, F)
+
+        if batch_generator is None:
+            batch_generator = device.type != "cpu"
+        if not batch_generator or len(frames) == 1:
+            return [sovits.dec(latent[i : i + 1, :, :count], styles[i : i + 1])[0, 0] for i, count in enumerate(frames)]
+        is_padded = min(frames) < max(frames)
+        waves = sovits.dec(latent, styles, torch.tensor(frames, device=device) if is_padded else None)
+        return [wave[0, : count * sovits.dec.hop] for wave, count in zip(waves, frames)]
+
+    def stream(
+        self, tokens: Iterator[int], conditions: AcousticConditions, settings: ChunkSettings
+    ) -> Iterator[tuple[Tensor, int]]:
+        """Yield the audio of one sentence chunk by chunk while its tokens arrive, and how many each chunk took."""
+        chunker = TokenChunker(settings, self.silence_similarity)
+        decoder = StreamingDecoder(self.sovits, conditions, settings)
+        for token in tokens:
+            if chunk := chunker.add(token):
+                yield decoder.push(chunk), len(chunk)
+        rest = chunker.flush()
+        yield decoder.push(rest, final=True), len(rest)

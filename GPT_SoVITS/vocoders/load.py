@@ -32,7 +32,7 @@ class Vocoder(Protocol):
     """Frames on each side of a frame that can change its samples."""
 
     def __call__(self, mel: Tensor) -> Tensor:
-        """mel (B, M, T), the natural logarithm of magnitudes, not normalised -> (B, 1, T * hop) in [-1, 1]."""
+        """mel (B, M, T), the natural logarithm of magnitudes, not normalized -> (B, 1, T * hop) in [-1, 1]."""
 
     def to(self, device: torch.device | str) -> Self: ...
 

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from GPT_SoVITS.audio import write_wav
+from GPT_SoVITS.audio import limit_peak, write_wav
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline, SamplingSettings, SynthesisRequest
-from GPT_SoVITS.synthesis.samples import limit_peak
-from GPT_SoVITS.synthesis.waveform_decoder import Line, decode
+from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
 
 SENTENCE = "Hello there, my friend."
 SHORT = SamplingSettings(early_stop_num=30)
@@ -83,32 +82,33 @@ def test_an_utterance_sounds_the_same_alone_and_among_eight(tiny: Pipeline, tiny
 
 
 def test_a_generator_for_all_rows_at_once_gives_each_row_what_it_gives_alone(tiny: Pipeline) -> None:
-    chance = torch.Generator().manual_seed(3)
-    lines = [
-        Line(
-            torch.randint(1024, (tokens,), generator=chance),
-            torch.randint(732, (phones,), generator=chance),
-            torch.randn(1, 24, 1, generator=chance),
-            speed,
-            noise=torch.randn(1, 16, int(2 * tokens / speed) + (speed != 1), generator=chance),
+    generator = torch.Generator().manual_seed(3)
+    tokens, conditions = [], []
+    for count, phones, speed in ((7, 4, 1.0), (19, 9, 1.0), (12, 20, 1.3)):
+        tokens.append(torch.randint(1024, (count,), generator=generator))
+        conditions.append(
+            AcousticConditions(
+                phones=torch.randint(732, (phones,), generator=generator),
+                style=torch.randn(1, 24, 1, generator=generator),
+                noise=torch.randn(1, 16, int(2 * count / speed) + (speed != 1), generator=generator),
+                speed=speed,
+            )
         )
-        for tokens, phones, speed in ((7, 4, 1.0), (19, 9, 1.0), (12, 20, 1.3))
-    ]
 
-    together = decode(tiny.sovits, lines, together=True)
+    together = tiny.decoder.decode(tokens, conditions, batch_generator=True)
 
-    for line, wave in zip(lines, together, strict=True):
-        torch.testing.assert_close(wave, decode(tiny.sovits, [line])[0], atol=1e-5, rtol=0)
+    for row, condition, wave in zip(tokens, conditions, together, strict=True):
+        torch.testing.assert_close(wave, tiny.decoder.decode([row], [condition])[0], atol=1e-5, rtol=0)
 
 
 def test_two_threads_at_once_each_get_their_own_sound(tiny: Pipeline, tiny_prompt: EncodedPrompt) -> None:
     utterances = [SynthesisRequest(SENTENCE, "en", tiny_prompt, seed, sampling=SHORT) for seed in range(6)]
     alone = [tiny.speak_batch([utterance])[0].samples for utterance in utterances]
-    heard: dict[int, np.ndarray] = {}
+    samples: dict[int, np.ndarray] = {}
 
     def speak(own: range) -> None:
         for i in own:
-            heard[i] = tiny.speak_batch([utterances[i]])[0].samples
+            samples[i] = tiny.speak_batch([utterances[i]])[0].samples
 
     threads = [threading.Thread(target=speak, args=(own,)) for own in (range(0, 3), range(3, 6))]
     for thread in threads:
@@ -116,8 +116,8 @@ def test_two_threads_at_once_each_get_their_own_sound(tiny: Pipeline, tiny_promp
     for thread in threads:
         thread.join()
 
-    for i, samples in enumerate(alone):
-        np.testing.assert_allclose(heard[i], samples, atol=1e-6)
+    for i, expected in enumerate(alone):
+        np.testing.assert_allclose(samples[i], expected, atol=1e-6)
 
 
 def test_what_would_clip_is_scaled_down_and_nothing_else() -> None:

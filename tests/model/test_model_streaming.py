@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import zip_longest
 
 import numpy as np
@@ -12,12 +13,14 @@ from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, Pipeline, SamplingSettings, Speech, SynthesisRequest
 from GPT_SoVITS.sovits.layers import NormedConv1d, NormedConvTranspose1d
 from GPT_SoVITS.sovits.model import SoVITS
-from GPT_SoVITS.synthesis.streaming_decoder import Cutter, Stream
-from GPT_SoVITS.synthesis.waveform_decoder import Line, decode
+from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
+from GPT_SoVITS.synthesis.streaming_decoder import StreamingDecoder
+from GPT_SoVITS.synthesis.token_chunking import TokenChunker
+from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
 
 SENTENCE = "A sentence that is long enough to be spoken in several chunks, one after the other."
 LOUD, QUIET = 0, 1
-LIKENESS = [-0.5, 0.5]
+SIMILARITY = [-0.5, 0.5]
 SMALL = {
     "codebook_bins": 512,
     "inter_channels": 32,
@@ -37,17 +40,17 @@ SMALL = {
 }
 
 
-def cut(tokens: list[int], settings: ChunkSettings, likeness: list[float] | None = LIKENESS) -> list[list[int]]:
-    cutter = Cutter(settings, likeness)
-    return [chunk for chunk in (*map(cutter.add, tokens), cutter.rest()) if chunk]
+def cut(tokens: list[int], settings: ChunkSettings, similarity: list[float] | None = SIMILARITY) -> list[list[int]]:
+    chunker = TokenChunker(settings, similarity)
+    return [chunk for chunk in (*map(chunker.add, tokens), chunker.flush()) if chunk]
 
 
 def test_every_token_is_in_one_chunk_and_none_is_too_long():
     tokens = torch.randint(2, (500,), generator=torch.Generator().manual_seed(1)).tolist()
-    likeness = torch.randn(2, generator=torch.Generator().manual_seed(2)).tolist()
+    similarity = torch.randn(2, generator=torch.Generator().manual_seed(2)).tolist()
 
     for most in (16, 17, 30):
-        chunks = cut(tokens, ChunkSettings(first=8, least=16, most=most), likeness)
+        chunks = cut(tokens, ChunkSettings(first=8, least=16, most=most), similarity)
 
         assert [token for chunk in chunks for token in chunk] == tokens
         assert max(map(len, chunks)) <= most
@@ -113,33 +116,43 @@ def near_sighted() -> SoVITS:
     return model
 
 
-def line(tokens: int, speed: float = 1.0) -> Line:
-    chance = torch.Generator().manual_seed(5)
-    return Line(
-        tokens=torch.randint(512, (tokens,), generator=chance),
-        phones=torch.randint(700, (30,), generator=chance),
-        style=torch.randn(1, 128, 1, generator=chance) / 2,
+@dataclass(frozen=True)
+class Sentence:
+    """Random tokens, and conditions whose generator is new at each access."""
+
+    tokens: torch.Tensor
+    phones: torch.Tensor
+    style: torch.Tensor
+    speed: float
+
+    @property
+    def conditions(self) -> AcousticConditions:
+        return AcousticConditions(self.phones, self.style, torch.Generator().manual_seed(6), self.speed)
+
+
+def sentence(tokens: int, speed: float = 1.0) -> Sentence:
+    generator = torch.Generator().manual_seed(5)
+    return Sentence(
+        tokens=torch.randint(512, (tokens,), generator=generator),
+        phones=torch.randint(700, (30,), generator=generator),
+        style=torch.randn(1, 128, 1, generator=generator) / 2,
         speed=speed,
-        generator=torch.Generator().manual_seed(6),
     )
 
 
-def in_chunks(model: SoVITS, whole: Line, size: int, settings: ChunkSettings | None = None) -> list[torch.Tensor]:
-    stream = Stream(
-        model,
-        whole.phones,
-        whole.style,
-        speed=whole.speed,
-        generator=torch.Generator().manual_seed(6),
-        settings=settings,
-    )
+def decode(model: SoVITS, whole: Sentence) -> torch.Tensor:
+    return WaveformDecoder(model, 16_000).decode([whole.tokens], [whole.conditions])[0]
+
+
+def in_chunks(model: SoVITS, whole: Sentence, size: int, settings: ChunkSettings | None = None) -> list[torch.Tensor]:
+    decoder = StreamingDecoder(model, whole.conditions, settings)
     chunks = whole.tokens.split(size)
-    return [stream.push(chunk.tolist(), final=chunk is chunks[-1]) for chunk in chunks]
+    return [decoder.push(chunk.tolist(), final=chunk is chunks[-1]) for chunk in chunks]
 
 
 def test_speech_in_chunks_is_the_speech_of_one_piece_outside_the_joints(near_sighted: SoVITS):
-    whole = decode(near_sighted, [line(160)])[0]
-    chunks = in_chunks(near_sighted, line(160), size=40)
+    whole = decode(near_sighted, sentence(160))
+    chunks = in_chunks(near_sighted, sentence(160), size=40)
 
     wave = torch.cat(chunks)
     reach, hop = near_sighted.flow.reach + near_sighted.dec.reach, near_sighted.dec.hop
@@ -154,18 +167,18 @@ def test_speech_in_chunks_is_the_speech_of_one_piece_outside_the_joints(near_sig
 
 
 def test_a_chunk_that_is_the_whole_sentence_is_its_speech(sovits: SoVITS):
-    whole = decode(sovits, [line(30)])[0]
+    whole = decode(sovits, sentence(30))
 
-    chunks = in_chunks(sovits, line(30), size=30)
+    chunks = in_chunks(sovits, sentence(30), size=30)
 
     torch.testing.assert_close(chunks, [whole], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("speed", [0.7, 1.0, 1.3])
 def test_speech_in_chunks_takes_the_time_of_speech_in_one_piece(sovits: SoVITS, speed: float):
-    whole = decode(sovits, [line(101, speed)])[0]
+    whole = decode(sovits, sentence(101, speed))
 
-    wave = torch.cat(in_chunks(sovits, line(101, speed), size=17))
+    wave = torch.cat(in_chunks(sovits, sentence(101, speed), size=17))
 
     assert len(wave) == len(whole)
     assert float(torch.corrcoef(torch.stack([wave, whole]))[0, 1]) > 0.9
@@ -173,42 +186,44 @@ def test_speech_in_chunks_takes_the_time_of_speech_in_one_piece(sovits: SoVITS, 
 
 @pytest.mark.parametrize("speed", [1.0, 1.3])
 def test_an_empty_end_returns_what_was_held_back(sovits: SoVITS, speed: float):
-    given = line(40, speed)
-    stream = Stream(sovits, given.phones, given.style, speed=speed, generator=torch.Generator().manual_seed(6))
-    first = stream.push(given.tokens.tolist())
+    whole = sentence(40, speed)
+    decoder = StreamingDecoder(sovits, whole.conditions)
+    first = decoder.push(whole.tokens.tolist())
 
-    end = stream.push([], final=True)
+    end = decoder.push([], final=True)
 
-    whole = decode(sovits, [line(40, speed)])[0]
-    assert len(first) + len(end) == len(whole)
+    wave = decode(sovits, whole)
+    assert len(first) + len(end) == len(wave)
     assert 3 * sovits.dec.hop <= len(end) <= 5 * sovits.dec.hop
-    torch.testing.assert_close(torch.cat([first, end]), whole, atol=1e-5 if speed == 1 else 0.1, rtol=0)
+    torch.testing.assert_close(torch.cat([first, end]), wave, atol=1e-5 if speed == 1 else 0.1, rtol=0)
 
 
 def test_fewer_tokens_than_one_frame_of_fast_speech_wait_for_the_next(sovits: SoVITS):
-    given = line(9, speed=3.0)
-    stream = Stream(sovits, given.phones, given.style, speed=3.0, generator=torch.Generator().manual_seed(6))
-    tokens = given.tokens.tolist()
+    whole = sentence(9, speed=3.0)
+    decoder = StreamingDecoder(sovits, whole.conditions)
+    tokens = whole.tokens.tolist()
 
-    pieces = [stream.push([token], final=number == 8) for number, token in enumerate(tokens)]
+    pieces = [decoder.push([token], final=number == 8) for number, token in enumerate(tokens)]
 
-    assert sum(map(len, pieces)) == len(decode(sovits, [line(9, speed=3.0)])[0])
+    assert sum(map(len, pieces)) == len(decode(sovits, sentence(9, speed=3.0)))
 
 
 def test_a_sentence_without_tokens_has_no_sound(sovits: SoVITS):
-    given = line(1)
+    decoder = StreamingDecoder(sovits, sentence(1, speed=1.3).conditions)
 
-    assert len(Stream(sovits, given.phones, given.style, speed=1.3).push([], final=True)) == 0
+    assert len(decoder.push([], final=True)) == 0
 
 
 def test_the_cost_of_a_sentence_grows_with_its_length_and_not_with_its_square(sovits: SoVITS):
     frames: list[int] = []
     modules = (sovits.enc_p.encoder2, sovits.flow, sovits.dec)
-    hooks = [module.register_forward_pre_hook(lambda _, given: frames.append(given[0].shape[2])) for module in modules]
+    hooks = [
+        module.register_forward_pre_hook(lambda _, inputs: frames.append(inputs[0].shape[2])) for module in modules
+    ]
     costs = []
     for tokens in (112, 224, 448):
         frames.clear()
-        in_chunks(sovits, line(tokens), size=16)
+        in_chunks(sovits, sentence(tokens), size=16)
         costs.append(sum(frames))
     for hook in hooks:
         hook.remove()
@@ -250,8 +265,8 @@ def test_two_streams_that_take_turns_on_one_thread_do_not_mix(tiny: Pipeline, ti
 
     for mine, theirs in zip(together, alone, strict=True):
         assert [chunk.tokens for chunk in mine] == [chunk.tokens for chunk in theirs]
-        for one, other in zip(mine, theirs, strict=True):
-            np.testing.assert_allclose(one.samples, other.samples, atol=1e-6)
+        for first, second in zip(mine, theirs, strict=True):
+            np.testing.assert_allclose(first.samples, second.samples, atol=1e-6)
 
 
 def test_a_stream_may_be_left_before_its_end(tiny: Pipeline, tiny_prompt: EncodedPrompt):

@@ -15,10 +15,10 @@ from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.pipeline import Pipeline, SamplingSettings, SynthesisRequest
-from GPT_SoVITS.synthesis.conditioning import finished
+from GPT_SoVITS.synthesis.conditioning import with_sentence_end
 from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 from GPT_SoVITS.synthesis.model_loading import check_sizes
-from GPT_SoVITS.synthesis.prompt import Recording, limited
+from GPT_SoVITS.synthesis.prompt import ReferenceRecording, limit_peak
 
 LORA = Path(__file__).parent.parent / "parity" / "fixtures" / "v3v4" / "lora"
 SHORT = SamplingSettings(early_stop_num=20, fewest_tokens=20)
@@ -29,10 +29,10 @@ class StandIns(HelperNetworks):
 
     def __init__(self) -> None:
         super().__init__(None)
-        self.heard: list[int] = []
+        self.sample_counts: list[int] = []
 
     def content_features(self, samples: np.ndarray) -> torch.Tensor:
-        self.heard.append(len(samples))
+        self.sample_counts.append(len(samples))
         return torch.randn(1, 16, (len(samples) - 80) // 320, generator=torch.Generator().manual_seed(1))
 
     def speaker_vector(self, samples: np.ndarray) -> torch.Tensor:
@@ -60,18 +60,18 @@ def test_a_version_speaks_alike_from_our_files_and_from_official_ones(
     official = tmp_path / "gpt.ckpt", tmp_path / "sovits.pth"
     for path, copy in zip(ours, official, strict=True):
         write_official(copy, open_checkpoint(path))
-    parts = StandIns()
-    heard = []
+    helpers = StandIns()
+    speeches = []
     for files in (ours, official):
-        pipeline = Pipeline.load(*files, helpers=parts)
+        pipeline = Pipeline.load(*files, helpers=helpers)
         prompt = pipeline.prepare_prompt(recording, "Good morning", "en")
-        heard.append(pipeline.speak_batch([SynthesisRequest("Hello.", "en", prompt, 3, sampling=SHORT)])[0])
+        speeches.append(pipeline.speak_batch([SynthesisRequest("Hello.", "en", prompt, 3, sampling=SHORT)])[0])
 
     assert pipeline.version == version
-    assert heard[0].sample_rate == 32_000
-    assert len(heard[0].samples) == 1280 * heard[0].tokens
-    np.testing.assert_allclose(heard[0].samples, heard[1].samples, atol=1e-5)
-    assert parts.heard == 2 * [56_000 + 9_600]
+    assert speeches[0].sample_rate == 32_000
+    assert len(speeches[0].samples) == 1280 * speeches[0].tokens
+    np.testing.assert_allclose(speeches[0].samples, speeches[1].samples, atol=1e-5)
+    assert helpers.sample_counts == 2 * [56_000 + 9_600]
 
 
 def test_several_recordings_give_the_mean_of_their_styles(tiny_voice: Callable, recording: Path, tmp_path: Path):
@@ -89,7 +89,7 @@ def test_mandarin_text_features_reach_the_first_stage(tiny_voice: Callable, reco
     pipeline = Pipeline.load(*tiny_voice("v2"), helpers=StandIns())
     prompt = pipeline.prepare_prompt(recording, "Good morning.", "en")
 
-    row = pipeline.reader.read(SynthesisRequest("今天天气很好。", "zh", prompt, 3)).row
+    row = pipeline.conditioner.condition(SynthesisRequest("今天天气很好。", "zh", prompt, 3)).gpt_input
 
     english = len(prompt.phones)
     assert row.bert is not None
@@ -219,20 +219,19 @@ def test_a_lora_without_its_base_says_so(tmp_path: Path) -> None:
 
 
 def test_a_text_ends_with_a_mark_before_it_is_read() -> None:
-    assert finished("Hello\nthere ", "en") == "Hello there."
-    assert finished("你好", "zh") == "你好。"
-    assert finished("Really?", "en") == "Really?"
+    assert with_sentence_end("Hello\nthere ", "en") == "Hello there."
+    assert with_sentence_end("你好", "zh") == "你好。"
+    assert with_sentence_end("Really?", "en") == "Really?"
 
 
 def test_a_recording_that_is_too_loud_is_scaled_to_full_scale() -> None:
     loud = torch.tensor([[0.5, -3.0]])
 
-    assert limited(loud).abs().max() == 1.0
-    assert limited(loud, compat="reference").abs().max() == 1.5
-    assert torch.equal(limited(loud / 4), loud / 4)
+    assert limit_peak(loud).abs().max() == 1.0
+    assert torch.equal(limit_peak(loud / 4), loud / 4)
 
 
 def test_rates_without_a_common_divisor_are_resampled_too() -> None:
-    sound = Recording(np.sin(np.arange(44_101) / 30).astype(np.float32), 44_101)
+    recording = ReferenceRecording(np.sin(np.arange(44_101) / 30).astype(np.float32), 44_101)
 
-    assert sound.at(32_000).shape == (1, 32_000)
+    assert recording.resampled(32_000).shape == (1, 32_000)

@@ -1,4 +1,4 @@
-"""Whole runs of v1 to v2ProPlus as the original makes them; tolerances are those of the fixtures' README.
+"""Whole runs of v1 to v2ProPlus as upstream makes them; tolerances are those of the fixtures' README.
 
 Random numbers and tokens are given, so the second stage, the joints and the splitting of tokens are what is compared.
 """
@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 import torch
 from parity_fixtures import Fixture, absolute_error, companion, find, fixtures
-from upstream_streaming import OriginalStream
+from upstream_streaming import UpstreamStream
+from upstream_synthesis import consecutive_batches, decode_joined, join_sentences, length_batches, to_int16
 
+from GPT_SoVITS.audio import limit_peak
 from GPT_SoVITS.gpt.generate import GenerationInput, SamplingSettings, stream_tokens
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.sovits.official import recipe
-from GPT_SoVITS.synthesis.length_batching import buckets, consecutive, restore
-from GPT_SoVITS.synthesis.samples import join_sentences, limit_peak, to_int16
-from GPT_SoVITS.synthesis.waveform_decoder import Line, decode
+from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
+from GPT_SoVITS.synthesis.length_batching import restore_order
+from GPT_SoVITS.synthesis.streaming_decoder import NOISE_SCALE
+from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
 
 INT16 = 2
 """Steps by which the README lets 16-bit samples differ."""
@@ -50,10 +53,11 @@ def assert_same_samples(ours: np.ndarray, theirs: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("path", fixtures("run_v2_batch"))
-def test_a_batch_joined_into_one_sentence_sounds_as_the_originals(path: Path) -> None:
+def test_a_batch_joined_into_one_sentence_sounds_as_upstreams(path: Path) -> None:
     fixture = Fixture(path)
     model = voice(fixture)
     ge = style(fixture, model)
+    assert fixture.config["noise_scale"] == NOISE_SCALE
     texts = [
         (fixture[f"text_{i}/tokens"], fixture[f"text_{i}/phones"]) for i in range(len(fixture.config["norm_text"]))
     ]
@@ -62,37 +66,40 @@ def test_a_batch_joined_into_one_sentence_sounds_as_the_originals(path: Path) ->
         request = run["request"]
         speed = request.get("speed_factor", 1.0)
         noises = iter([fixture[f"{index}/noise_{i}"] for i in range(run["n_noise"])])
-        groups = original_batches(fixture.config["norm_text"], request, speed)
-        made = []
+        groups = upstream_batches(fixture.config["norm_text"], request, speed)
+        batches = []
         for group in groups:
             joined = next(noises) if speed == 1 else None
-            lines = [
-                Line(*texts[i], style=ge, speed=speed, noise=joined if speed == 1 else next(noises)) for i in group
+            tokens, phones = zip(*(texts[i] for i in group), strict=True)
+            conditions = [
+                AcousticConditions(ids, ge, joined if speed == 1 else next(noises), speed=speed) for ids in phones
             ]
-            waves = decode(model, lines, noise_scale=fixture.config["noise_scale"], compat="reference")
-            made.append([wave.numpy() for wave in waves])
+            if speed == 1:
+                waves = decode_joined(model, tokens, conditions, fixture.config["noise_scale"])
+            else:
+                waves = WaveformDecoder(model, run["sr"]).decode(tokens, conditions)
+            batches.append([wave.numpy() for wave in waves])
 
         interval = request["fragment_interval"]
         if request.get("return_fragment"):
-            outputs = [join_sentences(part, rate=run["sr"], interval=interval, compat="reference") for part in made]
+            outputs = [join_sentences(batch, interval) for batch in batches]
         else:
-            whole = restore(groups, made)
-            outputs = [join_sentences(whole, rate=run["sr"], interval=interval, compat="reference")]
+            outputs = [join_sentences(restore_order(groups, batches), interval)]
 
         assert len(outputs) == run["n_out"]
         for i, output in enumerate(outputs):
-            assert_same_samples(to_int16(output, compat="reference"), fixture[f"{index}/out_{i}"])
+            assert_same_samples(to_int16(output), fixture[f"{index}/out_{i}"])
 
 
-def original_batches(norm_text: list[str], request: dict, speed: float) -> list[list[int]]:
+def upstream_batches(norm_text: list[str], request: dict, speed: float) -> list[list[int]]:
     lengths = [len(text) for text in norm_text]
     if request.get("return_fragment") or speed != 1 or not request.get("split_bucket", True):
-        return consecutive(len(lengths), request["batch_size"])
-    return buckets(lengths, request["batch_size"], threshold=request.get("batch_threshold", 0.75), compat="reference")
+        return consecutive_batches(len(lengths), request["batch_size"])
+    return length_batches(lengths, request["batch_size"], request.get("batch_threshold", 0.75))
 
 
 @pytest.mark.parametrize("path", fixtures("run_v2_stream"))
-def test_a_stream_in_the_originals_way_has_its_chunks_latents_offsets_and_emissions(path: Path) -> None:
+def test_a_stream_in_upstreams_way_has_its_chunks_latents_offsets_and_emissions(path: Path) -> None:
     fixture = Fixture(path)
     model = voice(fixture)
     ge = style(fixture, model)
@@ -100,7 +107,7 @@ def test_a_stream_in_the_originals_way_has_its_chunks_latents_offsets_and_emissi
 
     for index, run in enumerate(fixture.config["runs"]):
         request = defaults | run["request"]
-        original = OriginalStream(
+        stream = UpstreamStream(
             model,
             fixture["phones"],
             ge,
@@ -114,13 +121,13 @@ def test_a_stream_in_the_originals_way_has_its_chunks_latents_offsets_and_emissi
             tokens = None if ends_empty else fixture[f"{index}/tokens_{i}"]
             noise = None if ends_empty else fixture[f"{index}/noise_{i}"]
 
-            emitted = original.push(tokens, final=final, noise=noise)
+            emitted = stream.push(tokens, final=final, noise=noise)
 
-            assert_same_samples(to_int16(limit_peak(emitted.numpy()), compat="reference"), fixture[f"{index}/out_{i}"])
+            assert_same_samples(to_int16(limit_peak(emitted.numpy())), fixture[f"{index}/out_{i}"])
         pause = fixture[f"{index}/out_{run['n_out'] - 1}"]
         assert_same_samples(np.zeros(int(run["sr"] * request["fragment_interval"]), np.int16), pause)
         assert len(fixture.names(f"{index}/out_")) == run["n_out"] == len(run["finals"]) + 1
-        assert original.offsets == run["sola_offsets"]
+        assert stream.offsets == run["sola_offsets"]
         assert_same_raw_chunks(fixture, model, ge, index, chunks, request)
 
 
@@ -129,19 +136,19 @@ def assert_same_raw_chunks(
 ) -> None:
     """The waves before anything is cut off them, where the overlap was not raised, and all latents."""
     speed, overlap = request.get("speed_factor", 1.0), request["overlap_length"]
-    again = OriginalStream(
+    again = UpstreamStream(
         model, fixture["phones"], ge, speed=speed, overlap=overlap, noise_scale=fixture.config["noise_scale"]
     )
     for i in range(chunks):
         chunk = again.decode(fixture[f"{index}/tokens_{i}"], fixture[f"{index}/noise_{i}"])
 
-        wanted = fixture[f"{index}/raw_{i}"]
+        expected = fixture[f"{index}/raw_{i}"]
         assert absolute_error(chunk.latent, fixture[f"{index}/latent_{i}"]) < 2e-5
-        assert absolute_error(chunk.wave[0, 0], wanted[-chunk.wave.shape[2] :]) < WAVE
+        assert absolute_error(chunk.wave[0, 0], expected[-chunk.wave.shape[2] :]) < WAVE
 
 
 @pytest.mark.parametrize("path", fixtures("stream_split", suffix=".json"))
-def test_tokens_are_split_where_the_original_splits_them(path: Path) -> None:
+def test_tokens_are_split_where_upstream_splits_them(path: Path) -> None:
     for case in json.loads(path.read_text()):
         script = torch.tensor(case["tokens"])
         model = indifferent_gpt(tokens=int(script.max()) + 1)
@@ -162,7 +169,7 @@ def test_tokens_are_split_where_the_original_splits_them(path: Path) -> None:
 
 
 def indifferent_gpt(tokens: int) -> Text2Semantic:
-    """A GPT to which every token is as likely as any other, so that chance alone decides."""
+    """A GPT to which every token is as likely as any other, so that noise alone decides."""
     sizes = {"embedding_dim": 8, "hidden_dim": 8, "head": 2, "n_layer": 1, "dropout": 0}
     model = Text2Semantic({**sizes, "vocab_size": tokens, "EOS": tokens - 1, "phoneme_vocab_size": 4}).eval()
     model.model.ar_predict_layer.weight.data.zero_()

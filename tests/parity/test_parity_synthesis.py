@@ -9,15 +9,14 @@ import pytest
 import upstream_chunks
 from parity_fixtures import Fixture, absolute_error, companion, find, fixtures
 from torch import Tensor
+from upstream_synthesis import consecutive_batches, join_sentences, join_waves, length_batches, to_int16
 
-from GPT_SoVITS.features.mel import log_mel, normalise, resample
+from GPT_SoVITS import audio
+from GPT_SoVITS.features.mel import log_mel, normalize, resample
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.official import recipe
-from GPT_SoVITS.synthesis import sola
-from GPT_SoVITS.synthesis.length_batching import buckets, consecutive, restore
-from GPT_SoVITS.synthesis.mel_chunking import ChunkSizes
-from GPT_SoVITS.synthesis.mel_synthesis import MelPrompt, mel_prompt
-from GPT_SoVITS.synthesis.samples import join_sentences, to_int16
+from GPT_SoVITS.synthesis.length_batching import restore_order
+from GPT_SoVITS.synthesis.mel_synthesis import ChunkSizes, MelPrompt, mel_prompt
 from GPT_SoVITS.vocoders import Vocoder
 from GPT_SoVITS.vocoders.load import bigvgan, hifigan
 
@@ -38,13 +37,13 @@ def test_sentences_are_put_into_the_reference_batches(path):
         lengths, size = case["lengths"], case["batch_size"]
 
         if case["split_bucket"]:
-            made = buckets(lengths, size, threshold=case["threshold"], compat=REFERENCE)
+            batches = length_batches(lengths, size, case["threshold"])
         else:
-            made = consecutive(len(lengths), size)
+            batches = consecutive_batches(len(lengths), size)
 
-        assert made == case["batches"]
-        longest = [max(lengths[i] for i in batch) for batch in made]
-        surplus = {wanted - ours for wanted, ours in zip(case["max_len"], longest, strict=True)}
+        assert batches == case["batches"]
+        longest = [max(lengths[i] for i in batch) for batch in batches]
+        surplus = {theirs - ours for theirs, ours in zip(case["max_len"], longest, strict=True)}
         assert len(surplus) == 1, "the longest of every batch, to which the fixture adds the same everywhere"
 
 
@@ -54,7 +53,7 @@ def test_waves_are_joined_where_the_reference_joins_them(path):
 
     for index, run in enumerate(fixture.config["runs"]):
         fragments = [fixture[f"{index}/frag_{i}"] for i in range(run["fragments"])]
-        joined = sola.join(fragments, run["overlap_len"], search=run["search_len"])
+        joined = join_waves(fragments, run["overlap_len"], search=run["search_len"])
 
         assert joined.offsets == fixture[f"{index}/offsets"].tolist()
         assert absolute_error(joined.wave, fixture[f"{index}/out"]) < SAMPLES
@@ -67,9 +66,8 @@ def test_sentences_become_the_reference_samples(path):
     for index, run in enumerate(fixture.config["runs"]):
         batches = run["batch_index_list"]
         waves = [[fixture[f"{index}/in_{b}_{i}"].numpy() for i in range(len(batch))] for b, batch in enumerate(batches)]
-        ordered = restore(batches, waves) if run["split_bucket"] else [wave for batch in waves for wave in batch]
-        arguments = {"rate": run["sr"], "interval": run["fragment_interval"], "compat": REFERENCE}
-        samples = to_int16(join_sentences(ordered, **arguments), compat=REFERENCE)
+        ordered = restore_order(batches, waves) if run["split_bucket"] else [wave for batch in waves for wave in batch]
+        samples = to_int16(join_sentences(ordered, run["fragment_interval"]))
 
         apart = np.abs(samples.astype(int) - fixture[f"{index}/out"].numpy().astype(int))
         assert apart.max() <= ROUNDING
@@ -81,7 +79,7 @@ def test_no_sample_wraps_by_default(path):
 
     for name in [name for name in fixture.arrays if "/in_" in name]:
         wave = fixture[name].numpy()
-        samples = to_int16(join_sentences([wave], rate=24_000, interval=0.0))
+        samples = audio.to_int16(audio.limit_peak(wave))
 
         loud = np.abs(wave) > 1e-3
         assert (np.sign(samples[loud]) == np.sign(wave[loud])).all()
@@ -95,7 +93,7 @@ class Stage:
         self.config = self.fixture.config
         self.model = self._model()
         self.vocoder = self._vocoder()
-        self.sizes = ChunkSizes(self.config["T_ref"], self.config["T_chunk"], self.config["overlapped_len"])
+        self.sizes = ChunkSizes(self.config["T_ref"], self.config["T_chunk"])
         self.ge = self.model.style([self.fixture["refer"]])
         self.prompt = self._prompt()
 
@@ -130,7 +128,7 @@ class Stage:
     def _prompt(self) -> MelPrompt:
         mono = self.fixture["raw_audio"].mean(dim=0, keepdim=True)
         wave = resample(mono, self.config["ref_sr"], self.config["mel_sr"])
-        mel = normalise(log_mel(wave, **self.mel))
+        mel = normalize(log_mel(wave, **self.mel))
         codes, phones = self.fixture["prompt_semantic"], self.fixture["prompt_phones"]
         condition = self.model.condition(codes.reshape(1, 1, -1), phones.reshape(1, -1), self.ge, compat=REFERENCE)
         return mel_prompt(condition, mel, self.sizes)
@@ -144,7 +142,7 @@ def test_serial_chunks_give_the_reference_wave(path):
 
     features = stage.features(fixture["serial_semantic"], fixture["serial_phones"])
     steps = stage.config["sample_steps"]
-    wave = upstream_chunks.serial(
+    wave = upstream_chunks.synthesize_serially(
         stage.model, stage.vocoder, stage.sizes, features, stage.prompt, steps=steps, noises=noises
     )
 
@@ -156,8 +154,15 @@ def test_batched_chunks_give_the_reference_waves_and_offsets(path):
     stage = Stage(path)
     noise, steps = stage.fixture["batched_noise"], stage.config["sample_steps"]
 
-    waves, offsets = upstream_chunks.batched(
-        stage.model, stage.vocoder, stage.sizes, stage.batch(), stage.prompt, steps=steps, noise=noise
+    waves, offsets = upstream_chunks.synthesize_batched(
+        stage.model,
+        stage.vocoder,
+        stage.sizes,
+        stage.batch(),
+        stage.prompt,
+        steps=steps,
+        noise=noise,
+        overlap=stage.config["overlapped_len"],
     )
 
     assert offsets == stage.fixture["batched_sola_offsets"].tolist()

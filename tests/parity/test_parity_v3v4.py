@@ -13,7 +13,7 @@ from torch import Tensor
 
 from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
 from GPT_SoVITS.configs import load_config
-from GPT_SoVITS.features.mel import denormalise, log_mel, normalise, resample, spectrogram
+from GPT_SoVITS.features.mel import denormalize, log_mel, normalize, resample, spectrogram
 from GPT_SoVITS.flow_matching import lora
 from GPT_SoVITS.flow_matching.cfm import RandomDraws
 from GPT_SoVITS.flow_matching.dit import frame_mask
@@ -196,8 +196,8 @@ def test_log_mels_and_their_normal_form_are_those_of_the_reference(path):
         mel = log_mel(fixture[f"{version}/wav"][None], **settings_of(fixture, version))
 
         assert absolute_error(mel, fixture[f"{version}/logmel"]) < MEL
-        assert absolute_error(normalise(mel, low, high), fixture[f"{version}/norm"]) < MEL
-        assert absolute_error(denormalise(normalise(mel)), mel) < MEL
+        assert absolute_error(normalize(mel, low, high), fixture[f"{version}/norm"]) < MEL
+        assert absolute_error(denormalize(normalize(mel)), mel) < MEL
 
 
 @pytest.mark.parametrize("path", fixtures("mel", where=has_log_mels))

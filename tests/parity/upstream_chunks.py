@@ -1,7 +1,7 @@
-"""The original's chunked synthesis of v3 and v4, number for number (inference-pipeline §9), faults included.
+"""Upstream's chunked synthesis of v3 and v4, number for number (inference-pipeline §9), faults included.
 
 For comparison alone: the batched way lets sentences share chunks, runs the vocoder across their seams and cuts them
-where they would end had no joint shortened the wave. `chunks.ChunkedSynthesis` is what speaks.
+where they would end had no joint shortened the wave. `mel_synthesis.ChunkedSynthesis` is what speaks.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from upstream_synthesis import join_waves
 
-from GPT_SoVITS.features.mel import denormalise
-from GPT_SoVITS.synthesis.mel_chunking import ChunkSizes
-from GPT_SoVITS.synthesis.mel_synthesis import MelPrompt, MelSampler
-from GPT_SoVITS.synthesis.sola import join
+from GPT_SoVITS.features.mel import denormalize
+from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
+from GPT_SoVITS.synthesis.mel_synthesis import ChunkSizes, MelPrompt
 from GPT_SoVITS.vocoders import Vocoder
 
 
 @torch.inference_mode()
-def serial(
-    model: MelSampler,
+def synthesize_serially(
+    model: FlowMatchingSoVITS,
     vocoder: Vocoder,
     sizes: ChunkSizes,
     features: Tensor,
@@ -30,39 +30,46 @@ def serial(
     steps: int,
     noises: Sequence[Tensor],
 ) -> Tensor:
-    """One sentence, features (1, C, F), noise (1, M, P + t) for every piece -> (N,). Each piece is the next prompt."""
-    known = prompt.mel.shape[2]
-    condition, mel, made = prompt.condition, prompt.mel, []
-    for piece, noise in zip(features.split(sizes.chunk - known, dim=2), noises, strict=True):
-        out = model.sample(torch.cat([condition, piece], dim=2), mel, steps=steps, noise=noise, compat="reference")
+    """Synthesize one sentence, features (1, C, F), noise (1, M, P + t) for every chunk -> (N,).
+
+    Each chunk is the next one's prompt.
+    """
+    prompt_frames = prompt.mel.shape[2]
+    condition, mel, mels = prompt.condition, prompt.mel, []
+    for chunk, noise in zip(torch.split(features, sizes.chunk - prompt_frames, dim=2), noises, strict=True):
+        out = model.sample(torch.cat([condition, chunk], dim=2), mel, steps=steps, noise=noise, compat="reference")
         out = out[:, :, mel.shape[2] :]
-        made.append(out)
-        condition, mel = piece[:, :, -known:], out[:, :, -known:]
-    return vocoder(denormalise(torch.cat(made, dim=2)))[0, 0]
+        mels.append(out)
+        condition, mel = chunk[:, :, -prompt_frames:], out[:, :, -prompt_frames:]
+    return vocoder(denormalize(torch.cat(mels, dim=2)))[0, 0]
 
 
 @torch.inference_mode()
-def batched(
-    model: MelSampler,
+def synthesize_batched(
+    model: FlowMatchingSoVITS,
     vocoder: Vocoder,
     sizes: ChunkSizes,
     features: Sequence[Tensor],
     prompt: MelPrompt,
     *,
+    overlap: int,
     steps: int,
     noise: Tensor,
 ) -> tuple[list[Tensor], list[int]]:
-    """Sentences (1, C, F) in one row of chunks, noise (n, M, P + L) -> (waves (N,), offset of every joint)."""
-    known, hop, overlap = prompt.mel.shape[2], vocoder.hop, sizes.overlap
-    room = sizes.chunk - known
+    """Synthesize sentences (1, C, F) in one row of chunks, which share `overlap` frames.
+
+    noise (n, M, P + L) -> waves (N,) of the sentences, offset of every joint.
+    """
+    hop = vocoder.hop
+    room = sizes.chunk - prompt.mel.shape[2]
     row = F.pad(torch.cat(list(features), dim=2), (overlap, 0))
     starts = range(0, row.shape[2], room - overlap)
     padding = max(0, starts[-1] + room - row.shape[2])
     row = F.pad(row, (0, padding))
-    pieces = torch.cat([row[:, :, start : start + room] for start in starts])  # (n, C, L)
-    condition = torch.cat([prompt.condition.expand(len(pieces), -1, -1), pieces], dim=2)
-    made = model.sample(condition, prompt.mel, steps=steps, noise=noise, compat="reference")[:, :, -room:]
-    wave = vocoder(denormalise(made.transpose(0, 1).flatten(1)[None]))[0, 0]  # as if it were one mel
-    joined = join(wave.split(room * hop), overlap * hop)
-    spoken = joined.wave[overlap * hop : len(joined.wave) - padding * hop]
-    return list(spoken.split([one.shape[2] * hop for one in features])), joined.offsets
+    chunks = torch.cat([row[:, :, start : start + room] for start in starts])  # (n, C, L)
+    condition = torch.cat([prompt.condition.expand(len(chunks), -1, -1), chunks], dim=2)
+    mel = model.sample(condition, prompt.mel, steps=steps, noise=noise, compat="reference")[:, :, -room:]
+    wave = vocoder(denormalize(mel.transpose(0, 1).flatten(1)[None]))[0, 0]  # as if it were one mel
+    joined = join_waves(wave.split(room * hop), overlap * hop)
+    speech = joined.wave[overlap * hop : len(joined.wave) - padding * hop]
+    return list(speech.split([sentence.shape[2] * hop for sentence in features])), joined.offsets

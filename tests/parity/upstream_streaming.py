@@ -1,7 +1,7 @@
-"""The original's token streaming, number for number (inference-pipeline §13.2 and §13.3), faults included.
+"""Upstream's token streaming, number for number (inference-pipeline §13.2 and §13.3), faults included.
 
 For comparison alone: it encodes the whole prefix for every chunk, fades with weights that sum to up to 1.41, speaks
-some tokens twice and puts the last chunk on without a fade. `streaming.Stream` is what speaks.
+some tokens twice and puts the last chunk on without a fade. `streaming_decoder.StreamingDecoder` is what speaks.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ import math
 
 import torch
 from torch import Tensor
+from upstream_synthesis import join_waves
 
-from GPT_SoVITS.sovits.model import DecodedChunk as Chunk
-from GPT_SoVITS.sovits.model import SoVITS
-from GPT_SoVITS.synthesis import sola
-from GPT_SoVITS.synthesis.waveform_decoder import NOISE_SCALE
+from GPT_SoVITS.sovits.model import DecodedChunk, SoVITS
+from GPT_SoVITS.synthesis.streaming_decoder import NOISE_SCALE
 
 FEW_TOKENS = 10
-"""A chunk with fewer than this hears more of the one before it."""
+"""A chunk with fewer than this reads more of the one before it."""
 
 
-class OriginalStream:
+class UpstreamStream:
     """One sentence, chunk by chunk."""
 
     def __init__(
@@ -34,7 +33,7 @@ class OriginalStream:
         noise_scale: float = NOISE_SCALE,
         generator: torch.Generator | None = None,
     ) -> None:
-        """phones (S,), style (1, G, 1); `overlap` in tokens."""
+        """Prepare phones (S,), style (1, G, 1); `overlap` in tokens."""
         self.sovits = sovits
         self.phones = phones[None]
         self.style = style
@@ -47,33 +46,33 @@ class OriginalStream:
         """Samples that every chunk but the last keeps back."""
         self.tokens = torch.empty(0, dtype=torch.long, device=style.device)
         self.before: Tensor | None = None
-        """The sound of the previous chunk, (N,)."""
+        """The wave of the previous chunk, (N,)."""
         self.latent: Tensor | None = None
         self.offsets: list[int] = []
 
     @torch.inference_mode()
     def push(self, tokens: Tensor | None, *, final: bool, noise: Tensor | None = None) -> Tensor:
-        """The sound (N,) that is emitted for a chunk of tokens (n,); None marks the end of a sentence.
+        """Return the samples (N,) that are emitted for a chunk of tokens (n,); None marks the end of a sentence.
 
-        The reference fails when that mark comes before any chunk; here there is simply no sound.
+        Upstream fails when that mark comes before any chunk; here there are simply no samples.
         """
         if tokens is None:
             return torch.empty(0) if self.before is None else self.before[-self.held :]
         chunk = self.decode(tokens, noise)
-        sound = chunk.wave[0, 0]
+        wave = chunk.wave[0, 0]
         if self.before is None:
-            emitted = sound if final else sound[: -self.held]
+            emitted = wave if final else wave[: -self.held]
         elif final:
-            emitted = sound
+            emitted = wave
         else:
-            joined = sola.join([self.before, sound], self.held)
+            joined = join_waves([self.before, wave], self.held)
             self.offsets += joined.offsets
             emitted = joined.wave[len(self.before) - self.held : -self.held]
-        self.before = sound
+        self.before = wave
         return emitted
 
     @torch.inference_mode()
-    def decode(self, tokens: Tensor, noise: Tensor | None = None) -> Chunk:
+    def decode(self, tokens: Tensor, noise: Tensor | None = None) -> DecodedChunk:
         """Decode the prefix with these tokens at its end, and keep of it what they need."""
         first = self.latent is None
         count, overlap = len(tokens), self.overlap
@@ -93,6 +92,6 @@ class OriginalStream:
         )
         self.latent = chunk.latent
         if overlap > self.overlap:
-            kept = int((self.overlap + count) * self.samples_per_token)
-            return chunk._replace(wave=chunk.wave[:, :, -kept:])
+            size = int((self.overlap + count) * self.samples_per_token)
+            return chunk._replace(wave=chunk.wave[:, :, -size:])
         return chunk

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from GPT_SoVITS.synthesis.conditioning import Reader
+from GPT_SoVITS.synthesis.conditioning import TextConditioner
 from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 from GPT_SoVITS.text import Frontend, Reading
 from GPT_SoVITS.text.mandarin.frontend import Mandarin
@@ -16,33 +16,35 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HelperNetworks:
-    """HelperNetworks of a folder whose polyphone model calls every character ma."""
+def helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HelperNetworks:
+    """Helper networks of a folder whose polyphone model calls every character ma."""
     model = Frontend({"zh": Mandarin(lambda text: ["ma1" for _ in text])})
     monkeypatch.setattr(Frontend, "with_models", classmethod(lambda cls, folder: model))
     monkeypatch.setattr(HelperNetworks, "text_features", lambda self, pieces: None)
     return HelperNetworks(tmp_path)
 
 
-def test_the_official_versions_read_by_the_polyphone_model_and_nano_without_it(parts):
-    official = Reader("v2", parts, CPU).read_text("猫狗", "zh")[2]
-    nano = Reader("nano", parts, CPU).read_text("猫狗", "zh")[2]
+def test_the_official_versions_read_by_the_polyphone_model_and_nano_without_it(helpers):
+    official = TextConditioner("v2", helpers, CPU).encode_text("猫狗", "zh")[2]
+    nano = TextConditioner("nano", helpers, CPU).encode_text("猫狗", "zh")[2]
 
     assert official.phones[-5:-1] == ["m", "a1", "m", "a1"]
     assert nano.phones[-4:] == ["m", "ao1", "g", "ou3"]
 
 
-def test_the_polyphone_model_stays_when_the_encoders_go(parts):
-    before = parts.frontend()
+def test_the_polyphone_model_stays_when_the_encoders_go(helpers):
+    before = helpers.frontend()
 
-    parts.unload_prompt_encoders()
+    helpers.unload_prompt_encoders()
 
-    assert parts.frontend() is before
+    assert helpers.frontend() is before
 
 
 @pytest.mark.parametrize("version", ["v1", "v2", "nano"])
-def test_a_reading_keeps_its_place_in_a_text_that_begins_with_blanks(parts, version):
-    said = Reader(version, parts, CPU).read_text("  我的银行卡", "zh", [Reading(4, 6, "zh", ("yin4", "xing4"))])[2]
+def test_a_reading_keeps_its_place_in_a_text_that_begins_with_blanks(helpers, version):
+    phonemes = TextConditioner(version, helpers, CPU).encode_text(
+        "  我的银行卡", "zh", [Reading(4, 6, "zh", ("yin4", "xing4"))]
+    )[2]
 
-    start = said.phones.index("in4")
-    assert said.phones[start - 1 : start + 3] == ["y", "in4", "x", "ing4"]
+    start = phonemes.phones.index("in4")
+    assert phonemes.phones[start - 1 : start + 3] == ["y", "in4", "x", "ing4"]

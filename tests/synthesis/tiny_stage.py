@@ -5,15 +5,14 @@ from __future__ import annotations
 import torch
 
 from GPT_SoVITS.flow_matching.cfm import FlowMatching
-from GPT_SoVITS.synthesis.mel_chunking import ChunkSizes
-from GPT_SoVITS.synthesis.mel_synthesis import ChunkedSynthesis, MelPrompt
+from GPT_SoVITS.synthesis.mel_synthesis import ChunkedSynthesis, ChunkSizes, MelPrompt
 from GPT_SoVITS.vocoders.bigvgan import BigVGAN
 from GPT_SoVITS.vocoders.hifigan import HiFiGAN
 from GPT_SoVITS.vocoders.sizes import VocoderSizes
 
 MELS = 8
 CONDITION = 16
-SIZES = ChunkSizes(reference=12, chunk=40, overlap=4)
+SIZES = ChunkSizes(prompt=12, chunk=40)
 VOCODERS = {"bigvgan": BigVGAN, "hifigan": HiFiGAN}
 
 
@@ -48,11 +47,11 @@ def tiny_vocoder(kind: str = "bigvgan", **changes) -> BigVGAN | HiFiGAN:
     return vocoder
 
 
-def tiny_synthesis(kind: str = "hifigan", *, rows_at_once: int | None = None) -> ChunkedSynthesis:
-    return ChunkedSynthesis(tiny_sampler(), tiny_vocoder(kind), SIZES, rows_at_once=rows_at_once)
+def tiny_synthesis(kind: str = "hifigan", *, max_rows: int | None = None) -> ChunkedSynthesis:
+    return ChunkedSynthesis(tiny_sampler(), tiny_vocoder(kind), SIZES, max_rows=max_rows)
 
 
-def tiny_prompt(frames: int = SIZES.reference) -> MelPrompt:
+def tiny_prompt(frames: int = SIZES.prompt) -> MelPrompt:
     source = torch.Generator().manual_seed(3)
     return MelPrompt(
         torch.randn(1, CONDITION, frames, generator=source), torch.randn(1, MELS, frames, generator=source)
