@@ -24,6 +24,8 @@ class Quantized(NamedTuple):
 
 
 class Codebook(nn.Module):
+    embed: Tensor
+
     def __init__(self, width: int, bins: int) -> None:
         super().__init__()
         self.register_buffer("inited", torch.ones(1))

@@ -66,6 +66,7 @@ def load_models(
     check_sizes(gpt_file)
     check_sizes(sovits_file)
     version = sovits_file.version
+    sovits: SoVITS | FlowMatchingSoVITS
     # One after the other, and each file released before the next is converted: its pages count as memory, too.
     with _SkipInitialization():
         gpt = Text2Semantic(gpt_file.config)
