@@ -194,15 +194,15 @@ def _work(options: argparse.Namespace, settings: Settings) -> int:
     from core.process import prepare_worker
 
     prepare_worker(options.device, options.nice)  # before anything can load CUDA
-    from roles.runtime.worker import work
+    from roles.runtime.worker import run_worker
 
-    return work(
+    return run_worker(
         options.role,
         settings,
         device=options.device,
         nonce=options.nonce,
         role_class=options.role_class,
-        only_asked=options.dedicated,
+        dedicated=options.dedicated,
     )
 
 

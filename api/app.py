@@ -43,9 +43,10 @@ from api.services.speech import SpeechService
 from api.services.sweeper import keep_swept
 from core.datasets import DatasetService
 from core.experiments.service import ExperimentService
-from core.jobs.events import AsyncEvents
+from core.jobs.events import Events
 from core.jobs.limits import LimitService
 from core.jobs.queue import AsyncQueue
+from core.jobs.queue_commands import QueueOptions
 from core.net.fetch import Fetcher
 from core.records import Records
 from core.redis import connect_async
@@ -113,8 +114,8 @@ async def open_services(settings: Settings, redis_url: str, metrics: Metrics) ->
     """Everything the routes share; closed in the opposite order."""
     storage = open_storage(settings)
     redis = connect_async(redis_url)
-    queue = AsyncQueue.from_settings(redis, settings)
-    events = AsyncEvents(redis, settings.redis_prefix)
+    queue = AsyncQueue(redis, QueueOptions.from_settings(settings))
+    events = Events(queue)
     records = Records(settings.resolved_database_url)
     speech = SpeechService(settings, storage, queue, events, records)
     watchers = Watchers()

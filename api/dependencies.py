@@ -15,7 +15,7 @@ from api.services.recordings import Recordings
 from api.services.speech import SpeechService
 from core.datasets import DatasetService
 from core.experiments.service import ExperimentService
-from core.jobs.events import AsyncEvents
+from core.jobs.events import Events
 from core.jobs.limits import LimitService
 from core.jobs.queue import AsyncQueue
 from core.net.fetch import Fetcher
@@ -33,7 +33,7 @@ class Services:
     settings: Settings
     redis: Redis
     queue: AsyncQueue
-    events: AsyncEvents
+    events: Events
     records: Records
     storage: Storage
     experiments: ExperimentService

@@ -36,7 +36,7 @@ from core.stages.order import stage_order
 from core.stages.stage import STAGES
 from roles.preprocessor import Preprocessor
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 
 RECORDING: Final = REPOSITORY / "prompts" / "allison" / "recording.flac"
 STAGES_HERE: Final = tuple(name for name in stage_order("nano") if STAGES[name].role == PREPROCESSOR)
@@ -100,7 +100,7 @@ def measure(folder: Path, options: argparse.Namespace) -> Iterator[Timeline]:
     try:
         settings = read_settings(data_path=folder / "data")
         upgrade(settings.resolved_database_url)
-        services = Services(settings, server.url, threads=options.threads)
+        services = WorkerServices(settings, server.url, threads=options.threads)
         role = Preprocessor()
         role.start(services)
         for loudness in (1.0, 0.9, 0.9):
@@ -112,7 +112,7 @@ def measure(folder: Path, options: argparse.Namespace) -> Iterator[Timeline]:
         server.stop()
 
 
-def run_task(services: Services, role: Preprocessor, file_id: str, *, denoised: bool) -> Timeline:
+def run_task(services: WorkerServices, role: Preprocessor, file_id: str, *, denoised: bool) -> Timeline:
     """Do the jobs of a task as they come, until only trainings are left."""
     timeline, draining = Timeline(), threading.Event()
     with watched(timeline):
@@ -133,7 +133,7 @@ def run_task(services: Services, role: Preprocessor, file_id: str, *, denoised: 
     return timeline
 
 
-def begin(services: Services, file_id: str, denoised: bool) -> str:
+def begin(services: WorkerServices, file_id: str, denoised: bool) -> str:
     """A nano task; its id."""
     with patch.dict("core.experiments.tasks.QUALITIES", {"fast": {"denoise": {"enabled": denoised}}}):
         task = services.call(
@@ -143,7 +143,7 @@ def begin(services: Services, file_id: str, denoised: bool) -> str:
     return task.id
 
 
-def upload(services: Services, path: Path, seconds: float, loudness: float) -> str:
+def upload(services: WorkerServices, path: Path, seconds: float, loudness: float) -> str:
     """The recording as the API keeps it, another one for another loudness; its id."""
     samples, rate = soundfile.read(RECORDING, frames=int(seconds * 16_000))
     soundfile.write(path, samples * loudness, rate)

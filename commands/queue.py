@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from core.errors import NotFound, NotReady
-from core.jobs.queue import Queue, is_connection_error
-from core.redis import connect, find_redis_url
+from core.jobs.queue import Queue
+from core.jobs.queue_commands import QueueOptions
+from core.redis import connect, find_redis_url, is_connection_error
 from core.settings import Settings
 
 
@@ -23,7 +24,7 @@ def open_queue(settings: Settings) -> Iterator[Queue]:
     """
     redis = connect(find_redis_url(settings))
     try:
-        yield Queue.from_settings(redis, settings)
+        yield Queue(redis, QueueOptions.from_settings(settings))
     except Exception as error:
         if not is_connection_error(error):
             raise

@@ -17,12 +17,13 @@ from urllib.parse import urlsplit
 import orjson
 import redis
 import redis.asyncio
+from redis import exceptions
 from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from core.errors import MissingPart, NotReady
+from core.errors import MissingPart, NotReady, QueueUnavailable
 from core.process import bound_command, stop_group
 from core.settings import Settings
 
@@ -43,6 +44,37 @@ _OPTIONS: Final[dict[str, Any]] = {
     "socket_connect_timeout": CONNECT_SECONDS,
     "socket_keepalive": True,
 }
+
+OUTAGE_ERRORS: Final = (
+    exceptions.ConnectionError,  # also authentication and loading
+    exceptions.TimeoutError,
+    exceptions.OutOfMemoryError,
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+    QueueUnavailable,
+)
+"""What a client raises while Redis is away or rejects writes."""
+_OUTAGE_CODES: Final = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "UNBLOCKED", "BUSY")
+
+
+def is_connection_error(error: BaseException) -> bool:
+    """Return whether Redis is away or rejects writes, which passes; any other error is a fault of ours."""
+    if isinstance(error, exceptions.ResponseError) and str(error).startswith(_OUTAGE_CODES):
+        return True
+    return isinstance(error, OUTAGE_ERRORS)
+
+
+@contextmanager
+def outage_as_queue_unavailable() -> Iterator[None]:
+    """Raise QueueUnavailable in place of an error of Redis that passes."""
+    try:
+        yield
+    except exceptions.RedisError as error:
+        if not is_connection_error(error):
+            raise
+        reason = str(error).partition(" script:")[0].rstrip(".")
+        raise QueueUnavailable(f"The queue cannot be used now: {reason}.", hint="Try again in a moment.") from error
 
 
 def connect(url: str) -> redis.Redis:

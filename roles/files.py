@@ -18,7 +18,7 @@ from roles.runtime.errors import model_errors
 from roles.runtime.file_job import FileJob, FileJobRun
 from roles.runtime.model_cache import ModelCache
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 from roles.runtime.storage_errors import storage_faults
 from roles.speech.assemble import archive_batch, assemble, open_batch
 from roles.speech.upload_results import send_results
@@ -40,7 +40,7 @@ class Files:
 
     name = FILES
 
-    def start(self, services: Services) -> None:
+    def start(self, services: WorkerServices) -> None:
         """Prepare an empty cache of models."""
         self.services = services
         self.models = ModelCache.from_settings(services.settings)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core.jobs.file_jobs import KIND_FIELD
-from core.jobs.job import Job
-from core.jobs.queue import NewJob
+from core.jobs.job import Job, NewJob
 from core.jobs.roles import SPLITTER, SYNTHESIZER
 from core.speech.requests import SpeechRequest, TextReading, UtteranceRequest
 from roles.runtime.errors import model_errors
 from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 
 if TYPE_CHECKING:
     from GPT_SoVITS.text import Utterance
@@ -23,7 +22,7 @@ class Splitter:
 
     name = SPLITTER
 
-    def start(self, services: Services) -> None:
+    def start(self, services: WorkerServices) -> None:
         self.services = services
 
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
@@ -69,7 +68,7 @@ class Splitter:
         queue = self.services.queue
         queue.enqueue_many(children)
         ids = [child.job_id for child in children]
-        if request.assembly and not queue.wait_also(request.assembly, ids):
+        if request.assembly and not queue.add_dependencies(request.assembly, ids):
             for child in ids:  # whoever wanted them together was cancelled meanwhile
                 queue.cancel(child)
         return {

@@ -18,7 +18,7 @@ from core.records import VoiceRecord
 from core.speech.requests import PromptRef, UtteranceRequest
 from roles.runtime.errors import model_errors
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 
 if TYPE_CHECKING:
     from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline
@@ -40,7 +40,7 @@ class Synthesizer:
     stop_grace_seconds = 30.0
     """An utterance cannot be stopped half-way; waiting for its end is cheaper than loading the voices again."""
 
-    def start(self, services: Services) -> None:
+    def start(self, services: WorkerServices) -> None:
         """Load the library, so that the first job does not wait for it."""
         import torch
 
@@ -110,7 +110,7 @@ def _with_silence(request: UtteranceRequest, samples: Any, sample_rate: int) -> 
 class Voices:
     """The voices and prompts in memory, by id; what was used last stays longest."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: WorkerServices) -> None:
         self.services = services
         self.pipelines: OrderedDict[tuple[str, str], Pipeline] = OrderedDict()
         self.prompts: OrderedDict[tuple[str, ...], EncodedPrompt] = OrderedDict()

@@ -47,7 +47,7 @@ class HostActions:
 
     async def publish_host(self) -> None:
         """Write this host's cores, memory and GPUs to Redis."""
-        await self.limits.tell_host(await asyncio.to_thread(describe_host))
+        await self.limits.report_host(await asyncio.to_thread(describe_host))
 
     async def close(self) -> None:
         await self.sender.close()

@@ -13,8 +13,8 @@ from typing import Any
 from core.errors import QueueUnavailable
 from core.experiments.retention import KEEP_ALL, RetentionPolicy
 from core.experiments.service import ExperimentService
-from core.jobs.job import JobStatus
-from core.jobs.queue import AsyncQueue, Rescued
+from core.jobs.job import JobStatus, RescuedJob
+from core.jobs.queue import AsyncQueue
 from core.process import is_alive
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Maintenance:
         """Requeue jobs whose leases expired, on any host."""
         await self._report(await self.queue.reap())
 
-    async def _report(self, rescued: Sequence[Rescued]) -> None:
+    async def _report(self, rescued: Sequence[RescuedJob]) -> None:
         """Log rescued jobs; tell the records about those that became dead letters as poison."""
         if not rescued:
             return

@@ -16,8 +16,9 @@ from core.datasets import DatasetService
 from core.errors import InvalidRequest, QueueUnavailable
 from core.experiments.retention import RetentionPolicy
 from core.experiments.service import ExperimentService
-from core.jobs.events import AsyncEvents
+from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue
+from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import WAITING_LISTS
 from core.logs import configure_logs
 from core.records import Records, upgrade
@@ -82,8 +83,8 @@ class Supervisor:
             await asyncio.to_thread(upgrade, self.settings.resolved_database_url)
             redis = connect_async(redis_url)
             records = Records(self.settings.resolved_database_url)
-            queue = AsyncQueue.from_settings(redis, self.settings)
-            events = AsyncEvents(redis, self.settings.redis_prefix)
+            queue = AsyncQueue(redis, QueueOptions.from_settings(self.settings))
+            events = Events(queue)
             storage = open_storage(self.settings)
             experiments = ExperimentService(records, queue, events, storage)
             host_actions = HostActions(self.settings, records, queue)

@@ -26,14 +26,14 @@ from api.http.responses import LingeringJson
 from core.errors import QueueUnavailable, SovitsError
 from core.jobs.idempotency import (
     LEASE_SECONDS,
-    Claim,
-    Idempotency,
+    EarlierRequest,
+    IdempotencyKeys,
     KeyInUse,
     KeyReused,
     KeyUnusable,
-    Known,
+    RequestClaim,
     check_key,
-    scoped,
+    scope_key,
 )
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class _Posted:
     @property
     def scoped_key(self) -> str:
         path = f"{self.scope['path']}?{self.scope['query_string'].decode('latin-1')}"
-        return scoped(self.key, self.api_key, path)
+        return scope_key(self.key, self.api_key, path)
 
 
 class IdempotentPosts:
@@ -99,9 +99,9 @@ class IdempotentPosts:
     async def _once(self, posted: _Posted, send: Send) -> None:
         services = posted.scope["app"].state.services
         await services.keys.check(posted.api_key)
-        store = Idempotency(services.queue)
+        store = IdempotencyKeys(services.queue)
         begun = await self._begin(store, posted)
-        if isinstance(begun, Known):
+        if isinstance(begun, EarlierRequest):
             answer = await _again(posted, begun, services.settings.max_upload_mb << 20)
             await answer(posted.scope, posted.body.receive, send)
             return
@@ -113,20 +113,20 @@ class IdempotentPosts:
         finally:
             if not first.remembered:
                 with contextlib.suppress(QueueUnavailable):
-                    await store.forget(begun)
+                    await store.release(begun)
 
-    async def _begin(self, store: Idempotency, posted: _Posted) -> Claim | Known:
+    async def _begin(self, store: IdempotencyKeys, posted: _Posted) -> RequestClaim | EarlierRequest:
         """A claim, or what the first answered; KeyInUse when that takes too long, KeyReused for another body."""
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self.wait_seconds, 0.01
         fingerprint = "" if posted.body.streamed else posted.body.fingerprint()
         while True:
-            found = await store.begin(posted.scoped_key, fingerprint)
-            if isinstance(found, Claim):
+            found = await store.claim(posted.scoped_key, fingerprint)
+            if isinstance(found, RequestClaim):
                 return found
             if fingerprint and found.fingerprint and found.fingerprint != fingerprint:
                 raise _reused(posted)
-            if found.answer is not None:
+            if found.response is not None:
                 return found
             if loop.time() > deadline:
                 raise KeyInUse(
@@ -140,7 +140,7 @@ class IdempotentPosts:
 class _FirstAnswer:
     """The answer of the first request, held back until it is remembered."""
 
-    def __init__(self, store: Idempotency, claim: Claim, body: Body, send: Send) -> None:
+    def __init__(self, store: IdempotencyKeys, claim: RequestClaim, body: Body, send: Send) -> None:
         self.remembered = False
         self._store = store
         self._claim = claim
@@ -170,13 +170,13 @@ class _FirstAnswer:
     async def _remember(self, start: Message) -> None:
         answer = {"status": start["status"], "body": self._content.decode()}
         try:
-            await self._store.remember(self._claim, self._body.fingerprint(), orjson.dumps(answer).decode())
+            await self._store.store_response(self._claim, self._body.fingerprint(), orjson.dumps(answer).decode())
             self.remembered = True
         except QueueUnavailable as error:
             logger.warning("An answer could not be remembered under its idempotency key: %s", error.message)
 
 
-async def _again(posted: _Posted, known: Known, max_bytes: int) -> Response:
+async def _again(posted: _Posted, known: EarlierRequest, max_bytes: int) -> Response:
     """The first answer, once it is sure that the body is the same."""
     body = posted.body
     if isinstance(body, Streamed):
@@ -185,8 +185,8 @@ async def _again(posted: _Posted, known: Known, max_bytes: int) -> Response:
                 break
         if not body.complete or body.fingerprint() != known.fingerprint:
             raise _reused(posted)
-    assert known.answer is not None
-    answer: dict[str, Any] = orjson.loads(known.answer)
+    assert known.response is not None
+    answer: dict[str, Any] = orjson.loads(known.response)
     headers = {"Idempotent-Replayed": "true"}
     return Response(answer["body"], answer["status"], headers, media_type="application/json")
 
@@ -204,14 +204,14 @@ def _worth_remembering(start: Message) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def _kept(store: Idempotency, claim: Claim) -> AsyncIterator[None]:
+async def _kept(store: IdempotencyKeys, claim: RequestClaim) -> AsyncIterator[None]:
     """Renew the claim for as long as the request takes; an upload may take minutes."""
 
     async def keep() -> None:
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
             with contextlib.suppress(QueueUnavailable):
-                await store.keep(claim)
+                await store.renew(claim)
 
     keeping = asyncio.create_task(keep())
     try:

@@ -11,7 +11,7 @@ import orjson
 
 from api.http.disconnect import end
 from api.http.responses import Streaming
-from core.jobs.events import TERMINAL, Event
+from core.jobs.job import TERMINAL_EVENTS, Event
 
 HEARTBEAT_SECONDS: Final = 15.0
 REPLAYED_SECONDS: Final = 1.0
@@ -85,7 +85,7 @@ class Watchers:
                 event, coming = coming.result(), None
                 if event is not None:
                     after = event.id
-                if event is not None and event.kind not in TERMINAL:
+                if event is not None and event.kind not in TERMINAL_EVENTS:
                     yield encode(event)
                 elif (ended := await look_again()) is not None:
                     yield encode(event or ended)
@@ -118,7 +118,7 @@ async def _first(one: asyncio.Future[Any], other: asyncio.Future[Any], seconds: 
 
 async def replay(history: list[Event], ended: Event) -> AsyncGenerator[bytes, None]:
     """What is remembered of a thing that has ended, and its end."""
-    told = [event for event in history if event.kind not in TERMINAL]
+    told = [event for event in history if event.kind not in TERMINAL_EVENTS]
     ends = [event for event in history if event.kind == ended.kind]
     for event in [*told, ends[-1] if ends else ended]:
         yield encode(event)

@@ -14,9 +14,8 @@ from api.dependencies import Api, Limit, Offset, Services
 from api.http.responses import Json
 from api.http.sse import EventStream, last_event_id, replay
 from core.errors import Conflict, ErrorData, NotFound
-from core.jobs.events import Event
 from core.jobs.file_jobs import FileJobKind, file_job_kind
-from core.jobs.job import DeadLetter, Job, JobStatus
+from core.jobs.job import DeadLetter, Event, Job, JobStatus
 from core.records import iso
 
 router = APIRouter(tags=["Jobs"])
@@ -122,7 +121,7 @@ async def watch_job(job_id: str, api: Api, last_event: Annotated[str, Header(ali
     job = await _job(api, job_id)
     after = last_event_id(last_event)
     if job.status.terminal:
-        return EventStream(replay(await api.events.history(job_id, after), _ending(job)))
+        return EventStream(replay(await api.queue.event_history(job_id, after), _ending(job)))
     return EventStream(_watched(api, job_id, after))
 
 

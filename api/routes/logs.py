@@ -18,8 +18,7 @@ from api.http.sse import EventStream, last_event_id
 from api.routes.stages import ending as stage_ending
 from api.routes.tasks import ending as task_ending
 from core.errors import InvalidRequest, NotFound, QueueUnavailable
-from core.jobs.events import TERMINAL, Event
-from core.jobs.job import Job, JobStatus
+from core.jobs.job import TERMINAL_EVENTS, Event, Job, JobStatus
 from core.jobs.logs import LogLine, log_topic, read_job_log
 from core.records import StageRecord, iso
 from core.stages.stage import find_stage
@@ -216,7 +215,7 @@ class Log:
 
     async def _wait_for_end(self, coming: asyncio.Queue[Event | None]) -> None:
         async for event in self.api.events.watch(self.topic):
-            if event.kind in TERMINAL and await self.ended() is not None:
+            if event.kind in TERMINAL_EVENTS and await self.ended() is not None:
                 break
         await asyncio.sleep(LAST_WORDS_SECONDS)
         coming.put_nowait(None)
@@ -229,7 +228,7 @@ class Log:
 
     async def _told(self, topic: str) -> list[LogLine]:
         try:
-            return [_line(event) for event in await self.api.events.history(topic) if event.kind == "log"]
+            return [_line(event) for event in await self.api.queue.event_history(topic) if event.kind == "log"]
         except QueueUnavailable:
             return []
 

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api
 from api.http.responses import Json
-from core.jobs.limits import MOST, ActiveJob, GpuInfo
+from core.jobs.limits import MAX_LIMIT, ActiveJob, GpuInfo
 from core.jobs.placement import KINDS
 
 router = APIRouter(prefix="/resources", tags=["Resources"])
@@ -73,7 +73,7 @@ class LimitsView(TypedDict):
     max_concurrent: dict[str, DeviceLimits]
 
 
-Number = Annotated[int | None, Field(ge=0, le=MOST, description="null returns to the settings.")]
+Number = Annotated[int | None, Field(ge=0, le=MAX_LIMIT, description="null returns to the settings.")]
 
 
 class NewLimits(BaseModel):

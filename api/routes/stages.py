@@ -16,7 +16,7 @@ from api.http.schedule import ScheduleAt, moment
 from api.http.sse import EventStream, last_event_id, replay
 from common.versions import VERSIONS
 from core.errors import Conflict, ErrorData, QueueUnavailable
-from core.jobs.events import TERMINAL, Event
+from core.jobs.job import TERMINAL_EVENTS, Event
 from core.records import StageRecord, iso
 from core.stages.parameter_schema import describe_parameters
 from core.stages.presets import PRESETS
@@ -229,7 +229,9 @@ async def stage_schema(stage: str) -> Response:
 async def _history(api: Services, run: StageRecord, after: str) -> list[Event]:
     """What is remembered, but for how the job ended; the end is told even when nobody can be asked for the rest."""
     try:
-        return [event for event in await api.events.history(run.job_id, after) if event.kind not in TERMINAL]
+        return [
+            event for event in await api.queue.event_history(run.job_id, after) if event.kind not in TERMINAL_EVENTS
+        ]
     except QueueUnavailable:
         return []
 
@@ -238,7 +240,7 @@ async def _watched(api: Services, run: StageRecord, after: str) -> AsyncGenerato
     async def follow(after: str) -> AsyncIterator[Event]:
         """The history of the run's job; how the job ended is left out, for how the stage ended says more."""
         async for event in api.events.watch(run.job_id, after):
-            if event.kind in TERMINAL:
+            if event.kind in TERMINAL_EVENTS:
                 return
             yield event
 

@@ -19,7 +19,7 @@ from api.http.sse import EventStream, last_event_id, replay
 from core.errors import ErrorData, QueueUnavailable
 from core.experiments.requests import TaskRequest
 from core.experiments.training_results import task_results
-from core.jobs.events import Event
+from core.jobs.job import Event
 from core.records import TaskRecord, TaskStatus, iso
 
 router = APIRouter(prefix="/tasks", tags=["Tasks"])
@@ -134,7 +134,7 @@ async def watch_task(
 async def _history(api: Services, task_id: str, after: str) -> list[Event]:
     """What is remembered; the end is told even when nobody can be asked for the rest."""
     try:
-        return await api.events.history(task_id, after)
+        return await api.queue.event_history(task_id, after)
     except QueueUnavailable:
         return []
 

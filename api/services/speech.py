@@ -16,8 +16,8 @@ from typing import Any, Final
 from api.http.errors import from_job
 from core.errors import EmptyText, NotReady, SovitsError, TextTooLong, TimedOut
 from core.ids import new_id
-from core.jobs.events import AsyncEvents
-from core.jobs.job import JobStatus
+from core.jobs.events import Events
+from core.jobs.job import JobStatus, NewJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import SPLITTER, SYNTHESIZER
 from core.records import Records
@@ -65,7 +65,7 @@ class SpeechService:
     """Turns a text into sound through the queue; whoever stops listening stops the work."""
 
     def __init__(
-        self, settings: Settings, storage: Storage, queue: AsyncQueue, events: AsyncEvents, records: Records
+        self, settings: Settings, storage: Storage, queue: AsyncQueue, events: Events, records: Records
     ) -> None:
         self.settings = settings
         self.storage = storage
@@ -138,7 +138,7 @@ class SpeechService:
         deadline = time.monotonic() + self.settings.synthesis_timeout_seconds
         finished = False
         try:
-            await self.queue.enqueue(SPLITTER, request.model_dump(), job_id=job_id, priority=priority)
+            await self.queue.enqueue(NewJob(SPLITTER, request.model_dump(), job_id=job_id, priority=priority))
             split = await self._result(job_id, deadline)
             for index, child in enumerate(split["utterances"]):
                 spoken = await self._result(child["job_id"], deadline)

@@ -6,8 +6,9 @@ import asyncio
 
 from marks import URL, command, measure_async, noop, tell_ready
 
-from core.jobs.events import AsyncEvents
-from core.jobs.queue import AsyncQueue, NewJob, Queue
+from core.jobs.events import Events
+from core.jobs.job import NewJob
+from core.jobs.queue import AsyncQueue, Queue
 from core.jobs.roles import SYNTHESIZER
 from core.redis import connect, connect_async
 
@@ -25,10 +26,10 @@ def work() -> None:
 async def wait_for_each(count: int) -> None:
     """As the API does it."""
     redis = connect_async(URL)
-    queue, events = AsyncQueue(redis), AsyncEvents(redis)
+    queue, events = AsyncQueue(redis), Events(redis)
 
     async def round_trip() -> None:
-        job = await queue.enqueue(SYNTHESIZER, {"n": -1})
+        job = await queue.enqueue(NewJob(SYNTHESIZER, {"n": -1}))
         await events.wait(job.id, timeout=30)
 
     await measure_async(round_trip, count)

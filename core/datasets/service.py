@@ -27,7 +27,7 @@ from core.datasets.options import (
 from core.errors import ErrorData, InvalidRequest, NotFound, QueueUnavailable, error_message
 from core.ids import new_id
 from core.jobs.file_jobs import FileJobPayload
-from core.jobs.job import Job, JobStatus
+from core.jobs.job import Job, JobStatus, NewJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import FILES
 from core.records import Records
@@ -205,7 +205,7 @@ class DatasetService:
 
     async def _enqueue(self, version: DatasetVersionRecord, job_id: str, request: FileJobPayload) -> Job:
         return await self.queue.enqueue(
-            FILES, request.stored(), job_id=job_id, priority=version.priority, topic=version.dataset_id
+            NewJob(FILES, request.stored(), job_id=job_id, priority=version.priority, topic=version.dataset_id)
         )
 
     async def _settle(self, version: DatasetVersionRecord, *, enqueue: bool = False) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 
 from core.errors import QueueUnavailable
 from core.experiments.lifecycle import experiment_progress
-from core.jobs.events import AsyncEvents
 from core.jobs.logs import log_topic
+from core.jobs.queue import AsyncQueue
 from core.records import ExperimentChange, ExperimentRecord, StageRecord, TaskRecord
 
 logger = logging.getLogger(__name__)
@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 class Notifier:
     """Publishes log lines, progress and the end of tasks. Without Redis they are lost; the records hold the rest."""
 
-    def __init__(self, events: AsyncEvents, clock: Callable[[], float]) -> None:
-        self.events = events
+    def __init__(self, queue: AsyncQueue, clock: Callable[[], float]) -> None:
+        self.queue = queue
         self.clock = clock
 
     async def log(self, experiment: ExperimentRecord, message: str, *, level: str = "INFO", **extra: Any) -> None:
@@ -55,6 +55,6 @@ class Notifier:
     async def publish(self, topic: str, kind: str, data: dict[str, Any]) -> None:
         """Publish an event; a queue that is away is logged only."""
         try:
-            await self.events.publish(topic, kind, data)
+            await self.queue.publish_event(topic, kind, data)
         except QueueUnavailable:
             logger.warning("Nobody could be told about %s: the queue is away.", topic)

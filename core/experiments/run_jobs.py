@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from core.errors import Conflict, QueueUnavailable, TimedOut
-from core.jobs.devices import ANY, DEFAULT_GPU_NUMBERS, check_offered, offered, parse_device, preferred
-from core.jobs.events import AsyncEvents
-from core.jobs.queue import AsyncQueue, NewJob
+from core.jobs.devices import ANY, DEFAULT_GPU_NUMBERS, check_constraint, parse_device, prefer_gpus, worker_devices
+from core.jobs.events import Events
+from core.jobs.job import NewJob
+from core.jobs.queue import AsyncQueue
 from core.jobs.roles import TRAINER
 from core.records import ExperimentRecord, StageRecord
 from core.stages.stage import STAGES
@@ -24,7 +25,7 @@ STOPPING_SECONDS: Final = 8.0
 class RunJobs:
     """Enqueues, cancels and waits for the jobs of stage runs."""
 
-    def __init__(self, queue: AsyncQueue, events: AsyncEvents, clock: Callable[[], float]) -> None:
+    def __init__(self, queue: AsyncQueue, events: Events, clock: Callable[[], float]) -> None:
         self.queue = queue
         self.events = events
         self.clock = clock
@@ -40,19 +41,19 @@ class RunJobs:
         if stage.role == TRAINER:
             device = run.device or experiment.device
             if not device and experiment.gpu_numbers != DEFAULT_GPU_NUMBERS:
-                device = preferred(experiment.gpu_numbers, offered(await self.queue.workers()))
+                device = prefer_gpus(experiment.gpu_numbers, worker_devices(await self.queue.workers()))
         waits_for_dataset = experiment.dataset_id is not None and not stage.needs
-        new = NewJob(
+        job = NewJob(
             role=stage.role,
             payload={"experiment_id": run.exp_id, "stage": run.stage, "run": run.run},
             job_id=run.job_id,
             priority=experiment.priority,
             topic=experiment.topic,
             delay_seconds=max(delay_seconds, (run.schedule_at or 0.0) - self.clock(), 0.0),
-            after=(f"{experiment.dataset_id}.{experiment.dataset_version}",) if waits_for_dataset else (),
+            depends_on=(f"{experiment.dataset_id}.{experiment.dataset_version}",) if waits_for_dataset else (),
             device=device,
         )
-        await self.queue.enqueue_many([new])
+        await self.queue.enqueue(job)
 
     async def enqueue_or_defer(self, experiment: ExperimentRecord, runs: Iterable[StageRecord]) -> None:
         """Enqueue runs; without Redis they wait in the records until the reconciler finds them."""
@@ -92,5 +93,5 @@ class RunJobs:
         """
         constraint = parse_device(device)
         if constraint:
-            check_offered(constraint, offered(await self.queue.workers()))
+            check_constraint(constraint, worker_devices(await self.queue.workers()))
         return constraint

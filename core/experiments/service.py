@@ -25,7 +25,7 @@ from core.experiments.sources import ExperimentSource, find_source
 from core.experiments.stages import ExperimentStages
 from core.experiments.tasks import Tasks
 from core.experiments.voice_publisher import VoicePublisher
-from core.jobs.events import AsyncEvents
+from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue
 from core.records import STEPS_DOOR, ExperimentRecord, Records
 from core.storage import Storage
@@ -52,7 +52,7 @@ class ExperimentService:
         self,
         records: Records,
         queue: AsyncQueue,
-        events: AsyncEvents,
+        events: Events,
         storage: Storage | None = None,
         *,
         clock: Callable[[], float] = time.time,
@@ -61,7 +61,7 @@ class ExperimentService:
         self.storage = storage
         self.clock = clock
         self.jobs = RunJobs(queue, events, clock)
-        self.notifier = Notifier(events, clock)
+        self.notifier = Notifier(queue, clock)
         self.voices = VoicePublisher(records, storage, self.notifier)
         self.scheduler = StageScheduler(records, self.jobs, self.notifier, self.voices)
         self.tasks = Tasks(records, self.jobs, self.notifier, clock)

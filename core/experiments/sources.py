@@ -12,7 +12,7 @@ from core.datasets.options import NewRecording
 from core.errors import Conflict, InvalidRequest, NotFound, TimedOut
 from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.experiments.run_jobs import STOPPING_SECONDS
-from core.jobs.events import AsyncEvents
+from core.jobs.events import Events
 from core.records import ExperimentRecord, FileRecord, Records
 
 ZIP: Final = "application/zip"
@@ -88,7 +88,7 @@ async def source_of_files(
     return ExperimentSource(dataset_id=dataset.id, dataset_version=dataset.latest)
 
 
-async def delete_dataset_of_files(datasets: DatasetService, events: AsyncEvents, dataset_id: str) -> None:
+async def delete_dataset_of_files(datasets: DatasetService, events: Events, dataset_id: str) -> None:
     """Delete a data set that `source_of_files` made; one that something else reads meanwhile stays."""
     with contextlib.suppress(NotFound, Conflict):
         dataset = await datasets.records.datasets.get(dataset_id)

@@ -1,4 +1,4 @@
-"""The names of devices: what people ask for, and what workers offer."""
+"""Device constraints of jobs (`cpu`, `cuda`, `cuda:N`, `cuda:N-M`), and the devices that workers have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from core.errors import InvalidParameter, InvalidRequest
-from core.jobs.queue_commands import WorkerInfo
+from core.jobs.job import WorkerInfo
 from core.jobs.roles import TRAINER
 
 ANY: Final = ""
@@ -17,7 +17,10 @@ _DEVICE: Final = re.compile(r"cpu|cuda|cuda:(0|[1-9]\d?)")
 
 
 def parse_device(text: str | None) -> str:
-    """`cpu`, `cuda` (any GPU), `cuda:N`, or nothing where anything is meant; InvalidParameter otherwise."""
+    """Return a constraint of one device: `cpu`, `cuda` (any GPU), `cuda:N`, or ANY for `auto` and nothing.
+
+    InvalidParameter for anything else.
+    """
     name = (text or "").strip().lower()
     if name in ("", "auto"):
         return ANY
@@ -30,37 +33,37 @@ def parse_device(text: str | None) -> str:
     return name
 
 
-def fits(wish: str, device: str) -> bool:
-    """Whether a job that asks for a device may run on this one (core/jobs/lua/claim.lua decides alike)."""
-    kind, _, numbers = wish.partition(":")
+def meets_constraint(device: str, constraint: str) -> bool:
+    """Return whether a job with the constraint may run on the device (core/jobs/lua/claim.lua decides alike)."""
+    kind, _, numbers = constraint.partition(":")
     if kind == "cpu" or not device.startswith("cuda:"):
-        return wish in (ANY, device)
+        return constraint in (ANY, device)
     return not numbers or device.removeprefix("cuda:") in numbers.split("-")
 
 
-def offered(workers: Iterable[WorkerInfo], role: str = TRAINER) -> set[str]:
-    """The devices on which a role's workers run, on all hosts."""
+def worker_devices(workers: Iterable[WorkerInfo], role: str = TRAINER) -> set[str]:
+    """Return the devices on which a role's workers run, on all hosts."""
     return {worker.device for worker in workers if worker.role == role}
 
 
-def check_offered(wish: str, devices: Collection[str]) -> None:
-    """InvalidRequest when no host has the device; where no worker is up yet, nobody can say."""
-    if not wish or not devices or any(fits(wish, device) for device in devices):
+def check_constraint(constraint: str, devices: Collection[str]) -> None:
+    """Raise InvalidRequest when no host has a device that meets it; without any worker, nobody can say."""
+    if not constraint or not devices or any(meets_constraint(device, constraint) for device in devices):
         return
-    asked = {"cpu": "trains on a CPU", "cuda": "has a GPU"}.get(wish, f"has the GPU {wish}")
+    missing = {"cpu": "trains on a CPU", "cuda": "has a GPU"}.get(constraint, f"has the GPU {constraint}")
     raise InvalidRequest(
-        f"No host {asked}.",
+        f"No host {missing}.",
         hint=f"There are: {', '.join(sorted(devices))}. Leave device out to take what is free.",
         details={"devices": sorted(devices)},
     )
 
 
-def preferred(gpu_numbers: str, devices: Collection[str]) -> str:
-    """Which of the GPUs of `0-1-2` there are, as a wish; none of them, or the default: anywhere.
+def prefer_gpus(gpu_numbers: str, devices: Collection[str]) -> str:
+    """Return those of the GPUs `0-1-2` that exist as a constraint; none of them, or the default: ANY.
 
-    These numbers are sent by old clients to any server, one without a GPU included; so they wish and do not insist.
+    Old clients send these numbers to any server, one without a GPU included; so they are a preference.
     """
     if gpu_numbers == DEFAULT_GPU_NUMBERS:
         return ANY
-    known = [number for number in gpu_numbers.split("-") if f"cuda:{number}" in devices]
-    return f"cuda:{'-'.join(known)}" if known else ANY
+    present = [number for number in gpu_numbers.split("-") if f"cuda:{number}" in devices]
+    return f"cuda:{'-'.join(present)}" if present else ANY

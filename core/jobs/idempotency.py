@@ -1,20 +1,27 @@
-"""Idempotency keys: a request that is sent again with its key gets the answer of the first one."""
+"""Idempotency keys: a request that is sent again with its key gets the response of the first one."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from core.errors import Conflict, InvalidRequest
 from core.jobs.queue import AsyncQueue
-from core.jobs.queue_commands import Call, load_script
+from core.jobs.transport import AsyncTransport, RedisCommands, command
 
 KEEP_SECONDS: Final = 86_400
 LEASE_SECONDS: Final = 30.0
 """A request that did not renew its claim for so long died with its process; the key is free then."""
-LONGEST_KEY: Final = 200
+MAX_KEY_LENGTH: Final = 200
+
+
+class KeyUnusable(InvalidRequest):
+    """An idempotency key that is too long or holds control characters."""
+
+    code = "idempotency_key_unusable"
+    status = 422
 
 
 class KeyReused(InvalidRequest):
@@ -31,69 +38,62 @@ class KeyInUse(Conflict):
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """This request is the first with its key, and the one that works."""
+class RequestClaim:
+    """The right of the first request with a key to do its work."""
 
     key: str
     nonce: str
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """Another request with the key came first."""
+class EarlierRequest:
+    """Another request that came first with the key."""
 
     fingerprint: str
     """Of its body; empty while that is still being read."""
-    answer: str | None
+    response: str | None
     """None while it is under way."""
 
 
-class Idempotency:
+class IdempotencyKeys(RedisCommands[AsyncTransport]):
     """Keys in Redis, shared by all hosts."""
 
     def __init__(self, queue: AsyncQueue) -> None:
-        self._queue = queue
+        super().__init__(queue.transport, queue.prefix)
 
-    async def begin(self, key: str, fingerprint: str = "") -> Claim | Known:
-        """Claim a key, or learn what became of it. QueueUnavailable while Redis is away."""
+    @command
+    async def claim(self, key: str, fingerprint: str = "") -> RequestClaim | EarlierRequest:
+        """Claim a key, or return what became of the request that has it."""
         nonce = os.urandom(8).hex()
-        found = await self._run("request_begin", key, nonce, fingerprint, LEASE_SECONDS, KEEP_SECONDS)
-        if found == "begun":
-            return Claim(key, nonce)
-        state, known_fingerprint, answer = found
-        return Known(known_fingerprint, answer if state == "done" else None)
+        reply = await self._run_script("request_begin", key, nonce, fingerprint, LEASE_SECONDS, KEEP_SECONDS)
+        if reply == "begun":
+            return RequestClaim(key, nonce)
+        state, earlier_fingerprint, response = reply
+        return EarlierRequest(earlier_fingerprint, response if state == "done" else None)
 
-    async def keep(self, claim: Claim) -> None:
-        """The request is still under way."""
-        await self._run("request_end", claim.key, claim.nonce, "keep", LEASE_SECONDS)
+    @command
+    async def renew(self, claim: RequestClaim) -> None:
+        """Keep the key: the request is still under way."""
+        await self._run_script("request_end", claim.key, claim.nonce, "keep", LEASE_SECONDS)
 
-    async def remember(self, claim: Claim, fingerprint: str, answer: str) -> None:
-        """Whoever comes with the key within 24 h gets this answer."""
-        await self._run("request_end", claim.key, claim.nonce, "remember", fingerprint, answer, KEEP_SECONDS)
+    @command
+    async def store_response(self, claim: RequestClaim, fingerprint: str, response: str) -> None:
+        """End a request: whoever comes with the key within 24 h gets this response."""
+        await self._run_script("request_end", claim.key, claim.nonce, "remember", fingerprint, response, KEEP_SECONDS)
 
-    async def forget(self, claim: Claim) -> None:
-        """The request made nothing: the next one with the key may try."""
-        await self._run("request_end", claim.key, claim.nonce, "forget")
-
-    async def _run(self, script: str, *arguments: Any) -> Any:
-        prefix = self._queue.transitions.prefix
-        return await self._queue.run(Call((1, prefix, *arguments), lambda answer: answer, load_script(script)))
+    @command
+    async def release(self, claim: RequestClaim) -> None:
+        """Free the key of a request that created nothing: the next one with it may try."""
+        await self._run_script("request_end", claim.key, claim.nonce, "forget")
 
 
-def scoped(key: str, caller: str, path: str) -> str:
-    """The key of this caller at this path: two callers who choose the same key never meet."""
+def scope_key(key: str, caller: str, path: str) -> str:
+    """Return the key of one caller at one path, so that the keys that different callers choose never meet."""
     return hashlib.sha256("\0".join((caller, path, key)).encode()).hexdigest()
 
 
 def check_key(key: str) -> str:
-    """The key itself; InvalidRequest for one that is too long or holds what nobody can type."""
-    if not 1 <= len(key) <= LONGEST_KEY or not key.isprintable():
-        raise KeyUnusable(f"The idempotency key must have 1 to {LONGEST_KEY} printable characters.")
+    """Return the key; KeyUnusable for one that is too long or not printable."""
+    if not 1 <= len(key) <= MAX_KEY_LENGTH or not key.isprintable():
+        raise KeyUnusable(f"The idempotency key must have 1 to {MAX_KEY_LENGTH} printable characters.")
     return key
-
-
-class KeyUnusable(InvalidRequest):
-    """A key that cannot be one."""
-
-    code = "idempotency_key_unusable"
-    status = 422

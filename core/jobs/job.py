@@ -1,16 +1,17 @@
-"""A job, a claim on it, and what is left of it when it died."""
+"""The records of the queue: jobs, leases, workers, dead letters and events."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final, Literal
 
 from core.errors import ErrorData
 
 
 class JobStatus(StrEnum):
-    """Where a job is; every job is in exactly one of these at any time."""
+    """The lifecycle of a job: at any time it has exactly one of these."""
 
     WAITING = "waiting"
     PROCESSING = "processing"
@@ -21,17 +22,43 @@ class JobStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether the job moves no further by itself (a dead one can be replayed)."""
+        """Whether the job goes no further by itself (a dead one can be replayed)."""
         return self in (JobStatus.DONE, JobStatus.DEAD, JobStatus.CANCELLED)
 
 
-DEFAULT_PRIORITY = 5
+DEFAULT_PRIORITY: Final = 5
 """Of 1 (last) to 10 (first)."""
 
 
 @dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to enqueue."""
+
+    role: str
+    payload: Mapping[str, object]
+    """JSON for the role; every role has a model of it."""
+    _: KW_ONLY
+    job_id: str = ""
+    """Empty: a new one. Of an id that exists already, the job that is there counts and nothing is added."""
+    priority: int = DEFAULT_PRIORITY
+    topic: str = ""
+    """A second history that the job's events are added to, such as a task's id."""
+    idempotency_key: str = ""
+    """Within 24 h the same key means the same job."""
+    delay_seconds: float = 0.0
+    keep_result_seconds: float | None = None
+    """None: as long as the queue keeps results."""
+    depends_on: Sequence[str] = ()
+    """Ids of jobs that must end, well or not, before this one starts; an unknown one counts as ended."""
+    on_dependency_failure: Literal["wait", "start"] = "wait"
+    """When a dependency fails or is cancelled: wait for the others all the same, or start at once."""
+    device: str = ""
+    """Device constraint: `cuda`, `cuda:N`, `cuda:N-M` or `cpu`; empty: any device."""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
-    """One durable request for work."""
+    """One durable request for work. Times are seconds since the epoch by the clock of Redis; 0 means not yet."""
 
     id: str
     role: str
@@ -41,19 +68,18 @@ class Job:
     attempts: int = 0
     """Runs that ended in an error; a rescue or a drain is not one."""
     rescues: int = 0
-    """Times a worker died or vanished with it."""
+    """Times that a worker died or vanished with it."""
     device: str = ""
-    """Where it must run: `cuda`, `cuda:N`, `cuda:N-M`, `cpu`; empty: anywhere."""
+    """Device constraint: `cuda`, `cuda:N`, `cuda:N-M` or `cpu`; empty: any device."""
     topic: str = ""
-    """Where its progress is also told, beside its own channel: a task's id, for example."""
+    """A second history that the job's events are added to, such as a task's id."""
     token: int = 0
-    """Fencing token of the newest claim."""
+    """Fencing token of the newest lease."""
     worker: str = ""
     cancel_requested: bool = False
-    awaits: int = 0
-    """Jobs that have to end before it may begin; it is DELAYED until then."""
+    pending_dependencies: int = 0
+    """Jobs that must end before it starts; it is DELAYED until then."""
     created_at: float = 0.0
-    """Times are seconds since the epoch by the clock of Redis; 0 means not yet."""
     started_at: float = 0.0
     finished_at: float = 0.0
     error: ErrorData | None = None
@@ -63,51 +89,71 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One worker's claim on one job, void once `expires_at` has passed and the job was taken back."""
+    """One worker's claim on one job, void once `expires_at` has passed and the job was requeued."""
 
     job: Job
     worker_id: str
     token: int
     expires_at: float
-    """Seconds since the epoch, by the queue's clock."""
+    """Seconds since the epoch, by the clock of Redis."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a worker is, which decides what it may claim."""
-
-    host: str
-    device: str
-    """`cpu` or `cuda:N`, as the driver numbers it."""
-    kind: str = ""
-    """`training` or `inference`: what limits count; empty: not limited."""
-    limit: int = 1
-    """Jobs of the kind that the device runs at once, unless someone changed that at run time."""
-    only_asked: bool = False
-    """Take only jobs that ask for this very device."""
-
-
-class Idle(StrEnum):
-    """Why a claim brought no job."""
-
-    EMPTY = "empty"
-    FULL = "full"
-    """The device runs as many jobs of the kind as it may."""
-
-
-class Beat(StrEnum):
-    """What a worker learns when it renews its lease."""
+class LeaseStatus(StrEnum):
+    """The reply to the renewal of a lease."""
 
     HELD = "held"
     CANCEL = "cancel"
-    """Still held, and someone wants the job stopped."""
+    """Still held, and the job should be stopped."""
     LOST = "lost"
     """Another worker has the job, or nobody has: stop."""
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerLocation:
+    """The host and the device of a worker, which decide what it may claim."""
+
+    host: str
+    device: str
+    """`cpu` or `cuda:N`, as the driver numbers it."""
+    kind: str = ""
+    """The kind of jobs that is limited there, `training` or `inference`; empty: not limited."""
+    limit: int = 1
+    """Jobs of the kind that the device runs at once, unless the limit was changed at run time."""
+    dedicated: bool = False
+    """Claim only jobs whose constraint names this very device."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A registered worker."""
+
+    id: str
+    role: str
+    host: str
+    pid: int
+    device: str
+    since: float
+    """Seconds since the epoch, by the clock of Redis."""
+    job: str
+    """The id of the job that it holds; empty while it has none."""
+    silent_seconds: float
+    """Time since its last heartbeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class RescuedJob:
+    """A job requeued after its worker died or vanished."""
+
+    job_id: str
+    role: str
+    status: JobStatus
+    """WAITING again, DEAD as poison, or CANCELLED when that had been requested."""
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A job out of attempts, with its last error; replayable."""
+    """A permanently failed job with its last error; it can be replayed."""
 
     job_id: str
     role: str
@@ -118,3 +164,17 @@ class DeadLetter:
     died_at: float
     history: list[dict[str, Any]] = field(default_factory=list)
     """Every failure and rescue: `{at, worker, code, message}`, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of the history of a job or a topic."""
+
+    id: str
+    """Milliseconds and a counter, by the clock of Redis: later ones sort later."""
+    kind: str
+    data: dict[str, Any]
+
+
+TERMINAL_EVENTS: Final = frozenset({"completed", "failed", "cancelled"})
+"""Kinds of events after which nothing follows, unless a dead letter is replayed."""

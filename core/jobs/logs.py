@@ -1,4 +1,4 @@
-"""The log of a job: a file of its own, and a stream for those who watch."""
+"""The log of a job: a file of its own, and events for those who watch it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import queue
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ import orjson
 
 from core.errors import SovitsError
 from core.jobs.job import Job
+from core.logs import current_job
 from core.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -26,13 +27,13 @@ MAX_BYTES: Final = 1 << 20
 MAX_MESSAGE: Final = 4000
 """Characters of one line."""
 
-Tell = Callable[[str, dict[str, Any]], object]
-"""(id of a history, a line) → told; it may raise anything."""
+PublishLine = Callable[[str, dict[str, Any]], object]
+"""Adds a line to a topic's history; it may raise anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line, as files and streams hold it."""
+    """One line, as files and histories hold it."""
 
     timestamp: float
     """Seconds since the epoch."""
@@ -43,55 +44,70 @@ class LogLine:
 
 
 def log_key(job_id: str) -> str:
-    """Where the log of a job lies: those of an experiment in a folder, which goes when the experiment does."""
+    """Return the storage key of a job's log: those of an experiment lie in a folder, which goes when it does."""
     owner, dot, rest = job_id.partition(".")
     return f"logs/{owner}/{rest}.jsonl" if dot else f"logs/{job_id}.jsonl"
 
 
 def log_topic(id_: str) -> str:
-    """The history of log lines of a job, a task or an experiment."""
+    """Return the topic whose history holds the log lines of a job, a task or an experiment."""
     return f"log.{id_}"
 
 
 def read_job_log(storage: Storage, job_id: str) -> list[LogLine]:
-    """Its lines, oldest first; none when nothing was written."""
+    """Return the lines of a job's log, oldest first; none when nothing was written."""
     try:
         content = storage.path(log_key(job_id)).read_bytes()
     except FileNotFoundError:
         return []
-    return list(_parse(content.splitlines()))
+    lines = []
+    for line in content.splitlines():
+        with contextlib.suppress(orjson.JSONDecodeError, TypeError):  # half a line, from a worker that was killed
+            lines.append(LogLine(**orjson.loads(line)))
+    return lines
 
 
 class JobLogs(logging.Handler):
-    """Writes what a worker logs while it holds a job, from whichever thread.
+    """Writes what a worker logs while it runs a job, from whichever thread.
 
     A log that cannot be written is no reason for a job to fail.
     """
 
-    def __init__(self, storage: Storage, tell: Tell | None = None, *, shared: bool = False) -> None:
-        """`shared`: other hosts read the storage, so a file is published when its job ends."""
+    def __init__(self, storage: Storage, publish: PublishLine | None = None, *, shared: bool = False) -> None:
+        """`shared`: other hosts read the storage, so a file is uploaded when its job ends."""
         super().__init__()
         self._storage = storage
         self._shared = shared
-        self._tell = tell
+        self._publish = publish
         self._lines: queue.SimpleQueue[tuple[tuple[str, ...], dict[str, Any]] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._publisher: threading.Thread | None = None
         self._job: Job | None = None
         self._streamed = True
         self._path: Path | None = None
 
     @contextlib.contextmanager
-    def of(self, job: Job, *, streamed: bool = True) -> Iterator[None]:
-        """Every line logged inside the block belongs to the job; `streamed`: it is also told to who watches."""
+    def capture(self, job: Job, *, streamed: bool = True) -> Iterator[None]:
+        """Have every line that is logged inside the block belong to the job, published as an event if `streamed`."""
         self._streamed = streamed
-        path = self._begin(job)
+        path = None
+        try:
+            path = self._storage.path(log_key(job.id))
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except (OSError, SovitsError) as error:
+            logger.warning("The log of %s cannot be written: %s", job.id, error)
+            path = None
+        if self._publish is not None and self._publisher is None:
+            self._publisher = threading.Thread(target=self._publish_lines, name="job-log", daemon=True)
+            self._publisher.start()
+        self._set_job(job, path)
+        marker = current_job.set(job.id)
         try:
             yield
         finally:
-            with self.lock or contextlib.nullcontext():
-                self._job = self._path = None
+            current_job.reset(marker)
+            self._set_job(None, None)
             if path is not None and self._shared:
-                self._publish(job, path)
+                self._upload(job, path)
 
     def emit(self, record: logging.LogRecord) -> None:
         job, path = self._job, self._path
@@ -102,40 +118,41 @@ class JobLogs(logging.Handler):
             message += "\n" + (self.formatter or logging.Formatter()).formatException(record.exc_info)
         stage = str(job.payload.get("stage", ""))
         line = LogLine(record.created, record.levelname, message[:MAX_MESSAGE], job.id, stage)
-        if self._tell is not None and self._streamed:
+        if self._publish is not None and self._streamed:
             topics = (job.id, job.topic) if job.topic and job.topic != job.id else (job.id,)
             self._lines.put((topics, asdict(line)))
         if path is not None:
             try:
                 _append(path, line)
-            except OSError:  # a full disk; whoever reads the worker's own log hears of it from others
+            except OSError:  # a full disk: the job itself reports it
                 self._path = None
 
     def close(self) -> None:
-        """Tell what has not been told yet."""
-        if self._thread is not None:
+        """Publish what has not been published yet."""
+        if self._publisher is not None:
             self._lines.put(None)
-            self._thread.join()
-            self._thread = None
+            self._publisher.join()
+            self._publisher = None
         super().close()
 
-    def _begin(self, job: Job) -> Path | None:
-        path = None
-        try:
-            path = self._storage.path(log_key(job.id))
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except (OSError, SovitsError) as error:
-            logger.warning("The log of %s cannot be written: %s", job.id, error)
-            path = None
-        if self._tell is not None and self._thread is None:
-            self._thread = threading.Thread(target=self._keep_telling, name="job-log", daemon=True)
-            self._thread.start()
+    def _set_job(self, job: Job | None, path: Path | None) -> None:
         with self.lock or contextlib.nullcontext():
             self._job, self._path = job, path
-        return path
 
-    def _publish(self, job: Job, path: Path) -> None:
-        """Send a copy: the file itself stays where the next attempt goes on."""
+    def _publish_lines(self) -> None:
+        """Publish in a thread of its own: a queue that is away must hold up neither the job nor its heartbeat."""
+        assert self._publish is not None
+        while (entry := self._lines.get()) is not None:
+            topics, line = entry
+            for topic in topics:
+                try:
+                    self._publish(log_topic(topic), line)
+                except Exception:
+                    # The file has the line, and to log this error would add one more.
+                    break
+
+    def _upload(self, job: Job, path: Path) -> None:
+        """Publish a copy in the storage: the file itself stays where the next attempt goes on."""
         temporary = self._storage.new_temporary()
         try:
             shutil.copyfile(path, temporary)
@@ -147,18 +164,6 @@ class JobLogs(logging.Handler):
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _keep_telling(self) -> None:
-        """Beside the work: a queue that is away must hold up neither the job nor its heart."""
-        assert self._tell is not None
-        while (told := self._lines.get()) is not None:
-            topics, line = told
-            for topic in topics:
-                try:
-                    self._tell(log_topic(topic), line)
-                except Exception:
-                    # Its file has the line; and to log it here would add one more.
-                    break
-
 
 def _append(path: Path, line: LogLine) -> None:
     if path.exists() and path.stat().st_size > MAX_BYTES:
@@ -168,9 +173,3 @@ def _append(path: Path, line: LogLine) -> None:
         os.replace(shorter, path)
     with path.open("ab") as file:
         file.write(orjson.dumps(asdict(line)) + b"\n")
-
-
-def _parse(lines: Iterable[bytes]) -> Iterator[LogLine]:
-    for line in lines:
-        with contextlib.suppress(orjson.JSONDecodeError, TypeError):  # half a line, from a worker that was killed
-            yield LogLine(**orjson.loads(line))

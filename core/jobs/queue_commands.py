@@ -1,141 +1,72 @@
-"""Every move a job can make, as a call to Redis: which script, with what, and how to read the answer.
+"""The operations of the queue. Each is one Lua script (`core/jobs/lua`), declared once for `Queue` and `AsyncQueue`.
 
-`Queue` and `AsyncQueue` only send these calls, so both do the same. A call carries everything it needs, a fresh id or
-nonce included, and is harmless when it is sent again because its answer was lost. On a Redis Cluster the prefix must
-hold a hash tag (`{sovits}:`), because a script reaches its keys through the prefix.
+Every script carries all that it needs, a new id or nonce included, and is harmless when it is sent again because its
+reply was lost.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
 import orjson
 
 from core.errors import InvalidRequest, LeaseLost
 from core.ids import new_id
-from core.jobs.job import DEFAULT_PRIORITY, Beat, DeadLetter, Idle, Job, JobStatus, Lease, Place
+from core.jobs.job import (
+    TERMINAL_EVENTS,
+    DeadLetter,
+    Event,
+    Job,
+    JobStatus,
+    Lease,
+    LeaseStatus,
+    NewJob,
+    RescuedJob,
+    WorkerInfo,
+    WorkerLocation,
+)
 from core.jobs.roles import WAITING_LISTS
+from core.jobs.transport import AnyTransport, RedisCommands, command
 from core.settings import Settings
-
-Answer = TypeVar("Answer")
 
 TOPIC_SECONDS: Final = 7 * 86_400
 """How long the history of a topic is kept after its last event."""
-BATCH: Final = 100
-"""Jobs that one call of the reaper or the promoter moves, so that neither holds the server up."""
+BATCH_SIZE: Final = 100
+"""Jobs that one script enqueues, reaps or promotes: the server does nothing else while a script runs."""
+EVENTS_PAGE: Final = 500
+BLOCK_SECONDS: Final = 5.0
+"""One blocking pop lasts at most so long; the socket times out 5 s later (core/redis.py)."""
+FULL_SECONDS: Final = 0.2
+"""How soon a worker whose device is full claims again; nothing would wake it."""
 UNCLAIMED_SECONDS: Final = 10.0
-"""An id that was taken and not claimed for so long goes back: its worker died in between."""
+"""An id that was popped and not claimed for so long goes back: its worker died in between."""
 OUTAGE_SECONDS: Final = 10.0
 """Without a reaper for so long, Redis was away; then workers get one more lease to come back in."""
 SILENT_SECONDS: Final = 300.0
-"""A worker that said nothing for so long is forgotten."""
+"""A worker without a heartbeat for so long is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
-class NewJob:
-    """What is asked for; the queue adds the rest."""
+class QueueOptions:
+    """What all users of one queue agree on."""
 
-    role: str
-    payload: dict[str, Any]
-    job_id: str = ""
-    """Empty takes a fresh one; an id that exists already adds nothing."""
-    priority: int = DEFAULT_PRIORITY
-    topic: str = ""
-    idempotency_key: str = ""
-    """Within 24 h the same key means the same job."""
-    delay_seconds: float = 0.0
-    keep_result_seconds: float | None = None
-    """None keeps it as long as the queue keeps results."""
-    after: Sequence[str] = ()
-    """Jobs that have to end, well or not, before this one may begin; one that is unknown has ended."""
-    impatient: bool = False
-    """It begins at once when one of those failed or was cancelled."""
-    device: str = ""
-    """Where it must run: `cuda`, `cuda:N`, `cuda:N-M`, `cpu`; empty: anywhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rescued:
-    """A job taken back from a worker that died or vanished."""
-
-    job_id: str
-    role: str
-    status: JobStatus
-    """WAITING again, DEAD as poison, or CANCELLED when someone had asked for that."""
-    topic: str
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
-    """A worker as operators see it."""
-
-    id: str
-    role: str
-    host: str
-    pid: int
-    device: str
-    since: float
-    """Seconds since the epoch, by the queue's clock."""
-    job: str
-    """The id of the job that it holds; empty while it has none."""
-    silent_seconds: float
-    """Since it last told of itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """One Lua script, with what all of them share in front."""
-
-    source: str
-    sha: str
-
-
-@dataclass(frozen=True, slots=True)
-class Call(Generic[Answer]):
-    """One round trip."""
-
-    command: tuple[Any, ...]
-    """As sent; of a script all that follows EVALSHA and the script's name."""
-    parse: Callable[[Any], Answer]
-    script: Script | None = None
-
-
-@cache
-def load_script(name: str) -> Script:
-    """The script `core/jobs/lua/<name>.lua`."""
-    folder = Path(__file__).with_name("lua")
-    source = "\n".join((folder / f"{part}.lua").read_text() for part in ("common", name))
-    return Script(source, hashlib.sha1(source.encode()).hexdigest())  # noqa: S324  # the server names scripts so
-
-
-class Transitions:
-    """Builds the calls of one queue."""
-
-    def __init__(
-        self,
-        prefix: str = "sovits:",
-        *,
-        lease_seconds: float = 15.0,
-        retry_attempts: int = 3,
-        retry_delay_seconds: float = 5.0,
-        result_ttl_seconds: float = 86_400,
-    ) -> None:
-        self.prefix = prefix
-        self.lease_seconds = lease_seconds
-        self.retry_attempts = retry_attempts
-        self.retry_delay_seconds = retry_delay_seconds
-        self.keep = math.ceil(result_ttl_seconds)
+    prefix: str = "sovits:"
+    """Of every key."""
+    lease_seconds: float = 15.0
+    retry_attempts: int = 3
+    retry_delay_seconds: float = 5.0
+    """Before the second attempt; before each further one three times as long."""
+    result_ttl_seconds: float = 86_400
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Transitions:
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the options that the settings describe."""
         return cls(
             settings.redis_prefix,
             lease_seconds=settings.lease_seconds,
@@ -144,153 +75,328 @@ class Transitions:
             result_ttl_seconds=settings.result_expiry_seconds,
         )
 
-    def key(self, name: str) -> str:
-        return self.prefix + name
 
-    def waiting_list(self, role: str, place: Place | None = None) -> str:
-        return self.key(_list_of(role, place))
+class QueueCommands(RedisCommands[AnyTransport]):
+    """All that can be done with jobs, workers and their histories."""
 
-    def processing_list(self, worker_id: str) -> str:
-        return self.key(f"processing:{worker_id}")
+    def __init__(self, transport: AnyTransport, options: QueueOptions | None = None) -> None:
+        self.options = options or QueueOptions()
+        super().__init__(transport, self.options.prefix)
+        self._keep = math.ceil(self.options.result_ttl_seconds)
 
-    def wake_channel(self, worker_id: str) -> str:
-        """The id of a job is published here when its worker should stop it."""
-        return self.key(f"wake:{worker_id}")
+    # New jobs
 
-    # Jobs come in
+    @command
+    async def enqueue(self, job: NewJob) -> Job:
+        """Add a job and return it, or the job that already has this id or idempotency key.
 
-    def enqueue(self, new: Sequence[NewJob]) -> Call[list[Job]]:
-        """All of them or, when Redis refuses to write, none; InvalidRequest for a priority outside 1–10."""
-        new = [job if job.job_id else _with_id(job) for job in new]
+        InvalidRequest for a priority outside 1–10.
+        """
+        return (await self._enqueue([job]))[0]
+
+    @command
+    async def enqueue_many(self, jobs: Iterable[NewJob]) -> list[Job]:
+        """Add jobs in order, as `enqueue` does; of each hundred, all or (when Redis rejects the write) none."""
+        jobs = list(jobs)
+        batches = [jobs[first : first + BATCH_SIZE] for first in range(0, len(jobs), BATCH_SIZE)]
+        return [job for batch in batches for job in await self._enqueue(batch)]
+
+    async def _enqueue(self, jobs: Sequence[NewJob]) -> list[Job]:
+        ids = [job.job_id or new_id("job") for job in jobs]
+        payloads = [orjson.dumps(job.payload) for job in jobs]
         arguments: list[Any] = []
-        for job in new:
+        for job, job_id, payload in zip(jobs, ids, payloads, strict=True):
             if not 1 <= job.priority <= 10:
                 raise InvalidRequest(f"The priority is {job.priority}; it goes from 1 (last) to 10 (first).")
             keep = "" if job.keep_result_seconds is None else math.ceil(job.keep_result_seconds)
-            payload = orjson.dumps(job.payload)
-            arguments += (job.job_id, job.role, _list_of(job.role), payload, int(job.priority))
+            dependencies = orjson.dumps(list(job.depends_on)) if job.depends_on else ""
+            arguments += (job_id, job.role, _waiting_list(job.role), payload, int(job.priority))
             arguments += (job.topic, job.idempotency_key, job.delay_seconds, keep)
-            arguments += (orjson.dumps(list(job.after)) if job.after else "", int(job.impatient), job.device)
-        return self._script("enqueue", *arguments, parse=lambda answers: _enqueued(new, answers))
+            arguments += (dependencies, int(job.on_dependency_failure == "start"), job.device)
+        replies = await self._run_script("enqueue", *arguments)
+        enqueued = []
+        for job, job_id, payload, reply in zip(jobs, ids, payloads, replies, strict=True):
+            if not isinstance(reply, str):  # the job that was there
+                enqueued.append(_parse_job(*reply))
+                continue
+            enqueued.append(
+                Job(
+                    id=job_id,
+                    role=job.role,
+                    payload=orjson.loads(payload),
+                    status=JobStatus.DELAYED if job.depends_on or job.delay_seconds > 0 else JobStatus.WAITING,
+                    priority=job.priority,
+                    device=job.device,
+                    topic=job.topic,
+                    pending_dependencies=len(job.depends_on),
+                    created_at=float(reply),
+                )
+            )
+        return enqueued
 
-    # A worker's moves
+    # The worker of a job
 
-    def claim(self, role: str, worker_id: str, place: Place | None = None) -> Call[Lease | Idle]:
-        """What a lost answer or a blocking pop left with this worker, or else the next job of its role."""
-        arguments: tuple[Any, ...] = (worker_id, _list_of(role, place), self.lease_seconds, self.keep)
-        if place is not None:
-            arguments += (place.device, place.kind, place.host, place.limit)
-        return self._script("claim", *arguments, parse=lambda answer: _lease(worker_id, answer))
+    @command
+    async def claim(
+        self, role: str, worker_id: str, block_seconds: float = 0.0, location: WorkerLocation | None = None
+    ) -> Lease | None:
+        """Claim the next job of a role, waiting up to `block_seconds` for one; a new job wakes the claim.
 
-    def beat(self, lease: Lease) -> Call[Beat]:
-        return self._script("beat", *_claim_of(lease), self.lease_seconds, parse=Beat)
+        A worker holds one job at a time: when it claims again before the first job has ended, it gets that job again,
+        with a new token. So a claim whose reply was lost strands nothing. A worker that names its `location` is held to
+        the limits there and also gets jobs with a constraint that its device meets.
+        """
+        waiting_list = _waiting_list(role)
+        arguments: tuple[Any, ...] = ()
+        if location is not None:
+            if location.dedicated:
+                waiting_list = f"{waiting_list}@{location.device}"
+            arguments = (location.device, location.kind, location.host, location.limit)
+        deadline = time.monotonic() + block_seconds
+        while True:
+            reply = await self._run_script(
+                "claim", worker_id, waiting_list, self.options.lease_seconds, self._keep, *arguments
+            )
+            if isinstance(reply, list):
+                job_id, expires_at, fields = reply
+                job = _parse_job(job_id, fields)
+                return Lease(job, worker_id, job.token, float(expires_at))
+            seconds = min(BLOCK_SECONDS, deadline - time.monotonic())
+            if seconds <= 0:
+                return None
+            if reply == "full":
+                # The jobs that wait may be for other workers, who must find them in the list.
+                await self.transport.sleep(min(seconds, FULL_SECONDS))
+            else:
+                # The pop moves an id to the worker's own list, where the next claim finds it. It is sent only once: a
+                # second one, after a lost reply, would move a second job.
+                processing = self.key(f"processing:{worker_id}")
+                await self.transport.execute("BLMOVE", self.key(waiting_list), processing, "RIGHT", "LEFT", seconds)
 
-    def progress(self, lease: Lease, event: Mapping[str, Any]) -> Call[Beat]:
-        """Also a beat. `event` holds its data, and under `kind` what it is (progress, when nothing is said)."""
-        data = {name: value for name, value in event.items() if name != "kind"}
-        nonce = os.urandom(6).hex()
-        told = (event.get("kind", "progress"), orjson.dumps(data), nonce, self.keep, TOPIC_SECONDS)
-        return self._script("progress", *_claim_of(lease), self.lease_seconds, *told, parse=Beat)
+    @command
+    async def renew_lease(self, lease: Lease) -> LeaseStatus:
+        """Renew a lease. One that has expired is renewed, too, unless the reaper was quicker."""
+        return LeaseStatus(await self._run_script("renew_lease", *_identify(lease), self.options.lease_seconds))
 
-    def ack(self, lease: Lease, result: Mapping[str, Any]) -> Call[bool]:
-        return self._script("ack", *_claim_of(lease), orjson.dumps(result), self.keep, parse=bool)
+    @command
+    async def progress(self, lease: Lease, data: Mapping[str, object], kind: str = "progress") -> LeaseStatus:
+        """Renew a lease and add an event to the history of the job and of its topic."""
+        event = (kind, orjson.dumps(data), os.urandom(6).hex(), self._keep, TOPIC_SECONDS)
+        return LeaseStatus(await self._run_script("progress", *_identify(lease), self.options.lease_seconds, *event))
 
-    def fail(self, lease: Lease, error: Mapping[str, Any], *, permanent: bool) -> Call[JobStatus]:
-        """Parsing raises LeaseLost when the job is another worker's by now."""
-        arguments = (
+    @command
+    async def ack(self, lease: Lease, result: Mapping[str, object]) -> bool:
+        """End a job with its result; return False when the lease was lost and the result is rejected."""
+        return bool(await self._run_script("ack", *_identify(lease), orjson.dumps(result), self._keep))
+
+    @command
+    async def fail(self, lease: Lease, error: Mapping[str, object], *, permanent: bool = False) -> JobStatus:
+        """Count a failed attempt; LeaseLost when the job is another worker's by now.
+
+        Return DELAYED when there will be another attempt, DEAD when not, CANCELLED when that had been requested.
+        """
+        status = await self._run_script(
+            "fail",
+            *_identify(lease),
             orjson.dumps(error),
             str(error.get("code", "")),
             str(error.get("message", "")),
             int(permanent),
-            self.retry_attempts,
-            self.retry_delay_seconds,
+            self.options.retry_attempts,
+            self.options.retry_delay_seconds,
             random.uniform(0.5, 1.0),  # so that what failed together does not come back together
-            self.keep,
+            self._keep,
         )
-        return self._script("fail", *_claim_of(lease), *arguments, parse=lambda state: _failed(lease, state))
+        if status == "lost":
+            raise LeaseLost(f"The job {lease.job.id} is not this worker's any more.")
+        return JobStatus(status)
 
-    def confirm_cancel(self, lease: Lease) -> Call[bool]:
-        return self._script("confirm_cancel", *_claim_of(lease), self.keep, parse=bool)
+    @command
+    async def confirm_cancel(self, lease: Lease) -> bool:
+        """End a job whose worker stopped on request; return False when nobody requested it or the lease was lost."""
+        return bool(await self._run_script("confirm_cancel", *_identify(lease), self._keep))
 
-    def release(self, lease: Lease) -> Call[bool]:
-        return self._script("release", *_claim_of(lease), self.keep, parse=bool)
+    @command
+    async def release(self, lease: Lease) -> bool:
+        """Return a job to the front of its list, counted neither as an attempt nor as a rescue."""
+        return bool(await self._run_script("release", *_identify(lease), self._keep))
 
-    def reconcile(self, worker_id: str, held: Sequence[str]) -> Call[int]:
-        return self._script("reconcile", worker_id, self.keep, *held, parse=int)
+    @command
+    async def reconcile(self, worker_id: str, held: Iterable[str] = ()) -> int:
+        """Return the jobs of a worker except `held`, which it knows of, to their lists; nothing is counted.
 
-    # What others do to a job
+        Return how many.
+        """
+        return int(await self._run_script("reconcile", worker_id, self._keep, *held))
 
-    def cancel(self, job_id: str) -> Call[JobStatus | None]:
-        return self._script("cancel", job_id, self.keep, parse=lambda state: JobStatus(state) if state else None)
+    # Everybody else
 
-    def forget(self, job_id: str) -> Call[bool]:
-        return self._script("forget", job_id, parse=bool)
+    @command
+    async def cancel(self, job_id: str) -> JobStatus | None:
+        """Cancel a job and return its status: PROCESSING until its worker has stopped; None for an unknown job."""
+        status = await self._run_script("cancel", job_id, self._keep)
+        return JobStatus(status) if status else None
 
-    def rescue_worker(self, worker_id: str) -> Call[list[Rescued]]:
-        return self._script("rescue_worker", worker_id, self.keep, parse=_rescued)
+    @command
+    async def add_dependencies(self, job_id: str, dependencies: Iterable[str]) -> bool:
+        """Let a job wait for further jobs; return False when it has started, ended or is unknown."""
+        return bool(await self._run_script("add_dependencies", job_id, orjson.dumps(list(dependencies))))
 
-    def reap(self) -> Call[list[Rescued]]:
-        arguments = (BATCH, self.lease_seconds, UNCLAIMED_SECONDS, OUTAGE_SECONDS, SILENT_SECONDS, self.keep)
-        return self._script("reap", *arguments, parse=_rescued)
+    @command
+    async def replay(self, job_id: str, *, include_cancelled: bool = False, depends_on: Iterable[str] = ()) -> bool:
+        """Run a dead job (or a cancelled one, too) again with all its attempts, once the jobs `depends_on` have ended.
 
-    def promote(self) -> Call[int]:
-        return self._script("promote", BATCH, parse=int)
+        Return False when it is not dead.
+        """
+        return bool(await self._run_script("replay", job_id, int(include_cancelled), orjson.dumps(list(depends_on))))
 
-    def replay(self, job_id: str, cancelled: bool = False, after: Sequence[str] = ()) -> Call[bool]:
-        return self._script("replay", job_id, int(cancelled), orjson.dumps(list(after)), parse=bool)
+    @command
+    async def forget(self, job_id: str) -> bool:
+        """Delete a job that is done or cancelled before its time; return False when it is neither."""
+        return bool(await self._run_script("forget", job_id))
 
-    def wait_also(self, job_id: str, others: Sequence[str]) -> Call[bool]:
-        return self._script("await", job_id, orjson.dumps(list(others)), parse=bool)
+    @command
+    async def rescue_worker(self, worker_id: str) -> list[RescuedJob]:
+        """Requeue the jobs of a dead worker."""
+        return _parse_rescued(await self._run_script("rescue_worker", worker_id, self._keep))
 
-    # Looking
+    @command
+    async def reap(self) -> list[RescuedJob]:
+        """Requeue jobs whose lease expired, and ids that were popped and not claimed within 10 s."""
+        rescued: list[RescuedJob] = []
+        arguments = (BATCH_SIZE, self.options.lease_seconds, UNCLAIMED_SECONDS, OUTAGE_SECONDS, SILENT_SECONDS)
+        while True:
+            batch = _parse_rescued(await self._run_script("reap", *arguments, self._keep))
+            rescued += batch
+            if len(batch) < BATCH_SIZE:
+                return rescued
 
-    def jobs(self, kind: str, offset: int, limit: int) -> Call[tuple[list[Job], int]]:
-        return self._script("list", kind, offset, limit, parse=_listed)
+    @command
+    async def promote(self) -> int:
+        """Let delayed jobs wait again whose time has come; return how many."""
+        promoted = 0
+        while True:
+            batch = int(await self._run_script("promote", BATCH_SIZE))
+            promoted += batch
+            if batch < BATCH_SIZE:
+                return promoted
 
-    def job(self, job_id: str) -> Call[Job | None]:
-        return Call(("HGETALL", self.key(f"job:{job_id}")), lambda fields: parse_job(job_id, fields))
+    # Queries
 
-    def dead_letters(self, offset: int, limit: int) -> Call[list[DeadLetter]]:
-        command = ("LRANGE", self.key("dead_letter_queue"), offset, offset + limit - 1)
-        return Call(command, lambda letters: [_letter(letter) for letter in letters])
+    @command
+    async def job(self, job_id: str) -> Job | None:
+        """Return a job, or None when it is unknown or was forgotten."""
+        fields = await self._send("HGETALL", self.key(f"job:{job_id}"))
+        return _job_from_fields(job_id, fields) if fields else None
 
-    def depths(self) -> Call[dict[str, int]]:
-        names = (*WAITING_LISTS, "processing", "delayed", "dead")
-        return self._script(
-            "depths", *WAITING_LISTS.values(), parse=lambda counts: dict(zip(names, counts, strict=True))
-        )
+    @command
+    async def jobs(self, kind: str = "", offset: int = 0, limit: int = 100) -> tuple[list[Job], int]:
+        """Return a page of jobs, newest first, without payloads and results, and how many there are in all.
 
-    def counters(self) -> Call[dict[str, int]]:
-        return Call(("HGETALL", self.key("counters")), lambda found: {name: int(n) for name, n in found.items()})
+        `kind` is the first part of an id (`speech`, `infer`, …); the parts of other jobs are not among them.
+        """
+        total, *listed = await self._run_script("list_jobs", kind, offset, limit)
+        return [_parse_job(job_id, ["payload", "{}", *fields]) for job_id, fields in listed], int(total)
 
-    # Workers tell of themselves
+    @command
+    async def dead_letters(self, offset: int = 0, limit: int = 100) -> list[DeadLetter]:
+        """Return a page of the dead letters, newest first."""
+        documents = await self._send("LRANGE", self.key("dead_letter_queue"), offset, offset + limit - 1)
+        return [DeadLetter(**orjson.loads(document)) for document in documents]
 
-    def register_worker(self, worker_id: str, role: str, host: str, pid: int, device: str) -> Call[bool]:
-        return self._script("register_worker", worker_id, role, host, pid, device, parse=bool)
+    @command
+    async def depths(self) -> dict[str, int]:
+        """Return the numbers of waiting jobs by role, and of jobs that are `processing`, `delayed` and `dead`."""
+        counts = await self._run_script("depths", *WAITING_LISTS.values())
+        return dict(zip((*WAITING_LISTS, "processing", "delayed", "dead"), counts, strict=True))
 
-    def worker_beat(self, worker_id: str) -> Call[bool]:
-        return self._script("worker_beat", worker_id, parse=bool)
+    @command
+    async def counters(self) -> dict[str, int]:
+        """Return totals: submitted, done, failed (attempts), rescued, dead, replayed, cancelled; 0 is left out."""
+        counters = await self._send("HGETALL", self.key("counters"))
+        return {name: int(count) for name, count in counters.items()}
 
-    def forget_worker(self, worker_id: str) -> Call[bool]:
-        # Its list is still watched for a while: a pop on its behalf may have been under way.
-        return Call(("DEL", self.key(f"worker:{worker_id}")), bool)
+    # Workers
 
-    def workers(self) -> Call[list[WorkerInfo]]:
-        return self._script("workers", parse=lambda found: [_worker(*one) for one in found])
+    @command
+    async def register_worker(self, worker_id: str, role: str, host: str, pid: int, device: str = "cpu") -> None:
+        """Record that a worker is ready."""
+        await self._run_script("register_worker", worker_id, role, host, pid, device)
+
+    @command
+    async def worker_heartbeat(self, worker_id: str) -> None:
+        """Record that a worker is alive."""
+        await self._run_script("worker_heartbeat", worker_id)
+
+    @command
+    async def forget_worker(self, worker_id: str) -> None:
+        """Delete the record of a worker that ended."""
+        # The reaper still watches its list for a while: a pop on its behalf may have been under way.
+        await self._send("DEL", self.key(f"worker:{worker_id}"))
+
+    @command
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the workers that registered, have not ended and had a heartbeat in the last minutes."""
+        workers = []
+        for worker_id, silent_seconds, job_id, flat in await self._run_script("workers"):
+            fields = _pair_up(flat)
+            workers.append(
+                WorkerInfo(
+                    id=worker_id,
+                    role=fields["role"],
+                    host=fields["host"],
+                    pid=int(fields["pid"]),
+                    device=fields["device"],
+                    since=float(fields["since"]),
+                    job=job_id,
+                    silent_seconds=float(silent_seconds),
+                )
+            )
+        return workers
 
     # Histories
 
-    def publish(self, id_: str, kind: str, data: Mapping[str, Any]) -> Call[str]:
-        return self._script("publish", id_, kind, orjson.dumps(data), TOPIC_SECONDS, parse=str)
+    @command
+    async def publish_event(self, topic: str, kind: str, data: Mapping[str, object]) -> None:
+        """Add an event to the history of a job or a topic and wake those who watch it."""
+        await self._run_script("publish_event", topic, kind, orjson.dumps(data), TOPIC_SECONDS)
 
-    def _script(self, name: str, *arguments: Any, parse: Callable[[Any], Answer]) -> Call[Answer]:
-        return Call((1, self.prefix, *arguments), parse, load_script(name))
+    @command
+    async def event_history(self, topic: str, after: str = "0") -> list[Event]:
+        """Return the events of a job or a topic after the one with the id `after`, oldest first."""
+        events: list[Event] = []
+        while True:
+            page = await self._send("XRANGE", self.key(f"events:{topic}"), f"({after}", "+", "COUNT", EVENTS_PAGE)
+            events += (Event(id_, fields["kind"], orjson.loads(fields["data"])) for id_, fields in page)
+            if len(page) < EVENTS_PAGE:
+                return events
+            after = events[-1].id
+
+    @command
+    async def history_has_ended(self, topic: str, last: str) -> bool:
+        """Return whether the history has a terminal event at `last`, or as the last one before it."""
+        entries = await self._send("XREVRANGE", self.key(f"events:{topic}"), last, "-", "COUNT", 1)
+        return any(fields["kind"] in TERMINAL_EVENTS for _, fields in entries)
 
 
-def parse_job(job_id: str, fields: Mapping[str, str]) -> Job | None:
-    """A job from its hash; None when there is none."""
-    if not fields:
-        return None
+def _waiting_list(role: str) -> str:
+    return WAITING_LISTS.get(role) or f"{role}_tasks"
+
+
+def _identify(lease: Lease) -> tuple[str, int, str]:
+    return lease.job.id, lease.token, lease.worker_id
+
+
+def _pair_up(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _parse_job(job_id: str, flat: Sequence[str]) -> Job:
+    return _job_from_fields(job_id, _pair_up(flat))
+
+
+def _job_from_fields(job_id: str, fields: Mapping[str, str]) -> Job:
+    """Return a job from its hash."""
     return Job(
         id=job_id,
         role=fields["role"],
@@ -304,7 +410,7 @@ def parse_job(job_id: str, fields: Mapping[str, str]) -> Job | None:
         token=int(fields.get("token", 0)),
         worker=fields.get("worker", ""),
         cancel_requested="cancel" in fields,
-        awaits=int(fields.get("awaits", 0)),
+        pending_dependencies=int(fields.get("awaits", 0)),
         created_at=float(fields["created_at"]),
         started_at=float(fields.get("started_at", 0)),
         finished_at=float(fields.get("finished_at", 0)),
@@ -313,91 +419,5 @@ def parse_job(job_id: str, fields: Mapping[str, str]) -> Job | None:
     )
 
 
-def _listed(answer: Sequence[Any]) -> tuple[list[Job], int]:
-    jobs = (parse_job(job_id, {"payload": "{}", **_pairs(flat)}) for job_id, flat in answer[1:])
-    return [job for job in jobs if job is not None], int(answer[0])
-
-
-def _list_of(role: str, place: Place | None = None) -> str:
-    name = WAITING_LISTS.get(role) or f"{role}_tasks"
-    return f"{name}@{place.device}" if place is not None and place.only_asked else name
-
-
-def _with_id(new: NewJob) -> NewJob:
-    return replace(new, job_id=new_id("job"))
-
-
-def _claim_of(lease: Lease) -> tuple[str, int, str]:
-    return lease.job.id, lease.token, lease.worker_id
-
-
-def _pairs(flat: Sequence[str]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _known_job(job_id: str, flat: Sequence[str]) -> Job:
-    job = parse_job(job_id, _pairs(flat))
-    assert job is not None
-    return job
-
-
-def _enqueued(new: Sequence[NewJob], answers: Sequence[Any]) -> list[Job]:
-    jobs = []
-    for job, answer in zip(new, answers, strict=True):
-        if isinstance(answer, str):
-            held = job.after or job.delay_seconds > 0
-            status = JobStatus.DELAYED if held else JobStatus.WAITING
-            jobs.append(
-                Job(
-                    job.job_id,
-                    job.role,
-                    job.payload,
-                    status,
-                    job.priority,
-                    device=job.device,
-                    topic=job.topic,
-                    awaits=len(job.after),
-                    created_at=float(answer),
-                )
-            )
-        else:
-            jobs.append(_known_job(*answer))
-    return jobs
-
-
-def _lease(worker_id: str, answer: list[Any] | str | None) -> Lease | Idle:
-    if not answer:
-        return Idle.EMPTY
-    if isinstance(answer, str):
-        return Idle(answer)
-    job_id, expires_at, fields = answer
-    job = _known_job(job_id, fields)
-    return Lease(job, worker_id, job.token, float(expires_at))
-
-
-def _failed(lease: Lease, state: str) -> JobStatus:
-    if state == "lost":
-        raise LeaseLost(f"The job {lease.job.id} is not this worker's any more.")
-    return JobStatus(state)
-
-
-def _rescued(answers: Sequence[Sequence[str]]) -> list[Rescued]:
-    return [Rescued(job_id, role, JobStatus(state), topic) for job_id, role, state, topic in answers]
-
-
-def _letter(document: str) -> DeadLetter:
-    return DeadLetter(**orjson.loads(document))
-
-
-def _worker(worker_id: str, silent: str, job: str, flat: Sequence[str]) -> WorkerInfo:
-    fields = _pairs(flat)
-    return WorkerInfo(
-        id=worker_id,
-        role=fields["role"],
-        host=fields["host"],
-        pid=int(fields["pid"]),
-        device=fields["device"],
-        since=float(fields["since"]),
-        job=job,
-        silent_seconds=float(silent),
-    )
+def _parse_rescued(reply: Sequence[Sequence[str]]) -> list[RescuedJob]:
+    return [RescuedJob(job_id, role, JobStatus(state), topic) for job_id, role, state, topic in reply]

@@ -14,8 +14,8 @@ from typing import Any, Final
 from core.errors import Conflict, NotFound, error_message
 from core.ids import new_id
 from core.jobs.file_jobs import FileJobKind, file_job_kind
-from core.jobs.job import DEFAULT_PRIORITY, Job, JobStatus
-from core.jobs.queue import AsyncQueue, NewJob
+from core.jobs.job import DEFAULT_PRIORITY, Job, JobStatus, NewJob
+from core.jobs.queue import AsyncQueue
 from core.jobs.roles import FILES
 from core.records.rows import Page
 from core.speech.inference_jobs import (
@@ -122,7 +122,7 @@ class Batch:
         """Items that have ended, well or not."""
         if self.items:
             return sum(item is not None and item.status.terminal for item in self.items)
-        return 0 if self.status is InferenceStatus.QUEUED else self.total - self.job.awaits
+        return 0 if self.status is InferenceStatus.QUEUED else self.total - self.job.pending_dependencies
 
     @property
     def progress(self) -> float:
@@ -194,8 +194,8 @@ class InferenceService:
             if found is not None and found.status is JobStatus.PROCESSING:
                 raise Conflict(f"A part of {inference_id} is still being stopped.", hint="Try again in a moment.")
         for part in parts:
-            await self.queue.replay(part, cancelled=True)
-        return await self.queue.replay(inference_id, after=parts)
+            await self.queue.replay(part, include_cancelled=True)
+        return await self.queue.replay(inference_id, depends_on=parts)
 
     # Batches
 
@@ -209,8 +209,15 @@ class InferenceService:
         opener = f"{batch_id}.open"
         _, job = await self.queue.enqueue_many(
             [
-                NewJob(FILES, opening.stored(), opener, priority, topic=batch_id, delay_seconds=delay_seconds),
-                NewJob(FILES, archive.stored(), batch_id, priority, after=(opener,)),
+                NewJob(
+                    FILES,
+                    opening.stored(),
+                    job_id=opener,
+                    priority=priority,
+                    topic=batch_id,
+                    delay_seconds=delay_seconds,
+                ),
+                NewJob(FILES, archive.stored(), job_id=batch_id, priority=priority, depends_on=(opener,)),
             ]
         )
         return Batch(job, archive, InferenceStatus.QUEUED, (None,) * len(items))
@@ -222,7 +229,7 @@ class InferenceService:
         status = ENDED.get(job.status)
         if status is None:
             begun = any(item is not None and item.status is not InferenceStatus.QUEUED for item in items)
-            status = InferenceStatus.RUNNING if begun or not job.awaits else InferenceStatus.QUEUED
+            status = InferenceStatus.RUNNING if begun or not job.pending_dependencies else InferenceStatus.QUEUED
         return Batch(job, request, status, tuple(items))
 
     async def list_batches(self, limit: int = 50, offset: int = 0) -> Page[Batch]:
@@ -236,7 +243,7 @@ class InferenceService:
                 continue
             request = ArchiveRequest.model_validate(job.payload)
             # It awaits the one job that enqueues its items, then every item that has not ended.
-            begun = not job.awaits or 1 < job.awaits < len(request.filenames)
+            begun = not job.pending_dependencies or 1 < job.pending_dependencies < len(request.filenames)
             open_status = InferenceStatus.RUNNING if begun else InferenceStatus.QUEUED
             found.append(Batch(job, request, ENDED.get(job.status, open_status)))
         return Page(found, total)
@@ -302,10 +309,10 @@ def _inference(job: Job, split: Job | None) -> Inference:
         count = len(done.get("utterances", ()))
         return Inference(job, request, status, 1.0, count, count, job.started_at)
     count_split = len(split.result["utterances"]) if split is not None and split.result is not None else None
-    spoken = max(0, count_split - job.awaits) if count_split is not None and status is None else 0
+    spoken = max(0, count_split - job.pending_dependencies) if count_split is not None and status is None else 0
     if status is None:
         waits = split is not None and split.status in (JobStatus.WAITING, JobStatus.DELAYED)
-        status = InferenceStatus.QUEUED if waits and job.awaits else InferenceStatus.RUNNING
+        status = InferenceStatus.QUEUED if waits and job.pending_dependencies else InferenceStatus.RUNNING
     progress = 0.95 * spoken / count_split if count_split else 0.0
     started_at = split.started_at if split is not None else job.started_at
     return Inference(job, request, status, progress, spoken, count_split, started_at)

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from core.errors import ErrorData
 from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
-from core.jobs.queue import NewJob
+from core.jobs.job import NewJob
 from core.jobs.roles import FILES, SPLITTER
 from core.speech.requests import SpeechRequest
 
@@ -163,6 +163,21 @@ def jobs_of(
     )
     spoken = speech.model_copy(update={"assembly": inference_id})
     return (
-        NewJob(SPLITTER, spoken.model_dump(), split, priority, topic=inference_id, delay_seconds=delay_seconds),
-        NewJob(FILES, assembly.stored(), inference_id, priority, topic=batch, after=(split,), impatient=True),
+        NewJob(
+            SPLITTER,
+            spoken.model_dump(),
+            job_id=split,
+            priority=priority,
+            topic=inference_id,
+            delay_seconds=delay_seconds,
+        ),
+        NewJob(
+            FILES,
+            assembly.stored(),
+            job_id=inference_id,
+            priority=priority,
+            topic=batch,
+            depends_on=(split,),
+            on_dependency_failure="start",
+        ),
     )

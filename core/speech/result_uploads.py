@@ -9,8 +9,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
-from core.jobs.job import DEFAULT_PRIORITY
-from core.jobs.queue import NewJob
+from core.jobs.job import DEFAULT_PRIORITY, NewJob
 from core.jobs.roles import FILES
 
 
@@ -39,4 +38,6 @@ def sending_of(id_: str) -> str:
 
 def sending(of: str, url: str, *, after: Sequence[str] = (), priority: int = DEFAULT_PRIORITY) -> NewJob:
     """That job; it begins when the jobs `after` have ended."""
-    return NewJob(FILES, SendRequest(of=of, url=url).stored(), sending_of(of), priority, after=after)
+    return NewJob(
+        FILES, SendRequest(of=of, url=url).stored(), job_id=sending_of(of), priority=priority, depends_on=after
+    )

@@ -16,7 +16,7 @@ from core.media import decode
 from core.records import FileRecord
 from core.records.dataset_rows import DatasetContents, RecordingRow, SegmentRow
 from roles.datasets.audio_store import AudioStore, temporary_folder
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,7 @@ class RecordingImporter:
     """Add recordings to the contents of a data set; `skipped` names the files that cannot be used, with a reason."""
 
     def __init__(
-        self, services: Services, store: AudioStore, contents: DatasetContents, check: Callable[[], None]
+        self, services: WorkerServices, store: AudioStore, contents: DatasetContents, check: Callable[[], None]
     ) -> None:
         """`check` is called often and raises to stop the import."""
         self.services = services

@@ -7,7 +7,7 @@ from typing import Any
 
 from core.errors import InvalidRequest, MissingPart, NotFound
 from core.records import ExperimentRecord
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 from roles.stages.stage_role import StageRun
 
 READ_WITH_ROBERTA = ("zh", "auto")
@@ -22,7 +22,7 @@ _ORIGINAL_FOLDER = "GPT_SoVITS/pretrained_models/"
 """What users of the original write before a file's name."""
 
 
-def models_folder(services: Services) -> Path:
+def models_folder(services: WorkerServices) -> Path:
     """Where weights from elsewhere lie."""
     return services.settings.data_path / "models"
 

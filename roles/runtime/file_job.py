@@ -10,7 +10,7 @@ from core.jobs.file_jobs import FileJobPayload
 from core.jobs.job import Job
 from roles.runtime.model_cache import ModelCache
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 
 Payload = TypeVar("Payload", bound=FileJobPayload)
 
@@ -28,7 +28,7 @@ class FileJobRun:
         return self.context.job
 
     @property
-    def services(self) -> Services:
+    def services(self) -> WorkerServices:
         return self.context.services
 
 

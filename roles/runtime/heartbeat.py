@@ -1,4 +1,4 @@
-"""The thread beside the work: renews the lease, notices cancels and drains, ends what will not stop."""
+"""The background heartbeat thread: renews leases, notices cancels and drains, ends the process of a stuck job."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from core.errors import Draining, JobCancelled, LeaseLost
-from core.jobs.queue import Queue, is_connection_error
+from core.jobs.queue import Queue
 from core.process import RECYCLED
+from core.redis import is_connection_error
 from roles.runtime.role import JobContext
 
 logger = logging.getLogger(__name__)
 
-BEAT_SECONDS = 0.5
-"""How soon a cancel is noticed; the lease alone would need a beat every fifth of its length."""
-STOP_GRACE_SECONDS = 3.0
-"""A job that goes on for so long after a cancel ends with its process."""
+HEARTBEAT_SECONDS: Final = 0.5
+"""How soon a cancel is noticed; the lease alone would need a renewal every fifth of its length."""
+STOP_GRACE_SECONDS: Final = 3.0
+"""How long a job may go on after it was told to stop; then the process ends."""
 
 
-class Heart(threading.Thread):
-    """Beats for a worker and for the job that it holds."""
+class Heartbeat(threading.Thread):
+    """Renews the registration of a worker and the lease on the job that it runs."""
 
     def __init__(
         self,
@@ -30,80 +33,77 @@ class Heart(threading.Thread):
         worker_id: str,
         draining: threading.Event,
         *,
-        lease_seconds: float,
         drain_seconds: float,
         stop_grace_seconds: float = STOP_GRACE_SECONDS,
-        exit_process: Callable[[int], object] = os._exit,
     ) -> None:
-        super().__init__(name="heart", daemon=True)
+        super().__init__(name="heartbeat", daemon=True)
         self._queue = queue
         self._worker_id = worker_id
         self._draining = draining
-        self._lease_seconds = lease_seconds
         self._drain_seconds = drain_seconds
+        self._drain_ends_at: float | None = None
         self._stop_grace_seconds = stop_grace_seconds
-        self._exit_process = exit_process
-        self._period = min(BEAT_SECONDS, lease_seconds / 5)
+        self._lease_seconds = queue.options.lease_seconds
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._context: JobContext | None = None
-        self._beat_at = 0.0
-        self._drain_ends_at: float | None = None
+        self._renewed_at = 0.0
 
-    def hold(self, context: JobContext) -> None:
-        """Beat for this job from now on; its claim was the first beat."""
+    @contextmanager
+    def track(self, context: JobContext) -> Iterator[None]:
+        """Renew the lease on a job inside the block, and end the process when the job does not stop in time."""
         with self._lock:
             self._context = context
-            self._beat_at = time.monotonic()
-
-    def let_go(self) -> None:
-        """The job's end is the main thread's now; this thread will not end the process for it any more."""
-        with self._lock:
-            self._context = None
+            self._renewed_at = time.monotonic()  # by its claim
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._context = None
 
     def end(self) -> None:
+        """End the thread and wait for it."""
         self._ended.set()
         self.join()
 
     def run(self) -> None:
-        while not self._ended.wait(self._period):
+        period = min(HEARTBEAT_SECONDS, self._lease_seconds / 5)
+        while not self._ended.wait(period):
             try:
-                self._beat()
+                self._renew()
             except Exception as error:
                 if not is_connection_error(error):
-                    logger.exception("A beat failed.")
+                    logger.exception("A heartbeat failed.")
                 else:
-                    logger.debug("The queue is away; beating again.")
-            self._watch()
+                    logger.debug("The queue is away; the next heartbeat tries again.")
+            self._check_deadlines()
 
-    def _beat(self) -> None:
+    def _renew(self) -> None:
         context = self._context
         if context is not None and not isinstance(context.reason, LeaseLost):
-            beat = self._queue.beat(context.lease)
+            status = self._queue.renew_lease(context.lease)
             with self._lock:
                 if context is not self._context:
                     return  # it ended meanwhile, and its lease with it
-                self._beat_at = time.monotonic()
-            context.notice(beat)
-        self._queue.worker_beat(self._worker_id)
+                self._renewed_at = time.monotonic()
+            context.update_lease(status)
+        self._queue.worker_heartbeat(self._worker_id)
 
-    def _watch(self) -> None:
-        """What time alone decides: a lease that ran out, a drain that takes too long, a job that stays."""
+    def _check_deadlines(self) -> None:
+        """Stop a job whose lease expired or whose drain takes too long; end the process of one that does not stop."""
         now = time.monotonic()
         if self._draining.is_set() and self._drain_ends_at is None:
             self._drain_ends_at = now + self._drain_seconds
         context = self._context
         if context is None:
             return
-        if now - self._beat_at > self._lease_seconds:
+        if now - self._renewed_at > self._lease_seconds:
             # Cut off: another worker may have the job by now, and both would write the same folders.
             context.stop(LeaseLost(f"The queue was away for longer than the lease on {context.job.id}."))
         if self._drain_ends_at is not None and now > self._drain_ends_at:
             context.stop(Draining("The time for work in progress is over; the job is handed back."))
-        if context.reason is not None and now - context.stopped_at > self._stop_grace_seconds:
-            self._end_process(context)
-
-    def _end_process(self, context: JobContext) -> None:
+        if context.reason is None or now - context.stopped_at <= self._stop_grace_seconds:
+            return
         with self._lock:
             if context is not self._context:
                 return
@@ -115,4 +115,4 @@ class Heart(threading.Thread):
                     self._queue.release(context.lease)
             except Exception:
                 logger.exception("The job could not be handed back; its lease runs out.")
-            self._exit_process(0 if self._draining.is_set() else RECYCLED)
+            os._exit(0 if self._draining.is_set() else RECYCLED)

@@ -1,66 +1,74 @@
-"""What a role is, and what a running job may ask of its worker."""
+"""The interface of a role, and the context in which it runs a job."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
 
 from core.errors import JobCancelled, LeaseLost, SovitsError
-from core.jobs.job import Beat, Job, Lease
-from core.jobs.queue import is_connection_error
-
-if TYPE_CHECKING:
-    from roles.runtime.services import Services
+from core.jobs.job import Job, Lease, LeaseStatus
+from core.redis import is_connection_error
+from roles.runtime.services import WorkerServices
 
 logger = logging.getLogger(__name__)
 
-PROGRESS_SECONDS = 0.2
-"""Progress is told this often at most; what people watch needs no more."""
+PROGRESS_SECONDS: Final = 0.2
+"""Progress is published at most this often; what people watch needs no more."""
 
 
 class Role(Protocol):
-    """What a worker can do.
+    """The kind of jobs that a worker runs.
 
     A role may also carry `stop_grace_seconds: float` (default 3): how long after a cancel its `run` may
-    go on before the worker ends itself. Raise Draining from `run` to hand the job back without a count.
+    go on before the worker ends its own process. Raise Draining from `run` to return the job without a count.
     """
 
     name: str
 
-    def start(self, services: Services) -> None:
+    def start(self, services: WorkerServices) -> None:
         """Load what every job needs; an exception stops the worker with its reason."""
 
-    def run(self, job: Job, context: JobContext) -> dict[str, Any]:
-        """Do one job; what it returns is the job's result. It may be run again after a crash."""
+    def run(self, job: Job, context: JobContext) -> Mapping[str, object]:
+        """Run one job and return its result, a JSON object. It may be run again after a crash."""
 
     def idle(self) -> None:
-        """No job is waiting; called about once a second."""
+        """Use the time while no job is waiting; called about once a second."""
 
     def stop(self) -> None:
-        """The worker ends."""
+        """Free everything: the worker ends."""
 
 
 class JobContext:
-    """The running job's line to its worker; every method may be called from any thread."""
+    """The connection of a running job to its worker; every method may be called from any thread."""
 
-    def __init__(self, lease: Lease, services: Services, draining: threading.Event) -> None:
+    def __init__(self, lease: Lease, services: WorkerServices, draining: threading.Event) -> None:
         self.job = lease.job
         self.lease = lease
         self.services = services
         self.draining = draining
-        """Set when the worker was asked to end: finish soon, or raise Draining."""
+        """Set when the worker should end: finish soon, or raise Draining."""
         self.stopped_at = 0.0
-        """By `time.monotonic`; 0 while nobody wants the job to stop."""
+        """When the job was told to stop, by `time.monotonic`; 0 while it was not."""
         self._reason: SovitsError | None = None
         self._callbacks: list[Callable[[], object]] = []
         self._lock = threading.Lock()
         self._last_progress = float("-inf")
 
-    def progress(self, fraction: float, message: str = "", **extra: Any) -> None:
-        """Tell how far the job is (0–1); raises JobCancelled, LeaseLost or Draining when it should stop."""
+    @property
+    def reason(self) -> SovitsError | None:
+        """Why the job should stop, if it should: JobCancelled, LeaseLost or Draining."""
+        return self._reason
+
+    def check(self) -> None:
+        """Raise JobCancelled, LeaseLost or Draining when the job should stop; costs nothing."""
+        if self._reason is not None:
+            raise self._reason
+
+    def progress(self, fraction: float, message: str = "", **extra: object) -> None:
+        """Publish how far the job is (0–1); raise like `check`."""
         self.check()
         now = time.monotonic()
         if now - self._last_progress < PROGRESS_SECONDS and fraction < 1.0:
@@ -68,26 +76,21 @@ class JobContext:
         self._last_progress = now
         self.event("progress", {"progress": fraction, "message": message, **extra})
 
-    def event(self, kind: str, data: dict[str, Any]) -> None:
-        """Tell something else: `checkpoint`, `log`. Raises like `progress`.
+    def event(self, kind: str, data: Mapping[str, object]) -> None:
+        """Publish another event, such as `checkpoint` or `log`; raise like `check`.
 
         While the queue is away the event is dropped: it is not worth the job.
         """
         self.check()
         try:
-            beat = self.services.queue.progress(self.lease, {**data, "kind": kind})
+            status = self.services.queue.progress(self.lease, data, kind)
         except Exception as error:
             if not is_connection_error(error):
                 raise
             logger.debug("The queue is away; an event of kind %s is lost.", kind)
             return
-        self.notice(beat)
+        self.update_lease(status)
         self.check()
-
-    def check(self) -> None:
-        """Raise JobCancelled, LeaseLost or Draining when the job should stop; costs nothing."""
-        if self._reason is not None:
-            raise self._reason
 
     def on_stop(self, callback: Callable[[], object]) -> None:
         """Have `callback` called, from another thread, as soon as the job should stop."""
@@ -97,20 +100,15 @@ class JobContext:
                 return
         _call(callback)
 
-    @property
-    def reason(self) -> SovitsError | None:
-        """Why the job should stop, if it should."""
-        return self._reason
-
-    def notice(self, beat: Beat) -> None:
-        """Take in what the queue said about the lease."""
-        if beat is Beat.CANCEL:
+    def update_lease(self, status: LeaseStatus) -> None:
+        """Stop the job if its lease was lost or a cancel was requested."""
+        if status is LeaseStatus.CANCEL:
             self.stop(JobCancelled(f"The job {self.job.id} was cancelled."))
-        elif beat is Beat.LOST:
+        elif status is LeaseStatus.LOST:
             self.stop(LeaseLost(f"The lease on the job {self.job.id} was lost."))
 
     def stop(self, reason: SovitsError) -> None:
-        """Ask the job to stop; the first reason stays."""
+        """Tell the job to stop; the first reason stays."""
         with self._lock:
             if self._reason is not None:
                 return

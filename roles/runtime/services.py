@@ -1,4 +1,4 @@
-"""What every role is given: settings, storage, the queue, and the async world behind `call`."""
+"""The services that every role gets: settings, storage, the queue, and the asynchronous ones behind `call`."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ from collections.abc import Callable, Coroutine
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import redis.asyncio
+
+from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue, Queue
+from core.jobs.queue_commands import QueueOptions
 from core.redis import connect, connect_async
 from core.settings import Settings
 from core.storage import open_storage
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # SQLAlchemy takes a quarter of a second to import, and not every role needs it
     from core.experiments.service import ExperimentService
-    from core.jobs.events import AsyncEvents, Events
     from core.records import Records
 
-Arguments = ParamSpec("Arguments")
+Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-class Services:
-    """A role is synchronous; records and experiments are not, and live on a loop in a thread of their own.
+class WorkerServices:
+    """What a role works with. Roles are synchronous; records and experiments live on an event loop in its own thread.
 
-    Reach them only through `call`: `services.call(services.records.voices.get, voice_id)`.
+    Reach those only through `call`: `services.call(services.records.voices.get, voice_id)`.
     """
 
     def __init__(self, settings: Settings, redis_url: str, *, device: str = "cpu", threads: int = 0) -> None:
@@ -35,31 +38,18 @@ class Services:
         self.device = device
         """`cpu` or `cuda`; which GPU that is, the environment has already decided."""
         self.threads = threads or int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1
-        """Cores for number libraries."""
+        """Cores for numeric libraries."""
         self.storage = open_storage(settings)
         self.redis = connect(redis_url)
-        self.queue = Queue.from_settings(self.redis, settings)
-
-    @property
-    def training_threads(self) -> int:
-        """Cores for a training process: the trainer itself only waits for it."""
-        return self.threads
-
-    @cached_property
-    def events(self) -> Events:
-        from core.jobs.events import Events
-
-        return Events(self.redis, self.settings.redis_prefix)
+        self.queue = Queue(self.redis, QueueOptions.from_settings(settings))
 
     @cached_property
     def async_queue(self) -> AsyncQueue:
-        return AsyncQueue.from_settings(self._async_redis, self.settings)
+        return AsyncQueue(self._async_redis, QueueOptions.from_settings(self.settings))
 
     @cached_property
-    def async_events(self) -> AsyncEvents:
-        from core.jobs.events import AsyncEvents
-
-        return AsyncEvents(self._async_redis, self.settings.redis_prefix)
+    def events(self) -> Events:
+        return Events(self.async_queue)
 
     @cached_property
     def records(self) -> Records:
@@ -71,21 +61,21 @@ class Services:
     def experiments(self) -> ExperimentService:
         from core.experiments.service import ExperimentService
 
-        return ExperimentService(self.records, self.async_queue, self.async_events, self.storage)
+        return ExperimentService(self.records, self.async_queue, self.events, self.storage)
 
     def call(
         self,
-        function: Callable[Arguments, Coroutine[Any, Any, Result]],
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
+        function: Callable[Parameters, Coroutine[Any, Any, Result]],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
     ) -> Result:
-        """Run a coroutine function on the loop and wait for its result."""
+        """Run a coroutine function on the event loop and wait for its result."""
         return asyncio.run_coroutine_threadsafe(function(*args, **kwargs), self._loop).result()
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close every connection that was opened, and end the event loop."""
         if "_loop" in self.__dict__:
-            asyncio.run_coroutine_threadsafe(self._close_async(), self._loop).result()
+            self.call(self._close_async)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
@@ -99,13 +89,14 @@ class Services:
         return loop
 
     @cached_property
-    def _async_redis(self) -> Any:
+    def _async_redis(self) -> redis.asyncio.Redis:
         return connect_async(self.redis_url)
 
     async def _close_async(self) -> None:
-        if "async_events" in self.__dict__ and hasattr(self.async_events, "close"):
-            await self.async_events.close()
-        if "records" in self.__dict__:
+        opened = self.__dict__
+        if "events" in opened:
+            await self.events.close()
+        if "records" in opened:
             await self.records.close()
-        if "_async_redis" in self.__dict__:
+        if "_async_redis" in opened:
             await self._async_redis.aclose()

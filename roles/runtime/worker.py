@@ -1,4 +1,4 @@
-"""The worker: claim a job, run it, tell the queue how it ended; again until asked to drain."""
+"""The worker: claim a job, run it, report how it ended; again until asked to drain."""
 
 from __future__ import annotations
 
@@ -8,57 +8,60 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, TypeVar
 
 from core.errors import Draining, JobCancelled, LeaseLost, PermanentError, SovitsError
 from core.jobs.file_jobs import LONG_RUNNING, file_job_kind
-from core.jobs.job import Job, JobStatus, Lease, Place
+from core.jobs.job import Job, JobStatus, Lease, WorkerLocation
 from core.jobs.logs import JobLogs
-from core.jobs.placement import place_of
-from core.jobs.queue import Queue, is_connection_error
+from core.jobs.placement import locate_worker
+from core.jobs.queue import Queue
+from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import FILES, PREPROCESSOR, TRAINER
-from core.logs import configure_logs, current_job
+from core.logs import configure_logs
 from core.process import CANNOT_START, name_device, new_worker_id
-from core.redis import connect, find_redis_url
+from core.redis import connect, find_redis_url, is_connection_error
 from core.settings import Settings
 from roles import make_role
-from roles.runtime.heartbeat import STOP_GRACE_SECONDS, Heart
+from roles.runtime.heartbeat import STOP_GRACE_SECONDS, Heartbeat
 from roles.runtime.role import JobContext, Role
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 
 logger = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-CLAIM_SECONDS = 1.0
-"""A claim blocks so long at most, so that a drain is noticed; a new job wakes it at once."""
+CLAIM_SECONDS: Final = 1.0
+"""A claim blocks at most so long, so that a drain is noticed; a new job wakes it at once."""
 
-ROLE_CLASSES = "SOVITSD_ROLE_CLASSES"
-"""Environment variable `role=module:Class,…` that puts other classes in the place of roles; tests use it."""
+ROLE_CLASSES: Final = "SOVITSD_ROLE_CLASSES"
+"""Environment variable `role=module:Class,…` that replaces the classes of roles; tests use it."""
 
 
-def work(
+def run_worker(
     role: str,
     settings: Settings,
     *,
     device: str = "cpu",
     nonce: str = "",
     role_class: str = "",
-    only_asked: bool = False,
+    dedicated: bool = False,
 ) -> int:
-    """Run a worker of a role until SIGTERM; the exit code."""
+    """Run a worker of a role until SIGTERM and return its exit code."""
     configure_logs(settings.log_format, settings.log_level)
-    replaced = dict(pair.split("=", 1) for pair in os.environ.get(ROLE_CLASSES, "").split(",") if "=" in pair)
-    services = Services(settings, find_redis_url(settings), device=device.partition(":")[0])
+    replacements = dict(pair.split("=", 1) for pair in os.environ.get(ROLE_CLASSES, "").split(",") if "=" in pair)
+    services = WorkerServices(settings, find_redis_url(settings), device=device.partition(":")[0])
     try:
         worker = Worker(
-            make_role(role, role_class or replaced.get(role, "")),
+            make_role(role, role_class or replacements.get(role, "")),
             services,
             new_worker_id(role, nonce),
-            place_of(settings, role, os.uname().nodename, name_device(device), only_asked=only_asked),
+            locate_worker(settings, role, os.uname().nodename, name_device(device), dedicated=dedicated),
         )
-        worker.listen_to_signals()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.drain())
         worker.role.start(services)
     except Exception as error:
         logger.debug("Cannot start.", exc_info=True)
@@ -79,152 +82,129 @@ def is_log_streamed(role: str, job: Job) -> bool:
 class Worker:
     """One process that runs the jobs of one role, one at a time."""
 
-    def __init__(self, role: Role, services: Services, worker_id: str, place: Place | None = None) -> None:
+    def __init__(
+        self, role: Role, services: WorkerServices, worker_id: str, location: WorkerLocation | None = None
+    ) -> None:
+        settings = services.settings
         self.role = role
         self.services = services
+        self.queue = services.queue
         self.worker_id = worker_id
-        self.place = place or place_of(services.settings, role.name, os.uname().nodename, services.device)
+        self.location = location or locate_worker(settings, role.name, os.uname().nodename, services.device)
         self.draining = threading.Event()
+        self.heartbeat = Heartbeat(
+            # A connection of its own: a role may hold the others for as long as it likes.
+            Queue(connect(services.redis_url), QueueOptions.from_settings(settings)),
+            worker_id,
+            self.draining,
+            drain_seconds=settings.drain_training_seconds if role.name == TRAINER else settings.drain_speech_seconds,
+            stop_grace_seconds=getattr(role, "stop_grace_seconds", STOP_GRACE_SECONDS),
+        )
+        self.logs = JobLogs(
+            services.storage,
+            lambda topic, line: self.queue.publish_event(topic, "log", line),
+            shared=settings.storage_is_bucket,
+        )
 
     def drain(self) -> None:
-        """Take no more jobs; end when the one in progress has ended or its time is over."""
+        """Claim no more jobs; end when the one in progress has ended or its time is over."""
         self.draining.set()
 
-    def listen_to_signals(self) -> None:
-        """SIGTERM and SIGINT drain."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self.drain())
-
     def run(self) -> None:
-        """Work until drained; the role must have been started."""
-        heart = self._start_heart()
-        logs = self._keep_logs()
-        self._persist(self._register)
+        """Run jobs until drained; the role must have been started."""
+        self.heartbeat.start()
+        logging.getLogger().addHandler(self.logs)
+        self._retry(
+            lambda: self.queue.register_worker(
+                self.worker_id, self.role.name, self.location.host, os.getpid(), self.location.device
+            )
+        )
         logger.info("%s is ready on %s.", self.worker_id, self.services.device)
         try:
             while not self.draining.is_set():
-                lease = self._persist(self._claim)
+                # A claim whose reply was lost is repeated: the queue then hands out the same job.
+                lease = self._retry(
+                    lambda: (
+                        None
+                        if self.draining.is_set()
+                        else self.queue.claim(self.role.name, self.worker_id, CLAIM_SECONDS, self.location)
+                    )
+                )
                 if self.draining.is_set():
                     break  # what was claimed at the last moment goes back when this worker leaves
                 if lease is not None:
-                    with logs.of(lease.job, streamed=is_log_streamed(self.role.name, lease.job)):
-                        self._work(lease, heart)
+                    self._process(lease)
                 else:
                     self.role.idle()
         finally:
-            heart.end()
+            self.heartbeat.end()
             self.role.stop()
             self._leave()
-            logging.getLogger().removeHandler(logs)
-            logs.close()
+            logging.getLogger().removeHandler(self.logs)
+            self.logs.close()
 
-    def _start_heart(self) -> Heart:
-        settings = self.services.settings
-        heart = Heart(
-            # Connections of its own: the work may hold the others for as long as it likes.
-            Queue.from_settings(connect(self.services.redis_url), settings),
-            self.worker_id,
-            self.draining,
-            lease_seconds=settings.lease_seconds,
-            drain_seconds=(
-                settings.drain_training_seconds if self.role.name == TRAINER else settings.drain_speech_seconds
-            ),
-            stop_grace_seconds=getattr(self.role, "stop_grace_seconds", STOP_GRACE_SECONDS),
-        )
-        heart.start()
-        return heart
-
-    def _keep_logs(self) -> JobLogs:
-        """Every job gets a log of its own."""
-        logs = JobLogs(
-            self.services.storage,
-            lambda topic, line: self.services.events.publish(topic, "log", line),
-            shared=self.services.settings.storage_is_bucket,
-        )
-        logging.getLogger().addHandler(logs)
-        return logs
-
-    def _register(self) -> None:
-        self.services.queue.register_worker(
-            self.worker_id, self.role.name, self.place.host, os.getpid(), self.place.device
-        )
-
-    def _claim(self) -> Lease | None:
-        if self.draining.is_set():
-            return None
-        # One whose answer was lost is asked for again: the queue then hands out the same job.
-        return self.services.queue.claim(self.role.name, self.worker_id, CLAIM_SECONDS, self.place)
-
-    def _work(self, lease: Lease, heart: Heart) -> None:
-        job = lease.job
+    def _process(self, lease: Lease) -> None:
+        """Run a claimed job and report how it ended."""
         context = JobContext(lease, self.services, self.draining)
-        marker = current_job.set(job.id)
-        logger.info("Claimed the job, attempt %d.", job.attempts + 1)
-        heart.hold(context)
-        try:
-            result = self.role.run(job, context)
-            finish: Callable[[], None] = lambda: self._complete(context, result)  # noqa: E731
-        except Exception as error:
-            finish = self._ending(context, error)
-        try:
-            # Still under the heart: while the queue is away the lease must not be forgotten.
-            self._persist(finish)
-        finally:
-            heart.let_go()
-            current_job.reset(marker)
+        streamed = is_log_streamed(self.role.name, lease.job)
+        with self.logs.capture(lease.job, streamed=streamed), self.heartbeat.track(context):
+            logger.info("Claimed the job, attempt %d.", lease.job.attempts + 1)
+            result: Mapping[str, object] = {}
+            failure: SovitsError | None = None
+            try:
+                result = self.role.run(lease.job, context)
+            except Exception as error:
+                # A job that was told to stop ends for that reason, whatever its last steps raised.
+                reason = context.reason or error
+                if isinstance(reason, JobCancelled | LeaseLost | Draining):
+                    failure = reason
+                elif isinstance(error, SovitsError):
+                    logger.warning("The job failed: %s", error.message)
+                    failure = error
+                else:
+                    logger.error("The job failed.", exc_info=error)
+                    failure = SovitsError(f"{type(error).__name__}: {error}")
+            # The lease is still renewed: while the queue is away it must not expire.
+            if failure is None:
+                self._retry(partial(self._complete, lease, result))
+            else:
+                self._retry(partial(self._fail, lease, failure))
 
-    def _complete(self, context: JobContext, result: dict[str, object]) -> None:
-        if self.services.queue.ack(context.lease, result):
+    def _complete(self, lease: Lease, result: Mapping[str, object]) -> None:
+        if self.queue.ack(lease, result):
             logger.info("Done.")
         else:
             logger.warning("Another worker has the job now; this result is thrown away.")
 
-    def _ending(self, context: JobContext, error: Exception) -> Callable[[], None]:
-        """What to tell the queue about a run that raised.
-
-        A job that was told to stop ends for that reason, whatever its dying parts raised.
-        """
-        reason = context.reason or error
-        if isinstance(reason, JobCancelled):
-            return lambda: self._confirm_cancel(context)
-        if isinstance(reason, LeaseLost | Draining):
-            return lambda: self._hand_back(context, reason)
-        if isinstance(error, SovitsError):
-            logger.warning("The job failed: %s", error.message)
-            return lambda: self._fail(context, error)
-        logger.error("The job failed.", exc_info=error)
-        return lambda: self._fail(context, SovitsError(f"{type(error).__name__}: {error}"))
-
-    def _confirm_cancel(self, context: JobContext) -> None:
-        if not self.services.queue.confirm_cancel(context.lease):
-            # The records ended it, and nobody told the queue yet.
-            self.services.queue.cancel(context.job.id)
-            self.services.queue.confirm_cancel(context.lease)
-        logger.info("Cancelled.")
-
-    def _hand_back(self, context: JobContext, reason: SovitsError) -> None:
-        if self.services.queue.release(context.lease):
-            logger.info("Handed the job back: %s", reason.message)
+    def _fail(self, lease: Lease, error: SovitsError) -> None:
+        """Report a run that raised: it was cancelled, is to be returned, or counts as a failed attempt."""
+        if isinstance(error, JobCancelled):
+            if not self.queue.confirm_cancel(lease):
+                # The records cancelled the run, and the queue has not been told yet.
+                self.queue.cancel(lease.job.id)
+                self.queue.confirm_cancel(lease)
+            logger.info("Cancelled.")
+        elif isinstance(error, LeaseLost | Draining):
+            if self.queue.release(lease):
+                logger.info("Handed the job back: %s", error.message)
+            else:
+                logger.warning("Gave the job up: %s", error.message)
         else:
-            logger.warning("Gave the job up: %s", reason.message)
+            try:
+                status = self.queue.fail(lease, error.as_dict(), permanent=isinstance(error, PermanentError))
+            except LeaseLost:
+                logger.warning("Another worker has the job now; this failure is not counted.")
+                return
+            if status is JobStatus.DEAD:
+                attempts = lease.job.attempts + 1
+                logger.error("Task failed after %d attempts, moving to dead letter queue.", attempts)
 
-    def _fail(self, context: JobContext, error: SovitsError) -> None:
-        try:
-            status = self.services.queue.fail(
-                context.lease, error.as_dict(), permanent=isinstance(error, PermanentError)
-            )
-        except LeaseLost:
-            logger.warning("Another worker has the job now; this failure is not counted.")
-            return
-        if status is JobStatus.DEAD:
-            logger.error("Task failed after %d attempts, moving to dead letter queue.", context.job.attempts + 1)
-
-    def _persist(self, action: Callable[[], Answer]) -> Answer | None:
-        """Do it, again and again while the queue is away; None when a drain must not wait any longer."""
+    def _retry(self, action: Callable[[], Result]) -> Result | None:
+        """Repeat an action while the queue is away; None when a drain must not wait any longer."""
         wait, waited = 0.1, 0.0
         while True:
             try:
-                answer = action()
+                result = action()
             except Exception as error:
                 if not is_connection_error(error):
                     raise
@@ -237,12 +217,13 @@ class Worker:
                 continue
             if waited:
                 logger.info("The queue is back after about %.1f s.", waited)
-            return answer
+            return result
 
     def _leave(self) -> None:
+        """Return what this worker holds, and its registration."""
         try:
-            self.services.queue.reconcile(self.worker_id)
-            self.services.queue.forget_worker(self.worker_id)
+            self.queue.reconcile(self.worker_id)
+            self.queue.forget_worker(self.worker_id)
         except Exception as error:
             if not is_connection_error(error):
                 raise

@@ -72,7 +72,7 @@ def open_batch(request: OpenBatchRequest, run: FileJobRun) -> OpenedBatch:
     for first in range(0, len(pairs), ENQUEUED_TOGETHER):
         run.context.check()
         queue.enqueue_many([job for pair in pairs[first : first + ENQUEUED_TOGETHER] for job in pair])
-    if not queue.wait_also(request.batch, item_ids):  # the batch was cancelled meanwhile
+    if not queue.add_dependencies(request.batch, item_ids):  # the batch was cancelled meanwhile
         for item_id in item_ids:
             queue.cancel(item_id)
             queue.cancel(split_of(item_id))

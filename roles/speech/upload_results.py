@@ -18,7 +18,7 @@ from core.records.dataset_rows import DatasetStatus
 from core.speech.result_uploads import SendRequest, SentResults
 from core.voices.export import prepare_export
 from roles.runtime.file_job import FileJobRun
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 
 UPLOAD_SECONDS: Final = 1800.0
 """For one whole upload."""
@@ -72,7 +72,7 @@ def send_results(request: SendRequest, run: FileJobRun) -> SentResults:
 # Each writes a ZIP to `path`, or returns the reason why there is none.
 
 
-def _pack_voice(services: Services, task_id: str, path: Path) -> str:
+def _pack_voice(services: WorkerServices, task_id: str, path: Path) -> str:
     records = services.records
     task = services.call(records.tasks.get, task_id)
     experiment = services.call(records.experiments.get, task.exp_id)
@@ -86,7 +86,7 @@ def _pack_voice(services: Services, task_id: str, path: Path) -> str:
     return ""
 
 
-def _pack_audio(services: Services, inference_id: str, path: Path) -> str:
+def _pack_audio(services: WorkerServices, inference_id: str, path: Path) -> str:
     key, reason = _result_key(services, inference_id, "audio")
     if not reason:
         audio = services.storage.path(key)
@@ -95,14 +95,14 @@ def _pack_audio(services: Services, inference_id: str, path: Path) -> str:
     return reason
 
 
-def _pack_batch(services: Services, batch_id: str, path: Path) -> str:
+def _pack_batch(services: WorkerServices, batch_id: str, path: Path) -> str:
     key, reason = _result_key(services, batch_id, "archive")
     if not reason:
         shutil.copyfile(services.storage.path(key), path)
     return reason
 
 
-def _pack_dataset(services: Services, job_id: str, path: Path) -> str:
+def _pack_dataset(services: WorkerServices, job_id: str, path: Path) -> str:
     """Pack the segments that a training would use, with a list of their transcripts."""
     records = services.records
     dataset_id, _, number = job_id.partition(".")
@@ -129,7 +129,7 @@ def _pack_dataset(services: Services, job_id: str, path: Path) -> str:
     return ""
 
 
-def _result_key(services: Services, job_id: str, field: str) -> tuple[str, str]:
+def _result_key(services: WorkerServices, job_id: str, field: str) -> tuple[str, str]:
     """Return the storage key in a job's result, and the reason when there is none."""
     job = services.queue.job(job_id)
     if job is None:

@@ -15,7 +15,7 @@ from core.records import ExperimentRecord
 from roles.runtime.errors import model_errors
 from roles.runtime.model_cache import ModelCache
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 from roles.runtime.storage_errors import storage_faults
 from roles.stages.shared_folder import saved_for_others, wanted_by
 
@@ -36,7 +36,7 @@ class StageRun:
     """What the stages before it left, by stage."""
     folder: Path
     """The experiment's folder; also its training-set folder (specification s1-gpt §12)."""
-    services: Services
+    services: WorkerServices
     context: JobContext
     work_run: int = 1
     """The run in whose own folder it works: an earlier one when it goes on after a pause."""
@@ -94,7 +94,7 @@ class StageRole:
     name = ""
     stages: ClassVar[dict[str, StageFunction]]
 
-    def start(self, services: Services) -> None:
+    def start(self, services: WorkerServices) -> None:
         self.services = services
         self.models = ModelCache.from_settings(services.settings)
 

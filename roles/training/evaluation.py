@@ -58,7 +58,7 @@ def judge(
     request = {
         "models": str(models_folder(run.services)),
         "device": run.services.device,
-        "threads": run.services.training_threads,
+        "threads": run.services.threads,
         "voices": [_as_request(voice) for voice in voices],
         **request,
     }

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from core.errors import MissingPart
-from core.jobs.placement import TrainingMeans, cap_cpu_training
+from core.jobs.placement import TrainingResources, cap_cpu_training
 from roles.stages.stage_role import StageRun
 from roles.training.checkpoints import Checkpoints
 from roles.training.evaluation import SAMPLES, judge_checkpoints
@@ -90,10 +90,10 @@ def _plan(run: StageRun, output: Path, settings: Mapping[str, Any], batch_size: 
     }
 
 
-def _means(run: StageRun) -> TrainingMeans:
-    asked, threads = run.config["batch_size"], run.services.training_threads
+def _means(run: StageRun) -> TrainingResources:
+    asked, threads = run.config["batch_size"], run.services.threads
     if run.services.device != "cpu":
-        return TrainingMeans(asked, threads)
+        return TrainingResources(asked, threads)
     return cap_cpu_training(run.services.settings, threads, asked)
 
 

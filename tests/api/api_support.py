@@ -19,8 +19,9 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.dependencies import Services
 from api.serve import Announcing
-from core.jobs.job import Beat, Lease
-from core.jobs.queue import NewJob, Queue
+from core.jobs.job import Lease, LeaseStatus, NewJob
+from core.jobs.queue import Queue
+from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import SPLITTER, SYNTHESIZER
 from core.records import Records, VoiceRecord
 from core.redis import connect
@@ -106,7 +107,7 @@ class ToneWorkers:
 
     def _work(self, role: str) -> None:
         redis = connect(self.settings.redis_url)
-        queue = Queue.from_settings(redis, self.settings)
+        queue = Queue(redis, QueueOptions.from_settings(self.settings))
         worker = f"{role}-test-1-{next(_numbers)}"
         queue.register_worker(worker, role, "test", 1)
         while not self._ended.is_set():
@@ -123,7 +124,7 @@ class ToneWorkers:
             UtteranceRequest.part_of(request, parent=lease.job.id, index=index, text=text, language="en")
             for index, text in enumerate(texts)
         ]
-        jobs = [NewJob(SYNTHESIZER, part.model_dump(), f"{part.parent}.{part.index}") for part in parts]
+        jobs = [NewJob(SYNTHESIZER, part.model_dump(), job_id=f"{part.parent}.{part.index}") for part in parts]
         queue.enqueue_many(jobs)
         shown = [{"job_id": job.job_id, "text": part.text} for job, part in zip(jobs, parts, strict=True)]
         queue.ack(lease, {"utterances": shown})
@@ -132,7 +133,7 @@ class ToneWorkers:
         request = UtteranceRequest.model_validate(lease.job.payload)
         self.requests.append(request)
         while (request.index > 0 or self.hold_first) and not self.gate.wait(0.02):
-            if queue.beat(lease) is Beat.CANCEL:
+            if queue.renew_lease(lease) is LeaseStatus.CANCEL:
                 queue.confirm_cancel(lease)
                 self.cancelled.append(lease.job.id)
                 return

@@ -14,6 +14,7 @@ from api_support import Api, ToneWorkers, eventually, make_voice, running
 
 from api.app import create_app
 from core.jobs.queue import AsyncQueue
+from core.jobs.queue_commands import QueueOptions
 from core.records import Records, VoiceRecord, upgrade
 from core.redis import EmbeddedServer, connect_async
 from core.settings import Settings, read_settings
@@ -77,7 +78,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 async def queue(settings: Settings) -> AsyncIterator[AsyncQueue]:
     """A connection of the test's own."""
     redis = connect_async(settings.redis_url)
-    yield AsyncQueue.from_settings(redis, settings)
+    yield AsyncQueue(redis, QueueOptions.from_settings(settings))
     await redis.aclose()
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from core.jobs.events import Events
 from core.jobs.job import Lease
 from core.jobs.queue import Queue
+from core.jobs.queue_commands import QueueOptions
 from core.redis import EmbeddedServer, connect
 
 
@@ -36,12 +36,7 @@ def client(server: EmbeddedServer) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def queue(client: redis.Redis) -> Queue:
-    return Queue(client, retry_attempts=2)
-
-
-@pytest.fixture
-def events(client: redis.Redis) -> Events:
-    return Events(client)
+    return Queue(client, QueueOptions(retry_attempts=2))
 
 
 class Clock:
@@ -147,7 +142,7 @@ def wire(server: EmbeddedServer) -> Iterator[Wire]:
 def distant_queue(client: redis.Redis, wire: Wire) -> Iterator[Queue]:
     """The same queue, seen over the wire."""
     distant = connect(wire.url)
-    made = Queue(distant, retry_attempts=2)
+    made = Queue(distant, QueueOptions(retry_attempts=2))
     made.job("nobody")  # connects
     yield made
     distant.close()

@@ -45,7 +45,7 @@ def messages(storage: Storage, job_id: str = JOB.id) -> list[str]:
 
 def test_what_is_logged_while_a_job_is_held_is_its_own(logs, storage):
     logger.info("Before.")
-    with logs.of(JOB):
+    with logs.capture(JOB):
         logger.info("Heard %d segments.", 3)
     logger.info("After.")
 
@@ -55,7 +55,7 @@ def test_what_is_logged_while_a_job_is_held_is_its_own(logs, storage):
 
 
 def test_threads_beside_the_work_write_into_the_same_log(logs, storage):
-    with logs.of(JOB):
+    with logs.capture(JOB):
         thread = threading.Thread(target=logger.info, args=("From beside.",))
         thread.start()
         thread.join()
@@ -65,14 +65,14 @@ def test_threads_beside_the_work_write_into_the_same_log(logs, storage):
 
 def test_a_second_attempt_goes_on_in_the_same_log(logs, storage):
     for attempt in (1, 2):
-        with logs.of(JOB):
+        with logs.capture(JOB):
             logger.info("Attempt %d.", attempt)
 
     assert messages(storage) == ["Attempt 1.", "Attempt 2."]
 
 
 def test_a_failure_brings_its_traceback(logs, storage):
-    with logs.of(JOB):
+    with logs.capture(JOB):
         try:
             raise ValueError("no")
         except ValueError:
@@ -86,7 +86,7 @@ def test_a_failure_brings_its_traceback(logs, storage):
 def test_a_log_that_grows_too_long_loses_its_older_half(logs, storage, monkeypatch):
     monkeypatch.setattr(job_logs, "MAX_BYTES", 2000)
 
-    with logs.of(JOB):
+    with logs.capture(JOB):
         for number in range(100):
             logger.info("Line %d.", number)
 
@@ -97,7 +97,7 @@ def test_a_log_that_grows_too_long_loses_its_older_half(logs, storage, monkeypat
 
 
 def test_half_a_line_of_a_killed_worker_is_passed_over(logs, storage):
-    with logs.of(JOB):
+    with logs.capture(JOB):
         logger.info("Whole.")
     with storage.path(log_key(JOB.id)).open("ab") as file:
         file.write(b'{"timestamp": 1.0, "lev')
@@ -106,7 +106,7 @@ def test_half_a_line_of_a_killed_worker_is_passed_over(logs, storage):
 
 
 def test_lines_are_told_to_who_watches_the_job_or_its_task(logs, told):
-    with logs.of(JOB):
+    with logs.capture(JOB):
         logger.info("Heard.")
     logs.close()
 
@@ -122,7 +122,7 @@ def test_a_queue_that_is_away_costs_no_line(storage):
 
     handler = JobLogs(storage, away)
     logger.addHandler(handler)
-    with handler.of(JOB):
+    with handler.capture(JOB):
         logger.warning("Written all the same.")
     logger.removeHandler(handler)
     handler.close()
@@ -133,7 +133,7 @@ def test_a_queue_that_is_away_costs_no_line(storage):
 def test_a_log_that_cannot_be_written_does_not_stop_the_job(logs, storage):
     storage.put_bytes("logs/exp-1", b"a file where a folder should be")
 
-    with logs.of(JOB):
+    with logs.capture(JOB):
         logger.info("Said.")
 
     assert not storage.path("logs/exp-1").is_dir()
@@ -150,9 +150,9 @@ def test_where_others_read_the_storage_the_log_is_published_when_the_job_ends(st
     handler = JobLogs(storage, shared=True)
     logger.addHandler(handler)
 
-    with handler.of(JOB):
+    with handler.capture(JOB):
         logger.warning("Said.")
-    with handler.of(Job("job-quiet", "preprocessor", {})):
+    with handler.capture(Job("job-quiet", "preprocessor", {})):
         assert published == [log_key(JOB.id)]
     logger.removeHandler(handler)
 

@@ -10,19 +10,19 @@ import pytest
 import redis
 
 from core.errors import InvalidParameter, InvalidRequest
-from core.jobs.devices import check_offered, fits, parse_device, preferred
-from core.jobs.job import Lease, Place
+from core.jobs.devices import check_constraint, meets_constraint, parse_device, prefer_gpus
+from core.jobs.job import Lease, NewJob, WorkerLocation
 from core.jobs.limits import GpuInfo, HostInfo, LimitService
-from core.jobs.placement import cap_cpu_training, place_of
-from core.jobs.queue import AsyncQueue, NewJob, Queue
+from core.jobs.placement import cap_cpu_training, locate_worker
+from core.jobs.queue import AsyncQueue, Queue
 from core.process import GPUS, name_device
 from core.records import Records, upgrade
 from core.redis import EmbeddedServer, connect, connect_async
 from core.settings import Settings, read_settings
 
-CPU = Place("host", "cpu", "training", limit=1)
-GPU_0 = Place("host", "cuda:0", "training", limit=1)
-GPU_1 = Place("host", "cuda:1", "training", limit=1)
+CPU = WorkerLocation("host", "cpu", "training", limit=1)
+GPU_0 = WorkerLocation("host", "cuda:0", "training", limit=1)
+GPU_1 = WorkerLocation("host", "cuda:1", "training", limit=1)
 
 
 @pytest.fixture
@@ -49,10 +49,10 @@ async def limits(
 
 
 def train(queue: Queue, *names: str, device: str = "", priority: int = 5) -> None:
-    queue.enqueue_many([NewJob("trainer", {}, name, priority, device=device) for name in names])
+    queue.enqueue_many([NewJob("trainer", {}, job_id=name, priority=priority, device=device) for name in names])
 
 
-def claim(queue: Queue, worker: str, place: Place, block_seconds: float = 0.0) -> Lease | None:
+def claim(queue: Queue, worker: str, place: WorkerLocation, block_seconds: float = 0.0) -> Lease | None:
     return queue.claim("trainer", worker, block_seconds, place)
 
 
@@ -87,7 +87,7 @@ def test_two_workers_with_one_slot_never_train_at_once(server: EmbeddedServer, q
             with lock:
                 running.append(worker)
                 most.append(len(running))
-            its.beat(lease)
+            its.renew_lease(lease)
             with lock:
                 running.remove(worker)
                 done.append(lease.job.id)
@@ -107,7 +107,7 @@ def test_two_workers_with_one_slot_never_train_at_once(server: EmbeddedServer, q
 def test_each_device_and_each_host_has_its_own_slots(queue: Queue):
     train(queue, "a", "b", "c", "d")
 
-    places = [GPU_0, GPU_1, Place("other", "cuda:0", "training", 1), GPU_0]
+    places = [GPU_0, GPU_1, WorkerLocation("other", "cuda:0", "training", 1), GPU_0]
     claimed = [name(claim(queue, f"worker-{n}", place)) for n, place in enumerate(places)]
 
     assert claimed == ["a", "b", "c", ""]
@@ -171,7 +171,7 @@ def test_a_worker_takes_the_most_urgent_of_what_asks_for_it_and_what_asks_for_no
     train(queue, "any gpu", device="cuda", priority=7)
     train(queue, "that gpu", device="cuda:0", priority=6)
 
-    place = Place("host", "cuda:0", "training", limit=9)
+    place = WorkerLocation("host", "cuda:0", "training", limit=9)
     order = [name(claim(queue, f"worker-{n}", place)) for n in range(3)]
 
     assert order == ["any gpu", "that gpu", "any"]
@@ -179,7 +179,7 @@ def test_a_worker_takes_the_most_urgent_of_what_asks_for_it_and_what_asks_for_no
 
 def test_a_worker_for_what_asks_for_it_leaves_the_rest(queue: Queue):
     train(queue, "any")
-    place = Place("host", "cpu", "training", 1, only_asked=True)
+    place = WorkerLocation("host", "cpu", "training", 1, dedicated=True)
 
     assert claim(queue, "worker-1", place) is None
 
@@ -189,7 +189,7 @@ def test_a_worker_for_what_asks_for_it_leaves_the_rest(queue: Queue):
 
 def test_it_is_woken_by_such_a_job(server: EmbeddedServer, queue: Queue):
     own = connect(server.url)
-    place = Place("host", "cpu", "training", 1, only_asked=True)
+    place = WorkerLocation("host", "cpu", "training", 1, dedicated=True)
     found: list[str] = []
     waiting = threading.Thread(target=lambda: found.append(name(claim(Queue(own), "worker-1", place, 20.0))))
     waiting.start()
@@ -216,7 +216,7 @@ def test_a_job_for_a_device_keeps_its_wish_through_cancel_rescue_and_delay(queue
 
 
 def test_a_new_training_goes_to_the_gpu_that_trains_least(queue: Queue):
-    busy, idle = Place("host", "cuda:0", "training", 2), Place("host", "cuda:1", "training", 2)
+    busy, idle = WorkerLocation("host", "cuda:0", "training", 2), WorkerLocation("host", "cuda:1", "training", 2)
     for worker, device in (("worker-1", "cuda:0"), ("worker-2", "cuda:0"), ("worker-3", "cuda:1")):
         queue.register_worker(worker, "trainer", "host", 1, device)
     train(queue, "a")
@@ -231,7 +231,7 @@ def test_a_new_training_goes_to_the_gpu_that_trains_least(queue: Queue):
 
 
 def test_nobody_leaves_a_training_that_only_this_gpu_can_do(queue: Queue):
-    place = Place("host", "cuda:0", "training", 2)
+    place = WorkerLocation("host", "cuda:0", "training", 2)
     for worker, device in (("worker-1", "cuda:0"), ("worker-2", "cuda:0"), ("worker-3", "cuda:1")):
         queue.register_worker(worker, "trainer", "host", 1, device)
     train(queue, "a", "b", device="cuda:0")
@@ -241,7 +241,7 @@ def test_nobody_leaves_a_training_that_only_this_gpu_can_do(queue: Queue):
 
 
 def test_a_training_that_waited_is_taken_by_whoever_comes(queue: Queue, client: redis.Redis):
-    place = Place("host", "cuda:0", "training", 2)
+    place = WorkerLocation("host", "cuda:0", "training", 2)
     for worker, device in (("worker-1", "cuda:0"), ("worker-2", "cuda:0"), ("worker-3", "cuda:1")):
         queue.register_worker(worker, "trainer", "host", 1, device)
     train(queue, "a", "b")
@@ -334,8 +334,8 @@ async def test_what_runs_is_shown_with_its_device(limits: LimitService, queue: Q
 async def test_hosts_tell_of_themselves(limits: LimitService):
     gpu = GpuInfo("there", 0, "cuda:0", "Test", "GPU-1", 24_000, 8_000)
 
-    await limits.tell_host(HostInfo("there", 8, 32_000, [gpu]))
-    await limits.tell_host(HostInfo("here", 2, 4_000, []))
+    await limits.report_host(HostInfo("there", 8, 32_000, [gpu]))
+    await limits.report_host(HostInfo("here", 2, 4_000, []))
 
     assert [(host.host, host.gpus) for host in await limits.hosts()] == [("here", []), ("there", [gpu])]
 
@@ -369,17 +369,17 @@ def test_people_and_the_queue_agree_on_what_fits(queue: Queue, wish: str, suited
     taken = set()
     for device in devices:
         train(queue, f"job on {device}", device=wish)
-        lease = claim(queue, f"worker {device}", Place("host", device))
+        lease = claim(queue, f"worker {device}", WorkerLocation("host", device))
         if lease is not None:
             taken.add(device)
             queue.ack(lease, {})
 
-    assert taken == {device for device in devices if fits(wish, device)} == suited
+    assert taken == {device for device in devices if meets_constraint(device, wish)} == suited
 
 
 def test_a_device_that_no_host_has_is_refused_with_what_there_is():
     with pytest.raises(InvalidRequest, match="No host has the GPU cuda:4") as refused:
-        check_offered("cuda:4", {"cuda:0", "cpu"})
+        check_constraint("cuda:4", {"cuda:0", "cpu"})
 
     assert "cpu, cuda:0" in refused.value.hint
 
@@ -388,7 +388,7 @@ def test_a_device_that_no_host_has_is_refused_with_what_there_is():
     ("wish", "devices"), [("cuda:4", set()), ("cuda", {"cuda:7"}), ("", {"cpu"}), ("cpu", {"cpu"})]
 )
 def test_a_device_that_may_come_or_is_there_is_accepted(wish: str, devices: set[str]):
-    check_offered(wish, devices)
+    check_constraint(wish, devices)
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def test_a_device_that_may_come_or_is_there_is_accepted(wish: str, devices: set[
     ],
 )
 def test_gpu_numbers_wish_and_do_not_insist(numbers: str, devices: set[str], wish: str):
-    assert preferred(numbers, devices) == wish
+    assert prefer_gpus(numbers, devices) == wish
 
 
 def test_a_gpu_has_the_drivers_number_whatever_its_worker_was_told(monkeypatch: pytest.MonkeyPatch):
@@ -416,9 +416,9 @@ def test_a_gpu_has_the_drivers_number_whatever_its_worker_was_told(monkeypatch: 
 
 
 def test_only_training_and_speech_are_limited(settings: Settings):
-    assert place_of(settings, "trainer", "host", "cpu") == Place("host", "cpu", "training", 1)
-    assert place_of(settings, "synthesizer", "host", "cuda:0") == Place("host", "cuda:0", "inference", 3)
-    assert place_of(settings, "preprocessor", "host", "cpu").kind == ""
+    assert locate_worker(settings, "trainer", "host", "cpu") == WorkerLocation("host", "cpu", "training", 1)
+    assert locate_worker(settings, "synthesizer", "host", "cuda:0") == WorkerLocation("host", "cuda:0", "inference", 3)
+    assert locate_worker(settings, "preprocessor", "host", "cpu").kind == ""
 
 
 def test_a_training_on_a_cpu_leaves_room_for_speech(settings: Settings):

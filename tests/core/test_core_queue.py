@@ -10,15 +10,15 @@ import pytest
 import redis
 
 from core.errors import InvalidRequest, LeaseLost
-from core.jobs.events import Events
-from core.jobs.job import Beat, JobStatus, Lease
-from core.jobs.queue import NewJob, Queue
+from core.jobs.job import JobStatus, Lease, LeaseStatus, NewJob
+from core.jobs.queue import Queue
+from core.jobs.queue_commands import QueueOptions
 
 Take = Callable[..., Lease]
 
 
 def test_a_job_is_claimed_with_all_that_was_asked_for(queue: Queue):
-    job = queue.enqueue("synthesizer", {"text": "Guten Tag, 世界"}, priority=7, topic="task-1")
+    job = queue.enqueue(NewJob("synthesizer", {"text": "Guten Tag, 世界"}, priority=7, topic="task-1"))
 
     lease = queue.claim("synthesizer", "worker-1")
 
@@ -29,8 +29,8 @@ def test_a_job_is_claimed_with_all_that_was_asked_for(queue: Queue):
 
 
 def test_the_result_is_kept_with_the_job_for_its_time(queue: Queue, client: redis.Redis, take: Take):
-    queue.enqueue("synthesizer", {}, job_id="short", keep_result_seconds=90)
-    queue.enqueue("synthesizer", {}, job_id="usual")
+    queue.enqueue(NewJob("synthesizer", {}, job_id="short", keep_result_seconds=90))
+    queue.enqueue(NewJob("synthesizer", {}, job_id="usual"))
 
     queue.ack(take(), {"audio": "a.wav"})
     queue.ack(take(), {"audio": "b.wav"})
@@ -44,7 +44,7 @@ def test_the_result_is_kept_with_the_job_for_its_time(queue: Queue, client: redi
 
 def test_higher_priorities_come_first_and_older_jobs_within_one(queue: Queue, client: redis.Redis, take: Take):
     for number, priority in enumerate((5, 1, 10, 5, 7, 10, 1, 7, 3)):
-        queue.enqueue("synthesizer", {}, priority=priority, job_id=f"{priority}-{number}")
+        queue.enqueue(NewJob("synthesizer", {}, priority=priority, job_id=f"{priority}-{number}"))
     in_redis = client.lrange("sovits:worker_tasks", 0, -1)
 
     taken = [take(f"worker-{n}").job.id for n in range(9)]
@@ -56,7 +56,7 @@ def test_higher_priorities_come_first_and_older_jobs_within_one(queue: Queue, cl
 @pytest.mark.parametrize("priority", [0, 11])
 def test_a_priority_out_of_range_is_refused(queue: Queue, priority: int):
     with pytest.raises(InvalidRequest, match="from 1"):
-        queue.enqueue("synthesizer", {}, priority=priority)
+        queue.enqueue(NewJob("synthesizer", {}, priority=priority))
 
     assert queue.counters() == {}
 
@@ -69,7 +69,7 @@ def test_a_blocked_worker_is_woken_by_a_new_job(queue: Queue, client: redis.Redi
         assert worker.is_alive()
 
     began = time.monotonic()
-    job = queue.enqueue("trainer", {})
+    job = queue.enqueue(NewJob("trainer", {}))
     worker.join()
 
     assert time.monotonic() - began < 2
@@ -86,17 +86,17 @@ def test_a_claim_that_finds_nothing_ends_in_time(queue: Queue):
 
 
 def test_the_same_id_or_idempotency_key_adds_no_second_job(queue: Queue):
-    first = queue.enqueue("splitter", {"n": 1}, job_id="a", idempotency_key="key")
+    first = queue.enqueue(NewJob("splitter", {"n": 1}, job_id="a", idempotency_key="key"))
 
-    again = queue.enqueue("splitter", {"n": 2}, job_id="a")
-    elsewhere = queue.enqueue("splitter", {"n": 3}, idempotency_key="key")
+    again = queue.enqueue(NewJob("splitter", {"n": 2}, job_id="a"))
+    elsewhere = queue.enqueue(NewJob("splitter", {"n": 3}, idempotency_key="key"))
 
     assert again == elsewhere == first
     assert queue.depths()["splitter"] == queue.counters()["submitted"] == 1
 
 
 def test_many_jobs_are_enqueued_in_order_and_twins_among_them_once(queue: Queue, take: Take):
-    new = [NewJob("synthesizer", {"n": n}, f"parent.{n}") for n in range(250)]
+    new = [NewJob("synthesizer", {"n": n}, job_id=f"parent.{n}") for n in range(250)]
 
     jobs = queue.enqueue_many([*new, new[0]])
 
@@ -105,7 +105,7 @@ def test_many_jobs_are_enqueued_in_order_and_twins_among_them_once(queue: Queue,
 
 
 def test_a_delayed_job_waits_for_its_time(queue: Queue, clock, take: Take):
-    job = queue.enqueue("synthesizer", {}, delay_seconds=30)
+    job = queue.enqueue(NewJob("synthesizer", {}, delay_seconds=30))
     promoted_early = queue.promote()
 
     clock.advance(31)
@@ -116,7 +116,7 @@ def test_a_delayed_job_waits_for_its_time(queue: Queue, clock, take: Take):
 
 
 def test_a_failing_job_is_tried_again_later_and_then_is_a_dead_letter(queue: Queue, clock, take: Take):
-    queue.enqueue("synthesizer", {"text": "boo"}, job_id="a")
+    queue.enqueue(NewJob("synthesizer", {"text": "boo"}, job_id="a"))
 
     first = queue.fail(take("worker-1"), {"code": "oops", "message": "It /broke/."})
     clock.advance(5.1)
@@ -134,8 +134,8 @@ def test_a_failing_job_is_tried_again_later_and_then_is_a_dead_letter(queue: Que
 
 
 def test_retries_wait_three_times_as_long_each_but_never_above_fifteen_minutes(client: redis.Redis, clock):
-    queue = Queue(client, retry_attempts=10, retry_delay_seconds=5)
-    queue.enqueue("trainer", {}, job_id="a")
+    queue = Queue(client, QueueOptions(retry_attempts=10, retry_delay_seconds=5))
+    queue.enqueue(NewJob("trainer", {}, job_id="a"))
     delays = []
     for _ in range(7):
         lease = queue.claim("trainer", "worker-1")
@@ -150,13 +150,13 @@ def test_retries_wait_three_times_as_long_each_but_never_above_fifteen_minutes(c
 
 
 def test_a_permanent_error_is_not_tried_again(queue: Queue, take: Take):
-    queue.enqueue("synthesizer", {})
+    queue.enqueue(NewJob("synthesizer", {}))
 
     assert queue.fail(take(), {"code": "empty_text"}, permanent=True) is JobStatus.DEAD
 
 
 def test_a_dead_letter_that_is_replayed_has_all_its_attempts_again(queue: Queue, clock, take: Take):
-    queue.enqueue("synthesizer", {}, job_id="a")
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     queue.fail(take(), {"code": "x"}, permanent=True)
 
     replayed = queue.replay("a")
@@ -169,14 +169,14 @@ def test_a_dead_letter_that_is_replayed_has_all_its_attempts_again(queue: Queue,
 
 
 def test_only_the_dead_can_be_replayed(queue: Queue):
-    queue.enqueue("synthesizer", {}, job_id="a")
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
 
     assert not queue.replay("a")
     assert not queue.replay("nobody")
 
 
 def test_one_dead_letter_among_many_is_found(queue: Queue, take: Take):
-    queue.enqueue_many([NewJob("synthesizer", {}, f"job-{n}") for n in range(120)])
+    queue.enqueue_many([NewJob("synthesizer", {}, job_id=f"job-{n}") for n in range(120)])
     for _ in range(120):
         queue.fail(take(), {"code": "x"}, permanent=True)
 
@@ -189,8 +189,8 @@ def test_one_dead_letter_among_many_is_found(queue: Queue, take: Take):
 
 
 def test_a_waiting_or_delayed_job_is_cancelled_at_once(queue: Queue):
-    queue.enqueue("trainer", {}, job_id="waiting")
-    queue.enqueue("trainer", {}, job_id="delayed", delay_seconds=60)
+    queue.enqueue(NewJob("trainer", {}, job_id="waiting"))
+    queue.enqueue(NewJob("trainer", {}, job_id="delayed", delay_seconds=60))
 
     answers = [queue.cancel("waiting"), queue.cancel("delayed"), queue.cancel("waiting"), queue.cancel("nobody")]
 
@@ -199,24 +199,16 @@ def test_a_waiting_or_delayed_job_is_cancelled_at_once(queue: Queue):
     assert queue.depths()["delayed"] == 0
 
 
-def test_the_worker_of_a_cancelled_job_is_woken_and_says_when_it_has_stopped(
-    queue: Queue, client: redis.Redis, take: Take
-):
-    queue.enqueue("synthesizer", {}, job_id="a")
+def test_the_worker_of_a_cancelled_job_learns_of_it_and_says_when_it_has_stopped(queue: Queue, take: Take):
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     lease = take()
-    with client.pubsub() as channel:
-        channel.subscribe(queue.transitions.wake_channel("worker-1"))
-        channel.get_message(timeout=2)
 
-        asked = (queue.confirm_cancel(lease), queue.beat(lease), queue.cancel("a"), queue.beat(lease))
+    replies = (queue.confirm_cancel(lease), queue.renew_lease(lease), queue.cancel("a"), queue.renew_lease(lease))
 
-        woken = channel.get_message(timeout=2)
-    assert asked == (False, Beat.HELD, JobStatus.PROCESSING, Beat.CANCEL)
-    assert woken is not None
-    assert woken["data"] == "a"
-    assert queue.progress(lease, {"progress": 0.5}) is Beat.CANCEL
+    assert replies == (False, LeaseStatus.HELD, JobStatus.PROCESSING, LeaseStatus.CANCEL)
+    assert queue.progress(lease, {"progress": 0.5}) is LeaseStatus.CANCEL
     assert (queue.confirm_cancel(lease), queue.confirm_cancel(lease)) == (True, True)
-    assert queue.beat(lease) is Beat.LOST
+    assert queue.renew_lease(lease) is LeaseStatus.LOST
     stopped = queue.job("a")
     assert stopped is not None
     assert stopped.status is JobStatus.CANCELLED
@@ -224,7 +216,7 @@ def test_the_worker_of_a_cancelled_job_is_woken_and_says_when_it_has_stopped(
 
 @pytest.mark.parametrize("end", ["fail", "release", "rescue", "lost claim"])
 def test_a_job_that_should_stop_does_not_run_again(queue: Queue, take: Take, end: str):
-    queue.enqueue("synthesizer", {}, job_id="a")
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     lease = take()
     queue.cancel("a")
 
@@ -243,7 +235,7 @@ def test_a_job_that_should_stop_does_not_run_again(queue: Queue, take: Take, end
 
 
 def test_a_result_that_came_before_the_cancel_was_heard_counts(queue: Queue, take: Take):
-    queue.enqueue("synthesizer", {}, job_id="a")
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     lease = take()
     queue.cancel("a")
 
@@ -254,7 +246,7 @@ def test_a_result_that_came_before_the_cancel_was_heard_counts(queue: Queue, tak
 
 def test_a_job_handed_back_is_next_within_its_priority(queue: Queue, client: redis.Redis, take: Take):
     for name, priority in (("high", 9), ("first", 5), ("second", 5), ("low", 1)):
-        queue.enqueue("synthesizer", {}, job_id=name, priority=priority)
+        queue.enqueue(NewJob("synthesizer", {}, job_id=name, priority=priority))
     high, first = take("worker-1"), take("worker-2")
 
     queue.release(first)
@@ -264,10 +256,10 @@ def test_a_job_handed_back_is_next_within_its_priority(queue: Queue, client: red
 
 
 def test_a_job_handed_back_stands_behind_higher_priorities(queue: Queue, client: redis.Redis, take: Take):
-    queue.enqueue("synthesizer", {}, job_id="mine", priority=5)
+    queue.enqueue(NewJob("synthesizer", {}, job_id="mine", priority=5))
     lease = take()
     for name, priority in (("higher", 6), ("same", 5), ("lower", 4)):
-        queue.enqueue("synthesizer", {}, job_id=name, priority=priority)
+        queue.enqueue(NewJob("synthesizer", {}, job_id=name, priority=priority))
 
     queue.release(lease)
 
@@ -275,7 +267,7 @@ def test_a_job_handed_back_stands_behind_higher_priorities(queue: Queue, client:
 
 
 def test_failing_a_job_of_another_worker_says_so(queue: Queue, take: Take):
-    queue.enqueue("synthesizer", {})
+    queue.enqueue(NewJob("synthesizer", {}))
     lease = take()
     queue.rescue_worker("worker-1")
 
@@ -283,15 +275,15 @@ def test_failing_a_job_of_another_worker_says_so(queue: Queue, take: Take):
         queue.fail(lease, {"code": "x"})
 
 
-def test_every_end_of_a_job_is_told(queue: Queue, events: Events, take: Take):
+def test_every_end_of_a_job_is_told(queue: Queue, take: Take):
     for name in ("done", "dead", "stopped"):
-        queue.enqueue("synthesizer", {}, job_id=name)
+        queue.enqueue(NewJob("synthesizer", {}, job_id=name))
 
     queue.ack(take(), {})
     queue.fail(take(), {"code": "x", "message": "No."}, permanent=True)
     queue.cancel("stopped")
 
-    told = {name: events.history(name) for name in ("done", "dead", "stopped")}
+    told = {name: queue.event_history(name) for name in ("done", "dead", "stopped")}
     assert {name: [event.kind for event in history] for name, history in told.items()} == {
         "done": ["completed"],
         "dead": ["failed"],
@@ -300,28 +292,26 @@ def test_every_end_of_a_job_is_told(queue: Queue, events: Events, take: Take):
     assert told["dead"][0].data["error"] == {"code": "x", "message": "No."}
 
 
-def test_progress_is_told_to_the_job_and_its_topic_but_the_end_to_the_job_alone(
-    queue: Queue, events: Events, take: Take
-):
-    queue.enqueue("synthesizer", {}, job_id="a", topic="task-1")
+def test_progress_is_told_to_the_job_and_its_topic_but_the_end_to_the_job_alone(queue: Queue, take: Take):
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a", topic="task-1"))
     lease = take()
 
     queue.progress(lease, {"progress": 0.5})
-    queue.progress(lease, {"kind": "checkpoint", "epoch": 2})
+    queue.progress(lease, {"epoch": 2}, "checkpoint")
     queue.ack(lease, {})
 
-    told = [(event.kind, event.data) for event in events.history("task-1")]
+    told = [(event.kind, event.data) for event in queue.event_history("task-1")]
     assert told == [("progress", {"progress": 0.5}), ("checkpoint", {"epoch": 2})]
-    assert [event.kind for event in events.history("a")] == ["progress", "checkpoint", "completed"]
+    assert [event.kind for event in queue.event_history("a")] == ["progress", "checkpoint", "completed"]
 
 
 def test_operators_see_workers_and_what_they_hold(queue: Queue, client: redis.Redis, clock, take: Take):
     queue.register_worker("worker-1", "synthesizer", "host-1", 42, "cuda:0")
     queue.register_worker("worker-2", "trainer", "host-1", 43)
-    job = queue.enqueue("synthesizer", {})
+    job = queue.enqueue(NewJob("synthesizer", {}))
     take("worker-1")
     clock.advance(20)
-    queue.worker_beat("worker-2")
+    queue.worker_heartbeat("worker-2")
 
     shown = {worker.id: worker for worker in queue.workers()}
     queue.forget_worker("worker-2")
@@ -346,7 +336,7 @@ def test_a_worker_silent_for_minutes_is_forgotten(queue: Queue, clock):
 
 def test_depths_and_counters_tell_where_all_jobs_are(queue: Queue, take: Take):
     queue.enqueue_many([NewJob("synthesizer", {}) for _ in range(6)])
-    queue.enqueue("trainer", {}, delay_seconds=9)
+    queue.enqueue(NewJob("trainer", {}, delay_seconds=9))
     queue.ack(take(), {})
     queue.fail(take(), {"code": "x"}, permanent=True)
     take()
@@ -367,6 +357,6 @@ def test_depths_and_counters_tell_where_all_jobs_are(queue: Queue, take: Take):
 
 
 def test_a_role_nobody_wrote_down_has_a_list_of_its_own(queue: Queue, client: redis.Redis):
-    job = queue.enqueue("translator", {})
+    job = queue.enqueue(NewJob("translator", {}))
 
     assert client.lrange("sovits:translator_tasks", 0, -1) == [job.id]

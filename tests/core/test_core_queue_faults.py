@@ -14,10 +14,9 @@ import redis
 import redis.asyncio
 
 from core.errors import QueueUnavailable
-from core.jobs.events import Events
-from core.jobs.job import Beat, JobStatus, Lease
-from core.jobs.queue import AsyncQueue, NewJob, Queue, is_connection_error
-from core.redis import EmbeddedServer, connect, connect_async
+from core.jobs.job import JobStatus, Lease, LeaseStatus, NewJob
+from core.jobs.queue import AsyncQueue, Queue
+from core.redis import EmbeddedServer, connect, connect_async, is_connection_error
 
 Take = Callable[..., Lease]
 
@@ -35,7 +34,7 @@ def move_without_claim(client: redis.Redis, worker_id: str) -> str:
 
 
 def test_a_job_whose_lease_ran_out_goes_to_the_next_worker(queue: Queue, clock, take: Take):
-    job = queue.enqueue("synthesizer", {}, topic="task-1")
+    job = queue.enqueue(NewJob("synthesizer", {}, topic="task-1"))
     take("worker-1")
     early = queue.reap()
 
@@ -50,26 +49,31 @@ def test_a_job_whose_lease_ran_out_goes_to_the_next_worker(queue: Queue, clock, 
 
 
 def test_a_beat_keeps_the_lease(queue: Queue, clock, take: Take):
-    queue.enqueue("synthesizer", {})
+    queue.enqueue(NewJob("synthesizer", {}))
     lease = take()
     for _ in range(4):
         clock.advance(10)
-        assert queue.beat(lease) is Beat.HELD
+        assert queue.renew_lease(lease) is LeaseStatus.HELD
         assert queue.reap() == []
 
 
 def test_an_ack_that_comes_after_the_job_was_taken_back_is_refused(queue: Queue, clock, take: Take):
-    queue.enqueue("synthesizer", {}, job_id="a")
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     frozen = take("worker-1")
     clock.advance(16)
     queue.reap()
-    while_waiting = (queue.ack(frozen, {"by": 1}), queue.beat(frozen), queue.release(frozen))
+    while_waiting = (queue.ack(frozen, {"by": 1}), queue.renew_lease(frozen), queue.release(frozen))
 
     lease = take("worker-2")
-    while_taken = (queue.ack(frozen, {"by": 1}), queue.beat(frozen), queue.progress(frozen, {}), queue.release(frozen))
+    while_taken = (
+        queue.ack(frozen, {"by": 1}),
+        queue.renew_lease(frozen),
+        queue.progress(frozen, {}),
+        queue.release(frozen),
+    )
 
-    assert while_waiting == (False, Beat.LOST, False)
-    assert while_taken == (False, Beat.LOST, Beat.LOST, False)
+    assert while_waiting == (False, LeaseStatus.LOST, False)
+    assert while_taken == (False, LeaseStatus.LOST, LeaseStatus.LOST, False)
     assert queue.ack(lease, {"by": 2})
     assert not queue.ack(frozen, {"by": 1})
     job = queue.job("a")
@@ -78,7 +82,7 @@ def test_an_ack_that_comes_after_the_job_was_taken_back_is_refused(queue: Queue,
 
 
 def test_killed_between_taking_and_claiming(queue: Queue, client: redis.Redis, clock, take: Take):
-    queue.enqueue("synthesizer", {}, job_id="a")
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     queue.claim("trainer", "worker-1")  # a worker always asks before it blocks
     move_without_claim(client, "worker-1")
 
@@ -95,7 +99,7 @@ def test_killed_between_taking_and_claiming(queue: Queue, client: redis.Redis, c
 
 
 def test_a_dead_workers_unclaimed_job_goes_back_at_once(queue: Queue, client: redis.Redis, take: Take):
-    queue.enqueue("synthesizer", {}, job_id="a")
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     move_without_claim(client, "worker-1")
 
     (rescued,) = queue.rescue_worker("worker-1")
@@ -108,7 +112,7 @@ def test_a_pop_for_a_worker_that_was_just_buried_is_found(queue: Queue, client: 
     queue.register_worker("worker-1", "synthesizer", "host-1", 42)
     queue.rescue_worker("worker-1")
     queue.forget_worker("worker-1")
-    queue.enqueue("synthesizer", {}, job_id="a")
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     move_without_claim(client, "worker-1")
 
     queue.reap()
@@ -118,7 +122,7 @@ def test_a_pop_for_a_worker_that_was_just_buried_is_found(queue: Queue, client: 
 
 
 def test_cancelled_between_taking_and_claiming(queue: Queue, client: redis.Redis):
-    queue.enqueue("synthesizer", {}, job_id="a")
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     move_without_claim(client, "worker-1")
 
     cancelled = queue.cancel("a")
@@ -131,7 +135,7 @@ def test_cancelled_between_taking_and_claiming(queue: Queue, client: redis.Redis
 def test_the_answer_to_an_enqueue_is_lost(queue: Queue, distant_queue: Queue, wire):
     wire.lose_the_answer_to(b"EVALSHA")
 
-    job = distant_queue.enqueue("synthesizer", {"n": 1})
+    job = distant_queue.enqueue(NewJob("synthesizer", {"n": 1}))
 
     assert wire.lost == 1
     assert queue.depths()["synthesizer"] == queue.counters()["submitted"] == 1
@@ -139,7 +143,7 @@ def test_the_answer_to_an_enqueue_is_lost(queue: Queue, distant_queue: Queue, wi
 
 
 def test_the_answer_to_a_claim_is_lost(queue: Queue, distant_queue: Queue, wire):
-    queue.enqueue("synthesizer", {}, job_id="a")
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     wire.lose_the_answer_to(b"EVALSHA")
 
     lease = distant_queue.claim("synthesizer", "worker-1")
@@ -165,7 +169,7 @@ def test_the_answer_to_a_blocking_pop_is_lost(queue: Queue, client: redis.Redis,
     worker.start()
     while client.info("clients")["blocked_clients"] == 0:
         assert worker.is_alive()
-    queue.enqueue("synthesizer", {}, job_id="a")
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     worker.join()
 
     lease = distant_queue.claim("synthesizer", "worker-1")
@@ -176,7 +180,7 @@ def test_the_answer_to_a_blocking_pop_is_lost(queue: Queue, client: redis.Redis,
 
 
 def test_a_worker_that_leaves_hands_back_what_it_never_heard_of(queue: Queue, client: redis.Redis, take: Take):
-    queue.enqueue_many([NewJob("synthesizer", {}, name) for name in ("claimed", "moved", "stopped")])
+    queue.enqueue_many([NewJob("synthesizer", {}, job_id=name) for name in ("claimed", "moved", "stopped")])
     take("worker-1")
     move_without_claim(client, "worker-1")
     move_without_claim(client, "worker-1")
@@ -189,8 +193,8 @@ def test_a_worker_that_leaves_hands_back_what_it_never_heard_of(queue: Queue, cl
     assert take("worker-2").job.rescues == 0
 
 
-def test_the_answer_to_an_ack_is_lost(queue: Queue, distant_queue: Queue, wire, events: Events):
-    queue.enqueue("synthesizer", {}, job_id="a")
+def test_the_answer_to_an_ack_is_lost(queue: Queue, distant_queue: Queue, wire):
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     lease = distant_queue.claim("synthesizer", "worker-1")
     assert lease is not None
     wire.lose_the_answer_to(b"EVALSHA")
@@ -199,11 +203,11 @@ def test_the_answer_to_an_ack_is_lost(queue: Queue, distant_queue: Queue, wire, 
 
     assert (acked, wire.lost) == (True, 1)
     assert queue.counters()["done"] == 1
-    assert [event.kind for event in events.history("a")] == ["completed"]
+    assert [event.kind for event in queue.event_history("a")] == ["completed"]
 
 
-def test_the_answer_to_a_failure_or_an_event_is_lost(queue: Queue, distant_queue: Queue, wire, events: Events):
-    queue.enqueue("synthesizer", {}, job_id="a")
+def test_the_answer_to_a_failure_or_an_event_is_lost(queue: Queue, distant_queue: Queue, wire):
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     lease = distant_queue.claim("synthesizer", "worker-1")
     assert lease is not None
     wire.lose_the_answer_to(b"EVALSHA")
@@ -212,11 +216,11 @@ def test_the_answer_to_a_failure_or_an_event_is_lost(queue: Queue, distant_queue
 
     failed = distant_queue.fail(lease, {"code": "x"})
 
-    assert (told, failed, wire.lost) == (Beat.HELD, JobStatus.DELAYED, 2)
+    assert (told, failed, wire.lost) == (LeaseStatus.HELD, JobStatus.DELAYED, 2)
     job = queue.job("a")
     assert job is not None
     assert job.attempts == 1
-    assert len(events.history("a")) == 1
+    assert len(queue.event_history("a")) == 1
 
 
 def test_two_reapers_at_once(queue: Queue, client: redis.Redis, clock, take: Take):
@@ -242,8 +246,8 @@ def test_more_leases_than_one_batch_run_out(queue: Queue, clock, take: Take):
     assert len(queue.reap()) == 230
 
 
-def test_a_job_that_kills_three_workers_is_poison(queue: Queue, events: Events, take: Take):
-    queue.enqueue("synthesizer", {"text": "boom"}, job_id="a")
+def test_a_job_that_kills_three_workers_is_poison(queue: Queue, take: Take):
+    queue.enqueue(NewJob("synthesizer", {"text": "boom"}, job_id="a"))
     outcomes = []
     for number in range(3):
         take(f"worker-{number}")
@@ -254,11 +258,11 @@ def test_a_job_that_kills_three_workers_is_poison(queue: Queue, events: Events, 
     assert (letter.error["code"], letter.rescues, letter.attempts) == ("poison", 3, 0)
     assert "worker-2" in letter.error["hint"]
     assert [entry["worker"] for entry in letter.history] == ["worker-0", "worker-1", "worker-2"]
-    assert [event.kind for event in events.history("a")] == ["failed"]
+    assert [event.kind for event in queue.event_history("a")] == ["failed"]
 
 
 def test_rescues_spread_over_many_days_make_no_poison(queue: Queue, clock, take: Take):
-    queue.enqueue("trainer", {}, job_id="a")
+    queue.enqueue(NewJob("trainer", {}, job_id="a"))
     for number in range(6):
         take(f"worker-{number}", "trainer")
         (rescued,) = queue.rescue_worker(f"worker-{number}")
@@ -271,7 +275,7 @@ def test_rescues_spread_over_many_days_make_no_poison(queue: Queue, clock, take:
 
 
 def test_ten_redeployments_in_a_row_count_as_nothing(queue: Queue, take: Take):
-    queue.enqueue("trainer", {}, job_id="a")
+    queue.enqueue(NewJob("trainer", {}, job_id="a"))
     for number in range(10):
         assert queue.release(take(f"worker-{number}", "trainer"))
 
@@ -280,7 +284,7 @@ def test_ten_redeployments_in_a_row_count_as_nothing(queue: Queue, take: Take):
 
 
 def test_the_same_dead_letter_replayed_twice_runs_once(queue: Queue, take: Take):
-    queue.enqueue("synthesizer", {}, job_id="a")
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     queue.fail(take(), {"code": "x"}, permanent=True)
 
     with ThreadPoolExecutor(4) as people:
@@ -292,7 +296,7 @@ def test_the_same_dead_letter_replayed_twice_runs_once(queue: Queue, take: Take)
 
 def test_two_hosts_with_the_same_idempotency_key_make_one_job(queue: Queue):
     with ThreadPoolExecutor(8) as hosts:
-        jobs = list(hosts.map(lambda n: queue.enqueue("splitter", {"n": n}, idempotency_key="key"), range(32)))
+        jobs = list(hosts.map(lambda n: queue.enqueue(NewJob("splitter", {"n": n}, idempotency_key="key")), range(32)))
 
     assert len({job.id for job in jobs}) == 1
     assert queue.counters()["submitted"] == 1
@@ -301,7 +305,7 @@ def test_two_hosts_with_the_same_idempotency_key_make_one_job(queue: Queue):
 def test_clocks_an_hour_off_change_nothing(queue: Queue, take: Take, monkeypatch: pytest.MonkeyPatch):
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() - 3600)
-    queue.enqueue("synthesizer", {}, job_id="a")
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     lease = take()
 
     monkeypatch.setattr(time, "time", lambda: real() + 3600)
@@ -312,7 +316,7 @@ def test_clocks_an_hour_off_change_nothing(queue: Queue, take: Take, monkeypatch
 
 
 def test_the_server_forgets_its_scripts_in_the_middle(queue: Queue, client: redis.Redis, take: Take):
-    queue.enqueue("synthesizer", {})
+    queue.enqueue(NewJob("synthesizer", {}))
     client.script_flush()
     lease = take()
     client.script_flush()
@@ -337,8 +341,8 @@ def test_with_memory_full_new_work_is_refused_whole_and_work_in_hand_goes_on(
     queue: Queue, client: redis.Redis, clock, take: Take, full: Callable[[], None]
 ):
     names = ("acked", "failed", "buried", "released", "stopped", "rescued", "lost", "waiting")
-    queue.enqueue_many([NewJob("synthesizer", {}, name) for name in names])
-    queue.enqueue("trainer", {}, job_id="due", delay_seconds=1)
+    queue.enqueue_many([NewJob("synthesizer", {}, job_id=name) for name in names])
+    queue.enqueue(NewJob("trainer", {}, job_id="due", delay_seconds=1))
     leases = {name: take(f"worker-{name}") for name in names[:-1]}
     queue.reap()
     clock.advance(16)
@@ -346,12 +350,17 @@ def test_with_memory_full_new_work_is_refused_whole_and_work_in_hand_goes_on(
     full()
 
     with pytest.raises(redis.OutOfMemoryError) as refused:
-        queue.enqueue_many([NewJob("synthesizer", {}, "new-1", idempotency_key="new"), NewJob("trainer", {}, "new-2")])
+        queue.enqueue_many(
+            [NewJob("synthesizer", {}, job_id="new-1", idempotency_key="new"), NewJob("trainer", {}, job_id="new-2")]
+        )
 
     assert is_connection_error(refused.value)
     assert sorted(client.scan_iter("*")) == before
     assert queue.counters()["submitted"] == 9
-    assert [queue.beat(leases["acked"]), queue.progress(leases["acked"], {"progress": 1})] == [Beat.HELD, Beat.HELD]
+    assert [queue.renew_lease(leases["acked"]), queue.progress(leases["acked"], {"progress": 1})] == [
+        LeaseStatus.HELD,
+        LeaseStatus.HELD,
+    ]
     assert queue.ack(leases["acked"], {"audio": "a.wav"})
     assert queue.fail(leases["failed"], {"code": "x"}) is JobStatus.DELAYED
     assert queue.fail(leases["buried"], {"code": "x"}, permanent=True) is JobStatus.DEAD
@@ -362,7 +371,7 @@ def test_with_memory_full_new_work_is_refused_whole_and_work_in_hand_goes_on(
     assert queue.cancel("waiting") is JobStatus.CANCELLED
     assert queue.promote() == 1
     assert [rescued.job_id for rescued in queue.reap()] == ["lost"]
-    queue.worker_beat("worker-1")
+    queue.worker_heartbeat("worker-1")
     assert queue.replay("buried")
     assert {take(f"next-{n}").job.id for n in range(4)} == {"released", "rescued", "lost", "buried"}
     assert take("worker-t", "trainer").job.id == "due"
@@ -376,7 +385,7 @@ async def test_with_memory_full_the_api_hears_that_the_queue_is_unavailable(
     full()
 
     with pytest.raises(QueueUnavailable, match="memory"):
-        await queue.enqueue("synthesizer", {})
+        await queue.enqueue(NewJob("synthesizer", {}))
 
     assert await queue.counters() == {}
     await client.aclose()
@@ -386,7 +395,7 @@ def test_a_server_that_only_reads_is_unavailable(queue: Queue, client: redis.Red
     client.replicaof("127.0.0.1", "1")
     try:
         with pytest.raises(redis.RedisError) as refused:
-            queue.enqueue("synthesizer", {})
+            queue.enqueue(NewJob("synthesizer", {}))
     finally:
         client.replicaof("NO", "ONE")
 
@@ -397,7 +406,7 @@ def test_a_server_that_only_reads_is_unavailable(queue: Queue, client: redis.Red
 def test_what_was_acknowledged_survives_a_kill_of_the_server(own_server: EmbeddedServer):
     url, client = own_server.url, connect(own_server.url)
     queue = Queue(client)
-    queue.enqueue_many([NewJob("synthesizer", {"n": n}, f"job-{n}", priority=1 + n % 3) for n in range(200)])
+    queue.enqueue_many([NewJob("synthesizer", {"n": n}, job_id=f"job-{n}", priority=1 + n % 3) for n in range(200)])
     done, held = queue.claim("synthesizer", "worker-1"), queue.claim("synthesizer", "worker-2")
     assert done is not None
     assert held is not None
@@ -413,33 +422,33 @@ def test_what_was_acknowledged_survives_a_kill_of_the_server(own_server: Embedde
     assert client.lrange("sovits:worker_tasks", 0, -1) == order
     assert len(order) == 198
     assert status(queue, done.job.id) is JobStatus.DONE
-    assert queue.beat(held) is Beat.HELD
+    assert queue.renew_lease(held) is LeaseStatus.HELD
     assert queue.ack(held, {})
     client.close()
 
 
 def test_after_an_outage_workers_have_a_lease_to_come_back_in(queue: Queue, clock, take: Take):
-    queue.enqueue_many([NewJob("trainer", {}, name) for name in ("comes back", "is gone")])
+    queue.enqueue_many([NewJob("trainer", {}, job_id=name) for name in ("comes back", "is gone")])
     queue.reap()
     back, _gone = take("worker-1", "trainer"), take("worker-2", "trainer")
 
     clock.advance_in_an_outage(120)
     after_outage = queue.reap()
-    beat = queue.beat(back)
+    beat = queue.renew_lease(back)
     clock.advance(10)
-    queue.beat(back)
+    queue.renew_lease(back)
     clock.advance(6)
 
-    assert (after_outage, beat) == ([], Beat.HELD)
+    assert (after_outage, beat) == ([], LeaseStatus.HELD)
     assert [rescued.job_id for rescued in queue.reap()] == ["is gone"]
 
 
 def test_a_late_beat_before_the_reaper_keeps_the_job(queue: Queue, clock, take: Take):
-    queue.enqueue("trainer", {})
+    queue.enqueue(NewJob("trainer", {}))
     lease = take("worker-1", "trainer")
     clock.advance(16)
 
-    assert queue.beat(lease) is Beat.HELD
+    assert queue.renew_lease(lease) is LeaseStatus.HELD
     assert queue.reap() == []
     assert queue.ack(lease, {})
 
@@ -450,7 +459,7 @@ async def test_without_a_server_every_call_says_that_the_queue_is_unavailable(ow
     own_server.stop()
 
     with pytest.raises(QueueUnavailable):
-        await queue.enqueue("synthesizer", {})
+        await queue.enqueue(NewJob("synthesizer", {}))
     with pytest.raises(QueueUnavailable):
         await queue.claim("synthesizer", "worker-1", block_seconds=1)
     await client.aclose()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import redis
 
-from core.jobs.job import JobStatus, Lease
-from core.jobs.queue import NewJob, Queue
+from core.jobs.job import JobStatus, Lease, NewJob
+from core.jobs.queue import Queue
 
 
 def claim(queue: Queue, worker: str = "worker-1") -> Lease:
@@ -16,11 +18,15 @@ def claim(queue: Queue, worker: str = "worker-1") -> Lease:
 
 
 def enqueue(queue: Queue, *ids: str) -> None:
-    queue.enqueue_many([NewJob("synthesizer", {}, job_id) for job_id in ids])
+    queue.enqueue_many([NewJob("synthesizer", {}, job_id=job_id) for job_id in ids])
 
 
-def follow(queue: Queue, job_id: str, *after: str, impatient: bool = False) -> None:
-    queue.enqueue_many([NewJob("splitter", {}, job_id, after=after, impatient=impatient)])
+def follow(
+    queue: Queue, job_id: str, *dependencies: str, on_dependency_failure: Literal["wait", "start"] = "wait"
+) -> None:
+    queue.enqueue(
+        NewJob("splitter", {}, job_id=job_id, depends_on=dependencies, on_dependency_failure=on_dependency_failure)
+    )
 
 
 def status(queue: Queue, job_id: str) -> JobStatus:
@@ -38,11 +44,11 @@ def test_a_job_waits_until_all_that_it_follows_have_ended(queue: Queue):
     queue.fail(claim(queue), {"code": "x", "message": "No."}, permanent=True)
 
     assert waiting is not None
-    assert (waiting.status, waiting.awaits) == (JobStatus.DELAYED, 1)
+    assert (waiting.status, waiting.pending_dependencies) == (JobStatus.DELAYED, 1)
     assert queue.promote() == 0
     lease = queue.claim("splitter", "worker-2")
     assert lease is not None
-    assert (lease.job.id, lease.job.awaits) == ("last", 0)
+    assert (lease.job.id, lease.job.pending_dependencies) == ("last", 0)
 
 
 def test_a_job_that_follows_nothing_that_goes_on_waits_for_nobody(queue: Queue):
@@ -56,7 +62,7 @@ def test_a_job_that_follows_nothing_that_goes_on_waits_for_nobody(queue: Queue):
 
 def test_an_impatient_job_begins_when_the_first_one_fails(queue: Queue):
     enqueue(queue, "a", "b", "c")
-    follow(queue, "hasty", "a", "b", "c", impatient=True)
+    follow(queue, "hasty", "a", "b", "c", on_dependency_failure="start")
     follow(queue, "calm", "a", "b", "c")
 
     queue.ack(claim(queue), {})
@@ -77,16 +83,16 @@ def test_a_job_can_be_told_to_wait_for_more_as_long_as_it_has_not_begun(queue: Q
     enqueue(queue, "a", "b")
     follow(queue, "last", "a")
 
-    assert queue.wait_also("last", ["b"])
-    assert queue.wait_also("last", ["b"]), "again, as after a crash"
+    assert queue.add_dependencies("last", ["b"])
+    assert queue.add_dependencies("last", ["b"]), "again, as after a crash"
     queue.ack(claim(queue), {})
     between = status(queue, "last")
     queue.ack(claim(queue), {})
 
     assert (between, status(queue, "last")) == (JobStatus.DELAYED, JobStatus.WAITING)
     queue.claim("splitter", "worker-2")
-    assert not queue.wait_also("last", ["b"])
-    assert not queue.wait_also("unknown", ["b"])
+    assert not queue.add_dependencies("last", ["b"])
+    assert not queue.add_dependencies("unknown", ["b"])
     assert not list(client.scan_iter("sovits:followers:*"))
 
 
@@ -94,7 +100,7 @@ def test_a_waiting_job_steps_back_when_it_is_told_to_wait_for_another(queue: Que
     enqueue(queue, "a")
     follow(queue, "last")
 
-    queue.wait_also("last", ["a"])
+    queue.add_dependencies("last", ["a"])
 
     assert queue.claim("splitter", "worker-2") is None
     queue.ack(claim(queue), {})
@@ -114,7 +120,7 @@ def test_a_cancelled_follower_is_not_brought_back(queue: Queue):
 
 def test_a_replayed_job_waits_for_its_replayed_parts(queue: Queue):
     enqueue(queue, "a", "b")
-    follow(queue, "last", "a", "b", impatient=True)
+    follow(queue, "last", "a", "b", on_dependency_failure="start")
     queue.fail(claim(queue), {"code": "x", "message": "No."}, permanent=True)
     queue.cancel("b")
     lease = queue.claim("splitter", "worker-2")
@@ -123,8 +129,8 @@ def test_a_replayed_job_waits_for_its_replayed_parts(queue: Queue):
 
     assert queue.replay("a")
     assert not queue.replay("b")
-    assert queue.replay("b", cancelled=True)
-    assert queue.replay("last", after=["a", "b"])
+    assert queue.replay("b", include_cancelled=True)
+    assert queue.replay("last", depends_on=["a", "b"])
 
     assert (status(queue, "last"), queue.dead_letters()) == (JobStatus.DELAYED, [])
     queue.ack(claim(queue), {})

@@ -20,8 +20,9 @@ from hypothesis.stateful import (
 )
 
 from core.errors import LeaseLost
-from core.jobs.job import Beat, JobStatus, Lease, Place
-from core.jobs.queue import NewJob, Queue
+from core.jobs.job import JobStatus, Lease, LeaseStatus, NewJob, WorkerLocation
+from core.jobs.queue import Queue
+from core.jobs.queue_commands import QueueOptions
 
 ROLES = {"synthesizer": "worker_tasks", "trainer": "training_tasks"}
 WORKERS = ("worker-1", "worker-2", "worker-3")
@@ -51,7 +52,7 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.client.flushall()
-        self.queue = Queue(self.client, retry_attempts=2, retry_delay_seconds=1)
+        self.queue = Queue(self.client, QueueOptions(retry_attempts=2, retry_delay_seconds=1))
         self.submitted: list[str] = []
         self.leases: list[Lease] = []
         """Every lease there ever was, most of them lost by now."""
@@ -79,14 +80,25 @@ class QueueMachine(RuleBasedStateMachine):
         for priority in priorities:
             name = f"job-{len(self.submitted)}"
             self.submitted.append(name)
-            new.append(NewJob(role, {"n": 1}, name, priority, "", name, delay, device=wish))
+            new.append(
+                NewJob(
+                    role,
+                    {"n": 1},
+                    job_id=name,
+                    priority=priority,
+                    topic="",
+                    idempotency_key=name,
+                    delay_seconds=delay,
+                    device=wish,
+                )
+            )
         assert [job.id for job in self.queue.enqueue_many(new)] == [job.job_id for job in new]
 
     @precondition(lambda self: self.submitted)
     @rule(number=numbers, by_key=st.booleans())
     def enqueue_again(self, number: int, by_key: bool) -> None:
         name = self.submitted[number % len(self.submitted)]
-        job = self.queue.enqueue("trainer", {}, **{"idempotency_key" if by_key else "job_id": name})
+        job = self.queue.enqueue(NewJob("trainer", {}, **{"idempotency_key" if by_key else "job_id": name}))
         assert job.id == name
 
     @precondition(lambda self: self.submitted)
@@ -104,7 +116,7 @@ class QueueMachine(RuleBasedStateMachine):
         lease = self.lease(number)
         if self.holds(lease):
             assert self.queue.cancel(lease.job.id) is JobStatus.PROCESSING
-            assert self.queue.beat(lease) is Beat.CANCEL
+            assert self.queue.renew_lease(lease) is LeaseStatus.CANCEL
 
     @precondition(lambda self: self.submitted)
     @rule(number=numbers)
@@ -133,7 +145,7 @@ class QueueMachine(RuleBasedStateMachine):
         for role in (first, *ROLES):
             lease = self.claim_there(role, worker)
             if lease is not None:
-                assert self.queue.beat(lease) is not Beat.LOST
+                assert self.queue.renew_lease(lease) is not LeaseStatus.LOST
                 self.leases.append(lease)
                 return
 
@@ -146,7 +158,7 @@ class QueueMachine(RuleBasedStateMachine):
         waiting = [name for key, names in self.lists().items() if key.startswith(ROLES[role]) for name in names]
         waits = any(fits(self.wish(name), device) for name in waiting)
 
-        lease = self.queue.claim(role, worker, place=Place("host", device, kind, LIMIT))
+        lease = self.queue.claim(role, worker, location=WorkerLocation("host", device, kind, LIMIT))
 
         if lease is None:
             assert busy or self.held_by(worker) or not (room and waits)
@@ -218,14 +230,14 @@ class QueueMachine(RuleBasedStateMachine):
     def beat_or_tell(self, number: int) -> None:
         lease = self.lease(number)
         held = self.holds(lease)
-        assert (self.queue.beat(lease) is not Beat.LOST) is held
-        assert (self.queue.progress(lease, {"progress": 0.5}) is not Beat.LOST) is held
+        assert (self.queue.renew_lease(lease) is not LeaseStatus.LOST) is held
+        assert (self.queue.progress(lease, {"progress": 0.5}) is not LeaseStatus.LOST) is held
 
     @precondition(lambda self: self.leases)
     @rule(number=numbers)
     def confirm_cancel(self, number: int) -> None:
         lease = self.lease(number)
-        asked = self.holds(lease) and self.queue.beat(lease) is Beat.CANCEL
+        asked = self.holds(lease) and self.queue.renew_lease(lease) is LeaseStatus.CANCEL
         confirmed = self.queue.confirm_cancel(lease)
         assert confirmed or not asked
         assert not confirmed or self.status(lease.job.id) is JobStatus.CANCELLED

@@ -12,7 +12,7 @@ from dataset_bench import Bench
 from core.records import upgrade
 from core.redis import EmbeddedServer
 from core.settings import read_settings
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +42,6 @@ def bench(server: EmbeddedServer, empty_records: Path, models: Path, tmp_path: P
     (tmp_path / "models").symlink_to(models)
     settings = read_settings(data_path=tmp_path, redis_prefix=f"{tmp_path.name}:", database_url="", storage_url="")
     shutil.copy(empty_records, settings.resolved_database_url.partition("///")[2])
-    services = Services(settings, server.url)
+    services = WorkerServices(settings, server.url)
     yield Bench(services)
     services.close()

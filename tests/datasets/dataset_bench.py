@@ -29,7 +29,7 @@ from roles.datasets.audio_store import AudioStore
 from roles.files import Files
 from roles.preprocessor import Preprocessor
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 
 ALLISON = Path(__file__).parents[2] / "prompts" / "allison"
 RATE = 16_000
@@ -102,7 +102,7 @@ def transcripts(names: list[str], language: str = "EN") -> bytes:
 class Bench:
     """Data sets with everything real behind them: records, queue, storage, the roles' own code."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: WorkerServices) -> None:
         self.services = services
         self.datasets = DatasetService(services.records, services.async_queue, services.storage)
         self.roles = {FILES: Files(), PREPROCESSOR: Preprocessor()}

@@ -10,6 +10,7 @@ from dataset_bench import PIECES, Bench, piece, recording, speech, transcripts, 
 
 from core.datasets.options import NewRecording
 from core.errors import Conflict, NotFound
+from core.jobs.job import NewJob
 from core.records.dataset_rows import DatasetStatus
 
 
@@ -124,7 +125,7 @@ def test_more_files_make_a_new_version_and_the_old_one_stays(bench: Bench) -> No
 def test_a_version_is_made_once_however_often_its_job_runs(bench: Bench) -> None:
     dataset = bench.quick("announce.wav")
     before = bench.contents(dataset)
-    job = bench.services.queue.enqueue("files", {"work": "dataset", "dataset_id": dataset, "version": 1})
+    job = bench.services.queue.enqueue(NewJob("files", {"work": "dataset", "dataset_id": dataset, "version": 1}))
 
     bench.work()
 

@@ -16,7 +16,7 @@ from core.redis import EmbeddedServer
 from core.settings import Settings, read_settings
 from GPT_SoVITS.features.whisper_model import model_folder
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 from roles.runtime.worker import Worker
 
 
@@ -35,8 +35,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def services(server: EmbeddedServer, settings: Settings) -> Iterator[Services]:
-    made = Services(settings, server.url)
+def services(server: EmbeddedServer, settings: Settings) -> Iterator[WorkerServices]:
+    made = WorkerServices(settings, server.url)
     yield made
     made.close()
 
@@ -50,7 +50,7 @@ class Script:
     stop_grace_seconds: float = 3.0
     calls: list[str] = field(default_factory=list)
 
-    def start(self, services: Services) -> None:
+    def start(self, services: WorkerServices) -> None:
         self.calls.append("start")
 
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Running:
 
 
 @pytest.fixture
-def work(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
+def work(services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
     """Starts a worker that does what a function says; drained at the end."""
     monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)  # a drain waits for it
     started: list[Running] = []

@@ -225,7 +225,6 @@ class Family:
             storage=self.storage,
             device="cpu",
             threads=1,
-            training_threads=1,
             call=lambda *arguments, **named: None,
             experiments=SimpleNamespace(stage_progress=None, stage_control=None),
             records=SimpleNamespace(

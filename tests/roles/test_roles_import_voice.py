@@ -27,6 +27,7 @@ from import_home import SAID, Home, furnish, write_gpt
 
 import core.settings
 from core.errors import RecordsUnavailable
+from core.jobs.job import NewJob
 from core.jobs.roles import SYNTHESIZER
 from core.records.repositories.voices import VoiceRepository
 from core.speech.requests import UtteranceRequest
@@ -38,7 +39,7 @@ from GPT_SoVITS.configs import merge_config
 from GPT_SoVITS.pipeline import Pipeline
 from main import main
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 from roles.synthesizer import Synthesizer
 
 
@@ -105,7 +106,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def synthesizer(home: Home, server: Any) -> Iterator[Synthesizer]:
     """The role as a worker of that home has it, at work before anything is imported."""
     settings = core.settings.read_settings(data_path=home.data, redis_prefix=f"{home.folder.name}:")
-    services = Services(settings, server.url, threads=1)
+    services = WorkerServices(settings, server.url, threads=1)
     role = Synthesizer()
     role.start(services)
     yield role
@@ -116,7 +117,7 @@ def synthesizer(home: Home, server: Any) -> Iterator[Synthesizer]:
 def speak(role: Synthesizer, voice_id: str, text: str) -> tuple[dict[str, Any], np.ndarray]:
     """One job of the role; its result, and the samples that it kept."""
     request = UtteranceRequest(parent="speech-1", index=0, text=text, language="auto", voice_id=voice_id, seed=3)
-    role.services.queue.enqueue(SYNTHESIZER, request.model_dump())
+    role.services.queue.enqueue(NewJob(SYNTHESIZER, request.model_dump()))
     lease = role.services.queue.claim(SYNTHESIZER, "worker-1")
     assert lease is not None
     result = role.run(lease.job, JobContext(lease, role.services, threading.Event()))

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from core.errors import ForbiddenAddress, PermanentError
-from core.jobs.job import Lease
-from core.jobs.queue import NewJob
+from core.jobs.job import Lease, NewJob
 from core.jobs.roles import FILES
 from core.records import upgrade
 from core.records.dataset_rows import DatasetContents, RecordingRow, SegmentRow
@@ -23,7 +22,7 @@ from core.speech.result_uploads import sending, sending_of
 from roles.files import run_file_job
 from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 from roles.speech.upload_results import UploadFailed, UploadRejected
 
 SOUND = b"RIFF and so on"
@@ -71,23 +70,23 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def services(server: EmbeddedServer, settings: Settings) -> Iterator[Services]:
+def services(server: EmbeddedServer, settings: Settings) -> Iterator[WorkerServices]:
     settings = settings.model_copy(update={"fetch_allowed_hosts": ("127.0.0.1",)})
     upgrade(settings.resolved_database_url)
-    made = Services(settings, server.url)
+    made = WorkerServices(settings, server.url)
     yield made
     made.close()
 
 
-def claim(services: Services) -> Lease:
+def claim(services: WorkerServices) -> Lease:
     lease = services.queue.claim(FILES, f"files-test-1-{services.settings.redis_prefix}")
     assert lease is not None
     return lease
 
 
-def finish(services: Services, job_id: str, result: dict[str, Any] | None) -> None:
+def finish(services: WorkerServices, job_id: str, result: dict[str, Any] | None) -> None:
     """As if a worker had done the job, or failed at it."""
-    services.queue.enqueue_many([NewJob(FILES, {}, job_id)])
+    services.queue.enqueue_many([NewJob(FILES, {}, job_id=job_id)])
     lease = claim(services)
     if result is None:
         services.queue.fail(lease, {"code": "x", "message": "Nothing came of it."}, permanent=True)
@@ -95,7 +94,7 @@ def finish(services: Services, job_id: str, result: dict[str, Any] | None) -> No
         services.queue.ack(lease, result)
 
 
-def send(services: Services, of: str, url: str) -> dict[str, Any]:
+def send(services: WorkerServices, of: str, url: str) -> dict[str, Any]:
     services.queue.enqueue_many([sending(of, url, after=(of,))])
     lease = claim(services)
     assert lease.job.id == sending_of(of)
@@ -110,7 +109,7 @@ def unpacked(content: bytes) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def test_an_inference_is_sent_as_one_zip(services: Services, receiver: Receiver) -> None:
+def test_an_inference_is_sent_as_one_zip(services: WorkerServices, receiver: Receiver) -> None:
     services.storage.put_bytes("inference/infer-1/speech.wav", SOUND)
     finish(services, "infer-1", {"audio": "inference/infer-1/speech.wav"})
 
@@ -123,7 +122,7 @@ def test_an_inference_is_sent_as_one_zip(services: Services, receiver: Receiver)
     assert not list(services.storage.root.glob(".tmp/*"))
 
 
-def test_a_batch_is_sent_as_it_is(services: Services, receiver: Receiver) -> None:
+def test_a_batch_is_sent_as_it_is(services: WorkerServices, receiver: Receiver) -> None:
     services.storage.put_bytes("inference/batch-1/batch-1.zip", b"an archive")
     finish(services, "batch-1", {"archive": "inference/batch-1/batch-1.zip"})
 
@@ -132,7 +131,7 @@ def test_a_batch_is_sent_as_it_is(services: Services, receiver: Receiver) -> Non
     assert receiver.heard[0][2] == b"an archive"
 
 
-def test_an_address_that_knows_no_put_gets_a_post(services: Services, receiver: Receiver) -> None:
+def test_an_address_that_knows_no_put_gets_a_post(services: WorkerServices, receiver: Receiver) -> None:
     receiver.answers["PUT"] = 405
     services.storage.put_bytes("inference/infer-1/speech.wav", SOUND)
     finish(services, "infer-1", {"audio": "inference/infer-1/speech.wav"})
@@ -146,7 +145,7 @@ def test_an_address_that_knows_no_put_gets_a_post(services: Services, receiver: 
 
 @pytest.mark.parametrize(("status", "error"), [(500, UploadFailed), (429, UploadFailed), (403, UploadRejected)])
 def test_an_address_in_trouble_is_tried_again_and_one_that_refuses_is_not(
-    services: Services, receiver: Receiver, status: int, error: type[Exception]
+    services: WorkerServices, receiver: Receiver, status: int, error: type[Exception]
 ) -> None:
     receiver.answers["PUT"] = status
     services.storage.put_bytes("inference/infer-1/speech.wav", SOUND)
@@ -158,7 +157,7 @@ def test_an_address_in_trouble_is_tried_again_and_one_that_refuses_is_not(
     assert issubclass(error, PermanentError) == (status == 403)
 
 
-def test_an_address_inside_is_never_reached(services: Services) -> None:
+def test_an_address_inside_is_never_reached(services: WorkerServices) -> None:
     services.storage.put_bytes("inference/infer-1/speech.wav", SOUND)
     finish(services, "infer-1", {"audio": "inference/infer-1/speech.wav"})
 
@@ -166,7 +165,7 @@ def test_an_address_inside_is_never_reached(services: Services) -> None:
         send(services, "infer-1", "http://169.254.169.254/latest")
 
 
-def test_of_work_that_failed_nothing_is_sent(services: Services, receiver: Receiver) -> None:
+def test_of_work_that_failed_nothing_is_sent(services: WorkerServices, receiver: Receiver) -> None:
     finish(services, "infer-1", None)
 
     told = send(services, "infer-1", receiver.url)
@@ -175,7 +174,7 @@ def test_of_work_that_failed_nothing_is_sent(services: Services, receiver: Recei
     assert receiver.heard == []
 
 
-def test_a_version_of_a_data_set_is_sent_with_its_transcripts(services: Services, receiver: Receiver) -> None:
+def test_a_version_of_a_data_set_is_sent_with_its_transcripts(services: WorkerServices, receiver: Receiver) -> None:
     records = services.records
     services.call(records.datasets.create, "ds-1", "set", "en", "split", {}, 5)
     recording = RecordingRow(1, "a.wav", None, "0" * 64, 4.0, 16_000, "datasets/ds-1/recordings/1.wav")

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from core.errors import BadMarkup, BadPronunciation
+from core.jobs.job import NewJob
 from core.jobs.roles import SPLITTER
 from core.speech.requests import SpeechRequest, TextReading, UtteranceRequest
 from GPT_SoVITS.pipeline import Speech
 from GPT_SoVITS.text import Reading
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 from roles.splitter import Splitter
 from roles.synthesizer import PAUSE_SECONDS, Synthesizer
 
@@ -22,11 +23,11 @@ RATE = 1000
 CONTEXT: Any = SimpleNamespace(check=lambda: None)
 
 
-def split(services: Services, text: str, **more: Any) -> list[UtteranceRequest]:
+def split(services: WorkerServices, text: str, **more: Any) -> list[UtteranceRequest]:
     splitter = Splitter()
     splitter.start(services)
     request = SpeechRequest(text=text, voice_id="voice-1", **more)
-    job = services.queue.enqueue(SPLITTER, request.model_dump())
+    job = services.queue.enqueue(NewJob(SPLITTER, request.model_dump()))
     made = splitter.run(job, CONTEXT)["utterances"]
     return [UtteranceRequest.model_validate(services.queue.job(one["job_id"]).payload) for one in made]
 
@@ -48,7 +49,7 @@ def singer() -> Singer:
 
 
 @pytest.fixture
-def synthesizer(services: Services, singer: Singer) -> Synthesizer:
+def synthesizer(services: WorkerServices, singer: Singer) -> Synthesizer:
     made = Synthesizer()
     made.services = services
     made.voices = SimpleNamespace(load=lambda *_: (singer, None))

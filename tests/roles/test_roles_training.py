@@ -14,7 +14,7 @@ from trained import Trained, saved
 from core.jobs.job import JobStatus
 from core.settings import Settings, read_settings
 from core.stages.status import StageStatus
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 from roles.runtime.worker import Worker
 from roles.trainer import Trainer
 from roles.training.train import PROGRAMS
@@ -38,14 +38,14 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def trained(services: Services, monkeypatch: pytest.MonkeyPatch) -> Trained:
+def trained(services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> Trained:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setitem(PROGRAMS, "gpt", "held_training")
     return Trained(services)
 
 
 @pytest.fixture
-def worker(trained: Trained, services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+def worker(trained: Trained, services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     """A trainer at work in a thread."""
     monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)  # a drain waits for it
     monkeypatch.setattr("roles.training.control.POLL_SECONDS", 0.1)

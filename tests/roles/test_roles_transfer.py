@@ -21,6 +21,7 @@ from import_home import SAID, Home, furnish
 
 from api.app import create_app
 from core.errors import InvalidRequest, NotFound, PermanentError
+from core.jobs.job import NewJob
 from core.jobs.roles import FILES
 from core.records import Records, upgrade
 from core.settings import Settings, read_settings
@@ -32,7 +33,7 @@ from GPT_SoVITS.synthesis.model_loading import symbols_of
 from GPT_SoVITS.synthesis.prompt import BOUNDS, OFFICIAL_BOUNDS
 from roles.files import Files
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 from roles.runtime.worker import Worker
 from roles.splitter import Splitter
 from roles.synthesizer import Synthesizer
@@ -61,7 +62,7 @@ def settings(home: Home, server: Any) -> Settings:
 
 @pytest.fixture
 def role(settings: Settings, server: Any) -> Iterator[Files]:
-    services = Services(settings, server.url, threads=1)
+    services = WorkerServices(settings, server.url, threads=1)
     made = Files()
     made.start(services)
     yield made
@@ -71,7 +72,7 @@ def role(settings: Settings, server: Any) -> Iterator[Files]:
 
 def run_import(role: Files, request: ImportRequest, files: dict[str, Path]) -> dict[str, Any]:
     """One job of the role, whose files were uploaded."""
-    job = role.services.queue.enqueue(FILES, request.stored())
+    job = role.services.queue.enqueue(NewJob(FILES, request.stored()))
     for part, path in files.items():
         role.services.storage.put_bytes(file_key(job.id, part), path.read_bytes())
     lease = role.services.queue.claim(FILES, f"worker-{job.id}")
@@ -184,7 +185,7 @@ async def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)
     workers = []
     for role in (Splitter(), Synthesizer(), Files()):
-        services = Services(settings, settings.redis_url, threads=1)
+        services = WorkerServices(settings, settings.redis_url, threads=1)
         await asyncio.to_thread(role.start, services)
         worker = Worker(role, services, f"{role.name}-{settings.redis_prefix}")
         workers.append((worker, threading.Thread(target=worker.run)))

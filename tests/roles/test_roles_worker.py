@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from job_waiting import wait_for_job
 
 from core.errors import Draining, InvalidRequest, SovitsError
-from core.jobs.job import Beat, Job, JobStatus
+from core.jobs.job import Job, JobStatus, LeaseStatus, NewJob
 from roles import ROLES, make_role
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 
 if TYPE_CHECKING:
     from conftest import Running
@@ -31,19 +32,19 @@ def raising(error: Exception) -> Callable[[Job, JobContext], dict[str, Any]]:
     return act
 
 
-def test_a_result_is_kept_with_its_job(services: Services, work: Work):
+def test_a_result_is_kept_with_its_job(services: WorkerServices, work: Work):
     work(returning({"answer": 42}))
 
-    job = services.queue.enqueue("splitter", {"question": "?"})
+    job = services.queue.enqueue(NewJob("splitter", {"question": "?"}))
 
-    done = services.events.wait(job.id, timeout=10)
+    done = wait_for_job(services.queue, job.id, timeout=10)
     assert (done.status, done.result) == (JobStatus.DONE, {"answer": 42})
 
 
-def test_an_error_is_tried_again_as_often_as_the_settings_say(services: Services, work: Work):
+def test_an_error_is_tried_again_as_often_as_the_settings_say(services: WorkerServices, work: Work):
     running = work(raising(SovitsError("It went wrong.", hint="Try again.")))
 
-    job = services.queue.enqueue("splitter", {})
+    job = services.queue.enqueue(NewJob("splitter", {}))
     promoting = threading.Event()
     while (ended := services.queue.job(job.id)) is None or not ended.status.terminal:
         services.queue.promote()
@@ -56,46 +57,46 @@ def test_an_error_is_tried_again_as_often_as_the_settings_say(services: Services
 
 
 def test_the_end_of_all_attempts_is_a_line_that_operators_know(
-    services: Services, work: Work, caplog: pytest.LogCaptureFixture
+    services: WorkerServices, work: Work, caplog: pytest.LogCaptureFixture
 ):
     running = work(raising(InvalidRequest("Never.")))
 
-    job = services.queue.enqueue("splitter", {})
-    services.events.wait(job.id, timeout=10)
+    job = services.queue.enqueue(NewJob("splitter", {}))
+    wait_for_job(services.queue, job.id, timeout=10)
     running.drain()  # the line comes after the event
 
     assert "Task failed after 1 attempts, moving to dead letter queue." in caplog.text
 
 
-def test_a_permanent_error_is_not_tried_again(services: Services, work: Work):
+def test_a_permanent_error_is_not_tried_again(services: WorkerServices, work: Work):
     running = work(raising(InvalidRequest("It will never go right.")))
 
-    job = services.queue.enqueue("splitter", {})
+    job = services.queue.enqueue(NewJob("splitter", {}))
 
-    dead = services.events.wait(job.id, timeout=10)
+    dead = wait_for_job(services.queue, job.id, timeout=10)
     assert dead.status is JobStatus.DEAD
     assert dead.error is not None
     assert dead.error["code"] == "invalid_request"
     assert running.role.calls.count("run") == 1
 
 
-def test_a_crash_in_a_role_is_an_error_of_its_job_and_the_worker_goes_on(services: Services, work: Work):
+def test_a_crash_in_a_role_is_an_error_of_its_job_and_the_worker_goes_on(services: WorkerServices, work: Work):
     def act(job: Job, context: JobContext) -> dict[str, Any]:
         return {"quotient": 1 / job.payload["by"]}
 
     work(act)
-    broken = services.queue.enqueue("splitter", {"by": 0})
+    broken = services.queue.enqueue(NewJob("splitter", {"by": 0}))
 
-    whole = services.queue.enqueue("splitter", {"by": 2})
+    whole = services.queue.enqueue(NewJob("splitter", {"by": 2}))
 
-    assert services.events.wait(whole.id, timeout=10).result == {"quotient": 0.5}
+    assert wait_for_job(services.queue, whole.id, timeout=10).result == {"quotient": 0.5}
     failed = services.queue.job(broken.id)
     assert failed is not None
     assert failed.error is not None
     assert failed.error["message"] == "ZeroDivisionError: division by zero"
 
 
-def test_a_cancel_interrupts_the_job_and_calls_its_callbacks(services: Services, work: Work):
+def test_a_cancel_interrupts_the_job_and_calls_its_callbacks(services: WorkerServices, work: Work):
     started, stopped = threading.Event(), threading.Event()
 
     def act(job: Job, context: JobContext) -> dict[str, Any]:
@@ -106,16 +107,16 @@ def test_a_cancel_interrupts_the_job_and_calls_its_callbacks(services: Services,
         return {}
 
     work(act)
-    job = services.queue.enqueue("splitter", {})
+    job = services.queue.enqueue(NewJob("splitter", {}))
     assert started.wait(10)
 
     services.queue.cancel(job.id)
 
     assert stopped.wait(2)
-    assert services.events.wait(job.id, timeout=5).status is JobStatus.CANCELLED
+    assert wait_for_job(services.queue, job.id, timeout=5).status is JobStatus.CANCELLED
 
 
-def test_whatever_a_cancelled_job_dies_of_it_was_cancelled(services: Services, work: Work):
+def test_whatever_a_cancelled_job_dies_of_it_was_cancelled(services: WorkerServices, work: Work):
     started, stopped = threading.Event(), threading.Event()
 
     def act(job: Job, context: JobContext) -> dict[str, Any]:
@@ -125,15 +126,15 @@ def test_whatever_a_cancelled_job_dies_of_it_was_cancelled(services: Services, w
         raise SovitsError("The training process was killed by signal SIGKILL.")
 
     work(act)
-    job = services.queue.enqueue("splitter", {})
+    job = services.queue.enqueue(NewJob("splitter", {}))
     started.wait(10)
 
     services.queue.cancel(job.id)
 
-    assert services.events.wait(job.id, timeout=5).status is JobStatus.CANCELLED
+    assert wait_for_job(services.queue, job.id, timeout=5).status is JobStatus.CANCELLED
 
 
-def test_a_drain_hands_back_a_job_that_asks_for_it(services: Services, work: Work):
+def test_a_drain_hands_back_a_job_that_asks_for_it(services: WorkerServices, work: Work):
     started = threading.Event()
 
     def act(job: Job, context: JobContext) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def test_a_drain_hands_back_a_job_that_asks_for_it(services: Services, work: Wor
         raise Draining("The state is saved.")
 
     running = work(act)
-    job = services.queue.enqueue("splitter", {})
+    job = services.queue.enqueue(NewJob("splitter", {}))
     started.wait(10)
 
     running.drain()
@@ -154,7 +155,7 @@ def test_a_drain_hands_back_a_job_that_asks_for_it(services: Services, work: Wor
     assert services.queue.workers() == []
 
 
-def test_ten_drains_in_a_row_count_nothing(services: Services, work: Work):
+def test_ten_drains_in_a_row_count_nothing(services: WorkerServices, work: Work):
     started = threading.Event()
 
     def act(job: Job, context: JobContext) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def test_ten_drains_in_a_row_count_nothing(services: Services, work: Work):
         context.draining.wait(10)
         raise Draining("The state is saved.")
 
-    job = services.queue.enqueue("splitter", {})
+    job = services.queue.enqueue(NewJob("splitter", {}))
     for _ in range(10):
         started.clear()
         running = work(act)
@@ -170,15 +171,15 @@ def test_ten_drains_in_a_row_count_nothing(services: Services, work: Work):
         running.drain()
 
     work(returning({"patience": True}))
-    done = services.events.wait(job.id, timeout=10)
+    done = wait_for_job(services.queue, job.id, timeout=10)
     assert (done.status, done.attempts, done.rescues) == (JobStatus.DONE, 0, 0)
 
 
-def test_a_drained_worker_takes_no_more_jobs(services: Services, work: Work):
+def test_a_drained_worker_takes_no_more_jobs(services: WorkerServices, work: Work):
     running = work(returning({}))
     running.drain()
 
-    job = services.queue.enqueue("splitter", {})
+    job = services.queue.enqueue(NewJob("splitter", {}))
 
     waiting = services.queue.job(job.id)
     assert waiting is not None
@@ -186,7 +187,7 @@ def test_a_drained_worker_takes_no_more_jobs(services: Services, work: Work):
     assert services.queue.depths()["splitter"] == 1
 
 
-def test_progress_reaches_the_job_and_its_topic(services: Services, work: Work):
+def test_progress_reaches_the_job_and_its_topic(services: WorkerServices, work: Work):
     def act(job: Job, context: JobContext) -> dict[str, Any]:
         context.progress(0.25, "A quarter.", epoch=1)
         context.progress(0.26, "Too soon to tell.")
@@ -195,10 +196,10 @@ def test_progress_reaches_the_job_and_its_topic(services: Services, work: Work):
         return {}
 
     work(act)
-    job = services.queue.enqueue("splitter", {}, topic="task-1")
-    services.events.wait(job.id, timeout=10)
+    job = services.queue.enqueue(NewJob("splitter", {}, topic="task-1"))
+    wait_for_job(services.queue, job.id, timeout=10)
 
-    history = services.call(services.async_events.history, "task-1")
+    history = services.queue.event_history("task-1")
     told = [(event.kind, event.data.get("progress"), event.data.get("message")) for event in history]
     assert told[:3] == [
         ("progress", 0.25, "A quarter."),
@@ -208,7 +209,7 @@ def test_progress_reaches_the_job_and_its_topic(services: Services, work: Work):
     assert history[0].data["epoch"] == 1
 
 
-def test_a_lost_lease_stops_the_job_and_its_late_result_is_refused(services: Services, work: Work):
+def test_a_lost_lease_stops_the_job_and_its_late_result_is_refused(services: WorkerServices, work: Work):
     started, stopped = threading.Event(), threading.Event()
 
     def act(job: Job, context: JobContext) -> dict[str, Any]:
@@ -220,17 +221,17 @@ def test_a_lost_lease_stops_the_job_and_its_late_result_is_refused(services: Ser
         return {"late": True}
 
     running = work(act)
-    job = services.queue.enqueue("splitter", {})
+    job = services.queue.enqueue(NewJob("splitter", {}))
     started.wait(10)
 
     services.queue.rescue_worker(running.worker.worker_id)
 
     assert stopped.wait(3)
-    done = services.events.wait(job.id, timeout=10)
+    done = wait_for_job(services.queue, job.id, timeout=10)
     assert (done.result, done.rescues) == ({"late": False}, 1)
 
 
-def test_a_worker_shows_itself_to_operators_while_it_works(services: Services, work: Work):
+def test_a_worker_shows_itself_to_operators_while_it_works(services: WorkerServices, work: Work):
     started, finish = threading.Event(), threading.Event()
 
     def act(job: Job, context: JobContext) -> dict[str, Any]:
@@ -239,7 +240,7 @@ def test_a_worker_shows_itself_to_operators_while_it_works(services: Services, w
         return {}
 
     running = work(act)
-    services.queue.enqueue("splitter", {})
+    services.queue.enqueue(NewJob("splitter", {}))
     started.wait(10)
 
     (shown,) = services.queue.workers()
@@ -248,12 +249,12 @@ def test_a_worker_shows_itself_to_operators_while_it_works(services: Services, w
     assert (shown.id, shown.role, shown.device) == (running.worker.worker_id, "splitter", "cpu")
 
 
-def test_a_callback_registered_after_the_stop_is_called_at_once(services: Services):
-    services.queue.enqueue("splitter", {})
+def test_a_callback_registered_after_the_stop_is_called_at_once(services: WorkerServices):
+    services.queue.enqueue(NewJob("splitter", {}))
     lease = services.queue.claim("splitter", "worker-1")
     assert lease is not None
     context = JobContext(lease, services, threading.Event())
-    context.notice(Beat.CANCEL)
+    context.update_lease(LeaseStatus.CANCEL)
     late = threading.Event()
 
     context.on_stop(late.set)
@@ -261,8 +262,10 @@ def test_a_callback_registered_after_the_stop_is_called_at_once(services: Servic
     assert late.is_set()
 
 
-def test_a_broken_callback_does_not_keep_others_from_stopping(services: Services, caplog: pytest.LogCaptureFixture):
-    services.queue.enqueue("splitter", {})
+def test_a_broken_callback_does_not_keep_others_from_stopping(
+    services: WorkerServices, caplog: pytest.LogCaptureFixture
+):
+    services.queue.enqueue(NewJob("splitter", {}))
     lease = services.queue.claim("splitter", "worker-1")
     assert lease is not None
     context = JobContext(lease, services, threading.Event())
@@ -270,7 +273,7 @@ def test_a_broken_callback_does_not_keep_others_from_stopping(services: Services
     context.on_stop(lambda: 1 / 0)
     context.on_stop(called.set)
 
-    context.notice(Beat.LOST)
+    context.update_lease(LeaseStatus.LOST)
 
     assert called.is_set()
     assert "A callback of a stopping job failed." in caplog.text
@@ -282,7 +285,7 @@ def test_every_role_has_a_class_and_an_unknown_one_is_named():
         make_role("singer")
 
 
-def test_a_coroutine_runs_beside_the_synchronous_role(services: Services):
+def test_a_coroutine_runs_beside_the_synchronous_role(services: WorkerServices):
     async def double(number: int) -> int:
         return number * 2
 
@@ -292,7 +295,7 @@ def test_a_coroutine_runs_beside_the_synchronous_role(services: Services):
 def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, server: Any, settings: Any):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
 
-    made = Services(settings, server.url)
+    made = WorkerServices(settings, server.url)
 
-    assert made.threads == made.training_threads == 3
+    assert made.threads == 3
     made.close()

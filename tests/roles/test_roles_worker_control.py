@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from job_waiting import wait_for_job
+
 from core.errors import JobCancelled
-from core.jobs.job import Job, JobStatus
+from core.jobs.job import Job, JobStatus, NewJob
 from core.jobs.logs import log_topic, read_job_log
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 
 if TYPE_CHECKING:
     from conftest import Running
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 Work = Callable[..., "Running"]
 
 
-def test_a_cancel_during_a_drain_stops_the_job_and_hands_nothing_back(services: Services, work: Work):
+def test_a_cancel_during_a_drain_stops_the_job_and_hands_nothing_back(services: WorkerServices, work: Work):
     started, stopped = threading.Event(), threading.Event()
 
     def act(job: Job, context: JobContext) -> dict[str, Any]:
@@ -31,18 +33,18 @@ def test_a_cancel_during_a_drain_stops_the_job_and_hands_nothing_back(services: 
         return {}
 
     running = work(act)
-    job = services.queue.enqueue("splitter", {})
+    job = services.queue.enqueue(NewJob("splitter", {}))
     started.wait(10)
     running.worker.drain()
 
     services.queue.cancel(job.id)
 
-    assert services.events.wait(job.id, timeout=5).status is JobStatus.CANCELLED
+    assert wait_for_job(services.queue, job.id, timeout=5).status is JobStatus.CANCELLED
     running.thread.join(20)
     assert services.queue.depths()["splitter"] == 0
 
 
-def test_a_run_that_its_records_ended_is_over_although_nobody_told_the_queue(services: Services, work: Work):
+def test_a_run_that_its_records_ended_is_over_although_nobody_told_the_queue(services: WorkerServices, work: Work):
     runs: list[str] = []
 
     def act(job: Job, context: JobContext) -> dict[str, Any]:
@@ -50,13 +52,13 @@ def test_a_run_that_its_records_ended_is_over_although_nobody_told_the_queue(ser
         raise JobCancelled("run 1 of asr is paused")
 
     work(act)
-    job = services.queue.enqueue("splitter", {})
+    job = services.queue.enqueue(NewJob("splitter", {}))
 
-    assert services.events.wait(job.id, timeout=5).status is JobStatus.CANCELLED
+    assert wait_for_job(services.queue, job.id, timeout=5).status is JobStatus.CANCELLED
     assert runs == [job.id]
 
 
-def test_what_a_job_logs_is_read_by_its_id(services: Services, work: Work, caplog):
+def test_what_a_job_logs_is_read_by_its_id(services: WorkerServices, work: Work, caplog):
     caplog.set_level(logging.INFO)
 
     def act(job: Job, context: JobContext) -> dict[str, Any]:
@@ -66,11 +68,11 @@ def test_what_a_job_logs_is_read_by_its_id(services: Services, work: Work, caplo
         return {}
 
     running = work(act, name="trainer")
-    job = services.queue.enqueue("trainer", {"stage": "gpt_train"}, topic="task-1")
-    services.events.wait(job.id, timeout=5)
+    job = services.queue.enqueue(NewJob("trainer", {"stage": "gpt_train"}, topic="task-1"))
+    wait_for_job(services.queue, job.id, timeout=5)
     running.drain()
 
     said = [line.message for line in read_job_log(services.storage, job.id) if line.stage == "gpt_train"]
     assert said[:2] == ["Claimed the job, attempt 1.", "Epoch 1."]
-    told = [event.data["message"] for event in services.events.history(log_topic("task-1"))]
+    told = [event.data["message"] for event in services.queue.event_history(log_topic("task-1"))]
     assert told == said

@@ -12,15 +12,14 @@ import torch
 from family import GPT
 
 from core.experiments.requests import ExperimentRequest
-from core.jobs.events import Event
-from core.jobs.job import Job
+from core.jobs.job import Event, Job
 from core.records import StageRecord, upgrade
 from core.stages.status import StageStatus
 from GPT_SoVITS.checkpoints.catalog import FILES, files_of
 from GPT_SoVITS.configs import merge_config
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.text.symbols import symbols
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 
 VERSION = "v2"
 STAGE = "gpt_train"
@@ -38,7 +37,7 @@ PREPARED: dict[str, dict[str, Any]] = {
 class Trained:
     """What a test asks of its experiments."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: WorkerServices) -> None:
         self.services = services
         upgrade(services.settings.resolved_database_url)
         write_gpt(services.settings.data_path / "models")
@@ -71,7 +70,7 @@ class Trained:
 
     def end(self, run: StageRecord) -> Job:
         """The run's job, as soon as it has ended."""
-        return self.call(self.async_events.wait, run.job_id, 250.0)
+        return self.call(self.events.wait, run.job_id, 250.0)
 
     def until(self, exp_id: str, seen: Callable[[Event], bool]) -> None:
         """As soon as such an event was told about an experiment."""
@@ -91,7 +90,7 @@ class Trained:
                 change.set_stage(stage, status=StageStatus.COMPLETED, run=1, work_run=1, outputs=outputs)
 
     async def _until(self, exp_id: str, seen: Callable[[Event], bool]) -> None:
-        events: AsyncIterator[Event] = self.async_events.watch(exp_id)
+        events: AsyncIterator[Event] = self.events.watch(exp_id)
         async with asyncio.timeout(250):
             async for event in events:
                 assert event.kind != "failed", event.data

@@ -17,7 +17,7 @@ from core.settings import Settings
 from core.stages.stage import STAGES
 from roles.preprocessor import Preprocessor
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 from roles.stages.stage_role import StageRole
 
 RECORDING = Path(__file__).resolve().parents[2] / "prompts" / "allison" / "recording.flac"
@@ -28,7 +28,7 @@ class Workshop:
 
     def __init__(self, settings: Settings, redis_url: str, *, threads: int = 1) -> None:
         upgrade(settings.resolved_database_url)
-        self.services = Services(settings, redis_url, threads=threads)
+        self.services = WorkerServices(settings, redis_url, threads=threads)
         self.roles: dict[str, StageRole] = {PREPROCESSOR: Preprocessor()}
         for role in self.roles.values():
             role.start(self.services)

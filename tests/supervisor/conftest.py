@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from core.jobs.events import Events
 from core.jobs.queue import Queue
+from core.jobs.queue_commands import QueueOptions
 from core.redis import connect, read_embedded_url
 from core.settings import Settings, read_settings
 
@@ -194,11 +194,7 @@ class Daemon:
 
     @property
     def queue(self) -> Queue:
-        return Queue.from_settings(self._redis(), self.settings)
-
-    @property
-    def events(self) -> Events:
-        return Events(self._redis(), self.settings.redis_prefix)
+        return Queue(self._redis(), QueueOptions.from_settings(self.settings))
 
     def _redis(self) -> Any:
         return connect(read_embedded_url(self.folder / "redis"))

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from job_waiting import wait_for_job
 
-from core.jobs.job import Job, JobStatus
+from core.jobs.job import Job, JobStatus, NewJob
 from core.jobs.queue import Queue
+from core.jobs.queue_commands import QueueOptions
 from core.process import CANNOT_START
 from core.redis import EmbeddedServer, connect
 
@@ -33,7 +35,7 @@ TOYS = str(Path(__file__).resolve().parent)
 
 def finished(daemon: Daemon, job_id: str, status: JobStatus = JobStatus.DONE) -> Job:
     """The job, once it ended so."""
-    job = daemon.events.wait(job_id, timeout=20)
+    job = wait_for_job(daemon.queue, job_id, timeout=20)
     assert job.status is status
     return job
 
@@ -70,7 +72,7 @@ def is_gone_within(pid: int, seconds: float) -> bool:
 
 def test_a_worker_killed_in_the_middle_of_a_job_is_replaced_and_the_job_is_done_once(daemon: Daemon, stage: Stage):
     daemon.start()
-    job = daemon.queue.enqueue("splitter", {"how": "wait"})
+    job = daemon.queue.enqueue(NewJob("splitter", {"how": "wait"}))
     first = stage.next_run()
 
     os.kill(first.pid, signal.SIGKILL)
@@ -92,14 +94,14 @@ def test_a_worker_killed_while_it_waits_is_replaced(daemon: Daemon, stage: Stage
     os.kill(idle, signal.SIGKILL)
     daemon.wait_for("Restarting Splitter after unexpected exit")
 
-    job = daemon.queue.enqueue("splitter", {})
+    job = daemon.queue.enqueue(NewJob("splitter", {}))
     assert stage.next_run().pid != idle
     assert finished(daemon, job.id).rescues == 0
 
 
 def test_nothing_outlives_a_killed_supervisor_and_the_next_one_goes_on(daemon: Daemon, stage: Stage):
     daemon.start("--roles", "splitter")
-    job = daemon.queue.enqueue("splitter", {"how": "wait"})
+    job = daemon.queue.enqueue(NewJob("splitter", {"how": "wait"}))
     first = stage.next_run()
     children = children_of(daemon.pid)
     assert len(children) == 3, children  # the queue server, the API and the splitter
@@ -117,7 +119,7 @@ def test_nothing_outlives_a_killed_supervisor_and_the_next_one_goes_on(daemon: D
 
 def test_a_job_survives_the_queue_server(daemon: Daemon, stage: Stage):
     daemon.start()
-    job = daemon.queue.enqueue("splitter", {"how": "wait"})
+    job = daemon.queue.enqueue(NewJob("splitter", {"how": "wait"}))
     run = stage.next_run()
 
     os.kill(child(daemon, "valkey"), signal.SIGKILL)
@@ -151,7 +153,7 @@ def test_a_killed_api_comes_back(daemon: Daemon, until: Callable):
 
 def test_a_worker_that_slept_past_its_lease_cannot_hand_in_its_result(daemon: Daemon, stage: Stage, until: Callable):
     daemon.start(LEASE_SECONDS="1")
-    job = daemon.queue.enqueue("splitter", {"how": "wait_deaf"})
+    job = daemon.queue.enqueue(NewJob("splitter", {"how": "wait_deaf"}))
     sleeper = stage.next_run()
 
     os.kill(sleeper.pid, signal.SIGSTOP)
@@ -167,7 +169,7 @@ def test_a_worker_that_slept_past_its_lease_cannot_hand_in_its_result(daemon: Da
 
 def test_a_job_that_kills_its_workers_is_a_dead_letter_until_it_is_replayed(daemon: Daemon, stage: Stage):
     daemon.start()
-    job = daemon.queue.enqueue("splitter", {"how": "die_thrice"})
+    job = daemon.queue.enqueue(NewJob("splitter", {"how": "die_thrice"}))
     for _ in range(3):
         stage.next_run().go_on(b"x")
     finished(daemon, job.id, JobStatus.DEAD)
@@ -185,7 +187,7 @@ def test_a_job_that_kills_its_workers_is_a_dead_letter_until_it_is_replayed(daem
 
 def test_a_drain_loses_no_job_and_counts_nothing(daemon: Daemon, stage: Stage):
     daemon.start()
-    jobs = [daemon.queue.enqueue("splitter", {"how": "wait"}) for _ in range(4)]
+    jobs = [daemon.queue.enqueue(NewJob("splitter", {"how": "wait"})) for _ in range(4)]
     running = stage.next_run()
 
     os.kill(daemon.pid, signal.SIGTERM)
@@ -205,7 +207,7 @@ def test_a_drain_loses_no_job_and_counts_nothing(daemon: Daemon, stage: Stage):
 @pytest.mark.parametrize("how", ["wait", "wait_deaf"])
 def test_speech_that_outlasts_a_drain_is_handed_back(daemon: Daemon, stage: Stage, how: str):
     daemon.start(DRAIN_SPEECH_SECONDS="0.5")
-    job = daemon.queue.enqueue("splitter", {"how": how})
+    job = daemon.queue.enqueue(NewJob("splitter", {"how": how}))
     stage.next_run()
 
     assert daemon.drain() == 0
@@ -218,13 +220,13 @@ def test_speech_that_outlasts_a_drain_is_handed_back(daemon: Daemon, stage: Stag
 @pytest.mark.parametrize("how", ["wait", "wait_deaf"])
 def test_a_cancelled_job_stops_within_five_seconds(daemon: Daemon, stage: Stage, how: str):
     daemon.start()
-    job = daemon.queue.enqueue("splitter", {"how": how})
+    job = daemon.queue.enqueue(NewJob("splitter", {"how": how}))
     stage.next_run()
 
     daemon.queue.cancel(job.id)
 
-    assert daemon.events.wait(job.id, timeout=5).status is JobStatus.CANCELLED
-    other = daemon.queue.enqueue("splitter", {})
+    assert wait_for_job(daemon.queue, job.id, timeout=5).status is JobStatus.CANCELLED
+    other = daemon.queue.enqueue(NewJob("splitter", {}))
     finished(daemon, other.id)
 
 
@@ -264,7 +266,7 @@ def test_a_daemon_with_an_api_drains_and_leaves_nothing_behind(daemon: Daemon):
 
 def test_whoever_asks_twice_does_not_wait_for_a_drain(daemon: Daemon, stage: Stage):
     daemon.start()
-    job = daemon.queue.enqueue("splitter", {"how": "wait_deaf"})
+    job = daemon.queue.enqueue(NewJob("splitter", {"how": "wait_deaf"}))
     stage.next_run()
 
     os.kill(daemon.pid, signal.SIGTERM)
@@ -289,7 +291,7 @@ def test_a_queue_elsewhere_may_be_away_for_a_while(daemon: Daemon, stage: Stage,
     daemon.wait_for("The queue is back")
 
     with connect(elsewhere.url) as redis:
-        Queue.from_settings(redis, daemon.settings).enqueue("splitter", {})
+        Queue(redis, QueueOptions.from_settings(daemon.settings)).enqueue(NewJob("splitter", {}))
         assert stage.next_run().pid == worker
     daemon.close()
     elsewhere.stop()

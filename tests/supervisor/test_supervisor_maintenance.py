@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from core.errors import QueueUnavailable
-from core.jobs.job import JobStatus
-from core.jobs.queue import Rescued
+from core.jobs.job import JobStatus, RescuedJob
 from supervisor import maintenance as maintenance_module
 from supervisor.maintenance import Maintenance
 
@@ -28,18 +27,18 @@ class Worker:
 class FakeQueue:
     """Return what the test says, and remember the workers whose jobs were requeued."""
 
-    rescued: list[Rescued] = field(default_factory=list)
+    rescued: list[RescuedJob] = field(default_factory=list)
     present: list[Worker] = field(default_factory=list)
     away: int = 0
     """How many calls find it away."""
     requeued: list[str] = field(default_factory=list)
 
-    async def rescue_worker(self, worker_id: str) -> list[Rescued]:
+    async def rescue_worker(self, worker_id: str) -> list[RescuedJob]:
         self._answer()
         self.requeued.append(worker_id)
         return self.rescued
 
-    async def reap(self) -> list[Rescued]:
+    async def reap(self) -> list[RescuedJob]:
         self._answer()
         return self.rescued
 
@@ -77,8 +76,8 @@ def make(queue: FakeQueue) -> tuple[Maintenance, FakeExperiments]:
     return Maintenance(anything, experiments), experiments
 
 
-def rescued(status: JobStatus) -> Rescued:
-    return Rescued("job-1", "trainer", status, "task-1")
+def rescued(status: JobStatus) -> RescuedJob:
+    return RescuedJob("job-1", "trainer", status, "task-1")
 
 
 async def test_a_poisonous_job_fails_its_stage_at_once():

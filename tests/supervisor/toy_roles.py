@@ -11,7 +11,7 @@ from typing import Any
 from core.errors import Draining, InvalidRequest, SovitsError
 from core.jobs.job import Job
 from roles.runtime.role import JobContext
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 
 ADDRESS = "TOY_ADDRESS"
 """Environment variable: where the test listens, `host:port`."""
@@ -22,7 +22,7 @@ class Toy:
 
     name = "splitter"
 
-    def start(self, services: Services) -> None:
+    def start(self, services: WorkerServices) -> None:
         self.services = services
 
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
@@ -98,5 +98,5 @@ class Toy:
 class Broken(Toy):
     """Cannot start."""
 
-    def start(self, services: Services) -> None:
+    def start(self, services: WorkerServices) -> None:
         raise SovitsError("The engine is missing.", hint="Install it.")

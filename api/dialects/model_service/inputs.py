@@ -14,7 +14,7 @@ from api.dependencies import Services
 from api.http.errors import BadBody
 from api.http.multipart import Upload, safe_label
 from api.routes.files import DEFAULT_PURPOSE, take_in
-from core.jobs.devices import check_offered, offered, parse_device
+from core.jobs.devices import check_constraint, parse_device, worker_devices
 from core.jobs.job import DEFAULT_PRIORITY
 from core.net.fetch import Fetcher
 from core.records import FileRecord
@@ -69,7 +69,7 @@ async def check_device(api: Services, device: str, role: str) -> str:
     """The device as people name it, checked against what the hosts have."""
     wish = parse_device(device)
     if wish:
-        check_offered(wish, offered(await api.queue.workers(), role))
+        check_constraint(wish, worker_devices(await api.queue.workers(), role))
     return wish
 
 

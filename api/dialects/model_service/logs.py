@@ -11,7 +11,7 @@ from api.dependencies import Services
 from api.http.disconnect import end
 from api.routes.logs import Log
 from core.errors import QueueUnavailable
-from core.jobs.events import TERMINAL, Event
+from core.jobs.job import TERMINAL_EVENTS, Event
 from core.records import iso
 
 _NO_METRICS: Final = frozenset({"stage", "step", "message", "progress", "overall_progress", "kind", "job_id"})
@@ -58,7 +58,7 @@ async def _lines(log: Log) -> list[Event]:
 
 async def _numbers(api: Services, topic: str) -> list[Event]:
     try:
-        history = await api.events.history(topic)
+        history = await api.queue.event_history(topic)
     except QueueUnavailable:
         return []
     return [told for event in history if (told := _measured(event)) is not None]
@@ -72,7 +72,7 @@ async def _hear_lines(log: Log, after: str, coming: asyncio.Queue[Event | None])
 
 async def _hear_numbers(api: Services, topic: str, after: str, coming: asyncio.Queue[Event | None]) -> None:
     async for event in api.events.watch(topic, after):
-        if event.kind in TERMINAL:
+        if event.kind in TERMINAL_EVENTS:
             return  # the log says when it is over
         if (told := _measured(event)) is not None:
             coming.put_nowait(told)

@@ -131,7 +131,7 @@ async def _progress(api: Services, work: Work) -> tuple[Status, float]:
         return ("cancelled" if cancelled else "failed"), 0.0
     try:
         job = await api.queue.job(work.job_id)
-        told = [event.data for event in await api.events.history(work.job_id) if event.kind == "progress"]
+        told = [event.data for event in await api.queue.event_history(work.job_id) if event.kind == "progress"]
     except QueueUnavailable:
         return "queued", 0.0
     running = job is not None and job.status is JobStatus.PROCESSING

@@ -30,7 +30,7 @@ from api.routes.logs import Log
 from core.errors import Conflict, NotFound
 from core.experiments.requests import ExperimentRequest
 from core.experiments.sources import delete_dataset_of_files, source_of_files
-from core.jobs.events import Event
+from core.jobs.job import Event
 from core.records import STEPS_DOOR, CheckpointRecord, ExperimentRecord, FileRecord, StageRecord, TaskRecord, TaskStatus
 from core.stages.stage import find_stage
 

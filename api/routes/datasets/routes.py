@@ -45,7 +45,7 @@ from core.datasets.options import (
 from core.datasets.report import describe
 from core.datasets.service import report_work
 from core.errors import Conflict, InvalidRequest, NotFound, QueueUnavailable, error_message
-from core.jobs.events import Event
+from core.jobs.job import Event
 from core.records.dataset_rows import DatasetStatus, DatasetVersionRecord
 
 router = APIRouter(prefix="/datasets", tags=["Data sets"])
@@ -276,7 +276,7 @@ async def _ending(api: Services, job_id: str) -> Event | None:
 async def _history(api: Services, job_id: str, after: str) -> list[Event]:
     """What is remembered; the end is told even when nobody can be asked for the rest."""
     try:
-        return await api.events.history(job_id, after)
+        return await api.queue.event_history(job_id, after)
     except QueueUnavailable:
         return []
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from api.routes.inference.views import batch_view, inference_view
-from core.jobs.events import TERMINAL, Event
+from core.jobs.job import TERMINAL_EVENTS, Event
 from core.speech.inference import InferenceService, InferenceStatus
 
 __all__ = ["BatchStory", "Event", "InferenceStory", "Story"]
@@ -24,7 +24,7 @@ class Story(ABC):
         """What comes after the event with that id; the earlier ones are only counted."""
         counted: set[Any] = set()
         async for event in events:
-            ends = event.kind in TERMINAL
+            ends = event.kind in TERMINAL_EVENTS
             data = await self.show() if ends else await self.progress(event, counted)
             if data is not None and _number(event.id) > _number(after):
                 yield Event(event.id, event.kind if ends else "progress", data)

@@ -254,7 +254,7 @@ async def _file(api: Services, job: Job, key: str, media_type: str, name: str, s
 
 async def _stream(api: Services, story: inference_events.Story, after: str, ended: bool) -> Response:
     if ended:
-        history = [event async for event in story.told(_each(await api.events.history(story.id)), after)]
+        history = [event async for event in story.told(_each(await api.queue.event_history(story.id)), after)]
         return EventStream(replay(history, await story.ending()))
     return EventStream(_watched(api, story, after))
 

@@ -16,6 +16,7 @@ from api.routes.jobs import JobView, job_view
 from common.versions import VERSIONS
 from core.errors import Conflict, EmptyText, InvalidParameter
 from core.ids import new_id
+from core.jobs.job import NewJob
 from core.jobs.roles import FILES
 from core.speech.requests import canonical_language
 from core.voices.checks import LONGEST_TEXT, check_name
@@ -66,7 +67,7 @@ async def import_voice(request: Request, api: Api) -> Response:
         try:
             for part, upload in form.files.items():
                 await asyncio.to_thread(api.storage.publish, upload.path, file_key(job_id, part))
-            job = await api.queue.enqueue(FILES, asked.stored(), job_id=job_id)
+            job = await api.queue.enqueue(NewJob(FILES, asked.stored(), job_id=job_id))
         except BaseException:
             await asyncio.to_thread(api.storage.delete_folder, folder_of(job_id))
             raise

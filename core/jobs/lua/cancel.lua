@@ -1,10 +1,9 @@
 -- ARGV: id, seconds to keep. Returns the state after it, or nothing for an unknown job.
 local id = ARGV[1]
-local job = read(id, 'state', 'list', 'worker')
+local job = read(id, 'state', 'list')
 if job.state == 'processing' then
   redis.call('HDEL', job_key(id), 'cancel')
   redis.call('HSET', job_key(id), 'cancel', '1')
-  redis.call('PUBLISH', p .. 'wake:' .. job.worker, id)
 elseif job.state == 'waiting' or job.state == 'delayed' then
   -- Between the pop and the claim it is in neither; the claim finds it cancelled and drops it.
   redis.call('ZREM', p .. 'delayed', id)

@@ -189,15 +189,15 @@ async def test_the_same_idempotency_key_begins_one_training(client: httpx.AsyncC
 
 async def test_the_log_of_a_training_streams_lines_and_numbers_and_the_end(api: Api, recording: str) -> None:
     shown = await start(api.client, recording)
-    events = api.services.events
+    queue = api.services.queue
     experiment = await api.services.records.experiments.get(shown["exp_id"])
     await api.services.experiments.notifier.log(experiment, "sovits_train started.", stage="sovits_train")
     listening = asyncio.create_task(listen(api.client, f"/api/v2/training/{shown['id']}/logs"))
     await eventually(lambda: api.services.metrics.watchers.collect()[0].samples[0].value == 1)
 
     step = {"stage": "sovits_train", "step": 40, "progress": 0.5, "message": "Epoch 4.", "epoch": 4, "loss": 0.41}
-    await events.publish(shown["id"], "progress", step)
-    await events.publish(shown["id"], "progress", {"stage": "asr", "progress": 0.5, "message": "No numbers."})
+    await queue.publish_event(shown["id"], "progress", step)
+    await queue.publish_event(shown["id"], "progress", {"stage": "asr", "progress": 0.5, "message": "No numbers."})
     await api.client.post(f"/api/v2/training/{shown['id']}/stop")
     heard = await asyncio.wait_for(listening, 10)
     again = await listen(api.client, f"/api/v2/training/{shown['id']}/logs")
@@ -233,7 +233,7 @@ async def test_a_zip_behind_a_url_becomes_a_data_set_that_the_training_waits_for
     assert experiment.dataset_id is not None
     assert (await records.dataset_versions.get(experiment.dataset_id, 1)).made_by == "import"
     assert job is not None
-    assert job.awaits == 1
+    assert job.pending_dependencies == 1
 
 
 async def test_what_a_url_brings_is_looked_into(api: Api, records: Records) -> None:
@@ -445,7 +445,7 @@ def waiting_for(id_: str, url: str, job: Job | None) -> Job | None:
     """The job itself, when it is the one that sends the results of `id_`."""
     assert job is not None
     sent = SendRequest.model_validate(job.payload)
-    return job if (sent.of, sent.url, job.awaits) == (id_, url, 1) else None
+    return job if (sent.of, sent.url, job.pending_dependencies) == (id_, url, 1) else None
 
 
 async def test_a_completed_training_has_its_voice_sent(

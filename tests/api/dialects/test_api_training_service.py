@@ -208,7 +208,7 @@ async def test_the_first_step_of_three_waits_for_the_data_set_they_become(
     job = await queue.job(f"{task}.convert.1")
     assert [one["file_id"] for one in version.request["sources"]] == ids
     assert job is not None
-    assert (job.status, job.awaits) == ("delayed", 1)
+    assert (job.status, job.pending_dependencies) == ("delayed", 1)
 
 
 async def test_the_same_files_are_not_taken_in_twice(

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.http.idempotency import IdempotentPosts
 from api.http.request_body import BoundaryHash
-from core.jobs.idempotency import LEASE_SECONDS, Claim, Idempotency, Known
+from core.jobs.idempotency import LEASE_SECONDS, EarlierRequest, IdempotencyKeys, RequestClaim
 from core.jobs.queue import AsyncQueue
 from core.records import Records
 from core.settings import Settings
@@ -30,8 +30,8 @@ async def recording(records: Records) -> str:
 
 
 @pytest.fixture
-def store(queue: AsyncQueue) -> Idempotency:
-    return Idempotency(queue)
+def store(queue: AsyncQueue) -> IdempotencyKeys:
+    return IdempotencyKeys(queue)
 
 
 def task(recording: str, **more: Any) -> Posted:
@@ -149,7 +149,7 @@ async def test_a_request_that_failed_may_be_sent_again(client: httpx.AsyncClient
 
 
 async def test_a_request_still_under_way_is_waited_for_and_then_refused(
-    store: Idempotency, settings: Settings, recording: str
+    store: IdempotencyKeys, settings: Settings, recording: str
 ) -> None:
     app = create_app(settings)
     app.user_middleware = [one for one in app.user_middleware if one.cls is not IdempotentPosts]  # `slow` stands for it
@@ -201,33 +201,34 @@ class Within:
 
 
 async def test_the_key_of_a_request_whose_process_died_is_free_after_its_lease(
-    store: Idempotency, queue: AsyncQueue
+    store: IdempotencyKeys, queue: AsyncQueue
 ) -> None:
-    dead = await store.begin("k", "body")
-    assert isinstance(dead, Claim)
-    assert isinstance(await store.begin("k", "body"), Known)
+    dead = await store.claim("k", "body")
+    assert isinstance(dead, RequestClaim)
+    assert isinstance(await store.claim("k", "body"), EarlierRequest)
 
-    key = queue.transitions.key("request:k")
-    await queue.redis.hset(key, "until", float(await queue.redis.hget(key, "until")) - LEASE_SECONDS)
-    next_one = await store.begin("k", "body")
-    await store.remember(dead, "body", "late")
+    key = queue.key("request:k")
+    redis = queue.transport.client
+    await redis.hset(key, "until", float(await redis.hget(key, "until")) - LEASE_SECONDS)
+    next_one = await store.claim("k", "body")
+    await store.store_response(dead, "body", "late")
 
-    assert isinstance(next_one, Claim)
-    assert await store.begin("k", "body") == Known("body", None)
-    await store.remember(next_one, "body", "an answer")
-    assert await store.begin("k", "body") == Known("body", "an answer")
-    assert 0 < await queue.redis.ttl(key) <= 86_400
+    assert isinstance(next_one, RequestClaim)
+    assert await store.claim("k", "body") == EarlierRequest("body", None)
+    await store.store_response(next_one, "body", "an answer")
+    assert await store.claim("k", "body") == EarlierRequest("body", "an answer")
+    assert 0 < await queue.transport.client.ttl(key) <= 86_400
 
 
-async def test_a_request_that_takes_long_keeps_its_key(store: Idempotency, queue: AsyncQueue) -> None:
-    claim = await store.begin("k")
-    assert isinstance(claim, Claim)
-    key = queue.transitions.key("request:k")
-    await queue.redis.hset(key, "until", 1.0)
+async def test_a_request_that_takes_long_keeps_its_key(store: IdempotencyKeys, queue: AsyncQueue) -> None:
+    claim = await store.claim("k")
+    assert isinstance(claim, RequestClaim)
+    key = queue.key("request:k")
+    await queue.transport.client.hset(key, "until", 1.0)
 
-    await store.keep(claim)
+    await store.renew(claim)
 
-    assert await store.begin("k") == Known("", None)
+    assert await store.claim("k") == EarlierRequest("", None)
 
 
 async def test_a_task_is_found_by_its_key_even_when_redis_forgot_the_answer(
@@ -235,8 +236,8 @@ async def test_a_task_is_found_by_its_key_even_when_redis_forgot_the_answer(
 ) -> None:
     body = task(recording, idempotency_key="k")
     first = await client.post("/api/v1/tasks", json=body)
-    async for key in queue.redis.scan_iter(queue.transitions.key("request:*")):
-        await queue.redis.delete(key)
+    async for key in queue.transport.client.scan_iter(queue.key("request:*")):
+        await queue.transport.client.delete(key)
 
     assert (await client.post("/api/v1/tasks", json=body)).json()["id"] == first.json()["id"]
 

@@ -17,7 +17,7 @@ import orjson
 import pytest
 from api_support import RATE, Api, ToneWorkers, eventually
 
-from core.jobs.job import Lease
+from core.jobs.job import Lease, NewJob
 from core.jobs.queue import AsyncQueue, Queue
 from core.jobs.roles import SYNTHESIZER
 from core.media.decode import probe
@@ -25,7 +25,7 @@ from core.records import Records, VoiceRecord
 from core.settings import Settings
 from core.speech.requests import UtteranceRequest
 from roles.files import Files
-from roles.runtime.services import Services
+from roles.runtime.services import WorkerServices
 from roles.runtime.worker import Worker
 from roles.splitter import Splitter
 
@@ -54,7 +54,7 @@ class Choir(ToneWorkers):
 async def choir(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Choir]:
     """Real workers of the splitter and of files, and a synthesizer of tones."""
     monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)
-    services = Services(settings, settings.redis_url)
+    services = WorkerServices(settings, settings.redis_url)
     workers = [Worker(role, services, f"{role.name}-{settings.redis_prefix}") for role in (Splitter(), Files())]
     threads = [threading.Thread(target=worker.run) for worker in workers]
     for worker in workers:
@@ -247,7 +247,7 @@ async def test_what_cannot_be_spoken_is_refused_at_once(
 async def test_what_is_not_there_or_not_ready_says_so(
     client: httpx.AsyncClient, voice: VoiceRecord, queue: AsyncQueue
 ) -> None:
-    await queue.enqueue("splitter", {"text": "x"}, job_id="infer-other")
+    await queue.enqueue(NewJob("splitter", {"text": "x"}, job_id="infer-other"))
     begun = (await client.post("/api/v1/inference", json={"text": "Hello.", "voice": "Allison"})).json()
     batch = (
         await client.post("/api/v1/inference/batch", json={"items": [{"text": "Hello."}], "voice": "Allison"})

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import httpx
 
+from core.jobs.job import NewJob
 from core.jobs.queue import AsyncQueue, Queue
+from core.jobs.queue_commands import QueueOptions
 from core.redis import connect
 from core.settings import Settings
 
 
 async def test_a_job_is_shown_and_cancelled(client: httpx.AsyncClient, queue: AsyncQueue) -> None:
-    job = await queue.enqueue("splitter", {"text": "Hello."})
+    job = await queue.enqueue(NewJob("splitter", {"text": "Hello."}))
 
     shown = (await client.get(f"/api/v1/jobs/{job.id}")).json()
     cancelled = (await client.delete(f"/api/v1/jobs/{job.id}")).json()
@@ -25,7 +27,7 @@ async def test_a_job_is_shown_and_cancelled(client: httpx.AsyncClient, queue: As
 async def test_a_dead_letter_is_listed_and_replayed_once(
     client: httpx.AsyncClient, queue: AsyncQueue, settings: Settings
 ) -> None:
-    job = await queue.enqueue("splitter", {"text": "Hello."})
+    job = await queue.enqueue(NewJob("splitter", {"text": "Hello."}))
     kill(settings)
 
     letters = (await client.get("/api/v1/dead-letters")).json()
@@ -43,7 +45,7 @@ async def test_a_dead_letter_is_listed_and_replayed_once(
 def kill(settings: Settings) -> None:
     """Fail the next splitter job for good."""
     with connect(settings.redis_url) as redis:
-        queue = Queue.from_settings(redis, settings)
+        queue = Queue(redis, QueueOptions.from_settings(settings))
         lease = queue.claim("splitter", "splitter-test-1-killer")
         assert lease is not None
         queue.fail(lease, {"code": "internal_error", "message": "No luck.", "hint": ""}, permanent=True)

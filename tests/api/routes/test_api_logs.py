@@ -16,6 +16,7 @@ from core.experiments.requests import TaskRequest
 from core.jobs.job import Job
 from core.jobs.logs import JobLogs, log_topic
 from core.jobs.queue import Queue
+from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import PREPROCESSOR
 from core.records import Records, TaskRecord
 from core.redis import connect
@@ -42,7 +43,7 @@ def logs(api: Api) -> Iterator[JobLogs]:
 @pytest.fixture
 def worker(api: Api) -> Iterator[Queue]:
     redis = connect(api.settings.redis_url)
-    yield Queue.from_settings(redis, api.settings)
+    yield Queue(redis, QueueOptions.from_settings(api.settings))
     redis.close()
 
 
@@ -52,7 +53,7 @@ def job_of(task: TaskRecord, stage: str = "convert") -> Job:
 
 async def tell(api: Api, topic: str, message: str, timestamp: float) -> None:
     line = {"timestamp": timestamp, "level": "INFO", "message": message, "job_id": "j", "stage": ""}
-    await api.services.events.publish(log_topic(topic), "log", line)
+    await api.services.queue.publish_event(log_topic(topic), "log", line)
 
 
 async def follow(client: httpx.AsyncClient, path: str, **headers: str) -> list[tuple[str, str, Any]]:
@@ -75,7 +76,7 @@ async def follow(client: httpx.AsyncClient, path: str, **headers: str) -> list[t
 
 
 async def test_the_log_of_a_job_is_read_a_page_at_a_time(api, task, logs):
-    with logs.of(job_of(task)):
+    with logs.capture(job_of(task)):
         for number in range(5):
             logger.info("Line %d.", number)
     path = f"/api/v1/jobs/{task.exp_id}.convert.1/logs"
@@ -91,7 +92,7 @@ async def test_the_log_of_a_job_is_read_a_page_at_a_time(api, task, logs):
 
 
 async def test_a_stage_and_a_task_show_what_their_jobs_logged(api, task, logs):
-    with logs.of(job_of(task)):
+    with logs.capture(job_of(task)):
         logger.info("Converted.")
     await api.services.experiments.notifier.log(
         await api.services.records.experiments.get(task.exp_id), "convert started."
@@ -114,7 +115,7 @@ async def test_the_log_of_a_job_at_another_host_is_read_from_what_it_told(api, t
 
 async def test_a_log_is_followed_from_its_beginning_to_the_end_of_the_job(api, task, logs, worker):
     job_id = f"{task.exp_id}.convert.1"
-    with logs.of(job_of(task)):
+    with logs.capture(job_of(task)):
         logger.info("So far.")
     lease = worker.claim(PREPROCESSOR, "worker-1")
     follower = asyncio.create_task(follow(api.client, f"/api/v1/jobs/{job_id}/logs/stream"))
@@ -145,7 +146,7 @@ async def test_following_a_task_ends_with_the_task(api, task):
 
 
 async def test_following_a_run_that_has_ended_tells_all_of_it(api, task, logs):
-    with logs.of(job_of(task)):
+    with logs.capture(job_of(task)):
         logger.info("Converted.")
     await api.client.delete(f"/api/v1/tasks/{task.id}")
 

@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from core.jobs.job import JobStatus, Place
+from core.jobs.job import JobStatus, NewJob, WorkerLocation
 from core.jobs.limits import GpuInfo, HostInfo, LimitService
 from core.jobs.queue import AsyncQueue
 from core.records import Records, VoiceRecord
 from core.settings import Settings
 
-CPU = Place("host", "cpu", "training", limit=2)
+CPU = WorkerLocation("host", "cpu", "training", limit=2)
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ async def test_resources_show_what_runs_where_and_how_much_may(
     client: httpx.AsyncClient, queue: AsyncQueue, settings: Settings, records: Records
 ) -> None:
     gpu = GpuInfo("there", 0, "cuda:0", "Test", "GPU-1", 24_000, 8_000)
-    await LimitService(settings, records, queue).tell_host(HostInfo("there", 8, 32_000, [gpu]))
+    await LimitService(settings, records, queue).report_host(HostInfo("there", 8, 32_000, [gpu]))
     await queue.register_worker("trainer-1", "trainer", "there", 1, "cuda:0")
-    await queue.enqueue("trainer", {}, job_id="training-1")
-    await queue.claim("trainer", "trainer-1", place=Place("there", "cuda:0", "training"))
+    await queue.enqueue(NewJob("trainer", {}, job_id="training-1"))
+    await queue.claim("trainer", "trainer-1", location=WorkerLocation("there", "cuda:0", "training"))
 
     shown = (await client.get("/api/v1/resources")).json()
 
@@ -52,17 +52,17 @@ async def test_resources_show_what_runs_where_and_how_much_may(
 
 
 async def test_limits_change_at_run_time(client: httpx.AsyncClient, queue: AsyncQueue) -> None:
-    await queue.enqueue("trainer", {}, job_id="a")
+    await queue.enqueue(NewJob("trainer", {}, job_id="a"))
 
     answer = await client.post("/api/v1/resources/config", json={"max_concurrent": {"cpu": {"training": 0}}})
 
     assert answer.status_code == 200
     assert answer.json()["max_concurrent"]["cpu"] == {"training": 0, "inference": 4}
     assert (await client.get("/api/v1/resources")).json()["limits"]["cpu"]["training"] == 0
-    assert await queue.claim("trainer", "worker-1", place=CPU) is None
+    assert await queue.claim("trainer", "worker-1", location=CPU) is None
 
     await client.post("/api/v1/resources/config", json={"max_concurrent": {"cpu": {"training": None}}})
-    assert await queue.claim("trainer", "worker-1", place=CPU) is not None
+    assert await queue.claim("trainer", "worker-1", location=CPU) is not None
 
 
 @pytest.mark.parametrize(

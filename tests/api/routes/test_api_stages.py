@@ -218,10 +218,10 @@ async def test_a_watcher_hears_of_its_run_until_it_is_completed(api, path):
     await watching(api)
 
     job_id = f"{path.split('/')[4]}.gpt_train.{run}"
-    await api.services.events.publish(job_id, "progress", {"stage": "gpt_train", "progress": 0.5})
-    await api.services.events.publish(job_id, "checkpoint", {"epoch": 1, "model_path": "gpt-e1.safetensors"})
+    await api.services.queue.publish_event(job_id, "progress", {"stage": "gpt_train", "progress": 0.5})
+    await api.services.queue.publish_event(job_id, "checkpoint", {"epoch": 1, "model_path": "gpt-e1.safetensors"})
     await api.services.experiments.runs.complete(path.split("/")[4], "gpt_train", run, {"model_path": "x"})
-    await api.services.events.publish(job_id, "completed", {"job_id": job_id})
+    await api.services.queue.publish_event(job_id, "completed", {"job_id": job_id})
     heard = await asyncio.wait_for(watcher, 10)
 
     assert [kind for kind, _ in heard] == ["progress", "checkpoint", "completed"]

@@ -13,7 +13,7 @@ import pytest
 from api_support import Api, eventually
 
 from api.http import sse
-from core.jobs.events import Event
+from core.jobs.job import Event
 from core.jobs.queue import AsyncQueue
 from core.records import Records, TaskStatus
 
@@ -164,7 +164,7 @@ async def test_several_watchers_hear_the_same_until_the_end(api: Api, recording:
     await eventually(lambda: api.services.metrics.watchers.collect()[0].samples[0].value == 3)
     step = {"stage": "convert", "progress": 0.5, "overall_progress": 0.1, "message": "Half."}
 
-    await api.services.events.publish(task["id"], "progress", step)
+    await api.services.queue.publish_event(task["id"], "progress", step)
     await api.client.delete(f"/api/v1/tasks/{task['id']}")
     heard = await asyncio.wait_for(asyncio.gather(*watchers), 5)
 
@@ -177,7 +177,7 @@ async def test_several_watchers_hear_the_same_until_the_end(api: Api, recording:
 async def test_a_watcher_that_comes_back_hears_only_what_it_missed(api: Api, recording: str) -> None:
     task = await begin(api.client, recording)
     for number in range(4):
-        await api.services.events.publish(task["id"], "progress", {"number": number})
+        await api.services.queue.publish_event(task["id"], "progress", {"number": number})
     await api.client.delete(f"/api/v1/tasks/{task['id']}")
     everything = await listen(api.client, task["id"])
 
@@ -210,8 +210,8 @@ async def test_an_unknown_task_cannot_be_watched(client: httpx.AsyncClient) -> N
 
 async def test_the_log_of_a_task_is_read(api: Api, recording: str) -> None:
     task = await begin(api.client, recording)
-    await api.services.events.publish(task["id"], "progress", {"number": 1})
-    await api.services.events.publish(task["id"], "log", {"level": "INFO", "message": "Seen."})
+    await api.services.queue.publish_event(task["id"], "progress", {"number": 1})
+    await api.services.queue.publish_event(task["id"], "log", {"level": "INFO", "message": "Seen."})
 
     shown = (await api.client.get(f"/api/v1/tasks/{task['id']}/logs")).json()
 
@@ -274,4 +274,4 @@ async def silence(after: str) -> AsyncIterator[Event]:
 
 
 def test_every_status_that_ends_a_task_is_an_event_that_ends_a_stream() -> None:
-    assert {str(status) for status in TaskStatus if status.terminal} == sse.TERMINAL
+    assert {str(status) for status in TaskStatus if status.terminal} == sse.TERMINAL_EVENTS

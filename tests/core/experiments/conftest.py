@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 
 from core.experiments.service import ExperimentService
-from core.jobs.events import AsyncEvents
+from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue, Queue
 from core.records import Records, upgrade
 from core.redis import EmbeddedServer, connect, connect_async
@@ -48,8 +48,8 @@ def worker(redis_url: str, redis: redis.asyncio.Redis) -> Iterator[Queue]:
 
 
 @pytest.fixture
-async def events(redis: redis.asyncio.Redis) -> AsyncIterator[AsyncEvents]:
-    events = AsyncEvents(redis)
+async def events(redis: redis.asyncio.Redis) -> AsyncIterator[Events]:
+    events = Events(AsyncQueue(redis))
     yield events
     await events.close()
 
@@ -84,7 +84,7 @@ async def records(tmp_path: Path, empty_records: Path) -> AsyncIterator[Records]
 
 
 @pytest.fixture
-def service(records: Records, queue: AsyncQueue, events: AsyncEvents, storage: Storage) -> ExperimentService:
+def service(records: Records, queue: AsyncQueue, events: Events, storage: Storage) -> ExperimentService:
     return ExperimentService(records, queue, events, storage)
 
 
@@ -92,7 +92,7 @@ def service(records: Records, queue: AsyncQueue, events: AsyncEvents, storage: S
 async def service_without_queue(records: Records, storage: Storage) -> AsyncIterator[ExperimentService]:
     """The same records, but Redis does not answer."""
     client = connect_async("redis://127.0.0.1:1/0")
-    events = AsyncEvents(client)
+    events = Events(AsyncQueue(client))
     yield ExperimentService(records, AsyncQueue(client), events, storage)
     await events.close()
     await client.aclose()

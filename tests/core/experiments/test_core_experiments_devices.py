@@ -10,14 +10,14 @@ from redis.asyncio import Redis
 from core.errors import InvalidParameter, InvalidRequest
 from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.experiments.service import ExperimentService
-from core.jobs.job import JobStatus, Place
+from core.jobs.job import JobStatus, WorkerLocation
 from core.jobs.queue import AsyncQueue, Queue
 from core.records import Records, StageRecord
 from core.stages.stage import STAGES
 from core.stages.status import StageStatus
 
 LATER = 3600.0
-GPU_1 = Place("host", "cuda:1", "training")
+GPU_1 = WorkerLocation("host", "cuda:1", "training")
 
 
 async def prepared(service: ExperimentService, **wishes: str) -> str:
@@ -41,8 +41,8 @@ async def test_a_training_goes_where_its_experiment_says(service: ExperimentServ
 
     run = await service.stages.run(exp_id, "gpt_train")
 
-    assert worker.claim("trainer", "worker-0", place=Place("host", "cuda:0", "training")) is None
-    lease = worker.claim("trainer", "worker-1", place=GPU_1)
+    assert worker.claim("trainer", "worker-0", location=WorkerLocation("host", "cuda:0", "training")) is None
+    lease = worker.claim("trainer", "worker-1", location=GPU_1)
     assert lease is not None
     assert lease.job.id == run.job_id
 

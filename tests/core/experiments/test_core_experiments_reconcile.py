@@ -93,7 +93,7 @@ async def test_a_stage_that_is_tried_again_says_why(service, worker, records):
     assert (await records.tasks.get(task.id)).message == "Trying again after an error: Nobody speaks."
 
 
-async def test_a_dead_job_fails_its_stage_and_task_with_its_error(service, worker, records, events):
+async def test_a_dead_job_fails_its_stage_and_task_with_its_error(service, worker, records, queue):
     task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     lease = worker.claim(PREPROCESSOR, "worker-1")
     await service.runs.start(task.exp_id, "convert", 1)
@@ -104,7 +104,7 @@ async def test_a_dead_job_fails_its_stage_and_task_with_its_error(service, worke
     failed = await records.tasks.get(task.id)
     assert (failed.status, failed.error_message) == (TaskStatus.FAILED, "Nobody speaks.")
     assert (await records.stages.get(task.exp_id, "convert")).status is StageStatus.FAILED
-    assert (await events.history(task.id))[-1].kind == "failed"
+    assert (await queue.event_history(task.id))[-1].kind == "failed"
     assert await service.reconciler.reconcile() == 0
 
 
@@ -117,7 +117,7 @@ async def test_a_job_that_died_before_its_stage_started_fails_it_too(service, wo
     assert (await records.tasks.get(task.id)).status is TaskStatus.FAILED
 
 
-async def test_a_job_cancelled_by_hand_cancels_its_task(service, records, queue, events):
+async def test_a_job_cancelled_by_hand_cancels_its_task(service, records, queue):
     task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await queue.cancel(f"{task.exp_id}.convert.1")
 
@@ -125,7 +125,7 @@ async def test_a_job_cancelled_by_hand_cancels_its_task(service, records, queue,
 
     assert (await records.tasks.get(task.id)).status is TaskStatus.CANCELLED
     assert (await records.stages.get(task.exp_id, "convert")).status is StageStatus.CANCELLED
-    assert (await events.history(task.id))[-1].kind == "cancelled"
+    assert (await queue.event_history(task.id))[-1].kind == "cancelled"
 
 
 async def test_a_result_that_the_records_missed_is_taken_from_the_job(service, worker, records, queue):

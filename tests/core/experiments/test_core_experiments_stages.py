@@ -9,7 +9,7 @@ import pytest
 from core.errors import Conflict, InvalidParameter, InvalidRequest, JobCancelled, NotFound, QueueUnavailable
 from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.experiments.service import ExperimentService
-from core.jobs.job import Beat, JobStatus
+from core.jobs.job import JobStatus, LeaseStatus
 from core.jobs.roles import PREPROCESSOR, TRAINER
 from core.records import ExperimentRecord, ExperimentStatus
 from core.stages.status import StageStatus
@@ -148,7 +148,7 @@ async def test_a_cancelled_stage_stops_its_worker(service, worker, experiment):
     cancelled = await service.stages.cancel(experiment.id, "convert")
 
     assert cancelled.status is StageStatus.CANCELLED
-    assert worker.beat(lease) is Beat.CANCEL
+    assert worker.renew_lease(lease) is LeaseStatus.CANCEL
     with pytest.raises(JobCancelled):
         await service.runs.complete(experiment.id, "convert", 1, {})
 

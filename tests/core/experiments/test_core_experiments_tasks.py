@@ -10,7 +10,7 @@ import pytest
 from core.errors import InvalidParameter, InvalidRequest, JobCancelled, NotFound, QueueUnavailable
 from core.experiments.requests import TaskRequest
 from core.experiments.service import ExperimentService
-from core.jobs.job import Beat, JobStatus, Lease
+from core.jobs.job import JobStatus, Lease, LeaseStatus
 from core.jobs.queue import Queue
 from core.jobs.roles import PREPROCESSOR, TRAINER
 from core.records import ExperimentStatus, Records, TaskStatus
@@ -66,7 +66,7 @@ async def run_all(service: ExperimentService, worker: Queue) -> None:
             await run_job(service, worker, lease)
 
 
-async def test_a_task_goes_through_every_stage_and_ends_with_a_voice(service, worker, records, storage, events):
+async def test_a_task_goes_through_every_stage_and_ends_with_a_voice(service, worker, records, storage, queue):
     task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en", quality="fast"))
     assert (task.status, task.current_stage, task.overall_progress) == (TaskStatus.QUEUED, "convert", 0.0)
 
@@ -82,18 +82,18 @@ async def test_a_task_goes_through_every_stage_and_ends_with_a_voice(service, wo
     assert storage.path(voice.prompt["audio"]).read_bytes() == b"a prompt"
     experiment = await records.experiments.get(task.exp_id)
     assert (experiment.status, experiment.voice_id) == (ExperimentStatus.COMPLETED, voice.id)
-    history = await events.history(task.id)
+    history = await queue.event_history(task.id)
     assert history[-1].kind == "completed"
     assert history[-1].data["voice_id"] == voice.id
     assert [event.kind for event in history].count("completed") == 1
 
 
-async def test_overall_progress_never_falls_and_is_told(service, worker, records, events):
+async def test_overall_progress_never_falls_and_is_told(service, worker, records, queue):
     task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
 
     await run_all(service, worker)
 
-    told = [event.data for event in await events.history(task.id) if event.kind == "progress"]
+    told = [event.data for event in await queue.event_history(task.id) if event.kind == "progress"]
     overall = [one["overall_progress"] for one in told]
     assert overall == sorted(overall)
     assert overall[-1] == 1.0
@@ -196,14 +196,14 @@ async def test_without_the_queue_a_task_is_refused_and_leaves_nothing(service_wi
     assert (await records.experiments.page()).total == 0
 
 
-async def test_a_cancelled_task_that_waits_never_runs(service, worker, records, events):
+async def test_a_cancelled_task_that_waits_never_runs(service, worker, records, queue):
     task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
 
     cancelled = await service.tasks.cancel(task.id)
 
     assert cancelled.status is TaskStatus.CANCELLED
     assert worker.claim(PREPROCESSOR, "worker-1") is None
-    assert (await events.history(task.id))[-1].kind == "cancelled"
+    assert (await queue.event_history(task.id))[-1].kind == "cancelled"
     assert (await records.experiments.get(task.exp_id)).status is ExperimentStatus.CANCELLED
 
 
@@ -214,7 +214,7 @@ async def test_cancelling_stops_the_worker_and_keeps_what_is_finished(service, w
 
     await service.tasks.cancel(task.id)
 
-    assert worker.beat(lease) is Beat.CANCEL
+    assert worker.renew_lease(lease) is LeaseStatus.CANCEL
     for late in (
         service.runs.update_progress(task.exp_id, "asr", 1, 0.5),
         service.runs.complete(task.exp_id, "asr", 1, {"prompt": PROMPT}),
@@ -228,14 +228,14 @@ async def test_cancelling_stops_the_worker_and_keeps_what_is_finished(service, w
     assert (await records.stages.get(task.exp_id, "asr")).outputs == {}
 
 
-async def test_cancelling_twice_is_told_once(service, events):
+async def test_cancelling_twice_is_told_once(service, queue):
     task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
 
     first = await service.tasks.cancel(task.id)
     second = await service.tasks.cancel(task.id)
 
     assert second == first
-    assert [event.kind for event in await events.history(task.id)] == ["cancelled"]
+    assert [event.kind for event in await queue.event_history(task.id)] == ["cancelled"]
 
 
 async def test_a_completed_task_cannot_be_cancelled_any_more(service, worker):
@@ -245,7 +245,7 @@ async def test_a_completed_task_cannot_be_cancelled_any_more(service, worker):
     assert (await service.tasks.cancel(task.id)).status is TaskStatus.COMPLETED
 
 
-async def test_a_failed_stage_fails_its_task_and_stops_the_other_training(service, worker, records, events):
+async def test_a_failed_stage_fails_its_task_and_stops_the_other_training(service, worker, records, queue):
     task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     lease = await run_until(service, worker, "sovits_train")
     await service.runs.start(task.exp_id, "sovits_train", 1)
@@ -259,10 +259,10 @@ async def test_a_failed_stage_fails_its_task_and_stops_the_other_training(servic
     assert (failed.status, failed.error_message) == (TaskStatus.FAILED, "Nobody speaks.")
     assert failed.error == ERROR
     assert failed.current_stage == "sovits_train"
-    assert worker.beat(other) is Beat.CANCEL
-    assert worker.beat(lease) is Beat.HELD
+    assert worker.renew_lease(other) is LeaseStatus.CANCEL
+    assert worker.renew_lease(lease) is LeaseStatus.HELD
     assert (await records.stages.get(task.exp_id, "gpt_train")).status is StageStatus.CANCELLED
-    history = await events.history(task.id)
+    history = await queue.event_history(task.id)
     assert history[-1].kind == "failed"
     assert history[-1].data["error"] == ERROR
     assert [event.kind for event in history].count("failed") == 1
@@ -352,7 +352,7 @@ async def test_a_run_that_is_not_the_newest_is_cancelled(service):
         await service.runs.start(task.exp_id, "convert", 2)
 
 
-async def test_a_task_whose_voice_cannot_be_made_fails_with_the_reason(service, worker, records, events):
+async def test_a_task_whose_voice_cannot_be_made_fails_with_the_reason(service, worker, records, queue):
     task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await run_until(service, worker, "gpt_train")
     await service.runs.start(task.exp_id, "gpt_train", 1)
@@ -366,7 +366,7 @@ async def test_a_task_whose_voice_cannot_be_made_fails_with_the_reason(service, 
     failed = await records.tasks.get(task.id)
     assert failed.status is TaskStatus.FAILED
     assert "checkpoint_id" in (failed.error_message or "")
-    assert (await events.history(task.id))[-1].kind == "failed"
+    assert (await queue.event_history(task.id))[-1].kind == "failed"
 
 
 async def test_a_task_whose_prompt_is_gone_fails_with_the_reason(service, worker, records, storage):
@@ -397,7 +397,7 @@ async def test_two_processes_that_finish_at_once_make_one_voice(service, worker,
 
     assert (await records.tasks.get(task.id)).status is TaskStatus.COMPLETED
     assert (await records.voices.page()).total == 1
-    assert [event.kind for event in await events.history(task.id)].count("completed") == 1
+    assert [event.kind for event in await queue.event_history(task.id)].count("completed") == 1
 
 
 async def test_an_unknown_language_is_named_as_a_parameter(service):
