@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 
 from benchmarks.report import Row, report
-from core.records import Records
+from core.records import NewCheckpointRecord, NewVoiceRecord, Records
 from core.storage import Storage
 from scripts.demo_daemon import REPOSITORY, Daemon
 
@@ -81,18 +81,22 @@ async def publish_random_voice(data: Path) -> None:
         save_checkpoint(path, kind=kind, version="nano", config=config, state=state, info={})
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         await records.checkpoints.create(
-            f"ckpt-{kind}", kind=kind, version="nano", sha256=digest, size_bytes=path.stat().st_size
+            NewCheckpointRecord(
+                id=f"ckpt-{kind}", kind=kind, version="nano", sha256=digest, size_bytes=path.stat().st_size
+            )
         )
     storage.folder("voices/voice-random")
     write_wav(storage.path("voices/voice-random/prompt.wav"), np.zeros(48_000, np.float32), 16_000)
     prompt = {"audio": "voices/voice-random/prompt.wav", "text": "Good morning.", "language": "en"}
     await records.voices.create(
-        name="random",
-        version="nano",
-        language="en",
-        gpt_checkpoint_id="ckpt-gpt",
-        sovits_checkpoint_id="ckpt-sovits",
-        prompts=[{"name": "default", **prompt, "tokens": list(range(40))}],
+        NewVoiceRecord(
+            name="random",
+            version="nano",
+            language="en",
+            gpt_checkpoint_id="ckpt-gpt",
+            sovits_checkpoint_id="ckpt-sovits",
+            prompts=[{"name": "default", **prompt, "tokens": list(range(40))}],
+        )
     )
     await records.close()
 

@@ -29,7 +29,7 @@ from benchmarks.report import Row, report
 from core.experiments.requests import TaskRequest
 from core.ids import new_id
 from core.jobs.roles import PREPROCESSOR
-from core.records import upgrade
+from core.records import NewFileRecord, upgrade
 from core.redis import EmbeddedServer
 from core.settings import REPOSITORY, read_settings
 from core.stages.order import stage_order
@@ -152,11 +152,13 @@ def upload(services: WorkerServices, path: Path, seconds: float, loudness: float
     digest = hashlib.sha256(content).hexdigest()
     services.call(
         services.records.files.create,
-        file_id,
-        filename=path.name,
-        purpose="training",
-        size_bytes=len(content),
-        sha256=digest,
+        NewFileRecord(
+            id=file_id,
+            filename=path.name,
+            purpose="training",
+            size_bytes=len(content),
+            sha256=digest,
+        ),
     )
     return file_id
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from common.files import sha256_of_file
 from common.storage_keys import checkpoint, voice_file
 from core.errors import NotFound
-from core.records import Records
+from core.records import NewCheckpointRecord, NewVoiceRecord, Records
 from core.settings import REPOSITORY, Settings
 from core.storage import Storage
 from core.voices.prompts import Prompt, read_prompts
@@ -47,12 +47,14 @@ async def _store_base(records: Records, storage: Storage, kind: str, file: Path)
     checkpoint_id = f"ckpt-{VERSION}-base-{kind}-{sha256[:12]}"
     await asyncio.to_thread(_store, storage, file, checkpoint(checkpoint_id))
     await records.checkpoints.create(
-        checkpoint_id,
-        kind=kind,
-        version=VERSION,
-        name=f"{VERSION}-base-{kind}",
-        sha256=sha256,
-        size_bytes=size,
+        NewCheckpointRecord(
+            id=checkpoint_id,
+            kind=kind,
+            version=VERSION,
+            name=f"{VERSION}-base-{kind}",
+            sha256=sha256,
+            size_bytes=size,
+        )
     )
     return checkpoint_id
 
@@ -72,13 +74,15 @@ async def _publish(records: Records, storage: Storage, prompt: Prompt, base: dic
     audio = voice_file(voice_id, f"prompt{Path(prompt.audio).suffix}")
     await asyncio.to_thread(_store, storage, Path(prompt.audio), audio)
     await records.voices.create(
-        voice_id=voice_id,
-        name=prompt.name,
-        version=VERSION,
-        language=prompt.language,
-        prompts=[{"name": "default", "audio": audio, "text": prompt.text, "language": prompt.language}],
-        gpt_checkpoint_id=gpt,
-        sovits_checkpoint_id=sovits,
+        NewVoiceRecord(
+            id=voice_id,
+            name=prompt.name,
+            version=VERSION,
+            language=prompt.language,
+            prompts=[{"name": "default", "audio": audio, "text": prompt.text, "language": prompt.language}],
+            gpt_checkpoint_id=gpt,
+            sovits_checkpoint_id=sovits,
+        )
     )
     logger.info("The voice %s speaks from its prompt; it was not trained.", prompt.name)
 

@@ -16,7 +16,7 @@ from api.http.responses import Json
 from core.datasets.archive import Archive, inspect, is_zip, shown
 from core.errors import InvalidRequest, NotFound
 from core.ids import new_id
-from core.records import FileRecord, iso
+from core.records import FileRecord, NewFileRecord, iso
 
 router = APIRouter(prefix="/files", tags=["Files"])
 
@@ -160,13 +160,15 @@ async def _keep(api: Services, upload: Upload, purpose: str, **facts: Any) -> Fi
     await asyncio.to_thread(api.storage.publish, upload.path, key)
     try:
         return await api.records.files.create(
-            file_id,
-            filename=upload.filename,
-            purpose=purpose,
-            size_bytes=upload.size_bytes,
-            sha256=upload.sha256,
-            storage_key=key,
-            **facts,
+            NewFileRecord(
+                id=file_id,
+                filename=upload.filename,
+                purpose=purpose,
+                size_bytes=upload.size_bytes,
+                sha256=upload.sha256,
+                storage_key=key,
+                **facts,
+            )
         )
     except BaseException:
         api.storage.delete(key)  # bytes that no record names would stay forever

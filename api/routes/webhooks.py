@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api, Limit, Offset
 from api.http.responses import Json
-from core.records import DeliveryRecord, DeliveryStatus, Page, WebhookRecord, iso
+from core.records import DeliveryHistoryEntry, DeliveryRecord, DeliveryStatus, Page, WebhookRecord, iso
 from core.webhooks import EVENTS, TASK_EVENTS
 
 router = APIRouter(tags=["Webhooks"])
@@ -189,12 +189,12 @@ def delivery_view(delivery: DeliveryRecord) -> DeliveryView:
     }
 
 
-def _try_view(one: dict[str, Any]) -> TryView:
+def _try_view(attempt: DeliveryHistoryEntry) -> TryView:
     return {
-        "at": iso(one["at"]),
-        "status_code": one["status_code"],
-        "error": one["error"],
-        "seconds": one["seconds"],
+        "at": iso(attempt["at"]),
+        "status_code": attempt["status_code"],
+        "error": attempt["error"],
+        "seconds": attempt["seconds"],
     }
 
 

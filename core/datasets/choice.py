@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from core.datasets.verdict import is_trained_on
 from core.errors import Conflict, NotReady
-from core.records import Records
-from core.records.dataset_rows import DatasetStatus, SegmentRow
+from core.records import DatasetStatus, Records, SegmentRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +18,8 @@ class Chosen:
     version: int
     language: str
     """Of the data set; `auto` when that differs."""
-    segments: list[SegmentRow]
-    left_out: list[SegmentRow]
+    segments: list[SegmentRecord]
+    left_out: list[SegmentRecord]
 
     @property
     def fingerprint(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from core.datasets.options import SegmentChange
 from core.errors import Conflict, InvalidRequest, NotFound
-from core.records.dataset_rows import DatasetContents, DatasetVersionRecord, SegmentRow
+from core.records import DatasetContents, DatasetVersionRecord, SegmentRecord
 
 ABOUT_WORDS: Final = ("wrong_transcript", "wrong_language")
 """What a report said of a transcript; a mended one has not been looked at."""
@@ -60,7 +60,7 @@ def inherited(
     return {**report, "flags": flags}
 
 
-def _changed(segment: SegmentRow, change: SegmentChange) -> SegmentRow:
+def _changed(segment: SegmentRecord, change: SegmentChange) -> SegmentRecord:
     given: dict[str, Any] = {name: value for name in _FIELDS if (value := getattr(change, name)) is not None}
     if "transcript" in given:
         given["transcript"] = " ".join(given["transcript"].split())
@@ -69,6 +69,6 @@ def _changed(segment: SegmentRow, change: SegmentChange) -> SegmentRow:
     return replace(segment, **given)
 
 
-def _follow(copy: SegmentRow, original: SegmentRow) -> SegmentRow:
+def _follow(copy: SegmentRecord, original: SegmentRecord) -> SegmentRecord:
     """A changed copy says what its original says, and is left out with it."""
     return replace(copy, **{name: getattr(original, name) for name in _FIELDS})

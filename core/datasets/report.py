@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Any
 
 from core.datasets.verdict import CHECKS, flags_of, is_left_out
-from core.records.dataset_rows import DatasetContents, DatasetVersionRecord, SegmentRow
+from core.records import DatasetContents, DatasetVersionRecord, SegmentRecord
 
 
 def describe(version: DatasetVersionRecord, contents: DatasetContents) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def describe(version: DatasetVersionRecord, contents: DatasetContents) -> dict[s
     }
 
 
-def _file(segment: SegmentRow, names: dict[int, str], report: dict[str, Any]) -> dict[str, Any]:
+def _file(segment: SegmentRecord, names: dict[int, str], report: dict[str, Any]) -> dict[str, Any]:
     problems = flags_of(report, segment.number)
     return {
         "segment": segment.number,

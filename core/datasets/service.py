@@ -30,8 +30,7 @@ from core.jobs.file_jobs import FileJobPayload
 from core.jobs.job import Job, JobStatus, NewJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import FILES
-from core.records import Records
-from core.records.dataset_rows import DatasetRecord, DatasetStatus, DatasetVersionRecord
+from core.records import DatasetRecord, DatasetStatus, DatasetVersionRecord, Records
 from core.storage import Storage
 
 logger = logging.getLogger(__name__)

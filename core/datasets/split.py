@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from core.datasets.options import SplitOptions
-from core.records.dataset_rows import DatasetContents, SegmentRow
+from core.records import DatasetContents, SegmentRecord
 
 
 def split(contents: DatasetContents, options: SplitOptions) -> DatasetContents:
@@ -29,10 +29,10 @@ def split(contents: DatasetContents, options: SplitOptions) -> DatasetContents:
     return replace(contents, segments=[replace(one, subset=subsets[one.number]) for one in contents.segments])
 
 
-def _groups(contents: DatasetContents, options: SplitOptions) -> dict[str, list[SegmentRow]]:
+def _groups(contents: DatasetContents, options: SplitOptions) -> dict[str, list[SegmentRecord]]:
     by_number = {one.number: one for one in contents.segments}
     recordings = {one.number: one.sha256 for one in contents.recordings}
-    groups: dict[str, list[SegmentRow]] = defaultdict(list)
+    groups: dict[str, list[SegmentRecord]] = defaultdict(list)
     for one in contents.segments:
         origin = by_number.get(one.made_from, one) if one.made_from is not None else one
         key = {

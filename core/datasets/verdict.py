@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from core.records.dataset_rows import SegmentRow
+from core.records import SegmentRecord
 
 CHECKS: Final[dict[str, str]] = {
     "silent": "Nothing in it is louder than -50 dB of full scale.",
@@ -33,13 +33,13 @@ def flags_of(report: Mapping[str, Any] | None, number: int) -> list[dict[str, An
     return found
 
 
-def is_left_out(segment: SegmentRow, report: Mapping[str, Any] | None) -> bool:
+def is_left_out(segment: SegmentRecord, report: Mapping[str, Any] | None) -> bool:
     """Someone's decision first, then the report's."""
     if segment.left_out is not None:
         return segment.left_out
     return any(flag["code"] not in KEPT for flag in flags_of(report, segment.number))
 
 
-def is_trained_on(segment: SegmentRow, report: Mapping[str, Any] | None) -> bool:
+def is_trained_on(segment: SegmentRecord, report: Mapping[str, Any] | None) -> bool:
     """In the training part, and not left out."""
     return segment.subset in ("", "train") and not is_left_out(segment, report)

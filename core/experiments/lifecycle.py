@@ -1,4 +1,4 @@
-"""Rules of stage runs, applied to the records of one experiment inside a transaction (`ExperimentChange`).
+"""Rules of stage runs, applied to the records of one experiment inside a transaction (`ExperimentTransaction`).
 
 They decide which runs are queued and what the experiment and its task show. They touch neither queue nor events:
 callers enqueue the returned runs and cancel the jobs of the returned ones after the transaction.
@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from core.errors import ErrorData, error_message
-from core.records import ExperimentChange, ExperimentStatus, StageRecord, TaskStatus, iso
+from core.records import ExperimentStatus, ExperimentTransaction, StageRecord, TaskStatus, iso
 from core.stages.order import dependent_stages, overall_progress, ready_stages, stage_inputs, stage_order, unmet_needs
 from core.stages.parameter_schema import parse_parameters
 from core.stages.stage import STAGES
@@ -32,7 +32,7 @@ def waiting_message(schedule_at: float | None, now: float) -> str:
     return WAITING_MESSAGE if schedule_at is None or schedule_at <= now else f"Begins at {iso(schedule_at)}."
 
 
-def queue_run(change: ExperimentChange, stage: str, config: dict[str, Any]) -> StageRecord:
+def queue_run(change: ExperimentTransaction, stage: str, config: dict[str, Any]) -> StageRecord:
     """Record the next run of a stage as queued; completed stages made from its last result become stale."""
     before = change.stage(stage)
     previous = before.previous_run
@@ -60,7 +60,7 @@ def queue_run(change: ExperimentChange, stage: str, config: dict[str, Any]) -> S
     return change.stages[stage]
 
 
-def queue_resumed_run(change: ExperimentChange, stage: str, config: dict[str, Any]) -> StageRecord:
+def queue_resumed_run(change: ExperimentTransaction, stage: str, config: dict[str, Any]) -> StageRecord:
     """Record a run as queued that continues in the folder of the paused one, with these parameters."""
     paused = change.stage(stage)
     differences = differences_since_pause(change, paused, config)
@@ -77,7 +77,7 @@ def queue_resumed_run(change: ExperimentChange, stage: str, config: dict[str, An
 
 
 def differences_since_pause(
-    change: ExperimentChange, paused: StageRecord, config: dict[str, Any]
+    change: ExperimentTransaction, paused: StageRecord, config: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """Return name → `{before, now}` of the parameters and inputs that differ if a paused run resumes with `config`."""
     before, now = paused.config | paused.basis, config | inputs_of(change, paused.stage)
@@ -88,7 +88,7 @@ def differences_since_pause(
     }
 
 
-def inputs_of(change: ExperimentChange, stage: str) -> dict[str, Any]:
+def inputs_of(change: ExperimentTransaction, stage: str) -> dict[str, Any]:
     """Return what a run begun now would read beside its parameters: `is_half`, and the run of each stage it reads."""
     experiment = change.experiment
     runs = {name: change.stage(name) for name in stage_inputs(stage, experiment.version)}
@@ -96,7 +96,7 @@ def inputs_of(change: ExperimentChange, stage: str) -> dict[str, Any]:
     return {"is_half": experiment.is_half, **completed}
 
 
-def queue_next(change: ExperimentChange) -> tuple[list[StageRecord], bool]:
+def queue_next(change: ExperimentTransaction) -> tuple[list[StageRecord], bool]:
     """Queue what can run now: every ready stage of a running task, else the planned stages of an expert.
 
     Returns the runs to enqueue, and whether a running task has completed all its stages.
@@ -108,7 +108,7 @@ def queue_next(change: ExperimentChange) -> tuple[list[StageRecord], bool]:
     return queued, runs_task and all(change.stage(name).status is StageStatus.COMPLETED for name in stages)
 
 
-def queue_ready(change: ExperimentChange) -> list[StageRecord]:
+def queue_ready(change: ExperimentTransaction) -> list[StageRecord]:
     """Queue every stage that a task can run now and return the runs; disabled stages are completed at once."""
     queued: list[StageRecord] = []
     while names := ready_stages(change.statuses, change.experiment.version):
@@ -118,7 +118,7 @@ def queue_ready(change: ExperimentChange) -> list[StageRecord]:
     return queued
 
 
-def queue_planned(change: ExperimentChange) -> list[StageRecord]:
+def queue_planned(change: ExperimentTransaction) -> list[StageRecord]:
     """Queue the planned stages whose inputs are complete and not about to be made anew; return the runs."""
     queued: list[StageRecord] = []
     version = change.experiment.version
@@ -135,7 +135,7 @@ def queue_planned(change: ExperimentChange) -> list[StageRecord]:
     return queued
 
 
-def queue_or_skip(change: ExperimentChange, stage: str, config: dict[str, Any]) -> list[StageRecord]:
+def queue_or_skip(change: ExperimentTransaction, stage: str, config: dict[str, Any]) -> list[StageRecord]:
     """Queue a run and return it; complete a disabled stage at once, without a run to enqueue."""
     run = queue_run(change, stage, config)
     if config.get("enabled", True):
@@ -151,25 +151,25 @@ def queue_or_skip(change: ExperimentChange, stage: str, config: dict[str, Any]) 
     return []
 
 
-def remove_planned(change: ExperimentChange, stages: Collection[str]) -> None:
+def remove_planned(change: ExperimentTransaction, stages: Collection[str]) -> None:
     """Let these stages no longer begin by themselves."""
     planned = change.experiment.planned
     if any(name in planned for name in stages):
         change.set_experiment(planned={name: config for name, config in planned.items() if name not in stages})
 
 
-def pause_run(change: ExperimentChange, stage: str) -> StageRecord:
+def pause_run(change: ExperimentTransaction, stage: str) -> StageRecord:
     """Record a run as paused; its folder keeps what it has trained so far."""
     return change.set_stage(stage, status=StageStatus.PAUSED, message="Paused.", control="")
 
 
-def cancel_run(change: ExperimentChange, stage: str, message: str = "Cancelled.") -> StageRecord:
+def cancel_run(change: ExperimentTransaction, stage: str, message: str = "Cancelled.") -> StageRecord:
     """Record a waiting, running or paused run as cancelled; planned stages that depend on it do not begin."""
     remove_planned(change, dependent_stages(stage))
     return change.set_stage(stage, status=StageStatus.CANCELLED, message=message, control="", completed_at=change.now)
 
 
-def fail_run(change: ExperimentChange, stage: str, error: ErrorData) -> StageRecord:
+def fail_run(change: ExperimentTransaction, stage: str, error: ErrorData) -> StageRecord:
     """Record a run as failed; planned stages that depend on it do not begin."""
     remove_planned(change, dependent_stages(stage))
     return change.set_stage(
@@ -182,7 +182,7 @@ def fail_run(change: ExperimentChange, stage: str, error: ErrorData) -> StageRec
     )
 
 
-def cancel_open_runs(change: ExperimentChange) -> list[StageRecord]:
+def cancel_open_runs(change: ExperimentTransaction) -> list[StageRecord]:
     """Record every run that waits, runs or is paused as cancelled and return them."""
     runs = [run for run in change.stages.values() if run.status.active or run.status is StageStatus.PAUSED]
     cancelled = [cancel_run(change, run.stage) for run in runs]
@@ -190,14 +190,14 @@ def cancel_open_runs(change: ExperimentChange) -> list[StageRecord]:
     return cancelled
 
 
-def cancel_task(change: ExperimentChange) -> list[StageRecord]:
+def cancel_task(change: ExperimentTransaction) -> list[StageRecord]:
     """Record a task and its open runs as cancelled and return the runs."""
     cancelled = cancel_open_runs(change)
     change.set_task(status=TaskStatus.CANCELLED, message="Cancelled.", completed_at=change.now)
     return cancelled
 
 
-def fail_task(change: ExperimentChange, error: ErrorData) -> list[StageRecord]:
+def fail_task(change: ExperimentTransaction, error: ErrorData) -> list[StageRecord]:
     """Record an unfinished task as failed, cancel its other active runs and return them."""
     if change.task is None or change.task.status.terminal:
         return []
@@ -216,7 +216,7 @@ def experiment_progress(stages: Mapping[str, StageRecord], version: str) -> floa
     )
 
 
-def update_summary(change: ExperimentChange) -> None:
+def update_summary(change: ExperimentTransaction) -> None:
     """Derive the status of the experiment, and status, stage, progress and message of its task, from the runs."""
     change.set_experiment(status=experiment_status(change))
     task = change.task
@@ -239,7 +239,7 @@ def update_summary(change: ExperimentChange) -> None:
     )
 
 
-def shown_run(change: ExperimentChange) -> StageRecord:
+def shown_run(change: ExperimentTransaction) -> StageRecord:
     """Return the run that a task shows: the first by `SHOWN_FIRST`, else the last that ended, else the first stage."""
     runs = [change.stages[name] for name in STAGES if name in change.stages]
     for status in SHOWN_FIRST:
@@ -250,7 +250,7 @@ def shown_run(change: ExperimentChange) -> StageRecord:
     return ended[-1] if ended else change.stage(stage_order(change.experiment.version)[0])
 
 
-def experiment_status(change: ExperimentChange) -> ExperimentStatus:
+def experiment_status(change: ExperimentTransaction) -> ExperimentStatus:
     """Return the status of an experiment by those of its stages."""
     statuses = set(change.statuses.values())
     if any(status.active for status in statuses):

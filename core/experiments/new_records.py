@@ -22,7 +22,7 @@ def new_experiment(
     parameters: dict[str, dict[str, Any]],
     *,
     now: float,
-    door: str = "",
+    dialect: str = "",
 ) -> ExperimentRecord:
     """Return a new experiment; that of a task names its task and runs.
 
@@ -50,7 +50,7 @@ def new_experiment(
         updated_at=now,
         dataset_id=source.dataset_id,
         dataset_version=source.dataset_version,
-        door=door,
+        dialect=dialect,
     )
 
 

@@ -10,7 +10,7 @@ from core.errors import QueueUnavailable
 from core.experiments.lifecycle import experiment_progress
 from core.jobs.logs import log_topic
 from core.jobs.queue import AsyncQueue
-from core.records import ExperimentChange, ExperimentRecord, StageRecord, TaskRecord
+from core.records import ExperimentRecord, ExperimentTransaction, StageRecord, TaskRecord
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Notifier:
         for topic in (experiment.topic, log_topic(experiment.topic)):
             await self.publish(topic, "log", line)
 
-    async def progress(self, change: ExperimentChange, run: StageRecord) -> None:
+    async def progress(self, change: ExperimentTransaction, run: StageRecord) -> None:
         """Publish how far a run and its experiment are."""
         data = {
             "stage": run.stage,

@@ -100,7 +100,7 @@ class Reconciler:
 
     async def _enqueue_again(self, run: StageRecord) -> None:
         """Enqueue a run whose job Redis lost, or whose process died before it enqueued the job."""
-        async with self.records.experiments.change(run.exp_id) as change:
+        async with self.records.experiments.transaction(run.exp_id) as change:
             record = change.stage(run.stage)
             if record.run != run.run or not record.status.active:
                 return
@@ -116,7 +116,7 @@ class Reconciler:
         message = _INTERRUPTED
         if job.status is JobStatus.DELAYED and job.error is not None:
             message = f"Trying again after an error: {job.error.get('message', '')}"
-        async with self.records.experiments.change(run.exp_id) as change:
+        async with self.records.experiments.transaction(run.exp_id) as change:
             record = change.stage(run.stage)
             if record.run != run.run or record.status is not StageStatus.RUNNING:
                 return
@@ -131,7 +131,7 @@ class Reconciler:
 
     async def _record_cancellation(self, run: StageRecord) -> None:
         """Cancel the stage, and the task, of a job that was cancelled itself (`main.py queue cancel`)."""
-        async with self.records.experiments.change(run.exp_id) as change:
+        async with self.records.experiments.transaction(run.exp_id) as change:
             record = change.stage(run.stage)
             if record.run != run.run or not record.status.active:
                 return

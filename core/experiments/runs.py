@@ -14,7 +14,7 @@ from core.experiments.notifier import Notifier
 from core.experiments.run_jobs import RunJobs
 from core.experiments.scheduler import StageScheduler
 from core.experiments.voice_publisher import VoicePublisher
-from core.records import STEPS_DOOR, ExperimentChange, ExperimentRecord, Records, StageRecord, TaskStatus
+from core.records import STEPWISE_DIALECT, ExperimentRecord, ExperimentTransaction, Records, StageRecord, TaskStatus
 from core.stages.status import StageStatus
 
 logger = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ class StageRuns:
         await self.jobs.enqueue_or_defer(change.experiment, queued)
         if task_done:
             await self.scheduler.complete_task(exp_id)
-        elif completes_now and change.experiment.door == STEPS_DOOR:
+        elif completes_now and change.experiment.dialect == STEPWISE_DIALECT:
             await self.voices.publish_after_training(change.experiment, stage)
 
     async def fail(self, exp_id: str, stage: str, run: int, error: ErrorData) -> None:
@@ -174,26 +174,26 @@ class StageRuns:
         await self.notifier.log(change.experiment, f"{stage} paused.", stage=stage)
 
     @contextlib.asynccontextmanager
-    async def _change(self, exp_id: str) -> AsyncIterator[ExperimentChange]:
+    async def _change(self, exp_id: str) -> AsyncIterator[ExperimentTransaction]:
         try:
-            async with self.records.experiments.change(exp_id) as change:
+            async with self.records.experiments.transaction(exp_id) as change:
                 yield change
         except NotFound:
             raise JobCancelled(f"experiment {exp_id} is deleted") from None
 
 
-def _newest_run(change: ExperimentChange, stage: str, run: int) -> StageRecord:
+def _newest_run(change: ExperimentTransaction, stage: str, run: int) -> StageRecord:
     record = change.stage(stage)
     if record.run != run:
         raise JobCancelled(f"run {run} of {stage} is not the newest one, {record.run} is")
     return record
 
 
-def _completed_outputs(change: ExperimentChange) -> dict[str, dict[str, Any]]:
+def _completed_outputs(change: ExperimentTransaction) -> dict[str, dict[str, Any]]:
     return {name: run.outputs for name, run in change.stages.items() if run.status is StageStatus.COMPLETED}
 
 
-def _mark_running(change: ExperimentChange, record: StageRecord) -> StageRecord:
+def _mark_running(change: ExperimentTransaction, record: StageRecord) -> StageRecord:
     """Record a run as running; a failed one was replayed from the dead letters and revives its task."""
     started = change.set_stage(
         record.stage,

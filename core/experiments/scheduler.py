@@ -26,7 +26,7 @@ class StageScheduler:
 
     async def advance(self, exp_id: str) -> None:
         """Begin the stages that a task or a preset can run now; end the task when all are completed."""
-        async with self.records.experiments.change(exp_id) as change:
+        async with self.records.experiments.transaction(exp_id) as change:
             queued, task_done = queue_next(change)
         await self.jobs.enqueue_or_defer(change.experiment, queued)
         if task_done:
@@ -47,7 +47,7 @@ class StageScheduler:
                 if task.upload_url:
                     upload = sending(task.id, task.upload_url, priority=task.priority)
                     await self.jobs.queue.enqueue_many([upload])
-        async with self.records.experiments.change(exp_id) as change:
+        async with self.records.experiments.transaction(exp_id) as change:
             ends_now = change.task is not None and not change.task.status.terminal
             if error is not None:
                 fail_task(change, error.as_dict())

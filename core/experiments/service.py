@@ -27,7 +27,7 @@ from core.experiments.tasks import Tasks
 from core.experiments.voice_publisher import VoicePublisher
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue
-from core.records import STEPS_DOOR, ExperimentRecord, Records
+from core.records import STEPWISE_DIALECT, ExperimentRecord, Records
 from core.storage import Storage
 
 
@@ -92,7 +92,7 @@ class ExperimentService:
         """Create an experiment of the training service, whose recordings `set_source` names later."""
         request.check()
         parameters = merge_parameters({"asr": {"language": request.language}}, request.parameters, request.version)
-        experiment = new_experiment(request, ExperimentSource(), parameters, now=self.clock(), door=STEPS_DOOR)
+        experiment = new_experiment(request, ExperimentSource(), parameters, now=self.clock(), dialect=STEPWISE_DIALECT)
         return await self.records.experiments.create(experiment)
 
     async def set_source(self, exp_id: str, source: ExperimentSource) -> ExperimentRecord:
@@ -101,7 +101,7 @@ class ExperimentService:
         Raises:
             Conflict: `convert` is under way.
         """
-        async with self.records.experiments.change(exp_id) as change:
+        async with self.records.experiments.transaction(exp_id) as change:
             if change.stage("convert").status.active:
                 raise Conflict("convert is reading the recordings", hint="Wait for it, or cancel it.")
             change.set_experiment(

@@ -18,7 +18,7 @@ from core.experiments.lifecycle import (
     waiting_message,
 )
 from core.experiments.run_jobs import RunJobs
-from core.records import ExperimentChange, ExperimentRecord, Records, StageRecord
+from core.records import ExperimentRecord, ExperimentTransaction, Records, StageRecord
 from core.stages.order import dependent_stages, stage_inputs, stage_order, unmet_needs
 from core.stages.parameter_schema import parse_parameters
 from core.stages.presets import find_preset
@@ -58,7 +58,7 @@ class ExperimentStages:
         name = find_stage(stage).name
         device = await self.jobs.check_device(device)
         await self.jobs.wait_until_stopped(await self.records.stages.get(exp_id, name))
-        async with self.records.experiments.change(exp_id) as change:
+        async with self.records.experiments.transaction(exp_id) as change:
             _check_can_run(change, name)
             if change.stage(name).status is StageStatus.PAUSED:
                 run = _queue_resumed(change, name, parameters, confirm=confirm)
@@ -83,7 +83,7 @@ class ExperimentStages:
         """
         preset_stages = find_preset(preset).stages
         values = {find_stage(stage).name: stage_values for stage, stage_values in (parameters or {}).items()}
-        async with self.records.experiments.change(exp_id) as change:
+        async with self.records.experiments.transaction(exp_id) as change:
             available = stage_order(change.experiment.version, with_test=True)
             names = [name for name in preset_stages if name in available]
             if unused := [name for name in values if name not in names]:
@@ -103,7 +103,7 @@ class ExperimentStages:
     async def run_or_plan(self, exp_id: str, stage: str, parameters: Mapping[str, Any] | None = None) -> StageRecord:
         """Run a stage, or plan it while the stages that it reads are under way: it then begins after them."""
         name = find_stage(stage).name
-        async with self.records.experiments.change(exp_id) as change:
+        async with self.records.experiments.transaction(exp_id) as change:
             coming = {other for other, status in change.statuses.items() if status.active}
             coming |= change.experiment.planned.keys()
             version = change.experiment.version
@@ -123,7 +123,7 @@ class ExperimentStages:
             Conflict: there is nothing to stop, or a task runs the stage.
         """
         name = find_stage(stage).name
-        async with self.records.experiments.change(exp_id) as change:
+        async with self.records.experiments.transaction(exp_id) as change:
             run = change.stage(name)
             if run.status not in (StageStatus.CANCELLED, StageStatus.PAUSED) and not run.status.active:
                 raise Conflict(f"{name} is {run.status}", hint="Only a stage that waits or runs can be cancelled.")
@@ -141,7 +141,7 @@ class ExperimentStages:
         Raises:
             Conflict: a task runs the stages.
         """
-        async with self.records.experiments.change(exp_id) as change:
+        async with self.records.experiments.transaction(exp_id) as change:
             if change.task is not None and not change.task.status.terminal:
                 raise Conflict(f"{exp_id} belongs to task {change.task.id}", hint="Cancel the task.")
             change.set_experiment(planned={})
@@ -178,7 +178,7 @@ class ExperimentStages:
             raise InvalidRequest(f"{action} takes no parameters", hint="A training takes others when it resumes.")
         if action == "resume":
             return await self._resume(exp_id, name, parameters, confirm=confirm)
-        async with self.records.experiments.change(exp_id) as change:
+        async with self.records.experiments.transaction(exp_id) as change:
             run = change.stage(name)
             if not run.status.active:
                 raise Conflict(f"{name} is {run.status}; it cannot {action.replace('_', ' ')}")
@@ -195,7 +195,7 @@ class ExperimentStages:
         self, exp_id: str, name: str, parameters: Mapping[str, Any] | None, *, confirm: bool
     ) -> StageRecord:
         await self.jobs.wait_until_stopped(await self.records.stages.get(exp_id, name))
-        async with self.records.experiments.change(exp_id) as change:
+        async with self.records.experiments.transaction(exp_id) as change:
             status = change.stage(name).status
             if status is not StageStatus.PAUSED:
                 raise Conflict(f"{name} is {status}; only a paused stage can resume")
@@ -218,7 +218,7 @@ class ExperimentStages:
                 del waiting[0]
         except QueueUnavailable as error:
             for run in waiting:
-                async with self.records.experiments.change(run.exp_id) as change:
+                async with self.records.experiments.transaction(run.exp_id) as change:
                     if change.stage(run.stage).run != run.run:
                         continue
                     if run.work_run != run.run:  # resumed: what it has trained so far is still there
@@ -231,13 +231,13 @@ class ExperimentStages:
             raise
 
 
-def _stage_config(change: ExperimentChange, name: str, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+def _stage_config(change: ExperimentTransaction, name: str, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return all parameters of a stage: defaults, then the experiment's own, then `parameters`."""
     return parse_parameters(name, {**change.experiment.parameters.get(name, {}), **(parameters or {})})
 
 
 def _queue_resumed(
-    change: ExperimentChange, name: str, parameters: Mapping[str, Any] | None, *, confirm: bool
+    change: ExperimentTransaction, name: str, parameters: Mapping[str, Any] | None, *, confirm: bool
 ) -> StageRecord:
     """Queue a run that continues the paused one; ConfirmationNeeded unless nothing differs or `confirm` is set."""
     paused = change.stage(name)
@@ -255,7 +255,7 @@ def _queue_resumed(
     return queue_resumed_run(change, name, config)
 
 
-def _check_can_run(change: ExperimentChange, name: str, planned: list[str] | None = None) -> None:
+def _check_can_run(change: ExperimentTransaction, name: str, planned: list[str] | None = None) -> None:
     """Raise InvalidRequest or Conflict unless a stage can be run now, or after the `planned` stages of its preset."""
     experiment = change.experiment
     if experiment.version not in STAGES[name].versions:
@@ -275,7 +275,7 @@ def _check_can_run(change: ExperimentChange, name: str, planned: list[str] | Non
     _check_needs(change, name, planned or [])
 
 
-def _check_needs(change: ExperimentChange, name: str, planned: list[str] | None = None) -> None:
+def _check_needs(change: ExperimentTransaction, name: str, planned: list[str] | None = None) -> None:
     needs = unmet_needs(name, change.statuses, change.experiment.version)
     missing = [need for need in needs if need not in (planned or [])]
     if missing:

@@ -12,7 +12,7 @@ from core.experiments.notifier import Notifier
 from core.experiments.requests import TaskRequest, check_name, check_priority, merge_parameters
 from core.experiments.run_jobs import RunJobs
 from core.experiments.sources import find_source
-from core.records import NewTask, Records, TaskRecord, TaskStatus
+from core.records import NewTaskRecords, Records, TaskRecord, TaskStatus
 from core.stages.order import stage_order
 from core.stages.presets import QUALITIES
 from core.stages.status import StageStatus
@@ -46,7 +46,7 @@ class Tasks:
         parameters = merge_parameters(defaults, request.parameters, request.version)
         experiment = new_experiment(request, source, parameters, now=self.clock())
         experiment = replace(experiment, device=await self.jobs.check_device(request.device))
-        new = NewTask(
+        new = NewTaskRecords(
             task=new_task(experiment, request),
             experiment=experiment,
             stage=first_run(experiment, request.schedule_at),
@@ -70,7 +70,7 @@ class Tasks:
     async def cancel(self, task_id: str) -> TaskRecord:
         """Stop a task and keep what is finished; one that has ended stays as it is. May be repeated."""
         task = await self.records.tasks.get(task_id)
-        async with self.records.experiments.change(task.exp_id) as change:
+        async with self.records.experiments.transaction(task.exp_id) as change:
             ends_now = change.task is not None and not change.task.status.terminal
             if ends_now:
                 cancel_task(change)

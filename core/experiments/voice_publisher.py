@@ -8,7 +8,7 @@ from typing import Any
 
 from core.errors import Conflict, SovitsError
 from core.experiments.notifier import Notifier
-from core.records import ExperimentRecord, ExperimentStatus, Records, StageRecord, VoiceRecord
+from core.records import ExperimentRecord, ExperimentStatus, NewVoiceRecord, Records, StageRecord, VoiceRecord
 from core.stages.stage import STAGES
 from core.stages.status import StageStatus
 from core.storage import Storage
@@ -51,16 +51,18 @@ class VoicePublisher:
         if tokens is not None:  # the synthesizer then needs no content encoder
             prompt["tokens"] = tokens
         voice = await self.records.voices.create(
-            voice_id=voice_id,
-            name=name or experiment.exp_name,
-            version=experiment.version,
-            language=prompt["language"],
-            gpt_checkpoint_id=gpt,
-            sovits_checkpoint_id=sovits,
-            prompts=[prompt],
-            exp_id=exp_id,
+            NewVoiceRecord(
+                id=voice_id,
+                name=name or experiment.exp_name,
+                version=experiment.version,
+                language=prompt["language"],
+                gpt_checkpoint_id=gpt,
+                sovits_checkpoint_id=sovits,
+                prompts=[prompt],
+                exp_id=exp_id,
+            )
         )
-        async with self.records.experiments.change(exp_id) as change:
+        async with self.records.experiments.transaction(exp_id) as change:
             change.set_experiment(voice_id=voice.id)
         return voice
 

@@ -6,9 +6,27 @@ import time
 from collections.abc import Callable
 
 from core.records.database import Database
-from core.records.experiment_change import ExperimentChange
+from core.records.experiment_transaction import ExperimentTransaction
 from core.records.migrate import upgrade
-from core.records.promise_rows import DeliveryRecord, DeliveryStatus, LimitRecord, WebhookRecord
+from core.records.models.api_keys import ApiKeyRecord
+from core.records.models.checkpoints import CheckpointRecord, NewCheckpointRecord
+from core.records.models.datasets import (
+    DatasetContents,
+    DatasetRecord,
+    DatasetStatus,
+    DatasetVersionRecord,
+    RecordingRecord,
+    SegmentRecord,
+)
+from core.records.models.experiments import STEPWISE_DIALECT, ExperimentRecord, ExperimentStatus
+from core.records.models.files import FileRecord, NewFileRecord
+from core.records.models.limits import LimitRecord
+from core.records.models.page import Page
+from core.records.models.stages import PreviousRunDocument, StageRecord
+from core.records.models.tasks import TaskRecord, TaskStatus
+from core.records.models.times import iso
+from core.records.models.voices import NewVoiceRecord, VoiceRecord
+from core.records.models.webhooks import DeliveryHistoryEntry, DeliveryRecord, DeliveryStatus, WebhookRecord
 from core.records.repositories.api_keys import ApiKeyRepository
 from core.records.repositories.checkpoints import CheckpointRepository
 from core.records.repositories.dataset_reports import DatasetReportRepository
@@ -19,39 +37,36 @@ from core.records.repositories.experiments import ExperimentRepository
 from core.records.repositories.files import FileRepository
 from core.records.repositories.limits import LimitRepository
 from core.records.repositories.stages import StageRepository
-from core.records.repositories.tasks import NewTask, TaskRepository
+from core.records.repositories.tasks import NewTaskRecords, TaskRepository
 from core.records.repositories.voices import VoiceRepository
 from core.records.repositories.webhooks import WebhookRepository
-from core.records.rows import (
-    STEPS_DOOR,
-    ApiKeyRecord,
-    CheckpointRecord,
-    ExperimentRecord,
-    ExperimentStatus,
-    FileRecord,
-    Page,
-    StageRecord,
-    TaskRecord,
-    TaskStatus,
-    VoiceRecord,
-    iso,
-)
 
 __all__ = [
-    "STEPS_DOOR",
+    "STEPWISE_DIALECT",
     "ApiKeyRecord",
     "CheckpointRecord",
+    "DatasetContents",
+    "DatasetRecord",
+    "DatasetStatus",
+    "DatasetVersionRecord",
     "DeliveryAttempt",
+    "DeliveryHistoryEntry",
     "DeliveryRecord",
     "DeliveryStatus",
-    "ExperimentChange",
     "ExperimentRecord",
     "ExperimentStatus",
+    "ExperimentTransaction",
     "FileRecord",
     "LimitRecord",
-    "NewTask",
+    "NewCheckpointRecord",
+    "NewFileRecord",
+    "NewTaskRecords",
+    "NewVoiceRecord",
     "Page",
+    "PreviousRunDocument",
+    "RecordingRecord",
     "Records",
+    "SegmentRecord",
     "StageRecord",
     "TaskRecord",
     "TaskStatus",
@@ -66,7 +81,7 @@ class Records:
     """The repositories of one database; one instance for each event loop.
 
     The tables must exist: the supervisor (or a test) calls `upgrade(url)` first. A transaction over several kinds of
-    records belongs to one repository, as `experiments.change` does; all of them share `database`.
+    records belongs to one repository, as `experiments.transaction` does; all of them share `database`.
     """
 
     def __init__(self, database_url: str, *, clock: Callable[[], float] = time.time) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.sql import ColumnElement
 from core.errors import MissingPart, RecordsUnavailable
 from core.records.database_url import is_sqlite, with_async_driver
 from core.records.driver_errors import convert_driver_errors
-from core.records.rows import Page
+from core.records.models.page import Page
 
 Record = TypeVar("Record")
 Result = TypeVar("Result")

@@ -17,7 +17,7 @@ from core.jobs.file_jobs import FileJobKind, file_job_kind
 from core.jobs.job import DEFAULT_PRIORITY, Job, JobStatus, NewJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import FILES
-from core.records.rows import Page
+from core.records import Page
 from core.speech.inference_jobs import (
     BATCH,
     INFERENCE,

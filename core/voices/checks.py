@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from core.errors import Conflict, InvalidParameter, InvalidRequest
-from core.records.rows import CheckpointRecord
+from core.records import CheckpointRecord
 from core.storage import Storage
 
 LONGEST_NAME: Final = 100

@@ -10,7 +10,7 @@ from typing import Any
 from core.datasets.options import AugmentOptions
 from core.datasets.verdict import is_trained_on
 from core.errors import Conflict, InvalidRequest
-from core.records.dataset_rows import DatasetContents
+from core.records import DatasetContents
 from roles.datasets.audio_store import AudioStore
 from roles.datasets.import_files import MAX_SEGMENTS
 

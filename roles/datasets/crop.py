@@ -8,7 +8,7 @@ from typing import Final
 
 from core.datasets.options import CropOptions
 from core.errors import InvalidRequest
-from core.records.dataset_rows import DatasetContents, RecordingRow, SegmentRow
+from core.records import DatasetContents, RecordingRecord, SegmentRecord
 from roles.datasets.audio_store import AudioStore
 
 MIN_SECONDS: Final = 0.1
@@ -29,13 +29,13 @@ def crop_contents(
         raise InvalidRequest(
             f"The data set has no recording {sorted(unknown)[0]!r}.", hint="The names are those of the uploads."
         )
-    cropped: dict[int, RecordingRow | None] = {}
+    cropped: dict[int, RecordingRecord | None] = {}
     for done, recording in enumerate(contents.recordings, start=1):
         if not names or recording.name in names:
             cropped[recording.number] = _crop_recording(recording, options, store)
         progress(0.5 * done / len(contents.recordings), f"Cropped {done} of {len(contents.recordings)} recordings.")
     recordings = [cropped.get(recording.number, recording) for recording in contents.recordings]
-    segments: list[SegmentRow] = []
+    segments: list[SegmentRecord] = []
     changed: set[int] = set()
     for done, segment in enumerate(contents.segments, start=1):
         if segment.recording not in cropped:
@@ -54,7 +54,7 @@ def crop_contents(
     return DatasetContents([recording for recording in recordings if recording is not None], segments)
 
 
-def _crop_recording(recording: RecordingRow, options: CropOptions, store: AudioStore) -> RecordingRow | None:
+def _crop_recording(recording: RecordingRecord, options: CropOptions, store: AudioStore) -> RecordingRecord | None:
     end = min(options.end_seconds or recording.seconds, recording.seconds)
     if options.start_seconds <= 0 and end >= recording.seconds:
         return recording
@@ -65,7 +65,7 @@ def _crop_recording(recording: RecordingRow, options: CropOptions, store: AudioS
     return replace(recording, sha256=audio.sha256, seconds=audio.seconds, storage_key=audio.key)
 
 
-def _crop_segment(segment: SegmentRow, options: CropOptions, store: AudioStore) -> SegmentRow | None:
+def _crop_segment(segment: SegmentRecord, options: CropOptions, store: AudioStore) -> SegmentRecord | None:
     """Return what is left of a segment, at its place in the cropped recording; None when nothing is."""
     begin, end = segment.start_seconds, segment.start_seconds + segment.seconds
     start = max(begin, options.start_seconds)

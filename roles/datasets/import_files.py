@@ -13,8 +13,7 @@ from core.datasets.options import NewRecording
 from core.datasets.transcripts import Line, Transcripts, parse_list
 from core.errors import BadArchive, BadAudio, InvalidRequest, NotFound
 from core.media import decode
-from core.records import FileRecord
-from core.records.dataset_rows import DatasetContents, RecordingRow, SegmentRow
+from core.records import DatasetContents, FileRecord, RecordingRecord, SegmentRecord
 from roles.datasets.audio_store import AudioStore, temporary_folder
 from roles.runtime.services import WorkerServices
 
@@ -158,8 +157,8 @@ class RecordingImporter:
         audio = self.store.add_file(decoded)
         recordings = self.contents.recordings
         number = recordings[-1].number + 1 if recordings else 1
-        recordings.append(RecordingRow(number, name, file_id, audio.sha256, audio.seconds, audio.rate, audio.key))
-        segments = [SegmentRow(0, number, name, 0.0, audio.seconds, audio.key, audio.sha256)]
+        recordings.append(RecordingRecord(number, name, file_id, audio.sha256, audio.seconds, audio.rate, audio.key))
+        segments = [SegmentRecord(0, number, name, 0.0, audio.seconds, audio.key, audio.sha256)]
         if not line.text and audio.seconds > LONGEST_SECONDS:
             pieces = list(_cut(self.services.storage.path(audio.key), audio.rate))
             if len(pieces) > 1:
@@ -175,10 +174,10 @@ class RecordingImporter:
                 replace(segment, number=last + 1, transcript=line.text, language=line.language, speaker=line.speaker)
             )
 
-    def _store_piece(self, recording: int, name: str, start: float, samples: np.ndarray, rate: int) -> SegmentRow:
+    def _store_piece(self, recording: int, name: str, start: float, samples: np.ndarray, rate: int) -> SegmentRecord:
         audio = self.store.add(samples, rate)
         name = f"{name} {start:.2f}-{start + audio.seconds:.2f} s"
-        return SegmentRow(0, recording, name, start, audio.seconds, audio.key, audio.sha256)
+        return SegmentRecord(0, recording, name, start, audio.seconds, audio.key, audio.sha256)
 
     def _skip(self, name: str, reason: str) -> None:
         if len(self.skipped) < MAX_SKIPPED:

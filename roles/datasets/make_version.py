@@ -10,7 +10,7 @@ from core.datasets.options import AugmentOptions, CropOptions, NewRecording, Spl
 from core.datasets.report import not_taken
 from core.datasets.split import split
 from core.errors import JobCancelled, NotFound, PermanentError
-from core.records.dataset_rows import DatasetContents, DatasetStatus, DatasetVersionRecord
+from core.records import DatasetContents, DatasetStatus, DatasetVersionRecord
 from GPT_SoVITS.errors import ModelError
 from roles.datasets.audio_store import AudioStore
 from roles.datasets.augment import augment_contents

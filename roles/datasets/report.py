@@ -12,7 +12,7 @@ from core.datasets.jobs import ReportRequest, ReportResult
 from core.datasets.options import ReportOptions
 from core.datasets.report import describe
 from core.errors import InputGone, JobCancelled, NotFound, PermanentError
-from core.records.dataset_rows import DatasetContents, DatasetStatus, DatasetVersionRecord, SegmentRow
+from core.records import DatasetContents, DatasetStatus, DatasetVersionRecord, SegmentRecord
 from GPT_SoVITS.errors import ModelError
 from roles.datasets.audio_store import AudioStore
 from roles.preprocessing.official import models_folder
@@ -120,7 +120,7 @@ def _examine(run: FileJobRun, version: DatasetVersionRecord, contents: DatasetCo
 
 
 def _check_each(
-    run: FileJobRun, dataset_id: str, segments: Sequence[SegmentRow], options: ReportOptions, language: str
+    run: FileJobRun, dataset_id: str, segments: Sequence[SegmentRecord], options: ReportOptions, language: str
 ) -> dict[int, Look]:
     from GPT_SoVITS.dataset.checks import Look
 
@@ -170,7 +170,7 @@ def _load_checker(run: FileJobRun, options: ReportOptions) -> Checker:
     return Checker(limits, speakers, recognizer)
 
 
-def _main_language(looks: dict[int, Look], segments: Sequence[SegmentRow], flags: dict[int, list[Flag]]) -> str:
+def _main_language(looks: dict[int, Look], segments: Sequence[SegmentRecord], flags: dict[int, list[Flag]]) -> str:
     """Return the language of most segments, and flag those that are surely in another; empty when there is none."""
     from GPT_SoVITS.dataset.checks import Flag
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from core.datasets.choice import Chosen, choose_segments
 from core.errors import InputGone, RecordingTooShort
-from core.records.dataset_rows import SegmentRow
+from core.records import SegmentRecord
 from roles.preprocessing.official import check_parts
 from roles.stages.stage_role import StageRun
 
@@ -105,7 +105,7 @@ def given_transcripts(run: StageRun) -> dict[str, Given]:
     }
 
 
-def _language(segment: SegmentRow, chosen: Chosen) -> str:
+def _language(segment: SegmentRecord, chosen: Chosen) -> str:
     """Of its transcript, else of the data set, else as the report heard it."""
     said = segment.language or chosen.language
     return str(segment.measures.get("language", said)) if said == "auto" else said

@@ -14,7 +14,7 @@ from core.datasets.verdict import is_left_out
 from core.errors import NotFound, PermanentError, SovitsError, error_message
 from core.jobs.job import JobStatus
 from core.net.fetch import Fetcher
-from core.records.dataset_rows import DatasetStatus
+from core.records import DatasetStatus
 from core.speech.result_uploads import SendRequest, SentResults
 from core.voices.export import prepare_export
 from roles.runtime.file_job import FileJobRun

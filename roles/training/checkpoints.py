@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import NotFound
+from core.records import NewCheckpointRecord
 from roles.stages.stage_role import StageRun
 from roles.training.lineage import sha256_of
 
@@ -51,16 +52,18 @@ class Checkpoints:
             services.storage.publish(temporary, key)
         services.call(
             services.records.checkpoints.create,
-            checkpoint_id,
-            kind=self.kind,
-            version=run.experiment.version,
-            name=f"{run.experiment.exp_name}-{self.kind}-e{epoch}",
-            sha256=sha256,
-            size_bytes=trained.stat().st_size,
-            experiment_id=run.experiment.id,
-            epoch=epoch,
-            metrics=metrics,
-            lineage=self.lineage,
+            NewCheckpointRecord(
+                id=checkpoint_id,
+                kind=self.kind,
+                version=run.experiment.version,
+                name=f"{run.experiment.exp_name}-{self.kind}-e{epoch}",
+                sha256=sha256,
+                size_bytes=trained.stat().st_size,
+                exp_id=run.experiment.id,
+                epoch=epoch,
+                metrics=metrics,
+                lineage=self.lineage,
+            ),
         )
         return {"epoch": epoch, "checkpoint_id": checkpoint_id, "model_path": key, "sha256": sha256}
 

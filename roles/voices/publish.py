@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Conflict, NotFound, VoiceNotFound
-from core.records import CheckpointRecord, Records, VoiceRecord
+from core.records import CheckpointRecord, NewCheckpointRecord, NewVoiceRecord, Records, VoiceRecord
 from core.storage import Storage
 from core.voices.export import sha256_of
 from roles.voices.convert import Weights
@@ -65,14 +65,16 @@ async def publish(new: NewVoice, records: Records, storage: Storage, *, again: b
         undo.callback(storage.delete_folder, f"voices/{voice_id}")
         prompts = [_keep_prompt(storage, voice_id, number, prompt) for number, prompt in enumerate(new.prompts)]
         voice = await records.voices.create(
-            voice_id=voice_id,
-            name=new.name,
-            version=new.sovits.version,
-            language=new.language,
-            gpt_checkpoint_id=gpt.id,
-            sovits_checkpoint_id=sovits.id,
-            prompts=prompts,
-            pronunciations=new.pronunciations,
+            NewVoiceRecord(
+                id=voice_id,
+                name=new.name,
+                version=new.sovits.version,
+                language=new.language,
+                gpt_checkpoint_id=gpt.id,
+                sovits_checkpoint_id=sovits.id,
+                prompts=prompts,
+                pronunciations=new.pronunciations,
+            )
         )
         undo.pop_all()
     return voice
@@ -105,17 +107,19 @@ async def _keep_weights(
         return await records.checkpoints.get(weights.id)
     told = new.told.get(weights.kind, {})
     record = await records.checkpoints.create(
-        weights.id,
-        kind=weights.kind,
-        version=weights.version,
-        name=told.get("name") or f"{new.name}-{weights.kind}",
-        sha256=weights.sha256,
-        size_bytes=size,
-        epoch=weights.epoch,
-        step=weights.step,
-        metrics=told.get("metrics"),
-        lineage=told.get("lineage"),
-        storage_key=weights.key,
+        NewCheckpointRecord(
+            id=weights.id,
+            kind=weights.kind,
+            version=weights.version,
+            name=told.get("name") or f"{new.name}-{weights.kind}",
+            sha256=weights.sha256,
+            size_bytes=size,
+            epoch=weights.epoch,
+            step=weights.step,
+            metrics=told.get("metrics") or {},
+            lineage=told.get("lineage") or {},
+            storage_key=weights.key,
+        )
     )
     undo.push_async_callback(records.checkpoints.delete, weights.id)
     return record

@@ -23,7 +23,7 @@ from core.jobs.job import Lease, LeaseStatus, NewJob
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import SPLITTER, SYNTHESIZER
-from core.records import Records, VoiceRecord
+from core.records import NewCheckpointRecord, NewVoiceRecord, Records, VoiceRecord
 from core.redis import connect
 from core.settings import Settings
 from core.speech.requests import SpeechRequest, UtteranceRequest
@@ -186,13 +186,17 @@ async def make_voice(records: Records, name: str) -> VoiceRecord:
     """A published voice without weights."""
     for kind in ("gpt", "sovits"):
         await records.checkpoints.create(
-            f"ckpt-{name}-{kind}", kind=kind, version="nano", name=name, sha256="0" * 64, size_bytes=1
+            NewCheckpointRecord(
+                id=f"ckpt-{name}-{kind}", kind=kind, version="nano", name=name, sha256="0" * 64, size_bytes=1
+            )
         )
     return await records.voices.create(
-        name=name,
-        version="nano",
-        language="en",
-        gpt_checkpoint_id=f"ckpt-{name}-gpt",
-        sovits_checkpoint_id=f"ckpt-{name}-sovits",
-        prompts=[{"name": "default", "audio": "voices/x/prompt.wav", "text": "Hello.", "language": "en"}],
+        NewVoiceRecord(
+            name=name,
+            version="nano",
+            language="en",
+            gpt_checkpoint_id=f"ckpt-{name}-gpt",
+            sovits_checkpoint_id=f"ckpt-{name}-sovits",
+            prompts=[{"name": "default", "audio": "voices/x/prompt.wav", "text": "Hello.", "language": "en"}],
+        )
     )

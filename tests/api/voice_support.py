@@ -6,7 +6,7 @@ import hashlib
 import json
 import struct
 
-from core.records import CheckpointRecord, Records, VoiceRecord
+from core.records import CheckpointRecord, NewCheckpointRecord, NewVoiceRecord, Records, VoiceRecord
 from core.storage import Storage
 
 
@@ -29,15 +29,17 @@ async def make_model(
     content = weights(kind, tokens, salt)
     digest = hashlib.sha256(content).hexdigest()
     record = await records.checkpoints.create(
-        f"ckpt-{digest[:16]}-{version}",
-        kind=kind,
-        version=version,
-        name=f"test-{kind}",
-        sha256=digest,
-        size_bytes=len(content),
-        epoch=8,
-        metrics={"loss": 1.5},
-        lineage={"code": "abc"},
+        NewCheckpointRecord(
+            id=f"ckpt-{digest[:16]}-{version}",
+            kind=kind,
+            version=version,
+            name=f"test-{kind}",
+            sha256=digest,
+            size_bytes=len(content),
+            epoch=8,
+            metrics={"loss": 1.5},
+            lineage={"code": "abc"},
+        )
     )
     storage.put_bytes(record.storage_key, content)
     return record
@@ -50,11 +52,13 @@ async def make_whole_voice(records: Records, storage: Storage, name: str, sound:
     storage.put_bytes(audio, sound)
     prompt = {"name": "default", "audio": audio, "text": "Hello.", "language": "en", "tokens": [1, 2, 3]}
     return await records.voices.create(
-        name=name,
-        version="nano",
-        language="en",
-        gpt_checkpoint_id=gpt.id,
-        sovits_checkpoint_id=sovits.id,
-        prompts=[prompt],
-        pronunciations={"GIF": "JH IH1 F"},
+        NewVoiceRecord(
+            name=name,
+            version="nano",
+            language="en",
+            gpt_checkpoint_id=gpt.id,
+            sovits_checkpoint_id=sovits.id,
+            prompts=[prompt],
+            pronunciations={"GIF": "JH IH1 F"},
+        )
     )

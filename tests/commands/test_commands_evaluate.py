@@ -12,7 +12,7 @@ import pytest
 
 from commands import evaluate as command
 from core.errors import InvalidRequest, SovitsError, VoiceNotFound
-from core.records import Records, upgrade
+from core.records import NewCheckpointRecord, NewVoiceRecord, Records, upgrade
 from core.settings import REPOSITORY, Settings, read_settings
 from main import main
 
@@ -118,15 +118,19 @@ def test_a_voice_speaks_with_its_own_weights_and_prompt(settings, program, tmp_p
 async def publish(settings: Settings) -> None:
     records = Records(settings.resolved_database_url)
     for kind in ("gpt", "sovits"):
-        await records.checkpoints.create(f"ckpt-{kind[0]}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+        await records.checkpoints.create(
+            NewCheckpointRecord(id=f"ckpt-{kind[0]}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+        )
     prompt = {"name": "default", "audio": "voices/v/prompt.wav", "text": "Hi.", "language": "en", "tokens": [1, 2, 3]}
     await records.voices.create(
-        name="bob",
-        version="nano",
-        language="en",
-        gpt_checkpoint_id="ckpt-g",
-        sovits_checkpoint_id="ckpt-s",
-        prompts=[prompt],
+        NewVoiceRecord(
+            name="bob",
+            version="nano",
+            language="en",
+            gpt_checkpoint_id="ckpt-g",
+            sovits_checkpoint_id="ckpt-s",
+            prompts=[prompt],
+        )
     )
     await records.close()
 

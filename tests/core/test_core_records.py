@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from core.errors import Conflict, InvalidRequest, NotFound, VoiceNotFound
-from core.records import Records, iso
+from core.records import NewCheckpointRecord, NewFileRecord, NewVoiceRecord, Records, iso
 from core.records.database import Database
 
 SHA = "0" * 64
@@ -37,13 +37,15 @@ async def records(database_url: str, clock: Clock) -> AsyncIterator[Records]:
 
 async def add_file(records: Records, file_id: str, **values):
     given = {"filename": "voice.wav", "purpose": "training", "size_bytes": 44, "sha256": SHA, **values}
-    return await records.files.create(file_id, **given)
+    return await records.files.create(NewFileRecord(id=file_id, **given))
 
 
 async def add_checkpoints(records: Records) -> tuple[str, str]:
-    common = {"version": "nano", "name": "bob", "sha256": SHA, "size_bytes": 8, "experiment_id": "exp-1"}
-    gpt = await records.checkpoints.create("ckpt-g", kind="gpt", epoch=8, metrics={"final_loss": 0.5}, **common)
-    sovits = await records.checkpoints.create("ckpt-s", kind="sovits", step=100, **common)
+    common = {"version": "nano", "name": "bob", "sha256": SHA, "size_bytes": 8, "exp_id": "exp-1"}
+    gpt = await records.checkpoints.create(
+        NewCheckpointRecord(id="ckpt-g", kind="gpt", epoch=8, metrics={"final_loss": 0.5}, **common)
+    )
+    sovits = await records.checkpoints.create(NewCheckpointRecord(id="ckpt-s", kind="sovits", step=100, **common))
     return gpt.id, sovits.id
 
 
@@ -56,7 +58,7 @@ async def add_voice(records: Records, name: str, **values):
         "prompts": [{"name": "default", "audio": "voices/v/prompt.wav", "text": "Hello.", "language": "en"}],
         **values,
     }
-    return await records.voices.create(name=name, **given)
+    return await records.voices.create(NewVoiceRecord(name=name, **given))
 
 
 async def all_rows(url: str, table: str) -> list[tuple]:
@@ -115,7 +117,9 @@ async def test_a_deleted_file_is_gone(records):
 async def test_a_checkpoint_made_twice_is_the_first_one(records):
     await add_checkpoints(records)
 
-    again = await records.checkpoints.create("ckpt-g", kind="gpt", version="v2", name="other", sha256=SHA, size_bytes=1)
+    again = await records.checkpoints.create(
+        NewCheckpointRecord(id="ckpt-g", kind="gpt", version="v2", name="other", sha256=SHA, size_bytes=1)
+    )
 
     assert (again.version, again.epoch, again.metrics) == ("nano", 8, {"final_loss": 0.5})
     assert again.storage_key == "checkpoints/ckpt-g.safetensors"
@@ -134,9 +138,13 @@ async def test_checkpoints_and_voices_are_listed_newest_first_whatever_their_ids
     for name in ids:
         clock.now += 1
         for kind in ("gpt", "sovits"):
-            await records.checkpoints.create(f"{name}-{kind}", kind=kind, version="nano", sha256=SHA, size_bytes=1)
+            await records.checkpoints.create(
+                NewCheckpointRecord(id=f"{name}-{kind}", kind=kind, version="nano", sha256=SHA, size_bytes=1)
+            )
         weights = {f"{kind}_checkpoint_id": f"{name}-{kind}" for kind in ("gpt", "sovits")}
-        await records.voices.create(name=name, voice_id=name, version="nano", language="en", prompts=[], **weights)
+        await records.voices.create(
+            NewVoiceRecord(name=name, id=name, version="nano", language="en", prompts=[], **weights)
+        )
 
     listed = [one.id for one in (await records.voices.page()).items]
     models = [one.id for one in (await records.checkpoints.page(kind="gpt")).items]
@@ -185,7 +193,9 @@ async def test_a_checkpoint_made_twice_at_once_is_one(records, database_url):
     other = Records(database_url)
     same = {"kind": "gpt", "version": "nano", "sha256": SHA, "size_bytes": 8}
 
-    made = await asyncio.gather(*(one.checkpoints.create("ckpt-1", **same) for one in (records, other)))
+    made = await asyncio.gather(
+        *(one.checkpoints.create(NewCheckpointRecord(id="ckpt-1", **same)) for one in (records, other))
+    )
 
     assert {one.id for one in made} == {"ckpt-1"}
     assert (await records.checkpoints.page()).total == 1
@@ -199,9 +209,9 @@ async def test_a_value_that_fits_nowhere_is_the_askers_mistake(records):
 
 async def test_the_same_voice_id_makes_one_voice(records):
     await add_checkpoints(records)
-    first = await add_voice(records, "bob", voice_id="voice-1")
+    first = await add_voice(records, "bob", id="voice-1")
 
-    second = await add_voice(records, "bob", voice_id="voice-1")
+    second = await add_voice(records, "bob", id="voice-1")
 
     assert second == first
     assert (await records.voices.page()).total == 1

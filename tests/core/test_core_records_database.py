@@ -16,7 +16,7 @@ from core.records import ExperimentRecord, ExperimentStatus, Records, upgrade
 from core.records.batching import CallBatcher
 from core.records.database import Database
 from core.records.database_url import with_async_driver
-from core.records.models import metadata
+from core.records.tables import metadata
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ async def main():
     for count in range(60):
         file_id = f"file-{number}-{count}"
         await records.files.create(file_id, filename="a", purpose="p", size_bytes=1, sha256="0" * 64)
-        async with records.experiments.change("exp-1") as change:
+        async with records.experiments.transaction("exp-1") as change:
             change.set_experiment(priority=change.experiment.priority + 1)
     await records.close()
 asyncio.run(main())
@@ -180,7 +180,7 @@ async def test_engines_of_one_loop_that_write_at_once_lose_nothing(url, experime
 
     async def count_up(records: Records) -> None:
         for _ in range(20):
-            async with records.experiments.change("exp-1") as change:
+            async with records.experiments.transaction("exp-1") as change:
                 change.set_experiment(priority=change.experiment.priority + 1)
 
     await asyncio.gather(*(count_up(records) for records in (first, second, first, second)))
@@ -196,7 +196,7 @@ async def test_an_exception_inside_a_change_undoes_it(url, experiment_record):
     await records.experiments.create(experiment_record)
 
     async def change_and_fail() -> None:
-        async with records.experiments.change("exp-1") as change:
+        async with records.experiments.transaction("exp-1") as change:
             change.set_experiment(exp_name="changed")
             change.set_stage("convert", message="changed")
             raise RuntimeError
@@ -214,7 +214,7 @@ async def test_readers_do_not_wait_for_a_writer(url, experiment_record):
     records = Records(url)
     await records.experiments.create(experiment_record)
 
-    async with records.experiments.change("exp-1") as change:
+    async with records.experiments.transaction("exp-1") as change:
         change.set_experiment(exp_name="changed")
         seen = await asyncio.wait_for(records.experiments.get("exp-1"), timeout=5)
 

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from core.errors import Conflict, NotFound
-from core.records import Records
-from core.records.dataset_rows import DatasetContents, DatasetStatus, RecordingRow, SegmentRow
+from core.records import DatasetContents, DatasetStatus, NewFileRecord, RecordingRecord, Records, SegmentRecord
 
 
 @pytest.fixture
@@ -24,8 +23,8 @@ async def records(database_url: str) -> AsyncIterator[Records]:
 def contents(count: int, **values: Any) -> DatasetContents:
     numbers = range(1, count + 1)
     return DatasetContents(
-        [RecordingRow(n, f"{n}.wav", None, f"r{n}", 2.0, 16_000, f"a/{n}") for n in numbers],
-        [SegmentRow(n, n, f"{n}.wav", 0.0, 2.0, f"a/{n}", f"s{n}", **values) for n in numbers],
+        [RecordingRecord(n, f"{n}.wav", None, f"r{n}", 2.0, 16_000, f"a/{n}") for n in numbers],
+        [SegmentRecord(n, n, f"{n}.wav", 0.0, 2.0, f"a/{n}", f"s{n}", **values) for n in numbers],
     )
 
 
@@ -124,7 +123,9 @@ async def test_measures_are_noted_without_a_new_version(records: Records) -> Non
 
 
 async def test_a_file_of_a_data_set_in_the_making_is_in_use(records: Records) -> None:
-    await records.files.create("file-1", filename="a", purpose="dataset", size_bytes=1, sha256="0" * 64)
+    await records.files.create(
+        NewFileRecord(id="file-1", filename="a", purpose="dataset", size_bytes=1, sha256="0" * 64)
+    )
     await records.datasets.create("ds-one", "one", "en", "import", {"sources": [{"file_id": "file-1"}]}, 5)
 
     with pytest.raises(Conflict, match="ds-one"):

@@ -12,7 +12,8 @@ from core.errors import Conflict, NotFound
 from core.records import (
     ExperimentRecord,
     ExperimentStatus,
-    NewTask,
+    NewFileRecord,
+    NewTaskRecords,
     Records,
     StageRecord,
     TaskRecord,
@@ -27,12 +28,14 @@ NOW = 1_700_000_000.0
 @pytest.fixture
 async def records(database_url: str) -> AsyncIterator[Records]:
     records = Records(database_url, clock=lambda: NOW)
-    await records.files.create("file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    await records.files.create(
+        NewFileRecord(id="file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    )
     yield records
     await records.close()
 
 
-def new_task(number: int, **values) -> NewTask:
+def new_task(number: int, **values) -> NewTaskRecords:
     experiment = ExperimentRecord(
         id=f"exp-{number}",
         exp_name="bob",
@@ -73,7 +76,7 @@ def new_task(number: int, **values) -> NewTask:
         completed_at=None,
     )
     stage = StageRecord(experiment.id, "convert", StageStatus.QUEUED, run=1, work_run=1)
-    return NewTask(replace(task, **values), experiment, stage)
+    return NewTaskRecords(replace(task, **values), experiment, stage)
 
 
 async def test_a_task_is_found_as_it_was_made_with_its_experiment_and_first_stage(records):
@@ -186,7 +189,7 @@ async def test_readers_of_one_trip_get_their_own_answers(records):
 async def test_tasks_are_listed_newest_first_by_page_and_status(records):
     for number in range(5):
         await records.tasks.create(new_task(number))
-    async with records.experiments.change("exp-3") as change:
+    async with records.experiments.transaction("exp-3") as change:
         change.set_task(status=TaskStatus.RUNNING)
 
     page = await records.tasks.page(limit=2, offset=1)
@@ -210,7 +213,7 @@ async def test_a_change_writes_what_changed_and_nothing_else(records):
     new = new_task(1)
     await records.tasks.create(new)
 
-    async with records.experiments.change("exp-1") as change:
+    async with records.experiments.transaction("exp-1") as change:
         change.set_stage("convert", status=StageStatus.COMPLETED, outputs={"files": 3})
         change.set_stage("audio_slice", status=StageStatus.QUEUED, run=1, work_run=1)
         change.set_task(progress=0.5, error={"code": "x"})
@@ -226,7 +229,7 @@ async def test_a_cleared_error_is_none_again(records):
     await records.tasks.create(new_task(1, error={"code": "x", "message": "It broke."}))
     assert (await records.tasks.get("task-1")).error_message == "It broke."
 
-    async with records.experiments.change("exp-1") as change:
+    async with records.experiments.transaction("exp-1") as change:
         change.set_task(error=None)
 
     assert (await records.tasks.get("task-1")).error_message is None
@@ -238,7 +241,7 @@ async def test_a_file_in_use_stays_and_a_file_of_a_finished_task_may_go(records)
     with pytest.raises(Conflict, match="task-1"):
         await records.files.delete("file-1")
 
-    async with records.experiments.change("exp-1") as change:
+    async with records.experiments.transaction("exp-1") as change:
         change.set_task(status=TaskStatus.COMPLETED)
         change.set_experiment(status=ExperimentStatus.COMPLETED)
     await records.files.delete("file-1")
@@ -251,12 +254,12 @@ async def test_an_experiment_under_way_cannot_be_deleted(records):
     with pytest.raises(Conflict, match="convert"):
         await records.experiments.delete("exp-1")
 
-    async with records.experiments.change("exp-1") as change:
+    async with records.experiments.transaction("exp-1") as change:
         change.set_stage("convert", status=StageStatus.CANCELLED)
     with pytest.raises(Conflict, match="task-1"):
         await records.experiments.delete("exp-1")
 
-    async with records.experiments.change("exp-1") as change:
+    async with records.experiments.transaction("exp-1") as change:
         change.set_task(status=TaskStatus.CANCELLED)
     await records.experiments.delete("exp-1")
     with pytest.raises(NotFound):
@@ -275,7 +278,7 @@ async def test_an_experiment_can_be_renamed(records):
 async def test_active_stages_come_in_pages(records):
     for number in range(4):
         await records.tasks.create(new_task(number))
-    async with records.experiments.change("exp-1") as change:
+    async with records.experiments.transaction("exp-1") as change:
         change.set_stage("convert", status=StageStatus.COMPLETED)
 
     first = await records.stages.active(2)
@@ -287,10 +290,10 @@ async def test_active_stages_come_in_pages(records):
 async def test_a_task_under_way_without_an_active_stage_is_idle(records):
     for number in range(3):
         await records.tasks.create(new_task(number))
-        async with records.experiments.change(f"exp-{number}") as change:
+        async with records.experiments.transaction(f"exp-{number}") as change:
             change.set_task(status=TaskStatus.RUNNING)
     for number, status in ((1, StageStatus.COMPLETED), (2, StageStatus.PAUSED)):
-        async with records.experiments.change(f"exp-{number}") as change:
+        async with records.experiments.transaction(f"exp-{number}") as change:
             change.set_stage("convert", status=status)
 
     assert [task.id for task in await records.tasks.stalled(10)] == ["task-1"]

@@ -8,8 +8,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from core.errors import Conflict
-from core.records import ExperimentRecord, ExperimentStatus, Records
-from core.records.rows import STEPS_DOOR
+from core.records import (
+    STEPWISE_DIALECT,
+    ExperimentRecord,
+    ExperimentStatus,
+    NewCheckpointRecord,
+    NewVoiceRecord,
+    Records,
+)
 
 NOW = 1_700_000_000.0
 SHA = "0" * 64
@@ -49,12 +55,12 @@ async def never(key: str) -> None:
 
 async def add_voice(records: Records, exp_id: str = "exp-1") -> None:
     common = {"version": "nano", "sha256": SHA, "size_bytes": 8, "experiment_id": exp_id}
-    await records.checkpoints.create("ckpt-g", kind="gpt", **common)
-    await records.checkpoints.create("ckpt-s", kind="sovits", **common)
-    await records.checkpoints.create("ckpt-unused", kind="gpt", **common)
+    await records.checkpoints.create(NewCheckpointRecord(id="ckpt-g", kind="gpt", **common))
+    await records.checkpoints.create(NewCheckpointRecord(id="ckpt-s", kind="sovits", **common))
+    await records.checkpoints.create(NewCheckpointRecord(id="ckpt-unused", kind="gpt", **common))
     prompts = [{"name": "default", "audio": "voices/v/prompt.wav", "text": "Hello.", "language": "en"}]
     ids = {"gpt_checkpoint_id": "ckpt-g", "sovits_checkpoint_id": "ckpt-s"}
-    await records.voices.create(name="bob", version="nano", language="en", prompts=prompts, **ids)
+    await records.voices.create(NewVoiceRecord(name="bob", version="nano", language="en", prompts=prompts, **ids))
 
 
 async def test_ended_experiments_come_in_pages_the_longest_unchanged_first(records):
@@ -93,7 +99,7 @@ async def test_an_experiment_whose_folder_holds_a_voices_prompt_stays(records):
 
 async def test_experiments_that_clients_know_as_tasks_are_listed_with_them(records):
     for number in range(3):
-        await add_experiment(records, number, door=STEPS_DOOR if number else "")
+        await add_experiment(records, number, dialect=STEPWISE_DIALECT if number else "")
 
     page = await records.tasks.page_with_experiments(limit=1, offset=1)
 

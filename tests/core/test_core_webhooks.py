@@ -18,7 +18,16 @@ from core.experiments.requests import TaskRequest
 from core.experiments.sources import ExperimentSource
 from core.logs import CHATTY
 from core.net.fetch import Fetcher
-from core.records import DeliveryAttempt, DeliveryRecord, DeliveryStatus, ExperimentRecord, NewTask, Records, TaskStatus
+from core.records import (
+    DeliveryAttempt,
+    DeliveryRecord,
+    DeliveryStatus,
+    ExperimentRecord,
+    NewFileRecord,
+    NewTaskRecords,
+    Records,
+    TaskStatus,
+)
 from core.records.repositories.webhooks import MAX_WEBHOOKS
 from core.signing import key_of, new_secret
 from core.stages.status import StageStatus
@@ -46,7 +55,9 @@ def clock() -> Clock:
 @pytest.fixture
 async def records(database_url: str, clock: Clock) -> AsyncIterator[Records]:
     made = Records(database_url, clock=clock)
-    await made.files.create("file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    await made.files.create(
+        NewFileRecord(id="file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    )
     yield made
     await made.close()
 
@@ -72,14 +83,14 @@ async def begin_task(records: Records, webhook_url: str = "") -> ExperimentRecor
     request = TaskRequest("bob", "file-1", version="nano", language="en", quality="fast", webhook_url=webhook_url)
     experiment = new_experiment(request, ExperimentSource("file-1"), {}, now=1_700_000_000.0)
     task = new_task(experiment, request)
-    await records.tasks.create(NewTask(task, experiment, first_run(experiment)))
+    await records.tasks.create(NewTaskRecords(task, experiment, first_run(experiment)))
     return experiment
 
 
 async def end_task(
     records: Records, experiment: ExperimentRecord, status: TaskStatus = TaskStatus.COMPLETED, **values: Any
 ) -> None:
-    async with records.experiments.change(experiment.id) as change:
+    async with records.experiments.transaction(experiment.id) as change:
         change.set_task(status=status, completed_at=change.now, **values)
 
 
@@ -131,7 +142,7 @@ async def test_what_is_undone_is_not_told(records: Records, sender: WebhookSende
         experiment = await begin_task(records, receiver.url)
 
         async def end_and_fail() -> None:
-            async with records.experiments.change(experiment.id) as change:
+            async with records.experiments.transaction(experiment.id) as change:
                 change.set_task(status=TaskStatus.COMPLETED)
                 raise ZeroDivisionError
 
@@ -153,7 +164,7 @@ async def test_an_end_that_is_written_again_is_not_told_again(records: Records):
 async def test_a_task_that_lived_again_is_told_again(records: Records):
     experiment = await begin_task(records, "http://127.0.0.1:1/")
     await end_task(records, experiment, TaskStatus.FAILED)
-    async with records.experiments.change(experiment.id) as change:
+    async with records.experiments.transaction(experiment.id) as change:
         change.set_task(status=TaskStatus.RUNNING)
 
     await end_task(records, experiment)
@@ -169,7 +180,7 @@ async def test_webhooks_are_told_of_what_they_asked_for_each_with_its_own_secret
         of_stages = await service.register(stages.url, ["stage.completed", "stage.completed"], new_secret())
         experiment = await begin_task(records)
 
-        async with records.experiments.change(experiment.id) as change:
+        async with records.experiments.transaction(experiment.id) as change:
             change.set_stage("convert", status=StageStatus.COMPLETED)
         await end_task(records, experiment)
         await send(sender)

@@ -18,12 +18,13 @@ from core.datasets.options import NewRecording
 from core.errors import PermanentError
 from core.ids import new_id
 from core.jobs.roles import FILES, PREPROCESSOR
-from core.records.dataset_rows import (
+from core.records import (
     DatasetContents,
     DatasetRecord,
     DatasetVersionRecord,
-    RecordingRow,
-    SegmentRow,
+    NewFileRecord,
+    RecordingRecord,
+    SegmentRecord,
 )
 from roles.datasets.audio_store import AudioStore
 from roles.files import Files
@@ -117,11 +118,13 @@ class Bench:
         self.services.storage.put_bytes(f"files/{file_id}", content)
         self.call(
             self.services.records.files.create,
-            file_id,
-            filename=name,
-            purpose="training",
-            size_bytes=len(content),
-            sha256="0" * 64,
+            NewFileRecord(
+                id=file_id,
+                filename=name,
+                purpose="training",
+                size_bytes=len(content),
+                sha256="0" * 64,
+            ),
         )
         return file_id
 
@@ -144,9 +147,9 @@ class Bench:
         for number, name in enumerate(names, start=1):
             audio = store.add(speech(name), RATE)
             about = {"sha256": audio.sha256, "seconds": audio.seconds, "storage_key": audio.key}
-            contents.recordings.append(RecordingRow(number, name, None, sample_rate=RATE, **about))
+            contents.recordings.append(RecordingRecord(number, name, None, sample_rate=RATE, **about))
             contents.segments.append(
-                SegmentRow(number, number, name, 0.0, transcript=PIECES[name][2], language="en", **about)
+                SegmentRecord(number, number, name, 0.0, transcript=PIECES[name][2], language="en", **about)
             )
         self.call(records.dataset_versions.finish, made.id, 1, contents, [], "Made.")
         return made.id

@@ -20,7 +20,7 @@ from core.datasets.options import (
 )
 from core.datasets.split import split
 from core.errors import Conflict, InvalidRequest, NotFound
-from core.records.dataset_rows import DatasetContents, DatasetStatus, RecordingRow, SegmentRow
+from core.records import DatasetContents, DatasetStatus, RecordingRecord, SegmentRecord
 from GPT_SoVITS.dataset.augment import augment
 
 RANGES: dict[str, Any] = AugmentOptions().model_dump(exclude={"kinds", "copies", "seed"})
@@ -32,11 +32,11 @@ def dataset(bench: Bench) -> str:
     return bench.quick("busy.wav", "nogo.wav")
 
 
-def segments(count: int, **values: Any) -> list[SegmentRow]:
+def segments(count: int, **values: Any) -> list[SegmentRecord]:
     made = []
     for n in range(1, count + 1):
         given = {"recording": 1, "name": f"{n}.wav", "sha256": f"sha{n}", **values}
-        made.append(SegmentRow(number=n, start_seconds=n, seconds=1.0, storage_key="x/y", **given))
+        made.append(SegmentRecord(number=n, start_seconds=n, seconds=1.0, storage_key="x/y", **given))
     return made
 
 
@@ -111,7 +111,7 @@ def test_a_split_deals_the_same_way_for_the_same_seed() -> None:
 def test_what_sounds_the_same_and_copies_stay_in_one_part() -> None:
     alike = segments(6, sha256="same")
     others = [
-        SegmentRow(n, 1, "b", 0.0, 1.0, "x/y", f"sha{n}", made_from=n - 1 if n % 2 else None) for n in (8, 9, 10, 11)
+        SegmentRecord(n, 1, "b", 0.0, 1.0, "x/y", f"sha{n}", made_from=n - 1 if n % 2 else None) for n in (8, 9, 10, 11)
     ]
 
     for seed in range(10):
@@ -122,9 +122,9 @@ def test_what_sounds_the_same_and_copies_stay_in_one_part() -> None:
 
 
 def test_a_recording_is_not_divided_when_asked_so() -> None:
-    recordings = [RecordingRow(n, f"{n}.wav", None, f"rec{n}", 9.0, RATE, "x/y") for n in range(1, 6)]
+    recordings = [RecordingRecord(n, f"{n}.wav", None, f"rec{n}", 9.0, RATE, "x/y") for n in range(1, 6)]
     parts = [
-        SegmentRow(10 * one.number + n, one.number, "s", n, 1.0, "x/y", f"sha{one.number}{n}")
+        SegmentRecord(10 * one.number + n, one.number, "s", n, 1.0, "x/y", f"sha{one.number}{n}")
         for one in recordings
         for n in range(4)
     ]

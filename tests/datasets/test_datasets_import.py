@@ -11,7 +11,7 @@ from dataset_bench import PIECES, Bench, piece, recording, speech, transcripts, 
 from core.datasets.options import NewRecording
 from core.errors import Conflict, NotFound
 from core.jobs.job import NewJob
-from core.records.dataset_rows import DatasetStatus
+from core.records import DatasetStatus
 
 
 def test_a_recording_is_cut_at_its_silences(bench: Bench) -> None:

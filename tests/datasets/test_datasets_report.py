@@ -12,7 +12,7 @@ from core.datasets.choice import choose_segments
 from core.datasets.options import ReportOptions, SegmentChange
 from core.datasets.report import describe
 from core.errors import Conflict, MissingPart
-from core.records.dataset_rows import DatasetStatus
+from core.records import DatasetStatus
 from GPT_SoVITS.audio import resample
 
 DEAF = ReportOptions(listen=False)

@@ -151,7 +151,7 @@ def test_a_recording_in_which_nobody_speaks_fails_with_its_stage_and_the_reason(
 async def train_shortly(daemon: Daemon, exp_id: str) -> None:
     """In place of the parameters of its quality: no user waits for this voice."""
     records = Records(read_settings(data_path=daemon.data).resolved_database_url)
-    async with records.experiments.change(exp_id) as change:
+    async with records.experiments.transaction(exp_id) as change:
         change.set_experiment(parameters={**change.experiment.parameters, **SHORT})
     await records.close()
 

@@ -69,7 +69,7 @@ def begin_task(shared: Shared, url: str, recording: Path) -> dict[str, str]:
 async def train_shortly(shared: Shared, exp_id: str) -> None:
     """Just long enough to be interrupted: no user waits for this voice."""
     records = Records(shared.database_url)
-    async with records.experiments.change(exp_id) as change:
+    async with records.experiments.transaction(exp_id) as change:
         short = {
             "audio_slice": {"min_length": 2000, "min_interval": 100},
             "sovits_train": {"total_epoch": 2, "batch_size": 8},

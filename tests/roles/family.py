@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.records import ExperimentRecord
-from core.records.rows import ExperimentStatus
+from core.records import ExperimentRecord, ExperimentStatus
 from core.settings import read_settings
 from core.stages.parameter_schema import parse_parameters
 from core.storage import Storage

@@ -14,8 +14,7 @@ import pytest
 from core.errors import ForbiddenAddress, PermanentError
 from core.jobs.job import Lease, NewJob
 from core.jobs.roles import FILES
-from core.records import upgrade
-from core.records.dataset_rows import DatasetContents, RecordingRow, SegmentRow
+from core.records import DatasetContents, RecordingRecord, SegmentRecord, upgrade
 from core.redis import EmbeddedServer
 from core.settings import Settings
 from core.speech.result_uploads import sending, sending_of
@@ -177,7 +176,7 @@ def test_of_work_that_failed_nothing_is_sent(services: WorkerServices, receiver:
 def test_a_version_of_a_data_set_is_sent_with_its_transcripts(services: WorkerServices, receiver: Receiver) -> None:
     records = services.records
     services.call(records.datasets.create, "ds-1", "set", "en", "split", {}, 5)
-    recording = RecordingRow(1, "a.wav", None, "0" * 64, 4.0, 16_000, "datasets/ds-1/recordings/1.wav")
+    recording = RecordingRecord(1, "a.wav", None, "0" * 64, 4.0, 16_000, "datasets/ds-1/recordings/1.wav")
     segments = [
         segment(1, transcript="Hello.", subset="train"),
         segment(2, transcript="Bye.", subset="val", speaker="bob"),
@@ -197,8 +196,8 @@ def test_a_version_of_a_data_set_is_sent_with_its_transcripts(services: WorkerSe
     ]
 
 
-def segment(number: int, **values: Any) -> SegmentRow:
-    return SegmentRow(
+def segment(number: int, **values: Any) -> SegmentRecord:
+    return SegmentRecord(
         number=number,
         recording=1,
         name=f"a-{number}",

@@ -13,7 +13,7 @@ from family import GPT
 
 from core.experiments.requests import ExperimentRequest
 from core.jobs.job import Event, Job
-from core.records import StageRecord, upgrade
+from core.records import NewFileRecord, StageRecord, upgrade
 from core.stages.status import StageStatus
 from GPT_SoVITS.checkpoints.catalog import FILES, files_of
 from GPT_SoVITS.configs import merge_config
@@ -42,7 +42,8 @@ class Trained:
         upgrade(services.settings.resolved_database_url)
         write_gpt(services.settings.data_path / "models")
         self.call(
-            services.records.files.create, "file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64
+            services.records.files.create,
+            NewFileRecord(id="file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64),
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -85,7 +86,7 @@ class Trained:
         return (self.folder(exp_id) / f"gpt_{run}" / "metrics.jsonl").read_bytes()
 
     async def _prepare(self, exp_id: str) -> None:
-        async with self.records.experiments.change(exp_id) as change:
+        async with self.records.experiments.transaction(exp_id) as change:
             for stage, outputs in PREPARED.items():
                 change.set_stage(stage, status=StageStatus.COMPLETED, run=1, work_run=1, outputs=outputs)
 

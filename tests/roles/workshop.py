@@ -12,7 +12,7 @@ import soundfile
 from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.ids import new_id
 from core.jobs.roles import PREPROCESSOR
-from core.records import StageRecord, upgrade
+from core.records import NewFileRecord, StageRecord, upgrade
 from core.settings import Settings
 from core.stages.stage import STAGES
 from roles.preprocessor import Preprocessor
@@ -45,11 +45,13 @@ class Workshop:
         self.services.storage.put_bytes(f"files/{file_id}", content)
         self.services.call(
             self.services.records.files.create,
-            file_id,
-            filename=source.name,
-            purpose="training",
-            size_bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
+            NewFileRecord(
+                id=file_id,
+                filename=source.name,
+                purpose="training",
+                size_bytes=len(content),
+                sha256=hashlib.sha256(content).hexdigest(),
+            ),
         )
         return file_id
 

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import update
 
 from core.records import DeliveryRecord, DeliveryStatus, Records, upgrade
-from core.records.models import webhook_deliveries
+from core.records.tables import webhook_deliveries
 from core.settings import read_settings
 from supervisor import host_actions
 from supervisor.devices import Gpu

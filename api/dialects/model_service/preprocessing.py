@@ -22,7 +22,7 @@ from core.datasets.options import AugmentOptions, CropOptions, DatasetLanguage, 
 from core.errors import QueueUnavailable
 from core.jobs.job import JobStatus
 from core.jobs.roles import PREPROCESSOR
-from core.records.dataset_rows import DatasetStatus
+from core.records import DatasetStatus
 
 router = APIRouter(prefix="/preprocessing")
 

@@ -31,7 +31,15 @@ from core.errors import Conflict, NotFound
 from core.experiments.requests import ExperimentRequest
 from core.experiments.sources import delete_dataset_of_files, source_of_files
 from core.jobs.job import Event
-from core.records import STEPS_DOOR, CheckpointRecord, ExperimentRecord, FileRecord, StageRecord, TaskRecord, TaskStatus
+from core.records import (
+    STEPWISE_DIALECT,
+    CheckpointRecord,
+    ExperimentRecord,
+    FileRecord,
+    StageRecord,
+    TaskRecord,
+    TaskStatus,
+)
 from core.stages.stage import find_stage
 
 router = APIRouter(prefix="/task", tags=["Training service"])
@@ -148,7 +156,7 @@ async def run_step(
         message = f"{experiment.version} needs no {step}: skipped."
         return Json(_started(StageRecord(experiment.id, stage.name, message=message), "skipped", task_id))
     given, note = read_params(stage.name, params)
-    if stage.name == "convert" and experiment.door == STEPS_DOOR:
+    if stage.name == "convert" and experiment.dialect == STEPWISE_DIALECT:
         await _take_files(api, experiment)
     run = await api.experiments.stages.run_or_plan(experiment.id, stage.name, given)
     if note:
@@ -179,7 +187,7 @@ async def delete(task_id: str, api: Api) -> Response:
     else:
         await api.experiments.stages.cancel_all(experiment.id)
     await api.experiments.delete(experiment.id)
-    if experiment.door == STEPS_DOOR:
+    if experiment.dialect == STEPWISE_DIALECT:
         if experiment.dataset_id is not None:
             await delete_dataset_of_files(api.datasets, api.events, experiment.dataset_id)
         for file in await _uploads(api, experiment):
@@ -192,7 +200,7 @@ async def delete(task_id: str, api: Api) -> Response:
 async def upload(task_id: str, request: Request, api: Api) -> Response:
     """Bring a recording, or a ZIP of them; one more of the same name takes the place of the first."""
     experiment, _ = await _find(api, task_id)
-    if experiment.door != STEPS_DOOR:
+    if experiment.dialect != STEPWISE_DIALECT:
         raise Conflict(f"{task_id} was made from a recording and takes no others", hint="POST /api/v1/task/create.")
     before = await _uploads(api, experiment)
     if len(before) >= MOST_FILES:

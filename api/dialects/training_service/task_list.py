@@ -11,7 +11,7 @@ from api.dependencies import Api, Limit, Offset, Services
 from api.dialects.training_service.steps import ListedTask, listed, listed_steps
 from api.http.responses import Json
 from core.errors import NotFound
-from core.records import STEPS_DOOR, ExperimentRecord, TaskRecord, TaskStatus
+from core.records import STEPWISE_DIALECT, ExperimentRecord, TaskRecord, TaskStatus
 
 router = APIRouter(prefix="/tasks", tags=["Tasks"])
 
@@ -50,7 +50,7 @@ async def cancel_step_task(rest: str, api: Api) -> Response:
 
 async def _step_task(api: Services, exp_id: str) -> ExperimentRecord:
     experiment = await api.records.experiments.get(exp_id)
-    if experiment.door != STEPS_DOOR:
+    if experiment.dialect != STEPWISE_DIALECT:
         raise NotFound(f"no task {exp_id!r}", hint=f"It is an experiment: GET /api/v1/experiments/{exp_id}.")
     return experiment
 

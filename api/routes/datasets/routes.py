@@ -46,7 +46,7 @@ from core.datasets.report import describe
 from core.datasets.service import report_work
 from core.errors import Conflict, InvalidRequest, NotFound, QueueUnavailable, error_message
 from core.jobs.job import Event
-from core.records.dataset_rows import DatasetStatus, DatasetVersionRecord
+from core.records import DatasetStatus, DatasetVersionRecord
 
 router = APIRouter(prefix="/datasets", tags=["Data sets"])
 

@@ -9,8 +9,7 @@ from typing_extensions import TypedDict
 from core.datasets import Work
 from core.datasets.verdict import flags_of, is_left_out
 from core.errors import ErrorData
-from core.records import iso
-from core.records.dataset_rows import DatasetRecord, DatasetVersionRecord, SegmentRow
+from core.records import DatasetRecord, DatasetVersionRecord, SegmentRecord, iso
 
 
 class DatasetView(TypedDict):
@@ -200,7 +199,7 @@ def version_view(version: DatasetVersionRecord) -> VersionView:
     }
 
 
-def segment_view(segment: SegmentRow, version: DatasetVersionRecord) -> SegmentView:
+def segment_view(segment: SegmentRecord, version: DatasetVersionRecord) -> SegmentView:
     flags = flags_of(version.report, segment.number)
     left_out = is_left_out(segment, version.report)
     by_report = "report" if left_out else None

@@ -13,7 +13,7 @@ from api.http.responses import Json
 from api.routes.voices.views import NewPrompt, NewVoice, PromptChange, VoiceChange, VoicePage, VoiceView, voice_view
 from core.errors import BadAudio, Conflict, InvalidRequest, NotFound
 from core.ids import new_id
-from core.records import VoiceRecord
+from core.records import NewVoiceRecord, VoiceRecord
 from core.speech.requests import canonical_language, check_pronunciations
 from core.voices.checks import check_name, check_pair, check_prompt_names, prompt_seconds
 
@@ -42,14 +42,16 @@ async def create_voice(new: NewVoice, api: Api) -> Response:
     try:
         prompts = [await _keep_prompt(api, voice_id, version, prompt) for prompt in new.prompts]
         voice = await api.records.voices.create(
-            voice_id=voice_id,
-            name=name,
-            version=version,
-            language=language,
-            gpt_checkpoint_id=new.gpt_checkpoint_id,
-            sovits_checkpoint_id=new.sovits_checkpoint_id,
-            prompts=prompts,
-            pronunciations=new.pronunciations,
+            NewVoiceRecord(
+                id=voice_id,
+                name=name,
+                version=version,
+                language=language,
+                gpt_checkpoint_id=new.gpt_checkpoint_id,
+                sovits_checkpoint_id=new.sovits_checkpoint_id,
+                prompts=prompts,
+                pronunciations=new.pronunciations,
+            )
         )
     except BaseException:
         await asyncio.to_thread(api.storage.delete_folder, f"voices/{voice_id}")

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from core.records.models import metadata
+from core.records.tables import metadata
 
 connection = context.config.attributes.get("connection")
 if connection is None:

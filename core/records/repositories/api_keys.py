@@ -10,9 +10,9 @@ from sqlalchemy import insert, or_, update
 
 from core.ids import new_id
 from core.records.database import as_values, fetch_all, fetch_one
-from core.records.models import api_keys
+from core.records.models.api_keys import ApiKeyRecord
 from core.records.repositories.repository import Repository
-from core.records.rows import ApiKeyRecord
+from core.records.tables import api_keys
 
 _LAST_USE_RESOLUTION: Final = 60.0
 """Seconds between two updates of a key's last use, so that not every request writes."""

@@ -10,55 +10,41 @@ from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
+from common import storage_keys
 from core.errors import Conflict, NotFound
 from core.records.database import as_values, fetch_all, fetch_one, fetch_page
-from core.records.models import checkpoints, experiments, voices
+from core.records.models.checkpoints import CheckpointRecord, NewCheckpointRecord
+from core.records.models.experiments import ExperimentStatus
+from core.records.models.page import Page
+from core.records.models.voices import VoiceRecord
 from core.records.repositories.repository import Repository
-from core.records.rows import CheckpointRecord, ExperimentStatus, Page, VoiceRecord
+from core.records.tables import checkpoints, experiments, voices
 
 
 class CheckpointRepository(Repository):
     """Records of checkpoints."""
 
-    async def create(
-        self,
-        id: str,
-        *,
-        kind: str,
-        version: str,
-        sha256: str,
-        size_bytes: int,
-        name: str = "",
-        experiment_id: str | None = None,
-        epoch: int | None = None,
-        step: int | None = None,
-        metrics: dict[str, Any] | None = None,
-        lineage: dict[str, Any] | None = None,
-        storage_key: str = "",
-    ) -> CheckpointRecord:
-        """Record weights that the caller has stored under `checkpoints/<id>.safetensors`; harmless when repeated.
-
-        `kind` is gpt or sovits.
-        """
+    async def create(self, new: NewCheckpointRecord) -> CheckpointRecord:
+        """Insert the record of weights that the caller has stored, or return the existing one."""
         record = CheckpointRecord(
-            id=id,
-            kind=kind,
-            version=version,
-            name=name,
-            exp_id=experiment_id,
-            epoch=epoch,
-            step=step,
-            metrics=metrics or {},
-            sha256=sha256,
-            size_bytes=size_bytes,
-            storage_key=storage_key or f"checkpoints/{id}.safetensors",
+            id=new.id,
+            kind=new.kind,
+            version=new.version,
+            name=new.name,
+            exp_id=new.exp_id,
+            epoch=new.epoch,
+            step=new.step,
+            metrics=new.metrics,
+            sha256=new.sha256,
+            size_bytes=new.size_bytes,
+            storage_key=new.storage_key or storage_keys.checkpoint(new.id),
             promoted=False,
             created_at=self._database.now(),
-            lineage=lineage or {},
+            lineage=new.lineage,
         )
 
         async def insert_or_find(connection: AsyncConnection) -> CheckpointRecord:
-            existing = await fetch_one(connection, checkpoints, CheckpointRecord, checkpoints.c.id == id)
+            existing = await fetch_one(connection, checkpoints, CheckpointRecord, checkpoints.c.id == new.id)
             if existing is None:
                 await connection.execute(insert(checkpoints).values(as_values(record)))
             return existing or record

@@ -10,11 +10,11 @@ from sqlalchemy import ColumnElement, Table, and_, func, insert, or_, select, up
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.records.database import as_values, columns
-from core.records.dataset_rows import DatasetContents, RecordingRow, SegmentRow
-from core.records.models import dataset_recordings, dataset_segments
-from core.records.rows import Page
+from core.records.models.datasets import DatasetContents, RecordingRecord, SegmentRecord
+from core.records.models.page import Page
+from core.records.tables import dataset_recordings, dataset_segments
 
-Row = TypeVar("Row", RecordingRow, SegmentRow)
+Row = TypeVar("Row", RecordingRecord, SegmentRecord)
 Item = TypeVar("Item")
 
 _MAX_ROWS: Final = 500
@@ -24,22 +24,22 @@ _MAX_ROWS: Final = 500
 async def read_contents(connection: AsyncConnection, dataset_id: str, version: int) -> DatasetContents:
     """Return all recordings and segments of a version, in order."""
     return DatasetContents(
-        await _read_rows(connection, dataset_recordings, RecordingRow, dataset_id, version),
-        await _read_rows(connection, dataset_segments, SegmentRow, dataset_id, version),
+        await _read_rows(connection, dataset_recordings, RecordingRecord, dataset_id, version),
+        await _read_rows(connection, dataset_segments, SegmentRecord, dataset_id, version),
     )
 
 
 async def page_segments(
     connection: AsyncConnection, dataset_id: str, version: int, limit: int, offset: int, numbers: Sequence[int] | None
-) -> Page[SegmentRow]:
+) -> Page[SegmentRecord]:
     """Return a page of segments in order; with `numbers`, only those."""
     table = dataset_segments
     where = _in_version(table, dataset_id, version)
     if numbers is not None:
         where = and_(where, table.c.number.in_(numbers))
     total = (await connection.execute(select(func.count()).select_from(table).where(where))).scalar_one()
-    query = select(*columns(table, SegmentRow)).where(where).order_by(table.c.number).limit(limit).offset(offset)
-    return Page([SegmentRow(*row) for row in (await connection.execute(query)).all()], total)
+    query = select(*columns(table, SegmentRecord)).where(where).order_by(table.c.number).limit(limit).offset(offset)
+    return Page([SegmentRecord(*row) for row in (await connection.execute(query)).all()], total)
 
 
 async def write_contents(
@@ -80,7 +80,7 @@ async def _write_rows(
 
 
 def _equal(row: Row, other: Row) -> bool:
-    if isinstance(row, SegmentRow) and isinstance(other, SegmentRow):
+    if isinstance(row, SegmentRecord) and isinstance(other, SegmentRecord):
         return replace(row, measures={}) == replace(other, measures={})
     return row == other
 

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import Conflict, NotFound
 from core.records.database import as_values, fetch_one
-from core.records.dataset_rows import DatasetRecord, DatasetStatus, DatasetVersionRecord
-from core.records.models import dataset_versions, datasets
+from core.records.models.datasets import DatasetRecord, DatasetStatus, DatasetVersionRecord
+from core.records.tables import dataset_versions, datasets
 
 
 async def fetch_dataset(connection: AsyncConnection, dataset_id: str, *, lock: bool = False) -> DatasetRecord:

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from core.errors import Conflict, ErrorData
-from core.records.dataset_rows import DatasetStatus, DatasetVersionRecord
+from core.records.models.datasets import DatasetStatus, DatasetVersionRecord
+from core.records.models.times import iso
 from core.records.repositories.dataset_contents import write_measures
 from core.records.repositories.dataset_queries import fetch_dataset, fetch_version, write_version
 from core.records.repositories.repository import Repository
-from core.records.rows import iso
 
 
 class DatasetReportRepository(Repository):

@@ -10,14 +10,14 @@ from sqlalchemy import insert, or_
 
 from core.errors import Conflict, ErrorData, NotFound
 from core.records.database import as_values, fetch_all
-from core.records.dataset_rows import (
+from core.records.models.datasets import (
     DatasetContents,
     DatasetRecord,
     DatasetStatus,
     DatasetVersionRecord,
-    SegmentRow,
+    SegmentRecord,
 )
-from core.records.models import dataset_versions
+from core.records.models.page import Page
 from core.records.repositories.dataset_contents import page_segments, read_contents, write_contents
 from core.records.repositories.dataset_queries import (
     check_not_preparing,
@@ -28,7 +28,7 @@ from core.records.repositories.dataset_queries import (
     write_version,
 )
 from core.records.repositories.repository import Repository
-from core.records.rows import Page
+from core.records.tables import dataset_versions
 
 
 class DatasetVersionRepository(Repository):
@@ -168,12 +168,12 @@ class DatasetVersionRepository(Repository):
 
     async def page_segments(
         self, dataset_id: str, version: int, limit: int = 50, offset: int = 0, numbers: Sequence[int] | None = None
-    ) -> Page[SegmentRow]:
+    ) -> Page[SegmentRecord]:
         """Return a page of segments in order; with `numbers`, only those."""
         async with self._database.read() as connection:
             return await page_segments(connection, dataset_id, version, limit, offset, numbers)
 
-    async def get_segment(self, dataset_id: str, version: int, number: int) -> SegmentRow:
+    async def get_segment(self, dataset_id: str, version: int, number: int) -> SegmentRecord:
         """Return one segment of a version; raise NotFound for an unknown number."""
         page = await self.page_segments(dataset_id, version, 1, 0, [number])
         if not page.items:

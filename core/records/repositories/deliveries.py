@@ -10,12 +10,12 @@ from sqlalchemy import delete, select, update
 
 from core.errors import Conflict, NotFound
 from core.records.database import columns, fetch_one, fetch_page
-from core.records.models import webhook_deliveries as deliveries
-from core.records.models import webhooks
+from core.records.models.page import Page
+from core.records.models.webhooks import DeliveryRecord, DeliveryStatus
 from core.records.outbox import add_event
-from core.records.promise_rows import DeliveryRecord, DeliveryStatus
 from core.records.repositories.repository import Repository
-from core.records.rows import Page
+from core.records.tables import webhook_deliveries as deliveries
+from core.records.tables import webhooks
 
 _MAX_HISTORY: Final = 20
 """Attempts of a delivery that are kept."""

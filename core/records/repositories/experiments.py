@@ -11,10 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import Conflict, NotFound
 from core.records.database import as_values, columns, fetch_one, fetch_page
-from core.records.experiment_change import ExperimentChange, read_experiment_change
-from core.records.models import checkpoints, experiments, stages, tasks, voices
+from core.records.experiment_transaction import ExperimentTransaction, begin_experiment_transaction
+from core.records.models.experiments import ExperimentRecord, ExperimentStatus
+from core.records.models.page import Page
+from core.records.models.tasks import TaskStatus
 from core.records.repositories.repository import Repository
-from core.records.rows import ExperimentRecord, ExperimentStatus, Page, TaskStatus
+from core.records.tables import checkpoints, experiments, stages, tasks, voices
 from core.stages.status import ACTIVE_STATUSES, StageStatus
 
 
@@ -45,15 +47,15 @@ class ExperimentRepository(Repository):
 
     async def update(self, exp_id: str, **values: Any) -> ExperimentRecord:
         """Change exp_name, gpu_numbers or is_half."""
-        async with self.change(exp_id) as change:
+        async with self.transaction(exp_id) as change:
             change.set_experiment(**values, updated_at=change.now)
         return change.experiment
 
     @contextlib.asynccontextmanager
-    async def change(self, exp_id: str) -> AsyncIterator[ExperimentChange]:
+    async def transaction(self, exp_id: str) -> AsyncIterator[ExperimentTransaction]:
         """Read an experiment with its stages and its task, and write what the block changes, in one transaction."""
         async with self._database.write() as connection:
-            change = await read_experiment_change(connection, exp_id, self._database.now())
+            change = await begin_experiment_transaction(connection, exp_id, self._database.now())
             yield change
             await change.write(connection)
 
@@ -107,7 +109,7 @@ class ExperimentRepository(Repository):
         way, or while a voice has a prompt in the experiment's folder.
         """
         async with self._database.write() as connection:
-            change = await read_experiment_change(connection, exp_id, self._database.now())
+            change = await begin_experiment_transaction(connection, exp_id, self._database.now())
             active = [name for name, status in change.statuses.items() if status.active]
             if active:
                 raise Conflict(f"experiment {exp_id} is running {', '.join(active)}", hint="Cancel it first.")

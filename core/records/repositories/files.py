@@ -5,12 +5,16 @@ from __future__ import annotations
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common import storage_keys
 from core.errors import Conflict, NotFound
 from core.records.database import as_values, fetch_one, fetch_page
-from core.records.dataset_rows import DatasetStatus
-from core.records.models import dataset_versions, experiments, files, tasks
+from core.records.models.datasets import DatasetStatus
+from core.records.models.experiments import ExperimentStatus
+from core.records.models.files import FileRecord, NewFileRecord
+from core.records.models.page import Page
+from core.records.models.tasks import TaskStatus
 from core.records.repositories.repository import Repository
-from core.records.rows import ExperimentStatus, FileRecord, Page, TaskStatus
+from core.records.tables import dataset_versions, experiments, files, tasks
 
 _UNFINISHED = (TaskStatus.QUEUED, TaskStatus.RUNNING, TaskStatus.INTERRUPTED)
 
@@ -18,32 +22,19 @@ _UNFINISHED = (TaskStatus.QUEUED, TaskStatus.RUNNING, TaskStatus.INTERRUPTED)
 class FileRepository(Repository):
     """Records of uploaded files."""
 
-    async def create(
-        self,
-        file_id: str,
-        *,
-        filename: str,
-        purpose: str,
-        size_bytes: int,
-        sha256: str,
-        media_type: str = "application/octet-stream",
-        duration_seconds: float | None = None,
-        sample_rate: int | None = None,
-        channels: int | None = None,
-        storage_key: str = "",
-    ) -> FileRecord:
-        """Record a file whose bytes the caller has stored under `files/<id>`; the id comes from `new_id("file")`."""
+    async def create(self, new: NewFileRecord) -> FileRecord:
+        """Insert the record of a file whose bytes the caller has stored."""
         record = FileRecord(
-            id=file_id,
-            filename=filename,
-            purpose=purpose,
-            size_bytes=size_bytes,
-            sha256=sha256,
-            media_type=media_type,
-            duration_seconds=duration_seconds,
-            sample_rate=sample_rate,
-            channels=channels,
-            storage_key=storage_key or f"files/{file_id}",
+            id=new.id,
+            filename=new.filename,
+            purpose=new.purpose,
+            size_bytes=new.size_bytes,
+            sha256=new.sha256,
+            media_type=new.media_type,
+            duration_seconds=new.duration_seconds,
+            sample_rate=new.sample_rate,
+            channels=new.channels,
+            storage_key=new.storage_key or storage_keys.uploaded_file(new.id),
             uploaded_at=self._database.now(),
         )
         async with self._database.write() as connection:

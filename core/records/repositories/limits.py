@@ -8,9 +8,9 @@ from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.records.database import as_values, fetch_all, fetch_one
-from core.records.models import limits
-from core.records.promise_rows import LimitRecord
+from core.records.models.limits import LimitRecord
 from core.records.repositories.repository import Repository
+from core.records.tables import limits
 
 
 class LimitRepository(Repository):

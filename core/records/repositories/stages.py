@@ -8,15 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import NotFound
 from core.records.database import fetch_all, fetch_one
-from core.records.models import experiments, stages
+from core.records.models.experiments import ExperimentRecord
+from core.records.models.stages import StageRecord
 from core.records.repositories.repository import Repository
-from core.records.rows import ExperimentRecord, StageRecord
+from core.records.tables import experiments, stages
 from core.stages.stage import STAGES
 from core.stages.status import ACTIVE_STATUSES, StageStatus
 
 
 class StageRepository(Repository):
-    """Records of stages; `ExperimentRepository.change` updates them."""
+    """Records of stages; `ExperimentRepository.transaction` updates them."""
 
     async def get(self, exp_id: str, stage: str) -> StageRecord:
         """Return the newest run of a stage, pending when it never ran; raise NotFound for an unknown experiment."""

@@ -11,17 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core.errors import NotFound
 from core.records.batching import CallBatcher
 from core.records.database import Database, as_values, fetch_all, fetch_page
-from core.records.models import experiments, files, stages, tasks
+from core.records.models.experiments import STEPWISE_DIALECT, ExperimentRecord, ExperimentStatus
+from core.records.models.page import Page
+from core.records.models.stages import StageRecord
+from core.records.models.tasks import TaskRecord, TaskStatus
 from core.records.repositories.repository import Repository
-from core.records.rows import (
-    STEPS_DOOR,
-    ExperimentRecord,
-    ExperimentStatus,
-    Page,
-    StageRecord,
-    TaskRecord,
-    TaskStatus,
-)
+from core.records.tables import experiments, files, stages, tasks
 from core.stages.status import ACTIVE_STATUSES, StageStatus
 
 _IDEMPOTENCY_KEY_SECONDS: Final = 86_400.0
@@ -38,7 +33,7 @@ _EXPERIMENT_STATUSES: Final[dict[TaskStatus, tuple[ExperimentStatus, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class NewTask:
+class NewTaskRecords:
     """All records that are written when a task is created."""
 
     task: TaskRecord
@@ -48,14 +43,14 @@ class NewTask:
 
 
 class TaskRepository(Repository):
-    """Records of tasks; `ExperimentRepository.change` updates them."""
+    """Records of tasks; `ExperimentRepository.transaction` updates them."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self._create_batcher: CallBatcher[NewTask, TaskRecord] = CallBatcher(self._create_batch)
+        self._create_batcher: CallBatcher[NewTaskRecords, TaskRecord] = CallBatcher(self._create_batch)
         self._get_batcher: CallBatcher[str, TaskRecord] = CallBatcher(self._get_batch)
 
-    async def create(self, new: NewTask) -> TaskRecord:
+    async def create(self, new: NewTaskRecords) -> TaskRecord:
         """Write a task and return it, or the older task with the same idempotency key; raise NotFound for its file."""
         return await self._create_batcher(new)
 
@@ -74,7 +69,7 @@ class TaskRepository(Repository):
     ) -> Page[TaskRecord | ExperimentRecord]:
         """Return a page of tasks and of experiments that a client of the eleven-step service runs, newest first."""
         task_filter = [] if status is None else [tasks.c.status == status]
-        experiment_filter = [experiments.c.door == STEPS_DOOR]
+        experiment_filter = [experiments.c.dialect == STEPWISE_DIALECT]
         if status is not None:
             experiment_filter.append(experiments.c.status.in_(_EXPERIMENT_STATUSES[status]))
         async with self._database.read() as connection:
@@ -97,7 +92,7 @@ class TaskRepository(Repository):
                 records[experiment.id] = experiment
         return Page([records[id_] for id_ in ids if id_ in records], task_total + experiment_total)
 
-    async def discard(self, new: NewTask) -> None:
+    async def discard(self, new: NewTaskRecords) -> None:
         """Delete a task that never began, with its experiment."""
         async with self._database.write() as connection:
             await connection.execute(delete(experiments).where(experiments.c.id == new.experiment.id))
@@ -119,16 +114,16 @@ class TaskRepository(Repository):
         by_id = {task.id: task for task in records}
         return [by_id.get(task_id) or NotFound(f"no task {task_id!r}") for task_id in ids]
 
-    async def _create_batch(self, batch: list[NewTask]) -> list[TaskRecord | Exception]:
+    async def _create_batch(self, batch: list[NewTaskRecords]) -> list[TaskRecord | Exception]:
         return await self._database.write_with_retry(lambda connection: _insert_tasks(connection, batch))
 
 
-async def _insert_tasks(connection: AsyncConnection, batch: list[NewTask]) -> list[TaskRecord | Exception]:
+async def _insert_tasks(connection: AsyncConnection, batch: list[NewTaskRecords]) -> list[TaskRecord | Exception]:
     file_ids = {new.task.audio_file_id for new in batch}
     existing_files = set((await connection.execute(select(files.c.id).where(files.c.id.in_(file_ids)))).scalars())
     by_key = await _tasks_by_idempotency_key(connection, batch)
     results: list[TaskRecord | Exception] = []
-    fresh: list[NewTask] = []
+    fresh: list[NewTaskRecords] = []
     for new in batch:
         key = new.task.idempotency_key
         if key is not None and key in by_key:
@@ -149,7 +144,7 @@ async def _insert_tasks(connection: AsyncConnection, batch: list[NewTask]) -> li
     return results
 
 
-async def _tasks_by_idempotency_key(connection: AsyncConnection, batch: list[NewTask]) -> dict[str, TaskRecord]:
+async def _tasks_by_idempotency_key(connection: AsyncConnection, batch: list[NewTaskRecords]) -> dict[str, TaskRecord]:
     """Return the existing tasks that have a key of this batch; keys that expired are released first."""
     keys = {new.task.idempotency_key for new in batch if new.task.idempotency_key is not None}
     if not keys:

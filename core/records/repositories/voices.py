@@ -13,49 +13,38 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core.errors import Conflict, NotFound, VoiceNotFound
 from core.ids import new_id
 from core.records.database import as_values, fetch_all, fetch_one, fetch_page
-from core.records.models import checkpoints, voices
+from core.records.models.page import Page
+from core.records.models.voices import NewVoiceRecord, VoiceRecord
 from core.records.repositories.checkpoints import uses_checkpoint
 from core.records.repositories.repository import Repository
-from core.records.rows import Page, VoiceRecord
+from core.records.tables import checkpoints, voices
 
 
 class VoiceRepository(Repository):
     """Records of published voices."""
 
-    async def create(
-        self,
-        *,
-        name: str,
-        version: str,
-        language: str,
-        gpt_checkpoint_id: str,
-        sovits_checkpoint_id: str,
-        prompts: list[dict[str, Any]],
-        exp_id: str | None = None,
-        voice_id: str = "",
-        pronunciations: dict[str, str] | None = None,
-    ) -> VoiceRecord:
-        """Insert a voice, numbered (`bob-2`) when its name is taken; a repeated `voice_id` returns the existing one."""
+    async def create(self, new: NewVoiceRecord) -> VoiceRecord:
+        """Insert a voice, numbered (`bob-2`) when its name is taken; return the existing voice of the same id."""
         record = VoiceRecord(
-            id=voice_id or new_id("voice"),
-            name=name,
-            version=version,
-            language=language,
-            gpt_checkpoint_id=gpt_checkpoint_id,
-            sovits_checkpoint_id=sovits_checkpoint_id,
-            prompts=prompts,
-            exp_id=exp_id,
+            id=new.id or new_id("voice"),
+            name=new.name,
+            version=new.version,
+            language=new.language,
+            gpt_checkpoint_id=new.gpt_checkpoint_id,
+            sovits_checkpoint_id=new.sovits_checkpoint_id,
+            prompts=new.prompts,
+            exp_id=new.exp_id,
             created_at=self._database.now(),
-            pronunciations=pronunciations or {},
+            pronunciations=new.pronunciations,
         )
 
         async def insert_or_find(connection: AsyncConnection) -> VoiceRecord:
             existing = await fetch_one(connection, voices, VoiceRecord, voices.c.id == record.id)
             if existing is not None:
                 return existing
-            await _check_checkpoint(connection, gpt_checkpoint_id, "gpt")
-            await _check_checkpoint(connection, sovits_checkpoint_id, "sovits")
-            named = replace(record, name=await _free_name(connection, name))
+            await _check_checkpoint(connection, new.gpt_checkpoint_id, "gpt")
+            await _check_checkpoint(connection, new.sovits_checkpoint_id, "sovits")
+            named = replace(record, name=await _free_name(connection, new.name))
             await connection.execute(insert(voices).values(as_values(named)))
             return named
 

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core.errors import Conflict, NotFound
 from core.ids import new_id
 from core.records.database import as_values, fetch_one, fetch_page
-from core.records.models import webhook_deliveries, webhooks
-from core.records.promise_rows import DeliveryStatus, WebhookRecord
+from core.records.models.page import Page
+from core.records.models.webhooks import DeliveryStatus, WebhookRecord
 from core.records.repositories.repository import Repository
-from core.records.rows import Page
+from core.records.tables import webhook_deliveries, webhooks
 
 MAX_WEBHOOKS: Final = 100
 

@@ -17,7 +17,7 @@ from api_support import Api, eventually, running, tone
 from api.dependencies import Services
 from core.jobs.job import Job
 from core.jobs.queue import AsyncQueue
-from core.records import Records, TaskStatus, VoiceRecord
+from core.records import NewCheckpointRecord, NewFileRecord, Records, TaskStatus, VoiceRecord
 from core.settings import Settings
 from core.speech.result_uploads import SendRequest
 
@@ -25,7 +25,9 @@ from core.speech.result_uploads import SendRequest
 @pytest.fixture
 async def recording(records: Records) -> str:
     """The id of a file that nobody will open."""
-    file = await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    file = await records.files.create(
+        NewFileRecord(id="file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    )
     return file.id
 
 
@@ -73,7 +75,7 @@ async def test_the_numbers_of_a_training_are_those_of_the_stage_that_trains(
     client: httpx.AsyncClient, recording: str, records: Records, api_services: Services
 ) -> None:
     shown = await start(client, recording)
-    async with records.experiments.change(shown["exp_id"]) as change:
+    async with records.experiments.transaction(shown["exp_id"]) as change:
         for stage in ("convert", "audio_slice", "denoise", "asr", "text_feature", "hubert_feature", "semantic_token"):
             change.set_stage(stage, status="completed", progress=1.0, run=1, work_run=1)
     await api_services.experiments.scheduler.advance(shown["exp_id"])
@@ -454,7 +456,9 @@ async def test_a_completed_training_has_its_voice_sent(
     url = "http://127.0.0.1/put"
     shown = await start(client, recording, enable_upload=True, upload_url=url)
     for kind in ("gpt", "sovits"):
-        await records.checkpoints.create(f"ckpt-{kind}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+        await records.checkpoints.create(
+            NewCheckpointRecord(id=f"ckpt-{kind}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+        )
     prompt = {"audio": "experiments/x/prompt.wav", "text": "Hi.", "language": "en"}
     api_services.storage.put_bytes(prompt["audio"], tone(3.0))
     outputs = {
@@ -462,7 +466,7 @@ async def test_a_completed_training_has_its_voice_sent(
         "gpt_train": {"checkpoint_id": "ckpt-gpt"},
         "sovits_train": {"checkpoint_id": "ckpt-sovits"},
     }
-    async with records.experiments.change(shown["exp_id"]) as change:
+    async with records.experiments.transaction(shown["exp_id"]) as change:
         for stage in ("convert", "audio_slice", "denoise", "asr", "text_feature", "hubert_feature", "semantic_token"):
             change.set_stage(stage, status="completed", run=1, work_run=1, outputs=outputs.get(stage, {}))
         for stage in ("sovits_train", "gpt_train"):

@@ -11,7 +11,7 @@ from api_support import Api, tone
 from api.dependencies import Services
 from core.ids import new_id
 from core.jobs.queue import AsyncQueue
-from core.records import Records
+from core.records import NewCheckpointRecord, NewFileRecord, Records
 from core.stages.stage import STAGES
 from core.stages.status import StageStatus
 
@@ -41,7 +41,9 @@ async def bring(client: httpx.AsyncClient, task: str, name: str = "a.wav", conte
 async def lay(records: Records, task: str = "training", name: str = "a.wav") -> str:
     """The id of a file that nobody will open, as if it had been brought."""
     file = await records.files.create(
-        new_id("file"), filename=name, purpose=task, size_bytes=1, sha256="0" * 64, media_type="audio/wav"
+        NewFileRecord(
+            id=new_id("file"), filename=name, purpose=task, size_bytes=1, sha256="0" * 64, media_type="audio/wav"
+        )
     )
     return file.id
 
@@ -52,7 +54,7 @@ async def step(client: httpx.AsyncClient, task: str, name: str, params: dict[str
 
 async def finish(records: Records, task: str, *stages: str) -> None:
     """As if workers had done them."""
-    async with records.experiments.change(task) as change:
+    async with records.experiments.transaction(task) as change:
         for stage in stages:
             change.set_stage(stage, status=StageStatus.COMPLETED, progress=1.0, run=1, work_run=1, queued_at=1.0)
 
@@ -493,15 +495,17 @@ async def test_trained_models_are_files_of_the_task(client: httpx.AsyncClient, r
     task = await create(api.client)
     api.services.storage.put_bytes("checkpoints/ckpt-1.safetensors", b"weights")
     await records.checkpoints.create(
-        "ckpt-1",
-        kind="gpt",
-        version="nano",
-        name="bob",
-        experiment_id=task,
-        epoch=4,
-        sha256="0" * 64,
-        size_bytes=7,
-        storage_key="checkpoints/ckpt-1.safetensors",
+        NewCheckpointRecord(
+            id="ckpt-1",
+            kind="gpt",
+            version="nano",
+            name="bob",
+            exp_id=task,
+            epoch=4,
+            sha256="0" * 64,
+            size_bytes=7,
+            storage_key="checkpoints/ckpt-1.safetensors",
+        )
     )
 
     [shown] = (await api.client.get(f"/api/v1/task/{task}")).json()["files"]

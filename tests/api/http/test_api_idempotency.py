@@ -16,7 +16,7 @@ from api.http.idempotency import IdempotentPosts
 from api.http.request_body import BoundaryHash
 from core.jobs.idempotency import LEASE_SECONDS, EarlierRequest, IdempotencyKeys, RequestClaim
 from core.jobs.queue import AsyncQueue
-from core.records import Records
+from core.records import NewFileRecord, Records
 from core.settings import Settings
 
 Posted = dict[str, Any]
@@ -25,7 +25,9 @@ Posted = dict[str, Any]
 @pytest.fixture
 async def recording(records: Records) -> str:
     """The id of a file that nobody will open."""
-    file = await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    file = await records.files.create(
+        NewFileRecord(id="file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    )
     return file.id
 
 
@@ -141,7 +143,9 @@ async def test_two_callers_with_the_same_key_do_not_meet(settings: Settings, rec
 async def test_a_request_that_failed_may_be_sent_again(client: httpx.AsyncClient, records: Records) -> None:
     body = task("file-later", idempotency_key="k")
     refused = await client.post("/api/v1/tasks", json=body)
-    await records.files.create("file-later", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    await records.files.create(
+        NewFileRecord(id="file-later", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    )
 
     again = await client.post("/api/v1/tasks", json=body)
 

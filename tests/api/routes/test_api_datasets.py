@@ -13,8 +13,7 @@ import pytest
 from api_support import Api, tone, upload
 
 from core.jobs.queue import AsyncQueue
-from core.records import Records
-from core.records.dataset_rows import DatasetContents, RecordingRow, SegmentRow
+from core.records import DatasetContents, RecordingRecord, Records, SegmentRecord
 from core.settings import Settings
 from core.storage import Storage
 
@@ -31,8 +30,8 @@ def contents(count: int = 3, transcript: str = "Hello.") -> DatasetContents:
     numbers = range(1, count + 1)
     key = "datasets/x/sounds/a.wav"
     return DatasetContents(
-        [RecordingRow(n, f"{n}.wav", None, f"r{n}", 2.0, 16_000, key) for n in numbers],
-        [SegmentRow(n, n, f"{n}.wav", 0.0, 2.0, key, f"s{n}", transcript, "en") for n in numbers],
+        [RecordingRecord(n, f"{n}.wav", None, f"r{n}", 2.0, 16_000, key) for n in numbers],
+        [SegmentRecord(n, n, f"{n}.wav", 0.0, 2.0, key, f"s{n}", transcript, "en") for n in numbers],
     )
 
 

@@ -9,8 +9,7 @@ import pytest
 from api_support import Api
 
 from core.jobs.queue import AsyncQueue
-from core.records import Records
-from core.records.dataset_rows import DatasetContents
+from core.records import DatasetContents, NewFileRecord, Records
 
 REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"exp_name": ""}, 422, "exp_name"),
@@ -34,7 +33,9 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
 @pytest.fixture
 async def recording(records: Records) -> str:
     """The id of a file that nobody will open."""
-    file = await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    file = await records.files.create(
+        NewFileRecord(id="file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    )
     return file.id
 
 

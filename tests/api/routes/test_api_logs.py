@@ -18,7 +18,7 @@ from core.jobs.logs import JobLogs, log_topic
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import PREPROCESSOR
-from core.records import Records, TaskRecord
+from core.records import NewFileRecord, Records, TaskRecord
 from core.redis import connect
 
 logger = logging.getLogger("a.worker")
@@ -26,7 +26,9 @@ logger = logging.getLogger("a.worker")
 
 @pytest.fixture
 async def task(api: Api, records: Records) -> TaskRecord:
-    await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    await records.files.create(
+        NewFileRecord(id="file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    )
     return await api.services.experiments.tasks.create(TaskRequest("bob", "file-a", version="nano", language="en"))
 
 

@@ -8,7 +8,7 @@ from api_support import Api, upload
 from voice_support import make_model, make_whole_voice
 
 from core.errors import StorageUnavailable
-from core.records import Records
+from core.records import NewCheckpointRecord, Records
 from core.settings import Settings
 from core.storage import Storage
 
@@ -80,7 +80,9 @@ async def test_a_model_of_an_experiment_at_work_stays(
     recording = await upload(client)
     task = (await client.post("/api/v1/tasks", json={"exp_name": "a", "audio_file_id": recording["id"]})).json()
     model = await records.checkpoints.create(
-        "ckpt-young", kind="gpt", version="v2", sha256="0" * 64, size_bytes=1, experiment_id=task["exp_id"]
+        NewCheckpointRecord(
+            id="ckpt-young", kind="gpt", version="v2", sha256="0" * 64, size_bytes=1, exp_id=task["exp_id"]
+        )
     )
 
     early = await client.delete(f"{MODELS}/{model.id}")

@@ -12,7 +12,7 @@ import pytest
 from core.jobs.job import JobStatus, NewJob, WorkerLocation
 from core.jobs.limits import GpuInfo, HostInfo, LimitService
 from core.jobs.queue import AsyncQueue
-from core.records import Records, VoiceRecord
+from core.records import NewFileRecord, Records, VoiceRecord
 from core.settings import Settings
 
 CPU = WorkerLocation("host", "cpu", "training", limit=2)
@@ -21,7 +21,9 @@ CPU = WorkerLocation("host", "cpu", "training", limit=2)
 @pytest.fixture
 async def recording(records: Records) -> str:
     """The id of a file that nobody will open."""
-    file = await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    file = await records.files.create(
+        NewFileRecord(id="file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    )
     return file.id
 
 

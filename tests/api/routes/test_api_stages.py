@@ -11,7 +11,7 @@ import pytest
 from api_support import Api, eventually
 
 from core.experiments.requests import ExperimentRequest
-from core.records import Records
+from core.records import NewFileRecord, Records
 
 BEFORE_TRAINING = ("convert", "audio_slice", "asr", "text_feature", "hubert_feature", "semantic_token")
 
@@ -52,7 +52,9 @@ REFUSED_ORDERS: list[tuple[str, dict[str, Any], int, str]] = [
 @pytest.fixture
 async def path(api: Api, records: Records) -> str:
     """The stages of a new experiment."""
-    await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    await records.files.create(
+        NewFileRecord(id="file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    )
     made = await api.services.experiments.create(ExperimentRequest("bob", "file-a", version="nano", language="en"))
     return f"/api/v1/experiments/{made.id}/stages"
 

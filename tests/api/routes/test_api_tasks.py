@@ -15,13 +15,15 @@ from api_support import Api, eventually
 from api.http import sse
 from core.jobs.job import Event
 from core.jobs.queue import AsyncQueue
-from core.records import Records, TaskStatus
+from core.records import NewFileRecord, Records, TaskStatus
 
 
 @pytest.fixture
 async def recording(records: Records) -> str:
     """The id of a file that nobody will open."""
-    file = await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    file = await records.files.create(
+        NewFileRecord(id="file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    )
     return file.id
 
 

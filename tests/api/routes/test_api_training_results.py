@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from core.records import Records
+from core.records import NewFileRecord, Records
 from core.settings import Settings
 from core.stages.stage import STAGES
 from core.stages.status import StageStatus
@@ -31,7 +31,9 @@ def trained(folder: str) -> dict[str, Any]:
 @pytest.fixture
 async def exp_id(client: httpx.AsyncClient, records: Records, settings: Settings) -> str:
     """An experiment whose GPT is trained and whose SoVITS model is not."""
-    file = await records.files.create("file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    file = await records.files.create(
+        NewFileRecord(id="file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    )
     made = await client.post(
         "/api/v1/experiments", json={"exp_name": "bob", "version": "nano", "audio_file_id": file.id}
     )
@@ -42,7 +44,7 @@ async def exp_id(client: httpx.AsyncClient, records: Records, settings: Settings
     storage.put_bytes(f"{folder}/metrics.jsonl", b"".join(json.dumps(line).encode() + b"\n" for line in lines))
     storage.put_bytes(f"{folder}/loss.png", b"\x89PNG")
     storage.put_bytes(f"{folder}/samples/e4.wav", b"RIFF")
-    async with records.experiments.change(exp_id) as change:
+    async with records.experiments.transaction(exp_id) as change:
         change.set_stage(
             "gpt_train", status=StageStatus.COMPLETED, run=1, work_run=1, outputs=trained(folder), progress=1.0
         )
@@ -108,7 +110,7 @@ async def test_a_completed_task_tells_which_epoch_was_taken_and_why(client, reco
     )
     task = made.json()
     assert "result" not in (await client.get(f"/api/v1/tasks/{task['id']}")).json()
-    async with records.experiments.change(task["exp_id"]) as change:
+    async with records.experiments.transaction(task["exp_id"]) as change:
         for name in STAGES:
             change.set_stage(name, status=StageStatus.COMPLETED, run=1, work_run=1, outputs=trained("experiments/x"))
         change.task = replace(change.task, status=TaskStatus.COMPLETED)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from core.net.fetch import Fetcher
-from core.records import DeliveryAttempt, Records
+from core.records import DeliveryAttempt, NewFileRecord, Records
 from core.signing import key_of
 from core.webhooks import WebhookSender
 
@@ -19,7 +19,9 @@ PUBLIC = "http://93.184.216.34/hook"
 @pytest.fixture
 async def recording(records: Records) -> str:
     """The id of a file that nobody will open."""
-    file = await records.files.create("file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    file = await records.files.create(
+        NewFileRecord(id="file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    )
     return file.id
 
 

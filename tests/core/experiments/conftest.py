@@ -13,7 +13,7 @@ import redis.asyncio
 from core.experiments.service import ExperimentService
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue, Queue
-from core.records import Records, upgrade
+from core.records import NewFileRecord, Records, upgrade
 from core.redis import EmbeddedServer, connect, connect_async
 from core.storage import Storage
 
@@ -78,7 +78,9 @@ def empty_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def records(tmp_path: Path, empty_records: Path) -> AsyncIterator[Records]:
     url = f"sqlite+aiosqlite:///{shutil.copy(empty_records, tmp_path / 'records.sqlite3')}"
     records = Records(url)
-    await records.files.create("file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    await records.files.create(
+        NewFileRecord(id="file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
+    )
     yield records
     await records.close()
 

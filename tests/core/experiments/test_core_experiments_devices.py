@@ -23,7 +23,7 @@ GPU_1 = WorkerLocation("host", "cuda:1", "training")
 async def prepared(service: ExperimentService, **wishes: str) -> str:
     """An experiment whose trainings can begin."""
     experiment = await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en", **wishes))
-    async with service.records.experiments.change(experiment.id) as change:
+    async with service.records.experiments.transaction(experiment.id) as change:
         for name, stage in STAGES.items():
             if stage.role != "trainer" and "nano" in stage.versions:
                 change.set_stage(name, status=StageStatus.COMPLETED, run=1, work_run=1)

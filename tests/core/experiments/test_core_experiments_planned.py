@@ -11,7 +11,15 @@ from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.experiments.service import ExperimentService
 from core.experiments.sources import ExperimentSource
 from core.jobs.queue import AsyncQueue
-from core.records import STEPS_DOOR, ExperimentRecord, ExperimentStatus, Records, TaskRecord, TaskStatus
+from core.records import (
+    STEPWISE_DIALECT,
+    ExperimentRecord,
+    ExperimentStatus,
+    NewCheckpointRecord,
+    Records,
+    TaskRecord,
+    TaskStatus,
+)
 from core.stages.status import StageStatus
 
 CHECKPOINTS = {"gpt_train": "ckpt-gpt", "sovits_train": "ckpt-sovits"}
@@ -33,7 +41,7 @@ async def complete(service: ExperimentService, exp_id: str, stage: str, **output
 
 
 async def test_parameters_given_at_the_beginning_are_those_of_the_stage(opened: ExperimentRecord) -> None:
-    assert opened.door == STEPS_DOOR
+    assert opened.dialect == STEPWISE_DIALECT
     assert opened.parameters == {"asr": {"language": "en"}, "gpt_train": {"total_epoch": 3}}
 
 
@@ -107,11 +115,13 @@ async def test_both_models_trained_are_a_voice_and_one_trained_anew_another(
 ) -> None:
     for kind in ("gpt", "sovits"):
         for name in (f"ckpt-{kind}", f"ckpt-{kind}-2"):
-            await records.checkpoints.create(name, kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+            await records.checkpoints.create(
+                NewCheckpointRecord(id=name, kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+            )
     prompt = {"audio": "experiments/x/prompt.wav", "text": "Hi.", "language": "en"}
     assert service.storage is not None
     service.storage.put_bytes(prompt["audio"], b"RIFF")
-    async with records.experiments.change(opened.id) as change:
+    async with records.experiments.transaction(opened.id) as change:
         change.set_stage("asr", status=StageStatus.COMPLETED, run=1, outputs={"prompt": prompt})
         for stage in ("text_feature", "semantic_token"):
             change.set_stage(stage, status=StageStatus.COMPLETED, run=1)

@@ -8,7 +8,7 @@ from core.errors import QueueUnavailable
 from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.jobs.job import JobStatus
 from core.jobs.roles import PREPROCESSOR, TRAINER
-from core.records import TaskStatus
+from core.records import NewCheckpointRecord, TaskStatus
 from core.stages.status import StageStatus
 
 ERROR = {"code": "no_speech", "message": "Nobody speaks.", "hint": "Record again."}
@@ -158,7 +158,7 @@ async def test_a_stage_completed_while_the_queue_was_away_is_followed_by_the_nex
 async def test_a_task_left_between_two_stages_is_moved_on(service, records, queue):
     task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await service.runs.start(task.exp_id, "convert", 1)
-    async with records.experiments.change(task.exp_id) as change:
+    async with records.experiments.transaction(task.exp_id) as change:
         change.set_stage("convert", status=StageStatus.COMPLETED)
 
     assert await service.reconciler.reconcile() == 1
@@ -172,9 +172,11 @@ async def test_a_finished_task_without_a_voice_gets_it(service, records):
     prompt = {"audio": "experiments/prompts/prompt.wav", "text": "Hello.", "language": "en"}
     outputs = {"asr": {"prompt": prompt}}
     for kind in ("sovits", "gpt"):
-        await records.checkpoints.create(f"ckpt-{kind}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+        await records.checkpoints.create(
+            NewCheckpointRecord(id=f"ckpt-{kind}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+        )
         outputs[f"{kind}_train"] = {"checkpoint_id": f"ckpt-{kind}"}
-    async with records.experiments.change(task.exp_id) as change:
+    async with records.experiments.transaction(task.exp_id) as change:
         for stage in await records.stages.of_experiment(task.exp_id):
             if stage.stage != "test_inference":
                 change.set_stage(stage.stage, status=StageStatus.COMPLETED, run=1, outputs=outputs.get(stage.stage, {}))

@@ -13,6 +13,7 @@ from core.errors import Conflict, NotFound
 from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.experiments.retention import DAY, RetentionPolicy
 from core.experiments.service import ExperimentService
+from core.records import NewCheckpointRecord, NewVoiceRecord
 from core.stages.status import StageStatus
 
 MONTH = RetentionPolicy(task_seconds=30 * DAY)
@@ -51,7 +52,7 @@ async def keep_checkpoint(records, storage, exp_id, kind, name=""):
     key = f"ckpt-{exp_id}-{name or kind}"
     storage.put_bytes(f"checkpoints/{key}.safetensors", b"weights")
     await records.checkpoints.create(
-        key, kind=kind, version="nano", sha256="0" * 64, size_bytes=7, experiment_id=exp_id
+        NewCheckpointRecord(id=key, kind=kind, version="nano", sha256="0" * 64, size_bytes=7, exp_id=exp_id)
     )
     return key
 
@@ -117,12 +118,14 @@ async def test_an_experiment_whose_folder_holds_a_voices_prompt_is_kept(service,
     exp_id = await trained(service, records, storage)
     prompt = {"name": "default", "audio": f"experiments/{exp_id}/segments/p.wav", "text": "Hello.", "language": "en"}
     await records.voices.create(
-        name="robert",
-        version="nano",
-        language="en",
-        gpt_checkpoint_id=f"ckpt-{exp_id}-gpt",
-        sovits_checkpoint_id=f"ckpt-{exp_id}-sovits",
-        prompts=[prompt],
+        NewVoiceRecord(
+            name="robert",
+            version="nano",
+            language="en",
+            gpt_checkpoint_id=f"ckpt-{exp_id}-gpt",
+            sovits_checkpoint_id=f"ckpt-{exp_id}-sovits",
+            prompts=[prompt],
+        )
     )
 
     assert await later.retention.clean(RetentionPolicy(experiment_seconds=DAY)) == 0

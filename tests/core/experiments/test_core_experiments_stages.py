@@ -11,7 +11,7 @@ from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.experiments.service import ExperimentService
 from core.jobs.job import JobStatus, LeaseStatus
 from core.jobs.roles import PREPROCESSOR, TRAINER
-from core.records import ExperimentRecord, ExperimentStatus
+from core.records import ExperimentRecord, ExperimentStatus, NewCheckpointRecord
 from core.stages.status import StageStatus
 
 
@@ -210,7 +210,9 @@ async def test_both_models_trained_make_a_voice_on_request(service, records, exp
     await complete(service, experiment.id, "asr", outputs={"prompt": prompt})
     await complete(service, experiment.id, "text_feature", "hubert_feature", "semantic_token")
     for kind in ("sovits", "gpt"):
-        await records.checkpoints.create(f"ckpt-{kind}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+        await records.checkpoints.create(
+            NewCheckpointRecord(id=f"ckpt-{kind}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
+        )
         await complete(service, experiment.id, f"{kind}_train", outputs={"checkpoint_id": f"ckpt-{kind}"})
     assert (await records.experiments.get(experiment.id)).status is ExperimentStatus.COMPLETED
 

@@ -13,7 +13,7 @@ from core.experiments.service import ExperimentService
 from core.jobs.job import JobStatus, Lease, LeaseStatus
 from core.jobs.queue import Queue
 from core.jobs.roles import PREPROCESSOR, TRAINER
-from core.records import ExperimentStatus, Records, TaskStatus
+from core.records import ExperimentStatus, NewCheckpointRecord, Records, TaskStatus
 from core.stages.order import stage_order
 from core.stages.status import StageStatus
 
@@ -34,7 +34,7 @@ async def outputs_of(records: Records, exp_id: str, stage: str) -> dict[str, Any
     if stage in ("sovits_train", "gpt_train"):
         kind = stage.removesuffix("_train")
         checkpoint = await records.checkpoints.create(
-            f"ckpt-{kind}-{exp_id}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1
+            NewCheckpointRecord(id=f"ckpt-{kind}-{exp_id}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
         )
         return {"checkpoint_id": checkpoint.id}
     return {"stage": stage}

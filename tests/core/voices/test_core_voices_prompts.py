@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from core.errors import NotFound, VoiceNotFound
-from core.records import Records, upgrade
+from core.records import NewCheckpointRecord, NewVoiceRecord, Records, upgrade
 from core.voices.prompts import BadPromptCatalogue, find_voice, read_prompts
 
 ENTRY = {
@@ -84,16 +84,18 @@ async def test_a_voice_knows_its_weights_and_prompts(tmp_path):
     records = Records(url)
     for kind in ("gpt", "sovits"):
         await records.checkpoints.create(
-            f"ckpt-{kind}", kind=kind, version="nano", name="bob", sha256="0" * 64, size_bytes=1
+            NewCheckpointRecord(id=f"ckpt-{kind}", kind=kind, version="nano", name="bob", sha256="0" * 64, size_bytes=1)
         )
     prompt = {"audio": "voices/v/prompt.wav", "text": "Hello.", "language": "en"}
     await records.voices.create(
-        name="bob",
-        version="nano",
-        language="en",
-        gpt_checkpoint_id="ckpt-gpt",
-        sovits_checkpoint_id="ckpt-sovits",
-        prompts=[prompt | {"name": "default"}, prompt | {"name": "angry", "text": "No!"}],
+        NewVoiceRecord(
+            name="bob",
+            version="nano",
+            language="en",
+            gpt_checkpoint_id="ckpt-gpt",
+            sovits_checkpoint_id="ckpt-sovits",
+            prompts=[prompt | {"name": "default"}, prompt | {"name": "angry", "text": "No!"}],
+        )
     )
 
     voice = await find_voice(records, "bob")

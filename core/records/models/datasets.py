@@ -87,7 +87,7 @@ class DatasetVersionRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordingRow:
+class RecordingRecord:
     """One decoded recording of a data set: mono, 16 bits, at its own rate."""
 
     number: int
@@ -103,7 +103,7 @@ class RecordingRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentRow:
+class SegmentRecord:
     """A piece of a recording (all of it, when it is short) that one transcript belongs to."""
 
     number: int
@@ -137,8 +137,8 @@ class SegmentRow:
 class DatasetContents:
     """All that one version holds, in order."""
 
-    recordings: list[RecordingRow]
-    segments: list[SegmentRow]
+    recordings: list[RecordingRecord]
+    segments: list[SegmentRecord]
 
     @property
     def seconds(self) -> float:

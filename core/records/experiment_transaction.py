@@ -10,14 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import NotFound
 from core.records.database import as_values, columns, fetch_all, fetch_one
-from core.records.models import experiments, stages, tasks
+from core.records.models.experiments import ExperimentRecord
+from core.records.models.stages import StageRecord
+from core.records.models.tasks import TaskRecord
 from core.records.outbox import add_terminal_events
-from core.records.rows import ExperimentRecord, StageRecord, TaskRecord
+from core.records.tables import experiments, stages, tasks
 from core.stages.status import StageStatus
 
 
-class ExperimentChange:
-    """What `ExperimentRepository.change` yields; an exception inside its block undoes every change."""
+class ExperimentTransaction:
+    """What `ExperimentRepository.transaction` yields; an exception inside its block undoes every change."""
 
     def __init__(
         self, experiment: ExperimentRecord, runs: dict[str, StageRecord], task: TaskRecord | None, now: float
@@ -70,7 +72,7 @@ class ExperimentChange:
             await connection.execute(update(experiments).where(experiments.c.id == experiment.id).values(values))
 
 
-async def read_experiment_change(connection: AsyncConnection, exp_id: str, now: float) -> ExperimentChange:
+async def begin_experiment_transaction(connection: AsyncConnection, exp_id: str, now: float) -> ExperimentTransaction:
     """Read and lock an experiment, on PostgreSQL with a row lock; raise NotFound for an unknown id."""
     query = select(*columns(experiments, ExperimentRecord)).where(experiments.c.id == exp_id).with_for_update()
     row = (await connection.execute(query)).first()
@@ -81,7 +83,7 @@ async def read_experiment_change(connection: AsyncConnection, exp_id: str, now: 
     task = None
     if experiment.task_id is not None:
         task = await fetch_one(connection, tasks, TaskRecord, tasks.c.id == experiment.task_id)
-    return ExperimentChange(experiment, {run.stage: run for run in runs}, task, now)
+    return ExperimentTransaction(experiment, {run.stage: run for run in runs}, task, now)
 
 
 def _differences(before: Any, after: Any) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from core.records.dataset_rows import DatasetStatus
-from core.records.promise_rows import DeliveryStatus
-from core.records.rows import ExperimentStatus, TaskStatus
+from core.records.models.datasets import DatasetStatus
+from core.records.models.experiments import ExperimentStatus
+from core.records.models.tasks import TaskStatus
+from core.records.models.webhooks import DeliveryStatus
 from core.stages.status import StageStatus
 
 Choice_ = TypeVar("Choice_", bound=StrEnum)
@@ -98,9 +99,9 @@ experiments = Table(
     Column("dataset_version", Integer),
     Column("planned", JSON, nullable=False, server_default="{}"),
     Column("device", String(20), nullable=False, server_default=""),
-    Column("door", String(20), nullable=False, server_default=""),
+    Column("door", String(20), key="dialect", nullable=False, server_default=""),
     Index(None, "status", "id"),
-    Index(None, "door", "id"),
+    Index(None, "dialect", "id"),
     sqlite_with_rowid=False,
 )
 

@@ -1,0 +1,63 @@
+"""Experiments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+
+class ExperimentStatus(StrEnum):
+    """The status of an experiment as a whole, which follows from its stages."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    """Nothing runs, and a training can be resumed."""
+    IDLE = "idle"
+    """Some stages are completed, and the next one has not been started."""
+    COMPLETED = "completed"
+    """Both models are trained."""
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+STEPWISE_DIALECT: Final = "steps"
+"""The dialect of experiments that clients of the eleven-step service create; they are listed among the tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRecord:
+    """The stages of one voice, run by a task or one by one in expert mode."""
+
+    id: str
+    exp_name: str
+    version: str
+    language: str
+    gpu_numbers: str
+    is_half: bool
+    audio_file_id: str | None
+    task_id: str | None
+    """The task that runs it; None in expert mode."""
+    priority: int
+    parameters: dict[str, dict[str, Any]]
+    """Stage → parameters of this experiment that differ from the defaults."""
+    status: ExperimentStatus
+    voice_id: str | None
+    created_at: float
+    updated_at: float
+    dataset_id: str | None = None
+    """The data set that it begins from in place of an uploaded recording."""
+    dataset_version: int | None = None
+    """The version of it; fixed when the experiment is created."""
+    planned: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Stage → complete parameters, for the stages of a preset that start by themselves, one after the other."""
+    device: str = ""
+    """Device constraint of its trainings: `cuda`, `cuda:N`, `cpu`; empty: any device."""
+    dialect: str = ""
+    """The API that created it, if it is a foreign one: `STEPWISE_DIALECT`; empty: our own."""
+
+    @property
+    def topic(self) -> str:
+        """The event topic of all its stages."""
+        return self.task_id or self.id

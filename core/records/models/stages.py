@@ -1,0 +1,60 @@
+"""Stages of experiments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from core.errors import ErrorData
+from core.stages.status import StageStatus
+
+
+class PreviousRunDocument(TypedDict):
+    """The completed run before the newest one."""
+
+    run: int
+    completed_at: float | None
+    outputs: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """The newest run of one stage of an experiment; a stage that never ran is pending, run 0."""
+
+    exp_id: str
+    stage: str
+    status: StageStatus = StageStatus.PENDING
+    run: int = 0
+    work_run: int = 0
+    """The run in whose folder this one works: an earlier one when it resumes after a pause."""
+    progress: float = 0.0
+    message: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    """The complete parameters."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """The newest numbers of the run: epoch, total_epochs, loss and others that its role reports."""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """See `core.stages.outputs`; empty until it is completed."""
+    error: ErrorData | None = None
+    control: str = ""
+    """The request for the run in progress: `stop_after_epoch`, `pause` or empty."""
+    previous_run: PreviousRunDocument | None = None
+    basis: dict[str, Any] = field(default_factory=dict)
+    """Its inputs beside the parameters: `is_half`, and the run of every stage whose result it reads."""
+    changed: dict[str, Any] = field(default_factory=dict)
+    """Name → `{before, now}` of what differs from the paused run that it resumes, after a confirmation."""
+    queued_at: float | None = None
+    """When this run was requested."""
+    device: str = ""
+    """Device constraint: `cuda`, `cuda:N`, `cpu`; empty: any device."""
+    schedule_at: float | None = None
+    """Not before this time."""
+    started_at: float | None = None
+    completed_at: float | None = None
+
+    @property
+    def job_id(self) -> str:
+        """The job of this run; empty when the stage never ran."""
+        return f"{self.exp_id}.{self.stage}.{self.run}" if self.run else ""

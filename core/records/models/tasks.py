@@ -1,0 +1,62 @@
+"""Tasks: Quick mode, recording in, voice out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.errors import ErrorData
+
+
+class TaskStatus(StrEnum):
+    """The lifecycle of a task."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    """Was running when its worker died; another worker will continue."""
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """True when the task has ended."""
+        return self in (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A task."""
+
+    id: str
+    exp_id: str
+    exp_name: str
+    audio_file_id: str | None
+    """None once the file is deleted."""
+    version: str
+    language: str
+    quality: str
+    priority: int
+    status: TaskStatus
+    current_stage: str
+    progress: float
+    """Of the current stage, 0 to 1."""
+    overall_progress: float
+    """Of the task, 0 to 1."""
+    message: str
+    error: ErrorData | None
+    webhook_url: str
+    schedule_at: float | None
+    idempotency_key: str | None
+    voice_id: str | None
+    created_at: float
+    started_at: float | None
+    completed_at: float | None
+    upload_url: str = ""
+    """Where a ZIP of the voice is sent when the task is completed; empty: nowhere."""
+
+    @property
+    def error_message(self) -> str | None:
+        """The message of its error, if it has one."""
+        return str(self.error.get("message", "")) if self.error else None
