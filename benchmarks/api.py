@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="bench-api-") as folder, a_server(Path(folder)) as (url, pid):
-        created, read, heard = asyncio.run(_measure(url))
+        created, read, watchers_served = asyncio.run(_measure(url))
         resident = _resident_mib(pid)
     rows = [
         _more("tasks created", "1/s", created.per_second, GOAL_CREATES),
@@ -69,25 +69,25 @@ def main(arguments: list[str] | None = None) -> None:
         _more("task status reads", "1/s", read.per_second, GOAL_READS),
         _less("reading a status, median", "ms", read.p50_ms, GOAL_READ_MS),
         _less("reading a status, 99th percentile", "ms", read.p99_ms, GOAL_READ_MS),
-        _more("watchers that heard the end", "of 100", heard, WATCHERS),
+        _more("watchers that heard the end", "of 100", watchers_served, WATCHERS),
         _less("memory of the API", "MiB", resident, GOAL_MIB),
     ]
     report("api", rows, options.json)
 
 
 def _more(name: str, unit: str, ours: float, goal: float) -> Row:
-    """A number of which more is better."""
+    """Compare a number of which more is better."""
     return Row(name, unit, ours=ours, peer="goal", theirs=goal, ratio=ours / goal)
 
 
 def _less(name: str, unit: str, ours: float, goal: float) -> Row:
-    """A number of which less is better."""
+    """Compare a number of which less is better."""
     return Row(name, unit, ours=ours, peer="goal", theirs=goal, ratio=goal / ours)
 
 
 @contextlib.contextmanager
 def a_server(data: Path) -> Iterator[tuple[str, int]]:
-    """The API in a process of its own with an embedded Redis and fresh records; its URL and process id."""
+    """Run the API in a process of its own with an embedded Redis and fresh records; yield its URL and process id."""
     redis = EmbeddedServer(data / "redis")
     redis.start()
     settings = read_settings(data_path=data)
@@ -125,8 +125,8 @@ async def _measure(url: str) -> tuple[Measured, Measured, int]:
     read = await _load(host, int(port), lambda: _request("GET", f"/api/v1/tasks/{next(cycle)}"), [])
     async with a_connection(host, int(port)) as connection:
         await connection.send(_request("DELETE", f"/api/v1/tasks/{watched}"))
-    heard = await asyncio.wait_for(asyncio.gather(*watchers), 30)
-    return created, read, sum(heard)
+    watchers_served = await asyncio.wait_for(asyncio.gather(*watchers), 30)
+    return created, read, sum(watchers_served)
 
 
 async def _fill(host: str, port: int, make: Callable[[], bytes]) -> None:
@@ -139,18 +139,18 @@ async def _fill(host: str, port: int, make: Callable[[], bytes]) -> None:
 
 
 async def _load(host: str, port: int, make: Callable[[], bytes], ids: list[str]) -> Measured:
-    """Every connection sends its next request when the last one was answered, for a few seconds."""
+    """Let every connection send its next request when the last one got its response, for a few seconds."""
     latencies: list[float] = []
     begin = time.perf_counter() + WARM_UP_SECONDS
     end = begin + SECONDS
 
     async def client() -> None:
         async with a_connection(host, port) as connection:
-            while (sent := time.perf_counter()) < end:
-                answer = await connection.send(make())
-                ids.append(answer["id"])
-                if sent >= begin:
-                    latencies.append(time.perf_counter() - sent)
+            while (request_start := time.perf_counter()) < end:
+                response = await connection.send(make())
+                ids.append(response["id"])
+                if request_start >= begin:
+                    latencies.append(time.perf_counter() - request_start)
 
     await asyncio.gather(*(client() for _ in range(CONNECTIONS)))
     took = time.perf_counter() - begin

@@ -55,7 +55,7 @@ def measure_memory(folder: Path) -> list[Row]:
 
 
 def measure_demo(folder: Path) -> Row:
-    """The whole demo, from the recording to the report."""
+    """Run the whole demo, from the recording to the report."""
     started = time.monotonic()
     subprocess.run([sys.executable, "main.py", "demo", "--output", str(folder / "demo")], cwd=REPOSITORY, check=True)
     seconds = time.monotonic() - started
@@ -63,7 +63,7 @@ def measure_demo(folder: Path) -> Row:
 
 
 async def publish_random_voice(data: Path) -> None:
-    """A voice named `random` in the records and the storage of a daemon on this folder."""
+    """Create a voice named `random` in the records and the storage of a daemon on this folder."""
     from GPT_SoVITS.audio import write_wav
     from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
     from GPT_SoVITS.configs import load_config

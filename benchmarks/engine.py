@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def tokens(rounds: int, steps: int) -> Iterator[Row]:
-    """Stage 1. Only steps are timed, not the reading of the prompt."""
+    """Measure stage 1: decoding steps only, without the prefill of the prompt."""
     model = Text2Semantic(load_config("v2_gpt")).eval()
     with torch.no_grad():
         model.model.ar_predict_layer.weight[-1] = 0  # an end token that is never the likeliest
@@ -74,24 +74,24 @@ def tokens(rounds: int, steps: int) -> Iterator[Row]:
         "bf16": lambda: tokens_per_second(model, 1, steps, "bf16"),
         "rows": lambda: tokens_per_second(model, 8, steps, "fp32"),
     }
-    found = in_turns(turns, rounds)
-    middle = {name: statistics.median(numbers) for name, numbers in found.items()}
+    numbers = in_turns(turns, rounds)
+    middle = {name: statistics.median(values) for name, values in numbers.items()}
     for precision, ours in (("fp32", middle["fp32"]), ("bf16", middle["bf16"])):
         metric = f"s1 decode, batch 1, {precision}"
-        for peer, known in KNOWN.items():
-            theirs = middle["linears"] * known / KNOWN_LINEARS
+        for peer, share in KNOWN.items():
+            theirs = middle["linears"] * share / KNOWN_LINEARS
             yield Row(metric, "tok/s", ours, f"{peer} (known share of linears)", theirs, ours / theirs)
         yield Row(metric, "tok/s", ours, "linears alone", middle["linears"], ours / middle["linears"])
-    one, eight = middle["fp32"], middle["rows"]
-    yield Row("s1 decode, 8 rows, fp32", "tok/s", eight, "our batch 1", one, eight / one)
+    single, eight = middle["fp32"], middle["rows"]
+    yield Row("s1 decode, 8 rows, fp32", "tok/s", eight, "our batch 1", single, eight / single)
 
 
 def sound(rounds: int) -> Iterator[Row]:
-    """Stage 2, from tokens to samples."""
+    """Measure stage 2, from tokens to samples."""
     model = SoVITS.from_config(load_config("v2"), posterior=False).eval()
     model.fold_weight_norm()
-    found = in_turns({"decode": lambda: decode_seconds(model), "peak": convolution_gflops}, rounds)
-    seconds, peak = statistics.median(found["decode"]), statistics.median(found["peak"])
+    numbers = in_turns({"decode": lambda: decode_seconds(model), "peak": convolution_gflops}, rounds)
+    seconds, peak = statistics.median(numbers["decode"]), statistics.median(numbers["peak"])
     factor = seconds / SOUND_SECONDS
     allowed = GFLOP_PER_SECOND_OF_SOUND / (CONVOLUTION_SHARE * peak)
     reached = GFLOP_PER_SECOND_OF_SOUND / factor
@@ -100,38 +100,39 @@ def sound(rounds: int) -> Iterator[Row]:
 
 
 def children(threads: int) -> Iterator[Row]:
-    """What only a process of its own can tell: memory, and times from a fresh start."""
+    """Measure what needs a process of its own: memory, and times from a fresh start."""
     with tempfile.TemporaryDirectory(prefix="bench-engine-") as folder:
-        said = child("hubert", folder, threads)
-        yield below("HuBERT features of 10 s, memory over the model", "MB", said["mb"], GOALS["hubert_mb"])
-        said = child("training", folder, threads)
-        percent = 100 * said["data"] / (said["data"] + said["learning"])
+        measured = child("hubert", folder, threads)
+        yield below("HuBERT features of 10 s, memory over the model", "MB", measured["mb"], GOALS["hubert_mb"])
+        measured = child("training", folder, threads)
+        percent = 100 * measured["data"] / (measured["data"] + measured["learning"])
         yield below("s2 training step, share of loading data", "%", percent, GOALS["loader_percent"])
         child("checkpoints", folder, threads)
-        said = child("load", folder, threads)
-        yield below("loading a v2 voice", "s", said["seconds"], GOALS["load_seconds"])
-        yield below("loading a v2 voice, peak memory over its files", "MB", said["mb"], GOALS["load_mb"])
+        measured = child("load", folder, threads)
+        yield below("loading a v2 voice", "s", measured["seconds"], GOALS["load_seconds"])
+        yield below("loading a v2 voice, peak memory over its files", "MB", measured["mb"], GOALS["load_mb"])
 
 
 def in_turns(turns: dict[str, Callable[[], float]], rounds: int) -> Times:
-    """Every one once a round, so that a busy machine slows all of them; the round before the first warms up."""
-    found: Times = defaultdict(list)
+    """Measure each once per round, so that a busy machine slows all of them; a round before the first warms up."""
+    times: Times = defaultdict(list)
     for number in range(rounds + 1):
         for name, measure in turns.items():
             print(f"round {number} of {rounds}: {name}", file=sys.stderr)
             value = measure()
             if number:
-                found[name].append(value)
-    return found
+                times[name].append(value)
+    return times
 
 
 def tokens_per_second(model: Text2Semantic, rows: int, steps: int, precision: Any) -> float:
     batch = ContinuousBatch(model, precision=precision)
     settings = SamplingSettings(early_stop_num=steps)
     for i in range(rows):
-        chance = torch.Generator().manual_seed(i)
-        phones = torch.randint(0, 700, (PHONES,), generator=chance)
-        batch.add(GenerationInput(phones, None, torch.randint(0, 1024, (PROMPT,), generator=chance)), settings, chance)
+        generator = torch.Generator().manual_seed(i)
+        phones = torch.randint(0, 700, (PHONES,), generator=generator)
+        prompt = torch.randint(0, 1024, (PROMPT,), generator=generator)
+        batch.add(GenerationInput(phones, None, prompt), settings, generator)
     batch.step()
     start = time.perf_counter()
     for _ in range(steps):
@@ -141,7 +142,7 @@ def tokens_per_second(model: Text2Semantic, rows: int, steps: int, precision: An
 
 @torch.inference_mode()
 def linears_per_second(model: Text2Semantic, steps: int = 20) -> float:
-    """Steps a second of nothing but `torch.nn.functional.linear` over all the weights, one row."""
+    """Return the steps per second of nothing but `torch.nn.functional.linear` over all the weights, one row."""
     layers = [(l.self_attn, l.linear1, l.linear2) for l in model.model.h.layers]  # noqa: E741
     width = model.dimensions.width
     x, wide = torch.randn(1, width), torch.randn(1, 4 * width)
@@ -157,18 +158,18 @@ def linears_per_second(model: Text2Semantic, steps: int = 20) -> float:
 
 
 def decode_seconds(model: SoVITS) -> float:
-    chance = torch.Generator().manual_seed(0)
-    codes = torch.randint(0, 1024, (1, 1, int(25 * SOUND_SECONDS)), generator=chance)
-    text = torch.randint(0, 700, (1, 40), generator=chance)
-    style = torch.randn(1, 512, 1, generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(0, 1024, (1, 1, int(25 * SOUND_SECONDS)), generator=generator)
+    text = torch.randint(0, 700, (1, 40), generator=generator)
+    style = torch.randn(1, 512, 1, generator=generator)
     start = time.perf_counter()
-    model.decode(codes, text, ge=style, generator=chance)
+    model.decode(codes, text, ge=style, generator=generator)
     return time.perf_counter() - start
 
 
 @torch.inference_mode()
 def convolution_gflops(channels: int = 128, size: int = 7, length: int = 16_000, times: int = 8) -> float:
-    """10^9 operations a second of one of the generator's own convolutions, alone and again and again."""
+    """Return the 10^9 operations per second of one of the generator's own convolutions, alone and again and again."""
     x, weight = torch.randn(1, channels, length), torch.randn(channels, channels, size)
     start = time.perf_counter()
     for _ in range(times):

@@ -113,13 +113,13 @@ def measure(folder: Path, options: argparse.Namespace) -> Iterator[Timeline]:
 
 
 def run_task(services: WorkerServices, role: Preprocessor, file_id: str, *, denoised: bool) -> Timeline:
-    """Do the jobs of a task as they come, until only trainings are left."""
+    """Run the jobs of a task as they come, until only trainings are left."""
     timeline, draining = Timeline(), threading.Event()
     with watched(timeline):
         timeline.began = time.perf_counter()
         task_id = begin(services, file_id, denoised)
-        wanted = {name for name in STAGES_HERE if name != "denoise" or denoised}
-        while wanted:
+        pending_stages = {name for name in STAGES_HERE if name != "denoise" or denoised}
+        while pending_stages:
             lease = services.queue.claim(PREPROCESSOR, WORKER, block_seconds=1.0)
             if lease is None:
                 continue
@@ -127,14 +127,14 @@ def run_task(services: WorkerServices, role: Preprocessor, file_id: str, *, deno
             services.queue.ack(lease, role.run(lease.job, JobContext(lease, services, draining)))
             stage = lease.job.payload["stage"]
             timeline.stages[stage] = (started, time.perf_counter())
-            wanted.discard(stage)
+            pending_stages.discard(stage)
         timeline.ended = time.perf_counter()
     services.call(services.experiments.tasks.cancel, task_id)
     return timeline
 
 
 def begin(services: WorkerServices, file_id: str, denoised: bool) -> str:
-    """A nano task; its id."""
+    """Create a nano task and return its id."""
     with patch.dict("core.experiments.tasks.QUALITIES", {"fast": {"denoise": {"enabled": denoised}}}):
         task = services.call(
             services.experiments.tasks.create,
@@ -144,7 +144,7 @@ def begin(services: WorkerServices, file_id: str, denoised: bool) -> str:
 
 
 def upload(services: WorkerServices, path: Path, seconds: float, loudness: float) -> str:
-    """The recording as the API keeps it, another one for another loudness; its id."""
+    """Store the recording as the API does and return its file id; another loudness makes another file."""
     samples, rate = soundfile.read(RECORDING, frames=int(seconds * 16_000))
     soundfile.write(path, samples * loudness, rate)
     file_id, content = new_id("file"), path.read_bytes()
@@ -186,7 +186,7 @@ def watched(timeline: Timeline) -> Iterator[None]:
 
 
 def resolve(name: str) -> Any:
-    """A module, or a class in one."""
+    """Import a module, or return a class in one."""
     import importlib
 
     try:
@@ -197,7 +197,7 @@ def resolve(name: str) -> Any:
 
 
 def covered(spans: Iterable[Span]) -> float:
-    """Seconds in which at least one span was under way."""
+    """Return the seconds in which at least one span was under way."""
     total, reached = 0.0, float("-inf")
     for start, end in sorted(spans):
         total += max(0.0, end - max(start, reached))
@@ -206,18 +206,18 @@ def covered(spans: Iterable[Span]) -> float:
 
 
 def rows(cold: Timeline, warm: Timeline, again: Timeline, minutes: float) -> Iterator[Row]:
-    """Each stage warm beside cold, then the whole, then the waiting."""
+    """Compare each stage warm and cold, then the whole, then the waiting."""
     for stage in warm.stages:
-        ours, first = (took(one.stages[stage]) / minutes for one in (warm, cold))
+        ours, first = (took(run.stages[stage]) / minutes for run in (warm, cold))
         yield Row(stage, "s per minute", ours, "with models to load", first, first / ours)
         waiting = warm.waiting_seconds(stage) / minutes
         yield Row(f"{stage}, of that waiting", "s per minute", waiting, "the stage", ours, ours / waiting)
-    whole, first = ((one.ended - one.began) / minutes for one in (warm, cold))
+    whole, first = ((run.ended - run.began) / minutes for run in (warm, cold))
     yield Row("all stages", "s per minute", whole, "with models to load", first, first / whole)
     unchanged = (again.ended - again.began) / minutes
     yield Row("all stages, nothing changed", "s per minute", unchanged, "when all is new", whole, whole / unchanged)
-    for name, one in (("warm", warm), ("with models to load", cold)):
-        percent = one.waiting_percent
+    for name, run in (("warm", warm), ("with models to load", cold)):
+        percent = run.waiting_percent
         yield Row(f"waits on anything but compute, {name}", "%", percent, "goal", GOAL_PERCENT, GOAL_PERCENT / percent)
 
 

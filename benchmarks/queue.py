@@ -59,25 +59,25 @@ def main(arguments: list[str] | None = None) -> None:
         server = EmbeddedServer(Path(folder))
         server.start()
         for number in range(options.rounds):
-            for name, found in measured.items():
+            for name, times in measured.items():
                 print(f"round {number + 1} of {options.rounds}: {name}", file=sys.stderr)
-                found.per_second.append(measure_throughput(server, name, options.jobs))
+                times.per_second.append(measure_throughput(server, name, options.jobs))
                 p50, p99 = measure_latency(server, name, options.trips)
-                found.p50_ms.append(p50)
-                found.p99_ms.append(p99)
+                times.p50_ms.append(p50)
+                times.p99_ms.append(p99)
         server.stop()
     report("queue", list(compare(measured)), options.json)
 
 
 def install_peers() -> None:
-    """Once; a folder without this mark was not finished."""
-    mark = ENVIRONMENT / "installed"
-    if mark.exists():
+    """Install the other queues once; a folder without the marker file was not finished."""
+    marker = ENVIRONMENT / "installed"
+    if marker.exists():
         return
     print("Installing the other queues...", file=sys.stderr)
     venv.create(ENVIRONMENT, with_pip=True, clear=True)
     subprocess.run([_python(ENVIRONMENT), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    mark.touch()
+    marker.touch()
 
 
 def measure_throughput(server: EmbeddedServer, name: str, jobs: int) -> float:
@@ -116,7 +116,7 @@ def compare(measured: dict[str, Measured]) -> Iterator[Row]:
 
 @contextmanager
 def a_worker(server: EmbeddedServer, name: str, **environment: str) -> Iterator[IO[str]]:
-    """A worker process that is ready; what it says."""
+    """Start a worker process and yield the lines that it prints, once it is ready."""
     process = subprocess.Popen(
         _command(name, "worker"), env=_environment(server, **environment), stdout=subprocess.PIPE, text=True
     )
@@ -133,7 +133,7 @@ def a_worker(server: EmbeddedServer, name: str, **environment: str) -> Iterator[
 
 
 def run(server: EmbeddedServer, name: str, *arguments: str) -> str:
-    """What the client of a queue prints."""
+    """Return what the client of a queue prints."""
     finished = subprocess.run(
         _command(name, *arguments), env=_environment(server), stdout=subprocess.PIPE, text=True, check=True
     )

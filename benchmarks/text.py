@@ -59,22 +59,23 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def measure(language: str) -> dict[str, float]:
-    """One language in a process of its own."""
+    """Measure one language in a process of its own."""
     question = json.dumps([language, SENTENCES[language], LENGTHS])
-    answer = subprocess.run([sys.executable, "-c", PROGRAM, question], check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, Any] = json.loads(answer.stdout)
-    return found
+    completed = subprocess.run([sys.executable, "-c", PROGRAM, question], check=True, stdout=subprocess.PIPE, text=True)
+    measured: dict[str, Any] = json.loads(completed.stdout)
+    return measured
 
 
-def rows(language: str, found: dict[str, float]) -> list[Row]:
-    """Each number beside its goal."""
+def rows(language: str, measured: dict[str, float]) -> list[Row]:
+    """Compare each number with its goal."""
     memory = 250.0 if language == "ja" else 150.0
     goals = [("first load", "s", "load_s", 1.5), ("first load", "MB", "load_mb", memory)]
     goals += [("50 characters", "ms", "sentence_ms", 5.0), ("100,000 characters", "s", "100000", 20.0)]
-    each = [found[str(length)] / length for length in LENGTHS]
-    shown = [(name, unit, found[key], goal) for name, unit, key, goal in goals]
+    each = [measured[str(length)] / length for length in LENGTHS]
+    shown = [(name, unit, measured[key], goal) for name, unit, key, goal in goals]
     shown += [
-        (f"per character of {length:,}", "µs", one * 1e6, 200.0) for length, one in zip(LENGTHS, each, strict=True)
+        (f"per character of {length:,}", "µs", seconds * 1e6, 200.0)
+        for length, seconds in zip(LENGTHS, each, strict=True)
     ]
     shown += [
         (f"per character, {longer:,} beside {shorter:,}", "times", each[index + 1] / each[index], 2.0)

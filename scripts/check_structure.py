@@ -32,7 +32,7 @@ PARTICIPLE_CLASSES: Final = frozenset(
 RETIRED_IDENTIFIER_WORDS: Final = frozenset(
     (
         *("heart", "keeper", "bury", "burial", "upkeep", "promise", "promises", "chore", "chores", "wish", "wishes"),
-        *("followers", "impatient", "door", "chance", "chances", "unheard", "stranger", "strangers", "listener"),
+        *("followers", "impatient", "door", "chance", "chances", "unheard", "stranger", "strangers"),
     )
 )
 """Words that no identifier contains; the standard terms are those of docs/architecture.md."""

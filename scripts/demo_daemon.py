@@ -94,17 +94,17 @@ class Daemon:
 
 
 def descendants(pid: int) -> list[int]:
-    """The process and all that it started, directly or not."""
-    found, waiting = [], [pid]
+    """Return a process and all that it started, directly or not."""
+    pids, waiting = [], [pid]
     while waiting:
         current = waiting.pop()
-        found.append(current)
+        pids.append(current)
         try:
             for thread in Path(f"/proc/{current}/task").iterdir():
                 waiting += [int(child) for child in (thread / "children").read_text().split()]
         except OSError:
             continue  # it ended while it was looked at
-    return found
+    return pids
 
 
 def _name(pid: int) -> str:

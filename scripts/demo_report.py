@@ -58,7 +58,7 @@ def make_report(findings: Findings, recording: Path, output: Path, *, seconds: f
 
 
 def show_report(console: Console, report: dict[str, Any], output: Path) -> None:
-    """The report as tables, and what it means in a sentence."""
+    """Print the report as tables, and what it means in a sentence."""
     _show_stages(console, report)
     _show_speech(console, report)
     _show_memory(console, report)

@@ -147,7 +147,7 @@ def _speak(client: httpx.Client, findings: Findings, output: Path) -> None:
 
 
 def _events(client: httpx.Client, path: str) -> Any:
-    """The (kind, data) of a server-sent stream."""
+    """Yield the (kind, data) of a server-sent stream."""
     with client.stream("GET", path, timeout=httpx.Timeout(30, read=60)) as answer:
         kind = ""
         for line in answer.iter_lines():

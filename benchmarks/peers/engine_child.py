@@ -18,12 +18,12 @@ RANDOM = np.random.default_rng(0)
 def main() -> None:
     task, folder = sys.argv[1], Path(sys.argv[2])
     torch.manual_seed(0)
-    said = {"hubert": hubert, "training": training, "checkpoints": checkpoints, "load": load}[task](folder)
-    print(json.dumps(said))
+    measured = {"hubert": hubert, "training": training, "checkpoints": checkpoints, "load": load}[task](folder)
+    print(json.dumps(measured))
 
 
 def hubert(_folder: Path) -> dict[str, float]:
-    """Peak memory of features of 10 s over that of the loaded model."""
+    """Return the peak memory of features of 10 s over that of the loaded model."""
     from transformers.models.hubert.modeling_hubert import HubertConfig, HubertModel
 
     from GPT_SoVITS.features.hubert import Hubert
@@ -37,7 +37,7 @@ def hubert(_folder: Path) -> dict[str, float]:
 
 
 def training(folder: Path, steps: int = 1) -> dict[str, float]:
-    """Seconds of waiting for data and of learning, after a first step that warms up."""
+    """Return the seconds of waiting for data and of computing, after a first step that warms up."""
     import soundfile
 
     from GPT_SoVITS.sovits.trainer import SoVITSTrainer
@@ -68,7 +68,7 @@ def training(folder: Path, steps: int = 1) -> dict[str, float]:
 
 
 def checkpoints(folder: Path) -> dict[str, float]:
-    """Official files of official size."""
+    """Write official files of official size."""
     from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, write_official
     from GPT_SoVITS.configs import load_config
     from GPT_SoVITS.gpt.model import Text2Semantic
@@ -90,7 +90,7 @@ NAMES = {"gpt": "v2-e1.ckpt", "sovits": "v2_e1_s1.pth"}
 
 
 def load(folder: Path) -> dict[str, float]:
-    """Seconds of loading a voice, and the whole process's peak memory over the size of its files."""
+    """Return the seconds of loading a voice, and the whole process's peak memory over the size of its files."""
     from GPT_SoVITS.pipeline import Pipeline
 
     files = [folder / name for name in NAMES.values()]
@@ -102,7 +102,7 @@ def load(folder: Path) -> dict[str, float]:
 
 
 def start_peak() -> None:
-    """Begin the count of the peak anew, where the kernel can."""
+    """Reset the peak of the resident memory, where the kernel can."""
     clear = Path("/proc/self/clear_refs")
     if clear.exists():
         clear.write_text("5")

@@ -1,10 +1,10 @@
-"""Ours: the production queue and the loop of a worker around it, claim → run → ack, without role, logs and heart."""
+"""Ours: the production queue and a worker's loop around it (claim, run, ack), without role, logs and heartbeat."""
 
 from __future__ import annotations
 
 import asyncio
 
-from marks import URL, command, measure_async, noop, tell_ready
+from noop_job import URL, command, measure_async, noop, tell_ready
 
 from core.jobs.events import Events
 from core.jobs.job import NewJob
@@ -24,7 +24,7 @@ def work() -> None:
 
 
 async def wait_for_each(count: int) -> None:
-    """As the API does it."""
+    """Wait for each job as the API does."""
     redis = connect_async(URL)
     queue, events = AsyncQueue(redis), Events(redis)
 

@@ -8,8 +8,8 @@ import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
-from marks import URL, command, measure, tell_ready
-from marks import noop as do_nothing
+from noop_job import URL, command, measure, tell_ready
+from noop_job import noop as do_nothing
 
 broker = RedisBroker(url=URL)
 broker.add_middleware(Results(backend=RedisBackend(url=URL)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from marks import URL, command, measure, tell_ready
+from noop_job import URL, command, measure, tell_ready
 from redis import Redis
 from rq import Queue, SimpleWorker
 
@@ -10,7 +10,7 @@ queue = Queue("bench", connection=Redis.from_url(URL))
 
 
 def round_trip() -> None:
-    queue.enqueue("marks.noop", -1).latest_result(timeout=30)
+    queue.enqueue("noop_job.noop", -1).latest_result(timeout=30)
 
 
 if __name__ == "__main__":
@@ -20,6 +20,6 @@ if __name__ == "__main__":
         SimpleWorker([queue], connection=queue.connection).work(logging_level="ERROR")
     elif verb == "enqueue":
         for n in range(count):
-            queue.enqueue("marks.noop", n)
+            queue.enqueue("noop_job.noop", n)
     else:
         measure(round_trip, count)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from marks import URL, command, measure_async, tell_ready
-from marks import noop as do_nothing
+from noop_job import URL, command, measure_async, tell_ready
+from noop_job import noop as do_nothing
 from saq import Queue, Worker
 
 

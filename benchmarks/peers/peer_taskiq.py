@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from marks import URL, command, measure_async, tell_ready
-from marks import noop as do_nothing
+from noop_job import URL, command, measure_async, tell_ready
+from noop_job import noop as do_nothing
 from taskiq.api import run_receiver_task
 from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend
 

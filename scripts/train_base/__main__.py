@@ -44,7 +44,7 @@ def data(options: argparse.Namespace) -> None:
 
 
 def tokenizer(options: argparse.Namespace) -> None:
-    """The projection and the codebook of the semantic tokens."""
+    """Train the projection and the codebook of the semantic tokens."""
     import torch
 
     from scripts.train_base.clips import load_clips
@@ -71,8 +71,8 @@ def listener(options: argparse.Namespace) -> None:
     model = SoVITS.from_config(load_config("nano"))
     model.load_state_dict(tokens, strict=False)
     fit(model, Set(_spoken(work), tokens), read(work / "align.npz"), steps=options.steps or 500)
-    heard = {f"enc_p.listener.{name}": value for name, value in model.enc_p.listener.state_dict().items()}
-    torch.save(tokens | heard, work / "listener.pt")
+    classifier_state = {f"enc_p.listener.{name}": value for name, value in model.enc_p.listener.state_dict().items()}
+    torch.save(tokens | classifier_state, work / "listener.pt")
 
 
 def acoustic(options: argparse.Namespace) -> None:
@@ -134,7 +134,7 @@ def language(options: argparse.Namespace) -> None:
 
 
 def align(options: argparse.Namespace) -> None:
-    """The phoneme of each token."""
+    """Align: find the phoneme of each token."""
     import torch
 
     from scripts.train_base.align import align as find
@@ -144,7 +144,7 @@ def align(options: argparse.Namespace) -> None:
 
 
 def vary(options: argparse.Namespace) -> None:
-    """The clips at other speeds."""
+    """Write the clips at other speeds."""
     import torch
 
     from GPT_SoVITS.features.whisper_content import ContentEncoder
@@ -170,7 +170,7 @@ def _spoken(work: Path) -> list:
 
 
 def ship(options: argparse.Namespace) -> None:
-    """The base's two files, where the product looks for them."""
+    """Write the base's two files where the product looks for them."""
     import subprocess
 
     from scripts.train_base.acoustic import Set

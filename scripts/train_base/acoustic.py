@@ -52,7 +52,7 @@ class Set:
     def collate(self, batch: list[Clip], rng: random.Random) -> SoVITSBatch:
         longest, most = max(clip.frames for clip in batch), max(len(clip.phones) for clip in batch)
         rows = len(batch)
-        made = {
+        arrays = {
             "codes": torch.zeros(rows, longest // 2, dtype=torch.long),
             "lengths": torch.tensor([clip.frames for clip in batch]),
             "text": torch.zeros(rows, most, dtype=torch.long),
@@ -62,19 +62,19 @@ class Set:
             "style": torch.zeros(rows, STYLE_FRAMES * HOP),
         }
         for i, clip in enumerate(batch):
-            made["codes"][i, : clip.frames // 2] = torch.from_numpy(self.codes[clip.name].astype(np.int64))
-            made["text"][i, : len(clip.phones)] = torch.from_numpy(clip.phones.astype(np.int64))
-            made["f0"][i, : clip.frames] = torch.from_numpy(clip.f0.astype(np.float32))
-            made["wave"][i, : len(clip.wave)] = torch.from_numpy(clip.wave.astype(np.float32) / 32768)
-            made["style"][i] = torch.from_numpy(self._style(clip.speaker, rng))
+            arrays["codes"][i, : clip.frames // 2] = torch.from_numpy(self.codes[clip.name].astype(np.int64))
+            arrays["text"][i, : len(clip.phones)] = torch.from_numpy(clip.phones.astype(np.int64))
+            arrays["f0"][i, : clip.frames] = torch.from_numpy(clip.f0.astype(np.float32))
+            arrays["wave"][i, : len(clip.wave)] = torch.from_numpy(clip.wave.astype(np.float32) / 32768)
+            arrays["style"][i] = torch.from_numpy(self._style(clip.speaker, rng))
         return SoVITSBatch(
-            spec=style_spectrogram(made["style"]),
-            spec_lengths=made["lengths"],
-            wave=made["wave"][:, None],
-            text=made["text"],
-            text_lengths=made["text_lengths"],
-            codes=made["codes"][None],
-            f0=made["f0"],
+            spec=style_spectrogram(arrays["style"]),
+            spec_lengths=arrays["lengths"],
+            wave=arrays["wave"][:, None],
+            text=arrays["text"],
+            text_lengths=arrays["text_lengths"],
+            codes=arrays["codes"][None],
+            f0=arrays["f0"],
         )
 
     def _style(self, speaker: str, rng: random.Random) -> np.ndarray:
@@ -95,7 +95,7 @@ class Training:
         self, data: Set, initial: dict[str, Tensor], out: Path, *, steps: int, rate: float = 8e-4, seed: int = 1,
         frames: int = 4000, half: bool = False,
     ) -> None:  # fmt: skip
-        """`initial` holds the tokenizer, the listener and whatever else was learnt before. `half` computes the networks
+        """Begin from `initial`, the weights learnt so far. `half` computes the networks
         in bfloat16, which is faster where the processor has it."""
         torch.manual_seed(seed)
         self.half = half

@@ -35,7 +35,7 @@ class Listener(nn.Module):
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """What `align` wrote, by the clip's name."""
+    """Return what `align` wrote, by the clip's name."""
     with np.load(path) as file:
         return {name: file[name] for name in file.files}
 
@@ -70,7 +70,7 @@ def _loss(model: Listener, batch: list[Clip]) -> Tensor:
         model(content).transpose(0, 1),
         torch.cat(phones),
         torch.tensor([clip.frames for clip in batch]),
-        torch.tensor([len(one) for one in phones]),
+        torch.tensor([len(sequence) for sequence in phones]),
         zero_infinity=True,
     )
 

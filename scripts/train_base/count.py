@@ -31,8 +31,8 @@ def count(data: Set, pointers: dict[str, np.ndarray], phones: int, tokens: int) 
             continue
         pointer = limit_steps(torch.from_numpy(pointers[clip.name].astype(np.int64)))
         codes = torch.from_numpy(data.codes[clip.name].astype(np.int64))[: len(pointer)]
-        said = torch.from_numpy(clip.phones.astype(np.int64))[pointer]
-        spoken.index_put_((said, codes), torch.ones(len(codes)), accumulate=True)
+        phonemes = torch.from_numpy(clip.phones.astype(np.int64))[pointer]
+        spoken.index_put_((phonemes, codes), torch.ones(len(codes)), accumulate=True)
         runs = torch.unique_consecutive(pointer, return_counts=True)[1].tolist()
         for phone, lasted in zip(torch.from_numpy(clip.phones.astype(np.int64)).tolist(), runs, strict=False):
             stayed[phone, : min(lasted - 1, MAX_TOKENS_PER_PHONEME)] += 1

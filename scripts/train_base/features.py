@@ -25,7 +25,7 @@ def extract(folder: Path, work: Path) -> None:
     out = work / "features" / folder.name
     out.mkdir(parents=True, exist_ok=True)
     encoder = ContentEncoder(model_folder(work / "models"), threads=1)
-    made = 0
+    count = 0
     for line in (folder / "texts.jsonl").read_text(encoding="utf-8").splitlines():
         clip = json.loads(line)
         source = Path(clip["file"])
@@ -49,6 +49,6 @@ def extract(folder: Path, work: Path) -> None:
             phones=np.array(phones, np.int16),
         )
         making.rename(target)
-        made += 1
-        if made % 200 == 0:
-            logger.info("%d clips of %s.", made, folder.name)
+        count += 1
+        if count % 200 == 0:
+            logger.info("%d clips of %s.", count, folder.name)

@@ -23,9 +23,9 @@ class GuidedTraining(GPTTrainer):
 
         def pointer(name: str) -> Tensor:
             first, _, second = name.partition("+")
-            found = clips[first]
+            tokens = clips[first]
             if second:
-                found = np.concatenate([found, clips[second.rpartition("-")[0]] + counts[first]])
-            return limit_steps(torch.from_numpy(found.astype(np.int64)))
+                tokens = np.concatenate([tokens, clips[second.rpartition("-")[0]] + counts[first]])
+            return limit_steps(torch.from_numpy(tokens.astype(np.int64)))
 
         return GuidedAttention(self.model, {item.name: pointer(item.name) for item in self.items})

@@ -28,7 +28,7 @@ REAL = 6
 
 
 def write_training_set(data: Set, folder: Path, *, varied: dict[str, np.ndarray]) -> int:
-    """The clips as a training-set folder (specification s1-gpt §12); returns how many lines it has. `varied` are tokens
+    """Write the clips as a training-set folder (s1-gpt §12) and return how many lines it has. `varied` are tokens
     of the clips at other speeds, by `<clip>~<n>`."""
     folder.mkdir(parents=True, exist_ok=True)
     names = symbols("nano")

@@ -25,7 +25,7 @@ STYLE_CLIPS = 4
 def speak_again(model: SoVITS, data: Set, clip: Clip, *, own_pitch: bool = False) -> np.ndarray:
     """(N,) float32: a clip from its tokens and phonemes, in the style of other clips of its speaker."""
     model.eval()
-    others = [one for one in data.by_speaker[clip.speaker] if one is not clip]
+    others = [other for other in data.by_speaker[clip.speaker] if other is not clip]
     chosen = random.Random(1).sample(others, min(STYLE_CLIPS, len(others)))
     spectra = [style_spectrogram(torch.from_numpy(c.wave.astype(np.float32) / 32768)[None]) for c in chosen]
     ge = model.style(spectra)
@@ -40,8 +40,8 @@ def listen(
     model: SoVITS, data: Set, texts: Path, reference: Path, models: Path, out: Path, *, count: int
 ) -> dict[str, float]:
     """Mean WER, similarity and DNSMOS of `count` clips of 2 s and more; the WAV files stay in `out`."""
-    said = {Path(line["file"]).stem: line["text"] for line in map(json.loads, texts.read_text().splitlines())}
-    clips = [clip for clip in data.clips if clip.name in said and clip.frames >= 100]
+    texts_by_name = {Path(line["file"]).stem: line["text"] for line in map(json.loads, texts.read_text().splitlines())}
+    clips = [clip for clip in data.clips if clip.name in texts_by_name and clip.frames >= 100]
     chosen = random.Random(2).sample(clips, min(count, len(clips)))
     judge = Evaluator(models, reference, threads=1)
     out.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def listen(
     for clip in chosen:
         file = out / f"{clip.name}.wav"
         write_wav(file, speak_again(model, data, clip), HOP * 50)
-        rows.append(judge.judge(file, said[clip.name], "en"))
+        rows.append(judge.judge(file, texts_by_name[clip.name], "en"))
     means = {
         name: float(np.nanmean([min(getattr(row, name), 1.0) if name == "wer" else getattr(row, name) for row in rows]))
         for name in ("wer", "similarity", "dnsmos", "dnsmos_signal")

@@ -31,26 +31,26 @@ def fit(model: SoVITS, data: Set, pointers: dict[str, np.ndarray], *, steps: int
     optimizer = torch.optim.AdamW(listener.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.1)
     for step, batch in enumerate(islice(batches(clips, frames=8000, seed=seed, often={}), steps), start=1):
-        made = data.collate(batch, rng)
-        assert made.codes is not None
-        wanted = _wanted(batch, pointers)
-        mask = length_mask(made.spec_lengths, wanted.shape[1])
-        said = listener(model.frames(noise(made.codes)).detach(), mask)
-        loss = F.nll_loss(said.flatten(0, 1), wanted.flatten(), ignore_index=NOTHING)
+        batch_data = data.collate(batch, rng)
+        assert batch_data.codes is not None
+        targets = _wanted(batch, pointers)
+        mask = length_mask(batch_data.spec_lengths, targets.shape[1])
+        logits = listener(model.frames(noise(batch_data.codes)).detach(), mask)
+        loss = F.nll_loss(logits.flatten(0, 1), targets.flatten(), ignore_index=NOTHING)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(listener.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         if step % LOG_EVERY == 0:
-            right = (said.argmax(dim=-1) == wanted)[wanted != NOTHING].float().mean()
+            right = (logits.argmax(dim=-1) == targets)[targets != NOTHING].float().mean()
             logger.info("step %d: %.3f a frame, %.0f %% right", step, loss.item(), 100 * right)
 
 
 def _wanted(batch: list[Clip], pointers: dict[str, np.ndarray]) -> Tensor:
     """(B, T) the phoneme of every frame."""
-    wanted = torch.full((len(batch), max(clip.frames for clip in batch)), NOTHING)
-    for row, clip in zip(wanted, batch, strict=True):
+    targets = torch.full((len(batch), max(clip.frames for clip in batch)), NOTHING)
+    for row, clip in zip(targets, batch, strict=True):
         spoken = torch.from_numpy(clip.phones[pointers[clip.name]].astype(np.int64))
         row[: clip.frames] = spoken.repeat_interleave(2)[: clip.frames]
-    return wanted
+    return targets

@@ -40,9 +40,9 @@ def gather_real(work: Path, bundled: set[str]) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{source.stem}-{SPEAKER}.wav"
         write_wav(file, samples, RATE)
-        heard = transcriber.transcribe(file, "en")
-        if len(heard.text.split()) >= 2:
-            lines[folder].append(json.dumps({"file": str(file), "speaker": SPEAKER, "text": heard.text}) + "\n")
+        transcript = transcriber.transcribe(file, "en")
+        if len(transcript.text.split()) >= 2:
+            lines[folder].append(json.dumps({"file": str(file), "speaker": SPEAKER, "text": transcript.text}) + "\n")
     for folder, texts in lines.items():
         (folder / "texts.jsonl").write_text("".join(texts), encoding="utf-8")
         logger.info("%d clips in %s.", len(texts), folder.name)
@@ -56,5 +56,5 @@ def _decode(source: Path) -> np.ndarray:
 
 
 def _share(name: str) -> float:
-    """A number in [0, 1) that belongs to a name."""
+    """Return a number in [0, 1) that belongs to a name."""
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32

@@ -18,32 +18,32 @@ JOINED = (0.5, 0.35, 0.15)
 
 def examples(wordnet: Path) -> list[str]:
     """Every quoted example that is plain English, in the order of the alphabet."""
-    found = set()
+    quoted = set()
     for file in sorted(wordnet.rglob("data.*")):
         for line in file.read_text(encoding="latin-1").splitlines():
             if not line.startswith("  "):  # the licence
-                found.update(_tidy(one) for one in _QUOTED.findall(line.partition("|")[2]))
-    return sorted(found - {""})
+                quoted.update(_tidy(sentence) for sentence in _QUOTED.findall(line.partition("|")[2]))
+    return sorted(quoted - {""})
 
 
 def utterances(sentences: list[str], *, seed: int, leave_out: set[str]) -> list[str]:
     """All the sentences in a random order, joined by chance; none whose words are among `leave_out`."""
     rng = random.Random(seed)
-    pool = [one for one in sentences if words_of(one) not in leave_out]
+    pool = [sentence for sentence in sentences if words_of(sentence) not in leave_out]
     rng.shuffle(pool)
-    made = []
+    sentences_out = []
     while pool:
         parts = [pool.pop() for _ in range(min(len(pool), rng.choices((1, 2, 3), JOINED)[0]))]
         text = " ".join(parts)
         if len(text.split()) <= LONGEST_UTTERANCE:
-            made.append(text)
+            sentences_out.append(text)
         else:
-            made += parts
-    return made
+            sentences_out += parts
+    return sentences_out
 
 
 def words_of(text: str) -> str:
-    """What two spellings of one sentence share."""
+    """Return what two spellings of one sentence share."""
     return " ".join(re.findall(r"[a-z']+", text.lower()))
 
 

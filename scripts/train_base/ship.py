@@ -45,10 +45,10 @@ def ship(work: Path, counts: tuple[Tensor, Tensor], *, commit: str) -> dict[str,
             "bytes": path.stat().st_size,
             "step": info["step"],
         }
-    total = sum(one["bytes"] for one in shipped.values())
+    total = sum(entry["bytes"] for entry in shipped.values())
     if total > LARGEST:
         raise SystemExit(f"The base has {total} bytes; {LARGEST} are allowed.")
-    sums = "".join(f"{one['sha256']}  {name}\n" for name, one in shipped.items())
+    sums = "".join(f"{entry['sha256']}  {name}\n" for name, entry in shipped.items())
     (BASE_FOLDER / "SHA256SUMS").write_text(sums, encoding="utf-8")
     print(json.dumps(shipped, indent=2))
     return shipped

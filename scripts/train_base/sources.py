@@ -20,7 +20,7 @@ domain."""
 
 
 def unpack(package: str, work: Path) -> Path:
-    """The folder with a Debian package's files; fetched once."""
+    """Return the folder with a Debian package's files, fetched once."""
     folder = work / "packages" / package
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def unpack(package: str, work: Path) -> Path:
 
 
 def piper_python(work: Path) -> Path:
-    """The interpreter of an environment that holds Piper; made once."""
+    """Return the interpreter of an environment that holds Piper, created once."""
     python = work / "piper" / "bin" / "python"
     if not (work / "piper" / ".complete").exists():
         logger.info("Installing Piper into an environment of its own.")

@@ -42,11 +42,11 @@ class Tokenizer(nn.Module):
         self.sound = nn.Conv1d(hidden, mels + 2, 1)
 
     def forward(self, content: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        found = self.quantizer(self.ssl_proj(content))
-        h = self.widen(found.vectors.repeat_interleave(2, dim=2))
-        said = self.content(self._through(h, self.blocks[:2]))
+        quantized = self.quantizer(self.ssl_proj(content))
+        h = self.widen(quantized.vectors.repeat_interleave(2, dim=2))
+        logits = self.content(self._through(h, self.blocks[:2]))
         h = h + self.speaker(speaker)[:, :, None]
-        return said, self.sound(self._through(h, self.blocks[2:])), found.commitment
+        return logits, self.sound(self._through(h, self.blocks[2:])), quantized.commitment
 
     def _through(self, h: Tensor, blocks: nn.ModuleList) -> Tensor:
         for block in blocks:
@@ -66,11 +66,11 @@ def train_tokenizer(clips: list[Clip], out: Path, *, steps: int, seed: int = 1) 
     began = time.monotonic()
     for step, batch in enumerate(batches(clips, frames=6000, seed=seed, often=often), start=1):
         content, mel, f0, mask, who = _collate(batch, speakers)
-        said, sound, commitment = model(content, who)
+        logits, sound, commitment = model(content, who)
         total = mask.sum()
         voiced = (f0 > 0).float() * mask[:, 0]
         losses = {
-            "content": ((said - content).square() * mask).sum() / total / WIDTH,
+            "content": ((logits - content).square() * mask).sum() / total / WIDTH,
             "mel": ((sound[:, :80] - mel).abs() * mask).sum() / total / 80,
             "pitch": ((sound[:, 80] - (f0.clamp_min(40) / 150).log()).abs() * voiced).sum() / voiced.sum(),
             "voiced": F.binary_cross_entropy_with_logits(sound[:, 81], (f0 > 0).float(), weight=mask[:, 0]),

@@ -27,22 +27,22 @@ def vary(
 ) -> None:
     """Write to `out`, for each variant `<clip>~<n>`, (2, T): its tokens and the phoneme that each one speaks. Goes on
     where it was stopped."""
-    made = read(out) if out.exists() else {}
+    variants = read(out) if out.exists() else {}
     for clip in clips:
         for number, factors in enumerate(FACTORS):
             name = f"{clip.name}~{number}"
-            if name in made or clip.name not in pointers:
+            if name in variants or clip.name not in pointers:
                 continue
             factor = random.Random(name).uniform(*factors)
             wave = resample(clip.wave.astype(np.float32) / 32768, round(RATE * factor), RATE)
             wave = wave[: len(wave) // TOKEN * TOKEN]
             tokens = codebook.extract(torch.from_numpy(encoder.encode(wave)).T[None])
             before = np.minimum(((np.arange(len(tokens)) + 0.5) * factor).astype(int), len(pointers[clip.name]) - 1)
-            made[name] = np.stack([tokens, pointers[clip.name][before]]).astype(np.int16)
-            if len(made) % SAVE_EVERY == 0:
-                _write(out, made)
-                logger.info("%d variants.", len(made))
-    _write(out, made)
+            variants[name] = np.stack([tokens, pointers[clip.name][before]]).astype(np.int16)
+            if len(variants) % SAVE_EVERY == 0:
+                _write(out, variants)
+                logger.info("%d variants.", len(variants))
+    _write(out, variants)
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -50,7 +50,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         return {name: file[name] for name in file.files}
 
 
-def _write(out: Path, made: dict[str, np.ndarray]) -> None:
+def _write(out: Path, variants: dict[str, np.ndarray]) -> None:
     making = out.with_suffix(".making.npz")
-    np.savez(making, **made)
+    np.savez(making, **variants)
     making.rename(out)

@@ -1,4 +1,4 @@
-"""The job that every queue runs: nothing, but for a note of the time at two of them."""
+"""The job that every queue runs: it does nothing, and prints the time at two of them."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def measure(round_trip: Callable[[], object], count: int) -> None:
 
 
 async def measure_async(round_trip: Callable[[], Awaitable[object]], count: int) -> None:
-    taken = []
+    seconds = []
     for _ in range(count + WARM_UP):
         began = time.perf_counter()
         await round_trip()
-        taken.append(time.perf_counter() - began)
-    tell_times(taken)
+        seconds.append(time.perf_counter() - began)
+    tell_times(seconds)
 
 
-def tell_times(taken: Sequence[float]) -> None:
-    print(json.dumps({"seconds": taken[WARM_UP:]}), flush=True)
+def tell_times(seconds: Sequence[float]) -> None:
+    print(json.dumps({"seconds": seconds[WARM_UP:]}), flush=True)
 
 
 def _timed(round_trip: Callable[[], object]) -> float:
@@ -48,5 +48,5 @@ def _timed(round_trip: Callable[[], object]) -> float:
 
 
 def command() -> tuple[str, int]:
-    """`worker`, `enqueue N` or `latency N`."""
+    """Return the verb and the number of `worker`, `enqueue N` or `latency N`."""
     return sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0
