@@ -1,40 +1,45 @@
-"""Text to phones, and texts to utterances. Nothing is loaded before the first call."""
+"""Texts to utterances, and texts to phonemes. No dictionary is loaded before the first call.
+
+languages.py     the registry of languages: where a new one is added
+segmentation.py  a mixed text cut into segments of one language
+phonemization/   the front end: text → phonemes and their ids
+splitting/       texts cut into utterances, and upstream's ways to cut
+markup/          inline tags, SSML, notations of pronunciations and a user's dictionary of them
+english/ mandarin/ japanese/ korean/ cantonese/   one front end each
+symbols.py, data/   the phonemes of each model version, and all tables
+"""
 
 from __future__ import annotations
 
-from GPT_SoVITS.text.languages import CODES, LANGUAGES, Language, codes, resolve, spoken
+from GPT_SoVITS.text.languages import LanguageFrontend, language_codes, resolve_language, spoken_languages
 from GPT_SoVITS.text.markup.items import Passage, Pause
-from GPT_SoVITS.text.markup.notation import Reading
+from GPT_SoVITS.text.markup.notation import InlinePronunciation
 from GPT_SoVITS.text.markup.parser import INPUT_TYPES, read_markup
-from GPT_SoVITS.text.phonemization.frontend import Cleaned, Frontend, Phonemes
-from GPT_SoVITS.text.splitting.cut_methods import METHODS, cut, split_sentences
-from GPT_SoVITS.text.splitting.utterances import Utterance, split_for_speech, split_script
+from GPT_SoVITS.text.phonemization.frontend import TextFrontend
+from GPT_SoVITS.text.phonemization.result import PhonemizedSegment, PhonemizedText
+from GPT_SoVITS.text.splitting.cut_methods import CUT_METHODS, cut, split_sentences
+from GPT_SoVITS.text.splitting.utterances import UtteranceText, split_for_speech, split_script
 
 __all__ = [
-    "CODES",
+    "CUT_METHODS",
     "INPUT_TYPES",
-    "LANGUAGES",
-    "METHODS",
-    "Cleaned",
-    "Frontend",
-    "Language",
+    "InlinePronunciation",
+    "LanguageFrontend",
     "Passage",
     "Pause",
-    "Phonemes",
-    "Reading",
-    "Utterance",
-    "clean",
-    "codes",
+    "PhonemizedSegment",
+    "PhonemizedText",
+    "TextFrontend",
+    "UtteranceText",
     "cut",
-    "process",
+    "language_codes",
+    "phonemize",
     "read_markup",
-    "resolve",
+    "resolve_language",
     "split_for_speech",
     "split_script",
     "split_sentences",
-    "spoken",
+    "spoken_languages",
 ]
 
-_frontend = Frontend()
-clean = _frontend.clean
-process = _frontend.process
+phonemize = TextFrontend().phonemize

@@ -1,4 +1,4 @@
-"""A mixed text cut into pieces of one language, by script alone: the same text is always cut the same way."""
+"""Cut a mixed text into segments of one language, by script alone: the same text is always cut the same way."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from functools import cache, lru_cache
 from typing import NamedTuple
 
 from GPT_SoVITS.text.languages import REGISTRY
-from GPT_SoVITS.text.mandarin.normalize import unit_words
+from GPT_SoVITS.text.units import mandarin_units
 
 LATIN = "A-Za-zÀ-ÖØ-öø-ɏḀ-ỿＡ-Ｚａ-ｚ"
 HAN = r"々〇㐀-䶿一-鿿\uf900-\ufaff\U00020000-\U0003ffff"
 KANA = "ぁ-ゖゝゞァ-ヺーヽヾｦ-ﾝ"
 HANGUL = "가-힣ᄀ-ᇿㄱ-ㆎ"
 CLAUSE_END = re.compile("[。！？!?\n]")
-UNITS_APART = "mm|cm|km/h|km|kg|mg|ml|kHz|MHz|GHz|Hz|kW|dB"
-"""Units that are nothing else, so that a blank may stand before them."""
+SPACED_UNITS = "mm|cm|km/h|km|kg|mg|ml|kHz|MHz|GHz|Hz|kW|dB"
+"""Units that are nothing else, so that whitespace may stand before them."""
 COMMAS_AND_STOPS = frozenset(",.!?，。！？")
 SCRIPT_LANGUAGES = {"latin": "en", "kana": "ja", "hangul": "ko"}
+UNDECIDED = "?"
+"""The language of a number until its neighbors decide it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class LanguageSegment:
     """A stretch of a text in one language."""
 
     language: str
@@ -32,99 +34,123 @@ class Piece:
     start: int
     """Characters before it in the whole text."""
 
+    @property
+    def end(self) -> int:
+        """The character after its last one."""
+        return self.start + len(self.text)
 
-class Run(NamedTuple):
-    kind: str
+
+class ScriptRun(NamedTuple):
+    """A stretch of a text in one script."""
+
+    script: str
     """latin, han, kana, hangul, digits, or other for what belongs to no language of its own."""
     text: str
     start: int
 
 
-def segment(text: str, code: str) -> list[Piece]:
-    """The pieces of a text, in order and without a gap; at least one, whatever the text.
+class _LabeledRun(NamedTuple):
+    run: ScriptRun
+    language: str
+    """"" for a run that belongs to no language of its own, `UNDECIDED` for a number."""
 
-    `code` is one of `language.CODES`. Numbers go with their neighbours, but under `all_…` with the language itself.
+
+def segment_by_language(text: str, code: str) -> list[LanguageSegment]:
+    """Return the segments of a text, in order and without a gap; at least one, whatever the text.
+
+    `code` is one of `common.languages.LANGUAGE_CODES`. Numbers take the language of their neighbors, but under `all_…`
+    that of the code. Punctuation goes with what is before it, at the start with what follows.
     """
     if code == "en":
-        return [Piece("en", text, 0)]
+        return [LanguageSegment("en", text, 0)]
     single = "" if code.startswith("auto") else code.removeprefix("all_")
     mandarin = "yue" if code == "auto_yue" else "zh"
-    kana = _kana_finder(text)
+    clause_has_kana = _kana_finder(text)
     runs = []
-    for run in _runs(text):
-        language = _script_language(run, single, kana)
-        if language == "?" and code.startswith("all_"):
+    for run in _script_runs(text):
+        language = _language_of_run(run, single, clause_has_kana)
+        if language == UNDECIDED and code.startswith("all_"):
             language = single
-        runs.append((run, mandarin if language == "zh" and not single else language))
-    labelled = _settle_digits(runs)
-    return _join(text, labelled, single or _alone(text, labelled, mandarin))
+        runs.append(_LabeledRun(run, mandarin if language == "zh" and not single else language))
+    runs = _decide_numbers(runs)
+    fallback = single or mandarin
+    if not single and all(language in ("", UNDECIDED) for _, language in runs) and re.search("[A-Za-z]", text):
+        fallback = "en"  # a number with a Latin unit, and nothing else that tells
+    borders: list[tuple[int, str]] = []
+    for run, language in runs:
+        language = fallback if language == UNDECIDED else language
+        if language and (not borders or borders[-1][1] != language):
+            borders.append((run.start if borders else 0, language))
+    if not borders:
+        return [LanguageSegment(fallback, text, 0)]
+    ends = [start for start, _ in borders[1:]] + [len(text)]
+    return [LanguageSegment(language, text[start:end], start) for (start, language), end in zip(borders, ends)]
 
 
-def script(text: str) -> str:
-    """The language of the last letters of a text, "" when it has none that tell."""
-    for run in reversed(_runs(text)):
-        if run.kind in ("han", *SCRIPT_LANGUAGES):
-            return SCRIPT_LANGUAGES.get(run.kind, "zh")
+def language_of_last_letters(text: str) -> str:
+    """Return the language of the last script that tells one, with zh for every ideograph; "" when none does."""
+    for run in reversed(_script_runs(text)):
+        if run.script in ("han", *SCRIPT_LANGUAGES):
+            return SCRIPT_LANGUAGES.get(run.script, "zh")
     return ""
 
 
 @cache
-def _pattern() -> re.Pattern[str]:
-    units = "|".join(re.escape(unit) for unit in sorted(unit_words(), key=len, reverse=True))
-    unit = rf"(?:(?:{units})| (?:{UNITS_APART}))(?![{LATIN}])"
-    figures = rf"[-+$￥¥€£]?\d{{1,60}}(?:[.,:/~\-]\d{{1,60}}){{0,20}}(?:[%％℃]|°[CF]|{unit})?"
-    kinds = {
-        "digits": figures,
+def _script_pattern() -> re.Pattern[str]:
+    units = "|".join(re.escape(unit) for unit in sorted(mandarin_units(), key=len, reverse=True))
+    unit = rf"(?:(?:{units})| (?:{SPACED_UNITS}))(?![{LATIN}])"
+    number = rf"[-+$￥¥€£]?\d{{1,60}}(?:[.,:/~\-]\d{{1,60}}){{0,20}}(?:[%％℃]|°[CF]|{unit})?"
+    scripts = {
+        "digits": number,
         "latin": f"[{LATIN}]+",
         "han": f"[{HAN}]+",
         "kana": f"[{KANA}]+",
         "hangul": f"[{HANGUL}]+",
     }
-    return re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in kinds.items()))
+    return re.compile("|".join(f"(?P<{script}>{pattern})" for script, pattern in scripts.items()))
 
 
-def _runs(text: str) -> list[Run]:
-    """Every character in one run; what no pattern takes is `other`."""
-    runs: list[Run] = []
-    done = 0
-    for match in _pattern().finditer(text):
-        if match.start() > done:
-            runs.append(Run("other", text[done : match.start()], done))
-        runs.append(Run(match.lastgroup or "other", match[0], match.start()))
-        done = match.end()
-    if done < len(text):
-        runs.append(Run("other", text[done:], done))
+def _script_runs(text: str) -> list[ScriptRun]:
+    """Return runs that together are the text; what no pattern matches is `other`."""
+    runs: list[ScriptRun] = []
+    end = 0
+    for match in _script_pattern().finditer(text):
+        if match.start() > end:
+            runs.append(ScriptRun("other", text[end : match.start()], end))
+        runs.append(ScriptRun(match.lastgroup or "other", match[0], match.start()))
+        end = match.end()
+    if end < len(text):
+        runs.append(ScriptRun("other", text[end:], end))
     return runs
 
 
-def _script_language(run: Run, single: str, kana: Callable[[int], bool]) -> str:
-    """The language of a run by itself: "" for other, "?" for a number that its neighbours decide.
+def _language_of_run(run: ScriptRun, single: str, clause_has_kana: Callable[[int], bool]) -> str:
+    """Return the language of a run by itself, "" for `other` and `UNDECIDED` for a number.
 
-    `single`: what all but Latin letters is in, "" where every script has its language. `kana` answers whether the
-    clause around a position has any.
+    `single`: the language of all but Latin letters, "" where every script has its own.
     """
-    if run.kind == "other":
+    if run.script == "other":
         return ""
-    if run.kind == "latin":
+    if run.script == "latin":
         return "en"
-    if run.kind == "digits":
-        return "?"
+    if run.script == "digits":
+        return UNDECIDED
     if single:
         return single
-    if run.kind == "han":
-        return "ja" if kana(run.start) and _may_be_japanese(run.text) else "zh"
-    return SCRIPT_LANGUAGES[run.kind]
+    if run.script == "han":
+        return "ja" if clause_has_kana(run.start) and _may_be_japanese(run.text) else "zh"
+    return SCRIPT_LANGUAGES[run.script]
 
 
 def _kana_finder(text: str) -> Callable[[int], bool]:
-    """Every clause is looked through once, however many runs ask about it."""
+    """Return a function that says whether the clause around a position has kana; each clause is searched once."""
     ends = [match.end() for match in CLAUSE_END.finditer(text)]
-    found = {bisect_right(ends, match.start()) for match in re.finditer(f"[{KANA}]+", text)}
-    return lambda position: bisect_right(ends, position) in found
+    clauses = {bisect_right(ends, match.start()) for match in re.finditer(f"[{KANA}]+", text)}
+    return lambda position: bisect_right(ends, position) in clauses
 
 
 def _may_be_japanese(ideographs: str) -> bool:
-    """No character that only simplified Chinese has, unless there is one that only Japanese has."""
+    """Return False where a character exists in simplified Chinese alone, unless another exists in Japanese alone."""
     japanese = [_encodable(character, "shift_jis") for character in ideographs]
     chinese = [_encodable(character, "gb2312") for character in ideographs]
     only_simplified = any(c and not j for c, j in zip(chinese, japanese))
@@ -142,58 +168,33 @@ def _encodable(character: str, encoding: str) -> bool:
     return True
 
 
-def _settle_digits(runs: list[tuple[Run, str]]) -> list[tuple[Run, str]]:
-    """Numbers take the language of a neighbour that can be spoken: marks beside them decide, then the longer one."""
-    following: list[tuple[Run, str] | None] = [None] * len(runs)
-    ahead: tuple[Run, str] | None = None
+def _decide_numbers(runs: list[_LabeledRun]) -> list[_LabeledRun]:
+    """Give each number the language of a neighbor: punctuation beside it decides which, then the longer neighbor."""
+    following: list[_LabeledRun | None] = [None] * len(runs)
+    after: _LabeledRun | None = None
     for index in range(len(runs) - 1, -1, -1):
-        following[index] = ahead
-        if runs[index][1] in REGISTRY:
-            ahead = runs[index]
-    settled: list[tuple[Run, str]] = []
-    before: tuple[Run, str] | None = None
-    tail = ""
+        following[index] = after
+        if runs[index].language in REGISTRY:
+            after = runs[index]
+    decided: list[_LabeledRun] = []
+    before: _LabeledRun | None = None
+    tail = ""  # the last punctuation between `before` and the number
     for index, (run, language) in enumerate(runs):
-        if language == "?":
+        if language == UNDECIDED:
             after = following[index]
-            head = runs[index + 1][0].text[:1] if index + 1 < len(runs) else ""
-            language = _digit_language(before, after, tail, head)
-        settled.append((run, language))
+            head = runs[index + 1].run.text[:1] if index + 1 < len(runs) else ""
+            if before is None or after is None:
+                neighbor = before or after
+                language = neighbor.language if neighbor else UNDECIDED
+            elif before.language == after.language or (tail not in COMMAS_AND_STOPS and head in COMMAS_AND_STOPS):
+                language = before.language
+            elif tail in COMMAS_AND_STOPS:
+                language = after.language
+            else:
+                language = before.language if len(before.run.text) >= len(after.run.text) else after.language
+        decided.append(_LabeledRun(run, language))
         if language in REGISTRY:
-            before, tail = (run, language), ""
+            before, tail = decided[-1], ""
         elif not language:
             tail = run.text.strip()[-1:] or tail
-    return settled
-
-
-def _digit_language(before: tuple[Run, str] | None, after: tuple[Run, str] | None, tail: str, head: str) -> str:
-    """`tail`: the last mark between the previous run and the number; `head`: the first character after it."""
-    if before is None or after is None:
-        neighbour = before or after
-        return neighbour[1] if neighbour else "?"
-    if before[1] == after[1]:
-        return before[1]
-    if tail in COMMAS_AND_STOPS:
-        return after[1]
-    if head in COMMAS_AND_STOPS:
-        return before[1]
-    return before[1] if len(before[0].text) >= len(after[0].text) else after[1]
-
-
-def _alone(text: str, labelled: list[tuple[Run, str]], default: str) -> str:
-    """The language where nothing in the text tells: the default, but English for a number with a Latin unit."""
-    only_figures = all(language in ("", "?") for _, language in labelled)
-    return "en" if only_figures and re.search("[A-Za-z]", text) else default
-
-
-def _join(text: str, labelled: list[tuple[Run, str]], alone: str) -> list[Piece]:
-    """Equal neighbours become one piece; marks go with what is before them, those at the start with what follows."""
-    bounds: list[tuple[int, str]] = []
-    for run, language in labelled:
-        language = alone if language == "?" else language
-        if language and (not bounds or bounds[-1][1] != language):
-            bounds.append((run.start if bounds else 0, language))
-    if not bounds:
-        return [Piece(alone, text, 0)]
-    ends = [start for start, _ in bounds[1:]] + [len(text)]
-    return [Piece(language, text[start:end], start) for (start, language), end in zip(bounds, ends)]
+    return decided

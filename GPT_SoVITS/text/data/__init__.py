@@ -1,4 +1,4 @@
-"""The tables that the front end reads, each once; where they come from is in NOTICE.md."""
+"""The tables of the text front end, each read once; NOTICE.md says where they come from."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FOLDER = Path(__file__).parent
 
 @cache
 def table(name: str) -> Any:
-    """The content of `<name>.json`."""
+    """Return the content of `<name>.json`, whose shape is the table's own."""
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def lines(name: str) -> list[str]:
-    """The lines of a text file, unpacked where the name ends in `.gz`."""
-    raw = (FOLDER / name).read_bytes()
-    return (gzip.decompress(raw) if name.endswith(".gz") else raw).decode("utf-8").splitlines()
+    """Return the lines of a text file, decompressed where the name ends in `.gz`."""
+    content = (FOLDER / name).read_bytes()
+    return (gzip.decompress(content) if name.endswith(".gz") else content).decode("utf-8").splitlines()

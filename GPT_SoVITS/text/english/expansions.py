@@ -1,4 +1,4 @@
-"""What English signs, units, titles and abbreviations are called."""
+"""The words for symbols, units, titles and abbreviations in English."""
 
 from __future__ import annotations
 
@@ -77,6 +77,6 @@ SHORT_MONTHS = {name[:3]: name for name in MONTHS if len(name) > 4} | {"Sept": "
 SCALE_WORDS = "hundred|thousand|million|billion|trillion"
 SCALES = {"K": "thousand", "k": "thousand", "M": "million", "m": "million", "B": "billion", "bn": "billion"}
 """Letters that stand for them behind an amount of money."""
-UNITS_APART = frozenset("mm cm km kg mg ml mL lb lbs oz mph GB MB KB kB TB Hz kHz MHz GHz kW dB ft".split())  # noqa: SIM905
-"""Units that are nothing else, so that a blank may stand before them."""
+SPACED_UNITS = frozenset("mm cm km kg mg ml mL lb lbs oz mph GB MB KB kB TB Hz kHz MHz GHz kW dB ft".split())  # noqa: SIM905
+"""Units that are nothing else, so that whitespace may stand before them."""
 TOP_LEVEL = "com|org|net|edu|gov|info|io|ai|app|dev|co|uk|us|de|fr|eu|jp|cn|tv|me"

@@ -1,4 +1,4 @@
-"""English pronunciations by dictionary, with the context that tells words of one spelling apart."""
+"""The pronouncing dictionary of English, and the context that tells words of one spelling apart."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ OBJECTS = frozenset(
 
 @cache
 def lexicon() -> dict[str, str]:
-    """Lower-case word → its first pronunciation, phones joined by blanks."""
+    """Return lower-case word → its first pronunciation, phonemes joined by spaces."""
     words: dict[str, str] = {}
     for line in lines("cmudict.dict.gz"):
-        word, _, phones = line.partition(" ")
-        if word[-1] != ")":  # "read(2)" is a further reading
-            words[word] = phones.partition(" #")[0]
+        word, _, phonemes = line.partition(" ")
+        if word[-1] != ")":  # "read(2)" is a further pronunciation
+            words[word] = phonemes.partition(" #")[0]
     changes = table("en_tables")
-    words.update({word: " ".join(phones) for word, phones in changes["extra_words"].items()})
+    words.update({word: " ".join(phonemes) for word, phonemes in changes["extra_words"].items()})
     for word in changes["removed_words"]:
         words.pop(word, None)
     return words
@@ -50,29 +50,32 @@ def lexicon() -> dict[str, str]:
 
 @cache
 def homographs() -> dict[str, tuple[list[str], list[str], str]]:
-    """Word → (pronunciation with the tag, pronunciation without it, Penn tag)."""
-    known = {}
+    """Return word → (pronunciation with the tag, pronunciation without it, Penn tag)."""
+    entries = {}
     for line in lines("en_homographs.txt"):
         if line and not line.startswith("#"):
             word, first, second, tag = line.split("|")
-            known[word.lower()] = (first.split(), second.split(), tag)
+            entries[word.lower()] = (first.split(), second.split(), tag)
     for word, (first, second, tag) in table("en_tables")["homograph_overrides"].items():
-        known[word] = (first, second, tag)
-    return known
+        entries[word] = (first, second, tag)
+    return entries
 
 
 def homograph(word: str, before: str, after: str) -> list[str] | None:
-    """The pronunciation that the neighbours (lower case, "" for none or a mark) speak for; None if they do not."""
+    """Return the pronunciation that the neighbors decide; None for a word with one, or where they say too little.
+
+    Words are in lower case; `before` and `after` are "" for punctuation and the ends of a text.
+    """
     entry = homographs().get(word)
-    tag = _tag(before, after) if entry else ""
+    tag = _guess_tag(before, after) if entry else ""
     if entry is None or not tag:
         return None
-    first, second, wanted = entry
-    return first if tag.startswith(wanted) or wanted.startswith(tag) else second
+    with_tag, without_tag, entry_tag = entry
+    return with_tag if tag.startswith(entry_tag) or entry_tag.startswith(tag) else without_tag
 
 
-def _tag(before: str, after: str) -> str:
-    """A guess at the Penn tag of the word between two others; "" where the neighbours say too little."""
+def _guess_tag(before: str, after: str) -> str:
+    """Return the likely Penn tag of the word between two others; "" where they say too little."""
     if before in BEFORE_VERBS:
         return "VBP"
     if before in BEFORE_PAST:
@@ -85,7 +88,7 @@ def _tag(before: str, after: str) -> str:
 
 
 def compound(word: str) -> list[str] | None:
-    """The dictionary words of 4 or more letters that make up a longer one, fewest first; None if there are none."""
+    """Return the fewest dictionary words of 4 or more letters that make up a longer one; None if none do."""
     words, size = lexicon(), len(word)
     if not 8 <= size <= 40:
         return None
@@ -97,14 +100,5 @@ def compound(word: str) -> list[str] | None:
                 continue
             if best[end] is None or len(head) + 1 < len(best[end] or ()):
                 best[end] = (*head, word[start:end])
-    found = best[size]
-    return list(found) if found and len(found) > 1 else None
-
-
-def split_by_frequency(word: str) -> list[str]:
-    """The words that a longer one is most likely made of, by the counts of the package wordsegment."""
-    import wordsegment
-
-    if not wordsegment.UNIGRAMS:
-        wordsegment.load()
-    return list(wordsegment.segment(word))
+    parts = best[size]
+    return list(parts) if parts and len(parts) > 1 else None

@@ -11,7 +11,7 @@ SCALES = (  # noqa: SIM905
     "hundred thousand million billion trillion quadrillion quintillion sextillion septillion octillion nonillion "
     "decillion"
 ).split()
-LARGEST_DIGITS = 3 * len(SCALES)
+MAX_DIGITS = 3 * len(SCALES)
 IRREGULAR_ORDINALS = {
     "one": "first",
     "two": "second",
@@ -24,14 +24,14 @@ IRREGULAR_ORDINALS = {
 
 
 def digits_in_words(digits: str) -> str:
-    """One word a digit: what remains possible for numbers without a name."""
+    """Return one word for each digit."""
     return " ".join(UNITS[int(digit)] for digit in digits)
 
 
 def cardinal(digits: str) -> str:
-    """`1234` → "one thousand, two hundred thirty-four"; numbers without a name digit by digit."""
+    """Return "one thousand, two hundred thirty-four" for `1234`; say numbers without a name digit by digit."""
     digits = digits.lstrip("0") or "0"
-    if len(digits) > LARGEST_DIGITS:
+    if len(digits) > MAX_DIGITS:
         return digits_in_words(digits)
     value = int(digits)
     if value < 1000:
@@ -62,20 +62,15 @@ def _below_hundred(value: int) -> str:
 
 
 def ordinal(digits: str) -> str:
-    """`21` → "twenty-first"."""
+    """Return "twenty-first" for `21`."""
     words = cardinal(digits)
     head, separator, last = words.rpartition("-" if "-" in words.rsplit(" ", 1)[-1] else " ")
-    return head + separator + _ordinal_word(last)
-
-
-def _ordinal_word(word: str) -> str:
-    if word in IRREGULAR_ORDINALS:
-        return IRREGULAR_ORDINALS[word]
-    return word[:-1] + "ieth" if word.endswith("y") else word + "th"
+    regular = last[:-1] + "ieth" if last.endswith("y") else last + "th"
+    return head + separator + IRREGULAR_ORDINALS.get(last, regular)
 
 
 def year(value: int) -> str:
-    """1001–2999 as years are said: "nineteen ninety-nine", "two thousand five", "nineteen oh five"."""
+    """Return the words of a year of 1001–2999: "nineteen ninety-nine", "two thousand five", "nineteen oh five"."""
     centuries, rest = divmod(value, 100)
     if 2000 <= value < 2010:
         return f"two thousand {UNITS[rest]}" if rest else "two thousand"
@@ -85,12 +80,12 @@ def year(value: int) -> str:
 
 
 def two_digits(value: int) -> str:
-    """The second half of a year or of a time: 5 → "oh five", 30 → "thirty"."""
+    """Return the second half of a year or of a time: "oh five" for 5, "thirty" for 30."""
     return f"oh {UNITS[value]}" if value < 10 else _below_hundred(value)
 
 
 def fraction(numerator: str, denominator: str) -> str:
-    """`3/4` → "three fourths"; "over" where there is no fraction word."""
+    """Return "three fourths" for `3/4`; say "over" where there is no fraction word."""
     over, under = numerator.lstrip("0") or "0", denominator.lstrip("0") or "0"
     if under in ("0", "1") or len(under) > 6:
         return f"{cardinal(over)} over {cardinal(under)}"

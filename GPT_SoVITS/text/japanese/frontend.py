@@ -1,10 +1,10 @@
-"""Japanese: OpenJTalk's phones with marks for accent and phrase (specification text-frontend §7.2)."""
+"""Japanese: OpenJTalk's phonemes with signs for accent and phrase (docs/spec/text-frontend.md §7.2)."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -12,38 +12,38 @@ from typing import Any, NamedTuple
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.data import lines
-from GPT_SoVITS.text.symbols import MARKS, UNKNOWN
+from GPT_SoVITS.text.segment_parts import SegmentPart, SegmentPhonemes, phonemize_separately
+from GPT_SoVITS.text.symbols import PUNCTUATION
 
 DIGITS = "0-9０-９"
 KANJI = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 KANA = "\u3041-\u3096\u309d-\u309f\u30a1-\u30ff\uff66-\uff9f"
-SELDOM_ALONE = "々〆ゎゕゖヮヵヶゝゞゟヽヾヿ"
-"""Signs that are read in words only."""
+READ_IN_WORDS = "々〆ゎゕゖヮヵヶゝゞゟヽヾヿ"
+"""Characters that are read in words only."""
 RUN = re.compile(rf"(?:[A-Za-zＡ-Ｚａ-ｚ{DIGITS}々〆〇{KANA}{KANJI}]|(?<=[{DIGITS}])[.,．，](?=[{DIGITS}]))+")
-"""What OpenJTalk is given: all that it reads, with the marks inside a number."""
-RUN_OF_REFERENCE = re.compile("[A-Za-z0-9々\u3040-\u30ff\u4e00-\u9fff１-９Ａ-Ｚａ-ｚ\uff66-\uff9d]+")
-LONGEST_CALL = 200
+"""What OpenJTalk is given: all that it reads, with the punctuation inside a number."""
+MAX_CALL_LENGTH = 200
 """Characters. OpenJTalk's buffers overflow on longer runs, which ends the process: 360 katakana in a row do it."""
 PHRASE_START = re.compile(r"(?<=[\u3041-\u3096])(?=[^\u3041-\u3096])|(?<=[^0-9.,A-Za-z])(?=[0-9A-Za-z])")
 """Where a long run is cut if it can be: after particles, before numbers and words."""
-VOICED_MARKS = str.maketrans(
+SPELLINGS = str.maketrans(
     {"ヷ": "ヴァ", "ヸ": "ヴィ", "ヹ": "ヴェ", "ヺ": "ヴォ", "％": "パーセント", "%": "パーセント"}
 )
-PHONES_OF_MARKS = {
+PUNCTUATION_PHONEMES = {
     **dict.fromkeys("：；，·、:;—–―", ","),
     **dict.fromkeys("。\n．", "."),
     "！": "!",
     "？": "?",
-    **{mark: mark for mark in MARKS},
+    **{character: character for character in PUNCTUATION},
 }
-"""Marks that pause; other marks, brackets and blanks are passed over."""
-MARK_RUN = re.compile(rf"([{re.escape(MARKS)}])[{re.escape(MARKS)}]+")
+"""Punctuation that pauses; other punctuation, brackets and whitespace are passed over."""
+PUNCTUATION_RUN = re.compile(rf"([{re.escape(PUNCTUATION)}])[{re.escape(PUNCTUATION)}]+")
 AMOUNT = r"([0-9]{1,20}(?:[.,][0-9]{1,20}){0,9})"
-SIGNS = [
+SYMBOL_RULES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"(?<![0-9])([0-9]{4})([/-])0?(1[0-2]|[1-9])\2(?:0?([1-9])|([12][0-9]|3[01]))(?![0-9])", r"\1年\3月\4\5日"),
-        (r"(?<![0-9-])0[0-9]{1,4}-[0-9]{1,4}-[0-9]{3,4}(?![0-9-])", lambda match: _telephone(match[0])),
+        (r"(?<![0-9-])0[0-9]{1,4}-[0-9]{1,4}-[0-9]{3,4}(?![0-9-])", lambda match: _say_telephone(match[0])),
         (r"(?<![0-9:])([01]?[0-9]|2[0-4]):([0-5][0-9])(?![0-9:])", r"\1時\2分"),
         (rf"[¥￥] ?{AMOUNT}", r"\1円"),
         (rf"\$ ?{AMOUNT}", r"\1ドル"),
@@ -58,128 +58,119 @@ SIGNS = [
     )
 ]
 """What OpenJTalk would pass over or pause at."""
-_IN_WORDS = re.compile(f"[{KANJI}{SELDOM_ALONE}]")
+_IN_WORDS = re.compile(f"[{KANJI}{READ_IN_WORDS}]")
 _LABEL = re.compile(r"-([^+]*)\+.*?/A:(xx|-?\d+)\+(xx|\d+)\+(xx|\d+)/.*?/F:(xx|\d+)_")
 
 
 class Japanese:
-    """Standard Japanese.
-
-    `compat="reference"` leaves numbers with marks and signs in pieces, and gives every mark without a phone an UNK.
-    """
+    """Standard Japanese."""
 
     code = "ja"
 
-    def __init__(self, compat: str | None = None) -> None:
-        self._as_reference = compat == "reference"
-
-    def readable(self, character: str) -> bool:
-        """Kanji as well that `unread` has to ask the dictionary about."""
-        if character.isascii() or character in PHONES_OF_MARKS or RUN.fullmatch(character):
+    def is_readable(self, character: str) -> bool:
+        """Return whether Japanese says the character, or may pass over it; kanji are looked up by `find_unreadable`."""
+        if character.isascii() or character in PUNCTUATION_PHONEMES or RUN.fullmatch(character):
             return True
         category = unicodedata.category(character)
         return category[0] in "PZM" or category in ("Cc", "Cf", "Nd") or character in "¥￥€£℃°−〜～゛゜"
 
-    def unread(self, text: str) -> list[tuple[int, str]]:
-        """Kanji and the like that stand in no word that OpenJTalk knows; it would drop them without a word."""
-        known = _known_kanji()
-        found: list[tuple[int, str]] = []
+    def find_unreadable(self, text: str) -> list[tuple[int, str]]:
+        """Return kanji and the like that stand in no word of OpenJTalk, which would drop them without a word."""
+        always_read = _kanji_always_read()
+        unreadable: list[tuple[int, str]] = []
         for run in RUN.finditer(text):
-            if any(match[0] not in known for match in _IN_WORDS.finditer(run[0])):
-                found += ((run.start() + at, fragment) for at, fragment in _unknown_to_openjtalk(run[0], known))
-        return found
+            if any(match[0] not in always_read for match in _IN_WORDS.finditer(run[0])):
+                unreadable += (
+                    (run.start() + position, kanji) for position, kanji in _unknown_to_openjtalk(run[0], always_read)
+                )
+        return unreadable
 
-    def normalise(self, text: str) -> str:
-        if not self._as_reference:
-            text = "".join(_digit(character) for character in text)
-            for pattern, replacement in SIGNS:
-                text = pattern.sub(replacement, text)
-        return MARK_RUN.sub(r"\1", text)
+    def normalize(self, text: str) -> str:
+        """Return the text with numbers and symbols as OpenJTalk reads them, and no run of punctuation."""
+        text = "".join(_plain_digit(character) for character in text)
+        for pattern, replacement in SYMBOL_RULES:
+            text = pattern.sub(replacement, text)
+        return PUNCTUATION_RUN.sub(r"\1", text)
 
-    def phonemise(self, normalised: str, version: str) -> tuple[list[str], None]:
-        """Phones, `[` where the pitch rises, `]` where it falls, `#` between phrases (which no version has: UNK)."""
-        if self._as_reference:
-            pattern, marks, text = RUN_OF_REFERENCE, _marks_of_reference, normalised.replace("％", "パーセント").lower()
-        else:
-            pattern, marks, text = RUN, _marks, _composed(normalised).translate(VOICED_MARKS).lower()
-        phones: list[str] = []
-        done = 0
-        for run in pattern.finditer(text):
-            phones += marks(text[done : run.start()])
-            for part in _short_enough(run[0]):
-                phones += _prosody(part)
-            done = run.end()
-        return phones + marks(text[done:]), None
+    def phonemize(self, parts: Sequence[SegmentPart], version: str) -> SegmentPhonemes:
+        """Return phonemes, `[` where the pitch rises, `]` where it falls, `#` between phrases (an UNK in any version)."""
+        return phonemize_separately(parts, self.normalize, self.phonemize_normalized)
+
+    def phonemize_normalized(self, norm_text: str) -> list[str]:
+        """Return the phonemes of normalized text."""
+        # NFC: か with a combining character as one が, kanji of the compatibility block as their usual forms.
+        text = unicodedata.normalize("NFC", norm_text).translate(SPELLINGS).lower()
+        phonemes: list[str] = []
+        end = 0
+        for run in RUN.finditer(text):
+            phonemes += _punctuation_phonemes(text[end : run.start()])
+            for part in cut_for_openjtalk(run[0]):
+                phonemes += phonemes_with_accents(part)
+            end = run.end()
+        return phonemes + _punctuation_phonemes(text[end:])
 
 
-def _telephone(number: str) -> str:
+def _say_telephone(number: str) -> str:
     names = ("ゼロ", "イチ", "ニー", "サン", "ヨン", "ゴー", "ロク", "ナナ", "ハチ", "キュー")
     return "、".join("".join(names[int(digit)] for digit in part) for part in number.split("-"))
 
 
-def _digit(character: str) -> str:
-    """0–9 for the digits of other scripts; the full-width ones OpenJTalk knows."""
+def _plain_digit(character: str) -> str:
+    """Return 0–9 for a digit of another script; OpenJTalk knows the full-width ones."""
     if character.isascii() or "０" <= character <= "９":
         return character
     value = unicodedata.decimal(character, None)
     return character if value is None else str(value)
 
 
-def _composed(text: str) -> str:
-    """か with a combining mark as one が; kanji of the compatibility block as their usual forms."""
-    return unicodedata.normalize("NFC", text)
-
-
 @cache
-def _known_kanji() -> frozenset[str]:
-    """Kanji that OpenJTalk reads wherever they stand."""
+def _kanji_always_read() -> frozenset[str]:
+    """Return the kanji that OpenJTalk reads wherever they stand."""
     return frozenset("".join(lines("ja_kanji.txt")))
 
 
-def _unknown_to_openjtalk(run: str, known: frozenset[str]) -> Iterator[tuple[int, str]]:
-    """(position, kanji) of the words without a reading. Only numbers are rewritten, so kanji keep their order."""
+def _unknown_to_openjtalk(run: str, always_read: frozenset[str]) -> Iterator[tuple[int, str]]:
+    """Yield (position, kanji) of the words without a pronunciation.
+
+    Only numbers are rewritten, so kanji keep their order.
+    """
     start = 0
-    for part in _short_enough(run):
-        places = [(start + match.start(), match[0]) for match in _IN_WORDS.finditer(part) if match[0] not in known]
+    for part in cut_for_openjtalk(run):
+        doubtful = [
+            (start + match.start(), match[0]) for match in _IN_WORDS.finditer(part) if match[0] not in always_read
+        ]
         start += len(part)
         silent = [
             not word["mora_size"]
-            for word in _openjtalk().run_frontend(_composed(part))
+            for word in _openjtalk().run_frontend(unicodedata.normalize("NFC", part))
             for character in _IN_WORDS.findall(word["string"])
-            if character not in known
+            if character not in always_read
         ]
-        yield from (place for place, is_silent in zip(places, silent) if is_silent)
+        yield from (entry for entry, is_silent in zip(doubtful, silent) if is_silent)
 
 
-def _marks(text: str) -> list[str]:
-    return [PHONES_OF_MARKS[character] for character in text if character in PHONES_OF_MARKS]
+def _punctuation_phonemes(text: str) -> list[str]:
+    return [PUNCTUATION_PHONEMES[character] for character in text if character in PUNCTUATION_PHONEMES]
 
 
-def _marks_of_reference(text: str) -> list[str]:
-    return [
-        UNKNOWN if character in ":;—–―．" else PHONES_OF_MARKS.get(character, UNKNOWN)
-        for character in text
-        if character == "\n" or not character.isspace()
-    ]
-
-
-def _short_enough(run: str) -> Iterator[str]:
-    """The run in parts that OpenJTalk can take, cut between phrases where there is a border in the later half."""
+def cut_for_openjtalk(run: str) -> Iterator[str]:
+    """Yield the run in parts that OpenJTalk can take, cut between phrases where there is a border in the later half."""
     start = 0
-    while len(run) - start > LONGEST_CALL:
+    while len(run) - start > MAX_CALL_LENGTH:
         borders = [
-            match.start() for match in PHRASE_START.finditer(run, start + LONGEST_CALL // 2, start + LONGEST_CALL)
+            match.start() for match in PHRASE_START.finditer(run, start + MAX_CALL_LENGTH // 2, start + MAX_CALL_LENGTH)
         ]
-        end = borders[-1] if borders else start + LONGEST_CALL
+        end = borders[-1] if borders else start + MAX_CALL_LENGTH
         yield run[start:end]
         start = end
     yield run[start:]
 
 
-class _Phone(NamedTuple):
-    """One phone's place in its accent phrase, in the letters of the HTS label format."""
+class _LabeledPhoneme(NamedTuple):
+    """A phoneme and its place in its accent phrase, by the fields of the HTS label format."""
 
     p3: str
+    """The phoneme itself."""
     a1: int
     """Moras to the accent's fall, 0 on it."""
     a2: int
@@ -190,35 +181,35 @@ class _Phone(NamedTuple):
     """Moras of the phrase."""
 
 
-def _prosody(text: str) -> list[str]:
-    """The phones of at most 200 characters; what OpenJTalk does not know between others is the pause `_`."""
+def phonemes_with_accents(text: str) -> list[str]:
+    """Return the phonemes of at most 200 characters; what OpenJTalk does not know between others is the pause `_`."""
     words = _openjtalk().run_frontend(text)
     if not any(word["mora_size"] for word in words):
         return []
-    labels = [_parse(label) for label in _openjtalk().make_label(words)]
-    phones: list[str] = []
-    for phone, following in pairwise(labels):
-        if phone.p3 == "sil":
+    labels = [_parse_label(label) for label in _openjtalk().make_label(words)]
+    phonemes: list[str] = []
+    for label, following in pairwise(labels):
+        if label.p3 == "sil":
             continue
-        if phone.p3 == "pau":
-            phones.append("_")
+        if label.p3 == "pau":
+            phonemes.append("_")
             continue
-        phones.append(phone.p3)
-        if phone.a3 == 1 and following.a2 == 1 and phone.p3 in ("a", "i", "u", "e", "o", "N", "cl"):
-            phones.append("#")
-        elif phone.a1 == 0 and following.a2 == phone.a2 + 1 and phone.a2 != phone.f1:
-            phones.append("]")
-        elif phone.a2 == 1 and following.a2 == 2:
-            phones.append("[")
-    return phones
+        phonemes.append(label.p3)
+        if label.a3 == 1 and following.a2 == 1 and label.p3 in ("a", "i", "u", "e", "o", "N", "cl"):
+            phonemes.append("#")
+        elif label.a1 == 0 and following.a2 == label.a2 + 1 and label.a2 != label.f1:
+            phonemes.append("]")
+        elif label.a2 == 1 and following.a2 == 2:
+            phonemes.append("[")
+    return phonemes
 
 
-def _parse(label: str) -> _Phone:
+def _parse_label(label: str) -> _LabeledPhoneme:
     fields = _LABEL.search(label)
     assert fields is not None, f"OpenJTalk changed its labels: {label}"
     p3 = fields[1]
     numbers = (-50 if number == "xx" else int(number) for number in fields.groups()[1:])
-    return _Phone(p3.lower() if p3 in "AIUEO" else p3, *numbers)
+    return _LabeledPhoneme(p3.lower() if p3 in "AIUEO" else p3, *numbers)
 
 
 @cache

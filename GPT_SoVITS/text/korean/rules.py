@@ -1,4 +1,4 @@
-"""g2pk2's rules of Korean pronunciation (Apache-2.0), without the package's own start.
+"""g2pk2's rules of Korean pronunciation (Apache-2.0), without the package's own start-up.
 
 Importing g2pk2 itself imports NLTK, downloads a corpus of English and may run pip; none of that serves Korean. So its
 modules of rules are imported alone, and its two tables are compiled once instead of read at every call.
@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 _lock = threading.Lock()
 _PLACEHOLDER = re.compile("(^|[^\u1100-\u1112])([\u1161-\u1175])")
 _TAG = re.compile("/[PJEB]")
-SPECIAL = (
+SPECIAL_RULES = (
     "jyeo", "ye", "consonant_ui", "josa_ui", "vowel_ui", "jamo", "rieulgiyeok", "rieulbieub", "verb_nieun", "balb",
     "palatalize", "modifying_rieul",
 )  # fmt: skip
 """In the order in which they must act."""
-LINKS = ("link1", "link2", "link3", "link4")
+LINKING_RULES = ("link1", "link2", "link3", "link4")
 
 
 class _Rules(NamedTuple):
@@ -34,14 +34,17 @@ class _Rules(NamedTuple):
     table: list[tuple[str, re.Pattern[str], str]]
     """(coda, coda and what follows it, what they become)."""
     special: list[Callable[[str], str]]
-    links: list[Callable[[str], str]]
+    linking: list[Callable[[str], str]]
     annotate: Callable[[str, Any], str]
-    """Marks what the rules need to know of parts of speech."""
+    """Adds what the rules need to know of parts of speech."""
     spell_numbers: Callable[[str], str]
 
 
 def pronounce(text: str) -> str:
-    """The text in compatibility jamo as it is said; what is not Korean stays. Keep it to a few hundred characters."""
+    """Return the text in compatibility jamo as it is pronounced; what is not Korean stays.
+
+    The rules are slow on more than a few hundred characters.
+    """
     from jamo import h2j, j2hcj
 
     rules = _rules()
@@ -56,9 +59,9 @@ def pronounce(text: str) -> str:
     for coda, pattern, replacement in rules.table:
         if coda in letters:
             letters = pattern.sub(replacement, letters)
-    for rule in rules.links:
+    for rule in rules.linking:
         letters = rule(letters)
-    return j2hcj(_PLACEHOLDER.sub("\\1\u110b\\2", letters))
+    return str(j2hcj(_PLACEHOLDER.sub("\\1\u110b\\2", letters)))
 
 
 @cache
@@ -76,19 +79,19 @@ def _rules() -> _Rules:
         folder = Path(str(specification.origin)).parent
         special, regular, numerals, utils = _import_alone(folder, "special", "regular", "numerals", "utils")
     return _Rules(
-        idioms=_idioms(folder / "idioms.txt"),
+        idioms=_read_idioms(folder / "idioms.txt"),
         table=[(coda[0], re.compile(coda), result) for coda, result, _ in utils.parse_table() if coda[0] != "\ufeff"],
-        special=[getattr(special, name) for name in SPECIAL],
-        links=[getattr(regular, name) for name in LINKS],
+        special=[getattr(special, name) for name in SPECIAL_RULES],
+        linking=[getattr(regular, name) for name in LINKING_RULES],
         annotate=utils.annotate,
         spell_numbers=numerals.convert_num,
     )
 
 
 def _import_alone(folder: Path, *names: str) -> list[ModuleType]:
-    """Modules of the package as if the package were empty; nothing of them stays in `sys.modules`."""
-    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "g2pk2"}
-    for name in before:
+    """Import modules of the package as if the package were empty; leave nothing of them in `sys.modules`."""
+    imported_before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "g2pk2"}
+    for name in imported_before:
         del sys.modules[name]
     package = ModuleType("g2pk2")
     package.__path__ = [str(folder)]
@@ -100,14 +103,14 @@ def _import_alone(folder: Path, *names: str) -> list[ModuleType]:
     finally:
         for name in [name for name in sys.modules if name.partition(".")[0] == "g2pk2"]:
             del sys.modules[name]
-        sys.modules.update(before)
+        sys.modules.update(imported_before)
 
 
-def _idioms(path: Path) -> list[tuple[re.Pattern[str], str]]:
-    """Words whose reading no rule gives: lines of `written===said`, with comments after `#`."""
-    found = []
+def _read_idioms(path: Path) -> list[tuple[re.Pattern[str], str]]:
+    """Read the words that no rule pronounces: lines of `written===spoken`, with comments after `#`."""
+    idioms = []
     for line in path.read_text(encoding="utf-8").splitlines():
-        written, separator, said = line.partition("#")[0].strip().partition("===")
+        written, separator, spoken = line.partition("#")[0].strip().partition("===")
         if separator:
-            found.append((re.compile(written), said))
-    return found
+            idioms.append((re.compile(written), spoken))
+    return idioms

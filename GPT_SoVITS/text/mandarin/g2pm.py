@@ -1,4 +1,4 @@
-"""g2pM: readings of single Mandarin characters in context by a small network, where no phrase decides them.
+"""g2pM: syllables of single Mandarin characters in context by a small network, where no phrase decides them.
 
 The weights and word lists are those of the package g2pM (Apache-2.0); it is run here, many times as fast.
 """
@@ -12,69 +12,69 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from GPT_SoVITS.text.data import table
-from GPT_SoVITS.text.mandarin.pinyin import in_context, in_phrases
+from GPT_SoVITS.text.mandarin.pinyin import indices_in_phrases, pinyin_in_context
+
+FloatArray = NDArray[np.float32]
 
 
 class _Network(NamedTuple):
     """One layer of LSTM in both directions and two dense layers. H: 32 a direction, E: 64."""
 
-    numbers: dict[str, int]
-    """Character → its number."""
+    character_ids: dict[str, int]
     polyphones: frozenset[str]
-    embedding: Any  # (characters, E)
-    inputs: list[Any]
+    embedding: FloatArray  # (characters, E)
+    input_weights: list[FloatArray]
     """Of both directions, (4H, E)."""
-    biases: list[Any]  # (4H,)
-    across: Any  # (2, 4H, H)
-    dense: list[tuple[Any, Any]]
-    readings: dict[int, str]
-
-
-def read(text: str) -> list[str]:
-    """A `Reader`: pypinyin's phrases first, then the network for a character with several readings."""
-    return list(_read(text))
+    biases: list[FloatArray]  # (4H,)
+    hidden_weights: FloatArray  # (2, 4H, H)
+    dense: list[tuple[FloatArray, FloatArray]]
+    syllables: dict[int, str]
+    """Label → its syllable."""
 
 
 @lru_cache(maxsize=8192)
-def _read(text: str) -> tuple[str, ...]:
-    syllables = in_context(text)
+def predict_pinyin(text: str) -> tuple[str, ...]:
+    """Return a syllable for each character: by pypinyin's phrases first, else by the network where there are several."""
+    syllables = list(pinyin_in_context(text))
     network = _network()
-    never = table("g2pw_char_rules")["never_ask_model"]
-    covered = in_phrases(text)
-    asked = [
+    never_predicted = table("g2pw_char_rules")["never_ask_model"]
+    in_phrases = indices_in_phrases(text)
+    indices = [
         index
         for index, character in enumerate(text)
-        if character in network.polyphones and index not in covered and character not in never
+        if character in network.polyphones and index not in in_phrases and character not in never_predicted
     ]
-    if asked:
-        for index, reading in zip(asked, _predict(network, text, asked)):
-            syllables[index] = reading.replace("u:", "v")
+    if indices:
+        for index, syllable in zip(indices, _predict(network, text, indices)):
+            syllables[index] = syllable.replace("u:", "v")
     return tuple(syllables)
 
 
-def _predict(network: _Network, text: str, asked: list[int]) -> list[str]:
-    unknown = network.numbers["<UNK>"]
-    start, end = network.numbers["시"], network.numbers["끝"]  # the package's names of the two borders
-    ids = [start, *(network.numbers.get(character, unknown) for character in text), end]
+def _predict(network: _Network, text: str, indices: list[int]) -> list[str]:
+    """Return the syllables of the characters at `indices`, of which there are Q."""
+    unknown = network.character_ids["<UNK>"]
+    start, end = network.character_ids["시"], network.character_ids["끝"]  # the package's names of the two borders
+    ids = [start, *(network.character_ids.get(character, unknown) for character in text), end]
     embedded = network.embedding[ids]  # (T, E)
-    forward = embedded @ network.inputs[0].T + network.biases[0]  # (T, 4H)
-    backward = embedded[::-1] @ network.inputs[1].T + network.biases[1]
-    hidden = _lstm(np.stack([forward, backward], axis=1), network.across)  # (T, 2, H)
-    both = np.concatenate([hidden[:, 0], hidden[::-1, 1]], axis=1)[[index + 1 for index in asked]]  # (Q, 2H)
+    forward = embedded @ network.input_weights[0].T + network.biases[0]  # (T, 4H)
+    backward = embedded[::-1] @ network.input_weights[1].T + network.biases[1]
+    hidden = _lstm(np.stack([forward, backward], axis=1), network.hidden_weights)  # (T, 2, H)
+    both = np.concatenate([hidden[:, 0], hidden[::-1, 1]], axis=1)[[index + 1 for index in indices]]  # (Q, 2H)
     (first, first_bias), (second, second_bias) = network.dense
     logits = np.maximum(both @ first.T + first_bias, 0) @ second.T + second_bias
-    return [network.readings[int(label)] for label in logits.argmax(axis=1)]
+    return [network.syllables[int(label)] for label in logits.argmax(axis=1)]
 
 
-def _lstm(gates: Any, across: Any) -> Any:
-    """`gates`: (T, 2, 4H), what the inputs add to the gates in the order in, forget, new, out. Gives (T, 2, H)."""
-    size = across.shape[2]
+def _lstm(gates: FloatArray, hidden_weights: FloatArray) -> FloatArray:
+    """Return the states, (T, 2, H), for `gates`, (T, 2, 4H): what the inputs add to the gates in, forget, new, out."""
+    size = hidden_weights.shape[2]
     hidden = cell = np.zeros((2, size), dtype=np.float32)
     states = np.empty((len(gates), 2, size), dtype=np.float32)
     for step, inside in enumerate(gates):
-        total = inside + np.matmul(across, hidden[:, :, None])[:, :, 0]  # (2, 4H)
+        total = inside + np.matmul(hidden_weights, hidden[:, :, None])[:, :, 0]  # (2, 4H)
         sigmoid = 1 / (1 + np.exp(-total))
         new = np.tanh(total[:, 2 * size : 3 * size])
         cell = sigmoid[:, size : 2 * size] * cell + sigmoid[:, :size] * new
@@ -85,29 +85,27 @@ def _lstm(gates: Any, across: Any) -> Any:
 
 @cache
 def _network() -> _Network:
-    readings = _packaged("digest_cedict")
-    weights = {name: _float32(array) for name, array in _packaged("np_ckpt").items()}
+    syllables_by_character = _load_packaged("digest_cedict")
+    weights = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in _load_packaged("np_ckpt").items()}
     biases = {side: weights[f"lstm.bias_ih_l0{side}"] + weights[f"lstm.bias_hh_l0{side}"] for side in ("", "_reverse")}
     return _Network(
-        numbers=_packaged("char2idx"),
-        polyphones=frozenset(character for character, several in readings.items() if len(several) > 1),
+        character_ids=_load_packaged("char2idx"),
+        polyphones=frozenset(
+            character for character, syllables in syllables_by_character.items() if len(syllables) > 1
+        ),
         embedding=weights["embedding.weight"],
-        inputs=[weights["lstm.weight_ih_l0"], weights["lstm.weight_ih_l0_reverse"]],
+        input_weights=[weights["lstm.weight_ih_l0"], weights["lstm.weight_ih_l0_reverse"]],
         biases=list(biases.values()),
-        across=np.stack([weights["lstm.weight_hh_l0"], weights["lstm.weight_hh_l0_reverse"]]),
+        hidden_weights=np.stack([weights["lstm.weight_hh_l0"], weights["lstm.weight_hh_l0_reverse"]]),
         dense=[(weights[f"logit_layer.{layer}.weight"], weights[f"logit_layer.{layer}.bias"]) for layer in (0, 2)],
-        readings={number: reading for reading, number in _packaged("class2idx").items()},
+        syllables={label: syllable for syllable, label in _load_packaged("class2idx").items()},
     )
 
 
-def _packaged(name: str) -> Any:
-    """A file of the package; its own class would leave them open."""
+def _load_packaged(name: str) -> Any:
+    """Load a file of the package; its own class would leave the files open."""
     specification = find_spec("g2pM")
-    assert specification, "it is asked for only where it is installed"
+    assert specification, "this is called only where it is installed"
     path = Path(str(specification.origin)).with_name(f"{name}.pkl")
     with path.open("rb") as file:
         return pickle.load(file)  # noqa: S301  # as trustworthy as the package's code
-
-
-def _float32(array: Any) -> Any:
-    return np.ascontiguousarray(array, dtype=np.float32)

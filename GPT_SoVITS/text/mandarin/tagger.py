@@ -1,4 +1,4 @@
-"""Mandarin cut into words with parts of speech, the same words as jieba's, and faster.
+"""Cut Mandarin into words with parts of speech, the same words as jieba's, and faster.
 
 jieba guesses words that its dictionary lacks with a hidden Markov model in plain Python, at two milliseconds a rare
 character; `best_path` gives the same path, ties included, ten times as fast. The rest follows jieba 0.42.1 (MIT).
@@ -14,30 +14,37 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from GPT_SoVITS.text.mandarin.jieba_data import State, Words, emission, jieba_folder, model
+from GPT_SoVITS.text.mandarin.jieba_data import JiebaDictionary, State, emission, jieba_folder, unknown_word_model
 
 BLOCK = re.compile(r"([\u4e00-\u9fd5a-zA-Z0-9+#&\._]+)")
 """What is cut together; a full stop belongs to it, and so to the tags beside it."""
-UNKNOWN_PART = re.compile(r"([\u4e00-\u9fd5]+)|([.0-9]+)|([a-zA-Z0-9]+)|([^\u4e00-\u9fd5.a-zA-Z0-9]+)")
+UNKNOWN_BLOCK = re.compile(
+    r"(?P<ideographs>[\u4e00-\u9fd5]+)|(?P<number>[.0-9]+)|(?P<latin>[a-zA-Z0-9]+)|([^\u4e00-\u9fd5.a-zA-Z0-9]+)"
+)
+TAGS_OF_BLOCKS = {"number": "m", "latin": "eng"}
 
 _lock = threading.Lock()
 
 
 class Token(NamedTuple):
+    """A word with jieba's part of speech."""
+
     word: str
-    flag: str
-    """jieba's part of speech."""
+    tag: str
 
 
-class Tagger:
-    """jieba's `posseg` for text of ideographs, marks and little else."""
+class JiebaTagger:
+    """jieba's `posseg` for text of ideographs, punctuation and little else."""
 
-    def __init__(self, words: Words, segmenter: Any) -> None:
-        self._words = words
-        self._segmenter = segmenter
+    def __init__(self, dictionary: JiebaDictionary, segmenter: Any) -> None:
+        """Use a `jieba.Tokenizer` that asks `dictionary`."""
+        self.segmenter = segmenter
+        self._dictionary = dictionary
 
     def cut(self, text: str) -> Iterator[Token]:
+        """Yield the words of a text, which together are the text."""
         for block in BLOCK.split(text):
             if BLOCK.match(block):
                 yield from self._cut_block(block)
@@ -46,33 +53,33 @@ class Tagger:
                     yield Token(character, "x")
 
     def _cut_block(self, block: str) -> Iterator[Token]:
-        """Words on the likeliest path; single characters in a row may be an unknown word together."""
+        """Yield the words on the likeliest path; single characters in a row may be an unknown word together."""
         route: dict[int, tuple[float, int]] = {}
-        self._segmenter.calc(block, self._segmenter.get_DAG(block), route)
-        waiting = ""
+        self.segmenter.calc(block, self.segmenter.get_DAG(block), route)
+        singles = ""
         start = 0
         while start < len(block):
             end = route[start][1] + 1
             if end - start == 1:
-                waiting += block[start]
+                singles += block[start]
             else:
-                yield from self._singles(waiting)
-                waiting = ""
-                yield Token(block[start:end], self._words.tag(block[start:end]))
+                yield from self._tag_singles(singles)
+                singles = ""
+                yield Token(block[start:end], self._dictionary.tag(block[start:end]))
             start = end
-        yield from self._singles(waiting)
+        yield from self._tag_singles(singles)
 
-    def _singles(self, waiting: str) -> Iterator[Token]:
-        if len(waiting) > 1 and not self._words.get(waiting):
-            yield from _unknown(waiting)
+    def _tag_singles(self, singles: str) -> Iterator[Token]:
+        if len(singles) > 1 and not self._dictionary.get(singles):
+            yield from _cut_unknown(singles)
         else:
-            for character in waiting:
-                yield Token(character, self._words.tag(character))
+            for character in singles:
+                yield Token(character, self._dictionary.tag(character))
 
 
 @cache
-def jieba_parts() -> tuple[Any, Tagger]:
-    """The segmenter and the tagger.
+def jieba_tagger() -> JiebaTagger:
+    """Return the tagger, created once.
 
     jieba's own start-up leaves its dictionary in a file of a fixed name in the shared temporary folder, and trusts what
     it finds there; so its segmenter is given the words from its own file.
@@ -81,63 +88,57 @@ def jieba_parts() -> tuple[Any, Tagger]:
         warnings.simplefilter("ignore")
         import jieba
 
-        model()  # its tables are large while they are read, and what they leave free the words take
-        words = Words(jieba_folder() / "dict.txt")
+        unknown_word_model()  # its tables are large while they are read, and what they leave free the words take
+        dictionary = JiebaDictionary(jieba_folder() / "dict.txt")
         segmenter = jieba.Tokenizer()
-        segmenter.FREQ, segmenter.total = words, words.total
-        segmenter.get_DAG = lambda text: {start: words.ends(text, start) for start in range(len(text))}
+        segmenter.FREQ, segmenter.total = dictionary, dictionary.total
+        segmenter.get_DAG = lambda text: {start: dictionary.word_ends(text, start) for start in range(len(text))}
         segmenter.initialized = True
-        return segmenter, Tagger(words, segmenter)
+        return JiebaTagger(dictionary, segmenter)
 
 
-def _unknown(text: str) -> Iterator[Token]:
-    """Words of characters that the dictionary does not join."""
-    for match in UNKNOWN_PART.finditer(text):
-        if match[1]:
-            yield from _by_model(match[1])
-        else:
-            yield Token(match[0], "m" if match[2] else "eng" if match[3] else "x")
-
-
-def _by_model(text: str) -> Iterator[Token]:
-    begin = 0
-    path = best_path(text)
-    for index, (place, tag) in enumerate(path):
-        if place in "BS":
-            begin = index
-        if place in "ES":
-            yield Token(text[begin : index + 1], tag)
-    if path[-1][0] in "BM":
-        yield Token(text[begin:], path[begin][1])
+def _cut_unknown(text: str) -> Iterator[Token]:
+    """Yield words of characters that the dictionary does not join."""
+    for match in UNKNOWN_BLOCK.finditer(text):
+        if not match["ideographs"]:
+            yield Token(match[0], TAGS_OF_BLOCKS.get(match.lastgroup or "", "x"))
+            continue
+        path = best_path(match[0])
+        begin = 0
+        for index, (position, tag) in enumerate(path):
+            if position in "BS":
+                begin = index
+            if position in "ES":
+                yield Token(match[0][begin : index + 1], tag)
+        if path[-1][0] in "BM":
+            yield Token(match[0][begin:], path[begin][1])
 
 
 def best_path(text: str) -> list[State]:
-    """The most likely state of every character of a text that is not empty; of equally good ones the last wins."""
-    known = model()
-    may, likely = emission(text[0])
-    here = np.flatnonzero(may)
-    values = known.start[here] + likely[here]  # (len(here),)
-    trace: list[tuple[Any, Any]] = [(here, here)]
+    """Return the most likely state of every character of a text that is not empty; of equally good ones the last wins.
+
+    This is the Viterbi algorithm over the states that each character may be in.
+    """
+    model = unknown_word_model()
+    allowed, log_probabilities = emission(text[0])
+    states = np.flatnonzero(allowed)
+    values = model.start[states] + log_probabilities[states]  # (len(states),)
+    trace: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = [(states, states)]
     for character in text[1:]:
-        leading = known.leads[here]
-        before, values = here[leading], values[leading]
-        may, likely = emission(character)
-        reachable = np.isfinite(known.steps[before]).any(axis=0)
-        here = np.flatnonzero(may & reachable)
-        if not len(here):
-            here = np.flatnonzero(reachable) if reachable.any() else np.arange(len(known.states))
-        scores = (values[:, None] + known.steps[np.ix_(before, here)]) + likely[here]
+        has_successor = model.has_successor[states]
+        before, values = states[has_successor], values[has_successor]
+        allowed, log_probabilities = emission(character)
+        reachable = np.isfinite(model.transitions[before]).any(axis=0)
+        states = np.flatnonzero(allowed & reachable)
+        if not len(states):
+            states = np.flatnonzero(reachable) if reachable.any() else np.arange(len(model.states))
+        scores = (values[:, None] + model.transitions[np.ix_(before, states)]) + log_probabilities[states]
         best = len(before) - 1 - scores[::-1].argmax(axis=0)
-        values = scores[best, np.arange(len(here))]
-        trace.append((here, before[best]))
-    return [known.states[index] for index in _follow_back(trace, values)]
-
-
-def _follow_back(trace: list[tuple[Any, Any]], values: Any) -> list[int]:
-    here, _ = trace[-1]
-    current = int(here[len(here) - 1 - values[::-1].argmax()])
+        values = scores[best, np.arange(len(states))]
+        trace.append((states, before[best]))
+    current = int(states[len(states) - 1 - values[::-1].argmax()])
     path = []
-    for here, before in reversed(trace):
-        path.append(current)
-        current = int(before[np.searchsorted(here, current)])
+    for states, before in reversed(trace):
+        path.append(model.states[current])
+        current = int(before[np.searchsorted(states, current)])
     return path[::-1]

@@ -5,135 +5,153 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from GPT_SoVITS.text.markup.notation import Pronunciation, Reading, bad, read_notation
-
-MOST_ENTRIES = 1000
-LONGEST_WORD = 100
-"""Characters."""
+from common.limits import MAX_PRONUNCIATION_WORD_LENGTH, MAX_PRONUNCIATIONS
+from GPT_SoVITS.text.markup.notation import InlinePronunciation, Pronunciation, bad_pronunciation, read_notation
 
 
-class Pronunciations:
-    """Words and how they are said; of two that begin at one place the longer one counts.
+class DictionaryMatch(NamedTuple):
+    """A word of the dictionary in a text."""
 
-    A word in small letters is found in capitals as well, one with a capital only as it is written. A word that begins
-    or ends in a Latin letter or a digit is found where no other such character touches it.
+    start: int
+    end: int
+    pronunciation: Pronunciation
+
+
+class PronunciationDictionary:
+    """Words and their pronunciations; of two words that begin at one place the longer one counts.
+
+    A word in lower case is matched in capitals as well, one with a capital only as it is written. A word that begins
+    or ends in a Latin letter or a digit is matched where no other such character touches it.
     """
 
     def __init__(self, entries: Mapping[str, str], *, cantonese: bool = False) -> None:
-        """Raises ModelError `bad_pronunciation`, with the word, when a notation cannot be read."""
-        if len(entries) > MOST_ENTRIES:
-            raise bad(f"The dictionary has {len(entries)} words; {MOST_ENTRIES} is the most.")
-        self._meanings: dict[str, Pronunciation] = {}
+        """Read the notations of `entries`; raise ModelError `bad_pronunciation`, with the word, when one is wrong."""
+        if len(entries) > MAX_PRONUNCIATIONS:
+            raise bad_pronunciation(f"The dictionary has {len(entries)} words; {MAX_PRONUNCIATIONS} is the most.")
+        self._pronunciations: dict[str, Pronunciation] = {}
         lengths: dict[str, set[int]] = {}
         for word, notation in entries.items():
-            if not word.strip() or len(word) > LONGEST_WORD:
-                raise bad(f"The dictionary's word {word[:40]!r} is {'too long' if word.strip() else 'empty'}.")
-            self._meanings[word] = read_notation(word, notation, cantonese=cantonese)
+            if not word.strip() or len(word) > MAX_PRONUNCIATION_WORD_LENGTH:
+                reason = "too long" if word.strip() else "empty"
+                raise bad_pronunciation(f"The dictionary's word {word[:40]!r} is {reason}.")
+            self._pronunciations[word] = read_notation(word, notation, cantonese=cantonese)
             lengths.setdefault(word[0], set()).add(len(word))
-        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
+        self._lengths = {first: sorted(own, reverse=True) for first, own in lengths.items()}
 
-    def find(self, text: str) -> Iterator[tuple[int, int, Pronunciation]]:
-        """(start, end, pronunciation) of every word of the dictionary, in order; none overlaps another."""
-        small = "".join(map(_small, text))
-        place = 0
-        while place < len(text):
-            found = self._at(text, small, place)
-            if found is None:
-                place += 1
-                continue
-            word, meaning = found
-            yield place, place + len(word), meaning
-            place += len(word)
+    def find(self, text: str) -> Iterator[DictionaryMatch]:
+        """Yield every word of the dictionary in a text, in order; none overlaps another."""
+        # Lower case only where it is one character too, so that positions stay.
+        lower = "".join(low if len(low := character.lower()) == 1 else character for character in text)
+        position = 0
+        while position < len(text):
+            match = self._match_at(text, lower, position)
+            if match:
+                yield match
+            position = match.end if match else position + 1
 
-    def _at(self, text: str, small: str, place: int) -> tuple[str, Pronunciation] | None:
-        for form in (text, small):
-            for length in self._lengths.get(form[place], ()):
-                word = form[place : place + length]
-                meaning = self._meanings.get(word)
-                as_written = form is text or word.islower()
-                if meaning is not None and as_written and _stands_alone(text, place, place + length):
-                    return word, meaning
+    def _match_at(self, text: str, lower: str, start: int) -> DictionaryMatch | None:
+        for form in (text, lower):
+            for length in self._lengths.get(form[start], ()):
+                word = form[start : start + length]
+                pronunciation = self._pronunciations.get(word)
+                if pronunciation is None or not (form is text or word.islower()):
+                    continue
+                if _stands_alone(text, start, start + length):
+                    return DictionaryMatch(start, start + length, pronunciation)
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A text as it is said, and the readings in it."""
+def _stands_alone(text: str, start: int, end: int) -> bool:
+    def continues(left: str, right: str) -> bool:
+        return _is_latin_or_digit(left) and _is_latin_or_digit(right)
 
-    text: str
-    readings: list[Reading]
-    starts: list[int]
-    """Where the stretches of `text` begin,"""
-    origins: list[int]
-    """and where what they stand for began."""
-
-    def origin(self, place: int) -> int:
-        """The place in the text before for one in `text`."""
-        index = bisect_right(self.starts, place) - 1
-        following = self.origins[index + 1] if index + 1 < len(self.origins) else None
-        moved = self.origins[index] + place - self.starts[index]
-        return moved if following is None else min(moved, max(following - 1, self.origins[index]))
+    before = text[start - 1] if start else " "
+    after = text[end] if end < len(text) else " "
+    return not continues(before, text[start]) and not continues(text[end - 1], after)
 
 
-def apply_dictionary(text: str, readings: Sequence[Reading], dictionary: Pronunciations) -> Applied:
-    """Other words put in place, and a reading for every other word of the dictionary; `readings` come first."""
-    said = Said()
-    done = 0
-    for reading in readings:
-        said.add_plain(text[done : reading.start], done, dictionary)
-        own = text[reading.start : reading.end]
-        if reading.units:
-            said.add(own, reading.start, reading.language, reading.units)
-        else:
-            said.add_plain(own, reading.start, dictionary, reading.language)
-        done = reading.end
-    said.add_plain(text[done:], done, dictionary)
-    return Applied("".join(said.text), said.readings, said.starts, said.origins)
+def _is_latin_or_digit(character: str) -> bool:
+    """Return True for Latin letters with their diacritics, and digits; other scripts put no spaces between words."""
+    return character.isalnum() and character < "\u0250"
 
 
-class Said:
-    """A text under construction."""
+class AnnotatedTextBuilder:
+    """A text under construction, with its pronunciations and where each stretch of it came from."""
 
     def __init__(self) -> None:
-        self.text: list[str] = []
-        self.readings: list[Reading] = []
+        self.texts: list[str] = []
+        self.pronunciations: list[InlinePronunciation] = []
         self.starts: list[int] = [0]
+        """Where the stretches of the text begin,"""
         self.origins: list[int] = [0]
+        """and where in the source what they stand for begins."""
         self._length = 0
 
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self.texts)
+
     def add(self, text: str, origin: int, language: str = "", units: tuple[str, ...] = ()) -> None:
+        """Append a stretch, with a pronunciation where a language is given."""
         if not text:
             return
         start, self._length = self._length, self._length + len(text)
-        self.text.append(text)
+        self.texts.append(text)
         self.starts.append(start)
         self.origins.append(origin)
         if language:
-            self.readings.append(Reading(start, self._length, language, units))
+            self.pronunciations.append(InlinePronunciation(start, self._length, language, units))
 
-    def add_plain(self, text: str, origin: int, dictionary: Pronunciations, language: str = "") -> None:
-        """Text without readings of its own; `language`: the one that it is marked to be in."""
-        done = 0
-        for start, end, meaning in dictionary.find(text):
-            self.add(text[done:start], origin + done, language)
-            self.add(meaning.say, origin + start, meaning.language or language, meaning.units)
-            done = end
-        self.add(text[done:], origin + done, language)
-
-
-def _small(character: str) -> str:
-    """Lower case where that is one character too, so that places stay."""
-    lower = character.lower()
-    return lower if len(lower) == 1 else character
+    def add_with_dictionary(
+        self, text: str, origin: int, dictionary: PronunciationDictionary, language: str = ""
+    ) -> None:
+        """Append a stretch without pronunciations of its own; `language`: the one that markup gives it."""
+        end = 0
+        for match in dictionary.find(text):
+            self.add(text[end : match.start], origin + end, language)
+            pronunciation = match.pronunciation
+            self.add(pronunciation.text, origin + match.start, pronunciation.language or language, pronunciation.units)
+            end = match.end
+        self.add(text[end:], origin + end, language)
 
 
-def _stands_alone(text: str, start: int, end: int) -> bool:
-    before = text[start - 1] if start else " "
-    after = text[end] if end < len(text) else " "
-    return not (_joins(text[start]) and _joins(before)) and not (_joins(text[end - 1]) and _joins(after))
+@dataclass(frozen=True, slots=True)
+class DictionaryResult:
+    """A text after its dictionary was applied."""
+
+    text: str
+    pronunciations: list[InlinePronunciation]
+    starts: list[int]
+    origins: list[int]
+
+    def origin(self, position: int) -> int:
+        """Return the position in the source text for one in `text`."""
+        index = bisect_right(self.starts, position) - 1
+        origin = self.origins[index] + position - self.starts[index]
+        if index + 1 < len(self.origins):
+            return min(origin, max(self.origins[index + 1] - 1, self.origins[index]))
+        return origin
 
 
-def _joins(character: str) -> bool:
-    """Latin letters with their accents and digits; other scripts do not part their words by blanks."""
-    return character.isalnum() and character < "\u0250"
+def apply_dictionary(
+    text: str, pronunciations: Sequence[InlinePronunciation], dictionary: PronunciationDictionary
+) -> DictionaryResult:
+    """Put other words in place, and give each other word of the dictionary its pronunciation.
+
+    `pronunciations`, in order, stay as they are: the dictionary does not touch them.
+    """
+    builder = AnnotatedTextBuilder()
+    end = 0
+    for pronunciation in pronunciations:
+        builder.add_with_dictionary(text[end : pronunciation.start], end, dictionary)
+        stretch = text[pronunciation.start : pronunciation.end]
+        if pronunciation.units:
+            builder.add(stretch, pronunciation.start, pronunciation.language, pronunciation.units)
+        else:
+            builder.add_with_dictionary(stretch, pronunciation.start, dictionary, pronunciation.language)
+        end = pronunciation.end
+    builder.add_with_dictionary(text[end:], end, dictionary)
+    return DictionaryResult(builder.text, builder.pronunciations, builder.starts, builder.origins)

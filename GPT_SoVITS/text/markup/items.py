@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text.markup.notation import Pronunciation, Reading
-
-SLOWEST, FASTEST = 0.25, 4.0
+from GPT_SoVITS.text.markup.notation import InlinePronunciation, Pronunciation
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +16,10 @@ class Passage:
     text: str
     language: str
     """A language code."""
-    readings: tuple[Reading, ...] = ()
+    pronunciations: tuple[InlinePronunciation, ...] = ()
     """In order; none overlaps another."""
     rate: float = 1.0
-    """Times the speed that was asked for; above 1 is faster."""
+    """Times the requested speed; above 1 is faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +30,32 @@ class Pause:
 
 
 class SayAs(NamedTuple):
-    """How figures and letters are to be read."""
+    """How digits and letters are to be read."""
 
     kind: str
-    form: str
-    """Of a date: ymd, mdy or dmy."""
-    where: str
-    """For errors."""
+    """One of the values of `say_as.KINDS`."""
+    date_format: str
+    """The order of a date: ymd, mdy or dmy."""
+    location: str
+    """Where in the document it stands, for errors."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """A stretch of a text as a parser found it."""
+class MarkupChunk:
+    """A stretch of a text as a parser yields it."""
 
     text: str
     rate: float = 1.0
     language: str = ""
-    """The code that a mark around it names; "" for that of the whole text."""
-    reading: Pronunciation | None = None
-    """Given on the spot; the dictionary does not touch it then."""
+    """The code that an element around it names; "" for that of the whole text."""
+    pronunciation: Pronunciation | None = None
+    """Written in the text itself, so that the user's dictionary does not touch it."""
     say_as: SayAs | None = None
 
 
-Item = Chunk | Pause
+MarkupItem: TypeAlias = MarkupChunk | Pause
 
 
 def bad_markup(message: str, hint: str = "") -> ModelError:
+    """Return the error for markup that cannot be read."""
     return ModelError("bad_markup", message, hint=hint or "docs/text.md shows what can be written.")

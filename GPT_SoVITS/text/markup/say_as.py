@@ -1,9 +1,10 @@
-"""Figures and letters in words, as SSML's `say-as` asks for it."""
+"""Digits and letters written out as SSML's `say-as` asks for it."""
 
 from __future__ import annotations
 
 import re
 
+from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.english import numbers as english_numbers
 from GPT_SoVITS.text.english.expansions import MONTHS
 from GPT_SoVITS.text.mandarin import numbers as mandarin_numbers
@@ -17,8 +18,8 @@ KINDS = {
     "telephone": "telephone",
     "date": "date",
 }
-"""Names in SSML → ours."""
-FORMS = ("ymd", "mdy", "dmy")
+"""Value of `interpret-as` → kind."""
+DATE_FORMATS = ("ymd", "mdy", "dmy")
 DIGITS = {
     "zh": list(mandarin_numbers.DIGITS),
     "yue": list(mandarin_numbers.DIGITS),
@@ -26,63 +27,66 @@ DIGITS = {
     "ja": "ゼロ イチ ニ サン ヨン ゴ ロク ナナ ハチ キュウ".split(),  # noqa: SIM905
     "ko": list("공일이삼사오육칠팔구"),
 }
-ORDINALS = {"ja": "第{}", "ko": "제{}"}
-LONGEST_NUMBER = 60
-"""Digits."""
+MAX_DIGITS = 60
 
 
 def say_as(text: str, how: SayAs, language: str) -> str:
-    """The words; `language` is what is spoken there. Raises ModelError `bad_markup` where the text is none of these."""
+    """Return the words for a text; `language` is the one spoken there.
+
+    Raises ModelError `bad_markup` where the text is nothing of the kind.
+    """
     written = text.strip()
     if how.kind == "characters":
-        return " ".join(_character(one, language) for one in written if not one.isspace())
+        return " ".join(_spell_character(character, language) for character in written if not character.isspace())
     if how.kind in ("digits", "telephone"):
-        return _digits(written, how, language)
+        return _say_digits(written, how, language)
     if how.kind == "date":
-        return _date(written, how, language)
-    figures = re.sub(r"[,\s]", "", written)
-    if not re.fullmatch(rf"[0-9]{{1,{LONGEST_NUMBER}}}", figures, re.ASCII):
+        return _say_date(written, how, language)
+    digits = re.sub(r"[,\s]", "", written)
+    if not re.fullmatch(rf"[0-9]{{1,{MAX_DIGITS}}}", digits, re.ASCII):
         raise _unfit(how, written, "digits alone, 1234")
-    return _ordinal(figures, language) if how.kind == "ordinal" else _cardinal(figures, language)
+    return _say_ordinal(digits, language) if how.kind == "ordinal" else _say_cardinal(digits, language)
 
 
-def _character(character: str, language: str) -> str:
+def _spell_character(character: str, language: str) -> str:
     if character.isascii() and character.isdecimal():
         return DIGITS[language][int(character)]
     return character.upper() if character.isascii() else character
 
 
-def _digits(written: str, how: SayAs, language: str) -> str:
+def _say_digits(written: str, how: SayAs, language: str) -> str:
     groups = re.findall("[0-9]+", written, re.ASCII)
     if not groups or re.search(r"[^0-9+().\s/-]", written, re.ASCII):
         raise _unfit(how, written, "digits, 138-1234")
     if language in ("zh", "yue"):
-        one = "幺" if how.kind == "telephone" and language == "zh" else "一"
-        return "，".join(mandarin_numbers.digit_by_digit(group, one=one) for group in groups)
-    between = "" if language == "ko" else " "
-    return ", ".join(between.join(DIGITS[language][int(digit)] for digit in group) for group in groups)
+        word_for_1 = "幺" if how.kind == "telephone" and language == "zh" else "一"
+        return "，".join(mandarin_numbers.digit_by_digit(group, word_for_1=word_for_1) for group in groups)
+    separator = "" if language == "ko" else " "
+    return ", ".join(separator.join(DIGITS[language][int(digit)] for digit in group) for group in groups)
 
 
-def _cardinal(figures: str, language: str) -> str:
+def _say_cardinal(digits: str, language: str) -> str:
     if language in ("zh", "yue"):
-        return mandarin_numbers.cardinal(figures)
-    return english_numbers.cardinal(figures) if language == "en" else figures
+        return mandarin_numbers.cardinal(digits)
+    return english_numbers.cardinal(digits) if language == "en" else digits
 
 
-def _ordinal(figures: str, language: str) -> str:
+def _say_ordinal(digits: str, language: str) -> str:
     if language in ("zh", "yue"):
-        return "第" + mandarin_numbers.cardinal(figures)
-    return english_numbers.ordinal(figures) if language == "en" else ORDINALS[language].format(figures)
+        return "第" + mandarin_numbers.cardinal(digits)
+    if language == "en":
+        return english_numbers.ordinal(digits)
+    return ("제" if language == "ko" else "第") + digits
 
 
-def _date(written: str, how: SayAs, language: str) -> str:
-    parts = re.fullmatch(r"([0-9]{1,4})\s?[-/.]\s?([0-9]{1,2})\s?[-/.]\s?([0-9]{1,4})", written, re.ASCII)
-    if parts is None:
+def _say_date(written: str, how: SayAs, language: str) -> str:
+    numbers = re.fullmatch(r"([0-9]{1,4})\s?[-/.]\s?([0-9]{1,2})\s?[-/.]\s?([0-9]{1,4})", written, re.ASCII)
+    if numbers is None:
         raise _unfit(how, written, "three numbers, 2024-03-05")
-    by_name = dict(zip(how.form, parts.groups()))
-    year, month, day = by_name["y"], int(by_name["m"]), int(by_name["d"])
+    by_letter = dict(zip(how.date_format, numbers.groups()))
+    year, month, day = by_letter["y"], int(by_letter["m"]), int(by_letter["d"])
     if not (1 <= month <= 12 and 1 <= day <= 31):
-        raise _unfit(how, written, f"a month and a day in the order {how.form}")
+        raise _unfit(how, written, f"a month and a day in the order {how.date_format}")
     if language == "en":
         return f"{MONTHS[month - 1]} {english_numbers.ordinal(str(day))}, {year}"
     if language == "ko":
@@ -90,5 +94,5 @@ def _date(written: str, how: SayAs, language: str) -> str:
     return f"{year}年{month}月{day}日"
 
 
-def _unfit(how: SayAs, written: str, wanted: str) -> Exception:
-    return bad_markup(f"{how.where}: {written[:40]!r} cannot be read as {how.kind}.", f"It takes {wanted}.")
+def _unfit(how: SayAs, written: str, expected: str) -> ModelError:
+    return bad_markup(f"{how.location}: {written[:40]!r} cannot be read as {how.kind}.", f"It takes {expected}.")

@@ -1,4 +1,7 @@
-"""The reference's ways of cutting a text into pieces, with its names for them, cut0 to cut5."""
+"""Upstream's ways to cut a text into pieces, with its names for them, cut0 to cut5.
+
+docs/spec/inference-pipeline.md §3 describes them. Lengths are in characters.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +10,34 @@ from collections.abc import Callable
 
 from GPT_SoVITS.errors import ModelError
 
-SPLIT_MARKS = "，。？！,.?!~:：—…"
-SIX_MARKS = "!?…,.-"
-LONGEST_PIECE = 510
-"""Characters; the text feature's model takes 512 tokens."""
-SHORTEST_PIECE = 5
-CUT5_MARKS = ",.;?!、，。？！：…"
-_MARK_RUN = re.compile(rf"([{re.escape(SIX_MARKS)}])[{re.escape(SIX_MARKS)}]+")
-_AFTER_MARK = re.compile(rf"(?<=[{re.escape(SPLIT_MARKS)}])")
+SPLIT_PUNCTUATION = "，。？！,.?!~:：—…"
+SIX_PUNCTUATION = "!?…,.-"
+MAX_PIECE_LENGTH = 510
+"""The text feature's model takes 512 tokens."""
+MIN_PIECE_LENGTH = 5
+CUT5_PUNCTUATION = ",.;?!、，。？！：…"
+_PUNCTUATION_RUN = re.compile(rf"([{re.escape(SIX_PUNCTUATION)}])[{re.escape(SIX_PUNCTUATION)}]+")
+_AFTER_PUNCTUATION = re.compile(rf"(?<=[{re.escape(SPLIT_PUNCTUATION)}])")
 _WORD = re.compile(r"\w")
 
 
 def split_sentences(text: str, language: str, method: str = "cut5") -> list[str]:
-    """The pieces that the reference would synthesise one by one.
+    """Return the pieces that upstream would synthesize one by one.
 
-    `language` only chooses the full stop that is added (`.` for en). Empty for a text of marks alone; raises ModelError
-    `empty_text` for a text without any character to keep, `unknown_split_method` for a method that does not exist.
+    `language` only chooses the full stop that is added (`.` for en). A text of punctuation alone has no pieces; raises
+    ModelError `empty_text` for a text without any character to keep, `unknown_split_method` for an unknown method.
     """
-    return prepare(_MARK_RUN.sub(r"\1", text), language, method)
+    return prepare(_PUNCTUATION_RUN.sub(r"\1", text), language, method)
 
 
 def prepare(text: str, language: str, method: str) -> list[str]:
-    """`split_sentences` without the collapsing of runs of marks, as fragment and streaming modes have it."""
+    """Return the pieces as `split_sentences` does, but leave runs of punctuation, as upstream's streaming modes do."""
     text = text.strip("\n")
     if not text:
         return []
     stop = "." if language == "en" else "。"
-    if text[0] not in SPLIT_MARKS and len(_first_part(text)) < 4:
+    first_sentence = re.split(f"[{re.escape(SPLIT_PUNCTUATION)}]", text, maxsplit=1)[0].strip()
+    if text[0] not in SPLIT_PUNCTUATION and len(first_sentence) < 4:
         text = stop + text
     lines = [line for line in cut(text, method).split("\n") if line not in ("", " ")]
     if not lines:
@@ -41,132 +45,128 @@ def prepare(text: str, language: str, method: str) -> list[str]:
     pieces: list[str] = []
     for line in _merge_short(lines):
         if _WORD.search(line):
-            line = line if line[-1] in SPLIT_MARKS else line + stop
-            pieces += [line] if len(line) <= LONGEST_PIECE else break_long(line)
+            line = line if line[-1] in SPLIT_PUNCTUATION else line + stop
+            pieces += [line] if len(line) <= MAX_PIECE_LENGTH else break_long(line)
     return pieces
 
 
 def cut(text: str, method: str) -> str:
-    """The text with a newline between its pieces."""
-    if method not in METHODS:
+    """Return the text with a newline between its pieces."""
+    if method not in CUT_METHODS:
         raise ModelError(
             "unknown_split_method",
             f"There is no split method {str(method)[:40]!a}.",
-            hint=f"Use one of {', '.join(METHODS)}.",
+            hint=f"Use one of {', '.join(CUT_METHODS)}.",
         )
-    return METHODS[method](text)
+    return CUT_METHODS[method](text)
 
 
 def break_long(line: str) -> list[str]:
-    """Chunks of at most 510 characters, each ending in a split mark where there is one."""
-    chunks: list[str] = [""]
-    for part in _AFTER_MARK.split(line):
-        for start in range(0, len(part), LONGEST_PIECE):
-            atom = part[start : start + LONGEST_PIECE]
-            if len(chunks[-1]) + len(atom) > LONGEST_PIECE:
-                chunks.append("")
-            chunks[-1] += atom
-    return [chunk for chunk in chunks if chunk]
-
-
-def _first_part(text: str) -> str:
-    return re.split(f"[{re.escape(SPLIT_MARKS)}]", text, maxsplit=1)[0].strip()
+    """Return pieces of at most 510 characters, each ending in punctuation where there is any."""
+    pieces: list[str] = [""]
+    for sentence in _AFTER_PUNCTUATION.split(line):
+        for start in range(0, len(sentence), MAX_PIECE_LENGTH):
+            stretch = sentence[start : start + MAX_PIECE_LENGTH]
+            if len(pieces[-1]) + len(stretch) > MAX_PIECE_LENGTH:
+                pieces.append("")
+            pieces[-1] += stretch
+    return [piece for piece in pieces if piece]
 
 
 def _merge_short(lines: list[str]) -> list[str]:
     if len(lines) < 2:
         return lines
     merged: list[str] = []
-    waiting: list[str] = []
+    pending: list[str] = []
     size = 0
     for line in lines:
-        waiting.append(line)
+        pending.append(line)
         size += len(line)
-        if size >= SHORTEST_PIECE:
-            merged.append("".join(waiting))
-            waiting, size = [], 0
-    if waiting:
-        merged[-1:] = ["".join([*merged[-1:], *waiting])]
+        if size >= MIN_PIECE_LENGTH:
+            merged.append("".join(pending))
+            pending, size = [], 0
+    if pending:
+        merged[-1:] = ["".join([*merged[-1:], *pending])]
     return merged
 
 
-def _sentences(text: str) -> list[str]:
+def _split_at_punctuation(text: str) -> list[str]:
     text = text.replace("……", "。").replace("——", "，")
-    if text[-1] not in SPLIT_MARKS:
+    if text[-1] not in SPLIT_PUNCTUATION:
         text += "。"
-    return [part for part in _AFTER_MARK.split(text) if part]
+    return [sentence for sentence in _AFTER_PUNCTUATION.split(text) if sentence]
 
 
-def _spoken_pieces(pieces: list[str]) -> str:
-    """The pieces that are not made of marks alone."""
-    return "\n".join(piece for piece in pieces if not set(piece) <= {*SIX_MARKS, " "})
+def _join_with_words(pieces: list[str]) -> str:
+    """Return the pieces that are not punctuation alone, a newline between them."""
+    return "\n".join(piece for piece in pieces if not set(piece) <= {*SIX_PUNCTUATION, " "})
 
 
-def _cut0(text: str) -> str:
-    return "\n" if set(text) <= {*SIX_MARKS, " "} else text
+def _cut_nowhere(text: str) -> str:
+    return "\n" if set(text) <= {*SIX_PUNCTUATION, " "} else text
 
 
-def _cut1(text: str) -> str:
-    """Groups of four sentences; the last group takes up to four more."""
+def _cut_by_four_sentences(text: str) -> str:
+    """Cut into groups of four sentences; the last group takes up to four more."""
     text = text.strip("\n")
     if not text:
         return ""
-    sentences = _sentences(text)
+    sentences = _split_at_punctuation(text)
     starts = list(range(0, len(sentences), 4))[:-1]
     if not starts:
-        return _spoken_pieces([text])
+        return _join_with_words([text])
     ends = [*starts[1:], len(sentences)]
-    return _spoken_pieces(["".join(sentences[start:end]) for start, end in zip(starts, ends)])
+    return _join_with_words(["".join(sentences[start:end]) for start, end in zip(starts, ends)])
 
 
-def _cut2(text: str) -> str:
-    """Sentences added up until they exceed fifty characters; a last part under fifty joins the one before."""
+def _cut_by_fifty_characters(text: str) -> str:
+    """Cut after the sentence that exceeds fifty characters; a last piece under fifty joins the one before."""
     text = text.strip("\n")
     if not text:
         return ""
-    sentences = _sentences(text)
+    sentences = _split_at_punctuation(text)
     if len(sentences) < 2:
         return text
     pieces: list[str] = []
-    waiting: list[str] = []
+    pending: list[str] = []
     size = 0
     for sentence in sentences:
-        waiting.append(sentence)
+        pending.append(sentence)
         size += len(sentence)
         if size > 50:
-            pieces.append("".join(waiting))
-            waiting, size = [], 0
-    if waiting:
-        pieces.append("".join(waiting))
+            pieces.append("".join(pending))
+            pending, size = [], 0
+    if pending:
+        pieces.append("".join(pending))
     if len(pieces) > 1 and len(pieces[-1]) < 50:
         pieces[-2:] = [pieces[-2] + pieces[-1]]
-    return _spoken_pieces(pieces)
+    return _join_with_words(pieces)
 
 
-def _cut3(text: str) -> str:
-    return _spoken_pieces(text.strip("\n").strip("。").split("。"))
+def _cut_at_ideographic_stops(text: str) -> str:
+    return _join_with_words(text.strip("\n").strip("。").split("。"))
 
 
-def _cut4(text: str) -> str:
-    return _spoken_pieces(re.split(r"(?<!\d)\.(?!\d)", text.strip("\n").strip(".")))
+def _cut_at_full_stops(text: str) -> str:
+    return _join_with_words(re.split(r"(?<!\d)\.(?!\d)", text.strip("\n").strip(".")))
 
 
-def _cut5(text: str) -> str:
+def _cut_at_all_punctuation(text: str) -> str:
     text = text.strip("\n")
     pieces: list[str] = [""]
     for index, character in enumerate(text):
         pieces[-1] += character
         in_number = character == "." and text[index - 1 : index].isdigit() and text[index + 1 : index + 2].isdigit()
-        if character in CUT5_MARKS and not in_number:
+        if character in CUT5_PUNCTUATION and not in_number:
             pieces.append("")
-    return "\n".join(piece for piece in pieces if not set(piece) <= set(CUT5_MARKS))
+    return "\n".join(piece for piece in pieces if not set(piece) <= set(CUT5_PUNCTUATION))
 
 
-METHODS: dict[str, Callable[[str], str]] = {
-    "cut0": _cut0,
-    "cut1": _cut1,
-    "cut2": _cut2,
-    "cut3": _cut3,
-    "cut4": _cut4,
-    "cut5": _cut5,
+CUT_METHODS: dict[str, Callable[[str], str]] = {
+    "cut0": _cut_nowhere,
+    "cut1": _cut_by_four_sentences,
+    "cut2": _cut_by_fifty_characters,
+    "cut3": _cut_at_ideographic_stops,
+    "cut4": _cut_at_full_stops,
+    "cut5": _cut_at_all_punctuation,
 }
