@@ -48,13 +48,13 @@ def error_rate(expected: str, heard: str, language: str) -> float:
 
 def words(text: str, language: str) -> list[str]:
     """What is compared: numbers written out, no capitals, no punctuation; characters where the language wants it."""
-    from GPT_SoVITS.text.english import normalize as english_normalise
-    from GPT_SoVITS.text.mandarin import normalize as mandarin_normalise
+    from GPT_SoVITS.text.english import normalize as english_normalize
+    from GPT_SoVITS.text.mandarin import normalize as mandarin_normalize
 
     if language in BY_CHARACTERS:
-        spoken = mandarin_normalise.normalise(text) if language in _CHINESE else text
+        spoken = mandarin_normalize.normalize(text) if language in _CHINESE else text
         return re.findall(r"[^\W_]", spoken.lower())
-    spoken = english_normalise.normalise(text) if language == "en" else text
+    spoken = english_normalize.normalize(text) if language == "en" else text
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*", spoken.lower().replace("’", "'").replace("-", " "))
 
 

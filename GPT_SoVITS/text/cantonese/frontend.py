@@ -58,10 +58,15 @@ class Cantonese:
         phonemes: list[str] = []
         counts: list[int] = []
         for part, text in zip(parts, normalized):
-            for character, jyutping in zip(text, part.units) if part.units else get_jyutping_list(text):
-                own = [character] if character in PUNCTUATION else _phonemes_of_jyutping(jyutping or "")
-                phonemes += own
-                counts.append(len(own))
+            if part.units:
+                syllables = [_phonemes_of_jyutping(jyutping) for jyutping in part.units]
+            else:
+                syllables = [
+                    [character] if character in PUNCTUATION else _phonemes_of_jyutping(jyutping or "")
+                    for character, jyutping in get_jyutping_list(text)
+                ]
+            phonemes += [phoneme for syllable in syllables for phoneme in syllable]
+            counts += map(len, syllables)
         return SegmentPhonemes("".join(normalized), phonemes, counts)
 
 

@@ -60,15 +60,15 @@ class English:
             phonemes += overrides.get(match.start()) or self._phonemize_token(match[0], before, after)
         return [",", *phonemes] if len(phonemes) < 4 else phonemes
 
-    def _phonemize_token(self, token: str, before: str, after: str) -> list[str]:
-        if not token[0].isalpha():
-            return ["-" if token == "'" else token]
-        if len(token) == 1:
-            return ["EY1"] if token == "A" else lexicon()[token.lower()].split()
-        if token.isupper() and _is_initialism(token, before, after):
-            return spell(token.lower())
-        word = token.lower()
-        return homograph(word, before.lower(), after.lower()) or self.pronounce(word, token)
+    def _phonemize_token(self, written: str, before: str, after: str) -> list[str]:
+        if not written[0].isalpha():
+            return ["-" if written == "'" else written]
+        word = written.lower()
+        if len(word) == 1:
+            return ["EY1"] if written == "A" else lexicon()[word].split()
+        if written.isupper() and _is_initialism(written, before, after):
+            return spell(word)
+        return homograph(word, before.lower(), after.lower()) or self.pronounce(word, written)
 
     def pronounce(self, word: str, written: str = "") -> list[str]:
         """Return the phonemes of a lower-case word of letters, apostrophes and hyphens; `written` has its capitals."""

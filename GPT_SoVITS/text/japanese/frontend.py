@@ -93,7 +93,7 @@ class Japanese:
         return PUNCTUATION_RUN.sub(r"\1", text)
 
     def phonemize(self, parts: Sequence[SegmentPart], version: str) -> SegmentPhonemes:
-        """Return phonemes, `[` where the pitch rises, `]` where it falls, `#` between phrases (an UNK in any version)."""
+        """Return phonemes, `[` where the pitch rises, `]` where it falls, `#` (UNK in any version) between phrases."""
         return phonemize_separately(parts, self.normalize, self.phonemize_normalized)
 
     def phonemize_normalized(self, norm_text: str) -> list[str]:

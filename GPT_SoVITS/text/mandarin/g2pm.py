@@ -37,7 +37,7 @@ class _Network(NamedTuple):
 
 @lru_cache(maxsize=8192)
 def predict_pinyin(text: str) -> tuple[str, ...]:
-    """Return a syllable for each character: by pypinyin's phrases first, else by the network where there are several."""
+    """Return a syllable for each character: by pypinyin's phrases, else by the network where there are several."""
     syllables = list(pinyin_in_context(text))
     network = _network()
     never_predicted = table("g2pw_char_rules")["never_ask_model"]

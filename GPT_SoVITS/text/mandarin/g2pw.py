@@ -20,7 +20,7 @@ CLASSIFIER, SEPARATOR, UNKNOWN = "[CLS]", "[SEP]", "[UNK]"
 
 
 def open_g2pw(models: Path, *, threads: int = 1) -> G2PW | None:
-    """Return the model of the official weights below `models`; None where they, or RoBERTa's vocabulary, are missing."""
+    """Return the model of the official weights below `models`; None where they, or RoBERTa's vocabulary, are not."""
     try:
         return G2PW(find_part(models, "g2pw"), find_part(models, "roberta"), threads=threads)
     except ModelError as error:
@@ -50,7 +50,7 @@ class G2PW:
         self._cached_pinyin = lru_cache(maxsize=4096)(self._predict_pinyin)
 
     def __call__(self, text: str) -> tuple[str, ...]:
-        """Return a syllable for each character: by the model where there are several, else by its list, else pypinyin."""
+        """Return a syllable for each character: by the model where there are several, else by its list or pypinyin."""
         return self._cached_pinyin(text)
 
     def _predict_pinyin(self, text: str) -> tuple[str, ...]:

@@ -81,7 +81,7 @@ def _punctuation_pattern() -> re.Pattern[str]:
 
 
 def write_out(text: str) -> str:
-    """Return the text with numbers, dates, units and symbols in simplified ideographs; leave letters and punctuation."""
+    """Write out numbers, dates, units and symbols in simplified ideographs; leave letters and punctuation."""
     text = "".join(map(_plain_character, text))
     text = WITH_COMMAS.sub(_prefix_quantity, text)
     text = re.sub("(?<=[0-9])(?:—|——)(?=[0-9])", "-", text)
@@ -246,7 +246,7 @@ def _say_times(match: re.Match[str]) -> str:
 
 
 def _say_time(hour: str, minute: str, second: str | None, half: bool = True) -> str:
-    """Write out a time; `half`: whether 30 minutes are 半, which they are not at the end of a range that begins otherwise."""
+    """Write out a time; `half`: whether 30 minutes are 半, at the end of a range only where its start said it."""
     words = cardinal(hour) + "点"
     if int(minute):
         words += "半" if half and minute == "30" and not int(second or 0) else _say_two_digits(minute) + "分"

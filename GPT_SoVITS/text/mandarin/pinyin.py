@@ -28,7 +28,13 @@ def pinyin_in_context(text: str) -> tuple[str, ...]:
     """Return pypinyin's syllable of each character: by its phrases first, then each character's usual one."""
     from pypinyin import Style, lazy_pinyin
 
-    syllables = lazy_pinyin(text, style=Style.TONE3, neutral_tone_with_five=True, v_to_u=False, errors=list)
+    syllables = lazy_pinyin(
+        text,
+        style=Style.TONE3,
+        neutral_tone_with_five=True,
+        v_to_u=False,
+        errors=list,  # type: ignore[arg-type]  # a list, which the stubs do not know, keeps one item for each character
+    )
     if len(syllables) != len(text):  # each character must keep its place
         return tuple(pinyin_in_context(character)[0] for character in text) if len(text) > 1 else (text,)
     return tuple(RARE.get(character, syllable.replace("ü", "v")) for character, syllable in zip(text, syllables))

@@ -74,7 +74,7 @@ class _OpenElement:
 def _with_location(handler: Callable[Concatenate[_SsmlParser, P], None]) -> Callable[Concatenate[_SsmlParser, P], None]:
     """Put line and column before the message of a ModelError of the handler, unless it has them already."""
 
-    def located(self: _SsmlParser, *arguments: P.args, **named: P.kwargs) -> None:
+    def located(self: _SsmlParser, /, *arguments: P.args, **named: P.kwargs) -> None:
         try:
             handler(self, *arguments, **named)
         except ModelError as error:
