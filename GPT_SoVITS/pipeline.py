@@ -30,7 +30,7 @@ from GPT_SoVITS.synthesis.model_loading import load_models
 from GPT_SoVITS.synthesis.prompt import EncodedPrompt, ReferenceRecording
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings, silence_similarity
 from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
-from GPT_SoVITS.text import Reading
+from GPT_SoVITS.text import InlinePronunciation
 from GPT_SoVITS.vocoders import load_vocoder
 
 __all__ = ["ChunkSettings", "EncodedPrompt", "Pipeline", "SamplingSettings", "Speech", "SynthesisRequest"]
@@ -181,7 +181,7 @@ class Pipeline:
         *,
         seed: int,
         speed: float = 1.0,
-        readings: Sequence[Reading] = (),
+        readings: Sequence[InlinePronunciation] = (),
     ) -> Speech:
         """Speak one utterance; the same seed gives the same samples whatever else the process does.
 

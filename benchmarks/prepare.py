@@ -49,7 +49,7 @@ COMPUTE: Final = (
     "GPT_SoVITS.dataset.slicer.mix_loudness",
     "GPT_SoVITS.dataset.denoise.Denoiser.clean",
     "GPT_SoVITS.dataset.transcribe.Transcriber.transcribe",
-    "GPT_SoVITS.text.Frontend.process",
+    "GPT_SoVITS.text.TextFrontend.phonemize",
     "GPT_SoVITS.features.whisper_content.ContentEncoder.encode",
     "GPT_SoVITS.sovits.tokens.SemanticTokens.extract",
 )

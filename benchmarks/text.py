@@ -33,18 +33,18 @@ def resident():
             return int(line.split()[1]) / 1024
 language, sentence, lengths = json.loads(sys.argv[1])
 before, started = resident(), time.process_time()
-from GPT_SoVITS.text import process
-process(sentence[:50], language)
+from GPT_SoVITS.text import phonemize
+phonemize(sentence[:50], language)
 found = {"load_s": time.process_time() - started, "load_mb": resident() - before}
 fresh = [sentence[shift:] + sentence[:shift] for shift in range(1, 21)]
 started = time.process_time()
 for text in fresh:
-    process(text[:50], language)
+    phonemize(text[:50], language)
 found["sentence_ms"] = (time.process_time() - started) / len(fresh) * 1000
 for length in lengths:
     text = (sentence * (length // len(sentence) + 1))[:length]
     started = time.process_time()
-    process(text, language)
+    phonemize(text, language)
     found[str(length)] = time.process_time() - started
 print(json.dumps(found))
 """

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text import Passage, Pause, Phonemes, process, read_markup
+from GPT_SoVITS.text import Passage, Pause, PhonemizedText, phonemize, read_markup
 
 
 def run_text_command(options: argparse.Namespace) -> int:
@@ -30,7 +30,7 @@ def analyze(
 ) -> dict[str, Any]:
     """Return what is spoken, in order: passages with their pieces, phonemes and ids, and pauses.
 
-    Raises ModelError as `read_markup` and `process` do, and `empty_text` when there is nothing to say.
+    Raises ModelError as `read_markup` and `phonemize` do, and `empty_text` when there is nothing to say.
     """
     script = read_markup(text, language, input_type=input_type, pronunciations=pronunciations)
     spoken: list[dict[str, Any]] = []
@@ -40,7 +40,7 @@ def analyze(
             spoken.append({"pause_seconds": item.seconds})
             continue
         try:
-            phonemes = process(item.text, item.language, version, readings=item.readings)
+            phonemes = phonemize(item.text, item.language, version, inline_pronunciations=item.pronunciations)
         except ModelError as error:
             if error.code != "empty_text":
                 raise
@@ -75,18 +75,18 @@ def as_table(script: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _passage(passage: Passage, phonemes: Phonemes) -> dict[str, Any]:
+def _passage(passage: Passage, phonemes: PhonemizedText) -> dict[str, Any]:
     pieces = []
     done = 0
-    for piece in phonemes.pieces:
-        ids = phonemes.ids[done : done + len(piece.phones)]
-        done += len(piece.phones)
+    for piece in phonemes.segments:
+        ids = phonemes.ids[done : done + len(piece.phonemes)]
+        done += len(piece.phonemes)
         pieces.append(
             {
                 "language": piece.language,
                 "text": piece.text,
                 "norm_text": piece.norm_text,
-                "phones": piece.phones,
+                "phones": piece.phonemes,
                 "ids": ids,
                 "word2ph": piece.word2ph,
             }
@@ -96,7 +96,7 @@ def _passage(passage: Passage, phonemes: Phonemes) -> dict[str, Any]:
         "language": passage.language,
         "rate": passage.rate,
         "pieces": pieces,
-        "phones": phonemes.phones,
+        "phones": phonemes.phonemes,
         "ids": phonemes.ids,
         "skipped": [{"position": position, "text": fragment} for position, fragment in phonemes.skipped],
     }

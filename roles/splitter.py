@@ -14,7 +14,7 @@ from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
 
 if TYPE_CHECKING:
-    from GPT_SoVITS.text import Utterance
+    from GPT_SoVITS.text import UtteranceText
 
 
 class Splitter:
@@ -78,9 +78,10 @@ class Splitter:
         }
 
 
-def _part_of(request: SpeechRequest, parent: str, index: int, piece: Utterance) -> UtteranceRequest:
+def _part_of(request: SpeechRequest, parent: str, index: int, piece: UtteranceText) -> UtteranceRequest:
     readings = [
-        TextReading(start=one.start, end=one.end, language=one.language, units=one.units) for one in piece.readings
+        TextReading(start=one.start, end=one.end, language=one.language, units=one.units)
+        for one in piece.pronunciations
     ]
     return UtteranceRequest.part_of(
         request,

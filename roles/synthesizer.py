@@ -51,7 +51,7 @@ class Synthesizer:
         self.voices = Voices(services)
 
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
-        from GPT_SoVITS.text import Reading
+        from GPT_SoVITS.text import InlinePronunciation
 
         request = UtteranceRequest.model_validate(job.payload)
         pipeline, prompt = self.voices.load(request.voice_id, request.prompt, request.emotion)
@@ -65,7 +65,7 @@ class Synthesizer:
                 prompt,
                 seed=seed,
                 speed=request.speed,
-                readings=[Reading(**one.model_dump()) for one in request.readings],
+                readings=[InlinePronunciation(**one.model_dump()) for one in request.readings],
             )
         took = time.perf_counter() - started
         samples = _with_silence(request, speech.samples, speech.sample_rate)

@@ -25,14 +25,14 @@ _LAYER = re.compile(r"encoder\.layer\.(\d+)\.")
 
 
 class Piece(Protocol):
-    """A stretch of text of one language, as `text.Cleaned` is."""
+    """A stretch of text of one language, as `text.PhonemizedSegment` is."""
 
     @property
     def language(self) -> str: ...
     @property
     def norm_text(self) -> str: ...
     @property
-    def phones(self) -> Sequence[str]: ...
+    def phonemes(self) -> Sequence[str]: ...
     @property
     def word2ph(self) -> Sequence[int] | None: ...
 
@@ -77,7 +77,7 @@ class Roberta:
         columns = [
             self.of_phones(piece.norm_text, piece.word2ph)
             if piece.language == "zh" and piece.word2ph is not None
-            else torch.zeros(self.width, len(piece.phones), device=self.device)
+            else torch.zeros(self.width, len(piece.phonemes), device=self.device)
             for piece in pieces
         ]
         return torch.cat(columns, dim=1) if columns else torch.zeros(self.width, 0, device=self.device)
@@ -106,7 +106,7 @@ class Roberta:
 
 def zeros_like_phones(pieces: Iterable[Piece], width: int = WIDTH) -> Tensor:
     """(width, N): the text feature of a text for which there is none."""
-    return torch.zeros(width, sum(len(piece.phones) for piece in pieces))
+    return torch.zeros(width, sum(len(piece.phonemes) for piece in pieces))
 
 
 def split(text: str, longest: int = LONGEST) -> list[str]:

@@ -13,7 +13,7 @@ from GPT_SoVITS.gpt.generate import GenerationInput, SamplingSettings
 from GPT_SoVITS.gpt.pointer import MAX_TOKENS_PER_PHONEME
 from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 from GPT_SoVITS.synthesis.prompt import EncodedPrompt
-from GPT_SoVITS.text import Phonemes, Reading, process
+from GPT_SoVITS.text import InlinePronunciation, PhonemizedText, phonemize
 
 SENTENCE_ENDS = "，。？！,.?!~:：—…"
 
@@ -33,7 +33,7 @@ class SynthesisRequest:
     """How tokens are sampled; None as suits the voice."""
     steps: int | None = None
     """Steps of the sampler of v3 and v4; None as their recipe says."""
-    readings: Sequence[Reading] = ()
+    readings: Sequence[InlinePronunciation] = ()
     """Pronunciations that the user chose for places in the text."""
 
     def new_generator(self) -> torch.Generator:
@@ -67,7 +67,7 @@ class TextConditioner:
         """Convert the text to phonemes and features, and put those of the prompt before them.
 
         Raises:
-            ModelError: those of `process`, and "missing_part" for Mandarin without RoBERTa.
+            ModelError: those of `phonemize`, and "missing_part" for Mandarin without RoBERTa.
         """
         prompt = request.prompt
         phones, bert, phonemes = self.encode_text(request.text, request.language, request.readings)
@@ -91,15 +91,15 @@ class TextConditioner:
         return ConditionedRequest(request, phones, gpt_input, sampling, phonemes.skipped)
 
     def encode_text(
-        self, text: str, language: str, readings: Sequence[Reading] = ()
-    ) -> tuple[Tensor, Tensor | None, Phonemes]:
-        """Convert a text to phoneme ids (N,), text features (1024, N) or None for zeros, and its `Phonemes`.
+        self, text: str, language: str, readings: Sequence[InlinePronunciation] = ()
+    ) -> tuple[Tensor, Tensor | None, PhonemizedText]:
+        """Convert a text to phoneme ids (N,), text features (1024, N) or None for zeros, and its `PhonemizedText`.
 
         Raises:
-            ModelError: those of `process`, and "missing_part" for Mandarin without RoBERTa.
+            ModelError: those of `phonemize`, and "missing_part" for Mandarin without RoBERTa.
         """
         if self.version == "nano":  # trained on texts as they are, and without features
-            phonemes, bert = process(text, language, readings=readings), None
+            phonemes, bert = phonemize(text, language, inline_pronunciations=readings), None
         else:
             leading = len(text) - len(text.lstrip())  # whitespace that `with_sentence_end` removes
             shifted = [
@@ -107,8 +107,10 @@ class TextConditioner:
             ]
             symbols = "v1" if self.version == "v1" else "v2"
             frontend = self.helpers.frontend()
-            phonemes = frontend.process(with_sentence_end(text, language), language, symbols, readings=shifted)
-            bert = self.helpers.text_features(phonemes.pieces)
+            phonemes = frontend.phonemize(
+                with_sentence_end(text, language), language, symbols, inline_pronunciations=shifted
+            )
+            bert = self.helpers.text_features(phonemes.segments)
         ids = torch.tensor(phonemes.ids, dtype=torch.long, device=self.device)
         return ids, None if bert is None else bert.to(self.device), phonemes
 

@@ -19,7 +19,7 @@ from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.bert import Roberta
 from GPT_SoVITS.features.eres2net import ERes2NetV2
 from GPT_SoVITS.features.hubert import Hubert
-from GPT_SoVITS.text import Cleaned, Frontend
+from GPT_SoVITS.text import PhonemizedSegment, TextFrontend
 
 
 class HelperNetworks:
@@ -35,7 +35,7 @@ class HelperNetworks:
         self._hubert: Hubert | None = None
         self._speaker_encoder: ERes2NetV2 | None = None
         self._roberta: Roberta | None = None
-        self._frontend: Frontend | None = None
+        self._frontend: TextFrontend | None = None
         self._lock = threading.Lock()
 
     def content_features(self, samples: np.ndarray) -> Tensor:
@@ -55,7 +55,7 @@ class HelperNetworks:
             encoder = self._speaker_encoder
         return encoder.vector_of(samples)
 
-    def text_features(self, pieces: Sequence[Cleaned]) -> Tensor | None:
+    def text_features(self, pieces: Sequence[PhonemizedSegment]) -> Tensor | None:
         """Encode a text -> (1024, N) for its phonemes; None stands for zeros, where nothing is Mandarin."""
         if not any(piece.language == "zh" for piece in pieces):
             return None
@@ -65,11 +65,11 @@ class HelperNetworks:
             roberta = self._roberta
         return roberta.features_of(pieces)
 
-    def frontend(self) -> Frontend:
+    def frontend(self) -> TextFrontend:
         """Return the text front end; with g2pW where its weights are there, as for the texts of a training."""
         with self._lock:
             if self._frontend is None:
-                self._frontend = Frontend() if self.models is None else Frontend.with_models(self.models)
+                self._frontend = TextFrontend() if self.models is None else TextFrontend.with_models(self.models)
             return self._frontend
 
     def unload_prompt_encoders(self) -> None:

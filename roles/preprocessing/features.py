@@ -17,7 +17,7 @@ from roles.stages.stage_role import StageRun
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from GPT_SoVITS.text import Phonemes
+    from GPT_SoVITS.text import PhonemizedText
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +26,14 @@ def text_feature(run: StageRun) -> dict[str, Any]:
     """Phonemes of every transcript and, of those in Mandarin, features; a line that cannot be read is left out."""
     from GPT_SoVITS.dataset.folder import BERT, NameToText, read_annotations, write_name2text
     from GPT_SoVITS.errors import ModelError
-    from GPT_SoVITS.text import Frontend
+    from GPT_SoVITS.text import TextFrontend
 
     lines = read_annotations(run.folder / "transcripts.list")
     official = is_official(run.experiment)
     models = models_folder(run.services)
-    frontend = run.models.get(("front end", official), lambda: Frontend.with_models(models) if official else Frontend())
+    frontend = run.models.get(
+        ("front end", official), lambda: TextFrontend.with_models(models) if official else TextFrontend()
+    )
     version = run.experiment.version if official else "v2"
     entries, left_out = [], []
     with run.fresh_folder(BERT) as features:
@@ -39,13 +41,13 @@ def text_feature(run: StageRun) -> dict[str, Any]:
         for done, line in enumerate(lines, start=1):
             try:
                 # What synthesis puts before very short texts, no recording says.
-                spoken = frontend.process(line.text, line.language, version, retry=not official)
+                spoken = frontend.phonemize(line.text, line.language, version, retry=not official)
             except ModelError as error:
                 if error.code == "missing_part":
                     raise
                 left_out.append({"segment": line.path, "reason": error.message})
             else:
-                entries.append(NameToText(line.path, spoken.phones, spoken.word2ph, spoken.norm_text))
+                entries.append(NameToText(line.path, spoken.phonemes, spoken.word2ph, spoken.norm_text))
                 keep(line.path, spoken)
             run.progress(done / len(lines), f"Read {done} of {len(lines)} transcripts.")
         if not entries:
@@ -118,14 +120,14 @@ def _prompt_tokens(run: StageRun, tokens: dict[str, list[int]]) -> dict[str, Any
     return {"prompt_tokens": tokens[Path(run.outputs["asr"]["prompt"]["audio"]).name]}
 
 
-def _bert_writer(run: StageRun, folder: Path) -> Callable[[str, Phonemes], None]:
+def _bert_writer(run: StageRun, folder: Path) -> Callable[[str, PhonemizedText], None]:
     """Writes the features of a text that holds Mandarin; RoBERTa is loaded for the first such text, and for no other.
 
     Raises ModelError "missing_part" then: official weights learnt Mandarin with these features.
     """
 
-    def keep(name: str, spoken: Phonemes) -> None:
-        if not is_official(run.experiment) or not any(piece.language == "zh" for piece in spoken.pieces):
+    def keep(name: str, spoken: PhonemizedText) -> None:
+        if not is_official(run.experiment) or not any(piece.language == "zh" for piece in spoken.segments):
             return
         from GPT_SoVITS.dataset.folder import write_tensor
         from GPT_SoVITS.features.bert import Roberta
@@ -134,7 +136,7 @@ def _bert_writer(run: StageRun, folder: Path) -> Callable[[str, Phonemes], None]
         roberta = run.models.get(
             ("roberta", *file_version(weights), half), lambda: Roberta.load(weights, device=device, half=half)
         )
-        features = roberta.features_of(spoken.pieces)
+        features = roberta.features_of(spoken.segments)
         write_tensor(folder, name, features.half() if roberta.half else features)
 
     return keep

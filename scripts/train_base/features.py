@@ -13,7 +13,7 @@ from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.pitch import pitch
 from GPT_SoVITS.features.whisper_content import ContentEncoder
 from GPT_SoVITS.features.whisper_model import model_folder
-from GPT_SoVITS.text import process
+from GPT_SoVITS.text import phonemize
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def extract(folder: Path, work: Path) -> None:
         if target.exists() or not source.exists():
             continue
         try:
-            phones = process(clip["text"], "en").ids
+            phones = phonemize(clip["text"], "en").ids
         except ModelError as error:
             logger.warning("%s is left out: %s", source.name, error.message)
             continue

@@ -14,7 +14,7 @@ from core.jobs.job import NewJob
 from core.jobs.roles import SPLITTER
 from core.speech.requests import SpeechRequest, TextReading, UtteranceRequest
 from GPT_SoVITS.pipeline import Speech
-from GPT_SoVITS.text import Reading
+from GPT_SoVITS.text import InlinePronunciation
 from roles.runtime.services import WorkerServices
 from roles.splitter import Splitter
 from roles.synthesizer import PAUSE_SECONDS, Synthesizer
@@ -96,7 +96,7 @@ def test_what_cannot_be_followed_is_refused_by_the_splitter(services, text, erro
 def test_a_reading_reaches_the_pipeline(synthesizer, singer):
     speak(synthesizer, readings=(TextReading(start=0, end=2, language="zh", units=("yin2", "xing2")),))
 
-    assert singer.asked["readings"] == [Reading(0, 2, "zh", ("yin2", "xing2"))]
+    assert singer.asked["readings"] == [InlinePronunciation(0, 2, "zh", ("yin2", "xing2"))]
 
 
 def test_pauses_become_silence_around_the_speech_at_its_own_rate(synthesizer):

@@ -90,10 +90,10 @@ def test_what_was_not_judged_is_not_chosen():
 
 @pytest.mark.parametrize("language", sorted(path.stem for path in FOLDER.glob("*.txt")))
 def test_every_packaged_sentence_can_be_read_and_judged(language):
-    from GPT_SoVITS.text import process
+    from GPT_SoVITS.text import phonemize
 
     for sentence in packaged(language):
-        assert process(sentence, language).ids
+        assert phonemize(sentence, language).ids
 
 
 def test_a_language_without_sentences_of_its_own_speaks_english():

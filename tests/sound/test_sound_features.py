@@ -17,7 +17,7 @@ from GPT_SoVITS.features.eres2net import ERes2NetV2, sizes_of
 from GPT_SoVITS.features.fbank import fbank
 from GPT_SoVITS.features.hubert import Hubert, frames_of
 from GPT_SoVITS.sovits.tokens import SemanticTokens
-from GPT_SoVITS.text.phonemization.frontend import Cleaned
+from GPT_SoVITS.text.phonemization.frontend import PhonemizedSegment
 
 HUBERT = {
     "conv_dim": [8] * 7,
@@ -175,9 +175,9 @@ def test_roberta_gives_the_third_last_hidden_state_of_each_character_once_a_phon
 
 def test_other_languages_have_zeros_beside_mandarin(roberta_folder):
     pieces = [
-        Cleaned("zh", "你好", "你好", ["n", "i3", "h", "ao3"], [2, 2]),
-        Cleaned("en", "hi", "hi", ["HH", "AY1"], None),
-        Cleaned("yue", "你", "你", ["Yn", "Yei5"], [2]),
+        PhonemizedSegment("zh", "你好", "你好", ["n", "i3", "h", "ao3"], [2, 2]),
+        PhonemizedSegment("en", "hi", "hi", ["HH", "AY1"], None),
+        PhonemizedSegment("yue", "你", "你", ["Yn", "Yei5"], [2]),
     ]
 
     features = Roberta.load(roberta_folder).features_of(pieces)

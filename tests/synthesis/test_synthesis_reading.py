@@ -9,7 +9,7 @@ import torch
 
 from GPT_SoVITS.synthesis.conditioning import TextConditioner
 from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
-from GPT_SoVITS.text import Frontend, Reading
+from GPT_SoVITS.text import InlinePronunciation, TextFrontend
 from GPT_SoVITS.text.mandarin.frontend import Mandarin
 
 CPU = torch.device("cpu")
@@ -18,8 +18,8 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HelperNetworks:
     """Helper networks of a folder whose polyphone model calls every character ma."""
-    model = Frontend({"zh": Mandarin(lambda text: ["ma1" for _ in text])})
-    monkeypatch.setattr(Frontend, "with_models", classmethod(lambda cls, folder: model))
+    model = TextFrontend({"zh": Mandarin(lambda text: ["ma1" for _ in text])})
+    monkeypatch.setattr(TextFrontend, "with_models", classmethod(lambda cls, folder: model))
     monkeypatch.setattr(HelperNetworks, "text_features", lambda self, pieces: None)
     return HelperNetworks(tmp_path)
 
@@ -43,8 +43,8 @@ def test_the_polyphone_model_stays_when_the_encoders_go(helpers):
 @pytest.mark.parametrize("version", ["v1", "v2", "nano"])
 def test_a_reading_keeps_its_place_in_a_text_that_begins_with_blanks(helpers, version):
     phonemes = TextConditioner(version, helpers, CPU).encode_text(
-        "  我的银行卡", "zh", [Reading(4, 6, "zh", ("yin4", "xing4"))]
+        "  我的银行卡", "zh", [InlinePronunciation(4, 6, "zh", ("yin4", "xing4"))]
     )[2]
 
-    start = phonemes.phones.index("in4")
+    start = phonemes.phonemes.index("in4")
     assert phonemes.phones[start - 1 : start + 3] == ["y", "in4", "x", "ing4"]

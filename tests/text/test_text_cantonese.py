@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from single_language import phonemize_segment
 
-from GPT_SoVITS.text import clean, process
+from GPT_SoVITS.text import phonemize
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ from GPT_SoVITS.text import clean, process
     ],
 )
 def test_what_is_written_becomes_ideographs_and_marks(written, norm_text):
-    assert clean(written, "yue").norm_text == norm_text
+    assert phonemize_segment(written, "yue").norm_text == norm_text
 
 
 @pytest.mark.parametrize(
@@ -34,16 +35,16 @@ def test_what_is_written_becomes_ideographs_and_marks(written, norm_text):
     ],
 )
 def test_a_syllable_has_two_phones(text, phones, counts):
-    cleaned = clean(text, "yue")
+    segment = phonemize_segment(text, "yue")
 
-    assert cleaned.phones == phones
-    assert cleaned.word2ph == counts
+    assert segment.phonemes == phones
+    assert segment.word2ph == counts
 
 
 def test_an_ideograph_without_a_reading_is_reported_with_its_place():
-    assert process("佢𠀀喺度饣", "yue").skipped == [(1, "𠀀"), (4, "饣")]
+    assert phonemize("佢𠀀喺度饣", "yue").skipped == [(1, "𠀀"), (4, "饣")]
 
 
 def test_cantonese_has_no_text_feature():
-    assert set(process("我哋去飲茶", "yue").feature_columns) == {None}
-    assert process("飲茶 tea 喝茶", "auto_yue").word2ph is None
+    assert set(phonemize("我哋去飲茶", "yue").feature_columns) == {None}
+    assert phonemize("飲茶 tea 喝茶", "auto_yue").word2ph is None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from single_language import phonemize_segment
 
-from GPT_SoVITS.text import clean, process
+from GPT_SoVITS.text import phonemize
 from GPT_SoVITS.text.english.frontend import English
 from GPT_SoVITS.text.english.numbers import cardinal, fraction, ordinal, year
 
 
 def phones(text: str) -> str:
-    return " ".join(clean(text, "en").phones)
+    return " ".join(phonemize_segment(text, "en").phonemes)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def phones(text: str) -> str:
     ],
 )
 def test_what_is_written_is_said_in_words(written, said):
-    assert English().normalise(written) == said
+    assert English().normalize(written) == said
 
 
 def test_numbers_have_names_up_to_a_limit_and_are_spelled_beyond_it():
@@ -110,6 +111,6 @@ def test_a_word_that_no_dictionary_has_is_guessed_or_joined_from_words_that_one_
 
 
 def test_a_short_text_is_read_again_behind_a_full_stop():
-    spoken = process("Hi", "en")
+    spoken = phonemize("Hi", "en")
 
-    assert (spoken.phones, spoken.norm_text, spoken.retried) == ([",", ".", "HH", "AY1"], ". Hi", True)
+    assert (spoken.phonemes, spoken.norm_text, spoken.retried) == ([",", ".", "HH", "AY1"], ". Hi", True)

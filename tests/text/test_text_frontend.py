@@ -5,22 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.util import find_spec
-from typing import get_args
 
 import pytest
+from single_language import phonemize_segment
 
-from common.languages import LanguageCode
+from common.languages import LANGUAGE_ALIASES, LANGUAGE_CODES
 from core.speech.requests import LANGUAGES as SERVICE_LANGUAGES
 from core.speech.requests import canonical_language
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text import CODES, LANGUAGES, clean, codes, process, resolve
-from GPT_SoVITS.text.languages import load
-from GPT_SoVITS.text.segmentation import segment
+from GPT_SoVITS.text import language_codes, phonemize, resolve_language
+from GPT_SoVITS.text.languages import load_language
+from GPT_SoVITS.text.segmentation import segment_by_language
 from GPT_SoVITS.text.symbols import symbols
 
 
 def pieces(text: str, code: str) -> list[tuple[str, str]]:
-    return [(piece.language, piece.text) for piece in segment(text, code)]
+    return [(piece.language, piece.text) for piece in segment_by_language(text, code)]
 
 
 @pytest.mark.parametrize(
@@ -60,59 +60,59 @@ def test_a_text_is_cut_by_script(text, code, expected):
 
 
 def test_what_cannot_be_read_is_reported_with_its_place():
-    spoken = process("Hello Привет 👍 world", "en")
+    spoken = phonemize("Hello Привет 👍 world", "en")
 
     assert spoken.norm_text == "Hello world"
     assert spoken.skipped == [(6, "Привет"), (13, "👍")]
 
 
 def test_a_language_that_the_version_has_no_phones_for_is_skipped_and_reported():
-    spoken = process("한국어. Hello world", "auto", "v1")
+    spoken = phonemize("한국어. Hello world", "auto", "v1")
 
     assert spoken.skipped == [(0, "한국어.")]
     assert spoken.norm_text == "Hello world"
 
 
 def test_models_of_v1_speak_three_languages():
-    assert [len(codes(version)) for version in ("v1", "v2", "v4", "nano")] == [6, 11, 11, 11]
+    assert [len(language_codes(version)) for version in ("v1", "v2", "v4", "nano")] == [6, 11, 11, 11]
     with pytest.raises(ModelError, match="v1") as refused:
-        process("안녕", "ko", "v1")
+        phonemize("안녕", "ko", "v1")
 
     assert refused.value.code == "unsupported_language"
     assert "all_ja" in refused.value.hint
-    assert process("こんにちは", "ja", "v1").phones[:3] == ["k", "o", "UNK"]
+    assert phonemize("こんにちは", "ja", "v1").phonemes[:3] == ["k", "o", "UNK"]
 
 
 def test_only_the_language_whose_library_is_missing_asks_for_it(monkeypatch):
-    load.cache_clear()
+    load_language.cache_clear()
     monkeypatch.setattr(
         "GPT_SoVITS.text.languages.find_spec", lambda name: None if name == "pyopenjtalk" else find_spec(name)
     )
 
     with pytest.raises(ModelError, match="Japanese needs pyopenjtalk, which is not installed") as refused:
-        process("こんにちは", "auto")
+        phonemize("こんにちは", "auto")
 
     assert (refused.value.code, refused.value.hint) == ("missing_part", 'pip install "sovitsd[ja]"')
-    assert process("안녕하세요", "auto").phones
-    load.cache_clear()
+    assert phonemize("안녕하세요", "auto").phonemes
+    load_language.cache_clear()
 
 
 def test_the_service_and_the_front_end_know_the_same_names_of_languages():
     named = {name: code for code, names in SERVICE_LANGUAGES.items() for name in names}
 
-    assert tuple(SERVICE_LANGUAGES) == CODES == get_args(LanguageCode)
-    assert {name: resolve(name) for name in (*named, *SERVICE_LANGUAGES)} == {
+    assert tuple(SERVICE_LANGUAGES) == LANGUAGE_CODES
+    assert {name: resolve_language(name) for name in (*named, *SERVICE_LANGUAGES)} == {
         **named,
         **{code: code for code in SERVICE_LANGUAGES},
     }
-    assert {name: canonical_language(name) for name in LANGUAGES} == LANGUAGES
+    assert {name: canonical_language(name) for name in LANGUAGE_ALIASES} == LANGUAGE_ALIASES
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "...", "\u200b", "!?", "'"])
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", LANGUAGE_CODES)
 def test_a_text_without_words_is_empty(text, code):
     with pytest.raises(ModelError) as refused:
-        process(text, code)
+        phonemize(text, code)
 
     assert refused.value.code == "empty_text"
 
@@ -120,7 +120,7 @@ def test_a_text_without_words_is_empty(text, code):
 @pytest.mark.parametrize("text", ["😀", "Привет", "\ud800", "ไทย"])
 def test_a_text_of_other_scripts_is_unreadable(text):
     with pytest.raises(ModelError) as refused:
-        process(text, "auto")
+        phonemize(text, "auto")
 
     assert refused.value.code == "unreadable_text"
     assert refused.value.hint
@@ -129,7 +129,7 @@ def test_a_text_of_other_scripts_is_unreadable(text):
 @pytest.mark.parametrize("language", ["fr", "xx", "en\ud800", "🙂"])
 def test_a_language_that_cannot_be_spoken_is_refused_by_name(language):
     with pytest.raises(ModelError) as refused:
-        process("hello", language)
+        phonemize("hello", language)
 
     assert refused.value.code == "unsupported_language"
     assert "auto" in refused.value.hint
@@ -138,8 +138,8 @@ def test_a_language_that_cannot_be_spoken_is_refused_by_name(language):
 def test_languages_are_known_by_their_usual_names():
     names = ("English", "EN", "en_US", "zh-CN", "Chinese", "ZH", "", "Auto")
 
-    assert [resolve(name) for name in names] == ["en", "en", "en", "zh", "zh", "zh", "auto", "auto"]
-    assert set(LANGUAGES.values()) <= set(CODES)
+    assert [resolve_language(name) for name in names] == ["en", "en", "en", "zh", "zh", "zh", "auto", "auto"]
+    assert set(LANGUAGE_ALIASES.values()) <= set(LANGUAGE_CODES)
 
 
 @pytest.mark.parametrize(
@@ -147,23 +147,23 @@ def test_languages_are_known_by_their_usual_names():
     [("5", "zh", ".五"), ("5", "yue", ".五"), ("5", "en", ". five"), ("5", "ja", "。5"), ("5", "ko", "。5")],
 )
 def test_the_stop_before_a_short_number_makes_no_decimal_of_it(text, code, norm_text):
-    assert process(text, code).norm_text == norm_text
+    assert phonemize(text, code).norm_text == norm_text
 
 
 def test_a_mixed_text_has_phone_counts_only_where_every_piece_has():
-    assert process("你好，世界", "auto").word2ph == [2, 2, 1, 2, 2]
-    assert process("你好 world", "auto").word2ph is None
+    assert phonemize("你好，世界", "auto").word2ph == [2, 2, 1, 2, 2]
+    assert phonemize("你好 world", "auto").word2ph is None
 
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v2Pro", "nano"])
 def test_ids_point_at_the_phones_of_the_version(version):
-    spoken = process("Hello, 世界!", "auto", version)
+    spoken = phonemize("Hello, 世界!", "auto", version)
 
-    assert [symbols(version)[index] for index in spoken.ids] == spoken.phones
+    assert [symbols(version)[index] for index in spoken.ids] == spoken.phonemes
 
 
 def test_a_phone_that_the_version_lacks_becomes_unknown():
-    assert "UNK" not in clean("hello", "en", "v1").phones
+    assert "UNK" not in phonemize_segment("hello", "en", "v1").phonemes
     assert [len(symbols(version)) for version in ("v1", "v2")] == [322, 732]
 
 
@@ -171,8 +171,8 @@ def test_importing_the_front_end_loads_no_dictionary_and_no_model_library():
     program = (
         "import sys; import GPT_SoVITS.text as t; libraries = {'numpy', 'torch', 'onnxruntime', 'jieba', 'pypinyin', "
         "'g2pM', 'opencc', 'pyopenjtalk', 'g2pk2', 'mecab', 'nltk', 'ToJyutping'}; "
-        "assert not libraries & set(sys.modules); t.process('Hello there', 'en'); "
-        "assert not libraries & set(sys.modules); t.process('안녕하세요', 'ko'); "
+        "assert not libraries & set(sys.modules); t.phonemize('Hello there', 'en'); "
+        "assert not libraries & set(sys.modules); t.phonemize('안녕하세요', 'ko'); "
         "assert libraries & set(sys.modules) == {'mecab'}"
     )
 

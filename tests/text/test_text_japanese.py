@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from single_language import phonemize_segment
 
-from GPT_SoVITS.text import clean, process
-from GPT_SoVITS.text.japanese.frontend import LONGEST_CALL, Japanese, _short_enough
+from GPT_SoVITS.text import phonemize
+from GPT_SoVITS.text.japanese.frontend import MAX_CALL_LENGTH, Japanese, cut_for_openjtalk
 
 
 def said(text: str) -> str:
     """Phones without accent, phrase borders and the short text's full stop."""
-    return "".join(phone for phone in process(text, "ja").phones if phone not in ("[", "]", "UNK")).lstrip(".")
+    return "".join(phone for phone in phonemize(text, "ja").phonemes if phone not in ("[", "]", "UNK")).lstrip(".")
 
 
 @pytest.mark.parametrize(
@@ -42,35 +43,35 @@ def test_signs_and_numbers_are_said_in_words(written, spoken):
 
 
 def test_the_pitch_rises_falls_and_phrases_end():
-    assert clean("橋を渡る箸", "ja").phones == (
+    assert phonemize_segment("橋を渡る箸", "ja").phonemes == (
         ["h", "a", "[", "sh", "i", "]", "o", "UNK", "w", "a", "[", "t", "a", "r", "u", "UNK", "h", "a", "]", "sh", "i"]
     )
 
 
 @pytest.mark.parametrize("unit", ["ア", "カ", "漢", "9", "Ｗ", "ー", "。ア", "々"])
 def test_a_run_that_would_end_the_process_is_cut_before_it_reaches_openjtalk(unit):
-    assert clean(unit * 3000, "ja").phones or unit in ("ー", "々")
+    assert phonemize_segment(unit * 3000, "ja").phonemes or unit in ("ー", "々")
 
 
 def test_long_runs_are_cut_between_phrases_and_lose_nothing():
     run = "今日はとても良い天気なので公園まで散歩に行きました" * 40
 
-    parts = list(_short_enough(run))
+    parts = list(cut_for_openjtalk(run))
 
     assert "".join(parts) == run
-    assert max(map(len, parts)) <= LONGEST_CALL
+    assert max(map(len, parts)) <= MAX_CALL_LENGTH
     assert all("\u3041" <= part[-1] <= "\u3096" for part in parts)  # hiragana: the end of a phrase
 
 
 def test_kanji_of_no_known_word_are_reported_with_their_places():
-    spoken = process("龘が好き、乃木坂の乃", "ja")
+    spoken = phonemize("龘が好き、乃木坂の乃", "ja")
 
     assert spoken.skipped == [(0, "龘"), (9, "乃")]
-    assert "".join(spoken.phones).startswith("ga")
+    assert "".join(spoken.phonemes).startswith("ga")
 
 
 def test_signs_that_only_words_give_a_sound_are_reported_where_they_stand_alone():
-    assert process("時々、々が一ヶ月ゝ", "ja").skipped == [(3, "々"), (8, "ゝ")]
+    assert phonemize("時々、々が一ヶ月ゝ", "ja").skipped == [(3, "々"), (8, "ゝ")]
 
 
 def test_only_rare_kanji_make_the_dictionary_be_asked(monkeypatch):
@@ -78,7 +79,7 @@ def test_only_rare_kanji_make_the_dictionary_be_asked(monkeypatch):
         "GPT_SoVITS.text.japanese.frontend._openjtalk", lambda: pytest.fail("the dictionary was opened")
     )
 
-    assert Japanese().unread("今日は良い天気です。2024年") == []
+    assert Japanese().find_unreadable("今日は良い天気です。2024年") == []
 
 
 def test_an_openjtalk_without_its_dictionary_is_refused_before_it_downloads_one(monkeypatch, tmp_path):
@@ -98,4 +99,4 @@ def test_an_openjtalk_without_its_dictionary_is_refused_before_it_downloads_one(
 
 
 def test_a_blank_before_a_unit_changes_nothing():
-    assert process("距離は5 kmです", "ja").phones == process("距離は5kmです", "ja").phones
+    assert phonemize("距離は5 kmです", "ja").phonemes == phonemize("距離は5kmです", "ja").phonemes

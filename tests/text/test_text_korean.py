@@ -6,13 +6,14 @@ import subprocess
 import sys
 
 import pytest
+from single_language import phonemize_segment
 
-from GPT_SoVITS.text import clean, process
-from GPT_SoVITS.text.korean.frontend import LONGEST_CALL, _short_enough
+from GPT_SoVITS.text import phonemize
+from GPT_SoVITS.text.korean.frontend import MAX_CALL_LENGTH, cut_for_rules
 
 
 def jamo(text: str) -> str:
-    return "".join(clean(text, "ko").phones)
+    return "".join(phonemize_segment(text, "ko").phonemes)
 
 
 @pytest.mark.parametrize(
@@ -42,33 +43,33 @@ def test_what_is_written_is_said_as_its_reader_would(written, spoken):
 
 
 def test_compound_vowels_are_two_phones_and_a_last_jamo_is_given_a_stop():
-    assert clean("와", "ko").phones == ["ㅇ", "ㅗ", "ㅏ", "."]
+    assert phonemize_segment("와", "ko").phonemes == ["ㅇ", "ㅗ", "ㅏ", "."]
 
 
 def test_signs_without_a_phone_are_one_of_their_own():
-    assert clean('"안" ', "ko").phones == ["停", "ㅇ", "ㅏ", "ㄴ", "停", "空"]
+    assert phonemize_segment('"안" ', "ko").phonemes == ["停", "ㅇ", "ㅏ", "ㄴ", "停", "空"]
 
 
 @pytest.mark.parametrize("character", ["\ud800", "\ua960", "\ud7b0", "\u119e", "\u115f"])
 def test_what_the_libraries_would_refuse_is_one_unknown_sign(character):
-    assert clean(f"안{character}", "ko").phones == ["ㅇ", "ㅏ", "ㄴ", "停"]
+    assert phonemize_segment(f"안{character}", "ko").phonemes == ["ㅇ", "ㅏ", "ㄴ", "停"]
 
 
 def test_what_is_no_korean_is_reported_and_leaves_no_phone():
-    spoken = process("國家 안녕 😀", "ko")
+    spoken = phonemize("國家 안녕 😀", "ko")
 
     assert spoken.skipped == [(0, "國家"), (6, "😀")]
-    assert set(spoken.phones) & {"停", "空"} == set()
+    assert set(spoken.phonemes) & {"停", "空"} == set()
 
 
 @pytest.mark.parametrize(
     "text", ["안녕하세요. " * 100, "안" * 1000, "학교에 " * 200, "9" * 500, "\n" * 500, "a b" * 300]
 )
 def test_a_long_text_is_cut_without_losing_a_character(text):
-    parts = list(_short_enough(text))
+    parts = list(cut_for_rules(text))
 
     assert "".join(parts) == text
-    assert max(map(len, parts)) <= LONGEST_CALL
+    assert max(map(len, parts)) <= MAX_CALL_LENGTH
 
 
 def test_reading_korean_opens_no_network_and_imports_no_nltk():
@@ -76,7 +77,7 @@ def test_reading_korean_opens_no_network_and_imports_no_nltk():
         "import socket, subprocess, sys; "
         "blocked = lambda *a, **k: (_ for _ in ()).throw(OSError('blocked')); "
         "socket.socket.connect = blocked; subprocess.Popen.__init__ = blocked; "
-        "from GPT_SoVITS.text import process; process('읽다 3개', 'ko'); "
+        "from GPT_SoVITS.text import phonemize; phonemize('읽다 3개', 'ko'); "
         "assert not [name for name in sys.modules if name.startswith(('nltk', 'g2pk2'))]"
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from single_language import phonemize_segment
 
-from GPT_SoVITS.text import Frontend, clean, process
+from GPT_SoVITS.text import TextFrontend, phonemize
 from GPT_SoVITS.text.mandarin.frontend import Mandarin
 from GPT_SoVITS.text.mandarin.numbers import cardinal
 
@@ -45,7 +46,7 @@ from GPT_SoVITS.text.mandarin.numbers import cardinal
     ],
 )
 def test_what_is_written_is_said_in_ideographs(written, said):
-    assert Mandarin().normalise(written) == said
+    assert Mandarin().normalize(written) == said
 
 
 def test_numbers_have_names_up_to_sixteen_digits():
@@ -59,39 +60,41 @@ def test_numbers_have_names_up_to_sixteen_digits():
 )
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_every_character_has_its_number_of_phones(text, version):
-    cleaned = clean(text, "zh", version)
+    segment = phonemize_segment(text, "zh", version)
 
-    assert cleaned.word2ph is not None
-    assert len(cleaned.word2ph) == len(cleaned.norm_text)
-    assert sum(cleaned.word2ph) == len(cleaned.phones)
+    assert segment.word2ph is not None
+    assert len(segment.word2ph) == len(segment.norm_text)
+    assert sum(segment.word2ph) == len(segment.phonemes)
 
 
 def test_only_the_place_of_a_pause_sign_becomes_a_long_pause():
-    cleaned = clean("你好，我^在￥这", "zh")
+    segment = phonemize_segment("你好，我^在￥这", "zh")
 
-    assert [phone for phone in cleaned.phones if phone in (",", "SP2", "SP3")] == [",", "SP3", "SP2"]
-    assert cleaned.norm_text == "你好,我,在,这"
+    assert [phone for phone in segment.phonemes if phone in (",", "SP2", "SP3")] == [",", "SP3", "SP2"]
+    assert segment.norm_text == "你好,我,在,这"
 
 
 def test_another_reader_of_polyphones_can_take_the_place_of_pypinyin():
-    frontend = Frontend({"zh": Mandarin(lambda text: ["ma1" for _ in text])})
+    frontend = TextFrontend({"zh": Mandarin(lambda text: ["ma1" for _ in text])})
 
-    assert frontend.process("猫狗", "zh").phones == [".", "m", "a1", "m", "a1"]
+    assert frontend.phonemize("猫狗", "zh").phonemes == [".", "m", "a1", "m", "a1"]
 
 
 def test_a_syllable_that_the_table_lacks_is_said_as_the_nearest_one():
-    assert process("覅", "zh").phones == [".", "f", "iao4"]
+    assert phonemize("覅", "zh").phonemes == [".", "f", "iao4"]
 
 
 def test_a_unit_behind_a_number_is_chinese_among_chinese_words():
-    assert [piece.norm_text for piece in process("我跑了5km，频率60Hz", "auto").pieces] == ["我跑了五千米,频率六十赫兹"]
-    assert [piece.norm_text for piece in process("直径5 mm的管子", "auto").pieces] == ["直径五毫米的管子"]
-    assert [piece.norm_text for piece in process("5mm", "zh", retry=False).pieces] == ["五毫米"]
+    assert [piece.norm_text for piece in phonemize("我跑了5km，频率60Hz", "auto").segments] == [
+        "我跑了五千米,频率六十赫兹"
+    ]
+    assert [piece.norm_text for piece in phonemize("直径5 mm的管子", "auto").segments] == ["直径五毫米的管子"]
+    assert [piece.norm_text for piece in phonemize("5mm", "zh", retry=False).segments] == ["五毫米"]
 
 
 def test_the_syllable_before_a_reading_that_a_user_gave_has_the_tone_that_it_takes_there():
-    changed = process("不行，一行", "zh", pronunciations={"行": "hang4"})
-    plain = process("不行，一行", "zh", pronunciations={"行": "hang3"})
+    changed = phonemize("不行，一行", "zh", pronunciations={"行": "hang4"})
+    plain = phonemize("不行，一行", "zh", pronunciations={"行": "hang3"})
 
-    assert " ".join(changed.phones) == "b u2 h ang4 , y i2 h ang4"
-    assert " ".join(plain.phones) == "b u4 h ang3 , y i4 h ang3"
+    assert " ".join(changed.phonemes) == "b u2 h ang4 , y i2 h ang4"
+    assert " ".join(plain.phonemes) == "b u4 h ang3 , y i4 h ang3"

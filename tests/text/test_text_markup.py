@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text import Passage, Pause, Reading, process, read_markup, split_script
+from GPT_SoVITS.text import InlinePronunciation, Passage, Pause, phonemize, read_markup, split_script
 
 
 def heard(text: str, language: str = "auto", **options) -> list[str | float]:
@@ -27,7 +27,7 @@ def phones(text: str, language: str = "auto") -> list[str]:
     return [
         phone
         for one in split_script(read_markup(text, language))
-        for phone in process(one.text, one.language, retry=False, readings=one.readings).phones
+        for phone in phonemize(one.text, one.language, retry=False, inline_pronunciations=one.pronunciations).phonemes
     ]
 
 
@@ -35,7 +35,7 @@ def test_marks_give_readings_and_pauses():
     script = read_markup('银{行|xing2}好。{500ms}再<break time="1.5s"/>见')
 
     assert script == [
-        Passage("银行好。", "auto", (Reading(1, 2, "zh", ("xing2",)),)),
+        Passage("银行好。", "auto", (InlinePronunciation(1, 2, "zh", ("xing2",)),)),
         Pause(0.5),
         Passage("再", "auto"),
         Pause(1.5),
@@ -51,7 +51,7 @@ def test_braces_that_are_no_marks_are_text():
 def test_a_mark_wins_over_the_dictionary():
     script = read_markup("{行|xing2}行", pronunciations={"行": "hang2"})
 
-    assert [reading.units for reading in script[0].readings] == [("xing2",), ("hang2",)]
+    assert [reading.units for reading in script[0].pronunciations] == [("xing2",), ("hang2",)]
 
 
 def test_neighbouring_pauses_are_one_and_stay_at_the_ends():
@@ -225,7 +225,7 @@ def test_utterances_keep_readings_rates_and_the_pauses_around_them():
         ("第二句话也说完了。", 0.0, 2.0),
         ("再见了朋友们。", 0.0, 0.5),
     ]
-    assert utterances[1].readings == (Reading(3, 4, "zh", ("hua2",)),)
+    assert utterances[1].pronunciations == (InlinePronunciation(3, 4, "zh", ("hua2",)),)
 
 
 def test_marks_of_punctuation_alone_between_pauses_are_passed_over():
@@ -246,6 +246,6 @@ def test_a_marked_word_is_never_cut_in_two():
 
     utterances = split_script(read_markup(text, "zh"))
 
-    assert sum(len(one.readings) for one in utterances) == 60
+    assert sum(len(one.pronunciations) for one in utterances) == 60
     for one in utterances:
-        assert all(one.text[reading.start : reading.end] == "银行" for reading in one.readings)
+        assert all(one.text[reading.start : reading.end] == "银行" for reading in one.pronunciations)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from common.languages import LANGUAGE_CODES
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text import CODES, INPUT_TYPES, Pause, process, read_markup, split_script
+from GPT_SoVITS.text import INPUT_TYPES, Pause, phonemize, read_markup, split_script
 
 NOTHING = {"empty_text", "unreadable_text"}
 REFUSALS = {"bad_markup", "bad_pronunciation", "unsupported_language"}
@@ -75,7 +76,7 @@ def answer(call, *arguments, **options):
 @UNHURRIED
 @given(
     text=st.one_of(ANYTHING, MARKED, DOCUMENT),
-    code=st.sampled_from(sorted(CODES)),
+    code=st.sampled_from(sorted(LANGUAGE_CODES)),
     input_type=st.sampled_from(INPUT_TYPES),
     pronunciations=st.one_of(st.just({}), ENTRY),
 )
@@ -86,27 +87,27 @@ def test_any_text_with_marks_can_be_heard_or_is_refused_by_name(text, code, inpu
     assert refusal in (None, *REFUSALS)
     assert nothing in (None, *NOTHING)
     for one in utterances:
-        places = [(reading.start, reading.end) for reading in one.readings]
+        places = [(reading.start, reading.end) for reading in one.pronunciations]
         assert places == sorted(places)
         assert all(0 <= start < end <= len(one.text) for start, end in places)
-        assert process(one.text, one.language, readings=one.readings).ids
+        assert phonemize(one.text, one.language, inline_pronunciations=one.pronunciations).ids
     if utterances:
         asked = sum(item.seconds for item in script if isinstance(item, Pause))
         assert sum(one.silence_before + one.silence_after for one in utterances) == pytest.approx(asked)
 
 
 @UNHURRIED
-@given(text=ANYTHING, code=st.sampled_from(sorted(CODES)), pronunciations=ENTRY)
+@given(text=ANYTHING, code=st.sampled_from(sorted(LANGUAGE_CODES)), pronunciations=ENTRY)
 def test_any_dictionary_is_followed_or_refused_by_name(text, code, pronunciations):
-    spoken, refusal = answer(process, text, code, pronunciations=pronunciations)
+    spoken, refusal = answer(phonemize, text, code, pronunciations=pronunciations)
 
     assert refusal in (None, "bad_pronunciation", *NOTHING)
     if refusal is not None:
         return
     assert spoken.ids
-    for piece in spoken.pieces:
+    for piece in spoken.segments:
         if piece.word2ph is not None:
-            assert (len(piece.word2ph), sum(piece.word2ph)) == (len(piece.norm_text), len(piece.phones))
+            assert (len(piece.word2ph), sum(piece.word2ph)) == (len(piece.norm_text), len(piece.phonemes))
     assert all(0 <= position < len(text) for position, _ in spoken.skipped)
 
 
@@ -120,7 +121,7 @@ def test_any_dictionary_is_followed_or_refused_by_name(text, code, pronunciation
 def test_a_hundred_thousand_characters_of_marks_take_seconds(unit, document):
     text = unit * (100_000 // len(unit))
     text = f"<speak>{text}</speak>" if document else text
-    process("hello 你好", "auto")
+    phonemize("hello 你好", "auto")
     started = time.process_time()
 
     script, refusal = answer(read_markup, text, pronunciations={"GIF": "G IH1 F", "a": "=b"})
@@ -134,4 +135,4 @@ def test_a_hundred_thousand_characters_of_marks_take_seconds(unit, document):
 @pytest.mark.slow
 @pytest.mark.parametrize("code", ["en", "zh"])
 def test_a_million_digits_are_read(code):
-    assert len(process("9" * 1_000_000, code).phones) > 1_000_000
+    assert len(phonemize("9" * 1_000_000, code).phonemes) > 1_000_000

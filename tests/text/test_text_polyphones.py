@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from single_language import phonemize_segment
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text import Frontend
+from GPT_SoVITS.text import TextFrontend
 from GPT_SoVITS.text.mandarin.frontend import Mandarin
-from GPT_SoVITS.text.mandarin.g2pm import read
-from GPT_SoVITS.text.mandarin.g2pw import G2PW, g2pw_reader
-from GPT_SoVITS.text.mandarin.pinyin import in_context
+from GPT_SoVITS.text.mandarin.g2pm import predict_pinyin
+from GPT_SoVITS.text.mandarin.g2pw import G2PW, open_g2pw
+from GPT_SoVITS.text.mandarin.pinyin import pinyin_in_context
 
 POLYPHONES = [("行", "ㄏㄤ2"), ("行", "ㄒㄧㄥ2"), ("長", "ㄓㄤ3"), ("長", "ㄔㄤ2"), ("不", "ㄅㄨ4"), ("不", "ㄈㄡ3")]
 LABELS = sorted({reading for _, reading in POLYPHONES})
@@ -80,10 +81,10 @@ def onnx_model() -> bytes:
 
 
 def test_the_model_of_the_folder_answers_for_characters_with_several_readings(models):
-    reader = g2pw_reader(models)
+    reader = open_g2pw(models)
 
     assert reader is not None
-    assert reader("你行,") == ["ni3", "hang2", ","]
+    assert reader("你行,") == ("ni3", "hang2", ",")
 
 
 def test_the_model_is_asked_with_its_characters_labels_and_places(models):
@@ -93,7 +94,7 @@ def test_the_model_is_asked_with_its_characters_labels_and_places(models):
     syllables = reader("你的银行长,")
 
     (asked,) = model.asked
-    assert syllables[:1] + syllables[3:4] == ["ni3", "xing2"]
+    assert syllables[:1] + syllables[3:4] == ("ni3", "xing2")
     assert syllables[4] == "zhang3"  # of the labels that 長 has, the first
     assert asked["input_ids"].tolist() == [[2, 4, 1, 5, 6, 7, 9, 3]] * 2  # 的 is not among the characters
     assert asked["position_ids"].tolist() == [4, 5]
@@ -118,27 +119,28 @@ def test_characters_that_the_model_reads_badly_are_left_to_the_dictionary(models
     reader = G2PW(models / "G2PWModel", models / "chinese-roberta-wwm-ext-large")
     reader._session = model = Recorder("ㄈㄡ3")
 
-    assert reader("不似") == in_context("不似")
+    assert reader("不似") == pinyin_in_context("不似")
     assert model.asked == []
 
 
 def test_without_the_model_the_default_reader_serves(tmp_path):
-    assert g2pw_reader(tmp_path) is None
+    assert open_g2pw(tmp_path) is None
     assert (
-        Frontend.with_models(tmp_path).process("银行行长", "zh").phones == Frontend().process("银行行长", "zh").phones
+        TextFrontend.with_models(tmp_path).phonemize("银行行长", "zh").phonemes
+        == TextFrontend().phonemize("银行行长", "zh").phonemes
     )
 
 
 def test_a_front_end_with_the_official_weights_reads_by_the_model(models):
-    assert Frontend.with_models(models).clean("行", "zh").phones == ["h", "ang2"]
-    assert Frontend().clean("行", "zh").phones == ["x", "ing2"]
+    assert phonemize_segment("行", "zh", frontend=TextFrontend.with_models(models)).phonemes == ["h", "ang2"]
+    assert phonemize_segment("行", "zh", frontend=TextFrontend()).phonemes == ["x", "ing2"]
 
 
 def test_a_file_that_is_no_model_is_refused_by_name(models):
     (models / "G2PWModel/g2pW.onnx").write_bytes(b"\x00" + struct.pack("<Q", 7))
 
     with pytest.raises(ModelError, match=r"g2pW\.onnx"):
-        Frontend.with_models(models).clean("行", "zh")
+        phonemize_segment("行", "zh", frontend=TextFrontend.with_models(models))
 
 
 @pytest.mark.parametrize(
@@ -152,17 +154,19 @@ def test_a_file_that_is_no_model_is_refused_by_name(models):
     ],
 )
 def test_without_a_model_a_phrase_decides_and_else_a_small_network(text, character, syllable):
-    assert read(text)[text.index(character)] == syllable
+    assert predict_pinyin(text)[text.index(character)] == syllable
 
 
 def test_the_reader_can_be_chosen():
-    assert Frontend({"zh": Mandarin(lambda text: ["ma1" for _ in text])}).clean("猫", "zh").phones == ["m", "a1"]
+    assert phonemize_segment(
+        "猫", "zh", frontend=TextFrontend({"zh": Mandarin(lambda text: ["ma1" for _ in text])})
+    ).phonemes == ["m", "a1"]
 
 
 def test_the_model_without_opencc_asks_for_it(models, monkeypatch):
     monkeypatch.setattr("GPT_SoVITS.text.mandarin.g2pw.find_spec", lambda name: None)
 
     with pytest.raises(ModelError, match="opencc") as refused:
-        Frontend.with_models(models).clean("行", "zh")
+        phonemize_segment("行", "zh", frontend=TextFrontend.with_models(models))
 
     assert refused.value.hint == 'pip install "sovitsd[zh]"'

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text import process, read_markup
+from GPT_SoVITS.text import phonemize, read_markup
 
 
 def said(text: str, language: str = "auto", **pronunciations: str) -> str:
-    return " ".join(process(text, language, retry=False, pronunciations=pronunciations).phones)
+    return " ".join(phonemize(text, language, retry=False, pronunciations=pronunciations).phonemes)
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,9 @@ def test_a_reading_is_written_as_its_language_writes_it(text, language, word, re
 
 
 def test_a_word_keeps_its_reading_in_a_text_of_another_language():
-    spoken = process("我的GIF很好", "auto", pronunciations={"GIF": "JH IH1 F"})
+    spoken = phonemize("我的GIF很好", "auto", pronunciations={"GIF": "JH IH1 F"})
 
-    assert [(piece.language, piece.norm_text) for piece in spoken.pieces] == [
+    assert [(piece.language, piece.norm_text) for piece in spoken.segments] == [
         ("zh", "我的"),
         ("en", "GIF"),
         ("zh", "很好"),
@@ -67,9 +67,9 @@ def test_numbers_and_titles_beside_a_reading_are_read_as_without_it():
 
 
 def test_an_ideograph_that_no_dictionary_knows_is_read_as_the_user_says():
-    spoken = process("我叫㐂", "zh", pronunciations={"㐂": "xi3"})
+    spoken = phonemize("我叫㐂", "zh", pronunciations={"㐂": "xi3"})
 
-    assert " ".join(spoken.phones) == "w o3 j iao4 x i3"
+    assert " ".join(spoken.phonemes) == "w o3 j iao4 x i3"
     assert len(spoken.word2ph) == len(spoken.norm_text)
 
 
@@ -78,7 +78,7 @@ def test_a_pause_sign_keeps_its_place_beside_a_reading():
 
 
 def test_what_is_skipped_has_its_place_in_the_text_as_it_was_sent():
-    spoken = process("价格很好，привет", "auto", pronunciations={"价格": "=这个东西的价钱"})
+    spoken = phonemize("价格很好，привет", "auto", pronunciations={"价格": "=这个东西的价钱"})
 
     assert spoken.skipped == [(5, "привет")]
 
@@ -100,7 +100,7 @@ def test_what_is_skipped_has_its_place_in_the_text_as_it_was_sent():
 )
 def test_a_reading_that_is_none_is_refused_with_what_is_wrong(word, reading, complaint):
     with pytest.raises(ModelError) as refused:
-        process("字", "zh", pronunciations={word: reading})
+        phonemize("字", "zh", pronunciations={word: reading})
 
     assert refused.value.code == "bad_pronunciation"
     assert complaint in refused.value.message
@@ -108,7 +108,7 @@ def test_a_reading_that_is_none_is_refused_with_what_is_wrong(word, reading, com
 
 def test_jyutping_is_no_pinyin_and_needs_a_text_in_cantonese():
     with pytest.raises(ModelError) as refused:
-        process("行", "zh", pronunciations={"行": "hong6"})
+        phonemize("行", "zh", pronunciations={"行": "hong6"})
 
     assert refused.value.code == "bad_pronunciation"
     assert said("行", "yue", 行="hong6") == "Yh Yong6"

@@ -8,10 +8,20 @@ import unicodedata
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from single_language import phonemize_segment
 
+from common.languages import LANGUAGE_CODES
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text import CODES, METHODS, clean, codes, process, resolve, split_for_speech, split_sentences, spoken
-from GPT_SoVITS.text.segmentation import segment
+from GPT_SoVITS.text import (
+    CUT_METHODS,
+    language_codes,
+    phonemize,
+    resolve_language,
+    split_for_speech,
+    split_sentences,
+    spoken_languages,
+)
+from GPT_SoVITS.text.segmentation import segment_by_language
 from GPT_SoVITS.text.symbols import symbols
 
 REFUSALS = {"empty_text", "unreadable_text"}
@@ -45,7 +55,7 @@ SPEECH = st.lists(
     max_size=30,
 ).map("".join)
 ANY_TEXT = st.one_of(ANYTHING, SPEECH)
-CODE = st.sampled_from(sorted(CODES))
+CODE = st.sampled_from(sorted(LANGUAGE_CODES))
 VERSION = st.sampled_from(["v1", "v2"])
 UNHURRIED = settings(deadline=None, derandomize=True, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 
@@ -66,29 +76,29 @@ def answer(call, *arguments):
 @UNHURRIED
 @given(text=ANY_TEXT, code=CODE, version=VERSION)
 def test_any_text_has_phones_or_is_refused_by_name(text, code, version):
-    spoken, refusal = answer(process, text, code, version)
+    spoken, refusal = answer(phonemize, text, code, version)
 
     if spoken is None:
-        assert refusal in REFUSALS | (set() if code in codes(version) else OF_V1)
+        assert refusal in REFUSALS | (set() if code in language_codes(version) else OF_V1)
         return
     assert spoken.ids
-    assert [symbols(version)[index] for index in spoken.ids] == spoken.phones
-    for piece in spoken.pieces:
+    assert [symbols(version)[index] for index in spoken.ids] == spoken.phonemes
+    for piece in spoken.segments:
         if piece.word2ph is not None:
-            assert (len(piece.word2ph), sum(piece.word2ph)) == (len(piece.norm_text), len(piece.phones))
+            assert (len(piece.word2ph), sum(piece.word2ph)) == (len(piece.norm_text), len(piece.phonemes))
     for position, fragment in spoken.skipped:
         assert text[position : position + len(fragment)] == fragment
 
 
 @UNHURRIED
-@given(text=ANY_TEXT, language=st.sampled_from(spoken()), version=VERSION)
+@given(text=ANY_TEXT, language=st.sampled_from(spoken_languages()), version=VERSION)
 def test_any_text_in_one_language_has_known_phones(text, language, version):
-    cleaned, refusal = answer(clean, text, language, version)
+    cleaned, refusal = answer(phonemize_segment, text, language, version)
 
-    assert refusal in ({None} if language in spoken(version) else OF_V1)
+    assert refusal in ({None} if language in spoken_languages(version) else OF_V1)
     if cleaned is not None:
-        assert set(cleaned.phones) <= set(symbols(version))
-        assert cleaned.word2ph is None or sum(cleaned.word2ph) == len(cleaned.phones)
+        assert set(cleaned.phonemes) <= set(symbols(version))
+        assert cleaned.word2ph is None or sum(cleaned.word2ph) == len(cleaned.phonemes)
 
 
 @UNHURRIED
@@ -101,19 +111,19 @@ def test_utterances_keep_every_letter_and_can_all_be_spoken(text, code):
         return
     assert letters("".join(utterance.text for utterance in utterances)) == letters(text)
     for utterance in utterances:
-        assert process(utterance.text, utterance.language).ids
+        assert phonemize(utterance.text, utterance.language).ids
 
 
 @UNHURRIED
 @given(text=ANY_TEXT, code=CODE)
 def test_a_text_that_can_be_spoken_can_be_split(text, code):
-    assert answer(split_for_speech, text, code)[1] in (None, answer(process, text, code)[1])
+    assert answer(split_for_speech, text, code)[1] in (None, answer(phonemize, text, code)[1])
 
 
 @UNHURRIED
 @given(text=ANY_TEXT, code=CODE)
 def test_pieces_of_one_language_are_the_whole_text(text, code):
-    pieces = segment(text, code)
+    pieces = segment_by_language(text, code)
 
     assert pieces
     assert "".join(piece.text for piece in pieces) == text
@@ -121,7 +131,7 @@ def test_pieces_of_one_language_are_the_whole_text(text, code):
 
 
 @UNHURRIED
-@given(text=ANY_TEXT, method=st.sampled_from(sorted(METHODS)), language=st.sampled_from(["en", "zh"]))
+@given(text=ANY_TEXT, method=st.sampled_from(sorted(CUT_METHODS)), language=st.sampled_from(["en", "zh"]))
 def test_every_cut_method_answers_any_text(text, method, language):
     pieces, refusal = answer(split_sentences, text, language, method)
 
@@ -132,9 +142,9 @@ def test_every_cut_method_answers_any_text(text, method, language):
 @UNHURRIED
 @given(name=ANYTHING)
 def test_any_name_of_a_language_is_known_or_refused(name):
-    code, refusal = answer(resolve, name)
+    code, refusal = answer(resolve_language, name)
 
-    assert code in CODES or refusal == "unsupported_language"
+    assert code in LANGUAGE_CODES or refusal == "unsupported_language"
 
 
 HUNDRED_THOUSAND = (
@@ -148,10 +158,10 @@ HUNDRED_THOUSAND = (
 @pytest.mark.parametrize("unit", HUNDRED_THOUSAND, ids=ascii)
 def test_a_hundred_thousand_characters_take_seconds(unit):
     text = (unit * (100_000 // len(unit) + 1))[:100_000]
-    process("hello 你好", "auto")
+    phonemize("hello 你好", "auto")
     started = time.process_time()
 
-    refusals = {answer(call, text, "auto")[1] for call in (process, split_for_speech)}
+    refusals = {answer(call, text, "auto")[1] for call in (phonemize, split_for_speech)}
 
     assert refusals <= {None, *REFUSALS}
     assert time.process_time() - started < 30  # of the processor; a slow machine takes ten

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jieba.posseg.viterbi import viterbi
 
-from GPT_SoVITS.text.mandarin.tagger import best_path, jieba_parts
+from GPT_SoVITS.text.mandarin.tagger import best_path, jieba_tagger
 
 IDEOGRAPHS = st.one_of(
     st.sampled_from("不一儿好的了在银行长重龘"), st.characters(min_codepoint=0x4E00, max_codepoint=0x9FA5)
@@ -44,18 +44,18 @@ def test_the_best_path_is_the_one_that_jieba_finds(text):
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(text=st.one_of(SENTENCES, st.text(st.one_of(IDEOGRAPHS, st.sampled_from(",.!?…-a1")), max_size=10)))
 def test_words_and_parts_of_speech_are_those_of_jieba(text):
-    segmenter, tagger = jieba_parts()
+    tagger = jieba_tagger()
     original, original_tagger = _original()
 
     assert [tuple(token) for token in tagger.cut(text)] == [
         (pair.word, pair.flag) for pair in original_tagger.cut(text)
     ]
-    assert list(segmenter.cut_for_search(text)) == list(original.cut_for_search(text))
+    assert list(tagger.segmenter.cut_for_search(text)) == list(original.cut_for_search(text))
 
 
 @pytest.mark.parametrize("word", ["银行", "的", "AT&T", "龢", "一心一意"])
 def test_a_word_has_its_count_and_its_part_of_speech(word):
-    segmenter, _ = jieba_parts()
+    segmenter = jieba_tagger().segmenter
     original, original_tagger = _original()
 
     assert segmenter.FREQ.get(word) == original.FREQ[word]

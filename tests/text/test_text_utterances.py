@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text import METHODS, cut, process, split_for_speech, split_sentences
+from GPT_SoVITS.text import CUT_METHODS, cut, phonemize, split_for_speech, split_sentences
 
 
 def texts(text: str, language: str = "auto") -> list[str]:
@@ -42,7 +42,7 @@ def test_a_long_sentence_is_cut_to_what_one_breath_can_say(text):
 
     assert len(utterances) > 1
     assert max(len(utterance.text) for utterance in utterances) <= 510
-    assert max(len(process(utterance.text, utterance.language).phones) for utterance in utterances) <= 700
+    assert max(len(phonemize(utterance.text, utterance.language).phonemes) for utterance in utterances) <= 700
     assert "".join(utterance.text for utterance in utterances).replace(" ", "") == text.replace(" ", "")
 
 
@@ -64,7 +64,7 @@ def test_kanji_stay_japanese_where_the_kana_of_their_clause_are_in_another_utter
 
     assert [utterance.language for utterance in utterances][:2] == ["ja", "ja"]
     assert utterances[-1].language == "auto"
-    assert process(utterances[-1].text, utterances[-1].language).pieces[0].language == "zh"
+    assert phonemize(utterances[-1].text, utterances[-1].language).segments[0].language == "zh"
 
 
 def test_figures_alone_are_cantonese_where_mandarin_would_be():
@@ -93,7 +93,7 @@ def test_a_split_method_that_does_not_exist_is_refused_by_name():
         cut("hello", "cut9")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CUT_METHODS)
 def test_an_empty_text_has_no_pieces(method):
     assert split_sentences("", "zh", method) == []
     assert split_sentences("\n\n", "zh", method) == []

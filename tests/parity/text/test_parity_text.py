@@ -7,21 +7,19 @@ from typing import Any
 
 import pytest
 from parity_fixtures import BUNDLED, ROOT, companion, find, fixtures
+from reference_languages import ReferenceEnglish, ReferenceJapanese, ReferenceKorean, phonemize_training_lines
+from single_language import phonemize_segment
 
-from GPT_SoVITS.dataset.folder import read_annotations, write_name2text
-from GPT_SoVITS.dataset.phonemes import read_texts
+from GPT_SoVITS.dataset.folder import NameToText, read_annotations, write_name2text
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.text import Frontend, cut
+from GPT_SoVITS.text import TextFrontend, cut
 from GPT_SoVITS.text.data import table
-from GPT_SoVITS.text.english.frontend import English
 from GPT_SoVITS.text.english.oov import predict
-from GPT_SoVITS.text.japanese.frontend import Japanese
-from GPT_SoVITS.text.korean.frontend import Korean
-from GPT_SoVITS.text.languages import spoken
+from GPT_SoVITS.text.languages import spoken_languages
 from GPT_SoVITS.text.mandarin.frontend import Mandarin
-from GPT_SoVITS.text.mandarin.pinyin import in_context
+from GPT_SoVITS.text.mandarin.pinyin import pinyin_in_context
 from GPT_SoVITS.text.splitting.cut_methods import prepare
-from GPT_SoVITS.text.symbols import phone_ids, symbols
+from GPT_SoVITS.text.symbols import phoneme_ids, symbols
 
 TABLES = (
     *("en_tables", "g2pw_char_rules", "jyutping_split", "ko_compound_vowels", "ko_letter_names"),
@@ -47,10 +45,10 @@ def _known_faults() -> list[Any]:
     ]
 
 
-def _frontend(case: dict[str, Any]) -> Frontend:
+def _frontend(case: dict[str, Any]) -> TextFrontend:
     """A front end with the reference's readings of polyphones and unknown English words, and no better numbers."""
-    own = {"en": English("reference"), "ja": Japanese("reference"), "ko": Korean("reference")}
-    return Frontend({**own, "zh": _mandarin(case)})
+    own = {"en": ReferenceEnglish(), "ja": ReferenceJapanese(), "ko": ReferenceKorean()}
+    return TextFrontend({**own, "zh": _mandarin(case)})
 
 
 def _mandarin(case: dict[str, Any]) -> Mandarin:
@@ -65,10 +63,10 @@ def _words(language: str, text: str) -> str:
 
 @pytest.mark.parametrize("case", _lines("cases", "id", level="clean", ref_quirk=None))
 def test_a_text_of_one_language_has_the_phones_of_the_reference(case):
-    cleaned = _frontend(case).clean(case["text"], case["language"], case["version"])
+    cleaned = phonemize_segment(case["text"], case["language"], case["version"], _frontend(case))
 
-    assert cleaned.phones == case["phones"]
-    assert phone_ids(cleaned.phones, case["version"]) == case["ids"]
+    assert cleaned.phonemes == case["phones"]
+    assert phoneme_ids(cleaned.phonemes, case["version"]) == case["ids"]
     assert cleaned.word2ph == case["word2ph"]
     assert _words(case["language"], cleaned.norm_text) == _words(case["language"], case["norm_text"])
 
@@ -80,7 +78,9 @@ def test_without_compat_only_guesses_of_unknown_words_differ():
     differ = {
         case["id"]
         for case in cases
-        if Frontend({"zh": _mandarin(case)}).clean(case["text"], case["language"], case["version"]).phones
+        if phonemize_segment(
+            case["text"], case["language"], case["version"], TextFrontend({"zh": _mandarin(case)})
+        ).phonemes
         != case["phones"]
     }
 
@@ -89,21 +89,21 @@ def test_without_compat_only_guesses_of_unknown_words_differ():
 
 @pytest.mark.parametrize("case", _lines("cases", "id", level="infer", ref_quirk=None))
 def test_a_mixed_text_has_the_pieces_and_ids_of_the_reference(case):
-    said = _frontend(case).process(case["text"], case["language"], case["version"])
+    said = _frontend(case).phonemize(case["text"], case["language"], case["version"])
 
     assert [
         (
             piece.language,
-            phone_ids(piece.phones, case["version"]),
+            phoneme_ids(piece.phonemes, case["version"]),
             piece.word2ph,
             _words(piece.language, piece.norm_text),
         )
-        for piece in said.pieces
+        for piece in said.segments
     ] == [
         (piece["lang"], piece["ids"], piece["word2ph"], _words(piece["lang"], piece["norm_text"]))
         for piece in case["segments"]
     ]
-    assert (said.ids, said.phones, said.retried) == (case["ids"], case["phones"], case["retried"])
+    assert (said.ids, said.phonemes, said.retried) == (case["ids"], case["phones"], case["retried"])
     assert [column[1] if column else -1 for column in said.feature_columns] == case["bert_token"]
 
 
@@ -113,15 +113,15 @@ def test_a_text_that_the_reference_misreads_is_read_or_refused_by_name(case):
 
     assert refusal in (None, "unreadable_text", "unsupported_language")
     assert (refusal == "unsupported_language") == (
-        case["level"] == "clean" and case["language"] not in spoken(case["version"])
+        case["level"] == "clean" and case["language"] not in spoken_languages(case["version"])
     )
     if said is not None and said.word2ph is not None:
-        assert (len(said.word2ph), sum(said.word2ph)) == (len(said.norm_text), len(said.phones))
+        assert (len(said.word2ph), sum(said.word2ph)) == (len(said.norm_text), len(said.phonemes))
 
 
 def _answer(case: dict[str, Any]) -> tuple[Any, str | None]:
     """What is read, and the code of the refusal if there was one."""
-    read = Frontend().clean if case["level"] == "clean" else Frontend().process
+    read = phonemize_segment if case["level"] == "clean" else TextFrontend().phonemize
     try:
         return read(case["text"], case["language"], case["version"]), None
     except ModelError as refused:
@@ -171,17 +171,17 @@ for one in (case.values[0] for case in LISTS if not case.marks):
 
 @pytest.mark.parametrize("path", LISTS)
 def test_a_training_list_becomes_the_names_and_phones_of_the_reference(path, tmp_path):
-    frontend = Frontend({"zh": Mandarin(in_context)})
+    frontend = TextFrontend({"zh": Mandarin(pinyin_in_context)})
 
-    read = read_texts(read_annotations(path), "v2", frontend=frontend, compat="reference")
-    write_name2text(tmp_path, [line.entry for line in read.lines])
+    lines = phonemize_training_lines(read_annotations(path), frontend)
+    write_name2text(tmp_path, [NameToText(name, line.phonemes, line.word2ph, line.norm_text) for name, line in lines])
 
     expected = companion(path, EXPECTED[0]).read_text(encoding="utf-8")
     assert (tmp_path / "2-name2text.txt").read_text(encoding="utf-8").rstrip("\n") == expected.rstrip("\n")
     features = json.loads(companion(path, EXPECTED[1]).read_text(encoding="utf-8"))
-    for line in read.lines:
-        columns = [column and column[1] for column in line.phonemes.feature_columns]
-        expected_feature = features.get(f"{line.name}.pt")
+    for name, line in lines:
+        columns = [column and column[1] for column in line.feature_columns]
+        expected_feature = features.get(f"{name}.pt")
         if expected_feature is None:
             assert set(columns) == {None}
         else:
@@ -191,6 +191,6 @@ def test_a_training_list_becomes_the_names_and_phones_of_the_reference(path, tmp
 
 def test_a_language_that_cannot_be_spoken_is_refused_where_the_reference_said_a_comma():
     with pytest.raises(ModelError) as refused:
-        Frontend().clean("bonjour", "fr")
+        phonemize_segment("bonjour", "fr")
 
     assert refused.value.code == "unsupported_language"
