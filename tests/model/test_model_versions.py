@@ -39,7 +39,7 @@ class StandIns(HelperNetworks):
         return torch.full((1, 12), float(np.abs(samples).mean()))
 
     def text_features(self, pieces: Sequence) -> torch.Tensor | None:
-        count = sum(len(piece.phones) for piece in pieces)
+        count = sum(len(piece.phonemes) for piece in pieces)
         return torch.ones(1024, count) if any(piece.language == "zh" for piece in pieces) else None
 
 

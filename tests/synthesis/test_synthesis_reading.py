@@ -28,8 +28,8 @@ def test_the_official_versions_read_by_the_polyphone_model_and_nano_without_it(h
     official = TextConditioner("v2", helpers, CPU).encode_text("猫狗", "zh")[2]
     nano = TextConditioner("nano", helpers, CPU).encode_text("猫狗", "zh")[2]
 
-    assert official.phones[-5:-1] == ["m", "a1", "m", "a1"]
-    assert nano.phones[-4:] == ["m", "ao1", "g", "ou3"]
+    assert official.phonemes[-5:-1] == ["m", "a1", "m", "a1"]
+    assert nano.phonemes[-4:] == ["m", "ao1", "g", "ou3"]
 
 
 def test_the_polyphone_model_stays_when_the_encoders_go(helpers):
@@ -47,4 +47,4 @@ def test_a_reading_keeps_its_place_in_a_text_that_begins_with_blanks(helpers, ve
     )[2]
 
     start = phonemes.phonemes.index("in4")
-    assert phonemes.phones[start - 1 : start + 3] == ["y", "in4", "x", "ing4"]
+    assert phonemes.phonemes[start - 1 : start + 3] == ["y", "in4", "x", "ing4"]
