@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from core.redis import find_redis_url
+from core.redis_server import find_redis_url
 from core.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from typing import Final
 
 from benchmarks.report import Row, report
 from core.records import upgrade
-from core.redis import EmbeddedServer
+from core.redis_server import EmbeddedServer
 from core.settings import read_settings
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent

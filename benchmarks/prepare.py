@@ -30,7 +30,7 @@ from core.experiments.requests import TaskRequest
 from core.ids import new_id
 from core.jobs.roles import PREPROCESSOR
 from core.records import NewFileRecord, upgrade
-from core.redis import EmbeddedServer
+from core.redis_server import EmbeddedServer
 from core.settings import REPOSITORY, read_settings
 from core.stages.order import stage_order
 from core.stages.stage import STAGES

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from benchmarks.report import Row, report
-from core.redis import EmbeddedServer, connect
+from core.redis import connect
+from core.redis_server import EmbeddedServer
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 PEERS: Final = REPOSITORY / "benchmarks" / "peers"

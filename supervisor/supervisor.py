@@ -22,7 +22,8 @@ from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import WAITING_LISTS
 from core.logs import configure_logs
 from core.records import Records, upgrade
-from core.redis import EmbeddedServer, connect_async
+from core.redis import connect_async
+from core.redis_server import EmbeddedServer
 from core.settings import Settings
 from core.storage import open_storage
 from supervisor.bundled_voices import publish_bundled_voices

@@ -16,7 +16,8 @@ from api.app import create_app
 from core.jobs.queue import AsyncQueue
 from core.jobs.queue_commands import QueueOptions
 from core.records import Records, VoiceRecord, upgrade
-from core.redis import EmbeddedServer, connect_async
+from core.redis import connect_async
+from core.redis_server import EmbeddedServer
 from core.settings import Settings, read_settings
 
 _prefixes = itertools.count()

@@ -17,7 +17,8 @@ from core.jobs.events import Events
 from core.jobs.job import Event, JobStatus, Lease, NewJob
 from core.jobs.queue import AsyncQueue, Queue
 from core.jobs.transport import load_script
-from core.redis import EmbeddedServer, connect, connect_async
+from core.redis import connect, connect_async
+from core.redis_server import EmbeddedServer
 
 Take = Callable[..., Lease]
 

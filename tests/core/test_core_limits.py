@@ -17,7 +17,8 @@ from core.jobs.placement import cap_cpu_training, locate_worker
 from core.jobs.queue import AsyncQueue, Queue
 from core.process import GPUS, name_device
 from core.records import Records, upgrade
-from core.redis import EmbeddedServer, connect, connect_async
+from core.redis import connect, connect_async
+from core.redis_server import EmbeddedServer
 from core.settings import Settings, read_settings
 
 CPU = WorkerLocation("host", "cpu", "training", limit=1)

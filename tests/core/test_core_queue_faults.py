@@ -16,7 +16,8 @@ import redis.asyncio
 from core.errors import QueueUnavailable
 from core.jobs.job import JobStatus, Lease, LeaseStatus, NewJob
 from core.jobs.queue import AsyncQueue, Queue
-from core.redis import EmbeddedServer, connect, connect_async, is_connection_error
+from core.redis import connect, connect_async, is_connection_error
+from core.redis_server import EmbeddedServer
 
 Take = Callable[..., Lease]
 

@@ -13,7 +13,8 @@ import pytest
 import redis
 
 from core.errors import NotReady
-from core.redis import EmbeddedServer, connect, connect_async, find_redis_url, read_embedded_url
+from core.redis import connect, connect_async
+from core.redis_server import EmbeddedServer, find_redis_url, read_embedded_url
 from core.settings import read_settings
 
 
@@ -94,7 +95,7 @@ def test_a_server_that_cannot_start_says_what_its_log_says(tmp_path: Path):
 
 def test_the_server_dies_with_its_parent(tmp_path: Path):
     program = (
-        "import sys, pathlib; from core.redis import EmbeddedServer; "
+        "import sys, pathlib; from core.redis_server import EmbeddedServer; "
         "s = EmbeddedServer(pathlib.Path(sys.argv[1])); s.start(); print(s.url, flush=True); sys.stdin.read()"
     )
     parent = subprocess.Popen(

@@ -10,7 +10,7 @@ import pytest
 from dataset_bench import Bench
 
 from core.records import upgrade
-from core.redis import EmbeddedServer
+from core.redis_server import EmbeddedServer
 from core.settings import read_settings
 from roles.runtime.services import WorkerServices
 

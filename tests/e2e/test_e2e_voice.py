@@ -191,7 +191,8 @@ def command_line(pid: int) -> list[str]:
 def wait_until_processing(daemon: Daemon) -> None:
     """Until a synthesizer holds a job; the queue's own channel says when."""
     from core.jobs.queue import Queue
-    from core.redis import connect, read_embedded_url
+    from core.redis import connect
+    from core.redis_server import read_embedded_url
 
     with connect(read_embedded_url(daemon.data / "redis")) as redis:
         queue = Queue(redis)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hosts_stage import Host, Shared
 
-from core.redis import EmbeddedServer
+from core.redis_server import EmbeddedServer
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from workshop import Prepared, Workshop, speech
 
 from core.jobs.job import Job
-from core.redis import EmbeddedServer
+from core.redis_server import EmbeddedServer
 from core.settings import Settings, read_settings
 from GPT_SoVITS.features.whisper_model import model_folder
 from roles.runtime.role import JobContext

@@ -11,7 +11,7 @@ import soundfile
 from workshop import Workshop
 
 from core.errors import InputGone
-from core.redis import EmbeddedServer
+from core.redis_server import EmbeddedServer
 from core.settings import read_settings
 from roles.preprocessing import stage_cache as reuse
 

@@ -15,7 +15,7 @@ from core.errors import ForbiddenAddress, PermanentError
 from core.jobs.job import Lease, NewJob
 from core.jobs.roles import FILES
 from core.records import DatasetContents, RecordingRecord, SegmentRecord, upgrade
-from core.redis import EmbeddedServer
+from core.redis_server import EmbeddedServer
 from core.settings import Settings
 from core.speech.result_uploads import sending, sending_of
 from roles.files import run_file_job

@@ -22,7 +22,8 @@ import pytest
 
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
-from core.redis import connect, read_embedded_url
+from core.redis import connect
+from core.redis_server import read_embedded_url
 from core.settings import Settings, read_settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -19,7 +19,8 @@ from core.jobs.job import Job, JobStatus, NewJob
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
 from core.process import CANNOT_START
-from core.redis import EmbeddedServer, connect
+from core.redis import connect
+from core.redis_server import EmbeddedServer
 
 if TYPE_CHECKING:
     from conftest import Daemon, Stage

@@ -1,6 +1,6 @@
--- ARGV: id, seconds to keep. Returns the state after it, or nothing for an unknown job.
+-- ARGV: id, seconds to keep the job. Returns its state afterwards, or nothing for an unknown job.
 local id = ARGV[1]
-local job = read(id, 'state', 'list')
+local job = read_fields(id, 'state', 'list')
 if job.state == 'processing' then
   redis.call('HDEL', job_key(id), 'cancel')
   redis.call('HSET', job_key(id), 'cancel', '1')

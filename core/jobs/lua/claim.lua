@@ -1,25 +1,25 @@
--- ARGV: worker, list, lease seconds, seconds to keep a cancelled job; then of a worker that told where it is: device,
--- kind of work, host, jobs of that kind that the device runs at once unless `limits` says otherwise.
+-- ARGV: worker, list, lease seconds, seconds to keep a cancelled job; then of a worker that names its location: device,
+-- kind of jobs, host, jobs of that kind that the device runs at once unless `limits` says otherwise.
 -- Returns {id, end of the lease, fields}, or full when the device has no room, or nothing.
 --
--- A worker holds one job at a time. What its own list names already comes first: a blocking pop moved it there,
--- or the answer to its last claim was lost.
+-- A worker holds one job at a time. An id in its own list comes first: a blocking pop moved it there, or the reply to
+-- its last claim was lost.
 local worker, list, at = ARGV[1], p .. ARGV[2], now()
 local device, kind = ARGV[5] or '', ARGV[6] or ''
 local own = p .. 'processing:' .. worker
 local slot = kind ~= '' and p .. 'slot:' .. kind .. ':' .. ARGV[7] .. '/' .. device
 
 local function limit()
-  local known = redis.call('HMGET', p .. 'limits', kind .. ' ' .. device, kind .. ' ' .. string.match(device, '^%a+'))
-  return tonumber(known[1] or known[2] or ARGV[8])
+  local limits = redis.call('HMGET', p .. 'limits', kind .. ' ' .. device, kind .. ' ' .. string.match(device, '^%a+'))
+  return tonumber(limits[1] or limits[2] or ARGV[8])
 end
 
--- How many of the others in a slot are at work. Each is looked at, so that no death leaves a slot taken.
+-- Count the other workers of a device that run a job of the kind. Each is checked, so that a dead one frees its place.
 local function at_work(slot)
   local others = 0
   for _, other in ipairs(redis.call('SMEMBERS', slot)) do
     local held = redis.call('LINDEX', p .. 'processing:' .. other, -1)
-    local job = held and read(held, 'state', 'worker')
+    local job = held and read_fields(held, 'state', 'worker')
     if not (job and job.state == 'processing' and job.worker == other) then
       redis.call('SREM', slot, other)
     elseif other ~= worker then
@@ -29,7 +29,7 @@ local function at_work(slot)
   return others
 end
 
--- Whether the device may run one more.
+-- Return whether the device may run one more.
 local others
 local function room()
   if not slot then return true end
@@ -37,37 +37,38 @@ local function room()
   return others < limit()
 end
 
--- Whether a job that asks for a device (`cuda`, `cuda:1`, `cuda:0-2`) may run on this one.
-local function fits(wish, device)
-  if wish == device then return true end
+-- Return whether a job with a device constraint (`cuda`, `cuda:1`, `cuda:0-2`) may run on this device.
+local function meets_constraint(device, constraint)
+  if constraint == device then return true end
   local number = string.match(device, '^cuda:(%d+)$')
   if not number then return false end
-  return wish == 'cuda' or string.find(wish .. '-', '[:%-]' .. number .. '%-') ~= nil
+  return constraint == 'cuda' or string.find(constraint .. '-', '[:%-]' .. number .. '%-') ~= nil
 end
 
--- The next waiting job: of those that ask for this device, and of those that ask for none, the most urgent one.
+-- Pop the waiting job of the highest priority: of those whose constraint this device meets, and of those without one.
 local function pop()
-  local best, urgency = list, -1
-  for _, wish in ipairs(device ~= '' and redis.call('SMEMBERS', p .. 'wishes:' .. ARGV[2]) or {}) do
-    local first = fits(wish, device) and redis.call('LINDEX', list .. '@' .. wish, -1)
+  local best, highest = list, -1
+  for _, constraint in ipairs(device ~= '' and redis.call('SMEMBERS', p .. 'wishes:' .. ARGV[2]) or {}) do
+    local constrained = list .. '@' .. constraint
+    local first = meets_constraint(device, constraint) and redis.call('LINDEX', constrained, -1)
     local priority = first and priority_of(first) or -1
-    if priority > urgency then best, urgency = list .. '@' .. wish, priority end
+    if priority > highest then best, highest = constrained, priority end
   end
-  local first = urgency >= 0 and redis.call('LINDEX', list, -1)
-  if first and priority_of(first) > urgency then best = list end
+  local first = highest >= 0 and redis.call('LINDEX', list, -1)
+  if first and priority_of(first) > highest then best = list end
   return redis.call('RPOP', best)
 end
 
--- Whether a new training should go to an idle worker whose GPU trains less. One that waited longer takes what it gets.
+-- Return whether a new training should wait for an idle worker whose GPU trains less; one that waited longer does not.
 local FRESH_SECONDS, ALIVE_SECONDS = 2, 3
 local function better_elsewhere(id)
   if kind ~= 'training' or others == 0 or not string.find(device, '^cuda') then return false end
-  local job = read(id, 'role', 'device', 'created_at')
+  local job = read_fields(id, 'role', 'device', 'created_at')
   if at - tonumber(job.created_at) > FRESH_SECONDS then return false end
   for _, other in ipairs(redis.call('ZRANGEBYSCORE', p .. 'workers', stamp(at - ALIVE_SECONDS), '+inf')) do
     local its = redis.call('HMGET', p .. 'worker:' .. other, 'role', 'device', 'host')
     local idle = other ~= worker and its[1] == job.role and redis.call('LLEN', p .. 'processing:' .. other) == 0
-    if idle and string.find(its[2], '^cuda') and (not job.device or fits(job.device, its[2]))
+    if idle and string.find(its[2], '^cuda') and (not job.device or meets_constraint(its[2], job.device))
       and at_work(p .. 'slot:' .. kind .. ':' .. its[3] .. '/' .. its[2]) < others then return true end
   end
   return false
@@ -83,10 +84,10 @@ while true do
     end
     redis.call('LPUSH', own, id)
   end
-  local job = read(id, 'state', 'worker', 'cancel')
+  local job = read_fields(id, 'state', 'worker', 'cancel')
   local lost = job.state == 'processing' and job.worker == worker
   if lost and job.cancel then
-    let_go(id, worker)
+    end_claim(id, worker)
     finish(id, 'cancelled', at, ARGV[4], 'cancelled')
   elseif lost or job.state == 'waiting' and room() and not better_elsewhere(id) then
     local ends = stamp(at + ARGV[3])

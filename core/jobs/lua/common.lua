@@ -1,8 +1,8 @@
--- What the transitions share. KEYS[1] is the prefix of every key; times are seconds by the server's clock.
+-- Functions that the scripts share. KEYS[1] is the prefix of every key; times are seconds by the server's clock.
 --
--- When memory is full the server refuses the first write of a script that needs more of it, and lets a script
--- go on that has already written. So what takes new work in (enqueue) writes first and is refused as a whole;
--- what ends work in hand frees something first and always gets through.
+-- When memory is full the server rejects the first write of a script that needs more of it, and lets a script
+-- go on that has already written. So a script that adds jobs (enqueue) writes first and is rejected as a whole;
+-- one that ends a job frees something first and always succeeds.
 local p = KEYS[1]
 
 local function now()
@@ -22,27 +22,27 @@ local function job_key(id)
   return p .. 'job:' .. id
 end
 
--- The named fields of a job; false where there is none.
-local function read(id, ...)
+-- Return the named fields of a job; false where there is none.
+local function read_fields(id, ...)
   local values, job = redis.call('HMGET', job_key(id), ...), {}
   for index, name in ipairs({ ... }) do job[name] = values[index] end
   return job
 end
 
-local function holds(job, token, worker)
+local function holds_lease(job, token, worker)
   return job.state == 'processing' and job.token == token and job.worker == worker
 end
 
-local function count(what)
-  redis.call('HINCRBY', p .. 'counters', what, 1)
+local function increment(counter)
+  redis.call('HINCRBY', p .. 'counters', counter, 1)
 end
 
 local function priority_of(id)
   return tonumber(redis.call('HGET', job_key(id), 'priority')) or 5
 end
 
--- Put a job left of all that have at least this priority. The right end of a list is next.
-local function place(list, id, priority)
+-- Insert a job left of all that have at least this priority. The right end of a list is next.
+local function insert(list, id, priority)
   local key = p .. list
   local left = redis.call('LINDEX', key, 0)
   if not left or priority_of(left) >= priority then return redis.call('LPUSH', key, id) end
@@ -55,22 +55,22 @@ local function place(list, id, priority)
   return redis.call('LINSERT', key, 'BEFORE', redis.call('LINDEX', key, low), id)
 end
 
--- Behind everything of its priority.
+-- Insert a job behind all of its priority.
 local function wait_last(id)
-  local job = read(id, 'list', 'priority')
+  local job = read_fields(id, 'list', 'priority')
   redis.call('HSET', job_key(id), 'state', 'waiting')
-  place(job.list, id, tonumber(job.priority))
+  insert(job.list, id, tonumber(job.priority))
 end
 
--- Before everything of its priority: it has had its turn already.
+-- Insert a job before all of its priority: it has had its turn already.
 local function wait_first(id)
-  local job = read(id, 'list', 'priority')
+  local job = read_fields(id, 'list', 'priority')
   redis.call('HSET', job_key(id), 'state', 'waiting')
-  place(job.list, id, tonumber(job.priority) + 1)
+  insert(job.list, id, tonumber(job.priority) + 1)
 end
 
--- Add to the history of a job or a topic, and tell whoever watches. `data` is JSON.
-local function tell(id, kind, data, seconds)
+-- Add an event to the history of a job or a topic, and announce it. `data` is JSON.
+local function publish(id, kind, data, seconds)
   local key = p .. 'events:' .. id
   local entry = redis.call('XADD', key, 'MAXLEN', '~', 1000, '*', 'kind', kind, 'data', data)
   redis.call('EXPIRE', key, seconds)
@@ -78,30 +78,30 @@ local function tell(id, kind, data, seconds)
   return entry
 end
 
--- Remember a failure or a rescue with the job.
-local function note(id, at, worker, code, message)
-  local known = redis.call('HGET', job_key(id), 'history')
+-- Add a failure or a rescue to the history of the job.
+local function add_to_failure_history(id, at, worker, code, message)
+  local history = redis.call('HGET', job_key(id), 'history')
   local entry = '{"at":' .. stamp(at) .. ',"worker":' .. quote(worker)
     .. ',"code":' .. quote(code) .. ',"message":' .. quote(message) .. '}'
-  redis.call('HSET', job_key(id), 'history', (known and string.sub(known, 1, -2) .. ',' or '[') .. entry .. ']')
+  redis.call('HSET', job_key(id), 'history', (history and string.sub(history, 1, -2) .. ',' or '[') .. entry .. ']')
 end
 
--- A job ended: what waits for it comes nearer to its turn, and has it when this was the last one, or when
--- it is impatient and this one did not go well.
-local function release_followers(id, state)
-  for _, follower in ipairs(redis.call('SMEMBERS', p .. 'followers:' .. id)) do
-    local job = read(follower, 'state', 'awaits', 'impatient')
+-- Count an ended job down in its dependents. One starts when this was its last dependency, or when this one was not
+-- done and the dependent starts on the failure of a dependency (field `impatient`).
+local function notify_dependents(id, state)
+  for _, dependent in ipairs(redis.call('SMEMBERS', p .. 'followers:' .. id)) do
+    local job = read_fields(dependent, 'state', 'awaits', 'impatient')
     if job.state == 'delayed' and tonumber(job.awaits or 0) > 0 then
       local left = job.impatient and state ~= 'done' and 0 or tonumber(job.awaits) - 1
-      redis.call('HSET', job_key(follower), 'awaits', left)
-      if left == 0 then wait_last(follower) end
+      redis.call('HSET', job_key(dependent), 'awaits', left)
+      if left == 0 then wait_last(dependent) end
     end
   end
   redis.call('DEL', p .. 'followers:' .. id)
 end
 
--- Let a job wait for others that have not ended; how many more those are. What it awaits already counts once.
-local function follow(id, others)
+-- Let a job wait for others that have not ended; return how many are new. A dependency counts once.
+local function add_dependencies(id, others)
   local more = 0
   for _, other in ipairs(others) do
     local state = redis.call('HGET', job_key(other), 'state')
@@ -113,19 +113,19 @@ local function follow(id, others)
   return more
 end
 
--- The part of an id that says what kind of job it is; nothing for a part of another job (`speech-x.0`).
+-- Return the part of an id that names the kind of job; nothing for a part of another job (`speech-x.0`).
 local function kind_of(id)
   return string.match(id, '^(%a+)%-[^.]*$')
 end
 
--- Jobs are listed by the time they came, until they are forgotten.
-local function list_job(id, at)
+-- Add a job to the indexes of all jobs and of its kind, by the time that it came; it stays until it is forgotten.
+local function add_to_index(id, at)
   redis.call('ZADD', p .. 'jobs', stamp(at), id)
   local kind = kind_of(id)
   if kind then redis.call('ZADD', p .. 'jobs:' .. kind, stamp(at), id) end
 end
 
-local function unlist_forgotten(at)
+local function remove_expired_from_index(at)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. 'forgotten', '-inf', stamp(at), 'LIMIT', 0, 20)) do
     redis.call('ZREM', p .. 'forgotten', id)
     redis.call('ZREM', p .. 'jobs', id)
@@ -134,76 +134,77 @@ local function unlist_forgotten(at)
   end
 end
 
--- The worker has the job no longer. It frees, so it comes before any other write.
-local function let_go(id, worker)
+-- Take a job from its worker. This frees memory, so it comes before any other write.
+local function end_claim(id, worker)
   redis.call('ZREM', p .. 'leases', id)
   redis.call('LREM', p .. 'processing:' .. worker, 1, id)
 end
 
--- The job's end, done or cancelled; it is forgotten after its time.
+-- End a job as done or cancelled; it is forgotten after its time.
 local function finish(id, state, at, keep, kind, ...)
   local seconds = math.max(1, math.ceil(tonumber(redis.call('HGET', job_key(id), 'keep') or keep)))
   redis.call('HSET', job_key(id), 'state', state, 'finished_at', stamp(at), ...)
   redis.call('EXPIRE', job_key(id), seconds)
   redis.call('ZADD', p .. 'forgotten', stamp(at + seconds), id)
-  count(state)
-  tell(id, kind, '{"job_id":' .. quote(id) .. '}', seconds)
-  release_followers(id, state)
-  unlist_forgotten(at)
+  increment(state)
+  publish(id, kind, '{"job_id":' .. quote(id) .. '}', seconds)
+  notify_dependents(id, state)
+  remove_expired_from_index(at)
 end
 
--- The job is out of attempts: it stays, and a readable letter says why.
-local function bury(id, at, error, seconds)
+-- End a job that is out of attempts: it stays, and a dead letter says why.
+local function move_to_dead_letters(id, at, error, seconds)
   redis.call('HSET', job_key(id), 'state', 'dead', 'finished_at', stamp(at), 'error', error)
-  local job = read(id, 'role', 'payload', 'attempts', 'rescues', 'history')
+  local job = read_fields(id, 'role', 'payload', 'attempts', 'rescues', 'history')
   redis.call('LPUSH', p .. 'dead_letter_queue', '{"job_id":' .. quote(id)
     .. ',"role":' .. quote(job.role)
     .. ',"attempts":' .. (job.attempts or 0) .. ',"rescues":' .. (job.rescues or 0)
     .. ',"died_at":' .. stamp(at) .. ',"error":' .. error
     .. ',"payload":' .. job.payload .. ',"history":' .. (job.history or '[]') .. '}')
-  count('dead')
-  tell(id, 'failed', '{"job_id":' .. quote(id) .. ',"error":' .. error .. '}', seconds)
-  release_followers(id, 'dead')
+  increment('dead')
+  publish(id, 'failed', '{"job_id":' .. quote(id) .. ',"error":' .. error .. '}', seconds)
+  notify_dependents(id, 'dead')
 end
 
 local POISON_RESCUES, POISON_SECONDS = 3, 72 * 3600
 
--- A worker died or vanished with the job: back to the front, or to the dead letters when that happens too often.
--- An id that was taken and never claimed did not run; it goes back and nothing is counted.
--- Returns {id, role, state, topic}, or nothing when this worker does not have the job.
+-- Requeue the job of a worker that died or vanished: at the front, or as a dead letter when that happened too often.
+-- An id that was popped and never claimed did not run; it goes back and nothing is counted.
+-- Return {id, role, state, topic}, or nothing when this worker does not have the job.
 local function rescue(id, worker, at, keep)
-  local job = read(id, 'state', 'worker', 'role', 'topic', 'cancel', 'rescued_at')
-  local answer = { id, job.role or '', 'waiting', job.topic or '' }
+  local job = read_fields(id, 'state', 'worker', 'role', 'topic', 'cancel', 'rescued_at')
+  local reply = { id, job.role or '', 'waiting', job.topic or '' }
   if job.state == 'waiting' then
     redis.call('LREM', p .. 'processing:' .. worker, 1, id)
     wait_first(id)
-    return answer
+    return reply
   end
   if not (job.state == 'processing' and job.worker == worker) then
     redis.call('LREM', p .. 'processing:' .. worker, 0, id)
     return nil
   end
-  let_go(id, worker)
+  end_claim(id, worker)
   if job.cancel then
     finish(id, 'cancelled', at, keep, 'cancelled')
-    answer[3] = 'cancelled'
-    return answer
+    reply[3] = 'cancelled'
+    return reply
   end
-  count('rescued')
+  increment('rescued')
   redis.call('HINCRBY', job_key(id), 'rescues', 1)
-  note(id, at, worker, 'rescued', 'The worker died or did not renew its lease.')
+  add_to_failure_history(id, at, worker, 'rescued', 'The worker died or did not renew its lease.')
   local recent = { stamp(at) }
   for time in string.gmatch(job.rescued_at or '', '%S+') do
     if at - tonumber(time) < POISON_SECONDS then recent[#recent + 1] = time end
   end
   redis.call('HSET', job_key(id), 'rescued_at', table.concat(recent, ' '), 'worker', '')
   if #recent >= POISON_RESCUES then
-    bury(id, at, '{"code":"poison","message":"' .. #recent .. ' workers died or vanished with this job.",'
+    local message = #recent .. ' workers died or vanished with this job.'
+    move_to_dead_letters(id, at, '{"code":"poison","message":"' .. message .. '",'
       .. '"hint":"See the log of the last one, ' .. string.sub(quote(worker), 2, -2)
       .. '; a replay of the dead letter tries it again."}', keep)
-    answer[3] = 'dead'
+    reply[3] = 'dead'
   else
     wait_first(id)
   end
-  return answer
+  return reply
 end

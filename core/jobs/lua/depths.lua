@@ -2,8 +2,8 @@
 local depths = {}
 for index, list in ipairs(ARGV) do
   depths[index] = redis.call('LLEN', p .. list)
-  for _, wish in ipairs(redis.call('SMEMBERS', p .. 'wishes:' .. list)) do
-    depths[index] = depths[index] + redis.call('LLEN', p .. list .. '@' .. wish)
+  for _, constraint in ipairs(redis.call('SMEMBERS', p .. 'wishes:' .. list)) do
+    depths[index] = depths[index] + redis.call('LLEN', p .. list .. '@' .. constraint)
   end
 end
 depths[#depths + 1] = redis.call('ZCARD', p .. 'leases')

@@ -3,8 +3,8 @@
 local key = p .. 'jobs' .. (ARGV[1] ~= '' and ':' .. ARGV[1] or '')
 local names = { 'role', 'state', 'priority', 'attempts', 'rescues', 'topic', 'worker', 'cancel', 'awaits',
   'created_at', 'started_at', 'finished_at', 'error' }
-unlist_forgotten(now())
-local found = { redis.call('ZCARD', key) }
+remove_expired_from_index(now())
+local reply = { redis.call('ZCARD', key) }
 for _, id in ipairs(redis.call('ZREVRANGE', key, ARGV[2], ARGV[2] + ARGV[3] - 1)) do
   local values, fields = redis.call('HMGET', job_key(id), unpack(names)), {}
   for index, name in ipairs(names) do
@@ -13,6 +13,6 @@ for _, id in ipairs(redis.call('ZREVRANGE', key, ARGV[2], ARGV[2] + ARGV[3] - 1)
       fields[#fields + 1] = values[index]
     end
   end
-  if values[1] then found[#found + 1] = { id, fields } end
+  if values[1] then reply[#reply + 1] = { id, fields } end
 end
-return found
+return reply

@@ -1,4 +1,4 @@
--- ARGV: most jobs at a time. Delayed jobs that are due wait again. Returns how many.
+-- ARGV: maximum number of jobs. Let delayed jobs that are due wait again. Returns how many.
 local due = redis.call('ZRANGEBYSCORE', p .. 'delayed', '-inf', stamp(now()), 'LIMIT', 0, ARGV[1])
 for _, id in ipairs(due) do
   redis.call('ZREM', p .. 'delayed', id)

@@ -1,2 +1,2 @@
 -- ARGV: id, kind, data, seconds to keep. Returns the entry's id.
-return tell(ARGV[1], ARGV[2], ARGV[3], ARGV[4])
+return publish(ARGV[1], ARGV[2], ARGV[3], ARGV[4])

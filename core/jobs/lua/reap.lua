@@ -1,10 +1,10 @@
--- ARGV: most jobs at a time, lease seconds, seconds of grace for an id without a claim, seconds without a reaper
--- that mean an outage, seconds until a silent worker is forgotten, seconds to keep.
+-- ARGV: maximum number of jobs, lease seconds, seconds of grace for an id without a claim, seconds without a reaper
+-- that mean an outage, seconds until a silent worker is forgotten, seconds to keep a cancelled job.
 -- One script is its own lock: a second reaper finds nothing left to do. Returns a list of {id, role, state, topic}.
 local at, rescued = now(), {}
-local most, keep = tonumber(ARGV[1]), ARGV[6]
+local maximum, keep = tonumber(ARGV[1]), ARGV[6]
 
--- Where no reaper could run, no worker could beat: after an outage each has one more lease to come back in.
+-- Where no reaper could run, no worker could renew a lease: after an outage each has one more lease to come back in.
 local last = tonumber(redis.call('GET', p .. 'reaped_at'))
 redis.call('DEL', p .. 'reaped_at')
 redis.call('SET', p .. 'reaped_at', stamp(at))
@@ -14,7 +14,7 @@ if last and at - last > tonumber(ARGV[4]) then
   end
 end
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. 'leases', '-inf', stamp(at), 'LIMIT', 0, most)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. 'leases', '-inf', stamp(at), 'LIMIT', 0, maximum)) do
   local worker = redis.call('HGET', job_key(id), 'worker')
   redis.call('ZREM', p .. 'leases', id)
   if worker then rescued[#rescued + 1] = rescue(id, worker, at, keep) end
@@ -25,7 +25,7 @@ local seen = {}
 for _, worker in ipairs(redis.call('ZRANGE', p .. 'workers', 0, -1)) do
   local own = redis.call('LRANGE', p .. 'processing:' .. worker, 0, -1)
   for _, id in ipairs(own) do
-    local job = read(id, 'state', 'worker')
+    local job = read_fields(id, 'state', 'worker')
     if not (job.state == 'processing' and job.worker == worker) then
       local pair = worker .. ' ' .. id
       local since = tonumber(redis.call('HGET', p .. 'unclaimed', pair))
@@ -37,8 +37,8 @@ for _, worker in ipairs(redis.call('ZRANGE', p .. 'workers', 0, -1)) do
       end
     end
   end
-  local beat = tonumber(redis.call('ZSCORE', p .. 'workers', worker))
-  if #own == 0 and at - beat > tonumber(ARGV[5]) then
+  local heartbeat = tonumber(redis.call('ZSCORE', p .. 'workers', worker))
+  if #own == 0 and at - heartbeat > tonumber(ARGV[5]) then
     redis.call('ZREM', p .. 'workers', worker)
     redis.call('DEL', p .. 'worker:' .. worker)
   end

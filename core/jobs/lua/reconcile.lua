@@ -1,10 +1,10 @@
--- ARGV: worker, seconds to keep a cancelled job, then the ids that it knows it holds. The others of its list it was
--- given and never heard of: they go back, and nothing is counted. Returns how many.
-local worker, at, known, returned = ARGV[1], now(), {}, 0
-for index = 3, #ARGV do known[ARGV[index]] = true end
+-- ARGV: worker, seconds to keep a cancelled job, then the ids that it knows it holds. The others in its list, whose
+-- claims it never received, go back, and nothing is counted. Returns how many.
+local worker, at, held, returned = ARGV[1], now(), {}, 0
+for index = 3, #ARGV do held[ARGV[index]] = true end
 for _, id in ipairs(redis.call('LRANGE', p .. 'processing:' .. worker, 0, -1)) do
-  if not known[id] then
-    local job = read(id, 'state', 'worker', 'cancel')
+  if not held[id] then
+    local job = read_fields(id, 'state', 'worker', 'cancel')
     local claimed = job.state == 'processing' and job.worker == worker
     redis.call('LREM', p .. 'processing:' .. worker, 0, id)
     if claimed then redis.call('ZREM', p .. 'leases', id) end

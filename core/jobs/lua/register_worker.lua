@@ -1,4 +1,4 @@
--- ARGV: worker, role, host, pid, device. A worker that already told of itself keeps its beginning.
+-- ARGV: worker, role, host, pid, device. A worker that is registered already keeps its `since`.
 redis.call('HSET', p .. 'worker:' .. ARGV[1], 'role', ARGV[2], 'host', ARGV[3], 'pid', ARGV[4], 'device', ARGV[5])
 redis.call('HSETNX', p .. 'worker:' .. ARGV[1], 'since', stamp(now()))
 redis.call('ZADD', p .. 'workers', stamp(now()), ARGV[1])

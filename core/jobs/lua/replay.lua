@@ -1,4 +1,4 @@
--- ARGV: id, 1 to take a cancelled job, too, JSON list of the jobs to wait for. A dead job gets all its attempts again.
+-- ARGV: id, 1 to accept a cancelled job, too, JSON list of its dependencies. Give a dead job all its attempts again.
 -- Returns 1, or 0 when it is not dead.
 local id, state = ARGV[1], redis.call('HGET', job_key(ARGV[1]), 'state')
 if state ~= 'dead' and not (state == 'cancelled' and ARGV[2] == '1') then return 0 end
@@ -14,8 +14,8 @@ while true do
   if #page < 100 then break end
   first = first + 100
 end
-count('replayed')
-if follow(id, cjson.decode(ARGV[3])) > 0 then
+increment('replayed')
+if add_dependencies(id, cjson.decode(ARGV[3])) > 0 then
   redis.call('HSET', job_key(id), 'state', 'delayed')
 else
   wait_last(id)

@@ -1,4 +1,4 @@
--- Returns {id, seconds since its last beat, the job it holds or '', fields} of each worker that told of itself.
+-- Returns {id, seconds since its last heartbeat, the job it holds or '', fields} of each registered worker.
 local at, workers = now(), {}
 for _, id in ipairs(redis.call('ZRANGE', p .. 'workers', 0, -1)) do
   local fields = redis.call('HGETALL', p .. 'worker:' .. id)

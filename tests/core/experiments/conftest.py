@@ -14,7 +14,8 @@ from core.experiments.service import ExperimentService
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue, Queue
 from core.records import NewFileRecord, Records, upgrade
-from core.redis import EmbeddedServer, connect, connect_async
+from core.redis import connect, connect_async
+from core.redis_server import EmbeddedServer
 from core.storage import Storage
 
 
