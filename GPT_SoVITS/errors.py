@@ -1,10 +1,15 @@
-"""What the library refuses, with a stable code; callers decide whether to try again."""
+"""The error of the model library.
+
+    ModelError (Exception)
+
+Callers tell cases apart by its stable code and decide by `permanent` whether to try again.
+"""
 
 from __future__ import annotations
 
 
 class ModelError(Exception):
-    """Something that was asked of the model cannot be done; says what, and what would work."""
+    """A request that the model library cannot fulfill; the message says why, and the hint what would work."""
 
     def __init__(self, code: str, message: str, *, hint: str = "", permanent: bool = True) -> None:
         super().__init__(message)

@@ -46,7 +46,7 @@ COMPUTE: Final = (
     "roles.preprocessing.segments.decode",
     "roles.preprocessing.segments.check_recording",
     "GPT_SoVITS.dataset.slicer.Slicer.slice",
-    "GPT_SoVITS.dataset.slicer.mix_loudness",
+    "GPT_SoVITS.dataset.loudness.mix_loudness",
     "GPT_SoVITS.dataset.denoise.Denoiser.clean",
     "GPT_SoVITS.dataset.transcribe.Transcriber.transcribe",
     "GPT_SoVITS.text.TextFrontend.phonemize",

@@ -1,26 +1,29 @@
-"""Changed copies of a recording: noise, pitch, tempo, a room. Numpy and librosa; the same generator, the same copy."""
+"""Augment recordings with noise, pitch, tempo or a room, in NumPy and librosa; one seed always gives one copy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from GPT_SoVITS.audio import peak
 
-LOUDEST = 0.99
-"""A copy that grew louder than this is turned down, so that nothing is clipped."""
+MAX_PEAK = 0.99
+"""A copy that became louder than this is turned down, so that nothing is clipped."""
+Augmentation: TypeAlias = Callable[[np.ndarray, int, float, np.random.Generator], np.ndarray]
+"""(N,) samples, rate in Hz, amount, random generator → samples."""
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class AugmentedCopy:
     """A changed recording."""
 
     samples: np.ndarray
+    """(N,) float32."""
     change: dict[str, Any]
-    """`{kind, …}`: what was drawn."""
+    """Its `kind`, and the amount under the name of its range, for example `tempo_factor`."""
 
 
 def augment(
@@ -28,57 +31,60 @@ def augment(
     samples: np.ndarray,
     rate: int,
     ranges: Mapping[str, tuple[float, float]],
-    random: np.random.Generator,
-) -> Copy:
-    """(N,) float32 -> a copy changed by `kind` (`noise`, `pitch`, `tempo`, `room`), by as much as `random` draws.
+    generator: np.random.Generator,
+) -> AugmentedCopy:
+    """Return a copy of (N,) float32 changed by `kind` (`noise`, `pitch`, `tempo`, `room`), by a random amount.
 
     `ranges` holds (from, to) of `noise_snr_db`, `pitch_semitones`, `tempo_factor`, `room_seconds`.
     """
-    name, change = _KINDS[kind]
-    amount = float(random.uniform(*ranges[name]))
-    made = change(np.asarray(samples, dtype=np.float32), rate, amount, random)
-    loudest = peak(made)
-    made = made * (LOUDEST / loudest) if loudest > LOUDEST else made
-    return Copy(made.astype(np.float32), {"kind": kind, name: round(amount, 4)})
+    range_name, change = _KINDS[kind]
+    amount = float(generator.uniform(*ranges[range_name]))
+    changed = change(np.asarray(samples, dtype=np.float32), rate, amount, generator)
+    highest = peak(changed)
+    changed = changed * (MAX_PEAK / highest) if highest > MAX_PEAK else changed
+    return AugmentedCopy(changed.astype(np.float32), {"kind": kind, range_name: round(amount, 4)})
 
 
-def add_noise(samples: np.ndarray, rate: int, snr_db: float, random: np.random.Generator) -> np.ndarray:
-    """Pink noise, so many dB below the recording's mean power."""
+def add_noise(samples: np.ndarray, rate: int, snr_db: float, generator: np.random.Generator) -> np.ndarray:
+    """Add pink noise `snr_db` below the recording's mean power."""
     count = len(samples)
-    spectrum = np.fft.rfft(random.standard_normal(count))
+    spectrum = np.fft.rfft(generator.standard_normal(count))
     spectrum /= np.sqrt(np.maximum(1.0, np.arange(len(spectrum))))  # power falls by 3 dB an octave
     noise = np.fft.irfft(spectrum, count)
     power = float(np.square(samples, dtype=np.float64).mean())
     noise *= np.sqrt(power / 10 ** (snr_db / 10) / max(float(np.square(noise).mean()), 1e-20))
-    return samples + noise
+    noisy: np.ndarray = samples + noise
+    return noisy
 
 
-def shift_pitch(samples: np.ndarray, rate: int, semitones: float, random: np.random.Generator) -> np.ndarray:
-    """As long as before."""
+def shift_pitch(samples: np.ndarray, rate: int, semitones: float, generator: np.random.Generator) -> np.ndarray:
+    """Shift the pitch; the copy is as long as the recording."""
     import librosa
 
-    return librosa.effects.pitch_shift(samples, sr=rate, n_steps=semitones, res_type="soxr_hq")
+    shifted: np.ndarray = librosa.effects.pitch_shift(samples, sr=rate, n_steps=semitones, res_type="soxr_hq")
+    return shifted
 
 
-def change_tempo(samples: np.ndarray, rate: int, factor: float, random: np.random.Generator) -> np.ndarray:
-    """Faster above 1, at the same pitch."""
+def change_tempo(samples: np.ndarray, rate: int, factor: float, generator: np.random.Generator) -> np.ndarray:
+    """Speak faster above 1, at the same pitch."""
     import librosa
 
-    return librosa.effects.time_stretch(samples, rate=factor)
+    stretched: np.ndarray = librosa.effects.time_stretch(samples, rate=factor)
+    return stretched
 
 
-def add_room(samples: np.ndarray, rate: int, seconds: float, random: np.random.Generator) -> np.ndarray:
-    """The reverberation of a room that falls by 60 dB in so many seconds; as long as before."""
+def add_room(samples: np.ndarray, rate: int, seconds: float, generator: np.random.Generator) -> np.ndarray:
+    """Add the reverberation of a room that falls by 60 dB in `seconds`; the copy is as long as the recording."""
     times = np.arange(round(seconds * rate)) / rate
-    tail = random.standard_normal(len(times)) * 10 ** (-3 * times / seconds)
-    tail[: round(0.004 * rate)] = 0.0  # the first wall is a metre away
+    tail = generator.standard_normal(len(times)) * 10 ** (-3 * times / seconds)
+    tail[: round(0.004 * rate)] = 0.0  # the first wall is a meter away
     impulse = np.concatenate([[1.0], 0.5 * tail / max(float(np.sqrt(np.square(tail).sum())), 1e-9)])
     size = 1 << (len(samples) + len(impulse) - 1).bit_length()
-    made = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(impulse, size), size)
-    return made[: len(samples)]
+    reverberant = np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(impulse, size), size)
+    return reverberant[: len(samples)]
 
 
-_KINDS: dict[str, tuple[str, Callable[[np.ndarray, int, float, np.random.Generator], np.ndarray]]] = {
+_KINDS: dict[str, tuple[str, Augmentation]] = {
     "noise": ("noise_snr_db", add_noise),
     "pitch": ("pitch_semitones", shift_pitch),
     "tempo": ("tempo_factor", change_tempo),

@@ -1,4 +1,4 @@
-"""What is wrong with recordings beside each other: duplicates, and voices of others."""
+"""Compare the recordings of a data set with each other: duplicates, and other speakers."""
 
 from __future__ import annotations
 
@@ -6,51 +6,62 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from GPT_SoVITS.dataset.checks import Flag
+from GPT_SoVITS.dataset.checks import QualityFlag
 from GPT_SoVITS.dataset.fingerprint import near_duplicates
 
-LOOKED_AT = 400
-"""Recordings among which the main speaker is looked for; a larger set is thinned out evenly."""
-FEWEST_VOICES = 3
+MAX_COMPARED = 400
+"""Recordings among which the main speaker is searched; a larger set is thinned out evenly."""
+MIN_SPEAKERS = 3
 """Of two voices nobody knows which one is the main one."""
 
 
 def duplicates(
-    hashes: Mapping[int, str], prints: Mapping[int, np.ndarray], names: Mapping[int, str]
-) -> dict[int, Flag]:
-    """Recordings whose samples, or whose sound, an earlier one has already. `names` is for the sentences."""
-    found: dict[int, Flag] = {}
-    first: dict[str, int] = {}
-    for key, digest in hashes.items():
-        other = first.setdefault(digest, key)
-        if other != key:
-            found[key] = Flag("duplicate", f"It is the same as {names[other]}, sample by sample.", other=other)
-    alike = near_duplicates({key: one for key, one in prints.items() if key not in found})
-    for key, other in alike.items():
-        found[key] = Flag("near_duplicate", f"It is the recording {names[other]} in another form.", other=other)
-    return found
+    checksums: Mapping[int, str], fingerprints: Mapping[int, np.ndarray], names: Mapping[int, str]
+) -> dict[int, QualityFlag]:
+    """Return a flag for each recording whose samples, or whose audio, an earlier one has already.
 
-
-def other_speakers(voices: Mapping[int, np.ndarray], least: float) -> tuple[dict[int, Flag], dict[int, float]]:
-    """Recordings whose voice is unlike that of most, and how like each one is (−1 to 1).
-
-    The main speaker is the voice that most others are like; its mean over those is what each is compared with.
+    `names` is for the messages.
     """
-    if len(voices) < FEWEST_VOICES:
+    flags: dict[int, QualityFlag] = {}
+    first: dict[str, int] = {}
+    for recording, checksum in checksums.items():
+        other = first.setdefault(checksum, recording)
+        if other != recording:
+            message = f"It is the same as {names[other]}, sample by sample."
+            flags[recording] = QualityFlag("duplicate", message, other=other)
+    distinct = {recording: frames for recording, frames in fingerprints.items() if recording not in flags}
+    for recording, other in near_duplicates(distinct).items():
+        message = f"It is the recording {names[other]} in another form."
+        flags[recording] = QualityFlag("near_duplicate", message, other=other)
+    return flags
+
+
+def other_speakers(
+    speakers: Mapping[int, np.ndarray], min_similarity: float
+) -> tuple[dict[int, QualityFlag], dict[int, float]]:
+    """Return a flag for each recording of another speaker than most, and the similarity of each one (−1 to 1).
+
+    `speakers` are unit vectors, (256,). The main speaker is the one that most others resemble; all are compared with
+    the mean over those.
+    """
+    if len(speakers) < MIN_SPEAKERS:
         return {}, {}
-    keys = list(voices)
-    every = np.stack([voices[key] for key in keys]).astype(np.float64)  # (V, 256), unit vectors
-    some = every[:: -(-len(every) // LOOKED_AT)]
-    likeness = some @ some.T
-    middle = some[int(np.argmax(np.median(likeness, axis=1)))]
+    recordings = list(speakers)
+    vectors = np.stack([speakers[recording] for recording in recordings]).astype(np.float64)  # (V, 256)
+    sample = vectors[:: -(-len(vectors) // MAX_COMPARED)]
+    center = sample[int(np.argmax(np.median(sample @ sample.T, axis=1)))]
     for _ in range(3):
-        near = every[every @ middle >= least]
-        mean = near.mean(axis=0) if len(near) else middle
-        middle = mean / np.linalg.norm(mean)
-    found: dict[int, Flag] = {}
-    similar = {key: round(float(voice @ middle), 4) for key, voice in zip(keys, every)}
-    for key, value in similar.items():
-        if value < least:
-            message = f"Its voice has a likeness of {value:.2f} to the main speaker's; {least:g} is the least."
-            found[key] = Flag("other_speaker", message, value)
-    return found, similar
+        near = vectors[vectors @ center >= min_similarity]
+        mean = near.mean(axis=0) if len(near) else center
+        center = mean / np.linalg.norm(mean)
+    similarities = {recording: round(float(vector @ center), 4) for recording, vector in zip(recordings, vectors)}
+    flags = {
+        recording: QualityFlag(
+            "other_speaker",
+            f"Its voice has a likeness of {value:.2f} to the main speaker's; {min_similarity:g} is the least.",
+            value,
+        )
+        for recording, value in similarities.items()
+        if value < min_similarity
+    }
+    return flags, similarities

@@ -1,23 +1,26 @@
-"""What is said in a recording, by faster-whisper, where its voice detector hears somebody."""
+"""Transcribe recordings with faster-whisper, where its voice activity detector finds speech."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from GPT_SoVITS.audio import read_mono, resample
+from GPT_SoVITS.audio import read_resampled
 from GPT_SoVITS.errors import ModelError
 
 SAMPLE_RATE = 16_000
+"""Hz."""
 MIN_SILENCE_MS = 700
+LANGUAGES_WITHOUT_SPACES = ("zh", "ja", "yue")
 
 
 @dataclass(frozen=True, slots=True)
-class Phrase:
-    """What the recogniser heard in one go."""
+class TranscriptPhrase:
+    """A stretch that the recognizer transcribed at once."""
 
     text: str
     start: float
@@ -34,13 +37,13 @@ class Transcript:
     text: str
     """Empty when nobody speaks."""
     language: str
-    """As asked for, or as heard: `en`, `zh` …"""
+    """The requested language, or the recognized one: `en`, `zh` …"""
     language_probability: float
     seconds: float
     """Length of the recording."""
     confidence: float
-    """0 to 1: how likely the recogniser found its words, on average."""
-    phrases: tuple[Phrase, ...] = ()
+    """0 to 1: the probability of the recognizer's words, on average."""
+    phrases: tuple[TranscriptPhrase, ...] = ()
 
 
 class Transcriber:
@@ -49,78 +52,71 @@ class Transcriber:
     def __init__(
         self, model_folder: Path | str, *, threads: int = 1, side_by_side: int = 1, precision: str = "auto"
     ) -> None:
-        """`side_by_side`: how many callers on threads of their own are served at once, each by `threads` cores.
+        """Load a model; raise ModelError `missing_part` where the folder has none.
 
+        `side_by_side`: how many callers on threads of their own are served at once, each by `threads` cores.
         `precision`: `float32`, `float16` (float32 where the processor has none), `int8` or `auto`, which is int8.
         """
+        from ctranslate2 import get_supported_compute_types
         from faster_whisper import WhisperModel
 
         if not (Path(model_folder) / "model.bin").is_file():
             raise ModelError("missing_part", f"There is no faster-whisper model in {model_folder}.")
-        self.model = WhisperModel(
+        compute_type = "int8" if precision == "auto" else precision
+        if compute_type not in get_supported_compute_types("cpu"):
+            compute_type = "float32"
+        self._model: Any = WhisperModel(
             str(model_folder),
             device="cpu",
-            compute_type=_compute_type(precision),
+            compute_type=compute_type,
             cpu_threads=threads,
             num_workers=side_by_side,
             local_files_only=True,
         )
 
     def transcribe(self, recording: Path | np.ndarray, language: str | None = None) -> Transcript:
-        """A file, or (N,) float32 samples at 16 kHz. Without `language` it is recognised."""
-        samples = _samples(recording) if isinstance(recording, Path) else recording
+        """Transcribe a file, or (N,) float32 samples at 16 kHz; without `language` it is recognized."""
+        samples = read_resampled(recording, SAMPLE_RATE) if isinstance(recording, Path) else recording
         seconds = len(samples) / SAMPLE_RATE
-        speech = self._speech_seconds(samples)
-        if speech == 0.0:
+        if not speech_spans(samples):  # the recognizer itself makes up words for noise
             return Transcript("", language or "", 0.0, seconds, 0.0)
-        found, info = self.model.transcribe(
+        segments, info = self._model.transcribe(
             samples,
             language=language,
             beam_size=5,
-            temperature=0.0,  # what it tries instead when unsure is drawn by chance, and would differ from run to run
+            temperature=0.0,  # what it tries instead when unsure is sampled, and would differ from run to run
             condition_on_previous_text=False,
             vad_filter=True,
             vad_parameters={"min_silence_duration_ms": MIN_SILENCE_MS},
         )
         phrases = tuple(
-            Phrase(one.text.strip(), one.start, one.end, one.avg_logprob, one.no_speech_prob) for one in found
+            TranscriptPhrase(
+                segment.text.strip(), segment.start, segment.end, segment.avg_logprob, segment.no_speech_prob
+            )
+            for segment in segments
         )
-        text = _joined([phrase.text for phrase in phrases], info.language)
+        separator = "" if info.language in LANGUAGES_WITHOUT_SPACES else " "
+        text = separator.join(phrase.text for phrase in phrases if phrase.text)
         return Transcript(text, info.language, info.language_probability, seconds, _confidence(phrases), phrases)
 
-    def _speech_seconds(self, samples: np.ndarray) -> float:
-        """How long somebody speaks; the recogniser itself makes up words for noise."""
-        return sum(end - start for start, end in speech_spans(samples))
-
-
-def _compute_type(precision: str) -> str:
-    from ctranslate2 import get_supported_compute_types
-
-    wanted = "int8" if precision == "auto" else precision
-    return wanted if wanted in get_supported_compute_types("cpu") else "float32"
+    def detect_language(self, samples: np.ndarray) -> tuple[str, float, dict[str, float]]:
+        """Return the most likely language of (N,) float32 at 16 kHz, its probability, and those of all languages."""
+        language, probability, probabilities = self._model.detect_language(samples)
+        return language, float(probability), dict(probabilities)
 
 
 def speech_spans(samples: np.ndarray) -> list[tuple[float, float]]:
-    """(start, end) seconds where somebody speaks in (N,) float32 at 16 kHz, by Silero's voice detector."""
+    """Return (start, end) seconds of the speech in (N,) float32 at 16 kHz, by Silero's voice activity detector."""
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
     spans = get_speech_timestamps(samples, VadOptions(min_silence_duration_ms=MIN_SILENCE_MS, speech_pad_ms=100))
     return [(span["start"] / SAMPLE_RATE, span["end"] / SAMPLE_RATE) for span in spans]
 
 
-def _samples(path: Path) -> np.ndarray:
-    samples, rate = read_mono(path)
-    return resample(samples, rate, SAMPLE_RATE)
-
-
-def _joined(texts: list[str], language: str) -> str:
-    """Chinese and Japanese have no blanks between sentences."""
-    return ("" if language in ("zh", "ja", "yue") else " ").join(text for text in texts if text)
-
-
-def _confidence(phrases: tuple[Phrase, ...]) -> float:
-    length = sum(phrase.end - phrase.start for phrase in phrases)
-    if length <= 0:
+def _confidence(phrases: tuple[TranscriptPhrase, ...]) -> float:
+    """Return the exponential of the average log probability, weighted by the lengths of the phrases."""
+    seconds = sum(phrase.end - phrase.start for phrase in phrases)
+    if seconds <= 0:
         return 0.0
-    mean = sum(phrase.average_log_probability * (phrase.end - phrase.start) for phrase in phrases) / length
+    mean = sum(phrase.average_log_probability * (phrase.end - phrase.start) for phrase in phrases) / seconds
     return min(1.0, math.exp(mean))

@@ -27,7 +27,7 @@ WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "par
 class Hubert:
     """HuBERT for inference. Its feature extractor's normalisation is not applied, as it never was in training.
 
-    Sound for training comes scaled (`dataset.prepare.content_sound`), sound for speaking in [-1, 1]; the norm after
+    Sound for training comes scaled (`dataset.loudness.content_audio`), sound for speaking in [-1, 1]; the norm after
     the first convolution takes the scale out again.
     """
 

@@ -152,14 +152,14 @@ class RecordingImporter:
 
     def _add_recording(self, decoded: Path, name: str, file_id: str, line: Line) -> None:
         """Store a decoded recording; a long one without a transcript is cut into segments at its silences."""
-        from GPT_SoVITS.dataset.slicer import LONGEST_SECONDS
+        from GPT_SoVITS.dataset.slicer import MAX_SEGMENT_SECONDS
 
         audio = self.store.add_file(decoded)
         recordings = self.contents.recordings
         number = recordings[-1].number + 1 if recordings else 1
         recordings.append(RecordingRecord(number, name, file_id, audio.sha256, audio.seconds, audio.rate, audio.key))
         segments = [SegmentRecord(0, number, name, 0.0, audio.seconds, audio.key, audio.sha256)]
-        if not line.text and audio.seconds > LONGEST_SECONDS:
+        if not line.text and audio.seconds > MAX_SEGMENT_SECONDS:
             pieces = list(_cut(self.services.storage.path(audio.key), audio.rate))
             if len(pieces) > 1:
                 segments = [
@@ -188,9 +188,9 @@ def _cut(path: Path, rate: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (first sample, samples) of the pieces between the silences of a long recording, read in blocks."""
     import soundfile
 
-    from GPT_SoVITS.dataset.slicer import SHORTEST_SECONDS, Slicer
+    from GPT_SoVITS.dataset.slicer import MIN_SEGMENT_SECONDS, Slicer
 
-    slicer = Slicer.from_parameters({}, rate)
+    slicer = Slicer(rate)
     start = 0
     with soundfile.SoundFile(str(path)) as file:
         while start < len(file):
@@ -201,6 +201,6 @@ def _cut(path: Path, rate: int) -> Iterator[tuple[int, np.ndarray]]:
             # The last piece of a block may continue in the next one.
             following = start + len(block) if ends or len(chunks) < 2 else start + chunks.pop().start
             for chunk in chunks:
-                if len(chunk.samples) >= SHORTEST_SECONDS * rate:
+                if len(chunk.samples) >= MIN_SEGMENT_SECONDS * rate:
                     yield start + chunk.start, chunk.samples
             start = following

@@ -20,7 +20,7 @@ from roles.runtime.errors import error_document
 from roles.runtime.file_job import FileJobRun
 
 if TYPE_CHECKING:
-    from GPT_SoVITS.dataset.checks import Checker, Flag, Look
+    from GPT_SoVITS.dataset.checks import QualityFlag, RecordingCheck, RecordingChecker
 
 logger = logging.getLogger(__name__)
 
@@ -88,20 +88,22 @@ def _examine(run: FileJobRun, version: DatasetVersionRecord, contents: DatasetCo
     originals = [segment for segment in contents.segments if segment.made_from is None]
     looks = _check_each(run, version.dataset_id, originals, options, language)
     names = {segment.number: segment.name for segment in originals}
-    flags: dict[int, list[Flag]] = {number: list(look.flags) for number, look in looks.items()}
+    flags: dict[int, list[QualityFlag]] = {number: list(look.flags) for number, look in looks.items()}
     compared = [
         segment.number for segment in originals if not any(flag.code in NOT_COMPARED for flag in flags[segment.number])
     ]
     checksums = {segment.number: segment.sha256 for segment in originals}
-    for number, flag in duplicates(checksums, {number: looks[number].print for number in compared}, names).items():
+    for number, flag in duplicates(
+        checksums, {number: looks[number].fingerprint for number in compared}, names
+    ).items():
         flags[number].append(flag)
-    voices = {number: voice for number in compared if (voice := looks[number].voice) is not None}
+    voices = {number: voice for number in compared if (voice := looks[number].speaker) is not None}
     outliers, similarities = other_speakers(voices, options.speaker_similarity)
     for number, flag in outliers.items():
         flags[number].append(flag)
     if language == "auto":
         language = _main_language(looks, originals, flags) or "auto"
-    measures = {number: look.measures for number, look in looks.items()}
+    measures: dict[int, dict[str, Any]] = {number: dict(look.measures) for number, look in looks.items()}
     for number, similarity in similarities.items():
         measures[number]["speaker_similarity"] = similarity
     for segment in contents.segments:
@@ -121,31 +123,31 @@ def _examine(run: FileJobRun, version: DatasetVersionRecord, contents: DatasetCo
 
 def _check_each(
     run: FileJobRun, dataset_id: str, segments: Sequence[SegmentRecord], options: ReportOptions, language: str
-) -> dict[int, Look]:
-    from GPT_SoVITS.dataset.checks import Look
+) -> dict[int, RecordingCheck]:
+    from GPT_SoVITS.dataset.checks import RecordingCheck
 
     checker = _load_checker(run, options)
     store = AudioStore(run.services.storage, dataset_id)
-    looks: dict[int, Look] = {}
+    looks: dict[int, RecordingCheck] = {}
     for done, segment in enumerate(segments, start=1):
         expected = segment.language or language
         try:
             samples, rate = store.read(segment.storage_key, segment.name)
         except (InputGone, ModelError) as error:
-            look = Look()
+            look = RecordingCheck()
             look.add("unreadable", error.message)
         else:
-            look = checker.look(samples, rate, segment.transcript, "" if expected == "auto" else expected)
+            look = checker.check(samples, rate, segment.transcript, "" if expected == "auto" else expected)
         looks[segment.number] = look
         message = f"Looked at {done} of {len(segments)} segments."
         run.context.progress(done / len(segments), message, dataset_id=dataset_id)
     return looks
 
 
-def _load_checker(run: FileJobRun, options: ReportOptions) -> Checker:
+def _load_checker(run: FileJobRun, options: ReportOptions) -> RecordingChecker:
     import torch
 
-    from GPT_SoVITS.dataset.checks import Checker, Limits
+    from GPT_SoVITS.dataset.checks import QualityLimits, RecordingChecker
     from GPT_SoVITS.dataset.transcribe import Transcriber
     from GPT_SoVITS.features.resemblyzer import SpeakerEncoder
     from GPT_SoVITS.features.whisper_model import model_folder
@@ -159,7 +161,7 @@ def _load_checker(run: FileJobRun, options: ReportOptions) -> Checker:
             ("recogniser", folder, "auto", threads), lambda: Transcriber(folder, threads=threads, precision="auto")
         )
     speakers = run.models.get(("resemblyzer",), SpeakerEncoder.load)
-    limits = Limits(
+    limits = QualityLimits(
         shortest_seconds=options.shortest_seconds,
         longest_seconds=options.longest_seconds,
         clipped_share=options.clipped_share,
@@ -167,12 +169,14 @@ def _load_checker(run: FileJobRun, options: ReportOptions) -> Checker:
         speaker_similarity=options.speaker_similarity,
         word_errors=options.word_errors,
     )
-    return Checker(limits, speakers, recognizer)
+    return RecordingChecker(limits, speakers, recognizer)
 
 
-def _main_language(looks: dict[int, Look], segments: Sequence[SegmentRecord], flags: dict[int, list[Flag]]) -> str:
+def _main_language(
+    looks: dict[int, RecordingCheck], segments: Sequence[SegmentRecord], flags: dict[int, list[QualityFlag]]
+) -> str:
     """Return the language of most segments, and flag those that are surely in another; empty when there is none."""
-    from GPT_SoVITS.dataset.checks import Flag
+    from GPT_SoVITS.dataset.checks import QualityFlag
 
     languages = {
         segment.number: str(looks[segment.number].measures["language"])
@@ -189,7 +193,7 @@ def _main_language(looks: dict[int, Look], segments: Sequence[SegmentRecord], fl
         probability = float(looks[segment.number].measures.get("language_probability", 0.0))
         if language != main and probability >= SURE_LANGUAGE_PROBABILITY and not segment.language:
             message = f"It is {language} by its sound ({probability:.0%} sure); most of the data set is {main}."
-            flags[segment.number].append(Flag("wrong_language", message, probability))
+            flags[segment.number].append(QualityFlag("wrong_language", message, probability))
     return main
 
 

@@ -59,7 +59,7 @@ def text_feature(run: StageRun) -> dict[str, Any]:
 def hubert_feature(run: StageRun) -> dict[str, Any]:
     """Content features of every segment, and the sound that the training hears."""
     from GPT_SoVITS.configs import load_config
-    from GPT_SoVITS.dataset.folder import CONTENT, SOUND
+    from GPT_SoVITS.dataset.folder import AUDIO, CONTENT
     from GPT_SoVITS.features.whisper_model import model_folder
 
     options: dict[str, Any]
@@ -68,7 +68,7 @@ def hubert_feature(run: StageRun) -> dict[str, Any]:
     else:
         rate = int(load_config(run.experiment.version)["data"]["sampling_rate"])
         work, options = "content", {"model": str(model_folder(models_folder(run.services))), "rate": rate}
-    with run.fresh_folder(SOUND) as sounds, run.fresh_folder(CONTENT) as features:
+    with run.fresh_folder(AUDIO) as sounds, run.fresh_folder(CONTENT) as features:
         return _of_segments(run, work, {**options, "sounds": str(sounds), "features": str(features)}, "Encoded")
 
 

@@ -40,13 +40,13 @@ class Means:
 def slice_recording(options: dict[str, Any], means: Means) -> Work:
     """Cut at silences into `to`; `parameters` are those of audio_slice."""
     from GPT_SoVITS.audio import read_mono
-    from GPT_SoVITS.dataset.slicer import Slicer, write_segments
+    from GPT_SoVITS.dataset.slicer import Slicer, SliceSettings, write_segments
 
     parameters, to = options["parameters"], Path(options["to"])
 
     def work(path: Path) -> dict[str, Any]:
         samples, rate = read_mono(path)
-        chunks = Slicer.from_parameters(parameters, rate).slice(samples)
+        chunks = Slicer(rate, SliceSettings.from_parameters(parameters)).slice(samples)
         written, left_out = write_segments(
             chunks, to, rate, name=path.name, peak=parameters["_max"], mix=parameters["alpha"]
         )
@@ -117,7 +117,7 @@ def encode_hubert(options: dict[str, Any], means: Means) -> Work:
     """The features of v1 to v4 into `features`, and the sound that training hears into `sounds`."""
     from GPT_SoVITS.audio import write_wav
     from GPT_SoVITS.dataset.folder import write_tensor
-    from GPT_SoVITS.dataset.prepare import TRAINING_RATE, content_sound, training_sound
+    from GPT_SoVITS.dataset.loudness import TRAINING_RATE, content_audio, training_audio
     from GPT_SoVITS.features.hubert import Hubert
 
     weights, half = Path(options["model"]), options["half"]
@@ -129,7 +129,7 @@ def encode_hubert(options: dict[str, Any], means: Means) -> Work:
 
     def work(path: Path) -> dict[str, Any]:
         samples = _at_training_rate(path)
-        sound, content = training_sound(samples), hubert.features_of(content_sound(samples))
+        sound, content = training_audio(samples), hubert.features_of(content_audio(samples))
         write_wav(sounds / path.name, sound, TRAINING_RATE)
         write_tensor(features, path.name, content.half() if hubert.half else content)
         return {}
@@ -142,7 +142,7 @@ def hear_speaker(options: dict[str, Any], means: Means) -> Work:
     import torch
 
     from GPT_SoVITS.dataset.folder import write_tensor
-    from GPT_SoVITS.dataset.prepare import TRAINING_RATE, training_sound
+    from GPT_SoVITS.dataset.loudness import TRAINING_RATE, training_audio
     from GPT_SoVITS.features.eres2net import SAMPLE_RATE, ERes2NetV2
     from GPT_SoVITS.features.mel import resample
 
@@ -152,7 +152,7 @@ def hear_speaker(options: dict[str, Any], means: Means) -> Work:
     )
 
     def work(path: Path) -> dict[str, Any]:
-        heard = torch.from_numpy(training_sound(_at_training_rate(path))).float() / 32768  # what `5-wav32k` holds
+        heard = torch.from_numpy(training_audio(_at_training_rate(path))).float() / 32768  # what `5-wav32k` holds
         write_tensor(vectors, path.name, network.vector_of(resample(heard, TRAINING_RATE, SAMPLE_RATE)))
         return {}
 
@@ -187,7 +187,7 @@ def _one_core(means: Means) -> None:
 
 def _at_training_rate(path: Path) -> np.ndarray:
     from GPT_SoVITS.audio import read_mono, resample
-    from GPT_SoVITS.dataset.prepare import TRAINING_RATE
+    from GPT_SoVITS.dataset.loudness import TRAINING_RATE
 
     samples, rate = read_mono(path)
     return resample(samples, rate, TRAINING_RATE)

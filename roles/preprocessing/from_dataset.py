@@ -80,7 +80,7 @@ def convert(run: StageRun) -> dict[str, Any]:
 def audio_slice(run: StageRun) -> dict[str, Any]:
     """The segments as the data set cut them, at the loudness that the parameters ask for."""
     from GPT_SoVITS.audio import read_mono, write_wav
-    from GPT_SoVITS.dataset.slicer import mix_loudness
+    from GPT_SoVITS.dataset.loudness import mix_loudness
 
     sources = sorted((run.folder / "source").glob("*.wav"))
     with run.fresh_folder("segments") as folder:

@@ -10,7 +10,7 @@ import soundfile
 from dataset_bench import RATE, piece, speech
 
 from GPT_SoVITS.audio import resample
-from GPT_SoVITS.dataset.checks import Checker, Limits, clipped_share
+from GPT_SoVITS.dataset.checks import QualityLimits, RecordingChecker, clipped_share
 from GPT_SoVITS.dataset.compare import duplicates, other_speakers
 from GPT_SoVITS.dataset.fingerprint import fingerprint
 from GPT_SoVITS.features.resemblyzer import SpeakerEncoder
@@ -19,9 +19,9 @@ GOOD = ("announce.wav", "busy.wav", "nogo.wav", "prepend.wav")
 
 
 @pytest.fixture(scope="module")
-def checker() -> Checker:
+def checker() -> RecordingChecker:
     """Nobody listens to words."""
-    return Checker(Limits(), SpeakerEncoder.load())
+    return RecordingChecker(QualityLimits(), SpeakerEncoder.load())
 
 
 def noise(seconds: float, level: float = 0.1) -> np.ndarray:
@@ -35,26 +35,26 @@ def melody() -> np.ndarray:
     return np.concatenate([0.3 * np.sin(2 * np.pi * tone * time) * np.exp(-4 * time) for tone in tones]).astype("f4")
 
 
-def codes(checker: Checker, samples: np.ndarray) -> list[str]:
-    return [flag.code for flag in checker.look(samples.astype(np.float32), RATE).flags]
+def codes(checker: RecordingChecker, samples: np.ndarray) -> list[str]:
+    return [flag.code for flag in checker.check(samples.astype(np.float32), RATE).flags]
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_good_speech_passes(checker: Checker, name: str) -> None:
-    look = checker.look(speech(name), RATE)
+def test_good_speech_passes(checker: RecordingChecker, name: str) -> None:
+    look = checker.check(speech(name), RATE)
 
     assert look.flags == []
     assert look.measures["speech_share"] > 0.9
-    assert look.voice is not None
+    assert look.speaker is not None
 
 
 @pytest.mark.parametrize("silence", [np.zeros(3 * RATE), noise(3.0, 0.0005), np.full(3 * RATE, 0.3)])
-def test_silence_is_silent_also_with_hiss_or_an_offset(checker: Checker, silence: np.ndarray) -> None:
+def test_silence_is_silent_also_with_hiss_or_an_offset(checker: RecordingChecker, silence: np.ndarray) -> None:
     assert codes(checker, silence) == ["silent"]
 
 
 @pytest.mark.parametrize("gain", [2.5, 5.0])
-def test_a_recording_whose_peaks_are_cut_off_is_clipped(checker: Checker, gain: float) -> None:
+def test_a_recording_whose_peaks_are_cut_off_is_clipped(checker: RecordingChecker, gain: float) -> None:
     cut_off = np.clip(speech("busy.wav") * gain, -1, 1)
 
     assert codes(checker, cut_off) == ["clipped"]
@@ -78,9 +78,11 @@ def test_a_loud_recording_and_a_pure_tone_are_not_clipped() -> None:
     assert clipped_share(0.9 * tone) < 0.001
 
 
-def test_too_short_and_too_long_say_the_length(checker: Checker) -> None:
-    short = checker.look(piece(54.0, 0.4), RATE).flags
-    strict = Checker(Limits(longest_seconds=5.0), checker.speakers).look(speech("busy.wav"), RATE).flags
+def test_too_short_and_too_long_say_the_length(checker: RecordingChecker) -> None:
+    short = checker.check(piece(54.0, 0.4), RATE).flags
+    strict = (
+        RecordingChecker(QualityLimits(longest_seconds=5.0), checker.speakers).check(speech("busy.wav"), RATE).flags
+    )
 
     assert [flag.code for flag in short] == ["too_short"]
     assert short[0].message == "It lasts 0.40 s; training takes 0.6 s or more."
@@ -88,7 +90,7 @@ def test_too_short_and_too_long_say_the_length(checker: Checker) -> None:
 
 
 @pytest.mark.parametrize("kind", ["noise", "melody", "chord"])
-def test_what_is_no_speech_is_music(checker: Checker, kind: str) -> None:
+def test_what_is_no_speech_is_music(checker: RecordingChecker, kind: str) -> None:
     time = np.arange(4 * RATE) / RATE
     sound = {
         "noise": noise(4.0),
@@ -99,10 +101,10 @@ def test_what_is_no_speech_is_music(checker: Checker, kind: str) -> None:
     assert codes(checker, sound) == ["music"]
 
 
-def test_noise_between_the_words_is_told_and_is_no_reason_to_leave_out(checker: Checker) -> None:
+def test_noise_between_the_words_is_told_and_is_no_reason_to_leave_out(checker: RecordingChecker) -> None:
     loud = np.concatenate([np.zeros(RATE), piece(61.9, 4.0), np.zeros(RATE)]) + noise(6.0, 0.06)
 
-    flags = checker.look(loud.astype(np.float32), RATE).flags
+    flags = checker.check(loud.astype(np.float32), RATE).flags
 
     assert [flag.code for flag in flags] == ["background"]
     assert "dB quieter" in flags[0].message
@@ -129,19 +131,19 @@ def test_two_sentences_of_one_speaker_are_no_duplicates() -> None:
     assert duplicates({key: str(key) for key in prints}, prints, {}) == {}
 
 
-def test_a_voice_unlike_the_others_is_found(checker: Checker) -> None:
+def test_a_voice_unlike_the_others_is_found(checker: RecordingChecker) -> None:
     voices = {key: checker.speakers.embed(speech(name)) for key, name in enumerate(GOOD)}
     child = resample(speech("busy.wav"), round(RATE * 1.4), RATE)  # played faster: another, higher voice
     voices[9] = checker.speakers.embed(child)
 
-    found, alike = other_speakers(voices, Limits().speaker_similarity)
+    found, alike = other_speakers(voices, QualityLimits().speaker_similarity)
 
     assert list(found) == [9]
     assert found[9].code == "other_speaker"
     assert all(alike[key] > 0.9 for key in range(len(GOOD)))
 
 
-def test_of_two_voices_neither_is_the_wrong_one(checker: Checker) -> None:
+def test_of_two_voices_neither_is_the_wrong_one(checker: RecordingChecker) -> None:
     voices = {1: checker.speakers.embed(speech("busy.wav")), 2: np.eye(256)[0]}
 
     assert other_speakers(voices, 0.7) == ({}, {})

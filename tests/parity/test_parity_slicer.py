@@ -7,12 +7,18 @@ import json
 import numpy as np
 import pytest
 from parity_fixtures import find, seeded_weights
+from upstream_audio import limit_reference
 
 from GPT_SoVITS.audio import frame_rms
-from GPT_SoVITS.dataset.prepare import content_sound, reference_sound, training_sound
-from GPT_SoVITS.dataset.slicer import Slicer, mix_loudness
+from GPT_SoVITS.dataset.loudness import content_audio, mix_loudness, training_audio
+from GPT_SoVITS.dataset.slicer import Slicer, SliceSettings
 
 weights = seeded_weights()
+UPSTREAM_DEFAULTS = {"threshold": -40, "min_length": 5000, "min_interval": 300, "hop_size": 20, "max_sil_kept": 5000}
+
+
+def upstream_slicer(case: dict) -> Slicer:
+    return Slicer(case["sr"], SliceSettings(**(UPSTREAM_DEFAULTS | case["params"]), max_seconds=None))
 
 
 def slicer_cases() -> list:
@@ -49,7 +55,7 @@ def signal(case: dict) -> np.ndarray:
 @pytest.mark.parametrize("case", slicer_cases())
 def test_the_slicer_cuts_where_the_reference_cuts(case):
     samples = signal(case)
-    slicer = Slicer(case["sr"], **case["params"])
+    slicer = upstream_slicer(case)
 
     chunks = slicer.slice(samples)
 
@@ -61,7 +67,7 @@ def test_the_slicer_cuts_where_the_reference_cuts(case):
 @pytest.mark.parametrize("case", slicer_cases())
 def test_the_slicer_derives_the_reference_s_frame_counts_and_levels(case):
     samples = signal(case)
-    slicer = Slicer(case["sr"], **case["params"])
+    slicer = upstream_slicer(case)
 
     rms = frame_rms(samples if samples.ndim == 1 else samples.mean(axis=0), slicer.hop, slicer.window)
 
@@ -81,7 +87,7 @@ def test_the_slicer_derives_the_reference_s_frame_counts_and_levels(case):
 def test_training_sound_has_the_reference_s_samples(path, number):
     fixture = np.load(path)
 
-    made = training_sound(fixture[f"in{number}"])
+    made = training_audio(fixture[f"in{number}"])
 
     assert np.abs(made.astype(int) - fixture[f"wav32k_int16_{number}"]).max() <= 1
 
@@ -90,7 +96,7 @@ def test_training_sound_has_the_reference_s_samples(path, number):
 def test_content_sound_has_the_reference_s_samples(path, number):
     fixture = np.load(path)
 
-    made = content_sound(fixture[f"in{number}"])
+    made = content_audio(fixture[f"in{number}"])
 
     expected = fixture[f"hubert_in_{number}_digest"][5:]
     assert len(made) == fixture[f"hubert_in_{number}_len"][0]
@@ -111,6 +117,6 @@ def test_segments_are_written_with_the_reference_s_loudness(path, number):
 def test_a_reference_recording_is_limited_as_in_the_reference(path, number):
     fixture = np.load(path)
 
-    made = reference_sound(fixture[f"in{number}"])
+    made = limit_reference(fixture[f"in{number}"])
 
     assert np.abs(made).max() == pytest.approx(float(fixture[f"ref_rescaled_peak_{number}"]), rel=1e-6)

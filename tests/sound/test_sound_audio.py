@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from GPT_SoVITS.audio import frame_rms, loudness, peak, read_mono, resample, to_int16, write_wav
-from GPT_SoVITS.dataset.prepare import content_sound, training_sound
-from GPT_SoVITS.dataset.slicer import Chunk, Slicer, mix_loudness, split_long, write_segments
+from GPT_SoVITS.dataset.loudness import content_audio, mix_loudness, training_audio
+from GPT_SoVITS.dataset.slicer import AudioSlice, Slicer, SliceSettings, split_long, write_segments
 from GPT_SoVITS.errors import ModelError
 
 RATE = 16_000
@@ -82,7 +82,7 @@ def test_an_hour_s_worth_without_a_pause_is_cut_where_it_is_quietest():
     samples = tone(40.0)
     for second in (9.0, 18.5, 29.0):  # 60 ms dips, too short and too loud to be silences
         samples[round(second * RATE) :][: round(0.06 * RATE)] *= 0.3
-    slicer = Slicer.from_parameters(WEB, RATE)
+    slicer = Slicer(RATE, SliceSettings.from_parameters(WEB))
 
     chunks = slicer.slice(samples)
 
@@ -95,7 +95,7 @@ def test_an_hour_s_worth_without_a_pause_is_cut_where_it_is_quietest():
 def test_pieces_of_a_long_clip_are_neither_too_long_nor_scraps(seconds):
     samples = np.random.default_rng(0).standard_normal(round(seconds * RATE)).astype(np.float32)
 
-    parts = split_long(Chunk(samples, 500, 500 + len(samples)), RATE, 12.0)
+    parts = split_long(AudioSlice(samples, 500, 500 + len(samples)), RATE, 12.0)
 
     assert sum(len(part.samples) for part in parts) == len(samples)
     assert all(2.0 * RATE - RATE // 100 <= len(part.samples) <= 12.0 * RATE for part in parts)
@@ -105,17 +105,17 @@ def test_pieces_of_a_long_clip_are_neither_too_long_nor_scraps(seconds):
 
 def test_lengths_that_contradict_one_another_are_refused():
     with pytest.raises(ValueError, match="min_length >= min_interval"):
-        Slicer(RATE, min_length=100, min_interval=300)
+        SliceSettings(min_length=100, min_interval=300)
     with pytest.raises(ValueError, match="max_sil_kept >= hop_size"):
-        Slicer(RATE, hop_size=300, max_sil_kept=100)
+        SliceSettings(hop_size=300, max_sil_kept=100)
 
 
 def test_segments_are_named_after_their_place_and_scraps_are_left_out(tmp_path):
     chunks = [
-        Chunk(tone(1.0), 0, RATE),
-        Chunk(tone(0.2), RATE, RATE + 3200),
-        Chunk(np.zeros(RATE, np.float32), 32_000, 48_000),
-        Chunk(np.zeros(0, np.float32), 48_000, 48_000),
+        AudioSlice(tone(1.0), 0, RATE),
+        AudioSlice(tone(0.2), RATE, RATE + 3200),
+        AudioSlice(np.zeros(RATE, np.float32), 32_000, 48_000),
+        AudioSlice(np.zeros(0, np.float32), 48_000, 48_000),
     ]
 
     written, left_out = write_segments(chunks, tmp_path, RATE, name="talk.wav")
@@ -133,16 +133,16 @@ def test_a_segment_louder_than_full_scale_is_clipped_not_wrapped():
     assert np.all(np.sign(made[np.abs(samples) > 0.1]) == np.sign(samples[np.abs(samples) > 0.1]))
 
 
-def test_training_sound_with_a_peak_above_one_is_clipped_not_wrapped():
+def test_training_audio_with_a_peak_above_one_is_clipped_not_wrapped():
     samples = tone(0.1, amplitude=2.0, rate=32_000)
 
-    made = training_sound(samples)
+    made = training_audio(samples)
 
     assert made.max() == 32767
     assert np.all(np.sign(made[np.abs(samples) > 0.01]) == np.sign(samples[np.abs(samples) > 0.01]))
 
 
-@pytest.mark.parametrize("prepare", [training_sound, content_sound])
+@pytest.mark.parametrize("prepare", [training_audio, content_audio])
 @pytest.mark.parametrize(
     ("samples", "says"),
     [

@@ -21,7 +21,6 @@ from GPT_SoVITS.dataset.folder import (
     write_name2text,
     write_semantic,
     write_tensor,
-    write_whole,
 )
 from GPT_SoVITS.errors import ModelError
 
@@ -150,7 +149,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     path.write_text("before")
 
     with pytest.raises(UnicodeEncodeError):
-        write_whole(path, "good so far \ud800")
+        write_annotations(path, [Annotation("a.wav", "speaker", "en", "good so far \ud800")])
 
     assert path.read_text() == "before"
     assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
