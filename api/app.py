@@ -51,6 +51,7 @@ from core.net.fetch import Fetcher
 from core.records import Records
 from core.redis import connect_async
 from core.settings import Settings
+from core.speech.batches import BatchService
 from core.speech.inference import InferenceService
 from core.storage import open_storage
 from core.webhooks import WebhookService, make_fetcher
@@ -118,6 +119,7 @@ async def open_services(settings: Settings, redis_url: str, metrics: Metrics) ->
     events = Events(queue)
     records = Records(settings.resolved_database_url)
     speech = SpeechService(settings, storage, queue, events, records)
+    inference = InferenceService(queue)
     watchers = Watchers()
     sweeping = asyncio.create_task(keep_swept(storage, settings.result_expiry_seconds))
     try:
@@ -131,7 +133,8 @@ async def open_services(settings: Settings, redis_url: str, metrics: Metrics) ->
             experiments=ExperimentService(records, queue, events, storage),
             datasets=DatasetService(records, queue, storage),
             speech=speech,
-            inference=InferenceService(queue),
+            inference=inference,
+            batches=BatchService(inference),
             webhooks=WebhookService(records, make_fetcher(settings)),
             limits=LimitService(settings, records, queue),
             recordings=Recordings(storage),

@@ -21,6 +21,7 @@ from core.jobs.queue import AsyncQueue
 from core.net.fetch import Fetcher
 from core.records import Records
 from core.settings import Settings
+from core.speech.batches import BatchService
 from core.speech.inference import InferenceService
 from core.storage import Storage
 from core.webhooks import WebhookService
@@ -40,6 +41,7 @@ class Services:
     datasets: DatasetService
     speech: SpeechService
     inference: InferenceService
+    batches: BatchService
     webhooks: WebhookService
     limits: LimitService
     recordings: Recordings

@@ -10,7 +10,7 @@ from core.jobs.file_jobs import KIND_FIELD, FileJobKind, file_job_kind
 from core.jobs.job import Job
 from core.jobs.roles import FILES
 from core.speech.inference_jobs import ArchiveRequest, AssembleRequest, OpenBatchRequest
-from core.speech.result_uploads import SendRequest
+from core.speech.result_uploads import ResultUploadRequest
 from core.voices.import_job import ImportRequest
 from roles.datasets.make_version import make_version
 from roles.datasets.report import make_report
@@ -28,7 +28,7 @@ FILE_JOBS: Final[dict[FileJobKind, FileJob[Any]]] = {
     FileJobKind.ASSEMBLE: FileJob(AssembleRequest, assemble),
     FileJobKind.OPEN_BATCH: FileJob(OpenBatchRequest, open_batch),
     FileJobKind.ARCHIVE_BATCH: FileJob(ArchiveRequest, archive_batch),
-    FileJobKind.SEND_RESULTS: FileJob(SendRequest, send_results),
+    FileJobKind.SEND_RESULTS: FileJob(ResultUploadRequest, send_results),
     FileJobKind.DATASET_VERSION: FileJob(VersionRequest, make_version),
     FileJobKind.DATASET_REPORT: FileJob(ReportRequest, make_report),
     FileJobKind.IMPORT_VOICE: FileJob(ImportRequest, import_voice),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from common.limits import MAX_SPEED, MIN_SPEED
 from core.jobs.file_jobs import KIND_FIELD
 from core.jobs.job import Job, NewJob
 from core.jobs.roles import SPLITTER, SYNTHESIZER
-from core.speech.requests import SpeechRequest, TextReading, UtteranceRequest
+from core.speech.requests import PronunciationSpan, SpeechRequest, UtteranceRequest
 from roles.runtime.errors import model_errors
 from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import JobContext
@@ -57,7 +58,7 @@ class Splitter:
         children = [
             NewJob(
                 role=SYNTHESIZER,
-                payload=_part_of(request, job.id, index, piece).model_dump(),
+                payload=_part_of(request, job.id, index, piece).stored(),
                 job_id=f"{job.id}.{index}",
                 priority=job.priority,
                 topic=request.assembly,
@@ -79,18 +80,22 @@ class Splitter:
 
 
 def _part_of(request: SpeechRequest, parent: str, index: int, piece: UtteranceText) -> UtteranceRequest:
-    readings = [
-        TextReading(start=one.start, end=one.end, language=one.language, units=one.units)
-        for one in piece.pronunciations
-    ]
-    return UtteranceRequest.part_of(
-        request,
+    """Return one utterance of a request, with everything that it needs."""
+    return UtteranceRequest(
         parent=parent,
         index=index,
         text=piece.text,
         language=piece.language,
-        readings=readings,
-        rate=piece.rate,
+        voice_id=request.voice_id,
+        speed=min(max(request.speed * piece.rate, MIN_SPEED), MAX_SPEED),
+        seed=request.seed,
+        prompt=request.prompt,
+        prompt_name=request.prompt_name,
+        announced=bool(request.assembly),
+        readings=tuple(
+            PronunciationSpan(start=span.start, end=span.end, language=span.language, units=span.units)
+            for span in piece.pronunciations
+        ),
         silence_before=piece.silence_before,
         silence_after=piece.silence_after,
     )

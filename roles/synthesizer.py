@@ -54,7 +54,7 @@ class Synthesizer:
         from GPT_SoVITS.text import InlinePronunciation
 
         request = UtteranceRequest.model_validate(job.payload)
-        pipeline, prompt = self.voices.load(request.voice_id, request.prompt, request.emotion)
+        pipeline, prompt = self.voices.load(request.voice_id, request.prompt, request.prompt_name)
         context.check()
         seed = request.seed if request.seed is not None else random.getrandbits(32)
         started = time.perf_counter()
@@ -116,7 +116,9 @@ class Voices:
         self.prompts: OrderedDict[tuple[str, ...], EncodedPrompt] = OrderedDict()
         self._helpers: HelperNetworks | None = None
 
-    def load(self, voice_id: str, other_prompt: PromptRef | None, emotion: str = "") -> tuple[Pipeline, EncodedPrompt]:
+    def load(
+        self, voice_id: str, other_prompt: PromptRef | None, prompt_name: str = ""
+    ) -> tuple[Pipeline, EncodedPrompt]:
         """The models of a voice, and the prompt that the request brought or names, or else the voice's first."""
         voice = self.services.call(self.services.records.voices.get, voice_id)
         if voice is None:
@@ -124,7 +126,7 @@ class Voices:
         pipeline = self._pipeline(voice)
         if other_prompt is not None:
             return pipeline, self._prompt(voice, pipeline, other_prompt, None)
-        own = voice.prompt_named(emotion)
+        own = voice.prompt_named(prompt_name)
         return pipeline, self._prompt(voice, pipeline, PromptRef.model_validate(own), own.get("tokens"))
 
     def clear(self) -> None:

@@ -69,7 +69,7 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
         language=body.language,
         speed=body.speed,
         seed=body.seed,
-        emotion=body.emotion,
+        prompt_name=body.emotion,
         input_type=body.input_type,
         pronunciations=body.pronunciations,
     )

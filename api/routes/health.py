@@ -13,11 +13,12 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api, Services
 from api.http.responses import Json
+from common.languages import LANGUAGE_CODES
+from common.limits import MAX_PRONUNCIATIONS, MAX_SPEED, MIN_SPEED
 from common.versions import VERSIONS
 from core.errors import SovitsError
 from core.jobs.roles import SYNTHESIZER, WAITING_LISTS
-from core.speech.inference import MAX_ITEMS
-from core.speech.requests import LANGUAGES, MAX_PRONUNCIATIONS, MAX_SPEED, MIN_SPEED
+from core.speech.inference_jobs import MAX_BATCH_ITEMS
 from core.stages.presets import QUALITIES
 from core.voices.checks import MAX_PROMPTS
 
@@ -93,7 +94,7 @@ async def info(api: Api) -> Response:
             "name": "sovitsd",
             "version": own_version(),
             "versions": VERSIONS,
-            "languages": list(LANGUAGES),
+            "languages": list(LANGUAGE_CODES),
             "qualities": list(QUALITIES),
             "formats": FORMATS,
             "limits": {
@@ -103,7 +104,7 @@ async def info(api: Api) -> Response:
                 "max_speed": MAX_SPEED,
                 "synthesis_timeout_seconds": api.settings.synthesis_timeout_seconds,
                 "result_expiry_seconds": api.settings.result_expiry_seconds,
-                "max_batch_items": MAX_ITEMS,
+                "max_batch_items": MAX_BATCH_ITEMS,
                 "max_prompts": MAX_PROMPTS,
                 "max_pronunciations": MAX_PRONUNCIATIONS,
             },

@@ -109,7 +109,7 @@ async def cancel_job(job_id: str, api: Api) -> Response:
     if kind is FileJobKind.ASSEMBLE:
         await api.inference.cancel(job_id)  # with its parts
     elif kind is FileJobKind.ARCHIVE_BATCH:
-        await api.inference.cancel_batch(job_id)
+        await api.batches.cancel(job_id)
     else:
         await api.queue.cancel(job_id)
     return Json(job_view(await _job(api, job_id)))

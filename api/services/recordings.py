@@ -8,7 +8,8 @@ from typing import Final
 
 from core.errors import BadAudio, SilentRecording
 from core.media.decode import SoundInfo, check_recording, decode, probe
-from core.speech.requests import PromptRef, canonical_language
+from core.speech.checks import canonical_language
+from core.speech.requests import PromptRef
 from core.storage import Storage
 
 CHILDREN: Final = 2

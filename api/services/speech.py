@@ -22,15 +22,8 @@ from core.jobs.queue import AsyncQueue
 from core.jobs.roles import SPLITTER, SYNTHESIZER
 from core.records import Records
 from core.settings import Settings
-from core.speech.requests import (
-    InputType,
-    PromptRef,
-    SpeechRequest,
-    canonical_language,
-    check_pronunciations,
-    check_speed,
-    whole,
-)
+from core.speech.checks import canonical_language, check_pronunciations, check_speed, replace_surrogates
+from core.speech.requests import InputType, PromptRef, SpeechRequest
 from core.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -83,20 +76,20 @@ class SpeechService:
         speed: float = 1.0,
         seed: int | None = None,
         prompt: PromptRef | None = None,
-        emotion: str = "",
+        prompt_name: str = "",
         input_type: InputType = "auto",
         pronunciations: dict[str, str] | None = None,
     ) -> SpeechRequest:
         """A request that was checked; every refusal is one sentence, VoiceNotFound's names the voices.
 
-        `pronunciations` go before the voice's own of the same words; `emotion` names one of its prompts.
+        `pronunciations` go before the voice's own of the same words; `prompt_name` names one of its prompts.
         """
         self.check_text(text)
         language, speed = canonical_language(language), check_speed(speed)
         found = await self.records.voices.get(voice)
-        found.prompt_named(emotion)
+        found.prompt_named(prompt_name)
         return SpeechRequest(
-            text=whole(text),
+            text=replace_surrogates(text),
             input_type=input_type,
             language=language,
             pronunciations={**found.pronunciations, **check_pronunciations(pronunciations or {})},
@@ -104,7 +97,7 @@ class SpeechService:
             speed=speed,
             seed=seed,
             prompt=prompt,
-            emotion=emotion,
+            prompt_name=prompt_name,
         )
 
     def check_text(self, text: str) -> None:
@@ -138,7 +131,7 @@ class SpeechService:
         deadline = time.monotonic() + self.settings.synthesis_timeout_seconds
         finished = False
         try:
-            await self.queue.enqueue(NewJob(SPLITTER, request.model_dump(), job_id=job_id, priority=priority))
+            await self.queue.enqueue(NewJob(SPLITTER, request.stored(), job_id=job_id, priority=priority))
             split = await self._result(job_id, deadline)
             for index, child in enumerate(split["utterances"]):
                 spoken = await self._result(child["job_id"], deadline)

@@ -10,7 +10,7 @@ from core.experiments.notifier import Notifier
 from core.experiments.run_jobs import RunJobs
 from core.experiments.voice_publisher import VoicePublisher
 from core.records import Records, TaskStatus
-from core.speech.result_uploads import sending
+from core.speech.result_uploads import new_upload_job
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class StageScheduler:
             if experiment.task_id is not None:
                 task = await self.records.tasks.get(experiment.task_id)
                 if task.upload_url:
-                    upload = sending(task.id, task.upload_url, priority=task.priority)
+                    upload = new_upload_job(task.id, task.upload_url, priority=task.priority)
                     await self.jobs.queue.enqueue_many([upload])
         async with self.records.experiments.transaction(exp_id) as change:
             ends_now = change.task is not None and not change.task.status.terminal

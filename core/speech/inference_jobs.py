@@ -1,4 +1,4 @@
-"""The jobs that speech without a listener consists of: their payloads, their ids, and which waits for which."""
+"""The jobs of inferences and batches: their ids, payloads, results and dependencies."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
+from common.audio_formats import AudioFormat
 from core.errors import ErrorData
 from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
 from core.jobs.job import NewJob
 from core.jobs.roles import FILES, SPLITTER
 from core.speech.requests import SpeechRequest
 
-Format = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
-
-INFERENCE: Final = "infer"
-BATCH: Final = "batch"
+INFERENCE_PREFIX: Final = "infer"
+BATCH_PREFIX: Final = "batch"
 """What the ids begin with."""
-MAX_ITEMS: Final = 500
-"""Texts in one batch."""
+MAX_BATCH_ITEMS: Final = 500
 SHOWN_CHARACTERS: Final = 200
-ENDINGS: Final[dict[str, str]] = {"opus": "ogg"}
-"""Format → ending of its files, where it is another word."""
+"""Of a text, in lists."""
 
 
 class AssembleRequest(FileJobPayload):
@@ -31,14 +28,14 @@ class AssembleRequest(FileJobPayload):
     kind: Literal[FileJobKind.ASSEMBLE] = Field(FileJobKind.ASSEMBLE, alias=KIND_FIELD)
     split: str
     """The splitter's job, whose result names the utterances."""
-    format: Format
+    format: AudioFormat
     text: str
-    """Its beginning, for lists."""
+    """Its beginning."""
     voice_id: str
     language: str
     speed: float
     seed: int | None
-    emotion: str
+    prompt_name: str = Field(alias="emotion")
 
 
 class BatchItem(BaseModel):
@@ -47,9 +44,9 @@ class BatchItem(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     speech: SpeechRequest
-    format: Format
+    format: AudioFormat
     filename: str
-    """In the archive."""
+    """Its name in the archive."""
 
 
 class OpenBatchRequest(FileJobPayload):
@@ -65,7 +62,7 @@ class ArchiveRequest(FileJobPayload):
 
     kind: Literal[FileJobKind.ARCHIVE_BATCH] = Field(FileJobKind.ARCHIVE_BATCH, alias=KIND_FIELD)
     filenames: tuple[str, ...]
-    """One an item; the id of an item is the batch's with its number."""
+    """One for each item."""
 
 
 class StoredFile(TypedDict):
@@ -75,7 +72,7 @@ class StoredFile(TypedDict):
     sha256: str
 
 
-class SpokenUtterance(TypedDict):
+class UtteranceTiming(TypedDict):
     """One utterance of an assembled file; times in seconds."""
 
     text: str
@@ -83,19 +80,19 @@ class SpokenUtterance(TypedDict):
     seconds: float
 
 
-class AssembledAudio(StoredFile):
+class InferenceAudio(StoredFile):
     """The result of an inference."""
 
     audio: str
     """Storage key."""
-    format: Format
+    format: AudioFormat
     media_type: str
     sample_rate: int
     seconds: float
-    utterances: list[SpokenUtterance]
+    utterances: list[UtteranceTiming]
 
 
-class OpenedBatch(TypedDict):
+class BatchOpening(TypedDict):
     """The result of the job that enqueues a batch's items."""
 
     items: int
@@ -122,62 +119,57 @@ class BatchArchive(StoredFile):
     items: list[BatchEntry]
 
 
-def split_of(inference_id: str) -> str:
+def split_job_id(inference_id: str) -> str:
+    """Return the id of the job that splits an inference's text."""
     return f"{inference_id}.split"
 
 
-def item_of(batch_id: str, number: int) -> str:
+def batch_item_id(batch_id: str, number: int) -> str:
+    """Return the id of the inference that is a batch's item; `number` counts from 0."""
     return f"{batch_id}.{number}"
 
 
-def folder_of(inference_id: str) -> str:
-    """Storage key of what an inference or a batch leaves."""
-    return f"inference/{inference_id}"
+def opening_job_id(batch_id: str) -> str:
+    """Return the id of the job that enqueues a batch's items."""
+    return f"{batch_id}.open"
 
 
-def ending_of(format: str) -> str:
-    """Of a file's name, without the dot."""
-    return ENDINGS.get(format, format)
-
-
-def jobs_of(
+def new_inference_jobs(
     inference_id: str,
     speech: SpeechRequest,
-    format: Format,
+    audio_format: AudioFormat,
     priority: int,
     *,
     batch: str = "",
     delay_seconds: float = 0.0,
 ) -> tuple[NewJob, NewJob]:
-    """The two jobs that an inference begins with: the one that splits, and the one that waits for it."""
-    split = split_of(inference_id)
+    """Return the two jobs that an inference begins with: the one that splits, and the one that waits to assemble."""
+    split_id = split_job_id(inference_id)
     assembly = AssembleRequest(
-        split=split,
-        format=format,
+        split=split_id,
+        format=audio_format,
         text=speech.text[:SHOWN_CHARACTERS],
         voice_id=speech.voice_id,
         language=speech.language,
         speed=speech.speed,
         seed=speech.seed,
-        emotion=speech.emotion,
+        prompt_name=speech.prompt_name,
     )
-    spoken = speech.model_copy(update={"assembly": inference_id})
-    return (
-        NewJob(
-            SPLITTER,
-            spoken.model_dump(),
-            job_id=split,
-            priority=priority,
-            topic=inference_id,
-            delay_seconds=delay_seconds,
-        ),
-        NewJob(
-            FILES,
-            assembly.stored(),
-            job_id=inference_id,
-            priority=priority,
-            topic=batch,
-            depends_on=(split,),
-            on_dependency_failure="start",
-        ),
+    split_job = NewJob(
+        role=SPLITTER,
+        payload=speech.model_copy(update={"assembly": inference_id}).stored(),
+        job_id=split_id,
+        priority=priority,
+        topic=inference_id,
+        delay_seconds=delay_seconds,
     )
+    assembly_job = NewJob(
+        role=FILES,
+        payload=assembly.stored(),
+        job_id=inference_id,
+        priority=priority,
+        topic=batch,
+        depends_on=(split_id,),
+        on_dependency_failure="start",
+    )
+    return split_job, assembly_job

@@ -1,4 +1,4 @@
-"""Results that are sent to an address which came with the request: one ZIP, when all is done."""
+"""Results that are uploaded to a URL that came with the request: one ZIP, when all is done."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from core.jobs.job import DEFAULT_PRIORITY, NewJob
 from core.jobs.roles import FILES
 
 
-class SendRequest(FileJobPayload):
-    """The payload of a job that packs the results of another one and sends them."""
+class ResultUploadRequest(FileJobPayload):
+    """The payload of a job that packs the results of another one and uploads them."""
 
     kind: Literal[FileJobKind.SEND_RESULTS] = Field(FileJobKind.SEND_RESULTS, alias=KIND_FIELD)
     of: str
-    """A task (its voice is sent), an inference, a batch, or the job of a data set (that version is sent)."""
+    """A task (its voice is uploaded), an inference, a batch, or the job of a data set (that version is uploaded)."""
     url: str
 
 
-class SentResults(TypedDict, total=False):
-    """The result of such a job: what the address answered, or the reason why there was nothing to send."""
+class ResultUpload(TypedDict, total=False):
+    """The result of such a job: the response, or the reason why there was nothing to upload."""
 
     sent: Required[bool]
     reason: str
@@ -31,13 +31,19 @@ class SentResults(TypedDict, total=False):
     size_bytes: int
 
 
-def sending_of(id_: str) -> str:
-    """The job that sends what the thing of that id leaves."""
-    return f"{id_}.upload"
+def upload_job_id(subject_id: str) -> str:
+    """Return the id of the job that uploads the results of a task or job."""
+    return f"{subject_id}.upload"
 
 
-def sending(of: str, url: str, *, after: Sequence[str] = (), priority: int = DEFAULT_PRIORITY) -> NewJob:
-    """That job; it begins when the jobs `after` have ended."""
+def new_upload_job(
+    subject_id: str, url: str, *, depends_on: Sequence[str] = (), priority: int = DEFAULT_PRIORITY
+) -> NewJob:
+    """Return the job that uploads the results of a task or job, once the jobs `depends_on` have ended."""
     return NewJob(
-        FILES, SendRequest(of=of, url=url).stored(), job_id=sending_of(of), priority=priority, depends_on=after
+        role=FILES,
+        payload=ResultUploadRequest(of=subject_id, url=url).stored(),
+        job_id=upload_job_id(subject_id),
+        priority=priority,
+        depends_on=depends_on,
     )

@@ -18,7 +18,7 @@ from common.versions import VERSIONS
 from core.datasets.archive import Member, members, unpack
 from core.errors import BadArchive, Conflict
 from core.records import CheckpointRecord, VoiceRecord
-from core.speech.requests import canonical_language, check_pronunciations
+from core.speech.checks import canonical_language, check_pronunciations
 from core.storage import Storage
 from core.voices.checks import LONGEST_NAME, LONGEST_TEXT, MAX_PROMPTS, check_name, check_prompt_names
 

@@ -13,7 +13,9 @@ from typing import Final, Literal, cast
 
 import orjson
 
+from common.audio_formats import FILE_EXTENSIONS
 from common.files import sha256_of_file
+from common.storage_keys import inference_folder
 from common.zip_files import add_bytes, add_file
 from core.errors import ErrorData, InvalidRequest, NotFound, NotReady, PermanentError, SovitsError, error_from_code
 from core.jobs.job import Job, JobStatus
@@ -21,19 +23,17 @@ from core.jobs.queue import Queue
 from core.media.encode import MIME_TYPES, Encoder, wav_header
 from core.speech.inference_jobs import (
     ArchiveRequest,
-    AssembledAudio,
     AssembleRequest,
     BatchArchive,
     BatchEntry,
+    BatchOpening,
+    InferenceAudio,
     OpenBatchRequest,
-    OpenedBatch,
-    SpokenUtterance,
     StoredFile,
-    ending_of,
-    folder_of,
-    item_of,
-    jobs_of,
-    split_of,
+    UtteranceTiming,
+    batch_item_id,
+    new_inference_jobs,
+    split_job_id,
 )
 from core.speech.requests import SplitResult, UtteranceResult
 from core.storage import Storage
@@ -45,7 +45,7 @@ ENQUEUED_TOGETHER: Final = 40
 MANIFEST: Final = "manifest.json"
 
 
-def assemble(request: AssembleRequest, run: FileJobRun) -> AssembledAudio:
+def assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
     """Join and encode the utterances of an inference; an item of a batch also reports its end to the batch.
 
     Raises the error of an utterance that failed; the ones that still wait are cancelled.
@@ -61,12 +61,12 @@ def assemble(request: AssembleRequest, run: FileJobRun) -> AssembledAudio:
     return result
 
 
-def open_batch(request: OpenBatchRequest, run: FileJobRun) -> OpenedBatch:
+def open_batch(request: OpenBatchRequest, run: FileJobRun) -> BatchOpening:
     """Enqueue the items of a batch and make its archive depend on them. Repeating it changes nothing."""
     queue = run.services.queue
-    item_ids = [item_of(request.batch, number) for number in range(len(request.items))]
+    item_ids = [batch_item_id(request.batch, number) for number in range(len(request.items))]
     pairs = [
-        jobs_of(item_id, item.speech, item.format, run.job.priority, batch=request.batch)
+        new_inference_jobs(item_id, item.speech, item.format, run.job.priority, batch=request.batch)
         for item_id, item in zip(item_ids, request.items, strict=True)
     ]
     for first in range(0, len(pairs), ENQUEUED_TOGETHER):
@@ -75,7 +75,7 @@ def open_batch(request: OpenBatchRequest, run: FileJobRun) -> OpenedBatch:
     if not queue.add_dependencies(request.batch, item_ids):  # the batch was cancelled meanwhile
         for item_id in item_ids:
             queue.cancel(item_id)
-            queue.cancel(split_of(item_id))
+            queue.cancel(split_job_id(item_id))
     return {"items": len(item_ids)}
 
 
@@ -88,11 +88,11 @@ def archive_batch(request: ArchiveRequest, run: FileJobRun) -> BatchArchive:
         with zipfile.ZipFile(temporary, "w") as archive:
             for number, filename in enumerate(request.filenames):
                 run.context.progress(number / len(request.filenames), "Putting the files into one archive.")
-                item_id = item_of(run.job.id, number)
+                item_id = batch_item_id(run.job.id, number)
                 item = run.services.queue.job(item_id)
                 entry: BatchEntry
                 if item is not None and item.status is JobStatus.DONE and item.result is not None:
-                    audio = cast(AssembledAudio, item.result)
+                    audio = cast(InferenceAudio, item.result)
                     add_file(archive, filename, storage.path(audio["audio"]))
                     entry = {"id": item_id, "filename": filename, "status": "completed", "error": None}
                     entry |= {"seconds": audio["seconds"], "sha256": audio["sha256"]}
@@ -105,7 +105,7 @@ def archive_batch(request: ArchiveRequest, run: FileJobRun) -> BatchArchive:
                 entries.append(entry)
             manifest = orjson.dumps({"batch": run.job.id, "items": entries}, option=orjson.OPT_INDENT_2)
             add_bytes(archive, MANIFEST, manifest)
-        key = f"{folder_of(run.job.id)}/{run.job.id}.zip"
+        key = f"{inference_folder(run.job.id)}/{run.job.id}.zip"
         stored = _publish(storage, temporary, key)
     finally:
         temporary.unlink(missing_ok=True)
@@ -113,13 +113,13 @@ def archive_batch(request: ArchiveRequest, run: FileJobRun) -> BatchArchive:
     return {"archive": key, "completed": completed, "failed": len(entries) - completed, "items": entries, **stored}
 
 
-def _assemble(request: AssembleRequest, run: FileJobRun) -> AssembledAudio:
+def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
     storage = run.services.storage
     utterances = _utterance_results(request.split, run.services.queue)
     rate = utterances[0]["sample_rate"]
     encoder = Encoder(request.format, rate) if request.format != "wav" else None
     temporary = storage.new_temporary()
-    spoken: list[SpokenUtterance] = []
+    spoken: list[UtteranceTiming] = []
     frames, pause_seconds = 0, 0.0
     try:
         with temporary.open("wb") as file:
@@ -142,7 +142,7 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> AssembledAudio:
             else:
                 file.seek(0)
                 file.write(wav_header(rate, 2 * frames))
-        key = f"{folder_of(run.job.id)}/speech.{ending_of(request.format)}"
+        key = f"{inference_folder(run.job.id)}/speech.{FILE_EXTENSIONS[request.format]}"
         stored = _publish(storage, temporary, key)
     finally:
         temporary.unlink(missing_ok=True)

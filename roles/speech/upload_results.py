@@ -15,7 +15,7 @@ from core.errors import NotFound, PermanentError, SovitsError, error_message
 from core.jobs.job import JobStatus
 from core.net.fetch import Fetcher
 from core.records import DatasetStatus
-from core.speech.result_uploads import SendRequest, SentResults
+from core.speech.result_uploads import ResultUpload, ResultUploadRequest
 from core.voices.export import prepare_export
 from roles.runtime.file_job import FileJobRun
 from roles.runtime.services import WorkerServices
@@ -36,7 +36,7 @@ class UploadRejected(PermanentError):
     code = "upload_refused"
 
 
-def send_results(request: SendRequest, run: FileJobRun) -> SentResults:
+def send_results(request: ResultUploadRequest, run: FileJobRun) -> ResultUpload:
     """Pack the results and send them; return the reason when there are none because the job failed.
 
     Raises UploadFailed, UploadRejected, or ForbiddenAddress.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from core.records import Records, VoiceRecord, upgrade
 from core.settings import Settings
-from core.speech.requests import canonical_language
+from core.speech.checks import canonical_language
 from core.storage import Storage, open_storage
 from core.voices.import_job import turn
 from roles.runtime.errors import model_errors

@@ -121,10 +121,21 @@ class ToneWorkers:
         request = SpeechRequest.model_validate(lease.job.payload)
         texts = [text.strip() + "." for text in request.text.split(".") if text.strip()]
         parts = [
-            UtteranceRequest.part_of(request, parent=lease.job.id, index=index, text=text, language="en")
+            UtteranceRequest(
+                parent=lease.job.id,
+                index=index,
+                text=text,
+                language="en",
+                voice_id=request.voice_id,
+                speed=request.speed,
+                seed=request.seed,
+                prompt=request.prompt,
+                prompt_name=request.prompt_name,
+                announced=bool(request.assembly),
+            )
             for index, text in enumerate(texts)
         ]
-        jobs = [NewJob(SYNTHESIZER, part.model_dump(), job_id=f"{part.parent}.{part.index}") for part in parts]
+        jobs = [NewJob(SYNTHESIZER, part.stored(), job_id=f"{part.parent}.{part.index}") for part in parts]
         queue.enqueue_many(jobs)
         shown = [{"job_id": job.job_id, "text": part.text} for job, part in zip(jobs, parts, strict=True)]
         queue.ack(lease, {"utterances": shown})

@@ -117,7 +117,7 @@ def synthesizer(home: Home, server: Any) -> Iterator[Synthesizer]:
 def speak(role: Synthesizer, voice_id: str, text: str) -> tuple[dict[str, Any], np.ndarray]:
     """One job of the role; its result, and the samples that it kept."""
     request = UtteranceRequest(parent="speech-1", index=0, text=text, language="auto", voice_id=voice_id, seed=3)
-    role.services.queue.enqueue(NewJob(SYNTHESIZER, request.model_dump()))
+    role.services.queue.enqueue(NewJob(SYNTHESIZER, request.stored()))
     lease = role.services.queue.claim(SYNTHESIZER, "worker-1")
     assert lease is not None
     result = role.run(lease.job, JobContext(lease, role.services, threading.Event()))

@@ -17,7 +17,7 @@ from core.jobs.roles import FILES
 from core.records import DatasetContents, RecordingRecord, SegmentRecord, upgrade
 from core.redis_server import EmbeddedServer
 from core.settings import Settings
-from core.speech.result_uploads import sending, sending_of
+from core.speech.result_uploads import new_upload_job, upload_job_id
 from roles.files import run_file_job
 from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import JobContext
@@ -94,9 +94,9 @@ def finish(services: WorkerServices, job_id: str, result: dict[str, Any] | None)
 
 
 def send(services: WorkerServices, of: str, url: str) -> dict[str, Any]:
-    services.queue.enqueue_many([sending(of, url, after=(of,))])
+    services.queue.enqueue_many([new_upload_job(of, url, depends_on=(of,))])
     lease = claim(services)
-    assert lease.job.id == sending_of(of)
+    assert lease.job.id == upload_job_id(of)
     try:
         return run_file_job(FileJobRun(JobContext(lease, services, threading.Event())))
     finally:

@@ -12,7 +12,7 @@ import pytest
 from core.errors import BadMarkup, BadPronunciation
 from core.jobs.job import NewJob
 from core.jobs.roles import SPLITTER
-from core.speech.requests import SpeechRequest, TextReading, UtteranceRequest
+from core.speech.requests import PronunciationSpan, SpeechRequest, UtteranceRequest
 from GPT_SoVITS.pipeline import Speech
 from GPT_SoVITS.text import InlinePronunciation
 from roles.runtime.services import WorkerServices
@@ -27,7 +27,7 @@ def split(services: WorkerServices, text: str, **more: Any) -> list[UtteranceReq
     splitter = Splitter()
     splitter.start(services)
     request = SpeechRequest(text=text, voice_id="voice-1", **more)
-    job = services.queue.enqueue(NewJob(SPLITTER, request.model_dump()))
+    job = services.queue.enqueue(NewJob(SPLITTER, request.stored()))
     made = splitter.run(job, CONTEXT)["utterances"]
     return [UtteranceRequest.model_validate(services.queue.job(one["job_id"]).payload) for one in made]
 
@@ -58,7 +58,7 @@ def synthesizer(services: WorkerServices, singer: Singer) -> Synthesizer:
 
 def speak(synthesizer: Synthesizer, **more: Any) -> tuple[dict[str, Any], np.ndarray]:
     request = UtteranceRequest(parent="speech-1", index=0, text="银行", language="zh", voice_id="voice-1", **more)
-    result = synthesizer.run(SimpleNamespace(payload=request.model_dump()), CONTEXT)
+    result = synthesizer.run(SimpleNamespace(payload=request.stored()), CONTEXT)
     with wave.open(str(synthesizer.services.storage.path(result["audio"]))) as file:
         assert file.getframerate() == RATE
         return result, np.frombuffer(file.readframes(file.getnframes()), "<i2")
@@ -73,8 +73,8 @@ def test_marks_and_the_dictionary_become_readings_and_pauses_of_utterances(servi
         ("银行。", 1.0, 1.5),
         ("我的GIF动图在这里。", 0.0, 1.5),
     ]
-    assert utterances[0].readings == (TextReading(start=0, end=2, language="zh", units=("yin2", "hang2")),)
-    assert utterances[1].readings == (TextReading(start=2, end=5, language="en", units=("JH", "IH1", "F")),)
+    assert utterances[0].readings == (PronunciationSpan(start=0, end=2, language="zh", units=("yin2", "hang2")),)
+    assert utterances[1].readings == (PronunciationSpan(start=2, end=5, language="en", units=("JH", "IH1", "F")),)
 
 
 def test_the_rate_of_ssml_multiplies_the_speed_within_what_can_be_spoken(services):
@@ -94,7 +94,7 @@ def test_what_cannot_be_followed_is_refused_by_the_splitter(services, text, erro
 
 
 def test_a_reading_reaches_the_pipeline(synthesizer, singer):
-    speak(synthesizer, readings=(TextReading(start=0, end=2, language="zh", units=("yin2", "xing2")),))
+    speak(synthesizer, readings=(PronunciationSpan(start=0, end=2, language="zh", units=("yin2", "xing2")),))
 
     assert singer.asked["readings"] == [InlinePronunciation(0, 2, "zh", ("yin2", "xing2"))]
 

@@ -10,8 +10,7 @@ import pytest
 from single_language import phonemize_segment
 
 from common.languages import LANGUAGE_ALIASES, LANGUAGE_CODES
-from core.speech.requests import LANGUAGES as SERVICE_LANGUAGES
-from core.speech.requests import canonical_language
+from core.speech.checks import canonical_language
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text import language_codes, phonemize, resolve_language
 from GPT_SoVITS.text.languages import load_language
@@ -98,14 +97,10 @@ def test_only_the_language_whose_library_is_missing_asks_for_it(monkeypatch):
 
 
 def test_the_service_and_the_front_end_know_the_same_names_of_languages():
-    named = {name: code for code, names in SERVICE_LANGUAGES.items() for name in names}
+    codes = {code: code for code in LANGUAGE_CODES}
 
-    assert tuple(SERVICE_LANGUAGES) == LANGUAGE_CODES
-    assert {name: resolve_language(name) for name in (*named, *SERVICE_LANGUAGES)} == {
-        **named,
-        **{code: code for code in SERVICE_LANGUAGES},
-    }
-    assert {name: canonical_language(name) for name in LANGUAGE_ALIASES} == LANGUAGE_ALIASES
+    for find in (resolve_language, canonical_language):
+        assert {name: find(name) for name in (*LANGUAGE_ALIASES, *codes)} == {**LANGUAGE_ALIASES, **codes}
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "...", "\u200b", "!?", "'"])

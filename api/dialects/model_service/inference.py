@@ -17,9 +17,10 @@ from api.http.errors import BadBody
 from api.routes.inference import routes as inference
 from api.routes.inference.routes import NewBatch, NewInference
 from api.routes.inference.views import BatchView, InferenceView, batch_view, inference_view
+from common.storage_keys import inference_folder
 from core.ids import new_id
 from core.jobs.roles import SYNTHESIZER
-from core.speech.inference import BATCH, INFERENCE, folder_of
+from core.speech.inference_jobs import BATCH_PREFIX, INFERENCE_PREFIX
 from core.speech.requests import PromptRef
 
 router = APIRouter(prefix="/inference")
@@ -61,7 +62,7 @@ async def start(new: InferenceStart, request: HttpRequest, api: Api) -> Response
     """Speak a text into a file; the answer comes at once."""
     url = new.checked_upload_url(api)
     device = await check_device(api, new.device, SYNTHESIZER)
-    id_ = new_id(INFERENCE)
+    id_ = new_id(INFERENCE_PREFIX)
     speech = await inference.checked_request(api, new, new.voice)
     prompt = await while_connected(request, _prompt(api, new, id_)) if new.prompt_url else None
     speech = speech.model_copy(update={"device": device, "prompt": prompt})
@@ -79,7 +80,7 @@ async def start_batch(new: BatchStart, api: Api) -> Response:
         item.model_copy(update={"speech": item.speech.model_copy(update={"device": device})})
         for item in await inference.checked_items(api, new)
     ]
-    begun = await api.inference.create_batch(items, priority=new.priority)
+    begun = await api.batches.create(items, priority=new.priority)
     await send_when_done(api, begun.job.id, url, new.priority)
     return enveloped(await _shown(api, begun.job.id))
 
@@ -91,7 +92,7 @@ async def get(inference_id: str, api: Api) -> Response:
 
 
 async def _shown(api: Services, id_: str) -> OneInference | BatchInference:
-    if id_.startswith(f"{BATCH}-"):
+    if id_.startswith(f"{BATCH_PREFIX}-"):
         return await shown_batch(api, id_)
     return await shown_inference(api, id_)
 
@@ -104,7 +105,7 @@ async def shown_inference(api: Services, id_: str) -> OneInference:
 
 
 async def shown_batch(api: Services, id_: str) -> BatchInference:
-    view = batch_view(await api.inference.get_batch(id_))
+    view = batch_view(await api.batches.get(id_))
     upload = await upload_state(api, id_)
     return {**view, "progress": round(100 * view["progress"], 1), "type": "batch", "upload": upload}
 
@@ -119,7 +120,7 @@ async def _prompt(api: Services, new: InferenceStart, id_: str) -> PromptRef:
     path = api.storage.new_temporary()
     try:
         await api.fetcher.fetch(new.prompt_url, path)
-        key = f"{folder_of(id_)}/prompt.wav"  # swept with the rest of the inference
+        key = f"{inference_folder(id_)}/prompt.wav"  # swept with the rest of the inference
         return await api.recordings.keep_prompt(path, key, new.prompt_text, new.prompt_language)
     finally:
         path.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from core.jobs.devices import check_constraint, parse_device, worker_devices
 from core.jobs.job import DEFAULT_PRIORITY
 from core.net.fetch import Fetcher
 from core.records import FileRecord
-from core.speech.result_uploads import sending
+from core.speech.result_uploads import new_upload_job
 
 MAX_INPUTS: Final = 100
 FETCH_SECONDS: Final = 300.0
@@ -76,7 +76,7 @@ async def check_device(api: Services, device: str, role: str) -> str:
 async def send_when_done(api: Services, job_id: str, url: str, priority: int = DEFAULT_PRIORITY) -> None:
     """Have the results of a job sent; nothing to do without an address."""
     if url:
-        await api.queue.enqueue_many([sending(job_id, url, after=(job_id,), priority=priority)])
+        await api.queue.enqueue_many([new_upload_job(job_id, url, depends_on=(job_id,), priority=priority)])
 
 
 async def _fetch(api: Services, url: str) -> FileRecord:

@@ -21,10 +21,11 @@ from api.dialects.model_service.training import TrainingView, training_view
 from api.http.sse import EventStream, last_event_id
 from api.routes import logs, resources
 from api.routes.resources import GpuPage, LimitsView, ResourcesConfig, ResourcesView
+from common.storage_keys import inference_folder
 from core.errors import NotFound, TimedOut
 from core.experiments.run_jobs import STOPPING_SECONDS
 from core.experiments.sources import delete_dataset_of_files
-from core.speech.inference import BATCH, INFERENCE, folder_of
+from core.speech.inference_jobs import BATCH_PREFIX, INFERENCE_PREFIX
 
 router = APIRouter(prefix=PREFIX, tags=["Model service"], dependencies=[Depends(require_key)])
 for part in (model_training.router, model_preprocessing.router, model_inference.router):
@@ -53,7 +54,7 @@ class DeletedTask(TypedDict):
 async def list_tasks(api: Api, limit: Limit = 50, offset: Offset = 0) -> Response:
     """The trainings and the inferences, a page of each."""
     trainings = await api.records.tasks.page(limit, offset)
-    inferences = await api.inference.list_inferences(limit, offset)
+    inferences = await api.inference.page(limit, offset)
     return enveloped(
         {
             "training_tasks": [await training_view(api, one) for one in trainings.items],
@@ -103,7 +104,7 @@ async def delete_task(task_id: str, api: Api) -> Response:
         with contextlib.suppress(TimedOut, NotFound):
             await api.events.wait(task_id, STOPPING_SECONDS)
         await api.queue.forget(task_id)
-        await asyncio.to_thread(api.storage.delete_folder, folder_of(task_id))
+        await asyncio.to_thread(api.storage.delete_folder, inference_folder(task_id))
     return enveloped({"id": task_id, "type": kind, "status": "deleted"})
 
 
@@ -126,7 +127,7 @@ async def change_limits(config: ResourcesConfig, api: Api) -> Response:
 
 
 def _kind(task_id: str) -> Kind:
-    kinds: dict[str, Kind] = {INFERENCE: "inference", BATCH: "batch", "ds": "preprocessing"}
+    kinds: dict[str, Kind] = {INFERENCE_PREFIX: "inference", BATCH_PREFIX: "batch", "ds": "preprocessing"}
     return kinds.get(task_id.partition("-")[0], "training")
 
 
@@ -147,7 +148,7 @@ async def _cancel(api: Services, task_id: str) -> None:
         case "inference":
             await api.inference.cancel(task_id)
         case "batch":
-            await api.inference.cancel_batch(task_id)
+            await api.batches.cancel(task_id)
         case "preprocessing":
             await api.queue.cancel((await api.datasets.work(task_id)).job_id)
         case _:

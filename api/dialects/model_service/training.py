@@ -24,7 +24,7 @@ from common.languages import RecordingLanguage
 from core.experiments.requests import TaskRequest, merge_parameters
 from core.experiments.sources import ExperimentSource, source_of_files
 from core.records import StageRecord, TaskRecord, TaskStatus, iso
-from core.speech.result_uploads import sending_of
+from core.speech.result_uploads import upload_job_id
 from core.stages.order import stage_order
 from core.stages.stage import STAGES
 
@@ -177,7 +177,7 @@ async def training_view(api: Services, task: TaskRecord) -> TrainingView:
 
 async def upload_state(api: Services, id_: str) -> UploadState | None:
     """Of the job that sends the results, if there is one."""
-    job = await api.queue.job(sending_of(id_))
+    job = await api.queue.job(upload_job_id(id_))
     if job is None:
         return None
     result = job.result or {}

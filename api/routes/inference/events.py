@@ -8,6 +8,7 @@ from typing import Any
 
 from api.routes.inference.views import batch_view, inference_view
 from core.jobs.job import TERMINAL_EVENTS, Event
+from core.speech.batches import BatchService
 from core.speech.inference import InferenceService, InferenceStatus
 
 __all__ = ["BatchStory", "Event", "InferenceStory", "Story"]
@@ -16,8 +17,7 @@ __all__ = ["BatchStory", "Event", "InferenceStory", "Story"]
 class Story(ABC):
     """Turns the queue's events of one job into those that its watchers are promised."""
 
-    def __init__(self, service: InferenceService, id_: str) -> None:
-        self.service = service
+    def __init__(self, id_: str) -> None:
         self.id = id_
 
     async def told(self, events: AsyncIterator[Event], after: str) -> AsyncIterator[Event]:
@@ -56,13 +56,16 @@ class Story(ABC):
 class InferenceStory(Story):
     """One event a sentence."""
 
-    total: int | None = None
+    def __init__(self, service: InferenceService, inference_id: str) -> None:
+        super().__init__(inference_id)
+        self.service = service
+        self.total: int | None = None
 
     async def progress(self, event: Event, counted: set[Any]) -> dict[str, Any] | None:
         if event.kind != "utterance":
             return None
         if self.total is None:
-            self.total = (await self.service.get(self.id)).utterances
+            self.total = (await self.service.get(self.id)).utterances_total
         counted.add(event.data["index"])
         total = max(self.total or 0, len(counted))
         return {
@@ -87,14 +90,17 @@ class InferenceStory(Story):
 class BatchStory(Story):
     """One event an item."""
 
-    total: int | None = None
+    def __init__(self, service: BatchService, batch_id: str) -> None:
+        super().__init__(batch_id)
+        self.service = service
+        self.total: int | None = None
 
     async def progress(self, event: Event, counted: set[Any]) -> dict[str, Any] | None:
         if event.kind != "item":
             return None
         counted.add(event.data["id"])
         if self.total is None:
-            self.total = (await self.service.get_batch(self.id)).total
+            self.total = (await self.service.get(self.id)).items_total
         return {
             "status": InferenceStatus.RUNNING,
             "progress": round(len(counted) / self.total, 4),
@@ -105,13 +111,13 @@ class BatchStory(Story):
         }
 
     async def status(self) -> InferenceStatus:
-        return (await self.service.get_batch(self.id)).status
+        return (await self.service.get(self.id)).status
 
     async def finished_at(self) -> float:
-        return (await self.service.get_batch(self.id)).job.finished_at
+        return (await self.service.get(self.id)).job.finished_at
 
     async def show(self) -> dict[str, Any]:
-        return {**batch_view(await self.service.get_batch(self.id))}
+        return {**batch_view(await self.service.get(self.id))}
 
 
 def _number(event_id: str) -> tuple[int, int]:

@@ -27,10 +27,13 @@ from api.routes.inference.views import (
     batch_view,
     inference_view,
 )
+from common.audio_formats import FILE_EXTENSIONS, AudioFormat
+from common.limits import MAX_SPEED, MIN_SPEED
 from core.errors import NotFound, SovitsError
 from core.jobs.job import Job
-from core.speech.inference import MAX_ITEMS, BatchItem, Format, ending_of, finished
-from core.speech.requests import MAX_SPEED, MIN_SPEED, InputType, SpeechRequest
+from core.speech.inference import require_result
+from core.speech.inference_jobs import MAX_BATCH_ITEMS, BatchItem
+from core.speech.requests import InputType, SpeechRequest
 
 router = APIRouter(prefix="/inference", tags=["Inference"])
 
@@ -61,7 +64,7 @@ class NewInference(Words):
     """One text, one file."""
 
     voice: str = Field(max_length=200, description="Name or id of a voice.")
-    format: Format = "wav"
+    format: AudioFormat = "wav"
     priority: int = Field(5, ge=1, le=10, description="10 goes first.")
     schedule_at: ScheduleAt = None
 
@@ -70,7 +73,7 @@ class NewBatchItem(Words):
     """One text of a batch."""
 
     voice: str = Field("", max_length=200, description="Without one, the batch's.")
-    format: Format | None = Field(None, description="Without one, the batch's.")
+    format: AudioFormat | None = Field(None, description="Without one, the batch's.")
     filename: str = Field("", max_length=100, description="In the archive; without one, its number: 001.wav, 002.wav …")
 
 
@@ -79,9 +82,9 @@ class NewBatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    items: list[NewBatchItem] = Field(min_length=1, max_length=MAX_ITEMS)
+    items: list[NewBatchItem] = Field(min_length=1, max_length=MAX_BATCH_ITEMS)
     voice: str = Field("", max_length=200, description="For items that name none.")
-    format: Format = Field("wav", description="For items that name none.")
+    format: AudioFormat = Field("wav", description="For items that name none.")
     priority: int = Field(5, ge=1, le=10, description="10 goes first.")
     schedule_at: ScheduleAt = None
 
@@ -94,7 +97,7 @@ async def create_batch(new: NewBatch, api: Api) -> Response:
     """Speak many texts; their files come as one ZIP. Nothing begins unless every item can."""
     items = await checked_items(api, new)
     delay = seconds_until(new.schedule_at)
-    return Json(batch_view(await api.inference.create_batch(items, priority=new.priority, delay_seconds=delay)), 202)
+    return Json(batch_view(await api.batches.create(items, priority=new.priority, delay_seconds=delay)), 202)
 
 
 async def checked_items(api: Services, new: NewBatch) -> list[BatchItem]:
@@ -114,7 +117,7 @@ async def checked_items(api: Services, new: NewBatch) -> list[BatchItem]:
 @router.get("/batch", response_model=BatchPage)
 async def list_batches(api: Api, limit: Limit = 20, offset: Offset = 0) -> Response:
     """The batches, newest first, without their items."""
-    page = await api.inference.list_batches(limit, offset)
+    page = await api.batches.page(limit, offset)
     items = [batch_summary(one) for one in page.items]
     return Json({"items": items, "total": page.total, "limit": limit, "offset": offset})
 
@@ -122,20 +125,20 @@ async def list_batches(api: Api, limit: Limit = 20, offset: Offset = 0) -> Respo
 @router.get("/batch/{batch_id}", response_model=BatchView)
 async def get_batch(batch_id: str, api: Api) -> Response:
     """Where a batch is, and each of its items."""
-    return Json(batch_view(await api.inference.get_batch(batch_id)))
+    return Json(batch_view(await api.batches.get(batch_id)))
 
 
 @router.delete("/batch/{batch_id}", response_model=BatchView)
 async def cancel_batch(batch_id: str, api: Api) -> Response:
     """Stop a batch and all of its items that have not ended; one that has ended stays as it is."""
-    return Json(batch_view(await api.inference.cancel_batch(batch_id)))
+    return Json(batch_view(await api.batches.cancel(batch_id)))
 
 
 @router.get("/batch/{batch_id}/archive", response_class=FileResponse)
 async def download_archive(batch_id: str, api: Api) -> Response:
     """The ZIP, once all items have ended: `manifest.json` names those that failed. `Range` is honoured."""
-    batch = await api.inference.get_batch(batch_id)
-    made = finished(batch.job, "The batch")
+    batch = await api.batches.get(batch_id)
+    made = require_result(batch.job, "The batch")
     return await _file(api, batch.job, made["archive"], "application/zip", f"{batch_id}.zip", made["sha256"])
 
 
@@ -144,8 +147,8 @@ async def watch_batch(
     batch_id: str, api: Api, last_event: Annotated[str, Header(alias="Last-Event-ID")] = ""
 ) -> Response:
     """Events `progress`, one an item that ended, and at last `completed`, `failed` or `cancelled`."""
-    batch = await api.inference.get_batch(batch_id)
-    story = inference_events.BatchStory(api.inference, batch_id)
+    batch = await api.batches.get(batch_id)
+    story = inference_events.BatchStory(api.batches, batch_id)
     return await _stream(api, story, last_event_id(last_event), batch.status.terminal)
 
 
@@ -161,7 +164,7 @@ async def create_inference(new: NewInference, api: Api) -> Response:
 @router.get("", response_model=InferencePage)
 async def list_inferences(api: Api, limit: Limit = 50, offset: Offset = 0) -> Response:
     """The inferences, newest first; those of batches are listed there."""
-    page = await api.inference.list_inferences(limit, offset)
+    page = await api.inference.page(limit, offset)
     items = [inference_view(one) for one in page.items]
     return Json({"items": items, "total": page.total, "limit": limit, "offset": offset})
 
@@ -182,8 +185,8 @@ async def cancel_inference(inference_id: str, api: Api) -> Response:
 async def download_audio(inference_id: str, api: Api) -> Response:
     """The file, once it is ready; `Range` is honoured."""
     job = (await api.inference.get(inference_id)).job
-    made = finished(job, "The inference")
-    name = f"{inference_id}.{ending_of(made['format'])}"
+    made = require_result(job, "The inference")
+    name = f"{inference_id}.{FILE_EXTENSIONS[made['format']]}"
     return await _file(api, job, made["audio"], made["media_type"], name, made["sha256"])
 
 
@@ -205,7 +208,7 @@ async def checked_request(api: Services, words: Words, voice: str) -> SpeechRequ
         language=words.language,
         speed=words.speed,
         seed=words.seed,
-        emotion=words.emotion,
+        prompt_name=words.emotion,
         input_type=words.input_type,
         pronunciations=words.pronunciations,
     )
@@ -229,7 +232,7 @@ def _filenames(new: NewBatch) -> list[str]:
     names: list[str] = []
     seen: dict[str, int] = {}
     for number, item in enumerate(new.items):
-        ending = f".{ending_of(item.format or new.format)}"
+        ending = f".{FILE_EXTENSIONS[item.format or new.format]}"
         base = item.filename.removesuffix(ending).strip(" .") if item.filename else f"{number + 1:03d}"
         if not _FILENAME.fullmatch(base):
             raise BadBody(

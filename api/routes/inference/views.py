@@ -6,7 +6,9 @@ from typing_extensions import TypedDict
 
 from core.errors import ErrorData
 from core.records import iso
-from core.speech.inference import Batch, Inference, item_of
+from core.speech.batches import InferenceBatch
+from core.speech.inference import Inference
+from core.speech.inference_jobs import batch_item_id
 
 
 class SpokenView(TypedDict):
@@ -125,10 +127,10 @@ def inference_view(one: Inference) -> InferenceView:
         "format": one.request.format,
         "speed": one.request.speed,
         "seed": one.request.seed,
-        "emotion": one.request.emotion,
+        "emotion": one.request.prompt_name,
         "priority": one.job.priority,
-        "utterances_done": one.spoken,
-        "utterances_total": one.utterances,
+        "utterances_done": one.utterances_done,
+        "utterances_total": one.utterances_total,
         "created_at": iso(one.job.created_at or None),
         "started_at": iso(one.started_at or None),
         "completed_at": iso(one.job.finished_at or None),
@@ -138,11 +140,11 @@ def inference_view(one: Inference) -> InferenceView:
     }
 
 
-def batch_view(batch: Batch) -> BatchView:
+def batch_view(batch: InferenceBatch) -> BatchView:
     return {**batch_summary(batch), "items": [_item(batch, number) for number in range(len(batch.items))]}
 
 
-def batch_summary(batch: Batch) -> BatchSummary:
+def batch_summary(batch: InferenceBatch) -> BatchSummary:
     job, result = batch.job, batch.job.result
     error = job.error if batch.status == "failed" else None
     archive: ArchiveView | None = None
@@ -158,8 +160,8 @@ def batch_summary(batch: Batch) -> BatchSummary:
         "id": job.id,
         "status": batch.status,
         "progress": round(batch.progress, 4),
-        "items_done": batch.done,
-        "items_total": batch.total,
+        "items_done": batch.items_done,
+        "items_total": batch.items_total,
         "priority": job.priority,
         "created_at": iso(job.created_at or None),
         "completed_at": iso(job.finished_at or None),
@@ -169,12 +171,12 @@ def batch_summary(batch: Batch) -> BatchSummary:
     }
 
 
-def _item(batch: Batch, number: int) -> BatchItemView:
+def _item(batch: InferenceBatch, number: int) -> BatchItemView:
     item = batch.items[number]
     waiting = "cancelled" if batch.status == "cancelled" else "queued"
     return {
         "index": number,
-        "id": item_of(batch.job.id, number),
+        "id": batch_item_id(batch.job.id, number),
         "filename": batch.request.filenames[number],
         "status": waiting if item is None else item.status,
         "progress": 0.0 if item is None else round(item.progress, 4),

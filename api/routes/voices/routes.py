@@ -14,7 +14,7 @@ from api.routes.voices.views import NewPrompt, NewVoice, PromptChange, VoiceChan
 from core.errors import BadAudio, Conflict, InvalidRequest, NotFound
 from core.ids import new_id
 from core.records import NewVoiceRecord, VoiceRecord
-from core.speech.requests import canonical_language, check_pronunciations
+from core.speech.checks import canonical_language, check_pronunciations
 from core.voices.checks import check_name, check_pair, check_prompt_names, prompt_seconds
 
 router = APIRouter(prefix="/voices", tags=["Voices"])

@@ -18,7 +18,7 @@ from core.errors import Conflict, EmptyText, InvalidParameter
 from core.ids import new_id
 from core.jobs.job import NewJob
 from core.jobs.roles import FILES
-from core.speech.requests import canonical_language
+from core.speech.checks import canonical_language
 from core.voices.checks import LONGEST_TEXT, check_name
 from core.voices.export import prepare_export, read_voice
 from core.voices.import_job import ARCHIVE, IMPORT, PARTS, ImportRequest, file_key, folder_of

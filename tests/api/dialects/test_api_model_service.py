@@ -19,7 +19,7 @@ from core.jobs.job import Job
 from core.jobs.queue import AsyncQueue
 from core.records import NewCheckpointRecord, NewFileRecord, Records, TaskStatus, VoiceRecord
 from core.settings import Settings
-from core.speech.result_uploads import SendRequest
+from core.speech.result_uploads import ResultUploadRequest
 
 
 @pytest.fixture
@@ -446,7 +446,7 @@ async def test_results_are_sent_when_all_is_done(
 def waiting_for(id_: str, url: str, job: Job | None) -> Job | None:
     """The job itself, when it is the one that sends the results of `id_`."""
     assert job is not None
-    sent = SendRequest.model_validate(job.payload)
+    sent = ResultUploadRequest.model_validate(job.payload)
     return job if (sent.of, sent.url, job.pending_dependencies) == (id_, url, 1) else None
 
 
@@ -476,7 +476,7 @@ async def test_a_completed_training_has_its_voice_sent(
 
     job = await queue.job(f"{shown['id']}.upload")
     assert job is not None
-    assert SendRequest.model_validate(job.payload) == SendRequest(of=shown["id"], url=url)
+    assert ResultUploadRequest.model_validate(job.payload) == ResultUploadRequest(of=shown["id"], url=url)
     assert (await records.tasks.get(shown["id"])).status is TaskStatus.COMPLETED
     now = data(await client.get(f"/api/v2/training/{shown['id']}"))
     assert (now["progress"], now["upload"]["status"]) == (100.0, "waiting")

@@ -160,7 +160,7 @@ async def test_an_emotion_is_one_of_the_voices_prompts(
     )
 
     assert streamed.status_code == 200
-    assert [one.emotion for one in choir.requests] == ["Angry", "angry"]
+    assert [one.prompt_name for one in choir.requests] == ["Angry", "angry"]
     assert (unknown.status_code, unknown.json()["error"]["hint"]) == (404, "Its prompts: default, angry.")
 
 
