@@ -46,7 +46,7 @@ class Choir(ToneWorkers):
             queue.fail(lease, {"code": "hoarse", "message": "It cannot be sung.", "hint": ""}, permanent=True)
             return
         if request.announced:
-            queue.progress(lease, {"kind": "utterance", "index": request.index, "text": request.text})
+            queue.progress(lease, {"index": request.index, "text": request.text}, "utterance")
         super()._synthesize(queue, lease)
 
 
