@@ -191,7 +191,7 @@ def _api(_options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _work(options: argparse.Namespace, settings: Settings) -> int:
-    from core.process import prepare_worker
+    from core.jobs.worker_process import prepare_worker
 
     prepare_worker(options.device, options.nice)  # before anything can load CUDA
     from roles.runtime.worker import run_worker

@@ -44,9 +44,9 @@ from api.services.sweeper import keep_swept
 from core.datasets import DatasetService
 from core.experiments.service import ExperimentService
 from core.jobs.events import Events
-from core.jobs.limits import LimitService
 from core.jobs.queue import AsyncQueue
 from core.jobs.queue_commands import QueueOptions
+from core.limits import LimitService
 from core.net.fetch import Fetcher
 from core.records import Records
 from core.redis import connect_async

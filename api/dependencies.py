@@ -16,8 +16,8 @@ from api.services.speech import SpeechService
 from core.datasets import DatasetService
 from core.experiments.service import ExperimentService
 from core.jobs.events import Events
-from core.jobs.limits import LimitService
 from core.jobs.queue import AsyncQueue
+from core.limits import LimitService
 from core.net.fetch import Fetcher
 from core.records import Records
 from core.settings import Settings

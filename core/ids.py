@@ -1,4 +1,4 @@
-"""Identifiers: a readable prefix, a time that sorts, and enough chance never to meet again."""
+"""Identifiers: a readable prefix, a time that sorts, and enough random bits to be unique."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 def new_id(prefix: str) -> str:
-    """`<prefix>-` and 20 characters: 9 of milliseconds since the epoch, 11 (55 bits) of chance."""
+    """Return `<prefix>-` and 20 characters: 9 of milliseconds since the epoch, 11 (55 bits) of random noise."""
     milliseconds = time.time_ns() // 1_000_000
-    chance = int.from_bytes(os.urandom(7), "big") >> 1
-    return f"{prefix}-{_encode(milliseconds, 9)}{_encode(chance, 11)}"
+    random_bits = int.from_bytes(os.urandom(7), "big") >> 1
+    return f"{prefix}-{_encode(milliseconds, 9)}{_encode(random_bits, 11)}"
 
 
 def _encode(number: int, width: int) -> str:

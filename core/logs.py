@@ -12,10 +12,10 @@ from typing import Literal
 import orjson
 
 CHATTY = ("httpx", "httpcore", "aiosqlite", "faster_whisper", "jieba", "matplotlib", "PIL", "alembic", "numba")
-"""Libraries that tell too much below a warning, at any level; the first three would tell URLs and secrets."""
+"""Libraries that log too much below warnings, at any level; the first three would log URLs and secrets."""
 
 current_job: ContextVar[str] = ContextVar("current_job", default="")
-"""The id of the job that this thread or task works on; every line it logs names it."""
+"""The id of the job that this thread or asyncio task runs; every line that it logs names it."""
 
 
 def configure_logs(format_: Literal["text", "json"] = "text", level: str = "INFO") -> None:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from core.errors import SovitsError
-from core.process import CANNOT_START, RECYCLED, worker_id_of
+from core.jobs.worker_process import CANNOT_START, RECYCLED, worker_id_of
 from supervisor.child_specs import ChildSpec
 from supervisor.process import Child
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.jobs.roles import TRAINER
-from core.process import GPUS, child_environment
+from core.jobs.worker_process import GPUS
+from core.process import child_environment
 from core.settings import REPOSITORY, Settings
 from supervisor.devices import Gpu
 from supervisor.plan import CPU, Placement

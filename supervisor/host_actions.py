@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 
-from core.jobs.limits import GpuInfo, HostInfo, LimitService
 from core.jobs.queue import AsyncQueue
+from core.limits import GpuInfo, HostInfo, LimitService
 from core.records import Records
 from core.settings import Settings
 from core.webhooks import WebhookSender, make_fetcher

@@ -23,7 +23,7 @@ LONGEST = (
     "text/test_text_properties.py",
     "supervisor",
     "roles",
-    "core/test_core_queue_machine.py",
+    "core/jobs/test_core_jobs_queue_machine.py",
     "api",
 )
 """Folders and files that begin first, so that none of them is left to one worker while the other has nothing to do."""

@@ -15,7 +15,7 @@ from api.http.responses import Json
 from api.http.sse import EventStream, last_event_id, replay
 from core.errors import Conflict, ErrorData, NotFound
 from core.jobs.file_jobs import FileJobKind, file_job_kind
-from core.jobs.job import DeadLetter, Event, Job, JobStatus
+from core.jobs.job import DeadLetter, Event, FailureEntry, Job, JobStatus
 from core.records import iso
 
 router = APIRouter(tags=["Jobs"])
@@ -66,7 +66,7 @@ class DeadLetterView(TypedDict):
     rescues: int
     error: ErrorData
     died_at: str | None
-    history: list[dict[str, Any]]
+    history: list[FailureEntry]
 
 
 class DeadLetterPage(TypedDict):

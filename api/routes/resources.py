@@ -11,8 +11,8 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api
 from api.http.responses import Json
-from core.jobs.limits import MAX_LIMIT, ActiveJob, GpuInfo
 from core.jobs.placement import KINDS
+from core.limits import MAX_LIMIT, ActiveJob, GpuInfo
 
 router = APIRouter(prefix="/resources", tags=["Resources"])
 

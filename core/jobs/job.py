@@ -7,6 +7,8 @@ from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal
 
+from typing_extensions import TypedDict
+
 from core.errors import ErrorData
 
 
@@ -151,6 +153,16 @@ class RescuedJob:
     topic: str
 
 
+class FailureEntry(TypedDict):
+    """One failure or rescue of a job, as its dead letter holds it."""
+
+    at: float
+    """Seconds since the epoch."""
+    worker: str
+    code: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A permanently failed job with its last error; it can be replayed."""
@@ -162,8 +174,8 @@ class DeadLetter:
     rescues: int
     error: ErrorData
     died_at: float
-    history: list[dict[str, Any]] = field(default_factory=list)
-    """Every failure and rescue: `{at, worker, code, message}`, oldest first."""
+    history: list[FailureEntry] = field(default_factory=list)
+    """Oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

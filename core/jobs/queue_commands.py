@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 import orjson
 
-from core.errors import InvalidRequest, LeaseLost
+from core.errors import ErrorData, InvalidRequest, LeaseLost
 from core.ids import new_id
 from core.jobs.job import (
     TERMINAL_EVENTS,
@@ -190,7 +190,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
         return bool(await self._run_script("ack", *_identify(lease), orjson.dumps(result), self._keep))
 
     @command
-    async def fail(self, lease: Lease, error: Mapping[str, object], *, permanent: bool = False) -> JobStatus:
+    async def fail(self, lease: Lease, error: ErrorData, *, permanent: bool = False) -> JobStatus:
         """Count a failed attempt; LeaseLost when the job is another worker's by now.
 
         Return DELAYED when there will be another attempt, DEAD when not, CANCELLED when that had been requested.

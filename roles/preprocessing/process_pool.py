@@ -22,7 +22,8 @@ from typing import Any, Final
 import orjson
 
 from core.errors import StageFailed, error_from_code
-from core.process import GPUS, child_environment, signal_group, start_child
+from core.jobs.worker_process import GPUS
+from core.process import child_environment, signal_group, start_child
 from core.settings import REPOSITORY
 from roles.preprocessing.file_tasks import Means, do_each
 from roles.stages.stage_role import StageRun

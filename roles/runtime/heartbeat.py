@@ -12,7 +12,7 @@ from typing import Final
 
 from core.errors import Draining, JobCancelled, LeaseLost
 from core.jobs.queue import Queue
-from core.process import RECYCLED
+from core.jobs.worker_process import RECYCLED
 from core.redis import is_connection_error
 from roles.runtime.role import JobContext
 

@@ -1,4 +1,4 @@
-"""A disk that takes nothing, or gives nothing back: recognised and named, whatever the libraries made of it."""
+"""Faults of a disk, named whatever the libraries that met them raised."""
 
 from __future__ import annotations
 
@@ -7,36 +7,37 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from core.errors import BadAudio, InputGone, SovitsError, StorageFull, StorageReadOnly
+from core.errors import BadAudio, DiskError, InputGone, SovitsError, StorageFull, StorageReadOnly
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
-_TRIED_BYTES = 1 << 20
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REJECTED: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
+_PROBE_BYTES: Final = 1 << 20
 """A disk with less room than this is full."""
 
 
 @contextmanager
 def storage_faults(folder: Path) -> Iterator[None]:
-    """Turn what a fault of the disk under `folder` raised into StorageFull, StorageReadOnly or InputGone.
+    """Raise StorageFull, StorageReadOnly or InputGone for an error that a fault of the disk under `folder` caused.
 
-    Sound and tensor libraries say it in errors of their own, so that the disk itself is asked.
+    Audio and tensor libraries raise errors of their own for it, so a write to the disk decides.
     """
     try:
         yield
     except (OSError, RuntimeError, AssertionError, BadAudio) as error:
-        found = _named(error, folder) or _tried(folder)
-        if found is None:
+        fault = _find_cause(error, folder) or _probe(folder)
+        if fault is None:
             raise
-        raise found from error
+        raise fault from error
 
 
-def _named(error: Exception, folder: Path) -> SovitsError | None:
-    """What the error says by itself."""
+def _find_cause(error: Exception, folder: Path) -> SovitsError | None:
+    """Return the fault that an error names by itself, if it does."""
     if not isinstance(error, OSError):
         return None
     if error.errno in _FULL:
-        return _full(folder)
+        return _disk_error(error, folder)
     path = Path(error.filename) if isinstance(error.filename, str) else None
     if path is None or not path.is_absolute() or folder.parent.parent not in path.parents:
         return None
@@ -44,35 +45,32 @@ def _named(error: Exception, folder: Path) -> SovitsError | None:
         return InputGone(
             f"{path.name} is no longer in {path.parent}.", hint="Run the stage again that makes it, or upload it again."
         )
-    return _read_only(folder) if error.errno in _REFUSED else None
+    return _disk_error(error, folder)
 
 
-def _tried(folder: Path) -> SovitsError | None:
-    """What the disk says when something is written."""
+def _probe(folder: Path) -> DiskError | None:
+    """Return the fault that the disk has when something is written, if it has one."""
     probe = folder / f".{secrets.token_hex(8)}.probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            probe.write_bytes(bytes(_TRIED_BYTES))
+            probe.write_bytes(bytes(_PROBE_BYTES))
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
-        if error.errno in _FULL:
-            return _full(folder)
-        if error.errno in _REFUSED:
-            return _read_only(folder)
+        return _disk_error(error, folder)
     return None
 
 
-def _full(folder: Path) -> StorageFull:
-    return StorageFull(
-        f"The disk that holds {folder} is full.",
-        hint="Make room: delete old tasks, data sets or files. The stage is tried again, or can be run again.",
-    )
-
-
-def _read_only(folder: Path) -> StorageReadOnly:
-    return StorageReadOnly(
-        f"{folder} cannot be written.",
-        hint="Give the user that runs sovitsd the right to write to the data folder; then run the stage again.",
-    )
+def _disk_error(error: OSError, folder: Path) -> DiskError | None:
+    if error.errno in _FULL:
+        return StorageFull(
+            f"The disk that holds {folder} is full.",
+            hint="Make room: delete old tasks, data sets or files. The stage is tried again, or can be run again.",
+        )
+    if error.errno in _REJECTED:
+        return StorageReadOnly(
+            f"{folder} cannot be written.",
+            hint="Give the user that runs sovitsd the right to write to the data folder; then run the stage again.",
+        )
+    return None

@@ -20,13 +20,13 @@ from core.jobs.placement import locate_worker
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import FILES, PREPROCESSOR, TRAINER
+from core.jobs.worker_process import CANNOT_START, name_device, new_worker_id
 from core.logs import configure_logs
-from core.process import CANNOT_START, name_device, new_worker_id
 from core.redis import connect, is_connection_error
 from core.redis_server import find_redis_url
 from core.settings import Settings
-from roles import make_role
 from roles.runtime.heartbeat import STOP_GRACE_SECONDS, Heartbeat
+from roles.runtime.registry import make_role
 from roles.runtime.role import JobContext, Role
 from roles.runtime.services import WorkerServices
 

@@ -20,19 +20,19 @@ from core.redis_server import EmbeddedServer
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    made = EmbeddedServer(tmp_path_factory.mktemp("core-redis"))
-    made.start()
-    yield made
-    made.stop()
+    resource = EmbeddedServer(tmp_path_factory.mktemp("core-redis"))
+    resource.start()
+    yield resource
+    resource.stop()
 
 
 @pytest.fixture
 def client(server: EmbeddedServer) -> Iterator[redis.Redis]:
     """On an empty server."""
-    made = connect(server.url)
-    made.flushall()
-    yield made
-    made.close()
+    resource = connect(server.url)
+    resource.flushall()
+    yield resource
+    resource.close()
 
 
 @pytest.fixture
@@ -84,15 +84,15 @@ class Wire:
         self.url = url.replace(f":{self._port}/", f":{self._listener.getsockname()[1]}/")
         self._start(self._listen)
 
-    def lose_the_answer_to(self, command: bytes) -> None:
+    def lose_reply_to(self, command: bytes) -> None:
         """Once, to the next request that holds these bytes."""
         self._doomed = command
 
     def close(self) -> None:
-        for one in self._sockets:
+        for connection in self._sockets:
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
         for thread in self._threads:
             thread.join()
 
@@ -134,28 +134,28 @@ class Wire:
 
 @pytest.fixture
 def wire(server: EmbeddedServer) -> Iterator[Wire]:
-    made = Wire(server.url)
-    yield made
-    made.close()
+    resource = Wire(server.url)
+    yield resource
+    resource.close()
 
 
 @pytest.fixture
 def distant_queue(client: redis.Redis, wire: Wire) -> Iterator[Queue]:
     """The same queue, seen over the wire."""
     distant = connect(wire.url)
-    made = Queue(distant, QueueOptions(retry_attempts=2))
-    made.job("nobody")  # connects
-    yield made
+    resource = Queue(distant, QueueOptions(retry_attempts=2))
+    resource.job("nobody")  # connects
+    yield resource
     distant.close()
 
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
     """One that a test may kill."""
-    made = EmbeddedServer(tmp_path / "redis")
-    made.start()
-    yield made
-    made.stop()
+    resource = EmbeddedServer(tmp_path / "redis")
+    resource.start()
+    yield resource
+    resource.stop()
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from core.process import child_environment, is_alive, start_child, stop_group, thread_limits, worker_id_of
+from core.jobs.worker_process import worker_id_of
+from core.process import child_environment, is_alive, start_child, stop_group, thread_limits
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -75,10 +76,10 @@ def test_a_launcher_whose_parent_is_already_gone_starts_nothing():
 
 def test_a_program_that_is_not_there_is_named():
     child = start_child(["no-such-program"], stderr=subprocess.PIPE)
-    _, said = child.communicate()
+    _, message = child.communicate()
 
     assert child.returncode == 1
-    assert b"Cannot start no-such-program" in said
+    assert b"Cannot start no-such-program" in message
 
 
 def test_stopping_a_child_takes_what_it_started_with_it():

@@ -18,7 +18,7 @@ from core.redis_server import EmbeddedServer, find_redis_url, read_embedded_url
 from core.settings import read_settings
 
 
-def test_tools_find_the_server_and_strangers_do_not(own_server: EmbeddedServer):
+def test_tools_find_the_server_and_others_do_not(own_server: EmbeddedServer):
     url = read_embedded_url(own_server.folder)
     without_password = connect(f"redis://127.0.0.1:{redis.connection.parse_url(url)['port']}/0")
 
@@ -51,11 +51,11 @@ def test_a_server_that_ended_in_order_is_not_found_and_keeps_what_it_held(own_se
     with connect(own_server.url) as client:
         client.set("kept", "yes")
     own_server.stop()
-    found = read_embedded_url(own_server.folder)
+    url_afterwards = read_embedded_url(own_server.folder)
 
     own_server.start()
 
-    assert found == ""
+    assert url_afterwards == ""
     with connect(own_server.url) as client:
         assert client.get("kept") == "yes"
 

@@ -22,10 +22,10 @@ from roles.runtime.worker import Worker
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    made = EmbeddedServer(tmp_path_factory.mktemp("roles-redis"))
-    made.start()
-    yield made
-    made.stop()
+    resource = EmbeddedServer(tmp_path_factory.mktemp("roles-redis"))
+    resource.start()
+    yield resource
+    resource.stop()
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def services(server: EmbeddedServer, settings: Settings) -> Iterator[WorkerServices]:
-    made = WorkerServices(settings, server.url)
-    yield made
-    made.close()
+    resource = WorkerServices(settings, server.url)
+    yield resource
+    resource.close()
 
 
 @dataclass
@@ -114,9 +114,9 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workshop(server: EmbeddedServer, settings: Settings) -> Iterator[Workshop]:
     """Two cores, and nothing prepared."""
-    made = Workshop(settings, server.url, threads=2)
-    yield made
-    made.close()
+    resource = Workshop(settings, server.url, threads=2)
+    yield resource
+    resource.close()
 
 
 @pytest.fixture(scope="session")

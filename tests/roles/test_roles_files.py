@@ -13,8 +13,8 @@ from core.jobs.file_jobs import FileJobKind, file_job_kind
 from core.jobs.job import NewJob
 from core.records import upgrade
 from core.speech.inference_jobs import ArchiveRequest
-from roles import make_role
 from roles.files import FILE_JOBS
+from roles.runtime.registry import make_role
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from core.errors import InvalidRequest, JobCancelled, SovitsError, StageFailed
-from core.process import GPUS, is_alive
+from core.jobs.worker_process import GPUS
+from core.process import is_alive
 from roles.preprocessing import process_pool as shares
 from roles.preprocessing.process_pool import Place, do_all, places_of
 from roles.runtime.model_cache import ModelCache

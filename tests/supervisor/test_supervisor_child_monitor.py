@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from core.process import CANNOT_START, RECYCLED
+from core.jobs.worker_process import CANNOT_START, RECYCLED
 from supervisor import child_monitor
 from supervisor.child_monitor import MAX_BOOT_FAILURES, BootFailed, ChildMonitor, restart_delay
 from supervisor.child_specs import ChildSpec

@@ -18,7 +18,7 @@ from job_waiting import wait_for_job
 from core.jobs.job import Job, JobStatus, NewJob
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
-from core.process import CANNOT_START
+from core.jobs.worker_process import CANNOT_START
 from core.redis import connect
 from core.redis_server import EmbeddedServer
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from core.jobs.job import JobStatus, NewJob, WorkerLocation
-from core.jobs.limits import GpuInfo, HostInfo, LimitService
 from core.jobs.queue import AsyncQueue
+from core.limits import GpuInfo, HostInfo, LimitService
 from core.records import NewFileRecord, Records, VoiceRecord
 from core.settings import Settings
 

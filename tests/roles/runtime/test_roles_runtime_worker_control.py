@@ -72,7 +72,7 @@ def test_what_a_job_logs_is_read_by_its_id(services: WorkerServices, work: Work,
     wait_for_job(services.queue, job.id, timeout=5)
     running.drain()
 
-    said = [line.message for line in read_job_log(services.storage, job.id) if line.stage == "gpt_train"]
-    assert said[:2] == ["Claimed the job, attempt 1.", "Epoch 1."]
-    told = [event.data["message"] for event in services.queue.event_history(log_topic("task-1"))]
-    assert told == said
+    messages = [line.message for line in read_job_log(services.storage, job.id) if line.stage == "gpt_train"]
+    assert messages[:2] == ["Claimed the job, attempt 1.", "Epoch 1."]
+    published = [event.data["message"] for event in services.queue.event_history(log_topic("task-1"))]
+    assert published == messages

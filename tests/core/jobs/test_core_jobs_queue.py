@@ -47,10 +47,10 @@ def test_higher_priorities_come_first_and_older_jobs_within_one(queue: Queue, cl
         queue.enqueue(NewJob("synthesizer", {}, priority=priority, job_id=f"{priority}-{number}"))
     in_redis = client.lrange("sovits:worker_tasks", 0, -1)
 
-    taken = [take(f"worker-{n}").job.id for n in range(9)]
+    claimed = [take(f"worker-{n}").job.id for n in range(9)]
 
-    assert taken == ["10-2", "10-5", "7-4", "7-7", "5-0", "5-3", "3-8", "1-1", "1-6"]
-    assert in_redis == taken[::-1]
+    assert claimed == ["10-2", "10-5", "7-4", "7-7", "5-0", "5-3", "3-8", "1-1", "1-6"]
+    assert in_redis == claimed[::-1]
 
 
 @pytest.mark.parametrize("priority", [0, 11])
@@ -62,8 +62,8 @@ def test_a_priority_out_of_range_is_refused(queue: Queue, priority: int):
 
 
 def test_a_blocked_worker_is_woken_by_a_new_job(queue: Queue, client: redis.Redis):
-    found: list[Lease | None] = []
-    worker = threading.Thread(target=lambda: found.append(queue.claim("trainer", "worker-1", block_seconds=30)))
+    leases: list[Lease | None] = []
+    worker = threading.Thread(target=lambda: leases.append(queue.claim("trainer", "worker-1", block_seconds=30)))
     worker.start()
     while client.info("clients")["blocked_clients"] == 0:
         assert worker.is_alive()
@@ -73,8 +73,8 @@ def test_a_blocked_worker_is_woken_by_a_new_job(queue: Queue, client: redis.Redi
     worker.join()
 
     assert time.monotonic() - began < 2
-    assert found[0] is not None
-    assert found[0].job.id == job.id
+    assert leases[0] is not None
+    assert leases[0].job.id == job.id
 
 
 def test_a_claim_that_finds_nothing_ends_in_time(queue: Queue):
@@ -283,13 +283,13 @@ def test_every_end_of_a_job_is_told(queue: Queue, take: Take):
     queue.fail(take(), {"code": "x", "message": "No."}, permanent=True)
     queue.cancel("stopped")
 
-    told = {name: queue.event_history(name) for name in ("done", "dead", "stopped")}
-    assert {name: [event.kind for event in history] for name, history in told.items()} == {
+    events = {name: queue.event_history(name) for name in ("done", "dead", "stopped")}
+    assert {name: [event.kind for event in history] for name, history in events.items()} == {
         "done": ["completed"],
         "dead": ["failed"],
         "stopped": ["cancelled"],
     }
-    assert told["dead"][0].data["error"] == {"code": "x", "message": "No."}
+    assert events["dead"][0].data["error"] == {"code": "x", "message": "No."}
 
 
 def test_progress_is_told_to_the_job_and_its_topic_but_the_end_to_the_job_alone(queue: Queue, take: Take):
@@ -300,8 +300,8 @@ def test_progress_is_told_to_the_job_and_its_topic_but_the_end_to_the_job_alone(
     queue.progress(lease, {"epoch": 2}, "checkpoint")
     queue.ack(lease, {})
 
-    told = [(event.kind, event.data) for event in queue.event_history("task-1")]
-    assert told == [("progress", {"progress": 0.5}), ("checkpoint", {"epoch": 2})]
+    events = [(event.kind, event.data) for event in queue.event_history("task-1")]
+    assert events == [("progress", {"progress": 0.5}), ("checkpoint", {"epoch": 2})]
     assert [event.kind for event in queue.event_history("a")] == ["progress", "checkpoint", "completed"]
 
 

@@ -21,7 +21,7 @@ def enqueue(queue: Queue, *ids: str) -> None:
     queue.enqueue_many([NewJob("synthesizer", {}, job_id=job_id) for job_id in ids])
 
 
-def follow(
+def enqueue_dependent(
     queue: Queue, job_id: str, *dependencies: str, on_dependency_failure: Literal["wait", "start"] = "wait"
 ) -> None:
     queue.enqueue(
@@ -37,7 +37,7 @@ def status(queue: Queue, job_id: str) -> JobStatus:
 
 def test_a_job_waits_until_all_that_it_follows_have_ended(queue: Queue):
     enqueue(queue, "a", "b")
-    follow(queue, "last", "a", "b")
+    enqueue_dependent(queue, "last", "a", "b")
 
     queue.ack(claim(queue), {})
     waiting = queue.job("last")
@@ -55,15 +55,15 @@ def test_a_job_that_follows_nothing_that_goes_on_waits_for_nobody(queue: Queue):
     enqueue(queue, "a")
     queue.ack(claim(queue), {})
 
-    follow(queue, "last", "a", "unknown")
+    enqueue_dependent(queue, "last", "a", "unknown")
 
     assert status(queue, "last") is JobStatus.WAITING
 
 
-def test_an_impatient_job_begins_when_the_first_one_fails(queue: Queue):
+def test_a_job_that_starts_on_failure_starts_when_the_first_dependency_fails(queue: Queue):
     enqueue(queue, "a", "b", "c")
-    follow(queue, "hasty", "a", "b", "c", on_dependency_failure="start")
-    follow(queue, "calm", "a", "b", "c")
+    enqueue_dependent(queue, "hasty", "a", "b", "c", on_dependency_failure="start")
+    enqueue_dependent(queue, "calm", "a", "b", "c")
 
     queue.ack(claim(queue), {})
     before = status(queue, "hasty")
@@ -81,7 +81,7 @@ def test_an_impatient_job_begins_when_the_first_one_fails(queue: Queue):
 
 def test_a_job_can_be_told_to_wait_for_more_as_long_as_it_has_not_begun(queue: Queue, client: redis.Redis):
     enqueue(queue, "a", "b")
-    follow(queue, "last", "a")
+    enqueue_dependent(queue, "last", "a")
 
     assert queue.add_dependencies("last", ["b"])
     assert queue.add_dependencies("last", ["b"]), "again, as after a crash"
@@ -98,7 +98,7 @@ def test_a_job_can_be_told_to_wait_for_more_as_long_as_it_has_not_begun(queue: Q
 
 def test_a_waiting_job_steps_back_when_it_is_told_to_wait_for_another(queue: Queue):
     enqueue(queue, "a")
-    follow(queue, "last")
+    enqueue_dependent(queue, "last")
 
     queue.add_dependencies("last", ["a"])
 
@@ -109,7 +109,7 @@ def test_a_waiting_job_steps_back_when_it_is_told_to_wait_for_another(queue: Que
 
 def test_a_cancelled_follower_is_not_brought_back(queue: Queue):
     enqueue(queue, "a")
-    follow(queue, "last", "a")
+    enqueue_dependent(queue, "last", "a")
 
     queue.cancel("last")
     queue.ack(claim(queue), {})
@@ -120,7 +120,7 @@ def test_a_cancelled_follower_is_not_brought_back(queue: Queue):
 
 def test_a_replayed_job_waits_for_its_replayed_parts(queue: Queue):
     enqueue(queue, "a", "b")
-    follow(queue, "last", "a", "b", on_dependency_failure="start")
+    enqueue_dependent(queue, "last", "a", "b", on_dependency_failure="start")
     queue.fail(claim(queue), {"code": "x", "message": "No."}, permanent=True)
     queue.cancel("b")
     lease = queue.claim("splitter", "worker-2")
@@ -144,15 +144,15 @@ def test_jobs_are_listed_newest_first_until_they_are_forgotten(queue: Queue, cli
     for job_id in ids:
         enqueue(queue, job_id)
     queue.cancel("speech-1")
-    wanted = ids[::-1] if not kind else ["speech-2", "speech-1"]
+    expected = ids[::-1] if not kind else ["speech-2", "speech-1"]
 
     jobs, total = queue.jobs(kind)
     page, _ = queue.jobs(kind, offset=1, limit=1)
 
-    assert ([job.id for job in jobs], total) == (wanted, len(wanted))
-    assert [job.id for job in page] == wanted[1:2]
+    assert ([job.id for job in jobs], total) == (expected, len(expected))
+    assert [job.id for job in page] == expected[1:2]
     assert jobs[-1].status is JobStatus.CANCELLED
     client.delete("sovits:job:speech-1")
     client.zadd("sovits:forgotten", {"speech-1": 1})
     left, total = queue.jobs(kind)
-    assert ([job.id for job in left], total) == (wanted[:-1], len(wanted) - 1)
+    assert ([job.id for job in left], total) == (expected[:-1], len(expected) - 1)

@@ -25,13 +25,13 @@ def storage(tmp_path: Path) -> Storage:
 
 
 @pytest.fixture
-def told() -> list[tuple[str, dict[str, Any]]]:
+def published() -> list[tuple[str, dict[str, Any]]]:
     return []
 
 
 @pytest.fixture
-def logs(storage: Storage, told: list[tuple[str, dict[str, Any]]]) -> Iterator[JobLogs]:
-    handler = JobLogs(storage, lambda topic, line: told.append((topic, line)))
+def logs(storage: Storage, published: list[tuple[str, dict[str, Any]]]) -> Iterator[JobLogs]:
+    handler = JobLogs(storage, lambda topic, line: published.append((topic, line)))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     yield handler
@@ -105,12 +105,12 @@ def test_half_a_line_of_a_killed_worker_is_passed_over(logs, storage):
     assert messages(storage) == ["Whole."]
 
 
-def test_lines_are_told_to_who_watches_the_job_or_its_task(logs, told):
+def test_lines_are_told_to_who_watches_the_job_or_its_task(logs, published):
     with logs.capture(JOB):
         logger.info("Heard.")
     logs.close()
 
-    assert [(topic, line["message"]) for topic, line in told] == [
+    assert [(topic, line["message"]) for topic, line in published] == [
         ("log.exp-1.asr.1", "Heard."),
         ("log.task-1", "Heard."),
     ]

@@ -62,14 +62,14 @@ def test_a_file_that_may_not_grow_fails_the_stage_as_a_full_disk_does(tmp_path):
 
 @pytest.mark.slow
 @needs_mount
-@pytest.mark.parametrize(("stage", "made"), [("convert", "seconds"), ("audio_slice", "segments")])
-def test_a_full_disk_fails_the_stage_with_what_to_do_and_leaves_nothing(tmp_path, stage, made):
+@pytest.mark.parametrize(("stage", "output"), [("convert", "seconds"), ("audio_slice", "segments")])
+def test_a_full_disk_fails_the_stage_with_what_to_do_and_leaves_nothing(tmp_path, stage, output):
     seen = on_faulty_disk("full", stage, tmp_path / "disk")
 
     assert seen["error"]["code"] == "storage_full"
     assert "Make room" in seen["error"]["hint"]
     assert seen["left"] == []
-    assert seen["after"][made]
+    assert seen["after"][output]
 
 
 @pytest.mark.slow

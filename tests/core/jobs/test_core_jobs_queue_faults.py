@@ -134,7 +134,7 @@ def test_cancelled_between_taking_and_claiming(queue: Queue, client: redis.Redis
 
 
 def test_the_answer_to_an_enqueue_is_lost(queue: Queue, distant_queue: Queue, wire):
-    wire.lose_the_answer_to(b"EVALSHA")
+    wire.lose_reply_to(b"EVALSHA")
 
     job = distant_queue.enqueue(NewJob("synthesizer", {"n": 1}))
 
@@ -145,7 +145,7 @@ def test_the_answer_to_an_enqueue_is_lost(queue: Queue, distant_queue: Queue, wi
 
 def test_the_answer_to_a_claim_is_lost(queue: Queue, distant_queue: Queue, wire):
     queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
-    wire.lose_the_answer_to(b"EVALSHA")
+    wire.lose_reply_to(b"EVALSHA")
 
     lease = distant_queue.claim("synthesizer", "worker-1")
 
@@ -157,7 +157,7 @@ def test_the_answer_to_a_claim_is_lost(queue: Queue, distant_queue: Queue, wire)
 
 
 def test_the_answer_to_a_blocking_pop_is_lost(queue: Queue, client: redis.Redis, distant_queue: Queue, wire):
-    wire.lose_the_answer_to(b"BLMOVE")
+    wire.lose_reply_to(b"BLMOVE")
     met: list[Exception] = []
 
     def work() -> None:
@@ -198,7 +198,7 @@ def test_the_answer_to_an_ack_is_lost(queue: Queue, distant_queue: Queue, wire):
     queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     lease = distant_queue.claim("synthesizer", "worker-1")
     assert lease is not None
-    wire.lose_the_answer_to(b"EVALSHA")
+    wire.lose_reply_to(b"EVALSHA")
 
     acked = distant_queue.ack(lease, {"audio": "a.wav"})
 
@@ -211,13 +211,13 @@ def test_the_answer_to_a_failure_or_an_event_is_lost(queue: Queue, distant_queue
     queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     lease = distant_queue.claim("synthesizer", "worker-1")
     assert lease is not None
-    wire.lose_the_answer_to(b"EVALSHA")
-    told = distant_queue.progress(lease, {"progress": 0.5})
-    wire.lose_the_answer_to(b"EVALSHA")
+    wire.lose_reply_to(b"EVALSHA")
+    status = distant_queue.progress(lease, {"progress": 0.5})
+    wire.lose_reply_to(b"EVALSHA")
 
     failed = distant_queue.fail(lease, {"code": "x"})
 
-    assert (told, failed, wire.lost) == (LeaseStatus.HELD, JobStatus.DELAYED, 2)
+    assert (status, failed, wire.lost) == (LeaseStatus.HELD, JobStatus.DELAYED, 2)
     job = queue.job("a")
     assert job is not None
     assert job.attempts == 1
@@ -231,7 +231,7 @@ def test_two_reapers_at_once(queue: Queue, client: redis.Redis, clock, take: Tak
     clock.advance(16)
 
     with ThreadPoolExecutor(4) as reapers:
-        rescued = [job for found in reapers.map(lambda _: queue.reap(), range(4)) for job in found]
+        rescued = [job for batch in reapers.map(lambda _: queue.reap(), range(4)) for job in batch]
 
     assert len(rescued) == len({job.job_id for job in rescued}) == 40
     assert queue.depths()["synthesizer"] == 40

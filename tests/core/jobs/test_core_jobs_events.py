@@ -24,23 +24,23 @@ Take = Callable[..., Lease]
 
 
 @pytest.fixture
-async def far(server: EmbeddedServer, client: redis.Redis) -> AsyncIterator[redis.asyncio.Redis]:
+async def async_client(server: EmbeddedServer, client: redis.Redis) -> AsyncIterator[redis.asyncio.Redis]:
     """The server as an event loop sees it."""
-    made = connect_async(server.url)
-    yield made
-    await made.aclose()
+    resource = connect_async(server.url)
+    yield resource
+    await resource.aclose()
 
 
 @pytest.fixture
-def far_queue(far: redis.asyncio.Redis) -> AsyncQueue:
-    return AsyncQueue(far)
+def async_queue(async_client: redis.asyncio.Redis) -> AsyncQueue:
+    return AsyncQueue(async_client)
 
 
 @pytest.fixture
-async def listening(far_queue: AsyncQueue) -> AsyncIterator[Events]:
-    made = Events(far_queue)
-    yield made
-    await made.close()
+async def listening(async_queue: AsyncQueue) -> AsyncIterator[Events]:
+    resource = Events(async_queue)
+    yield resource
+    await resource.close()
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -49,51 +49,51 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.002)
 
 
-def collect(events: Events, id_: str, into: list[Event], after: str = "0") -> asyncio.Task[None]:
+def collect(events: Events, topic: str, into: list[Event], after: str = "0") -> asyncio.Task[None]:
     async def watch() -> None:
-        async for event in events.watch(id_, after):
+        async for event in events.watch(topic, after):
             into.append(event)
 
     return asyncio.create_task(watch())
 
 
-def ack_unheard(client: redis.Redis, lease: Lease) -> None:
+def ack_without_announcement(client: redis.Redis, lease: Lease) -> None:
     """The real ack, whose announcement nobody receives."""
     quiet = load_script("ack").source.replace("redis.call('PUBLISH'", "type('PUBLISH'")
     assert client.eval(quiet, 1, "sovits:", lease.job.id, lease.token, lease.worker_id, "{}", 600) == 1
 
 
-async def test_a_watcher_hears_the_past_and_then_the_present_until_the_end(listening: Events, far_queue: AsyncQueue):
-    await far_queue.publish_event("task-1", "progress", {"progress": 0.1})
-    await far_queue.publish_event("task-1", "log", {"message": "so far 好"})
-    heard: list[Event] = []
-    watching = collect(listening, "task-1", heard)
-    await until(lambda: len(heard) == 2)
+async def test_a_watcher_hears_the_past_and_then_the_present_until_the_end(listening: Events, async_queue: AsyncQueue):
+    await async_queue.publish_event("task-1", "progress", {"progress": 0.1})
+    await async_queue.publish_event("task-1", "log", {"message": "so far 好"})
+    events: list[Event] = []
+    watching = collect(listening, "task-1", events)
+    await until(lambda: len(events) == 2)
 
     for number in range(20):
-        await far_queue.publish_event("task-1", "progress", {"progress": number / 20})
-    await far_queue.publish_event("task-1", "completed", {"voice_id": "voice-1"})
+        await async_queue.publish_event("task-1", "progress", {"progress": number / 20})
+    await async_queue.publish_event("task-1", "completed", {"voice_id": "voice-1"})
     await watching
 
-    assert [event.kind for event in heard] == ["progress", "log", *["progress"] * 20, "completed"]
-    assert heard[1].data == {"message": "so far 好"}
-    assert [event.id for event in heard] == sorted({event.id for event in heard}, key=lambda id_: id_.split("-"))
+    assert [event.kind for event in events] == ["progress", "log", *["progress"] * 20, "completed"]
+    assert events[1].data == {"message": "so far 好"}
+    assert [event.id for event in events] == sorted({event.id for event in events}, key=lambda topic: topic.split("-"))
 
 
-async def test_a_watcher_that_comes_back_hears_only_what_it_missed(listening: Events, far_queue: AsyncQueue):
+async def test_a_watcher_that_comes_back_hears_only_what_it_missed(listening: Events, async_queue: AsyncQueue):
     for number in range(3):
-        await far_queue.publish_event("task-1", "progress", {"n": number})
-    seen = (await far_queue.event_history("task-1"))[1].id
-    await far_queue.publish_event("task-1", "failed", {})
+        await async_queue.publish_event("task-1", "progress", {"n": number})
+    seen = (await async_queue.event_history("task-1"))[1].id
+    await async_queue.publish_event("task-1", "failed", {})
 
-    heard = [event.data.get("n", event.kind) async for event in listening.watch("task-1", seen)]
+    events = [event.data.get("n", event.kind) async for event in listening.watch("task-1", seen)]
 
-    assert heard == [2, "failed"]
+    assert events == [2, "failed"]
 
 
-async def test_a_watcher_that_has_seen_the_end_is_not_kept(listening: Events, far_queue: AsyncQueue):
-    await far_queue.publish_event("task-1", "completed", {})
-    (end,) = await far_queue.event_history("task-1")
+async def test_a_watcher_that_has_seen_the_end_is_not_kept(listening: Events, async_queue: AsyncQueue):
+    await async_queue.publish_event("task-1", "completed", {})
+    (end,) = await async_queue.event_history("task-1")
 
     async with asyncio.timeout(5):
         assert [event async for event in listening.watch("task-1", end.id)] == []
@@ -105,49 +105,49 @@ async def test_an_end_that_a_replay_followed_is_no_end(listening: Events, queue:
     queue.replay("a")
     lease = take()
     queue.progress(lease, {"progress": 0.5})
-    heard: list[Event] = []
-    watching = collect(listening, "a", heard)
-    await until(lambda: len(heard) == 2)
+    events: list[Event] = []
+    watching = collect(listening, "a", events)
+    await until(lambda: len(events) == 2)
 
     queue.ack(lease, {})
     await watching
 
-    assert [event.kind for event in heard] == ["failed", "progress", "completed"]
+    assert [event.kind for event in events] == ["failed", "progress", "completed"]
 
 
 async def test_a_history_longer_than_a_page_is_read_whole(
-    listening: Events, far_queue: AsyncQueue, client: redis.Redis
+    listening: Events, async_queue: AsyncQueue, client: redis.Redis
 ):
     with client.pipeline(transaction=False) as pipe:
         for number in range(900):
             pipe.xadd("sovits:events:task-1", {"kind": "log", "data": f'{{"n":{number}}}'})
         pipe.execute()
 
-    history = await far_queue.event_history("task-1")
+    history = await async_queue.event_history("task-1")
 
     assert [event.data["n"] for event in history] == list(range(900))
 
 
-async def test_a_history_is_capped_and_forgotten(listening: Events, far_queue: AsyncQueue, client: redis.Redis):
+async def test_a_history_is_capped_and_forgotten(listening: Events, async_queue: AsyncQueue, client: redis.Redis):
     for number in range(1200):
-        await far_queue.publish_event("task-1", "log", {"n": number})
+        await async_queue.publish_event("task-1", "log", {"n": number})
 
     assert 1000 <= client.xlen("sovits:events:task-1") < 1200
     assert 0 < client.ttl("sovits:events:task-1") <= 7 * 86_400
 
 
-async def test_a_hundred_watchers_share_one_connection(listening: Events, far_queue: AsyncQueue, client: redis.Redis):
-    heard: list[list[Event]] = [[] for _ in range(100)]
-    watching = [collect(listening, f"task-{n % 10}", into) for n, into in enumerate(heard)]
+async def test_a_hundred_watchers_share_one_connection(listening: Events, async_queue: AsyncQueue, client: redis.Redis):
+    events: list[list[Event]] = [[] for _ in range(100)]
+    watching = [collect(listening, f"task-{n % 10}", into) for n, into in enumerate(events)]
     await until(lambda: len(client.pubsub_channels("sovits:events:task-*")) == 10)
-    subscribers = [found for found in client.client_list() if int(found["sub"]) > 0]
+    subscribers = [connection for connection in client.client_list() if int(connection["sub"]) > 0]
 
     for number in range(10):
-        await far_queue.publish_event(f"task-{number}", "completed", {})
+        await async_queue.publish_event(f"task-{number}", "completed", {})
     await asyncio.gather(*watching)
 
     assert len(subscribers) == 1
-    assert [len(one) for one in heard] == [1] * 100
+    assert [len(watched) for watched in events] == [1] * 100
     await until(lambda: client.pubsub_channels("sovits:events:task-*") == [])
 
 
@@ -171,7 +171,7 @@ async def test_the_announcement_of_the_end_is_dropped(listening: Events, queue: 
     waiting = asyncio.create_task(listening.wait("a", 30))
     await until(lambda: client.pubsub_channels("sovits:events:a"))
 
-    ack_unheard(client, lease)
+    ack_without_announcement(client, lease)
     began = time.monotonic()
     job = await waiting
 
@@ -205,15 +205,15 @@ async def test_waiting_for_nobody_ends_at_once(listening: Events):
 
 
 async def test_watchers_and_waiters_outlive_the_server(own_server: EmbeddedServer):
-    near, far = connect(own_server.url), connect_async(own_server.url)
-    queue, listening = Queue(near), Events(AsyncQueue(far))
+    near, async_client = connect(own_server.url), connect_async(own_server.url)
+    queue, listening = Queue(near), Events(AsyncQueue(async_client))
     queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     lease = queue.claim("synthesizer", "worker-1")
     assert lease is not None
     queue.progress(lease, {"progress": 0.1})
-    heard: list[Event] = []
-    watching, waiting = collect(listening, "a", heard), asyncio.create_task(listening.wait("a", 30))
-    await until(lambda: len(heard) == 1)
+    events: list[Event] = []
+    watching, waiting = collect(listening, "a", events), asyncio.create_task(listening.wait("a", 30))
+    await until(lambda: len(events) == 1)
     assert own_server.process is not None
     os.kill(own_server.process.pid, signal.SIGKILL)
     own_server.process.wait()
@@ -223,27 +223,27 @@ async def test_watchers_and_waiters_outlive_the_server(own_server: EmbeddedServe
     queue.ack(lease, {})
     await watching
 
-    assert [event.kind for event in heard] == ["progress", "progress", "completed"]
+    assert [event.kind for event in events] == ["progress", "progress", "completed"]
     assert (await waiting).status is JobStatus.DONE
     await until(lambda: near.pubsub_channels("sovits:events") == ["sovits:events"])
     await listening.close()
-    await far.aclose()
+    await async_client.aclose()
     near.close()
 
 
 async def test_without_a_server_waiting_says_so_in_the_end(own_server: EmbeddedServer):
-    far = connect_async(own_server.url)
-    far_queue = AsyncQueue(far)
-    listening = Events(far_queue)
-    await far_queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
+    async_client = connect_async(own_server.url)
+    async_queue = AsyncQueue(async_client)
+    listening = Events(async_queue)
+    await async_queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
     own_server.stop()
 
     with pytest.raises(QueueUnavailable):
         await listening.wait("a", 0.3)
     with pytest.raises(QueueUnavailable):
-        await far_queue.publish_event("task-1", "log", {})
+        await async_queue.publish_event("task-1", "log", {})
     await listening.close()
-    await far.aclose()
+    await async_client.aclose()
 
 
 def test_code_that_blocks_publishes_and_reads_the_same_history(queue: Queue):

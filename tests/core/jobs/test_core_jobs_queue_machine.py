@@ -28,20 +28,22 @@ ROLES = {"synthesizer": "worker_tasks", "trainer": "training_tasks"}
 WORKERS = ("worker-1", "worker-2", "worker-3")
 KINDS = {"synthesizer": "inference", "trainer": "training"}
 DEVICES = {"worker-1": "cuda:0", "worker-2": "cuda:0", "worker-3": "cpu"}
-WISHES = ("", "", "", "cuda", "cuda:0", "cuda:0-1", "cuda:10", "cpu")
+CONSTRAINTS = ("", "", "", "cuda", "cuda:0", "cuda:0-1", "cuda:10", "cpu")
 LIMIT = 2
 """Jobs of a kind on a device, until the machine changes that."""
 
 roles = st.sampled_from(sorted(ROLES))
 workers = st.sampled_from(WORKERS)
 numbers = st.integers(0, 1_000)
-wishes = st.sampled_from(WISHES)
+constraints = st.sampled_from(CONSTRAINTS)
 
 
-def fits(wish: str, device: str) -> bool:
+def meets_constraint(constraint: str, device: str) -> bool:
     """The same rule as the queue's, put differently."""
     number = device.removeprefix("cuda:")
-    return wish in ("", device) or (device != "cpu" and (wish == "cuda" or number in wish[5:].split("-")))
+    return constraint in ("", device) or (
+        device != "cpu" and (constraint == "cuda" or number in constraint[5:].split("-"))
+    )
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -73,9 +75,9 @@ class QueueMachine(RuleBasedStateMachine):
         role=roles,
         priorities=st.lists(st.integers(1, 10), min_size=1, max_size=4),
         delay=st.sampled_from([0, 0, 50]),
-        wish=wishes,
+        constraint=constraints,
     )
-    def enqueue(self, role: str, priorities: list[int], delay: float, wish: str) -> None:
+    def enqueue(self, role: str, priorities: list[int], delay: float, constraint: str) -> None:
         new = []
         for priority in priorities:
             name = f"job-{len(self.submitted)}"
@@ -89,7 +91,7 @@ class QueueMachine(RuleBasedStateMachine):
                     topic="",
                     idempotency_key=name,
                     delay_seconds=delay,
-                    device=wish,
+                    device=constraint,
                 )
             )
         assert [job.id for job in self.queue.enqueue_many(new)] == [job.job_id for job in new]
@@ -156,7 +158,7 @@ class QueueMachine(RuleBasedStateMachine):
         others = sum(self.runs(role, other) for other in WORKERS if other != worker and DEVICES[other] == device)
         room = others < self.limits.get((kind, device), LIMIT)
         waiting = [name for key, names in self.lists().items() if key.startswith(ROLES[role]) for name in names]
-        waits = any(fits(self.wish(name), device) for name in waiting)
+        waits = any(meets_constraint(self.constraint(name), device) for name in waiting)
 
         lease = self.queue.claim(role, worker, location=WorkerLocation("host", device, kind, LIMIT))
 
@@ -164,7 +166,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert busy or self.held_by(worker) or not (room and waits)
         elif lease.job.id not in busy:
             assert room
-            assert fits(lease.job.device, device)
+            assert meets_constraint(lease.job.device, device)
         return lease
 
     def runs(self, role: str, worker: str) -> bool:
@@ -237,9 +239,9 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(number=numbers)
     def confirm_cancel(self, number: int) -> None:
         lease = self.lease(number)
-        asked = self.holds(lease) and self.queue.renew_lease(lease) is LeaseStatus.CANCEL
+        requested = self.holds(lease) and self.queue.renew_lease(lease) is LeaseStatus.CANCEL
         confirmed = self.queue.confirm_cancel(lease)
-        assert confirmed or not asked
+        assert confirmed or not requested
         assert not confirmed or self.status(lease.job.id) is JobStatus.CANCELLED
 
     @rule(worker=workers)
@@ -250,7 +252,7 @@ class QueueMachine(RuleBasedStateMachine):
     # Supervisors
 
     @rule(worker=workers)
-    def bury_worker(self, worker: str) -> None:
+    def rescue_dead_worker(self, worker: str) -> None:
         self.queue.rescue_worker(worker)
         assert self.client.llen(f"sovits:processing:{worker}") == 0
         assert self.queue.rescue_worker(worker) == []
@@ -323,15 +325,19 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def every_list_is_in_order(self) -> None:
         for key, names in self.lists().items():
-            wish = key.partition("@")[2]
+            constraint = key.partition("@")[2]
             jobs = self.fields(names, "device", "priority")
-            assert {device or "" for device, _ in jobs} <= {wish}
+            assert {device or "" for device, _ in jobs} <= {constraint}
             priorities = [int(priority) for _, priority in jobs]
             assert priorities == sorted(priorities)
 
     def lists(self) -> dict[str, list[str]]:
         """Everything that waits, list by list."""
-        keys = [f"{key}{wish and '@'}{wish}" for key in ROLES.values() for wish in dict.fromkeys(WISHES)]
+        keys = [
+            f"{key}{constraint and '@'}{constraint}"
+            for key in ROLES.values()
+            for constraint in dict.fromkeys(CONSTRAINTS)
+        ]
         pipe = self.client.pipeline(transaction=False)
         for key in keys:
             pipe.lrange(f"sovits:{key}", 0, -1)
@@ -346,20 +352,20 @@ class QueueMachine(RuleBasedStateMachine):
 
     def statuses(self) -> dict[str, JobStatus]:
         """Of every job there ever was."""
-        found = self.fields(self.submitted, "state")
-        return {name: JobStatus(state) for name, (state,) in zip(self.submitted, found, strict=True)}
+        states = self.fields(self.submitted, "state")
+        return {name: JobStatus(state) for name, (state,) in zip(self.submitted, states, strict=True)}
 
-    def fields(self, names: list[str], *wanted: str) -> list[list[str | None]]:
-        """The same fields of many jobs, asked for at once: most of this test's time is waiting for answers."""
+    def fields(self, jobs: list[str], *names: str) -> list[list[str | None]]:
+        """Return the same fields of many jobs, requested at once: most of this test's time is waiting for replies."""
         pipe = self.client.pipeline(transaction=False)
-        for name in names:
-            pipe.hmget(f"sovits:job:{name}", *wanted)
+        for job in jobs:
+            pipe.hmget(f"sovits:job:{job}", *names)
         return list(pipe.execute())
 
     def held_by(self, worker: str) -> list[str]:
         return self.client.lrange(f"sovits:processing:{worker}", 0, -1)
 
-    def wish(self, name: str) -> str:
+    def constraint(self, name: str) -> str:
         return self.client.hget(f"sovits:job:{name}", "device") or ""
 
     def lease(self, number: int) -> Lease:

@@ -11,7 +11,7 @@ from job_waiting import wait_for_job
 
 from core.errors import Draining, InvalidRequest, SovitsError
 from core.jobs.job import Job, JobStatus, LeaseStatus, NewJob
-from roles import ROLES, make_role
+from roles.runtime.registry import ROLES, make_role
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
 
@@ -200,8 +200,8 @@ def test_progress_reaches_the_job_and_its_topic(services: WorkerServices, work: 
     wait_for_job(services.queue, job.id, timeout=10)
 
     history = services.queue.event_history("task-1")
-    told = [(event.kind, event.data.get("progress"), event.data.get("message")) for event in history]
-    assert told[:3] == [
+    events = [(event.kind, event.data.get("progress"), event.data.get("message")) for event in history]
+    assert events[:3] == [
         ("progress", 0.25, "A quarter."),
         ("progress", 1.0, "All."),
         ("checkpoint", None, None),
@@ -295,7 +295,7 @@ def test_a_coroutine_runs_beside_the_synchronous_role(services: WorkerServices):
 def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, server: Any, settings: Any):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
 
-    made = WorkerServices(settings, server.url)
+    services = WorkerServices(settings, server.url)
 
-    assert made.threads == 3
-    made.close()
+    assert services.threads == 3
+    services.close()

@@ -12,10 +12,10 @@ import redis
 from core.errors import InvalidParameter, InvalidRequest
 from core.jobs.devices import check_constraint, meets_constraint, parse_device, prefer_gpus
 from core.jobs.job import Lease, NewJob, WorkerLocation
-from core.jobs.limits import GpuInfo, HostInfo, LimitService
 from core.jobs.placement import cap_cpu_training, locate_worker
 from core.jobs.queue import AsyncQueue, Queue
-from core.process import GPUS, name_device
+from core.jobs.worker_process import GPUS, name_device
+from core.limits import GpuInfo, HostInfo, LimitService
 from core.records import Records, upgrade
 from core.redis import connect, connect_async
 from core.redis_server import EmbeddedServer
@@ -35,9 +35,9 @@ def settings(tmp_path: Path) -> Settings:
 async def records(tmp_path: Path) -> AsyncIterator[Records]:
     url = f"sqlite+aiosqlite:///{tmp_path}/records.sqlite3"
     upgrade(url)
-    made = Records(url)
-    yield made
-    await made.close()
+    client = Records(url)
+    yield client
+    await client.close()
 
 
 @pytest.fixture
@@ -191,18 +191,18 @@ def test_a_worker_for_what_asks_for_it_leaves_the_rest(queue: Queue):
 def test_it_is_woken_by_such_a_job(server: EmbeddedServer, queue: Queue):
     own = connect(server.url)
     place = WorkerLocation("host", "cpu", "training", 1, dedicated=True)
-    found: list[str] = []
-    waiting = threading.Thread(target=lambda: found.append(name(claim(Queue(own), "worker-1", place, 20.0))))
+    claimed: list[str] = []
+    waiting = threading.Thread(target=lambda: claimed.append(name(claim(Queue(own), "worker-1", place, 20.0))))
     waiting.start()
 
     train(queue, "on the cpu", device="cpu")
 
     waiting.join(15)
     own.close()
-    assert found == ["on the cpu"]
+    assert claimed == ["on the cpu"]
 
 
-def test_a_job_for_a_device_keeps_its_wish_through_cancel_rescue_and_delay(queue: Queue, client: redis.Redis):
+def test_a_job_for_a_device_keeps_its_constraint_through_cancel_rescue_and_delay(queue: Queue, client: redis.Redis):
     train(queue, "a", "b", device="cuda:1")
     queue.cancel("b")
     lease = claim(queue, "worker-1", GPU_1)
@@ -301,7 +301,7 @@ async def test_a_limit_returns_to_the_settings(limits: LimitService):
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "changes",
     [
         {"tpu": {"training": 1}},
         {"cuda:01": {"training": 1}},
@@ -312,10 +312,10 @@ async def test_a_limit_returns_to_the_settings(limits: LimitService):
     ],
 )
 async def test_a_limit_that_cannot_be_is_refused_and_nothing_changes(
-    limits: LimitService, wanted: dict[str, dict[str, int | None]]
+    limits: LimitService, changes: dict[str, dict[str, int | None]]
 ):
     with pytest.raises(InvalidParameter):
-        await limits.change({"cuda": {"training": 3}, **wanted})
+        await limits.change({"cuda": {"training": 3}, **changes})
 
     assert "cuda" not in await limits.limits()
 
@@ -328,7 +328,7 @@ async def test_what_runs_is_shown_with_its_device(limits: LimitService, queue: Q
 
     active = await limits.active()
 
-    assert [(one.job_id, one.kind, one.device) for one in active] == [("a", "training", "cuda:1")]
+    assert [(job.job_id, job.kind, job.device) for job in active] == [("a", "training", "cuda:1")]
     assert (await limits.limits())["cuda:1"] == {"training": 1, "inference": 3}
 
 
@@ -355,7 +355,7 @@ def test_other_names_are_refused(text: str):
 
 
 @pytest.mark.parametrize(
-    ("wish", "suited"),
+    ("constraint", "suited"),
     [
         ("", {"cpu", "cuda:0", "cuda:1", "cuda:10"}),
         ("cpu", {"cpu"}),
@@ -364,18 +364,18 @@ def test_other_names_are_refused(text: str):
         ("cuda:0-10", {"cuda:0", "cuda:10"}),
     ],
 )
-def test_people_and_the_queue_agree_on_what_fits(queue: Queue, wish: str, suited: set[str]):
+def test_people_and_the_queue_agree_on_what_fits(queue: Queue, constraint: str, suited: set[str]):
     devices = ("cpu", "cuda:0", "cuda:1", "cuda:10")
 
-    taken = set()
+    claimed = set()
     for device in devices:
-        train(queue, f"job on {device}", device=wish)
+        train(queue, f"job on {device}", device=constraint)
         lease = claim(queue, f"worker {device}", WorkerLocation("host", device))
         if lease is not None:
-            taken.add(device)
+            claimed.add(device)
             queue.ack(lease, {})
 
-    assert taken == {device for device in devices if meets_constraint(device, wish)} == suited
+    assert claimed == {device for device in devices if meets_constraint(device, constraint)} == suited
 
 
 def test_a_device_that_no_host_has_is_refused_with_what_there_is():
@@ -386,14 +386,14 @@ def test_a_device_that_no_host_has_is_refused_with_what_there_is():
 
 
 @pytest.mark.parametrize(
-    ("wish", "devices"), [("cuda:4", set()), ("cuda", {"cuda:7"}), ("", {"cpu"}), ("cpu", {"cpu"})]
+    ("constraint", "devices"), [("cuda:4", set()), ("cuda", {"cuda:7"}), ("", {"cpu"}), ("cpu", {"cpu"})]
 )
-def test_a_device_that_may_come_or_is_there_is_accepted(wish: str, devices: set[str]):
-    check_constraint(wish, devices)
+def test_a_device_that_may_come_or_is_there_is_accepted(constraint: str, devices: set[str]):
+    check_constraint(constraint, devices)
 
 
 @pytest.mark.parametrize(
-    ("numbers", "devices", "wish"),
+    ("numbers", "devices", "constraint"),
     [
         ("0", {"cuda:0", "cuda:1"}, ""),
         ("1", {"cuda:0", "cuda:1"}, "cuda:1"),
@@ -401,8 +401,8 @@ def test_a_device_that_may_come_or_is_there_is_accepted(wish: str, devices: set[
         ("0-1-2", {"cpu"}, ""),
     ],
 )
-def test_gpu_numbers_wish_and_do_not_insist(numbers: str, devices: set[str], wish: str):
-    assert prefer_gpus(numbers, devices) == wish
+def test_gpu_numbers_are_a_preference(numbers: str, devices: set[str], constraint: str):
+    assert prefer_gpus(numbers, devices) == constraint
 
 
 def test_a_gpu_has_the_drivers_number_whatever_its_worker_was_told(monkeypatch: pytest.MonkeyPatch):
