@@ -7,12 +7,14 @@ from typing import Any, ClassVar
 from core.jobs.file_jobs import KIND_FIELD
 from core.jobs.job import Job
 from core.jobs.roles import PREPROCESSOR
+from core.stages.outputs import StageOutputs
 from roles.preprocessing.features import hubert_feature, semantic_token, speaker_vector, text_feature
 from roles.preprocessing.segments import asr, audio_slice, convert, denoise
 from roles.preprocessing.stage_cache import run_cached
 from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import JobContext
-from roles.stages.stage_role import StageFunction, StageRole, StageRun
+from roles.stages.stage_role import StageRole
+from roles.stages.stage_run import StageFunction, StageRun
 
 
 class Preprocessor(StageRole):
@@ -38,6 +40,6 @@ class Preprocessor(StageRole):
             return run_file_job(FileJobRun(context, self.models))
         return super().run(job, context)
 
-    def perform(self, run: StageRun) -> dict[str, Any]:
+    def perform(self, run: StageRun) -> StageOutputs:
         """Run the stage unless its result is there already."""
         return run_cached(run, self.stages[run.stage])

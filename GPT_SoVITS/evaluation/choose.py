@@ -6,9 +6,11 @@ number decides. Where all are equal, the later epoch has learnt more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+Row = TypeVar("Row", bound=Mapping[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Rule:
 RULES = (Rule("wer", -1, 0.05), Rule("similarity", 1, 0.02), Rule("dnsmos", 1, 0.05))
 
 
-def best(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def best(rows: Sequence[Row]) -> Row | None:
     """The row to take of those that were judged (`epoch`, and the names of `RULES`); None when none was."""
     left = [row for row in rows if row.get("wer") is not None]
     for rule in RULES:

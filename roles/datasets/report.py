@@ -15,7 +15,7 @@ from core.errors import InputGone, JobCancelled, NotFound, PermanentError
 from core.records import DatasetContents, DatasetStatus, DatasetVersionRecord, SegmentRecord
 from GPT_SoVITS.errors import ModelError
 from roles.datasets.audio_store import AudioStore
-from roles.preprocessing.official import models_folder
+from roles.preprocessing.model_files import models_folder
 from roles.runtime.errors import error_document
 from roles.runtime.file_job import FileJobRun
 

@@ -1,4 +1,4 @@
-"""What each preparing stage reads and makes in the experiment's folder, and all that decides its result."""
+"""What each preprocessing stage reads and writes in the experiment's folder, and everything that decides its result."""
 
 from __future__ import annotations
 
@@ -6,65 +6,75 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from common import storage_keys
 from core.errors import InputGone, NotFound
-from roles.preprocessing.from_dataset import begins_from_dataset, chosen_segments
-from roles.preprocessing.official import base, check_parts, is_half, is_official, models_folder, part, recogniser
-from roles.stages.stage_role import StageRun
+from roles.preprocessing.dataset_segments import begins_from_dataset, chosen_segments
+from roles.preprocessing.model_files import (
+    base_model,
+    check_official_parts,
+    is_half,
+    is_official,
+    models_folder,
+    official_part,
+    recognizer_folder,
+)
+from roles.stages.stage_run import StageRun
 
 SEGMENTS: Final = "segments"
-"""Stands for the denoised ones where denoising ran."""
-SPREADS_ONLY: Final = frozenset({"n_parts"})
-"""Parameters that change how long a stage takes and not what it makes."""
+"""Stands for the denoised segments where denoising ran."""
+WITHOUT_EFFECT: Final = frozenset({"n_parts"})
+"""Parameters that change how long a stage takes and not its result."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class StageFiles:
     """Files and folders, relative to the experiment's folder."""
 
-    reads: tuple[str, ...]
-    makes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    products: tuple[str, ...]
 
 
-RECIPES: Final[dict[str, Recipe]] = {
-    "convert": Recipe((), ("source",)),
-    "audio_slice": Recipe(("source",), ("segments",)),
-    "denoise": Recipe(("segments",), ("denoised",)),
-    "asr": Recipe((SEGMENTS,), ("transcripts.list",)),
-    "text_feature": Recipe(("transcripts.list",), ("2-name2text.txt", "3-bert")),
-    "hubert_feature": Recipe((SEGMENTS,), ("4-cnhubert", "5-wav32k")),
-    "speaker_vector": Recipe((SEGMENTS,), ("7-sv_cn",)),
-    "semantic_token": Recipe(("4-cnhubert",), ("6-name2semantic.tsv",)),
+STAGE_FILES: Final[dict[str, StageFiles]] = {
+    "convert": StageFiles((), ("source",)),
+    "audio_slice": StageFiles(("source",), ("segments",)),
+    "denoise": StageFiles(("segments",), ("denoised",)),
+    "asr": StageFiles((SEGMENTS,), ("transcripts.list",)),
+    "text_feature": StageFiles(("transcripts.list",), ("2-name2text.txt", "3-bert")),
+    "hubert_feature": StageFiles((SEGMENTS,), ("4-cnhubert", "5-wav32k")),
+    "speaker_vector": StageFiles((SEGMENTS,), ("7-sv_cn",)),
+    "semantic_token": StageFiles(("4-cnhubert",), ("6-name2semantic.tsv",)),
 }
 
 
 def segments_folder(run: StageRun) -> str:
-    """`denoised` where denoising ran, else `segments`."""
-    return "segments" if run.outputs.get("denoise", {"skipped": True})["skipped"] else "denoised"
+    """Return `denoised` where denoising ran, else `segments`."""
+    denoised = run.outputs.get("denoise")
+    return "segments" if denoised is None or denoised.get("skipped") else "denoised"
 
 
-def inputs_of(run: StageRun) -> dict[str, Path]:
-    """What the stage reads, by name. Raises InputGone when some of it is not there."""
+def stage_inputs(run: StageRun) -> dict[str, Path]:
+    """Return what the stage reads, by name. Raises InputGone when some of it is not there."""
     if run.stage == "convert":
-        check_parts(run)  # said first, also when nothing has to be converted
-    folder = run.folder
-    names = [segments_folder(run) if name == SEGMENTS and run.stage != "denoise" else name for name in _reads(run)]
-    found = {name: folder / name for name in names}
-    for name, path in found.items():
-        if not path.exists():
-            made_by = next(stage for stage, recipe in RECIPES.items() if name in recipe.makes)
+        check_official_parts(run)  # reported first, also when nothing has to be converted
+    inputs = {}
+    for name in STAGE_FILES[run.stage].inputs:
+        name = segments_folder(run) if name == SEGMENTS and run.stage != "denoise" else name
+        inputs[name] = run.folder / name
+        if not inputs[name].exists():
+            producer = next(stage for stage, files in STAGE_FILES.items() if name in files.products)
             raise InputGone(
                 f"{run.stage} needs {name} of {run.experiment.id}, which is no longer there.",
-                hint=f"Run {made_by} again.",
+                hint=f"Run {producer} again.",
             )
     if run.stage == "convert" and not begins_from_dataset(run):
-        found["upload"] = upload_of(run)
-    return found
+        inputs["upload"] = uploaded_recording(run)
+    return inputs
 
 
-def upload_of(run: StageRun) -> Path:
-    """The recording that the experiment begins from. Raises InputGone when it is not there."""
+def uploaded_recording(run: StageRun) -> Path:
+    """Return the recording that the experiment begins from. Raises InputGone when it is not there."""
     file_id = run.experiment.audio_file_id
-    path = run.services.storage.path(f"files/{file_id}") if file_id else None
+    path = run.services.storage.path(storage_keys.uploaded_file(file_id)) if file_id else None
     if path is None or not path.is_file():
         raise InputGone(
             f"The recording that {run.experiment.exp_name} begins from ({file_id or 'deleted'}) is no longer there.",
@@ -73,63 +83,52 @@ def upload_of(run: StageRun) -> Path:
     return path
 
 
-def facts_of(run: StageRun) -> dict[str, Any]:
-    """What decides the result beside the inputs' content and the code: parameters, version, weights."""
+def key_facts(run: StageRun) -> dict[str, Any]:
+    """Return what decides the result beside the content of the inputs and the code: parameters, version, weights."""
     experiment = run.experiment
     facts: dict[str, Any] = {
         "stage": run.stage,
         "version": experiment.version,
-        "dataset": _dataset(run),
-        "parameters": {name: value for name, value in run.config.items() if name not in SPREADS_ONLY},
-        "weights": [_identity(path) for path in _weights(run)],
+        "dataset": None,
+        "parameters": {name: value for name, value in run.config.items() if name not in WITHOUT_EFFECT},
+        "weights": [_file_identities(path) for path in _weights(run)],
     }
+    if run.stage in ("convert", "audio_slice", "asr") and begins_from_dataset(run):
+        dataset = chosen_segments(run)  # its report may decide anew what is left out
+        facts["dataset"] = [dataset.dataset_id, dataset.version, dataset.fingerprint]
     if run.stage in ("text_feature", "hubert_feature", "speaker_vector"):
         facts["device"] = [run.services.device, is_half(run)]
     if run.stage == "semantic_token":
+        transcribed = run.outputs.get("asr")
         facts["base"] = experiment.parameters.get("sovits_train", {}).get("pretrained_s2G", "")
-        facts["prompt"] = Path(run.outputs.get("asr", {}).get("prompt", {}).get("audio", "")).name
+        facts["prompt"] = Path(transcribed["prompt"]["audio"]).name if transcribed else ""
     return facts
 
 
-def _dataset(run: StageRun) -> list[Any] | None:
-    """What is left out of a version, its report may decide anew."""
-    if run.stage not in ("convert", "audio_slice", "asr") or not begins_from_dataset(run):
-        return None
-    chosen = chosen_segments(run)
-    return [chosen.dataset_id, chosen.version, chosen.fingerprint]
-
-
-def _reads(run: StageRun) -> tuple[str, ...]:
-    return RECIPES[run.stage].reads
-
-
 def _weights(run: StageRun) -> list[Path]:
-    """The models that the stage computes with. Raises like the stage itself when one is missing."""
+    """Return the models that the stage computes with. Raises like the stage itself when one is missing."""
     official = is_official(run.experiment)
     if run.stage == "asr":
-        return [recogniser(run)]
+        return [recognizer_folder(run)]
     if run.stage == "hubert_feature":
         from GPT_SoVITS.features.whisper_model import model_folder
 
-        return [part(run, "hubert") if official else model_folder(models_folder(run.services))]
+        return [official_part(run, "hubert") if official else model_folder(models_folder(run.services))]
     if run.stage == "speaker_vector":
-        return [part(run, "speaker_vector")]
+        return [official_part(run, "speaker_vector")]
     if run.stage == "semantic_token":
-        return [base(run, "sovits", run.experiment.parameters.get("sovits_train", {}))]
-    return _roberta(run) if run.stage == "text_feature" and official else []
+        return [base_model(run, "sovits", run.experiment.parameters.get("sovits_train", {}))]
+    if run.stage == "text_feature" and official:
+        from GPT_SoVITS.errors import ModelError
+
+        try:
+            return [official_part(run, "roberta")]
+        except (ModelError, NotFound):  # it may be missing, for only Mandarin needs it
+            return []
+    return []
 
 
-def _roberta(run: StageRun) -> list[Path]:
-    """Read only for Mandarin, so it may be missing."""
-    from GPT_SoVITS.errors import ModelError
-
-    try:
-        return [part(run, "roberta")]
-    except (ModelError, NotFound):
-        return []
-
-
-def _identity(path: Path) -> list[list[Any]]:
-    """Name, size and time of every file: to read hundreds of megabytes would take longer than the work."""
-    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
-    return [[one.name, one.stat().st_size, one.stat().st_mtime_ns] for one in files]
+def _file_identities(path: Path) -> list[list[str | int]]:
+    """Return name, size and time of every file: to read hundreds of megabytes would take longer than the stage."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]

@@ -1,6 +1,6 @@
-"""The program of one process that does its share of a stage: `python -m roles.preprocessing.pool_worker`.
+"""The program of one process of a pool: `python -m roles.preprocessing.pool_worker`.
 
-It reads what to do as JSON from its standard input and writes a line of JSON for each file, then `{"done": true}`.
+It reads a plan as JSON from its standard input and reports the result of each file, then that it is done.
 """
 
 from __future__ import annotations
@@ -9,45 +9,56 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
+from typing_extensions import TypedDict
 
-from core.errors import MissingPart, PermanentError, SovitsError
-from roles.preprocessing.file_tasks import Means, do_each
-from roles.runtime.errors import model_errors
+from core.child_process import EventWriter
+from core.errors import MissingPart, SovitsError
+from roles.preprocessing.file_operations import OPERATIONS, ExecutionOptions, map_files
+from roles.runtime.errors import error_report, model_errors
 from roles.runtime.storage_errors import storage_faults
 
 
+class WorkerPlan(TypedDict):
+    """What one process of a pool does."""
+
+    operation: str
+    """Name in OPERATIONS."""
+    options: dict[str, Any]
+    """Fields of the operation."""
+    files: list[tuple[int, str]]
+    """(index, path) of its partition."""
+    device: str
+    threads: int
+    folder: str
+    """The experiment's folder, whose disk is examined when something cannot be written."""
+
+
 def main() -> int:
-    """Do the share; the exit code. What a fault of its own raises ends on standard error, with code 1."""
+    """Do the plan and return the exit code; an unexpected error ends on standard error, with code 1."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    # What a library prints must not come between the answers.
-    answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
-    plan = orjson.loads(sys.stdin.buffer.read())
+    events = EventWriter()
+    plan: WorkerPlan = orjson.loads(sys.stdin.buffer.read())
     try:
         with model_errors(), storage_faults(Path(plan["folder"])):
-            work(plan, answers)
+            if plan["device"] == "cuda":
+                check_gpu()
+            operation = OPERATIONS[plan["operation"]](**plan["options"])
+            paths = [Path(path) for _, path in plan["files"]]
+            results = map_files(operation, paths, ExecutionOptions(plan["device"], plan["threads"]))
+            for (index, _), result in zip(plan["files"], results, strict=True):
+                events.write({"event": "result", "index": index, "result": result})
     except SovitsError as error:
-        said = {**error.as_dict(), "permanent": isinstance(error, PermanentError)}
-        answers.write(orjson.dumps({"error": said}) + b"\n")
+        events.write({"event": "error", **error_report(error)})
         return 0
-    answers.write(b'{"done": true}\n')
+    events.write({"event": "done"})
     return 0
 
 
-def work(plan: dict[str, Any], answers: IO[bytes]) -> None:
-    """Every file of the plan, in order."""
-    if plan["device"] == "cuda":
-        _need_gpu()
-    numbers, paths = [number for number, _ in plan["files"]], [Path(path) for _, path in plan["files"]]
-    done = do_each(plan["work"], paths, plan["options"], Means(plan["device"], plan["threads"]))
-    for number, answer in zip(numbers, done, strict=True):
-        answers.write(orjson.dumps({"file": number, "answer": answer}) + b"\n")
-
-
-def _need_gpu() -> None:
+def check_gpu() -> None:
+    """Raise MissingPart unless torch can use the GPU."""
     import torch
 
     if not torch.cuda.is_available():

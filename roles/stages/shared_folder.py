@@ -1,4 +1,4 @@
-"""An experiment's folder that hosts share: what a stage needs of it, and what it leaves when it cannot finish."""
+"""An experiment's folder that hosts share: which entries a stage needs, and what is saved when it cannot finish."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from core.errors import SovitsError, StorageUnavailable
 from core.storage import Wanted, Work
@@ -13,27 +14,30 @@ from roles.runtime.role import JobContext
 
 logger = logging.getLogger(__name__)
 
-_TRAINING_FOLDER = re.compile(r"(sovits|gpt)_\d+")
+_TRAINING_FOLDER: Final = re.compile(r"(sovits|gpt)_\d+")
 
 
-def wanted_by(stage: str, work_run: int) -> Wanted:
-    """Everything but the trainings' own folders, whose states are large; a training wants the one it goes on in."""
+def needed_entries(stage: str, work_run: int) -> Wanted:
+    """Return the filter of the folder's entries for a stage.
+
+    It leaves out the folders of trainings, whose states are large, but the one that this training continues in.
+    """
     own = f"{stage.removesuffix('_train')}_{work_run}"
     return lambda entry: entry == own or _TRAINING_FOLDER.fullmatch(entry) is None
 
 
 @contextmanager
-def saved_for_others(work: Work, context: JobContext) -> Iterator[None]:
-    """When the block ends early, to go on later (after a drain, a pause, a failure), save what is done.
+def saved_on_failure(folder: Work, context: JobContext) -> Iterator[None]:
+    """Save the folder when the block fails or stops to be continued later (after a drain or a pause).
 
-    Not when the job is cancelled or belongs to another worker now.
+    It is not saved when the job is cancelled or belongs to another worker now.
     """
     try:
         yield
     except SovitsError:
         if context.reason is None:
             try:
-                work.save()
+                folder.save()
             except StorageUnavailable as error:
                 logger.warning("Another host will find less than was done here: %s", error.message)
         raise

@@ -1,54 +1,60 @@
-"""The stage test_inference: a sentence in the voice that was trained, and what machines think of it."""
+"""The stage test_inference: a sentence in the voice that was trained, and its evaluation."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Final
 
+from common import storage_keys
 from core.errors import InvalidRequest, NotFound
 from core.media import decode
 from core.records import CheckpointRecord
-from roles.stages.stage_role import StageRun
-from roles.training.evaluation import Voice, judge, own_prompt
+from core.stages.outputs import InferenceTestOutputs
+from roles.stages.stage_run import StageRun
+from roles.training.evaluation import EvaluatedVoice, EvaluationPrompt, evaluate_voices, own_prompt
 
-NAME = "the voice"
-PROMPT_RATE = 32_000
-"""Hz, at which another prompt is kept; every version reads it at its own."""
+NAME: Final = "the voice"
+PROMPT_RATE: Final = 32_000
+"""Hz, at which an uploaded prompt is kept; every version resamples it."""
 
 
-def test_inference(run: StageRun) -> dict[str, Any]:
-    """Speak `target_text` with the chosen checkpoints (default: the best of the experiment) and judge it."""
+def test_inference(run: StageRun) -> InferenceTestOutputs:
+    """Speak `target_text` with the chosen checkpoints (default: the best of the experiment) and evaluate it."""
     folder = run.folder / f"test_inference_{run.work_run}"
     folder.mkdir(parents=True, exist_ok=True)
+    storage = run.services.storage
     gpt, sovits = _checkpoint(run, "gpt"), _checkpoint(run, "sovits")
-    prompt = _prompt(run, folder)
+    prompt = _uploaded_prompt(run, folder) if run.config["ref_audio"] else own_prompt(run)
     text, language = _sentence(run)
-    storage, sample = run.services.storage, folder / "sample.wav"
-    voice = Voice(NAME, storage.path(gpt.storage_key), storage.path(sovits.storage_key), sample)
-    request = {"prompt": prompt, "sentences": [text], "language": language}
-    verdict = judge(run, folder, request, [voice], run.progress)[NAME]
-    row = dict(verdict.sentences[0])
-    shown = {name: row.pop(name) for name in ("text", "heard", "seconds")}
-    key = f"experiments/{run.experiment.id}/{folder.name}/{sample.name}"
+    sample = folder / "sample.wav"
+    sample_key = storage_keys.experiment_file(run.experiment.id, folder.name, sample.name)
+    voice = EvaluatedVoice(NAME, storage.path(gpt.storage_key), storage.path(sovits.storage_key), sample)
+    evaluation = evaluate_voices(
+        run, folder, {"prompt": prompt, "sentences": [text], "language": language}, [voice], run.progress
+    )[NAME]
+    metrics = dict(evaluation.sentences[0])
     return {
-        **shown,
-        "language": verdict.language,
-        "sample": key if sample.exists() else None,
+        "text": metrics.pop("text"),
+        "heard": metrics.pop("heard"),
+        "seconds": metrics.pop("seconds"),
+        "language": evaluation.language,
+        "sample": sample_key if sample.exists() else None,
         "gpt_model": gpt.id,
         "sovits_model": sovits.id,
         "prompt_text": prompt["text"],
-        "metrics": row,
+        "metrics": metrics,
     }
 
 
 def _checkpoint(run: StageRun, kind: str) -> CheckpointRecord:
-    """The one that was asked for, or the experiment's best."""
-    asked = run.config[f"{kind}_model"]
-    checkpoint_id = asked or run.outputs[f"{kind}_train"]["checkpoint_id"]
+    """Return the checkpoint that the parameters name, or the experiment's best; raise when it cannot be used."""
+    named = run.config[f"{kind}_model"]
+    outputs = run.training_outputs(kind)
+    checkpoint_id = named or (outputs["checkpoint_id"] if outputs else "")
     record = run.services.call(run.services.records.checkpoints.get, checkpoint_id)
     if record.kind != kind:
         raise InvalidRequest(
-            f"test_inference.{kind}_model is {asked}, a {record.kind} model; a {kind} model is needed.",
+            f"test_inference.{kind}_model is {named}, a {record.kind} model; a {kind} model is needed.",
             hint=f"GET /api/v1/models?kind={kind} lists them.",
         )
     if not run.services.storage.exists(record.storage_key):
@@ -56,30 +62,23 @@ def _checkpoint(run: StageRun, kind: str) -> CheckpointRecord:
     return record
 
 
-def _prompt(run: StageRun, folder: Path) -> dict[str, Any]:
-    """The uploaded one that was asked for, or the experiment's own."""
-    asked = run.config["ref_audio"]
-    if not asked:
-        return own_prompt(run)
-    run.services.call(run.services.records.files.get, asked)  # NotFound names it
+def _uploaded_prompt(run: StageRun, folder: Path) -> EvaluationPrompt:
+    """Decode the upload that the parameters name. Raises NotFound when there is none."""
+    file_id = run.config["ref_audio"]
+    run.services.call(run.services.records.files.get, file_id)
     wav = folder / "prompt.wav"
-    decode(
-        run.services.storage.path(f"files/{asked}"),
-        wav,
-        sample_rate=PROMPT_RATE,
-        mono=True,
-        check=run.context.check,
-    )
+    upload = run.services.storage.path(storage_keys.uploaded_file(file_id))
+    decode(upload, wav, sample_rate=PROMPT_RATE, mono=True, check=run.context.check)
     return {"audio": str(wav), "text": run.config["ref_text"], "language": run.config["ref_language"], "tokens": None}
 
 
 def _sentence(run: StageRun) -> tuple[str, str]:
-    """(text, language): what was asked for, or the first sentence of the data set that is not the prompt."""
+    """Return text and language from the parameters, or of the first segment that is not the prompt."""
     if run.config["target_text"].strip():
         return run.config["target_text"].strip(), run.config["target_language"]
     from GPT_SoVITS.dataset.folder import read_annotations
 
     lines = read_annotations(run.folder / "transcripts.list")
     prompt = Path(run.outputs["asr"]["prompt"]["audio"]).name
-    chosen = next((line for line in lines if Path(line.path).name != prompt), lines[0])
-    return chosen.text, chosen.language
+    sentence = next((line for line in lines if Path(line.path).name != prompt), lines[0])
+    return sentence.text, sentence.language

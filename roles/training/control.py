@@ -1,38 +1,38 @@
-"""What someone asks of a training in progress, as its record says it."""
+"""Control requests to a stage in progress, as its record holds them."""
 
 from __future__ import annotations
 
 import time
 
 from core.errors import SovitsError
-from roles.stages.stage_role import StageRun
+from roles.stages.stage_run import StageRun
 
 POLL_SECONDS = 1.0
-"""The records are asked this often, so that a wish is heard well before anyone doubts it."""
+"""The records are read once in this time."""
 
 
 class Paused(SovitsError):
-    """The stage stopped because it was asked to pause; what it had learnt is saved."""
+    """The stage stopped because it was asked to pause; its state is saved."""
 
     code = "paused"
 
 
-class Wishes:
-    """Asks the records now and then; between, it answers what it heard last."""
+class ControlRequests:
+    """The requests to pause a stage run or to end it early."""
 
     def __init__(self, run: StageRun) -> None:
         self._run = run
-        self._asked_at = float("-inf")
-        self._heard = ""
+        self._read_at = float("-inf")
+        self._request = ""
 
-    def heard(self) -> str:
-        """`pause`, `stop_after_epoch`, or nothing."""
+    def poll(self) -> str:
+        """Return the newest request, `pause` or `stop_after_epoch`; empty before the first."""
         now = time.monotonic()
-        if now - self._asked_at >= POLL_SECONDS:
-            self._asked_at = now
+        if now - self._read_at >= POLL_SECONDS:
+            self._read_at = now
             run = self._run
-            control = run.services.call(
+            request = run.services.call(
                 run.services.experiments.runs.requested_control, run.experiment.id, run.stage, run.run
             )
-            self._heard = control or self._heard
-        return self._heard
+            self._request = request or self._request
+        return self._request

@@ -1,170 +1,206 @@
-"""Voices judged by a child process of the model library: all checkpoints of a training, or one pair of weights."""
+"""Voices evaluated by a child process of the model library: all checkpoints of a training, or one pair of weights."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NotRequired, cast
 
 import orjson
+from typing_extensions import TypedDict
 
-from core.errors import Draining, SovitsError, TrainingFailed, error_from_code
-from roles.preprocessing.official import base, models_folder
-from roles.stages.stage_role import StageRun
-from roles.training.control import Paused, Wishes
-from roles.training.program import Program
+from common import storage_keys
+from core.errors import Draining, SovitsError, TrainingFailed
+from roles.preprocessing.model_files import base_model, models_folder
+from roles.runtime.errors import error_from_report
+from roles.stages.stage_run import StageRun
+from roles.training.checkpoints import CheckpointRow, Measures
+from roles.training.control import ControlRequests, Paused
+from roles.training.program import POLL_SECONDS, ErrorEvent, EvaluationEvent, start_program
 
 logger = logging.getLogger(__name__)
 
 PROGRAM = "GPT_SoVITS.evaluation.program"
-MOST_SPOKEN = 40
-"""Sentences that one training's checkpoints speak together; many checkpoints get fewer each, and at least one."""
-REQUEST = "evaluation.json"
-SAMPLES = "samples"
+MAX_SENTENCES = 40
+"""Spoken by the checkpoints of one training together; many checkpoints speak fewer each, and at least one."""
+REQUEST: Final = "evaluation.json"
+SAMPLES: Final = "samples"
 """Folder of sample sentences in a training's folder."""
-OTHER = {"gpt": "sovits", "sovits": "gpt"}
+OTHER_KIND: Final = {"gpt": "sovits", "sovits": "gpt"}
+
+Progress = Callable[[float, str], None]
+"""(fraction, message)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
-    """A pair of weights to be judged."""
+class EvaluatedVoice:
+    """A pair of weights to evaluate."""
 
     name: str
     gpt: Path
     sovits: Path
     sample: Path | None = None
-    """Where the first sentence's sound goes."""
+    """Where the audio of the first sentence goes."""
+
+
+class EvaluationPrompt(TypedDict):
+    """The prompt that the voices speak with."""
+
+    audio: str
+    """Path."""
+    text: str
+    language: str
+    tokens: list[int] | None
+    """Semantic tokens, where they are known."""
+
+
+class SpokenSentences(TypedDict):
+    """What the voices speak: sentences, or `count` of the packaged ones of the prompt's language."""
+
+    prompt: EvaluationPrompt
+    count: NotRequired[int]
+    sentences: NotRequired[list[str]]
+    language: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What was found out about one pair."""
+class VoiceEvaluation:
+    """What was measured of one pair of weights."""
 
     language: str
-    mean: dict[str, Any]
+    mean: Measures
     sentences: list[dict[str, Any]]
 
 
-def judge(
-    run: StageRun, folder: Path, request: dict[str, Any], voices: list[Voice], tell: Callable[[float, str], None]
-) -> dict[str, Verdict]:
-    """Let every voice speak; verdicts by name. `folder` is the run's own.
+class EvaluationReport(TypedDict, total=False):
+    """The evaluation in the outputs of a training; only `error` when there was none."""
 
-    Raises what the program reported, and Draining or Paused when it should stop: what it did is cheap to do again.
+    sentences: int
+    language: str
+    gpt_model: str
+    sovits_model: str
+    """The other model that the checkpoints spoke with."""
+    error: str
+
+
+def evaluate_voices(
+    run: StageRun, folder: Path, spoken: SpokenSentences, voices: Sequence[EvaluatedVoice], progress: Progress
+) -> dict[str, VoiceEvaluation]:
+    """Have every voice speak, and return its evaluation by name. `folder` is the run's own.
+
+    Raises what the program reported, and Draining or Paused to stop: what it did is cheap to do again.
     """
-    file = folder / REQUEST
     request = {
         "models": str(models_folder(run.services)),
         "device": run.services.device,
         "threads": run.services.threads,
-        "voices": [_as_request(voice) for voice in voices],
-        **request,
+        "voices": [
+            {
+                "name": voice.name,
+                "gpt": str(voice.gpt),
+                "sovits": str(voice.sovits),
+                "sample": str(voice.sample) if voice.sample else None,
+            }
+            for voice in voices
+        ],
+        **spoken,
     }
-    file.write_bytes(orjson.dumps(request))
-    program = Program(PROGRAM, file, run.context)
-    wishes = Wishes(run)
-    verdicts: dict[str, Verdict] = {}
-    failure: dict[str, Any] = {}
-
-    def handle(event: dict[str, Any]) -> None:
-        if event["event"] == "sentence":
-            tell(event["fraction"], f"Judged sentence {event['number']} of {event['of']} of {event['voice']}.")
-        elif event["event"] == "voice":
-            verdicts[event["name"]] = Verdict(event["language"], event["mean"], event["sentences"])
-        elif event["event"] == "error":
-            failure.update(event)
-
-    def watch() -> None:
-        if run.context.draining.is_set():
-            raise Draining("The checkpoints are judged later.")
-        if wishes.heard() == "pause":
-            raise Paused("The checkpoints are judged when the stage is resumed.")
-
-    code = program.run(handle, watch)
+    (folder / REQUEST).write_bytes(orjson.dumps(request))
+    requests = ControlRequests(run)
+    evaluations: dict[str, VoiceEvaluation] = {}
+    failure: ErrorEvent | None = None
+    with start_program(PROGRAM, folder / REQUEST, run.context) as child:
+        for received in child.events(POLL_SECONDS):
+            if received is not None:
+                event = cast(EvaluationEvent, received)
+                if event["event"] == "sentence":
+                    message = f"Judged sentence {event['number']} of {event['of']} of {event['voice']}."
+                    progress(event["fraction"], message)
+                elif event["event"] == "voice":
+                    mean = cast(Measures, event["mean"])
+                    evaluations[event["name"]] = VoiceEvaluation(event["language"], mean, event["sentences"])
+                elif event["event"] == "error":
+                    failure = event
+            run.context.check()
+            if run.context.draining.is_set():
+                raise Draining("The checkpoints are judged later.")
+            if requests.poll() == "pause":
+                raise Paused("The checkpoints are judged when the stage is resumed.")
+        child.wait()
     run.context.check()
-    if failure:
-        permanent = bool(failure.get("permanent", False))
-        raise error_from_code(failure["code"], failure["message"], hint=failure.get("hint", ""), permanent=permanent)
-    if code != 0:
-        raise TrainingFailed(f"The evaluation ended with exit code {code}.", details={"log": program.last_words})
-    return verdicts
+    if failure is not None:
+        raise error_from_report(failure)
+    if child.returncode != 0:
+        raise TrainingFailed(f"The evaluation {child.describe_exit()}.", details={"log": child.log_tail})
+    return evaluations
 
 
-def judge_checkpoints(
-    run: StageRun, kind: str, kept: list[dict[str, Any]], folder: Path, tell: Callable[[float, str], None]
-) -> dict[str, Any]:
-    """Judge every checkpoint of a training on the same few sentences: `{sentences, language, partner}`.
+def evaluate_checkpoints(
+    run: StageRun, kind: str, rows: Sequence[CheckpointRow], folder: Path, progress: Progress
+) -> EvaluationReport:
+    """Evaluate every checkpoint of a training on the same few sentences; measures and samples go into the rows.
 
-    Their numbers and samples go into the rows of `kept`. What cannot be judged is no reason to lose a training: the
-    answer then says why (`error`).
+    A training is not lost when its checkpoints cannot be evaluated: the report then has the reason as `error`.
     """
-    asked = run.services.settings.evaluation_sentences
-    if not asked:
+    sentences = run.services.settings.evaluation_sentences
+    if not sentences:
         return {"error": "EVALUATION_SENTENCES is 0."}
+    other = OTHER_KIND[kind]
     try:
-        partner, name = partner_of(run, kind)
+        other_weights, other_name = partner_of(run, kind)
         prompt = own_prompt(run)
         (folder / SAMPLES).mkdir(exist_ok=True)
-        voices = [_voice(run, kind, row, partner, folder / SAMPLES) for row in kept]
-        count = max(1, min(asked, MOST_SPOKEN // len(kept)))
-        verdicts = judge(run, folder, {"prompt": prompt, "count": count}, voices, tell)
+        voices = []
+        for row in rows:
+            weights = {kind: run.services.storage.path(row["model_path"]), other: other_weights}
+            sample = folder / SAMPLES / f"e{row['epoch']}.wav"
+            voices.append(EvaluatedVoice(f"epoch {row['epoch']}", weights["gpt"], weights["sovits"], sample))
+        count = max(1, min(sentences, MAX_SENTENCES // len(rows)))
+        evaluations = evaluate_voices(run, folder, {"prompt": prompt, "count": count}, voices, progress)
     except (Draining, Paused):
         raise
     except SovitsError as error:
         run.context.check()
         logger.warning("The checkpoints were not judged: %s %s", error.message, error.hint)
         return {"error": f"{error.message} {error.hint}".strip()}
-    for row, voice in zip(kept, voices, strict=True):
-        row |= verdicts[voice.name].mean
-        row["sample"] = _sample_key(run, voice)
-    language = next(iter(verdicts.values())).language
-    return {"sentences": count, "language": language, f"{OTHER[kind]}_model": name, "error": ""}
+    for row, voice in zip(rows, voices, strict=True):
+        row.update(cast(CheckpointRow, evaluations[voice.name].mean))
+        spoke = voice.sample is not None and voice.sample.exists()
+        key = storage_keys.experiment_file(run.experiment.id, folder.name, SAMPLES, f"e{row['epoch']}.wav")
+        row["sample"] = key if spoke else None
+    language = next(iter(evaluations.values())).language
+    report: EvaluationReport = {"sentences": count, "language": language}
+    if other == "gpt":
+        report["gpt_model"] = other_name
+    else:
+        report["sovits_model"] = other_name
+    report["error"] = ""
+    return report
 
 
 def partner_of(run: StageRun, kind: str) -> tuple[Path, str]:
-    """The other model that a checkpoint of this kind speaks with, and its name: the experiment's own when it is
-    trained already, else the one that its training begins from."""
-    other = OTHER[kind]
-    trained = run.outputs.get(f"{other}_train")
-    if trained:
+    """Return the weights of the other kind that checkpoints speak with, and their name.
+
+    They are the experiment's own when those are trained already, else the base that their training begins from.
+    """
+    other = OTHER_KIND[kind]
+    if trained := run.training_outputs(other):
         return run.services.storage.path(trained["model_path"]), trained["checkpoint_id"]
     parameters = dict(run.experiment.parameters.get(f"{other}_train", {}))
     if other == "sovits":  # the tokens mean what they mean in the file that they were made with
         parameters["pretrained_s2G"] = run.outputs["semantic_token"]["pretrained_s2G"]
-    path = base(run, other, parameters)
+    path = base_model(run, other, parameters)
     return path, f"base {path.name}"
 
 
-def own_prompt(run: StageRun) -> dict[str, Any]:
-    """The experiment's prompt, with its tokens where they are known."""
+def own_prompt(run: StageRun) -> EvaluationPrompt:
+    """Return the experiment's prompt, with its tokens where they are known."""
     prompt = run.outputs["asr"]["prompt"]
-    audio = str(run.services.storage.path(prompt["audio"]))
     return {
-        "audio": audio,
+        "audio": str(run.services.storage.path(prompt["audio"])),
         "text": prompt["text"],
         "language": prompt["language"],
         "tokens": run.outputs["semantic_token"].get("prompt_tokens"),
-    }
-
-
-def _voice(run: StageRun, kind: str, row: dict[str, Any], partner: Path, samples: Path) -> Voice:
-    weights = {kind: run.services.storage.path(row["model_path"]), OTHER[kind]: partner}
-    return Voice(f"epoch {row['epoch']}", sample=samples / f"e{row['epoch']}.wav", **weights)
-
-
-def _sample_key(run: StageRun, voice: Voice) -> str | None:
-    """Storage key of what it said first; None when it said nothing."""
-    if voice.sample is None or not voice.sample.exists():
-        return None
-    return f"experiments/{run.experiment.id}/{voice.sample.relative_to(run.folder).as_posix()}"
-
-
-def _as_request(voice: Voice) -> dict[str, Any]:
-    return {
-        "name": voice.name,
-        "gpt": str(voice.gpt),
-        "sovits": str(voice.sovits),
-        "sample": str(voice.sample) if voice.sample else None,
     }

@@ -1,21 +1,21 @@
-"""What a checkpoint was made of, so that it can be made again: recordings, parameters, base and code."""
+"""The lineage of a checkpoint, so that it can be made again: recordings, parameters, base models and code."""
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from common.files import sha256_of_file
 from core.errors import NotFound
-from roles.stages.stage_role import StageRun
+from core.settings import REPOSITORY
+from roles.stages.stage_run import StageRun
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 
-
-def lineage_of(run: StageRun, bases: dict[str, str], batch_size: int) -> dict[str, Any]:
-    """`bases`: what the training begins from, part → file."""
+def lineage_of(run: StageRun, bases: Mapping[str, str], batch_size: int) -> dict[str, Any]:
+    """Return the lineage as the checkpoint's record keeps it. `bases`: part → file that the training begins from."""
     return {
         "experiment": run.experiment.id,
         "stage": run.stage,
@@ -23,47 +23,44 @@ def lineage_of(run: StageRun, bases: dict[str, str], batch_size: int) -> dict[st
         "version": run.experiment.version,
         "data": _data(run),
         "parameters": {**run.config, "batch_size": batch_size},
-        "base": {part: {"file": Path(path).name, "sha256": sha256_of(Path(path))} for part, path in bases.items()},
+        "base": {part: {"file": Path(path).name, "sha256": sha256_of_file(Path(path))} for part, path in bases.items()},
         "code": code_version(),
     }
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @cache
 def code_version() -> dict[str, str]:
-    """The package's version, and the commit where it runs from a checkout."""
+    """Return the package's version, and the commit when it runs from a checkout."""
     try:
-        known = {"version": version("sovitsd")}
+        code = {"version": version("sovitsd")}
     except PackageNotFoundError:
-        known = {"version": "unknown"}
+        code = {"version": "unknown"}
     commit = _commit(REPOSITORY / ".git")
-    return known | ({"commit": commit} if commit else {})
+    return code | ({"commit": commit} if commit else {})
 
 
 def _data(run: StageRun) -> dict[str, Any]:
-    """The data set and its version, or the recording; with the number of segments that are learnt from."""
+    """Return the data set and its version, or the recording, with the number of segments that are trained on."""
     experiment = run.experiment
     segments = run.outputs.get("text_feature", {}).get("transcripts")
-    dataset = getattr(experiment, "dataset_id", None)
-    if dataset:
-        return {"dataset_id": dataset, "dataset_version": experiment.dataset_version, "segments": segments}
-    known: dict[str, Any] = {"audio_file_id": experiment.audio_file_id, "segments": segments}
+    if experiment.dataset_id:
+        return {
+            "dataset_id": experiment.dataset_id,
+            "dataset_version": experiment.dataset_version,
+            "segments": segments,
+        }
+    data: dict[str, Any] = {"audio_file_id": experiment.audio_file_id, "segments": segments}
     if experiment.audio_file_id:
         try:
             file = run.services.call(run.services.records.files.get, experiment.audio_file_id)
         except NotFound:  # deleted since; the segments are still here
-            return known
-        known["sha256"] = file.sha256 if file else None
-    return known
+            return data
+        data["sha256"] = file.sha256 if file else None
+    return data
 
 
 def _commit(git: Path) -> str:
-    """The commit of a checkout, without the program git; empty where there is none."""
+    """Return the commit of a checkout, read without the program git; empty when there is none."""
     try:
         head = (git / "HEAD").read_text(encoding="ascii").strip()
         name = head.removeprefix("ref: ")

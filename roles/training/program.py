@@ -1,95 +1,123 @@
-"""A child program of the model library: JSON lines in, an end that leaves nothing running."""
+"""Programs of the model library that a trainer runs: how they are started, and the events that they report."""
 
 from __future__ import annotations
 
 import logging
-import queue
-import subprocess
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Final, Literal, TypeAlias
 
-import orjson
+from typing_extensions import TypedDict
 
-from core.process import signal_group, start_child
+from core.child_process import ChildProcess
+from roles.runtime.errors import ReportedError
 from roles.runtime.role import JobContext
 
 logger = logging.getLogger(__name__)
 
-LAST_WORDS = 20
-"""Lines of a dead program's log that its error quotes."""
-WATCH_SECONDS = 0.5
-"""`watch` is called this often at least."""
+POLL_SECONDS: Final = 0.5
+"""Control requests reach a program within this time."""
 
 
-class Program:
-    """One run of `python -m MODULE FILE` for one job, in a process group of its own."""
+class ErrorEvent(ReportedError):
+    """The program failed and ends."""
 
-    def __init__(self, module: str, file: Path, context: JobContext) -> None:
-        self.module = module
-        self.file = file
-        self.context = context
-        self.heard = False
-        """Whether it has said anything; before that, nobody knows whether it listens to signals."""
-        self.last_words: list[str] = []
-        self._lines: queue.Queue[bytes | None] = queue.Queue()
+    event: Literal["error"]
 
-    def run(self, handle: Callable[[dict[str, Any]], None], watch: Callable[[], None]) -> int:
-        """Give its events to `handle` until it ends; the exit code. Both may raise, which ends it at once."""
-        self.process = start_child(
-            [sys.executable, "-m", self.module, str(self.file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        self.context.on_stop(self.kill)
-        readers = [
-            threading.Thread(target=self._read_events, args=(self.process.stdout,), daemon=True),
-            threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True),
-        ]
-        for reader in readers:
-            reader.start()
-        try:
-            self._follow(handle, watch)
-            return self.process.wait()
-        finally:
-            self.kill()
-            self.process.wait()
-            for reader in readers:
-                reader.join()
-            for pipe in (self.process.stdout, self.process.stderr):
-                if pipe is not None:
-                    pipe.close()
 
-    def ask(self, signal_number: int) -> None:
-        """Send a signal to the program itself."""
-        self.process.send_signal(signal_number)
+class StepEvent(TypedDict):
+    """A training step was taken."""
 
-    def kill(self) -> None:
-        """End it with everything that it started."""
-        if self.process.poll() is None:
-            signal_group(self.process.pid)
+    event: Literal["progress"]
+    epoch: int
+    total_epochs: int
+    fraction: float
+    """Of the training, 0–1."""
+    loss: float
 
-    def _follow(self, handle: Callable[[dict[str, Any]], None], watch: Callable[[], None]) -> None:
-        while True:
-            try:
-                line = self._lines.get(timeout=WATCH_SECONDS)
-            except queue.Empty:
-                line = b""
-            if line is None:
-                return
-            if line:
-                self.heard = True
-                handle(orjson.loads(line))
-            self.context.check()
-            watch()
 
-    def _read_events(self, output: IO[bytes]) -> None:
-        for line in output:
-            self._lines.put(line)
-        self._lines.put(None)
+class EpochEvent(TypedDict):
+    """An epoch ended and its state is saved."""
 
-    def _read_log(self, output: IO[bytes]) -> None:
-        for line in output:
-            text = line.decode(errors="replace").rstrip()
-            self.last_words = [*self.last_words[1 - LAST_WORDS :], text]
-            logger.info("%s", text)
+    event: Literal["epoch"]
+    epoch: int
+
+
+class CheckpointEvent(TypedDict):
+    """Weights were written."""
+
+    event: Literal["checkpoint"]
+    epoch: int
+    path: str
+
+
+class ChangedSetting(TypedDict):
+    """A setting that differs from the saved state's."""
+
+    name: str
+    before: object
+    now: object
+
+
+class RestartEvent(TypedDict):
+    """The saved state cannot be continued, so that the training begins again."""
+
+    event: Literal["begins_anew"]
+    changed: list[ChangedSetting]
+
+
+class SavedEpoch(TypedDict):
+    """A checkpoint of a training that is done."""
+
+    epoch: int
+    path: str
+    loss: float
+
+
+class TrainingDoneEvent(TypedDict):
+    """The training is done."""
+
+    event: Literal["done"]
+    checkpoints: list[SavedEpoch]
+    metrics: dict[str, Any]
+
+
+TrainingEvent: TypeAlias = StepEvent | EpochEvent | CheckpointEvent | RestartEvent | TrainingDoneEvent | ErrorEvent
+
+
+class SentenceEvent(TypedDict):
+    """A sentence of a voice was evaluated."""
+
+    event: Literal["sentence"]
+    voice: str
+    number: int
+    of: int
+    fraction: float
+    """Of the whole evaluation, 0–1."""
+
+
+class VoiceEvent(TypedDict):
+    """All sentences of a voice were evaluated."""
+
+    event: Literal["voice"]
+    name: str
+    language: str
+    mean: dict[str, float | None]
+    sentences: list[dict[str, Any]]
+
+
+class EvaluationDoneEvent(TypedDict):
+    """The evaluation is done."""
+
+    event: Literal["done"]
+
+
+EvaluationEvent: TypeAlias = SentenceEvent | VoiceEvent | EvaluationDoneEvent | ErrorEvent
+
+
+def start_program(module: str, request: Path, context: JobContext) -> ChildProcess:
+    """Start `python -m module request` for a job, which kills it when the job should stop; its log is logged here."""
+    command = [sys.executable, "-m", module, str(request)]
+    child = ChildProcess(command, log=lambda line: logger.info("%s", line))
+    context.on_stop(child.kill)
+    return child

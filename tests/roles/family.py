@@ -29,7 +29,7 @@ from GPT_SoVITS.sovits.discriminator import Discriminator
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.text.symbols import symbols
 from roles.preprocessor import Preprocessor
-from roles.stages.stage_role import StageRun
+from roles.stages.stage_run import StageRun
 from roles.trainer import FLOW_MATCHING_VERSIONS, Trainer
 
 RATE = 32_000

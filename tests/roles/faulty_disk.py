@@ -21,7 +21,7 @@ from GPT_SoVITS.audio import write_wav
 from roles.preprocessor import Preprocessor
 from roles.runtime.errors import model_errors
 from roles.runtime.storage_errors import storage_faults
-from roles.stages.stage_role import StageRun
+from roles.stages.stage_run import StageRun
 
 SECONDS = 14.0
 SMALLEST = 100_000

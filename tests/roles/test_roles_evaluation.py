@@ -18,7 +18,7 @@ from core.stages.parameter_schema import parse_parameters
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.dataset.folder import Annotation, write_annotations
 from GPT_SoVITS.evaluation.choose import best
-from roles.stages.stage_role import StageRun
+from roles.stages.stage_run import StageRun
 from roles.training import evaluation, lineage, memory
 from roles.training.checkpoint_preview import test_inference as speak_a_trial
 from roles.training.control import Paused, Wishes

@@ -9,9 +9,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from roles.preprocessing.file_tasks import WORKS, Means, Work
+
 from GPT_SoVITS.errors import ModelError
 from roles.preprocessing import pool_worker as share
-from roles.preprocessing.file_tasks import WORKS, Means, Work
 
 
 def square(options: dict[str, Any], means: Means) -> Work:

@@ -1,0 +1,123 @@
+"""The weights from elsewhere that stages need: official parts, base models of trainings, the speech recognizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from core.errors import InvalidRequest, MissingPart, NotFound
+from core.records import ExperimentRecord
+from roles.runtime.services import WorkerServices
+from roles.stages.stage_run import StageRun
+
+LANGUAGES_WITH_ROBERTA: Final = ("zh", "auto")
+"""Languages of a task whose text may need RoBERTa's features."""
+BASE_PARAMETERS: Final = {
+    "gpt": ("gpt_train", "pretrained_s1"),
+    "sovits": ("sovits_train", "pretrained_s2G"),
+    "discriminator": ("sovits_train", "pretrained_s2D"),
+}
+"""Part → the stage and its parameter that name another file for it."""
+_UPSTREAM_FOLDER: Final = "GPT_SoVITS/pretrained_models/"
+"""What users of upstream write before a file's name."""
+
+
+def models_folder(services: WorkerServices) -> Path:
+    """Return the folder of downloaded weights."""
+    return services.settings.data_path / "models"
+
+
+def is_official(experiment: ExperimentRecord) -> bool:
+    """Return whether the version builds on official weights; nano's weights come with the package."""
+    return experiment.version != "nano"
+
+
+def is_half(run: StageRun) -> bool | None:
+    """Return False when the experiment forbids half precision, else None: used where the device has a fast one."""
+    return None if run.experiment.is_half else False
+
+
+def recognizer_folder(run: StageRun) -> Path:
+    """Return the folder of the speech recognizer: the bundled one, or the one in the folder of models that `asr` names.
+
+    Raises NotFound when there is no model of that name.
+    """
+    from GPT_SoVITS.features.whisper_model import model_folder
+
+    folder, name = models_folder(run.services), str(run.config.get("model", ""))
+    if not name:
+        return model_folder(folder)
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()) or not (path / "model.bin").is_file():
+        raise NotFound(
+            f"asr.model is {name!r}, which is no recogniser in the folder of models.",
+            hint="Name a folder below the data folder's `models` that faster-whisper opens; empty: the bundled one.",
+        )
+    return path
+
+
+def check_official_parts(run: StageRun) -> None:
+    """Check at the beginning of a task that all weights which it needs later are there.
+
+    Raises MissingPart, which names all of them and the command that fetches them. In expert mode each stage checks for
+    itself.
+    """
+    from GPT_SoVITS.checkpoints.catalog import find_part, needed
+    from GPT_SoVITS.errors import ModelError
+
+    experiment = run.experiment
+    if experiment.task_id is None or not is_official(experiment):
+        return
+    folder = models_folder(run.services)
+    missing: list[tuple[str, ModelError]] = []
+    for part in needed(experiment.version, training=True):
+        if part == "roberta" and experiment.language not in LANGUAGES_WITH_ROBERTA:
+            continue
+        if part in BASE_PARAMETERS:
+            stage, parameter = BASE_PARAMETERS[part]
+            if experiment.parameters.get(stage, {}).get(parameter):
+                continue
+        try:
+            find_part(folder, part, experiment.version)
+        except ModelError as error:
+            missing.append((part, error))
+    if missing:
+        names = ", ".join(part for part, _ in missing)
+        raise MissingPart(
+            f"Version {experiment.version} needs official weights that are not in {folder}: {names}.",
+            hint=f"`main.py download {experiment.version}` fetches them. "
+            'A voice of "version": "nano" needs no weights.',
+            details={"parts": [error.message for _, error in missing]},
+        )
+
+
+def official_part(run: StageRun, part: str) -> Path:
+    """Return the file or folder of a part for the experiment's version. Raises ModelError "missing_part"."""
+    from GPT_SoVITS.checkpoints.catalog import find_part
+
+    return find_part(models_folder(run.services), part, run.experiment.version)
+
+
+def base_model(run: StageRun, part: str, config: dict[str, Any]) -> Path:
+    """Return the file from which a training of `gpt`, `sovits` or `discriminator` begins.
+
+    `config` may name it, else it is the official one. A name is a checkpoint's id, or a file's path below the folder of
+    models: nothing else on the disk can be named. Raises NotFound, InvalidRequest or MissingPart.
+    """
+    stage, parameter = BASE_PARAMETERS[part]
+    name = str(config.get(parameter, ""))
+    if not name:
+        return official_part(run, part)
+    if name.startswith("ckpt-"):
+        record = run.services.call(run.services.records.checkpoints.get, name)
+        if record.kind != part:
+            raise InvalidRequest(f"{stage}.{parameter} is {name}, a {record.kind} model; a {part} model is needed.")
+        return run.services.storage.path(record.storage_key)
+    folder = models_folder(run.services).resolve()
+    path = (folder / name.removeprefix(_UPSTREAM_FOLDER)).resolve()
+    if not path.is_relative_to(folder) or not path.is_file():
+        raise NotFound(
+            f"{stage}.{parameter} is {name!r}, which is no file in the folder of models.",
+            hint="Name a checkpoint's id, or a file below the data folder's `models`.",
+        )
+    return path

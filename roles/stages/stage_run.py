@@ -1,0 +1,111 @@
+"""One run of a stage, as the function that does the stage sees it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from typing_extensions import TypedDict
+
+from core.records import ExperimentRecord
+from core.stages.outputs import (
+    AsrOutputs,
+    ConvertOutputs,
+    SegmentOutputs,
+    SemanticTokenOutputs,
+    StageOutputs,
+    TextFeatureOutputs,
+    TrainingOutputs,
+)
+from roles.runtime.model_cache import ModelCache
+from roles.runtime.role import JobContext
+from roles.runtime.services import WorkerServices
+
+PROGRESS_SECONDS: Final = 1.0
+"""Progress without numbers is recorded this often at most: each time is a transaction."""
+
+
+class CompletedOutputs(TypedDict, total=False):
+    """The outputs of the stages that are completed."""
+
+    convert: ConvertOutputs
+    audio_slice: SegmentOutputs
+    denoise: SegmentOutputs
+    asr: AsrOutputs
+    text_feature: TextFeatureOutputs
+    hubert_feature: SegmentOutputs
+    speaker_vector: SegmentOutputs
+    semantic_token: SemanticTokenOutputs
+    sovits_train: TrainingOutputs
+    gpt_train: TrainingOutputs
+
+
+@dataclass(slots=True)
+class StageRun:
+    """One run of one stage of one experiment."""
+
+    experiment: ExperimentRecord
+    stage: str
+    run: int
+    config: dict[str, Any]
+    """The stage's parameters, defaults filled in."""
+    outputs: CompletedOutputs
+    folder: Path
+    """The experiment's folder; also its training-set folder (specification s1-gpt §12)."""
+    services: WorkerServices
+    context: JobContext
+    work_run: int = 1
+    """The run in whose own folder it works: an earlier one when it continues after a pause."""
+    models: ModelCache = field(default_factory=ModelCache)
+    save_soon: Callable[[], None] = lambda: None
+    """Call it when the folder holds a state that another host could continue from."""
+    progress_at: float = float("-inf")
+    """When progress was recorded last, by `time.monotonic`."""
+
+    def training_outputs(self, kind: str) -> TrainingOutputs | None:
+        """Return the outputs of the training of `gpt` or `sovits`; None while it is not completed."""
+        return self.outputs.get("gpt_train") if kind == "gpt" else self.outputs.get("sovits_train")
+
+    def progress(self, fraction: float, message: str, **numbers: float) -> None:
+        """Record how far the stage is (0–1). Raises JobCancelled, LeaseLost or Draining when it should stop."""
+        self.context.check()
+        now = time.monotonic()
+        if not numbers and fraction < 1.0 and now - self.progress_at < PROGRESS_SECONDS:
+            return
+        self.progress_at = now
+        overall = self.services.call(
+            self.services.experiments.runs.update_progress,
+            self.experiment.id,
+            self.stage,
+            self.run,
+            fraction,
+            message,
+            **numbers,
+        )
+        self.context.progress(fraction, message, stage=self.stage, overall_progress=overall, **numbers)
+
+    @contextmanager
+    def new_folder(self, name: str) -> Iterator[Path]:
+        """Yield an empty folder that replaces `name` when the block ends without an error, else is deleted."""
+        temporary, final, old = self.folder / f".{name}.making", self.folder / name, self.folder / f".{name}.old"
+        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            shutil.rmtree(old, ignore_errors=True)
+            if final.exists():
+                final.rename(old)
+            temporary.rename(final)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+StageFunction: TypeAlias = Callable[[StageRun], StageOutputs]
+"""Does a stage and returns its outputs."""
