@@ -225,7 +225,7 @@ class Family:
             device="cpu",
             threads=1,
             call=lambda *arguments, **named: None,
-            experiments=SimpleNamespace(stage_progress=None, stage_control=None),
+            experiments=SimpleNamespace(runs=SimpleNamespace(update_progress=None, requested_control=None)),
             records=SimpleNamespace(
                 checkpoints=SimpleNamespace(create=None, get=None, add_metrics=None), files=SimpleNamespace(get=None)
             ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,8 +20,8 @@ from GPT_SoVITS.evaluation.choose import best
 from roles.stages.stage_run import StageRun
 from roles.training import evaluation, lineage, memory
 from roles.training.checkpoint_preview import test_inference as speak_a_trial
-from roles.training.control import Paused, Wishes
-from roles.training.evaluation import judge_checkpoints, partner_of
+from roles.training.control import ControlRequests, Paused
+from roles.training.evaluation import evaluate_checkpoints, partner_of
 from roles.training.memory import BatchSize
 from roles.training.process import TrainingProcess
 from roles.training.train import train
@@ -58,7 +57,7 @@ def judged(run: StageRun, script: dict[str, Any]) -> tuple[dict[str, Any], list[
     folder.mkdir()
     (folder / "script.json").write_text(json.dumps(script))
     rows = [dict(row) for row in ROWS]
-    return judge_checkpoints(run, "gpt", rows, folder, lambda fraction, message: None), rows
+    return evaluate_checkpoints(run, "gpt", rows, folder, lambda fraction, message: None), rows
 
 
 def test_each_checkpoint_gets_its_numbers_and_its_sample(run):
@@ -77,7 +76,7 @@ def test_each_checkpoint_gets_its_numbers_and_its_sample(run):
 
 
 def test_many_checkpoints_speak_fewer_sentences_each(run, monkeypatch):
-    monkeypatch.setattr(evaluation, "MOST_SPOKEN", 2)
+    monkeypatch.setattr(evaluation, "MAX_SENTENCES", 2)
 
     report, _ = judged(run, {"epoch 4": {"wer": 0.1}, "epoch 8": {"wer": 0.1}})
 
@@ -162,11 +161,9 @@ def test_other_failures_are_not_taken_for_a_lack_of_memory(tmp_path):
     assert tried == [4]
 
 
-def ended(run: StageRun, code: int) -> TrainingProcess:
-    """A training whose program ended so, without a word."""
-    process = TrainingProcess("nothing", Path("run.json"), run, keep=lambda *_: None)
-    process.program.run = lambda handle, watch: code  # type: ignore[method-assign]
-    return process
+def killed(run: StageRun) -> TrainingProcess:
+    """A training whose program is killed at once, without a word."""
+    return TrainingProcess("killed_training", Path("run.json"), run, publish=lambda *_: None)
 
 
 def test_a_training_that_the_kernel_killed_for_its_memory_says_so(run, monkeypatch):
@@ -174,7 +171,7 @@ def test_a_training_that_the_kernel_killed_for_its_memory_says_so(run, monkeypat
     monkeypatch.setattr("roles.training.process.kernel_kills", lambda: next(counts))
 
     with pytest.raises(SovitsError) as failure:
-        ended(run, -signal.SIGKILL).run_to_end()
+        killed(run).run_to_end()
 
     assert failure.value.code == "out_of_memory"
 
@@ -183,7 +180,7 @@ def test_a_training_that_was_killed_by_somebody_else_is_tried_again_as_it_was(ru
     monkeypatch.setattr("roles.training.process.kernel_kills", lambda: 3)
 
     with pytest.raises(TrainingFailed, match="SIGKILL") as failure:
-        ended(run, -signal.SIGKILL).run_to_end()
+        killed(run).run_to_end()
 
     assert failure.value.code != "out_of_memory"
 
@@ -209,11 +206,11 @@ def test_the_records_are_asked_now_and_then_and_a_wish_is_not_forgotten(run, mon
     answers = iter(["", "pause", ""])
     run.services.call = lambda *arguments: next(answers)
     monkeypatch.setattr("roles.training.control.POLL_SECONDS", 0.0)
-    wishes = Wishes(run)
+    requests = ControlRequests(run)
 
-    assert [wishes.heard() for _ in range(3)] == ["", "pause", "pause"]
+    assert [requests.poll() for _ in range(3)] == ["", "pause", "pause"]
     monkeypatch.setattr("roles.training.control.POLL_SECONDS", 60.0)
-    assert wishes.heard() == "pause"
+    assert requests.poll() == "pause"
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_a_result_that_cannot_be_remembered_is_a_result_all_the_same(workshop, e
 
 
 def test_the_list_of_what_is_known_is_bounded(workshop, experiment, monkeypatch):
-    monkeypatch.setattr(reuse, "MOST_KEYS", 3)
+    monkeypatch.setattr(reuse, "MAX_KEYS", 3)
 
     for length in (1000, 2000, 3000, 5000):
         workshop.run(experiment, "audio_slice", min_length=length)

@@ -1,4 +1,4 @@
-"""The files of a stage shared out to real processes: one result, one progress, one end."""
+"""The files of a stage processed by real processes: one result, one progress, one end."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from toy_pool_worker import Die, Divide, Hang, Reject, ReportEnvironment, Square
 
 from core.errors import InvalidRequest, JobCancelled, SovitsError, StageFailed
 from core.jobs.worker_process import GPUS
 from core.process import is_alive
-from roles.preprocessing import process_pool as shares
-from roles.preprocessing.process_pool import Place, do_all, places_of
+from roles.preprocessing import process_pool
+from roles.preprocessing.process_pool import WorkerPlacement, process_files, worker_placements
 from roles.runtime.model_cache import ModelCache
 
-PROGRAM = (sys.executable, str(Path(__file__).with_name("toy_share.py")))
+PROGRAM = (sys.executable, str(Path(__file__).with_name("toy_pool_worker.py")))
 
 
 @dataclass
 class Run:
-    """What `do_all` uses of a stage run."""
+    """What `process_files` uses of a stage run."""
 
     folder: Path
     config: dict[str, Any] = field(default_factory=lambda: {"n_parts": 3})
@@ -61,7 +62,7 @@ class Run:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(shares, "_PROGRAM", PROGRAM)
+    monkeypatch.setattr(process_pool, "_PROGRAM", PROGRAM)
     return Run(tmp_path)
 
 
@@ -74,7 +75,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def test_every_file_is_done_once_and_the_answers_come_in_order(run, files):
-    answers = do_all(run, "square", files, {}, verb="Squared")
+    answers = process_files(run, Square(), files, verb="Squared")
 
     assert [answer["square"] for answer in answers] == [number**2 for number in range(7)]
     processes = [answer["pid"] for answer in answers]
@@ -84,14 +85,14 @@ def test_every_file_is_done_once_and_the_answers_come_in_order(run, files):
 
 
 def test_progress_is_that_of_all_processes_together(run, files):
-    do_all(run, "square", files, {}, verb="Squared")
+    process_files(run, Square(), files, verb="Squared")
 
     assert run.told == [(done / 7, f"Squared {done} of 7 segments.") for done in range(1, 8)]
 
 
 def test_a_process_that_dies_fails_the_stage_with_its_reason_and_ends_the_others(run, files):
     with pytest.raises(StageFailed, match=r"Process 2 of 3 for hubert_feature was killed by SIGKILL") as failure:
-        do_all(run, "die", files, {"at": "4", "pids": str(run.folder / "pids")}, verb="Did")
+        process_files(run, Die(str(run.folder / "pids"), at="4"), files, verb="Did")
 
     assert failure.value.hint
     check_that_nothing_runs(run)
@@ -99,12 +100,12 @@ def test_a_process_that_dies_fails_the_stage_with_its_reason_and_ends_the_others
 
 def test_a_process_that_falls_over_tells_its_last_words(run, files):
     with pytest.raises(StageFailed, match=r"ended with exit code 1: ZeroDivisionError: division by zero"):
-        do_all(run, "divide", files, {}, verb="Divided")
+        process_files(run, Divide(), files, verb="Divided")
 
 
 def test_what_a_model_refuses_is_told_as_it_was_meant(run, files):
     with pytest.raises(InvalidRequest, match="No model can do this") as refusal:
-        do_all(run, "refuse", files, {}, verb="Refused")
+        process_files(run, Reject(), files, verb="Refused")
 
     assert refusal.value.hint == "Ask for something else."
 
@@ -120,7 +121,7 @@ def test_a_cancel_ends_every_process_at_once(run, files):
     canceller = threading.Thread(target=cancel)
     canceller.start()
     with pytest.raises(JobCancelled):
-        do_all(run, "hang", files, {"on": "6", "pids": str(run.folder / "pids")}, verb="Hung")
+        process_files(run, Hang(str(run.folder / "pids"), on="6"), files, verb="Hung")
     canceller.join()
 
     check_that_nothing_runs(run)
@@ -129,11 +130,11 @@ def test_a_cancel_ends_every_process_at_once(run, files):
 def test_a_single_file_or_core_needs_no_other_process(run, files):
     run.config["n_parts"] = 64
 
-    assert len(places_of(run, 1)) == 1
+    assert len(worker_placements(run, 1)) == 1
     run.services.threads = 1
-    assert places_of(run, 7) == [Place(1)]
+    assert worker_placements(run, 7) == [WorkerPlacement(1)]
     run.services.threads = 5
-    assert places_of(run, 7) == [Place(1)] * 5
+    assert worker_placements(run, 7) == [WorkerPlacement(1)] * 5
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_several_gpus_have_a_process_each_and_one_none(tmp_path, monkeypatch, nu
     monkeypatch.setenv(GPUS, "0=GPU-a,1=GPU-b,2=GPU-c")
     run = Run(tmp_path, device="cuda", gpu_numbers=numbers, threads=6)
 
-    places = places_of(run, 100)
+    places = worker_placements(run, 100)
 
     assert [place.gpu for place in places if place.gpu] == used
     assert sum(place.threads for place in places) <= 6
@@ -153,7 +154,7 @@ def test_a_process_sees_its_own_gpu_and_computes_within_its_threads(run, files, 
     monkeypatch.setenv(GPUS, "0=GPU-a,1=GPU-b")
     run.services.device, run.experiment.gpu_numbers = "cuda", "0-1"
 
-    answers = do_all(run, "surroundings", files, {}, verb="Saw")
+    answers = process_files(run, ReportEnvironment(), files, verb="Saw")
 
     assert [answer["gpu"] for answer in answers[:2]] == ["GPU-a", "GPU-b"]
     assert {answer["threads"] for answer in answers} == {"1"}
@@ -162,4 +163,4 @@ def test_a_process_sees_its_own_gpu_and_computes_within_its_threads(run, files, 
 def check_that_nothing_runs(run: Run) -> None:
     pids = [int(pid) for pid in (run.folder / "pids").read_text().split()]
     assert pids
-    assert not any(is_alive(pid, mark="toy_share") for pid in pids)
+    assert not any(is_alive(pid, mark="toy_pool_worker") for pid in pids)
