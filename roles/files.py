@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from core.datasets.jobs import ReportRequest, VersionRequest
+from core.datasets.jobs import DatasetReportPayload, DatasetVersionPayload
 from core.errors import InvalidRequest
 from core.jobs.file_jobs import KIND_FIELD, FileJobKind, file_job_kind
 from core.jobs.job import Job
@@ -29,8 +29,8 @@ FILE_JOBS: Final[dict[FileJobKind, FileJob[Any]]] = {
     FileJobKind.OPEN_BATCH: FileJob(OpenBatchRequest, open_batch),
     FileJobKind.ARCHIVE_BATCH: FileJob(ArchiveRequest, archive_batch),
     FileJobKind.SEND_RESULTS: FileJob(ResultUploadRequest, send_results),
-    FileJobKind.DATASET_VERSION: FileJob(VersionRequest, make_version),
-    FileJobKind.DATASET_REPORT: FileJob(ReportRequest, make_report),
+    FileJobKind.DATASET_VERSION: FileJob(DatasetVersionPayload, make_version),
+    FileJobKind.DATASET_REPORT: FileJob(DatasetReportPayload, make_report),
     FileJobKind.IMPORT_VOICE: FileJob(ImportRequest, import_voice),
 }
 

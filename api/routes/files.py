@@ -13,10 +13,10 @@ from typing_extensions import TypedDict
 from api.dependencies import Api, Limit, Offset, Services
 from api.http.multipart import Upload, received
 from api.http.responses import Json
-from core.datasets.archive import Archive, inspect, is_zip, shown
+from core.datasets.archive import Archive, inspect_archive, is_zip, printable_name
 from core.errors import InvalidRequest, NotFound
 from core.ids import new_id
-from core.records import FileRecord, NewFileRecord, iso
+from core.records import FileRecord, NewFileRecord, SkippedFile, iso
 
 router = APIRouter(prefix="/files", tags=["Files"])
 
@@ -48,7 +48,7 @@ class ArchiveView(TypedDict):
 
     recordings: int
     lists: list[str]
-    skipped: list[dict[str, str]]
+    skipped: list[SkippedFile]
 
 
 class FileView(TypedDict):
@@ -138,7 +138,7 @@ async def take_in(
 ) -> tuple[FileRecord, Archive | None]:
     """Look into what was received and keep it: a recording, or a ZIP of recordings with what it offers."""
     if await asyncio.to_thread(is_zip, upload.path):
-        archive = await asyncio.to_thread(inspect, upload.path)
+        archive = await asyncio.to_thread(inspect_archive, upload.path)
         return await _keep(api, upload, zip_purpose, media_type="application/zip"), archive
     info = await api.recordings.check(upload.path)
     record = await _keep(
@@ -177,8 +177,8 @@ async def _keep(api: Services, upload: Upload, purpose: str, **facts: Any) -> Fi
 
 def _archive_view(archive: Archive) -> ArchiveView:
     return {
-        "recordings": len(archive.sounds),
-        "lists": [shown(one.name) for one in archive.lists],
+        "recordings": len(archive.recordings),
+        "lists": [printable_name(one.name) for one in archive.transcript_lists],
         "skipped": archive.skipped,
     }
 

@@ -1,5 +1,5 @@
-"""Data sets: recordings with transcripts, in versions, looked at before anyone trains on them."""
+"""Data sets: recordings with transcripts, in immutable versions."""
 
-from core.datasets.service import DatasetService, Work
+from core.datasets.service import DatasetJob, DatasetService
 
-__all__ = ["DatasetService", "Work"]
+__all__ = ["DatasetJob", "DatasetService"]

@@ -1,7 +1,7 @@
-"""ZIPs of recordings from strangers: looked at before anything is unpacked, unpacked one plain file at a time.
+"""ZIP archives as untrusted input: inspected before anything is extracted, extracted one plain file at a time.
 
-Names in an archive are labels: nothing is ever written where they point. What would be an attack (a bomb, a path
-that leaves its folder, a link) refuses the whole archive; what merely cannot be used is skipped, each with a sentence.
+Names in an archive are labels: nothing is ever written where they point. An attack (a bomb, a path that leaves its
+folder, a link) rejects the whole archive; a member that merely cannot be used is skipped with a reason.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from pathlib import Path
 from typing import IO, Final
 
 from core.errors import BadArchive
+from core.records import SkippedFile
 
 MAX_MEMBERS: Final = 10_000
 MAX_DIRECTORY_BYTES: Final = 4 << 20
-"""Of the table of contents, which is read into memory as a whole."""
+"""Of the central directory, which is read into memory as a whole."""
 MAX_TOTAL_BYTES: Final = 8 << 30
 MAX_MEMBER_BYTES: Final = 2 << 30
 MAX_RATIO: Final = 50
-"""Sound is packed to a half or a tenth; what shrinks more is no sound anyone could hear."""
+"""Audio compresses to a half or a tenth; a member that shrinks more is not audible audio."""
 RATIO_FROM_BYTES: Final = 1 << 20
-"""Smaller members may shrink as they like."""
+"""Smaller members may have any ratio."""
 MAX_LIST_BYTES: Final = 4 << 20
 MAX_SKIPPED: Final = 200
-"""Sentences about skipped members; the rest is counted."""
+"""Skipped members that are named; the rest is counted."""
 
-SOUND_SUFFIXES: Final = frozenset(
+AUDIO_SUFFIXES: Final = frozenset(
     (
         *("wav", "wave", "flac", "mp3", "m4a", "mp4", "aac", "ogg", "oga", "opus", "webm", "wma", "aif", "aiff"),
         *("aifc", "caf", "au", "amr", "3gp", "mka", "mkv", "mov", "ape", "wv", "tta", "w64", "ac3"),
@@ -41,138 +42,142 @@ LIST_SUFFIXES: Final = frozenset(("list", "txt"))
 ENCRYPTED: Final = 0x1
 UTF8_NAME: Final = 0x800
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_PIECE: Final = 1 << 18
+_CHUNK_BYTES: Final = 1 << 18
 _END_OF_DIRECTORY: Final = b"PK\x05\x06"
 _JUNK: Final = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """A file in an archive that may be unpacked."""
+class ArchiveMember:
+    """A file in an archive that may be extracted."""
 
     name: str
     """As the archive has it, with slashes; a label, never a path."""
     size_bytes: int
     index: int
-    """Its place in the table of contents."""
+    """Its position in the central directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """What an archive offers."""
+    """The usable contents of an archive."""
 
-    sounds: list[Member]
-    lists: list[Member]
-    """Transcripts: `path|speaker|language|text` a line."""
-    skipped: list[dict[str, str]]
-    """`{name, reason}` of every other member."""
+    recordings: list[ArchiveMember]
+    transcript_lists: list[ArchiveMember]
+    """See `core.datasets.transcripts`."""
+    skipped: list[SkippedFile]
+    """All other members."""
 
 
 def is_zip(path: Path) -> bool:
-    """Whether the file begins as ZIP archives do."""
+    """Return whether a file begins as ZIP archives do."""
     with path.open("rb") as file:
         return file.read(4) in (b"PK\x03\x04", _END_OF_DIRECTORY)
 
 
-def inspect(path: Path) -> Archive:
-    """What is in it, from its table of contents alone. BadArchive for what is broken, hostile or too large."""
-    with path.open("rb") as file:
-        infos = _table(file, path.stat().st_size)
-    sounds: list[Member] = []
-    lists: list[Member] = []
-    skipped = _Skipped()
+def inspect_archive(path: Path) -> Archive:
+    """Return the contents of an archive of recordings, from its central directory alone.
+
+    Raises: BadArchive for an archive that is damaged, hostile, too large or without a recording.
+    """
+    recordings: list[ArchiveMember] = []
+    transcript_lists: list[ArchiveMember] = []
+    skipped: list[SkippedFile] = []
+    unnamed = 0
     seen: set[str] = set()
-    for index, info in enumerate(infos):
-        name = _name(info)
+    for index, info in enumerate(_read_directory(path)):
+        name = _member_name(info)
         if info.is_dir():
             continue
-        reason = _why_skipped(info, name, seen)
+        reason = _reason_to_skip(info, name, seen)
         seen.add(name.lower())
-        if reason:
-            skipped.add(name, reason)
+        if not reason:
+            members = transcript_lists if _suffix(name) in LIST_SUFFIXES else recordings
+            members.append(ArchiveMember(name, info.file_size, index))
+        elif len(skipped) < MAX_SKIPPED:
+            skipped.append({"name": printable_name(name), "reason": reason})
         else:
-            target = lists if _suffix(name) in LIST_SUFFIXES else sounds
-            target.append(Member(name, info.file_size, index))
-    if not sounds:
-        first = f" {skipped.items[0]['name']}: {skipped.items[0]['reason']}" if skipped.items else ""
+            unnamed += 1
+            skipped[-1] = {"name": "…", "reason": f"And {unnamed + 1} more members that are no recordings."}
+    if not recordings:
+        first = f" {skipped[0]['name']}: {skipped[0]['reason']}" if skipped else ""
         raise BadArchive(f"There is no recording in the archive.{first}", hint="WAV, FLAC, MP3, M4A, Ogg work.")
-    return Archive(sounds, lists, skipped.items)
+    return Archive(recordings, transcript_lists, skipped)
 
 
-def members(path: Path) -> list[Member]:
-    """All plain files in it, of whatever kind; BadArchive as from `inspect`."""
-    with path.open("rb") as file:
-        infos = _table(file, path.stat().st_size)
-    return [Member(_name(info), info.file_size, index) for index, info in enumerate(infos) if not info.is_dir()]
+def list_members(path: Path) -> list[ArchiveMember]:
+    """Return all plain files of an archive, of whatever kind; raise BadArchive as `inspect_archive` does."""
+    return [
+        ArchiveMember(_member_name(info), info.file_size, index)
+        for index, info in enumerate(_read_directory(path))
+        if not info.is_dir()
+    ]
 
 
 @contextmanager
-def unpacking(path: Path) -> Iterator[Callable[[Member, Path], None]]:
-    """What writes one member as a plain file; BadArchive when it is damaged or is not as large as it said."""
+def open_archive(path: Path) -> Iterator[Callable[[ArchiveMember, Path], None]]:
+    """Yield a function that extracts one member to a plain file.
+
+    It raises BadArchive for a member that is damaged or does not have the declared size.
+    """
     with zipfile.ZipFile(path) as archive:
         infos = archive.infolist()
-        yield lambda member, destination: _unpack(archive, infos[member.index], member, destination)
+        yield lambda member, destination: _extract(archive, infos[member.index], member, destination)
 
 
-def unpack(path: Path, member: Member, destination: Path) -> None:
-    """One member of an archive; see `unpacking`, which opens it once for many."""
-    with unpacking(path) as write:
-        write(member, destination)
+def extract_member(path: Path, member: ArchiveMember, destination: Path) -> None:
+    """Extract one member of an archive; see `open_archive`, which opens it once for many."""
+    with open_archive(path) as extract:
+        extract(member, destination)
 
 
-def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, member: Member, destination: Path) -> None:
+def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, member: ArchiveMember, destination: Path) -> None:
     written = 0
     try:
         with archive.open(info) as source, destination.open("wb") as output:
-            while piece := source.read(_PIECE):
-                written += len(piece)
+            while chunk := source.read(_CHUNK_BYTES):
+                written += len(chunk)
                 if written > member.size_bytes:
-                    raise BadArchive(f"{shown(member.name)} is larger than the archive says.")
-                output.write(piece)
+                    raise BadArchive(f"{printable_name(member.name)} is larger than the archive says.")
+                output.write(chunk)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise BadArchive(f"{shown(member.name)} is damaged in the archive ({_first(error)}).") from error
+        raise BadArchive(f"{printable_name(member.name)} is damaged in the archive ({_first_line(error)}).") from error
     if written != member.size_bytes:
-        raise BadArchive(f"{shown(member.name)} is smaller than the archive says.")
+        raise BadArchive(f"{printable_name(member.name)} is smaller than the archive says.")
 
 
-def shown(name: str) -> str:
-    """A name from an archive, safe to show."""
+def printable_name(name: str) -> str:
+    """Return a name from an archive that is safe to display."""
     return "".join(letter if letter.isprintable() else "?" for letter in name)[:200]
 
 
-class _Skipped:
-    """Sentences about what is not taken, a bounded number of them."""
-
-    def __init__(self) -> None:
-        self.items: list[dict[str, str]] = []
-        self.more = 0
-
-    def add(self, name: str, reason: str) -> None:
-        if len(self.items) < MAX_SKIPPED:
-            self.items.append({"name": shown(name), "reason": reason})
-            return
-        self.more += 1
-        self.items[-1] = {"name": "…", "reason": f"And {self.more + 1} more members that are no recordings."}
-
-
-def _table(file: IO[bytes], size: int) -> list[zipfile.ZipInfo]:
-    """The table of contents, once it is known to be small and to add up."""
-    _check_directory(file, size)
-    try:
-        with zipfile.ZipFile(file) as archive:
-            infos = archive.infolist()
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, ValueError, NotImplementedError, EOFError, struct.error) as error:
-        raise BadArchive(
-            f"The archive is damaged: {_first(error)}.", hint="Make it again and send it again."
-        ) from error
+def _read_directory(path: Path) -> list[zipfile.ZipInfo]:
+    """Return the entries of the central directory after checking that it is small and consistent."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        _check_directory_size(file, size)
+        try:
+            with zipfile.ZipFile(file) as archive:
+                infos = archive.infolist()
+        except (
+            zipfile.BadZipFile,
+            zipfile.LargeZipFile,
+            ValueError,
+            NotImplementedError,
+            EOFError,
+            struct.error,
+        ) as error:
+            raise BadArchive(
+                f"The archive is damaged: {_first_line(error)}.", hint="Make it again and send it again."
+            ) from error
     if len(infos) > MAX_MEMBERS:
         raise BadArchive(f"The archive has {len(infos)} members; {MAX_MEMBERS} is the most.", hint="Send several.")
-    _check_sizes(infos, size)
+    _check_member_sizes(infos, size)
     return infos
 
 
-def _check_directory(file: IO[bytes], size: int) -> None:
-    """How large the table of contents is, before the library reads all of it."""
+def _check_directory_size(file: IO[bytes], size: int) -> None:
+    """Raise BadArchive for a large central directory, before the library reads all of it."""
     tail = min(size, 65_557)  # a comment may follow it
     file.seek(size - tail)
     block = file.read(tail)
@@ -183,7 +188,7 @@ def _check_directory(file: IO[bytes], size: int) -> None:
             hint="Send the whole of it again.",
         )
     length = int.from_bytes(block[place + 12 : place + 16], "little")
-    if place >= 20 and block[place - 20 : place - 16] == b"PK\x06\x07":  # the long form says it elsewhere
+    if place >= 20 and block[place - 20 : place - 16] == b"PK\x06\x07":  # ZIP64
         file.seek(min(int.from_bytes(block[place - 12 : place - 4], "little"), size))
         head = file.read(56)
         length = int.from_bytes(head[40:48], "little") if head[:4] == b"PK\x06\x06" else length
@@ -192,12 +197,12 @@ def _check_directory(file: IO[bytes], size: int) -> None:
     file.seek(0)
 
 
-def _check_sizes(infos: list[zipfile.ZipInfo], size: int) -> None:
-    """Nothing that unpacks to far more than it is: by ratio, in all, or by members that share their bytes."""
+def _check_member_sizes(infos: list[zipfile.ZipInfo], size: int) -> None:
+    """Raise BadArchive for a ZIP bomb: by ratio, by total size, or by members that share their bytes."""
     total = 0
     end = -1
-    for info in sorted(infos, key=lambda one: one.header_offset):
-        name = shown(info.filename)
+    for info in sorted(infos, key=lambda info: info.header_offset):
+        name = printable_name(info.filename)
         if info.file_size > MAX_MEMBER_BYTES:
             raise BadArchive(f"{name} is larger than {MAX_MEMBER_BYTES >> 30} GiB.", hint="Cut it into parts.")
         if info.file_size > max(RATIO_FROM_BYTES, info.compress_size * MAX_RATIO):
@@ -216,27 +221,28 @@ def _check_sizes(infos: list[zipfile.ZipInfo], size: int) -> None:
         )
 
 
-def _name(info: zipfile.ZipInfo) -> str:
-    """The member's name with plain slashes; BadArchive for one that points out of the archive."""
+def _member_name(info: zipfile.ZipInfo) -> str:
+    """Return a member's name with plain slashes; raise BadArchive for a path out of the archive, a link or a device."""
     # zipfile cuts a name at its first NUL, and keeps what was there in orig_filename.
-    name = _decoded(info).replace("\\", "/")
+    name = _decode_name(info).replace("\\", "/")
     if "\0" in name:
-        raise BadArchive(f"{shown(name)} has a NUL in its name.", hint="Name the recordings plainly.")
+        raise BadArchive(f"{printable_name(name)} has a NUL in its name.", hint="Name the recordings plainly.")
     parts = name.split("/")
     if name.startswith("/") or ".." in parts or parts[0][1:2] == ":":
         raise BadArchive(
-            f"{shown(name)} points out of the archive.", hint="Pack the recordings with names inside their folder."
+            f"{printable_name(name)} points out of the archive.",
+            hint="Pack the recordings with names inside their folder.",
         )
     mode = info.external_attr >> 16
     if stat.S_ISLNK(mode):
-        raise BadArchive(f"{shown(name)} is a symbolic link.", hint="Pack the recordings themselves.")
+        raise BadArchive(f"{printable_name(name)} is a symbolic link.", hint="Pack the recordings themselves.")
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise BadArchive(f"{shown(name)} is no plain file.", hint="Pack the recordings themselves.")
+        raise BadArchive(f"{printable_name(name)} is no plain file.", hint="Pack the recordings themselves.")
     return name
 
 
-def _decoded(info: zipfile.ZipInfo) -> str:
-    """Archives made on Chinese Windows say nothing of their names' encoding; the library takes them for cp437."""
+def _decode_name(info: zipfile.ZipInfo) -> str:
+    """Return a name in its own encoding, which Chinese Windows does not declare; zipfile then assumes cp437."""
     if info.flag_bits & UTF8_NAME:
         return info.orig_filename
     raw = info.orig_filename.encode("cp437", "replace")
@@ -248,8 +254,8 @@ def _decoded(info: zipfile.ZipInfo) -> str:
     return info.orig_filename
 
 
-def _why_skipped(info: zipfile.ZipInfo, name: str, seen: set[str]) -> str:
-    """Empty for what may be unpacked."""
+def _reason_to_skip(info: zipfile.ZipInfo, name: str, seen: set[str]) -> str:
+    """Return why a member cannot be used; empty for one that can."""
     last = name.rpartition("/")[2]
     if any(part in _JUNK for part in name.split("/")) or last.startswith("._"):
         return "It belongs to a file manager and is no recording."
@@ -261,7 +267,7 @@ def _why_skipped(info: zipfile.ZipInfo, name: str, seen: set[str]) -> str:
         return "It is packed by a method other than deflate; pack it as a usual ZIP."
     if _suffix(name) in LIST_SUFFIXES:
         return "It is longer than a list of transcripts may be." if info.file_size > MAX_LIST_BYTES else ""
-    if _suffix(name) not in SOUND_SUFFIXES:
+    if _suffix(name) not in AUDIO_SUFFIXES:
         return "It is no recording, by its name."
     if info.file_size == 0:
         return "It is empty."
@@ -272,5 +278,5 @@ def _suffix(name: str) -> str:
     return name.rpartition("/")[2].rpartition(".")[2].lower()
 
 
-def _first(error: Exception) -> str:
-    return shown((str(error).splitlines() or [""])[0]) or type(error).__name__
+def _first_line(error: Exception) -> str:
+    return printable_name((str(error).splitlines() or [""])[0]) or type(error).__name__

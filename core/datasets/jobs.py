@@ -1,4 +1,4 @@
-"""The jobs that make a version of a data set and the report on one: their payloads and results."""
+"""The jobs that make a version of a data set or the report on one: their payloads and results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
 
 
-class VersionRequest(FileJobPayload):
+class DatasetVersionPayload(FileJobPayload):
     """Make the version that the records hold as `preparing`."""
 
     kind: Literal[FileJobKind.DATASET_VERSION] = Field(FileJobKind.DATASET_VERSION, alias=KIND_FIELD)
@@ -18,8 +18,8 @@ class VersionRequest(FileJobPayload):
     version: int
 
 
-class ReportRequest(FileJobPayload):
-    """Examine a version and keep the report with it."""
+class DatasetReportPayload(FileJobPayload):
+    """Examine a version and store the report with it."""
 
     kind: Literal[FileJobKind.DATASET_REPORT] = Field(FileJobKind.DATASET_REPORT, alias=KIND_FIELD)
     dataset_id: str
@@ -28,7 +28,7 @@ class ReportRequest(FileJobPayload):
     """Number of the version's report; only the newest one is made."""
 
 
-class VersionResult(TypedDict):
+class DatasetVersionResult(TypedDict):
     """The result of a job that makes a version."""
 
     dataset_id: str
@@ -36,7 +36,7 @@ class VersionResult(TypedDict):
     segments: int
 
 
-class ReportResult(TypedDict):
+class DatasetReportResult(TypedDict):
     """The result of a job that makes a report: its summary."""
 
     dataset_id: str

@@ -1,4 +1,4 @@
-"""What may be asked of a data set, with defaults, ranges and a sentence each; every front door validates with these."""
+"""Options of requests for data sets, with defaults, ranges and descriptions; every API validates with these models."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-DatasetLanguage = Literal["auto", "zh", "en", "ja", "ko", "yue"]
+from common.languages import RecordingLanguage
+
+DatasetLanguage = RecordingLanguage
 Subset = Literal["train", "val", "test"]
 AugmentKind = Literal["noise", "pitch", "tempo", "room"]
 FileId = Annotated[str, Field(min_length=1, max_length=64, description="From POST /files: a recording, or a ZIP.")]
 
 
 class Options(BaseModel):
-    """What is not named is refused."""
+    """The base of all options; unknown names are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -28,7 +30,7 @@ class NewRecording(Options):
 
 
 class SegmentEdit(Options):
-    """What changes in a segment; what is not given stays as it is."""
+    """Changes of a segment; None keeps a value."""
 
     transcript: str | None = Field(None, max_length=2000, description="What is said; empty: recognise it again.")
     language: DatasetLanguage | None = Field(None, description="Of the transcript.")
@@ -45,13 +47,13 @@ class SegmentEdit(Options):
 
 
 class SegmentChange(SegmentEdit):
-    """What changes in one segment of several."""
+    """Changes of one segment among several."""
 
     number: int = Field(ge=1, description="The segment.")
 
 
 class ReportOptions(Options):
-    """What the report calls bad; the defaults suit most recordings."""
+    """The thresholds of a report; the defaults suit most recordings."""
 
     language: DatasetLanguage | Literal[""] = Field("", description="What should be spoken; empty: as the set says.")
     shortest_seconds: float = Field(0.6, ge=0.1, le=10, description="Training takes nothing shorter.")
@@ -66,7 +68,7 @@ class ReportOptions(Options):
 
 
 class SplitOptions(Options):
-    """How segments are dealt out to train, val and test."""
+    """How segments are split into train, val and test."""
 
     val: float = Field(0.1, ge=0, lt=1, description="Share of segments for validation.")
     test: float = Field(0.0, ge=0, lt=1, description="Share of segments for testing.")
@@ -86,7 +88,7 @@ Range = Annotated[tuple[float, float], Field(description="From, to.")]
 
 
 class AugmentOptions(Options):
-    """Changed copies of every segment that is trained on."""
+    """Augmented copies of every segment that is trained on."""
 
     kinds: list[AugmentKind] = Field(
         default=["noise", "pitch", "tempo", "room"], min_length=1, max_length=4, description="What is changed."
@@ -113,7 +115,7 @@ class AugmentOptions(Options):
 
 
 class CropOptions(Options):
-    """The time that is kept of every recording."""
+    """The part of every recording that is kept."""
 
     start_seconds: float = Field(0.0, ge=0, le=7200, description="Where what is kept begins.")
     end_seconds: float | None = Field(
@@ -131,7 +133,7 @@ class CropOptions(Options):
 
 
 class DatasetSource(Options):
-    """What to work on: a data set (then a new version comes of it), or uploads (then a new data set)."""
+    """The source of an operation: a data set, which gets a new version, or uploads, which become a new data set."""
 
     dataset_id: str = Field("", description="A data set.")
     file_ids: list[FileId] = Field(default=[], max_length=1000, description="Or uploads: recordings, ZIPs.")
@@ -143,15 +145,3 @@ class DatasetSource(Options):
         if bool(self.dataset_id) == bool(self.file_ids):
             raise ValueError("give either dataset_id or file_ids")
         return self
-
-
-class SplitRequest(DatasetSource, SplitOptions):
-    """Split a data set or uploads."""
-
-
-class AugmentRequest(DatasetSource, AugmentOptions):
-    """Augment a data set or uploads."""
-
-
-class CropRequest(DatasetSource, CropOptions):
-    """Crop a data set or uploads."""

@@ -1,46 +1,101 @@
-"""A report as people read it: each bad file and why, and what will be left out of a training.
+"""The summary of a report that users read: each bad file with the reasons, and what is left out of a training.
 
-What a job finds out is kept as `{version, made_at, language, options, listened, flags: {segment: [{code, message}]}}`
-with the version. What follows from it is worked out here, because people decide about segments afterwards.
+The report itself (`DatasetReport`) is stored with its version. The summary is computed when it is read, because users
+decide about segments after the report is made.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
-from core.datasets.verdict import CHECKS, flags_of, is_left_out
-from core.records import DatasetContents, DatasetVersionRecord, SegmentRecord
+from typing_extensions import TypedDict
+
+from core.datasets.flags import CHECKS, flags_of, is_left_out
+from core.records import (
+    DatasetContents,
+    DatasetReport,
+    DatasetVersionRecord,
+    SegmentFlag,
+    SegmentRecord,
+    SkippedFile,
+)
 
 
-def describe(version: DatasetVersionRecord, contents: DatasetContents) -> dict[str, Any]:
-    """`{version, made_for, language, message, problems, files, left_out, skipped …}` of a version with a report."""
-    report = version.report or {}
+class SegmentSummary(TypedDict):
+    """A segment with problems, or one that is left out."""
+
+    segment: int
+    name: str
+    recording: str
+    problems: list[SegmentFlag]
+    why: str
+    left_out: bool
+    decided_by: str
+    """`report` or `you`."""
+
+
+class ReportSummary(TypedDict):
+    """A report with the decisions made since."""
+
+    version: int
+    made_for: int
+    made_at: str | None
+    language: str
+    listened: bool
+    message: str
+    segments: int
+    seconds: float
+    kept_segments: int
+    kept_seconds: float
+    problems: dict[str, int]
+    """Number of segments by code."""
+    checks: dict[str, str]
+    files: list[SegmentSummary]
+    left_out: list[str]
+    skipped: list[SkippedFile]
+
+
+def summarize_report(version: DatasetVersionRecord, contents: DatasetContents) -> ReportSummary:
+    """Return the summary of a version's report; without a report, that of its contents and skipped files."""
+    report = version.report
     names = {recording.number: recording.name for recording in contents.recordings}
-    files = [_file(segment, names, report) for segment in contents.segments]
-    left_out = [one for one in files if one["left_out"]]
+    files = [_summarize_segment(segment, names, report) for segment in contents.segments]
+    left_out = [file["name"] for file in files if file["left_out"]]
     kept = [segment for segment in contents.segments if not is_left_out(segment, report)]
-    problems = Counter(flag["code"] for one in files for flag in one["problems"])
+    problems = Counter(flag["code"] for file in files for flag in file["problems"])
+    sentences = ["Nothing will be left out."]
+    if left_out:
+        sentences = [f"{len(left_out)} of {len(files)} segments will be left out."]
+    if problems:
+        counts = ", ".join(f"{code.replace('_', ' ')} {count}" for code, count in problems.most_common())
+        sentences.append(f"Found: {counts}.")
+    if version.skipped:
+        sentences.append(skipped_files_message(len(version.skipped)))
     return {
         "version": version.version,
-        "made_for": report.get("version", version.version),
-        "made_at": report.get("made_at"),
-        "language": report.get("language", ""),
-        "listened": bool(report.get("listened", False)),
-        "message": _message(len(files), len(left_out), len(version.skipped), problems),
+        "made_for": report.get("version", version.version) if report else version.version,
+        "made_at": report.get("made_at") if report else None,
+        "language": report.get("language", "") if report else "",
+        "listened": report.get("listened", False) if report else False,
+        "message": " ".join(sentences),
         "segments": len(files),
         "seconds": round(contents.seconds, 3),
         "kept_segments": len(kept),
         "kept_seconds": round(sum(segment.seconds for segment in kept), 3),
         "problems": dict(sorted(problems.items())),
         "checks": CHECKS,
-        "files": [one for one in files if one["problems"] or one["left_out"]],
-        "left_out": [one["name"] for one in left_out],
+        "files": [file for file in files if file["problems"] or file["left_out"]],
+        "left_out": left_out,
         "skipped": version.skipped,
     }
 
 
-def _file(segment: SegmentRecord, names: dict[int, str], report: dict[str, Any]) -> dict[str, Any]:
+def skipped_files_message(count: int) -> str:
+    """Return the sentence about files that could not be used."""
+    return "1 file could not be taken." if count == 1 else f"{count} files could not be taken."
+
+
+def _summarize_segment(segment: SegmentRecord, names: dict[int, str], report: DatasetReport | None) -> SegmentSummary:
     problems = flags_of(report, segment.number)
     return {
         "segment": segment.number,
@@ -51,17 +106,3 @@ def _file(segment: SegmentRecord, names: dict[int, str], report: dict[str, Any])
         "left_out": is_left_out(segment, report),
         "decided_by": "report" if segment.left_out is None else "you",
     }
-
-
-def _message(segments: int, left_out: int, skipped: int, problems: Counter[str]) -> str:
-    sentences = [f"{left_out} of {segments} segments will be left out." if left_out else "Nothing will be left out."]
-    if problems:
-        found = ", ".join(f"{code.replace('_', ' ')} {count}" for code, count in problems.most_common())
-        sentences.append(f"Found: {found}.")
-    if skipped:
-        sentences.append(not_taken(skipped))
-    return " ".join(sentences)
-
-
-def not_taken(count: int) -> str:
-    return "1 file could not be taken." if count == 1 else f"{count} files could not be taken."

@@ -97,5 +97,5 @@ async def delete_dataset_of_files(datasets: DatasetService, events: Events, data
             await datasets.queue.cancel(version.job_id)
             with contextlib.suppress(TimedOut):
                 await events.wait(version.job_id, STOPPING_SECONDS)
-            await datasets.look(dataset_id, version.version)
+            await datasets.get_version(dataset_id, version.version)
         await datasets.delete(dataset_id)

@@ -13,10 +13,15 @@ from core.records.models.checkpoints import CheckpointRecord, NewCheckpointRecor
 from core.records.models.datasets import (
     DatasetContents,
     DatasetRecord,
+    DatasetReport,
     DatasetStatus,
     DatasetVersionRecord,
+    DatasetVersionRequest,
     RecordingRecord,
+    RecordingSource,
+    SegmentFlag,
     SegmentRecord,
+    SkippedFile,
 )
 from core.records.models.experiments import STEPWISE_DIALECT, ExperimentRecord, ExperimentStatus
 from core.records.models.files import FileRecord, NewFileRecord
@@ -47,8 +52,10 @@ __all__ = [
     "CheckpointRecord",
     "DatasetContents",
     "DatasetRecord",
+    "DatasetReport",
     "DatasetStatus",
     "DatasetVersionRecord",
+    "DatasetVersionRequest",
     "DeliveryAttempt",
     "DeliveryHistoryEntry",
     "DeliveryRecord",
@@ -65,8 +72,11 @@ __all__ = [
     "Page",
     "PreviousRunDocument",
     "RecordingRecord",
+    "RecordingSource",
     "Records",
+    "SegmentFlag",
     "SegmentRecord",
+    "SkippedFile",
     "StageRecord",
     "TaskRecord",
     "TaskStatus",

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Final, Literal, cast
 from pydantic import BaseModel, Field, ValidationError
 
 from common.versions import VERSIONS
-from core.datasets.archive import Member, members, unpack
+from core.datasets.archive import ArchiveMember, extract_member, list_members
 from core.errors import BadArchive, Conflict
 from core.records import CheckpointRecord, VoiceRecord
 from core.speech.checks import canonical_language, check_pronunciations
@@ -159,7 +159,7 @@ def unpack_voice(path: Path, folder: Path) -> ArchivedVoice:
     voice, found = _read(path)
     for number, (name, sha256) in enumerate(voice.files().items()):
         target = folder / _plain_name(number)
-        unpack(path, found[name], target)
+        extract_member(path, found[name], target)
         if sha256_of(target) != sha256:
             raise BadArchive(
                 f"{name} is damaged: it has not the SHA-256 that {MANIFEST} says.", hint="Export it again."
@@ -176,8 +176,8 @@ def _plain_name(number: int) -> str:
     return {0: "gpt.safetensors", 1: "sovits.safetensors"}.get(number, f"prompt-{number - 2}.wav")
 
 
-def _read(path: Path) -> tuple[ArchivedVoice, dict[str, Member]]:
-    listed = members(path)
+def _read(path: Path) -> tuple[ArchivedVoice, dict[str, ArchiveMember]]:
+    listed = list_members(path)
     found = {one.name: one for one in listed}
     if len(found) != len(listed) or len(listed) > MAX_PROMPTS + 3:
         raise BadArchive("The archive has files twice, or more than a voice consists of.", hint=_HINT)
@@ -200,7 +200,7 @@ def _read(path: Path) -> tuple[ArchivedVoice, dict[str, Member]]:
 _HINT: Final = "GET /api/v1/voices/{voice}/export makes such archives."
 
 
-def _parse(path: Path, manifest: Member) -> ArchivedVoice:
+def _parse(path: Path, manifest: ArchiveMember) -> ArchivedVoice:
     with zipfile.ZipFile(path) as archive, archive.open(archive.infolist()[manifest.index]) as file:
         try:
             block = file.read(MAX_MANIFEST_BYTES + 1)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
+from core.datasets.flags import is_trained_on
 from core.datasets.options import AugmentOptions
-from core.datasets.verdict import is_trained_on
 from core.errors import Conflict, InvalidRequest
-from core.records import DatasetContents
+from core.records import DatasetContents, DatasetReport
 from roles.datasets.audio_store import AudioStore
 from roles.datasets.import_files import MAX_SEGMENTS
 
 
 def augment_contents(
     contents: DatasetContents,
-    report: dict[str, Any] | None,
+    report: DatasetReport | None,
     options: AugmentOptions,
     store: AudioStore,
     progress: Callable[[float, str], None],

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from core.datasets.archive import Archive, Member, inspect, is_zip, shown, unpacking
+from core.datasets.archive import Archive, ArchiveMember, inspect_archive, is_zip, open_archive, printable_name
 from core.datasets.options import NewRecording
-from core.datasets.transcripts import Line, Transcripts, parse_list
+from core.datasets.transcripts import TranscriptIndex, TranscriptLine, parse_transcript_list
 from core.errors import BadArchive, BadAudio, InvalidRequest, NotFound
 from core.media import decode
-from core.records import DatasetContents, FileRecord, RecordingRecord, SegmentRecord
+from core.records import DatasetContents, FileRecord, RecordingRecord, SegmentRecord, SkippedFile
 from roles.datasets.audio_store import AudioStore, temporary_folder
 from roles.runtime.services import WorkerServices
 
@@ -29,7 +29,7 @@ MAX_SKIPPED: Final = 1000
 
 Progress = Callable[[float, str], None]
 """(fraction, message)."""
-Unpack = Callable[[Member, Path], None]
+Unpack = Callable[[ArchiveMember, Path], None]
 
 
 class RecordingImporter:
@@ -43,7 +43,7 @@ class RecordingImporter:
         self.store = store
         self.check = check
         self.contents = DatasetContents(list(contents.recordings), list(contents.segments))
-        self.skipped: list[dict[str, str]] = []
+        self.skipped: list[SkippedFile] = []
 
     def add(self, sources: Sequence[NewRecording], progress: Progress) -> None:
         """Import all uploads. Raises BadAudio when not one recording could be used."""
@@ -75,7 +75,7 @@ class RecordingImporter:
         progress(1.0, f"Took {len(self.contents.recordings) - before} recordings.")
 
     def _add_upload(self, path: Path, record: FileRecord, source: NewRecording) -> None:
-        line = Line(record.filename, source.speaker, source.language, " ".join(source.transcript.split()))
+        line = TranscriptLine(record.filename, source.speaker, source.language, " ".join(source.transcript.split()))
         with temporary_folder(self.services.storage) as folder:
             try:
                 decoded = self._decode(path, folder / "decoded.wav")
@@ -87,14 +87,14 @@ class RecordingImporter:
     def _add_archive(self, path: Path, record: FileRecord, source: NewRecording, progress: Progress) -> None:
         """Import every recording in a ZIP; as many are decoded at once as there are cores."""
         try:
-            archive = inspect(path)
+            archive = inspect_archive(path)
         except BadArchive as error:
             self._skip(record.filename, error.message)
             return
         for skipped in archive.skipped:
             self._skip(skipped["name"], skipped["reason"])
-        at_once, members = max(1, self.services.threads), archive.sounds
-        with unpacking(path) as unpack, ThreadPoolExecutor(at_once) as pool:
+        at_once, members = max(1, self.services.threads), archive.recordings
+        with open_archive(path) as unpack, ThreadPoolExecutor(at_once) as pool:
             transcripts = self._read_transcripts(unpack, archive)
             for first in range(0, len(members), at_once):
                 batch = members[first : first + at_once]
@@ -102,33 +102,33 @@ class RecordingImporter:
                     decoded = [self._unpack_and_decode(unpack, member, folder, pool) for member in batch]
                     for member, recording in zip(batch, decoded, strict=True):
                         line = transcripts.find(member.name)
-                        line = line or Line(member.name, source.speaker, source.language, "")
+                        line = line or TranscriptLine(member.name, source.speaker, source.language, "")
                         try:
-                            self._add_recording(recording.result(), shown(member.name), record.id, line)
+                            self._add_recording(recording.result(), printable_name(member.name), record.id, line)
                         except (BadArchive, BadAudio) as error:
-                            self._skip(shown(member.name), error.message)
+                            self._skip(printable_name(member.name), error.message)
                 done = first + len(batch)
                 progress(done / len(members), f"Took {done} of {len(members)} recordings.")
         for name in transcripts.unused():
-            self._skip(shown(name), "A list names it, and the archive has no such recording.")
+            self._skip(printable_name(name), "A list names it, and the archive has no such recording.")
 
-    def _read_transcripts(self, unpack: Unpack, archive: Archive) -> Transcripts:
-        transcripts = Transcripts()
+    def _read_transcripts(self, unpack: Unpack, archive: Archive) -> TranscriptIndex:
+        transcripts = TranscriptIndex()
         with temporary_folder(self.services.storage) as folder:
-            for member in archive.lists:
+            for member in archive.transcript_lists:
                 try:
                     unpack(member, folder / "list")
                 except BadArchive as error:
-                    self._skip(shown(member.name), error.message)
+                    self._skip(printable_name(member.name), error.message)
                     continue
-                lines, unreadable = parse_list((folder / "list").read_bytes(), shown(member.name))
+                lines, unreadable = parse_transcript_list((folder / "list").read_bytes(), printable_name(member.name))
                 transcripts.add(lines)
                 for line in unreadable:
                     self._skip(line["name"], line["reason"])
         return transcripts
 
     def _unpack_and_decode(
-        self, unpack: Unpack, member: Member, folder: Path, pool: ThreadPoolExecutor
+        self, unpack: Unpack, member: ArchiveMember, folder: Path, pool: ThreadPoolExecutor
     ) -> Future[Path]:
         """Unpack a member and have it decoded in the pool. The future raises BadArchive or BadAudio."""
         path = folder / str(member.index)
@@ -150,7 +150,7 @@ class RecordingImporter:
             raise BadAudio(f"It breaks off after {broken:.1f} s: the file is damaged or incomplete.")
         return decoded
 
-    def _add_recording(self, decoded: Path, name: str, file_id: str, line: Line) -> None:
+    def _add_recording(self, decoded: Path, name: str, file_id: str, line: TranscriptLine) -> None:
         """Store a decoded recording; a long one without a transcript is cut into segments at its silences."""
         from GPT_SoVITS.dataset.slicer import MAX_SEGMENT_SECONDS
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from core.datasets.edit import inherited
-from core.datasets.jobs import VersionRequest, VersionResult
+from core.datasets.edit import inherit_report
+from core.datasets.jobs import DatasetVersionPayload, DatasetVersionResult
 from core.datasets.options import AugmentOptions, CropOptions, NewRecording, SplitOptions
-from core.datasets.report import not_taken
-from core.datasets.split import split
+from core.datasets.report import skipped_files_message
+from core.datasets.split import split_contents
 from core.errors import JobCancelled, NotFound, PermanentError
 from core.records import DatasetContents, DatasetStatus, DatasetVersionRecord
 from GPT_SoVITS.errors import ModelError
@@ -25,7 +25,7 @@ IMPORT_SHARE = 0.7
 """Of the progress, where a change of the contents follows the import."""
 
 
-def make_version(request: VersionRequest, run: FileJobRun) -> VersionResult:
+def make_version(request: DatasetVersionPayload, run: FileJobRun) -> DatasetVersionResult:
     """Make the version that the records hold as `preparing`; one that is ready already is left as it is."""
     dataset_id, number = request.dataset_id, request.version
     records, call = run.services.records, run.services.call
@@ -54,7 +54,7 @@ def make_version(request: VersionRequest, run: FileJobRun) -> VersionResult:
         contents = importer.contents
         options = version.request.get("options", {})
         if version.made_by == "split":
-            contents = split(contents, SplitOptions(**options))
+            contents = split_contents(contents, SplitOptions(**options))
         elif version.made_by == "augment":
             contents = augment_contents(contents, report, AugmentOptions(**options), store, progress)
         elif version.made_by == "crop":
@@ -62,7 +62,7 @@ def make_version(request: VersionRequest, run: FileJobRun) -> VersionResult:
         run.context.check()
         message = f"{len(contents.segments)} segments, {contents.seconds / 60:.1f} minutes."
         if importer.skipped:
-            message += f" {not_taken(len(importer.skipped))}"
+            message += f" {skipped_files_message(len(importer.skipped))}"
         version = call(
             records.dataset_versions.finish,
             dataset_id,
@@ -70,7 +70,7 @@ def make_version(request: VersionRequest, run: FileJobRun) -> VersionResult:
             contents,
             importer.skipped,
             message,
-            inherited(report, before, contents),
+            inherit_report(report, before, contents),
         )
     except (PermanentError, JobCancelled, ModelError) as error:
         store.discard_new()
@@ -80,5 +80,5 @@ def make_version(request: VersionRequest, run: FileJobRun) -> VersionResult:
     return _result(version)
 
 
-def _result(version: DatasetVersionRecord) -> VersionResult:
+def _result(version: DatasetVersionRecord) -> DatasetVersionResult:
     return {"dataset_id": version.dataset_id, "version": version.version, "segments": version.segments}

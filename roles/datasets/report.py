@@ -6,13 +6,13 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from core.datasets.jobs import ReportRequest, ReportResult
+from core.datasets.jobs import DatasetReportPayload, DatasetReportResult
 from core.datasets.options import ReportOptions
-from core.datasets.report import describe
+from core.datasets.report import summarize_report
 from core.errors import InputGone, JobCancelled, NotFound, PermanentError
-from core.records import DatasetContents, DatasetStatus, DatasetVersionRecord, SegmentRecord
+from core.records import DatasetContents, DatasetReport, DatasetStatus, DatasetVersionRecord, SegmentFlag, SegmentRecord
 from GPT_SoVITS.errors import ModelError
 from roles.datasets.audio_store import AudioStore
 from roles.preprocessing.model_files import models_folder
@@ -36,11 +36,11 @@ NOT_COMPARED: Final = ("silent", "unreadable", "music")
 class Examination:
     """A report as it is kept with the version, and the measurements of each segment by number."""
 
-    report: dict[str, Any]
+    report: DatasetReport
     measures: dict[int, dict[str, Any]]
 
 
-def make_report(request: ReportRequest, run: FileJobRun) -> ReportResult:
+def make_report(request: DatasetReportPayload, run: FileJobRun) -> DatasetReportResult:
     """Examine a version and keep the report with it; one that is ready already is left as it is.
 
     Raises JobCancelled when the data set is gone or a newer report was requested.
@@ -82,7 +82,7 @@ def _examine(run: FileJobRun, version: DatasetVersionRecord, contents: DatasetCo
     """Check every original segment by itself, then all of them against each other."""
     from GPT_SoVITS.dataset.compare import duplicates, other_speakers
 
-    options = ReportOptions(**version.report_options)
+    options = ReportOptions.model_validate(version.report_options)
     dataset = run.services.call(run.services.records.datasets.get, version.dataset_id)
     language = options.language or dataset.language
     originals = [segment for segment in contents.segments if segment.made_from is None]
@@ -109,13 +109,15 @@ def _examine(run: FileJobRun, version: DatasetVersionRecord, contents: DatasetCo
     for segment in contents.segments:
         if segment.made_from is not None:  # a changed copy of a bad segment is bad for the same reasons
             flags[segment.number] = list(flags.get(segment.made_from, ()))
-    report = {
+    report: DatasetReport = {
         "version": version.version,
         "language": language,
         "options": options.model_dump(),
         "listened": options.listen,
         "flags": {
-            str(number): [flag.as_dict() for flag in of_segment] for number, of_segment in flags.items() if of_segment
+            str(number): [cast(SegmentFlag, flag.as_dict()) for flag in of_segment]
+            for number, of_segment in flags.items()
+            if of_segment
         },
     }
     return Examination(report, measures)
@@ -197,8 +199,8 @@ def _main_language(
     return main
 
 
-def _result(version: DatasetVersionRecord, contents: DatasetContents) -> ReportResult:
-    summary = describe(version, contents)
+def _result(version: DatasetVersionRecord, contents: DatasetContents) -> DatasetReportResult:
+    summary = summarize_report(version, contents)
     return {
         "dataset_id": version.dataset_id,
         "version": summary["version"],

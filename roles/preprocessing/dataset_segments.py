@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from core.datasets.choice import Chosen, choose_segments
+from core.datasets.training_selection import TrainingSelection, select_training_segments
 from core.errors import InputGone, RecordingTooShort
 from core.stages.outputs import ConvertOutputs, SegmentOutputs
 from roles.preprocessing.model_files import check_official_parts
@@ -36,11 +36,11 @@ def begins_from_dataset(run: StageRun) -> bool:
     return bool(run.experiment.dataset_id)
 
 
-def chosen_segments(run: StageRun) -> Chosen:
+def chosen_segments(run: StageRun) -> TrainingSelection:
     """Return the version that the experiment remembers, without the segments that are left out."""
     assert run.experiment.dataset_id is not None
     return run.services.call(
-        choose_segments, run.services.records, run.experiment.dataset_id, run.experiment.dataset_version
+        select_training_segments, run.services.records, run.experiment.dataset_id, run.experiment.dataset_version
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import orjson
 
 from common.zip_files import add_bytes, add_file
-from core.datasets.verdict import is_left_out
+from core.datasets.flags import is_left_out
 from core.errors import NotFound, PermanentError, SovitsError, error_message
 from core.jobs.job import JobStatus
 from core.net.fetch import Fetcher
@@ -114,7 +114,7 @@ def _pack_dataset(services: WorkerServices, job_id: str, path: Path) -> str:
     audio_files: list[tuple[str, Path]] = []
     lines: list[str] = []
     for segment in contents.segments:
-        if is_left_out(segment, version.report or {}):
+        if is_left_out(segment, version.report):
             continue
         name = f"{segment.subset or 'train'}/{segment.number:05d}.wav"
         audio_files.append((name, services.storage.path(segment.storage_key)))

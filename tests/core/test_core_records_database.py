@@ -46,7 +46,8 @@ def experiment_record() -> ExperimentRecord:
 
 def run_at_once(url: str, program: str, processes: int) -> list[subprocess.CompletedProcess[str]]:
     """Start the program in several processes, let them go at the same moment, and wait."""
-    gate = "import sys; url = sys.argv[1]; number = sys.argv[2]; from core.records import Records, upgrade\n"
+    gate = "import sys; url = sys.argv[1]; number = sys.argv[2]\n"
+    gate += "from core.records import NewFileRecord, Records, upgrade\n"
     gate += "import asyncio; print('ready', flush=True); sys.stdin.read(1)\n"
     children = [
         subprocess.Popen(
@@ -152,7 +153,8 @@ async def main():
     records = Records(url)
     for count in range(60):
         file_id = f"file-{number}-{count}"
-        await records.files.create(file_id, filename="a", purpose="p", size_bytes=1, sha256="0" * 64)
+        file = NewFileRecord(id=file_id, filename="a", purpose="p", size_bytes=1, sha256="0" * 64)
+        await records.files.create(file)
         async with records.experiments.transaction("exp-1") as change:
             change.set_experiment(priority=change.experiment.priority + 1)
     await records.close()

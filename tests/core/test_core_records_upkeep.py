@@ -54,7 +54,7 @@ async def never(key: str) -> None:
 
 
 async def add_voice(records: Records, exp_id: str = "exp-1") -> None:
-    common = {"version": "nano", "sha256": SHA, "size_bytes": 8, "experiment_id": exp_id}
+    common = {"version": "nano", "sha256": SHA, "size_bytes": 8, "exp_id": exp_id}
     await records.checkpoints.create(NewCheckpointRecord(id="ckpt-g", kind="gpt", **common))
     await records.checkpoints.create(NewCheckpointRecord(id="ckpt-s", kind="sovits", **common))
     await records.checkpoints.create(NewCheckpointRecord(id="ckpt-unused", kind="gpt", **common))

@@ -14,7 +14,7 @@ import pytest
 from dataset_bench import zipped
 
 from core.datasets import archive as archives
-from core.datasets.archive import inspect, is_zip, unpack
+from core.datasets.archive import extract_member, inspect_archive, is_zip
 from core.errors import BadArchive
 
 SOUND = b"RIFF" + bytes(range(256)) * 4
@@ -37,12 +37,12 @@ def with_entry(entry: zipfile.ZipInfo, content: bytes = SOUND) -> bytes:
 def test_recordings_and_lists_are_found_and_unpacked(tmp_path: Path) -> None:
     path = put(tmp_path, zipped({"wavs/": b"", "wavs/a.WAV": SOUND, "a.list": b"x"}, zipfile.ZIP_DEFLATED))
 
-    found = inspect(path)
-    unpack(path, found.sounds[0], tmp_path / "out")
+    found = inspect_archive(path)
+    extract_member(path, found.recordings[0], tmp_path / "out")
 
     assert is_zip(path)
-    assert [one.name for one in found.sounds] == ["wavs/a.WAV"]
-    assert [one.name for one in found.lists] == ["a.list"]
+    assert [one.name for one in found.recordings] == ["wavs/a.WAV"]
+    assert [one.name for one in found.transcript_lists] == ["a.list"]
     assert found.skipped == []
     assert (tmp_path / "out").read_bytes() == SOUND
 
@@ -54,7 +54,7 @@ def test_a_name_that_points_out_of_the_archive_refuses_it(tmp_path: Path, name: 
     path = put(tmp_path, zipped({"good.wav": SOUND, name: SOUND}))
 
     with pytest.raises(BadArchive, match=r"evil\.wav points out of the archive"):
-        inspect(path)
+        inspect_archive(path)
 
 
 def test_a_symbolic_link_refuses_the_archive(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_symbolic_link_refuses_the_archive(tmp_path: Path) -> None:
     path = put(tmp_path, with_entry(link, b"/etc/passwd"))
 
     with pytest.raises(BadArchive, match=r"passwd\.wav is a symbolic link"):
-        inspect(path)
+        inspect_archive(path)
 
 
 def test_a_device_refuses_the_archive(tmp_path: Path) -> None:
@@ -72,14 +72,14 @@ def test_a_device_refuses_the_archive(tmp_path: Path) -> None:
     path = put(tmp_path, with_entry(device))
 
     with pytest.raises(BadArchive, match=r"null\.wav is no plain file"):
-        inspect(path)
+        inspect_archive(path)
 
 
 def test_a_member_that_would_grow_a_thousandfold_refuses_the_archive(tmp_path: Path) -> None:
     path = put(tmp_path, zipped({"bomb.wav": bytes(8 << 20)}, zipfile.ZIP_DEFLATED))
 
     with pytest.raises(BadArchive, match=r"bomb\.wav would unpack to 10\d\d times its size"):
-        inspect(path)
+        inspect_archive(path)
 
 
 def test_too_much_in_all_refuses_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ def test_too_much_in_all_refuses_the_archive(tmp_path: Path, monkeypatch: pytest
     path = put(tmp_path, zipped({"a.wav": SOUND, "b.wav": SOUND}))
 
     with pytest.raises(BadArchive, match="would unpack to"):
-        inspect(path)
+        inspect_archive(path)
 
 
 def test_members_that_share_their_bytes_refuse_the_archive(tmp_path: Path) -> None:
@@ -96,14 +96,14 @@ def test_members_that_share_their_bytes_refuse_the_archive(tmp_path: Path) -> No
     overlapping = content[:offset_field] + struct.pack("<I", 10) + content[offset_field + 4 :]
 
     with pytest.raises(BadArchive, match="shares its bytes"):
-        inspect(put(tmp_path, overlapping))
+        inspect_archive(put(tmp_path, overlapping))
 
 
 def test_too_many_members_refuse_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives, "MAX_MEMBERS", 2)
 
     with pytest.raises(BadArchive, match="3 members"):
-        inspect(put(tmp_path, zipped(dict.fromkeys(("a.wav", "b.wav", "c.wav"), SOUND))))
+        inspect_archive(put(tmp_path, zipped(dict.fromkeys(("a.wav", "b.wav", "c.wav"), SOUND))))
 
 
 def test_a_huge_table_of_contents_is_not_read(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_huge_table_of_contents_is_not_read(tmp_path: Path) -> None:
     tracemalloc.start()
 
     with pytest.raises(BadArchive, match="table of contents has 64 MiB"):
-        inspect(path)
+        inspect_archive(path)
 
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -127,7 +127,7 @@ def test_an_archive_that_breaks_off_is_refused(tmp_path: Path) -> None:
     content = zipped({"a.wav": SOUND})
 
     with pytest.raises(BadArchive, match="cut short"):
-        inspect(put(tmp_path, content[: len(content) // 2]))
+        inspect_archive(put(tmp_path, content[: len(content) // 2]))
 
 
 @pytest.mark.parametrize("place", [2, 10, 16, 20, 28, 30, 42])
@@ -138,8 +138,8 @@ def test_scrambled_tables_of_contents_are_refused_or_harmless(tmp_path: Path, pl
     path = put(tmp_path, bytes(content))
 
     with contextlib.suppress(BadArchive):
-        for member in inspect(path).sounds:
-            unpack(path, member, tmp_path / "out")
+        for member in inspect_archive(path).recordings:
+            extract_member(path, member, tmp_path / "out")
 
     out = tmp_path / "out"
     assert not out.exists() or out.stat().st_size <= len(SOUND)
@@ -148,10 +148,10 @@ def test_scrambled_tables_of_contents_are_refused_or_harmless(tmp_path: Path, pl
 def test_a_member_that_is_damaged_is_named(tmp_path: Path) -> None:
     content = zipped({"a.wav": SOUND})
     path = put(tmp_path, content.replace(SOUND, SOUND[::-1]))
-    [member] = inspect(path).sounds
+    [member] = inspect_archive(path).recordings
 
     with pytest.raises(BadArchive, match=r"a\.wav is damaged"):
-        unpack(path, member, tmp_path / "out")
+        extract_member(path, member, tmp_path / "out")
 
 
 def test_what_is_no_recording_is_skipped_with_a_sentence(tmp_path: Path) -> None:
@@ -165,8 +165,8 @@ def test_what_is_no_recording_is_skipped_with_a_sentence(tmp_path: Path) -> None
         "empty.wav": b"",
     }
 
-    skipped = {one["name"]: one["reason"] for one in inspect(put(tmp_path, zipped(members))).skipped}
-    locked = inspect(put(tmp_path, bytes(encrypted))).skipped
+    skipped = {one["name"]: one["reason"] for one in inspect_archive(put(tmp_path, zipped(members))).skipped}
+    locked = inspect_archive(put(tmp_path, bytes(encrypted))).skipped
 
     assert skipped == {
         "notes.pdf": "It is no recording, by its name.",
@@ -184,9 +184,9 @@ def test_of_two_members_with_one_name_the_first_is_taken(tmp_path: Path) -> None
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr("a.wav", SOUND[::-1])
 
-    found = inspect(put(tmp_path, file.getvalue()))
+    found = inspect_archive(put(tmp_path, file.getvalue()))
 
-    assert [one.index for one in found.sounds] == [0]
+    assert [one.index for one in found.recordings] == [0]
     assert "another member of this name" in found.skipped[0]["reason"]
 
 
@@ -195,28 +195,28 @@ def test_a_member_packed_by_another_method_is_skipped(tmp_path: Path) -> None:
     with zipfile.ZipFile(file := io.BytesIO(packed), "a") as archive:
         archive.writestr("b.wav", SOUND, zipfile.ZIP_STORED)
 
-    found = inspect(put(tmp_path, file.getvalue()))
+    found = inspect_archive(put(tmp_path, file.getvalue()))
 
-    assert [one.name for one in found.sounds] == ["b.wav"]
+    assert [one.name for one in found.recordings] == ["b.wav"]
     assert "other than deflate" in found.skipped[0]["reason"]
 
 
 def test_an_archive_without_recordings_says_what_was_in_it(tmp_path: Path) -> None:
     with pytest.raises(BadArchive, match=r"no recording in the archive\. notes\.pdf: It is no recording"):
-        inspect(put(tmp_path, zipped({"notes.pdf": b"%PDF"})))
+        inspect_archive(put(tmp_path, zipped({"notes.pdf": b"%PDF"})))
 
 
 def test_chinese_names_of_old_windows_are_read(tmp_path: Path) -> None:
     raw = "录音.wav".encode("gb18030")
     content = zipped({"x" * len(raw): SOUND}).replace(b"x" * len(raw), raw)
 
-    assert [one.name for one in inspect(put(tmp_path, content)).sounds] == ["录音.wav"]
+    assert [one.name for one in inspect_archive(put(tmp_path, content)).recordings] == ["录音.wav"]
 
 
 def test_ten_thousand_skipped_members_are_counted_and_not_all_named(tmp_path: Path) -> None:
     members = {f"{n}.pdf": b"" for n in range(1000)}
 
-    skipped = inspect(put(tmp_path, zipped({"a.wav": SOUND, **members}))).skipped
+    skipped = inspect_archive(put(tmp_path, zipped({"a.wav": SOUND, **members}))).skipped
 
     assert len(skipped) == 200
     assert skipped[-1]["reason"] == "And 801 more members that are no recordings."

@@ -9,7 +9,6 @@ import pytest
 import soundfile
 from dataset_bench import PIECES, RATE, Bench, piece, speech, wav
 
-from core.datasets.choice import choose_segments
 from core.datasets.options import (
     AugmentOptions,
     CropOptions,
@@ -18,7 +17,8 @@ from core.datasets.options import (
     SegmentChange,
     SplitOptions,
 )
-from core.datasets.split import split
+from core.datasets.split import split_contents
+from core.datasets.training_selection import select_training_segments
 from core.errors import Conflict, InvalidRequest, NotFound
 from core.records import DatasetContents, DatasetStatus, RecordingRecord, SegmentRecord
 from GPT_SoVITS.dataset.augment import augment
@@ -48,7 +48,7 @@ def subsets(contents: DatasetContents) -> dict[int, str]:
 
 
 def test_mending_makes_a_version_and_the_old_one_stays(bench: Bench, dataset: str) -> None:
-    made = bench.call(bench.datasets.mend, dataset, [SegmentChange(number=1, transcript="  Other\nwords. ")])
+    made = bench.call(bench.datasets.edit_segments, dataset, [SegmentChange(number=1, transcript="  Other\nwords. ")])
 
     assert (made.version, made.made_by, made.parent) == (2, "edit", 1)
     assert bench.contents(dataset, 1).segments[0].transcript == PIECES["busy.wav"][2]
@@ -57,39 +57,41 @@ def test_mending_makes_a_version_and_the_old_one_stays(bench: Bench, dataset: st
 
 
 def test_a_change_that_changes_nothing_makes_no_version(bench: Bench, dataset: str) -> None:
-    made = bench.call(bench.datasets.mend, dataset, [SegmentChange(number=1, transcript=PIECES["busy.wav"][2])])
+    made = bench.call(
+        bench.datasets.edit_segments, dataset, [SegmentChange(number=1, transcript=PIECES["busy.wav"][2])]
+    )
 
     assert made.version == 1
 
 
 def test_a_change_of_an_older_version_is_refused(bench: Bench, dataset: str) -> None:
-    bench.call(bench.datasets.mend, dataset, [SegmentChange(number=1, left_out=True)], base=1)
+    bench.call(bench.datasets.edit_segments, dataset, [SegmentChange(number=1, left_out=True)], base=1)
 
     with pytest.raises(Conflict, match="Version 1 is not the newest one, 2 is"):
-        bench.call(bench.datasets.mend, dataset, [SegmentChange(number=2, left_out=True)], base=1)
+        bench.call(bench.datasets.edit_segments, dataset, [SegmentChange(number=2, left_out=True)], base=1)
 
 
 def test_an_unknown_segment_and_one_named_twice_are_refused_and_change_nothing(bench: Bench, dataset: str) -> None:
     good = SegmentChange(number=1, left_out=True)
 
     with pytest.raises(NotFound, match="no segment 9"):
-        bench.call(bench.datasets.mend, dataset, [good, SegmentChange(number=9)])
+        bench.call(bench.datasets.edit_segments, dataset, [good, SegmentChange(number=9)])
     with pytest.raises(InvalidRequest, match="Segment 1 is changed twice"):
-        bench.call(bench.datasets.mend, dataset, [good, good])
+        bench.call(bench.datasets.edit_segments, dataset, [good, good])
 
     assert bench.version(dataset).version == 1
 
 
 def test_a_segment_comes_back_after_it_was_left_out(bench: Bench, dataset: str) -> None:
-    bench.call(bench.datasets.mend, dataset, [SegmentChange(number=1, left_out=True)])
-    left = bench.call(choose_segments, bench.services.records, dataset, None)
+    bench.call(bench.datasets.edit_segments, dataset, [SegmentChange(number=1, left_out=True)])
+    left = bench.call(select_training_segments, bench.services.records, dataset, None)
 
-    bench.call(bench.datasets.mend, dataset, [SegmentChange(number=1, decide_by_report=True)])
+    bench.call(bench.datasets.edit_segments, dataset, [SegmentChange(number=1, decide_by_report=True)])
 
-    back = bench.call(choose_segments, bench.services.records, dataset, None)
+    back = bench.call(select_training_segments, bench.services.records, dataset, None)
     assert [one.number for one in left.segments] == [2]
     assert [one.number for one in back.segments] == [1, 2]
-    assert back.fingerprint == bench.call(choose_segments, bench.services.records, dataset, 1).fingerprint
+    assert back.fingerprint == bench.call(select_training_segments, bench.services.records, dataset, 1).fingerprint
 
 
 # Splitting
@@ -98,9 +100,9 @@ def test_a_segment_comes_back_after_it_was_left_out(bench: Bench, dataset: str) 
 def test_a_split_deals_the_same_way_for_the_same_seed() -> None:
     contents = DatasetContents([], segments(100))
 
-    first = split(contents, SplitOptions(val=0.2, test=0.1, seed=7))
-    again = split(contents, SplitOptions(val=0.2, test=0.1, seed=7))
-    other = split(contents, SplitOptions(val=0.2, test=0.1, seed=8))
+    first = split_contents(contents, SplitOptions(val=0.2, test=0.1, seed=7))
+    again = split_contents(contents, SplitOptions(val=0.2, test=0.1, seed=7))
+    other = split_contents(contents, SplitOptions(val=0.2, test=0.1, seed=8))
 
     assert first == again
     assert subsets(first) != subsets(other)
@@ -115,7 +117,7 @@ def test_what_sounds_the_same_and_copies_stay_in_one_part() -> None:
     ]
 
     for seed in range(10):
-        dealt = subsets(split(DatasetContents([], alike + others), SplitOptions(val=0.3, seed=seed)))
+        dealt = subsets(split_contents(DatasetContents([], alike + others), SplitOptions(val=0.3, seed=seed)))
         assert len({dealt[one.number] for one in alike}) == 1
         assert dealt[8] == dealt[9]
         assert dealt[10] == dealt[11]
@@ -129,7 +131,7 @@ def test_a_recording_is_not_divided_when_asked_so() -> None:
         for n in range(4)
     ]
 
-    dealt = split(DatasetContents(recordings, parts), SplitOptions(val=0.2, by="recording")).segments
+    dealt = split_contents(DatasetContents(recordings, parts), SplitOptions(val=0.2, by="recording")).segments
 
     for recording in recordings:
         assert len({one.subset for one in dealt if one.recording == recording.number}) == 1
@@ -137,15 +139,18 @@ def test_a_recording_is_not_divided_when_asked_so() -> None:
 
 
 def test_a_small_set_keeps_something_to_train_on() -> None:
-    assert list(subsets(split(DatasetContents([], segments(1)), SplitOptions(val=0.9))).values()) == ["train"]
-    assert sorted(subsets(split(DatasetContents([], segments(2)), SplitOptions(val=0.01))).values()) == ["train", "val"]
+    assert list(subsets(split_contents(DatasetContents([], segments(1)), SplitOptions(val=0.9))).values()) == ["train"]
+    assert sorted(subsets(split_contents(DatasetContents([], segments(2)), SplitOptions(val=0.01))).values()) == [
+        "train",
+        "val",
+    ]
 
 
 def test_only_the_training_part_is_trained_on(bench: Bench, dataset: str) -> None:
     work = bench.call(bench.datasets.split, DatasetSource(dataset_id=dataset), SplitOptions(val=0.5))
     result = bench.work()
 
-    chosen = bench.call(choose_segments, bench.services.records, dataset, None)
+    chosen = bench.call(select_training_segments, bench.services.records, dataset, None)
     assert (work.kind, work.version, result["version"]) == ("split", 2, 2)
     assert [one.subset for one in chosen.segments] == ["train"]
 
@@ -196,7 +201,7 @@ def test_copies_follow_their_segment(bench: Bench, dataset: str) -> None:
     assert [one.name for one in copies][:2] == ["busy.wav (noise 1)", "busy.wav (room 1)"]
     assert copies[0].transcript == PIECES["busy.wav"][2]
     assert copies[0].change["kind"] == "noise"
-    bench.call(bench.datasets.mend, dataset, [SegmentChange(number=1, left_out=True, transcript="Busy.")])
+    bench.call(bench.datasets.edit_segments, dataset, [SegmentChange(number=1, left_out=True, transcript="Busy.")])
     followers = [one for one in bench.contents(dataset).segments if one.made_from == 1]
     assert {(one.left_out, one.transcript) for one in followers} == {(True, "Busy.")}
 
@@ -223,7 +228,7 @@ def test_uploads_are_augmented_into_a_data_set_of_their_own(bench: Bench) -> Non
     record = bench.call(bench.services.records.datasets.get, work.dataset_id)
     assert (record.name, record.language, record.version) == ("noisy", "en", 1)
     assert [one.made_from for one in bench.contents(record.id).segments] == [None, 1]
-    assert bench.call(bench.datasets.work, work.job_id).status is DatasetStatus.READY
+    assert bench.call(bench.datasets.get_job, work.job_id).status is DatasetStatus.READY
 
 
 # Cropping
@@ -279,7 +284,7 @@ def test_a_crop_that_leaves_nothing_fails_with_a_sentence(
     work = bench.call(bench.datasets.crop, DatasetSource(dataset_id=dataset), options)
     bench.work()
 
-    failed = bench.call(bench.datasets.work, work.job_id)
+    failed = bench.call(bench.datasets.get_job, work.job_id)
     assert failed.status is DatasetStatus.FAILED
     assert message in failed.message
     assert bench.version(dataset).version == 1

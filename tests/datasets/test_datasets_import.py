@@ -191,7 +191,7 @@ def test_a_cancelled_job_gives_its_version_up(bench: Bench) -> None:
     made = bench.call(bench.datasets.create, "set", [NewRecording(file_id=file_id)])
 
     bench.services.queue.cancel(f"{made.id}.1")
-    version = bench.call(bench.datasets.look, made.id)
+    version = bench.call(bench.datasets.get_version, made.id)
 
     assert version.status is DatasetStatus.FAILED
     assert version.error["code"] == "cancelled"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from dataset_bench import PIECES, RATE, Bench, piece, speech, transcripts, wav, zipped
 
-from core.datasets.choice import choose_segments
 from core.datasets.options import ReportOptions, SegmentChange
-from core.datasets.report import describe
+from core.datasets.report import summarize_report
+from core.datasets.training_selection import select_training_segments
 from core.errors import Conflict, MissingPart
 from core.records import DatasetStatus
 from GPT_SoVITS.audio import resample
@@ -50,7 +50,7 @@ def report(bench: Bench, dataset_id: str, options: ReportOptions = DEAF) -> dict
     bench.work()
     version = bench.version(dataset_id)
     assert version.report_status is DatasetStatus.READY, version.report_error
-    return describe(version, bench.contents(dataset_id))
+    return summarize_report(version, bench.contents(dataset_id))
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_every_bad_file_is_named_and_good_ones_are_not(reported: tuple[str, dict
     assert (shown["segments"], shown["kept_segments"]) == (11, 4)
     assert shown["message"].startswith("7 of 11 segments will be left out. Found: ")
     assert all(one["why"].endswith(".") for one in shown["files"])
-    chosen = bench.call(choose_segments, bench.services.records, dataset_id, None)
+    chosen = bench.call(select_training_segments, bench.services.records, dataset_id, None)
     assert [one.name for one in chosen.segments] == list(PIECES)
 
 
@@ -80,7 +80,7 @@ def test_what_someone_decides_counts_more_than_the_report(reported: tuple[str, d
     numbers = {one.name: one.number for one in bench.contents(dataset_id).segments}
 
     bench.call(
-        bench.datasets.mend,
+        bench.datasets.edit_segments,
         dataset_id,
         [
             SegmentChange(number=numbers["clipped.wav"], left_out=False),
@@ -88,15 +88,15 @@ def test_what_someone_decides_counts_more_than_the_report(reported: tuple[str, d
         ],
     )
 
-    shown = describe(bench.version(dataset_id), bench.contents(dataset_id))
+    shown = summarize_report(bench.version(dataset_id), bench.contents(dataset_id))
     decided = {one["name"]: (one["left_out"], one["decided_by"]) for one in shown["files"]}
     assert decided["clipped.wav"] == (False, "you")
     assert decided["busy.wav"] == (True, "you")
     assert decided["silent.wav"] == (True, "report")
     assert (shown["version"], shown["made_for"]) == (2, 1)
-    chosen = bench.call(choose_segments, bench.services.records, dataset_id, None)
+    chosen = bench.call(select_training_segments, bench.services.records, dataset_id, None)
     assert sorted(one.name for one in chosen.segments) == ["announce.wav", "clipped.wav", "nogo.wav", "prepend.wav"]
-    before = bench.call(choose_segments, bench.services.records, dataset_id, 1)
+    before = bench.call(select_training_segments, bench.services.records, dataset_id, 1)
     assert [one.name for one in before.segments] == list(PIECES), "the old version is as it was"
 
 
@@ -118,8 +118,8 @@ def test_words_and_language_are_listened_to(bench: Bench) -> None:
     assert heard["wavs/announce.wav"]["word_errors"] < 0.2
     assert heard["wavs/busy.wav"]["speaker_similarity"] > 0.9
     mend = SegmentChange(number=3, transcript=PIECES["nogo.wav"][2])
-    bench.call(bench.datasets.mend, made.id, [mend])
-    again = describe(bench.version(made.id), bench.contents(made.id))
+    bench.call(bench.datasets.edit_segments, made.id, [mend])
+    again = summarize_report(bench.version(made.id), bench.contents(made.id))
     assert again["left_out"] == ["wavs/prepend.wav"], "what was said of the old transcript is forgotten"
 
 
@@ -148,7 +148,7 @@ def test_a_second_request_meets_the_report_under_way(bench: Bench) -> None:
     bench.work()
 
     assert first.report_job_id == second.report_job_id == f"{dataset}.1.report.1"
-    assert bench.call(bench.datasets.work, first.report_job_id).status is DatasetStatus.READY
+    assert bench.call(bench.datasets.get_job, first.report_job_id).status is DatasetStatus.READY
 
 
 def test_a_report_whose_job_is_cancelled_can_be_asked_for_again(bench: Bench) -> None:
@@ -156,7 +156,7 @@ def test_a_report_whose_job_is_cancelled_can_be_asked_for_again(bench: Bench) ->
     begun = bench.call(bench.datasets.report, dataset, None, DEAF)
 
     bench.services.queue.cancel(begun.report_job_id)
-    looked = bench.call(bench.datasets.look, dataset)
+    looked = bench.call(bench.datasets.get_version, dataset)
     again = bench.call(bench.datasets.report, dataset, None, DEAF)
 
     assert looked.report_status is DatasetStatus.FAILED
@@ -183,7 +183,7 @@ def _no_weights(*_: Any) -> None:
 
 def test_nothing_left_to_train_on_is_a_sentence(bench: Bench) -> None:
     dataset = bench.quick("busy.wav")
-    bench.call(bench.datasets.mend, dataset, [SegmentChange(number=1, left_out=True)])
+    bench.call(bench.datasets.edit_segments, dataset, [SegmentChange(number=1, left_out=True)])
 
     with pytest.raises(Conflict, match="Nothing of version 2"):
-        bench.call(choose_segments, bench.services.records, dataset, None)
+        bench.call(select_training_segments, bench.services.records, dataset, None)

@@ -41,7 +41,7 @@ def test_the_stages_take_what_the_data_set_has_and_nobody_listens(
 ) -> None:
     monkeypatch.setattr("GPT_SoVITS.dataset.transcribe.Transcriber.transcribe", None)
     dataset = bench.quick(*NAMES)
-    bench.call(bench.datasets.mend, dataset, [SegmentChange(number=2, left_out=True)])
+    bench.call(bench.datasets.edit_segments, dataset, [SegmentChange(number=2, left_out=True)])
     experiment = begin(bench, dataset)
 
     converted = run(bench, experiment, "convert")
@@ -66,7 +66,9 @@ def test_an_experiment_keeps_its_version_while_the_data_set_goes_on(bench: Bench
     dataset = bench.quick(*NAMES)
     experiment = begin(bench, dataset)
 
-    bench.call(bench.datasets.mend, dataset, [SegmentChange(number=1, left_out=True, transcript="Other words.")])
+    bench.call(
+        bench.datasets.edit_segments, dataset, [SegmentChange(number=1, left_out=True, transcript="Other words.")]
+    )
     outputs = run(bench, experiment, "convert")
 
     assert outputs["recordings"] == 3

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from core.datasets.transcripts import Transcripts, parse_list
+from core.datasets.transcripts import TranscriptIndex, parse_transcript_list
 
 
-def transcripts(text: str) -> Transcripts:
-    lines, bad = parse_list(text.encode(), "a.list")
+def transcripts(text: str) -> TranscriptIndex:
+    lines, bad = parse_transcript_list(text.encode(), "a.list")
     assert bad == []
-    found = Transcripts()
+    found = TranscriptIndex()
     found.add(lines)
     return found
 
@@ -41,7 +41,7 @@ def test_a_name_that_two_lines_have_is_not_guessed() -> None:
 
 
 def test_lines_that_cannot_be_read_are_named() -> None:
-    lines, bad = parse_list(b"a.wav|x|EN|Yes.\nb.wav|x|EN\nc.wav|x|QQ|No.\n|x|EN|No.\n", "a.list")
+    lines, bad = parse_transcript_list(b"a.wav|x|EN|Yes.\nb.wav|x|EN\nc.wav|x|QQ|No.\n|x|EN|No.\n", "a.list")
 
     assert [line.path for line in lines] == ["a.wav"]
     assert [one["name"] for one in bad] == ["a.list, line 2", "a.list, line 3", "a.list, line 4"]
@@ -50,13 +50,13 @@ def test_lines_that_cannot_be_read_are_named() -> None:
 
 
 def test_a_list_in_the_encoding_of_chinese_windows_is_read() -> None:
-    lines, _ = parse_list("a.wav|x|ZH|你好，世界。".encode("gb18030"), "a.list")
+    lines, _ = parse_transcript_list("a.wav|x|ZH|你好，世界。".encode("gb18030"), "a.list")
 
     assert lines[0].text == "你好，世界。"
 
 
 def test_a_text_that_is_no_list_is_one_sentence() -> None:
-    lines, bad = parse_list(b"Read me first.\nThen read me again.\n", "README.txt")
+    lines, bad = parse_transcript_list(b"Read me first.\nThen read me again.\n", "README.txt")
 
     assert lines == []
     assert bad == [{"name": "README.txt", "reason": "No line of it is `path|speaker|language|text`."}]

@@ -17,7 +17,7 @@ from api.http.disconnect import while_connected
 from api.http.errors import BadBody
 from api.http.sse import EventStream, last_event_id
 from api.routes import logs
-from core.datasets import Work
+from core.datasets import DatasetJob
 from core.datasets.options import AugmentOptions, CropOptions, DatasetLanguage, DatasetSource, SplitOptions
 from core.errors import QueueUnavailable
 from core.jobs.job import JobStatus
@@ -93,7 +93,7 @@ async def crop(new: CropStart, request: HttpRequest, api: Api) -> Response:
 @router.get("/{job_id}", response_model=Envelope[PreparationView])
 async def get(job_id: str, api: Api) -> Response:
     """Where a preparation is."""
-    return enveloped(await preparation_view(api, await api.datasets.work(job_id)))
+    return enveloped(await preparation_view(api, await api.datasets.get_job(job_id)))
 
 
 @router.get("/{job_id}/logs", response_class=EventStream)
@@ -101,11 +101,11 @@ async def follow_logs(
     job_id: str, api: Api, last_event: Annotated[str, Header(alias="Last-Event-ID")] = ""
 ) -> Response:
     """Events `log`, and at last the end."""
-    await api.datasets.work(job_id)
+    await api.datasets.get_job(job_id)
     return EventStream((await logs.of_job(api, job_id)).stream(last_event_id(last_event)))
 
 
-async def preparation_view(api: Services, work: Work) -> PreparationView:
+async def preparation_view(api: Services, work: DatasetJob) -> PreparationView:
     """A job on a data set as the model service shows it."""
     status, progress = await _progress(api, work)
     return {
@@ -122,7 +122,7 @@ async def preparation_view(api: Services, work: Work) -> PreparationView:
     }
 
 
-async def _progress(api: Services, work: Work) -> tuple[Status, float]:
+async def _progress(api: Services, work: DatasetJob) -> tuple[Status, float]:
     """The records know the end; how far it is, the job has told."""
     if work.status is DatasetStatus.READY:
         return "completed", 100.0
@@ -155,7 +155,7 @@ async def _checked(api: Services, request: HttpRequest, new: Preparation) -> Dat
     return DatasetSource(file_ids=[file.id for file in files], name=new.name, language=new.language)
 
 
-async def _begun(api: Services, new: Preparation, work: Work) -> Response:
+async def _begun(api: Services, new: Preparation, work: DatasetJob) -> Response:
     await send_when_done(api, work.job_id, new.checked_upload_url(api), new.priority)
     return enveloped(await preparation_view(api, work))
 

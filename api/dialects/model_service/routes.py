@@ -138,7 +138,7 @@ async def _view(api: Services, task_id: str) -> AnyTask:
         case "batch":
             return await shown_batch(api, task_id)
         case "preprocessing":
-            return await preparation_view(api, await api.datasets.work(task_id))
+            return await preparation_view(api, await api.datasets.get_job(task_id))
         case _:
             return await training_view(api, await api.records.tasks.get(task_id))
 
@@ -150,6 +150,6 @@ async def _cancel(api: Services, task_id: str) -> None:
         case "batch":
             await api.batches.cancel(task_id)
         case "preprocessing":
-            await api.queue.cancel((await api.datasets.work(task_id)).job_id)
+            await api.queue.cancel((await api.datasets.get_job(task_id)).job_id)
         case _:
             await api.experiments.tasks.cancel(task_id)

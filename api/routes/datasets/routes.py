@@ -42,8 +42,8 @@ from core.datasets.options import (
     SegmentEdit,
     SplitOptions,
 )
-from core.datasets.report import describe
-from core.datasets.service import report_work
+from core.datasets.report import summarize_report
+from core.datasets.service import report_job
 from core.errors import Conflict, InvalidRequest, NotFound, QueueUnavailable, error_message
 from core.jobs.job import Event
 from core.records import DatasetStatus, DatasetVersionRecord
@@ -125,7 +125,7 @@ async def list_datasets(
 @router.get("/{dataset_id}", response_model=DatasetView)
 async def get_dataset(dataset_id: str, api: Api, version: Version = None) -> Response:
     """A data set as it is, or as an older version was."""
-    found = await api.datasets.look(dataset_id, version)
+    found = await api.datasets.get_version(dataset_id, version)
     return Json(dataset_view(await api.records.datasets.get(dataset_id), found))
 
 
@@ -133,13 +133,13 @@ async def get_dataset(dataset_id: str, api: Api, version: Version = None) -> Res
 async def change_dataset(dataset_id: str, change: DatasetChange, api: Api) -> Response:
     """Give it another name or language; no new version comes of it."""
     record = await api.records.datasets.update(dataset_id, **change.model_dump(exclude_none=True))
-    return Json(dataset_view(record, await api.datasets.look(dataset_id)))
+    return Json(dataset_view(record, await api.datasets.get_version(dataset_id)))
 
 
 @router.delete("/{dataset_id}", status_code=204)
 async def delete_dataset(dataset_id: str, api: Api) -> Response:
     """Delete it with all versions; 409 while a job makes one or an experiment takes from it."""
-    await api.datasets.look(dataset_id, (await api.records.datasets.get(dataset_id)).latest)
+    await api.datasets.get_version(dataset_id, (await api.records.datasets.get(dataset_id)).latest)
     await api.datasets.delete(dataset_id)
     return Response(status_code=204)
 
@@ -148,7 +148,7 @@ async def delete_dataset(dataset_id: str, api: Api) -> Response:
 async def add_files(dataset_id: str, new: NewFiles, api: Api) -> Response:
     """Take in more uploads: a new version."""
     begun = await api.datasets.add(dataset_id, new.sources, priority=new.priority)
-    return Json(work_view(await api.datasets.work(begun.job_id)), 202)
+    return Json(work_view(await api.datasets.get_job(begun.job_id)), 202)
 
 
 @router.get("/{dataset_id}/versions", response_model=VersionPage)
@@ -161,7 +161,7 @@ async def list_versions(dataset_id: str, api: Api, limit: Limit = 50, offset: Of
 @router.get("/{dataset_id}/versions/{version}", response_model=VersionView)
 async def get_version(dataset_id: str, version: VersionNumber, api: Api) -> Response:
     """One version."""
-    return Json(version_view(await api.datasets.look(dataset_id, version)))
+    return Json(version_view(await api.datasets.get_version(dataset_id, version)))
 
 
 @router.get("/{dataset_id}/segments", response_model=SegmentPage)
@@ -177,7 +177,7 @@ async def list_segments(
 @router.patch("/{dataset_id}/segments", response_model=VersionView)
 async def change_segments(dataset_id: str, changes: SegmentChanges, api: Api) -> Response:
     """Mend transcripts, leave segments out or take them back: one new version for all changes."""
-    return Json(version_view(await api.datasets.mend(dataset_id, changes.segments, base=changes.base_version)))
+    return Json(version_view(await api.datasets.edit_segments(dataset_id, changes.segments, base=changes.base_version)))
 
 
 @router.get("/{dataset_id}/segments/{number}", response_model=SegmentView)
@@ -191,7 +191,9 @@ async def get_segment(dataset_id: str, number: SegmentNumber, api: Api, version:
 async def change_segment(dataset_id: str, number: SegmentNumber, change: OneSegmentChange, api: Api) -> Response:
     """Mend one segment: a new version, of which this answers the segment."""
     given = change.model_dump(exclude={"base_version"})
-    made = await api.datasets.mend(dataset_id, [SegmentChange(number=number, **given)], base=change.base_version)
+    made = await api.datasets.edit_segments(
+        dataset_id, [SegmentChange(number=number, **given)], base=change.base_version
+    )
     return Json(segment_view(await api.records.dataset_versions.get_segment(dataset_id, made.version, number), made))
 
 
@@ -211,16 +213,16 @@ async def make_report(dataset_id: str, api: Api, asked: ReportRequest | None = N
     """Look at and listen to every segment, in a job; GET has the report when it is done."""
     asked = asked or ReportRequest()
     options = ReportOptions(**asked.model_dump(exclude={"version"}))
-    return Json(work_view(report_work(await api.datasets.report(dataset_id, asked.version, options))), 202)
+    return Json(work_view(report_job(await api.datasets.report(dataset_id, asked.version, options))), 202)
 
 
 @router.get("/{dataset_id}/report", response_model=ReportView)
 async def get_report(dataset_id: str, api: Api, version: Version = None) -> Response:
     """Each bad file and why, and what will be left out; 409 while there is none yet."""
-    found = await api.datasets.look(dataset_id, version)
+    found = await api.datasets.get_version(dataset_id, version)
     if found.report is None:
         raise _no_report(found)
-    return Json(describe(found, await api.records.dataset_versions.contents(dataset_id, found.version)))
+    return Json(summarize_report(found, await api.records.dataset_versions.contents(dataset_id, found.version)))
 
 
 @router.post("/{dataset_id}/split", status_code=202, response_model=WorkView)
@@ -266,7 +268,7 @@ async def watch_dataset(
 
 async def _ending(api: Services, job_id: str) -> Event | None:
     """The last event of a job that has ended, by the records; None while it goes on."""
-    work = await api.datasets.work(job_id)
+    work = await api.datasets.get_job(job_id)
     if work.status is DatasetStatus.PREPARING:
         return None
     kind = "completed" if work.status is DatasetStatus.READY else "failed"

@@ -6,10 +6,19 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from core.datasets import Work
-from core.datasets.verdict import flags_of, is_left_out
+from core.datasets import DatasetJob
+from core.datasets.flags import flags_of, is_left_out
+from core.datasets.report import SegmentSummary
 from core.errors import ErrorData
-from core.records import DatasetRecord, DatasetVersionRecord, SegmentRecord, iso
+from core.records import (
+    DatasetRecord,
+    DatasetVersionRecord,
+    DatasetVersionRequest,
+    SegmentFlag,
+    SegmentRecord,
+    SkippedFile,
+    iso,
+)
 
 
 class DatasetView(TypedDict):
@@ -26,7 +35,7 @@ class DatasetView(TypedDict):
     seconds: float
     message: str
     error: ErrorData | None
-    skipped: list[dict[str, str]]
+    skipped: list[SkippedFile]
     job_id: str
     report_status: str | None
     created_at: str | None
@@ -61,10 +70,10 @@ class VersionView(TypedDict):
     status: str
     made_by: str
     parent: int | None
-    request: dict[str, Any]
+    request: DatasetVersionRequest
     message: str
     error: ErrorData | None
-    skipped: list[dict[str, str]]
+    skipped: list[SkippedFile]
     recordings: int
     segments: int
     seconds: float
@@ -97,7 +106,7 @@ class SegmentView(TypedDict):
     subset: str
     left_out: bool
     decided_by: str | None
-    flags: list[dict[str, Any]]
+    flags: list[SegmentFlag]
     measures: dict[str, Any]
     made_from: int | None
     change: dict[str, Any]
@@ -137,9 +146,9 @@ class ReportView(TypedDict):
     kept_seconds: float
     problems: dict[str, int]
     checks: dict[str, str]
-    files: list[dict[str, Any]]
+    files: list[SegmentSummary]
     left_out: list[str]
-    skipped: list[dict[str, str]]
+    skipped: list[SkippedFile]
 
 
 def dataset_view(record: DatasetRecord, version: DatasetVersionRecord) -> DatasetView:
@@ -222,7 +231,7 @@ def segment_view(segment: SegmentRecord, version: DatasetVersionRecord) -> Segme
     }
 
 
-def work_view(work: Work) -> WorkView:
+def work_view(work: DatasetJob) -> WorkView:
     return {
         "job_id": work.job_id,
         "dataset_id": work.dataset_id,

@@ -1,28 +1,78 @@
-"""What the records hold of data sets, as frozen values.
+"""Data sets, their versions, and the recordings and segments that a version holds.
 
-A recording or a segment is a row that lives `since` one version `until` another: what a version did not change it
-shares with the one before, and old versions stay as they were.
+A recording or a segment is one row for all versions from `since` to before `until`: a version shares with the one
+before what it did not change, and old versions stay as they were.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import NotRequired
 
+from typing_extensions import TypedDict
+
+from common.json_types import JsonObject
 from core.errors import ErrorData
 
 
 class DatasetStatus(StrEnum):
-    """Where a data set, one version of it, or a report is."""
+    """The status of a data set, of one version of it, or of a report."""
 
     PREPARING = "preparing"
-    """A job makes it."""
+    """A job is making it."""
     READY = "ready"
     FAILED = "failed"
 
 
-# All times are seconds since the epoch; None means not yet.
+class RecordingSource(TypedDict):
+    """An upload that a version imports."""
+
+    file_id: str
+    transcript: str
+    language: str
+    speaker: str
+
+
+class DatasetVersionRequest(TypedDict, total=False):
+    """What the job of a version does; enough to do it again."""
+
+    sources: list[RecordingSource]
+    options: JsonObject
+    """Of a split, an augmentation or a crop: `core.datasets.options`."""
+
+
+class SkippedFile(TypedDict):
+    """A file that could not be used."""
+
+    name: str
+    reason: str
+
+
+class SegmentFlag(TypedDict):
+    """A problem of a segment."""
+
+    code: str
+    """A key of `core.datasets.flags.CHECKS`."""
+    message: str
+    value: NotRequired[float]
+    """The measurement that the check compared."""
+    other: NotRequired[int]
+    """Number of the other segment, where there is one."""
+
+
+class DatasetReport(TypedDict):
+    """What a report found; decisions about segments come on top of it."""
+
+    version: int
+    """The version that was examined; a later one may inherit its report."""
+    made_at: NotRequired[str | None]
+    language: str
+    options: JsonObject
+    listened: bool
+    """Speech recognition was used."""
+    flags: dict[str, list[SegmentFlag]]
+    """By segment number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +82,13 @@ class DatasetRecord:
     id: str
     name: str
     language: str
-    """What is spoken in it; `auto` when that differs or nobody said."""
+    """The language spoken in it; `auto` when that differs or is not known."""
     status: DatasetStatus
-    """Preparing while any version is being made; failed only when there is none that can be read."""
+    """Preparing while any version is being made; failed only when no version is ready."""
     version: int
-    """The newest version that can be read; 0 before the first."""
+    """The newest version that is ready; 0 before the first."""
     latest: int
-    """The newest number that was given out, failed versions included."""
+    """The highest version number, failed versions included."""
     created_at: float
     updated_at: float
 
@@ -54,23 +104,20 @@ class DatasetVersionRecord:
     """`import`, `add`, `edit`, `split`, `augment` or `crop`."""
     parent: int | None
     """The version it was made from."""
-    request: dict[str, Any]
-    """What its job does; enough to do it again."""
+    request: DatasetVersionRequest
     priority: int
     message: str
     error: ErrorData | None
-    skipped: list[dict[str, str]]
-    """`{name, reason}` of every file that could not be taken."""
+    skipped: list[SkippedFile]
     recordings: int
     segments: int
     seconds: float
     """Of all segments."""
     report_status: DatasetStatus | None
-    """None: nobody asked for a report."""
+    """None: no report was requested."""
     report_run: int
-    report_options: dict[str, Any]
-    report: dict[str, Any] | None
-    """See `core.datasets.report`."""
+    report_options: JsonObject
+    report: DatasetReport | None
     report_error: ErrorData | None
     created_at: float
     completed_at: float | None
@@ -92,7 +139,7 @@ class RecordingRecord:
 
     number: int
     name: str
-    """As the sender named it; for show and for transcripts, never a path."""
+    """As the sender named it; for display and for matching transcripts, never a path."""
     file_id: str | None
     """The upload it came from."""
     sha256: str
@@ -117,29 +164,30 @@ class SegmentRecord:
     sha256: str
     """Of its samples."""
     transcript: str = ""
-    """Empty: speech recognition says it."""
+    """Empty: speech recognition supplies it."""
     language: str = ""
     """Empty: that of the data set."""
     speaker: str = ""
     left_out: bool | None = None
-    """What someone decided; None leaves it to the report."""
+    """The user's decision; None leaves it to the report."""
     subset: str = ""
     """`train`, `val`, `test`; empty counts as train."""
     made_from: int | None = None
     """The segment that this one is a changed copy of."""
-    change: dict[str, Any] = field(default_factory=dict)
+    change: JsonObject = field(default_factory=dict)
     """How the copy differs: `{kind, …}`."""
-    measures: dict[str, Any] = field(default_factory=dict)
-    """What the newest report measured: heard, language, speech share …"""
+    measures: JsonObject = field(default_factory=dict)
+    """Measurements of the newest report: recognized text, language, share of speech …"""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetContents:
-    """All that one version holds, in order."""
+    """The recordings and segments of one version, in order."""
 
     recordings: list[RecordingRecord]
     segments: list[SegmentRecord]
 
     @property
     def seconds(self) -> float:
+        """The duration of all segments."""
         return sum(segment.seconds for segment in self.segments)

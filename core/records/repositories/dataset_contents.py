@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import ColumnElement, Table, and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.json_types import JsonObject
 from core.records.database import as_values, columns
 from core.records.models.datasets import DatasetContents, RecordingRecord, SegmentRecord
 from core.records.models.page import Page
@@ -51,7 +52,7 @@ async def write_contents(
 
 
 async def write_measures(
-    connection: AsyncConnection, dataset_id: str, version: int, measures: dict[int, dict[str, Any]]
+    connection: AsyncConnection, dataset_id: str, version: int, measures: Mapping[int, JsonObject]
 ) -> None:
     """Write what a report measured of each segment, by number; measurements make no new version."""
     for number, values in measures.items():

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import Conflict, NotFound
 from core.records.database import as_values, fetch_one
-from core.records.models.datasets import DatasetRecord, DatasetStatus, DatasetVersionRecord
+from core.records.models.datasets import DatasetRecord, DatasetStatus, DatasetVersionRecord, DatasetVersionRequest
 from core.records.tables import dataset_versions, datasets
 
 
@@ -50,7 +48,7 @@ def new_version(
     version: int,
     made_by: str,
     parent: int | None,
-    request: dict[str, Any],
+    request: DatasetVersionRequest,
     priority: int,
     now: float,
 ) -> DatasetVersionRecord:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
+from common.json_types import JsonObject
 from core.errors import Conflict, ErrorData
-from core.records.models.datasets import DatasetStatus, DatasetVersionRecord
+from core.records.models.datasets import DatasetReport, DatasetStatus, DatasetVersionRecord
 from core.records.models.times import iso
 from core.records.repositories.dataset_contents import write_measures
 from core.records.repositories.dataset_queries import fetch_dataset, fetch_version, write_version
@@ -16,7 +17,7 @@ from core.records.repositories.repository import Repository
 class DatasetReportRepository(Repository):
     """Records of reports; each is part of the record of its version."""
 
-    async def begin(self, dataset_id: str, version: int, options: dict[str, Any]) -> DatasetVersionRecord:
+    async def begin(self, dataset_id: str, version: int, options: JsonObject) -> DatasetVersionRecord:
         """Start a report, or return the one under way; raise Conflict for a version that is not ready."""
         async with self._database.write() as connection:
             dataset = await fetch_dataset(connection, dataset_id, lock=True)
@@ -52,9 +53,9 @@ class DatasetReportRepository(Repository):
         dataset_id: str,
         version: int,
         run: int,
-        report: dict[str, Any] | None,
+        report: DatasetReport | None,
         error: ErrorData | None = None,
-        measures: dict[int, dict[str, Any]] | None = None,
+        measures: Mapping[int, JsonObject] | None = None,
     ) -> bool:
         """Write a finished report, or its error (the last report stays then); return False when it is not under way."""
         async with self._database.write() as connection:
@@ -65,7 +66,7 @@ class DatasetReportRepository(Repository):
             if report is None:
                 ended = replace(current, report_status=DatasetStatus.FAILED, report_error=error)
             else:
-                dated = {**report, "made_at": iso(self._database.now())}
+                dated: DatasetReport = {**report, "made_at": iso(self._database.now())}
                 ended = replace(current, report_status=DatasetStatus.READY, report=dated)
             await write_version(connection, ended)
             await write_measures(connection, dataset_id, version, measures or {})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import insert, or_
 
@@ -13,9 +12,12 @@ from core.records.database import as_values, fetch_all
 from core.records.models.datasets import (
     DatasetContents,
     DatasetRecord,
+    DatasetReport,
     DatasetStatus,
     DatasetVersionRecord,
+    DatasetVersionRequest,
     SegmentRecord,
+    SkippedFile,
 )
 from core.records.models.page import Page
 from core.records.repositories.dataset_contents import page_segments, read_contents, write_contents
@@ -65,7 +67,7 @@ class DatasetVersionRepository(Repository):
             return await fetch_all(connection, table, DatasetVersionRecord, preparing, limit=limit)
 
     async def begin(
-        self, dataset_id: str, made_by: str, request: dict[str, Any], priority: int
+        self, dataset_id: str, made_by: str, request: DatasetVersionRequest, priority: int
     ) -> DatasetVersionRecord:
         """Insert a version after the newest, for a job to make; raise Conflict while another one is being made."""
         async with self._database.write() as connection:
@@ -79,7 +81,9 @@ class DatasetVersionRepository(Repository):
         return version
 
     async def edit(
-        self, dataset_id: str, change: Callable[[DatasetVersionRecord, DatasetContents], tuple[DatasetContents, Any]]
+        self,
+        dataset_id: str,
+        change: Callable[[DatasetVersionRecord, DatasetContents], tuple[DatasetContents, DatasetReport | None]],
     ) -> DatasetVersionRecord:
         """Write a new version at once: `change` receives the newest and its contents, and returns contents and report.
 
@@ -108,9 +112,9 @@ class DatasetVersionRepository(Repository):
         dataset_id: str,
         version: int,
         after: DatasetContents,
-        skipped: list[dict[str, str]],
+        skipped: list[SkippedFile],
         message: str,
-        report: dict[str, Any] | None = None,
+        report: DatasetReport | None = None,
     ) -> DatasetVersionRecord:
         """Write what a version's job made; harmless when repeated. Raise Conflict when the version has failed.
 
@@ -187,10 +191,10 @@ class DatasetVersionRepository(Repository):
 def _finished(
     version: DatasetVersionRecord,
     contents: DatasetContents,
-    skipped: list[dict[str, str]],
+    skipped: list[SkippedFile],
     message: str,
     now: float,
-    report: dict[str, Any] | None,
+    report: DatasetReport | None,
 ) -> DatasetVersionRecord:
     finished = replace(
         version,

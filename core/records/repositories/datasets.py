@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select
 
 from core.errors import Conflict
 from core.records.database import as_values, fetch_page
-from core.records.models.datasets import DatasetRecord, DatasetStatus
+from core.records.models.datasets import DatasetRecord, DatasetStatus, DatasetVersionRequest
 from core.records.models.experiments import ExperimentStatus
 from core.records.models.page import Page
 from core.records.repositories.dataset_queries import check_not_preparing, fetch_dataset, new_version, write_dataset
@@ -21,7 +21,7 @@ class DatasetRepository(Repository):
     """Records of data sets."""
 
     async def create(
-        self, dataset_id: str, name: str, language: str, made_by: str, request: dict[str, Any], priority: int
+        self, dataset_id: str, name: str, language: str, made_by: str, request: DatasetVersionRequest, priority: int
     ) -> DatasetRecord:
         """Insert a data set with its first version, which a job has to make."""
         now = self._database.now()

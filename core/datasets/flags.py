@@ -1,11 +1,10 @@
-"""What a report found wrong with a segment, and what follows from it: the words of every report."""
+"""The problems that a report flags in segments, and the segments that they leave out of a training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from core.records import SegmentRecord
+from core.records import DatasetReport, SegmentFlag, SegmentRecord
 
 CHECKS: Final[dict[str, str]] = {
     "silent": "Nothing in it is louder than -50 dB of full scale.",
@@ -21,25 +20,24 @@ CHECKS: Final[dict[str, str]] = {
     "near_duplicate": "It sounds like another segment: the same recording at another volume, rate or format.",
     "unreadable": "Its sound cannot be read any more.",
 }
-"""Check → what it means and how it is found."""
+"""Code of a flag → what it means and how it is detected."""
 
-KEPT: Final = frozenset({"background"})
-"""What is said of a segment and is no reason to leave it out."""
-
-
-def flags_of(report: Mapping[str, Any] | None, number: int) -> list[dict[str, Any]]:
-    """What the report of a version says of a segment: `[{code, message, …}]`."""
-    found: list[dict[str, Any]] = (report or {}).get("flags", {}).get(str(number), [])
-    return found
+_KEPT_WITH: Final = frozenset({"background"})
+"""Flags that do not leave a segment out."""
 
 
-def is_left_out(segment: SegmentRecord, report: Mapping[str, Any] | None) -> bool:
-    """Someone's decision first, then the report's."""
+def flags_of(report: DatasetReport | None, number: int) -> list[SegmentFlag]:
+    """Return the flags of one segment."""
+    return report.get("flags", {}).get(str(number), []) if report else []
+
+
+def is_left_out(segment: SegmentRecord, report: DatasetReport | None) -> bool:
+    """Return the user's decision about a segment, or else the report's."""
     if segment.left_out is not None:
         return segment.left_out
-    return any(flag["code"] not in KEPT for flag in flags_of(report, segment.number))
+    return any(flag["code"] not in _KEPT_WITH for flag in flags_of(report, segment.number))
 
 
-def is_trained_on(segment: SegmentRecord, report: Mapping[str, Any] | None) -> bool:
-    """In the training part, and not left out."""
+def is_trained_on(segment: SegmentRecord, report: DatasetReport | None) -> bool:
+    """Return whether a segment is in the training subset and not left out."""
     return segment.subset in ("", "train") and not is_left_out(segment, report)
