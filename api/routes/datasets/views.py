@@ -13,7 +13,6 @@ from core.errors import ErrorData
 from core.records import (
     DatasetRecord,
     DatasetVersionRecord,
-    DatasetVersionRequest,
     SegmentFlag,
     SegmentRecord,
     SkippedFile,
@@ -70,7 +69,7 @@ class VersionView(TypedDict):
     status: str
     made_by: str
     parent: int | None
-    request: DatasetVersionRequest
+    request: dict[str, Any]
     message: str
     error: ErrorData | None
     skipped: list[SkippedFile]
@@ -192,7 +191,7 @@ def version_view(version: DatasetVersionRecord) -> VersionView:
         "status": str(version.status),
         "made_by": version.made_by,
         "parent": version.parent,
-        "request": version.request,
+        "request": {**version.request},
         "message": version.message,
         "error": version.error,
         "skipped": version.skipped,
