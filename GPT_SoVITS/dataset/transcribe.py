@@ -50,11 +50,11 @@ class Transcriber:
     """Any faster-whisper model folder; `features.whisper_model.model_folder` has one that needs no download."""
 
     def __init__(
-        self, model_folder: Path | str, *, threads: int = 1, side_by_side: int = 1, precision: str = "auto"
+        self, model_folder: Path | str, *, threads: int = 1, max_callers: int = 1, precision: str = "auto"
     ) -> None:
         """Load a model; raise ModelError `missing_part` where the folder has none.
 
-        `side_by_side`: how many callers on threads of their own are served at once, each by `threads` cores.
+        `max_callers`: how many callers on threads of their own are served at once, each by `threads` cores.
         `precision`: `float32`, `float16` (float32 where the processor has none), `int8` or `auto`, which is int8.
         """
         from ctranslate2 import get_supported_compute_types
@@ -70,7 +70,7 @@ class Transcriber:
             device="cpu",
             compute_type=compute_type,
             cpu_threads=threads,
-            num_workers=side_by_side,
+            num_workers=max_callers,
             local_files_only=True,
         )
 

@@ -1,4 +1,4 @@
-"""The 80-band filter bank that speaker vectors are made from, as Kaldi computes it (specification s2-sovits §21.1)."""
+"""The 80-band filter bank of the speaker encoder, as Kaldi computes it (specification s2-sovits §21.1)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ FLOOR = 1.1920929e-7
 
 
 def fbank(wave: Tensor) -> Tensor:
-    """wave (B, N) or (N,) in [-1, 1] at 16 kHz -> (B, 1 + (N - 400) // 160, 80) natural logarithms, float32.
+    """Compute wave (B, N) or (N,) in [-1, 1] at 16 kHz -> (B, 1 + (N - 400) // 160, 80) natural logarithms, float32.
 
-    No dither, no mean subtraction. Always in float32: quiet bands lie near the floor, below what half precision
-    can tell apart. Raises ModelError "recording_too_short" below 400 samples.
+    No dither, no mean subtraction. Always in float32: quiet bands are near the floor, below what half precision
+    resolves.
+
+    Raises:
+        ModelError: "recording_too_short" below 400 samples.
     """
     wave = wave.float().reshape(-1, wave.shape[-1])
     if wave.shape[1] < FRAME:
@@ -35,8 +38,8 @@ def fbank(wave: Tensor) -> Tensor:
     with torch.autocast(wave.device.type, enabled=False):
         frames = wave.unfold(1, FRAME, SHIFT)  # (B, frames, 400)
         frames = frames - frames.mean(dim=2, keepdim=True)
-        before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
-        frames = (frames - PREEMPHASIS * before) * _window(wave.device)
+        previous = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
+        frames = (frames - PREEMPHASIS * previous) * _window(wave.device)
         power = torch.view_as_real(torch.fft.rfft(F.pad(frames, (0, FFT - FRAME)))).square().sum(dim=-1)
         energies = power[..., : FFT // 2] @ _bands(wave.device).T  # the bin at half the rate belongs to no band
         return energies.clamp(min=FLOOR).log()
@@ -45,14 +48,14 @@ def fbank(wave: Tensor) -> Tensor:
 @lru_cache(maxsize=4)
 @torch.inference_mode(False)
 def _window(device: torch.device) -> Tensor:
-    """(400,) Povey's window: a symmetric Hann to the power of 0.85."""
+    """Return (400,) Povey's window: a symmetric Hann to the power of 0.85."""
     return torch.hann_window(FRAME, periodic=False, dtype=torch.float64).pow(0.85).float().to(device)
 
 
 @lru_cache(maxsize=4)
 @torch.inference_mode(False)
 def _bands(device: torch.device) -> Tensor:
-    """(80, 256) triangles whose slopes are straight on the mel scale."""
+    """Return (80, 256) triangles whose slopes are straight on the mel scale."""
     low, high = _mel(LOWEST_HERTZ), _mel(HIGHEST_HERTZ)
     edges = torch.linspace(low, high, BANDS + 2, dtype=torch.float64)
     bins = torch.tensor([_mel(i * SAMPLE_RATE / FFT) for i in range(FFT // 2)], dtype=torch.float64)

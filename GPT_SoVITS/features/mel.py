@@ -1,4 +1,4 @@
-"""Spectrogram, mel bands and the resampler (specification s2-sovits §11, §22.2 and s2-v3v4 §9)."""
+"""Spectrograms, mel bands and the resampler (specification s2-sovits §11, §22.2 and s2-v3v4 §9)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from GPT_SoVITS.errors import ModelError
 
 FLOOR = 1e-5
 """Smallest mel magnitude before the logarithm."""
-LOWEST, HIGHEST = -12.0, 2.0
+MIN_LOG, MAX_LOG = -12.0, 2.0
 """Log magnitudes that v3 and v4 map to -1 and 1."""
 RESAMPLER_ZEROS = 6
 RESAMPLER_ROLLOFF = 0.99
 
 
 def spectrogram(wave: Tensor, *, n_fft: int, hop: int, win: int) -> Tensor:
-    """wave (B, N) in [-1, 1] -> (B, n_fft // 2 + 1, N // hop) of magnitudes; silence gives 1e-4.
+    """Compute wave (B, N) in [-1, 1] -> magnitudes (B, n_fft // 2 + 1, N // hop); silence gives 1e-4.
 
-    In float32 even under autocast. Raises ModelError("recording_too_short") when N is too short to be reflected.
+    In float32 even under autocast.
+
+    Raises:
+        ModelError: "recording_too_short" when N is too short to be reflected.
     """
     pad = (n_fft - hop) // 2
     if wave.shape[-1] <= pad:
@@ -42,7 +45,7 @@ def spectrogram(wave: Tensor, *, n_fft: int, hop: int, win: int) -> Tensor:
 def mel_spectrogram(
     spec: Tensor, *, sampling_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None
 ) -> Tensor:
-    """spec (B, F, T) of magnitudes -> (B, n_mels, T) of natural logarithms."""
+    """Compute magnitudes spec (B, F, T) -> natural logarithms (B, n_mels, T)."""
     with torch.autocast(spec.device.type, enabled=False):
         bands = mel_bands(sampling_rate, n_fft, n_mels, fmin, fmax).to(spec.device)
         return (bands @ spec.float()).clamp(min=FLOOR).log()
@@ -51,28 +54,31 @@ def mel_spectrogram(
 def log_mel(
     wave: Tensor, *, sampling_rate: int, n_fft: int, hop: int, win: int, n_mels: int, fmin: float, fmax: float | None
 ) -> Tensor:
-    """wave (B, N) in [-1, 1] at `sampling_rate` -> (B, n_mels, N // hop): the mel of v3 and v4 (s2-v3v4 §9).
+    """Compute wave (B, N) in [-1, 1] at `sampling_rate` -> (B, n_mels, N // hop): the mel of v3 and v4 (s2-v3v4 §9).
 
     A recipe's `data.mel` holds these arguments.
+
+    Raises:
+        ModelError: "recording_too_short".
     """
     spec = spectrogram(wave, n_fft=n_fft, hop=hop, win=win)
     return mel_spectrogram(spec, sampling_rate=sampling_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
 
 
-def normalize(mel: Tensor, low: float = LOWEST, high: float = HIGHEST) -> Tensor:
-    """A log-mel as v3 and v4 see it: `low` to `high` becomes -1 to 1, and nothing is cut off."""
+def normalize(mel: Tensor, low: float = MIN_LOG, high: float = MAX_LOG) -> Tensor:
+    """Scale a log-mel as v3 and v4 read it: `low` to `high` becomes -1 to 1, and nothing is clipped."""
     return (mel - low) / (high - low) * 2 - 1
 
 
-def denormalize(mel: Tensor, low: float = LOWEST, high: float = HIGHEST) -> Tensor:
-    """The reverse of `normalize`."""
+def denormalize(mel: Tensor, low: float = MIN_LOG, high: float = MAX_LOG) -> Tensor:
+    """Invert `normalize`."""
     return (mel + 1) / 2 * (high - low) + low
 
 
 @lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what is kept must serve a training, too
+@torch.inference_mode(False)  # a cached tensor must serve a training, too
 def mel_bands(sampling_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float | None) -> Tensor:
-    """(n_mels, n_fft // 2 + 1) triangles of equal area on Slaney's scale."""
+    """Return (n_mels, n_fft // 2 + 1) triangles of equal area on Slaney's scale."""
     top = sampling_rate / 2 if fmax is None else fmax
     edges = _slaney_to_hertz(np.linspace(_hertz_to_slaney(fmin), _hertz_to_slaney(top), n_mels + 2))
     bins = np.linspace(0.0, sampling_rate / 2, n_fft // 2 + 1)
@@ -83,7 +89,7 @@ def mel_bands(sampling_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: fl
 
 
 def resample(wave: Tensor, before: int, after: int) -> Tensor:
-    """wave (..., N) at `before` Hz -> (..., ceil(N * after / before)): what torchaudio does by default."""
+    """Resample wave (..., N) from `before` to `after` Hz -> (..., ceil(N * after / before)), as torchaudio does."""
     if before == after:
         return wave
     divisor = math.gcd(before, after)
@@ -92,18 +98,14 @@ def resample(wave: Tensor, before: int, after: int) -> Tensor:
     length = math.ceil(new * wave.shape[-1] / old)
     padded = F.pad(wave.reshape(-1, 1, wave.shape[-1]), (width, width + old))
     phases = F.conv1d(padded, kernel.to(wave), stride=old)  # (B, new, N')
-    return (
-        phases.transpose(1, 2)
-        .flatten(1)[:, :length]
-        .unflatten(0, wave.shape[:-1] or (1,))
-        .reshape(*wave.shape[:-1], length)
-    )
+    samples: Tensor = phases.transpose(1, 2).flatten(1)[:, :length]
+    return samples.reshape(*wave.shape[:-1], length)
 
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)
 def _resampler(old: int, new: int) -> tuple[Tensor, int]:
-    """((new, 1, K) windowed sincs, one a phase; samples that they reach back)."""
+    """Return windowed sincs (new, 1, K), one a phase, and the samples that they reach back."""
     cutoff = RESAMPLER_ROLLOFF * min(old, new)
     width = math.ceil(RESAMPLER_ZEROS * old / cutoff)
     # torchaudio rounds the phase to float32 before it subtracts; files made by it carry that rounding.
@@ -122,7 +124,7 @@ def _hann(size: int, device: torch.device) -> Tensor:
 
 
 def _hertz_to_slaney(hertz: float | np.ndarray) -> np.ndarray:
-    """Linear below 1000 Hz, 27 steps to a factor of 6.4 above."""
+    """Convert to Slaney's scale: linear below 1000 Hz, 27 steps to a factor of 6.4 above."""
     hertz = np.asarray(hertz, dtype=np.float64)
     return np.where(
         hertz < 1000.0, hertz * 3 / 200, 15.0 + 27.0 * np.log(np.maximum(hertz, 1e-9) / 1000.0) / math.log(6.4)

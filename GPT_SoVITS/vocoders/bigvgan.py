@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
+from functools import reduce
 from typing import Self
 
 import numpy as np
@@ -21,8 +23,8 @@ CUTOFF = 0.25
 TRANSITION = 1.2
 """Width of its transition band, in units of pi."""
 ACTIVATION_REACH = 6
-"""Samples that an activation sees on each side: three through the filter before it, three through the one after."""
-SMALLEST_BETA = 1e-9
+"""Samples that an activation reads on each side: three through the filter before it, three through the one after."""
+MIN_BETA = 1e-9
 
 
 class BigVGAN(nn.Module):
@@ -49,12 +51,13 @@ class BigVGAN(nn.Module):
         self.conv_post = nn.Conv1d(last, 1, 7, padding=3, bias=sizes.final_bias)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """mel (B, M, T), the natural logarithm of magnitudes -> (B, 1, T * hop) in [-1, 1]."""
-        x = self.conv_pre(mel)
-        for i, (up,) in enumerate(self.ups):
-            x = up(x)
+        """Convert mel (B, M, T), the natural logarithm of magnitudes -> (B, 1, T * hop) in [-1, 1]."""
+        x: Tensor = self.conv_pre(mel)
+        for i, stage in enumerate(self.ups):
+            for up in stage.children():  # one, a level deeper in the official names
+                x = up(x)
             blocks = self.resblocks[i * self.branches : (i + 1) * self.branches]
-            x = sum(block(x) for block in blocks) / self.branches
+            x = reduce(operator.add, (block(x) for block in blocks)) / self.branches
         x = self.conv_post(self.activation_post(x))
         return x.tanh() if self.final_tanh else x.clamp(-1.0, 1.0)
 
@@ -64,13 +67,20 @@ class AMPBlock(nn.Module):
 
     def __init__(self, channels: int, size: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
-        self.convs1 = nn.ModuleList(_same_length(channels, size, dilation) for dilation in dilations)
-        self.convs2 = nn.ModuleList(_same_length(channels, size, 1) for _ in dilations)
+
+        def same_length(dilation: int) -> nn.Conv1d:
+            padding = (size - 1) * dilation // 2
+            return nn.Conv1d(channels, channels, size, dilation=dilation, padding=padding)
+
+        self.convs1 = nn.ModuleList(same_length(dilation) for dilation in dilations)
+        self.convs2 = nn.ModuleList(same_length(1) for _ in dilations)
         self.activations = nn.ModuleList(AntiAliasedSnake(channels) for _ in range(2 * len(dilations)))
 
     def forward(self, x: Tensor) -> Tensor:
-        before = zip(self.activations[::2], self.convs1, self.activations[1::2], self.convs2)
-        for first, dilated, second, plain in before:
+        """(B, C, T) -> (B, C, T)."""
+        for first, dilated, second, plain in zip(
+            self.activations[::2], self.convs1, self.activations[1::2], self.convs2
+        ):
             x = x + plain(second(dilated(first(x))))
         return x
 
@@ -88,7 +98,8 @@ class AntiAliasedSnake(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) -> (B, C, T), in the precision that it came in."""
         with torch.autocast(x.device.type, enabled=False):
-            return self.downsample(self.act(self.upsample(x.float()))).to(x.dtype)
+            activated: Tensor = self.downsample(self.act(self.upsample(x.float())))
+            return activated.to(x.dtype)
 
 
 class SnakeBeta(nn.Module):
@@ -100,13 +111,16 @@ class SnakeBeta(nn.Module):
         self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C, T)."""
         frequency = self.alpha.float().exp()[:, None]  # (C, 1)
-        strength = (self.beta.float().exp() + SMALLEST_BETA).reciprocal()[:, None]
+        strength = (self.beta.float().exp() + MIN_BETA).reciprocal()[:, None]
         return torch.addcmul(x, torch.sin(x * frequency).square_(), strength)
 
 
 class LowPass(nn.Module):
     """One filter for all channels, a buffer of the official files; it stays in float32 when its module does not."""
+
+    filter: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,24 +128,26 @@ class LowPass(nn.Module):
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         exact = self.filter
-        super()._apply(function, recurse)
+        super()._apply(function, recurse)  # type: ignore[no-untyped-call]
         self.filter = exact.to(self.filter.device)
         return self
 
 
 class Upsampling(LowPass):
+    """Doubles the rate."""
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) -> (B, C, 2 T)."""
         channels = x.shape[1]
-        around = TAPS // 2 - 1
-        padded = F.pad(x, (around, around), mode="replicate")
+        margin = TAPS // 2 - 1
+        padded = F.pad(x, (margin, margin), mode="replicate")
         y = F.conv_transpose1d(padded, 2 * self.filter.expand(channels, 1, TAPS), stride=2, groups=channels)
-        cut = 2 * around + TAPS // 2 - 1
-        return y[..., cut:-cut]
+        surplus = 2 * margin + TAPS // 2 - 1
+        return y[..., surplus:-surplus]
 
 
 class Downsampling(nn.Module):
-    """Its filter lies one level deeper in the official names."""
+    """Halves the rate; its filter is one level deeper in the official names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,12 +161,8 @@ class Downsampling(nn.Module):
 
 
 def low_pass_taps() -> Tensor:
-    """(TAPS,) of a Kaiser-windowed sinc around ±0.5, ±1.5, …, that sum to 1."""
+    """Return the (TAPS,) of a Kaiser-windowed sinc around ±0.5, ±1.5, …, that sum to 1."""
     attenuation = 2.285 * (TAPS // 2 - 1) * math.pi * TRANSITION + 7.95  # dB; over 50, so Kaiser's third rule holds
     window = np.kaiser(TAPS, 0.1102 * (attenuation - 8.7))
     taps = 2 * CUTOFF * window * np.sinc(2 * CUTOFF * (np.arange(TAPS) - TAPS / 2 + 0.5))
     return torch.from_numpy((taps / taps.sum()).astype(np.float32))
-
-
-def _same_length(channels: int, size: int, dilation: int) -> nn.Conv1d:
-    return nn.Conv1d(channels, channels, size, dilation=dilation, padding=(size - 1) * dilation // 2)

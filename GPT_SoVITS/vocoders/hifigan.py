@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+from functools import reduce
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -34,10 +37,11 @@ class HiFiGAN(nn.Module):
         self.conv_post = nn.Conv1d(sizes.width >> len(sizes.rates), 1, 7, padding=3, bias=sizes.final_bias)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """mel (B, M, T), the natural logarithm of magnitudes -> (B, 1, T * hop) in [-1, 1]."""
-        x = self.conv_pre(mel)
+        """Convert mel (B, M, T), the natural logarithm of magnitudes -> (B, 1, T * hop) in [-1, 1]."""
+        x: Tensor = self.conv_pre(mel)
         for i, up in enumerate(self.ups):
             x = up(F.leaky_relu(x, LEAKY_SLOPE))
             blocks = self.resblocks[i * self.branches : (i + 1) * self.branches]
-            x = sum(block(x) for block in blocks) / self.branches
-        return self.conv_post(F.leaky_relu(x, LAST_SLOPE)).tanh()
+            x = reduce(operator.add, (block(x) for block in blocks)) / self.branches
+        x = self.conv_post(F.leaky_relu(x, LAST_SLOPE))
+        return x.tanh()

@@ -1,4 +1,4 @@
-"""Sizes of a vocoder that upsamples in stages, from a configuration or from the weights themselves."""
+"""Sizes of a vocoder that upsamples in stages, read from a configuration or from its weights."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from GPT_SoVITS.errors import ModelError
 
 DILATIONS = (1, 3, 5)
 """Of every residual block of both official vocoders; a state dict does not show them."""
-ENDS_REACH = 3
-"""Frames or samples that the first and the last convolution (kernel 7) see on each side."""
+OUTER_REACH = 3
+"""Frames or samples that the first and the last convolution (kernel 7) read on each side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +42,25 @@ class VocoderSizes:
         return math.prod(self.rates)
 
     def context(self, activation_reach: int) -> int:
-        """Frames on each side of a frame that can change its samples, when an activation sees `activation_reach`
-        samples on each side: with so many more frames at both ends an excerpt sounds as it does in the whole."""
+        """Count the frames on each side of a frame that can change its samples.
+
+        `activation_reach` is the samples that an activation reads on each side. With so many more frames at both ends
+        an excerpt sounds as it does in the whole.
+        """
         blocks = max(
             sum((size - 1) // 2 * (dilation + 1) + 2 * activation_reach for dilation in dilations)
             for size, dilations in zip(self.block_kernels, self.block_dilations)
         )
-        reach, samples = float(ENDS_REACH), 1
+        reach, samples = float(OUTER_REACH), 1
         for rate, kernel in zip(self.rates, self.kernels):
             reach += (kernel / (2 * rate) + 1) / samples
             samples *= rate
             reach += blocks / samples
-        return math.ceil(reach + (activation_reach + ENDS_REACH) / samples)
+        return math.ceil(reach + (activation_reach + OUTER_REACH) / samples)
 
 
 def sizes_from_config(config: Mapping[str, Any], *, file: str) -> VocoderSizes:
-    """Read and check a vocoder's configuration, named `file` in errors; raises ModelError("bad_vocoder")."""
+    """Read and check a vocoder's configuration, named `file` in errors. Raises ModelError("bad_vocoder")."""
     try:
         sizes = VocoderSizes(
             mels=int(config.get("num_mels", config.get("initial_channel", 100))),
@@ -76,8 +79,11 @@ def sizes_from_config(config: Mapping[str, Any], *, file: str) -> VocoderSizes:
 
 
 def sizes_from_state(state: Mapping[str, Tensor], *, file: str) -> VocoderSizes:
-    """Sizes of folded weights without a configuration: every kernel is twice its rate and the dilations are the
-    official ones. Raises ModelError("bad_vocoder") when these are no such weights."""
+    """Read the sizes of folded weights, with every kernel twice its rate and the official dilations.
+
+    Raises:
+        ModelError: "bad_vocoder" when these are no such weights.
+    """
     try:
         stages = _count(state, "ups.{}.weight")
         branches = _count(state, "resblocks.{}.convs1.0.weight") // stages
@@ -96,8 +102,10 @@ def sizes_from_state(state: Mapping[str, Tensor], *, file: str) -> VocoderSizes:
 
 
 def fold(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights with every pair `weight_g`, `weight_v` replaced by the kernel g * v / ||v|| that it stands for, in
-    float32; what is folded already stays."""
+    """Replace every pair `weight_g`, `weight_v` by the kernel g * v / ||v|| that it stands for, in float32.
+
+    Weights without weight norm stay.
+    """
     folded = {}
     for name, tensor in state.items():
         if name.endswith(".weight_g"):

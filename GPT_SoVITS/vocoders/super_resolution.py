@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from GPT_SoVITS.checkpoints.catalog import find_part
+from GPT_SoVITS.checkpoints.pretrained import assign_weights, in_float32, read_config, read_state
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.mel import resample
-from GPT_SoVITS.vocoders.files import fill, read_config, read_weights
 
 logger = logging.getLogger(__name__)
 
 INPUT_RATE = 24_000
-SMALLEST_AMPLITUDE = 1e-4
+MIN_AMPLITUDE = 1e-4
 """Added before the logarithm."""
 NORM_EPSILON = 1e-6
 WEIGHTS_FILE = "g_24kto48k.zip"
@@ -28,52 +28,57 @@ WEIGHTS_FILE = "g_24kto48k.zip"
 
 @dataclass(frozen=True, slots=True)
 class SuperResolutionSizes:
-    """What the configuration says."""
+    """Sizes of the network, as its configuration says."""
 
     n_fft: int
     hop: int
     window: int
     """Samples of the Hann window, at most `n_fft`."""
     sample_rate: int
-    """Hz, of what comes out."""
+    """Hz of the output."""
     channels: int
     layers: int
 
     @property
     def bins(self) -> int:
+        """Frequency bins of a frame."""
         return self.n_fft // 2 + 1
 
 
 def load_super_resolution(
-    where: Path, *, device: torch.device | str = "cpu", required: bool = False
+    location: Path, *, device: torch.device | str = "cpu", required: bool = False
 ) -> SuperResolution | None:
-    """Open the network in the models folder or its own folder; where its files are absent, say so in the log and
-    return None, for the sound is complete at 24 kHz.
+    """Open the network in the models folder or its own folder.
 
-    Raises ModelError: "missing_part" when it is `required` and absent; "bad_vocoder" or "unsafe_checkpoint" when it
-    is there and no good.
+    Where its files are absent, log that and return None, for the audio is complete at 24 kHz.
+
+    Raises:
+        ModelError: "missing_part" when it is `required` and absent; "bad_vocoder" or "unsafe_checkpoint" when it is
+            there and cannot be used.
     """
     try:
-        folder = where if (where / WEIGHTS_FILE).is_file() else find_part(where, "super_resolution", "v3")
+        folder = location if (location / WEIGHTS_FILE).is_file() else find_part(location, "super_resolution", "v3")
     except ModelError as error:
         if required:
             raise
         logger.warning("Sound stays at 24 kHz: %s %s", error.message, error.hint)
         return None
-    state = read_weights(folder / WEIGHTS_FILE, entry="generator")
-    return super_resolution(read_config(folder / "config.json"), state).to(device)
+    state = read_state(
+        folder / WEIGHTS_FILE, entry="generator", damage_code="bad_vocoder", unsafe_code="unsafe_checkpoint"
+    )
+    return super_resolution(read_config(folder / "config.json", damage_code="bad_vocoder"), state).to(device)
 
 
 def super_resolution(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> SuperResolution:
-    """From the contents of both files. Raises ModelError("bad_vocoder")."""
+    """Build the network from the contents of both files. Raises ModelError("bad_vocoder")."""
     with torch.device("meta"):
         model = SuperResolution(super_resolution_sizes(config))
-    fill(model, {name: tensor.float() for name, tensor in state.items()}, file=WEIGHTS_FILE)
+    assign_weights(model, in_float32(state), source=WEIGHTS_FILE, error_code="bad_vocoder")
     return model
 
 
 def super_resolution_sizes(config: Mapping[str, Any]) -> SuperResolutionSizes:
-    """Checked; raises ModelError("bad_vocoder")."""
+    """Read and check the configuration. Raises ModelError("bad_vocoder")."""
     names = ("n_fft", "hop_size", "win_size", "hr_sampling_rate", "ConvNeXt_channels", "ConvNeXt_layers")
     try:
         sizes = SuperResolutionSizes(*(int(config[name]) for name in names))
@@ -101,8 +106,8 @@ class SuperResolution(nn.Module):
         self.norm_pre_mag = nn.LayerNorm(channels, eps=NORM_EPSILON)
         self.conv_pre_pha = nn.Conv1d(bins, channels, 7, padding=3)
         self.norm_pre_pha = nn.LayerNorm(channels, eps=NORM_EPSILON)
-        self.convnext_mag = nn.ModuleList(ConvNeXtBlock(channels) for _ in range(sizes.layers))
-        self.convnext_pha = nn.ModuleList(ConvNeXtBlock(channels) for _ in range(sizes.layers))
+        self.convnext_mag = nn.ModuleList(ScaledConvNeXtBlock(channels) for _ in range(sizes.layers))
+        self.convnext_pha = nn.ModuleList(ScaledConvNeXtBlock(channels) for _ in range(sizes.layers))
         self.norm_post_mag = nn.LayerNorm(channels, eps=NORM_EPSILON)
         self.norm_post_pha = nn.LayerNorm(channels, eps=NORM_EPSILON)
         self.linear_post_mag = nn.Linear(channels, bins)
@@ -111,22 +116,22 @@ class SuperResolution(nn.Module):
 
     @torch.inference_mode()
     def forward(self, wave: Tensor) -> Tensor:
-        """wave (B, N) at 24 kHz -> (B, ceil(N * 48000 / 24000)), each row scaled down where it would exceed 1."""
+        """Extend wave (B, N) at 24 kHz -> (B, 2 N), each row scaled down where it would exceed 1."""
         coarse = resample(wave.float(), INPUT_RATE, self.sample_rate)
         fine = coarse
         if coarse.shape[-1] > self.sizes.n_fft // 2:  # long enough to be reflected at its ends
-            fine = self.synthesise(*self.extend(*self.analyse(coarse)), coarse.shape[-1])
+            fine = self.synthesize(*self.extend(*self.analyze(coarse)), coarse.shape[-1])
         return fine / fine.abs().amax(dim=-1, keepdim=True).clamp_min(1.0)
 
-    def analyse(self, wave: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N) -> log amplitude and phase, (B, n_fft // 2 + 1, N // hop + 1) each."""
+    def analyze(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+        """Transform (B, N) to log amplitude and phase, (B, n_fft // 2 + 1, N // hop + 1) each."""
         size = self.sizes
         window = torch.hann_window(size.window, device=wave.device)
         spectrum = torch.stft(wave, size.n_fft, size.hop, size.window, window, center=True, return_complex=True)
-        return (spectrum.abs() + SMALLEST_AMPLITUDE).log(), spectrum.angle()
+        return (spectrum.abs() + MIN_AMPLITUDE).log(), spectrum.angle()
 
     def extend(self, amplitude: Tensor, phase: Tensor) -> tuple[Tensor, Tensor]:
-        """Log amplitude and phase (B, F, T) of the narrow band -> those of the whole band."""
+        """Predict log amplitude and phase (B, F, T) of the whole band from those of the narrow band."""
         magnitude = self.norm_pre_mag(self.conv_pre_mag(amplitude).transpose(1, 2))  # (B, T, C)
         angle = self.norm_pre_pha(self.conv_pre_pha(phase).transpose(1, 2))
         for magnitude_block, angle_block in zip(self.convnext_mag, self.convnext_pha):
@@ -139,15 +144,15 @@ class SuperResolution(nn.Module):
             1, 2
         )
 
-    def synthesise(self, amplitude: Tensor, phase: Tensor, samples: int) -> Tensor:
-        """The reverse of `analyse`: (B, samples)."""
+    def synthesize(self, amplitude: Tensor, phase: Tensor, samples: int) -> Tensor:
+        """Invert `analyze` -> (B, samples)."""
         size = self.sizes
         window = torch.hann_window(size.window, device=amplitude.device)
         spectrum = torch.polar(amplitude.exp(), phase)
         return torch.istft(spectrum, size.n_fft, size.hop, size.window, window, center=True, length=samples)
 
 
-class ConvNeXtBlock(nn.Module):
+class ScaledConvNeXtBlock(nn.Module):
     """A depthwise convolution and a wide linear pair, scaled channel by channel, around a residual."""
 
     def __init__(self, channels: int) -> None:
@@ -161,4 +166,5 @@ class ConvNeXtBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
         y = self.norm(self.dwconv(x.transpose(1, 2)).transpose(1, 2))
-        return x + self.gamma * self.pwconv2(F.gelu(self.pwconv1(y)))
+        change: Tensor = self.pwconv2(F.gelu(self.pwconv1(y)))
+        return x + self.gamma * change

@@ -126,7 +126,7 @@ class Transcribe(FileOperation):
         folder, workers = Path(self.model), execution.num_workers
         transcriber = execution.models.get(
             ("recogniser", *file_version(folder), self.precision, workers),
-            lambda: Transcriber(folder, side_by_side=workers, precision=self.precision),
+            lambda: Transcriber(folder, max_callers=workers, precision=self.precision),
         )
 
         def process(path: Path) -> FileResult:
@@ -159,7 +159,7 @@ class EncodeContent(FileOperation):
 
         model, audio, features, workers = Path(self.model), Path(self.audio), Path(self.features), execution.num_workers
         encoder = execution.models.get(
-            ("content", *file_version(model), workers), lambda: ContentEncoder(model, side_by_side=workers)
+            ("content", *file_version(model), workers), lambda: ContentEncoder(model, max_callers=workers)
         )
 
         def process(path: Path) -> FileResult:

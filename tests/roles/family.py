@@ -22,7 +22,7 @@ from GPT_SoVITS.checkpoints.catalog import FILES, files_of
 from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
 from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.dataset.folder import Annotation, write_annotations
-from GPT_SoVITS.features.eres2net import ERes2NetV2
+from GPT_SoVITS.features.eres2net import ERes2NetV2, ERes2NetV2Sizes
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.sovits.discriminator import Discriminator
@@ -56,7 +56,7 @@ ROBERTA = {
     "vocab_size": 8,
     "max_position_embeddings": 64,
 }
-SPEAKER = {"channels": 8, "blocks": [1, 1, 1, 1], "unused_width": 4}
+SPEAKER = ERes2NetV2Sizes(channels=8, blocks=(1, 1, 1, 1), unused_width=4)
 SOVITS = {
     "model": {
         "ssl_dim": HUBERT["hidden_size"],
@@ -120,7 +120,7 @@ def write_models(folder: Path, version: str) -> None:
     _write_hub_folder(hubert, HUBERT, HubertModel(HubertConfig(**HUBERT)))
     _write_hub_folder(roberta, ROBERTA, BertModel(BertConfig(**ROBERTA)))
     (roberta / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n你\n好\n，\n。\n", encoding="utf-8")
-    torch.save(ERes2NetV2(**SPEAKER).state_dict(), _place(folder, "speaker_vector", version))
+    torch.save(ERes2NetV2(SPEAKER).state_dict(), _place(folder, "speaker_vector", version))
     config = merge_config(GPT, {"model": {"phoneme_vocab_size": len(symbols(version))}})
     gpt = {"weight": _halved(Text2Semantic(config)), "config": config, "info": "tiny"}
     torch.save(gpt, _place(folder, "gpt", version))

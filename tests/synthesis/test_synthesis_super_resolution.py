@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.mel import resample
 from GPT_SoVITS.vocoders import SuperResolution, load_super_resolution
-from GPT_SoVITS.vocoders.super_resolution import ConvNeXtBlock, super_resolution, super_resolution_sizes
+from GPT_SoVITS.vocoders.super_resolution import ScaledConvNeXtBlock, super_resolution, super_resolution_sizes
 
 CONFIG = {
     "n_fft": 64,
@@ -55,20 +55,20 @@ def test_with_nothing_learned_the_amplitude_passes_through():
     for layer in (model.linear_post_mag, model.linear_post_pha_r, model.linear_post_pha_i):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
-    amplitude, phase = model.analyse(coarse)
+    amplitude, phase = model.analyze(coarse)
 
     gained, turned = model.extend(amplitude, phase)
 
     assert torch.equal(gained, amplitude)
     assert not turned.any()
-    restored = model.synthesise(gained, phase, coarse.shape[-1])
+    restored = model.synthesize(gained, phase, coarse.shape[-1])
     assert torch.allclose(restored, coarse, atol=1e-3)
 
 
 def test_amplitude_is_measured_and_made_again():
     model, coarse = network(), resample(wave(500), 24_000, 48_000)
 
-    again = model.synthesise(*model.analyse(coarse), coarse.shape[-1])
+    again = model.synthesize(*model.analyze(coarse), coarse.shape[-1])
 
     assert torch.allclose(again, coarse, atol=1e-3)  # but for what is added before the logarithm
 
@@ -79,14 +79,14 @@ def test_the_phase_follows_both_of_its_outputs():
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.constant_(layer.bias, bias)
 
-    _, phase = model.extend(*model.analyse(resample(wave(300), 24_000, 48_000)))
+    _, phase = model.extend(*model.analyze(resample(wave(300), 24_000, 48_000)))
 
     assert torch.allclose(phase, torch.atan2(torch.tensor(0.5), torch.tensor(-1.0)).expand_as(phase))
 
 
 def test_each_stream_hears_the_other():
     model = network()
-    amplitude, phase = model.analyse(resample(wave(300), 24_000, 48_000))
+    amplitude, phase = model.analyze(resample(wave(300), 24_000, 48_000))
 
     gained, turned = model.extend(amplitude, phase)
     gained_by_phase, _ = model.extend(amplitude, phase + 0.5)
@@ -106,7 +106,7 @@ def test_in_a_layer_the_phase_hears_the_amplitude_that_has_heard_the_phase():
     for name in ("norm_post_mag", "norm_post_pha"):
         model.get_submodule(name).register_forward_pre_hook(lambda _, given, name=name: heard.update({name: given[0]}))
 
-    model.extend(*model.analyse(resample(wave(300), 24_000, 48_000)))
+    model.extend(*model.analyze(resample(wave(300), 24_000, 48_000)))
 
     magnitude, angle = heard["norm_pre_mag"], heard["norm_pre_pha"]
     assert torch.allclose(heard["norm_post_mag"], 2 * magnitude + 3 * angle, atol=1e-5)
@@ -114,7 +114,7 @@ def test_in_a_layer_the_phase_hears_the_amplitude_that_has_heard_the_phase():
 
 
 def test_a_block_whose_scale_is_zero_changes_nothing():
-    block, x = ConvNeXtBlock(8), torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(1))
+    block, x = ScaledConvNeXtBlock(8), torch.randn(1, 5, 8, generator=torch.Generator().manual_seed(1))
     torch.nn.init.zeros_(block.gamma)
 
     assert torch.equal(block(x), x)
@@ -177,7 +177,7 @@ def test_a_configuration_that_lacks_a_size_is_refused_by_its_name():
 
 
 def test_weights_of_another_size_are_refused():
-    with pytest.raises(ModelError, match="does not fit") as refusal:
+    with pytest.raises(ModelError, match="do not fit") as refusal:
         super_resolution(CONFIG | {"ConvNeXt_layers": 3}, network().state_dict())
 
     assert refusal.value.code == "bad_vocoder"

@@ -243,7 +243,7 @@ def test_the_low_pass_is_symmetric_and_keeps_a_constant():
         ({"resblock_kernel_sizes": []}, "no residual block"),
         ({"upsample_rates": "x"}, "does not describe"),
         ({"num_mels": 0}, "below 1"),
-        ({"num_mels": MELS + 1}, "conv_pre.weight has shape"),
+        ({"num_mels": MELS + 1}, r"conv_pre\.weight is"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused_by_name(bigvgan_folder, change, named):
