@@ -38,8 +38,8 @@ WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "par
 class Hubert:
     """HuBERT for inference. Its feature extractor's normalization is not applied, as it never was in training.
 
-    Audio for training comes scaled (`dataset.loudness.content_audio`), audio for speaking in [-1, 1]; the norm after the
-    first convolution removes the scale again.
+    Audio for training comes scaled (`dataset.loudness.content_audio`), audio for speaking in [-1, 1]; the norm after
+    the first convolution removes the scale again.
     """
 
     def __init__(self, model: HubertModel, *, device: torch.device | str = "cpu", half: bool | None = None) -> None:

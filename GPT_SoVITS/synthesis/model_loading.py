@@ -15,6 +15,7 @@ from common.versions import FLOW_MATCHING_VERSIONS
 from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from GPT_SoVITS.checkpoints.official_configs import is_recipe
+from GPT_SoVITS.checkpoints.pretrained import assign_weights
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import official as official_flow
 from GPT_SoVITS.flow_matching.lora import is_lora, merge
@@ -71,12 +72,13 @@ def load_models(
     with _SkipInitialization():
         gpt = Text2Semantic(gpt_file.config)
     # On a CPU they stay as the file has them, mapped: the decoder converts what it lays out for itself.
-    _assign_weights(gpt, gpt_file.state, device, None if device.type == "cpu" else dtype)
+    gpt_dtype = None if device.type == "cpu" else dtype
+    _place_weights(gpt, gpt_file.state, source=gpt_path.name, device=device, dtype=gpt_dtype)
     del gpt_file
     if version in FLOW_MATCHING_VERSIONS:
-        recipe, sovits = _build_flow_matching(sovits_file, models, device, dtype)
+        recipe, sovits = _build_flow_matching(sovits_file, sovits_path.name, models, device, dtype)
     else:
-        recipe, sovits = _build_sovits(sovits_file, device)
+        recipe, sovits = _build_sovits(sovits_file, sovits_path.name, device)
     del sovits_file
     codebook_size = len(sovits.quantizer.codebook.embed)
     if gpt.dimensions.end != codebook_size:
@@ -152,7 +154,7 @@ def symbols_of(version: str) -> str:
     return version if version in ("nano", "v1") else "v2"
 
 
-def _build_sovits(file: Checkpoint, device: torch.device) -> tuple[dict[str, Any], SoVITS]:
+def _build_sovits(file: Checkpoint, source: str, device: torch.device) -> tuple[dict[str, Any], SoVITS]:
     """Return the recipe and the network of a SoVITS file of v1, v2, v2Pro, v2ProPlus or nano."""
     recipe = file.config
     if not is_recipe(recipe):
@@ -160,12 +162,12 @@ def _build_sovits(file: Checkpoint, device: torch.device) -> tuple[dict[str, Any
     with _SkipInitialization():
         model = SoVITS.from_config(recipe, posterior=False).fold_weight_norm()
     state = {name: tensor for name, tensor in file.state.items() if not name.startswith(TRAINING_ONLY_PREFIXES)}
-    _assign_weights(model, fold(state), device, torch.float32)
+    _place_weights(model, fold(state), source=source, device=device, dtype=torch.float32)
     return recipe, model
 
 
 def _build_flow_matching(
-    file: Checkpoint, models: Path | None, device: torch.device, dtype: torch.dtype
+    file: Checkpoint, source: str, models: Path | None, device: torch.device, dtype: torch.dtype
 ) -> tuple[dict[str, Any], FlowMatchingSoVITS]:
     """Return the recipe and the network of a SoVITS file of v3 or v4, its LoRA merged into its base."""
     state = file.state
@@ -182,7 +184,7 @@ def _build_flow_matching(
         recipe = official_flow.recipe(file.version, recipe.get("model", {}), official_flow.sizes(state))
     with _SkipInitialization():
         model = FlowMatchingSoVITS.from_config(recipe).fold_weight_norm()
-    _assign_weights(model, fold(state), device, torch.float32)
+    _place_weights(model, fold(state), source=source, device=device, dtype=torch.float32)
     return recipe, model if dtype == torch.float32 or device.type == "cpu" else model.halve(dtype)
 
 
@@ -207,28 +209,15 @@ class _SkipInitialization(TorchFunctionMode):
         return function(*arguments, **keywords)
 
 
-def _assign_weights(
-    model: nn.Module, state: dict[str, Tensor], device: torch.device, dtype: torch.dtype | None
+def _place_weights(
+    model: nn.Module, state: dict[str, Tensor], *, source: str, device: torch.device, dtype: torch.dtype | None
 ) -> None:
-    """Give a model without weights those of a file, each converted once and none copied that fits as it is.
+    """Give a network the weights of the file `source`, each converted once and none copied that fits as it is.
 
-    Without a `dtype` they stay as they are. Raises ModelError("bad_checkpoint") for weights of another network.
+    Without a `dtype` they stay as they are.
     """
-    expected = model.state_dict()
-    wrong = sorted(expected.keys() ^ state.keys()) or [
-        name for name, tensor in expected.items() if tensor.shape != state[name].shape
-    ]
-    if wrong:
-        shapes = [
-            str(list(tensors[wrong[0]].shape)) if wrong[0] in tensors else "missing" for tensors in (state, expected)
-        ]
-        raise ModelError(
-            "bad_checkpoint",
-            f"The weights do not fit their configuration: {wrong[0]} is {shapes[0]} and should be {shapes[1]}.",
-        )
-    model.load_state_dict(
-        {name: tensor.to(device).to(dtype if tensor.is_floating_point() else None) for name, tensor in state.items()},
-        strict=True,
-        assign=True,
-    )
-    model.to(device).eval().requires_grad_(False)  # tables that no file holds go there, too
+    converted = {
+        name: tensor.to(device).to(dtype if tensor.is_floating_point() else None) for name, tensor in state.items()
+    }
+    assign_weights(model, converted, source=source)
+    model.to(device)  # with the tables that no file holds
