@@ -24,7 +24,7 @@ def make_report(findings: Findings, recording: Path, output: Path, *, seconds: f
     evaluator = Evaluator(output / "data" / "models", reference=recording)
     sentences = []
     for number, spoken in enumerate(findings.speech, start=1):
-        judged = evaluator.judge(spoken["path"], spoken["text"], "en")
+        judged = evaluator.evaluate_file(spoken["path"], spoken["text"], "en")
         sentences.append(
             {
                 "text": spoken["text"],

@@ -12,7 +12,7 @@ from common import storage_keys
 from core.errors import MissingPart
 from core.jobs.placement import TrainingResources, cap_cpu_training
 from core.stages.outputs import CheckpointOutput, TrainingOutputs
-from GPT_SoVITS.evaluation.choose import best
+from GPT_SoVITS.evaluation.best_checkpoint import best_checkpoint
 from roles.stages.stage_run import StageRun
 from roles.training.checkpoints import CheckpointPublisher
 from roles.training.evaluation import SAMPLES, evaluate_checkpoints
@@ -72,7 +72,7 @@ def train(run: StageRun, *, kind: str, settings: Mapping[str, Any], program: str
     evaluation = evaluate_checkpoints(
         run, kind, rows, folder, lambda fraction, message: run.progress(share + (1.0 - share) * fraction, message)
     )
-    chosen = best(rows) or rows[-1]
+    chosen = best_checkpoint(rows) or rows[-1]
     for row in rows:
         row["best"] = row is chosen
         publisher.record_metrics(row)

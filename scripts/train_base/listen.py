@@ -43,13 +43,13 @@ def listen(
     texts_by_name = {Path(line["file"]).stem: line["text"] for line in map(json.loads, texts.read_text().splitlines())}
     clips = [clip for clip in data.clips if clip.name in texts_by_name and clip.frames >= 100]
     chosen = random.Random(2).sample(clips, min(count, len(clips)))
-    judge = Evaluator(models, reference, threads=1)
+    evaluator = Evaluator(models, reference, threads=1)
     out.mkdir(parents=True, exist_ok=True)
     rows = []
     for clip in chosen:
         file = out / f"{clip.name}.wav"
         write_wav(file, speak_again(model, data, clip), HOP * 50)
-        rows.append(judge.judge(file, texts_by_name[clip.name], "en"))
+        rows.append(evaluator.evaluate_file(file, texts_by_name[clip.name], "en"))
     means = {
         name: float(np.nanmean([min(getattr(row, name), 1.0) if name == "wer" else getattr(row, name) for row in rows]))
         for name in ("wer", "similarity", "dnsmos", "dnsmos_signal")

@@ -16,7 +16,7 @@ from core.errors import Draining, InvalidRequest, MissingPart, SovitsError, Trai
 from core.stages.parameter_schema import parse_parameters
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.dataset.folder import Annotation, write_annotations
-from GPT_SoVITS.evaluation.choose import best
+from GPT_SoVITS.evaluation.best_checkpoint import best_checkpoint
 from roles.stages.stage_run import StageRun
 from roles.training import evaluation, lineage, memory
 from roles.training.checkpoint_preview import test_inference as speak_a_trial
@@ -69,7 +69,7 @@ def test_each_checkpoint_gets_its_numbers_and_its_sample(run):
     assert [(row["epoch"], row["wer"], row["similarity"]) for row in rows] == [(4, 0.1, 0.8), (8, 0.4, 0.9)]
     assert rows[0]["sample"] == "experiments/exp-tiny/gpt_1/samples/e4.wav"
     assert run.services.storage.exists(rows[0]["sample"])
-    assert best(rows)["checkpoint_id"] == "ckpt-4", "more epochs learnt the recording and forgot the words"
+    assert best_checkpoint(rows)["checkpoint_id"] == "ckpt-4", "more epochs learnt the recording and forgot the words"
     request = json.loads((run.folder / "gpt_1" / "evaluation.json").read_bytes())
     assert request["count"] == 3
     assert request["voices"][0]["sovits"].endswith("checkpoints/ckpt-s.safetensors")
@@ -89,7 +89,7 @@ def test_a_training_is_not_lost_because_nobody_can_judge_it(run):
     report, rows = judged(run, {"error": error})
 
     assert report == {"error": "RoBERTa is not there. Fetch it."}
-    assert best(rows) is None
+    assert best_checkpoint(rows) is None
 
 
 def test_nobody_is_asked_to_judge_when_the_setting_says_so(run):

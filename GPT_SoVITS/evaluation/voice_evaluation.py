@@ -1,0 +1,120 @@
+"""Make a voice speak sentences and evaluate the recordings."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from GPT_SoVITS.audio import resample, write_wav
+from GPT_SoVITS.dataset.word_errors import words
+from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.evaluation.evaluator import SAMPLE_RATE, Evaluator
+from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline
+
+MEAN_SCORES = ("wer", "cer", "similarity", "dnsmos", "rtf", "f0_low", "f0_high")
+MEAN_COUNTS = ("repeated", "skipped")
+"""Lists of words whose mean lengths are reported."""
+
+
+class SentenceResult(TypedDict):
+    """The scores of a sentence, as JSON; None where nothing can be said. `RecordingEvaluation` explains them."""
+
+    text: str
+    heard: str
+    wer: float
+    cer: float
+    similarity: float | None
+    dnsmos: float | None
+    rtf: float | None
+    """Seconds of synthesis for a second of speech."""
+    f0_low: float | None
+    f0_high: float | None
+    repeated: list[str]
+    skipped: list[str]
+    seconds: float
+
+
+class VoiceEvaluator:
+    """Evaluates voices by the same sentences; each sentence has its own seed, so that a second run says the same."""
+
+    def __init__(self, evaluator: Evaluator, *, language: str, seed: int = 1234) -> None:
+        """Evaluate sentences of a language code."""
+        self.evaluator = evaluator
+        self.language = language
+        self.seed = seed
+        self._recognizer_language = language.removeprefix("all_").removesuffix("_yue")
+
+    def run(
+        self, pipeline: Pipeline, prompt: EncodedPrompt, sentences: Sequence[str], sample: Path | None = None
+    ) -> Iterator[SentenceResult]:
+        """Yield the result of each sentence as it is evaluated; write the first one's audio to `sample`."""
+        for number, text in enumerate(sentences):
+            started = time.perf_counter()
+            try:
+                speech = pipeline.speak(text, self.language, prompt, seed=self.seed + number)
+            except ModelError as error:
+                if error.code != "nothing_spoken":
+                    raise
+                yield self._unspoken(text)
+                continue
+            elapsed = time.perf_counter() - started
+            if sample is not None and number == 0:
+                write_wav(sample, speech.samples, speech.sample_rate)
+            yield self._result(text, speech.samples, speech.sample_rate, elapsed)
+
+    def _result(self, text: str, samples: np.ndarray, rate: int, elapsed: float) -> SentenceResult:
+        scores = self.evaluator.evaluate(resample(samples, rate, SAMPLE_RATE), text, self._recognizer_language)
+        seconds = len(samples) / rate
+        return {
+            "text": text,
+            "heard": scores.heard,
+            "wer": scores.wer,
+            "cer": scores.cer,
+            "similarity": _none_for_nan(scores.similarity),
+            "dnsmos": _none_for_nan(scores.dnsmos),
+            "rtf": elapsed / seconds,
+            "f0_low": _none_for_nan(scores.f0_low),
+            "f0_high": _none_for_nan(scores.f0_high),
+            "repeated": list(scores.repeated),
+            "skipped": list(scores.skipped),
+            "seconds": seconds,
+        }
+
+    def _unspoken(self, text: str) -> SentenceResult:
+        """Return the result where the model ended before the first sound: all words are missing."""
+        return {
+            "text": text,
+            "heard": "",
+            "wer": 1.0,
+            "cer": 1.0,
+            "similarity": None,
+            "dnsmos": None,
+            "rtf": None,
+            "f0_low": None,
+            "f0_high": None,
+            "repeated": [],
+            "skipped": words(text, self._recognizer_language),
+            "seconds": 0.0,
+        }
+
+
+def mean_scores(results: Sequence[SentenceResult]) -> dict[str, float | None]:
+    """Return the mean of each score over the sentences that have it, and of how many words went wrong a sentence."""
+    rows: list[Mapping[str, Any]] = list(results)
+    means: dict[str, float | None] = {}
+    for name in MEAN_SCORES:
+        values = [row[name] for row in rows if row[name] is not None]
+        means[name] = sum(values) / len(values) if values else None
+    for name in MEAN_COUNTS:
+        means[name] = sum(len(row[name]) for row in rows) / len(rows) if rows else None
+    return means
+
+
+def _none_for_nan(value: float) -> float | None:
+    """Return None for NaN, which JSON lacks."""
+    return None if math.isnan(value) else value
