@@ -9,6 +9,7 @@ from core.errors import InvalidRequest, JobCancelled
 from core.jobs.job import Job
 from core.jobs.roles import TRAINER
 from core.stages.outputs import TrainingOutputs
+from core.stages.run_payload import StageRunPayload
 from roles.preprocessing.model_files import base_model, is_official
 from roles.runtime.role import JobContext
 from roles.stages.stage_role import StageRole
@@ -65,6 +66,7 @@ class Trainer(StageRole):
         try:
             return super().run(job, context)
         except Paused as paused:
-            stage, run = job.payload["stage"], int(job.payload["run"])
-            self.services.call(self.services.experiments.runs.pause, job.payload["experiment_id"], stage, run)
+            payload = StageRunPayload.model_validate(job.payload)
+            pause = self.services.experiments.runs.pause
+            self.services.call(pause, payload.experiment_id, payload.stage, payload.run)
             raise JobCancelled(paused.message) from None

@@ -13,6 +13,7 @@ from core.jobs.job import NewJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import TRAINER
 from core.records import ExperimentRecord, StageRecord
+from core.stages.run_payload import StageRunPayload
 from core.stages.stage import STAGES
 from core.stages.status import StageStatus
 
@@ -45,7 +46,7 @@ class RunJobs:
         waits_for_dataset = experiment.dataset_id is not None and not stage.needs
         job = NewJob(
             role=stage.role,
-            payload={"experiment_id": run.exp_id, "stage": run.stage, "run": run.run},
+            payload=StageRunPayload(experiment_id=run.exp_id, stage=run.stage, run=run.run).model_dump(),
             job_id=run.job_id,
             priority=experiment.priority,
             topic=experiment.topic,

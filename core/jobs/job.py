@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from typing_extensions import TypedDict
 
+from common.json_types import JsonObject
 from core.errors import ErrorData
 
 
@@ -64,7 +65,7 @@ class Job:
 
     id: str
     role: str
-    payload: dict[str, Any]
+    payload: JsonObject
     status: JobStatus = JobStatus.WAITING
     priority: int = DEFAULT_PRIORITY
     attempts: int = 0
@@ -86,7 +87,7 @@ class Job:
     finished_at: float = 0.0
     error: ErrorData | None = None
     """`{code, message, hint}` of the last failure."""
-    result: dict[str, Any] | None = None
+    result: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ class DeadLetter:
 
     job_id: str
     role: str
-    payload: dict[str, Any]
+    payload: JsonObject
     attempts: int
     rescues: int
     error: ErrorData

@@ -18,7 +18,13 @@ from core.jobs.file_jobs import FileJobKind, file_job_kind
 from core.jobs.job import DEFAULT_PRIORITY, Job, JobStatus
 from core.jobs.queue import AsyncQueue
 from core.records import Page
-from core.speech.inference_jobs import INFERENCE_PREFIX, AssembleRequest, new_inference_jobs, split_job_id
+from core.speech.inference_jobs import (
+    INFERENCE_PREFIX,
+    AssembleRequest,
+    InferenceAudio,
+    new_inference_jobs,
+    split_job_id,
+)
 from core.speech.requests import SpeechRequest, SplitResult
 
 ASSEMBLY_SHARE: Final = 0.05
@@ -68,7 +74,7 @@ class Inference:
         request = AssembleRequest.model_validate(job.payload)
         status = TERMINAL_STATUSES.get(job.status)
         if status is InferenceStatus.COMPLETED:
-            count = len((job.result or {}).get("utterances", ()))
+            count = len(cast(InferenceAudio, job.result or {}).get("utterances", ()))
             return cls(job, request, status, 1.0, count, count, job.started_at)
         total = None
         if split is not None and split.result is not None:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast
 from common import storage_keys
 from core.jobs.job import Job
 from core.stages.outputs import StageOutputs
+from core.stages.run_payload import StageRunPayload
 from roles.runtime.errors import model_errors
 from roles.runtime.model_cache import ModelCache
 from roles.runtime.role import JobContext
@@ -30,7 +31,8 @@ class StageRole:
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
         """Run the stage that the payload names and return its outputs."""
         experiments, storage = self.services.experiments, self.services.storage
-        experiment_id, stage, run = job.payload["experiment_id"], job.payload["stage"], int(job.payload["run"])
+        payload = StageRunPayload.model_validate(job.payload)
+        experiment_id, stage, run = payload.experiment_id, payload.stage, payload.run
         started = self.services.call(experiments.runs.start, experiment_id, stage, run)
         if started.completed_outputs is not None:
             self.services.call(experiments.scheduler.advance, experiment_id)

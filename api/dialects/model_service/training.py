@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Header, Response
 from fastapi import Request as HttpRequest
@@ -24,7 +24,7 @@ from common.languages import RecordingLanguage
 from core.experiments.requests import TaskRequest, merge_parameters
 from core.experiments.sources import ExperimentSource, source_of_files
 from core.records import StageRecord, TaskRecord, TaskStatus, iso
-from core.speech.result_uploads import upload_job_id
+from core.speech.result_uploads import ResultUpload, upload_job_id
 from core.stages.order import stage_order
 from core.stages.stage import STAGES
 
@@ -180,7 +180,7 @@ async def upload_state(api: Services, id_: str) -> UploadState | None:
     job = await api.queue.job(upload_job_id(id_))
     if job is None:
         return None
-    result = job.result or {}
+    result = cast(ResultUpload, job.result or {})
     error = str(job.error.get("message", "")) if job.error else result.get("reason")
     return {"status": job.status, "error_message": error}
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from typing_extensions import TypedDict
 
 from core.errors import ErrorData
 from core.records import iso
 from core.speech.batches import InferenceBatch
 from core.speech.inference import Inference
-from core.speech.inference_jobs import batch_item_id
+from core.speech.inference_jobs import BatchArchive, InferenceAudio, batch_item_id
 
 
 class SpokenView(TypedDict):
@@ -145,7 +147,7 @@ def batch_view(batch: InferenceBatch) -> BatchView:
 
 
 def batch_summary(batch: InferenceBatch) -> BatchSummary:
-    job, result = batch.job, batch.job.result
+    job, result = batch.job, cast(BatchArchive | None, batch.job.result)
     error = job.error if batch.status == "failed" else None
     archive: ArchiveView | None = None
     if result is not None:
@@ -185,7 +187,7 @@ def _item(batch: InferenceBatch, number: int) -> BatchItemView:
 
 
 def _result(one: Inference) -> ResultView | None:
-    made = one.job.result
+    made = cast(InferenceAudio | None, one.job.result)
     if made is None:
         return None
     return {
