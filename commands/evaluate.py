@@ -18,7 +18,7 @@ from core.process import child_environment, signal_group, start_child
 from core.records import Records, upgrade
 from core.settings import REPOSITORY, Settings
 from core.storage import open_storage
-from core.voices.prompts import read_prompts
+from core.voices.prompt_catalog import read_prompt_catalog
 from supervisor.devices import count_cores, find_gpus
 
 PROGRAM = "GPT_SoVITS.evaluation.program"
@@ -77,7 +77,7 @@ async def _find(name: str, settings: Settings) -> dict[str, Any]:
 
 
 def _bundled(name: str, settings: Settings, error: VoiceNotFound) -> dict[str, Any]:
-    prompts = read_prompts(settings.prompts_config)
+    prompts = read_prompt_catalog(settings.prompts_config)
     if name not in prompts:
         raise VoiceNotFound(error.message, hint=f"{error.hint} Bundled prompts: {', '.join(prompts) or 'none'}.")
     prompt = prompts[name]

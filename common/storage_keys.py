@@ -56,3 +56,13 @@ def speech_file(job_id: str, name: str) -> str:
 def inference_folder(inference_id: str) -> str:
     """Return the key of the folder with the result of an inference job or batch."""
     return f"inference/{inference_id}"
+
+
+def import_folder(job_id: str) -> str:
+    """Return the key of the folder with the files that were uploaded for a voice import."""
+    return f"imports/{job_id}"
+
+
+def import_file(job_id: str, name: str) -> str:
+    """Return the key of one of these files."""
+    return f"{import_folder(job_id)}/{name}"

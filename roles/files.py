@@ -11,7 +11,7 @@ from core.jobs.job import Job
 from core.jobs.roles import FILES
 from core.speech.inference_jobs import ArchiveRequest, AssembleRequest, OpenBatchRequest
 from core.speech.result_uploads import ResultUploadRequest
-from core.voices.import_job import ImportRequest
+from core.voices.import_job import VoiceImportRequest
 from roles.datasets.make_version import make_version
 from roles.datasets.report import make_report
 from roles.runtime.errors import model_errors
@@ -31,7 +31,7 @@ FILE_JOBS: Final[dict[FileJobKind, FileJob[Any]]] = {
     FileJobKind.SEND_RESULTS: FileJob(ResultUploadRequest, send_results),
     FileJobKind.DATASET_VERSION: FileJob(DatasetVersionPayload, make_version),
     FileJobKind.DATASET_REPORT: FileJob(DatasetReportPayload, make_report),
-    FileJobKind.IMPORT_VOICE: FileJob(ImportRequest, import_voice),
+    FileJobKind.IMPORT_VOICE: FileJob(VoiceImportRequest, import_voice),
 }
 
 

@@ -14,7 +14,7 @@ from core.errors import NotFound
 from core.records import NewCheckpointRecord, NewVoiceRecord, Records
 from core.settings import REPOSITORY, Settings
 from core.storage import Storage
-from core.voices.prompts import Prompt, read_prompts
+from core.voices.prompt_catalog import CatalogPrompt, read_prompt_catalog
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ async def publish_bundled_voices(settings: Settings, records: Records, storage: 
         return
     first = not await asyncio.to_thread(storage.exists, PUBLISHED_KEY)
     base = {kind: await _store_base(records, storage, kind, file) for kind, file in files.items()}
-    for prompt in read_prompts(settings.prompts_config).values():
+    for prompt in read_prompt_catalog(settings.prompts_config).values():
         await _publish(records, storage, prompt, base, create=first)
     await asyncio.to_thread(storage.put_bytes, PUBLISHED_KEY, "\n".join(base.values()).encode())
 
@@ -59,7 +59,9 @@ async def _store_base(records: Records, storage: Storage, kind: str, file: Path)
     return checkpoint_id
 
 
-async def _publish(records: Records, storage: Storage, prompt: Prompt, base: dict[str, str], *, create: bool) -> None:
+async def _publish(
+    records: Records, storage: Storage, prompt: CatalogPrompt, base: dict[str, str], *, create: bool
+) -> None:
     voice_id = "voice-" + hashlib.sha256(f"bundled {prompt.name}".encode()).hexdigest()[:20]
     gpt, sovits = base["gpt"], base["sovits"]
     try:

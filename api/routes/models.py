@@ -14,7 +14,7 @@ from api.dependencies import Api, Limit, Offset, Services
 from api.http.responses import Json
 from core.errors import NotFound
 from core.records import CheckpointRecord, VoiceRecord, iso
-from core.voices.import_job import turn
+from core.voices.import_job import import_lock
 
 router = APIRouter(prefix="/models", tags=["Models"])
 
@@ -100,7 +100,7 @@ async def delete_model(model_id: str, api: Api) -> Response:
     """Delete a checkpoint and its file; 409 names the voices that speak with it."""
     with ExitStack() as stack:
         # An import must not bring the same weights back in between.
-        await asyncio.to_thread(stack.enter_context, turn(api.settings.data_path))
+        await asyncio.to_thread(stack.enter_context, import_lock(api.settings.data_path))
         await api.records.checkpoints.delete_with_file(model_id, lambda key: asyncio.to_thread(api.storage.delete, key))
     return Response(status_code=204)
 

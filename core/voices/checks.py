@@ -1,4 +1,4 @@
-"""What a voice may be made of: names, prompts, two checkpoints that understand each other. No weights are loaded."""
+"""What a voice may consist of: names, prompts and two compatible checkpoints. No weights are loaded."""
 
 from __future__ import annotations
 
@@ -10,38 +10,47 @@ from core.errors import Conflict, InvalidParameter, InvalidRequest
 from core.records import CheckpointRecord
 from core.storage import Storage
 
-LONGEST_NAME: Final = 100
-LONGEST_TEXT: Final = 1000
-"""Characters of what a prompt says; 30 s of fast speech have about 500."""
+MAX_NAME_LENGTH: Final = 100
+MAX_PROMPT_TEXT_LENGTH: Final = 1000
+"""Characters of a prompt's transcript; 30 s of fast speech have about 500."""
 MAX_PROMPTS: Final = 50
 MAX_HEADER_BYTES: Final = 64 << 20
-PROMPT_SECONDS: Final = {"nano": (1.0, 30.0)}
-OFFICIAL_PROMPT_SECONDS: Final = (3.0, 10.0)
-"""Shortest and longest prompt of the other versions, which were trained on such."""
+NANO_PROMPT_SECONDS: Final = (1.0, 30.0)
+UPSTREAM_PROMPT_SECONDS: Final = (3.0, 10.0)
+"""Shortest and longest prompt; upstream's versions were trained on such."""
 
 
 def check_name(name: str) -> str:
-    """A voice's or a prompt's name, without spaces around it; InvalidRequest for one that cannot be shown."""
+    """Return the name of a voice or prompt without surrounding whitespace.
+
+    Raises:
+        InvalidRequest: it is empty, too long or not printable.
+    """
     stripped = name.strip()
     if not stripped or not stripped.isprintable():
         raise InvalidRequest("A name needs a visible character, and nothing but such.")
-    if len(stripped) > LONGEST_NAME:
-        raise InvalidRequest(f"The name has {len(stripped)} characters; {LONGEST_NAME} is the most.")
+    if len(stripped) > MAX_NAME_LENGTH:
+        raise InvalidRequest(f"The name has {len(stripped)} characters; {MAX_NAME_LENGTH} is the most.")
     return stripped
 
 
 def prompt_seconds(version: str) -> tuple[float, float]:
-    """Shortest and longest prompt of a version."""
-    return PROMPT_SECONDS.get(version, OFFICIAL_PROMPT_SECONDS)
+    """Return the shortest and the longest prompt of a version."""
+    return NANO_PROMPT_SECONDS if version == "nano" else UPSTREAM_PROMPT_SECONDS
 
 
-def family(version: str) -> str:
-    """Which GPTs a version understands: v1 and nano have their own, all others share those of v2."""
+def gpt_family(version: str) -> str:
+    """Return the version whose GPT models a version uses: v1 and nano have their own, all others share those of v2."""
     return version if version in ("v1", "nano") else "v2"
 
 
 def check_prompt_names(names: Sequence[str]) -> None:
-    """Refuse two of the same name, in any case of letters, and more than a voice may have."""
+    """Raise unless there are at most `MAX_PROMPTS` names, all different whatever their case.
+
+    Raises:
+        InvalidRequest: too many.
+        Conflict: two have the same name.
+    """
     if len(names) > MAX_PROMPTS:
         raise InvalidRequest(f"A voice has up to {MAX_PROMPTS} prompts; these are {len(names)}.")
     seen: set[str] = set()
@@ -52,26 +61,31 @@ def check_prompt_names(names: Sequence[str]) -> None:
 
 
 def check_pair(gpt: CheckpointRecord, sovits: CheckpointRecord, storage: Storage) -> None:
-    """Refuse two checkpoints that cannot be one voice. Blocks; only the headers of the files are read."""
+    """Raise unless two checkpoints can form a voice; only the headers of their files are read. Blocks.
+
+    Raises:
+        InvalidParameter: another kind, family or number of semantic tokens than expected.
+        Conflict: a file is missing or damaged.
+    """
     for record, kind in ((gpt, "gpt"), (sovits, "sovits")):
         if record.kind != kind:
             raise InvalidParameter(f"The checkpoint {record.id} is a {record.kind}; a {kind} was expected.")
-    if family(gpt.version) != family(sovits.version):
+    if gpt_family(gpt.version) != gpt_family(sovits.version):
         raise InvalidParameter(
             f"The GPT checkpoint is {gpt.version}, the SoVITS checkpoint {sovits.version}; one family is needed.",
             hint="v1 and nano have GPTs of their own; all other versions share those of v2.",
         )
-    spoken = _spoken_tokens(_header(gpt, storage))
-    known = _known_tokens(_header(sovits, storage))
-    if spoken is not None and known is not None and spoken != known:
+    gpt_tokens = _gpt_token_count(_read_header(gpt, storage))
+    sovits_tokens = _sovits_token_count(_read_header(sovits, storage))
+    if gpt_tokens is not None and sovits_tokens is not None and gpt_tokens != sovits_tokens:
         raise InvalidParameter(
-            f"The GPT checkpoint speaks {spoken} semantic tokens, the SoVITS checkpoint knows {known}.",
+            f"The GPT checkpoint speaks {gpt_tokens} semantic tokens, the SoVITS checkpoint knows {sovits_tokens}.",
             hint="Take two checkpoints of one experiment, or of one base.",
         )
 
 
-def _header(record: CheckpointRecord, storage: Storage) -> dict[str, Any]:
-    """The JSON that a safetensors file begins with."""
+def _read_header(record: CheckpointRecord, storage: Storage) -> dict[str, Any]:
+    """Return the JSON header of a checkpoint's safetensors file."""
     path = storage.path(record.storage_key)
     if not path.is_file():
         raise Conflict(f"The weights of the checkpoint {record.id} are gone.", hint="Delete it, and train it again.")
@@ -85,13 +99,15 @@ def _header(record: CheckpointRecord, storage: Storage) -> dict[str, Any]:
     return header if isinstance(header, dict) else {}
 
 
-def _spoken_tokens(header: dict[str, Any]) -> int | None:
+def _gpt_token_count(header: dict[str, Any]) -> int | None:
+    """Return the number of semantic tokens of a GPT; None when the header does not say."""
     try:
         return int(json.loads(header["__metadata__"]["sovitsd"])["config"]["model"]["EOS"])
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def _known_tokens(header: dict[str, Any]) -> int | None:
+def _sovits_token_count(header: dict[str, Any]) -> int | None:
+    """Return the size of a SoVITS model's codebook; None when it has not exactly one."""
     shapes = [entry["shape"] for name, entry in header.items() if name.endswith("_codebook.embed")]
     return int(shapes[0][0]) if len(shapes) == 1 and shapes[0] else None

@@ -1,4 +1,4 @@
-"""The job that imports a voice which was uploaded: its payload, its files, and the lock under which it publishes."""
+"""The job that imports an uploaded voice: its payload, its files, and the lock under which weights change."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from typing_extensions import TypedDict
 
 from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
 
-IMPORT: Final = "import"
+IMPORT_PREFIX: Final = "import"
 """What the ids of such jobs begin with."""
-PARTS: Final = ("gpt", "sovits", "prompt")
+VOICE_FILES: Final = ("gpt", "sovits", "prompt")
 """The files of a voice that was trained elsewhere."""
-ARCHIVE: Final = "archive"
+ARCHIVE_FILE: Final = "archive"
 """The one file of a voice that was exported."""
 
 
-class ImportRequest(FileJobPayload):
+class VoiceImportRequest(FileJobPayload):
     """The payload of a job that makes a voice of uploaded files."""
 
     kind: Literal[FileJobKind.IMPORT_VOICE] = Field(FileJobKind.IMPORT_VOICE, alias=KIND_FIELD)
     files: tuple[str, ...]
-    """`gpt`, `sovits` and `prompt`, or `archive`; they lie in the job's folder."""
+    """`VOICE_FILES`, or `ARCHIVE_FILE`; they are stored under `common.storage_keys.import_file`."""
     name: str = ""
     """Of an archive, in place of its own name."""
     text: str = ""
-    """What the prompt says; not of an archive, which knows."""
+    """Transcript of the prompt; an archive has it."""
     language: str = "auto"
     version: str | None = None
-    """Of the SoVITS file, where it does not say itself."""
+    """Of a SoVITS file that does not name its own."""
 
 
-class ImportedVoice(TypedDict):
+class VoiceImportResult(TypedDict):
     """The result of such a job."""
 
     voice_id: str
@@ -44,23 +44,15 @@ class ImportedVoice(TypedDict):
     version: str
 
 
-def folder_of(job_id: str) -> str:
-    """Storage key of what was uploaded for a job."""
-    return f"imports/{job_id}"
-
-
-def file_key(job_id: str, part: str) -> str:
-    return f"{folder_of(job_id)}/{part}"
-
-
 @contextmanager
-def turn(data: Path) -> Iterator[None]:
-    """One process at a time publishes or deletes weights: what one takes back must be nobody else's. Blocks.
+def import_lock(data: Path) -> Iterator[None]:
+    """Hold the lock of this host under which weights are published or deleted; block until it is free.
 
-    The dead hold no lock.
+    An import that fails deletes the weights that it published: no other process may have begun to use them. The
+    operating system releases the lock of a process that dies.
     """
-    lock = data / "run" / "import.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a") as file:
+    path = data / "run" / "import.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

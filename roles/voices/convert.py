@@ -21,11 +21,11 @@ from core.errors import (
     SovitsError,
 )
 from core.media import check_recording, decode, probe
+from core.voices.archive import MANIFEST
 from core.voices.checks import check_name
-from core.voices.export import MANIFEST
 
 if TYPE_CHECKING:
-    from core.voices.export import ArchivedPrompt
+    from core.voices.archive import PromptEntry
     from GPT_SoVITS.checkpoints.identify import Checkpoint
 
 SPARE_BYTES = 64 << 20
@@ -119,7 +119,7 @@ def make_voice(asked: Asked, language: str, models: Path, folder: Path) -> Made:
 
 
 def check_exported(
-    gpt: Weights, sovits: Weights, prompts: list[tuple[Path, Path, ArchivedPrompt]], language: str, models: Path
+    gpt: Weights, sovits: Weights, prompts: list[tuple[Path, Path, PromptEntry]], language: str, models: Path
 ) -> list[list[int]]:
     """Try out the files of an exported voice, whose weights stay byte for byte; the semantic tokens of its prompts.
 

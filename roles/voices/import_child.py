@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 
 from core.errors import SovitsError
-from core.voices.export import ArchivedVoice, unpack_voice, unpacked_files
+from core.voices.archive import VoiceManifest, unpack_voice, unpacked_files
 from roles.runtime.errors import model_errors
 from roles.voices.convert import Asked, Weights, check_exported, make_voice
 
@@ -118,7 +118,7 @@ def _from_archive(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _weights(kind: str, archived: ArchivedVoice, paths: dict[str, Path]) -> Weights:
+def _weights(kind: str, archived: VoiceManifest, paths: dict[str, Path]) -> Weights:
     said = archived.gpt if kind == "gpt" else archived.sovits
     return Weights(kind, said.version, paths[said.file], said.sha256, said.epoch, said.step)
 

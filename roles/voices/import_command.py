@@ -18,7 +18,7 @@ from core.records import Records, VoiceRecord, upgrade
 from core.settings import Settings
 from core.speech.checks import canonical_language
 from core.storage import Storage, open_storage
-from core.voices.import_job import turn
+from core.voices.import_job import import_lock
 from roles.runtime.errors import model_errors
 from roles.voices.convert import Asked, check_words, make_voice
 from roles.voices.publish import NewPrompt, NewVoice, check_free, publish
@@ -65,7 +65,7 @@ def import_voice(asked: Asked, settings: Settings) -> VoiceRecord:
         made = make_voice(asked, language, settings.data_path / "models", folder)
         prompt = NewPrompt("default", made.recording, asked.text, language, made.tokens)
         new = NewVoice(asked.name, language, made.gpt, made.sovits, (prompt,))
-        with turn(settings.data_path):
+        with import_lock(settings.data_path):
             return asyncio.run(_publish(new, settings, storage))
 
 

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 import orjson
 
+from common.storage_keys import import_file, import_folder
 from core.errors import InvalidRequest, NotFound, PermanentError, SovitsError, error_from_code
 from core.process import signal_group, start_child, stop_group, thread_limits
-from core.voices.import_job import ImportedVoice, ImportRequest, file_key, folder_of, turn
+from core.voices.import_job import VoiceImportRequest, VoiceImportResult, import_lock
 from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import JobContext
 from roles.voices.convert import Weights
@@ -29,18 +30,18 @@ _POLL_SECONDS: Final = 0.5
 _MOST_WORDS: Final = 300
 
 
-def import_voice(request: ImportRequest, run: FileJobRun) -> ImportedVoice:
+def import_voice(request: VoiceImportRequest, run: FileJobRun) -> VoiceImportResult:
     """Publish the voice, whole or not at all. The upload is deleted, unless another attempt may need it."""
     try:
         result = _import(run, request)
     except PermanentError:
-        run.services.storage.delete_folder(folder_of(run.job.id))
+        run.services.storage.delete_folder(import_folder(run.job.id))
         raise
-    run.services.storage.delete_folder(folder_of(run.job.id))
+    run.services.storage.delete_folder(import_folder(run.job.id))
     return result
 
 
-def _import(run: FileJobRun, request: ImportRequest) -> ImportedVoice:
+def _import(run: FileJobRun, request: VoiceImportRequest) -> VoiceImportResult:
     services = run.services
     folder = services.storage.new_temporary()
     folder.mkdir()
@@ -48,16 +49,16 @@ def _import(run: FileJobRun, request: ImportRequest) -> ImportedVoice:
         run.context.progress(0.05, "Opening the files.")
         made = _open(run, request, folder)
         run.context.progress(0.9, "Publishing the voice.")
-        with turn(services.settings.data_path):
+        with import_lock(services.settings.data_path):
             voice = services.call(publish, made, services.records, services.storage, again=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return {"voice_id": voice.id, "name": voice.name, "version": voice.version}
 
 
-def _open(run: FileJobRun, request: ImportRequest, folder: Path) -> NewVoice:
+def _open(run: FileJobRun, request: VoiceImportRequest, folder: Path) -> NewVoice:
     storage = run.services.storage
-    files = {part: storage.path(file_key(run.job.id, part)) for part in request.files}
+    files = {part: storage.path(import_file(run.job.id, part)) for part in request.files}
     if not all(path.is_file() for path in files.values()):
         raise NotFound("What was uploaded for this import was deleted meanwhile.", hint="Send the files again.")
     plan = Plan(

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from common.files import sha256_of_file
 from core.errors import Conflict, NotFound, VoiceNotFound
 from core.records import CheckpointRecord, NewCheckpointRecord, NewVoiceRecord, Records, VoiceRecord
 from core.storage import Storage
-from core.voices.export import sha256_of
 from roles.voices.convert import Weights
 
 
@@ -44,7 +44,7 @@ class NewVoice:
         """Named by what it is made of, so that an import that was killed is completed by the next one."""
         parts = [self.name, self.gpt.id, self.sovits.id]
         for prompt in self.prompts:
-            parts += [sha256_of(prompt.recording), prompt.text, prompt.language]
+            parts += [sha256_of_file(prompt.recording), prompt.text, prompt.language]
         return "voice-" + hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
 

@@ -20,14 +20,16 @@ from family import write_models
 from import_home import SAID, Home, furnish
 
 from api.app import create_app
+from common.storage_keys import import_file
 from core.errors import InvalidRequest, NotFound, PermanentError
 from core.jobs.job import NewJob
 from core.jobs.roles import FILES
 from core.records import Records, upgrade
 from core.settings import Settings, read_settings
-from core.voices.checks import OFFICIAL_PROMPT_SECONDS, PROMPT_SECONDS, family
-from core.voices.export import prepare_export, read_voice
-from core.voices.import_job import ImportRequest, file_key
+from core.voices.archive import read_manifest
+from core.voices.checks import gpt_family, prompt_seconds
+from core.voices.export import prepare_export
+from core.voices.import_job import VoiceImportRequest
 from GPT_SoVITS.checkpoints.catalog import VERSIONS
 from GPT_SoVITS.synthesis.model_loading import symbols_of
 from GPT_SoVITS.synthesis.prompt import BOUNDS, OFFICIAL_BOUNDS
@@ -70,18 +72,18 @@ def role(settings: Settings, server: Any) -> Iterator[Files]:
     services.close()
 
 
-def run_import(role: Files, request: ImportRequest, files: dict[str, Path]) -> dict[str, Any]:
+def run_import(role: Files, request: VoiceImportRequest, files: dict[str, Path]) -> dict[str, Any]:
     """One job of the role, whose files were uploaded."""
     job = role.services.queue.enqueue(NewJob(FILES, request.stored()))
     for part, path in files.items():
-        role.services.storage.put_bytes(file_key(job.id, part), path.read_bytes())
+        role.services.storage.put_bytes(import_file(job.id, part), path.read_bytes())
     lease = role.services.queue.claim(FILES, f"worker-{job.id}")
     assert lease is not None
     return role.run(lease.job, JobContext(lease, role.services, threading.Event()))
 
 
-def of_bob(home: Home) -> tuple[ImportRequest, dict[str, Path]]:
-    request = ImportRequest(files=("gpt", "sovits", "prompt"), name="bob", text=SAID, language="zh")
+def of_bob(home: Home) -> tuple[VoiceImportRequest, dict[str, Path]]:
+    request = VoiceImportRequest(files=("gpt", "sovits", "prompt"), name="bob", text=SAID, language="zh")
     return request, {"gpt": home.gpt, "sovits": home.sovits, "prompt": home.take}
 
 
@@ -112,11 +114,11 @@ def test_files_of_the_original_become_a_voice_that_goes_out_and_in_byte_for_byte
     for record in (gpt, sovits):
         services.call(services.records.checkpoints.delete, record.id)
         services.storage.delete(record.storage_key)
-    brought = run_import(role, ImportRequest(files=("archive",), name="Eve"), {"archive": archive})
+    brought = run_import(role, VoiceImportRequest(files=("archive",), name="Eve"), {"archive": archive})
 
     assert result == again, "a job that runs twice makes one voice"
     eve = services.call(services.records.voices.get, brought["voice_id"])
-    said = read_voice(archive)
+    said = read_manifest(archive)
     assert (eve.name, eve.version, eve.language) == ("Eve", "v2", "zh")
     assert eve.prompts[0]["tokens"] == voice.prompts[0]["tokens"] == said.prompts[0].tokens
     for checkpoint_id, archived, before in (
@@ -173,10 +175,11 @@ def test_a_child_that_dies_is_the_fault_of_its_files_when_it_was_killed():
 
 
 def test_what_the_api_knows_of_prompts_and_families_is_what_the_models_know():
-    assert (PROMPT_SECONDS, OFFICIAL_PROMPT_SECONDS) == (BOUNDS, OFFICIAL_BOUNDS)
+    for version in VERSIONS:
+        assert prompt_seconds(version) == BOUNDS.get(version, OFFICIAL_BOUNDS)
     for one in VERSIONS:
         for other in VERSIONS:
-            assert (family(one) == family(other)) == (symbols_of(one) == symbols_of(other))
+            assert (gpt_family(one) == gpt_family(other)) == (symbols_of(one) == symbols_of(other))
 
 
 @pytest.fixture

@@ -13,19 +13,21 @@ from api.http.errors import BadBody
 from api.http.multipart import UploadedForm, received_form
 from api.http.responses import Json, Streaming
 from api.routes.jobs import JobView, job_view
+from common.storage_keys import import_file, import_folder
 from common.versions import VERSIONS
 from core.errors import Conflict, EmptyText, InvalidParameter
 from core.ids import new_id
 from core.jobs.job import NewJob
 from core.jobs.roles import FILES
 from core.speech.checks import canonical_language
-from core.voices.checks import LONGEST_TEXT, check_name
-from core.voices.export import prepare_export, read_voice
-from core.voices.import_job import ARCHIVE, IMPORT, PARTS, ImportRequest, file_key, folder_of
+from core.voices.archive import read_manifest
+from core.voices.checks import MAX_PROMPT_TEXT_LENGTH, check_name
+from core.voices.export import prepare_export
+from core.voices.import_job import ARCHIVE_FILE, IMPORT_PREFIX, VOICE_FILES, VoiceImportRequest
 
 router = APIRouter(prefix="/voices", tags=["Voices"])
 
-FIELDS: Final = {ARCHIVE: ("name",), "weights": ("name", "text", "transcript", "language", "version")}
+FIELDS: Final = {ARCHIVE_FILE: ("name",), "weights": ("name", "text", "transcript", "language", "version")}
 IMPORTED_VERSIONS: Final = tuple(version for version in VERSIONS if version != "nano")
 _FILE: Final = {"type": "string", "format": "binary"}
 _FORM: Final[dict[str, Any]] = {
@@ -59,17 +61,17 @@ async def import_voice(request: Request, api: Api) -> Response:
     The files are opened by a job; its result names the voice: GET /jobs/{id}.
     """
     cap = api.settings.max_upload_mb << 20
-    async with received_form(request, api.storage, cap, (ARCHIVE, *PARTS)) as form:
-        asked = await _archive(form) if ARCHIVE in form.files else _weights(form)
+    async with received_form(request, api.storage, cap, (ARCHIVE_FILE, *VOICE_FILES)) as form:
+        asked = await _archive(form) if ARCHIVE_FILE in form.files else _weights(form)
         if asked.name and await api.records.voices.has_name(asked.name):
             raise Conflict(f"There is a voice named {asked.name!r} already.", hint="Send another `name`.")
-        job_id = new_id(IMPORT)
+        job_id = new_id(IMPORT_PREFIX)
         try:
             for part, upload in form.files.items():
-                await asyncio.to_thread(api.storage.publish, upload.path, file_key(job_id, part))
+                await asyncio.to_thread(api.storage.publish, upload.path, import_file(job_id, part))
             job = await api.queue.enqueue(NewJob(FILES, asked.stored(), job_id=job_id))
         except BaseException:
-            await asyncio.to_thread(api.storage.delete_folder, folder_of(job_id))
+            await asyncio.to_thread(api.storage.delete_folder, import_folder(job_id))
             raise
     return Json(job_view(job), 202)
 
@@ -88,20 +90,20 @@ async def export_voice(voice: str, api: Api) -> Response:
     return Streaming(_sent(export.chunks()), headers=headers, media_type="application/zip")
 
 
-async def _archive(form: UploadedForm) -> ImportRequest:
+async def _archive(form: UploadedForm) -> VoiceImportRequest:
     """What an archive asks for, looked at without unpacking it."""
-    _check_fields(form, ARCHIVE)
-    if more := form.files.keys() - {ARCHIVE}:
+    _check_fields(form, ARCHIVE_FILE)
+    if more := form.files.keys() - {ARCHIVE_FILE}:
         raise BadBody(f"Beside an `archive` there is `{min(more)}`.", hint="Send the archive alone.")
-    inside = await asyncio.to_thread(read_voice, form.files[ARCHIVE].path)
+    inside = await asyncio.to_thread(read_manifest, form.files[ARCHIVE_FILE].path)
     name = form.fields.get("name", "").strip() or inside.name
-    return ImportRequest(files=(ARCHIVE,), name=check_name(name))
+    return VoiceImportRequest(files=(ARCHIVE_FILE,), name=check_name(name))
 
 
-def _weights(form: UploadedForm) -> ImportRequest:
+def _weights(form: UploadedForm) -> VoiceImportRequest:
     """What files of the original ask for."""
     _check_fields(form, "weights")
-    if missing := [part for part in PARTS if part not in form.files]:
+    if missing := [part for part in VOICE_FILES if part not in form.files]:
         raise BadBody(
             f"The form has no file named `{missing[0]}`.",
             hint="Send `gpt`, `sovits` and `prompt`, or one `archive`.",
@@ -110,13 +112,13 @@ def _weights(form: UploadedForm) -> ImportRequest:
     text = (form.fields.get("text") or form.fields.get("transcript") or "").strip()
     if not text:
         raise EmptyText("The text of the prompt is missing.", hint="Send what the recording says as `text`.")
-    if len(text) > LONGEST_TEXT:
-        raise InvalidParameter(f"The text has {len(text)} characters; {LONGEST_TEXT} is the most.")
+    if len(text) > MAX_PROMPT_TEXT_LENGTH:
+        raise InvalidParameter(f"The text has {len(text)} characters; {MAX_PROMPT_TEXT_LENGTH} is the most.")
     version = form.fields.get("version") or None
     if version is not None and version not in IMPORTED_VERSIONS:
         raise InvalidParameter(f"No version is named {version[:40]!r}.", hint=f"{', '.join(IMPORTED_VERSIONS)}.")
-    return ImportRequest(
-        files=PARTS,
+    return VoiceImportRequest(
+        files=VOICE_FILES,
         name=check_name(form.fields.get("name", "")),
         text=text,
         language=canonical_language(form.fields.get("language", "auto")[:40]),

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from core.records import VoiceRecord, iso
-from core.voices.checks import LONGEST_NAME, LONGEST_TEXT, MAX_PROMPTS
+from core.voices.checks import MAX_NAME_LENGTH, MAX_PROMPT_TEXT_LENGTH, MAX_PROMPTS
 
 
 class PromptView(TypedDict):
@@ -48,24 +48,24 @@ class Body(BaseModel):
 class NewPrompt(Body):
     """A reference recording and what it says."""
 
-    name: str = Field("default", min_length=1, max_length=LONGEST_NAME, description="An emotion, for example.")
+    name: str = Field("default", min_length=1, max_length=MAX_NAME_LENGTH, description="An emotion, for example.")
     file_id: str = Field(max_length=64, description="A recording from POST /files.")
-    text: str = Field(min_length=1, max_length=LONGEST_TEXT, description="What is said in it.")
+    text: str = Field(min_length=1, max_length=MAX_PROMPT_TEXT_LENGTH, description="What is said in it.")
     language: str = Field("auto", max_length=40)
 
 
 class PromptChange(Body):
     """What can be changed of a prompt; another recording is another prompt."""
 
-    name: str | None = Field(None, min_length=1, max_length=LONGEST_NAME)
-    text: str | None = Field(None, min_length=1, max_length=LONGEST_TEXT)
+    name: str | None = Field(None, min_length=1, max_length=MAX_NAME_LENGTH)
+    text: str | None = Field(None, min_length=1, max_length=MAX_PROMPT_TEXT_LENGTH)
     language: str | None = Field(None, max_length=40)
 
 
 class NewVoice(Body):
     """A voice of two checkpoints and its prompts, the first of which is the default."""
 
-    name: str = Field(min_length=1, max_length=LONGEST_NAME)
+    name: str = Field(min_length=1, max_length=MAX_NAME_LENGTH)
     gpt_checkpoint_id: str = Field(max_length=64, description="From GET /models, type gpt.")
     sovits_checkpoint_id: str = Field(max_length=64, description="From GET /models, type sovits.")
     prompts: list[NewPrompt] = Field(min_length=1, max_length=MAX_PROMPTS)
@@ -76,10 +76,10 @@ class NewVoice(Body):
 class VoiceChange(Body):
     """What can be changed of a voice."""
 
-    name: str | None = Field(None, min_length=1, max_length=LONGEST_NAME)
+    name: str | None = Field(None, min_length=1, max_length=MAX_NAME_LENGTH)
     language: str | None = Field(None, max_length=40)
     pronunciations: dict[str, str] | None = Field(None, description="Word → reading; in place of all that it had.")
-    default_prompt: str | None = Field(None, max_length=LONGEST_NAME, description="The prompt that speaks unasked.")
+    default_prompt: str | None = Field(None, max_length=MAX_NAME_LENGTH, description="The prompt that speaks unasked.")
     gpt_checkpoint_id: str | None = Field(None, max_length=64, description="Another epoch, for example.")
     sovits_checkpoint_id: str | None = Field(None, max_length=64)
 

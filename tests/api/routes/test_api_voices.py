@@ -17,7 +17,7 @@ from core.jobs.queue import AsyncQueue
 from core.records import Records, VoiceRecord
 from core.settings import Settings
 from core.storage import Storage
-from core.voices.export import read_voice, unpack_voice
+from core.voices.archive import read_manifest, unpack_voice
 
 VOICES = "/api/v1/voices"
 
@@ -158,7 +158,7 @@ async def test_an_export_holds_every_file_byte_for_byte(
     assert again.content == answer.content
     path = settings.data_path / "carol.zip"
     path.write_bytes(answer.content)
-    voice = read_voice(path)
+    voice = read_manifest(path)
     unpack_voice(path, settings.data_path)
     assert (voice.name, voice.pronunciations, voice.gpt.metrics) == ("Carol", {"GIF": "JH IH1 F"}, {"loss": 1.5})
     assert (voice.prompts[0].text, voice.prompts[0].tokens) == ("Hello.", [1, 2, 3])
