@@ -1,4 +1,4 @@
-"""A bucket of S3, Google Cloud Storage or Azure, spoken to through obstore: whole objects with their SHA-256."""
+"""A bucket of S3, Google Cloud Storage or Azure, through obstore: whole objects with their SHA-256."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from obstore.store import from_url
 from core.errors import DamagedArtifact, StorageUnavailable
 
 CHUNK_BYTES: Final = 8 << 20
-"""Files up to this size go up in one request; larger ones in parts of it, which become one object at their end."""
+"""Files up to this size are uploaded in one request; larger ones in parts of it, as a multipart upload."""
 CONNECT_SECONDS: Final = 5
-SILENCE_SECONDS: Final = 30
-"""A request that hears nothing for so long is tried again."""
-LONGEST_SECONDS: Final = 3600
+READ_TIMEOUT_SECONDS: Final = 30
+"""A request without a byte for so long is retried."""
+REQUEST_TIMEOUT_SECONDS: Final = 3600
 """Of one request, the bytes of a whole object included."""
 RETRY_SECONDS: Final = 60
 RETRIES: Final = 6
-PARTS_AT_ONCE: Final = 4
+CONCURRENT_PARTS: Final = 4
 _CHECKSUM: Final = "sha256"
-"""The name under which an object carries the SHA-256 of its bytes."""
+"""The attribute of an object that holds the SHA-256 of its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """What a bucket says about an object without sending it."""
+class ObjectInfo:
+    """The metadata of an object."""
 
     key: str
     size: int
@@ -45,52 +45,56 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """A file as it went up, or came down."""
+class LocalCopy:
+    """A local file and the version of the object that it equals."""
 
     etag: str
     size: int
     mtime_ns: int
-    """Of the local file whose bytes these are."""
+    """Of the local file."""
     sha256: str
 
 
 class Bucket:
-    """Objects under a prefix. StorageUnavailable when the bucket does not answer or refuses."""
+    """Objects under a prefix; every method raises StorageUnavailable when the bucket cannot be used."""
 
     def __init__(self, url: str) -> None:
-        """`s3://bucket/prefix?endpoint=…&region=…`; what the query does not say, the environment (`AWS_…`) does."""
-        address, options = _parse(url)
+        """Open `s3://bucket/prefix?endpoint=…&region=…`; other options come from the environment (`AWS_…`)."""
+        parts = urlsplit(url)
+        options: Any = dict(parse_qsl(parts.query))
+        if parts.scheme == "s3":
+            # S3 then compares the bytes that arrive with those that were sent, in both directions.
+            options.setdefault("checksum_algorithm", "SHA256")
         client: Any = {
             "allow_http": str(options.get("endpoint", "")).startswith("http://"),
             "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-            "read_timeout": timedelta(seconds=SILENCE_SECONDS),
-            "timeout": timedelta(seconds=LONGEST_SECONDS),
+            "read_timeout": timedelta(seconds=READ_TIMEOUT_SECONDS),
+            "timeout": timedelta(seconds=REQUEST_TIMEOUT_SECONDS),
         }
         retry: Any = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)}
-        self.name = urlunsplit(urlsplit(url)._replace(query=""))
+        self.name = urlunsplit(parts._replace(query=""))
         """Without the query, which may hold a secret."""
-        with self._explained(""):
-            self._store: Any = from_url(address, config=options, client_options=client, retry_config=retry)
+        with self._convert_errors(""):
+            self._store: Any = from_url(self.name, config=options, client_options=client, retry_config=retry)
 
-    def head(self, key: str) -> Entry | None:
-        """None when there is no such object."""
-        with self._explained(key):
+    def head(self, key: str) -> ObjectInfo | None:
+        """Return the metadata of an object, or None when there is none."""
+        with self._convert_errors(key):
             try:
-                return _entry(obstore.head(self._store, key))
+                return _object_info(obstore.head(self._store, key))
             except FileNotFoundError:
                 return None
 
-    def list(self, prefix: str) -> Iterator[Entry]:
-        """Everything under `prefix/`, in no order."""
-        with self._explained(prefix):
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield every object under `prefix/`, in no order."""
+        with self._convert_errors(prefix):
             for page in obstore.list(self._store, prefix, chunk_size=1000):
-                yield from map(_entry, page)
+                yield from map(_object_info, page)
 
-    def send(self, path: Path, key: str) -> Sent:
-        """Write a file as an object: all of it or, whatever happens, nothing.
+    def upload(self, path: Path, key: str) -> LocalCopy:
+        """Write a file as an object, completely or not at all.
 
-        A file that grows meanwhile is sent as long as it was at the beginning.
+        Of a file that grows meanwhile, only the bytes it had at the beginning are uploaded.
         """
         with path.open("rb") as file:
             stat = os.fstat(file.fileno())
@@ -99,75 +103,66 @@ class Bucket:
                 digest.update(chunk)
             file.seek(0)
             content = file.read(stat.st_size) if stat.st_size <= CHUNK_BYTES else _chunks(file, stat.st_size)
-            with self._explained(key):
+            with self._convert_errors(key):
                 result = obstore.put(
                     self._store,
                     key,
                     content,
                     attributes={_CHECKSUM: digest.hexdigest()},
                     chunk_size=CHUNK_BYTES,
-                    max_concurrency=PARTS_AT_ONCE,
+                    max_concurrency=CONCURRENT_PARTS,
                 )
-        return Sent(result["e_tag"] or "", stat.st_size, stat.st_mtime_ns, digest.hexdigest())
+        return LocalCopy(result["e_tag"] or "", stat.st_size, stat.st_mtime_ns, digest.hexdigest())
 
-    def fetch(self, key: str, to: Path) -> Sent:
-        """Read an object into a new file. DamagedArtifact: its bytes are not those that were written.
+    def download(self, key: str, path: Path) -> LocalCopy:
+        """Read an object into a new file.
 
-        FileNotFoundError when there is none.
+        Raises: FileNotFoundError when there is none, DamagedArtifact when its bytes are not those that were written.
         """
         digest = hashlib.sha256()
-        with self._explained(key):
-            answer = obstore.get(self._store, key)
-            with to.open("wb") as file:
-                for chunk in answer.stream(CHUNK_BYTES):
+        with self._convert_errors(key):
+            response = obstore.get(self._store, key)
+            with path.open("wb") as file:
+                for chunk in response.stream(CHUNK_BYTES):
                     digest.update(chunk)
                     file.write(chunk)
-        wanted = str(answer.attributes.get(_CHECKSUM, ""))
-        if wanted and wanted != digest.hexdigest():
+        expected = str(response.attributes.get(_CHECKSUM, ""))
+        if expected and expected != digest.hexdigest():
             raise DamagedArtifact(
-                f"{key} came from {self.name} with the SHA-256 {digest.hexdigest()} instead of {wanted}.",
+                f"{key} came from {self.name} with the SHA-256 {digest.hexdigest()} instead of {expected}.",
                 hint="Restore the object from a backup, or make it again.",
             )
-        stat = to.stat()
-        return Sent(answer.meta["e_tag"] or "", stat.st_size, stat.st_mtime_ns, digest.hexdigest())
+        stat = path.stat()
+        return LocalCopy(response.meta["e_tag"] or "", stat.st_size, stat.st_mtime_ns, digest.hexdigest())
 
     def copy(self, key: str, to: str) -> None:
-        """FileNotFoundError when there is nothing to copy."""
-        with self._explained(key):
+        """Copy an object inside the bucket; raise FileNotFoundError when there is none."""
+        with self._convert_errors(key):
             obstore.copy(self._store, key, to)
 
     def delete(self, keys: Iterable[str]) -> None:
-        """What is not there is fine."""
-        found = list(keys)
-        with self._explained(", ".join(found[:3])):
-            for start in range(0, len(found), 1000):
-                obstore.delete(self._store, found[start : start + 1000])
+        """Delete objects; missing ones are ignored."""
+        all_keys = list(keys)
+        with self._convert_errors(", ".join(all_keys[:3])):
+            for start in range(0, len(all_keys), 1000):
+                obstore.delete(self._store, all_keys[start : start + 1000])
 
     @contextlib.contextmanager
-    def _explained(self, key: str) -> Iterator[None]:
+    def _convert_errors(self, key: str) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError:
             raise
         except (BaseError, OSError, ValueError) as error:
-            reason = str(error).partition("\n")[0]  # the rest is for those who debug obstore
+            reason = str(error).partition("\n")[0]  # the rest is debug output of obstore
             raise StorageUnavailable(
                 f"The storage {self.name} cannot be used for {key or 'anything'}: {reason}",
                 hint="Check STORAGE_URL and the keys, and whether the bucket exists.",
             ) from error
 
 
-def _parse(url: str) -> tuple[str, Any]:
-    parts = urlsplit(url)
-    options: Any = dict(parse_qsl(parts.query))
-    if parts.scheme == "s3":
-        # What comes is compared with what was written, on the way up as on the way down.
-        options.setdefault("checksum_algorithm", "SHA256")
-    return urlunsplit(parts._replace(query="")), options
-
-
-def _entry(meta: Any) -> Entry:
-    return Entry(meta["path"], meta["size"], meta["e_tag"] or "", meta["last_modified"].timestamp())
+def _object_info(meta: Any) -> ObjectInfo:
+    return ObjectInfo(meta["path"], meta["size"], meta["e_tag"] or "", meta["last_modified"].timestamp())
 
 
 def _chunks(file: IO[bytes], size: int) -> Iterator[bytes]:

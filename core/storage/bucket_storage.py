@@ -1,4 +1,4 @@
-"""Artefacts in a bucket that many hosts share, with copies of a bounded size on each."""
+"""Artifacts in a bucket that many hosts share, with copies of a bounded total size on each host."""
 
 from __future__ import annotations
 
@@ -15,173 +15,186 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from core.storage.bucket import Bucket
-from core.storage.folder_storage import Storage, Wanted, Work
-from core.storage.index import Index
-from core.storage.mirror import Mirror, MirroredWork
+from common.storage_keys import experiment_file, experiment_folder
+from core.storage.bucket import Bucket, LocalCopy
+from core.storage.copy_index import CopyIndex
+from core.storage.folder_mirror import FolderMirror, MirroredFolder
+from core.storage.folder_storage import EntryFilter, Storage, WorkingFolder
 
 logger = logging.getLogger(__name__)
 
 JUST_USED_SECONDS: Final = 600.0
-"""A copy that was handed out so recently stays: someone may be about to open it."""
+"""A copy that was used so recently stays: its user may be about to open it."""
 _WORKING_DEPTH: Final = 2
-"""A working folder has a key of two parts: `experiments/<id>`."""
+"""The number of parts of a working folder's key: `experiments/<id>`."""
 
 
 class BucketStorage(Storage):
-    """The same artefacts under the same keys; `path` brings one here, `publish` sends it there."""
+    """The artifacts of a bucket: `path` downloads one, `publish` uploads it."""
 
     def __init__(self, url: str, root: Path, cache_bytes: int) -> None:
-        """`root` is a folder of this host's own, for copies and for work in progress."""
+        """Open a bucket; `root` is a local folder for copies and for work in progress."""
         super().__init__(root)
         self.bucket = Bucket(url)
         self.cache_bytes = cache_bytes
-        self.index = Index(self.root / ".copies" / "index.sqlite3")
+        self.index = CopyIndex(self.root / ".copies" / "index.sqlite3")
 
     def path(self, key: str) -> Path:
-        """A copy here, as new as the one there; where it would lie when there is none."""
+        """Return an up-to-date local copy; where it would lie when there is no such artifact."""
         local = self.local(key)
-        entry, known = self.bucket.head(key), self.index.get(key)
-        if entry is None:
-            if known is not None:
-                self._forget(key)
+        info, copy = self.bucket.head(key), self.index.get(key)
+        if info is None:
+            if copy is not None:
+                self._remove_copy(key)
             return local
-        if known is None or known.etag != entry.etag:
-            self._fetch(key, local)
-        elif not _is(local, known.size, known.mtime_ns) and not (local.exists() and self._at_work(key)):
-            self._fetch(key, local)  # damaged here, unless a stage is just changing it
+        if copy is None or copy.etag != info.etag:
+            self._download(key, local)
+        elif not _is_unchanged(local, copy) and not (local.exists() and self._in_use(key)):
+            self._download(key, local)  # damaged here, unless a stage is just changing it
         self.index.touch(key, time.time())
         return local
 
     def publish(self, temporary: Path, key: str) -> None:
+        """Upload a finished temporary file under its key and keep it as the local copy."""
         local = self.local(key)
-        sent = self.bucket.send(temporary, key)
+        copy = self.bucket.upload(temporary, key)
         local.parent.mkdir(parents=True, exist_ok=True)
         os.replace(temporary, local)
-        self.index.put(key, sent, time.time())
-        self._make_room()
+        self.index.put(key, copy, time.time())
+        self._evict_copies()
 
     def copy(self, key: str, to: str) -> None:
+        """Copy an artifact inside the bucket; raise FileNotFoundError when there is none."""
         self.local(key)
-        self.local(to)  # both are keys
+        self.local(to)  # both raise for an invalid key
         self.bucket.copy(key, to)
 
     def exists(self, key: str) -> bool:
+        """Return whether there is an artifact under a key."""
         self.local(key)
         return self.bucket.head(key) is not None
 
     def size(self, key: str) -> int:
+        """Return the size of an artifact in bytes; raise FileNotFoundError when there is none."""
         self.local(key)
-        entry = self.bucket.head(key)
-        if entry is None:
+        info = self.bucket.head(key)
+        if info is None:
             raise FileNotFoundError(key)
-        return entry.size
+        return info.size
 
     def delete(self, key: str) -> bool:
-        was_there = self.exists(key)
+        """Delete an artifact and its copy here; return whether there was one."""
+        existed = self.exists(key)
         self.bucket.delete([key])
-        self._forget(key)
-        return was_there
+        self._remove_copy(key)
+        return existed
 
     def delete_folder(self, key: str) -> None:
+        """Delete everything under a key, here and in the bucket."""
         super().delete_folder(key)
-        self.bucket.delete(entry.key for entry in self.bucket.list(key))
-        self.index.forget(self.index.under(key))
+        self.bucket.delete(info.key for info in self.bucket.list(key))
+        self.index.remove(self.index.under(key))
 
     def used_bytes(self) -> int:
-        """Bytes of all objects in the bucket; the copies here are bounded anyway."""
-        return sum(entry.size for entry in self.bucket.list(""))
+        """Return the size of all objects in the bucket, without the copies here."""
+        return sum(info.size for info in self.bucket.list(""))
 
     def sweep(self, key: str, than: float, keep: Collection[str] = ()) -> int:
-        found = defaultdict(list)
-        for entry in self.bucket.list(key):
-            found[entry.key.removeprefix(f"{key}/").partition("/")[0]].append(entry)
+        """Delete files and folders directly under a key that are older than a time; return how many."""
+        entries = defaultdict(list)
+        for info in self.bucket.list(key):
+            entries[info.key.removeprefix(f"{key}/").partition("/")[0]].append(info)
         old = [
-            entries
-            for name, entries in found.items()
-            if name not in keep and max(one.modified for one in entries) < than
+            objects
+            for name, objects in entries.items()
+            if name not in keep and max(info.modified for info in objects) < than
         ]
-        gone = [one.key for entries in old for one in entries]
-        self.bucket.delete(gone)
-        for one in gone:
-            self._forget(one)
-        super().sweep(key, than, keep)  # the folders that the copies lay in
+        keys = [info.key for objects in old for info in objects]
+        self.bucket.delete(keys)
+        for deleted_key in keys:
+            self._remove_copy(deleted_key)
+        super().sweep(key, than, keep)  # the folders of the copies
         return len(old)
 
     def sweep_temporary(self, than: float) -> int:
-        """Also what work that was never saved left in the folders of experiments."""
+        """Delete old temporary files, and folders of experiments that were never saved; return how many."""
         count = super().sweep_temporary(than)
         for folder in (self.root / "experiments").glob("*"):
-            key = f"experiments/{folder.name}"
-            with self._unless_at_work(f"{key}/anything") as free:
+            key = experiment_folder(folder.name)
+            with self._unless_in_use(experiment_file(folder.name, "any")) as free:
                 if free and folder.stat().st_mtime < than and not self.index.under(key):
                     shutil.rmtree(folder, ignore_errors=True)
                     count += 1
         return count
 
     @contextmanager
-    def working(self, key: str, wanted: Wanted = lambda entry: True) -> Iterator[Work]:
-        mirror = Mirror(self.bucket, self.index, self.root, key)
+    def working(self, key: str, include: EntryFilter = lambda entry: True) -> Iterator[WorkingFolder]:
+        """Download the folder of a key and open it; its copies are not evicted until it is closed."""
+        mirror = FolderMirror(self.bucket, self.index, self.root, key)
         folder = self.folder(key)
-        with _locked(self._lock_path(key), fcntl.LOCK_SH):
-            turns = _Turns(self._lock_path(key, "turn"))
-            with turns:
-                mirror.pull(wanted)
-            self._make_room()
+        with _file_lock(self._lock_path(key), fcntl.LOCK_SH):
+            import_lock = _ImportLock(self._lock_path(key, "turn"))
+            with import_lock:
+                mirror.pull(include)
+            self._evict_copies()
             logger.debug("Working in %s.", folder)
-            work = MirroredWork(mirror, turns)
+            working_folder = MirroredFolder(mirror, import_lock)
             try:
-                yield work
+                yield working_folder
             finally:
-                work.end()
+                working_folder.close()
 
-    def _fetch(self, key: str, local: Path) -> None:
+    def _download(self, key: str, local: Path) -> None:
         temporary = self.new_temporary()
         try:
-            sent = self.bucket.fetch(key, temporary)
+            copy = self.bucket.download(key, temporary)
             local.parent.mkdir(parents=True, exist_ok=True)
             os.replace(temporary, local)
         except FileNotFoundError:
             return  # deleted at this moment
         finally:
             temporary.unlink(missing_ok=True)
-        self.index.put(key, sent, time.time())
-        self._make_room()
+        self.index.put(key, copy, time.time())
+        self._evict_copies()
 
-    def _forget(self, key: str) -> None:
+    def _remove_copy(self, key: str) -> None:
         super().delete(key)
-        self.index.forget([key])
+        self.index.remove([key])
 
-    def _make_room(self) -> None:
-        """Delete copies, the longest unused first, until the rest fits; work in progress stays."""
+    def _evict_copies(self) -> None:
+        """Delete copies, the longest unused first, until the rest fits; working folders stay."""
         excess = self.index.total_bytes() - self.cache_bytes
         if excess <= 0:
             return
-        for key, size in self.index.oldest(time.time() - JUST_USED_SECONDS):
+        for key, size in self.index.unused(time.time() - JUST_USED_SECONDS):
             if excess <= 0:
                 return
-            with self._unless_at_work(key) as free:
+            with self._unless_in_use(key) as free:
                 if free:
-                    self.index.forget([key])  # first: a file without an entry is fetched again, never deleted there
+                    self.index.remove(
+                        [key]
+                    )  # first: a file that is not in the index is downloaded again, never deleted there
                     (self.root / key).unlink(missing_ok=True)
                     excess -= size
 
-    def _at_work(self, key: str) -> bool:
-        with self._unless_at_work(key) as free:
+    def _in_use(self, key: str) -> bool:
+        with self._unless_in_use(key) as free:
             return not free
 
-    def _unless_at_work(self, key: str) -> AbstractContextManager[bool]:
-        """Keeps stages of this host from beginning in the working folder of that key; False when one is there."""
+    def _unless_in_use(self, key: str) -> AbstractContextManager[bool]:
+        """Keep stages of this host from opening the working folder of a key; yield False when one uses it."""
         folder = "/".join(key.split("/")[:_WORKING_DEPTH])
-        return _locked(self._lock_path(folder), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _file_lock(self._lock_path(folder), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _lock_path(self, key: str, purpose: str = "work") -> Path:
-        name = hashlib.sha256(key.encode()).hexdigest()[:2]  # few files forever; those who share one only wait
+        name = hashlib.sha256(key.encode()).hexdigest()[
+            :2
+        ]  # a bounded number of files; keys that share one wait for each other
         return self.root / ".copies" / f"{purpose}-{name}.lock"
 
 
-class _Turns:
-    """One process of this host, and one thread of it, pulls or pushes a folder at a time."""
+class _ImportLock:
+    """Lets one process of this host, and one thread of it, transfer a folder at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -190,7 +203,7 @@ class _Turns:
 
     def __enter__(self) -> None:
         self._threads.acquire()
-        self._file = _open(self._path)
+        self._file = _open_lock_file(self._path)
         fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def __exit__(self, *_: object) -> None:
@@ -200,25 +213,25 @@ class _Turns:
 
 
 @contextmanager
-def _locked(path: Path, how: int) -> Iterator[bool]:
-    """Hold a lock, or say that someone else does; the kernel lets go of it when the process dies."""
-    with _open(path) as file:
+def _file_lock(path: Path, operation: int) -> Iterator[bool]:
+    """Hold a lock, or yield False when it is taken; the kernel releases it when the process dies."""
+    with _open_lock_file(path) as file:
         try:
-            fcntl.flock(file, how)
+            fcntl.flock(file, operation)
         except BlockingIOError:
             yield False
             return
         yield True
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open_lock_file(path: Path) -> IO[bytes]:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("ab")
 
 
-def _is(path: Path, size: int, mtime_ns: int) -> bool:
+def _is_unchanged(path: Path, copy: LocalCopy) -> bool:
     try:
         stat = path.stat()
     except FileNotFoundError:
         return False
-    return (stat.st_size, stat.st_mtime_ns) == (size, mtime_ns)
+    return (stat.st_size, stat.st_mtime_ns) == (copy.size, copy.mtime_ns)

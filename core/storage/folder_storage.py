@@ -1,4 +1,4 @@
-"""Artefacts under one root: whole or absent, never half-written, never outside."""
+"""Artifacts under one root folder: complete or absent, never half-written, never outside of the root."""
 
 from __future__ import annotations
 
@@ -11,75 +11,76 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from common.files import sync
 from core.errors import InvalidRequest
 
-_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_KEY_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _TEMPORARY: Final = ".tmp"
 
-Wanted = Callable[[str], bool]
-"""Whether work needs an entry of its folder; what is not needed is not fetched."""
+EntryFilter = Callable[[str], bool]
+"""Whether a stage needs an entry of its working folder; other entries are not downloaded."""
 
 
-class Work:
-    """A folder in which a stage works. What was saved, another host can go on from."""
+class WorkingFolder:
+    """A folder in which a stage works. After a `save`, another host can continue from it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def save(self) -> None:
-        """Keep what is there now; returns when it is safe. A folder of this host needs nothing for that."""
+        """Store the folder's content for other hosts; a folder of this host alone needs nothing."""
 
     def save_soon(self) -> None:
-        """The same beside the work; asked again meanwhile, it is done again."""
+        """Save in the background; a request during a save causes another one."""
 
 
 class Storage:
-    """A folder of artefacts, each under a key made of ids: `files/<file-id>`, `speech/<job-id>/0.wav`."""
+    """A folder of artifacts, each under a key made of ids (`common.storage_keys`)."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
 
     def path(self, key: str) -> Path:
-        """Where the artefact of that key lies, or would lie. InvalidRequest for a key that is none.
+        """Return where the artifact of a key lies, or would lie; raise InvalidRequest for an invalid key.
 
-        It may be fetched from a bucket first: from async code, call it in a thread.
+        It may be downloaded from a bucket first: from async code, call it in a thread.
         """
         return self.local(key)
 
     def local(self, key: str) -> Path:
-        """The same place, whatever lies there now."""
+        """Return the local path of a key without downloading anything."""
         parts = key.split("/")
-        if not all(_PART.fullmatch(part) for part in parts):
+        if not all(_KEY_PART.fullmatch(part) for part in parts):
             raise InvalidRequest(f"{key!r} is no storage key", hint="A key is ids joined by single slashes.")
         return self.root.joinpath(*parts)
 
     def folder(self, key: str) -> Path:
-        """The folder of that key, made when it is not there."""
+        """Return the folder of a key; create it if it is missing."""
         folder = self.local(key)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     @contextmanager
-    def working(self, key: str, wanted: Wanted = lambda entry: True) -> Iterator[Work]:
-        """The folder of that key as the last `Work.save` of any host left it; of its entries, those `wanted`."""
-        yield Work(self.folder(key))
+    def working(self, key: str, include: EntryFilter = lambda entry: True) -> Iterator[WorkingFolder]:
+        """Open the folder of a key as the last `WorkingFolder.save` of any host left it, with the included entries."""
+        yield WorkingFolder(self.folder(key))
 
     def new_temporary(self) -> Path:
-        """A path that nobody else has, on the same file system, for `publish`."""
+        """Return an unused path on the same file system, for `publish`."""
         folder = self.root / _TEMPORARY
         folder.mkdir(parents=True, exist_ok=True)
         return folder / secrets.token_hex(16)
 
     def publish(self, temporary: Path, key: str) -> None:
-        """Give a finished temporary file its key, atomically and durably; an older artefact is replaced."""
+        """Move a finished temporary file to its key, atomically and durably; an older artifact is replaced."""
         target = self.local(key)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, target)
-        _sync(target.parent)
+        sync(target.parent)
 
     def put_bytes(self, key: str, data: bytes) -> None:
-        """Write and publish."""
+        """Write and publish an artifact."""
         temporary = self.new_temporary()
         try:
             temporary.write_bytes(data)
@@ -88,7 +89,7 @@ class Storage:
             temporary.unlink(missing_ok=True)
 
     def copy(self, key: str, to: str) -> None:
-        """Publish a copy of one artefact under another key. FileNotFoundError when there is none."""
+        """Publish a copy of an artifact under another key; raise FileNotFoundError when there is none."""
         temporary = self.new_temporary()
         try:
             shutil.copyfile(self.path(key), temporary)
@@ -97,14 +98,15 @@ class Storage:
             temporary.unlink(missing_ok=True)
 
     def exists(self, key: str) -> bool:
+        """Return whether there is an artifact under a key."""
         return self.path(key).is_file()
 
     def size(self, key: str) -> int:
-        """Bytes. FileNotFoundError when there is none."""
+        """Return the size of an artifact in bytes; raise FileNotFoundError when there is none."""
         return self.path(key).stat().st_size
 
     def delete(self, key: str) -> bool:
-        """Whether there was something to delete."""
+        """Delete an artifact; return whether there was one."""
         try:
             self.local(key).unlink()
         except FileNotFoundError:
@@ -112,30 +114,30 @@ class Storage:
         return True
 
     def delete_folder(self, key: str) -> None:
-        """Delete everything under the key; nothing there is fine."""
+        """Delete everything under a key; a missing folder is ignored."""
         folder = self.local(key)
         if folder.is_dir():
             shutil.rmtree(folder)
 
     def sweep(self, key: str, than: float, keep: Collection[str] = ()) -> int:
-        """Delete what lies directly under the key and is older, files and folders; how many things that were.
+        """Delete files and folders directly under a key that are older than a time; return how many.
 
-        What is named in `keep` stays. Several processes may sweep at once.
+        Names in `keep` stay. Several processes may sweep at once.
         """
         return _sweep(self.local(key), than, keep)
 
     def sweep_temporary(self, than: float) -> int:
-        """The same for what killed processes left unpublished."""
+        """Delete old temporary files that killed processes left; return how many."""
         return _sweep(self.root / _TEMPORARY, than)
 
     def used_bytes(self) -> int:
-        """Bytes of all files under the root, unfinished ones included."""
+        """Return the size of all files under the root, temporary ones included."""
         used = 0
         for folder, _, names in os.walk(self.root):
             for name in names:
                 try:
                     used += os.lstat(os.path.join(folder, name)).st_size
-                except FileNotFoundError:  # published or deleted while we looked
+                except FileNotFoundError:  # published or deleted meanwhile
                     continue
         return used
 
@@ -156,11 +158,3 @@ def _sweep(folder: Path, than: float, keep: Collection[str] = ()) -> int:
             path.unlink(missing_ok=True)
         count += 1
     return count
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,7 +8,7 @@ from core.storage.folder_storage import Storage
 
 
 def open_storage(settings: Settings) -> Storage:
-    """The storage that STORAGE_URL names: a folder of this host, or a bucket that many hosts share."""
+    """Return the storage that STORAGE_URL names; raise MissingPart for a bucket without its optional package."""
     if not settings.storage_is_bucket:
         return Storage(settings.storage_root)
     try:

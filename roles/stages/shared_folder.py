@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from core.errors import SovitsError, StorageUnavailable
-from core.storage import Wanted, Work
+from core.storage import EntryFilter, WorkingFolder
 from roles.runtime.role import JobContext
 
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 _TRAINING_FOLDER: Final = re.compile(r"(sovits|gpt)_\d+")
 
 
-def needed_entries(stage: str, work_run: int) -> Wanted:
+def needed_entries(stage: str, work_run: int) -> EntryFilter:
     """Return the filter of the folder's entries for a stage.
 
     It leaves out the folders of trainings, whose states are large, but the one that this training continues in.
@@ -27,7 +27,7 @@ def needed_entries(stage: str, work_run: int) -> Wanted:
 
 
 @contextmanager
-def saved_on_failure(folder: Work, context: JobContext) -> Iterator[None]:
+def saved_on_failure(folder: WorkingFolder, context: JobContext) -> Iterator[None]:
     """Save the folder when the block fails or stops to be continued later (after a drain or a pause).
 
     It is not saved when the job is cancelled or belongs to another worker now.

@@ -311,8 +311,8 @@ def test_only_what_changed_is_sent(here, monkeypatch):
         write(work.folder, large="unchanged", small="1")
         work.save()
         sent: list[str] = []
-        real = here.bucket.send
-        monkeypatch.setattr(here.bucket, "send", lambda path, key: sent.append(key) or real(path, key))
+        real = here.bucket.upload
+        monkeypatch.setattr(here.bucket, "upload", lambda path, key: sent.append(key) or real(path, key))
         write(work.folder, small="two")
         work.save()
 
