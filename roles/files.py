@@ -17,7 +17,7 @@ from roles.datasets.report import make_report
 from roles.runtime.errors import model_errors
 from roles.runtime.file_job import FileJob, FileJobRun
 from roles.runtime.model_cache import ModelCache
-from roles.runtime.role import JobContext
+from roles.runtime.role import STOP_GRACE_SECONDS, JobContext
 from roles.runtime.services import WorkerServices
 from roles.runtime.storage_errors import storage_faults
 from roles.speech.assemble import archive_batch, assemble, open_batch
@@ -39,6 +39,7 @@ class Files:
     """Run the file jobs of every kind, one at a time."""
 
     name = FILES
+    stop_grace_seconds = STOP_GRACE_SECONDS
 
     def start(self, services: WorkerServices) -> None:
         """Prepare an empty cache of models."""

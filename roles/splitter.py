@@ -11,7 +11,7 @@ from core.jobs.roles import SPLITTER, SYNTHESIZER
 from core.speech.requests import PronunciationSpan, SpeechRequest, UtteranceRequest
 from roles.runtime.errors import model_errors
 from roles.runtime.file_job import FileJobRun
-from roles.runtime.role import JobContext
+from roles.runtime.role import STOP_GRACE_SECONDS, JobContext
 from roles.runtime.services import WorkerServices
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class Splitter:
     """Normalise and split a text, and fan its utterances out to the synthesizers."""
 
     name = SPLITTER
+    stop_grace_seconds = STOP_GRACE_SECONDS
 
     def start(self, services: WorkerServices) -> None:
         self.services = services

@@ -20,8 +20,6 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS: Final = 0.5
 """How soon a cancel is noticed; the lease alone would need a renewal every fifth of its length."""
-STOP_GRACE_SECONDS: Final = 3.0
-"""How long a job may go on after it was told to stop; then the process ends."""
 
 
 class Heartbeat(threading.Thread):
@@ -34,7 +32,7 @@ class Heartbeat(threading.Thread):
         draining: threading.Event,
         *,
         drain_seconds: float,
-        stop_grace_seconds: float = STOP_GRACE_SECONDS,
+        stop_grace_seconds: float,
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._queue = queue

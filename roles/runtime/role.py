@@ -15,18 +15,18 @@ from roles.runtime.services import WorkerServices
 
 logger = logging.getLogger(__name__)
 
+STOP_GRACE_SECONDS: Final = 3.0
+"""How long a job of most roles may go on after it was told to stop."""
 PROGRESS_SECONDS: Final = 0.2
 """Progress is published at most this often; what people watch needs no more."""
 
 
 class Role(Protocol):
-    """The kind of jobs that a worker runs.
-
-    A role may also carry `stop_grace_seconds: float` (default 3): how long after a cancel its `run` may
-    go on before the worker ends its own process. Raise Draining from `run` to return the job without a count.
-    """
+    """The kind of jobs that a worker runs. Raise Draining from `run` to return the job without a count."""
 
     name: str
+    stop_grace_seconds: float
+    """How long `run` may go on after the job was told to stop, before the worker ends its own process."""
 
     def start(self, services: WorkerServices) -> None:
         """Load what every job needs; an exception stops the worker with its reason."""

@@ -25,7 +25,7 @@ from core.logs import configure_logs
 from core.redis import connect, is_connection_error
 from core.redis_server import find_redis_url
 from core.settings import Settings
-from roles.runtime.heartbeat import STOP_GRACE_SECONDS, Heartbeat
+from roles.runtime.heartbeat import Heartbeat
 from roles.runtime.registry import make_role
 from roles.runtime.role import JobContext, Role
 from roles.runtime.services import WorkerServices
@@ -99,7 +99,7 @@ class Worker:
             worker_id,
             self.draining,
             drain_seconds=settings.drain_training_seconds if role.name == TRAINER else settings.drain_speech_seconds,
-            stop_grace_seconds=getattr(role, "stop_grace_seconds", STOP_GRACE_SECONDS),
+            stop_grace_seconds=role.stop_grace_seconds,
         )
         self.logs = JobLogs(
             services.storage,
@@ -115,22 +115,12 @@ class Worker:
         """Run jobs until drained; the role must have been started."""
         self.heartbeat.start()
         logging.getLogger().addHandler(self.logs)
-        self._retry(
-            lambda: self.queue.register_worker(
-                self.worker_id, self.role.name, self.location.host, os.getpid(), self.location.device
-            )
-        )
+        registration = (self.worker_id, self.role.name, self.location.host, os.getpid(), self.location.device)
+        self._retry(partial(self.queue.register_worker, *registration))
         logger.info("%s is ready on %s.", self.worker_id, self.services.device)
         try:
             while not self.draining.is_set():
-                # A claim whose reply was lost is repeated: the queue then hands out the same job.
-                lease = self._retry(
-                    lambda: (
-                        None
-                        if self.draining.is_set()
-                        else self.queue.claim(self.role.name, self.worker_id, CLAIM_SECONDS, self.location)
-                    )
-                )
+                lease = self._retry(self._claim)
                 if self.draining.is_set():
                     break  # what was claimed at the last moment goes back when this worker leaves
                 if lease is not None:
@@ -143,6 +133,12 @@ class Worker:
             self._leave()
             logging.getLogger().removeHandler(self.logs)
             self.logs.close()
+
+    def _claim(self) -> Lease | None:
+        """Claim the next job; repeated after an outage, it may be the one of a claim whose reply was lost."""
+        if self.draining.is_set():
+            return None
+        return self.queue.claim(self.role.name, self.worker_id, CLAIM_SECONDS, self.location)
 
     def _process(self, lease: Lease) -> None:
         """Run a claimed job and report how it ended."""

@@ -10,7 +10,7 @@ from core.stages.outputs import StageOutputs
 from core.stages.run_payload import StageRunPayload
 from roles.runtime.errors import model_errors
 from roles.runtime.model_cache import ModelCache
-from roles.runtime.role import JobContext
+from roles.runtime.role import STOP_GRACE_SECONDS, JobContext
 from roles.runtime.services import WorkerServices
 from roles.runtime.storage_errors import storage_faults
 from roles.stages.shared_folder import needed_entries, saved_on_failure
@@ -21,6 +21,7 @@ class StageRole:
     """A role whose jobs are stage runs. Each step may be repeated: a rescued job starts again."""
 
     name = ""
+    stop_grace_seconds = STOP_GRACE_SECONDS
     stages: ClassVar[dict[str, StageFunction]]
 
     def start(self, services: WorkerServices) -> None:

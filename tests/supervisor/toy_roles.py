@@ -10,7 +10,7 @@ from typing import Any
 
 from core.errors import Draining, InvalidRequest, SovitsError
 from core.jobs.job import Job
-from roles.runtime.role import JobContext
+from roles.runtime.role import STOP_GRACE_SECONDS, JobContext
 from roles.runtime.services import WorkerServices
 
 ADDRESS = "TOY_ADDRESS"
@@ -21,6 +21,7 @@ class Toy:
     """Does what the payload's `how` says."""
 
     name = "splitter"
+    stop_grace_seconds = STOP_GRACE_SECONDS
 
     def start(self, services: WorkerServices) -> None:
         self.services = services
