@@ -6,17 +6,17 @@ import argparse
 import asyncio
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from core.child_process import ChildProcess
 from core.errors import InvalidRequest, SovitsError, VoiceNotFound
-from core.process import child_environment, signal_group, start_child
+from core.process import child_environment
 from core.records import Records, upgrade
-from core.settings import REPOSITORY, Settings
+from core.settings import Settings
 from core.storage import open_storage
 from core.voices.prompt_catalog import read_prompt_catalog
 from supervisor.devices import count_cores, find_gpus
@@ -88,32 +88,19 @@ def _bundled(name: str, settings: Settings, error: VoiceNotFound) -> dict[str, A
 
 
 def _events(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What the child tells; it ends with this process, and its log is shown when it ends badly."""
+    """Yield what the child program reports. Raises SovitsError with the end of its log when it ends badly."""
     with tempfile.TemporaryDirectory(prefix="sovitsd-evaluate-") as folder:
-        file, log = Path(folder) / "request.json", Path(folder) / "log.txt"
+        file = Path(folder) / "request.json"
         file.write_text(json.dumps(request), encoding="utf-8")
-        with log.open("wb") as words:
-            child = start_child(
-                [sys.executable, "-m", PROGRAM, str(file)],
-                env=child_environment(threads=request["threads"]),
-                cwd=REPOSITORY,
-                stdout=subprocess.PIPE,
-                stderr=words,
-            )
-        assert child.stdout is not None
-        told = False
-        try:
-            for line in child.stdout:
-                event = json.loads(line)
-                told = told or event["event"] in ("done", "error")
+        command = [sys.executable, "-m", PROGRAM, str(file)]
+        ended = False
+        with ChildProcess(command, env=child_environment(threads=request["threads"])) as child:
+            for event in child.events():
+                assert event is not None
+                ended = ended or event["event"] in ("done", "error")
                 yield event
-            if child.wait() != 0 and not told:
-                last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-                raise SovitsError(f"The evaluation ended with exit code {child.returncode}.", hint=" ".join(last))
-        finally:
-            signal_group(child.pid)
-            child.wait()
-            child.stdout.close()
+            if child.wait() != 0 and not ended:
+                raise SovitsError(f"The evaluation {child.describe_exit()}.", hint=" ".join(child.log_tail[-5:]))
 
 
 def _failure(event: dict[str, Any]) -> SovitsError:

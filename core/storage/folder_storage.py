@@ -71,6 +71,25 @@ class Storage:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / secrets.token_hex(16)
 
+    @contextmanager
+    def temporary_file(self) -> Iterator[Path]:
+        """Yield a path for `publish`; what is left there at the end is deleted."""
+        path = self.new_temporary()
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def temporary_folder(self) -> Iterator[Path]:
+        """Create a folder on the storage's own disk and delete it at the end."""
+        folder = self.new_temporary()
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def publish(self, temporary: Path, key: str) -> None:
         """Move a finished temporary file to its key, atomically and durably; an older artifact is replaced."""
         target = self.local(key)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,12 +38,9 @@ class AudioStore:
         """Store (N,) samples, int16 or float32 in [-1, 1]."""
         from GPT_SoVITS.audio import to_int16, write_wav
 
-        temporary = self.storage.new_temporary()
-        try:
+        with self.storage.temporary_file() as temporary:
             write_wav(temporary, samples if samples.dtype.kind == "i" else to_int16(samples), rate)
             return self.add_file(temporary)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def add_file(self, path: Path) -> StoredAudio:
         """Store a mono WAV of 16 bits; the file is moved away unless its samples are stored already."""
@@ -77,14 +71,3 @@ class AudioStore:
         for key in self._new_keys:
             self.storage.delete(key)
         self._new_keys.clear()
-
-
-@contextmanager
-def temporary_folder(storage: Storage) -> Iterator[Path]:
-    """Create a folder on the storage's own disk and delete it at the end."""
-    folder = storage.new_temporary()
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -14,7 +14,7 @@ from core.datasets.transcripts import TranscriptIndex, TranscriptLine, parse_tra
 from core.errors import BadArchive, BadAudio, InvalidRequest, NotFound
 from core.media import decode
 from core.records import DatasetContents, FileRecord, RecordingRecord, SegmentRecord, SkippedFile
-from roles.datasets.audio_store import AudioStore, temporary_folder
+from roles.datasets.audio_store import AudioStore
 from roles.runtime.services import WorkerServices
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class RecordingImporter:
 
     def _add_upload(self, path: Path, record: FileRecord, source: NewRecording) -> None:
         line = TranscriptLine(record.filename, source.speaker, source.language, " ".join(source.transcript.split()))
-        with temporary_folder(self.services.storage) as folder:
+        with self.services.storage.temporary_folder() as folder:
             try:
                 decoded = self._decode(path, folder / "decoded.wav")
             except BadAudio as error:
@@ -98,7 +98,7 @@ class RecordingImporter:
             transcripts = self._read_transcripts(unpack, archive)
             for first in range(0, len(members), at_once):
                 batch = members[first : first + at_once]
-                with temporary_folder(self.services.storage) as folder:
+                with self.services.storage.temporary_folder() as folder:
                     decoded = [self._unpack_and_decode(unpack, member, folder, pool) for member in batch]
                     for member, recording in zip(batch, decoded, strict=True):
                         line = transcripts.find(member.name)
@@ -114,7 +114,7 @@ class RecordingImporter:
 
     def _read_transcripts(self, unpack: Unpack, archive: Archive) -> TranscriptIndex:
         transcripts = TranscriptIndex()
-        with temporary_folder(self.services.storage) as folder:
+        with self.services.storage.temporary_folder() as folder:
             for member in archive.transcript_lists:
                 try:
                     unpack(member, folder / "list")

@@ -82,9 +82,8 @@ def open_batch(request: OpenBatchRequest, run: FileJobRun) -> BatchOpening:
 def archive_batch(request: ArchiveRequest, run: FileJobRun) -> BatchArchive:
     """Put the audio files of a batch into one ZIP; its manifest also names the items that failed, with their errors."""
     storage = run.services.storage
-    temporary = storage.new_temporary()
     entries: list[BatchEntry] = []
-    try:
+    with storage.temporary_file() as temporary:
         with zipfile.ZipFile(temporary, "w") as archive:
             for number, filename in enumerate(request.filenames):
                 run.context.progress(number / len(request.filenames), "Putting the files into one archive.")
@@ -107,8 +106,6 @@ def archive_batch(request: ArchiveRequest, run: FileJobRun) -> BatchArchive:
             add_bytes(archive, MANIFEST, manifest)
         key = f"{inference_folder(run.job.id)}/{run.job.id}.zip"
         stored = _publish(storage, temporary, key)
-    finally:
-        temporary.unlink(missing_ok=True)
     completed = sum(entry["error"] is None for entry in entries)
     return {"archive": key, "completed": completed, "failed": len(entries) - completed, "items": entries, **stored}
 
@@ -118,10 +115,9 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
     utterances = _utterance_results(request.split, run.services.queue)
     rate = utterances[0]["sample_rate"]
     encoder = Encoder(request.format, rate) if request.format != "wav" else None
-    temporary = storage.new_temporary()
     spoken: list[UtteranceTiming] = []
     frames, pause_seconds = 0, 0.0
-    try:
+    with storage.temporary_file() as temporary:
         with temporary.open("wb") as file:
             if encoder is None:
                 file.write(wav_header(rate, 0))
@@ -144,8 +140,6 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
                 file.write(wav_header(rate, 2 * frames))
         key = f"{inference_folder(run.job.id)}/speech.{FILE_EXTENSIONS[request.format]}"
         stored = _publish(storage, temporary, key)
-    finally:
-        temporary.unlink(missing_ok=True)
     return {
         "audio": key,
         "format": request.format,

@@ -43,8 +43,7 @@ def send_results(request: ResultUploadRequest, run: FileJobRun) -> ResultUpload:
     """
     services = run.services
     pack = {"task": _pack_voice, "infer": _pack_audio, "batch": _pack_batch, "ds": _pack_dataset}
-    temporary = services.storage.new_temporary()
-    try:
+    with services.storage.temporary_file() as temporary:
         reason = pack[request.of.partition("-")[0]](services, request.of, temporary)
         if reason:
             return {"sent": False, "reason": reason}
@@ -65,8 +64,6 @@ def send_results(request: ResultUploadRequest, run: FileJobRun) -> ResultUpload:
                 f"The upload address answered {status}.", hint="It must take a PUT or a POST of a ZIP."
             )
         return {"sent": True, "status_code": status, "size_bytes": temporary.stat().st_size}
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 # Each writes a ZIP to `path`, or returns the reason why there is none.

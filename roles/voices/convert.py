@@ -6,10 +6,12 @@ What the files hold is read and never run, and the recording is opened by the li
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from common import storage_keys
 from core.errors import (
     BadArchive,
     BadAudio,
@@ -21,24 +23,21 @@ from core.errors import (
     SovitsError,
 )
 from core.media import check_recording, decode, probe
-from core.voices.archive import MANIFEST
+from core.voices.archive import MANIFEST, PromptEntry
 from core.voices.checks import check_name
 
 if TYPE_CHECKING:
-    from core.voices.archive import PromptEntry
     from GPT_SoVITS.checkpoints.identify import Checkpoint
 
-SPARE_BYTES = 64 << 20
+SPARE_BYTES: Final = 64 << 20
 """What a disk must keep free beside the voice."""
-READ_WITH_ROBERTA = ("zh", "all_zh")
-"""Languages in which every sentence needs its features."""
-OWN_PARTS = ("gpt", "sovits")
-"""What the user brings; of `sovits` a LoRA needs the official one besides."""
+LANGUAGES_WITH_ROBERTA: Final = ("zh", "all_zh")
+"""Languages in which every sentence needs RoBERTa's features."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What the user gave."""
+class ForeignVoice:
+    """The files of a voice that was trained elsewhere."""
 
     name: str
     gpt: Path
@@ -52,8 +51,8 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """A converted checkpoint, not yet published."""
+class ConvertedCheckpoint:
+    """Weights that are not published yet."""
 
     kind: str
     version: str
@@ -69,12 +68,13 @@ class Weights:
 
     @property
     def key(self) -> str:
-        return f"checkpoints/{self.id}.safetensors"
+        """The storage key under which it is published."""
+        return storage_keys.checkpoint(self.id)
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """A prompt: a decoded recording and what it says."""
+class DecodedPrompt:
+    """A decoded recording and what it says."""
 
     recording: Path
     text: str
@@ -84,78 +84,84 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A voice that was tried out, not yet published."""
+class ConvertedVoice:
+    """A voice that was tried out and is not published yet."""
 
-    gpt: Weights
-    sovits: Weights
+    gpt: ConvertedCheckpoint
+    sovits: ConvertedCheckpoint
     recording: Path
     tokens: list[int]
     """Of the recording: no synthesizer needs the content encoder for it."""
 
 
-def check_words(asked: Asked) -> None:
-    check_name(asked.name)
-    if not asked.text:
+def check_name_and_text(foreign: ForeignVoice) -> None:
+    """Raise InvalidRequest for a name that cannot be used, EmptyText for an empty text."""
+    check_name(foreign.name)
+    if not foreign.text:
         raise EmptyText("The text of the recording is empty.", hint="Say with --text which words it holds.")
 
 
-def make_voice(asked: Asked, language: str, models: Path, folder: Path) -> Made:
-    """Check what was given, the cheapest first, and convert and try it in `folder`."""
+def convert_voice(foreign: ForeignVoice, language: str, models: Path, folder: Path) -> ConvertedVoice:
+    """Check the files, the cheapest checks first, and convert and try them out in `folder`."""
     from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
     from GPT_SoVITS.synthesis.model_loading import check_pair
 
-    gpt = open_checkpoint(asked.gpt, kind="gpt")
-    sovits = open_checkpoint(asked.sovits, kind="sovits", version=asked.version)
+    gpt = open_checkpoint(foreign.gpt, kind="gpt")
+    sovits = open_checkpoint(foreign.sovits, kind="sovits", version=foreign.version)
     check_pair(gpt, sovits)
-    _check_settings(gpt, asked.gpt)
-    _check_parts(sovits, language, models)
-    recording = _keep_recording(asked.recording, sovits.version, folder / "prompt.wav")
-    _check_space(folder, (asked.gpt, asked.sovits))
-    weights = _convert(gpt, folder), _convert(sovits, folder)
+    if not gpt.config:  # of a SoVITS the tensors show what matters
+        raise InvalidRequest(
+            f"{foreign.gpt.name} holds the weights of a GPT without its settings, and so not its sizes.",
+            hint="A voice's GPT file is the one that training saves for inference, with `weight` and `config`.",
+        )
+    _check_official_parts(sovits, language, models)
+    recording = _decode_prompt(foreign.recording, sovits.version, folder / "prompt.wav")
+    needed_bytes = foreign.gpt.stat().st_size + foreign.sovits.stat().st_size + SPARE_BYTES
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes:
+        raise SovitsError(
+            f"The disk of {folder.parent.parent} has {free_bytes >> 20} MiB free, and this voice takes "
+            f"{needed_bytes >> 20} MiB."
+        )
+    converted = _convert(gpt, folder), _convert(sovits, folder)
     del gpt, sovits  # what is mapped of them counts as memory
-    (tokens,) = _try(*weights, [Spoken(recording, asked.text, language)], models)
-    return Made(*weights, recording, tokens)
+    (tokens,) = _try_out(*converted, [DecodedPrompt(recording, foreign.text, language)], models)
+    return ConvertedVoice(*converted, recording, tokens)
 
 
 def check_exported(
-    gpt: Weights, sovits: Weights, prompts: list[tuple[Path, Path, PromptEntry]], language: str, models: Path
+    gpt: ConvertedCheckpoint,
+    sovits: ConvertedCheckpoint,
+    prompts: Sequence[tuple[Path, Path, PromptEntry]],
+    language: str,
+    models: Path,
 ) -> list[list[int]]:
-    """Try out the files of an exported voice, whose weights stay byte for byte; the semantic tokens of its prompts.
+    """Try out the files of an exported voice, whose weights stay byte for byte; return its prompts' semantic tokens.
 
-    `prompts`: the recording in the archive, where to decode it to, and what the archive says of it.
+    `prompts`: the recording in the archive, where to decode it to, and its entry in the archive's manifest.
     """
     from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
     from GPT_SoVITS.checkpoints.torch_archive import HEADERS, read_header
     from GPT_SoVITS.synthesis.model_loading import check_pair
 
-    files = []
-    for weights in (gpt, sovits):
-        found = open_checkpoint(weights.path, kind=weights.kind)
-        if read_header(weights.path) in HEADERS or found.version != weights.version:
-            raise BadArchive(f"The {weights.kind} file of the archive is not what its {MANIFEST} says.")
-        files.append(found)
-    check_pair(*files)
-    _check_parts(files[1], language, models)
-    files.clear()  # what is mapped of them counts as memory
-    spoken = [
-        Spoken(_keep_recording(source, sovits.version, decoded), said.text, said.language, said.tokens)
-        for source, decoded, said in prompts
+    opened = []
+    for checkpoint in (gpt, sovits):
+        weights = open_checkpoint(checkpoint.path, kind=checkpoint.kind)
+        if read_header(checkpoint.path) in HEADERS or weights.version != checkpoint.version:
+            raise BadArchive(f"The {checkpoint.kind} file of the archive is not what its {MANIFEST} says.")
+        opened.append(weights)
+    check_pair(*opened)
+    _check_official_parts(opened[1], language, models)
+    opened.clear()  # what is mapped of them counts as memory
+    decoded = [
+        DecodedPrompt(_decode_prompt(source, sovits.version, target), entry.text, entry.language, entry.tokens)
+        for source, target, entry in prompts
     ]
-    return _try(gpt, sovits, spoken, models)
+    return _try_out(gpt, sovits, decoded, models)
 
 
-def _check_settings(gpt: Checkpoint, path: Path) -> None:
-    """A GPT's sizes are in its settings alone; of a SoVITS the tensors show what matters."""
-    if not gpt.config:
-        raise InvalidRequest(
-            f"{path.name} holds the weights of a GPT without its settings, and so not its sizes.",
-            hint="A voice's GPT file is the one that training saves for inference, with `weight` and `config`.",
-        )
-
-
-def _check_parts(sovits: Checkpoint, language: str, models: Path) -> None:
-    """MissingPart names all that the voice could not speak without, and the command that fetches it."""
+def _check_official_parts(sovits: Checkpoint, language: str, models: Path) -> None:
+    """Raise MissingPart, which names all that the voice needs to speak and the command that fetches it."""
     from GPT_SoVITS.checkpoints.catalog import find_part, needed
     from GPT_SoVITS.checkpoints.checkpoint import lora_rank
     from GPT_SoVITS.errors import ModelError
@@ -163,9 +169,9 @@ def _check_parts(sovits: Checkpoint, language: str, models: Path) -> None:
     is_lora = lora_rank(sovits.state) is not None
     missing = []
     for part in needed(sovits.version):
-        if (part == "sovits" and not is_lora) or part == "gpt":
+        if (part == "sovits" and not is_lora) or part == "gpt":  # the user brings these; a LoRA needs its base
             continue
-        if part == "roberta" and language not in READ_WITH_ROBERTA:
+        if part == "roberta" and language not in LANGUAGES_WITH_ROBERTA:
             continue
         try:
             find_part(models, part, sovits.version)
@@ -176,15 +182,15 @@ def _check_parts(sovits: Checkpoint, language: str, models: Path) -> None:
     lora = ", whose SoVITS file is a LoRA," if "sovits" in missing else ""
     names = ["the base of that LoRA" if part == "sovits" else part for part in missing]
     # A version brings its helpers along; without its base they are fetched alone, for a base is large.
-    fetched = sovits.version if "sovits" in missing else " ".join(missing)
+    downloads = sovits.version if "sovits" in missing else " ".join(missing)
     raise MissingPart(
         f"A voice of {sovits.version}{lora} needs official weights that are not in {models}: {', '.join(names)}.",
-        hint=f"`main.py download {fetched}` fetches them.",
+        hint=f"`main.py download {downloads}` fetches them.",
     )
 
 
-def _keep_recording(source: Path, version: str, target: Path) -> Path:
-    """Decode the recording to a mono WAV. BadAudio for what is no sound, damaged, silent, too short or too long."""
+def _decode_prompt(source: Path, version: str, target: Path) -> Path:
+    """Decode the recording to a mono WAV. Raises BadAudio for a damaged, silent, too short or too long one."""
     from GPT_SoVITS.synthesis.prompt import BOUNDS, OFFICIAL_BOUNDS
 
     if not source.is_file():
@@ -208,22 +214,13 @@ def _keep_recording(source: Path, version: str, target: Path) -> Path:
     return target
 
 
-def _check_space(folder: Path, files: tuple[Path, ...]) -> None:
-    wanted = sum(path.stat().st_size for path in files) + SPARE_BYTES
-    free = shutil.disk_usage(folder).free
-    if free < wanted:
-        raise SovitsError(
-            f"The disk of {folder.parent.parent} has {free >> 20} MiB free, and this voice takes {wanted >> 20} MiB."
-        )
-
-
-def _convert(checkpoint: Checkpoint, folder: Path) -> Weights:
-    """Write the weights as ours, number for number."""
+def _convert(checkpoint: Checkpoint, folder: Path) -> ConvertedCheckpoint:
+    """Write the weights in our format, number for number."""
     from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
     from GPT_SoVITS.checkpoints.identify import progress
 
     path = folder / f"{checkpoint.kind}.safetensors"
-    digest = save_checkpoint(
+    sha256 = save_checkpoint(
         path,
         kind=checkpoint.kind,
         version=checkpoint.version,
@@ -232,28 +229,30 @@ def _convert(checkpoint: Checkpoint, folder: Path) -> Weights:
         info=checkpoint.info,
         half=None,
     )
-    return Weights(checkpoint.kind, checkpoint.version, path, digest, *progress(checkpoint.info))
+    return ConvertedCheckpoint(checkpoint.kind, checkpoint.version, path, sha256, *progress(checkpoint.info))
 
 
-def _try(gpt: Weights, sovits: Weights, prompts: list[Spoken], models: Path) -> list[list[int]]:
-    """Load the voice and read its prompts as a synthesizer does; the recordings' semantic tokens."""
+def _try_out(
+    gpt: ConvertedCheckpoint, sovits: ConvertedCheckpoint, prompts: Sequence[DecodedPrompt], models: Path
+) -> list[list[int]]:
+    """Load the voice and read its prompts as a synthesizer does; return the recordings' semantic tokens."""
     from GPT_SoVITS.errors import ModelError
     from GPT_SoVITS.pipeline import Pipeline
 
     try:
         pipeline = Pipeline.load(gpt.path, sovits.path, models=models)
-        most = pipeline.gpt.dimensions.end
-        found: list[list[int]] = []
-        for one in prompts:
-            if not all(0 <= token < most for token in one.tokens or ()):
+        end_token = pipeline.gpt.dimensions.end
+        tokens: list[list[int]] = []
+        for prompt in prompts:
+            if not all(0 <= token < end_token for token in prompt.tokens or ()):
                 raise BadArchive("A prompt of the archive has semantic tokens that its voice does not know.")
-            prompt = pipeline.prepare_prompt(one.recording, one.text, one.language, tokens=one.tokens)
-            found.append(prompt.tokens.tolist())
+            prepared = pipeline.prepare_prompt(prompt.recording, prompt.text, prompt.language, tokens=prompt.tokens)
+            tokens.append(prepared.tokens.tolist())
     except (ModelError, SovitsError, OSError):
         raise
-    except Exception as error:  # a stranger's settings make a network raise whatever they hit first
+    except Exception as error:  # untrusted settings make a network raise whatever they hit first
         reason = (str(error).splitlines() or [""])[0][:200]
         raise InvalidRequest(
             f"The files can be read, but no voice can be made of them ({type(error).__name__}: {reason})."
         ) from error
-    return found
+    return tokens

@@ -1,7 +1,7 @@
-"""The limited child that opens a stranger's weights: `python -m roles.voices.import_child PLAN.json`.
+"""The limited child that opens untrusted weights: `python -m roles.voices.import_child PLAN.json`.
 
-It reads the files that the plan names, writes into one folder, and leaves its answer there. It knows no keys and no
-addresses, and what it may use is bounded, so that settings of absurd sizes cost one import and no more.
+It reads the files that the plan names, writes into one folder, and reports the voice or an error. It knows no keys and
+no addresses, and its resources are limited, so that settings of absurd sizes cost one import and no more.
 """
 
 from __future__ import annotations
@@ -9,55 +9,112 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
+from typing_extensions import TypedDict
 
+from core.child_process import EventWriter
 from core.errors import SovitsError
-from core.voices.archive import VoiceManifest, unpack_voice, unpacked_files
-from roles.runtime.errors import model_errors
-from roles.voices.convert import Asked, Weights, check_exported, make_voice
+from core.voices.archive import CheckpointEntry, unpack_voice, unpacked_files
+from roles.runtime.errors import ReportedError, error_report, model_errors
+from roles.voices.convert import ConvertedCheckpoint, ForeignVoice, check_exported, convert_voice
 
 ADDRESS_SPACE: Final = 24 << 30
 """Bytes beside four times what the files have; torch alone reserves some GiB that it never touches."""
 CPU_SECONDS: Final = 1800
 OPEN_FILES: Final = 512
-ANSWER: Final = "answer.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ImportPlan:
     """What to open, and where to write."""
 
     folder: str
     models: str
-    """Where official weights lie."""
+    """Folder of official weights."""
     name: str
     language: str
     text: str = ""
     version: str | None = None
     files: dict[str, str] = field(default_factory=dict)
-    """Part → path."""
+    """Part → path: `archive`, or `gpt`, `sovits` and `prompt`."""
+
+
+class CheckedCheckpoint(TypedDict):
+    """Weights that can be published."""
+
+    kind: str
+    version: str
+    path: str
+    sha256: str
+    epoch: int | None
+    step: int | None
+
+
+class CheckedPrompt(TypedDict):
+    """A prompt that can be published."""
+
+    name: str
+    recording: str
+    """Path of the decoded WAV."""
+    text: str
+    language: str
+    tokens: list[int]
+
+
+class CheckpointDetails(TypedDict):
+    """What an archive says of weights beside what they hold themselves."""
+
+    name: str
+    metrics: dict[str, Any]
+    lineage: dict[str, Any]
+
+
+class CheckedVoice(TypedDict):
+    """A voice that was tried out and can be published."""
+
+    name: str
+    language: str
+    gpt: CheckedCheckpoint
+    sovits: CheckedCheckpoint
+    prompts: list[CheckedPrompt]
+    pronunciations: dict[str, str]
+    details: dict[str, CheckpointDetails]
+    """By kind of weights."""
+
+
+class ImportReport(TypedDict, total=False):
+    """What the child reports: one of the two."""
+
+    voice: CheckedVoice
+    error: ReportedError
 
 
 def main(arguments: Sequence[str]) -> int:
-    plan = Plan(**orjson.loads(Path(arguments[0]).read_bytes()))
-    _limit(sum(Path(path).stat().st_size for path in plan.files.values()))
-    try:
-        with model_errors():
-            answer = _from_archive(plan) if "archive" in plan.files else _from_weights(plan)
-    except SovitsError as error:
-        answer = {"error": error.as_dict()}
-    except MemoryError:
-        answer = {"error": {"code": "invalid_request", "message": "These files need more memory than a voice may."}}
-    Path(plan.folder, ANSWER).write_bytes(orjson.dumps(answer))
+    """Open the files of a plan and report; the exit code is 0 also for files that cannot be used."""
+    events = EventWriter()
+    plan = ImportPlan(**orjson.loads(Path(arguments[0]).read_bytes()))
+    _limit_resources(sum(Path(path).stat().st_size for path in plan.files.values()))
+    events.write(open_voice(plan))
     return 0
 
 
-def _from_weights(plan: Plan) -> dict[str, Any]:
-    asked = Asked(
+def open_voice(plan: ImportPlan) -> ImportReport:
+    """Check, convert and try out the voice, or return the error that says why it cannot be used."""
+    try:
+        with model_errors():
+            return {"voice": _open_archive(plan) if "archive" in plan.files else _open_weights(plan)}
+    except SovitsError as error:
+        return {"error": error_report(error)}
+    except MemoryError:
+        return {"error": {"code": "invalid_request", "message": "These files need more memory than a voice may."}}
+
+
+def _open_weights(plan: ImportPlan) -> CheckedVoice:
+    foreign = ForeignVoice(
         name=plan.name,
         gpt=Path(plan.files["gpt"]),
         sovits=Path(plan.files["sovits"]),
@@ -66,68 +123,75 @@ def _from_weights(plan: Plan) -> dict[str, Any]:
         language=plan.language,
         version=plan.version,
     )
-    made = make_voice(asked, plan.language, Path(plan.models), Path(plan.folder))
-    prompt = {
-        "name": "default",
-        "recording": str(made.recording),
-        "text": plan.text,
-        "language": plan.language,
-        "tokens": made.tokens,
-    }
+    converted = convert_voice(foreign, plan.language, Path(plan.models), Path(plan.folder))
     return {
         "name": plan.name,
         "language": plan.language,
-        "gpt": _shown(made.gpt),
-        "sovits": _shown(made.sovits),
-        "prompts": [prompt],
+        "gpt": _as_report(converted.gpt),
+        "sovits": _as_report(converted.sovits),
+        "prompts": [
+            {
+                "name": "default",
+                "recording": str(converted.recording),
+                "text": plan.text,
+                "language": plan.language,
+                "tokens": converted.tokens,
+            }
+        ],
         "pronunciations": {},
-        "told": {},
+        "details": {},
     }
 
 
-def _from_archive(plan: Plan) -> dict[str, Any]:
+def _open_archive(plan: ImportPlan) -> CheckedVoice:
     folder = Path(plan.folder)
     archived = unpack_voice(Path(plan.files["archive"]), folder)
     paths = unpacked_files(archived, folder)
-    gpt, sovits = _weights("gpt", archived, paths), _weights("sovits", archived, paths)
+
+    def checkpoint(kind: str, entry: CheckpointEntry) -> ConvertedCheckpoint:
+        return ConvertedCheckpoint(kind, entry.version, paths[entry.file], entry.sha256, entry.epoch, entry.step)
+
+    gpt, sovits = checkpoint("gpt", archived.gpt), checkpoint("sovits", archived.sovits)
+    decoded = [folder / f"decoded-{number}.wav" for number in range(len(archived.prompts))]
     recordings = [
-        (paths[one.file], folder / f"decoded-{number}.wav", one) for number, one in enumerate(archived.prompts)
+        (paths[prompt.file], target, prompt) for prompt, target in zip(archived.prompts, decoded, strict=True)
     ]
     tokens = check_exported(gpt, sovits, recordings, archived.language, Path(plan.models))
-    prompts = [
-        {
-            "name": one.name,
-            "recording": str(decoded),
-            "text": one.text,
-            "language": one.language,
-            "tokens": found,
-        }
-        for (_, decoded, one), found in zip(recordings, tokens, strict=True)
-    ]
     return {
         "name": plan.name or archived.name,
         "language": archived.language,
-        "gpt": _shown(gpt),
-        "sovits": _shown(sovits),
-        "prompts": prompts,
+        "gpt": _as_report(gpt),
+        "sovits": _as_report(sovits),
+        "prompts": [
+            {
+                "name": prompt.name,
+                "recording": str(recording),
+                "text": prompt.text,
+                "language": prompt.language,
+                "tokens": prompt_tokens,
+            }
+            for prompt, recording, prompt_tokens in zip(archived.prompts, decoded, tokens, strict=True)
+        ],
         "pronunciations": archived.pronunciations,
-        "told": {
-            kind: {"name": one.name, "metrics": one.metrics, "lineage": one.lineage}
-            for kind, one in (("gpt", archived.gpt), ("sovits", archived.sovits))
+        "details": {
+            kind: {"name": entry.name, "metrics": entry.metrics, "lineage": entry.lineage}
+            for kind, entry in (("gpt", archived.gpt), ("sovits", archived.sovits))
         },
     }
 
 
-def _weights(kind: str, archived: VoiceManifest, paths: dict[str, Path]) -> Weights:
-    said = archived.gpt if kind == "gpt" else archived.sovits
-    return Weights(kind, said.version, paths[said.file], said.sha256, said.epoch, said.step)
+def _as_report(checkpoint: ConvertedCheckpoint) -> CheckedCheckpoint:
+    return {
+        "kind": checkpoint.kind,
+        "version": checkpoint.version,
+        "path": str(checkpoint.path),
+        "sha256": checkpoint.sha256,
+        "epoch": checkpoint.epoch,
+        "step": checkpoint.step,
+    }
 
 
-def _shown(weights: Weights) -> dict[str, Any]:
-    return {**asdict(weights), "path": str(weights.path)}
-
-
-def _limit(bytes_of_files: int) -> None:
+def _limit_resources(bytes_of_files: int) -> None:
     for limit, value in (
         (resource.RLIMIT_AS, ADDRESS_SPACE + 4 * bytes_of_files),
         (resource.RLIMIT_CPU, CPU_SECONDS),

@@ -1,17 +1,14 @@
 """`main.py voice import`: a voice from checkpoints that were trained elsewhere, official or fine-tuned.
 
-It is made and tried out in a folder of its own, and only then published: files under names made from their content,
-each before its record, the voice last.
+It is converted and tried out in a folder of its own, and only then published: files under names made from their
+content, each before its record, the voice last.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from core.records import Records, VoiceRecord, upgrade
@@ -20,16 +17,16 @@ from core.speech.checks import canonical_language
 from core.storage import Storage, open_storage
 from core.voices.import_job import import_lock
 from roles.runtime.errors import model_errors
-from roles.voices.convert import Asked, check_words, make_voice
-from roles.voices.publish import NewPrompt, NewVoice, check_free, publish
+from roles.voices.convert import ForeignVoice, check_name_and_text, convert_voice
+from roles.voices.publish import ImportedPrompt, UnpublishedVoice, check_free, publish
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended, as shells have it."""
 
 
 def run_import_command(options: argparse.Namespace, settings: Settings) -> int:
-    """`main.py voice import …`; its exit code."""
-    asked = Asked(
+    """Run `main.py voice import …` and return its exit code."""
+    foreign = ForeignVoice(
         name=options.name.strip(),
         gpt=Path(options.gpt),
         sovits=Path(options.sovits),
@@ -39,7 +36,7 @@ def run_import_command(options: argparse.Namespace, settings: Settings) -> int:
         version=options.version,
     )
     try:
-        voice = import_voice(asked, settings)
+        voice = import_voice(foreign, settings)
     except KeyboardInterrupt:
         print("Stopped; nothing was imported.", file=sys.stderr)
         return INTERRUPTED
@@ -51,22 +48,23 @@ def run_import_command(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def import_voice(asked: Asked, settings: Settings) -> VoiceRecord:
-    """Publish the voice, whole or not at all; also while the daemon runs. SovitsError says what cannot be used.
+def import_voice(foreign: ForeignVoice, settings: Settings) -> VoiceRecord:
+    """Publish the voice, whole or not at all; also while the daemon runs. Raises SovitsError for unusable files.
 
     The same files give the same checkpoints, whoever imports them.
     """
-    language = canonical_language(asked.language)
-    check_words(asked)
+    language = canonical_language(foreign.language)
+    check_name_and_text(foreign)
     upgrade(settings.resolved_database_url)
-    asyncio.run(_check_name(asked.name, settings))
+    asyncio.run(_check_name(foreign.name, settings))
     storage = open_storage(settings)
-    with _workspace(storage) as folder, model_errors():
-        made = make_voice(asked, language, settings.data_path / "models", folder)
-        prompt = NewPrompt("default", made.recording, asked.text, language, made.tokens)
-        new = NewVoice(asked.name, language, made.gpt, made.sovits, (prompt,))
+    # The API sweeps away what a killed import leaves of the folder.
+    with storage.temporary_folder() as folder, model_errors():
+        converted = convert_voice(foreign, language, settings.data_path / "models", folder)
+        prompt = ImportedPrompt("default", converted.recording, foreign.text, language, converted.tokens)
+        voice = UnpublishedVoice(foreign.name, language, converted.gpt, converted.sovits, (prompt,))
         with import_lock(settings.data_path):
-            return asyncio.run(_publish(new, settings, storage))
+            return asyncio.run(_publish(voice, settings, storage))
 
 
 async def _check_name(name: str, settings: Settings) -> None:
@@ -77,20 +75,9 @@ async def _check_name(name: str, settings: Settings) -> None:
         await records.close()
 
 
-async def _publish(new: NewVoice, settings: Settings, storage: Storage) -> VoiceRecord:
+async def _publish(voice: UnpublishedVoice, settings: Settings, storage: Storage) -> VoiceRecord:
     records = Records(settings.resolved_database_url)
     try:
-        return await publish(new, records, storage)
+        return await publish(voice, records, storage)
     finally:
         await records.close()
-
-
-@contextmanager
-def _workspace(storage: Storage) -> Iterator[Path]:
-    """A folder on the storage's file system; the API sweeps away what a killed import leaves of it."""
-    folder = storage.new_temporary()
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)

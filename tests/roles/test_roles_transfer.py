@@ -40,7 +40,7 @@ from roles.runtime.worker import Worker
 from roles.splitter import Splitter
 from roles.synthesizer import Synthesizer
 from roles.voices import import_child
-from roles.voices.import_job import _death
+from roles.voices.import_job import child_death
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +90,8 @@ def of_bob(home: Home) -> tuple[VoiceImportRequest, dict[str, Path]]:
 @pytest.fixture
 def no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """The work of the child is done here, where the libraries are loaded already."""
-    monkeypatch.setattr("roles.voices.import_child._limit", lambda bytes_of_files: None)
     monkeypatch.setattr(
-        "roles.voices.import_job._run_child",
-        lambda folder, threads, context: import_child.main([str(folder / "plan.json")]),
+        "roles.voices.import_job.open_in_child", lambda plan, threads, context: import_child.open_voice(plan)
     )
 
 
@@ -165,8 +163,8 @@ def test_an_import_whose_files_are_gone_says_so(home: Home, role: Files):
 
 
 def test_a_child_that_dies_is_the_fault_of_its_files_when_it_was_killed():
-    killed = _death(-9, b"")
-    confused = _death(1, b"Traceback\nValueError: what\n")
+    killed = child_death(-9, "SIGKILL", [])
+    confused = child_death(1, "", ["Traceback", "ValueError: what"])
 
     assert isinstance(killed, InvalidRequest)
     assert "SIGKILL" in killed.message
