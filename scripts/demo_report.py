@@ -31,7 +31,7 @@ def make_report(findings: Findings, recording: Path, output: Path, *, seconds: f
                 "file": spoken["path"].name,
                 "seconds": judged.seconds,
                 "real_time_factor": spoken["wall_seconds"] / judged.seconds,
-                "heard": judged.heard,
+                "heard": judged.transcript,
                 "wer": judged.wer,
                 "similarity": judged.similarity,
                 "dnsmos": judged.dnsmos,

@@ -6,8 +6,8 @@ Every check adds flags; `GPT_SoVITS.dataset.compare` has those that need all rec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypedDict
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -75,23 +75,31 @@ class QualityFlag:
         return document
 
 
-class QualityMeasures(TypedDict, total=False):
-    """What was measured of a recording, rounded for people."""
+@dataclass(slots=True)
+class QualityMeasures:
+    """What was measured of a recording, rounded for people; None for what was not."""
 
-    seconds: float
-    peak: float
-    clipped_share: float
-    speech_share: float
-    speech_over_background_db: float
-    language: str
+    seconds: float | None = None
+    peak: float | None = None
+    clipped_share: float | None = None
+    speech_share: float | None = None
+    speech_over_background_db: float | None = None
+    language: str | None = None
     """As recognized."""
-    language_probability: float
-    heard: str
-    """The recognizer's transcript."""
-    confidence: float
-    word_errors: float
-    speaker_similarity: float
+    language_probability: float | None = None
+    transcript: str | None = None
+    """As recognized."""
+    confidence: float | None = None
+    word_errors: float | None = None
+    speaker_similarity: float | None = None
     """To the main speaker of the data set, −1 to 1."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the measures as JSON without those that are None; the transcript is `heard`."""
+        measures = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            "heard" if name == "transcript" else name: value for name, value in measures.items() if value is not None
+        }
 
 
 @dataclass(slots=True)
@@ -133,9 +141,7 @@ class RecordingChecker:
             except ModelError:  # nothing audible by its own measure
                 result.speaker = None
         if speech_seconds and self.recognizer is not None:
-            enough = speech_seconds >= MIN_SPEECH_SECONDS
-            if self._check_language(result, self.recognizer, audio, language, enough_speech=enough):
-                self._check_words(result, self.recognizer, audio, transcript, language)
+            self._check_words(result, self.recognizer, audio, transcript, language, speech_seconds)
         return result
 
     def _check_level(self, result: RecordingCheck, samples: np.ndarray, rate: int) -> bool:
@@ -143,9 +149,9 @@ class RecordingChecker:
         seconds = len(samples) / rate
         highest = peak(samples)
         clipped = clipped_share(samples)
-        result.measures["seconds"] = round(seconds, 3)
-        result.measures["peak"] = round(highest, 4)
-        result.measures["clipped_share"] = round(clipped, 6)
+        result.measures.seconds = round(seconds, 3)
+        result.measures.peak = round(highest, 4)
+        result.measures.clipped_share = round(clipped, 6)
         if seconds < self.limits.shortest_seconds:
             least = self.limits.shortest_seconds
             result.add("too_short", f"It lasts {seconds:.2f} s; training takes {least:g} s or more.", seconds)
@@ -162,53 +168,46 @@ class RecordingChecker:
     def _check_speech(self, result: RecordingCheck, audio: np.ndarray, spans: Sequence[tuple[float, float]]) -> bool:
         """Return whether what sounds is mostly speech; flag a background that its pauses do not silence."""
         share = speech_share(audio, spans)
-        result.measures["speech_share"] = round(share, 3)
+        result.measures.speech_share = round(share, 3)
         if share < self.limits.speech_share:
             result.add("music", f"{share:.0%} of what sounds is speech; the rest is music or noise.", share)
             return False
         depth = pause_depth(audio, spans)
         if depth is not None:
-            result.measures["speech_over_background_db"] = round(depth, 1)
+            result.measures.speech_over_background_db = round(depth, 1)
             clipped = any(flag.code == "clipped" for flag in result.flags)  # then the detector misses words
             if depth < MIN_PAUSE_DEPTH_DB and not clipped:
                 message = f"Its pauses are only {max(0.0, depth):.0f} dB quieter than its speech: music or noise."
                 result.add("background", message, depth)
         return True
 
-    def _check_language(
+    def _check_words(
         self,
         result: RecordingCheck,
         recognizer: Transcriber,
         audio: np.ndarray,
+        transcript: str,
         language: str,
-        *,
-        enough_speech: bool,
-    ) -> bool:
-        """Return False where another language is spoken, and flag it."""
+        speech_seconds: float,
+    ) -> None:
+        """Check the language, and where it is the expected one the transcript."""
         spoken, probability, probabilities = recognizer.detect_language(audio)
-        result.measures["language"] = spoken
-        result.measures["language_probability"] = round(probability, 3)
+        result.measures.language = spoken
+        result.measures.language_probability = round(probability, 3)
         expected = RECOGNIZER_LANGUAGES.get(language, language)
         is_other = expected and spoken != expected and probability >= SURE_LANGUAGE_PROBABILITY
         is_unlikely = probabilities.get(expected, 0.0) < UNLIKELY_LANGUAGE_PROBABILITY
-        if enough_speech and is_other and is_unlikely:
+        if speech_seconds >= MIN_SPEECH_SECONDS and is_other and is_unlikely:
             message = f"It is {spoken} by its sound ({probability:.0%} sure), not {language}."
             result.add("wrong_language", message, probability)
-            return False
-        return True
-
-    def _check_words(
-        self, result: RecordingCheck, recognizer: Transcriber, audio: np.ndarray, transcript: str, language: str
-    ) -> None:
-        """Transcribe the recording, and compare with its transcript where there is one."""
-        spoken = result.measures["language"]
-        recognized = recognizer.transcribe(audio, RECOGNIZER_LANGUAGES.get(language, language) or spoken)
-        result.measures["heard"] = recognized.text
-        result.measures["confidence"] = round(recognized.confidence, 3)
+            return
+        recognized = recognizer.transcribe(audio, expected or spoken)
+        result.measures.transcript = recognized.text
+        result.measures.confidence = round(recognized.confidence, 3)
         if not transcript:
             return
         wrong = min(error_rate(transcript, recognized.text, language or spoken), MAX_WORD_ERRORS_SHOWN)
-        result.measures["word_errors"] = round(wrong, 3)
+        result.measures.word_errors = round(wrong, 3)
         if wrong > self.limits.word_errors:
             excerpt = recognized.text if len(recognized.text) <= 80 else f"{recognized.text[:79]}…"
             result.add("wrong_transcript", f"{wrong:.0%} of the words differ; heard: {excerpt!r}.", wrong)

@@ -31,7 +31,7 @@ class TranscriptPhrase:
 
 
 @dataclass(frozen=True, slots=True)
-class Transcript:
+class Transcription:
     """A recording in words."""
 
     text: str
@@ -74,12 +74,12 @@ class Transcriber:
             local_files_only=True,
         )
 
-    def transcribe(self, recording: Path | np.ndarray, language: str | None = None) -> Transcript:
+    def transcribe(self, recording: Path | np.ndarray, language: str | None = None) -> Transcription:
         """Transcribe a file, or (N,) float32 samples at 16 kHz; without `language` it is recognized."""
         samples = read_resampled(recording, SAMPLE_RATE) if isinstance(recording, Path) else recording
         seconds = len(samples) / SAMPLE_RATE
         if not speech_spans(samples):  # the recognizer itself makes up words for noise
-            return Transcript("", language or "", 0.0, seconds, 0.0)
+            return Transcription("", language or "", 0.0, seconds, 0.0)
         segments, info = self._model.transcribe(
             samples,
             language=language,
@@ -97,7 +97,7 @@ class Transcriber:
         )
         separator = "" if info.language in LANGUAGES_WITHOUT_SPACES else " "
         text = separator.join(phrase.text for phrase in phrases if phrase.text)
-        return Transcript(text, info.language, info.language_probability, seconds, _confidence(phrases), phrases)
+        return Transcription(text, info.language, info.language_probability, seconds, _confidence(phrases), phrases)
 
     def detect_language(self, samples: np.ndarray) -> tuple[str, float, dict[str, float]]:
         """Return the most likely language of (N,) float32 at 16 kHz, its probability, and those of all languages."""

@@ -39,8 +39,8 @@ class RecordingEvaluation:
     """The scores of one recording; NaN where nothing can be said."""
 
     seconds: float
-    heard: str
-    """The recognizer's transcript."""
+    transcript: str
+    """As recognized."""
     wer: float
     """Wrong words (characters, in Chinese, Japanese and Korean) in proportion to the text's; may exceed 1."""
     similarity: float
@@ -95,7 +95,7 @@ class Evaluator:
         low, high = pitch_range(samples)
         return RecordingEvaluation(
             seconds=len(samples) / SAMPLE_RATE,
-            heard=transcript.text,
+            transcript=transcript.text,
             wer=comparison.wer,
             similarity=speaker_similarity,
             dnsmos=quality.overall,

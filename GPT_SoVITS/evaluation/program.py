@@ -36,7 +36,7 @@ WARM_UP = {"zh": "你好。", "yue": "你好。", "ja": "はい。", "ko": "네.
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationPrompt:
+class ReferencePrompt:
     """The prompt that all voices speak with."""
 
     audio: Path
@@ -47,7 +47,7 @@ class EvaluationPrompt:
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluatedVoice:
+class CheckpointPair:
     """A pair of checkpoints to evaluate."""
 
     name: str
@@ -69,11 +69,11 @@ class EvaluationRequest:
     threads: int
     seed: int
     warm_up: bool
-    prompt: EvaluationPrompt
+    prompt: ReferencePrompt
     language: str
     """Of the sentences."""
     sentences: list[str]
-    voices: list[EvaluatedVoice]
+    voices: list[CheckpointPair]
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> EvaluationRequest:
@@ -96,14 +96,14 @@ class EvaluationRequest:
                 gpt, sovits = Path(voice["gpt"]), Path(voice["sovits"])
             sample = Path(voice["sample"]) if voice.get("sample") else None
             tokens = voice.get("tokens", prompt.get("tokens"))
-            voices.append(EvaluatedVoice(voice["name"], gpt, sovits, sample, tokens))
+            voices.append(CheckpointPair(voice["name"], gpt, sovits, sample, tokens))
         return cls(
             models=models,
             device=document.get("device", "cpu"),
             threads=int(document.get("threads", 1)),
             seed=int(document.get("seed", 1234)),
             warm_up=bool(document.get("warm_up")),
-            prompt=EvaluationPrompt(Path(prompt["audio"]), prompt["text"], prompt["language"], prompt.get("tokens")),
+            prompt=ReferencePrompt(Path(prompt["audio"]), prompt["text"], prompt["language"], prompt.get("tokens")),
             language=language,
             sentences=sentences,
             voices=voices,
@@ -158,12 +158,13 @@ def evaluate(request: EvaluationRequest) -> None:
             results.append(result)
             number, count = len(results), len(request.sentences)
             fraction = (index + number / count) / len(request.voices)
-            emit("sentence", voice=voice.name, number=number, of=count, fraction=fraction, **result)
-        emit("voice", name=voice.name, language=request.language, mean=mean_scores(results), sentences=results)
+            emit("sentence", voice=voice.name, number=number, of=count, fraction=fraction, **result.as_json())
+        sentences = [result.as_json() for result in results]
+        emit("voice", name=voice.name, language=request.language, mean=mean_scores(results), sentences=sentences)
 
 
 def _load_voice(
-    voice: EvaluatedVoice, request: EvaluationRequest, helpers: HelperNetworks
+    voice: CheckpointPair, request: EvaluationRequest, helpers: HelperNetworks
 ) -> tuple[Pipeline, EncodedPrompt]:
     """Return the pipeline of a pair of checkpoints, and the prompt as it encodes it."""
     from GPT_SoVITS.pipeline import Pipeline

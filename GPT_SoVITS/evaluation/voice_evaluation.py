@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
@@ -21,22 +22,28 @@ MEAN_COUNTS = ("repeated", "skipped")
 """Lists of words whose mean lengths are reported."""
 
 
-class SentenceResult(TypedDict):
-    """The scores of a sentence, as JSON; None where nothing can be said. `RecordingEvaluation` explains them."""
+@dataclass(frozen=True, slots=True)
+class SentenceResult:
+    """The scores of a sentence; None where nothing can be said. `RecordingEvaluation` explains them."""
 
     text: str
-    heard: str
+    transcript: str
     wer: float
     cer: float
-    similarity: float | None
-    dnsmos: float | None
-    rtf: float | None
+    similarity: float | None = None
+    dnsmos: float | None = None
+    rtf: float | None = None
     """Seconds of synthesis for a second of speech."""
-    f0_low: float | None
-    f0_high: float | None
-    repeated: list[str]
-    skipped: list[str]
-    seconds: float
+    f0_low: float | None = None
+    f0_high: float | None = None
+    repeated: Sequence[str] = ()
+    skipped: Sequence[str] = ()
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the result as JSON, in which the transcript is `heard`."""
+        names = (field.name for field in fields(self))
+        return {"heard" if name == "transcript" else name: getattr(self, name) for name in names}
 
 
 class VoiceEvaluator:
@@ -60,7 +67,9 @@ class VoiceEvaluator:
             except ModelError as error:
                 if error.code != "nothing_spoken":
                     raise
-                yield self._unspoken(text)
+                # The model ended before the first sound: all words are missing, and there is nothing else to evaluate.
+                missing = words(text, self._recognizer_language)
+                yield SentenceResult(text, transcript="", wer=1.0, cer=1.0, skipped=missing)
                 continue
             elapsed = time.perf_counter() - started
             if sample is not None and number == 0:
@@ -70,48 +79,30 @@ class VoiceEvaluator:
     def _result(self, text: str, samples: np.ndarray, rate: int, elapsed: float) -> SentenceResult:
         scores = self.evaluator.evaluate(resample(samples, rate, SAMPLE_RATE), text, self._recognizer_language)
         seconds = len(samples) / rate
-        return {
-            "text": text,
-            "heard": scores.heard,
-            "wer": scores.wer,
-            "cer": scores.cer,
-            "similarity": _none_for_nan(scores.similarity),
-            "dnsmos": _none_for_nan(scores.dnsmos),
-            "rtf": elapsed / seconds,
-            "f0_low": _none_for_nan(scores.f0_low),
-            "f0_high": _none_for_nan(scores.f0_high),
-            "repeated": list(scores.repeated),
-            "skipped": list(scores.skipped),
-            "seconds": seconds,
-        }
-
-    def _unspoken(self, text: str) -> SentenceResult:
-        """Return the result where the model ended before the first sound: all words are missing."""
-        return {
-            "text": text,
-            "heard": "",
-            "wer": 1.0,
-            "cer": 1.0,
-            "similarity": None,
-            "dnsmos": None,
-            "rtf": None,
-            "f0_low": None,
-            "f0_high": None,
-            "repeated": [],
-            "skipped": words(text, self._recognizer_language),
-            "seconds": 0.0,
-        }
+        return SentenceResult(
+            text=text,
+            transcript=scores.transcript,
+            wer=scores.wer,
+            cer=scores.cer,
+            similarity=_none_for_nan(scores.similarity),
+            dnsmos=_none_for_nan(scores.dnsmos),
+            rtf=elapsed / seconds,
+            f0_low=_none_for_nan(scores.f0_low),
+            f0_high=_none_for_nan(scores.f0_high),
+            repeated=scores.repeated,
+            skipped=scores.skipped,
+            seconds=seconds,
+        )
 
 
 def mean_scores(results: Sequence[SentenceResult]) -> dict[str, float | None]:
     """Return the mean of each score over the sentences that have it, and of how many words went wrong a sentence."""
-    rows: list[Mapping[str, Any]] = list(results)
     means: dict[str, float | None] = {}
     for name in MEAN_SCORES:
-        values = [row[name] for row in rows if row[name] is not None]
+        values = [value for result in results if (value := getattr(result, name)) is not None]
         means[name] = sum(values) / len(values) if values else None
     for name in MEAN_COUNTS:
-        means[name] = sum(len(row[name]) for row in rows) / len(rows) if rows else None
+        means[name] = sum(len(getattr(result, name)) for result in results) / len(results) if results else None
     return means
 
 

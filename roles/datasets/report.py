@@ -103,7 +103,7 @@ def _examine(run: FileJobRun, version: DatasetVersionRecord, contents: DatasetCo
         flags[number].append(flag)
     if language == "auto":
         language = _main_language(looks, originals, flags) or "auto"
-    measures: dict[int, dict[str, Any]] = {number: dict(look.measures) for number, look in looks.items()}
+    measures: dict[int, dict[str, Any]] = {number: look.measures.as_dict() for number, look in looks.items()}
     for number, similarity in similarities.items():
         measures[number]["speaker_similarity"] = similarity
     for segment in contents.segments:
@@ -181,9 +181,9 @@ def _main_language(
     from GPT_SoVITS.dataset.checks import QualityFlag
 
     languages = {
-        segment.number: str(looks[segment.number].measures["language"])
+        segment.number: language
         for segment in segments
-        if "language" in looks[segment.number].measures
+        if (language := looks[segment.number].measures.language) is not None
     }
     if not languages:
         return ""
@@ -192,7 +192,7 @@ def _main_language(
         return ""
     for segment in segments:
         language = languages.get(segment.number, main)
-        probability = float(looks[segment.number].measures.get("language_probability", 0.0))
+        probability = looks[segment.number].measures.language_probability or 0.0
         if language != main and probability >= SURE_LANGUAGE_PROBABILITY and not segment.language:
             message = f"It is {language} by its sound ({probability:.0%} sure); most of the data set is {main}."
             flags[segment.number].append(QualityFlag("wrong_language", message, probability))

@@ -44,7 +44,7 @@ def test_good_speech_passes(checker: RecordingChecker, name: str) -> None:
     look = checker.check(speech(name), RATE)
 
     assert look.flags == []
-    assert look.measures["speech_share"] > 0.9
+    assert look.measures.speech_share > 0.9
     assert look.speaker is not None
 
 

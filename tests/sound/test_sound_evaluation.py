@@ -17,7 +17,7 @@ from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.evaluation.best_checkpoint import best_checkpoint
 from GPT_SoVITS.evaluation.evaluator import pitch_range
 from GPT_SoVITS.evaluation.sentences import FOLDER, packaged_language, packaged_sentences, read_sentences
-from GPT_SoVITS.evaluation.voice_evaluation import mean_scores
+from GPT_SoVITS.evaluation.voice_evaluation import SentenceResult, mean_scores
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TEXT = "The number you have dialed is not in service. Please check the number and try again."
@@ -141,12 +141,12 @@ def test_the_range_of_a_voice_s_pitch_leaves_its_slips_out():
 
 
 def test_means_leave_out_what_nobody_knows():
-    measured = {"wer": 0.5, "cer": 0.2, "similarity": 0.8, "dnsmos": 3.0, "rtf": 0.2, "f0_low": 90.0, "f0_high": 200.0}
-    unspoken = dict.fromkeys(measured) | {"wer": 1.0, "cer": 1.0}
-
-    mean = mean_scores(
-        [{**measured, "repeated": ["a"], "skipped": []}, {**unspoken, "repeated": [], "skipped": ["a", "b"]}]
+    measured = SentenceResult(
+        "a b", "a a", 0.5, 0.2, similarity=0.8, dnsmos=3.0, rtf=0.2, f0_low=90.0, f0_high=200.0, repeated=["a"]
     )
+    unspoken = SentenceResult("a b", "", 1.0, 1.0, skipped=["a", "b"])
+
+    mean = mean_scores([measured, unspoken])
 
     assert (mean["wer"], mean["similarity"], mean["repeated"], mean["skipped"]) == (0.75, 0.8, 0.5, 1.0)
 

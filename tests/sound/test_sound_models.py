@@ -233,7 +233,7 @@ def test_a_good_recording_is_judged_better_than_a_bad_one(models, voice_file, vo
     assert good.wer < 0.15
     assert good.similarity == pytest.approx(1.0, abs=1e-3)
     assert good.dnsmos > 2.5
-    assert poor.heard == ""
+    assert poor.transcript == ""
     assert poor.wer == 1.0
     assert poor.similarity < 0.75
     assert poor.dnsmos < good.dnsmos - 1
@@ -246,7 +246,7 @@ def test_silence_is_judged_without_a_crash(models, voice_file, tmp_path):
 
     judged = Evaluator(models, reference=voice_file).evaluate_file(silent, TEXT, "en")
 
-    assert (judged.heard, judged.wer) == ("", 1.0)
+    assert (judged.transcript, judged.wer) == ("", 1.0)
     assert math.isnan(judged.similarity)
     assert math.isnan(judged.dnsmos)
 
