@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
+from common.audio_formats import MEDIA_TYPES
+
 if TYPE_CHECKING:
     import soxr
 
@@ -31,9 +33,7 @@ def new_encoder(kind: Format, sample_rate: int) -> SoundEncoder:
 
 
 def media_type(kind: Format) -> str:
-    from core.media.encode import MIME_TYPES
-
-    return MIME_TYPES[kind]
+    return MEDIA_TYPES[kind]
 
 
 class RawSamples:

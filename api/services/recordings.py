@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from core.errors import BadAudio, SilentRecording
-from core.media.decode import SoundInfo, check_recording, decode, probe
+from core.media.decode import AudioInfo, check_recording, decode, probe
 from core.speech.checks import canonical_language
 from core.speech.requests import PromptRef
 from core.storage import Storage
@@ -25,7 +25,7 @@ class Recordings:
         self.storage = storage
         self._children = asyncio.Semaphore(CHILDREN)
 
-    async def check(self, path: Path) -> SoundInfo:
+    async def check(self, path: Path) -> AudioInfo:
         """What it is. BadAudio when it is no sound, is cut off, silent, or too short to hold a voice."""
         async with self._children:
             info = await asyncio.to_thread(probe, path)

@@ -1,10 +1,10 @@
-"""Sound files of strangers: looked at and decoded by a limited child; and encoding of our own sound."""
+"""Audio files: untrusted ones are decoded in a limited child process; our own speech is encoded."""
 
 from core.media.decode import (
     MAX_SECONDS,
-    SHORTEST_UPLOAD,
-    RecordingReport,
-    SoundInfo,
+    MIN_UPLOAD_SECONDS,
+    AudioInfo,
+    RecordingLevels,
     check_recording,
     decode,
     probe,
@@ -12,9 +12,9 @@ from core.media.decode import (
 
 __all__ = [
     "MAX_SECONDS",
-    "SHORTEST_UPLOAD",
-    "RecordingReport",
-    "SoundInfo",
+    "MIN_UPLOAD_SECONDS",
+    "AudioInfo",
+    "RecordingLevels",
     "check_recording",
     "decode",
     "probe",

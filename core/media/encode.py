@@ -1,8 +1,9 @@
-"""Encode speech for its listeners, in one piece or as it is made."""
+"""Encoding of speech in the output formats, as a whole or as a stream."""
 
 from __future__ import annotations
 
 import struct
+import wave
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -11,15 +12,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-MIME_TYPES: Final = {
-    "wav": "audio/wav",
-    "pcm": "audio/pcm",
-    "flac": "audio/flac",
-    "mp3": "audio/mpeg",
-    "opus": "audio/ogg; codecs=opus",
-    "aac": "audio/aac",
-}
-"""Format → media type; also the list of formats."""
+from common.audio_formats import AUDIO_FORMATS
 
 _STANDARD_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
@@ -28,7 +21,7 @@ _CODECS: Final[dict[str, tuple[str, str, dict[str, str]]]] = {
     "flac": ("flac", "flac", {}),
     # The Xing header would have to be written last, at the start of the file.
     "mp3": ("mp3", "libmp3lame", {"write_xing": "0"}),
-    # By default an Ogg page is held back until it has a second of sound.
+    # By default an Ogg page is held back until it has a second of audio.
     "opus": ("ogg", "libopus", {"page_duration": "20000"}),
     "aac": ("adts", "aac", {}),
 }
@@ -36,41 +29,41 @@ _CODECS: Final[dict[str, tuple[str, str, dict[str, str]]]] = {
 
 
 class Encoder:
-    """16-bit mono samples in, a file's bytes out, piece by piece and as soon as the format allows.
+    """Encodes a stream of 16-bit mono samples; bytes are returned as soon as the format allows.
 
-    The length is not known while it streams: a WAV header says 0xFFFFFFFF, which players read as "to the end".
+    The length is unknown while it streams: a WAV header says 0xFFFFFFFF, which players read as "to the end".
     """
 
     def __init__(self, format: str, sample_rate: int) -> None:
-        if format not in MIME_TYPES:
-            raise ValueError(f"no format {format!r}; there are {', '.join(MIME_TYPES)}")
+        if format not in AUDIO_FORMATS:
+            raise ValueError(f"no format {format!r}; there are {', '.join(AUDIO_FORMATS)}")
         self.format = format
         self.sample_rate = sample_rate
         self._sink = _Sink()
-        self._begun = False
+        self._started = False
         if format not in ("wav", "pcm"):
             self._open()
 
     def feed(self, samples: bytes) -> bytes:
-        """Take little-endian int16 samples; return what is ready, which may be nothing yet."""
+        """Encode little-endian int16 samples; return the bytes that are ready, possibly none."""
         if self.format == "pcm":
             return samples
         if self.format == "wav":
-            header = b"" if self._begun else wav_header(self.sample_rate, None)
-            self._begun = True
+            header = b"" if self._started else wav_header(self.sample_rate, None)
+            self._started = True
             return header + samples
         if samples:
             self._encode(np.frombuffer(samples, dtype="<i2"))
         return self._sink.take()
 
     def finish(self) -> bytes:
-        """The end of the file; nothing may be fed after it."""
+        """Return the end of the file; nothing may be fed after it."""
         if self.format == "pcm":
             return b""
         if self.format == "wav":
-            return b"" if self._begun else self.feed(b"")
-        for piece in self._resampler.resample(None):
-            self._container.mux(self._stream.encode(piece))
+            return b"" if self._started else self.feed(b"")
+        for resampled in self._resampler.resample(None):
+            self._container.mux(self._stream.encode(resampled))
         self._container.mux(self._stream.encode(None))
         self._container.close()
         return self._sink.take()
@@ -100,12 +93,12 @@ class Encoder:
         frame.time_base = Fraction(1, self.sample_rate)
         frame.pts = self._position
         self._position += len(samples)
-        for piece in self._resampler.resample(frame):
-            self._container.mux(self._stream.encode(piece))
+        for resampled in self._resampler.resample(frame):
+            self._container.mux(self._stream.encode(resampled))
 
 
 def encode(samples: NDArray[np.int16] | Path, format: str, sample_rate: int = 0) -> bytes:
-    """A whole file. `samples` are mono int16 of `sample_rate`, or a 16-bit mono WAV's path."""
+    """Return a complete file of mono int16 samples, or of a 16-bit mono WAV, whose rate then counts."""
     if isinstance(samples, Path):
         samples, sample_rate = read_wav(samples)
     raw = samples.astype("<i2", copy=False).tobytes()
@@ -116,7 +109,7 @@ def encode(samples: NDArray[np.int16] | Path, format: str, sample_rate: int = 0)
 
 
 def wav_header(sample_rate: int, data_bytes: int | None) -> bytes:
-    """The 44 bytes before 16-bit mono samples; None where the length is not known yet."""
+    """Return the 44 bytes before 16-bit mono samples; `data_bytes` is None while the length is unknown."""
     size = 0xFFFFFFFF if data_bytes is None else data_bytes
     whole = 0xFFFFFFFF if data_bytes is None else data_bytes + 36
     return struct.pack(
@@ -126,9 +119,7 @@ def wav_header(sample_rate: int, data_bytes: int | None) -> bytes:
 
 
 def read_wav(path: Path) -> tuple[NDArray[np.int16], int]:
-    """Samples and rate of a 16-bit mono WAV of our own."""
-    import wave
-
+    """Return int16 samples (T,) and rate of a 16-bit mono WAV of our own; raise ValueError for another one."""
     with wave.open(str(path), "rb") as file:
         if file.getnchannels() != 1 or file.getsampwidth() != 2:
             raise ValueError(f"{path.name} is no 16-bit mono WAV")
@@ -136,16 +127,16 @@ def read_wav(path: Path) -> tuple[NDArray[np.int16], int]:
 
 
 class _Sink:
-    """A file that can only be written to, and gives back what was written."""
+    """A write-only file that returns what was written."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._chunks: list[bytes] = []
 
     def write(self, data: bytes) -> int:
-        self._pieces.append(bytes(data))
+        self._chunks.append(bytes(data))
         return len(data)
 
     def take(self) -> bytes:
-        taken = b"".join(self._pieces)
-        self._pieces.clear()
-        return taken
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        return data

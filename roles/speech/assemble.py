@@ -13,14 +13,14 @@ from typing import Final, Literal, cast
 
 import orjson
 
-from common.audio_formats import FILE_EXTENSIONS
+from common.audio_formats import FILE_EXTENSIONS, MEDIA_TYPES
 from common.files import sha256_of_file
 from common.storage_keys import inference_folder
 from common.zip_files import add_bytes, add_file
 from core.errors import ErrorData, InvalidRequest, NotFound, NotReady, PermanentError, SovitsError, error_from_code
 from core.jobs.job import Job, JobStatus
 from core.jobs.queue import Queue
-from core.media.encode import MIME_TYPES, Encoder, wav_header
+from core.media.encode import Encoder, wav_header
 from core.speech.inference_jobs import (
     ArchiveRequest,
     AssembleRequest,
@@ -143,7 +143,7 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
     return {
         "audio": key,
         "format": request.format,
-        "media_type": MIME_TYPES[request.format],
+        "media_type": MEDIA_TYPES[request.format],
         "sample_rate": rate,
         "seconds": frames / rate,
         "utterances": spoken,

@@ -243,7 +243,7 @@ def test_a_child_that_dies_is_a_bad_recording(program, says, noise, save, monkey
 
 def test_the_child_cannot_take_more_memory_than_it_may(noise, save, monkeypatch):
     program = (
-        "import core.media.child as c, sys\n"
+        "import core.media.decoder_child as c, sys\n"
         "c._probe = lambda options: bytes(2 * c.ADDRESS_SPACE)\n"
         "sys.exit(c.main(sys.argv[1:]))"
     )

@@ -8,8 +8,9 @@ import av
 import numpy as np
 import pytest
 
+from common.audio_formats import MEDIA_TYPES
 from core.media import probe
-from core.media.encode import MIME_TYPES, Encoder, encode, read_wav, wav_header
+from core.media.encode import Encoder, encode, read_wav, wav_header
 
 RATES = (16_000, 24_000, 32_000, 40_000, 48_000)
 COMPRESSED = ("flac", "mp3", "opus", "aac")
@@ -32,7 +33,7 @@ def frequency(samples: np.ndarray, rate: int) -> float:
     return float(np.abs(np.fft.rfft(middle * np.hanning(len(middle)))).argmax() * rate / len(middle))
 
 
-@pytest.mark.parametrize("format_", [name for name in MIME_TYPES if name != "pcm"])
+@pytest.mark.parametrize("format_", [name for name in MEDIA_TYPES if name != "pcm"])
 @pytest.mark.parametrize("rate", RATES)
 def test_a_streamed_file_opens_with_the_right_length_and_pitch(format_, rate):
     samples = tone(1.5, rate)
@@ -45,7 +46,7 @@ def test_a_streamed_file_opens_with_the_right_length_and_pitch(format_, rate):
     assert frequency(found, found_rate) == pytest.approx(440, abs=4)
 
 
-@pytest.mark.parametrize("format_", [name for name in MIME_TYPES if name != "pcm"])
+@pytest.mark.parametrize("format_", [name for name in MEDIA_TYPES if name != "pcm"])
 def test_a_whole_file_passes_the_probe_of_uploads(format_, tmp_path):
     path = tmp_path / "speech"
     path.write_bytes(encode(tone(2.0, 16_000), format_, 16_000))
@@ -68,7 +69,7 @@ def test_lossless_formats_give_back_every_sample(format_):
     np.testing.assert_array_equal(found, samples)
 
 
-@pytest.mark.parametrize("format_", MIME_TYPES)
+@pytest.mark.parametrize("format_", MEDIA_TYPES)
 def test_sound_leaves_the_encoder_within_a_quarter_of_a_second(format_):
     encoder = Encoder(format_, 32_000)
     samples = np.random.default_rng(0).integers(-9000, 9000, 32_000).astype(np.int16)
@@ -82,7 +83,7 @@ def test_sound_leaves_the_encoder_within_a_quarter_of_a_second(format_):
     assert after_a_quarter > at_the_end * 0.05
 
 
-@pytest.mark.parametrize("format_", MIME_TYPES)
+@pytest.mark.parametrize("format_", MEDIA_TYPES)
 def test_nothing_fed_still_ends_well(format_):
     encoder = Encoder(format_, 16_000)
 

@@ -1,4 +1,4 @@
-"""How loud a recording is, and for how long it says nothing."""
+"""Level and silences of a recording."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 FRAME_SECONDS = 0.05
 SILENCE = 10 ** (-50 / 20)
-"""A frame whose RMS is below −50 dB of full scale is not heard."""
+"""RMS of −50 dB of full scale; a frame below it is silent."""
 
 
-class Meter:
-    """Peak, RMS and silences of a mono stream, in frames. A constant offset is no sound."""
+class LevelMeter:
+    """Measures peak, RMS and silences of a mono stream, frame by frame; a constant offset counts as silence."""
 
     def __init__(self) -> None:
         self.frame_length = 1
@@ -23,8 +23,8 @@ class Meter:
         self.silent_run = 0
         self.longest_silent_run = 0
 
-    def hear(self, samples: Any) -> None:
-        """Take a whole number of frames; only the last call may bring less."""
+    def add(self, samples: Any) -> None:
+        """Add samples, float of shape (T,): a whole number of frames, except in the last call."""
         import numpy as np
 
         samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
@@ -33,18 +33,16 @@ class Meter:
         self.samples += len(samples)
         whole = len(samples) // self.frame_length * self.frame_length
         for deviation in samples[:whole].reshape(-1, self.frame_length).std(axis=1).tolist():
-            self._frame(deviation)
+            self.loudest = max(self.loudest, deviation)
+            if deviation >= SILENCE:
+                self.sounding += 1
+                self.silent_run = 0
+            else:
+                self.silent_run += 1
+                self.longest_silent_run = max(self.longest_silent_run, self.silent_run)
 
-    def _frame(self, deviation: float) -> None:
-        self.loudest = max(self.loudest, deviation)
-        if deviation >= SILENCE:
-            self.sounding += 1
-            self.silent_run = 0
-        else:
-            self.silent_run += 1
-            self.longest_silent_run = max(self.longest_silent_run, self.silent_run)
-
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, float | bool]:
+        """Return the measurements as they are printed for `core.media.decode`."""
         return {
             "peak": self.peak,
             "rms": math.sqrt(self.energy / self.samples) if self.samples else 0.0,

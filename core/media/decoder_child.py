@@ -1,0 +1,327 @@
+"""The resource-limited child process that reads untrusted audio: `python -m core.media.decoder_child TASK FILE …`.
+
+It reads one file, writes at most one, and prints one JSON object on standard output. The parent is
+`core.media.decode`. FFmpeg parses untrusted input here and nowhere else, so that a flaw in it, a decompression bomb or
+an endless file costs no more than this process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from core.media.level_meter import FRAME_SECONDS, LevelMeter
+
+ADDRESS_SPACE = 1 << 30
+"""Bytes. The decoder works packet by packet and needs about 150 MB of it."""
+CPU_SECONDS = 240
+FILE_BYTES = (1 << 31) - (1 << 20)
+"""Largest decoded file: the limit of a WAV header, with a margin."""
+OPEN_FILES = 32
+
+FORMATS = (
+    "3g2,3gp,aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,eac3,flac,flv,m4a,matroska,mj2,mov,mp3,mp4,mpeg,mpegts,ogg,tta,"
+    "w64,wav,webm,wv"
+)
+"""Demuxers that may run: containers of recordings. Playlists (hls, concat, dash …) are not among them, because they
+open other files and addresses."""
+FORMATS_WITHOUT_DURATION = ("aac", "ac3", "eac3", "amr", "asf", "mpeg", "mpegts", "avi")
+"""Containers whose duration FFmpeg estimates; a difference from it means nothing."""
+PROBE_SECONDS = 10.0
+"""`probe` decodes this much and then only counts packets."""
+MAX_SHORTFALL = 0.1
+"""Seconds by which the audio may be shorter than its header says: the encoders' delay and padding."""
+
+LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""FFmpeg's names by number of channels."""
+
+
+class UnusableAudio(Exception):
+    """The file cannot be used; the message is a sentence for its sender."""
+
+
+@dataclass(slots=True)
+class StreamInfo:
+    """The audio stream of a file, and how far it was decoded."""
+
+    codec: str
+    sample_rate: int
+    channels: int
+    declared: float | None
+    """Duration by the container in seconds; None when it does not say."""
+    seconds: float = 0.0
+    """Decoded or counted so far."""
+    good: int = 0
+    """Frames that were decoded."""
+    bad: int = 0
+    """Packets that could not be decoded."""
+    broken_at: float | None = None
+    """Position of the first damage in seconds."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run one task and print its result."""
+    options = _parse(arguments)
+    _limit_resources()
+    try:
+        result = {"probe": _probe, "check": _check, "decode": _decode}[options.task](options)
+    except UnusableAudio as error:
+        result = {"error": str(error)}
+    except MemoryError:
+        result = {"error": "Decoding it needs more memory than a recording may take."}
+    except (OSError, ValueError) as error:  # FFmpeg's errors are one or the other
+        result = {"error": f"It cannot be decoded: {_reason(error)}."}
+    print(json.dumps(result))
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="core.media.decoder_child")
+    parser.add_argument("task", choices=("probe", "check", "decode"))
+    parser.add_argument("source", type=Path)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--sample-rate", type=int)
+    parser.add_argument("--mono", action="store_true")
+    parser.add_argument("--max-seconds", type=float, required=True)
+    return parser.parse_args(arguments)
+
+
+def _limit_resources() -> None:
+    for limit, value in (
+        (resource.RLIMIT_AS, ADDRESS_SPACE),
+        (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_FSIZE, FILE_BYTES),
+        (resource.RLIMIT_NOFILE, OPEN_FILES),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(limit)
+        lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (lowered, lowered))
+
+
+def _probe(options: argparse.Namespace) -> dict[str, Any]:
+    with options.source.open("rb") as file:
+        info = _read(file, options.max_seconds, None)
+    return _describe(info)
+
+
+def _decode(options: argparse.Namespace) -> dict[str, Any]:
+    """Write a WAV file of 16-bit PCM."""
+    import av
+
+    with ExitStack() as stack:
+        file = stack.enter_context(options.source.open("rb"))
+        written: dict[str, Any] = {}
+
+        def begin(info: StreamInfo) -> Callable[[Any], None]:
+            channels = 1 if options.mono else info.channels
+            rate = options.sample_rate or info.sample_rate
+            output = stack.enter_context(wave.open(str(options.output), "wb"))
+            output.setparams((channels, 2, rate, 0, "NONE", "not compressed"))
+            resampler = av.AudioResampler(format="s16", layout=LAYOUTS[channels], rate=rate, frame_size=rate)
+
+            def write(frame: Any) -> None:
+                for resampled in resampler.resample(frame):
+                    output.writeframesraw(bytes(resampled.planes[0])[: resampled.samples * channels * 2])
+                written.update(seconds=output.getnframes() / rate, sample_rate=rate, channels=channels)
+
+            return write
+
+        info = _read(file, options.max_seconds, begin)
+        return {**_describe(info), **written}
+
+
+def _check(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure level and silences of the whole recording."""
+    meter = LevelMeter()
+
+    def begin(info: StreamInfo) -> Callable[[Any], None]:
+        import av
+
+        meter.frame_length = max(1, round(info.sample_rate * FRAME_SECONDS))
+        resampler = av.AudioResampler(
+            format="flt", layout="mono", rate=info.sample_rate, frame_size=20 * meter.frame_length
+        )
+
+        def measure(frame: Any) -> None:
+            for resampled in resampler.resample(frame):
+                meter.add(resampled.to_ndarray().reshape(-1))
+
+        return measure
+
+    with options.source.open("rb") as file:
+        info = _read(file, options.max_seconds, begin)
+    return {**_describe(info), **meter.report()}
+
+
+def _read(
+    file: BinaryIO, max_seconds: float, begin: Callable[[StreamInfo], Callable[[Any], None]] | None
+) -> StreamInfo:
+    """Decode the first audio stream, passing each frame and a final None to the function that `begin` returns.
+
+    Without `begin`, decode only the start and count the remaining packets.
+    """
+    import av
+
+    av.logging.set_level(None)
+    if file.seek(0, 2) == 0:
+        raise UnusableAudio("The file is empty.")
+    file.seek(0)
+    try:
+        # Through a file object and with no protocol allowed, nothing but this file can be opened.
+        container = av.open(file, options={"format_whitelist": FORMATS, "protocol_whitelist": "none"}, timeout=None)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise UnusableAudio(f"It is no sound file that can be read ({_reason(error)}).") from error
+    with container:
+        if not container.streams.audio:
+            raise UnusableAudio("There is no sound in it.")
+        stream = container.streams.audio[0]
+        info = _stream_info(file, container, stream)
+        consume = begin(info) if begin else None
+        for frame in _frames(container, stream, info, max_seconds, everything=begin is not None):
+            if consume:
+                consume(frame)
+        if consume and info.good:
+            consume(None)
+    _check_damage(info, file)
+    return info
+
+
+def _stream_info(file: BinaryIO, container: Any, stream: Any) -> StreamInfo:
+    context = stream.codec_context
+    if not context.sample_rate or not context.channels:
+        raise UnusableAudio("Its sample rate or its number of channels is missing.")
+    if context.channels not in LAYOUTS:
+        raise UnusableAudio(f"It has {context.channels} channels; up to {max(LAYOUTS)} work.")
+    context.thread_count = 1
+    names = container.format.name.split(",")
+    declared = None
+    if stream.duration is not None and stream.time_base is not None:
+        declared = float(stream.duration * stream.time_base)
+    elif container.duration is not None and len(container.streams) == 1:  # otherwise it may be that of the video
+        declared = container.duration / 1_000_000
+    if set(names) & set(FORMATS_WITHOUT_DURATION) or ("mp3" in names and not _has_mp3_length(file)):
+        declared = None
+    return StreamInfo(context.name, context.sample_rate, context.channels, declared)
+
+
+def _frames(container: Any, stream: Any, info: StreamInfo, max_seconds: float, *, everything: bool) -> Iterator[Any]:
+    """Yield decoded frames; count seconds, and record damage instead of stopping at it."""
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.error.FFmpegError:
+            _record_damage(info)
+            return
+        if not everything and info.seconds >= PROBE_SECONDS and packet.duration:
+            info.seconds += float(packet.duration * packet.time_base)
+            _check_duration(info, max_seconds)
+            continue
+        try:
+            frames = packet.decode()
+        except av.error.EOFError:
+            return
+        except av.error.FFmpegError:
+            _record_damage(info)
+            continue
+        for frame in frames:
+            info.good += 1
+            info.seconds += frame.samples / frame.sample_rate
+            _check_duration(info, max_seconds)
+            yield frame
+
+
+def _check_duration(info: StreamInfo, max_seconds: float) -> None:
+    if info.seconds > max_seconds:
+        raise UnusableAudio(f"It lasts more than the {max_seconds / 60:g} minutes that a recording may have.")
+
+
+def _record_damage(info: StreamInfo) -> None:
+    info.bad += 1
+    if info.broken_at is None:
+        info.broken_at = info.seconds
+
+
+def _check_damage(info: StreamInfo, file: BinaryIO) -> None:
+    if not info.good:
+        raise UnusableAudio("No sound in it can be decoded.")
+    if info.bad > info.good:
+        raise UnusableAudio("Most of it is damaged and cannot be decoded.")
+    missing = info.declared is not None and info.declared - info.seconds > MAX_SHORTFALL
+    if missing or _is_cut_ogg(file) or _is_cut_wav(file):
+        info.broken_at = info.seconds if info.broken_at is None else info.broken_at
+    elif info.declared is not None:
+        info.broken_at = None  # the undecodable packet was no audio but a tag or padding
+
+
+def _has_mp3_length(file: BinaryIO) -> bool:
+    """Return whether the first MPEG frame is a Xing, Info or VBRI header, which counts the frames."""
+    position = file.tell()
+    file.seek(0)
+    start = file.read(10)
+    tag = 0
+    if start[:3] == b"ID3":
+        tag = 10 + ((start[6] & 127) << 21 | (start[7] & 127) << 14 | (start[8] & 127) << 7 | start[9] & 127)
+    file.seek(tag)
+    head = file.read(4096)
+    file.seek(position)
+    return any(magic in head for magic in (b"Xing", b"Info", b"VBRI"))
+
+
+def _is_cut_ogg(file: BinaryIO) -> bool:
+    """Return whether the last Ogg page lacks the end-of-stream flag."""
+    file.seek(0)
+    if file.read(4) != b"OggS":
+        return False
+    size = file.seek(0, 2)
+    file.seek(max(0, size - 70_000))  # a page has 65,307 bytes at most
+    tail = file.read()
+    page = tail.rfind(b"OggS")
+    return page < 0 or page + 5 >= len(tail) or not tail[page + 5] & 4
+
+
+def _is_cut_wav(file: BinaryIO) -> bool:
+    """Return whether the data chunk is cut off; FFmpeg corrects its length silently."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    start = file.read(12)
+    if start[:4] != b"RIFF" or start[8:] != b"WAVE":
+        return False
+    while len(head := file.read(8)) == 8:
+        length = int.from_bytes(head[4:], "little")
+        if head[:4] == b"data":
+            streamed = length == 0 or length >= 0x7FFFFF00  # a streamed WAV: written before the length was known
+            return not streamed and file.tell() + length > size
+        file.seek(length + length % 2, 1)
+    return False
+
+
+def _describe(info: StreamInfo) -> dict[str, Any]:
+    return {
+        "seconds": round(info.seconds, 6),  # a sum of many frames
+        "sample_rate": info.sample_rate,
+        "channels": info.channels,
+        "codec": info.codec,
+        "broken_at": info.broken_at,
+    }
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
