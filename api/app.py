@@ -1,26 +1,27 @@
-"""The application: its services from start to end, its routes, its errors."""
+"""The application: its services from start to end, its routes, its error formats."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Final
 
 from fastapi import APIRouter, Depends, FastAPI
 
-from api.dependencies import Services, require_key
+from api.dependencies import ApiServices, require_key
 from api.dialects import cosyvoice, openai
+from api.dialects.model_service import envelope
 from api.dialects.model_service import routes as model_service
 from api.dialects.training_service import routes as training_service
 from api.dialects.training_service import task_list
-from api.http import docs_page as reference
-from api.http import errors, openapi
+from api.http import docs_page, errors, openapi
 from api.http.auth import KeyRing
-from api.http.body_limit import LimitBodies
-from api.http.disconnect import end
-from api.http.idempotency import IdempotentPosts
-from api.http.metrics import CountRequests, Metrics
-from api.http.sse import Watchers
+from api.http.body_limit import BodyLimitMiddleware
+from api.http.disconnect import cancel_and_wait
+from api.http.idempotency import IdempotencyMiddleware
+from api.http.metrics import Metrics, RequestMetricsMiddleware
+from api.http.sse import SseResponder
 from api.routes import (
     experiments,
     files,
@@ -38,9 +39,16 @@ from api.routes.datasets import routes as datasets
 from api.routes.inference import routes as inference
 from api.routes.voices import routes as voices
 from api.routes.voices import transfer as voice_transfer
-from api.services.recordings import Recordings
+from api.services.checkpoints import CheckpointService
+from api.services.health import package_version
+from api.services.jobs import JobService
+from api.services.logs import LogService
+from api.services.recordings import RecordingService
 from api.services.speech import SpeechService
-from api.services.sweeper import keep_swept
+from api.services.step_tasks import StepTaskService
+from api.services.sweeper import sweep_periodically
+from api.services.uploads import UploadService
+from api.services.voices import VoiceService
 from core.datasets import DatasetService
 from core.experiments.service import ExperimentService
 from core.jobs.events import Events
@@ -56,12 +64,19 @@ from core.speech.inference import InferenceService
 from core.storage import open_storage
 from core.webhooks import WebhookService, make_fetcher
 
-MAX_FETCH_BYTES = 32 << 20
-"""A reference recording lasts 30 s at most; uncompressed, in stereo, at 96 kHz, that is 17 MiB."""
+MAX_PROMPT_BYTES: Final = 32 << 20
+"""Of a downloaded prompt: 30 s uncompressed, in stereo, at 96 kHz are 17 MiB."""
+ERROR_FORMATS: Final[tuple[errors.ErrorFormat, ...]] = (
+    openai.OpenAIErrors(),
+    cosyvoice.CosyVoiceErrors(),
+    envelope.EnvelopedErrors(),
+    errors.NativeErrors(),
+)
+"""The first that applies to a path formats its errors."""
 
 
 def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
-    """The API as an ASGI application; Redis and the records must be there when it starts."""
+    """Create the API as an ASGI application. Redis and the database must be available when it starts."""
     metrics = Metrics()
 
     @contextlib.asynccontextmanager
@@ -73,18 +88,18 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     app = FastAPI(
         title="sovitsd",
         summary="Recordings in, voices and speech out.",
-        version=health.own_version(),
+        version=package_version(),
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(IdempotentPosts)
-    app.add_middleware(LimitBodies)
-    app.add_middleware(CountRequests, metrics=metrics)
-    errors.install(app)
-    openapi.install(app)
-    own = APIRouter(prefix="/api/v1", dependencies=[Depends(require_key)])
-    for part in (
+    app.add_middleware(IdempotencyMiddleware)
+    app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(RequestMetricsMiddleware, metrics=metrics)
+    errors.install(app, ERROR_FORMATS)
+    openapi.install(app, ERROR_FORMATS)
+    native = APIRouter(prefix="/api/v1", dependencies=[Depends(require_key)])
+    for router in (
         files.router,
         datasets.router,
         logs.router,
@@ -93,7 +108,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
         training_service.router,
         experiments.router,
         stages.router,
-        stages.catalogue,
+        stages.catalog_router,
         training_results.router,
         voice_transfer.router,
         voices.router,
@@ -102,50 +117,69 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
         jobs.router,
         webhooks.router,
         resources.router,
-        health.keyed,
+        health.keyed_router,
     ):
-        own.include_router(part)
-    for router in (own, model_service.router, openai.router, cosyvoice.router, health.router, reference.router):
+        native.include_router(router)
+    for router in (
+        native,
+        model_service.router,
+        openai.router,
+        cosyvoice.router,
+        health.router,
+        docs_page.router,
+    ):
         app.include_router(router)
     return app
 
 
 @contextlib.asynccontextmanager
-async def open_services(settings: Settings, redis_url: str, metrics: Metrics) -> AsyncIterator[Services]:
-    """Everything the routes share; closed in the opposite order."""
+async def open_services(settings: Settings, redis_url: str, metrics: Metrics) -> AsyncIterator[ApiServices]:
+    """Open everything that the routes share, and close it in the opposite order when the block ends."""
     storage = open_storage(settings)
     redis = connect_async(redis_url)
     queue = AsyncQueue(redis, QueueOptions.from_settings(settings))
     events = Events(queue)
     records = Records(settings.resolved_database_url)
-    speech = SpeechService(settings, storage, queue, events, records)
+    fetcher = Fetcher(max_bytes=MAX_PROMPT_BYTES, allowed_hosts=settings.fetch_allowed_hosts)
+    recordings = RecordingService(storage, fetcher)
+    uploads = UploadService(settings, storage, records, recordings)
+    experiments = ExperimentService(records, queue, events, storage)
+    datasets = DatasetService(records, queue, storage)
     inference = InferenceService(queue)
-    watchers = Watchers()
-    sweeping = asyncio.create_task(keep_swept(storage, settings.result_expiry_seconds))
+    batches = BatchService(inference)
+    speech = SpeechService(settings, storage, queue, events, records)
+    sse = SseResponder(metrics.watchers)
+    sweeping = asyncio.create_task(sweep_periodically(storage, settings.result_expiry_seconds))
     try:
-        yield Services(
+        yield ApiServices(
             settings=settings,
             redis=redis,
             queue=queue,
             events=events,
             records=records,
             storage=storage,
-            experiments=ExperimentService(records, queue, events, storage),
-            datasets=DatasetService(records, queue, storage),
-            speech=speech,
+            experiments=experiments,
+            datasets=datasets,
             inference=inference,
-            batches=BatchService(inference),
+            batches=batches,
             webhooks=WebhookService(records, make_fetcher(settings)),
             limits=LimitService(settings, records, queue),
-            recordings=Recordings(storage),
-            fetcher=Fetcher(max_bytes=MAX_FETCH_BYTES, allowed_hosts=settings.fetch_allowed_hosts),
+            fetcher=fetcher,
             keys=KeyRing(settings.valid_api_keys, records),
             metrics=metrics,
-            watchers=watchers,
+            sse=sse,
+            checkpoints=CheckpointService(records, storage, settings.data_path),
+            jobs=JobService(queue, inference, batches),
+            logs=LogService(records, queue, events, storage),
+            recordings=recordings,
+            speech=speech,
+            step_tasks=StepTaskService(records, experiments, datasets, events, uploads),
+            uploads=uploads,
+            voices=VoiceService(records, storage, queue, recordings),
         )
     finally:
-        await end(sweeping)  # it reads the records, which close below
-        await watchers.close()
+        await cancel_and_wait(sweeping)  # it uses the storage's records, which close below
+        await sse.close()
         await speech.close()
         await events.close()
         await records.close()

@@ -1,4 +1,4 @@
-"""What every route is given: the services of this process, a caller whose key was checked."""
+"""What routes depend on: the services of this process, a valid API key, the limits of a page."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from redis.asyncio import Redis
 
-from api.http.auth import KeyRing, key_of
+from api.http.auth import KeyRing, request_api_key
 from api.http.metrics import Metrics
-from api.http.sse import Watchers
-from api.services.recordings import Recordings
+from api.http.sse import SseResponder
+from api.services.checkpoints import CheckpointService
+from api.services.jobs import JobService
+from api.services.logs import LogService
+from api.services.recordings import RecordingService
 from api.services.speech import SpeechService
+from api.services.step_tasks import StepTaskService
+from api.services.uploads import UploadService
+from api.services.voices import VoiceService
 from core.datasets import DatasetService
 from core.experiments.service import ExperimentService
 from core.jobs.events import Events
@@ -28,7 +34,7 @@ from core.webhooks import WebhookService
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
+class ApiServices:
     """Everything that the routes share, from the start of the process to its end."""
 
     settings: Settings
@@ -39,30 +45,37 @@ class Services:
     storage: Storage
     experiments: ExperimentService
     datasets: DatasetService
-    speech: SpeechService
     inference: InferenceService
     batches: BatchService
     webhooks: WebhookService
     limits: LimitService
-    recordings: Recordings
     fetcher: Fetcher
     keys: KeyRing
     metrics: Metrics
-    watchers: Watchers
+    sse: SseResponder
+    checkpoints: CheckpointService
+    jobs: JobService
+    logs: LogService
+    recordings: RecordingService
+    speech: SpeechService
+    step_tasks: StepTaskService
+    uploads: UploadService
+    voices: VoiceService
 
 
-async def services(request: Request) -> Services:
-    found: Services = request.app.state.services
-    return found
+async def services(request: Request) -> ApiServices:
+    """Return the services that the application opened when it started."""
+    api_services: ApiServices = request.app.state.services
+    return api_services
 
 
-Api = Annotated[Services, Depends(services)]
+Api = Annotated[ApiServices, Depends(services)]
 
 
 async def require_key(request: Request, api: Api) -> None:
-    """Unauthorized without a valid key in the headers, where keys are configured."""
-    await api.keys.check(key_of(request))
+    """Raise Unauthorized without a valid API key in the headers, where any key was created."""
+    await api.keys.check(request_api_key(request))
 
 
-Limit = Annotated[int, Query(ge=1, le=500, description="Items on this page.")]
+Limit = Annotated[int, Query(ge=1, le=500, description="Maximum number of items on this page.")]
 Offset = Annotated[int, Query(ge=0, le=2**31 - 1, description="Items to skip.")]

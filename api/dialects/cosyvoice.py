@@ -1,4 +1,4 @@
-"""The CosyVoice service, at the root: a text in, the address of a WAV out."""
+"""The CosyVoice service's API, at the root: a text in, the URL of a WAV out."""
 
 from __future__ import annotations
 
@@ -6,130 +6,146 @@ import asyncio
 import re
 import secrets
 import time
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, Services
-from api.dialects.openai import all_voices
-from api.http.auth import key_of
+from api.dependencies import Api, ApiServices
+from api.http.auth import request_api_key
 from api.http.disconnect import while_connected
-from api.http.responses import Json
-from core.errors import InvalidRequest, NotFound
+from api.http.errors import NativeErrors
+from api.http.responses import JsonResponse
+from api.services.speech import SpeechOptions
+from common import storage_keys
+from core.errors import InvalidRequest, NotFound, SovitsError
 from core.ids import new_id
-from core.records import VoiceRecord
-from core.speech.requests import PromptRef, SpeechRequest
+from core.speech.requests import SpeechRequest
 
 router = APIRouter(tags=["CosyVoice"])
 
 _FILENAME: Final = re.compile(r"[0-9a-f]{32}\.wav")
 
 
+class CosyVoiceErrors:
+    """CosyVoice's error format: `detail` beside the native fields."""
+
+    schema_name = NativeErrors.schema_name
+    schema: Mapping[str, Any] = NativeErrors.schema
+    paths = ("/synthesize", "/voices", "/audio")
+    synthesize_statuses: Mapping[int, int] = {404: 400, 405: 400, 409: 500, 413: 400, 422: 400}
+    """Clients expect 400, 401, 500, 503 and 504 of /synthesize."""
+
+    def applies_to(self, path: str) -> bool:
+        """Return whether the path belongs to CosyVoice's API."""
+        return path == "/" or path.startswith(self.paths)
+
+    def status(self, error: SovitsError, status: int, path: str) -> int:
+        """Return one of the statuses that clients expect of /synthesize; of other paths the status as it is."""
+        return self.synthesize_statuses.get(status, status) if path == "/synthesize" else status
+
+    def body(self, error: SovitsError, status: int) -> dict[str, Any]:
+        """Return the message with the hint as `detail`, and the native fields."""
+        return {"detail": f"{error.message} {error.hint}".strip(), **NativeErrors().body(error, status)}
+
+
 class SynthesizeBody(BaseModel):
-    """A text, and a published voice or a recording to imitate."""
+    """A text, and a voice or a reference recording to speak like."""
 
     apikey: str = ""
-    target: str = Field("", description="The text to speak.")
-    voice: str | None = Field(None, description="The name of a published voice.")
-    voice_url: str | None = Field(None, description="A reference recording of 1 to 30 s to imitate.")
-    voice_prompt_text: str | None = Field(None, description="What is said in the reference recording.")
+    target: str = Field("", description="The text.")
+    voice: str | None = Field(None, description="Name of a voice.")
+    voice_url: str | None = Field(None, description="URL of a reference recording of 1 to 30 s.")
+    voice_prompt_text: str | None = Field(None, description="Transcript of the reference recording.")
 
 
-class Status(TypedDict):
+class CosyVoiceStatus(TypedDict):
+    """The service runs; the names of its voices."""
+
     status: str
     available_voices: list[str]
 
 
-class Synthesized(TypedDict):
+class SynthesizedFile(TypedDict):
+    """A finished WAV."""
+
     download_url: str
     processing_time_seconds: float
     num_chunks: int
 
 
-@router.get("/", response_model=Status)
+@router.get("/", response_model=CosyVoiceStatus)
 async def status(api: Api) -> Response:
-    """Whether it runs, and who can speak."""
-    return Json({"status": "running", "available_voices": [voice.name for voice in await all_voices(api)]})
+    """Get the service's status and the names of the voices."""
+    voices = await api.voices.list_all()
+    return JsonResponse({"status": "running", "available_voices": [voice.name for voice in voices]})
 
 
 @router.get("/voices", response_model=list[str])
 async def voices(api: Api) -> Response:
-    """The names of the published voices."""
-    return Json([voice.name for voice in await all_voices(api)])
+    """List the names of the voices."""
+    return JsonResponse([voice.name for voice in await api.voices.list_all()])
 
 
-@router.post("/synthesize", response_model=Synthesized)
+@router.post("/synthesize", response_model=SynthesizedFile)
 async def synthesize(body: SynthesizeBody, request: Request, api: Api) -> Response:
-    """Speak a text and answer when the recording can be downloaded."""
+    """Synthesize a text with a voice, or in the voice of a reference recording; respond when the WAV is complete.
+
+    400 for an invalid request, 503 while no synthesizer is running, 504 after SYNTHESIS_TIMEOUT_SECONDS.
+    """
     started = time.perf_counter()
-    await api.keys.check(body.apikey or key_of(request))
+    await api.keys.check(body.apikey or request_api_key(request))
     api.speech.check_text(body.target)
     await api.speech.check_ready()
-    filename, chunks = await while_connected(request, _speak(api, body))
-    return Json(
-        {
-            "download_url": str(request.url_for("download", filename=filename)),
-            "processing_time_seconds": round(time.perf_counter() - started, 3),
-            "num_chunks": chunks,
-        }
-    )
+    filename, utterances = await while_connected(request, _synthesize(api, body))
+    content: SynthesizedFile = {
+        "download_url": str(request.url_for("download", filename=filename)),
+        "processing_time_seconds": round(time.perf_counter() - started, 3),
+        "num_chunks": utterances,
+    }
+    return JsonResponse(content)
 
 
 @router.get("/audio/{filename}", response_class=FileResponse)
 async def download(filename: str, api: Api) -> Response:
-    """A finished recording; its name is the only key to it."""
+    """Download a finished WAV. No API key is needed, since its name is random."""
     path = await asyncio.to_thread(api.storage.path, f"audio/{filename}") if _FILENAME.fullmatch(filename) else None
     if path is None or not path.is_file():
         raise NotFound(f"There is no recording {filename!r}.", hint="Recordings are deleted after a while.")
     return FileResponse(path, media_type="audio/wav", filename=filename, content_disposition_type="inline")
 
 
-async def _speak(api: Services, body: SynthesizeBody) -> tuple[str, int]:
-    """The finished file's name and how many utterances it has."""
+async def _synthesize(api: ApiServices, body: SynthesizeBody) -> tuple[str, int]:
+    """Return the name of the finished file and the number of its utterances."""
     job_id = new_id("speech")
-    speech = await _request(api, body, job_id)
+    speech = await _speech_request(api, body, job_id)
     filename = f"{secrets.token_hex(16)}.wav"
-    chunks = await api.speech.write(speech, f"audio/{filename}", job_id=job_id)
-    return filename, chunks
+    utterances = await api.speech.write(speech, f"audio/{filename}", job_id=job_id)
+    return filename, utterances
 
 
-async def _request(api: Services, body: SynthesizeBody, job_id: str) -> SpeechRequest:
+async def _speech_request(api: ApiServices, body: SynthesizeBody, job_id: str) -> SpeechRequest:
+    """Return the speech request; a reference recording is downloaded and spoken with the newest voice's checkpoints."""
     if body.voice and body.voice_url:
         raise InvalidRequest("`voice` and `voice_url` exclude each other.", hint="Send one of them.")
     if body.voice:
-        return await api.speech.request(body.target, body.voice)
+        return await api.speech.request(body.target, body.voice, SpeechOptions())
     if not body.voice_url:
         raise InvalidRequest("Neither `voice` nor `voice_url` was sent.", hint="GET /voices lists the voices.")
-    if not (body.voice_prompt_text or "").strip():
+    prompt_text = body.voice_prompt_text or ""
+    if not prompt_text.strip():
         raise InvalidRequest(
             "`voice_prompt_text` is missing.", hint="Send what is said in the recording of `voice_url`."
         )
-    newest = await _newest_voice(api)
-    prompt = await _fetch_prompt(api, body, job_id)
-    return await api.speech.request(body.target, newest.id, prompt=prompt)
-
-
-async def _newest_voice(api: Services) -> VoiceRecord:
-    """Whose checkpoints speak for a voice that only brought a recording."""
-    page = await api.records.voices.page(limit=1)
-    if not page.items:
+    newest = await api.voices.newest()
+    if newest is None:
         raise InvalidRequest(
             "There is no voice yet whose models could imitate a recording.",
             hint="Train one first: POST /api/v1/files, then POST /api/v1/tasks.",
         )
-    return page.items[0]
-
-
-async def _fetch_prompt(api: Services, body: SynthesizeBody, job_id: str) -> PromptRef:
-    assert body.voice_url is not None
-    assert body.voice_prompt_text is not None
-    temporary = api.storage.new_temporary()
-    try:
-        await api.fetcher.fetch(body.voice_url, temporary)
-        # Beside the speech that uses it, so that both are swept together.
-        return await api.recordings.keep_prompt(temporary, f"speech/{job_id}/prompt.wav", body.voice_prompt_text)
-    finally:
-        temporary.unlink(missing_ok=True)
+    key = storage_keys.speech_file(job_id, "prompt.wav")  # expires together with the speech
+    prompt = await api.recordings.fetch_prompt(body.voice_url, key, prompt_text)
+    return await api.speech.request(body.target, newest.id, SpeechOptions(prompt=prompt))

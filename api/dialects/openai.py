@@ -1,33 +1,72 @@
-"""OpenAI's speech API: `POST /v1/audio/speech`, and the two lists that its clients ask for."""
+"""OpenAI's speech API: `POST /v1/audio/speech`, and the lists of voices and models that its clients request."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
-from api.dependencies import Api, Services, require_key
+from api.dependencies import Api, ApiServices, require_key
 from api.http.disconnect import while_connected
-from api.http.errors import openai_body
-from api.http.responses import Json, Streaming
-from api.http.sse import EventStream, data_only
-from api.services.encoding import Format, SoundEncoder, media_type, new_encoder
+from api.http.responses import ClosingStreamingResponse, JsonResponse
+from api.http.sse import EventStream, encode_data
+from api.services.encoding import AudioEncoder, new_encoder
+from api.services.speech import SpeechOptions
+from common.audio_formats import MEDIA_TYPES, AudioFormat
 from core.errors import EmptyText, NotFound, SovitsError, TextTooLong, VoiceNotFound
 from core.records import VoiceRecord
 from core.speech.requests import InputType, SpeechRequest
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[Depends(require_key)])
 
-MAX_INPUT: Final = 4096
+MAX_INPUT_CHARACTERS: Final = 4096
 MODEL: Final = "nano"
 _MODEL_CREATED: Final = 1_700_000_000
 _CHARACTERS_PER_TOKEN: Final = 4
-"""The bill of OpenAI's own models, in round numbers: clients show it, nobody pays it here."""
+"""A rough count of tokens, which clients display; nothing is charged here."""
+
+
+class OpenAIErrors:
+    """OpenAI's error format: `{"error": {message, type, param, code}}`."""
+
+    schema_name = "OpenAIError"
+    schema: Mapping[str, Any] = {
+        "title": "OpenAIError",
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["message", "type", "param", "code"],
+                "properties": {
+                    "message": {"type": "string"},
+                    "type": {"type": "string"},
+                    "param": {"type": ["string", "null"]},
+                    "code": {"type": "string"},
+                },
+            }
+        },
+    }
+
+    def applies_to(self, path: str) -> bool:
+        """Return whether the path belongs to OpenAI's API."""
+        return path.startswith("/v1/")
+
+    def status(self, error: SovitsError, status: int, path: str) -> int:
+        """Return 400 for 422, which OpenAI does not use."""
+        return 400 if status == 422 else status
+
+    def body(self, error: SovitsError, status: int) -> dict[str, Any]:
+        """Return the error with its hint appended to the message."""
+        kind = "server_error" if status >= 500 else "authentication_error" if status == 401 else "invalid_request_error"
+        message = f"{error.message} {error.hint}".strip()
+        return {"error": {"message": message, "type": kind, "param": error.details.get("param"), "code": error.code}}
 
 
 class VoiceId(BaseModel):
@@ -37,121 +76,122 @@ class VoiceId(BaseModel):
 
 
 class SpeechBody(BaseModel):
-    """What OpenAI's clients send; fields that are not named here are ignored."""
+    """A request of OpenAI's clients. Unknown fields are ignored."""
 
-    model: str = Field(MODEL, description="Taken and ignored: the voice decides the model.")
-    input: str = Field(description=f"The text, up to {MAX_INPUT} characters.")
-    voice: str | VoiceId | None = Field(None, description="Name or id; without one, the newest voice speaks.")
-    response_format: Format = "mp3"
+    model: str = Field(MODEL, description="Accepted and ignored: the voice determines the model.")
+    input: str = Field(description=f"The text, up to {MAX_INPUT_CHARACTERS} characters.")
+    voice: str | VoiceId | None = Field(None, description="Name or id of a voice. Default: the newest voice.")
+    response_format: AudioFormat = "mp3"
     speed: float = Field(1.0, ge=0.25, le=4.0)
     stream_format: Literal["audio", "sse"] = "audio"
-    instructions: str | None = Field(None, description="Taken and ignored.")
-    language: str = Field("auto", description="Our own addition.")
-    seed: int | None = Field(None, description="Our own addition: the same seed, the same sound.")
-    emotion: str = Field("", max_length=100, description="Our own addition: which of the voice's prompts.")
+    instructions: str | None = Field(None, description="Accepted and ignored.")
+    language: str = Field("auto", description="Extension: the language of the text.")
+    seed: int | None = Field(None, description="Extension: the same seed gives the same audio.")
+    emotion: str = Field("", max_length=100, description="Extension: the name of one of the voice's prompts.")
     input_type: InputType = Field(
         "auto",
-        description="Our own addition: auto (SSML where the input begins with <speak, else marks), text, marks, ssml.",
+        description="Extension: auto (SSML if the input begins with <speak, else inline tags), text, marks or ssml.",
     )
     pronunciations: dict[str, str] | None = Field(
-        None, description="Our own addition: word → reading, before those of the voice."
+        None, description="Extension: word → pronunciation; they take precedence over those of the voice."
     )
 
 
-@router.post("/audio/speech", response_class=Streaming)
+class OpenAIModel(TypedDict):
+    """A model in OpenAI's format."""
+
+    id: str
+    object: str
+    created: int
+    owned_by: str
+
+
+@router.post("/audio/speech", response_class=ClosingStreamingResponse)
 async def create_speech(body: SpeechBody, request: Request, api: Api) -> Response:
-    """Speak a text; the sound is sent as it is made."""
-    _check_input(body.input)
-    voice = await _voice(api, body.voice)
-    speech = await api.speech.request(
-        body.input,
-        voice.id,
+    """Synthesize a text and stream the audio while it is made, as bytes or (`stream_format: sse`) as events.
+
+    503 while no synthesizer is running.
+    """
+    if not body.input.strip():
+        raise EmptyText("The input is empty.", hint="Send at least one word.", details={"param": "input"})
+    if len(body.input) > MAX_INPUT_CHARACTERS:
+        raise TextTooLong(
+            f"The input has {len(body.input):,} characters; {MAX_INPUT_CHARACTERS:,} is the most.",
+            details={"param": "input"},
+        )
+    voice = await _find_voice(api, body.voice)
+    options = SpeechOptions(
         language=body.language,
         speed=body.speed,
         seed=body.seed,
         prompt_name=body.emotion,
         input_type=body.input_type,
-        pronunciations=body.pronunciations,
+        pronunciations=body.pronunciations or {},
     )
+    speech = await api.speech.request(body.input, voice.id, options)
     await api.speech.check_ready()
-    sound = _encoded(api, speech, body.response_format)
-    # The status can only tell of an error before the first byte: wait for that.
-    first = await while_connected(request, _first_chunk(sound))
+    audio = _encode(api, speech, body.response_format)
+    # The status can report an error only before the first byte, so that is waited for.
+    first = await while_connected(request, _first_chunk(audio))
     if body.stream_format == "sse":
-        return EventStream(_as_events(first, sound, body.input))
-    return Streaming(_chain(first, sound), media_type=media_type(body.response_format))
+        return EventStream(_encode_events(first, audio, body.input))
+    return ClosingStreamingResponse(_chain(first, audio), media_type=MEDIA_TYPES[body.response_format])
 
 
 @router.get("/audio/voices")
 async def list_voices(api: Api) -> Response:
-    """The published voices."""
-    voices = await all_voices(api)
-    return Json({"voices": [{"id": one.id, "name": one.name, "language": one.language} for one in voices]})
+    """List all voices."""
+    voices = await api.voices.list_all()
+    return JsonResponse(
+        {"voices": [{"id": voice.id, "name": voice.name, "language": voice.language} for voice in voices]}
+    )
 
 
 @router.get("/models")
 async def list_models() -> Response:
-    """One model: which weights speak, the voice decides."""
-    return Json({"object": "list", "data": [_model(MODEL)]})
+    """List the one model. Which checkpoints are used depends on the voice."""
+    return JsonResponse({"object": "list", "data": [_model(MODEL)]})
 
 
 @router.get("/models/{model}")
 async def get_model(model: str) -> Response:
-    """The model of that name."""
+    """Get a model by its name."""
     if model != MODEL:
         raise NotFound(f"No model is named {model!r}.", hint=f"There is {MODEL!r}.", details={"param": "model"})
-    return Json(_model(model))
+    return JsonResponse(_model(model))
 
 
-async def all_voices(api: Services) -> list[VoiceRecord]:
-    """Every published voice, newest first."""
-    found: list[VoiceRecord] = []
-    while True:
-        page = await api.records.voices.page(limit=500, offset=len(found))
-        found += page.items
-        if not page.items or len(found) >= page.total:
-            return found
-
-
-def _check_input(text: str) -> None:
-    if not text.strip():
-        raise EmptyText("The input is empty.", hint="Send at least one word.", details={"param": "input"})
-    if len(text) > MAX_INPUT:
-        raise TextTooLong(
-            f"The input has {len(text):,} characters; {MAX_INPUT:,} is the most.", details={"param": "input"}
-        )
-
-
-async def _voice(api: Services, asked: str | VoiceId | None) -> VoiceRecord:
-    if asked is None:
-        page = await api.records.voices.page(limit=1)
-        if not page.items:
+async def _find_voice(api: ApiServices, voice: str | VoiceId | None) -> VoiceRecord:
+    """Return the voice of a request, the newest one if it names none."""
+    if voice is None:
+        newest = await api.voices.newest()
+        if newest is None:
             raise VoiceNotFound("No voice is published yet.", hint="Train one first: POST /api/v1/tasks.")
-        return page.items[0]
+        return newest
     try:
-        return await api.records.voices.get(asked if isinstance(asked, str) else asked.id)
+        return await api.records.voices.get(voice if isinstance(voice, str) else voice.id)
     except VoiceNotFound as error:
         raise VoiceNotFound(error.message, hint=error.hint, details={"param": "voice"}) from None
 
 
-async def _encoded(api: Services, speech: SpeechRequest, kind: Format) -> AsyncGenerator[bytes, None]:
-    """The sound in the asked format, each utterance as soon as it is spoken."""
-    encoder: SoundEncoder | None = None
-    spoken = api.metrics.spoken.labels("openai")
-    async with aclosing(api.speech.sound(speech)) as pieces:
-        async for piece in pieces:
+async def _encode(api: ApiServices, speech: SpeechRequest, audio_format: AudioFormat) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes of the audio file, those of each utterance as soon as it is ready."""
+    encoder: AudioEncoder | None = None
+    seconds = api.metrics.speech_seconds.labels("openai")
+    async with aclosing(api.speech.audio(speech)) as chunks:
+        async for chunk in chunks:
             if encoder is None:
-                encoder = await asyncio.to_thread(new_encoder, kind, piece.sample_rate)
-            chunk = await asyncio.to_thread(encoder.feed, piece.samples)
-            spoken.inc(len(piece.samples) / 2 / piece.sample_rate)
-            if chunk:
-                yield chunk
+                encoder = await asyncio.to_thread(new_encoder, audio_format, chunk.sample_rate)
+            encoded = await asyncio.to_thread(encoder.feed, chunk.samples)
+            seconds.inc(len(chunk.samples) / 2 / chunk.sample_rate)
+            if encoded:
+                yield encoded
     if encoder is not None and (rest := await asyncio.to_thread(encoder.finish)):
         yield rest
 
 
-async def _first_chunk(sound: AsyncGenerator[bytes, None]) -> bytes:
-    async for chunk in sound:
+async def _first_chunk(audio: AsyncGenerator[bytes, None]) -> bytes:
+    async for chunk in audio:
         return chunk
     return b""
 
@@ -163,19 +203,19 @@ async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenera
             yield chunk
 
 
-async def _as_events(first: bytes, rest: AsyncGenerator[bytes, None], text: str) -> AsyncGenerator[bytes, None]:
-    """OpenAI's events; an error after the first one is an event, too, as the status has been sent."""
+async def _encode_events(first: bytes, rest: AsyncGenerator[bytes, None], text: str) -> AsyncGenerator[bytes, None]:
+    """Yield OpenAI's events. An error after the first one becomes an event, too, as the status has been sent."""
     try:
         async with aclosing(_chain(first, rest)) as chunks:
             async for chunk in chunks:
-                yield data_only({"type": "speech.audio.delta", "audio": base64.b64encode(chunk).decode()})
+                yield encode_data({"type": "speech.audio.delta", "audio": base64.b64encode(chunk).decode()})
     except SovitsError as error:
-        yield data_only({"type": "error", **openai_body(error, error.status)})
+        yield encode_data({"type": "error", **OpenAIErrors().body(error, error.status)})
         return
     tokens = -(-len(text) // _CHARACTERS_PER_TOKEN)
     usage = {"input_tokens": tokens, "output_tokens": 0, "total_tokens": tokens}
-    yield data_only({"type": "speech.audio.done", "usage": usage})
+    yield encode_data({"type": "speech.audio.done", "usage": usage})
 
 
-def _model(name: str) -> dict[str, Any]:
+def _model(name: str) -> OpenAIModel:
     return {"id": name, "object": "model", "created": _MODEL_CREATED, "owned_by": "sovitsd"}

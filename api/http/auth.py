@@ -1,4 +1,4 @@
-"""API keys: from the environment and from the records; with none anywhere, the door is open."""
+"""API keys: from the environment and from the records. Without any key, every request is allowed."""
 
 from __future__ import annotations
 
@@ -14,70 +14,63 @@ from core.errors import Unauthorized
 from core.records import Records
 
 REFRESH_SECONDS: Final = 5.0
-"""How long a key that was made or revoked elsewhere may go unnoticed."""
-NOTE_SECONDS: Final = 60.0
+"""How long a key that another process created or revoked may go unnoticed."""
+USE_INTERVAL_SECONDS: Final = 60.0
+"""The time of a key's last use is written at most this often."""
 
 
 class KeyRing:
-    """The keys that open the door; only their SHA-256 is kept."""
+    """The valid API keys; only their SHA-256 is kept."""
 
     def __init__(
         self, configured: Iterable[str], records: Records, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._configured = frozenset(_digest(key) for key in configured)
+        self._configured = frozenset(_sha256(key) for key in configured)
         self._records = records
         self._clock = clock
         self._recorded: frozenset[str] = frozenset()
-        self._known = False
-        """Whether a key was ever made here, revoked or not: revoking the last must not open the door."""
+        self._any_recorded = False
+        """Whether the records hold a key, revoked or not: revoking the last one must not allow every request."""
         self._read_at = float("-inf")
-        self._noted: dict[str, float] = {}
+        self._use_written_at: dict[str, float] = {}
 
     async def check(self, key: str) -> None:
-        """Raise Unauthorized unless the key opens the door or no key was ever configured."""
-        await self._refresh()
-        if not self._configured and not self._known:
+        """Raise Unauthorized unless the key is valid or no key was ever created."""
+        now = self._clock()
+        if now - self._read_at >= REFRESH_SECONDS:
+            self._read_at = now
+            records = await self._records.api_keys.all()
+            self._any_recorded = bool(records)
+            self._recorded = frozenset(record.key_hash for record in records if record.revoked_at is None)
+        if not self._configured and not self._any_recorded:
             return
         if not key:
             raise Unauthorized("An API key is needed.", hint="Send `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
-        digest = _digest(key)
-        if _among(digest, self._configured):
+        digest = _sha256(key)
+        if _contains(self._configured, digest):
             return
-        if not _among(digest, self._recorded):
+        if not _contains(self._recorded, digest):
             raise Unauthorized("This API key is not known or was revoked.")
-        await self._note_use(key, digest)
-
-    async def _refresh(self) -> None:
-        now = self._clock()
-        if now - self._read_at < REFRESH_SECONDS:
-            return
-        self._read_at = now
-        keys = await self._records.api_keys.all()
-        self._known = bool(keys)
-        self._recorded = frozenset(key.key_hash for key in keys if key.revoked_at is None)
-
-    async def _note_use(self, key: str, digest: str) -> None:
-        now = self._clock()
-        if now - self._noted.get(digest, float("-inf")) >= NOTE_SECONDS:
-            self._noted[digest] = now
+        if now - self._use_written_at.get(digest, float("-inf")) >= USE_INTERVAL_SECONDS:
+            self._use_written_at[digest] = now
             await self._records.api_keys.find(key)  # writes the time of its last use
 
 
-def key_of(request: Request) -> str:
-    """The key that a request carries in its headers, or nothing."""
+def request_api_key(request: Request) -> str:
+    """Return the API key in a request's headers, or an empty string."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
     return request.headers.get("x-api-key", "")
 
 
-def _digest(key: str) -> str:
+def _sha256(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _among(digest: str, known: frozenset[str]) -> bool:
-    """Compares with every one in constant time, so that the time tells nothing."""
-    found = False
-    for one in known:
-        found |= hmac.compare_digest(digest, one)
-    return found
+def _contains(digests: frozenset[str], digest: str) -> bool:
+    """Compare with every digest in constant time, so that the time of a response reveals nothing."""
+    equal = False
+    for candidate in digests:
+        equal |= hmac.compare_digest(digest, candidate)
+    return equal

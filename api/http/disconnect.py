@@ -1,4 +1,4 @@
-"""Work for someone who may leave: it stops when nobody waits for it any more."""
+"""Cancellation of work whose client has disconnected."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from starlette.requests import ClientDisconnect, Request
 
 Result = TypeVar("Result")
 
-AGAIN_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 1.0
 
 
 async def while_connected(request: Request, work: Awaitable[Result]) -> Result:
-    """The result of `work`; if the client leaves first, `work` is cancelled and ClientDisconnect raised.
+    """Await `work` and return its result; cancel it and raise ClientDisconnect if the client disconnects first.
 
-    The request's body must have been read.
+    The body of the request must have been read.
     """
     working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(request))
+    disconnected = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, disconnected}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise ClientDisconnect
         return working.result()
     finally:
-        leaving.cancel()
-        await end(working)
+        disconnected.cancel()
+        await cancel_and_wait(working)
 
 
-async def end(work: asyncio.Future[Any]) -> None:
-    """Cancel until it has ended.
+async def cancel_and_wait(work: asyncio.Future[Any]) -> None:
+    """Cancel a task until it has ended.
 
-    Once may not be enough: `asyncio.wait_for` of Python 3.11, which the Redis client sends by, forgets a cancellation
-    that comes in the moment in which its work is done.
+    One cancellation may not be enough: `asyncio.wait_for` of Python 3.11, which the Redis client sends by, loses a
+    cancellation that arrives at the moment at which its work is done.
     """
     while not work.done():
         work.cancel()
-        await asyncio.wait({work}, timeout=AGAIN_SECONDS)
+        await asyncio.wait({work}, timeout=RETRY_SECONDS)
 
 
-async def _left(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         continue

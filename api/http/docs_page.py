@@ -1,12 +1,17 @@
-"""`/docs`: the reference of every route, drawn here, so that it needs nothing from the internet."""
+"""`/docs`: every route on one page, rendered here, so that it needs nothing from the internet."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
+
+Schema = dict[str, Any]
+"""An OpenAPI document, or a part of one."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -23,19 +28,19 @@ td,th,h2{border-color:#30363d}a{color:#6cb6ff}}
 
 @router.get("/docs")
 async def docs(request: Request) -> HTMLResponse:
-    """Every route with its fields."""
-    return HTMLResponse(draw(request.app.openapi()))
+    """Show every route with its fields."""
+    return HTMLResponse(render(request.app.openapi()))
 
 
-def draw(schema: dict[str, Any]) -> str:
-    """An OpenAPI document as one page."""
+def render(schema: Schema) -> str:
+    """Render an OpenAPI document as one HTML page."""
     by_tag: dict[str, list[str]] = {}
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
             tag = operation.get("tags", ["Service"])[0]
-            by_tag.setdefault(tag, []).append(_operation(schema, method.upper(), path, operation))
+            by_tag.setdefault(tag, []).append(_section(schema, method.upper(), path, operation))
     info = schema["info"]
-    parts = [f"<h2>{escape(tag)}</h2>{''.join(operations)}" for tag, operations in by_tag.items()]
+    parts = [f"<h2>{escape(tag)}</h2>{''.join(sections)}" for tag, sections in by_tag.items()]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(info["title"])}: API</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
@@ -44,59 +49,67 @@ def draw(schema: dict[str, Any]) -> str:
     )
 
 
-def _operation(schema: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> str:
-    rows = [
-        (
-            one["name"],
-            one["in"],
-            one.get("required", False),
-            one.get("schema", {}),
-            one.get("description", ""),
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    location: str
+    required: bool
+    schema: Schema
+    description: str
+
+    def row(self) -> str:
+        default = "required" if self.required else str(self.schema.get("default", ""))
+        cells = (self.name, self.location, _type_name(self.schema), default, self.description)
+        return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _section(schema: Schema, method: str, path: str, operation: Schema) -> str:
+    fields = [
+        _Field(
+            parameter["name"],
+            parameter["in"],
+            parameter.get("required", False),
+            parameter.get("schema", {}),
+            parameter.get("description", ""),
         )
-        for one in operation.get("parameters", [])
+        for parameter in operation.get("parameters", [])
     ]
     for content in operation.get("requestBody", {}).get("content", {}).values():
-        rows += _fields(schema, content.get("schema", {}))
+        fields += _body_fields(schema, content.get("schema", {}))
     table = ""
-    if rows:
+    if fields:
         head = "<tr><th>field</th><th>in</th><th>type</th><th>default</th><th></th></tr>"
-        table = f"<table>{head}{''.join(_row(*row) for row in rows)}</table>"
+        table = f"<table>{head}{''.join(field.row() for field in fields)}</table>"
     text = escape(operation.get("description", ""))
     title = f'<span class="m">{method}</span><code>{escape(path)}</code>'
     return f"<section>{title}<div>{text}</div>{table}</section>"
 
 
-def _fields(schema: dict[str, Any], body: dict[str, Any], prefix: str = "") -> list[tuple[str, str, bool, Any, str]]:
+def _body_fields(schema: Schema, body: Schema, prefix: str = "") -> Iterator[_Field]:
+    """Yield the fields of a body, those of nested objects under names with dots."""
     body = _resolve(schema, body)
-    rows = []
     for name, shape in body.get("properties", {}).items():
-        inner = _resolve(schema, shape)
-        required = name in body.get("required", [])
-        if "properties" in inner:
-            rows += _fields(schema, inner, f"{prefix}{name}.")
+        nested = _resolve(schema, shape)
+        if "properties" in nested:
+            yield from _body_fields(schema, nested, f"{prefix}{name}.")
         else:
-            rows.append((prefix + name, "body", required, shape, shape.get("description", "")))
-    return rows
+            required = name in body.get("required", [])
+            yield _Field(prefix + name, "body", required, shape, shape.get("description", ""))
 
 
-def _resolve(schema: dict[str, Any], shape: dict[str, Any]) -> dict[str, Any]:
+def _resolve(schema: Schema, shape: Schema) -> Schema:
+    """Return the component that a `$ref` names; anything else as it is."""
     if "$ref" not in shape:
         return shape
-    found: dict[str, Any] = schema["components"]["schemas"][shape["$ref"].rsplit("/", 1)[1]]
-    return found
+    component: Schema = schema["components"]["schemas"][shape["$ref"].rsplit("/", 1)[1]]
+    return component
 
 
-def _row(name: str, where: str, required: bool, shape: dict[str, Any], text: str) -> str:
-    default = "required" if required else str(shape.get("default", ""))
-    cells = (name, where, _kind(shape), default, text)
-    return f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
-
-
-def _kind(shape: dict[str, Any]) -> str:
+def _type_name(shape: Schema) -> str:
     if "enum" in shape:
-        return " | ".join(str(one) for one in shape["enum"])
+        return " | ".join(str(value) for value in shape["enum"])
     if "anyOf" in shape:
-        return " | ".join(_kind(one) for one in shape["anyOf"])
+        return " | ".join(_type_name(alternative) for alternative in shape["anyOf"])
     if "$ref" in shape:
         return str(shape["$ref"].rsplit("/", 1)[1])
     limits = [f"{sign} {shape[key]:g}" for key, sign in (("minimum", "≥"), ("maximum", "≤")) if key in shape]

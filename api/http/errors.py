@@ -1,10 +1,17 @@
-"""One shape for every error of our own API, and the shapes that foreign clients expect at their doors."""
+"""Error responses. Every error of the application becomes a SovitsError, which the API of the path formats.
+
+    SovitsError                     core/errors.py: code, message, hint, details, HTTP status
+    ├── InvalidBody                 422, a body or parameter that does not fit
+    └── MethodNotAllowed            405
+
+`ErrorFormat` is one API's error format: `NativeErrors` for /api/v1, others for the foreign APIs (api/dialects).
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -13,179 +20,181 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from api.http.responses import Json, LingeringJson
-from core.errors import (
-    ErrorData,
-    FileTooLarge,
-    InvalidRequest,
-    JobCancelled,
-    NotFound,
-    NotReady,
-    PermanentError,
-    SovitsError,
-    error_message,
-    find_error_class,
-)
-from core.jobs.job import Job, JobStatus
+from api.http.responses import JsonResponse, LingeringJsonResponse
+from core.errors import FileTooLarge, InvalidRequest, NotFound, NotReady, PermanentError, SovitsError
 
 logger = logging.getLogger(__name__)
 
-CLIENT_GONE: Final = 499
-"""Nobody reads this status; it marks the log line and the metric."""
-COSYVOICE_PATHS: Final = ("/synthesize", "/voices", "/audio")
-COSYVOICE_STATUSES: Final = {404: 400, 405: 400, 409: 500, 413: 400, 422: 400}
-"""Its clients know 400, 401, 500, 503 and 504."""
+CLIENT_CLOSED_REQUEST: Final = 499
+"""Nobody receives this status; it shows in the log and in the metrics."""
+RETRY_AFTER_SECONDS: Final = 5
 
 
-class BadBody(InvalidRequest):
+class InvalidBody(InvalidRequest):
     """A body or a parameter that does not fit; the message names the field."""
 
     status = 422
 
 
-class JobFailed(SovitsError):
-    """A job that this request waited for failed for a reason that has no class here."""
-
-    code = "job_failed"
-
-
-class NotAllowed(PermanentError):
-    """The path is there, but not with this method."""
+class MethodNotAllowed(PermanentError):
+    """A path that exists, but not with this method."""
 
     code = "not_allowed"
     status = 405
 
 
-def install(app: FastAPI) -> None:
-    """Let every error of the application leave in its door's shape."""
-    app.add_exception_handler(SovitsError, _known)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(OperationalError, _no_records)
-    app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _unforeseen)
+class ErrorFormat(Protocol):
+    """How one API writes its errors."""
+
+    schema_name: str
+    """The component of the OpenAPI document that describes the body."""
+    schema: Mapping[str, Any]
+
+    def applies_to(self, path: str) -> bool:
+        """Return whether the path belongs to this API."""
+        ...
+
+    def status(self, error: SovitsError, status: int, path: str) -> int:
+        """Return the HTTP status that clients of this API expect in place of `status`."""
+        ...
+
+    def body(self, error: SovitsError, status: int) -> dict[str, Any]:
+        """Return the JSON body."""
+        ...
 
 
-def from_job(job: Job) -> SovitsError:
-    """The error that a dead or cancelled job means for whoever waited for it; it carries the job's id."""
-    if job.status is JobStatus.CANCELLED:
-        return JobCancelled("The job was cancelled.", details={"job_id": job.id})
-    failure = job.error or ErrorData(code="", message="The job failed.")
-    code = failure.get("code", "")
-    message, hint = error_message(failure, "The job failed."), failure.get("hint", "")
-    details = {**failure.get("details", {}), "job_id": job.id}
-    error_class = find_error_class(code)
-    # What a worker reports as its own trouble is the server's, not the caller's.
-    if error_class is not None and error_class.status != 500:
-        return error_class(message, hint=hint, details=details)
-    return JobFailed(message, hint=hint, details={**details, "cause": code})
+class NativeErrors:
+    """The format of /api/v1: `{"error": {code, message, hint, job_id?, details?}}`."""
+
+    schema_name = "Error"
+    schema: Mapping[str, Any] = {
+        "title": "Error",
+        "description": "The cause of an error, and what would work instead.",
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["code", "message", "hint"],
+                "properties": {
+                    "code": {"type": "string", "description": "A stable code for programs."},
+                    "message": {"type": "string"},
+                    "hint": {"type": "string", "description": "What would work instead."},
+                    "job_id": {"type": "string"},
+                    "details": {"type": "object"},
+                },
+            }
+        },
+    }
+
+    def applies_to(self, path: str) -> bool:
+        """Return True: this is the format of every path without one of its own."""
+        return True
+
+    def status(self, error: SovitsError, status: int, path: str) -> int:
+        """Return the status as it is."""
+        return status
+
+    def body(self, error: SovitsError, status: int) -> dict[str, Any]:
+        """Return the error, with the job's id beside the code instead of among the details."""
+        fields: dict[str, Any] = {**error.as_dict()}
+        details = dict(fields.pop("details", {}))
+        if "job_id" in details:
+            fields["job_id"] = details.pop("job_id")
+        if details:
+            fields["details"] = details
+        return {"error": fields}
 
 
-def body(error: SovitsError) -> dict[str, Any]:
-    """`{"error": {code, message, hint, job_id?, details?}}`."""
-    shown: dict[str, Any] = {**error.as_dict()}
-    details = dict(shown.pop("details", {}))
-    if "job_id" in details:
-        shown["job_id"] = details.pop("job_id")
-    if details:
-        shown["details"] = details
-    return {"error": shown}
+def install(app: FastAPI, formats: Sequence[ErrorFormat]) -> None:
+    """Let every error of the application be answered in the first of the formats that applies to its path."""
+    app.state.error_formats = formats
+    app.add_exception_handler(SovitsError, _on_sovits_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(OperationalError, _on_database_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(Exception, _on_unexpected_error)
 
 
-def openai_body(error: SovitsError, status: int) -> dict[str, Any]:
-    """`{"error": {message, type, param, code}}`, as OpenAI's clients read it."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    if status == 401:
-        kind = "authentication_error"
-    message = f"{error.message} {error.hint}".strip()
-    return {"error": {"message": message, "type": kind, "param": error.details.get("param"), "code": error.code}}
-
-
-def respond(request: Request, error: SovitsError, status: int | None = None) -> Response:
-    """The error in the shape of the door that the request came in by."""
-    status = status or error.status
+def error_response(request: Request, error: SovitsError, status: int | None = None) -> Response:
+    """Return an error in the error format of the API that the path belongs to; by default with its own status."""
     path = request.url.path
-    content = body(error)
-    if path.startswith("/v1/"):
-        status = 400 if status == 422 else status
-        content = openai_body(error, status)
-    elif path == "/" or path.startswith(COSYVOICE_PATHS):
-        status = COSYVOICE_STATUSES.get(status, status) if path == "/synthesize" else status
-        content = {"detail": f"{error.message} {error.hint}".strip(), **content}
-    elif f"{path}/".startswith("/api/v2/"):
-        content = {"code": status, "msg": f"{error.message} {error.hint}".strip(), "data": content}
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-    if status == 503:
-        headers = {"Retry-After": "5"}
-    kind = LingeringJson if isinstance(error, FileTooLarge) else Json
-    return kind(content, status, headers)
+    formats: Sequence[ErrorFormat] = request.app.state.error_formats
+    error_format = next(candidate for candidate in formats if candidate.applies_to(path))
+    status = error_format.status(error, status or error.status, path)
+    headers: dict[str, str] = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    elif status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    response_class = LingeringJsonResponse if isinstance(error, FileTooLarge) else JsonResponse
+    return response_class(error_format.body(error, status), status, headers)
 
 
-async def _known(request: Request, error: Exception) -> Response:
-    assert isinstance(error, SovitsError)
-    if error.status >= 500:
-        logger.warning("%s %s failed: %s", request.method, request.url.path, error.message)
-    return respond(request, error)
-
-
-async def _invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    problems = error.errors()
-    if problems and problems[0]["type"] == "json_invalid":
-        reason = problems[0].get("ctx", {}).get("error", "")
-        return respond(request, InvalidRequest(f"The body is no JSON: {reason}."))
-    return respond(request, explain(problems))
-
-
-def explain(problems: Sequence[Mapping[str, Any]]) -> BadBody:
-    """One sentence a problem, each naming its field."""
-    sentences = [_sentence(problem) for problem in problems]
-    fields = [name for problem in problems if (name := _field(problem))]
-    return BadBody(
+def invalid_body(problems: Sequence[Mapping[str, Any]]) -> InvalidBody:
+    """Return one error for all problems that pydantic reports: a sentence each, with the name of the field."""
+    sentences, fields = [], []
+    for problem in problems:
+        name = ".".join(str(part) for part in problem["loc"] if part not in ("body", "query", "path", "header"))
+        if not name:
+            sentences.append(f"{problem['msg']}.")
+            continue
+        fields.append(name)
+        if problem["type"] == "extra_forbidden":
+            sentences.append(f"There is no field {name!r}.")
+        elif problem["type"] == "missing":
+            sentences.append(f"The field {name!r} is missing.")
+        else:
+            value = problem.get("input")
+            short = isinstance(value, (str, int, float, bool)) and len(str(value)) <= 80
+            sentences.append(f"The field {name!r}{f' is {value!r}' if short else ''}: {problem['msg']}.")
+    return InvalidBody(
         " ".join(sentences) or "The request does not fit.",
         hint="GET /docs lists every field.",
         details={"fields": fields, "param": fields[0] if fields else None},
     )
 
 
-def _sentence(problem: Mapping[str, Any]) -> str:
-    name = _field(problem)
-    if not name:
-        return f"{problem['msg']}."
-    if problem["type"] == "extra_forbidden":
-        return f"There is no field {name!r}."
-    if problem["type"] == "missing":
-        return f"The field {name!r} is missing."
-    given = problem.get("input")
-    shown = f" is {given!r}" if isinstance(given, (str, int, float, bool)) and len(str(given)) <= 80 else ""
-    return f"The field {name!r}{shown}: {problem['msg']}."
+async def _on_sovits_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SovitsError)
+    if error.status >= 500:
+        logger.warning("%s %s failed: %s", request.method, request.url.path, error.message)
+    return error_response(request, error)
 
 
-def _field(problem: Mapping[str, Any]) -> str:
-    return ".".join(str(part) for part in problem["loc"] if part not in ("body", "query", "path", "header"))
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problems = error.errors()
+    if problems and problems[0]["type"] == "json_invalid":
+        reason = problems[0].get("ctx", {}).get("error", "")
+        return error_response(request, InvalidRequest(f"The body is no JSON: {reason}."))
+    return error_response(request, invalid_body(problems))
 
 
-async def _http(request: Request, error: Exception) -> Response:
-    """What the router itself refuses: an unknown path or method."""
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Answer what the router itself rejects: an unknown path or method."""
     assert isinstance(error, HTTPException)
     hint = "GET /docs lists every path."
     if error.status_code == 404:
-        return respond(request, NotFound(f"There is nothing at {request.url.path}.", hint=hint))
+        return error_response(request, NotFound(f"There is nothing at {request.url.path}.", hint=hint))
     if error.status_code == 405:
-        return respond(request, NotAllowed(f"{request.method} is not for {request.url.path}.", hint=hint))
+        message = f"{request.method} is not for {request.url.path}."
+        return error_response(request, MethodNotAllowed(message, hint=hint))
     if error.status_code == 413:
-        return respond(request, FileTooLarge(str(error.detail), hint="A file is sent to POST /api/v1/files."))
-    return respond(request, InvalidRequest(str(error.detail)), error.status_code)
+        return error_response(request, FileTooLarge(str(error.detail), hint="A file is sent to POST /api/v1/files."))
+    return error_response(request, InvalidRequest(str(error.detail)), error.status_code)
 
 
-async def _no_records(request: Request, error: Exception) -> Response:
+async def _on_database_error(request: Request, error: Exception) -> Response:
     logger.error("The records cannot be used: %s", error)
-    return respond(request, NotReady("The records cannot be reached or written right now.", hint="Try again shortly."))
+    unavailable = NotReady("The records cannot be reached or written right now.", hint="Try again shortly.")
+    return error_response(request, unavailable)
 
 
-async def _gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=CLIENT_GONE)
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-async def _unforeseen(request: Request, error: Exception) -> Response:
-    return respond(request, SovitsError("Something went wrong here; the log has the details."))
+async def _on_unexpected_error(request: Request, error: Exception) -> Response:
+    return error_response(request, SovitsError("Something went wrong here; the log has the details."))

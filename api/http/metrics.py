@@ -1,4 +1,4 @@
-"""What Prometheus reads: requests, waiting jobs, workers, listeners."""
+"""Metrics for Prometheus: requests, jobs, workers, open event streams."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 600)
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 600)
+"""Seconds."""
 
 
 class Metrics:
-    """The numbers of this process, in a registry of its own, so that two applications do not meet."""
+    """The metrics of one application, in a registry of their own, so that two applications do not collide."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -26,19 +27,21 @@ class Metrics:
             "sovits_http_request_seconds",
             "Time to the first byte of an answer.",
             ("route",),
-            buckets=_SECONDS,
+            buckets=_BUCKETS,
             registry=self.registry,
         )
         self.watchers = Gauge("sovits_sse_watchers", "Event streams open now.", registry=self.registry)
-        self.spoken = Counter("sovits_speech_seconds", "Seconds of speech sent.", ("door",), registry=self.registry)
+        self.speech_seconds = Counter(
+            "sovits_speech_seconds", "Seconds of speech sent.", ("door",), registry=self.registry
+        )
         self.jobs = Gauge(
             "sovits_jobs", "Jobs by role or state, as `depths` counts.", ("queue",), registry=self.registry
         )
         self.workers = Gauge("sovits_workers", "Workers registered.", ("role",), registry=self.registry)
         self.queue_up = Gauge("sovits_queue_up", "1 while Redis answers.", registry=self.registry)
 
-    def show(self, depths: Mapping[str, int] | None, workers: Mapping[str, int]) -> bytes:
-        """The text that Prometheus reads; `depths` is None while Redis is away."""
+    def render(self, depths: Mapping[str, int] | None, workers: Mapping[str, int]) -> bytes:
+        """Return the text that Prometheus reads. `depths` is None while Redis does not respond."""
         self.queue_up.set(depths is not None)
         self.jobs.clear()
         for queue, count in (depths or {}).items():
@@ -49,8 +52,8 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class CountRequests:
-    """Counts every request by its route, never by its path, so that ids make no new series."""
+class RequestMetricsMiddleware:
+    """Count requests by route and status, and measure the time to the first byte."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
@@ -62,18 +65,21 @@ class CountRequests:
             return
         started = time.perf_counter()
 
-        async def counting(message: Message) -> None:
+        async def send_counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = template(scope)
+                route = route_template(scope)
                 self.metrics.requests.labels(scope["method"], route, message["status"]).inc()
                 self.metrics.seconds.labels(route).observe(time.perf_counter() - started)
             await send(message)
 
-        await self.app(scope, receive, counting)
+        await self.app(scope, receive, send_counted)
 
 
-def template(scope: Scope) -> str:
-    """The path with its parameters' names in place of their values; `(none)` for one that leads nowhere."""
+def route_template(scope: Scope) -> str:
+    """Return the path with the names of its parameters in place of their values, so that ids make no new series.
+
+    `(none)` for a path without a route.
+    """
     if "endpoint" not in scope:
         return "(none)"
     names = {str(value): f"{{{name}}}" for name, value in scope.get("path_params", {}).items()}

@@ -1,4 +1,4 @@
-"""Receives the files of a multipart form: to disk as they come, hashed on the way, never more than the cap."""
+"""Multipart uploads: files go to disk as they arrive, are hashed on the way, and never exceed the limit."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from core.errors import FileTooLarge, InvalidRequest
 from core.storage import Storage
 
 WRITE_BYTES: Final = 1 << 20
-FORM_BYTES: Final = 1 << 16
-"""The most that everything around the file may add up to: boundaries, headers, other fields."""
+MAX_FORM_BYTES: Final = 1 << 16
+"""Everything around the files: boundaries, headers, other fields."""
 MAX_FIELDS: Final = 16
-LONGEST_LABEL: Final = 200
+MAX_LABEL_LENGTH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One file, received."""
+    """A received file."""
 
     path: Path
-    """Temporary; deleted when the block ends unless it was published."""
+    """A temporary file, deleted when the block ends unless it was published."""
     filename: str
-    """A label, safe to show; never a path."""
+    """A label that is safe to display; never a path."""
     size_bytes: int
     sha256: str
     fields: dict[str, str]
@@ -42,7 +42,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class UploadedForm:
-    """A form with files, received."""
+    """A received form with files."""
 
     files: dict[str, Upload]
     """By the name of the part."""
@@ -50,8 +50,8 @@ class UploadedForm:
 
 
 @asynccontextmanager
-async def received(request: Request, storage: Storage, max_bytes: int) -> AsyncIterator[Upload]:
-    """The file of the request's form part `file`, for as long as the block lasts; see `received_form`."""
+async def received_file(request: Request, storage: Storage, max_bytes: int) -> AsyncIterator[Upload]:
+    """Receive the file of the form part `file`, which exists while the block runs; see `received_form`."""
     async with received_form(request, storage, max_bytes, ("file",)) as form:
         if "file" not in form.files:
             raise InvalidRequest("The form has no file.", hint="Send a part named `file` with a file name.")
@@ -62,16 +62,19 @@ async def received(request: Request, storage: Storage, max_bytes: int) -> AsyncI
 async def received_form(
     request: Request, storage: Storage, max_bytes: int, names: Collection[str]
 ) -> AsyncIterator[UploadedForm]:
-    """The files of the request's form parts with these names, for as long as the block lasts; each at most once.
+    """Receive the files of the form parts with these names, each at most once; they exist while the block runs.
 
-    FileTooLarge before the first byte when the sender says the size, else as soon as a file passes the cap. A
-    sender that goes away half-way raises ClientDisconnect and leaves nothing behind.
+    FileTooLarge before the first byte when the Content-Length exceeds the limit, else as soon as a file does. A
+    client that disconnects midway raises ClientDisconnect and leaves nothing behind.
     """
-    boundary = _boundary(request, names)
+    media_type, options = parse_options_header(request.headers.get("content-type", ""))
+    if media_type != b"multipart/form-data" or not options.get(b"boundary"):
+        parts = _alternatives(names)
+        raise InvalidRequest("The body is no form.", hint=f"Send multipart/form-data with a part named {parts}.")
     announced = int(request.headers.get("content-length") or 0)
-    if announced > max_bytes * len(names) + FORM_BYTES:
-        raise too_large(max_bytes)
-    form = _Form(boundary, storage.new_temporary, max_bytes, names)
+    if announced > max_bytes * len(names) + MAX_FORM_BYTES:
+        raise file_too_large(max_bytes)
+    form = _FormReceiver(options[b"boundary"], storage.new_temporary, max_bytes, names)
     try:
         async for chunk in request.stream():
             await form.feed(chunk)
@@ -80,27 +83,21 @@ async def received_form(
         form.close()
 
 
-def too_large(max_bytes: int) -> FileTooLarge:
+def file_too_large(max_bytes: int) -> FileTooLarge:
+    """Return the error for a file above the limit."""
     return FileTooLarge(
         f"The file is larger than {max_bytes / 2**20:g} MiB.", hint="An operator can raise MAX_UPLOAD_MB."
     )
 
 
 def safe_label(name: str) -> str:
-    """A file name from anywhere as a label: its last part, without anything invisible."""
+    """Turn an untrusted file name into a label: its last part, without invisible characters."""
     last = re.split(r"[/\\]", name)[-1]
-    shown = "".join(letter for letter in last if unicodedata.category(letter)[0] != "C").strip(" .")
-    return shown[:LONGEST_LABEL] or "upload"
+    visible = "".join(letter for letter in last if unicodedata.category(letter)[0] != "C").strip(" .")
+    return visible[:MAX_LABEL_LENGTH] or "upload"
 
 
-def _boundary(request: Request, names: Collection[str]) -> bytes:
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
-    if kind != b"multipart/form-data" or not options.get(b"boundary"):
-        raise InvalidRequest("The body is no form.", hint=f"Send multipart/form-data with a part named {_any(names)}.")
-    return options[b"boundary"]
-
-
-def _any(names: Collection[str]) -> str:
+def _alternatives(names: Collection[str]) -> str:
     return " or ".join(f"`{name}`" for name in names)
 
 
@@ -111,32 +108,32 @@ class _Part:
     header_value: str = ""
     name: str = ""
     value: bytearray = field(default_factory=bytearray)
-    incoming: _Incoming | None = None
+    file: _IncomingFile | None = None
 
 
 @dataclass
-class _Incoming:
+class _IncomingFile:
     """A file on its way to disk."""
 
     path: Path
-    file: IO[bytes]
+    stream: IO[bytes]
     filename: str
     size: int = 0
     hash: Any = field(default_factory=hashlib.sha256)
 
 
-class _Form:
-    """Follows the parser through the parts: files go to disk, small fields to memory."""
+class _FormReceiver:
+    """Callbacks of the multipart parser: files go to disk, small fields to memory."""
 
     def __init__(self, boundary: bytes, new_path: Callable[[], Path], max_bytes: int, names: Collection[str]) -> None:
         self.new_path = new_path
         self.max_bytes = max_bytes
         self.names = names
         self.fields: dict[str, str] = {}
-        self.files: dict[str, _Incoming] = {}
+        self.files: dict[str, _IncomingFile] = {}
         self.ended = False
         self._received = 0
-        self._pending: list[tuple[_Incoming, bytes]] = []
+        self._pending: list[tuple[_IncomingFile, bytes]] = []
         self._pending_bytes = 0
         self._part = _Part()
         try:
@@ -157,44 +154,48 @@ class _Form:
             raise InvalidRequest(f"The form cannot be read: {error}.") from None
 
     async def feed(self, chunk: bytes) -> None:
+        """Parse the next bytes of the body, and write what has accumulated to disk."""
         self._received += len(chunk)
         try:
             self._parser.write(chunk)
         except FormParserError as error:
             raise InvalidRequest(f"The form cannot be read: {error}.") from None
-        if self._received - sum(one.size for one in self.files.values()) > FORM_BYTES:
+        if self._received - sum(file.size for file in self.files.values()) > MAX_FORM_BYTES:
             raise InvalidRequest(
-                "The form has too much beside its file.", hint=f"Send files as parts named {_any(self.names)}."
+                "The form has too much beside its file.",
+                hint=f"Send files as parts named {_alternatives(self.names)}.",
             )
         if self._pending_bytes >= WRITE_BYTES:
             await self._flush()
 
     async def finish(self) -> UploadedForm:
+        """Return the complete form; InvalidRequest when it breaks off or a file is empty."""
         if not self.ended:
             raise InvalidRequest("The form breaks off before its end.", hint="Send the file again.")
-        if any(one.size == 0 for one in self.files.values()):
+        if any(file.size == 0 for file in self.files.values()):
             raise InvalidRequest("The file is empty.")
         await self._flush()
-        files = {}
-        for name, one in self.files.items():
-            one.file.flush()
-            files[name] = Upload(one.path, one.filename, one.size, one.hash.hexdigest(), self.fields)
-        return UploadedForm(files, self.fields)
+        uploads = {}
+        for name, file in self.files.items():
+            file.stream.flush()
+            uploads[name] = Upload(file.path, file.filename, file.size, file.hash.hexdigest(), self.fields)
+        return UploadedForm(uploads, self.fields)
 
     def close(self) -> None:
-        """Delete what was not published."""
-        for one in self.files.values():
-            one.file.close()
-            one.path.unlink(missing_ok=True)
+        """Delete the files that were not published."""
+        for file in self.files.values():
+            file.stream.close()
+            file.path.unlink(missing_ok=True)
 
     async def _flush(self) -> None:
         blocks, self._pending, self._pending_bytes = self._pending, [], 0
-        await asyncio.to_thread(self._write, blocks)
 
-    def _write(self, blocks: list[tuple[_Incoming, bytes]]) -> None:
-        for incoming, block in blocks:
-            incoming.hash.update(block)
-            incoming.file.write(block)
+        def write() -> None:
+            for file, block in blocks:
+                file.hash.update(block)
+                file.stream.write(block)
+
+        await asyncio.to_thread(write)
 
     def _on_part_begin(self) -> None:
         self._part = _Part()
@@ -219,26 +220,27 @@ class _Form:
                 raise InvalidRequest("The form has too many fields.")
             return
         if part.name not in self.names:
-            raise InvalidRequest(f"The form has a file named {part.name!r}.", hint=f"Name the part {_any(self.names)}.")
+            names = _alternatives(self.names)
+            raise InvalidRequest(f"The form has a file named {part.name!r}.", hint=f"Name the part {names}.")
         if part.name in self.files:
             raise InvalidRequest("The form has two files of one name.", hint="Upload one file a request.")
         path = self.new_path()
         label = safe_label(options[b"filename"].decode("utf-8", "replace"))
-        part.incoming = self.files[part.name] = _Incoming(path, path.open("wb"), label)
+        part.file = self.files[part.name] = _IncomingFile(path, path.open("wb"), label)
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        incoming = self._part.incoming
-        if incoming is None:
+        file = self._part.file
+        if file is None:
             self._part.value += data[start:end]
             return
-        incoming.size += end - start
-        if incoming.size > self.max_bytes:
-            raise too_large(self.max_bytes)
-        self._pending.append((incoming, data[start:end]))
+        file.size += end - start
+        if file.size > self.max_bytes:
+            raise file_too_large(self.max_bytes)
+        self._pending.append((file, data[start:end]))
         self._pending_bytes += end - start
 
     def _on_part_end(self) -> None:
-        if self._part.incoming is None:
+        if self._part.file is None:
             self.fields[self._part.name] = self._part.value.decode("utf-8", "replace")
 
     def _on_end(self) -> None:

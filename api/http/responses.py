@@ -1,20 +1,24 @@
-"""Answers: JSON by orjson, and the refusal of a body that is still being sent."""
+"""Response classes: JSON by orjson, streams that close their source, a rejection of a body that is still being sent."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 import orjson
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
+
+from core.errors import NotFound
+from core.storage import Storage
 
 LINGER_SECONDS: Final = 5.0
 
 
-class Json(Response):
-    """JSON, made without a second look at the values."""
+class JsonResponse(Response):
+    """JSON that orjson serializes; the content is not validated."""
 
     media_type = "application/json"
 
@@ -22,26 +26,24 @@ class Json(Response):
         return orjson.dumps(content)
 
 
-class LingeringJson(Json):
-    """An answer to someone who is still sending: what comes is thrown away for a while.
+class LingeringJsonResponse(JsonResponse):
+    """A response to a client that is still sending its body: the rest is read and discarded for some seconds.
 
-    A socket closed with unread data in it is reset by the kernel, and the sender never reads why.
+    The kernel resets a socket that is closed with unread data, and the client never reads why.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
                 while (await receive()).get("more_body"):
                     continue
-        except TimeoutError:
-            pass  # sent long enough
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class Streaming(StreamingResponse):
-    """A stream whose source is closed however it ends, so that nothing works on for nobody."""
+class ClosingStreamingResponse(StreamingResponse):
+    """A stream whose source is closed however the response ends, so that no work goes on without a reader."""
 
     def __init__(
         self,
@@ -58,3 +60,25 @@ class Streaming(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             await self.content.aclose()
+
+
+async def stored_file_response(
+    storage: Storage,
+    key: str,
+    media_type: str,
+    *,
+    filename: str | None = None,
+    sha256: str = "",
+    missing: NotFound,
+) -> FileResponse:
+    """Return an artifact from storage, with support for `Range`; raise `missing` when its bytes are gone.
+
+    `filename` is the name to save it under; `sha256` becomes the ETag.
+    """
+    path = await asyncio.to_thread(storage.path, key)
+    if not await asyncio.to_thread(path.is_file):
+        raise missing
+    headers = {"X-Content-Type-Options": "nosniff"}
+    if sha256:
+        headers["ETag"] = f'"{sha256}"'
+    return FileResponse(path, media_type=media_type, filename=filename, headers=headers)

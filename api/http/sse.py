@@ -1,49 +1,52 @@
-"""Server-sent events: a stream that replays, beats, and ends with the thing it tells of."""
+"""Server-sent events: one responder that replays a history, follows what runs, sends heartbeats and ends.
+
+A `ProgressFeed` supplies the events of one thing that runs and ends, such as a task, a stage run or a job. The thing's
+record decides whether it has ended; the event that announced the end may be lost, or outdated by a replay.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Annotated, Any, Final, Protocol
 
 import orjson
+from fastapi import Header
+from prometheus_client import Gauge
 
-from api.http.disconnect import end
-from api.http.responses import Streaming
+from api.http.disconnect import cancel_and_wait
+from api.http.responses import ClosingStreamingResponse
 from core.jobs.job import TERMINAL_EVENTS, Event
 
 HEARTBEAT_SECONDS: Final = 15.0
-REPLAYED_SECONDS: Final = 1.0
-"""How often a history that has ended is looked at while its task goes on."""
+RESUME_SECONDS: Final = 1.0
+"""Pause before a history that has ended is followed again because its subject still runs."""
 _EVENT_ID: Final = re.compile(r"\d{1,20}-\d{1,20}")
 
-Follow = Callable[[str], AsyncIterator[Event]]
-"""Events after an id, for as long as there are any."""
-LookAgain = Callable[[], Awaitable[Event | None]]
-"""The terminal event of a thing that has ended, by its record; None while it goes on."""
+LastEventId = Annotated[
+    str, Header(alias="Last-Event-ID", description="Id of the last received event; the stream resumes after it.")
+]
 
 
-def last_event_id(header: str | None) -> str:
-    """Where a watcher that comes back goes on; anything that is no id of ours means the beginning."""
-    return header if header and _EVENT_ID.fullmatch(header) else "0"
+class ProgressFeed(Protocol):
+    """The events of one thing that runs and ends."""
+
+    async def history(self, after: str) -> list[Event]:
+        """Return the past events after the event id `after`, oldest first."""
+        ...
+
+    def events(self, after: str) -> AsyncIterator[Event]:
+        """Yield the past events after the event id `after`, then new ones while there are any."""
+        ...
+
+    async def terminal_event(self) -> Event | None:
+        """Return the last event once the thing has ended by its record, else None."""
+        ...
 
 
-def encode(event: Event) -> bytes:
-    return b"id: %s\nevent: %s\ndata: %s\n\n" % (
-        event.id.encode(),
-        event.kind.encode(),
-        orjson.dumps(event.data),
-    )
-
-
-def data_only(value: Any) -> bytes:
-    """An event without id and kind, as OpenAI's stream has them."""
-    return b"data: %s\n\n" % orjson.dumps(value)
-
-
-class EventStream(Streaming):
-    """An answer of events that no proxy should hold back."""
+class EventStream(ClosingStreamingResponse):
+    """A `text/event-stream` response that no proxy should buffer."""
 
     media_type = "text/event-stream"
 
@@ -51,74 +54,99 @@ class EventStream(Streaming):
         super().__init__(content, status_code, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
-class Watchers:
-    """Everyone who listens to something that goes on, until it ends or the process does."""
+class SseResponder:
+    """The event streams of this process, which all end when it stops."""
 
-    def __init__(self, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
+    def __init__(self, open_streams: Gauge, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
+        self.open_streams = open_streams
         self.heartbeat_seconds = heartbeat_seconds
         self.stopping = asyncio.Event()
-        """Set when the process was asked to end: every stream says goodbye."""
-        self._leaving: set[asyncio.Task[None]] = set()
+        """Set when the process was asked to stop: every stream ends."""
+        self._closing: set[asyncio.Task[None]] = set()
 
-    async def watch(self, follow: Follow, after: str, look_again: LookAgain) -> AsyncGenerator[bytes, None]:
-        """The encoded events of `follow(after)` until the thing has ended; a comment when nothing was said for a while.
+    async def respond(self, feed: ProgressFeed, last_event_id: str) -> EventStream:
+        """Stream a feed after the event with that id (from the start if it is no event id), up to its terminal event.
 
-        The record decides what has ended. It is asked with each heartbeat, so that nobody waits forever for an event
-        that was lost, and at a terminal event, which is an old one when a dead letter was replayed since.
+        Of a thing that has ended, the history and the terminal event are sent at once.
         """
-        yield b": watching\n\n"  # makes the headers leave at once
-        stop = asyncio.ensure_future(self.stopping.wait())
-        events = follow(after)
-        coming: asyncio.Future[Event | None] | None = None
-        try:
-            while True:
-                coming = coming or asyncio.create_task(_next(events))
-                await _first(coming, stop, self.heartbeat_seconds)
-                if self.stopping.is_set():
-                    return
-                if not coming.done():
-                    if (ended := await look_again()) is not None:
-                        yield encode(ended)
+        after = last_event_id if _EVENT_ID.fullmatch(last_event_id) else "0"
+        terminal = await feed.terminal_event()
+        if terminal is not None:
+            return EventStream(_replay(await feed.history(after), terminal))
+        return EventStream(self.stream(feed, after))
+
+    async def stream(self, feed: ProgressFeed, after: str) -> AsyncGenerator[bytes, None]:
+        """Yield the encoded events of a feed until its record says that it has ended; comments as heartbeats.
+
+        The record is read with each heartbeat, so that nobody waits forever for an event that was lost, and at a
+        terminal event, which is an old one when a dead letter was replayed since.
+        """
+        with self.open_streams.track_inprogress():
+            yield b": watching\n\n"  # sends the headers at once
+            stop = asyncio.ensure_future(self.stopping.wait())
+            events = feed.events(after)
+            upcoming: asyncio.Future[Event | None] | None = None
+            try:
+                while True:
+                    upcoming = upcoming or asyncio.create_task(_next_event(events))
+                    waiting: set[asyncio.Future[Any]] = {upcoming, stop}
+                    await asyncio.wait(waiting, timeout=self.heartbeat_seconds, return_when=asyncio.FIRST_COMPLETED)
+                    if self.stopping.is_set():
                         return
-                    yield b": still here\n\n"
-                    continue
-                event, coming = coming.result(), None
-                if event is not None:
-                    after = event.id
-                if event is not None and event.kind not in TERMINAL_EVENTS:
-                    yield encode(event)
-                elif (ended := await look_again()) is not None:
-                    yield encode(event or ended)
-                    return
-                else:
-                    await _first(stop, stop, REPLAYED_SECONDS)
-                    events = follow(after)
-        finally:
-            stop.cancel()
-            if coming is not None:
-                leaving = asyncio.create_task(end(coming))
-                self._leaving.add(leaving)
-                leaving.add_done_callback(self._leaving.discard)
+                    if not upcoming.done():
+                        if (terminal := await feed.terminal_event()) is not None:
+                            yield encode_event(terminal)
+                            return
+                        yield b": still here\n\n"
+                        continue
+                    event, upcoming = upcoming.result(), None
+                    if event is not None:
+                        after = event.id
+                    if event is not None and event.kind not in TERMINAL_EVENTS:
+                        yield encode_event(event)
+                    elif (terminal := await feed.terminal_event()) is not None:
+                        yield encode_event(event or terminal)
+                        return
+                    else:
+                        await asyncio.wait({stop}, timeout=RESUME_SECONDS)
+                        events = feed.events(after)
+            finally:
+                stop.cancel()
+                if upcoming is not None:
+                    closing = asyncio.create_task(cancel_and_wait(upcoming))
+                    self._closing.add(closing)
+                    closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        """Wait until all who left have unsubscribed."""
-        await asyncio.gather(*self._leaving, return_exceptions=True)
+        """Wait until the streams that ended have unsubscribed."""
+        await asyncio.gather(*self._closing, return_exceptions=True)
 
 
-async def _next(events: AsyncIterator[Event]) -> Event | None:
-    """The next event, None when there are no more."""
+def encode_event(event: Event) -> bytes:
+    """Return an event with its id, kind and JSON data in the format of server-sent events."""
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (
+        event.id.encode(),
+        event.kind.encode(),
+        orjson.dumps(event.data),
+    )
+
+
+def encode_data(value: Any) -> bytes:
+    """Return an event without id and kind, as OpenAI's streams have them."""
+    return b"data: %s\n\n" % orjson.dumps(value)
+
+
+async def _next_event(events: AsyncIterator[Event]) -> Event | None:
+    """Return the next event, None after the last one."""
     async for event in events:
         return event
     return None
 
 
-async def _first(one: asyncio.Future[Any], other: asyncio.Future[Any], seconds: float) -> None:
-    await asyncio.wait({one, other}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-
-
-async def replay(history: list[Event], ended: Event) -> AsyncGenerator[bytes, None]:
-    """What is remembered of a thing that has ended, and its end."""
-    told = [event for event in history if event.kind not in TERMINAL_EVENTS]
-    ends = [event for event in history if event.kind == ended.kind]
-    for event in [*told, ends[-1] if ends else ended]:
-        yield encode(event)
+async def _replay(history: list[Event], terminal: Event) -> AsyncGenerator[bytes, None]:
+    """Yield the history of a thing that has ended, and its end: the last such event that was published, if any."""
+    for event in history:
+        if event.kind not in TERMINAL_EVENTS:
+            yield encode_event(event)
+    published = [event for event in history if event.kind == terminal.kind]
+    yield encode_event(published[-1] if published else terminal)

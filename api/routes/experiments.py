@@ -5,40 +5,42 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.dependencies import Api, Limit, Offset
-from api.http.responses import Json
+from api.http.responses import JsonResponse
+from api.http.schemas import PageView, StrictModel, page_response
 from api.routes.stages import StageStarted, started_view
-from api.routes.tasks import Version
+from common.versions import Version
 from core.experiments.requests import ExperimentRequest
 from core.records import ExperimentRecord, ExperimentStatus, StageRecord, iso
 
 router = APIRouter(prefix="/experiments", tags=["Experiments"])
 
 
-class NewExperiment(BaseModel):
+class NewExperiment(StrictModel):
     """An experiment on an uploaded recording or on a data set."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    exp_name: str = Field(min_length=1, max_length=100, description="Its name, and that of the voice made of it.")
+    exp_name: str = Field(
+        min_length=1, max_length=100, description="Name of the experiment and of the voice that it makes."
+    )
     version: Version = "v2"
     gpu_numbers: str = Field("0", description="GPUs that extract features: one number, or several as in 0-1-2.")
-    is_half: bool = Field(True, description="Half precision where the GPU has a fast one.")
-    audio_file_id: str | None = Field(None, description="From POST /files; this or dataset_id.")
-    dataset_id: str | None = Field(None, description="From POST /datasets.")
-    dataset_version: int | None = Field(None, ge=1, le=2**31 - 1, description="The newest when none is named.")
-    language: str = Field("", description="What is spoken: zh, en, ja, ko, yue or auto; empty: the data set's, or zh.")
-    priority: int = Field(5, ge=1, le=10, description="10 goes first.")
-    device: str = Field("", max_length=20, description="Where it trains: cuda, cuda:N or cpu; empty: what is free.")
+    is_half: bool = Field(True, description="Use half precision where the GPU is faster with it.")
+    audio_file_id: str | None = Field(None, description="A recording from POST /files. Either this or dataset_id.")
+    dataset_id: str | None = Field(None, description="A data set from POST /datasets.")
+    dataset_version: int | None = Field(None, ge=1, le=2**31 - 1, description="Default: the newest version.")
+    language: str = Field(
+        "",
+        description="Spoken language: zh, en, ja, ko, yue or auto. Default: that of the data set; zh for a recording.",
+    )
+    priority: int = Field(5, ge=1, le=10, description="10 runs first.")
+    device: str = Field("", max_length=20, description="Device to train on: cuda, cuda:N or cpu. Default: any.")
 
 
-class ExperimentChange(BaseModel):
-    """What changes; what is not given stays."""
-
-    model_config = ConfigDict(extra="forbid")
+class ExperimentChange(StrictModel):
+    """Fields to change; fields that are left out stay as they are."""
 
     exp_name: str | None = Field(None, min_length=1, max_length=100)
     gpu_numbers: str | None = Field(None, description="One number, or several as in 0-1-2.")
@@ -46,7 +48,7 @@ class ExperimentChange(BaseModel):
 
 
 class StageSummary(TypedDict):
-    """Where a stage of an experiment is."""
+    """The status of a stage of an experiment."""
 
     status: str
     progress: float
@@ -78,15 +80,8 @@ class ExperimentView(TypedDict):
     stages: dict[str, StageSummary]
 
 
-class ExperimentPage(TypedDict):
-    items: list[ExperimentView]
-    total: int
-    limit: int
-    offset: int
-
-
 class PresetStarted(TypedDict):
-    """A preset that runs."""
+    """The stages of a preset: those that were started, and those that start when their inputs are ready."""
 
     exp_id: str
     preset: str
@@ -96,54 +91,59 @@ class PresetStarted(TypedDict):
 
 @router.post("", status_code=201, response_model=ExperimentView)
 async def create_experiment(new: NewExperiment, api: Api) -> Response:
-    """Create an experiment; nothing runs until a stage is asked for."""
-    made = await api.experiments.create(
-        ExperimentRequest(
-            new.exp_name,
-            new.audio_file_id,
-            version=new.version,
-            language=new.language,
-            gpu_numbers=new.gpu_numbers,
-            is_half=new.is_half,
-            priority=new.priority,
-            dataset_id=new.dataset_id,
-            dataset_version=new.dataset_version,
-            device=new.device,
-        )
+    """Create an experiment on one recording or one version of a data set.
+
+    Nothing runs until a stage is started. 404 for an unknown recording or data set, 409 for a data set that is not
+    ready.
+    """
+    request = ExperimentRequest(
+        new.exp_name,
+        new.audio_file_id,
+        version=new.version,
+        language=new.language,
+        gpu_numbers=new.gpu_numbers,
+        is_half=new.is_half,
+        priority=new.priority,
+        dataset_id=new.dataset_id,
+        dataset_version=new.dataset_version,
+        device=new.device,
     )
-    return Json(experiment_view(made, await api.records.stages.of_experiment(made.id)), 201)
+    experiment = await api.experiments.create(request)
+    return JsonResponse(experiment_view(experiment, await api.records.stages.of_experiment(experiment.id)), 201)
 
 
-@router.get("", response_model=ExperimentPage)
+@router.get("", response_model=PageView[ExperimentView])
 async def list_experiments(
     api: Api, limit: Limit = 50, offset: Offset = 0, status: Annotated[ExperimentStatus | None, Query()] = None
 ) -> Response:
-    """The experiments, newest first; `task_id` names the task that drives one."""
+    """List experiments, newest first. `task_id` is set on an experiment that belongs to a task."""
     page = await api.records.experiments.page(limit, offset, status)
     stages = await api.records.stages.of_experiments(page.items)
-    items = [experiment_view(one, stages[one.id]) for one in page.items]
-    return Json({"items": items, "total": page.total, "limit": limit, "offset": offset})
+    return page_response(page, lambda record: experiment_view(record, stages[record.id]), limit, offset)
 
 
 @router.get("/{exp_id}", response_model=ExperimentView)
 async def get_experiment(exp_id: str, api: Api) -> Response:
-    """An experiment and where its stages are."""
-    found = await api.records.experiments.get(exp_id)
-    return Json(experiment_view(found, await api.records.stages.of_experiment(exp_id)))
+    """Get an experiment with the status of its stages."""
+    experiment = await api.records.experiments.get(exp_id)
+    return JsonResponse(experiment_view(experiment, await api.records.stages.of_experiment(exp_id)))
 
 
 @router.patch("/{exp_id}", response_model=ExperimentView)
 async def change_experiment(exp_id: str, change: ExperimentChange, api: Api) -> Response:
-    """Change its name, its GPUs or its precision; the next stage that begins sees it."""
-    changed = await api.experiments.update(
+    """Change the name, the GPUs or the precision. The next stage that starts uses the new values."""
+    experiment = await api.experiments.update(
         exp_id, exp_name=change.exp_name, gpu_numbers=change.gpu_numbers, is_half=change.is_half
     )
-    return Json(experiment_view(changed, await api.records.stages.of_experiment(exp_id)))
+    return JsonResponse(experiment_view(experiment, await api.records.stages.of_experiment(exp_id)))
 
 
 @router.delete("/{exp_id}", status_code=204)
 async def delete_experiment(exp_id: str, api: Api) -> Response:
-    """Delete it with its files, logs and checkpoints, but for those that a voice uses; 409 while a stage runs."""
+    """Delete an experiment with its files, logs and checkpoints.
+
+    Promoted checkpoints and those of a voice stay. 409 while a stage is running.
+    """
     await api.experiments.delete(exp_id)
     return Response(status_code=204)
 
@@ -155,14 +155,20 @@ async def run_preset(
     api: Api,
     parameters: Annotated[dict[str, dict[str, Any]] | None, Body(description="Stage → its parameters.")] = None,
 ) -> Response:
-    """Run a preset's stages, each as soon as what it reads is there; GET /stages/presets lists them."""
-    begun = await api.experiments.stages.run_preset(exp_id, preset, parameters)
+    """Run the stages of a preset, each as soon as its inputs are ready. GET /stages/presets lists the presets."""
+    runs = await api.experiments.stages.run_preset(exp_id, preset, parameters)
     planned = list((await api.records.experiments.get(exp_id)).planned)
-    started = [started_view(run) for run in begun]
-    return Json({"exp_id": exp_id, "preset": preset, "started": started, "planned": planned}, 202)
+    content: PresetStarted = {
+        "exp_id": exp_id,
+        "preset": preset,
+        "started": [started_view(run) for run in runs],
+        "planned": planned,
+    }
+    return JsonResponse(content, 202)
 
 
 def experiment_view(record: ExperimentRecord, stages: list[StageRecord]) -> ExperimentView:
+    """Return an experiment with the newest run of each stage as the API shows it."""
     return {
         "id": record.id,
         "exp_name": record.exp_name,

@@ -1,28 +1,25 @@
-"""Models: every checkpoint, what it was made of, and who speaks with it."""
+"""Models: the checkpoints, their lineage, and the voices that use them."""
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import ExitStack
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, Limit, Offset, Services
-from api.http.responses import Json
-from core.errors import NotFound
+from api.dependencies import Api, ApiServices, Limit, Offset
+from api.http.responses import JsonResponse
+from api.http.schemas import JsonObjectView, PageView, StrictModel, page_response
+from common.versions import Version
 from core.records import CheckpointRecord, VoiceRecord, iso
-from core.voices.import_job import import_lock
 
 router = APIRouter(prefix="/models", tags=["Models"])
 
-Version = Literal["v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4", "nano"]
 
-
-class UserView(TypedDict):
-    """A voice that speaks with a checkpoint."""
+class ModelVoiceView(TypedDict):
+    """A voice that uses a checkpoint."""
 
     id: str
     name: str
@@ -37,32 +34,23 @@ class ModelView(TypedDict):
     name: str
     epoch: int | None
     step: int | None
-    metrics: dict[str, Any]
+    metrics: JsonObjectView
     sha256: str
     size_bytes: int
     promoted: bool
     exp_id: str | None
-    lineage: dict[str, Any]
-    voices: list[UserView]
+    lineage: JsonObjectView
+    voices: list[ModelVoiceView]
     created_at: str | None
 
 
-class ModelPage(TypedDict):
-    items: list[ModelView]
-    total: int
-    limit: int
-    offset: int
+class Promotion(StrictModel):
+    """Whether a checkpoint is promoted."""
+
+    promoted: bool = Field(True, description="false revokes the promotion.")
 
 
-class Promotion(BaseModel):
-    """Whether a checkpoint is one of the chosen ones."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    promoted: bool = Field(True, description="False takes it back.")
-
-
-@router.get("", response_model=ModelPage)
+@router.get("", response_model=PageView[ModelView])
 async def list_models(
     api: Api,
     limit: Limit = 50,
@@ -72,51 +60,41 @@ async def list_models(
     exp_id: Annotated[str | None, Query(max_length=64)] = None,
     promoted: Annotated[bool | None, Query()] = None,
 ) -> Response:
-    """The checkpoints, newest first."""
+    """List checkpoints, newest first."""
     page = await api.records.checkpoints.page(
         limit, offset, kind=type, version=version, exp_id=exp_id, promoted=promoted
     )
-    users = await api.records.voices.by_checkpoint([one.id for one in page.items])
-    items = [model_view(one, users.get(one.id, [])) for one in page.items]
-    return Json({"items": items, "total": page.total, "limit": limit, "offset": offset})
+    voices = await api.checkpoints.voices(page.items)
+    return page_response(page, lambda record: model_view(record, voices[record.id]), limit, offset)
 
 
 @router.get("/{model_id}", response_model=ModelView)
 async def get_model(model_id: str, api: Api) -> Response:
-    """One checkpoint."""
-    return Json(await _shown(api, await _find(api, model_id)))
+    """Get a checkpoint with its metrics, its lineage and the voices that use it."""
+    return await _model_response(api, await api.checkpoints.get(model_id))
 
 
 @router.post("/{model_id}/promote", response_model=ModelView)
 async def promote_model(model_id: str, api: Api, promotion: Promotion | None = None) -> Response:
-    """Mark a checkpoint as chosen: it is kept when its experiment is cleaned up. `promoted: false` takes it back."""
-    await _find(api, model_id)
-    chosen = promotion is None or promotion.promoted
-    return Json(await _shown(api, await api.records.checkpoints.promote(model_id, chosen)))
+    """Promote a checkpoint: it is kept when its experiment is deleted. `promoted: false` revokes that."""
+    promoted = promotion is None or promotion.promoted
+    return await _model_response(api, await api.checkpoints.promote(model_id, promoted))
 
 
 @router.delete("/{model_id}", status_code=204)
 async def delete_model(model_id: str, api: Api) -> Response:
-    """Delete a checkpoint and its file; 409 names the voices that speak with it."""
-    with ExitStack() as stack:
-        # An import must not bring the same weights back in between.
-        await asyncio.to_thread(stack.enter_context, import_lock(api.settings.data_path))
-        await api.records.checkpoints.delete_with_file(model_id, lambda key: asyncio.to_thread(api.storage.delete, key))
+    """Delete a checkpoint and its file. 409 names the voices that use it."""
+    await api.checkpoints.delete(model_id)
     return Response(status_code=204)
 
 
-async def _find(api: Services, model_id: str) -> CheckpointRecord:
-    try:
-        return await api.records.checkpoints.get(model_id)
-    except NotFound:
-        raise NotFound(f"There is no model {model_id!r}.", hint="GET /api/v1/models lists them.") from None
+async def _model_response(api: ApiServices, record: CheckpointRecord) -> JsonResponse:
+    voices = await api.checkpoints.voices([record])
+    return JsonResponse(model_view(record, voices[record.id]))
 
 
-async def _shown(api: Services, record: CheckpointRecord) -> ModelView:
-    return model_view(record, (await api.records.voices.by_checkpoint([record.id])).get(record.id, []))
-
-
-def model_view(record: CheckpointRecord, users: list[VoiceRecord]) -> ModelView:
+def model_view(record: CheckpointRecord, voices: Sequence[VoiceRecord]) -> ModelView:
+    """Return a checkpoint as the API shows it, with the voices that use it."""
     return {
         "id": record.id,
         "type": record.kind,
@@ -130,6 +108,6 @@ def model_view(record: CheckpointRecord, users: list[VoiceRecord]) -> ModelView:
         "promoted": record.promoted,
         "exp_id": record.exp_id,
         "lineage": record.lineage,
-        "voices": [{"id": voice.id, "name": voice.name} for voice in users],
+        "voices": [{"id": voice.id, "name": voice.name} for voice in voices],
         "created_at": iso(record.created_at),
     }

@@ -1,16 +1,16 @@
-"""Resources: what runs where, how much may run at once, and the GPUs of all hosts."""
+"""Resources: GPUs, hosts, running jobs, and the limits of concurrent jobs."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api
-from api.http.responses import Json
+from api.dependencies import Api, ApiServices
+from api.http.responses import JsonResponse
+from api.http.schemas import StrictModel
 from core.jobs.placement import KINDS
 from core.limits import MAX_LIMIT, ActiveJob, GpuInfo
 
@@ -18,14 +18,14 @@ router = APIRouter(prefix="/resources", tags=["Resources"])
 
 
 class DeviceLimits(TypedDict):
-    """Jobs at once."""
+    """Numbers of concurrent jobs."""
 
     training: int
     inference: int
 
 
-class ActiveView(TypedDict):
-    """A job that counts against a limit."""
+class ActiveJobView(TypedDict):
+    """A running job that counts towards a limit."""
 
     job_id: str
     kind: str
@@ -35,7 +35,7 @@ class ActiveView(TypedDict):
 
 
 class GpuView(TypedDict):
-    """A GPU as its host last told of it."""
+    """A GPU as its host last reported it."""
 
     host: str
     index: int
@@ -56,80 +56,121 @@ class HostView(TypedDict):
 
 
 class ResourcesView(TypedDict):
-    """What runs where."""
+    """Running jobs, limits, GPUs and hosts."""
 
     device_usage: dict[str, DeviceLimits]
-    active_tasks: list[ActiveView]
+    active_tasks: list[ActiveJobView]
     limits: dict[str, DeviceLimits]
     gpu_info: list[GpuView]
     hosts: list[HostView]
 
 
-class GpuPage(TypedDict):
+class GpuList(TypedDict):
+    """The GPUs of all hosts."""
+
     gpus: list[GpuView]
 
 
 class LimitsView(TypedDict):
+    """The limits by device."""
+
     max_concurrent: dict[str, DeviceLimits]
 
 
-Number = Annotated[int | None, Field(ge=0, le=MAX_LIMIT, description="null returns to the settings.")]
+JobLimit = Annotated[int | None, Field(ge=0, le=MAX_LIMIT, description="null restores the limit of the settings.")]
 
 
-class NewLimits(BaseModel):
-    """What is not named stays as it is."""
+class DeviceLimitsChange(StrictModel):
+    """Limits to change; a limit that is left out stays as it is."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    training: Number = None
-    inference: Number = None
+    training: JobLimit = None
+    inference: JobLimit = None
 
 
-class ResourcesConfig(BaseModel):
-    """Limits by device: `cpu`, `cuda` (each GPU without a limit of its own), `cuda:N`; on every host."""
+class ResourcesConfig(StrictModel):
+    """Limits by device: `cpu`, `cuda` (each GPU without a limit of its own) or `cuda:N`, on every host."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    max_concurrent: dict[str, NewLimits] = Field(min_length=1, max_length=64)
+    max_concurrent: dict[str, DeviceLimitsChange] = Field(min_length=1, max_length=64)
 
 
 @router.get("", response_model=ResourcesView)
 async def get_resources(api: Api) -> Response:
-    """What runs where, and how much may."""
-    active = await api.limits.active()
-    hosts = await api.limits.hosts()
-    limits = await api.limits.limits()
-    return Json(
-        {
-            "device_usage": usage(limits, active),
-            "active_tasks": [asdict(one) for one in active],
-            "limits": limits,
-            "gpu_info": [asdict(gpu) for host in hosts for gpu in host.gpus],
-            "hosts": [
-                {"host": host.host, "cores": host.cores, "memory_mb": host.memory_mb, "gpus": len(host.gpus)}
-                for host in hosts
-            ],
-        }
-    )
+    """Get the running jobs, the limits of concurrent jobs, and the hosts with their GPUs."""
+    return JsonResponse(await resources_view(api))
 
 
-@router.get("/gpu", response_model=GpuPage)
+@router.get("/gpu", response_model=GpuList)
 async def get_gpus(api: Api) -> Response:
-    """The GPUs of all hosts that told of themselves within the last minute."""
-    gpus: list[GpuInfo] = [gpu for host in await api.limits.hosts() for gpu in host.gpus]
-    return Json({"gpus": [asdict(gpu) for gpu in gpus]})
+    """List the GPUs of all hosts that reported within the last minute."""
+    return JsonResponse(await gpu_list(api))
 
 
 @router.post("/config", response_model=LimitsView)
 async def change_limits(config: ResourcesConfig, api: Api) -> Response:
-    """Change how much may run at once, at once and for all hosts; what runs already goes on."""
-    wanted = {device: values.model_dump(exclude_unset=True) for device, values in config.max_concurrent.items()}
-    return Json({"max_concurrent": await api.limits.change(wanted)})
+    """Change the limits of concurrent jobs for all hosts, with immediate effect. Running jobs are not stopped."""
+    return JsonResponse(await apply_limits(api, config))
 
 
-def usage(limits: dict[str, dict[str, int]], active: list[ActiveJob]) -> dict[str, dict[str, int]]:
-    """Device → kind → jobs that run there now, on all hosts together."""
-    counted = {device: dict.fromkeys(KINDS.values(), 0) for device in limits}
-    for one in active:
-        counted.setdefault(one.device, dict.fromkeys(KINDS.values(), 0))[one.kind] += 1
-    return counted
+async def resources_view(api: ApiServices) -> ResourcesView:
+    """Return the running jobs, limits, GPUs and hosts."""
+    active = await api.limits.active()
+    hosts = await api.limits.hosts()
+    limits = await api.limits.limits()
+    return {
+        "device_usage": _usage(limits, active),
+        "active_tasks": [_active_job_view(job) for job in active],
+        "limits": _device_limits(limits),
+        "gpu_info": [_gpu_view(gpu) for host in hosts for gpu in host.gpus],
+        "hosts": [
+            {"host": host.host, "cores": host.cores, "memory_mb": host.memory_mb, "gpus": len(host.gpus)}
+            for host in hosts
+        ],
+    }
+
+
+async def gpu_list(api: ApiServices) -> GpuList:
+    """Return the GPUs of all hosts."""
+    return {"gpus": [_gpu_view(gpu) for host in await api.limits.hosts() for gpu in host.gpus]}
+
+
+async def apply_limits(api: ApiServices, config: ResourcesConfig) -> LimitsView:
+    """Change the limits that the request names, and return all of them."""
+    changes = {device: limits.model_dump(exclude_unset=True) for device, limits in config.max_concurrent.items()}
+    return {"max_concurrent": _device_limits(await api.limits.change(changes))}
+
+
+def _usage(limits: dict[str, dict[str, int]], active: list[ActiveJob]) -> dict[str, DeviceLimits]:
+    """Return the number of running jobs by device and kind, on all hosts together."""
+    counts = {device: dict.fromkeys(KINDS.values(), 0) for device in limits}
+    for job in active:
+        counts.setdefault(job.device, dict.fromkeys(KINDS.values(), 0))[job.kind] += 1
+    return _device_limits(counts)
+
+
+def _device_limits(counts: dict[str, dict[str, int]]) -> dict[str, DeviceLimits]:
+    return {
+        device: {"training": by_kind["training"], "inference": by_kind["inference"]}
+        for device, by_kind in counts.items()
+    }
+
+
+def _active_job_view(job: ActiveJob) -> ActiveJobView:
+    return {
+        "job_id": job.job_id,
+        "kind": job.kind,
+        "host": job.host,
+        "device": job.device,
+        "worker": job.worker,
+    }
+
+
+def _gpu_view(gpu: GpuInfo) -> GpuView:
+    return {
+        "host": gpu.host,
+        "index": gpu.index,
+        "device": gpu.device,
+        "name": gpu.name,
+        "uuid": gpu.uuid,
+        "total_mb": gpu.total_mb,
+        "free_mb": gpu.free_mb,
+    }

@@ -1,58 +1,53 @@
-"""Tasks: recording in, voice out; watched by as many as like."""
+"""Tasks: Quick mode, a recording in, a voice out."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from functools import partial
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Literal, NotRequired
 
-from fastapi import APIRouter, Header, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Response
+from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, Services
-from api.http.idempotency import RequestKey
-from api.http.responses import Json
-from api.http.schedule import ScheduleAt, moment
-from api.http.sse import EventStream, last_event_id, replay
-from core.errors import ErrorData, QueueUnavailable
+from api.dependencies import Api
+from api.http.idempotency import IdempotencyKey
+from api.http.responses import JsonResponse
+from api.http.schedule import ScheduleAt, scheduled_time
+from api.http.schemas import JsonObjectView, StrictModel
+from api.http.sse import EventStream, LastEventId
+from api.services.progress import task_feed
+from common.versions import Version
 from core.experiments.requests import TaskRequest
 from core.experiments.training_results import task_results
-from core.jobs.job import Event
 from core.records import TaskRecord, TaskStatus, iso
 
 router = APIRouter(prefix="/tasks", tags=["Tasks"])
 
 
-Version = Literal["v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4", "nano"]
-
-
-class TaskOptions(BaseModel):
+class TaskOptions(StrictModel):
     """How the voice is made."""
 
-    model_config = ConfigDict(extra="forbid")
-
     version: Version = "v2"
-    language: str = Field("zh", description="What is spoken in the recording: zh, en, ja, ko, yue or auto.")
+    language: str = Field("zh", description="Language of the recording: zh, en, ja, ko, yue or auto.")
     quality: Literal["fast", "standard", "high"] = Field("standard", description="How long the models are trained.")
-    dataset_id: str | None = Field(None, description="From POST /datasets, in place of audio_file_id.")
-    dataset_version: int | None = Field(None, ge=1, le=2**31 - 1, description="The newest when none is named.")
-    device: str = Field("", max_length=20, description="Where it trains: cuda, cuda:N or cpu; empty: what is free.")
+    dataset_id: str | None = Field(None, description="A data set from POST /datasets, instead of audio_file_id.")
+    dataset_version: int | None = Field(None, ge=1, le=2**31 - 1, description="Default: the newest version.")
+    device: str = Field("", max_length=20, description="Device to train on: cuda, cuda:N or cpu. Default: any.")
 
 
-class NewTask(BaseModel):
-    """A voice to be made from an uploaded recording."""
+class CreateTaskBody(StrictModel):
+    """A voice to make of an uploaded recording."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    exp_name: str = Field(min_length=1, max_length=100, description="The voice's name.")
-    audio_file_id: str | None = Field(None, description="From POST /files; this or options.dataset_id.")
+    exp_name: str = Field(min_length=1, max_length=100, description="Name of the voice.")
+    audio_file_id: str | None = Field(
+        None, description="A recording from POST /files. Either this or options.dataset_id."
+    )
     options: TaskOptions = TaskOptions()
-    priority: int = Field(5, ge=1, le=10, description="10 goes first.")
+    priority: int = Field(5, ge=1, le=10, description="10 runs first.")
     schedule_at: ScheduleAt = None
-    webhook_url: str = Field("", max_length=2000, description="Told of the task's end (docs/webhooks.md).")
-    idempotency_key: str = Field("", max_length=200, description="The same key answers with the same task.")
+    webhook_url: str = Field("", max_length=2000, description="Receives a POST when the task ends (docs/webhooks.md).")
+    idempotency_key: str = Field(
+        "", max_length=200, description="Repeating the request with the same key returns the same task."
+    )
 
 
 class TaskView(TypedDict):
@@ -66,7 +61,7 @@ class TaskView(TypedDict):
     overall_progress: float
     message: str
     error_message: str | None
-    error: ErrorData | None
+    error: JsonObjectView | None
     created_at: str | None
     started_at: str | None
     completed_at: str | None
@@ -76,96 +71,59 @@ class TaskView(TypedDict):
     options: dict[str, str]
     priority: int
     schedule_at: str | None
-    result: NotRequired[dict[str, Any]]
+    result: NotRequired[JsonObjectView]
 
 
 @router.post("", status_code=201, response_model=TaskView)
-async def create_task(new: NewTask, api: Api, key: RequestKey) -> Response:
-    """Begin a task; with an idempotency key, in the body or the header, repeating this is harmless."""
-    task = await api.experiments.tasks.create(
-        TaskRequest(
-            new.exp_name,
-            new.audio_file_id,
-            version=new.options.version,
-            language=new.options.language
-            if "language" in new.options.model_fields_set or not new.options.dataset_id
-            else "",
-            quality=new.options.quality,
-            priority=new.priority,
-            idempotency_key=key,
-            webhook_url=api.webhooks.check_url(new.webhook_url) if new.webhook_url else "",
-            schedule_at=moment(new.schedule_at),
-            device=new.options.device,
-            dataset_id=new.options.dataset_id,
-            dataset_version=new.options.dataset_version,
-        )
+async def create_task(new: CreateTaskBody, api: Api, key: IdempotencyKey) -> Response:
+    """Make a voice of a recording or a data set: all stages from slicing to training run one after the other.
+
+    404 for an unknown recording or data set. With an idempotency key, in the body or the header, the request can be
+    repeated safely.
+    """
+    options = new.options
+    language_of_dataset = bool(options.dataset_id) and "language" not in options.model_fields_set
+    request = TaskRequest(
+        new.exp_name,
+        new.audio_file_id,
+        version=options.version,
+        language="" if language_of_dataset else options.language,
+        quality=options.quality,
+        priority=new.priority,
+        idempotency_key=key,
+        webhook_url=api.webhooks.check_url(new.webhook_url) if new.webhook_url else "",
+        schedule_at=scheduled_time(new.schedule_at),
+        device=options.device,
+        dataset_id=options.dataset_id,
+        dataset_version=options.dataset_version,
     )
-    return Json(task_view(task), 201)
+    return JsonResponse(task_view(await api.experiments.tasks.create(request)), 201)
 
 
 @router.get("/{task_id}", response_model=TaskView)
 async def get_task(task_id: str, api: Api) -> Response:
-    """Where a task is; a completed one tells the checkpoints of both models as they were judged (`result`)."""
+    """Get the status of a task. `result` of a completed one lists the evaluated checkpoints of both models."""
     task = await api.records.tasks.get(task_id)
     view = task_view(task)
     if task.status is TaskStatus.COMPLETED:
         view["result"] = await task_results(api.records, task.exp_id)
-    return Json(view)
+    return JsonResponse(view)
 
 
 @router.delete("/{task_id}", response_model=TaskView)
 async def cancel_task(task_id: str, api: Api) -> Response:
-    """Stop a task within seconds and keep what is finished; a task that has ended stays as it is."""
-    return Json(task_view(await api.experiments.tasks.cancel(task_id)))
+    """Cancel a task. It stops within seconds and keeps what is finished; a task that has ended is left unchanged."""
+    return JsonResponse(task_view(await api.experiments.tasks.cancel(task_id)))
 
 
 @router.get("/{task_id}/progress", response_class=EventStream)
-async def watch_task(
-    task_id: str, request: Request, api: Api, last_event: Annotated[str, Header(alias="Last-Event-ID")] = ""
-) -> Response:
-    """Events `progress`, `checkpoint`, `log`, and at last `completed`, `failed` or `cancelled`."""
-    task = await api.records.tasks.get(task_id)
-    after = last_event_id(last_event)
-    if task.status.terminal:
-        return EventStream(replay(await _history(api, task_id, after), ending(task)))
-    return EventStream(_watched(api, task_id, after))
-
-
-async def _history(api: Services, task_id: str, after: str) -> list[Event]:
-    """What is remembered; the end is told even when nobody can be asked for the rest."""
-    try:
-        return await api.queue.event_history(task_id, after)
-    except QueueUnavailable:
-        return []
-
-
-async def _watched(api: Services, task_id: str, after: str) -> AsyncGenerator[bytes, None]:
-    async def look_again() -> Event | None:
-        task = await api.records.tasks.get(task_id)
-        return ending(task) if task.status.terminal else None
-
-    with api.metrics.watchers.track_inprogress():
-        async with aclosing(api.watchers.watch(partial(api.events.watch, task_id), after, look_again)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-
-
-def ending(task: TaskRecord) -> Event:
-    """The terminal event of a task, from its record, for when nobody remembers the one that was published."""
-    data: dict[str, Any] = {
-        "task_id": task.id,
-        "status": task.status,
-        "overall_progress": task.overall_progress,
-        "message": task.message,
-    }
-    if task.voice_id is not None:
-        data["voice_id"] = task.voice_id
-    if task.error is not None:
-        data["error"] = task.error
-    return Event(id=f"{round((task.completed_at or 0) * 1000)}-0", kind=str(task.status), data=data)
+async def watch_task(task_id: str, api: Api, last_event: LastEventId = "") -> Response:
+    """Stream the events of a task: `progress`, `checkpoint`, `log`, then `completed`, `failed` or `cancelled`."""
+    return await api.sse.respond(task_feed(api.records, api.queue, api.events, task_id), last_event)
 
 
 def task_view(task: TaskRecord) -> TaskView:
+    """Return a task as the API shows it."""
     return {
         "id": task.id,
         "exp_name": task.exp_name,

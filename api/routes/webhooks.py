@@ -1,35 +1,36 @@
-"""Webhooks: who is told what, and how each delivery went (docs/webhooks.md)."""
+"""Webhooks and their deliveries (docs/webhooks.md)."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.dependencies import Api, Limit, Offset
-from api.http.responses import Json
-from core.records import DeliveryHistoryEntry, DeliveryRecord, DeliveryStatus, Page, WebhookRecord, iso
+from api.http.responses import JsonResponse
+from api.http.schemas import JsonObjectView, PageView, StrictModel, page_response
+from core.records import DeliveryHistoryEntry, DeliveryRecord, DeliveryStatus, WebhookRecord, iso
 from core.webhooks import EVENTS, TASK_EVENTS
 
 router = APIRouter(tags=["Webhooks"])
 
 
-class NewWebhook(BaseModel):
-    """An address to tell of events."""
+class NewWebhook(StrictModel):
+    """A URL that receives events."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    url: str = Field(min_length=1, max_length=2000, description="Where a POST is sent to: http:// or https://.")
+    url: str = Field(min_length=1, max_length=2000, description="Receives a POST for each event: http:// or https://.")
     events: list[str] = Field(
         default_factory=list,
         max_length=20,
-        description=f"Of {', '.join(EVENTS)}; without any: {', '.join(TASK_EVENTS)}.",
+        description=f"Any of {', '.join(EVENTS)}. Default: {', '.join(TASK_EVENTS)}.",
     )
     secret: str = Field(
-        "", max_length=100, description="`whsec_` and 24 to 64 bytes in base64; without one, one is made."
+        "",
+        max_length=100,
+        description="`whsec_` followed by 24 to 64 bytes in base64. Default: a new secret is generated.",
     )
     description: str = Field("", max_length=200)
 
@@ -47,20 +48,13 @@ class WebhookView(TypedDict):
 
 
 class CreatedWebhookView(WebhookView):
-    """A new webhook, with the secret that is never shown again."""
+    """A new webhook with its secret, which is never shown again."""
 
     secret: str
 
 
-class WebhookPage(TypedDict):
-    items: list[WebhookView]
-    total: int
-    limit: int
-    offset: int
-
-
-class TryView(TypedDict):
-    """How one try ended."""
+class DeliveryAttemptView(TypedDict):
+    """The outcome of one attempt."""
 
     at: str | None
     status_code: int | None
@@ -69,7 +63,7 @@ class TryView(TypedDict):
 
 
 class DeliveryView(TypedDict):
-    """One event on its way to one address."""
+    """One event for one URL."""
 
     id: str
     webhook_id: str | None
@@ -83,36 +77,27 @@ class DeliveryView(TypedDict):
     next_try_at: str | None
     created_at: str | None
     ended_at: str | None
-    history: list[TryView]
-    payload: dict[str, Any]
-
-
-class DeliveryPage(TypedDict):
-    items: list[DeliveryView]
-    total: int
-    limit: int
-    offset: int
+    history: list[DeliveryAttemptView]
+    payload: JsonObjectView
 
 
 @router.post("/webhooks", status_code=201, response_model=CreatedWebhookView)
 async def create_webhook(new: NewWebhook, api: Api) -> Response:
-    """Tell an address of events from now on. The answer is the only one that holds the secret."""
-    made = await api.webhooks.register(new.url, new.events, new.secret, new.description)
-    return Json({**webhook_view(made), "secret": made.secret}, 201)
+    """Register a URL for events from now on. This response is the only one that contains the secret."""
+    webhook = await api.webhooks.register(new.url, new.events, new.secret, new.description)
+    return JsonResponse(CreatedWebhookView(**webhook_view(webhook), secret=webhook.secret), 201)
 
 
-@router.get("/webhooks", response_model=WebhookPage)
+@router.get("/webhooks", response_model=PageView[WebhookView])
 async def list_webhooks(api: Api, limit: Limit = 50, offset: Offset = 0) -> Response:
-    """The webhooks, newest first."""
-    page = await api.records.webhooks.page(limit, offset)
-    items = [webhook_view(one) for one in page.items]
-    return Json({"items": items, "total": page.total, "limit": limit, "offset": offset})
+    """List webhooks, newest first."""
+    return page_response(await api.records.webhooks.page(limit, offset), webhook_view, limit, offset)
 
 
-# Deliveries come first: `deliveries` is no id.
+# The routes of deliveries come before `/webhooks/{webhook_id}`, which would match their path.
 
 
-@router.get("/webhooks/deliveries", response_model=DeliveryPage)
+@router.get("/webhooks/deliveries", response_model=PageView[DeliveryView])
 async def list_deliveries(
     api: Api,
     limit: Limit = 50,
@@ -121,44 +106,45 @@ async def list_deliveries(
     webhook_id: Annotated[str | None, Query(max_length=64)] = None,
     event: Annotated[str | None, Query(max_length=40)] = None,
 ) -> Response:
-    """What was or will be sent, newest first; what ended is listed for 30 days."""
+    """List deliveries, newest first. Those that have ended are listed for 30 days."""
     page = await api.records.deliveries.page(limit, offset, status, webhook_id=webhook_id, event=event)
-    return Json(_deliveries(page, limit, offset))
+    return page_response(page, delivery_view, limit, offset)
 
 
 @router.get("/webhooks/deliveries/{delivery_id}", response_model=DeliveryView)
 async def get_delivery(delivery_id: str, api: Api) -> Response:
-    """How a delivery is getting on."""
-    return Json(delivery_view(await api.records.deliveries.get(delivery_id)))
+    """Get a delivery with its attempts."""
+    return JsonResponse(delivery_view(await api.records.deliveries.get(delivery_id)))
 
 
 @router.post("/webhooks/deliveries/{delivery_id}/redeliver", status_code=202, response_model=DeliveryView)
 async def send_again(delivery_id: str, api: Api) -> Response:
-    """Send a delivery again now, and as often as a new one if that fails; its `webhook-id` stays the same."""
-    return Json(delivery_view(await api.records.deliveries.resend(delivery_id)), 202)
+    """Send a delivery again now, with as many retries as a new one has. Its `webhook-id` stays the same."""
+    return JsonResponse(delivery_view(await api.records.deliveries.resend(delivery_id)), 202)
 
 
 @router.get("/webhooks/{webhook_id}", response_model=WebhookView)
 async def get_webhook(webhook_id: str, api: Api) -> Response:
-    """A webhook."""
-    return Json(webhook_view(await api.records.webhooks.get(webhook_id)))
+    """Get a webhook."""
+    return JsonResponse(webhook_view(await api.records.webhooks.get(webhook_id)))
 
 
 @router.delete("/webhooks/{webhook_id}", response_model=WebhookView)
 async def delete_webhook(webhook_id: str, api: Api) -> Response:
-    """Tell an address nothing more; what was on its way is given up."""
-    return Json(webhook_view(await api.records.webhooks.delete(webhook_id)))
+    """Delete a webhook. Deliveries under way are given up."""
+    return JsonResponse(webhook_view(await api.records.webhooks.delete(webhook_id)))
 
 
-@router.get("/tasks/{task_id}/webhooks", response_model=DeliveryPage)
+@router.get("/tasks/{task_id}/webhooks", response_model=PageView[DeliveryView])
 async def list_task_deliveries(task_id: str, api: Api, limit: Limit = 50, offset: Offset = 0) -> Response:
-    """What was or will be sent about a task, newest first."""
+    """List the deliveries of a task's events, newest first."""
     await api.records.tasks.get(task_id)
     page = await api.records.deliveries.page(limit, offset, subject=task_id)
-    return Json(_deliveries(page, limit, offset))
+    return page_response(page, delivery_view, limit, offset)
 
 
 def webhook_view(webhook: WebhookRecord) -> WebhookView:
+    """Return a webhook as the API shows it, without its secret."""
     return {
         "id": webhook.id,
         "url": webhook.url,
@@ -171,6 +157,7 @@ def webhook_view(webhook: WebhookRecord) -> WebhookView:
 
 
 def delivery_view(delivery: DeliveryRecord) -> DeliveryView:
+    """Return a delivery as the API shows it."""
     return {
         "id": delivery.id,
         "webhook_id": delivery.webhook_id,
@@ -184,20 +171,15 @@ def delivery_view(delivery: DeliveryRecord) -> DeliveryView:
         "next_try_at": iso(delivery.next_try_at),
         "created_at": iso(delivery.created_at),
         "ended_at": iso(delivery.ended_at),
-        "history": [_try_view(one) for one in delivery.history],
+        "history": [_attempt_view(attempt) for attempt in delivery.history],
         "payload": orjson.loads(delivery.body),
     }
 
 
-def _try_view(attempt: DeliveryHistoryEntry) -> TryView:
+def _attempt_view(attempt: DeliveryHistoryEntry) -> DeliveryAttemptView:
     return {
         "at": iso(attempt["at"]),
         "status_code": attempt["status_code"],
         "error": attempt["error"],
         "seconds": attempt["seconds"],
     }
-
-
-def _deliveries(page: Page[DeliveryRecord], limit: int, offset: int) -> DeliveryPage:
-    items = [delivery_view(one) for one in page.items]
-    return {"items": items, "total": page.total, "limit": limit, "offset": offset}

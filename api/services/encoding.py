@@ -1,48 +1,46 @@
-"""Makes encoders for listeners; what they need (25 MB) is loaded with the first speech, not with the process."""
+"""Encoders of speech. Their libraries (25 MB) are loaded with the first speech, not with the process."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from common.audio_formats import MEDIA_TYPES
+from common.audio_formats import AudioFormat
 
 if TYPE_CHECKING:
     import soxr
 
-Format = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
-
-PCM_RATE: Final = 24_000
-"""Raw samples carry no rate: OpenAI's clients take them for 24 kHz."""
+RAW_SAMPLE_RATE: Final = 24_000
+"""Raw samples carry no rate: OpenAI's clients assume 24 kHz."""
 
 
-class SoundEncoder(Protocol):
-    """16-bit mono samples in, a file's bytes out."""
+class AudioEncoder(Protocol):
+    """Encodes 16-bit mono samples into the bytes of a file."""
 
-    def feed(self, samples: bytes) -> bytes: ...
+    def feed(self, samples: bytes) -> bytes:
+        """Return what can be sent after these samples, maybe nothing yet."""
+        ...
 
-    def finish(self) -> bytes: ...
+    def finish(self) -> bytes:
+        """Return the rest of the file."""
+        ...
 
 
-def new_encoder(kind: Format, sample_rate: int) -> SoundEncoder:
-    """Blocks while the libraries load, the first time."""
-    if kind == "pcm":
-        return RawSamples(sample_rate)
+def new_encoder(audio_format: AudioFormat, sample_rate: int) -> AudioEncoder:
+    """Create an encoder for samples at this rate in Hz. The first call blocks while libraries load."""
+    if audio_format == "pcm":
+        return RawEncoder(sample_rate)
     from core.media.encode import Encoder
 
-    return Encoder(kind, sample_rate)
+    return Encoder(audio_format, sample_rate)
 
 
-def media_type(kind: Format) -> str:
-    return MEDIA_TYPES[kind]
-
-
-class RawSamples:
-    """The encoder that encodes nothing: samples at the one rate that clients expect."""
+class RawEncoder:
+    """The encoder of `pcm`: samples without a header, resampled to 24 kHz."""
 
     def __init__(self, sample_rate: int) -> None:
         import soxr
 
-        self._resampler: soxr.ResampleStream = soxr.ResampleStream(sample_rate, PCM_RATE, 1, dtype="int16")
+        self._resampler: soxr.ResampleStream = soxr.ResampleStream(sample_rate, RAW_SAMPLE_RATE, 1, dtype="int16")
 
     def feed(self, samples: bytes) -> bytes:
         return self._resample(samples, last=False)
@@ -53,5 +51,5 @@ class RawSamples:
     def _resample(self, samples: bytes, last: bool) -> bytes:
         import numpy as np
 
-        made: bytes = self._resampler.resample_chunk(np.frombuffer(samples, "<i2"), last=last).tobytes()
-        return made
+        resampled: bytes = self._resampler.resample_chunk(np.frombuffer(samples, "<i2"), last=last).tobytes()
+        return resampled

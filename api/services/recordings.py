@@ -1,4 +1,4 @@
-"""Looks into recordings that strangers sent, a few at a time, each in a limited child process."""
+"""Untrusted recordings: probed and decoded in limited child processes, a few at a time."""
 
 from __future__ import annotations
 
@@ -8,32 +8,34 @@ from typing import Final
 
 from core.errors import BadAudio, SilentRecording
 from core.media.decode import AudioInfo, check_recording, decode, probe
+from core.net.fetch import Fetcher
 from core.speech.checks import canonical_language
 from core.speech.requests import PromptRef
 from core.storage import Storage
 
-CHILDREN: Final = 2
-"""Files looked into at the same time; the others wait."""
+MAX_CHILDREN: Final = 2
+"""Files examined at the same time; the others wait."""
 MIN_PROMPT_SECONDS: Final = 1.0
 MAX_PROMPT_SECONDS: Final = 30.0
 
 
-class Recordings:
-    """Probes and decodes; nothing of a stranger's file is parsed in this process."""
+class RecordingService:
+    """Checks and decodes recordings; no untrusted file is parsed in this process."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, fetcher: Fetcher) -> None:
         self.storage = storage
-        self._children = asyncio.Semaphore(CHILDREN)
+        self.fetcher = fetcher
+        self._children = asyncio.Semaphore(MAX_CHILDREN)
 
     async def check(self, path: Path) -> AudioInfo:
-        """What it is. BadAudio when it is no sound, is cut off, silent, or too short to hold a voice."""
+        """Return the properties of a recording; raise BadAudio when it is no audio, cut off, silent or too short."""
         async with self._children:
             info = await asyncio.to_thread(probe, path)
             if not info.complete:
-                raise _broken(info.broken_at_seconds or info.duration_seconds)
+                raise _truncated(info.broken_at_seconds or info.duration_seconds)
             report = await asyncio.to_thread(check_recording, path)
         if not report.complete:
-            raise _broken(report.seconds)
+            raise _truncated(report.seconds)
         if report.silent:
             raise SilentRecording(
                 f"Nothing can be heard in the {report.seconds:.1f} s of the recording.",
@@ -41,7 +43,7 @@ class Recordings:
             )
         return info
 
-    async def keep_prompt(
+    async def store_prompt(
         self,
         path: Path,
         key: str,
@@ -50,7 +52,10 @@ class Recordings:
         *,
         seconds: tuple[float, float] = (MIN_PROMPT_SECONDS, MAX_PROMPT_SECONDS),
     ) -> PromptRef:
-        """Decode a reference recording, whole, audible and neither too short nor too long, to a WAV under a key."""
+        """Check a reference recording, decode it to a mono WAV and store that under a key.
+
+        `seconds`: the shortest and the longest duration that is accepted; BadAudio otherwise.
+        """
         info = await self.check(path)
         shortest, longest = seconds
         if not shortest <= info.duration_seconds <= longest:
@@ -67,8 +72,20 @@ class Recordings:
             temporary.unlink(missing_ok=True)
         return PromptRef(audio=key, text=text, language=canonical_language(language))
 
+    async def fetch_prompt(self, url: str, key: str, text: str, language: str = "auto") -> PromptRef:
+        """Download a reference recording from an untrusted URL and store it (see `store_prompt`).
 
-def _broken(seconds: float) -> BadAudio:
+        Raises ForbiddenAddress, DownloadFailed or BadAudio.
+        """
+        temporary = self.storage.new_temporary()
+        try:
+            await self.fetcher.fetch(url, temporary)
+            return await self.store_prompt(temporary, key, text, language)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _truncated(seconds: float) -> BadAudio:
     return BadAudio(
         f"The recording breaks off after {seconds:.1f} s.",
         hint="The file is damaged or incomplete: send the whole of it.",

@@ -1,4 +1,4 @@
-"""Speech as the front doors use it: checked, enqueued, heard utterance by utterance, cancelled."""
+"""Live speech: a text becomes utterances through the queue, which are streamed as they are ready."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import time
 import wave
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from api.http.errors import from_job
+from api.services.job_errors import error_from_job
 from core.errors import EmptyText, NotReady, SovitsError, TextTooLong, TimedOut
 from core.ids import new_id
 from core.jobs.events import Events
@@ -29,25 +29,39 @@ from core.storage import Storage
 logger = logging.getLogger(__name__)
 
 ABANDON_SECONDS: Final = 30.0
-"""How long a cancelled splitter is watched for utterances that it may still hand out."""
+"""How long a cancelled splitter is watched for utterances that it may still enqueue."""
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
-    """One sentence, spoken."""
+class SpeechOptions:
+    """How a text is spoken."""
 
-    index: int
-    text: str
+    language: str = "auto"
+    speed: float = 1.0
+    """Times the voice's own pace."""
+    seed: int | None = None
+    prompt: PromptRef | None = None
+    """A reference recording in place of the voice's own."""
+    prompt_name: str = ""
+    """The name of one of the voice's prompts; empty for its first."""
+    input_type: InputType = "auto"
+    pronunciations: dict[str, str] = field(default_factory=dict)
+    """Word → pronunciation; they take precedence over those of the voice."""
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesizedUtterance:
+    """A sentence that was synthesized."""
+
     audio: str
     """Storage key of a mono 16-bit WAV."""
     sample_rate: int
-    seconds: float
     pause_seconds: float
     """Silence before the next utterance."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class AudioChunk:
     """Consecutive samples of the speech: 16 bit, mono."""
 
     samples: bytes
@@ -55,7 +69,7 @@ class Sound:
 
 
 class SpeechService:
-    """Turns a text into sound through the queue; whoever stops listening stops the work."""
+    """Turns a text into audio through the queue; when its listener leaves, the jobs are cancelled."""
 
     def __init__(
         self, settings: Settings, storage: Storage, queue: AsyncQueue, events: Events, records: Records
@@ -65,42 +79,31 @@ class SpeechService:
         self.queue = queue
         self.events = events
         self.records = records
-        self._abandoning: set[asyncio.Task[None]] = set()
+        self._cancelling: set[asyncio.Task[None]] = set()
 
-    async def request(
-        self,
-        text: str,
-        voice: str,
-        *,
-        language: str = "auto",
-        speed: float = 1.0,
-        seed: int | None = None,
-        prompt: PromptRef | None = None,
-        prompt_name: str = "",
-        input_type: InputType = "auto",
-        pronunciations: dict[str, str] | None = None,
-    ) -> SpeechRequest:
-        """A request that was checked; every refusal is one sentence, VoiceNotFound's names the voices.
+    async def request(self, text: str, voice: str, options: SpeechOptions) -> SpeechRequest:
+        """Return a checked request for a voice, by its id or name.
 
-        `pronunciations` go before the voice's own of the same words; `prompt_name` names one of its prompts.
+        Raises EmptyText, TextTooLong, UnsupportedLanguage, InvalidRequest, or VoiceNotFound, which names the voices.
         """
         self.check_text(text)
-        language, speed = canonical_language(language), check_speed(speed)
-        found = await self.records.voices.get(voice)
-        found.prompt_named(prompt_name)
+        language, speed = canonical_language(options.language), check_speed(options.speed)
+        record = await self.records.voices.get(voice)
+        record.prompt_named(options.prompt_name)
         return SpeechRequest(
             text=replace_surrogates(text),
-            input_type=input_type,
+            input_type=options.input_type,
             language=language,
-            pronunciations={**found.pronunciations, **check_pronunciations(pronunciations or {})},
-            voice_id=found.id,
+            pronunciations={**record.pronunciations, **check_pronunciations(options.pronunciations)},
+            voice_id=record.id,
             speed=speed,
-            seed=seed,
-            prompt=prompt,
-            prompt_name=prompt_name,
+            seed=options.seed,
+            prompt=options.prompt,
+            prompt_name=options.prompt_name,
         )
 
     def check_text(self, text: str) -> None:
+        """Raise EmptyText or TextTooLong unless the text can be spoken."""
         if not text.strip():
             raise EmptyText("The text is empty.", hint="Send at least one word.")
         longest = self.settings.max_text_characters
@@ -111,68 +114,59 @@ class SpeechService:
             )
 
     async def check_ready(self) -> None:
-        """NotReady unless someone is there to speak."""
-        if not await self.synthesizers():
+        """Raise NotReady unless a synthesizer is running."""
+        if not any(worker.role == SYNTHESIZER for worker in await self.queue.workers()):
             raise NotReady("No synthesizer is running.", hint="Start the service's workers, or wait until they are up.")
 
-    async def synthesizers(self) -> int:
-        """How many workers can speak."""
-        return sum(worker.role == SYNTHESIZER for worker in await self.queue.workers())
+    async def stream(self, request: SpeechRequest, *, job_id: str = "") -> AsyncGenerator[SynthesizedUtterance, None]:
+        """Yield the utterances in order, each as soon as it is ready.
 
-    async def stream(
-        self, request: SpeechRequest, *, job_id: str = "", priority: int = 5
-    ) -> AsyncGenerator[Utterance, None]:
-        """The utterances in order, each as soon as it is ready.
-
-        TimedOut after SYNTHESIS_TIMEOUT_SECONDS in all; a failed job's own error otherwise. However this ends
-        before the last utterance, an error or a listener that left, what is still in the queue is cancelled.
+        TimedOut after SYNTHESIS_TIMEOUT_SECONDS in all; the error of a failed job. If this ends before the last
+        utterance, by an error or because the listener left, the jobs still in the queue are cancelled.
         """
         job_id = job_id or new_id("speech")
         deadline = time.monotonic() + self.settings.synthesis_timeout_seconds
-        finished = False
+        complete = False
         try:
-            await self.queue.enqueue(NewJob(SPLITTER, request.stored(), job_id=job_id, priority=priority))
+            await self.queue.enqueue(NewJob(SPLITTER, request.stored(), job_id=job_id))
             split = await self._result(job_id, deadline)
-            for index, child in enumerate(split["utterances"]):
-                spoken = await self._result(child["job_id"], deadline)
-                yield Utterance(
-                    index=index,
-                    text=spoken["text"],
-                    audio=spoken["audio"],
-                    sample_rate=spoken["sample_rate"],
-                    seconds=spoken["seconds"],
-                    pause_seconds=spoken.get("pause_seconds", 0.0),
+            for utterance in split["utterances"]:
+                result = await self._result(utterance["job_id"], deadline)
+                yield SynthesizedUtterance(
+                    audio=result["audio"],
+                    sample_rate=result["sample_rate"],
+                    pause_seconds=result.get("pause_seconds", 0.0),
                 )
-            finished = True
+            complete = True
         finally:
-            if not finished:
-                # Not awaited here: whoever cancelled us would cancel that, too.
-                task = asyncio.create_task(self._abandon(job_id))
-                self._abandoning.add(task)
-                task.add_done_callback(self._abandoning.discard)
+            if not complete:
+                # Not awaited here: a cancellation of this generator would cancel that, too.
+                task = asyncio.create_task(self._cancel(job_id))
+                self._cancelling.add(task)
+                task.add_done_callback(self._cancelling.discard)
 
-    async def sound(self, request: SpeechRequest, *, job_id: str = "") -> AsyncGenerator[Sound, None]:
-        """The samples of every utterance as it is ready, pauses between them included."""
+    async def audio(self, request: SpeechRequest, *, job_id: str = "") -> AsyncGenerator[AudioChunk, None]:
+        """Yield the samples of every utterance as it is ready, with the pauses between them."""
         pause = 0.0
         async with aclosing(self.stream(request, job_id=job_id)) as utterances:
             async for utterance in utterances:
                 samples = await asyncio.to_thread(_read_samples, self.storage, utterance.audio)
                 silence = bytes(2 * round(pause * utterance.sample_rate))
-                yield Sound(silence + samples, utterance.sample_rate)
+                yield AudioChunk(silence + samples, utterance.sample_rate)
                 pause = utterance.pause_seconds
 
     async def write(self, request: SpeechRequest, key: str, *, job_id: str = "") -> int:
-        """Speak into one WAV under a storage key; how many utterances it has."""
+        """Speak into one WAV under a storage key, and return the number of utterances."""
         temporary = self.storage.new_temporary()
         count = 0
         try:
             with contextlib.ExitStack() as stack:
                 file: wave.Wave_write | None = None
-                async with aclosing(self.sound(request, job_id=job_id)) as pieces:
-                    async for piece in pieces:
+                async with aclosing(self.audio(request, job_id=job_id)) as chunks:
+                    async for chunk in chunks:
                         if file is None:
-                            file = stack.enter_context(_new_wav(temporary, piece.sample_rate))
-                        await asyncio.to_thread(file.writeframes, piece.samples)
+                            file = stack.enter_context(_new_wav(temporary, chunk.sample_rate))
+                        await asyncio.to_thread(file.writeframes, chunk.samples)
                         count += 1
             await asyncio.to_thread(self.storage.publish, temporary, key)
         finally:
@@ -180,11 +174,11 @@ class SpeechService:
         return count
 
     async def close(self) -> None:
-        """Let the cancellations under way reach the queue."""
-        await asyncio.gather(*self._abandoning, return_exceptions=True)
+        """Wait until the cancellations under way have reached the queue."""
+        await asyncio.gather(*self._cancelling, return_exceptions=True)
 
     async def _result(self, job_id: str, deadline: float) -> dict[str, Any]:
-        """The result of a job that is done; its error otherwise."""
+        """Wait for a job and return its result; raise its error if it failed, TimedOut after the deadline."""
         try:
             job = await self.events.wait(job_id, max(0.0, deadline - time.monotonic()))
         except TimedOut:
@@ -193,26 +187,23 @@ class SpeechService:
                 f"The speech was not ready after {seconds:g} s and was cancelled.", details={"job_id": job_id}
             ) from None
         if job.status is not JobStatus.DONE or job.result is None:
-            raise from_job(job)
+            raise error_from_job(job)
         return job.result
 
-    async def _abandon(self, job_id: str) -> None:
-        """Cancel a splitter's job and every utterance that came of it."""
+    async def _cancel(self, job_id: str) -> None:
+        """Cancel a splitter's job and every utterance that it enqueued."""
         try:
             await self.queue.cancel(job_id)
-            # A splitter in the middle of its work may still hand out utterances before it hears of it.
+            # A splitter that is running may still enqueue utterances before it notices.
             with contextlib.suppress(TimedOut):
                 await self.events.wait(job_id, ABANDON_SECONDS)
             index = 0
-            while await self._cancel(f"{job_id}.{index}"):
+            while await self.queue.cancel(f"{job_id}.{index}") is not None:
                 index += 1
         except SovitsError as error:
             logger.warning("The speech %s could not be cancelled: %s", job_id, error.message)
         else:
             logger.info("Cancelled the speech %s: nobody waits for it any more.", job_id)
-
-    async def _cancel(self, job_id: str) -> bool:
-        return await self.queue.cancel(job_id) is not None
 
 
 def _read_samples(storage: Storage, key: str) -> bytes:

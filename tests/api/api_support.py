@@ -17,8 +17,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.dependencies import Services
-from api.serve import Announcing
+from api.dependencies import ApiServices
+from api.serve import AnnouncingServer
 from core.jobs.job import Lease, LeaseStatus, NewJob
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
@@ -33,7 +33,7 @@ RATE = 16_000
 _numbers = itertools.count()
 
 
-class TestServer(Announcing):
+class TestServer(AnnouncingServer):
     """Leaves the signals of the test run alone."""
 
     __test__ = False
@@ -53,8 +53,8 @@ class Api:
     settings: Settings
 
     @property
-    def services(self) -> Services:
-        found: Services = self.app.state.services
+    def services(self) -> ApiServices:
+        found: ApiServices = self.app.state.services
         return found
 
 

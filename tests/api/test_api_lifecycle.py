@@ -32,7 +32,7 @@ async def test_watchers_do_not_hold_up_the_end(settings: Settings) -> None:
         await anext(lines)
         gauge = api.services.metrics.watchers
         await eventually(lambda: gauge.collect()[0].samples[0].value == 1)
-        api.services.watchers.stopping.set()
+        api.services.sse.stopping.set()
         rest = [line async for line in lines if line]
 
     assert rest == []

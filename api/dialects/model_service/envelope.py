@@ -1,14 +1,15 @@
-"""The envelope of the model service: `{code, msg, data}` around every JSON answer; `code` is the HTTP status."""
+"""The envelope of the model service: `{code, msg, data}` around every JSON response; `code` is the HTTP status."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Generic, TypeVar
 
-import orjson
-from fastapi import Response
 from pydantic import BaseModel
 
-from api.http.responses import Json
+from api.http.errors import NativeErrors
+from api.http.responses import JsonResponse
+from core.errors import SovitsError
 
 Data = TypeVar("Data")
 
@@ -17,18 +18,42 @@ SUCCESS: Final = "success"
 
 
 class Envelope(BaseModel, Generic[Data]):
-    """Every answer but streams and files."""
+    """Every response but streams and files."""
 
     code: int
     msg: str
     data: Data
 
 
-def enveloped(data: Any, status: int = 200) -> Json:
-    """An answer."""
-    return Json({"code": status, "msg": SUCCESS, "data": data}, status)
+class EnvelopedErrors:
+    """The error format of the model service: the native error as the envelope's `data`."""
+
+    schema_name = "EnvelopedError"
+    schema: Mapping[str, Any] = {
+        "title": "EnvelopedError",
+        "type": "object",
+        "required": ["code", "msg", "data"],
+        "properties": {
+            "code": {"type": "integer", "description": "The HTTP status."},
+            "msg": {"type": "string"},
+            "data": {"$ref": f"#/components/schemas/{NativeErrors.schema_name}"},
+        },
+    }
+
+    def applies_to(self, path: str) -> bool:
+        """Return whether the path belongs to the model service."""
+        return f"{path}/".startswith(f"{PREFIX}/")
+
+    def status(self, error: SovitsError, status: int, path: str) -> int:
+        """Return the status as it is."""
+        return status
+
+    def body(self, error: SovitsError, status: int) -> dict[str, Any]:
+        """Return the error in an envelope, with its message and hint as `msg`."""
+        message = f"{error.message} {error.hint}".strip()
+        return {"code": status, "msg": message, "data": NativeErrors().body(error, status)}
 
 
-def wrapped(answer: Response) -> Json:
-    """What a route of our own API answered."""
-    return enveloped(orjson.loads(answer.body))
+def enveloped(data: object) -> JsonResponse:
+    """Return a successful response."""
+    return JsonResponse({"code": 200, "msg": SUCCESS, "data": data})

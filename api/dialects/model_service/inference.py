@@ -1,23 +1,22 @@
-"""Inference of the model service: texts become files, one by one or as one archive."""
+"""Inference of the model service: texts become audio files, one by one or as one archive."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter, Response
-from fastapi import Request as HttpRequest
+from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from api.dependencies import Api, Services
+from api.dependencies import Api, ApiServices
 from api.dialects.model_service.envelope import Envelope, enveloped
-from api.dialects.model_service.inputs import Request, check_device, send_when_done
-from api.dialects.model_service.training import UploadState, upload_state
+from api.dialects.model_service.inputs import ModelServiceRequest, check_device
 from api.http.disconnect import while_connected
-from api.http.errors import BadBody
-from api.routes.inference import routes as inference
+from api.http.errors import InvalidBody
 from api.routes.inference.routes import NewBatch, NewInference
 from api.routes.inference.views import BatchView, InferenceView, batch_view, inference_view
-from common.storage_keys import inference_folder
+from api.services.batches import check_batch
+from api.services.result_uploads import ResultUploadState, enqueue_result_upload, result_upload_state
+from common import storage_keys
 from core.ids import new_id
 from core.jobs.roles import SYNTHESIZER
 from core.speech.inference_jobs import BATCH_PREFIX, INFERENCE_PREFIX
@@ -25,102 +24,93 @@ from core.speech.requests import PromptRef
 
 router = APIRouter(prefix="/inference")
 
-Priority = Field(3, ge=1, le=10, description="10 goes first.")
+Priority = Field(3, ge=1, le=10, description="10 runs first.")
 
 
-class InferenceStart(Request, NewInference):
-    """A text, one file; spoken like a recording that a URL names, where one is given."""
+class InferenceStart(ModelServiceRequest, NewInference):
+    """A text for one audio file; with a reference recording, its speaking style is used."""
 
     priority: int = Priority
-    prompt_url: str = Field("", max_length=2000, description="A recording of 1 to 30 s whose manner is taken on.")
-    prompt_text: str = Field("", max_length=1000, description="What is said in it.")
+    prompt_url: str = Field("", max_length=2000, description="URL of a reference recording of 1 to 30 s.")
+    prompt_text: str = Field("", max_length=1000, description="Transcript of the reference recording.")
     prompt_language: str = Field("auto", max_length=40)
 
 
-class BatchStart(Request, NewBatch):
-    """Texts whose files come as one archive."""
+class BatchStart(ModelServiceRequest, NewBatch):
+    """Texts whose audio files are packed into one archive."""
 
     priority: int = Priority
 
 
-class OneInference(InferenceView):
-    """A text on its way to a file."""
+class SingleInferenceTask(InferenceView):
+    """A text that becomes an audio file."""
 
     type: Literal["inference"]
-    upload: UploadState | None
+    upload: ResultUploadState | None
 
 
-class BatchInference(BatchView):
-    """Texts on their way to one archive."""
+class BatchInferenceTask(BatchView):
+    """Texts that become one archive of audio files."""
 
     type: Literal["batch"]
-    upload: UploadState | None
+    upload: ResultUploadState | None
 
 
-@router.post("/start", response_model=Envelope[OneInference])
-async def start(new: InferenceStart, request: HttpRequest, api: Api) -> Response:
-    """Speak a text into a file; the answer comes at once."""
+@router.post("/start", response_model=Envelope[SingleInferenceTask])
+async def start(new: InferenceStart, request: Request, api: Api) -> Response:
+    """Synthesize a text into an audio file. The response comes at once, after the reference recording is downloaded."""
     url = new.checked_upload_url(api)
     device = await check_device(api, new.device, SYNTHESIZER)
-    id_ = new_id(INFERENCE_PREFIX)
-    speech = await inference.checked_request(api, new, new.voice)
-    prompt = await while_connected(request, _prompt(api, new, id_)) if new.prompt_url else None
+    inference_id = new_id(INFERENCE_PREFIX)
+    speech = await api.speech.request(new.text, new.voice, new.options())
+    prompt = await while_connected(request, _fetch_prompt(api, new, inference_id)) if new.prompt_url else None
     speech = speech.model_copy(update={"device": device, "prompt": prompt})
-    begun = await api.inference.create(speech, new.format, priority=new.priority, inference_id=id_)
-    await send_when_done(api, id_, url, new.priority)
-    return enveloped(await _shown(api, begun.job.id))
+    await api.inference.create(speech, new.format, priority=new.priority, inference_id=inference_id)
+    await enqueue_result_upload(api.queue, inference_id, url, new.priority)
+    return enveloped(await inference_task(api, inference_id))
 
 
-@router.post("/batch", response_model=Envelope[BatchInference])
+@router.post("/batch", response_model=Envelope[BatchInferenceTask])
 async def start_batch(new: BatchStart, api: Api) -> Response:
-    """Speak many texts; nothing begins unless every item can."""
+    """Synthesize many texts into one ZIP. Nothing is synthesized unless every item is valid."""
     url = new.checked_upload_url(api)
     device = await check_device(api, new.device, SYNTHESIZER)
     items = [
         item.model_copy(update={"speech": item.speech.model_copy(update={"device": device})})
-        for item in await inference.checked_items(api, new)
+        for item in await check_batch(api.speech, new.texts())
     ]
-    begun = await api.batches.create(items, priority=new.priority)
-    await send_when_done(api, begun.job.id, url, new.priority)
-    return enveloped(await _shown(api, begun.job.id))
+    batch = await api.batches.create(items, priority=new.priority)
+    await enqueue_result_upload(api.queue, batch.job.id, url, new.priority)
+    return enveloped(await batch_task(api, batch.job.id))
 
 
-@router.get("/{inference_id}", response_model=Envelope[OneInference | BatchInference])
+@router.get("/{inference_id}", response_model=Envelope[SingleInferenceTask | BatchInferenceTask])
 async def get(inference_id: str, api: Api) -> Response:
-    """Where an inference or a batch is; its result is kept for RESULT_EXPIRY_SECONDS."""
-    return enveloped(await _shown(api, inference_id))
+    """Get the status of an inference or a batch. Its result expires after RESULT_EXPIRY_SECONDS."""
+    view = batch_task if inference_id.startswith(f"{BATCH_PREFIX}-") else inference_task
+    return enveloped(await view(api, inference_id))
 
 
-async def _shown(api: Services, id_: str) -> OneInference | BatchInference:
-    if id_.startswith(f"{BATCH_PREFIX}-"):
-        return await shown_batch(api, id_)
-    return await shown_inference(api, id_)
-
-
-async def shown_inference(api: Services, id_: str) -> OneInference:
-    """As the model service shows it: progress in percent."""
-    view = inference_view(await api.inference.get(id_))
-    upload = await upload_state(api, id_)
+async def inference_task(api: ApiServices, inference_id: str) -> SingleInferenceTask:
+    """Return an inference as the model service shows it, with its progress in percent."""
+    view = inference_view(await api.inference.get(inference_id))
+    upload = await result_upload_state(api.queue, inference_id)
     return {**view, "progress": round(100 * view["progress"], 1), "type": "inference", "upload": upload}
 
 
-async def shown_batch(api: Services, id_: str) -> BatchInference:
-    view = batch_view(await api.batches.get(id_))
-    upload = await upload_state(api, id_)
+async def batch_task(api: ApiServices, batch_id: str) -> BatchInferenceTask:
+    """Return a batch as the model service shows it, with its progress in percent."""
+    view = batch_view(await api.batches.get(batch_id))
+    upload = await result_upload_state(api.queue, batch_id)
     return {**view, "progress": round(100 * view["progress"], 1), "type": "batch", "upload": upload}
 
 
-async def _prompt(api: Services, new: InferenceStart, id_: str) -> PromptRef:
+async def _fetch_prompt(api: ApiServices, new: InferenceStart, inference_id: str) -> PromptRef:
     if not new.prompt_text.strip():
-        raise BadBody(
+        raise InvalidBody(
             "prompt_text is missing.",
             hint="Send what is said in the recording of prompt_url.",
             details={"fields": ["prompt_text"]},
         )
-    path = api.storage.new_temporary()
-    try:
-        await api.fetcher.fetch(new.prompt_url, path)
-        key = f"{inference_folder(id_)}/prompt.wav"  # swept with the rest of the inference
-        return await api.recordings.keep_prompt(path, key, new.prompt_text, new.prompt_language)
-    finally:
-        path.unlink(missing_ok=True)
+    key = f"{storage_keys.inference_folder(inference_id)}/prompt.wav"  # expires together with the inference
+    return await api.recordings.fetch_prompt(new.prompt_url, key, new.prompt_text, new.prompt_language)

@@ -1,103 +1,94 @@
-"""The log of a training as the model service streams it: lines, and the numbers of each epoch among them."""
+"""The log of a training as the model service streams it: lines, with the metrics of each epoch among them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any, Final
 
-from api.dependencies import Services
-from api.http.disconnect import end
-from api.routes.logs import Log
+from api.http.disconnect import cancel_and_wait
+from api.services.logs import LogFeed
+from api.services.progress import event_order
 from core.errors import QueueUnavailable
 from core.jobs.job import TERMINAL_EVENTS, Event
 from core.records import iso
 
-_NO_METRICS: Final = frozenset({"stage", "step", "message", "progress", "overall_progress", "kind", "job_id"})
+_NOT_METRICS: Final = frozenset({"stage", "step", "message", "progress", "overall_progress", "kind", "job_id"})
 
 
-async def training_stream(api: Services, log: Log, after: str) -> AsyncGenerator[bytes, None]:
-    """Events `log` `{timestamp, level, message, stage?, step?, metrics?}`, and at last how it ended."""
+@dataclass(frozen=True, slots=True)
+class TrainingLogFeed:
+    """The lines of a training's log and its metrics, as events `log`: timestamp, level, message, stage?, metrics?."""
 
-    def follow(since: str) -> AsyncIterator[Event]:
-        return _follow(api, log, since)
+    log: LogFeed
 
-    with api.metrics.watchers.track_inprogress():
-        async with aclosing(api.watchers.watch(follow, after, log.ended)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+    async def history(self, after: str) -> list[Event]:
+        """Return the past lines and metrics, in the order of their times."""
+        reader = self.log.reader
+        lines = [_line_event(event) for event in await self.log.history("0")]
+        try:
+            published = await reader.queue.event_history(reader.topic)
+        except QueueUnavailable:
+            published = []
+        metrics = [event for event in map(_metrics_event, published) if event is not None]
+        events = sorted([*lines, *metrics], key=lambda event: event_order(event.id))
+        return [event for event in events if event_order(event.id) > event_order(after)]
 
-
-async def _follow(api: Services, log: Log, after: str) -> AsyncIterator[Event]:
-    """What is remembered in the order of its time, then what happens."""
-    newest = after
-    for event in sorted([*await _lines(log), *await _numbers(api, log.topic)], key=lambda one: place(one.id)):
-        if place(event.id) > place(after):
+    async def events(self, after: str) -> AsyncIterator[Event]:
+        """Yield the past lines and metrics, then new ones until the training has ended."""
+        newest = after
+        for event in await self.history(after):
             newest = event.id
             yield event
-    if await log.ended() is not None:
-        return
-    coming: asyncio.Queue[Event | None] = asyncio.Queue()
-    tasks = [
-        asyncio.create_task(_hear_lines(log, newest, coming)),
-        asyncio.create_task(_hear_numbers(api, log.topic, newest, coming)),
-    ]
-    try:
-        while (told := await coming.get()) is not None:
-            yield told
-    finally:
-        for task in tasks:
-            await end(task)
+        if await self.terminal_event() is not None:
+            return
+        upcoming: asyncio.Queue[Event | None] = asyncio.Queue()
+        tasks = [
+            asyncio.create_task(self._receive_lines(newest, upcoming)),
+            asyncio.create_task(self._receive_metrics(newest, upcoming)),
+        ]
+        try:
+            while (new := await upcoming.get()) is not None:
+                yield new
+        finally:
+            for task in tasks:
+                await cancel_and_wait(task)
+
+    async def terminal_event(self) -> Event | None:
+        """Return the last event once the training has ended, else None."""
+        return await self.log.terminal_event()
+
+    async def _receive_lines(self, after: str, upcoming: asyncio.Queue[Event | None]) -> None:
+        async for event in self.log.events(after):
+            upcoming.put_nowait(_line_event(event))
+        upcoming.put_nowait(None)
+
+    async def _receive_metrics(self, after: str, upcoming: asyncio.Queue[Event | None]) -> None:
+        async for event in self.log.reader.watcher.watch(self.log.reader.topic, after):
+            if event.kind in TERMINAL_EVENTS:
+                return  # the end of the lines ends the feed
+            if (metrics := _metrics_event(event)) is not None:
+                upcoming.put_nowait(metrics)
 
 
-async def _lines(log: Log) -> list[Event]:
-    page = await log.page(limit=1 << 20, offset=0)
-    return [Event(line["id"], "log", _line(dict(line))) for line in page["items"]]
+def _line_event(event: Event) -> Event:
+    data = {name: event.data[name] for name in ("timestamp", "level", "message")}
+    if event.data.get("stage"):
+        data["stage"] = event.data["stage"]
+    return Event(event.id, "log", data)
 
 
-async def _numbers(api: Services, topic: str) -> list[Event]:
-    try:
-        history = await api.queue.event_history(topic)
-    except QueueUnavailable:
-        return []
-    return [told for event in history if (told := _measured(event)) is not None]
-
-
-async def _hear_lines(log: Log, after: str, coming: asyncio.Queue[Event | None]) -> None:
-    async for event in log.follow(after):
-        coming.put_nowait(Event(event.id, "log", _line(event.data)))
-    coming.put_nowait(None)
-
-
-async def _hear_numbers(api: Services, topic: str, after: str, coming: asyncio.Queue[Event | None]) -> None:
-    async for event in api.events.watch(topic, after):
-        if event.kind in TERMINAL_EVENTS:
-            return  # the log says when it is over
-        if (told := _measured(event)) is not None:
-            coming.put_nowait(told)
-
-
-def _line(data: dict[str, Any]) -> dict[str, Any]:
-    line = {name: data[name] for name in ("timestamp", "level", "message")}
-    return {**line, "stage": data["stage"]} if data.get("stage") else line
-
-
-def _measured(event: Event) -> Event | None:
-    """A progress event that brings numbers of a training."""
-    metrics = {name: value for name, value in event.data.items() if name not in _NO_METRICS}
+def _metrics_event(event: Event) -> Event | None:
+    """Return a progress event with metrics as an event `log`; None for any other event."""
+    metrics = {name: value for name, value in event.data.items() if name not in _NOT_METRICS}
     if event.kind != "progress" or not metrics:
         return None
     data: dict[str, Any] = {
-        "timestamp": iso(place(event.id)[0] / 1000),
+        "timestamp": iso(event_order(event.id)[0] / 1000),
         "level": "INFO",
         "message": event.data.get("message", ""),
         "metrics": metrics,
     }
     data |= {name: event.data[name] for name in ("stage", "step") if event.data.get(name)}
     return Event(event.id, "log", data)
-
-
-def place(event_id: str) -> tuple[int, ...]:
-    """Ids sort by their time, whoever made them."""
-    return tuple(int(part) for part in event_id.split("-"))

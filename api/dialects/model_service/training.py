@@ -1,71 +1,66 @@
-"""Trainings of the model service: tasks of ours under its names."""
+"""Trainings of the model service: tasks under its names."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal
 
-from fastapi import APIRouter, Header, Response
-from fastapi import Request as HttpRequest
+from fastapi import APIRouter, Request, Response
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, Services
+from api.dependencies import Api, ApiServices
 from api.dialects.model_service.envelope import Envelope, enveloped
-from api.dialects.model_service.inputs import Inputs, Request, gather
-from api.dialects.model_service.logs import training_stream
+from api.dialects.model_service.inputs import Inputs, ModelServiceRequest, ingest_inputs
+from api.dialects.model_service.logs import TrainingLogFeed
 from api.http.disconnect import while_connected
-from api.http.errors import BadBody
-from api.http.idempotency import RequestKey
-from api.http.schedule import ScheduleAt, moment
-from api.http.sse import EventStream, last_event_id
-from api.routes import logs
-from api.routes.tasks import Version
+from api.http.errors import InvalidBody
+from api.http.idempotency import IdempotencyKey
+from api.http.schedule import ScheduleAt, scheduled_time
+from api.http.schemas import JsonObjectView
+from api.http.sse import EventStream, LastEventId
+from api.services.result_uploads import ResultUploadState, result_upload_state
 from common.languages import RecordingLanguage
+from common.versions import Version
 from core.experiments.requests import TaskRequest, merge_parameters
 from core.experiments.sources import ExperimentSource, source_of_files
 from core.records import StageRecord, TaskRecord, TaskStatus, iso
-from core.speech.result_uploads import ResultUpload, upload_job_id
 from core.stages.order import stage_order
 from core.stages.stage import STAGES
 
 router = APIRouter(prefix="/training")
 
+_PENDING_UPLOAD: ResultUploadState = {"status": "waiting", "error_message": None}
 
-class TrainingStart(Request):
-    """A voice to be made: of recordings, or of a data set."""
 
-    exp_name: str = Field(min_length=1, max_length=100, description="The voice's name.")
+class TrainingStart(ModelServiceRequest):
+    """A voice to make, of recordings or of a data set."""
+
+    exp_name: str = Field(min_length=1, max_length=100, description="Name of the voice.")
     inputs: Inputs = Field(default=[])
-    dataset_id: str | None = Field(None, max_length=64, description="In place of inputs.")
-    dataset_version: int | None = Field(None, ge=1, le=2**31 - 1, description="The newest when none is named.")
+    dataset_id: str | None = Field(None, max_length=64, description="A data set, instead of inputs.")
+    dataset_version: int | None = Field(None, ge=1, le=2**31 - 1, description="Default: the newest version.")
     version: Version = "v2"
-    language: RecordingLanguage = Field("zh", description="Of a data set, without one, its own.")
+    language: RecordingLanguage = Field("zh", description="Default for a data set: its own language.")
     quality: Literal["fast", "standard", "high"] = "standard"
-    epochs: int | None = Field(None, ge=1, le=100, description="Of both trainings, in place of the quality's.")
-    batch_size: int | None = Field(None, ge=1, le=32, description="Of both trainings.")
-    parameters: dict[str, dict[str, Any]] = Field({}, description="Stage → its parameters, over everything else.")
-    priority: int = Field(5, ge=1, le=10, description="10 goes first.")
+    epochs: int | None = Field(
+        None, ge=1, le=100, description="Epochs of both trainings. Default: those of the quality."
+    )
+    batch_size: int | None = Field(None, ge=1, le=32, description="Batch size of both trainings.")
+    parameters: dict[str, dict[str, Any]] = Field(
+        {}, description="Stage → its parameters, which take precedence over everything else."
+    )
+    priority: int = Field(5, ge=1, le=10, description="10 runs first.")
     schedule_at: ScheduleAt = None
-    webhook_url: str = Field("", max_length=2000, description="Told of the training's end.")
+    webhook_url: str = Field("", max_length=2000, description="Receives a POST when the training ends.")
 
     def stage_parameters(self) -> dict[str, dict[str, Any]]:
-        """Stage → what was asked for."""
-        given = {"total_epoch": self.epochs, "batch_size": self.batch_size}
-        both = {name: value for name, value in given.items() if value is not None}
-        chosen = {stage: dict(both) for stage in ("sovits_train", "gpt_train") if both}
-        for stage, values in self.parameters.items():
-            chosen[stage] = {**chosen.get(stage, {}), **values}
-        return chosen
-
-
-class UploadState(TypedDict):
-    """What came of sending the results."""
-
-    status: str
-    error_message: str | None
-
-
-WAITS: UploadState = {"status": "waiting", "error_message": None}
+        """Return stage → the parameters that the request sets."""
+        values = {"total_epoch": self.epochs, "batch_size": self.batch_size}
+        shared = {name: value for name, value in values.items() if value is not None}
+        by_stage = {stage: dict(shared) for stage in ("sovits_train", "gpt_train") if shared}
+        for stage, parameters in self.parameters.items():
+            by_stage[stage] = {**by_stage.get(stage, {}), **parameters}
+        return by_stage
 
 
 class TrainingView(TypedDict):
@@ -79,7 +74,7 @@ class TrainingView(TypedDict):
     stage: str
     current_epoch: int
     total_epochs: int
-    latest_metrics: dict[str, Any]
+    latest_metrics: JsonObjectView
     duration: float
     device: str
     priority: int
@@ -90,66 +85,71 @@ class TrainingView(TypedDict):
     completed_at: str | None
     voice_id: str | None
     exp_id: str
-    upload: UploadState | None
+    upload: ResultUploadState | None
 
 
 @router.post("/start", response_model=Envelope[TrainingView])
-async def start(new: TrainingStart, request: HttpRequest, api: Api, key: RequestKey) -> Response:
-    """Begin a training; what URLs name is read before the answer."""
+async def start(new: TrainingStart, request: Request, api: Api, key: IdempotencyKey) -> Response:
+    """Start a training on recordings or on a data set.
+
+    URLs among the inputs are downloaded before the response. 422 names an invalid field or parameter.
+    """
     upload_url = new.checked_upload_url(api)
     webhook_url = api.webhooks.check_url(new.webhook_url) if new.webhook_url else ""
     await api.experiments.jobs.check_device(new.device)
-    merge_parameters({}, new.stage_parameters(), new.version)  # before anything is read or made
-    source = await while_connected(request, _source(api, new))
-    task = await api.experiments.tasks.create(
-        TaskRequest(
-            new.exp_name,
-            source.audio_file_id,
-            version=new.version,
-            language=new.language if "language" in new.model_fields_set or not new.dataset_id else "",
-            quality=new.quality,
-            priority=new.priority,
-            idempotency_key=key,
-            dataset_id=source.dataset_id,
-            dataset_version=source.dataset_version,
-            webhook_url=webhook_url,
-            schedule_at=moment(new.schedule_at),
-            device=new.device,
-            parameters=new.stage_parameters(),
-            accept_preparing=True,
-            upload_url=upload_url,
+    merge_parameters({}, new.stage_parameters(), new.version)  # before anything is downloaded or created
+    if bool(new.inputs) == bool(new.dataset_id):
+        raise InvalidBody(
+            "A training begins from one thing: `inputs` or `dataset_id`.",
+            hint="Inputs are URLs, or ids from POST /api/v1/files.",
+            details={"fields": ["inputs", "dataset_id"]},
         )
+    source = await while_connected(request, _source(api, new))
+    language_of_dataset = bool(new.dataset_id) and "language" not in new.model_fields_set
+    task_request = TaskRequest(
+        new.exp_name,
+        source.audio_file_id,
+        version=new.version,
+        language="" if language_of_dataset else new.language,
+        quality=new.quality,
+        priority=new.priority,
+        idempotency_key=key,
+        dataset_id=source.dataset_id,
+        dataset_version=source.dataset_version,
+        webhook_url=webhook_url,
+        schedule_at=scheduled_time(new.schedule_at),
+        device=new.device,
+        parameters=new.stage_parameters(),
+        accept_preparing=True,
+        upload_url=upload_url,
     )
-    return enveloped(await training_view(api, task))
+    return enveloped(await training_view(api, await api.experiments.tasks.create(task_request)))
 
 
 @router.get("/{training_id}", response_model=Envelope[TrainingView])
 async def get(training_id: str, api: Api) -> Response:
-    """Where a training is."""
+    """Get the status of a training: progress in percent, epoch and newest metrics."""
     return enveloped(await training_view(api, await api.records.tasks.get(training_id)))
 
 
 @router.get("/{training_id}/logs", response_class=EventStream)
-async def follow_logs(
-    training_id: str, api: Api, last_event: Annotated[str, Header(alias="Last-Event-ID")] = ""
-) -> Response:
-    """Events `log` with timestamp, level, message, and of an epoch its metrics; at last the end."""
-    log = await logs.of_task(api, training_id)
-    return EventStream(training_stream(api, log, last_event_id(last_event)))
+async def follow_logs(training_id: str, api: Api, last_event: LastEventId = "") -> Response:
+    """Stream the log of a training: events `log` with timestamp, level, message and metrics, and finally its end."""
+    return await api.sse.respond(TrainingLogFeed(await api.logs.task(training_id)), last_event)
 
 
 @router.post("/{training_id}/stop", response_model=Envelope[TrainingView])
 async def stop(training_id: str, api: Api) -> Response:
-    """Stop a training within seconds; what is finished stays, and one that has ended stays as it is."""
+    """Stop a training within seconds. What is finished is kept; one that has ended is left unchanged."""
     return enveloped(await training_view(api, await api.experiments.tasks.cancel(training_id)))
 
 
-async def training_view(api: Services, task: TaskRecord) -> TrainingView:
-    """A task as the model service shows it."""
+async def training_view(api: ApiServices, task: TaskRecord) -> TrainingView:
+    """Return a task as the model service shows it."""
     experiment = await api.records.experiments.get(task.exp_id)
     runs = (await api.records.stages.of_experiments([experiment]))[experiment.id]
-    trains = _training(task, runs)
-    settled = trains.config or experiment.parameters.get(trains.stage, {})
+    training = _shown_training(task, runs)
+    parameters = training.config or experiment.parameters.get(training.stage, {})
     ends_at = task.completed_at or api.experiments.clock()
     return {
         "id": task.id,
@@ -158,9 +158,9 @@ async def training_view(api: Services, task: TaskRecord) -> TrainingView:
         "status": task.status,
         "progress": round(100 * task.overall_progress, 1),
         "stage": task.current_stage,
-        "current_epoch": int(trains.metrics.get("epoch") or 0),
-        "total_epochs": int(trains.metrics.get("total_epochs") or settled.get("total_epoch") or 0),
-        "latest_metrics": trains.metrics,
+        "current_epoch": int(training.metrics.get("epoch") or 0),
+        "total_epochs": int(training.metrics.get("total_epochs") or parameters.get("total_epoch") or 0),
+        "latest_metrics": training.metrics,
         "duration": round(ends_at - task.started_at, 3) if task.started_at else 0.0,
         "device": experiment.device or "auto",
         "priority": task.priority,
@@ -171,39 +171,26 @@ async def training_view(api: Services, task: TaskRecord) -> TrainingView:
         "completed_at": iso(task.completed_at),
         "voice_id": task.voice_id,
         "exp_id": task.exp_id,
-        "upload": (await upload_state(api, task.id) or WAITS) if task.upload_url else None,
+        "upload": (await result_upload_state(api.queue, task.id) or _PENDING_UPLOAD) if task.upload_url else None,
     }
 
 
-async def upload_state(api: Services, id_: str) -> UploadState | None:
-    """Of the job that sends the results, if there is one."""
-    job = await api.queue.job(upload_job_id(id_))
-    if job is None:
-        return None
-    result = cast(ResultUpload, job.result or {})
-    error = str(job.error.get("message", "")) if job.error else result.get("reason")
-    return {"status": job.status, "error_message": error}
-
-
-def _training(task: TaskRecord, runs: list[StageRecord]) -> StageRecord:
-    """The stage whose epochs are shown: the one that trains, else the last that did, else the first that will."""
+def _shown_training(task: TaskRecord, runs: list[StageRecord]) -> StageRecord:
+    """Return the run whose epochs are shown: the training that runs, else the last one that did, else the first."""
     trainings = [run for run in runs if STAGES[run.stage].trains]
     for run in trainings:
         if run.stage == task.current_stage and task.status is not TaskStatus.COMPLETED:
             return run
-    begun = [run for run in trainings if run.metrics]
+    started = [run for run in trainings if run.metrics]
+    if started:
+        return started[-1]
     first = next(name for name in stage_order(task.version) if STAGES[name].trains)
-    return begun[-1] if begun else next((run for run in trainings), StageRecord(task.exp_id, first))
+    return trainings[0] if trainings else StageRecord(task.exp_id, first)
 
 
-async def _source(api: Services, new: TrainingStart) -> ExperimentSource:
-    if bool(new.inputs) == bool(new.dataset_id):
-        raise BadBody(
-            "A training begins from one thing: `inputs` or `dataset_id`.",
-            hint="Inputs are URLs, or ids from POST /api/v1/files.",
-            details={"fields": ["inputs", "dataset_id"]},
-        )
+async def _source(api: ApiServices, new: TrainingStart) -> ExperimentSource:
+    """Return what the training begins from; inputs are downloaded where they are URLs."""
     if new.dataset_id:
         return ExperimentSource(dataset_id=new.dataset_id, dataset_version=new.dataset_version)
-    files = await gather(api, new.inputs)
+    files = await ingest_inputs(api, new.inputs)
     return await source_of_files(api.datasets, files, new.exp_name, language=new.language, priority=new.priority)

@@ -1,44 +1,14 @@
-"""What callers see of data sets, their versions, segments and jobs."""
+"""Response bodies of data sets, their versions, segments, reports and jobs."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from typing_extensions import TypedDict
 
+from api.http.schemas import JsonObjectView
+from api.routes.files import skipped_views
 from core.datasets import DatasetJob
 from core.datasets.flags import flags_of, is_left_out
-from core.datasets.report import SegmentSummary
-from core.errors import ErrorData
-from core.records import (
-    DatasetRecord,
-    DatasetVersionRecord,
-    SegmentFlag,
-    SegmentRecord,
-    SkippedFile,
-    iso,
-)
-
-
-class DatasetView(TypedDict):
-    """A data set, and the version that is looked at."""
-
-    id: str
-    name: str
-    language: str
-    status: str
-    version: int
-    latest_version: int
-    recordings: int
-    segments: int
-    seconds: float
-    message: str
-    error: ErrorData | None
-    skipped: list[SkippedFile]
-    job_id: str
-    report_status: str | None
-    created_at: str | None
-    updated_at: str | None
+from core.records import DatasetRecord, DatasetVersionRecord, SegmentRecord, iso
 
 
 class DatasetSummary(TypedDict):
@@ -54,14 +24,20 @@ class DatasetSummary(TypedDict):
     updated_at: str | None
 
 
-class DatasetPage(TypedDict):
-    items: list[DatasetSummary]
-    total: int
-    limit: int
-    offset: int
+class DatasetView(DatasetSummary):
+    """A data set with one of its versions."""
+
+    recordings: int
+    segments: int
+    seconds: float
+    message: str
+    error: JsonObjectView | None
+    skipped: list[dict[str, str]]
+    job_id: str
+    report_status: str | None
 
 
-class VersionView(TypedDict):
+class DatasetVersionView(TypedDict):
     """One version of a data set."""
 
     dataset_id: str
@@ -69,30 +45,23 @@ class VersionView(TypedDict):
     status: str
     made_by: str
     parent: int | None
-    request: dict[str, Any]
+    request: JsonObjectView
     message: str
-    error: ErrorData | None
-    skipped: list[SkippedFile]
+    error: JsonObjectView | None
+    skipped: list[dict[str, str]]
     recordings: int
     segments: int
     seconds: float
     job_id: str
     report_status: str | None
     report_job_id: str
-    report_error: ErrorData | None
+    report_error: JsonObjectView | None
     created_at: str | None
     completed_at: str | None
 
 
-class VersionPage(TypedDict):
-    items: list[VersionView]
-    total: int
-    limit: int
-    offset: int
-
-
-class SegmentView(TypedDict):
-    """A segment with what the report of its version says of it."""
+class DatasetSegmentView(TypedDict):
+    """A segment, with what the report of its version says about it."""
 
     number: int
     name: str
@@ -105,21 +74,14 @@ class SegmentView(TypedDict):
     subset: str
     left_out: bool
     decided_by: str | None
-    flags: list[SegmentFlag]
-    measures: dict[str, Any]
+    flags: list[JsonObjectView]
+    measures: JsonObjectView
     made_from: int | None
-    change: dict[str, Any]
+    change: JsonObjectView
 
 
-class SegmentPage(TypedDict):
-    items: list[SegmentView]
-    total: int
-    limit: int
-    offset: int
-
-
-class WorkView(TypedDict):
-    """A job on a data set, and the version that it makes or looks at."""
+class DatasetJobView(TypedDict):
+    """A job on a data set, and the version that it creates or examines."""
 
     job_id: str
     dataset_id: str
@@ -127,11 +89,11 @@ class WorkView(TypedDict):
     kind: str
     status: str
     message: str
-    error: ErrorData | None
+    error: JsonObjectView | None
 
 
-class ReportView(TypedDict):
-    """What is wrong with which file, and what will be left out of a training."""
+class DatasetReportView(TypedDict):
+    """The problems of each file, and the files that a training leaves out."""
 
     version: int
     made_for: int
@@ -145,33 +107,13 @@ class ReportView(TypedDict):
     kept_seconds: float
     problems: dict[str, int]
     checks: dict[str, str]
-    files: list[SegmentSummary]
+    files: list[JsonObjectView]
     left_out: list[str]
-    skipped: list[SkippedFile]
-
-
-def dataset_view(record: DatasetRecord, version: DatasetVersionRecord) -> DatasetView:
-    return {
-        "id": record.id,
-        "name": record.name,
-        "language": record.language,
-        "status": str(record.status),
-        "version": version.version,
-        "latest_version": record.latest,
-        "recordings": version.recordings,
-        "segments": version.segments,
-        "seconds": round(version.seconds, 3),
-        "message": version.message,
-        "error": version.error,
-        "skipped": version.skipped,
-        "job_id": version.job_id,
-        "report_status": version.report_status and str(version.report_status),
-        "created_at": iso(record.created_at),
-        "updated_at": iso(record.updated_at),
-    }
+    skipped: list[dict[str, str]]
 
 
 def dataset_summary(record: DatasetRecord) -> DatasetSummary:
+    """Return a data set as lists show it."""
     return {
         "id": record.id,
         "name": record.name,
@@ -184,7 +126,24 @@ def dataset_summary(record: DatasetRecord) -> DatasetSummary:
     }
 
 
-def version_view(version: DatasetVersionRecord) -> VersionView:
+def dataset_view(record: DatasetRecord, version: DatasetVersionRecord) -> DatasetView:
+    """Return a data set with one of its versions."""
+    return {
+        **dataset_summary(record),
+        "version": version.version,
+        "recordings": version.recordings,
+        "segments": version.segments,
+        "seconds": round(version.seconds, 3),
+        "message": version.message,
+        "error": version.error,
+        "skipped": skipped_views(version.skipped),
+        "job_id": version.job_id,
+        "report_status": version.report_status and str(version.report_status),
+    }
+
+
+def version_view(version: DatasetVersionRecord) -> DatasetVersionView:
+    """Return a version as the API shows it."""
     return {
         "dataset_id": version.dataset_id,
         "version": version.version,
@@ -194,7 +153,7 @@ def version_view(version: DatasetVersionRecord) -> VersionView:
         "request": {**version.request},
         "message": version.message,
         "error": version.error,
-        "skipped": version.skipped,
+        "skipped": skipped_views(version.skipped),
         "recordings": version.recordings,
         "segments": version.segments,
         "seconds": round(version.seconds, 3),
@@ -207,10 +166,10 @@ def version_view(version: DatasetVersionRecord) -> VersionView:
     }
 
 
-def segment_view(segment: SegmentRecord, version: DatasetVersionRecord) -> SegmentView:
-    flags = flags_of(version.report, segment.number)
+def segment_view(segment: SegmentRecord, version: DatasetVersionRecord) -> DatasetSegmentView:
+    """Return a segment with the verdict of its version's report."""
     left_out = is_left_out(segment, version.report)
-    by_report = "report" if left_out else None
+    decided_by = "you" if segment.left_out is not None else "report" if left_out else None
     return {
         "number": segment.number,
         "name": segment.name,
@@ -222,21 +181,22 @@ def segment_view(segment: SegmentRecord, version: DatasetVersionRecord) -> Segme
         "speaker": segment.speaker,
         "subset": segment.subset or "train",
         "left_out": left_out,
-        "decided_by": by_report if segment.left_out is None else "you",
-        "flags": flags,
+        "decided_by": decided_by,
+        "flags": list(flags_of(version.report, segment.number)),
         "measures": segment.measures,
         "made_from": segment.made_from,
         "change": segment.change,
     }
 
 
-def work_view(work: DatasetJob) -> WorkView:
+def job_view(job: DatasetJob) -> DatasetJobView:
+    """Return a job on a data set as the API shows it."""
     return {
-        "job_id": work.job_id,
-        "dataset_id": work.dataset_id,
-        "version": work.version,
-        "kind": work.kind,
-        "status": str(work.status),
-        "message": work.message,
-        "error": work.error,
+        "job_id": job.job_id,
+        "dataset_id": job.dataset_id,
+        "version": job.version,
+        "kind": job.kind,
+        "status": str(job.status),
+        "message": job.message,
+        "error": job.error,
     }

@@ -1,125 +1,135 @@
-"""What watchers of an inference or a batch hear: what happened in the queue, counted."""
+"""Progress feeds of inferences and batches: the parts that are done, counted from the events of the queue."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
 
 from api.routes.inference.views import batch_view, inference_view
+from api.services.progress import event_id, event_order
+from core.jobs.events import Events
 from core.jobs.job import TERMINAL_EVENTS, Event
-from core.speech.batches import BatchService
-from core.speech.inference import InferenceService, InferenceStatus
+from core.jobs.queue import AsyncQueue
+from core.speech.batches import BatchService, InferenceBatch
+from core.speech.inference import Inference, InferenceService, InferenceStatus
 
-__all__ = ["BatchStory", "Event", "InferenceStory", "Story"]
+Work = TypeVar("Work", Inference, InferenceBatch)
 
-
-class Story(ABC):
-    """Turns the queue's events of one job into those that its watchers are promised."""
-
-    def __init__(self, id_: str) -> None:
-        self.id = id_
-
-    async def told(self, events: AsyncIterator[Event], after: str) -> AsyncIterator[Event]:
-        """What comes after the event with that id; the earlier ones are only counted."""
-        counted: set[Any] = set()
-        async for event in events:
-            ends = event.kind in TERMINAL_EVENTS
-            data = await self.show() if ends else await self.progress(event, counted)
-            if data is not None and _number(event.id) > _number(after):
-                yield Event(event.id, event.kind if ends else "progress", data)
-
-    async def ended(self) -> Event | None:
-        """The last event, once there will be no more."""
-        return await self.ending() if (await self.status()).terminal else None
-
-    async def ending(self) -> Event:
-        """The last event of one that has ended."""
-        milliseconds = round(await self.finished_at() * 1000)
-        return Event(f"{milliseconds}-0", str(await self.status()), await self.show())
-
-    @abstractmethod
-    async def progress(self, event: Event, counted: set[Any]) -> dict[str, Any] | None:
-        """What to tell about an event, which is also counted; None for nothing."""
-
-    @abstractmethod
-    async def status(self) -> InferenceStatus: ...
-
-    @abstractmethod
-    async def finished_at(self) -> float: ...
-
-    @abstractmethod
-    async def show(self) -> dict[str, Any]:
-        """The whole as a request for it would be answered now."""
+ASSEMBLY_SHARE: Final = 0.05
+"""The share of an inference's progress that is left when all sentences are synthesized."""
 
 
-class InferenceStory(Story):
-    """One event a sentence."""
+@dataclass(frozen=True, slots=True)
+class PartsFeed(Generic[Work]):
+    """The events of an inference or a batch: one `progress` for each part that is done, and the end."""
 
-    def __init__(self, service: InferenceService, inference_id: str) -> None:
-        super().__init__(inference_id)
-        self.service = service
-        self.total: int | None = None
+    queue: AsyncQueue
+    watcher: Events
+    job_id: str
+    load: Callable[[], Awaitable[Work]]
+    """Reads the inference or batch as it is now."""
+    view: Callable[[Work], dict[str, Any]]
+    """All that a GET returns."""
+    total: Callable[[Work], int | None]
+    """The number of parts, None while it is unknown."""
+    part_kind: str
+    """The kind of the events that report a part."""
+    part_id: str
+    """The field that identifies the part in their data."""
+    progress: Callable[[int, int, dict[str, Any]], dict[str, Any]]
+    """(parts done, parts in all, data of the newest part's event) → data of a `progress` event."""
 
-    async def progress(self, event: Event, counted: set[Any]) -> dict[str, Any] | None:
-        if event.kind != "utterance":
+    async def history(self, after: str) -> list[Event]:
+        """Return the past events after that id; the parts of earlier ones are counted."""
+        convert = self._converter(after)
+        events = [await convert(event) for event in await self.queue.event_history(self.job_id)]
+        return [event for event in events if event is not None]
+
+    async def events(self, after: str) -> AsyncIterator[Event]:
+        """Yield the past events after that id, then new ones; the parts of earlier ones are counted."""
+        convert = self._converter(after)
+        async for event in self.watcher.watch(self.job_id):
+            converted = await convert(event)
+            if converted is not None:
+                yield converted
+
+    async def terminal_event(self) -> Event | None:
+        """Return the last event once all has ended, else None."""
+        work = await self.load()
+        if not work.status.terminal:
             return None
-        if self.total is None:
-            self.total = (await self.service.get(self.id)).utterances_total
-        counted.add(event.data["index"])
-        total = max(self.total or 0, len(counted))
-        return {
-            "status": InferenceStatus.RUNNING,
-            "progress": round(0.95 * len(counted) / total, 4),
-            "utterances_done": len(counted),
-            "utterances_total": total,
-            "message": f"Spoke {len(counted)} of {total} sentences.",
-            "text": event.data["text"],
-        }
+        return Event(event_id(work.job.finished_at), str(work.status), self.view(work))
 
-    async def status(self) -> InferenceStatus:
-        return (await self.service.get(self.id)).status
+    def _converter(self, after: str) -> Callable[[Event], Awaitable[Event | None]]:
+        """Return a function that turns an event of the queue into one for clients; None for what they do not get."""
+        done: set[Hashable] = set()
+        total: int | None = None
 
-    async def finished_at(self) -> float:
-        return (await self.service.get(self.id)).job.finished_at
+        async def convert(event: Event) -> Event | None:
+            nonlocal total
+            if event.kind in TERMINAL_EVENTS:
+                kind, data = event.kind, self.view(await self.load())
+            elif event.kind == self.part_kind:
+                if total is None:
+                    total = self.total(await self.load())
+                done.add(event.data[self.part_id])
+                kind, data = "progress", self.progress(len(done), max(total or 0, len(done)), event.data)
+            else:
+                return None
+            return Event(event.id, kind, data) if event_order(event.id) > event_order(after) else None
 
-    async def show(self) -> dict[str, Any]:
-        return {**inference_view(await self.service.get(self.id))}
-
-
-class BatchStory(Story):
-    """One event an item."""
-
-    def __init__(self, service: BatchService, batch_id: str) -> None:
-        super().__init__(batch_id)
-        self.service = service
-        self.total: int | None = None
-
-    async def progress(self, event: Event, counted: set[Any]) -> dict[str, Any] | None:
-        if event.kind != "item":
-            return None
-        counted.add(event.data["id"])
-        if self.total is None:
-            self.total = (await self.service.get(self.id)).items_total
-        return {
-            "status": InferenceStatus.RUNNING,
-            "progress": round(len(counted) / self.total, 4),
-            "items_done": len(counted),
-            "items_total": self.total,
-            "message": f"{len(counted)} of {self.total} texts have ended.",
-            "item": event.data,
-        }
-
-    async def status(self) -> InferenceStatus:
-        return (await self.service.get(self.id)).status
-
-    async def finished_at(self) -> float:
-        return (await self.service.get(self.id)).job.finished_at
-
-    async def show(self) -> dict[str, Any]:
-        return {**batch_view(await self.service.get(self.id))}
+        return convert
 
 
-def _number(event_id: str) -> tuple[int, int]:
-    milliseconds, _, counter = event_id.partition("-")
-    return int(milliseconds), int(counter or 0)
+def inference_feed(service: InferenceService, watcher: Events, inference_id: str) -> PartsFeed[Inference]:
+    """Return the feed of an inference, whose parts are sentences."""
+    return PartsFeed(
+        queue=service.queue,
+        watcher=watcher,
+        job_id=inference_id,
+        load=partial(service.get, inference_id),
+        view=lambda inference: dict(inference_view(inference)),
+        total=lambda inference: inference.utterances_total,
+        part_kind="utterance",
+        part_id="index",
+        progress=_sentence_progress,
+    )
+
+
+def batch_feed(service: BatchService, watcher: Events, batch_id: str) -> PartsFeed[InferenceBatch]:
+    """Return the feed of a batch, whose parts are its items."""
+    return PartsFeed(
+        queue=service.queue,
+        watcher=watcher,
+        job_id=batch_id,
+        load=partial(service.get, batch_id),
+        view=lambda batch: dict(batch_view(batch)),
+        total=lambda batch: batch.items_total,
+        part_kind="item",
+        part_id="id",
+        progress=_item_progress,
+    )
+
+
+def _sentence_progress(done: int, total: int, utterance: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "status": InferenceStatus.RUNNING,
+        "progress": round((1 - ASSEMBLY_SHARE) * done / total, 4),
+        "utterances_done": done,
+        "utterances_total": total,
+        "message": f"Spoke {done} of {total} sentences.",
+        "text": utterance["text"],
+    }
+
+
+def _item_progress(done: int, total: int, item: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "status": InferenceStatus.RUNNING,
+        "progress": round(done / total, 4),
+        "items_done": done,
+        "items_total": total,
+        "message": f"{done} of {total} texts have ended.",
+        "item": item,
+    }

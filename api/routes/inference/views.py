@@ -1,4 +1,4 @@
-"""Inferences and batches as the API shows them."""
+"""Response bodies of inferences and batches."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import cast
 
 from typing_extensions import TypedDict
 
-from core.errors import ErrorData
+from api.http.schemas import JsonObjectView
 from core.records import iso
 from core.speech.batches import InferenceBatch
 from core.speech.inference import Inference
 from core.speech.inference_jobs import BatchArchive, InferenceAudio, batch_item_id
 
 
-class SpokenView(TypedDict):
+class SentenceView(TypedDict):
     """One sentence of a file."""
 
     text: str
@@ -21,8 +21,8 @@ class SpokenView(TypedDict):
     seconds: float
 
 
-class ResultView(TypedDict):
-    """A file that is ready."""
+class AudioResultView(TypedDict):
+    """A finished audio file."""
 
     download_url: str
     format: str
@@ -31,11 +31,11 @@ class ResultView(TypedDict):
     seconds: float
     size_bytes: int
     sha256: str
-    utterances: list[SpokenView]
+    utterances: list[SentenceView]
 
 
 class InferenceView(TypedDict):
-    """A text on its way to a file."""
+    """A text that becomes an audio file."""
 
     id: str
     status: str
@@ -54,16 +54,9 @@ class InferenceView(TypedDict):
     created_at: str | None
     started_at: str | None
     completed_at: str | None
-    error: ErrorData | None
+    error: JsonObjectView | None
     error_message: str | None
-    result: ResultView | None
-
-
-class InferencePage(TypedDict):
-    items: list[InferenceView]
-    total: int
-    limit: int
-    offset: int
+    result: AudioResultView | None
 
 
 class BatchItemView(TypedDict):
@@ -74,11 +67,11 @@ class BatchItemView(TypedDict):
     filename: str
     status: str
     progress: float
-    error: ErrorData | None
+    error: JsonObjectView | None
 
 
-class ArchiveView(TypedDict):
-    """An archive that is ready."""
+class BatchArchiveView(TypedDict):
+    """A finished archive of a batch."""
 
     download_url: str
     size_bytes: int
@@ -98,58 +91,55 @@ class BatchSummary(TypedDict):
     priority: int
     created_at: str | None
     completed_at: str | None
-    error: ErrorData | None
+    error: JsonObjectView | None
     error_message: str | None
-    result: ArchiveView | None
+    result: BatchArchiveView | None
 
 
 class BatchView(BatchSummary):
-    """Texts on their way to one archive."""
+    """Texts that become one archive of audio files."""
 
     items: list[BatchItemView]
 
 
-class BatchPage(TypedDict):
-    items: list[BatchSummary]
-    total: int
-    limit: int
-    offset: int
-
-
-def inference_view(one: Inference) -> InferenceView:
-    error = one.job.error if one.status == "failed" else None
+def inference_view(inference: Inference) -> InferenceView:
+    """Return an inference as the API shows it."""
+    job, request = inference.job, inference.request
+    error = job.error if inference.status == "failed" else None
     return {
-        "id": one.job.id,
-        "status": one.status,
-        "progress": round(one.progress, 4),
-        "message": one.message,
-        "text": one.request.text,
-        "voice_id": one.request.voice_id,
-        "language": one.request.language,
-        "format": one.request.format,
-        "speed": one.request.speed,
-        "seed": one.request.seed,
-        "emotion": one.request.prompt_name,
-        "priority": one.job.priority,
-        "utterances_done": one.utterances_done,
-        "utterances_total": one.utterances_total,
-        "created_at": iso(one.job.created_at or None),
-        "started_at": iso(one.started_at or None),
-        "completed_at": iso(one.job.finished_at or None),
+        "id": job.id,
+        "status": inference.status,
+        "progress": round(inference.progress, 4),
+        "message": inference.message,
+        "text": request.text,
+        "voice_id": request.voice_id,
+        "language": request.language,
+        "format": request.format,
+        "speed": request.speed,
+        "seed": request.seed,
+        "emotion": request.prompt_name,
+        "priority": job.priority,
+        "utterances_done": inference.utterances_done,
+        "utterances_total": inference.utterances_total,
+        "created_at": iso(job.created_at or None),
+        "started_at": iso(inference.started_at or None),
+        "completed_at": iso(job.finished_at or None),
         "error": error,
         "error_message": None if error is None else str(error.get("message", "")),
-        "result": _result(one),
+        "result": _audio_result(inference),
     }
 
 
 def batch_view(batch: InferenceBatch) -> BatchView:
-    return {**batch_summary(batch), "items": [_item(batch, number) for number in range(len(batch.items))]}
+    """Return a batch with its items."""
+    return {**batch_summary(batch), "items": [_item_view(batch, number) for number in range(len(batch.items))]}
 
 
 def batch_summary(batch: InferenceBatch) -> BatchSummary:
+    """Return a batch as lists show it."""
     job, result = batch.job, cast(BatchArchive | None, batch.job.result)
     error = job.error if batch.status == "failed" else None
-    archive: ArchiveView | None = None
+    archive: BatchArchiveView | None = None
     if result is not None:
         archive = {
             "download_url": f"/api/v1/inference/batch/{job.id}/archive",
@@ -173,30 +163,30 @@ def batch_summary(batch: InferenceBatch) -> BatchSummary:
     }
 
 
-def _item(batch: InferenceBatch, number: int) -> BatchItemView:
+def _item_view(batch: InferenceBatch, number: int) -> BatchItemView:
     item = batch.items[number]
-    waiting = "cancelled" if batch.status == "cancelled" else "queued"
+    pending = "cancelled" if batch.status == "cancelled" else "queued"
     return {
         "index": number,
         "id": batch_item_id(batch.job.id, number),
         "filename": batch.request.filenames[number],
-        "status": waiting if item is None else item.status,
+        "status": pending if item is None else item.status,
         "progress": 0.0 if item is None else round(item.progress, 4),
         "error": item.job.error if item is not None and item.status == "failed" else None,
     }
 
 
-def _result(one: Inference) -> ResultView | None:
-    made = cast(InferenceAudio | None, one.job.result)
-    if made is None:
+def _audio_result(inference: Inference) -> AudioResultView | None:
+    result = cast(InferenceAudio | None, inference.job.result)
+    if result is None:
         return None
     return {
-        "download_url": f"/api/v1/inference/{one.job.id}/audio",
-        "format": made["format"],
-        "media_type": made["media_type"],
-        "sample_rate": made["sample_rate"],
-        "seconds": made["seconds"],
-        "size_bytes": made["size_bytes"],
-        "sha256": made["sha256"],
-        "utterances": made["utterances"],
+        "download_url": f"/api/v1/inference/{inference.job.id}/audio",
+        "format": result["format"],
+        "media_type": result["media_type"],
+        "sample_rate": result["sample_rate"],
+        "seconds": result["seconds"],
+        "size_bytes": result["size_bytes"],
+        "sha256": result["sha256"],
+        "utterances": result["utterances"],
     }

@@ -1,10 +1,12 @@
-"""Voices as the API shows them, and what may be said of them."""
+"""Request and response bodies of voices."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
+from api.http.schemas import StrictModel
+from api.services.voices import PromptRequest, VoiceRequest
 from core.records import VoiceRecord, iso
 from core.voices.checks import MAX_NAME_LENGTH, MAX_PROMPT_TEXT_LENGTH, MAX_PROMPTS
 
@@ -32,59 +34,64 @@ class VoiceView(TypedDict):
     created_at: str | None
 
 
-class VoicePage(TypedDict):
-    items: list[VoiceView]
-    total: int
-    limit: int
-    offset: int
+class CreatePromptBody(StrictModel):
+    """A reference recording with its transcript."""
 
-
-class Body(BaseModel):
-    """What is not named is refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class NewPrompt(Body):
-    """A reference recording and what it says."""
-
-    name: str = Field("default", min_length=1, max_length=MAX_NAME_LENGTH, description="An emotion, for example.")
+    name: str = Field("default", min_length=1, max_length=MAX_NAME_LENGTH, description="Name, such as an emotion.")
     file_id: str = Field(max_length=64, description="A recording from POST /files.")
-    text: str = Field(min_length=1, max_length=MAX_PROMPT_TEXT_LENGTH, description="What is said in it.")
+    text: str = Field(min_length=1, max_length=MAX_PROMPT_TEXT_LENGTH, description="Transcript of the recording.")
     language: str = Field("auto", max_length=40)
 
+    def request(self) -> PromptRequest:
+        """Return the request for the service."""
+        return PromptRequest(self.name, self.file_id, self.text, self.language)
 
-class PromptChange(Body):
-    """What can be changed of a prompt; another recording is another prompt."""
+
+class PromptChange(StrictModel):
+    """Fields of a prompt to change. Another recording needs a new prompt."""
 
     name: str | None = Field(None, min_length=1, max_length=MAX_NAME_LENGTH)
     text: str | None = Field(None, min_length=1, max_length=MAX_PROMPT_TEXT_LENGTH)
     language: str | None = Field(None, max_length=40)
 
 
-class NewVoice(Body):
+class CreateVoiceBody(StrictModel):
     """A voice of two checkpoints and its prompts, the first of which is the default."""
 
     name: str = Field(min_length=1, max_length=MAX_NAME_LENGTH)
     gpt_checkpoint_id: str = Field(max_length=64, description="From GET /models, type gpt.")
     sovits_checkpoint_id: str = Field(max_length=64, description="From GET /models, type sovits.")
-    prompts: list[NewPrompt] = Field(min_length=1, max_length=MAX_PROMPTS)
-    language: str | None = Field(None, max_length=40, description="Without one, that of the first prompt.")
-    pronunciations: dict[str, str] = Field({}, description="Word → reading.")
+    prompts: list[CreatePromptBody] = Field(min_length=1, max_length=MAX_PROMPTS)
+    language: str | None = Field(None, max_length=40, description="Default: the language of the first prompt.")
+    pronunciations: dict[str, str] = Field({}, description="Word → pronunciation.")
+
+    def request(self) -> VoiceRequest:
+        """Return the request for the service."""
+        return VoiceRequest(
+            name=self.name,
+            gpt_checkpoint_id=self.gpt_checkpoint_id,
+            sovits_checkpoint_id=self.sovits_checkpoint_id,
+            prompts=[prompt.request() for prompt in self.prompts],
+            language=self.language,
+            pronunciations=self.pronunciations,
+        )
 
 
-class VoiceChange(Body):
-    """What can be changed of a voice."""
+class VoiceChange(StrictModel):
+    """Fields of a voice to change."""
 
     name: str | None = Field(None, min_length=1, max_length=MAX_NAME_LENGTH)
     language: str | None = Field(None, max_length=40)
-    pronunciations: dict[str, str] | None = Field(None, description="Word → reading; in place of all that it had.")
-    default_prompt: str | None = Field(None, max_length=MAX_NAME_LENGTH, description="The prompt that speaks unasked.")
-    gpt_checkpoint_id: str | None = Field(None, max_length=64, description="Another epoch, for example.")
+    pronunciations: dict[str, str] | None = Field(
+        None, description="Word → pronunciation; replaces all pronunciations of the voice."
+    )
+    default_prompt: str | None = Field(None, max_length=MAX_NAME_LENGTH, description="Name of the new default prompt.")
+    gpt_checkpoint_id: str | None = Field(None, max_length=64, description="Another checkpoint, such as another epoch.")
     sovits_checkpoint_id: str | None = Field(None, max_length=64)
 
 
 def voice_view(voice: VoiceRecord) -> VoiceView:
+    """Return a voice as the API shows it."""
     return {
         "id": voice.id,
         "name": voice.name,

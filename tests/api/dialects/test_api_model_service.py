@@ -14,7 +14,7 @@ import orjson
 import pytest
 from api_support import Api, eventually, running, tone
 
-from api.dependencies import Services
+from api.dependencies import ApiServices
 from core.jobs.job import Job
 from core.jobs.queue import AsyncQueue
 from core.records import NewCheckpointRecord, NewFileRecord, Records, TaskStatus, VoiceRecord
@@ -32,10 +32,10 @@ async def recording(records: Records) -> str:
 
 
 @pytest.fixture
-def api_services(client: httpx.AsyncClient) -> Services:
+def api_services(client: httpx.AsyncClient) -> ApiServices:
     """Those of the application, to play the workers' part with."""
     transport: Any = client._transport
-    found: Services = transport.app.state.services
+    found: ApiServices = transport.app.state.services
     return found
 
 
@@ -72,7 +72,7 @@ async def test_a_training_begins_under_the_names_of_the_service(
 
 
 async def test_the_numbers_of_a_training_are_those_of_the_stage_that_trains(
-    client: httpx.AsyncClient, recording: str, records: Records, api_services: Services
+    client: httpx.AsyncClient, recording: str, records: Records, api_services: ApiServices
 ) -> None:
     shown = await start(client, recording)
     async with records.experiments.transaction(shown["exp_id"]) as change:
@@ -451,7 +451,7 @@ def waiting_for(id_: str, url: str, job: Job | None) -> Job | None:
 
 
 async def test_a_completed_training_has_its_voice_sent(
-    client: httpx.AsyncClient, recording: str, records: Records, queue: AsyncQueue, api_services: Services
+    client: httpx.AsyncClient, recording: str, records: Records, queue: AsyncQueue, api_services: ApiServices
 ) -> None:
     url = "http://127.0.0.1/put"
     shown = await start(client, recording, enable_upload=True, upload_url=url)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from api_support import Api, tone
 
-from api.dependencies import Services
+from api.dependencies import ApiServices
 from core.ids import new_id
 from core.jobs.queue import AsyncQueue
 from core.records import NewCheckpointRecord, NewFileRecord, Records
@@ -20,10 +20,10 @@ SHIFTED = {"min_length": -34, "min_interval": 4000, "hop_size": 300, "max_sil_ke
 
 
 @pytest.fixture
-def api_services(client: httpx.AsyncClient) -> Services:
+def api_services(client: httpx.AsyncClient) -> ApiServices:
     """Those of the application, to play the workers' part with."""
     transport: Any = client._transport
-    found: Services = transport.app.state.services
+    found: ApiServices = transport.app.state.services
     return found
 
 
@@ -253,7 +253,7 @@ async def test_a_step_names_what_it_needs_first(client: httpx.AsyncClient, recor
 
 
 async def test_a_step_asked_for_early_waits_for_its_turn(
-    client: httpx.AsyncClient, records: Records, api_services: Services
+    client: httpx.AsyncClient, records: Records, api_services: ApiServices
 ) -> None:
     task = await create(client)
     await lay(records, task)
@@ -273,7 +273,7 @@ async def test_a_step_asked_for_early_waits_for_its_turn(
 
 
 async def test_a_failed_step_takes_those_along_that_wait_for_it(
-    client: httpx.AsyncClient, api_services: Services
+    client: httpx.AsyncClient, api_services: ApiServices
 ) -> None:
     task = await create(client)
     await lay(api_services.records, task)
@@ -288,7 +288,7 @@ async def test_a_failed_step_takes_those_along_that_wait_for_it(
     assert (await step(client, task, "slice_audio")).status_code == 400
 
 
-async def test_the_status_follows_the_step_that_is_run(client: httpx.AsyncClient, api_services: Services) -> None:
+async def test_the_status_follows_the_step_that_is_run(client: httpx.AsyncClient, api_services: ApiServices) -> None:
     task = await create(client)
     await lay(api_services.records, task)
     await step(client, task, "convert_audio")

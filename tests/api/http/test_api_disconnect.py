@@ -46,7 +46,7 @@ async def test_work_for_someone_who_left_is_cancelled() -> None:
 
 
 async def test_work_that_forgets_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disconnect, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(disconnect, "RETRY_SECONDS", 0.01)
     forgotten: list[str] = []
 
     async def forgetful() -> None:
@@ -59,7 +59,7 @@ async def test_work_that_forgets_a_cancellation_is_cancelled_again(monkeypatch: 
     work = asyncio.create_task(forgetful())
     await asyncio.sleep(0)
 
-    await disconnect.end(work)
+    await disconnect.cancel_and_wait(work)
 
     assert work.cancelled()
     assert forgotten == ["once"]

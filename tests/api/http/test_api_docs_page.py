@@ -6,7 +6,7 @@ import re
 
 import httpx
 
-from api.http.docs_page import draw
+from api.http.docs_page import render
 
 
 async def test_the_reference_names_every_route_and_needs_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:
@@ -16,4 +16,4 @@ async def test_the_reference_names_every_route_and_needs_nothing_from_elsewhere(
     assert all(path in page for path in schema["paths"])
     assert "options.quality" in page
     assert not re.search(r"""<(script|link|img|iframe|base)\b|(src|href)=["']?(\w+:|//)|url\(|@import""", page)
-    assert draw(schema) == page
+    assert render(schema) == page

@@ -12,7 +12,7 @@ from api_support import Api, eventually, tone
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.http.idempotency import IdempotentPosts
+from api.http.idempotency import IdempotencyMiddleware
 from api.http.request_body import BoundaryHash
 from core.jobs.idempotency import LEASE_SECONDS, EarlierRequest, IdempotencyKeys, RequestClaim
 from core.jobs.queue import AsyncQueue
@@ -156,9 +156,11 @@ async def test_a_request_still_under_way_is_waited_for_and_then_refused(
     store: IdempotencyKeys, settings: Settings, recording: str
 ) -> None:
     app = create_app(settings)
-    app.user_middleware = [one for one in app.user_middleware if one.cls is not IdempotentPosts]  # `slow` stands for it
+    app.user_middleware = [
+        one for one in app.user_middleware if one.cls is not IdempotencyMiddleware
+    ]  # `slow` stands for it
     entered, leave = asyncio.Event(), asyncio.Event()
-    slow = IdempotentPosts(Held(app, entered, leave), wait_seconds=0.05)
+    slow = IdempotencyMiddleware(Held(app, entered, leave), wait_seconds=0.05)
     transport = httpx.ASGITransport(Within(app, slow), raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
@@ -197,7 +199,7 @@ class Held:
 class Within:
     """Puts the application into the scope, as the application itself would."""
 
-    def __init__(self, app: FastAPI, inner: IdempotentPosts) -> None:
+    def __init__(self, app: FastAPI, inner: IdempotencyMiddleware) -> None:
         self.app, self.inner = app, inner
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -381,7 +383,7 @@ async def test_a_request_without_a_body_is_remembered_too(settings: Settings) ->
         await send({"type": "http.response.body", "body": b"{}", "more_body": False})
 
     app = create_app(settings)
-    transport = httpx.ASGITransport(Within(app, IdempotentPosts(promote)), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(Within(app, IdempotencyMiddleware(promote)), raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://test") as client,
@@ -401,7 +403,7 @@ async def test_an_answer_that_is_no_json_is_passed_on_and_not_remembered(setting
         await send({"type": "http.response.body", "body": b"sound", "more_body": False})
 
     app = create_app(settings)
-    transport = httpx.ASGITransport(Within(app, IdempotentPosts(speak)), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(Within(app, IdempotencyMiddleware(speak)), raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://test") as client,

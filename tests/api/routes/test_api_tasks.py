@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -12,10 +11,8 @@ import orjson
 import pytest
 from api_support import Api, eventually
 
-from api.http import sse
-from core.jobs.job import Event
 from core.jobs.queue import AsyncQueue
-from core.records import NewFileRecord, Records, TaskStatus
+from core.records import NewFileRecord, Records
 
 
 @pytest.fixture
@@ -218,62 +215,3 @@ async def test_the_log_of_a_task_is_read(api: Api, recording: str) -> None:
     shown = (await api.client.get(f"/api/v1/tasks/{task['id']}/logs")).json()
 
     assert [line["message"] for line in shown["items"]] == ["Seen."]
-
-
-async def test_a_quiet_stream_beats_and_ends_when_the_record_says_so() -> None:
-    answers: list[Event | None] = [None, Event("5-0", "completed", {"status": "completed"})]
-
-    async def look_again() -> Event | None:
-        return answers.pop(0)
-
-    stream = sse.Watchers(heartbeat_seconds=0.01).watch(silence, "0", look_again)
-    said = [chunk async for chunk in stream]
-
-    assert said[1] == b": still here\n\n"
-    assert said[2].startswith(b"id: 5-0\nevent: completed\n")
-    assert len(said) == 3
-
-
-async def test_an_old_end_does_not_end_the_stream_of_a_task_that_runs_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sse, "REPLAYED_SECONDS", 0.01)
-    old = [Event("1-0", "failed", {}), Event("2-0", "progress", {}), Event("3-0", "completed", {})]
-    ended: list[Event | None] = [None, old[2]]
-
-    async def follow(after: str) -> AsyncIterator[Event]:
-        for event in old:
-            if event.id > after:
-                yield event
-                if event.kind in ("failed", "completed"):
-                    return
-
-    async def look_again() -> Event | None:
-        return ended.pop(0)
-
-    said = b"".join([chunk async for chunk in sse.Watchers().watch(follow, "0", look_again)])
-
-    assert b"failed" not in said
-    assert said.index(b"progress") < said.index(b"completed")
-
-
-async def test_a_stream_ends_when_the_server_stops() -> None:
-    watchers = sse.Watchers()
-
-    async def look_again() -> Event | None:
-        return None
-
-    stream = watchers.watch(silence, "0", look_again)
-    await anext(stream)
-    asyncio.get_running_loop().call_soon(watchers.stopping.set)
-
-    assert [chunk async for chunk in stream] == []
-
-
-async def silence(after: str) -> AsyncIterator[Event]:
-    await asyncio.Event().wait()
-    yield Event("never", "progress", {})
-
-
-def test_every_status_that_ends_a_task_is_an_event_that_ends_a_stream() -> None:
-    assert {str(status) for status in TaskStatus if status.terminal} == sse.TERMINAL_EVENTS

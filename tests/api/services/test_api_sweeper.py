@@ -17,7 +17,7 @@ def test_old_speech_is_swept_and_new_speech_stays(tmp_path: Path) -> None:
         os.utime(storage.path(key), (0, 0))
     now = storage.path("audio/new.wav").stat().st_mtime
 
-    count = sweeper.sweep(storage, keep_seconds=100, now=now)
+    count = sweeper.sweep(storage, speech_seconds=100, now=now)
 
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert count == 2

@@ -1,0 +1,44 @@
+"""Building blocks of request and response bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeAlias, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+from typing_extensions import TypedDict
+
+from api.http.responses import JsonResponse
+from core.records import Page
+
+Record = TypeVar("Record")
+View = TypeVar("View")
+
+JsonObjectView: TypeAlias = Mapping[str, object]
+"""A JSON object in a response whose fields depend on what it describes."""
+
+
+class StrictModel(BaseModel):
+    """A request body that rejects unknown fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PageView(TypedDict, Generic[View]):
+    """One page of a list."""
+
+    items: list[View]
+    total: int
+    limit: int
+    offset: int
+
+
+def page_response(page: Page[Record], view: Callable[[Record], View], limit: int, offset: int) -> JsonResponse:
+    """Return a page of records as a PageView; `total` counts the records on all pages."""
+    content: PageView[View] = {
+        "items": [view(record) for record in page.items],
+        "total": page.total,
+        "limit": limit,
+        "offset": offset,
+    }
+    return JsonResponse(content)

@@ -1,0 +1,237 @@
+"""Voices: created of checkpoints and prompts, changed, imported, deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from api.services.recordings import RecordingService
+from common import storage_keys
+from core.errors import BadAudio, Conflict, InvalidRequest
+from core.ids import new_id
+from core.jobs.job import Job, NewJob
+from core.jobs.queue import AsyncQueue
+from core.jobs.roles import FILES
+from core.records import NewVoiceRecord, Records, VoiceRecord
+from core.speech.checks import canonical_language, check_pronunciations
+from core.storage import Storage
+from core.voices.checks import check_name, check_pair, check_prompt_names, prompt_seconds
+from core.voices.import_job import IMPORT_PREFIX, VoiceImportRequest
+
+PAGE_SIZE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRequest:
+    """A prompt to be made of an uploaded recording."""
+
+    name: str
+    file_id: str
+    text: str
+    language: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceRequest:
+    """A voice to be made of two checkpoints and its prompts, the first of which is the default."""
+
+    name: str
+    gpt_checkpoint_id: str
+    sovits_checkpoint_id: str
+    prompts: Sequence[PromptRequest]
+    language: str | None = None
+    """None for that of the first prompt."""
+    pronunciations: dict[str, str] = field(default_factory=dict)
+
+
+class VoiceService:
+    """Creates and changes voices, whose prompts lie in a storage folder of the voice."""
+
+    def __init__(self, records: Records, storage: Storage, queue: AsyncQueue, recordings: RecordingService) -> None:
+        self.records = records
+        self.storage = storage
+        self.queue = queue
+        self.recordings = recordings
+
+    async def list_all(self) -> list[VoiceRecord]:
+        """Return every voice, newest first."""
+        voices: list[VoiceRecord] = []
+        while True:
+            page = await self.records.voices.page(limit=PAGE_SIZE, offset=len(voices))
+            voices += page.items
+            if not page.items or len(voices) >= page.total:
+                return voices
+
+    async def newest(self) -> VoiceRecord | None:
+        """Return the newest voice, None if there is none."""
+        page = await self.records.voices.page(limit=1)
+        return page.items[0] if page.items else None
+
+    async def create(self, request: VoiceRequest) -> VoiceRecord:
+        """Create a voice; Conflict when its name is taken, InvalidParameter when the checkpoints do not match."""
+        name = check_name(request.name)
+        check_prompt_names([prompt.name.strip() for prompt in request.prompts])
+        check_pronunciations(request.pronunciations)
+        language = canonical_language(request.language or request.prompts[0].language)
+        await self._check_name_is_free(name, "Choose another name.")
+        version = await self._check_pair(request.gpt_checkpoint_id, request.sovits_checkpoint_id)
+        voice_id = new_id("voice")
+        try:
+            prompts = [await self._store_prompt(voice_id, version, prompt) for prompt in request.prompts]
+            return await self.records.voices.create(
+                NewVoiceRecord(
+                    id=voice_id,
+                    name=name,
+                    version=version,
+                    language=language,
+                    gpt_checkpoint_id=request.gpt_checkpoint_id,
+                    sovits_checkpoint_id=request.sovits_checkpoint_id,
+                    prompts=prompts,
+                    pronunciations=request.pronunciations,
+                )
+            )
+        except BaseException:
+            await asyncio.to_thread(self.storage.delete_folder, storage_keys.voice_folder(voice_id))
+            raise
+
+    async def change(self, voice: str, changes: Mapping[str, Any]) -> VoiceRecord:
+        """Change fields of a voice: name, language, pronunciations, default_prompt or a checkpoint's id."""
+        values = dict(changes)
+        if not values:
+            raise InvalidRequest("Nothing is to be changed.", hint="Send `name`, `pronunciations` or another field.")
+        if "name" in values:
+            values["name"] = check_name(values["name"])
+        if "language" in values:
+            values["language"] = canonical_language(values["language"])
+        check_pronunciations(values.get("pronunciations", {}))
+        default_prompt = values.pop("default_prompt", None)
+        record = await self.records.voices.get(voice)
+        if "gpt_checkpoint_id" in values or "sovits_checkpoint_id" in values:
+            gpt_id = values.get("gpt_checkpoint_id", record.gpt_checkpoint_id)
+            sovits_id = values.get("sovits_checkpoint_id", record.sovits_checkpoint_id)
+            values["version"] = await self._check_pair(gpt_id, sovits_id)
+
+        def apply(record: VoiceRecord) -> dict[str, Any]:
+            prompts = record.prompts
+            if default_prompt is not None:
+                first = record.prompt_named(default_prompt)
+                prompts = [first, *(prompt for prompt in prompts if prompt is not first)]
+            if values.get("sovits_checkpoint_id", record.sovits_checkpoint_id) != record.sovits_checkpoint_id:
+                # The semantic tokens of a recording depend on the codebook.
+                prompts = [{name: value for name, value in prompt.items() if name != "tokens"} for prompt in prompts]
+            return {**values, "prompts": prompts}
+
+        return await self.records.voices.change(record.id, apply)
+
+    async def delete(self, voice: str) -> None:
+        """Delete a voice and its prompts; its checkpoints stay."""
+        record = await self.records.voices.delete(voice)
+        await asyncio.to_thread(self.storage.delete_folder, storage_keys.voice_folder(record.id))
+
+    async def add_prompt(self, voice: str, request: PromptRequest) -> VoiceRecord:
+        """Add a prompt; Conflict when the voice has one of that name."""
+        record = await self.records.voices.get(voice)
+        check_prompt_names([*_prompt_names(record), request.name.strip()])
+        new = await self._store_prompt(record.id, record.version, request)
+
+        def apply(record: VoiceRecord) -> dict[str, Any]:
+            check_prompt_names([*_prompt_names(record), new["name"]])
+            return {"prompts": [*record.prompts, new]}
+
+        try:
+            return await self.records.voices.change(record.id, apply)
+        except BaseException:
+            await asyncio.to_thread(self.storage.delete, new["audio"])
+            raise
+
+    async def change_prompt(self, voice: str, prompt_name: str, changes: Mapping[str, str]) -> VoiceRecord:
+        """Change the name, the text or the language of a prompt."""
+        values = dict(changes)
+        if not values:
+            raise InvalidRequest("Nothing is to be changed.", hint="Send `name`, `text` or `language`.")
+        if "name" in values:
+            values["name"] = check_name(values["name"])
+        if "text" in values:
+            values["text"] = _check_text(values["text"])
+        if "language" in values:
+            values["language"] = canonical_language(values["language"])
+
+        def apply(record: VoiceRecord) -> dict[str, Any]:
+            changed = record.prompt_named(prompt_name)
+            prompts = [{**prompt, **values} if prompt is changed else prompt for prompt in record.prompts]
+            check_prompt_names([str(prompt["name"]) for prompt in prompts])
+            return {"prompts": prompts}
+
+        record = await self.records.voices.get(voice)
+        return await self.records.voices.change(record.id, apply)
+
+    async def delete_prompt(self, voice: str, prompt_name: str) -> None:
+        """Delete a prompt and its recording; Conflict for the last one of a voice."""
+        audio_keys: list[str] = []
+
+        def apply(record: VoiceRecord) -> dict[str, Any]:
+            deleted = record.prompt_named(prompt_name)
+            if len(record.prompts) == 1:
+                raise Conflict(
+                    f"{deleted['name']!r} is the only prompt of {record.name}.", hint="Add another one first."
+                )
+            audio_keys[:] = [deleted["audio"]]
+            return {"prompts": [prompt for prompt in record.prompts if prompt is not deleted]}
+
+        record = await self.records.voices.get(voice)
+        await self.records.voices.change(record.id, apply)
+        if audio_keys[0].startswith(f"{storage_keys.voice_folder(record.id)}/"):
+            await asyncio.to_thread(self.storage.delete, audio_keys[0])
+
+    async def enqueue_import(self, request: VoiceImportRequest, files: Mapping[str, Path]) -> Job:
+        """Store the received files of a voice and enqueue the job that imports them; Conflict when its name is taken.
+
+        `files`: the parts that the request names.
+        """
+        if request.name:
+            await self._check_name_is_free(request.name, "Send another `name`.")
+        job_id = new_id(IMPORT_PREFIX)
+        try:
+            for part, path in files.items():
+                await asyncio.to_thread(self.storage.publish, path, storage_keys.import_file(job_id, part))
+            return await self.queue.enqueue(NewJob(FILES, request.stored(), job_id=job_id))
+        except BaseException:
+            await asyncio.to_thread(self.storage.delete_folder, storage_keys.import_folder(job_id))
+            raise
+
+    async def _check_name_is_free(self, name: str, hint: str) -> None:
+        if await self.records.voices.has_name(name):
+            raise Conflict(f"There is a voice named {name!r} already.", hint=hint)
+
+    async def _check_pair(self, gpt_id: str, sovits_id: str) -> str:
+        """Return the version of a voice of two checkpoints; raise when they do not belong to one family."""
+        gpt, sovits = await self.records.checkpoints.get(gpt_id), await self.records.checkpoints.get(sovits_id)
+        await asyncio.to_thread(check_pair, gpt, sovits, self.storage)
+        return sovits.version
+
+    async def _store_prompt(self, voice_id: str, version: str, request: PromptRequest) -> dict[str, Any]:
+        """Decode a recording into the voice's folder and return the prompt as the voice's record holds it."""
+        name, text = check_name(request.name), _check_text(request.text)
+        canonical_language(request.language)
+        file = await self.records.files.get(request.file_id)
+        path = await asyncio.to_thread(self.storage.path, file.storage_key)
+        key = storage_keys.voice_file(voice_id, f"{new_id('prompt')}.wav")
+        seconds = prompt_seconds(version)
+        try:
+            prompt = await self.recordings.store_prompt(path, key, text, request.language, seconds=seconds)
+        except BadAudio as error:
+            raise type(error)(f"The prompt {name!r}: {error.message}", hint=error.hint, details=error.details) from None
+        return {"name": name, **prompt.model_dump()}
+
+
+def _check_text(text: str) -> str:
+    if not text.strip() or not all(letter.isprintable() or letter.isspace() for letter in text):
+        raise InvalidRequest("What the prompt says is empty or cannot be shown.", hint="Send its words.")
+    return text.strip()
+
+
+def _prompt_names(voice: VoiceRecord) -> list[str]:
+    return [str(prompt.get("name", "")) for prompt in voice.prompts]
