@@ -65,7 +65,8 @@ def measure_demo(folder: Path) -> Row:
 async def publish_random_voice(data: Path) -> None:
     """Create a voice named `random` in the records and the storage of a daemon on this folder."""
     from GPT_SoVITS.audio import write_wav
-    from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
+    from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+    from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
     from GPT_SoVITS.configs import load_config
     from GPT_SoVITS.gpt.model import Text2Semantic
     from GPT_SoVITS.sovits.model import SoVITS
@@ -78,7 +79,7 @@ async def publish_random_voice(data: Path) -> None:
     }
     for kind, (config, state) in states.items():
         path = storage.folder("checkpoints") / f"ckpt-{kind}.safetensors"
-        save_checkpoint(path, kind=kind, version="nano", config=config, state=state, info={})
+        save_checkpoint(path, Checkpoint(kind=kind, version="nano", config=config, state=state, info={}))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         await records.checkpoints.create(
             NewCheckpointRecord(

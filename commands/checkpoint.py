@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from GPT_SoVITS.checkpoints.catalog import PARTS, VERSIONS, files_for, installed
+from common.versions import UPSTREAM_VERSIONS
+from GPT_SoVITS.checkpoints.catalog import PARTS, files_for, installed_parts
 from GPT_SoVITS.errors import ModelError
 
 if TYPE_CHECKING:
-    from GPT_SoVITS.checkpoints.identify import Checkpoint
+    from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended, as shells have it."""
@@ -36,9 +37,9 @@ def run_download_command(options: argparse.Namespace, folder: Path, endpoint: st
 
 def inspect(options: argparse.Namespace) -> int:
     """Print what a file is, for people or as JSON."""
-    from GPT_SoVITS.checkpoints.checkpoint import describe
+    from GPT_SoVITS.checkpoints.checkpoint_files import describe_checkpoint
 
-    facts = describe(Path(options.file), version=options.version)
+    facts = describe_checkpoint(Path(options.file), version=options.version)
     if options.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return 0
@@ -52,7 +53,8 @@ def inspect(options: argparse.Namespace) -> int:
 
 def convert(options: argparse.Namespace) -> int:
     """Write the weights of a file in another layout, a LoRA merged into its base where one is named."""
-    from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint, save_checkpoint, write_official
+    from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint, save_checkpoint
+    from GPT_SoVITS.checkpoints.official_files import write_official
 
     source, target = Path(options.source), Path(options.target)
     layout = options.to or ("official" if target.suffix in OFFICIAL_SUFFIXES else "safetensors")
@@ -67,15 +69,7 @@ def convert(options: argparse.Namespace) -> int:
     if layout == "official":
         write_official(target, checkpoint, posterior=True)
     else:
-        save_checkpoint(
-            target,
-            kind=checkpoint.kind,
-            version=checkpoint.version,
-            config=checkpoint.config,
-            state=checkpoint.state,
-            info=checkpoint.info,
-            half=half,
-        )
+        save_checkpoint(target, checkpoint, half=half)
     title = f"{checkpoint.version} {checkpoint.kind}".strip()
     print(f"{target} holds the {title} weights of {source.name}: {target.stat().st_size:,} bytes.")
     return 0
@@ -108,7 +102,7 @@ def _run(command: Callable[[argparse.Namespace], int], options: argparse.Namespa
 
 def _merge_lora(checkpoint: Checkpoint, base: Checkpoint, base_name: str) -> Checkpoint:
     """Merge a LoRA into its base; raise ModelError `wrong_checkpoint` or `wrong_base` when they do not match."""
-    from GPT_SoVITS.checkpoints.checkpoint import lora_rank
+    from GPT_SoVITS.checkpoints.identify import lora_rank
     from GPT_SoVITS.flow_matching.lora import merge
 
     rank = lora_rank(checkpoint.state)
@@ -136,7 +130,7 @@ def _shown(value: Any) -> str:
 
 def _list(folder: Path) -> None:
     print(f"Official weights in {folder}:")
-    for part in installed(folder):
+    for part in installed_parts(folder):
         place = part.path.relative_to(folder) if part.path and part.path.is_relative_to(folder) else part.path
         print(f"  {part.part:<18}{part.version:<11}{place or '-'}")
-    print(f"`main.py download NAME` fetches a version ({', '.join(VERSIONS)}) or a part ({', '.join(PARTS)}).")
+    print(f"`main.py download NAME` fetches a version ({', '.join(UPSTREAM_VERSIONS)}) or a part ({', '.join(PARTS)}).")

@@ -1,6 +1,6 @@
-"""The official weights by name: where they lie, what a version needs of them, and what is installed.
+"""The official weights by name: where they are, what a version needs of them, and what is installed.
 
-The folder has the original's layout, so that a user's own `pretrained_models` folder serves as it is.
+The folder has upstream's layout, so that a user's own `pretrained_models` folder serves as it is.
 `GPT_SoVITS.checkpoints.download` fetches what is missing.
 """
 
@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.versions import SPEAKER_VECTOR_VERSIONS, UPSTREAM_VERSIONS
 from GPT_SoVITS.errors import ModelError
 
-VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4")
-"""Versions with official weights; those of nano come with this package."""
 BASE_FOLDER = Path(__file__).parents[1] / "base"
-"""The models that every nano voice begins from; see the card beside them."""
+"""The models that every nano voice starts from; see the card beside them."""
 OFFICIAL = "lj1995/GPT-SoVITS"
-"""The hub's repository of the original's pretrained files, in the same layout."""
+"""The hub's repository of upstream's pretrained files, in the same layout."""
 BIGVGAN = "nvidia/bigvgan_v2_24khz_100band_256x"
 
 
@@ -37,7 +36,7 @@ class OfficialFile:
     sha256: str = ""
     """Hex digest, where one is known beforehand; the hub names its own besides."""
     first_md5: str = ""
-    """MD5 of the first 8192 bytes in hex, by which the original tells its own files (s2-sovits §2.1)."""
+    """MD5 of the first 8192 bytes in hex, by which upstream recognizes its own files (s2-sovits §2.1)."""
 
     @property
     def source(self) -> str:
@@ -90,28 +89,28 @@ FILES = {
         OfficialFile("G2PWModel/g2pW.onnx", "g2pW, readings of Chinese characters", ""),
     )
 }
-"""Every official file by its path; the specifications give the names, sizes and sums."""
+"""Every official file by its path; the specifications give the names, sizes and checksums."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where one version's weights of a part lie, and what must be there for the part to be whole."""
+class PartLocation:
+    """Where one version's weights of a part are, and what must be there for the part to be complete."""
 
     path: str
     """A file, or a folder where `contents` says so."""
     contents: tuple[str, ...] = ()
     """What a folder must hold; names with `|` between them are alternatives."""
     others: tuple[str, ...] = ()
-    """Where the original or its users keep the same thing; `*` stands for any name."""
+    """Where upstream or its users keep the same thing; `*` stands for any name."""
 
 
-def _same(path: str, *versions: str) -> dict[str, Place]:
-    return dict.fromkeys(versions, Place(path))
+def _same(path: str, *versions: str) -> dict[str, PartLocation]:
+    return dict.fromkeys(versions, PartLocation(path))
 
 
 ANY = ""
 """Stands for every version."""
-PARTS: dict[str, dict[str, Place]] = {
+PARTS: dict[str, dict[str, PartLocation]] = {
     "gpt": _same(_V1_GPT, "v1") | _same(_V2_GPT, "v2") | _same("s1v3.ckpt", "v2Pro", "v2ProPlus", "v3", "v4"),
     "sovits": _same("s2G488k.pth", "v1")
     | _same(f"{_V2}/s2G2333k.pth", "v2")
@@ -123,100 +122,122 @@ PARTS: dict[str, dict[str, Place]] = {
     | _same(f"{_V2}/s2D2333k.pth", "v2")
     | _same("v2Pro/s2Dv2Pro.pth", "v2Pro")
     | _same("v2Pro/s2Dv2ProPlus.pth", "v2ProPlus"),
-    "hubert": {ANY: Place(_HUBERT, ("config.json", "pytorch_model.bin|model.safetensors"))},
+    "hubert": {ANY: PartLocation(_HUBERT, ("config.json", "pytorch_model.bin|model.safetensors"))},
     "roberta": {
-        ANY: Place(_ROBERTA, ("config.json", "pytorch_model.bin|model.safetensors", "tokenizer.json|vocab.txt"))
+        ANY: PartLocation(_ROBERTA, ("config.json", "pytorch_model.bin|model.safetensors", "tokenizer.json|vocab.txt"))
     },
-    "speaker_vector": {ANY: Place("sv/pretrained_eres2netv2w24s4ep4.ckpt")},
+    "speaker_vector": {ANY: PartLocation("sv/pretrained_eres2netv2w24s4ep4.ckpt")},
     "vocoder": {
-        "v3": Place(
+        "v3": PartLocation(
             _BIGVGAN_FOLDER,
             ("config.json", "bigvgan_generator.pt"),
             ("bigvgan_v2_24khz_100band_256x", f"{_BIGVGAN_FOLDER}/snapshots/*"),
         ),
-        "v4": Place(f"{_V4}/vocoder.pth"),
+        "v4": PartLocation(f"{_V4}/vocoder.pth"),
     },
     "super_resolution": {
-        "v3": Place(
+        "v3": PartLocation(
             _SUPER_RESOLUTION,
             ("config.json", "g_24kto48k.zip"),
             ("AP_BWE_main/24kto48k", "24kto48k", f"../../{_SUPER_RESOLUTION}"),
         )
     },
-    "g2pw": {ANY: Place("G2PWModel", ("g2pW.onnx",), ("../text/G2PWModel",))},
+    "g2pw": {ANY: PartLocation("G2PWModel", ("g2pW.onnx",), ("../text/G2PWModel",))},
 }
-"""Part → version → place; the key `ANY` where all versions share one."""
+"""Part → version → location; the key `ANY` where all versions share one."""
 
 
 def find_part(folder: Path, part: str, version: str | None = None) -> Path:
-    """The file or folder of an official part below `folder`; names are compared without regard to capitals.
+    """Return the file or folder of an official part below `folder`; names are compared without regard to case.
 
-    `version` may be left out for parts that all versions share. Raises ModelError with code "unknown_part",
-    "unknown_version" or "missing_part" (something is not there; the hint says how to get it).
+    `version` may be left out for parts that all versions share.
+
+    Raises:
+        ModelError: "unknown_part", "unknown_version" or "missing_part" (something is not there; the hint says how to
+            get it).
     """
     if version == "nano" and part in ("gpt", "sovits"):
-        return _shipped(part)
-    place = _place(part, version)
-    for path in (place.path, *place.others):
-        for found in _matches(folder, path):
-            if not _missing(found, place):
-                return found
-    missing = _missing(folder / place.path, place)
+        shipped = BASE_FOLDER / f"{part}.safetensors"
+        if not shipped.is_file():
+            raise ModelError(
+                "missing_part",
+                f"{shipped} is not there; every nano voice begins from it.",
+                hint="Install the package again.",
+            )
+        return shipped
+    location = _location(part, version)
+    for path in (location.path, *location.others):
+        for match in _matches(folder, path):
+            if not _missing(match, location):
+                return match
+    shared = ANY in PARTS[part]
+    title = f"{part} ({version})" if version and not shared else part
+    missing = _missing(folder / location.path, location)
+    files = files_of(part, version)
+    if all(file.repository for file in files):
+        hint = f"`main.py download {part if shared else version}` fetches them."
+    else:
+        hint = (
+            f"No repository has them: copy {', '.join(file.path.rpartition('/')[2] for file in files)} there by hand."
+        )
     raise ModelError(
         "missing_part",
-        f"The official weights for {_title(part, version)} are not in {folder}: {', '.join(missing)} not found.",
-        hint=_advice(part, version),
+        f"The official weights for {title} are not in {folder}: {', '.join(missing)} not found.",
+        hint=hint,
     )
 
 
-def _shipped(part: str) -> Path:
-    path = BASE_FOLDER / f"{part}.safetensors"
-    if not path.is_file():
-        raise ModelError(
-            "missing_part", f"{path} is not there; every nano voice begins from it.", hint="Install the package again."
-        )
-    return path
-
-
 def needed(version: str, *, training: bool = False) -> tuple[str, ...]:
-    """The parts that speaking with `version` takes, Chinese and cloning included; `training` adds the discriminator.
+    """Return the parts that speaking with `version` needs, Chinese and cloning included; none for nano.
 
-    nano needs none. Raises ModelError("unknown_version").
+    `training` adds the discriminator.
+
+    Raises:
+        ModelError: "unknown_version".
     """
     if version == "nano":
         return ()
-    if version not in VERSIONS:
-        raise ModelError("unknown_version", _no_version(version), hint=f"There are {', '.join(VERSIONS)}.")
+    if version not in UPSTREAM_VERSIONS:
+        raise ModelError(
+            "unknown_version",
+            f"Version {version!r} has no official weights.",
+            hint=f"There are {', '.join(UPSTREAM_VERSIONS)}.",
+        )
     parts = ["gpt", "sovits", "hubert", "roberta"]
-    if version.startswith("v2Pro"):
+    if version in SPEAKER_VECTOR_VERSIONS:
         parts.append("speaker_vector")
-    parts += [part for part in ("vocoder",) if version in PARTS[part]]
+    if version in PARTS["vocoder"]:
+        parts.append("vocoder")
     if training and version in PARTS["discriminator"]:
         parts.append("discriminator")
     return tuple(parts)
 
 
 def files_of(part: str, version: str | None = None) -> tuple[OfficialFile, ...]:
-    """The files of a part, in the catalogue's order. Raises as `find_part` does for unknown names."""
-    place = _place(part, version)
-    return tuple(file for path, file in FILES.items() if path == place.path or path.startswith(f"{place.path}/"))
+    """Return the files of a part, in the catalog's order. Raises ModelError as `find_part` does for unknown names."""
+    location = _location(part, version)
+    return tuple(file for path, file in FILES.items() if path == location.path or path.startswith(f"{location.path}/"))
 
 
 def files_for(name: str) -> tuple[OfficialFile, ...]:
-    """The files behind a name of the command line: all that a version needs, training included, or all of one part."""
-    if name in VERSIONS:
-        wanted = [(part, name) for part in needed(name, training=True)]
+    """Return the files of a name on the command line: all that a version needs, training included, or one part.
+
+    Raises:
+        ModelError: "unknown_part".
+    """
+    if name in UPSTREAM_VERSIONS:
+        parts: list[tuple[str, str]] = [(part, name) for part in needed(name, training=True)]
     elif name in PARTS:
-        wanted = [(name, version) for version in PARTS[name]]
+        parts = [(name, version) for version in PARTS[name]]
     else:
-        known = ", ".join((*VERSIONS, *PARTS))
-        raise ModelError("unknown_part", f"There are no official weights named {name!r}.", hint=f"There are {known}.")
-    return tuple(dict.fromkeys(file for part, version in wanted for file in files_of(part, version)))
+        names = ", ".join((*UPSTREAM_VERSIONS, *PARTS))
+        raise ModelError("unknown_part", f"There are no official weights named {name!r}.", hint=f"There are {names}.")
+    return tuple(dict.fromkeys(file for part, version in parts for file in files_of(part, version)))
 
 
 @dataclass(frozen=True, slots=True)
-class Installed:
-    """One official part and where it was found."""
+class InstalledPart:
+    """An official part and where it is installed."""
 
     part: str
     version: str
@@ -225,60 +246,48 @@ class Installed:
     """None where it is missing."""
 
 
-def installed(folder: Path) -> list[Installed]:
-    """Every official part, in the catalogue's order, with its place below `folder` or None."""
-    found = []
-    for part, places in PARTS.items():
-        for version in places:
+def installed_parts(folder: Path) -> list[InstalledPart]:
+    """List every official part, in the catalog's order, with its path below `folder` or None."""
+    parts = []
+    for part, locations in PARTS.items():
+        for version in locations:
             try:
                 path: Path | None = find_part(folder, part, version or None)
             except ModelError:
                 path = None
-            found.append(Installed(part, version, path))
-    return found
+            parts.append(InstalledPart(part, version, path))
+    return parts
 
 
-def local_place(folder: Path, file: OfficialFile) -> Path:
-    """Where `file` lies or would be put below `folder`; an existing name that differs in capitals is taken."""
+def local_path(folder: Path, file: OfficialFile) -> Path:
+    """Return where `file` is or would be put below `folder`; an existing name that differs in case counts."""
     return next(_matches(folder, file.path), folder / file.path)
 
 
-def _place(part: str, version: str | None) -> Place:
+def _location(part: str, version: str | None) -> PartLocation:
     if part not in PARTS:
-        known = ", ".join(PARTS)
-        raise ModelError("unknown_part", f"There is no official part named {part!r}.", hint=f"There are {known}.")
-    places = PARTS[part]
-    place = places.get(ANY) or places.get(version or "")
-    if place is None:
-        message = _no_version(version, part) if version else f"{part} differs from version to version; none was named."
-        raise ModelError("unknown_version", message, hint=f"It is there for {', '.join(places)}.")
-    return place
-
-
-def _no_version(version: str, part: str = "weights") -> str:
-    return f"Version {version!r} has no official {part}."
-
-
-def _title(part: str, version: str | None) -> str:
-    return f"{part} ({version})" if version and ANY not in PARTS[part] else part
-
-
-def _advice(part: str, version: str | None) -> str:
-    files = files_of(part, version)
-    if all(file.repository for file in files):
-        return f"`main.py download {part if ANY in PARTS[part] else version}` fetches them."
-    return f"No repository has them: copy {', '.join(file.path.rpartition('/')[2] for file in files)} there by hand."
+        parts = ", ".join(PARTS)
+        raise ModelError("unknown_part", f"There is no official part named {part!r}.", hint=f"There are {parts}.")
+    locations = PARTS[part]
+    location = locations.get(ANY) or locations.get(version or "")
+    if location is None:
+        message = f"{part} differs from version to version; none was named."
+        if version:
+            message = f"Version {version!r} has no official {part}."
+        raise ModelError("unknown_version", message, hint=f"It is there for {', '.join(locations)}.")
+    return location
 
 
 def _matches(folder: Path, path: str) -> Iterator[Path]:
-    """Existing paths below `folder`: `*` is any name, and capitals do not matter where the exact name is absent."""
-    found = [folder]
+    """Yield existing paths below `folder`: `*` is any name, and case is ignored where the exact name is absent."""
+    paths = [folder]
     for name in path.split("/"):
-        found = [entry for parent in found for entry in _entries(parent, name)]
-    yield from found
+        paths = [entry for parent in paths for entry in _entries(parent, name)]
+    yield from paths
 
 
 def _entries(parent: Path, name: str) -> list[Path]:
+    """List the entries of a folder that a name matches."""
     if (parent / name).exists():
         return [parent / name]
     if not parent.is_dir():
@@ -288,12 +297,12 @@ def _entries(parent: Path, name: str) -> list[Path]:
     )
 
 
-def _missing(found: Path, place: Place) -> list[str]:
-    """What keeps the part at `found` from being whole."""
-    if not place.contents:
-        return [] if found.is_file() else [place.path]
+def _missing(path: Path, location: PartLocation) -> list[str]:
+    """List what keeps the part at `path` from being complete."""
+    if not location.contents:
+        return [] if path.is_file() else [location.path]
     return [
-        f"{place.path}/{names.replace('|', ' or ')}"
-        for names in place.contents
-        if not any(entry.is_file() for name in names.split("|") for entry in _entries(found, name))
+        f"{location.path}/{names.replace('|', ' or ')}"
+        for names in location.contents
+        if not any(entry.is_file() for name in names.split("|") for entry in _entries(path, name))
     ]

@@ -1,4 +1,4 @@
-"""Fetches official weights from the hub or a mirror: resumed where a transfer broke, verified, put in place whole."""
+"""Download official weights from the hub or a mirror: resumed where a transfer broke, verified, put in place whole."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import BinaryIO
 
 from filelock import FileLock
 
-from GPT_SoVITS.checkpoints.atomic import replacing
-from GPT_SoVITS.checkpoints.catalog import OfficialFile, local_place
+from common.files import atomic_path
+from GPT_SoVITS.checkpoints.catalog import OfficialFile, local_path
 from GPT_SoVITS.errors import ModelError
 
 HUB = "https://huggingface.co"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
-_SPARE = 64 << 20
+RESERVED_BYTES = 64 << 20
 """Bytes that stay free on the disk."""
-_FIRST = 8192
-"""Bytes that the original's MD5 is of."""
+MD5_BYTES = 8192
+"""Bytes at the beginning of a file over which upstream computes its MD5."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _PendingFile:
     """A file that is not there yet, and what the hub says of it."""
 
     file: OfficialFile
@@ -38,11 +38,12 @@ class _Wanted:
 
     @property
     def part(self) -> Path:
-        """What has arrived so far; another content of the same name begins anew."""
+        """File of the bytes that have arrived; another content of the same name begins anew."""
         return self.target.with_name(f".{self.target.name}.{self.etag[:16]}.part")
 
     @property
     def remaining(self) -> int:
+        """Bytes that have not arrived yet."""
         return self.size - (self.part.stat().st_size if self.part.exists() else 0)
 
 
@@ -53,16 +54,22 @@ def fetch(
     endpoint: str = HUB,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Put every file that is missing into its place below `folder`, one after the other.
+    """Download every file that is missing below `folder`, one after the other.
 
-    Nothing is asked of the network for a file that is there: a name holds the whole verified file or nothing. Several
-    processes may fetch the same files: one transfers, the others wait for it. `endpoint` is the hub or a mirror.
-    Raises ModelError with code "no_repository", "download_failed" (worth another try, which resumes), "bad_download"
-    (the sums differ) or "disk_full".
+    Nothing is requested for a file that is there: a name holds the whole verified file or nothing. Several processes
+    may download the same files: one transfers, the others wait for it.
+
+    Args:
+        endpoint: The hub or a mirror.
+        say: Receives a line for each file.
+
+    Raises:
+        ModelError: "no_repository", "download_failed" (worth another attempt, which resumes), "bad_download" (the
+            checksums differ) or "disk_full".
     """
     missing = []
     for file in files:
-        target = local_place(folder, file)
+        target = local_path(folder, file)
         if target.exists():
             say(f"{file.path} is there.")
             continue
@@ -73,90 +80,88 @@ def fetch(
                 hint=f"Copy it to {target} by hand.",
             )
         missing.append(_look_up(file, target, endpoint))
-    _check_space(folder, missing)
-    for wanted in missing:
-        wanted.target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(wanted.target.with_name(f".{wanted.target.name}.lock")):
-            if not wanted.target.exists():  # by another process, while this one waited
-                _transfer(wanted)
-        say(f"{wanted.file.path} is there: {wanted.size:,} bytes, verified.")
+    needed = sum(pending.remaining for pending in missing)
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(existing).free
+    if missing and needed + RESERVED_BYTES > free:
+        raise ModelError(
+            "disk_full", f"{needed / 1e9:.2f} GB are to be fetched, and {free / 1e9:.2f} GB are free at {existing}."
+        )
+    for pending in missing:
+        pending.target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(pending.target.with_name(f".{pending.target.name}.lock")):
+            if not pending.target.exists():  # by another process, while this one waited
+                _transfer(pending)
+        say(f"{pending.file.path} is there: {pending.size:,} bytes, verified.")
 
 
-def _look_up(file: OfficialFile, target: Path, endpoint: str) -> _Wanted:
-    """Ask the hub for the size and the sum of the file, and for the commit that both belong to."""
+def _look_up(file: OfficialFile, target: Path, endpoint: str) -> _PendingFile:
+    """Query the hub for the size and the checksum of the file, and for the commit that both belong to."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 
     url = hf_hub_url(file.repository, file.source, endpoint=endpoint)
     try:
-        found = get_hf_file_metadata(url, token=False, endpoint=endpoint)  # a token is none of a mirror's business
+        metadata = get_hf_file_metadata(url, token=False, endpoint=endpoint)  # a token is none of a mirror's business
     except (EntryNotFoundError, RepositoryNotFoundError) as error:
         raise ModelError("no_repository", f"There is no {file.source} at {url}.") from error
     except Exception as error:  # the library passes on whatever its HTTP client raises
         raise _failed(url, error) from error
-    summed = _SHA256.fullmatch(found.etag or "") or _SHA1.fullmatch(found.etag or "")
-    if not summed or found.size is None or not found.commit_hash:
-        raise _failed(url, ValueError("the answer names no sum, size or commit, so it is not a hub's"))
-    if file.size is not None and found.size != file.size:
-        raise _differs(file, f"has {found.size} bytes there, and the original's has {file.size}")
-    pinned = hf_hub_url(file.repository, file.source, revision=found.commit_hash, endpoint=endpoint)
-    return _Wanted(file, target, pinned, found.size, found.etag)
+    etag = metadata.etag or ""
+    if not (_SHA256.fullmatch(etag) or _SHA1.fullmatch(etag)) or metadata.size is None or not metadata.commit_hash:
+        raise _failed(url, ValueError("the response names no sum, size or commit, so it is not a hub's"))
+    if file.size is not None and metadata.size != file.size:
+        raise _differs(file, f"has {metadata.size} bytes there, and the original's has {file.size}")
+    pinned = hf_hub_url(file.repository, file.source, revision=metadata.commit_hash, endpoint=endpoint)
+    return _PendingFile(file, target, pinned, metadata.size, etag)
 
 
-def _check_space(folder: Path, missing: list[_Wanted]) -> None:
-    needed = sum(wanted.remaining for wanted in missing)
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
-    free = shutil.disk_usage(existing).free
-    if missing and needed + _SPARE > free:
-        raise ModelError(
-            "disk_full", f"{needed / 1e9:.2f} GB are to be fetched, and {free / 1e9:.2f} GB are free at {existing}."
-        )
-
-
-def _transfer(wanted: _Wanted) -> None:
-    # Plain HTTP goes on at a byte, and mirrors speak it; the library's own download begins anew.
+def _transfer(pending: _PendingFile) -> None:
+    """Download what is missing of a file, verify it and put it in place."""
+    # Plain HTTP resumes at a byte, and mirrors speak it; the library's own download begins anew.
     from huggingface_hub.file_download import http_get
 
-    if wanted.remaining < 0:
-        wanted.part.unlink()
+    if pending.remaining < 0:
+        pending.part.unlink()
     try:
-        with wanted.part.open("ab") as file:
+        with pending.part.open("ab") as file:
             http_get(
-                wanted.url,
+                pending.url,
                 file,
                 resume_size=file.tell(),
-                expected_size=wanted.size,
-                displayed_filename=wanted.target.name,
+                expected_size=pending.size,
+                displayed_filename=pending.target.name,
             )
     except Exception as error:  # the HTTP client's own errors, or the disk's
-        raise _failed(wanted.url, error) from error
+        raise _failed(pending.url, error) from error
     try:
-        _verify(wanted)
+        _verify(pending)
     except ModelError:
-        wanted.part.unlink()
+        pending.part.unlink()
         raise
-    with replacing(wanted.target) as temporary:
-        wanted.part.replace(temporary)
-    for stale in wanted.target.parent.glob(f".{wanted.target.name}.*.part"):
+    with atomic_path(pending.target, durable=True) as temporary:
+        pending.part.replace(temporary)
+    for stale in pending.target.parent.glob(f".{pending.target.name}.*.part"):
         stale.unlink()
 
 
-def _verify(wanted: _Wanted) -> None:
-    """Raise ModelError("bad_download") unless the hub's sum and those of the catalogue are the file's."""
-    file = wanted.file
-    with wanted.part.open("rb") as stream:
-        first = hashlib.md5(stream.read(_FIRST), usedforsecurity=False).hexdigest()
+def _verify(pending: _PendingFile) -> None:
+    """Raise ModelError("bad_download") unless the file has the hub's checksum and those of the catalog."""
+    file = pending.file
+    with pending.part.open("rb") as stream:
+        first = hashlib.md5(stream.read(MD5_BYTES), usedforsecurity=False).hexdigest()
         sha256 = _digest(stream, "sha256")
-        for name, sum_ in (("hub", wanted.etag), ("catalogue", file.sha256)):
-            if _SHA256.fullmatch(sum_) and sha256 != sum_:
-                raise _differs(file, f"has the SHA-256 {sha256}, and the {name} says {sum_}")
-        if _SHA1.fullmatch(wanted.etag) and _digest(stream, "sha1", f"blob {wanted.size}\0".encode()) != wanted.etag:
-            raise _differs(file, f"has not the Git sum {wanted.etag} that the hub names")
+        for source, checksum in (("hub", pending.etag), ("catalogue", file.sha256)):
+            if _SHA256.fullmatch(checksum) and sha256 != checksum:
+                raise _differs(file, f"has the SHA-256 {sha256}, and the {source} says {checksum}")
+        if _SHA1.fullmatch(pending.etag) and _digest(stream, "sha1", f"blob {pending.size}\0".encode()) != pending.etag:
+            raise _differs(file, f"has not the Git checksum {pending.etag} that the hub names")
     if file.first_md5 and first != file.first_md5:
-        raise _differs(file, f"begins with other bytes (MD5 {first}) than the original's ({file.first_md5})")
+        raise _differs(file, f"begins with other bytes (MD5 {first}) than upstream's ({file.first_md5})")
 
 
 def _digest(stream: BinaryIO, name: str, before: bytes = b"") -> str:
+    """Hash `before` and a whole stream."""
     stream.seek(0)
     digest = hashlib.new(name, before, usedforsecurity=name == "sha256")
     while piece := stream.read(1 << 20):

@@ -1,13 +1,13 @@
-"""Our recipes as the configs of official files.
+"""Convert our recipes to the configs of official files.
 
-The way back is `recipe` in `sovits.official` and `flow_matching.official`.
+`recipe` in `sovits.official` and `flow_matching.official` convert back.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-_SOVITS: dict[str, dict[str, Any]] = {
+SOVITS_TEMPLATE: dict[str, dict[str, Any]] = {
     "train": {
         "log_interval": 100,
         "eval_interval": 500,
@@ -62,7 +62,7 @@ _SOVITS: dict[str, dict[str, Any]] = {
     },
 }
 """The settings of an official file in its order, as s2-sovits §1 and §13 and s1-gpt §13 have them."""
-_GPT: dict[str, dict[str, Any]] = {
+GPT_TEMPLATE: dict[str, dict[str, Any]] = {
     "train": {
         "seed": 1234,
         "epochs": 20,
@@ -90,29 +90,29 @@ _GPT: dict[str, dict[str, Any]] = {
 
 
 def sovits_config(version: str, config: dict[str, Any]) -> dict[str, Any]:
-    """The config of an official SoVITS file; one that came from such a file is only given its version.
+    """Return the config of an official SoVITS file; a config from such a file only gets its version.
 
-    Of our recipes it takes what an official file has a name for; sizes that the originals have hard-wired are left.
+    Of our recipes it contains what an official file has a name for, without the sizes that are fixed upstream.
     """
     if is_recipe(config):
-        sections = _filled(_SOVITS, config)
+        sections = _fill_template(SOVITS_TEMPLATE, config)
         name = str(config.get("name", "voice"))
         return {**_versioned(sections, version), "content_module": "cnhubert", "name": name, "version": version}
     return {**_versioned(config, version), "version": version}
 
 
 def gpt_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The config of an official s1 file; one that came from such a file stays as it is."""
-    return config if "optimizer" in config else _filled(_GPT, config)
+    """Return the config of an official s1 file; a config from such a file stays as it is."""
+    return config if "optimizer" in config else _fill_template(GPT_TEMPLATE, config)
 
 
 def is_recipe(config: dict[str, Any]) -> bool:
-    """Whether a SoVITS config is ours: it names the sizes that no official file holds."""
+    """Return whether a SoVITS config is ours: it names the sizes that no official file holds."""
     return "symbols" in config.get("model", {})
 
 
-def _filled(template: dict[str, dict[str, Any]], config: dict[str, Any]) -> dict[str, Any]:
-    """The template's names with the recipe's values where it has them."""
+def _fill_template(template: dict[str, dict[str, Any]], config: dict[str, Any]) -> dict[str, Any]:
+    """Return the template with the recipe's values where it has them."""
     return {
         section: {name: config.get(section, {}).get(name, value) for name, value in values.items()}
         for section, values in template.items()

@@ -1,6 +1,6 @@
 """Read pretrained helper networks and vocoders as the hub stores them, without running what their files hold.
 
-A network of a user's voice is read by `checkpoints.checkpoint`, which trusts its files less.
+The networks of a user's voice are read by `checkpoint_files`, which trusts their files less.
 """
 
 from __future__ import annotations

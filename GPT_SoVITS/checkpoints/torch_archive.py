@@ -1,6 +1,6 @@
-"""Torch's zip files whatever their first two bytes, read without running what they hold and written atomically.
+"""Read torch's zip files, whatever their first two bytes, without running what they hold; write them atomically.
 
-A file comes from strangers, so torch's own reader never sees it. The pickle inside is scanned opcode by opcode; then
+The files are untrusted, so torch's own reader never sees them. The pickle inside is scanned opcode by opcode; then
 torch parses that pickle alone (`weights_only=True`, unknown classes by inert stand-ins) in an archive without weights,
 and every tensor is checked against the record that it names before it is mapped.
 """
@@ -12,7 +12,7 @@ import pickle
 import pickletools
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,14 +21,14 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.checkpoints.atomic import replacing
+from common.files import atomic_path
 from GPT_SoVITS.errors import ModelError
 
 HEADERS = (b"PK", b"00", b"01", b"02", b"03", b"04", b"05", b"06")
 """First two bytes of official files: `PK`, or a version mark written over it (s2-sovits §2.1)."""
-LARGEST_PICKLE = 8 << 20
-"""Bytes of names, shapes and settings; official files have some 100 KiB, a resume file with its optimiser 1 MiB."""
-_FOREIGN = {
+MAX_PICKLE_BYTES = 8 << 20
+"""Bytes of names, shapes and settings; official files have some 100 KiB, a resume file with its optimizer 1 MiB."""
+FOREIGN_HEADERS = {
     b"": "is empty",
     b"ve": "is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`",
     b"<!": "is a web page",
@@ -45,18 +45,18 @@ _FOREIGN = {
 class HParams:
     """Stands in for the official configuration class (`utils.HParams`): holds attributes and does nothing."""
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         if not isinstance(state, dict):
             raise TypeError(f"the settings are a {type(state).__name__}, not a mapping")
         self.__dict__.update(state)
 
 
-def _path(*parts: Any) -> str:
-    """Stands in for the path classes: the path as text."""
+def _path(*parts: object) -> str:
+    """Stand in for the path classes: return the path as text."""
     return "/".join(str(part) for part in parts)
 
 
-_STAND_INS = {
+_STAND_INS: dict[str, Callable[..., Any]] = {
     "utils.HParams": HParams,
     **dict.fromkeys(
         (f"pathlib.{name}" for name in ("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")), _path
@@ -74,22 +74,22 @@ _ALLOWED = {
     *(f"torch.{name}Storage" for name in _STORAGES),
     *_STAND_INS,
 }
-"""All that the pickle of weights and settings may ask for. Torch's own list is longer, and can be made to allocate."""
+"""All that the pickle of weights and settings may import. Torch's own list is longer, and can be made to allocate."""
 _SAFE_GLOBALS = threading.Lock()
 """Torch keeps the list of stand-ins for the whole process, and its context manager empties it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """A stored piece of an archive."""
+    """A stored entry of an archive."""
 
     offset: int
     """Of its first byte in the file."""
     size: int
 
 
-class Container:
-    """An opened file: `content` with tensors that have shapes but no numbers, until `state` maps them."""
+class TorchArchive:
+    """An open file: `content` has tensors with shapes but without values, until `map_tensors` maps them."""
 
     def __init__(self, path: Path, header: bytes, records: dict[str, _Record]) -> None:
         self.path = path
@@ -98,23 +98,30 @@ class Container:
         self._records = records
         self._tensors: dict[int, _Record] = {}
         self.content = self._parse()
-        """What was saved; its tensors are on the meta device."""
+        """The saved object; its tensors are on the meta device."""
 
-    def state(self, mapping: Any) -> dict[str, Tensor]:
-        """One name → tensor mapping of the content with its numbers, mapped from the file and private to the caller."""
+    def map_tensors(self, mapping: object) -> dict[str, Tensor]:
+        """Return a name → tensor mapping of the content with its values, mapped from the file, private to the caller.
+
+        Raises:
+            ModelError: "bad_checkpoint" when it is no such mapping, or the file does not hold the values.
+        """
         if not isinstance(mapping, dict) or not mapping:
             raise _bad(self.path, "has no weights where they belong")
         for name, tensor in mapping.items():
             if not isinstance(name, str) or not isinstance(tensor, Tensor):
                 raise _bad(self.path, f"holds a {type(tensor).__name__} among its weights, named {str(name)[:80]!r}")
-        return {name: self._numbers(name, tensor) for name, tensor in mapping.items()}
+        return {name: self._map_tensor(name, tensor) for name, tensor in mapping.items()}
 
     @cached_property
     def _bytes(self) -> torch.UntypedStorage:
-        return torch.UntypedStorage.from_file(str(self.path), shared=False, nbytes=self.path.stat().st_size)
+        size = self.path.stat().st_size
+        return torch.from_file(str(self.path), shared=False, size=size, dtype=torch.uint8).untyped_storage()
 
-    def _numbers(self, name: str, tensor: Tensor) -> Tensor:
-        record = self._tensors.get(tensor.untyped_storage()._checkpoint_offset)
+    def _map_tensor(self, name: str, tensor: Tensor) -> Tensor:
+        """Map one tensor, once its record is known to hold all of its values."""
+        offset = tensor.untyped_storage()._checkpoint_offset
+        record = None if offset is None else self._tensors.get(offset)
         if record is None:
             raise _bad(self.path, f"names a storage for {name} that it does not hold")
         width = tensor.dtype.itemsize
@@ -128,8 +135,9 @@ class Container:
         return torch.empty(0, dtype=tensor.dtype).set_(storage, tensor.storage_offset(), tensor.shape, tensor.stride())
 
     def _parse(self) -> Any:
+        """Unpickle the content without its tensors' values, once nothing in it is known to be harmful."""
         pickled = self._read("data.pkl")
-        unknown = [name for name in asked_globals(pickled, self.path) if name not in _ALLOWED]
+        unknown = [name for name in imported_globals(pickled, self.path) if name not in _ALLOWED]
         if unknown:
             shown = ", ".join(ascii(name)[1:-1][:80] for name in dict.fromkeys(unknown[:8]))
             raise ModelError(
@@ -152,7 +160,7 @@ class Container:
             raise _bad(self.path, f"is damaged: {_first(error)}") from error
 
     def _without_weights(self, pickled: bytes) -> io.BytesIO:
-        """The same archive with empty storages; an offset in it leads to the record in the file."""
+        """Return the same archive with empty storages; an offset in it leads to the record in the file."""
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w") as archive:
             archive.writestr(zipfile.ZipInfo("archive/data.pkl"), pickled)
@@ -166,25 +174,29 @@ class Container:
 
     def _read(self, name: str) -> bytes:
         record = self._records[name]
-        if record.size > LARGEST_PICKLE:
-            raise _bad(self.path, f"holds {record.size >> 20} MiB of {name}; {LARGEST_PICKLE >> 20} MiB is plenty")
+        if record.size > MAX_PICKLE_BYTES:
+            raise _bad(self.path, f"holds {record.size >> 20} MiB of {name}; {MAX_PICKLE_BYTES >> 20} MiB is plenty")
         with self.path.open("rb") as file:
             file.seek(record.offset)
             return file.read(record.size)
 
 
-def read_container(path: Path) -> Container:
-    """Open a file that torch saved. Raises ModelError "no_checkpoint", "bad_checkpoint" or "unsafe_checkpoint"."""
+def open_archive(path: Path) -> TorchArchive:
+    """Open a file that torch saved.
+
+    Raises:
+        ModelError: "no_checkpoint", "bad_checkpoint" or "unsafe_checkpoint".
+    """
     header = read_header(path)
     if header not in HEADERS:
-        raise _bad(path, foreign(header) or f"begins with {header!r}, which no official checkpoint does")
+        raise _bad(path, describe_foreign(header) or f"begins with {header!r}, which no official checkpoint does")
     with path.open("rb") as file:
         records = dict(_records(path, file))
-    return Container(path, header, records)
+    return TorchArchive(path, header, records)
 
 
 def read_header(path: Path) -> bytes:
-    """The first two bytes, fewer of a shorter file. Raises ModelError("no_checkpoint")."""
+    """Return the first two bytes, fewer of a shorter file. Raises ModelError("no_checkpoint")."""
     try:
         with path.open("rb") as file:
             return file.read(2)
@@ -192,47 +204,51 @@ def read_header(path: Path) -> bytes:
         raise ModelError("no_checkpoint", f"There is no checkpoint at {path}: {error.strerror or error}.") from error
 
 
-def foreign(header: bytes) -> str:
-    """What a file of another kind is that begins so, to go on after its name; empty where nobody knows."""
-    return _FOREIGN.get(header, "")
+def describe_foreign(header: bytes) -> str:
+    """Return what a file of another kind is that begins so, as a predicate of its name; empty where unknown."""
+    return FOREIGN_HEADERS.get(header, "")
 
 
-def write_container(path: Path, content: Any, header: bytes = b"PK") -> None:
+def write_archive(path: Path, content: object, header: bytes = b"PK") -> None:
     """Save as torch does, with `header` over the first two bytes; HParams go by their official name.
 
     `path` holds the old file or the whole new one, never a part. Equal content gives equal bytes.
     """
-    with replacing(path) as temporary, temporary.open("w+b") as file:
+    with atomic_path(path, durable=True) as temporary, temporary.open("w+b") as file:
         torch.save(content, file, pickle_module=_OfficialPickle)
         file.seek(0)
         file.write(header)
 
 
-def asked_globals(pickled: bytes, path: Path) -> list[str]:
-    """Every name that the pickle would import, in order, found from its opcodes alone."""
+def imported_globals(pickled: bytes, path: Path) -> list[str]:
+    """List every name that the pickle would import, in order, from its opcodes alone.
+
+    Raises:
+        ModelError: "bad_checkpoint" for a damaged pickle.
+    """
     names: list[str] = []
     memo: dict[int, str] = {}
     pushed = ["?", "?"]  # the last two values; STACK_GLOBAL takes its module and name from there
     try:
         for opcode, argument, _ in pickletools.genops(pickled):
             if opcode.name in ("GLOBAL", "INST"):
-                names.append(argument.replace(" ", ".", 1))
+                names.append(str(argument).replace(" ", ".", 1))
             elif opcode.name == "STACK_GLOBAL":
                 names.append(".".join(pushed[-2:]))
             elif opcode.name.startswith("EXT"):
                 names.append(f"copyreg extension {argument}")
             if "PUT" in opcode.name or opcode.name == "MEMOIZE":
-                memo[len(memo) if argument is None else int(argument)] = pushed[-1]
+                memo[len(memo) if argument is None else int(str(argument))] = pushed[-1]
             elif opcode.stack_after:
-                taken = memo.get(int(argument), "?") if "GET" in opcode.name else argument
-                pushed = [pushed[-1], taken if isinstance(taken, str) else "?"]
+                value = memo.get(int(str(argument)), "?") if "GET" in opcode.name else argument
+                pushed = [pushed[-1], value if isinstance(value, str) else "?"]
     except Exception as error:  # pickletools raises what the scrambled argument happens to cause
         raise _bad(path, f"is damaged: {_first(error)}") from error
     return names
 
 
 def _records(path: Path, file: IO[bytes]) -> Iterator[tuple[str, _Record]]:
-    """(name below the archive's one folder, its place) of every entry, once it is known to be plain and inside."""
+    """Yield (name below the archive's one folder, record) of every entry, once it is known to be plain and inside."""
     end = path.stat().st_size
     try:
         entries = zipfile.ZipFile(file).infolist()
@@ -264,10 +280,13 @@ def _records(path: Path, file: IO[bytes]) -> Iterator[tuple[str, _Record]]:
         yield name, _Record(offset, entry.file_size)
 
 
-class _Pickler(pickle._Pickler):
-    """Pickles in pure Python, the one kind that can name a class as another module's."""
+_PurePythonPickler: Any = pickle._Pickler
+"""The one kind of pickler that can name a class as another module's; typeshed does not know its methods."""
 
+
+class _Pickler(_PurePythonPickler):  # type: ignore[misc]
     def save_global(self, obj: Any, name: str | None = None) -> None:
+        """Write HParams under their official name, every other class under its own."""
         if obj is not HParams:
             super().save_global(obj, name)
             return
@@ -276,7 +295,7 @@ class _Pickler(pickle._Pickler):
 
 
 class _OfficialPickle:
-    """What `torch.save` takes for a pickle module."""
+    """The pickle module for `torch.save`."""
 
     Pickler = _Pickler
 
@@ -286,7 +305,7 @@ def _bad(path: Path, what: str) -> ModelError:
 
 
 def printable(text: str) -> str:
-    """Text of a stranger's file without what would move a terminal's cursor."""
+    """Escape the characters of an untrusted file's text that would move a terminal's cursor."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 

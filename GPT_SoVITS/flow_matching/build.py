@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
 from GPT_SoVITS.configs import merge_config
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import lora

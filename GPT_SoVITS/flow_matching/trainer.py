@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, write_official
-from GPT_SoVITS.checkpoints.official_files import check_official
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.official_files import check_official, write_official
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import lora
 from GPT_SoVITS.flow_matching.build import build_model

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
 from GPT_SoVITS.gpt.data import GPTItem
 from GPT_SoVITS.gpt.guided_attention import limit_steps
 from GPT_SoVITS.sovits.layers import length_mask

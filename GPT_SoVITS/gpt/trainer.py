@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from GPT_SoVITS.checkpoints.catalog import BASE_FOLDER
-from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, write_official
-from GPT_SoVITS.checkpoints.official_files import check_official
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.official_files import check_official, write_official
 from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.alignment import align_items

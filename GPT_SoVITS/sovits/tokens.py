@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.sovits.quantizer import Codebook
 

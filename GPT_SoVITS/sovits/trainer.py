@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, write_official
-from GPT_SoVITS.checkpoints.official_files import check_official
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.official_files import check_official, write_official
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.sovits.adversarial_step import AdversarialOptimizerStep
 from GPT_SoVITS.sovits.build import build_models

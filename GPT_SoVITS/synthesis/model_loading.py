@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from common.versions import FLOW_MATCHING_VERSIONS
 from GPT_SoVITS.checkpoints.catalog import find_part
-from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
 from GPT_SoVITS.checkpoints.official_configs import is_recipe
 from GPT_SoVITS.checkpoints.pretrained import assign_weights
 from GPT_SoVITS.errors import ModelError

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
 from GPT_SoVITS.errors import ModelError
 
 logger = logging.getLogger(__name__)

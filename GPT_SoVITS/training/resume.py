@@ -13,7 +13,7 @@ from typing import IO, Any, Self
 
 import torch
 
-from GPT_SoVITS.checkpoints.checkpoint import load_resume, save_resume
+from GPT_SoVITS.checkpoints.resume_files import load_resume, save_resume
 from GPT_SoVITS.training.distributed import ProcessGroup
 
 logger = logging.getLogger(__name__)

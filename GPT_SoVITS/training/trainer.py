@@ -25,7 +25,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.training.config import TrainingConfig
 from GPT_SoVITS.training.control import ends_early
@@ -244,15 +245,17 @@ class BaseTrainer(ABC):
     def _save_checkpoint(self, path: Path) -> None:
         save_checkpoint(
             path,
-            kind=self.kind,
-            version=self.plan.version,
-            config=self.config,
-            state=self.weights(),
-            info={
-                "epoch": self.place.epoch,
-                "step": self.place.step,
-                "loss": self.place.history[-1][self.main_loss],
-            },
+            Checkpoint(
+                kind=self.kind,
+                version=self.plan.version,
+                config=self.config,
+                state=self.weights(),
+                info={
+                    "epoch": self.place.epoch,
+                    "step": self.place.step,
+                    "loss": self.place.history[-1][self.main_loss],
+                },
+            ),
         )
 
 

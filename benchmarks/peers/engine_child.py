@@ -69,7 +69,8 @@ def training(folder: Path, steps: int = 1) -> dict[str, float]:
 
 def checkpoints(folder: Path) -> dict[str, float]:
     """Write official files of official size."""
-    from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, write_official
+    from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+    from GPT_SoVITS.checkpoints.official_files import write_official
     from GPT_SoVITS.configs import load_config
     from GPT_SoVITS.gpt.model import Text2Semantic
     from GPT_SoVITS.sovits.model import SoVITS

@@ -27,7 +27,7 @@ from core.voices.archive import MANIFEST, PromptEntry
 from core.voices.checks import check_name
 
 if TYPE_CHECKING:
-    from GPT_SoVITS.checkpoints.identify import Checkpoint
+    from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
 
 SPARE_BYTES: Final = 64 << 20
 """What a disk must keep free beside the voice."""
@@ -103,7 +103,7 @@ def check_name_and_text(foreign: ForeignVoice) -> None:
 
 def convert_voice(foreign: ForeignVoice, language: str, models: Path, folder: Path) -> ConvertedVoice:
     """Check the files, the cheapest checks first, and convert and try them out in `folder`."""
-    from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
+    from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
     from GPT_SoVITS.synthesis.model_loading import check_pair
 
     gpt = open_checkpoint(foreign.gpt, kind="gpt")
@@ -140,7 +140,7 @@ def check_exported(
 
     `prompts`: the recording in the archive, where to decode it to, and its entry in the archive's manifest.
     """
-    from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
+    from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
     from GPT_SoVITS.checkpoints.torch_archive import HEADERS, read_header
     from GPT_SoVITS.synthesis.model_loading import check_pair
 
@@ -163,7 +163,7 @@ def check_exported(
 def _check_official_parts(sovits: Checkpoint, language: str, models: Path) -> None:
     """Raise MissingPart, which names all that the voice needs to speak and the command that fetches it."""
     from GPT_SoVITS.checkpoints.catalog import find_part, needed
-    from GPT_SoVITS.checkpoints.checkpoint import lora_rank
+    from GPT_SoVITS.checkpoints.identify import lora_rank
     from GPT_SoVITS.errors import ModelError
 
     is_lora = lora_rank(sovits.state) is not None
@@ -216,20 +216,12 @@ def _decode_prompt(source: Path, version: str, target: Path) -> Path:
 
 def _convert(checkpoint: Checkpoint, folder: Path) -> ConvertedCheckpoint:
     """Write the weights in our format, number for number."""
-    from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
-    from GPT_SoVITS.checkpoints.identify import progress
+    from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
+    from GPT_SoVITS.checkpoints.identify import training_progress
 
     path = folder / f"{checkpoint.kind}.safetensors"
-    sha256 = save_checkpoint(
-        path,
-        kind=checkpoint.kind,
-        version=checkpoint.version,
-        config=checkpoint.config,
-        state=checkpoint.state,
-        info=checkpoint.info,
-        half=None,
-    )
-    return ConvertedCheckpoint(checkpoint.kind, checkpoint.version, path, sha256, *progress(checkpoint.info))
+    sha256 = save_checkpoint(path, checkpoint, half=None)
+    return ConvertedCheckpoint(checkpoint.kind, checkpoint.version, path, sha256, *training_progress(checkpoint.info))
 
 
 def _try_out(

@@ -93,7 +93,7 @@ def listen(options: argparse.Namespace) -> None:
     """Held-back clips spoken again from their tokens, and judged."""
     import torch
 
-    from GPT_SoVITS.checkpoints.checkpoint import load_resume
+    from GPT_SoVITS.checkpoints.resume_files import load_resume
     from GPT_SoVITS.configs import load_config
     from GPT_SoVITS.sovits.model import SoVITS
     from scripts.train_base.acoustic import Set

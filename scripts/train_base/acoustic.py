@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from GPT_SoVITS.checkpoints.checkpoint import load_resume, save_resume
+from GPT_SoVITS.checkpoints.resume_files import load_resume, save_resume
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.features.mel import spectrogram
 from GPT_SoVITS.sovits.frame_step import NOT_TRAINED_PREFIXES, WEIGHTS, frame_losses

@@ -10,7 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from GPT_SoVITS.checkpoints.catalog import BASE_FOLDER
-from GPT_SoVITS.checkpoints.checkpoint import load_resume, open_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.resume_files import load_resume
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.sovits.model import SoVITS
 
@@ -38,7 +40,7 @@ def ship(work: Path, counts: tuple[Tensor, Tensor], *, commit: str) -> dict[str,
     shipped: dict[str, Any] = {}
     for kind, (config, state, info) in files.items():
         path = BASE_FOLDER / f"{kind}.safetensors"
-        save_checkpoint(path, kind=kind, version="nano", config=config, state=state, info=info | about)
+        save_checkpoint(path, Checkpoint(kind=kind, version="nano", config=config, state=state, info=info | about))
         path.chmod(0o644)
         shipped[path.name] = {
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),

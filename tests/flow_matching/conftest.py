@@ -15,7 +15,8 @@ import soundfile
 import torch
 from tiny_flow import TINY, lively, tiny_of
 
-from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint, save_checkpoint
 from GPT_SoVITS.flow_matching import lora
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.official import recipe_of
@@ -41,7 +42,7 @@ def base_of(model, tmp_path) -> Callable[[str], Path]:
     def save(version: str) -> Path:
         path = tmp_path / f"{version}.safetensors"
         config, state = tiny_of(version), model.state_dict()
-        save_checkpoint(path, kind="sovits", version=version, config=config, state=state, info={})
+        save_checkpoint(path, Checkpoint(kind="sovits", version=version, config=config, state=state, info={}))
         return path
 
     return save

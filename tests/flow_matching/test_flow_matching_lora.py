@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import lora
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
@@ -62,7 +63,7 @@ def test_a_lora_goes_into_a_fresh_model_and_comes_out_the_same(tiny, model, chan
 def test_a_lora_file_beside_its_base_speaks_like_the_model(tiny, model, changed, base, load, tmp_path):
     path = tmp_path / "voice.safetensors"
     state = lora.lora_state(changed)
-    save_checkpoint(path, kind="sovits", version="v4", config=tiny, state=state, info={}, half=False)
+    save_checkpoint(path, Checkpoint(kind="sovits", version="v4", config=tiny, state=state, info={}), half=False)
 
     loaded = load(path, base)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import load_checkpoint, save_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.official import recipe_of
@@ -148,8 +149,7 @@ def test_half_the_memory_gives_nearly_the_same_mel_and_exact_angles(model, promp
 
 def test_a_saved_model_loads_and_saves_to_the_same_bytes(tiny, model, prompt, load, tmp_path):
     def save(name, state):
-        options = {"kind": "sovits", "version": "v4", "config": tiny, "info": {}, "half": False}
-        save_checkpoint(tmp_path / name, state=state, **options)
+        save_checkpoint(tmp_path / name, Checkpoint("sovits", "v4", tiny, state), half=False)
         return (tmp_path / name).read_bytes()
 
     first = save("a.safetensors", model.state_dict())

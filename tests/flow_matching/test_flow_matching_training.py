@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from GPT_SoVITS.checkpoints.checkpoint import load_checkpoint, open_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import load_checkpoint, open_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import lora
 from GPT_SoVITS.flow_matching.build import build_model

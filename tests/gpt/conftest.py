@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.text.symbols import symbols
 
@@ -49,7 +50,7 @@ def base(tmp_path: Path) -> Path:
     torch.manual_seed(3)
     state = Text2Semantic(TINY).state_dict()
     path = tmp_path / "base.safetensors"
-    save_checkpoint(path, kind="gpt", version="nano", config=TINY, state=state, info={})
+    save_checkpoint(path, Checkpoint(kind="gpt", version="nano", config=TINY, state=state, info={}))
     return path
 
 

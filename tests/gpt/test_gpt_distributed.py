@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from GPT_SoVITS.checkpoints.checkpoint import load_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import load_checkpoint
 from GPT_SoVITS.gpt.trainer import GPTTrainer
 from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
 

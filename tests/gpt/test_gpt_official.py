@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, read_official, write_official
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.official_files import read_official, write_official
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.trainer import GPTTrainer

@@ -7,7 +7,8 @@ import threading
 import pytest
 import torch
 
-from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.data import collate, read_items
 from GPT_SoVITS.gpt.loss import compute_loss
@@ -90,7 +91,7 @@ def test_a_base_that_does_not_fit_is_refused_with_its_first_fault(plan_file, tmp
     state = tiny_model.state_dict()
     change(state)
     path = tmp_path / "odd.safetensors"
-    save_checkpoint(path, kind="gpt", version="nano", config=tiny, state=state, info={})
+    save_checkpoint(path, Checkpoint(kind="gpt", version="nano", config=tiny, state=state, info={}))
 
     with pytest.raises(ModelError, match=fault) as refused:
         train(plan_file, base=str(path))
@@ -100,7 +101,9 @@ def test_a_base_that_does_not_fit_is_refused_with_its_first_fault(plan_file, tmp
 
 def test_a_base_with_the_phonemes_of_another_version_is_refused(plan_file, tmp_path, tiny_model):
     path = tmp_path / "first.safetensors"
-    save_checkpoint(path, kind="gpt", version="v1", config={"model": {}}, state=tiny_model.state_dict(), info={})
+    save_checkpoint(
+        path, Checkpoint(kind="gpt", version="v1", config={"model": {}}, state=tiny_model.state_dict(), info={})
+    )
 
     with pytest.raises(ModelError, match="gpt weights of v1") as refused:
         train(plan_file, base=str(path))

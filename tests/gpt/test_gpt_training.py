@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from GPT_SoVITS.checkpoints.checkpoint import load_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import load_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.train import main

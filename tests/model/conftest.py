@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from GPT_SoVITS.audio import write_wav
-from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
 from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline
@@ -68,7 +69,7 @@ def write_voice(folder: Path, version: str, gpt: dict[str, Any], sovits: dict[st
     }
     for kind, (config, state) in states.items():
         path = folder / f"{kind}.safetensors"
-        save_checkpoint(path, kind=kind, version=version, config=config, state=state, info={})
+        save_checkpoint(path, Checkpoint(kind=kind, version=version, config=config, state=state, info={}))
     return folder / "gpt.safetensors", folder / "sovits.safetensors"
 
 

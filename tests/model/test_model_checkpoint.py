@@ -10,15 +10,11 @@ from types import ModuleType
 import pytest
 import torch
 
-from GPT_SoVITS.checkpoints.checkpoint import (
-    identify,
-    load_checkpoint,
-    load_resume,
-    open_checkpoint,
-    read_official,
-    save_checkpoint,
-    save_resume,
-)
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import load_checkpoint, open_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.identify import identify
+from GPT_SoVITS.checkpoints.official_files import read_official
+from GPT_SoVITS.checkpoints.resume_files import load_resume, save_resume
 from GPT_SoVITS.errors import ModelError
 
 
@@ -29,11 +25,11 @@ def state():
 
 @pytest.fixture
 def saved(state, tmp_path):
-    def save(name="voice.safetensors", **changes):
+    def save(name="voice.safetensors", *, half=True, **changes):
         path = tmp_path / name
         content = {"kind": "sovits", "version": "nano", "config": {"z": 1, "a": [1, 2]}, "state": state}
         content |= {"info": {"epoch": 3}} | changes
-        return path, save_checkpoint(path, **content)
+        return path, save_checkpoint(path, Checkpoint(**content), half=half)
 
     return save
 

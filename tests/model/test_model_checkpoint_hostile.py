@@ -15,13 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from GPT_SoVITS.checkpoints.checkpoint import (
-    Checkpoint,
-    open_checkpoint,
-    read_official,
-    save_checkpoint,
-    write_official,
-)
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.official_files import read_official, write_official
 from GPT_SoVITS.errors import ModelError
 
 REFUSALS = {"bad_checkpoint", "unsafe_checkpoint", "wrong_checkpoint", "unknown_version"}
@@ -41,7 +37,9 @@ def whole(tmp_path_factory):
 def ours(tmp_path_factory):
     """The bytes of a small checkpoint of this program."""
     path = tmp_path_factory.mktemp("ours") / "voice.safetensors"
-    save_checkpoint(path, kind="sovits", version="nano", config={"a": 1}, state={"w": torch.ones(64)}, info={})
+    save_checkpoint(
+        path, Checkpoint(kind="sovits", version="nano", config={"a": 1}, state={"w": torch.ones(64)}, info={})
+    )
     return path.read_bytes()
 
 

@@ -17,14 +17,10 @@ import torch
 from GPT_SoVITS import configs
 from GPT_SoVITS.checkpoints import identify as identity
 from GPT_SoVITS.checkpoints.catalog import OfficialFile
-from GPT_SoVITS.checkpoints.checkpoint import (
-    Checkpoint,
-    load_checkpoint,
-    open_checkpoint,
-    read_official,
-    write_official,
-)
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import load_checkpoint, open_checkpoint
 from GPT_SoVITS.checkpoints.official_configs import gpt_config, sovits_config
+from GPT_SoVITS.checkpoints.official_files import read_official, write_official
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching.official import recipe as flow_recipe

@@ -14,13 +14,9 @@ import torch
 from toy_hub import running
 
 import core.settings
-from GPT_SoVITS.checkpoints.checkpoint import (
-    Checkpoint,
-    load_checkpoint,
-    open_checkpoint,
-    read_official,
-    write_official,
-)
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import load_checkpoint, open_checkpoint
+from GPT_SoVITS.checkpoints.official_files import read_official, write_official
 from GPT_SoVITS.flow_matching.lora import merge
 from main import main
 

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from GPT_SoVITS.audio import write_wav
-from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, open_checkpoint, save_checkpoint, write_official
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.official_files import write_official
 from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
@@ -137,11 +139,13 @@ def test_settings_that_ask_for_more_than_the_tensors_hold_are_refused_before_any
     files[which] = tmp_path / "greedy.safetensors"
     save_checkpoint(
         files[which],
-        kind=honest.kind,
-        version=honest.version,
-        config=merge_config(honest.config, {"model": {name: 10**7}}),
-        state=honest.state,
-        info={},
+        Checkpoint(
+            kind=honest.kind,
+            version=honest.version,
+            config=merge_config(honest.config, {"model": {name: 10**7}}),
+            state=honest.state,
+            info={},
+        ),
     )
 
     with pytest.raises(ModelError, match=f"{name} is 10000000") as refused:
@@ -178,7 +182,9 @@ def small_gpt(folder: Path) -> Path:
     sizes = {"embedding_dim": 16, "hidden_dim": 16, "head": 2, "n_layer": 1, "vocab_size": 33, "EOS": 32}
     config = merge_config(load_config("v2_gpt"), {"model": sizes})
     path = folder / "gpt.safetensors"
-    save_checkpoint(path, kind="gpt", version="v2", config=config, state=Text2Semantic(config).state_dict(), info={})
+    save_checkpoint(
+        path, Checkpoint(kind="gpt", version="v2", config=config, state=Text2Semantic(config).state_dict(), info={})
+    )
     return path
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from GPT_SoVITS.checkpoints.catalog import FILES, PARTS, VERSIONS, files_for, files_of, find_part, installed, needed
+from common.versions import UPSTREAM_VERSIONS
+from GPT_SoVITS.checkpoints.catalog import FILES, PARTS, files_for, files_of, find_part, installed_parts, needed
 from GPT_SoVITS.errors import ModelError
 
 
@@ -136,7 +137,7 @@ def test_a_version_needs_what_its_models_are_made_of():
         needed("v9")
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", UPSTREAM_VERSIONS)
 def test_the_catalogue_has_every_file_that_a_version_needs(put, version):
     folder = put(*(file.path for file in files_for(version)))
 
@@ -153,7 +154,7 @@ def test_every_place_has_its_files_and_every_file_its_place():
 def test_what_is_installed_is_listed_with_its_place(put):
     folder = put("s2G488k.pth")
 
-    found = {(part.part, part.version): part.path for part in installed(folder)}
+    found = {(part.part, part.version): part.path for part in installed_parts(folder)}
 
     assert found["sovits", "v1"] == folder / "s2G488k.pth"
     assert [key for key, path in found.items() if path is not None] == [("sovits", "v1")]

@@ -14,7 +14,7 @@ import torch
 from parity_fixtures import fixtures
 from stage_1 import Stage1
 
-from GPT_SoVITS.checkpoints.checkpoint import read_official
+from GPT_SoVITS.checkpoints.official_files import read_official
 from GPT_SoVITS.gpt.decoder import GenerationInput, TorchDecoder
 from GPT_SoVITS.gpt.generate import SamplingSettings, generate, generate_batch, stream_tokens
 from GPT_SoVITS.gpt.model import Text2Semantic, prefix_visibility

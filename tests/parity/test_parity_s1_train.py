@@ -15,7 +15,7 @@ import torch
 from parity_fixtures import BUNDLED, ROOT, companion, find, fixtures
 from stage_1 import Stage1
 
-from GPT_SoVITS.checkpoints.checkpoint import read_official
+from GPT_SoVITS.checkpoints.official_files import read_official
 from GPT_SoVITS.gpt.data import (
     bucket_order,
     collate,

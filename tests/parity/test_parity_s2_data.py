@@ -12,7 +12,8 @@ import soundfile
 import torch
 from parity_fixtures import ROOT, Fixture, error, find, fixtures, seeded_weights
 
-from GPT_SoVITS.checkpoints.checkpoint import load_resume, read_official
+from GPT_SoVITS.checkpoints.official_files import read_official
+from GPT_SoVITS.checkpoints.resume_files import load_resume
 from GPT_SoVITS.configs import config_names, load_config, merge_config
 from GPT_SoVITS.features.mel import mel_bands, mel_spectrogram, resample, spectrogram
 from GPT_SoVITS.sovits.data import BucketSampler, SoVITSItemLoader, boundaries, collate

@@ -11,7 +11,7 @@ import torch
 from parity_fixtures import Fixture, absolute_error, companion, fixtures, has
 from torch import Tensor
 
-from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.features.mel import denormalize, log_mel, normalize, resample, spectrogram
 from GPT_SoVITS.flow_matching import lora

@@ -19,7 +19,7 @@ from core.stages.parameter_schema import parse_parameters
 from core.storage import Storage
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.catalog import FILES, files_of
-from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
 from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.dataset.folder import Annotation, write_annotations
 from GPT_SoVITS.features.eres2net import ERes2NetV2, ERes2NetV2Sizes

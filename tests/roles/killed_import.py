@@ -15,11 +15,11 @@ from typing import Any
 from core.records.repositories.checkpoints import CheckpointRepository
 from core.records.repositories.voices import VoiceRepository
 from core.storage import Storage
-from GPT_SoVITS.checkpoints import checkpoint
+from GPT_SoVITS.checkpoints import checkpoint_files
 from main import main
 
 STEPS: dict[str, tuple[Any, str]] = {
-    "save_checkpoint": (checkpoint, "save_checkpoint"),
+    "save_checkpoint": (checkpoint_files, "save_checkpoint"),
     "publish": (Storage, "publish"),
     "create_checkpoint": (CheckpointRepository, "create"),
     "create_voice": (VoiceRepository, "create"),

@@ -17,7 +17,8 @@ from family import HUBERT, RATE, TEXTS, Family, speech_like, write_models
 from core.errors import InvalidRequest, MissingPart, NotFound
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.catalog import find_part
-from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint, save_checkpoint
 from GPT_SoVITS.dataset.folder import read_name2text, read_semantic, read_tensor
 from GPT_SoVITS.errors import ModelError
 
@@ -185,7 +186,8 @@ def test_a_base_in_which_the_tokens_mean_something_else_is_refused(family):
     official = open_checkpoint(find_part(family.models, "sovits", "v2"))
     other = {name: -tensor if "codebook" in name else tensor for name, tensor in official.state.items()}
     save_checkpoint(
-        family.models / "other.pth", kind="sovits", version="v2", config=official.config, state=other, info={}
+        family.models / "other.pth",
+        Checkpoint(kind="sovits", version="v2", config=official.config, state=other, info={}),
     )
     family.run("hubert_feature")
     family.run("semantic_token")

@@ -33,8 +33,9 @@ from core.records.repositories.voices import VoiceRepository
 from core.speech.requests import UtteranceRequest
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.catalog import find_part
-from GPT_SoVITS.checkpoints.checkpoint import open_checkpoint, write_official
-from GPT_SoVITS.checkpoints.identify import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
+from GPT_SoVITS.checkpoints.official_files import write_official
 from GPT_SoVITS.configs import merge_config
 from GPT_SoVITS.pipeline import Pipeline
 from main import main

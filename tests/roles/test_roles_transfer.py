@@ -21,6 +21,7 @@ from import_home import SAID, Home, furnish
 
 from api.app import create_app
 from common.storage_keys import import_file
+from common.versions import UPSTREAM_VERSIONS
 from core.errors import InvalidRequest, NotFound, PermanentError
 from core.jobs.job import NewJob
 from core.jobs.roles import FILES
@@ -30,7 +31,6 @@ from core.voices.archive import read_manifest
 from core.voices.checks import gpt_family, prompt_seconds
 from core.voices.export import prepare_export
 from core.voices.import_job import VoiceImportRequest
-from GPT_SoVITS.checkpoints.catalog import VERSIONS
 from GPT_SoVITS.synthesis.model_loading import symbols_of
 from GPT_SoVITS.synthesis.prompt import BOUNDS, OFFICIAL_BOUNDS
 from roles.files import Files
@@ -173,10 +173,10 @@ def test_a_child_that_dies_is_the_fault_of_its_files_when_it_was_killed():
 
 
 def test_what_the_api_knows_of_prompts_and_families_is_what_the_models_know():
-    for version in VERSIONS:
+    for version in UPSTREAM_VERSIONS:
         assert prompt_seconds(version) == BOUNDS.get(version, OFFICIAL_BOUNDS)
-    for one in VERSIONS:
-        for other in VERSIONS:
+    for one in UPSTREAM_VERSIONS:
+        for other in UPSTREAM_VERSIONS:
             assert (gpt_family(one) == gpt_family(other)) == (symbols_of(one) == symbols_of(other))
 
 

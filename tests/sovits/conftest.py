@@ -13,7 +13,8 @@ import soundfile
 import torch
 from one_step import TINY
 
-from GPT_SoVITS.checkpoints.checkpoint import save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
 from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.sovits.training_config import SoVITSTrainingConfig
@@ -35,7 +36,7 @@ def model(tiny) -> SoVITS:
 def base(tiny, model, tmp_path) -> Path:
     """The tiny model as a file to begin from."""
     path = tmp_path / "base.safetensors"
-    save_checkpoint(path, kind="sovits", version="nano", config=tiny, state=model.state_dict(), info={})
+    save_checkpoint(path, Checkpoint(kind="sovits", version="nano", config=tiny, state=model.state_dict(), info={}))
     return path
 
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from one_step import TINY
 
-from GPT_SoVITS.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import load_checkpoint, save_checkpoint
 from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.sovits.data import SoVITSItemLoader, collate
 from GPT_SoVITS.sovits.frame_step import FrameOptimizerStep, frame_losses, spectral_loss
@@ -88,7 +89,7 @@ def test_a_few_steps_teach_and_move_no_token(nano: SoVITS, recipe: dict[str, Any
 
 def test_a_training_of_nano_goes_on_exactly_where_it_stopped(plan, nano: SoVITS, recipe, tmp_path, stop_after):
     base = tmp_path / "nano.safetensors"
-    save_checkpoint(base, kind="sovits", version="nano", config=recipe, state=nano.state_dict(), info={})
+    save_checkpoint(base, Checkpoint(kind="sovits", version="nano", config=recipe, state=nano.state_dict(), info={}))
     plan = replace(plan, base=base, precision="fp32", train={})
 
     def train(output: str, *stops: threading.Event) -> dict[str, torch.Tensor]:

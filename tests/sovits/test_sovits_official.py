@@ -9,7 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from GPT_SoVITS.checkpoints.checkpoint import Checkpoint, read_official, write_official
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.official_files import read_official, write_official
 from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.sovits.trainer import SoVITSTrainer

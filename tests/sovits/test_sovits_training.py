@@ -13,7 +13,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from GPT_SoVITS.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import load_checkpoint, save_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.sovits.trainer import SoVITSTrainer, learning_rate
@@ -103,7 +104,7 @@ def test_updates_of_several_batches_are_gone_on_with_too(plan, stop_after, metri
 
 def test_a_published_voice_as_base_lacks_the_posterior_encoder_and_that_is_said(plan, tmp_path, model, tiny, caplog):
     voice = tmp_path / "voice.safetensors"
-    save_checkpoint(voice, kind="sovits", version="nano", config=tiny, state=model.voice_state(), info={})
+    save_checkpoint(voice, Checkpoint(kind="sovits", version="nano", config=tiny, state=model.voice_state(), info={}))
 
     _, _, finished = run(replace(plan, base=voice, epochs=1))
 
