@@ -46,6 +46,7 @@ table (`find_error_class` looks a code up). Modules that need a more specific co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
@@ -73,11 +74,11 @@ class SovitsError(Exception):
     status: int = 500
     """HTTP status."""
 
-    def __init__(self, message: str, *, hint: str = "", details: dict[str, Any] | None = None) -> None:
+    def __init__(self, message: str, *, hint: str = "", details: Mapping[str, object] | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.details = details or {}
+        self.details: dict[str, Any] = dict(details or {})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -101,7 +102,7 @@ def find_error_class(code: str) -> type[SovitsError] | None:
 
 
 def error_from_code(
-    code: str, message: str, *, hint: str = "", details: dict[str, Any] | None = None, permanent: bool
+    code: str, message: str, *, hint: str = "", details: Mapping[str, object] | None = None, permanent: bool
 ) -> SovitsError:
     """Return the error that a code means, for one that came from the model library or from another process.
 

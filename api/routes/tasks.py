@@ -17,7 +17,7 @@ from api.http.sse import EventStream, LastEventId
 from api.services.progress import task_feed
 from common.versions import Version
 from core.experiments.requests import TaskRequest
-from core.experiments.training_results import task_results
+from core.experiments.training_results import summarize_trainings
 from core.records import TaskRecord, TaskStatus, iso
 
 router = APIRouter(prefix="/tasks", tags=["Tasks"])
@@ -106,7 +106,7 @@ async def get_task(task_id: str, api: Api) -> Response:
     task = await api.records.tasks.get(task_id)
     view = task_view(task)
     if task.status is TaskStatus.COMPLETED:
-        view["result"] = await task_results(api.records, task.exp_id)
+        view["result"] = await summarize_trainings(api.records, task.exp_id)
     return JsonResponse(view)
 
 

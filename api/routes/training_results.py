@@ -13,7 +13,7 @@ from api.dependencies import Api
 from api.http.responses import JsonResponse, stored_file_response
 from api.http.schemas import JsonObjectView
 from core.errors import NotFound
-from core.experiments.training_results import artefact, artefacts, read_results
+from core.experiments.training_results import artifact_key, artifacts, read_results
 from core.stages.stage import find_stage
 
 router = APIRouter(prefix="/experiments/{exp_id}/stages/{stage}", tags=["Stages"])
@@ -74,7 +74,7 @@ async def training_metrics(
         "epochs": [{"epoch": epoch["epoch"], "losses": epoch["losses"]} for epoch in results.epochs],
         "curve": {"steps": results.steps, "losses": results.losses},
         "checkpoints": list(results.checkpoints),
-        "artefacts": list(artefacts(record)),
+        "artefacts": list(artifacts(record)),
     }
     return JsonResponse(content)
 
@@ -85,7 +85,7 @@ async def stage_artefact(exp_id: str, stage: str, name: str, api: Api) -> Respon
     record = await api.records.stages.get(exp_id, find_stage(stage).name)
     return await stored_file_response(
         api.storage,
-        artefact(record, name),
+        artifact_key(record, name),
         _MEDIA_TYPES.get(name.rpartition(".")[2], "application/octet-stream"),
         missing=NotFound(f"{name} of {record.stage} is gone.", hint="Run the stage again."),
     )

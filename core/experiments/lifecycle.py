@@ -7,12 +7,15 @@ callers enqueue the returned runs and cancel the jobs of the returned ones after
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Final
+
+from typing_extensions import TypedDict
 
 from core.errors import ErrorData, error_message
 from core.records import ExperimentStatus, ExperimentTransaction, StageRecord, TaskStatus, iso
 from core.stages.order import dependent_stages, overall_progress, ready_stages, stage_inputs, stage_order, unmet_needs
 from core.stages.parameter_schema import parse_parameters
+from core.stages.parameters import StageConfig
 from core.stages.stage import STAGES
 from core.stages.status import StageStatus
 
@@ -27,12 +30,19 @@ SHOWN_FIRST: Final = (
 """A task shows its first stage in one of these statuses, in this order."""
 
 
+class Difference(TypedDict):
+    """A parameter or input of a paused run, and what it would be if the run resumed now."""
+
+    before: object
+    now: object
+
+
 def waiting_message(schedule_at: float | None, now: float) -> str:
     """Return the message of a run that has not started."""
     return WAITING_MESSAGE if schedule_at is None or schedule_at <= now else f"Begins at {iso(schedule_at)}."
 
 
-def queue_run(change: ExperimentTransaction, stage: str, config: dict[str, Any]) -> StageRecord:
+def queue_run(change: ExperimentTransaction, stage: str, config: StageConfig) -> StageRecord:
     """Record the next run of a stage as queued; completed stages made from its last result become stale."""
     before = change.stage(stage)
     previous = before.previous_run
@@ -60,7 +70,7 @@ def queue_run(change: ExperimentTransaction, stage: str, config: dict[str, Any])
     return change.stages[stage]
 
 
-def queue_resumed_run(change: ExperimentTransaction, stage: str, config: dict[str, Any]) -> StageRecord:
+def queue_resumed_run(change: ExperimentTransaction, stage: str, config: StageConfig) -> StageRecord:
     """Record a run as queued that continues in the folder of the paused one, with these parameters."""
     paused = change.stage(stage)
     differences = differences_since_pause(change, paused, config)
@@ -77,8 +87,8 @@ def queue_resumed_run(change: ExperimentTransaction, stage: str, config: dict[st
 
 
 def differences_since_pause(
-    change: ExperimentTransaction, paused: StageRecord, config: dict[str, Any]
-) -> dict[str, dict[str, Any]]:
+    change: ExperimentTransaction, paused: StageRecord, config: StageConfig
+) -> dict[str, Difference]:
     """Return name → `{before, now}` of the parameters and inputs that differ if a paused run resumes with `config`."""
     before, now = paused.config | paused.basis, config | inputs_of(change, paused.stage)
     return {
@@ -88,7 +98,7 @@ def differences_since_pause(
     }
 
 
-def inputs_of(change: ExperimentTransaction, stage: str) -> dict[str, Any]:
+def inputs_of(change: ExperimentTransaction, stage: str) -> dict[str, bool | int]:
     """Return what a run begun now would read beside its parameters: `is_half`, and the run of each stage it reads."""
     experiment = change.experiment
     runs = {name: change.stage(name) for name in stage_inputs(stage, experiment.version)}
@@ -135,7 +145,7 @@ def queue_planned(change: ExperimentTransaction) -> list[StageRecord]:
     return queued
 
 
-def queue_or_skip(change: ExperimentTransaction, stage: str, config: dict[str, Any]) -> list[StageRecord]:
+def queue_or_skip(change: ExperimentTransaction, stage: str, config: StageConfig) -> list[StageRecord]:
     """Queue a run and return it; complete a disabled stage at once, without a run to enqueue."""
     run = queue_run(change, stage, config)
     if config.get("enabled", True):

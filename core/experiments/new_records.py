@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from core.experiments.lifecycle import waiting_message
 from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.experiments.sources import ExperimentSource
@@ -19,7 +17,7 @@ from core.stages.status import StageStatus
 def new_experiment(
     request: TaskRequest | ExperimentRequest,
     source: ExperimentSource,
-    parameters: dict[str, dict[str, Any]],
+    parameters: dict[str, dict[str, object]],
     *,
     now: float,
     dialect: str = "",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from core.errors import QueueUnavailable
 from core.experiments.lifecycle import experiment_progress
@@ -22,9 +21,11 @@ class Notifier:
         self.queue = queue
         self.clock = clock
 
-    async def log(self, experiment: ExperimentRecord, message: str, *, level: str = "INFO", **extra: Any) -> None:
-        """Publish a log line of an experiment; `extra` are more fields of the line."""
-        line = {"timestamp": self.clock(), "level": level, "message": message, **extra}
+    async def log(self, experiment: ExperimentRecord, message: str, *, level: str = "INFO", stage: str = "") -> None:
+        """Publish a log line of an experiment, about one of its stages or about none."""
+        line: dict[str, object] = {"timestamp": self.clock(), "level": level, "message": message}
+        if stage:
+            line["stage"] = stage
         for topic in (experiment.topic, log_topic(experiment.topic)):
             await self.publish(topic, "log", line)
 
@@ -40,7 +41,7 @@ class Notifier:
 
     async def task_ended(self, task: TaskRecord) -> None:
         """Publish the terminal event of a task."""
-        data: dict[str, Any] = {
+        data: dict[str, object] = {
             "task_id": task.id,
             "status": task.status,
             "overall_progress": task.overall_progress,
@@ -52,7 +53,7 @@ class Notifier:
             data["error"] = task.error
         await self.publish(task.id, str(task.status), data)
 
-    async def publish(self, topic: str, kind: str, data: dict[str, Any]) -> None:
+    async def publish(self, topic: str, kind: str, data: Mapping[str, object]) -> None:
         """Publish an event; a queue that is away is logged only."""
         try:
             await self.queue.publish_event(topic, kind, data)

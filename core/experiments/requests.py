@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from core.errors import InvalidParameter, InvalidRequest
 from core.jobs.devices import DEFAULT_GPU_NUMBERS
 from core.stages.order import stage_order
 from core.stages.parameter_schema import parse_parameters
+from core.stages.parameters import StageOverrides
 from core.stages.stage import find_stage
 
 GPU_NUMBERS: Final = re.compile(r"\d{1,2}(-\d{1,2}){0,15}")
@@ -32,7 +32,7 @@ class TaskRequest:
     language: str = "zh"
     """Empty: that of the data set."""
     quality: str = "standard"
-    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    parameters: StageOverrides = field(default_factory=dict)
     """Stage → parameters that replace those of the quality."""
     priority: int = 5
     """1 (last) to 10 (first)."""
@@ -60,7 +60,7 @@ class ExperimentRequest:
     version: str = "v2"
     language: str = "zh"
     """Empty: that of the data set."""
-    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    parameters: StageOverrides = field(default_factory=dict)
     """Stage → parameters that replace the defaults."""
     gpu_numbers: str = DEFAULT_GPU_NUMBERS
     """One GPU's number, or several joined by dashes."""
@@ -77,8 +77,8 @@ class ExperimentRequest:
 
 
 def merge_parameters(
-    defaults: Mapping[str, Mapping[str, Any]], parameters: Mapping[str, Mapping[str, Any]], version: str
-) -> dict[str, dict[str, Any]]:
+    defaults: StageOverrides, parameters: StageOverrides, version: str
+) -> dict[str, dict[str, object]]:
     """Return stage → parameters that differ from the stage's defaults: `parameters` over `defaults`.
 
     All are checked now and not when their stage begins.
@@ -87,7 +87,7 @@ def merge_parameters(
         NotFound: an unknown stage.
         InvalidParameter: a stage that the version does not have, or a value out of range.
     """
-    merged: dict[str, dict[str, Any]] = {stage: dict(values) for stage, values in defaults.items()}
+    merged: dict[str, dict[str, object]] = {stage: dict(values) for stage, values in defaults.items()}
     for name, values in parameters.items():
         stage = find_stage(name).name
         if stage not in stage_order(version, with_test=True):

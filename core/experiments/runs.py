@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
+from common.json_types import JsonObject
 from core.errors import ErrorData, JobCancelled, NotFound
 from core.experiments.lifecycle import experiment_progress, fail_run, fail_task, pause_run, queue_next, update_summary
 from core.experiments.notifier import Notifier
@@ -15,6 +16,8 @@ from core.experiments.run_jobs import RunJobs
 from core.experiments.scheduler import StageScheduler
 from core.experiments.voice_publisher import VoicePublisher
 from core.records import STEPWISE_DIALECT, ExperimentRecord, ExperimentTransaction, Records, StageRecord, TaskStatus
+from core.stages.outputs import CompletedOutputs
+from core.stages.parameters import StageConfig
 from core.stages.status import StageStatus
 
 logger = logging.getLogger(__name__)
@@ -29,16 +32,15 @@ class StartedRun:
 
     experiment: ExperimentRecord
     record: StageRecord
-    outputs: dict[str, dict[str, Any]]
-    """Stage → outputs, of the completed stages."""
+    outputs: CompletedOutputs
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> StageConfig:
         """The stage's parameters, defaults filled in."""
         return self.record.config
 
     @property
-    def completed_outputs(self) -> dict[str, Any] | None:
+    def completed_outputs(self) -> JsonObject | None:
         """The outputs of a run that was completed before; None when there is work to do."""
         return self.record.outputs if self.record.status is StageStatus.COMPLETED else None
 
@@ -84,7 +86,7 @@ class StageRuns:
         return StartedRun(change.experiment, record, _completed_outputs(change))
 
     async def update_progress(
-        self, exp_id: str, stage: str, run: int, fraction: float, message: str = "", **metrics: Any
+        self, exp_id: str, stage: str, run: int, fraction: float, message: str = "", **metrics: float
     ) -> float:
         """Record progress (0 to 1 of the stage) and return the overall progress, for the caller's own event.
 
@@ -109,7 +111,7 @@ class StageRuns:
         record = await self.records.stages.get(exp_id, stage)
         return record.control if record.run == run else ""
 
-    async def complete(self, exp_id: str, stage: str, run: int, outputs: dict[str, Any]) -> None:
+    async def complete(self, exp_id: str, stage: str, run: int, outputs: Mapping[str, object]) -> None:
         """Record the outputs of a run and begin what follows; the last stage of a task publishes the voice.
 
         Call it before the job's acknowledgment. Outputs that are read here: `checkpoint_id` of sovits_train and
@@ -126,7 +128,7 @@ class StageRuns:
                     status=StageStatus.COMPLETED,
                     progress=1.0,
                     message=REUSED if outputs.get("reused") else "Completed.",
-                    outputs=outputs,
+                    outputs=dict(outputs),
                     error=None,
                     control="",
                     completed_at=change.now,
@@ -189,8 +191,9 @@ def _newest_run(change: ExperimentTransaction, stage: str, run: int) -> StageRec
     return record
 
 
-def _completed_outputs(change: ExperimentTransaction) -> dict[str, dict[str, Any]]:
-    return {name: run.outputs for name, run in change.stages.items() if run.status is StageStatus.COMPLETED}
+def _completed_outputs(change: ExperimentTransaction) -> CompletedOutputs:
+    runs = change.stages.values()
+    return cast(CompletedOutputs, {run.stage: run.outputs for run in runs if run.status is StageStatus.COMPLETED})
 
 
 def _mark_running(change: ExperimentTransaction, record: StageRecord) -> StageRecord:

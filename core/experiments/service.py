@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from core.errors import Conflict, InvalidRequest
 from core.experiments.new_records import new_experiment
@@ -120,7 +119,7 @@ class ExperimentService:
         is_half: bool | None = None,
     ) -> ExperimentRecord:
         """Change the given values; a stage under way keeps the old ones, the next one reads the new ones."""
-        values: dict[str, Any] = {"exp_name": exp_name, "gpu_numbers": gpu_numbers, "is_half": is_half}
+        values = {"exp_name": exp_name, "gpu_numbers": gpu_numbers, "is_half": is_half}
         values = {name: value for name, value in values.items() if value is not None}
         if not values:
             raise InvalidRequest("Nothing is to be changed.", hint="Send exp_name, gpu_numbers or is_half.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from core.errors import ConfirmationNeeded, Conflict, InvalidParameter, InvalidRequest, QueueUnavailable
 from core.experiments.lifecycle import (
@@ -21,6 +21,7 @@ from core.experiments.run_jobs import RunJobs
 from core.records import ExperimentRecord, ExperimentTransaction, Records, StageRecord
 from core.stages.order import dependent_stages, stage_inputs, stage_order, unmet_needs
 from core.stages.parameter_schema import parse_parameters
+from core.stages.parameters import StageConfig, StageOverrides
 from core.stages.presets import find_preset
 from core.stages.stage import STAGES, find_stage
 from core.stages.status import StageStatus
@@ -39,7 +40,7 @@ class ExperimentStages:
         self,
         exp_id: str,
         stage: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, object] | None = None,
         *,
         confirm: bool = False,
         device: str | None = None,
@@ -74,9 +75,7 @@ class ExperimentStages:
         await self._enqueue_or_fail(change.experiment, run)
         return run
 
-    async def run_preset(
-        self, exp_id: str, preset: str, parameters: Mapping[str, Mapping[str, Any]] | None = None
-    ) -> list[StageRecord]:
+    async def run_preset(self, exp_id: str, preset: str, parameters: StageOverrides | None = None) -> list[StageRecord]:
         """Run a preset's stages, each as soon as its inputs are complete, and return the runs that begin at once.
 
         `parameters`: stage → parameters over the defaults. Raises as `run` does, before anything begins.
@@ -100,7 +99,7 @@ class ExperimentStages:
         await self._enqueue_or_fail(change.experiment, *runs)
         return runs
 
-    async def run_or_plan(self, exp_id: str, stage: str, parameters: Mapping[str, Any] | None = None) -> StageRecord:
+    async def run_or_plan(self, exp_id: str, stage: str, parameters: Mapping[str, object] | None = None) -> StageRecord:
         """Run a stage, or plan it while the stages that it reads are under way: it then begins after them."""
         name = find_stage(stage).name
         async with self.records.experiments.transaction(exp_id) as change:
@@ -155,7 +154,7 @@ class ExperimentStages:
         exp_id: str,
         stage: str,
         action: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, object] | None = None,
         *,
         confirm: bool = False,
     ) -> StageRecord:
@@ -192,7 +191,7 @@ class ExperimentStages:
         return run
 
     async def _resume(
-        self, exp_id: str, name: str, parameters: Mapping[str, Any] | None, *, confirm: bool
+        self, exp_id: str, name: str, parameters: Mapping[str, object] | None, *, confirm: bool
     ) -> StageRecord:
         await self.jobs.wait_until_stopped(await self.records.stages.get(exp_id, name))
         async with self.records.experiments.transaction(exp_id) as change:
@@ -231,13 +230,13 @@ class ExperimentStages:
             raise
 
 
-def _stage_config(change: ExperimentTransaction, name: str, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+def _stage_config(change: ExperimentTransaction, name: str, parameters: Mapping[str, object] | None) -> StageConfig:
     """Return all parameters of a stage: defaults, then the experiment's own, then `parameters`."""
     return parse_parameters(name, {**change.experiment.parameters.get(name, {}), **(parameters or {})})
 
 
 def _queue_resumed(
-    change: ExperimentTransaction, name: str, parameters: Mapping[str, Any] | None, *, confirm: bool
+    change: ExperimentTransaction, name: str, parameters: Mapping[str, object] | None, *, confirm: bool
 ) -> StageRecord:
     """Queue a run that continues the paused one; ConfirmationNeeded unless nothing differs or `confirm` is set."""
     paused = change.stage(name)

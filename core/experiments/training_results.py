@@ -1,21 +1,40 @@
-"""What a training has to show: losses by epoch and by step, judged checkpoints, pictures and sound."""
+"""Results of a training for users: losses by epoch and step, evaluated checkpoints, plots and audio."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from typing_extensions import TypedDict
+
+from common import storage_keys
 from core.errors import InvalidRequest, NotFound
 from core.records import Records, StageRecord
+from core.stages.outputs import CheckpointOutput, TrainingOutputs
 from core.storage import Storage
 
 METRICS: Final = "metrics.jsonl"
+"""One line of JSON for each logged step: `epoch`, `step`, `learning_rate`, and the losses by name."""
 NO_LOSSES: Final = ("epoch", "step", "learning_rate")
 FOLDERS: Final = {"sovits_train": "sovits", "gpt_train": "gpt"}
 """Training → what its folder's name begins with."""
+
+
+class EpochLosses(TypedDict):
+    """The mean losses of one epoch, by name."""
+
+    epoch: int
+    losses: dict[str, float | None]
+
+
+class TrainingSummary(TypedDict):
+    """A completed training: the chosen checkpoint, the numbers and all checkpoints."""
+
+    checkpoint_id: str
+    metrics: dict[str, Any]
+    checkpoints: list[CheckpointOutput]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,82 +42,97 @@ class TrainingResults:
     """The newest run of a training, finished or not."""
 
     record: StageRecord
-    epochs: list[dict[str, Any]]
-    """`{epoch, losses: {name: mean}}`; the last one may be in progress."""
+    epochs: list[EpochLosses]
+    """The last one may be in progress."""
     steps: list[int] = field(default_factory=list)
     """Of the points below."""
     losses: dict[str, list[float | None]] = field(default_factory=dict)
     """Loss → its value at each of `steps`."""
 
     @property
-    def checkpoints(self) -> list[dict[str, Any]]:
-        """`{epoch, checkpoint_id, loss, wer, similarity, dnsmos, sample, …}`, oldest first."""
+    def checkpoints(self) -> list[CheckpointOutput]:
+        """The saved epochs, oldest first."""
         return list(self.record.outputs.get("checkpoints", []))
 
     @property
     def metrics(self) -> dict[str, Any]:
         """`final_loss`, `best_epoch` and more of a finished run; the newest numbers of one in progress."""
-        shown = {name: value for name, value in self.record.outputs.get("metrics", {}).items() if name != "history"}
-        return shown or dict(self.record.metrics)
+        final = {name: value for name, value in self.record.outputs.get("metrics", {}).items() if name != "history"}
+        return final or dict(self.record.metrics)
 
 
 def read_results(storage: Storage, record: StageRecord, points: int = 0) -> TrainingResults:
-    """The losses of a training so far; up to `points` single steps, evenly chosen. InvalidRequest for other stages."""
+    """Read the losses of a training so far, with up to `points` evenly spaced single steps.
+
+    Raises:
+        InvalidRequest: the stage is no training.
+    """
     if record.stage not in FOLDERS:
         trainings = ", ".join(FOLDERS)
         raise InvalidRequest(f"{record.stage} is no training and has no losses", hint=f"These have: {trainings}.")
-    lines = _read_lines(storage, record)
+    lines = _read_metrics(storage, record)
     history = record.outputs.get("metrics", {}).get("history")
-    chosen = _evenly(lines, points)
-    names = list(dict.fromkeys(name for line in lines for name in _losses(line)))
+    if history:
+        epochs: list[EpochLosses] = [
+            {"epoch": row["epoch"], "losses": {name: value for name, value in row.items() if name != "epoch"}}
+            for row in history
+        ]
+    else:
+        epochs = _mean_losses(lines)
+    shown = _pick_evenly(lines, points)
+    names = list(dict.fromkeys(name for line in lines for name in _losses_of(line)))
     return TrainingResults(
         record=record,
-        epochs=_of_history(history) if history else _means(lines),
-        steps=[int(line["step"]) for line in chosen],
-        losses={name: [line.get(name) for line in chosen] for name in names} if chosen else {},
+        epochs=epochs,
+        steps=[int(line["step"]) for line in shown],
+        losses={name: [line.get(name) for line in shown] for name in names} if shown else {},
     )
 
 
-async def task_results(records: Records, exp_id: str) -> dict[str, Any]:
-    """Of both trainings of an experiment, by stage: the numbers, the chosen checkpoint and all others."""
-    shown = {}
+async def summarize_trainings(records: Records, exp_id: str) -> dict[str, TrainingSummary]:
+    """Return stage → summary of the completed trainings of an experiment."""
+    summaries: dict[str, TrainingSummary] = {}
     for name in FOLDERS:
         record = await records.stages.get(exp_id, name)
         if "checkpoint_id" in record.outputs:
             results = TrainingResults(record, [])
-            shown[name] = {
+            summaries[name] = {
                 "checkpoint_id": record.outputs["checkpoint_id"],
                 "metrics": results.metrics,
                 "checkpoints": results.checkpoints,
             }
-    return shown
+    return summaries
 
 
-def artefacts(record: StageRecord) -> dict[str, str]:
-    """File name → storage key of what a run left for people: pictures and sound."""
-    outputs = record.outputs
-    keys = [
-        outputs.get("curves"),
-        outputs.get("sample"),
-        *(one.get("sample") for one in outputs.get("checkpoints", [])),
-    ]
+def artifacts(record: StageRecord) -> dict[str, str]:
+    """Return file name → storage key of the plots and audio that a run has left."""
+    outputs = cast(TrainingOutputs, record.outputs)
+    samples = (checkpoint.get("sample") for checkpoint in outputs.get("checkpoints", ()))
+    keys = [outputs.get("curves"), record.outputs.get("sample"), *samples]
     return {key.rpartition("/")[2]: key for key in keys if isinstance(key, str)}
 
 
-def artefact(record: StageRecord, name: str) -> str:
-    """The storage key of one of them; NotFound lists what there is."""
-    known = artefacts(record)
-    if name not in known:
-        there = f"It left {', '.join(known)}." if known else "It has left nothing yet."
-        raise NotFound(f"{record.stage} of {record.exp_id} left no {name!r}", hint=there)
-    return known[name]
+def artifact_key(record: StageRecord, name: str) -> str:
+    """Return the storage key of one of these files.
+
+    Raises:
+        NotFound: lists the files.
+    """
+    keys = artifacts(record)
+    if name not in keys:
+        hint = f"It left {', '.join(keys)}." if keys else "It has left nothing yet."
+        raise NotFound(f"{record.stage} of {record.exp_id} left no {name!r}", hint=hint)
+    return keys[name]
 
 
-def _read_lines(storage: Storage, record: StageRecord) -> list[dict[str, Any]]:
-    """Every whole line of the run's metrics; the last one may still be being written."""
-    path = storage.path(f"experiments/{record.exp_id}/{FOLDERS[record.stage]}_{record.work_run}/{METRICS}")
-    lines = []
-    for line in _bytes(path).splitlines():
+def _read_metrics(storage: Storage, record: StageRecord) -> list[dict[str, Any]]:
+    """Return every complete line of the run's metrics; the last one may still be in writing."""
+    folder = f"{FOLDERS[record.stage]}_{record.work_run}"
+    path = storage.path(storage_keys.experiment_file(record.exp_id, folder, METRICS))
+    lines: list[dict[str, Any]] = []
+    if not path.is_file():
+        return lines
+    for line in path.read_bytes().splitlines():
         try:
             lines.append(json.loads(line))
         except ValueError:
@@ -106,34 +140,23 @@ def _read_lines(storage: Storage, record: StageRecord) -> list[dict[str, Any]]:
     return lines
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return b""
-
-
-def _losses(line: dict[str, Any]) -> dict[str, float]:
+def _losses_of(line: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in line.items() if name not in NO_LOSSES and isinstance(value, int | float)}
 
 
-def _of_history(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"epoch": one["epoch"], "losses": {k: v for k, v in one.items() if k != "epoch"}} for one in history]
-
-
-def _means(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    sums: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+def _mean_losses(lines: list[dict[str, Any]]) -> list[EpochLosses]:
+    values: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for line in lines:
-        for name, value in _losses(line).items():
-            sums[line["epoch"]][name].append(value)
+        for name, value in _losses_of(line).items():
+            values[line["epoch"]][name].append(value)
     return [
-        {"epoch": epoch, "losses": {name: sum(values) / len(values) for name, values in losses.items()}}
-        for epoch, losses in sorted(sums.items())
+        {"epoch": epoch, "losses": {name: sum(of_epoch) / len(of_epoch) for name, of_epoch in losses.items()}}
+        for epoch, losses in sorted(values.items())
     ]
 
 
-def _evenly(lines: list[dict[str, Any]], points: int) -> list[dict[str, Any]]:
-    """The first, the last, and what lies evenly between."""
+def _pick_evenly(lines: list[dict[str, Any]], points: int) -> list[dict[str, Any]]:
+    """Return up to `points` lines: the first, the last, and evenly spaced ones between."""
     if points < 1 or not lines:
         return []
     if len(lines) <= points:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Any
+from typing import Any, cast
 
+from common import storage_keys
 from core.errors import Conflict, SovitsError
 from core.experiments.notifier import Notifier
 from core.records import ExperimentRecord, ExperimentStatus, NewVoiceRecord, Records, StageRecord, VoiceRecord
+from core.stages.outputs import PromptOutput
 from core.stages.stage import STAGES
 from core.stages.status import StageStatus
 from core.storage import Storage
@@ -32,21 +34,21 @@ class VoicePublisher:
         """
         experiment = await self.records.experiments.get(exp_id)
         runs = {run.stage: run for run in await self.records.stages.of_experiment(exp_id)}
-        gpt = _output(runs["gpt_train"], "checkpoint_id")
-        sovits = _output(runs["sovits_train"], "checkpoint_id")
-        prompt: dict[str, Any] = _output(runs["asr"], "prompt")
-        if missing := {"audio", "text", "language"} - prompt.keys():
+        gpt = str(_output(runs["gpt_train"], "checkpoint_id"))
+        sovits = str(_output(runs["sovits_train"], "checkpoint_id"))
+        segment = cast(PromptOutput, _output(runs["asr"], "prompt"))
+        if missing := {"audio", "text", "language"} - segment.keys():
             raise Conflict(f"the prompt of {exp_id} has no {', '.join(sorted(missing))}", hint="Run asr again.")
         # The id follows from the content, so that two processes that publish at once make one voice.
         voice_id = "voice-" + hashlib.sha256(f"{exp_id} {gpt} {sovits}".encode()).hexdigest()[:20]
-        audio = prompt["audio"]
+        audio = segment["audio"]
         if self.storage is not None:
-            audio = f"voices/{voice_id}/prompt.wav"
+            audio = storage_keys.voice_file(voice_id, "prompt.wav")
             try:
-                await asyncio.to_thread(self.storage.copy, prompt["audio"], audio)
+                await asyncio.to_thread(self.storage.copy, segment["audio"], audio)
             except FileNotFoundError:
-                raise Conflict(f"the prompt {prompt['audio']} is gone", hint="Run asr again.") from None
-        prompt = {"name": "default", **prompt, "audio": audio}
+                raise Conflict(f"the prompt {segment['audio']} is gone", hint="Run asr again.") from None
+        prompt: dict[str, Any] = {"name": "default", **segment, "audio": audio}
         tokens = runs["semantic_token"].outputs.get("prompt_tokens")
         if tokens is not None:  # the synthesizer then needs no content encoder
             prompt["tokens"] = tokens
@@ -55,7 +57,7 @@ class VoicePublisher:
                 id=voice_id,
                 name=name or experiment.exp_name,
                 version=experiment.version,
-                language=prompt["language"],
+                language=segment["language"],
                 gpt_checkpoint_id=gpt,
                 sovits_checkpoint_id=sovits,
                 prompts=[prompt],
@@ -80,7 +82,7 @@ class VoicePublisher:
             await self.notifier.log(experiment, f"No voice could be published: {error.message}", level="WARNING")
 
 
-def _output(run: StageRecord, name: str) -> Any:
+def _output(run: StageRecord, name: str) -> object:
     if run.status is not StageStatus.COMPLETED:
         raise Conflict(f"{run.stage} of {run.exp_id} is {run.status}", hint="A voice needs both models trained.")
     if name not in run.outputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from core.errors import NotFound
 from core.ids import new_id
@@ -11,10 +12,11 @@ from core.jobs.file_jobs import FileJobKind, file_job_kind
 from core.jobs.job import DEFAULT_PRIORITY, Job, NewJob
 from core.jobs.roles import FILES
 from core.records import Page
-from core.speech.inference import TERMINAL_STATUSES, Inference, InferenceService, InferenceStatus
+from core.speech.inference import TERMINAL_STATUSES, Inference, InferenceService, InferenceStatus, require_result
 from core.speech.inference_jobs import (
     BATCH_PREFIX,
     ArchiveRequest,
+    BatchArchive,
     BatchItem,
     OpenBatchRequest,
     batch_item_id,
@@ -52,6 +54,10 @@ class InferenceBatch:
         if not self.items:
             return self.items_done / self.items_total
         return sum(1.0 if item.status.terminal else item.progress for item in self.items if item) / self.items_total
+
+    def require_archive(self) -> BatchArchive:
+        """Return the result; raise Conflict, which says why, when there is none."""
+        return cast(BatchArchive, require_result(self.job, "The batch"))
 
 
 class BatchService:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Self, cast
+from typing import Final, Self, cast
 
 from common.audio_formats import AudioFormat
+from common.json_types import JsonObject
 from core.errors import Conflict, NotFound, error_message
 from core.ids import new_id
 from core.jobs.file_jobs import FileJobKind, file_job_kind
@@ -99,6 +100,10 @@ class Inference:
         if self.utterances_done < self.utterances_total:
             return f"Spoke {self.utterances_done} of {self.utterances_total} sentences."
         return "The sentences are put together."
+
+    def require_audio(self) -> InferenceAudio:
+        """Return the result; raise Conflict, which says why, when there is none."""
+        return cast(InferenceAudio, require_result(self.job, "The inference"))
 
 
 class InferenceService:
@@ -194,7 +199,7 @@ class InferenceService:
         return await self.queue.replay(inference_id, depends_on=parts)
 
 
-def require_result(job: Job, subject: str) -> dict[str, Any]:
+def require_result(job: Job, subject: str) -> JsonObject:
     """Return the result of the job of an inference or a batch; `subject` is its name in error messages.
 
     Raises:

@@ -111,6 +111,21 @@ class TrainingOutputs(StageOutputs):
     notes: list[str]
 
 
+class CompletedOutputs(TypedDict, total=False):
+    """The outputs of the completed stages of an experiment."""
+
+    convert: ConvertOutputs
+    audio_slice: SegmentOutputs
+    denoise: SegmentOutputs
+    asr: AsrOutputs
+    text_feature: TextFeatureOutputs
+    hubert_feature: SegmentOutputs
+    speaker_vector: SegmentOutputs
+    semantic_token: SemanticTokenOutputs
+    sovits_train: TrainingOutputs
+    gpt_train: TrainingOutputs
+
+
 class InferenceTestOutputs(StageOutputs):
     """Of `test_inference`."""
 

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from pydantic import ValidationError
 
 from core.errors import InvalidParameter
+from core.stages.parameters import ParameterValue, StageConfig
 from core.stages.stage import STAGES
 
 
@@ -16,14 +17,14 @@ class ParameterDescription(TypedDict):
 
     name: str
     type: str
-    default: Any
+    default: ParameterValue | None
     min: float | None
     max: float | None
-    choices: list[Any] | None
+    choices: list[object] | None
     description: str
 
 
-def parse_parameters(stage: str, values: Mapping[str, Any]) -> dict[str, Any]:
+def parse_parameters(stage: str, values: Mapping[str, object]) -> StageConfig:
     """Return all parameters of a stage: `values` over the defaults.
 
     Raises:

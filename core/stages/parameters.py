@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from common.languages import LanguageCode, RecordingLanguage
 
+ParameterValue: TypeAlias = bool | int | float | str
+StageConfig: TypeAlias = dict[str, ParameterValue]
+"""All parameters of a stage by name."""
+StageOverrides: TypeAlias = Mapping[str, Mapping[str, object]]
+"""Stage → parameters that replace its defaults, not checked yet."""
 Precision = Literal["auto", "float32", "float16", "int8"]
 
 

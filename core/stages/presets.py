@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from core.errors import NotFound
+from core.stages.parameters import StageOverrides
 from core.stages.stage import STAGES
 
-QUALITIES: Final[dict[str, dict[str, dict[str, Any]]]] = {
+QUALITIES: Final[dict[str, StageOverrides]] = {
     "fast": {"sovits_train": {"total_epoch": 4}, "gpt_train": {"total_epoch": 8}},
     "standard": {"sovits_train": {"total_epoch": 8}, "gpt_train": {"total_epoch": 15}},
     "high": {"sovits_train": {"total_epoch": 16}, "gpt_train": {"total_epoch": 30}},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from common import storage_keys
 from core.jobs.job import Job
@@ -14,7 +14,7 @@ from roles.runtime.role import STOP_GRACE_SECONDS, JobContext
 from roles.runtime.services import WorkerServices
 from roles.runtime.storage_errors import storage_faults
 from roles.stages.shared_folder import needed_entries, saved_on_failure
-from roles.stages.stage_run import CompletedOutputs, StageFunction, StageRun
+from roles.stages.stage_run import StageFunction, StageRun
 
 
 class StageRole:
@@ -46,7 +46,7 @@ class StageRole:
                 stage=stage,
                 run=run,
                 config=started.config,
-                outputs=cast(CompletedOutputs, started.outputs),
+                outputs=started.outputs,
                 folder=folder,
                 services=self.services,
                 context=context,

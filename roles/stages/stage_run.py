@@ -10,39 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from typing_extensions import TypedDict
-
 from core.records import ExperimentRecord
-from core.stages.outputs import (
-    AsrOutputs,
-    ConvertOutputs,
-    SegmentOutputs,
-    SemanticTokenOutputs,
-    StageOutputs,
-    TextFeatureOutputs,
-    TrainingOutputs,
-)
+from core.stages.outputs import CompletedOutputs, StageOutputs, TrainingOutputs
 from roles.runtime.model_cache import ModelCache
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
 
 PROGRESS_SECONDS: Final = 1.0
 """Progress without numbers is recorded this often at most: each time is a transaction."""
-
-
-class CompletedOutputs(TypedDict, total=False):
-    """The outputs of the stages that are completed."""
-
-    convert: ConvertOutputs
-    audio_slice: SegmentOutputs
-    denoise: SegmentOutputs
-    asr: AsrOutputs
-    text_feature: TextFeatureOutputs
-    hubert_feature: SegmentOutputs
-    speaker_vector: SegmentOutputs
-    semantic_token: SemanticTokenOutputs
-    sovits_train: TrainingOutputs
-    gpt_train: TrainingOutputs
 
 
 @dataclass(slots=True)

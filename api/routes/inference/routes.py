@@ -26,7 +26,6 @@ from common.audio_formats import FILE_EXTENSIONS, AudioFormat
 from common.limits import MAX_SPEED, MIN_SPEED
 from core.errors import NotFound
 from core.jobs.job import Job
-from core.speech.inference import require_result
 from core.speech.inference_jobs import MAX_BATCH_ITEMS
 from core.speech.requests import InputType
 
@@ -146,8 +145,10 @@ async def download_archive(batch_id: str, api: Api) -> Response:
     409 until all items have ended.
     """
     batch = await api.batches.get(batch_id)
-    result = require_result(batch.job, "The batch")
-    return await _result_file(api, batch.job, result["archive"], "application/zip", f"{batch_id}.zip", result["sha256"])
+    batch_result = batch.require_archive()
+    return await _result_file(
+        api, batch.job, batch_result["archive"], "application/zip", f"{batch_id}.zip", batch_result["sha256"]
+    )
 
 
 @router.get("/batch/{batch_id}/progress", response_class=EventStream)
@@ -189,10 +190,10 @@ async def cancel_inference(inference_id: str, api: Api) -> Response:
 @router.get("/{inference_id}/audio", response_class=FileResponse)
 async def download_audio(inference_id: str, api: Api) -> Response:
     """Download the audio file of an inference. Supports `Range`. 409 until it is ready."""
-    job = (await api.inference.get(inference_id)).job
-    result = require_result(job, "The inference")
+    inference = await api.inference.get(inference_id)
+    result = inference.require_audio()
     filename = f"{inference_id}.{FILE_EXTENSIONS[result['format']]}"
-    return await _result_file(api, job, result["audio"], result["media_type"], filename, result["sha256"])
+    return await _result_file(api, inference.job, result["audio"], result["media_type"], filename, result["sha256"])
 
 
 @router.get("/{inference_id}/progress", response_class=EventStream)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import InvalidRequest, NotFound
-from core.experiments.training_results import artefact, artefacts, read_results
+from core.experiments.training_results import artifact_key, artifacts, read_results
 from core.records import StageRecord
 from core.storage import Storage
 
@@ -75,9 +75,9 @@ def test_pictures_and_sounds_are_known_by_their_names():
         "exp-1", "gpt_train", outputs={"curves": "experiments/exp-1/gpt_1/loss.png", "checkpoints": checkpoints}
     )
 
-    assert artefacts(record).keys() == {"loss.png", "e4.wav"}
-    assert artefact(record, "e4.wav") == "experiments/exp-1/gpt_1/samples/e4.wav"
+    assert artifacts(record).keys() == {"loss.png", "e4.wav"}
+    assert artifact_key(record, "e4.wav") == "experiments/exp-1/gpt_1/samples/e4.wav"
     for name in ("e8.wav", "../e4.wav", ""):
         with pytest.raises(NotFound, match=r"left no") as refused:
-            artefact(record, name)
+            artifact_key(record, name)
         assert "e4.wav" in refused.value.hint
