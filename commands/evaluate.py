@@ -57,22 +57,31 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _find(name: str, settings: Settings) -> dict[str, Any]:
-    """The weights and the prompt of a voice; else a bundled prompt of that name. VoiceNotFound knows both."""
+    """Return the request for a voice's weights and prompt, else for a bundled prompt of that name.
+
+    Raises VoiceNotFound, which lists both.
+    """
     upgrade(settings.resolved_database_url)
     records = Records(settings.resolved_database_url)
     storage = open_storage(settings)
     try:
         voice = await records.voices.get(name)
-        weights = [await records.checkpoints.get(one) for one in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)]
+        gpt = await records.checkpoints.get(voice.gpt_checkpoint_id)
+        sovits = await records.checkpoints.get(voice.sovits_checkpoint_id)
     except VoiceNotFound as error:
         return _bundled(name, settings, error)
     finally:
         await records.close()
-    prompt = {one: voice.prompt.get(one) for one in ("text", "language", "tokens")}
-    gpt, sovits = (str(storage.path(one.storage_key)) for one in weights)
+    prompt = {field: voice.prompt.get(field) for field in ("text", "language", "tokens")}
     return {
         "prompt": {**prompt, "audio": str(storage.path(voice.prompt["audio"]))},
-        "voices": [{"name": voice.name, "gpt": gpt, "sovits": sovits}],
+        "voices": [
+            {
+                "name": voice.name,
+                "gpt": str(storage.path(gpt.storage_key)),
+                "sovits": str(storage.path(sovits.storage_key)),
+            }
+        ],
     }
 
 
@@ -108,7 +117,7 @@ def _failure(event: dict[str, Any]) -> SovitsError:
 
 
 def _line(row: dict[str, Any]) -> str:
-    """One sentence, and what was heard where that differs."""
+    """Format one sentence, with what was recognized where that differs."""
     shown = f"{row['number']:>3} {_numbers(row)}  {row['text']}"
     notes = []
     if row["wer"] > 0:

@@ -98,8 +98,8 @@ def new_database_url(database: str, request: pytest.FixtureRequest, tmp_path: Pa
     """A database without tables."""
     if database == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path}/data/records.sqlite3"
-    made: Postgres = request.getfixturevalue("postgres")
-    return made.new_database()
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()
 
 
 @pytest.fixture
@@ -109,8 +109,8 @@ def database_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) 
         url = f"sqlite+aiosqlite:///{tmp_path}/data/records.sqlite3"
         upgrade(url)
         return url
-    made: Postgres = request.getfixturevalue("postgres")
-    return made.migrated_database()
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.migrated_database()
 
 
 class Buckets:

@@ -173,7 +173,7 @@ def options(*arguments: str):
     return _parser().parse_args(["evaluate", *arguments])
 
 
-def test_a_stranger_s_name_lists_voices_and_prompts(settings):
+def test_an_unknown_name_lists_voices_and_prompts(settings):
     with pytest.raises(VoiceNotFound, match="nobody") as refused:
         command.evaluate(options("nobody"), settings)
 

@@ -92,8 +92,8 @@ def test_a_queue_that_does_not_answer_is_said_to_be_away(tmp_path: Path):
 
 
 def test_a_key_is_made_shown_once_listed_and_revoked(tmp_path: Path):
-    made = run_main("keys", "create", "studio", DATA_PATH=str(tmp_path))
-    key = made.stdout.strip()
+    created = run_main("keys", "create", "studio", DATA_PATH=str(tmp_path))
+    key = created.stdout.strip()
 
     listed = run_main("keys", "list", DATA_PATH=str(tmp_path))
     revoked = run_main("keys", "revoke", "studio", DATA_PATH=str(tmp_path))

@@ -33,7 +33,7 @@ def test_the_same_as_json_for_programs(capsys):
     assert (shown["language"], shown["version"]) == ("en", "v1")
     passage = shown["heard"][0]
     assert passage["phones"][-3:] == ["JH", "IH1", "F"]
-    assert passage["ids"] == [one for piece in passage["pieces"] for one in piece["ids"]]
+    assert passage["ids"] == [phoneme_id for piece in passage["pieces"] for phoneme_id in piece["ids"]]
 
 
 @pytest.mark.parametrize(

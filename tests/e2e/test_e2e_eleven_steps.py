@@ -46,18 +46,18 @@ def test_the_client_runs_all_eleven_steps_to_a_voice(
     )
 
     assert ran.returncode == 0, ran.stdout + ran.stderr + daemon.log.read_text()[-3000:]
-    said = ran.stdout.splitlines()
-    task = said[0].removeprefix("task ")
+    lines = ran.stdout.splitlines()
+    task = lines[0].removeprefix("task ")
     shown = client.get(f"/api/v1/task/{task}").json()
-    assert [line for line in said if line.startswith("uploaded")] == [
+    assert [line for line in lines if line.startswith("uploaded")] == [
         "uploaded one.wav",
         "uploaded two.wav",
         "uploaded three.wav",
     ]
-    assert {one["status"] for one in shown["steps"]} == {"completed"}
+    assert {step["status"] for step in shown["steps"]} == {"completed"}
     assert (shown["status"], shown["progress"], shown["current_step"]) == ("completed", 100.0, "test_inference")
-    assert any("shifted by one name" in line for line in said)
-    assert any("skipped" in line for line in said), "this version has no speaker vectors"
+    assert any("shifted by one name" in line for line in lines)
+    assert any("skipped" in line for line in lines), "this version has no speaker vectors"
     assert len(list(tmp_path.glob("eleven_*"))) == 2, "one file of each model was downloaded"
     log = client.get(f"/api/v1/task/{task}/logs").json()
     assert any("shifted by one name" in line["message"] for line in log["logs"])

@@ -148,9 +148,9 @@ def pause_and_resume(expert: Expert, daemon: Daemon) -> None:
     assert refused.json()["error"]["details"] == {"changed": {"total_epoch": {"before": MANY, "now": epochs}}}
     assert resumed.status_code == 200, resumed.text
     trained = expert.wait("gpt_train")
-    taken = [line["step"] for line in metrics(daemon, expert, "gpt_2")]
-    assert taken == list(range(1, len(taken) + 1)), "every step was taken once"
-    assert len(taken) >= steps > 0
+    recorded_steps = [line["step"] for line in metrics(daemon, expert, "gpt_2")]
+    assert recorded_steps == list(range(1, len(recorded_steps) + 1)), "every step was taken once"
+    assert len(recorded_steps) >= steps > 0
     assert trained["outputs"]["metrics"]["epochs"] == epochs
     assert trained["outputs"]["model_path"].startswith("checkpoints/")
 

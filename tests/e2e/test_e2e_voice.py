@@ -65,7 +65,7 @@ def voice(daemon: Daemon, client: httpx.Client, recording: Path) -> dict[str, An
 def test_a_task_whose_workers_were_killed_ends_with_a_voice(voice: dict[str, Any], client: httpx.Client) -> None:
     assert voice["killed"] == {"preprocessor", "GPT_SoVITS.sovits.train"}
     assert voice["task"]["status"] == "completed"
-    names = [one["name"] for one in client.get("/api/v1/voices").json()["items"]]
+    names = [item["name"] for item in client.get("/api/v1/voices").json()["items"]]
     assert names == ["survivor", "allison"], "the new one before the bundled one"
 
 
@@ -82,11 +82,11 @@ def test_every_saved_epoch_was_judged_and_the_best_one_speaks(voice: dict[str, A
 
     for kind in ("sovits", "gpt"):
         trained = result[f"{kind}_train"]
-        for one in trained["checkpoints"]:
-            assert one["wer"] >= 0
-            assert -1 < one["similarity"] <= 1
-            assert 1 <= one["dnsmos"] <= 5
-        best = next(one for one in trained["checkpoints"] if one["checkpoint_id"] == trained["checkpoint_id"])
+        for checkpoint in trained["checkpoints"]:
+            assert checkpoint["wer"] >= 0
+            assert -1 < checkpoint["similarity"] <= 1
+            assert 1 <= checkpoint["dnsmos"] <= 5
+        [best] = [item for item in trained["checkpoints"] if item["checkpoint_id"] == trained["checkpoint_id"]]
         assert trained["metrics"]["best_epoch"] == best["epoch"]
         assert published[f"{kind}_checkpoint_id"] == best["checkpoint_id"]
         stage = f"/api/v1/experiments/{voice['task']['exp_id']}/stages/{kind}_train"
@@ -173,12 +173,12 @@ def events(client: httpx.Client, path: str) -> Iterator[tuple[str, dict[str, Any
 
 def kill(daemon: Daemon, word: str) -> set[str]:
     """SIGKILL to every process of the daemon whose command line holds the word; the word, if there was one."""
-    found = {
+    processes = {
         word
         for pid in descendants(daemon.process.pid)
         if word in command_line(pid) and (os.kill(pid, signal.SIGKILL) or True)
     }
-    return found
+    return processes
 
 
 def command_line(pid: int) -> list[str]:

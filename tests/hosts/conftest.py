@@ -23,12 +23,12 @@ def shared(postgres: Any, buckets: Any, tmp_path: Path) -> Iterator[Shared]:
 @pytest.fixture
 def new_host(shared: Shared, tmp_path: Path) -> Iterator[Callable[[str], Host]]:
     """Makes hosts; all are stopped at the end."""
-    made: list[Host] = []
+    hosts: list[Host] = []
 
     def make(name: str) -> Host:
-        made.append(Host(tmp_path / name, shared))
-        return made[-1]
+        hosts.append(Host(tmp_path / name, shared))
+        return hosts[-1]
 
     yield make
-    for host in made:
+    for host in hosts:
         host.stop()

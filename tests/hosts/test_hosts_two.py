@@ -58,8 +58,8 @@ def begin_task(shared: Shared, url: str, recording: Path) -> dict[str, str]:
             file = client.post("/api/v1/files", files={"file": (recording.name, sound)}, data={"purpose": "training"})
         assert file.status_code == 201, file.text
         options = {"version": "nano", "language": "en", "quality": "fast"}
-        asked = {"exp_name": "survivor", "audio_file_id": file.json()["id"], "options": options}
-        created = client.post("/api/v1/tasks", json=asked)
+        body = {"exp_name": "survivor", "audio_file_id": file.json()["id"], "options": options}
+        created = client.post("/api/v1/tasks", json=body)
     assert created.status_code == 201, created.text
     shown: dict[str, str] = created.json()
     asyncio.run(train_shortly(shared, shown["exp_id"]))
@@ -111,11 +111,12 @@ def assert_the_voice_is_whole(shared: Shared, bucket: BucketStorage, task: TaskR
         try:
             voice = await records.voices.get(task.voice_id or "")
             weights = [
-                await records.checkpoints.get(one) for one in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
+                await records.checkpoints.get(checkpoint_id)
+                for checkpoint_id in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
             ]
         finally:
             await records.close()
-        return [voice.prompt["audio"], *(one.storage_key for one in weights)]
+        return [voice.prompt["audio"], *(checkpoint.storage_key for checkpoint in weights)]
 
     for key in asyncio.run(look()):
         assert bucket.path(key).stat().st_size > 0

@@ -100,8 +100,8 @@ class Stage:
             if self._closing:
                 return
             with line.makefile("rb") as reader:
-                if told := reader.readline():
-                    self._runs.put(Run(**json.loads(told), line=line))
+                if announcement := reader.readline():
+                    self._runs.put(Run(**json.loads(announcement), line=line))
 
 
 class Daemon:
@@ -221,13 +221,13 @@ class Daemon:
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    made = Stage()
-    yield made
-    made.close()
+    stage = Stage()
+    yield stage
+    stage.close()
 
 
 @pytest.fixture
 def daemon(tmp_path: Path, stage: Stage) -> Iterator[Daemon]:
-    made = Daemon(tmp_path / "data", stage)
-    yield made
-    made.close()
+    daemon = Daemon(tmp_path / "data", stage)
+    yield daemon
+    daemon.close()

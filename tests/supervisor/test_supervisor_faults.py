@@ -43,16 +43,16 @@ def finished(daemon: Daemon, job_id: str, status: JobStatus = JobStatus.DONE) ->
 
 def children_of(parent: int) -> dict[int, str]:
     """Pid → command line of the processes that `parent` started."""
-    found = {}
+    command_lines = {}
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
         try:
             if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
-                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+                command_lines[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
         except (FileNotFoundError, ProcessLookupError):
             continue
-    return found
+    return command_lines
 
 
 def child(daemon: Daemon, word: str) -> int:

@@ -109,8 +109,8 @@ def announce(url: str, receiver: Receiver) -> None:
 
 
 def the_delivery(url: str) -> DeliveryRecord:
-    (found,) = with_records(url, lambda records: records.deliveries.page()).items
-    return found
+    (delivery,) = with_records(url, lambda records: records.deliveries.page()).items
+    return delivery
 
 
 def make_due(url: str) -> None:

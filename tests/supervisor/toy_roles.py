@@ -40,8 +40,8 @@ class Toy:
     def _tell(self, job: Job) -> socket.socket:
         host, port = os.environ[ADDRESS].split(":")
         line = socket.create_connection((host, int(port)))
-        told = {"job": job.id, "pid": os.getpid(), "attempts": job.attempts, "rescues": job.rescues}
-        line.sendall(json.dumps(told).encode() + b"\n")
+        announcement = {"job": job.id, "pid": os.getpid(), "attempts": job.attempts, "rescues": job.rescues}
+        line.sendall(json.dumps(announcement).encode() + b"\n")
         return line
 
     def _return(self, context: JobContext, line: socket.socket) -> dict[str, Any]:
