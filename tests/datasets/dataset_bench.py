@@ -6,12 +6,12 @@ import io
 import threading
 import zipfile
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
+from bundled_speech import PIECES, RATE, speech
 
 from core.datasets import DatasetService
 from core.datasets.options import NewRecording
@@ -31,55 +31,6 @@ from roles.files import Files
 from roles.preprocessor import Preprocessor
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
-
-ALLISON = Path(__file__).parents[2] / "prompts" / "allison"
-RATE = 16_000
-
-
-@lru_cache(maxsize=1)
-def recording() -> np.ndarray:
-    """(N,) float32 at 16 kHz: one speaker, 90 s."""
-    samples, rate = soundfile.read(str(ALLISON / "recording.flac"), dtype="float32")
-    assert rate == RATE
-    return samples
-
-
-def piece(start: float, seconds: float) -> np.ndarray:
-    """A part of the recording."""
-    return recording()[round(start * RATE) : round((start + seconds) * RATE)]
-
-
-PIECES: dict[str, tuple[float, float, str]] = {
-    "announce.wav": (
-        53.46,
-        7.84,
-        "All of our representatives are currently busy. Please stay on the line and your call will be answered by the "
-        "next available representative.",
-    ),
-    "busy.wav": (
-        61.9,
-        8.97,
-        "All representatives of the household are currently assisting other telemarketers. Please hold, and your call "
-        "will be answered in the order it was received.",
-    ),
-    "nogo.wav": (
-        71.47,
-        10.51,
-        "I'm afraid I was unable to create a connection to the Digium demonstration Asterisk server. You may find "
-        "some helpful debugging information on the Asterisk console.",
-    ),
-    "prepend.wav": (
-        82.58,
-        7.1,
-        "At the tone, please record an introduction to the forwarded message. When done, press the pound sign.",
-    ),
-}
-"""Name → start, seconds, what is said."""
-
-
-def speech(name: str) -> np.ndarray:
-    start, seconds, _ = PIECES[name]
-    return piece(start, seconds)
 
 
 def wav(samples: np.ndarray, rate: int = RATE) -> bytes:

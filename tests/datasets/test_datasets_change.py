@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from dataset_bench import PIECES, RATE, Bench, piece, speech, wav
+from bundled_speech import PIECES, RATE, piece, speech
+from dataset_bench import Bench, wav
 
 from core.datasets.options import (
     AugmentOptions,

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from dataset_bench import PIECES, Bench, piece, recording, speech, transcripts, wav, zipped
+from bundled_speech import PIECES, piece, recording, speech
+from dataset_bench import Bench, transcripts, wav, zipped
 
 from core.datasets.options import NewRecording
 from core.errors import Conflict, NotFound

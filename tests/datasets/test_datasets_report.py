@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dataset_bench import PIECES, RATE, Bench, piece, speech, transcripts, wav, zipped
+from bundled_speech import PIECES, RATE, piece, speech
+from dataset_bench import Bench, transcripts, wav, zipped
 
 from core.datasets.options import ReportOptions, SegmentChange
 from core.datasets.report import summarize_report

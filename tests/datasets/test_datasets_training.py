@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import soundfile
-from dataset_bench import PIECES, RATE, Bench
+from bundled_speech import PIECES, RATE
+from dataset_bench import Bench
 
 from core.datasets.options import SegmentChange
 from core.errors import Conflict

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 import soundfile
-from dataset_bench import RATE, piece, speech
+from bundled_speech import RATE, piece, speech
 
 from GPT_SoVITS.audio import resample
 from GPT_SoVITS.dataset.checks import QualityLimits, RecordingChecker, clipped_share
