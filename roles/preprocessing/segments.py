@@ -94,7 +94,7 @@ def denoise(run: StageRun) -> SegmentOutputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Transcript:
+class SpokenSegment:
     """What is said in a segment: from the data set, or recognized."""
 
     text: str
@@ -119,7 +119,7 @@ def asr(run: StageRun) -> AsrOutputs:
     segments = segment_files(run)
     existing = dataset_transcripts(run) if begins_from_dataset(run) else {}
     transcripts = {
-        name: Transcript(
+        name: SpokenSegment(
             text=transcript.text,
             language=transcript.language,
             speaker=transcript.speaker or DEFAULT_SPEAKER,
@@ -165,7 +165,7 @@ def asr(run: StageRun) -> AsrOutputs:
 
 def _recognize(
     run: StageRun, segments: list[Path], existing: dict[str, SegmentTranscript]
-) -> tuple[dict[str, Transcript], list[LeftOutSegment]]:
+) -> tuple[dict[str, SpokenSegment], list[LeftOutSegment]]:
     """Return the transcripts that speech recognition finds, by file name, and the segments in which there is none."""
     languages = {}
     for path in segments:
@@ -174,14 +174,14 @@ def _recognize(
             languages[path.name] = language
     operation = Transcribe(str(recognizer_folder(run)), run.config["precision"], languages)
     results = process_files(run, operation, segments, verb="Transcribed")
-    transcripts: dict[str, Transcript] = {}
+    transcripts: dict[str, SpokenSegment] = {}
     left_out: list[LeftOutSegment] = []
     for path, result in zip(segments, results, strict=True):
         if "left_out" in result:
             left_out.append({"segment": path.name, "reason": result["left_out"]})
             continue
         speaker = existing[path.name].speaker if path.name in existing else ""
-        transcripts[path.name] = Transcript(
+        transcripts[path.name] = SpokenSegment(
             text=result["text"],
             language=result["language"],
             speaker=speaker or DEFAULT_SPEAKER,

@@ -11,7 +11,7 @@ from core.media import decode
 from core.records import CheckpointRecord
 from core.stages.outputs import InferenceTestOutputs
 from roles.stages.stage_run import StageRun
-from roles.training.evaluation import EvaluatedVoice, EvaluationPrompt, evaluate_voices, own_prompt
+from roles.training.evaluation import PromptArguments, VoiceToEvaluate, evaluate_voices, own_prompt
 
 NAME: Final = "the voice"
 PROMPT_RATE: Final = 32_000
@@ -28,7 +28,7 @@ def test_inference(run: StageRun) -> InferenceTestOutputs:
     text, language = _sentence(run)
     sample = folder / "sample.wav"
     sample_key = storage_keys.experiment_file(run.experiment.id, folder.name, sample.name)
-    voice = EvaluatedVoice(NAME, storage.path(gpt.storage_key), storage.path(sovits.storage_key), sample)
+    voice = VoiceToEvaluate(NAME, storage.path(gpt.storage_key), storage.path(sovits.storage_key), sample)
     evaluation = evaluate_voices(
         run, folder, {"prompt": prompt, "sentences": [text], "language": language}, [voice], run.progress
     )[NAME]
@@ -62,7 +62,7 @@ def _checkpoint(run: StageRun, kind: str) -> CheckpointRecord:
     return record
 
 
-def _uploaded_prompt(run: StageRun, folder: Path) -> EvaluationPrompt:
+def _uploaded_prompt(run: StageRun, folder: Path) -> PromptArguments:
     """Decode the upload that the parameters name. Raises NotFound when there is none."""
     file_id = run.config["ref_audio"]
     run.services.call(run.services.records.files.get, file_id)

@@ -35,7 +35,7 @@ Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluatedVoice:
+class VoiceToEvaluate:
     """A pair of weights to evaluate."""
 
     name: str
@@ -45,7 +45,7 @@ class EvaluatedVoice:
     """Where the audio of the first sentence goes."""
 
 
-class EvaluationPrompt(TypedDict):
+class PromptArguments(TypedDict):
     """The prompt that the voices speak with."""
 
     audio: str
@@ -59,7 +59,7 @@ class EvaluationPrompt(TypedDict):
 class SpokenSentences(TypedDict):
     """What the voices speak: sentences, or `count` of the packaged ones of the prompt's language."""
 
-    prompt: EvaluationPrompt
+    prompt: PromptArguments
     count: NotRequired[int]
     sentences: NotRequired[list[str]]
     language: NotRequired[str]
@@ -86,7 +86,7 @@ class EvaluationReport(TypedDict, total=False):
 
 
 def evaluate_voices(
-    run: StageRun, folder: Path, spoken: SpokenSentences, voices: Sequence[EvaluatedVoice], progress: Progress
+    run: StageRun, folder: Path, spoken: SpokenSentences, voices: Sequence[VoiceToEvaluate], progress: Progress
 ) -> dict[str, VoiceEvaluation]:
     """Have every voice speak, and return its evaluation by name. `folder` is the run's own.
 
@@ -156,7 +156,7 @@ def evaluate_checkpoints(
         for row in rows:
             weights = {kind: run.services.storage.path(row["model_path"]), other: other_weights}
             sample = folder / SAMPLES / f"e{row['epoch']}.wav"
-            voices.append(EvaluatedVoice(f"epoch {row['epoch']}", weights["gpt"], weights["sovits"], sample))
+            voices.append(VoiceToEvaluate(f"epoch {row['epoch']}", weights["gpt"], weights["sovits"], sample))
         count = max(1, min(sentences, MAX_SENTENCES // len(rows)))
         evaluations = evaluate_voices(run, folder, {"prompt": prompt, "count": count}, voices, progress)
     except (Draining, Paused):
@@ -195,7 +195,7 @@ def partner_of(run: StageRun, kind: str) -> tuple[Path, str]:
     return path, f"base {path.name}"
 
 
-def own_prompt(run: StageRun) -> EvaluationPrompt:
+def own_prompt(run: StageRun) -> PromptArguments:
     """Return the experiment's prompt, with its tokens where they are known."""
     prompt = run.outputs["asr"]["prompt"]
     return {
