@@ -1,4 +1,4 @@
-"""Reads a URL that a stranger named: from the address that was checked, and only so much."""
+"""HTTP requests to URLs from untrusted input: only to checked public addresses, and with a size limit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,33 +26,33 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _UNKNOWN_METHOD: Final = frozenset({405, 501})
 _METADATA_HOSTS: Final = frozenset({"metadata", "metadata.google.internal", "metadata.azure.internal", "instance-data"})
 _AZURE_WIRE_SERVER: Final = ipaddress.ip_address("168.63.129.16")
-"""A metadata host on a public address."""
-_TRANSLATED: Final = ipaddress.ip_network("64:ff9b::/96")
-_LOCALLY_TRANSLATED: Final = ipaddress.ip_network("64:ff9b:1::/48")
+"""The metadata service of Azure, which has a public address."""
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_LOCAL_NAT64: Final = ipaddress.ip_network("64:ff9b:1::/48")
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """What was read."""
+class Download:
+    """A file that was downloaded."""
 
     url: str
-    """Where the last redirect led."""
+    """The URL after all redirects."""
     size_bytes: int
     media_type: str
-    """As the other side calls it; not to be trusted."""
+    """As the server declares it; untrusted."""
 
 
 async def resolve(host: str, port: int) -> list[str]:
-    """Ask the system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    """Resolve a host with the system's resolver."""
+    addresses = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in addresses))
 
 
 class Fetcher:
-    """Reads URLs of strangers into files.
+    """Sends requests to untrusted URLs.
 
-    Every hop is resolved once, all its addresses are checked, and the connection goes to a checked address
-    with the host's name in `Host` and SNI. So a name that changes its address in between changes nothing.
+    Each hop is resolved once, all its addresses are checked, and the connection goes to a checked address with the
+    host's name in `Host` and SNI, so a name that changes its address in between (DNS rebinding) has no effect.
     """
 
     def __init__(
@@ -66,50 +67,50 @@ class Fetcher:
     ) -> None:
         self.max_bytes = max_bytes
         self.timeout_seconds = timeout_seconds
-        """For everything together, from the first lookup to the last byte."""
+        """Of a whole request, from the first lookup to the last byte."""
         self.allowed_hosts = frozenset(host.lower().rstrip(".") for host in allowed_hosts)
-        """Exceptions: hosts whose addresses are not looked at."""
+        """Hosts whose addresses are not checked."""
         self.allowed_by = allowed_by
-        """The setting that names them."""
+        """The setting that names them, for error messages."""
         self._resolve = resolve
         self._tls = tls
 
-    async def fetch(self, url: str, into: Path) -> Fetched:
-        """Read `url` into the file. ForbiddenAddress, DownloadFailed or FileTooLarge; then there is no file."""
-        try:
-            async with asyncio.timeout(self.timeout_seconds):
-                return await self._follow(url, into)
-        except TimeoutError:
-            _discard(into)
-            raise DownloadFailed(f"{url} did not answer in full within {self.timeout_seconds:g} s.") from None
-        except BaseException:
-            _discard(into)
-            raise
+    async def fetch(self, url: str, path: Path) -> Download:
+        """Download `url` into a file; on any error there is no file.
 
-    async def _follow(self, url: str, into: Path) -> Fetched:
+        Raises: ForbiddenAddress, DownloadFailed, FileTooLarge.
+        """
+        with _delete_on_error(path):
+            try:
+                async with asyncio.timeout(self.timeout_seconds):
+                    return await self._follow_redirects(url, path)
+            except TimeoutError:
+                raise DownloadFailed(f"{url} did not answer in full within {self.timeout_seconds:g} s.") from None
+
+    async def _follow_redirects(self, url: str, path: Path) -> Download:
         import httpx
 
         verify: ssl.SSLContext | bool = self._tls or True
-        # No environment: a proxy would connect where it likes.
+        # trust_env: a proxy from the environment would connect to addresses that were not checked.
         async with httpx.AsyncClient(verify=verify, trust_env=False, timeout=self.timeout_seconds) as client:
             for _ in range(MAX_REDIRECTS + 1):
-                request = await self._pinned(client, url)
+                request = await self._build_request(client, url)
                 try:
-                    answer = await client.send(request, stream=True)
+                    response = await client.send(request, stream=True)
                 except httpx.HTTPError as error:
                     raise DownloadFailed(f"{url} could not be read: {error or type(error).__name__}.") from None
                 try:
-                    if answer.status_code not in _REDIRECTS:
-                        return await self._read(url, answer, into)
-                    url = _join(url, answer.headers.get("location", ""))
+                    if response.status_code not in _REDIRECTS:
+                        return await self._read_body(url, response, path)
+                    url = _redirect_target(url, response.headers.get("location", ""))
                 finally:
-                    await answer.aclose()
+                    await response.aclose()
         raise DownloadFailed(f"More than {MAX_REDIRECTS} redirects, the last one to {url}.")
 
     async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> int:
-        """Send to the URL; the status of the answer, whose body is not read. A redirect is an answer like any other.
+        """POST to a URL and return the status of the response; its body is not read, and redirects are not followed.
 
-        ForbiddenAddress or DownloadFailed, which name the host and not the URL: it may hold a secret.
+        Raises: ForbiddenAddress or DownloadFailed, which name the host and not the URL, because it may hold a secret.
         """
         return await self._send(url, "POST", headers, content)
 
@@ -126,10 +127,10 @@ class Fetcher:
                 asyncio.timeout(self.timeout_seconds),
                 httpx.AsyncClient(verify=verify, trust_env=False, timeout=self.timeout_seconds) as client,
             ):
-                request = await self._pinned(client, url, method, headers, content)
-                answer = await client.send(request, stream=True)
-                await answer.aclose()
-                return answer.status_code
+                request = await self._build_request(client, url, method, headers, content)
+                response = await client.send(request, stream=True)
+                await response.aclose()
+                return response.status_code
         except TimeoutError:
             raise DownloadFailed(f"{host} did not answer within {self.timeout_seconds:g} s.") from None
         except httpx.InvalidURL:
@@ -138,23 +139,23 @@ class Fetcher:
             raise DownloadFailed(f"{host} could not be reached: {error or type(error).__name__}.") from None
 
     async def put_file(self, url: str, path: Path, media_type: str) -> int:
-        """Send a file as it is read; the status of the answer. A POST where PUT is not known. Otherwise as `post`."""
+        """PUT a file, or POST it where PUT is not supported; otherwise as `post`."""
         size = (await asyncio.to_thread(path.stat)).st_size
         headers = {"Content-Type": media_type, "Content-Length": str(size)}
-        status = await self._send(url, "PUT", headers, _blocks(path))
+        status = await self._send(url, "PUT", headers, _chunks(path))
         if status in _UNKNOWN_METHOD:
-            status = await self._send(url, "POST", headers, _blocks(path))
+            status = await self._send(url, "POST", headers, _chunks(path))
         return status
 
     def check(self, url: str) -> str:
-        """The URL, unless it is refused without a look at where its name leads: ForbiddenAddress."""
+        """Return the URL; raise ForbiddenAddress for one that is rejected without resolving its host."""
         target = _parse(url)
         host = target.host
         if _is_address(host) and host not in self.allowed_hosts and not is_public(host):
             raise self._not_public(host, host)
         return url
 
-    async def _pinned(
+    async def _build_request(
         self,
         client: httpx.AsyncClient,
         url: str,
@@ -162,7 +163,7 @@ class Fetcher:
         headers: Mapping[str, str] | None = None,
         content: bytes | AsyncIterator[bytes] | None = None,
     ) -> httpx.Request:
-        """A request to a checked address of the URL's host, in the host's name."""
+        """Build a request to a checked address of the URL's host, in the host's name."""
         target = _parse(url)
         address = await self._checked_address(target.raw_host.decode(), target.port or _PORTS[target.scheme])
         return client.build_request(
@@ -180,15 +181,15 @@ class Fetcher:
         if name in _METADATA_HOSTS and not allowed:
             raise ForbiddenAddress(f"{host} is refused: it describes the machine it is asked from.")
         try:
-            found = await self._resolve(host, port)
+            addresses = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
             raise DownloadFailed(f"The host {host} is not known: {error}.") from None
-        if not found:
+        if not addresses:
             raise DownloadFailed(f"The host {host} has no address.")
-        for text in found:
-            if not allowed and not is_public(text):
-                raise self._not_public(host, text)
-        return found[0]
+        for address in addresses:
+            if not allowed and not is_public(address):
+                raise self._not_public(host, address)
+        return addresses[0]
 
     def _not_public(self, host: str, address: str) -> ForbiddenAddress:
         return ForbiddenAddress(
@@ -196,39 +197,44 @@ class Fetcher:
             hint=f"An operator can allow the host with {self.allowed_by}.",
         )
 
-    async def _read(self, url: str, answer: httpx.Response, into: Path) -> Fetched:
+    async def _read_body(self, url: str, response: httpx.Response, path: Path) -> Download:
         import httpx
 
-        if answer.status_code != 200:
-            raise DownloadFailed(f"{url} answered {answer.status_code}.")
-        if answer.headers.get("content-encoding", "identity").lower() != "identity":
+        if response.status_code != 200:
+            raise DownloadFailed(f"{url} answered {response.status_code}.")
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise DownloadFailed(f"{url} answered with a compressed body although none was asked for.")
-        if int(answer.headers.get("content-length") or 0) > self.max_bytes:
+        if int(response.headers.get("content-length") or 0) > self.max_bytes:
             raise self._too_large(url)
         size = 0
         try:
-            with into.open("wb") as file:
-                async for chunk in answer.aiter_raw():
+            with path.open("wb") as file:
+                async for chunk in response.aiter_raw():
                     size += len(chunk)
                     if size > self.max_bytes:
                         raise self._too_large(url)
                     await asyncio.to_thread(file.write, chunk)
         except httpx.HTTPError as error:
             raise DownloadFailed(f"{url} broke off: {error or type(error).__name__}.") from None
-        return Fetched(url, size, answer.headers.get("content-type", ""))
+        return Download(url, size, response.headers.get("content-type", ""))
 
     def _too_large(self, url: str) -> FileTooLarge:
         return FileTooLarge(f"{url} holds more than {self.max_bytes / 2**20:g} MiB, the most that is read.")
 
 
-async def _blocks(path: Path) -> AsyncIterator[bytes]:
+@contextmanager
+def _delete_on_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
     with path.open("rb") as file:
-        while block := await asyncio.to_thread(file.read, 1 << 18):
-            yield block
-
-
-def _discard(path: Path) -> None:
-    path.unlink(missing_ok=True)
+        while chunk := await asyncio.to_thread(file.read, 1 << 18):
+            yield chunk
 
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -257,16 +263,16 @@ def _is_address(host: str) -> bool:
 
 
 def is_public(text: str) -> bool:
-    """Whether an address belongs to the open internet; IPv4 inside IPv6 is looked at, too."""
+    """Return whether an address belongs to the public internet; an IPv4 address embedded in IPv6 is checked, too."""
     try:
         address: Address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return False
     if isinstance(address, ipaddress.IPv6Address):
-        inner = _inner(address)
+        inner = _embedded_ipv4(address)
         if inner is not None:
             return is_public(str(inner))
-        if address in _LOCALLY_TRANSLATED:
+        if address in _LOCAL_NAT64:
             return False
     return (
         address.is_global
@@ -277,16 +283,16 @@ def is_public(text: str) -> bool:
     )
 
 
-def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that packets to this one really reach."""
-    if address in _TRANSLATED:
+def _embedded_ipv4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that packets to this IPv6 address reach."""
+    if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     if address.teredo is not None:
         return address.teredo[1]
     return address.ipv4_mapped or address.sixtofour
 
 
-def _join(url: str, location: str) -> str:
+def _redirect_target(url: str, location: str) -> str:
     import httpx
 
     if not location:

@@ -1,7 +1,7 @@
-"""Webhooks: told at least once, signed, tried again for a day and a half.
+"""Webhooks: delivered at least once, signed, retried for a day and a half.
 
-What there is to tell is written in the transaction in which it happens (core/records/outbox.py); `WebhookSender`, in
-every supervisor, sends it.
+Deliveries are written in the transaction in which their event happens (core/records/outbox.py); `WebhookSender`, in
+every supervisor, sends them.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import pytest
 from sqlalchemy import update
 
 from core.records import DeliveryRecord, DeliveryStatus, Records, upgrade
+from core.records.outbox import add_event
 from core.records.tables import webhook_deliveries
 from core.settings import read_settings
 from supervisor import host_actions
@@ -103,9 +105,12 @@ def with_records(url: str, action: Callable[[Records], Coroutine[Any, Any, Resul
 
 def announce(url: str, receiver: Receiver) -> None:
     """An event that the receiver is to be told of."""
-    with_records(
-        url, lambda records: records.deliveries.add_event("task.completed", "task-1", {"n": 1}, [receiver.url])
-    )
+
+    async def write(records: Records) -> None:
+        async with records.database.write() as connection:
+            await add_event(connection, "task.completed", "task-1", {"n": 1}, time.time(), [receiver.url])
+
+    with_records(url, write)
 
 
 def the_delivery(url: str) -> DeliveryRecord:

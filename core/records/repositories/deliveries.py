@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -12,7 +12,6 @@ from core.errors import Conflict, NotFound
 from core.records.database import columns, fetch_one, fetch_page
 from core.records.models.page import Page
 from core.records.models.webhooks import DeliveryRecord, DeliveryStatus
-from core.records.outbox import add_event
 from core.records.repositories.repository import Repository
 from core.records.tables import webhook_deliveries as deliveries
 from core.records.tables import webhooks
@@ -36,11 +35,6 @@ class DeliveryAttempt:
 
 class DeliveryRepository(Repository):
     """Records of deliveries."""
-
-    async def add_event(self, event: str, subject: str, data: Mapping[str, Any], urls: Sequence[str] = ()) -> int:
-        """Write the deliveries of an event that no other record belongs to; return how many."""
-        async with self._database.write() as connection:
-            return await add_event(connection, event, subject, data, self._database.now(), urls)
 
     async def get(self, delivery_id: str) -> DeliveryRecord:
         """Return a delivery; raise NotFound for an unknown id."""
