@@ -12,7 +12,7 @@ from typing import Final
 from typing_extensions import TypedDict
 
 from core.errors import ErrorData, error_message
-from core.records import ExperimentStatus, ExperimentTransaction, StageRecord, TaskStatus, iso
+from core.records import ExperimentStatus, ExperimentTransaction, StageRecord, TaskRecord, TaskStatus, iso
 from core.stages.order import dependent_stages, overall_progress, ready_stages, stage_inputs, stage_order, unmet_needs
 from core.stages.parameter_schema import parse_parameters
 from core.stages.parameters import StageConfig
@@ -42,15 +42,21 @@ def waiting_message(schedule_at: float | None, now: float) -> str:
     return WAITING_MESSAGE if schedule_at is None or schedule_at <= now else f"Begins at {iso(schedule_at)}."
 
 
-def queue_run(change: ExperimentTransaction, stage: str, config: StageConfig) -> StageRecord:
+def open_task(transaction: ExperimentTransaction) -> TaskRecord | None:
+    """Return the task that runs the stages; None in expert mode, and once it has ended."""
+    task = transaction.task
+    return None if task is None or task.status.terminal else task
+
+
+def queue_run(transaction: ExperimentTransaction, stage: str, config: StageConfig) -> StageRecord:
     """Record the next run of a stage as queued; completed stages made from its last result become stale."""
-    before = change.stage(stage)
+    before = transaction.stage(stage)
     previous = before.previous_run
     if before.status in (StageStatus.COMPLETED, StageStatus.STALE):
         previous = {"run": before.run, "completed_at": before.completed_at, "outputs": before.outputs}
     run = before.run + 1
-    change.stages[stage] = StageRecord(
-        exp_id=change.experiment.id,
+    transaction.stages[stage] = StageRecord(
+        exp_id=transaction.experiment.id,
         stage=stage,
         status=StageStatus.QUEUED,
         run=run,
@@ -58,24 +64,24 @@ def queue_run(change: ExperimentTransaction, stage: str, config: StageConfig) ->
         message=WAITING_MESSAGE,
         config=config,
         previous_run=previous,
-        basis=inputs_of(change, stage),
-        queued_at=change.now,
+        basis=inputs_of(transaction, stage),
+        queued_at=transaction.now,
     )
-    remove_planned(change, (stage,))
+    remove_planned(transaction, (stage,))
     for dependent in dependent_stages(stage):
-        record = change.stage(dependent)
+        record = transaction.stage(dependent)
         # A skipped stage read nothing, so its result cannot be out of date.
         if record.status is StageStatus.COMPLETED and not record.outputs.get("skipped"):
-            change.set_stage(dependent, status=StageStatus.STALE)
-    return change.stages[stage]
+            transaction.set_stage(dependent, status=StageStatus.STALE)
+    return transaction.stages[stage]
 
 
-def queue_resumed_run(change: ExperimentTransaction, stage: str, config: StageConfig) -> StageRecord:
+def queue_resumed_run(transaction: ExperimentTransaction, stage: str, config: StageConfig) -> StageRecord:
     """Record a run as queued that continues in the folder of the paused one, with these parameters."""
-    paused = change.stage(stage)
-    differences = differences_since_pause(change, paused, config)
-    queue_run(change, stage, config)
-    return change.set_stage(
+    paused = transaction.stage(stage)
+    differences = differences_since_pause(transaction, paused, config)
+    queue_run(transaction, stage, config)
+    return transaction.set_stage(
         stage,
         work_run=paused.work_run,
         progress=paused.progress,
@@ -87,10 +93,10 @@ def queue_resumed_run(change: ExperimentTransaction, stage: str, config: StageCo
 
 
 def differences_since_pause(
-    change: ExperimentTransaction, paused: StageRecord, config: StageConfig
+    transaction: ExperimentTransaction, paused: StageRecord, config: StageConfig
 ) -> dict[str, Difference]:
     """Return name → `{before, now}` of the parameters and inputs that differ if a paused run resumes with `config`."""
-    before, now = paused.config | paused.basis, config | inputs_of(change, paused.stage)
+    before, now = paused.config | paused.basis, config | inputs_of(transaction, paused.stage)
     return {
         name: {"before": before.get(name), "now": now.get(name)}
         for name in {**before, **now}
@@ -98,124 +104,130 @@ def differences_since_pause(
     }
 
 
-def inputs_of(change: ExperimentTransaction, stage: str) -> dict[str, bool | int]:
+def inputs_of(transaction: ExperimentTransaction, stage: str) -> dict[str, bool | int]:
     """Return what a run begun now would read beside its parameters: `is_half`, and the run of each stage it reads."""
-    experiment = change.experiment
-    runs = {name: change.stage(name) for name in stage_inputs(stage, experiment.version)}
+    experiment = transaction.experiment
+    runs = {name: transaction.stage(name) for name in stage_inputs(stage, experiment.version)}
     completed = {name: run.run for name, run in runs.items() if run.status is StageStatus.COMPLETED}
     return {"is_half": experiment.is_half, **completed}
 
 
-def queue_next(change: ExperimentTransaction) -> tuple[list[StageRecord], bool]:
+def queue_next(transaction: ExperimentTransaction) -> tuple[list[StageRecord], bool]:
     """Queue what can run now: every ready stage of a running task, else the planned stages of an expert.
 
     Returns the runs to enqueue, and whether a running task has completed all its stages.
     """
-    runs_task = change.task is not None and not change.task.status.terminal
-    queued = queue_ready(change) if runs_task else queue_planned(change)
-    update_summary(change)
-    stages = stage_order(change.experiment.version)
-    return queued, runs_task and all(change.stage(name).status is StageStatus.COMPLETED for name in stages)
+    runs_task = open_task(transaction) is not None
+    queued = queue_ready(transaction) if runs_task else queue_planned(transaction)
+    update_summary(transaction)
+    stages = stage_order(transaction.experiment.version)
+    return queued, runs_task and all(transaction.stage(name).status is StageStatus.COMPLETED for name in stages)
 
 
-def queue_ready(change: ExperimentTransaction) -> list[StageRecord]:
+def queue_ready(transaction: ExperimentTransaction) -> list[StageRecord]:
     """Queue every stage that a task can run now and return the runs; disabled stages are completed at once."""
     queued: list[StageRecord] = []
-    while names := ready_stages(change.statuses, change.experiment.version):
+    while names := ready_stages(transaction.statuses, transaction.experiment.version):
         for name in names:
-            config = parse_parameters(name, change.experiment.parameters.get(name, {}))
-            queued += queue_or_skip(change, name, config)
+            config = parse_parameters(name, transaction.experiment.parameters.get(name, {}))
+            queued += queue_or_skip(transaction, name, config)
     return queued
 
 
-def queue_planned(change: ExperimentTransaction) -> list[StageRecord]:
+def queue_planned(transaction: ExperimentTransaction) -> list[StageRecord]:
     """Queue the planned stages whose inputs are complete and not about to be made anew; return the runs."""
     queued: list[StageRecord] = []
-    version = change.experiment.version
+    version = transaction.experiment.version
 
     def can_start(stage: str) -> bool:
-        if unmet_needs(stage, change.statuses, version):
+        if unmet_needs(stage, transaction.statuses, version):
             return False
         inputs = stage_inputs(stage, version)
-        return not any(name in change.experiment.planned or change.stage(name).status.active for name in inputs)
+        return not any(
+            name in transaction.experiment.planned or transaction.stage(name).status.active for name in inputs
+        )
 
-    while names := [name for name in change.experiment.planned if can_start(name)]:
+    while names := [name for name in transaction.experiment.planned if can_start(name)]:
         for name in names:
-            queued += queue_or_skip(change, name, change.experiment.planned[name])
+            queued += queue_or_skip(transaction, name, transaction.experiment.planned[name])
     return queued
 
 
-def queue_or_skip(change: ExperimentTransaction, stage: str, config: StageConfig) -> list[StageRecord]:
+def queue_or_skip(transaction: ExperimentTransaction, stage: str, config: StageConfig) -> list[StageRecord]:
     """Queue a run and return it; complete a disabled stage at once, without a run to enqueue."""
-    run = queue_run(change, stage, config)
+    run = queue_run(transaction, stage, config)
     if config.get("enabled", True):
         return [run]
-    change.set_stage(
+    transaction.set_stage(
         stage,
         status=StageStatus.COMPLETED,
         progress=1.0,
         message="Switched off.",
         outputs={"skipped": True},
-        completed_at=change.now,
+        completed_at=transaction.now,
     )
     return []
 
 
-def remove_planned(change: ExperimentTransaction, stages: Collection[str]) -> None:
+def remove_planned(transaction: ExperimentTransaction, stages: Collection[str]) -> None:
     """Let these stages no longer begin by themselves."""
-    planned = change.experiment.planned
+    planned = transaction.experiment.planned
     if any(name in planned for name in stages):
-        change.set_experiment(planned={name: config for name, config in planned.items() if name not in stages})
+        transaction.set_experiment(planned={name: config for name, config in planned.items() if name not in stages})
 
 
-def pause_run(change: ExperimentTransaction, stage: str) -> StageRecord:
+def pause_run(transaction: ExperimentTransaction, stage: str) -> StageRecord:
     """Record a run as paused; its folder keeps what it has trained so far."""
-    return change.set_stage(stage, status=StageStatus.PAUSED, message="Paused.", control="")
+    return transaction.set_stage(stage, status=StageStatus.PAUSED, message="Paused.", control="")
 
 
-def cancel_run(change: ExperimentTransaction, stage: str, message: str = "Cancelled.") -> StageRecord:
+def cancel_run(transaction: ExperimentTransaction, stage: str, message: str = "Cancelled.") -> StageRecord:
     """Record a waiting, running or paused run as cancelled; planned stages that depend on it do not begin."""
-    remove_planned(change, dependent_stages(stage))
-    return change.set_stage(stage, status=StageStatus.CANCELLED, message=message, control="", completed_at=change.now)
+    remove_planned(transaction, dependent_stages(stage))
+    return transaction.set_stage(
+        stage, status=StageStatus.CANCELLED, message=message, control="", completed_at=transaction.now
+    )
 
 
-def fail_run(change: ExperimentTransaction, stage: str, error: ErrorData) -> StageRecord:
+def fail_run(transaction: ExperimentTransaction, stage: str, error: ErrorData) -> StageRecord:
     """Record a run as failed; planned stages that depend on it do not begin."""
-    remove_planned(change, dependent_stages(stage))
-    return change.set_stage(
+    remove_planned(transaction, dependent_stages(stage))
+    return transaction.set_stage(
         stage,
         status=StageStatus.FAILED,
         message=error_message(error),
         error=error,
         control="",
-        completed_at=change.now,
+        completed_at=transaction.now,
     )
 
 
-def cancel_open_runs(change: ExperimentTransaction) -> list[StageRecord]:
+def cancel_open_runs(transaction: ExperimentTransaction) -> list[StageRecord]:
     """Record every run that waits, runs or is paused as cancelled and return them."""
-    runs = [run for run in change.stages.values() if run.status.active or run.status is StageStatus.PAUSED]
-    cancelled = [cancel_run(change, run.stage) for run in runs]
-    update_summary(change)
+    runs = [run for run in transaction.stages.values() if run.status.active or run.status is StageStatus.PAUSED]
+    cancelled = [cancel_run(transaction, run.stage) for run in runs]
+    update_summary(transaction)
     return cancelled
 
 
-def cancel_task(change: ExperimentTransaction) -> list[StageRecord]:
+def cancel_task(transaction: ExperimentTransaction) -> list[StageRecord]:
     """Record a task and its open runs as cancelled and return the runs."""
-    cancelled = cancel_open_runs(change)
-    change.set_task(status=TaskStatus.CANCELLED, message="Cancelled.", completed_at=change.now)
+    cancelled = cancel_open_runs(transaction)
+    transaction.set_task(status=TaskStatus.CANCELLED, message="Cancelled.", completed_at=transaction.now)
     return cancelled
 
 
-def fail_task(change: ExperimentTransaction, error: ErrorData) -> list[StageRecord]:
+def fail_task(transaction: ExperimentTransaction, error: ErrorData) -> list[StageRecord]:
     """Record an unfinished task as failed, cancel its other active runs and return them."""
-    if change.task is None or change.task.status.terminal:
+    if open_task(transaction) is None:
         return []
-    runs = [run for run in change.stages.values() if run.status.active]
+    runs = [run for run in transaction.stages.values() if run.status.active]
     for run in runs:
-        cancel_run(change, run.stage, "The task failed.")
-    update_summary(change)
-    change.set_task(status=TaskStatus.FAILED, error=error, message=error_message(error), completed_at=change.now)
+        cancel_run(transaction, run.stage, "The task failed.")
+    update_summary(transaction)
+    transaction.set_task(
+        status=TaskStatus.FAILED, error=error, message=error_message(error), completed_at=transaction.now
+    )
     return runs
 
 
@@ -226,51 +238,51 @@ def experiment_progress(stages: Mapping[str, StageRecord], version: str) -> floa
     )
 
 
-def update_summary(change: ExperimentTransaction) -> None:
+def update_summary(transaction: ExperimentTransaction) -> None:
     """Derive the status of the experiment, and status, stage, progress and message of its task, from the runs."""
-    change.set_experiment(status=experiment_status(change))
-    task = change.task
-    if task is None or task.status.terminal:
+    transaction.set_experiment(status=experiment_status(transaction))
+    task = open_task(transaction)
+    if task is None:
         return
-    statuses = set(change.statuses.values())
+    statuses = set(transaction.statuses.values())
     if StageStatus.RUNNING in statuses:
         status = TaskStatus.RUNNING
     elif StageStatus.INTERRUPTED in statuses:
         status = TaskStatus.INTERRUPTED
     else:
         status = TaskStatus.QUEUED if task.started_at is None else TaskStatus.RUNNING
-    shown = shown_run(change)
-    change.set_task(
+    shown = shown_run(transaction)
+    transaction.set_task(
         status=status,
         current_stage=shown.stage,
         progress=shown.progress,
-        overall_progress=experiment_progress(change.stages, change.experiment.version),
+        overall_progress=experiment_progress(transaction.stages, transaction.experiment.version),
         message=shown.message,
     )
 
 
-def shown_run(change: ExperimentTransaction) -> StageRecord:
+def shown_run(transaction: ExperimentTransaction) -> StageRecord:
     """Return the run that a task shows: the first by `SHOWN_FIRST`, else the last that ended, else the first stage."""
-    runs = [change.stages[name] for name in STAGES if name in change.stages]
+    runs = [transaction.stages[name] for name in STAGES if name in transaction.stages]
     for status in SHOWN_FIRST:
         for run in runs:
             if run.status is status:
                 return run
     ended = [run for run in runs if run.status is not StageStatus.PENDING]
-    return ended[-1] if ended else change.stage(stage_order(change.experiment.version)[0])
+    return ended[-1] if ended else transaction.stage(stage_order(transaction.experiment.version)[0])
 
 
-def experiment_status(change: ExperimentTransaction) -> ExperimentStatus:
+def experiment_status(transaction: ExperimentTransaction) -> ExperimentStatus:
     """Return the status of an experiment by those of its stages."""
-    statuses = set(change.statuses.values())
+    statuses = set(transaction.statuses.values())
     if any(status.active for status in statuses):
         return ExperimentStatus.RUNNING
     if StageStatus.PAUSED in statuses:
         return ExperimentStatus.PAUSED
-    if all(change.stage(name).status is StageStatus.COMPLETED for name in ("sovits_train", "gpt_train")):
+    if all(transaction.stage(name).status is StageStatus.COMPLETED for name in ("sovits_train", "gpt_train")):
         return ExperimentStatus.COMPLETED
     if StageStatus.FAILED in statuses:
         return ExperimentStatus.FAILED
     if StageStatus.CANCELLED in statuses:
         return ExperimentStatus.CANCELLED
-    return ExperimentStatus.IDLE if change.stages else ExperimentStatus.CREATED
+    return ExperimentStatus.IDLE if transaction.stages else ExperimentStatus.CREATED

@@ -29,15 +29,15 @@ class Notifier:
         for topic in (experiment.topic, log_topic(experiment.topic)):
             await self.publish(topic, "log", line)
 
-    async def progress(self, change: ExperimentTransaction, run: StageRecord) -> None:
+    async def progress(self, transaction: ExperimentTransaction, run: StageRecord) -> None:
         """Publish how far a run and its experiment are."""
         data = {
             "stage": run.stage,
             "progress": run.progress,
-            "overall_progress": experiment_progress(change.stages, change.experiment.version),
+            "overall_progress": experiment_progress(transaction.stages, transaction.experiment.version),
             "message": run.message,
         }
-        await self.publish(change.experiment.topic, "progress", data)
+        await self.publish(transaction.experiment.topic, "progress", data)
 
     async def task_ended(self, task: TaskRecord) -> None:
         """Publish the terminal event of a task."""

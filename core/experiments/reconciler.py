@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from core.errors import ErrorData, JobCancelled, NotFound
-from core.experiments.lifecycle import cancel_run, cancel_task, pause_run, update_summary
+from core.experiments.lifecycle import cancel_run, cancel_task, open_task, pause_run, update_summary
 from core.experiments.notifier import Notifier
 from core.experiments.run_jobs import RunJobs
 from core.experiments.runs import StageRuns
@@ -100,15 +100,15 @@ class Reconciler:
 
     async def _enqueue_again(self, run: StageRecord) -> None:
         """Enqueue a run whose job Redis lost, or whose process died before it enqueued the job."""
-        async with self.records.experiments.transaction(run.exp_id) as change:
-            record = change.stage(run.stage)
+        async with self.records.experiments.transaction(run.exp_id) as transaction:
+            record = transaction.stage(run.stage)
             if record.run != run.run or not record.status.active:
                 return
             if record.status is StageStatus.RUNNING:
-                record = change.set_stage(run.stage, status=StageStatus.INTERRUPTED, message=_INTERRUPTED)
-                update_summary(change)
-        due = change.task.schedule_at if change.task is not None else None
-        await self.jobs.enqueue(change.experiment, record, max(0.0, (due or 0.0) - self.clock()))
+                record = transaction.set_stage(run.stage, status=StageStatus.INTERRUPTED, message=_INTERRUPTED)
+                update_summary(transaction)
+        due = transaction.task.schedule_at if transaction.task is not None else None
+        await self.jobs.enqueue(transaction.experiment, record, max(0.0, (due or 0.0) - self.clock()))
         logger.info("Enqueued %s again.", record.job_id)
 
     async def _record_interruption(self, run: StageRecord, job: Job) -> None:
@@ -116,29 +116,29 @@ class Reconciler:
         message = _INTERRUPTED
         if job.status is JobStatus.DELAYED and job.error is not None:
             message = f"Trying again after an error: {job.error.get('message', '')}"
-        async with self.records.experiments.transaction(run.exp_id) as change:
-            record = change.stage(run.stage)
+        async with self.records.experiments.transaction(run.exp_id) as transaction:
+            record = transaction.stage(run.stage)
             if record.run != run.run or record.status is not StageStatus.RUNNING:
                 return
             pauses = record.control == "pause"  # no worker is left that could do it
             if pauses:
-                record = pause_run(change, run.stage)
+                record = pause_run(transaction, run.stage)
             else:
-                record = change.set_stage(run.stage, status=StageStatus.INTERRUPTED, message=message)
-            update_summary(change)
+                record = transaction.set_stage(run.stage, status=StageStatus.INTERRUPTED, message=message)
+            update_summary(transaction)
         if pauses:
             await self.jobs.cancel([record])
 
     async def _record_cancellation(self, run: StageRecord) -> None:
         """Cancel the stage, and the task, of a job that was cancelled itself (`main.py queue cancel`)."""
-        async with self.records.experiments.transaction(run.exp_id) as change:
-            record = change.stage(run.stage)
+        async with self.records.experiments.transaction(run.exp_id) as transaction:
+            record = transaction.stage(run.stage)
             if record.run != run.run or not record.status.active:
                 return
-            ends_now = change.task is not None and not change.task.status.terminal
-            cancelled = cancel_task(change) if ends_now else []
-            cancel_run(change, run.stage)
-            update_summary(change)
+            ends_now = open_task(transaction) is not None
+            cancelled = cancel_task(transaction) if ends_now else []
+            cancel_run(transaction, run.stage)
+            update_summary(transaction)
         await self.jobs.cancel(cancelled)
-        if ends_now and change.task is not None:
-            await self.notifier.task_ended(change.task)
+        if ends_now and transaction.task is not None:
+            await self.notifier.task_ended(transaction.task)

@@ -10,7 +10,15 @@ from typing import cast
 
 from common.json_types import JsonObject
 from core.errors import ErrorData, JobCancelled, NotFound
-from core.experiments.lifecycle import experiment_progress, fail_run, fail_task, pause_run, queue_next, update_summary
+from core.experiments.lifecycle import (
+    experiment_progress,
+    fail_run,
+    fail_task,
+    open_task,
+    pause_run,
+    queue_next,
+    update_summary,
+)
 from core.experiments.notifier import Notifier
 from core.experiments.run_jobs import RunJobs
 from core.experiments.scheduler import StageScheduler
@@ -68,22 +76,22 @@ class StageRuns:
         A run that is completed already (its worker died before its acknowledgment) is returned with its outputs. A
         rescued job starts again; a replayed dead letter revives its failed stage and task.
         """
-        async with self._change(exp_id) as change:
-            record = _newest_run(change, stage, run)
+        async with self._transaction(exp_id) as transaction:
+            record = _newest_run(transaction, stage, run)
             if record.status is StageStatus.COMPLETED:
-                return StartedRun(change.experiment, record, _completed_outputs(change))
+                return StartedRun(transaction.experiment, record, _completed_outputs(transaction))
             if record.status in _NEVER_STARTS:
                 raise JobCancelled(f"run {run} of {stage} is {record.status}")
             pauses = record.control == "pause"  # its worker died before it could pause
-            record = pause_run(change, stage) if pauses else _mark_running(change, record)
-            queued, _ = queue_next(change)
+            record = pause_run(transaction, stage) if pauses else _mark_running(transaction, record)
+            queued, _ = queue_next(transaction)
         if pauses:
             await self.jobs.cancel([record])
             raise JobCancelled(f"run {run} of {stage} is paused")
-        await self.jobs.enqueue_or_defer(change.experiment, queued)
-        await self.notifier.log(change.experiment, f"{stage} started.", stage=stage)
-        await self.notifier.progress(change, record)
-        return StartedRun(change.experiment, record, _completed_outputs(change))
+        await self.jobs.enqueue_or_defer(transaction.experiment, queued)
+        await self.notifier.log(transaction.experiment, f"{stage} started.", stage=stage)
+        await self.notifier.progress(transaction, record)
+        return StartedRun(transaction.experiment, record, _completed_outputs(transaction))
 
     async def update_progress(
         self, exp_id: str, stage: str, run: int, fraction: float, message: str = "", **metrics: float
@@ -92,19 +100,19 @@ class StageRuns:
 
         One small transaction: call it about once a second. `metrics`: epoch, total_epochs, loss…
         """
-        async with self._change(exp_id) as change:
-            record = _newest_run(change, stage, run)
+        async with self._transaction(exp_id) as transaction:
+            record = _newest_run(transaction, stage, run)
             if record.status not in (StageStatus.RUNNING, StageStatus.INTERRUPTED):
                 raise JobCancelled(f"run {run} of {stage} is {record.status}")
-            change.set_stage(
+            transaction.set_stage(
                 stage,
                 status=StageStatus.RUNNING,
                 progress=min(1.0, max(0.0, fraction)),
                 message=message or record.message,
                 metrics={**record.metrics, **metrics},
             )
-            update_summary(change)
-        return experiment_progress(change.stages, change.experiment.version)
+            update_summary(transaction)
+        return experiment_progress(transaction.stages, transaction.experiment.version)
 
     async def requested_control(self, exp_id: str, stage: str, run: int) -> str:
         """Return what a user requested of a training: `stop_after_epoch`, `pause` or an empty string."""
@@ -117,13 +125,13 @@ class StageRuns:
         Call it before the job's acknowledgment. Outputs that are read here: `checkpoint_id` of sovits_train and
         gpt_train, `prompt` `{audio: storage key, text, language}` of asr, `prompt_tokens` of semantic_token.
         """
-        async with self._change(exp_id) as change:
-            record = _newest_run(change, stage, run)
+        async with self._transaction(exp_id) as transaction:
+            record = _newest_run(transaction, stage, run)
             completes_now = record.status is not StageStatus.COMPLETED
             if completes_now and not record.status.active:
                 raise JobCancelled(f"run {run} of {stage} is {record.status}")
             if completes_now:
-                record = change.set_stage(
+                record = transaction.set_stage(
                     stage,
                     status=StageStatus.COMPLETED,
                     progress=1.0,
@@ -131,86 +139,90 @@ class StageRuns:
                     outputs=dict(outputs),
                     error=None,
                     control="",
-                    completed_at=change.now,
+                    completed_at=transaction.now,
                 )
-            queued, task_done = queue_next(change)
+            queued, task_done = queue_next(transaction)
         if completes_now:
-            await self.notifier.log(change.experiment, f"{stage} completed.", stage=stage)
-            await self.notifier.progress(change, record)
-        await self.jobs.enqueue_or_defer(change.experiment, queued)
+            await self.notifier.log(transaction.experiment, f"{stage} completed.", stage=stage)
+            await self.notifier.progress(transaction, record)
+        await self.jobs.enqueue_or_defer(transaction.experiment, queued)
         if task_done:
             await self.scheduler.complete_task(exp_id)
-        elif completes_now and change.experiment.dialect == STEPWISE_DIALECT:
-            await self.voices.publish_after_training(change.experiment, stage)
+        elif completes_now and transaction.experiment.dialect == STEPWISE_DIALECT:
+            await self.voices.publish_after_training(transaction.experiment, stage)
 
     async def fail(self, exp_id: str, stage: str, run: int, error: ErrorData) -> None:
         """Record that a run failed for good, and its task with it; a run that has ended stays as it is.
 
         `error`: `{code, message, hint}`.
         """
-        async with self._change(exp_id) as change:
-            record = change.stage(stage)
+        async with self._transaction(exp_id) as transaction:
+            record = transaction.stage(stage)
             if record.run != run or not record.status.active:
                 return
-            record = fail_run(change, stage, error)
-            ends_now = change.task is not None and not change.task.status.terminal
-            siblings = fail_task(change, error)
-            update_summary(change)
+            record = fail_run(transaction, stage, error)
+            ends_now = open_task(transaction) is not None
+            siblings = fail_task(transaction, error)
+            update_summary(transaction)
         logger.error("Stage %s of %s failed: %s", stage, exp_id, record.message)
         await self.jobs.cancel(siblings)
-        await self.notifier.log(change.experiment, f"{stage} failed: {record.message}", level="ERROR", stage=stage)
-        if ends_now and change.task is not None:
-            await self.notifier.task_ended(change.task)
+        await self.notifier.log(transaction.experiment, f"{stage} failed: {record.message}", level="ERROR", stage=stage)
+        if ends_now and transaction.task is not None:
+            await self.notifier.task_ended(transaction.task)
 
     async def pause(self, exp_id: str, stage: str, run: int) -> None:
         """Record that a training saved its state and stopped; the run that resumes works in the same folder.
 
         The caller raises JobCancelled then: the job of this run is over, the resumed run has its own.
         """
-        async with self._change(exp_id) as change:
-            record = _newest_run(change, stage, run)
+        async with self._transaction(exp_id) as transaction:
+            record = _newest_run(transaction, stage, run)
             if record.status.active:
-                record = pause_run(change, stage)
-                update_summary(change)
+                record = pause_run(transaction, stage)
+                update_summary(transaction)
         await self.jobs.cancel([record])
-        await self.notifier.log(change.experiment, f"{stage} paused.", stage=stage)
+        await self.notifier.log(transaction.experiment, f"{stage} paused.", stage=stage)
 
     @contextlib.asynccontextmanager
-    async def _change(self, exp_id: str) -> AsyncIterator[ExperimentTransaction]:
+    async def _transaction(self, exp_id: str) -> AsyncIterator[ExperimentTransaction]:
         try:
-            async with self.records.experiments.transaction(exp_id) as change:
-                yield change
+            async with self.records.experiments.transaction(exp_id) as transaction:
+                yield transaction
         except NotFound:
             raise JobCancelled(f"experiment {exp_id} is deleted") from None
 
 
-def _newest_run(change: ExperimentTransaction, stage: str, run: int) -> StageRecord:
-    record = change.stage(stage)
+def _newest_run(transaction: ExperimentTransaction, stage: str, run: int) -> StageRecord:
+    record = transaction.stage(stage)
     if record.run != run:
         raise JobCancelled(f"run {run} of {stage} is not the newest one, {record.run} is")
     return record
 
 
-def _completed_outputs(change: ExperimentTransaction) -> CompletedOutputs:
-    runs = change.stages.values()
+def _completed_outputs(transaction: ExperimentTransaction) -> CompletedOutputs:
+    runs = transaction.stages.values()
     return cast(CompletedOutputs, {run.stage: run.outputs for run in runs if run.status is StageStatus.COMPLETED})
 
 
-def _mark_running(change: ExperimentTransaction, record: StageRecord) -> StageRecord:
+def _mark_running(transaction: ExperimentTransaction, record: StageRecord) -> StageRecord:
     """Record a run as running; a failed one was replayed from the dead letters and revives its task."""
-    started = change.set_stage(
+    started = transaction.set_stage(
         record.stage,
         status=StageStatus.RUNNING,
         error=None,
         message="Started.",
-        started_at=record.started_at or change.now,
+        started_at=record.started_at or transaction.now,
         completed_at=None,
     )
-    if record.status is StageStatus.FAILED and change.task is not None and change.task.status is TaskStatus.FAILED:
-        change.set_task(status=TaskStatus.RUNNING, error=None, completed_at=None)
-        for name, run in list(change.stages.items()):
+    if (
+        record.status is StageStatus.FAILED
+        and transaction.task is not None
+        and transaction.task.status is TaskStatus.FAILED
+    ):
+        transaction.set_task(status=TaskStatus.RUNNING, error=None, completed_at=None)
+        for name, run in list(transaction.stages.items()):
             if run.status is StageStatus.CANCELLED:  # by the failure
-                change.set_stage(name, status=StageStatus.PENDING)
-    if change.task is not None and change.task.started_at is None:
-        change.set_task(started_at=change.now)
+                transaction.set_stage(name, status=StageStatus.PENDING)
+    if transaction.task is not None and transaction.task.started_at is None:
+        transaction.set_task(started_at=transaction.now)
     return started

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from core.errors import SovitsError
-from core.experiments.lifecycle import fail_task, queue_next
+from core.experiments.lifecycle import fail_task, open_task, queue_next
 from core.experiments.notifier import Notifier
 from core.experiments.run_jobs import RunJobs
 from core.experiments.voice_publisher import VoicePublisher
@@ -26,9 +26,9 @@ class StageScheduler:
 
     async def advance(self, exp_id: str) -> None:
         """Begin the stages that a task or a preset can run now; end the task when all are completed."""
-        async with self.records.experiments.transaction(exp_id) as change:
-            queued, task_done = queue_next(change)
-        await self.jobs.enqueue_or_defer(change.experiment, queued)
+        async with self.records.experiments.transaction(exp_id) as transaction:
+            queued, task_done = queue_next(transaction)
+        await self.jobs.enqueue_or_defer(transaction.experiment, queued)
         if task_done:
             await self.complete_task(exp_id)
 
@@ -47,22 +47,22 @@ class StageScheduler:
                 if task.upload_url:
                     upload = new_upload_job(task.id, task.upload_url, priority=task.priority)
                     await self.jobs.queue.enqueue_many([upload])
-        async with self.records.experiments.transaction(exp_id) as change:
-            ends_now = change.task is not None and not change.task.status.terminal
+        async with self.records.experiments.transaction(exp_id) as transaction:
+            ends_now = open_task(transaction) is not None
             if error is not None:
-                fail_task(change, error.as_dict())
+                fail_task(transaction, error.as_dict())
             elif ends_now:
-                change.set_task(
+                transaction.set_task(
                     status=TaskStatus.COMPLETED,
                     voice_id=voice.id,
                     progress=1.0,
                     overall_progress=1.0,
                     message=f"The voice {voice.name} is ready.",
-                    completed_at=change.now,
+                    completed_at=transaction.now,
                 )
-        if ends_now and change.task is not None:
+        if ends_now and transaction.task is not None:
             if error is not None:
-                logger.error("Task %s failed: %s", change.task.id, error.message)
+                logger.error("Task %s failed: %s", transaction.task.id, error.message)
             else:
-                logger.info("Task %s is completed: voice %s.", change.task.id, voice.name)
-            await self.notifier.task_ended(change.task)
+                logger.info("Task %s is completed: voice %s.", transaction.task.id, voice.name)
+            await self.notifier.task_ended(transaction.task)

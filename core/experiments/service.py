@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from common import storage_keys
 from core.errors import Conflict, InvalidRequest
 from core.experiments.new_records import new_experiment
 from core.experiments.notifier import Notifier
@@ -100,15 +101,15 @@ class ExperimentService:
         Raises:
             Conflict: `convert` is under way.
         """
-        async with self.records.experiments.transaction(exp_id) as change:
-            if change.stage("convert").status.active:
+        async with self.records.experiments.transaction(exp_id) as transaction:
+            if transaction.stage("convert").status.active:
                 raise Conflict("convert is reading the recordings", hint="Wait for it, or cancel it.")
-            change.set_experiment(
+            transaction.set_experiment(
                 audio_file_id=source.audio_file_id,
                 dataset_id=source.dataset_id,
                 dataset_version=source.dataset_version,
             )
-        return change.experiment
+        return transaction.experiment
 
     async def update(
         self,
@@ -141,5 +142,5 @@ class ExperimentService:
         if self.storage is not None:
             for key in weights:
                 await asyncio.to_thread(self.storage.delete, key)
-            await asyncio.to_thread(self.storage.delete_folder, f"experiments/{exp_id}")
+            await asyncio.to_thread(self.storage.delete_folder, storage_keys.experiment_folder(exp_id))
             await asyncio.to_thread(self.storage.delete_folder, f"logs/{exp_id}")

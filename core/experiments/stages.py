@@ -10,6 +10,7 @@ from core.experiments.lifecycle import (
     cancel_open_runs,
     cancel_run,
     differences_since_pause,
+    open_task,
     pause_run,
     queue_planned,
     queue_resumed_run,
@@ -59,20 +60,20 @@ class ExperimentStages:
         name = find_stage(stage).name
         device = await self.jobs.check_device(device)
         await self.jobs.wait_until_stopped(await self.records.stages.get(exp_id, name))
-        async with self.records.experiments.transaction(exp_id) as change:
-            _check_can_run(change, name)
-            if change.stage(name).status is StageStatus.PAUSED:
-                run = _queue_resumed(change, name, parameters, confirm=confirm)
+        async with self.records.experiments.transaction(exp_id) as transaction:
+            _check_can_run(transaction, name)
+            if transaction.stage(name).status is StageStatus.PAUSED:
+                run = _queue_resumed(transaction, name, parameters, confirm=confirm)
             else:
-                run = queue_run(change, name, _stage_config(change, name, parameters))
-            run = change.set_stage(
+                run = queue_run(transaction, name, _stage_config(transaction, name, parameters))
+            run = transaction.set_stage(
                 name,
                 device=device or run.device,
                 schedule_at=schedule_at,
-                message=waiting_message(schedule_at, change.now),
+                message=waiting_message(schedule_at, transaction.now),
             )
-            update_summary(change)
-        await self._enqueue_or_fail(change.experiment, run)
+            update_summary(transaction)
+        await self._enqueue_or_fail(transaction.experiment, run)
         return run
 
     async def run_preset(self, exp_id: str, preset: str, parameters: StageOverrides | None = None) -> list[StageRecord]:
@@ -82,8 +83,8 @@ class ExperimentStages:
         """
         preset_stages = find_preset(preset).stages
         values = {find_stage(stage).name: stage_values for stage, stage_values in (parameters or {}).items()}
-        async with self.records.experiments.transaction(exp_id) as change:
-            available = stage_order(change.experiment.version, with_test=True)
+        async with self.records.experiments.transaction(exp_id) as transaction:
+            available = stage_order(transaction.experiment.version, with_test=True)
             names = [name for name in preset_stages if name in available]
             if unused := [name for name in values if name not in names]:
                 raise InvalidParameter(
@@ -92,27 +93,29 @@ class ExperimentStages:
                     details={"parameters": unused},
                 )
             for name in names:
-                _check_can_run(change, name, planned=names)
-            change.set_experiment(planned={name: _stage_config(change, name, values.get(name)) for name in names})
-            runs = queue_planned(change)
-            update_summary(change)
-        await self._enqueue_or_fail(change.experiment, *runs)
+                _check_can_run(transaction, name, planned=names)
+            transaction.set_experiment(
+                planned={name: _stage_config(transaction, name, values.get(name)) for name in names}
+            )
+            runs = queue_planned(transaction)
+            update_summary(transaction)
+        await self._enqueue_or_fail(transaction.experiment, *runs)
         return runs
 
     async def run_or_plan(self, exp_id: str, stage: str, parameters: Mapping[str, object] | None = None) -> StageRecord:
         """Run a stage, or plan it while the stages that it reads are under way: it then begins after them."""
         name = find_stage(stage).name
-        async with self.records.experiments.transaction(exp_id) as change:
-            coming = {other for other, status in change.statuses.items() if status.active}
-            coming |= change.experiment.planned.keys()
-            version = change.experiment.version
-            missing_come = set(unmet_needs(name, change.statuses, version)) <= coming
-            reads_one = bool(coming.intersection(stage_inputs(name, version)))
-            if not change.stage(name).status.active and missing_come and reads_one:
-                config = _stage_config(change, name, parameters)
-                change.set_experiment(planned={**change.experiment.planned, name: config})
-                update_summary(change)
-                return change.stage(name)
+        async with self.records.experiments.transaction(exp_id) as transaction:
+            version = transaction.experiment.version
+            coming = {other for other, status in transaction.statuses.items() if status.active}
+            coming |= transaction.experiment.planned.keys()
+            needs_come = coming.issuperset(unmet_needs(name, transaction.statuses, version))
+            input_comes = not coming.isdisjoint(stage_inputs(name, version))
+            if needs_come and input_comes and not transaction.stage(name).status.active:
+                config = _stage_config(transaction, name, parameters)
+                transaction.set_experiment(planned={**transaction.experiment.planned, name: config})
+                update_summary(transaction)
+                return transaction.stage(name)
         return await self.run(exp_id, name, parameters)
 
     async def cancel(self, exp_id: str, stage: str) -> StageRecord:
@@ -122,15 +125,15 @@ class ExperimentStages:
             Conflict: there is nothing to stop, or a task runs the stage.
         """
         name = find_stage(stage).name
-        async with self.records.experiments.transaction(exp_id) as change:
-            run = change.stage(name)
+        async with self.records.experiments.transaction(exp_id) as transaction:
+            run = transaction.stage(name)
             if run.status not in (StageStatus.CANCELLED, StageStatus.PAUSED) and not run.status.active:
                 raise Conflict(f"{name} is {run.status}", hint="Only a stage that waits or runs can be cancelled.")
-            if change.task is not None and not change.task.status.terminal:
-                raise Conflict(f"{name} belongs to task {change.task.id}", hint="Cancel the task.")
+            if task := open_task(transaction):
+                raise Conflict(f"{name} belongs to task {task.id}", hint="Cancel the task.")
             if run.status is not StageStatus.CANCELLED:
-                run = cancel_run(change, name)
-            update_summary(change)
+                run = cancel_run(transaction, name)
+            update_summary(transaction)
         await self.jobs.cancel([run])
         return run
 
@@ -140,14 +143,14 @@ class ExperimentStages:
         Raises:
             Conflict: a task runs the stages.
         """
-        async with self.records.experiments.transaction(exp_id) as change:
-            if change.task is not None and not change.task.status.terminal:
-                raise Conflict(f"{exp_id} belongs to task {change.task.id}", hint="Cancel the task.")
-            change.set_experiment(planned={})
-            cancel_open_runs(change)
-            cancelled = [run for run in change.stages.values() if run.status is StageStatus.CANCELLED]
+        async with self.records.experiments.transaction(exp_id) as transaction:
+            if task := open_task(transaction):
+                raise Conflict(f"{exp_id} belongs to task {task.id}", hint="Cancel the task.")
+            transaction.set_experiment(planned={})
+            cancel_open_runs(transaction)
+            cancelled = [run for run in transaction.stages.values() if run.status is StageStatus.CANCELLED]
         await self.jobs.cancel(cancelled)
-        return change.experiment
+        return transaction.experiment
 
     async def control(
         self,
@@ -177,15 +180,15 @@ class ExperimentStages:
             raise InvalidRequest(f"{action} takes no parameters", hint="A training takes others when it resumes.")
         if action == "resume":
             return await self._resume(exp_id, name, parameters, confirm=confirm)
-        async with self.records.experiments.transaction(exp_id) as change:
-            run = change.stage(name)
+        async with self.records.experiments.transaction(exp_id) as transaction:
+            run = transaction.stage(name)
             if not run.status.active:
                 raise Conflict(f"{name} is {run.status}; it cannot {action.replace('_', ' ')}")
             if action == "pause" and run.status is not StageStatus.RUNNING:
-                run = pause_run(change, name)
+                run = pause_run(transaction, name)
             else:
-                run = change.set_stage(name, control=action)
-            update_summary(change)
+                run = transaction.set_stage(name, control=action)
+            update_summary(transaction)
         if run.status is StageStatus.PAUSED:
             await self.jobs.cancel([run])
         return run
@@ -194,14 +197,14 @@ class ExperimentStages:
         self, exp_id: str, name: str, parameters: Mapping[str, object] | None, *, confirm: bool
     ) -> StageRecord:
         await self.jobs.wait_until_stopped(await self.records.stages.get(exp_id, name))
-        async with self.records.experiments.transaction(exp_id) as change:
-            status = change.stage(name).status
+        async with self.records.experiments.transaction(exp_id) as transaction:
+            status = transaction.stage(name).status
             if status is not StageStatus.PAUSED:
                 raise Conflict(f"{name} is {status}; only a paused stage can resume")
-            _check_needs(change, name)
-            run = _queue_resumed(change, name, parameters, confirm=confirm)
-            update_summary(change)
-        await self._enqueue_or_fail(change.experiment, run)
+            _check_needs(transaction, name)
+            run = _queue_resumed(transaction, name, parameters, confirm=confirm)
+            update_summary(transaction)
+        await self._enqueue_or_fail(transaction.experiment, run)
         return run
 
     async def _enqueue_or_fail(self, experiment: ExperimentRecord, *runs: StageRecord) -> None:
@@ -217,31 +220,33 @@ class ExperimentStages:
                 del waiting[0]
         except QueueUnavailable as error:
             for run in waiting:
-                async with self.records.experiments.transaction(run.exp_id) as change:
-                    if change.stage(run.stage).run != run.run:
+                async with self.records.experiments.transaction(run.exp_id) as transaction:
+                    if transaction.stage(run.stage).run != run.run:
                         continue
                     if run.work_run != run.run:  # resumed: what it has trained so far is still there
-                        pause_run(change, run.stage)
+                        pause_run(transaction, run.stage)
                     else:
-                        failure = error.as_dict()
-                        change.set_stage(run.stage, status=StageStatus.FAILED, message=error.message, error=failure)
-                    change.set_experiment(planned={})
-                    update_summary(change)
+                        values = {"message": error.message, "error": error.as_dict()}
+                        transaction.set_stage(run.stage, status=StageStatus.FAILED, **values)
+                    transaction.set_experiment(planned={})
+                    update_summary(transaction)
             raise
 
 
-def _stage_config(change: ExperimentTransaction, name: str, parameters: Mapping[str, object] | None) -> StageConfig:
+def _stage_config(
+    transaction: ExperimentTransaction, name: str, parameters: Mapping[str, object] | None
+) -> StageConfig:
     """Return all parameters of a stage: defaults, then the experiment's own, then `parameters`."""
-    return parse_parameters(name, {**change.experiment.parameters.get(name, {}), **(parameters or {})})
+    return parse_parameters(name, {**transaction.experiment.parameters.get(name, {}), **(parameters or {})})
 
 
 def _queue_resumed(
-    change: ExperimentTransaction, name: str, parameters: Mapping[str, object] | None, *, confirm: bool
+    transaction: ExperimentTransaction, name: str, parameters: Mapping[str, object] | None, *, confirm: bool
 ) -> StageRecord:
     """Queue a run that continues the paused one; ConfirmationNeeded unless nothing differs or `confirm` is set."""
-    paused = change.stage(name)
+    paused = transaction.stage(name)
     config = parse_parameters(name, {**paused.config, **(parameters or {})})
-    differences = differences_since_pause(change, paused, config)
+    differences = differences_since_pause(transaction, paused, config)
     if differences and not confirm:
         listed = ", ".join(
             f"{key} was {values['before']!r} and is {values['now']!r}" for key, values in differences.items()
@@ -251,31 +256,31 @@ def _queue_resumed(
             hint="Send confirm: true to go on with that; what was saved is used as far as it still fits.",
             details={"changed": differences},
         )
-    return queue_resumed_run(change, name, config)
+    return queue_resumed_run(transaction, name, config)
 
 
-def _check_can_run(change: ExperimentTransaction, name: str, planned: list[str] | None = None) -> None:
+def _check_can_run(transaction: ExperimentTransaction, name: str, planned: list[str] | None = None) -> None:
     """Raise InvalidRequest or Conflict unless a stage can be run now, or after the `planned` stages of its preset."""
-    experiment = change.experiment
+    experiment = transaction.experiment
     if experiment.version not in STAGES[name].versions:
         raise InvalidRequest(
             f"{experiment.version} has no {name}",
             hint=f"Its stages: {', '.join(stage_order(experiment.version, with_test=True))}.",
         )
-    if change.task is not None and not change.task.status.terminal:
-        raise Conflict(f"task {change.task.id} runs the stages of {experiment.id}", hint="Cancel it, or wait.")
-    if change.stage(name).status.active:
-        raise Conflict(f"{name} is {change.stage(name).status} already", hint="Wait for it, or cancel it.")
+    if task := open_task(transaction):
+        raise Conflict(f"task {task.id} runs the stages of {experiment.id}", hint="Cancel it, or wait.")
+    if transaction.stage(name).status.active:
+        raise Conflict(f"{name} is {transaction.stage(name).status} already", hint="Wait for it, or cancel it.")
     for other in (*stage_inputs(name, experiment.version), *dependent_stages(name)):
-        if change.stage(other).status.active:
-            raise Conflict(f"{other} is {change.stage(other).status}", hint="Wait for it, or cancel it.")
-    if planned is not None and change.stage(name).status is StageStatus.PAUSED:
+        if transaction.stage(other).status.active:
+            raise Conflict(f"{other} is {transaction.stage(other).status}", hint="Wait for it, or cancel it.")
+    if planned is not None and transaction.stage(name).status is StageStatus.PAUSED:
         raise Conflict(f"{name} is paused", hint="Resume it, or cancel it.")
-    _check_needs(change, name, planned or [])
+    _check_needs(transaction, name, planned or [])
 
 
-def _check_needs(change: ExperimentTransaction, name: str, planned: list[str] | None = None) -> None:
-    needs = unmet_needs(name, change.statuses, change.experiment.version)
+def _check_needs(transaction: ExperimentTransaction, name: str, planned: list[str] | None = None) -> None:
+    needs = unmet_needs(name, transaction.statuses, transaction.experiment.version)
     missing = [need for need in needs if need not in (planned or [])]
     if missing:
         raise InvalidRequest(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from core.errors import InvalidRequest, QueueUnavailable
-from core.experiments.lifecycle import cancel_task
+from core.experiments.lifecycle import cancel_task, open_task
 from core.experiments.new_records import first_run, new_experiment, new_task
 from core.experiments.notifier import Notifier
 from core.experiments.requests import TaskRequest, check_name, check_priority, merge_parameters
@@ -70,14 +70,14 @@ class Tasks:
     async def cancel(self, task_id: str) -> TaskRecord:
         """Stop a task and keep what is finished; one that has ended stays as it is. May be repeated."""
         task = await self.records.tasks.get(task_id)
-        async with self.records.experiments.transaction(task.exp_id) as change:
-            ends_now = change.task is not None and not change.task.status.terminal
+        async with self.records.experiments.transaction(task.exp_id) as transaction:
+            ends_now = open_task(transaction) is not None
             if ends_now:
-                cancel_task(change)
-            cancelled = [run for run in change.stages.values() if run.status is StageStatus.CANCELLED]
-        assert change.task is not None
-        if change.task.status is TaskStatus.CANCELLED:
+                cancel_task(transaction)
+            cancelled = [run for run in transaction.stages.values() if run.status is StageStatus.CANCELLED]
+        assert transaction.task is not None
+        if transaction.task.status is TaskStatus.CANCELLED:
             await self.jobs.cancel(cancelled)
         if ends_now:
-            await self.notifier.task_ended(change.task)
-        return change.task
+            await self.notifier.task_ended(transaction.task)
+        return transaction.task

@@ -64,8 +64,8 @@ class VoicePublisher:
                 exp_id=exp_id,
             )
         )
-        async with self.records.experiments.transaction(exp_id) as change:
-            change.set_experiment(voice_id=voice.id)
+        async with self.records.experiments.transaction(exp_id) as transaction:
+            transaction.set_experiment(voice_id=voice.id)
         return voice
 
     async def publish_after_training(self, experiment: ExperimentRecord, stage: str) -> None:

@@ -49,8 +49,8 @@ class SliceParameters(StageParameters):
     min_interval: int = Field(300, ge=100, le=1000, description="Shortest silence to cut at, ms.")
     hop_size: int = Field(10, ge=5, le=50, description="Step of the level measurement, ms.")
     max_sil_kept: int = Field(500, ge=100, le=2000, description="Silence kept at both ends, ms.")
-    max_: float = Field(0.9, gt=0, le=1, alias="_max", description="Peak after normalisation.")
-    alpha: float = Field(0.25, ge=0, le=1, description="How much of the normalised sound is mixed in.")
+    max_: float = Field(0.9, gt=0, le=1, alias="_max", description="Peak after normalization.")
+    alpha: float = Field(0.25, ge=0, le=1, description="Share of the normalized audio that is mixed in.")
     n_parts: int = Field(1, ge=1, le=64, description="Processes that share the work.")
 
 
@@ -64,9 +64,9 @@ class DenoiseParameters(SharedParameters):
 class AsrParameters(SharedParameters):
     """Transcribing the segments."""
 
-    model: str = Field("", max_length=200, description="Folder or name of a speech recogniser; empty: the bundled one.")
+    model: str = Field("", max_length=200, description="Folder or name of a speech recognizer; empty: the bundled one.")
     language: RecordingLanguage = Field("zh", description="Language that is spoken.")
-    precision: Precision = Field("auto", description="Number format of the recogniser.")
+    precision: Precision = Field("auto", description="Number format of the recognizer.")
 
 
 class SovitsTrainParameters(StageParameters):
@@ -89,7 +89,7 @@ class GptTrainParameters(StageParameters):
     total_epoch: int = Field(15, ge=1, le=100, description="Passes over the data set.")
     save_every_epoch: int = Field(5, ge=1, le=2**31 - 1, description="Epochs between kept checkpoints.")
     pretrained_s1: str = Field("", max_length=200, description="Model to start from; empty: the default.")
-    dpo: bool = Field(False, description="Train against spoilt copies of the tokens, too.")
+    dpo: bool = Field(False, description="Also train against corrupted copies of the tokens (DPO).")
 
 
 class TestInferenceParameters(StageParameters):
@@ -100,7 +100,7 @@ class TestInferenceParameters(StageParameters):
     gpt_model: str = Field("", max_length=200, description="Checkpoint id; empty: the best of the newest training.")
     sovits_model: str = Field("", max_length=200, description="Checkpoint id; empty: the best.")
     ref_audio: str = Field("", max_length=200, description="File id of the prompt; empty: the experiment's own.")
-    ref_text: str = Field("", max_length=1000, description="What the prompt says.")
+    ref_text: str = Field("", max_length=1000, description="Transcript of the prompt.")
     ref_language: LanguageCode = Field("auto", description="Language of the prompt.")
-    target_text: str = Field("", max_length=1000, description="What to say; empty: a sentence of the data set.")
+    target_text: str = Field("", max_length=1000, description="Text to synthesize; empty: a sentence of the data set.")
     target_language: LanguageCode = Field("auto", description="Language of the text.")

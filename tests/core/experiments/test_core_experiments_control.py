@@ -18,9 +18,9 @@ from core.stages.status import StageStatus
 @pytest.fixture
 async def experiment(service) -> ExperimentRecord:
     """One whose trainings can begin."""
-    made = await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en"))
-    await complete(service, made.id, *BEFORE_TRAINING)
-    return made
+    experiment = await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en"))
+    await complete(service, experiment.id, *BEFORE_TRAINING)
+    return experiment
 
 
 async def status(records, experiment, stage):
@@ -189,11 +189,11 @@ async def test_what_was_skipped_does_not_become_stale(service, records, experime
 
 
 async def test_the_pro_family_does_not_train_without_speaker_vectors(service):
-    made = await service.create(ExperimentRequest("bob", "file-1", version="v2Pro", language="en"))
-    await complete(service, made.id, *BEFORE_TRAINING)
+    experiment = await service.create(ExperimentRequest("bob", "file-1", version="v2Pro", language="en"))
+    await complete(service, experiment.id, *BEFORE_TRAINING)
 
     with pytest.raises(InvalidRequest, match="sovits_train needs speaker_vector first"):
-        await service.stages.run(made.id, "sovits_train")
+        await service.stages.run(experiment.id, "sovits_train")
 
 
 async def test_a_stage_begins_again_only_when_its_cancelled_run_has_let_go(service, worker, experiment):

@@ -20,9 +20,9 @@ LATER = 3600.0
 GPU_1 = WorkerLocation("host", "cuda:1", "training")
 
 
-async def prepared(service: ExperimentService, **wishes: str) -> str:
+async def prepared(service: ExperimentService, **options: str) -> str:
     """An experiment whose trainings can begin."""
-    experiment = await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en", **wishes))
+    experiment = await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en", **options))
     async with service.records.experiments.transaction(experiment.id) as change:
         for name, stage in STAGES.items():
             if stage.role != "trainer" and "nano" in stage.versions:
@@ -30,7 +30,7 @@ async def prepared(service: ExperimentService, **wishes: str) -> str:
     return experiment.id
 
 
-async def wish_of(queue: AsyncQueue, run: StageRecord) -> str:
+async def device_of(queue: AsyncQueue, run: StageRecord) -> str:
     job = await queue.job(run.job_id)
     assert job is not None
     return job.device
@@ -53,7 +53,7 @@ async def test_a_stage_may_go_elsewhere_than_its_experiment(service: ExperimentS
     run = await service.stages.run(exp_id, "gpt_train", device="CPU")
 
     assert run.device == "cpu"
-    assert await wish_of(queue, run) == "cpu"
+    assert await device_of(queue, run) == "cpu"
 
 
 async def test_preparing_is_done_by_whoever_prepares(service: ExperimentService, queue: AsyncQueue):
@@ -61,7 +61,7 @@ async def test_preparing_is_done_by_whoever_prepares(service: ExperimentService,
         ExperimentRequest("bob", "file-1", version="nano", language="en", device="cuda:1")
     )
 
-    assert await wish_of(queue, await service.stages.run(experiment.id, "convert")) == ""
+    assert await device_of(queue, await service.stages.run(experiment.id, "convert")) == ""
 
 
 async def test_gpu_numbers_lead_a_training_to_gpus_that_there_are(service: ExperimentService, queue: AsyncQueue):
@@ -69,14 +69,14 @@ async def test_gpu_numbers_lead_a_training_to_gpus_that_there_are(service: Exper
         await queue.register_worker(f"trainer-{number}", "trainer", "host", number, f"cuda:{number}")
     exp_id = await prepared(service, gpu_numbers="1-2")
 
-    assert await wish_of(queue, await service.stages.run(exp_id, "gpt_train")) == "cuda:2"
+    assert await device_of(queue, await service.stages.run(exp_id, "gpt_train")) == "cuda:2"
 
 
 async def test_without_gpus_gpu_numbers_hold_up_nothing(service: ExperimentService, queue: AsyncQueue):
     await queue.register_worker("trainer-1", "trainer", "host", 1, "cpu")
     exp_id = await prepared(service, gpu_numbers="0-1-2")
 
-    assert await wish_of(queue, await service.stages.run(exp_id, "gpt_train")) == ""
+    assert await device_of(queue, await service.stages.run(exp_id, "gpt_train")) == ""
 
 
 async def test_a_device_that_nobody_has_is_refused_before_anything_begins(
@@ -136,5 +136,5 @@ async def test_the_end_of_a_task_is_written_down_for_whoever_is_to_be_told(
     await service.tasks.cancel(task.id)
     await service.tasks.cancel(task.id)
 
-    (told,) = (await records.deliveries.page(subject=task.id)).items
-    assert (told.event, told.url) == ("task.cancelled", "http://127.0.0.1:1/hook")
+    (delivery,) = (await records.deliveries.page(subject=task.id)).items
+    assert (delivery.event, delivery.url) == ("task.cancelled", "http://127.0.0.1:1/hook")

@@ -28,10 +28,10 @@ CHECKPOINTS = {"gpt_train": "ckpt-gpt", "sovits_train": "ckpt-sovits"}
 @pytest.fixture
 async def opened(service: ExperimentService) -> ExperimentRecord:
     """One that begins from a recording by now."""
-    made = await service.create_without_source(
+    experiment = await service.create_without_source(
         ExperimentRequest("bob", version="nano", language="en", parameters={"train_gpt": {"total_epoch": 3}})
     )
-    return await service.set_source(made.id, ExperimentSource(audio_file_id="file-1"))
+    return await service.set_source(experiment.id, ExperimentSource(audio_file_id="file-1"))
 
 
 async def complete(service: ExperimentService, exp_id: str, stage: str, **outputs: Any) -> None:
@@ -149,11 +149,11 @@ async def test_one_list_holds_both_kinds_newest_first_page_by_page(
     pages = [await records.tasks.page_with_experiments(limit=1, offset=offset) for offset in range(5)]
 
     newest_first = [later.id, tasks[1].id, tasks[0].id, opened.id]
-    assert {one.id for one in whole.items} == set(newest_first)
+    assert {item.id for item in whole.items} == set(newest_first)
     assert whole.total == 4
-    assert [[one.id for one in page.items] for page in pages] == [[one.id] for one in whole.items] + [[]]
+    assert [[item.id for item in page.items] for page in pages] == [[item.id] for item in whole.items] + [[]]
     assert {page.total for page in pages} == {4}
-    assert [type(one) for one in whole.items].count(TaskRecord) == 2
+    assert [type(item) for item in whole.items].count(TaskRecord) == 2
 
 
 async def test_the_list_is_filtered_by_what_a_status_means_for_both(
@@ -162,11 +162,11 @@ async def test_the_list_is_filtered_by_what_a_status_means_for_both(
     task = await service.tasks.create(TaskRequest("a", "file-1"))
     await service.stages.run_or_plan(opened.id, "convert")
 
-    found = {
-        status: [one.id for one in (await records.tasks.page_with_experiments(status=status)).items]
+    ids = {
+        status: [item.id for item in (await records.tasks.page_with_experiments(status=status)).items]
         for status in TaskStatus
     }
 
-    assert found[TaskStatus.QUEUED] == [task.id]
-    assert found[TaskStatus.RUNNING] == [opened.id]
-    assert found[TaskStatus.COMPLETED] == []
+    assert ids[TaskStatus.QUEUED] == [task.id]
+    assert ids[TaskStatus.RUNNING] == [opened.id]
+    assert ids[TaskStatus.COMPLETED] == []

@@ -36,16 +36,18 @@ async def ended_task(service, storage) -> str:
 
 async def trained(service, records, storage) -> str:
     """An experiment with both models trained."""
-    made = await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en"))
-    storage.put_bytes(f"experiments/{made.id}/segments/p.wav", b"a prompt")
-    prompt = {"audio": f"experiments/{made.id}/segments/p.wav", "text": "Hello.", "language": "en"}
-    await complete(service, made.id, *BEFORE_TRAINING[:2])
-    await complete(service, made.id, "asr", outputs={"prompt": prompt})
-    await complete(service, made.id, *BEFORE_TRAINING[3:])
+    experiment = await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en"))
+    storage.put_bytes(f"experiments/{experiment.id}/segments/p.wav", b"a prompt")
+    prompt = {"audio": f"experiments/{experiment.id}/segments/p.wav", "text": "Hello.", "language": "en"}
+    await complete(service, experiment.id, *BEFORE_TRAINING[:2])
+    await complete(service, experiment.id, "asr", outputs={"prompt": prompt})
+    await complete(service, experiment.id, *BEFORE_TRAINING[3:])
     for kind in ("sovits", "gpt"):
-        await keep_checkpoint(records, storage, made.id, kind)
-        await complete(service, made.id, f"{kind}_train", outputs={"checkpoint_id": f"ckpt-{made.id}-{kind}"})
-    return made.id
+        await keep_checkpoint(records, storage, experiment.id, kind)
+        await complete(
+            service, experiment.id, f"{kind}_train", outputs={"checkpoint_id": f"ckpt-{experiment.id}-{kind}"}
+        )
+    return experiment.id
 
 
 async def keep_checkpoint(records, storage, exp_id, kind, name=""):

@@ -97,7 +97,7 @@ async def test_running_a_completed_stage_again_makes_what_follows_stale(service,
     assert again.previous_run is not None
     assert (again.previous_run["run"], again.previous_run["outputs"]) == (1, {"stage": "asr"})
     assert again.previous_run["completed_at"] is not None
-    statuses = {one.stage: one.status for one in await records.stages.of_experiment(experiment.id)}
+    statuses = {run.stage: run.status for run in await records.stages.of_experiment(experiment.id)}
     assert statuses["text_feature"] is statuses["gpt_train"] is StageStatus.STALE
     assert statuses["semantic_token"] is StageStatus.COMPLETED
     with pytest.raises(InvalidRequest, match="text_feature"):

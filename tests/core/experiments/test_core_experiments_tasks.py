@@ -93,11 +93,11 @@ async def test_overall_progress_never_falls_and_is_told(service, worker, records
 
     await run_all(service, worker)
 
-    told = [event.data for event in await queue.event_history(task.id) if event.kind == "progress"]
-    overall = [one["overall_progress"] for one in told]
+    progress = [event.data for event in await queue.event_history(task.id) if event.kind == "progress"]
+    overall = [data["overall_progress"] for data in progress]
     assert overall == sorted(overall)
     assert overall[-1] == 1.0
-    completed = [one["stage"] for one in told if one["progress"] == 1.0]
+    completed = [data["stage"] for data in progress if data["progress"] == 1.0]
     assert sorted(completed) == sorted(set(stage_order("nano")) - {"denoise"})
 
 
@@ -106,7 +106,7 @@ async def test_the_quality_and_the_language_reach_the_stages(service, worker, re
 
     await run_all(service, worker)
 
-    stages = {one.stage: one for one in await records.stages.of_experiment(task.exp_id)}
+    stages = {run.stage: run for run in await records.stages.of_experiment(task.exp_id)}
     assert stages["asr"].config["language"] == "en"
     assert stages["sovits_train"].config["total_epoch"] == 4
     assert stages["gpt_train"].config["total_epoch"] == 8
@@ -129,7 +129,7 @@ async def test_a_second_voice_of_the_same_name_gets_a_number(service, worker, re
         await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await run_all(service, worker)
 
-    assert sorted(one.name for one in (await records.voices.page()).items) == ["bob", "bob-2"]
+    assert sorted(voice.name for voice in (await records.voices.page()).items) == ["bob", "bob-2"]
 
 
 async def test_the_same_idempotency_key_makes_one_task_and_one_job(service, queue):

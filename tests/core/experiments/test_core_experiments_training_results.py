@@ -21,11 +21,11 @@ LINES = [
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Storage:
-    made = Storage(tmp_path)
-    folder = made.folder("experiments/exp-1/gpt_2")
+    storage = Storage(tmp_path)
+    folder = storage.folder("experiments/exp-1/gpt_2")
     whole = "".join(json.dumps(line) + "\n" for line in LINES)
     (folder / "metrics.jsonl").write_text(whole + '{"epoch": 2, "st')
-    return made
+    return storage
 
 
 def test_a_running_training_tells_the_means_of_its_epochs_so_far(storage):

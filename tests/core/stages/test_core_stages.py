@@ -87,7 +87,7 @@ def test_sovits_training_waits_for_the_speaker_vectors():
     assert ready_stages(before, "v2Pro") == ("speaker_vector", "gpt_train")
 
 
-@pytest.mark.parametrize("status", [one for one in StageStatus if one not in ("pending", "stale")])
+@pytest.mark.parametrize("status", [status for status in StageStatus if status not in ("pending", "stale")])
 def test_only_what_never_ran_or_is_stale_is_ready(status):
     assert "convert" not in ready_stages({"convert": status}, "v2")
 
@@ -171,10 +171,10 @@ def test_a_value_out_of_range_is_named(stage, parameter, value):
 def test_the_schema_describes_every_parameter(stage):
     described = describe_parameters(stage)
 
-    assert [one["name"] for one in described] == list(parse_parameters(stage, {}))
-    for one in described:
-        assert one["description"]
-        assert one["default"] == parse_parameters(stage, {})[one["name"]]
+    assert [parameter["name"] for parameter in described] == list(parse_parameters(stage, {}))
+    for parameter in described:
+        assert parameter["description"]
+        assert parameter["default"] == parse_parameters(stage, {})[parameter["name"]]
 
 
 def test_the_schema_tells_the_range():
