@@ -48,7 +48,9 @@ def show_job(queue: Queue, options: argparse.Namespace) -> int:
     job = queue.job(options.job)
     if job is None:
         raise NotFound(f"There is no job {options.job!r}; results are forgotten after a while.")
-    print(json.dumps(asdict(job), indent=2, ensure_ascii=False))
+    document = asdict(job)
+    document["awaits"] = document.pop("pending_dependencies")  # the field's name for scripts that read this
+    print(json.dumps(document, indent=2, ensure_ascii=False))
     return 0
 
 

@@ -8,7 +8,7 @@ import os
 import queue
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ MAX_BYTES: Final = 1 << 20
 MAX_MESSAGE: Final = 4000
 """Characters of one line."""
 
-PublishLine = Callable[[str, dict[str, Any]], object]
+PublishLine = Callable[[str, Mapping[str, object]], object]
 """Adds a line to a topic's history; it may raise anything."""
 
 

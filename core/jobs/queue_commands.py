@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import orjson
 
@@ -104,7 +104,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
     async def _enqueue(self, jobs: Sequence[NewJob]) -> list[Job]:
         ids = [job.job_id or new_id("job") for job in jobs]
         payloads = [orjson.dumps(job.payload) for job in jobs]
-        arguments: list[Any] = []
+        arguments: list[object] = []
         for job, job_id, payload in zip(jobs, ids, payloads, strict=True):
             if not 1 <= job.priority <= 10:
                 raise InvalidRequest(f"The priority is {job.priority}; it goes from 1 (last) to 10 (first).")
@@ -147,7 +147,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
         the limits there and also gets jobs with a constraint that its device meets.
         """
         waiting_list = _waiting_list(role)
-        arguments: tuple[Any, ...] = ()
+        arguments: tuple[object, ...] = ()
         if location is not None:
             if location.dedicated:
                 waiting_list = f"{waiting_list}@{location.device}"

@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 class Transport(Protocol):
     """What a command needs of a client."""
 
-    async def execute(self, *command: Any) -> Any:
+    async def execute(self, *command: object) -> Any:
         """Send one command and return its reply."""
 
     async def sleep(self, seconds: float) -> None:
@@ -44,7 +44,7 @@ class BlockingTransport:
         self.client = client
         self._execute: Callable[..., Any] = client.execute_command
 
-    async def execute(self, *command: Any) -> Any:
+    async def execute(self, *command: object) -> Any:
         return self._execute(*command)
 
     async def sleep(self, seconds: float) -> None:
@@ -67,7 +67,7 @@ class AsyncTransport:
         self.client = client
         self._execute: Callable[..., Any] = client.execute_command
 
-    async def execute(self, *command: Any) -> Any:
+    async def execute(self, *command: object) -> Any:
         return await self._execute(*command)
 
     async def sleep(self, seconds: float) -> None:
@@ -106,14 +106,14 @@ class RedisCommands(Generic[AnyTransport]):
     def key(self, name: str) -> str:
         return self.prefix + name
 
-    async def _send(self, *command: Any) -> Any:
+    async def _send(self, *command: object) -> Any:
         """Send a command, and once more when the connection broke; for what is harmless when it is repeated."""
         try:
             return await self.transport.execute(*command)
         except exceptions.ConnectionError:
             return await self.transport.execute(*command)
 
-    async def _run_script(self, name: str, *arguments: Any) -> Any:
+    async def _run_script(self, name: str, *arguments: object) -> Any:
         """Run a Lua script, which must be harmless when it runs again with the same arguments."""
         script = load_script(name)
         try:

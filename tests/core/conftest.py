@@ -20,19 +20,19 @@ from core.redis_server import EmbeddedServer
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    resource = EmbeddedServer(tmp_path_factory.mktemp("core-redis"))
-    resource.start()
-    yield resource
-    resource.stop()
+    server = EmbeddedServer(tmp_path_factory.mktemp("core-redis"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
 def client(server: EmbeddedServer) -> Iterator[redis.Redis]:
     """On an empty server."""
-    resource = connect(server.url)
-    resource.flushall()
-    yield resource
-    resource.close()
+    client = connect(server.url)
+    client.flushall()
+    yield client
+    client.close()
 
 
 @pytest.fixture
@@ -134,28 +134,28 @@ class Wire:
 
 @pytest.fixture
 def wire(server: EmbeddedServer) -> Iterator[Wire]:
-    resource = Wire(server.url)
-    yield resource
-    resource.close()
+    wire = Wire(server.url)
+    yield wire
+    wire.close()
 
 
 @pytest.fixture
 def distant_queue(client: redis.Redis, wire: Wire) -> Iterator[Queue]:
     """The same queue, seen over the wire."""
     distant = connect(wire.url)
-    resource = Queue(distant, QueueOptions(retry_attempts=2))
-    resource.job("nobody")  # connects
-    yield resource
+    queue = Queue(distant, QueueOptions(retry_attempts=2))
+    queue.job("nobody")  # connects
+    yield queue
     distant.close()
 
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
     """One that a test may kill."""
-    resource = EmbeddedServer(tmp_path / "redis")
-    resource.start()
-    yield resource
-    resource.stop()
+    server = EmbeddedServer(tmp_path / "redis")
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -22,10 +22,10 @@ from roles.runtime.worker import Worker
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    resource = EmbeddedServer(tmp_path_factory.mktemp("roles-redis"))
-    resource.start()
-    yield resource
-    resource.stop()
+    server = EmbeddedServer(tmp_path_factory.mktemp("roles-redis"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def services(server: EmbeddedServer, settings: Settings) -> Iterator[WorkerServices]:
-    resource = WorkerServices(settings, server.url)
-    yield resource
-    resource.close()
+    services = WorkerServices(settings, server.url)
+    yield services
+    services.close()
 
 
 @dataclass
@@ -114,9 +114,9 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workshop(server: EmbeddedServer, settings: Settings) -> Iterator[Workshop]:
     """Two cores, and nothing prepared."""
-    resource = Workshop(settings, server.url, threads=2)
-    yield resource
-    resource.close()
+    workshop = Workshop(settings, server.url, threads=2)
+    yield workshop
+    workshop.close()
 
 
 @pytest.fixture(scope="session")

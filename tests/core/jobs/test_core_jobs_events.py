@@ -26,9 +26,9 @@ Take = Callable[..., Lease]
 @pytest.fixture
 async def async_client(server: EmbeddedServer, client: redis.Redis) -> AsyncIterator[redis.asyncio.Redis]:
     """The server as an event loop sees it."""
-    resource = connect_async(server.url)
-    yield resource
-    await resource.aclose()
+    connection = connect_async(server.url)
+    yield connection
+    await connection.aclose()
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def async_queue(async_client: redis.asyncio.Redis) -> AsyncQueue:
 
 @pytest.fixture
 async def listening(async_queue: AsyncQueue) -> AsyncIterator[Events]:
-    resource = Events(async_queue)
-    yield resource
-    await resource.close()
+    events = Events(async_queue)
+    yield events
+    await events.close()
 
 
 async def until(condition: Callable[[], object]) -> None:
