@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +18,7 @@ from core.stages.parameter_schema import parse_parameters
 from core.storage import Storage
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.catalog import FILES, files_of
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
 from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
 from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.dataset.folder import Annotation, write_annotations
@@ -124,17 +124,16 @@ def write_models(folder: Path, version: str) -> None:
     config = merge_config(GPT, {"model": {"phoneme_vocab_size": len(symbols(version))}})
     gpt = {"weight": _halved(Text2Semantic(config)), "config": config, "info": "tiny"}
     torch.save(gpt, _place(folder, "gpt", version))
-    save = partial(save_checkpoint, version=version, info={})
     if version in FLOW_MATCHING_VERSIONS:
         config = merge_config(load_config(version), FLOW)
         state = FlowMatchingSoVITS.from_config(config).state_dict()
-        save(_place(folder, "sovits", version), kind="sovits", config=config, state=state)
+        save_checkpoint(_place(folder, "sovits", version), Checkpoint("sovits", version, config, state))
         return
     config = merge_config(load_config(version), SOVITS)
     state = SoVITS.from_config(config).state_dict()
-    save(_place(folder, "sovits", version), kind="sovits", config=config, state=state)
+    save_checkpoint(_place(folder, "sovits", version), Checkpoint("sovits", version, config, state))
     state = Discriminator(**config["discriminator"]).state_dict()
-    save(_place(folder, "discriminator", version), kind="discriminator", config=config, state=state)
+    save_checkpoint(_place(folder, "discriminator", version), Checkpoint("discriminator", version, config, state))
 
 
 def _place(folder: Path, part: str, version: str) -> Path:
