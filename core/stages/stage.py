@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Final
 
 from common.versions import SPEAKER_VECTOR_VERSIONS, VERSIONS, Version
@@ -29,13 +29,15 @@ class Stage:
     """One resumable step from a recording towards a voice."""
 
     name: str
-    needs: tuple[str, ...]
+    _: KW_ONLY
+    alias: str = ""
+    """Its name in the API of the training service."""
     role: str
     parameters: type[StageParameters]
     weight: float
     """Its share of a task's time, relative to the others."""
-    alias: str = ""
-    """Its name in the API of the training service."""
+    needs: tuple[str, ...] = ()
+    """Stages whose results it reads."""
     after: tuple[str, ...] = ()
     """Optional stages whose result it uses when they ran."""
     versions: frozenset[Version] = ALL_VERSIONS
@@ -47,49 +49,91 @@ class Stage:
 
 
 _STAGES: Final = (
-    Stage("convert", (), PREPROCESSOR, ConvertParameters, 2, "convert_audio"),
-    Stage("audio_slice", ("convert",), PREPROCESSOR, SliceParameters, 2, "slice_audio"),
-    Stage("denoise", ("audio_slice",), PREPROCESSOR, DenoiseParameters, 1, "denoise_audio"),
-    Stage("asr", ("audio_slice",), PREPROCESSOR, AsrParameters, 12, "asr_transcribe", ("denoise",)),
-    Stage("text_feature", ("asr",), PREPROCESSOR, FeatureParameters, 4, "extract_text_features"),
+    Stage("convert", alias="convert_audio", role=PREPROCESSOR, parameters=ConvertParameters, weight=2),
+    Stage(
+        "audio_slice",
+        alias="slice_audio",
+        role=PREPROCESSOR,
+        parameters=SliceParameters,
+        weight=2,
+        needs=("convert",),
+    ),
+    Stage(
+        "denoise",
+        alias="denoise_audio",
+        role=PREPROCESSOR,
+        parameters=DenoiseParameters,
+        weight=1,
+        needs=("audio_slice",),
+    ),
+    Stage(
+        "asr",
+        alias="asr_transcribe",
+        role=PREPROCESSOR,
+        parameters=AsrParameters,
+        weight=12,
+        needs=("audio_slice",),
+        after=("denoise",),
+    ),
+    Stage(
+        "text_feature",
+        alias="extract_text_features",
+        role=PREPROCESSOR,
+        parameters=FeatureParameters,
+        weight=4,
+        needs=("asr",),
+    ),
     Stage(
         "hubert_feature",
-        ("audio_slice",),
-        PREPROCESSOR,
-        AudioFeatureParameters,
-        6,
-        "extract_audio_features",
-        ("denoise",),
+        alias="extract_audio_features",
+        role=PREPROCESSOR,
+        parameters=AudioFeatureParameters,
+        weight=6,
+        needs=("audio_slice",),
+        after=("denoise",),
     ),
     Stage(
         "speaker_vector",
-        ("audio_slice",),
-        PREPROCESSOR,
-        AudioFeatureParameters,
-        2,
-        "extract_speaker_vectors",
-        ("denoise",),
-        SPEAKER_VECTOR_VERSIONS,
+        alias="extract_speaker_vectors",
+        role=PREPROCESSOR,
+        parameters=AudioFeatureParameters,
+        weight=2,
+        needs=("audio_slice",),
+        after=("denoise",),
+        versions=SPEAKER_VECTOR_VERSIONS,
     ),
     Stage(
         "semantic_token",
-        ("hubert_feature",),
-        PREPROCESSOR,
-        FeatureParameters,
-        3,
-        "extract_semantic_features",
+        alias="extract_semantic_features",
+        role=PREPROCESSOR,
+        parameters=FeatureParameters,
+        weight=3,
+        needs=("hubert_feature",),
     ),
     Stage(
         "sovits_train",
-        ("text_feature", "semantic_token"),
-        TRAINER,
-        SovitsTrainParameters,
-        40,
-        "train_sovits",
-        ("speaker_vector",),
+        alias="train_sovits",
+        role=TRAINER,
+        parameters=SovitsTrainParameters,
+        weight=40,
+        needs=("text_feature", "semantic_token"),
+        after=("speaker_vector",),
     ),
-    Stage("gpt_train", ("text_feature", "semantic_token"), TRAINER, GptTrainParameters, 30, "train_gpt"),
-    Stage("test_inference", ("sovits_train", "gpt_train"), TRAINER, TestInferenceParameters, 0),
+    Stage(
+        "gpt_train",
+        alias="train_gpt",
+        role=TRAINER,
+        parameters=GptTrainParameters,
+        weight=30,
+        needs=("text_feature", "semantic_token"),
+    ),
+    Stage(
+        "test_inference",
+        role=TRAINER,
+        parameters=TestInferenceParameters,
+        weight=0,
+        needs=("sovits_train", "gpt_train"),
+    ),
 )
 STAGES: Final[dict[str, Stage]] = {stage.name: stage for stage in _STAGES}
 """In an order in which each stage comes after those that it reads."""
