@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from api.services.recordings import RecordingService
 from common import storage_keys
@@ -15,7 +15,7 @@ from core.ids import new_id
 from core.jobs.job import Job, NewJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import FILES
-from core.records import NewVoiceRecord, Records, VoiceRecord
+from core.records import NewVoiceRecord, Records, VoiceChanges, VoicePrompt, VoiceRecord
 from core.speech.checks import canonical_language, check_pronunciations
 from core.storage import Storage
 from core.voices.checks import check_name, check_pair, check_prompt_names, prompt_seconds
@@ -114,15 +114,15 @@ class VoiceService:
             sovits_id = values.get("sovits_checkpoint_id", record.sovits_checkpoint_id)
             values["version"] = await self._check_pair(gpt_id, sovits_id)
 
-        def apply(record: VoiceRecord) -> dict[str, Any]:
+        def apply(record: VoiceRecord) -> VoiceChanges:
             prompts = record.prompts
             if default_prompt is not None:
                 first = record.prompt_named(default_prompt)
                 prompts = [first, *(prompt for prompt in prompts if prompt is not first)]
             if values.get("sovits_checkpoint_id", record.sovits_checkpoint_id) != record.sovits_checkpoint_id:
                 # The semantic tokens of a recording depend on the codebook.
-                prompts = [{name: value for name, value in prompt.items() if name != "tokens"} for prompt in prompts]
-            return {**values, "prompts": prompts}
+                prompts = [_without_tokens(prompt) for prompt in prompts]
+            return cast(VoiceChanges, {**values, "prompts": prompts})
 
         return await self.records.voices.change(record.id, apply)
 
@@ -137,7 +137,7 @@ class VoiceService:
         check_prompt_names([*_prompt_names(record), request.name.strip()])
         new = await self._store_prompt(record.id, record.version, request)
 
-        def apply(record: VoiceRecord) -> dict[str, Any]:
+        def apply(record: VoiceRecord) -> VoiceChanges:
             check_prompt_names([*_prompt_names(record), new["name"]])
             return {"prompts": [*record.prompts, new]}
 
@@ -159,9 +159,10 @@ class VoiceService:
         if "language" in values:
             values["language"] = canonical_language(values["language"])
 
-        def apply(record: VoiceRecord) -> dict[str, Any]:
+        def apply(record: VoiceRecord) -> VoiceChanges:
             changed = record.prompt_named(prompt_name)
-            prompts = [{**prompt, **values} if prompt is changed else prompt for prompt in record.prompts]
+            corrected = cast(VoicePrompt, {**changed, **values})
+            prompts = [corrected if prompt is changed else prompt for prompt in record.prompts]
             check_prompt_names([str(prompt["name"]) for prompt in prompts])
             return {"prompts": prompts}
 
@@ -172,7 +173,7 @@ class VoiceService:
         """Delete a prompt and its recording; Conflict for the last one of a voice."""
         audio_keys: list[str] = []
 
-        def apply(record: VoiceRecord) -> dict[str, Any]:
+        def apply(record: VoiceRecord) -> VoiceChanges:
             deleted = record.prompt_named(prompt_name)
             if len(record.prompts) == 1:
                 raise Conflict(
@@ -212,7 +213,7 @@ class VoiceService:
         await asyncio.to_thread(check_pair, gpt, sovits, self.storage)
         return sovits.version
 
-    async def _store_prompt(self, voice_id: str, version: str, request: PromptRequest) -> dict[str, Any]:
+    async def _store_prompt(self, voice_id: str, version: str, request: PromptRequest) -> VoicePrompt:
         """Decode a recording into the voice's folder and return the prompt as the voice's record holds it."""
         name, text = check_name(request.name), _check_text(request.text)
         canonical_language(request.language)
@@ -224,7 +225,7 @@ class VoiceService:
             prompt = await self.recordings.store_prompt(path, key, text, request.language, seconds=seconds)
         except BadAudio as error:
             raise type(error)(f"The prompt {name!r}: {error.message}", hint=error.hint, details=error.details) from None
-        return {"name": name, **prompt.model_dump()}
+        return {"name": name, "audio": prompt.audio, "text": prompt.text, "language": prompt.language}
 
 
 def _check_text(text: str) -> str:
@@ -235,3 +236,9 @@ def _check_text(text: str) -> str:
 
 def _prompt_names(voice: VoiceRecord) -> list[str]:
     return [str(prompt.get("name", "")) for prompt in voice.prompts]
+
+
+def _without_tokens(prompt: VoicePrompt) -> VoicePrompt:
+    copy = prompt.copy()
+    copy.pop("tokens", None)
+    return copy

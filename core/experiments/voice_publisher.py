@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Any, cast
+from typing import cast
 
 from common import storage_keys
 from core.errors import Conflict, SovitsError
 from core.experiments.notifier import Notifier
-from core.records import ExperimentRecord, ExperimentStatus, NewVoiceRecord, Records, StageRecord, VoiceRecord
+from core.records import (
+    ExperimentRecord,
+    ExperimentStatus,
+    NewVoiceRecord,
+    Records,
+    StageRecord,
+    VoicePrompt,
+    VoiceRecord,
+)
 from core.stages.outputs import PromptOutput
 from core.stages.stage import STAGES
 from core.stages.status import StageStatus
@@ -48,7 +56,12 @@ class VoicePublisher:
                 await asyncio.to_thread(self.storage.copy, segment["audio"], audio)
             except FileNotFoundError:
                 raise Conflict(f"the prompt {segment['audio']} is gone", hint="Run asr again.") from None
-        prompt: dict[str, Any] = {"name": "default", **segment, "audio": audio}
+        prompt: VoicePrompt = {
+            "name": "default",
+            "audio": audio,
+            "text": segment["text"],
+            "language": segment["language"],
+        }
         tokens = runs["semantic_token"].outputs.get("prompt_tokens")
         if tokens is not None:  # the synthesizer then needs no content encoder
             prompt["tokens"] = tokens

@@ -30,7 +30,7 @@ from core.records.models.page import Page
 from core.records.models.stages import PreviousRunDocument, StageRecord
 from core.records.models.tasks import TaskRecord, TaskStatus
 from core.records.models.times import iso
-from core.records.models.voices import NewVoiceRecord, VoiceRecord
+from core.records.models.voices import NewVoiceRecord, VoiceChanges, VoicePrompt, VoiceRecord
 from core.records.models.webhooks import DeliveryHistoryEntry, DeliveryRecord, DeliveryStatus, WebhookRecord
 from core.records.repositories.api_keys import ApiKeyRepository
 from core.records.repositories.checkpoints import CheckpointRepository
@@ -80,6 +80,8 @@ __all__ = [
     "StageRecord",
     "TaskRecord",
     "TaskStatus",
+    "VoiceChanges",
+    "VoicePrompt",
     "VoiceRecord",
     "WebhookRecord",
     "iso",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,7 +99,7 @@ def official_part(run: StageRun, part: str) -> Path:
     return find_part(models_folder(run.services), part, run.experiment.version)
 
 
-def base_model(run: StageRun, part: str, config: dict[str, Any]) -> Path:
+def base_model(run: StageRun, part: str, config: Mapping[str, Any]) -> Path:
     """Return the file from which a training of `gpt`, `sovits` or `discriminator` begins.
 
     `config` may name it, else it is the official one. A name is a checkpoint's id, or a file's path below the folder of

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from common import storage_keys
 from common.files import sha256_of_file
 from core.errors import Conflict, NotFound, VoiceNotFound
-from core.records import CheckpointRecord, NewCheckpointRecord, NewVoiceRecord, Records, VoiceRecord
+from core.records import CheckpointRecord, NewCheckpointRecord, NewVoiceRecord, Records, VoicePrompt, VoiceRecord
 from core.storage import Storage
 from roles.voices.convert import ConvertedCheckpoint
 from roles.voices.import_child import CheckpointDetails
@@ -66,7 +65,7 @@ async def publish(voice: UnpublishedVoice, records: Records, storage: Storage, *
         gpt = await _publish_checkpoint(records, storage, voice, voice.gpt, undo)
         sovits = await _publish_checkpoint(records, storage, voice, voice.sovits, undo)
         undo.callback(storage.delete_folder, storage_keys.voice_folder(voice_id))
-        prompts: list[dict[str, Any]] = []
+        prompts: list[VoicePrompt] = []
         for number, prompt in enumerate(voice.prompts):
             audio = storage_keys.voice_file(voice_id, f"prompt-{number}.wav" if number else "prompt.wav")
             storage.publish(prompt.recording, audio)

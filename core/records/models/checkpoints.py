@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +21,8 @@ class NewCheckpointRecord:
     exp_id: str | None = None
     epoch: int | None = None
     step: int | None = None
-    metrics: dict[str, Any] = field(default_factory=dict)
-    lineage: dict[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
     storage_key: str = ""
     """Empty: `storage_keys.checkpoint(id)`."""
 
@@ -38,12 +39,12 @@ class CheckpointRecord:
     exp_id: str | None
     epoch: int | None
     step: int | None
-    metrics: dict[str, Any]
+    metrics: Mapping[str, Any]
     sha256: str
     size_bytes: int
     storage_key: str
     promoted: bool
     """Kept when its experiment is deleted."""
     created_at: float
-    lineage: dict[str, Any] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
     """Origin: `{experiment, stage, run, data, parameters, base, code}`; empty for imported weights."""

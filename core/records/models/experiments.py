@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
+
+from core.stages.parameters import StageConfig
 
 
 class ExperimentStatus(StrEnum):
@@ -40,7 +43,7 @@ class ExperimentRecord:
     task_id: str | None
     """The task that runs it; None in expert mode."""
     priority: int
-    parameters: dict[str, dict[str, Any]]
+    parameters: Mapping[str, Mapping[str, Any]]
     """Stage → parameters of this experiment that differ from the defaults."""
     status: ExperimentStatus
     voice_id: str | None
@@ -50,7 +53,7 @@ class ExperimentRecord:
     """The data set that it begins from in place of an uploaded recording."""
     dataset_version: int | None = None
     """The version of it; fixed when the experiment is created."""
-    planned: dict[str, dict[str, Any]] = field(default_factory=dict)
+    planned: dict[str, StageConfig] = field(default_factory=dict)
     """Stage → complete parameters, for the stages of a preset that start by themselves, one after the other."""
     device: str = ""
     """Device constraint of its trainings: `cuda`, `cuda:N`, `cpu`; empty: any device."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from typing_extensions import TypedDict
 
 from core.errors import ErrorData
+from core.stages.parameters import StageConfig
 from core.stages.status import StageStatus
 
 
@@ -31,7 +33,7 @@ class StageRecord:
     """The run in whose folder this one works: an earlier one when it resumes after a pause."""
     progress: float = 0.0
     message: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
+    config: StageConfig = field(default_factory=dict)
     """The complete parameters."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """The newest numbers of the run: epoch, total_epochs, loss and others that its role reports."""
@@ -41,9 +43,9 @@ class StageRecord:
     control: str = ""
     """The request for the run in progress: `stop_after_epoch`, `pause` or empty."""
     previous_run: PreviousRunDocument | None = None
-    basis: dict[str, Any] = field(default_factory=dict)
+    basis: dict[str, bool | int] = field(default_factory=dict)
     """Its inputs beside the parameters: `is_half`, and the run of every stage whose result it reads."""
-    changed: dict[str, Any] = field(default_factory=dict)
+    changed: Mapping[str, object] = field(default_factory=dict)
     """Name → `{before, now}` of what differs from the paused run that it resumes, after a confirmation."""
     queued_at: float | None = None
     """When this run was requested."""

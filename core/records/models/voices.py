@@ -3,9 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NotRequired
+
+from typing_extensions import TypedDict
 
 from core.errors import NotFound
+
+
+class VoicePrompt(TypedDict):
+    """A reference recording with its transcript."""
+
+    name: NotRequired[str]
+    audio: str
+    """Storage key."""
+    text: str
+    language: str
+    tokens: NotRequired[list[int] | None]
+    """Semantic tokens; without them the synthesizer needs a content encoder."""
+
+
+class VoiceChanges(TypedDict, total=False):
+    """New values of a voice's fields."""
+
+    name: str
+    version: str
+    language: str
+    gpt_checkpoint_id: str
+    sovits_checkpoint_id: str
+    prompts: list[VoicePrompt]
+    pronunciations: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +45,7 @@ class NewVoiceRecord:
     language: str
     gpt_checkpoint_id: str
     sovits_checkpoint_id: str
-    prompts: list[dict[str, Any]]
+    prompts: list[VoicePrompt]
     exp_id: str | None = None
     pronunciations: dict[str, str] = field(default_factory=dict)
 
@@ -35,19 +61,19 @@ class VoiceRecord:
     language: str
     gpt_checkpoint_id: str
     sovits_checkpoint_id: str
-    prompts: list[dict[str, Any]]
-    """`{name, audio: storage key, text, language}`; the first one is the default."""
+    prompts: list[VoicePrompt]
+    """The first one is the default."""
     exp_id: str | None
     created_at: float
     pronunciations: dict[str, str] = field(default_factory=dict)
     """Word → its pronunciation by this voice (docs/text.md)."""
 
     @property
-    def prompt(self) -> dict[str, Any]:
+    def prompt(self) -> VoicePrompt:
         """The default prompt."""
         return self.prompts[0]
 
-    def prompt_named(self, name: str) -> dict[str, Any]:
+    def prompt_named(self, name: str) -> VoicePrompt:
         """Return the prompt of that name, ignoring case, or the default for an empty name; raise NotFound."""
         for prompt in self.prompts:
             if not name or str(prompt.get("name", "")).casefold() == name.casefold():

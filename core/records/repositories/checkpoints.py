@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -79,7 +78,7 @@ class CheckpointRepository(Repository):
         async with self._database.read() as connection:
             return await fetch_page(connection, checkpoints, CheckpointRecord, limit, offset, *where)
 
-    async def add_metrics(self, checkpoint_id: str, metrics: dict[str, Any]) -> CheckpointRecord:
+    async def add_metrics(self, checkpoint_id: str, metrics: Mapping[str, object]) -> CheckpointRecord:
         """Add numbers to a checkpoint's metrics; raise NotFound when it was deleted meanwhile."""
         async with self._database.write() as connection:
             record = await _get_checkpoint(connection, checkpoint_id, lock=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -14,7 +14,7 @@ from core.errors import Conflict, NotFound, VoiceNotFound
 from core.ids import new_id
 from core.records.database import as_values, fetch_all, fetch_one, fetch_page
 from core.records.models.page import Page
-from core.records.models.voices import NewVoiceRecord, VoiceRecord
+from core.records.models.voices import NewVoiceRecord, VoiceChanges, VoiceRecord
 from core.records.repositories.checkpoints import uses_checkpoint
 from core.records.repositories.repository import Repository
 from core.records.tables import checkpoints, voices
@@ -82,11 +82,11 @@ class VoiceRepository(Repository):
                 grouped.setdefault(checkpoint_id, []).append(voice)
         return grouped
 
-    async def update(self, voice_id: str, **values: Any) -> VoiceRecord:
+    async def update(self, voice_id: str, **values: Unpack[VoiceChanges]) -> VoiceRecord:
         """Change name, language, prompts, pronunciations or checkpoints; raise Conflict when the name is taken."""
         return await self.change(voice_id, lambda _: values)
 
-    async def change(self, voice_id: str, change: Callable[[VoiceRecord], dict[str, Any]]) -> VoiceRecord:
+    async def change(self, voice_id: str, change: Callable[[VoiceRecord], VoiceChanges]) -> VoiceRecord:
         """Write the values that `change` returns for the current record; nobody else writes in between.
 
         Raise Conflict when the name is taken, or when one of its checkpoints was deleted meanwhile.
