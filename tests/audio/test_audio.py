@@ -20,19 +20,19 @@ def test_a_written_wav_is_read_back_within_half_a_step(tmp_path):
     samples = tone(0.2)
 
     write_wav(tmp_path / "a.wav", samples, RATE)
-    found, rate = read_mono(tmp_path / "a.wav")
+    read_back, rate = read_mono(tmp_path / "a.wav")
 
     assert rate == RATE
-    assert np.abs(found - samples).max() < 1 / 32767
+    assert np.abs(read_back - samples).max() < 1 / 32767
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
 def test_channels_are_averaged(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.stack([tone(0.1), -0.5 * tone(0.1)], axis=1), RATE, subtype="FLOAT")
 
-    found, _ = read_mono(tmp_path / "a.wav")
+    mono, _ = read_mono(tmp_path / "a.wav")
 
-    np.testing.assert_allclose(found, 0.25 * tone(0.1), atol=1e-6)
+    np.testing.assert_allclose(mono, 0.25 * tone(0.1), atol=1e-6)
 
 
 def test_what_is_no_sound_is_named(tmp_path):
@@ -52,11 +52,11 @@ def test_full_scale_never_wraps_round():
 def test_resampling_keeps_the_tone_and_rounds_the_length_up(rate, to_rate):
     samples = tone(0.5, rate=rate)[:-7]
 
-    found = resample(samples, rate, to_rate)
+    resampled = resample(samples, rate, to_rate)
 
-    assert len(found) == -(-len(samples) * to_rate // rate)
-    expected = tone(0.5, rate=to_rate)[: len(found)]
-    assert np.abs(found - expected)[200:-200].max() < 2e-3
+    assert len(resampled) == -(-len(samples) * to_rate // rate)
+    expected = tone(0.5, rate=to_rate)[: len(resampled)]
+    assert np.abs(resampled - expected)[200:-200].max() < 2e-3
 
 
 def test_loudness_is_in_decibels_of_full_scale():
@@ -68,8 +68,8 @@ def test_loudness_is_in_decibels_of_full_scale():
 def test_running_rms_equals_the_rms_of_each_frame():
     samples = np.random.default_rng(0).standard_normal(5003).astype(np.float32)
 
-    found = frame_rms(samples, 80, 320)
+    rms = frame_rms(samples, 80, 320)
 
     padded = np.pad(samples.astype(np.float64), 160)
     expected = [np.sqrt(np.square(padded[start : start + 320]).mean()) for start in range(0, len(padded) - 319, 80)]
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    np.testing.assert_allclose(rms, expected, rtol=1e-9)

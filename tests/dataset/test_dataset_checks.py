@@ -116,13 +116,13 @@ def test_duplicates_are_found_by_their_samples_and_by_their_sound() -> None:
     sounds = {1: speech("busy.wav"), 2: speech("nogo.wav"), 3: speech("busy.wav"), 4: quieter}
     hashes = {1: "a", 2: "b", 3: "a", 4: "c"}
 
-    found = duplicates(hashes, {key: fingerprint(one) for key, one in sounds.items()}, names)
+    flags = duplicates(hashes, {key: fingerprint(samples) for key, samples in sounds.items()}, names)
 
-    assert {key: (flag.code, flag.other) for key, flag in found.items()} == {
+    assert {key: (flag.code, flag.other) for key, flag in flags.items()} == {
         3: ("duplicate", 1),
         4: ("near_duplicate", 1),
     }
-    assert "one.wav" in found[4].message
+    assert "one.wav" in flags[4].message
 
 
 def test_two_sentences_of_one_speaker_are_no_duplicates() -> None:
@@ -136,10 +136,10 @@ def test_a_voice_unlike_the_others_is_found(checker: RecordingChecker) -> None:
     child = resample(speech("busy.wav"), round(RATE * 1.4), RATE)  # played faster: another, higher voice
     voices[9] = checker.speakers.embed(child)
 
-    found, alike = other_speakers(voices, QualityLimits().speaker_similarity)
+    flags, alike = other_speakers(voices, QualityLimits().speaker_similarity)
 
-    assert list(found) == [9]
-    assert found[9].code == "other_speaker"
+    assert list(flags) == [9]
+    assert flags[9].code == "other_speaker"
     assert all(alike[key] > 0.9 for key in range(len(GOOD)))
 
 

@@ -52,9 +52,12 @@ def test_annotations_from_elsewhere_are_tidied_and_bad_lines_are_named(tmp_path,
     )
 
     with caplog.at_level(logging.WARNING):
-        found = read_annotations(path)
+        annotations = read_annotations(path)
 
-    assert found == [Annotation("D:/talk/a.wav", "bob", "ja", "こんにちは"), Annotation("c.wav", "bob", "auto", "hi")]
+    assert annotations == [
+        Annotation("D:/talk/a.wav", "bob", "ja", "こんにちは"),
+        Annotation("c.wav", "bob", "auto", "hi"),
+    ]
     assert "Line 2 of a.list has 5 fields" in caplog.text
 
 
@@ -102,21 +105,21 @@ def test_features_are_stored_channels_first(tmp_path):
 
     assert sorted(path.name for path in folder.iterdir()) == ["a.wav.pt", "b.wav.pt"]
     assert torch.load(folder / "b.wav.pt", weights_only=True).shape == (1, 512, 50)
-    found = read_features(tmp_path)
-    assert [name for name, _ in found] == ["a.wav", "b.wav"]
-    np.testing.assert_array_equal(found[1][1][0].T.numpy(), features)
+    entries = read_features(tmp_path)
+    assert [name for name, _ in entries] == ["a.wav", "b.wav"]
+    np.testing.assert_array_equal(entries[1][1][0].T.numpy(), features)
 
 
 def test_features_as_the_original_stores_them_are_read(tmp_path):
     features = torch.randn(1, 5, 8).half().transpose(1, 2).requires_grad_()
     torch.save(features, tmp_path / "a.wav.pt")
 
-    found = read_tensor(tmp_path / "a.wav.pt")
+    tensor = read_tensor(tmp_path / "a.wav.pt")
 
-    assert found.shape == (1, 8, 5)
-    assert found.dtype == torch.float32
-    assert not found.requires_grad
-    assert torch.equal(found, features.detach().float())
+    assert tensor.shape == (1, 8, 5)
+    assert tensor.dtype == torch.float32
+    assert not tensor.requires_grad
+    assert torch.equal(tensor, features.detach().float())
 
 
 def test_a_stored_tensor_takes_no_more_room_than_it_needs(tmp_path):
@@ -152,4 +155,4 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
         write_annotations(path, [Annotation("a.wav", "speaker", "en", "good so far \ud800")])
 
     assert path.read_text() == "before"
-    assert [one.name for one in tmp_path.iterdir()] == ["a.txt"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]

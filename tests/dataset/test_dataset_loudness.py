@@ -18,18 +18,18 @@ def tone(seconds: float, amplitude: float = 0.3, rate: int = RATE) -> np.ndarray
 def test_a_segment_louder_than_full_scale_is_clipped_not_wrapped():
     samples = tone(0.1, amplitude=3.0)
 
-    made = mix_loudness(samples, 0.9, 0.25)
+    mixed = mix_loudness(samples, 0.9, 0.25)
 
-    assert np.all(np.sign(made[np.abs(samples) > 0.1]) == np.sign(samples[np.abs(samples) > 0.1]))
+    assert np.all(np.sign(mixed[np.abs(samples) > 0.1]) == np.sign(samples[np.abs(samples) > 0.1]))
 
 
 def test_training_audio_with_a_peak_above_one_is_clipped_not_wrapped():
     samples = tone(0.1, amplitude=2.0, rate=32_000)
 
-    made = training_audio(samples)
+    pcm = training_audio(samples)
 
-    assert made.max() == 32767
-    assert np.all(np.sign(made[np.abs(samples) > 0.01]) == np.sign(samples[np.abs(samples) > 0.01]))
+    assert pcm.max() == 32767
+    assert np.all(np.sign(pcm[np.abs(samples) > 0.01]) == np.sign(samples[np.abs(samples) > 0.01]))
 
 
 @pytest.mark.parametrize("prepare", [training_audio, content_audio])

@@ -24,7 +24,7 @@ def test_words_are_paired_with_the_fewest_changes():
 
 
 @pytest.mark.parametrize(
-    ("expected", "heard", "language", "repeated", "skipped"),
+    ("expected", "transcript", "language", "repeated", "skipped"),
     [
         ("Close the old door.", "close the old door", "en", (), ()),
         ("Close the old door.", "close the the old door", "en", ("the",), ()),
@@ -36,21 +36,21 @@ def test_words_are_paired_with_the_fewest_changes():
         ("안녕하세요.", "안녕 하세요", "ko", (), ()),
     ],
 )
-def test_words_that_were_skipped_or_said_twice_are_named(expected, heard, language, repeated, skipped):
-    found = compare(expected, heard, language)
+def test_words_that_were_skipped_or_said_twice_are_named(expected, transcript, language, repeated, skipped):
+    comparison = compare(expected, transcript, language)
 
-    assert (found.repeated, found.skipped) == (repeated, skipped)
+    assert (comparison.repeated, comparison.skipped) == (repeated, skipped)
 
 
 def test_characters_are_counted_beside_words():
-    found = compare("close the door", "close the floor", "en")
+    comparison = compare("close the door", "close the floor", "en")
 
-    assert found.wer == pytest.approx(1 / 3)
-    assert found.cer == pytest.approx(2 / 12)
+    assert comparison.wer == pytest.approx(1 / 3)
+    assert comparison.cer == pytest.approx(2 / 12)
 
 
 @pytest.mark.parametrize(
-    ("expected", "heard", "language", "rate"),
+    ("expected", "transcript", "language", "rate"),
     [
         ("Hello, World!", "hello world", "en", 0.0),
         ("I have 2 cats.", "I have two cats", "en", 0.0),
@@ -65,8 +65,8 @@ def test_characters_are_counted_beside_words():
         ("Guten Tag", "guten  tag!", "de", 0.0),
     ],
 )
-def test_error_rates_ignore_capitals_punctuation_and_figures(expected, heard, language, rate):
-    assert error_rate(expected, heard, language) == pytest.approx(rate)
+def test_error_rates_ignore_capitals_punctuation_and_figures(expected, transcript, language, rate):
+    assert error_rate(expected, transcript, language) == pytest.approx(rate)
 
 
 def test_edit_distance_counts_the_fewest_changes():

@@ -22,9 +22,9 @@ def tone(hertz: float, seconds: float = 0.5) -> np.ndarray:
 @given(hertz=st.floats(70, 450))
 @settings(deadline=None, max_examples=20)
 def test_the_pitch_of_a_tone_is_its_frequency(hertz):
-    found = pitch(tone(hertz), RATE, HOP)[2:-2]
+    f0 = pitch(tone(hertz), RATE, HOP)[2:-2]
 
-    assert found == pytest.approx(hertz, rel=0.01)
+    assert f0 == pytest.approx(hertz, rel=0.01)
 
 
 def test_noise_and_silence_have_no_pitch():
@@ -37,10 +37,10 @@ def test_noise_and_silence_have_no_pitch():
 def test_a_tone_that_stops_is_voiced_only_while_it_sounds():
     samples = np.concatenate([tone(200), np.zeros(RATE // 2, np.float32)])
 
-    found = pitch(samples, RATE, HOP)
+    f0 = pitch(samples, RATE, HOP)
 
-    assert (found[2:23] > 0).all()
-    assert not found[27:].any()
+    assert (f0[2:23] > 0).all()
+    assert not f0[27:].any()
 
 
 @pytest.mark.parametrize("samples", [0, 1, 319, 320, 961])

@@ -37,10 +37,10 @@ def test_one_speaker_resembles_herself_more_than_somebody_else(speakers, voice):
 def test_the_mel_front_end_is_librosa_s(speakers, voice):
     librosa = pytest.importorskip("librosa")
 
-    found = speakers.mel(voice).numpy()
+    mel = speakers.mel(voice).numpy()
 
     expected = librosa.feature.melspectrogram(y=voice, sr=RATE, n_fft=400, hop_length=160, n_mels=40).T
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * expected.max())
+    np.testing.assert_allclose(mel, expected, rtol=1e-3, atol=1e-5 * expected.max())
 
 
 def test_pauses_do_not_count_for_who_speaks(speakers, voice):

@@ -103,9 +103,9 @@ def test_of_processes_that_come_together_one_joins(packages, tmp_path):
     for process in processes:
         process.start()
 
-    found = [results.get(timeout=30) for _ in processes]
+    folders = [results.get(timeout=30) for _ in processes]
     for process in processes:
         process.join()
 
-    assert sorted(joined for joined, _ in found) == [0, 0, 1]
-    assert {content for _, content in found} == {b"first second"}
+    assert sorted(joined for joined, _ in folders) == [0, 0, 1]
+    assert {content for _, content in folders} == {b"first second"}

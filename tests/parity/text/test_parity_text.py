@@ -27,15 +27,15 @@ TABLES = (
 )
 
 
-def _lines(kind: str, name: str, **wanted: Any) -> list[Any]:
-    """The lines of every file of a kind as parameters of a test, those only whose fields are as wanted."""
-    found = []
+def _lines(kind: str, name: str, **fields: Any) -> list[Any]:
+    """Return the lines of every file of a kind that have these `fields`, as parameters of a test."""
+    parameters = []
     for path in find(kind, suffix=".jsonl"):
         for line in path.read_text(encoding="utf-8").splitlines():
             case = json.loads(line)
-            if all(case.get(field) == value for field, value in wanted.items()):
-                found.append(pytest.param(case, id=f"{path.stem}:{case[name]}"))
-    return found or [pytest.param(None, marks=pytest.mark.skip(reason=f"no {kind}.jsonl with {wanted}"))]
+            if all(case.get(field) == value for field, value in fields.items()):
+                parameters.append(pytest.param(case, id=f"{path.stem}:{case[name]}"))
+    return parameters or [pytest.param(None, marks=pytest.mark.skip(reason=f"no {kind}.jsonl with {fields}"))]
 
 
 def _known_faults() -> list[Any]:
@@ -89,7 +89,7 @@ def test_without_compat_only_guesses_of_unknown_words_differ():
 
 @pytest.mark.parametrize("case", _lines("cases", "id", level="infer", ref_quirk=None))
 def test_a_mixed_text_has_the_pieces_and_ids_of_the_reference(case):
-    said = _frontend(case).phonemize(case["text"], case["language"], case["version"])
+    phonemized = _frontend(case).phonemize(case["text"], case["language"], case["version"])
 
     assert [
         (
@@ -98,25 +98,28 @@ def test_a_mixed_text_has_the_pieces_and_ids_of_the_reference(case):
             piece.word2ph,
             _words(piece.language, piece.norm_text),
         )
-        for piece in said.segments
+        for piece in phonemized.segments
     ] == [
         (piece["lang"], piece["ids"], piece["word2ph"], _words(piece["lang"], piece["norm_text"]))
         for piece in case["segments"]
     ]
-    assert (said.ids, said.phonemes, said.retried) == (case["ids"], case["phones"], case["retried"])
-    assert [column[1] if column else -1 for column in said.feature_columns] == case["bert_token"]
+    assert (phonemized.ids, phonemized.phonemes, phonemized.retried) == (case["ids"], case["phones"], case["retried"])
+    assert [column[1] if column else -1 for column in phonemized.feature_columns] == case["bert_token"]
 
 
 @pytest.mark.parametrize("case", _known_faults())
 def test_a_text_that_the_reference_misreads_is_read_or_refused_by_name(case):
-    said, refusal = _answer(case)
+    phonemized, refusal = _answer(case)
 
     assert refusal in (None, "unreadable_text", "unsupported_language")
     assert (refusal == "unsupported_language") == (
         case["level"] == "clean" and case["language"] not in spoken_languages(case["version"])
     )
-    if said is not None and said.word2ph is not None:
-        assert (len(said.word2ph), sum(said.word2ph)) == (len(said.norm_text), len(said.phonemes))
+    if phonemized is not None and phonemized.word2ph is not None:
+        assert (len(phonemized.word2ph), sum(phonemized.word2ph)) == (
+            len(phonemized.norm_text),
+            len(phonemized.phonemes),
+        )
 
 
 def _answer(case: dict[str, Any]) -> tuple[Any, str | None]:
@@ -164,9 +167,9 @@ def test_the_tables_are_those_of_the_reference(name, path):
 
 EXPECTED = ("expected-2-name2text-0.txt", "expected-3-bert.json")
 LISTS = fixtures("input", suffix=".list", where=lambda path: all((path.parent / name).exists() for name in EXPECTED))
-for one in (case.values[0] for case in LISTS if not case.marks):
+for training_list in (case.values[0] for case in LISTS if not case.marks):
     for file in EXPECTED:
-        companion(one, file)  # counted as read, whether or not the test below is chosen
+        companion(training_list, file)  # counted as read, whether or not the test below is chosen
 
 
 @pytest.mark.parametrize("path", LISTS)

@@ -15,7 +15,7 @@ def phones(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "spoken"),
     [
         ("I have 3. Then I left", "I have three. Then I left"),
         ("Dr. Smith vs. Mr. Jones", "Doctor Smith versus Mister Jones"),
@@ -53,8 +53,8 @@ def phones(text: str) -> str:
         ("Jan. 5 in C# with a Ph.D.", "January fifth in C sharp with a P H D."),
     ],
 )
-def test_what_is_written_is_said_in_words(written, said):
-    assert English().normalize(written) == said
+def test_what_is_written_is_said_in_words(written, spoken):
+    assert English().normalize(written) == spoken
 
 
 def test_numbers_have_names_up_to_a_limit_and_are_spelled_beyond_it():

@@ -11,7 +11,7 @@ from GPT_SoVITS.text.mandarin.numbers import cardinal
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "spoken"),
     [
         ("花了1,000元", "花了一千元"),
         ("数值-3.5", "数值负三点五"),
@@ -45,14 +45,14 @@ from GPT_SoVITS.text.mandarin.numbers import cardinal
         ("٣天", "三天"),
     ],
 )
-def test_what_is_written_is_said_in_ideographs(written, said):
-    assert Mandarin().normalize(written) == said
+def test_what_is_written_is_said_in_ideographs(written, spoken):
+    assert Mandarin().normalize(written) == spoken
 
 
 def test_numbers_have_names_up_to_sixteen_digits():
-    said = {"10": "十", "101": "一百零一", "10010": "一万零一十", "100000000": "一亿", "1" * 17: "一" * 17}
+    spoken = {"10": "十", "101": "一百零一", "10010": "一万零一十", "100000000": "一亿", "1" * 17: "一" * 17}
 
-    assert {digits: cardinal(digits) for digits in said} == said
+    assert {digits: cardinal(digits) for digits in spoken} == spoken
 
 
 @pytest.mark.parametrize(

@@ -93,14 +93,14 @@ def test_the_model_is_asked_with_its_characters_labels_and_places(models):
 
     syllables = reader("你的银行长,")
 
-    (asked,) = model.asked
+    (inputs,) = model.asked
     assert syllables[:1] + syllables[3:4] == ("ni3", "xing2")
     assert syllables[4] == "zhang3"  # of the labels that 長 has, the first
-    assert asked["input_ids"].tolist() == [[2, 4, 1, 5, 6, 7, 9, 3]] * 2  # 的 is not among the characters
-    assert asked["position_ids"].tolist() == [4, 5]
-    assert asked["char_ids"].tolist() == [sorted("行長不").index(character) for character in "行長"]
-    assert asked["phoneme_mask"].sum(axis=1).tolist() == [2, 2]
-    assert {name: array.dtype.name for name, array in asked.items()} == {
+    assert inputs["input_ids"].tolist() == [[2, 4, 1, 5, 6, 7, 9, 3]] * 2  # 的 is not among the characters
+    assert inputs["position_ids"].tolist() == [4, 5]
+    assert inputs["char_ids"].tolist() == [sorted("行長不").index(character) for character in "行長"]
+    assert inputs["phoneme_mask"].sum(axis=1).tolist() == [2, 2]
+    assert {name: array.dtype.name for name, array in inputs.items()} == {
         name: "float32" if kind == 1 else "int64" for name, (kind, _) in INPUTS.items()
     }
 

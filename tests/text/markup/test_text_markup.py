@@ -26,8 +26,10 @@ def refusal(text: str, **options) -> tuple[str, str]:
 def phones(text: str, language: str = "auto") -> list[str]:
     return [
         phone
-        for one in split_script(read_markup(text, language))
-        for phone in phonemize(one.text, one.language, retry=False, inline_pronunciations=one.pronunciations).phonemes
+        for utterance in split_script(read_markup(text, language))
+        for phone in phonemize(
+            utterance.text, utterance.language, retry=False, inline_pronunciations=utterance.pronunciations
+        ).phonemes
     ]
 
 
@@ -63,7 +65,7 @@ def test_a_pause_of_no_time_parts_nothing():
 
 
 def test_what_the_manual_shows_can_be_written():
-    manual = (Path(__file__).parents[2] / "docs/text.md").read_text(encoding="utf-8").replace("\\|", "|")
+    manual = (Path(__file__).parents[3] / "docs/text.md").read_text(encoding="utf-8").replace("\\|", "|")
     marks = re.findall(r"\{[^{}|`]+\|[^{}|`]+\}|\{[0-9.]+m?s\}|<break time=[^>]*>", manual)
 
     assert len(marks) > 5
@@ -126,7 +128,7 @@ def test_rates_multiply_and_each_has_its_utterances():
     script = read_markup("<speak>a<prosody rate='150%'>b<prosody rate='-50%'>c</prosody></prosody></speak>")
 
     assert [(item.text, item.rate) for item in script] == [("a", 1.0), ("b", 1.5), ("c", 0.75)]
-    assert [one.rate for one in split_script(script)] == [1.0, 1.5, 0.75]
+    assert [utterance.rate for utterance in split_script(script)] == [1.0, 1.5, 0.75]
 
 
 def test_a_language_mark_reads_ideographs_in_its_language():
@@ -220,7 +222,7 @@ def test_a_language_that_cannot_be_spoken_is_refused_with_its_place():
 def test_utterances_keep_readings_rates_and_the_pauses_around_them():
     utterances = split_script(read_markup("{1s}第一句话说完了。第二句{话|hua2}也说完了。{2s}再见了朋友们。{500ms}"))
 
-    assert [(one.text, one.silence_before, one.silence_after) for one in utterances] == [
+    assert [(utterance.text, utterance.silence_before, utterance.silence_after) for utterance in utterances] == [
         ("第一句话说完了。", 1.0, 0.0),
         ("第二句话也说完了。", 0.0, 2.0),
         ("再见了朋友们。", 0.0, 0.5),
@@ -231,7 +233,7 @@ def test_utterances_keep_readings_rates_and_the_pauses_around_them():
 def test_marks_of_punctuation_alone_between_pauses_are_passed_over():
     utterances = split_script(read_markup("你好{1s}，{1s}再见"))
 
-    assert [(one.text, one.silence_after) for one in utterances] == [("你好", 2.0), ("再见", 0.0)]
+    assert [(utterance.text, utterance.silence_after) for utterance in utterances] == [("你好", 2.0), ("再见", 0.0)]
 
 
 def test_a_text_of_pauses_alone_holds_nothing_to_say():
@@ -246,6 +248,6 @@ def test_a_marked_word_is_never_cut_in_two():
 
     utterances = split_script(read_markup(text, "zh"))
 
-    assert sum(len(one.pronunciations) for one in utterances) == 60
-    for one in utterances:
-        assert all(one.text[reading.start : reading.end] == "银行" for reading in one.pronunciations)
+    assert sum(len(utterance.pronunciations) for utterance in utterances) == 60
+    for utterance in utterances:
+        assert all(utterance.text[reading.start : reading.end] == "银行" for reading in utterance.pronunciations)

@@ -43,7 +43,7 @@ def test_a_word_keeps_its_reading_in_a_text_of_another_language():
 
 
 @pytest.mark.parametrize(
-    ("text", "word", "found"),
+    ("text", "word", "is_matched"),
     [
         ("a cat", "cat", True),
         ("a CAT", "cat", True),
@@ -53,8 +53,8 @@ def test_a_word_keeps_its_reading_in_a_text_of_another_language():
         ("C++ code", "c++", True),
     ],
 )
-def test_a_word_is_found_whole_and_in_capitals_only_as_it_is_written(text, word, found):
-    assert ("ZH" in said(text, "en", **{word: "ZH UW1 ZH"})) == found
+def test_a_word_is_found_whole_and_in_capitals_only_as_it_is_written(text, word, is_matched):
+    assert ("ZH" in said(text, "en", **{word: "ZH UW1 ZH"})) == is_matched
 
 
 def test_the_longer_of_two_words_counts_and_what_it_says_is_not_looked_up_again():

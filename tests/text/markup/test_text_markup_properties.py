@@ -86,14 +86,16 @@ def test_any_text_with_marks_can_be_heard_or_is_refused_by_name(text, code, inpu
 
     assert refusal in (None, *REFUSALS)
     assert nothing in (None, *NOTHING)
-    for one in utterances:
-        places = [(reading.start, reading.end) for reading in one.pronunciations]
+    for utterance in utterances:
+        places = [(reading.start, reading.end) for reading in utterance.pronunciations]
         assert places == sorted(places)
-        assert all(0 <= start < end <= len(one.text) for start, end in places)
-        assert phonemize(one.text, one.language, inline_pronunciations=one.pronunciations).ids
+        assert all(0 <= start < end <= len(utterance.text) for start, end in places)
+        assert phonemize(utterance.text, utterance.language, inline_pronunciations=utterance.pronunciations).ids
     if utterances:
-        asked = sum(item.seconds for item in script if isinstance(item, Pause))
-        assert sum(one.silence_before + one.silence_after for one in utterances) == pytest.approx(asked)
+        pause_seconds = sum(item.seconds for item in script if isinstance(item, Pause))
+        assert sum(utterance.silence_before + utterance.silence_after for utterance in utterances) == pytest.approx(
+            pause_seconds
+        )
 
 
 @UNHURRIED
