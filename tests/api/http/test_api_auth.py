@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import httpx
 import pytest
 from api_support import running
 
 from api.http.auth import KeyRing
-from core.errors import Unauthorized
+from core.errors import NotReady, RecordsUnavailable, Unauthorized
 from core.records import Records
 from core.settings import Settings
 
 OPEN = ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/", "/voices"]
 
 
-async def test_without_any_key_the_door_is_open(client: httpx.AsyncClient) -> None:
+async def test_without_any_key_every_request_is_allowed(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/v1/files")).status_code == 200
     assert (await client.get("/v1/models")).status_code == 200
 
@@ -58,9 +61,85 @@ async def test_a_recorded_key_opens_until_it_is_revoked(records: Records) -> Non
         await ring.check(key)
 
 
-async def test_revoking_the_last_key_does_not_open_the_door(records: Records) -> None:
+async def test_revoking_the_last_key_does_not_allow_every_request(records: Records) -> None:
     await records.api_keys.create("only")
     await records.api_keys.revoke("only")
 
     with pytest.raises(Unauthorized):
         await KeyRing((), records).check("")
+
+
+class HeldKeys:
+    """Records whose keys are read when the test says so, or cannot be read."""
+
+    def __init__(self, records: Records) -> None:
+        self.api_keys: Any = self
+        self.reads = 0
+        self.released = asyncio.Event()
+        self.away = False
+        self._keys = records.api_keys
+
+    async def all(self) -> list[Any]:
+        self.reads += 1
+        await self.released.wait()
+        if self.away:
+            raise RecordsUnavailable("The database is away.")
+        return await self._keys.all()
+
+
+async def test_requests_wait_for_the_first_read_of_the_keys_and_share_it(records: Records) -> None:
+    await records.api_keys.create("laptop")
+    held: Any = HeldKeys(records)
+    ring = KeyRing((), held)
+    checks = [asyncio.create_task(ring.check("")) for _ in range(40)]
+    await asyncio.sleep(0)
+
+    held.released.set()
+    errors = await asyncio.gather(*checks, return_exceptions=True)
+
+    assert {type(error) for error in errors} == {Unauthorized}
+    assert held.reads == 1
+
+
+async def test_a_request_that_is_cancelled_does_not_cancel_the_read_of_others(records: Records) -> None:
+    held: Any = HeldKeys(records)
+    ring = KeyRing((), held)
+    first, second = (asyncio.create_task(ring.check("")) for _ in range(2))
+    await asyncio.sleep(0)
+
+    first.cancel()
+    held.released.set()
+
+    await second
+    assert first.cancelled() or first.cancelling()
+
+
+async def test_nothing_is_allowed_while_the_keys_could_never_be_read(records: Records) -> None:
+    held: Any = HeldKeys(records)
+    held.away = True
+    held.released.set()
+    ring = KeyRing(("configured",), held)
+
+    for key in ("", "configured"):
+        with pytest.raises(NotReady):
+            await ring.check(key)
+    held.away = False
+    await ring.check("configured")
+
+
+async def test_the_keys_that_were_read_last_are_used_for_a_minute_while_the_records_are_away(records: Records) -> None:
+    _, key = await records.api_keys.create("laptop")
+    held: Any = HeldKeys(records)
+    held.released.set()
+    now = 0.0
+    ring = KeyRing((), held, clock=lambda: now)
+    with pytest.raises(Unauthorized):
+        await ring.check("")
+    held.away = True
+
+    now += 30
+    with pytest.raises(Unauthorized):
+        await ring.check("")
+    now += 31
+    with pytest.raises(NotReady):
+        await ring.check(key)
