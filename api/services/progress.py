@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from core.errors import QueueUnavailable
+from core.experiments.notifier import terminal_event_data
 from core.jobs.events import Events
 from core.jobs.job import TERMINAL_EVENTS, Event, Job, JobStatus
 from core.jobs.queue import AsyncQueue
@@ -87,17 +88,7 @@ def job_feed(queue: AsyncQueue, watcher: Events, job_id: str) -> TopicFeed:
 
 def task_event(task: TaskRecord) -> Event:
     """Return the terminal event of a task that has ended, from its record."""
-    data: dict[str, Any] = {
-        "task_id": task.id,
-        "status": task.status,
-        "overall_progress": task.overall_progress,
-        "message": task.message,
-    }
-    if task.voice_id is not None:
-        data["voice_id"] = task.voice_id
-    if task.error is not None:
-        data["error"] = task.error
-    return Event(event_id(task.completed_at), str(task.status), data)
+    return Event(event_id(task.completed_at), str(task.status), terminal_event_data(task))
 
 
 def stage_event(run: StageRecord, newest: StageRecord) -> Event | None:

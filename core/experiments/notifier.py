@@ -41,17 +41,7 @@ class Notifier:
 
     async def task_ended(self, task: TaskRecord) -> None:
         """Publish the terminal event of a task."""
-        data: dict[str, object] = {
-            "task_id": task.id,
-            "status": task.status,
-            "overall_progress": task.overall_progress,
-            "message": task.message,
-        }
-        if task.voice_id is not None:
-            data["voice_id"] = task.voice_id
-        if task.error is not None:
-            data["error"] = task.error
-        await self.publish(task.id, str(task.status), data)
+        await self.publish(task.id, str(task.status), terminal_event_data(task))
 
     async def publish(self, topic: str, kind: str, data: Mapping[str, object]) -> None:
         """Publish an event; a queue that is away is logged only."""
@@ -59,3 +49,18 @@ class Notifier:
             await self.queue.publish_event(topic, kind, data)
         except QueueUnavailable:
             logger.warning("Nobody could be told about %s: the queue is away.", topic)
+
+
+def terminal_event_data(task: TaskRecord) -> dict[str, object]:
+    """Return the data of the terminal event of a task that has ended."""
+    data: dict[str, object] = {
+        "task_id": task.id,
+        "status": task.status,
+        "overall_progress": task.overall_progress,
+        "message": task.message,
+    }
+    if task.voice_id is not None:
+        data["voice_id"] = task.voice_id
+    if task.error is not None:
+        data["error"] = task.error
+    return data

@@ -33,7 +33,7 @@ class TrainingSummary(TypedDict):
     """A completed training: the chosen checkpoint, the numbers and all checkpoints."""
 
     checkpoint_id: str
-    metrics: dict[str, Any]
+    metrics: dict[str, object]
     checkpoints: list[CheckpointOutput]
 
 
@@ -55,7 +55,7 @@ class TrainingResults:
         return list(self.record.outputs.get("checkpoints", []))
 
     @property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, object]:
         """`final_loss`, `best_epoch` and more of a finished run; the newest numbers of one in progress."""
         final = {name: value for name, value in self.record.outputs.get("metrics", {}).items() if name != "history"}
         return final or dict(self.record.metrics)

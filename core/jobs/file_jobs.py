@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -35,14 +35,14 @@ class FileJobPayload(BaseModel):
 
     kind: FileJobKind = Field(alias=KIND_FIELD)
 
-    def stored(self) -> dict[str, Any]:
+    def stored(self) -> dict[str, object]:
         """Return the payload as the queue keeps it."""
         return self.model_dump(mode="json", by_alias=True)
 
 
-def file_job_kind(payload: Mapping[str, Any]) -> FileJobKind | None:
+def file_job_kind(payload: Mapping[str, object]) -> FileJobKind | None:
     """Return the kind of a file job; None when the payload is another role's, or of a kind that nobody knows."""
     try:
-        return FileJobKind(payload[KIND_FIELD])
+        return FileJobKind(str(payload[KIND_FIELD]))
     except (KeyError, ValueError):
         return None

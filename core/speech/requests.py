@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired
+from typing import Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
@@ -18,7 +18,7 @@ class SpeechPayload(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
-    def stored(self) -> dict[str, Any]:
+    def stored(self) -> dict[str, object]:
         """Return the payload as the queue keeps it."""
         return self.model_dump(by_alias=True)
 
