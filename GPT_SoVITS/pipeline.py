@@ -235,7 +235,7 @@ class Pipeline:
             self.gpt,
             [utterance.gpt_input for utterance in utterances],
             [utterance.sampling for utterance in utterances],
-            generators=[utterance.request.new_generator() for utterance in utterances],
+            [utterance.request.new_generator() for utterance in utterances],
             precision=self.precision,
         )
         for utterance, row in zip(utterances, tokens):
@@ -246,17 +246,15 @@ class Pipeline:
     def _stream_tokens(self, utterance: ConditionedRequest) -> Iterator[int]:
         """Yield the semantic tokens of one utterance as they are generated. Raises ModelError("nothing_spoken")."""
         count = 0
-        for tokens, _ in stream_tokens(
+        for token in stream_tokens(
             self.gpt,
             utterance.gpt_input,
             utterance.sampling,
-            generator=utterance.request.new_generator(),
-            chunk_length=1,
+            utterance.request.new_generator(),
             precision=self.precision,
         ):
-            for token in [] if tokens is None else tokens.tolist():
-                count += 1
-                yield token
+            count += 1
+            yield token
         if count == 0:
             raise _nothing_spoken(utterance)
 

@@ -74,7 +74,7 @@ async def publish_random_voice(data: Path) -> None:
     storage, records = Storage(data / "storage"), Records(f"sqlite+aiosqlite:///{data / 'sovitsd.sqlite3'}")
     gpt, sovits = load_config("nano_gpt"), load_config("nano")
     states = {
-        "gpt": (gpt, Text2Semantic(gpt).state_dict()),
+        "gpt": (gpt, Text2Semantic.from_config(gpt).state_dict()),
         "sovits": (sovits, SoVITS.from_config(sovits).voice_state()),
     }
     for kind, (config, state) in states.items():

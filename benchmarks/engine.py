@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def tokens(rounds: int, steps: int) -> Iterator[Row]:
     """Measure stage 1: decoding steps only, without the prefill of the prompt."""
-    model = Text2Semantic(load_config("v2_gpt")).eval()
+    model = Text2Semantic.from_config(load_config("v2_gpt")).eval()
     with torch.no_grad():
         model.model.ar_predict_layer.weight[-1] = 0  # an end token that is never the likeliest
     turns = {
@@ -130,9 +130,9 @@ def tokens_per_second(model: Text2Semantic, rows: int, steps: int, precision: An
     settings = SamplingSettings(early_stop_num=steps)
     for i in range(rows):
         generator = torch.Generator().manual_seed(i)
-        phones = torch.randint(0, 700, (PHONES,), generator=generator)
+        phonemes = torch.randint(0, 700, (PHONES,), generator=generator)
         prompt = torch.randint(0, 1024, (PROMPT,), generator=generator)
-        batch.add(GenerationInput(phones, None, prompt), settings, generator)
+        batch.add_request(GenerationInput(phonemes, None, prompt), settings, generator)
     batch.step()
     start = time.perf_counter()
     for _ in range(steps):
@@ -144,7 +144,7 @@ def tokens_per_second(model: Text2Semantic, rows: int, steps: int, precision: An
 def linears_per_second(model: Text2Semantic, steps: int = 20) -> float:
     """Return the steps per second of nothing but `torch.nn.functional.linear` over all the weights, one row."""
     layers = [(l.self_attn, l.linear1, l.linear2) for l in model.model.h.layers]  # noqa: E741
-    width = model.dimensions.width
+    width = model.config.embedding_dim
     x, wide = torch.randn(1, width), torch.randn(1, 4 * width)
     start = time.perf_counter()
     for _ in range(steps):

@@ -41,7 +41,7 @@ def sovits_train(run: StageRun) -> TrainingOutputs:
     settings["text_low_lr_rate"] = run.config["text_low_lr_rate"]
     if run.experiment.version in FLOW_MATCHING_VERSIONS:
         settings["lora_rank"] = run.config["lora_rank"]
-        return train(run, kind="sovits", program="flow_matching", settings=settings)
+        return train(run, kind="sovits", trainer="flow_matching", settings=settings)
     settings["base_discriminator"] = str(base_model(run, "discriminator", run.config))
     return train(run, kind="sovits", settings=settings)
 

@@ -108,7 +108,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def _name(pid: int) -> str:
-    """`synthesizer`, `api`, `gpt.train` … from a command line."""
+    """`synthesizer`, `api`, `train` … from a command line."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
     except OSError:

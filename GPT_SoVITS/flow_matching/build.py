@@ -1,11 +1,9 @@
-"""Where a training of v3 or v4 begins: the recipe, and the base made ready to learn."""
+"""The recipe and the network that a training of v3 or v4 begins with."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
-from GPT_SoVITS.configs import merge_config
+from GPT_SoVITS.configs import Recipe, merge_config
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import lora
 from GPT_SoVITS.flow_matching.model import FROZEN_PREFIXES, FlowMatchingSoVITS
@@ -14,34 +12,39 @@ from GPT_SoVITS.flow_matching.training_config import FlowMatchingTrainingConfig
 from GPT_SoVITS.training.base_weights import load_base_weights
 
 
-def build_model(plan: FlowMatchingTrainingConfig) -> tuple[dict[str, Any], FlowMatchingSoVITS]:
-    """(config, model of which the right part learns).
+def build_model(config: FlowMatchingTrainingConfig) -> tuple[Recipe, FlowMatchingSoVITS]:
+    """Build the network with the base's sizes and weights, and freeze what is not trained.
 
-    The base's sizes hold. Official files of v3 and v4 have the same tensors, so of these the plan's word is taken.
-    Raises ModelError with "no_base", "wrong_base" or "wrong_checkpoint".
+    Official files of v3 and v4 have the same tensors, so the config's version decides what they are.
+
+    Returns:
+        The recipe and the network.
+
+    Raises:
+        ModelError: "no_base", "wrong_base" or "wrong_checkpoint".
     """
-    if plan.base is None:
+    if config.base is None:
         raise ModelError(
             "no_base",
-            f"{plan.version} cannot be trained from nothing, and the plan names no base.",
-            hint=f"`main.py download {plan.version}` fetches the official one.",
+            f"{config.version} cannot be trained from nothing, and the plan names no base.",
+            hint=f"`main.py download {config.version}` fetches the official one.",
         )
-    base = open_checkpoint(plan.base, kind="sovits", version=plan.version)
-    noted = base.config.get("version")
-    if "dit" in base.config.get("model", {}) and noted != plan.version:  # ours, which knows its version
-        raise ModelError("wrong_base", f"{plan.base.name} holds {noted}, and {plan.version} is to be trained.")
+    base = open_checkpoint(config.base, kind="sovits", version=config.version)
+    stored_version = base.config.get("version")
+    if "dit" in base.config.get("model", {}) and stored_version != config.version:  # ours, which knows its version
+        raise ModelError(
+            "wrong_base", f"{config.base.name} holds {stored_version}, and {config.version} is to be trained."
+        )
     if lora.is_lora(base.state):
-        raise ModelError("wrong_base", f"{plan.base.name} is a LoRA; a training begins from the base that it changes.")
-    config = merge_config(recipe_of(base), {"train": plan.train})
-    model = FlowMatchingSoVITS.from_config(config)
-    load_base_weights(model, base.state, plan.base)
-    if plan.rank is None:
-        _let_all_learn(model)
-    else:
-        lora.inject(model, plan.rank)
-    return config, model
-
-
-def _let_all_learn(model: FlowMatchingSoVITS) -> None:
+        raise ModelError(
+            "wrong_base", f"{config.base.name} is a LoRA; a training begins from the base that it changes."
+        )
+    recipe = merge_config(recipe_of(base), {"train": config.train})
+    model = FlowMatchingSoVITS.from_config(recipe)
+    load_base_weights(model, base.state, config.base)
+    if config.rank is not None:
+        lora.inject(model, config.rank)
+        return recipe, model
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not (model.freeze_quantizer and name.startswith(FROZEN_PREFIXES)))
+        parameter.requires_grad_(not (model.config.freeze_quantizer and name.startswith(FROZEN_PREFIXES)))
+    return recipe, model

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from GPT_SoVITS.configs import Recipe
+from GPT_SoVITS.configs.sections import read_section
 from GPT_SoVITS.features.mel import log_mel, normalize, resample
+from GPT_SoVITS.flow_matching.config import FlowMatchingAudioConfig
 from GPT_SoVITS.flow_matching.model import FlowMatchingBatch
-from GPT_SoVITS.sovits.data import SoVITSItemLoader, load_usable
-from GPT_SoVITS.sovits.training_set import TrainingSetEntry, select_entries
+from GPT_SoVITS.sovits.data import SoVITSItemLoader, pad_optional, pad_to
+from GPT_SoVITS.sovits.item_cache import CACHE_BYTES, ItemCache
+from GPT_SoVITS.sovits.training_set import TrainingSetEntry
 
-EVEN = 8
-"""Encoder frames, a multiple of which v3 makes of a batch before it counts mel frames."""
+FRAME_MULTIPLE = 8
+"""v3 pads the encoder frames of a batch to a multiple of this before it counts mel frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,79 +38,62 @@ class FlowMatchingItem:
     ssl: Tensor | None
     """(D, T) content features."""
 
-    @property
-    def bytes(self) -> int:
-        tensors = (self.spec, self.mel, self.text, self.codes, self.ssl)
-        return sum(t.numel() * t.element_size() for t in tensors if t is not None)
 
+class FlowMatchingItemLoader:
+    """Loads items and caches them, so that spectrograms and mels are computed once."""
 
-class FlowMatchingItemLoader(SoVITSItemLoader):
-    """Loads items and keeps them, so that spectrograms and mels are computed once."""
+    def __init__(self, folder: Path, recipe: Recipe, *, cache_bytes: int = CACHE_BYTES) -> None:
+        """Load from a training-set folder what the recipe's network reads."""
+        self.mel = read_section(FlowMatchingAudioConfig, recipe["data"], extra=True).mel
+        self.style_bins = int(recipe["model"]["style_bins"])
+        self.frame_ratio = float(recipe["model"]["frame_ratio"])
+        self._loader = SoVITSItemLoader(folder, as_v2(recipe))
+        self._cache = ItemCache[FlowMatchingItem](cache_bytes)
 
-    def __init__(self, folder: Path, config: dict[str, Any], **options: int) -> None:
-        super().__init__(folder, as_v2(config), **options)
+    def __call__(self, entry: TrainingSetEntry) -> FlowMatchingItem:
+        """Load one recording. Raises ModelError("bad_training_item") with the reason."""
+        return self._cache.get(entry.name, lambda: self._read(entry))
 
-    def _load(self, entry: TrainingSetEntry) -> FlowMatchingItem:
-        item = super()._load(entry)
-        settings = self.data["mel"]
-        wave = resample(item.wave, self.data["sampling_rate"], settings["sampling_rate"])
-        mel = normalize(log_mel(wave, **settings))[0]
+    def _read(self, entry: TrainingSetEntry) -> FlowMatchingItem:
+        item = self._loader.read(entry)
+        wave = resample(item.wave, self._loader.spectrogram.sampling_rate, self.mel.sampling_rate)
+        mel = normalize(log_mel(wave, **asdict(self.mel)))[0]  # (M, F)
         return FlowMatchingItem(
-            # Cloned, for a view would keep every bin alive.
-            spec=item.spec[: self.model["style_bins"]].clone(),
-            mel=mel[:, : int(item.spec.shape[1] * self.model["frame_ratio"])].clone(),
+            # Cloned, for a view would keep every bin in memory.
+            spec=item.spec[: self.style_bins].clone(),
+            mel=mel[:, : int(item.spec.shape[1] * self.frame_ratio)].clone(),
             text=item.text,
             codes=item.codes,
             ssl=item.ssl,
         )
 
 
-def as_v2(config: dict[str, Any]) -> dict[str, Any]:
-    """The recipe for what reads a training set: symbols and recordings of v2, without speaker vectors and pitch."""
-    return config | {"version": "v2", "model": config["model"] | {"speaker_vector": False, "frames": None}}
-
-
-def find_entries(
-    folder: Path, config: dict[str, Any], items: FlowMatchingItemLoader, source: str
-) -> tuple[list[TrainingSetEntry], int, dict[str, str]]:
-    """(each recording that can be learned from, how often the list counts in an epoch, name -> why one cannot).
-
-    `source` is `codes` or `ssl`.
-    """
-    selection = select_entries(folder, as_v2(config), source=source)
-    edges = config["train"]["length_edges"]
-    left_out = dict(selection.left_out)
-    fitting = []
-    for entry in selection.entries:
-        if edges[0] < entry.frames <= edges[-1]:
-            fitting.append(entry)
-        else:
-            left_out[entry.name] = f"it has {entry.frames} frames of 20 ms; {edges[0] + 1} to {edges[-1]} work"
-    entries, failed = load_usable(fitting, items)
-    return entries, selection.repeats, left_out | failed
+def as_v2(recipe: Recipe) -> Recipe:
+    """Return the recipe for reading a training set: symbols and recordings of v2, no speaker vectors and pitch."""
+    return recipe | {"version": "v2", "model": recipe["model"] | {"speaker_vector": False, "frames": None}}
 
 
 def collate(items: Sequence[FlowMatchingItem], ratio: float) -> FlowMatchingBatch:
-    """Longest first; `ratio` is mel frames for an encoder frame. Frames are padded to an even number above the
-    longest, mels as the official loader of the version does."""
+    """Pad items, the longest first, to a batch.
+
+    Frames are padded to an even number above the longest, mels as the official loader of the version does.
+
+    Args:
+        items: the recordings.
+        ratio: mel frames per encoder frame.
+    """
     items = sorted(items, key=lambda item: item.spec.shape[1], reverse=True)
     lengths = [item.spec.shape[1] for item in items]
     frames = 2 * (lengths[0] // 2 + 1)
-    whole = frames if ratio == int(ratio) else EVEN * (lengths[0] // EVEN + 1)
-    codes = [item.codes for item in items]
-    ssl = [item.ssl for item in items]
+    mel_source_frames = frames if ratio == int(ratio) else FRAME_MULTIPLE * (lengths[0] // FRAME_MULTIPLE + 1)
+    codes = pad_optional([item.codes for item in items], frames // 2)
     return FlowMatchingBatch(
-        spec=_padded([item.spec for item in items], frames),
+        spec=pad_to([item.spec for item in items], frames),
         spec_lengths=torch.tensor(lengths),
-        mel=_padded([item.mel for item in items], int(whole * ratio)),
+        mel=pad_to([item.mel for item in items], int(mel_source_frames * ratio)),
         mel_lengths=torch.tensor([item.mel.shape[1] for item in items]),
         text=pad_sequence([item.text for item in items], batch_first=True),
         text_lengths=torch.tensor([len(item.text) for item in items]),
-        codes=None if None in codes else _padded(codes, frames // 2)[None],
-        ssl=None if None in ssl else _padded(ssl, frames),
+        codes=None if codes is None else codes[None],
+        ssl=pad_optional([item.ssl for item in items], frames),
     )
-
-
-def _padded(tensors: Sequence[Tensor], size: int) -> Tensor:
-    """(B, ..., size), zeros behind each."""
-    return torch.stack([F.pad(tensor, (0, size - tensor.shape[-1])) for tensor in tensors])

@@ -1,44 +1,51 @@
-"""What the transformer of v3 and v4 reads (specification s2-v3v4 §6.1, §6.3-6.5); attribute names are official keys.
+"""The embeddings of the transformer of v3 and v4 (specification s2-v3v4 §6.1, §6.3-6.5); names are official keys.
 
 Shapes: B batch, T frames, C condition width, D transformer width; masks are (B, T), true before each length. A mask
-keeps padding out of what sees more than one frame, so that a row in a batch is what it is alone; the original has
-none there.
+keeps padding out of layers that see more than one frame, so that a row in a batch is as it is alone; upstream has none
+there.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from GPT_SoVITS.flow_matching.config import DiTConfig
+
 TIME_SCALE = 1000.0
 LONGEST_PERIOD = 10_000.0
 POSITIONS = 4096
-"""Rows of the condition's position table; every later frame has the last row."""
+"""Rows of the condition's position table; later frames share the last row."""
 NORM_EPSILON = 1e-6
 
 
 class TimeEmbedding(nn.Module):
-    """A number in [0, 1] to a vector: the time (`time_embed`) or the step size (`d_embed`)."""
+    """Embeds a number in [0, 1]: the time (`time_embed`) or the step size (`d_embed`)."""
 
     def __init__(self, features: int, dim: int) -> None:
         super().__init__()
         self.features = features
-        self.time_mlp = nn.Sequential(nn.Linear(features, dim), nn.SiLU(), nn.Linear(dim, dim))
+        first = nn.Linear(features, dim)
+        self.time_mlp = nn.Sequential(first, nn.SiLU(), nn.Linear(dim, dim))
 
     def forward(self, time: Tensor) -> Tensor:
-        """time (B,) -> (B, D). The angles reach a thousand radians, so they are float32."""
+        """Embed (B,) as (B, D). The angles reach a thousand radians, so they are float32."""
         half = self.features // 2
         rates = torch.exp(torch.arange(half, device=time.device) * (-math.log(LONGEST_PERIOD) / (half - 1)))
         angles = TIME_SCALE * time.float()[:, None] * rates
         waves = torch.cat([angles.sin(), angles.cos()], dim=1)
-        return self.time_mlp(waves.to(self.time_mlp[0].weight.dtype))
+        first = self.time_mlp[0]
+        assert isinstance(first, nn.Linear)
+        return self.time_mlp(waves.to(first.weight.dtype))
 
 
 class ResponseNorm(nn.Module):
-    """Global response normalisation (ConvNeXt V2): a channel counts by its energy over all frames."""
+    """Global response normalization (ConvNeXt V2): a channel is weighted by its energy over all frames."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -46,7 +53,7 @@ class ResponseNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1, 1, channels))
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x (B, T, C'); the norms are float32."""
+        """Normalize (B, T, C'); the norms are float32."""
         seen = x.float() if mask is None else x.float() * mask[..., None]
         energy = torch.linalg.vector_norm(seen, dim=1, keepdim=True)  # (B, 1, C')
         share = energy / (energy.mean(dim=2, keepdim=True) + 1e-6)
@@ -54,6 +61,8 @@ class ResponseNorm(nn.Module):
 
 
 class ConvNeXtV2Block(nn.Module):
+    """A depthwise convolution over time, then a feed-forward layer with response normalization."""
+
     def __init__(self, channels: int, kernel: int) -> None:
         super().__init__()
         self.dwconv = nn.Conv1d(channels, channels, kernel, padding=kernel // 2, groups=channels)
@@ -63,7 +72,7 @@ class ConvNeXtV2Block(nn.Module):
         self.pwconv2 = nn.Linear(2 * channels, channels)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x (B, T, C)."""
+        """Transform (B, T, C)."""
         if mask is not None:
             x = x * mask[..., None]
         y = self.dwconv(x.transpose(1, 2)).transpose(1, 2)
@@ -72,14 +81,14 @@ class ConvNeXtV2Block(nn.Module):
 
 
 class ConditionEmbedding(nn.Module):
-    """`text_embed`: depends neither on the noise nor on the time, so a chunk computes it once."""
+    """`text_embed`: independent of noise and time, so a chunk computes it once."""
 
     def __init__(self, channels: int, layers: int, kernel: int) -> None:
         super().__init__()
         self.text_blocks = nn.ModuleList(ConvNeXtV2Block(channels, kernel) for _ in range(layers))
 
     def forward(self, condition: Tensor, mask: Tensor | None) -> Tensor:
-        """condition (B, T, C) -> (B, T, C)."""
+        """Embed a condition (B, T, C)."""
         x = condition + position_table(condition.shape[1], condition.shape[2], condition.device).to(condition)
         for block in self.text_blocks:
             x = block(x, mask)
@@ -87,7 +96,7 @@ class ConditionEmbedding(nn.Module):
 
 
 def position_table(frames: int, channels: int, device: torch.device) -> Tensor:
-    """(T, C) float32: the cosines of every frame's angles, then their sines."""
+    """Return the positions (T, C) in float32: the cosines of every frame's angles, then their sines."""
     rates = LONGEST_PERIOD ** (-torch.arange(0, channels, 2, device=device).float() / channels)
     positions = torch.arange(frames, device=device).clamp(max=POSITIONS - 1).float()
     angles = positions[:, None] * rates
@@ -95,60 +104,61 @@ def position_table(frames: int, channels: int, device: torch.device) -> Tensor:
 
 
 class PositionConvolution(nn.Module):
-    """`conv_pos_embed`: two grouped convolutions, from which the frames learn where they are."""
+    """`conv_pos_embed`: two grouped convolutions, which tell the frames their positions."""
 
     def __init__(self, dim: int, kernel: int, groups: int) -> None:
         super().__init__()
-        options = {"padding": kernel // 2, "groups": groups}
-        self.conv1d = nn.Sequential(
-            nn.Conv1d(dim, dim, kernel, **options), nn.Mish(), nn.Conv1d(dim, dim, kernel, **options), nn.Mish()
-        )
+        convolutions = [nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=groups) for _ in range(2)]
+        self.conv1d = nn.Sequential(convolutions[0], nn.Mish(), convolutions[1], nn.Mish())
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x (B, T, D)."""
+        """Embed (B, T, D)."""
         x = x.transpose(1, 2)
-        for conv, activation in (self.conv1d[:2], self.conv1d[2:]):
+        for first in (0, 2):
+            conv, activation = self.conv1d[first], self.conv1d[first + 1]
             x = activation(conv(x if mask is None else x * mask[:, None]))
         return x.transpose(1, 2)
 
 
 class InputEmbedding(nn.Module):
-    """`input_embed`: the noisy mel, the prompt's mel and the condition in one vector a frame."""
+    """`input_embed`: the noisy mel, the prompt's mel and the condition in one vector per frame."""
 
-    def __init__(self, mel: int, condition: int, dim: int, kernel: int, groups: int) -> None:
+    def __init__(self, config: DiTConfig) -> None:
         super().__init__()
-        self.proj = nn.Linear(2 * mel + condition, dim)
-        self.conv_pos_embed = PositionConvolution(dim, kernel, groups)
+        self.proj = nn.Linear(2 * config.mel_dim + config.text_dim, config.dim)
+        self.conv_pos_embed = PositionConvolution(config.dim, config.position_kernel, config.position_groups)
 
     def forward(self, x: Tensor, prompt: Tensor, condition: Tensor, mask: Tensor | None) -> Tensor:
-        """x, prompt (B, T, M), condition (B, T, C) -> (B, T, D)."""
+        """Embed a noisy mel and a prompt (B, T, M) with a condition (B, T, C) as (B, T, D)."""
         z = self.proj(torch.cat([x, prompt, condition], dim=2).to(self.proj.weight.dtype))
         return z + self.conv_pos_embed(z, mask)
 
 
 class Rotary(nn.Module):
-    """`rotary_embed`: angles of positions. The frequencies stay float32 as they were stored, whatever the weights."""
+    """`rotary_embed`: angles of positions. The frequencies stay float32, whatever the dtype of the weights."""
+
+    inv_freq: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.register_buffer("inv_freq", LONGEST_PERIOD ** (-torch.arange(0, width, 2).float() / width))
 
     def forward(self, frames: int) -> tuple[Tensor, Tensor]:
-        """(cosines, sines), each (T, width / 2) float32."""
+        """Return cosines and sines of all frames, each (T, width / 2) float32."""
         angles = torch.arange(frames, device=self.inv_freq.device).float()[:, None] * self.inv_freq.float()
         return angles.cos(), angles.sin()
 
-    def _apply(self, fn, recurse: bool = True):
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move with the module, but keep the precision: an error here grows with the position."""
-        kept = self.inv_freq
+        frequencies = self.inv_freq
         super()._apply(fn, recurse)
-        if not kept.is_meta:
-            self.inv_freq = kept.to(self.inv_freq.device)
+        if not frequencies.is_meta:
+            self.inv_freq = frequencies.to(self.inv_freq.device)
         return self
 
 
 def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
-    """x (B, T, width): every pair of neighbouring channels turned by its angle, in float32."""
+    """Rotate every pair of adjacent channels of (B, T, width) by its angle, in float32."""
     cos, sin = angles
     a, b = x.float().unflatten(2, (-1, 2)).unbind(dim=3)  # (B, T, width / 2)
     return torch.stack([a * cos - b * sin, b * cos + a * sin], dim=3).flatten(2).to(x.dtype)

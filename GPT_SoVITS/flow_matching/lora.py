@@ -1,12 +1,13 @@
 """Low-rank changes to the attention of the transformer (specification s2-v3v4 §2.4, after LoRA of Hu et al.).
 
-The scale is 1 (alpha equals the rank), there is no dropout, and biases stay. In a file a change has the names of the
-library that the original used; in a model, those of `LowRankLinear`.
+The scale is 1 (alpha equals the rank), there is no dropout, and biases do not change. In a file, changes have the names
+of the library that upstream used; in a model, those of `LowRankLinear`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -18,46 +19,52 @@ from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 """Linear layers of every block's `attn`."""
 FILE_PREFIX = "cfm.base_model.model."
-"""What stands before the names below `cfm` in a file."""
+"""Prefix of the names below `cfm` in a file."""
 DOWN, UP = ".lora_A.default.weight", ".lora_B.default.weight"
 TRAINED_WHOLE = ("ref_enc.", "bridge.", "wns1.", "linear_mel.")
-"""Whole copies of these go into a LoRA file."""
+"""A LoRA file holds whole copies of these."""
 
 
 class LowRankLinear(nn.Module):
-    """A frozen linear layer and the change that it learns."""
+    """A frozen linear layer with a trained low-rank change."""
 
     def __init__(self, base: nn.Linear, rank: int) -> None:
         super().__init__()
         self.base = base.requires_grad_(False)
-        options = {"device": base.weight.device, "dtype": torch.float32}
-        self.down = nn.Parameter(torch.empty(rank, base.in_features, **options))  # A
-        self.up = nn.Parameter(torch.zeros(base.out_features, rank, **options))  # B
+        device = base.weight.device
+        self.down = nn.Parameter(torch.empty(rank, base.in_features, device=device, dtype=torch.float32))  # A
+        self.up = nn.Parameter(torch.zeros(base.out_features, rank, device=device, dtype=torch.float32))  # B
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Transform (..., in_features)."""
         low = F.linear(x.to(self.down.dtype), self.down)
         return self.base(x) + F.linear(low, self.up).to(x.dtype)
 
 
 def inject(model: FlowMatchingSoVITS, rank: int) -> FlowMatchingSoVITS:
-    """Freeze the transformer and the encoders, and let the attention learn changes of `rank`.
+    """Freeze the transformer and the encoders, and add trainable changes of a rank to the attention.
 
-    What else the original trains beside them stays trainable. The first output equals that without changes.
+    What upstream trains besides stays trainable. The output does not change at first.
+
+    Raises:
+        ModelError: "bad_plan": the rank is below 1.
     """
     if rank < 1:
         raise ModelError("bad_plan", f"A LoRA of rank {rank} changes nothing; ranks from 1 work.")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(TRAINED_WHOLE))
     for block in model.cfm.estimator.transformer_blocks:
+        attention = block.get_submodule("attn")
         for target in TARGETS:
-            parent, name = _place(block.attn, target)
+            path, _, name = target.rpartition(".")
+            parent = attention.get_submodule(path) if path else attention
             setattr(parent, name, LowRankLinear(getattr(parent, name), rank))
     return model
 
 
 def lora_state(model: FlowMatchingSoVITS) -> dict[str, Tensor]:
-    """What a LoRA file holds, by the official names: the changes, the parts that were trained whole, and buffers."""
+    """Return what a LoRA file holds, by official names: the changes, the parts that were trained whole, and buffers."""
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     parameters = dict(model.named_parameters())
     state = {}
@@ -67,22 +74,13 @@ def lora_state(model: FlowMatchingSoVITS) -> dict[str, Tensor]:
     return state
 
 
-def load_lora(model: FlowMatchingSoVITS, state: dict[str, Tensor]) -> None:
-    """Fill an injected model with a LoRA file's weights. Raises ModelError("wrong_base") where they do not fit."""
-    wanted = lora_state(model)
-    if wanted.keys() != state.keys():
-        odd = sorted(wanted.keys() ^ state.keys())[0]
-        raise ModelError("wrong_base", f"This LoRA does not fit the model, beginning with {odd}.")
-    with torch.no_grad():
-        for name, tensor in wanted.items():
-            _check_shape(name, tensor, state[name])
-            tensor.copy_(state[name])
+def merge(base_state: Mapping[str, Tensor], lora_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the base's weights with a LoRA file's changes added, in float32, and its whole copies in place.
 
+    Unchanged tensors are those of the base, not copies.
 
-def merge(base_state: dict[str, Tensor], lora_state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The base with a LoRA file's changes added, in float32, and its whole copies put in place.
-
-    Untouched tensors are those of the base, not copies. Raises ModelError("wrong_base") where the two do not fit.
+    Raises:
+        ModelError: "wrong_base" or "bad_checkpoint": the two do not fit, or the LoRA is not whole.
     """
     merged = dict(base_state)
     for name, tensor in lora_state.items():
@@ -94,51 +92,36 @@ def merge(base_state: dict[str, Tensor], lora_state: dict[str, Tensor]) -> dict[
             if up is None:
                 raise ModelError("bad_checkpoint", f"The LoRA has {name} without its other half.")
             change = up.float() @ tensor.float()
-            merged[target] = _of(base_state, target, change).float() + change
+            merged[target] = _base_tensor(base_state, target, change.shape).float() + change
         else:
             target = _base_name(name)
-            _of(base_state, target, tensor)
+            _base_tensor(base_state, target, tensor.shape)
             merged[target] = tensor
     return merged
 
 
-def is_lora(state: dict[str, Tensor]) -> bool:
+def is_lora(state: Mapping[str, Tensor]) -> bool:
+    """Return whether weights are those of a LoRA file."""
     return any(name.endswith(DOWN) for name in state)
 
 
-def rank_of(state: dict[str, Tensor]) -> int:
-    """The rank that a LoRA file's tensors have. Raises ModelError("bad_checkpoint") where there is no LoRA."""
-    for name, tensor in state.items():
-        if name.endswith(DOWN):
-            return tensor.shape[0]
-    raise ModelError("bad_checkpoint", "These weights hold no LoRA.")
-
-
 def _file_name(name: str) -> str:
-    """Our name of an injected model's tensor -> the official one."""
+    """Return the official name of an injected model's tensor."""
     name = name.replace(".down", DOWN).replace(".up", UP) if name.endswith((".down", ".up")) else name
     return FILE_PREFIX + name.removeprefix("cfm.") if name.startswith("cfm.") else name
 
 
 def _base_name(name: str) -> str:
-    """The official name in a LoRA file -> the name in its base."""
+    """Return the name in the base of an official name in a LoRA file."""
     return f"cfm.{name.removeprefix(FILE_PREFIX)}" if name.startswith(FILE_PREFIX) else name
 
 
-def _of(base_state: dict[str, Tensor], name: str, wanted: Tensor) -> Tensor:
+def _base_tensor(base_state: Mapping[str, Tensor], name: str, shape: torch.Size) -> Tensor:
+    """Return a tensor of the base. Raise ModelError("wrong_base") when it is missing or of another shape."""
     if name not in base_state:
         raise ModelError("wrong_base", f"The LoRA changes {name}, which its base does not have.")
-    _check_shape(name, wanted, base_state[name])
-    return base_state[name]
-
-
-def _check_shape(name: str, wanted: Tensor, found: Tensor) -> None:
-    if wanted.shape != found.shape:
-        shapes = f"{list(wanted.shape)} and {list(found.shape)}"
+    tensor = base_state[name]
+    if tensor.shape != shape:
+        shapes = f"{list(shape)} and {list(tensor.shape)}"
         raise ModelError("wrong_base", f"The LoRA and its base disagree about {name}: {shapes}.")
-
-
-def _place(attention: nn.Module, target: str) -> tuple[nn.Module, str]:
-    """(module that holds the layer, its name there)."""
-    parent, _, name = target.rpartition(".")
-    return (attention.get_submodule(parent) if parent else attention), name
+    return tensor

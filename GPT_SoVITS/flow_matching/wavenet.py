@@ -1,4 +1,4 @@
-"""From the encoder's frames to the condition (specification s2-v3v4 §5). Names are official keys."""
+"""The WaveNet between the encoder's frames and the condition (specification s2-v3v4 §5). Names are official keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from GPT_SoVITS.sovits.layers import GatedStack
 
 
 class WaveNet(nn.Module):
-    """`wns1`: gated convolutions in both directions of time, coloured by the style."""
+    """`wns1`: gated non-causal convolutions, conditioned on the style."""
 
     def __init__(self, channels: int, layers: int, kernel: int, style: int) -> None:
         super().__init__()
@@ -17,5 +17,5 @@ class WaveNet(nn.Module):
         self.proj = nn.Conv1d(channels, channels, 1)
 
     def forward(self, x: Tensor, mask: Tensor, style: Tensor) -> Tensor:
-        """x (B, C, T), mask (B, 1, T), style (B, G, 1), which learns nothing here -> (B, C, T)."""
+        """Transform x (B, C, T) with a mask (B, 1, T) and a style (B, G, 1), which gets no gradient here."""
         return self.proj(self.enc(self.pre(x) * mask, mask, style.detach())) * mask

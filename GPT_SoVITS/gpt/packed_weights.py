@@ -1,4 +1,4 @@
-"""The network's weights as a step reads them: laid out once per model for what is fastest with few rows.
+"""The network's weights as a decoding step reads them: laid out once per model for what is fastest with few rows.
 
 A step on a CPU is bound by how fast the weights come from memory. oneDNN's prepacked products stream them at up to
 twice the speed of `torch.nn.functional.linear`, and each row of a result is the same to the last bit however many
@@ -9,28 +9,27 @@ from __future__ import annotations
 
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import POSITIONS, Text2Semantic, TransformerLayer, sine_table
 
 Precision = Literal["auto", "fp32", "bf16"]
-"""Of the weights in a step. auto: float32 on a CPU, the model's own type elsewhere."""
-
+"""Of the weights in a step. auto: float32 on a CPU, the model's own dtype elsewhere."""
 
 NARROW_WIDTH = 256
 """Up to this width a layer's weights stay in the processor's caches."""
 
 
 class LinearKernels:
-    """Products of (M, I) with packed weights, (M, O), by PyTorch's own kernels."""
+    """Linear layers from (M, I) to (M, O) with packed weights, by PyTorch's own kernels."""
 
     rows = 1
     """M must be a multiple of this."""
@@ -39,24 +38,27 @@ class LinearKernels:
         self.dtype = dtype
 
     def pack(self, weight: Tensor) -> Tensor:
-        """A weight (O, I) in the form that the products read."""
+        """Convert a weight (O, I) to the layout that the products read."""
         return weight.detach().to(self.dtype)
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Apply a linear layer."""
         return F.linear(x, weight, bias)
 
     def relu(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Followed by a ReLU; in the type that `plus` reads."""
+        """Apply a linear layer and a ReLU; the result has the dtype that `plus` reads."""
         return F.relu(F.linear(x, weight, bias))
 
     def plus(self, x: Tensor, weight: Tensor, bias: Tensor, other: Tensor) -> Tensor:
-        """Added to `other`."""
+        """Apply a linear layer and add `other`."""
         return other + F.linear(x, weight, bias)
 
 
 class RowwiseKernels(LinearKernels):
-    """One product a row, for small weights: those stay in the processor's caches, where nothing is gained by sharing a
-    product, and each row is rounded as it is alone."""
+    """One product per row, for small weights.
+
+    Those stay in the processor's caches, where sharing a product gains nothing, and each row is rounded as it is alone.
+    """
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return torch.cat([F.linear(row, weight, bias) for row in x.split(1)])
@@ -69,26 +71,26 @@ class RowwiseKernels(LinearKernels):
 
 
 class OneDNNKernels(LinearKernels):
-    """float32 by oneDNN. Four rows need less time than one: the kernel for one is a poorer one."""
+    """float32 by oneDNN. Four rows need less time than one: its kernel for a single row is slower."""
 
     rows = 4
 
     def __init__(self) -> None:
         super().__init__(torch.float32)
-        self.product = torch.ops.mkldnn._linear_pointwise.default
-        self.sum = torch.ops.mkldnn._linear_pointwise.binary
+        self._product = torch.ops.mkldnn._linear_pointwise.default
+        self._sum = torch.ops.mkldnn._linear_pointwise.binary
 
     def pack(self, weight: Tensor) -> Tensor:
         return torch.ops.mkldnn._reorder_linear_weight(super().pack(weight).contiguous(), self.rows)
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return self.product(x, weight, bias, "none", [], "")
+        return self._product(x, weight, bias, "none", [], "")
 
     def relu(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return self.product(x, weight, bias, "relu", [], "")
+        return self._product(x, weight, bias, "relu", [], "")
 
     def plus(self, x: Tensor, weight: Tensor, bias: Tensor, other: Tensor) -> Tensor:
-        return self.sum(x, other, weight, bias, "add")
+        return self._sum(x, other, weight, bias, "add")
 
 
 class OneDNNBfloat16Kernels(OneDNNKernels):
@@ -99,16 +101,18 @@ class OneDNNBfloat16Kernels(OneDNNKernels):
         self.dtype = torch.bfloat16
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return self.product(x.bfloat16(), weight, bias, "none", [], "").float()
+        return self._product(x.bfloat16(), weight, bias, "none", [], "").float()
 
     def relu(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return self.product(x.bfloat16(), weight, bias, "relu", [], "")
+        return self._product(x.bfloat16(), weight, bias, "relu", [], "")
 
     def plus(self, x: Tensor, weight: Tensor, bias: Tensor, other: Tensor) -> Tensor:
-        return other + self.product(x.bfloat16(), weight, bias, "none", [], "")
+        return other + self._product(x.bfloat16(), weight, bias, "none", [], "")
 
 
 class PackedLayer(NamedTuple):
+    """The weights of one transformer layer: attention's input and output, the feed-forward's up and down."""
+
     in_weight: Tensor
     in_bias: Tensor
     out_weight: Tensor
@@ -123,12 +127,12 @@ class PackedLayer(NamedTuple):
 
 @dataclass(slots=True)
 class PackedWeights:
-    """Everything that a decoder reads; what is not packed is in the type of the activations."""
+    """Everything that a decoder reads; what is not packed has the dtype of the activations."""
 
     kernels: LinearKernels
-    """Of the layers in a step of several rows."""
-    kernels_of_one: LinearKernels
-    """The same where there is one row, to be stepped or to be read as a whole; for the same packed weights."""
+    """For the layers in a step of several rows."""
+    single_row_kernels: LinearKernels
+    """For one row, in a step or in the prefill; they read the same packed weights."""
     head_kernels: LinearKernels
     """Never bfloat16: rounded logits would change what is drawn."""
     layers: list[PackedLayer]
@@ -142,43 +146,44 @@ class PackedWeights:
     text_alpha: Tensor
     token_alpha: Tensor
     text_positions: Tensor
-    """(count, E), what is added to a text's embeddings."""
+    """(count, E), added to a text's embeddings."""
     token_positions: Tensor
-    """The same of tokens."""
+    """(count, E), added to tokens' embeddings."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the activations."""
+        """Dtype of the activations."""
         return self.token_embedding.dtype
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return self.token_embedding.device
 
-    def lengthen(self, count: int) -> None:
-        """See to at least `count` positions."""
+    def extend_positions(self, count: int) -> None:
+        """Compute at least `count` positions."""
         if len(self.token_positions) < count:
             table = sine_table(2 * count, self.token_positions.shape[1]).to(self.token_positions)
             self.text_positions, self.token_positions = self.text_alpha * table, self.token_alpha * table
 
 
 def pack_weights(model: Text2Semantic, precision: Precision = "auto") -> PackedWeights:
-    """The weights of `model`, packed now or by an earlier call; a change of the model in between is seen.
+    """Return the packed weights of a model, which are cached until the model's weights change.
 
-    A model may well keep its own weights in half precision: what a CPU computes with is packed from them as float32.
-    A CPU without bfloat16, and a narrow model, take float32 for bf16. Raises ModelError("bad_precision").
+    A model may keep its own weights in half precision: what a CPU computes with is packed from them as float32.
+    A CPU without bfloat16, and a narrow model, use float32 for bf16. Raises ModelError("bad_precision").
     """
     parameters = list(model.parameters())
     with _lock:
-        known = _known.setdefault(model, {})
-        entry = known.get(precision)
-        if entry is None or not entry.is_of(parameters):
-            entry = known[precision] = _Packed([_stamp(p) for p in parameters], _pack(model, precision))
+        entries = _cache.setdefault(model, {})
+        entry = entries.get(precision)
+        if entry is None or not entry.is_current(parameters):
+            entry = entries[precision] = _CacheEntry([_stamp(p) for p in parameters], _pack(model, precision))
         return entry.weights
 
 
 def round_up(number: int, multiple: int) -> int:
-    """The next multiple, or the number itself if it is one."""
+    """Return the smallest multiple that is not below the number."""
     return -(-number // multiple) * multiple
 
 
@@ -186,18 +191,18 @@ _Stamp = tuple[Tensor, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Packed:
+class _CacheEntry:
     stamps: list[_Stamp]
-    """The tensors themselves among them: as long as they live, nothing else has their address."""
+    """The tensors are kept, so that nothing else can be allocated at their addresses."""
     weights: PackedWeights
 
-    def is_of(self, parameters: list[Tensor]) -> bool:
+    def is_current(self, parameters: Sequence[Tensor]) -> bool:
         return len(parameters) == len(self.stamps) and all(
             parameter is old[0] and _stamp(parameter)[1:] == old[1:] for parameter, old in zip(parameters, self.stamps)
         )
 
 
-_known: WeakKeyDictionary[Text2Semantic, dict[str, _Packed]] = WeakKeyDictionary()
+_cache: WeakKeyDictionary[Text2Semantic, dict[str, _CacheEntry]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -205,46 +210,46 @@ def _stamp(tensor: Tensor) -> _Stamp:
     return tensor, tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version
 
 
-class _Choice(NamedTuple):
+class _KernelChoice(NamedTuple):
     layers: LinearKernels
-    layers_of_one: LinearKernels
+    single_row: LinearKernels
     head: LinearKernels
 
 
-def _choose(model: Text2Semantic, precision: Precision) -> _Choice:
+def _choose_kernels(model: Text2Semantic, precision: Precision) -> _KernelChoice:
     if precision not in ("auto", "fp32", "bf16"):
         raise ModelError("bad_precision", f"precision is {precision!r}; auto, fp32 and bf16 work.")
     if model.device.type != "cpu":
         own = model.model.ar_predict_layer.weight.dtype
         kernels = LinearKernels({"auto": own, "fp32": torch.float32, "bf16": torch.bfloat16}[precision])
-        return _Choice(kernels, kernels, kernels)
-    if model.dimensions.width <= NARROW_WIDTH:
+        return _KernelChoice(kernels, kernels, kernels)
+    if model.config.embedding_dim <= NARROW_WIDTH:
         kernels = RowwiseKernels(torch.float32)
-        return _Choice(kernels, LinearKernels(torch.float32), kernels)
+        return _KernelChoice(kernels, LinearKernels(torch.float32), kernels)
     # On other processors oneDNN is absent or no faster.
     if not torch.backends.mkldnn.is_available() or platform.machine() not in ("x86_64", "AMD64"):
         kernels = LinearKernels(torch.float32)
-        return _Choice(kernels, kernels, kernels)
+        return _KernelChoice(kernels, kernels, kernels)
     exact = OneDNNKernels()
     half = precision == "bf16" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     kernels = OneDNNBfloat16Kernels() if half else exact
-    return _Choice(kernels, kernels, exact)
+    return _KernelChoice(kernels, kernels, exact)
 
 
 @torch.inference_mode(False)
 @torch.no_grad()
 def _pack(model: Text2Semantic, precision: Precision) -> PackedWeights:
     network = model.model
-    kernels, kernels_of_one, head_kernels = _choose(model, precision)
+    kernels, single_row_kernels, head_kernels = _choose_kernels(model, precision)
     activations = head_kernels.dtype
 
     def plain(tensor: Tensor) -> Tensor:
         return tensor.detach().to(activations)
 
-    table = sine_table(POSITIONS, model.dimensions.width).to(model.device, activations)
+    table = sine_table(POSITIONS, model.config.embedding_dim).to(model.device, activations)
     return PackedWeights(
         kernels=kernels,
-        kernels_of_one=kernels_of_one,
+        single_row_kernels=single_row_kernels,
         head_kernels=head_kernels,
         layers=[_pack_layer(layer, kernels, plain) for layer in network.h.layers],
         head=head_kernels.pack(network.ar_predict_layer.weight),
@@ -259,21 +264,19 @@ def _pack(model: Text2Semantic, precision: Precision) -> PackedWeights:
     )
 
 
-def _pack_layer(layer: TransformerLayer, kernels: LinearKernels, plain: Callable[[Tensor], Tensor]) -> PackedLayer:
+def _pack_layer(layer: nn.Module, kernels: LinearKernels, plain: Callable[[Tensor], Tensor]) -> PackedLayer:
+    assert isinstance(layer, TransformerLayer)
     attention = layer.self_attn
-
-    def bias(tensor: Tensor) -> Tensor:
-        return tensor.detach().to(kernels.dtype)
-
+    dtype = kernels.dtype
     return PackedLayer(
         in_weight=kernels.pack(attention.in_proj_weight),
-        in_bias=bias(attention.in_proj_bias),
+        in_bias=attention.in_proj_bias.detach().to(dtype),
         out_weight=kernels.pack(attention.out_proj.weight),
-        out_bias=bias(attention.out_proj.bias),
+        out_bias=attention.out_proj.bias.detach().to(dtype),
         up_weight=kernels.pack(layer.linear1.weight),
-        up_bias=bias(layer.linear1.bias),
+        up_bias=layer.linear1.bias.detach().to(dtype),
         down_weight=kernels.pack(layer.linear2.weight),
-        down_bias=bias(layer.linear2.bias),
+        down_bias=layer.linear2.bias.detach().to(dtype),
         norm1=(plain(layer.norm1.weight), plain(layer.norm1.bias)),
         norm2=(plain(layer.norm2.weight), plain(layer.norm2.bias)),
     )

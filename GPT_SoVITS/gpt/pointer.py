@@ -1,14 +1,15 @@
-"""Heads that were taught which phoneme each token speaks, held to the text while tokens are made.
+"""Attention heads that were trained to point at the phoneme of each token, held to the text during generation.
 
-Such a head sees, of all that came before, only the phoneme that the last token spoke and the one behind it. So no word
-is left out, none is said twice, and the end comes when the text is over. Of nano alone, whose training tells some heads
+Such a head sees, of all that came before, only the phoneme that the last token spoke and the one after it. So no word
+is skipped, none is repeated, and the end comes when the text is over. Of nano alone, whose training teaches some heads
 the alignment (`pointers` in its config); attention windows are as old as attention to speech (Chorowski et al. 2015).
 
-Shapes: B rows, H heads, N phonemes of a text.
+Shapes: B rows, H heads, N phonemes of a text, V tokens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,95 +17,112 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MAX_TOKENS_PER_PHONEME = 12
-"""Tokens that one phoneme may last, half a second: no speech lasts longer, a lost model does."""
-
-Heads = tuple[tuple[int, int], ...]
+"""Half a second: no speech holds a phoneme longer, but a model that lost the text does."""
 
 
 class PointerStatistics(NamedTuple):
-    """What the speech of the base's training says of a phoneme; zeros say nothing."""
+    """Statistics of the base's training speech about each phoneme; zeros change nothing."""
 
     tokens: Tensor
-    """(phonemes, V), added to the logits of a token that speaks it."""
+    """(phonemes, V), added to the logits of a token that speaks the phoneme."""
     moving: Tensor
     """(phonemes, MAX_TOKENS_PER_PHONEME), added to the log-odds of moving on after so many tokens, from 1."""
 
 
 class Pointers:
-    """Where each row is in its text; `narrow` and `hear` are for layers that `heads` names. Without heads, nothing."""
+    """Where each row is in its text.
 
-    def __init__(self, heads: Heads, counts: PointerStatistics) -> None:
-        """`heads` are (layer, head), counted from 0."""
-        self.counts = counts
+    `restrict_mask` and `observe` are for layers in `heads`. Without heads, every method does nothing.
+    """
+
+    def __init__(self, heads: Sequence[tuple[int, int]], statistics: PointerStatistics) -> None:
+        """Begin without rows; `heads` are (layer, head), counted from 0."""
+        self.statistics = statistics
         self.heads: dict[int, list[int]] = {}
         for layer, head in heads:
             self.heads.setdefault(layer, []).append(head)
-        self.texts = torch.empty(0, 0, dtype=torch.long, device=counts.tokens.device)
-        """(B, N), padded."""
+        self.texts = torch.empty(0, 0, dtype=torch.long, device=statistics.tokens.device)
+        """(B, N), padded phoneme ids."""
         self.state = self.texts.new_empty(0, 3)
-        """(B, 3): the phoneme that the last token spoke, the last one of the text, how many tokens the former lasts."""
-        self._heard: list[Tensor] = []
+        """(B, 3): index of the phoneme that the last token spoke, index of the text's last one, tokens it lasts."""
+        self._attention: list[Tensor] = []
 
-    def add(self, phones: Tensor) -> None:
-        """A row whose phonemes are `phones` (N,)."""
+    def add_row(self, phonemes: Tensor) -> None:
+        """Add a row that speaks the phonemes (N,)."""
         if not self.heads:
             return
-        longest = max(self.texts.shape[1], len(phones))
-        rows = [F.pad(text, (0, longest - text.shape[-1])) for text in (self.texts, phones[None])]
+        longest = max(self.texts.shape[1], len(phonemes))
+        rows = [F.pad(text, (0, longest - text.shape[-1])) for text in (self.texts, phonemes[None])]
         self.texts = torch.cat(rows)
-        self.state = torch.cat([self.state, self.state.new_tensor([[0, len(phones) - 1, 0]])])
+        self.state = torch.cat([self.state, self.state.new_tensor([[0, len(phonemes) - 1, 0]])])
 
-    def join(self, other: Pointers) -> None:
-        """Rows of another follow those that are there."""
+    def extend(self, other: Pointers) -> None:
+        """Append the rows of other pointers."""
         if not self.heads:
             return
-        for text, (at, last, lasted) in zip(other.texts, other.state.tolist(), strict=True):
-            self.add(text[: last + 1])
-            self.state[-1] = self.state.new_tensor([at, last, lasted])
+        for text, (position, last, duration) in zip(other.texts, other.state.tolist(), strict=True):
+            self.add_row(text[: last + 1])
+            self.state[-1] = self.state.new_tensor([position, last, duration])
 
-    def drop(self, row: int) -> None:
-        """As the decoder drops it: the last row takes its number."""
+    def remove_row(self, row: int) -> None:
+        """Remove a row; the last one takes its number."""
         if not self.heads:
             return
-        for name in ("texts", "state"):
-            rows = getattr(self, name)
-            rows[row] = rows[-1]
-            setattr(self, name, rows[:-1])
+        self.texts[row], self.state[row] = self.texts[-1], self.state[-1]
+        self.texts, self.state = self.texts[:-1], self.state[:-1]
 
-    def narrow(self, layer: int, mask: Tensor) -> Tensor:
-        """(B, H, slots) that is added to scores, a row's phonemes in its first slots: pointers keep two of them."""
-        at, last, lasted = self.state.T[:, :, None]
+    def restrict_mask(self, layer: int, mask: Tensor) -> Tensor:
+        """Hide all but two phonemes from the pointers of a layer.
+
+        Args:
+            layer: the layer's number.
+            mask: (B, H, slots) that is added to scores; a row's phonemes are in its first slots.
+
+        Returns:
+            The mask (B, H, slots) with these heads restricted.
+        """
+        position, last, duration = self.state.T[:, :, None]
         slot = torch.arange(mask.shape[2], device=mask.device)
-        stays = (slot == at) & ((lasted < MAX_TOKENS_PER_PHONEME) | (at == last))
-        seen = stays | (slot == (at + 1).minimum(last))
+        stays = (slot == position) & ((duration < MAX_TOKENS_PER_PHONEME) | (position == last))
+        seen = stays | (slot == (position + 1).minimum(last))
         mask = mask.clone()
         for head in self.heads[layer]:
             mask[:, head] = torch.zeros_like(mask[:, head]).masked_fill_(~seen, -torch.inf)
         return mask
 
-    def hear(self, layer: int, weight: Tensor) -> None:
-        """What the heads of a layer saw, (B, H, slots)."""
-        self._heard.append(weight[:, self.heads[layer]].sum(dim=1))
+    def observe(self, layer: int, weight: Tensor) -> None:
+        """Collect the attention weights (B, H, slots) of a layer."""
+        self._attention.append(weight[:, self.heads[layer]].sum(dim=1))
 
-    def move(self, logits: Tensor, end: int) -> Tensor:
-        """Take what was heard for what the next token speaks; logits (B, V) bent towards that phoneme's tokens, whose
-        end is out of reach before the last phoneme was spoken, and certain when that has lasted too long."""
+    def advance(self, logits: Tensor, end: int) -> Tensor:
+        """Move each row to the phoneme that its next token speaks, by the attention that was observed.
+
+        Args:
+            logits: (B, V) of the next token.
+            end: the end token.
+
+        Returns:
+            Logits (B, V) biased towards the phoneme's tokens. The end is impossible before the last phoneme was
+            spoken, and certain when that has lasted too long.
+        """
         if not self.heads:
             return logits
-        at, last, lasted = self.state.T
-        heard = torch.stack(self._heard).sum(dim=0).float().log()
-        self._heard = []
-        after = (at + 1).minimum(last)
-        odds = heard.gather(1, after[:, None])[:, 0] - heard.gather(1, at[:, None])[:, 0]
-        odds = odds + self.counts.moving[self._phones(at), (lasted - 1).clamp(0, MAX_TOKENS_PER_PHONEME - 1)]
-        now = torch.where((odds > 0) & (lasted > 0), after, at)
-        self.state = torch.stack([now, last, torch.where(now == at, lasted + 1, 1)], dim=1)
-        logits = logits + self.counts.tokens[self._phones(now)]
-        spoken = (at == last) & (lasted > 0)
+        position, last, duration = self.state.T
+        attention = torch.stack(self._attention).sum(dim=0).float().log()
+        self._attention = []
+        after = (position + 1).minimum(last)
+        odds = attention.gather(1, after[:, None])[:, 0] - attention.gather(1, position[:, None])[:, 0]
+        row_moving = self.statistics.moving[
+            self._phonemes_at(position), (duration - 1).clamp(0, MAX_TOKENS_PER_PHONEME - 1)
+        ]
+        now = torch.where((odds + row_moving > 0) & (duration > 0), after, position)
+        self.state = torch.stack([now, last, torch.where(now == position, duration + 1, 1)], dim=1)
+        logits = logits + self.statistics.tokens[self._phonemes_at(now)]
+        spoken = (position == last) & (duration > 0)
         logits[~spoken, end] = -torch.inf
-        logits[spoken & (lasted >= MAX_TOKENS_PER_PHONEME), end] = torch.inf
+        logits[spoken & (duration >= MAX_TOKENS_PER_PHONEME), end] = torch.inf
         return logits
 
-    def _phones(self, places: Tensor) -> Tensor:
-        """(B,) ids."""
-        return self.texts.gather(1, places[:, None])[:, 0]
+    def _phonemes_at(self, positions: Tensor) -> Tensor:
+        """Return the phoneme ids (B,) at positions (B,) of the texts."""
+        return self.texts.gather(1, positions[:, None])[:, 0]

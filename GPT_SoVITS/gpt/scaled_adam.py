@@ -1,5 +1,7 @@
-"""ScaledAdam: Adam whose step is proportional to a tensor's own size, plus a learned overall scale
-(specification s1-gpt §9.1 and §9.2)."""
+"""ScaledAdam: Adam whose step is proportional to a tensor's own size, plus a learned overall scale.
+
+Specification s1-gpt §9.1 and §9.2.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from torch import Tensor
 BETA_CHANGE, BETA_SQUARE = 0.9, 0.95
 EPS = 1e-8
 SCALAR_FACTOR = 0.1
-"""How much slower one-element tensors and overall scales learn."""
+"""Of the learning rate, for one-element tensors and overall scales."""
 SMALLEST_RMS, LARGEST_RMS = 1e-5, 3.0
 SCALAR_LIMIT = 10.0
 SCALE_PERIOD = 4
@@ -20,7 +22,7 @@ CLIP_FACTOR = 2.0
 
 
 class ScaledAdam(torch.optim.Optimizer):
-    """The reference's optimiser. A parameter without a gradient is treated as if it were zero."""
+    """The optimizer of upstream. A missing gradient counts as zero."""
 
     def __init__(self, params: Iterable[Tensor], lr: float = 0.002, *, clip_period: int = 1000) -> None:
         super().__init__(params, {"lr": lr})
@@ -29,17 +31,18 @@ class ScaledAdam(torch.optim.Optimizer):
         self.clip_period = clip_period
         self.updates = 0
         self.clip_scale = 1.0
-        """The clip factor of the last update; it acts on the scale's gradient alone."""
+        """The clip factor of the last update; it applies to the scale's gradient alone."""
         self.norms: Tensor | None = None
         self.threshold = 0.0
-        # Tensors of one shape are worked on as one stack: launches would take longer than the arithmetic.
+        # Tensors of one shape are stacked: kernel launches would take longer than the arithmetic.
         shapes: dict[torch.Size, list[Tensor]] = {}
         for parameter in self.param_groups[0]["params"]:
             shapes.setdefault(parameter.shape, []).append(parameter)
         self.stacks = [_Stack(parameters) for parameters in shapes.values()]
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closure
+        """Update all parameters by their gradients."""
         lr = self.param_groups[0]["lr"]
         gradients = [stack.gradients() for stack in self.stacks]
         self.clip_scale = self._clip_scale(gradients)
@@ -48,7 +51,7 @@ class ScaledAdam(torch.optim.Optimizer):
         self.updates += 1
 
     def _clip_scale(self, gradients: list[Tensor]) -> float:
-        """Compare this update's norm with a quartile of earlier ones (§9.2)."""
+        """Return the clip factor of this update, from its norm and the median of earlier ones (§9.2)."""
         if self.updates == 0:
             return 1.0
         squares = [stack.scaled_square(gradient) for stack, gradient in zip(self.stacks, gradients)]
@@ -64,7 +67,7 @@ class ScaledAdam(torch.optim.Optimizer):
         return min(1.0, self.threshold / (float(norm) + 1e-20))
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values and tensors, readable with `weights_only`."""
+        """Return plain values and tensors, which `weights_only` can load."""
         return {
             "updates": self.updates,
             "lr": self.param_groups[0]["lr"],
@@ -74,6 +77,7 @@ class ScaledAdam(torch.optim.Optimizer):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
         self.updates = state_dict["updates"]
         self.param_groups[0]["lr"] = state_dict["lr"]
         self.norms = state_dict["norms"]
@@ -119,7 +123,10 @@ class _Stack:
             parameter.copy_(value)
 
     def _spread(self, gradient: Tensor, k: int, *, always: bool) -> Tensor:
-        """The gradient's usual size; corrected for its short history, of tensors only while that matters."""
+        """Return the root mean square of the gradient over time, corrected for a short history.
+
+        Tensors are corrected only while that matters, scalars always.
+        """
         square = self.state["square"].mul_(BETA_SQUARE).addcmul_(gradient, gradient, value=1 - BETA_SQUARE)
         history = 1 - BETA_SQUARE ** (k + 1)
         if always or history < 0.99:
@@ -127,7 +134,7 @@ class _Stack:
         return square.sqrt().add_(EPS)
 
     def _rescale(self, w: Tensor, gradient: Tensor, lr: float, k: int) -> None:
-        """Collect the gradient of the overall scale; every fourth time, let it move the tensor."""
+        """Collect the gradient of the overall scale; every fourth time, apply it to the tensor."""
         collected = self.state["scale_gradients"]
         collected[k % SCALE_PERIOD] = (w * gradient).sum(dim=self.axes, keepdim=True)
         if k % SCALE_PERIOD != SCALE_PERIOD - 1:

@@ -1,4 +1,4 @@
-"""When to update, and how large the learning rate then is (specification s1-gpt §9.3, §11 and §14.3)."""
+"""When to update, and with which learning rate (specification s1-gpt §9.3, §11 and §14.3)."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from GPT_SoVITS.gpt.loss import Compat
 
 REFERENCE_FIRST_RATE = 0.01
 REFERENCE_RATE = 0.002
-REFERENCE_EVERY = 4
+REFERENCE_INTERVAL = 4
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateSchedule:
-    """Every `update_every` batches, counted across epochs, with what is left over at the very end."""
+    """An update every `update_every` batches, counted across epochs, and one with what is left at the very end."""
 
     epochs: int
     batches: int
-    """Batches an epoch."""
+    """Batches per epoch."""
     update_every: int
     learning_rate: float
     warmup_updates: int
     final_factor: float = 1.0
-    """The learning rate falls in a straight line to this share of itself; 1 keeps it constant."""
+    """The learning rate falls linearly to this share of itself; 1 keeps it constant."""
     compat: Compat = None
 
     @property
     def planned_updates(self) -> int:
-        """How many updates the whole training makes; 0 would leave the weights as they are."""
+        """Updates of the whole training; 0 would leave the weights as they are."""
         if self.compat == "reference":
-            return self.epochs * max(0, (self.batches - 1) // REFERENCE_EVERY)
+            return self.epochs * max(0, (self.batches - 1) // REFERENCE_INTERVAL)
         return -(-self.epochs * self.batches // self.update_every)
 
     def is_due(self, epoch: int, batch: int) -> bool:
-        """Whether an update follows this batch; both count from 0."""
+        """Return whether an update follows this batch; both count from 0."""
         if self.compat == "reference":
-            return batch > 0 and batch % REFERENCE_EVERY == 0
+            return batch > 0 and batch % REFERENCE_INTERVAL == 0
         done = epoch * self.batches + batch + 1
         return done % self.update_every == 0 or done == self.epochs * self.batches
 
     def rate(self, update: int) -> float:
-        """The learning rate of update number `update`, counted from 0."""
+        """Return the learning rate of an update, counted from 0."""
         if self.compat == "reference":
             return REFERENCE_FIRST_RATE if update == 0 else REFERENCE_RATE
         if update < self.warmup_updates:

@@ -1,4 +1,4 @@
-"""The plan of one training of stage 1, as its RUN.json says it."""
+"""What one training run of a GPT is told to do, as its RUN.json says it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from GPT_SoVITS.training.config import TrainingConfig
 
 @dataclass(frozen=True, slots=True)
 class GPTTrainingConfig(TrainingConfig):
-    """`compat="reference"` repeats the reference's mask, accumulation and learning rates, with their defects."""
+    """`compat="reference"` repeats upstream's mask, gradient accumulation and learning rates, with their defects."""
 
     FLAGS: ClassVar[tuple[str, ...]] = (*TrainingConfig.FLAGS, "dpo")
 
     dpo: bool = False
-    """Whether the preference over damaged rows is added."""
+    """Whether a preference over damaged token sequences is added to the loss."""

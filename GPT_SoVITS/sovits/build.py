@@ -1,11 +1,9 @@
-"""Where a training of stage 2 begins: the recipe, and both models filled from their base files or from chance."""
+"""The recipe and the networks that a training of stage 2 begins with."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
-from GPT_SoVITS.configs import load_config, merge_config
+from GPT_SoVITS.configs import Recipe, load_config, merge_config
 from GPT_SoVITS.sovits.discriminator import Discriminator
 from GPT_SoVITS.sovits.model import TRAINING_ONLY_PREFIXES, SoVITS
 from GPT_SoVITS.sovits.official import recipe, sizes
@@ -13,30 +11,36 @@ from GPT_SoVITS.sovits.training_config import SoVITSTrainingConfig
 from GPT_SoVITS.training.base_weights import load_base_weights, open_base
 
 
-def build_models(plan: SoVITSTrainingConfig) -> tuple[dict[str, Any], SoVITS, Discriminator | None]:
-    """(config, generator, discriminator), the last None where the version learns without one.
+def build_models(config: SoVITSTrainingConfig) -> tuple[Recipe, SoVITS, Discriminator | None]:
+    """Build the networks and load their base files, where there are any.
 
-    Raises ModelError("wrong_base") for a base that does not fit.
+    Returns:
+        The recipe, the generator, and the discriminator; None where the version is trained without one.
+
+    Raises:
+        ModelError: "wrong_base": a base does not fit.
     """
-    base = None if plan.base is None else open_base(plan.base, "sovits", plan.version)
-    config = load_config(plan.version) if base is None else _config(base)
-    config = merge_config(config, {"train": plan.train_changes()})
-    generator = SoVITS.from_config(config)
-    if base is not None:
+    base = None if config.base is None else open_base(config.base, "sovits", config.version)
+    base_recipe = load_config(config.version) if base is None else _base_recipe(base)
+    full_recipe = merge_config(base_recipe, {"train": config.train_changes})
+    generator = SoVITS.from_config(full_recipe)
+    if base is not None and config.base is not None:
         # A published voice holds no posterior encoder.
-        load_base_weights(generator, base.state, plan.base, may_lack=TRAINING_ONLY_PREFIXES)
-    if config["model"]["frames"]:
-        return config, generator, None
-    discriminator = Discriminator(**config["discriminator"])
-    if plan.base_discriminator is not None:
-        file = open_base(plan.base_discriminator, "discriminator", plan.version)
-        load_base_weights(discriminator, file.state, plan.base_discriminator)
-    return config, generator, discriminator
+        load_base_weights(generator, base.state, config.base, optional_prefixes=TRAINING_ONLY_PREFIXES)
+    if generator.config.frames is not None:
+        return full_recipe, generator, None
+    discriminator = Discriminator.from_config(full_recipe)
+    if config.base_discriminator is not None:
+        file = open_base(config.base_discriminator, "discriminator", config.version)
+        load_base_weights(discriminator, file.state, config.base_discriminator)
+    return full_recipe, generator, discriminator
 
 
-def _config(base: Checkpoint) -> dict[str, Any]:
-    """The recipe with the base's dimensions. Ours hold whole sections; official ones part of `model`, and their tensors
-    show the rest."""
+def _base_recipe(base: Checkpoint) -> Recipe:
+    """Return the recipe with the base's dimensions.
+
+    Our files hold whole sections; official ones hold a part of `model`, and their tensors show the rest.
+    """
     if "symbols" in base.config.get("model", {}):
         sections = ("model", "discriminator")
         dimensions = {name: base.config[name] for name in sections if name in base.config}

@@ -1,8 +1,10 @@
-"""Text encoder: tokens, phonemes and style to the prior's mean and spread (specification s2-sovits §5, §17)."""
+"""Text encoder: tokens, phonemes and style to the prior's mean and spread (specification s2-sovits §5, §17).
+
+Shapes: B batch, T frames, S phonemes, D width of a token's vector, H hidden channels, I width of a text style.
+"""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,12 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from GPT_SoVITS.sovits.aligned_text import AlignedText, TokenPhonemeClassifier, align_phonemes
+from GPT_SoVITS.sovits.config import EncoderConfig
 from GPT_SoVITS.sovits.layers import ConvAttention, EncoderStack, length_mask
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """What the text encoder says about every frame; T frames after the change of speed."""
+    """The distribution of the latent in every frame."""
 
     mean: Tensor
     """(B, C, T)."""
@@ -24,23 +27,21 @@ class Prior:
     """(B, C, T), log of the standard deviation."""
     mask: Tensor
     """(B, 1, T)."""
-    latent: Tensor
-    """(B, H, T') before the change of speed; a streaming caller hands its end to the next chunk."""
 
 
-class ReadText(NamedTuple):
-    """What the encoder makes of a sentence's phonemes."""
+class EncodedText(NamedTuple):
+    """A sentence's phonemes, encoded."""
 
     latent: Tensor
     """(B, H, S)."""
     mask: Tensor
     """(B, 1, S)."""
-    phones: Tensor
-    """(B, S)."""
+    phonemes: Tensor
+    """(B, S) ids."""
 
 
 class MRTE(nn.Module):
-    """Lets every semantic frame look at the phonemes, and adds the style."""
+    """Cross-attention of every semantic frame to the phonemes, with the style added."""
 
     def __init__(self, channels: int, inner: int, heads: int) -> None:
         super().__init__()
@@ -50,117 +51,104 @@ class MRTE(nn.Module):
         self.c_post = nn.Conv1d(inner, channels, 1)
 
     def forward(self, y: Tensor, y_mask: Tensor, text: Tensor, text_mask: Tensor, style: Tensor) -> Tensor:
+        """Combine frames (B, H, T), text (B, H, S) and style (B, I, 1) to (B, H, T)."""
         content = self.c_pre(y * y_mask)  # (B, I, T)
         text = self.text_pre(text * text_mask)  # (B, I, S)
-        seen = self.cross_attention(content * y_mask, text * text_mask, y_mask, text_mask)
-        return self.c_post((seen + content + style) * y_mask)
+        attended = self.cross_attention(content * y_mask, text * text_mask, y_mask, text_mask)
+        return self.c_post((attended + content + style) * y_mask)
 
 
 class TextEncoder(nn.Module):
     """`enc_p`."""
 
-    def __init__(
-        self,
-        *,
-        symbols: int,
-        ssl_dim: int,
-        inter_channels: int,
-        hidden_channels: int,
-        filter_channels: int,
-        n_heads: int,
-        n_layers: int,
-        kernel_size: int,
-        p_dropout: float,
-        mrte_hidden: int,
-        mrte_heads: int,
-        listener_width: int = 0,
-    ) -> None:
-        """`listener_width` puts a TokenPhonemeClassifier and AlignedText in the place of MRTE (nano)."""
+    def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        stack = (hidden_channels, filter_channels, n_heads)
-        self.ssl_proj = nn.Conv1d(ssl_dim, hidden_channels, 1)
-        self.encoder_ssl = EncoderStack(*stack, n_layers // 2, kernel_size, p_dropout)
-        self.encoder_text = EncoderStack(*stack, n_layers, kernel_size, p_dropout)
-        self.text_embedding = nn.Embedding(symbols, hidden_channels)
+        hidden, layers = config.hidden_channels, config.n_layers
+
+        def stack(layers: int) -> EncoderStack:
+            return EncoderStack(
+                hidden, config.filter_channels, config.n_heads, layers, config.kernel_size, config.p_dropout
+            )
+
+        self.ssl_proj = nn.Conv1d(config.ssl_dim, hidden, 1)
+        self.encoder_ssl = stack(layers // 2)
+        self.encoder_text = stack(layers)
+        self.text_embedding = nn.Embedding(config.symbols, hidden)
         self.mrte: MRTE | AlignedText
-        if listener_width:
-            self.listener = TokenPhonemeClassifier(symbols, ssl_dim, listener_width)
-            self.mrte = AlignedText(hidden_channels, mrte_hidden)
+        if config.listener_width:
+            self.listener = TokenPhonemeClassifier(config.symbols, config.ssl_dim, config.listener_width)
+            self.mrte = AlignedText(hidden, config.mrte_hidden)
         else:
-            self.mrte = MRTE(hidden_channels, mrte_hidden, mrte_heads)
-        self.encoder2 = EncoderStack(*stack, n_layers // 2, kernel_size, p_dropout)
-        self.proj = nn.Conv1d(hidden_channels, 2 * inter_channels, 1)
+            self.mrte = MRTE(hidden, config.mrte_hidden, config.mrte_heads)
+        self.encoder2 = stack(layers // 2)
+        self.proj = nn.Conv1d(hidden, 2 * config.inter_channels, 1)
 
-    def forward(
-        self,
-        quantized: Tensor,
-        lengths: Tensor,
-        text: Tensor,
-        text_lengths: Tensor,
-        style: Tensor,
-        *,
-        speed: float = 1.0,
-        result_frames: int | None = None,
-        overlap: Tensor | None = None,
-    ) -> Prior:
-        """quantized (B, D, T), text (B, S) ids, style (B, I, 1).
+    def forward(self, vectors: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor, style: Tensor) -> Prior:
+        """Encode whole sentences.
 
-        `result_frames` keeps only the last frames, and `overlap`, the end of the previous chunk's latent, is
-        cross-faded into their beginning: the streaming of §17, which reads the whole prefix for every chunk.
+        Args:
+            vectors: (B, D, T), of the tokens.
+            lengths: (B,) frames of each row.
+            text: (B, S) phoneme ids.
+            text_lengths: (B,) phonemes of each row.
+            style: (B, I, 1).
         """
-        mask = length_mask(lengths, quantized.shape[-1])
-        y = self.encode(quantized, mask, self.read_text(text, text_lengths), style)  # (B, H, T)
-        if result_frames is not None:
-            y, mask = y[:, :, -result_frames:], mask[:, :, -result_frames:]
-        if overlap is not None:
-            y = _cross_fade(overlap, y)
-        stretched, mask = stretch(y, speed), stretch(mask, speed, mode="nearest")
-        return self.prior(stretched, mask, latent=y)
+        mask = length_mask(lengths, vectors.shape[-1])
+        return self.prior(self.encode(vectors, mask, self.encode_text(text, text_lengths), style), mask)
 
-    def read_text(self, text: Tensor, lengths: Tensor) -> ReadText:
-        """Phoneme ids (B, S): the part of the work that all chunks of a sentence share."""
+    def encode_text(self, text: Tensor, lengths: Tensor) -> EncodedText:
+        """Encode phoneme ids (B, S): the part of the work that all chunks of a sentence share."""
         mask = length_mask(lengths, text.shape[-1])
-        return ReadText(self.encoder_text(self.text_embedding(text).transpose(1, 2), mask), mask, text)
+        return EncodedText(self.encoder_text(self.text_embedding(text).transpose(1, 2), mask), mask, text)
 
     @torch.no_grad()
     def align_phonemes(
-        self, quantized: Tensor, mask: Tensor, text: ReadText, *, begin: int = 0, whole: bool = True
+        self, vectors: Tensor, mask: Tensor, text: EncodedText, *, begin: int = 0, whole: bool = True
     ) -> Tensor | None:
-        """(B, T), the phoneme that each frame speaks (see `follow`); None where attention finds that by itself."""
+        """Find the phoneme that each frame speaks, (B, T); None where attention takes its place.
+
+        Args:
+            vectors: (B, D, T), of the tokens.
+            mask: (B, 1, T).
+            text: the phonemes.
+            begin: see `aligned_text.align_phonemes`.
+            whole: see `aligned_text.align_phonemes`.
+        """
         if isinstance(self.mrte, MRTE):
             return None
-        heard = self.listener(quantized, mask)
+        log_probs = self.listener(vectors, mask)
         lengths, text_lengths = (m[:, 0].sum(dim=1).long() for m in (mask, text.mask))
-        return align_phonemes(heard, text.phones, lengths, text_lengths, begin=begin, whole=whole)
+        return align_phonemes(log_probs, text.phonemes, lengths, text_lengths, begin=begin, whole=whole)
 
     def encode(
-        self, quantized: Tensor, mask: Tensor, text: ReadText, style: Tensor, *, where: Tensor | None = None
+        self, vectors: Tensor, mask: Tensor, text: EncodedText, style: Tensor, *, alignment: Tensor | None = None
     ) -> Tensor:
-        """quantized (B, D, T), mask (B, 1, T), style (B, I, 1) -> latent (B, H, T), before any change of speed.
+        """Encode tokens with their text and style, before any change of speed.
 
-        `where` is what `follow` said, if it was asked before."""
-        y = self.encoder_ssl(self.ssl_proj(quantized * mask) * mask, mask)
+        Args:
+            vectors: (B, D, T), of the tokens.
+            mask: (B, 1, T).
+            text: the phonemes.
+            style: (B, I, 1).
+            alignment: what `align_phonemes` returned, where it was called before.
+
+        Returns:
+            (B, H, T).
+        """
+        y = self.encoder_ssl(self.ssl_proj(vectors * mask) * mask, mask)
         if isinstance(self.mrte, MRTE):
             y = self.mrte(y, mask, text.latent, text.mask, style)
         else:
-            where = self.align_phonemes(quantized, mask, text) if where is None else where
-            y = self.mrte(y, mask, text.latent, where, style)
+            alignment = self.align_phonemes(vectors, mask, text) if alignment is None else alignment
+            y = self.mrte(y, mask, text.latent, alignment, style)
         return self.encoder2(y, mask)
 
-    def prior(self, y: Tensor, mask: Tensor, *, latent: Tensor | None = None) -> Prior:
-        """A latent (B, H, T), stretched or not, -> mean and spread of every frame."""
+    def prior(self, y: Tensor, mask: Tensor) -> Prior:
+        """Project encoded frames (B, H, T), stretched or not, to mean and spread."""
         mean, logs = (self.proj(y) * mask).chunk(2, dim=1)
-        return Prior(mean, logs, mask, y if latent is None else latent)
+        return Prior(mean, logs, mask)
 
 
 def stretch(y: Tensor, speed: float, mode: str = "linear") -> Tensor:
-    """(B, H, T) -> (B, H, int(T / speed) + 1), unchanged at speed 1 (§5)."""
+    """Resample (B, H, T) to (B, H, int(T / speed) + 1); speed 1 changes nothing (§5)."""
     return y if speed == 1 else F.interpolate(y, size=int(y.shape[-1] / speed) + 1, mode=mode)
-
-
-def _cross_fade(before: Tensor, after: Tensor) -> Tensor:
-    """Blend the end of one chunk into the beginning of the next at constant power."""
-    n = before.shape[-1]
-    weights = torch.sin(torch.arange(2 * n, device=after.device) * math.pi / (2 * n)).to(after)
-    blended = weights[:n] * after[:, :, :n] + weights[n:] * before
-    return torch.cat([blended, after[:, :, n:]], dim=2)

@@ -11,14 +11,18 @@ from GPT_SoVITS.sovits.layers import GatedStack
 
 
 class Posterior(NamedTuple):
+    """What the posterior encoder returns."""
+
     z: Tensor
     """(B, C, T), a sample."""
     mean: Tensor
+    """(B, C, T)."""
     logs: Tensor
+    """(B, C, T), log of the standard deviation."""
 
 
 class PosteriorEncoder(nn.Module):
-    """`enc_q`: the spectrogram to the latent that the generator learns from; used in training only."""
+    """`enc_q`: encodes the spectrogram to the latent that the generator learns from; in training only."""
 
     def __init__(self, bins: int, channels: int, hidden: int, layers: int, style: int) -> None:
         super().__init__()
@@ -27,7 +31,7 @@ class PosteriorEncoder(nn.Module):
         self.proj = nn.Conv1d(hidden, 2 * channels, 1)
 
     def forward(self, spec: Tensor, mask: Tensor, style: Tensor, noise: Tensor | None = None) -> Posterior:
-        """spec (B, F, T), style (B, G, 1); `noise` (B, C, T) replaces the standard-normal draw."""
+        """Encode a spectrogram (B, F, T) with a style (B, G, 1); `noise` (B, C, T) replaces the normal draw."""
         x = self.enc(self.pre(spec) * mask, mask, style)
         mean, logs = (self.proj(x) * mask).chunk(2, dim=1)
         noise = torch.randn_like(mean) if noise is None else noise
@@ -35,7 +39,7 @@ class PosteriorEncoder(nn.Module):
 
 
 class Coupling(nn.Module):
-    """Shifts one half of the channels by what it reads from the other."""
+    """Shifts one half of the channels by a function of the other."""
 
     def __init__(self, channels: int, hidden: int, layers: int, style: int) -> None:
         super().__init__()
@@ -43,19 +47,22 @@ class Coupling(nn.Module):
         self.enc = GatedStack(hidden, layers, style)
         self.post = nn.Conv1d(hidden, channels // 2, 1)
         nn.init.zeros_(self.post.weight)
+        assert self.post.bias is not None
         nn.init.zeros_(self.post.bias)
 
     def forward(self, x: Tensor, mask: Tensor, style: Tensor, *, reverse: bool = False) -> Tensor:
-        still, moved = x.chunk(2, dim=1)
-        shift = self.post(self.enc(self.pre(still) * mask, mask, style)) * mask
-        moved = (moved - shift) * mask if reverse else shift + moved * mask
-        return torch.cat([still, moved], dim=1)
+        """Shift (B, C, T), or shift it back."""
+        fixed, shifted = x.chunk(2, dim=1)
+        shift = self.post(self.enc(self.pre(fixed) * mask, mask, style)) * mask
+        shifted = (shifted - shift) * mask if reverse else shift + shifted * mask
+        return torch.cat([fixed, shifted], dim=1)
 
 
 class Flip(nn.Module):
     """Reverses the channels, so that the next coupling moves the other half."""
 
     def forward(self, x: Tensor, mask: Tensor, style: Tensor, *, reverse: bool = False) -> Tensor:
+        """Flip (B, C, T)."""
         return x.flip(1)
 
 
@@ -65,19 +72,19 @@ class Flow(nn.Module):
     def __init__(self, channels: int, hidden: int, couplings: int, layers: int, style: int) -> None:
         super().__init__()
         self.reach = couplings * layers * (GatedStack.SIZE // 2)
-        """Frames to either side that one frame hears."""
+        """Receptive field: frames to either side that one frame depends on."""
         self.flows = nn.ModuleList()
         for _ in range(couplings):
             self.flows.extend([Coupling(channels, hidden, layers, style), Flip()])
 
     def forward(self, x: Tensor, mask: Tensor, style: Tensor, *, reverse: bool = False) -> Tensor:
-        """Posterior latent -> prior latent, or back: (B, C, T)."""
+        """Transform the posterior latent (B, C, T) to that of the prior, or back."""
         for step in reversed(self.flows) if reverse else self.flows:
             x = step(x, mask, style, reverse=reverse)
         return x
 
 
 class IdentityFlow(nn.Module):
-    """No flow at all."""
+    """No flow: the latent of the prior is what the generator reads."""
 
     reach = 0

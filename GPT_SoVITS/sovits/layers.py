@@ -6,6 +6,7 @@ Shapes: B batch, H channels, T frames; masks are (B, 1, T) of ones and zeros.
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,15 +16,20 @@ MASKED_SCORE = -1e4
 """What replaces a masked attention score; not minus infinity, so a fully masked row stays finite."""
 LEAKY_SLOPE = 0.1
 
+Conv = TypeVar("Conv", nn.Conv1d, nn.ConvTranspose1d)
+
 
 def length_mask(lengths: Tensor, size: int) -> Tensor:
-    """(B,) lengths -> (B, 1, size) of ones before each length and zeros after it."""
+    """Return the mask (B, 1, size) of lengths (B,): ones before each length and zeros after it."""
     return (torch.arange(size, device=lengths.device) < lengths[:, None])[:, None].float()
 
 
 class WeightNorm(nn.Module):
-    """A convolution whose kernel is g * v / ||v||, stored as `weight_g`, `weight_v`: the old scheme of the official
-    files, which torch deprecates. The norm is taken over all dimensions but the first."""
+    """A convolution whose kernel is g * v / ||v||, stored as `weight_g` and `weight_v`.
+
+    This is the scheme of the official files, which torch deprecates. The norm is taken over all dimensions but the
+    first.
+    """
 
     def __init__(self, shape: tuple[int, ...], biases: int) -> None:
         super().__init__()
@@ -36,62 +42,81 @@ class WeightNorm(nn.Module):
 
     @property
     def kernel(self) -> Tensor:
+        """The kernel that weight normalization gives."""
         return torch._weight_norm(self.weight_v, self.weight_g, 0)
 
     @torch.no_grad()
     def reset(self, deviation: float) -> None:
-        """Draw the kernel anew from N(0, deviation)."""
+        """Initialize the kernel from N(0, deviation)."""
         self.weight_v.normal_(0.0, deviation)
         self.weight_g.copy_(self.weight_v.flatten(1).norm(dim=1).view_as(self.weight_g))
 
     def folded(self) -> nn.Module:
-        """The same layer with a plain kernel, for inference."""
+        """Return the same layer with a plain kernel, for inference."""
         raise NotImplementedError
 
 
 class NormedConv1d(WeightNorm):
-    def __init__(self, inputs: int, outputs: int, size: int, *, stride=1, padding=0, dilation=1, groups=1) -> None:
+    """A weight-normed Conv1d from (B, inputs, T) to (B, outputs, T)."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+    ) -> None:
         super().__init__((outputs, inputs // groups, size), outputs)
         self.shape = (inputs, outputs, size)
-        self.options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv1d(x, self.kernel, self.bias, **self.options)
+        """Convolve (B, inputs, T)."""
+        return F.conv1d(x, self.kernel, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def folded(self) -> nn.Conv1d:
-        return _filled(nn.Conv1d(*self.shape, **self.options, device="meta"), self)
+        """Return the same layer with a plain kernel."""
+        layer = nn.Conv1d(*self.shape, self.stride, self.padding, self.dilation, self.groups, device="meta")
+        return _set_weights(layer, self)
 
 
 class NormedConv2d(WeightNorm):
-    def __init__(self, inputs: int, outputs: int, size: tuple[int, int], *, stride, padding) -> None:
+    """A weight-normed Conv2d; only the discriminator has it, which is never folded."""
+
+    def __init__(
+        self, inputs: int, outputs: int, size: tuple[int, int], *, stride: tuple[int, int], padding: tuple[int, int]
+    ) -> None:
         super().__init__((outputs, inputs, *size), outputs)
-        self.shape = (inputs, outputs, size)
-        self.options = {"stride": stride, "padding": padding}
+        self.stride, self.padding = stride, padding
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.kernel, self.bias, **self.options)
-
-    def folded(self) -> nn.Conv2d:
-        return _filled(nn.Conv2d(*self.shape, **self.options, device="meta"), self)
+        """Convolve (B, inputs, height, width)."""
+        return F.conv2d(x, self.kernel, self.bias, self.stride, self.padding)
 
 
 class NormedConvTranspose1d(WeightNorm):
-    """Its kernel is (inputs, outputs, size), so g is one number an *input* channel."""
+    """A weight-normed ConvTranspose1d; its kernel is (inputs, outputs, size), so g has one number per *input*."""
 
     def __init__(self, inputs: int, outputs: int, size: int, *, stride: int, padding: int) -> None:
         super().__init__((inputs, outputs, size), outputs)
         self.shape = (inputs, outputs, size)
-        self.options = {"stride": stride, "padding": padding}
+        self.stride, self.padding = stride, padding
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose1d(x, self.kernel, self.bias, **self.options)
+        """Upsample (B, inputs, T)."""
+        return F.conv_transpose1d(x, self.kernel, self.bias, self.stride, self.padding)
 
     def folded(self) -> nn.ConvTranspose1d:
-        return _filled(nn.ConvTranspose1d(*self.shape, **self.options, device="meta"), self)
+        """Return the same layer with a plain kernel."""
+        return _set_weights(nn.ConvTranspose1d(*self.shape, self.stride, self.padding, device="meta"), self)
 
 
 def fold_weight_norm(module: nn.Module) -> None:
-    """Replace every weight-normed layer inside `module` by its plain equal; the module can no longer be trained."""
+    """Replace every weight-normed layer inside a module by a plain one; the module can then not be trained."""
     for name, child in module.named_children():
         if isinstance(child, WeightNorm):
             setattr(module, name, child.folded())
@@ -99,7 +124,7 @@ def fold_weight_norm(module: nn.Module) -> None:
             fold_weight_norm(child)
 
 
-def _filled(layer: nn.Module, source: WeightNorm) -> nn.Module:
+def _set_weights(layer: Conv, source: WeightNorm) -> Conv:
     layer.weight = nn.Parameter(source.kernel.detach(), requires_grad=False)
     layer.bias = nn.Parameter(source.bias.detach().clone(), requires_grad=False)
     return layer
@@ -114,11 +139,15 @@ class ChannelNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalize (B, H, T)."""
         return F.layer_norm(x.transpose(1, 2), self.gamma.shape, self.gamma, self.beta, 1e-5).transpose(1, 2)
 
 
 class ConvAttention(nn.Module):
-    """Multi-head attention over (B, H, T) by 1x1 convolutions; a `window` adds relative tables shared by the heads."""
+    """Multi-head attention over (B, H, T) by 1x1 convolutions.
+
+    A `window` adds embeddings of relative positions, which the heads share.
+    """
 
     def __init__(self, channels: int, heads: int, *, dropout: float = 0.0, window: int | None = None) -> None:
         super().__init__()
@@ -137,6 +166,7 @@ class ConvAttention(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
 
     def forward(self, x: Tensor, memory: Tensor, x_mask: Tensor, memory_mask: Tensor) -> Tensor:
+        """Attend from x (B, H, T) to memory (B, H, S)."""
         q = self._split(self.conv_q(x))  # (B, h, T, d)
         k = self._split(self.conv_k(memory))  # (B, h, S, d)
         v = self._split(self.conv_v(memory))
@@ -157,9 +187,9 @@ class ConvAttention(nn.Module):
 
 
 def _band_to_square(band: Tensor, window: int) -> Tensor:
-    """(B, h, T, 2w+1) by relative position -> (B, h, T, T) by absolute one, zeros outside the window.
+    """Convert (B, h, T, 2w+1) by relative position to (B, h, T, T) by absolute one, zeros outside the window.
 
-    Rows one longer than the table shift by one each when read back at the table's own width.
+    Rows that are one longer than the table shift by one each when they are read at the table's own width.
     """
     size, width = band.shape[2], band.shape[2] + 2 * window
     rows = F.pad(band, (0, width + 1 - band.shape[3])).flatten(2)[..., : size * width]
@@ -167,7 +197,7 @@ def _band_to_square(band: Tensor, window: int) -> Tensor:
 
 
 def _square_to_band(square: Tensor, window: int) -> Tensor:
-    """The reverse of `_band_to_square`: what each row gives to its 2w+1 neighbours."""
+    """Convert (B, h, T, T) to (B, h, T, 2w+1), the reverse of `_band_to_square`."""
     size, width = square.shape[2], square.shape[2] + 2 * window
     rows = F.pad(F.pad(square, (window, window)).flatten(2), (0, size))
     return rows.unflatten(2, (size, width + 1))[..., : 2 * window + 1]
@@ -184,13 +214,14 @@ class FeedForward(nn.Module):
         self.conv_2 = nn.Conv1d(inner, channels, size)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Transform (B, H, T)."""
         x = F.relu(self.conv_1(F.pad(x * mask, self.pad)))
         x = F.dropout(x, self.dropout, self.training)
         return self.conv_2(F.pad(x * mask, self.pad)) * mask
 
 
 class EncoderStack(nn.Module):
-    """Transformer layers with relative attention, normed after each sum."""
+    """Transformer layers with relative attention and post-norm."""
 
     def __init__(
         self, channels: int, inner: int, heads: int, layers: int, size: int, dropout: float, window: int = 4
@@ -205,6 +236,7 @@ class EncoderStack(nn.Module):
         self.norm_layers_2 = nn.ModuleList(ChannelNorm(channels) for _ in range(layers))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Transform (B, H, T)."""
         x = x * mask
         layers = zip(self.attn_layers, self.norm_layers_1, self.ffn_layers, self.norm_layers_2)
         for attention, norm_1, feed_forward, norm_2 in layers:
@@ -214,7 +246,7 @@ class EncoderStack(nn.Module):
 
 
 class GatedStack(nn.Module):
-    """Gated convolutions of the WaveNet kind, conditioned on a style."""
+    """Gated convolutions as in WaveNet, conditioned on a style."""
 
     SIZE = 5
     """Frames that a kernel spans."""
@@ -231,7 +263,7 @@ class GatedStack(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor, style: Tensor) -> Tensor:
-        """x (B, H, T), style (B, G, 1) -> (B, H, T)."""
+        """Transform (B, H, T) with a style (B, G, 1)."""
         conditions = self.cond_layer(style).chunk(len(self.in_layers), dim=1)
         total = torch.zeros_like(x)
         for i, (conv, res_skip, condition) in enumerate(zip(self.in_layers, self.res_skip_layers, conditions)):

@@ -1,19 +1,25 @@
 """SoVITS: semantic tokens, phonemes and a style to a waveform (specification s2-sovits §12.1, §16, §17).
 
-One class for v1, v2, v2Pro, v2ProPlus and nano; attribute names are official checkpoint keys, sizes are arguments.
-nano has no flow and no posterior: its generator speaks from the prior's mean, and finds pitch and noise by itself.
+One class for v1, v2, v2Pro, v2ProPlus and nano; attribute names are official checkpoint keys.
+nano has no flow and no posterior: its generator speaks from the prior's mean, and predicts pitch and noise itself.
+
+Shapes: B batch, F bins, T frames of 20 ms, N samples, S phonemes, D width of a token's vector, C latent channels,
+H hidden channels, G width of a style, V width of a speaker vector.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from GPT_SoVITS.configs import Recipe
+from GPT_SoVITS.configs.sections import read_section
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.sovits.config import SoVITSConfig
 from GPT_SoVITS.sovits.encoder import Prior, TextEncoder
 from GPT_SoVITS.sovits.flow import Flow, IdentityFlow, PosteriorEncoder
 from GPT_SoVITS.sovits.frame_generator import FrameGenerator
@@ -23,14 +29,14 @@ from GPT_SoVITS.sovits.quantizer import Quantizer
 from GPT_SoVITS.sovits.style import StyleEncoder
 
 TRAINING_ONLY_PREFIXES = ("enc_q.",)
-"""Needed for training only; a voice is stored without them."""
+"""A voice is stored without these parameters."""
 NORMAL_BLOCK = 16
-"""Torch makes normal numbers in blocks of so many, and a piece that ends within one shifts all that follow."""
+"""torch draws normal numbers in blocks of so many, and a draw that ends within one shifts all that follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoVITSBatch:
-    """Training items padded to one length; T frames, N samples, S phonemes."""
+    """Training items padded to one length."""
 
     spec: Tensor
     """(B, F, T) magnitudes."""
@@ -45,19 +51,29 @@ class SoVITSBatch:
     codes: Tensor | None = None
     """(1, B, T // 2) semantic tokens."""
     ssl: Tensor | None = None
-    """(B, D, T) content features, from which the codes are found where there are none."""
+    """(B, D, T) content features, which are quantized where there are no codes."""
     speaker: Tensor | None = None
     """(B, V) speaker vectors, v2Pro family."""
     f0: Tensor | None = None
     """(B, T) Hz, 0 where unvoiced; nano."""
 
     def to(self, device: torch.device | str) -> SoVITSBatch:
-        moved = {name: getattr(self, name) for name in self.__slots__}
-        return SoVITSBatch(**{name: None if value is None else value.to(device) for name, value in moved.items()})
+        """Return the batch on a device."""
+        return SoVITSBatch(
+            spec=self.spec.to(device),
+            spec_lengths=self.spec_lengths.to(device),
+            wave=self.wave.to(device),
+            text=self.text.to(device),
+            text_lengths=self.text_lengths.to(device),
+            codes=None if self.codes is None else self.codes.to(device),
+            ssl=None if self.ssl is None else self.ssl.to(device),
+            speaker=None if self.speaker is None else self.speaker.to(device),
+            f0=None if self.f0 is None else self.f0.to(device),
+        )
 
 
 class SoVITSOutput(NamedTuple):
-    """Everything that one training forward computes and a loss or a test reads."""
+    """The results of one training forward pass."""
 
     wave: Tensor
     """(B, 1, segment * hop), generated."""
@@ -66,9 +82,9 @@ class SoVITSOutput(NamedTuple):
     mask: Tensor
     """(B, 1, T)."""
     z: Tensor
-    """(B, C, T), posterior sample."""
+    """(B, C, T), a sample of the posterior."""
     z_p: Tensor
-    """(B, C, T), the same seen from the prior."""
+    """(B, C, T), the same transformed to the latent of the prior."""
     prior: Prior
     mean_q: Tensor
     logs_q: Tensor
@@ -77,126 +93,60 @@ class SoVITSOutput(NamedTuple):
     commitment: Tensor
 
 
-class DecodedChunk(NamedTuple):
-    """One chunk of a streaming decode."""
-
-    wave: Tensor
-    """(1, 1, N)."""
-    latent: Tensor
-    """(1, H, T'); its end is the next chunk's `overlap`."""
-    mask: Tensor
-    """(1, 1, T)."""
-
-
 class SoVITS(nn.Module):
-    def __init__(
-        self,
-        *,
-        symbols: int,
-        spec_channels: int,
-        style_bins: int,
-        ssl_dim: int,
-        codebook_bins: int,
-        inter_channels: int,
-        hidden_channels: int,
-        filter_channels: int,
-        n_heads: int,
-        n_layers: int,
-        kernel_size: int,
-        p_dropout: float,
-        gin_channels: int,
-        mrte_hidden: int,
-        mrte_heads: int,
-        ref_style_hidden: int,
-        posterior_layers: int,
-        flow_couplings: int,
-        flow_layers: int,
-        speaker_vector: bool,
-        sv_dim: int,
-        upsample_initial_channel: int,
-        upsample_rates: list[int],
-        upsample_kernel_sizes: list[int],
-        resblock: str,
-        resblock_kernel_sizes: list[int],
-        resblock_dilation_sizes: list[list[int]],
-        freeze_quantizer: bool = True,
-        frames: dict[str, int] | None = None,
-        listener_width: int = 0,
-        posterior: bool = True,
-    ) -> None:
-        """`listener_width`: see TextEncoder. `frames`, the sizes of a FrameGenerator, puts one in the place of
-        generator, flow and posterior (nano)."""
+    """The network of stage 2."""
+
+    def __init__(self, config: SoVITSConfig, *, posterior: bool = True) -> None:
+        """Build the network with random weights; without `posterior` it cannot be trained."""
         super().__init__()
-        if not speaker_vector and mrte_hidden != gin_channels:
-            raise ModelError(
-                "bad_config", f"Without a speaker vector, mrte_hidden must equal gin_channels ({gin_channels})."
-            )
-        self.inter_channels = inter_channels
-        self.freeze_quantizer = freeze_quantizer
-        self.enc_p = TextEncoder(
-            symbols=symbols,
-            ssl_dim=ssl_dim,
-            inter_channels=inter_channels,
-            hidden_channels=hidden_channels,
-            filter_channels=filter_channels,
-            n_heads=n_heads,
-            n_layers=n_layers,
-            kernel_size=kernel_size,
-            p_dropout=p_dropout,
-            mrte_hidden=mrte_hidden,
-            mrte_heads=mrte_heads,
-            listener_width=listener_width,
-        )
+        self.config = config
+        style, latent = config.gin_channels, config.inter_channels
+        self.enc_p = TextEncoder(config)
         self.dec: Generator | FrameGenerator
         self.flow: Flow | IdentityFlow
-        if frames is not None:
-            self.dec = FrameGenerator(channels=inter_channels, style=gin_channels, **frames)
+        if config.frames is not None:
+            self.dec = FrameGenerator(config.frames, channels=latent, style=style)
             self.flow = IdentityFlow()
         else:
-            self.dec = Generator(
-                channels=inter_channels,
-                width=upsample_initial_channel,
-                rates=upsample_rates,
-                kernels=upsample_kernel_sizes,
-                resblock=resblock,
-                resblock_kernels=resblock_kernel_sizes,
-                resblock_dilations=resblock_dilation_sizes,
-                style=gin_channels,
-            )
+            self.dec = Generator(config)
             if posterior:
                 self.enc_q = PosteriorEncoder(
-                    spec_channels, inter_channels, hidden_channels, posterior_layers, gin_channels
+                    config.spec_channels, latent, config.hidden_channels, config.posterior_layers, style
                 )
-            self.flow = Flow(inter_channels, hidden_channels, flow_couplings, flow_layers, gin_channels)
-        self.ref_enc = StyleEncoder(style_bins, ref_style_hidden, gin_channels)
-        self.ssl_proj = nn.Conv1d(ssl_dim, ssl_dim, 2, stride=2)
-        self.quantizer = Quantizer(ssl_dim, codebook_bins)
-        self.speaker_vector = speaker_vector
-        if speaker_vector:
-            self.sv_emb = nn.Linear(sv_dim, gin_channels)
-            self.ge_to512 = nn.Linear(gin_channels, mrte_hidden)
-            self.prelu = nn.PReLU(gin_channels)
+            self.flow = Flow(latent, config.hidden_channels, config.flow_couplings, config.flow_layers, style)
+        self.ref_enc = StyleEncoder(config.style_bins, config.ref_style_hidden, style)
+        self.ssl_proj = nn.Conv1d(config.ssl_dim, config.ssl_dim, 2, stride=2)
+        self.quantizer = Quantizer(config.ssl_dim, config.codebook_bins)
+        if config.speaker_vector:
+            self.sv_emb = nn.Linear(config.sv_dim, style)
+            self.ge_to512 = nn.Linear(style, config.mrte_hidden)
+            self.prelu = nn.PReLU(style)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], *, posterior: bool = True) -> SoVITS:
-        """Build from a recipe's `model` section; `posterior=False` leaves out what only training needs."""
-        return cls(**config["model"], posterior=posterior)
+    def from_config(cls, recipe: Recipe, *, posterior: bool = True) -> SoVITS:
+        """Build from a recipe's `model` section. Raises ModelError("bad_config")."""
+        return cls(read_section(SoVITSConfig, recipe["model"]), posterior=posterior)
+
+    @property
+    def speaker_vector(self) -> bool:
+        """Whether a style needs a speaker vector."""
+        return self.config.speaker_vector
 
     def train(self, mode: bool = True) -> SoVITS:
-        """A frozen quantizer and its projection stay in eval mode: the codebook never moves (§6)."""
+        """Set the mode; a frozen quantizer and its projection stay in eval mode, as the codebook never moves (§6)."""
         super().train(mode)
-        if self.freeze_quantizer:
+        if self.config.freeze_quantizer:
             self.ssl_proj.eval()
             self.quantizer.eval()
         return self
 
     def fold_weight_norm(self) -> SoVITS:
-        """Make every kernel plain for inference; the model can no longer be trained or saved as a checkpoint."""
+        """Replace every weight-normed layer by a plain one; the model can then not be trained or saved."""
         fold_weight_norm(self)
         return self
 
     def voice_state(self) -> dict[str, Tensor]:
-        """The weights that a published voice holds."""
+        """Return the weights that a published voice holds."""
         return {name: t for name, t in self.state_dict().items() if not name.startswith(TRAINING_ONLY_PREFIXES)}
 
     # Training
@@ -209,10 +159,17 @@ class SoVITS(nn.Module):
         slice_u: Tensor | None = None,
         noise: Tensor | None = None,
     ) -> SoVITSOutput:
-        """One pass; `segment` in frames. `slice_u` (B,) in [0, 1) and `noise` (B, C, T) replace the random draws."""
+        """Run one training forward pass.
+
+        Args:
+            batch: the recordings.
+            segment: frames that are synthesized of each.
+            slice_u: (B,) in [0, 1), replaces the random draw of where segments begin.
+            noise: (B, C, T), replaces the random draw of the posterior.
+        """
         mask = length_mask(batch.spec_lengths, batch.spec.shape[-1])
-        ge = self._style_of(batch.spec, mask, batch.speaker)
-        quantized, commitment = self._quantized(batch)
+        ge = self.batch_style(batch.spec, mask, batch.speaker)
+        quantized, commitment = self.quantize(batch)
         prior = self.enc_p(quantized, batch.spec_lengths, batch.text, batch.text_lengths, self.text_style(ge))
         posterior = self.enc_q(batch.spec, mask, ge.detach(), noise)
         z_p = self.flow(posterior.z, mask, ge)
@@ -223,32 +180,45 @@ class SoVITS(nn.Module):
             wave, starts, mask, posterior.z, z_p, prior, posterior.mean, posterior.logs, quantized, commitment
         )
 
-    def _quantized(self, batch: SoVITSBatch) -> tuple[Tensor, Tensor]:
-        """(B, D, T) codebook rows, each repeated twice, and the commitment loss."""
+    def quantize(self, batch: SoVITSBatch) -> tuple[Tensor, Tensor]:
+        """Return the vectors of a batch's tokens, (B, D, T), each repeated twice, and the commitment loss."""
         if batch.codes is not None:
-            return _doubled(self.quantizer.decode(batch.codes)), batch.spec.new_zeros(())
+            return self.token_vectors(batch.codes), batch.spec.new_zeros(())
         assert batch.ssl is not None
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_quantizer):
-            found = self.quantizer(self.ssl_proj(batch.ssl))
-        return _doubled(found.vectors), found.commitment
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_quantizer):
+            quantized = self.quantizer(self.ssl_proj(batch.ssl))
+        return quantized.vectors.repeat_interleave(2, dim=2), quantized.commitment
+
+    def batch_style(self, spec: Tensor, mask: Tensor, speaker: Tensor | None) -> Tensor:
+        """Encode spectrograms (B, F, T) with masks (B, 1, T), and speaker vectors (B, V), as styles (B, G, 1)."""
+        ge = self.ref_enc(spec, mask)
+        if not self.config.speaker_vector:
+            return ge
+        assert speaker is not None
+        return self.prelu(ge + self.sv_emb(speaker)[:, :, None])
 
     # Inference
 
     def extract_codes(self, ssl: Tensor) -> Tensor:
-        """Content features (1, D, T) at 50 frames a second -> (1, 1, T // 2) semantic tokens."""
+        """Return the semantic tokens (1, 1, T // 2) of content features (1, D, T) at 50 frames a second."""
         return self.quantizer.encode(self.ssl_proj(ssl)).transpose(0, 1)
 
-    def style(self, refers: list[Tensor], speakers: list[Tensor] | None = None) -> Tensor:
-        """Reference spectrograms (1, F, T) and, in the v2Pro family, their speaker vectors (1, V) -> (1, G, 1).
+    def style(self, refers: Sequence[Tensor], speakers: Sequence[Tensor] | None = None) -> Tensor:
+        """Return the style (1, G, 1) of reference recordings: the mean of what each gives alone.
 
-        The plain mean of what each reference gives alone. A voice computes it once.
+        Args:
+            refers: spectrograms (1, F, T) of magnitudes.
+            speakers: a speaker vector (1, V) for each, in the v2Pro family.
+
+        Raises:
+            ModelError: "no_reference" or "no_speaker_vector".
         """
-        if self.speaker_vector and speakers is None:
+        if self.config.speaker_vector and speakers is None:
             raise ModelError("no_speaker_vector", "This version needs a speaker vector with every reference.")
         if not refers or (speakers is not None and len(speakers) != len(refers)):
             raise ModelError("no_reference", "A style needs at least one reference, and a speaker vector for each.")
         styles = [
-            self._style_of(spec, spec.new_ones(1, 1, spec.shape[-1]), None if speakers is None else speakers[i])
+            self.batch_style(spec, spec.new_ones(1, 1, spec.shape[-1]), None if speakers is None else speakers[i])
             for i, spec in enumerate(refers)
         ]
         return torch.stack(styles).mean(dim=0)
@@ -258,74 +228,35 @@ class SoVITS(nn.Module):
         self,
         codes: Tensor,
         text: Tensor,
-        refers: list[Tensor] | None = None,
+        ge: Tensor,
         *,
-        speakers: list[Tensor] | None = None,
-        ge: Tensor | None = None,
         noise_scale: float = 0.5,
-        speed: float = 1.0,
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Speak: codes (1, 1, T), text (1, S) of the sentence itself -> (1, 1, N) in [-1, 1].
+        """Synthesize one sentence.
 
-        `ge` is a style computed before and takes the place of `refers`. `noise` (1, C, 2T) replaces the draw from
-        `generator`. N is 2T frames at speed 1, else int(2T / speed) + 1 frames.
+        Args:
+            codes: (1, 1, T) semantic tokens.
+            text: (1, S) phoneme ids of the sentence itself.
+            ge: (1, G, 1) style.
+            noise_scale: of the prior's standard deviation.
+            noise: (1, C, 2T), replaces the draw from `generator`.
+            generator: the random generator; the global one by default.
+
+        Returns:
+            (1, 1, 2T * hop) in [-1, 1].
         """
-        return self.decode_stream(
-            codes,
-            text,
-            refers,
-            speakers=speakers,
-            ge=ge,
-            noise_scale=noise_scale,
-            speed=speed,
-            noise=noise,
-            generator=generator,
-        ).wave
-
-    @torch.inference_mode()
-    def decode_stream(
-        self,
-        codes: Tensor,
-        text: Tensor,
-        refers: list[Tensor] | None = None,
-        *,
-        speakers: list[Tensor] | None = None,
-        ge: Tensor | None = None,
-        noise_scale: float = 0.5,
-        speed: float = 1.0,
-        result_length: int | None = None,
-        overlap: Tensor | None = None,
-        noise: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> DecodedChunk:
-        """Speak one chunk: codes are all tokens so far, `result_length` of which (the last) become sound.
-
-        `overlap` (1, H, 2n) is the end of the previous chunk's latent, faded into the first n tokens of this one.
-        """
-        ge = self.style(refers or [], speakers) if ge is None else ge
         lengths = torch.tensor([2 * codes.shape[-1]], device=codes.device)
         text_lengths = torch.tensor([text.shape[-1]], device=text.device)
-        prior = self.enc_p(
-            self.frames(codes),
-            lengths,
-            text,
-            text_lengths,
-            self.text_style(ge),
-            speed=speed,
-            result_frames=None if result_length is None else 2 * result_length,
-            overlap=overlap,
-        )
-        return DecodedChunk(
-            self.dec(self.latent(prior, ge, noise_scale, noise, generator), ge), prior.latent, prior.mask
-        )
+        prior = self.enc_p(self.token_vectors(codes), lengths, text, text_lengths, self.text_style(ge))
+        return self.dec(self.sample_latent(prior, ge, noise_scale, noise, generator), ge)
 
-    def frames(self, codes: Tensor) -> Tensor:
-        """Tokens (1, B, T) -> what the text encoder reads of them, (B, D, 2T)."""
-        return _doubled(self.quantizer.decode(codes))
+    def token_vectors(self, codes: Tensor) -> Tensor:
+        """Return the vectors (B, D, 2T) of semantic tokens (1, B, T); a token lasts two frames."""
+        return self.quantizer.decode(codes).repeat_interleave(2, dim=2)
 
-    def latent(
+    def sample_latent(
         self,
         prior: Prior,
         ge: Tensor,
@@ -333,29 +264,24 @@ class SoVITS(nn.Module):
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Sample the prior and carry it back through the flow: (B, C, T), what the generator reads."""
-        if isinstance(self.flow, IdentityFlow):  # all that varies, its generator varies
+        """Sample the prior and transform it back through the flow, to what the generator reads, (B, C, T)."""
+        if isinstance(self.flow, IdentityFlow):  # its generator makes all variation
             return prior.mean * prior.mask
         if noise is None:
             noise = frame_noise(prior.mean.shape, generator).to(prior.mean)
         z_p = prior.mean + noise * prior.logs.exp() * noise_scale
         return self.flow(z_p, prior.mask, ge, reverse=True) * prior.mask
 
-    def _style_of(self, spec: Tensor, mask: Tensor, speaker: Tensor | None) -> Tensor:
-        ge = self.ref_enc(spec, mask)
-        if not self.speaker_vector:
-            return ge
-        assert speaker is not None
-        return self.prelu(ge + self.sv_emb(speaker)[:, :, None])
-
     def text_style(self, ge: Tensor) -> Tensor:
-        """(B, G, 1) -> the width that the text encoder adds."""
-        return self.ge_to512(ge.transpose(1, 2)).transpose(1, 2) if self.speaker_vector else ge
+        """Project a style (B, G, 1) to the width that the text encoder adds, (B, I, 1)."""
+        return self.ge_to512(ge.transpose(1, 2)).transpose(1, 2) if self.config.speaker_vector else ge
 
 
 def frame_noise(shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
-    """(B, C, T) standard-normal numbers, drawn frame by frame: a frame's do not depend on how many follow it, so that
-    speech in chunks draws what speech in one piece draws. On the CPU, so that a seed sounds the same on every device.
+    """Draw standard-normal numbers (B, C, T) frame by frame.
+
+    A frame's numbers do not depend on how many frames follow, so that streamed speech draws what speech in one piece
+    draws. On the CPU, so that a seed gives the same audio on every device.
     """
     batch, channels, frames = shape
     device = generator.device if generator is not None else "cpu"
@@ -364,11 +290,6 @@ def frame_noise(shape: Sequence[int], generator: torch.Generator | None) -> Tens
 
 
 def slice_segments(x: Tensor, starts: Tensor, length: int) -> Tensor:
-    """(B, C, T) -> (B, C, length), each item from its own start."""
+    """Slice (B, C, T) to (B, C, length), each item from its own start."""
     index = starts[:, None] + torch.arange(length, device=x.device)  # (B, length)
     return x.gather(2, index[:, None].expand(-1, x.shape[1], -1))
-
-
-def _doubled(x: Tensor) -> Tensor:
-    """A token lasts two frames."""
-    return x.repeat_interleave(2, dim=2)

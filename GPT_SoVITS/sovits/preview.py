@@ -1,4 +1,4 @@
-"""What a model in training makes of a recording's own tokens, phonemes and style: for listening, not for learning."""
+"""Audio that a model in training makes of a recording's own tokens, phonemes and style: for listening."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ NOISE_SCALE = 0.5
 
 
 class Preview(NamedTuple):
+    """Synthesized recordings."""
+
     latent: Tensor
     """(B, C, T), what the generator reads."""
     wave: Tensor
@@ -22,16 +24,18 @@ class Preview(NamedTuple):
 
 @torch.no_grad()
 def preview(model: SoVITS, batch: SoVITSBatch, *, noise: Tensor | None = None, seed: int = 0) -> Preview:
-    """Speak a batch; `noise` (B, C, T) replaces the draw from `seed`. The model is left in the mode it was in, and
-    the global state of chance untouched."""
+    """Synthesize a batch; `noise` (B, C, T) replaces the draw from `seed`.
+
+    The model stays in its mode, and the global random generator is not used.
+    """
     was_training = model.training
     model.eval()
     try:
         mask = length_mask(batch.spec_lengths, batch.spec.shape[-1])
-        ge = model._style_of(batch.spec, mask, batch.speaker)
-        quantized, _ = model._quantized(batch)
+        ge = model.batch_style(batch.spec, mask, batch.speaker)
+        quantized, _ = model.quantize(batch)
         prior = model.enc_p(quantized, batch.spec_lengths, batch.text, batch.text_lengths, model.text_style(ge))
-        latent = model.latent(prior, ge, NOISE_SCALE, noise, torch.Generator().manual_seed(seed))
+        latent = model.sample_latent(prior, ge, NOISE_SCALE, noise, torch.Generator().manual_seed(seed))
         return Preview(latent, model.dec(latent, ge))
     finally:
         model.train(was_training)

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 DECAY = 0.99
 EPSILON = 1e-5
 SEARCH_ROWS = 4096
-"""Vectors compared with the codebook at a time, so that a long recording needs little memory."""
+"""Vectors that are compared with the codebook at a time, so that a long recording needs little memory."""
 
 
 class Quantized(NamedTuple):
+    """The result of a quantization."""
+
     vectors: Tensor
     """(B, D, T)."""
     codes: Tensor
@@ -24,17 +26,29 @@ class Quantized(NamedTuple):
 
 
 class Codebook(nn.Module):
+    """The vectors of the codes, with the averages that they are learned by."""
+
+    inited: Tensor
+    cluster_size: Tensor
+    """(bins,)."""
     embed: Tensor
+    """(bins, D)."""
+    embed_avg: Tensor
+    """(bins, D)."""
 
     def __init__(self, width: int, bins: int) -> None:
         super().__init__()
         self.register_buffer("inited", torch.ones(1))
         self.register_buffer("cluster_size", torch.zeros(bins))
-        self.register_buffer("embed", torch.randn(bins, width))
-        self.register_buffer("embed_avg", self.embed.clone())
+        vectors = torch.randn(bins, width)
+        self.register_buffer("embed", vectors)
+        self.register_buffer("embed_avg", vectors.clone())
 
     def nearest(self, x: Tensor) -> Tensor:
-        """x (N, D) -> (N,); in float32 whatever surrounds it, because half precision resolves near-ties otherwise."""
+        """Return the codes (N,) nearest to x (N, D).
+
+        In float32 under autocast, too, since half precision resolves near-ties otherwise.
+        """
         table = self.embed.float()
         norms = table.square().sum(dim=1)
         rows = [
@@ -45,10 +59,10 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def update(self, x: Tensor, codes: Tensor) -> None:
-        """Move the averages towards a batch: x (N, D), codes (N,)."""
-        chosen = F.one_hot(codes, len(self.embed)).to(x)  # (N, K)
-        self.cluster_size.lerp_(chosen.sum(dim=0), 1 - DECAY)
-        self.embed_avg.lerp_(chosen.T @ x, 1 - DECAY)
+        """Move the averages towards a batch of x (N, D) with codes (N,)."""
+        one_hot = F.one_hot(codes, len(self.embed)).to(x)  # (N, K)
+        self.cluster_size.lerp_(one_hot.sum(dim=0), 1 - DECAY)
+        self.embed_avg.lerp_(one_hot.T @ x, 1 - DECAY)
         total = self.cluster_size.sum()
         smoothed = (self.cluster_size + EPSILON) / (total + len(self.embed) * EPSILON) * total
         self.embed.copy_(self.embed_avg / smoothed[:, None])
@@ -67,7 +81,7 @@ class _Layers(nn.Module):
 
 
 class Quantizer(nn.Module):
-    """`quantizer`. In training mode it learns by exponential averages; officially it stays in eval mode."""
+    """`quantizer`. In training mode it learns by exponential moving averages; officially it stays in eval mode."""
 
     def __init__(self, width: int, bins: int) -> None:
         super().__init__()
@@ -75,10 +89,13 @@ class Quantizer(nn.Module):
 
     @property
     def codebook(self) -> Codebook:
-        return self.vq.layers[0]._codebook
+        """The only codebook."""
+        layer = self.vq.layers[0]
+        assert isinstance(layer, _Layer)
+        return layer._codebook
 
     def forward(self, x: Tensor) -> Quantized:
-        """x (B, D, T)."""
+        """Quantize x (B, D, T)."""
         with torch.autocast(x.device.type, enabled=False):
             codes = self.encode(x)
             vectors = self.decode(codes)
@@ -89,10 +106,10 @@ class Quantizer(nn.Module):
             return Quantized(x + (vectors - x).detach(), codes, commitment)
 
     def encode(self, x: Tensor) -> Tensor:
-        """x (B, D, T) -> (1, B, T)."""
+        """Return the codes (1, B, T) of x (B, D, T)."""
         batch, _, time = x.shape
         return self.codebook.nearest(x.transpose(1, 2).flatten(0, 1)).view(1, batch, time)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """codes (1, B, T) -> (B, D, T)."""
+        """Return the vectors (B, D, T) of codes (1, B, T)."""
         return F.embedding(codes[0], self.codebook.embed).transpose(1, 2)

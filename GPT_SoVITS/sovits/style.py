@@ -1,4 +1,7 @@
-"""Style encoder: a reference spectrogram to one vector (specification s2-sovits §7). Names are official keys."""
+"""Style encoder: a reference spectrogram to one vector (specification s2-sovits §7). Names are official keys.
+
+Shapes: B batch, F bins, T frames, H hidden channels, G width of a style; masks are (B, 1, T).
+"""
 
 from __future__ import annotations
 
@@ -48,11 +51,11 @@ class _SelfAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x (B, T, H), mask (B, 1, T)."""
+        """Attend within (B, T, H)."""
         q, k, v = (
             layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.w_qs, self.w_ks, self.w_vs)
         )
-        # By the width of the model, not of a head: so the official weights were trained.
+        # Scaled by the width of the model, not of a head, as the official weights were trained.
         scores = q @ k.transpose(-1, -2) / math.sqrt(x.shape[-1])  # (B, h, T, T)
         scores = scores.masked_fill(mask[:, :, None] == 0, -torch.inf)
         out = (self.dropout(scores.softmax(dim=-1)) @ v).transpose(1, 2).flatten(2)
@@ -76,7 +79,7 @@ class StyleEncoder(nn.Module):
         self.fc = _Linear(hidden, style)
 
     def forward(self, spec: Tensor, mask: Tensor) -> Tensor:
-        """spec (B, F, T) of magnitudes, of which the lowest bins are read -> (B, G, 1)."""
+        """Encode the lowest bins of magnitudes (B, F, T) as a style (B, G, 1)."""
         x = (spec[:, : self.bins] * mask).transpose(1, 2)  # (B, T, R)
         x = self.spectral(x).transpose(1, 2)
         x = (self.temporal(x) * mask).transpose(1, 2)  # (B, T, H)

@@ -8,24 +8,25 @@ from torch import Tensor
 from GPT_SoVITS.sovits.quantizer import Quantizer
 
 NEIGHBOURS = 32
-"""Half of the wrong tokens sound like the right one: they are drawn from so many."""
+"""Half of the wrong tokens sound like the right one: they are drawn from its so many nearest ones."""
 RUN = 2
-"""Tokens that go wrong together."""
+"""Adjacent tokens that are replaced together."""
 
 
 class TokenNoise:
-    """Replaces tokens; `most` is the greatest part of a row that may be wrong, 0 to leave all as they are."""
+    """Replaces random tokens of a row by wrong ones."""
 
-    def __init__(self, quantizer: Quantizer, most: float) -> None:
+    def __init__(self, quantizer: Quantizer, max_share: float) -> None:
+        """Replace up to `max_share` of a row's tokens; 0 replaces none."""
         table = quantizer.codebook.embed
-        self.most = most
+        self.max_share = max_share
         count = min(NEIGHBOURS, len(table) - 1) + 1
         self.near = torch.cdist(table, table).topk(count, largest=False).indices[:, 1:].cpu()  # (bins, K)
 
     def __call__(self, codes: Tensor) -> Tensor:
-        """(1, B, T) -> (1, B, T). Draws from torch's global generator."""
+        """Replace tokens of (1, B, T). Draws from the global random generator."""
         rows, length = codes.shape[1:]
-        rate = self.most * torch.rand(rows, 1)
+        rate = self.max_share * torch.rand(rows, 1)
         wrong = (torch.rand(rows, -(-length // RUN)) < rate).repeat_interleave(RUN, dim=1)[:, :length]
         near = self.near[codes[0].cpu(), torch.randint(self.near.shape[1], (rows, length))]
         far = codes.flatten().cpu()[torch.randint(codes.numel(), (rows, length))]

@@ -1,4 +1,4 @@
-"""Semantic tokens from content features, by the two parts of a SoVITS file that make them (s2-sovits §18)."""
+"""Semantic tokens of content features, by the two parts of a SoVITS file that make them (s2-sovits §18)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SemanticTokens:
 
     @classmethod
     def load(cls, path: Path) -> SemanticTokens:
-        """From a SoVITS file, official or ours. Raises ModelError "wrong_base" for one without a codebook."""
+        """Read a SoVITS file, official or ours. Raises ModelError("wrong_base") for one without a codebook."""
         state = open_checkpoint(path, kind="sovits").state
         try:
             return cls(state[f"{PROJECTION}.weight"], state[f"{PROJECTION}.bias"], state[CODEBOOK])
@@ -35,7 +35,10 @@ class SemanticTokens:
 
     @torch.inference_mode()
     def extract(self, features: Tensor) -> list[int]:
-        """features (1, D, T) at 50 frames a second -> T // 2 tokens; in float32, since near-ties decide otherwise."""
+        """Return T // 2 tokens of features (1, D, T) at 50 frames a second.
+
+        In float32, since half precision resolves near-ties otherwise.
+        """
         width = self.weight.shape[1]
         if features.ndim != 3 or features.shape[:2] != (1, width):
             raise ModelError("bad_features", f"Features of shape (1, {width}, T) are needed; {list(features.shape)}.")
@@ -44,7 +47,7 @@ class SemanticTokens:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for two files whose tokens mean the same."""
+        """A checksum that is equal for two files whose tokens mean the same."""
         digest = hashlib.sha256()
         for tensor in (self.weight, self.bias, self.codebook.embed):
             digest.update(tensor.contiguous().numpy().tobytes())

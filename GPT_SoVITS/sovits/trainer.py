@@ -1,4 +1,4 @@
-"""The training of stage 2: one plan, from its recordings to its last checkpoint, stopped and resumed anywhere."""
+"""The trainer of stage 2 for v1, v2, v2Pro, v2ProPlus and nano."""
 
 from __future__ import annotations
 
@@ -7,234 +7,196 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from common.json_types import JsonObject
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
 from GPT_SoVITS.checkpoints.official_files import check_official, write_official
-from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.configs.sections import read_section
 from GPT_SoVITS.sovits.adversarial_step import AdversarialOptimizerStep
 from GPT_SoVITS.sovits.build import build_models
-from GPT_SoVITS.sovits.data import (
-    BucketSampler,
-    SoVITSItem,
-    SoVITSItemLoader,
-    boundaries,
-    collate,
-    crop,
-    load_usable,
-    stretch,
-)
+from GPT_SoVITS.sovits.config import SoVITSTrainSettings, SpectrogramConfig
+from GPT_SoVITS.sovits.data import SoVITSItem, SoVITSItemLoader, boundaries, collate, crop, cut_item
 from GPT_SoVITS.sovits.discriminator import Discriminator
 from GPT_SoVITS.sovits.frame_step import FrameOptimizerStep
+from GPT_SoVITS.sovits.generator import Generator
 from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch
 from GPT_SoVITS.sovits.preview import preview
+from GPT_SoVITS.sovits.recordings import RecordingBatches, StepEntries
 from GPT_SoVITS.sovits.training_config import SoVITSTrainingConfig
-from GPT_SoVITS.sovits.training_set import TrainingSetEntry, choose_source, select_entries
+from GPT_SoVITS.sovits.training_set import choose_source, select_entries
 from GPT_SoVITS.training.activation_checkpointing import checkpoint_layers
-from GPT_SoVITS.training.prefetch import Prefetcher
-from GPT_SoVITS.training.resume import fingerprint
-from GPT_SoVITS.training.trainer import BaseTrainer, Emit
+from GPT_SoVITS.training.resume import TrainerState, fingerprint
+from GPT_SoVITS.training.trainer import AudioSample, BaseTrainer, Emit, StepResult
 
 logger = logging.getLogger(__name__)
 
-MIN_ITEMS = 2
 PREVIEW_FRAMES = 250
-"""The beginning of a recording that is listened to after each epoch."""
-
-Work = list[list[TrainingSetEntry]]
-"""One update's: its batches' recordings."""
+"""Of the beginning of a recording, which is synthesized after each epoch."""
 
 
-class SoVITSTrainer(BaseTrainer):
-    """Both models, their optimisers and the place in the plan. A step is one update of both."""
+class SoVITSTrainer(BaseTrainer[StepEntries]):
+    """The generator, the discriminator where there is one, their optimizers and their data. A step is one update."""
 
     kind = "sovits"
+    config: SoVITSTrainingConfig
 
-    def __init__(self, plan: SoVITSTrainingConfig, emit: Emit, stop: threading.Event) -> None:
-        """Read everything and go to where an earlier run stopped. Raises ModelError."""
-        super().__init__(plan, emit, stop)
-        self.config, generator, discriminator = build_models(plan)
-        if plan.export_official:  # before the work, not after it
-            check_official(Checkpoint(self.kind, plan.version, self.config, generator.voice_state()))
-        self.items = SoVITSItemLoader(plan.data, self.config)
-        self.left_out: dict[str, str] = {}
-        """Name of a recording -> why it is not learned from."""
-        self.source = choose_source(plan.data, plan.source)
-        entries, repeats = self._usable_entries()
-        self.entries = entries * repeats
-        self.accumulate = plan.accumulate or 1
-        frames = [entry.frames for entry in self.entries]
-        self.sampler = BucketSampler(
-            frames, plan.batch_size, boundaries(), replicas=self.group.size, rank=self.group.rank
+    def __init__(self, config: SoVITSTrainingConfig, emit: Emit, stop: threading.Event) -> None:
+        """Set up the networks, the data and the optimizers, and resume an earlier run. Raises ModelError."""
+        super().__init__(config, emit, stop)
+        self.recipe, generator, discriminator = build_models(config)
+        if config.export_official:  # before the work, not after it
+            check_official(Checkpoint(self.kind, config.version, self.recipe, generator.voice_state()))
+        self.settings = read_section(SoVITSTrainSettings, self.recipe["train"], extra=True)
+        self.spectrogram = read_section(SpectrogramConfig, self.recipe["data"], extra=True)
+
+        source = choose_source(config.data, config.source)
+        self.load_item = SoVITSItemLoader(config.data, self.recipe)
+        self.batches = RecordingBatches[SoVITSItem](
+            select_entries(config.data, self.recipe, source=source), self.load_item, boundaries(), config, self.group
         )
+
         generator.to(self.device).train()
-        self.group.share(generator)
-        self.precision = self.choose_precision(self.config["model"]["hidden_channels"])
-        self.learn = self._learner(generator, discriminator)
-        self.load = Prefetcher(self._load)
+        self.group.broadcast_weights(generator)
+        self.precision = self.make_precision(self.recipe["model"]["hidden_channels"])
+        self.optimizer_step = self._make_optimizer_step(generator, discriminator)
         self.rate = 0.0
-        """The learning rate of the step before."""
-        self.begin(_mark(plan, self.config, entries))
+        """The learning rate of the last step."""
+        self.prepare(
+            fingerprint(
+                self.batches.fingerprint_content(),
+                self.recipe,
+                [config.version, config.batch_size, config.seed, config.compat, config.device],
+                [str(config.base), str(config.base_discriminator)],
+                config.accumulate,
+            )
+        )
         logger.info(
             "Training on %d recordings, %d batches of %d an epoch, %d updates in all, in %s.",
-            len(entries), len(self.sampler), plan.batch_size, self.total_steps, self.precision.name,
+            len(self.batches.recordings), len(self.batches.sampler), config.batch_size, self.total_steps,
+            self.precision.name,
         )  # fmt: skip
 
-    def _learner(
+    def _make_optimizer_step(
         self, generator: SoVITS, discriminator: Discriminator | None
     ) -> AdversarialOptimizerStep | FrameOptimizerStep:
-        """What takes the steps."""
+        if self.config.grad_ckpt:
+            checkpoint_layers(costly_layers(generator, discriminator))
         if discriminator is None:
-            if self.plan.grad_ckpt:
-                checkpoint_layers(_encoders(generator))
-            return FrameOptimizerStep(generator, self.config, precision=self.precision, group=self.group)
+            return FrameOptimizerStep(generator, self.recipe, precision=self.precision, group=self.group)
         discriminator.to(self.device).train()
-        self.group.share(discriminator)
-        if self.plan.grad_ckpt:
-            checkpoint_layers(_costly_layers(generator, discriminator))
+        self.group.broadcast_weights(discriminator)
         return AdversarialOptimizerStep(
             generator,
             discriminator,
-            self.config,
+            self.recipe,
             precision=self.precision,
             group=self.group,
-            compat=self.plan.compat,
+            compat=self.config.compat,
         )
 
     @property
-    def steps_per_epoch(self) -> int:
-        return -(-len(self.sampler) // self.accumulate)
-
-    def steps(self, epoch: int) -> Sequence[Work]:
-        batches = [[self.entries[i] for i in batch] for batch in self.sampler.epoch(epoch + 1)]
-        return [batches[start : start + self.accumulate] for start in range(0, len(batches), self.accumulate)]
-
-    def step(self, work: Work, following: Work | None) -> tuple[dict[str, float], float]:
-        """One update of both models."""
-        settings = self.config["train"]
-        with self.timer.loading():
-            batches = [self._batch(items) for items in self.load(work, following)]
-        self.rate = learning_rate(settings, epoch=self.place.epoch + 1, step=self.place.step, total=self.total_steps)
-        self.learn.set_rate(self.rate)
-        with self.timer.step():
-            losses = self.learn(
-                batches, adversarial=self.place.step >= settings["discriminator_start"] * self.total_steps
-            )
-        return losses, 1.0
+    def main_loss(self) -> str:
+        """The mel or spectral loss: the total jumps when a discriminator joins, and says little."""
+        return "mel" if isinstance(self.optimizer_step, AdversarialOptimizerStep) else "spectral"
 
     @property
-    def main_loss(self) -> str:  # the total jumps when a discriminator joins, and says little
-        return "mel" if isinstance(self.learn, AdversarialOptimizerStep) else "spectral"
+    def steps_per_epoch(self) -> int:
+        """Updates of an epoch."""
+        return self.batches.steps_per_epoch
+
+    def steps(self, epoch: int) -> Sequence[StepEntries]:
+        """Return the recordings of each update of an epoch, which counts from 0."""
+        return self.batches.steps(epoch)
+
+    def step(self, work: StepEntries, following: StepEntries | None) -> StepResult:
+        """Update all networks once."""
+        with self.timer.loading():
+            batches = [self._collate(items) for items in self.batches.load(work, following)]
+        self.rate = learning_rate(
+            self.settings, epoch=self.progress.epoch + 1, step=self.progress.step, total=self.total_steps
+        )
+        self.optimizer_step.set_rate(self.rate)
+        adversarial = self.progress.step >= self.settings.discriminator_start * self.total_steps
+        with self.timer.step():
+            return StepResult(self.optimizer_step(batches, adversarial=adversarial))
 
     def rates(self) -> dict[str, float]:
+        """Return the learning rate of the last step."""
         return {"learning_rate": self.rate}
 
     def weights(self) -> dict[str, Tensor]:
-        return self.learn.generator.voice_state()
+        """Return the weights that a checkpoint holds."""
+        return self.optimizer_step.generator.voice_state()
 
     def export(self, folder: Path) -> None:
-        info = {"epoch": self.place.epoch, "step": self.place.step}
-        name = f"{self.plan.experiment}_e{self.place.epoch}_s{self.place.step}.pth"
-        config = self.config | {"name": self.plan.experiment}
-        write_official(folder / name, Checkpoint(self.kind, self.plan.version, config, self.weights(), info))
+        """Write the official file of the epoch that has just ended."""
+        info = {"epoch": self.progress.epoch, "step": self.progress.step}
+        name = f"{self.config.experiment}_e{self.progress.epoch}_s{self.progress.step}.pth"
+        recipe = self.recipe | {"name": self.config.experiment}
+        write_official(folder / name, Checkpoint(self.kind, self.config.version, recipe, self.weights(), info))
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> TrainerState:
+        """Return the networks and optimizers."""
+        step = self.optimizer_step
         return {
-            "generator": self.learn.generator.state_dict(),
-            "discriminator": self.learn.discriminator.state_dict()
-            if isinstance(self.learn, AdversarialOptimizerStep)
-            else {},
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.learn.optimizers.items()},
+            "generator": step.generator.state_dict(),
+            "discriminator": step.discriminator.state_dict() if isinstance(step, AdversarialOptimizerStep) else {},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in step.optimizers.items()},
             "precision": self.precision.state_dict(),
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.learn.generator.load_state_dict(state["generator"])
-        if isinstance(self.learn, AdversarialOptimizerStep):
-            self.learn.discriminator.load_state_dict(state["discriminator"])
-        for name, optimizer in self.learn.optimizers.items():
+    def load_state(self, state: TrainerState) -> None:
+        """Restore what `state` returned."""
+        step = self.optimizer_step
+        step.generator.load_state_dict(state["generator"])
+        if isinstance(step, AdversarialOptimizerStep):
+            step.discriminator.load_state_dict(state["discriminator"])
+        for name, optimizer in step.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.precision.load_state_dict(state["precision"])
 
-    def sounds(self) -> Iterator[tuple[str, Tensor, int]]:
-        """The first recording as it is, once, and as the model speaks it now."""
-        rate, hop = self.config["data"]["sampling_rate"], self.config["data"]["hop_length"]
-        item = self.items(self.entries[0])
-        item = stretch(item, 0, min(PREVIEW_FRAMES, item.spec.shape[1]), hop)
-        if self.place.epoch == 1:
-            yield "recorded", item.wave[0], rate
-        spoken = preview(self.learn.generator, collate([item]).to(self.device)).wave
-        yield "spoken", spoken[0, 0, : item.wave.shape[1]], rate
+    def audio_samples(self) -> Iterator[AudioSample]:
+        """Yield the first recording as it is, once, and as the model speaks it now."""
+        rate, hop = self.spectrogram.sampling_rate, self.spectrogram.hop_length
+        item = self.load_item(self.batches.entries[0])
+        item = cut_item(item, 0, min(PREVIEW_FRAMES, item.spec.shape[1]), hop)
+        if self.progress.epoch == 1:
+            yield AudioSample("recorded", item.wave[0], rate)
+        spoken = preview(self.optimizer_step.generator, collate([item]).to(self.device)).wave
+        yield AudioSample("spoken", spoken[0, 0, : item.wave.shape[1]], rate)
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> JsonObject:
+        """Return SoVITS's own part of the metrics of the `done` event."""
         return {
-            "final_losses": self.place.history[-1],
-            "recordings": len({entry.name for entry in self.entries}),
-            "left_out": self.left_out,
+            "final_losses": self.progress.history[-1],
+            "recordings": len(self.batches.recordings),
+            "left_out": self.batches.left_out,
             "precision": self.precision.name,
         }
 
-    def _load(self, work: Work) -> list[list[SoVITSItem]]:
-        return [[self.items(entry) for entry in entries] for entries in work]
-
-    def _batch(self, items: list[SoVITSItem]) -> SoVITSBatch:
-        frames = self.config["train"]["crop_frames"]
+    def _collate(self, items: Sequence[SoVITSItem]) -> SoVITSBatch:
+        frames = self.settings.crop_frames
         if frames:
-            items = [crop(item, frames, self.config["data"]["hop_length"]) for item in items]
+            items = [crop(item, frames, self.spectrogram.hop_length) for item in items]
         return collate(items).to(self.device)
 
-    def _usable_entries(self) -> tuple[list[TrainingSetEntry], int]:
-        """Each recording that can be learned from, once, and how often the list counts in an epoch."""
-        selection = select_entries(self.plan.data, self.config, source=self.source)
-        self.left_out |= selection.left_out
-        edges = boundaries()
-        fitting = []
-        for entry in selection.entries:
-            if edges[0] < entry.frames <= edges[-1]:
-                fitting.append(entry)
-            else:
-                self.left_out[entry.name] = f"it has {entry.frames} frames; {edges[0] + 1} to {edges[-1]} work"
-        entries, failed = load_usable(fitting, self.items)
-        self.left_out |= failed
-        for name, reason in self.left_out.items():
-            logger.warning("Left out %s: %s.", name, reason)
-        if len(entries) < MIN_ITEMS:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in list(self.left_out.items())[:5])
-            raise ModelError(
-                "dataset_too_small",
-                f"{len(entries)} usable recordings were found, and at least {MIN_ITEMS} are needed."
-                + (f" Left out: {reasons}." if reasons else ""),
-                hint="Give a longer recording, or check its transcripts.",
-            )
-        return entries, selection.repeats
 
-
-def learning_rate(settings: dict[str, Any], *, epoch: int, step: int, total: int) -> float:
-    """The rate of one step: decayed by the epoch (from 1), risen over the warm-up, fallen along a cosine."""
-    rise = min(1.0, (step + 1) / max(1, settings["warmup_steps"]))
-    last = settings["final_lr_fraction"]
-    fall = last + (1 - last) * 0.5 * (1 + math.cos(math.pi * step / total))
-    return settings["learning_rate"] * settings["lr_decay"] ** epoch * rise * fall
-
-
-def _costly_layers(generator: SoVITS, discriminator: Discriminator) -> list[Any]:
-    """What keeps most for the gradient."""
-    return [*_encoders(generator), generator.enc_q, *generator.dec.resblocks, *discriminator.discriminators]
-
-
-def _encoders(generator: SoVITS) -> list[Any]:
+def costly_layers(generator: SoVITS, discriminator: Discriminator | None) -> list[nn.Module]:
+    """Return the layers that keep most activations for the gradient."""
     encoder = generator.enc_p
-    return [encoder.encoder_ssl, encoder.encoder_text, encoder.encoder2]
+    layers: list[nn.Module] = [encoder.encoder_ssl, encoder.encoder_text, encoder.encoder2]
+    if discriminator is not None:
+        assert isinstance(generator.dec, Generator)
+        layers += [generator.enc_q, *generator.dec.resblocks, *discriminator.discriminators]
+    return layers
 
 
-def _mark(plan: SoVITSTrainingConfig, config: dict[str, Any], entries: list[TrainingSetEntry]) -> str:
-    """Tells whether a saved state belongs to this plan."""
-    return fingerprint(
-        [[entry.name, entry.phones, entry.frames, entry.codes] for entry in entries],
-        config,
-        [plan.version, plan.batch_size, plan.seed, plan.compat, plan.device],
-        [str(plan.base), str(plan.base_discriminator)],
-        plan.accumulate,
-    )
+def learning_rate(settings: SoVITSTrainSettings, *, epoch: int, step: int, total: int) -> float:
+    """Return the rate of one step: decayed by the epoch (from 1), risen over the warm-up, fallen along a cosine."""
+    warmup = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+    final = settings.final_lr_fraction
+    cosine = final + (1 - final) * 0.5 * (1 + math.cos(math.pi * step / total))
+    rate: float = settings.learning_rate * settings.lr_decay**epoch * warmup * cosine
+    return rate

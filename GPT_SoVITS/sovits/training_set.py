@@ -1,6 +1,6 @@
-"""Which recordings of a training-set folder stage 2 can learn from (specification s2-sovits §14.1, §14.2).
+"""The recordings of a training-set folder that stage 2 can learn from (specification s2-sovits §14.1, §14.2).
 
-Nothing vanishes without a word: what is left out is returned with the reason.
+Recordings that are left out are returned with the reason.
 """
 
 from __future__ import annotations
@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import soundfile
 
+from GPT_SoVITS.configs import Recipe
+from GPT_SoVITS.configs.sections import read_section
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.sovits.config import SpectrogramConfig
 from GPT_SoVITS.text.symbols import symbols
 
 TEXT_FILE = "2-name2text.txt"
@@ -21,7 +23,7 @@ WAVE_FOLDER = "5-wav32k"
 CODES_FILE = "6-name2semantic.tsv"
 SPEAKER_FOLDER = "7-sv_cn"
 SECONDS = (0.6, 54.0)
-"""Shortest and longest recording that is taken, both exclusive."""
+"""Shortest and longest recording that is accepted, both exclusive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,94 +31,104 @@ class TrainingSetEntry:
     """One recording that can be trained on."""
 
     name: str
-    phones: tuple[int, ...]
+    phonemes: tuple[int, ...]
+    """(S,) ids."""
     frames: int
-    """Spectrogram frames, whole ones."""
+    """Whole spectrogram frames."""
     codes: tuple[int, ...] | None
     """Semantic tokens; None when content features are used in their place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a folder offers."""
+    """The recordings of a folder."""
 
     entries: list[TrainingSetEntry]
     """In the order of the text file, each once."""
     repeats: int
-    """How often the list counts in one epoch."""
+    """How often the list is repeated in an epoch."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Name of a recording -> why it is not used."""
 
 
-def select_entries(folder: Path, config: dict[str, Any], *, source: str = "codes") -> Selection:
-    """Read the folder's lists. `source` is `codes` (file 6) or `ssl` (folder 4).
+def select_entries(folder: Path, recipe: Recipe, *, source: str = "codes") -> Selection:
+    """Read the folder's lists.
 
-    Raises ModelError with "missing_training_data" when a list is not there at all.
+    Args:
+        folder: the training-set folder.
+        recipe: the version's recipe: `version`, the sampling rate and hop of `data`, `speaker_vector` of `model` and
+            `epoch_items` of `train`.
+        source: `codes` (file 6) or `ssl` (folder 4).
+
+    Raises:
+        ModelError: "missing_training_data": a list is missing.
     """
     texts, left_out = _read_texts(folder)
     codes = _read_codes(folder) if source == "codes" else None
-    speaker = bool(config["model"]["speaker_vector"])
+    needs_speaker = bool(recipe["model"]["speaker_vector"])
     present = []
     for name in texts:
-        missing = _missing(folder, name, codes, speaker)
+        missing = _missing(folder, name, codes, needs_speaker)
         if missing:
             left_out[name] = f"there is no {missing}"
         else:
             present.append(name)
-    table = {symbol: index for index, symbol in enumerate(symbols(config["version"]))}
+    table = {symbol: index for index, symbol in enumerate(symbols(recipe["version"]))}
+    spectrogram = read_section(SpectrogramConfig, recipe["data"], extra=True)
     entries = []
     for name in present:
-        entry = _entry(folder, name, texts[name], codes, table, config["data"])
+        entry = _read_entry(folder, name, texts[name], codes, table, spectrogram)
         if isinstance(entry, TrainingSetEntry):
             entries.append(entry)
         else:
             left_out[name] = entry
-    wanted = config["train"]["epoch_items"]
-    repeats = 1 if len(present) >= wanted else max(2, wanted // max(1, len(present)))
+    epoch_items = int(recipe["train"]["epoch_items"])
+    repeats = 1 if len(present) >= epoch_items else max(2, epoch_items // max(1, len(present)))
     return Selection(entries, repeats, left_out)
 
 
-def choose_source(folder: Path, asked: str) -> str:
-    """`codes` or `ssl`: what was asked for, or of `auto` the stored tokens where there are any."""
-    if asked != "auto":
-        return asked
+def choose_source(folder: Path, setting: str) -> str:
+    """Return `codes` or `ssl`; `auto` takes the stored tokens where there are any."""
+    if setting != "auto":
+        return setting
     return "codes" if (folder / CODES_FILE).is_file() or not (folder / SSL_FOLDER).is_dir() else "ssl"
 
 
-def _entry(
+def _read_entry(
     folder: Path,
     name: str,
-    phones: list[str],
+    phonemes: list[str],
     codes: dict[str, tuple[int, ...]] | None,
     table: dict[str, int],
-    data: dict[str, Any],
+    spectrogram: SpectrogramConfig,
 ) -> TrainingSetEntry | str:
-    """The entry, or why there is none."""
-    unknown = sorted({phone for phone in phones if phone not in table})
+    """Return the entry, or why there is none."""
+    unknown = sorted({phoneme for phoneme in phonemes if phoneme not in table})
     if unknown:
         return f"this version has no phone {', '.join(unknown)}"
-    if not phones:
+    if not phonemes:
         return "it has no phones"
     try:
-        sound = soundfile.info(str(folder / WAVE_FOLDER / name))
+        audio = soundfile.info(str(folder / WAVE_FOLDER / name))
     except soundfile.LibsndfileError as error:
         return f"its recording cannot be read: {error}"
-    if sound.samplerate != data["sampling_rate"]:
-        return f"it was recorded at {sound.samplerate} Hz; this version needs {data['sampling_rate']} Hz"
-    if not SECONDS[0] < sound.frames / sound.samplerate < SECONDS[1]:
-        return f"it lasts {sound.frames / sound.samplerate:.2f} s; {SECONDS[0]} to {SECONDS[1]} s work"
-    frames = sound.frames // data["hop_length"]
-    return TrainingSetEntry(name, tuple(table[p] for p in phones), frames, None if codes is None else codes[name])
+    if audio.samplerate != spectrogram.sampling_rate:
+        return f"it was recorded at {audio.samplerate} Hz; this version needs {spectrogram.sampling_rate} Hz"
+    if not SECONDS[0] < audio.frames / audio.samplerate < SECONDS[1]:
+        return f"it lasts {audio.frames / audio.samplerate:.2f} s; {SECONDS[0]} to {SECONDS[1]} s work"
+    frames = audio.frames // spectrogram.hop_length
+    return TrainingSetEntry(name, tuple(table[p] for p in phonemes), frames, None if codes is None else codes[name])
 
 
-def _missing(folder: Path, name: str, codes: dict[str, tuple[int, ...]] | None, speaker: bool) -> str:
+def _missing(folder: Path, name: str, codes: dict[str, tuple[int, ...]] | None, needs_speaker: bool) -> str:
+    """Return what a recording lacks; empty when it is complete."""
     if not (folder / WAVE_FOLDER / name).is_file():
         return f"{WAVE_FOLDER}/{name}"
     if codes is not None and not codes.get(name):
         return f"line for it in {CODES_FILE}"
     if codes is None and not (folder / SSL_FOLDER / f"{name}.pt").is_file():
         return f"{SSL_FOLDER}/{name}.pt"
-    if speaker and not (folder / SPEAKER_FOLDER / f"{name}.pt").is_file():
+    if needs_speaker and not (folder / SPEAKER_FOLDER / f"{name}.pt").is_file():
         return f"{SPEAKER_FOLDER}/{name}.pt"
     return ""
 
@@ -140,6 +152,7 @@ def _read_codes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
+    """Yield the fields of each line. Raise ModelError("missing_training_data") for a missing file."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:

@@ -124,7 +124,7 @@ def nano_sampling(phones: int) -> SamplingSettings:
         temperature=0.4,
         top_k=5,
         repetition_penalty=1.0,
-        fewest_tokens=1,
+        min_tokens=1,
         early_stop_num=MAX_TOKENS_PER_PHONEME * phones,
     )
 

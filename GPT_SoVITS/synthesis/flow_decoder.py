@@ -29,7 +29,7 @@ class FlowDecoder:
         self.mel_settings = recipe["data"]["mel"]
         self.steps = int(recipe["synthesis"]["steps"])
         self.sizes = ChunkSizes.from_recipe(recipe["synthesis"])
-        self.synthesis = ChunkedSynthesis(model, vocoder, self.sizes)
+        self.synthesis = ChunkedSynthesis(model.cfm, vocoder, self.sizes)
         self.sample_rate = vocoder.sample_rate
 
     def check_prompt(self, transcript: str, recordings: int) -> None:

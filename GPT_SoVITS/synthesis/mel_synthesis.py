@@ -28,7 +28,7 @@ compute padding."""
 
 
 class MelSampler(Protocol):
-    """The part of the acoustic model that samples mel frames; FlowMatchingSoVITS has it."""
+    """The part of the acoustic model that samples mel frames; FlowMatching has it."""
 
     def sample(
         self,

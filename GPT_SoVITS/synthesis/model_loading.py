@@ -71,7 +71,7 @@ def load_models(
     sovits: SoVITS | FlowMatchingSoVITS
     # One after the other, and each file released before the next is converted: its pages count as memory, too.
     with _SkipInitialization():
-        gpt = Text2Semantic(gpt_file.config)
+        gpt = Text2Semantic.from_config(gpt_file.config)
     # On a CPU they stay as the file has them, mapped: the decoder converts what it lays out for itself.
     gpt_dtype = None if device.type == "cpu" else dtype
     _place_weights(gpt, gpt_file.state, source=gpt_path.name, device=device, dtype=gpt_dtype)
@@ -82,10 +82,10 @@ def load_models(
         recipe, sovits = _build_sovits(sovits_file, sovits_path.name, device)
     del sovits_file
     codebook_size = len(sovits.quantizer.codebook.embed)
-    if gpt.dimensions.end != codebook_size:
+    if gpt.config.end_token != codebook_size:
         raise ModelError(
             "wrong_checkpoint",
-            f"The GPT checkpoint speaks {gpt.dimensions.end} semantic tokens, the SoVITS checkpoint knows "
+            f"The GPT checkpoint speaks {gpt.config.end_token} semantic tokens, the SoVITS checkpoint knows "
             f"{codebook_size}; they do not belong together.",
         )
     decoding_precision: Precision = "bf16" if device.type == "cpu" and precision == "bf16" else "auto"

@@ -70,7 +70,7 @@ class StreamingDecoder:
         self.settings = settings or ChunkSettings()
         self.text_style = sovits.text_style(self.style)
         phones = conditions.phones.to(self.style.device)[None]
-        self.text = sovits.enc_p.read_text(phones, torch.tensor([phones.shape[1]], device=self.style.device))
+        self.text = sovits.enc_p.encode_text(phones, torch.tensor([phones.shape[1]], device=self.style.device))
         self.tokens: list[int] = []
         """The last tokens, which the next chunk reads again."""
         self.discarded_tokens = 0
@@ -112,9 +112,9 @@ class StreamingDecoder:
         self.tokens += tokens
         codes = torch.tensor(self.tokens, device=self.style.device)[None, None]  # (1, 1, T)
         mask = self.style.new_ones(1, 1, 2 * codes.shape[2])
-        encoder, frames = self.sovits.enc_p, self.sovits.frames(codes)
+        encoder, frames = self.sovits.enc_p, self.sovits.token_vectors(codes)
         alignment = encoder.align_phonemes(frames, mask, self.text, begin=self.first_phoneme, whole=final)
-        y = encoder.encode(frames, mask, self.text, self.text_style, where=alignment)  # (1, H, 2T)
+        y = encoder.encode(frames, mask, self.text, self.text_style, alignment=alignment)  # (1, H, 2T)
         joint = max(0, old_end - 2 * self.settings.overlap)
         if old_end:
             old, new = self.encoded.read(joint, old_end), y[:, :, joint - start : old_end - start]
@@ -160,7 +160,7 @@ class StreamingDecoder:
         prior = sovits.enc_p.prior(y, y.new_ones(1, 1, y.shape[2]))
         drawn = frame_noise((1, prior.mean.shape[1], ready - self.noise.end), self.generator).to(prior.mean)
         self.noise.write(self.noise.end, drawn)
-        z = sovits.latent(prior, self.style, NOISE_SCALE, self.noise.read(first, ready))
+        z = sovits.sample_latent(prior, self.style, NOISE_SCALE, self.noise.read(first, ready))
         start = max(0, self.emitted_frames - sovits.dec.reach)
         wave = sovits.dec(z[:, :, start - first :], self.style)[0, 0]
         return wave, (self.emitted_frames - start) * sovits.dec.hop

@@ -72,10 +72,11 @@ class WaveformDecoder:
         device = styles.device
         codes = pad_sequence([row.to(device) for row in tokens], batch_first=True)  # (B, T)
         phones = pad_sequence([row.phones.to(device) for row in conditions], batch_first=True)  # (B, S)
-        text = sovits.enc_p.read_text(phones, torch.tensor([len(row.phones) for row in conditions], device=device))
+        text = sovits.enc_p.encode_text(phones, torch.tensor([len(row.phones) for row in conditions], device=device))
         lengths = [2 * len(row) for row in tokens]
         mask = length_mask(torch.tensor(lengths, device=device), 2 * codes.shape[1])
-        encoded = sovits.enc_p.encode(sovits.frames(codes[None]), mask, text, sovits.text_style(styles))  # (B, H, 2T)
+        vectors = sovits.token_vectors(codes[None])  # (B, D, 2T)
+        encoded = sovits.enc_p.encode(vectors, mask, text, sovits.text_style(styles))  # (B, H, 2T)
 
         # Each row is stretched by its own length: in a padded batch the source positions would be those of the longest.
         rows = [
@@ -90,7 +91,7 @@ class WaveformDecoder:
             for row, count in zip(conditions, frames)
         ]
         noise = pad_sequence([row.to(prior.mean)[0].T for row in noises], batch_first=True)  # (B, F, C)
-        latent = sovits.latent(prior, styles, NOISE_SCALE, noise.transpose(1, 2))  # (B, C, F)
+        latent = sovits.sample_latent(prior, styles, NOISE_SCALE, noise.transpose(1, 2))  # (B, C, F)
 
         if batch_generator is None:
             batch_generator = device.type != "cpu"

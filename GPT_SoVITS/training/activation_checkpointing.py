@@ -1,4 +1,4 @@
-"""Gradient checkpointing: layers keep only their inputs, and are computed again when their gradient is wanted."""
+"""Activation checkpointing: layers keep only their inputs, and are recomputed in the backward pass."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from torch.utils.checkpoint import checkpoint
 
 
 def checkpoint_layers(layers: Iterable[nn.Module]) -> None:
-    """Make these layers checkpoint themselves in training mode. Names, weights and results stay what they are:
-    draws of chance are repeated."""
+    """Make layers recompute their activations in training mode.
+
+    Names, weights and results stay what they are: random draws are repeated.
+    """
     for layer in layers:
         _wrap(layer)
 
@@ -25,4 +27,4 @@ def _wrap(layer: nn.Module) -> None:
             return checkpoint(plain, *inputs, use_reentrant=False, **named)
         return plain(*inputs, **named)
 
-    layer.forward = forward  # type: ignore[method-assign]
+    layer.forward = forward

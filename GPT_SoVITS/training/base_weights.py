@@ -1,8 +1,9 @@
-"""The files that a training begins from: of the right kind and version, and with every tensor in its place."""
+"""The weights that a training begins from: of the right kind and version, with every tensor where it belongs."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -15,8 +16,11 @@ logger = logging.getLogger(__name__)
 
 
 def open_base(path: Path, kind: str, version: str) -> Checkpoint:
-    """Ours or an official file. Raises ModelError("wrong_base") for one of another kind or version; what is no
-    checkpoint at all raises as `open_checkpoint` does."""
+    """Open a base file, ours or an official one.
+
+    Raises:
+        ModelError: "wrong_base": the file is of another kind or version; and those of `open_checkpoint`.
+    """
     try:
         return open_checkpoint(path, kind=kind, version=version)
     except ModelError as error:
@@ -28,29 +32,36 @@ def open_base(path: Path, kind: str, version: str) -> Checkpoint:
 
 
 def load_base_weights(
-    model: nn.Module, state: dict[str, Tensor], path: Path, *, may_lack: tuple[str, ...] = ()
+    model: nn.Module, state: Mapping[str, Tensor], path: Path, *, optional_prefixes: tuple[str, ...] = ()
 ) -> None:
-    """Load strictly, but for names that begin with one of `may_lack` and then begin from chance.
+    """Load a base's weights into a model, as float32, and check that all of them fit.
 
-    `path` is named in ModelError("wrong_base"), which says what was expected and what was found.
+    Args:
+        model: the network to fill.
+        state: the weights of the base.
+        path: the base's file, which errors name.
+        optional_prefixes: parameters whose names begin so may be missing and then stay randomly initialized.
+
+    Raises:
+        ModelError: "wrong_base": a tensor is missing, unknown, or of another shape.
     """
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    missing = wanted.keys() - found.keys()
-    begun = {name for name in missing if name.startswith(may_lack)} if may_lack else set()
-    faults = [f"{name} is missing" for name in sorted(missing - begun)]
-    faults += [f"{name} is not known" for name in sorted(found.keys() - wanted.keys())]
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    present = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    missing = expected.keys() - present.keys()
+    initialized = {name for name in missing if name.startswith(optional_prefixes)} if optional_prefixes else set()
+    faults = [f"{name} is missing" for name in sorted(missing - initialized)]
+    faults += [f"{name} is not known" for name in sorted(present.keys() - expected.keys())]
     faults += [
-        f"{name} has shape {found[name]} and {wanted[name]} is needed"
-        for name in sorted(wanted.keys() & found.keys())
-        if wanted[name] != found[name]
+        f"{name} has shape {present[name]} and {expected[name]} is needed"
+        for name in sorted(expected.keys() & present.keys())
+        if expected[name] != present[name]
     ]
     if faults:
         others = f", and {len(faults) - 1} more tensors do not fit" if len(faults) > 1 else ""
         raise ModelError("wrong_base", f"{path.name} does not fit the model that is trained here: {faults[0]}{others}.")
-    if begun:
+    if initialized:
         logger.warning(
-            "%s has no %s, which begins from chance; a pretrained base has it.",
-            path.name, " and no ".join(sorted({name.split(".")[0] for name in begun})),
+            "%s has no %s, which begins from random weights; a pretrained base has it.",
+            path.name, " and no ".join(sorted({name.split(".")[0] for name in initialized})),
         )  # fmt: skip
     model.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=False)

@@ -1,4 +1,4 @@
-"""The plan of one training, as its RUN.json says it: what every stage's plan holds."""
+"""What one training run is told to do, as its RUN.json says it: the entries that every trainer shares."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+from common.json_types import JsonObject
 from GPT_SoVITS.errors import ModelError
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """What to train, on what, for how long. A stage adds its own entries and widens the class variables."""
+    """What to train, on what, for how long. A trainer's own config adds entries and widens the class variables."""
 
     PATHS: ClassVar[tuple[str, ...]] = ("data", "output", "base")
     FLAGS: ClassVar[tuple[str, ...]] = ("grad_ckpt", "export_official")
@@ -33,53 +34,57 @@ class TrainingConfig:
     data: Path
     """The training-set folder (specification s1-gpt §12)."""
     output: Path
-    """Where checkpoints, `resume.pt`, `metrics.jsonl` and `events/` go."""
+    """Where checkpoints, `resume.pt`, `metrics.jsonl` and `events/` are written."""
     epochs: int
     batch_size: int
-    """Recordings a batch, and a process."""
+    """Recordings per batch and process."""
     save_every_epoch: int
     base: Path | None = None
-    """Weights to begin from, ours or official, whose dimensions then hold; None begins from chance."""
+    """Weights to begin from, ours or official, whose dimensions then hold; None begins from random weights."""
     seed: int = 1234
     threads: int = 1
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compat: Literal["reference"] | None = None
-    """`reference` repeats the reference where it errs; what that is, each stage's training says."""
+    """`reference` repeats the errors of the upstream implementation; each trainer's config names them."""
     accumulate: int | None = None
     """Batches whose gradients make one update; None takes the recipe's."""
     grad_ckpt: bool = False
-    """Whether layers are computed a second time for the gradient, which takes time and spares memory."""
+    """Whether layers are computed a second time for the gradient, which takes time and saves memory."""
     export_official: bool = False
-    """Whether every saved epoch is written as an official file, too."""
+    """Whether every saved epoch is also written as an official file."""
     name: str = ""
-    """What official files are named after; empty takes the data folder's name."""
-    train: dict[str, Any] = field(default_factory=dict)
-    """Changes to the recipe's `train` part."""
+    """The stem of official file names; empty takes the data folder's name."""
+    train: JsonObject = field(default_factory=dict)
+    """Changes to the recipe's `train` section."""
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a RUN.json; entries of other trainings are passed over. Raises ModelError("bad_plan")."""
+        """Read a RUN.json; entries of other trainers are ignored.
+
+        Raises:
+            ModelError: "bad_plan": the file is not readable, or an entry is missing or out of range.
+        """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            known = {one.name: content[one.name] for one in fields(cls) if one.name in content}
+            values: dict[str, Any] = {entry.name: content[entry.name] for entry in fields(cls) if entry.name in content}
             for name in cls.PATHS:
-                known[name] = None if known.get(name) is None else Path(known[name])
-            plan = cls(**known)
-            plan.check()
+                values[name] = None if values.get(name) is None else Path(values[name])
+            config = cls(**values)
+            config.check()
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ModelError("bad_plan", f"The plan {path} cannot be used: {error}.") from error
-        return plan
+        return config
 
     def check(self) -> None:
-        """Raises ValueError for an entry that no training can follow."""
+        """Raise ValueError for an entry that is missing or out of range."""
         for name in ("data", "output"):
             if getattr(self, name) is None:
                 raise ValueError(f"`{name}` is missing")
         for name, least in self.LEAST.items():
             value = getattr(self, name)
-            may_lack = name == "accumulate" and value is None
-            if not may_lack and (not isinstance(value, int) or value < least):
+            optional = name == "accumulate" and value is None
+            if not optional and (not isinstance(value, int) or value < least):
                 raise ValueError(f"`{name}` is {value!r}; whole numbers from {least} work")
         for name in self.FLAGS:
             if not isinstance(getattr(self, name), bool):

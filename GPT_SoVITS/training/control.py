@@ -1,4 +1,4 @@
-"""What may be asked of a training while it runs: to stop and go on later, or to end with the epoch that it is in."""
+"""Requests to a running training: to stop and be resumed later, or to end with its current epoch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import threading
 
 
 class TrainingControl(threading.Event):
-    """Set, it asks for a stop after the present step, with the state saved. `after_epoch` asks for an early end."""
+    """A stop request: when set, the training saves its state after the current step and stops.
+
+    `after_epoch` requests an early end instead: the current epoch becomes the last.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -14,5 +17,5 @@ class TrainingControl(threading.Event):
 
 
 def ends_early(stop: threading.Event) -> bool:
-    """Whether the training is to end with the present epoch; what is no `Control` cannot ask for that."""
+    """Return whether the training should end with the current epoch; only a `TrainingControl` can request that."""
     return isinstance(stop, TrainingControl) and stop.after_epoch.is_set()

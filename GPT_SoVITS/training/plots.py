@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from GPT_SoVITS.audio import read_mono
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.mel import mel_bands
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MELS = 80
 WINDOW_SECONDS = 0.04
@@ -21,25 +25,31 @@ NOT_A_LOSS = ("epoch", "step", "seconds", "time", "fraction")
 
 
 def plot_losses(metrics: Path, picture: Path) -> None:
-    """Draw every number of a `metrics.jsonl` over its steps, one small diagram each."""
+    """Draw every number of a `metrics.jsonl` over its steps, one small diagram each, with its moving average.
+
+    Raises:
+        ModelError: "no_metrics": the file holds no numbers.
+    """
     curves = read_curves(metrics)
     if not curves:
         raise ModelError("no_metrics", f"{metrics.name} holds no losses.")
-    figure = _figure(width=9, height=1.8 * len(curves))
+    figure = _make_figure(width=9, height=1.8 * len(curves))
     axes = figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
     for axis, (name, (steps, values)) in zip(axes, curves.items()):
         axis.plot(steps, values, linewidth=0.6, alpha=0.4)
-        axis.plot(*_smooth(steps, values), linewidth=1.4)
+        length = max(1, len(values) // 20)
+        window = np.ones(length) / length
+        axis.plot(np.convolve(steps, window, "valid"), np.convolve(values, window, "valid"), linewidth=1.4)
         axis.set_ylabel(name)
         axis.grid(alpha=0.3)
     axes[-1].set_xlabel("step")
-    _save(figure, picture)
+    figure.savefig(picture, format="png")
 
 
 def plot_mel(recording: Path, picture: Path) -> None:
     """Draw a recording's mel spectrogram in dB below its loudest point."""
     samples, rate = read_mono(recording)
-    figure = _figure(width=9, height=3)
+    figure = _make_figure(width=9, height=3)
     axis = figure.subplots()
     image = axis.imshow(
         mel_spectrogram(samples, rate),
@@ -52,22 +62,23 @@ def plot_mel(recording: Path, picture: Path) -> None:
     axis.set_xlabel("s")
     axis.set_ylabel("mel band")
     figure.colorbar(image, label="dB")
-    _save(figure, picture)
+    figure.savefig(picture, format="png")
 
 
-def mel_spectrogram(samples: np.ndarray, rate: int) -> np.ndarray:
-    """(N,) -> (80, frames) dB below the loudest point, −80 at least."""
+def mel_spectrogram(samples: NDArray[np.float32], rate: int) -> NDArray[np.floating]:
+    """Compute the mel spectrogram (80, frames) of samples (N,), in dB below the loudest point, -80 at least."""
     window, hop = round(WINDOW_SECONDS * rate), round(HOP_SECONDS * rate)
     padded = np.pad(samples, (window // 2, window))
     frames = np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]  # (frames, window)
     power = np.abs(np.fft.rfft(frames * np.hanning(window))) ** 2
     mel = mel_bands(rate, window, MELS, 0.0, None).numpy() @ power.T  # (80, frames)
     loudest = max(float(mel.max()), 1e-10)
-    return np.maximum(10 * np.log10(np.maximum(mel, 1e-12) / loudest), SILENCE_DB)
+    decibels: NDArray[np.floating] = 10 * np.log10(np.maximum(mel, 1e-12) / loudest)
+    return np.maximum(decibels, SILENCE_DB)
 
 
 def read_curves(metrics: Path) -> dict[str, tuple[list[float], list[float]]]:
-    """Name → (steps, values) of every number in the file; its last line may be half-written."""
+    """Return (steps, values) of every number in the file by name; its last line may be half-written."""
     curves: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
     for number, line in enumerate(metrics.read_bytes().splitlines(), start=1):
         try:
@@ -81,19 +92,8 @@ def read_curves(metrics: Path) -> dict[str, tuple[list[float], list[float]]]:
     return dict(curves)
 
 
-def _smooth(steps: list[float], values: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean over a twentieth of the curve."""
-    length = max(1, len(values) // 20)
-    kernel = np.ones(length) / length
-    return np.convolve(steps, kernel, "valid"), np.convolve(values, kernel, "valid")
-
-
-def _figure(*, width: float, height: float) -> Any:
+def _make_figure(*, width: float, height: float) -> Figure:
     # Not pyplot: it keeps every figure, and asks for a display.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
-
-
-def _save(figure: Any, picture: Path) -> None:
-    figure.savefig(picture, format="png")

@@ -1,4 +1,4 @@
-"""Which arithmetic a training uses, and the loss scaling that float16 needs."""
+"""The arithmetic of a training, and the loss scaling that float16 needs."""
 
 from __future__ import annotations
 
@@ -6,87 +6,85 @@ import time
 from typing import Any
 
 import torch
+from torch import Tensor
 
 ROWS = 1024
-"""Positions in the trial, as a small batch has."""
+"""Positions in the timing trial, as a small batch has."""
 ROUNDS = 5
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FIRST_SCALE = 2.0**10
-"""Below torch's own, at which a gradient of one overflows: a fine-tune is too short to leave its first updates out."""
+"""Below torch's own, at which a gradient of one overflows: a fine-tune is too short to skip its first updates."""
 
 
 class Precision:
-    """fp32, bf16 or fp16: under which the networks run, and how gradients are made of it.
+    """Mixed precision: fp32, bf16 or fp16 in the networks, float32 in weights and optimizers.
 
-    Weights and optimisers stay in float32. Of fp16, losses are scaled before `backward`, and an update whose
-    gradients overflowed is left out.
+    With fp16, losses are scaled before `backward`, and an update whose gradients overflowed is skipped.
     """
 
     def __init__(self, name: str, device: torch.device, *, first_scale: float = FIRST_SCALE) -> None:
-        """`first_scale` is for losses that are means; a sum over thousands of terms wants a smaller one."""
+        """Use the precision of this name; losses that are sums over thousands of terms need a smaller `first_scale`."""
         self.device = device
         self.first_scale = first_scale
-        self._become(name)
+        self._set(name)
 
     def autocast(self) -> torch.autocast:
-        """The networks' forward runs inside."""
-        coarse = self.name != "fp32"
-        return torch.autocast(self.device.type, DTYPES[self.name] if coarse else torch.bfloat16, enabled=coarse)
+        """Return the context in which the networks run forward."""
+        reduced = self.name != "fp32"
+        return torch.autocast(self.device.type, DTYPES[self.name] if reduced else torch.bfloat16, enabled=reduced)
 
-    def backward(self, loss: torch.Tensor) -> None:
+    def backward(self, loss: Tensor) -> None:
+        """Add the scaled gradients of a loss."""
         self.scaler.scale(loss).backward()
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> None:
-        """Make the gradients what they would be without scaling; once before each `step`."""
+        """Undo the scaling of the gradients, once before each `step`."""
         self.scaler.unscale_(optimizer)
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Update, unless a gradient overflowed."""
+        """Update the weights, unless a gradient overflowed."""
         self.scaler.step(optimizer)
 
     def update(self) -> None:
-        """Adapt the scale, once after the last optimiser's `step`."""
+        """Adapt the scale, once after the last optimizer's `step`."""
         self.scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the name and the scaler's state."""
         return {"name": self.name, "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on as saved, whatever this machine would choose today."""
-        self._become(state["name"])
+        """Restore a saved precision, whatever this machine would choose today."""
+        self._set(state["name"])
         self.scaler.load_state_dict(state["scaler"])
 
-    def _become(self, name: str) -> None:
+    def _set(self, name: str) -> None:
         self.name = name
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=name == "fp16", init_scale=self.first_scale)
 
 
-def choose_precision(asked: str, device: torch.device, width: int) -> str:
-    """`fp32`, or `bf16` where the device computes in it and it is faster for layers of this width; on a GPU that is
-    too old for it, `fp16` where it has the units for that (specification s1-gpt §13)."""
-    if asked != "auto":
-        return asked
+def choose_precision(setting: str, device: torch.device, width: int) -> str:
+    """Return the precision of a setting; `auto` takes the fastest for layers of this width (specification s1-gpt §13).
+
+    That is `bf16` where the device computes in it and is faster so, `fp16` on a GPU that is too old for bf16 and has
+    the units for it, and `fp32` otherwise.
+    """
+    if setting != "auto":
+        return setting
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return "bf16"
-        return "fp16" if _computes_float16(device) else "fp32"
-    if not computes_bfloat16():
+        # From capability 6.2 on; the GTX 16 series claims 7.5 and returns NaN.
+        fast = torch.cuda.get_device_capability(device) > (6, 1)
+        return "fp16" if fast and "GTX 16" not in torch.cuda.get_device_name(device) else "fp32"
+    # Other CPUs convert bfloat16, and lose by it.
+    if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return "fp32"
     return "bf16" if _seconds(width, torch.bfloat16) < 0.8 * _seconds(width, torch.float32) else "fp32"
 
 
-def computes_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 itself; others convert, and lose by it."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def _computes_float16(device: torch.device) -> bool:
-    """From capability 6.2 on; the GTX 16 series claims 7.5 and returns NaN."""
-    return torch.cuda.get_device_capability(device) > (6, 1) and "GTX 16" not in torch.cuda.get_device_name(device)
-
-
 def _seconds(width: int, dtype: torch.dtype) -> float:
-    """The shortest time of one feed-forward product, conversion included as autocast does it."""
+    """Measure the shortest time of one feed-forward product, conversion included as autocast does it."""
     x, weight = torch.randn(ROWS, width), torch.randn(4 * width, width)
     times = []
     for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""Loading what the next step needs while the present one computes."""
+"""Loading the data of the next step while the current one computes."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ Loaded = TypeVar("Loaded")
 
 
 class Prefetcher(Generic[Work, Loaded]):
-    """`load`, one call ahead of time, in a thread: reading and transforms release the interpreter.
+    """A loader that works one call ahead, in a thread: reading and transforms release the interpreter lock.
 
-    `load` must draw nothing from the global state of chance, or a training would not repeat itself.
+    `load` must not draw from the global random generator, or a training would not be reproducible.
     """
 
     def __init__(self, load: Callable[[Work], Loaded]) -> None:
         self.load = load
-        self._thread = ThreadPoolExecutor(1, "loader")
-        self._coming: tuple[Work, Future[Loaded]] | None = None
+        self._executor = ThreadPoolExecutor(1, "loader")
+        self._pending: tuple[Work, Future[Loaded]] | None = None
 
     def __call__(self, work: Work, following: Work | None = None) -> Loaded:
-        """What `work` needs; `following` is what will be asked for next."""
-        coming, self._coming = self._coming, None
-        loaded = None if coming is None else coming[1].result()
-        if coming is None or coming[0] is not work:
-            loaded = self.load(work)
+        """Return the data of `work`, and begin to load those of `following`, the argument of the next call."""
+        pending, self._pending = self._pending, None
+        # A load that was begun is waited for even where it is not used: two at once would contend.
+        prefetched = None if pending is None else (pending[0], pending[1].result())
+        loaded = prefetched[1] if prefetched is not None and prefetched[0] is work else self.load(work)
         if following is not None:
-            self._coming = following, self._thread.submit(self.load, following)
-        return loaded  # type: ignore[return-value]
+            self._pending = following, self._executor.submit(self.load, following)
+        return loaded

@@ -1,8 +1,8 @@
-"""What every training program is around its loop: arguments in, JSON lines out, an exit code that says how it ended.
+"""What surrounds every training program: arguments in, JSON lines out, an exit code that says how it ended.
 
 Standard output carries JSON lines and nothing else (`progress`, `epoch`, `checkpoint`, `begins_anew`, `done`,
 `error`); the log goes to standard error. SIGTERM saves a state after the current step and exits with 75; the same
-command goes on. SIGUSR1 ends the training with the epoch that it is in, whose checkpoint is then its last.
+command resumes it. SIGUSR1 ends the training with the current epoch, whose checkpoint is then its last.
 """
 
 from __future__ import annotations
@@ -12,56 +12,53 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.training.control import TrainingControl
+
+if TYPE_CHECKING:
+    from GPT_SoVITS.training.trainer import BaseTrainer, Emit
+
+    CreateTrainer = Callable[[Path, Emit, TrainingControl], BaseTrainer[Any]]
+    """(RUN.json, events' receiver, stop requests) -> a trainer. It imports torch, which takes seconds."""
 
 logger = logging.getLogger(__name__)
 
 DONE, FAILED, STOPPED_TO_RESUME = 0, 1, 75
 
-
-class Training(Protocol):
-    """One stage's training, planned and not yet begun."""
-
-    def fit(self) -> bool:
-        """Train to the end; False when it was stopped and saved its state."""
-
-    def finish(self) -> None:
-        """Write the voice's weights and tell where they are."""
-
-    def draw(self) -> None:
-        """Leave pictures for people."""
-
-
-Begin = Callable[[Path, Callable[..., None], TrainingControl], Training]
-"""(RUN.json, `emit`, what may be asked of it) -> the training. It loads torch, which takes seconds."""
-
-NO_MEMORY = ("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc")
+OUT_OF_MEMORY_TEXTS = (
+    *("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc"),
+)
 """How torch's allocators put it in a RuntimeError, in small letters."""
 
 
-def run_program(module: str, arguments: list[str], begin: Begin) -> int:
-    """Run one plan to its end; the exit code says how it ended."""
-    # Of several processes that torchrun started, the first one tells what all of them would.
+def run_program(usage: str, arguments: Sequence[str], create_trainer: CreateTrainer) -> int:
+    """Run one training to its end and return the exit code.
+
+    Args:
+        usage: the command that is shown for wrong arguments.
+        arguments: the path of the RUN.json.
+        create_trainer: builds the trainer that the RUN.json describes.
+    """
+    # Of several processes that torchrun started, the main one logs what all of them would.
     level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR
     logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(message)s")
     control = TrainingControl()
-    # Before torch is loaded: a signal in those seconds must already find its handler.
+    # Before torch is imported: a signal in those seconds must already find its handler.
     signal.signal(signal.SIGTERM, lambda *_: control.set())
     signal.signal(signal.SIGUSR1, lambda *_: control.after_epoch.set())
     if len(arguments) != 1:
-        print(f"usage: python -m {module} RUN.json", file=sys.stderr)
+        print(f"usage: {usage}", file=sys.stderr)
         return FAILED
     try:
-        training = begin(Path(arguments[0]), emit, control)
-        if not training.fit():
+        trainer = create_trainer(Path(arguments[0]), emit, control)
+        if not trainer.fit():
             return STOPPED_TO_RESUME
-        training.finish()
-        training.draw()
+        trainer.finish()
+        trainer.draw_losses()
     except ModelError as error:
         logger.error("%s %s", error.message, error.hint)
         emit("error", code=error.code, message=error.message, hint=error.hint, permanent=error.permanent)
@@ -78,24 +75,20 @@ def run_program(module: str, arguments: list[str], begin: Begin) -> int:
         )
         return FAILED
     finally:
-        _leave_the_group()
+        # A run that was rejected early never imported torch, and has joined no other process.
+        distributed = sys.modules.get("GPT_SoVITS.training.distributed")
+        if distributed is not None:
+            distributed.destroy_process_group()
     return DONE
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was refused, by a GPU, by torch on a processor, or by Python itself."""
+    """Return whether an allocation failed: on a GPU, in torch on a CPU, or in Python itself."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in NO_MEMORY)
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in OUT_OF_MEMORY_TEXTS)
 
 
-def _leave_the_group() -> None:
-    """Part from the other processes of a distributed training; a plan that was refused never loaded what joins them."""
-    distributed = sys.modules.get("GPT_SoVITS.training.distributed")
-    if distributed is not None:
-        distributed.destroy_process_group()
-
-
-def emit(event: str, **fields: Any) -> None:
-    """One JSON line on standard output."""
+def emit(event: str, /, **fields: object) -> None:
+    """Write one JSON line to standard output."""
     print(json.dumps({"event": event, **fields}), flush=True)

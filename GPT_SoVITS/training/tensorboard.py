@@ -1,4 +1,4 @@
-"""TensorBoard event files: losses by the step, means and sound by the epoch.
+"""TensorBoard event files: losses by the step, means and audio by the epoch.
 
 tensorboardX writes them (a few hundred kilobytes, where tensorboard itself brings a web server); without it there
 are no event files, and nothing else is missing.
@@ -9,9 +9,12 @@ from __future__ import annotations
 import logging
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
 
 logger = logging.getLogger(__name__)
 
@@ -22,36 +25,40 @@ class TensorBoardLog:
     """The event files of one training, in `events` below its output folder."""
 
     def __init__(self, output: Path | None, step: int = 0) -> None:
-        """`output` is None where another process writes. Events of an earlier run after `step` are taken back."""
+        """Prepare a log below `output`, or none where another process writes it.
+
+        Events of an earlier run after `step` are purged.
+        """
         self._output = output
         self._step = step
 
-    def losses(self, step: int, losses: dict[str, float]) -> None:
-        """One step's."""
+    def add_step(self, step: int, losses: dict[str, float]) -> None:
+        """Write the losses of one step."""
         self._add("step", step, losses)
 
-    def epoch(self, epoch: int, means: dict[str, float]) -> None:
-        """One epoch's means; epochs count from 1."""
+    def add_epoch(self, epoch: int, means: dict[str, float]) -> None:
+        """Write the mean losses of one epoch; epochs count from 1."""
         self._add("epoch", epoch, means)
 
-    def sound(self, epoch: int, name: str, wave: Tensor, rate: int) -> None:
-        """wave (N,) in [-1, 1]."""
+    def add_audio(self, epoch: int, name: str, wave: Tensor, rate: int) -> None:
+        """Write audio (N,) in [-1, 1]."""
         if self._writer is not None:
             clipped = wave.detach().float().cpu().clamp(-1, 1)
             self._writer.add_audio(name, clipped.numpy()[:, None], epoch, sample_rate=rate)
 
     @property
-    def writes(self) -> bool:
-        """Whether what is given is kept; a caller spares itself the making of sounds otherwise."""
+    def enabled(self) -> bool:
+        """Whether anything is written; a caller then need not synthesize audio."""
         return self._writer is not None
 
     def close(self) -> None:
-        if self.__dict__.get("_writer") is not None:
+        """Close the event file, if one was opened."""
+        if self.__dict__.get("_writer") is not None and self._writer is not None:
             self._writer.close()
 
     @cached_property
-    def _writer(self) -> Any:
-        """Made for the first event: a training that only says that it has ended leaves no empty file."""
+    def _writer(self) -> SummaryWriter | None:
+        """The writer, created with the first event: a training that has ended already leaves no empty file."""
         if self._output is None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""Where a training's seconds go: how much of a step is spent on waiting for its data."""
+"""Timing of training steps: how much of each is spent on waiting for its data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Timer:
-    """Seconds of the steps so far; `share` is what a benchmark prints."""
+    """Seconds spent on the steps so far."""
 
     data: float = 0.0
     """Reading, cropping, collating and moving batches to the device."""
@@ -20,18 +20,19 @@ class Timer:
 
     @property
     def share(self) -> float:
-        """The part of all the time that went into data."""
+        """Share of the time that was spent on data."""
         return self.data / max(self.data + self.learning, 1e-12)
 
     @contextmanager
     def loading(self) -> Iterator[None]:
+        """Time the loading of a step's data."""
         start = time.perf_counter()
         yield
         self.data += time.perf_counter() - start
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Holds a step's losses until they are numbers, so that a GPU's work is counted, too."""
+        """Time the computation of a step; it must include reading the losses, so that a GPU has finished."""
         start = time.perf_counter()
         yield
         self.learning += time.perf_counter() - start

@@ -77,7 +77,7 @@ def checkpoints(folder: Path) -> dict[str, float]:
 
     gpt, sovits = load_config("v2_gpt"), load_config("v2")
     states = {
-        "gpt": (gpt, Text2Semantic(gpt).state_dict()),
+        "gpt": (gpt, Text2Semantic.from_config(gpt).state_dict()),
         "sovits": (sovits, SoVITS.from_config(sovits).voice_state()),
     }
     for kind, (config, state) in states.items():

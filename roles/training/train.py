@@ -21,12 +21,8 @@ from roles.training.memory import BatchSize
 from roles.training.process import TrainingProcess
 from roles.training.program import TrainingDoneEvent
 
-PROGRAMS: dict[str, str] = {
-    "sovits": "GPT_SoVITS.sovits.train",
-    "gpt": "GPT_SoVITS.gpt.train",
-    "flow_matching": "GPT_SoVITS.flow_matching.train",
-}
-"""Training → its module."""
+PROGRAM = "GPT_SoVITS.train"
+"""The module of every training; the plan names the trainer."""
 SEED: Final = 1234
 TRAINING_SHARE: Final = 0.9
 """Of the stage's progress; the rest is the evaluation of the checkpoints."""
@@ -36,10 +32,11 @@ EVALUATION_METRICS: Final = ("wer", "cer", "similarity", "dnsmos", "rtf")
 """Measures of the best checkpoint that are shown with the training's metrics."""
 
 
-def train(run: StageRun, *, kind: str, settings: Mapping[str, Any], program: str = "") -> TrainingOutputs:
+def train(run: StageRun, *, kind: str, settings: Mapping[str, Any], trainer: str = "") -> TrainingOutputs:
     """Train `gpt` or `sovits` and evaluate its checkpoints; it continues where an earlier run in its folder stopped.
 
-    `settings` complete the plan; its `base` and `base_discriminator` are files. Raises MissingPart when one is missing.
+    `trainer` is one of GPT_SoVITS.train, by default that of the kind. `settings` complete the plan; its `base` and
+    `base_discriminator` are files. Raises MissingPart when one is missing.
     """
     folder = run.folder / f"{kind}_{run.work_run}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,6 +46,7 @@ def train(run: StageRun, *, kind: str, settings: Mapping[str, Any], program: str
 
     def attempt(batch_size: int) -> tuple[TrainingDoneEvent, CheckpointPublisher]:
         plan = {
+            "trainer": trainer or kind,
             "version": run.experiment.version,
             "data": str(run.folder),
             "output": str(folder),
@@ -63,8 +61,7 @@ def train(run: StageRun, *, kind: str, settings: Mapping[str, Any], program: str
         }
         (folder / "run.json").write_bytes(orjson.dumps(plan, option=orjson.OPT_INDENT_2))
         publisher = CheckpointPublisher(run, kind, lineage_of(run, _bases(run, kind, settings), batch_size))
-        module = PROGRAMS[program or kind]
-        process = TrainingProcess(module, folder / "run.json", run, publish=publisher.publish, share=share)
+        process = TrainingProcess(PROGRAM, folder / "run.json", run, publish=publisher.publish, share=share)
         return process.run_to_end(), publisher
 
     done, publisher = batch.run(attempt)

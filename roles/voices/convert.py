@@ -233,7 +233,7 @@ def _try_out(
 
     try:
         pipeline = Pipeline.load(gpt.path, sovits.path, models=models)
-        end_token = pipeline.gpt.dimensions.end
+        end_token = pipeline.gpt.config.end_token
         tokens: list[list[int]] = []
         for prompt in prompts:
             if not all(0 <= token < end_token for token in prompt.tokens or ()):

@@ -17,9 +17,9 @@ class GuidedTraining(GPTTrainer):
     """By the clip's name, the phoneme of each of its tokens."""
 
     @cached_property
-    def guide(self) -> GuidedAttention:
+    def guided_attention(self) -> GuidedAttention:
         clips = self.clips
-        counts = {item.name: len(item.phones) for item in self.items}
+        counts = {item.name: len(item.phonemes) for item in self.items}
 
         def pointer(name: str) -> Tensor:
             first, _, second = name.partition("+")

@@ -42,7 +42,7 @@ def write_training_set(data: Set, folder: Path, *, varied: dict[str, np.ndarray]
 
 
 def fit(work: Path, pointers: dict[str, np.ndarray], *, epochs: int, threads: int) -> None:
-    """Train, or go on, as `GPT_SoVITS.gpt.train` does; the result is the last of `<work>/gpt`."""
+    """Train, or go on, as `GPT_SoVITS.train` does; the result is the last of `<work>/gpt`."""
     plan = {
         "version": "nano", "data": str(work / "language"), "output": str(work / "gpt"), "epochs": epochs,
         "batch_size": BATCH_SIZE, "save_every_epoch": 1, "seed": SEED, "threads": threads, "precision": "auto",
@@ -57,7 +57,7 @@ def fit(work: Path, pointers: dict[str, np.ndarray], *, epochs: int, threads: in
         training.clips = pointers
         return training
 
-    raise SystemExit(run_program("scripts.train_base", [str(run)], begin))
+    raise SystemExit(run_program("scripts/train-base language", [str(run)], begin))
 
 
 def _items(data: Set, varied: dict[str, np.ndarray]) -> Iterator[tuple[str, list[int], list[int]]]:

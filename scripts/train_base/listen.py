@@ -31,7 +31,9 @@ def speak_again(model: SoVITS, data: Set, clip: Clip, *, own_pitch: bool = False
     ge = model.style(spectra)
     codes = torch.from_numpy(data.codes[clip.name].astype(np.int64))[None, None]
     text = torch.from_numpy(clip.phones.astype(np.int64))[None]
-    prior = model.enc_p(model.frames(codes), torch.tensor([clip.frames]), text, torch.tensor([text.shape[1]]), ge)
+    prior = model.enc_p(
+        model.token_vectors(codes), torch.tensor([clip.frames]), text, torch.tensor([text.shape[1]]), ge
+    )
     f0 = torch.from_numpy(clip.f0.astype(np.float32))[None] if own_pitch else None
     return model.dec(prior.mean, ge, f0=f0)[0, 0].clamp(-1, 1).numpy()
 

@@ -35,7 +35,7 @@ def fit(model: SoVITS, data: Set, pointers: dict[str, np.ndarray], *, steps: int
         assert batch_data.codes is not None
         targets = _wanted(batch, pointers)
         mask = length_mask(batch_data.spec_lengths, targets.shape[1])
-        logits = listener(model.frames(noise(batch_data.codes)).detach(), mask)
+        logits = listener(model.token_vectors(noise(batch_data.codes)).detach(), mask)
         loss = F.nll_loss(logits.flatten(0, 1), targets.flatten(), ignore_index=NOTHING)
         optimizer.zero_grad()
         loss.backward()

@@ -91,7 +91,7 @@ def test_both_stages_read_what_is_written(tmp_path):
 
     items, left_out = read_items(tmp_path, ["HH", "AH0"], max_seconds=54)
 
-    assert [(item.name, len(item.phones), len(item.tokens)) for item in items] == [("a.wav", 6, 25)]
+    assert [(item.name, len(item.phonemes), len(item.tokens)) for item in items] == [("a.wav", 6, 25)]
     assert not left_out
 
 

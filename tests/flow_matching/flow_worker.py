@@ -24,5 +24,5 @@ if __name__ == "__main__":
         FlowMatchingTrainingConfig.read(folder / "run.json"), lambda *_, **__: None, threading.Event()
     )
     assert training.fit()
-    torch.save(dict(training.learn.learning), folder / f"trained-{group.rank}.pt")
+    torch.save(dict(training.optimizer_step.trained), folder / f"trained-{group.rank}.pt")
     destroy_process_group()

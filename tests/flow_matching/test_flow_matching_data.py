@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny_flow import tiny_of
 
-from GPT_SoVITS.flow_matching.data import FlowMatchingItem, FlowMatchingItemLoader, collate, find_entries
+from GPT_SoVITS.flow_matching.data import FlowMatchingItem, FlowMatchingItemLoader, as_v2, collate
+from GPT_SoVITS.sovits.training_set import select_entries
 
 
 def item(frames: int, mel: int, *, phones: int = 3, codes: bool = True) -> FlowMatchingItem:
@@ -41,13 +42,14 @@ def test_features_take_the_place_of_tokens():
 
 @pytest.mark.parametrize(("version", "frames"), [("v3", 75), ("v4", 80)])
 def test_an_item_has_the_mel_of_its_version(folder, version, frames):
-    config = tiny_of(version)
-    items = FlowMatchingItemLoader(folder.path, config)
+    recipe = tiny_of(version)
+    items = FlowMatchingItemLoader(folder.path, recipe)
 
-    entries, repeats, left_out = find_entries(folder.path, config, items, "codes")
+    selection = select_entries(folder.path, as_v2(recipe), source="codes")
 
+    entries = selection.entries
     loaded = items(entries[0])  # 0.8 s
-    assert (len(entries), repeats, left_out) == (3, 4, {})
+    assert (len(entries), selection.repeats, selection.left_out) == (3, 4, {})
     assert loaded.mel.shape == (12, frames)
     assert loaded.spec.shape == (704, 40)
     assert loaded.mel.abs().max() < 2

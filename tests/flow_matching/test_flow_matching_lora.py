@@ -7,6 +7,7 @@ import torch
 
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
 from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
+from GPT_SoVITS.checkpoints.identify import lora_rank
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import lora
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
@@ -16,7 +17,7 @@ PROMPT = torch.randn(1, 12, 6, generator=torch.Generator().manual_seed(2))
 
 
 def sample(model):
-    return model.sample(CONDITION, PROMPT, steps=3, generators=[torch.Generator().manual_seed(3)])
+    return model.cfm.sample(CONDITION, PROMPT, steps=3, generators=[torch.Generator().manual_seed(3)])
 
 
 @pytest.fixture
@@ -50,16 +51,6 @@ def test_merging_equals_running(tiny, model, changed):
             assert torch.equal(tensor, changed.state_dict()[name]), name
 
 
-def test_a_lora_goes_into_a_fresh_model_and_comes_out_the_same(tiny, model, changed):
-    state = {name: tensor.clone() for name, tensor in lora.lora_state(changed).items()}
-    lora.inject(model, lora.rank_of(state))
-
-    lora.load_lora(model, state)
-
-    assert torch.equal(sample(model), sample(changed))
-    assert lora.rank_of(state) == 4
-
-
 def test_a_lora_file_beside_its_base_speaks_like_the_model(tiny, model, changed, base, load, tmp_path):
     path = tmp_path / "voice.safetensors"
     state = lora.lora_state(changed)
@@ -87,5 +78,4 @@ def test_half_a_change_is_refused(model, changed):
 
 def test_weights_without_a_lora_have_no_rank(model):
     assert not lora.is_lora(model.state_dict())
-    with pytest.raises(ModelError, match="no LoRA"):
-        lora.rank_of(model.state_dict())
+    assert lora_rank(model.state_dict()) is None

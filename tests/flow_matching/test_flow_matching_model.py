@@ -45,10 +45,10 @@ def test_a_row_in_a_batch_is_what_it_is_alone(model, prompt):
     trash = chance(3, 16, 33, seed=9)
     together = torch.where(torch.arange(33) < lengths[:, None, None], padded(rows, 33), trash)
 
-    batch = model.sample(together, prompt, lengths=lengths, steps=STEPS, generators=seeds(4, 5, 6))
+    batch = model.cfm.sample(together, prompt, lengths=lengths, steps=STEPS, generators=seeds(4, 5, 6))
 
     for i, row in enumerate(rows):
-        alone = model.sample(row, prompt, steps=STEPS, generators=seeds(4 + i))
+        alone = model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(4 + i))
         assert torch.allclose(batch[i : i + 1, :, : row.shape[2]], alone, atol=1e-5)
         assert not batch[i, :, row.shape[2] :].any()
 
@@ -56,8 +56,8 @@ def test_a_row_in_a_batch_is_what_it_is_alone(model, prompt):
 def test_the_original_lets_padding_act(model, prompt):
     row, lengths = chance(1, 16, 30), torch.tensor([20])
 
-    ours = model.sample(row, prompt, lengths=lengths, steps=STEPS, noise=chance(1, 12, 30))
-    theirs = model.sample(row, prompt, lengths=lengths, steps=STEPS, noise=chance(1, 12, 30), compat="reference")
+    ours = model.cfm.sample(row, prompt, lengths=lengths, steps=STEPS, noise=chance(1, 12, 30))
+    theirs = model.cfm.sample(row, prompt, lengths=lengths, steps=STEPS, noise=chance(1, 12, 30), compat="reference")
 
     assert not torch.allclose(ours[:, :, :20], theirs[:, :, :20], atol=1e-3)
 
@@ -66,24 +66,24 @@ def test_guided_rows_are_what_they_are_alone(model, prompt):
     rows = chance(2, 16, 20)
     options = {"steps": STEPS, "guidance": 0.7}
 
-    batch = model.sample(rows, prompt, lengths=torch.tensor([20, 14]), generators=seeds(4, 5), **options)
+    batch = model.cfm.sample(rows, prompt, lengths=torch.tensor([20, 14]), generators=seeds(4, 5), **options)
 
-    alone = model.sample(rows[1:, :, :14], prompt, generators=seeds(5), **options)
+    alone = model.cfm.sample(rows[1:, :, :14], prompt, generators=seeds(5), **options)
     assert torch.allclose(batch[1:, :, :14], alone, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_sample_whatever_else_is_drawn(model, prompt):
     row = chance(1, 16, 20)
 
-    first = model.sample(row, prompt, steps=STEPS, generators=seeds(3))
+    first = model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(3))
     torch.randn(100)
 
-    assert torch.equal(first, model.sample(row, prompt, steps=STEPS, generators=seeds(3)))
-    assert not torch.equal(first, model.sample(row, prompt, steps=STEPS, generators=seeds(4)))
+    assert torch.equal(first, model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(3)))
+    assert not torch.equal(first, model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(4)))
 
 
 def test_the_prompt_comes_out_as_nothing(model, prompt):
-    mel = model.sample(chance(1, 16, 20), prompt, steps=STEPS)
+    mel = model.cfm.sample(chance(1, 16, 20), prompt, steps=STEPS)
 
     assert not mel[:, :, :6].any()
     assert mel[:, :, 6:].abs().min() > 0
@@ -95,7 +95,7 @@ def test_the_prompt_comes_out_as_nothing(model, prompt):
 )
 def test_what_cannot_be_sampled_is_refused(model, prompt, frames, options, complaint):
     with pytest.raises(ModelError, match=complaint):
-        model.sample(chance(1, 16, frames), prompt, **options)
+        model.cfm.sample(chance(1, 16, frames), prompt, **options)
 
 
 @pytest.mark.parametrize(("speed", "frames"), [(1.0, 28), (1.25, 24), (0.8, 36)])
@@ -136,13 +136,13 @@ def test_folding_weight_norm_changes_no_condition(model, style):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_the_memory_gives_nearly_the_same_mel_and_exact_angles(model, prompt, dtype):
     row = chance(1, 16, 20)
-    whole = model.sample(row, prompt, steps=STEPS, generators=seeds(3))
+    whole = model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(3))
     angles = model.cfm.estimator.rotary_embed.inv_freq.clone()
 
     model.halve(dtype)
 
     assert torch.equal(model.cfm.estimator.rotary_embed.inv_freq, angles)
-    mel = model.sample(row, prompt, steps=STEPS, generators=seeds(3))
+    mel = model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(3))
     assert mel.dtype == torch.float32
     assert torch.allclose(mel, whole, atol=0.1)
 
@@ -158,8 +158,8 @@ def test_a_saved_model_loads_and_saves_to_the_same_bytes(tiny, model, prompt, lo
 
     row = chance(1, 16, 20)
     assert save("b.safetensors", again.state_dict()) == first
-    ours = load(tmp_path / "a.safetensors").sample(row, prompt, steps=STEPS, generators=seeds(3))
-    assert torch.equal(ours, model.sample(row, prompt, steps=STEPS, generators=seeds(3)))
+    ours = load(tmp_path / "a.safetensors").cfm.sample(row, prompt, steps=STEPS, generators=seeds(3))
+    assert torch.equal(ours, model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(3)))
 
 
 def test_a_recipe_keeps_a_files_sizes_but_not_its_ratios(tiny, model):

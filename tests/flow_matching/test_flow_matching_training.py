@@ -14,9 +14,9 @@ from GPT_SoVITS.flow_matching import lora
 from GPT_SoVITS.flow_matching.build import build_model
 from GPT_SoVITS.flow_matching.cfm import RandomDraws
 from GPT_SoVITS.flow_matching.optimizer_step import FlowMatchingOptimizerStep
-from GPT_SoVITS.flow_matching.train import main
 from GPT_SoVITS.flow_matching.training_config import FlowMatchingTrainingConfig
 from GPT_SoVITS.sovits.training_set import CODES_FILE
+from GPT_SoVITS.train import main
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
@@ -35,7 +35,7 @@ def test_a_training_tells_its_progress_and_leaves_a_voice(plan, run, load, metho
     assert {"flow", "consistency"} <= set().union(*lines)
     assert lora.is_lora(voice.state) == (method == "lora")
     model = load(plan.output / "sovits-e2.safetensors", plan.base if method == "lora" else None)
-    assert model.sample(torch.zeros(1, 16, 20), torch.zeros(1, 12, 4), steps=1).isfinite().all()
+    assert model.cfm.sample(torch.zeros(1, 16, 20), torch.zeros(1, 12, 4), steps=1).isfinite().all()
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
@@ -68,8 +68,8 @@ def test_a_stopped_training_ends_like_one_that_never_stopped(plan, run, method, 
     assert [line["step"] for line in lines] == list(range(1, whole.total_steps + 1))
     for ours, theirs in zip(lines, wanted, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6)
-    for name, parameter in whole.learn.learning.items():
-        assert torch.allclose(resumed.learn.learning[name], parameter, atol=1e-5), name
+    for name, parameter in whole.optimizer_step.trained.items():
+        assert torch.allclose(resumed.optimizer_step.trained[name], parameter, atol=1e-5), name
 
 
 def test_a_finished_training_run_again_only_says_so(plan, run):
@@ -87,7 +87,7 @@ def test_another_rank_begins_anew(plan, run, caplog):
     training, _, _ = run(plan, lora_rank=2)
 
     assert "begins anew" in caplog.text
-    assert len(training.place.history) == 2
+    assert len(training.progress.history) == 2
 
 
 def test_v3_learns_from_content_features(plan, run, folder, base_of):
@@ -95,24 +95,25 @@ def test_v3_learns_from_content_features(plan, run, folder, base_of):
 
     training, _, _ = run(plan, version="v3", base=base_of("v3"))
 
-    item = training.items(training.entries[0])
+    ((item,),) = training.batches.load([training.batches.entries[:1]], None)
     assert item.codes is None
     assert item.mel.shape == (12, int(item.spec.shape[1] * 1.875))
-    assert training.config["data"]["mel"]["sampling_rate"] == 24000
+    assert training.recipe["data"]["mel"]["sampling_rate"] == 24000
 
 
 def test_several_small_batches_learn_like_one(plan, run):
     plan = replace(plan, method="full")  # a LoRA begins with chance
     training, _, _ = run(plan, stop_after=0)
-    items = sorted((training.items(entry) for entry in training.entries[:3]), key=lambda item: -item.spec.shape[1])
-    draws = training.learn.draw(training.batch(items))
+    (items,) = training.batches.load([training.batches.entries[:3]], None)
+    items = sorted(items, key=lambda item: -item.spec.shape[1])
+    draws = training.optimizer_step.draw(training.collate(items))
     parts = [RandomDraws(draws.prompt[i, None], draws.time[i, None], draws.noise[i, None], None) for i in range(3)]
     together, apart = (FlowMatchingOptimizerStep(build_model(plan)[1].eval(), training.settings) for _ in range(2))
     together.set_rate(0.0)
     apart.set_rate(0.0)
 
-    whole = together([training.batch(items)], [replace(draws, halvings=None)])
-    summed = apart([training.batch([item]) for item in items], parts)
+    whole = together([training.collate(items)], [replace(draws, halvings=None)])
+    summed = apart([training.collate([item]) for item in items], parts)
 
     assert summed == pytest.approx(whole, rel=1e-4)
 
@@ -127,7 +128,7 @@ def test_the_originals_files_are_written_too(plan, run, base_of, load, version, 
     file = open_checkpoint(exported)
     ours = load_checkpoint(plan.output / "sovits-e2.safetensors").state
     assert (file.kind, file.version, file.info["official"]) == ("sovits", version, "2epoch_6iteration")
-    assert file.info.get("lora_rank") == training.plan.rank
+    assert file.info.get("lora_rank") == training.config.rank
     assert file.state.keys() == ours.keys()
     assert all(torch.equal(file.state[key], tensor) for key, tensor in ours.items())
 
@@ -142,7 +143,7 @@ def test_what_the_originals_would_mistake_is_not_begun(plan, run):
 def test_accumulated_batches_make_fewer_updates(plan, run):
     training, _, _ = run(plan, accumulate=2, epochs=1)
 
-    assert training.place.step == training.steps_per_epoch == 2
+    assert training.progress.step == training.steps_per_epoch == 2
 
 
 def test_computing_layers_again_changes_no_loss(plan, run, tmp_path):
@@ -159,7 +160,7 @@ def test_half_precision_trains(plan, run, precision):
     training, events, _ = run(plan, precision=precision, epochs=1)
 
     assert events.of("done")[0]["metrics"]["precision"] == precision
-    assert all(parameter.dtype == torch.float32 for parameter in training.learn.learning.values())
+    assert all(parameter.dtype == torch.float32 for parameter in training.optimizer_step.trained.values())
 
 
 def test_what_cannot_be_learned_from_is_named(plan, run, folder):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from GPT_SoVITS.configs import load_config, merge_config
+from GPT_SoVITS.configs.sections import read_section
 from GPT_SoVITS.flow_matching import lora
 from GPT_SoVITS.flow_matching.cfm import RandomDraws
+from GPT_SoVITS.flow_matching.config import FlowMatchingTrainSettings
 from GPT_SoVITS.flow_matching.model import FlowMatchingBatch, FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.optimizer_step import FlowMatchingOptimizerStep
 from GPT_SoVITS.training.distributed import ProcessGroup
@@ -72,10 +75,10 @@ def learned(rows: slice, group: ProcessGroup | None = None) -> dict[str, Tensor]
     """The weights that learn, after an update."""
     config = tiny_of("v4")
     # A large eps: at Adam's usual one, a first update is the sign of every gradient, rounding's among them.
-    settings = config["train"] | {"eps": 1.0}
+    settings = replace(read_section(FlowMatchingTrainSettings, config["train"], extra=True), eps=1.0)
     model = lora.inject(lively(config), 4)
     step = FlowMatchingOptimizerStep(model.eval(), settings, group=group)
     step.set_rate(1.0)
     batch, draws = make_batch(rows)
     step([batch], [draws])
-    return {name: parameter.detach() for name, parameter in step.learning.items()}
+    return {name: parameter.detach() for name, parameter in step.trained.items()}

@@ -38,7 +38,7 @@ def tiny() -> dict[str, Any]:
 def tiny_model() -> Text2Semantic:
     """Random weights whose logits are far enough apart that rounding decides nothing."""
     torch.manual_seed(7)
-    model = Text2Semantic(TINY).eval()
+    model = Text2Semantic.from_config(TINY).eval()
     with torch.no_grad():
         model.model.ar_predict_layer.weight.mul_(4)
     return model
@@ -48,7 +48,7 @@ def tiny_model() -> Text2Semantic:
 def base(tmp_path: Path) -> Path:
     """Weights of a tiny model, to begin a training from."""
     torch.manual_seed(3)
-    state = Text2Semantic(TINY).state_dict()
+    state = Text2Semantic.from_config(TINY).state_dict()
     path = tmp_path / "base.safetensors"
     save_checkpoint(path, Checkpoint(kind="gpt", version="nano", config=TINY, state=state, info={}))
     return path
@@ -76,6 +76,7 @@ def plan_file(tmp_path: Path, training_set: Path, base: Path):
 
     def write(**changes) -> Path:
         plan = {
+            "trainer": "gpt",
             "version": "nano",
             "data": str(training_set),
             "output": str(tmp_path / changes.pop("output", "output")),

@@ -19,7 +19,7 @@ class StopAt(threading.Event):
     training: GPTTrainer
 
     def is_set(self) -> bool:
-        return self.training.place.step >= STOP_AT
+        return self.training.progress.step >= STOP_AT
 
 
 def train(plan: Path, *, stop: bool) -> None:
@@ -31,7 +31,7 @@ def train(plan: Path, *, stop: bool) -> None:
         training.stop = event if training.group.rank == 1 else threading.Event()
     ended = training.fit()
     assert ended is not stop
-    assert not stop or training.place.step == STOP_AT
+    assert not stop or training.progress.step == STOP_AT
 
 
 if __name__ == "__main__":

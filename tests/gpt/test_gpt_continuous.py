@@ -3,13 +3,14 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import pytest
 import torch
+from gpt_generation import generate_seeded
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
 from GPT_SoVITS.gpt.decoder import GenerationInput, TorchDecoder
-from GPT_SoVITS.gpt.generate import generate, generate_batch
-from GPT_SoVITS.gpt.kv_cache import AHEAD, SLOTS
+from GPT_SoVITS.gpt.generate import generate_batch
+from GPT_SoVITS.gpt.kv_cache import RESERVED_SLOTS, SLOT_MULTIPLE
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import round_up
 from GPT_SoVITS.gpt.sampling import SamplingRules, SamplingSettings, probabilities
@@ -18,30 +19,29 @@ MANNERS = (
     SamplingSettings(early_stop_num=30),
     SamplingSettings(early_stop_num=12, temperature=0.7, top_k=5),
     SamplingSettings(early_stop_num=45, top_p=0.9, repetition_penalty=1.0),
-    SamplingSettings(early_stop_num=25, top_k=None, temperature=1.5, repetition_penalty=2.0, fewest_tokens=3),
+    SamplingSettings(early_stop_num=25, top_k=None, temperature=1.5, repetition_penalty=2.0, min_tokens=3),
     SamplingSettings(early_stop_num=20, top_k=1),
 )
 
 
 def row(seed: int) -> GenerationInput:
     """One of some starts of different lengths, with and without features and prompt."""
-    chance = torch.Generator().manual_seed(seed)
-    length = int(torch.randint(3, 40, (1,), generator=chance))
-    phones = torch.randint(0, 732, (length,), generator=chance)
-    bert = torch.randn(1024, length, generator=chance) if seed % 3 else None
-    prompt = torch.randint(0, 64, (int(torch.randint(1, 30, (1,), generator=chance)),), generator=chance)
+    generator = torch.Generator().manual_seed(seed)
+    length = int(torch.randint(3, 40, (1,), generator=generator))
+    phones = torch.randint(0, 732, (length,), generator=generator)
+    bert = torch.randn(1024, length, generator=generator) if seed % 3 else None
+    prompt = torch.randint(0, 64, (int(torch.randint(1, 30, (1,), generator=generator)),), generator=generator)
     return GenerationInput(phones, bert, prompt if seed % 4 else None)
 
 
 def alone(model: Text2Semantic, seed: int, manner: int) -> list[int]:
-    start, generator = row(seed), torch.Generator().manual_seed(seed)
-    return generate(model, start.phones, start.bert, start.prompt, MANNERS[manner], generator=generator).tolist()
+    return generate_seeded(model, [row(seed)], MANNERS[manner], [seed])[0]
 
 
 def model_of(width: int) -> Text2Semantic:
     torch.manual_seed(7)
     sizes = {"embedding_dim": width, "hidden_dim": width, "head": 4, "n_layer": 2, "vocab_size": 65, "EOS": 64}
-    model = Text2Semantic({"model": sizes | {"phoneme_vocab_size": 732, "dropout": 0}}).eval()
+    model = Text2Semantic.from_config({"model": sizes | {"phoneme_vocab_size": 732, "dropout": 0}}).eval()
     with torch.no_grad():
         model.model.ar_predict_layer.weight.mul_(4)
     return model
@@ -62,7 +62,7 @@ class Company(RuleBasedStateMachine):
     @precondition(lambda self: len(self.there) < 8)
     @rule(seed=st.integers(0, 7), manner=st.integers(0, len(MANNERS) - 1))
     def add(self, seed: int, manner: int) -> None:
-        number = self.batch.add(row(seed), MANNERS[manner], torch.Generator().manual_seed(seed))
+        number = self.batch.add_request(row(seed), MANNERS[manner], torch.Generator().manual_seed(seed))
         assert number not in self.there
         self.there[number] = (seed, manner)
 
@@ -77,7 +77,7 @@ class Company(RuleBasedStateMachine):
     def remove(self, data: st.DataObject) -> None:
         number = data.draw(st.sampled_from(sorted(self.there)))
         whole, sofar = self.expected(*self.there.pop(number)), self.batch.tokens(number)
-        self.batch.remove(number)
+        self.batch.remove_request(number)
         assert sofar == whole[: len(sofar)]
         with pytest.raises(KeyError):
             self.batch.tokens(number)
@@ -110,7 +110,7 @@ def test_rows_in_a_batch_of_eight_with_settings_of_their_own_give_what_they_give
         model,
         [row(seed) for seed in range(8)],
         [MANNERS[manner] for manner in manners],
-        generators=[torch.Generator().manual_seed(seed) for seed in range(8)],
+        [torch.Generator().manual_seed(seed) for seed in range(8)],
     )
 
     assert [t.tolist() for t in together] == [alone(model, seed, manner) for seed, manner in enumerate(manners)]
@@ -133,7 +133,7 @@ def test_a_row_that_leaves_gives_its_place_to_the_last():
         decoder, single = TorchDecoder(WIDE), TorchDecoder(WIDE)
         decoder.prefill([row(1), row(2), row(3)], steps=10)
         decoder.step(torch.tensor([1, 2, 3]))
-        decoder.drop(0)
+        decoder.remove_row(0)
 
         single.prefill([row(3)], steps=10)
         single.step(torch.tensor([3]))
@@ -144,14 +144,14 @@ def test_a_row_that_leaves_gives_its_place_to_the_last():
 
 def test_steps_agree_with_reading_everything_at_once_across_growing_caches():
     start, foreseen = row(5), 10
-    tokens = torch.randint(0, 64, (foreseen + 2 * SLOTS,), generator=torch.Generator().manual_seed(1))
+    tokens = torch.randint(0, 64, (foreseen + 2 * SLOT_MULTIPLE,), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         decoder = TorchDecoder(WIDE)
         decoder.prefill([start], steps=foreseen)
         for token in tokens:
             logits = decoder.step(token[None])
 
-        whole = GenerationInput(start.phones, start.bert, torch.cat([start.prompt, tokens]))
+        whole = GenerationInput(start.phonemes, start.bert, torch.cat([start.prompt, tokens]))
         torch.testing.assert_close(logits, TorchDecoder(WIDE).prefill([whole], steps=1), atol=5e-5, rtol=1e-5)
 
 
@@ -159,15 +159,15 @@ def test_the_cache_holds_no_more_than_its_rows_need_and_nothing_without_rows(tin
     decoder = TorchDecoder(tiny_model)
     settings = SamplingSettings(early_stop_num=20)
     batch = ContinuousBatch(tiny_model, decoder=decoder)
-    longest = max(len(row(s).phones) + (0 if row(s).prompt is None else len(row(s).prompt)) for s in range(8))
+    longest = max(len(row(s).phonemes) + (0 if row(s).prompt is None else len(row(s).prompt)) for s in range(8))
     for round_ in range(12):
         for seed in range(round_ % 3 + 1):
-            batch.add(row(seed), settings, torch.Generator().manual_seed(seed))
+            batch.add_request(row(seed), settings, torch.Generator().manual_seed(seed))
         for _ in range(8):
             batch.step()
             _, rows, _, _, slots, _ = decoder.cache.shape
             assert rows <= 2 * 8
-            assert slots <= round_up(longest + AHEAD, SLOTS)
+            assert slots <= round_up(longest + RESERVED_SLOTS, SLOT_MULTIPLE)
     while batch:
         batch.step()
 
@@ -187,14 +187,11 @@ def test_bf16_stays_near_fp32():
 
 def test_bf16_rows_do_not_influence_one_another():
     rows, manner = [row(seed) for seed in range(1, 4)], MANNERS[0]
-    chances = [torch.Generator().manual_seed(seed) for seed in range(3)]
 
-    together = generate_batch(WIDE, rows, manner, generators=chances, precision="bf16")
+    together = generate_seeded(WIDE, rows, manner, range(3), precision="bf16")
 
     for seed, tokens in enumerate(together):
-        generator = torch.Generator().manual_seed(seed)
-        (single,) = generate_batch(WIDE, [rows[seed]], manner, generators=[generator], precision="bf16")
-        assert tokens.tolist() == single.tolist()
+        assert [tokens] == generate_seeded(WIDE, [rows[seed]], manner, [seed], precision="bf16")
 
 
 def test_weights_in_half_precision_give_what_their_values_give_in_float32():
@@ -214,11 +211,11 @@ def test_a_change_of_the_weights_is_seen(tiny_model):
 
 
 def test_looking_seldom_changes_nothing_for_rows_that_join_on_the_way():
-    batch = ContinuousBatch(WIDE, look_every=7)
+    batch = ContinuousBatch(WIDE, read_interval=7)
     finished: dict[int, list[int]] = {}
     seeds = {}
     for seed in (1, 2, 5):
-        seeds[batch.add(row(seed), MANNERS[0], torch.Generator().manual_seed(seed))] = seed
+        seeds[batch.add_request(row(seed), MANNERS[0], torch.Generator().manual_seed(seed))] = seed
         for _ in range(4):
             finished |= batch.step()
     while batch:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from gpt_generation import generate_seeded
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.decoder import TorchDecoder
@@ -9,7 +10,6 @@ from GPT_SoVITS.gpt.generate import (
     MAX_TOKENS,
     GenerationInput,
     SamplingSettings,
-    generate,
     generate_batch,
     stream_tokens,
 )
@@ -19,16 +19,15 @@ SETTINGS = SamplingSettings(early_stop_num=40)
 
 
 def row(length: int, prompt: int | None = 6) -> GenerationInput:
-    chance = torch.Generator().manual_seed(length)
-    phones = torch.randint(0, 732, (length,), generator=chance)
-    bert = torch.randn(1024, length, generator=chance)
-    tokens = None if prompt is None else torch.randint(0, 64, (prompt,), generator=chance)
+    generator = torch.Generator().manual_seed(length)
+    phones = torch.randint(0, 732, (length,), generator=generator)
+    bert = torch.randn(1024, length, generator=generator)
+    tokens = None if prompt is None else torch.randint(0, 64, (prompt,), generator=generator)
     return GenerationInput(phones, bert, tokens)
 
 
 def alone(model: Text2Semantic, row: GenerationInput, seed: int, settings: SamplingSettings = SETTINGS) -> list[int]:
-    generator = torch.Generator().manual_seed(seed)
-    return generate(model, row.phones, row.bert, row.prompt, settings, generator=generator).tolist()
+    return generate_seeded(model, [row], settings, [seed])[0]
 
 
 def never_ends(model: Text2Semantic) -> Text2Semantic:
@@ -42,27 +41,19 @@ def never_ends(model: Text2Semantic) -> Text2Semantic:
 def test_rows_of_a_batch_do_not_influence_one_another(tiny_model):
     rows = [row(9), row(20, prompt=3), row(5, prompt=None), row(14), row(7, prompt=15)]
 
-    together = generate_batch(
-        tiny_model, rows, SETTINGS, generators=[torch.Generator().manual_seed(i) for i in range(len(rows))]
-    )
+    together = generate_seeded(tiny_model, rows, SETTINGS, range(len(rows)))
 
-    assert [tokens.tolist() for tokens in together] == [alone(tiny_model, r, i) for i, r in enumerate(rows)]
+    assert together == [alone(tiny_model, r, i) for i, r in enumerate(rows)]
     assert len({len(tokens) for tokens in together}) > 2, "rows should end at different steps for this to mean much"
 
 
-@pytest.mark.parametrize("look_every", [5, 8, 100])
-def test_looking_seldom_at_who_has_ended_changes_nothing(tiny_model, look_every):
+@pytest.mark.parametrize("read_interval", [5, 8, 100])
+def test_looking_seldom_at_who_has_ended_changes_nothing(tiny_model, read_interval):
     rows = [row(9), row(20, prompt=3), row(5), row(14), row(7, prompt=15)]
 
-    looked = generate_batch(
-        tiny_model,
-        rows,
-        SETTINGS,
-        generators=[torch.Generator().manual_seed(i) for i in range(len(rows))],
-        look_every=look_every,
-    )
+    tokens = generate_seeded(tiny_model, rows, SETTINGS, range(len(rows)), read_interval=read_interval)
 
-    assert [tokens.tolist() for tokens in looked] == [alone(tiny_model, r, i) for i, r in enumerate(rows)]
+    assert tokens == [alone(tiny_model, r, i) for i, r in enumerate(rows)]
 
 
 def test_a_seed_repeats_its_tokens_whatever_else_draws_from_torch(tiny_model):
@@ -81,7 +72,7 @@ def test_stepping_agrees_with_reading_the_whole_sequence_at_once(tiny_model):
         stepped = [decoder.step(torch.tensor([token])) for token in range(20)]
 
         for count, logits in enumerate(stepped, start=1):
-            longer = GenerationInput(start.phones, start.bert, torch.cat([start.prompt, torch.arange(count)]))
+            longer = GenerationInput(start.phonemes, start.bert, torch.cat([start.prompt, torch.arange(count)]))
             whole = TorchDecoder(tiny_model).prefill([longer], steps=1)
             torch.testing.assert_close(logits, whole, atol=1e-5, rtol=1e-5)
 
@@ -136,43 +127,28 @@ def test_the_end_is_out_of_reach_for_the_first_tokens(tiny_model):
         tiny_model.model.h.layers[-1].norm2.bias.fill_(1.0)
         tiny_model.model.ar_predict_layer.weight[-1] = 10.0
 
-    assert len(alone(tiny_model, row(9), 1)) == SamplingSettings().fewest_tokens
+    assert len(alone(tiny_model, row(9), 1)) == SamplingSettings().min_tokens
 
 
 def test_a_repeated_run_of_a_finished_batch_of_none_is_empty(tiny_model):
-    assert generate_batch(tiny_model, [], SETTINGS, generators=[]) == []
+    assert generate_batch(tiny_model, [], [], []) == []
 
 
 def test_generated_tokens_can_be_used_under_autograd(tiny_model):
     start = row(9)
-    tokens = generate(tiny_model, start.phones, None, None, SETTINGS, generator=torch.Generator())
+    (tokens,) = generate_batch(tiny_model, [GenerationInput(start.phonemes)], [SETTINGS], [torch.Generator()])
 
     tiny_model.model.ar_audio_embedding(tokens).sum().backward()
 
     assert tiny_model.model.ar_audio_embedding.word_embeddings.weight.grad is not None
 
 
-def test_chunks_at_quiet_spots_send_every_token_once(tiny_model):
-    likeness = torch.rand(65, generator=torch.Generator().manual_seed(1)) * 2 - 1
+def test_a_stream_sends_every_token_once(tiny_model):
     settings = SamplingSettings(early_stop_num=60, top_k=None, temperature=20.0)
     start = row(12)
     whole = alone(never_ends(tiny_model), start, 4, settings)
 
-    chunks = list(
-        stream_tokens(
-            tiny_model,
-            start,
-            settings,
-            generator=torch.Generator().manual_seed(4),
-            chunk_length=6,
-            similarity=likeness,
-            threshold=0.0,
-        )
-    )
-
-    assert len(chunks) > 2
-    assert [token for tokens, _ in chunks for token in ([] if tokens is None else tokens.tolist())] == whole
-    assert [final for _, final in chunks] == [False] * (len(chunks) - 1) + [True]
+    assert list(stream_tokens(tiny_model, start, settings, torch.Generator().manual_seed(4))) == whole
 
 
 @pytest.mark.parametrize(
@@ -191,18 +167,16 @@ def test_settings_that_cannot_work_are_refused(wrong):
 )
 def test_ids_that_the_model_does_not_know_are_refused(tiny_model, phones, prompt, code):
     with pytest.raises(ModelError) as refused:
-        generate(
+        generate_batch(
             tiny_model,
-            torch.tensor(phones, dtype=torch.long),
-            None,
-            torch.tensor(prompt),
-            SETTINGS,
-            generator=torch.Generator(),
+            [GenerationInput(torch.tensor(phones, dtype=torch.long), None, torch.tensor(prompt))],
+            [SETTINGS],
+            [torch.Generator()],
         )
 
     assert refused.value.code == code
 
 
 def test_a_row_without_a_generator_is_a_mistake_of_the_caller(tiny_model):
-    with pytest.raises(ValueError, match="generator of its own"):
-        generate_batch(tiny_model, [row(4), row(5)], SETTINGS, generators=[torch.Generator()])
+    with pytest.raises(ValueError, match="shorter"):
+        generate_batch(tiny_model, [row(4), row(5)], [SETTINGS] * 2, [torch.Generator()])

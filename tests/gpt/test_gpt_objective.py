@@ -46,7 +46,7 @@ def test_targets_end_once(tiny_model, items):
     result = compute_loss(tiny_model, collate(items[:3]))
 
     for row, item in zip(result.targets.tolist(), items, strict=False):
-        assert row[: len(item.tokens) + 1] == [*item.tokens, tiny_model.dimensions.end]
+        assert row[: len(item.tokens) + 1] == [*item.tokens, tiny_model.config.end_token]
         assert set(row[len(item.tokens) + 1 :]) <= {IGNORE_INDEX}
 
 

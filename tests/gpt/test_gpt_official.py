@@ -24,14 +24,16 @@ def train(plan: Path) -> None:
 
 def test_an_official_base_is_fine_tuned_into_official_files(plan_file, tmp_path, tiny):
     torch.manual_seed(3)
-    start = Text2Semantic(tiny).state_dict()
+    start = Text2Semantic.from_config(tiny).state_dict()
     write_official(tmp_path / "s1.ckpt", Checkpoint("gpt", "v2", tiny, start))
     plan = plan_file(version="v2Pro", base=str(tmp_path / "s1.ckpt"), epochs=2, export_official=True, name="Anna")
 
     train(plan)
 
     written = read_official(tmp_path / "output" / "Anna-e2.ckpt")
-    Text2Semantic(written.config).load_state_dict({n: t.float() for n, t in written.state.items()}, strict=True)
+    Text2Semantic.from_config(written.config).load_state_dict(
+        {n: t.float() for n, t in written.state.items()}, strict=True
+    )
     assert (written.kind, written.info["official"]) == ("gpt", "GPT-e2")
     assert {tensor.dtype for tensor in written.state.values()} == {torch.float16}
     name = "model.ar_predict_layer.weight"

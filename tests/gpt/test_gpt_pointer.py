@@ -17,15 +17,15 @@ from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.pointer import MAX_TOKENS_PER_PHONEME
 from GPT_SoVITS.gpt.sampling import SamplingSettings
 
-FREELY = SamplingSettings(top_k=None, repetition_penalty=1.0, fewest_tokens=1)
-GREEDY = SamplingSettings(top_k=1, repetition_penalty=1.0, fewest_tokens=1)
+FREELY = SamplingSettings(top_k=None, repetition_penalty=1.0, min_tokens=1)
+GREEDY = SamplingSettings(top_k=1, repetition_penalty=1.0, min_tokens=1)
 
 
 def model() -> Text2Semantic:
     torch.manual_seed(7)
     sizes = {"embedding_dim": 32, "hidden_dim": 32, "head": 2, "n_layer": 2, "vocab_size": 65, "EOS": 64}
     others = {"phoneme_vocab_size": 732, "dropout": 0, "pointers": [[0, 1], [1, 0]]}
-    return Text2Semantic({"model": sizes | others}).eval()
+    return Text2Semantic.from_config({"model": sizes | others}).eval()
 
 
 def text(seed: int) -> torch.Tensor:
@@ -36,7 +36,7 @@ def text(seed: int) -> torch.Tensor:
 def walk(speaker: Text2Semantic, phones: torch.Tensor, settings: SamplingSettings) -> tuple[list[int], list[int]]:
     """The tokens, and the phoneme that each one speaks."""
     batch = ContinuousBatch(speaker)
-    number = batch.add(GenerationInput(phones), settings, torch.Generator().manual_seed(1))
+    number = batch.add_request(GenerationInput(phones), settings, torch.Generator().manual_seed(1))
     places, tokens = [], []
     while batch:
         finished = batch.step()
@@ -65,9 +65,13 @@ def test_rows_go_their_own_way_side_by_side() -> None:
     alone = [walk(speaker, phones, FREELY)[0] for phones in texts]
 
     batch = ContinuousBatch(speaker)
-    numbers = [batch.add(GenerationInput(phones), FREELY, torch.Generator().manual_seed(1)) for phones in texts[:3]]
+    numbers = [
+        batch.add_request(GenerationInput(phones), FREELY, torch.Generator().manual_seed(1)) for phones in texts[:3]
+    ]
     finished = batch.step()
-    numbers += [batch.add(GenerationInput(phones), FREELY, torch.Generator().manual_seed(1)) for phones in texts[3:]]
+    numbers += [
+        batch.add_request(GenerationInput(phones), FREELY, torch.Generator().manual_seed(1)) for phones in texts[3:]
+    ]
     while batch:
         finished |= batch.step()
 
@@ -118,20 +122,20 @@ def items() -> list[GPTItem]:
 def test_guidance_that_narrows_nothing_and_errs_never_changes_no_likelihood(monkeypatch: pytest.MonkeyPatch) -> None:
     speaker, work = model(), items()
     guide = GuidedAttention(speaker, {item.name: torch.zeros(len(item.tokens), dtype=torch.long) for item in work})
-    monkeypatch.setattr(guided_attention, "WRONG", 0.0)
-    monkeypatch.setattr(guide, "_narrowed", lambda *_: {})
+    monkeypatch.setattr(guided_attention, "WRONG_TOKENS", 0.0)
+    monkeypatch.setattr(guide, "_restricted_visibility", lambda *_: {})
 
-    told = guide.compute_loss(work, collate(work))
+    guided = guide.compute_loss(work, collate(work))
 
     plain = compute_loss(speaker, collate(work))
-    torch.testing.assert_close(told.cross_entropy, plain.cross_entropy)
-    assert float(told.loss.detach()) > float(plain.loss.detach())
+    torch.testing.assert_close(guided.cross_entropy, plain.cross_entropy)
+    assert float(guided.loss.detach()) > float(plain.loss.detach())
 
 
 def test_a_guided_training_teaches_the_pointers() -> None:
     torch.manual_seed(0)
     speaker, work = model().train(), items()
-    pointers = {item.name: torch.arange(len(item.tokens)) * len(item.phones) // len(item.tokens) for item in work}
+    pointers = {item.name: torch.arange(len(item.tokens)) * len(item.phonemes) // len(item.tokens) for item in work}
     guide, batch = GuidedAttention(speaker, pointers), collate(work)
     optimizer = torch.optim.Adam(speaker.parameters(), lr=3e-3)
 

@@ -71,8 +71,8 @@ def test_checkpointed_layers_train_alike_and_the_time_for_data_is_measured(plan_
     plain = train(plan_file, output="plain", epochs=1)
     spared = train(plan_file, output="spared", epochs=1, grad_ckpt=True)
 
-    assert spared.place.history[0] == pytest.approx(plain.place.history[0], rel=1e-5)
-    assert plain.timer.steps == plain.place.step
+    assert spared.progress.history[0] == pytest.approx(plain.progress.history[0], rel=1e-5)
+    assert plain.timer.steps == plain.progress.step
     assert 0.0 < plain.timer.share < 1.0
 
 

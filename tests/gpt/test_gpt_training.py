@@ -13,9 +13,9 @@ import torch
 from GPT_SoVITS.checkpoints.checkpoint_files import load_checkpoint
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.gpt.train import main
 from GPT_SoVITS.gpt.trainer import GPTTrainer
 from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
+from GPT_SoVITS.train import main
 from GPT_SoVITS.training.precision import choose_precision
 
 
@@ -78,7 +78,7 @@ def test_the_checkpoint_holds_a_model_that_loads_strictly(plan_file):
 
     assert (saved.kind, saved.version) == ("gpt", "nano")
     assert saved.info["epoch"] == 1
-    Text2Semantic(saved.config).load_state_dict({k: t.float() for k, t in saved.state.items()}, strict=True)
+    Text2Semantic.from_config(saved.config).load_state_dict({k: t.float() for k, t in saved.state.items()}, strict=True)
 
 
 @pytest.mark.parametrize("stop_at", [1, 4, 5, 8])
@@ -195,7 +195,7 @@ def test_tokens_beyond_the_model_are_named(plan_file, training_set):
 
 def start(plan_file: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "GPT_SoVITS.gpt.train", str(plan_file)],
+        [sys.executable, "-m", "GPT_SoVITS.train", str(plan_file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -64,7 +64,7 @@ def tiny_voice(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Voic
 def write_voice(folder: Path, version: str, gpt: dict[str, Any], sovits: dict[str, Any]) -> Voice:
     torch.manual_seed(1)
     states = {
-        "gpt": (gpt, Text2Semantic(gpt).state_dict()),
+        "gpt": (gpt, Text2Semantic.from_config(gpt).state_dict()),
         "sovits": (sovits, SoVITS.from_config(sovits).voice_state()),
     }
     for kind, (config, state) in states.items():

@@ -232,9 +232,7 @@ def test_the_cost_of_a_sentence_grows_with_its_length_and_not_with_its_square(so
 
 
 def utterance(prompt: EncodedPrompt, seed: int) -> SynthesisRequest:
-    return SynthesisRequest(
-        SENTENCE, "en", prompt, seed, sampling=SamplingSettings(early_stop_num=90, fewest_tokens=90)
-    )
+    return SynthesisRequest(SENTENCE, "en", prompt, seed, sampling=SamplingSettings(early_stop_num=90, min_tokens=90))
 
 
 def test_a_stream_makes_the_tokens_that_speaking_makes(tiny: Pipeline, tiny_prompt: EncodedPrompt):

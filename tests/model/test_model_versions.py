@@ -23,7 +23,7 @@ from GPT_SoVITS.synthesis.model_loading import check_sizes
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording, limit_peak
 
 LORA = Path(__file__).parent.parent / "parity" / "fixtures" / "v3v4" / "lora"
-SHORT = SamplingSettings(early_stop_num=20, fewest_tokens=20)
+SHORT = SamplingSettings(early_stop_num=20, min_tokens=20)
 
 
 class StandIns(HelperNetworks):
@@ -95,7 +95,7 @@ def test_mandarin_text_features_reach_the_first_stage(tiny_voice: Callable, reco
 
     english = len(prompt.phones)
     assert row.bert is not None
-    assert row.bert.shape == (1024, len(row.phones))
+    assert row.bert.shape == (1024, len(row.phonemes))
     assert not row.bert[:, :english].any()
     assert row.bert[:, english:].all()
 
@@ -183,7 +183,10 @@ def small_gpt(folder: Path) -> Path:
     config = merge_config(load_config("v2_gpt"), {"model": sizes})
     path = folder / "gpt.safetensors"
     save_checkpoint(
-        path, Checkpoint(kind="gpt", version="v2", config=config, state=Text2Semantic(config).state_dict(), info={})
+        path,
+        Checkpoint(
+            kind="gpt", version="v2", config=config, state=Text2Semantic.from_config(config).state_dict(), info={}
+        ),
     )
     return path
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from parity_fixtures import Fixture, absolute_error, companion, find, fixtures
+from stage_1 import upstream_chunks
 from upstream_streaming import UpstreamStream
 from upstream_synthesis import consecutive_batches, decode_joined, join_sentences, length_batches, to_int16
 
 from GPT_SoVITS.audio import limit_peak
-from GPT_SoVITS.gpt.generate import GenerationInput, SamplingSettings, stream_tokens
+from GPT_SoVITS.gpt.generate import GenerationInput, SamplingSettings
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.sovits.official import recipe
@@ -154,29 +155,28 @@ def test_tokens_are_split_where_upstream_splits_them(path: Path) -> None:
         model = indifferent_gpt(tokens=int(script.max()) + 1)
         likeness = None if case["sim"] is None else torch.tensor(case["sim"])
 
-        yields = stream_tokens(
+        yields = upstream_chunks(
             model,
             GenerationInput(torch.tensor([1, 2]), None, None),
             SamplingSettings(top_k=None, repetition_penalty=1.0),
-            noise=dictated(script, int(script.max()) + 1),
+            dictated(script, int(script.max()) + 1),
             chunk_length=case["chunk_length"],
             similarity=likeness,
             threshold=case["threshold"],
-            compat="reference",
         )
 
-        assert [[None if tokens is None else tokens.tolist(), final] for tokens, final in yields] == case["yields"]
+        assert [[tokens or None, final] for tokens, final in yields] == case["yields"]
 
 
 def indifferent_gpt(tokens: int) -> Text2Semantic:
     """A GPT to which every token is as likely as any other, so that noise alone decides."""
     sizes = {"embedding_dim": 8, "hidden_dim": 8, "head": 2, "n_layer": 1, "dropout": 0}
-    model = Text2Semantic({**sizes, "vocab_size": tokens, "EOS": tokens - 1, "phoneme_vocab_size": 4}).eval()
+    model = Text2Semantic.from_config(sizes | {"vocab_size": tokens, "EOS": tokens - 1, "phoneme_vocab_size": 4}).eval()
     model.model.ar_predict_layer.weight.data.zero_()
     return model
 
 
 def dictated(script: torch.Tensor, tokens: int) -> torch.Tensor:
-    """(steps, 1, V) draws that make each step choose what is written."""
-    noise = torch.ones(len(script), 1, tokens)
-    return noise.scatter_(2, script[:, None, None], 1e-6)
+    """(steps, V) draws that make each step choose what is written."""
+    noise = torch.ones(len(script), tokens)
+    return noise.scatter_(1, script[:, None], 1e-6)

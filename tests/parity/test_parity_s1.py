@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 from parity_fixtures import fixtures
-from stage_1 import Stage1
+from stage_1 import Stage1, generate, upstream_chunks
 
 from GPT_SoVITS.checkpoints.official_files import read_official
 from GPT_SoVITS.gpt.decoder import GenerationInput, TorchDecoder
-from GPT_SoVITS.gpt.generate import SamplingSettings, generate, generate_batch, stream_tokens
+from GPT_SoVITS.gpt.generate import SamplingSettings, generate_batch, stream_tokens
 from GPT_SoVITS.gpt.model import Text2Semantic, prefix_visibility
 from GPT_SoVITS.gpt.sampling import apply_repetition_penalty, draw, probabilities
 
@@ -35,7 +35,7 @@ def is_of_stage_1(path: Path) -> bool:
 def test_official_models_have_the_official_tensors(path):
     for name, official in json.loads(path.read_text()).items():
         with torch.device("meta"):
-            model = Text2Semantic(official["config_model"])
+            model = Text2Semantic.from_config(official["config_model"])
 
         shapes = [[key, list(tensor.shape)] for key, tensor in model.state_dict().items()]
 
@@ -47,7 +47,7 @@ def test_official_models_have_the_official_tensors(path):
 @pytest.mark.parametrize("path", fixtures("", suffix=".ckpt"))
 def test_an_official_file_loads_strictly(path):
     official = read_official(path)
-    model = Text2Semantic(official.config)
+    model = Text2Semantic.from_config(official.config)
 
     model.load_state_dict({name: tensor.float() for name, tensor in official.state.items()}, strict=True)
 
@@ -91,15 +91,7 @@ def test_greedy_tokens_and_logits(path):
         kwargs = fixture.json(f"out/{case}/kwargs")
         row, recorder = prompt_row(fixture, kwargs), Recorder(model)
 
-        tokens = generate(
-            model,
-            row.phones,
-            row.bert,
-            row.prompt,
-            settings_of(kwargs),
-            generator=torch.Generator().manual_seed(0),
-            decoder=recorder,
-        )
+        tokens = generate(model, row, settings_of(kwargs), torch.Generator().manual_seed(0), recorder)
 
         expected = generated(fixture, kwargs, fixture[f"out/{case}/tokens"])
         assert tokens.tolist() == expected.tolist(), case
@@ -121,68 +113,53 @@ def test_the_prompt_pass(path):
     row, decoder = prompt_row(fixture, {}), TorchDecoder(model)
 
     with torch.no_grad():
-        text = model.model.embed_text(row.phones[None], row.bert[None])
+        text = model.model.embed_text(row.phonemes[None], row.bert[None])
         embedded = torch.cat([text, model.model.embed_tokens(row.prompt[None])], dim=1)[0]
         decoder.prefill([row], steps=1)
 
     length = len(embedded)
     keys, values = decoder.cache[0, 0, 0, :, :length], decoder.cache[-1, 0, 1, :, :length]  # (H, S, d)
     hidden = ~fixture["out/prefill/mask_true_is_hidden"]
-    assert torch.equal(prefix_visibility(len(row.phones), length), hidden)
+    assert torch.equal(prefix_visibility(len(row.phonemes), length), hidden)
     torch.testing.assert_close(embedded, fixture["out/prefill/embedded"], atol=1e-4, rtol=0)
     torch.testing.assert_close(decoder.hidden[0], fixture["out/prefill/hidden"], atol=1e-4, rtol=0)
     torch.testing.assert_close(keys.transpose(0, 1).flatten(1), fixture["out/prefill/k0"], atol=1e-4, rtol=0)
     torch.testing.assert_close(values.transpose(0, 1).flatten(1), fixture["out/prefill/v_last"], atol=1e-4, rtol=0)
 
 
-def streamed(fixture: Stage1, case: str, compat: str | None) -> tuple[list[list[int]], list[bool]]:
-    kwargs = fixture.json(f"out/{case}/kwargs")
-    likeness = kwargs.get("mute_emb_sim_matrix")
-    chunks = stream_tokens(
-        fixture.model(),
-        prompt_row(fixture, kwargs),
-        settings_of(kwargs),
-        generator=torch.Generator().manual_seed(0),
-        chunk_length=kwargs.get("chunk_length", 24),
-        similarity=None if likeness is None else fixture[likeness],
-        threshold=kwargs.get("chunk_split_thershold", 0.3),
-        compat=compat,
-    )
-    sent = [([] if tokens is None else tokens.tolist(), final) for tokens, final in chunks]
-    return [tokens for tokens, _ in sent], [final for _, final in sent]
-
-
 @pytest.mark.parametrize("path", fixtures("infer_greedy"))
 def test_streamed_chunks_of_the_reference(path):
     fixture = Stage1(path)
     for case in [case for case in fixture.cases() if case.startswith("stream")]:
-        chunks, finals = streamed(fixture, case, "reference")
+        kwargs = fixture.json(f"out/{case}/kwargs")
+        likeness = kwargs.get("mute_emb_sim_matrix")
+        chunks = list(
+            upstream_chunks(
+                fixture.model(),
+                prompt_row(fixture, kwargs),
+                settings_of(kwargs),
+                torch.Generator().manual_seed(0),
+                chunk_length=kwargs.get("chunk_length", 24),
+                similarity=None if likeness is None else fixture[likeness],
+                threshold=kwargs.get("chunk_split_thershold", 0.3),
+            )
+        )
 
         lengths = fixture[f"out/{case}/chunk_lens"].tolist()
         rows = fixture[f"out/{case}/chunks"].tolist()
-        assert chunks == [row[:length] for row, length in zip(rows, lengths, strict=True)], case
-        assert finals == fixture[f"out/{case}/is_final"].tolist(), case
+        assert [tokens for tokens, _ in chunks] == [row[:n] for row, n in zip(rows, lengths, strict=True)], case
+        assert [final for _, final in chunks] == fixture[f"out/{case}/is_final"].tolist(), case
 
 
 @pytest.mark.parametrize("path", fixtures("infer_greedy"))
-def test_streamed_chunks_join_to_the_whole(path):
+def test_streamed_tokens_are_those_of_the_whole(path):
     fixture = Stage1(path)
     for case in [case for case in fixture.cases() if case.startswith("stream")]:
         kwargs = fixture.json(f"out/{case}/kwargs")
-        row = prompt_row(fixture, kwargs)
-        whole = generate(
-            fixture.model(),
-            row.phones,
-            row.bert,
-            row.prompt,
-            settings_of(kwargs),
-            generator=torch.Generator(),
-        )
+        arguments = fixture.model(), prompt_row(fixture, kwargs), settings_of(kwargs)
+        whole = generate(*arguments, torch.Generator())
 
-        chunks, finals = streamed(fixture, case, None)
-
-        assert [token for chunk in chunks for token in chunk] == whole.tolist(), case
-        assert finals == [False] * (len(finals) - 1) + [True]
+        assert list(stream_tokens(*arguments, torch.Generator())) == whole.tolist(), case
 
 
 @pytest.mark.parametrize("path", fixtures("infer_sample"))
@@ -193,7 +170,7 @@ def test_sampled_tokens(path):
         kwargs = fixture.json(f"out/{case}/kwargs")
         row = prompt_row(fixture, kwargs)
 
-        tokens = generate(model, row.phones, row.bert, row.prompt, settings_of(kwargs), noise=fixture["in/noise"])
+        tokens = generate(model, row, settings_of(kwargs), fixture["in/noise"][:, 0])
 
         assert tokens.tolist() == generated(fixture, kwargs, fixture[f"out/{case}/tokens"]).tolist(), case
 
@@ -211,11 +188,8 @@ def test_batched_tokens(path):
         kwargs = fixture.json(f"out/{case}/kwargs")
         settings = settings_of(kwargs)
 
-        together = generate_batch(model, rows, settings, noise=noise)
-        alone = [
-            generate(model, row.phones, row.bert, row.prompt, settings, noise=noise[:, i : i + 1])
-            for i, row in enumerate(rows)
-        ]
+        together = generate_batch(model, rows, [settings] * len(rows), list(noise.unbind(1)))
+        alone = [generate(model, row, settings, noise[:, i]) for i, row in enumerate(rows)]
 
         assert [t.tolist() for t in together] == [t.tolist() for t in alone], case
         for i, tokens in enumerate(together):

@@ -44,9 +44,9 @@ def training_batch(fixture: Stage1, lengths: torch.Tensor, rows: slice = slice(N
 def without_padding(fixture: Stage1, lengths: torch.Tensor) -> GPTBatch:
     """The batch as a collate makes it: ids and features beyond a row's length are zero."""
     batch = training_batch(fixture, lengths)
-    beyond = torch.arange(batch.phones.shape[1])[None] >= lengths[:, None]
+    beyond = torch.arange(batch.phonemes.shape[1])[None] >= lengths[:, None]
     return GPTBatch(
-        batch.phones.masked_fill(beyond, 0),
+        batch.phonemes.masked_fill(beyond, 0),
         lengths,
         batch.tokens,
         batch.token_lengths,
@@ -109,7 +109,7 @@ def test_a_batch_equals_its_rows_alone(path):
 
 def compare(result: GPTLoss, model: Text2Semantic, fixture: Stage1, case: str) -> None:
     """Every entry that the fixture has of a case; a single row has no batch dimension there."""
-    end = model.dimensions.end
+    end = model.config.end_token
     ours = {
         "logits": result.logits,
         "target_logp": log_p(result),
@@ -185,7 +185,7 @@ def test_preference_loss(path):
     # A difference of sums that agree to 2e-3 each.
     preference = float(result.loss.detach() - result.cross_entropy)
     assert preference == pytest.approx(float(fixture["out/loss_dpo"]), abs=2e-3)
-    assert result.top3_accuracy(model.dimensions.end) == pytest.approx(float(fixture["out/top3_acc"]), abs=1e-6)
+    assert result.top3_accuracy(model.config.end_token) == pytest.approx(float(fixture["out/top3_acc"]), abs=1e-6)
     check_gradients(model, fixture, "out")
 
 
@@ -266,7 +266,7 @@ def test_a_whole_training_of_the_reference(path):
     items, _ = read_items(experiment(path), symbols("v2"), max_seconds=config["data"]["max_sec"])
     items = repeat_small(items)
     start = read_official(starting_file(path))
-    model = Text2Semantic(config, layer_dropout=0.0)
+    model = Text2Semantic.from_config(config, layer_dropout=0.0)
     model.load_state_dict({name: tensor.float() for name, tensor in start.state.items()}, strict=True)
     optimizer = ScaledAdam(model.parameters())
     size = effective_batch_size(config["train"]["batch_size"], len(items))
@@ -282,7 +282,7 @@ def test_a_whole_training_of_the_reference(path):
             result.loss.backward()
             losses.append(float(result.loss.detach()))
             places.append([epoch, index])
-            accuracies.append(result.top3_accuracy(model.dimensions.end))
+            accuracies.append(result.top3_accuracy(model.config.end_token))
             batches.append(chosen + [-1] * (fixture["out/batch_items"].shape[1] - len(chosen)))
             if schedule.is_due(epoch, index):
                 optimizer.param_groups[0]["lr"] = schedule.rate(optimizer.updates)
@@ -301,7 +301,7 @@ def test_a_whole_training_of_the_reference(path):
 
 
 def compare_final_weights(model: Text2Semantic, fixture: Stage1) -> None:
-    width = model.dimensions.width
+    width = model.config.embedding_dim
     for name, tensor in model.state_dict().items():
         expected = fixture[f"out/final/{name}"]
         if name.endswith("in_proj_bias"):  # the key third has no true gradient (specification s1-gpt §9.4)
@@ -346,10 +346,10 @@ def test_reading_and_collating(path):
     batch = collate(repeat_small(items)[:3])
 
     assert len(repeat_small(items)) == int(fixture["out/dataset_len"])
-    assert items[0].phones == fixture["out/phoneme_ids_item0"].tolist()
+    assert items[0].phonemes == fixture["out/phoneme_ids_item0"].tolist()
     assert items[0].tokens == fixture["out/semantic_ids_item0"].tolist()
-    assert torch.equal(batch.phones, fixture["out/collate012/phoneme_ids"])
-    assert torch.equal(batch.phone_lengths, fixture["out/collate012/phoneme_ids_len"])
+    assert torch.equal(batch.phonemes, fixture["out/collate012/phoneme_ids"])
+    assert torch.equal(batch.phoneme_lengths, fixture["out/collate012/phoneme_ids_len"])
     assert torch.equal(batch.token_lengths, fixture["out/collate012/semantic_ids_len"])
     own = torch.arange(batch.tokens.shape[1])[None] < batch.token_lengths[:, None]
     assert torch.equal(batch.tokens[own], fixture["out/collate012/semantic_ids"][own])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from parity_fixtures import Fixture, error, fixtures
 from torch import nn
+from upstream_decode import decode_chunk
 
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.sovits.discriminator import Discriminator
@@ -34,7 +35,7 @@ def test_every_parameter_has_its_official_name_and_shape(path, version):
 
     with torch.device("meta"):
         generator = SoVITS.from_config(config)
-        discriminator = Discriminator(**config["discriminator"])
+        discriminator = Discriminator.from_config(config)
 
     for model, name in ((generator, f"G_{version}"), (discriminator, judge)):
         assert {key: list(tensor.shape) for key, tensor in model.state_dict().items()} == official[name]
@@ -65,7 +66,7 @@ def decode_and_compare(fixture: Fixture, model: SoVITS, out: str, call: dict) ->
     seeded = "noise_seed" in config
     tolerance, wave_tolerance = (1e-4, 1e-4) if seeded else (1e-5, 5e-5)
     refers, speakers = references(fixture, call["refs"])
-    options = {"noise_scale": call["noise_scale"], "speed": call["speed"]}
+    options = {"noise_scale": call["noise_scale"]}
     if seeded:
         array = fixture.seeds.noise(config["noise_seed"], config["noise_name"], tuple(config["noise_shape"]))
         options["noise"] = torch.from_numpy(array)
@@ -75,7 +76,12 @@ def decode_and_compare(fixture: Fixture, model: SoVITS, out: str, call: dict) ->
 
     with torch.inference_mode():
         ge = model.style(refers, speakers)
-    wave = model.decode(fixture["in/codes"], fixture["in/text"], ge=ge, **options)
+    if call["speed"] == 1:
+        wave = model.decode(fixture["in/codes"], fixture["in/text"], ge, **options)
+    else:
+        chunk = decode_chunk(model, fixture["in/codes"], fixture["in/text"], ge, speed=call["speed"], **options)
+        wave, prior = chunk.wave, chunk.prior
+        seen |= {"m_p": prior.mean, "logs_p": prior.logs, "y_mask": prior.mask}
 
     assert error(ge, fixture[f"{out}/ge"]) < tolerance
     for name, tensor in seen.items():
@@ -122,16 +128,24 @@ def test_streaming_decode_gives_the_reference_chunks(path):
     model.eval()
     refers, speakers = references(fixture, fixture.config["call"]["refs"])
     overlap = 2 * stream["overlap_tokens"]
-    options = {"noise_scale": stream["noise_scale"], "speed": stream["speed"], "speakers": speakers}
+    options = {"noise_scale": stream["noise_scale"], "speed": stream["speed"]}
     codes = fixture["in/codes"]
+    with torch.inference_mode():
+        ge = model.style(refers, speakers)
 
-    first = model.decode_stream(
-        codes[:, :, : stream["first_tokens"]], fixture["in/text"], refers, noise=fixture["stream1/noise"], **options
+    first = decode_chunk(
+        model,
+        codes[:, :, : stream["first_tokens"]],
+        fixture["in/text"],
+        ge,
+        noise=fixture["stream1/noise"],
+        **options,
     )
-    second = model.decode_stream(
+    second = decode_chunk(
+        model,
         codes,
         fixture["in/text"],
-        refers,
+        ge,
         noise=fixture["stream2/noise"],
         result_length=stream["chunk2_new_tokens"] + stream["overlap_tokens"],
         overlap=first.latent[:, :, -overlap:],

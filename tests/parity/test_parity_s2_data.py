@@ -135,7 +135,7 @@ def test_the_loader_keeps_repeats_and_shapes_what_the_reference_does(path, versi
     kept = {entry.name: entry for entry in selection.entries}
 
     assert {
-        name: {"repeats": selection.repeats, "length": e.frames, "phoneme_ids": list(e.phones)}
+        name: {"repeats": selection.repeats, "length": e.frames, "phoneme_ids": list(e.phonemes)}
         for name, e in kept.items()
     } == wanted[version]
     assert set(selection.left_out) == {row["name"] for row in content["rows"]} - set(kept)

@@ -29,7 +29,7 @@ class Trial:
         changes = {"data": config["data"], "train": config["train"], "model": {"p_dropout": 0.0}}
         self.config = merge_config(recipe(config["version"], config["model"], config["dims"]), changes)
         self.generator = SoVITS.from_config(self.config)
-        self.discriminator = Discriminator(**self.config["discriminator"])
+        self.discriminator = Discriminator.from_config(self.config)
         if config["generator_seed"] is None:
             self.generator.load_state_dict(fixture.state())
         else:
@@ -172,7 +172,7 @@ def is_judged(path: Path) -> bool:
 def test_the_discriminator_judges_as_the_reference_does(path):
     fixture = Fixture(path)
     config = fixture.config
-    model = Discriminator(**load_config(config["version"])["discriminator"])
+    model = Discriminator.from_config(load_config(config["version"]))
     fixture.fill(model, config["weight_seed"])
     verdicts = {}
 

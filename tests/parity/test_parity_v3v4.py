@@ -12,6 +12,7 @@ from parity_fixtures import Fixture, absolute_error, companion, fixtures, has
 from torch import Tensor
 
 from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
+from GPT_SoVITS.checkpoints.identify import lora_rank
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.features.mel import denormalize, log_mel, normalize, resample, spectrogram
 from GPT_SoVITS.flow_matching import lora
@@ -108,7 +109,7 @@ def test_the_sampler_gives_the_reference_mels(path):
     model = load(fixture)
 
     for i, run in enumerate(fixture.config["runs"]):
-        mel = model.sample(
+        mel = model.cfm.sample(
             fixture[f"{i}/mu"].transpose(1, 2),
             fixture[f"{i}/prompt"],
             lengths=fixture[f"{i}/x_lens"],
@@ -272,7 +273,7 @@ def test_a_lora_file_read_with_its_base_speaks_as_the_reference_does(path):
         model.load_state_dict(state)
         model.eval()
 
-        assert lora.rank_of(changes) == config["lora_rank"][version]
+        assert lora_rank(changes) == config["lora_rank"][version]
         estimator = model.cfm.estimator
         merged = estimator.transformer_blocks[0].attn.to_q.weight
         assert absolute_error(merged, fixture[f"{version}/merged_to_q0"]) < MERGE
@@ -283,7 +284,7 @@ def test_a_lora_file_read_with_its_base_speaks_as_the_reference_does(path):
 def compare_speech(model: FlowMatchingSoVITS, fixture: Fixture, version: str) -> None:
     ge = model.style([fixture[f"{version}/refer"]])
     features = model.condition(fixture[f"{version}/codes"], fixture[f"{version}/text"], ge, compat=REFERENCE)
-    mel = model.sample(
+    mel = model.cfm.sample(
         features,
         fixture[f"{version}/prompt"],
         steps=fixture.config["n_timesteps"],
@@ -300,7 +301,7 @@ def test_an_injected_model_writes_the_names_and_shapes_of_the_reference_file(pat
 
     for version, file in lora_files(path).items():
         theirs = open_checkpoint(file).state
-        model = lora.inject(build(version, config["model"], config["dims"]), lora.rank_of(theirs))
+        model = lora.inject(build(version, config["model"], config["dims"]), lora_rank(theirs))
         assert shapes(lora.lora_state(model)) == shapes(theirs)
 
 
@@ -337,7 +338,7 @@ def test_every_name_and_shape_is_official(path, version):
 @pytest.mark.parametrize("path", fixtures("official_shapes", suffix=".json", where=is_of_v3))
 def test_every_name_and_shape_of_a_lora_file_is_official(path):
     wanted = json.loads(path.read_text())
-    rank = lora.rank_of({name: torch.empty(shape, device="meta") for name, shape in wanted["_lora_r32_file"].items()})
+    rank = lora_rank({name: torch.empty(shape, device="meta") for name, shape in wanted["_lora_r32_file"].items()})
 
     model = lora.inject(official("v3"), rank)
 

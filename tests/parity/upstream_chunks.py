@@ -37,7 +37,7 @@ def synthesize_serially(
     prompt_frames = prompt.mel.shape[2]
     condition, mel, mels = prompt.condition, prompt.mel, []
     for chunk, noise in zip(torch.split(features, sizes.chunk - prompt_frames, dim=2), noises, strict=True):
-        out = model.sample(torch.cat([condition, chunk], dim=2), mel, steps=steps, noise=noise, compat="reference")
+        out = model.cfm.sample(torch.cat([condition, chunk], dim=2), mel, steps=steps, noise=noise, compat="reference")
         out = out[:, :, mel.shape[2] :]
         mels.append(out)
         condition, mel = chunk[:, :, -prompt_frames:], out[:, :, -prompt_frames:]
@@ -68,7 +68,7 @@ def synthesize_batched(
     row = F.pad(row, (0, padding))
     chunks = torch.cat([row[:, :, start : start + room] for start in starts])  # (n, C, L)
     condition = torch.cat([prompt.condition.expand(len(chunks), -1, -1), chunks], dim=2)
-    mel = model.sample(condition, prompt.mel, steps=steps, noise=noise, compat="reference")[:, :, -room:]
+    mel = model.cfm.sample(condition, prompt.mel, steps=steps, noise=noise, compat="reference")[:, :, -room:]
     wave = vocoder(denormalize(mel.transpose(0, 1).flatten(1)[None]))[0, 0]  # as if it were one mel
     joined = join_waves(wave.split(room * hop), overlap * hop)
     speech = joined.wave[overlap * hop : len(joined.wave) - padding * hop]

@@ -10,9 +10,10 @@ import math
 
 import torch
 from torch import Tensor
+from upstream_decode import DecodedChunk, decode_chunk
 from upstream_synthesis import join_waves
 
-from GPT_SoVITS.sovits.model import DecodedChunk, SoVITS
+from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.synthesis.streaming_decoder import NOISE_SCALE
 
 FEW_TOKENS = 10
@@ -79,10 +80,11 @@ class UpstreamStream:
         self.tokens = torch.cat([self.tokens, tokens.to(self.tokens)])
         if not first and count < FEW_TOKENS:
             overlap += FEW_TOKENS - count
-        chunk = self.sovits.decode_stream(
+        chunk = decode_chunk(
+            self.sovits,
             self.tokens[None, None],
             self.phones,
-            ge=self.style,
+            self.style,
             speed=self.speed,
             noise_scale=self.noise_scale,
             result_length=None if first else count + overlap,

@@ -122,7 +122,7 @@ def write_models(folder: Path, version: str) -> None:
     (roberta / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n你\n好\n，\n。\n", encoding="utf-8")
     torch.save(ERes2NetV2(SPEAKER).state_dict(), _place(folder, "speaker_vector", version))
     config = merge_config(GPT, {"model": {"phoneme_vocab_size": len(symbols(version))}})
-    gpt = {"weight": _halved(Text2Semantic(config)), "config": config, "info": "tiny"}
+    gpt = {"weight": _halved(Text2Semantic.from_config(config)), "config": config, "info": "tiny"}
     torch.save(gpt, _place(folder, "gpt", version))
     if version in FLOW_MATCHING_VERSIONS:
         config = merge_config(load_config(version), FLOW)
@@ -132,7 +132,7 @@ def write_models(folder: Path, version: str) -> None:
     config = merge_config(load_config(version), SOVITS)
     state = SoVITS.from_config(config).state_dict()
     save_checkpoint(_place(folder, "sovits", version), Checkpoint("sovits", version, config, state))
-    state = Discriminator(**config["discriminator"]).state_dict()
+    state = Discriminator.from_config(config).state_dict()
     save_checkpoint(_place(folder, "discriminator", version), Checkpoint("discriminator", version, config, state))
 
 

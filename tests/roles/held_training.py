@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from GPT_SoVITS.gpt.train import main
 from GPT_SoVITS.gpt.trainer import GPTTrainer
+from GPT_SoVITS.train import main
 from GPT_SoVITS.training import trainer
 from GPT_SoVITS.training.control import TrainingControl
 
@@ -18,12 +18,12 @@ HOLD = int(os.environ.get("TEST_HOLD_AT_STEP", "0"))
 DEAF = "TEST_DEAF" in os.environ
 LARGEST_BATCH = int(os.environ.get("TEST_LARGEST_BATCH", "1000"))
 
-take_step, learn = GPTTrainer._take_step, GPTTrainer.step
+run_step, step = GPTTrainer._run_step, GPTTrainer.step
 
 
 def held_step(self: GPTTrainer, *work: Any) -> None:
-    take_step(self, *work)
-    if self.place.step != HOLD:
+    run_step(self, *work)
+    if self.progress.step != HOLD:
         return
     if DEAF:
         threading.Event().wait()
@@ -33,12 +33,12 @@ def held_step(self: GPTTrainer, *work: Any) -> None:
 
 
 def costly_step(self: GPTTrainer, work: list[Any], following: list[Any] | None) -> Any:
-    if self.plan.batch_size > LARGEST_BATCH:
-        raise torch.OutOfMemoryError(f"a batch of {self.plan.batch_size}")
-    return learn(self, work, following)
+    if self.config.batch_size > LARGEST_BATCH:
+        raise torch.OutOfMemoryError(f"a batch of {self.config.batch_size}")
+    return step(self, work, following)
 
 
-GPTTrainer._take_step, GPTTrainer.step = held_step, costly_step  # type: ignore[method-assign]
+GPTTrainer._run_step, GPTTrainer.step = held_step, costly_step  # type: ignore[method-assign]
 trainer.choose_precision = lambda *_: "fp32"  # type: ignore[assignment]  # what is faster here changes with what else runs
 
 if __name__ == "__main__":

@@ -109,7 +109,9 @@ def write_gpt(path: Path, version: str, tokens: int = 24, seed: int = 7) -> None
     torch.manual_seed(seed)
     sizes = {"vocab_size": tokens + 1, "EOS": tokens, "phoneme_vocab_size": len(symbols(version))}
     config = merge_config(GPT, {"model": sizes})
-    write_official(path, Checkpoint("gpt", version, config, Text2Semantic(config).state_dict(), {"epoch": 15}))
+    write_official(
+        path, Checkpoint("gpt", version, config, Text2Semantic.from_config(config).state_dict(), {"epoch": 15})
+    )
 
 
 def tiny_lora(base: Checkpoint) -> dict[str, torch.Tensor]:

@@ -17,7 +17,6 @@ from core.stages.status import StageStatus
 from roles.runtime.services import WorkerServices
 from roles.runtime.worker import Worker
 from roles.trainer import Trainer
-from roles.training.train import PROGRAMS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -40,7 +39,7 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def trained(services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> Trained:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.setitem(PROGRAMS, "gpt", "held_training")
+    monkeypatch.setattr("roles.training.train.PROGRAM", "held_training")
     return Trained(services)
 
 

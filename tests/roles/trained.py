@@ -108,7 +108,7 @@ def write_gpt(models: Path) -> None:
     """The official GPT of the version in miniature, where it is looked for."""
     torch.manual_seed(5)
     config = merge_config(GPT, {"model": {"phoneme_vocab_size": len(symbols(VERSION))}})
-    state = {name: tensor.half() for name, tensor in Text2Semantic(config).state_dict().items()}
+    state = {name: tensor.half() for name, tensor in Text2Semantic.from_config(config).state_dict().items()}
     path = models / next(path for path, file in FILES.items() if file in files_of("gpt", VERSION))
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"weight": state, "config": config, "info": "tiny"}, path)

@@ -65,7 +65,7 @@ def make_step(
     torch.manual_seed(11)
     generator = SoVITS.from_config(config).train()
     generator.dec.conv_post.weight.data.mul_(100)  # loud, since the logarithm of near-silence resolves rounding
-    discriminator = Discriminator(**config["discriminator"]).train()
+    discriminator = Discriminator.from_config(config).train()
     for module in generator.modules():
         if isinstance(module, nn.Dropout) and not dropout:
             module.p = 0.0

@@ -22,7 +22,7 @@ class StopAt(threading.Event):
     training: SoVITSTrainer
 
     def is_set(self) -> bool:
-        return self.training.place.step >= STOP_AT
+        return self.training.progress.step >= STOP_AT
 
 
 def train(plan: Path, *, stop: bool) -> None:
@@ -33,7 +33,7 @@ def train(plan: Path, *, stop: bool) -> None:
         event.training = training
         training.stop = event if training.group.rank == 1 else threading.Event()
     assert training.fit() is not stop
-    assert not stop or training.place.step == STOP_AT
+    assert not stop or training.progress.step == STOP_AT
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from GPT_SoVITS.sovits.config import FrameGeneratorConfig
 from GPT_SoVITS.sovits.frame_generator import FrameGenerator, pulses
 
 RATE, HOP = 16_000, 320
@@ -13,10 +14,10 @@ RATE, HOP = 16_000, 320
 @pytest.fixture
 def generator() -> FrameGenerator:
     torch.manual_seed(0)
-    return FrameGenerator(
-        channels=8, style=6, rate=RATE, hop=HOP, width=16, layers=2, fine_width=12, fine_layers=1, pitch_width=8,
-        pitch_layers=1,
-    ).eval()  # fmt: skip
+    config = FrameGeneratorConfig(
+        rate=RATE, hop=HOP, width=16, layers=2, fine_width=12, fine_layers=1, pitch_width=8, pitch_layers=1
+    )
+    return FrameGenerator(config, channels=8, style=6).eval()
 
 
 @pytest.mark.parametrize("hertz", [80.0, 143.7, 400.0])

@@ -61,11 +61,11 @@ def test_a_style_says_nothing_about_the_words_of_its_own_row(nano: SoVITS, recip
     step = FrameOptimizerStep(nano, recipe)
 
     nano.eval()
-    styles = step._styles(batch)
+    styles = step.shifted_styles(batch)
     changed = replace(batch, spec=torch.cat([batch.spec[:1] * 3, batch.spec[1:]]))
 
-    assert torch.equal(step._styles(changed)[0], styles[0])
-    assert not torch.equal(step._styles(changed)[1], styles[1])
+    assert torch.equal(step.shifted_styles(changed)[0], styles[0])
+    assert not torch.equal(step.shifted_styles(changed)[1], styles[1])
 
 
 def test_a_recording_shorter_than_a_segment_is_learnt_from(nano: SoVITS, batch: SoVITSBatch):

@@ -72,9 +72,9 @@ def test_an_originals_folder_and_base_become_an_originals_voice(experiment, tmp_
 
     assert training.source == "ssl"
     assert "begins from chance" not in caplog.text
-    voice = read_official(tmp_path / "out" / f"anna_e1_s{training.place.step}.pth")
+    voice = read_official(tmp_path / "out" / f"anna_e1_s{training.progress.step}.pth")
     assert (voice.kind, voice.version) == ("sovits", "v2")
-    assert voice.info["official"] == f"1epoch_{training.place.step}iteration"
+    assert voice.info["official"] == f"1epoch_{training.progress.step}iteration"
     assert voice.config["name"] == "anna"
     assert not any("enc_q" in name for name in voice.state)
     assert torch.equal(voice.state["ssl_proj.weight"].float(), start["ssl_proj.weight"].half().float())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from one_step import assert_same_gradients, gradients_of, make_batch, make_step
 
-from GPT_SoVITS.sovits.trainer import _costly_layers
+from GPT_SoVITS.sovits.trainer import costly_layers
 from GPT_SoVITS.training.activation_checkpointing import checkpoint_layers
 
 
@@ -36,7 +36,7 @@ def test_several_batches_are_judged_with_the_chance_that_the_discriminator_saw()
 def test_recomputed_layers_have_the_same_gradients():
     plain = gradients_of(make_step(dropout=False))
     step = make_step()
-    checkpoint_layers(_costly_layers(step.generator, step.discriminator))
+    checkpoint_layers(costly_layers(step.generator, step.discriminator))
 
     assert_same_gradients(gradients_of(step), plain)
 

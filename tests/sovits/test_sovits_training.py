@@ -15,7 +15,9 @@ import torch
 
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
 from GPT_SoVITS.checkpoints.checkpoint_files import load_checkpoint, save_checkpoint
+from GPT_SoVITS.configs.sections import read_section
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.sovits.config import SoVITSTrainSettings
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.sovits.trainer import SoVITSTrainer, learning_rate
 
@@ -58,7 +60,8 @@ def test_a_voice_is_stored_without_the_posterior_encoder_and_speaks(plan):
     model = SoVITS.from_config(voice.config, posterior=False)
     model.load_state_dict({name: tensor.float() for name, tensor in voice.state.items()}, strict=True)
     model.eval().fold_weight_norm()
-    wave = model.decode(torch.tensor([[[1, 2, 3]]]), torch.tensor([[5, 6]]), [torch.rand(1, 513, 20)])
+    style = model.style([torch.rand(1, 513, 20)])
+    wave = model.decode(torch.tensor([[[1, 2, 3]]]), torch.tensor([[5, 6]]), style)
 
     assert not any(name.startswith("enc_q") for name in voice.state)
     assert wave.shape == (1, 1, 3 * 640)
@@ -68,7 +71,7 @@ def test_a_voice_is_stored_without_the_posterior_encoder_and_speaks(plan):
 def test_the_codebook_does_not_move_in_training(plan, model):
     training, _, _ = run(plan)
 
-    trained = training.learn.generator.state_dict()
+    trained = training.optimizer_step.generator.state_dict()
     for name, tensor in model.state_dict().items():
         if name.startswith(("ssl_proj.", "quantizer.")):
             assert torch.equal(trained[name], tensor.half().float()), name
@@ -86,8 +89,8 @@ def test_a_stopped_training_ends_like_one_that_never_stopped(plan, steps, stop_a
     assert [line["step"] for line in metrics(plan.output)] == list(range(1, whole.total_steps + 1))
     for ours, theirs in zip(metrics(plan.output), metrics(tmp_path / "whole"), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6)
-    for name, tensor in whole.learn.generator.state_dict().items():
-        assert torch.allclose(resumed.learn.generator.state_dict()[name], tensor, atol=1e-5), name
+    for name, tensor in whole.optimizer_step.generator.state_dict().items():
+        assert torch.allclose(resumed.optimizer_step.generator.state_dict()[name], tensor, atol=1e-5), name
 
 
 def test_updates_of_several_batches_are_gone_on_with_too(plan, stop_after, metrics, tmp_path):
@@ -109,19 +112,19 @@ def test_a_published_voice_as_base_lacks_the_posterior_encoder_and_that_is_said(
     _, _, finished = run(replace(plan, base=voice, epochs=1))
 
     assert finished
-    assert "voice.safetensors has no enc_q, which begins from chance" in caplog.text
+    assert "voice.safetensors has no enc_q, which begins from random weights" in caplog.text
 
 
 def test_what_was_recorded_and_what_is_spoken_can_be_listened_to(plan):
     training, _, _ = run(replace(plan, epochs=1))
 
-    sounds = {name: (wave, rate) for name, wave, rate in training.sounds()}
+    sounds = {name: (wave, rate) for name, wave, rate in training.audio_samples()}
 
     assert sounds.keys() == {"recorded", "spoken"}
     assert sounds["spoken"][0].shape == sounds["recorded"][0].shape
     assert sounds["spoken"][1] == 16000
     assert list((plan.output / "events").iterdir())
-    assert training.learn.generator.training
+    assert training.optimizer_step.generator.training
 
 
 def test_a_finished_training_run_again_only_says_so(plan):
@@ -141,7 +144,7 @@ def test_more_epochs_go_on_from_the_last(plan):
     training, events, _ = run(replace(plan, epochs=3))
 
     assert [event["epoch"] for event in events.of("checkpoint")] == [3]
-    assert training.place.step == training.total_steps
+    assert training.progress.step == training.total_steps
 
 
 def test_other_recordings_begin_anew(plan, full_folder, stop_after, caplog):
@@ -151,7 +154,7 @@ def test_other_recordings_begin_anew(plan, full_folder, stop_after, caplog):
     training, _, _ = run(plan)
 
     assert "begins anew" in caplog.text
-    assert len(training.place.history) == 2
+    assert len(training.progress.history) == 2
 
 
 def test_a_torn_state_is_set_aside_and_said(plan, stop_after, caplog):
@@ -185,7 +188,7 @@ def test_what_cannot_be_learned_from_is_named(plan, full_folder):
     left_out = events.of("done")[0]["metrics"]["left_out"]
     assert left_out.keys() == {"short.wav", "long.wav", "strange.wav", "apart.wav", "lost.wav"}
     assert "QQ7" in left_out["strange.wav"]
-    assert {entry.name for entry in training.entries} == {"0.wav", "1.wav", "2.wav"}
+    assert {entry.name for entry in training.batches.entries} == {"0.wav", "1.wav", "2.wav"}
 
 
 def test_one_usable_recording_is_not_enough(plan, full_folder):
@@ -207,23 +210,19 @@ def test_a_base_of_another_version_is_refused(plan):
 
 
 def test_the_rate_rises_decays_and_falls(tiny):
-    settings = tiny["train"] | {
-        "learning_rate": 1.0,
-        "lr_decay": 0.5,
-        "warmup_steps": 2,
-        "final_lr_fraction": 1.0,
-    }
+    changes = {"learning_rate": 1.0, "lr_decay": 0.5, "warmup_steps": 2, "final_lr_fraction": 1.0}
+    settings = read_section(SoVITSTrainSettings, tiny["train"] | changes, extra=True)
 
     assert learning_rate(settings, epoch=1, step=0, total=100) == 0.25
     assert learning_rate(settings, epoch=1, step=50, total=100) == 0.5
     assert learning_rate(settings, epoch=2, step=50, total=100) == 0.25
-    settings["final_lr_fraction"] = 0.0
+    settings = replace(settings, final_lr_fraction=0.0)
     assert learning_rate(settings, epoch=1, step=100, total=100) == pytest.approx(0.0, abs=1e-9)
 
 
 def start(run_file):
     return subprocess.Popen(
-        [sys.executable, "-m", "GPT_SoVITS.sovits.train", str(run_file)],
+        [sys.executable, "-m", "GPT_SoVITS.train", str(run_file)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from GPT_SoVITS.flow_matching.cfm import FlowMatching
+from GPT_SoVITS.flow_matching.config import DiTConfig
 from GPT_SoVITS.synthesis.mel_synthesis import ChunkedSynthesis, ChunkSizes, MelPrompt
 from GPT_SoVITS.vocoders.bigvgan import BigVGAN
 from GPT_SoVITS.vocoders.hifigan import HiFiGAN
@@ -19,7 +20,7 @@ VOCODERS = {"bigvgan": BigVGAN, "hifigan": HiFiGAN}
 def tiny_sampler() -> FlowMatching:
     torch.manual_seed(1)
     sizes = {"dim": 32, "depth": 2, "heads": 2, "dim_head": 16, "ff_mult": 2, "mel_dim": MELS, "text_dim": CONDITION}
-    model = FlowMatching(**sizes, conv_layers=1)
+    model = FlowMatching(DiTConfig(**sizes, conv_layers=1))
     for parameter in model.parameters():
         if parameter.ndim < 2:  # those that begin as zeros hide mistakes
             torch.nn.init.normal_(parameter, std=0.3)

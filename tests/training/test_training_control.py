@@ -38,13 +38,13 @@ def test_only_a_control_can_ask_for_an_early_end():
 
 def test_a_state_of_the_same_plan_is_gone_on_from(tmp_path):
     before = journal(tmp_path, PLAN, CONFIG)
-    before.place.saved.append(1)
+    before.progress.saved.append(1)
     before.save({"weights": 1})
 
     after = journal(tmp_path, replace(PLAN, epochs=9, save_every_epoch=3), CONFIG)
 
     assert after.resume() == {"weights": 1}
-    assert after.place.saved == [1]
+    assert after.progress.saved == [1]
     assert after.changed is None
 
 

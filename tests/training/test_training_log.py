@@ -28,12 +28,12 @@ def events(folder):
 
 def test_losses_means_and_sounds_are_there_to_look_at(tmp_path):
     log = TensorBoardLog(tmp_path)
-    log.losses(1, {"mel": 2.0, "kl": 1.0})
-    log.epoch(1, {"mel": 1.5})
-    log.sound(1, "spoken", torch.zeros(800), 16000)
+    log.add_step(1, {"mel": 2.0, "kl": 1.0})
+    log.add_epoch(1, {"mel": 1.5})
+    log.add_audio(1, "spoken", torch.zeros(800), 16000)
     log.close()
 
-    assert log.writes
+    assert log.enabled
     assert events(tmp_path / "events") == [
         (1, "step/mel", "simple_value"),
         (1, "step/kl", "simple_value"),
@@ -48,9 +48,9 @@ def test_nothing_is_written_and_nothing_fails(tmp_path, monkeypatch, reason):
         monkeypatch.setitem(sys.modules, "tensorboardX", None)
     log = TensorBoardLog(tmp_path if reason == "no package" else None)
 
-    log.losses(1, {"mel": 2.0})
-    log.sound(1, "spoken", torch.zeros(800), 16000)
+    log.add_step(1, {"mel": 2.0})
+    log.add_audio(1, "spoken", torch.zeros(800), 16000)
     log.close()
 
-    assert not log.writes
+    assert not log.enabled
     assert not (tmp_path / "events").exists()
