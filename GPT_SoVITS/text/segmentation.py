@@ -1,4 +1,7 @@
-"""Cut a mixed text into segments of one language, by script alone: the same text is always cut the same way."""
+"""Cut a mixed text into segments of one language, by script alone: the same text is always cut the same way.
+
+docs/spec/text-frontend.md §5 describes upstream's way.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""English: words to ARPAbet phonemes by dictionary, context and rules; a small network guesses what is left."""
+"""English: words to ARPAbet phonemes by dictionary, context and rules; a small network guesses what is left.
+
+docs/spec/text-frontend.md §7.1 describes upstream's.
+"""
 
 from __future__ import annotations
 

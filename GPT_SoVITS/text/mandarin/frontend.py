@@ -1,4 +1,4 @@
-"""Mandarin: syllables in context, tone sandhi by word, two phonemes a syllable (docs/spec/text-frontend.md §6)."""
+"""Mandarin: syllables in context, tone sandhi by word, two phonemes a syllable (docs/spec/text-frontend.md §6.2)."""
 
 from __future__ import annotations
 

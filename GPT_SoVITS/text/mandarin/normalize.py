@@ -1,7 +1,7 @@
 """Write out the numbers, dates, money, units and symbols of a Chinese text in ideographs.
 
-The order of the rules is part of the behaviour. Every pattern is bounded or cannot overlap itself, so that the time
-stays linear in the length of the text.
+docs/spec/text-frontend.md §6.1 has upstream's rules. Their order is part of the behavior. Every pattern is bounded or
+cannot overlap itself, so that the time stays linear in the length of the text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tone sandhi inside a Mandarin word: 不, 一, neutral and third tones, and 儿 (docs/spec/text-frontend.md §6).
+"""Tone sandhi inside a Mandarin word: 不, 一, neutral and third tones, and 儿 (docs/spec/text-frontend.md §6.2).
 
 The rules follow PaddleSpeech's (Apache-2.0), whose word lists are in `data/zh_tables.json`. A syllable here is a string
 that ends in its tone, 1 to 5: `ni3`.

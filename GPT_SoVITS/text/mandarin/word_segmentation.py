@@ -37,7 +37,7 @@ def halve(word: str) -> tuple[str, ...]:
 
 
 def merge_words(words: list[TaggedWord]) -> list[TaggedWord]:
-    """Join words in six passes, in the order on which trained checkpoints depend (docs/spec/text-frontend.md §6)."""
+    """Join words in six passes, in the order on which trained checkpoints depend (docs/spec/text-frontend.md §6.2)."""
     for merge in (
         _merge_bu,
         _merge_yi,

@@ -1,6 +1,6 @@
 """Upstream's ways to cut a text into pieces, with its names for them, cut0 to cut5.
 
-docs/spec/inference-pipeline.md §3 describes them. Lengths are in characters.
+docs/spec/text-frontend.md §3 and §4 describe them. Lengths are in characters.
 """
 
 from __future__ import annotations
