@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import Prepared, Workshop, speech
+from stage_bench import Prepared, StageBench, speech
 
 from core.jobs.job import Job
 from core.redis_server import EmbeddedServer
@@ -112,11 +112,11 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workshop(server: EmbeddedServer, settings: Settings) -> Iterator[Workshop]:
+def stage_bench(server: EmbeddedServer, settings: Settings) -> Iterator[StageBench]:
     """Two cores, and nothing prepared."""
-    workshop = Workshop(settings, server.url, threads=2)
-    yield workshop
-    workshop.close()
+    stage_bench = StageBench(settings, server.url, threads=2)
+    yield stage_bench
+    stage_bench.close()
 
 
 @pytest.fixture(scope="session")
@@ -126,6 +126,6 @@ def prepared(
     """One experiment for all tests, whose stages each run once."""
     data = tmp_path_factory.mktemp("prepared")
     (data / "models").symlink_to(models)
-    workshop = Workshop(read_settings(data_path=data, redis_prefix="prepared:"), server.url, threads=2)
-    yield Prepared(workshop, workshop.upload(recording))
-    workshop.close()
+    stage_bench = StageBench(read_settings(data_path=data, redis_prefix="prepared:"), server.url, threads=2)
+    yield Prepared(stage_bench, stage_bench.upload(recording))
+    stage_bench.close()

@@ -18,7 +18,7 @@ from GPT_SoVITS.errors import ModelError
 from roles.runtime.storage_errors import storage_faults
 
 HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
+REPOSITORY = HERE.parents[2]
 
 
 def on_faulty_disk(fault: str, stage: str, folder: Path) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def on_faulty_disk(fault: str, stage: str, folder: Path) -> dict[str, Any]:
     done = subprocess.run(
         command,
         cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(HERE.parent)))},
         capture_output=True,
         text=True,
         check=False,

@@ -23,7 +23,7 @@ from roles.stages.stage_role import StageRole
 RECORDING = Path(__file__).resolve().parents[2] / "prompts" / "allison" / "recording.flac"
 
 
-class Workshop:
+class StageBench:
     """Runs stages as a worker would, in this thread; what a stage raises, the test sees."""
 
     def __init__(self, settings: Settings, redis_url: str, *, threads: int = 1) -> None:
@@ -118,11 +118,11 @@ class Workshop:
 class Prepared:
     """An experiment whose stages run once, when a test first asks for their results."""
 
-    def __init__(self, workshop: Workshop, file_id: str) -> None:
-        self.workshop = workshop
+    def __init__(self, stage_bench: StageBench, file_id: str) -> None:
+        self.stage_bench = stage_bench
         self.file_id = file_id
-        self.id = workshop.experiment(file_id)
-        self.folder = workshop.folder(self.id)
+        self.id = stage_bench.experiment(file_id)
+        self.folder = stage_bench.folder(self.id)
         self.outputs: dict[str, dict[str, Any]] = {}
 
     def after(self, stage: str) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class Prepared:
         for needed in STAGES[stage].needs:
             self.after(needed)
         if stage not in self.outputs:
-            self.outputs[stage] = self.workshop.run(self.id, stage)
+            self.outputs[stage] = self.stage_bench.run(self.id, stage)
         return self.outputs[stage]
 
 

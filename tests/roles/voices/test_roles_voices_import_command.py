@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from family import RATE, speech_like, write_models
-from import_home import SAID, Home, furnish, write_gpt
+from foreign_voice_files import SAID, Home, write_gpt, write_home
+from tiny_experiment import RATE, speech_like, write_models
 
 import core.settings
 from core.errors import RecordsUnavailable
@@ -61,13 +61,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def home(tmp_path: Path, models: Callable[[str], Path], request: pytest.FixtureRequest) -> Home:
     """One to change; nothing is imported yet."""
     version = getattr(request, "param", "v2")
-    return furnish(tmp_path, models(version), version)
+    return write_home(tmp_path, models(version), version)
 
 
 @pytest.fixture(scope="module")
 def lived_in(tmp_path_factory: pytest.TempPathFactory, models: Callable[[str], Path]) -> Home:
     """One where bob lives, for tests that change nothing."""
-    made = furnish(tmp_path_factory.mktemp("lived-in"), models("v2"))
+    made = write_home(tmp_path_factory.mktemp("lived-in"), models("v2"))
     os.environ["DATA_PATH"] = str(made.data)
     core.settings.settings.cache_clear()
     try:
@@ -372,7 +372,7 @@ def test_a_name_that_a_voice_was_given_later_does_not_hide_that_it_is_imported(b
 @pytest.mark.slow
 def test_an_import_that_is_killed_leaves_no_voice_and_the_next_one_succeeds(home: Home, run: Run):
     script = Path(__file__).parent / "killed_import.py"
-    environment = {**os.environ, "DATA_PATH": str(home.data), "PYTHONPATH": str(script.parents[2])}
+    environment = {**os.environ, "DATA_PATH": str(home.data), "PYTHONPATH": str(script.parents[3])}
 
     answer = subprocess.run(
         [sys.executable, str(script), *home.arguments()],

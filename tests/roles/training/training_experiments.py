@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from family import GPT
+from tiny_experiment import GPT
 
 from core.experiments.requests import ExperimentRequest
 from core.jobs.job import Event, Job
@@ -34,7 +34,7 @@ PREPARED: dict[str, dict[str, Any]] = {
 }
 
 
-class Trained:
+class TrainingExperiments:
     """What a test asks of its experiments."""
 
     def __init__(self, services: WorkerServices) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from trained import Trained, saved
+from training_experiments import TrainingExperiments, saved
 
 from core.jobs.job import JobStatus
 from core.settings import Settings, read_settings
@@ -37,14 +37,14 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def trained(services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> Trained:
+def trained(services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> TrainingExperiments:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setattr("roles.training.train.PROGRAM", "held_training")
-    return Trained(services)
+    return TrainingExperiments(services)
 
 
 @pytest.fixture
-def worker(trained: Trained, services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
+def worker(trained: TrainingExperiments, services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     """A trainer at work in a thread."""
     monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)  # a drain waits for it
     monkeypatch.setattr("roles.training.control.POLL_SECONDS", 0.1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import soundfile
-from family import RATE, Family, speech_like
+from tiny_experiment import RATE, TinyExperiment, speech_like
 
 from core.errors import Draining, InvalidRequest, MissingPart, SovitsError, TrainingFailed
 from core.stages.parameter_schema import parse_parameters
@@ -36,8 +36,8 @@ ROWS = [
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StageRun:
     """The end of a training of the GPT, whose SoVITS model is trained already."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.setattr(evaluation, "PROGRAM", "judging")
-    family = Family(tmp_path, "v2")
+    monkeypatch.setattr(evaluation, "PROGRAM", "toy_evaluation")
+    family = TinyExperiment(tmp_path, "v2")
     family.outputs = {
         "asr": {"prompt": {"audio": "prompts/prompt.wav", "text": "Hello.", "language": "en"}},
         "semantic_token": {"pretrained_s2G": ""},

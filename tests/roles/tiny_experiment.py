@@ -165,7 +165,7 @@ def speech_like(seconds: float, seed: int) -> np.ndarray:
     return (0.15 * buzz * syllables + 0.004 * chance.standard_normal(len(time))).astype(np.float32)
 
 
-class Family:
+class TinyExperiment:
     """An experiment of one version in `folder`, whose recording is sliced and transcribed already."""
 
     def __init__(self, folder: Path, version: str, *, task_id: str | None = None) -> None:

@@ -16,8 +16,8 @@ import httpx
 import orjson
 import pytest
 import torch
-from family import write_models
-from import_home import SAID, Home, furnish
+from foreign_voice_files import SAID, Home, write_home
+from tiny_experiment import write_models
 
 from api.app import create_app
 from common.storage_keys import import_file
@@ -52,7 +52,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, models: Path) -> Home:
-    return furnish(tmp_path, models)
+    return write_home(tmp_path, models)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 import soundfile
-from workshop import Prepared
+from stage_bench import Prepared
 
 from core.errors import NoSpeech, NotFound
 from core.records import StageRecord
@@ -21,7 +21,7 @@ SECONDS = 21.0
 
 
 def status(prepared: Prepared, stage: str) -> StageRecord:
-    return prepared.workshop.stage(prepared.id, stage)
+    return prepared.stage_bench.stage(prepared.id, stage)
 
 
 def test_convert_leaves_one_mono_recording_at_the_rate_of_the_model(prepared):
@@ -45,13 +45,13 @@ def test_audio_slice_cuts_between_the_sentences_and_loses_none(prepared):
 @pytest.mark.slow
 def test_denoise_keeps_the_length_of_every_segment_and_takes_noise_out(prepared):
     prepared.after("audio_slice")
-    other = prepared.workshop.experiment(prepared.file_id, "denoised")
+    other = prepared.stage_bench.experiment(prepared.file_id, "denoised")
     for stage in ("convert", "audio_slice"):
-        prepared.workshop.run(other, stage)
+        prepared.stage_bench.run(other, stage)
 
-    outputs = prepared.workshop.run(other, "denoise", enabled=True)
+    outputs = prepared.stage_bench.run(other, "denoise", enabled=True)
 
-    folder = prepared.workshop.folder(other)
+    folder = prepared.stage_bench.folder(other)
     before, after = sorted((folder / "segments").iterdir()), sorted((folder / "denoised").iterdir())
     assert outputs == {"skipped": False, "segments": len(before)}
     assert [path.name for path in after] == [path.name for path in before]
@@ -70,7 +70,7 @@ def test_asr_writes_down_what_is_said_and_chooses_the_prompt(prepared):
     assert {line.language for line in lines} == {"en"}
     assert "sample sounds" in text
     assert "configuration files" in text
-    prompt = prepared.workshop.services.storage.path(outputs["prompt"]["audio"])
+    prompt = prepared.stage_bench.services.storage.path(outputs["prompt"]["audio"])
     assert 3.0 <= soundfile.info(prompt).duration <= 10.0
     assert outputs["prompt"]["text"] in [line.text for line in lines]
 
@@ -120,7 +120,7 @@ def test_a_stage_that_is_run_again_takes_what_is_there_and_says_so(prepared):
     before = {stage: prepared.after(stage) for stage in stages}
     written = {path: path.stat().st_mtime_ns for path in prepared.folder.rglob("*") if path.is_file()}
 
-    again = {stage: prepared.workshop.run(prepared.id, stage) for stage in stages}
+    again = {stage: prepared.stage_bench.run(prepared.id, stage) for stage in stages}
 
     assert again == {stage: {**outputs, "reused": True} for stage, outputs in before.items()}
     assert {path: path.stat().st_mtime_ns for path in prepared.folder.rglob("*") if path.is_file()} == written
@@ -132,15 +132,15 @@ def test_a_stage_that_is_run_again_takes_what_is_there_and_says_so(prepared):
 @pytest.mark.slow
 def test_another_experiment_with_the_same_recording_need_not_listen_again(prepared):
     prepared.after("asr")
-    other = prepared.workshop.experiment(prepared.file_id, "same voice")
+    other = prepared.stage_bench.experiment(prepared.file_id, "same voice")
     for stage in ("convert", "audio_slice"):
-        prepared.workshop.run(other, stage)
+        prepared.stage_bench.run(other, stage)
 
-    outputs = prepared.workshop.run(other, "asr")
+    outputs = prepared.stage_bench.run(other, "asr")
 
     assert outputs["reused"]
     assert outputs["prompt"]["audio"].startswith(f"experiments/{other}/segments/")
-    folders = (prepared.folder, prepared.workshop.folder(other))
+    folders = (prepared.folder, prepared.stage_bench.folder(other))
     first, second = ((folder / "transcripts.list").read_text() for folder in folders)
     assert first == second
 
@@ -153,7 +153,7 @@ def test_two_processes_make_exactly_what_one_makes(prepared, stage, monkeypatch)
     monkeypatch.setattr("roles.preprocessor.run_cached", lambda run, function: function(run))
     record = status(prepared, stage)
 
-    outputs = prepared.workshop.run(prepared.id, stage, n_parts=2)
+    outputs = prepared.stage_bench.run(prepared.id, stage, n_parts=2)
 
     assert outputs == record.outputs or {**outputs, "reused": True} == record.outputs
     assert contents(prepared) == before
@@ -171,29 +171,29 @@ def contents(prepared: Prepared) -> dict[str, bytes]:
 def test_asr_that_hears_nobody_says_what_to_do(prepared, tmp_path):
     rain = tmp_path / "rain.wav"
     soundfile.write(rain, np.random.default_rng(1).normal(0, 0.05, RATE * 12), RATE)
-    experiment = prepared.workshop.experiment(prepared.workshop.upload(rain), "rain")
+    experiment = prepared.stage_bench.experiment(prepared.stage_bench.upload(rain), "rain")
     for stage in ("convert", "audio_slice"):
-        prepared.workshop.run(experiment, stage)
+        prepared.stage_bench.run(experiment, stage)
 
     with pytest.raises(NoSpeech, match="Nobody speaks in the recording") as failure:
-        prepared.workshop.run(experiment, "asr")
+        prepared.stage_bench.run(experiment, "asr")
 
     assert "Upload a recording of one person speaking" in failure.value.hint
-    assert not (prepared.workshop.folder(experiment) / "transcripts.list").exists()
-    assert prepared.workshop.stage(experiment, "asr").status is StageStatus.FAILED
+    assert not (prepared.stage_bench.folder(experiment) / "transcripts.list").exists()
+    assert prepared.stage_bench.stage(experiment, "asr").status is StageStatus.FAILED
 
 
 def test_a_recogniser_outside_the_folder_of_models_is_not_opened(prepared):
     prepared.after("audio_slice")
-    other = prepared.workshop.experiment(prepared.file_id, "other recogniser")
+    other = prepared.stage_bench.experiment(prepared.file_id, "other recogniser")
     for stage in ("convert", "audio_slice"):
-        prepared.workshop.run(other, stage)
+        prepared.stage_bench.run(other, stage)
 
     with pytest.raises(NotFound, match="no recogniser in the folder of models"):
-        prepared.workshop.run(other, "asr", model="../../etc")
+        prepared.stage_bench.run(other, "asr", model="../../etc")
 
 
-def test_two_preprocessors_do_the_stages_of_one_task_side_by_side(workshop, recording, monkeypatch):
+def test_two_preprocessors_do_the_stages_of_one_task_side_by_side(stage_bench, recording, monkeypatch):
     both_run = threading.Barrier(2, timeout=60)
     ran = []
 
@@ -204,11 +204,11 @@ def test_two_preprocessors_do_the_stages_of_one_task_side_by_side(workshop, reco
         return {"prompt": {}}
 
     monkeypatch.setattr("roles.preprocessor.run_cached", lambda run, function: stage(run))
-    workshop.task(workshop.upload(recording))
+    stage_bench.task(stage_bench.upload(recording))
     for _ in ("convert", "audio_slice"):
-        workshop.work_once()
+        stage_bench.work_once()
 
-    workers = [threading.Thread(target=workshop.work_once, args=(f"preprocessor-{number}",)) for number in range(2)]
+    workers = [threading.Thread(target=stage_bench.work_once, args=(f"preprocessor-{number}",)) for number in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -217,15 +217,15 @@ def test_two_preprocessors_do_the_stages_of_one_task_side_by_side(workshop, reco
     assert sorted(ran) == ["asr", "audio_slice", "convert", "hubert_feature"]
 
 
-def test_a_stage_that_fails_leaves_the_results_of_the_run_before(workshop, recording):
-    experiment = workshop.experiment(workshop.upload(recording))
-    workshop.run(experiment, "convert")
-    workshop.run(experiment, "audio_slice")
-    folder = workshop.folder(experiment)
+def test_a_stage_that_fails_leaves_the_results_of_the_run_before(stage_bench, recording):
+    experiment = stage_bench.experiment(stage_bench.upload(recording))
+    stage_bench.run(experiment, "convert")
+    stage_bench.run(experiment, "audio_slice")
+    folder = stage_bench.folder(experiment)
     before = sorted(path.name for path in (folder / "segments").iterdir())
 
     with pytest.raises(NoSpeech, match="nothing but silence"):
-        workshop.run(experiment, "audio_slice", threshold=0)
+        stage_bench.run(experiment, "audio_slice", threshold=0)
 
     assert sorted(path.name for path in (folder / "segments").iterdir()) == before
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from family import GPT, RATE, speech_like
+from tiny_experiment import GPT, RATE, speech_like
 
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.catalog import find_part
@@ -90,7 +90,7 @@ class Home:
         return self.files(), self.rows("checkpoints"), self.rows("voices")
 
 
-def furnish(folder: Path, models: Path, version: str = "v2") -> Home:
+def write_home(folder: Path, models: Path, version: str = "v2") -> Home:
     """Official files of a voice and a recording of it, made on top of the weights in `models`."""
     home = Home(folder)
     shutil.copytree(models, home.data / "models", copy_function=os.link)

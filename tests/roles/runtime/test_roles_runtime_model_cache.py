@@ -95,8 +95,8 @@ def test_a_model_that_was_replaced_on_disk_has_another_stamp(tmp_path):
     assert file_version(file) != before
 
 
-def test_a_preprocessor_with_nothing_to_do_gives_its_models_back(workshop):
-    preprocessor = workshop.roles["preprocessor"]
+def test_a_preprocessor_with_nothing_to_do_gives_its_models_back(stage_bench):
+    preprocessor = stage_bench.roles["preprocessor"]
     preprocessor.models.keep_seconds = 0.0
     preprocessor.models.get("anything", object)
 

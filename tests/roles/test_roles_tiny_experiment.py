@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from family import HUBERT, RATE, TEXTS, Family, speech_like, write_models
+from tiny_experiment import HUBERT, RATE, TEXTS, TinyExperiment, speech_like, write_models
 
 from core.errors import InvalidRequest, MissingPart, NotFound
 from GPT_SoVITS.audio import write_wav
@@ -39,16 +39,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def family(tmp_path: Path, models: Callable[[str], Path], request: pytest.FixtureRequest) -> Family:
+def family(tmp_path: Path, models: Callable[[str], Path], request: pytest.FixtureRequest) -> TinyExperiment:
     """All weights, and four segments with transcripts."""
-    made = Family(tmp_path, getattr(request, "param", "v2"))
+    made = TinyExperiment(tmp_path, getattr(request, "param", "v2"))
     shutil.copytree(models(made.experiment.version), made.models, copy_function=os.link)
     made.record()
     return made
 
 
 def test_a_task_without_its_weights_fails_in_its_first_stage_with_the_command_that_fetches_them(tmp_path):
-    task = Family(tmp_path, "v2Pro", task_id="task-tiny")
+    task = TinyExperiment(tmp_path, "v2Pro", task_id="task-tiny")
 
     with pytest.raises(MissingPart) as failure:
         task.run("convert")
@@ -70,7 +70,7 @@ def test_a_task_whose_weights_are_there_begins(family):
 
 
 def test_weights_that_the_user_brings_are_not_asked_for(tmp_path):
-    task = Family(tmp_path, "v2", task_id="task-tiny")
+    task = TinyExperiment(tmp_path, "v2", task_id="task-tiny")
     task.set_parameters("gpt_train", pretrained_s1="mine.ckpt")
     task.set_parameters("sovits_train", pretrained_s2G="mine_G.pth", pretrained_s2D="mine_D.pth")
 
@@ -109,7 +109,7 @@ def test_a_version_with_flow_matching_is_trained_by_an_adapter_of_its_base(famil
     assert ranks == {16}
 
 
-def prepare(family: Family) -> None:
+def prepare(family: TinyExperiment) -> None:
     """Run all preparing stages and look at what they left."""
     pro = family.experiment.version.startswith("v2Pro")
     for stage in FEATURES if pro else (stage for stage in FEATURES if stage != "speaker_vector"):
@@ -117,7 +117,7 @@ def prepare(family: Family) -> None:
     check_training_set(family, speaker=pro)
 
 
-def check_training_set(family: Family, *, speaker: bool) -> None:
+def check_training_set(family: TinyExperiment, *, speaker: bool) -> None:
     """Names and shapes are the original's (specification s1-gpt §12)."""
     texts = {entry.name: entry for entry in read_name2text(family.folder)}
     tokens = read_semantic(family.folder)
@@ -140,7 +140,7 @@ def check_training_set(family: Family, *, speaker: bool) -> None:
             assert read_tensor(vector).shape == (1, 2560)
 
 
-def check_trained(family: Family, kind: str, path: Path) -> None:
+def check_trained(family: TinyExperiment, kind: str, path: Path) -> None:
     """The same model as the official one, moved a little, with the codebook that the tokens were made with."""
     before = open_checkpoint(find_part(family.models, kind, family.experiment.version))
     after = open_checkpoint(path)

@@ -8,16 +8,24 @@ import stat
 import struct
 import tracemalloc
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from dataset_bench import zipped
 
 from core.datasets import archive as archives
 from core.datasets.archive import extract_member, inspect_archive, is_zip
 from core.errors import BadArchive
 
 SOUND = b"RIFF" + bytes(range(256)) * 4
+
+
+def zipped(members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
 
 
 def put(folder: Path, content: bytes) -> Path:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from family import RATE, Family, speech_like
+from tiny_experiment import RATE, TinyExperiment, speech_like
 
 from core.errors import SovitsError
 from core.stages.parameter_schema import parse_parameters
@@ -81,7 +81,7 @@ FAULTS = {"limit": Limit, "full": Full, "read_only": ReadOnly}
 
 def main(fault: str, stage: str, folder: Path) -> None:
     disk = FAULTS[fault](folder)
-    family = Family(folder, "nano")
+    family = TinyExperiment(folder, "nano")
     upload = family.storage.folder("files") / "file-tiny"
     write_wav(upload, speech_like(SECONDS, seed=1), RATE)
     if stage == "audio_slice":
@@ -98,7 +98,7 @@ def main(fault: str, stage: str, folder: Path) -> None:
     print(json.dumps({"error": error, "left": half_written, "after": perform(family, stage)}))
 
 
-def perform(family: Family, stage: str) -> dict[str, Any]:
+def perform(family: TinyExperiment, stage: str) -> dict[str, Any]:
     """As a worker does it, but for the queue."""
     run = StageRun(
         family.experiment,
@@ -114,7 +114,7 @@ def perform(family: Family, stage: str) -> dict[str, Any]:
         return Preprocessor().perform(run)
 
 
-def left(family: Family) -> list[str]:
+def left(family: TinyExperiment) -> list[str]:
     return sorted(str(path.relative_to(family.folder)) for path in family.folder.rglob("*"))
 
 
