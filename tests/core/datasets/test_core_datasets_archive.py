@@ -1,4 +1,4 @@
-"""ZIPs of strangers: what is taken, what is skipped and why, and what refuses the whole."""
+"""ZIP archives as untrusted input: what is used, what is skipped and why, and what rejects the whole archive."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def with_entry(entry: zipfile.ZipInfo, content: bytes = SOUND) -> bytes:
 def test_recordings_and_lists_are_found_and_unpacked(tmp_path: Path) -> None:
     path = put(tmp_path, zipped({"wavs/": b"", "wavs/a.WAV": SOUND, "a.list": b"x"}, zipfile.ZIP_DEFLATED))
 
-    found = inspect_archive(path)
-    extract_member(path, found.recordings[0], tmp_path / "out")
+    archive = inspect_archive(path)
+    extract_member(path, archive.recordings[0], tmp_path / "out")
 
     assert is_zip(path)
-    assert [one.name for one in found.recordings] == ["wavs/a.WAV"]
-    assert [one.name for one in found.transcript_lists] == ["a.list"]
-    assert found.skipped == []
+    assert [recording.name for recording in archive.recordings] == ["wavs/a.WAV"]
+    assert [item.name for item in archive.transcript_lists] == ["a.list"]
+    assert archive.skipped == []
     assert (tmp_path / "out").read_bytes() == SOUND
 
 
@@ -173,7 +173,7 @@ def test_what_is_no_recording_is_skipped_with_a_sentence(tmp_path: Path) -> None
         "empty.wav": b"",
     }
 
-    skipped = {one["name"]: one["reason"] for one in inspect_archive(put(tmp_path, zipped(members))).skipped}
+    skipped = {file["name"]: file["reason"] for file in inspect_archive(put(tmp_path, zipped(members))).skipped}
     locked = inspect_archive(put(tmp_path, bytes(encrypted))).skipped
 
     assert skipped == {
@@ -192,10 +192,10 @@ def test_of_two_members_with_one_name_the_first_is_taken(tmp_path: Path) -> None
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr("a.wav", SOUND[::-1])
 
-    found = inspect_archive(put(tmp_path, file.getvalue()))
+    inspected = inspect_archive(put(tmp_path, file.getvalue()))
 
-    assert [one.index for one in found.recordings] == [0]
-    assert "another member of this name" in found.skipped[0]["reason"]
+    assert [recording.index for recording in inspected.recordings] == [0]
+    assert "another member of this name" in inspected.skipped[0]["reason"]
 
 
 def test_a_member_packed_by_another_method_is_skipped(tmp_path: Path) -> None:
@@ -203,10 +203,10 @@ def test_a_member_packed_by_another_method_is_skipped(tmp_path: Path) -> None:
     with zipfile.ZipFile(file := io.BytesIO(packed), "a") as archive:
         archive.writestr("b.wav", SOUND, zipfile.ZIP_STORED)
 
-    found = inspect_archive(put(tmp_path, file.getvalue()))
+    inspected = inspect_archive(put(tmp_path, file.getvalue()))
 
-    assert [one.name for one in found.recordings] == ["b.wav"]
-    assert "other than deflate" in found.skipped[0]["reason"]
+    assert [recording.name for recording in inspected.recordings] == ["b.wav"]
+    assert "other than deflate" in inspected.skipped[0]["reason"]
 
 
 def test_an_archive_without_recordings_says_what_was_in_it(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_chinese_names_of_old_windows_are_read(tmp_path: Path) -> None:
     raw = "录音.wav".encode("gb18030")
     content = zipped({"x" * len(raw): SOUND}).replace(b"x" * len(raw), raw)
 
-    assert [one.name for one in inspect_archive(put(tmp_path, content)).recordings] == ["录音.wav"]
+    assert [recording.name for recording in inspect_archive(put(tmp_path, content)).recordings] == ["录音.wav"]
 
 
 def test_ten_thousand_skipped_members_are_counted_and_not_all_named(tmp_path: Path) -> None:

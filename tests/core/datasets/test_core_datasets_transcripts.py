@@ -10,9 +10,9 @@ from core.datasets.transcripts import TranscriptIndex, parse_transcript_list
 def transcripts(text: str) -> TranscriptIndex:
     lines, bad = parse_transcript_list(text.encode(), "a.list")
     assert bad == []
-    found = TranscriptIndex()
-    found.add(lines)
-    return found
+    index = TranscriptIndex()
+    index.add(lines)
+    return index
 
 
 @pytest.mark.parametrize(
@@ -33,18 +33,18 @@ def test_a_line_finds_its_recording_however_its_path_is_written(path: str) -> No
 
 
 def test_a_name_that_two_lines_have_is_not_guessed() -> None:
-    found = transcripts("one/a.wav|x|EN|One.\ntwo/a.wav|x|EN|Two.\n")
+    index = transcripts("one/a.wav|x|EN|One.\ntwo/a.wav|x|EN|Two.\n")
 
-    assert found.find("three/a.wav") is None
-    assert found.find("two/a.wav").text == "Two."
-    assert found.unused() == ["one/a.wav"]
+    assert index.find("three/a.wav") is None
+    assert index.find("two/a.wav").text == "Two."
+    assert index.unused() == ["one/a.wav"]
 
 
 def test_lines_that_cannot_be_read_are_named() -> None:
     lines, bad = parse_transcript_list(b"a.wav|x|EN|Yes.\nb.wav|x|EN\nc.wav|x|QQ|No.\n|x|EN|No.\n", "a.list")
 
     assert [line.path for line in lines] == ["a.wav"]
-    assert [one["name"] for one in bad] == ["a.list, line 2", "a.list, line 3", "a.list, line 4"]
+    assert [item["name"] for item in bad] == ["a.list, line 2", "a.list, line 3", "a.list, line 4"]
     assert "3 fields" in bad[0]["reason"]
     assert "'QQ'" in bad[1]["reason"]
 

@@ -17,10 +17,10 @@ from roles.runtime.services import WorkerServices
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    made = EmbeddedServer(tmp_path_factory.mktemp("datasets-redis"))
-    made.start()
-    yield made
-    made.stop()
+    server = EmbeddedServer(tmp_path_factory.mktemp("datasets-redis"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -85,15 +85,15 @@ class Bench:
             NewRecording(file_id=self.upload(content, name), transcript=transcripts.get(name.partition(".")[0], ""))
             for name, content in uploads.items()
         ]
-        made = self.call(self.datasets.create, "set", files, language=language)
+        dataset = self.call(self.datasets.create, "set", files, language=language)
         self.work()
-        return self.call(self.services.records.datasets.get, made.id)
+        return self.call(self.services.records.datasets.get, dataset.id)
 
     def quick(self, *names: str, language: str = "en") -> str:
         """The id of a data set of those pieces with their transcripts, without a job that decodes anything."""
         records = self.services.records
-        made = self.call(records.datasets.create, new_id("ds"), "set", language, "import", {}, 5)
-        store = AudioStore(self.services.storage, made.id)
+        dataset = self.call(records.datasets.create, new_id("ds"), "set", language, "import", {}, 5)
+        store = AudioStore(self.services.storage, dataset.id)
         contents = DatasetContents([], [])
         for number, name in enumerate(names, start=1):
             audio = store.add(speech(name), RATE)
@@ -102,8 +102,8 @@ class Bench:
             contents.segments.append(
                 SegmentRecord(number, number, name, 0.0, transcript=PIECES[name][2], language="en", **about)
             )
-        self.call(records.dataset_versions.finish, made.id, 1, contents, [], "Made.")
-        return made.id
+        self.call(records.dataset_versions.finish, dataset.id, 1, contents, [], "Made.")
+        return dataset.id
 
     def work(self) -> dict[str, Any] | None:
         """Run every job that waits, as a worker would; the result of the last one that was done."""

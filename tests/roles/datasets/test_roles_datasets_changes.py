@@ -34,35 +34,37 @@ def dataset(bench: Bench) -> str:
 
 
 def segments(count: int, **values: Any) -> list[SegmentRecord]:
-    made = []
+    result = []
     for n in range(1, count + 1):
-        given = {"recording": 1, "name": f"{n}.wav", "sha256": f"sha{n}", **values}
-        made.append(SegmentRecord(number=n, start_seconds=n, seconds=1.0, storage_key="x/y", **given))
-    return made
+        fields = {"recording": 1, "name": f"{n}.wav", "sha256": f"sha{n}", **values}
+        result.append(SegmentRecord(number=n, start_seconds=n, seconds=1.0, storage_key="x/y", **fields))
+    return result
 
 
 def subsets(contents: DatasetContents) -> dict[int, str]:
-    return {one.number: one.subset for one in contents.segments}
+    return {segment.number: segment.subset for segment in contents.segments}
 
 
 # Mending
 
 
 def test_mending_makes_a_version_and_the_old_one_stays(bench: Bench, dataset: str) -> None:
-    made = bench.call(bench.datasets.edit_segments, dataset, [SegmentChange(number=1, transcript="  Other\nwords. ")])
+    version = bench.call(
+        bench.datasets.edit_segments, dataset, [SegmentChange(number=1, transcript="  Other\nwords. ")]
+    )
 
-    assert (made.version, made.made_by, made.parent) == (2, "edit", 1)
+    assert (version.version, version.made_by, version.parent) == (2, "edit", 1)
     assert bench.contents(dataset, 1).segments[0].transcript == PIECES["busy.wav"][2]
     assert bench.contents(dataset, 2).segments[0].transcript == "Other words."
     assert bench.contents(dataset, 2).segments[1] == bench.contents(dataset, 1).segments[1]
 
 
 def test_a_change_that_changes_nothing_makes_no_version(bench: Bench, dataset: str) -> None:
-    made = bench.call(
+    version = bench.call(
         bench.datasets.edit_segments, dataset, [SegmentChange(number=1, transcript=PIECES["busy.wav"][2])]
     )
 
-    assert made.version == 1
+    assert version.version == 1
 
 
 def test_a_change_of_an_older_version_is_refused(bench: Bench, dataset: str) -> None:
@@ -90,8 +92,8 @@ def test_a_segment_comes_back_after_it_was_left_out(bench: Bench, dataset: str) 
     bench.call(bench.datasets.edit_segments, dataset, [SegmentChange(number=1, decide_by_report=True)])
 
     back = bench.call(select_training_segments, bench.services.records, dataset, None)
-    assert [one.number for one in left.segments] == [2]
-    assert [one.number for one in back.segments] == [1, 2]
+    assert [segment.number for segment in left.segments] == [2]
+    assert [segment.number for segment in back.segments] == [1, 2]
     assert back.fingerprint == bench.call(select_training_segments, bench.services.records, dataset, 1).fingerprint
 
 
@@ -119,7 +121,7 @@ def test_what_sounds_the_same_and_copies_stay_in_one_part() -> None:
 
     for seed in range(10):
         dealt = subsets(split_contents(DatasetContents([], alike + others), SplitOptions(val=0.3, seed=seed)))
-        assert len({dealt[one.number] for one in alike}) == 1
+        assert len({dealt[item.number] for item in alike}) == 1
         assert dealt[8] == dealt[9]
         assert dealt[10] == dealt[11]
 
@@ -127,16 +129,16 @@ def test_what_sounds_the_same_and_copies_stay_in_one_part() -> None:
 def test_a_recording_is_not_divided_when_asked_so() -> None:
     recordings = [RecordingRecord(n, f"{n}.wav", None, f"rec{n}", 9.0, RATE, "x/y") for n in range(1, 6)]
     parts = [
-        SegmentRecord(10 * one.number + n, one.number, "s", n, 1.0, "x/y", f"sha{one.number}{n}")
-        for one in recordings
+        SegmentRecord(10 * item.number + n, item.number, "s", n, 1.0, "x/y", f"sha{item.number}{n}")
+        for item in recordings
         for n in range(4)
     ]
 
     dealt = split_contents(DatasetContents(recordings, parts), SplitOptions(val=0.2, by="recording")).segments
 
     for recording in recordings:
-        assert len({one.subset for one in dealt if one.recording == recording.number}) == 1
-    assert [one.subset for one in dealt].count("val") == 4
+        assert len({item.subset for item in dealt if item.recording == recording.number}) == 1
+    assert [item.subset for item in dealt].count("val") == 4
 
 
 def test_a_small_set_keeps_something_to_train_on() -> None:
@@ -153,7 +155,7 @@ def test_only_the_training_part_is_trained_on(bench: Bench, dataset: str) -> Non
 
     chosen = bench.call(select_training_segments, bench.services.records, dataset, None)
     assert (work.kind, work.version, result["version"]) == ("split", 2, 2)
-    assert [one.subset for one in chosen.segments] == ["train"]
+    assert [segment.subset for segment in chosen.segments] == ["train"]
 
 
 # Augmenting
@@ -196,15 +198,15 @@ def test_copies_follow_their_segment(bench: Bench, dataset: str) -> None:
     bench.call(bench.datasets.augment, DatasetSource(dataset_id=dataset), options)
     bench.work()
 
-    made = bench.contents(dataset).segments
-    copies = [one for one in made if one.made_from is not None]
-    assert (len(made), len(copies)) == (6, 4)
-    assert [one.name for one in copies][:2] == ["busy.wav (noise 1)", "busy.wav (room 1)"]
+    result = bench.contents(dataset).segments
+    copies = [item for item in result if item.made_from is not None]
+    assert (len(result), len(copies)) == (6, 4)
+    assert [copy.name for copy in copies][:2] == ["busy.wav (noise 1)", "busy.wav (room 1)"]
     assert copies[0].transcript == PIECES["busy.wav"][2]
     assert copies[0].change["kind"] == "noise"
     bench.call(bench.datasets.edit_segments, dataset, [SegmentChange(number=1, left_out=True, transcript="Busy.")])
-    followers = [one for one in bench.contents(dataset).segments if one.made_from == 1]
-    assert {(one.left_out, one.transcript) for one in followers} == {(True, "Busy.")}
+    copies = [segment for segment in bench.contents(dataset).segments if segment.made_from == 1]
+    assert {(item.left_out, item.transcript) for item in copies} == {(True, "Busy.")}
 
 
 def test_copies_of_copies_are_not_made_and_duplicates_of_originals_are_not_flagged(bench: Bench, dataset: str) -> None:
@@ -214,9 +216,9 @@ def test_copies_of_copies_are_not_made_and_duplicates_of_originals_are_not_flagg
     bench.call(bench.datasets.report, dataset, None, ReportOptions(listen=False))
     bench.work()
 
-    made = bench.contents(dataset).segments
-    assert [one.made_from for one in made] == [None, None, 1, 2, 1, 2]
-    assert made[2].sha256 == made[4].sha256, "the same seed makes the same copy"
+    result = bench.contents(dataset).segments
+    assert [item.made_from for item in result] == [None, None, 1, 2, 1, 2]
+    assert result[2].sha256 == result[4].sha256, "the same seed makes the same copy"
     assert bench.version(dataset).report["flags"] == {}
 
 
@@ -228,7 +230,7 @@ def test_uploads_are_augmented_into_a_data_set_of_their_own(bench: Bench) -> Non
 
     record = bench.call(bench.services.records.datasets.get, work.dataset_id)
     assert (record.name, record.language, record.version) == ("noisy", "en", 1)
-    assert [one.made_from for one in bench.contents(record.id).segments] == [None, 1]
+    assert [segment.made_from for segment in bench.contents(record.id).segments] == [None, 1]
     assert bench.call(bench.datasets.get_job, work.job_id).status is DatasetStatus.READY
 
 
@@ -240,26 +242,28 @@ def test_a_crop_keeps_that_time_of_every_recording(bench: Bench, dataset: str) -
     bench.work()
 
     after = bench.contents(dataset)
-    assert [round(one.seconds, 2) for one in after.recordings] == [7.97, 8.0]
-    assert [one.transcript for one in after.segments] == ["", ""], "a transcript says more than is left"
+    assert [round(recording.seconds, 2) for recording in after.recordings] == [7.97, 8.0]
+    assert [segment.transcript for segment in after.segments] == ["", ""], "a transcript says more than is left"
     samples, rate = soundfile.read(str(bench.services.storage.path(after.segments[1].storage_key)), dtype="float32")
     assert np.abs(samples - speech("nogo.wav")[rate : 9 * rate]).max() < 1e-4
     assert bench.contents(dataset, 1).segments[0].transcript
 
 
 def test_a_crop_of_a_long_recording_leaves_whole_segments_as_they_are(bench: Bench) -> None:
-    made = bench.make({"talk.wav": wav(piece(53.46, 36.0))})
-    before = {one.sha256: one for one in bench.contents(made.id).segments}
+    dataset = bench.make({"talk.wav": wav(piece(53.46, 36.0))})
+    before = {segment.sha256: segment for segment in bench.contents(dataset.id).segments}
 
-    bench.call(bench.datasets.crop, DatasetSource(dataset_id=made.id), CropOptions(start_seconds=5, end_seconds=30))
+    bench.call(bench.datasets.crop, DatasetSource(dataset_id=dataset.id), CropOptions(start_seconds=5, end_seconds=30))
     bench.work()
 
-    after = bench.contents(made.id)
-    same = [one for one in after.segments if one.sha256 in before]
+    after = bench.contents(dataset.id)
+    same = [segment for segment in after.segments if segment.sha256 in before]
     assert after.recordings[0].seconds == pytest.approx(25.0, abs=0.01)
     assert same
-    assert all(one.start_seconds == pytest.approx(before[one.sha256].start_seconds - 5) for one in same)
-    assert all(one.start_seconds >= 0 and one.start_seconds + one.seconds <= 25.01 for one in after.segments)
+    assert all(item.start_seconds == pytest.approx(before[item.sha256].start_seconds - 5) for item in same)
+    assert all(
+        segment.start_seconds >= 0 and segment.start_seconds + segment.seconds <= 25.01 for segment in after.segments
+    )
 
 
 def test_a_crop_of_named_recordings_leaves_the_others(bench: Bench, dataset: str) -> None:

@@ -16,15 +16,15 @@ from core.records import DatasetStatus
 
 
 def test_a_recording_is_cut_at_its_silences(bench: Bench) -> None:
-    made = bench.make({"talk.wav": wav(piece(53.46, 36.0))})
+    dataset = bench.make({"talk.wav": wav(piece(53.46, 36.0))})
 
-    contents = bench.contents(made.id)
+    contents = bench.contents(dataset.id)
 
-    assert (made.status, made.version) == (DatasetStatus.READY, 1)
-    assert [one.name for one in contents.recordings] == ["talk.wav"]
+    assert (dataset.status, dataset.version) == (DatasetStatus.READY, 1)
+    assert [recording.name for recording in contents.recordings] == ["talk.wav"]
     assert len(contents.segments) >= 4
-    assert all(0.6 <= one.seconds <= 12.0 for one in contents.segments)
-    starts = [one.start_seconds for one in contents.segments]
+    assert all(0.6 <= segment.seconds <= 12.0 for segment in contents.segments)
+    starts = [segment.start_seconds for segment in contents.segments]
     assert starts == sorted(starts)
     assert 25.0 < contents.seconds <= 36.0
 
@@ -32,39 +32,39 @@ def test_a_recording_is_cut_at_its_silences(bench: Bench) -> None:
 def test_a_long_recording_is_cut_in_blocks_and_loses_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("roles.datasets.import_files.BLOCK_SECONDS", 30)
 
-    made = bench.make({"talk.wav": wav(recording())})
+    dataset = bench.make({"talk.wav": wav(recording())})
 
-    segments = bench.contents(made.id).segments
-    gaps = [later.start_seconds - one.start_seconds - one.seconds for one, later in pairwise(segments)]
+    segments = bench.contents(dataset.id).segments
+    gaps = [later.start_seconds - segment.start_seconds - segment.seconds for segment, later in pairwise(segments)]
     assert all(-0.02 <= gap < 2.0 for gap in gaps)
-    assert sum(one.seconds for one in segments) > 80.0
+    assert sum(segment.seconds for segment in segments) > 80.0
 
 
 def test_a_zip_with_a_list_brings_transcripts_along(bench: Bench) -> None:
     names = ["announce.wav", "prepend.wav"]
     archive = zipped({**{f"wavs/{name}": wav(speech(name)) for name in names}, "a.list": transcripts(names)})
 
-    made = bench.make({"set.zip": archive})
+    dataset = bench.make({"set.zip": archive})
 
-    segments = bench.contents(made.id).segments
-    assert [one.name for one in segments] == [f"wavs/{name}" for name in names]
-    assert [one.transcript for one in segments] == [PIECES[name][2] for name in names]
-    assert {(one.language, one.speaker) for one in segments} == {("en", "allison")}
-    assert bench.version(made.id).skipped == []
+    segments = bench.contents(dataset.id).segments
+    assert [segment.name for segment in segments] == [f"wavs/{name}" for name in names]
+    assert [segment.transcript for segment in segments] == [PIECES[name][2] for name in names]
+    assert {(segment.language, segment.speaker) for segment in segments} == {("en", "allison")}
+    assert bench.version(dataset.id).skipped == []
 
 
 def test_a_zip_without_a_list_has_no_transcripts(bench: Bench) -> None:
-    made = bench.make({"set.zip": zipped({name: wav(speech(name)) for name in PIECES})})
+    dataset = bench.make({"set.zip": zipped({name: wav(speech(name)) for name in PIECES})})
 
-    assert [one.transcript for one in bench.contents(made.id).segments] == [""] * len(PIECES)
+    assert [segment.transcript for segment in bench.contents(dataset.id).segments] == [""] * len(PIECES)
 
 
 def test_many_files_each_with_its_transcript(bench: Bench) -> None:
-    made = bench.make(
+    dataset = bench.make(
         {name: wav(speech(name)) for name in ("announce.wav", "prepend.wav")}, announce="All of our representatives."
     )
 
-    shown = {one.name: one.transcript for one in bench.contents(made.id).segments}
+    shown = {segment.name: segment.transcript for segment in bench.contents(dataset.id).segments}
 
     assert shown == {"announce.wav": "All of our representatives.", "prepend.wav": ""}
 
@@ -79,36 +79,36 @@ def test_each_file_that_cannot_be_taken_is_named_with_its_reason(bench: Bench) -
         "a.list": b"good.wav|a|EN|All of our representatives.\nmissing.wav|a|EN|Nothing.\nbroken line\n",
     }
 
-    made = bench.make({"set.zip": zipped(members)})
+    dataset = bench.make({"set.zip": zipped(members)})
 
-    skipped = {one["name"]: one["reason"] for one in bench.version(made.id).skipped}
+    skipped = {file["name"]: file["reason"] for file in bench.version(dataset.id).skipped}
     assert set(skipped) == {"text.wav", "half.wav", "read me.pdf", "missing.wav", "a.list, line 3"}
     assert "no sound file" in skipped["text.wav"]
     assert "breaks off after 3.9 s" in skipped["half.wav"]
     assert "no such recording" in skipped["missing.wav"]
-    assert [one.name for one in bench.contents(made.id).segments] == ["good.wav"]
+    assert [segment.name for segment in bench.contents(dataset.id).segments] == ["good.wav"]
 
 
 def test_uploads_of_which_nothing_can_be_taken_make_no_data_set(bench: Bench) -> None:
-    made = bench.make({"a.wav": b"this is no sound " * 100})
+    dataset = bench.make({"a.wav": b"this is no sound " * 100})
 
-    version = bench.version(made.id)
+    version = bench.version(dataset.id)
 
-    assert (made.status, made.version) == (DatasetStatus.FAILED, 0)
+    assert (dataset.status, dataset.version) == (DatasetStatus.FAILED, 0)
     assert version.error is not None
     assert version.error["code"] == "bad_audio"
     assert "a.wav" in version.error["message"]
-    assert bench.sounds(made.id) == []
+    assert bench.sounds(dataset.id) == []
 
 
 def test_a_file_of_another_rate_and_of_two_channels_is_taken_as_it_sounds(bench: Bench) -> None:
     stereo = np.stack([speech("prepend.wav")] * 2, axis=1)
 
-    made = bench.make({"stereo.wav": wav(stereo, 96_000)})
+    dataset = bench.make({"stereo.wav": wav(stereo, 96_000)})
 
-    [taken] = bench.contents(made.id).recordings
-    assert taken.sample_rate == 48_000
-    assert taken.seconds == pytest.approx(len(stereo) / 96_000, abs=0.01)
+    [result] = bench.contents(dataset.id).recordings
+    assert result.sample_rate == 48_000
+    assert result.seconds == pytest.approx(len(stereo) / 96_000, abs=0.01)
 
 
 def test_more_files_make_a_new_version_and_the_old_one_stays(bench: Bench) -> None:
@@ -118,8 +118,8 @@ def test_more_files_make_a_new_version_and_the_old_one_stays(bench: Bench) -> No
     bench.call(bench.datasets.add, dataset, [more])
     bench.work()
 
-    assert [one.name for one in bench.contents(dataset, 1).segments] == ["announce.wav"]
-    assert [one.name for one in bench.contents(dataset, 2).segments] == ["announce.wav", "busy.wav"]
+    assert [segment.name for segment in bench.contents(dataset, 1).segments] == ["announce.wav"]
+    assert [segment.name for segment in bench.contents(dataset, 2).segments] == ["announce.wav", "busy.wav"]
     assert (bench.version(dataset).made_by, bench.version(dataset).parent) == ("add", 1)
 
 
@@ -158,7 +158,7 @@ def test_a_replayed_dead_letter_makes_the_version_after_all(bench: Bench) -> Non
     bench.work()
 
     assert bench.version(dataset).version == 2
-    assert [one.name for one in bench.contents(dataset).segments] == ["announce.wav", "busy.wav"]
+    assert [segment.name for segment in bench.contents(dataset).segments] == ["announce.wav", "busy.wav"]
 
 
 def test_two_changes_at_once_are_refused(bench: Bench) -> None:
@@ -177,33 +177,33 @@ def test_a_file_that_is_not_there_is_named(bench: Bench) -> None:
 
 def test_what_the_queue_forgot_is_enqueued_again(bench: Bench) -> None:
     file_id = bench.upload(wav(speech("announce.wav")))
-    made = bench.call(bench.datasets.create, "set", [NewRecording(file_id=file_id)])
+    dataset = bench.call(bench.datasets.create, "set", [NewRecording(file_id=file_id)])
     bench.services.redis.flushall()
 
     mended = bench.call(bench.datasets.reconcile)
     bench.work()
 
     assert mended == 1
-    assert bench.call(bench.services.records.datasets.get, made.id).status is DatasetStatus.READY
+    assert bench.call(bench.services.records.datasets.get, dataset.id).status is DatasetStatus.READY
 
 
 def test_a_cancelled_job_gives_its_version_up(bench: Bench) -> None:
     file_id = bench.upload(wav(speech("announce.wav")))
-    made = bench.call(bench.datasets.create, "set", [NewRecording(file_id=file_id)])
+    dataset = bench.call(bench.datasets.create, "set", [NewRecording(file_id=file_id)])
 
-    bench.services.queue.cancel(f"{made.id}.1")
-    version = bench.call(bench.datasets.get_version, made.id)
+    bench.services.queue.cancel(f"{dataset.id}.1")
+    version = bench.call(bench.datasets.get_version, dataset.id)
 
     assert version.status is DatasetStatus.FAILED
     assert version.error["code"] == "cancelled"
 
 
 def test_a_deleted_data_set_takes_its_sounds_along(bench: Bench) -> None:
-    made = bench.make({"talk.wav": wav(piece(53.46, 20.0))})
-    assert len(bench.sounds(made.id)) > 1
+    dataset = bench.make({"talk.wav": wav(piece(53.46, 20.0))})
+    assert len(bench.sounds(dataset.id)) > 1
 
-    bench.call(bench.datasets.delete, made.id)
+    bench.call(bench.datasets.delete, dataset.id)
 
-    assert bench.sounds(made.id) == []
+    assert bench.sounds(dataset.id) == []
     with pytest.raises(NotFound):
-        bench.call(bench.services.records.datasets.get, made.id)
+        bench.call(bench.services.records.datasets.get, dataset.id)

@@ -56,8 +56,8 @@ def report(bench: Bench, dataset_id: str, options: ReportOptions = DEAF) -> dict
 
 @pytest.fixture
 def reported(bench: Bench) -> tuple[str, dict[str, Any]]:
-    made = bench.make({"set.zip": zipped(bad_set())})
-    return made.id, report(bench, made.id)
+    dataset = bench.make({"set.zip": zipped(bad_set())})
+    return dataset.id, report(bench, dataset.id)
 
 
 @pytest.mark.slow
@@ -65,20 +65,20 @@ def reported(bench: Bench) -> tuple[str, dict[str, Any]]:
 def test_every_bad_file_is_named_and_good_ones_are_not(reported: tuple[str, dict[str, Any]], bench: Bench) -> None:
     dataset_id, shown = reported
 
-    assert {one["name"]: [flag["code"] for flag in one["problems"]] for one in shown["files"]} == EXPECTED
+    assert {file["name"]: [flag["code"] for flag in file["problems"]] for file in shown["files"]} == EXPECTED
     assert sorted(shown["left_out"]) == sorted(EXPECTED)
     assert (shown["segments"], shown["kept_segments"]) == (11, 4)
     assert shown["message"].startswith("7 of 11 segments will be left out. Found: ")
-    assert all(one["why"].endswith(".") for one in shown["files"])
+    assert all(file["why"].endswith(".") for file in shown["files"])
     chosen = bench.call(select_training_segments, bench.services.records, dataset_id, None)
-    assert [one.name for one in chosen.segments] == list(PIECES)
+    assert [segment.name for segment in chosen.segments] == list(PIECES)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_what_someone_decides_counts_more_than_the_report(reported: tuple[str, dict[str, Any]], bench: Bench) -> None:
     dataset_id, _ = reported
-    numbers = {one.name: one.number for one in bench.contents(dataset_id).segments}
+    numbers = {segment.name: segment.number for segment in bench.contents(dataset_id).segments}
 
     bench.call(
         bench.datasets.edit_segments,
@@ -90,15 +90,20 @@ def test_what_someone_decides_counts_more_than_the_report(reported: tuple[str, d
     )
 
     shown = summarize_report(bench.version(dataset_id), bench.contents(dataset_id))
-    decided = {one["name"]: (one["left_out"], one["decided_by"]) for one in shown["files"]}
+    decided = {file["name"]: (file["left_out"], file["decided_by"]) for file in shown["files"]}
     assert decided["clipped.wav"] == (False, "you")
     assert decided["busy.wav"] == (True, "you")
     assert decided["silent.wav"] == (True, "report")
     assert (shown["version"], shown["made_for"]) == (2, 1)
     chosen = bench.call(select_training_segments, bench.services.records, dataset_id, None)
-    assert sorted(one.name for one in chosen.segments) == ["announce.wav", "clipped.wav", "nogo.wav", "prepend.wav"]
+    assert sorted(segment.name for segment in chosen.segments) == [
+        "announce.wav",
+        "clipped.wav",
+        "nogo.wav",
+        "prepend.wav",
+    ]
     before = bench.call(select_training_segments, bench.services.records, dataset_id, 1)
-    assert [one.name for one in before.segments] == list(PIECES), "the old version is as it was"
+    assert [segment.name for segment in before.segments] == list(PIECES), "the old version is as it was"
 
 
 @pytest.mark.slow
@@ -108,37 +113,37 @@ def test_words_and_language_are_listened_to(bench: Bench) -> None:
     wrong = f"wavs/nogo.wav|allison|EN|{PIECES['prepend.wav'][2]}\nwavs/prepend.wav|allison|ZH|你好，世界。\n"
     lines = transcripts(names[:2]) + wrong.encode()
     archive = zipped({**{f"wavs/{name}": wav(speech(name)) for name in PIECES}, "set.list": lines})
-    made = bench.make({"set.zip": archive}, language="en")
+    dataset = bench.make({"set.zip": archive}, language="en")
 
-    shown = report(bench, made.id, ReportOptions())
+    shown = report(bench, dataset.id, ReportOptions())
 
-    problems = {one["name"]: [flag["code"] for flag in one["problems"]] for one in shown["files"]}
+    problems = {file["name"]: [flag["code"] for flag in file["problems"]] for file in shown["files"]}
     assert problems == {"wavs/nogo.wav": ["wrong_transcript"], "wavs/prepend.wav": ["wrong_language"]}
-    heard = {one.name: one.measures for one in bench.contents(made.id).segments}
-    assert "representatives are currently busy" in heard["wavs/announce.wav"]["heard"].lower()
-    assert heard["wavs/announce.wav"]["word_errors"] < 0.2
-    assert heard["wavs/busy.wav"]["speaker_similarity"] > 0.9
+    values = {segment.name: segment.measures for segment in bench.contents(dataset.id).segments}
+    assert "representatives are currently busy" in values["wavs/announce.wav"]["heard"].lower()
+    assert values["wavs/announce.wav"]["word_errors"] < 0.2
+    assert values["wavs/busy.wav"]["speaker_similarity"] > 0.9
     mend = SegmentChange(number=3, transcript=PIECES["nogo.wav"][2])
-    bench.call(bench.datasets.edit_segments, made.id, [mend])
-    again = summarize_report(bench.version(made.id), bench.contents(made.id))
+    bench.call(bench.datasets.edit_segments, dataset.id, [mend])
+    again = summarize_report(bench.version(dataset.id), bench.contents(dataset.id))
     assert again["left_out"] == ["wavs/prepend.wav"], "what was said of the old transcript is forgotten"
 
 
 def test_a_sound_that_is_gone_is_a_problem_of_its_segment(bench: Bench) -> None:
     dataset = bench.quick("busy.wav", "nogo.wav")
-    [gone] = [one for one in bench.contents(dataset).segments if one.name == "nogo.wav"]
+    [gone] = [segment for segment in bench.contents(dataset).segments if segment.name == "nogo.wav"]
     bench.services.storage.delete(gone.storage_key)
 
     shown = report(bench, dataset)
 
-    assert [(one["name"], one["problems"][0]["code"]) for one in shown["files"]] == [("nogo.wav", "unreadable")]
+    assert [(file["name"], file["problems"][0]["code"]) for file in shown["files"]] == [("nogo.wav", "unreadable")]
 
 
 def test_a_report_needs_a_version_that_is_ready(bench: Bench) -> None:
-    made = bench.make({"a.wav": b"no sound"})
+    dataset = bench.make({"a.wav": b"no sound"})
 
     with pytest.raises(Conflict, match="is failed"):
-        bench.call(bench.datasets.report, made.id)
+        bench.call(bench.datasets.report, dataset.id)
 
 
 def test_a_second_request_meets_the_report_under_way(bench: Bench) -> None:

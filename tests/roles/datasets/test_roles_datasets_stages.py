@@ -47,20 +47,20 @@ def test_the_stages_take_what_the_data_set_has_and_nobody_listens(
 
     converted = run(bench, experiment, "convert")
     cut = run(bench, experiment, "audio_slice")
-    heard = run(bench, experiment, "asr")
+    result = run(bench, experiment, "asr")
 
     folder = folder_of(bench, experiment)
     assert (experiment.dataset_id, experiment.dataset_version) == (dataset, 2)
     assert converted["dataset"]["version"] == 2
     assert [path.name for path in sorted((folder / "segments").iterdir())] == ["000001.wav", "000003.wav"]
     assert soundfile.info(folder / "segments" / "000001.wav").samplerate == RATE
-    assert [one["segment"] for one in cut["left_out"]] == ["busy.wav"]
+    assert [item["segment"] for item in cut["left_out"]] == ["busy.wav"]
     lines = read_annotations(folder / "transcripts.list")
     assert [(line.path, line.text) for line in lines] == [
         ("000001.wav", PIECES["announce.wav"][2]),
         ("000003.wav", PIECES["nogo.wav"][2]),
     ]
-    assert heard["prompt"]["text"] == PIECES["announce.wav"][2]
+    assert result["prompt"]["text"] == PIECES["announce.wav"][2]
 
 
 def test_an_experiment_keeps_its_version_while_the_data_set_goes_on(bench: Bench) -> None:

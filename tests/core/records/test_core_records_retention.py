@@ -29,7 +29,7 @@ async def records(database_url: str) -> AsyncIterator[Records]:
 
 
 async def add_experiment(records: Records, number: int, **values) -> ExperimentRecord:
-    given = {
+    fields = {
         "id": f"exp-{number}",
         "exp_name": "bob",
         "version": "nano",
@@ -46,7 +46,7 @@ async def add_experiment(records: Records, number: int, **values) -> ExperimentR
         "updated_at": NOW + number,
         **values,
     }
-    return await records.experiments.create(ExperimentRecord(**given))
+    return await records.experiments.create(ExperimentRecord(**fields))
 
 
 async def never(key: str) -> None:
@@ -71,8 +71,8 @@ async def test_ended_experiments_come_in_pages_the_longest_unchanged_first(recor
     first = await records.experiments.ended(2)
     rest = await records.experiments.ended(2, after=first[-1], of_tasks=False)
 
-    assert [one.id for one in first + rest] == ["exp-0", "exp-1", "exp-3"]
-    assert [one.id for one in await records.experiments.ended(9, before=NOW + 1)] == ["exp-0"]
+    assert [item.id for item in first + rest] == ["exp-0", "exp-1", "exp-3"]
+    assert [experiment.id for experiment in await records.experiments.ended(9, before=NOW + 1)] == ["exp-0"]
     assert await records.experiments.ended(9, of_tasks=True) == []
     assert await records.experiments.ids() == {f"exp-{number}" for number in range(4)}
 
@@ -103,7 +103,7 @@ async def test_experiments_that_clients_know_as_tasks_are_listed_with_them(recor
 
     page = await records.tasks.page_with_experiments(limit=1, offset=1)
 
-    assert ([one.id for one in page.items], page.total) == (["exp-1"], 2)
+    assert ([item.id for item in page.items], page.total) == (["exp-1"], 2)
 
 
 async def test_the_catalogue_tells_who_uses_what(records):
@@ -112,8 +112,8 @@ async def test_the_catalogue_tells_who_uses_what(records):
 
     assert (await records.checkpoints.page(kind="gpt", exp_id="exp-1")).total == 2
     assert {
-        key: [v.name for v in found]
-        for key, found in (await records.voices.by_checkpoint(["ckpt-g", "ckpt-s"])).items()
+        key: [v.name for v in voice]
+        for key, voice in (await records.voices.by_checkpoint(["ckpt-g", "ckpt-s"])).items()
     } == {
         "ckpt-g": ["bob"],
         "ckpt-s": ["bob"],
@@ -133,7 +133,7 @@ async def test_limits_that_two_hosts_set_at_once_are_both_kept(records, database
         other.limits.update({"cpu": {"inference": 5}}),
     )
 
-    kept = {one.device: (one.training, one.inference) for one in await records.limits.all()}
+    kept = {limit.device: (limit.training, limit.inference) for limit in await records.limits.all()}
     assert kept["cuda"] == (None, 3)
     assert kept["cpu"][1] == 5
     await other.close()

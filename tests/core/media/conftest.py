@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_sounds import RATE
+from media_files import RATE
 
 
 @pytest.fixture(scope="session")

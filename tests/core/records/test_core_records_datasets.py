@@ -49,7 +49,7 @@ async def test_every_version_can_be_read_as_it_was(records: Records) -> None:
     assert await records.dataset_versions.contents(dataset, 3) == third
     assert await records.dataset_versions.contents(dataset, 4) == contents(4)
     page = await records.dataset_versions.page(dataset, limit=2, offset=1)
-    assert ([one.version for one in page.items], page.total) == ([3, 2], 4)
+    assert ([item.version for item in page.items], page.total) == ([3, 2], 4)
 
 
 async def test_a_failed_version_is_passed_over(records: Records) -> None:
@@ -58,9 +58,9 @@ async def test_a_failed_version_is_passed_over(records: Records) -> None:
     await records.dataset_versions.fail(dataset, 2, {"code": "bad_audio", "message": "No."})
 
     await records.dataset_versions.begin(dataset, "add", {}, 5)
-    made = await records.dataset_versions.finish(dataset, 3, contents(2), [], "Made.")
+    version = await records.dataset_versions.finish(dataset, 3, contents(2), [], "Made.")
 
-    assert (made.parent, made.status) == (1, DatasetStatus.READY)
+    assert (version.parent, version.status) == (1, DatasetStatus.READY)
     assert await records.dataset_versions.contents(dataset, 1) == contents(3)
     assert await records.dataset_versions.contents(dataset, 3) == contents(2)
     assert (await records.dataset_versions.get(dataset)).version == 3
@@ -75,7 +75,7 @@ async def test_of_two_who_begin_a_version_at_once_one_is_refused(records: Record
         *(records.dataset_versions.begin(dataset, "add", {}, 5) for _ in range(8)), return_exceptions=True
     )
 
-    assert sum(isinstance(one, Conflict) for one in outcomes) == 7
+    assert sum(isinstance(item, Conflict) for item in outcomes) == 7
     assert (await records.datasets.get(dataset)).latest == 2
 
 
@@ -84,7 +84,9 @@ async def test_edits_at_once_lose_nothing(records: Records) -> None:
 
     def leave_out(number: int) -> Any:
         def change(_: Any, before: DatasetContents) -> tuple[DatasetContents, None]:
-            segments = [replace(one, left_out=True) if one.number == number else one for one in before.segments]
+            segments = [
+                replace(segment, left_out=True) if segment.number == number else segment for segment in before.segments
+            ]
             return replace(before, segments=segments), None
 
         return change
@@ -93,7 +95,7 @@ async def test_edits_at_once_lose_nothing(records: Records) -> None:
 
     version = await records.dataset_versions.get(dataset)
     assert version.version == 9
-    assert all(one.left_out for one in (await records.dataset_versions.contents(dataset, 9)).segments)
+    assert all(segment.left_out for segment in (await records.dataset_versions.contents(dataset, 9)).segments)
 
 
 async def test_an_exception_in_an_edit_leaves_everything_as_it_was(records: Records) -> None:
@@ -153,4 +155,4 @@ async def test_what_is_unfinished_is_listed(records: Records) -> None:
 
     unfinished = await records.dataset_versions.unfinished()
 
-    assert sorted(one.dataset_id for one in unfinished) == ["ds-one", "ds-two"]
+    assert sorted(item.dataset_id for item in unfinished) == ["ds-one", "ds-two"]

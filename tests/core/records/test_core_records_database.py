@@ -230,9 +230,9 @@ async def test_more_callers_than_connections_wait_for_their_turn(url, experiment
     records = Records(url)
     await records.experiments.create(experiment_record)
 
-    found = await asyncio.gather(*(records.experiments.get("exp-1") for _ in range(200)))
+    experiment = await asyncio.gather(*(records.experiments.get("exp-1") for _ in range(200)))
 
-    assert found == [experiment_record] * 200
+    assert experiment == [experiment_record] * 200
     await records.close()
 
 

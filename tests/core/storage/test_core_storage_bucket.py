@@ -41,7 +41,7 @@ def there(url: str, tmp_path: Path) -> BucketStorage:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gives a bucket up at once."""
     monkeypatch.setattr(bucket_module, "RETRIES", 0)
 
@@ -59,10 +59,10 @@ class Cable:
         self._start(self._listen)
 
     def close(self) -> None:
-        for one in self._sockets:
+        for connection in self._sockets:
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
         for thread in self._threads:
             thread.join()
 
@@ -86,16 +86,16 @@ class Cable:
                 if self.bytes_left < 0:
                     break
                 far.sendall(data)
-        for one in (near, far):
+        for connection in (near, far):
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
 def cable(buckets) -> Iterator[Cable]:
-    made = Cable(buckets.port)
-    yield made
-    made.close()
+    connection = Cable(buckets.port)
+    yield connection
+    connection.close()
 
 
 def write(folder: Path, **files: str) -> None:
@@ -166,7 +166,7 @@ def test_an_object_with_other_bytes_than_were_stored_is_refused_and_not_kept(her
 
 
 def test_a_connection_lost_in_the_middle_of_an_upload_leaves_what_was_there(
-    buckets, cable, here, tmp_path, impatient, url
+    buckets, cable, here, tmp_path, no_retries, url
 ):
     here.put_bytes("files/file-1", b"old")
     far_away = BucketStorage(url.replace(f":{buckets.port}", f":{cable.port}"), tmp_path / "far", PLENTY)
@@ -185,7 +185,7 @@ def test_a_connection_lost_in_the_middle_of_an_upload_leaves_what_was_there(
 
 
 def test_a_connection_lost_in_the_middle_of_a_download_leaves_nothing_half_written(
-    buckets, cable, here, tmp_path, impatient, url
+    buckets, cable, here, tmp_path, no_retries, url
 ):
     here.put_bytes("files/file-1", os.urandom(4 << 20))
     far_away = BucketStorage(url.replace(f":{buckets.port}", f":{cable.port}"), tmp_path / "far", PLENTY)
@@ -209,7 +209,7 @@ def test_a_connection_lost_once_is_made_again(buckets, cable, here, tmp_path, ur
     assert here.path("files/file-1").read_bytes() == b"second"
 
 
-def test_a_bucket_that_is_not_there_is_named_without_its_secret(tmp_path, impatient):
+def test_a_bucket_that_is_not_there_is_named_without_its_secret(tmp_path, no_retries):
     storage = BucketStorage(
         "s3://voices?endpoint=http://127.0.0.1:1&access_key_id=a&secret_access_key=hidden", tmp_path, PLENTY
     )
@@ -310,13 +310,13 @@ def test_only_what_changed_is_sent(here, monkeypatch):
     with here.working("experiments/exp-1") as work:
         write(work.folder, large="unchanged", small="1")
         work.save()
-        sent: list[str] = []
+        sent_values: list[str] = []
         real = here.bucket.upload
-        monkeypatch.setattr(here.bucket, "upload", lambda path, key: sent.append(key) or real(path, key))
+        monkeypatch.setattr(here.bucket, "upload", lambda path, key: sent_values.append(key) or real(path, key))
         write(work.folder, small="two")
         work.save()
 
-    assert sent == ["experiments/exp-1/small"]
+    assert sent_values == ["experiments/exp-1/small"]
 
 
 def test_saving_beside_the_work_is_done_when_the_work_ends(here, there):
@@ -332,7 +332,7 @@ def test_saving_beside_the_work_is_done_when_the_work_ends(here, there):
 
 
 def test_a_bucket_that_is_away_does_not_end_work_that_is_saved_beside_it(
-    buckets, cable, tmp_path, impatient, caplog, url
+    buckets, cable, tmp_path, no_retries, caplog, url
 ):
     far_away = BucketStorage(url.replace(f":{buckets.port}", f":{cable.port}"), tmp_path / "far", PLENTY)
     with far_away.working("experiments/exp-1") as work:

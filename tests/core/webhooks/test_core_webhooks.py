@@ -54,12 +54,12 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def records(database_url: str, clock: Clock) -> AsyncIterator[Records]:
-    made = Records(database_url, clock=clock)
-    await made.files.create(
+    records = Records(database_url, clock=clock)
+    await records.files.create(
         NewFileRecord(id="file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     )
-    yield made
-    await made.close()
+    yield records
+    await records.close()
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def fetcher() -> Fetcher:
 
 @pytest.fixture
 async def sender(records: Records, fetcher: Fetcher, clock: Clock) -> AsyncIterator[WebhookSender]:
-    made = WebhookSender(records, fetcher, SECRET, clock=clock)
-    yield made
-    await made.close()
+    sender = WebhookSender(records, fetcher, SECRET, clock=clock)
+    yield sender
+    await sender.close()
 
 
 @pytest.fixture
@@ -106,8 +106,8 @@ async def send(sender: WebhookSender) -> int:
 
 
 async def the_only(records: Records) -> DeliveryRecord:
-    (found,) = await deliveries(records)
-    return found
+    (delivery,) = await deliveries(records)
+    return delivery
 
 
 @pytest.mark.parametrize("status", [TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED])
@@ -122,19 +122,24 @@ async def test_the_end_of_a_task_is_told_signed_and_once(
         assert await send(sender) == 1
         assert await send(sender) == 0
 
-    (told,) = receiver.received
-    body = orjson.loads(told.body)
-    assert is_signed(told, SECRET)
-    assert not is_signed(replace(told, body=told.body + b" "), SECRET)
-    assert told.headers["webhook-timestamp"] == str(int(clock.now))
-    assert told.headers["content-type"] == "application/json"
+    (request,) = receiver.received
+    body = orjson.loads(request.body)
+    assert is_signed(request, SECRET)
+    assert not is_signed(replace(request, body=request.body + b" "), SECRET)
+    assert request.headers["webhook-timestamp"] == str(int(clock.now))
+    assert request.headers["content-type"] == "application/json"
     assert body["type"] == f"task.{status}"
     assert body["timestamp"].endswith("Z")
     assert body["data"]["task_id"] == experiment.task_id
     assert body["data"]["voice_id"] == "voice-1"
-    sent = await the_only(records)
-    assert (sent.status, sent.attempts, sent.status_code, sent.next_try_at) == (DeliveryStatus.DELIVERED, 1, 204, None)
-    assert told.headers["webhook-id"] == sent.id
+    delivery = await the_only(records)
+    assert (delivery.status, delivery.attempts, delivery.status_code, delivery.next_try_at) == (
+        DeliveryStatus.DELIVERED,
+        1,
+        204,
+        None,
+    )
+    assert request.headers["webhook-id"] == delivery.id
 
 
 async def test_what_is_undone_is_not_told(records: Records, sender: WebhookSender):
@@ -169,7 +174,7 @@ async def test_a_task_that_lived_again_is_told_again(records: Records):
 
     await end_task(records, experiment)
 
-    assert {one.event for one in await deliveries(records)} == {"task.failed", "task.completed"}
+    assert {delivery.event for delivery in await deliveries(records)} == {"task.failed", "task.completed"}
 
 
 async def test_webhooks_are_told_of_what_they_asked_for_each_with_its_own_secret(
@@ -186,8 +191,8 @@ async def test_webhooks_are_told_of_what_they_asked_for_each_with_its_own_secret
         await send(sender)
 
     assert of_tasks.events == list(TASK_EVENTS)
-    assert [one.event for one in ends.received] == ["task.completed"]
-    assert [one.event for one in stages.received] == ["stage.completed"]
+    assert [item.event for item in ends.received] == ["task.completed"]
+    assert [stage.event for stage in stages.received] == ["stage.completed"]
     assert is_signed(ends.received[0], of_tasks.secret)
     assert is_signed(stages.received[0], of_stages.secret)
     assert not is_signed(ends.received[0], of_stages.secret)
@@ -216,13 +221,13 @@ async def test_what_failed_twice_is_delivered_the_third_time(records: Records, s
         clock.now += RETRY_SECONDS[1] * (1 + JITTER)
         await send(sender)
 
-    sent = await the_only(records)
+    delivery = await the_only(records)
     assert (first.status, first.status_code, first.error) == (DeliveryStatus.PENDING, 500, "It answered 500.")
     assert first.next_try_at is not None
-    assert (sent.status, sent.attempts) == (DeliveryStatus.DELIVERED, 3)
-    assert [one["status_code"] for one in sent.history] == [500, 503, 200]
-    assert len({one.headers["webhook-id"] for one in receiver.received}) == 1
-    assert all(is_signed(one, SECRET) for one in receiver.received)
+    assert (delivery.status, delivery.attempts) == (DeliveryStatus.DELIVERED, 3)
+    assert [item["status_code"] for item in delivery.history] == [500, 503, 200]
+    assert len({item.headers["webhook-id"] for item in receiver.received}) == 1
+    assert all(is_signed(item, SECRET) for item in receiver.received)
 
 
 async def test_the_schedule_lasts_hours_and_then_gives_up(records: Records, sender: WebhookSender, clock: Clock):
@@ -254,8 +259,8 @@ async def test_a_receiver_that_hangs_is_left_and_holds_up_nobody(records: Record
         assert begun == MAX_CONCURRENT_PER_URL + 1
         await sender.settle()
 
-    tried = [one for one in await deliveries(records) if one.attempts and one.url == hanging.url]
-    assert {one.error for one in tried} == {"127.0.0.1 did not answer within 0.3 s."}
+    tried = [delivery for delivery in await deliveries(records) if delivery.attempts and delivery.url == hanging.url]
+    assert {item.error for item in tried} == {"127.0.0.1 did not answer within 0.3 s."}
 
 
 async def test_a_redirect_is_not_followed(records: Records, sender: WebhookSender):
@@ -295,21 +300,21 @@ async def test_the_connection_goes_to_the_address_that_was_checked(records: Reco
 
         await send(WebhookSender(records, fetcher, clock=clock))
 
-    (told,) = receiver.received
-    assert (told.path, told.headers["host"]) == ("/x?y=1", f"hooks.example:{receiver.port}")
+    (request,) = receiver.received
+    assert (request.path, request.headers["host"]) == ("/x?y=1", f"hooks.example:{receiver.port}")
     assert len(answers) == 1
 
 
 async def test_two_senders_send_everything_once(records: Records, fetcher: Fetcher, clock: Clock):
-    one, other = (WebhookSender(records, fetcher, clock=clock) for _ in range(2))
+    first, second = (WebhookSender(records, fetcher, clock=clock) for _ in range(2))
     async with receiving() as receiver:
         for _ in range(12):
             await end_task(records, await begin_task(records, receiver.url))
 
-        while sum(await asyncio.gather(send(one), send(other))):
+        while sum(await asyncio.gather(send(first), send(second))):
             continue
 
-    ids = [told.headers["webhook-id"] for told in receiver.received]
+    ids = [item.headers["webhook-id"] for item in receiver.received]
     assert len(ids) == len(set(ids)) == 12
 
 
@@ -367,14 +372,14 @@ async def test_a_delivery_is_sent_again_by_hand(records: Records, sender: Webhoo
     async with receiving() as receiver:
         await end_task(records, await begin_task(records, receiver.url))
         await send(sender)
-        sent = await the_only(records)
+        delivery = await the_only(records)
 
-        again = await records.deliveries.resend(sent.id)
+        again = await records.deliveries.resend(delivery.id)
         await send(sender)
 
     assert (again.status, again.attempts) == (DeliveryStatus.PENDING, 1)
     assert (await the_only(records)).attempts == 2
-    assert len({told.headers["webhook-id"] for told in receiver.received}) == 1
+    assert len({item.headers["webhook-id"] for item in receiver.received}) == 1
 
 
 async def test_a_deleted_webhook_is_told_nothing_more_not_even_by_hand(
@@ -402,7 +407,7 @@ async def test_old_deliveries_are_forgotten(records: Records, sender: WebhookSen
 
     await records.deliveries.delete_ended(30 * 86_400)
 
-    assert [one.status for one in await deliveries(records)] == [DeliveryStatus.PENDING]
+    assert [delivery.status for delivery in await deliveries(records)] == [DeliveryStatus.PENDING]
 
 
 async def test_deliveries_are_listed_by_what_they_are_about(records: Records, service: WebhookService):
@@ -421,7 +426,7 @@ async def test_deliveries_are_listed_by_what_they_are_about(records: Records, se
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "reason"),
     [
         ("ftp://hooks.example/", "refused"),
         ("hooks.example", "refused"),
@@ -431,8 +436,8 @@ async def test_deliveries_are_listed_by_what_they_are_about(records: Records, se
         ("http://169.254.169.254/latest", "not a public address"),
     ],
 )
-async def test_an_address_that_will_never_do_is_refused_at_once(service: WebhookService, url: str, said: str):
-    with pytest.raises(ForbiddenAddress, match=said):
+async def test_an_address_that_will_never_do_is_refused_at_once(service: WebhookService, url: str, reason: str):
+    with pytest.raises(ForbiddenAddress, match=reason):
         await service.register(url)
 
 

@@ -94,8 +94,8 @@ async def test_stages_that_never_ran_are_pending(records):
 
     stages = await records.stages.of_experiment("exp-1")
 
-    assert [one.stage for one in stages] == list(stage_order("nano", with_test=True))
-    assert [one.status for one in stages[:2]] == [StageStatus.QUEUED, StageStatus.PENDING]
+    assert [stage.stage for stage in stages] == list(stage_order("nano", with_test=True))
+    assert [stage.status for stage in stages[:2]] == [StageStatus.QUEUED, StageStatus.PENDING]
     assert await records.stages.get("exp-1", "asr") == StageRecord("exp-1", "asr")
     assert stages[0].job_id == "exp-1.convert.1"
     assert stages[1].job_id == ""
@@ -127,7 +127,7 @@ async def test_one_task_without_a_file_does_not_spoil_those_that_arrive_with_it(
         return_exceptions=True,
     )
 
-    assert [isinstance(one, NotFound) for one in results] == [True, False] * 4
+    assert [isinstance(result, NotFound) for result in results] == [True, False] * 4
     assert (await records.tasks.page()).total == 4
 
 
@@ -143,11 +143,11 @@ async def test_the_same_idempotency_key_makes_one_task(records):
 async def test_the_same_idempotency_key_makes_one_task_even_when_all_arrive_at_once(records, database_url):
     other = Records(database_url)
 
-    made = await asyncio.gather(
+    created = await asyncio.gather(
         *((records, other)[number % 2].tasks.create(new_task(number, idempotency_key="key")) for number in range(20))
     )
 
-    assert len({task.id for task in made}) == 1
+    assert len({task.id for task in created}) == 1
     assert (await records.tasks.page()).total == 1
     await other.close()
 
@@ -167,23 +167,23 @@ async def test_many_keys_that_arrive_at_two_processes_in_opposite_order_make_one
 async def test_many_tasks_made_and_read_at_once_are_all_there(records):
     await asyncio.gather(*(records.tasks.create(new_task(number)) for number in range(300)))
 
-    found = await asyncio.gather(*(records.tasks.get(f"task-{number}") for number in range(300)))
+    created = await asyncio.gather(*(records.tasks.get(f"task-{number}") for number in range(300)))
 
-    assert [task.exp_id for task in found] == [f"exp-{number}" for number in range(300)]
+    assert [task.exp_id for task in created] == [f"exp-{number}" for number in range(300)]
 
 
 async def test_readers_of_one_trip_get_their_own_answers(records):
     await records.tasks.create(new_task(1))
 
-    found = await asyncio.gather(
+    task = await asyncio.gather(
         records.tasks.get("task-1"),
         records.tasks.get("task-9"),
         records.tasks.get("task-1"),
         return_exceptions=True,
     )
 
-    assert found[0] == found[2] == new_task(1).task
-    assert isinstance(found[1], NotFound)
+    assert task[0] == task[2] == new_task(1).task
+    assert isinstance(task[1], NotFound)
 
 
 async def test_tasks_are_listed_newest_first_by_page_and_status(records):
@@ -195,8 +195,8 @@ async def test_tasks_are_listed_newest_first_by_page_and_status(records):
     page = await records.tasks.page(limit=2, offset=1)
     running = await records.tasks.page(status=TaskStatus.RUNNING)
 
-    assert ([one.id for one in page.items], page.total) == (["task-3", "task-2"], 5)
-    assert [one.id for one in running.items] == ["task-3"]
+    assert ([item.id for item in page.items], page.total) == (["task-3", "task-2"], 5)
+    assert [item.id for item in running.items] == ["task-3"]
 
 
 async def test_a_task_that_never_began_can_be_undone(records):
@@ -284,7 +284,7 @@ async def test_active_stages_come_in_pages(records):
     first = await records.stages.active(2)
     rest = await records.stages.active(2, after=first[-1].exp_id)
 
-    assert [one.exp_id for one in first + rest] == ["exp-0", "exp-2", "exp-3"]
+    assert [item.exp_id for item in first + rest] == ["exp-0", "exp-2", "exp-3"]
 
 
 async def test_a_task_under_way_without_an_active_stage_is_idle(records):

@@ -40,10 +40,10 @@ def test_a_streamed_file_opens_with_the_right_length_and_pitch(format_, rate):
     encoder = Encoder(format_, rate)
 
     pieces = [encoder.feed(samples[start : start + 777].tobytes()) for start in range(0, len(samples), 777)]
-    found, found_rate = decoded(b"".join([*pieces, encoder.finish()]))
+    version, found_rate = decoded(b"".join([*pieces, encoder.finish()]))
 
-    assert len(found) / found_rate == pytest.approx(1.5, abs=0.13)  # AAC and MP3 pad by a few frames
-    assert frequency(found, found_rate) == pytest.approx(440, abs=4)
+    assert len(version) / found_rate == pytest.approx(1.5, abs=0.13)  # AAC and MP3 pad by a few frames
+    assert frequency(version, found_rate) == pytest.approx(440, abs=4)
 
 
 @pytest.mark.parametrize("format_", [name for name in MEDIA_TYPES if name != "pcm"])
@@ -63,10 +63,10 @@ def test_lossless_formats_give_back_every_sample(format_):
 
     data = encode(samples, format_, 24_000)
 
-    found = samples if format_ != "pcm" else np.frombuffer(data, "<i2")
+    result = samples if format_ != "pcm" else np.frombuffer(data, "<i2")
     if format_ != "pcm":
-        found = np.rint(decoded(data)[0] * 32768).astype(np.int16)
-    np.testing.assert_array_equal(found, samples)
+        result = np.rint(decoded(data)[0] * 32768).astype(np.int16)
+    np.testing.assert_array_equal(result, samples)
 
 
 @pytest.mark.parametrize("format_", MEDIA_TYPES)
@@ -108,9 +108,9 @@ def test_a_whole_wav_says_how_long_it_is(tmp_path):
 
     path.write_bytes(encode(samples, "wav", 16_000))
 
-    found, rate = read_wav(path)
+    decoded, rate = read_wav(path)
     assert rate == 16_000
-    np.testing.assert_array_equal(found, samples)
+    np.testing.assert_array_equal(decoded, samples)
     assert encode(path, "wav") == path.read_bytes()
 
 

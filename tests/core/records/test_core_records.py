@@ -36,8 +36,8 @@ async def records(database_url: str, clock: Clock) -> AsyncIterator[Records]:
 
 
 async def add_file(records: Records, file_id: str, **values):
-    given = {"filename": "voice.wav", "purpose": "training", "size_bytes": 44, "sha256": SHA, **values}
-    return await records.files.create(NewFileRecord(id=file_id, **given))
+    fields = {"filename": "voice.wav", "purpose": "training", "size_bytes": 44, "sha256": SHA, **values}
+    return await records.files.create(NewFileRecord(id=file_id, **fields))
 
 
 async def add_checkpoints(records: Records) -> tuple[str, str]:
@@ -50,7 +50,7 @@ async def add_checkpoints(records: Records) -> tuple[str, str]:
 
 
 async def add_voice(records: Records, name: str, **values):
-    given = {
+    fields = {
         "version": "nano",
         "language": "en",
         "gpt_checkpoint_id": "ckpt-g",
@@ -58,7 +58,7 @@ async def add_voice(records: Records, name: str, **values):
         "prompts": [{"name": "default", "audio": "voices/v/prompt.wav", "text": "Hello.", "language": "en"}],
         **values,
     }
-    return await records.voices.create(NewVoiceRecord(name=name, **given))
+    return await records.voices.create(NewVoiceRecord(name=name, **fields))
 
 
 async def all_rows(url: str, table: str) -> list[tuple]:
@@ -70,13 +70,13 @@ async def all_rows(url: str, table: str) -> list[tuple]:
 
 
 async def test_a_file_is_found_as_it_was_made(records, clock):
-    made = await add_file(records, "file-1", duration_seconds=3.5, sample_rate=16000, channels=1)
+    result = await add_file(records, "file-1", duration_seconds=3.5, sample_rate=16000, channels=1)
 
-    found = await records.files.get("file-1")
+    file = await records.files.get("file-1")
 
-    assert found == made
-    assert found.storage_key == "files/file-1"
-    assert found.uploaded_at == clock.now
+    assert file == result
+    assert file.storage_key == "files/file-1"
+    assert file.uploaded_at == clock.now
 
 
 async def test_a_file_larger_than_32_bits_keeps_its_size(records):
@@ -99,9 +99,9 @@ async def test_files_are_listed_newest_first_by_page_and_purpose(records):
     page = await records.files.page(limit=2, offset=1)
     prompts = await records.files.page(purpose="prompt")
 
-    assert [one.id for one in page.items] == ["file-3", "file-2"]
+    assert [item.id for item in page.items] == ["file-3", "file-2"]
     assert page.total == 5
-    assert ([one.id for one in prompts.items], prompts.total) == (["file-2"], 1)
+    assert ([item.id for item in prompts.items], prompts.total) == (["file-2"], 1)
 
 
 async def test_a_deleted_file_is_gone(records):
@@ -128,7 +128,7 @@ async def test_a_checkpoint_made_twice_is_the_first_one(records):
 async def test_checkpoints_are_listed_by_kind_and_experiment(records):
     await add_checkpoints(records)
 
-    assert [one.id for one in (await records.checkpoints.page(kind="gpt")).items] == ["ckpt-g"]
+    assert [checkpoint.id for checkpoint in (await records.checkpoints.page(kind="gpt")).items] == ["ckpt-g"]
     assert (await records.checkpoints.page(exp_id="exp-1")).total == 2
     assert (await records.checkpoints.page(exp_id="exp-2")).total == 0
 
@@ -146,12 +146,12 @@ async def test_checkpoints_and_voices_are_listed_newest_first_whatever_their_ids
             NewVoiceRecord(name=name, id=name, version="nano", language="en", prompts=[], **weights)
         )
 
-    listed = [one.id for one in (await records.voices.page()).items]
-    models = [one.id for one in (await records.checkpoints.page(kind="gpt")).items]
+    listed = [voice.id for voice in (await records.voices.page()).items]
+    models = [checkpoint.id for checkpoint in (await records.checkpoints.page(kind="gpt")).items]
 
     assert listed == ["a", "c", "b"]
     assert models == ["a-gpt", "c-gpt", "b-gpt"]
-    assert [one.id for one in (await records.voices.page(1, 1)).items] == ["c"]
+    assert [voice.id for voice in (await records.voices.page(1, 1)).items] == ["c"]
 
 
 async def test_a_promoted_checkpoint_says_so(records):
@@ -165,10 +165,10 @@ async def test_a_promoted_checkpoint_says_so(records):
 
 async def test_a_voice_is_found_by_its_id_and_by_its_name(records):
     await add_checkpoints(records)
-    made = await add_voice(records, "bob")
+    voice = await add_voice(records, "bob")
 
-    assert await records.voices.get("bob") == made
-    assert await records.voices.get(made.id) == made
+    assert await records.voices.get("bob") == voice
+    assert await records.voices.get(voice.id) == voice
 
 
 async def test_a_taken_name_gets_a_number(records):
@@ -183,9 +183,9 @@ async def test_voices_that_want_one_name_at_once_all_get_one(records, database_u
     await add_checkpoints(records)
     other = Records(database_url)
 
-    made = await asyncio.gather(*(add_voice((records, other)[number % 2], "bob") for number in range(2)))
+    voice = await asyncio.gather(*(add_voice((records, other)[number % 2], "bob") for number in range(2)))
 
-    assert sorted(one.name for one in made) == ["bob", "bob-2"]
+    assert sorted(item.name for item in voice) == ["bob", "bob-2"]
     await other.close()
 
 
@@ -193,11 +193,11 @@ async def test_a_checkpoint_made_twice_at_once_is_one(records, database_url):
     other = Records(database_url)
     same = {"kind": "gpt", "version": "nano", "sha256": SHA, "size_bytes": 8}
 
-    made = await asyncio.gather(
-        *(one.checkpoints.create(NewCheckpointRecord(id="ckpt-1", **same)) for one in (records, other))
+    checkpoint = await asyncio.gather(
+        *(record.checkpoints.create(NewCheckpointRecord(id="ckpt-1", **same)) for record in (records, other))
     )
 
-    assert {one.id for one in made} == {"ckpt-1"}
+    assert {item.id for item in checkpoint} == {"ckpt-1"}
     assert (await records.checkpoints.page()).total == 1
     await other.close()
 
@@ -262,13 +262,13 @@ async def test_a_checkpoint_that_a_voice_speaks_with_stays(records):
 
 
 async def test_a_key_is_found_but_never_kept(records, database_url):
-    made, key = await records.api_keys.create("laptop", admin=True)
+    new_record, key = await records.api_keys.create("laptop", admin=True)
 
-    found = await records.api_keys.find(key)
+    record = await records.api_keys.find(key)
 
-    assert found is not None
-    assert (found.id, found.name, found.admin) == (made.id, "laptop", True)
-    assert key.startswith(found.shown)
+    assert record is not None
+    assert (record.id, record.name, record.admin) == (new_record.id, "laptop", True)
+    assert key.startswith(record.shown)
     await records.close()
     columns = [str(cell) for row in await all_rows(database_url, "api_keys") for cell in row]
     assert columns
@@ -276,13 +276,13 @@ async def test_a_key_is_found_but_never_kept(records, database_url):
 
 
 async def test_a_revoked_key_opens_nothing(records):
-    made, key = await records.api_keys.create("laptop")
+    record, key = await records.api_keys.create("laptop")
 
-    assert await records.api_keys.revoke(made.id) == 1
+    assert await records.api_keys.revoke(record.id) == 1
     assert await records.api_keys.revoke("laptop") == 0
 
     assert await records.api_keys.find(key) is None
-    assert [one.revoked_at is not None for one in await records.api_keys.all()] == [True]
+    assert [item.revoked_at is not None for item in await records.api_keys.all()] == [True]
 
 
 async def test_an_unknown_key_opens_nothing(records):

@@ -73,14 +73,14 @@ def content(path: Path) -> bytes | None:
 
 def names(**table: list[str]) -> tuple[Callable[[str, int], Awaitable[list[str]]], list[str]]:
     """A resolver with a table of its own (dots are underscores), and the names that it was asked for."""
-    asked: list[str] = []
+    result: list[str] = []
 
     async def resolve(host: str, port: int) -> list[str]:
-        asked.append(host)
-        found = table[host.replace(".", "_")]
-        return found.pop(0).split(",") if len(found) > 1 else found[0].split(",")
+        result.append(host)
+        answers = table[host.replace(".", "_")]
+        return answers.pop(0).split(",") if len(answers) > 1 else answers[0].split(",")
 
-    return resolve, asked
+    return resolve, result
 
 
 @asynccontextmanager
@@ -193,19 +193,19 @@ async def test_one_private_address_among_public_ones_refuses_the_host(target: Pa
 async def test_a_name_that_changes_its_address_after_the_check_changes_nothing(
     target: Path, connections: list[object]
 ) -> None:
-    resolve, asked = names(rebinding_example=["93.184.216.34", LOCAL])
+    resolve, result = names(rebinding_example=["93.184.216.34", LOCAL])
 
     with pytest.raises(DownloadFailed, match="could not be read"):
         await Fetcher(max_bytes=1000, resolve=resolve).fetch("http://rebinding.example:8000/", target)
 
-    assert asked == ["rebinding.example"]
+    assert result == ["rebinding.example"]
     assert connections == [("93.184.216.34", 8000)]
 
 
 async def test_the_connection_goes_to_the_checked_address_in_the_name_of_the_host(
     target: Path, connections: list[object]
 ) -> None:
-    resolve, asked = names(voices_example=[LOCAL, "203.0.113.9"])
+    resolve, result = names(voices_example=[LOCAL, "203.0.113.9"])
     seen: list[str] = []
 
     def answer(path: str, headers: dict[str, str]) -> bytes:
@@ -219,7 +219,7 @@ async def test_the_connection_goes_to_the_checked_address_in_the_name_of_the_hos
     assert content(target) == b"sound"
     assert (fetched.size_bytes, fetched.media_type) == (5, "audio/wav")
     assert seen == [f"voices.example:{port}"]
-    assert asked == ["voices.example"]
+    assert result == ["voices.example"]
     assert connections == [(LOCAL, port)]
 
 

@@ -9,7 +9,7 @@ import wave
 
 import numpy as np
 import pytest
-from media_sounds import RATE, contained, wav_bytes
+from media_files import RATE, contained, wav_bytes
 
 from core.errors import BadAudio, RecordingTooShort
 from core.media import check_recording, decode, probe
