@@ -36,6 +36,7 @@ class RetentionPolicy:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
+        """Return the policy that the settings describe, in days and gigabytes."""
         return cls(
             task_seconds=settings.task_retention_days * DAY,
             experiment_seconds=settings.experiment_retention_days * DAY,

@@ -12,7 +12,7 @@ from core.jobs.events import Events
 from core.jobs.job import NewJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import TRAINER
-from core.records import ExperimentRecord, StageRecord
+from core.records import ExperimentRecord, StageRecord, dataset_version_job_id
 from core.stages.run_payload import StageRunPayload
 from core.stages.stage import STAGES
 from core.stages.status import StageStatus
@@ -43,7 +43,9 @@ class RunJobs:
             device = run.device or experiment.device
             if not device and experiment.gpu_numbers != DEFAULT_GPU_NUMBERS:
                 device = prefer_gpus(experiment.gpu_numbers, worker_devices(await self.queue.workers()))
-        waits_for_dataset = experiment.dataset_id is not None and not stage.needs
+        depends_on: tuple[str, ...] = ()
+        if experiment.dataset_id is not None and experiment.dataset_version is not None and not stage.needs:
+            depends_on = (dataset_version_job_id(experiment.dataset_id, experiment.dataset_version),)
         job = NewJob(
             role=stage.role,
             payload=StageRunPayload(experiment_id=run.exp_id, stage=run.stage, run=run.run).model_dump(),
@@ -51,7 +53,7 @@ class RunJobs:
             priority=experiment.priority,
             topic=experiment.topic,
             delay_seconds=max(delay_seconds, (run.schedule_at or 0.0) - self.clock(), 0.0),
-            depends_on=(f"{experiment.dataset_id}.{experiment.dataset_version}",) if waits_for_dataset else (),
+            depends_on=depends_on,
             device=device,
         )
         await self.queue.enqueue(job)

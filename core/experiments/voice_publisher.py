@@ -99,5 +99,5 @@ def _output(run: StageRecord, name: str) -> object:
     if run.status is not StageStatus.COMPLETED:
         raise Conflict(f"{run.stage} of {run.exp_id} is {run.status}", hint="A voice needs both models trained.")
     if name not in run.outputs:
-        raise Conflict(f"{run.stage} of {run.exp_id} told no {name}", hint="Run the stage again.")
+        raise Conflict(f"{run.stage} of {run.exp_id} left no {name}", hint="Run the stage again.")
     return run.outputs[name]

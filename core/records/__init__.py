@@ -22,6 +22,7 @@ from core.records.models.datasets import (
     SegmentFlag,
     SegmentRecord,
     SkippedFile,
+    dataset_version_job_id,
 )
 from core.records.models.experiments import STEPWISE_DIALECT, ExperimentRecord, ExperimentStatus
 from core.records.models.files import FileRecord, NewFileRecord
@@ -84,6 +85,7 @@ __all__ = [
     "VoicePrompt",
     "VoiceRecord",
     "WebhookRecord",
+    "dataset_version_job_id",
     "iso",
     "upgrade",
 ]

@@ -1,0 +1,1 @@
+"""Voices: what they may consist of (`checks`), their ZIP (`archive`, `export`), imports and the bundled prompts."""

@@ -93,6 +93,11 @@ class DatasetRecord:
     updated_at: float
 
 
+def dataset_version_job_id(dataset_id: str, version: int) -> str:
+    """Return the id of the job that makes a version of a data set."""
+    return f"{dataset_id}.{version}"
+
+
 @dataclass(frozen=True, slots=True)
 class DatasetVersionRecord:
     """One version of a data set."""
@@ -125,7 +130,7 @@ class DatasetVersionRecord:
     @property
     def job_id(self) -> str:
         """The job that makes it; empty for one that needed none."""
-        return "" if self.made_by == "edit" else f"{self.dataset_id}.{self.version}"
+        return "" if self.made_by == "edit" else dataset_version_job_id(self.dataset_id, self.version)
 
     @property
     def report_job_id(self) -> str:
