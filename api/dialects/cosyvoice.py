@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
@@ -34,7 +34,7 @@ class CosyVoiceErrors:
     """CosyVoice's error format: `detail` beside the native fields."""
 
     schema_name = NativeErrors.schema_name
-    schema: Mapping[str, Any] = NativeErrors.schema
+    schema: Mapping[str, object] = NativeErrors.schema
     paths = ("/synthesize", "/voices", "/audio")
     synthesize_statuses: Mapping[int, int] = {404: 400, 405: 400, 409: 500, 413: 400, 422: 400}
     """Clients expect 400, 401, 500, 503 and 504 of /synthesize."""
@@ -47,7 +47,7 @@ class CosyVoiceErrors:
         """Return one of the statuses that clients expect of /synthesize; of other paths the status as it is."""
         return self.synthesize_statuses.get(status, status) if path == "/synthesize" else status
 
-    def body(self, error: SovitsError, status: int) -> dict[str, Any]:
+    def body(self, error: SovitsError, status: int) -> Mapping[str, object]:
         """Return the message with the hint as `detail`, and the native fields."""
         return {"detail": f"{error.message} {error.hint}".strip(), **NativeErrors().body(error, status)}
 

@@ -6,7 +6,7 @@ import asyncio
 import base64
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, Field
@@ -36,7 +36,7 @@ class OpenAIErrors:
     """OpenAI's error format: `{"error": {message, type, param, code}}`."""
 
     schema_name = "OpenAIError"
-    schema: Mapping[str, Any] = {
+    schema: Mapping[str, object] = {
         "title": "OpenAIError",
         "type": "object",
         "required": ["error"],
@@ -62,7 +62,7 @@ class OpenAIErrors:
         """Return 400 for 422, which OpenAI does not use."""
         return 400 if status == 422 else status
 
-    def body(self, error: SovitsError, status: int) -> dict[str, Any]:
+    def body(self, error: SovitsError, status: int) -> Mapping[str, object]:
         """Return the error with its hint appended to the message."""
         kind = "server_error" if status >= 500 else "authentication_error" if status == 401 else "invalid_request_error"
         message = f"{error.message} {error.hint}".strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -30,7 +30,7 @@ async def while_connected(request: Request, work: Awaitable[Result]) -> Result:
         await cancel_and_wait(working)
 
 
-async def cancel_and_wait(work: asyncio.Future[Any]) -> None:
+async def cancel_and_wait(work: asyncio.Future[Result]) -> None:
     """Cancel a task until it has ended.
 
     One cancellation may not be enough: `asyncio.wait_for` of Python 3.11, which the Redis client sends by, loses a

@@ -48,7 +48,7 @@ class ErrorFormat(Protocol):
 
     schema_name: str
     """The component of the OpenAPI document that describes the body."""
-    schema: Mapping[str, Any]
+    schema: Mapping[str, object]
 
     def applies_to(self, path: str) -> bool:
         """Return whether the path belongs to this API."""
@@ -58,7 +58,7 @@ class ErrorFormat(Protocol):
         """Return the HTTP status that clients of this API expect in place of `status`."""
         ...
 
-    def body(self, error: SovitsError, status: int) -> dict[str, Any]:
+    def body(self, error: SovitsError, status: int) -> Mapping[str, object]:
         """Return the JSON body."""
         ...
 
@@ -67,7 +67,7 @@ class NativeErrors:
     """The format of /api/v1: `{"error": {code, message, hint, job_id?, details?}}`."""
 
     schema_name = "Error"
-    schema: Mapping[str, Any] = {
+    schema: Mapping[str, object] = {
         "title": "Error",
         "description": "The cause of an error, and what would work instead.",
         "type": "object",
@@ -95,10 +95,10 @@ class NativeErrors:
         """Return the status as it is."""
         return status
 
-    def body(self, error: SovitsError, status: int) -> dict[str, Any]:
+    def body(self, error: SovitsError, status: int) -> Mapping[str, object]:
         """Return the error, with the job's id beside the code instead of among the details."""
-        fields: dict[str, Any] = {**error.as_dict()}
-        details = dict(fields.pop("details", {}))
+        details = dict(error.details)
+        fields: dict[str, object] = {"code": error.code, "message": error.message, "hint": error.hint}
         if "job_id" in details:
             fields["job_id"] = details.pop("job_id")
         if details:

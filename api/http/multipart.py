@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -119,7 +119,7 @@ class _IncomingFile:
     stream: IO[bytes]
     filename: str
     size: int = 0
-    hash: Any = field(default_factory=hashlib.sha256)
+    hash: hashlib._Hash = field(default_factory=hashlib.sha256)
 
 
 class _FormReceiver:

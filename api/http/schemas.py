@@ -18,6 +18,10 @@ JsonObjectView: TypeAlias = Mapping[str, object]
 """A JSON object in a response whose fields depend on what it describes."""
 
 
+JsonObjectBody: TypeAlias = dict[str, object]
+"""A JSON object in a request whose fields are checked by what reads it."""
+
+
 class StrictModel(BaseModel):
     """A request body that rejects unknown fields."""
 

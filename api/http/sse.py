@@ -131,7 +131,7 @@ def encode_event(event: Event) -> bytes:
     )
 
 
-def encode_data(value: Any) -> bytes:
+def encode_data(value: object) -> bytes:
     """Return an event without id and kind, as OpenAI's streams have them."""
     return b"data: %s\n\n" % orjson.dumps(value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Response
 from pydantic import Field
@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api, Limit, Offset
 from api.http.responses import JsonResponse
-from api.http.schemas import PageView, StrictModel, page_response
+from api.http.schemas import JsonObjectBody, PageView, StrictModel, page_response
 from api.routes.stages import StageStarted, started_view
 from common.versions import Version
 from core.experiments.requests import ExperimentRequest
@@ -153,7 +153,7 @@ async def run_preset(
     exp_id: str,
     preset: str,
     api: Api,
-    parameters: Annotated[dict[str, dict[str, Any]] | None, Body(description="Stage → its parameters.")] = None,
+    parameters: Annotated[dict[str, JsonObjectBody] | None, Body(description="Stage → its parameters.")] = None,
 ) -> Response:
     """Run the stages of a preset, each as soon as its inputs are ready. GET /stages/presets lists the presets."""
     runs = await api.experiments.stages.run_preset(exp_id, preset, parameters)

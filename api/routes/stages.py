@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Literal, NotRequired
 
 from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from api.dependencies import Api
 from api.http.responses import JsonResponse
 from api.http.schedule import ScheduleAt, scheduled_time
-from api.http.schemas import JsonObjectView, PageView, StrictModel, page_response
+from api.http.schemas import JsonObjectBody, JsonObjectView, PageView, StrictModel, page_response
 from api.http.sse import EventStream, LastEventId
 from api.services.progress import stage_feed
 from common.versions import VERSIONS
@@ -92,7 +92,7 @@ class StageControl(StrictModel):
     """A control request for a training."""
 
     action: Literal["stop_after_epoch", "pause", "resume"]
-    parameters: dict[str, Any] | None = Field(
+    parameters: JsonObjectBody | None = Field(
         None, description="Parameters to resume with; they replace those before the pause."
     )
     confirm: bool = Field(False, description="Resume although something changed; the 409 before named it.")

@@ -7,11 +7,11 @@ import contextlib
 import logging
 import time
 import wave
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, cast
 
 from api.services.job_errors import error_from_job
 from core.errors import EmptyText, NotReady, SovitsError, TextTooLong, TimedOut
@@ -23,7 +23,7 @@ from core.jobs.roles import SPLITTER, SYNTHESIZER
 from core.records import Records
 from core.settings import Settings
 from core.speech.checks import canonical_language, check_pronunciations, check_speed, replace_surrogates
-from core.speech.requests import InputType, PromptRef, SpeechRequest
+from core.speech.requests import InputType, PromptRef, SpeechRequest, SplitResult, UtteranceResult
 from core.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -129,9 +129,9 @@ class SpeechService:
         complete = False
         try:
             await self.queue.enqueue(NewJob(SPLITTER, request.stored(), job_id=job_id))
-            split = await self._result(job_id, deadline)
+            split = cast(SplitResult, await self._result(job_id, deadline))
             for utterance in split["utterances"]:
-                result = await self._result(utterance["job_id"], deadline)
+                result = cast(UtteranceResult, await self._result(utterance["job_id"], deadline))
                 yield SynthesizedUtterance(
                     audio=result["audio"],
                     sample_rate=result["sample_rate"],
@@ -177,7 +177,7 @@ class SpeechService:
         """Wait until the cancellations under way have reached the queue."""
         await asyncio.gather(*self._cancelling, return_exceptions=True)
 
-    async def _result(self, job_id: str, deadline: float) -> dict[str, Any]:
+    async def _result(self, job_id: str, deadline: float) -> Mapping[str, object]:
         """Wait for a job and return its result; raise its error if it failed, TimedOut after the deadline."""
         try:
             job = await self.events.wait(job_id, max(0.0, deadline - time.monotonic()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from api.http.multipart import Upload, safe_label
 from api.services.uploads import UploadService
@@ -75,7 +75,7 @@ class StepTaskService:
         return (await self.records.stages.of_experiments([experiment]))[experiment.id]
 
     async def run_step(
-        self, experiment: ExperimentRecord, stage: str, parameters: Mapping[str, Any], warning: str
+        self, experiment: ExperimentRecord, stage: str, parameters: Mapping[str, object], warning: str
     ) -> tuple[ExperimentRecord, StageRecord]:
         """Run a stage, or plan it when an earlier one is still running; log the warning, if any.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from api.http.multipart import Upload, safe_label
@@ -12,6 +12,7 @@ from common import storage_keys
 from common.files import sha256_of_file
 from core.datasets.archive import Archive, inspect_archive, is_zip
 from core.ids import new_id
+from core.media.decode import AudioInfo
 from core.net.fetch import Fetcher
 from core.records import FileRecord, NewFileRecord, Records
 from core.settings import Settings
@@ -51,17 +52,9 @@ class UploadService:
         """
         if await asyncio.to_thread(is_zip, upload.path):
             archive = await asyncio.to_thread(inspect_archive, upload.path)
-            return await self._store(upload, archive_purpose, media_type="application/zip"), archive
+            return await self._store(upload, archive_purpose, "application/zip"), archive
         info = await self.recordings.check(upload.path)
-        record = await self._store(
-            upload,
-            purpose,
-            media_type=codec_media_type(info.codec),
-            duration_seconds=info.duration_seconds,
-            sample_rate=info.sample_rate,
-            channels=info.channels,
-        )
-        return record, None
+        return await self._store(upload, purpose, codec_media_type(info.codec), info), None
 
     async def ingest_url(self, url: str) -> FileRecord:
         """Download a recording or a ZIP from an untrusted URL and store it like an upload.
@@ -88,7 +81,7 @@ class UploadService:
         record = await self.records.files.delete(file_id)
         await asyncio.to_thread(self.storage.delete, record.storage_key)
 
-    async def _store(self, upload: Upload, purpose: str, **properties: Any) -> FileRecord:
+    async def _store(self, upload: Upload, purpose: str, media_type: str, info: AudioInfo | None = None) -> FileRecord:
         file_id = new_id("file")
         key = storage_keys.uploaded_file(file_id)
         await asyncio.to_thread(self.storage.publish, upload.path, key)
@@ -101,7 +94,10 @@ class UploadService:
                     size_bytes=upload.size_bytes,
                     sha256=upload.sha256,
                     storage_key=key,
-                    **properties,
+                    media_type=media_type,
+                    duration_seconds=None if info is None else info.duration_seconds,
+                    sample_rate=None if info is None else info.sample_rate,
+                    channels=None if info is None else info.channels,
                 )
             )
         except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -45,6 +45,27 @@ class VoiceRequest:
     language: str | None = None
     """None for that of the first prompt."""
     pronunciations: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceChanges:
+    """Fields of a voice to change; None leaves a field as it is."""
+
+    name: str | None = None
+    language: str | None = None
+    pronunciations: dict[str, str] | None = None
+    default_prompt: str | None = None
+    gpt_checkpoint_id: str | None = None
+    sovits_checkpoint_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptChanges:
+    """Fields of a prompt to change; None leaves a field as it is."""
+
+    name: str | None = None
+    text: str | None = None
+    language: str | None = None
 
 
 class VoiceService:
@@ -97,22 +118,23 @@ class VoiceService:
             await asyncio.to_thread(self.storage.delete_folder, storage_keys.voice_folder(voice_id))
             raise
 
-    async def change(self, voice: str, changes: Mapping[str, Any]) -> VoiceRecord:
-        """Change fields of a voice: name, language, pronunciations, default_prompt or a checkpoint's id."""
-        values = dict(changes)
+    async def change(self, voice: str, changes: VoiceChanges) -> VoiceRecord:
+        """Change a voice; InvalidRequest without any change, Conflict when the new name is taken."""
+        values = {name: value for name, value in asdict(changes).items() if value is not None}
         if not values:
             raise InvalidRequest("Nothing is to be changed.", hint="Send `name`, `pronunciations` or another field.")
-        if "name" in values:
-            values["name"] = check_name(values["name"])
-        if "language" in values:
-            values["language"] = canonical_language(values["language"])
-        check_pronunciations(values.get("pronunciations", {}))
+        if changes.name is not None:
+            values["name"] = check_name(changes.name)
+        if changes.language is not None:
+            values["language"] = canonical_language(changes.language)
+        check_pronunciations(changes.pronunciations or {})
         default_prompt = values.pop("default_prompt", None)
         record = await self.records.voices.get(voice)
-        if "gpt_checkpoint_id" in values or "sovits_checkpoint_id" in values:
-            gpt_id = values.get("gpt_checkpoint_id", record.gpt_checkpoint_id)
-            sovits_id = values.get("sovits_checkpoint_id", record.sovits_checkpoint_id)
-            values["version"] = await self._check_pair(gpt_id, sovits_id)
+        if changes.gpt_checkpoint_id is not None or changes.sovits_checkpoint_id is not None:
+            gpt_id = changes.gpt_checkpoint_id or record.gpt_checkpoint_id
+            values["version"] = await self._check_pair(
+                gpt_id, changes.sovits_checkpoint_id or record.sovits_checkpoint_id
+            )
 
         def apply(record: VoiceRecord) -> VoiceChanges:
             prompts = record.prompts
@@ -147,17 +169,17 @@ class VoiceService:
             await asyncio.to_thread(self.storage.delete, new["audio"])
             raise
 
-    async def change_prompt(self, voice: str, prompt_name: str, changes: Mapping[str, str]) -> VoiceRecord:
-        """Change the name, the text or the language of a prompt."""
-        values = dict(changes)
+    async def change_prompt(self, voice: str, prompt_name: str, changes: PromptChanges) -> VoiceRecord:
+        """Change a prompt; InvalidRequest without any change, Conflict when the voice has one of the new name."""
+        values: dict[str, str] = {}
+        if changes.name is not None:
+            values["name"] = check_name(changes.name)
+        if changes.text is not None:
+            values["text"] = _check_text(changes.text)
+        if changes.language is not None:
+            values["language"] = canonical_language(changes.language)
         if not values:
             raise InvalidRequest("Nothing is to be changed.", hint="Send `name`, `text` or `language`.")
-        if "name" in values:
-            values["name"] = check_name(values["name"])
-        if "text" in values:
-            values["text"] = _check_text(values["text"])
-        if "language" in values:
-            values["language"] = canonical_language(values["language"])
 
         def apply(record: VoiceRecord) -> VoiceChanges:
             changed = record.prompt_named(prompt_name)

@@ -54,8 +54,8 @@ class Api:
 
     @property
     def services(self) -> ApiServices:
-        found: ApiServices = self.app.state.services
-        return found
+        match: ApiServices = self.app.state.services
+        return match
 
 
 @contextlib.asynccontextmanager
@@ -137,8 +137,8 @@ class ToneWorkers:
         ]
         jobs = [NewJob(SYNTHESIZER, part.stored(), job_id=f"{part.parent}.{part.index}") for part in parts]
         queue.enqueue_many(jobs)
-        shown = [{"job_id": job.job_id, "text": part.text} for job, part in zip(jobs, parts, strict=True)]
-        queue.ack(lease, {"utterances": shown})
+        view = [{"job_id": job.job_id, "text": part.text} for job, part in zip(jobs, parts, strict=True)]
+        queue.ack(lease, {"utterances": view})
 
     def _synthesize(self, queue: Queue, lease: Lease) -> None:
         request = UtteranceRequest.model_validate(lease.job.payload)
@@ -177,20 +177,20 @@ async def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any
     """What `condition` (a function, maybe a coroutine function) answers once it is something."""
     async with asyncio.timeout(seconds):
         while True:
-            answer = condition()
-            if asyncio.iscoroutine(answer):
-                answer = await answer
-            if answer:
-                return answer
+            response = condition()
+            if asyncio.iscoroutine(response):
+                response = await response
+            if response:
+                return response
             await asyncio.sleep(0.01)
 
 
 async def upload(client: httpx.AsyncClient, content: bytes | None = None, name: str = "a.wav") -> dict[str, Any]:
     """A recording of two seconds on the server."""
-    answer = await client.post("/api/v1/files", files={"file": (name, content or tone(2.0))})
-    assert answer.status_code == 201, answer.text
-    shown: dict[str, Any] = answer.json()
-    return shown
+    response = await client.post("/api/v1/files", files={"file": (name, content or tone(2.0))})
+    assert response.status_code == 201, response.text
+    view: dict[str, Any] = response.json()
+    return view
 
 
 async def make_voice(records: Records, name: str) -> VoiceRecord:

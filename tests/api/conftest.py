@@ -48,7 +48,7 @@ def settings(
         monkeypatch.delenv(name, raising=False)
     data = tmp_path / "data"
     data.mkdir()
-    made = read_settings(
+    created = read_settings(
         data_path=data,
         port=0,
         redis_url=redis_server.url,
@@ -56,8 +56,8 @@ def settings(
         worker_retry_attempts=1,
         fetch_allowed_hosts=("127.0.0.1",),
     )
-    shutil.copy(empty_records, made.resolved_database_url.partition("///")[2])
-    return made
+    shutil.copy(empty_records, created.resolved_database_url.partition("///")[2])
+    return created
 
 
 @pytest.fixture
@@ -71,8 +71,11 @@ async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """The application without a server around it, which is quicker; answers come whole, and nobody hangs up."""
     app = create_app(settings)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as made:
-        yield made
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as created,
+    ):
+        yield created
 
 
 @pytest.fixture
@@ -105,5 +108,5 @@ async def voice(records: Records) -> VoiceRecord:
     return await make_voice(records, "Allison")
 
 
-async def _count(queue: AsyncQueue, wanted: int) -> bool:
-    return len(await queue.workers()) == wanted
+async def _count(queue: AsyncQueue, expected: int) -> bool:
+    return len(await queue.workers()) == expected

@@ -1,4 +1,4 @@
-"""Bad requests to every route alike: each is refused in one shape, with a sentence, and nothing of it stays."""
+"""Bad requests to every route alike: each is rejected in one shape, with a sentence, and nothing of it stays."""
 
 from __future__ import annotations
 
@@ -45,29 +45,29 @@ Body = tuple[str, str, dict[str, Any]]
 
 def with_json_body() -> list[Body]:
     """Every route that takes one; all of them share one application, which takes long to build."""
-    found = []
+    result = []
     for method, path, operation in operations():
         content = operation.get("requestBody", {}).get("content", {})
         if "application/json" in content:
-            found.append((method, path, content["application/json"]["schema"]))
-    assert len(found) > 15
-    return found
+            result.append((method, path, content["application/json"]["schema"]))
+    assert len(result) > 15
+    return result
 
 
 def with_names_in_path() -> list[tuple[str, str, Any]]:
     """Every route that names a thing, with a body that fits."""
-    found = []
+    result = []
     for method, path, operation in operations():
         content = operation.get("requestBody", {}).get("content", {})
         if "{" in path and "multipart/form-data" not in content:
-            found.append((method, path, sample(content["application/json"]["schema"]) if content else None))
-    assert len(found) > 30
-    return found
+            result.append((method, path, sample(content["application/json"]["schema"]) if content else None))
+    assert len(result) > 30
+    return result
 
 
 def fill(path: str) -> str:
-    for one in path.split("{")[1:]:
-        name = one.partition("}")[0]
+    for item in path.split("{")[1:]:
+        name = item.partition("}")[0]
         path = path.replace("{" + name + "}", "1" if name in NUMBERS else UNKNOWN)
     return path
 
@@ -87,7 +87,7 @@ def sample(shape: dict[str, Any]) -> Any:
     shape = resolve(shape)
     if "enum" in shape:
         return shape["enum"][0]
-    kind = shape.get("type") or next((one["type"] for one in shape.get("anyOf", []) if "type" in one), "string")
+    kind = shape.get("type") or next((item["type"] for item in shape.get("anyOf", []) if "type" in item), "string")
     if kind == "object":
         return {name: sample(shape["properties"][name]) for name in shape.get("required", [])}
     if kind == "array":
@@ -96,58 +96,58 @@ def sample(shape: dict[str, Any]) -> Any:
     return {"integer": least, "number": least, "boolean": True}.get(kind, "x" * max(1, shape.get("minLength", 0)))
 
 
-def sentence_of(answer: httpx.Response) -> str:
-    """What the answer says, in whatever shape its door has."""
-    assert answer.headers["content-type"].startswith("application/json"), answer.text[:200]
-    shown = answer.json()
-    assert isinstance(shown, dict)
-    if "error" in shown:
-        assert shown["error"]["code"]
-        assert shown["error"]["message"]
-    return json.dumps(shown, ensure_ascii=False)
+def sentence_of(response: httpx.Response) -> str:
+    """What the answer says, in whatever error format."""
+    assert response.headers["content-type"].startswith("application/json"), response.text[:200]
+    view = response.json()
+    assert isinstance(view, dict)
+    if "error" in view:
+        assert view["error"]["code"]
+        assert view["error"]["message"]
+    return json.dumps(view, ensure_ascii=False)
 
 
 async def test_a_name_of_nothing_is_not_found_anywhere(client: httpx.AsyncClient) -> None:
     for method, path, body in with_names_in_path():
-        answer = await client.request(method, fill(path), json=body)
-        assert answer.status_code in (400, 404, 422), f"{method} {path}: {answer.text}"
-        sentence_of(answer)
+        response = await client.request(method, fill(path), json=body)
+        assert response.status_code in (400, 404, 422), f"{method} {path}: {response.text}"
+        sentence_of(response)
 
 
 async def test_a_field_that_does_not_exist_is_named_everywhere(client: httpx.AsyncClient) -> None:
-    strict = [one for one in with_json_body() if resolve(one[2]).get("additionalProperties", True) is CLOSED]
+    strict = [item for item in with_json_body() if resolve(item[2]).get("additionalProperties", True) is CLOSED]
     assert len(strict) > 15
     for method, path, schema in strict:
-        answer = await client.request(method, fill(path), json=sample(schema) | {"surprise": 1})
-        assert answer.status_code == 422, f"{method} {path}: {answer.text}"
-        assert "surprise" in sentence_of(answer)
+        response = await client.request(method, fill(path), json=sample(schema) | {"surprise": 1})
+        assert response.status_code == 422, f"{method} {path}: {response.text}"
+        assert "surprise" in sentence_of(response)
 
 
-async def test_a_body_that_is_no_object_is_refused_everywhere(client: httpx.AsyncClient) -> None:
+async def test_a_body_that_is_no_object_is_rejected_everywhere(client: httpx.AsyncClient) -> None:
     bodies = (b"[1]", b'"text"', b"7", b"null", b"{", b"\xff\xfe", b"")
     for body, (method, path, schema) in itertools.product(bodies, with_json_body()):
-        answer = await client.request(method, fill(path), content=body, headers={"Content-Type": "application/json"})
+        response = await client.request(method, fill(path), content=body, headers={"Content-Type": "application/json"})
         needs_one = bool(resolve(schema).get("required"))
-        assert answer.status_code < 500, f"{method} {path}: {answer.text}"
-        assert answer.status_code >= 400 or not needs_one, f"{method} {path} took {body!r}"
-        if answer.status_code >= 400:
-            sentence_of(answer)
+        assert response.status_code < 500, f"{method} {path}: {response.text}"
+        assert response.status_code >= 400 or not needs_one, f"{method} {path} took {body!r}"
+        if response.status_code >= 400:
+            sentence_of(response)
 
 
-async def test_fields_of_wrong_types_are_refused_or_taken_but_never_a_surprise(client: httpx.AsyncClient) -> None:
+async def test_fields_of_wrong_types_are_rejected_or_taken_but_never_a_surprise(client: httpx.AsyncClient) -> None:
     values = ({"deep": [1]}, [[]], 1e308, -1, "", "\x00", "ß" * 5000, True, None)
     for value, (method, path, schema) in itertools.product(values, with_json_body()):
         properties = resolve(schema).get("properties", {})
-        answer = await client.request(method, fill(path), json=dict.fromkeys(properties, value))
-        assert answer.status_code < 500 or answer.status_code in (503, 504), f"{method} {path}: {answer.text}"
+        response = await client.request(method, fill(path), json=dict.fromkeys(properties, value))
+        assert response.status_code < 500 or response.status_code in (503, 504), f"{method} {path}: {response.text}"
 
 
-async def test_a_body_that_is_too_large_is_refused_everywhere(client: httpx.AsyncClient) -> None:
+async def test_a_body_that_is_too_large_is_rejected_everywhere(client: httpx.AsyncClient) -> None:
     body = b'{"a": "' + b"x" * MAX_BODY_BYTES + b'"}'
     for method, path, _ in with_json_body():
-        answer = await client.request(method, fill(path), content=body, headers={"Content-Type": "application/json"})
-        assert answer.status_code in (400, 413), f"{method} {path}: {answer.text[:300]}"
-        assert "larger than 4 MiB" in sentence_of(answer)
+        response = await client.request(method, fill(path), content=body, headers={"Content-Type": "application/json"})
+        assert response.status_code in (400, 413), f"{method} {path}: {response.text[:300]}"
+        assert "larger than 4 MiB" in sentence_of(response)
 
 
 async def test_an_id_of_another_kind_is_not_found(client: httpx.AsyncClient, settings: Settings, records: Any) -> None:
@@ -155,17 +155,17 @@ async def test_an_id_of_another_kind_is_not_found(client: httpx.AsyncClient, set
     voice = await make_voice(records, "Allison")
     task = (await client.post("/api/v1/tasks", json={"exp_name": "bob", "audio_file_id": file_id})).json()
     ids = {"file": file_id, "task": task["id"], "experiment": task["exp_id"], "voice": voice.id}
-    doors = {
+    paths = {
         "file": "/api/v1/files/{}/metadata",
         "task": "/api/v1/tasks/{}",
         "experiment": "/api/v1/experiments/{}",
         "voice": "/api/v1/voices/{}",
     }
 
-    for kind, door in doors.items():
+    for kind, path in paths.items():
         for other, id_ in ids.items():
-            answer = await client.get(door.format(id_))
-            assert answer.status_code == (200 if kind == other else 404), f"{other} at {door}: {answer.text}"
+            response = await client.get(path.format(id_))
+            assert response.status_code == (200 if kind == other else 404), f"{other} at {path}: {response.text}"
 
 
 @pytest.mark.parametrize("kind", ["voice", "task", "nothing"])
@@ -175,35 +175,35 @@ async def test_a_task_is_not_made_of_what_is_no_file(client: httpx.AsyncClient, 
     other = (await client.post("/api/v1/tasks", json={"exp_name": "bob", "audio_file_id": file_id})).json()["id"]
     wrong = {"voice": voice.id, "task": other, "nothing": UNKNOWN}[kind]
 
-    for door in ("/api/v1/tasks", "/api/v1/experiments"):
-        answer = await client.post(door, json={"exp_name": "eve", "audio_file_id": wrong})
-        assert answer.status_code == 404, answer.text
-        assert wrong in answer.json()["error"]["message"]
+    for path in ("/api/v1/tasks", "/api/v1/experiments"):
+        response = await client.post(path, json={"exp_name": "eve", "audio_file_id": wrong})
+        assert response.status_code == 404, response.text
+        assert wrong in response.json()["error"]["message"]
     assert (await client.get("/api/v1/tasks")).json()["total"] == 1
     assert (await client.get("/api/v1/experiments", params={"status": "created"})).json()["total"] == 0
 
 
-async def test_pages_that_cannot_be_are_refused_everywhere(client: httpx.AsyncClient) -> None:
+async def test_pages_that_cannot_be_are_rejected_everywhere(client: httpx.AsyncClient) -> None:
     lists = [
         path
         for method, path, operation in operations()
         if method == "GET"
         and "{" not in path
-        and any(one["name"] == "limit" for one in operation.get("parameters", []))
+        and any(item["name"] == "limit" for item in operation.get("parameters", []))
     ]
     assert len(lists) > 5
     queries = ("limit=0", "limit=501", "limit=x", "offset=-1", f"offset={2**70}", "limit=1e3")
     for query, path in itertools.product(queries, lists):
-        answer = await client.get(f"{path}?{query}")
-        assert answer.status_code in (400, 422), f"{path}?{query}: {answer.text}"
-        sentence_of(answer)
+        response = await client.get(f"{path}?{query}")
+        assert response.status_code in (400, 422), f"{path}?{query}: {response.text}"
+        sentence_of(response)
 
 
 async def test_an_unknown_path_and_a_wrong_method_are_answered_in_the_same_shape(client: httpx.AsyncClient) -> None:
     for method, path, status in (("GET", "/api/v1/nothing", 404), ("PUT", "/api/v1/tasks", 405)):
-        answer = await client.request(method, path)
-        assert answer.status_code == status
-        assert answer.json()["error"]["hint"]
+        response = await client.request(method, path)
+        assert response.status_code == status
+        assert response.json()["error"]["hint"]
 
 
 async def test_a_watcher_that_vanishes_is_not_watched_for_any_more(api: Api) -> None:
@@ -212,8 +212,8 @@ async def test_a_watcher_that_vanishes_is_not_watched_for_any_more(api: Api) -> 
 
     async with (
         httpx.AsyncClient(base_url=api.url) as leaving,
-        leaving.stream("GET", f"/api/v1/tasks/{task['id']}/progress") as answer,
-        aclosing(answer.aiter_bytes()) as stream,
+        leaving.stream("GET", f"/api/v1/tasks/{task['id']}/progress") as response,
+        aclosing(response.aiter_bytes()) as stream,
     ):
         await anext(stream)
         await eventually(lambda: watchers(api) == 1)
@@ -223,14 +223,14 @@ async def test_a_watcher_that_vanishes_is_not_watched_for_any_more(api: Api) -> 
     await eventually(lambda: nobody_subscribes(api, task["id"]))
 
 
-async def test_uploads_that_break_off_at_every_door_leave_nothing(api: Api) -> None:
+async def test_uploads_that_break_off_on_every_path_leave_nothing(api: Api) -> None:
     created = await api.client.post("/api/v1/task/create", json={"task_name": "bob"})
-    doors = ("/api/v1/files", "/api/v1/voices/import", f"/api/v1/task/{created.json()['task_id']}/files/upload")
-    for door in doors:
+    paths = ("/api/v1/files", "/api/v1/voices/import", f"/api/v1/task/{created.json()['task_id']}/files/upload")
+    for path in paths:
         _, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
-        head = f"POST {door} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
         writer.write(f"{head}Content-Length: 3000000\r\n\r\n".encode())
-        field = "archive" if door.endswith("import") else "file"
+        field = "archive" if path.endswith("import") else "file"
         part = f'--b\r\nContent-Disposition: form-data; name="{field}"; filename="a.wav"\r\n\r\n'
         writer.write(part.encode() + bytes(1_500_000))
         await writer.drain()
@@ -249,23 +249,23 @@ async def test_ten_thousand_tasks_made_at_once_are_all_answered_and_all_there(
     file_id = (await upload(client))["id"]
     before = memory_mb()
 
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(
             client.post("/api/v1/tasks", json={"exp_name": f"voice {number}", "audio_file_id": file_id})
             for number in range(10_000)
         )
     )
 
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({answer.json()["id"] for answer in answers}) == 10_000
+    assert {response.status_code for response in responses} == {201}
+    assert len({response.json()["id"] for response in responses}) == 10_000
     assert (await client.get("/api/v1/tasks", params={"limit": 1})).json()["total"] == 10_000
     assert (await client.get("/api/v1/health")).json()["queues"]["preprocessor"] == 10_000
     assert memory_mb() - before < 1000
 
 
 def watchers(api: Api) -> float:
-    found: float = api.services.metrics.watchers.collect()[0].samples[0].value
-    return found
+    result: float = api.services.metrics.watchers.collect()[0].samples[0].value
+    return result
 
 
 async def nobody_subscribes(api: Api, task_id: str) -> bool:

@@ -14,10 +14,10 @@ async def test_the_address_is_announced_while_it_listens(settings: Settings) -> 
     announcement = settings.data_path / "run" / "api.json"
 
     async with running(settings) as api:
-        told = orjson.loads(announcement.read_bytes())
+        announced = orjson.loads(announcement.read_bytes())
         mode = announcement.parent
 
-    assert told == {"url": api.url, "pid": os.getpid()}
+    assert announced == {"url": api.url, "pid": os.getpid()}
     assert list(mode.iterdir()) == []
 
 
@@ -27,8 +27,8 @@ async def test_watchers_do_not_hold_up_the_end(settings: Settings) -> None:
         body = {"exp_name": "a", "audio_file_id": recording["id"]}
         task = (await api.client.post("/api/v1/tasks", json=body)).json()
         watching = api.client.stream("GET", f"/api/v1/tasks/{task['id']}/progress")
-        answer = await watching.__aenter__()
-        lines = answer.aiter_lines()
+        response = await watching.__aenter__()
+        lines = response.aiter_lines()
         await anext(lines)
         gauge = api.services.metrics.watchers
         await eventually(lambda: gauge.collect()[0].samples[0].value == 1)

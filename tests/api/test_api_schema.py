@@ -88,15 +88,15 @@ class Served:
 
 @pytest.fixture
 def served(settings: Settings) -> Iterator[Served]:
-    with Served(settings.model_copy(update={"synthesis_timeout_seconds": 0.05})) as made:
-        yield made
+    with Served(settings.model_copy(update={"synthesis_timeout_seconds": 0.05})) as created:
+        yield created
 
 
 def test_no_request_is_answered_in_a_way_that_the_document_does_not_describe(served: Served) -> None:
     schema = schemathesis.openapi.from_dict(served.schema)
     failures: list[str] = []
-    operations = [found.ok() for found in schema.get_all_operations()]
-    for operation in sorted(operations, key=lambda one: one.method == "delete"):
+    operations = [result.ok() for result in schema.get_all_operations()]
+    for operation in sorted(operations, key=lambda item: item.method == "delete"):
         failures += what_is_wrong_with(operation, served)
 
     assert not failures, "\n\n".join(failures)
@@ -136,7 +136,7 @@ def ask_again_and_again(cases: Any, served: Served) -> None:
         response = case.call(base_url=served.url, timeout=20)
         expected = response.status_code in EXPECTED
         case.validate_response(
-            response, checks=[one for one in CHECKS if one is not not_a_server_error or not expected]
+            response, checks=[item for item in CHECKS if item is not not_a_server_error or not expected]
         )
 
     ask()

@@ -41,15 +41,15 @@ async def test_it_listens_weighs_little_and_ends_when_asked(
 ) -> None:
     announcement = settings.data_path / "run" / "api.json"
     await eventually(announcement.exists, seconds=60)
-    told = orjson.loads(announcement.read_bytes())
+    announced = orjson.loads(announcement.read_bytes())
 
-    async with httpx.AsyncClient(base_url=told["url"]) as client:
+    async with httpx.AsyncClient(base_url=announced["url"]) as client:
         alive = await client.get("/healthz")
     weight = resident_mib(process.pid)
     process.send_signal(signal.SIGTERM)
     code = await asyncio.wait_for(process.wait(), 20)
 
-    assert told["pid"] == process.pid
+    assert announced["pid"] == process.pid
     assert alive.status_code == 200
     assert weight < MAX_MIB
     assert code == 0

@@ -13,8 +13,8 @@ from core.storage import Storage
 def weights(kind: str, tokens: int = 24, salt: str = "") -> bytes:
     """A safetensors file of a GPT or a SoVITS model with so many semantic tokens, whose numbers are missing."""
     config = {"model": {"EOS": tokens}} if kind == "gpt" else {}
-    said = {"kind": kind, "version": "nano", "config": config, "info": {"salt": salt}}
-    header: dict[str, object] = {"__metadata__": {"sovitsd": json.dumps(said)}}
+    message = {"kind": kind, "version": "nano", "config": config, "info": {"salt": salt}}
+    header: dict[str, object] = {"__metadata__": {"sovitsd": json.dumps(message)}}
     if kind == "sovits":
         shape = {"dtype": "F16", "shape": [tokens, 4], "data_offsets": [0, 8 * tokens]}
         header["quantizer.vq.layers.0._codebook.embed"] = shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from pydantic import BaseModel
 
@@ -29,7 +29,7 @@ class EnvelopedErrors:
     """The error format of the model service: the native error as the envelope's `data`."""
 
     schema_name = "EnvelopedError"
-    schema: Mapping[str, Any] = {
+    schema: Mapping[str, object] = {
         "title": "EnvelopedError",
         "type": "object",
         "required": ["code", "msg", "data"],
@@ -48,7 +48,7 @@ class EnvelopedErrors:
         """Return the status as it is."""
         return status
 
-    def body(self, error: SovitsError, status: int) -> dict[str, Any]:
+    def body(self, error: SovitsError, status: int) -> Mapping[str, object]:
         """Return the error in an envelope, with its message and hint as `msg`."""
         message = f"{error.message} {error.hint}".strip()
         return {"code": status, "msg": message, "data": NativeErrors().body(error, status)}

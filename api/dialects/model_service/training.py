@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
@@ -16,7 +16,7 @@ from api.http.disconnect import while_connected
 from api.http.errors import InvalidBody
 from api.http.idempotency import IdempotencyKey
 from api.http.schedule import ScheduleAt, scheduled_time
-from api.http.schemas import JsonObjectView
+from api.http.schemas import JsonObjectBody, JsonObjectView
 from api.http.sse import EventStream, LastEventId
 from api.services.result_uploads import ResultUploadState, result_upload_state
 from common.languages import RecordingLanguage
@@ -46,18 +46,18 @@ class TrainingStart(ModelServiceRequest):
         None, ge=1, le=100, description="Epochs of both trainings. Default: those of the quality."
     )
     batch_size: int | None = Field(None, ge=1, le=32, description="Batch size of both trainings.")
-    parameters: dict[str, dict[str, Any]] = Field(
+    parameters: dict[str, JsonObjectBody] = Field(
         {}, description="Stage → its parameters, which take precedence over everything else."
     )
     priority: int = Field(5, ge=1, le=10, description="10 runs first.")
     schedule_at: ScheduleAt = None
     webhook_url: str = Field("", max_length=2000, description="Receives a POST when the training ends.")
 
-    def stage_parameters(self) -> dict[str, dict[str, Any]]:
+    def stage_parameters(self) -> dict[str, JsonObjectBody]:
         """Return stage → the parameters that the request sets."""
         values = {"total_epoch": self.epochs, "batch_size": self.batch_size}
         shared = {name: value for name, value in values.items() if value is not None}
-        by_stage = {stage: dict(shared) for stage in ("sovits_train", "gpt_train") if shared}
+        by_stage: dict[str, JsonObjectBody] = {stage: dict(shared) for stage in ("sovits_train", "gpt_train") if shared}
         for stage, parameters in self.parameters.items():
             by_stage[stage] = {**by_stage.get(stage, {}), **parameters}
         return by_stage

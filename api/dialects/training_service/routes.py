@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 from fastapi.responses import FileResponse
@@ -21,7 +21,7 @@ from api.dialects.training_service.steps import (
 )
 from api.http.multipart import received_file
 from api.http.responses import JsonResponse, stored_file_response
-from api.http.schemas import JsonObjectView, StrictModel
+from api.http.schemas import JsonObjectBody, JsonObjectView, StrictModel
 from api.routes.files import UPLOAD_FORM, file_response
 from core.errors import NotFound
 from core.experiments.requests import ExperimentRequest
@@ -133,7 +133,7 @@ async def run_step(
     task_id: str,
     step: str,
     api: Api,
-    params: Annotated[dict[str, Any] | None, Body(description="Parameters of the step, maybe inside `params`.")] = None,
+    params: Annotated[JsonObjectBody | None, Body(description="Parameters of the step, maybe inside `params`.")] = None,
 ) -> Response:
     """Run a step; a completed one runs again.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -12,7 +12,7 @@ from core.stages.parameters import SliceParameters
 ORDER: Final = ("threshold", "min_length", "min_interval", "hop_size", "max_sil_kept", "_max", "alpha", "n_parts")
 
 
-def unshift(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def unshift(parameters: Mapping[str, object]) -> tuple[dict[str, object], str]:
     """Return the parameters under their own names, and a sentence that lists the corrections; empty without any.
 
     Only a loudness in dB is below zero: a `min_length` below zero is the threshold, and what follows is shifted, too.
@@ -37,7 +37,7 @@ def unshift(parameters: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     return corrected, sentence
 
 
-def _is_valid(name: str, value: Any) -> bool:
+def _is_valid(name: str, value: object) -> bool:
     try:
         SliceParameters.model_validate({name: value})
     except ValidationError:

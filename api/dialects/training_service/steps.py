@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
@@ -55,7 +55,7 @@ class StepConfig(BaseModel):
     is_half: bool = True
     priority: int = Field(5, ge=1, le=10, description="10 runs first.")
 
-    def parameters(self) -> dict[str, dict[str, Any]]:
+    def parameters(self) -> dict[str, dict[str, int]]:
         """Return stage → the parameters that the settings imply."""
         by_stage = {
             "sovits_train": {"batch_size": self.batch_size, "total_epoch": self.epochs_s2},
@@ -119,7 +119,7 @@ class ListedTask(TaskView):
     current_step: str
 
 
-def stage_parameters(stage: str, body: Mapping[str, Any] | None) -> tuple[dict[str, Any], str]:
+def stage_parameters(stage: str, body: Mapping[str, object] | None) -> tuple[dict[str, object], str]:
     """Return the parameters of a step under the stage's names, and a sentence that lists corrections, if any."""
     parameters = dict(body or {})
     nested = parameters.pop("params", None)

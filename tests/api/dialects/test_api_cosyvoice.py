@@ -1,4 +1,4 @@
-"""The CosyVoice service's door: names, recordings to imitate, and addresses of finished WAVs."""
+"""The CosyVoice service's API: names, recordings to imitate, and addresses of finished WAVs."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ async def test_the_root_and_the_list_name_the_voices(
 async def test_a_text_becomes_a_recording_to_download(
     client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
-    answer = await client.post("/synthesize", json={"target": "Hello there. How are you.", "voice": "Allison"})
-    shown = answer.json()
-    sound = await client.get(shown["download_url"])
+    response = await client.post("/synthesize", json={"target": "Hello there. How are you.", "voice": "Allison"})
+    view = response.json()
+    sound = await client.get(view["download_url"])
 
-    assert answer.status_code == 200
-    assert shown["num_chunks"] == 2
-    assert shown["processing_time_seconds"] > 0
+    assert response.status_code == 200
+    assert view["num_chunks"] == 2
+    assert view["processing_time_seconds"] > 0
     assert sound.headers["content-type"] == "audio/wav"
     with wave.open(io.BytesIO(sound.content)) as file:
         assert file.getnframes() / file.getframerate() == pytest.approx(24 / 20 + 0.3, abs=0.01)
@@ -48,9 +48,9 @@ async def test_a_text_becomes_a_recording_to_download(
     "name", ["..%2f..%2fsovitsd.sqlite3", "x.wav", "0" * 32 + ".wav", "A" * 32 + ".wav", "0" * 32, "%2e%2e"]
 )
 async def test_only_names_that_were_given_out_can_be_downloaded(client: httpx.AsyncClient, name: str) -> None:
-    answer = await client.get(f"/audio/{name}")
+    response = await client.get(f"/audio/{name}")
 
-    assert answer.status_code == 404
+    assert response.status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -74,18 +74,18 @@ async def test_bad_parameters_are_400_with_a_sentence(
     status: int,
     said: str,
 ) -> None:
-    answer = await client.post("/synthesize", json=body)
+    response = await client.post("/synthesize", json=body)
 
-    assert answer.status_code == status
-    assert said in answer.json()["detail"]
-    assert answer.json()["error"]["code"]
+    assert response.status_code == status
+    assert said in response.json()["detail"]
+    assert response.json()["error"]["code"]
 
 
 async def test_nobody_to_speak_is_503(client: httpx.AsyncClient, voice: VoiceRecord) -> None:
-    answer = await client.post("/synthesize", json={"target": "Hello.", "voice": "Allison"})
+    response = await client.post("/synthesize", json={"target": "Hello.", "voice": "Allison"})
 
-    assert answer.status_code == 503
-    assert answer.json()["error"]["code"] == "not_ready"
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "not_ready"
 
 
 async def test_a_key_is_asked_for_where_keys_are_configured(
@@ -108,10 +108,10 @@ async def test_an_utterance_that_fails_is_500(
 ) -> None:
     tone_workers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
 
-    answer = await client.post("/synthesize", json={"target": "Hello.", "voice": "Allison"})
+    response = await client.post("/synthesize", json={"target": "Hello.", "voice": "Allison"})
 
-    assert answer.status_code == 500
-    assert answer.json()["error"]["job_id"].startswith("speech-")
+    assert response.status_code == 500
+    assert response.json()["error"]["job_id"].startswith("speech-")
 
 
 async def test_what_takes_too_long_is_504_and_cancelled(
@@ -120,10 +120,10 @@ async def test_what_takes_too_long_is_504_and_cancelled(
     tone_workers.gate.clear()
 
     async with running(settings.model_copy(update={"synthesis_timeout_seconds": 0.5})) as api:
-        answer = await api.client.post("/synthesize", json={"target": "One. Two.", "voice": "Allison"})
+        response = await api.client.post("/synthesize", json={"target": "One. Two.", "voice": "Allison"})
         await eventually(lambda: tone_workers.cancelled)
 
-    assert answer.status_code == 504
+    assert response.status_code == 504
 
 
 async def test_a_client_that_goes_away_cancels_its_jobs(
@@ -160,15 +160,15 @@ async def test_a_recording_is_imitated_with_the_newest_voices_models(
     api: Api, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
     async with a_host_of(tone(3.0)) as url:
-        answer = await imitate(api, url)
+        response = await imitate(api, url)
 
-    asked = tone_workers.requests[0]
-    assert answer.status_code == 200
-    assert asked.voice_id == voice.id
-    assert asked.prompt is not None
-    assert (asked.prompt.text, asked.prompt.language) == ("My own words.", "auto")
-    assert api.services.storage.exists(asked.prompt.audio)
-    assert asked.prompt.audio.startswith(f"speech/{asked.parent}/")
+    requested = tone_workers.requests[0]
+    assert response.status_code == 200
+    assert requested.voice_id == voice.id
+    assert requested.prompt is not None
+    assert (requested.prompt.text, requested.prompt.language) == ("My own words.", "auto")
+    assert api.services.storage.exists(requested.prompt.audio)
+    assert requested.prompt.audio.startswith(f"speech/{requested.parent}/")
 
 
 @pytest.mark.parametrize(
@@ -184,23 +184,23 @@ async def test_a_recording_that_cannot_be_imitated_is_400(
     api: Api, tone_workers: ToneWorkers, voice: VoiceRecord, content: bytes, said: str
 ) -> None:
     async with a_host_of(content) as url:
-        answer = await imitate(api, url)
+        response = await imitate(api, url)
 
-    assert answer.status_code == 400
-    assert said in answer.json()["detail"]
+    assert response.status_code == 400
+    assert said in response.json()["detail"]
     assert tone_workers.requests == []
 
 
-async def test_a_private_address_is_refused(api: Api, tone_workers: ToneWorkers, voice: VoiceRecord) -> None:
-    answer = await imitate(api, "http://169.254.169.254/latest/meta-data/")
+async def test_a_private_address_is_rejected(api: Api, tone_workers: ToneWorkers, voice: VoiceRecord) -> None:
+    response = await imitate(api, "http://169.254.169.254/latest/meta-data/")
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "refused_address"
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "rejected_address"
 
 
 async def test_without_any_voice_nothing_can_be_imitated(api: Api, tone_workers: ToneWorkers) -> None:
     async with a_host_of(tone(3.0)) as url:
-        answer = await imitate(api, url)
+        response = await imitate(api, url)
 
-    assert answer.status_code == 400
-    assert "Train one first" in answer.json()["detail"]
+    assert response.status_code == 400
+    assert "Train one first" in response.json()["detail"]

@@ -1,4 +1,4 @@
-"""The model service's door: everything in an envelope, whatever it is and however it ends."""
+"""The model service's API: everything in an envelope, whatever it is and however it ends."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ async def recording(records: Records) -> str:
 def api_services(client: httpx.AsyncClient) -> ApiServices:
     """Those of the application, to play the workers' part with."""
     transport: Any = client._transport
-    found: ApiServices = transport.app.state.services
-    return found
+    result: ApiServices = transport.app.state.services
+    return result
 
 
-def data(answer: httpx.Response, status: int = 200) -> Any:
+def data(response: httpx.Response, status: int = 200) -> Any:
     """What is in the envelope, which is whole."""
-    body = answer.json()
-    assert answer.status_code == status, answer.text
+    body = response.json()
+    assert response.status_code == status, response.text
     assert set(body) == {"code", "msg", "data"}
     assert body["code"] == status
     return body["data"]
@@ -59,32 +59,32 @@ async def start(client: httpx.AsyncClient, recording: str, **more: Any) -> Any:
 async def test_a_training_begins_under_the_names_of_the_service(
     client: httpx.AsyncClient, recording: str, records: Records, queue: AsyncQueue
 ) -> None:
-    shown = await start(client, recording, epochs=3, batch_size=2, device="cpu")
+    view = await start(client, recording, epochs=3, batch_size=2, device="cpu")
 
-    task = await records.tasks.get(shown["id"])
+    task = await records.tasks.get(view["id"])
     experiment = await records.experiments.get(task.exp_id)
-    assert (shown["status"], shown["progress"], shown["stage"]) == ("queued", 0.0, "convert")
-    assert (shown["current_epoch"], shown["total_epochs"], shown["latest_metrics"]) == (0, 3, {})
-    assert (shown["duration"], shown["device"], shown["priority"], shown["upload"]) == (0.0, "cpu", 5, None)
+    assert (view["status"], view["progress"], view["stage"]) == ("queued", 0.0, "convert")
+    assert (view["current_epoch"], view["total_epochs"], view["latest_metrics"]) == (0, 3, {})
+    assert (view["duration"], view["device"], view["priority"], view["upload"]) == (0.0, "cpu", 5, None)
     assert experiment.parameters["gpt_train"] == {"total_epoch": 3, "batch_size": 2}
-    assert data(await client.get(f"/api/v2/training/{shown['id']}")) == shown
+    assert data(await client.get(f"/api/v2/training/{view['id']}")) == view
     assert await queue.job(f"{task.exp_id}.convert.1") is not None
 
 
 async def test_the_numbers_of_a_training_are_those_of_the_stage_that_trains(
     client: httpx.AsyncClient, recording: str, records: Records, api_services: ApiServices
 ) -> None:
-    shown = await start(client, recording)
-    async with records.experiments.transaction(shown["exp_id"]) as change:
+    view = await start(client, recording)
+    async with records.experiments.transaction(view["exp_id"]) as change:
         for stage in ("convert", "audio_slice", "denoise", "asr", "text_feature", "hubert_feature", "semantic_token"):
             change.set_stage(stage, status="completed", progress=1.0, run=1, work_run=1)
-    await api_services.experiments.scheduler.advance(shown["exp_id"])
-    await api_services.experiments.runs.start(shown["exp_id"], "sovits_train", 1)
+    await api_services.experiments.scheduler.advance(view["exp_id"])
+    await api_services.experiments.runs.start(view["exp_id"], "sovits_train", 1)
     await api_services.experiments.runs.update_progress(
-        shown["exp_id"], "sovits_train", 1, 0.5, "Epoch 4 of 8.", epoch=4, total_epochs=8, loss=0.41
+        view["exp_id"], "sovits_train", 1, 0.5, "Epoch 4 of 8.", epoch=4, total_epochs=8, loss=0.41
     )
 
-    now = data(await client.get(f"/api/v2/training/{shown['id']}"))
+    now = data(await client.get(f"/api/v2/training/{view['id']}"))
 
     assert (now["status"], now["stage"], now["current_epoch"], now["total_epochs"]) == ("running", "sovits_train", 4, 8)
     assert now["latest_metrics"]["loss"] == 0.41
@@ -93,9 +93,9 @@ async def test_the_numbers_of_a_training_are_those_of_the_stage_that_trains(
 
 
 async def test_a_training_is_stopped(client: httpx.AsyncClient, recording: str) -> None:
-    shown = await start(client, recording)
+    view = await start(client, recording)
 
-    stopped = data(await client.post(f"/api/v2/training/{shown['id']}/stop"))
+    stopped = data(await client.post(f"/api/v2/training/{view['id']}/stop"))
 
     assert stopped["status"] == "cancelled"
     assert stopped["completed_at"] is not None
@@ -126,16 +126,16 @@ REFUSED_TRAININGS: list[tuple[dict[str, Any], int, str]] = [
 ]
 
 
-async def test_what_cannot_be_is_refused_in_the_envelope(
+async def test_what_cannot_be_is_rejected_in_the_envelope(
     client: httpx.AsyncClient, recording: str, records: Records
 ) -> None:
-    for change, status, said in REFUSED_TRAININGS:
+    for change, status, message in REFUSED_TRAININGS:
         body = {"exp_name": "bob", "inputs": [recording], "version": "nano", **change}
 
-        answer = await client.post("/api/v2/training/start", json=body)
+        response = await client.post("/api/v2/training/start", json=body)
 
-        assert data(answer, status)["error"]["code"]
-        assert said in answer.json()["msg"], change
+        assert data(response, status)["error"]["code"]
+        assert message in response.json()["msg"], change
     assert (await records.tasks.page()).total == 0
 
 
@@ -157,9 +157,9 @@ UNKNOWN = [
 
 async def test_what_is_not_there_is_said_in_the_envelope(client: httpx.AsyncClient) -> None:
     for method, path in UNKNOWN:
-        answer = await client.request(method, f"/api/v2{path}")
+        response = await client.request(method, f"/api/v2{path}")
 
-        assert data(answer, 404)["error"]["code"] == "not_found", path
+        assert data(response, 404)["error"]["code"] == "not_found", path
 
 
 async def test_wrong_methods_broken_bodies_and_missing_keys_come_in_the_envelope(settings: Settings) -> None:
@@ -171,54 +171,54 @@ async def test_wrong_methods_broken_bodies_and_missing_keys_come_in_the_envelope
             "/api/v2/training/start", content=b"{half", headers={**key, "Content-Type": "application/json"}
         )
         large = await api.client.post("/api/v2/training/start", json={"exp_name": "x" * (5 << 20)}, headers=key)
-        known = await api.client.get("/api/v2/tasks", headers=key)
+        existing = await api.client.get("/api/v2/tasks", headers=key)
 
     assert data(missing, 401)["error"]["code"] == "unauthorized"
     assert data(method, 405)["error"]["code"] == "not_allowed"
     assert data(broken, 400)["error"]["code"] == "invalid_request"
     assert data(large, 413)["error"]["code"] == "file_too_large"
-    assert data(known) == {"training_tasks": [], "inference_tasks": [], "total_training": 0, "total_inference": 0}
+    assert data(existing) == {"training_tasks": [], "inference_tasks": [], "total_training": 0, "total_inference": 0}
 
 
 async def test_the_same_idempotency_key_begins_one_training(client: httpx.AsyncClient, recording: str) -> None:
     body = {"exp_name": "bob", "inputs": recording, "idempotency_key": "k1"}
 
-    answers = [await client.post("/api/v2/training/start", json=body) for _ in range(2)]
+    responses = [await client.post("/api/v2/training/start", json=body) for _ in range(2)]
 
-    assert len({data(answer)["id"] for answer in answers}) == 1
+    assert len({data(response)["id"] for response in responses}) == 1
     assert data(await client.get("/api/v2/tasks"))["total_training"] == 1
 
 
 async def test_the_log_of_a_training_streams_lines_and_numbers_and_the_end(api: Api, recording: str) -> None:
-    shown = await start(api.client, recording)
+    view = await start(api.client, recording)
     queue = api.services.queue
-    experiment = await api.services.records.experiments.get(shown["exp_id"])
+    experiment = await api.services.records.experiments.get(view["exp_id"])
     await api.services.experiments.notifier.log(experiment, "sovits_train started.", stage="sovits_train")
-    listening = asyncio.create_task(listen(api.client, f"/api/v2/training/{shown['id']}/logs"))
+    listening = asyncio.create_task(listen(api.client, f"/api/v2/training/{view['id']}/logs"))
     await eventually(lambda: api.services.metrics.watchers.collect()[0].samples[0].value == 1)
 
     step = {"stage": "sovits_train", "step": 40, "progress": 0.5, "message": "Epoch 4.", "epoch": 4, "loss": 0.41}
-    await queue.publish_event(shown["id"], "progress", step)
-    await queue.publish_event(shown["id"], "progress", {"stage": "asr", "progress": 0.5, "message": "No numbers."})
-    await api.client.post(f"/api/v2/training/{shown['id']}/stop")
-    heard = await asyncio.wait_for(listening, 10)
-    again = await listen(api.client, f"/api/v2/training/{shown['id']}/logs")
+    await queue.publish_event(view["id"], "progress", step)
+    await queue.publish_event(view["id"], "progress", {"stage": "asr", "progress": 0.5, "message": "No numbers."})
+    await api.client.post(f"/api/v2/training/{view['id']}/stop")
+    received = await asyncio.wait_for(listening, 10)
+    again = await listen(api.client, f"/api/v2/training/{view['id']}/logs")
 
-    kinds = [kind for kind, _ in heard]
-    lines = [line for kind, line in heard if kind == "log"]
+    kinds = [kind for kind, _ in received]
+    lines = [line for kind, line in received if kind == "log"]
     assert kinds[-1] == "cancelled"
     assert lines[0]["message"] == "sovits_train started."
     assert {"timestamp", "level", "message", "stage"} <= set(lines[0])
     [numbers] = [line for line in lines if "metrics" in line]
     assert (numbers["metrics"], numbers["step"], numbers["stage"]) == ({"epoch": 4, "loss": 0.41}, 40, "sovits_train")
-    assert again == heard
+    assert again == received
 
 
-async def test_a_url_is_read_and_its_sound_trained_on(api: Api, records: Records) -> None:
+async def test_a_url_is_read_and_its_audio_trained_on(api: Api, records: Records) -> None:
     async with serving({"/voice.wav": tone(3.0)}) as (base, _):
-        shown = await start(api.client, f"{base}/voice.wav?signed=1")
+        view = await start(api.client, f"{base}/voice.wav?signed=1")
 
-    task = await records.tasks.get(shown["id"])
+    task = await records.tasks.get(view["id"])
     assert task.audio_file_id is not None
     file = await records.files.get(task.audio_file_id)
     assert (file.filename, file.duration_seconds) == ("voice.wav", pytest.approx(3.0, abs=0.01))
@@ -228,9 +228,9 @@ async def test_a_zip_behind_a_url_becomes_a_data_set_that_the_training_waits_for
     api: Api, records: Records, queue: AsyncQueue
 ) -> None:
     async with serving({"/set.zip": zipped({"a.wav": tone(2.0), "b.wav": tone(3.0)})}) as (base, _):
-        shown = await start(api.client, [f"{base}/set.zip"])
+        view = await start(api.client, [f"{base}/set.zip"])
 
-    experiment = await records.experiments.get(shown["exp_id"])
+    experiment = await records.experiments.get(view["exp_id"])
     job = await queue.job(f"{experiment.id}.convert.1")
     assert experiment.dataset_id is not None
     assert (await records.dataset_versions.get(experiment.dataset_id, 1)).made_by == "import"
@@ -239,14 +239,14 @@ async def test_a_zip_behind_a_url_becomes_a_data_set_that_the_training_waits_for
 
 
 async def test_what_a_url_brings_is_looked_into(api: Api, records: Records) -> None:
-    answers = {"/text.wav": b"only words" * 100, "/bomb.zip": b"PK\x03\x04" + b"broken" * 100}
-    async with serving(answers) as (base, _):
-        for path, said in (("/none.wav", "404"), ("/text.wav", "sound"), ("/bomb.zip", "archive")):
+    responses = {"/text.wav": b"only words" * 100, "/bomb.zip": b"PK\x03\x04" + b"broken" * 100}
+    async with serving(responses) as (base, _):
+        for path, message in (("/none.wav", "404"), ("/text.wav", "sound"), ("/bomb.zip", "archive")):
             body = {"exp_name": "a", "inputs": base + path}
-            answer = await api.client.post("/api/v2/training/start", json=body)
+            response = await api.client.post("/api/v2/training/start", json=body)
 
-            assert data(answer, 400)["error"]["code"]
-            assert said in answer.json()["msg"]
+            assert data(response, 400)["error"]["code"]
+            assert message in response.json()["msg"]
     assert (await records.tasks.page()).total == (await records.files.page()).total == 0
     assert not list(api.settings.storage_root.glob(".tmp/*"))
 
@@ -267,17 +267,17 @@ async def test_recordings_are_prepared_as_a_new_data_set(
 ) -> None:
     body = {"inputs": [recording], "name": "set", "priority": 8, **options}
 
-    shown = data(await client.post(f"/api/v2/preprocessing/{kind}", json=body))
+    view = data(await client.post(f"/api/v2/preprocessing/{kind}", json=body))
 
-    version = await records.dataset_versions.get(shown["dataset_id"], 1)
-    job = await queue.job(shown["id"])
-    assert (shown["kind"], shown["status"], shown["progress"]) == (kind, "queued", 0.0)
+    version = await records.dataset_versions.get(view["dataset_id"], 1)
+    job = await queue.job(view["id"])
+    assert (view["kind"], view["status"], view["progress"]) == (kind, "queued", 0.0)
     assert options.items() <= {name: version.request["options"][name] for name in options}.items()
     assert version.request["sources"][0]["file_id"] == recording
     assert job is not None
     assert job.priority == 8
-    assert data(await client.get(f"/api/v2/preprocessing/{shown['id']}")) == shown
-    assert data(await client.get(f"/api/v2/tasks/{shown['id']}")) == shown
+    assert data(await client.get(f"/api/v2/preprocessing/{view['id']}")) == view
+    assert data(await client.get(f"/api/v2/tasks/{view['id']}")) == view
 
 
 REFUSED_PREPARATIONS: list[tuple[str, dict[str, Any], int, str]] = [
@@ -293,27 +293,27 @@ REFUSED_PREPARATIONS: list[tuple[str, dict[str, Any], int, str]] = [
 ]
 
 
-async def test_preparations_that_cannot_be_are_refused(
+async def test_preparations_that_cannot_be_are_rejected(
     client: httpx.AsyncClient, recording: str, records: Records
 ) -> None:
-    for kind, change, status, said in REFUSED_PREPARATIONS:
-        answer = await client.post(f"/api/v2/preprocessing/{kind}", json={"inputs": [recording], **change})
+    for kind, change, status, message in REFUSED_PREPARATIONS:
+        response = await client.post(f"/api/v2/preprocessing/{kind}", json={"inputs": [recording], **change})
 
-        data(answer, status)
-        assert said in answer.json()["msg"], change
+        data(response, status)
+        assert message in response.json()["msg"], change
     assert (await records.datasets.page()).total == 0
 
 
 async def test_a_preparation_is_cancelled_and_deleted(
     client: httpx.AsyncClient, recording: str, records: Records
 ) -> None:
-    shown = data(await client.post("/api/v2/preprocessing/split", json={"inputs": [recording]}))
+    view = data(await client.post("/api/v2/preprocessing/split", json={"inputs": [recording]}))
 
-    stopped = data(await client.post(f"/api/v2/tasks/{shown['id']}/cancel"))
-    deleted = data(await client.delete(f"/api/v2/tasks/{shown['id']}"))
+    stopped = data(await client.post(f"/api/v2/tasks/{view['id']}/cancel"))
+    deleted = data(await client.delete(f"/api/v2/tasks/{view['id']}"))
 
     assert stopped["status"] == "cancelled"
-    assert deleted == {"id": shown["id"], "type": "preprocessing", "status": "deleted"}
+    assert deleted == {"id": view["id"], "type": "preprocessing", "status": "deleted"}
     assert (await records.datasets.page()).total == 0
 
 
@@ -325,37 +325,37 @@ async def test_a_text_is_spoken_and_shown_in_the_list(
 ) -> None:
     body = {"text": "Hello there. How are you.", "voice": "Allison", "format": "mp3", "seed": 1}
 
-    shown = data(await client.post("/api/v2/inference/start", json=body))
+    view = data(await client.post("/api/v2/inference/start", json=body))
     listed = data(await client.get("/api/v2/tasks"))
 
-    job = await queue.job(shown["id"])
-    assert (shown["type"], shown["format"], shown["priority"], shown["upload"]) == ("inference", "mp3", 3, None)
+    job = await queue.job(view["id"])
+    assert (view["type"], view["format"], view["priority"], view["upload"]) == ("inference", "mp3", 3, None)
     assert job is not None
     assert job.priority == 3
-    assert [one["id"] for one in listed["inference_tasks"]] == [shown["id"]]
+    assert [item["id"] for item in listed["inference_tasks"]] == [view["id"]]
     assert (listed["total_training"], listed["total_inference"]) == (0, 1)
 
 
 async def test_a_batch_is_one_thing(client: httpx.AsyncClient, voice: VoiceRecord) -> None:
     body = {"items": [{"text": "One."}, {"text": "Two."}], "voice": "Allison"}
 
-    shown = data(await client.post("/api/v2/inference/batch", json=body))
+    view = data(await client.post("/api/v2/inference/batch", json=body))
 
-    assert (shown["type"], shown["priority"]) == ("batch", 3)
-    assert [one["filename"] for one in shown["items"]] == ["001.wav", "002.wav"]
-    assert data(await client.get(f"/api/v2/inference/{shown['id']}")) == shown
-    assert data(await client.get(f"/api/v2/tasks/{shown['id']}")) == shown
+    assert (view["type"], view["priority"]) == ("batch", 3)
+    assert [item["filename"] for item in view["items"]] == ["001.wav", "002.wav"]
+    assert data(await client.get(f"/api/v2/inference/{view['id']}")) == view
+    assert data(await client.get(f"/api/v2/tasks/{view['id']}")) == view
 
 
 async def test_a_text_is_spoken_in_the_manner_of_a_url(api: Api, voice: VoiceRecord, queue: AsyncQueue) -> None:
     async with serving({"/ref.wav": tone(4.0)}) as (base, _):
         body = {"text": "Hello.", "voice": "Allison", "prompt_url": f"{base}/ref.wav", "prompt_text": "Hi."}
-        shown = data(await api.client.post("/api/v2/inference/start", json=body))
+        view = data(await api.client.post("/api/v2/inference/start", json=body))
 
-    split = await queue.job(f"{shown['id']}.split")
+    split = await queue.job(f"{view['id']}.split")
     assert split is not None
     assert split.payload["prompt"] == {
-        "audio": f"inference/{shown['id']}/prompt.wav",
+        "audio": f"inference/{view['id']}/prompt.wav",
         "text": "Hi.",
         "language": "auto",
     }
@@ -375,26 +375,26 @@ REFUSED_TEXTS: list[tuple[str, dict[str, Any], int, str]] = [
 ]
 
 
-async def test_texts_that_cannot_be_spoken_are_refused(client: httpx.AsyncClient, voice: VoiceRecord) -> None:
-    for path, body, status, said in REFUSED_TEXTS:
-        answer = await client.post(f"/api/v2/inference/{path}", json=body)
+async def test_texts_that_cannot_be_spoken_are_rejected(client: httpx.AsyncClient, voice: VoiceRecord) -> None:
+    for path, body, status, message in REFUSED_TEXTS:
+        response = await client.post(f"/api/v2/inference/{path}", json=body)
 
-        data(answer, status)
-        assert said in answer.json()["msg"], body
+        data(response, status)
+        assert message in response.json()["msg"], body
     assert data(await client.get("/api/v2/tasks"))["total_inference"] == 0
 
 
 @pytest.mark.parametrize("kind", ["start", "batch"])
 async def test_an_inference_is_cancelled_and_deleted(client: httpx.AsyncClient, voice: VoiceRecord, kind: str) -> None:
     body = {"text": "Hello."} if kind == "start" else {"items": [{"text": "Hello."}]}
-    shown = data(await client.post(f"/api/v2/inference/{kind}", json={**body, "voice": "Allison"}))
+    view = data(await client.post(f"/api/v2/inference/{kind}", json={**body, "voice": "Allison"}))
 
-    stopped = data(await client.post(f"/api/v2/tasks/{shown['id']}/cancel"))
-    deleted = data(await client.delete(f"/api/v2/tasks/{shown['id']}"))
+    stopped = data(await client.post(f"/api/v2/tasks/{view['id']}/cancel"))
+    deleted = data(await client.delete(f"/api/v2/tasks/{view['id']}"))
 
     assert stopped["status"] == "cancelled"
     assert deleted["status"] == "deleted"
-    assert data(await client.get(f"/api/v2/tasks/{shown['id']}"), 404)["error"]["code"] == "not_found"
+    assert data(await client.get(f"/api/v2/tasks/{view['id']}"), 404)["error"]["code"] == "not_found"
     assert data(await client.get("/api/v2/tasks"))["total_inference"] == 0
 
 
@@ -402,23 +402,23 @@ async def test_an_inference_is_cancelled_and_deleted(client: httpx.AsyncClient, 
 
 
 async def test_a_training_is_cancelled_and_deleted(client: httpx.AsyncClient, recording: str, records: Records) -> None:
-    shown = await start(client, recording)
+    view = await start(client, recording)
 
-    stopped = data(await client.post(f"/api/v2/tasks/{shown['id']}/cancel"))
-    deleted = data(await client.delete(f"/api/v2/tasks/{shown['id']}"))
+    stopped = data(await client.post(f"/api/v2/tasks/{view['id']}/cancel"))
+    deleted = data(await client.delete(f"/api/v2/tasks/{view['id']}"))
 
     assert stopped["status"] == "cancelled"
-    assert deleted == {"id": shown["id"], "type": "training", "status": "deleted"}
+    assert deleted == {"id": view["id"], "type": "training", "status": "deleted"}
     assert (await records.experiments.page()).total == 0
 
 
 async def test_resources_are_shown_and_limits_changed(client: httpx.AsyncClient) -> None:
-    shown = data(await client.get("/api/v2/resources"))
+    view = data(await client.get("/api/v2/resources"))
     gpus = data(await client.get("/api/v2/resources/gpu"))
     changed = data(await client.post("/api/v2/resources/config", json={"max_concurrent": {"cpu": {"training": 7}}}))
     wrong = await client.post("/api/v2/resources/config", json={"max_concurrent": {"tpu": {"training": 7}}})
 
-    assert {"device_usage", "active_tasks", "limits", "gpu_info"} <= set(shown)
+    assert {"device_usage", "active_tasks", "limits", "gpu_info"} <= set(view)
     assert gpus == {"gpus": []}
     assert changed["max_concurrent"]["cpu"]["training"] == 7
     assert data(wrong, 422)["error"]["code"] == "invalid_parameter"
@@ -454,7 +454,7 @@ async def test_a_completed_training_has_its_voice_sent(
     client: httpx.AsyncClient, recording: str, records: Records, queue: AsyncQueue, api_services: ApiServices
 ) -> None:
     url = "http://127.0.0.1/put"
-    shown = await start(client, recording, enable_upload=True, upload_url=url)
+    view = await start(client, recording, enable_upload=True, upload_url=url)
     for kind in ("gpt", "sovits"):
         await records.checkpoints.create(
             NewCheckpointRecord(id=f"ckpt-{kind}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
@@ -466,28 +466,28 @@ async def test_a_completed_training_has_its_voice_sent(
         "gpt_train": {"checkpoint_id": "ckpt-gpt"},
         "sovits_train": {"checkpoint_id": "ckpt-sovits"},
     }
-    async with records.experiments.transaction(shown["exp_id"]) as change:
+    async with records.experiments.transaction(view["exp_id"]) as change:
         for stage in ("convert", "audio_slice", "denoise", "asr", "text_feature", "hubert_feature", "semantic_token"):
             change.set_stage(stage, status="completed", run=1, work_run=1, outputs=outputs.get(stage, {}))
         for stage in ("sovits_train", "gpt_train"):
             change.set_stage(stage, status="completed", run=1, work_run=1, outputs=outputs[stage])
 
-    await api_services.experiments.scheduler.advance(shown["exp_id"])
+    await api_services.experiments.scheduler.advance(view["exp_id"])
 
-    job = await queue.job(f"{shown['id']}.upload")
+    job = await queue.job(f"{view['id']}.upload")
     assert job is not None
-    assert ResultUploadRequest.model_validate(job.payload) == ResultUploadRequest(of=shown["id"], url=url)
-    assert (await records.tasks.get(shown["id"])).status is TaskStatus.COMPLETED
-    now = data(await client.get(f"/api/v2/training/{shown['id']}"))
+    assert ResultUploadRequest.model_validate(job.payload) == ResultUploadRequest(of=view["id"], url=url)
+    assert (await records.tasks.get(view["id"])).status is TaskStatus.COMPLETED
+    now = data(await client.get(f"/api/v2/training/{view['id']}"))
     assert (now["progress"], now["upload"]["status"]) == (100.0, "waiting")
 
 
 async def listen(client: httpx.AsyncClient, path: str) -> list[tuple[str, dict[str, Any]]]:
     """Every (kind, data) until the stream ends."""
     events, kind = [], ""
-    async with client.stream("GET", path) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        async for line in answer.aiter_lines():
+    async with client.stream("GET", path) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        async for line in response.aiter_lines():
             if line.startswith("event: "):
                 kind = line.removeprefix("event: ")
             elif line.startswith("data: "):
@@ -504,15 +504,15 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 
 @asynccontextmanager
-async def serving(answers: dict[str, bytes]) -> AsyncIterator[tuple[str, list[tuple[str, bytes]]]]:
+async def serving(responses: dict[str, bytes]) -> AsyncIterator[tuple[str, list[tuple[str, bytes]]]]:
     """A server of these files; its address and what was sent to it."""
-    heard: list[tuple[str, bytes]] = []
+    received: list[tuple[str, bytes]] = []
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def response(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         method, target = head.split(" ", 2)[:2]
-        heard.append((method, b""))
-        body = answers.get(target.partition("?")[0])
+        received.append((method, b""))
+        body = responses.get(target.partition("?")[0])
         status = "404 Not Found" if body is None else "200 OK"
         content = body or b""
         writer.write(
@@ -522,6 +522,6 @@ async def serving(answers: dict[str, bytes]) -> AsyncIterator[tuple[str, list[tu
         writer.close()
         await writer.wait_closed()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(response, "127.0.0.1", 0)
     async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", heard
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", received

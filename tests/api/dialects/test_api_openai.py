@@ -1,4 +1,4 @@
-"""OpenAI's door, as OpenAI's own client and careless other clients use it."""
+"""OpenAI's API, as OpenAI's own client and careless other clients use it."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ def speech(**more: Any) -> dict[str, Any]:
         ("pcm", b"", "audio/pcm"),
     ],
 )
-async def test_the_official_client_hears_every_format(
+async def test_the_official_client_receives_every_format(
     sdk: openai.AsyncOpenAI, tone_workers: ToneWorkers, voice: VoiceRecord, kind: Any, begins: bytes, media_type: str
 ) -> None:
-    answer = await sdk.audio.speech.create(model="tts-1", voice="Allison", input=TEXT, response_format=kind)
+    reply = await sdk.audio.speech.create(model="tts-1", voice="Allison", input=TEXT, response_format=kind)
 
-    assert answer.content.startswith(begins)
-    assert len(answer.content) > 1000
-    assert answer.response.headers["content-type"].startswith(media_type)
+    assert reply.content.startswith(begins)
+    assert len(reply.content) > 1000
+    assert reply.response.headers["content-type"].startswith(media_type)
 
 
 async def test_mp3_is_what_one_gets_without_asking(
     sdk: openai.AsyncOpenAI, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
-    answer = await sdk.audio.speech.create(model="gpt-4o-mini-tts", voice="Allison", input=TEXT)
+    reply = await sdk.audio.speech.create(model="gpt-4o-mini-tts", voice="Allison", input=TEXT)
 
-    assert answer.response.headers["content-type"] == "audio/mpeg"
+    assert reply.response.headers["content-type"] == "audio/mpeg"
 
 
 async def test_the_official_client_streams(
@@ -67,10 +67,10 @@ async def test_the_official_client_streams(
     request = sdk.audio.speech.with_streaming_response.create(
         model="nano", voice=voice.id, input=TEXT, response_format="wav", instructions="Whisper.", speed=2.0
     )
-    async with request as answer:
-        content = b"".join([chunk async for chunk in answer.iter_bytes()])
+    async with request as reply:
+        content = b"".join([chunk async for chunk in reply.iter_bytes()])
 
-    assert {one.speed for one in tone_workers.requests} == {2.0}
+    assert {item.speed for item in tone_workers.requests} == {2.0}
     assert seconds_of(content) == pytest.approx(len(TEXT.replace(" H", "H")) / 40 + 0.3, abs=0.02)
 
 
@@ -100,13 +100,13 @@ async def test_the_first_utterance_is_sent_before_the_second_is_spoken(
 ) -> None:
     tone_workers.gate.clear()
 
-    async with api.client.stream("POST", "/v1/audio/speech", json=speech()) as answer:
-        chunks = answer.aiter_bytes()
+    async with api.client.stream("POST", "/v1/audio/speech", json=speech()) as reply:
+        chunks = reply.aiter_bytes()
         first = await asyncio.wait_for(anext(chunks), 10)
         tone_workers.gate.set()
         rest = b"".join([chunk async for chunk in chunks])
 
-    assert answer.headers["transfer-encoding"] == "chunked"
+    assert reply.headers["transfer-encoding"] == "chunked"
     assert seconds_of(first) == pytest.approx(len("Hello there.") / 20, abs=0.01)
     assert seconds_of(first + rest) == pytest.approx(len("Hello there.How are you today.") / 20 + 0.3, abs=0.01)
 
@@ -114,16 +114,16 @@ async def test_the_first_utterance_is_sent_before_the_second_is_spoken(
 async def test_raw_samples_come_at_24_khz(
     client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
-    answer = await client.post("/v1/audio/speech", json=speech(response_format="pcm", input="Hello there."))
+    reply = await client.post("/v1/audio/speech", json=speech(response_format="pcm", input="Hello there."))
 
-    assert len(answer.content) == pytest.approx(2 * 24_000 * len("Hello there.") / 20, abs=200)
+    assert len(reply.content) == pytest.approx(2 * 24_000 * len("Hello there.") / 20, abs=200)
 
 
-async def test_events_carry_the_sound(client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord) -> None:
-    answer = await client.post("/v1/audio/speech", json=speech(stream_format="sse"))
-    events = [orjson.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+async def test_events_carry_the_audio(client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord) -> None:
+    reply = await client.post("/v1/audio/speech", json=speech(stream_format="sse"))
+    events = [orjson.loads(line[6:]) for line in reply.text.splitlines() if line.startswith("data: ")]
 
-    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert reply.headers["content-type"].startswith("text/event-stream")
     assert [event["type"] for event in events] == ["speech.audio.delta"] * 2 + ["speech.audio.done"]
     assert base64.b64decode(events[0]["audio"]).startswith(b"RIFF")
     assert set(events[-1]["usage"]) == {"input_tokens", "output_tokens", "total_tokens"}
@@ -140,7 +140,7 @@ async def test_a_careless_client_is_understood(
 
     assert (bare.status_code, by_id.status_code) == (200, 200)
     assert [voice["name"] for voice in voices] == ["Newer", "Allison"]
-    assert [one.voice_id for one in tone_workers.requests] == [voices[0]["id"], voice.id]
+    assert [item.voice_id for item in tone_workers.requests] == [voices[0]["id"], voice.id]
 
 
 async def test_a_seed_and_a_language_reach_the_synthesizer(
@@ -158,12 +158,12 @@ async def test_half_a_character_is_passed_on_as_a_sign_for_it(
     word = b'{"voice": "Allison", "input": "Hello.", "pronunciations": {"\\ud83d": "=a"}}'
     headers = {"Content-Type": "application/json"}
 
-    answer = await api.client.post("/v1/audio/speech", content=body, headers=headers)
-    refused = await api.client.post("/v1/audio/speech", content=word, headers=headers)
+    reply = await api.client.post("/v1/audio/speech", content=body, headers=headers)
+    rejected = await api.client.post("/v1/audio/speech", content=word, headers=headers)
 
-    assert answer.status_code == 200
+    assert reply.status_code == 200
     assert tone_workers.requests[0].text == "Hello \ufffd there."
-    assert refused.status_code == 400
+    assert rejected.status_code == 400
 
 
 async def test_the_words_of_a_request_go_before_those_of_its_voice(
@@ -172,16 +172,16 @@ async def test_the_words_of_a_request_go_before_those_of_its_voice(
     await records.voices.update(voice.id, pronunciations={"GIF": "G IH1 F", "Hello": "=Hi"})
     more = {"pronunciations": {"GIF": "JH IH1 F"}, "input_type": "text"}
 
-    answer = await api.client.post("/v1/audio/speech", json=speech(**more))
+    reply = await api.client.post("/v1/audio/speech", json=speech(**more))
     too_many = await api.client.post(
         "/v1/audio/speech", json=speech(pronunciations={str(n): "=x" for n in range(1001)})
     )
     unknown = await api.client.post("/v1/audio/speech", json=speech(input_type="html"))
 
-    assert answer.status_code == 200
-    asked = (await api.services.speech.queue.job(tone_workers.requests[0].parent)).payload
-    assert asked["pronunciations"] == {"GIF": "JH IH1 F", "Hello": "=Hi"}
-    assert asked["input_type"] == "text"
+    assert reply.status_code == 200
+    requested = (await api.services.speech.queue.job(tone_workers.requests[0].parent)).payload
+    assert requested["pronunciations"] == {"GIF": "JH IH1 F", "Hello": "=Hi"}
+    assert requested["input_type"] == "text"
     assert (too_many.status_code, unknown.status_code) == (400, 400)
 
 
@@ -198,7 +198,7 @@ async def test_the_words_of_a_request_go_before_those_of_its_voice(
         ({"language": "klingon"}, 400, "unsupported_language", None),
     ],
 )
-async def test_what_cannot_be_is_refused_in_the_shape_of_this_door(
+async def test_what_cannot_be_is_rejected_in_openais_error_format(
     client: httpx.AsyncClient,
     tone_workers: ToneWorkers,
     voice: VoiceRecord,
@@ -207,22 +207,22 @@ async def test_what_cannot_be_is_refused_in_the_shape_of_this_door(
     code: str,
     param: str | None,
 ) -> None:
-    answer = await client.post("/v1/audio/speech", json=speech(**change))
+    reply = await client.post("/v1/audio/speech", json=speech(**change))
 
-    error = answer.json()["error"]
-    assert answer.status_code == status
+    error = reply.json()["error"]
+    assert reply.status_code == status
     assert set(error) == {"message", "type", "param", "code"}
     assert (error["code"], error["param"]) == (code, param)
 
 
 async def test_nobody_can_speak_without_a_synthesizer(client: httpx.AsyncClient, voice: VoiceRecord) -> None:
-    answer = await client.post("/v1/audio/speech", json=speech())
+    reply = await client.post("/v1/audio/speech", json=speech())
 
-    assert answer.status_code == 503
-    assert answer.json()["error"]["code"] == "not_ready"
+    assert reply.status_code == 503
+    assert reply.json()["error"]["code"] == "not_ready"
 
 
-async def test_an_utterance_that_fails_is_told_with_its_own_error(
+async def test_an_utterance_that_fails_is_reported_with_its_own_error(
     client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
     tone_workers.error = {"code": "unreadable_text", "message": "Nothing to pronounce.", "hint": "Use letters."}
@@ -234,12 +234,12 @@ async def test_an_utterance_that_fails_is_told_with_its_own_error(
     assert (broken.status_code, broken.json()["error"]["code"]) == (500, "job_failed")
 
 
-async def test_an_error_after_the_first_sound_is_an_event(
+async def test_an_error_after_the_first_audio_is_an_event(
     api: Api, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
     tone_workers.gate.clear()
-    async with api.client.stream("POST", "/v1/audio/speech", json=speech(stream_format="sse")) as answer:
-        lines = (line async for line in answer.aiter_lines() if line)
+    async with api.client.stream("POST", "/v1/audio/speech", json=speech(stream_format="sse")) as reply:
+        lines = (line async for line in reply.aiter_lines() if line)
         await asyncio.wait_for(anext(lines), 10)
         tone_workers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
         tone_workers.gate.set()
@@ -249,12 +249,12 @@ async def test_an_error_after_the_first_sound_is_an_event(
     assert rest[0]["error"]["message"] == "Out of luck."
 
 
-async def test_an_error_after_the_first_sound_breaks_the_connection(
+async def test_an_error_after_the_first_audio_breaks_the_connection(
     api: Api, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
     tone_workers.gate.clear()
-    async with api.client.stream("POST", "/v1/audio/speech", json=speech()) as answer:
-        chunks = answer.aiter_bytes()
+    async with api.client.stream("POST", "/v1/audio/speech", json=speech()) as reply:
+        chunks = reply.aiter_bytes()
         await asyncio.wait_for(anext(chunks), 10)
         tone_workers.error = {"code": "internal_error", "message": "Out of luck.", "hint": ""}
         tone_workers.gate.set()
@@ -269,8 +269,8 @@ async def test_a_client_that_goes_away_cancels_its_jobs(
     tone_workers.gate.clear()
     text = "One. Two. Three. Four."
     if after_the_first_sound:
-        async with api.client.stream("POST", "/v1/audio/speech", json=speech(input=text)) as answer:
-            await asyncio.wait_for(anext(answer.aiter_bytes()), 10)
+        async with api.client.stream("POST", "/v1/audio/speech", json=speech(input=text)) as reply:
+            await asyncio.wait_for(anext(reply.aiter_bytes()), 10)
     else:
         tone_workers.hold_first = True
         with pytest.raises(httpx.ReadTimeout):
@@ -287,8 +287,8 @@ async def test_a_client_that_goes_away_cancels_its_jobs(
     assert (await queue.depths())["synthesizer"] == 0
 
 
-async def _equals(ask: Any, wanted: Any) -> bool:
-    return bool(await ask() == wanted)
+async def _equals(ask: Any, expected: Any) -> bool:
+    return bool(await ask() == expected)
 
 
 async def test_speech_that_takes_too_long_is_cancelled(
@@ -298,22 +298,22 @@ async def test_speech_that_takes_too_long_is_cancelled(
     tone_workers.hold_first = True
 
     async with running(settings.model_copy(update={"synthesis_timeout_seconds": 0.3})) as api:
-        answer = await api.client.post("/v1/audio/speech", json=speech())
+        reply = await api.client.post("/v1/audio/speech", json=speech())
         await eventually(lambda: tone_workers.cancelled)
 
-    assert answer.status_code == 504
-    assert answer.json()["error"]["code"] == "timed_out"
+    assert reply.status_code == 504
+    assert reply.json()["error"]["code"] == "timed_out"
 
 
 async def test_without_redis_the_answer_is_503(settings: Settings, voice: VoiceRecord) -> None:
     away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
 
     async with running(away) as api:
-        answer = await api.client.post("/v1/audio/speech", json=speech())
+        reply = await api.client.post("/v1/audio/speech", json=speech())
 
-    assert answer.status_code == 503
-    assert answer.json()["error"]["code"] == "queue_unavailable"
-    assert answer.headers["retry-after"] == "5"
+    assert reply.status_code == 503
+    assert reply.json()["error"]["code"] == "queue_unavailable"
+    assert reply.headers["retry-after"] == "5"
 
 
 def seconds_of(content: bytes) -> float:

@@ -1,4 +1,4 @@
-"""The eleven-step service's door: made, fed with files, run step by step, listed beside our own tasks."""
+"""The eleven-step service's API: made, fed with files, run step by step, listed beside our own tasks."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ SHIFTED = {"min_length": -34, "min_interval": 4000, "hop_size": 300, "max_sil_ke
 def api_services(client: httpx.AsyncClient) -> ApiServices:
     """Those of the application, to play the workers' part with."""
     transport: Any = client._transport
-    found: ApiServices = transport.app.state.services
-    return found
+    result: ApiServices = transport.app.state.services
+    return result
 
 
 async def create(client: httpx.AsyncClient, **config: Any) -> str:
     body = {"task_name": "bob", "config": CONFIG | config}
-    answer = await client.post("/api/v1/task/create", json=body)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["task_id"])
+    response = await client.post("/api/v1/task/create", json=body)
+    assert response.status_code == 200, response.text
+    return str(response.json()["task_id"])
 
 
 async def bring(client: httpx.AsyncClient, task: str, name: str = "a.wav", content: bytes | None = None) -> Any:
@@ -62,20 +62,20 @@ async def finish(records: Records, task: str, *stages: str) -> None:
 async def test_a_task_is_made_with_the_settings_of_its_stages(client: httpx.AsyncClient, records: Records) -> None:
     task = await create(client, gpu_id="0-1-2", priority=7)
 
-    made = await records.experiments.get(task)
-    shown = (await client.get(f"/api/v1/task/{task}")).json()
+    created = await records.experiments.get(task)
+    view = (await client.get(f"/api/v1/task/{task}")).json()
 
-    assert (made.exp_name, made.version, made.language, made.gpu_numbers, made.priority) == (
+    assert (created.exp_name, created.version, created.language, created.gpu_numbers, created.priority) == (
         "bob",
         "nano",
         "en",
         "0-1-2",
         7,
     )
-    assert made.parameters["sovits_train"] == {"batch_size": 2, "total_epoch": 3}
-    assert made.parameters["gpt_train"] == {"batch_size": 2, "total_epoch": 4}
-    assert (shown["status"], shown["progress"], shown["error_message"]) == ("queued", 0.0, None)
-    assert [one["step"] for one in shown["steps"]] == [
+    assert created.parameters["sovits_train"] == {"batch_size": 2, "total_epoch": 3}
+    assert created.parameters["gpt_train"] == {"batch_size": 2, "total_epoch": 4}
+    assert (view["status"], view["progress"], view["error_message"]) == ("queued", 0.0, None)
+    assert [item["step"] for item in view["steps"]] == [
         "convert_audio",
         "slice_audio",
         "denoise_audio",
@@ -92,10 +92,10 @@ async def test_a_task_is_made_with_the_settings_of_its_stages(client: httpx.Asyn
 async def test_settings_that_mean_nothing_here_are_named_and_left_alone(client: httpx.AsyncClient) -> None:
     body = {"task_name": "bob", "config": {"exp_name": "bob", "gpu_id": 0, "opt_dir": "/tmp/x"}}
 
-    answer = await client.post("/api/v1/task/create", json=body)
+    response = await client.post("/api/v1/task/create", json=body)
 
-    assert answer.status_code == 200
-    assert answer.json()["warnings"] == ["config.opt_dir is not known here and changes nothing."]
+    assert response.status_code == 200
+    assert response.json()["warnings"] == ["config.opt_dir is not known here and changes nothing."]
 
 
 REFUSED_SETTINGS: list[tuple[dict[str, Any], str]] = [
@@ -111,36 +111,36 @@ REFUSED_SETTINGS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-async def test_settings_that_cannot_be_are_refused_by_name(client: httpx.AsyncClient) -> None:
-    for change, said in REFUSED_SETTINGS:
-        answer = await client.post("/api/v1/task/create", json={"task_name": "a", "config": CONFIG | change})
+async def test_settings_that_cannot_be_are_rejected_by_name(client: httpx.AsyncClient) -> None:
+    for change, message in REFUSED_SETTINGS:
+        response = await client.post("/api/v1/task/create", json={"task_name": "a", "config": CONFIG | change})
 
-        assert answer.status_code == 422
-        assert said in answer.json()["error"]["message"]
+        assert response.status_code == 422
+        assert message in response.json()["error"]["message"]
     assert (await client.get("/api/v1/tasks")).json()["total"] == 0
 
 
-async def test_a_task_without_a_name_is_refused(client: httpx.AsyncClient) -> None:
-    answers = [
+async def test_a_task_without_a_name_is_rejected(client: httpx.AsyncClient) -> None:
+    responses = [
         await client.post("/api/v1/task/create", json=body)
         for body in ({"config": CONFIG}, {"task_name": "", "config": {}}, {"task_name": "a", "colour": "red"})
     ]
 
-    assert [answer.status_code for answer in answers] == [422, 422, 422]
+    assert [response.status_code for response in responses] == [422, 422, 422]
 
 
 async def test_three_files_are_brought_listed_and_read_again(client: httpx.AsyncClient) -> None:
     task = await create(client)
     sound = tone(3.0)
 
-    answers = [await bring(client, task, name, sound) for name in ("a.wav", "b.wav", "c.wav")]
-    shown = (await client.get(f"/api/v1/task/{task}")).json()["files"]
+    responses = [await bring(client, task, name, sound) for name in ("a.wav", "b.wav", "c.wav")]
+    view = (await client.get(f"/api/v1/task/{task}")).json()["files"]
     back = await client.get(f"/api/v1/task/{task}/files/download/b.wav")
 
-    assert [answer.status_code for answer in answers] == [200, 200, 200]
-    assert answers[2].json()["files"] == ["a.wav", "b.wav", "c.wav"]
-    assert sorted(one["filename"] for one in shown) == ["a.wav", "b.wav", "c.wav"]
-    assert {one["kind"] for one in shown} == {"upload"}
+    assert [response.status_code for response in responses] == [200, 200, 200]
+    assert responses[2].json()["files"] == ["a.wav", "b.wav", "c.wav"]
+    assert sorted(item["filename"] for item in view) == ["a.wav", "b.wav", "c.wav"]
+    assert {item["kind"] for item in view} == {"upload"}
     assert back.content == sound
 
 
@@ -151,8 +151,8 @@ async def test_a_file_of_the_same_name_takes_the_place_of_the_first(client: http
 
     await bring(client, task, "a.wav", newer)
 
-    shown = (await client.get(f"/api/v1/task/{task}")).json()["files"]
-    assert [one["size_bytes"] for one in shown] == [len(newer)]
+    view = (await client.get(f"/api/v1/task/{task}")).json()["files"]
+    assert [item["size_bytes"] for item in view] == [len(newer)]
     assert (await client.get(f"/api/v1/task/{task}/files/download/a.wav")).content == newer
 
 
@@ -162,21 +162,21 @@ async def test_only_names_of_the_tasks_own_list_are_read(client: httpx.AsyncClie
     await lay(records, other, "b.wav")
 
     for name in ("b.wav", "..%2fsovitsd.sqlite3", "%2e%2e", "a.wav%00", "files%2fa.wav"):
-        answer = await client.get(f"/api/v1/task/{task}/files/download/{name}")
+        response = await client.get(f"/api/v1/task/{task}/files/download/{name}")
 
-        assert answer.status_code == 404, name
+        assert response.status_code == 404, name
 
 
-async def test_what_is_no_recording_is_refused(client: httpx.AsyncClient) -> None:
+async def test_what_is_no_recording_is_rejected(client: httpx.AsyncClient) -> None:
     task = await create(client)
 
-    answers = [
+    responses = [
         await bring(client, task, "a.wav", b"not a sound" * 100),
         await client.post(f"/api/v1/task/{task}/files/upload", files={"audio": ("a.wav", tone(2.0))}),
         await client.post(f"/api/v1/task/{task}/files/upload", json={}),
     ]
 
-    assert [answer.status_code for answer in answers] == [400, 400, 400]
+    assert [response.status_code for response in responses] == [400, 400, 400]
     assert (await client.get(f"/api/v1/task/{task}")).json()["files"] == []
 
 
@@ -186,11 +186,11 @@ async def test_the_first_step_of_one_recording_reads_it(
     task = await create(client)
     brought = await lay(records, task)
 
-    answer = await step(client, task, "convert_audio")
+    response = await step(client, task, "convert_audio")
 
     job = await queue.job(f"{task}.convert.1")
-    assert answer.status_code == 200
-    assert answer.json()["job_id"] == f"{task}.convert.1"
+    assert response.status_code == 200
+    assert response.json()["job_id"] == f"{task}.convert.1"
     assert (await records.experiments.get(task)).audio_file_id == brought
     assert job is not None
     assert job.status == "waiting"
@@ -204,11 +204,11 @@ async def test_the_first_step_of_three_waits_for_the_data_set_they_become(
 
     await step(client, task, "convert_audio")
 
-    made = await records.experiments.get(task)
-    assert made.dataset_id is not None
-    version = await records.dataset_versions.get(made.dataset_id, 1)
+    created = await records.experiments.get(task)
+    assert created.dataset_id is not None
+    version = await records.dataset_versions.get(created.dataset_id, 1)
     job = await queue.job(f"{task}.convert.1")
-    assert [one["file_id"] for one in version.request["sources"]] == ids
+    assert [item["file_id"] for item in version.request["sources"]] == ids
     assert job is not None
     assert (job.status, job.pending_dependencies) == ("delayed", 1)
 
@@ -236,20 +236,20 @@ async def test_the_same_files_are_not_taken_in_twice(
 async def test_without_a_file_there_is_nothing_to_begin_from(client: httpx.AsyncClient) -> None:
     task = await create(client)
 
-    answer = await step(client, task, "convert_audio")
+    response = await step(client, task, "convert_audio")
 
-    assert answer.status_code == 400
-    assert "Upload one" in answer.json()["error"]["hint"]
+    assert response.status_code == 400
+    assert "Upload one" in response.json()["error"]["hint"]
 
 
 async def test_a_step_names_what_it_needs_first(client: httpx.AsyncClient, records: Records) -> None:
     task = await create(client)
     await finish(records, task, "convert")
 
-    answer = await step(client, task, "train_sovits")
+    response = await step(client, task, "train_sovits")
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["details"]["unmet"] == ["text_feature", "semantic_token"]
+    assert response.status_code == 400
+    assert response.json()["error"]["details"]["unmet"] == ["text_feature", "semantic_token"]
 
 
 async def test_a_step_asked_for_early_waits_for_its_turn(
@@ -282,9 +282,9 @@ async def test_a_failed_step_takes_those_along_that_wait_for_it(
 
     await api_services.experiments.runs.fail(task, "convert", 1, {"code": "bad_audio", "message": "It is no sound."})
 
-    shown = (await client.get(f"/api/v1/task/{task}")).json()
-    assert (shown["status"], shown["current_step"]) == ("failed", "convert_audio")
-    assert shown["error_message"] == "It is no sound."
+    view = (await client.get(f"/api/v1/task/{task}")).json()
+    assert (view["status"], view["current_step"]) == ("failed", "convert_audio")
+    assert view["error_message"] == "It is no sound."
     assert (await step(client, task, "slice_audio")).status_code == 400
 
 
@@ -314,29 +314,29 @@ async def test_shifted_parameters_of_slice_audio_are_put_right_and_said(
     task = await create(client)
     await finish(records, task, "convert")
 
-    answer = (await step(client, task, "slice_audio", SHIFTED)).json()
+    response = (await step(client, task, "slice_audio", SHIFTED)).json()
 
     config = (await records.stages.get(task, "audio_slice")).config
     log = (await client.get(f"/api/v1/task/{task}/logs")).json()["logs"]
     assert (config["threshold"], config["min_length"], config["min_interval"]) == (-34, 4000, 300)
     assert (config["hop_size"], config["max_sil_kept"], config["_max"], config["alpha"]) == (10, 500, 0.9, 0.25)
-    assert "shifted by one name" in answer["warnings"][0]
-    assert "min_length -34 is threshold" in answer["warnings"][0]
+    assert "shifted by one name" in response["warnings"][0]
+    assert "min_length -34 is threshold" in response["warnings"][0]
     assert [(line["level"], line["step"]) for line in log] == [("WARNING", "slice_audio")]
-    assert log[0]["message"] == answer["warnings"][0]
+    assert log[0]["message"] == response["warnings"][0]
 
 
 async def test_parameters_in_their_place_stay_there(client: httpx.AsyncClient, records: Records) -> None:
     task = await create(client)
     await finish(records, task, "convert")
 
-    answer = await step(client, task, "slice_audio", {"params": {"threshold": -40, "min_length": 3000}})
+    response = await step(client, task, "slice_audio", {"params": {"threshold": -40, "min_length": 3000}})
 
     config = (await records.stages.get(task, "audio_slice")).config
-    assert (config["threshold"], config["min_length"], answer.json()["warnings"]) == (-40, 3000, [])
+    assert (config["threshold"], config["min_length"], response.json()["warnings"]) == (-40, 3000, [])
 
 
-async def test_parameters_that_cannot_be_are_refused(client: httpx.AsyncClient, records: Records) -> None:
+async def test_parameters_that_cannot_be_are_rejected(client: httpx.AsyncClient, records: Records) -> None:
     task = await create(client)
     await finish(records, task, "convert")
     wrong: list[tuple[dict[str, Any], str]] = [
@@ -345,11 +345,11 @@ async def test_parameters_that_cannot_be_are_refused(client: httpx.AsyncClient, 
         ({"params": 3}, "'params'"),
     ]
 
-    for params, said in wrong:
-        answer = await step(client, task, "slice_audio", params)
+    for params, message in wrong:
+        response = await step(client, task, "slice_audio", params)
 
-        assert answer.status_code == 422
-        assert said in answer.json()["error"]["message"]
+        assert response.status_code == 422
+        assert message in response.json()["error"]["message"]
     assert (await records.stages.get(task, "audio_slice")).status is StageStatus.PENDING
 
 
@@ -365,20 +365,20 @@ async def test_whoever_runs_the_denoising_step_wants_it_done(client: httpx.Async
 async def test_a_step_that_the_version_does_not_have_is_skipped(client: httpx.AsyncClient) -> None:
     task = await create(client)
 
-    answer = await step(client, task, "extract_speaker_vectors")
+    response = await step(client, task, "extract_speaker_vectors")
 
-    assert (answer.status_code, answer.json()["status"]) == (200, "skipped")
+    assert (response.status_code, response.json()["status"]) == (200, "skipped")
 
 
 async def test_every_step_of_the_eleven_is_known_and_no_other(client: httpx.AsyncClient, records: Records) -> None:
     task = await create(client, version="v2Pro")
 
-    names = [one["step"] for one in (await client.get(f"/api/v1/task/{task}")).json()["steps"]]
-    answers = [await step(client, task, name) for name in names]
+    names = [item["step"] for item in (await client.get(f"/api/v1/task/{task}")).json()["steps"]]
+    responses = [await step(client, task, name) for name in names]
     unknown = await step(client, task, "fly")
 
     assert len(names) == len(STAGES) == 11
-    assert {answer.status_code for answer in answers} == {400}
+    assert {response.status_code for response in responses} == {400}
     assert unknown.status_code == 404
     assert "train_gpt" in unknown.json()["error"]["hint"]
 
@@ -409,9 +409,9 @@ async def test_a_deleted_task_leaves_nothing(client: httpx.AsyncClient, records:
         await bring(client, task, name)
     await step(client, task, "convert_audio")
 
-    answer = await client.delete(f"/api/v1/task/{task}")
+    response = await client.delete(f"/api/v1/task/{task}")
 
-    assert answer.json()["status"] == "deleted"
+    assert response.json()["status"] == "deleted"
     assert (await client.get(f"/api/v1/task/{task}")).status_code == 404
     assert (await client.delete(f"/api/v1/task/{task}")).status_code == 404
     assert (await records.files.page()).total == 0
@@ -432,10 +432,10 @@ OF_A_TASK = [
 async def test_an_unknown_task_is_not_found(client: httpx.AsyncClient) -> None:
     for method, path in OF_A_TASK:
         for task in ("exp-none", "task-none"):
-            answer = await client.request(method, f"/api/v1/task/{task}{path}")
+            response = await client.request(method, f"/api/v1/task/{task}{path}")
 
-            assert answer.status_code == 404, answer.text
-            assert answer.json()["error"]["code"] == "not_found"
+            assert response.status_code == 404, response.text
+            assert response.json()["error"]["code"] == "not_found"
 
 
 async def test_the_list_serves_both_readers(client: httpx.AsyncClient, records: Records) -> None:
@@ -446,11 +446,11 @@ async def test_the_list_serves_both_readers(client: httpx.AsyncClient, records: 
     page = (await client.get("/api/v1/tasks")).json()
     second = (await client.get("/api/v1/tasks", params={"limit": 1, "offset": 1})).json()
 
-    assert [one["id"] for one in page["items"]] == [task, quick["id"]] == [one["task_id"] for one in page["items"]]
+    assert [item["id"] for item in page["items"]] == [task, quick["id"]] == [item["task_id"] for item in page["items"]]
     assert (page["total"], second["items"]) == (2, page["items"][1:])
     assert quick.items() <= page["items"][1].items()
     assert set(page["items"][0]) == set(page["items"][1])
-    assert [one["current_step"] for one in page["items"]] == ["convert_audio", "convert_audio"]
+    assert [item["current_step"] for item in page["items"]] == ["convert_audio", "convert_audio"]
     assert (await client.get(f"/api/v1/tasks/{task}")).json() == page["items"][0]
     assert (await client.delete(f"/api/v1/tasks/{task}")).json()["id"] == task
 
@@ -465,28 +465,28 @@ async def test_the_list_is_filtered_for_both(client: httpx.AsyncClient, records:
     queued = (await client.get("/api/v1/tasks", params={"status": "queued"})).json()
     running = (await client.get("/api/v1/tasks", params={"status": "running"})).json()
 
-    assert [one["exp_name"] for one in queued["items"]] == ["quick"]
-    assert [one["id"] for one in running["items"]] == [task]
+    assert [item["exp_name"] for item in queued["items"]] == ["quick"]
+    assert [item["id"] for item in running["items"]] == [task]
 
 
 async def test_experiments_of_experts_are_no_tasks(client: httpx.AsyncClient, records: Records) -> None:
     file = await lay(records)
-    made = (await client.post("/api/v1/experiments", json={"exp_name": "a", "audio_file_id": file})).json()
+    created = (await client.post("/api/v1/experiments", json={"exp_name": "a", "audio_file_id": file})).json()
 
     assert (await client.get("/api/v1/tasks")).json()["total"] == 0
-    assert (await client.get(f"/api/v1/tasks/{made['id']}")).status_code == 404
-    assert (await bring(client, made["id"])).status_code == 409
+    assert (await client.get(f"/api/v1/tasks/{created['id']}")).status_code == 404
+    assert (await bring(client, created["id"])).status_code == 409
 
 
 async def test_a_task_of_our_own_is_seen_whole(client: httpx.AsyncClient, records: Records) -> None:
     file = await lay(records)
     quick = (await client.post("/api/v1/tasks", json={"exp_name": "quick", "audio_file_id": file})).json()
 
-    shown = (await client.get(f"/api/v1/task/{quick['id']}")).json()
+    view = (await client.get(f"/api/v1/task/{quick['id']}")).json()
     early = await step(client, quick["id"], "train_gpt")
     stopped = await client.post(f"/api/v1/task/{quick['id']}/cancel")
 
-    assert (shown["status"], shown["progress"], shown["current_step"]) == ("queued", 0.0, "convert_audio")
+    assert (view["status"], view["progress"], view["current_step"]) == ("queued", 0.0, "convert_audio")
     assert early.status_code == 409
     assert stopped.json()["status"] == "cancelled"
 
@@ -508,8 +508,8 @@ async def test_trained_models_are_files_of_the_task(client: httpx.AsyncClient, r
         )
     )
 
-    [shown] = (await api.client.get(f"/api/v1/task/{task}")).json()["files"]
-    back = await api.client.get(f"/api/v1/task/{task}/files/download/{shown['filename']}")
+    [view] = (await api.client.get(f"/api/v1/task/{task}")).json()["files"]
+    back = await api.client.get(f"/api/v1/task/{task}/files/download/{view['filename']}")
 
-    assert (shown["filename"], shown["kind"]) == ("bob_gpt_e4.safetensors", "model")
+    assert (view["filename"], view["kind"]) == ("bob_gpt_e4.safetensors", "model")
     assert back.content == b"weights"

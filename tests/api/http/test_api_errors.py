@@ -23,10 +23,10 @@ from core.settings import Settings
 async def test_every_refusal_has_one_shape(
     client: httpx.AsyncClient, method: str, path: str, status: int, code: str
 ) -> None:
-    answer = await client.request(method, path)
+    response = await client.request(method, path)
 
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"]) == (status, code)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (status, code)
     assert error["message"]
     assert set(error) <= {"code", "message", "hint", "job_id", "details"}
 
@@ -37,11 +37,11 @@ async def test_what_nobody_foresaw_is_a_plain_500(settings: Settings) -> None:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
 
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        answer = await client.get("/faulty")
+        response = await client.get("/faulty")
 
-    assert answer.status_code == 500
-    assert answer.json()["error"]["code"] == "internal_error"
-    assert "secret" not in answer.text
+    assert response.status_code == 500
+    assert response.json()["error"]["code"] == "internal_error"
+    assert "secret" not in response.text
 
 
 def add_faulty_route(app: FastAPI) -> None:

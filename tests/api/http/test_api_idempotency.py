@@ -47,14 +47,14 @@ async def total(client: httpx.AsyncClient, path: str) -> int:
 async def test_fifty_parallel_creates_with_one_key_make_one_task(client: httpx.AsyncClient, recording: str) -> None:
     body = task(recording)
 
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(client.post("/api/v1/tasks", json=body, headers={"Idempotency-Key": "k"}) for _ in range(50))
     )
 
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({answer.content for answer in answers}) == 1
+    assert {response.status_code for response in responses} == {201}
+    assert len({response.content for response in responses}) == 1
     assert await total(client, "tasks") == 1
-    assert sum("idempotent-replayed" in answer.headers for answer in answers) == 49
+    assert sum("idempotent-replayed" in response.headers for response in responses) == 49
 
 
 async def test_fifty_parallel_creates_at_two_hosts_make_one_task(
@@ -66,7 +66,7 @@ async def test_fifty_parallel_creates_at_two_hosts_make_one_task(
         other.router.lifespan_context(other),
         httpx.AsyncClient(transport=transport, base_url="http://other") as there,
     ):
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(
                 at.post("/api/v1/tasks", json=task(recording, idempotency_key="k"))
                 for _ in range(25)
@@ -74,8 +74,8 @@ async def test_fifty_parallel_creates_at_two_hosts_make_one_task(
             )
         )
 
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert {response.status_code for response in responses} == {201}
+    assert len({response.json()["id"] for response in responses}) == 1
     assert await total(client, "tasks") == 1
 
 
@@ -104,23 +104,23 @@ async def test_the_order_of_the_fields_makes_no_other_request(client: httpx.Asyn
     assert (await client.post("/api/v1/tasks", json=turned)).json() == first.json()
 
 
-async def test_the_same_key_with_another_body_is_refused(client: httpx.AsyncClient, recording: str) -> None:
+async def test_the_same_key_with_another_body_is_rejected(client: httpx.AsyncClient, recording: str) -> None:
     await client.post("/api/v1/tasks", json=task(recording, idempotency_key="k"))
 
-    answer = await client.post("/api/v1/tasks", json=task(recording, idempotency_key="k", priority=9))
+    response = await client.post("/api/v1/tasks", json=task(recording, idempotency_key="k", priority=9))
 
-    assert answer.status_code == 422
-    assert answer.json()["error"]["code"] == "idempotency_key_reused"
-    assert "'k' came with another request" in answer.json()["error"]["message"]
+    assert response.status_code == 422
+    assert response.json()["error"]["code"] == "idempotency_key_reused"
+    assert "'k' came with another request" in response.json()["error"]["message"]
     assert await total(client, "tasks") == 1
 
 
 async def test_the_same_key_elsewhere_is_another_key(client: httpx.AsyncClient, recording: str) -> None:
     await client.post("/api/v1/tasks", json=task(recording, idempotency_key="k"))
 
-    answer = await client.post("/api/v1/webhooks", json={"url": "http://93.184.216.34/", "idempotency_key": "k"})
+    response = await client.post("/api/v1/webhooks", json={"url": "http://93.184.216.34/", "idempotency_key": "k"})
 
-    assert answer.status_code == 201
+    assert response.status_code == 201
 
 
 async def test_two_callers_with_the_same_key_do_not_meet(settings: Settings, records: Records, recording: str) -> None:
@@ -130,34 +130,34 @@ async def test_two_callers_with_the_same_key_do_not_meet(settings: Settings, rec
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
     ):
-        answers = [
+        responses = [
             await client.post("/api/v1/tasks", json=task(recording, idempotency_key="k"), headers={"X-API-Key": key})
             for key in keys
         ]
         stranger = await client.post("/api/v1/tasks", json=task(recording, idempotency_key="k"))
 
-    assert answers[0].json()["id"] != answers[1].json()["id"]
+    assert responses[0].json()["id"] != responses[1].json()["id"]
     assert stranger.status_code == 401
 
 
 async def test_a_request_that_failed_may_be_sent_again(client: httpx.AsyncClient, records: Records) -> None:
     body = task("file-later", idempotency_key="k")
-    refused = await client.post("/api/v1/tasks", json=body)
+    rejected = await client.post("/api/v1/tasks", json=body)
     await records.files.create(
         NewFileRecord(id="file-later", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     )
 
     again = await client.post("/api/v1/tasks", json=body)
 
-    assert (refused.status_code, again.status_code) == (404, 201)
+    assert (rejected.status_code, again.status_code) == (404, 201)
 
 
-async def test_a_request_still_under_way_is_waited_for_and_then_refused(
+async def test_a_request_still_under_way_is_waited_for_and_then_rejected(
     store: IdempotencyKeys, settings: Settings, recording: str
 ) -> None:
     app = create_app(settings)
     app.user_middleware = [
-        one for one in app.user_middleware if one.cls is not IdempotencyMiddleware
+        item for item in app.user_middleware if item.cls is not IdempotencyMiddleware
     ]  # `slow` stands for it
     entered, leave = asyncio.Event(), asyncio.Event()
     slow = IdempotencyMiddleware(Held(app, entered, leave), wait_seconds=0.05)
@@ -257,47 +257,47 @@ async def test_an_empty_key_is_none(client: httpx.AsyncClient, recording: str, k
 
 
 @pytest.mark.parametrize("key", [5, ["k"], "x" * 201, "two\nlines"])
-async def test_a_key_that_cannot_be_one_is_refused(client: httpx.AsyncClient, recording: str, key: Any) -> None:
-    answer = await client.post("/api/v1/tasks", json=task(recording, idempotency_key=key))
+async def test_a_key_that_cannot_be_one_is_rejected(client: httpx.AsyncClient, recording: str, key: Any) -> None:
+    response = await client.post("/api/v1/tasks", json=task(recording, idempotency_key=key))
 
-    assert answer.status_code == 422
-    assert answer.json()["error"]["code"] == "idempotency_key_unusable"
+    assert response.status_code == 422
+    assert response.json()["error"]["code"] == "idempotency_key_unusable"
 
 
-async def test_two_keys_at_once_are_refused(client: httpx.AsyncClient, recording: str) -> None:
+async def test_two_keys_at_once_are_rejected(client: httpx.AsyncClient, recording: str) -> None:
     body = task(recording, idempotency_key="k1")
 
-    answer = await client.post("/api/v1/tasks", json=body, headers={"Idempotency-Key": "k2"})
+    response = await client.post("/api/v1/tasks", json=body, headers={"Idempotency-Key": "k2"})
 
-    assert answer.status_code == 422
+    assert response.status_code == 422
 
 
-async def test_a_body_that_is_no_json_is_still_refused_by_its_route(client: httpx.AsyncClient) -> None:
+async def test_a_body_that_is_no_json_is_still_rejected_by_its_route(client: httpx.AsyncClient) -> None:
     headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
 
-    answer = await client.post("/api/v1/tasks", content=b'{"idempotency_key": ', headers=headers)
+    response = await client.post("/api/v1/tasks", content=b'{"idempotency_key": ', headers=headers)
 
-    assert answer.status_code == 400
-    assert "no JSON" in answer.json()["error"]["message"]
+    assert response.status_code == 400
+    assert "no JSON" in response.json()["error"]["message"]
 
 
-async def test_a_body_that_is_too_large_is_still_refused(api: Api) -> None:
+async def test_a_body_that_is_too_large_is_still_rejected(api: Api) -> None:
     headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
 
-    answer = await api.client.post("/api/v1/tasks", content=b" " * (5 << 20), headers=headers)
+    response = await api.client.post("/api/v1/tasks", content=b" " * (5 << 20), headers=headers)
 
-    assert answer.status_code == 413
+    assert response.status_code == 413
 
 
-async def test_without_redis_a_request_with_a_key_is_told_to_come_back(settings: Settings, recording: str) -> None:
+async def test_without_redis_a_request_with_a_key_is_asked_to_come_back(settings: Settings, recording: str) -> None:
     app = create_app(settings, "redis://127.0.0.1:1/0")
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
     ):
-        answer = await client.post("/api/v1/tasks", json=task(recording, idempotency_key="k"))
+        response = await client.post("/api/v1/tasks", json=task(recording, idempotency_key="k"))
 
-    assert answer.status_code == 503
+    assert response.status_code == 503
 
 
 def upload(content: bytes, name: str = "a.wav") -> Posted:
@@ -315,13 +315,13 @@ async def test_an_upload_that_is_sent_again_is_the_same_file(client: httpx.Async
     assert await total(client, "files") == 1
 
 
-async def test_another_upload_with_the_same_key_is_refused(client: httpx.AsyncClient) -> None:
+async def test_another_upload_with_the_same_key_is_rejected(client: httpx.AsyncClient) -> None:
     await client.post("/api/v1/files", **upload(tone(2.0)))
 
-    answer = await client.post("/api/v1/files", **upload(tone(3.0)))
+    response = await client.post("/api/v1/files", **upload(tone(3.0)))
 
-    assert answer.status_code == 422
-    assert answer.json()["error"]["code"] == "idempotency_key_reused"
+    assert response.status_code == 422
+    assert response.json()["error"]["code"] == "idempotency_key_reused"
     assert await total(client, "files") == 1
 
 
@@ -348,10 +348,10 @@ async def test_the_same_upload_twice_at_once_is_one_file(api: Api) -> None:
     second = asyncio.create_task(post("/api/v1/files", content=b"".join(parts(b"two")), headers=headers("two")))
     gate.set()
 
-    answers = [await first, await second]
+    responses = [await first, await second]
 
-    assert [answer.status_code for answer in answers] == [201, 201]
-    assert answers[0].json() == answers[1].json()
+    assert [response.status_code for response in responses] == [201, 201]
+    assert responses[0].json() == responses[1].json()
 
 
 async def _is_under_way(api: Api) -> bool:
@@ -362,11 +362,11 @@ async def _is_under_way(api: Api) -> bool:
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 def test_a_boundary_changes_no_fingerprint_however_the_body_is_cut(size: int) -> None:
     def fingerprint(boundary: bytes, content: bytes) -> str:
-        made = BoundaryHash(boundary)
+        created = BoundaryHash(boundary)
         body = b"--" + boundary + b"\r\n" + content + b"\r\n--" + boundary + b"--"
         for first in range(0, len(body), size):
-            made.update(body[first : first + size])
-        return made.hexdigest()
+            created.update(body[first : first + size])
+        return created.hexdigest()
 
     same = {fingerprint(boundary, b"content") for boundary in (b"--aaaa", b"--another", b"x")}
 
@@ -409,7 +409,7 @@ async def test_an_answer_that_is_no_json_is_passed_on_and_not_remembered(setting
         httpx.AsyncClient(transport=transport, base_url="http://test") as client,
     ):
         request = {"json": {"text": "Hello."}, "headers": {"Idempotency-Key": "k"}}
-        answers = [await client.post("/api/v1/speak", **request) for _ in range(2)]
+        responses = [await client.post("/api/v1/speak", **request) for _ in range(2)]
 
-    assert [answer.content for answer in answers] == [b"sound", b"sound"]
+    assert [response.content for response in responses] == [b"sound", b"sound"]
     assert len(calls) == 2

@@ -1,4 +1,4 @@
-"""Data sets over HTTP: made of uploads, mended, looked at, and every wrong request refused with a sentence."""
+"""Data sets over HTTP: made of uploads, corrected, looked at, and every wrong request rejected with a sentence."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ def contents(count: int = 3, transcript: str = "Hello.") -> DatasetContents:
 @pytest.fixture
 async def dataset(records: Records) -> str:
     """Three segments, ready, with a report that finds the second one bad."""
-    made = await records.datasets.create("ds-one", "one", "en", "import", {}, 5)
+    created = await records.datasets.create("ds-one", "one", "en", "import", {}, 5)
     await records.dataset_versions.finish(
-        made.id, 1, contents(), [{"name": "x.pdf", "reason": "No recording."}], "Made."
+        created.id, 1, contents(), [{"name": "x.pdf", "reason": "No recording."}], "Made."
     )
-    await records.dataset_reports.begin(made.id, 1, {})
-    await records.dataset_reports.end(made.id, 1, 1, REPORT, None, {1: {"heard": "Hello."}})
-    return made.id
+    await records.dataset_reports.begin(created.id, 1, {})
+    await records.dataset_reports.end(created.id, 1, 1, REPORT, None, {1: {"heard": "Hello."}})
+    return created.id
 
 
 def archive(**members: bytes) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as made:
+    with zipfile.ZipFile(file, "w") as created:
         for name, content in members.items():
-            made.writestr(name.replace("__", "."), content)
+            created.writestr(name.replace("__", "."), content)
     return file.getvalue()
 
 
-async def refusal(answer: httpx.Response, status: int) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    error: dict[str, Any] = answer.json()["error"]
+async def refusal(response: httpx.Response, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    error: dict[str, Any] = response.json()["error"]
     assert error["message"]
     return error
 
@@ -68,34 +68,34 @@ async def refusal(answer: httpx.Response, status: int) -> dict[str, Any]:
 async def test_a_zip_is_taken_as_one_file_and_says_what_is_in_it(client: httpx.AsyncClient) -> None:
     content = archive(a__wav=tone(1.0), a__list=b"a.wav|x|EN|Hello.", notes__pdf=b"%PDF")
 
-    shown = await upload(client, content, "set.zip")
+    view = await upload(client, content, "set.zip")
 
-    assert (shown["purpose"], shown["media_type"], shown["duration_seconds"]) == ("dataset", "application/zip", None)
-    assert shown["archive"]["recordings"] == 1
-    assert shown["archive"]["lists"] == ["a.list"]
-    assert [one["name"] for one in shown["archive"]["skipped"]] == ["notes.pdf"]
+    assert (view["purpose"], view["media_type"], view["duration_seconds"]) == ("dataset", "application/zip", None)
+    assert view["archive"]["recordings"] == 1
+    assert view["archive"]["lists"] == ["a.list"]
+    assert [item["name"] for item in view["archive"]["skipped"]] == ["notes.pdf"]
 
 
 def hostile(kind: str) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as created:
         entry = zipfile.ZipInfo("evil.wav", (2026, 1, 1, 0, 0, 0))
         entry.compress_type = zipfile.ZIP_DEFLATED
         if kind == "bomb":
-            made.writestr(entry, bytes(32 << 20))
+            created.writestr(entry, bytes(32 << 20))
         elif kind == "link":
             entry.external_attr = (stat.S_IFLNK | 0o777) << 16
-            made.writestr(entry, "/etc/passwd")
+            created.writestr(entry, "/etc/passwd")
         elif kind == "path":
             entry.filename = "../../evil.wav"
-            made.writestr(entry, tone(1.0))
+            created.writestr(entry, tone(1.0))
     return file.getvalue()
 
 
-async def test_a_hostile_archive_is_refused_by_name_and_leaves_nothing(api: Api) -> None:
+async def test_a_hostile_archive_is_rejected_by_name_and_leaves_nothing(api: Api) -> None:
     for kind in ("bomb", "link", "path"):
-        answer = await api.client.post("/api/v1/files", files={"file": ("set.zip", hostile(kind))})
-        error = await refusal(answer, 400)
+        response = await api.client.post("/api/v1/files", files={"file": ("set.zip", hostile(kind))})
+        error = await refusal(response, 400)
         assert error["code"] == "bad_archive"
         assert "evil.wav" in error["message"]
 
@@ -108,17 +108,17 @@ async def test_a_hostile_archive_is_refused_by_name_and_leaves_nothing(api: Api)
 async def test_a_data_set_is_made_by_a_job(client: httpx.AsyncClient, queue: AsyncQueue) -> None:
     file_id = (await upload(client))["id"]
 
-    answer = await client.post(URL, json={"name": "mine", "language": "en", "file_ids": [file_id]})
+    response = await client.post(URL, json={"name": "mine", "language": "en", "file_ids": [file_id]})
 
-    shown = answer.json()
-    assert answer.status_code == 201
-    assert (shown["status"], shown["version"], shown["job_id"]) == ("preparing", 1, f"{shown['id']}.1")
-    job = await queue.job(shown["job_id"])
+    view = response.json()
+    assert response.status_code == 201
+    assert (view["status"], view["version"], view["job_id"]) == ("preparing", 1, f"{view['id']}.1")
+    job = await queue.job(view["job_id"])
     assert job is not None
-    assert job.payload == {"work": "dataset", "dataset_id": shown["id"], "version": 1}
-    assert (await client.get(f"{URL}/{shown['id']}")).json() == shown
+    assert job.payload == {"work": "dataset", "dataset_id": view["id"], "version": 1}
+    assert (await client.get(f"{URL}/{view['id']}")).json() == view
     in_use = await client.delete(f"/api/v1/files/{file_id}")
-    assert shown["id"] in (await refusal(in_use, 409))["message"]
+    assert view["id"] in (await refusal(in_use, 409))["message"]
 
 
 WRONG_REQUESTS = [
@@ -141,12 +141,12 @@ async def test_a_wrong_request_is_named(client: httpx.AsyncClient) -> None:
     assert (await client.get(URL)).json()["total"] == 0
 
 
-async def test_a_file_named_twice_is_refused(client: httpx.AsyncClient) -> None:
+async def test_a_file_named_twice_is_rejected(client: httpx.AsyncClient) -> None:
     file_id = (await upload(client))["id"]
 
-    answer = await client.post(URL, json={"name": "x", "files": [{"file_id": file_id}], "file_ids": [file_id]})
+    response = await client.post(URL, json={"name": "x", "files": [{"file_id": file_id}], "file_ids": [file_id]})
 
-    assert "named twice" in (await refusal(answer, 400))["message"]
+    assert "named twice" in (await refusal(response, 400))["message"]
 
 
 # Reading
@@ -187,15 +187,15 @@ async def test_data_sets_are_listed_newest_first_and_by_status(
     page = (await client.get(URL)).json()
     ready = (await client.get(URL, params={"status": "ready"})).json()
 
-    assert [one["id"] for one in page["items"]] == ["ds-two", dataset]
-    assert [one["id"] for one in ready["items"]] == [dataset]
+    assert [item["id"] for item in page["items"]] == ["ds-two", dataset]
+    assert [item["id"] for item in ready["items"]] == [dataset]
     assert (page["total"], ready["total"]) == (2, 1)
 
 
 async def test_segments_are_paged_with_what_the_report_says(client: httpx.AsyncClient, dataset: str) -> None:
     page = (await client.get(f"{URL}/{dataset}/segments", params={"limit": 2, "offset": 1})).json()
 
-    assert (page["total"], [one["number"] for one in page["items"]]) == (3, [2, 3])
+    assert (page["total"], [item["number"] for item in page["items"]]) == (3, [2, 3])
     bad = page["items"][0]
     assert (bad["left_out"], bad["decided_by"], bad["flags"][0]["code"]) == (True, "report", "clipped")
     assert (bad["duration_seconds"], bad["transcript"], bad["subset"]) == (2.0, "Hello.", "train")
@@ -204,13 +204,13 @@ async def test_segments_are_paged_with_what_the_report_says(client: httpx.AsyncC
 
 
 async def test_the_report_names_bad_files_and_what_is_left_out(client: httpx.AsyncClient, dataset: str) -> None:
-    shown = (await client.get(f"{URL}/{dataset}/report")).json()
+    view = (await client.get(f"{URL}/{dataset}/report")).json()
 
-    assert [(one["name"], one["why"]) for one in shown["files"]] == [("2.wav", "It is clipped.")]
-    assert (shown["left_out"], shown["problems"], shown["kept_segments"]) == (["2.wav"], {"clipped": 1}, 2)
-    assert shown["skipped"] == [{"name": "x.pdf", "reason": "No recording."}]
-    assert shown["made_at"].endswith("Z")
-    assert shown["message"] == "1 of 3 segments will be left out. Found: clipped 1. 1 file could not be taken."
+    assert [(item["name"], item["why"]) for item in view["files"]] == [("2.wav", "It is clipped.")]
+    assert (view["left_out"], view["problems"], view["kept_segments"]) == (["2.wav"], {"clipped": 1}, 2)
+    assert view["skipped"] == [{"name": "x.pdf", "reason": "No recording."}]
+    assert view["made_at"].endswith("Z")
+    assert view["message"] == "1 of 3 segments will be left out. Found: clipped 1. 1 file could not be taken."
 
 
 async def test_a_report_that_is_not_there_is_409_and_says_how_to_get_it(
@@ -220,15 +220,15 @@ async def test_a_report_that_is_not_there_is_409_and_says_how_to_get_it(
     await records.dataset_versions.finish("ds-two", 1, contents(), [], "Made.")
 
     none = await refusal(await client.get(f"{URL}/ds-two/report"), 409)
-    asked = await client.post(f"{URL}/ds-two/report", json={"listen": False})
+    requested = await client.post(f"{URL}/ds-two/report", json={"listen": False})
     making = await refusal(await client.get(f"{URL}/ds-two/report"), 409)
 
     assert "POST /api/v1/datasets/ds-two/report" in none["hint"]
-    assert (asked.status_code, asked.json()["kind"], asked.json()["status"]) == (202, "report", "preparing")
+    assert (requested.status_code, requested.json()["kind"], requested.json()["status"]) == (202, "report", "preparing")
     assert "is being made" in making["message"]
 
 
-async def test_the_sound_of_a_segment_is_a_wav_in_ranges(
+async def test_the_audio_of_a_segment_is_a_wav_in_ranges(
     client: httpx.AsyncClient, dataset: str, settings: Settings
 ) -> None:
     gone = await client.get(f"{URL}/{dataset}/segments/1/audio")
@@ -245,17 +245,17 @@ async def test_the_sound_of_a_segment_is_a_wav_in_ranges(
 # Changing
 
 
-async def test_a_transcript_is_mended_and_the_old_version_can_still_be_read(
+async def test_a_transcript_is_corrected_and_the_old_version_can_still_be_read(
     client: httpx.AsyncClient, dataset: str
 ) -> None:
-    answer = await client.patch(f"{URL}/{dataset}/segments/1", json={"transcript": "Goodbye."})
+    response = await client.patch(f"{URL}/{dataset}/segments/1", json={"transcript": "Goodbye."})
 
-    assert answer.json()["transcript"] == "Goodbye."
+    assert response.json()["transcript"] == "Goodbye."
     assert (await client.get(f"{URL}/{dataset}")).json()["version"] == 2
     old = await client.get(f"{URL}/{dataset}/segments/1", params={"version": 1})
     assert old.json()["transcript"] == "Hello."
     versions = (await client.get(f"{URL}/{dataset}/versions")).json()
-    assert [(one["version"], one["made_by"], one["parent"]) for one in versions["items"]] == [
+    assert [(item["version"], item["made_by"], item["parent"]) for item in versions["items"]] == [
         (2, "edit", 1),
         (1, "import", None),
     ]
@@ -264,12 +264,12 @@ async def test_a_transcript_is_mended_and_the_old_version_can_still_be_read(
 async def test_segments_are_left_out_and_taken_back_together(client: httpx.AsyncClient, dataset: str) -> None:
     changes = [{"number": 1, "left_out": True}, {"number": 2, "left_out": False}]
 
-    made = (await client.patch(f"{URL}/{dataset}/segments", json={"segments": changes, "base_version": 1})).json()
-    shown = (await client.get(f"{URL}/{dataset}/report")).json()
+    created = (await client.patch(f"{URL}/{dataset}/segments", json={"segments": changes, "base_version": 1})).json()
+    view = (await client.get(f"{URL}/{dataset}/report")).json()
 
-    assert (made["version"], made["made_by"]) == (2, "edit")
-    assert shown["left_out"] == ["1.wav"]
-    assert {one["name"]: one["decided_by"] for one in shown["files"]} == {"1.wav": "you", "2.wav": "you"}
+    assert (created["version"], created["made_by"]) == (2, "edit")
+    assert view["left_out"] == ["1.wav"]
+    assert {item["name"]: item["decided_by"] for item in view["files"]} == {"1.wav": "you", "2.wav": "you"}
 
 
 WRONG_CHANGES = [
@@ -296,9 +296,9 @@ async def test_a_wrong_change_is_named_and_changes_nothing(client: httpx.AsyncCl
 
 
 async def test_a_name_and_a_language_change_without_a_version(client: httpx.AsyncClient, dataset: str) -> None:
-    shown = (await client.patch(f"{URL}/{dataset}", json={"name": "other", "language": "zh"})).json()
+    view = (await client.patch(f"{URL}/{dataset}", json={"name": "other", "language": "zh"})).json()
 
-    assert (shown["name"], shown["language"], shown["version"]) == ("other", "zh", 1)
+    assert (view["name"], view["language"], view["version"]) == ("other", "zh", 1)
 
 
 @pytest.mark.parametrize(
@@ -312,11 +312,11 @@ async def test_a_name_and_a_language_change_without_a_version(client: httpx.Asyn
 async def test_a_job_makes_the_next_version(
     client: httpx.AsyncClient, dataset: str, kind: str, body: dict[str, Any]
 ) -> None:
-    answer = await client.post(f"{URL}/{dataset}/{kind}", json=body)
+    response = await client.post(f"{URL}/{dataset}/{kind}", json=body)
 
-    shown = answer.json()
-    assert (answer.status_code, shown["kind"], shown["version"]) == (202, kind, 2)
-    assert shown["job_id"] == f"{dataset}.2"
+    view = response.json()
+    assert (response.status_code, view["kind"], view["version"]) == (202, kind, 2)
+    assert view["job_id"] == f"{dataset}.2"
     options = (await client.get(f"{URL}/{dataset}/versions/2")).json()["request"]["options"]
     assert {name: options[name] for name in body} == body
     again = await refusal(await client.post(f"{URL}/{dataset}/{kind}", json=body), 409)
@@ -363,9 +363,9 @@ async def test_a_job_is_watched_to_its_end(api: Api, dataset: str) -> None:
     await api.client.delete(f"/api/v1/jobs/{work['job_id']}")
 
     kinds = []
-    async with api.client.stream("GET", f"{URL}/{dataset}/progress", params={"job_id": work["job_id"]}) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        async for line in answer.aiter_lines():
+    async with api.client.stream("GET", f"{URL}/{dataset}/progress", params={"job_id": work["job_id"]}) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        async for line in response.aiter_lines():
             if line.startswith("event: "):
                 kinds.append(line.removeprefix("event: "))
 
@@ -373,10 +373,10 @@ async def test_a_job_is_watched_to_its_end(api: Api, dataset: str) -> None:
 
 
 async def test_a_report_that_is_done_ends_its_stream_at_once(api: Api, dataset: str) -> None:
-    answer = await api.client.get(f"{URL}/{dataset}/progress")
+    response = await api.client.get(f"{URL}/{dataset}/progress")
 
-    [data] = [line for line in answer.text.splitlines() if line.startswith("data: ")]
-    assert "event: completed" in answer.text
+    [data] = [line for line in response.text.splitlines() if line.startswith("data: ")]
+    assert "event: completed" in response.text
     assert orjson.loads(data.removeprefix("data: "))["kind"] == "report"
 
 

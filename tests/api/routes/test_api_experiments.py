@@ -41,60 +41,62 @@ async def recording(records: Records) -> str:
 
 async def create(client: httpx.AsyncClient, recording: str, **more: Any) -> dict[str, Any]:
     body = {"exp_name": "bob", "version": "nano", "audio_file_id": recording, "language": "en", **more}
-    answer = await client.post("/api/v1/experiments", json=body)
-    assert answer.status_code == 201, answer.text
-    shown: dict[str, Any] = answer.json()
-    return shown
+    response = await client.post("/api/v1/experiments", json=body)
+    assert response.status_code == 201, response.text
+    view: dict[str, Any] = response.json()
+    return view
 
 
 async def test_a_new_experiment_has_every_stage_of_its_version_pending(client, recording, queue: AsyncQueue):
-    made = await create(client, recording)
+    created = await create(client, recording)
 
-    assert made["id"].startswith("exp-")
-    assert made["status"] == "created"
-    assert next(iter(made["stages"])) == "convert"
-    assert {stage["status"] for stage in made["stages"].values()} == {"pending"}
-    assert "speaker_vector" not in made["stages"]
-    assert (await client.get(f"/api/v1/experiments/{made['id']}")).json() == made
+    assert created["id"].startswith("exp-")
+    assert created["status"] == "created"
+    assert next(iter(created["stages"])) == "convert"
+    assert {stage["status"] for stage in created["stages"].values()} == {"pending"}
+    assert "speaker_vector" not in created["stages"]
+    assert (await client.get(f"/api/v1/experiments/{created['id']}")).json() == created
     assert (await queue.depths())["preprocessor"] == 0
 
 
 async def test_the_defaults_are_those_that_were_promised(client, recording):
-    answer = await client.post("/api/v1/experiments", json={"exp_name": "a", "audio_file_id": recording})
+    response = await client.post("/api/v1/experiments", json={"exp_name": "a", "audio_file_id": recording})
 
-    shown = answer.json()
-    assert (shown["version"], shown["gpu_numbers"], shown["is_half"]) == ("v2", "0", True)
-    assert (shown["language"], shown["priority"], shown["dataset_id"]) == ("zh", 5, None)
+    view = response.json()
+    assert (view["version"], view["gpu_numbers"], view["is_half"]) == ("v2", "0", True)
+    assert (view["language"], view["priority"], view["dataset_id"]) == ("zh", 5, None)
 
 
-async def test_what_cannot_be_is_refused_by_name(client, recording):
-    for change, status, said in REFUSED:
-        answer = await client.post("/api/v1/experiments", json={"exp_name": "a", "audio_file_id": recording, **change})
+async def test_what_cannot_be_is_rejected_by_name(client, recording):
+    for change, status, message in REFUSED:
+        response = await client.post(
+            "/api/v1/experiments", json={"exp_name": "a", "audio_file_id": recording, **change}
+        )
 
-        assert answer.status_code == status, change
-        assert said in answer.json()["error"]["message"]
+        assert response.status_code == status, change
+        assert message in response.json()["error"]["message"]
     assert (await client.get("/api/v1/experiments")).json()["total"] == 0
 
 
 async def test_an_experiment_begins_from_the_newest_version_of_a_data_set(client, records: Records):
     await make_dataset(records, "dataset-1", ready=True)
 
-    answer = await client.post("/api/v1/experiments", json={"exp_name": "a", "dataset_id": "dataset-1"})
+    response = await client.post("/api/v1/experiments", json={"exp_name": "a", "dataset_id": "dataset-1"})
     task = await client.post("/api/v1/tasks", json={"exp_name": "a", "options": {"dataset_id": "dataset-1"}})
 
-    shown = answer.json()
-    assert (answer.status_code, task.status_code) == (201, 201)
-    assert (shown["dataset_id"], shown["dataset_version"], shown["audio_file_id"]) == ("dataset-1", 1, None)
-    assert (shown["language"], task.json()["options"]["language"]) == ("ja", "ja")
+    view = response.json()
+    assert (response.status_code, task.status_code) == (201, 201)
+    assert (view["dataset_id"], view["dataset_version"], view["audio_file_id"]) == ("dataset-1", 1, None)
+    assert (view["language"], task.json()["options"]["language"]) == ("ja", "ja")
 
 
 async def test_a_data_set_in_the_making_is_no_beginning_yet(client, records: Records):
     await make_dataset(records, "dataset-1", ready=False)
 
-    answer = await client.post("/api/v1/experiments", json={"exp_name": "a", "dataset_id": "dataset-1"})
+    response = await client.post("/api/v1/experiments", json={"exp_name": "a", "dataset_id": "dataset-1"})
 
-    assert answer.status_code == 409
-    assert "dataset-1 is preparing" in answer.json()["error"]["message"]
+    assert response.status_code == 409
+    assert "dataset-1 is preparing" in response.json()["error"]["message"]
 
 
 async def test_experiments_are_listed_newest_first_and_by_status(client, recording):
@@ -105,8 +107,8 @@ async def test_experiments_are_listed_newest_first_and_by_status(client, recordi
     everything = (await client.get("/api/v1/experiments", params={"limit": 1})).json()
     running = (await client.get("/api/v1/experiments", params={"status": "running"})).json()
 
-    assert (everything["total"], [one["id"] for one in everything["items"]]) == (2, [second["id"]])
-    assert [one["id"] for one in running["items"]] == [first["id"]]
+    assert (everything["total"], [item["id"] for item in everything["items"]]) == (2, [second["id"]])
+    assert [item["id"] for item in running["items"]] == [first["id"]]
     assert running["items"][0]["stages"]["convert"]["status"] == "queued"
     assert (await client.get("/api/v1/experiments", params={"status": "resting"})).status_code == 422
 
@@ -114,14 +116,14 @@ async def test_experiments_are_listed_newest_first_and_by_status(client, recordi
 async def test_a_task_is_an_experiment_too(client, recording):
     task = await client.post("/api/v1/tasks", json={"exp_name": "a", "audio_file_id": recording})
 
-    shown = (await client.get(f"/api/v1/experiments/{task.json()['exp_id']}")).json()
+    view = (await client.get(f"/api/v1/experiments/{task.json()['exp_id']}")).json()
 
-    assert (shown["task_id"], shown["status"]) == (task.json()["id"], "running")
+    assert (view["task_id"], view["status"]) == (task.json()["id"], "running")
 
 
 async def test_name_gpus_and_precision_can_be_changed(client, recording):
-    made = await create(client, recording)
-    path = f"/api/v1/experiments/{made['id']}"
+    created = await create(client, recording)
+    path = f"/api/v1/experiments/{created['id']}"
 
     changed = await client.patch(path, json={"exp_name": "rob", "gpu_numbers": "0-1-2", "is_half": False})
 
@@ -137,30 +139,30 @@ async def test_name_gpus_and_precision_can_be_changed(client, recording):
 
 
 async def test_deleting_takes_the_files_along_and_waits_for_no_running_stage(api: Api, recording):
-    made = await create(api.client, recording)
-    path = f"/api/v1/experiments/{made['id']}"
-    api.services.storage.put_bytes(f"experiments/{made['id']}/segments/a.wav", b"sound")
+    created = await create(api.client, recording)
+    path = f"/api/v1/experiments/{created['id']}"
+    api.services.storage.put_bytes(f"experiments/{created['id']}/segments/a.wav", b"sound")
     await api.client.post(f"{path}/stages/convert")
 
-    refused = await api.client.delete(path)
+    rejected = await api.client.delete(path)
     await api.client.delete(f"{path}/stages/convert")
     deleted = await api.client.delete(path)
 
-    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
+    assert (rejected.status_code, rejected.json()["error"]["code"]) == (409, "conflict")
     assert deleted.status_code == 204
     assert (await api.client.get(path)).status_code == 404
-    assert not api.services.storage.exists(f"experiments/{made['id']}/segments/a.wav")
+    assert not api.services.storage.exists(f"experiments/{created['id']}/segments/a.wav")
 
 
 async def test_a_preset_runs_and_says_what_follows(client, recording):
-    made = await create(client, recording)
-    path = f"/api/v1/experiments/{made['id']}/presets"
+    created = await create(client, recording)
+    path = f"/api/v1/experiments/{created['id']}/presets"
 
-    answer = await client.post(f"{path}/full_training", json={"gpt_train": {"total_epoch": 2}})
+    response = await client.post(f"{path}/full_training", json={"gpt_train": {"total_epoch": 2}})
 
-    assert answer.status_code == 202
-    assert [one["stage_type"] for one in answer.json()["started"]] == ["convert"]
-    assert answer.json()["planned"][-1] == "gpt_train"
+    assert response.status_code == 202
+    assert [item["stage_type"] for item in response.json()["started"]] == ["convert"]
+    assert response.json()["planned"][-1] == "gpt_train"
     assert (await client.post(f"{path}/full_training")).status_code == 409
     assert (await client.post(f"{path}/none")).status_code == 404
     assert (await client.post(f"{path}/full_training", json={"asr": 3})).status_code == 422
@@ -169,26 +171,26 @@ async def test_a_preset_runs_and_says_what_follows(client, recording):
 async def test_an_unknown_experiment_is_not_found(client):
     for path in ("exp-none", "%00", "..%2Fetc", "x" * 300):
         for method, body in (("GET", None), ("PATCH", {"exp_name": "a"}), ("DELETE", None)):
-            answer = await client.request(method, f"/api/v1/experiments/{path}", json=body)
-            assert answer.status_code == 404, path
+            response = await client.request(method, f"/api/v1/experiments/{path}", json=body)
+            assert response.status_code == 404, path
 
 
 async def test_the_presets_are_listed(client):
     presets = (await client.get("/api/v1/stages/presets")).json()
 
-    assert [one["name"] for one in presets["items"]] == ["full_training", "retrain_sovits", "feature_extraction"]
+    assert [item["name"] for item in presets["items"]] == ["full_training", "retrain_sovits", "feature_extraction"]
     assert presets["items"][1]["stages"] == ["sovits_train"]
 
 
-async def test_a_schema_tells_what_a_stage_takes(client):
-    shown = (await client.get("/api/v1/stages/audio_slice/schema")).json()
+async def test_a_schema_reports_what_a_stage_takes(client):
+    view = (await client.get("/api/v1/stages/audio_slice/schema")).json()
     alias = (await client.get("/api/v1/stages/slice_audio/schema")).json()
 
-    threshold = shown["parameters"][0]
-    assert shown == alias
-    assert (shown["stage_type"], shown["alias"], shown["needs"]) == ("audio_slice", "slice_audio", ["convert"])
+    threshold = view["parameters"][0]
+    assert view == alias
+    assert (view["stage_type"], view["alias"], view["needs"]) == ("audio_slice", "slice_audio", ["convert"])
     assert (threshold["name"], threshold["default"], threshold["min"], threshold["max"]) == ("threshold", -34, -60, 0)
-    assert all(one["description"] for one in shown["parameters"])
+    assert all(item["description"] for item in view["parameters"])
     assert (await client.get("/api/v1/stages/mastering/schema")).status_code == 404
 
 

@@ -1,4 +1,4 @@
-"""Files: what is taken, what is refused and why, what is left behind (nothing)."""
+"""Files: what is taken, what is rejected and why, what is left behind (nothing)."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from core.settings import Settings
 async def test_an_upload_answers_with_what_it_is(client: httpx.AsyncClient) -> None:
     sound = tone(2.0)
 
-    shown = await upload(client, sound, "take one.wav")
+    view = await upload(client, sound, "take one.wav")
 
-    assert shown["filename"] == "take one.wav"
-    assert shown["purpose"] == "training"
-    assert shown["size_bytes"] == len(sound)
-    assert shown["sha256"] == hashlib.sha256(sound).hexdigest()
-    assert shown["duration_seconds"] == pytest.approx(2.0, abs=0.01)
-    assert (shown["sample_rate"], shown["channels"]) == (16_000, 1)
-    assert shown["uploaded_at"].endswith("Z")
+    assert view["filename"] == "take one.wav"
+    assert view["purpose"] == "training"
+    assert view["size_bytes"] == len(sound)
+    assert view["sha256"] == hashlib.sha256(sound).hexdigest()
+    assert view["duration_seconds"] == pytest.approx(2.0, abs=0.01)
+    assert (view["sample_rate"], view["channels"]) == (16_000, 1)
+    assert view["uploaded_at"].endswith("Z")
 
 
 async def test_a_file_is_downloaded_whole_and_in_ranges(client: httpx.AsyncClient) -> None:
     sound = tone(1.0)
-    shown = await upload(client, sound)
-    url = f"/api/v1/files/{shown['id']}"
+    view = await upload(client, sound)
+    url = f"/api/v1/files/{view['id']}"
 
     whole = await client.get(url)
     part = await client.get(url, headers={"Range": "bytes=100-199"})
@@ -64,13 +64,13 @@ async def test_files_are_listed_newest_first_described_and_deleted(client: httpx
 
 
 async def test_a_file_that_a_task_uses_is_not_deleted(client: httpx.AsyncClient) -> None:
-    shown = await upload(client)
-    await client.post("/api/v1/tasks", json={"exp_name": "a", "audio_file_id": shown["id"]})
+    view = await upload(client)
+    await client.post("/api/v1/tasks", json={"exp_name": "a", "audio_file_id": view["id"]})
 
-    refused = await client.delete(f"/api/v1/files/{shown['id']}")
+    rejected = await client.delete(f"/api/v1/files/{view['id']}")
 
-    assert refused.status_code == 409
-    assert refused.json()["error"]["code"] == "conflict"
+    assert rejected.status_code == 409
+    assert rejected.json()["error"]["code"] == "conflict"
 
 
 @pytest.mark.parametrize(
@@ -90,58 +90,58 @@ def test_a_file_name_becomes_a_label(name: str, label: str) -> None:
 
 
 async def test_a_name_with_a_path_is_a_label_and_no_path(api: Api) -> None:
-    shown = await upload(api.client, name="../../../../tmp/evil.wav")
+    view = await upload(api.client, name="../../../../tmp/evil.wav")
 
     stored = [path.name for path in (api.settings.storage_root / "files").iterdir()]
 
-    assert shown["filename"] == "evil.wav"
-    assert stored == [shown["id"]]
+    assert view["filename"] == "evil.wav"
+    assert stored == [view["id"]]
 
 
-async def test_text_that_is_named_wav_is_refused(api: Api) -> None:
-    answer = await api.client.post("/api/v1/files", files={"file": ("a.wav", b"this is no sound " * 100)})
+async def test_text_that_is_named_wav_is_rejected(api: Api) -> None:
+    response = await api.client.post("/api/v1/files", files={"file": ("a.wav", b"this is no sound " * 100)})
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "bad_audio"
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "bad_audio"
     assert left_behind(api) == []
 
 
-async def test_a_recording_that_is_too_short_is_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/api/v1/files", files={"file": ("a.wav", tone(0.2))})
+async def test_a_recording_that_is_too_short_is_rejected(client: httpx.AsyncClient) -> None:
+    response = await client.post("/api/v1/files", files={"file": ("a.wav", tone(0.2))})
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "recording_too_short"
-    assert "0.20 s" in answer.json()["error"]["message"]
-
-
-async def test_a_silent_recording_is_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/api/v1/files", files={"file": ("a.wav", tone(2.0, amplitude=0.0))})
-
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "silent_recording"
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "recording_too_short"
+    assert "0.20 s" in response.json()["error"]["message"]
 
 
-async def test_a_recording_that_breaks_off_is_refused_with_the_second(client: httpx.AsyncClient) -> None:
+async def test_a_silent_recording_is_rejected(client: httpx.AsyncClient) -> None:
+    response = await client.post("/api/v1/files", files={"file": ("a.wav", tone(2.0, amplitude=0.0))})
+
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "silent_recording"
+
+
+async def test_a_recording_that_breaks_off_is_rejected_with_the_second(client: httpx.AsyncClient) -> None:
     whole = tone(4.0)
 
-    answer = await client.post("/api/v1/files", files={"file": ("a.wav", whole[: len(whole) // 2])})
+    response = await client.post("/api/v1/files", files={"file": ("a.wav", whole[: len(whole) // 2])})
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "bad_audio"
-    assert "breaks off after 2.0 s" in answer.json()["error"]["message"]
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "bad_audio"
+    assert "breaks off after 2.0 s" in response.json()["error"]["message"]
 
 
-async def test_a_truncated_mp3_is_refused(client: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_a_truncated_mp3_is_rejected(client: httpx.AsyncClient, tmp_path: Path) -> None:
     whole = mp3(tmp_path / "whole.mp3", seconds=6.0)
 
-    answer = await client.post("/api/v1/files", files={"file": ("a.mp3", whole[: len(whole) // 2])})
+    response = await client.post("/api/v1/files", files={"file": ("a.mp3", whole[: len(whole) // 2])})
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "bad_audio"
-    assert "breaks off after" in answer.json()["error"]["message"]
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "bad_audio"
+    assert "breaks off after" in response.json()["error"]["message"]
 
 
-async def test_an_upload_above_the_cap_is_refused_before_it_is_read(api: Api) -> None:
+async def test_an_upload_above_the_cap_is_rejected_before_it_is_read(api: Api) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
     head = "POST /api/v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     writer.write(f"{head}Content-Length: {600 << 20}\r\n\r\n".encode())
@@ -152,7 +152,7 @@ async def test_an_upload_above_the_cap_is_refused_before_it_is_read(api: Api) ->
     assert status.startswith(b"HTTP/1.1 413")
 
 
-async def test_an_upload_above_the_cap_without_a_length_is_refused_while_it_comes(settings: Settings) -> None:
+async def test_an_upload_above_the_cap_without_a_length_is_rejected_while_it_comes(settings: Settings) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -164,11 +164,11 @@ async def test_an_upload_above_the_cap_without_a_length_is_refused_while_it_come
 
     async with running(settings.model_copy(update={"max_upload_mb": 1})) as api:
         form = {"Content-Type": "multipart/form-data; boundary=b"}
-        answer = await api.client.post("/api/v1/files", content=endless(), headers=form)
+        response = await api.client.post("/api/v1/files", content=endless(), headers=form)
         left = left_behind(api)
 
-    assert answer.status_code == 413
-    assert answer.json()["error"]["code"] == "file_too_large"
+    assert response.status_code == 413
+    assert response.json()["error"]["code"] == "file_too_large"
     assert left == []
 
 
@@ -200,21 +200,21 @@ def part(name: str, content: bytes, end: bytes = b"\r\n--b--\r\n") -> bytes:
         (b"no boundary at all", "cannot be read"),
     ],
 )
-async def test_a_form_that_is_none_is_refused(client: httpx.AsyncClient, body: bytes, message: str) -> None:
+async def test_a_form_that_is_none_is_rejected(client: httpx.AsyncClient, body: bytes, message: str) -> None:
     form = {"Content-Type": "multipart/form-data; boundary=b"}
 
-    answer = await client.post("/api/v1/files", content=body, headers=form)
+    response = await client.post("/api/v1/files", content=body, headers=form)
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "invalid_request"
-    assert message in answer.json()["error"]["message"]
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "invalid_request"
+    assert message in response.json()["error"]["message"]
 
 
-async def test_a_body_that_is_no_form_is_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/api/v1/files", content=tone(1.0), headers={"Content-Type": "audio/wav"})
+async def test_a_body_that_is_no_form_is_rejected(client: httpx.AsyncClient) -> None:
+    response = await client.post("/api/v1/files", content=tone(1.0), headers={"Content-Type": "audio/wav"})
 
-    assert answer.status_code == 400
-    assert "no form" in answer.json()["error"]["message"]
+    assert response.status_code == 400
+    assert "no form" in response.json()["error"]["message"]
 
 
 def mp3(path: Path, seconds: float) -> bytes:

@@ -8,7 +8,7 @@ from api_support import ToneWorkers, running, upload
 from core.settings import Settings
 
 
-async def test_it_is_alive_and_tells_what_is_missing(client: httpx.AsyncClient) -> None:
+async def test_it_is_alive_and_reports_what_is_missing(client: httpx.AsyncClient) -> None:
     alive = await client.get("/healthz")
     ready = await client.get("/readyz")
     health = await client.get("/api/v1/health")
@@ -19,13 +19,13 @@ async def test_it_is_alive_and_tells_what_is_missing(client: httpx.AsyncClient) 
 
 
 async def test_it_is_ready_with_a_synthesizer(client: httpx.AsyncClient, tone_workers: ToneWorkers) -> None:
-    answer = await client.get("/readyz")
+    response = await client.get("/readyz")
 
-    assert answer.status_code == 200
-    assert answer.json()["status"] == "ready"
-    assert set(answer.json()["queues"]) >= {"splitter", "synthesizer", "processing", "delayed", "dead"}
-    assert set(answer.json()["queues"].values()) == {0}
-    assert answer.json()["workers"]["synthesizer"] == 1
+    assert response.status_code == 200
+    assert response.json()["status"] == "ready"
+    assert set(response.json()["queues"]) >= {"splitter", "synthesizer", "processing", "delayed", "dead"}
+    assert set(response.json()["queues"].values()) == {0}
+    assert response.json()["workers"]["synthesizer"] == 1
 
 
 async def test_without_redis_it_lives_and_is_not_ready(settings: Settings) -> None:
@@ -56,11 +56,11 @@ async def test_metrics_count_requests_by_route(client: httpx.AsyncClient, tone_w
     assert 'sovits_jobs{queue="dead"} 0.0' in text
 
 
-async def test_it_tells_what_it_can_do(client: httpx.AsyncClient) -> None:
-    shown = (await client.get("/api/v1/info")).json()
+async def test_it_reports_what_it_can_do(client: httpx.AsyncClient) -> None:
+    view = (await client.get("/api/v1/info")).json()
 
-    assert shown["name"] == "sovitsd"
-    assert "nano" in shown["versions"]
-    assert shown["languages"][:7] == ["auto", "auto_yue", "zh", "en", "ja", "ko", "yue"]
-    assert shown["languages"][7:] == ["all_zh", "all_ja", "all_ko", "all_yue"]
-    assert shown["limits"]["max_text_characters"] == 100_000
+    assert view["name"] == "sovitsd"
+    assert "nano" in view["versions"]
+    assert view["languages"][:7] == ["auto", "auto_yue", "zh", "en", "ja", "ko", "yue"]
+    assert view["languages"][7:] == ["all_zh", "all_ja", "all_ko", "all_yue"]
+    assert view["limits"]["max_text_characters"] == 100_000

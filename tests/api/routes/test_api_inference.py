@@ -32,18 +32,18 @@ from roles.splitter import Splitter
 TEXT = "Hello there. How are you? Fine, thank you."
 
 
-class Choir(ToneWorkers):
+class SpeechWorkers(ToneWorkers):
     """Hums, tells of it, and cannot sing a text with `crash` in it."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._threads = [threading.Thread(target=self._work, args=(SYNTHESIZER,))]
-        self.hoarse = True
+        self.failing = True
 
     def _synthesize(self, queue: Queue, lease: Lease) -> None:
         request = UtteranceRequest.model_validate(lease.job.payload)
-        if "crash" in request.text and self.hoarse:
-            queue.fail(lease, {"code": "hoarse", "message": "It cannot be sung.", "hint": ""}, permanent=True)
+        if "crash" in request.text and self.failing:
+            queue.fail(lease, {"code": "test_failure", "message": "It cannot be sung.", "hint": ""}, permanent=True)
             return
         if request.announced:
             queue.progress(lease, {"index": request.index, "text": request.text}, "utterance")
@@ -51,7 +51,7 @@ class Choir(ToneWorkers):
 
 
 @pytest.fixture
-async def choir(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Choir]:
+async def speech_workers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SpeechWorkers]:
     """Real workers of the splitter and of files, and a synthesizer of tones."""
     monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)
     services = WorkerServices(settings, settings.redis_url)
@@ -59,16 +59,16 @@ async def choir(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     threads = [threading.Thread(target=worker.run) for worker in workers]
     for worker in workers:
         worker.role.start(services)
-    made = Choir(settings)
-    made.start()
+    created = SpeechWorkers(settings)
+    created.start()
     for thread in threads:
         thread.start()
-    yield made
+    yield created
     for worker in workers:
         worker.drain()
     for thread in threads:
         await asyncio.to_thread(thread.join)
-    await asyncio.to_thread(made.stop)
+    await asyncio.to_thread(created.stop)
     services.close()
 
 
@@ -76,11 +76,11 @@ async def ended(client: httpx.AsyncClient, path: str) -> dict[str, Any]:
     """What a GET answers once the thing has ended."""
 
     async def look() -> dict[str, Any] | None:
-        shown: dict[str, Any] = (await client.get(path)).json()
-        return None if shown["status"] in ("queued", "running") else shown
+        view: dict[str, Any] = (await client.get(path)).json()
+        return None if view["status"] in ("queued", "running") else view
 
-    found: dict[str, Any] = await eventually(look, 30)
-    return found
+    match: dict[str, Any] = await eventually(look, 30)
+    return match
 
 
 def events_of(text: str) -> list[tuple[str, dict[str, Any]]]:
@@ -90,17 +90,19 @@ def events_of(text: str) -> list[tuple[str, dict[str, Any]]]:
     return [(block["event"], json.loads(block["data"])) for block in blocks]
 
 
-async def test_a_text_becomes_a_file_with_its_sentences(api: Api, choir: Choir, voice: VoiceRecord) -> None:
-    answer = await api.client.post("/api/v1/inference", json={"text": TEXT, "voice": "Allison", "language": "en"})
+async def test_a_text_becomes_a_file_with_its_sentences(
+    api: Api, speech_workers: SpeechWorkers, voice: VoiceRecord
+) -> None:
+    response = await api.client.post("/api/v1/inference", json={"text": TEXT, "voice": "Allison", "language": "en"})
 
-    begun = answer.json()
-    assert (answer.status_code, begun["status"], begun["result"]) == (202, "queued", None)
-    path = f"/api/v1/inference/{begun['id']}"
-    shown = await ended(api.client, path)
-    assert (shown["status"], shown["progress"], shown["voice_id"]) == ("completed", 1.0, voice.id)
-    assert shown["utterances_done"] == shown["utterances_total"] == len(shown["result"]["utterances"]) > 1
-    content = (await api.client.get(shown["result"]["download_url"])).content
-    result = shown["result"]
+    started = response.json()
+    assert (response.status_code, started["status"], started["result"]) == (202, "queued", None)
+    path = f"/api/v1/inference/{started['id']}"
+    view = await ended(api.client, path)
+    assert (view["status"], view["progress"], view["voice_id"]) == ("completed", 1.0, voice.id)
+    assert view["utterances_done"] == view["utterances_total"] == len(view["result"]["utterances"]) > 1
+    content = (await api.client.get(view["result"]["download_url"])).content
+    result = view["result"]
     assert (result["size_bytes"], result["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
     with wave.open(io.BytesIO(content)) as sound:
         assert sound.getframerate() == result["sample_rate"] == RATE
@@ -113,24 +115,26 @@ async def test_a_text_becomes_a_file_with_its_sentences(api: Api, choir: Choir, 
 
 @pytest.mark.parametrize(("format", "codec"), [("mp3", "mp3float"), ("opus", "opus"), ("flac", "flac")])
 async def test_every_format_can_be_read_again(
-    api: Api, choir: Choir, voice: VoiceRecord, format: str, codec: str, settings: Settings
+    api: Api, speech_workers: SpeechWorkers, voice: VoiceRecord, format: str, codec: str, settings: Settings
 ) -> None:
     body = {"text": TEXT, "voice": voice.id, "format": format, "speed": 2, "seed": 7}
-    begun = (await api.client.post("/api/v1/inference", json=body)).json()
+    started = (await api.client.post("/api/v1/inference", json=body)).json()
 
-    shown = await ended(api.client, f"/api/v1/inference/{begun['id']}")
+    view = await ended(api.client, f"/api/v1/inference/{started['id']}")
 
-    answer = await api.client.get(shown["result"]["download_url"])
+    response = await api.client.get(view["result"]["download_url"])
     path = settings.data_path / "heard"
-    path.write_bytes(answer.content)
-    assert answer.headers["content-type"] == shown["result"]["media_type"]
+    path.write_bytes(response.content)
+    assert response.headers["content-type"] == view["result"]["media_type"]
     assert await asyncio.to_thread(lambda: probe(path).codec) in (codec, format)
-    assert {(one.speed, one.seed) for one in choir.requests} == {(2.0, 7)}
+    assert {(entry.speed, entry.seed) for entry in speech_workers.requests} == {(2.0, 7)}
 
 
-async def test_watchers_hear_of_every_sentence_and_of_the_end(api: Api, choir: Choir, voice: VoiceRecord) -> None:
-    begun = (await api.client.post("/api/v1/inference", json={"text": TEXT, "voice": "Allison"})).json()
-    path = f"/api/v1/inference/{begun['id']}/progress"
+async def test_watchers_receive_every_sentence_and_of_the_end(
+    api: Api, speech_workers: SpeechWorkers, voice: VoiceRecord
+) -> None:
+    started = (await api.client.post("/api/v1/inference", json={"text": TEXT, "voice": "Allison"})).json()
+    path = f"/api/v1/inference/{started['id']}/progress"
 
     live = events_of((await api.client.get(path)).text)
     again = events_of((await api.client.get(path)).text)
@@ -145,78 +149,78 @@ async def test_watchers_hear_of_every_sentence_and_of_the_end(api: Api, choir: C
 
 
 async def test_an_emotion_is_one_of_the_voices_prompts(
-    api: Api, choir: Choir, voice: VoiceRecord, records: Records
+    api: Api, speech_workers: SpeechWorkers, voice: VoiceRecord, records: Records
 ) -> None:
     angry = {"name": "angry", "audio": "voices/x/angry.wav", "text": "No!", "language": "en"}
     await records.voices.update(voice.id, prompts=[*voice.prompts, angry])
     url = "/api/v1/inference"
 
-    begun = await api.client.post(url, json={"text": "Hello.", "voice": "Allison", "prompt": "Angry"})
+    started = await api.client.post(url, json={"text": "Hello.", "voice": "Allison", "prompt": "Angry"})
     unknown = await api.client.post(url, json={"text": "Hello.", "voice": "Allison", "emotion": "bored"})
-    await ended(api.client, f"{url}/{begun.json()['id']}")
+    await ended(api.client, f"{url}/{started.json()['id']}")
 
     streamed = await api.client.post(
         "/v1/audio/speech", json={"input": "Hello.", "voice": "Allison", "emotion": "angry", "model": "nano"}
     )
 
     assert streamed.status_code == 200
-    assert [one.prompt_name for one in choir.requests] == ["Angry", "angry"]
+    assert [entry.prompt_name for entry in speech_workers.requests] == ["Angry", "angry"]
     assert (unknown.status_code, unknown.json()["error"]["hint"]) == (404, "Its prompts: default, angry.")
 
 
 async def test_a_sentence_that_fails_fails_the_whole_and_both_are_replayed_as_one(
-    api: Api, choir: Choir, voice: VoiceRecord, queue: AsyncQueue
+    api: Api, speech_workers: SpeechWorkers, voice: VoiceRecord, queue: AsyncQueue
 ) -> None:
-    choir.gate.clear()
+    speech_workers.gate.clear()
     text = "This one goes well enough. But this one will crash. Nobody waits for this one any more."
-    begun = (await api.client.post("/api/v1/inference", json={"text": text, "voice": "Allison"})).json()
-    path = f"/api/v1/inference/{begun['id']}"
+    started = (await api.client.post("/api/v1/inference", json={"text": text, "voice": "Allison"})).json()
+    path = f"/api/v1/inference/{started['id']}"
     letters = "/api/v1/dead-letters"
 
-    shown = await ended(api.client, path)
-    dead = {one["job_id"] for one in (await api.client.get(letters)).json()["items"]}
-    refused = await api.client.get(f"{path}/audio")
+    view = await ended(api.client, path)
+    dead = {entry["job_id"] for entry in (await api.client.get(letters)).json()["items"]}
+    rejected = await api.client.get(f"{path}/audio")
 
     async def still() -> bool:
         return all(job.status.terminal for job in (await queue.jobs())[0])
 
     await eventually(still)
-    choir.hoarse = False
-    choir.gate.set()
-    replayed = await api.client.post(f"{letters}/{begun['id']}/replay")
-    mended = await ended(api.client, path)
-    twice = await api.client.post(f"{letters}/{begun['id']}/replay")
+    speech_workers.failing = False
+    speech_workers.gate.set()
+    replayed = await api.client.post(f"{letters}/{started['id']}/replay")
+    corrected = await ended(api.client, path)
+    twice = await api.client.post(f"{letters}/{started['id']}/replay")
 
-    assert (shown["status"], shown["error"]["code"], shown["error_message"]) == (
+    assert (view["status"], view["error"]["code"], view["error_message"]) == (
         "failed",
-        "hoarse",
+        "test_failure",
         "It cannot be sung.",
     )
-    assert shown["error"]["details"]["part"] in dead
-    assert begun["id"] in dead
-    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
-    assert (replayed.status_code, mended["status"], twice.status_code) == (200, "completed", 409)
+    assert view["error"]["details"]["part"] in dead
+    assert started["id"] in dead
+    assert (rejected.status_code, rejected.json()["error"]["code"]) == (409, "conflict")
+    assert (replayed.status_code, corrected["status"], twice.status_code) == (200, "completed", 409)
     assert (await api.client.get(letters)).json()["total"] == 0
 
 
 async def test_a_cancelled_inference_stops_all_of_its_parts(
-    api: Api, choir: Choir, voice: VoiceRecord, queue: AsyncQueue
+    api: Api, speech_workers: SpeechWorkers, voice: VoiceRecord, queue: AsyncQueue
 ) -> None:
-    choir.gate.clear()
-    begun = (await api.client.post("/api/v1/inference", json={"text": TEXT, "voice": "Allison"})).json()
-    path = f"/api/v1/inference/{begun['id']}"
-    await eventually(lambda: len(choir.requests) > 1)
+    speech_workers.gate.clear()
+    started = (await api.client.post("/api/v1/inference", json={"text": TEXT, "voice": "Allison"})).json()
+    path = f"/api/v1/inference/{started['id']}"
+    await eventually(lambda: len(speech_workers.requests) > 1)
 
-    await api.client.delete(f"/api/v1/jobs/{begun['id']}")
+    await api.client.delete(f"/api/v1/jobs/{started['id']}")
     stopped = (await api.client.get(path)).json()
     again = (await api.client.delete(path)).json()
-    await eventually(lambda: choir.cancelled)
+    await eventually(lambda: speech_workers.cancelled)
 
     assert stopped["status"] == again["status"] == "cancelled"
     jobs, _ = await queue.jobs()
-    assert {str(job.status) for job in jobs if job.id != choir.cancelled[0]} == {"done", "cancelled"}
-    told = events_of((await api.client.get(f"{path}/progress")).text)
-    assert told[-1][0] == "cancelled"
+    assert {str(job.status) for job in jobs if job.id != speech_workers.cancelled[0]} == {"done", "cancelled"}
+    reported = events_of((await api.client.get(f"{path}/progress")).text)
+    assert reported[-1][0] == "cancelled"
 
 
 REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
@@ -233,14 +237,14 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-async def test_what_cannot_be_spoken_is_refused_at_once(
+async def test_what_cannot_be_spoken_is_rejected_at_once(
     client: httpx.AsyncClient, voice: VoiceRecord, case: str
 ) -> None:
     body, status, code = REFUSED[case]
 
-    answer = await client.post("/api/v1/inference", json=body)
+    response = await client.post("/api/v1/inference", json=body)
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
     assert (await client.get("/api/v1/jobs")).json()["total"] == 0
 
 
@@ -248,7 +252,7 @@ async def test_what_is_not_there_or_not_ready_says_so(
     client: httpx.AsyncClient, voice: VoiceRecord, queue: AsyncQueue
 ) -> None:
     await queue.enqueue(NewJob("splitter", {"text": "x"}, job_id="infer-other"))
-    begun = (await client.post("/api/v1/inference", json={"text": "Hello.", "voice": "Allison"})).json()
+    started = (await client.post("/api/v1/inference", json={"text": "Hello.", "voice": "Allison"})).json()
     batch = (
         await client.post("/api/v1/inference/batch", json={"items": [{"text": "Hello."}], "voice": "Allison"})
     ).json()
@@ -258,11 +262,11 @@ async def test_what_is_not_there_or_not_ready_says_so(
         await client.get(f"{base}/batch/batch-none{end}") for end in ("", "/archive", "/progress")
     ]
     foreign = [await client.get(f"{base}/infer-other"), await client.get(f"{base}/batch/infer-other")]
-    early = [await client.get(f"{base}/{begun['id']}/audio"), await client.get(f"{base}/batch/{batch['id']}/archive")]
+    early = [await client.get(f"{base}/{started['id']}/audio"), await client.get(f"{base}/batch/{batch['id']}/archive")]
     gone = [await client.delete(f"{base}/infer-none"), await client.delete(f"{base}/batch/batch-none")]
 
-    assert {answer.status_code for answer in unknown + foreign + gone} == {404}
-    assert {answer.status_code for answer in early} == {409}
+    assert {response.status_code for response in unknown + foreign + gone} == {404}
+    assert {response.status_code for response in early} == {409}
     assert "not ready" in early[0].json()["error"]["message"]
 
 
@@ -276,59 +280,61 @@ async def test_inferences_and_jobs_are_listed(client: httpx.AsyncClient, voice: 
     page = (await client.get("/api/v1/inference", params={"limit": 2})).json()
     whole = (await client.get("/api/v1/jobs", params={"kind": "infer"})).json()
     waiting = (await client.get("/api/v1/jobs", params={"status": "waiting", "role": "splitter"})).json()
-    odd = await client.get("/api/v1/jobs", params={"status": "asleep"})
+    unknown_field = await client.get("/api/v1/jobs", params={"status": "asleep"})
 
-    assert (page["total"], [one["id"] for one in page["items"]]) == (3, [ids[2], ids[1]])
+    assert (page["total"], [entry["id"] for entry in page["items"]]) == (3, [ids[2], ids[1]])
     assert (page["items"][0]["text"], page["items"][0]["priority"]) == ("Three.", 3)
-    assert [one["id"] for one in whole["items"]] == ids[::-1]
-    assert [one["id"] for one in waiting["items"]] == [f"{ids[2]}.split", f"{ids[1]}.split"]
+    assert [entry["id"] for entry in whole["items"]] == ids[::-1]
+    assert [entry["id"] for entry in waiting["items"]] == [f"{ids[2]}.split", f"{ids[1]}.split"]
     assert "payload" not in whole["items"][0]
-    assert odd.status_code == 422
+    assert unknown_field.status_code == 422
 
 
-async def test_a_batch_becomes_one_archive_that_names_what_failed(api: Api, choir: Choir, voice: VoiceRecord) -> None:
+async def test_a_batch_becomes_one_archive_that_names_what_failed(
+    api: Api, speech_workers: SpeechWorkers, voice: VoiceRecord
+) -> None:
     items = [
         {"text": "Good morning.", "filename": "morning"},
         {"text": "This will crash."},
         {"text": "Good night.", "format": "mp3", "filename": "夜.mp3"},
     ]
-    answer = await api.client.post("/api/v1/inference/batch", json={"items": items, "voice": "Allison"})
-    batch = answer.json()
+    response = await api.client.post("/api/v1/inference/batch", json={"items": items, "voice": "Allison"})
+    batch = response.json()
     path = f"/api/v1/inference/batch/{batch['id']}"
 
     live = events_of((await api.client.get(f"{path}/progress")).text)
-    shown = await ended(api.client, path)
-    archive = await api.client.get(shown["result"]["download_url"])
+    view = await ended(api.client, path)
+    archive = await api.client.get(view["result"]["download_url"])
 
-    assert answer.status_code == 202
-    assert [one["filename"] for one in batch["items"]] == ["morning.wav", "002.wav", "夜.mp3"]
-    assert [one["status"] for one in shown["items"]] == ["completed", "failed", "completed"]
-    assert (shown["status"], shown["result"]["completed"], shown["result"]["failed"]) == ("completed", 2, 1)
+    assert response.status_code == 202
+    assert [entry["filename"] for entry in batch["items"]] == ["morning.wav", "002.wav", "夜.mp3"]
+    assert [entry["status"] for entry in view["items"]] == ["completed", "failed", "completed"]
+    assert (view["status"], view["result"]["completed"], view["result"]["failed"]) == ("completed", 2, 1)
     assert [kind for kind, _ in live] == ["progress"] * 3 + ["completed"]
     assert live[2][1]["items_done"] == 3
-    assert hashlib.sha256(archive.content).hexdigest() == shown["result"]["sha256"]
+    assert hashlib.sha256(archive.content).hexdigest() == view["result"]["sha256"]
     with zipfile.ZipFile(io.BytesIO(archive.content)) as opened:
         assert opened.namelist() == ["morning.wav", "夜.mp3", "manifest.json"]
         manifest = orjson.loads(opened.read("manifest.json"))
         spoken = opened.read("morning.wav")
-    assert [one["status"] for one in manifest["items"]] == ["completed", "failed", "completed"]
+    assert [entry["status"] for entry in manifest["items"]] == ["completed", "failed", "completed"]
     assert manifest["items"][1]["error"]["message"] == "It cannot be sung."
     item = await api.client.get(f"/api/v1/inference/{batch['items'][0]['id']}/audio")
     assert item.content == spoken
 
 
-async def test_a_cancelled_batch_stops_its_items(api: Api, choir: Choir, voice: VoiceRecord) -> None:
-    choir.gate.clear()
-    choir.hold_first = True
+async def test_a_cancelled_batch_stops_its_items(api: Api, speech_workers: SpeechWorkers, voice: VoiceRecord) -> None:
+    speech_workers.gate.clear()
+    speech_workers.hold_first = True
     items = [{"text": f"Text number {number}."} for number in range(5)]
     batch = (await api.client.post("/api/v1/inference/batch", json={"items": items, "voice": "Allison"})).json()
-    await eventually(lambda: choir.requests)
+    await eventually(lambda: speech_workers.requests)
 
     stopped = (await api.client.delete(f"/api/v1/inference/batch/{batch['id']}")).json()
-    await eventually(lambda: choir.cancelled)
+    await eventually(lambda: speech_workers.cancelled)
 
     assert stopped["status"] == "cancelled"
-    assert {one["status"] for one in stopped["items"]} == {"cancelled"}
+    assert {entry["status"] for entry in stopped["items"]} == {"cancelled"}
     page = (await api.client.get("/api/v1/inference/batch")).json()
     assert (page["total"], page["items"][0]["status"]) == (1, "cancelled")
     assert (page["items"][0]["items_total"], "items" in page["items"][0]) == (5, False)
@@ -357,13 +363,13 @@ REFUSED_BATCHES: dict[str, tuple[dict[str, Any], int, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED_BATCHES)
-async def test_a_batch_with_one_bad_item_is_refused_as_a_whole(
+async def test_a_batch_with_one_bad_item_is_rejected_as_a_whole(
     client: httpx.AsyncClient, voice: VoiceRecord, case: str
 ) -> None:
     body, status, words = REFUSED_BATCHES[case]
 
-    answer = await client.post("/api/v1/inference/batch", json=body)
+    response = await client.post("/api/v1/inference/batch", json=body)
 
-    assert answer.status_code == status, answer.text
-    assert words in answer.json()["error"]["message"]
+    assert response.status_code == status, response.text
+    assert words in response.json()["error"]["message"]
     assert (await client.get("/api/v1/jobs")).json()["total"] == 0

@@ -14,14 +14,14 @@ from core.settings import Settings
 async def test_a_job_is_shown_and_cancelled(client: httpx.AsyncClient, queue: AsyncQueue) -> None:
     job = await queue.enqueue(NewJob("splitter", {"text": "Hello."}))
 
-    shown = (await client.get(f"/api/v1/jobs/{job.id}")).json()
+    view = (await client.get(f"/api/v1/jobs/{job.id}")).json()
     cancelled = (await client.delete(f"/api/v1/jobs/{job.id}")).json()
     unknown = [await client.get("/api/v1/jobs/job-none"), await client.delete("/api/v1/jobs/job-none")]
 
-    assert (shown["status"], shown["role"], shown["payload"]) == ("waiting", "splitter", {"text": "Hello."})
-    assert shown["created_at"].endswith("Z")
+    assert (view["status"], view["role"], view["payload"]) == ("waiting", "splitter", {"text": "Hello."})
+    assert view["created_at"].endswith("Z")
     assert cancelled["status"] == "cancelled"
-    assert [answer.status_code for answer in unknown] == [404, 404]
+    assert [response.status_code for response in unknown] == [404, 404]
 
 
 async def test_a_dead_letter_is_listed_and_replayed_once(

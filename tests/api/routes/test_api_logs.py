@@ -60,21 +60,21 @@ async def tell(api: Api, topic: str, message: str, timestamp: float) -> None:
 
 async def follow(client: httpx.AsyncClient, path: str, **headers: str) -> list[tuple[str, str, Any]]:
     """Every (id, kind, message or data) until the stream ends."""
-    heard = []
+    events = []
     async with client.stream(
         "GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()}
-    ) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
+    ) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
         fields: dict[str, str] = {}
-        async for line in answer.aiter_lines():
+        async for line in response.aiter_lines():
             name, _, value = line.partition(": ")
             if line:
                 fields[name] = value
             elif "event" in fields:
                 data = orjson.loads(fields["data"])
-                heard.append((fields["id"], fields["event"], data.get("message", data)))
+                events.append((fields["id"], fields["event"], data.get("message", data)))
                 fields = {}
-    return heard
+    return events
 
 
 async def test_the_log_of_a_job_is_read_a_page_at_a_time(api, task, logs):
@@ -107,12 +107,12 @@ async def test_a_stage_and_a_task_show_what_their_jobs_logged(api, task, logs):
     assert [line["message"] for line in whole["items"]] == ["Converted.", "convert started."]
 
 
-async def test_the_log_of_a_job_at_another_host_is_read_from_what_it_told(api, task):
+async def test_the_log_of_a_job_at_another_host_is_read_from_what_it_published(api, task):
     await tell(api, f"{task.exp_id}.convert.1", "From far away.", 1.0)
 
-    shown = (await api.client.get(f"/api/v1/jobs/{task.exp_id}.convert.1/logs")).json()
+    view = (await api.client.get(f"/api/v1/jobs/{task.exp_id}.convert.1/logs")).json()
 
-    assert [line["message"] for line in shown["items"]] == ["From far away."]
+    assert [line["message"] for line in view["items"]] == ["From far away."]
 
 
 async def test_a_log_is_followed_from_its_beginning_to_the_end_of_the_job(api, task, logs, worker):
@@ -125,15 +125,15 @@ async def test_a_log_is_followed_from_its_beginning_to_the_end_of_the_job(api, t
 
     await tell(api, job_id, "And then.", 4e9)
     worker.ack(lease, {})
-    heard = await asyncio.wait_for(follower, 10)
+    events = await asyncio.wait_for(follower, 10)
     rest = await follow(
-        api.client, f"/api/v1/jobs/{job_id}/logs", accept="text/event-stream", last_event_id=heard[0][0]
+        api.client, f"/api/v1/jobs/{job_id}/logs", accept="text/event-stream", last_event_id=events[0][0]
     )
 
-    assert [(kind, said) for _, kind, said in heard[:2]] == [("log", "So far."), ("log", "And then.")]
-    assert (heard[2][1], heard[2][2]["status"]) == ("completed", "done")
+    assert [(kind, text) for _, kind, text in events[:2]] == [("log", "So far."), ("log", "And then.")]
+    assert (events[2][1], events[2][2]["status"]) == ("completed", "done")
     assert rest[-1][1] == "completed"
-    assert "So far." not in [said for _, _, said in rest]
+    assert "So far." not in [text for _, _, text in rest]
 
 
 async def test_following_a_task_ends_with_the_task(api, task):
@@ -142,19 +142,19 @@ async def test_following_a_task_ends_with_the_task(api, task):
 
     await tell(api, task.id, "Working.", 4e9)
     await api.client.delete(f"/api/v1/tasks/{task.id}")
-    heard = await asyncio.wait_for(follower, 10)
+    events = await asyncio.wait_for(follower, 10)
 
-    assert [kind for _, kind, _ in heard] == ["log", "cancelled"]
+    assert [kind for _, kind, _ in events] == ["log", "cancelled"]
 
 
-async def test_following_a_run_that_has_ended_tells_all_of_it(api, task, logs):
+async def test_following_a_run_that_has_ended_reports_all_of_it(api, task, logs):
     with logs.capture(job_of(task)):
         logger.info("Converted.")
     await api.client.delete(f"/api/v1/tasks/{task.id}")
 
-    heard = await follow(api.client, f"/api/v1/experiments/{task.exp_id}/stages/convert/logs/stream")
+    events = await follow(api.client, f"/api/v1/experiments/{task.exp_id}/stages/convert/logs/stream")
 
-    assert [kind for _, kind, _ in heard] == ["log", "cancelled"]
+    assert [kind for _, kind, _ in events] == ["log", "cancelled"]
 
 
 async def test_the_log_of_an_unknown_job_is_not_found(client: httpx.AsyncClient):
@@ -169,7 +169,7 @@ async def test_the_log_of_an_unknown_task_or_stage_is_not_found(client: httpx.As
         assert (await client.get(f"/api/v1/{path}/logs/stream")).status_code == 404
 
 
-async def test_a_page_of_nonsense_is_refused(client: httpx.AsyncClient):
-    answer = await client.get("/api/v1/jobs/job-1/logs", params={"limit": 0})
+async def test_a_page_of_nonsense_is_rejected(client: httpx.AsyncClient):
+    response = await client.get("/api/v1/jobs/job-1/logs", params={"limit": 0})
 
-    assert answer.status_code == 422
+    assert response.status_code == 422

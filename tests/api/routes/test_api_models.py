@@ -29,15 +29,15 @@ async def test_models_are_listed_with_all_that_is_known_of_them(
     every = (await client.get(MODELS)).json()
     gpts = (await client.get(MODELS, params={"type": "gpt", "limit": 1})).json()
     official = (await client.get(MODELS, params={"version": "v2"})).json()
-    one = (await client.get(f"{MODELS}/{voice.gpt_checkpoint_id}")).json()
+    item = (await client.get(f"{MODELS}/{voice.gpt_checkpoint_id}")).json()
 
     assert (every["total"], gpts["total"], len(gpts["items"])) == (3, 2, 1)
     assert [model["id"] for model in official["items"]] == [spare.id]
-    assert (one["type"], one["version"], one["epoch"], one["metrics"]) == ("gpt", "nano", 8, {"loss": 1.5})
-    assert one["lineage"] == {"code": "abc"}
-    assert one["voices"] == [{"id": voice.id, "name": "Carol"}]
-    assert len(one["sha256"]) == 64
-    assert one["size_bytes"] == storage.size(f"checkpoints/{one['id']}.safetensors")
+    assert (item["type"], item["version"], item["epoch"], item["metrics"]) == ("gpt", "nano", 8, {"loss": 1.5})
+    assert item["lineage"] == {"code": "abc"}
+    assert item["voices"] == [{"id": voice.id, "name": "Carol"}]
+    assert len(item["sha256"]) == 64
+    assert item["size_bytes"] == storage.size(f"checkpoints/{item['id']}.safetensors")
     assert [(await client.get(MODELS, params={"type": "cat"})).status_code] == [422]
 
 
@@ -50,11 +50,11 @@ async def test_a_model_is_promoted_and_the_promotion_taken_back(
     promoted = await client.post(path)
     listed = (await client.get(MODELS, params={"promoted": True})).json()["total"]
     back = await client.post(path, json={"promoted": False})
-    odd = await client.post(path, json={"demoted": True})
+    unknown_field = await client.post(path, json={"demoted": True})
     unknown = await client.post(f"{MODELS}/ckpt-none/promote")
 
     assert (promoted.json()["promoted"], listed, back.json()["promoted"]) == (True, 1, False)
-    assert (odd.status_code, unknown.status_code) == (422, 404)
+    assert (unknown_field.status_code, unknown.status_code) == (422, 404)
 
 
 async def test_a_model_that_a_voice_speaks_with_stays_and_another_goes_with_its_file(

@@ -40,26 +40,26 @@ async def test_resources_show_what_runs_where_and_how_much_may(
     await queue.enqueue(NewJob("trainer", {}, job_id="training-1"))
     await queue.claim("trainer", "trainer-1", location=WorkerLocation("there", "cuda:0", "training"))
 
-    shown = (await client.get("/api/v1/resources")).json()
+    view = (await client.get("/api/v1/resources")).json()
 
-    assert shown["device_usage"]["cuda:0"] == {"training": 1, "inference": 0}
-    assert shown["limits"]["cuda:0"] == {"training": 1, "inference": 3}
-    assert shown["limits"]["cpu"] == {"training": 2, "inference": 4}
-    assert [(one["job_id"], one["kind"], one["device"]) for one in shown["active_tasks"]] == [
+    assert view["device_usage"]["cuda:0"] == {"training": 1, "inference": 0}
+    assert view["limits"]["cuda:0"] == {"training": 1, "inference": 3}
+    assert view["limits"]["cpu"] == {"training": 2, "inference": 4}
+    assert [(item["job_id"], item["kind"], item["device"]) for item in view["active_tasks"]] == [
         ("training-1", "training", "cuda:0")
     ]
-    assert shown["hosts"] == [{"host": "there", "cores": 8, "memory_mb": 32_000, "gpus": 1}]
-    assert shown["gpu_info"] == (await client.get("/api/v1/resources/gpu")).json()["gpus"]
-    assert shown["gpu_info"][0]["free_mb"] == 8_000
+    assert view["hosts"] == [{"host": "there", "cores": 8, "memory_mb": 32_000, "gpus": 1}]
+    assert view["gpu_info"] == (await client.get("/api/v1/resources/gpu")).json()["gpus"]
+    assert view["gpu_info"][0]["free_mb"] == 8_000
 
 
 async def test_limits_change_at_run_time(client: httpx.AsyncClient, queue: AsyncQueue) -> None:
     await queue.enqueue(NewJob("trainer", {}, job_id="a"))
 
-    answer = await client.post("/api/v1/resources/config", json={"max_concurrent": {"cpu": {"training": 0}}})
+    response = await client.post("/api/v1/resources/config", json={"max_concurrent": {"cpu": {"training": 0}}})
 
-    assert answer.status_code == 200
-    assert answer.json()["max_concurrent"]["cpu"] == {"training": 0, "inference": 4}
+    assert response.status_code == 200
+    assert response.json()["max_concurrent"]["cpu"] == {"training": 0, "inference": 4}
     assert (await client.get("/api/v1/resources")).json()["limits"]["cpu"]["training"] == 0
     assert await queue.claim("trainer", "worker-1", location=CPU) is None
 
@@ -78,13 +78,13 @@ async def test_limits_change_at_run_time(client: httpx.AsyncClient, queue: Async
         {"cpu": 3},
     ],
 )
-async def test_limits_that_cannot_be_are_refused(client: httpx.AsyncClient, limits: Any) -> None:
-    answer = await client.post("/api/v1/resources/config", json={"max_concurrent": limits})
+async def test_limits_that_cannot_be_are_rejected(client: httpx.AsyncClient, limits: Any) -> None:
+    response = await client.post("/api/v1/resources/config", json={"max_concurrent": limits})
 
-    assert answer.status_code == 422
+    assert response.status_code == 422
 
 
-async def test_a_device_that_no_host_has_is_refused_when_it_is_asked_for(
+async def test_a_device_that_no_host_has_is_rejected_when_it_is_asked_for(
     client: httpx.AsyncClient, queue: AsyncQueue, recording: str
 ) -> None:
     await queue.register_worker("trainer-1", "trainer", "host", 1, "cpu")
@@ -113,15 +113,15 @@ async def test_a_scheduled_task_is_listed_with_its_time_and_can_be_cancelled_bef
 ) -> None:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
 
-    made = (await begin(client, recording, schedule_at=tomorrow.isoformat())).json()
+    created = (await begin(client, recording, schedule_at=tomorrow.isoformat())).json()
     listed = (await client.get("/api/v1/tasks?status=queued")).json()["items"]
-    job = f"{made['exp_id']}.convert.1"
+    job = f"{created['exp_id']}.convert.1"
     waiting = await queue.job(job)
-    cancelled = (await client.delete(f"/api/v1/tasks/{made['id']}")).json()
+    cancelled = (await client.delete(f"/api/v1/tasks/{created['id']}")).json()
 
-    shown = tomorrow.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    assert [(one["id"], one["schedule_at"]) for one in listed] == [(made["id"], shown)]
-    assert made["message"] == f"Begins at {shown}."
+    view = tomorrow.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    assert [(item["id"], item["schedule_at"]) for item in listed] == [(created["id"], view)]
+    assert created["message"] == f"Begins at {view}."
     assert waiting is not None
     assert waiting.status is JobStatus.DELAYED
     assert cancelled["status"] == "cancelled"
@@ -131,35 +131,35 @@ async def test_a_scheduled_task_is_listed_with_its_time_and_can_be_cancelled_bef
 
 
 async def test_a_stage_begins_at_its_time(client: httpx.AsyncClient, queue: AsyncQueue, recording: str) -> None:
-    made = await client.post("/api/v1/experiments", json={"exp_name": "a", "audio_file_id": recording})
-    path = f"/api/v1/experiments/{made.json()['id']}/stages/convert"
+    created = await client.post("/api/v1/experiments", json={"exp_name": "a", "audio_file_id": recording})
+    path = f"/api/v1/experiments/{created.json()['id']}/stages/convert"
 
-    begun = await client.post(path, json={"schedule_at": "2999-01-01T00:00:00Z"})
-    waiting = await queue.job(begun.json()["job_id"])
-    shown = (await client.get(path)).json()
+    started = await client.post(path, json={"schedule_at": "2999-01-01T00:00:00Z"})
+    waiting = await queue.job(started.json()["job_id"])
+    view = (await client.get(path)).json()
     cancelled = await client.delete(path)
 
-    assert begun.status_code == 202
+    assert started.status_code == 202
     assert waiting is not None
     assert waiting.status is JobStatus.DELAYED
-    assert shown["schedule_at"] == "2999-01-01T00:00:00.000Z"
-    assert shown["message"] == "Begins at 2999-01-01T00:00:00.000Z."
+    assert view["schedule_at"] == "2999-01-01T00:00:00.000Z"
+    assert view["message"] == "Begins at 2999-01-01T00:00:00.000Z."
     assert cancelled.json()["status"] == "cancelled"
 
 
 async def test_an_inference_begins_at_its_time(
     client: httpx.AsyncClient, queue: AsyncQueue, voice: VoiceRecord
 ) -> None:
-    begun = await client.post(
+    started = await client.post(
         "/api/v1/inference", json={"text": "Hello.", "voice": voice.name, "schedule_at": "2999-01-01T00:00:00Z"}
     )
     late = await client.post(
         "/api/v1/inference", json={"text": "Hello.", "voice": voice.name, "schedule_at": "1999-01-01T00:00:00Z"}
     )
 
-    assert (begun.status_code, begun.json()["status"], late.status_code) == (202, "queued", 400)
+    assert (started.status_code, started.json()["status"], late.status_code) == (202, "queued", 400)
     assert await queue.claim("splitter", "worker-1") is None
-    cancelled = await client.delete(f"/api/v1/inference/{begun.json()['id']}")
+    cancelled = await client.delete(f"/api/v1/inference/{started.json()['id']}")
     assert cancelled.json()["status"] == "cancelled"
 
 
@@ -168,13 +168,13 @@ async def test_a_priority_goes_all_the_way_to_the_queue(
     client: httpx.AsyncClient, queue: AsyncQueue, recording: str, priority: int
 ) -> None:
     await begin(client, recording)
-    made = (await begin(client, recording, priority=priority)).json()
+    created = (await begin(client, recording, priority=priority)).json()
 
     first = await queue.claim("preprocessor", "worker-1")
 
     assert first is not None
-    assert (first.job.topic == made["id"]) is (priority == 10)
-    job = await queue.job(f"{made['exp_id']}.convert.1")
+    assert (first.job.topic == created["id"]) is (priority == 10)
+    job = await queue.job(f"{created['exp_id']}.convert.1")
     assert job is not None
     assert job.priority == priority
 

@@ -1,4 +1,4 @@
-"""Stages over HTTP: run, run again, watched, paused, resumed, cancelled, and refused by name."""
+"""Stages over HTTP: run, run again, watched, paused, resumed, cancelled, and rejected by name."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ async def path(api: Api, records: Records) -> str:
     await records.files.create(
         NewFileRecord(id="file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     )
-    made = await api.services.experiments.create(ExperimentRequest("bob", "file-a", version="nano", language="en"))
-    return f"/api/v1/experiments/{made.id}/stages"
+    created = await api.services.experiments.create(ExperimentRequest("bob", "file-a", version="nano", language="en"))
+    return f"/api/v1/experiments/{created.id}/stages"
 
 
 async def complete(api: Api, path: str, *stages: str) -> None:
@@ -81,24 +81,24 @@ async def start(api: Api, path: str, stage: str) -> int:
 async def training(api: Api, path: str, **parameters: Any) -> int:
     """A GPT training that its worker has begun; the run's number."""
     await complete(api, path, *BEFORE_TRAINING)
-    answer = await api.client.post(f"{path}/gpt_train", json=parameters)
-    assert answer.status_code == 202, answer.text
+    response = await api.client.post(f"{path}/gpt_train", json=parameters)
+    assert response.status_code == 202, response.text
     return await start(api, path, "gpt_train")
 
 
 async def test_a_stage_runs_with_its_parameters_over_the_defaults(api, path):
     await complete(api, path, "convert")
 
-    answer = await api.client.post(f"{path}/slice_audio", json={"min_length": 2000})
+    response = await api.client.post(f"{path}/slice_audio", json={"min_length": 2000})
 
-    shown = answer.json()
-    assert answer.status_code == 202
-    assert (shown["exp_id"], shown["stage_type"], shown["status"]) == (path.split("/")[4], "audio_slice", "queued")
-    assert (shown["config"]["min_length"], shown["config"]["threshold"]) == (2000, -34)
-    assert shown["job_id"] == f"{shown['exp_id']}.audio_slice.1"
-    assert shown["started_at"].endswith("Z")
-    assert shown["rerun"] is False
-    assert "previous_run" not in shown
+    view = response.json()
+    assert response.status_code == 202
+    assert (view["exp_id"], view["stage_type"], view["status"]) == (path.split("/")[4], "audio_slice", "queued")
+    assert (view["config"]["min_length"], view["config"]["threshold"]) == (2000, -34)
+    assert view["job_id"] == f"{view['exp_id']}.audio_slice.1"
+    assert view["started_at"].endswith("Z")
+    assert view["rerun"] is False
+    assert "previous_run" not in view
 
 
 async def test_a_completed_stage_runs_again_and_what_depends_on_it_becomes_stale(api, path):
@@ -114,31 +114,31 @@ async def test_a_completed_stage_runs_again_and_what_depends_on_it_becomes_stale
     assert (await api.client.get(f"{path}/audio_slice")).json()["status"] == "stale"
 
 
-async def test_a_stage_that_cannot_run_is_refused_by_name(api, path):
-    for stage, body, status, said in REFUSED_RUNS:
-        answer = await api.client.post(f"{path}/{stage}", json=body)
+async def test_a_stage_that_cannot_run_is_rejected_by_name(api, path):
+    for stage, body, status, message in REFUSED_RUNS:
+        response = await api.client.post(f"{path}/{stage}", json=body)
 
-        assert answer.status_code == status, (stage, body)
-        assert said in answer.json()["error"]["message"]
-    assert {one["status"] for one in (await api.client.get(path)).json()["items"]} == {"pending"}
+        assert response.status_code == status, (stage, body)
+        assert message in response.json()["error"]["message"]
+    assert {item["status"] for item in (await api.client.get(path)).json()["items"]} == {"pending"}
 
 
 async def test_a_parameter_out_of_range_is_named(api, path):
     await complete(api, path, *BEFORE_TRAINING)
 
     for body, named in REFUSED_PARAMETERS:
-        answer = await api.client.post(f"{path}/train_gpt", json=body)
+        response = await api.client.post(f"{path}/train_gpt", json=body)
 
-        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_parameter"), body
-        assert answer.json()["error"]["details"] == {"parameters": [named]}
+        assert (response.status_code, response.json()["error"]["code"]) == (422, "invalid_parameter"), body
+        assert response.json()["error"]["details"] == {"parameters": [named]}
 
 
 async def test_a_stage_under_way_is_not_started_twice(api, path):
     await api.client.post(f"{path}/convert")
 
-    answer = await api.client.post(f"{path}/convert")
+    response = await api.client.post(f"{path}/convert")
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "conflict")
 
 
 async def test_the_unmet_needs_are_listed(api, path):
@@ -160,27 +160,27 @@ async def test_a_stage_is_cancelled(api, path):
 async def test_a_training_pauses_and_resumes(api, path):
     run = await training(api, path, total_epoch=3)
 
-    asked = await api.client.post(f"{path}/gpt_train/control", json={"action": "pause"})
+    requested = await api.client.post(f"{path}/gpt_train/control", json={"action": "pause"})
     await api.services.experiments.runs.pause(path.split("/")[4], "gpt_train", run)
-    refused = await api.client.post(
+    rejected = await api.client.post(
         f"{path}/gpt_train/control", json={"action": "resume", "parameters": {"total_epoch": 4}}
     )
     resumed = await api.client.post(
         f"{path}/gpt_train/control", json={"action": "resume", "parameters": {"total_epoch": 4}, "confirm": True}
     )
 
-    assert (asked.json()["status"], asked.json()["control"]) == ("running", "pause")
-    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "confirmation_needed")
-    assert refused.json()["error"]["details"] == {"changed": {"total_epoch": {"before": 3, "now": 4}}}
+    assert (requested.json()["status"], requested.json()["control"]) == ("running", "pause")
+    assert (rejected.status_code, rejected.json()["error"]["code"]) == (409, "confirmation_needed")
+    assert rejected.json()["error"]["details"] == {"changed": {"total_epoch": {"before": 3, "now": 4}}}
     assert (resumed.status_code, resumed.json()["status"], resumed.json()["run"]) == (200, "queued", run + 1)
 
 
-async def test_an_order_that_makes_no_sense_is_refused(api, path):
-    for stage, body, status, said in REFUSED_ORDERS:
-        answer = await api.client.post(f"{path}/{stage}/control", json=body)
+async def test_an_order_that_makes_no_sense_is_rejected(api, path):
+    for stage, body, status, message in REFUSED_ORDERS:
+        response = await api.client.post(f"{path}/{stage}/control", json=body)
 
-        assert answer.status_code == status, (stage, body)
-        assert said in answer.json()["error"]["message"]
+        assert response.status_code == status, (stage, body)
+        assert message in response.json()["error"]["message"]
 
 
 async def test_an_unknown_experiment_shows_no_stages_and_takes_no_orders(client: httpx.AsyncClient):
@@ -197,24 +197,24 @@ async def test_an_unknown_experiment_shows_no_stages_and_takes_no_orders(client:
 async def listen(client: httpx.AsyncClient, path: str, last_event_id: str = "") -> list[tuple[str, dict[str, Any]]]:
     """Every (kind, data) until the stream ends."""
     headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
-    heard: list[tuple[str, dict[str, Any]]] = []
-    async with client.stream("GET", path, headers=headers) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
+    events: list[tuple[str, dict[str, Any]]] = []
+    async with client.stream("GET", path, headers=headers) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
         kind = ""
-        async for line in answer.aiter_lines():
+        async for line in response.aiter_lines():
             name, _, value = line.partition(": ")
             if name == "event":
                 kind = value
             elif name == "data":
-                heard.append((kind, orjson.loads(value)))
-    return heard
+                events.append((kind, orjson.loads(value)))
+    return events
 
 
 async def watching(api: Api) -> None:
     await eventually(lambda: api.services.metrics.watchers.collect()[0].samples[0].value > 0)
 
 
-async def test_a_watcher_hears_of_its_run_until_it_is_completed(api, path):
+async def test_a_watcher_receives_of_its_run_until_it_is_completed(api, path):
     run = await training(api, path)
     watcher = asyncio.create_task(listen(api.client, f"{path}/gpt_train/progress"))
     await watching(api)
@@ -224,11 +224,11 @@ async def test_a_watcher_hears_of_its_run_until_it_is_completed(api, path):
     await api.services.queue.publish_event(job_id, "checkpoint", {"epoch": 1, "model_path": "gpt-e1.safetensors"})
     await api.services.experiments.runs.complete(path.split("/")[4], "gpt_train", run, {"model_path": "x"})
     await api.services.queue.publish_event(job_id, "completed", {"job_id": job_id})
-    heard = await asyncio.wait_for(watcher, 10)
+    events = await asyncio.wait_for(watcher, 10)
 
-    assert [kind for kind, _ in heard] == ["progress", "checkpoint", "completed"]
-    assert heard[-1][1]["outputs"] == {"model_path": "x"}
-    assert await listen(api.client, f"{path}/gpt_train/progress") == heard
+    assert [kind for kind, _ in events] == ["progress", "checkpoint", "completed"]
+    assert events[-1][1]["outputs"] == {"model_path": "x"}
+    assert await listen(api.client, f"{path}/gpt_train/progress") == events
 
 
 async def test_the_stream_of_a_run_that_pauses_says_so(api, path):
@@ -238,12 +238,12 @@ async def test_the_stream_of_a_run_that_pauses_says_so(api, path):
 
     await api.client.post(f"{path}/gpt_train/control", json={"action": "pause"})
     await api.services.experiments.runs.pause(path.split("/")[4], "gpt_train", run)
-    heard = await asyncio.wait_for(watcher, 10)
+    events = await asyncio.wait_for(watcher, 10)
 
-    assert [kind for kind, _ in heard] == ["paused"]
+    assert [kind for kind, _ in events] == ["paused"]
 
 
 async def test_a_stage_that_never_ran_cannot_be_watched(api, path):
-    answer = await api.client.get(f"{path}/convert/progress")
+    response = await api.client.get(f"{path}/convert/progress")
 
-    assert answer.status_code == 409
+    assert response.status_code == 409

@@ -26,10 +26,10 @@ async def recording(records: Records) -> str:
 
 async def begin(client: httpx.AsyncClient, recording: str, **more: Any) -> dict[str, Any]:
     body = {"exp_name": "bob", "audio_file_id": recording, "options": {"version": "nano", "language": "en"}, **more}
-    answer = await client.post("/api/v1/tasks", json=body)
-    assert answer.status_code == 201, answer.text
-    shown: dict[str, Any] = answer.json()
-    return shown
+    response = await client.post("/api/v1/tasks", json=body)
+    assert response.status_code == 201, response.text
+    view: dict[str, Any] = response.json()
+    return view
 
 
 async def test_a_task_begins_with_its_first_stage_in_the_queue(
@@ -48,10 +48,10 @@ async def test_a_task_begins_with_its_first_stage_in_the_queue(
 
 
 async def test_the_defaults_are_those_that_were_promised(client: httpx.AsyncClient, recording: str) -> None:
-    answer = await client.post("/api/v1/tasks", json={"exp_name": "a", "audio_file_id": recording})
+    response = await client.post("/api/v1/tasks", json={"exp_name": "a", "audio_file_id": recording})
 
-    assert answer.json()["options"] == {"version": "v2", "language": "zh", "quality": "standard"}
-    assert answer.json()["priority"] == 5
+    assert response.json()["options"] == {"version": "v2", "language": "zh", "quality": "standard"}
+    assert response.json()["priority"] == 5
 
 
 @pytest.mark.parametrize("as_header", [False, True])
@@ -63,9 +63,9 @@ async def test_the_same_idempotency_key_answers_with_the_same_task(
     if not as_header:
         body["idempotency_key"] = "k1"
 
-    answers = await asyncio.gather(*(client.post("/api/v1/tasks", json=body, headers=headers) for _ in range(5)))
+    responses = await asyncio.gather(*(client.post("/api/v1/tasks", json=body, headers=headers) for _ in range(5)))
 
-    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len({response.json()["id"] for response in responses}) == 1
     assert (await client.get("/api/v1/tasks")).json()["total"] == 1
 
 
@@ -76,7 +76,7 @@ async def test_the_same_idempotency_key_answers_with_the_same_task(
         ({"exp_name": "x" * 101}, 422, "exp_name"),
         ({"exp_name": None}, 422, "exp_name"),
         ({"colour": "red"}, 422, "'colour'"),
-        ({"webhook_url": "ftp://x"}, 400, "'ftp://x' is refused"),
+        ({"webhook_url": "ftp://x"}, 400, "'ftp://x' is rejected"),
         ({"webhook_url": "http://10.0.0.1/"}, 400, "not a public address"),
         ({"options": {"device": "tpu"}}, 422, "device is 'tpu'"),
         ({"options": {"speed": 2}}, 422, "'options.speed'"),
@@ -88,21 +88,21 @@ async def test_the_same_idempotency_key_answers_with_the_same_task(
         ({"schedule_at": "2001-01-01T00:00:00Z"}, 400, "has passed"),
     ],
 )
-async def test_what_cannot_be_is_refused_by_name(
+async def test_what_cannot_be_is_rejected_by_name(
     client: httpx.AsyncClient, recording: str, change: dict[str, Any], status: int, said: str
 ) -> None:
-    answer = await client.post("/api/v1/tasks", json={"exp_name": "a", "audio_file_id": recording, **change})
+    response = await client.post("/api/v1/tasks", json={"exp_name": "a", "audio_file_id": recording, **change})
 
-    assert answer.status_code == status
-    assert said in answer.json()["error"]["message"]
+    assert response.status_code == status
+    assert said in response.json()["error"]["message"]
     assert (await client.get("/api/v1/tasks")).json()["total"] == 0
 
 
-async def test_a_body_that_is_no_json_is_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/api/v1/tasks", content=b"{half", headers={"Content-Type": "application/json"})
+async def test_a_body_that_is_no_json_is_rejected(client: httpx.AsyncClient) -> None:
+    response = await client.post("/api/v1/tasks", content=b"{half", headers={"Content-Type": "application/json"})
 
-    assert answer.status_code == 400
-    assert answer.json()["error"]["code"] == "invalid_request"
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "invalid_request"
 
 
 async def test_a_task_for_later_waits(client: httpx.AsyncClient, recording: str, queue: AsyncQueue) -> None:
@@ -143,11 +143,11 @@ async def listen(
     """Every (id, kind, data) until the stream ends."""
     events = [] if received is None else received
     headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
-    async with client.stream("GET", f"/api/v1/tasks/{task_id}/progress", headers=headers) as answer:
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith("text/event-stream")
+    async with client.stream("GET", f"/api/v1/tasks/{task_id}/progress", headers=headers) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
         fields: dict[str, str] = {}
-        async for line in answer.aiter_lines():
+        async for line in response.aiter_lines():
             if line:
                 name, _, value = line.partition(": ")
                 fields[name] = value
@@ -157,7 +157,7 @@ async def listen(
     return events
 
 
-async def test_several_watchers_hear_the_same_until_the_end(api: Api, recording: str) -> None:
+async def test_several_watchers_receive_the_same_until_the_end(api: Api, recording: str) -> None:
     task = await begin(api.client, recording)
     watchers = [asyncio.create_task(listen(api.client, task["id"])) for _ in range(3)]
     await eventually(lambda: api.services.metrics.watchers.collect()[0].samples[0].value == 3)
@@ -173,7 +173,7 @@ async def test_several_watchers_hear_the_same_until_the_end(api: Api, recording:
     assert heard[0][1][2]["status"] == "cancelled"
 
 
-async def test_a_watcher_that_comes_back_hears_only_what_it_missed(api: Api, recording: str) -> None:
+async def test_a_watcher_that_comes_back_receives_only_what_it_missed(api: Api, recording: str) -> None:
     task = await begin(api.client, recording)
     for number in range(4):
         await api.services.queue.publish_event(task["id"], "progress", {"number": number})
@@ -188,7 +188,7 @@ async def test_a_watcher_that_comes_back_hears_only_what_it_missed(api: Api, rec
     assert junk == everything
 
 
-async def test_a_finished_task_tells_its_end_at_once_although_nobody_remembers(api: Api, recording: str) -> None:
+async def test_a_finished_task_reports_its_end_at_once_although_nobody_remembers(api: Api, recording: str) -> None:
     task = await begin(api.client, recording)
     await api.client.delete(f"/api/v1/tasks/{task['id']}")
     await api.services.redis.delete(f"{api.settings.redis_prefix}events:{task['id']}")
@@ -202,9 +202,9 @@ async def test_a_finished_task_tells_its_end_at_once_although_nobody_remembers(a
 
 
 async def test_an_unknown_task_cannot_be_watched(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/api/v1/tasks/task-none/progress")
+    response = await client.get("/api/v1/tasks/task-none/progress")
 
-    assert answer.status_code == 404
+    assert response.status_code == 404
 
 
 async def test_the_log_of_a_task_is_read(api: Api, recording: str) -> None:
@@ -212,6 +212,6 @@ async def test_the_log_of_a_task_is_read(api: Api, recording: str) -> None:
     await api.services.queue.publish_event(task["id"], "progress", {"number": 1})
     await api.services.queue.publish_event(task["id"], "log", {"level": "INFO", "message": "Seen."})
 
-    shown = (await api.client.get(f"/api/v1/tasks/{task['id']}/logs")).json()
+    view = (await api.client.get(f"/api/v1/tasks/{task['id']}/logs")).json()
 
-    assert [line["message"] for line in shown["items"]] == ["Seen."]
+    assert [line["message"] for line in view["items"]] == ["Seen."]

@@ -34,10 +34,10 @@ async def exp_id(client: httpx.AsyncClient, records: Records, settings: Settings
     file = await records.files.create(
         NewFileRecord(id="file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     )
-    made = await client.post(
+    created = await client.post(
         "/api/v1/experiments", json={"exp_name": "bob", "version": "nano", "audio_file_id": file.id}
     )
-    exp_id: str = made.json()["id"]
+    exp_id: str = created.json()["id"]
     folder = f"experiments/{exp_id}/gpt_1"
     storage = Storage(settings.storage_root)
     lines = [{"epoch": 1, "step": 1, "loss": 2.0}, {"epoch": 2, "step": 2, "loss": 1.5}]
@@ -52,24 +52,24 @@ async def exp_id(client: httpx.AsyncClient, records: Records, settings: Settings
 
 
 async def test_losses_and_checkpoints_of_a_training_are_numbers(client, exp_id):
-    answer = await client.get(f"/api/v1/experiments/{exp_id}/stages/gpt_train/metrics", params={"points": 2})
+    response = await client.get(f"/api/v1/experiments/{exp_id}/stages/gpt_train/metrics", params={"points": 2})
 
-    shown = answer.json()
-    assert answer.status_code == 200
-    assert shown["epochs"] == [{"epoch": 1, "losses": {"loss": 2.0}}, {"epoch": 2, "losses": {"loss": 1.5}}]
-    assert shown["curve"] == {"steps": [1, 2], "losses": {"loss": [2.0, 1.5]}}
-    assert shown["metrics"] == {"final_loss": 1.5, "best_epoch": 4}
-    assert shown["checkpoints"][0]["wer"] == 0.1
-    assert shown["artefacts"] == ["loss.png", "e4.wav"]
+    view = response.json()
+    assert response.status_code == 200
+    assert view["epochs"] == [{"epoch": 1, "losses": {"loss": 2.0}}, {"epoch": 2, "losses": {"loss": 1.5}}]
+    assert view["curve"] == {"steps": [1, 2], "losses": {"loss": [2.0, 1.5]}}
+    assert view["metrics"] == {"final_loss": 1.5, "best_epoch": 4}
+    assert view["checkpoints"][0]["wer"] == 0.1
+    assert view["artefacts"] == ["loss.png", "e4.wav"]
 
 
 @pytest.mark.parametrize(
     ("name", "kind", "content"), [("loss.png", "image/png", b"\x89PNG"), ("e4.wav", "audio/wav", b"RIFF")]
 )
 async def test_pictures_and_samples_are_sent(client, exp_id, name, kind, content):
-    answer = await client.get(f"/api/v1/experiments/{exp_id}/stages/train_gpt/artefacts/{name}")
+    response = await client.get(f"/api/v1/experiments/{exp_id}/stages/train_gpt/artefacts/{name}")
 
-    assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, kind, content)
+    assert (response.status_code, response.headers["content-type"], response.content) == (200, kind, content)
 
 
 @pytest.mark.parametrize(
@@ -85,39 +85,39 @@ async def test_pictures_and_samples_are_sent(client, exp_id, name, kind, content
     ],
 )
 async def test_what_is_not_there_is_said(client, exp_id, path, status, code):
-    answer = await client.get(path.format(exp=exp_id))
+    response = await client.get(path.format(exp=exp_id))
 
-    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert (response.status_code, response.json()["error"]["code"]) == (status, code)
 
 
 async def test_an_artefact_whose_bytes_are_gone_is_said(client, exp_id, settings):
     Storage(settings.storage_root).delete(f"experiments/{exp_id}/gpt_1/loss.png")
 
-    answer = await client.get(f"/api/v1/experiments/{exp_id}/stages/gpt_train/artefacts/loss.png")
+    response = await client.get(f"/api/v1/experiments/{exp_id}/stages/gpt_train/artefacts/loss.png")
 
-    assert answer.status_code == 404
-    assert "Run the stage again" in answer.json()["error"]["hint"]
+    assert response.status_code == 404
+    assert "Run the stage again" in response.json()["error"]["hint"]
 
 
-async def test_a_completed_task_tells_which_epoch_was_taken_and_why(client, records, exp_id):
+async def test_a_completed_task_reports_which_epoch_was_taken_and_why(client, records, exp_id):
     from dataclasses import replace
 
     from core.records import TaskStatus
 
     file_id = "file-1"
-    made = await client.post(
+    created = await client.post(
         "/api/v1/tasks", json={"exp_name": "eve", "audio_file_id": file_id, "options": {"version": "nano"}}
     )
-    task = made.json()
+    task = created.json()
     assert "result" not in (await client.get(f"/api/v1/tasks/{task['id']}")).json()
     async with records.experiments.transaction(task["exp_id"]) as change:
         for name in STAGES:
             change.set_stage(name, status=StageStatus.COMPLETED, run=1, work_run=1, outputs=trained("experiments/x"))
         change.task = replace(change.task, status=TaskStatus.COMPLETED)
 
-    shown = (await client.get(f"/api/v1/tasks/{task['id']}")).json()["result"]
+    view = (await client.get(f"/api/v1/tasks/{task['id']}")).json()["result"]
 
-    assert shown.keys() == {"sovits_train", "gpt_train"}
-    assert shown["gpt_train"]["checkpoint_id"] == "ckpt-4"
-    assert shown["gpt_train"]["metrics"] == {"final_loss": 1.5, "best_epoch": 4}
-    assert shown["gpt_train"]["checkpoints"][0]["similarity"] == 0.8
+    assert view.keys() == {"sovits_train", "gpt_train"}
+    assert view["gpt_train"]["checkpoint_id"] == "ckpt-4"
+    assert view["gpt_train"]["metrics"] == {"final_loss": 1.5, "best_epoch": 4}
+    assert view["gpt_train"]["checkpoints"][0]["similarity"] == 0.8

@@ -13,7 +13,7 @@ async def test_voices_are_listed_found_by_id_and_by_exact_name(
 ) -> None:
     await make_voice(records, "Bob")
 
-    names = [one["name"] for one in (await client.get("/api/v1/voices")).json()["items"]]
+    names = [item["name"] for item in (await client.get("/api/v1/voices")).json()["items"]]
     by_id = (await client.get(f"/api/v1/voices/{voice.id}")).json()
     by_name = (await client.get("/api/v1/voices/Allison")).json()
     unknown = await client.get("/api/v1/voices/allison")
@@ -42,12 +42,12 @@ async def test_a_voice_is_renamed_and_deleted_with_its_folder(api: Api, voice: V
     api.services.storage.put_bytes(f"voices/{voice.id}/prompt.wav", b"sound")
 
     renamed = await api.client.patch("/api/v1/voices/Allison", json={"name": "Alice"})
-    taken = await api.client.patch("/api/v1/voices/Alice", json={"name": "Bob"})
-    odd = await api.client.patch("/api/v1/voices/Alice", json={"nickname": "Al"})
+    duplicate = await api.client.patch("/api/v1/voices/Alice", json={"name": "Bob"})
+    unknown_field = await api.client.patch("/api/v1/voices/Alice", json={"nickname": "Al"})
     deleted = await api.client.delete("/api/v1/voices/Alice")
     again = await api.client.delete("/api/v1/voices/Alice")
 
     assert (renamed.json()["id"], renamed.json()["name"]) == (voice.id, "Alice")
-    assert (taken.status_code, odd.status_code) == (409, 422)
+    assert (duplicate.status_code, unknown_field.status_code) == (409, 422)
     assert (deleted.status_code, again.status_code) == (204, 404)
     assert not api.services.storage.exists(f"voices/{voice.id}/prompt.wav")

@@ -52,18 +52,18 @@ async def body_of(client: httpx.AsyncClient, records: Records, storage: Storage,
 async def test_a_voice_is_made_of_two_checkpoints_and_prompts(
     client: httpx.AsyncClient, records: Records, storage: Storage
 ) -> None:
-    answer = await client.post(VOICES, json=await body_of(client, records, storage, pronunciations={"a": "=b"}))
+    response = await client.post(VOICES, json=await body_of(client, records, storage, pronunciations={"a": "=b"}))
 
-    made = answer.json()
-    assert answer.status_code == 201, answer.text
-    assert (made["name"], made["version"], made["language"]) == ("Dora", "nano", "en")
-    assert [(one["name"], one["language"]) for one in made["prompts"]] == [("default", "en"), ("angry", "en")]
+    created = response.json()
+    assert response.status_code == 201, response.text
+    assert (created["name"], created["version"], created["language"]) == ("Dora", "nano", "en")
+    assert [(item["name"], item["language"]) for item in created["prompts"]] == [("default", "en"), ("angry", "en")]
     sound = await client.get(f"{VOICES}/Dora/prompts/angry/audio")
     assert (sound.status_code, sound.headers["content-type"], sound.content[:4]) == (200, "audio/wav", b"RIFF")
-    assert (await client.get(f"{VOICES}/Dora")).json() == made
+    assert (await client.get(f"{VOICES}/Dora")).json() == created
 
 
-async def test_what_cannot_be_a_voice_is_refused_and_leaves_nothing(
+async def test_what_cannot_be_a_voice_is_rejected_and_leaves_nothing(
     client: httpx.AsyncClient, records: Records, storage: Storage, whole: VoiceRecord
 ) -> None:
     good = await body_of(client, records, storage)
@@ -95,15 +95,15 @@ async def test_what_cannot_be_a_voice_is_refused_and_leaves_nothing(
     ]
 
     for changed, status, words in cases:
-        answer = await client.post(VOICES, json={**good, **changed})
-        assert (answer.status_code, words in answer.json()["error"]["message"]) == (status, True), answer.text
+        response = await client.post(VOICES, json={**good, **changed})
+        assert (response.status_code, words in response.json()["error"]["message"]) == (status, True), response.text
 
     assert (await client.get(VOICES)).json()["total"] == 1
     assert not storage.folder("voices").joinpath("Dora").exists()
     assert [path.name for path in storage.folder("voices").iterdir()] == ["of-Carol"]
 
 
-async def test_prompts_are_added_mended_chosen_and_deleted(
+async def test_prompts_are_added_corrected_chosen_and_deleted(
     client: httpx.AsyncClient, whole: VoiceRecord, storage: Storage, records: Records
 ) -> None:
     path = f"{VOICES}/Carol"
@@ -111,8 +111,8 @@ async def test_prompts_are_added_mended_chosen_and_deleted(
 
     added = await client.post(f"{path}/prompts", json=new)
     twice = await client.post(f"{path}/prompts", json={**new, "name": "SAD"})
-    mended = await client.patch(f"{path}/prompts/sad", json={"text": "Oh dear.", "name": "gloomy"})
-    taken = await client.patch(f"{path}/prompts/gloomy", json={"name": "default"})
+    corrected = await client.patch(f"{path}/prompts/sad", json={"text": "Oh dear.", "name": "gloomy"})
+    duplicate = await client.patch(f"{path}/prompts/gloomy", json={"name": "default"})
     first = await client.patch(path, json={"default_prompt": "gloomy"})
     unknown = [
         await client.patch(path, json={"default_prompt": "sad"}),
@@ -124,10 +124,10 @@ async def test_prompts_are_added_mended_chosen_and_deleted(
     gone = await client.delete(f"{path}/prompts/DEFAULT")
     last = await client.delete(f"{path}/prompts/gloomy")
 
-    assert (added.status_code, twice.status_code, taken.status_code) == (201, 409, 409)
-    assert mended.json()["prompts"][1] == {"name": "gloomy", "text": "Oh dear.", "language": "en"}
-    assert [one["name"] for one in first.json()["prompts"]] == ["gloomy", "default"]
-    assert [answer.status_code for answer in unknown] == [404] * 5
+    assert (added.status_code, twice.status_code, duplicate.status_code) == (201, 409, 409)
+    assert corrected.json()["prompts"][1] == {"name": "gloomy", "text": "Oh dear.", "language": "en"}
+    assert [item["name"] for item in first.json()["prompts"]] == ["gloomy", "default"]
+    assert [response.status_code for response in unknown] == [404] * 5
     assert (gone.status_code, last.status_code) == (204, 409)
     (left,) = (await records.voices.get("Carol")).prompts
     assert (left["name"], storage.exists(left["audio"])) == ("gloomy", True)
@@ -139,11 +139,11 @@ async def test_a_voice_can_speak_with_other_checkpoints(
     better = await make_model(records, storage, "sovits", salt="epoch 12")
     other = await make_model(records, storage, "sovits", tokens=32)
 
-    answer = await client.patch(f"{VOICES}/Carol", json={"sovits_checkpoint_id": better.id, "language": "zh-CN"})
-    refused = await client.patch(f"{VOICES}/Carol", json={"sovits_checkpoint_id": other.id})
+    response = await client.patch(f"{VOICES}/Carol", json={"sovits_checkpoint_id": better.id, "language": "zh-CN"})
+    rejected = await client.patch(f"{VOICES}/Carol", json={"sovits_checkpoint_id": other.id})
 
-    assert (answer.json()["sovits_checkpoint_id"], answer.json()["language"]) == (better.id, "zh")
-    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid_parameter")
+    assert (response.json()["sovits_checkpoint_id"], response.json()["language"]) == (better.id, "zh")
+    assert (rejected.status_code, rejected.json()["error"]["code"]) == (422, "invalid_parameter")
     (prompt,) = (await records.voices.get("Carol")).prompts
     assert "tokens" not in prompt, "they were read by the other checkpoint"
 
@@ -151,13 +151,13 @@ async def test_a_voice_can_speak_with_other_checkpoints(
 async def test_an_export_holds_every_file_byte_for_byte(
     client: httpx.AsyncClient, whole: VoiceRecord, settings: Settings
 ) -> None:
-    answer = await client.get(f"{VOICES}/Carol/export")
+    response = await client.get(f"{VOICES}/Carol/export")
     again = await client.get(f"{VOICES}/{whole.id}/export")
 
-    assert answer.headers["content-disposition"] == f'attachment; filename="{whole.id}.zip"'
-    assert again.content == answer.content
+    assert response.headers["content-disposition"] == f'attachment; filename="{whole.id}.zip"'
+    assert again.content == response.content
     path = settings.data_path / "carol.zip"
-    path.write_bytes(answer.content)
+    path.write_bytes(response.content)
     voice = read_manifest(path)
     unpack_voice(path, settings.data_path)
     assert (voice.name, voice.pronunciations, voice.gpt.metrics) == ("Carol", {"GIF": "JH IH1 F"}, {"loss": 1.5})
@@ -233,15 +233,15 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.mark.parametrize("case", REFUSED)
-async def test_an_import_that_cannot_be_is_refused_at_once(
+async def test_an_import_that_cannot_be_is_rejected_at_once(
     client: httpx.AsyncClient, whole: VoiceRecord, storage: Storage, case: str
 ) -> None:
     parts, fields, status, words = REFUSED[case]
     files = {name: (f"{name}.bin", content) for name, content in parts.items()}
 
-    answer = await client.post(f"{VOICES}/import", files=files, data=fields)
+    response = await client.post(f"{VOICES}/import", files=files, data=fields)
 
-    assert (answer.status_code, words in answer.json()["error"]["message"]) == (status, True), answer.text
+    assert (response.status_code, words in response.json()["error"]["message"]) == (status, True), response.text
     assert (await client.get("/api/v1/jobs")).json()["total"] == 0
     assert not list(storage.folder("imports").iterdir())
     assert not any((storage.root / ".tmp").iterdir())
@@ -252,14 +252,14 @@ def rebuilt(archive: bytes, change: Callable[[dict[str, bytes]], None], **names:
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         files = {name: opened.read(name) for name in opened.namelist()}
     change(files)
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as written:
+    created = io.BytesIO()
+    with zipfile.ZipFile(created, "w", zipfile.ZIP_DEFLATED) as written:
         for name, content in files.items():
             written.writestr(name, content)
-    return made.getvalue()
+    return created.getvalue()
 
 
-def said(files: dict[str, bytes], **changed: Any) -> None:
+def message(files: dict[str, bytes], **changed: Any) -> None:
     files["voice.json"] = orjson.dumps({**orjson.loads(files["voice.json"]), **changed})
 
 
@@ -271,21 +271,21 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, bytes]], Any], str]] = {
     "a missing file": (lambda files: files.pop("gpt.safetensors"), "no gpt.safetensors"),
     "no voice.json": (lambda files: files.pop("voice.json"), "has no voice.json"),
     "a voice.json that is none": (lambda files: files.update({"voice.json": b"[]"}), "does not fit"),
-    "another format": (lambda files: said(files, format=2), "does not fit: format"),
-    "a version that is none": (lambda files: said(files, version="v9"), "'v9'"),
-    "no prompts": (lambda files: said(files, prompts=[]), "does not fit: prompts"),
-    "a name of nothing": (lambda files: said(files, name=" "), "visible character"),
-    "an unknown language": (lambda files: said(files, language="xx"), "cannot be spoken"),
+    "another format": (lambda files: message(files, format=2), "does not fit: format"),
+    "a version that is none": (lambda files: message(files, version="v9"), "'v9'"),
+    "no prompts": (lambda files: message(files, prompts=[]), "does not fit: prompts"),
+    "a name of nothing": (lambda files: message(files, name=" "), "visible character"),
+    "an unknown language": (lambda files: message(files, language="xx"), "cannot be spoken"),
 }
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-async def test_a_hostile_archive_is_refused_with_a_sentence(
+async def test_a_hostile_archive_is_rejected_with_a_sentence(
     client: httpx.AsyncClient, whole: VoiceRecord, case: str
 ) -> None:
     change, words = HOSTILE[case]
     archive = rebuilt((await client.get(f"{VOICES}/Carol/export")).content, change)
 
-    answer = await client.post(f"{VOICES}/import", files={"archive": ("a.zip", archive)}, data={"name": "Eve"})
+    response = await client.post(f"{VOICES}/import", files={"archive": ("a.zip", archive)}, data={"name": "Eve"})
 
-    assert (answer.status_code, words in answer.json()["error"]["message"]) == (400, True), answer.text
+    assert (response.status_code, words in response.json()["error"]["message"]) == (400, True), response.text

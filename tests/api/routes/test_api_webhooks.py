@@ -36,9 +36,9 @@ async def ended(client: httpx.AsyncClient, recording: str) -> dict[str, Any]:
 @pytest.fixture
 async def sender(records: Records) -> AsyncIterator[WebhookSender]:
     """One that may connect nowhere."""
-    made = WebhookSender(records, Fetcher(max_bytes=0, resolve=_nowhere))
-    yield made
-    await made.close()
+    created = WebhookSender(records, Fetcher(max_bytes=0, resolve=_nowhere))
+    yield created
+    await created.close()
 
 
 async def _nowhere(host: str, port: int) -> list[str]:
@@ -46,26 +46,26 @@ async def _nowhere(host: str, port: int) -> list[str]:
 
 
 async def test_a_webhook_is_made_and_its_secret_is_shown_once(client: httpx.AsyncClient) -> None:
-    made = await client.post("/api/v1/webhooks", json={"url": PUBLIC, "description": "ours"})
-    shown = await client.get(f"/api/v1/webhooks/{made.json()['id']}")
+    created = await client.post("/api/v1/webhooks", json={"url": PUBLIC, "description": "ours"})
+    view = await client.get(f"/api/v1/webhooks/{created.json()['id']}")
     listed = await client.get("/api/v1/webhooks")
 
-    assert made.status_code == 201
-    assert len(key_of(made.json().pop("secret"))) == 32
-    assert shown.json() == {name: value for name, value in made.json().items() if name != "secret"}
-    assert listed.json() == {"items": [shown.json()], "total": 1, "limit": 50, "offset": 0}
-    assert shown.json()["events"] == ["task.completed", "task.failed", "task.cancelled"]
+    assert created.status_code == 201
+    assert len(key_of(created.json().pop("secret"))) == 32
+    assert view.json() == {name: value for name, value in created.json().items() if name != "secret"}
+    assert listed.json() == {"items": [view.json()], "total": 1, "limit": 50, "offset": 0}
+    assert view.json()["events"] == ["task.completed", "task.failed", "task.cancelled"]
 
 
 async def test_a_webhook_is_deleted(client: httpx.AsyncClient) -> None:
-    made = (await client.post("/api/v1/webhooks", json={"url": PUBLIC})).json()
+    created = (await client.post("/api/v1/webhooks", json={"url": PUBLIC})).json()
 
-    answer = await client.delete(f"/api/v1/webhooks/{made['id']}")
+    response = await client.delete(f"/api/v1/webhooks/{created['id']}")
 
-    assert answer.status_code == 200
-    assert "secret" not in answer.json()
-    assert (await client.get(f"/api/v1/webhooks/{made['id']}")).status_code == 404
-    assert (await client.delete(f"/api/v1/webhooks/{made['id']}")).status_code == 404
+    assert response.status_code == 200
+    assert "secret" not in response.json()
+    assert (await client.get(f"/api/v1/webhooks/{created['id']}")).status_code == 404
+    assert (await client.delete(f"/api/v1/webhooks/{created['id']}")).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -81,14 +81,14 @@ async def test_a_webhook_is_deleted(client: httpx.AsyncClient) -> None:
         ({"url": PUBLIC, "colour": "red"}, 422, "'colour'"),
     ],
 )
-async def test_what_cannot_be_is_refused_by_name(
+async def test_what_cannot_be_is_rejected_by_name(
     client: httpx.AsyncClient, body: dict[str, Any], status: int, said: str
 ) -> None:
-    answer = await client.post("/api/v1/webhooks", json=body)
+    response = await client.post("/api/v1/webhooks", json=body)
 
-    assert answer.status_code == status
-    assert said in answer.json()["error"]["message"]
-    assert "hush" not in answer.text
+    assert response.status_code == status
+    assert said in response.json()["error"]["message"]
+    assert "hush" not in response.text
 
 
 async def test_the_deliveries_of_a_task_are_listed_with_every_try(
@@ -126,10 +126,10 @@ async def test_a_delivery_is_sent_again(client: httpx.AsyncClient, ended: dict[s
         delivery.id, "sender", DeliveryAttempt(1.0, 0.1, 500, "It answered 500."), None
     )
 
-    answer = await client.post(f"/api/v1/webhooks/deliveries/{delivery.id}/redeliver")
+    response = await client.post(f"/api/v1/webhooks/deliveries/{delivery.id}/redeliver")
 
-    assert answer.status_code == 202
-    assert (answer.json()["status"], answer.json()["attempts"], answer.json()["ended_at"]) == ("pending", 1, None)
+    assert response.status_code == 202
+    assert (response.json()["status"], response.json()["attempts"], response.json()["ended_at"]) == ("pending", 1, None)
 
 
 @pytest.mark.parametrize(
