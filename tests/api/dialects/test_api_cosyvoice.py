@@ -195,7 +195,7 @@ async def test_a_private_address_is_rejected(api: Api, tone_workers: ToneWorkers
     response = await imitate(api, "http://169.254.169.254/latest/meta-data/")
 
     assert response.status_code == 400
-    assert response.json()["error"]["code"] == "rejected_address"
+    assert response.json()["error"]["code"] == "refused_address"
 
 
 async def test_without_any_voice_nothing_can_be_imitated(api: Api, tone_workers: ToneWorkers) -> None:

@@ -76,7 +76,7 @@ async def test_the_same_idempotency_key_answers_with_the_same_task(
         ({"exp_name": "x" * 101}, 422, "exp_name"),
         ({"exp_name": None}, 422, "exp_name"),
         ({"colour": "red"}, 422, "'colour'"),
-        ({"webhook_url": "ftp://x"}, 400, "'ftp://x' is rejected"),
+        ({"webhook_url": "ftp://x"}, 400, "'ftp://x' is refused"),
         ({"webhook_url": "http://10.0.0.1/"}, 400, "not a public address"),
         ({"options": {"device": "tpu"}}, 422, "device is 'tpu'"),
         ({"options": {"speed": 2}}, 422, "'options.speed'"),
