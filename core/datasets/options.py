@@ -24,20 +24,24 @@ class NewRecording(Options):
     """One upload that goes into a data set."""
 
     file_id: FileId
-    transcript: str = Field("", max_length=2000, description="What is said in it; not for a ZIP.")
-    language: DatasetLanguage | Literal[""] = Field("", description="Of the transcript; empty: that of the data set.")
-    speaker: str = Field("", max_length=100, description="Who speaks.")
+    transcript: str = Field("", max_length=2000, description="Transcript of a recording; not for a ZIP.")
+    language: DatasetLanguage | Literal[""] = Field(
+        "", description="Language of the transcript. Default: that of the data set."
+    )
+    speaker: str = Field("", max_length=100, description="Name of the speaker.")
 
 
 class SegmentEdit(Options):
     """Changes of a segment; None keeps a value."""
 
-    transcript: str | None = Field(None, max_length=2000, description="What is said; empty: recognise it again.")
-    language: DatasetLanguage | None = Field(None, description="Of the transcript.")
-    speaker: str | None = Field(None, max_length=100, description="Who speaks.")
-    left_out: bool | None = Field(None, description="true leaves it out, false keeps it whatever the report says.")
-    decide_by_report: bool = Field(False, description="Take a decision about leaving out back.")
-    subset: Subset | None = Field(None, description="Part of the data set that it belongs to.")
+    transcript: str | None = Field(None, max_length=2000, description="New transcript. Empty: it is recognized again.")
+    language: DatasetLanguage | None = Field(None, description="Language of the transcript.")
+    speaker: str | None = Field(None, max_length=100, description="Name of the speaker.")
+    left_out: bool | None = Field(
+        None, description="true leaves the segment out of trainings, false keeps it whatever the report says."
+    )
+    decide_by_report: bool = Field(False, description="Let the report decide again whether the segment is left out.")
+    subset: Subset | None = Field(None, description="Part of the data set: train, val or test.")
 
     @model_validator(mode="after")
     def _one_decision(self) -> Self:
@@ -49,21 +53,23 @@ class SegmentEdit(Options):
 class SegmentChange(SegmentEdit):
     """Changes of one segment among several."""
 
-    number: int = Field(ge=1, description="The segment.")
+    number: int = Field(ge=1, description="Number of the segment.")
 
 
 class ReportOptions(Options):
     """The thresholds of a report; the defaults suit most recordings."""
 
-    language: DatasetLanguage | Literal[""] = Field("", description="What should be spoken; empty: as the set says.")
-    shortest_seconds: float = Field(0.6, ge=0.1, le=10, description="Training takes nothing shorter.")
-    longest_seconds: float = Field(54.0, ge=1, le=120, description="Training takes nothing longer.")
+    language: DatasetLanguage | Literal[""] = Field("", description="Expected language. Default: that of the data set.")
+    shortest_seconds: float = Field(0.6, ge=0.1, le=10, description="Shorter segments are flagged.")
+    longest_seconds: float = Field(54.0, ge=1, le=120, description="Longer segments are flagged.")
     clipped_share: float = Field(0.001, gt=0, le=1, description="Share of samples at the limit that counts as clipped.")
-    speech_share: float = Field(0.5, ge=0, le=1, description="Least share of what sounds that must be speech.")
-    speaker_similarity: float = Field(0.7, ge=-1, le=1, description="Least likeness to the main speaker.")
-    word_errors: float = Field(0.5, ge=0, le=5, description="Most wrong words, in proportion, against the transcript.")
+    speech_share: float = Field(0.5, ge=0, le=1, description="Minimum share of the audible part that is speech.")
+    speaker_similarity: float = Field(0.7, ge=-1, le=1, description="Minimum cosine similarity to the main speaker.")
+    word_errors: float = Field(
+        0.5, ge=0, le=5, description="Maximum word error rate of the transcript against the recognized text."
+    )
     listen: bool = Field(
-        True, description="Whether speech recognition listens: language, transcripts. Most of the time."
+        True, description="Check languages and transcripts by speech recognition, which takes most of the time."
     )
 
 
@@ -73,9 +79,9 @@ class SplitOptions(Options):
     val: float = Field(0.1, ge=0, lt=1, description="Share of segments for validation.")
     test: float = Field(0.0, ge=0, lt=1, description="Share of segments for testing.")
     by: Literal["segment", "recording", "speaker"] = Field(
-        "segment", description="What is never divided between the parts; copies of a segment always stay with it."
+        "segment", description="Unit that is never divided between the parts. Copies of a segment always stay with it."
     )
-    seed: int = Field(0, ge=0, lt=2**31, description="The same seed deals the same way.")
+    seed: int = Field(0, ge=0, lt=2**31, description="The same seed gives the same division.")
 
     @model_validator(mode="after")
     def _something_to_train_on(self) -> Self:
@@ -84,21 +90,21 @@ class SplitOptions(Options):
         return self
 
 
-Range = Annotated[tuple[float, float], Field(description="From, to.")]
+Range = Annotated[tuple[float, float], Field(description="Lower and upper bound.")]
 
 
 class AugmentOptions(Options):
     """Augmented copies of every segment that is trained on."""
 
     kinds: list[AugmentKind] = Field(
-        default=["noise", "pitch", "tempo", "room"], min_length=1, max_length=4, description="What is changed."
+        default=["noise", "pitch", "tempo", "room"], min_length=1, max_length=4, description="Kinds of augmentation."
     )
     copies: int = Field(1, ge=1, le=10, description="Copies of each kind.")
     noise_snr_db: Range = (10.0, 25.0)
     pitch_semitones: Range = (-2.0, 2.0)
     tempo_factor: Range = (0.9, 1.1)
     room_seconds: Range = (0.1, 0.4)
-    seed: int = Field(0, ge=0, lt=2**31, description="The same seed changes the same way.")
+    seed: int = Field(0, ge=0, lt=2**31, description="The same seed gives the same copies.")
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -117,12 +123,12 @@ class AugmentOptions(Options):
 class CropOptions(Options):
     """The part of every recording that is kept."""
 
-    start_seconds: float = Field(0.0, ge=0, le=7200, description="Where what is kept begins.")
+    start_seconds: float = Field(0.0, ge=0, le=7200, description="Start of the part that is kept.")
     end_seconds: float | None = Field(
-        None, gt=0, le=7200, description="Where it ends; nothing: at the recording's end."
+        None, gt=0, le=7200, description="End of the part that is kept. Default: the end of the recording."
     )
     recordings: list[str] = Field(
-        default=[], max_length=1000, description="Names of the recordings to crop; empty: all of them."
+        default=[], max_length=1000, description="Names of the recordings to crop. Default: all recordings."
     )
 
     @model_validator(mode="after")
@@ -136,9 +142,11 @@ class DatasetSource(Options):
     """The source of an operation: a data set, which gets a new version, or uploads, which become a new data set."""
 
     dataset_id: str = Field("", description="A data set.")
-    file_ids: list[FileId] = Field(default=[], max_length=1000, description="Or uploads: recordings, ZIPs.")
+    file_ids: list[FileId] = Field(
+        default=[], max_length=1000, description="Uploads: recordings, or ZIPs of recordings."
+    )
     name: str = Field("", max_length=100, description="Name of the data set that uploads become.")
-    language: DatasetLanguage = Field("auto", description="What is spoken in the uploads.")
+    language: DatasetLanguage = Field("auto", description="Language of the uploads.")
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
