@@ -11,7 +11,6 @@ from api.http.multipart import Upload, safe_label
 from api.services.uploads import UploadService
 from core.datasets import DatasetService
 from core.errors import Conflict, NotFound
-from core.experiments.requests import ExperimentRequest
 from core.experiments.service import ExperimentService
 from core.experiments.sources import delete_dataset_of_files, source_of_files
 from core.jobs.events import Events
@@ -48,10 +47,6 @@ class StepTaskService:
         self.datasets = datasets
         self.events = events
         self.uploads = uploads
-
-    async def create(self, request: ExperimentRequest) -> ExperimentRecord:
-        """Create a task without files."""
-        return await self.experiments.create_without_source(request)
 
     async def find(self, task_id: str) -> tuple[ExperimentRecord, TaskRecord | None]:
         """Return the experiment of a task; also the task, if the id is that of a Quick-mode task."""

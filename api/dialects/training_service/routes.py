@@ -110,7 +110,7 @@ async def create(new: NewStepTask, api: Api) -> Response:
         priority=config.priority,
         parameters=config.parameters(),
     )
-    experiment = await api.step_tasks.create(request)
+    experiment = await api.experiments.create_without_source(request)
     content: CreatedStepTask = {
         "task_id": experiment.id,
         "task_name": experiment.exp_name,
