@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from api.services.recordings import RecordingService
 from common import storage_keys
@@ -48,7 +48,7 @@ class VoiceRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class VoiceChanges:
+class VoiceChangeRequest:
     """Fields of a voice to change; None leaves a field as it is."""
 
     name: str | None = None
@@ -60,7 +60,7 @@ class VoiceChanges:
 
 
 @dataclass(frozen=True, slots=True)
-class PromptChanges:
+class PromptChangeRequest:
     """Fields of a prompt to change; None leaves a field as it is."""
 
     name: str | None = None
@@ -118,33 +118,34 @@ class VoiceService:
             await asyncio.to_thread(self.storage.delete_folder, storage_keys.voice_folder(voice_id))
             raise
 
-    async def change(self, voice: str, changes: VoiceChanges) -> VoiceRecord:
+    async def change(self, voice: str, changes: VoiceChangeRequest) -> VoiceRecord:
         """Change a voice; InvalidRequest without any change, Conflict when the new name is taken."""
-        values = {name: value for name, value in asdict(changes).items() if value is not None}
-        if not values:
+        if changes == VoiceChangeRequest():
             raise InvalidRequest("Nothing is to be changed.", hint="Send `name`, `pronunciations` or another field.")
+        values: VoiceChanges = {}
         if changes.name is not None:
             values["name"] = check_name(changes.name)
         if changes.language is not None:
             values["language"] = canonical_language(changes.language)
-        check_pronunciations(changes.pronunciations or {})
-        default_prompt = values.pop("default_prompt", None)
+        if changes.pronunciations is not None:
+            values["pronunciations"] = check_pronunciations(changes.pronunciations)
         record = await self.records.voices.get(voice)
         if changes.gpt_checkpoint_id is not None or changes.sovits_checkpoint_id is not None:
             gpt_id = changes.gpt_checkpoint_id or record.gpt_checkpoint_id
-            values["version"] = await self._check_pair(
-                gpt_id, changes.sovits_checkpoint_id or record.sovits_checkpoint_id
-            )
+            sovits_id = changes.sovits_checkpoint_id or record.sovits_checkpoint_id
+            values["version"] = await self._check_pair(gpt_id, sovits_id)
+            values["gpt_checkpoint_id"] = gpt_id
+            values["sovits_checkpoint_id"] = sovits_id
 
         def apply(record: VoiceRecord) -> VoiceChanges:
             prompts = record.prompts
-            if default_prompt is not None:
-                first = record.prompt_named(default_prompt)
+            if changes.default_prompt is not None:
+                first = record.prompt_named(changes.default_prompt)
                 prompts = [first, *(prompt for prompt in prompts if prompt is not first)]
             if values.get("sovits_checkpoint_id", record.sovits_checkpoint_id) != record.sovits_checkpoint_id:
                 # The semantic tokens of a recording depend on the codebook.
                 prompts = [_without_tokens(prompt) for prompt in prompts]
-            return cast(VoiceChanges, {**values, "prompts": prompts})
+            return {**values, "prompts": prompts}
 
         return await self.records.voices.change(record.id, apply)
 
@@ -169,7 +170,7 @@ class VoiceService:
             await asyncio.to_thread(self.storage.delete, new["audio"])
             raise
 
-    async def change_prompt(self, voice: str, prompt_name: str, changes: PromptChanges) -> VoiceRecord:
+    async def change_prompt(self, voice: str, prompt_name: str, changes: PromptChangeRequest) -> VoiceRecord:
         """Change a prompt; InvalidRequest without any change, Conflict when the voice has one of the new name."""
         values: dict[str, str] = {}
         if changes.name is not None:

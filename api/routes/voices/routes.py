@@ -16,7 +16,7 @@ from api.routes.voices.views import (
     VoiceView,
     voice_view,
 )
-from api.services.voices import PromptChanges, VoiceChanges
+from api.services.voices import PromptChangeRequest, VoiceChangeRequest
 from core.errors import NotFound
 
 router = APIRouter(prefix="/voices", tags=["Voices"])
@@ -47,7 +47,7 @@ async def get_voice(voice: str, api: Api) -> Response:
 @router.patch("/{voice}", response_model=VoiceView)
 async def change_voice(voice: str, change: VoiceChange, api: Api) -> Response:
     """Change the name (409 when it is taken), language, pronunciations, default prompt or checkpoints of a voice."""
-    return JsonResponse(voice_view(await api.voices.change(voice, VoiceChanges(**change.model_dump()))))
+    return JsonResponse(voice_view(await api.voices.change(voice, VoiceChangeRequest(**change.model_dump()))))
 
 
 @router.delete("/{voice}", status_code=204)
@@ -66,7 +66,7 @@ async def add_prompt(voice: str, new: CreatePromptBody, api: Api) -> Response:
 @router.patch("/{voice}/prompts/{prompt}", response_model=VoiceView)
 async def change_prompt(voice: str, prompt: str, change: PromptChange, api: Api) -> Response:
     """Correct the name, the transcript or the language of a prompt."""
-    changes = PromptChanges(**change.model_dump())
+    changes = PromptChangeRequest(**change.model_dump())
     return JsonResponse(voice_view(await api.voices.change_prompt(voice, prompt, changes)))
 
 
