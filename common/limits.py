@@ -14,3 +14,12 @@ MAX_PRONUNCIATION_WORD_LENGTH: Final = 100
 """Characters of an entry's word."""
 MAX_PRONUNCIATION_LENGTH: Final = 500
 """Characters of an entry's pronunciation."""
+
+NANO_PROMPT_SECONDS: Final = (1.0, 30.0)
+UPSTREAM_PROMPT_SECONDS: Final = (3.0, 10.0)
+"""Shortest and longest reference recording; upstream's versions were trained on such."""
+
+
+def prompt_seconds(version: str) -> tuple[float, float]:
+    """Return the shortest and the longest reference recording of a version."""
+    return NANO_PROMPT_SECONDS if version == "nano" else UPSTREAM_PROMPT_SECONDS

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.limits import prompt_seconds
 from GPT_SoVITS import audio
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.mel import log_mel, normalize, resample, spectrogram
@@ -24,9 +25,6 @@ CONTENT_RATE = 16_000
 TAIL_SAMPLES = int(0.3 * 32_000)
 """Zeros after a recording before official versions turn it into tokens. Upstream counts 0.3 s at its output's rate,
 so at 16 kHz they last 0.6 s; its weights and its users' prompts are used to that."""
-BOUNDS = {"nano": (1.0, 30.0)}
-OFFICIAL_BOUNDS = (3.0, 10.0)
-"""Shortest and longest reference recording, in seconds."""
 MAX_KERNEL_SIZE = 1 << 24
 """Numbers in a resampling kernel. Rates without a common divisor would need more; soxr resamples those."""
 
@@ -65,9 +63,9 @@ class ReferenceRecording:
         """
         samples, rate = audio.read_mono(path)
         seconds = len(samples) / rate
-        shortest, longest = BOUNDS.get(version, OFFICIAL_BOUNDS)
+        shortest, longest = prompt_seconds(version)
         if not shortest <= seconds <= longest:
-            reason = "" if version in BOUNDS else f"; {version} was trained on prompts of that length"
+            reason = "" if version == "nano" else f"; {version} was trained on prompts of that length"
             raise ModelError(
                 "bad_prompt",
                 f"The reference recording lasts {seconds:.1f} s.",

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
+from common.limits import NANO_PROMPT_SECONDS
 from core.errors import BadAudio, SilentRecording
 from core.media.decode import AudioInfo, check_recording, decode, probe
 from core.net.fetch import Fetcher
@@ -15,8 +16,6 @@ from core.storage import Storage
 
 MAX_CHILDREN: Final = 2
 """Files examined at the same time; the others wait."""
-MIN_PROMPT_SECONDS: Final = 1.0
-MAX_PROMPT_SECONDS: Final = 30.0
 
 
 class RecordingService:
@@ -50,7 +49,7 @@ class RecordingService:
         text: str,
         language: str = "auto",
         *,
-        seconds: tuple[float, float] = (MIN_PROMPT_SECONDS, MAX_PROMPT_SECONDS),
+        seconds: tuple[float, float] = NANO_PROMPT_SECONDS,
     ) -> PromptRef:
         """Check a reference recording, decode it to a mono WAV and store that under a key.
 
@@ -66,7 +65,7 @@ class RecordingService:
         temporary = self.storage.new_temporary()
         try:
             async with self._children:
-                await asyncio.to_thread(decode, path, temporary, mono=True, max_seconds=MAX_PROMPT_SECONDS + 1)
+                await asyncio.to_thread(decode, path, temporary, mono=True, max_seconds=NANO_PROMPT_SECONDS[1] + 1)
             await asyncio.to_thread(self.storage.publish, temporary, key)
         finally:
             temporary.unlink(missing_ok=True)

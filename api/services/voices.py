@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from api.services.recordings import RecordingService
 from common import storage_keys
+from common.limits import prompt_seconds
 from core.errors import BadAudio, Conflict, InvalidRequest
 from core.ids import new_id
 from core.jobs.job import Job, NewJob
@@ -18,7 +19,7 @@ from core.jobs.roles import FILES
 from core.records import NewVoiceRecord, Records, VoiceChanges, VoicePrompt, VoiceRecord
 from core.speech.checks import canonical_language, check_pronunciations
 from core.storage import Storage
-from core.voices.checks import check_name, check_pair, check_prompt_names, prompt_seconds
+from core.voices.checks import check_name, check_pair, check_prompt_names
 from core.voices.import_job import IMPORT_PREFIX, VoiceImportRequest
 
 PAGE_SIZE: Final = 500

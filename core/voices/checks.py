@@ -15,9 +15,6 @@ MAX_PROMPT_TEXT_LENGTH: Final = 1000
 """Characters of a prompt's transcript; 30 s of fast speech have about 500."""
 MAX_PROMPTS: Final = 50
 MAX_HEADER_BYTES: Final = 64 << 20
-NANO_PROMPT_SECONDS: Final = (1.0, 30.0)
-UPSTREAM_PROMPT_SECONDS: Final = (3.0, 10.0)
-"""Shortest and longest prompt; upstream's versions were trained on such."""
 
 
 def check_name(name: str) -> str:
@@ -32,11 +29,6 @@ def check_name(name: str) -> str:
     if len(stripped) > MAX_NAME_LENGTH:
         raise InvalidRequest(f"The name has {len(stripped)} characters; {MAX_NAME_LENGTH} is the most.")
     return stripped
-
-
-def prompt_seconds(version: str) -> tuple[float, float]:
-    """Return the shortest and the longest prompt of a version."""
-    return NANO_PROMPT_SECONDS if version == "nano" else UPSTREAM_PROMPT_SECONDS
 
 
 def gpt_family(version: str) -> str:

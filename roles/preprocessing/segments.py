@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from common import storage_keys
+from common.limits import UPSTREAM_PROMPT_SECONDS
 from core.datasets.archive import is_zip
 from core.errors import BadAudio, InputGone, NoSpeech, RecordingTooShort, SilentRecording
 from core.media import check_recording, decode
@@ -28,8 +29,6 @@ MIN_SECONDS: Final = 10.0
 """Of a recording, to learn a voice from."""
 DEFAULT_SPEAKER: Final = "speaker"
 """Name of a speaker without a name in a `.list`."""
-PROMPT_SECONDS: Final = (3.0, 10.0)
-"""Length of a segment that serves as a prompt (specification inference-pipeline §2)."""
 
 
 def convert(run: StageRun) -> ConvertOutputs:
@@ -106,7 +105,7 @@ class SpokenSegment:
     @property
     def fitness_as_prompt(self) -> tuple[bool, float]:
         """Orders segments: one of 3–10 s comes first; among equals, the one that was recognized most surely."""
-        return PROMPT_SECONDS[0] <= self.seconds <= PROMPT_SECONDS[1], self.confidence
+        return UPSTREAM_PROMPT_SECONDS[0] <= self.seconds <= UPSTREAM_PROMPT_SECONDS[1], self.confidence
 
 
 def asr(run: StageRun) -> AsrOutputs:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from common import storage_keys
+from common.limits import prompt_seconds
 from core.errors import (
     BadArchive,
     BadAudio,
@@ -191,11 +192,9 @@ def _check_official_parts(sovits: Checkpoint, language: str, models: Path) -> No
 
 def _decode_prompt(source: Path, version: str, target: Path) -> Path:
     """Decode the recording to a mono WAV. Raises BadAudio for a damaged, silent, too short or too long one."""
-    from GPT_SoVITS.synthesis.prompt import BOUNDS, OFFICIAL_BOUNDS
-
     if not source.is_file():
         raise NotFound(f"There is no recording at {source}.")
-    shortest, longest = BOUNDS.get(version, OFFICIAL_BOUNDS)
+    shortest, longest = prompt_seconds(version)
     try:
         seconds = probe(source, min_seconds=0.0).duration_seconds
         if not shortest <= seconds <= longest:
