@@ -30,37 +30,37 @@ def find(
     kind: str, *, suffix: str = ".npz", having: str = "", where: Callable[[Path], bool] | None = None
 ) -> list[Path]:
     """The files of a kind, of those with an entry `having` and those that `where` accepts; now counted as read."""
-    found = [
+    paths = [
         path
         for path in sorted(ROOT.rglob(f"*{suffix}"))
         if path.name.removesuffix(suffix).endswith(kind)
         and (not having or has(path, having))
         and (where is None or where(path))
     ]
-    READ.update(found)
-    return found
+    READ.update(paths)
+    return paths
 
 
 def fixtures(
     kind: str, *, suffix: str = ".npz", having: str = "", where: Callable[[Path], bool] | None = None
 ) -> list[Any]:
     """What `find` finds as parameters of a test, or one skip that says that there is none."""
-    found = find(kind, suffix=suffix, having=having, where=where)
-    if not found:
+    paths = find(kind, suffix=suffix, having=having, where=where)
+    if not paths:
         return [pytest.param(None, marks=pytest.mark.skip(reason=f"no {kind}{suffix} under {ROOT}"))]
     return [
         pytest.param(path, id=str(path.relative_to(ROOT)), marks=[pytest.mark.slow] if "full_" in path.stem else [])
-        for path in found
+        for path in paths
     ]
 
 
 def companion(path: Path, name: str) -> Path:
     """A file or folder that belongs to the fixture: beside it or one folder up; counted as read with all it holds."""
     for folder in (path.parent, path.parent.parent):
-        one = folder / name
-        if one.exists():
-            READ.update(file for file in one.rglob("*") if file.is_file()) if one.is_dir() else READ.add(one)
-            return one
+        entry = folder / name
+        if entry.exists():
+            READ.update(file for file in entry.rglob("*") if file.is_file()) if entry.is_dir() else READ.add(entry)
+            return entry
     raise FileNotFoundError(f"{path.name} needs {name} beside it or one folder up.")
 
 
@@ -111,8 +111,8 @@ class Fixture:
 
     def digests(self, x: torch.Tensor, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         """(ours, theirs): the sampled values of a digest."""
-        wanted = self[name].flatten()
-        return torch.from_numpy(self.seeds.digest(x.detach().numpy(), len(wanted) - 5))[5:], wanted[5:]
+        expected = self[name].flatten()
+        return torch.from_numpy(self.seeds.digest(x.detach().numpy(), len(expected) - 5))[5:], expected[5:]
 
     def _config(self) -> dict[str, Any]:
         for name in ("config_json", "config"):

@@ -1,4 +1,4 @@
-"""Files that the original's own savers wrote are read whole, and written again as they wrote them."""
+"""Files that upstream's own savers wrote are read whole, and written again as they wrote them."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def records(path):
 
 def operations(pickled):
     """A pickle's operations, whatever it remembers for a second use: that depends on which equal texts are one."""
-    found, memo, last = [], {}, None
+    operations, memo, last = [], {}, None
     for operation, argument, _ in pickletools.genops(pickled):
         if "PUT" in operation.name:
             memo[argument] = last
             continue
         last = memo[argument] if "GET" in operation.name else (operation.name, argument)
-        found.append(last)
-    return found
+        operations.append(last)
+    return operations
 
 
 @pytest.mark.parametrize("path", VOICES)
@@ -67,7 +67,7 @@ def test_a_file_is_read_as_it_was_saved(path):
 
 
 @pytest.mark.parametrize("path", VOICES)
-def test_a_file_is_written_as_the_originals_saver_wrote_it(path, tmp_path):
+def test_a_file_is_written_as_upstreams_saver_wrote_it(path, tmp_path):
     write_official(tmp_path / "voice.pth", read_official(path))
 
     ours, theirs = records(tmp_path / "voice.pth"), records(path)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_stage import CONDITION, MELS, SIZES, VOCODERS, sentence, tiny_prompt, tiny_synthesis
+from tiny_mel_synthesis import CONDITION, MELS, SIZES, VOCODERS, sentence, tiny_prompt, tiny_synthesis
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.synthesis.mel_synthesis import ChunkedSynthesis, mel_prompt

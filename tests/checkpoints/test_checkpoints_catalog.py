@@ -1,4 +1,4 @@
-"""The official files by name, in the original's layout."""
+"""The official files by name, in upstream's layout."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def put(tmp_path):
         ("vocoder", "v4", "gsv-v4-pretrained/vocoder.pth"),
     ],
 )
-def test_a_file_is_found_where_the_original_has_it(put, part, version, path):
+def test_a_file_is_found_where_upstream_has_it(put, part, version, path):
     folder = put(path)
 
     assert find_part(folder, part, version) == folder / path
@@ -77,7 +77,7 @@ def test_bigvgan_is_found_in_a_plain_folder_and_in_the_hubs_cache(put, place):
     assert find_part(folder, "vocoder", "v3") == folder / place
 
 
-def test_what_lies_beside_the_originals_folder_is_found(put):
+def test_what_lies_beside_upstreams_folder_is_found(put):
     folder = put("tools/AP_BWE_main/24kto48k/config.json", "tools/AP_BWE_main/24kto48k/g_24kto48k.zip")
     models = folder / "GPT_SoVITS" / "pretrained_models"
     models.mkdir(parents=True)
@@ -154,8 +154,8 @@ def test_every_place_has_its_files_and_every_file_its_place():
 def test_what_is_installed_is_listed_with_its_place(put):
     folder = put("s2G488k.pth")
 
-    found = {(part.part, part.version): part.path for part in installed_parts(folder)}
+    paths = {(part.part, part.version): part.path for part in installed_parts(folder)}
 
-    assert found["sovits", "v1"] == folder / "s2G488k.pth"
-    assert [key for key, path in found.items() if path is not None] == [("sovits", "v1")]
-    assert len(found) == sum(len(places) for places in PARTS.values())
+    assert paths["sovits", "v1"] == folder / "s2G488k.pth"
+    assert [key for key, path in paths.items() if path is not None] == [("sovits", "v1")]
+    assert len(paths) == sum(len(places) for places in PARTS.values())

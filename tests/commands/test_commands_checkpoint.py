@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_voices import write_tiny_voice
 from toy_hub import running
 
 import core.settings
@@ -82,8 +83,8 @@ def test_inspect_speaks_json(run, lora):
     assert (facts["format"], facts["tensors"], facts["parameters"], facts["lora_rank"]) == ("official", 3, 20, 4)
 
 
-def test_a_voice_goes_there_and_back(run, tiny_voice, tmp_path):
-    _, sovits = tiny_voice("v2Pro")
+def test_a_voice_goes_there_and_back(run, tmp_path):
+    _, sovits = write_tiny_voice(tmp_path, "v2Pro")
 
     assert run("checkpoint", "convert", sovits, tmp_path / "voice.pth")[0] == 0
     assert run("checkpoint", "convert", tmp_path / "voice.pth", tmp_path / "back.safetensors")[0] == 0
@@ -116,15 +117,15 @@ def test_a_lora_is_merged_into_its_base(run, lora, base, tmp_path):
     assert code == 0
     assert "holds the v4 sovits weights of lora.pth" in out
     merged = load_checkpoint(tmp_path / "voice.safetensors")
-    wanted = merge(read_official(whole).state, read_official(lora).state)
+    expected = merge(read_official(whole).state, read_official(lora).state)
     assert merged.info["merged_lora_rank"] == 4
-    assert merged.state.keys() == wanted.keys()
-    assert all(torch.equal(merged.state[name], tensor.half()) for name, tensor in wanted.items())
+    assert merged.state.keys() == expected.keys()
+    assert all(torch.equal(merged.state[name], tensor.half()) for name, tensor in expected.items())
     assert merged.state[f"cfm.{LAYER}.weight"].unique().tolist() == [4.0]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("{lora}", "{out}", "--base", "{base}"), "base.pth is a v3 model, and the LoRA needs a v4 base."),
         (("{base}", "{out}", "--base", "{base}"), "Only a LoRA is merged into a base"),
@@ -138,13 +139,13 @@ def test_a_lora_is_merged_into_its_base(run, lora, base, tmp_path):
         (("{none}", "{out}"), "There is no checkpoint at"),
     ],
 )
-def test_what_does_not_fit_is_one_sentence_and_exit_code_1(arguments, said, run, lora, base, tmp_path):
+def test_what_does_not_fit_is_one_sentence_and_exit_code_1(arguments, message, run, lora, base, tmp_path):
     names = {"lora": lora, "base": base("v3"), "out": tmp_path / "out.safetensors", "none": tmp_path / "none.pth"}
 
     code, out, err = run("checkpoint", "convert", *(argument.format(**names) for argument in arguments))
 
     assert (code, out) == (1, "")
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert not names["out"].exists()
 

@@ -218,7 +218,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(compression, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
@@ -234,7 +234,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(compression, tmp_path):
         (b"PK" + bytes(30), "cut short or damaged"),
     ],
 )
-def test_a_foreign_file_is_named_in_one_sentence(content, said, tmp_path):
+def test_a_foreign_file_is_named_in_one_sentence(content, message, tmp_path):
     path = tmp_path / "foreign.pth"
     path.write_bytes(content)
 
@@ -242,7 +242,7 @@ def test_a_foreign_file_is_named_in_one_sentence(content, said, tmp_path):
         open_checkpoint(path)
 
     assert error.value.code == "bad_checkpoint"
-    assert said in error.value.message
+    assert message in error.value.message
     assert error.value.message.startswith("foreign.pth ")
     assert error.value.message.endswith(".")
 

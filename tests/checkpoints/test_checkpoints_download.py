@@ -42,9 +42,9 @@ def get(hub, tmp_path):
     """Fetches files into a folder and returns what was said."""
 
     def run(*files, folder=tmp_path):
-        said = []
-        fetch(files or [OfficialFile(NAME, "v4")], folder, endpoint=hub.url, say=said.append)
-        return said
+        lines = []
+        fetch(files or [OfficialFile(NAME, "v4")], folder, endpoint=hub.url, say=lines.append)
+        return lines
 
     return run
 
@@ -124,16 +124,16 @@ def test_what_differs_from_the_hubs_sum_is_not_kept(get, hub, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("known", "said"),
+    ("facts", "message"),
     [
         ({"sha256": "0" * 64}, "and the catalogue says 0000"),
         ({"first_md5": "0" * 32}, "begins with other bytes"),
         ({"size": 300_001}, "has 300000 bytes there, and the original's has 300001"),
     ],
 )
-def test_what_differs_from_the_catalogue_is_not_kept(known, said, get, tmp_path):
-    with pytest.raises(ModelError, match=said) as error:
-        get(OfficialFile(NAME, "v4", **known))
+def test_what_differs_from_the_catalogue_is_not_kept(facts, message, get, tmp_path):
+    with pytest.raises(ModelError, match=message) as error:
+        get(OfficialFile(NAME, "v4", **facts))
 
     assert error.value.code == "bad_download"
     assert not (tmp_path / NAME).exists()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_stage import MELS, VOCODERS, tiny_sizes, tiny_vocoder
+from tiny_mel_synthesis import MELS, VOCODERS, tiny_sizes, tiny_vocoder
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.synthesis.vocoder_stream import VocoderStream
@@ -181,11 +181,11 @@ def test_an_opened_vocoder_asks_for_no_gradients(hifigan_file):
 def test_folding_forgets_the_length_of_the_direction(scale):
     direction, length = mel(5)[0][:, None], torch.rand(MELS, 1, 1)
 
-    one = fold({"a.weight_g": length, "a.weight_v": direction})
-    two = fold({"a.weight_g": length, "a.weight_v": scale * direction})
+    folded = fold({"a.weight_g": length, "a.weight_v": direction})
+    scaled = fold({"a.weight_g": length, "a.weight_v": scale * direction})
 
-    assert torch.allclose(one["a.weight"], two["a.weight"], atol=1e-5)
-    assert torch.allclose(one["a.weight"].flatten(1).norm(dim=1), length.flatten(), atol=1e-5)
+    assert torch.allclose(folded["a.weight"], scaled["a.weight"], atol=1e-5)
+    assert torch.allclose(folded["a.weight"].flatten(1).norm(dim=1), length.flatten(), atol=1e-5)
 
 
 def test_the_filters_stay_exact_in_a_half_precision_module():

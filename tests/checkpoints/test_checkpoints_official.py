@@ -36,14 +36,14 @@ FLOW = {"cfm.estimator.proj_out.weight": torch.ones(2, 2), "enc_p.text_embedding
 
 @pytest.fixture
 def utils(monkeypatch):
-    """The module that the original programs have, so that a full unpickler finds their class."""
+    """The module that the upstream programs have, so that a full unpickler finds their class."""
     module = ModuleType("utils")
     module.HParams = type("HParams", (), {"__module__": "utils", "__qualname__": "HParams"})
     monkeypatch.setitem(sys.modules, "utils", module)
     return module
 
 
-def as_the_originals_do(path: Path):
+def as_upstream_does(path: Path):
     """Put `PK` back and unpickle everything."""
     return torch.load(io.BytesIO(b"PK" + path.read_bytes()[2:]), map_location="cpu", weights_only=False)
 
@@ -55,7 +55,7 @@ def test_a_voice_of_ours_becomes_an_official_file(version, header, tiny_voice, u
     write_official(tmp_path / "voice.pth", ours)
 
     assert (tmp_path / "voice.pth").read_bytes()[:2] == header
-    theirs = as_the_originals_do(tmp_path / "voice.pth")
+    theirs = as_upstream_does(tmp_path / "voice.pth")
     assert list(theirs) == ["weight", "config", "info"]
     assert isinstance(theirs["config"].model, utils.HParams)
     assert theirs["config"].model.version == theirs["config"].version == version
@@ -101,7 +101,7 @@ def test_an_official_gpt_config_is_left_as_it_is():
     assert gpt_config(theirs) is theirs
 
 
-def test_epoch_and_step_are_told_in_the_originals_words(tmp_path):
+def test_epoch_and_step_are_told_in_upstreams_words(tmp_path):
     info = {"epoch": 8, "step": 144, "loss": 0.5}
     write_official(tmp_path / "voice.pth", Checkpoint("sovits", "v3", {"model": {}}, LORA, info))
 
@@ -137,15 +137,15 @@ def test_a_lora_has_its_own_mark(version, header, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("version", "state", "said"),
+    ("version", "state", "message"),
     [
         ("nano", FLOW, "nano is of this program's own"),
         ("v4", FLOW, "every whole v4 model"),
         ("v2Pro", LORA, "not those of v2Pro"),
     ],
 )
-def test_what_the_originals_cannot_tell_is_not_written(version, state, said, tmp_path):
-    with pytest.raises(ModelError, match=said) as error:
+def test_what_upstream_cannot_tell_is_not_written(version, state, message, tmp_path):
+    with pytest.raises(ModelError, match=message) as error:
         write_official(tmp_path / "voice.pth", Checkpoint("sovits", version, {"model": {}}, state))
 
     assert error.value.code == "no_official_form"
@@ -296,9 +296,9 @@ def test_views_shared_storages_and_parameters_are_read_as_they_are(tmp_path):
     state = {"enc_p.a": table, "enc_p.b": table.T, "enc_p.c": table[1:, 2], "enc_p.d": torch.nn.Parameter(table)}
     torch.save({"weight": state, "config": {"model": {"version": "v2"}}}, tmp_path / "views.pth")
 
-    found = read_official(tmp_path / "views.pth").state
+    mapped = read_official(tmp_path / "views.pth").state
 
-    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+    assert all(torch.equal(mapped[name], tensor) for name, tensor in state.items())
 
 
 def test_what_is_loaded_is_the_callers_own(tmp_path):
@@ -328,9 +328,9 @@ def test_threads_may_read_at_once(tmp_path):
     write_official(path, Checkpoint("sovits", "v3", {"model": {"a": 1}}, LORA))
 
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: read_official(path).config["model"]["a"], range(40)))
+        values = list(pool.map(lambda _: read_official(path).config["model"]["a"], range(40)))
 
-    assert found == [1] * 40
+    assert values == [1] * 40
 
 
 @pytest.mark.parametrize("name", ["../v2", "/etc/passwd", "v2.yaml", "configs/v2", "V2\n", ""])

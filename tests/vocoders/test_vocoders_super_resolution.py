@@ -100,17 +100,19 @@ def test_in_a_layer_the_phase_hears_the_amplitude_that_has_heard_the_phase():
     model = network()
     for block in (*model.convnext_mag, *model.convnext_pha):
         torch.nn.init.zeros_(block.gamma)  # leaves the sums alone: (m, p) -> (m + p, m + 2 p) in each of two layers
-    heard: dict[str, torch.Tensor] = {}
+    inputs: dict[str, torch.Tensor] = {}
     for name in ("norm_pre_mag", "norm_pre_pha"):
-        model.get_submodule(name).register_forward_hook(lambda _, __, made, name=name: heard.update({name: made}))
+        model.get_submodule(name).register_forward_hook(lambda _, __, output, name=name: inputs.update({name: output}))
     for name in ("norm_post_mag", "norm_post_pha"):
-        model.get_submodule(name).register_forward_pre_hook(lambda _, given, name=name: heard.update({name: given[0]}))
+        model.get_submodule(name).register_forward_pre_hook(
+            lambda _, arguments, name=name: inputs.update({name: arguments[0]})
+        )
 
     model.extend(*model.analyze(resample(wave(300), 24_000, 48_000)))
 
-    magnitude, angle = heard["norm_pre_mag"], heard["norm_pre_pha"]
-    assert torch.allclose(heard["norm_post_mag"], 2 * magnitude + 3 * angle, atol=1e-5)
-    assert torch.allclose(heard["norm_post_pha"], 3 * magnitude + 5 * angle, atol=1e-5)
+    magnitude, angle = inputs["norm_pre_mag"], inputs["norm_pre_pha"]
+    assert torch.allclose(inputs["norm_post_mag"], 2 * magnitude + 3 * angle, atol=1e-5)
+    assert torch.allclose(inputs["norm_post_pha"], 3 * magnitude + 5 * angle, atol=1e-5)
 
 
 def test_a_block_whose_scale_is_zero_changes_nothing():
@@ -136,20 +138,20 @@ def test_it_opens_from_its_folder_and_from_the_models_folder(folder, tmp_path):
     opened = load_super_resolution(folder)
     for name in ("config.json", "g_24kto48k.zip"):
         (folder / name).rename(below / name)
-    found = load_super_resolution(tmp_path / "models")
+    from_models = load_super_resolution(tmp_path / "models")
 
     assert opened is not None
-    assert found is not None
+    assert from_models is not None
     assert opened.sample_rate == 48_000
-    assert torch.equal(opened(wave(200)), found(wave(200)))
+    assert torch.equal(opened(wave(200)), from_models(wave(200)))
     assert torch.equal(opened(wave(200)), network()(wave(200)))
 
 
 def test_without_its_files_there_is_a_notice_and_the_sound_stays_as_it_is(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        found = load_super_resolution(tmp_path)
+        super_resolution_network = load_super_resolution(tmp_path)
 
-    assert found is None
+    assert super_resolution_network is None
     assert "stays at 24 kHz" in caplog.text
     assert "g_24kto48k.zip" in caplog.text
 

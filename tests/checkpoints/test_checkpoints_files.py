@@ -139,7 +139,7 @@ def test_the_header_tells_the_version_where_the_tensors_do_not(official, state, 
 
 
 @pytest.mark.parametrize(
-    ("shapes", "found"),
+    ("shapes", "expected"),
     [
         ({"enc_p.text_embedding.weight": (322, 4)}, ("sovits", "v1")),
         ({"enc_p.text_embedding.weight": (732, 4)}, ("sovits", "v2")),
@@ -152,8 +152,8 @@ def test_the_header_tells_the_version_where_the_tensors_do_not(official, state, 
         ({"discriminators.7.conv_post.bias": (1,)}, ("discriminator", "v2Pro")),
     ],
 )
-def test_the_tensors_tell_kind_and_version(shapes, found):
-    assert identify({name: torch.empty(shape, device="meta") for name, shape in shapes.items()}) == found
+def test_the_tensors_tell_kind_and_version(shapes, expected):
+    assert identify({name: torch.empty(shape, device="meta") for name, shape in shapes.items()}) == expected
 
 
 def test_a_lost_header_does_not_matter_when_the_tensors_tell(official):
