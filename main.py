@@ -182,10 +182,14 @@ def _serve(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _api(_options: argparse.Namespace, settings: Settings) -> int:
+    import asyncio
+
     from api.serve import serve
+    from core.exposure import check_exposure, has_recorded_key
     from core.logs import configure_logs
 
     configure_logs(settings.log_format, settings.log_level)
+    check_exposure(settings, has_key=asyncio.run(has_recorded_key(settings)))
     serve(settings)
     return 0
 

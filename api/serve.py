@@ -62,9 +62,11 @@ class AnnouncingServer(uvicorn.Server):
         gc.collect()
         gc.freeze()
         if self.started:
-            url = _client_url(self.servers[0].sockets[0].getsockname())
-            write_atomically(self.announcement, orjson.dumps({"url": url, "pid": os.getpid()}))
-            logger.info("The API listens on %s.", url)
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            client_host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
+            announcement = {"url": _url(client_host, port), "pid": os.getpid()}
+            write_atomically(self.announcement, orjson.dumps(announcement))
+            logger.info("The API listens on %s.", _url(host, port))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Remove the announcement, unless another process has written its own since, and stop listening."""
@@ -86,9 +88,5 @@ class AnnouncingServer(uvicorn.Server):
             self._loop.call_soon_threadsafe(self.app.state.services.sse.stopping.set)
 
 
-def _client_url(address: tuple[str | int, ...]) -> str:
-    """Return the URL at which a client on this host reaches a socket's address."""
-    host, port = str(address[0]), address[1]
-    if host in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
+def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

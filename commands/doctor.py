@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import re
@@ -13,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from core.errors import SovitsError
+from core.exposure import OpenToNetwork, check_exposure, has_recorded_key
 from core.settings import REPOSITORY, Settings
 from supervisor.devices import Gpu, available_memory_mb, count_cores, find_gpus
 from supervisor.plan import PlacementPlan, plan
@@ -91,6 +94,7 @@ def examine(
     report.sections.append(("Versions", _versions(look_up)))
     report.sections.append(("Data", _data(settings, report)))
     _find_missing(report, look_up)
+    _check_exposure(settings, report)
     if not settings.prompts_config.is_file():
         report.advice.append(f"{settings.prompts_config}: the prompt catalogue; set PROMPTS_CONFIG to another")
     return report
@@ -135,6 +139,19 @@ def _data(settings: Settings, report: DoctorReport) -> list[str]:
         f"database:    {_without_password(settings.resolved_database_url)}",
         f"queue:       {queue}",
     ]
+
+
+def _check_exposure(settings: Settings, report: DoctorReport) -> None:
+    """Report an API that other machines can reach without a key; a database that does not exist yet has none."""
+    try:
+        exists = bool(settings.database_url) or settings.sqlite_path.exists()
+        check_exposure(settings, has_key=exists and asyncio.run(has_recorded_key(settings)))
+    except OpenToNetwork as error:
+        report.missing.append(f"an API key: {error.message} `main.py keys create NAME` makes one")
+    except SovitsError as error:
+        report.advice.append(f"a database that can be read, to see whether a key exists: {error.message}")
+    if settings.allow_open_access:
+        report.advice.append("ALLOW_OPEN_ACCESS=false: at present nobody needs a key")
 
 
 def _find_missing(report: DoctorReport, installed: Callable[[str], str]) -> None:

@@ -51,6 +51,8 @@ class Settings(BaseSettings):
 
     valid_api_keys: Annotated[tuple[str, ...], NoDecode] = ()
     """API keys separated by commas; with none here and none made by `main.py keys`, no key is asked for."""
+    allow_open_access: bool = False
+    """Whether the API may be reached from other machines although no key exists; a warning at every start says so."""
     max_upload_mb: int = Field(500, ge=1)
     """Largest upload, MiB."""
     max_text_characters: int = Field(100_000, ge=1)
@@ -175,7 +177,12 @@ class Settings(BaseSettings):
 
     @property
     def resolved_database_url(self) -> str:
-        return self.database_url or f"sqlite+aiosqlite:///{self.data_path / 'sovitsd.sqlite3'}"
+        return self.database_url or f"sqlite+aiosqlite:///{self.sqlite_path}"
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The SQLite file of the records; used when DATABASE_URL is empty."""
+        return self.data_path / "sovitsd.sqlite3"
 
     @property
     def storage_root(self) -> Path:

@@ -16,6 +16,7 @@ from core.datasets import DatasetService
 from core.errors import InvalidRequest, QueueUnavailable
 from core.experiments.retention import RetentionPolicy
 from core.experiments.service import ExperimentService
+from core.exposure import check_exposure, has_recorded_key
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue
 from core.jobs.queue_commands import QueueOptions
@@ -80,8 +81,10 @@ class Supervisor:
         """Run until SIGTERM, then drain; return the exit code: 0, or 1 when something cannot start."""
         self._handle_signals()
         with exclusive_lock(self.settings.data_path / "run" / "supervisor.lock"):
-            redis_url = self._start_server()
             await asyncio.to_thread(upgrade, self.settings.resolved_database_url)
+            if self.with_api:
+                check_exposure(self.settings, has_key=await has_recorded_key(self.settings))
+            redis_url = self._start_server()
             redis = connect_async(redis_url)
             records = Records(self.settings.resolved_database_url)
             queue = AsyncQueue(redis, QueueOptions.from_settings(self.settings))

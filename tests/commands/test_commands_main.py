@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from core.records import upgrade
+from core.settings import read_settings
+
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
 
 
@@ -115,3 +118,15 @@ def test_the_doctor_shows_devices_plan_versions_and_data(tmp_path: Path):
     assert re.search(r"Worker-(CPU|GPU\d+)-0 +synthesizer", answer.stdout)
     assert str(tmp_path) in answer.stdout
     assert "| torch\n" not in answer.stderr
+
+
+@pytest.mark.parametrize("command", [("serve",), ("api",)])
+def test_an_open_address_without_a_key_stops_the_start_with_lines_to_paste(command: tuple[str, ...], tmp_path: Path):
+    upgrade(read_settings(data_path=tmp_path).resolved_database_url)
+
+    completed = run_main(*command, HOST="0.0.0.0", PORT="0", DATA_PATH=str(tmp_path), REDIS_URL="redis://127.0.0.1:1")
+
+    assert completed.returncode == 1
+    assert "HOST=0.0.0.0 lets other machines reach the API" in completed.stderr
+    assert re.search(r"^VALID_API_KEYS=sk-\S{40,}$", completed.stderr, re.MULTILINE)
+    assert re.search(r"^ALLOW_OPEN_ACCESS=true$", completed.stderr, re.MULTILINE)
