@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+EXPERIMENTS: Final = "experiments"
+SPEECH: Final = "speech"
+DOWNLOADS: Final = "audio"
+INFERENCE: Final = "inference"
+IMPORTS: Final = "imports"
+LOGS: Final = "logs"
+"""The folders whose old entries are deleted from time to time."""
+
 
 def uploaded_file(file_id: str) -> str:
     """Return the key of an uploaded file."""
@@ -25,7 +35,7 @@ def voice_file(voice_id: str, name: str) -> str:
 
 def experiment_folder(experiment_id: str) -> str:
     """Return the key of an experiment's folder, in which its stages work."""
-    return f"experiments/{experiment_id}"
+    return f"{EXPERIMENTS}/{experiment_id}"
 
 
 def experiment_file(experiment_id: str, *parts: str) -> str:
@@ -45,7 +55,7 @@ def dataset_audio_folder(dataset_id: str) -> str:
 
 def speech_folder(job_id: str) -> str:
     """Return the key of the folder with what a speech job synthesized."""
-    return f"speech/{job_id}"
+    return f"{SPEECH}/{job_id}"
 
 
 def speech_file(job_id: str, name: str) -> str:
@@ -55,14 +65,30 @@ def speech_file(job_id: str, name: str) -> str:
 
 def inference_folder(inference_id: str) -> str:
     """Return the key of the folder with the result of an inference job or batch."""
-    return f"inference/{inference_id}"
+    return f"{INFERENCE}/{inference_id}"
 
 
 def import_folder(job_id: str) -> str:
     """Return the key of the folder with the files that were uploaded for a voice import."""
-    return f"imports/{job_id}"
+    return f"{IMPORTS}/{job_id}"
 
 
 def import_file(job_id: str, name: str) -> str:
     """Return the key of one of these files."""
     return f"{import_folder(job_id)}/{name}"
+
+
+def download_file(name: str) -> str:
+    """Return the key of speech that a foreign API offers for download under a random name."""
+    return f"{DOWNLOADS}/{name}"
+
+
+def log_folder(experiment_id: str) -> str:
+    """Return the key of the folder with the logs of an experiment's jobs."""
+    return f"{LOGS}/{experiment_id}"
+
+
+def log_file(job_id: str) -> str:
+    """Return the key of a job's log; the id of an experiment's job begins with the experiment's and a dot."""
+    owner, dot, rest = job_id.partition(".")
+    return f"{log_folder(owner)}/{rest}.jsonl" if dot else f"{LOGS}/{job_id}.jsonl"

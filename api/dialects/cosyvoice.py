@@ -112,7 +112,11 @@ async def synthesize(body: SynthesizeBody, request: Request, api: Api) -> Respon
 @router.get("/audio/{filename}", response_class=FileResponse)
 async def download(filename: str, api: Api) -> Response:
     """Download a finished WAV. No API key is needed, since its name is random."""
-    path = await asyncio.to_thread(api.storage.path, f"audio/{filename}") if _FILENAME.fullmatch(filename) else None
+    path = (
+        await asyncio.to_thread(api.storage.path, storage_keys.download_file(filename))
+        if _FILENAME.fullmatch(filename)
+        else None
+    )
     if path is None or not path.is_file():
         raise NotFound(f"There is no recording {filename!r}.", hint="Recordings are deleted after a while.")
     return FileResponse(path, media_type="audio/wav", filename=filename, content_disposition_type="inline")
@@ -123,7 +127,7 @@ async def _synthesize(api: ApiServices, body: SynthesizeBody) -> tuple[str, int]
     job_id = new_id("speech")
     speech = await _speech_request(api, body, job_id)
     filename = f"{secrets.token_hex(16)}.wav"
-    utterances = await api.speech.write(speech, f"audio/{filename}", job_id=job_id)
+    utterances = await api.speech.write(speech, storage_keys.download_file(filename), job_id=job_id)
     return filename, utterances
 
 

@@ -7,6 +7,7 @@ import logging
 import time
 from typing import Final
 
+from common import storage_keys
 from core.errors import StorageUnavailable
 from core.storage import Storage
 
@@ -35,9 +36,9 @@ async def sweep_periodically(storage: Storage, speech_seconds: float) -> None:
 def sweep(storage: Storage, speech_seconds: float, now: float) -> int:
     """Delete expired files and return how many entries those were. Several processes may sweep at once."""
     return (
-        storage.sweep("speech", now - speech_seconds)
-        + storage.sweep("audio", now - speech_seconds)
-        + storage.sweep("inference", now - speech_seconds)
-        + storage.sweep("imports", now - IMPORT_SECONDS)
+        storage.sweep(storage_keys.SPEECH, now - speech_seconds)
+        + storage.sweep(storage_keys.DOWNLOADS, now - speech_seconds)
+        + storage.sweep(storage_keys.INFERENCE, now - speech_seconds)
+        + storage.sweep(storage_keys.IMPORTS, now - IMPORT_SECONDS)
         + storage.sweep_temporary(now - TEMPORARY_SECONDS)
     )

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
+from common import storage_keys
 from core.errors import Conflict, NotFound
 from core.records import Records
 from core.settings import Settings
@@ -115,6 +116,6 @@ class Retention:
         if not ids:  # more likely the wrong database than an emptied one
             return
         now = self.clock()
-        await asyncio.to_thread(storage.sweep, "experiments", now - ORPHAN_SECONDS, ids)
+        await asyncio.to_thread(storage.sweep, storage_keys.EXPERIMENTS, now - ORPHAN_SECONDS, ids)
         if log_seconds:
-            await asyncio.to_thread(storage.sweep, "logs", now - log_seconds, ids)
+            await asyncio.to_thread(storage.sweep, storage_keys.LOGS, now - log_seconds, ids)

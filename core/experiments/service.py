@@ -143,4 +143,4 @@ class ExperimentService:
             for key in weights:
                 await asyncio.to_thread(self.storage.delete, key)
             await asyncio.to_thread(self.storage.delete_folder, storage_keys.experiment_folder(exp_id))
-            await asyncio.to_thread(self.storage.delete_folder, f"logs/{exp_id}")
+            await asyncio.to_thread(self.storage.delete_folder, storage_keys.log_folder(exp_id))

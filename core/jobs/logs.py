@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import orjson
 
+from common.storage_keys import log_file
 from core.errors import SovitsError
 from core.jobs.job import Job
 from core.logs import current_job
@@ -43,12 +44,6 @@ class LogLine:
     stage: str = ""
 
 
-def log_key(job_id: str) -> str:
-    """Return the storage key of a job's log: those of an experiment lie in a folder, which goes when it does."""
-    owner, dot, rest = job_id.partition(".")
-    return f"logs/{owner}/{rest}.jsonl" if dot else f"logs/{job_id}.jsonl"
-
-
 def log_topic(id_: str) -> str:
     """Return the topic whose history holds the log lines of a job, a task or an experiment."""
     return f"log.{id_}"
@@ -57,7 +52,7 @@ def log_topic(id_: str) -> str:
 def read_job_log(storage: Storage, job_id: str) -> list[LogLine]:
     """Return the lines of a job's log, oldest first; none when nothing was written."""
     try:
-        content = storage.path(log_key(job_id)).read_bytes()
+        content = storage.path(log_file(job_id)).read_bytes()
     except FileNotFoundError:
         return []
     lines = []
@@ -91,7 +86,7 @@ class JobLogs(logging.Handler):
         self._streamed = streamed
         path = None
         try:
-            path = self._storage.path(log_key(job.id))
+            path = self._storage.path(log_file(job.id))
             path.parent.mkdir(parents=True, exist_ok=True)
         except (OSError, SovitsError) as error:
             logger.warning("The log of %s cannot be written: %s", job.id, error)
@@ -156,7 +151,7 @@ class JobLogs(logging.Handler):
         temporary = self._storage.new_temporary()
         try:
             shutil.copyfile(path, temporary)
-            self._storage.publish(temporary, log_key(job.id))
+            self._storage.publish(temporary, log_file(job.id))
         except FileNotFoundError:
             return  # nothing was logged
         except (OSError, SovitsError) as error:

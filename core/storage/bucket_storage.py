@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from common.storage_keys import experiment_file, experiment_folder
+from common.storage_keys import EXPERIMENTS, experiment_file, experiment_folder
 from core.storage.bucket import Bucket, LocalCopy
 from core.storage.copy_index import CopyIndex
 from core.storage.folder_mirror import FolderMirror, MirroredFolder
@@ -119,7 +119,7 @@ class BucketStorage(Storage):
     def sweep_temporary(self, than: float) -> int:
         """Delete old temporary files, and folders of experiments that were never saved; return how many."""
         count = super().sweep_temporary(than)
-        for folder in (self.root / "experiments").glob("*"):
+        for folder in (self.root / EXPERIMENTS).glob("*"):
             key = experiment_folder(folder.name)
             with self._unless_in_use(experiment_file(folder.name, "any")) as free:
                 if free and folder.stat().st_mtime < than and not self.index.under(key):

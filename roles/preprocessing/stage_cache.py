@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias, cast
 
 import orjson
 
+from common import storage_keys
 from common.files import sha256_of_file, write_atomically
 from core.settings import REPOSITORY
 from core.stages.outputs import StageOutputs
@@ -95,7 +96,7 @@ def _link_from_other_experiment(run: StageRun, key: str) -> Manifest | None:
     """Link the products of another experiment with the same key into this one; None when there are none to use."""
     pointer = run.services.settings.data_path / INDEX / key
     try:
-        other = run.services.storage.local(f"experiments/{pointer.read_text()}")
+        other = run.services.storage.local(storage_keys.experiment_folder(pointer.read_text()))
         manifest = _read_manifest(other, run.stage, run.experiment.id)
         if manifest is None or manifest.key != key:
             pointer.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import String, cast, delete, insert, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common import storage_keys
 from core.errors import Conflict, NotFound
 from core.records.database import as_values, columns, fetch_one, fetch_page
 from core.records.experiment_transaction import ExperimentTransaction, begin_experiment_transaction
@@ -116,7 +117,7 @@ class ExperimentRepository(Repository):
             if change.task is not None and not change.task.status.terminal:
                 raise Conflict(f"task {change.task.id} drives experiment {exp_id}", hint="Cancel the task first.")
             # A published voice has copies of its prompts, so this is rare.
-            has_prompt_here = cast(voices.c.prompts, String).like(f"%experiments/{exp_id}/%")
+            has_prompt_here = cast(voices.c.prompts, String).like(f"%{storage_keys.experiment_folder(exp_id)}/%")
             query = select(voices.c.name).where(has_prompt_here).limit(5)
             names = (await connection.execute(query)).scalars().all()
             if names:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from common.storage_keys import log_file
 from core.jobs import logs as job_logs
 from core.jobs.job import Job
-from core.jobs.logs import JobLogs, log_key, read_job_log
+from core.jobs.logs import JobLogs, read_job_log
 from core.storage import Storage
 
 JOB = Job("exp-1.asr.1", "preprocessor", {"stage": "asr"}, topic="task-1")
@@ -93,13 +94,13 @@ def test_a_log_that_grows_too_long_loses_its_older_half(logs, storage, monkeypat
     kept = messages(storage)
     assert kept[-1] == "Line 99."
     assert 5 < len(kept) < 30
-    assert storage.size(log_key(JOB.id)) < 2500
+    assert storage.size(log_file(JOB.id)) < 2500
 
 
 def test_half_a_line_of_a_killed_worker_is_passed_over(logs, storage):
     with logs.capture(JOB):
         logger.info("Whole.")
-    with storage.path(log_key(JOB.id)).open("ab") as file:
+    with storage.path(log_file(JOB.id)).open("ab") as file:
         file.write(b'{"timestamp": 1.0, "lev')
 
     assert messages(storage) == ["Whole."]
@@ -153,8 +154,8 @@ def test_where_others_read_the_storage_the_log_is_published_when_the_job_ends(st
     with handler.capture(JOB):
         logger.warning("Said.")
     with handler.capture(Job("job-quiet", "preprocessor", {})):
-        assert published == [log_key(JOB.id)]
+        assert published == [log_file(JOB.id)]
     logger.removeHandler(handler)
 
-    assert published == [log_key(JOB.id)], "a job that logged nothing has no log"
+    assert published == [log_file(JOB.id)], "a job that logged nothing has no log"
     assert messages(storage) == ["Said."]
