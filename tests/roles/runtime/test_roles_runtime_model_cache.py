@@ -30,48 +30,48 @@ def clock() -> Clock:
     return Clock()
 
 
-def loads(made: list[str], name: str):
+def loads(loaded: list[str], name: str):
     def load() -> str:
-        made.append(name)
+        loaded.append(name)
         return name
 
     return load
 
 
 def test_a_model_is_loaded_once_for_many_jobs(clock):
-    models, made = ModelCache(clock=clock), []
+    models, loaded = ModelCache(clock=clock), []
 
-    found = [models.get("whisper", loads(made, "whisper")) for _ in range(3)]
+    returned = [models.get("whisper", loads(loaded, "whisper")) for _ in range(3)]
 
-    assert found == ["whisper"] * 3
-    assert made == ["whisper"]
+    assert returned == ["whisper"] * 3
+    assert loaded == ["whisper"]
 
 
 def test_a_model_that_nobody_uses_is_forgotten_after_a_while(clock):
-    models, made = ModelCache(keep_seconds=60, clock=clock), []
-    models.get("whisper", loads(made, "whisper"))
+    models, loaded = ModelCache(keep_seconds=60, clock=clock), []
+    models.get("whisper", loads(loaded, "whisper"))
     clock.now += 40
-    models.get("hubert", loads(made, "hubert"))
+    models.get("hubert", loads(loaded, "hubert"))
     clock.now += 30
 
     models.tidy()
 
     assert len(models) == 1
-    models.get("hubert", loads(made, "hubert"))
-    models.get("whisper", loads(made, "whisper"))
-    assert made == ["whisper", "hubert", "whisper"]
+    models.get("hubert", loads(loaded, "hubert"))
+    models.get("whisper", loads(loaded, "whisper"))
+    assert loaded == ["whisper", "hubert", "whisper"]
 
 
 def test_the_one_unused_for_longest_makes_room(clock):
-    memory, made = Memory(), []
+    memory, loaded = Memory(), []
     models = memory.warm = ModelCache(max_resident_mb=1000, clock=clock, resident_mb=memory)
     for name in ("whisper", "hubert", "whisper", "roberta"):
-        models.get(name, loads(made, name))
+        models.get(name, loads(loaded, name))
 
-    models.get("whisper", loads(made, "whisper"))
+    models.get("whisper", loads(loaded, "whisper"))
 
     assert len(models) == 2
-    assert made == ["whisper", "hubert", "roberta"]
+    assert loaded == ["whisper", "hubert", "roberta"]
 
 
 def test_the_model_in_use_stays_however_little_memory_there_is(clock):
