@@ -54,7 +54,7 @@ async def test_only_names_that_were_given_out_can_be_downloaded(client: httpx.As
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "said"),
+    ("body", "status", "message"),
     [
         ({"voice": "Allison"}, 400, "empty"),
         ({"target": "", "voice": "Allison"}, 400, "empty"),
@@ -72,12 +72,12 @@ async def test_bad_parameters_are_400_with_a_sentence(
     voice: VoiceRecord,
     body: dict[str, Any],
     status: int,
-    said: str,
+    message: str,
 ) -> None:
     response = await client.post("/synthesize", json=body)
 
     assert response.status_code == status
-    assert said in response.json()["detail"]
+    assert message in response.json()["detail"]
     assert response.json()["error"]["code"]
 
 
@@ -172,7 +172,7 @@ async def test_a_recording_is_imitated_with_the_newest_voices_models(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (tone(0.7), "lasts 0.7 s"),
         (tone(31.0), "lasts 31.0 s"),
@@ -181,13 +181,13 @@ async def test_a_recording_is_imitated_with_the_newest_voices_models(
     ],
 )
 async def test_a_recording_that_cannot_be_imitated_is_400(
-    api: Api, tone_workers: ToneWorkers, voice: VoiceRecord, content: bytes, said: str
+    api: Api, tone_workers: ToneWorkers, voice: VoiceRecord, content: bytes, message: str
 ) -> None:
     async with a_host_of(content) as url:
         response = await imitate(api, url)
 
     assert response.status_code == 400
-    assert said in response.json()["detail"]
+    assert message in response.json()["detail"]
     assert tone_workers.requests == []
 
 

@@ -446,8 +446,8 @@ async def test_results_are_sent_when_all_is_done(
 def waiting_for(id_: str, url: str, job: Job | None) -> Job | None:
     """The job itself, when it is the one that sends the results of `id_`."""
     assert job is not None
-    sent = ResultUploadRequest.model_validate(job.payload)
-    return job if (sent.of, sent.url, job.pending_dependencies) == (id_, url, 1) else None
+    request = ResultUploadRequest.model_validate(job.payload)
+    return job if (request.of, request.url, job.pending_dependencies) == (id_, url, 1) else None
 
 
 async def test_a_completed_training_has_its_voice_sent(

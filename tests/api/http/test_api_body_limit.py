@@ -10,12 +10,12 @@ import pytest
 
 @pytest.mark.parametrize("path", ["/api/v1/tasks", "/v1/audio/speech", "/synthesize", "/api/v1/nowhere"])
 async def test_an_endless_body_is_not_read_into_memory(client: httpx.AsyncClient, path: str) -> None:
-    sent = 0
+    bytes_sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
-        nonlocal sent
-        while sent < 12 << 20:
-            sent += 1 << 16
+        nonlocal bytes_sent
+        while bytes_sent < 12 << 20:
+            bytes_sent += 1 << 16
             yield b" " * (1 << 16)
 
     chunked = await client.post(path, content=endless(), headers={"Content-Type": "application/json"})

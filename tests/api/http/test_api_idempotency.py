@@ -134,10 +134,10 @@ async def test_two_callers_with_the_same_key_do_not_meet(settings: Settings, rec
             await client.post("/api/v1/tasks", json=task(recording, idempotency_key="k"), headers={"X-API-Key": key})
             for key in keys
         ]
-        stranger = await client.post("/api/v1/tasks", json=task(recording, idempotency_key="k"))
+        without_key = await client.post("/api/v1/tasks", json=task(recording, idempotency_key="k"))
 
     assert responses[0].json()["id"] != responses[1].json()["id"]
-    assert stranger.status_code == 401
+    assert without_key.status_code == 401
 
 
 async def test_a_request_that_failed_may_be_sent_again(client: httpx.AsyncClient, records: Records) -> None:

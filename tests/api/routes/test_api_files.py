@@ -153,13 +153,13 @@ async def test_an_upload_above_the_cap_is_rejected_before_it_is_read(api: Api) -
 
 
 async def test_an_upload_above_the_cap_without_a_length_is_rejected_while_it_comes(settings: Settings) -> None:
-    sent = 0
+    bytes_sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
-        nonlocal sent
+        nonlocal bytes_sent
         yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
-        while sent < 4 << 20:
-            sent += 1 << 16
+        while bytes_sent < 4 << 20:
+            bytes_sent += 1 << 16
             yield bytes(1 << 16)
 
     async with running(settings.model_copy(update={"max_upload_mb": 1})) as api:

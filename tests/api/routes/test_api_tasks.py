@@ -70,7 +70,7 @@ async def test_the_same_idempotency_key_answers_with_the_same_task(
 
 
 @pytest.mark.parametrize(
-    ("change", "status", "said"),
+    ("change", "status", "message"),
     [
         ({"exp_name": ""}, 422, "exp_name"),
         ({"exp_name": "x" * 101}, 422, "exp_name"),
@@ -89,12 +89,12 @@ async def test_the_same_idempotency_key_answers_with_the_same_task(
     ],
 )
 async def test_what_cannot_be_is_rejected_by_name(
-    client: httpx.AsyncClient, recording: str, change: dict[str, Any], status: int, said: str
+    client: httpx.AsyncClient, recording: str, change: dict[str, Any], status: int, message: str
 ) -> None:
     response = await client.post("/api/v1/tasks", json={"exp_name": "a", "audio_file_id": recording, **change})
 
     assert response.status_code == status
-    assert said in response.json()["error"]["message"]
+    assert message in response.json()["error"]["message"]
     assert (await client.get("/api/v1/tasks")).json()["total"] == 0
 
 
@@ -165,12 +165,12 @@ async def test_several_watchers_receive_the_same_until_the_end(api: Api, recordi
 
     await api.services.queue.publish_event(task["id"], "progress", step)
     await api.client.delete(f"/api/v1/tasks/{task['id']}")
-    heard = await asyncio.wait_for(asyncio.gather(*watchers), 5)
+    streams = await asyncio.wait_for(asyncio.gather(*watchers), 5)
 
-    assert heard[0] == heard[1] == heard[2]
-    assert [kind for _, kind, _ in heard[0]] == ["progress", "cancelled"]
-    assert heard[0][0][2] == step
-    assert heard[0][1][2]["status"] == "cancelled"
+    assert streams[0] == streams[1] == streams[2]
+    assert [kind for _, kind, _ in streams[0]] == ["progress", "cancelled"]
+    assert streams[0][0][2] == step
+    assert streams[0][1][2]["status"] == "cancelled"
 
 
 async def test_a_watcher_that_comes_back_receives_only_what_it_missed(api: Api, recording: str) -> None:
@@ -194,10 +194,10 @@ async def test_a_finished_task_reports_its_end_at_once_although_nobody_remembers
     await api.services.redis.delete(f"{api.settings.redis_prefix}events:{task['id']}")
     started = time.monotonic()
 
-    heard = await listen(api.client, task["id"])
+    received = await listen(api.client, task["id"])
 
-    assert [kind for _, kind, _ in heard] == ["cancelled"]
-    assert heard[0][2]["task_id"] == task["id"]
+    assert [kind for _, kind, _ in received] == ["cancelled"]
+    assert received[0][2]["task_id"] == task["id"]
     assert time.monotonic() - started < 2
 
 

@@ -69,7 +69,7 @@ async def test_a_webhook_is_deleted(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "said"),
+    ("body", "status", "message"),
     [
         ({}, 422, "'url'"),
         ({"url": ""}, 422, "url"),
@@ -82,12 +82,12 @@ async def test_a_webhook_is_deleted(client: httpx.AsyncClient) -> None:
     ],
 )
 async def test_what_cannot_be_is_rejected_by_name(
-    client: httpx.AsyncClient, body: dict[str, Any], status: int, said: str
+    client: httpx.AsyncClient, body: dict[str, Any], status: int, message: str
 ) -> None:
     response = await client.post("/api/v1/webhooks", json=body)
 
     assert response.status_code == status
-    assert said in response.json()["error"]["message"]
+    assert message in response.json()["error"]["message"]
     assert "hush" not in response.text
 
 
