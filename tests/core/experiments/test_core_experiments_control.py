@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from expert import BEFORE_TRAINING, complete, pause, start
+from experiment_support import BEFORE_TRAINING, complete, pause, start
 
 from core.errors import ConfirmationNeeded, Conflict, InvalidParameter, InvalidRequest, JobCancelled, QueueUnavailable
 from core.experiments.requests import ExperimentRequest

@@ -27,7 +27,7 @@ CHECKPOINTS = {"gpt_train": "ckpt-gpt", "sovits_train": "ckpt-sovits"}
 
 @pytest.fixture
 async def opened(service: ExperimentService) -> ExperimentRecord:
-    """One that begins from a recording by now."""
+    """Create an experiment of the training service and name its recording."""
     experiment = await service.create_without_source(
         ExperimentRequest("bob", version="nano", language="en", parameters={"train_gpt": {"total_epoch": 3}})
     )

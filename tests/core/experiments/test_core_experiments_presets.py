@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from expert import BEFORE_TRAINING, complete, end_well, start
+from experiment_support import BEFORE_TRAINING, complete, complete_run, start
 
 from core.errors import Conflict, InvalidParameter, InvalidRequest, NotFound
 from core.experiments.requests import ExperimentRequest
@@ -23,7 +23,7 @@ async def test_a_preset_runs_its_stages_each_when_its_turn_comes(service, record
     done = []
     while active := await records.stages.active(10):
         for run in active:
-            await end_well(service, run)
+            await complete_run(service, run)
             done.append(run.stage)
 
     assert done == ["convert", "audio_slice", "asr", "hubert_feature", "semantic_token", "text_feature",
@@ -35,13 +35,13 @@ async def test_a_preset_runs_its_stages_each_when_its_turn_comes(service, record
 
 async def test_what_depends_on_a_failed_stage_does_not_begin(service, records, experiment):
     await service.stages.run_preset(experiment.id, "full_training")
-    await end_well(service, await records.stages.get(experiment.id, "convert"))
-    await end_well(service, await records.stages.get(experiment.id, "audio_slice"))
+    await complete_run(service, await records.stages.get(experiment.id, "convert"))
+    await complete_run(service, await records.stages.get(experiment.id, "audio_slice"))
     asr = await records.stages.get(experiment.id, "asr")
     await service.runs.start(experiment.id, "asr", asr.run)
 
     await service.runs.fail(experiment.id, "asr", asr.run, {"message": "Nobody speaks."})
-    await end_well(service, await records.stages.get(experiment.id, "hubert_feature"))
+    await complete_run(service, await records.stages.get(experiment.id, "hubert_feature"))
 
     assert list((await records.experiments.get(experiment.id)).planned) == []
     assert (await records.stages.get(experiment.id, "semantic_token")).status is StageStatus.QUEUED

@@ -7,7 +7,7 @@ import os
 import time
 
 import pytest
-from expert import BEFORE_TRAINING, complete
+from experiment_support import BEFORE_TRAINING, complete
 
 from core.errors import Conflict, NotFound
 from core.experiments.requests import ExperimentRequest, TaskRequest

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from experiment_support import BEFORE_TRAINING, complete
 
 from core.errors import Conflict, InvalidParameter, InvalidRequest, JobCancelled, NotFound, QueueUnavailable
 from core.experiments.requests import ExperimentRequest, TaskRequest
@@ -18,18 +17,6 @@ from core.stages.status import StageStatus
 @pytest.fixture
 async def experiment(service: ExperimentService) -> ExperimentRecord:
     return await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en"))
-
-
-async def complete(
-    service: ExperimentService, exp_id: str, *stages: str, outputs: dict[str, Any] | None = None
-) -> None:
-    for stage in stages:
-        run = await service.stages.run(exp_id, stage)
-        await service.runs.start(exp_id, run.stage, run.run)
-        await service.runs.complete(exp_id, run.stage, run.run, outputs or {"stage": run.stage})
-
-
-BEFORE_TRAINING = ("convert", "audio_slice", "asr", "text_feature", "hubert_feature", "semantic_token")
 
 
 async def test_nothing_runs_until_a_stage_is_asked_for(service, queue, experiment):

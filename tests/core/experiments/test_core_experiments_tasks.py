@@ -28,7 +28,7 @@ def claim(worker: Queue, role: str = PREPROCESSOR, worker_id: str = "worker-1") 
 
 
 async def outputs_of(records: Records, exp_id: str, stage: str) -> dict[str, Any]:
-    """What a role would leave."""
+    """Return outputs as a role leaves them."""
     if stage == "asr":
         return {"prompt": PROMPT}
     if stage in ("sovits_train", "gpt_train"):
@@ -41,7 +41,7 @@ async def outputs_of(records: Records, exp_id: str, stage: str) -> dict[str, Any
 
 
 async def run_job(service: ExperimentService, worker: Queue, lease: Lease) -> None:
-    """What a worker does with a job that goes well."""
+    """Do what a worker does with a job that succeeds."""
     run = (lease.job.payload["experiment_id"], lease.job.payload["stage"], lease.job.payload["run"])
     started = await service.runs.start(*run)
     assert started.completed_outputs is None

@@ -1,4 +1,4 @@
-"""What the tests of expert mode share: stages that are done at once."""
+"""Stage runs that start, complete and pause as a worker does it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ BEFORE_TRAINING = ("convert", "audio_slice", "asr", "text_feature", "hubert_feat
 async def complete(
     service: ExperimentService, exp_id: str, *stages: str, outputs: dict[str, Any] | None = None
 ) -> None:
-    """Run stages and end them well."""
+    """Run stages and complete them."""
     for stage in stages:
-        await end_well(service, await service.stages.run(exp_id, stage), outputs)
+        await complete_run(service, await service.stages.run(exp_id, stage), outputs)
 
 
-async def end_well(service: ExperimentService, run: StageRecord, outputs: dict[str, Any] | None = None) -> None:
-    """What a worker tells of a run that it completes."""
+async def complete_run(service: ExperimentService, run: StageRecord, outputs: dict[str, Any] | None = None) -> None:
+    """Report start and completion of a run."""
     await service.runs.start(run.exp_id, run.stage, run.run)
     await service.runs.complete(run.exp_id, run.stage, run.run, outputs or {"stage": run.stage})
 
@@ -27,12 +27,12 @@ async def end_well(service: ExperimentService, run: StageRecord, outputs: dict[s
 async def start(
     service: ExperimentService, exp_id: str, stage: str, parameters: dict[str, Any] | None = None
 ) -> StageRecord:
-    """A run that its worker has begun."""
+    """Run a stage and report its start."""
     run = await service.stages.run(exp_id, stage, parameters)
     return (await service.runs.start(exp_id, stage, run.run)).record
 
 
 async def pause(service: ExperimentService, run: StageRecord) -> None:
-    """Ask a run to pause, and let it obey."""
+    """Request a pause of a run and report it."""
     await service.stages.control(run.exp_id, run.stage, "pause")
     await service.runs.pause(run.exp_id, run.stage, run.run)
