@@ -59,8 +59,8 @@ def create_trainer(path: Path, emit: Emit, stop: TrainingControl) -> BaseTrainer
 def trainer_name(path: Path) -> str:
     """Return the trainer that a RUN.json names.
 
-    Files of the previous release had a program per trainer and name none; they are told by the entries that only one
-    of them knows.
+    Files of the previous release name none, as each trainer had a program of its own; the entries that only one trainer
+    has decide then.
 
     Raises:
         ModelError: "bad_plan": the file is not readable, or its trainer is unknown.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,19 +21,17 @@ from GPT_SoVITS.flow_matching.data import FlowMatchingItem, FlowMatchingItemLoad
 from GPT_SoVITS.flow_matching.model import FlowMatchingBatch, FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.optimizer_step import FlowMatchingOptimizerStep
 from GPT_SoVITS.flow_matching.training_config import FlowMatchingTrainingConfig
+from GPT_SoVITS.sovits.recording_trainer import RecordingTrainer
 from GPT_SoVITS.sovits.recordings import RecordingBatches, StepEntries
 from GPT_SoVITS.sovits.training_set import choose_source, select_entries
 from GPT_SoVITS.training.activation_checkpointing import checkpoint_layers
 from GPT_SoVITS.training.resume import TrainerState, fingerprint
-from GPT_SoVITS.training.trainer import BaseTrainer, Emit, StepResult
-
-logger = logging.getLogger(__name__)
+from GPT_SoVITS.training.trainer import Emit, StepResult
 
 
-class FlowMatchingTrainer(BaseTrainer[StepEntries]):
+class FlowMatchingTrainer(RecordingTrainer[FlowMatchingItem]):
     """The network, its optimizer and its data. A step is one update."""
 
-    kind = "sovits"
     main_loss = "loss"
     config: FlowMatchingTrainingConfig
 
@@ -47,7 +44,7 @@ class FlowMatchingTrainer(BaseTrainer[StepEntries]):
         self.settings = read_section(FlowMatchingTrainSettings, self.recipe["train"], extra=True)
 
         source = choose_source(config.data, config.source)
-        self.batches = RecordingBatches[FlowMatchingItem](
+        self.batches = RecordingBatches(
             select_entries(config.data, as_v2(self.recipe), source=source),
             FlowMatchingItemLoader(config.data, self.recipe),
             self.settings.length_edges,
@@ -63,8 +60,6 @@ class FlowMatchingTrainer(BaseTrainer[StepEntries]):
         self.optimizer_step = FlowMatchingOptimizerStep(
             model, self.settings, precision=self.precision, group=self.group, compat=config.compat
         )
-        self.rate = 0.0
-        """The learning rate of the last step."""
         self.prepare(
             fingerprint(
                 self.batches.fingerprint_content(),
@@ -76,20 +71,7 @@ class FlowMatchingTrainer(BaseTrainer[StepEntries]):
                 str(config.base),
             )
         )
-        logger.info(
-            "Training on %d recordings, %d batches of %d an epoch, %d updates in all, in %s.",
-            len(self.batches.recordings), len(self.batches.sampler), config.batch_size, self.total_steps,
-            self.precision.name,
-        )  # fmt: skip
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Updates of an epoch."""
-        return self.batches.steps_per_epoch
-
-    def steps(self, epoch: int) -> Sequence[StepEntries]:
-        """Return the recordings of each update of an epoch, which counts from 0."""
-        return self.batches.steps(epoch)
+        self.log_size()
 
     def step(self, work: StepEntries, following: StepEntries | None) -> StepResult:
         """Update the network once."""
@@ -99,10 +81,6 @@ class FlowMatchingTrainer(BaseTrainer[StepEntries]):
         self.optimizer_step.set_rate(self.rate)
         with self.timer.step():
             return StepResult(self.optimizer_step(batches))
-
-    def rates(self) -> dict[str, float]:
-        """Return the learning rate of the last step."""
-        return {"learning_rate": self.rate}
 
     def weights(self) -> dict[str, Tensor]:
         """Return the weights that a checkpoint holds: a LoRA alone, or everything."""
@@ -132,14 +110,8 @@ class FlowMatchingTrainer(BaseTrainer[StepEntries]):
         self.precision.load_state_dict(state["precision"])
 
     def report(self) -> JsonObject:
-        """Return the network's own part of the metrics of the `done` event."""
-        return {
-            "final_losses": self.progress.history[-1],
-            "recordings": len(self.batches.recordings),
-            "left_out": self.batches.left_out,
-            "precision": self.precision.name,
-            "lora_rank": self.config.rank,
-        }
+        """Return the trainer's own part of the metrics of the `done` event."""
+        return super().report() | {"lora_rank": self.config.rank}
 
     def collate(self, items: Sequence[FlowMatchingItem]) -> FlowMatchingBatch:
         """Pad items to a batch on the device."""

@@ -1,4 +1,4 @@
-"""What one training run of v3 or v4 is told to do, as its RUN.json says it."""
+"""The configuration of one training run of v3 or v4, as its RUN.json gives it."""
 
 from __future__ import annotations
 

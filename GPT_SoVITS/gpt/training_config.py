@@ -1,4 +1,4 @@
-"""What one training run of a GPT is told to do, as its RUN.json says it."""
+"""The configuration of one training run of a GPT, as its RUN.json gives it."""
 
 from __future__ import annotations
 

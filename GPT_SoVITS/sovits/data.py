@@ -84,7 +84,7 @@ class SoVITSItemLoader:
         else:
             ssl = self._load_tensor(SSL_FOLDER, entry.name)[0]
             if abs(ssl.shape[1] - frames) > 2 * TOLERATED_TOKENS:
-                raise ValueError(f"it has {frames} frames of sound and {ssl.shape[1]} of content features")
+                raise ValueError(f"it has {frames} frames of audio and {ssl.shape[1]} of content features")
             ssl = _fit_length(ssl, frames)  # content features end a frame early now and then
         if self.needs_speaker:
             speaker = self._load_tensor(SPEAKER_FOLDER, entry.name).view(-1)
@@ -106,7 +106,7 @@ def fit_codes(codes: Sequence[int], frames: int, bins: int) -> Tensor:
     """
     count = math.ceil(frames / 2)
     if abs(len(codes) - count) > TOLERATED_TOKENS:
-        raise ValueError(f"it has {frames} frames of sound and {len(codes)} tokens, which cover two frames each")
+        raise ValueError(f"it has {frames} frames of audio and {len(codes)} tokens, which cover two frames each")
     if max(codes) >= bins:
         raise ValueError(f"its token {max(codes)} is not in a codebook of {bins}")
     return _fit_length(torch.tensor(codes), count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from common.json_types import JsonObject
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
 from GPT_SoVITS.checkpoints.official_files import check_official, write_official
 from GPT_SoVITS.configs.sections import read_section
@@ -23,23 +21,21 @@ from GPT_SoVITS.sovits.frame_step import FrameOptimizerStep
 from GPT_SoVITS.sovits.generator import Generator
 from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch
 from GPT_SoVITS.sovits.preview import preview
+from GPT_SoVITS.sovits.recording_trainer import RecordingTrainer
 from GPT_SoVITS.sovits.recordings import RecordingBatches, StepEntries
 from GPT_SoVITS.sovits.training_config import SoVITSTrainingConfig
 from GPT_SoVITS.sovits.training_set import choose_source, select_entries
 from GPT_SoVITS.training.activation_checkpointing import checkpoint_layers
 from GPT_SoVITS.training.resume import TrainerState, fingerprint
-from GPT_SoVITS.training.trainer import AudioSample, BaseTrainer, Emit, StepResult
-
-logger = logging.getLogger(__name__)
+from GPT_SoVITS.training.trainer import AudioSample, Emit, StepResult
 
 PREVIEW_FRAMES = 250
 """Of the beginning of a recording, which is synthesized after each epoch."""
 
 
-class SoVITSTrainer(BaseTrainer[StepEntries]):
+class SoVITSTrainer(RecordingTrainer[SoVITSItem]):
     """The generator, the discriminator where there is one, their optimizers and their data. A step is one update."""
 
-    kind = "sovits"
     config: SoVITSTrainingConfig
 
     def __init__(self, config: SoVITSTrainingConfig, emit: Emit, stop: threading.Event) -> None:
@@ -51,18 +47,21 @@ class SoVITSTrainer(BaseTrainer[StepEntries]):
         self.settings = read_section(SoVITSTrainSettings, self.recipe["train"], extra=True)
         self.spectrogram = read_section(SpectrogramConfig, self.recipe["data"], extra=True)
 
-        source = choose_source(config.data, config.source)
+        self.source = choose_source(config.data, config.source)
+        """`codes` or `ssl`."""
         self.load_item = SoVITSItemLoader(config.data, self.recipe)
-        self.batches = RecordingBatches[SoVITSItem](
-            select_entries(config.data, self.recipe, source=source), self.load_item, boundaries(), config, self.group
+        self.batches = RecordingBatches(
+            select_entries(config.data, self.recipe, source=self.source),
+            self.load_item,
+            boundaries(),
+            config,
+            self.group,
         )
 
         generator.to(self.device).train()
         self.group.broadcast_weights(generator)
         self.precision = self.make_precision(self.recipe["model"]["hidden_channels"])
         self.optimizer_step = self._make_optimizer_step(generator, discriminator)
-        self.rate = 0.0
-        """The learning rate of the last step."""
         self.prepare(
             fingerprint(
                 self.batches.fingerprint_content(),
@@ -72,11 +71,7 @@ class SoVITSTrainer(BaseTrainer[StepEntries]):
                 config.accumulate,
             )
         )
-        logger.info(
-            "Training on %d recordings, %d batches of %d an epoch, %d updates in all, in %s.",
-            len(self.batches.recordings), len(self.batches.sampler), config.batch_size, self.total_steps,
-            self.precision.name,
-        )  # fmt: skip
+        self.log_size()
 
     def _make_optimizer_step(
         self, generator: SoVITS, discriminator: Discriminator | None
@@ -101,15 +96,6 @@ class SoVITSTrainer(BaseTrainer[StepEntries]):
         """The mel or spectral loss: the total jumps when a discriminator joins, and says little."""
         return "mel" if isinstance(self.optimizer_step, AdversarialOptimizerStep) else "spectral"
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Updates of an epoch."""
-        return self.batches.steps_per_epoch
-
-    def steps(self, epoch: int) -> Sequence[StepEntries]:
-        """Return the recordings of each update of an epoch, which counts from 0."""
-        return self.batches.steps(epoch)
-
     def step(self, work: StepEntries, following: StepEntries | None) -> StepResult:
         """Update all networks once."""
         with self.timer.loading():
@@ -121,10 +107,6 @@ class SoVITSTrainer(BaseTrainer[StepEntries]):
         adversarial = self.progress.step >= self.settings.discriminator_start * self.total_steps
         with self.timer.step():
             return StepResult(self.optimizer_step(batches, adversarial=adversarial))
-
-    def rates(self) -> dict[str, float]:
-        """Return the learning rate of the last step."""
-        return {"learning_rate": self.rate}
 
     def weights(self) -> dict[str, Tensor]:
         """Return the weights that a checkpoint holds."""
@@ -166,15 +148,6 @@ class SoVITSTrainer(BaseTrainer[StepEntries]):
             yield AudioSample("recorded", item.wave[0], rate)
         spoken = preview(self.optimizer_step.generator, collate([item]).to(self.device)).wave
         yield AudioSample("spoken", spoken[0, 0, : item.wave.shape[1]], rate)
-
-    def report(self) -> JsonObject:
-        """Return SoVITS's own part of the metrics of the `done` event."""
-        return {
-            "final_losses": self.progress.history[-1],
-            "recordings": len(self.batches.recordings),
-            "left_out": self.batches.left_out,
-            "precision": self.precision.name,
-        }
 
     def _collate(self, items: Sequence[SoVITSItem]) -> SoVITSBatch:
         frames = self.settings.crop_frames

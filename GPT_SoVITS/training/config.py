@@ -1,4 +1,4 @@
-"""What one training run is told to do, as its RUN.json says it: the entries that every trainer shares."""
+"""The configuration of one training run, as its RUN.json gives it: the entries that every trainer shares."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ TEXT = torch.tensor([[10, 20, 30]])
 STEPS = 3
 
 
-def chance(*shape, seed=1):
+def draw_noise(*shape, seed=1):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -27,12 +27,12 @@ def seeds(*numbers):
 
 @pytest.fixture
 def prompt():
-    return chance(1, 12, 6, seed=2)
+    return draw_noise(1, 12, 6, seed=2)
 
 
 @pytest.fixture
 def style(model):
-    return model.style([chance(1, 1025, 20).abs()])
+    return model.style([draw_noise(1, 1025, 20).abs()])
 
 
 def padded(rows, size):
@@ -40,9 +40,9 @@ def padded(rows, size):
 
 
 def test_a_row_in_a_batch_is_what_it_is_alone(model, prompt):
-    rows = [chance(1, 16, size, seed=size) for size in (30, 17, 23)]
+    rows = [draw_noise(1, 16, size, seed=size) for size in (30, 17, 23)]
     lengths = torch.tensor([row.shape[2] for row in rows])
-    trash = chance(3, 16, 33, seed=9)
+    trash = draw_noise(3, 16, 33, seed=9)
     together = torch.where(torch.arange(33) < lengths[:, None, None], padded(rows, 33), trash)
 
     batch = model.cfm.sample(together, prompt, lengths=lengths, steps=STEPS, generators=seeds(4, 5, 6))
@@ -54,16 +54,18 @@ def test_a_row_in_a_batch_is_what_it_is_alone(model, prompt):
 
 
 def test_the_original_lets_padding_act(model, prompt):
-    row, lengths = chance(1, 16, 30), torch.tensor([20])
+    row, lengths = draw_noise(1, 16, 30), torch.tensor([20])
 
-    ours = model.cfm.sample(row, prompt, lengths=lengths, steps=STEPS, noise=chance(1, 12, 30))
-    theirs = model.cfm.sample(row, prompt, lengths=lengths, steps=STEPS, noise=chance(1, 12, 30), compat="reference")
+    ours = model.cfm.sample(row, prompt, lengths=lengths, steps=STEPS, noise=draw_noise(1, 12, 30))
+    theirs = model.cfm.sample(
+        row, prompt, lengths=lengths, steps=STEPS, noise=draw_noise(1, 12, 30), compat="reference"
+    )
 
     assert not torch.allclose(ours[:, :, :20], theirs[:, :, :20], atol=1e-3)
 
 
 def test_guided_rows_are_what_they_are_alone(model, prompt):
-    rows = chance(2, 16, 20)
+    rows = draw_noise(2, 16, 20)
     options = {"steps": STEPS, "guidance": 0.7}
 
     batch = model.cfm.sample(rows, prompt, lengths=torch.tensor([20, 14]), generators=seeds(4, 5), **options)
@@ -73,7 +75,7 @@ def test_guided_rows_are_what_they_are_alone(model, prompt):
 
 
 def test_the_same_seed_gives_the_same_sample_whatever_else_is_drawn(model, prompt):
-    row = chance(1, 16, 20)
+    row = draw_noise(1, 16, 20)
 
     first = model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(3))
     torch.randn(100)
@@ -83,7 +85,7 @@ def test_the_same_seed_gives_the_same_sample_whatever_else_is_drawn(model, promp
 
 
 def test_the_prompt_comes_out_as_nothing(model, prompt):
-    mel = model.cfm.sample(chance(1, 16, 20), prompt, steps=STEPS)
+    mel = model.cfm.sample(draw_noise(1, 16, 20), prompt, steps=STEPS)
 
     assert not mel[:, :, :6].any()
     assert mel[:, :, 6:].abs().min() > 0
@@ -95,7 +97,7 @@ def test_the_prompt_comes_out_as_nothing(model, prompt):
 )
 def test_what_cannot_be_sampled_is_refused(model, prompt, frames, options, complaint):
     with pytest.raises(ModelError, match=complaint):
-        model.cfm.sample(chance(1, 16, frames), prompt, **options)
+        model.cfm.sample(draw_noise(1, 16, frames), prompt, **options)
 
 
 @pytest.mark.parametrize(("speed", "frames"), [(1.0, 28), (1.25, 24), (0.8, 36)])
@@ -115,7 +117,7 @@ def test_the_original_silences_frames_at_other_speeds(model, style):
 
 
 def test_a_style_is_the_mean_of_its_references(model):
-    specs = [chance(1, 1025, size, seed=size).abs() for size in (9, 14)]
+    specs = [draw_noise(1, 1025, size, seed=size).abs() for size in (9, 14)]
 
     both = model.style(specs)
 
@@ -135,7 +137,7 @@ def test_folding_weight_norm_changes_no_condition(model, style):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_the_memory_gives_nearly_the_same_mel_and_exact_angles(model, prompt, dtype):
-    row = chance(1, 16, 20)
+    row = draw_noise(1, 16, 20)
     whole = model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(3))
     angles = model.cfm.estimator.rotary_embed.inv_freq.clone()
 
@@ -156,7 +158,7 @@ def test_a_saved_model_loads_and_saves_to_the_same_bytes(tiny, model, prompt, lo
     again = FlowMatchingSoVITS.from_config(tiny)
     again.load_state_dict(load_checkpoint(tmp_path / "a.safetensors").state)
 
-    row = chance(1, 16, 20)
+    row = draw_noise(1, 16, 20)
     assert save("b.safetensors", again.state_dict()) == first
     ours = load(tmp_path / "a.safetensors").cfm.sample(row, prompt, steps=STEPS, generators=seeds(3))
     assert torch.equal(ours, model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(3)))

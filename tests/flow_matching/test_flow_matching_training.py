@@ -64,9 +64,9 @@ def test_a_stopped_training_ends_like_one_that_never_stopped(plan, run, method, 
     resumed, _, _ = run(plan)
 
     assert not finished
-    lines, wanted = run.metrics(plan.output), run.metrics(tmp_path / "whole")
+    lines, expected = run.metrics(plan.output), run.metrics(tmp_path / "whole")
     assert [line["step"] for line in lines] == list(range(1, whole.total_steps + 1))
-    for ours, theirs in zip(lines, wanted, strict=True):
+    for ours, theirs in zip(lines, expected, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6)
     for name, parameter in whole.optimizer_step.trained.items():
         assert torch.allclose(resumed.optimizer_step.trained[name], parameter, atol=1e-5), name
@@ -102,7 +102,7 @@ def test_v3_learns_from_content_features(plan, run, folder, base_of):
 
 
 def test_several_small_batches_learn_like_one(plan, run):
-    plan = replace(plan, method="full")  # a LoRA begins with chance
+    plan = replace(plan, method="full")  # a LoRA begins from random weights
     training, _, _ = run(plan, stop_after=0)
     (items,) = training.batches.load([training.batches.entries[:3]], None)
     items = sorted(items, key=lambda item: -item.spec.shape[1])

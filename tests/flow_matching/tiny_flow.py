@@ -56,17 +56,19 @@ def lively(config: dict[str, Any]) -> FlowMatchingSoVITS:
 
 def make_batch(rows: slice) -> tuple[FlowMatchingBatch, RandomDraws]:
     """Some of four equally long rows that learn the flow."""
-    chance = torch.Generator().manual_seed(3)
+    generator = torch.Generator().manual_seed(3)
     whole = {
-        "spec": torch.rand(4, 1025, 20, generator=chance),
+        "spec": torch.rand(4, 1025, 20, generator=generator),
         "spec_lengths": torch.full((4,), 20),
-        "mel": torch.randn(4, 12, 40, generator=chance),
+        "mel": torch.randn(4, 12, 40, generator=generator),
         "mel_lengths": torch.full((4,), 40),
-        "text": torch.randint(0, 700, (4, 6), generator=chance),
+        "text": torch.randint(0, 700, (4, 6), generator=generator),
         "text_lengths": torch.full((4,), 6),
-        "ssl": torch.randn(4, 16, 20, generator=chance),
+        "ssl": torch.randn(4, 16, 20, generator=generator),
     }
-    draws = RandomDraws(torch.rand(4, generator=chance), torch.rand(4, generator=chance), whole["mel"].flip(0), None)
+    draws = RandomDraws(
+        torch.rand(4, generator=generator), torch.rand(4, generator=generator), whole["mel"].flip(0), None
+    )
     mine = RandomDraws(draws.prompt[rows], draws.time[rows], draws.noise[rows], None)
     return FlowMatchingBatch(**{name: tensor[rows] for name, tensor in whole.items()}), mine
 

@@ -59,12 +59,12 @@ def training_set(tmp_path: Path) -> Path:
     """Twelve usable recordings of 1 to 2 s."""
     folder = tmp_path / "experiment"
     folder.mkdir()
-    chance, table = random.Random(5), symbols("v2")
+    generator, table = random.Random(5), symbols("v2")
     texts, tokens = [], ["item_name\tsemantic_audio"]
     for i in range(12):
         length = 25 + 2 * i
-        texts.append(f"{i:02d}.wav\t{' '.join(chance.choices(table, k=length // 3))}\tNone\ttext {i}")
-        tokens.append(f"{i:02d}.wav\t{' '.join(str(chance.randrange(64)) for _ in range(length))}")
+        texts.append(f"{i:02d}.wav\t{' '.join(generator.choices(table, k=length // 3))}\tNone\ttext {i}")
+        tokens.append(f"{i:02d}.wav\t{' '.join(str(generator.randrange(64)) for _ in range(length))}")
     (folder / "2-name2text.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
     (folder / "6-name2semantic.tsv").write_text("\n".join(tokens) + "\n", encoding="utf-8")
     return folder

@@ -91,10 +91,10 @@ class Company(RuleBasedStateMachine):
             self.step(1)
         assert not self.there
 
-    def expected(self, seed: int, manner: int, known: dict = {}) -> list[int]:  # noqa: B006
-        if (seed, manner) not in known:
-            known[seed, manner] = alone(WIDE, seed, manner)
-        return known[seed, manner]
+    def expected(self, seed: int, manner: int, cache: dict = {}) -> list[int]:  # noqa: B006
+        if (seed, manner) not in cache:
+            cache[seed, manner] = alone(WIDE, seed, manner)
+        return cache[seed, manner]
 
 
 TestCompany = Company.TestCase
@@ -177,12 +177,12 @@ def test_the_cache_holds_no_more_than_its_rows_need_and_nothing_without_rows(tin
 def test_bf16_stays_near_fp32():
     with torch.inference_mode():
         exact, half = TorchDecoder(WIDE, "fp32"), TorchDecoder(WIDE, "bf16")
-        expected, found = (d.prefill([row(1), row(2)], steps=5) for d in (exact, half))
+        expected, actual = (d.prefill([row(1), row(2)], steps=5) for d in (exact, half))
         for token in range(4):
-            torch.testing.assert_close(found, expected, atol=0.05 * float(expected.std()), rtol=0.02)
-            expected, found = (d.step(torch.tensor([token, token + 1])) for d in (exact, half))
+            torch.testing.assert_close(actual, expected, atol=0.05 * float(expected.std()), rtol=0.02)
+            expected, actual = (d.step(torch.tensor([token, token + 1])) for d in (exact, half))
 
-    assert not torch.equal(found, expected), "bf16 should be something else where the processor has it"
+    assert not torch.equal(actual, expected), "bf16 should be something else where the processor has it"
 
 
 def test_bf16_rows_do_not_influence_one_another():

@@ -62,7 +62,7 @@ def test_features_of_another_length_are_stale(training_set):
     assert collate(items[1:3]).bert is None
 
 
-def test_an_epochs_order_holds_everything_once_and_does_not_touch_the_global_chance():
+def test_an_epochs_order_holds_everything_once_and_does_not_touch_the_global_generator():
     import random
 
     random.seed(3)

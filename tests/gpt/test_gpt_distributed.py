@@ -19,7 +19,7 @@ from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[2]
-NO_CHANCE = {"update_every": 3, "learning_rate": 0.02, "layer_dropout": 0.0}
+WITHOUT_DROPOUT = {"update_every": 3, "learning_rate": 0.02, "layer_dropout": 0.0}
 
 
 def torchrun(*arguments: str) -> None:
@@ -35,9 +35,9 @@ def torchrun(*arguments: str) -> None:
 def outputs(plan_file, tmp_path) -> Path:
     """The folder in which `alone` was trained here, and `whole` and `parts` by two processes."""
     for name in ("whole", "parts"):
-        shutil.copy(plan_file(output=name, batch_size=12, train=NO_CHANCE), tmp_path / f"{name}.json")
+        shutil.copy(plan_file(output=name, batch_size=12, train=WITHOUT_DROPOUT), tmp_path / f"{name}.json")
     torchrun(str(Path(__file__).parent / "gpt_worker.py"), str(tmp_path))
-    plan = GPTTrainingConfig.read(plan_file(output="alone", batch_size=24, train=NO_CHANCE))
+    plan = GPTTrainingConfig.read(plan_file(output="alone", batch_size=24, train=WITHOUT_DROPOUT))
     GPTTrainer(plan, lambda *_, **__: None, threading.Event()).fit()
     return tmp_path
 
@@ -50,8 +50,8 @@ def test_two_processes_learn_what_one_does_and_go_on_after_a_stop(outputs):
     alone, whole, parts = (curve(outputs / name) for name in ("alone", "whole", "parts"))
 
     assert len(alone) == len(whole) == len(parts) > 5
-    for one, two in zip(alone, whole, strict=True):
-        assert two == pytest.approx(one, rel=1e-5)
+    for line, line_of_two in zip(alone, whole, strict=True):
+        assert line_of_two == pytest.approx(line, rel=1e-5)
     for ours, theirs in zip(parts, whole, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-5)
     weights = {name: load_checkpoint(outputs / name / "gpt-e3.safetensors").state for name in ("alone", "whole")}

@@ -29,14 +29,14 @@ def model() -> Text2Semantic:
 
 
 def text(seed: int) -> torch.Tensor:
-    chance = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 732, (int(torch.randint(2, 30, (1,), generator=chance)),), generator=chance)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 732, (int(torch.randint(2, 30, (1,), generator=generator)),), generator=generator)
 
 
-def walk(speaker: Text2Semantic, phones: torch.Tensor, settings: SamplingSettings) -> tuple[list[int], list[int]]:
+def walk(speaker: Text2Semantic, phonemes: torch.Tensor, settings: SamplingSettings) -> tuple[list[int], list[int]]:
     """The tokens, and the phoneme that each one speaks."""
     batch = ContinuousBatch(speaker)
-    number = batch.add_request(GenerationInput(phones), settings, torch.Generator().manual_seed(1))
+    number = batch.add_request(GenerationInput(phonemes), settings, torch.Generator().manual_seed(1))
     places, tokens = [], []
     while batch:
         finished = batch.step()
@@ -49,28 +49,28 @@ def walk(speaker: Text2Semantic, phones: torch.Tensor, settings: SamplingSetting
 
 @pytest.mark.parametrize("seed", range(12))
 def test_every_phoneme_is_spoken_once_and_in_order(seed: int) -> None:
-    phones = text(seed)
+    phonemes = text(seed)
 
-    tokens, places = walk(model(), phones, FREELY)
+    tokens, places = walk(model(), phonemes, FREELY)
 
     assert len(tokens) == len(places)
     assert places[0] == 0
     assert all(0 <= after - before <= 1 for before, after in pairwise(places))
-    assert places[-1] == len(phones) - 1
+    assert places[-1] == len(phonemes) - 1
     assert max(places.count(place) for place in places) <= MAX_TOKENS_PER_PHONEME
 
 
 def test_rows_go_their_own_way_side_by_side() -> None:
     speaker, texts = model(), [text(seed) for seed in range(5)]
-    alone = [walk(speaker, phones, FREELY)[0] for phones in texts]
+    alone = [walk(speaker, phonemes, FREELY)[0] for phonemes in texts]
 
     batch = ContinuousBatch(speaker)
     numbers = [
-        batch.add_request(GenerationInput(phones), FREELY, torch.Generator().manual_seed(1)) for phones in texts[:3]
+        batch.add_request(GenerationInput(phonemes), FREELY, torch.Generator().manual_seed(1)) for phonemes in texts[:3]
     ]
     finished = batch.step()
     numbers += [
-        batch.add_request(GenerationInput(phones), FREELY, torch.Generator().manual_seed(1)) for phones in texts[3:]
+        batch.add_request(GenerationInput(phonemes), FREELY, torch.Generator().manual_seed(1)) for phonemes in texts[3:]
     ]
     while batch:
         finished |= batch.step()
@@ -79,7 +79,7 @@ def test_rows_go_their_own_way_side_by_side() -> None:
 
 
 def test_what_is_known_of_a_phoneme_decides_its_tokens_and_how_long_it_lasts() -> None:
-    speaker, phones = model(), torch.tensor([5, 9, 5, 40])
+    speaker, phonemes = model(), torch.tensor([5, 9, 5, 40])
     lasting = {5: 2, 9: 3, 40: 1}
     with torch.no_grad():
         for phone, count in lasting.items():
@@ -88,18 +88,18 @@ def test_what_is_known_of_a_phoneme_decides_its_tokens_and_how_long_it_lasts() -
             speaker.model.ar_pointer_moving[phone, count - 1 :] = 1e3
         speaker.model.ar_pointer_tokens[40, 64] = 2e3  # the end, as soon as it may come
 
-    tokens, _ = walk(speaker, phones, GREEDY)
+    tokens, _ = walk(speaker, phonemes, GREEDY)
 
     assert tokens == [5, 5, 9, 9, 9, 5, 5, 40]
 
 
 def test_a_pointer_that_never_moves_by_itself_is_moved_on() -> None:
-    speaker, phones = model(), torch.tensor([3, 4, 5])
+    speaker, phonemes = model(), torch.tensor([3, 4, 5])
     with torch.no_grad():
         speaker.model.ar_pointer_moving.fill_(-1e3)
         speaker.model.ar_pointer_tokens[:, 64] = -1e3
 
-    tokens, places = walk(speaker, phones, FREELY)
+    tokens, places = walk(speaker, phonemes, FREELY)
 
     assert [places.count(place) for place in range(3)] == [MAX_TOKENS_PER_PHONEME] * 3
     assert len(tokens) == 3 * MAX_TOKENS_PER_PHONEME
@@ -112,9 +112,9 @@ def test_a_pointer_of_a_training_never_rises_by_more_than_one_and_ends_where_it_
 
 
 def items() -> list[GPTItem]:
-    chance = torch.Generator().manual_seed(2)
+    generator = torch.Generator().manual_seed(2)
     return [
-        GPTItem(f"item-{i}", list(range(10 + i)), torch.randint(0, 64, (25 + i,), generator=chance).tolist(), None)
+        GPTItem(f"item-{i}", list(range(10 + i)), torch.randint(0, 64, (25 + i,), generator=generator).tolist(), None)
         for i in range(4)
     ]
 

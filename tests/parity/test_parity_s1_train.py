@@ -251,7 +251,7 @@ def experiment(path: Path) -> Path:
 def starting_file(path: Path) -> Path:
     """The checkpoint that a recorded training began from: the nearest, or that of the public fixtures."""
     folders = [path.parent, path.parent.parent, ROOT, BUNDLED]
-    return next(found for folder in folders for found in folder.rglob("*tiny_official.ckpt"))
+    return next(path for folder in folders for path in folder.rglob("*tiny_official.ckpt"))
 
 
 TRAIN_RUNS = fixtures("train_run")

@@ -61,9 +61,9 @@ def test_the_mel_bands_are_those_of_the_reference(path):
 
     bands = mel_bands(config["sr"], config["n_fft"], config["n_mels"], config["fmin"], config["fmax"])
 
-    wanted = torch.zeros_like(bands)
-    wanted[rows, columns] = fixture["mel_basis_val"]
-    assert error(bands, wanted) < 1e-5
+    expected = torch.zeros_like(bands)
+    expected[rows, columns] = fixture["mel_basis_val"]
+    assert error(bands, expected) < 1e-5
 
 
 @pytest.mark.parametrize("path", fixtures("audio_conventions"))
@@ -127,7 +127,7 @@ def rules(ending: str = "") -> list:
 @pytest.mark.parametrize(("path", "version"), rules())
 def test_the_loader_keeps_repeats_and_shapes_what_the_reference_does(path, version, tmp_path):
     content = json.loads(path.read_text())
-    wanted, config = content["result"], load_config(version)
+    expected, config = content["result"], load_config(version)
     write_folder(tmp_path, content, config)
 
     selection = select_entries(tmp_path, config, source="ssl")
@@ -137,38 +137,38 @@ def test_the_loader_keeps_repeats_and_shapes_what_the_reference_does(path, versi
     assert {
         name: {"repeats": selection.repeats, "length": e.frames, "phoneme_ids": list(e.phonemes)}
         for name, e in kept.items()
-    } == wanted[version]
+    } == expected[version]
     assert set(selection.left_out) == {row["name"] for row in content["rows"]} - set(kept)
     for name, entry in kept.items():
         item = items(entry)
         shapes = [[1, *item.ssl.shape], [*item.spec.shape], [*item.wave.shape], [*item.text.shape]]
         shapes += [[1, *item.speaker.shape]] if item.speaker is not None else []
-        assert shapes == wanted[f"{version}_item_shapes"][name]
+        assert shapes == expected[f"{version}_item_shapes"][name]
         last_repeated = torch.equal(item.ssl[:, -1], item.ssl[:, -2])
-        assert last_repeated == wanted[f"{version}_item_shapes"][f"{name}:ssl_last_two_equal"]
+        assert last_repeated == expected[f"{version}_item_shapes"][f"{name}:ssl_last_two_equal"]
 
 
 @pytest.mark.parametrize(("path", "version"), rules("_collate"))
 def test_a_batch_is_padded_as_the_reference_does(path, version, tmp_path):
     content = json.loads(path.read_text())
-    wanted, config = content["result"][f"{version}_collate"], load_config(version)
+    expected, config = content["result"][f"{version}_collate"], load_config(version)
     write_folder(tmp_path, content, config)
     kept = {entry.name: entry for entry in select_entries(tmp_path, config, source="ssl").entries}
     items = SoVITSItemLoader(tmp_path, config)
 
-    batch = collate([items(kept[name]) for name in wanted["order_in"]])
+    batch = collate([items(kept[name]) for name in expected["order_in"]])
 
     tensors = [batch.ssl, batch.spec_lengths, batch.spec, batch.spec_lengths, batch.wave]
     tensors += [batch.spec_lengths, batch.text, batch.text_lengths]
     tensors += [batch.speaker] if batch.speaker is not None else []
-    assert [list(tensor.shape) for tensor in tensors] == wanted["shapes"]
-    assert batch.spec_lengths.tolist() == wanted["spec_lengths"]
-    assert sorted((items(kept[name]).wave.shape[1] for name in wanted["order_in"]), reverse=True) == sorted(
-        wanted["wav_lengths"], reverse=True
+    assert [list(tensor.shape) for tensor in tensors] == expected["shapes"]
+    assert batch.spec_lengths.tolist() == expected["spec_lengths"]
+    assert sorted((items(kept[name]).wave.shape[1] for name in expected["order_in"]), reverse=True) == sorted(
+        expected["wav_lengths"], reverse=True
     )
-    if "text" in wanted:
-        assert batch.text.tolist() == wanted["text"]
-        assert batch.text_lengths.tolist() == wanted["text_lengths"]
+    if "text" in expected:
+        assert batch.text.tolist() == expected["text"]
+        assert batch.text_lengths.tolist() == expected["text_lengths"]
 
 
 def is_container(path: Path) -> bool:
@@ -185,8 +185,8 @@ def test_a_fine_tuned_file_is_read_without_running_it(path):
     assert not any("enc_q" in name for name in checkpoint.state)
     for name, tensor in checkpoint.state.items():
         if not name.endswith("inited"):
-            wanted = seeded_weights(path.parent).tensor(1, name, tuple(tensor.shape), 1.0).astype(np.float16)
-            assert np.array_equal(tensor.numpy(), wanted), name
+            expected = seeded_weights(path.parent).tensor(1, name, tuple(tensor.shape), 1.0).astype(np.float16)
+            assert np.array_equal(tensor.numpy(), expected), name
 
 
 @pytest.mark.parametrize("path", fixtures("checkpoint_resume", suffix=".pth"))

@@ -107,10 +107,10 @@ def test_one_step_has_the_reference_losses_gradients_and_changes(path):
         compare_gradients(gradients[who], fixture.config[f"grad_norm_{who}"])
         if f"out/grad_norm_{who}_total" in fixture:
             assert total(gradients[who]) == pytest.approx(float(fixture[f"out/grad_norm_{who}_total"]), rel=1e-4)
-        for name, wanted in fixture.config[f"mean_abs_delta_{who}"].items():
+        for name, expected in fixture.config[f"mean_abs_delta_{who}"].items():
             if not name.endswith(ROUNDING_ONLY):
                 change = float((parameters[name].detach() - before[who][name]).abs().mean())
-                assert change == pytest.approx(wanted, rel=0.05), name
+                assert change == pytest.approx(expected, rel=0.05), name
 
 
 def collect_gradients(trial: Trial) -> dict[str, dict[str, float]]:
@@ -126,23 +126,23 @@ def collect_gradients(trial: Trial) -> dict[str, dict[str, float]]:
     return norms
 
 
-def compare_losses(losses: dict[str, float], wanted: dict, settings: dict) -> None:
+def compare_losses(losses: dict[str, float], expected: dict, settings: dict) -> None:
     ours = losses | {
         "mel": losses["mel"] * settings["c_mel"],
         "kl": losses["kl"] * settings["c_kl"],
         "total_g": losses["total"],
     }
     for name in ("disc", "gen", "fm", "mel", "kl", "kl_ssl", "total_g"):
-        assert ours[name] == pytest.approx(wanted[name], rel=5e-5), name
+        assert ours[name] == pytest.approx(expected[name], rel=5e-5), name
 
 
-def compare_gradients(ours: dict[str, float], wanted: dict[str, float | None]) -> None:
+def compare_gradients(ours: dict[str, float], expected: dict[str, float | None]) -> None:
     """A norm of None says that no gradient reaches the parameter."""
-    wanted = {name: norm for name, norm in wanted.items() if norm is not None}
-    assert set(ours) == set(wanted)
-    assert total(ours) == pytest.approx(total(wanted), rel=1e-4)
-    for name, norm in wanted.items():
-        assert ours.get(name, 0.0) == pytest.approx(norm, rel=0.01, abs=1e-6 * total(wanted)), name
+    expected = {name: norm for name, norm in expected.items() if norm is not None}
+    assert set(ours) == set(expected)
+    assert total(ours) == pytest.approx(total(expected), rel=1e-4)
+    for name, norm in expected.items():
+        assert ours.get(name, 0.0) == pytest.approx(norm, rel=0.01, abs=1e-6 * total(expected)), name
 
 
 def total(norms: dict[str, float]) -> float:
@@ -154,9 +154,9 @@ def test_the_training_preview_gives_the_reference_waveform(path):
     fixture = Fixture(path)
     trial = Trial(fixture)
 
-    made = preview(trial.generator, trial.batch, noise=fixture["infer/noise"])
+    spoken = preview(trial.generator, trial.batch, noise=fixture["infer/noise"])
 
-    for name, tensor in (("z", made.latent), ("wav", made.wave)):
+    for name, tensor in (("z", spoken.latent), ("wav", spoken.wave)):
         if f"infer/{name}" in fixture:
             assert error(tensor, fixture[f"infer/{name}"]) < 5e-5, name
         if f"infer/{name}_digest" in fixture:

@@ -49,17 +49,17 @@ def is_network(path: Path) -> bool:
 @pytest.mark.parametrize("path", fixtures("weights", where=is_network))
 def test_the_reference_weights_fit_and_show_their_sizes(path):
     fixture = Fixture(path)
-    wanted = recipe("v3", fixture.config["model"], fixture.config["dims"])["model"]
+    expected = recipe("v3", fixture.config["model"], fixture.config["dims"])["model"]
 
     build("v3", fixture.config["model"], fixture.config["dims"]).load_state_dict(fixture.state(), strict=True)
 
-    compare_sizes(fixture.state(), wanted)
+    compare_sizes(fixture.state(), expected)
 
 
-def compare_sizes(state: dict[str, Tensor], wanted: dict[str, Any]) -> None:
-    found = sizes(state)
-    assert found.pop("dit") == {name: wanted["dit"][name] for name in sizes(state)["dit"]}
-    assert found == {name: wanted[name] for name in found}
+def compare_sizes(state: dict[str, Tensor], expected: dict[str, Any]) -> None:
+    shown = sizes(state)
+    assert shown.pop("dit") == {name: expected["dit"][name] for name in sizes(state)["dit"]}
+    assert shown == {name: expected[name] for name in shown}
 
 
 @pytest.mark.parametrize("path", fixtures("dit_forward"))
@@ -74,7 +74,7 @@ def test_the_transformer_and_its_parts_give_the_reference_numbers(path):
     with torch.inference_mode():
         mask = frame_mask(fixture["lens"], x.shape[2], x.device)
         modulation = dit.modulation(dit.time_vector(time, step))
-        text, no_text = (dit.embed_condition(one, mask, compat=REFERENCE) for one in (condition, nothing))
+        text, no_text = (dit.embed_condition(c, mask, compat=REFERENCE) for c in (condition, nothing))
         ours = {
             "out": dit(x, prompt, text, modulation, mask, compat=REFERENCE),
             "out_dropped": dit(x, torch.zeros_like(prompt), no_text, modulation, mask, compat=REFERENCE),
@@ -167,8 +167,8 @@ def training_batch(fixture: Fixture) -> FlowMatchingBatch:
 def compare_gradients(model: FlowMatchingSoVITS, fixture: Fixture, run: int) -> None:
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     norms = zip(fixture.config["grad_norm_keys"], fixture[f"{run}/grad_norms"].tolist(), strict=True)
-    for name, wanted in norms:
-        assert float(gradients[name].norm()) == pytest.approx(wanted, rel=GRADIENTS), name
+    for name, expected in norms:
+        assert float(gradients[name].norm()) == pytest.approx(expected, rel=GRADIENTS), name
     for entry in fixture.names(f"{run}/grad/"):
         name = entry.removeprefix(f"{run}/grad/")
         assert absolute_error(gradients[name], fixture[entry]) < GRADIENTS, name
@@ -182,8 +182,8 @@ def has_log_mels(path: Path) -> bool:
 
 def settings_of(fixture: Fixture, version: str) -> dict[str, Any]:
     """The arguments of log_mel."""
-    asked = fixture.config[version]
-    return {"sampling_rate": asked["sr"]} | {name: value for name, value in asked.items() if name != "sr"}
+    settings = fixture.config[version]
+    return {"sampling_rate": settings["sr"]} | {name: value for name, value in settings.items() if name != "sr"}
 
 
 @pytest.mark.parametrize("path", fixtures("mel", where=has_log_mels))
@@ -247,8 +247,8 @@ def test_the_resampler_is_that_of_the_reference(path):
 def beside(path: Path, end: str) -> Path:
     """The file of that ending which belongs to the expectations, whatever its prefix."""
     prefix = path.stem.removesuffix("expected")
-    found = sorted(path.parent.glob(f"*{end}"), key=lambda one: not one.name.startswith(prefix))
-    return companion(path, found[0].name if found else end)
+    candidates = sorted(path.parent.glob(f"*{end}"), key=lambda file: not file.name.startswith(prefix))
+    return companion(path, candidates[0].name if candidates else end)
 
 
 def lora_files(path: Path) -> dict[str, Path]:
@@ -322,27 +322,27 @@ def official(version: str) -> FlowMatchingSoVITS:
 @pytest.mark.parametrize("path", fixtures("official_shapes", suffix=".json", where=is_of_v3))
 @pytest.mark.parametrize("version", ["v3", "v4"])
 def test_every_name_and_shape_is_official(path, version):
-    wanted = json.loads(path.read_text())
+    expected = json.loads(path.read_text())
 
     model = official(version)
 
-    assert shapes(model.state_dict()) == wanted["s2_v3"]
+    assert shapes(model.state_dict()) == expected["s2_v3"]
     counted = {
         "s2_v3_params": sum(tensor.numel() for tensor in model.parameters()),
         "s2_v3_dit_params": sum(tensor.numel() for tensor in model.cfm.parameters()),
     }
-    assert counted == {name: wanted["_totals"][name] for name in counted}
+    assert counted == {name: expected["_totals"][name] for name in counted}
     compare_sizes(model.state_dict(), load_config(version)["model"])
 
 
 @pytest.mark.parametrize("path", fixtures("official_shapes", suffix=".json", where=is_of_v3))
 def test_every_name_and_shape_of_a_lora_file_is_official(path):
-    wanted = json.loads(path.read_text())
-    rank = lora_rank({name: torch.empty(shape, device="meta") for name, shape in wanted["_lora_r32_file"].items()})
+    expected = json.loads(path.read_text())
+    rank = lora_rank({name: torch.empty(shape, device="meta") for name, shape in expected["_lora_r32_file"].items()})
 
     model = lora.inject(official("v3"), rank)
 
-    assert shapes(lora.lora_state(model)) == wanted["_lora_r32_file"]
+    assert shapes(lora.lora_state(model)) == expected["_lora_r32_file"]
     learning = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
-    assert sum(learning.values()) == wanted["_totals"]["lora_r32_trainable"]
-    assert sum(n for name, n in learning.items() if "cfm." in name) == wanted["_totals"]["lora_r32_lora_only"]
+    assert sum(learning.values()) == expected["_totals"]["lora_r32_trainable"]
+    assert sum(n for name, n in learning.items() if "cfm." in name) == expected["_totals"]["lora_r32_lora_only"]

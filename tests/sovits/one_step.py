@@ -77,18 +77,18 @@ def make_step(
 
 
 def make_batch(rows: slice) -> tuple[SoVITSBatch, dict[str, Tensor]]:
-    chance = torch.Generator().manual_seed(3)
-    wave = torch.randn(4, 1, FRAMES * 320, generator=chance) * 0.1
+    generator = torch.Generator().manual_seed(3)
+    wave = torch.randn(4, 1, FRAMES * 320, generator=generator) * 0.1
     lengths = torch.full((4,), FRAMES)
     whole = {
-        "spec": torch.rand(4, 513, FRAMES, generator=chance),
+        "spec": torch.rand(4, 513, FRAMES, generator=generator),
         "spec_lengths": lengths,
         "wave": wave,
-        "text": torch.randint(0, 100, (4, 6), generator=chance),
+        "text": torch.randint(0, 100, (4, 6), generator=generator),
         "text_lengths": torch.full((4,), 6),
     }
-    codes = torch.randint(0, 24, (1, 4, FRAMES // 2), generator=chance)
-    draws = {"slice_u": torch.rand(4, generator=chance), "noise": torch.randn(4, 8, FRAMES, generator=chance)}
+    codes = torch.randint(0, 24, (1, 4, FRAMES // 2), generator=generator)
+    draws = {"slice_u": torch.rand(4, generator=generator), "noise": torch.randn(4, 8, FRAMES, generator=generator)}
     batch = SoVITSBatch(**{name: tensor[rows] for name, tensor in whole.items()}, codes=codes[:, rows])
     return batch, {name: tensor[rows] for name, tensor in draws.items()}
 
@@ -96,14 +96,14 @@ def make_batch(rows: slice) -> tuple[SoVITSBatch, dict[str, Tensor]]:
 def gradients_of(step: AdversarialOptimizerStep, *, halves: list[int] | None = None) -> dict[str, Tensor]:
     """Gradients as both optimisers use them, after learning from the whole batch or from some of its halves."""
     parts = [slice(0, 4)] if halves is None else [slice(2 * half, 2 * half + 2) for half in halves]
-    made = [make_batch(rows) for rows in parts]
+    pairs = [make_batch(rows) for rows in parts]
     seen: dict[str, Tensor] = {}
     for which, model in (("generator", step.generator), ("discriminator", step.discriminator)):
         named = {f"{which}.{name}": parameter for name, parameter in model.named_parameters()}
         step.optimizers[which].register_step_pre_hook(
             lambda *_, named=named: seen.update({n: p.grad.clone() for n, p in named.items() if p.grad is not None})
         )
-    step([batch for batch, _ in made], draws=[draws for _, draws in made])
+    step([batch for batch, _ in pairs], draws=[draws for _, draws in pairs])
     return seen
 
 

@@ -38,7 +38,7 @@ def test_the_way_is_the_best_of_all_that_go_through_every_phoneme(seed: int) -> 
     text, frames = [3, 1, 3, 7], 8
     scores = heard(frames, seed)
     cuts = itertools.combinations(range(1, frames), len(text) - 1)
-    every = [tuple(sum(t >= cut for cut in one) for t in range(frames)) for one in cuts]
+    every = [tuple(sum(t >= cut for cut in cut_set) for t in range(frames)) for cut_set in cuts]
     assert tuple(way(scores, text)) == max(every, key=lambda path: worth(scores, text, path))
 
 
@@ -46,12 +46,12 @@ def test_a_row_of_a_batch_goes_the_way_that_it_goes_alone() -> None:
     rows = [(heard(30, 1), [1, 2, 3, 4, 5]), (heard(17, 2), [6, 2, 8])]
     scores = torch.zeros(2, 30, SYMBOLS)
     text = torch.zeros(2, 5, dtype=torch.long)
-    for i, (one, phones) in enumerate(rows):
-        scores[i, : one.shape[1]] = one[0]
-        text[i, : len(phones)] = torch.tensor(phones)
+    for i, (row, phonemes) in enumerate(rows):
+        scores[i, : row.shape[1]] = row[0]
+        text[i, : len(phonemes)] = torch.tensor(phonemes)
     together = align_phonemes(scores, text, torch.tensor([30, 17]), torch.tensor([5, 3]))
-    for i, (one, phones) in enumerate(rows):
-        assert together[i, : one.shape[1]].tolist() == way(one, phones)
+    for i, (row, phonemes) in enumerate(rows):
+        assert together[i, : row.shape[1]].tolist() == way(row, phonemes)
 
 
 def test_phonemes_that_were_never_heard_are_spoken_at_an_even_pace() -> None:

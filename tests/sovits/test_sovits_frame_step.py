@@ -81,9 +81,9 @@ def test_a_few_steps_teach_and_move_no_token(nano: SoVITS, recipe: dict[str, Any
     kept = {name: t.clone() for name, t in nano.state_dict().items() if name.startswith(("ssl_proj", "quantizer"))}
 
     torch.manual_seed(0)
-    told = [step([batch]) for _ in range(12)]
+    losses = [step([batch]) for _ in range(12)]
 
-    assert told[-1]["total"] < 0.9 * told[0]["total"]
+    assert losses[-1]["total"] < 0.9 * losses[0]["total"]
     assert all(torch.equal(nano.state_dict()[name], tensor) for name, tensor in kept.items())
 
 

@@ -34,10 +34,10 @@ def experiment(tmp_path):
     folder = tmp_path / "logs" / "anna"
     (folder / WAVE_FOLDER).mkdir(parents=True)
     (folder / SSL_FOLDER).mkdir()
-    chance = np.random.default_rng(2)
+    generator = np.random.default_rng(2)
     lines = []
     for name, seconds in (("a.mp3_0000000000_0000032000.wav", 1.0), ("b.mp3", 0.9)):
-        samples = chance.normal(0, 0.1, int(seconds * 32000)).clip(-1, 1)
+        samples = generator.normal(0, 0.1, int(seconds * 32000)).clip(-1, 1)
         with (folder / WAVE_FOLDER / name).open("wb") as file:
             soundfile.write(file, samples, 32000, format="WAV", subtype="PCM_16")
         frames = len(samples) // 640 - 1
@@ -71,7 +71,7 @@ def test_an_originals_folder_and_base_become_an_originals_voice(experiment, tmp_
     training.fit()
 
     assert training.source == "ssl"
-    assert "begins from chance" not in caplog.text
+    assert "begins from generator" not in caplog.text
     voice = read_official(tmp_path / "out" / f"anna_e1_s{training.progress.step}.pth")
     assert (voice.kind, voice.version) == ("sovits", "v2")
     assert voice.info["official"] == f"1epoch_{training.progress.step}iteration"

@@ -18,7 +18,7 @@ def test_two_batches_make_the_gradients_of_one_of_twice_the_size():
     assert_same_gradients(halves, whole)
 
 
-def test_several_batches_are_judged_with_the_chance_that_the_discriminator_saw():
+def test_several_batches_are_judged_with_the_random_numbers_that_the_discriminator_saw():
     step = make_step(dropout=True)
     batch, _ = make_batch(slice(0, 2))
     waves = []

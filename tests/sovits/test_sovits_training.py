@@ -234,6 +234,7 @@ def start(run_file):
 def run_file(plan, tmp_path):
     path = tmp_path / "RUN.json"
     content = {
+        "trainer": "sovits",
         "version": plan.version,
         "data": str(plan.data),
         "output": str(plan.output),

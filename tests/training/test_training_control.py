@@ -89,7 +89,7 @@ def test_a_base_counts_by_its_content_wherever_it_lies(tmp_path):
     assert marks[0] == marks[1] != marks[2]
     settings = [settings_of(replace(PLAN, base=path), CONFIG) for path in (here, there, other)]
     assert settings[0] == settings[1]
-    assert [one["name"] for one in differences(settings[0], settings[2])] == ["base"]
+    assert [change["name"] for change in differences(settings[0], settings[2])] == ["base"]
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,15 @@ def events(folder):
     from tensorboardX.event_file_writer import EventsWriter  # noqa: F401 - the package is there
     from tensorboardX.proto.event_pb2 import Event
 
-    found = []
+    values = []
     for path in sorted(folder.iterdir()):
         content = path.read_bytes()
         while content:  # length (8 bytes), its sum (4), the event, its sum (4)
             length = int.from_bytes(content[:8], "little")
             event = Event.FromString(content[12 : 12 + length])
-            found += [(event.step, value.tag, value.WhichOneof("value")) for value in event.summary.value]
+            values += [(event.step, value.tag, value.WhichOneof("value")) for value in event.summary.value]
             content = content[16 + length :]
-    return found
+    return values
 
 
 def test_losses_means_and_sounds_are_there_to_look_at(tmp_path):
