@@ -27,7 +27,7 @@ from core.experiments.tasks import Tasks
 from core.experiments.voice_publisher import VoicePublisher
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue
-from core.records import STEPWISE_DIALECT, ExperimentRecord, Records
+from core.records import STEPWISE_DIALECT, ExperimentChanges, ExperimentRecord, Records
 from core.storage import Storage
 
 
@@ -120,15 +120,18 @@ class ExperimentService:
         is_half: bool | None = None,
     ) -> ExperimentRecord:
         """Change the given values; a stage under way keeps the old ones, the next one reads the new ones."""
-        values = {"exp_name": exp_name, "gpu_numbers": gpu_numbers, "is_half": is_half}
-        values = {name: value for name, value in values.items() if value is not None}
-        if not values:
-            raise InvalidRequest("Nothing is to be changed.", hint="Send exp_name, gpu_numbers or is_half.")
+        changes = ExperimentChanges()
         if exp_name is not None:
             check_name(exp_name)
+            changes["exp_name"] = exp_name
         if gpu_numbers is not None:
             check_gpu_numbers(gpu_numbers)
-        return await self.records.experiments.update(exp_id, **values)
+            changes["gpu_numbers"] = gpu_numbers
+        if is_half is not None:
+            changes["is_half"] = is_half
+        if not changes:
+            raise InvalidRequest("Nothing is to be changed.", hint="Send exp_name, gpu_numbers or is_half.")
+        return await self.records.experiments.update(exp_id, **changes)
 
     async def delete(self, exp_id: str) -> None:
         """Delete an experiment: records, files, logs, and its checkpoints but for promoted ones and those of a voice.

@@ -226,8 +226,8 @@ class ExperimentStages:
                     if run.work_run != run.run:  # resumed: what it has trained so far is still there
                         pause_run(transaction, run.stage)
                     else:
-                        values = {"message": error.message, "error": error.as_dict()}
-                        transaction.set_stage(run.stage, status=StageStatus.FAILED, **values)
+                        data = error.as_dict()
+                        transaction.set_stage(run.stage, status=StageStatus.FAILED, message=error.message, error=data)
                     transaction.set_experiment(planned={})
                     update_summary(transaction)
             raise

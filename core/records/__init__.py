@@ -11,6 +11,7 @@ from core.records.migrate import upgrade
 from core.records.models.api_keys import ApiKeyRecord
 from core.records.models.checkpoints import CheckpointRecord, NewCheckpointRecord
 from core.records.models.datasets import (
+    DatasetChanges,
     DatasetContents,
     DatasetRecord,
     DatasetReport,
@@ -24,7 +25,7 @@ from core.records.models.datasets import (
     SkippedFile,
     dataset_version_job_id,
 )
-from core.records.models.experiments import STEPWISE_DIALECT, ExperimentRecord, ExperimentStatus
+from core.records.models.experiments import STEPWISE_DIALECT, ExperimentChanges, ExperimentRecord, ExperimentStatus
 from core.records.models.files import FileRecord, NewFileRecord
 from core.records.models.limits import LimitRecord
 from core.records.models.page import Page
@@ -51,6 +52,7 @@ __all__ = [
     "STEPWISE_DIALECT",
     "ApiKeyRecord",
     "CheckpointRecord",
+    "DatasetChanges",
     "DatasetContents",
     "DatasetRecord",
     "DatasetReport",
@@ -61,6 +63,7 @@ __all__ = [
     "DeliveryHistoryEntry",
     "DeliveryRecord",
     "DeliveryStatus",
+    "ExperimentChanges",
     "ExperimentRecord",
     "ExperimentStatus",
     "ExperimentTransaction",

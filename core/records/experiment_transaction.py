@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import NotFound
 from core.records.database import as_values, columns, fetch_all, fetch_one
-from core.records.models.experiments import ExperimentRecord
-from core.records.models.stages import StageRecord
-from core.records.models.tasks import TaskRecord
+from core.records.models.experiments import ExperimentChanges, ExperimentRecord
+from core.records.models.stages import StageChanges, StageRecord
+from core.records.models.tasks import TaskChanges, TaskRecord
 from core.records.outbox import add_terminal_events
 from core.records.tables import experiments, stages, tasks
 from core.stages.status import StageStatus
@@ -41,17 +41,17 @@ class ExperimentTransaction:
         """The statuses of the stages that ever ran."""
         return {name: run.status for name, run in self.stages.items()}
 
-    def set_stage(self, name: str, **values: Any) -> StageRecord:
+    def set_stage(self, name: str, **values: Unpack[StageChanges]) -> StageRecord:
         """Change fields of a stage's newest run and return it."""
         self.stages[name] = replace(self.stage(name), **values)
         return self.stages[name]
 
-    def set_task(self, **values: Any) -> None:
+    def set_task(self, **values: Unpack[TaskChanges]) -> None:
         """Change fields of the task; do nothing in expert mode."""
         if self.task is not None:
             self.task = replace(self.task, **values)
 
-    def set_experiment(self, **values: Any) -> None:
+    def set_experiment(self, **values: Unpack[ExperimentChanges]) -> None:
         """Change fields of the experiment."""
         self.experiment = replace(self.experiment, **values)
 

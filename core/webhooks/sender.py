@@ -64,8 +64,8 @@ class WebhookSender:
             await self.records.deliveries.delete_ended(KEEP_SECONDS)
         started = 0
         while (room := MAX_CONCURRENT - len(self._attempts)) > 0:
-            to = Counter(self._attempts.values())
-            busy = [url for url, count in to.items() if count >= MAX_CONCURRENT_PER_URL]
+            attempts = Counter(self._attempts.values())
+            busy = [url for url, count in attempts.items() if count >= MAX_CONCURRENT_PER_URL]
             claimed = await self.records.deliveries.claim(
                 self.id, min(room, MAX_CONCURRENT_PER_URL), CLAIM_SECONDS, busy
             )

@@ -75,6 +75,13 @@ class DatasetReport(TypedDict):
     """By segment number."""
 
 
+class DatasetChanges(TypedDict, total=False):
+    """New values of the fields of a data set that users change."""
+
+    name: str
+    language: str
+
+
 @dataclass(frozen=True, slots=True)
 class DatasetRecord:
     """A data set."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from typing_extensions import TypedDict
+
 from core.stages.parameters import StageConfig
 
 
@@ -27,6 +29,23 @@ class ExperimentStatus(StrEnum):
 
 STEPWISE_DIALECT: Final = "steps"
 """The dialect of experiments that clients of the eleven-step service create; they are listed among the tasks."""
+
+
+class ExperimentChanges(TypedDict, total=False):
+    """New values of the fields of an experiment that change."""
+
+    exp_name: str
+    gpu_numbers: str
+    is_half: bool
+    priority: int
+    parameters: Mapping[str, Mapping[str, Any]]
+    status: ExperimentStatus
+    voice_id: str | None
+    updated_at: float
+    planned: dict[str, StageConfig]
+    dataset_id: str | None
+    dataset_version: int | None
+    audio_file_id: str | None
 
 
 @dataclass(frozen=True, slots=True)

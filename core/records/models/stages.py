@@ -21,6 +21,29 @@ class PreviousRunDocument(TypedDict):
     outputs: dict[str, Any]
 
 
+class StageChanges(TypedDict, total=False):
+    """New values of the fields of a stage's newest run."""
+
+    status: StageStatus
+    run: int
+    work_run: int
+    progress: float
+    message: str
+    config: StageConfig
+    metrics: dict[str, Any]
+    outputs: dict[str, Any]
+    error: ErrorData | None
+    control: str
+    previous_run: PreviousRunDocument | None
+    basis: dict[str, bool | int]
+    changed: Mapping[str, object]
+    queued_at: float | None
+    device: str
+    schedule_at: float | None
+    started_at: float | None
+    completed_at: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class StageRecord:
     """The newest run of one stage of an experiment; a stage that never ran is pending, run 0."""

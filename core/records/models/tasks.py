@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from typing_extensions import TypedDict
+
 from core.errors import ErrorData
 
 
@@ -23,6 +25,20 @@ class TaskStatus(StrEnum):
     def terminal(self) -> bool:
         """True when the task has ended."""
         return self in (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED)
+
+
+class TaskChanges(TypedDict, total=False):
+    """New values of the fields of a task that change."""
+
+    status: TaskStatus
+    current_stage: str
+    progress: float
+    overall_progress: float
+    message: str
+    error: ErrorData | None
+    voice_id: str | None
+    started_at: float | None
+    completed_at: float | None
 
 
 @dataclass(frozen=True, slots=True)

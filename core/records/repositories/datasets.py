@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
 from sqlalchemy import delete, insert, select
 
 from core.errors import Conflict
 from core.records.database import as_values, fetch_page
-from core.records.models.datasets import DatasetRecord, DatasetStatus, DatasetVersionRequest
+from core.records.models.datasets import DatasetChanges, DatasetRecord, DatasetStatus, DatasetVersionRequest
 from core.records.models.experiments import ExperimentStatus
 from core.records.models.page import Page
 from core.records.repositories.dataset_queries import check_not_preparing, fetch_dataset, new_version, write_dataset
@@ -44,7 +44,7 @@ class DatasetRepository(Repository):
         async with self._database.read() as connection:
             return await fetch_page(connection, datasets, DatasetRecord, limit, offset, *where)
 
-    async def update(self, dataset_id: str, **values: Any) -> DatasetRecord:
+    async def update(self, dataset_id: str, **values: Unpack[DatasetChanges]) -> DatasetRecord:
         """Change its name or language."""
         async with self._database.write() as connection:
             record = await fetch_dataset(connection, dataset_id, lock=True)

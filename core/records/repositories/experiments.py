@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Unpack
 
 from sqlalchemy import String, cast, delete, insert, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,7 +13,7 @@ from common import storage_keys
 from core.errors import Conflict, NotFound
 from core.records.database import as_values, columns, fetch_one, fetch_page
 from core.records.experiment_transaction import ExperimentTransaction, begin_experiment_transaction
-from core.records.models.experiments import ExperimentRecord, ExperimentStatus
+from core.records.models.experiments import ExperimentChanges, ExperimentRecord, ExperimentStatus
 from core.records.models.page import Page
 from core.records.models.tasks import TaskStatus
 from core.records.repositories.repository import Repository
@@ -46,10 +46,11 @@ class ExperimentRepository(Repository):
         async with self._database.read() as connection:
             return await fetch_page(connection, experiments, ExperimentRecord, limit, offset, *where)
 
-    async def update(self, exp_id: str, **values: Any) -> ExperimentRecord:
+    async def update(self, exp_id: str, **values: Unpack[ExperimentChanges]) -> ExperimentRecord:
         """Change exp_name, gpu_numbers or is_half."""
         async with self.transaction(exp_id) as change:
-            change.set_experiment(**values, updated_at=change.now)
+            change.set_experiment(**values)
+            change.set_experiment(updated_at=change.now)
         return change.experiment
 
     @contextlib.asynccontextmanager
