@@ -80,7 +80,7 @@ class Running:
 
 @pytest.fixture
 def work(services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
-    """Starts a worker that does what a function says; drained at the end."""
+    """Start workers that do what a function says; drain them at the end."""
     monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)  # a drain waits for it
     started: list[Running] = []
 
@@ -99,7 +99,7 @@ def work(services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of models that holds the bundled recogniser."""
+    """Return a folder of models that holds the bundled recognizer."""
     folder = tmp_path_factory.mktemp("models")
     model_folder(folder)
     return folder

@@ -40,7 +40,7 @@ class StageBench:
         self.services.close()
 
     def upload(self, source: Path) -> str:
-        """A file as the API keeps it; its id."""
+        """Store a file as the API does and return its id."""
         file_id, content = new_id("file"), source.read_bytes()
         self.services.storage.put_bytes(f"files/{file_id}", content)
         self.services.call(
@@ -56,11 +56,11 @@ class StageBench:
         return file_id
 
     def experiment(self, file_id: str, name: str = "allison") -> str:
-        """A nano experiment in expert mode; its id."""
-        made = self.services.call(
+        """Create a nano experiment in expert mode and return its id."""
+        record = self.services.call(
             self.services.experiments.create, ExperimentRequest(name, file_id, version="nano", language="en")
         )
-        return made.id
+        return record.id
 
     def folder(self, experiment_id: str) -> Path:
         return self.services.storage.local(f"experiments/{experiment_id}")
@@ -80,7 +80,7 @@ class StageBench:
         return outputs
 
     def claim(self, experiment_id: str, stage: str, **parameters: Any) -> JobContext:
-        """The job of a stage, claimed and not begun."""
+        """Claim the job of a stage without starting it."""
         self.services.call(self.services.experiments.stages.run, experiment_id, stage, parameters)
         lease = self.services.queue.claim(STAGES[stage].role, new_id(STAGES[stage].role))
         assert lease is not None
@@ -88,11 +88,11 @@ class StageBench:
         return JobContext(lease, self.services, self.draining)
 
     def task(self, file_id: str) -> str:
-        """A nano task, whose first stage waits; its id."""
-        made = self.services.call(
+        """Create a nano task, whose first stage waits, and return its id."""
+        record = self.services.call(
             self.services.experiments.tasks.create, TaskRequest("allison", file_id, version="nano", language="en")
         )
-        return made.id
+        return record.id
 
     def work_once(self, worker_id: str = "preprocessor-test") -> None:
         """Do the preprocessor's next job."""
@@ -102,16 +102,16 @@ class StageBench:
         self.services.queue.ack(lease, outputs)
 
     def fail(self, context: JobContext, error: Exception) -> None:
-        """What the worker and the supervisor would write down: the stage has failed."""
-        said = error.as_dict() if hasattr(error, "as_dict") else {"message": str(error)}
-        self.services.queue.fail(context.lease, said, permanent=True)
+        """Record that the stage has failed, as worker and supervisor would."""
+        document = error.as_dict() if hasattr(error, "as_dict") else {"message": str(error)}
+        self.services.queue.fail(context.lease, document, permanent=True)
         payload = context.job.payload
         self.services.call(
             self.services.experiments.runs.fail,
             payload["experiment_id"],
             payload["stage"],
             payload["run"],
-            said,
+            document,
         )
 
 
@@ -126,7 +126,7 @@ class Prepared:
         self.outputs: dict[str, dict[str, Any]] = {}
 
     def after(self, stage: str) -> dict[str, Any]:
-        """The outputs of a stage, which runs after what it needs if it has not yet."""
+        """Return the outputs of a stage; run it, and what it needs, unless that is done."""
         for needed in STAGES[stage].needs:
             self.after(needed)
         if stage not in self.outputs:
@@ -135,7 +135,7 @@ class Prepared:
 
 
 def speech(path: Path, seconds: float = 21.0) -> Path:
-    """The beginning of the bundled recording, as a file."""
+    """Write the beginning of the bundled recording to a file."""
     samples, rate = soundfile.read(RECORDING, frames=int(seconds * 16_000), dtype="int16")
     soundfile.write(path, samples, rate)
     return path

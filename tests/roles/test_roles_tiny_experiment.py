@@ -27,7 +27,7 @@ FEATURES = ("text_feature", "hubert_feature", "speaker_vector", "semantic_token"
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The weights of a version in miniature, made once."""
+    """Return the weights of a version in miniature, made once."""
 
     @cache
     def make(version: str) -> Path:
@@ -41,10 +41,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 @pytest.fixture
 def family(tmp_path: Path, models: Callable[[str], Path], request: pytest.FixtureRequest) -> TinyExperiment:
     """All weights, and four segments with transcripts."""
-    made = TinyExperiment(tmp_path, getattr(request, "param", "v2"))
-    shutil.copytree(models(made.experiment.version), made.models, copy_function=os.link)
-    made.record()
-    return made
+    experiment = TinyExperiment(tmp_path, getattr(request, "param", "v2"))
+    shutil.copytree(models(experiment.experiment.version), experiment.models, copy_function=os.link)
+    experiment.record()
+    return experiment
 
 
 def test_a_task_without_its_weights_fails_in_its_first_stage_with_the_command_that_fetches_them(tmp_path):
@@ -141,7 +141,7 @@ def check_training_set(family: TinyExperiment, *, speaker: bool) -> None:
 
 
 def check_trained(family: TinyExperiment, kind: str, path: Path) -> None:
-    """The same model as the official one, moved a little, with the codebook that the tokens were made with."""
+    """Write the official model, moved a little, with the codebook that the tokens were made with."""
     before = open_checkpoint(find_part(family.models, kind, family.experiment.version))
     after = open_checkpoint(path)
     names = {name for name in before.state if not name.startswith("enc_q.")}

@@ -137,7 +137,7 @@ def write_models(folder: Path, version: str) -> None:
 
 
 def _place(folder: Path, part: str, version: str) -> Path:
-    """The first file of a part, in a folder that exists."""
+    """Return the first file of a part, in a folder that exists."""
     path = folder / next(path for path, file in FILES.items() if file in files_of(part, version))
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
@@ -156,13 +156,13 @@ def _halved(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def speech_like(seconds: float, seed: int) -> np.ndarray:
     """(N,) at 32 kHz: a buzz of changing pitch in syllables, with a breath of noise."""
-    chance = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     time = np.arange(int(seconds * RATE)) / RATE
     pitch = 120 + 30 * np.sin(2 * np.pi * 0.7 * time + seed)
     phase = 2 * np.pi * np.cumsum(pitch) / RATE
     buzz = sum(np.sin(k * phase) / k for k in range(1, 12))
     syllables = np.clip(np.sin(2 * np.pi * 2 * time) + 0.4, 0, None)
-    return (0.15 * buzz * syllables + 0.004 * chance.standard_normal(len(time))).astype(np.float32)
+    return (0.15 * buzz * syllables + 0.004 * generator.standard_normal(len(time))).astype(np.float32)
 
 
 class TinyExperiment:
@@ -192,7 +192,7 @@ class TinyExperiment:
         self.folder = self.storage.folder("experiments/exp-tiny")
 
     def record(self) -> None:
-        """What audio_slice and asr would have left."""
+        """Write what audio_slice and asr would leave."""
         segments = self.folder / "segments"
         segments.mkdir()
         names = [f"recording.wav_{i * 64000:010d}_{(i + 1) * 64000:010d}.wav" for i in range(len(TEXTS))]
@@ -203,8 +203,8 @@ class TinyExperiment:
         ]
         write_annotations(self.folder / "transcripts.list", lines)
 
-    def set_parameters(self, stage: str, **given: Any) -> None:
-        self.experiment = replace(self.experiment, parameters={**self.experiment.parameters, stage: given})
+    def set_parameters(self, stage: str, **values: Any) -> None:
+        self.experiment = replace(self.experiment, parameters={**self.experiment.parameters, stage: values})
 
     def run(self, stage: str) -> dict[str, Any]:
         """Run one stage for real, without records or a queue."""
@@ -213,7 +213,7 @@ class TinyExperiment:
         return self.outputs[stage]
 
     def stage_run(self, stage: str) -> StageRun:
-        """What the function of a stage is given."""
+        """Return the run that the function of a stage gets."""
         config = parse_parameters(stage, self.experiment.parameters.get(stage, {}))
         return StageRun(self.experiment, stage, 1, config, self.outputs, self.folder, self._services(), self._context())
 

@@ -80,7 +80,7 @@ class Bench:
         return file_id
 
     def make(self, uploads: Mapping[str, bytes], language: str = "en", **transcripts: str) -> DatasetRecord:
-        """A data set of uploads, made."""
+        """Make a data set of uploads."""
         files = [
             NewRecording(file_id=self.upload(content, name), transcript=transcripts.get(name.partition(".")[0], ""))
             for name, content in uploads.items()
@@ -90,7 +90,7 @@ class Bench:
         return self.call(self.services.records.datasets.get, dataset.id)
 
     def quick(self, *names: str, language: str = "en") -> str:
-        """The id of a data set of those pieces with their transcripts, without a job that decodes anything."""
+        """Return the id of a data set of those pieces with their transcripts, without a job that decodes anything."""
         records = self.services.records
         dataset = self.call(records.datasets.create, new_id("ds"), "set", language, "import", {}, 5)
         store = AudioStore(self.services.storage, dataset.id)

@@ -34,7 +34,7 @@ class Run:
     device: str = "cpu"
     threads: int = 3
     stage: str = "hubert_feature"
-    told: list[tuple[float, str]] = field(default_factory=list)
+    progress_events: list[tuple[float, str]] = field(default_factory=list)
     on_progress: Callable[[], None] = lambda: None
     stopped: SovitsError | None = None
     callbacks: list[Callable[[], object]] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Run:
 
     def progress(self, fraction: float, message: str) -> None:
         self.check()
-        self.told.append((fraction, message))
+        self.progress_events.append((fraction, message))
         self.on_progress()
 
     def cancel(self) -> None:
@@ -68,10 +68,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    made = [tmp_path / f"{number}.txt" for number in range(7)]
-    for number, path in enumerate(made):
+    paths = [tmp_path / f"{number}.txt" for number in range(7)]
+    for number, path in enumerate(paths):
         path.write_text(str(number))
-    return made
+    return paths
 
 
 def test_every_file_is_done_once_and_the_answers_come_in_order(run, files):
@@ -87,7 +87,7 @@ def test_every_file_is_done_once_and_the_answers_come_in_order(run, files):
 def test_progress_is_that_of_all_processes_together(run, files):
     process_files(run, Square(), files, verb="Squared")
 
-    assert run.told == [(done / 7, f"Squared {done} of 7 segments.") for done in range(1, 8)]
+    assert run.progress_events == [(done / 7, f"Squared {done} of 7 segments.") for done in range(1, 8)]
 
 
 def test_a_process_that_dies_fails_the_stage_with_its_reason_and_ends_the_others(run, files):

@@ -19,18 +19,18 @@ from roles.preprocessing import stage_cache as reuse
 @pytest.fixture(scope="module")
 def stage_bench(server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StageBench]:
     """One for all tests here: only the first of them has to convert the recording."""
-    made = StageBench(read_settings(data_path=tmp_path_factory.mktemp("reuse"), redis_prefix="reuse:"), server.url)
-    yield made
-    made.close()
+    bench = StageBench(read_settings(data_path=tmp_path_factory.mktemp("reuse"), redis_prefix="reuse:"), server.url)
+    yield bench
+    bench.close()
 
 
 @pytest.fixture
 def experiment(stage_bench: StageBench, recording: Path) -> str:
-    """Converted and sliced."""
-    made = stage_bench.experiment(stage_bench.upload(recording))
-    stage_bench.run(made, "convert")
-    stage_bench.run(made, "audio_slice")
-    return made
+    """Return the id of an experiment that is converted and sliced."""
+    experiment_id = stage_bench.experiment(stage_bench.upload(recording))
+    stage_bench.run(experiment_id, "convert")
+    stage_bench.run(experiment_id, "audio_slice")
+    return experiment_id
 
 
 def segments(stage_bench: StageBench, experiment: str) -> dict[str, bytes]:

@@ -38,7 +38,7 @@ def test_audio_slice_cuts_between_the_sentences_and_loses_none(prepared):
     segments = sorted((prepared.folder / "segments").iterdir())
     assert outputs["segments"] == len(segments) >= 3
     seconds = [soundfile.info(path).duration for path in segments]
-    assert all(0.6 <= one <= 12.0 for one in seconds)
+    assert all(0.6 <= length <= 12.0 for length in seconds)
     assert SECONDS * 0.8 < sum(seconds) <= SECONDS
 
 
@@ -106,11 +106,13 @@ def test_semantic_token_gives_one_token_for_two_frames_at_most(prepared):
     outputs = prepared.after("semantic_token")
 
     tokens = read_semantic(prepared.folder)
-    frames = {name: one.shape[2] for name, one in read_features(prepared.folder)}
+    frames = {name: features.shape[2] for name, features in read_features(prepared.folder)}
     assert tokens.keys() == frames.keys()
     assert outputs["tokens"] == sum(map(len, tokens.values()))
     assert all(0 < len(tokens[name]) <= frames[name] for name in tokens)
-    assert len({token for one in tokens.values() for token in one}) > 50, "different sounds have different tokens"
+    assert len({token for of_segment in tokens.values() for token in of_segment}) > 50, (
+        "different sounds have different tokens"
+    )
 
 
 @pytest.mark.slow

@@ -28,8 +28,10 @@ def split(services: WorkerServices, text: str, **more: Any) -> list[UtteranceReq
     splitter.start(services)
     request = SpeechRequest(text=text, voice_id="voice-1", **more)
     job = services.queue.enqueue(NewJob(SPLITTER, request.stored()))
-    made = splitter.run(job, CONTEXT)["utterances"]
-    return [UtteranceRequest.model_validate(services.queue.job(one["job_id"]).payload) for one in made]
+    utterances = splitter.run(job, CONTEXT)["utterances"]
+    return [
+        UtteranceRequest.model_validate(services.queue.job(utterance["job_id"]).payload) for utterance in utterances
+    ]
 
 
 class Singer:
@@ -50,10 +52,10 @@ def singer() -> Singer:
 
 @pytest.fixture
 def synthesizer(services: WorkerServices, singer: Singer) -> Synthesizer:
-    made = Synthesizer()
-    made.services = services
-    made.voices = SimpleNamespace(load=lambda *_: (singer, None))
-    return made
+    role = Synthesizer()
+    role.services = services
+    role.voices = SimpleNamespace(load=lambda *_: (singer, None))
+    return role
 
 
 def speak(synthesizer: Synthesizer, **more: Any) -> tuple[dict[str, Any], np.ndarray]:
@@ -69,7 +71,7 @@ def test_marks_and_the_dictionary_become_readings_and_pauses_of_utterances(servi
         services, "{银行|yin2 hang2}。{1s}我的GIF动图在这里。", pronunciations={"GIF": "JH IH1 F"}, speed=1.5
     )
 
-    assert [(one.text, one.silence_after, one.speed) for one in utterances] == [
+    assert [(utterance.text, utterance.silence_after, utterance.speed) for utterance in utterances] == [
         ("银行。", 1.0, 1.5),
         ("我的GIF动图在这里。", 0.0, 1.5),
     ]
@@ -80,11 +82,11 @@ def test_marks_and_the_dictionary_become_readings_and_pauses_of_utterances(servi
 def test_the_rate_of_ssml_multiplies_the_speed_within_what_can_be_spoken(services):
     document = "<speak>one<prosody rate='50%'>two</prosody><prosody rate='400%'>three</prosody></speak>"
 
-    assert [one.speed for one in split(services, document, speed=2.0)] == [2.0, 1.0, 4.0]
+    assert [utterance.speed for utterance in split(services, document, speed=2.0)] == [2.0, 1.0, 4.0]
 
 
 def test_a_text_may_be_sent_without_marks(services):
-    assert [one.text for one in split(services, "use {a|b}", input_type="text")] == ["use {a|b}"]
+    assert [utterance.text for utterance in split(services, "use {a|b}", input_type="text")] == ["use {a|b}"]
 
 
 @pytest.mark.parametrize(("text", "error"), [("<speak><voice/></speak>", BadMarkup), ("{字|zz4}", BadPronunciation)])

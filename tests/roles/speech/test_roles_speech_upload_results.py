@@ -46,7 +46,7 @@ class Receiver:
             do_POST = do_PUT
 
             def log_message(self, *_: Any) -> None:
-                """Tests are quiet."""
+                """Keep tests quiet."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/put?signature=s"
@@ -64,17 +64,17 @@ class Receiver:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as made:
-        yield made
+    with Receiver() as receiver:
+        yield receiver
 
 
 @pytest.fixture
 def services(server: EmbeddedServer, settings: Settings) -> Iterator[WorkerServices]:
     settings = settings.model_copy(update={"fetch_allowed_hosts": ("127.0.0.1",)})
     upgrade(settings.resolved_database_url)
-    made = WorkerServices(settings, server.url)
-    yield made
-    made.close()
+    services = WorkerServices(settings, server.url)
+    yield services
+    services.close()
 
 
 def claim(services: WorkerServices) -> Lease:
@@ -112,12 +112,12 @@ def test_an_inference_is_sent_as_one_zip(services: WorkerServices, receiver: Rec
     services.storage.put_bytes("inference/infer-1/speech.wav", SOUND)
     finish(services, "infer-1", {"audio": "inference/infer-1/speech.wav"})
 
-    told = send(services, "infer-1", receiver.url)
+    result = send(services, "infer-1", receiver.url)
 
     [(method, path, content)] = receiver.heard
     assert (method, path) == ("PUT", "/put?signature=s")
     assert unpacked(content) == {"infer-1.wav": SOUND}
-    assert told == {"sent": True, "status_code": 200, "size_bytes": len(content)}
+    assert result == {"sent": True, "status_code": 200, "size_bytes": len(content)}
     assert not list(services.storage.root.glob(".tmp/*"))
 
 
@@ -135,11 +135,11 @@ def test_an_address_that_knows_no_put_gets_a_post(services: WorkerServices, rece
     services.storage.put_bytes("inference/infer-1/speech.wav", SOUND)
     finish(services, "infer-1", {"audio": "inference/infer-1/speech.wav"})
 
-    told = send(services, "infer-1", receiver.url)
+    result = send(services, "infer-1", receiver.url)
 
     assert [method for method, _, _ in receiver.heard] == ["PUT", "POST"]
     assert receiver.heard[0][2] == receiver.heard[1][2]
-    assert told["sent"]
+    assert result["sent"]
 
 
 @pytest.mark.parametrize(("status", "error"), [(500, UploadFailed), (429, UploadFailed), (403, UploadRejected)])
@@ -167,9 +167,9 @@ def test_an_address_inside_is_never_reached(services: WorkerServices) -> None:
 def test_of_work_that_failed_nothing_is_sent(services: WorkerServices, receiver: Receiver) -> None:
     finish(services, "infer-1", None)
 
-    told = send(services, "infer-1", receiver.url)
+    result = send(services, "infer-1", receiver.url)
 
-    assert told == {"sent": False, "reason": "infer-1 is dead: Nothing came of it."}
+    assert result == {"sent": False, "reason": "infer-1 is dead: Nothing came of it."}
     assert receiver.heard == []
 
 
@@ -178,12 +178,12 @@ def test_a_version_of_a_data_set_is_sent_with_its_transcripts(services: WorkerSe
     services.call(records.datasets.create, "ds-1", "set", "en", "split", {}, 5)
     recording = RecordingRecord(1, "a.wav", None, "0" * 64, 4.0, 16_000, "datasets/ds-1/recordings/1.wav")
     segments = [
-        segment(1, transcript="Hello.", subset="train"),
-        segment(2, transcript="Bye.", subset="val", speaker="bob"),
-        segment(3, left_out=True),
+        segment_record(1, transcript="Hello.", subset="train"),
+        segment_record(2, transcript="Bye.", subset="val", speaker="bob"),
+        segment_record(3, left_out=True),
     ]
-    for one in segments:
-        services.storage.put_bytes(one.storage_key, SOUND)
+    for segment in segments:
+        services.storage.put_bytes(segment.storage_key, SOUND)
     services.call(records.dataset_versions.finish, "ds-1", 1, DatasetContents([recording], segments), [], "Done.")
 
     send(services, "ds-1.1", receiver.url)
@@ -196,7 +196,7 @@ def test_a_version_of_a_data_set_is_sent_with_its_transcripts(services: WorkerSe
     ]
 
 
-def segment(number: int, **values: Any) -> SegmentRecord:
+def segment_record(number: int, **values: Any) -> SegmentRecord:
     return SegmentRecord(
         number=number,
         recording=1,

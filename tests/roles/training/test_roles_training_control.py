@@ -45,15 +45,15 @@ def trained(services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> Traini
 
 @pytest.fixture
 def worker(trained: TrainingExperiments, services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
-    """A trainer at work in a thread."""
+    """Run a trainer in a thread."""
     monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)  # a drain waits for it
     monkeypatch.setattr("roles.training.control.POLL_SECONDS", 0.1)
-    made = Worker(Trainer(), services, f"trainer-test-{services.settings.redis_prefix}")
-    made.role.start(services)
-    thread = threading.Thread(target=made.run)
+    worker = Worker(Trainer(), services, f"trainer-test-{services.settings.redis_prefix}")
+    worker.role.start(services)
+    thread = threading.Thread(target=worker.run)
     thread.start()
-    yield made
-    made.drain()
+    yield worker
+    worker.drain()
     thread.join(30)
     assert not thread.is_alive()
 
@@ -83,9 +83,9 @@ def test_a_paused_training_goes_on_to_the_same_curve_and_weights(trained, worker
     assert (paused.status, paused.control) == (StageStatus.PAUSED, "")
     assert len(trained.curve(parts).splitlines()) == 3 * STEPS
     assert trained.curve(parts) == trained.curve(whole)
-    assert [one.epoch for one in trained.checkpoints(parts)] == [1, 2, 3]
-    for one, other in zip(trained.checkpoints(whole), trained.checkpoints(parts), strict=True):
-        assert one.sha256 == other.sha256
+    assert [checkpoint.epoch for checkpoint in trained.checkpoints(parts)] == [1, 2, 3]
+    for checkpoint, other in zip(trained.checkpoints(whole), trained.checkpoints(parts), strict=True):
+        assert checkpoint.sha256 == other.sha256
     assert trained.record(parts).outputs["metrics"]["steps"] == 3 * STEPS
 
 
@@ -96,17 +96,17 @@ def test_what_a_training_leaves_can_be_traced_and_looked_at(trained, worker):
 
     record = trained.record(exp_id)
     outputs, checkpoints = record.outputs, trained.checkpoints(exp_id)
-    assert [one["epoch"] for one in outputs["checkpoints"]] == [2, 3]
+    assert [checkpoint["epoch"] for checkpoint in outputs["checkpoints"]] == [2, 3]
     assert outputs["checkpoint_id"] == checkpoints[-1].id, "nothing was judged, so the last one is taken"
     assert (outputs["metrics"]["best_epoch"], outputs["metrics"]["chosen_by"]) == (3, "last epoch")
-    assert [one["epoch"] for one in outputs["metrics"]["history"]] == [1, 2, 3]
-    for one in checkpoints:
-        weights = trained.storage.path(one.storage_key).read_bytes()
-        assert one.sha256 == hashlib.sha256(weights).hexdigest()
-        assert one.lineage["data"] == {"audio_file_id": "file-1", "segments": 12, "sha256": "0" * 64}
-        assert one.lineage["parameters"]["save_every_epoch"] == 2
-        assert len(one.lineage["base"]["gpt"]["sha256"]) == 64
-        assert one.lineage["code"]["version"]
+    assert [epoch["epoch"] for epoch in outputs["metrics"]["history"]] == [1, 2, 3]
+    for checkpoint in checkpoints:
+        weights = trained.storage.path(checkpoint.storage_key).read_bytes()
+        assert checkpoint.sha256 == hashlib.sha256(weights).hexdigest()
+        assert checkpoint.lineage["data"] == {"audio_file_id": "file-1", "segments": 12, "sha256": "0" * 64}
+        assert checkpoint.lineage["parameters"]["save_every_epoch"] == 2
+        assert len(checkpoint.lineage["base"]["gpt"]["sha256"]) == 64
+        assert checkpoint.lineage["code"]["version"]
     assert trained.storage.path(outputs["curves"]).read_bytes().startswith(b"\x89PNG")
     assert list(trained.storage.path(outputs["tensorboard"]).iterdir())
     assert record.metrics["total_epochs"] == 3
@@ -125,7 +125,7 @@ def test_a_training_that_is_asked_to_stop_after_its_epoch_is_completed_with_it(t
     record = trained.record(exp_id)
     assert record.status is StageStatus.COMPLETED
     assert record.outputs["metrics"]["epochs"] == 2
-    assert [one["epoch"] for one in record.outputs["checkpoints"]] == [1, 2]
+    assert [checkpoint["epoch"] for checkpoint in record.outputs["checkpoints"]] == [1, 2]
     assert len(trained.curve(exp_id).splitlines()) == 2 * STEPS
 
 
@@ -142,7 +142,7 @@ def test_a_cancel_is_heard_during_a_drain_even_when_the_training_itself_is_deaf(
 
     assert ended.status is JobStatus.CANCELLED
     assert trained.record(exp_id).status is StageStatus.CANCELLED
-    assert [one.epoch for one in trained.checkpoints(exp_id)] == [1], "what was finished is kept"
+    assert [checkpoint.epoch for checkpoint in trained.checkpoints(exp_id)] == [1], "what was finished is kept"
 
 
 def test_a_batch_that_memory_cannot_hold_is_halved_once_and_that_is_said(trained, worker, monkeypatch, caplog):

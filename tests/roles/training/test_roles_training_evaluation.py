@@ -34,7 +34,7 @@ ROWS = [
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StageRun:
-    """The end of a training of the GPT, whose SoVITS model is trained already."""
+    """Return a run at the end of a GPT training whose SoVITS model is trained already."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setattr(evaluation, "PROGRAM", "toy_evaluation")
     family = TinyExperiment(tmp_path, "v2")
@@ -43,9 +43,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StageRun:
         "semantic_token": {"pretrained_s2G": ""},
         "sovits_train": {"model_path": "checkpoints/ckpt-s.safetensors", "checkpoint_id": "ckpt-s"},
     }
-    made = family.stage_run("gpt_train")
-    speak(made, 3)
-    return made
+    stage_run = family.stage_run("gpt_train")
+    speak(stage_run, 3)
+    return stage_run
 
 
 def speak(run: StageRun, sentences: int) -> None:
@@ -136,7 +136,7 @@ def test_a_batch_is_halved_once_and_remembered(tmp_path):
             raise error
         return {}
 
-    first, rescued, other = (BatchSize(tmp_path, asked) for asked in (4, 4, 4))
+    first, rescued, other = (BatchSize(tmp_path, size) for size in (4, 4, 4))
     first.run(attempt)
     rescued = BatchSize(tmp_path, 4)
     rescued.run(attempt)
@@ -162,7 +162,7 @@ def test_other_failures_are_not_taken_for_a_lack_of_memory(tmp_path):
 
 
 def killed(run: StageRun) -> TrainingProcess:
-    """A training whose program is killed at once, without a word."""
+    """Return a training whose program is killed at once, without a report."""
     return TrainingProcess("killed_training", Path("run.json"), run, publish=lambda *_: None)
 
 
@@ -202,7 +202,7 @@ def test_a_base_that_is_gone_names_the_command_that_fetches_it(run):
     assert "main.py download v2" in failure.value.hint
 
 
-def test_the_records_are_asked_now_and_then_and_a_wish_is_not_forgotten(run, monkeypatch):
+def test_the_records_are_asked_now_and_then_and_a_request_is_not_forgotten(run, monkeypatch):
     answers = iter(["", "pause", ""])
     run.services.call = lambda *arguments: next(answers)
     monkeypatch.setattr("roles.training.control.POLL_SECONDS", 0.0)
@@ -271,10 +271,10 @@ def test_a_lineage_names_the_version_of_a_data_set(run):
     run.experiment = replace(run.experiment, audio_file_id=None, dataset_id="set-1", dataset_version=3)
     run.outputs["text_feature"] = {"transcripts": 7}
 
-    made = lineage.lineage_of(run, {}, batch_size=2)
+    record = lineage.lineage_of(run, {}, batch_size=2)
 
-    assert made["data"] == {"dataset_id": "set-1", "dataset_version": 3, "segments": 7}
-    assert made["parameters"]["batch_size"] == 2
+    assert record["data"] == {"dataset_id": "set-1", "dataset_version": 3, "segments": 7}
+    assert record["parameters"]["batch_size"] == 2
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,11 @@ class TrainingExperiments:
         return getattr(self.services, name)
 
     def experiment(self) -> str:
-        """A new one, prepared; its id."""
-        made = self.call(self.experiments.create, ExperimentRequest("tiny", "file-1", version=VERSION, language="en"))
-        self.call(self._prepare, made.id)
-        write_training_set(self.folder(made.id))
-        return str(made.id)
+        """Create an experiment that is preprocessed and return its id."""
+        record = self.call(self.experiments.create, ExperimentRequest("tiny", "file-1", version=VERSION, language="en"))
+        self.call(self._prepare, record.id)
+        write_training_set(self.folder(record.id))
+        return str(record.id)
 
     def folder(self, exp_id: str) -> Path:
         return self.storage.folder(f"experiments/{exp_id}")
@@ -70,17 +71,17 @@ class TrainingExperiments:
         return self.call(self.records.stages.get, exp_id, STAGE)
 
     def end(self, run: StageRecord) -> Job:
-        """The run's job, as soon as it has ended."""
+        """Wait for the run's job to end and return it."""
         return self.call(self.events.wait, run.job_id, 250.0)
 
     def until(self, exp_id: str, seen: Callable[[Event], bool]) -> None:
-        """As soon as such an event was told about an experiment."""
+        """Wait for such an event of an experiment."""
         self.call(self._until, exp_id, seen)
 
     def checkpoints(self, exp_id: str) -> list[Any]:
-        """By epoch."""
-        page = self.call(self.records.checkpoints.page, 50, 0, "gpt", exp_id)
-        return sorted(page.items, key=lambda one: one.epoch)
+        """Return its GPT checkpoints by epoch."""
+        page = self.call(partial(self.records.checkpoints.page, kind="gpt", exp_id=exp_id))
+        return sorted(page.items, key=lambda checkpoint: checkpoint.epoch)
 
     def curve(self, exp_id: str, run: int = 1) -> bytes:
         return (self.folder(exp_id) / f"gpt_{run}" / "metrics.jsonl").read_bytes()
@@ -105,7 +106,7 @@ def saved(epoch: int) -> Callable[[Event], bool]:
 
 
 def write_gpt(models: Path) -> None:
-    """The official GPT of the version in miniature, where it is looked for."""
+    """Write the official GPT of the version in miniature where it is looked for."""
     torch.manual_seed(5)
     config = merge_config(GPT, {"model": {"phoneme_vocab_size": len(symbols(VERSION))}})
     state = {name: tensor.half() for name, tensor in Text2Semantic.from_config(config).state_dict().items()}
@@ -115,12 +116,12 @@ def write_gpt(models: Path) -> None:
 
 
 def write_training_set(folder: Path) -> None:
-    """Twelve recordings' phonemes and tokens, by chance."""
-    chance, table = random.Random(5), symbols(VERSION)
+    """Twelve recordings' phonemes and tokens, by generator."""
+    generator, table = random.Random(5), symbols(VERSION)
     texts, tokens = [], ["item_name\tsemantic_audio"]
     for i in range(12):
         length = 25 + 2 * i
-        texts.append(f"{i:02d}.wav\t{' '.join(chance.choices(table, k=length // 3))}\tNone\ttext {i}")
-        tokens.append(f"{i:02d}.wav\t{' '.join(str(chance.randrange(64)) for _ in range(length))}")
+        texts.append(f"{i:02d}.wav\t{' '.join(generator.choices(table, k=length // 3))}\tNone\ttext {i}")
+        tokens.append(f"{i:02d}.wav\t{' '.join(str(generator.randrange(64)) for _ in range(length))}")
     (folder / "2-name2text.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
     (folder / "6-name2semantic.tsv").write_text("\n".join(tokens) + "\n", encoding="utf-8")

@@ -59,7 +59,7 @@ class Home:
     def take(self) -> Path:
         return self.folder / "take.wav"
 
-    def arguments(self, name: str = "bob", **given: Any) -> list[str]:
+    def arguments(self, name: str = "bob", **values: Any) -> list[str]:
         """Of `main.py`; an option that is None is left out."""
         options = {
             "gpt": self.gpt,
@@ -67,7 +67,7 @@ class Home:
             "prompt": self.take,
             "text": SAID,
             "language": "zh",
-            **given,
+            **values,
         }
         pairs = [(f"--{option}", str(value)) for option, value in options.items() if value is not None]
         return ["voice", "import", name, *(word for pair in pairs for word in pair)]

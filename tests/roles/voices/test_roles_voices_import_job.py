@@ -56,18 +56,18 @@ def home(tmp_path: Path, models: Path) -> Home:
 
 @pytest.fixture
 def settings(home: Home, server: Any) -> Settings:
-    made = read_settings(data_path=home.data, redis_prefix=f"{home.folder.name}:", redis_url=server.url)
-    upgrade(made.resolved_database_url)
-    return made
+    settings = read_settings(data_path=home.data, redis_prefix=f"{home.folder.name}:", redis_url=server.url)
+    upgrade(settings.resolved_database_url)
+    return settings
 
 
 @pytest.fixture
 def role(settings: Settings, server: Any) -> Iterator[Files]:
     services = WorkerServices(settings, server.url, threads=1)
-    made = Files()
-    made.start(services)
-    yield made
-    made.stop()
+    role = Files()
+    role.start(services)
+    yield role
+    role.stop()
     services.close()
 
 
@@ -88,7 +88,7 @@ def of_bob(home: Home) -> tuple[VoiceImportRequest, dict[str, Path]]:
 
 @pytest.fixture
 def no_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The work of the child is done here, where the libraries are loaded already."""
+    """Do the work of the child here, where the libraries are loaded already."""
     monkeypatch.setattr(
         "roles.voices.import_job.open_in_child", lambda plan, threads, context: import_child.open_voice(plan)
     )
@@ -115,12 +115,12 @@ def test_files_of_the_original_become_a_voice_that_goes_out_and_in_byte_for_byte
 
     assert result == again, "a job that runs twice makes one voice"
     eve = services.call(services.records.voices.get, brought["voice_id"])
-    said = read_manifest(archive)
+    manifest = read_manifest(archive)
     assert (eve.name, eve.version, eve.language) == ("Eve", "v2", "zh")
-    assert eve.prompts[0]["tokens"] == voice.prompts[0]["tokens"] == said.prompts[0].tokens
+    assert eve.prompts[0]["tokens"] == voice.prompts[0]["tokens"] == manifest.prompts[0].tokens
     for checkpoint_id, archived, before in (
-        (eve.gpt_checkpoint_id, said.gpt, gpt),
-        (eve.sovits_checkpoint_id, said.sovits, sovits),
+        (eve.gpt_checkpoint_id, manifest.gpt, gpt),
+        (eve.sovits_checkpoint_id, manifest.sovits, sovits),
     ):
         record = services.call(services.records.checkpoints.get, checkpoint_id)
         assert (record.sha256, record.epoch, record.name) == (archived.sha256, before.epoch, before.name)
@@ -172,14 +172,14 @@ def test_a_child_that_dies_is_the_fault_of_its_files_when_it_was_killed():
 
 
 def test_versions_of_one_family_have_the_same_symbols():
-    for one in UPSTREAM_VERSIONS:
+    for version in UPSTREAM_VERSIONS:
         for other in UPSTREAM_VERSIONS:
-            assert (gpt_family(one) == gpt_family(other)) == (symbols_of(one) == symbols_of(other))
+            assert (gpt_family(version) == gpt_family(other)) == (symbols_of(version) == symbols_of(other))
 
 
 @pytest.fixture
 async def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
-    """The API, and a worker of each role that it needs."""
+    """Run the API and a worker of each role that it needs."""
     monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)
     workers = []
     for role in (Splitter(), Synthesizer(), Files()):
@@ -191,8 +191,11 @@ async def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
         thread.start()
     app = create_app(settings)
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as made:
-        yield made
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as http_client,
+    ):
+        yield http_client
     for worker, thread in workers:
         worker.drain()
         await asyncio.to_thread(thread.join)
@@ -200,7 +203,7 @@ async def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
 
 async def ended(client: httpx.AsyncClient, path: str) -> dict[str, Any]:
-    """What a GET answers once the thing has ended, told by its own events."""
+    """Return the answer of a GET once its events have ended."""
     await client.get(f"{path}/progress", timeout=200)
     shown: dict[str, Any] = (await client.get(path)).json()
     return shown
@@ -232,7 +235,7 @@ async def test_a_voice_comes_speaks_goes_out_and_speaks_the_same_under_another_n
     assert {voice["name"] for voice in models["items"][0]["voices"]} == {"bob", "Eve"}
     with zipfile.ZipFile(io.BytesIO(zipped)) as opened:
         manifest = orjson.loads(opened.read("manifest.json"))
-        assert [one["status"] for one in manifest["items"]] == ["completed", "completed", "failed"], manifest
+        assert [item["status"] for item in manifest["items"]] == ["completed", "completed", "failed"], manifest
         assert opened.read("bob.wav") == opened.read("Eve.wav")
         assert len(opened.read("bob.wav")) > 6_400
     assert "SSML" in manifest["items"][2]["error"]["message"]
