@@ -42,7 +42,7 @@ class Transcription:
     seconds: float
     """Length of the recording."""
     confidence: float
-    """0 to 1: the probability of the recognizer's words, on average."""
+    """0 to 1: the exponential of the phrases' average log probability, weighted by their lengths."""
     phrases: tuple[TranscriptPhrase, ...] = ()
 
 
@@ -95,9 +95,14 @@ class Transcriber:
             )
             for segment in segments
         )
+        seconds_spoken = sum(phrase.end - phrase.start for phrase in phrases)
+        confidence = 0.0
+        if seconds_spoken > 0:
+            log_probability = sum(phrase.average_log_probability * (phrase.end - phrase.start) for phrase in phrases)
+            confidence = min(1.0, math.exp(log_probability / seconds_spoken))
         separator = "" if info.language in LANGUAGES_WITHOUT_SPACES else " "
         text = separator.join(phrase.text for phrase in phrases if phrase.text)
-        return Transcription(text, info.language, info.language_probability, seconds, _confidence(phrases), phrases)
+        return Transcription(text, info.language, info.language_probability, seconds, confidence, phrases)
 
     def detect_language(self, samples: np.ndarray) -> tuple[str, float, dict[str, float]]:
         """Return the most likely language of (N,) float32 at 16 kHz, its probability, and those of all languages."""
@@ -111,12 +116,3 @@ def speech_spans(samples: np.ndarray) -> list[tuple[float, float]]:
 
     spans = get_speech_timestamps(samples, VadOptions(min_silence_duration_ms=MIN_SILENCE_MS, speech_pad_ms=100))
     return [(span["start"] / SAMPLE_RATE, span["end"] / SAMPLE_RATE) for span in spans]
-
-
-def _confidence(phrases: tuple[TranscriptPhrase, ...]) -> float:
-    """Return the exponential of the average log probability, weighted by the lengths of the phrases."""
-    seconds = sum(phrase.end - phrase.start for phrase in phrases)
-    if seconds <= 0:
-        return 0.0
-    mean = sum(phrase.average_log_probability * (phrase.end - phrase.start) for phrase in phrases) / seconds
-    return min(1.0, math.exp(mean))

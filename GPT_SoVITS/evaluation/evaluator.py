@@ -129,7 +129,7 @@ class SpeechQualityModel:
         try:
             import speechmos
         except ImportError as error:
-            raise ModelError("missing_part", "Judging the sound needs DNSMOS.", hint="pip install speechmos") from error
+            raise ModelError("missing_part", "Audio quality needs DNSMOS.", hint="pip install speechmos") from error
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

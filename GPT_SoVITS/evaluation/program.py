@@ -18,16 +18,12 @@ import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.evaluation.sentences import packaged_language, packaged_sentences, read_sentences
 from GPT_SoVITS.training.program import DONE, FAILED, emit
-
-if TYPE_CHECKING:
-    from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline
-    from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +135,7 @@ def evaluate(request: EvaluationRequest) -> None:
 
     from GPT_SoVITS.evaluation.evaluator import Evaluator
     from GPT_SoVITS.evaluation.voice_evaluation import SentenceResult, VoiceEvaluator, mean_scores
+    from GPT_SoVITS.pipeline import Pipeline
     from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 
     torch.set_num_threads(request.threads)
@@ -146,7 +143,10 @@ def evaluate(request: EvaluationRequest) -> None:
     evaluator = Evaluator(request.models, request.prompt.audio, threads=request.threads)
     voice_evaluator = VoiceEvaluator(evaluator, language=request.language, seed=request.seed)
     for index, voice in enumerate(request.voices):
-        pipeline, prompt = _load_voice(voice, request, helpers)
+        pipeline = Pipeline.load(voice.gpt, voice.sovits, models=request.models, device=request.device, helpers=helpers)
+        reference = request.prompt
+        prompt = pipeline.prepare_prompt(reference.audio, reference.text, reference.language, tokens=voice.tokens)
+        helpers.unload_prompt_encoders()
         if index == 0 and request.warm_up:
             try:
                 pipeline.speak(WARM_UP.get(request.language, "Hello."), request.language, prompt, seed=0)
@@ -161,19 +161,6 @@ def evaluate(request: EvaluationRequest) -> None:
             emit("sentence", voice=voice.name, number=number, of=count, fraction=fraction, **result.as_json())
         sentences = [result.as_json() for result in results]
         emit("voice", name=voice.name, language=request.language, mean=mean_scores(results), sentences=sentences)
-
-
-def _load_voice(
-    voice: CheckpointPair, request: EvaluationRequest, helpers: HelperNetworks
-) -> tuple[Pipeline, EncodedPrompt]:
-    """Return the pipeline of a pair of checkpoints, and the prompt as it encodes it."""
-    from GPT_SoVITS.pipeline import Pipeline
-
-    pipeline = Pipeline.load(voice.gpt, voice.sovits, models=request.models, device=request.device, helpers=helpers)
-    prompt = request.prompt
-    encoded = pipeline.prepare_prompt(prompt.audio, prompt.text, prompt.language, tokens=voice.tokens)
-    helpers.unload_prompt_encoders()
-    return pipeline, encoded
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from GPT_SoVITS.audio import resample, write_wav
 from GPT_SoVITS.dataset.word_errors import words
 from GPT_SoVITS.errors import ModelError
@@ -74,25 +72,23 @@ class VoiceEvaluator:
             elapsed = time.perf_counter() - started
             if sample is not None and number == 0:
                 write_wav(sample, speech.samples, speech.sample_rate)
-            yield self._result(text, speech.samples, speech.sample_rate, elapsed)
-
-    def _result(self, text: str, samples: np.ndarray, rate: int, elapsed: float) -> SentenceResult:
-        scores = self.evaluator.evaluate(resample(samples, rate, SAMPLE_RATE), text, self._recognizer_language)
-        seconds = len(samples) / rate
-        return SentenceResult(
-            text=text,
-            transcript=scores.transcript,
-            wer=scores.wer,
-            cer=scores.cer,
-            similarity=_none_for_nan(scores.similarity),
-            dnsmos=_none_for_nan(scores.dnsmos),
-            rtf=elapsed / seconds,
-            f0_low=_none_for_nan(scores.f0_low),
-            f0_high=_none_for_nan(scores.f0_high),
-            repeated=scores.repeated,
-            skipped=scores.skipped,
-            seconds=seconds,
-        )
+            samples = resample(speech.samples, speech.sample_rate, SAMPLE_RATE)
+            scores = self.evaluator.evaluate(samples, text, self._recognizer_language)
+            seconds = len(speech.samples) / speech.sample_rate
+            yield SentenceResult(
+                text=text,
+                transcript=scores.transcript,
+                wer=scores.wer,
+                cer=scores.cer,
+                similarity=_none_for_nan(scores.similarity),
+                dnsmos=_none_for_nan(scores.dnsmos),
+                rtf=elapsed / seconds,
+                f0_low=_none_for_nan(scores.f0_low),
+                f0_high=_none_for_nan(scores.f0_high),
+                repeated=scores.repeated,
+                skipped=scores.skipped,
+                seconds=seconds,
+            )
 
 
 def mean_scores(results: Sequence[SentenceResult]) -> dict[str, float | None]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
@@ -68,13 +67,24 @@ def segment_by_language(text: str, code: str) -> list[LanguageSegment]:
         return [LanguageSegment("en", text, 0)]
     single = "" if code.startswith("auto") else code.removeprefix("all_")
     mandarin = "yue" if code == "auto_yue" else "zh"
-    clause_has_kana = _kana_finder(text)
+    clause_ends = [match.end() for match in CLAUSE_END.finditer(text)]
+    clauses_with_kana = {bisect_right(clause_ends, match.start()) for match in re.finditer(f"[{KANA}]+", text)}
     runs = []
     for run in _script_runs(text):
-        language = _language_of_run(run, single, clause_has_kana)
-        if language == UNDECIDED and code.startswith("all_"):
+        if run.script == "other":
+            language = ""
+        elif run.script == "latin":
+            language = "en"
+        elif run.script == "digits":
+            language = single if code.startswith("all_") else UNDECIDED
+        elif single:
             language = single
-        runs.append(_LabeledRun(run, mandarin if language == "zh" and not single else language))
+        elif run.script == "han":
+            in_kana_clause = bisect_right(clause_ends, run.start) in clauses_with_kana
+            language = "ja" if in_kana_clause and _may_be_japanese(run.text) else mandarin
+        else:
+            language = SCRIPT_LANGUAGES[run.script]
+        runs.append(_LabeledRun(run, language))
     runs = _decide_numbers(runs)
     fallback = single or mandarin
     if not single and all(language in ("", UNDECIDED) for _, language in runs) and re.search("[A-Za-z]", text):
@@ -125,31 +135,6 @@ def _script_runs(text: str) -> list[ScriptRun]:
     if end < len(text):
         runs.append(ScriptRun("other", text[end:], end))
     return runs
-
-
-def _language_of_run(run: ScriptRun, single: str, clause_has_kana: Callable[[int], bool]) -> str:
-    """Return the language of a run by itself, "" for `other` and `UNDECIDED` for a number.
-
-    `single`: the language of all but Latin letters, "" where every script has its own.
-    """
-    if run.script == "other":
-        return ""
-    if run.script == "latin":
-        return "en"
-    if run.script == "digits":
-        return UNDECIDED
-    if single:
-        return single
-    if run.script == "han":
-        return "ja" if clause_has_kana(run.start) and _may_be_japanese(run.text) else "zh"
-    return SCRIPT_LANGUAGES[run.script]
-
-
-def _kana_finder(text: str) -> Callable[[int], bool]:
-    """Return a function that says whether the clause around a position has kana; each clause is searched once."""
-    ends = [match.end() for match in CLAUSE_END.finditer(text)]
-    clauses = {bisect_right(ends, match.start()) for match in re.finditer(f"[{KANA}]+", text)}
-    return lambda position: bisect_right(ends, position) in clauses
 
 
 def _may_be_japanese(ideographs: str) -> bool:

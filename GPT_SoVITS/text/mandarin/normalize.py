@@ -14,12 +14,28 @@ from functools import cache, lru_cache
 from GPT_SoVITS.text.data import table
 from GPT_SoVITS.text.mandarin.numbers import cardinal, digit_by_digit, number, telephone
 from GPT_SoVITS.text.mandarin.pinyin import WITHOUT_PRONUNCIATION
+from GPT_SoVITS.text.mandarin.replacements import (
+    CURRENCIES,
+    N,
+    below_zero,
+    minus,
+    say_counted,
+    say_date,
+    say_expression,
+    say_fraction,
+    say_mobile,
+    say_money,
+    say_numeric_date,
+    say_power,
+    say_range,
+    say_times,
+)
 from GPT_SoVITS.text.units import mandarin_units
 
-N = r"[0-9]+(?:\.[0-9]+)?"
 SCALES = "百万|千万|万|亿"
 COUNTED_UNITS = "元|块|美元|欧元|英镑|日元|吨|公斤|千克|公里|千米|平方|个|万|亿"
 """Seven or eight digits before one of these are no telephone number."""
+
 Replacement = str | Callable[[re.Match[str]], str]
 CHARACTERS = {
     "〇": "零", "％": "%",
@@ -30,7 +46,6 @@ CHARACTERS = {
     "∶": ":", "⁺": "+",
 }  # fmt: skip
 HALVES = {"½": "二分之一", "⅓": "三分之一", "⅔": "三分之二", "¼": "四分之一", "¾": "四分之三", "⅛": "八分之一"}
-CURRENCIES = {"￥": "元", "$": "美元", "€": "欧元", "£": "英镑"}
 DROPPED = re.compile(r"[ —《》【】<>{}()（）#&@“”^_|\\]")
 SENTENCE_END = re.compile(r"([：、，；。？！,;?!]”?’?)")
 NOT_SPOKEN = re.compile(r"[^一-龥!?…,.\-]")
@@ -87,7 +102,7 @@ def write_out(text: str) -> str:
     text = re.sub("(?<=[0-9])(?:—|——)(?=[0-9])", "-", text)
     text = DROPPED.sub("", text)
     sentences = SENTENCE_END.sub(r"\1\n", text).split("\n")
-    return "".join(_write_out_sentence(sentence.strip()) for sentence in sentences if sentence.strip())
+    return "".join(_apply_rules(sentence.strip()) for sentence in sentences if sentence.strip())
 
 
 def _prefix_quantity(match: re.Match[str]) -> str:
@@ -117,7 +132,7 @@ def _simplified_characters() -> dict[str, str]:
     return dict(zip(pairs["traditional"], pairs["simplified"]))
 
 
-def _write_out_sentence(text: str) -> str:
+def _apply_rules(text: str) -> str:
     for pattern, replacement in _rules():
         text = pattern.sub(replacement, text)
     return text
@@ -137,9 +152,9 @@ def _date_and_time_rules() -> list[tuple[str, Replacement]]:
             r"(?<![0-9])([12][0-9]{3})[-~]([12][0-9]{3})(?=年)",
             lambda m: f"{digit_by_digit(m[1])}到{digit_by_digit(m[2])}",
         ),
-        (r"(?<![0-9])([0-9]{4}|[0-9]{2})年(?:(0?[1-9]|1[0-2])月(?:([12][0-9]|3[01]|0?[1-9])([日号]))?)?", _say_date),
-        (r"(?<![0-9])([0-9]{4})([-/.])(1[0-2]|0?[1-9])\2(3[01]|[12][0-9]|0?[1-9])(?![0-9])", _say_numeric_date),
-        (rf"(?<![0-9:]){time}(?:[~-]{time})?(?![0-9])", _say_times),
+        (r"(?<![0-9])([0-9]{4}|[0-9]{2})年(?:(0?[1-9]|1[0-2])月(?:([12][0-9]|3[01]|0?[1-9])([日号]))?)?", say_date),
+        (r"(?<![0-9])([0-9]{4})([-/.])(1[0-2]|0?[1-9])\2(3[01]|[12][0-9]|0?[1-9])(?![0-9])", say_numeric_date),
+        (rf"(?<![0-9:]){time}(?:[~-]{time})?(?![0-9])", say_times),
     ]
 
 
@@ -152,25 +167,25 @@ def _quantity_rules() -> list[tuple[str, Replacement]]:
     return [
         (rf"(?<![0-9.])({N})({units})[~～-]({N})(?=(?:{units})(?![A-Za-z]))", r"\1\2至\3"),
         (r"(?<=[0-9])～(?=[-0-9])", "~"),
-        (rf"(?<![0-9.])(-?)({N})~(?=-?{N}(?:°C|度))", lambda m: f"{_below_zero(m[1])}{number(m[2])}到"),
+        (rf"(?<![0-9.])(-?)({N})~(?=-?{N}(?:°C|度))", lambda m: f"{below_zero(m[1])}{number(m[2])}到"),
         (r"(?<![0-9:])([0-9]{1,4}):([0-9]{1,4})(?![0-9:])", lambda m: f"{cardinal(m[1])}比{cardinal(m[2])}"),
-        (rf"(-?)(?<![0-9.])({N})(摄氏)?(?:°C|度)", lambda m: f"{_below_zero(m[1])}{number(m[2])}{m[3] or ''}度"),
-        (rf"([{currencies}])(-?)({N})({SCALES})?", lambda m: _say_money(m[1], m[2], m[3], m[4])),
-        (rf"(?<![0-9.])({N})({SCALES})?([{currencies}])", lambda m: _say_money(m[3], "", m[1], m[2])),
+        (rf"(-?)(?<![0-9.])({N})(摄氏)?(?:°C|度)", lambda m: f"{below_zero(m[1])}{number(m[2])}{m[3] or ''}度"),
+        (rf"([{currencies}])(-?)({N})({SCALES})?", lambda m: say_money(m[1], m[2], m[3], m[4])),
+        (rf"(?<![0-9.])({N})({SCALES})?([{currencies}])", lambda m: say_money(m[3], "", m[1], m[2])),
         (rf"(?<=[0-9])({units})(?![A-Za-z])", lambda m: words[m[1]]),
-        (rf"{operand}(?:{operator}{operand}){{1,50}}", _say_expression),
-        (rf"[{superscripts}]{{1,9}}", _say_power),
-        (r"(-?)(?<![0-9/])([0-9]+)/([0-9]+)(?![0-9/])", _say_fraction),
+        (rf"{operand}(?:{operator}{operand}){{1,50}}", say_expression),
+        (rf"[{superscripts}]{{1,9}}", say_power),
+        (r"(-?)(?<![0-9/])([0-9]+)/([0-9]+)(?![0-9/])", say_fraction),
         (rf"(?<![0-9.\-])({N})%?-({N})%(?![0-9-])", lambda m: f"百分之{number(m[1])}到百分之{number(m[2])}"),
-        (rf"(-?)(?<![0-9.])({N})%", lambda m: f"{_minus(m[1])}百分之{number(m[2])}"),
+        (rf"(-?)(?<![0-9.])({N})%", lambda m: f"{minus(m[1])}百分之{number(m[2])}"),
     ]
 
 
 def _telephone_rules() -> list[tuple[str, Replacement]]:
     area = r"(0(?:10|2[0-9]|[3-9][0-9]{2}))"
     return [
-        (r"(?<![0-9-])(?:\+?86-?)?1[3-9][0-9]-[0-9]{4}-[0-9]{4}(?![0-9-])", _say_mobile),
-        (r"(?<![0-9])(?:\+?86 ?-?)?1(?:[38][0-9]|5[0-35-9]|7[678]|9[89])[0-9]{8}(?![0-9])", _say_mobile),
+        (r"(?<![0-9-])(?:\+?86-?)?1[3-9][0-9]-[0-9]{4}-[0-9]{4}(?![0-9-])", say_mobile),
+        (r"(?<![0-9])(?:\+?86 ?-?)?1(?:[38][0-9]|5[0-35-9]|7[678]|9[89])[0-9]{8}(?![0-9])", say_mobile),
         (rf"(?<![0-9]){area}-([1-9][0-9]{{6,7}})(?![0-9])", lambda m: f"{telephone(m[1])}，{telephone(m[2])}"),
         (rf"(?<![0-9.{QUANTITY_PREFIX}]){area}?[1-9][0-9]{{6,7}}(?![0-9.]|{COUNTED_UNITS})", lambda m: telephone(m[0])),
         (r"(?<![0-9])400-?[0-9]{3,4}-?[0-9]{3,4}(?![0-9])", lambda m: telephone(m[0].replace("-", ""))),
@@ -182,96 +197,17 @@ def _remaining_rules() -> list[tuple[str, Replacement]]:
     symbols = table("zh_tables")["symbol_words_last_pass"]
     short = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
     return [
-        (rf"(?<![0-9.+\-*/])(-?)({N})~(-?)({N})(?![0-9+*/])", _say_range),
-        (rf"(?<![0-9.+\-*/])(){short}-(){short}(?=({measures}|人|度)?)(?![0-9.+\-*/])", _say_range),
+        (rf"(?<![0-9.+\-*/])(-?)({N})~(-?)({N})(?![0-9+*/])", say_range),
+        (rf"(?<![0-9.+\-*/])(){short}-(){short}(?=({measures}|人|度)?)(?![0-9.+\-*/])", say_range),
         (rf"(?<![0-9])-(?={QUANTITY_PREFIX}?[0-9])", "负"),
         (r"(?<![0-9.])[0-9]+(?:\.[0-9]+){2,}", lambda m: "点".join(map(digit_by_digit, m[0].split(".")))),
         (r"(?<![0-9])([0-9]*\.[0-9]+)(?![0-9])", lambda m: number(m[1])),
         (rf"(?:{QUANTITY_PREFIX}|(?<=负))([0-9]+)", lambda m: cardinal(m[1])),
         (r"(?<=第)([0-9]{1,9})(?![0-9])", lambda m: cardinal(m[1])),
-        (rf"(?<![0-9])([0-9]+)([多余几+])?(?={measures})", _say_counted),
+        (rf"(?<![0-9])([0-9]+)([多余几+])?(?={measures})", say_counted),
         (r"[0-9]{3,}", lambda m: telephone(m[0])),
         (r"[0-9]+", lambda m: cardinal(m[0])),
         (r"(?<=[一-龥])-(?=[一-龥])", "到"),
         (rf"[{re.escape(''.join(symbols))}]", lambda m: symbols[m[0]] if m[0] != "-" else ""),
         (r"[-——《》【】<=>{}()（）#&@“”^_|\\]", ""),
     ]
-
-
-def _minus(sign: str) -> str:
-    return "负" if sign else ""
-
-
-def _below_zero(sign: str) -> str:
-    return "零下" if sign else ""
-
-
-def _say_money(currency: str, sign: str, amount: str, scale: str | None) -> str:
-    return f"{_minus(sign)}{number(amount)}{scale or ''}{CURRENCIES[currency]}"
-
-
-def _say_power(match: re.Match[str]) -> str:
-    digits = table("zh_tables")["superscripts"]
-    return f"的{''.join(digits[superscript] for superscript in match[0])}次方"
-
-
-def _say_fraction(match: re.Match[str]) -> str:
-    return f"{_minus(match[1])}{cardinal(match[3])}分之{cardinal(match[2])}"
-
-
-def _say_counted(match: re.Match[str]) -> str:
-    """Write out a number before its measure word: exactly 2 is 两."""
-    words = "两" if match[0] == "2" else cardinal(match[1])
-    return words + (match[2] or "").replace("+", "多")
-
-
-def _say_date(match: re.Match[str]) -> str:
-    words = digit_by_digit(match[1]) + "年"
-    if match[2]:
-        words += cardinal(match[2]) + "月"
-    return words + (cardinal(match[3]) + match[4] if match[3] else "")
-
-
-def _say_numeric_date(match: re.Match[str]) -> str:
-    return f"{digit_by_digit(match[1])}年{cardinal(match[3])}月{cardinal(match[4])}日"
-
-
-def _say_times(match: re.Match[str]) -> str:
-    first = _say_time(match[1], match[2], match[3])
-    if not match[4]:
-        return first
-    if match[2] == "30" != match[5]:  # upstream misreads these: said as people do
-        return f"{first}到{_say_time(match[4], match[5], match[6]).removesuffix('分')}"
-    return f"{first}至{_say_time(match[4], match[5], match[6], half=match[2] == '30')}"
-
-
-def _say_time(hour: str, minute: str, second: str | None, half: bool = True) -> str:
-    """Write out a time; `half`: whether 30 minutes are 半, at the end of a range only where its start said it."""
-    words = cardinal(hour) + "点"
-    if int(minute):
-        words += "半" if half and minute == "30" and not int(second or 0) else _say_two_digits(minute) + "分"
-    if second and int(second):
-        words += _say_two_digits(second) + "秒"
-    return words
-
-
-def _say_two_digits(digits: str) -> str:
-    return ("零" if digits[0] == "0" else "") + cardinal(digits)
-
-
-def _say_expression(match: re.Match[str]) -> str:
-    words = table("zh_tables")["math_words"]
-    pieces = re.split(r"([+×÷=-])", match[0])
-    return "".join(words.get(piece) or (number(piece) if re.fullmatch(N, piece) else piece) for piece in pieces)
-
-
-def _say_mobile(match: re.Match[str]) -> str:
-    digits = match[0].lstrip("+").replace("-", "")
-    if len(digits) == 11:
-        return telephone(digits)
-    return "，".join(filter(None, (telephone(digits[:2]), telephone(digits[-11:]))))
-
-
-def _say_range(match: re.Match[str]) -> str:
-    last = "两" if match[4] == "2" and match.lastindex == 5 else number(match[4])
-    return f"{_minus(match[1])}{number(match[2])}到{_minus(match[3])}{last}"

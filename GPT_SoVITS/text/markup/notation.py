@@ -64,7 +64,7 @@ def read_notation(word: str, notation: str, *, cantonese: bool = False, alphabet
     """
     notation = notation.strip()
     if not notation or len(notation) > MAX_PRONUNCIATION_LENGTH:
-        raise bad_pronunciation(f"The reading of {word[:40]!r} is {'too long' if notation else 'empty'}.")
+        raise bad_pronunciation(f"The pronunciation of {word[:40]!r} is {'too long' if notation else 'empty'}.")
     if alphabet:
         read = ALPHABETS.get(alphabet.strip().lower().removeprefix("x-amazon-").removeprefix("x-"))
         if read is None:
@@ -96,7 +96,7 @@ def is_cantonese(code: str) -> bool:
 
 def bad_pronunciation(message: str, hint: str = "") -> ModelError:
     """Return the error for a pronunciation that cannot be read."""
-    return ModelError("bad_pronunciation", message, hint=hint or "docs/text.md shows how readings are written.")
+    return ModelError("bad_pronunciation", message, hint=hint or "docs/text.md shows how pronunciations are written.")
 
 
 def _read_pinyin(word: str, notation: str) -> Pronunciation:

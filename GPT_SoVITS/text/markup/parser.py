@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from GPT_SoVITS.text.languages import REGISTRY, resolve_language
@@ -33,7 +33,8 @@ def read_markup(
 ) -> list[Passage | Pause]:
     """Return what is to be heard, in order: pauses, and passages with a rate and the pronunciations of their stretches.
 
-    Neighboring pauses become one. `pronunciations`: a user's dictionary, word → notation.
+    Neighbors of one rate become one passage, neighboring pauses one pause; passages without a character are dropped.
+    `pronunciations`: a user's dictionary, word → notation.
 
     Raises ModelError `bad_markup` and `bad_pronunciation`, which say where, and `unsupported_language`.
     """
@@ -48,13 +49,7 @@ def read_markup(
     elif input_type == "marks":
         items = list(parse_inline_tags(text, code))
     dictionary = PronunciationDictionary(pronunciations or {}, cantonese=is_cantonese(code))
-    return list(_merge_items(items, code, dictionary))
-
-
-def _merge_items(
-    items: Iterable[MarkupItem], code: str, dictionary: PronunciationDictionary
-) -> Iterator[Passage | Pause]:
-    """Yield neighbors of one rate as one passage, neighboring pauses as one; drop passages without a character."""
+    script: list[Passage | Pause] = []
     silence = total = 0.0
     audible = (item for item in items if not isinstance(item, Pause) or item.seconds)
     for rate, group in groupby(audible, lambda item: item.rate if isinstance(item, MarkupChunk) else None):
@@ -67,11 +62,12 @@ def _merge_items(
             continue
         if silence:
             total += silence
-            yield _checked_pause(silence, total)
+            script.append(_checked_pause(silence, total))
         silence = 0.0
-        yield passage
+        script.append(passage)
     if silence:
-        yield _checked_pause(silence, total + silence)
+        script.append(_checked_pause(silence, total + silence))
+    return script
 
 
 def _checked_pause(seconds: float, total: float) -> Pause:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.english import numbers as english_numbers
@@ -27,6 +28,7 @@ DIGITS = {
     "ja": "ゼロ イチ ニ サン ヨン ゴ ロク ナナ ハチ キュウ".split(),  # noqa: SIM905
     "ko": list("공일이삼사오육칠팔구"),
 }
+ORDINAL_PREFIXES = {"ja": "第", "ko": "제"}
 MAX_DIGITS = 60
 
 
@@ -36,47 +38,34 @@ def say_as(text: str, how: SayAs, language: str) -> str:
     Raises ModelError `bad_markup` where the text is nothing of the kind.
     """
     written = text.strip()
+    is_chinese = language in ("zh", "yue")
     if how.kind == "characters":
-        return " ".join(_spell_character(character, language) for character in written if not character.isspace())
+        characters = (character for character in written if not character.isspace())
+        return " ".join(
+            DIGITS[language][int(character)] if character in string.digits
+            else character.upper() if character.isascii() else character
+            for character in characters
+        )  # fmt: skip
     if how.kind in ("digits", "telephone"):
-        return _say_digits(written, how, language)
+        groups = re.findall("[0-9]+", written, re.ASCII)
+        if not groups or re.search(r"[^0-9+().\s/-]", written, re.ASCII):
+            raise _unfit(how, written, "digits, 138-1234")
+        if is_chinese:
+            word_for_1 = "幺" if how.kind == "telephone" and language == "zh" else "一"
+            return "，".join(mandarin_numbers.digit_by_digit(group, word_for_1=word_for_1) for group in groups)
+        separator = "" if language == "ko" else " "
+        return ", ".join(separator.join(DIGITS[language][int(digit)] for digit in group) for group in groups)
     if how.kind == "date":
         return _say_date(written, how, language)
     digits = re.sub(r"[,\s]", "", written)
     if not re.fullmatch(rf"[0-9]{{1,{MAX_DIGITS}}}", digits, re.ASCII):
         raise _unfit(how, written, "digits alone, 1234")
-    return _say_ordinal(digits, language) if how.kind == "ordinal" else _say_cardinal(digits, language)
-
-
-def _spell_character(character: str, language: str) -> str:
-    if character.isascii() and character.isdecimal():
-        return DIGITS[language][int(character)]
-    return character.upper() if character.isascii() else character
-
-
-def _say_digits(written: str, how: SayAs, language: str) -> str:
-    groups = re.findall("[0-9]+", written, re.ASCII)
-    if not groups or re.search(r"[^0-9+().\s/-]", written, re.ASCII):
-        raise _unfit(how, written, "digits, 138-1234")
-    if language in ("zh", "yue"):
-        word_for_1 = "幺" if how.kind == "telephone" and language == "zh" else "一"
-        return "，".join(mandarin_numbers.digit_by_digit(group, word_for_1=word_for_1) for group in groups)
-    separator = "" if language == "ko" else " "
-    return ", ".join(separator.join(DIGITS[language][int(digit)] for digit in group) for group in groups)
-
-
-def _say_cardinal(digits: str, language: str) -> str:
-    if language in ("zh", "yue"):
-        return mandarin_numbers.cardinal(digits)
-    return english_numbers.cardinal(digits) if language == "en" else digits
-
-
-def _say_ordinal(digits: str, language: str) -> str:
-    if language in ("zh", "yue"):
-        return "第" + mandarin_numbers.cardinal(digits)
+    ordinal = how.kind == "ordinal"
+    if is_chinese:
+        return ("第" if ordinal else "") + mandarin_numbers.cardinal(digits)
     if language == "en":
-        return english_numbers.ordinal(digits)
-    return ("제" if language == "ko" else "第") + digits
+        return english_numbers.ordinal(digits) if ordinal else english_numbers.cardinal(digits)
+    return (ORDINAL_PREFIXES[language] if ordinal else "") + digits
 
 
 def _say_date(written: str, how: SayAs, language: str) -> str:

@@ -102,11 +102,12 @@ def _join_with_words(pieces: list[str]) -> str:
     return "\n".join(piece for piece in pieces if not set(piece) <= {*SIX_PUNCTUATION, " "})
 
 
-def _cut_nowhere(text: str) -> str:
+def cut_nowhere(text: str) -> str:
+    """Leave the text in one piece."""
     return "\n" if set(text) <= {*SIX_PUNCTUATION, " "} else text
 
 
-def _cut_by_four_sentences(text: str) -> str:
+def cut_by_four_sentences(text: str) -> str:
     """Cut into groups of four sentences; the last group takes up to four more."""
     text = text.strip("\n")
     if not text:
@@ -119,7 +120,7 @@ def _cut_by_four_sentences(text: str) -> str:
     return _join_with_words(["".join(sentences[start:end]) for start, end in zip(starts, ends)])
 
 
-def _cut_by_fifty_characters(text: str) -> str:
+def cut_by_fifty_characters(text: str) -> str:
     """Cut after the sentence that exceeds fifty characters; a last piece under fifty joins the one before."""
     text = text.strip("\n")
     if not text:
@@ -143,15 +144,18 @@ def _cut_by_fifty_characters(text: str) -> str:
     return _join_with_words(pieces)
 
 
-def _cut_at_ideographic_stops(text: str) -> str:
+def cut_at_ideographic_stops(text: str) -> str:
+    """Cut at 。, which is dropped."""
     return _join_with_words(text.strip("\n").strip("。").split("。"))
 
 
-def _cut_at_full_stops(text: str) -> str:
+def cut_at_full_stops(text: str) -> str:
+    """Cut at full stops outside numbers, which are dropped."""
     return _join_with_words(re.split(r"(?<!\d)\.(?!\d)", text.strip("\n").strip(".")))
 
 
-def _cut_at_all_punctuation(text: str) -> str:
+def cut_at_all_punctuation(text: str) -> str:
+    """Cut behind any punctuation but the point of a decimal."""
     text = text.strip("\n")
     pieces: list[str] = [""]
     for index, character in enumerate(text):
@@ -163,10 +167,10 @@ def _cut_at_all_punctuation(text: str) -> str:
 
 
 CUT_METHODS: dict[str, Callable[[str], str]] = {
-    "cut0": _cut_nowhere,
-    "cut1": _cut_by_four_sentences,
-    "cut2": _cut_by_fifty_characters,
-    "cut3": _cut_at_ideographic_stops,
-    "cut4": _cut_at_full_stops,
-    "cut5": _cut_at_all_punctuation,
+    "cut0": cut_nowhere,
+    "cut1": cut_by_four_sentences,
+    "cut2": cut_by_fifty_characters,
+    "cut3": cut_at_ideographic_stops,
+    "cut4": cut_at_full_stops,
+    "cut5": cut_at_all_punctuation,
 }
