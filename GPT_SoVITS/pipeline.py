@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from GPT_SoVITS.audio import limit_peak
+from GPT_SoVITS.configs.sections import read_section
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.gpt.generate import SamplingSettings, generate_batch, stream_tokens
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import Precision
+from GPT_SoVITS.sovits.config import SpectrogramConfig
 from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticDecoder
 from GPT_SoVITS.synthesis.conditioning import ConditionedRequest, SynthesisRequest, TextConditioner
 from GPT_SoVITS.synthesis.flow_decoder import FlowDecoder
@@ -63,21 +64,21 @@ class Pipeline:
         helpers: HelperNetworks,
         *,
         version: str,
-        audio_settings: dict[str, Any],
+        spectrograms: SpectrogramConfig,
         precision: Precision = "auto",
     ) -> None:
         """Combine two stages that are on one device.
 
         Args:
             version: Of the SoVITS model.
-            audio_settings: The `data` section of the SoVITS model's recipe.
+            spectrograms: How the style encoder's spectrograms are computed.
             precision: In which the GPT decodes.
         """
         self.gpt = gpt
         self.decoder = decoder
         self.helpers = helpers
         self.version = version
-        self.audio_settings = audio_settings
+        self.spectrograms = spectrograms
         self.precision = precision
         self.device = gpt.device
         self.sample_rate = decoder.sample_rate
@@ -107,6 +108,7 @@ class Pipeline:
                 "bad_precision", and those of `open_checkpoint`.
         """
         voice = load_models(gpt_path, sovits_path, models=models, device=device, precision=precision)
+        spectrograms = read_section(SpectrogramConfig, voice.recipe["data"], extra=True)
         decoder: AcousticDecoder
         if isinstance(voice.sovits, FlowMatchingSoVITS):
             if models is None:
@@ -119,14 +121,13 @@ class Pipeline:
             # nano's codebook is its own, and nobody knows which of its tokens is silence.
             embedding = voice.gpt.model.ar_audio_embedding.word_embeddings.weight
             similarity = None if voice.version == "nano" else silence_similarity(embedding)
-            sample_rate = int(voice.recipe["data"]["sampling_rate"])
-            decoder = WaveformDecoder(voice.sovits, sample_rate, silence_similarity=similarity)
+            decoder = WaveformDecoder(voice.sovits, spectrograms.sampling_rate, silence_similarity=similarity)
         return cls(
             voice.gpt,
             decoder,
             helpers or HelperNetworks(models, device=device),
             version=voice.version,
-            audio_settings=voice.recipe["data"],
+            spectrograms=spectrograms,
             precision=voice.precision,
         )
 
@@ -163,7 +164,7 @@ class Pipeline:
         phones, bert = prompt_tokens[:0], None
         if text.strip():
             phones, bert, _ = self.conditioner.encode_text(text, language)
-        spectrograms = [item.style_spectrogram(self.audio_settings).to(self.device) for item in recordings]
+        spectrograms = [item.style_spectrogram(self.spectrograms).to(self.device) for item in recordings]
         speaker_vectors = None
         if self.decoder.needs_speaker_vector:
             speaker_vectors = [

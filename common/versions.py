@@ -14,3 +14,11 @@ SPEAKER_VECTOR_VERSIONS: Final[frozenset[Version]] = frozenset({"v2Pro", "v2ProP
 """The versions whose SoVITS model is conditioned on a speaker vector."""
 FLOW_MATCHING_VERSIONS: Final[frozenset[Version]] = frozenset({"v3", "v4"})
 """The versions that generate a mel spectrogram by flow matching and need a vocoder."""
+
+
+def gpt_family(version: str) -> str:
+    """Return the version whose GPT models, phonemes and tokens a version uses: v1 and nano have their own.
+
+    All other versions share those of v2.
+    """
+    return version if version in ("v1", "nano") else "v2"

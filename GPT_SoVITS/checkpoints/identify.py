@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def lora_rank(state: dict[str, Tensor]) -> int | None:
     return next((tensor.shape[0] for name, tensor in state.items() if name.endswith(LORA_SUFFIX)), None)
 
 
-def determine_version(path: Path, state: dict[str, Tensor], config: dict[str, Any], header: bytes) -> str:
+def determine_version(path: Path, state: dict[str, Tensor], config: Mapping[str, object], header: bytes) -> str:
     """Return the version of an official file: what its tensors say, then its header, its checksum, its config.
 
     Raises:
@@ -102,7 +103,7 @@ def compatible_versions(state: dict[str, Tensor]) -> tuple[str, ...]:
     return (version,) if version else UPSTREAM_VERSIONS
 
 
-def training_progress(info: dict[str, Any]) -> tuple[int | None, int | None]:
+def training_progress(info: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """Return (epoch, step) that the writer noted, as this program does or in the text of an official file."""
     text = str(info.get("official", ""))
     match = re.fullmatch(r"(\d+)epoch_(\d+)iteration", text) or re.fullmatch(r"GPT-e(\d+)", text)

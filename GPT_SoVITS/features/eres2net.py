@@ -119,7 +119,7 @@ class Res2NetBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, F, T) -> (B, planes·e, F / stride, T / stride)."""
+        """Apply to x (B, C, F, T) -> (B, planes·e, F / stride, T / stride)."""
         groups = _clipped(self.bn1(self.conv1(x))).chunk(len(self.convs), dim=1)
         outputs: list[Tensor] = []
         for i, group in enumerate(groups):
@@ -144,7 +144,7 @@ class AttentionFusion(nn.Module):
         )
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """x, y (B, C, F, T) -> (B, C, F, T)."""
+        """Fuse x, y (B, C, F, T) -> (B, C, F, T)."""
         balance = torch.tanh(self.local_att(torch.cat([x, y], dim=1)))
         return x * (1 + balance) + y * (1 - balance)
 

@@ -120,7 +120,7 @@ class BlockwiseConvolutions(nn.Module):
     """
 
     def __init__(self, layers: nn.ModuleList) -> None:
-        """`layers` are those of transformers' feature encoder with `feat_extract_norm` "group"."""
+        """Take the layers of transformers' feature encoder with `feat_extract_norm` "group"."""
         super().__init__()
         first, *others = layers
         self.first = cast("HubertGroupNormConvLayer", first)

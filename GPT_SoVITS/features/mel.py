@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,24 @@ MIN_LOG, MAX_LOG = -12.0, 2.0
 """Log magnitudes that v3 and v4 map to -1 and 1."""
 RESAMPLER_ZEROS = 6
 RESAMPLER_ROLLOFF = 0.99
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogMelConfig:
+    """How v3 and v4 compute mels: the `data.mel` section of their recipes."""
+
+    sampling_rate: int
+    """Hz."""
+    n_fft: int
+    hop: int
+    """Samples between frames."""
+    win: int
+    """Samples of the window."""
+    n_mels: int
+    fmin: float
+    """Hz."""
+    fmax: float | None
+    """Hz; None is half the sampling rate."""
 
 
 def spectrogram(wave: Tensor, *, n_fft: int, hop: int, win: int) -> Tensor:
@@ -51,18 +70,21 @@ def mel_spectrogram(
         return (bands @ spec.float()).clamp(min=FLOOR).log()
 
 
-def log_mel(
-    wave: Tensor, *, sampling_rate: int, n_fft: int, hop: int, win: int, n_mels: int, fmin: float, fmax: float | None
-) -> Tensor:
-    """Compute wave (B, N) in [-1, 1] at `sampling_rate` -> (B, n_mels, N // hop): the mel of v3 and v4 (s2-v3v4 §9).
-
-    A recipe's `data.mel` holds these arguments.
+def log_mel(wave: Tensor, config: LogMelConfig) -> Tensor:
+    """Compute wave (B, N) in [-1, 1] -> (B, n_mels, N // hop): the mel of v3 and v4 (s2-v3v4 §9).
 
     Raises:
         ModelError: "recording_too_short".
     """
-    spec = spectrogram(wave, n_fft=n_fft, hop=hop, win=win)
-    return mel_spectrogram(spec, sampling_rate=sampling_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
+    spec = spectrogram(wave, n_fft=config.n_fft, hop=config.hop, win=config.win)
+    return mel_spectrogram(
+        spec,
+        sampling_rate=config.sampling_rate,
+        n_fft=config.n_fft,
+        n_mels=config.n_mels,
+        fmin=config.fmin,
+        fmax=config.fmax,
+    )
 
 
 def normalize(mel: Tensor, low: float = MIN_LOG, high: float = MAX_LOG) -> Tensor:

@@ -45,7 +45,7 @@ class SpeakerEncoder(nn.Module):
         path = weights or find_weights()
         state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
         encoder = cls()
-        # Two numbers of the training loss lie beside the network.
+        # The file holds two numbers of the training loss besides.
         encoder.load_state_dict({name: value for name, value in state.items() if name in encoder.state_dict()})
         return encoder.eval()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from GPT_SoVITS.configs.sections import check_positive
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.features.mel import LogMelConfig
 from GPT_SoVITS.sovits.config import EncoderConfig, OptimizerSettings, SpectrogramConfig
 
 
@@ -58,19 +59,6 @@ class FlowMatchingConfig(EncoderConfig):
         check_positive(self, "bridge_channels", "frame_ratio", "reference_ratio", "wns1_kernel", "mel")
         if self.mrte_hidden != self.gin_channels:
             raise ModelError("bad_config", f"mrte_hidden must equal gin_channels ({self.gin_channels}).")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogMelConfig:
-    """The `data.mel` section: the arguments of features.mel.log_mel."""
-
-    sampling_rate: int
-    n_fft: int
-    hop: int
-    win: int
-    n_mels: int
-    fmin: float
-    fmax: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -57,7 +57,7 @@ class FlowMatchingItemLoader:
     def _read(self, entry: TrainingSetEntry) -> FlowMatchingItem:
         item = self._loader.read(entry)
         wave = resample(item.wave, self._loader.spectrogram.sampling_rate, self.mel.sampling_rate)
-        mel = normalize(log_mel(wave, **asdict(self.mel)))[0]  # (M, F)
+        mel = normalize(log_mel(wave, self.mel))[0]  # (M, F)
         return FlowMatchingItem(
             # Cloned, for a view would keep every bin in memory.
             spec=item.spec[: self.style_bins].clone(),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from GPT_SoVITS.configs import Recipe
+from GPT_SoVITS.configs.sections import read_section
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.flow_matching.config import FlowMatchingAudioConfig
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
 from GPT_SoVITS.synthesis.mel_synthesis import ChunkedSynthesis, ChunkSizes, MelPrompt, mel_prompt
@@ -23,10 +25,10 @@ class FlowDecoder:
     incremental = False
     needs_speaker_vector = False
 
-    def __init__(self, model: FlowMatchingSoVITS, vocoder: Vocoder, recipe: dict[str, Any], *, version: str) -> None:
+    def __init__(self, model: FlowMatchingSoVITS, vocoder: Vocoder, recipe: Recipe, *, version: str) -> None:
         self.model = model
         self.version = version
-        self.mel_settings = recipe["data"]["mel"]
+        self.mel_config = read_section(FlowMatchingAudioConfig, recipe["data"], extra=True).mel
         self.steps = int(recipe["synthesis"]["steps"])
         self.sizes = ChunkSizes.from_recipe(recipe["synthesis"])
         self.synthesis = ChunkedSynthesis(model.cfm, vocoder, self.sizes)
@@ -57,7 +59,7 @@ class FlowDecoder:
     ) -> MelPrompt:
         """Encode the end of the recording, with which every sentence begins."""
         condition = self.model.condition(tokens[None, None], phones[None], style)
-        return mel_prompt(condition, recording.normalized_mel(self.mel_settings).to(style.device), self.sizes)
+        return mel_prompt(condition, recording.normalized_mel(self.mel_config).to(style.device), self.sizes)
 
     def decode(self, tokens: Sequence[Tensor], conditions: Sequence[AcousticConditions]) -> list[Tensor]:
         """Decode sentences of tokens (T_i,) -> waves (N_i,) float32 on the CPU.

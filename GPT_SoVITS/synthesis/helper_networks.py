@@ -29,7 +29,7 @@ class HelperNetworks:
     """
 
     def __init__(self, models: Path | None, *, device: torch.device | str = "cpu") -> None:
-        """`models` is the folder of official weights in upstream's layout."""
+        """Look for networks in `models`, a folder of official weights in upstream's layout."""
         self.models = models
         self.device = device
         self._hubert: Hubert | None = None

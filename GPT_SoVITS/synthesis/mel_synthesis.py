@@ -99,7 +99,7 @@ class ChunkedSynthesis:
     """An acoustic model and its vocoder, without any state of a request."""
 
     def __init__(self, model: MelSampler, vocoder: Vocoder, sizes: ChunkSizes, *, max_rows: int | None = None) -> None:
-        """`max_rows` defaults to 1 on a CPU and MAX_ROWS elsewhere; it changes no sample."""
+        """Combine both networks. `max_rows` defaults to 1 on a CPU and MAX_ROWS elsewhere; it changes no sample."""
         self.model = model
         self.vocoder = vocoder
         self.sizes = sizes

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from common.versions import FLOW_MATCHING_VERSIONS
+from common.versions import FLOW_MATCHING_VERSIONS, gpt_family
 from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
 from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
 from GPT_SoVITS.checkpoints.official_configs import is_recipe
 from GPT_SoVITS.checkpoints.pretrained import assign_weights
+from GPT_SoVITS.configs import Recipe
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import official as official_flow
 from GPT_SoVITS.flow_matching.lora import is_lora, merge
@@ -41,7 +42,7 @@ class VoiceModels:
     sovits: SoVITS | FlowMatchingSoVITS
     version: str
     """Of the SoVITS model; a GPT model serves several."""
-    recipe: dict[str, Any]
+    recipe: Recipe
     """Of the SoVITS model."""
     device: torch.device
     precision: Precision
@@ -114,7 +115,7 @@ def check_pair(gpt: Checkpoint, sovits: Checkpoint) -> None:
     for file, kind in ((gpt, "gpt"), (sovits, "sovits")):
         if file.kind != kind:
             raise ModelError("wrong_checkpoint", f"A {kind} checkpoint was expected; this one is a {file.kind}.")
-    if symbols_of(gpt.version) != symbols_of(sovits.version):
+    if gpt_family(gpt.version) != gpt_family(sovits.version):
         raise ModelError(
             "wrong_checkpoint",
             f"The GPT checkpoint is {gpt.version}, the SoVITS checkpoint {sovits.version}; one family is needed.",
@@ -150,12 +151,7 @@ def _numbers(name: str, value: object) -> Iterator[tuple[str, int]]:
             yield from _numbers(name, inner)
 
 
-def symbols_of(version: str) -> str:
-    """Return the family whose phonemes and tokens a version uses: `nano`, `v1` or `v2`."""
-    return version if version in ("nano", "v1") else "v2"
-
-
-def _build_sovits(file: Checkpoint, source: str, device: torch.device) -> tuple[dict[str, Any], SoVITS]:
+def _build_sovits(file: Checkpoint, source: str, device: torch.device) -> tuple[Recipe, SoVITS]:
     """Return the recipe and the network of a SoVITS file of v1, v2, v2Pro, v2ProPlus or nano."""
     recipe = file.config
     if not is_recipe(recipe):
@@ -169,7 +165,7 @@ def _build_sovits(file: Checkpoint, source: str, device: torch.device) -> tuple[
 
 def _build_flow_matching(
     file: Checkpoint, source: str, models: Path | None, device: torch.device, dtype: torch.dtype
-) -> tuple[dict[str, Any], FlowMatchingSoVITS]:
+) -> tuple[Recipe, FlowMatchingSoVITS]:
     """Return the recipe and the network of a SoVITS file of v3 or v4, its LoRA merged into its base."""
     state = file.state
     if is_lora(state):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,8 @@ from torch import Tensor
 from common.limits import prompt_seconds
 from GPT_SoVITS import audio
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.features.mel import log_mel, normalize, resample, spectrogram
+from GPT_SoVITS.features.mel import LogMelConfig, log_mel, normalize, resample, spectrogram
+from GPT_SoVITS.sovits.config import SpectrogramConfig
 from GPT_SoVITS.synthesis.mel_synthesis import MelPrompt
 
 CONTENT_RATE = 16_000
@@ -89,17 +89,14 @@ class ReferenceRecording:
         samples: np.ndarray = limit_peak(self.resampled(CONTENT_RATE))[0].numpy()
         return samples
 
-    def style_spectrogram(self, data: dict[str, Any]) -> Tensor:
-        """Return the spectrogram (1, F, T) for the style encoder; `data` is the recipe's section of that name."""
-        wave = limit_peak(self.resampled(data["sampling_rate"]))
-        return spectrogram(wave, n_fft=data["filter_length"], hop=data["hop_length"], win=data["win_length"])
+    def style_spectrogram(self, config: SpectrogramConfig) -> Tensor:
+        """Return the spectrogram (1, F, T) for the style encoder."""
+        wave = limit_peak(self.resampled(config.sampling_rate))
+        return spectrogram(wave, n_fft=config.filter_length, hop=config.hop_length, win=config.win_length)
 
-    def normalized_mel(self, mel: dict[str, Any]) -> Tensor:
-        """Return the log-mel (1, M, T), normalized; `mel` is the recipe's section of that name.
-
-        As in training, the wave's peak is not limited.
-        """
-        return normalize(log_mel(self.resampled(mel["sampling_rate"]), **mel))
+    def normalized_mel(self, config: LogMelConfig) -> Tensor:
+        """Return the log-mel (1, M, T), normalized. As in training, the wave's peak is not limited."""
+        return normalize(log_mel(self.resampled(config.sampling_rate), config))
 
 
 def limit_peak(wave: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class TokenChunker:
     """
 
     def __init__(self, settings: ChunkSettings, silence_similarity: list[float] | None) -> None:
-        """`silence_similarity` is the cosine similarity of every token to silence; None cuts by length alone."""
+        """Cut by the cosine similarity of every token to silence; None cuts by length alone."""
         self.settings = settings
         self.silence_similarity = silence_similarity
         self.min_length = settings.first

@@ -28,7 +28,7 @@ class WaveformDecoder:
     incremental = True
 
     def __init__(self, sovits: SoVITS, sample_rate: int, *, silence_similarity: list[float] | None = None) -> None:
-        """`silence_similarity` of every token, by which streams are cut at pauses; None cuts by length alone."""
+        """Cut streams at pauses by the `silence_similarity` of every token; None cuts by length alone."""
         self.sovits = sovits
         self.sample_rate = sample_rate
         self.silence_similarity = silence_similarity

@@ -77,7 +77,7 @@ class AMPBlock(nn.Module):
         self.activations = nn.ModuleList(AntiAliasedSnake(channels) for _ in range(2 * len(dilations)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T) -> (B, C, T)."""
+        """Apply to (B, C, T) -> (B, C, T)."""
         for first, dilated, second, plain in zip(
             self.activations[::2], self.convs1, self.activations[1::2], self.convs2
         ):
@@ -96,7 +96,7 @@ class AntiAliasedSnake(nn.Module):
         self.downsample = Downsampling()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T) -> (B, C, T), in the precision that it came in."""
+        """Apply to (B, C, T) -> (B, C, T), in the precision of the input."""
         with torch.autocast(x.device.type, enabled=False):
             activated: Tensor = self.downsample(self.act(self.upsample(x.float())))
             return activated.to(x.dtype)
@@ -111,7 +111,7 @@ class SnakeBeta(nn.Module):
         self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T) -> (B, C, T)."""
+        """Apply to (B, C, T) -> (B, C, T)."""
         frequency = self.alpha.float().exp()[:, None]  # (C, 1)
         strength = (self.beta.float().exp() + MIN_BETA).reciprocal()[:, None]
         return torch.addcmul(x, torch.sin(x * frequency).square_(), strength)
@@ -137,7 +137,7 @@ class Upsampling(LowPass):
     """Doubles the rate."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T) -> (B, C, 2 T)."""
+        """Upsample (B, C, T) -> (B, C, 2 T)."""
         channels = x.shape[1]
         margin = TAPS // 2 - 1
         padded = F.pad(x, (margin, margin), mode="replicate")
@@ -154,7 +154,7 @@ class Downsampling(nn.Module):
         self.lowpass = LowPass()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, 2 T) -> (B, C, T)."""
+        """Downsample (B, C, 2 T) -> (B, C, T)."""
         channels = x.shape[1]
         padded = F.pad(x, (TAPS // 2 - 1, TAPS // 2), mode="replicate")
         return F.conv1d(padded, self.lowpass.filter.expand(channels, 1, TAPS), stride=2, groups=channels)

@@ -80,7 +80,7 @@ def bigvgan(config: Mapping[str, Any], state: Mapping[str, Tensor], *, file: str
 
 
 def hifigan(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = None, *, file: str = "HiFi-GAN") -> HiFiGAN:
-    """Build HiFi-GAN from bare weights, which tell its sizes where there is no `config`.
+    """Build HiFi-GAN from bare weights, which show its sizes where there is no `config`.
 
     Raises:
         ModelError: "bad_vocoder".

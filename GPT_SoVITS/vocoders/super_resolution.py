@@ -164,7 +164,7 @@ class ScaledConvNeXtBlock(nn.Module):
         self.gamma = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T, C)."""
+        """Apply to (B, T, C) -> (B, T, C)."""
         y = self.norm(self.dwconv(x.transpose(1, 2)).transpose(1, 2))
         change: Tensor = self.pwconv2(F.gelu(self.pwconv1(y)))
         return x + self.gamma * change

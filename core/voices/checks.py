@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
+from common.versions import gpt_family
 from core.errors import Conflict, InvalidParameter, InvalidRequest
 from core.records import CheckpointRecord
 from core.storage import Storage
@@ -29,11 +30,6 @@ def check_name(name: str) -> str:
     if len(stripped) > MAX_NAME_LENGTH:
         raise InvalidRequest(f"The name has {len(stripped)} characters; {MAX_NAME_LENGTH} is the most.")
     return stripped
-
-
-def gpt_family(version: str) -> str:
-    """Return the version whose GPT models a version uses: v1 and nano have their own, all others share those of v2."""
-    return version if version in ("v1", "nano") else "v2"
 
 
 def check_prompt_names(names: Sequence[str]) -> None:

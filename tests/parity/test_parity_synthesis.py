@@ -12,7 +12,7 @@ from torch import Tensor
 from upstream_synthesis import consecutive_batches, join_sentences, join_waves, length_batches, to_int16
 
 from GPT_SoVITS import audio
-from GPT_SoVITS.features.mel import log_mel, normalize, resample
+from GPT_SoVITS.features.mel import LogMelConfig, log_mel, normalize, resample
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.official import recipe
 from GPT_SoVITS.synthesis.length_batching import restore_order
@@ -114,7 +114,7 @@ class Stage:
         weights = Fixture(companion(self.fixture.path, self.config["weights"]))
         sections = self.config if "model" in self.config else weights.config
         config = recipe(self.config["version"], sections["model"], sections["dims"])
-        self.mel = config["data"]["mel"]
+        self.mel = LogMelConfig(**config["data"]["mel"])
         model = FlowMatchingSoVITS.from_config(config)
         model.load_state_dict(weights.state())
         return model.eval()
@@ -128,7 +128,7 @@ class Stage:
     def _prompt(self) -> MelPrompt:
         mono = self.fixture["raw_audio"].mean(dim=0, keepdim=True)
         wave = resample(mono, self.config["ref_sr"], self.config["mel_sr"])
-        mel = normalize(log_mel(wave, **self.mel))
+        mel = normalize(log_mel(wave, self.mel))
         codes, phones = self.fixture["prompt_semantic"], self.fixture["prompt_phones"]
         condition = self.model.condition(codes.reshape(1, 1, -1), phones.reshape(1, -1), self.ge, compat=REFERENCE)
         return mel_prompt(condition, mel, self.sizes)

@@ -14,7 +14,7 @@ from torch import Tensor
 from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
 from GPT_SoVITS.checkpoints.identify import lora_rank
 from GPT_SoVITS.configs import load_config
-from GPT_SoVITS.features.mel import denormalize, log_mel, normalize, resample, spectrogram
+from GPT_SoVITS.features.mel import LogMelConfig, denormalize, log_mel, normalize, resample, spectrogram
 from GPT_SoVITS.flow_matching import lora
 from GPT_SoVITS.flow_matching.cfm import RandomDraws
 from GPT_SoVITS.flow_matching.dit import frame_mask
@@ -181,7 +181,7 @@ def has_log_mels(path: Path) -> bool:
 
 
 def settings_of(fixture: Fixture, version: str) -> dict[str, Any]:
-    """The arguments of log_mel."""
+    """Return the entries of a LogMelConfig."""
     settings = fixture.config[version]
     return {"sampling_rate": settings["sr"]} | {name: value for name, value in settings.items() if name != "sr"}
 
@@ -194,7 +194,7 @@ def test_log_mels_and_their_normal_form_are_those_of_the_reference(path):
 
     assert versions
     for version in versions:
-        mel = log_mel(fixture[f"{version}/wav"][None], **settings_of(fixture, version))
+        mel = log_mel(fixture[f"{version}/wav"][None], LogMelConfig(**settings_of(fixture, version)))
 
         assert absolute_error(mel, fixture[f"{version}/logmel"]) < MEL
         assert absolute_error(normalize(mel, low, high), fixture[f"{version}/norm"]) < MEL
@@ -207,7 +207,7 @@ def test_silence_is_the_floor_of_the_mel(path):
 
     for name in fixture.names("quiet/logmel_"):
         settings = settings_of(fixture, name.removeprefix("quiet/logmel_"))
-        mel = log_mel(torch.zeros(1, fixture[name].shape[2] * settings["hop"]), **settings)
+        mel = log_mel(torch.zeros(1, fixture[name].shape[2] * settings["hop"]), LogMelConfig(**settings))
         assert absolute_error(mel, fixture[name]) < MEL
 
 

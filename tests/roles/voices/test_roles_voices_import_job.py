@@ -21,17 +21,14 @@ from tiny_experiment import write_models
 
 from api.app import create_app
 from common.storage_keys import import_file
-from common.versions import UPSTREAM_VERSIONS
 from core.errors import InvalidRequest, NotFound, PermanentError
 from core.jobs.job import NewJob
 from core.jobs.roles import FILES
 from core.records import Records, upgrade
 from core.settings import Settings, read_settings
 from core.voices.archive import read_manifest
-from core.voices.checks import gpt_family
 from core.voices.export import prepare_export
 from core.voices.import_job import VoiceImportRequest
-from GPT_SoVITS.synthesis.model_loading import symbols_of
 from roles.files import Files
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
@@ -169,12 +166,6 @@ def test_a_child_that_dies_is_the_fault_of_its_files_when_it_was_killed():
     assert "SIGKILL" in killed.message
     assert not isinstance(confused, PermanentError), "it is tried again"
     assert "ValueError: what" in confused.message
-
-
-def test_versions_of_one_family_have_the_same_symbols():
-    for version in UPSTREAM_VERSIONS:
-        for other in UPSTREAM_VERSIONS:
-            assert (gpt_family(version) == gpt_family(other)) == (symbols_of(version) == symbols_of(other))
 
 
 @pytest.fixture
