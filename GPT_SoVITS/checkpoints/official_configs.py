@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from GPT_SoVITS.configs import Recipe
+from typing import Any
 
-SOVITS_TEMPLATE: dict[str, Recipe] = {
+SOVITS_TEMPLATE: dict[str, dict[str, Any]] = {
     "train": {
         "log_interval": 100,
         "eval_interval": 500,
@@ -62,7 +62,7 @@ SOVITS_TEMPLATE: dict[str, Recipe] = {
     },
 }
 """The settings of an official file in its order, as s2-sovits §1 and §13 and s1-gpt §13 have them."""
-GPT_TEMPLATE: dict[str, Recipe] = {
+GPT_TEMPLATE: dict[str, dict[str, Any]] = {
     "train": {
         "seed": 1234,
         "epochs": 20,
@@ -89,7 +89,7 @@ GPT_TEMPLATE: dict[str, Recipe] = {
 }
 
 
-def sovits_config(version: str, config: Recipe) -> Recipe:
+def sovits_config(version: str, config: dict[str, Any]) -> dict[str, Any]:
     """Return the config of an official SoVITS file; a config from such a file only gets its version.
 
     Of our recipes it contains what an official file has a name for, without the sizes that are fixed upstream.
@@ -101,17 +101,17 @@ def sovits_config(version: str, config: Recipe) -> Recipe:
     return {**_versioned(config, version), "version": version}
 
 
-def gpt_config(config: Recipe) -> Recipe:
+def gpt_config(config: dict[str, Any]) -> dict[str, Any]:
     """Return the config of an official s1 file; a config from such a file stays as it is."""
     return config if "optimizer" in config else _fill_template(GPT_TEMPLATE, config)
 
 
-def is_recipe(config: Recipe) -> bool:
+def is_recipe(config: dict[str, Any]) -> bool:
     """Return whether a SoVITS config is ours: it names the sizes that no official file holds."""
     return "symbols" in config.get("model", {})
 
 
-def _fill_template(template: dict[str, Recipe], config: Recipe) -> Recipe:
+def _fill_template(template: dict[str, dict[str, Any]], config: dict[str, Any]) -> dict[str, Any]:
     """Return the template with the recipe's values where it has them."""
     return {
         section: {name: config.get(section, {}).get(name, value) for name, value in values.items()}
@@ -119,5 +119,5 @@ def _fill_template(template: dict[str, Recipe], config: Recipe) -> Recipe:
     }
 
 
-def _versioned(config: Recipe, version: str) -> Recipe:
+def _versioned(config: dict[str, Any], version: str) -> dict[str, Any]:
     return {**config, "model": {**config.get("model", {}), "version": version}}
