@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
@@ -13,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.errors import DownloadFailed, FileTooLarge, ForbiddenAddress
+from core.net.addresses import is_address, is_public
 
 if TYPE_CHECKING:
     import httpx
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Host and port → addresses, best first."""
 
@@ -25,10 +24,6 @@ MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _UNKNOWN_METHOD: Final = frozenset({405, 501})
 _METADATA_HOSTS: Final = frozenset({"metadata", "metadata.google.internal", "metadata.azure.internal", "instance-data"})
-_AZURE_WIRE_SERVER: Final = ipaddress.ip_address("168.63.129.16")
-"""The metadata service of Azure, which has a public address."""
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-_LOCAL_NAT64: Final = ipaddress.ip_network("64:ff9b:1::/48")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +94,8 @@ class Fetcher:
                     response = await client.send(request, stream=True)
                 except httpx.HTTPError as error:
                     raise DownloadFailed(f"{url} could not be read: {error or type(error).__name__}.") from None
+                except (httpx.InvalidURL, ValueError) as error:  # httpx parses the address of a redirect at once
+                    raise DownloadFailed(f"{url} redirects to something that is no URL: {error}.") from None
                 try:
                     if response.status_code not in _REDIRECTS:
                         return await self._read_body(url, response, path)
@@ -120,9 +117,11 @@ class Fetcher:
         import httpx
 
         verify: ssl.SSLContext | bool = self._tls or True
-        host = "The address"
         try:
-            host = httpx.URL(url).host or host
+            host = _parse(url).host
+        except ForbiddenAddress:  # its message holds the URL
+            raise ForbiddenAddress("That is no http:// or https:// URL.") from None
+        try:
             async with (
                 asyncio.timeout(self.timeout_seconds),
                 httpx.AsyncClient(verify=verify, trust_env=False, timeout=self.timeout_seconds) as client,
@@ -133,8 +132,8 @@ class Fetcher:
                 return response.status_code
         except TimeoutError:
             raise DownloadFailed(f"{host} did not answer within {self.timeout_seconds:g} s.") from None
-        except httpx.InvalidURL:
-            raise ForbiddenAddress("That is no URL.") from None
+        except (httpx.InvalidURL, ValueError):  # httpx parses the address of a redirect at once
+            raise DownloadFailed(f"{host} redirects to something that is no URL.") from None
         except httpx.HTTPError as error:
             raise DownloadFailed(f"{host} could not be reached: {error or type(error).__name__}.") from None
 
@@ -151,8 +150,8 @@ class Fetcher:
         """Return the URL; raise ForbiddenAddress for one that is rejected without resolving its host."""
         target = _parse(url)
         host = target.host
-        if _is_address(host) and host not in self.allowed_hosts and not is_public(host):
-            raise self._not_public(host, host)
+        if is_address(host) and host not in self.allowed_hosts and not is_public(host):
+            raise self._not_public(host)
         return url
 
     async def _build_request(
@@ -188,12 +187,13 @@ class Fetcher:
             raise DownloadFailed(f"The host {host} has no address.")
         for address in addresses:
             if not allowed and not is_public(address):
-                raise self._not_public(host, address)
+                raise self._not_public(host)
         return addresses[0]
 
-    def _not_public(self, host: str, address: str) -> ForbiddenAddress:
+    def _not_public(self, host: str) -> ForbiddenAddress:
+        # Not the address: a caller shall not learn what an internal name resolves to.
         return ForbiddenAddress(
-            f"{host} is refused: {address} is not a public address.",
+            f"{host} is refused: it is not a public address.",
             hint=f"An operator can allow the host with {self.allowed_by}.",
         )
 
@@ -245,51 +245,14 @@ def _parse(url: str) -> httpx.URL:
 
     try:
         target = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        target.host  # noqa: B018  # decoding a host such as `xn--` fails only here
+    except (httpx.InvalidURL, ValueError) as error:  # UnicodeError and what idna raises are ValueErrors
         raise ForbiddenAddress(f"{url!r} is no URL: {error}.") from None
     if target.scheme not in ("http", "https") or not target.host:
         raise ForbiddenAddress(f"{url!r} is refused.", hint="Only http:// and https:// URLs are read.")
     if target.userinfo:
         raise ForbiddenAddress("A URL with a user name or password is refused.")
     return target
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
-
-
-def is_public(text: str) -> bool:
-    """Return whether an address belongs to the public internet; an IPv4 address embedded in IPv6 is checked, too."""
-    try:
-        address: Address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = _embedded_ipv4(address)
-        if inner is not None:
-            return is_public(str(inner))
-        if address in _LOCAL_NAT64:
-            return False
-    return (
-        address.is_global
-        and not address.is_multicast
-        and not address.is_reserved
-        and not address.is_unspecified
-        and address != _AZURE_WIRE_SERVER
-    )
-
-
-def _embedded_ipv4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address that packets to this IPv6 address reach."""
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    if address.teredo is not None:
-        return address.teredo[1]
-    return address.ipv4_mapped or address.sixtofour
 
 
 def _redirect_target(url: str, location: str) -> str:
@@ -299,5 +262,5 @@ def _redirect_target(url: str, location: str) -> str:
         raise DownloadFailed(f"{url} redirects to nowhere.")
     try:
         return str(httpx.URL(url).join(location))
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, ValueError) as error:
         raise DownloadFailed(f"{url} redirects to something that is no URL: {error}.") from None

@@ -285,7 +285,7 @@ async def test_a_name_that_leads_to_a_private_address_is_not_connected_to(record
     assert receiver.received == []
     refused = await the_only(records)
     assert (refused.status, refused.status_code) == (DeliveryStatus.PENDING, None)
-    assert "127.0.0.1 is not a public address" in refused.error
+    assert "hooks.example is refused: it is not a public address" in refused.error
 
 
 async def test_the_connection_goes_to_the_address_that_was_checked(records: Records, clock: Clock):
