@@ -250,6 +250,8 @@ def _parse(url: str) -> httpx.URL:
         raise ForbiddenAddress(f"{url!r} is no URL: {error}.") from None
     if target.scheme not in ("http", "https") or not target.host:
         raise ForbiddenAddress(f"{url!r} is refused.", hint="Only http:// and https:// URLs are read.")
+    if target.port is not None and not 0 < target.port < 65536:
+        raise ForbiddenAddress(f"{url!r} is no URL: ports go from 1 to 65535.")
     if target.userinfo:
         raise ForbiddenAddress("A URL with a user name or password is refused.")
     return target
