@@ -6,21 +6,17 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import fields
 from typing import Any, Final, TypeVar
 
 import orjson
-from sqlalchemy import Column, Connection, Table, event, func, select
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.sql import ColumnElement
 
 from core.errors import MissingPart, RecordsUnavailable
 from core.records.database_url import is_sqlite, with_async_driver
 from core.records.driver_errors import convert_driver_errors
-from core.records.models.page import Page
 
-Record = TypeVar("Record")
 Result = TypeVar("Result")
 
 BUSY_TIMEOUT_MS: Final = 10_000
@@ -29,8 +25,6 @@ READERS: Final = 2
 """Connections of one process that only read; more readers than these wait for one of them."""
 WRITERS: Final = 4
 """Concurrent write transactions on PostgreSQL; SQLite allows one."""
-_UNORDERED_IDS: Final = ("checkpoints", "voices")
-"""Tables whose ids may be derived from their content; ids of all others begin with their time."""
 
 
 class Database:
@@ -77,62 +71,6 @@ class Database:
         await self.writer.dispose()
         if self.reader.sync_engine.pool is not self.writer.sync_engine.pool:
             await self.reader.dispose()
-
-
-def columns(table: Table, record: type[Any]) -> list[Column[Any]]:
-    """Return the table's columns in the order of the record's fields, so that `record(*row)` works."""
-    return [table.c[field.name] for field in fields(record)]
-
-
-def as_values(record: Any) -> dict[str, Any]:
-    """Return a record as the values of its row."""
-    return {field.name: getattr(record, field.name) for field in fields(record)}
-
-
-async def fetch_one(
-    connection: AsyncConnection, table: Table, record: type[Record], *where: ColumnElement[bool], lock: bool = False
-) -> Record | None:
-    """Return the first matching record, or None.
-
-    `lock` keeps other transactions on PostgreSQL from changing the row, or referring to it, until this one ends.
-    """
-    query = select(*columns(table, record)).where(*where)
-    row = (await connection.execute(query.with_for_update() if lock else query)).first()
-    return None if row is None else record(*row)
-
-
-async def fetch_all(
-    connection: AsyncConnection,
-    table: Table,
-    record: type[Record],
-    *where: ColumnElement[bool],
-    order_by: Column[Any] | None = None,
-    limit: int | None = None,
-) -> list[Record]:
-    """Return all matching records."""
-    query = select(*columns(table, record)).where(*where)
-    if order_by is not None:
-        query = query.order_by(order_by)
-    if limit is not None:
-        query = query.limit(limit)
-    return [record(*row) for row in (await connection.execute(query)).all()]
-
-
-async def fetch_page(
-    connection: AsyncConnection,
-    table: Table,
-    record: type[Record],
-    limit: int,
-    offset: int,
-    *where: ColumnElement[bool],
-) -> Page[Record]:
-    """Return a page of matching records, newest first, by id wherever ids begin with their time."""
-    order = (table.c.created_at.desc(),) if table.name in _UNORDERED_IDS else ()
-    total = (await connection.execute(select(func.count()).select_from(table).where(*where))).scalar_one()
-    query = (
-        select(*columns(table, record)).where(*where).order_by(*order, table.c.id.desc()).limit(limit).offset(offset)
-    )
-    return Page([record(*row) for row in (await connection.execute(query)).all()], total)
 
 
 @contextlib.asynccontextmanager

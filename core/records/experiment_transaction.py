@@ -9,11 +9,11 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import NotFound
-from core.records.database import as_values, columns, fetch_all, fetch_one
 from core.records.models.experiments import ExperimentChanges, ExperimentRecord
 from core.records.models.stages import StageChanges, StageRecord
 from core.records.models.tasks import TaskChanges, TaskRecord
 from core.records.outbox import add_terminal_events
+from core.records.queries import as_values, columns, fetch_all, fetch_one
 from core.records.tables import experiments, stages, tasks
 from core.stages.status import StageStatus
 

@@ -1,4 +1,4 @@
-"""Bring the tables to the newest revision, whoever comes first."""
+"""Migration of the tables to the newest revision; any process may do it first."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from core.records.database_url import is_sqlite
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK: Final = 7_368_766
-"""Any number that no other program of the same PostgreSQL uses."""
+"""A number that no other program of the same PostgreSQL uses."""
 _ONE_AT_A_TIME: Final = threading.Lock()
 """Alembic keeps its context in a global."""
 
 
 def upgrade(url: str) -> None:
-    """Make or migrate the tables; harmless when repeated, and a second process waits for the first.
+    """Create or migrate the tables; harmless when repeated, and a second process waits for the first.
 
-    From async code: `await asyncio.to_thread(upgrade, url)`. RecordsUnavailable: SQLite cannot open its file.
+    From async code: `await asyncio.to_thread(upgrade, url)`. Raise RecordsUnavailable when SQLite cannot open its file.
     """
     with (
         _ONE_AT_A_TIME,
@@ -42,7 +42,7 @@ def _prepare_file(url: str) -> None:
     path = Path(make_url(url).database or "")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Two processes that turn a new file to WAL at once do not wait for each other: SQLite says "locked" to one.
+        # SQLite does not let two processes wait for each other that switch a new file to WAL: one gets "locked".
         with FileLock(f"{path}.lock", timeout=BUSY_TIMEOUT_MS / 1000):
             connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000)
             try:
@@ -68,7 +68,7 @@ async def _upgrade(url: str) -> None:
 
 
 def _run_alembic(connection: Connection) -> None:
-    # Imported here: only the process that migrates should pay for them.
+    # Imported here: only a process that migrates needs them.
     from alembic import command
     from alembic.config import Config
 

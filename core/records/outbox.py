@@ -10,11 +10,11 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.ids import new_id
-from core.records.database import as_values, fetch_all
 from core.records.models.stages import StageRecord
 from core.records.models.tasks import TaskRecord, TaskStatus
 from core.records.models.times import iso
 from core.records.models.webhooks import DeliveryRecord, DeliveryStatus, WebhookRecord
+from core.records.queries import as_values, fetch_all
 from core.records.tables import webhook_deliveries, webhooks
 from core.stages.status import StageStatus
 

@@ -1,4 +1,4 @@
-"""The tables; a change here wants a revision in `migrations/versions` (a test compares the two)."""
+"""The tables. A change here needs a revision in `migrations/versions`; a test compares the two."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from core.records.models.tasks import TaskStatus
 from core.records.models.webhooks import DeliveryStatus
 from core.stages.status import StageStatus
 
-Choice_ = TypeVar("Choice_", bound=StrEnum)
+Member = TypeVar("Member", bound=StrEnum)
 
 metadata = MetaData(
     naming_convention={
@@ -40,21 +40,21 @@ metadata = MetaData(
 )
 
 
-class Choice(TypeDecorator[Choice_], Generic[Choice_]):
+class EnumString(TypeDecorator[Member], Generic[Member]):
     """A StrEnum in a plain string column: a new member needs no migration."""
 
     impl = String(20)
     cache_ok = True
 
-    def __init__(self, choices: type[Choice_]) -> None:
+    def __init__(self, members: type[Member]) -> None:
         super().__init__()
-        self.choices = choices
+        self.members = members
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         return None if value is None else str(value)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Choice_ | None:
-        return None if value is None else self.choices(value)
+    def process_result_value(self, value: Any, dialect: Dialect) -> Member | None:
+        return None if value is None else self.members(value)
 
 
 def _id(name: str = "id", *references: ForeignKey, **options: Any) -> Column[str]:
@@ -91,7 +91,7 @@ experiments = Table(
     _id("task_id"),
     Column("priority", Integer, nullable=False),
     Column("parameters", JSON, nullable=False),
-    Column("status", Choice(ExperimentStatus), nullable=False),
+    Column("status", EnumString(ExperimentStatus), nullable=False),
     _id("voice_id"),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
@@ -116,7 +116,7 @@ tasks = Table(
     Column("language", String(20), nullable=False),
     Column("quality", String(20), nullable=False),
     Column("priority", Integer, nullable=False),
-    Column("status", Choice(TaskStatus), nullable=False),
+    Column("status", EnumString(TaskStatus), nullable=False),
     Column("current_stage", String(40), nullable=False),
     Column("progress", Double, nullable=False),
     Column("overall_progress", Double, nullable=False),
@@ -139,7 +139,7 @@ stages = Table(
     metadata,
     _id("exp_id", ForeignKey("experiments.id", ondelete="CASCADE"), primary_key=True),
     Column("stage", String(40), primary_key=True),
-    Column("status", Choice(StageStatus), nullable=False),
+    Column("status", EnumString(StageStatus), nullable=False),
     Column("run", Integer, nullable=False),
     Column("work_run", Integer, nullable=False),
     Column("progress", Double, nullable=False),
@@ -214,7 +214,7 @@ datasets = Table(
     _id(primary_key=True),
     Column("name", Text, nullable=False),
     Column("language", String(20), nullable=False),
-    Column("status", Choice(DatasetStatus), nullable=False, index=True),
+    Column("status", EnumString(DatasetStatus), nullable=False, index=True),
     Column("version", Integer, nullable=False),
     Column("latest", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
@@ -227,7 +227,7 @@ dataset_versions = Table(
     metadata,
     _id("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, primary_key=True),
-    Column("status", Choice(DatasetStatus), nullable=False, index=True),
+    Column("status", EnumString(DatasetStatus), nullable=False, index=True),
     Column("made_by", String(20), nullable=False),
     Column("parent", Integer),
     Column("request", JSON, nullable=False),
@@ -238,7 +238,7 @@ dataset_versions = Table(
     Column("recordings", Integer, nullable=False),
     Column("segments", Integer, nullable=False),
     Column("seconds", Double, nullable=False),
-    Column("report_status", Choice(DatasetStatus), index=True),
+    Column("report_status", EnumString(DatasetStatus), index=True),
     Column("report_run", Integer, nullable=False),
     Column("report_options", JSON, nullable=False),
     Column("report", JSON(none_as_null=True)),
@@ -310,7 +310,7 @@ webhook_deliveries = Table(
     Column("event", String(40), nullable=False),
     Column("url", Text, nullable=False),
     Column("body", Text, nullable=False),
-    Column("status", Choice(DeliveryStatus), nullable=False),
+    Column("status", EnumString(DeliveryStatus), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("history", JSON, nullable=False),
     Column("status_code", Integer),

@@ -9,8 +9,8 @@ from typing import Final
 from sqlalchemy import insert, or_, update
 
 from core.ids import new_id
-from core.records.database import as_values, fetch_all, fetch_one
 from core.records.models.api_keys import ApiKeyRecord
+from core.records.queries import as_values, fetch_all, fetch_one
 from core.records.repositories.repository import Repository
 from core.records.tables import api_keys
 

@@ -11,11 +11,11 @@ from sqlalchemy.sql import ColumnElement
 
 from common import storage_keys
 from core.errors import Conflict, NotFound
-from core.records.database import as_values, fetch_all, fetch_one, fetch_page
 from core.records.models.checkpoints import CheckpointRecord, NewCheckpointRecord
 from core.records.models.experiments import ExperimentStatus
 from core.records.models.page import Page
 from core.records.models.voices import VoiceRecord
+from core.records.queries import as_values, fetch_all, fetch_one, fetch_page
 from core.records.repositories.repository import Repository
 from core.records.tables import checkpoints, experiments, voices
 

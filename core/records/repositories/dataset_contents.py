@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, Table, and_, func, insert, or_, select, up
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.json_types import JsonObject
-from core.records.database import as_values, columns
 from core.records.models.datasets import DatasetContents, RecordingRecord, SegmentRecord
 from core.records.models.page import Page
+from core.records.queries import as_values, columns
 from core.records.tables import dataset_recordings, dataset_segments
 
 Row = TypeVar("Row", RecordingRecord, SegmentRecord)

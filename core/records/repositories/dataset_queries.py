@@ -6,8 +6,8 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import Conflict, NotFound
-from core.records.database import as_values, fetch_one
 from core.records.models.datasets import DatasetRecord, DatasetStatus, DatasetVersionRecord, DatasetVersionRequest
+from core.records.queries import as_values, fetch_one
 from core.records.tables import dataset_versions, datasets
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from sqlalchemy import insert, or_
 
 from core.errors import Conflict, ErrorData, NotFound
-from core.records.database import as_values, fetch_all
 from core.records.models.datasets import (
     DatasetContents,
     DatasetRecord,
@@ -20,6 +19,7 @@ from core.records.models.datasets import (
     SkippedFile,
 )
 from core.records.models.page import Page
+from core.records.queries import as_values, fetch_all
 from core.records.repositories.dataset_contents import page_segments, read_contents, write_contents
 from core.records.repositories.dataset_queries import (
     check_not_preparing,

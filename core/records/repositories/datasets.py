@@ -8,10 +8,10 @@ from typing import Unpack
 from sqlalchemy import delete, insert, select
 
 from core.errors import Conflict
-from core.records.database import as_values, fetch_page
 from core.records.models.datasets import DatasetChanges, DatasetRecord, DatasetStatus, DatasetVersionRequest
 from core.records.models.experiments import ExperimentStatus
 from core.records.models.page import Page
+from core.records.queries import as_values, fetch_page
 from core.records.repositories.dataset_queries import check_not_preparing, fetch_dataset, new_version, write_dataset
 from core.records.repositories.repository import Repository
 from core.records.tables import dataset_versions, datasets, experiments

@@ -9,9 +9,9 @@ from typing import Any, Final
 from sqlalchemy import delete, select, update
 
 from core.errors import Conflict, NotFound
-from core.records.database import columns, fetch_one, fetch_page
 from core.records.models.page import Page
 from core.records.models.webhooks import DeliveryRecord, DeliveryStatus
+from core.records.queries import columns, fetch_one, fetch_page
 from core.records.repositories.repository import Repository
 from core.records.tables import webhook_deliveries as deliveries
 from core.records.tables import webhooks

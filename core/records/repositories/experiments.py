@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common import storage_keys
 from core.errors import Conflict, NotFound
-from core.records.database import as_values, columns, fetch_one, fetch_page
 from core.records.experiment_transaction import ExperimentTransaction, begin_experiment_transaction
 from core.records.models.experiments import ExperimentChanges, ExperimentRecord, ExperimentStatus
 from core.records.models.page import Page
 from core.records.models.tasks import TaskStatus
+from core.records.queries import as_values, columns, fetch_one, fetch_page
 from core.records.repositories.repository import Repository
 from core.records.tables import checkpoints, experiments, stages, tasks, voices
 from core.stages.status import ACTIVE_STATUSES, StageStatus

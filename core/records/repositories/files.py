@@ -7,12 +7,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common import storage_keys
 from core.errors import Conflict, NotFound
-from core.records.database import as_values, fetch_one, fetch_page
 from core.records.models.datasets import DatasetStatus
 from core.records.models.experiments import ExperimentStatus
 from core.records.models.files import FileRecord, NewFileRecord
 from core.records.models.page import Page
 from core.records.models.tasks import TaskStatus
+from core.records.queries import as_values, fetch_one, fetch_page
 from core.records.repositories.repository import Repository
 from core.records.tables import dataset_versions, experiments, files, tasks
 

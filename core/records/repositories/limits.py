@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.records.database import as_values, fetch_all, fetch_one
 from core.records.models.limits import LimitRecord
+from core.records.queries import as_values, fetch_all, fetch_one
 from core.records.repositories.repository import Repository
 from core.records.tables import limits
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import NotFound
-from core.records.database import fetch_all, fetch_one
 from core.records.models.experiments import ExperimentRecord
 from core.records.models.stages import StageRecord
+from core.records.queries import fetch_all, fetch_one
 from core.records.repositories.repository import Repository
 from core.records.tables import experiments, stages
 from core.stages.stage import STAGES

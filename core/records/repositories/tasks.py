@@ -10,11 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import NotFound
 from core.records.batching import CallBatcher
-from core.records.database import Database, as_values, fetch_all, fetch_page
+from core.records.database import Database
 from core.records.models.experiments import STEPWISE_DIALECT, ExperimentRecord, ExperimentStatus
 from core.records.models.page import Page
 from core.records.models.stages import StageRecord
 from core.records.models.tasks import TaskRecord, TaskStatus
+from core.records.queries import as_values, fetch_all, fetch_page
 from core.records.repositories.repository import Repository
 from core.records.tables import experiments, files, stages, tasks
 from core.stages.status import ACTIVE_STATUSES, StageStatus

@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import Conflict, NotFound, VoiceNotFound
 from core.ids import new_id
-from core.records.database import as_values, fetch_all, fetch_one, fetch_page
 from core.records.models.page import Page
 from core.records.models.voices import NewVoiceRecord, VoiceChanges, VoiceRecord
+from core.records.queries import as_values, fetch_all, fetch_one, fetch_page
 from core.records.repositories.checkpoints import uses_checkpoint
 from core.records.repositories.repository import Repository
 from core.records.tables import checkpoints, voices

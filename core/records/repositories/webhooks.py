@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import Conflict, NotFound
 from core.ids import new_id
-from core.records.database import as_values, fetch_one, fetch_page
 from core.records.models.page import Page
 from core.records.models.webhooks import DeliveryStatus, WebhookRecord
+from core.records.queries import as_values, fetch_one, fetch_page
 from core.records.repositories.repository import Repository
 from core.records.tables import webhook_deliveries, webhooks
 
