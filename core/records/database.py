@@ -135,6 +135,6 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_immediate(connection: Connection) -> None:
-    # A transaction that reads first and wants to write later cannot wait for another writer: SQLite
+    # A transaction that reads first and writes later cannot wait for another writer: SQLite
     # must fail it at once ("database is locked"). One that takes the write lock first only waits.
     connection.exec_driver_sql("BEGIN IMMEDIATE")

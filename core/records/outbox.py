@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from sqlalchemy import insert
@@ -50,7 +50,12 @@ async def add_terminal_events(
 
 
 async def add_event(
-    connection: AsyncConnection, event: str, subject: str, data: Mapping[str, Any], now: float, urls: Sequence[str] = ()
+    connection: AsyncConnection,
+    event: str,
+    subject: str,
+    data: Mapping[str, object],
+    now: float,
+    urls: Sequence[str] = (),
 ) -> int:
     """Write a delivery to each of these URLs and to each webhook subscribed to the event; return how many."""
     targets: list[tuple[str | None, str]] = [(None, url) for url in urls]
@@ -65,7 +70,7 @@ async def add_event(
     return len(new)
 
 
-def task_data(task: TaskRecord) -> dict[str, Any]:
+def task_data(task: TaskRecord) -> dict[str, object]:
     """Return the `data` of a task's event."""
     return {
         "task_id": task.id,
@@ -82,7 +87,7 @@ def task_data(task: TaskRecord) -> dict[str, Any]:
     }
 
 
-def stage_data(run: StageRecord, task: TaskRecord | None) -> dict[str, Any]:
+def stage_data(run: StageRecord, task: TaskRecord | None) -> dict[str, object]:
     """Return the `data` of a stage run's event."""
     return {
         "exp_id": run.exp_id,

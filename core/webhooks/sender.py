@@ -110,7 +110,7 @@ class WebhookSender:
         except SovitsError as failure:
             error = f"{failure.message} {failure.hint}".strip()
         except Exception:
-            logger.exception("A try of the delivery %s failed.", delivery.id)
+            logger.exception("An attempt of the delivery %s failed.", delivery.id)
             error = "The try failed here; the log has the details."
         await self._end(delivery, DeliveryAttempt(at, time.monotonic() - begun, status, error))
 
