@@ -16,7 +16,7 @@ from roles.stages.stage_role import StageRole
 from roles.stages.stage_run import StageFunction, StageRun
 from roles.training.checkpoint_preview import test_inference
 from roles.training.control import Paused
-from roles.training.train import train
+from roles.training.train import TrainingSettings, train
 
 
 def sovits_train(run: StageRun) -> TrainingOutputs:
@@ -35,7 +35,7 @@ def sovits_train(run: StageRun) -> TrainingOutputs:
                 f"were made with ({tokens['pretrained_s2G'] or 'the official one'}).",
                 hint="Begin from that file, or from a model that was fine-tuned from it.",
             )
-    settings: dict[str, Any] = {"base": str(generator), "grad_ckpt": run.config["grad_ckpt"]}
+    settings: TrainingSettings = {"base": str(generator), "grad_ckpt": run.config["grad_ckpt"]}
     if not is_official(run.experiment):  # its recipe has rates of its own, and no discriminator
         return train(run, kind="sovits", settings=settings)
     settings["text_low_lr_rate"] = run.config["text_low_lr_rate"]

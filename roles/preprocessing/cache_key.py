@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from common import storage_keys
+from common.json_types import JsonObject
 from core.errors import InputGone, NotFound
 from roles.preprocessing.dataset_segments import begins_from_dataset, chosen_segments
 from roles.preprocessing.model_files import (
@@ -83,10 +84,10 @@ def uploaded_recording(run: StageRun) -> Path:
     return path
 
 
-def key_facts(run: StageRun) -> dict[str, Any]:
+def key_facts(run: StageRun) -> JsonObject:
     """Return what decides the result beside the content of the inputs and the code: parameters, version, weights."""
     experiment = run.experiment
-    facts: dict[str, Any] = {
+    facts: JsonObject = {
         "stage": run.stage,
         "version": experiment.version,
         "dataset": None,

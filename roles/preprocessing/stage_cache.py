@@ -15,7 +15,7 @@ import shutil
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
 import orjson
 
@@ -59,7 +59,7 @@ class Manifest:
     """The result of a stage and the key of what it was made of."""
 
     key: str
-    outputs: dict[str, Any]
+    outputs: StageOutputs
     products: Checksums
 
 
@@ -80,7 +80,7 @@ def run_cached(run: StageRun, stage: StageFunction) -> StageOutputs:
         run.progress(1.0, REUSED)
         return cast(StageOutputs, {**manifest.outputs, "reused": True})
     outputs = stage(run)
-    _write_manifest(run, Manifest(key, {**outputs}, _product_checksums(run)))
+    _write_manifest(run, Manifest(key, outputs, _product_checksums(run)))
     return outputs
 
 

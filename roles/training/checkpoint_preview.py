@@ -32,17 +32,17 @@ def test_inference(run: StageRun) -> InferenceTestOutputs:
     evaluation = evaluate_voices(
         run, folder, {"prompt": prompt, "sentences": [text], "language": language}, [voice], run.progress
     )[NAME]
-    metrics = dict(evaluation.sentences[0])
+    sentence = evaluation.sentences[0]
     return {
-        "text": metrics.pop("text"),
-        "heard": metrics.pop("heard"),
-        "seconds": metrics.pop("seconds"),
+        "text": sentence["text"],
+        "heard": sentence["heard"],
+        "seconds": sentence["seconds"],
         "language": evaluation.language,
         "sample": sample_key if sample.exists() else None,
         "gpt_model": gpt.id,
         "sovits_model": sovits.id,
         "prompt_text": prompt["text"],
-        "metrics": metrics,
+        "metrics": {name: value for name, value in sentence.items() if name not in ("text", "heard", "seconds")},
     }
 
 

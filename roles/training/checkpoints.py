@@ -7,7 +7,7 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Required
+from typing import Required
 
 from typing_extensions import TypedDict
 
@@ -16,6 +16,7 @@ from common.files import sha256_of_file
 from core.errors import NotFound
 from core.records import NewCheckpointRecord
 from roles.stages.stage_run import StageRun
+from roles.training.lineage import Lineage
 
 
 class Measures(TypedDict, total=False):
@@ -54,7 +55,7 @@ NOT_METRICS = ("epoch", "checkpoint_id", "model_path", "sha256")
 class CheckpointPublisher:
     """Publish weights under ids made from the run and their content, so that a repeated run writes the same ones."""
 
-    def __init__(self, run: StageRun, kind: str, lineage: dict[str, Any]) -> None:
+    def __init__(self, run: StageRun, kind: str, lineage: Lineage) -> None:
         """`kind`: `gpt` or `sovits`."""
         self.run = run
         self.kind = kind
@@ -88,7 +89,7 @@ class CheckpointPublisher:
                 exp_id=run.experiment.id,
                 epoch=epoch,
                 metrics={} if loss is None else {"loss": loss},
-                lineage=self.lineage,
+                lineage={**self.lineage},
             )
             services.call(services.records.checkpoints.create, record)
             self._published[epoch, sha256] = checkpoint_id

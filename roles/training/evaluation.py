@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NotRequired, cast
+from typing import Final, NotRequired, cast
 
 import orjson
 from typing_extensions import TypedDict
@@ -18,7 +18,7 @@ from roles.runtime.errors import error_from_report
 from roles.stages.stage_run import StageRun
 from roles.training.checkpoints import CheckpointRow, Measures
 from roles.training.control import ControlRequests, Paused
-from roles.training.program import POLL_SECONDS, ErrorEvent, EvaluationEvent, start_program
+from roles.training.program import POLL_SECONDS, ErrorEvent, EvaluatedSentence, EvaluationEvent, start_program
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class VoiceEvaluation:
 
     language: str
     mean: Measures
-    sentences: list[dict[str, Any]]
+    sentences: list[EvaluatedSentence]
 
 
 class EvaluationReport(TypedDict, total=False):

@@ -8,14 +8,49 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from common.files import sha256_of_file
 from core.errors import NotFound
 from core.settings import REPOSITORY
 from roles.stages.stage_run import StageRun
 
 
-def lineage_of(run: StageRun, bases: Mapping[str, str], batch_size: int) -> dict[str, Any]:
-    """Return the lineage as the checkpoint's record keeps it. `bases`: part → file that the training begins from."""
+class BaseFile(TypedDict):
+    """A file that a training began from."""
+
+    file: str
+    sha256: str
+
+
+class TrainingData(TypedDict, total=False):
+    """What was trained on: a version of a data set, or a recording."""
+
+    dataset_id: str
+    dataset_version: int | None
+    audio_file_id: str | None
+    sha256: str | None
+    """Of the recording."""
+    segments: int | None
+    """How many were trained on."""
+
+
+class Lineage(TypedDict):
+    """What a checkpoint was made of, as its record keeps it."""
+
+    experiment: str
+    stage: str
+    run: int
+    version: str
+    data: TrainingData
+    parameters: dict[str, Any]
+    base: dict[str, BaseFile]
+    """By part."""
+    code: dict[str, str]
+
+
+def lineage_of(run: StageRun, bases: Mapping[str, str], batch_size: int) -> Lineage:
+    """Return the lineage of a run's checkpoints. `bases`: part → file that the training begins from."""
     return {
         "experiment": run.experiment.id,
         "stage": run.stage,
@@ -39,17 +74,18 @@ def code_version() -> dict[str, str]:
     return code | ({"commit": commit} if commit else {})
 
 
-def _data(run: StageRun) -> dict[str, Any]:
+def _data(run: StageRun) -> TrainingData:
     """Return the data set and its version, or the recording, with the number of segments that are trained on."""
     experiment = run.experiment
-    segments = run.outputs.get("text_feature", {}).get("transcripts")
+    text_features = run.outputs.get("text_feature")
+    segments = text_features["transcripts"] if text_features else None
     if experiment.dataset_id:
         return {
             "dataset_id": experiment.dataset_id,
             "dataset_version": experiment.dataset_version,
             "segments": segments,
         }
-    data: dict[str, Any] = {"audio_file_id": experiment.audio_file_id, "segments": segments}
+    data: TrainingData = {"audio_file_id": experiment.audio_file_id, "segments": segments}
     if experiment.audio_file_id:
         try:
             file = run.services.call(run.services.records.files.get, experiment.audio_file_id)

@@ -96,6 +96,24 @@ class SentenceEvent(TypedDict):
     """Of the whole evaluation, 0–1."""
 
 
+class EvaluatedSentence(TypedDict):
+    """A sentence that a voice spoke, and its scores; None where a score cannot be computed."""
+
+    text: str
+    heard: str
+    """What speech recognition understood."""
+    seconds: float
+    wer: float
+    cer: float
+    similarity: float | None
+    dnsmos: float | None
+    rtf: float | None
+    f0_low: float | None
+    f0_high: float | None
+    repeated: list[str]
+    skipped: list[str]
+
+
 class VoiceEvent(TypedDict):
     """All sentences of a voice were evaluated."""
 
@@ -103,7 +121,7 @@ class VoiceEvent(TypedDict):
     name: str
     language: str
     mean: dict[str, float | None]
-    sentences: list[dict[str, Any]]
+    sentences: list[EvaluatedSentence]
 
 
 class EvaluationDoneEvent(TypedDict):

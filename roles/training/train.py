@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, Required, cast
 
 import orjson
+from typing_extensions import TypedDict
 
 from common import storage_keys
 from core.errors import MissingPart
@@ -32,17 +32,31 @@ EVALUATION_METRICS: Final = ("wer", "cer", "similarity", "dnsmos", "rtf")
 """Measures of the best checkpoint that are shown with the training's metrics."""
 
 
-def train(run: StageRun, *, kind: str, settings: Mapping[str, Any], trainer: str = "") -> TrainingOutputs:
+class TrainingSettings(TypedDict, total=False):
+    """What a stage adds to the plan of its training."""
+
+    base: Required[str]
+    """File that the training begins from."""
+    base_discriminator: str
+    grad_ckpt: bool
+    text_low_lr_rate: float
+    lora_rank: int
+    dpo: bool
+
+
+def train(run: StageRun, *, kind: str, settings: TrainingSettings, trainer: str = "") -> TrainingOutputs:
     """Train `gpt` or `sovits` and evaluate its checkpoints; it continues where an earlier run in its folder stopped.
 
-    `trainer` is one of GPT_SoVITS.train, by default that of the kind. `settings` complete the plan; its `base` and
-    `base_discriminator` are files. Raises MissingPart when one is missing.
+    `trainer` is one of GPT_SoVITS.train, by default that of the kind. Raises MissingPart when a file of the
+    settings is missing.
     """
     folder = run.folder / f"{kind}_{run.work_run}"
     folder.mkdir(parents=True, exist_ok=True)
     share = TRAINING_SHARE if run.services.settings.evaluation_sentences else 1.0
-    means = _means(run)
-    batch = BatchSize(folder, means.batch_size)
+    resources = TrainingResources(run.config["batch_size"], run.services.threads)
+    if run.services.device == "cpu":
+        resources = cap_cpu_training(run.services.settings, resources.threads, resources.batch_size)
+    batch = BatchSize(folder, resources.batch_size)
 
     def attempt(batch_size: int) -> tuple[TrainingDoneEvent, CheckpointPublisher]:
         plan = {
@@ -55,7 +69,7 @@ def train(run: StageRun, *, kind: str, settings: Mapping[str, Any], trainer: str
             "save_every_epoch": run.config["save_every_epoch"],
             "seed": SEED,
             # nano's products are too small to share: a second thread waits more than it works, above all on busy cores.
-            "threads": 1 if run.experiment.version == "nano" else means.threads,
+            "threads": 1 if run.experiment.version == "nano" else resources.threads,
             "device": run.services.device,
             **settings,
         }
@@ -89,18 +103,11 @@ def train(run: StageRun, *, kind: str, settings: Mapping[str, Any], trainer: str
         "tensorboard": _key(run, folder, EVENTS),
         "samples": _key(run, folder, SAMPLES),
         "evaluation": {**evaluation},
-        "notes": [note for note in (means.note, batch.note) if note],
+        "notes": [note for note in (resources.note, batch.note) if note],
     }
 
 
-def _means(run: StageRun) -> TrainingResources:
-    batch_size, threads = run.config["batch_size"], run.services.threads
-    if run.services.device != "cpu":
-        return TrainingResources(batch_size, threads)
-    return cap_cpu_training(run.services.settings, threads, batch_size)
-
-
-def _bases(run: StageRun, kind: str, settings: Mapping[str, Any]) -> dict[str, str]:
+def _bases(run: StageRun, kind: str, settings: TrainingSettings) -> dict[str, str]:
     """Return part → the file that it begins from. Raises MissingPart when one is not there."""
     entries = {kind: settings.get("base"), "discriminator": settings.get("base_discriminator")}
     bases = {part: str(path) for part, path in entries.items() if path}
