@@ -182,14 +182,16 @@ class Pipeline:
         *,
         seed: int,
         speed: float = 1.0,
-        readings: Sequence[InlinePronunciation] = (),
+        inline_pronunciations: Sequence[InlinePronunciation] = (),
     ) -> Speech:
         """Speak one utterance; the same seed gives the same samples whatever else the process does.
 
         Raises:
             ModelError: those of `speak_batch`.
         """
-        return self.speak_batch([SynthesisRequest(text, language, prompt, seed, speed, readings=readings)])[0]
+        return self.speak_batch(
+            [SynthesisRequest(text, language, prompt, seed, speed, inline_pronunciations=inline_pronunciations)]
+        )[0]
 
     @torch.inference_mode()
     def speak_batch(self, requests: Sequence[SynthesisRequest], *, batch_size: int = BATCH_SIZE) -> list[Speech]:

@@ -58,7 +58,7 @@ class Synthesizer:
                 prompt,
                 seed=seed,
                 speed=request.speed,
-                readings=[InlinePronunciation(**reading.model_dump()) for reading in request.readings],
+                inline_pronunciations=[InlinePronunciation(**span.model_dump()) for span in request.readings],
             )
         synthesis_seconds = time.perf_counter() - started
         rate = speech.sample_rate

@@ -33,7 +33,7 @@ class SynthesisRequest:
     """How tokens are sampled; None as suits the voice."""
     steps: int | None = None
     """Steps of the sampler of v3 and v4; None as their recipe says."""
-    readings: Sequence[InlinePronunciation] = ()
+    inline_pronunciations: Sequence[InlinePronunciation] = ()
     """Pronunciations that the user chose for places in the text."""
 
     def new_generator(self) -> torch.Generator:
@@ -70,7 +70,7 @@ class TextConditioner:
             ModelError: those of `phonemize`, and "missing_part" for Mandarin without RoBERTa.
         """
         prompt = request.prompt
-        phones, bert, phonemes = self.encode_text(request.text, request.language, request.readings)
+        phones, bert, phonemes = self.encode_text(request.text, request.language, request.inline_pronunciations)
         sampling = request.sampling
         if sampling is None:
             sampling = nano_sampling(len(phones)) if self.version == "nano" else SamplingSettings()
@@ -91,7 +91,7 @@ class TextConditioner:
         return ConditionedRequest(request, phones, gpt_input, sampling, phonemes.skipped)
 
     def encode_text(
-        self, text: str, language: str, readings: Sequence[InlinePronunciation] = ()
+        self, text: str, language: str, inline_pronunciations: Sequence[InlinePronunciation] = ()
     ) -> tuple[Tensor, Tensor | None, PhonemizedText]:
         """Convert a text to phoneme ids (N,), text features (1024, N) or None for zeros, and its `PhonemizedText`.
 
@@ -99,11 +99,12 @@ class TextConditioner:
             ModelError: those of `phonemize`, and "missing_part" for Mandarin without RoBERTa.
         """
         if self.version == "nano":  # trained on texts as they are, and without features
-            phonemes, bert = phonemize(text, language, inline_pronunciations=readings), None
+            phonemes, bert = phonemize(text, language, inline_pronunciations=inline_pronunciations), None
         else:
             leading = len(text) - len(text.lstrip())  # whitespace that `with_sentence_end` removes
             shifted = [
-                replace(reading, start=reading.start - leading, end=reading.end - leading) for reading in readings
+                replace(pronunciation, start=pronunciation.start - leading, end=pronunciation.end - leading)
+                for pronunciation in inline_pronunciations
             ]
             symbols = "v1" if self.version == "v1" else "v2"
             frontend = self.helpers.frontend()

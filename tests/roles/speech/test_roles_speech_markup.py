@@ -98,7 +98,7 @@ def test_what_cannot_be_followed_is_refused_by_the_splitter(services, text, erro
 def test_a_reading_reaches_the_pipeline(synthesizer, singer):
     speak(synthesizer, readings=(PronunciationSpan(start=0, end=2, language="zh", units=("yin2", "xing2")),))
 
-    assert singer.asked["readings"] == [InlinePronunciation(0, 2, "zh", ("yin2", "xing2"))]
+    assert singer.asked["inline_pronunciations"] == [InlinePronunciation(0, 2, "zh", ("yin2", "xing2"))]
 
 
 def test_pauses_become_silence_around_the_speech_at_its_own_rate(synthesizer):
