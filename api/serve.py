@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.http.connections import QuietAcceptErrors, connection_limits, limited_protocol, raise_file_limit
 from common.files import write_atomically
 from core.redis_server import find_redis_url
 from core.settings import Settings
@@ -30,8 +31,11 @@ GRACE_SECONDS: Final = 5.0
 def serve(settings: Settings) -> None:
     """Serve requests until SIGTERM or SIGINT, then let speech in progress finish."""
     app = create_app(settings, find_redis_url(settings))
+    connections, backlog = connection_limits(settings.max_connections, raise_file_limit())
     config = uvicorn.Config(
         app,
+        http=limited_protocol(connections),
+        backlog=backlog,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -57,6 +61,7 @@ class AnnouncingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start listening and write the announcement."""
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(QuietAcceptErrors())
         await super().startup(sockets)
         # What is loaded by now stays: without it, a full collection takes a few milliseconds, not a tenth of a second.
         gc.collect()

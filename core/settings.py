@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     """API keys separated by commas; with none here and none made by `main.py keys`, no key is asked for."""
     allow_open_access: bool = False
     """Whether the API may be reached from other machines although no key exists; a warning at every start says so."""
+    max_connections: int = Field(2000, ge=4)
+    """Connections that the API has open at once, event streams included; more get 503. Open files may limit it."""
     max_upload_mb: int = Field(500, ge=1)
     """Largest upload, MiB."""
     max_text_characters: int = Field(100_000, ge=1)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+"""Any other method counts as `other`, so that callers cannot make new series."""
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 600)
 """Seconds."""
 
@@ -64,15 +67,28 @@ class RequestMetricsMiddleware:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
+        counted = False
+
+        def count(status: int) -> None:
+            nonlocal counted
+            counted = True
+            route = route_template(scope)
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self.metrics.requests.labels(method, route, status).inc()
+            self.metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
         async def send_counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                route = route_template(scope)
-                self.metrics.requests.labels(scope["method"], route, message["status"]).inc()
-                self.metrics.seconds.labels(route).observe(time.perf_counter() - started)
+                count(message["status"])
             await send(message)
 
-        await self.app(scope, receive, send_counted)
+        try:
+            await self.app(scope, receive, send_counted)
+        except Exception:
+            # The server responds with 500 outside of this middleware.
+            if not counted:
+                count(500)
+            raise
 
 
 def route_template(scope: Scope) -> str:
