@@ -193,10 +193,20 @@ def find_shared_class_names(modules: list[Module]) -> Iterator[Finding]:
 
 
 def find_names(module: Module) -> Iterator[Finding]:
-    """Yield placeholder names, participles as class names, and identifiers with a retired word."""
+    """Yield placeholder names, participles as class names, and identifiers with a retired word.
+
+    Fields that a class declares may be the literals of a stored document, so they are exempt.
+    """
+    fields = {
+        statement.target
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef)
+        for statement in node.body
+        if isinstance(statement, ast.AnnAssign)
+    }
     for node in ast.walk(module.tree):
         names: list[tuple[str, int]] = []
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node not in fields:
             names = [(node.id, node.lineno)]
         elif isinstance(node, ast.arg):
             names = [(node.arg, node.lineno)]

@@ -25,7 +25,7 @@ def recording() -> np.ndarray:
 
 
 def piece(start: float, seconds: float) -> np.ndarray:
-    """A part of the recording."""
+    """Return a part of the recording."""
     return recording()[round(start * RATE) : round((start + seconds) * RATE)]
 
 
@@ -64,7 +64,7 @@ def speech(name: str) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def voice() -> np.ndarray:
-    """The bundled prompt, 16 kHz: 'The number you have dialed is not in service. …'"""
+    """Return the bundled prompt, 16 kHz: 'The number you have dialed is not in service. …'"""
     samples, rate = read_mono(ALLISON / "prompt.wav")
     assert rate == RATE
     return samples
@@ -72,7 +72,7 @@ def voice() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which Whisper is put together once for all tests."""
+    """Return a folder in which Whisper is put together once for all tests."""
     folder = tmp_path_factory.mktemp("models")
     model_folder(folder)
     return folder

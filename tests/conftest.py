@@ -48,11 +48,11 @@ class Postgres:
         self._migrated = ""
 
     def new_database(self) -> str:
-        """The address of an empty database."""
+        """Return the address of an empty database."""
         return self._address(self._create())
 
     def migrated_database(self) -> str:
-        """The address of a database with all tables and no rows."""
+        """Return the address of a database with all tables and no rows."""
         if not self._migrated:
             self._migrated = self._create()
             upgrade(self._address(self._migrated))
@@ -95,7 +95,7 @@ def database(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def new_database_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database without tables."""
+    """Return a database without tables."""
     if database == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path}/data/records.sqlite3"
     server: Postgres = request.getfixturevalue("postgres")
@@ -104,7 +104,7 @@ def new_database_url(database: str, request: pytest.FixtureRequest, tmp_path: Pa
 
 @pytest.fixture
 def database_url(database: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database with all tables and no rows."""
+    """Return a database with all tables and no rows."""
     if database == "sqlite":
         url = f"sqlite+aiosqlite:///{tmp_path}/data/records.sqlite3"
         upgrade(url)
@@ -121,7 +121,7 @@ class Buckets:
         self._numbers = itertools.count()
 
     def new_bucket(self, port: int = 0) -> str:
-        """The STORAGE_URL of an empty bucket, seen through another port when one is given."""
+        """Return the STORAGE_URL of an empty bucket, seen through another port when one is given."""
         name = f"voices{next(self._numbers)}"
         httpx.put(f"http://127.0.0.1:{self.port}/{name}", timeout=60).raise_for_status()
         where = f"endpoint=http://127.0.0.1:{port or self.port}&region=us-east-1"

@@ -79,7 +79,7 @@ def follow(client: httpx.Client, path: str) -> None:
 
 
 def checked(answer: httpx.Response) -> dict:
-    """What is in the envelope."""
+    """Return what is in the envelope."""
     envelope = answer.json()
     if envelope["code"] != 200:
         sys.exit(f"{envelope['code']}: {envelope['msg']}")

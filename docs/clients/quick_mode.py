@@ -68,7 +68,7 @@ def speak(client: httpx.Client, voice: str, text: str) -> None:
 
 
 def checked(answer: httpx.Response) -> dict:
-    """What was answered; the message and the hint where that is an error."""
+    """Return what was answered; the message and the hint where that is an error."""
     if answer.is_error:
         error = answer.json()["error"]
         sys.exit(f"{answer.status_code} {error['code']}: {error['message']} {error['hint']}")

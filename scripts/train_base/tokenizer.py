@@ -119,7 +119,7 @@ def _begin(model: Tokenizer, clips: list[Clip], seed: int) -> None:
 
 @torch.no_grad()
 def _revive(model: Tokenizer, content: Tensor) -> None:
-    """A code that nothing chooses is moved to where speech is."""
+    """Move codes that nothing chooses to where speech is."""
     book = model.quantizer.codebook
     stale = book.cluster_size < STALE
     if stale.any():

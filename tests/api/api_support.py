@@ -60,7 +60,7 @@ class Api:
 
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Api]:
-    """The API on a free port for as long as the block lasts."""
+    """Yield the API on a free port for as long as the block lasts."""
     app = create_app(settings)
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=2)
     server = TestServer(config, app, settings.data_path / "run" / "api.json")
@@ -165,7 +165,7 @@ class ToneWorkers:
 
 
 def tone(seconds: float, amplitude: float = 0.5, rate: int = RATE) -> bytes:
-    """A WAV of 220 Hz."""
+    """Return a WAV of 220 Hz."""
     count = round(seconds * rate)
     values = (round(32767 * amplitude * math.sin(2 * math.pi * 220 * n / rate)) for n in range(count))
     samples = struct.pack(f"<{count}h", *values)
@@ -174,7 +174,7 @@ def tone(seconds: float, amplitude: float = 0.5, rate: int = RATE) -> bytes:
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """What `condition` (a function, maybe a coroutine function) answers once it is something."""
+    """Return what `condition` (a function, maybe a coroutine function) answers once it is something."""
     async with asyncio.timeout(seconds):
         while True:
             response = condition()
@@ -186,7 +186,7 @@ async def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any
 
 
 async def upload(client: httpx.AsyncClient, content: bytes | None = None, name: str = "a.wav") -> dict[str, Any]:
-    """A recording of two seconds on the server."""
+    """Return a recording of two seconds on the server."""
     response = await client.post("/api/v1/files", files={"file": (name, content or tone(2.0))})
     assert response.status_code == 201, response.text
     view: dict[str, Any] = response.json()
@@ -194,7 +194,7 @@ async def upload(client: httpx.AsyncClient, content: bytes | None = None, name: 
 
 
 async def make_voice(records: Records, name: str) -> VoiceRecord:
-    """A published voice without weights."""
+    """Return a published voice without weights."""
     for kind in ("gpt", "sovits"):
         await records.checkpoints.create(
             NewCheckpointRecord(

@@ -33,7 +33,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS
 
 @pytest.fixture(scope="session")
 def empty_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with all tables and no rows, to copy."""
+    """Return a database with all tables and no rows, to copy."""
     path = tmp_path_factory.mktemp("records") / "empty.sqlite3"
     upgrade(f"sqlite+aiosqlite:///{path}")
     return path
@@ -68,7 +68,7 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """The application without a server around it, which is quicker; answers come whole, and nobody hangs up."""
+    """Yield the application without a server around it, which is quicker; answers come whole, and nobody hangs up."""
     app = create_app(settings)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
@@ -80,7 +80,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def queue(settings: Settings) -> AsyncIterator[AsyncQueue]:
-    """A connection of the test's own."""
+    """Yield a connection of the test's own."""
     redis = connect_async(settings.redis_url)
     yield AsyncQueue(redis, QueueOptions.from_settings(settings))
     await redis.aclose()
@@ -104,7 +104,7 @@ async def records(settings: Settings) -> AsyncIterator[Records]:
 
 @pytest.fixture
 async def voice(records: Records) -> VoiceRecord:
-    """A published voice named Allison."""
+    """Return a published voice named Allison."""
     return await make_voice(records, "Allison")
 
 

@@ -73,7 +73,7 @@ def fill(path: str) -> str:
 
 
 def resolve(shape: dict[str, Any]) -> dict[str, Any]:
-    """The object that a schema means; of several alternatives the first object."""
+    """Return the object that a schema means; of several alternatives the first object."""
     if "$ref" in shape:
         return resolve(SCHEMA["components"]["schemas"][shape["$ref"].rsplit("/", 1)[1]])
     for alternative in shape.get("anyOf", []):
@@ -97,7 +97,7 @@ def sample(shape: dict[str, Any]) -> Any:
 
 
 def sentence_of(response: httpx.Response) -> str:
-    """What the answer says, in whatever error format."""
+    """Return what the answer says, in whatever error format."""
     assert response.headers["content-type"].startswith("application/json"), response.text[:200]
     view = response.json()
     assert isinstance(view, dict)
@@ -278,5 +278,5 @@ def temporaries(api: Api) -> list[Path]:
 
 
 def memory_mb() -> float:
-    """The most that this process ever held."""
+    """Return the most that this process ever held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

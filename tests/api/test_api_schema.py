@@ -143,6 +143,6 @@ def ask_again_and_again(cases: Any, served: Served) -> None:
 
 
 def explain(error: BaseException) -> str:
-    """The failure itself, without the frames around it."""
+    """Return the failure itself, without the frames around it."""
     inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error
     return f"{inner} {getattr(error, 'message', '')}"

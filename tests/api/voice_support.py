@@ -11,7 +11,7 @@ from core.storage import Storage
 
 
 def weights(kind: str, tokens: int = 24, salt: str = "") -> bytes:
-    """A safetensors file of a GPT or a SoVITS model with so many semantic tokens, whose numbers are missing."""
+    """Return a safetensors file of a GPT or a SoVITS model with so many semantic tokens, whose numbers are missing."""
     config = {"model": {"EOS": tokens}} if kind == "gpt" else {}
     message = {"kind": kind, "version": "nano", "config": config, "info": {"salt": salt}}
     header: dict[str, object] = {"__metadata__": {"sovitsd": json.dumps(message)}}
@@ -25,7 +25,7 @@ def weights(kind: str, tokens: int = 24, salt: str = "") -> bytes:
 async def make_model(
     records: Records, storage: Storage, kind: str, *, version: str = "nano", tokens: int = 24, salt: str = ""
 ) -> CheckpointRecord:
-    """A checkpoint with its file."""
+    """Return a checkpoint with its file."""
     content = weights(kind, tokens, salt)
     digest = hashlib.sha256(content).hexdigest()
     record = await records.checkpoints.create(
@@ -46,7 +46,7 @@ async def make_model(
 
 
 async def make_whole_voice(records: Records, storage: Storage, name: str, sound: bytes) -> VoiceRecord:
-    """A voice all of whose files are there."""
+    """Return a voice all of whose files are there."""
     gpt, sovits = await make_model(records, storage, "gpt"), await make_model(records, storage, "sovits")
     audio = f"voices/of-{name}/prompt.wav"
     storage.put_bytes(audio, sound)

@@ -10,5 +10,5 @@ from tiny_voices import VoiceFiles, write_tiny_voice
 
 @pytest.fixture(scope="session")
 def tiny_voice(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], VoiceFiles]:
-    """Writes a tiny voice of an official version."""
+    """Write a tiny voice of an official version."""
     return lambda version: write_tiny_voice(tmp_path_factory.mktemp(version), version)

@@ -25,7 +25,7 @@ CONTENT = random.Random(1).randbytes(300_000)
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A hub with one large file; transfers are written in small pieces, and a retry comes at once."""
+    """Yield a hub with one large file; transfers are written in small pieces, and a retry comes at once."""
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
@@ -39,7 +39,7 @@ def hub(monkeypatch):
 
 @pytest.fixture
 def get(hub, tmp_path):
-    """Fetches files into a folder and returns what was said."""
+    """Fetch files into a folder and return what was printed."""
 
     def run(*files, folder=tmp_path):
         lines = []

@@ -108,7 +108,7 @@ def test_a_missing_file_is_said(read, tmp_path):
 
 @pytest.fixture
 def official(tmp_path, monkeypatch):
-    """Writes a file as the official saver does, the configuration an object of a class in a module `utils`."""
+    """Write a file as the official saver does, the configuration an object of a class in a module `utils`."""
     utils = ModuleType("utils")
     utils.HParams = type("HParams", (), {"__module__": "utils", "__qualname__": "HParams"})
     monkeypatch.setitem(sys.modules, "utils", utils)

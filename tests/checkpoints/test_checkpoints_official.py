@@ -36,7 +36,7 @@ FLOW = {"cfm.estimator.proj_out.weight": torch.ones(2, 2), "enc_p.text_embedding
 
 @pytest.fixture
 def utils(monkeypatch):
-    """The module that the upstream programs have, so that a full unpickler finds their class."""
+    """Return the module that the upstream programs have, so that a full unpickler finds their class."""
     module = ModuleType("utils")
     module.HParams = type("HParams", (), {"__module__": "utils", "__qualname__": "HParams"})
     monkeypatch.setitem(sys.modules, "utils", module)

@@ -26,7 +26,7 @@ fuzz = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The bytes of a small v2Pro voice in the official layout."""
+    """Return the bytes of a small v2Pro voice in the official layout."""
     path = tmp_path_factory.mktemp("whole") / "voice.pth"
     state = {"sv_emb.weight": torch.ones(2, 3), "enc_p.text_embedding.weight": torch.zeros(732, 1)}
     write_official(path, Checkpoint("sovits", "v2Pro", {"model": {"n_heads": 2}, "train": {}}, state))
@@ -35,7 +35,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
-    """The bytes of a small checkpoint of this program."""
+    """Return the bytes of a small checkpoint of this program."""
     path = tmp_path_factory.mktemp("ours") / "voice.safetensors"
     save_checkpoint(
         path, Checkpoint(kind="sovits", version="nano", config={"a": 1}, state={"w": torch.ones(64)}, info={})
@@ -44,7 +44,7 @@ def ours(tmp_path_factory):
 
 
 def refused_or_read(path: Path, content: bytes) -> str:
-    """The code of the refusal, or empty; anything but a checkpoint or a refusal fails the test."""
+    """Return the code of the refusal, or empty; anything but a checkpoint or a refusal fails the test."""
     path.write_bytes(content)
     refusal = None
     try:

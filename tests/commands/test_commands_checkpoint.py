@@ -27,7 +27,7 @@ LAYER = "estimator.transformer_blocks.0.attn.to_q"
 
 @pytest.fixture
 def run(capsys):
-    """Runs a command; (exit code, what went to stdout, what went to stderr)."""
+    """Run a command; return (exit code, what went to stdout, what went to stderr)."""
 
     def command(*arguments):
         code = main([str(argument) for argument in arguments])
@@ -51,7 +51,7 @@ def lora(tmp_path):
 
 @pytest.fixture
 def base(tmp_path):
-    """A whole model; its config says which version it is."""
+    """Return a whole model; its config says which version it is."""
 
     def write(version):
         weights = {f"cfm.{LAYER}.weight": torch.zeros(2, 2), "ref_enc.fc.fc.weight": torch.zeros(2, 2)}

@@ -141,7 +141,7 @@ def wire(server: EmbeddedServer) -> Iterator[Wire]:
 
 @pytest.fixture
 def distant_queue(client: redis.Redis, wire: Wire) -> Iterator[Queue]:
-    """The same queue, seen over the wire."""
+    """Yield the same queue, seen over the wire."""
     distant = connect(wire.url)
     queue = Queue(distant, QueueOptions(retry_attempts=2))
     queue.job("nobody")  # connects

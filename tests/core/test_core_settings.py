@@ -22,11 +22,11 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def example_lines() -> dict[str, tuple[str, bool]]:
     """Name → (value, whether it is active)."""
-    found = {}
+    documented = {}
     for line in EXAMPLE.read_text(encoding="utf-8").splitlines():
         if match := re.fullmatch(r"(# )?([A-Z][A-Z0-9_]+)=(.*)", line):
-            found[match[2]] = (match[3], match[1] is None)
-    return found
+            documented[match[2]] = (match[3], match[1] is None)
+    return documented
 
 
 def test_the_example_names_every_setting_and_no_other():

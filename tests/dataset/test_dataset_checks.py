@@ -29,7 +29,7 @@ def noise(seconds: float, level: float = 0.1) -> np.ndarray:
 
 
 def melody() -> np.ndarray:
-    """A scale on a plucked string, four seconds."""
+    """Return a scale on a plucked string, four seconds."""
     time = np.arange(RATE // 2) / RATE
     tones = (220, 247, 262, 294, 330, 349, 392, 440)
     return np.concatenate([0.3 * np.sin(2 * np.pi * tone * time) * np.exp(-4 * time) for tone in tones]).astype("f4")

@@ -34,7 +34,7 @@ def client(daemon: Daemon) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The beginning of the bundled recording."""
+    """Return the beginning of the bundled recording."""
     samples, rate = soundfile.read(RECORDING, frames=SECONDS * 16_000, dtype="int16")
     path = tmp_path_factory.mktemp("recording") / "recording.wav"
     soundfile.write(path, samples, rate)

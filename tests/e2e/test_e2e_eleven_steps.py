@@ -21,7 +21,7 @@ SECONDS = 5
 
 @pytest.fixture(scope="module")
 def three_files(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The recording in three pieces."""
+    """Return the recording in three pieces."""
     samples, rate = soundfile.read(recording, dtype="int16")
     folder = tmp_path_factory.mktemp("three")
     paths = [folder / f"{name}.wav" for name in ("one", "two", "three")]

@@ -63,7 +63,7 @@ class Expert:
                     yield kind, orjson.loads(line[5:])
 
     def wait(self, stage: str) -> dict[str, Any]:
-        """The stage once it is completed."""
+        """Return the stage once it is completed."""
         kind, data = list(self.events(stage))[-1]
         assert kind == "completed", data
         return self.stage(stage)
@@ -73,7 +73,7 @@ class Expert:
         return self.wait(stage)
 
     def until_it_learns(self, stage: str) -> dict[str, Any]:
-        """The first progress of a training that has taken a step."""
+        """Return the first progress of a training that has taken a step."""
         return next(data for kind, data in self.events(stage) if kind == "progress" and "loss" in data)
 
 
@@ -120,7 +120,7 @@ def prepare(expert: Expert) -> None:
 
 
 def cancel(expert: Expert, daemon: Daemon) -> None:
-    """A training stops when it is told to, and another one may begin at once."""
+    """Check that a cancelled training stops, and that another one may begin at once."""
     expert.begin("gpt_train", total_epoch=MANY)
     expert.until_it_learns("gpt_train")
 
@@ -132,7 +132,7 @@ def cancel(expert: Expert, daemon: Daemon) -> None:
 
 
 def pause_and_resume(expert: Expert, daemon: Daemon) -> None:
-    """A training pauses, frees its process, asks before it goes on otherwise, and counts every step once."""
+    """Check that a training pauses, frees its process, asks before it goes on otherwise, and counts every step once."""
     expert.until_it_learns("gpt_train")
     assert expert.control("gpt_train", action="pause").status_code == 200
     assert [kind for kind, _ in expert.events("gpt_train")][-1] == "paused"
@@ -156,7 +156,7 @@ def pause_and_resume(expert: Expert, daemon: Daemon) -> None:
 
 
 def end_early(expert: Expert) -> None:
-    """A training of many epochs ends with the one that it is in."""
+    """Check that a training of many epochs ends with the one that it is in."""
     expert.begin("sovits_train", total_epoch=MANY, batch_size=32, save_every_epoch=MANY)
     learnt = expert.until_it_learns("sovits_train")
     assert expert.control("sovits_train", action="stop_after_epoch").status_code == 200
@@ -173,7 +173,7 @@ def metrics(daemon: Daemon, expert: Expert, folder: str) -> list[dict[str, Any]]
 
 
 def trainings(daemon: Daemon) -> list[int]:
-    """Processes that train."""
+    """Return the processes that train."""
     return [pid for pid in descendants(daemon.process.pid) if b".train\0" in command_line(pid)]
 
 

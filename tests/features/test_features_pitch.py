@@ -13,7 +13,7 @@ RATE, HOP = 16_000, 320
 
 
 def tone(hertz: float, seconds: float = 0.5) -> np.ndarray:
-    """A sawtooth without its harmonics above 4 kHz."""
+    """Return a sawtooth without its harmonics above 4 kHz."""
     t = np.arange(int(seconds * RATE)) / RATE
     harmonics = range(1, int(4000 / hertz) + 1)
     return 0.1 * sum(np.sin(2 * np.pi * hertz * k * t) / k for k in harmonics).astype(np.float32)

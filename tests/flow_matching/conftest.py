@@ -37,7 +37,7 @@ def model(tiny) -> FlowMatchingSoVITS:
 
 @pytest.fixture
 def base_of(model, tmp_path) -> Callable[[str], Path]:
-    """The tiny model as a file of a version to begin from."""
+    """Return the tiny model as a file of a version to begin from."""
 
     def save(version: str) -> Path:
         path = tmp_path / f"{version}.safetensors"
@@ -54,7 +54,7 @@ def base(base_of) -> Path:
 
 
 def load_voice(path: Path, base: Path | None = None) -> FlowMatchingSoVITS:
-    """A file as a model that speaks."""
+    """Return a file as a model that speaks."""
     file = open_checkpoint(path)
     state = file.state
     if base is not None:

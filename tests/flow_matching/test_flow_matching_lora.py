@@ -22,7 +22,7 @@ def sample(model):
 
 @pytest.fixture
 def changed(tiny, model):
-    """A copy of the model that has learned something of rank 4."""
+    """Return a copy of the model that has learned something of rank 4."""
     other = FlowMatchingSoVITS.from_config(tiny)
     other.load_state_dict(model.state_dict())
     lora.inject(other, 4).eval()

@@ -55,7 +55,7 @@ def lively(config: dict[str, Any]) -> FlowMatchingSoVITS:
 
 
 def make_batch(rows: slice) -> tuple[FlowMatchingBatch, RandomDraws]:
-    """Some of four equally long rows that learn the flow."""
+    """Return some of four equally long rows that learn the flow."""
     generator = torch.Generator().manual_seed(3)
     whole = {
         "spec": torch.rand(4, 1025, 20, generator=generator),
@@ -74,7 +74,7 @@ def make_batch(rows: slice) -> tuple[FlowMatchingBatch, RandomDraws]:
 
 
 def learned(rows: slice, group: ProcessGroup | None = None) -> dict[str, Tensor]:
-    """The weights that learn, after an update."""
+    """Return the weights that learn, after an update."""
     config = tiny_of("v4")
     # A large eps: at Adam's usual one, a first update is the sign of every gradient, rounding's among them.
     settings = replace(read_section(FlowMatchingTrainSettings, config["train"], extra=True), eps=1.0)

@@ -33,7 +33,7 @@ def torchrun(*arguments: str) -> None:
 
 @pytest.fixture
 def outputs(plan_file, tmp_path) -> Path:
-    """The folder in which `alone` was trained here, and `whole` and `parts` by two processes."""
+    """Return the folder in which `alone` was trained here, and `whole` and `parts` by two processes."""
     for name in ("whole", "parts"):
         shutil.copy(plan_file(output=name, batch_size=12, train=WITHOUT_DROPOUT), tmp_path / f"{name}.json")
     torchrun(str(Path(__file__).parent / "gpt_worker.py"), str(tmp_path))

@@ -31,7 +31,7 @@ def alone(model: Text2Semantic, row: GenerationInput, seed: int, settings: Sampl
 
 
 def never_ends(model: Text2Semantic) -> Text2Semantic:
-    """The same model with an end token that is out of the question."""
+    """Return the same model with an end token that is out of the question."""
     with torch.no_grad():
         model.model.ar_predict_layer.weight[-1] = 0
         model.model.h.layers[-1].norm2.bias.copy_(model.model.ar_predict_layer.weight.mean(0) * 100)

@@ -34,7 +34,7 @@ def text(seed: int) -> torch.Tensor:
 
 
 def walk(speaker: Text2Semantic, phonemes: torch.Tensor, settings: SamplingSettings) -> tuple[list[int], list[int]]:
-    """The tokens, and the phoneme that each one speaks."""
+    """Return the tokens, and the phoneme that each one speaks."""
     batch = ContinuousBatch(speaker)
     number = batch.add_request(GenerationInput(phonemes), settings, torch.Generator().manual_seed(1))
     places, tokens = [], []

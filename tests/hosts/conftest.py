@@ -22,7 +22,7 @@ def shared(postgres: Any, buckets: Any, tmp_path: Path) -> Iterator[Shared]:
 
 @pytest.fixture
 def new_host(shared: Shared, tmp_path: Path) -> Iterator[Callable[[str], Host]]:
-    """Makes hosts; all are stopped at the end."""
+    """Make hosts; all are stopped at the end."""
     hosts: list[Host] = []
 
     def make(name: str) -> Host:

@@ -90,7 +90,7 @@ class Host:
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = SOON, every: float = 0.05) -> Any:
-    """What `condition` answers, once it is something."""
+    """Return what `condition` answers, once it is something."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"waited {seconds:g} s in vain"

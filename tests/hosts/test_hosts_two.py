@@ -80,7 +80,7 @@ async def train_shortly(shared: Shared, exp_id: str) -> None:
 
 
 def the_one_that_trains(shared: Shared, exp_id: str, first: Host, second: Host) -> tuple[Host, Host]:
-    """The host that trains the SoVITS model now, and the other one."""
+    """Return the host that trains the SoVITS model now, and the other one."""
     with connect(shared.redis_url) as redis:
         [pid] = [worker.pid for worker in Queue(redis).workers() if worker.job == f"{exp_id}.sovits_train.1"]
     return (first, second) if first.has(pid) else (second, first)

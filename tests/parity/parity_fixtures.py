@@ -29,7 +29,7 @@ READ: set[Path] = set()
 def find(
     kind: str, *, suffix: str = ".npz", having: str = "", where: Callable[[Path], bool] | None = None
 ) -> list[Path]:
-    """The files of a kind, of those with an entry `having` and those that `where` accepts; now counted as read."""
+    """Return the files of a kind with an entry `having` that `where` accepts; now counted as read."""
     paths = [
         path
         for path in sorted(ROOT.rglob(f"*{suffix}"))
@@ -44,7 +44,7 @@ def find(
 def fixtures(
     kind: str, *, suffix: str = ".npz", having: str = "", where: Callable[[Path], bool] | None = None
 ) -> list[Any]:
-    """What `find` finds as parameters of a test, or one skip that says that there is none."""
+    """Return what `find` finds as parameters of a test, or one skip that says that there is none."""
     paths = find(kind, suffix=suffix, having=having, where=where)
     if not paths:
         return [pytest.param(None, marks=pytest.mark.skip(reason=f"no {kind}{suffix} under {ROOT}"))]
@@ -55,7 +55,7 @@ def fixtures(
 
 
 def companion(path: Path, name: str) -> Path:
-    """A file or folder that belongs to the fixture: beside it or one folder up; counted as read with all it holds."""
+    """Return a file or folder beside the fixture or one folder up; counted as read with all it holds."""
     for folder in (path.parent, path.parent.parent):
         entry = folder / name
         if entry.exists():
@@ -89,7 +89,7 @@ class Fixture:
         return self[name] if name in self.arrays else None
 
     def json(self, name: str) -> Any:
-        """An entry that is text: a string, or its UTF-8 bytes."""
+        """Return an entry that is text: a string, or its UTF-8 bytes."""
         array = self.arrays[name]
         return json.loads(bytes(array) if array.dtype == np.uint8 else str(array))
 
@@ -123,7 +123,7 @@ class Fixture:
 
 @cache
 def seeded_weights(folder: Path = BUNDLED) -> ModuleType:
-    """The program that makes weights from seeds, that of the fixture's own folder first."""
+    """Return the program that makes weights from seeds, that of the fixture's own folder first."""
     places = (*(place / "seeded_weights.py" for place in (folder, *folder.parents)), BUNDLED / "s2/seeded_weights.py")
     path = next(place for place in places if place.exists())
     specification = importlib.util.spec_from_file_location("seeded_weights", path)

@@ -23,7 +23,7 @@ LORAS = fixtures("_lora", suffix=".pth")
 
 
 def by_torch(path):
-    """What torch reads once the first two bytes are put back: another way than ours."""
+    """Return what torch reads once the first two bytes are put back: another way than ours."""
     stream = io.BytesIO(b"PK" + path.read_bytes()[2:])
     with torch.serialization.safe_globals([(HParams, "utils.HParams")]):
         return torch.load(stream, weights_only=True)
@@ -35,13 +35,13 @@ def plain(value):
 
 
 def records(path):
-    """The archive's entries below its folder, whose name is that of the file it was first saved to."""
+    """Return the archive's entries below its folder, whose name is that of the file it was first saved to."""
     with zipfile.ZipFile(io.BytesIO(b"PK" + path.read_bytes()[2:])) as archive:
         return {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
 
 
 def operations(pickled):
-    """A pickle's operations, whatever it remembers for a second use: that depends on which equal texts are one."""
+    """Return a pickle's operations without its memo, which depends on which equal texts are one object."""
     operations, memo, last = [], {}, None
     for operation, argument, _ in pickletools.genops(pickled):
         if "PUT" in operation.name:

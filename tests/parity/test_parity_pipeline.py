@@ -135,7 +135,7 @@ def test_a_stream_in_upstreams_way_has_its_chunks_latents_offsets_and_emissions(
 def assert_same_raw_chunks(
     fixture: Fixture, model: SoVITS, ge: torch.Tensor, index: int, chunks: int, request: dict
 ) -> None:
-    """The waves before anything is cut off them, where the overlap was not raised, and all latents."""
+    """Compare the waves before anything is cut off them, where the overlap was not raised, and all latents."""
     speed, overlap = request.get("speed_factor", 1.0), request["overlap_length"]
     again = UpstreamStream(
         model, fixture["phones"], ge, speed=speed, overlap=overlap, noise_scale=fixture.config["noise_scale"]
@@ -169,7 +169,7 @@ def test_tokens_are_split_where_upstream_splits_them(path: Path) -> None:
 
 
 def indifferent_gpt(tokens: int) -> Text2Semantic:
-    """A GPT to which every token is as likely as any other, so that noise alone decides."""
+    """Return a GPT to which every token is as likely as any other, so that noise alone decides."""
     sizes = {"embedding_dim": 8, "hidden_dim": 8, "head": 2, "n_layer": 1, "dropout": 0}
     model = Text2Semantic.from_config(sizes | {"vocab_size": tokens, "EOS": tokens - 1, "phoneme_vocab_size": 4}).eval()
     model.model.ar_predict_layer.weight.data.zero_()
@@ -177,6 +177,6 @@ def indifferent_gpt(tokens: int) -> Text2Semantic:
 
 
 def dictated(script: torch.Tensor, tokens: int) -> torch.Tensor:
-    """(steps, V) draws that make each step choose what is written."""
+    """Return (steps, V) draws that make each step choose what is written."""
     noise = torch.ones(len(script), tokens)
     return noise.scatter_(1, script[:, None], 1e-6)

@@ -63,7 +63,7 @@ def prompt_row(fixture: Stage1, kwargs: dict) -> GenerationInput:
 
 
 def generated(fixture: Stage1, kwargs: dict, tokens: torch.Tensor) -> torch.Tensor:
-    """The reference's tokens without the prompt in front of them."""
+    """Return the reference's tokens without the prompt in front of them."""
     return tokens[len(fixture["in/prompt"]) if kwargs.get("use_prompt", True) else 0 :]
 
 

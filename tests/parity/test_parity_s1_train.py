@@ -42,7 +42,7 @@ def training_batch(fixture: Stage1, lengths: torch.Tensor, rows: slice = slice(N
 
 
 def without_padding(fixture: Stage1, lengths: torch.Tensor) -> GPTBatch:
-    """The batch as a collate makes it: ids and features beyond a row's length are zero."""
+    """Return the batch as a collate makes it: ids and features beyond a row's length are zero."""
     batch = training_batch(fixture, lengths)
     beyond = torch.arange(batch.phonemes.shape[1])[None] >= lengths[:, None]
     return GPTBatch(
@@ -244,12 +244,12 @@ def test_filter_repetition_batch_size_and_order(path):
 
 
 def experiment(path: Path) -> Path:
-    """The training-set folder beside a recorded training."""
+    """Return the training-set folder beside a recorded training."""
     return companion(path, next(path.parent.rglob("6-name2semantic.tsv")).parent.name)
 
 
 def starting_file(path: Path) -> Path:
-    """The checkpoint that a recorded training began from: the nearest, or that of the public fixtures."""
+    """Return the checkpoint that a recorded training began from: the nearest, or that of the public fixtures."""
     folders = [path.parent, path.parent.parent, ROOT, BUNDLED]
     return next(path for folder in folders for path in folder.rglob("*tiny_official.ckpt"))
 

@@ -103,7 +103,7 @@ def references(fixture: Fixture, count: int) -> tuple[list[torch.Tensor], list[t
 
 
 def watch(model: SoVITS) -> dict[str, torch.Tensor]:
-    """Collects what the fixtures call by these names while the model runs."""
+    """Collect what the fixtures call by these names while the model runs."""
     seen: dict[str, torch.Tensor] = {}
     modules = {
         "encoder_ssl": model.enc_p.encoder_ssl,

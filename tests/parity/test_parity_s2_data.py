@@ -94,7 +94,7 @@ def test_batches_come_in_the_order_of_the_reference(path):
 
 
 def write_folder(root: Path, content: dict, config: dict) -> None:
-    """The experiment folder that a dataset_rules fixture describes."""
+    """Write the experiment folder that a dataset_rules fixture describes."""
     for folder in (SSL_FOLDER, WAVE_FOLDER, SPEAKER_FOLDER):
         (root / folder).mkdir()
     (root / TEXT_FILE).write_text("\n".join(content["name2text"]) + "\n", encoding="utf-8")

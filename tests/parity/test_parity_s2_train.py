@@ -114,7 +114,7 @@ def test_one_step_has_the_reference_losses_gradients_and_changes(path):
 
 
 def collect_gradients(trial: Trial) -> dict[str, dict[str, float]]:
-    """Filled with the norm of every gradient at the moment in which its optimiser uses it."""
+    """Return a dictionary filled with the norm of every gradient at the moment in which its optimiser uses it."""
     norms: dict[str, dict[str, float]] = {"g": {}, "d": {}}
     for who, optimizer in (("g", "generator"), ("d", "discriminator")):
         parameters = trial.named_parameters()[who]
@@ -137,7 +137,7 @@ def compare_losses(losses: dict[str, float], expected: dict, settings: dict) -> 
 
 
 def compare_gradients(ours: dict[str, float], expected: dict[str, float | None]) -> None:
-    """A norm of None says that no gradient reaches the parameter."""
+    """Compare norms; None says that no gradient reaches the parameter."""
     expected = {name: norm for name, norm in expected.items() if norm is not None}
     assert set(ours) == set(expected)
     assert total(ours) == pytest.approx(total(expected), rel=1e-4)

@@ -22,21 +22,21 @@ def upstream_slicer(case: dict) -> Slicer:
 
 
 def slicer_cases() -> list:
-    found = [
+    chunks = [
         pytest.param(case, id=f"{path.parent.name}-{case['name']}")
         for path in find("slicer", suffix=".json")
         for case in json.loads(path.read_text())["cases"]
     ]
-    return found or [pytest.param(None, marks=pytest.mark.skip(reason="no slicer.json among the fixtures"))]
+    return chunks or [pytest.param(None, marks=pytest.mark.skip(reason="no slicer.json among the fixtures"))]
 
 
 def audio_cases() -> list:
-    found = [
+    chunks = [
         pytest.param(path, number, id=f"{path.stem}-{number}")
         for path in find("audio_conventions")
         for number in range(sum(name[2:].isdigit() for name in np.load(path).files if name.startswith("in")))
     ]
-    return found or [
+    return chunks or [
         pytest.param(None, 0, marks=pytest.mark.skip(reason="no audio_conventions.npz among the fixtures"))
     ]
 
@@ -59,9 +59,9 @@ def test_the_slicer_cuts_where_the_reference_cuts(case):
 
     chunks = slicer.slice(samples)
 
-    found = [[chunk.samples.shape[-1], chunk.start, chunk.end] for chunk in chunks]
+    chunks = [[chunk.samples.shape[-1], chunk.start, chunk.end] for chunk in chunks]
     bare = [[samples.shape[-1], 0, samples.shape[-1]]]
-    assert found == [bare[0] if chunk[0] == "bare" else chunk for chunk in case["chunks"]]
+    assert chunks == [bare[0] if chunk[0] == "bare" else chunk for chunk in case["chunks"]]
 
 
 @pytest.mark.parametrize("case", slicer_cases())
@@ -87,36 +87,36 @@ def test_the_slicer_derives_the_reference_s_frame_counts_and_levels(case):
 def test_training_sound_has_the_reference_s_samples(path, number):
     fixture = np.load(path)
 
-    made = training_audio(fixture[f"in{number}"])
+    slices = training_audio(fixture[f"in{number}"])
 
-    assert np.abs(made.astype(int) - fixture[f"wav32k_int16_{number}"]).max() <= 1
+    assert np.abs(slices.astype(int) - fixture[f"wav32k_int16_{number}"]).max() <= 1
 
 
 @pytest.mark.parametrize(("path", "number"), audio_cases())
 def test_content_sound_has_the_reference_s_samples(path, number):
     fixture = np.load(path)
 
-    made = content_audio(fixture[f"in{number}"])
+    slices = content_audio(fixture[f"in{number}"])
 
     expected = fixture[f"hubert_in_{number}_digest"][5:]
-    assert len(made) == fixture[f"hubert_in_{number}_len"][0]
-    found = weights.digest(made, len(expected))[5:]
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert len(slices) == fixture[f"hubert_in_{number}_len"][0]
+    chunks = weights.digest(slices, len(expected))[5:]
+    assert np.abs(chunks - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize(("path", "number"), audio_cases())
 def test_segments_are_written_with_the_reference_s_loudness(path, number):
     fixture = np.load(path)
 
-    made = mix_loudness(fixture[f"in{number}"], 0.9, 0.25)
+    slices = mix_loudness(fixture[f"in{number}"], 0.9, 0.25)
 
-    assert np.abs(made.astype(int) - fixture[f"slice_out_int16_{number}"]).max() <= 1
+    assert np.abs(slices.astype(int) - fixture[f"slice_out_int16_{number}"]).max() <= 1
 
 
 @pytest.mark.parametrize(("path", "number"), audio_cases())
 def test_a_reference_recording_is_limited_as_in_the_reference(path, number):
     fixture = np.load(path)
 
-    made = limit_reference(fixture[f"in{number}"])
+    slices = limit_reference(fixture[f"in{number}"])
 
-    assert np.abs(made).max() == pytest.approx(float(fixture[f"ref_rescaled_peak_{number}"]), rel=1e-6)
+    assert np.abs(slices).max() == pytest.approx(float(fixture[f"ref_rescaled_peak_{number}"]), rel=1e-6)

@@ -31,7 +31,7 @@ REFERENCE = "reference"
 
 
 def load(fixture: Fixture) -> FlowMatchingSoVITS:
-    """The network that a fixture names, strictly."""
+    """Return the network that a fixture names, strictly."""
     config = fixture.config
     model = build(config.get("version", "v3"), config["model"], config["dims"])
     model.load_state_dict(Fixture(companion(fixture.path, config["weights"])).state())
@@ -245,7 +245,7 @@ def test_the_resampler_is_that_of_the_reference(path):
 
 
 def beside(path: Path, end: str) -> Path:
-    """The file of that ending which belongs to the expectations, whatever its prefix."""
+    """Return the file of that ending which belongs to the expectations, whatever its prefix."""
     prefix = path.stem.removesuffix("expected")
     candidates = sorted(path.parent.glob(f"*{end}"), key=lambda file: not file.name.startswith(prefix))
     return companion(path, candidates[0].name if candidates else end)

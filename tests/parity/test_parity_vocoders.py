@@ -103,7 +103,7 @@ def on_meta(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
 
 
 def folded(shapes: dict[str, list[int]]) -> dict[str, list[int]]:
-    """The names without weight norm: a kernel has the shape of its direction."""
+    """Return the names without weight norm: a kernel has the shape of its direction."""
     kept = {name: shape for name, shape in shapes.items() if not name.endswith("weight_g")}
     return {name.replace(".weight_v", ".weight"): shape for name, shape in kept.items()}
 
@@ -117,7 +117,7 @@ def parameters(model: nn.Module) -> int:
 
 
 def bigvgan_config(shapes: dict[str, list[int]]) -> dict[str, Any]:
-    """A configuration that has the sizes of the listed shapes."""
+    """Return a configuration that has the sizes of the listed shapes."""
     plain = folded(shapes)
     kernels = [plain[name][2] for name in plain if name.startswith("ups.") and name.endswith(".weight")]
     starts = [name for name in plain if name.endswith(".convs1.0.weight")]

@@ -34,7 +34,7 @@ def model(tiny) -> SoVITS:
 
 @pytest.fixture
 def base(tiny, model, tmp_path) -> Path:
-    """The tiny model as a file to begin from."""
+    """Return the tiny model as a file to begin from."""
     path = tmp_path / "base.safetensors"
     save_checkpoint(path, Checkpoint(kind="sovits", version="nano", config=tiny, state=model.state_dict(), info={}))
     return path

@@ -38,7 +38,7 @@ def until_fixture() -> Callable[..., Any]:
 
 
 def until(condition: Callable[[], Any], seconds: float = SOON, what: str = "") -> Any:
-    """What `condition` answers, once it is something."""
+    """Return what `condition` answers, once it is something."""
     deadline, pause = time.monotonic() + seconds, threading.Event()
     while True:
         if answer := condition():
@@ -79,7 +79,7 @@ class Stage:
         return f"{host}:{port}"
 
     def next_run(self, seconds: float = SOON) -> Run:
-        """The next run of a job, as soon as it starts."""
+        """Return the next run of a job, as soon as it starts."""
         return self._runs.get(timeout=seconds)
 
     def is_empty(self) -> bool:
@@ -157,7 +157,7 @@ class Daemon:
             self.wait_for("processes are ready", after=before)
 
     def wait_for(self, pattern: str, seconds: float = SOON, *, after: int = 0) -> int:
-        """The number of the first log line behind `after` that matches."""
+        """Return the number of the first log line behind `after` that matches."""
         with self._news:
 
             def found() -> int | None:

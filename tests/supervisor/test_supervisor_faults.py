@@ -35,7 +35,7 @@ TOYS = str(Path(__file__).resolve().parent)
 
 
 def finished(daemon: Daemon, job_id: str, status: JobStatus = JobStatus.DONE) -> Job:
-    """The job, once it ended so."""
+    """Return the job, once it ended so."""
     job = wait_for_job(daemon.queue, job_id, timeout=20)
     assert job.status is status
     return job
@@ -56,7 +56,7 @@ def children_of(parent: int) -> dict[int, str]:
 
 
 def child(daemon: Daemon, word: str) -> int:
-    """The pid of the daemon's child whose command line holds a word."""
+    """Return the pid of the daemon's child whose command line holds a word."""
     return next(pid for pid, command in children_of(daemon.pid).items() if word in command)
 
 

@@ -104,7 +104,7 @@ def with_records(url: str, action: Callable[[Records], Coroutine[Any, Any, Resul
 
 
 def announce(url: str, receiver: Receiver) -> None:
-    """An event that the receiver is to be told of."""
+    """Record an event that the receiver is to be told of."""
 
     async def write(records: Records) -> None:
         async with records.database.write() as connection:
@@ -130,7 +130,7 @@ def make_due(url: str) -> None:
 
 @pytest.fixture
 def database(daemon: Daemon) -> str:
-    """The URL of its records, which are there before it starts."""
+    """Return the URL of its records, which are there before it starts."""
     url = daemon.settings.resolved_database_url
     upgrade(url)
     return url

@@ -16,13 +16,13 @@ from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline
 
 @pytest.fixture(scope="session")
 def voice(tmp_path_factory: pytest.TempPathFactory) -> VoiceFiles:
-    """The nano recipe with random weights."""
+    """Return the nano recipe with random weights."""
     return write_voice(tmp_path_factory.mktemp("nano"), "nano", load_config("nano_gpt"), load_config("nano"))
 
 
 @pytest.fixture(scope="session")
 def tiny_voice(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], VoiceFiles]:
-    """Writes a tiny voice of an official version."""
+    """Write a tiny voice of an official version."""
     return lambda version: write_tiny_voice(tmp_path_factory.mktemp(version), version)
 
 

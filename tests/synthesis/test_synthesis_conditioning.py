@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HelperNetworks:
-    """Helper networks of a folder whose polyphone model calls every character ma."""
+    """Return helper networks of a folder whose polyphone model calls every character ma."""
     model = TextFrontend({"zh": Mandarin(lambda text: ["ma1" for _ in text])})
     monkeypatch.setattr(TextFrontend, "with_models", classmethod(lambda cls, folder: model))
     monkeypatch.setattr(HelperNetworks, "text_features", lambda self, pieces: None)

@@ -107,7 +107,7 @@ def sovits() -> SoVITS:
 
 @pytest.fixture
 def near_sighted() -> SoVITS:
-    """The same without the encoder's attention to distant frames, the one thing that chunks cannot have."""
+    """Return the same without the encoder's attention to distant frames, the one thing that chunks cannot have."""
     model = second_stage()
     for stack in (model.enc_p.encoder_ssl, model.enc_p.encoder2):
         for attention in stack.attn_layers:

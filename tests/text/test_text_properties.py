@@ -65,7 +65,7 @@ def letters(text: str) -> str:
 
 
 def answer(call, *arguments):
-    """What the call returns, and the code of its refusal if it refused."""
+    """Return what the call returns, and the code of its refusal if it refused."""
     try:
         return call(*arguments), None
     except ModelError as refused:

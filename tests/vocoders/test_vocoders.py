@@ -40,7 +40,7 @@ def mel(frames: int, seed: int = 6) -> torch.Tensor:
 
 
 def with_weight_norm(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same convolutions as pairs of length and direction."""
+    """Return the same convolutions as pairs of length and direction."""
     normed = {}
     for name, tensor in state.items():
         if name.endswith(".weight"):

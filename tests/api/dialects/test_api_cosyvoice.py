@@ -139,7 +139,7 @@ async def test_a_client_that_goes_away_cancels_its_jobs(
 
 @asynccontextmanager
 async def a_host_of(content: bytes) -> AsyncIterator[str]:
-    """The URL of a recording on this machine."""
+    """Yield the URL of a recording on this machine."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

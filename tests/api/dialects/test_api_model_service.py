@@ -24,7 +24,7 @@ from core.speech.result_uploads import ResultUploadRequest
 
 @pytest.fixture
 async def recording(records: Records) -> str:
-    """The id of a file that nobody will open."""
+    """Return the id of a file that nobody will open."""
     file = await records.files.create(
         NewFileRecord(id="file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     )
@@ -40,7 +40,7 @@ def api_services(client: httpx.AsyncClient) -> ApiServices:
 
 
 def data(response: httpx.Response, status: int = 200) -> Any:
-    """What is in the envelope, which is whole."""
+    """Return what is in the envelope, which is whole."""
     body = response.json()
     assert response.status_code == status, response.text
     assert set(body) == {"code", "msg", "data"}
@@ -444,7 +444,7 @@ async def test_results_are_sent_when_all_is_done(
 
 
 def waiting_for(id_: str, url: str, job: Job | None) -> Job | None:
-    """The job itself, when it is the one that sends the results of `id_`."""
+    """Return the job itself, when it is the one that sends the results of `id_`."""
     assert job is not None
     request = ResultUploadRequest.model_validate(job.payload)
     return job if (request.of, request.url, job.pending_dependencies) == (id_, url, 1) else None
@@ -505,7 +505,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 @asynccontextmanager
 async def serving(responses: dict[str, bytes]) -> AsyncIterator[tuple[str, list[tuple[str, bytes]]]]:
-    """A server of these files; its address and what was sent to it."""
+    """Yield a server of these files; its address and what was sent to it."""
     received: list[tuple[str, bytes]] = []
 
     async def response(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -39,7 +39,7 @@ async def bring(client: httpx.AsyncClient, task: str, name: str = "a.wav", conte
 
 
 async def lay(records: Records, task: str = "training", name: str = "a.wav") -> str:
-    """The id of a file that nobody will open, as if it had been brought."""
+    """Return the id of a file that nobody will open, as if it had been brought."""
     file = await records.files.create(
         NewFileRecord(
             id=new_id("file"), filename=name, purpose=task, size_bytes=1, sha256="0" * 64, media_type="audio/wav"

@@ -32,7 +32,7 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
 
 @pytest.fixture
 async def recording(records: Records) -> str:
-    """The id of a file that nobody will open."""
+    """Return the id of a file that nobody will open."""
     file = await records.files.create(
         NewFileRecord(id="file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     )
@@ -195,7 +195,7 @@ async def test_a_schema_reports_what_a_stage_takes(client):
 
 
 async def make_dataset(records: Records, dataset_id: str, *, ready: bool) -> None:
-    """A data set of nothing, in Japanese."""
+    """Create a data set of nothing, in Japanese."""
     await records.datasets.create(dataset_id, "of nothing", "ja", "import", {}, 5)
     if ready:
         await records.dataset_versions.finish(dataset_id, 1, DatasetContents([], []), [], "Made.")

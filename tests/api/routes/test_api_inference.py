@@ -73,7 +73,7 @@ async def speech_workers(settings: Settings, monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def ended(client: httpx.AsyncClient, path: str) -> dict[str, Any]:
-    """What a GET answers once the thing has ended."""
+    """Return what a GET answers once the thing has ended."""
 
     async def look() -> dict[str, Any] | None:
         view: dict[str, Any] = (await client.get(path)).json()

@@ -34,7 +34,7 @@ async def task(api: Api, records: Records) -> TaskRecord:
 
 @pytest.fixture
 def logs(api: Api) -> Iterator[JobLogs]:
-    """What a worker writes with; lines are told by hand."""
+    """Yield what a worker writes with; lines are told by hand."""
     handler = JobLogs(api.services.storage)
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

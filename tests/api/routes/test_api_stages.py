@@ -51,7 +51,7 @@ REFUSED_ORDERS: list[tuple[str, dict[str, Any], int, str]] = [
 
 @pytest.fixture
 async def path(api: Api, records: Records) -> str:
-    """The stages of a new experiment."""
+    """Return the stages of a new experiment."""
     await records.files.create(
         NewFileRecord(id="file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     )
@@ -66,20 +66,20 @@ async def complete(api: Api, path: str, *stages: str) -> None:
 
 
 async def end_well(api: Api, path: str, stage: str, **outputs: Any) -> None:
-    """What a worker tells of a run that it completes."""
+    """Report a run as completed, like its worker."""
     run = await start(api, path, stage)
     await api.services.experiments.runs.complete(path.split("/")[4], stage, run, outputs)
 
 
 async def start(api: Api, path: str, stage: str) -> int:
-    """What a worker tells of a run that it begins; the run's number."""
+    """Return what a worker tells of a run that it begins; the run's number."""
     run = (await api.client.get(f"{path}/{stage}")).json()["run"]
     await api.services.experiments.runs.start(path.split("/")[4], stage, run)
     return int(run)
 
 
 async def training(api: Api, path: str, **parameters: Any) -> int:
-    """A GPT training that its worker has begun; the run's number."""
+    """Return a GPT training that its worker has begun; the run's number."""
     await complete(api, path, *BEFORE_TRAINING)
     response = await api.client.post(f"{path}/gpt_train", json=parameters)
     assert response.status_code == 202, response.text

@@ -17,7 +17,7 @@ from core.records import NewFileRecord, Records
 
 @pytest.fixture
 async def recording(records: Records) -> str:
-    """The id of a file that nobody will open."""
+    """Return the id of a file that nobody will open."""
     file = await records.files.create(
         NewFileRecord(id="file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     )

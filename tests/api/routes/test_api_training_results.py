@@ -16,7 +16,7 @@ from core.storage import Storage
 
 
 def trained(folder: str) -> dict[str, Any]:
-    """Outputs of a training, as the trainer leaves them."""
+    """Return outputs of a training, as the trainer leaves them."""
     row = {"epoch": 4, "checkpoint_id": "ckpt-4", "wer": 0.1, "similarity": 0.8, "dnsmos": 3.0}
     metrics = {"final_loss": 1.5, "best_epoch": 4, "history": [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.5}]}
     return {
@@ -30,7 +30,7 @@ def trained(folder: str) -> dict[str, Any]:
 
 @pytest.fixture
 async def exp_id(client: httpx.AsyncClient, records: Records, settings: Settings) -> str:
-    """An experiment whose GPT is trained and whose SoVITS model is not."""
+    """Return an experiment whose GPT is trained and whose SoVITS model is not."""
     file = await records.files.create(
         NewFileRecord(id="file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     )

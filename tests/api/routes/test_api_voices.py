@@ -29,12 +29,12 @@ def storage(settings: Settings) -> Storage:
 
 @pytest.fixture
 async def whole(records: Records, storage: Storage) -> VoiceRecord:
-    """A voice named Carol, all of whose files are there."""
+    """Return a voice named Carol, all of whose files are there."""
     return await make_whole_voice(records, storage, "Carol", tone(2.0))
 
 
 async def body_of(client: httpx.AsyncClient, records: Records, storage: Storage, **changed: Any) -> dict[str, Any]:
-    """What makes a voice named Dora."""
+    """Return what makes a voice named Dora."""
     gpt, sovits = await make_model(records, storage, "gpt"), await make_model(records, storage, "sovits")
     recording = await upload(client)
     body = {
@@ -248,7 +248,7 @@ async def test_an_import_that_cannot_be_is_rejected_at_once(
 
 
 def rebuilt(archive: bytes, change: Callable[[dict[str, bytes]], None], **names: str) -> bytes:
-    """The archive with other files; `names` gives some of them another name in the table of contents."""
+    """Return the archive with other files; `names` gives some of them another name in the table of contents."""
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         files = {name: opened.read(name) for name in opened.namelist()}
     change(files)

@@ -18,7 +18,7 @@ PUBLIC = "http://93.184.216.34/hook"
 
 @pytest.fixture
 async def recording(records: Records) -> str:
-    """The id of a file that nobody will open."""
+    """Return the id of a file that nobody will open."""
     file = await records.files.create(
         NewFileRecord(id="file-a", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
     )
@@ -27,7 +27,7 @@ async def recording(records: Records) -> str:
 
 @pytest.fixture
 async def ended(client: httpx.AsyncClient, recording: str) -> dict[str, Any]:
-    """A task with a webhook of its own, cancelled."""
+    """Return a task with a webhook of its own, cancelled."""
     body = {"exp_name": "bob", "audio_file_id": recording, "webhook_url": PUBLIC}
     task: dict[str, Any] = (await client.post("/api/v1/tasks", json=body)).json()
     return dict((await client.delete(f"/api/v1/tasks/{task['id']}")).json())

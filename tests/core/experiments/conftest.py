@@ -42,7 +42,7 @@ def queue(redis: redis.asyncio.Redis) -> AsyncQueue:
 
 @pytest.fixture
 def worker(redis_url: str, redis: redis.asyncio.Redis) -> Iterator[Queue]:
-    """The queue as a worker sees it."""
+    """Yield the queue as a worker sees it."""
     client = connect(redis_url)
     yield Queue(client)
     client.close()
@@ -69,7 +69,7 @@ def clock() -> Callable[[], float]:
 
 @pytest.fixture(scope="session")
 def empty_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with all tables and no rows, to copy."""
+    """Return a database with all tables and no rows, to copy."""
     path = tmp_path_factory.mktemp("records") / "empty.sqlite3"
     upgrade(f"sqlite+aiosqlite:///{path}")
     return path
@@ -93,7 +93,7 @@ def service(records: Records, queue: AsyncQueue, events: Events, storage: Storag
 
 @pytest.fixture
 async def service_without_queue(records: Records, storage: Storage) -> AsyncIterator[ExperimentService]:
-    """The same records, but Redis does not answer."""
+    """Yield the same records, but Redis does not answer."""
     client = connect_async("redis://127.0.0.1:1/0")
     events = Events(AsyncQueue(client))
     yield ExperimentService(records, AsyncQueue(client), events, storage)

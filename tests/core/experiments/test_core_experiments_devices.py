@@ -21,7 +21,7 @@ GPU_1 = WorkerLocation("host", "cuda:1", "training")
 
 
 async def prepared(service: ExperimentService, **options: str) -> str:
-    """An experiment whose trainings can begin."""
+    """Return an experiment whose trainings can begin."""
     experiment = await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en", **options))
     async with service.records.experiments.transaction(experiment.id) as change:
         for name, stage in STAGES.items():

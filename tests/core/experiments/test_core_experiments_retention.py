@@ -21,12 +21,12 @@ MONTH = RetentionPolicy(task_seconds=30 * DAY)
 
 @pytest.fixture
 def later(records, queue, events, storage) -> ExperimentService:
-    """The service as it is forty days from now."""
+    """Return the service as it is forty days from now."""
     return ExperimentService(records, queue, events, storage, clock=lambda: time.time() + 40 * DAY)
 
 
 async def ended_task(service, storage) -> str:
-    """A cancelled task with a file of 1000 bytes; the id of its experiment."""
+    """Return a cancelled task with a file of 1000 bytes; the id of its experiment."""
     task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await service.tasks.cancel(task.id)
     storage.put_bytes(f"experiments/{task.exp_id}/source/a.wav", bytes(1000))
@@ -35,7 +35,7 @@ async def ended_task(service, storage) -> str:
 
 
 async def trained(service, records, storage) -> str:
-    """An experiment with both models trained."""
+    """Return an experiment with both models trained."""
     experiment = await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en"))
     storage.put_bytes(f"experiments/{experiment.id}/segments/p.wav", b"a prompt")
     prompt = {"audio": f"experiments/{experiment.id}/segments/p.wav", "text": "Hello.", "language": "en"}

@@ -25,7 +25,7 @@ Take = Callable[..., Lease]
 
 @pytest.fixture
 async def async_client(server: EmbeddedServer, client: redis.Redis) -> AsyncIterator[redis.asyncio.Redis]:
-    """The server as an event loop sees it."""
+    """Yield the server as an event loop sees it."""
     connection = connect_async(server.url)
     yield connection
     await connection.aclose()
@@ -58,7 +58,7 @@ def collect(events: Events, topic: str, into: list[Event], after: str = "0") -> 
 
 
 def ack_without_announcement(client: redis.Redis, lease: Lease) -> None:
-    """The real ack, whose announcement nobody receives."""
+    """Acknowledge with the real script, whose announcement nobody receives."""
     quiet = load_script("ack").source.replace("redis.call('PUBLISH'", "type('PUBLISH'")
     assert client.eval(quiet, 1, "sovits:", lease.job.id, lease.token, lease.worker_id, "{}", 600) == 1
 

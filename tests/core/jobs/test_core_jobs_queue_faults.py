@@ -29,7 +29,7 @@ def status(queue: Queue, job_id: str) -> JobStatus:
 
 
 def move_without_claim(client: redis.Redis, worker_id: str) -> str:
-    """What is left of a worker that was killed between the blocking pop and its claim."""
+    """Return what is left of a worker that was killed between the blocking pop and its claim."""
     moved = client.lmove("sovits:worker_tasks", f"sovits:processing:{worker_id}", "RIGHT", "LEFT")
     return str(moved)
 

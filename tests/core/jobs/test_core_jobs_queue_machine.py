@@ -39,7 +39,7 @@ constraints = st.sampled_from(CONSTRAINTS)
 
 
 def meets_constraint(constraint: str, device: str) -> bool:
-    """The same rule as the queue's, put differently."""
+    """Return the same rule as the queue's, put differently."""
     number = device.removeprefix("cuda:")
     return constraint in ("", device) or (
         device != "cpu" and (constraint == "cuda" or number in constraint[5:].split("-"))
@@ -152,7 +152,7 @@ class QueueMachine(RuleBasedStateMachine):
                 return
 
     def claim_there(self, role: str, worker: str) -> Lease | None:
-        """What a worker gets is for its device and within its limit; it gets something when something is."""
+        """Claim what is for the worker's device and within its limit; there is a job when one fits."""
         device, kind = DEVICES[worker], KINDS[role]
         busy = [name for name in self.held_by(worker) if self.status(name) is JobStatus.PROCESSING]
         others = sum(self.runs(role, other) for other in WORKERS if other != worker and DEVICES[other] == device)
@@ -211,7 +211,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.attempts(lease.job.id) == attempts + 1
 
     def fail_again(self, lease: Lease, attempts: int) -> None:
-        """A lease that is lost, or whose failure was told already: either way nothing changes."""
+        """Fail a lease that is lost or has failed already: either way nothing changes."""
         before = self.status(lease.job.id)
         with suppress(LeaseLost):
             self.queue.fail(lease, {"code": "late"})

@@ -12,7 +12,7 @@ RATE = 16_000
 
 
 def wav_bytes(data: bytes, *, channels: int = 1, rate: int = RATE, bits: int = 16, float_: bool = False) -> bytes:
-    """A WAV around raw sample data."""
+    """Return a WAV around raw sample data."""
     frame = channels * bits // 8
     kind = 3 if float_ else 1
     bytes_per_second = min(rate * frame, 2**32 - 1)
@@ -25,7 +25,7 @@ def wav_bytes(data: bytes, *, channels: int = 1, rate: int = RATE, bits: int = 1
 
 
 def contained(samples: np.ndarray, container: str, codec: str, path: Path) -> bytes:
-    """The samples as a file of that container and codec."""
+    """Return the samples as a file of that container and codec."""
     with av.open(str(path), "w", format=container) as output:
         stream = output.add_stream(codec, rate=48_000 if codec == "libopus" else RATE, layout="mono")
         context = stream.codec_context

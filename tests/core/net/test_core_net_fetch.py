@@ -50,7 +50,7 @@ def target(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for voices.example, and its key."""
+    """Return a certificate for voices.example, and its key."""
     paths = tmp_path / "certificate.pem", tmp_path / "key.pem"
     command = [
         "openssl",
@@ -73,7 +73,7 @@ def content(path: Path) -> bytes | None:
 
 
 def names(**table: list[str]) -> tuple[Callable[[str, int], Awaitable[list[str]]], list[str]]:
-    """A resolver with a table of its own (dots are underscores), and the names that it was asked for."""
+    """Return a resolver with a table of its own (dots are underscores), and the names that it was asked for."""
     result: list[str] = []
 
     async def resolve(host: str, port: int) -> list[str]:
@@ -86,7 +86,7 @@ def names(**table: list[str]) -> tuple[Callable[[str, int], Awaitable[list[str]]
 
 @asynccontextmanager
 async def a_server(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A server on a free port of this host, which answers each request by its path and headers."""
+    """Yield a server on a free port of this host, which answers each request by its path and headers."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -42,7 +42,7 @@ def there(url: str, tmp_path: Path) -> BucketStorage:
 
 @pytest.fixture
 def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gives a bucket up at once."""
+    """Give a bucket up at once."""
     monkeypatch.setattr(bucket_module, "RETRIES", 0)
 
 

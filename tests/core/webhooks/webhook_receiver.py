@@ -62,7 +62,7 @@ class Receiver:
 
 @asynccontextmanager
 async def receiving(*statuses: int, location: str = "") -> AsyncIterator[Receiver]:
-    """A receiver on a free port of this host."""
+    """Yield a receiver on a free port of this host."""
     receiver = Receiver(list(statuses) or [204], location)
     server = await asyncio.start_server(receiver.answer, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]

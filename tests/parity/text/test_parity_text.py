@@ -46,7 +46,7 @@ def _known_faults() -> list[Any]:
 
 
 def _frontend(case: dict[str, Any]) -> TextFrontend:
-    """A front end with the reference's readings of polyphones and unknown English words, and no better numbers."""
+    """Return a front end with upstream's polyphones and unknown English words, and no better numbers."""
     own = {"en": ReferenceEnglish(), "ja": ReferenceJapanese(), "ko": ReferenceKorean()}
     return TextFrontend({**own, "zh": _mandarin(case)})
 
@@ -123,7 +123,7 @@ def test_a_text_that_the_reference_misreads_is_read_or_refused_by_name(case):
 
 
 def _answer(case: dict[str, Any]) -> tuple[Any, str | None]:
-    """What is read, and the code of the refusal if there was one."""
+    """Return what is read, and the code of the refusal if there was one."""
     read = phonemize_segment if case["level"] == "clean" else TextFrontend().phonemize
     try:
         return read(case["text"], case["language"], case["version"]), None

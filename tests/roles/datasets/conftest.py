@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
 
 @pytest.fixture(scope="session")
 def empty_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with all tables and no rows, to copy."""
+    """Return a database with all tables and no rows, to copy."""
     path = tmp_path_factory.mktemp("records") / "empty.sqlite3"
     upgrade(f"sqlite+aiosqlite:///{path}")
     return path

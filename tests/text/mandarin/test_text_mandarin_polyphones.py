@@ -42,7 +42,7 @@ class Recorder:
 
 @pytest.fixture
 def models(tmp_path) -> Path:
-    """A folder of official weights with g2pW's lists, a model that takes the first label, and RoBERTa's tokens."""
+    """Return a folder with g2pW's lists, a model that takes the first label, and RoBERTa's tokens."""
     folder, roberta = tmp_path / "G2PWModel", tmp_path / "chinese-roberta-wwm-ext-large"
     folder.mkdir()
     roberta.mkdir()

@@ -64,7 +64,7 @@ UNHURRIED = settings(deadline=None, derandomize=True, max_examples=250, suppress
 
 
 def answer(call, *arguments, **options):
-    """What the call returns, and the code of its refusal if it refused."""
+    """Return what the call returns, and the code of its refusal if it refused."""
     try:
         return call(*arguments, **options), None
     except ModelError as refused:
