@@ -61,6 +61,7 @@ class Splitter:
                     priority=job.priority,
                     topic=request.assembly,
                     device=request.device,
+                    owner=job.owner,
                 )
                 for index, utterance in enumerate(utterances)
             ]

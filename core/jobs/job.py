@@ -57,6 +57,8 @@ class NewJob:
     """When a dependency fails or is cancelled: wait for the others all the same, or start at once."""
     device: str = ""
     """Device constraint: `cuda`, `cuda:N`, `cuda:N-M` or `cpu`; empty: any device."""
+    owner: str = ""
+    """For whom it runs; jobs without an owner have one in common, the empty one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ class Job:
     """Times that a worker died or vanished with it."""
     device: str = ""
     """Device constraint: `cuda`, `cuda:N`, `cuda:N-M` or `cpu`; empty: any device."""
+    owner: str = ""
+    """For whom it runs; jobs without an owner have one in common, the empty one."""
     topic: str = ""
     """A second history that the job's events are added to, such as a task's id."""
     token: int = 0

@@ -112,7 +112,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
             dependencies = orjson.dumps(list(job.depends_on)) if job.depends_on else ""
             arguments += (job_id, job.role, _waiting_list(job.role), payload, int(job.priority))
             arguments += (job.topic, job.idempotency_key, job.delay_seconds, keep)
-            arguments += (dependencies, int(job.on_dependency_failure == "start"), job.device)
+            arguments += (dependencies, int(job.on_dependency_failure == "start"), job.device, job.owner)
         replies = await self._run_script("enqueue", *arguments)
         enqueued = []
         for job, job_id, payload, reply in zip(jobs, ids, payloads, replies, strict=True):
@@ -127,6 +127,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
                     status=JobStatus.DELAYED if job.depends_on or job.delay_seconds > 0 else JobStatus.WAITING,
                     priority=job.priority,
                     device=job.device,
+                    owner=job.owner,
                     topic=job.topic,
                     pending_dependencies=len(job.depends_on),
                     created_at=float(reply),
@@ -406,6 +407,7 @@ def _job_from_fields(job_id: str, fields: Mapping[str, str]) -> Job:
         attempts=int(fields.get("attempts", 0)),
         rescues=int(fields.get("rescues", 0)),
         device=fields.get("device", ""),
+        owner=fields.get("owner", ""),
         topic=fields.get("topic", ""),
         token=int(fields.get("token", 0)),
         worker=fields.get("worker", ""),

@@ -1,11 +1,11 @@
--- ARGV, twelve a job: id, role, list, payload, priority, topic, idempotency key, delay, seconds to keep the result,
--- JSON list of its dependencies, 1 when it starts on the failure of a dependency, and its device constraint: jobs with
--- a constraint wait in a list of their own.
+-- ARGV, thirteen a job: id, role, list, payload, priority, topic, idempotency key, delay, seconds to keep the result,
+-- JSON list of its dependencies, 1 when it starts on the failure of a dependency, its device constraint (jobs with one
+-- wait in a list of their own), and its owner.
 -- Returns for each the time of a new job, or {id, fields} of the one that was there.
 local at, replies = now(), {}
-for first = 1, #ARGV, 12 do
-  local id, role, list, payload, priority, topic, idempotency, delay, keep, dependencies, start_on_failure, constraint =
-    unpack(ARGV, first, first + 11)
+for first = 1, #ARGV, 13 do
+  local id, role, list, payload, priority, topic, idempotency, delay, keep, dependencies, start_on_failure, constraint,
+    owner = unpack(ARGV, first, first + 12)
   local existing = idempotency ~= '' and redis.call('GET', p .. 'idem:' .. idempotency) or id
   if redis.call('EXISTS', job_key(existing)) == 0 then existing = id end
   if redis.call('EXISTS', job_key(existing)) == 1 then
@@ -18,6 +18,7 @@ for first = 1, #ARGV, 12 do
       redis.call('HSET', job_key(id), 'device', constraint)
       redis.call('SADD', p .. 'wishes:' .. list, constraint)
     end
+    if owner ~= '' then redis.call('HSET', job_key(id), 'owner', owner) end
     if topic ~= '' then redis.call('HSET', job_key(id), 'topic', topic) end
     if keep ~= '' then redis.call('HSET', job_key(id), 'keep', keep) end
     if idempotency ~= '' then redis.call('SET', p .. 'idem:' .. idempotency, id, 'EX', 86400) end

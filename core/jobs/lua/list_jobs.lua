@@ -1,7 +1,7 @@
 -- ARGV: kind or nothing, how many to skip, how many to look at.
 -- Returns how many jobs are listed, then {id, fields} of each, newest first, without payload and result.
 local key = p .. 'jobs' .. (ARGV[1] ~= '' and ':' .. ARGV[1] or '')
-local names = { 'role', 'state', 'priority', 'attempts', 'rescues', 'topic', 'worker', 'cancel', 'awaits',
+local names = { 'role', 'state', 'priority', 'attempts', 'rescues', 'topic', 'owner', 'worker', 'cancel', 'awaits',
   'created_at', 'started_at', 'finished_at', 'error' }
 remove_expired_from_index(now())
 local reply = { redis.call('ZCARD', key) }

@@ -28,6 +28,17 @@ def test_a_job_is_claimed_with_all_that_was_asked_for(queue: Queue):
     assert lease.expires_at == pytest.approx(lease.job.started_at + 15, abs=0.001)
 
 
+def test_a_job_keeps_its_owner(queue: Queue, take: Take):
+    owned = queue.enqueue(NewJob("synthesizer", {}, job_id="job-1", owner="key-1"))
+    queue.enqueue(NewJob("synthesizer", {}, job_id="job-2"))
+
+    listed, _ = queue.jobs()
+
+    assert owned == queue.job("job-1")
+    assert {job.id: job.owner for job in listed} == {"job-1": "key-1", "job-2": ""}
+    assert take().job.owner == "key-1"
+
+
 def test_the_result_is_kept_with_the_job_for_its_time(queue: Queue, client: redis.Redis, take: Take):
     queue.enqueue(NewJob("synthesizer", {}, job_id="short", keep_result_seconds=90))
     queue.enqueue(NewJob("synthesizer", {}, job_id="usual"))

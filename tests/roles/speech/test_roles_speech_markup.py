@@ -34,6 +34,19 @@ def split(services: WorkerServices, text: str, **more: Any) -> list[UtteranceReq
     ]
 
 
+def test_the_utterances_of_a_text_belong_to_the_owner_of_the_text(services: WorkerServices):
+    splitter = Splitter()
+    splitter.start(services)
+    request = SpeechRequest(text="One. Two.", language="en", voice_id="voice-1")
+    job = services.queue.enqueue(NewJob(SPLITTER, request.stored(), owner="key-1"))
+
+    utterances = splitter.run(job, CONTEXT)["utterances"]
+
+    jobs = [services.queue.job(utterance["job_id"]) for utterance in utterances]
+    assert [utterance.owner for utterance in jobs] == ["key-1"] * len(jobs)
+    assert jobs
+
+
 class Singer:
     """A pipeline that sings one tone and remembers what it was asked."""
 
