@@ -42,6 +42,6 @@ def test_training_audio_with_a_peak_above_one_is_clipped_not_wrapped():
     ],
     ids=["silent", "broken", "nan"],
 )
-def test_sound_that_nothing_can_be_learnt_from_is_refused(prepare, samples, says):
+def test_sound_that_nothing_can_be_learned_from_is_refused(prepare, samples, says):
     with pytest.raises(ModelError, match=says):
         prepare(samples)

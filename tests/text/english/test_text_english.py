@@ -88,7 +88,7 @@ def test_a_hyphenated_number_is_said_by_its_parts():
         ("Close the door", "K L OW1 Z DH AH0 D AO1 R"),
     ],
 )
-def test_neighbours_tell_words_of_one_spelling_apart(text, expected):
+def test_neighbors_tell_words_of_one_spelling_apart(text, expected):
     assert phones(text) == expected
 
 

@@ -56,7 +56,7 @@ def test_a_mark_wins_over_the_dictionary():
     assert [reading.units for reading in script[0].pronunciations] == [("xing2",), ("hang2",)]
 
 
-def test_neighbouring_pauses_are_one_and_stay_at_the_ends():
+def test_neighboring_pauses_are_one_and_stay_at_the_ends():
     assert heard("{1s} {500ms}你好{2s}") == [1.5, "你好", 2.0]
 
 

@@ -46,7 +46,7 @@ def test_a_long_sentence_is_cut_to_what_one_breath_can_say(text):
     assert "".join(utterance.text for utterance in utterances).replace(" ", "") == text.replace(" ", "")
 
 
-def test_what_cannot_be_read_stays_with_a_neighbour_that_can():
+def test_what_cannot_be_read_stays_with_a_neighbor_that_can():
     assert texts("👍👍👍! Hello there, my friend. 😀😀. The end of the story.") == [
         "👍👍👍! Hello there, my friend. 😀😀.",
         "The end of the story.",
