@@ -88,7 +88,6 @@ async def publish_random_voice(data: Path) -> None:
         )
     storage.folder("voices/voice-random")
     write_wav(storage.path("voices/voice-random/prompt.wav"), np.zeros(48_000, np.float32), 16_000)
-    prompt = {"audio": "voices/voice-random/prompt.wav", "text": "Good morning.", "language": "en"}
     await records.voices.create(
         NewVoiceRecord(
             name="random",
@@ -96,7 +95,15 @@ async def publish_random_voice(data: Path) -> None:
             language="en",
             gpt_checkpoint_id="ckpt-gpt",
             sovits_checkpoint_id="ckpt-sovits",
-            prompts=[{"name": "default", **prompt, "tokens": list(range(40))}],
+            prompts=[
+                {
+                    "name": "default",
+                    "audio": "voices/voice-random/prompt.wav",
+                    "text": "Good morning.",
+                    "language": "en",
+                    "tokens": list(range(40)),
+                }
+            ],
         )
     )
     await records.close()

@@ -27,7 +27,7 @@ from benchmarks.report import Row, report
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
 from GPT_SoVITS.gpt.decoder import GenerationInput
-from GPT_SoVITS.gpt.model import Text2Semantic
+from GPT_SoVITS.gpt.model import Text2Semantic, TransformerLayer
 from GPT_SoVITS.gpt.sampling import SamplingSettings
 from GPT_SoVITS.sovits.model import SoVITS
 
@@ -143,16 +143,16 @@ def tokens_per_second(model: Text2Semantic, rows: int, steps: int, precision: An
 @torch.inference_mode()
 def linears_per_second(model: Text2Semantic, steps: int = 20) -> float:
     """Return the steps per second of nothing but `torch.nn.functional.linear` over all the weights, one row."""
-    layers = [(l.self_attn, l.linear1, l.linear2) for l in model.model.h.layers]  # noqa: E741
+    layers = [layer for layer in model.model.h.layers if isinstance(layer, TransformerLayer)]
     width = model.config.embedding_dim
     x, wide = torch.randn(1, width), torch.randn(1, 4 * width)
     start = time.perf_counter()
     for _ in range(steps):
-        for attention, up, down in layers:
-            F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
-            F.linear(x, attention.out_proj.weight, attention.out_proj.bias)
-            F.linear(x, up.weight, up.bias)
-            F.linear(wide, down.weight, down.bias)
+        for layer in layers:
+            F.linear(x, layer.self_attn.in_proj_weight, layer.self_attn.in_proj_bias)
+            F.linear(x, layer.self_attn.out_proj.weight, layer.self_attn.out_proj.bias)
+            F.linear(x, layer.linear1.weight, layer.linear1.bias)
+            F.linear(wide, layer.linear2.weight, layer.linear2.bias)
         F.linear(x, model.model.ar_predict_layer.weight)
     return steps / (time.perf_counter() - start)
 
@@ -183,7 +183,8 @@ def child(task: str, folder: str, threads: int) -> dict[str, float]:
     finished = subprocess.run(
         [sys.executable, str(CHILD), task, folder], env=environment, stdout=subprocess.PIPE, text=True, check=True
     )
-    return json.loads(finished.stdout.splitlines()[-1])
+    figures: dict[str, float] = json.loads(finished.stdout.splitlines()[-1])
+    return figures
 
 
 def below(metric: str, unit: str, ours: float, goal: float) -> Row:

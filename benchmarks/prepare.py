@@ -125,7 +125,7 @@ def run_task(services: WorkerServices, role: Preprocessor, file_id: str, *, deno
                 continue
             started = time.perf_counter()
             services.queue.ack(lease, role.run(lease.job, JobContext(lease, services, draining)))
-            stage = lease.job.payload["stage"]
+            stage = str(lease.job.payload["stage"])
             timeline.stages[stage] = (started, time.perf_counter())
             pending_stages.discard(stage)
         timeline.ended = time.perf_counter()

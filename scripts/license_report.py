@@ -50,8 +50,9 @@ def license_of(distribution: Distribution) -> str:
         for classifier in metadata.get_all("Classifier") or []
         if classifier.startswith("License ::")
     ]
-    lines = (metadata.get("License") or "").strip().splitlines()
-    return str(metadata.get("License-Expression") or "; ".join(classifiers) or (lines[0] if lines else ""))
+    expression, *_ = [*(metadata.get_all("License-Expression") or []), ""]
+    lines = [*"\n".join(metadata.get_all("License") or []).strip().splitlines(), ""]
+    return str(expression or "; ".join(classifiers) or lines[0])
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,19 @@ RANDOM = np.random.default_rng(0)
 def main() -> None:
     task, folder = sys.argv[1], Path(sys.argv[2])
     torch.manual_seed(0)
-    measured = {"hubert": hubert, "training": training, "checkpoints": checkpoints, "load": load}[task](folder)
+    tasks: dict[str, Callable[[Path], dict[str, float]]] = {
+        "hubert": hubert,
+        "training": training,
+        "checkpoints": checkpoints,
+        "load": load,
+    }
+    measured = tasks[task](folder)
     print(json.dumps(measured))
 
 
 def hubert(_folder: Path) -> dict[str, float]:
     """Return the peak memory of features of 10 s over that of the loaded model."""
-    from transformers.models.hubert.modeling_hubert import HubertConfig, HubertModel
+    from transformers import HubertConfig, HubertModel
 
     from GPT_SoVITS.features.hubert import Hubert
 
@@ -36,7 +43,7 @@ def hubert(_folder: Path) -> dict[str, float]:
     return {"mb": peak_mb() - before}
 
 
-def training(folder: Path, steps: int = 1) -> dict[str, float]:
+def training(folder: Path) -> dict[str, float]:
     """Return the seconds of waiting for data and of computing, after a first step that warms up."""
     import soundfile
 
@@ -60,7 +67,7 @@ def training(folder: Path, steps: int = 1) -> dict[str, float]:
     )
     run = SoVITSTrainer(plan, lambda *_, **__: None, threading.Event())
     work = run.steps(0)
-    for number in range(steps + 1):
+    for number in range(2):
         run.step(work[number], work[number + 1])
         if number == 0:
             run.timer = Timer()

@@ -26,7 +26,8 @@ def work() -> None:
 async def wait_for_each(count: int) -> None:
     """Wait for each job as the API does."""
     redis = connect_async(URL)
-    queue, events = AsyncQueue(redis), Events(redis)
+    queue = AsyncQueue(redis)
+    events = Events(queue)
 
     async def round_trip() -> None:
         job = await queue.enqueue(NewJob(SYNTHESIZER, {"n": -1}))

@@ -6,6 +6,12 @@ import argparse
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from scripts.train_base.clips import Clip
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ALLISON = REPOSITORY / "prompts" / "allison"
@@ -162,7 +168,7 @@ def vary(options: argparse.Namespace) -> None:
     make(_spoken(work), codebook, encoder, read(work / "align.npz"), work / "varied.npz")
 
 
-def _spoken(work: Path) -> list:
+def _spoken(work: Path) -> list[Clip]:
     from scripts.train_base.clips import load_clips
 
     folder, seconds = work / "features", (0.6, 15.0)
@@ -184,10 +190,11 @@ def ship(options: argparse.Namespace) -> None:
     write(work, counts, commit=commit.stdout.strip())
 
 
-def _tokens(work: Path) -> dict:
+def _tokens(work: Path) -> dict[str, Tensor]:
     import torch
 
-    return torch.load(work / "tokenizer.pt", weights_only=True)
+    tokens: dict[str, Tensor] = torch.load(work / "tokenizer.pt", weights_only=True)
+    return tokens
 
 
 STEPS: dict[str, Callable[[argparse.Namespace], None]] = {

@@ -144,7 +144,7 @@ class Training:
 
     def _train_step(self, batch: SoVITSBatch) -> dict[str, float]:
         losses = self.losses(batch)
-        total = sum(losses[name] * weight for name, weight in WEIGHTS.items())
+        total = sum((losses[name] * weight for name, weight in WEIGHTS.items()), start=torch.zeros(()))
         self.optimizer.zero_grad()
         total.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)

@@ -58,7 +58,7 @@ def align(clips: list[Clip], out: Path, *, steps: int, seed: int = 1) -> None:
         if step == steps:
             break
     with torch.inference_mode():
-        np.savez(out, **{clip.name: _read(model, clip) for clip in clips})
+        np.savez(out, allow_pickle=False, **{clip.name: _read(model, clip) for clip in clips})
 
 
 def _loss(model: Listener, batch: list[Clip]) -> Tensor:

@@ -40,9 +40,15 @@ def load_clips(folder: Path, *, seconds: tuple[float, float] = (1.0, 12.0)) -> l
             frames = len(file["f0"])
             if seconds[0] * 50 <= frames <= seconds[1] * 50:
                 clips.append(
-                    Clip(path.stem, path.stem.rpartition("-")[2], *(file[name] for name in ("wave", "content", "f0")),
-                         phones=file["phones"])
-                )  # fmt: skip
+                    Clip(
+                        path.stem,
+                        path.stem.rpartition("-")[2],
+                        wave=file["wave"],
+                        content=file["content"],
+                        f0=file["f0"],
+                        phones=file["phones"],
+                    )
+                )
     return clips
 
 

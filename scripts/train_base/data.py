@@ -29,7 +29,7 @@ def gather_synthetic(work: Path, *, hours: float = HOURS) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     jobs = _plan(folder, examples(unpack(WORDNET, work)), hours)
     (folder / "texts.jsonl").write_text("".join(json.dumps(job) + "\n" for job in jobs), encoding="utf-8")
-    waiting = [job for job in jobs if not Path(job["file"]).exists()]
+    waiting = [job for job in jobs if not Path(str(job["file"])).exists()]
     logger.info("%d of %d utterances are to be spoken.", len(waiting), len(jobs))
     subprocess.run(
         [piper_python(work), Path(__file__).parent / "speak_piper.py"],
@@ -41,7 +41,7 @@ def gather_synthetic(work: Path, *, hours: float = HOURS) -> Path:
     return folder
 
 
-def _plan(folder: Path, sentences: list[str], hours: float) -> list[dict]:
+def _plan(folder: Path, sentences: list[str], hours: float) -> list[dict[str, object]]:
     leave_out = {words_of(line) for line in EVALUATION.read_text(encoding="utf-8").splitlines() if line.strip()}
     rng = random.Random(SEED)
     jobs, words = [], 0

@@ -17,6 +17,7 @@ from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
 from GPT_SoVITS.text.symbols import symbols
 from GPT_SoVITS.training.program import run_program
 from scripts.train_base.acoustic import Set
+from scripts.train_base.clips import Clip
 from scripts.train_base.guide import GuidedTraining
 
 SEED = 1
@@ -64,8 +65,8 @@ def _items(data: Set, varied: dict[str, np.ndarray]) -> Iterator[tuple[str, list
     """(name, phonemes, tokens)."""
     phones = {clip.name: clip.phones.tolist() for clip in data.clips}
     for name, tokens in sorted(varied.items()):
-        if (clip := name.partition("~")[0]) in phones:
-            yield name, phones[clip], tokens.tolist()
+        if (source := name.partition("~")[0]) in phones:
+            yield name, phones[source], tokens.tolist()
     rng = random.Random(SEED)
     for speaker, clips in sorted(data.by_speaker.items()):
         for clip in clips:
@@ -77,7 +78,7 @@ def _items(data: Set, varied: dict[str, np.ndarray]) -> Iterator[tuple[str, list
                     yield f"{before.name}+{after.name}-{turn}", [*before.phones.tolist(), *after.phones.tolist()], codes
 
 
-def _pairs(clips: Sequence, rng: random.Random) -> Iterator[tuple]:
+def _pairs(clips: Sequence[Clip], rng: random.Random) -> Iterator[tuple[Clip, Clip]]:
     """All clips in a random order, two by two."""
     order = list(clips)
     rng.shuffle(order)

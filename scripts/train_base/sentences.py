@@ -18,7 +18,7 @@ JOINED = (0.5, 0.35, 0.15)
 
 def examples(wordnet: Path) -> list[str]:
     """Every quoted example that is plain English, in the order of the alphabet."""
-    quoted = set()
+    quoted: set[str] = set()
     for file in sorted(wordnet.rglob("data.*")):
         for line in file.read_text(encoding="latin-1").splitlines():
             if not line.startswith("  "):  # the licence

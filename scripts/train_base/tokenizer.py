@@ -107,6 +107,7 @@ def _begin(model: Tokenizer, clips: list[Clip], seed: int) -> None:
     """Pairs of frames are averaged at first, and the codes are their clusters."""
     half = 0.5 * torch.eye(WIDTH)
     model.ssl_proj.weight.copy_(half[:, :, None].expand(-1, -1, 2))
+    assert model.ssl_proj.bias is not None
     model.ssl_proj.bias.zero_()
     frames = np.concatenate([clip.content for clip in clips[:: max(1, len(clips) // 500)]])
     vectors = torch.from_numpy(frames[: len(frames) // 2 * 2]).float().view(-1, 2, WIDTH).mean(1)

@@ -52,5 +52,5 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 def _write(out: Path, variants: dict[str, np.ndarray]) -> None:
     making = out.with_suffix(".making.npz")
-    np.savez(making, **variants)
+    np.savez(making, allow_pickle=False, **variants)
     making.rename(out)
