@@ -47,8 +47,7 @@ class TrainingSettings(TypedDict, total=False):
 def train(run: StageRun, *, kind: str, settings: TrainingSettings, trainer: str = "") -> TrainingOutputs:
     """Train `gpt` or `sovits` and evaluate its checkpoints; it continues where an earlier run in its folder stopped.
 
-    `trainer` is one of GPT_SoVITS.train, by default that of the kind. Raises MissingPart when a file of the
-    settings is missing.
+    `trainer`: one of GPT_SoVITS.train, by default that of the kind. Raises MissingPart when a base is missing.
     """
     folder = run.folder / f"{kind}_{run.work_run}"
     folder.mkdir(parents=True, exist_ok=True)
