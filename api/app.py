@@ -20,6 +20,7 @@ from api.http.auth import KeyRing
 from api.http.body_limit import BodyLimitMiddleware
 from api.http.disconnect import cancel_and_wait
 from api.http.idempotency import IdempotencyMiddleware
+from api.http.key_check import KeyCheckMiddleware
 from api.http.metrics import Metrics, RequestMetricsMiddleware
 from api.http.sse import SseResponder
 from api.routes import (
@@ -95,6 +96,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     )
     app.add_middleware(IdempotencyMiddleware)
     app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(KeyCheckMiddleware)
     app.add_middleware(RequestMetricsMiddleware, metrics=metrics)
     errors.install(app, ERROR_FORMATS)
     openapi.install(app, ERROR_FORMATS)

@@ -13,6 +13,15 @@ MAX_BODY_BYTES: Final = 4 << 20
 UPLOAD_PATHS: Final = re.compile(r"/api/v1/(files|voices/import|task/[^/]+/files/upload)")
 
 
+_LIMIT: Final = "max_body_bytes"
+"""Name of a request's own limit in the state of its scope."""
+
+
+def limit_body(scope: Scope, max_bytes: int) -> None:
+    """Give one request a smaller limit than the application's."""
+    scope.setdefault("state", {})[_LIMIT] = max_bytes
+
+
 class BodyLimitMiddleware:
     """Reject a larger body by its Content-Length, or as soon as more bytes than that have arrived."""
 
@@ -25,16 +34,17 @@ class BodyLimitMiddleware:
             await self.app(scope, receive, send)
             return
         announced = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
+        max_bytes: int = scope.get("state", {}).get(_LIMIT, self.max_bytes)
         received, rejected = 0, False
 
         async def receive_limited() -> Message:
             nonlocal received, rejected
-            message = {"type": "http.request"} if announced > self.max_bytes and not rejected else await receive()
+            message = {"type": "http.request"} if announced > max_bytes and not rejected else await receive()
             received += len(message.get("body", b""))
-            if max(announced, received) > self.max_bytes and not rejected:
+            if max(announced, received) > max_bytes and not rejected:
                 rejected = True  # the rest is read only to be discarded
                 # The only kind of error that the framework lets through while it reads a body.
-                raise HTTPException(413, f"The body is larger than {self.max_bytes >> 20} MiB.")
+                raise HTTPException(413, f"The body is larger than {max_bytes >> 20} MiB.")
             return message
 
         await self.app(scope, receive_limited, send)
