@@ -77,8 +77,9 @@ class Settings(BaseSettings):
     """MiB of memory above which a preprocessor keeps no model but the one it uses."""
     preprocessor_warm_seconds: float = Field(300.0, ge=0)
     """How long a preprocessor keeps models that nobody uses."""
-    num_file_workers: int = Field(1, ge=1, le=64)
-    """Workers of this host that assemble inferences, archive, import and check data sets; one job at a time each."""
+    num_file_workers: int = Field(1, ge=0, le=64)
+    """Workers of this host that assemble inferences, archive, import and check data sets; one job at a time each.
+    0: none, another host has them."""
     prompts_config: Path = REPOSITORY / "prompts" / "prompts.json"
     """The prompt catalogue."""
     hf_endpoint: str = ""

@@ -111,7 +111,7 @@ def plan(
         placements += _place_preprocessors(gpus, settings.num_preprocessors, cores, memory_mb, notes)
     if TRAINER in roles:
         placements += _place_trainers(gpus, settings, cores)
-    if FILES in roles:
+    if FILES in roles and settings.num_file_workers:
         count = settings.num_file_workers
         names = ["Files"] if count == 1 else [f"Files-{index}" for index in range(count)]
         threads = max(1, cores // count)

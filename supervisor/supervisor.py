@@ -20,7 +20,7 @@ from core.exposure import check_exposure, has_recorded_key
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue
 from core.jobs.queue_commands import QueueOptions
-from core.jobs.roles import WAITING_LISTS
+from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, WAITING_LISTS
 from core.logs import configure_logs
 from core.records import Records, upgrade
 from core.redis import connect_async
@@ -50,15 +50,27 @@ def serve(settings: Settings, *, roles: str = "", with_api: bool = True) -> int:
 
     `roles` are names separated by commas; empty means all. Raises InvalidRequest for an unknown role.
     """
-    selected = tuple(role.strip() for role in roles.split(",") if role.strip()) or tuple(WAITING_LISTS)
-    if unknown := [role for role in selected if role not in WAITING_LISTS]:
-        raise InvalidRequest(f"No role is named {unknown[0]!r}; there are {', '.join(WAITING_LISTS)}.")
+    selected = select_roles(roles)
     configure_logs(settings.log_format, settings.log_level)
 
     async def run() -> int:
         return await Supervisor(settings, roles=selected, with_api=with_api).run()
 
     return asyncio.run(run())
+
+
+def select_roles(names: str) -> tuple[str, ...]:
+    """Return the roles of a list of names separated by commas; empty means all.
+
+    A host with the splitter or the preprocessor has `files` as well: before that role existed, they did its work.
+    Raises InvalidRequest for an unknown name.
+    """
+    selected = tuple(name.strip() for name in names.split(",") if name.strip()) or tuple(WAITING_LISTS)
+    if unknown := [name for name in selected if name not in WAITING_LISTS]:
+        raise InvalidRequest(f"No role is named {unknown[0]!r}; there are {', '.join(WAITING_LISTS)}.")
+    if FILES not in selected and (SPLITTER in selected or PREPROCESSOR in selected):
+        selected += (FILES,)
+    return selected
 
 
 class Supervisor:
