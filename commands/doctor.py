@@ -16,8 +16,9 @@ from pathlib import Path
 
 from core.errors import SovitsError
 from core.exposure import OpenToNetwork, check_exposure, has_recorded_key
+from core.memory import available_memory_mb
 from core.settings import REPOSITORY, Settings
-from supervisor.devices import Gpu, available_memory_mb, count_cores, find_gpus
+from supervisor.devices import Gpu, count_cores, find_gpus
 from supervisor.plan import PlacementPlan, plan
 
 LOW_DISK_MB = 2048

@@ -86,18 +86,3 @@ def count_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     if quota == "max":
         return cores
     return max(1, min(cores, int(quota) // int(period)))
-
-
-def available_memory_mb(cgroup: Path = Path("/sys/fs/cgroup"), meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Return the MiB that can be allocated without swapping, cut to what the container's limit leaves."""
-    try:
-        lines = meminfo.read_text().splitlines()
-        available = next(int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable:"))
-    except OSError:  # macOS
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
-    try:
-        limit = int((cgroup / "memory.max").read_text())
-        used = int((cgroup / "memory.current").read_text())
-    except (OSError, ValueError):  # no cgroup, or "max"
-        return available
-    return max(0, min(available, (limit - used) // _MIB))

@@ -7,10 +7,11 @@ import os
 
 from core.jobs.queue import AsyncQueue
 from core.limits import GpuInfo, HostInfo, LimitService
+from core.memory import available_memory_mb
 from core.records import Records
 from core.settings import Settings
 from core.webhooks import WebhookSender, make_fetcher
-from supervisor.devices import available_memory_mb, count_cores, find_gpus
+from supervisor.devices import count_cores, find_gpus
 from supervisor.maintenance import PeriodicAction
 
 SEND_SECONDS = 1.0

@@ -22,6 +22,7 @@ from core.jobs.queue import AsyncQueue
 from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, WAITING_LISTS
 from core.logs import configure_logs
+from core.memory import available_memory_mb
 from core.records import Records, upgrade
 from core.redis import connect_async
 from core.redis_server import EmbeddedServer
@@ -30,7 +31,7 @@ from core.storage import open_storage
 from supervisor.bundled_voices import publish_bundled_voices
 from supervisor.child_monitor import BootFailed, ChildMonitor
 from supervisor.child_specs import ChildSpec, api_spec, worker_spec
-from supervisor.devices import available_memory_mb, count_cores, find_gpus
+from supervisor.devices import count_cores, find_gpus
 from supervisor.host_actions import HostActions
 from supervisor.lock import exclusive_lock
 from supervisor.maintenance import RECONCILE_SECONDS, Maintenance, PeriodicAction

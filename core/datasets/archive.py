@@ -27,7 +27,9 @@ MAX_MEMBER_BYTES: Final = 2 << 30
 MAX_RATIO: Final = 50
 """Audio compresses to a half or a tenth; a member that shrinks more is not audible audio."""
 RATIO_FROM_BYTES: Final = 1 << 20
-"""Smaller members may have any ratio."""
+"""Smaller members may have any ratio, but not all of them together."""
+TOTAL_RATIO_FROM_BYTES: Final = 32 << 20
+"""Archives that unpack to less may have any ratio."""
 MAX_LIST_BYTES: Final = 4 << 20
 MAX_SKIPPED: Final = 200
 """Skipped members that are named; the rest is counted."""
@@ -214,6 +216,11 @@ def _check_member_sizes(infos: list[zipfile.ZipInfo], size: int) -> None:
             raise BadArchive(f"{name} shares its bytes with another member, or lies outside the archive.")
         end = info.header_offset + 30 + info.compress_size if info.file_size else info.header_offset
         total += info.file_size
+    if total > max(TOTAL_RATIO_FROM_BYTES, size * MAX_RATIO):
+        raise BadArchive(
+            f"The archive would unpack to {total / size:.0f} times its size.",
+            hint=f"Sound never shrinks more than {MAX_RATIO} times; was it silence, or a bomb?",
+        )
     if total > MAX_TOTAL_BYTES:
         raise BadArchive(
             f"The archive would unpack to {total / 2**30:.1f} GiB; {MAX_TOTAL_BYTES >> 30} GiB is the most.",

@@ -6,7 +6,9 @@ no addresses, and its resources are limited, so that settings of absurd sizes co
 
 from __future__ import annotations
 
+import contextlib
 import resource
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,12 +20,17 @@ from typing_extensions import TypedDict
 
 from core.child_process import EventWriter
 from core.errors import SovitsError
+from core.memory import address_space_bytes, available_memory_mb
 from core.voices.archive import CheckpointEntry, unpack_voice, unpacked_files
 from roles.runtime.errors import ReportedError, error_report, model_errors
 from roles.voices.convert import ConvertedCheckpoint, ForeignVoice, check_exported, convert_voice
 
-ADDRESS_SPACE: Final = 24 << 30
-"""Bytes beside four times what the files have; torch alone reserves some GiB that it never touches."""
+MEMORY_SHARE: Final = 0.75
+"""Of the memory that is available on this host when the child starts."""
+MIN_MEMORY_BYTES: Final = 1 << 30
+"""With less than this, no voice of the family can be opened; the kernel then ends the child before others."""
+DISK_SHARE: Final = 0.5
+"""Of the free disk, for one file that the child writes."""
 CPU_SECONDS: Final = 1800
 OPEN_FILES: Final = 512
 
@@ -97,7 +104,7 @@ def main(arguments: Sequence[str]) -> int:
     """Open the files of a plan and report; the exit code is 0 also for files that cannot be used."""
     events = EventWriter()
     plan = ImportPlan(**orjson.loads(Path(arguments[0]).read_bytes()))
-    _limit_resources(sum(Path(path).stat().st_size for path in plan.files.values()))
+    limit_resources(sum(Path(path).stat().st_size for path in plan.files.values()), Path(plan.folder))
     events.write(open_voice(plan))
     return 0
 
@@ -191,13 +198,28 @@ def _as_report(checkpoint: ConvertedCheckpoint) -> CheckedCheckpoint:
     }
 
 
-def _limit_resources(bytes_of_files: int) -> None:
-    for limit, value in (
-        (resource.RLIMIT_AS, ADDRESS_SPACE + 4 * bytes_of_files),
+def limit_resources(bytes_of_files: int, folder: Path) -> None:
+    """Limit this process to a share of what the host has now, in addition to mapping its files twice.
+
+    Args:
+        bytes_of_files: Size of the untrusted files, which are mapped, and once more after their conversion.
+        folder: Where the process writes.
+    """
+    import torch  # noqa: F401  # now: what its libraries reserve and never touch is not charged to the files
+
+    limits = [
         (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_FSIZE, int(shutil.disk_usage(folder).free * DISK_SHARE)),
         (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
-    ):
+    ]
+    if sys.platform == "linux":  # others do not enforce it
+        memory = max(MIN_MEMORY_BYTES, int(available_memory_mb() * MEMORY_SHARE) << 20)
+        limits.append((resource.RLIMIT_AS, address_space_bytes() + memory + 2 * bytes_of_files))
+        with contextlib.suppress(OSError):  # a sandbox may forbid it
+            # When memory runs short all the same, the kernel ends this process first.
+            Path("/proc/self/oom_score_adj").write_text("1000")
+    for limit, value in limits:
         _, hard = resource.getrlimit(limit)
         lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (lowered, lowered))

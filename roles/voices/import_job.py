@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,8 @@ from roles.voices.publish import ImportedPrompt, UnpublishedVoice, publish
 _PASSED_ON: Final = ("HOME", "TMPDIR", "LANG")
 _POLL_SECONDS: Final = 0.5
 _MAX_REASON_CHARACTERS: Final = 300
+MAX_SECONDS: Final = 900.0
+"""Of one import; a voice of the largest version takes about a minute."""
 
 
 def import_voice(request: VoiceImportRequest, run: FileJobRun) -> VoiceImportResult:
@@ -67,11 +70,17 @@ def open_in_child(plan: ImportPlan, threads: int, context: JobContext) -> Import
     command = [sys.executable, "-m", "roles.voices.import_child", str(file)]
     environment = {**isolated_environment(threads=threads, keep=_PASSED_ON), "CUDA_VISIBLE_DEVICES": ""}
     report: Mapping[str, object] | None = None
+    deadline = time.monotonic() + MAX_SECONDS
     with ChildProcess(command, env=environment) as child:
         context.on_stop(child.kill)
         for event in child.events(_POLL_SECONDS):
             report = event or report
             context.check()
+            if time.monotonic() > deadline:
+                raise InvalidRequest(
+                    f"Opening these files was stopped after {MAX_SECONDS:.0f} s: "
+                    "they are broken, or too much for a voice."
+                )
         child.wait()
     context.check()
     if report is None:

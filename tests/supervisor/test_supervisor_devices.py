@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from supervisor.devices import Gpu, available_memory_mb, count_cores, find_gpus, select_visible
+from supervisor.devices import Gpu, count_cores, find_gpus, select_visible
 
 GPUS = tuple(
     Gpu(index=index, uuid=f"GPU-{letter}{letter}", name="Test", total_mb=24_000, free_mb=23_000)
@@ -31,18 +31,6 @@ def test_a_containers_quota_limits_the_cores(tmp_path: Path, quota: str, cores: 
     (tmp_path / "cpu.max").write_text(quota)
 
     assert count_cores(tmp_path) == (cores or unlimited)
-
-
-def test_a_containers_limit_leaves_what_it_has_not_used(tmp_path: Path):
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal: 16000000 kB\nMemAvailable: 8192000 kB\n")
-
-    assert available_memory_mb(tmp_path, meminfo) == 8000
-
-    (tmp_path / "memory.max").write_text(str(3 * 2**30))
-    (tmp_path / "memory.current").write_text(str(2 * 2**30))
-
-    assert available_memory_mb(tmp_path, meminfo) == 1024
 
 
 class FakeDriver(ModuleType):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from core.datasets import archive as archives
-from core.datasets.archive import extract_member, inspect_archive, is_zip
+from core.datasets.archive import extract_member, inspect_archive, is_zip, list_members
 from core.errors import BadArchive
 
 SOUND = b"RIFF" + bytes(range(256)) * 4
@@ -88,6 +88,14 @@ def test_a_member_that_would_grow_a_thousandfold_refuses_the_archive(tmp_path: P
 
     with pytest.raises(BadArchive, match=r"bomb\.wav would unpack to 10\d\d times its size"):
         inspect_archive(path)
+
+
+def test_many_small_members_that_would_grow_a_hundredfold_together_refuse_the_archive(tmp_path: Path) -> None:
+    path = put(tmp_path, zipped({f"{number}.wav": bytes(1 << 20) for number in range(40)}, zipfile.ZIP_DEFLATED))
+
+    for read in (inspect_archive, list_members):
+        with pytest.raises(BadArchive, match=r"The archive would unpack to \d{3} times its size"):
+            read(path)
 
 
 def test_too_much_in_all_refuses_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import io
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import AsyncIterator, Iterator
@@ -166,6 +168,46 @@ def test_a_child_that_dies_is_the_fault_of_its_files_when_it_was_killed():
     assert "SIGKILL" in killed.message
     assert not isinstance(confused, PermanentError), "it is tried again"
     assert "ValueError: what" in confused.message
+
+
+def test_an_import_that_takes_too_long_is_stopped_and_its_files_are_deleted(
+    home: Home, role: Files, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("roles.voices.import_job.MAX_SECONDS", 0.0)
+
+    with pytest.raises(InvalidRequest, match="stopped after 0 s"):
+        run_import(role, *of_bob(home))
+
+    assert not [name for name in home.files() if name.startswith(("imports", ".tmp"))]
+
+
+LIMITED_CHILD = """
+import resource, sys
+from pathlib import Path
+from core.memory import address_space_bytes, available_memory_mb
+from roles.voices.import_child import MEMORY_SHARE, limit_resources
+available = available_memory_mb() << 20
+limit_resources(1000, Path(sys.argv[1]))
+spare = resource.getrlimit(resource.RLIMIT_AS)[0] - address_space_bytes()
+print(spare < available, Path("/proc/self/oom_score_adj").read_text().strip())
+try:
+    bytearray(available)
+except MemoryError:
+    print("not enough memory")
+block = bytearray(available // 4)
+print(len(block) == available // 4, resource.getrlimit(resource.RLIMIT_CPU)[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not enforce the limit of memory")
+def test_the_limits_of_an_import_take_effect_on_this_host(tmp_path: Path):
+    """What the host has now may not be allocated; a quarter of it, which is not even touched, may."""
+    completed = subprocess.run(
+        [sys.executable, "-c", LIMITED_CHILD, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+
+    assert completed.stdout.splitlines() == ["True 1000", "not enough memory", "True 1800"]
 
 
 @pytest.fixture

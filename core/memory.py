@@ -1,0 +1,28 @@
+"""Memory of this host and of this process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_MIB = 1 << 20
+
+
+def available_memory_mb(cgroup: Path = Path("/sys/fs/cgroup"), meminfo: Path = Path("/proc/meminfo")) -> int:
+    """Return the MiB that can be allocated without swapping, cut to what the container's limit leaves."""
+    try:
+        lines = meminfo.read_text().splitlines()
+        available = next(int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable:"))
+    except OSError:  # macOS
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
+    try:
+        limit = int((cgroup / "memory.max").read_text())
+        used = int((cgroup / "memory.current").read_text())
+    except (OSError, ValueError):  # no cgroup, or "max"
+        return available
+    return max(0, min(available, (limit - used) // _MIB))
+
+
+def address_space_bytes() -> int:
+    """Return the bytes of address space that this process has reserved. Linux only."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
