@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from fastapi import APIRouter, Depends, FastAPI
+from starlette.types import Scope
 
 from api.dependencies import ApiServices, require_key
 from api.dialects import cosyvoice, openai
@@ -15,13 +16,16 @@ from api.dialects.model_service import envelope
 from api.dialects.model_service import routes as model_service
 from api.dialects.training_service import routes as training_service
 from api.dialects.training_service import task_list
-from api.http import docs_page, errors, openapi
+from api.http import docs_page, errors, openapi, outer_layers
 from api.http.auth import KeyRing
 from api.http.body_limit import BodyLimitMiddleware
 from api.http.disconnect import cancel_and_wait
+from api.http.hosts import AllowedHosts, HostMiddleware
 from api.http.idempotency import IdempotencyMiddleware
 from api.http.key_check import KeyCheckMiddleware
 from api.http.metrics import Metrics, RequestMetricsMiddleware
+from api.http.origins import AllowedOrigins, OriginMiddleware
+from api.http.request_context import RequestContextMiddleware, TrustedProxies
 from api.http.sse import SseResponder
 from api.routes import (
     experiments,
@@ -98,6 +102,15 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(KeyCheckMiddleware)
     app.add_middleware(RequestMetricsMiddleware, metrics=metrics)
+    proxies = TrustedProxies(settings.trusted_proxies)
+    outer_layers.install(
+        app,
+        (
+            lambda inner: RequestContextMiddleware(inner, proxies),
+            lambda inner: HostMiddleware(inner, AllowedHosts(settings), proxies, _key_required),
+            lambda inner: OriginMiddleware(inner, AllowedOrigins(settings), _key_required),
+        ),
+    )
     errors.install(app, ERROR_FORMATS)
     openapi.install(app, ERROR_FORMATS)
     native = APIRouter(prefix="/api/v1", dependencies=[Depends(require_key)])
@@ -132,6 +145,11 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     ):
         app.include_router(router)
     return app
+
+
+async def _key_required(scope: Scope) -> bool:
+    services: ApiServices = scope["app"].state.services
+    return await services.keys.required()
 
 
 @contextlib.asynccontextmanager

@@ -40,6 +40,7 @@ def serve(settings: Settings) -> None:
         port=settings.port,
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # api/http/request_context.py trusts TRUSTED_PROXIES only
         server_header=False,
         timeout_keep_alive=65,  # longer than a balancer's 60 s, so that it never meets a closing connection
         timeout_graceful_shutdown=round(settings.drain_speech_seconds + GRACE_SECONDS),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 from contextvars import ContextVar
-from typing import Literal
+from typing import Final, Literal
 
 import orjson
 
@@ -16,6 +17,10 @@ CHATTY = ("httpx", "httpcore", "aiosqlite", "faster_whisper", "jieba", "matplotl
 
 current_job: ContextVar[str] = ContextVar("current_job", default="")
 """The id of the job that this thread or asyncio task runs; every line that it logs names it."""
+current_request: ContextVar[str] = ContextVar("current_request", default="")
+"""The id of the HTTP request that this task handles, or that the job was created by."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What could end a line, move the cursor of a terminal or reverse the text; lone surrogates cannot be written."""
 
 
 def configure_logs(format_: Literal["text", "json"] = "text", level: str = "INFO") -> None:
@@ -29,15 +34,21 @@ def configure_logs(format_: Literal["text", "json"] = "text", level: str = "INFO
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+def escape_control_characters(text: str) -> str:
+    """Return a text in which control characters are escapes such as `\\n`, so that it stays one line."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         stamp = f"{moment}.{int(record.msecs):03d}Z"
-        job = current_job.get()
-        subject = f"({job}) " if job else ""
-        line = f"[{stamp}] [{record.levelname}] [{record.name}] [{os.getpid()}] {subject}{record.getMessage()}"
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+        subject = " ".join(filter(None, (current_job.get(), current_request.get())))
+        prefix = f"[{stamp}] [{record.levelname}] [{record.name}] [{os.getpid()}] {f'({subject}) ' if subject else ''}"
+        line = prefix + escape_control_characters(record.getMessage())
+        if record.exc_info:  # its lines are indented: none of them can pass for a line of the log
+            trace = self.formatException(record.exc_info).split("\n")
+            line += "".join("\n    " + escape_control_characters(part) for part in trace)
         return line
 
 
@@ -48,10 +59,16 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "module": record.name,
             "pid": os.getpid(),
-            "message": record.getMessage(),
+            "message": _without_surrogates(record.getMessage()),
         }
         if job := current_job.get():
             entry["job"] = job
+        if request := current_request.get():
+            entry["request_id"] = request
         if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
+            entry["exception"] = _without_surrogates(self.formatException(record.exc_info))
         return orjson.dumps(entry).decode()
+
+
+def _without_surrogates(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()

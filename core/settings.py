@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +15,8 @@ from core.errors import SovitsError
 from core.signing import key_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+_HOST_NAME = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f:.]+\]?")
+_ORIGIN = re.compile(r"null|\*|[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@]+/?")
 BUCKETS = ("s3://", "gs://", "az://")
 
 
@@ -55,6 +59,14 @@ class Settings(BaseSettings):
     """Whether the API may be reached from other machines although no key exists; a warning at every start says so."""
     max_connections: int = Field(2000, ge=4)
     """Connections that the API has open at once, event streams included; more get 503. Open files may limit it."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Host names that the API answers to beside localhost, IP addresses and HOST, separated by commas; `*.name` for all
+    names below one, `*` for any. Once it is set, it counts with API keys as well."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins beside this host's whose pages may use the API, such as `https://app.example`; `null` for pages that were
+    opened as a file, `*` for any."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    """Addresses or networks of reverse proxies whose `X-Forwarded-For`, `-Host` and `-Proto` are believed."""
     max_upload_mb: int = Field(500, ge=1)
     """Largest upload, MiB."""
     max_text_characters: int = Field(100_000, ge=1)
@@ -129,12 +141,43 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    @field_validator("valid_api_keys", "fetch_allowed_hosts", "webhook_allowed_hosts", mode="before")
+    @field_validator(
+        "valid_api_keys",
+        "allowed_hosts",
+        "cors_origins",
+        "trusted_proxies",
+        "fetch_allowed_hosts",
+        "webhook_allowed_hosts",
+        mode="before",
+    )
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _host_names(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if not _HOST_NAME.fullmatch(value):
+                raise ValueError(f"{value!r} is no host name; names have no scheme, port or path")
+        return values
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if not _ORIGIN.fullmatch(value):
+                raise ValueError(f"{value!r} is no origin; origins are like https://app.example:8443, null or *")
+        return values
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            ipaddress.ip_network(value, strict=False)  # its ValueError says what is wrong
+        return values
 
     @field_validator("gpu_memory_per_model_mb")
     @classmethod

@@ -200,7 +200,9 @@ class Supervisor:
             available_memory_mb(),
             self.roles,
         )
-        logger.info("The plan for this host:\n%s", placed.table())
+        logger.info("The plan for this host:")
+        for row in placed.table().splitlines():
+            logger.info("%s", row)
         workers = [worker_spec(placement, self.settings, redis_url, gpus) for placement in placed.placements]
         if not self.with_api:
             return workers

@@ -73,6 +73,15 @@ class KeyRing:
             self._use_written_at[digest] = now
             await self._records.api_keys.find(key)  # writes the time of its last use
 
+    async def required(self) -> bool:
+        """Return whether a request without a key is rejected; True while the keys cannot be read."""
+        if self._configured:
+            return True
+        try:
+            return (await self._read_recorded()).any_created
+        except NotReady:
+            return True
+
     async def _read_recorded(self) -> RecordedKeys:
         """Return the recorded keys, read at most REFRESH_SECONDS ago; requests that wait for them share one read."""
         recorded = self._recorded

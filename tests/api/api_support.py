@@ -62,7 +62,9 @@ class Api:
 async def running(settings: Settings) -> AsyncIterator[Api]:
     """Yield the API on a free port for as long as the block lasts."""
     app = create_app(settings)
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_config=None, proxy_headers=False, timeout_graceful_shutdown=2
+    )
     server = TestServer(config, app, settings.data_path / "run" / "api.json")
     serving = asyncio.create_task(server.serve())
     while not server.started:

@@ -73,7 +73,7 @@ async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as created,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as created,
     ):
         yield created
 

@@ -36,7 +36,7 @@ async def test_what_nobody_foresaw_is_a_plain_500(settings: Settings) -> None:
     add_faulty_route(app)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
 
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         response = await client.get("/faulty")
 
     assert response.status_code == 500

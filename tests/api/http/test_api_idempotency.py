@@ -128,7 +128,7 @@ async def test_two_callers_with_the_same_key_do_not_meet(settings: Settings, rec
     app = create_app(settings)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
         responses = [
             await client.post("/api/v1/tasks", json=task(recording, idempotency_key="k"), headers={"X-API-Key": key})
@@ -164,7 +164,7 @@ async def test_a_request_still_under_way_is_waited_for_and_then_rejected(
     transport = httpx.ASGITransport(Within(app, slow), raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
     ):
         body = task(recording)
         headers = {"Idempotency-Key": "k"}
@@ -293,7 +293,7 @@ async def test_without_redis_a_request_with_a_key_is_asked_to_come_back(settings
     app = create_app(settings, "redis://127.0.0.1:1/0")
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client,
     ):
         response = await client.post("/api/v1/tasks", json=task(recording, idempotency_key="k"))
 
@@ -386,7 +386,7 @@ async def test_a_request_without_a_body_is_remembered_too(settings: Settings) ->
     transport = httpx.ASGITransport(Within(app, IdempotencyMiddleware(promote)), raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
     ):
         for _ in range(2):
             await client.post("/api/v1/models/m/promote", headers={"Idempotency-Key": "k"})
@@ -406,7 +406,7 @@ async def test_an_answer_that_is_no_json_is_passed_on_and_not_remembered(setting
     transport = httpx.ASGITransport(Within(app, IdempotencyMiddleware(speak)), raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
     ):
         request = {"json": {"text": "Hello."}, "headers": {"Idempotency-Key": "k"}}
         responses = [await client.post("/api/v1/speak", **request) for _ in range(2)]
