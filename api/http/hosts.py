@@ -72,8 +72,8 @@ class AllowedHosts:
 class HostMiddleware:
     """Reject names that are not allowed with 421, where that matters; nothing behind it sees one.
 
-    Keys protect a server from other sites as well, so that with keys, any name will do unless ALLOWED_HOSTS is set. What
-    is not allowed is replaced by the address that the request arrived at: no URL in a response is built from it.
+    Keys protect a server from other sites as well, so that with keys, any name will do unless ALLOWED_HOSTS is set.
+    A name that is not allowed is replaced by the address that the request arrived at: no URL in a response has it.
     """
 
     def __init__(self, app: ASGIApp, hosts: AllowedHosts, proxies: TrustedProxies, key_required: KeyRequired) -> None:

@@ -31,6 +31,8 @@ class JobSummary(TypedDict):
     rescues: int
     worker: str
     cancel_requested: bool
+    request_id: str
+    """Of the HTTP request that created it: its `X-Request-ID`."""
     error: JsonObjectView | None
     created_at: str | None
     started_at: str | None
@@ -118,6 +120,7 @@ def job_summary(job: Job) -> JobSummary:
         "rescues": job.rescues,
         "worker": job.worker,
         "cancel_requested": job.cancel_requested,
+        "request_id": job.request_id,
         "error": job.error,
         "created_at": iso(job.created_at or None),
         "started_at": iso(job.started_at or None),

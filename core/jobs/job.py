@@ -59,6 +59,8 @@ class NewJob:
     """Device constraint: `cuda`, `cuda:N`, `cuda:N-M` or `cpu`; empty: any device."""
     owner: str = ""
     """For whom it runs; jobs without an owner have one in common, the empty one."""
+    request_id: str = ""
+    """Id of the HTTP request that created it; empty: the request that is handled now, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Job:
     """Device constraint: `cuda`, `cuda:N`, `cuda:N-M` or `cpu`; empty: any device."""
     owner: str = ""
     """For whom it runs; jobs without an owner have one in common, the empty one."""
+    request_id: str = ""
+    """Id of the HTTP request that created it; empty without one."""
     topic: str = ""
     """A second history that the job's events are added to, such as a task's id."""
     token: int = 0

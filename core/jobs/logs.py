@@ -18,7 +18,7 @@ import orjson
 from common.storage_keys import log_file
 from core.errors import SovitsError
 from core.jobs.job import Job
-from core.logs import current_job
+from core.logs import current_job, current_request
 from core.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,10 @@ class JobLogs(logging.Handler):
 
     @contextlib.contextmanager
     def capture(self, job: Job, *, streamed: bool = True) -> Iterator[None]:
-        """Have every line that is logged inside the block belong to the job, published as an event if `streamed`."""
+        """Have every line that is logged inside the block belong to the job, published as an event if `streamed`.
+
+        Jobs that are enqueued inside it belong to the same HTTP request.
+        """
         self._streamed = streamed
         path = None
         try:
@@ -95,10 +98,11 @@ class JobLogs(logging.Handler):
             self._publisher = threading.Thread(target=self._publish_lines, name="job-log", daemon=True)
             self._publisher.start()
         self._set_job(job, path)
-        marker = current_job.set(job.id)
+        marker, request_marker = current_job.set(job.id), current_request.set(job.request_id)
         try:
             yield
         finally:
+            current_request.reset(request_marker)
             current_job.reset(marker)
             self._set_job(None, None)
             if path is not None and self._shared:

@@ -33,6 +33,7 @@ from core.jobs.job import (
 )
 from core.jobs.roles import WAITING_LISTS
 from core.jobs.transport import AnyTransport, RedisCommands, command
+from core.logs import current_request
 from core.settings import Settings
 
 TOPIC_SECONDS: Final = 7 * 86_400
@@ -113,6 +114,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
             arguments += (job_id, job.role, _waiting_list(job.role), payload, int(job.priority))
             arguments += (job.topic, job.idempotency_key, job.delay_seconds, keep)
             arguments += (dependencies, int(job.on_dependency_failure == "start"), job.device, job.owner)
+            arguments += (job.request_id or current_request.get(),)
         replies = await self._run_script("enqueue", *arguments)
         enqueued = []
         for job, job_id, payload, reply in zip(jobs, ids, payloads, replies, strict=True):
@@ -128,6 +130,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
                     priority=job.priority,
                     device=job.device,
                     owner=job.owner,
+                    request_id=job.request_id or current_request.get(),
                     topic=job.topic,
                     pending_dependencies=len(job.depends_on),
                     created_at=float(reply),
@@ -408,6 +411,7 @@ def _job_from_fields(job_id: str, fields: Mapping[str, str]) -> Job:
         rescues=int(fields.get("rescues", 0)),
         device=fields.get("device", ""),
         owner=fields.get("owner", ""),
+        request_id=fields.get("request", ""),
         topic=fields.get("topic", ""),
         token=int(fields.get("token", 0)),
         worker=fields.get("worker", ""),

@@ -1,11 +1,11 @@
--- ARGV, thirteen a job: id, role, list, payload, priority, topic, idempotency key, delay, seconds to keep the result,
+-- ARGV, fourteen a job: id, role, list, payload, priority, topic, idempotency key, delay, seconds to keep the result,
 -- JSON list of its dependencies, 1 when it starts on the failure of a dependency, its device constraint (jobs with one
--- wait in a list of their own), and its owner.
+-- wait in a list of their own), its owner, and the request that created it.
 -- Returns for each the time of a new job, or {id, fields} of the one that was there.
 local at, replies = now(), {}
-for first = 1, #ARGV, 13 do
+for first = 1, #ARGV, 14 do
   local id, role, list, payload, priority, topic, idempotency, delay, keep, dependencies, start_on_failure, constraint,
-    owner = unpack(ARGV, first, first + 12)
+    owner, request = unpack(ARGV, first, first + 13)
   local existing = idempotency ~= '' and redis.call('GET', p .. 'idem:' .. idempotency) or id
   if redis.call('EXISTS', job_key(existing)) == 0 then existing = id end
   if redis.call('EXISTS', job_key(existing)) == 1 then
@@ -19,6 +19,7 @@ for first = 1, #ARGV, 13 do
       redis.call('SADD', p .. 'wishes:' .. list, constraint)
     end
     if owner ~= '' then redis.call('HSET', job_key(id), 'owner', owner) end
+    if request ~= '' then redis.call('HSET', job_key(id), 'request', request) end
     if topic ~= '' then redis.call('HSET', job_key(id), 'topic', topic) end
     if keep ~= '' then redis.call('HSET', job_key(id), 'keep', keep) end
     if idempotency ~= '' then redis.call('SET', p .. 'idem:' .. idempotency, id, 'EX', 86400) end

@@ -2,7 +2,7 @@
 -- Returns how many jobs are listed, then {id, fields} of each, newest first, without payload and result.
 local key = p .. 'jobs' .. (ARGV[1] ~= '' and ':' .. ARGV[1] or '')
 local names = { 'role', 'state', 'priority', 'attempts', 'rescues', 'topic', 'owner', 'worker', 'cancel', 'awaits',
-  'created_at', 'started_at', 'finished_at', 'error' }
+  'request', 'created_at', 'started_at', 'finished_at', 'error' }
 remove_expired_from_index(now())
 local reply = { redis.call('ZCARD', key) }
 for _, id in ipairs(redis.call('ZREVRANGE', key, ARGV[2], ARGV[2] + ARGV[3] - 1)) do

@@ -64,7 +64,7 @@ async def test_fifty_parallel_creates_at_two_hosts_make_one_task(
     transport = httpx.ASGITransport(other, raise_app_exceptions=False)
     async with (
         other.router.lifespan_context(other),
-        httpx.AsyncClient(transport=transport, base_url="http://other") as there,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost:1") as there,
     ):
         responses = await asyncio.gather(
             *(

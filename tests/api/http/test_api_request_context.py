@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from api_support import upload
 from fastapi import FastAPI
 
 from api.app import create_app
@@ -68,3 +69,14 @@ def test_the_client_is_the_last_address_that_is_no_trusted_proxy(peer: str, forw
     scope = {"type": "http", "client": (peer, 1), "headers": [(b"x-forwarded-for", forwarded.encode())]}
 
     assert proxies.client_address(scope) == address
+
+
+async def test_jobs_name_the_request_that_created_them(client: httpx.AsyncClient) -> None:
+    body = {"name": "set", "file_ids": [(await upload(client))["id"]]}
+    created = await client.post("/api/v1/datasets", json=body, headers={"X-Request-ID": "mine-1"})
+    jobs = (await client.get("/api/v1/jobs")).json()["items"]
+    job = (await client.get(f"/api/v1/jobs/{jobs[0]['id']}")).json()
+
+    assert created.status_code == 201, created.text
+    assert [item["request_id"] for item in jobs] == ["mine-1"]
+    assert job["request_id"] == "mine-1"

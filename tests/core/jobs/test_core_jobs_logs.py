@@ -14,6 +14,7 @@ from common.storage_keys import log_file
 from core.jobs import logs as job_logs
 from core.jobs.job import Job
 from core.jobs.logs import JobLogs, read_job_log
+from core.logs import current_request
 from core.storage import Storage
 
 JOB = Job("exp-1.asr.1", "preprocessor", {"stage": "asr"}, topic="task-1")
@@ -159,3 +160,10 @@ def test_where_others_read_the_storage_the_log_is_published_when_the_job_ends(st
 
     assert published == [log_file(JOB.id)], "a job that logged nothing has no log"
     assert messages(storage) == ["Said."]
+
+
+def test_jobs_that_a_job_enqueues_belong_to_its_request(logs):
+    with logs.capture(Job("job-1", "splitter", {}, request_id="req-1")):
+        inside = current_request.get()
+
+    assert (inside, current_request.get()) == ("req-1", "")

@@ -13,6 +13,7 @@ from core.errors import InvalidRequest, LeaseLost
 from core.jobs.job import JobStatus, Lease, LeaseStatus, NewJob
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
+from core.logs import current_request
 
 Take = Callable[..., Lease]
 
@@ -37,6 +38,20 @@ def test_a_job_keeps_its_owner(queue: Queue, take: Take):
     assert owned == queue.job("job-1")
     assert {job.id: job.owner for job in listed} == {"job-1": "key-1", "job-2": ""}
     assert take().job.owner == "key-1"
+
+
+def test_a_job_names_the_request_that_created_it(queue: Queue, take: Take):
+    marker = current_request.set("req-1")
+    try:
+        queue.enqueue(NewJob("synthesizer", {}, job_id="job-1"))
+        queue.enqueue(NewJob("synthesizer", {}, job_id="job-2", request_id="req-2"))
+    finally:
+        current_request.reset(marker)
+
+    listed, _ = queue.jobs()
+
+    assert {job.id: job.request_id for job in listed} == {"job-1": "req-1", "job-2": "req-2"}
+    assert take().job.request_id == "req-1"
 
 
 def test_the_result_is_kept_with_the_job_for_its_time(queue: Queue, client: redis.Redis, take: Take):
