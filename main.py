@@ -17,6 +17,9 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 BAD_SETTING = 2
 """Exit code when a setting cannot be used; argparse ends with the same for a bad option."""
 
+USER_FILE_COMMANDS = ("speak", "text", "checkpoint")
+"""Commands that write no data of the server, but files that the user names."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
@@ -31,6 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadSettings as error:
         print(error.message, file=sys.stderr)
         return BAD_SETTING
+    if options.command not in USER_FILE_COMMANDS:
+        from core.private_files import use_private_umask
+
+        use_private_umask()
     try:
         code: int = options.run(options, current)
     except SovitsError as error:
@@ -187,8 +194,10 @@ def _api(_options: argparse.Namespace, settings: Settings) -> int:
     from api.serve import serve
     from core.exposure import check_exposure, has_recorded_key
     from core.logs import configure_logs
+    from core.private_files import make_private
 
     configure_logs(settings.log_format, settings.log_level)
+    make_private(settings.data_path)
     check_exposure(settings, has_key=asyncio.run(has_recorded_key(settings)))
     serve(settings)
     return 0

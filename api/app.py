@@ -182,7 +182,7 @@ async def open_services(settings: Settings, redis_url: str, metrics: Metrics) ->
             datasets=datasets,
             inference=inference,
             batches=batches,
-            webhooks=WebhookService(records, make_fetcher(settings)),
+            webhooks=WebhookService(records, make_fetcher(settings), settings.secret_box),
             limits=LimitService(settings, records, queue),
             fetcher=fetcher,
             keys=KeyRing(settings.valid_api_keys, records),

@@ -12,9 +12,10 @@ from redis import exceptions
 from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
 
-from core.errors import NotReady, QueueUnavailable
+from core.errors import NotReady, PermanentError, QueueUnavailable
 
 SOCKET_SECONDS: Final = 10.0
 """A reply may take so long: the longest blocking pop (core/jobs/queue_commands.py) and 5 s."""
@@ -82,4 +83,11 @@ def outage_as_queue_unavailable() -> Iterator[None]:
 def _check(url: str) -> str:
     if not url:
         raise NotReady("There is no queue to connect to.", hint="Set REDIS_URL, or start the daemon here.")
+    try:
+        parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError:  # whose message may hold a part of the password
+        raise PermanentError(
+            "REDIS_URL is no address of a Redis server.",
+            hint="Addresses begin with redis://, rediss:// or unix://, as in redis://:PASSWORD@HOST:6379/0.",
+        ) from None
     return url

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core.encryption import KEY_FILE, SecretBox, check_keys
 from core.errors import SovitsError
 from core.signing import key_of
 
@@ -76,6 +77,11 @@ class Settings(BaseSettings):
 
     webhook_secret: SecretStr = SecretStr("")
     """Signs what is sent to the `webhook_url` of a request: `whsec_` and 24 to 64 bytes in base64."""
+    secrets_key: SecretStr = SecretStr("")
+    """Encrypts the secrets of webhooks in the database; empty: a key in `secrets.key` under the data folder.
+
+    With PostgreSQL, which hosts may share, that file is used but not created.
+    """
     webhook_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts that webhooks may name although they have private addresses, separated by commas."""
 
@@ -153,7 +159,7 @@ class Settings(BaseSettings):
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
+            return _split(value)
         return value
 
     @field_validator("allowed_hosts")
@@ -193,6 +199,12 @@ class Settings(BaseSettings):
             key_of(value.get_secret_value())
         return value
 
+    @field_validator("secrets_key")
+    @classmethod
+    def _encrypts(cls, value: SecretStr) -> SecretStr:
+        check_keys(_split(value.get_secret_value()))
+        return value
+
     @field_validator("hf_endpoint")
     @classmethod
     def _web_address(cls, value: str) -> str:
@@ -211,6 +223,14 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @property
+    def secret_box(self) -> SecretBox:
+        """What encrypts and decrypts the secrets in the database."""
+        # Hosts that share a database would lock each other out with keys of their own.
+        only_this_host = self.resolved_database_url.startswith("sqlite")
+        keys = _split(self.secrets_key.get_secret_value())
+        return SecretBox(self.data_path / KEY_FILE, keys, may_create=only_this_host)
 
     @property
     def resolved_redis_url(self) -> str:
@@ -257,10 +277,16 @@ def settings() -> Settings:
     return read_settings()
 
 
+def _split(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
 def _explain(error: ValidationError) -> str:
     sentences = []
     for problem in error.errors():
         name = str(problem["loc"][0]).upper() if problem["loc"] else "?"
-        shown = "(hidden)" if any(word in name for word in ("KEY", "URL", "SECRET")) else repr(problem["input"])
+        value = problem["input"]
+        may_be_secret = any(word in name for word in ("KEY", "URL", "SECRET")) or "@" in str(value)
+        shown = "(hidden)" if may_be_secret else repr(value)
         sentences.append(f"{name} is {shown}: {problem['msg']}.")
     return "Settings that cannot be used: " + " ".join(sentences)

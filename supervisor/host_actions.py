@@ -26,7 +26,9 @@ class HostActions:
         self.settings = settings
         self.records = records
         self.limits = LimitService(settings, records, queue)
-        self.sender = WebhookSender(records, make_fetcher(settings), settings.webhook_secret.get_secret_value())
+        self.sender = WebhookSender(
+            records, make_fetcher(settings), settings.secret_box, settings.webhook_secret.get_secret_value()
+        )
 
     def periodic_actions(self) -> tuple[PeriodicAction, ...]:
         """Return the actions for `Maintenance`."""

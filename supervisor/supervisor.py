@@ -23,11 +23,13 @@ from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, WAITING_LISTS
 from core.logs import configure_logs
 from core.memory import available_memory_mb
+from core.private_files import make_private
 from core.records import Records, upgrade
 from core.redis import connect_async
 from core.redis_server import EmbeddedServer
 from core.settings import Settings
 from core.storage import open_storage
+from core.webhooks.stored_secrets import encrypt_stored_secrets
 from supervisor.bundled_voices import publish_bundled_voices
 from supervisor.child_monitor import BootFailed, ChildMonitor
 from supervisor.child_specs import ChildSpec, api_spec, worker_spec
@@ -93,6 +95,7 @@ class Supervisor:
     async def run(self) -> int:
         """Run until SIGTERM, then drain; return the exit code: 0, or 1 when something cannot start."""
         self._handle_signals()
+        await asyncio.to_thread(make_private, self.settings.data_path)
         with exclusive_lock(self.settings.data_path / "run" / "supervisor.lock"):
             await asyncio.to_thread(upgrade, self.settings.resolved_database_url)
             if self.with_api:
@@ -106,6 +109,7 @@ class Supervisor:
             experiments = ExperimentService(records, queue, events, storage)
             host_actions = HostActions(self.settings, records, queue)
             try:
+                await encrypt_stored_secrets(records, self.settings.secret_box)
                 await publish_bundled_voices(self.settings, records, storage)
                 self._planned_for = await host_actions.settings_for_plan()
                 datasets = DatasetService(records, queue, storage)

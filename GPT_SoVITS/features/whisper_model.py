@@ -55,7 +55,6 @@ def _join(cache: Path, folder: Path) -> None:
     try:
         for name, pieces in sources.items():
             _copy(pieces, unfinished / name, SHA256[name])
-        unfinished.chmod(0o755)
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

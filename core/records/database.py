@@ -66,6 +66,13 @@ class Database:
             async with self.write() as connection:
                 return await action(connection)
 
+    async def erase_deleted(self) -> None:
+        """Write SQLite's file anew, without what was deleted or replaced; PostgreSQL does so in its own time."""
+        if is_sqlite(self.url):
+            async with self.read() as connection:
+                await connection.exec_driver_sql("VACUUM")
+                await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     async def close(self) -> None:
         """Close all connections."""
         await self.writer.dispose()

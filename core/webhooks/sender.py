@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from core.encryption import SecretBox
 from core.errors import NotFound, SovitsError
 from core.net.fetch import Fetcher
 from core.records import DeliveryAttempt, DeliveryRecord, DeliveryStatus, Records
@@ -40,6 +41,7 @@ class WebhookSender:
         self,
         records: Records,
         fetcher: Fetcher,
+        secret_box: SecretBox,
         secret: str = "",
         *,
         retry_seconds: Sequence[float] = RETRY_SECONDS,
@@ -50,6 +52,7 @@ class WebhookSender:
         self.fetcher = fetcher
         self.retry_seconds = retry_seconds
         self.id = f"{os.uname().nodename[:40]}-{os.getpid()}-{os.urandom(4).hex()}"
+        self._secret_box = secret_box
         self._secret = secret
         self._clock = clock
         self._attempts: dict[asyncio.Task[None], str] = {}
@@ -131,6 +134,7 @@ class WebhookSender:
         if delivery.webhook_id is None:
             return self._secret
         try:
-            return (await self.records.webhooks.get(delivery.webhook_id)).secret
+            stored = (await self.records.webhooks.get(delivery.webhook_id)).secret
         except NotFound:
             raise NotFound("The webhook was deleted.") from None
+        return self._secret_box.decrypt(stored)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
+from core.encryption import SecretBox
 from core.errors import InvalidParameter, InvalidRequest
 from core.net.fetch import Fetcher
 from core.records import Records, WebhookRecord
@@ -30,9 +32,10 @@ def make_fetcher(settings: Settings) -> Fetcher:
 class WebhookService:
     """Registers webhooks and checks their URLs."""
 
-    def __init__(self, records: Records, fetcher: Fetcher) -> None:
+    def __init__(self, records: Records, fetcher: Fetcher, secret_box: SecretBox) -> None:
         self.records = records
         self.fetcher = fetcher
+        self.secret_box = secret_box
 
     def check_url(self, url: str) -> str:
         """Return an acceptable URL or raise; the addresses of its host are checked again before every attempt."""
@@ -43,7 +46,10 @@ class WebhookService:
     async def register(
         self, url: str, events: Sequence[str] = (), secret: str = "", description: str = ""
     ) -> WebhookRecord:
-        """Create a webhook for some events (none: all of tasks); without a secret it gets a new one."""
+        """Create a webhook for some events (none: all of tasks); without a secret it gets a new one.
+
+        The record that is returned has the secret itself; the database has it encrypted.
+        """
         if unknown := [event for event in events if event not in EVENTS]:
             raise InvalidParameter(
                 f"There is no event {unknown[0]!r}.",
@@ -60,4 +66,7 @@ class WebhookService:
                     details={"parameters": ["secret"]},
                 ) from None
         subscribed = list(dict.fromkeys(events)) or list(TASK_EVENTS)
-        return await self.records.webhooks.create(self.check_url(url), subscribed, secret or new_secret(), description)
+        secret = secret or new_secret()
+        stored = self.secret_box.encrypt(secret)
+        webhook = await self.records.webhooks.create(self.check_url(url), subscribed, stored, description)
+        return replace(webhook, secret=secret)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import delete, func, insert, select, update
@@ -44,6 +44,18 @@ class WebhookRepository(Repository):
         """Return a webhook; raise NotFound for an unknown id."""
         async with self._database.read() as connection:
             return await _get_webhook(connection, webhook_id)
+
+    async def secrets(self) -> Mapping[str, str]:
+        """Return id → secret as it is stored."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(webhooks.c.id, webhooks.c.secret))
+            return {row.id: row.secret for row in rows}
+
+    async def replace_secret(self, webhook_id: str, old: str, new: str) -> bool:
+        """Store another form of a secret; return whether it was still `old`."""
+        async with self._database.write() as connection:
+            this_row = update(webhooks).where(webhooks.c.id == webhook_id, webhooks.c.secret == old)
+            return (await connection.execute(this_row.values(secret=new))).rowcount > 0
 
     async def page(self, limit: int = 50, offset: int = 0) -> Page[WebhookRecord]:
         """Return a page of webhooks, newest first."""

@@ -10,6 +10,7 @@ import pytest
 
 from core.net.fetch import Fetcher
 from core.records import DeliveryAttempt, NewFileRecord, Records
+from core.settings import Settings
 from core.signing import key_of
 from core.webhooks import WebhookSender
 
@@ -34,9 +35,9 @@ async def ended(client: httpx.AsyncClient, recording: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def sender(records: Records) -> AsyncIterator[WebhookSender]:
+async def sender(records: Records, settings: Settings) -> AsyncIterator[WebhookSender]:
     """One that may connect nowhere."""
-    created = WebhookSender(records, Fetcher(max_bytes=0, resolve=_nowhere))
+    created = WebhookSender(records, Fetcher(max_bytes=0, resolve=_nowhere), settings.secret_box)
     yield created
     await created.close()
 

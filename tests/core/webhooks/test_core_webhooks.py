@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from webhook_receiver import is_signed, receiving
 
+from core.encryption import SecretBox
 from core.errors import Conflict, ForbiddenAddress, InvalidParameter, InvalidRequest, NotFound
 from core.experiments.new_records import first_run, new_experiment, new_task
 from core.experiments.requests import TaskRequest
@@ -68,15 +70,22 @@ def fetcher() -> Fetcher:
 
 
 @pytest.fixture
-async def sender(records: Records, fetcher: Fetcher, clock: Clock) -> AsyncIterator[WebhookSender]:
-    sender = WebhookSender(records, fetcher, SECRET, clock=clock)
+def secret_box(tmp_path: Path) -> SecretBox:
+    return SecretBox(tmp_path / "secrets.key")
+
+
+@pytest.fixture
+async def sender(
+    records: Records, fetcher: Fetcher, clock: Clock, secret_box: SecretBox
+) -> AsyncIterator[WebhookSender]:
+    sender = WebhookSender(records, fetcher, secret_box, SECRET, clock=clock)
     yield sender
     await sender.close()
 
 
 @pytest.fixture
-def service(records: Records, fetcher: Fetcher) -> WebhookService:
-    return WebhookService(records, fetcher)
+def service(records: Records, fetcher: Fetcher, secret_box: SecretBox) -> WebhookService:
+    return WebhookService(records, fetcher, secret_box)
 
 
 async def begin_task(records: Records, webhook_url: str = "") -> ExperimentRecord:
@@ -199,12 +208,12 @@ async def test_webhooks_are_told_of_what_they_asked_for_each_with_its_own_secret
 
 
 async def test_without_a_secret_of_the_server_an_address_of_a_request_gets_no_signature(
-    records: Records, fetcher: Fetcher
+    records: Records, fetcher: Fetcher, secret_box: SecretBox
 ):
     async with receiving() as receiver:
         await end_task(records, await begin_task(records, receiver.url))
 
-        await send(WebhookSender(records, fetcher, ""))
+        await send(WebhookSender(records, fetcher, secret_box, ""))
 
     assert "webhook-signature" not in receiver.received[0].headers
 
@@ -245,9 +254,9 @@ async def test_the_schedule_lasts_hours_and_then_gives_up(records: Records, send
     assert clock.now - begun > 24 * 3600
 
 
-async def test_a_receiver_that_hangs_is_left_and_holds_up_nobody(records: Records, clock: Clock):
+async def test_a_receiver_that_hangs_is_left_and_holds_up_nobody(records: Records, clock: Clock, secret_box: SecretBox):
     quick = Fetcher(max_bytes=0, timeout_seconds=0.3, allowed_hosts=["127.0.0.1"])
-    sender = WebhookSender(records, quick, clock=clock)
+    sender = WebhookSender(records, quick, secret_box, clock=clock)
     async with receiving(0) as hanging, receiving() as other:
         for _ in range(3 * MAX_CONCURRENT_PER_URL):
             await end_task(records, await begin_task(records, hanging.url))
@@ -272,12 +281,14 @@ async def test_a_redirect_is_not_followed(records: Records, sender: WebhookSende
     assert (await the_only(records)).error == "It answered 302."
 
 
-async def test_a_name_that_leads_to_a_private_address_is_not_connected_to(records: Records, clock: Clock):
+async def test_a_name_that_leads_to_a_private_address_is_not_connected_to(
+    records: Records, clock: Clock, secret_box: SecretBox
+):
     async def resolve(host: str, port: int) -> list[str]:
         return ["127.0.0.1"]
 
     async with receiving() as receiver:
-        sender = WebhookSender(records, Fetcher(max_bytes=0, resolve=resolve), clock=clock)
+        sender = WebhookSender(records, Fetcher(max_bytes=0, resolve=resolve), secret_box, clock=clock)
         await end_task(records, await begin_task(records, f"http://hooks.example:{receiver.port}/"))
 
         await send(sender)
@@ -288,7 +299,9 @@ async def test_a_name_that_leads_to_a_private_address_is_not_connected_to(record
     assert "hooks.example is refused: it is not a public address" in refused.error
 
 
-async def test_the_connection_goes_to_the_address_that_was_checked(records: Records, clock: Clock):
+async def test_the_connection_goes_to_the_address_that_was_checked(
+    records: Records, clock: Clock, secret_box: SecretBox
+):
     answers = [["127.0.0.1"], ["10.0.0.1"]]  # a name that changes its address in between
 
     async def resolve(host: str, port: int) -> list[str]:
@@ -298,15 +311,17 @@ async def test_the_connection_goes_to_the_address_that_was_checked(records: Reco
         fetcher = Fetcher(max_bytes=0, resolve=resolve, allowed_hosts=["hooks.example"])
         await end_task(records, await begin_task(records, f"http://hooks.example:{receiver.port}/x?y=1"))
 
-        await send(WebhookSender(records, fetcher, clock=clock))
+        await send(WebhookSender(records, fetcher, secret_box, clock=clock))
 
     (request,) = receiver.received
     assert (request.path, request.headers["host"]) == ("/x?y=1", f"hooks.example:{receiver.port}")
     assert len(answers) == 1
 
 
-async def test_two_senders_send_everything_once(records: Records, fetcher: Fetcher, clock: Clock):
-    first, second = (WebhookSender(records, fetcher, clock=clock) for _ in range(2))
+async def test_two_senders_send_everything_once(
+    records: Records, fetcher: Fetcher, clock: Clock, secret_box: SecretBox
+):
+    first, second = (WebhookSender(records, fetcher, secret_box, clock=clock) for _ in range(2))
     async with receiving() as receiver:
         for _ in range(12):
             await end_task(records, await begin_task(records, receiver.url))
@@ -330,16 +345,18 @@ async def test_what_a_dead_sender_had_begun_is_sent_by_the_next(records: Records
     assert (await the_only(records)).status is DeliveryStatus.DELIVERED
 
 
-async def test_a_sender_that_ends_hands_back_what_it_had_begun(records: Records, fetcher: Fetcher, clock: Clock):
+async def test_a_sender_that_ends_hands_back_what_it_had_begun(
+    records: Records, fetcher: Fetcher, clock: Clock, secret_box: SecretBox
+):
     async with receiving(0, 204) as receiver:
         await end_task(records, await begin_task(records, receiver.url))
-        first = WebhookSender(records, fetcher, clock=clock)
+        first = WebhookSender(records, fetcher, secret_box, clock=clock)
         await first.send_due()
         await receiver.came.wait()
 
         await first.close()
 
-        assert await send(WebhookSender(records, fetcher, clock=clock)) == 1
+        assert await send(WebhookSender(records, fetcher, secret_box, clock=clock)) == 1
     assert (await the_only(records)).attempts == 1
 
 
