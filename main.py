@@ -67,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="show devices, plan, versions, data, and what is missing")
     doctor.set_defaults(run=_doctor)
 
+    _add_audit_command(commands.add_parser("audit", help="show who changed what, and who was rejected"))
+
     demo = commands.add_parser("demo", help="train a small voice here and let it speak")
     demo.add_argument("--output", default="demo", metavar="FOLDER", help="where the results go (default: demo)")
     demo.add_argument("--quality", choices=("fast", "standard", "high"), default="fast")
@@ -150,6 +152,20 @@ def _add_key_commands(parser: argparse.ArgumentParser) -> None:
     revoke.add_argument("key", metavar="NAME_OR_ID")
 
 
+def _add_audit_command(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_audit)
+    parser.add_argument("-n", "--lines", type=int, default=50, help="newest entries (default: %(default)s)")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with new entries as they come")
+    parser.add_argument("--caller", default="", metavar="KEY_ID", help="only those of an API key")
+    parser.add_argument("--address", default="", metavar="IP", help="only those from an address")
+    parser.add_argument("--method", default="", help="only POST, DELETE …")
+    parser.add_argument("--path", default="", help="only paths that begin so")
+    parser.add_argument("--request", default="", metavar="ID", help="only the request of this id")
+    parser.add_argument("--result", choices=("done", "rejected", "failed"), default="")
+    parser.add_argument("--status", type=int, default=None, help="only this HTTP status")
+    parser.add_argument("--json", action="store_true", help="as JSON, one object a line")
+
+
 def _add_voice_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="voice_command", metavar="COMMAND", required=True)
     parser.set_defaults(run=_voice)
@@ -230,6 +246,12 @@ def _keys(options: argparse.Namespace, settings: Settings) -> int:
     from commands.keys import run_keys_command
 
     return run_keys_command(options, settings)
+
+
+def _audit(options: argparse.Namespace, settings: Settings) -> int:
+    from commands.audit import run_audit_command
+
+    return run_audit_command(options, settings)
 
 
 def _voice(options: argparse.Namespace, settings: Settings) -> int:

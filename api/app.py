@@ -17,16 +17,19 @@ from api.dialects.model_service import routes as model_service
 from api.dialects.training_service import routes as training_service
 from api.dialects.training_service import task_list
 from api.http import docs_page, errors, openapi, outer_layers
+from api.http.audit import AuditMiddleware
 from api.http.auth import KeyRing
 from api.http.body_limit import BodyLimitMiddleware
 from api.http.disconnect import cancel_and_wait
 from api.http.hosts import AllowedHosts, HostMiddleware
 from api.http.idempotency import IdempotencyMiddleware
+from api.http.json_body import JsonBodyMiddleware
 from api.http.key_check import KeyCheckMiddleware
 from api.http.metrics import Metrics, RequestMetricsMiddleware
 from api.http.origins import AllowedOrigins, OriginMiddleware
 from api.http.request_context import RequestContextMiddleware, TrustedProxies
 from api.http.sse import SseResponder
+from api.routes import audit as audit_routes
 from api.routes import (
     experiments,
     files,
@@ -54,6 +57,7 @@ from api.services.step_tasks import StepTaskService
 from api.services.sweeper import sweep_periodically
 from api.services.uploads import UploadService
 from api.services.voices import VoiceService
+from core.audit import AuditLog
 from core.datasets import DatasetService
 from core.experiments.service import ExperimentService
 from core.jobs.events import Events
@@ -83,12 +87,15 @@ ERROR_FORMATS: Final[tuple[errors.ErrorFormat, ...]] = (
 def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     """Create the API as an ASGI application. Redis and the database must be available when it starts."""
     metrics = Metrics()
+    audit = AuditLog.of(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_services(settings, redis_url or settings.resolved_redis_url, metrics) as services:
+        redis = redis_url or settings.resolved_redis_url
+        async with open_services(settings, redis, metrics, audit) as services:
             app.state.services = services
             yield
+        audit.close()
 
     app = FastAPI(
         title="sovitsd",
@@ -99,14 +106,16 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
         redoc_url=None,
     )
     app.add_middleware(IdempotencyMiddleware)
+    app.add_middleware(JsonBodyMiddleware)
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(KeyCheckMiddleware)
-    app.add_middleware(RequestMetricsMiddleware, metrics=metrics)
     proxies = TrustedProxies(settings.trusted_proxies)
     outer_layers.install(
         app,
         (
             lambda inner: RequestContextMiddleware(inner, proxies),
+            lambda inner: AuditMiddleware(inner, audit),
+            lambda inner: RequestMetricsMiddleware(inner, metrics),
             lambda inner: HostMiddleware(inner, AllowedHosts(settings), proxies, _key_required),
             lambda inner: OriginMiddleware(inner, AllowedOrigins(settings), _key_required),
         ),
@@ -132,6 +141,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
         jobs.router,
         webhooks.router,
         resources.router,
+        audit_routes.router,
         health.keyed_router,
     ):
         native.include_router(router)
@@ -153,7 +163,9 @@ async def _key_required(scope: Scope) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def open_services(settings: Settings, redis_url: str, metrics: Metrics) -> AsyncIterator[ApiServices]:
+async def open_services(
+    settings: Settings, redis_url: str, metrics: Metrics, audit: AuditLog
+) -> AsyncIterator[ApiServices]:
     """Open everything that the routes share, and close it in the opposite order when the block ends."""
     storage = open_storage(settings)
     redis = connect_async(redis_url)
@@ -187,6 +199,7 @@ async def open_services(settings: Settings, redis_url: str, metrics: Metrics) ->
             fetcher=fetcher,
             keys=KeyRing(settings.valid_api_keys, records),
             metrics=metrics,
+            audit=audit,
             sse=sse,
             checkpoints=CheckpointService(records, storage, settings.data_path),
             jobs=JobService(queue, inference, batches),

@@ -19,6 +19,7 @@ from api.services.speech import SpeechService
 from api.services.step_tasks import StepTaskService
 from api.services.uploads import UploadService
 from api.services.voices import VoiceService
+from core.audit import AuditLog
 from core.datasets import DatasetService
 from core.experiments.service import ExperimentService
 from core.jobs.events import Events
@@ -51,6 +52,7 @@ class ApiServices:
     limits: LimitService
     fetcher: Fetcher
     keys: KeyRing
+    audit: AuditLog
     metrics: Metrics
     sse: SseResponder
     checkpoints: CheckpointService

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 import time
 from contextvars import ContextVar
-from typing import Final, Literal
+from typing import Literal
 
 import orjson
+
+from common.control_characters import escape_control_characters
 
 CHATTY = ("httpx", "httpcore", "aiosqlite", "faster_whisper", "jieba", "matplotlib", "PIL", "alembic", "numba")
 """Libraries that log too much below warnings, at any level; the first three would log URLs and secrets."""
@@ -19,8 +20,6 @@ current_job: ContextVar[str] = ContextVar("current_job", default="")
 """The id of the job that this thread or asyncio task runs; every line that it logs names it."""
 current_request: ContextVar[str] = ContextVar("current_request", default="")
 """The id of the HTTP request that this task handles, or that the job was created by."""
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What could end a line, move the cursor of a terminal or reverse the text; lone surrogates cannot be written."""
 
 
 def configure_logs(format_: Literal["text", "json"] = "text", level: str = "INFO") -> None:
@@ -32,11 +31,6 @@ def configure_logs(format_: Literal["text", "json"] = "text", level: str = "INFO
     root.setLevel(level)
     for chatty in CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
-def escape_control_characters(text: str) -> str:
-    """Return a text in which control characters are escapes such as `\\n`, so that it stays one line."""
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 class _TextFormatter(logging.Formatter):

@@ -96,7 +96,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             "bad_checkpoint",
             f"{path.name} is a safetensors file of another program: it does not say what model it holds.",
         ) from error
-    except (SafetensorError, ValueError, TypeError, OSError) as error:
+    except (SafetensorError, ValueError, TypeError, OSError, RecursionError) as error:
         reason = (
             describe_foreign(read_header(path)) or f"is no whole safetensors file of ours ({printable(str(error))})"
         )

@@ -21,7 +21,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from api.http.responses import JsonResponse, LingeringJsonResponse
-from core.errors import FileTooLarge, InvalidRequest, NotFound, NotReady, PermanentError, SovitsError
+from core.errors import (
+    DiskError,
+    FileTooLarge,
+    InvalidRequest,
+    NotFound,
+    NotReady,
+    PermanentError,
+    SovitsError,
+    StorageFull,
+)
+from core.storage.disk_errors import disk_error
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +123,7 @@ def install(app: FastAPI, formats: Sequence[ErrorFormat]) -> None:
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(OperationalError, _on_database_error)
+    app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_unexpected_error)
 
@@ -128,7 +139,7 @@ def error_response(request: Request, error: SovitsError, status: int | None = No
         headers["WWW-Authenticate"] = "Bearer"
     elif status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    response_class = LingeringJsonResponse if isinstance(error, FileTooLarge) else JsonResponse
+    response_class = LingeringJsonResponse if isinstance(error, FileTooLarge | DiskError) else JsonResponse
     return response_class(error_format.body(error, status), status, headers)
 
 
@@ -188,8 +199,20 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 async def _on_database_error(request: Request, error: Exception) -> Response:
     logger.error("The records cannot be used: %s", error)
+    if "disk is full" in str(error):
+        return error_response(request, StorageFull("The disk that holds the records is full.", hint="Make room."))
     unavailable = NotReady("The records cannot be reached or written right now.", hint="Try again shortly.")
     return error_response(request, unavailable)
+
+
+async def _on_os_error(request: Request, error: Exception) -> Response:
+    """Answer a full or read-only disk; any other such error is unexpected."""
+    assert isinstance(error, OSError)
+    fault = disk_error(error, request.app.state.services.settings.data_path)
+    if fault is None:
+        raise error
+    logger.error("%s %s failed: %s", request.method, request.url.path, fault.message)
+    return error_response(request, fault)
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import re
 import unicodedata
@@ -184,7 +185,8 @@ class _FormReceiver:
     def close(self) -> None:
         """Delete the files that were not published."""
         for file in self.files.values():
-            file.stream.close()
+            with contextlib.suppress(OSError):  # on a full disk, closing fails once more
+                file.stream.close()
             file.path.unlink(missing_ok=True)
 
     async def _flush(self) -> None:

@@ -14,6 +14,7 @@ from api.http.schemas import JsonObjectBody, PageView, StrictModel, page_respons
 from api.routes.stages import StageStarted, started_view
 from common.versions import Version
 from core.experiments.requests import ExperimentRequest
+from core.names import Name
 from core.records import ExperimentRecord, ExperimentStatus, StageRecord, iso
 
 router = APIRouter(prefix="/experiments", tags=["Experiments"])
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/experiments", tags=["Experiments"])
 class NewExperiment(StrictModel):
     """An experiment on an uploaded recording or on a data set."""
 
-    exp_name: str = Field(
+    exp_name: Name = Field(
         min_length=1, max_length=100, description="Name of the experiment and of the voice that it makes."
     )
     version: Version = "v2"
@@ -42,7 +43,7 @@ class NewExperiment(StrictModel):
 class ExperimentChange(StrictModel):
     """Fields to change; fields that are left out stay as they are."""
 
-    exp_name: str | None = Field(None, min_length=1, max_length=100)
+    exp_name: Name | None = Field(None, min_length=1, max_length=100)
     gpu_numbers: str | None = Field(None, description="One number, or several as in 0-1-2.")
     is_half: bool | None = None
 

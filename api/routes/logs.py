@@ -21,9 +21,9 @@ class LogQuery:
     """How a log is read: one page, or as a stream when the client accepts one."""
 
     limit: Limit = 500
-    offset: Annotated[int | None, Query(ge=0, description="Lines to skip. Default: the newest lines are returned.")] = (
-        None
-    )
+    offset: Annotated[
+        int | None, Query(ge=0, le=2**31 - 1, description="Lines to skip. Default: the newest lines are returned.")
+    ] = None
     accept: Annotated[str, Header(include_in_schema=False)] = ""
     last_event: LastEventId = ""
 

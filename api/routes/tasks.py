@@ -18,6 +18,7 @@ from api.services.progress import task_feed
 from common.versions import Version
 from core.experiments.requests import TaskRequest
 from core.experiments.training_results import summarize_trainings
+from core.names import Name
 from core.records import TaskRecord, TaskStatus, iso
 
 router = APIRouter(prefix="/tasks", tags=["Tasks"])
@@ -37,7 +38,7 @@ class TaskOptions(StrictModel):
 class CreateTaskBody(StrictModel):
     """A voice to make of an uploaded recording."""
 
-    exp_name: str = Field(min_length=1, max_length=100, description="Name of the voice.")
+    exp_name: Name = Field(min_length=1, max_length=100, description="Name of the voice.")
     audio_file_id: str | None = Field(
         None, description="A recording from POST /files. Either this or options.dataset_id."
     )

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from api.dependencies import Api, Limit, Offset
 from api.http.responses import JsonResponse
 from api.http.schemas import JsonObjectView, PageView, StrictModel, page_response
+from core.names import Name
 from core.records import DeliveryHistoryEntry, DeliveryRecord, DeliveryStatus, WebhookRecord, iso
 from core.webhooks import EVENTS, TASK_EVENTS
 
@@ -32,7 +33,7 @@ class NewWebhook(StrictModel):
         max_length=100,
         description="`whsec_` followed by 24 to 64 bytes in base64. Default: a new secret is generated.",
     )
-    description: str = Field("", max_length=200)
+    description: Name = Field("", max_length=200)
 
 
 class WebhookView(TypedDict):

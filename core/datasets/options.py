@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from common.languages import RecordingLanguage
+from core.names import Name
 
 DatasetLanguage = RecordingLanguage
 Subset = Literal["train", "val", "test"]
@@ -145,7 +146,7 @@ class DatasetSource(Options):
     file_ids: list[FileId] = Field(
         default=[], max_length=1000, description="Uploads: recordings, or ZIPs of recordings."
     )
-    name: str = Field("", max_length=100, description="Name of the data set that uploads become.")
+    name: Name = Field("", max_length=100, description="Name of the data set that uploads become.")
     language: DatasetLanguage = Field("auto", description="Language of the uploads.")
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ import re
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
+from common.control_characters import CONTROL_CHARACTERS
 from core.errors import InvalidParameter, InvalidRequest
 from core.jobs.devices import DEFAULT_GPU_NUMBERS
 from core.stages.order import stage_order
@@ -114,9 +115,11 @@ def check_gpu_numbers(gpu_numbers: str) -> None:
 
 
 def check_name(exp_name: str) -> None:
-    """Raise InvalidRequest unless the name has 1 to 100 characters."""
+    """Raise InvalidRequest unless the name has 1 to 100 characters and no control characters."""
     if not 1 <= len(exp_name.strip()) <= 100:
         raise InvalidRequest("exp_name needs 1 to 100 characters")
+    if CONTROL_CHARACTERS.search(exp_name):
+        raise InvalidRequest("exp_name has control characters", hint="Send a name on one line.")
 
 
 def check_priority(priority: int) -> None:

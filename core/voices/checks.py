@@ -82,7 +82,7 @@ def _read_header(record: CheckpointRecord, storage: Storage) -> dict[str, Any]:
         block = file.read(length) if length <= MAX_HEADER_BYTES else b""
     try:
         header = json.loads(block)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Conflict(f"The weights of the checkpoint {record.id} are damaged.", hint="Train it again.") from None
     return header if isinstance(header, dict) else {}
 
@@ -91,7 +91,7 @@ def _gpt_token_count(header: dict[str, Any]) -> int | None:
     """Return the number of semantic tokens of a GPT; None when the header does not say."""
     try:
         return int(json.loads(header["__metadata__"]["sovitsd"])["config"]["model"]["EOS"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
 
 

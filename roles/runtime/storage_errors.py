@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from core.errors import BadAudio, DiskError, InputGone, SovitsError, StorageFull, StorageReadOnly
+from core.errors import BadAudio, DiskError, InputGone, SovitsError
+from core.storage.disk_errors import disk_error, is_full
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_REJECTED: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
 _PROBE_BYTES: Final = 1 << 20
 """A disk with less room than this is full."""
 
@@ -36,8 +35,8 @@ def _find_cause(error: Exception, folder: Path) -> SovitsError | None:
     """Return the fault that an error names by itself, if it does."""
     if not isinstance(error, OSError):
         return None
-    if error.errno in _FULL:
-        return _disk_error(error, folder)
+    if is_full(error):
+        return disk_error(error, folder)
     path = Path(error.filename) if isinstance(error.filename, str) else None
     if path is None or not path.is_absolute() or folder.parent.parent not in path.parents:
         return None
@@ -45,7 +44,7 @@ def _find_cause(error: Exception, folder: Path) -> SovitsError | None:
         return InputGone(
             f"{path.name} is no longer in {path.parent}.", hint="Run the stage again that makes it, or upload it again."
         )
-    return _disk_error(error, folder)
+    return disk_error(error, folder)
 
 
 def _probe(folder: Path) -> DiskError | None:
@@ -58,19 +57,5 @@ def _probe(folder: Path) -> DiskError | None:
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
-        return _disk_error(error, folder)
-    return None
-
-
-def _disk_error(error: OSError, folder: Path) -> DiskError | None:
-    if error.errno in _FULL:
-        return StorageFull(
-            f"The disk that holds {folder} is full.",
-            hint="Make room: delete old tasks, data sets or files. The stage is tried again, or can be run again.",
-        )
-    if error.errno in _REJECTED:
-        return StorageReadOnly(
-            f"{folder} cannot be written.",
-            hint="Give the user that runs sovitsd the right to write to the data folder; then run the stage again.",
-        )
+        return disk_error(error, folder)
     return None

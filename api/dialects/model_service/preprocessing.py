@@ -20,6 +20,7 @@ from core.datasets.options import AugmentOptions, CropOptions, DatasetLanguage, 
 from core.errors import QueueUnavailable, error_message
 from core.jobs.job import JobStatus
 from core.jobs.roles import PREPROCESSOR
+from core.names import Name
 from core.records import DatasetStatus
 
 router = APIRouter(prefix="/preprocessing")
@@ -32,7 +33,7 @@ class PreprocessingStart(ModelServiceRequest):
 
     inputs: Inputs = Field(default=[])
     dataset_id: str = Field("", max_length=64, description="A data set, instead of inputs.")
-    name: str = Field("", max_length=100, description="Name of the data set that the inputs become.")
+    name: Name = Field("", max_length=100, description="Name of the data set that the inputs become.")
     language: DatasetLanguage = Field("auto", description="Language of the inputs.")
     priority: int = Field(5, ge=1, le=10, description="10 runs first.")
 

@@ -23,6 +23,7 @@ from common.languages import RecordingLanguage
 from common.versions import Version
 from core.experiments.requests import TaskRequest, merge_parameters
 from core.experiments.sources import ExperimentSource, source_of_files
+from core.names import Name
 from core.records import StageRecord, TaskRecord, TaskStatus, iso
 from core.stages.order import stage_order
 from core.stages.stage import STAGES
@@ -35,7 +36,7 @@ _PENDING_UPLOAD: ResultUploadState = {"status": "waiting", "error_message": None
 class TrainingStart(ModelServiceRequest):
     """A voice to make, of recordings or of a data set."""
 
-    exp_name: str = Field(min_length=1, max_length=100, description="Name of the voice.")
+    exp_name: Name = Field(min_length=1, max_length=100, description="Name of the voice.")
     inputs: Inputs = Field(default=[])
     dataset_id: str | None = Field(None, max_length=64, description="A data set, instead of inputs.")
     dataset_version: int | None = Field(None, ge=1, le=2**31 - 1, description="Default: the newest version.")

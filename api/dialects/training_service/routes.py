@@ -25,6 +25,7 @@ from api.http.schemas import JsonObjectBody, JsonObjectView, StrictModel
 from api.routes.files import UPLOAD_FORM, file_response
 from core.errors import NotFound
 from core.experiments.requests import ExperimentRequest
+from core.names import Name
 from core.records import FileRecord, StageRecord, TaskStatus
 from core.stages.stage import find_stage
 
@@ -34,7 +35,7 @@ router = APIRouter(prefix="/task", tags=["Training service"])
 class NewStepTask(StrictModel):
     """A task whose steps its client runs."""
 
-    task_name: str = Field(min_length=1, max_length=100, description="A name to display.")
+    task_name: Name = Field(min_length=1, max_length=100, description="A name to display.")
     config: StepConfig = Field(default_factory=StepConfig)
 
 

@@ -15,6 +15,7 @@ from common.languages import RecordingLanguage
 from common.versions import Version
 from core.errors import error_message
 from core.experiments.lifecycle import experiment_progress
+from core.names import Name
 from core.records import ExperimentRecord, ExperimentStatus, FileRecord, StageRecord, TaskRecord, TaskStatus, iso
 from core.stages.order import stage_order
 from core.stages.stage import STAGES
@@ -45,7 +46,7 @@ class StepConfig(BaseModel):
 
     model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
 
-    exp_name: str = Field("", max_length=100, description="Name of the voice. Default: that of the task.")
+    exp_name: Name = Field("", max_length=100, description="Name of the voice. Default: that of the task.")
     version: Version = "v2"
     language: RecordingLanguage = "zh"
     batch_size: int | None = Field(None, ge=1, le=32, description="Batch size of both trainings.")

@@ -42,6 +42,7 @@ from core.datasets.report import summarize_report
 from core.datasets.service import report_job
 from core.errors import Conflict, InvalidRequest, NotFound, error_message
 from core.jobs.job import Event
+from core.names import Name
 from core.records import DatasetStatus, DatasetVersionRecord
 
 router = APIRouter(prefix="/datasets", tags=["Data sets"])
@@ -69,14 +70,14 @@ class DatasetFiles(StrictModel):
 class NewDataset(DatasetFiles):
     """A data set of uploads."""
 
-    name: str = Field(min_length=1, max_length=100, description="A name to display.")
+    name: Name = Field(min_length=1, max_length=100, description="A name to display.")
     language: DatasetLanguage = Field("auto", description="Spoken language. The report flags segments in another one.")
 
 
 class DatasetChange(StrictModel):
     """Fields to change; fields that are left out stay as they are."""
 
-    name: str | None = Field(None, min_length=1, max_length=100)
+    name: Name | None = Field(None, min_length=1, max_length=100)
     language: DatasetLanguage | None = None
 
 

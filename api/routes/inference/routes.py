@@ -26,6 +26,7 @@ from common.audio_formats import FILE_EXTENSIONS, AudioFormat
 from common.limits import MAX_SPEED, MIN_SPEED
 from core.errors import NotFound
 from core.jobs.job import Job
+from core.names import Name
 from core.speech.inference_jobs import MAX_BATCH_ITEMS
 from core.speech.requests import InputType
 
@@ -76,7 +77,7 @@ class NewBatchItem(TextToSpeak):
 
     voice: str = Field("", max_length=200, description="Default: the batch's voice.")
     format: AudioFormat | None = Field(None, description="Default: the batch's format.")
-    filename: str = Field(
+    filename: Name = Field(
         "", max_length=100, description="File name in the archive. Default: the item's number: 001.wav, 002.wav …"
     )
 

@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 
 from api.http.schemas import StrictModel
 from api.services.voices import PromptRequest, VoiceRequest
+from core.names import Name
 from core.records import VoiceRecord, iso
 from core.voices.checks import MAX_NAME_LENGTH, MAX_PROMPT_TEXT_LENGTH, MAX_PROMPTS
 
@@ -37,7 +38,7 @@ class VoiceView(TypedDict):
 class CreatePromptBody(StrictModel):
     """A reference recording with its transcript."""
 
-    name: str = Field("default", min_length=1, max_length=MAX_NAME_LENGTH, description="Name, such as an emotion.")
+    name: Name = Field("default", min_length=1, max_length=MAX_NAME_LENGTH, description="Name, such as an emotion.")
     file_id: str = Field(max_length=64, description="A recording from POST /files.")
     text: str = Field(min_length=1, max_length=MAX_PROMPT_TEXT_LENGTH, description="Transcript of the recording.")
     language: str = Field("auto", max_length=40)
@@ -50,7 +51,7 @@ class CreatePromptBody(StrictModel):
 class PromptChange(StrictModel):
     """Fields of a prompt to change. Another recording needs a new prompt."""
 
-    name: str | None = Field(None, min_length=1, max_length=MAX_NAME_LENGTH)
+    name: Name | None = Field(None, min_length=1, max_length=MAX_NAME_LENGTH)
     text: str | None = Field(None, min_length=1, max_length=MAX_PROMPT_TEXT_LENGTH)
     language: str | None = Field(None, max_length=40)
 
@@ -58,7 +59,7 @@ class PromptChange(StrictModel):
 class CreateVoiceBody(StrictModel):
     """A voice of two checkpoints and its prompts, the first of which is the default."""
 
-    name: str = Field(min_length=1, max_length=MAX_NAME_LENGTH)
+    name: Name = Field(min_length=1, max_length=MAX_NAME_LENGTH)
     gpt_checkpoint_id: str = Field(max_length=64, description="From GET /models, type gpt.")
     sovits_checkpoint_id: str = Field(max_length=64, description="From GET /models, type sovits.")
     prompts: list[CreatePromptBody] = Field(min_length=1, max_length=MAX_PROMPTS)
@@ -80,7 +81,7 @@ class CreateVoiceBody(StrictModel):
 class VoiceChange(StrictModel):
     """Fields of a voice to change."""
 
-    name: str | None = Field(None, min_length=1, max_length=MAX_NAME_LENGTH)
+    name: Name | None = Field(None, min_length=1, max_length=MAX_NAME_LENGTH)
     language: str | None = Field(None, max_length=40)
     pronunciations: dict[str, str] | None = Field(
         None, description="Word → pronunciation; replaces all pronunciations of the voice."
