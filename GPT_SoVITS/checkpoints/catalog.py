@@ -7,7 +7,7 @@ The folder has upstream's layout, so that a user's own `pretrained_models` folde
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from common.versions import SPEAKER_VECTOR_VERSIONS, UPSTREAM_VERSIONS
@@ -34,7 +34,7 @@ class OfficialFile:
     size: int | None = None
     """Bytes, where the specification records them."""
     sha256: str = ""
-    """Hex digest, where one is known beforehand; the hub names its own besides."""
+    """Hex digest, where one is publicly known; else the first one is recorded (`checksums.py`)."""
     first_md5: str = ""
     """MD5 of the first 8192 bytes in hex, by which upstream recognizes its own files (s2-sovits §2.1)."""
 
@@ -53,8 +53,27 @@ _V1_GPT = "s1bert25hz-2kh-longer-epoch=68e-step=50232.ckpt"
 _V2_GPT = f"{_V2}/s1bert25hz-5kh-longer-epoch=12-step=369668.ckpt"
 _SUPER_RESOLUTION = "tools/AP_BWE_main/24kto48k"
 
+_SHA256 = {
+    _V2_GPT: "732f94e63b148066e24c7f9d2637f3374083e637635f07fbdb695dee20ddbe1f",
+    "s1v3.ckpt": "87133414860ea14ff6620c483a3db5ed07b44be42e2c3fcdad65523a729a745a",
+    "s2G488k.pth": "020a014e1e01e550e510f2f61fae5e5f5b6aab40f15c22f1f12f724df507e835",
+    f"{_V2}/s2G2333k.pth": "924fdccaa3c574bf139c25c9759aa1ed3b3f99e19a7c529ee996c2bc17663695",
+    "v2Pro/s2Gv2Pro.pth": "0f8ead815234365edf045c6d86370ed6e4f440e8195be77ff0ea72684ad406a5",
+    "v2Pro/s2Gv2ProPlus.pth": "d42a22bbbf65fb2bbdd45ad6a66841156977db45c7aabe0a6992ff378d9c7d3b",
+    f"{_V4}/s2Gv4.pth": "906fe22f48c3e037a389df291d4d32a9414e15dbb8f9628643e83aaced109ea4",
+    "v2Pro/s2Dv2ProPlus.pth": "635cd84bf6f7f9b8d41c88c7106f81d782c794c61f931845214ea037b0c5bef2",
+    f"{_HUBERT}/config.json": "c3e5060a1277e0f078cc6be9da4528a605dba6ece93018981fe2c820e5c7b103",
+    f"{_HUBERT}/pytorch_model.bin": "24164f129c66499d1346e2aa55f183250c223161ec2770c0da3d3b08cf432d3c",
+    f"{_ROBERTA}/config.json": "3d57de2fd7e80d0e5c8ff194f0bbb6baa10df7e43fc262a0cc71298a78b0a3e5",
+    f"{_ROBERTA}/pytorch_model.bin": "e53a693acc59ace251d143d068096ae0d7b79e4b1b503fa84c9dcf576448c1d8",
+    f"{_ROBERTA}/tokenizer.json": "173796956820ea27bd14f76bf28162607ff4254807e2948253eb5b46f5bb643b",
+    "sv/pretrained_eres2netv2w24s4ep4.ckpt": "4f5a0bf73c61eb41b174e1bb54e7ee3c83233892be8e0af1f187024e8e581a35",
+    f"{_V4}/vocoder.pth": "4d611913df7b12d49e8976c944558d2d096816365edfc6c35a9e85b67dd14ed9",
+}
+"""Published checksums of official files, on which several publishers agree."""
+
 FILES = {
-    file.path: file
+    file.path: replace(file, sha256=_SHA256.get(file.path, ""))
     for file in (
         OfficialFile(_V1_GPT, "text to tokens, v1"),
         OfficialFile(_V2_GPT, "text to tokens, v2"),

@@ -12,8 +12,9 @@ from typing import BinaryIO
 
 from filelock import FileLock
 
-from common.files import atomic_path
+from common.files import atomic_path, sha256_of_file
 from GPT_SoVITS.checkpoints.catalog import OfficialFile, local_path
+from GPT_SoVITS.checkpoints.checksums import check_checksum
 from GPT_SoVITS.errors import ModelError
 
 HUB = "https://huggingface.co"
@@ -56,8 +57,9 @@ def fetch(
 ) -> None:
     """Download every file that is missing below `folder`, one after the other.
 
-    Nothing is requested for a file that is there: a name holds the whole verified file or nothing. Several processes
-    may download the same files: one transfers, the others wait for it.
+    Nothing is requested for a file that is there: a name holds the whole verified file or nothing, and it must still
+    have the checksum that is pinned or was recorded. Several processes may download the same files: one transfers, the
+    others wait for it.
 
     Args:
         endpoint: The hub or a mirror.
@@ -65,12 +67,13 @@ def fetch(
 
     Raises:
         ModelError: "no_repository", "download_failed" (worth another attempt, which resumes), "bad_download" (the
-            checksums differ) or "disk_full".
+            checksums differ), "bad_record" or "disk_full".
     """
     missing = []
     for file in files:
         target = local_path(folder, file)
         if target.exists():
+            check_checksum(folder, file, sha256_of_file(target))
             say(f"{file.path} is there.")
             continue
         if not file.repository:
@@ -91,7 +94,7 @@ def fetch(
         pending.target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(pending.target.with_name(f".{pending.target.name}.lock")):
             if not pending.target.exists():  # by another process, while this one waited
-                _transfer(pending)
+                _transfer(pending, folder)
         say(f"{pending.file.path} is there: {pending.size:,} bytes, verified.")
 
 
@@ -116,7 +119,7 @@ def _look_up(file: OfficialFile, target: Path, endpoint: str) -> _PendingFile:
     return _PendingFile(file, target, pinned, metadata.size, etag)
 
 
-def _transfer(pending: _PendingFile) -> None:
+def _transfer(pending: _PendingFile, folder: Path) -> None:
     """Download what is missing of a file, verify it and put it in place."""
     # Plain HTTP resumes at a byte, and mirrors speak it; the library's own download begins anew.
     from huggingface_hub.file_download import http_get
@@ -135,7 +138,7 @@ def _transfer(pending: _PendingFile) -> None:
     except Exception as error:  # the HTTP client's own errors, or the disk's
         raise _failed(pending.url, error) from error
     try:
-        _verify(pending)
+        check_checksum(folder, pending.file, _verify(pending))
     except ModelError:
         pending.part.unlink()
         raise
@@ -145,19 +148,19 @@ def _transfer(pending: _PendingFile) -> None:
         stale.unlink()
 
 
-def _verify(pending: _PendingFile) -> None:
-    """Raise ModelError("bad_download") unless the file has the hub's checksum and those of the catalog."""
+def _verify(pending: _PendingFile) -> str:
+    """Return the file's SHA-256; raise ModelError("bad_download") unless it is what the hub and upstream have."""
     file = pending.file
     with pending.part.open("rb") as stream:
         first = hashlib.md5(stream.read(MD5_BYTES), usedforsecurity=False).hexdigest()
         sha256 = _digest(stream, "sha256")
-        for source, checksum in (("hub", pending.etag), ("catalogue", file.sha256)):
-            if _SHA256.fullmatch(checksum) and sha256 != checksum:
-                raise _differs(file, f"has the SHA-256 {sha256}, and the {source} says {checksum}")
+        if _SHA256.fullmatch(pending.etag) and sha256 != pending.etag:
+            raise _differs(file, f"has the SHA-256 {sha256}, and the hub says {pending.etag}")
         if _SHA1.fullmatch(pending.etag) and _digest(stream, "sha1", f"blob {pending.size}\0".encode()) != pending.etag:
             raise _differs(file, f"has not the Git checksum {pending.etag} that the hub names")
     if file.first_md5 and first != file.first_md5:
         raise _differs(file, f"begins with other bytes (MD5 {first}) than upstream's ({file.first_md5})")
+    return sha256
 
 
 def _digest(stream: BinaryIO, name: str, before: bytes = b"") -> str:

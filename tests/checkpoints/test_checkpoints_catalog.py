@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from common.versions import UPSTREAM_VERSIONS
@@ -159,3 +161,12 @@ def test_what_is_installed_is_listed_with_its_place(put):
     assert paths["sovits", "v1"] == folder / "s2G488k.pth"
     assert [key for key, path in paths.items() if path is not None] == [("sovits", "v1")]
     assert len(paths) == sum(len(places) for places in PARTS.values())
+
+
+def test_files_that_speech_needs_have_published_checksums():
+    pinned = {path for path, file in FILES.items() if re.fullmatch("[0-9a-f]{64}", file.sha256)}
+
+    for version in ("v2", "v2Pro", "v2ProPlus", "v4"):
+        needed_files = {file.path for part in needed(version) for file in files_of(part, version)}
+        assert needed_files <= pinned
+    assert len(pinned) == 15

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import shutil
 import subprocess
@@ -57,7 +58,7 @@ def test_a_file_arrives_whole_under_its_name(get, hub, tmp_path):
     assert get() == [f"{NAME} is there: 300,000 bytes, verified."]
 
     assert (tmp_path / NAME).read_bytes() == CONTENT
-    assert names(tmp_path) <= {NAME, "gsv-v4-pretrained/.s2Gv4.pth.lock"}
+    assert names(tmp_path) <= {NAME, "gsv-v4-pretrained/.s2Gv4.pth.lock", "checksums.json", ".checksums.json.lock"}
     assert hub.transfers == [(REMOTE, "")]
 
 
@@ -94,7 +95,7 @@ def test_a_transfer_that_was_given_up_goes_on_with_the_next_command(get, hub, tm
 
     assert (tmp_path / NAME).read_bytes() == CONTENT
     assert hub.transfers == [(REMOTE, "bytes=100000-")]
-    assert names(tmp_path) <= {NAME, "gsv-v4-pretrained/.s2Gv4.pth.lock"}
+    assert names(tmp_path) <= {NAME, "gsv-v4-pretrained/.s2Gv4.pth.lock", "checksums.json", ".checksums.json.lock"}
 
 
 def test_a_part_of_another_content_is_not_gone_on_with(get, hub, tmp_path):
@@ -145,6 +146,62 @@ def test_what_agrees_with_the_catalogue_is_kept(get, tmp_path):
     get(OfficialFile(NAME, "v4", size=300_000, **sums))
 
     assert (tmp_path / NAME).exists()
+
+
+def test_the_first_checksum_is_recorded_and_another_one_is_rejected_later(get, hub, tmp_path):
+    get()
+    recorded = json.loads((tmp_path / "checksums.json").read_bytes())
+    (tmp_path / NAME).unlink()
+    hub.files[REMOTE] = CONTENT[::-1]
+
+    with pytest.raises(ModelError, match="was recorded at the first download") as error:
+        get()
+
+    assert recorded == {NAME: hashlib.sha256(CONTENT).hexdigest()}
+    assert error.value.code == "bad_download"
+    assert recorded[NAME] in error.value.message
+    assert "checksums.json" in error.value.hint
+    assert not (tmp_path / NAME).exists()
+    assert not list(tmp_path.rglob("*.part"))
+    assert json.loads((tmp_path / "checksums.json").read_bytes()) == recorded
+
+
+def test_a_file_that_changed_where_it_lies_is_rejected(get, tmp_path):
+    get()
+    (tmp_path / NAME).write_bytes(b"changed")
+
+    with pytest.raises(ModelError, match="was recorded at the first download"):
+        get()
+
+    assert (tmp_path / NAME).read_bytes() == b"changed", "nothing of the user's is deleted"
+
+
+def test_a_change_that_is_meant_is_accepted_once_its_line_is_removed(get, hub, tmp_path):
+    get()
+    (tmp_path / NAME).unlink()
+    hub.files[REMOTE] = CONTENT[::-1]
+    (tmp_path / "checksums.json").write_text("{}")
+
+    get()
+
+    assert (tmp_path / NAME).read_bytes() == CONTENT[::-1]
+
+
+def test_a_file_of_another_content_than_the_published_one_is_rejected_also_where_it_lies(get, tmp_path):
+    (tmp_path / NAME).parent.mkdir()
+    (tmp_path / NAME).write_bytes(b"mine")
+
+    with pytest.raises(ModelError, match="the catalogue says"):
+        get(OfficialFile(NAME, "v4", sha256="0" * 64))
+
+
+def test_a_record_that_cannot_be_read_is_named(get, tmp_path):
+    (tmp_path / "checksums.json").write_text("[")
+
+    with pytest.raises(ModelError, match=r"checksums\.json is no list") as error:
+        get()
+
+    assert error.value.code == "bad_record"
 
 
 @pytest.mark.parametrize("wrong", [False, True])

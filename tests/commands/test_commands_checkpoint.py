@@ -195,7 +195,7 @@ def test_a_download_that_is_stopped_says_that_it_can_go_on(run, monkeypatch):
 
 
 @pytest.mark.slow
-def test_download_asks_the_mirror_of_the_setting(tmp_path):
+def test_download_asks_the_mirror_of_the_setting_and_keeps_only_the_published_content(tmp_path):
     name = "sv/pretrained_eres2netv2w24s4ep4.ckpt"
     with running() as hub:
         hub.files[f"lj1995/GPT-SoVITS/{name}"] = b"weights"
@@ -211,9 +211,11 @@ def test_download_asks_the_mirror_of_the_setting(tmp_path):
             for what in ("speaker_vector", "speaker_vector", "v9", "v1")
         ]
 
-    assert [answer.returncode for answer in answers] == [0, 0, 1, 1]
-    assert (tmp_path / "models" / name).read_bytes() == b"weights"
-    assert answers[1].stdout == f"{name} is there.\n"
+    assert [answer.returncode for answer in answers] == [1, 1, 1, 1]
+    assert hub.transfers == [(f"lj1995/GPT-SoVITS/{name}", "")] * 2
+    assert f"{name} has the SHA-256" in answers[0].stderr
+    assert "and the catalogue says 4f5a0bf7" in answers[0].stderr
+    assert not (tmp_path / "models" / name).exists()
     assert "There are no official weights named 'v9'." in answers[2].stderr
     assert "There is no s1bert25hz-2kh-longer" in answers[3].stderr
     assert not any("Traceback" in answer.stderr for answer in answers)
