@@ -22,6 +22,8 @@ table (`find_error_class` looks a code up). Modules that need a more specific co
     │   │   └── NoSpeech               400 no_speech
     │   ├── BadArchive                 400 bad_archive
     │   ├── Unauthorized               401 unauthorized
+    │   ├── Forbidden                  403 forbidden
+    │   ├── QuotaExceeded              429 quota_exceeded
     │   ├── NotFound                   404 not_found
     │   │   └── VoiceNotFound          404 voice_not_found
     │   ├── Conflict                   409 conflict
@@ -46,6 +48,7 @@ table (`find_error_class` looks a code up). Modules that need a more specific co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NotRequired
 
@@ -252,6 +255,24 @@ class Unauthorized(PermanentError):
 
     code = "unauthorized"
     status = 401
+
+
+class Forbidden(PermanentError):
+    """The API key is valid and may not do this; the message names the scope that is missing."""
+
+    code = "forbidden"
+    status = 403
+
+
+class QuotaExceeded(PermanentError):
+    """A quota of the API key is used up; `retry_after` says for about how many seconds."""
+
+    code = "quota_exceeded"
+    status = 429
+
+    def __init__(self, message: str, *, retry_after: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = max(1, math.ceil(retry_after))
 
 
 class NotReady(SovitsError):

@@ -28,6 +28,7 @@ from core.errors import (
     NotFound,
     NotReady,
     PermanentError,
+    QuotaExceeded,
     SovitsError,
     StorageFull,
 )
@@ -139,6 +140,8 @@ def error_response(request: Request, error: SovitsError, status: int | None = No
         headers["WWW-Authenticate"] = "Bearer"
     elif status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(error, QuotaExceeded):
+        headers["Retry-After"] = str(error.retry_after)
     response_class = LingeringJsonResponse if isinstance(error, FileTooLarge | DiskError) else JsonResponse
     return response_class(error_format.body(error, status), status, headers)
 

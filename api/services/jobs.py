@@ -46,8 +46,7 @@ class JobService:
 
     async def list_dead_letters(self, limit: int, offset: int) -> Page[DeadLetter]:
         """Return dead letters, newest first."""
-        letters = await self.queue.dead_letters(offset, limit)
-        return Page(letters, (await self.queue.depths()).get("dead", 0))
+        return Page(*await self.queue.page_dead_letters(offset, limit))
 
     async def cancel(self, job_id: str) -> Job:
         """Cancel a job with its parts, and return it; one that has ended stays as it is."""

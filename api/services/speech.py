@@ -128,7 +128,8 @@ class SpeechService:
         deadline = time.monotonic() + self.settings.synthesis_timeout_seconds
         complete = False
         try:
-            await self.queue.enqueue(NewJob(SPLITTER, request.stored(), job_id=job_id))
+            job = NewJob(SPLITTER, request.stored(), job_id=job_id, characters=len(request.text))
+            await self.queue.enqueue(job)
             split = cast(SplitResult, await self._result(job_id, deadline))
             for utterance in split["utterances"]:
                 result = cast(UtteranceResult, await self._result(utterance["job_id"], deadline))

@@ -25,7 +25,7 @@ from core.datasets.options import (
     SegmentChange,
     SplitOptions,
 )
-from core.errors import ErrorData, InvalidRequest, NotFound, QueueUnavailable, error_message
+from core.errors import ErrorData, InvalidRequest, NotFound, QueueUnavailable, QuotaExceeded, error_message
 from core.ids import new_id
 from core.jobs.file_jobs import FileJobPayload
 from core.jobs.job import JobStatus, NewJob
@@ -112,7 +112,7 @@ class DatasetService:
         begun = await self.records.dataset_reports.begin(dataset_id, examined.version, values)
         try:
             await self._enqueue_report(begun)
-        except QueueUnavailable as error:
+        except (QueueUnavailable, QuotaExceeded) as error:
             run = begun.report_run
             await self.records.dataset_reports.end(dataset_id, begun.version, run, None, error.as_dict())
             raise
@@ -181,7 +181,7 @@ class DatasetService:
         record = await self.records.datasets.create(new_id("ds"), name, language, made_by, request, priority)
         try:
             await self._enqueue_version(await self.records.dataset_versions.get(record.id, 1))
-        except QueueUnavailable:
+        except (QueueUnavailable, QuotaExceeded):
             await self.records.datasets.discard(record.id)
             raise
         return record
@@ -193,7 +193,7 @@ class DatasetService:
         begun = await self.records.dataset_versions.begin(dataset_id, made_by, request, priority)
         try:
             await self._enqueue_version(begun)
-        except QueueUnavailable as error:
+        except (QueueUnavailable, QuotaExceeded) as error:
             await self.records.dataset_versions.fail(dataset_id, begun.version, error.as_dict())
             raise
         return begun
@@ -223,9 +223,16 @@ class DatasetService:
         await self._enqueue(version, version.report_job_id, payload)
 
     async def _enqueue(self, version: DatasetVersionRecord, job_id: str, payload: FileJobPayload) -> None:
-        await self.queue.enqueue(
-            NewJob(FILES, payload.stored(), job_id=job_id, priority=version.priority, topic=version.dataset_id)
+        dataset = await self.records.datasets.get(version.dataset_id)
+        job = NewJob(
+            role=FILES,
+            payload=payload.stored(),
+            job_id=job_id,
+            priority=version.priority,
+            topic=version.dataset_id,
+            owner=dataset.owner or "",
         )
+        await self.queue.enqueue(job)
 
     async def _settle(self, version: DatasetVersionRecord, *, enqueue: bool = False) -> bool:
         """Record how the job of an unfinished version or report ended; return whether anything changed."""

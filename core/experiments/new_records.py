@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.access import current_caller
 from core.experiments.lifecycle import waiting_message
 from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.experiments.sources import ExperimentSource
@@ -49,6 +50,7 @@ def new_experiment(
         dataset_id=source.dataset_id,
         dataset_version=source.dataset_version,
         dialect=dialect,
+        owner=current_caller().owner,
     )
 
 
@@ -78,6 +80,7 @@ def new_task(experiment: ExperimentRecord, request: TaskRequest) -> TaskRecord:
         started_at=None,
         completed_at=None,
         upload_url=request.upload_url,
+        owner=experiment.owner,
     )
 
 

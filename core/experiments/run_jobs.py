@@ -55,6 +55,7 @@ class RunJobs:
             delay_seconds=max(delay_seconds, (run.schedule_at or 0.0) - self.clock(), 0.0),
             depends_on=depends_on,
             device=device,
+            owner=experiment.owner or "",
         )
         await self.queue.enqueue(job)
 

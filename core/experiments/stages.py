@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from core.errors import ConfirmationNeeded, Conflict, InvalidParameter, InvalidRequest, QueueUnavailable
+from core.errors import ConfirmationNeeded, Conflict, InvalidParameter, InvalidRequest, QueueUnavailable, QuotaExceeded
 from core.experiments.lifecycle import (
     cancel_open_runs,
     cancel_run,
@@ -211,14 +211,14 @@ class ExperimentStages:
         """Enqueue runs; those that the queue does not accept are recorded as failed, so that they never start.
 
         Raises:
-            QueueUnavailable: after that, for the caller of the API.
+            QueueUnavailable, QuotaExceeded: after that, for the caller of the API.
         """
         waiting = list(runs)
         try:
             while waiting:
                 await self.jobs.enqueue(experiment, waiting[0])
                 del waiting[0]
-        except QueueUnavailable as error:
+        except (QueueUnavailable, QuotaExceeded) as error:
             for run in waiting:
                 async with self.records.experiments.transaction(run.exp_id) as transaction:
                     if transaction.stage(run.stage).run != run.run:

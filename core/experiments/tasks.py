@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from core.errors import InvalidRequest, QueueUnavailable
+from core.errors import InvalidRequest, QueueUnavailable, QuotaExceeded
 from core.experiments.lifecycle import cancel_task, open_task
 from core.experiments.new_records import first_run, new_experiment, new_task
 from core.experiments.notifier import Notifier
@@ -34,7 +34,7 @@ class Tasks:
             InvalidRequest: a value out of range.
             NotFound: no such file or data set.
             Conflict: the data set is not ready.
-            QueueUnavailable: nothing is left behind then.
+            QueueUnavailable, QuotaExceeded: nothing is left behind then.
         """
         check_name(request.exp_name)
         check_priority(request.priority)
@@ -61,7 +61,7 @@ class Tasks:
         delay = max(0.0, task.schedule_at - self.clock()) if task.schedule_at is not None else 0.0
         try:
             await self.jobs.enqueue(experiment, run, delay)
-        except QueueUnavailable:
+        except (QueueUnavailable, QuotaExceeded):
             if is_new:
                 await self.records.tasks.discard(new)
             raise

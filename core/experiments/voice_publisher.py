@@ -75,6 +75,7 @@ class VoicePublisher:
                 sovits_checkpoint_id=sovits,
                 prompts=[prompt],
                 exp_id=exp_id,
+                owner=experiment.owner,
             )
         )
         async with self.records.experiments.transaction(exp_id) as transaction:

@@ -58,9 +58,11 @@ class NewJob:
     device: str = ""
     """Device constraint: `cuda`, `cuda:N`, `cuda:N-M` or `cpu`; empty: any device."""
     owner: str = ""
-    """For whom it runs; jobs without an owner have one in common, the empty one."""
+    """For whom it runs; empty: the caller, who may be nobody in particular."""
     request_id: str = ""
     """Id of the HTTP request that created it; empty: the request that is handled now, or none."""
+    characters: int = 0
+    """Characters that it synthesizes, which count towards the caller's quota."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Job:
     device: str = ""
     """Device constraint: `cuda`, `cuda:N`, `cuda:N-M` or `cpu`; empty: any device."""
     owner: str = ""
-    """For whom it runs; jobs without an owner have one in common, the empty one."""
+    """For whom it runs; empty: nobody in particular, and everybody may see it."""
     request_id: str = ""
     """Id of the HTTP request that created it; empty without one."""
     topic: str = ""
@@ -185,6 +187,8 @@ class DeadLetter:
     died_at: float
     history: list[FailureEntry] = field(default_factory=list)
     """Oldest first."""
+    owner: str = ""
+    """Whose the job is; empty: shared."""
 
 
 @dataclass(frozen=True, slots=True)

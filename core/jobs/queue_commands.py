@@ -16,7 +16,8 @@ from typing import Final, Self
 
 import orjson
 
-from core.errors import ErrorData, InvalidRequest, LeaseLost
+from core.access import Quota, current_caller
+from core.errors import ErrorData, InvalidRequest, LeaseLost, QuotaExceeded
 from core.ids import new_id
 from core.jobs.job import (
     TERMINAL_EVENTS,
@@ -41,6 +42,9 @@ TOPIC_SECONDS: Final = 7 * 86_400
 BATCH_SIZE: Final = 100
 """Jobs that one script enqueues, reaps or promotes: the server does nothing else while a script runs."""
 EVENTS_PAGE: Final = 500
+JOBS_PAGE: Final = 500
+QUOTA_RETRY_SECONDS: Final = 10.0
+"""After so long a caller with too many unfinished jobs may ask again."""
 BLOCK_SECONDS: Final = 5.0
 """One blocking pop lasts at most so long; the socket times out 5 s later (core/redis.py)."""
 FULL_SECONDS: Final = 0.2
@@ -91,7 +95,8 @@ class QueueCommands(RedisCommands[AnyTransport]):
     async def enqueue(self, job: NewJob) -> Job:
         """Add a job and return it, or the job that already has this id or idempotency key.
 
-        InvalidRequest for a priority outside 1–10.
+        It belongs to the caller unless it names an owner. InvalidRequest for a priority outside 1–10, QuotaExceeded
+        when the caller's key has no room for it.
         """
         return (await self._enqueue([job]))[0]
 
@@ -105,19 +110,24 @@ class QueueCommands(RedisCommands[AnyTransport]):
     async def _enqueue(self, jobs: Sequence[NewJob]) -> list[Job]:
         ids = [job.job_id or new_id("job") for job in jobs]
         payloads = [orjson.dumps(job.payload) for job in jobs]
-        arguments: list[object] = []
-        for job, job_id, payload in zip(jobs, ids, payloads, strict=True):
+        caller = current_caller()
+        owners = [job.owner or caller.owner or "" for job in jobs]
+        quota = (caller.quota.jobs_waiting, caller.quota.characters_per_day)
+        arguments: list[object] = [int(bool(caller.key_id)), *("" if limit is None else limit for limit in quota)]
+        for job, job_id, payload, owner in zip(jobs, ids, payloads, owners, strict=True):
             if not 1 <= job.priority <= 10:
                 raise InvalidRequest(f"The priority is {job.priority}; it goes from 1 (last) to 10 (first).")
             keep = "" if job.keep_result_seconds is None else math.ceil(job.keep_result_seconds)
             dependencies = orjson.dumps(list(job.depends_on)) if job.depends_on else ""
             arguments += (job_id, job.role, _waiting_list(job.role), payload, int(job.priority))
             arguments += (job.topic, job.idempotency_key, job.delay_seconds, keep)
-            arguments += (dependencies, int(job.on_dependency_failure == "start"), job.device, job.owner)
-            arguments += (job.request_id or current_request.get(),)
+            arguments += (dependencies, int(job.on_dependency_failure == "start"), job.device)
+            arguments += (owner, job.request_id or current_request.get(), job.characters)
         replies = await self._run_script("enqueue", *arguments)
+        if isinstance(replies, str):
+            raise _quota_error(replies, caller.quota)
         enqueued = []
-        for job, job_id, payload, reply in zip(jobs, ids, payloads, replies, strict=True):
+        for job, job_id, payload, owner, reply in zip(jobs, ids, payloads, owners, replies, strict=True):
             if not isinstance(reply, str):  # the job that was there
                 enqueued.append(_parse_job(*reply))
                 continue
@@ -129,7 +139,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
                     status=JobStatus.DELAYED if job.depends_on or job.delay_seconds > 0 else JobStatus.WAITING,
                     priority=job.priority,
                     device=job.device,
-                    owner=job.owner,
+                    owner=owner,
                     request_id=job.request_id or current_request.get(),
                     topic=job.topic,
                     pending_dependencies=len(job.depends_on),
@@ -238,6 +248,8 @@ class QueueCommands(RedisCommands[AnyTransport]):
     @command
     async def cancel(self, job_id: str) -> JobStatus | None:
         """Cancel a job and return its status: PROCESSING until its worker has stopped; None for an unknown job."""
+        if not await self._may_touch(job_id):
+            return None
         status = await self._run_script("cancel", job_id, self._keep)
         return JobStatus(status) if status else None
 
@@ -252,11 +264,15 @@ class QueueCommands(RedisCommands[AnyTransport]):
 
         Return False when it is not dead.
         """
+        if not await self._may_touch(job_id):
+            return False
         return bool(await self._run_script("replay", job_id, int(include_cancelled), orjson.dumps(list(depends_on))))
 
     @command
     async def forget(self, job_id: str) -> bool:
         """Delete a job that is done or cancelled before its time; return False when it is neither."""
+        if not await self._may_touch(job_id):
+            return False
         return bool(await self._run_script("forget", job_id))
 
     @command
@@ -289,24 +305,52 @@ class QueueCommands(RedisCommands[AnyTransport]):
 
     @command
     async def job(self, job_id: str) -> Job | None:
-        """Return a job, or None when it is unknown or was forgotten."""
+        """Return a job, or None when it is unknown, was forgotten or is nothing that the caller may see."""
         fields = await self._send("HGETALL", self.key(f"job:{job_id}"))
-        return _job_from_fields(job_id, fields) if fields else None
+        return _job_from_fields(job_id, fields) if fields and current_caller().sees(fields.get("owner")) else None
+
+    async def _may_touch(self, job_id: str) -> bool:
+        """Return whether the caller may see a job; one that is unknown or was forgotten is nobody's."""
+        caller = current_caller()
+        return caller.sees_all or caller.sees(await self._send("HGET", self.key(f"job:{job_id}"), "owner"))
 
     @command
     async def jobs(self, kind: str = "", offset: int = 0, limit: int = 100) -> tuple[list[Job], int]:
         """Return a page of jobs, newest first, without payloads and results, and how many there are in all.
 
-        `kind` is the first part of an id (`speech`, `infer`, …); the parts of other jobs are not among them.
+        `kind` is the first part of an id (`speech`, `infer`, …); the parts of other jobs are not among them. For a
+        caller that does not see all jobs, all are read.
         """
+        caller = current_caller()
+        if caller.sees_all:
+            return await self._list_jobs(kind, offset, limit)
+        visible: list[Job] = []
+        read, total = 0, 1
+        while read < total:
+            page, total = await self._list_jobs(kind, read, JOBS_PAGE)
+            visible += (job for job in page if caller.sees(job.owner))
+            read += JOBS_PAGE
+        return visible[offset : offset + limit], len(visible)
+
+    async def _list_jobs(self, kind: str, offset: int, limit: int) -> tuple[list[Job], int]:
         total, *listed = await self._run_script("list_jobs", kind, offset, limit)
         return [_parse_job(job_id, ["payload", "{}", *fields]) for job_id, fields in listed], int(total)
 
     @command
     async def dead_letters(self, offset: int = 0, limit: int = 100) -> list[DeadLetter]:
         """Return a page of the dead letters, newest first."""
-        documents = await self._send("LRANGE", self.key("dead_letter_queue"), offset, offset + limit - 1)
-        return [DeadLetter(**orjson.loads(document)) for document in documents]
+        return (await self.page_dead_letters(offset, limit))[0]
+
+    @command
+    async def page_dead_letters(self, offset: int, limit: int) -> tuple[list[DeadLetter], int]:
+        """Return a page of the dead letters that the caller may see, newest first, and how many there are in all."""
+        key, caller = self.key("dead_letter_queue"), current_caller()
+        if caller.sees_all:
+            documents = await self._send("LRANGE", key, offset, offset + limit - 1)
+            return [_parse_dead_letter(document) for document in documents], int(await self._send("LLEN", key))
+        letters = [_parse_dead_letter(document) for document in await self._send("LRANGE", key, 0, -1)]
+        visible = [letter for letter in letters if caller.sees(letter.owner)]
+        return visible[offset : offset + limit], len(visible)
 
     @command
     async def depths(self) -> dict[str, int]:
@@ -422,6 +466,26 @@ def _job_from_fields(job_id: str, fields: Mapping[str, str]) -> Job:
         finished_at=float(fields.get("finished_at", 0)),
         error=orjson.loads(fields["error"]) if "error" in fields else None,
         result=orjson.loads(fields["result"]) if "result" in fields else None,
+    )
+
+
+def _parse_dead_letter(document: str) -> DeadLetter:
+    return DeadLetter(**orjson.loads(document))
+
+
+def _quota_error(reply: str, quota: Quota) -> QuotaExceeded:
+    """Return the error for a reply `jobs N` or `characters N seconds` of the script."""
+    kind, used, *seconds = reply.split()
+    if kind == "jobs":
+        return QuotaExceeded(
+            f"{used} of your jobs have not ended; this API key may have {quota.jobs_waiting}.",
+            retry_after=QUOTA_RETRY_SECONDS,
+            hint="Wait until some have ended, or cancel some.",
+        )
+    return QuotaExceeded(
+        f"{int(used):,} characters were synthesized for you today; this API key may have {quota.characters_per_day:,}.",
+        retry_after=float(seconds[0]),
+        hint="The count begins again at midnight UTC.",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Unpack
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import NotFound
@@ -13,7 +13,7 @@ from core.records.models.experiments import ExperimentChanges, ExperimentRecord
 from core.records.models.stages import StageChanges, StageRecord
 from core.records.models.tasks import TaskChanges, TaskRecord
 from core.records.outbox import add_terminal_events
-from core.records.queries import as_values, columns, fetch_all, fetch_one
+from core.records.queries import as_values, fetch_all, fetch_one
 from core.records.tables import experiments, stages, tasks
 from core.stages.status import StageStatus
 
@@ -66,7 +66,7 @@ class ExperimentTransaction:
                 await connection.execute(update(stages).where(*this_row).values(_differences(runs[name], run)))
         if task is not None and self.task is not None and self.task != task:
             await connection.execute(update(tasks).where(tasks.c.id == task.id).values(_differences(task, self.task)))
-        await add_terminal_events(connection, (task, runs), (self.task, self.stages), self.now)
+        await add_terminal_events(connection, (task, runs), (self.task, self.stages), self.now, self.experiment.owner)
         if self.experiment != experiment:
             values = _differences(experiment, replace(self.experiment, updated_at=self.now))
             await connection.execute(update(experiments).where(experiments.c.id == experiment.id).values(values))
@@ -74,11 +74,9 @@ class ExperimentTransaction:
 
 async def begin_experiment_transaction(connection: AsyncConnection, exp_id: str, now: float) -> ExperimentTransaction:
     """Read and lock an experiment, on PostgreSQL with a row lock; raise NotFound for an unknown id."""
-    query = select(*columns(experiments, ExperimentRecord)).where(experiments.c.id == exp_id).with_for_update()
-    row = (await connection.execute(query)).first()
-    if row is None:
+    experiment = await fetch_one(connection, experiments, ExperimentRecord, experiments.c.id == exp_id, lock=True)
+    if experiment is None:
         raise NotFound(f"no experiment {exp_id!r}")
-    experiment = ExperimentRecord(*row)
     runs = await fetch_all(connection, stages, StageRecord, stages.c.exp_id == exp_id)
     task = None
     if experiment.task_id is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -32,40 +33,57 @@ TASK_EVENTS: Final = tuple(_TASK_ENDS.values())
 EVENTS: Final = (*TASK_EVENTS, *_STAGE_ENDS.values())
 
 
+@dataclass(frozen=True, slots=True)
+class EventSubject:
+    """What an event is about: the id of a task or an experiment, and its owner."""
+
+    id: str
+    owner: str | None = None
+
+
 async def add_terminal_events(
     connection: AsyncConnection,
     before: tuple[TaskRecord | None, Mapping[str, StageRecord]],
     after: tuple[TaskRecord | None, Mapping[str, StageRecord]],
     now: float,
+    owner: str | None,
 ) -> None:
-    """Write the deliveries for a task and stages that ended between `before` and `after`."""
+    """Write the deliveries for a task and stages of an owner that ended between `before` and `after`."""
     for name, run in after[1].items():
         old = before[1].get(name)
         if run.status in _STAGE_ENDS and (old is None or (old.status, old.run) != (run.status, run.run)):
-            await add_event(connection, _STAGE_ENDS[run.status], run.exp_id, stage_data(run, after[0]), now)
+            subject = EventSubject(run.exp_id, owner)
+            await add_event(connection, _STAGE_ENDS[run.status], subject, stage_data(run, after[0]), now)
     task = after[0]
     if task is not None and task.status.terminal and (before[0] is None or before[0].status is not task.status):
         urls = [task.webhook_url] if task.webhook_url else []
-        await add_event(connection, _TASK_ENDS[task.status], task.id, task_data(task), now, urls)
+        await add_event(connection, _TASK_ENDS[task.status], EventSubject(task.id, owner), task_data(task), now, urls)
 
 
 async def add_event(
     connection: AsyncConnection,
     event: str,
-    subject: str,
+    subject: EventSubject,
     data: Mapping[str, object],
     now: float,
     urls: Sequence[str] = (),
 ) -> int:
-    """Write a delivery to each of these URLs and to each webhook subscribed to the event; return how many."""
-    targets: list[tuple[str | None, str]] = [(None, url) for url in urls]
-    for webhook in await fetch_all(connection, webhooks, WebhookRecord, webhooks.c.enabled.is_(True)):
-        if event in webhook.events:
-            targets.append((webhook.id, webhook.url))
+    """Write a delivery to each of these URLs and to each webhook subscribed to the event; return how many.
+
+    A webhook hears of what belongs to its owner and of what is shared; a shared webhook, of everything.
+    """
+    targets: list[tuple[str | None, str, str | None]] = [(None, url, subject.owner) for url in urls]
+    enabled = webhooks.c.enabled.is_(True)
+    for webhook in await fetch_all(connection, webhooks, WebhookRecord, enabled, of_everybody=True):
+        if event in webhook.events and (None in (webhook.owner, subject.owner) or webhook.owner == subject.owner):
+            targets.append((webhook.id, webhook.url, subject.owner or webhook.owner))
     if not targets:
         return 0
     body = orjson.dumps({"type": event, "timestamp": iso(now), "data": data}).decode()
-    new = [as_values(_delivery(event, subject, webhook_id, url, body, now)) for webhook_id, url in targets]
+    new = [
+        as_values(replace(_delivery(event, subject.id, webhook_id, url, body, now), owner=owner))
+        for webhook_id, url, owner in targets
+    ]
     await connection.execute(insert(webhook_deliveries), new)
     return len(new)
 

@@ -5,16 +5,54 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Column, Table, func, select
+from sqlalchemy import Column, Table, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
+from core.access import current_caller
 from core.records.models.page import Page
+from core.records.tables import (
+    dataset_recordings,
+    dataset_segments,
+    dataset_versions,
+    datasets,
+    experiments,
+    stages,
+    voices,
+)
 
 Record = TypeVar("Record")
 
 _UNORDERED_IDS: Final = ("checkpoints", "voices")
 """Tables whose ids may be derived from their content; ids of all others begin with their time."""
+
+
+_PARENTS: Final = {
+    stages: (stages.c.exp_id, experiments),
+    dataset_versions: (dataset_versions.c.dataset_id, datasets),
+    dataset_recordings: (dataset_recordings.c.dataset_id, datasets),
+    dataset_segments: (dataset_segments.c.dataset_id, datasets),
+}
+"""Tables whose rows belong to the owner of another row."""
+
+
+def visible(table: Table) -> tuple[ColumnElement[bool], ...]:
+    """Return the condition that the caller may see a row: its own, and what is shared. Admins and the daemon see all.
+
+    The functions below add it to every query, so that what belongs to others is not found, whatever is asked for.
+    """
+    caller = current_caller()
+    if caller.sees_all:
+        return ()
+    if table in _PARENTS:
+        column, parent = _PARENTS[table]
+        return (column.in_(select(parent.c.id).where(*visible(parent))),)
+    if "owner" not in table.c or table.name == "api_keys":
+        return ()
+    own = table.c.owner == caller.owner
+    if table is voices:
+        return (or_(own, voices.c.visibility == "shared"),)
+    return (or_(own, table.c.owner.is_(None)),)
 
 
 def columns(table: Table, record: type[Any]) -> list[Column[Any]]:
@@ -30,11 +68,11 @@ def as_values(record: Any) -> dict[str, Any]:
 async def fetch_one(
     connection: AsyncConnection, table: Table, record: type[Record], *where: ColumnElement[bool], lock: bool = False
 ) -> Record | None:
-    """Return the first matching record, or None.
+    """Return the first matching record that the caller may see, or None.
 
     `lock` keeps other transactions on PostgreSQL from changing the row, or referring to it, until this one ends.
     """
-    query = select(*columns(table, record)).where(*where)
+    query = select(*columns(table, record)).where(*where, *visible(table))
     row = (await connection.execute(query.with_for_update() if lock else query)).first()
     return None if row is None else record(*row)
 
@@ -46,9 +84,10 @@ async def fetch_all(
     *where: ColumnElement[bool],
     order_by: Column[Any] | None = None,
     limit: int | None = None,
+    of_everybody: bool = False,
 ) -> list[Record]:
-    """Return all matching records."""
-    query = select(*columns(table, record)).where(*where)
+    """Return all matching records that the caller may see, or with `of_everybody` also the others."""
+    query = select(*columns(table, record)).where(*where, *(() if of_everybody else visible(table)))
     if order_by is not None:
         query = query.order_by(order_by)
     if limit is not None:
@@ -64,7 +103,8 @@ async def fetch_page(
     offset: int,
     *where: ColumnElement[bool],
 ) -> Page[Record]:
-    """Return a page of matching records, newest first, by id wherever ids begin with their time."""
+    """Return a page of matching records that the caller may see, newest first: by id where it begins with its time."""
+    where = (*where, *visible(table))
     order = (table.c.created_at.desc(),) if table.name in _UNORDERED_IDS else ()
     total = (await connection.execute(select(func.count()).select_from(table).where(*where))).scalar_one()
     query = (

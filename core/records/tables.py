@@ -75,6 +75,7 @@ files = Table(
     Column("channels", Integer),
     Column("storage_key", Text, nullable=False),
     Column("uploaded_at", Double, nullable=False),
+    Column("owner", String(200), index=True),
     sqlite_with_rowid=False,
 )
 
@@ -100,6 +101,7 @@ experiments = Table(
     Column("planned", JSON, nullable=False, server_default="{}"),
     Column("device", String(20), nullable=False, server_default=""),
     Column("door", String(20), key="dialect", nullable=False, server_default=""),
+    Column("owner", String(200), index=True),
     Index(None, "status", "id"),
     Index(None, "dialect", "id"),
     sqlite_with_rowid=False,
@@ -130,6 +132,7 @@ tasks = Table(
     Column("started_at", Double),
     Column("completed_at", Double),
     Column("upload_url", Text, nullable=False, server_default=""),
+    Column("owner", String(200), index=True),
     Index(None, "status", "id"),
     sqlite_with_rowid=False,
 )
@@ -178,6 +181,7 @@ checkpoints = Table(
     Column("storage_key", Text, nullable=False),
     Column("promoted", Boolean, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("owner", String(200), index=True),
 )
 
 voices = Table(
@@ -193,6 +197,8 @@ voices = Table(
     Column("pronunciations", JSON, nullable=False, server_default="{}"),
     _id("exp_id"),
     Column("created_at", Double, nullable=False),
+    Column("owner", String(200), index=True),
+    Column("visibility", String(10), nullable=False, server_default="shared"),
 )
 
 api_keys = Table(
@@ -206,6 +212,13 @@ api_keys = Table(
     Column("created_at", Double, nullable=False),
     Column("last_used_at", Double),
     Column("revoked_at", Double),
+    Column("owner", String(200), nullable=False, server_default=""),
+    Column("scopes", JSON, nullable=False, server_default="[]"),
+    Column("expires_at", Double),
+    Column("jobs_waiting", BigInteger),
+    Column("bytes_stored", BigInteger),
+    Column("characters_per_day", BigInteger),
+    Column("requests_per_minute", BigInteger),
 )
 
 datasets = Table(
@@ -219,6 +232,7 @@ datasets = Table(
     Column("latest", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("updated_at", Double, nullable=False),
+    Column("owner", String(200), index=True),
     sqlite_with_rowid=False,
 )
 
@@ -299,6 +313,7 @@ webhooks = Table(
     Column("enabled", Boolean, nullable=False),
     Column("message", Text, nullable=False),
     Column("created_at", Double, nullable=False),
+    Column("owner", String(200), index=True),
 )
 
 webhook_deliveries = Table(
@@ -321,6 +336,7 @@ webhook_deliveries = Table(
     Column("claimed_until", Double, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("ended_at", Double),
+    Column("owner", String(200), index=True),
     Index(None, "status", "next_try_at"),
     sqlite_with_rowid=False,
 )

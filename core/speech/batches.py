@@ -81,6 +81,7 @@ class BatchService:
             priority=priority,
             topic=batch_id,
             delay_seconds=delay_seconds,
+            characters=sum(len(item.speech.text) for item in items),
         )
         archive_job = NewJob(
             role=FILES,

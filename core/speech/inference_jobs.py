@@ -162,6 +162,7 @@ def new_inference_jobs(
         priority=priority,
         topic=inference_id,
         delay_seconds=delay_seconds,
+        characters=len(speech.text),
     )
     assembly_job = NewJob(
         role=FILES,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, TypeVar
 
+from core.access import Caller, act_as
 from core.errors import Draining, JobCancelled, LeaseLost, PermanentError, SovitsError
 from core.jobs.file_jobs import LONG_RUNNING, file_job_kind
 from core.jobs.job import Job, JobStatus, Lease, WorkerLocation
@@ -144,7 +145,8 @@ class Worker:
         """Run a claimed job and report how it ended."""
         context = JobContext(lease, self.services, self.draining)
         streamed = is_log_streamed(self.role.name, lease.job)
-        with self.logs.capture(lease.job, streamed=streamed), self.heartbeat.track(context):
+        acting = act_as(Caller.of_job(lease.job.owner or None))
+        with self.logs.capture(lease.job, streamed=streamed), self.heartbeat.track(context), acting:
             logger.info("Claimed the job, attempt %d.", lease.job.attempts + 1)
             result: Mapping[str, object] = {}
             failure: SovitsError | None = None

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import update
 
 from core.records import DeliveryRecord, DeliveryStatus, Records, upgrade
-from core.records.outbox import add_event
+from core.records.outbox import EventSubject, add_event
 from core.records.tables import webhook_deliveries
 from core.settings import read_settings
 from supervisor import host_actions
@@ -108,7 +108,7 @@ def announce(url: str, receiver: Receiver) -> None:
 
     async def write(records: Records) -> None:
         async with records.database.write() as connection:
-            await add_event(connection, "task.completed", "task-1", {"n": 1}, time.time(), [receiver.url])
+            await add_event(connection, "task.completed", EventSubject("task-1"), {"n": 1}, time.time(), [receiver.url])
 
     with_records(url, write)
 

@@ -140,9 +140,16 @@ local function end_claim(id, worker)
   redis.call('LREM', p .. 'processing:' .. worker, 1, id)
 end
 
+-- A job that ended no longer counts towards the quota of its owner.
+local function remove_from_quota(id)
+  local owner = redis.call('HGET', job_key(id), 'owner')
+  if owner then redis.call('SREM', p .. 'unfinished:' .. owner, id) end
+end
+
 -- End a job as done or cancelled; it is forgotten after its time.
 local function finish(id, state, at, keep, kind, ...)
   local seconds = math.max(1, math.ceil(tonumber(redis.call('HGET', job_key(id), 'keep') or keep)))
+  remove_from_quota(id)
   redis.call('HSET', job_key(id), 'state', state, 'finished_at', stamp(at), ...)
   redis.call('EXPIRE', job_key(id), seconds)
   redis.call('ZADD', p .. 'forgotten', stamp(at + seconds), id)
@@ -154,13 +161,15 @@ end
 
 -- End a job that is out of attempts: it stays, and a dead letter says why.
 local function move_to_dead_letters(id, at, error, seconds)
+  remove_from_quota(id)
   redis.call('HSET', job_key(id), 'state', 'dead', 'finished_at', stamp(at), 'error', error)
-  local job = read_fields(id, 'role', 'payload', 'attempts', 'rescues', 'history')
+  local job = read_fields(id, 'role', 'payload', 'attempts', 'rescues', 'history', 'owner')
   redis.call('LPUSH', p .. 'dead_letter_queue', '{"job_id":' .. quote(id)
     .. ',"role":' .. quote(job.role)
     .. ',"attempts":' .. (job.attempts or 0) .. ',"rescues":' .. (job.rescues or 0)
     .. ',"died_at":' .. stamp(at) .. ',"error":' .. error
-    .. ',"payload":' .. job.payload .. ',"history":' .. (job.history or '[]') .. '}')
+    .. ',"payload":' .. job.payload .. ',"history":' .. (job.history or '[]')
+    .. (job.owner and ',"owner":' .. quote(job.owner) or '') .. '}')
   increment('dead')
   publish(id, 'failed', '{"job_id":' .. quote(id) .. ',"error":' .. error .. '}', seconds)
   notify_dependents(id, 'dead')

@@ -1,14 +1,44 @@
--- ARGV, fourteen a job: id, role, list, payload, priority, topic, idempotency key, delay, seconds to keep the result,
--- JSON list of its dependencies, 1 when it starts on the failure of a dependency, its device constraint (jobs with one
--- wait in a list of their own), its owner, and the request that created it.
--- Returns for each the time of a new job, or {id, fields} of the one that was there.
+-- ARGV: 1 when an API key enqueues them, which has quotas; its most unfinished jobs and characters a day, or nothing. Then,
+-- fifteen a job: id, role, list, payload, priority, topic, idempotency key, delay, seconds to keep the result,
+-- JSON list of its dependencies, 1 when it starts on the failure of a dependency, and its device constraint: jobs with
+-- a constraint wait in a list of their own; its owner and the request that created it, or nothing; characters that
+-- count towards the quota.
+-- Returns nothing but `jobs N` or `characters N seconds` when a quota would be exceeded; nothing is added then. Else it
+-- returns for each the time of a new job, or {id, fields} of the one that was there.
 local at, replies = now(), {}
-for first = 1, #ARGV, 14 do
+
+local function find_existing(id, idempotency)
+  local existing = idempotency ~= '' and redis.call('GET', p .. 'idem:' .. idempotency)
+  if existing and redis.call('EXISTS', job_key(existing)) == 1 then return existing end
+  return redis.call('EXISTS', job_key(id)) == 1 and id
+end
+
+if ARGV[1] == '1' then
+  local jobs, characters, owner = 0, 0, nil
+  for first = 4, #ARGV, 15 do
+    if not find_existing(ARGV[first], ARGV[first + 6]) then
+      jobs, characters, owner = jobs + 1, characters + tonumber(ARGV[first + 14]), ARGV[first + 12]
+    end
+  end
+  if jobs > 0 and ARGV[2] ~= '' then
+    local unfinished = redis.call('SCARD', p .. 'unfinished:' .. owner)
+    if unfinished + jobs > tonumber(ARGV[2]) then return 'jobs ' .. unfinished end
+  end
+  if characters > 0 then
+    local key = p .. 'characters:' .. math.floor(at / 86400) .. ':' .. owner
+    local used = tonumber(redis.call('GET', key) or 0)
+    if ARGV[3] ~= '' and used + characters > tonumber(ARGV[3]) then
+      return 'characters ' .. used .. ' ' .. 86400 - math.floor(at % 86400)
+    end
+    redis.call('INCRBY', key, characters)
+    redis.call('EXPIRE', key, 172800)
+  end
+end
+for first = 4, #ARGV, 15 do
   local id, role, list, payload, priority, topic, idempotency, delay, keep, dependencies, start_on_failure, constraint,
     owner, request = unpack(ARGV, first, first + 13)
-  local existing = idempotency ~= '' and redis.call('GET', p .. 'idem:' .. idempotency) or id
-  if redis.call('EXISTS', job_key(existing)) == 0 then existing = id end
-  if redis.call('EXISTS', job_key(existing)) == 1 then
+  local existing = find_existing(id, idempotency)
+  if existing then
     replies[#replies + 1] = { existing, redis.call('HGETALL', job_key(existing)) }
   else
     local waits_in = constraint == '' and list or list .. '@' .. constraint
@@ -20,6 +50,7 @@ for first = 1, #ARGV, 14 do
     end
     if owner ~= '' then redis.call('HSET', job_key(id), 'owner', owner) end
     if request ~= '' then redis.call('HSET', job_key(id), 'request', request) end
+    if owner ~= '' and ARGV[1] == '1' then redis.call('SADD', p .. 'unfinished:' .. owner, id) end
     if topic ~= '' then redis.call('HSET', job_key(id), 'topic', topic) end
     if keep ~= '' then redis.call('HSET', job_key(id), 'keep', keep) end
     if idempotency ~= '' then redis.call('SET', p .. 'idem:' .. idempotency, id, 'EX', 86400) end

@@ -48,3 +48,5 @@ class CheckpointRecord:
     created_at: float
     lineage: Mapping[str, Any] = field(default_factory=dict)
     """Origin: `{experiment, stage, run, data, parameters, base, code}`; empty for imported weights."""
+    owner: str | None = None
+    """Whose it is; None: shared."""

@@ -98,6 +98,8 @@ class DatasetRecord:
     """The highest version number, failed versions included."""
     created_at: float
     updated_at: float
+    owner: str | None = None
+    """Whose it is; None: shared."""
 
 
 def dataset_version_job_id(dataset_id: str, version: int) -> str:

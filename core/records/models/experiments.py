@@ -78,6 +78,8 @@ class ExperimentRecord:
     """Device constraint of its trainings: `cuda`, `cuda:N`, `cpu`; empty: any device."""
     dialect: str = ""
     """The API that created it, if it is a foreign one: `STEPWISE_DIALECT`; empty: our own."""
+    owner: str | None = None
+    """Whose it is; None: shared."""
 
     @property
     def topic(self) -> str:

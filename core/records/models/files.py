@@ -40,3 +40,5 @@ class FileRecord:
     channels: int | None
     storage_key: str
     uploaded_at: float
+    owner: str | None = None
+    """Whose it is; None: shared."""

@@ -71,6 +71,8 @@ class TaskRecord:
     completed_at: float | None
     upload_url: str = ""
     """Where a ZIP of the voice is sent when the task is completed; empty: nowhere."""
+    owner: str | None = None
+    """Whose it is; None: shared."""
 
     @property
     def error_message(self) -> str | None:

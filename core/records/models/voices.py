@@ -7,6 +7,7 @@ from typing import NotRequired
 
 from typing_extensions import TypedDict
 
+from core.access import Visibility
 from core.errors import NotFound
 
 
@@ -32,6 +33,7 @@ class VoiceChanges(TypedDict, total=False):
     sovits_checkpoint_id: str
     prompts: list[VoicePrompt]
     pronunciations: dict[str, str]
+    visibility: Visibility
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,8 @@ class NewVoiceRecord:
     prompts: list[VoicePrompt]
     exp_id: str | None = None
     pronunciations: dict[str, str] = field(default_factory=dict)
+    owner: str | None = None
+    """None: the owner of the request or the job that publishes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,9 @@ class VoiceRecord:
     created_at: float
     pronunciations: dict[str, str] = field(default_factory=dict)
     """Word → its pronunciation by this voice (docs/text.md)."""
+    owner: str | None = None
+    """Whose it is; None: nobody's in particular."""
+    visibility: Visibility = "shared"
 
     @property
     def prompt(self) -> VoicePrompt:

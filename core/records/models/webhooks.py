@@ -22,6 +22,8 @@ class WebhookRecord:
     message: str
     """Why it is disabled; empty while it is enabled."""
     created_at: float
+    owner: str | None = None
+    """Whose it is; None: shared."""
 
 
 class DeliveryStatus(StrEnum):
@@ -74,3 +76,5 @@ class DeliveryRecord:
     """When the claim expires; its sender then counts as dead and the attempt as not made."""
     created_at: float
     ended_at: float | None
+    owner: str | None = None
+    """Whose it is; None: shared."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from typing import Final
 
-from sqlalchemy import insert, or_, update
+from sqlalchemy import delete, insert, or_, update
 
+from core.access import ALL_SCOPES, NO_QUOTA, USER_SCOPES, Quota, Scope
 from core.ids import new_id
 from core.records.models.api_keys import ApiKeyRecord
 from core.records.queries import as_values, fetch_all, fetch_one
@@ -21,18 +23,38 @@ _LAST_USE_RESOLUTION: Final = 60.0
 class ApiKeyRepository(Repository):
     """Records of API keys."""
 
-    async def create(self, name: str, *, admin: bool = False) -> tuple[ApiKeyRecord, str]:
-        """Return the record and the key itself, which is shown only here."""
+    async def create(
+        self,
+        name: str,
+        *,
+        owner: str = "",
+        scopes: Collection[Scope] = USER_SCOPES,
+        admin: bool = False,
+        expires_at: float | None = None,
+        quota: Quota = NO_QUOTA,
+    ) -> tuple[ApiKeyRecord, str]:
+        """Return the record and the key itself, which is shown only here.
+
+        The owner is by default the key's name; `admin` adds every scope.
+        """
+        scopes = ALL_SCOPES if admin or Scope.ADMIN in scopes else frozenset(scopes)
         key = "sk-" + secrets.token_urlsafe(32)
         record = ApiKeyRecord(
             id=new_id("key"),
             name=name,
             key_hash=_hash_key(key),
             shown=key[:10],
-            admin=admin,
+            admin=Scope.ADMIN in scopes,
             created_at=self._database.now(),
             last_used_at=None,
             revoked_at=None,
+            owner=owner or name,
+            scopes=sorted(scopes),
+            expires_at=expires_at,
+            jobs_waiting=quota.jobs_waiting,
+            bytes_stored=quota.bytes_stored,
+            characters_per_day=quota.characters_per_day,
+            requests_per_minute=quota.requests_per_minute,
         )
         async with self._database.write() as connection:
             await connection.execute(insert(api_keys).values(as_values(record)))
@@ -67,6 +89,11 @@ class ApiKeyRepository(Repository):
                 .values(revoked_at=self._database.now())
             )
             return result.rowcount
+
+    async def forget_revoked(self) -> int:
+        """Delete the records of revoked keys and return how many: with no key left, none is asked for any more."""
+        async with self._database.write() as connection:
+            return (await connection.execute(delete(api_keys).where(api_keys.c.revoked_at.is_not(None)))).rowcount
 
 
 def _hash_key(key: str) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
 from common import storage_keys
+from core.access import current_caller
 from core.errors import Conflict, NotFound
 from core.records.models.checkpoints import CheckpointRecord, NewCheckpointRecord
 from core.records.models.experiments import ExperimentStatus
@@ -40,6 +41,7 @@ class CheckpointRepository(Repository):
             promoted=False,
             created_at=self._database.now(),
             lineage=new.lineage,
+            owner=current_caller().owner,
         )
 
         async def insert_or_find(connection: AsyncConnection) -> CheckpointRecord:
@@ -121,9 +123,10 @@ class CheckpointRepository(Repository):
             record = await fetch_one(connection, checkpoints, CheckpointRecord, this_row, lock=True)
             if record is None:
                 raise NotFound(f"There is no model {checkpoint_id!r}.", hint="GET /api/v1/models lists them.")
-            users = await fetch_all(connection, voices, VoiceRecord, uses_checkpoint([record.id]))
-            if users:
-                names = ", ".join(sorted(voice.name for voice in users)[:20])
+            of_all = await fetch_all(connection, voices, VoiceRecord, uses_checkpoint([record.id]), of_everybody=True)
+            if of_all:
+                users = [voice for voice in of_all if current_caller().sees(voice.owner)]
+                names = ", ".join(sorted(voice.name for voice in users)[:20]) or "a voice of another owner"
                 raise Conflict(
                     f"The checkpoint {record.id} speaks for {names}.",
                     hint="Delete the voices first, or give them another checkpoint.",

@@ -7,6 +7,7 @@ from typing import Unpack
 
 from sqlalchemy import delete, insert, select
 
+from core.access import current_caller
 from core.errors import Conflict
 from core.records.models.datasets import DatasetChanges, DatasetRecord, DatasetStatus, DatasetVersionRequest
 from core.records.models.experiments import ExperimentStatus
@@ -26,7 +27,7 @@ class DatasetRepository(Repository):
         """Insert a data set with its first version, which a job has to make."""
         now = self._database.now()
         status = DatasetStatus.PREPARING
-        record = DatasetRecord(dataset_id, name, language, status, version=0, latest=1, created_at=now, updated_at=now)
+        record = DatasetRecord(dataset_id, name, language, status, 0, 1, now, now, current_caller().owner)
         first = new_version(record, 1, made_by, None, request, priority, now)
         async with self._database.write() as connection:
             await connection.execute(insert(datasets).values(as_values(record)))

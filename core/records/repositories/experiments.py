@@ -13,11 +13,12 @@ from common import storage_keys
 from core.errors import Conflict, NotFound
 from core.records.experiment_transaction import ExperimentTransaction, begin_experiment_transaction
 from core.records.models.experiments import ExperimentChanges, ExperimentRecord, ExperimentStatus
+from core.records.models.files import FileRecord
 from core.records.models.page import Page
 from core.records.models.tasks import TaskStatus
 from core.records.queries import as_values, columns, fetch_one, fetch_page
 from core.records.repositories.repository import Repository
-from core.records.tables import checkpoints, experiments, stages, tasks, voices
+from core.records.tables import checkpoints, experiments, files, stages, tasks, voices
 from core.stages.status import ACTIVE_STATUSES, StageStatus
 
 
@@ -25,8 +26,12 @@ class ExperimentRepository(Repository):
     """Records of experiments."""
 
     async def create(self, record: ExperimentRecord) -> ExperimentRecord:
-        """Insert an experiment."""
+        """Insert an experiment; raise NotFound for a recording that it may not see."""
         async with self._database.write() as connection:
+            if record.audio_file_id is not None:
+                file = await fetch_one(connection, files, FileRecord, files.c.id == record.audio_file_id)
+                if file is None:
+                    raise NotFound(f"no file {record.audio_file_id!r}", hint="POST /api/v1/files uploads one.")
             await connection.execute(insert(experiments).values(as_values(record)))
         return record
 

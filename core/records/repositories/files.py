@@ -6,6 +6,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common import storage_keys
+from core.access import current_caller
 from core.errors import Conflict, NotFound
 from core.records.models.datasets import DatasetStatus
 from core.records.models.experiments import ExperimentStatus
@@ -36,6 +37,7 @@ class FileRepository(Repository):
             channels=new.channels,
             storage_key=new.storage_key or storage_keys.uploaded_file(new.id),
             uploaded_at=self._database.now(),
+            owner=current_caller().owner,
         )
         async with self._database.write() as connection:
             await connection.execute(insert(files).values(as_values(record)))

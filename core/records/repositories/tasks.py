@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Select, delete, func, insert, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.access import Caller, current_caller
 from core.errors import NotFound
 from core.records.batching import CallBatcher
 from core.records.database import Database
@@ -15,7 +16,7 @@ from core.records.models.experiments import STEPWISE_DIALECT, ExperimentRecord, 
 from core.records.models.page import Page
 from core.records.models.stages import StageRecord
 from core.records.models.tasks import TaskRecord, TaskStatus
-from core.records.queries import as_values, fetch_all, fetch_page
+from core.records.queries import as_values, fetch_all, fetch_page, visible
 from core.records.repositories.repository import Repository
 from core.records.tables import experiments, files, stages, tasks
 from core.stages.status import ACTIVE_STATUSES, StageStatus
@@ -41,6 +42,8 @@ class NewTaskRecords:
     experiment: ExperimentRecord
     stage: StageRecord
     """The first stage, queued; the others are pending and have no row yet."""
+    caller: Caller = field(default_factory=current_caller)
+    """Who creates it: the tasks of several callers are written together."""
 
 
 class TaskRepository(Repository):
@@ -57,7 +60,10 @@ class TaskRepository(Repository):
 
     async def get(self, task_id: str) -> TaskRecord:
         """Return a task; raise NotFound for an unknown id."""
-        return await self._get_batcher(task_id)
+        task = await self._get_batcher(task_id)
+        if not current_caller().sees(task.owner):
+            raise NotFound(f"no task {task_id!r}")
+        return task
 
     async def page(self, limit: int = 50, offset: int = 0, status: TaskStatus | None = None) -> Page[TaskRecord]:
         """Return a page of tasks, newest first."""
@@ -69,8 +75,8 @@ class TaskRepository(Repository):
         self, limit: int = 50, offset: int = 0, status: TaskStatus | None = None
     ) -> Page[TaskRecord | ExperimentRecord]:
         """Return a page of tasks and of experiments that a client of the eleven-step service runs, newest first."""
-        task_filter = [] if status is None else [tasks.c.status == status]
-        experiment_filter = [experiments.c.dialect == STEPWISE_DIALECT]
+        task_filter = [*visible(tasks), *([] if status is None else [tasks.c.status == status])]
+        experiment_filter = [experiments.c.dialect == STEPWISE_DIALECT, *visible(experiments)]
         if status is not None:
             experiment_filter.append(experiments.c.status.in_(_EXPERIMENT_STATUSES[status]))
         async with self._database.read() as connection:
@@ -111,7 +117,8 @@ class TaskRepository(Repository):
 
     async def _get_batch(self, ids: list[str]) -> list[TaskRecord | Exception]:
         async with self._database.read() as connection:
-            records = await fetch_all(connection, tasks, TaskRecord, tasks.c.id.in_(set(ids)))
+            # The callers of a batch differ: each is checked in `get`.
+            records = await fetch_all(connection, tasks, TaskRecord, tasks.c.id.in_(set(ids)), of_everybody=True)
         by_id = {task.id: task for task in records}
         return [by_id.get(task_id) or NotFound(f"no task {task_id!r}") for task_id in ids]
 
@@ -121,7 +128,8 @@ class TaskRepository(Repository):
 
 async def _insert_tasks(connection: AsyncConnection, batch: list[NewTaskRecords]) -> list[TaskRecord | Exception]:
     file_ids = {new.task.audio_file_id for new in batch}
-    existing_files = set((await connection.execute(select(files.c.id).where(files.c.id.in_(file_ids)))).scalars())
+    rows = await connection.execute(select(files.c.id, files.c.owner).where(files.c.id.in_(file_ids)))
+    file_owners = {row.id: row.owner for row in rows}
     by_key = await _tasks_by_idempotency_key(connection, batch)
     results: list[TaskRecord | Exception] = []
     fresh: list[NewTaskRecords] = []
@@ -129,8 +137,10 @@ async def _insert_tasks(connection: AsyncConnection, batch: list[NewTaskRecords]
         key = new.task.idempotency_key
         if key is not None and key in by_key:
             results.append(by_key[key])
-        elif new.task.audio_file_id is not None and new.task.audio_file_id not in existing_files:
-            results.append(NotFound(f"no file {new.task.audio_file_id!r}", hint="POST /api/v1/files uploads one."))
+        elif (file_id := new.task.audio_file_id) is not None and (
+            file_id not in file_owners or not new.caller.sees(file_owners[file_id])
+        ):
+            results.append(NotFound(f"no file {file_id!r}", hint="POST /api/v1/files uploads one."))
         else:
             if key is not None:
                 by_key[key] = new.task
@@ -154,7 +164,8 @@ async def _tasks_by_idempotency_key(connection: AsyncConnection, batch: list[New
     expired = batch[0].task.created_at - _IDEMPOTENCY_KEY_SECONDS
     release = update(tasks).where(tasks.c.idempotency_key.in_(keys), tasks.c.created_at < expired)
     await connection.execute(release.values(idempotency_key=None))
-    records = await fetch_all(connection, tasks, TaskRecord, tasks.c.idempotency_key.in_(keys))
+    same = tasks.c.idempotency_key.in_(keys)
+    records = await fetch_all(connection, tasks, TaskRecord, same, of_everybody=True)
     return {task.idempotency_key: task for task in records if task.idempotency_key is not None}
 
 

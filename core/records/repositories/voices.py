@@ -10,11 +10,12 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.access import current_caller
 from core.errors import Conflict, NotFound, VoiceNotFound
 from core.ids import new_id
 from core.records.models.page import Page
 from core.records.models.voices import NewVoiceRecord, VoiceChanges, VoiceRecord
-from core.records.queries import as_values, fetch_all, fetch_one, fetch_page
+from core.records.queries import as_values, fetch_all, fetch_one, fetch_page, visible
 from core.records.repositories.checkpoints import uses_checkpoint
 from core.records.repositories.repository import Repository
 from core.records.tables import checkpoints, voices
@@ -36,7 +37,10 @@ class VoiceRepository(Repository):
             exp_id=new.exp_id,
             created_at=self._database.now(),
             pronunciations=new.pronunciations,
+            owner=new.owner or current_caller().owner,
         )
+        if record.owner is not None:
+            record = replace(record, visibility="private")
 
         async def insert_or_find(connection: AsyncConnection) -> VoiceRecord:
             existing = await fetch_one(connection, voices, VoiceRecord, voices.c.id == record.id)
@@ -57,7 +61,8 @@ class VoiceRepository(Repository):
             record = record or await fetch_one(connection, voices, VoiceRecord, voices.c.name == id_or_name)
             if record is not None:
                 return record
-            names = (await connection.execute(select(voices.c.name).order_by(voices.c.name).limit(10))).scalars()
+            query = select(voices.c.name).where(*visible(voices)).order_by(voices.c.name).limit(10)
+            names = (await connection.execute(query)).scalars()
         published = ", ".join(names) or "none yet"
         raise VoiceNotFound(f"no voice named {id_or_name!r}", hint=f"Published voices: {published}.")
 

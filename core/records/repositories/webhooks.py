@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from core.access import current_caller
 from core.errors import Conflict, NotFound
 from core.ids import new_id
 from core.records.models.page import Page
@@ -33,9 +34,11 @@ class WebhookRepository(Repository):
             enabled=True,
             message="",
             created_at=self._database.now(),
+            owner=current_caller().owner,
         )
         async with self._database.write() as connection:
-            if (await connection.execute(select(func.count()).select_from(webhooks))).scalar_one() >= MAX_WEBHOOKS:
+            mine = select(func.count()).select_from(webhooks).where(webhooks.c.owner.is_not_distinct_from(record.owner))
+            if (await connection.execute(mine)).scalar_one() >= MAX_WEBHOOKS:
                 raise Conflict(f"There are {MAX_WEBHOOKS} webhooks, the most there can be.", hint="Delete one.")
             await connection.execute(insert(webhooks).values(as_values(record)))
         return record
