@@ -7,16 +7,17 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.types import Scope
 
-from api.dependencies import ApiServices, require_key
+from api.dependencies import ApiServices
 from api.dialects import cosyvoice, openai
 from api.dialects.model_service import envelope
 from api.dialects.model_service import routes as model_service
 from api.dialects.training_service import routes as training_service
 from api.dialects.training_service import task_list
 from api.http import docs_page, errors, openapi, outer_layers
+from api.http.access import AccessMiddleware
 from api.http.audit import AuditMiddleware
 from api.http.auth import KeyRing
 from api.http.body_limit import BodyLimitMiddleware
@@ -24,7 +25,6 @@ from api.http.disconnect import cancel_and_wait
 from api.http.hosts import AllowedHosts, HostMiddleware
 from api.http.idempotency import IdempotencyMiddleware
 from api.http.json_body import JsonBodyMiddleware
-from api.http.key_check import KeyCheckMiddleware
 from api.http.metrics import Metrics, RequestMetricsMiddleware
 from api.http.origins import AllowedOrigins, OriginMiddleware
 from api.http.request_context import RequestContextMiddleware, TrustedProxies
@@ -35,6 +35,7 @@ from api.routes import (
     files,
     health,
     jobs,
+    keys,
     logs,
     models,
     resources,
@@ -108,7 +109,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     app.add_middleware(IdempotencyMiddleware)
     app.add_middleware(JsonBodyMiddleware)
     app.add_middleware(BodyLimitMiddleware)
-    app.add_middleware(KeyCheckMiddleware)
+    app.add_middleware(AccessMiddleware)
     proxies = TrustedProxies(settings.trusted_proxies)
     outer_layers.install(
         app,
@@ -122,7 +123,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     )
     errors.install(app, ERROR_FORMATS)
     openapi.install(app, ERROR_FORMATS)
-    native = APIRouter(prefix="/api/v1", dependencies=[Depends(require_key)])
+    native = APIRouter(prefix="/api/v1")
     for router in (
         files.router,
         datasets.router,
@@ -140,6 +141,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
         inference.router,
         jobs.router,
         webhooks.router,
+        keys.router,
         resources.router,
         audit_routes.router,
         health.keyed_router,
@@ -197,7 +199,7 @@ async def open_services(
             webhooks=WebhookService(records, make_fetcher(settings), settings.secret_box),
             limits=LimitService(settings, records, queue),
             fetcher=fetcher,
-            keys=KeyRing(settings.valid_api_keys, records),
+            keys=KeyRing(settings.valid_api_keys, records, admins=settings.admin_api_keys),
             metrics=metrics,
             audit=audit,
             sse=sse,

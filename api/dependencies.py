@@ -1,4 +1,4 @@
-"""What routes depend on: the services of this process, a valid API key, the limits of a page."""
+"""What routes depend on: the services of this process, the caller, the limits of a page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from redis.asyncio import Redis
 
-from api.http.auth import KeyRing, request_api_key
+from api.http.auth import KeyRing
 from api.http.metrics import Metrics
 from api.http.sse import SseResponder
 from api.services.checkpoints import CheckpointService
@@ -19,6 +19,7 @@ from api.services.speech import SpeechService
 from api.services.step_tasks import StepTaskService
 from api.services.uploads import UploadService
 from api.services.voices import VoiceService
+from core.access import Caller
 from core.audit import AuditLog
 from core.datasets import DatasetService
 from core.experiments.service import ExperimentService
@@ -74,10 +75,12 @@ async def services(request: Request) -> ApiServices:
 Api = Annotated[ApiServices, Depends(services)]
 
 
-async def require_key(request: Request, api: Api) -> None:
-    """Raise Unauthorized without a valid API key in the headers, where any key was created."""
-    await api.keys.check(request_api_key(request))
+async def caller(request: Request) -> Caller:
+    """Return who sent the request."""
+    sender: Caller = request.state.caller
+    return sender
 
 
+RequestCaller = Annotated[Caller, Depends(caller)]
 Limit = Annotated[int, Query(ge=1, le=500, description="Maximum number of items on this page.")]
 Offset = Annotated[int, Query(ge=0, le=2**31 - 1, description="Items to skip.")]

@@ -43,7 +43,7 @@ def check_exposure(settings: Settings, *, has_key: bool) -> None:
 
     With ALLOW_OPEN_ACCESS it is only a warning. `has_key`: whether the records hold a key, revoked or not.
     """
-    if is_loopback(settings.host) or settings.valid_api_keys or has_key:
+    if is_loopback(settings.host) or settings.valid_api_keys or settings.admin_api_keys or has_key:
         return
     if settings.allow_open_access:
         logger.warning(

@@ -56,6 +56,8 @@ class Settings(BaseSettings):
 
     valid_api_keys: Annotated[tuple[str, ...], NoDecode] = ()
     """API keys separated by commas; with none here and none made by `main.py keys`, no key is asked for."""
+    admin_api_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    """API keys separated by commas that may do everything, also with what belongs to other keys."""
     allow_open_access: bool = False
     """Whether the API may be reached from other machines although no key exists; a warning at every start says so."""
     max_connections: int = Field(2000, ge=4)
@@ -149,6 +151,7 @@ class Settings(BaseSettings):
 
     @field_validator(
         "valid_api_keys",
+        "admin_api_keys",
         "allowed_hosts",
         "cors_origins",
         "trusted_proxies",

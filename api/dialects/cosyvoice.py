@@ -14,13 +14,14 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, ApiServices
-from api.http.auth import request_api_key
+from api.dependencies import Api, ApiServices, RequestCaller
+from api.http.access import PUBLIC, SPEAK_WITH_KEY_IN_BODY
 from api.http.disconnect import while_connected
 from api.http.errors import NativeErrors
 from api.http.responses import JsonResponse
 from api.services.speech import SpeechOptions
 from common import storage_keys
+from core.access import LOCAL, Caller
 from core.errors import InvalidRequest, NotFound, SovitsError
 from core.ids import new_id
 from core.speech.requests import SpeechRequest
@@ -77,27 +78,25 @@ class SynthesizedFile(TypedDict):
     num_chunks: int
 
 
-@router.get("/", response_model=CosyVoiceStatus)
-async def status(api: Api) -> Response:
-    """Get the service's status and the names of the voices."""
-    voices = await api.voices.list_all()
-    return JsonResponse({"status": "running", "available_voices": [voice.name for voice in voices]})
+@router.get("/", response_model=CosyVoiceStatus, dependencies=[PUBLIC])
+async def status(api: Api, caller: RequestCaller) -> Response:
+    """Get the service's status and the names of the shared voices."""
+    return JsonResponse({"status": "running", "available_voices": await _voice_names(api, caller)})
 
 
-@router.get("/voices", response_model=list[str])
-async def voices(api: Api) -> Response:
-    """List the names of the voices."""
-    return JsonResponse([voice.name for voice in await api.voices.list_all()])
+@router.get("/voices", response_model=list[str], dependencies=[PUBLIC])
+async def voices(api: Api, caller: RequestCaller) -> Response:
+    """List the names of the shared voices; without any API key, of all."""
+    return JsonResponse(await _voice_names(api, caller))
 
 
-@router.post("/synthesize", response_model=SynthesizedFile)
+@router.post("/synthesize", response_model=SynthesizedFile, dependencies=[SPEAK_WITH_KEY_IN_BODY])
 async def synthesize(body: SynthesizeBody, request: Request, api: Api) -> Response:
     """Synthesize a text with a voice, or in the voice of a reference recording; respond when the WAV is complete.
 
     400 for an invalid request, 503 while no synthesizer is running, 504 after SYNTHESIS_TIMEOUT_SECONDS.
     """
     started = time.perf_counter()
-    await api.keys.check(body.apikey or request_api_key(request))
     api.speech.check_text(body.target)
     await api.speech.check_ready()
     filename, utterances = await while_connected(request, _synthesize(api, body))
@@ -109,7 +108,7 @@ async def synthesize(body: SynthesizeBody, request: Request, api: Api) -> Respon
     return JsonResponse(content)
 
 
-@router.get("/audio/{filename}", response_class=FileResponse)
+@router.get("/audio/{filename}", response_class=FileResponse, dependencies=[PUBLIC])
 async def download(filename: str, api: Api) -> Response:
     """Download a finished WAV. No API key is needed, since its name is random."""
     path = (
@@ -120,6 +119,11 @@ async def download(filename: str, api: Api) -> Response:
     if path is None or not path.is_file():
         raise NotFound(f"There is no recording {filename!r}.", hint="Recordings are deleted after a while.")
     return FileResponse(path, media_type="audio/wav", filename=filename, content_disposition_type="inline")
+
+
+async def _voice_names(api: ApiServices, caller: Caller) -> list[str]:
+    voices = await api.voices.list_all()
+    return [voice.name for voice in voices if voice.visibility == "shared" or caller is LOCAL]
 
 
 async def _synthesize(api: ApiServices, body: SynthesizeBody) -> tuple[str, int]:

@@ -8,11 +8,12 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Final, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, ApiServices, require_key
+from api.dependencies import Api, ApiServices
+from api.http.access import SPEAKING
 from api.http.disconnect import while_connected
 from api.http.responses import ClosingStreamingResponse, JsonResponse
 from api.http.sse import EventStream, encode_data
@@ -23,7 +24,11 @@ from core.errors import EmptyText, NotFound, SovitsError, TextTooLong, VoiceNotF
 from core.records import VoiceRecord
 from core.speech.requests import InputType, SpeechRequest
 
-router = APIRouter(prefix="/v1", tags=["OpenAI"], dependencies=[Depends(require_key)])
+router = APIRouter(
+    prefix="/v1",
+    tags=["OpenAI"],
+    dependencies=[SPEAKING],
+)
 
 MAX_INPUT_CHARACTERS: Final = 4096
 MODEL: Final = "nano"

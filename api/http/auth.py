@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
-from core.errors import NotReady, Unauthorized
-from core.records import Records
+from core.access import ALL_SCOPES, LOCAL, USER_SCOPES, Caller, Scope
+from core.errors import NotReady, QuotaExceeded, Unauthorized
+from core.records import ApiKeyRecord, Records, iso
 
 logger = logging.getLogger(__name__)
 
@@ -30,48 +31,107 @@ USE_INTERVAL_SECONDS: Final = 60.0
 class RecordedKeys:
     """The keys of the records as they were at one time."""
 
-    valid: frozenset[str]
-    """SHA-256 of each key."""
+    valid: tuple[ApiKeyRecord, ...]
+    """Those that are not revoked; they may have expired."""
     any_created: bool
     """Whether a key was ever created: revoking the last one must not allow every request."""
     read_at: float
 
 
+class RequestRates:
+    """Requests of each key in this process: a bucket that holds those of a minute and refills evenly."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._left: dict[str, tuple[float, float]] = {}
+        """Key → requests that are left, and when that was."""
+
+    def count(self, key_id: str, per_minute: int) -> None:
+        """Count a request; raise QuotaExceeded, which says when the next one is allowed."""
+        now = self._clock()
+        left, at = self._left.get(key_id, (float(per_minute), now))
+        left = min(float(per_minute), left + (now - at) * per_minute / 60)
+        allowed = left >= 1
+        self._left[key_id] = (left - 1 if allowed else left, now)
+        if not allowed:
+            seconds = (1 - left) * 60 / per_minute if per_minute else 60.0
+            raise QuotaExceeded(
+                f"This API key may send {per_minute} requests a minute.", retry_after=seconds, hint="Send fewer."
+            )
+
+
 class KeyRing:
-    """The valid API keys; only their SHA-256 is kept.
+    """The valid API keys and who calls with each; only their SHA-256 is kept.
 
     Nothing is allowed before the recorded keys were read: until then `check` raises NotReady.
     """
 
     def __init__(
-        self, configured: Iterable[str], records: Records, clock: Callable[[], float] = time.monotonic
+        self,
+        configured: Iterable[str],
+        records: Records,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        admins: Iterable[str] = (),
+        now: Callable[[], float] = time.time,
     ) -> None:
-        self._configured = frozenset(_sha256(key) for key in configured)
+        # Each key of the settings is an owner of its own; one that is in both lists is an admin's.
+        self._configured = {digest: _configured_caller(digest, USER_SCOPES) for digest in map(_sha256, configured)}
+        self._configured |= {digest: _configured_caller(digest, ALL_SCOPES) for digest in map(_sha256, admins)}
         self._records = records
         self._clock = clock
+        self._now = now
         self._recorded: RecordedKeys | None = None
         self._reading: asyncio.Task[RecordedKeys] | None = None
         self._use_written_at: dict[str, float] = {}
+        self._rates = RequestRates(clock)
 
-    async def check(self, key: str) -> None:
-        """Raise Unauthorized unless the key is valid or no key was ever created.
+    async def check(self, key: str) -> Caller:
+        """Return who calls with a key: without any key ever created, the local user.
 
-        Raises NotReady while the recorded keys cannot be read.
+        Raises:
+            Unauthorized: the key is missing, unknown, revoked or expired.
+            NotReady: the recorded keys cannot be read.
         """
         recorded = await self._read_recorded()
         if not self._configured and not recorded.any_created:
-            return
+            return LOCAL
         if not key:
             raise Unauthorized("An API key is needed.", hint="Send `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
         digest = _sha256(key)
-        if _contains(self._configured, digest):
-            return
-        if not _contains(recorded.valid, digest):
+        if match := _find(self._configured, digest):
+            return self._configured[match]
+        by_digest = {record.key_hash: record for record in recorded.valid}
+        match = _find(by_digest, digest)
+        if match is None:
             raise Unauthorized("This API key is not known or was revoked.")
+        record = by_digest[match]
+        if record.expires_at is not None and record.expires_at <= self._now():
+            raise Unauthorized(f"This API key expired at {iso(record.expires_at)}.", hint="Ask an admin for a new one.")
         now = self._clock()
         if now - self._use_written_at.get(digest, float("-inf")) >= USE_INTERVAL_SECONDS:
             self._use_written_at[digest] = now
             await self._records.api_keys.find(key)  # writes the time of its last use
+        return record.caller
+
+    async def required(self) -> bool:
+        """Return whether a request without a key is rejected; True while the keys cannot be read."""
+        if self._configured:
+            return True
+        try:
+            return (await self._read_recorded()).any_created
+        except NotReady:
+            return True
+
+    def count_request(self, caller: Caller) -> None:
+        """Count a request; raise QuotaExceeded when the caller's key has sent too many within a minute."""
+        if caller.quota.requests_per_minute is not None:
+            self._rates.count(caller.key_id, caller.quota.requests_per_minute)
+
+    def forget(self) -> None:
+        """Read the recorded keys again before the next request: one was created or revoked here."""
+        self._recorded = None
+        self._reading = None
 
     async def required(self) -> bool:
         """Return whether a request without a key is rejected; True while the keys cannot be read."""
@@ -105,12 +165,12 @@ class KeyRing:
     async def _read(self) -> RecordedKeys:
         read_at = self._clock()
         records = await self._records.api_keys.all()
-        valid = frozenset(record.key_hash for record in records if record.revoked_at is None)
+        valid = tuple(record for record in records if record.revoked_at is None)
         self._recorded = RecordedKeys(valid, bool(records), read_at)
         return self._recorded
 
 
-def request_api_key(request: Request) -> str:
+def request_api_key(request: HTTPConnection) -> str:
     """Return the API key in a request's headers, or an empty string."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
@@ -122,9 +182,15 @@ def _sha256(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _contains(digests: frozenset[str], digest: str) -> bool:
+def _configured_caller(digest: str, scopes: frozenset[Scope]) -> Caller:
+    key_id = f"key-env-{digest[:12]}"
+    return Caller(key_id, scopes, key_id)
+
+
+def _find(digests: Iterable[str], digest: str) -> str | None:
     """Compare with every digest in constant time, so that the time of a response reveals nothing."""
-    equal = False
+    match = None
     for candidate in digests:
-        equal |= hmac.compare_digest(digest, candidate)
-    return equal
+        if hmac.compare_digest(digest, candidate):
+            match = candidate
+    return match

@@ -108,7 +108,6 @@ class IdempotencyMiddleware:
     async def _handle(self, request: _KeyedRequest, send: Send) -> None:
         """Run the first request with a key; answer a later one with the response to the first."""
         services = request.scope["app"].state.services
-        await services.keys.check(request.api_key)
         store = IdempotencyKeys(services.queue)
         claim = await self._claim(store, request)
         if isinstance(claim, EarlierRequest):

@@ -9,6 +9,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.dependencies import Api, Limit, Offset
+from api.http.access import TRAINING
 from api.http.responses import JsonResponse
 from api.http.schemas import JsonObjectBody, PageView, StrictModel, page_response
 from api.routes.stages import StageStarted, started_view
@@ -17,7 +18,11 @@ from core.experiments.requests import ExperimentRequest
 from core.names import Name
 from core.records import ExperimentRecord, ExperimentStatus, StageRecord, iso
 
-router = APIRouter(prefix="/experiments", tags=["Experiments"])
+router = APIRouter(
+    prefix="/experiments",
+    tags=["Experiments"],
+    dependencies=[TRAINING],
+)
 
 
 class NewExperiment(StrictModel):

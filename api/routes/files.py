@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse
 from typing_extensions import TypedDict
 
 from api.dependencies import Api, ApiServices, Limit, Offset
+from api.http.access import TRAINING
 from api.http.multipart import received_file
 from api.http.openapi import multipart_form
 from api.http.responses import JsonResponse, stored_file_response
@@ -20,7 +21,11 @@ from core.datasets.archive import Archive, printable_name
 from core.errors import InvalidRequest, NotFound
 from core.records import FileRecord, SkippedFile, iso
 
-router = APIRouter(prefix="/files", tags=["Files"])
+router = APIRouter(
+    prefix="/files",
+    tags=["Files"],
+    dependencies=[TRAINING],
+)
 
 _PURPOSE: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 UPLOAD_FORM: Final[dict[str, Any]] = multipart_form(

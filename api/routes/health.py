@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 from typing_extensions import TypedDict
 
 from api.dependencies import Api
+from api.http.access import ANY_KEY, PUBLIC
 from api.http.responses import JsonResponse
 from api.services.health import Health, check_health, package_version
 from common.audio_formats import AUDIO_FORMATS
@@ -16,9 +17,9 @@ from core.speech.inference_jobs import MAX_BATCH_ITEMS
 from core.stages.presets import QUALITIES
 from core.voices.checks import MAX_PROMPTS
 
-router = APIRouter(tags=["Service"])
+router = APIRouter(tags=["Service"], dependencies=[PUBLIC])
 """At the root, without an API key."""
-keyed_router = APIRouter(tags=["Service"])
+keyed_router = APIRouter(tags=["Service"], dependencies=[ANY_KEY])
 
 
 class Alive(TypedDict):

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 from typing_extensions import TypedDict
 
 from api.dependencies import Api, Limit, Offset
+from api.http.access import ADMINS, JOBS
 from api.http.responses import JsonResponse
 from api.http.schemas import JsonObjectView, PageView, page_response
 from api.http.sse import EventStream, LastEventId
@@ -15,7 +16,10 @@ from api.services.progress import job_feed
 from core.jobs.job import DeadLetter, Job, JobStatus
 from core.records import iso
 
-router = APIRouter(tags=["Jobs"])
+router = APIRouter(
+    tags=["Jobs"],
+    dependencies=[JOBS],
+)
 
 Role = Literal["splitter", "synthesizer", "preprocessor", "trainer", "files"]
 
@@ -98,7 +102,7 @@ async def list_dead_letters(api: Api, limit: Limit = 50, offset: Offset = 0) -> 
     return page_response(await api.jobs.list_dead_letters(limit, offset), _dead_letter_view, limit, offset)
 
 
-@router.post("/dead-letters/{job_id}/replay", response_model=JobView)
+@router.post("/dead-letters/{job_id}/replay", response_model=JobView, dependencies=[ADMINS])
 async def replay_dead_letter(job_id: str, api: Api) -> Response:
     """Run a dead job again; of an inference, all parts that failed. 409 when it is not dead, or no longer."""
     return JsonResponse(job_view(await api.jobs.replay(job_id)))

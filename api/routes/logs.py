@@ -8,12 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from api.dependencies import Api, ApiServices, Limit
+from api.http.access import TRAINING
 from api.http.responses import JsonResponse
 from api.http.schemas import PageView
 from api.http.sse import EventStream, LastEventId
 from api.services.logs import LogFeed, LogLineView
 
-router = APIRouter(tags=["Logs"])
+router = APIRouter(tags=["Logs"], dependencies=[TRAINING])
 
 
 @dataclass(frozen=True, slots=True)

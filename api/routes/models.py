@@ -10,12 +10,17 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.dependencies import Api, ApiServices, Limit, Offset
+from api.http.access import TRAINING
 from api.http.responses import JsonResponse
 from api.http.schemas import JsonObjectView, PageView, StrictModel, page_response
 from common.versions import Version
 from core.records import CheckpointRecord, VoiceRecord, iso
 
-router = APIRouter(prefix="/models", tags=["Models"])
+router = APIRouter(
+    prefix="/models",
+    tags=["Models"],
+    dependencies=[TRAINING],
+)
 
 
 class ModelVoiceView(TypedDict):

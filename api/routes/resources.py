@@ -9,12 +9,17 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.dependencies import Api, ApiServices
+from api.http.access import RESOURCES
 from api.http.responses import JsonResponse
 from api.http.schemas import StrictModel
 from core.jobs.placement import KINDS
 from core.limits import MAX_LIMIT, ActiveJob, GpuInfo
 
-router = APIRouter(prefix="/resources", tags=["Resources"])
+router = APIRouter(
+    prefix="/resources",
+    tags=["Resources"],
+    dependencies=[RESOURCES],
+)
 
 
 class DeviceLimits(TypedDict):

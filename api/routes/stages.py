@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from api.dependencies import Api
+from api.http.access import TRAINING
 from api.http.responses import JsonResponse
 from api.http.schedule import ScheduleAt, scheduled_time
 from api.http.schemas import JsonObjectBody, JsonObjectView, PageView, StrictModel, page_response
@@ -22,8 +23,16 @@ from core.stages.presets import PRESETS, Preset
 from core.stages.stage import find_stage
 from core.stages.status import StageStatus
 
-router = APIRouter(prefix="/experiments/{exp_id}/stages", tags=["Stages"])
-catalog_router = APIRouter(prefix="/stages", tags=["Stages"])
+router = APIRouter(
+    prefix="/experiments/{exp_id}/stages",
+    tags=["Stages"],
+    dependencies=[TRAINING],
+)
+catalog_router = APIRouter(
+    prefix="/stages",
+    tags=["Stages"],
+    dependencies=[TRAINING],
+)
 
 
 class PreviousRun(TypedDict):

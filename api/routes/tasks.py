@@ -9,6 +9,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.dependencies import Api
+from api.http.access import TRAINING
 from api.http.idempotency import IdempotencyKey
 from api.http.responses import JsonResponse
 from api.http.schedule import ScheduleAt, scheduled_time
@@ -21,7 +22,11 @@ from core.experiments.training_results import summarize_trainings
 from core.names import Name
 from core.records import TaskRecord, TaskStatus, iso
 
-router = APIRouter(prefix="/tasks", tags=["Tasks"])
+router = APIRouter(
+    prefix="/tasks",
+    tags=["Tasks"],
+    dependencies=[TRAINING],
+)
 
 
 class TaskOptions(StrictModel):

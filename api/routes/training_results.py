@@ -10,13 +10,18 @@ from fastapi.responses import FileResponse
 from typing_extensions import TypedDict
 
 from api.dependencies import Api
+from api.http.access import TRAINING
 from api.http.responses import JsonResponse, stored_file_response
 from api.http.schemas import JsonObjectView
 from core.errors import NotFound
 from core.experiments.training_results import artifact_key, artifacts, read_results
 from core.stages.stage import find_stage
 
-router = APIRouter(prefix="/experiments/{exp_id}/stages/{stage}", tags=["Stages"])
+router = APIRouter(
+    prefix="/experiments/{exp_id}/stages/{stage}",
+    tags=["Stages"],
+    dependencies=[TRAINING],
+)
 
 MAX_POINTS: Final = 5000
 _MEDIA_TYPES: Final = {"png": "image/png", "wav": "audio/wav"}

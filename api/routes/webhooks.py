@@ -10,13 +10,14 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.dependencies import Api, Limit, Offset
+from api.http.access import TRAINING
 from api.http.responses import JsonResponse
 from api.http.schemas import JsonObjectView, PageView, StrictModel, page_response
 from core.names import Name
 from core.records import DeliveryHistoryEntry, DeliveryRecord, DeliveryStatus, WebhookRecord, iso
 from core.webhooks import EVENTS, TASK_EVENTS
 
-router = APIRouter(tags=["Webhooks"])
+router = APIRouter(tags=["Webhooks"], dependencies=[TRAINING])
 
 
 class NewWebhook(StrictModel):

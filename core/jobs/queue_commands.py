@@ -339,11 +339,14 @@ class QueueCommands(RedisCommands[AnyTransport]):
     @command
     async def dead_letters(self, offset: int = 0, limit: int = 100) -> list[DeadLetter]:
         """Return a page of the dead letters, newest first."""
-        return (await self.page_dead_letters(offset, limit))[0]
+        return (await self._page_dead_letters(offset, limit))[0]
 
     @command
     async def page_dead_letters(self, offset: int, limit: int) -> tuple[list[DeadLetter], int]:
         """Return a page of the dead letters that the caller may see, newest first, and how many there are in all."""
+        return await self._page_dead_letters(offset, limit)
+
+    async def _page_dead_letters(self, offset: int, limit: int) -> tuple[list[DeadLetter], int]:
         key, caller = self.key("dead_letter_queue"), current_caller()
         if caller.sees_all:
             documents = await self._send("LRANGE", key, offset, offset + limit - 1)

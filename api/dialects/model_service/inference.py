@@ -10,6 +10,7 @@ from pydantic import Field
 from api.dependencies import Api, ApiServices
 from api.dialects.model_service.envelope import Envelope, enveloped
 from api.dialects.model_service.inputs import ModelServiceRequest, check_device
+from api.http.access import SPEAKING
 from api.http.disconnect import while_connected
 from api.http.errors import InvalidBody
 from api.routes.inference.routes import NewBatch, NewInference
@@ -22,7 +23,7 @@ from core.jobs.roles import SYNTHESIZER
 from core.speech.inference_jobs import BATCH_PREFIX, INFERENCE_PREFIX
 from core.speech.requests import PromptRef
 
-router = APIRouter(prefix="/inference")
+router = APIRouter(prefix="/inference", dependencies=[SPEAKING])
 
 Priority = Field(3, ge=1, le=10, description="10 runs first.")
 

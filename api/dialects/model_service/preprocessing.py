@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from api.dependencies import Api, ApiServices
 from api.dialects.model_service.envelope import Envelope, enveloped
 from api.dialects.model_service.inputs import Inputs, ModelServiceRequest, check_device, ingest_inputs
+from api.http.access import TRAINING
 from api.http.disconnect import while_connected
 from api.http.errors import InvalidBody
 from api.http.sse import EventStream, LastEventId
@@ -23,7 +24,7 @@ from core.jobs.roles import PREPROCESSOR
 from core.names import Name
 from core.records import DatasetStatus
 
-router = APIRouter(prefix="/preprocessing")
+router = APIRouter(prefix="/preprocessing", dependencies=[TRAINING])
 
 PreprocessingStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
 

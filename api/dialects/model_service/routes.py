@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 from typing import Literal
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, ApiServices, Limit, Offset, require_key
+from api.dependencies import Api, ApiServices, Limit, Offset
 from api.dialects.model_service import inference, preprocessing, training
 from api.dialects.model_service.envelope import PREFIX, Envelope, enveloped
 from api.dialects.model_service.inference import BatchInferenceTask, SingleInferenceTask, batch_task, inference_task
 from api.dialects.model_service.logs import TrainingLogFeed
 from api.dialects.model_service.preprocessing import PreprocessingView, preprocessing_view
 from api.dialects.model_service.training import TrainingView, training_view
+from api.http.access import ADMINS, JOBS
 from api.http.sse import EventStream, LastEventId
 from api.routes.resources import (
     GpuList,
@@ -32,7 +33,11 @@ from core.experiments.run_jobs import STOPPING_SECONDS
 from core.experiments.sources import delete_dataset_of_files
 from core.speech.inference_jobs import BATCH_PREFIX, INFERENCE_PREFIX
 
-router = APIRouter(prefix=PREFIX, tags=["Model service"], dependencies=[Depends(require_key)])
+router = APIRouter(
+    prefix=PREFIX,
+    tags=["Model service"],
+    dependencies=[JOBS],
+)
 for part in (training.router, preprocessing.router, inference.router):
     router.include_router(part)
 
@@ -125,7 +130,7 @@ async def get_gpus(api: Api) -> Response:
     return enveloped(await gpu_list(api))
 
 
-@router.post("/resources/config", response_model=Envelope[LimitsView])
+@router.post("/resources/config", response_model=Envelope[LimitsView], dependencies=[ADMINS])
 async def change_limits(config: ResourcesConfig, api: Api) -> Response:
     """Change the limits of concurrent jobs for all hosts. Running jobs are not stopped."""
     return enveloped(await apply_limits(api, config))

@@ -12,6 +12,7 @@ from api.dependencies import Api, ApiServices
 from api.dialects.model_service.envelope import Envelope, enveloped
 from api.dialects.model_service.inputs import Inputs, ModelServiceRequest, ingest_inputs
 from api.dialects.model_service.logs import TrainingLogFeed
+from api.http.access import TRAINING
 from api.http.disconnect import while_connected
 from api.http.errors import InvalidBody
 from api.http.idempotency import IdempotencyKey
@@ -28,7 +29,7 @@ from core.records import StageRecord, TaskRecord, TaskStatus, iso
 from core.stages.order import stage_order
 from core.stages.stage import STAGES
 
-router = APIRouter(prefix="/training")
+router = APIRouter(prefix="/training", dependencies=[TRAINING])
 
 _PENDING_UPLOAD: ResultUploadState = {"status": "waiting", "error_message": None}
 

@@ -19,6 +19,7 @@ from api.dialects.training_service.steps import (
     step_status,
     step_task_view,
 )
+from api.http.access import TRAINING
 from api.http.multipart import received_file
 from api.http.responses import JsonResponse, stored_file_response
 from api.http.schemas import JsonObjectBody, JsonObjectView, StrictModel
@@ -29,7 +30,11 @@ from core.names import Name
 from core.records import FileRecord, StageRecord, TaskStatus
 from core.stages.stage import find_stage
 
-router = APIRouter(prefix="/task", tags=["Training service"])
+router = APIRouter(
+    prefix="/task",
+    tags=["Training service"],
+    dependencies=[TRAINING],
+)
 
 
 class NewStepTask(StrictModel):

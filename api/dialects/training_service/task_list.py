@@ -8,11 +8,16 @@ from fastapi import APIRouter, Query, Response
 
 from api.dependencies import Api, ApiServices, Limit, Offset
 from api.dialects.training_service.steps import ListedTask, listed_step_task, listed_task
+from api.http.access import TRAINING
 from api.http.responses import JsonResponse
 from api.http.schemas import PageView, page_response
 from core.records import ExperimentRecord, TaskRecord, TaskStatus
 
-router = APIRouter(prefix="/tasks", tags=["Tasks"])
+router = APIRouter(
+    prefix="/tasks",
+    tags=["Tasks"],
+    dependencies=[TRAINING],
+)
 
 
 @router.get("", response_model=PageView[ListedTask])

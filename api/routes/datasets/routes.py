@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse
 from pydantic import Field
 
 from api.dependencies import Api, Limit, Offset
+from api.http.access import TRAINING
 from api.http.responses import JsonResponse, stored_file_response
 from api.http.schemas import PageView, StrictModel, page_response
 from api.http.sse import EventStream, LastEventId
@@ -45,7 +46,11 @@ from core.jobs.job import Event
 from core.names import Name
 from core.records import DatasetStatus, DatasetVersionRecord
 
-router = APIRouter(prefix="/datasets", tags=["Data sets"])
+router = APIRouter(
+    prefix="/datasets",
+    tags=["Data sets"],
+    dependencies=[TRAINING],
+)
 
 VersionQuery = Annotated[
     int | None, Query(ge=1, le=2**31 - 1, description="A version. Default: the newest complete one.")

@@ -7,6 +7,7 @@ from fastapi.responses import FileResponse
 from pydantic import AliasChoices, Field
 
 from api.dependencies import Api, ApiServices, Limit, Offset
+from api.http.access import SPEAKING
 from api.http.responses import JsonResponse, stored_file_response
 from api.http.schedule import ScheduleAt, seconds_until
 from api.http.schemas import PageView, StrictModel, page_response
@@ -30,7 +31,11 @@ from core.names import Name
 from core.speech.inference_jobs import MAX_BATCH_ITEMS
 from core.speech.requests import InputType
 
-router = APIRouter(prefix="/inference", tags=["Inference"])
+router = APIRouter(
+    prefix="/inference",
+    tags=["Inference"],
+    dependencies=[SPEAKING],
+)
 
 
 class TextToSpeak(StrictModel):

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
 from api.dependencies import Api, Limit, Offset
+from api.http.access import VOICES
 from api.http.responses import JsonResponse, stored_file_response
 from api.http.schemas import PageView, page_response
 from api.routes.voices.views import (
@@ -19,7 +20,11 @@ from api.routes.voices.views import (
 from api.services.voices import PromptChangeRequest, VoiceChangeRequest
 from core.errors import NotFound
 
-router = APIRouter(prefix="/voices", tags=["Voices"])
+router = APIRouter(
+    prefix="/voices",
+    tags=["Voices"],
+    dependencies=[VOICES],
+)
 
 
 @router.get("", response_model=PageView[VoiceView])

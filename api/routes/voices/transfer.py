@@ -9,6 +9,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 
 from api.dependencies import Api
+from api.http.access import TRAINING
 from api.http.errors import InvalidBody
 from api.http.multipart import UploadedForm, received_form
 from api.http.openapi import multipart_form
@@ -22,7 +23,11 @@ from core.voices.checks import MAX_PROMPT_TEXT_LENGTH, check_name
 from core.voices.export import prepare_export
 from core.voices.import_job import ARCHIVE_FILE, VOICE_FILES, VoiceImportRequest
 
-router = APIRouter(prefix="/voices", tags=["Voices"])
+router = APIRouter(
+    prefix="/voices",
+    tags=["Voices"],
+    dependencies=[TRAINING],
+)
 
 _ARCHIVE_FIELDS: Final = ("name",)
 _WEIGHTS_FIELDS: Final = ("name", "text", "transcript", "language", "version")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from core.access import Caller, Quota, Scope
 
@@ -44,7 +45,7 @@ class ApiKeyRecord:
         scopes = frozenset(Scope(name) for name in self.scopes if name in set(Scope))
         return Caller(self.owner, scopes, self.id, self.quota)
 
-    def status(self, now: float) -> str:
+    def status(self, now: float) -> Literal["valid", "admin", "expired", "revoked"]:
         """Return `revoked`, `expired`, `admin` or `valid`."""
         if self.revoked_at is not None:
             return "revoked"
