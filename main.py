@@ -146,10 +146,19 @@ def _add_key_commands(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_keys)
     create = commands.add_parser("create", help="make a key and show it, once")
     create.add_argument("name", metavar="NAME")
-    create.add_argument("--admin", action="store_true", help="may also change the server")
+    create.add_argument("--admin", action="store_true", help="may do everything, also with what belongs to other keys")
+    create.add_argument("--scopes", default="", help="of speak, train, read, admin; default: the first three")
+    create.add_argument("--owner", default="", help="keys of one owner share what they create; default: the name")
+    create.add_argument("--expires", default="", metavar="WHEN", help="after 30d or 12h, or at a date like 2027-01-31")
+    create.add_argument("--quota-jobs", type=int, metavar="N", help="most jobs that have not ended")
+    create.add_argument("--quota-bytes", type=int, metavar="N", help="most bytes of files and checkpoints")
+    create.add_argument("--quota-characters", type=int, metavar="N", help="most characters to synthesize a day")
+    create.add_argument("--quota-requests", type=int, metavar="N", help="most requests a minute")
     commands.add_parser("list", help="all keys, without their secrets")
     revoke = commands.add_parser("revoke", help="end a key")
     revoke.add_argument("key", metavar="NAME_OR_ID")
+    reopen = commands.add_parser("open", help="how to need no key again, after the last was revoked")
+    reopen.add_argument("--yes", action="store_true", help="do it: forget the revoked keys")
 
 
 def _add_audit_command(parser: argparse.ArgumentParser) -> None:

@@ -1,15 +1,24 @@
-"""`main.py keys`: make, list and revoke API keys; also without a running daemon."""
+"""`main.py keys`: create, list and revoke API keys; also without a running daemon."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import astuple
+from datetime import datetime
+from typing import Final
 
-from core.errors import NotFound
-from core.records import Records, upgrade
+from core.access import USER_SCOPES, Quota, parse_scopes
+from core.errors import Conflict, InvalidRequest, NotFound
+from core.records import Records, iso, upgrade
 from core.settings import Settings
+
+_UNIT_SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
+Command = Callable[[Records, argparse.Namespace, Settings], Awaitable[int]]
 
 
 def run_keys_command(options: argparse.Namespace, settings: Settings) -> int:
@@ -19,40 +28,111 @@ def run_keys_command(options: argparse.Namespace, settings: Settings) -> int:
     async def run() -> int:
         records = Records(settings.resolved_database_url)
         try:
-            return await KEY_COMMANDS[options.keys_command](records, options)
+            return await KEY_COMMANDS[options.keys_command](records, options, settings)
         finally:
             await records.close()
 
     return asyncio.run(run())
 
 
-async def create_key(records: Records, options: argparse.Namespace) -> int:
+async def create_key(records: Records, options: argparse.Namespace, _settings: Settings) -> int:
     """Create a key and print nothing else to stdout, so that a script can read it."""
-    _, key = await records.api_keys.create(options.name, admin=options.admin)
+    try:
+        scopes = parse_scopes(options.scopes.replace(",", " ").split()) if options.scopes.strip() else USER_SCOPES
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from None
+    quota = Quota(options.quota_jobs, options.quota_bytes, options.quota_characters, options.quota_requests)
+    if any(limit is not None and limit < 1 for limit in astuple(quota)):
+        raise InvalidRequest("A quota is a number above 0.", hint="Leave it out for no limit.")
+    record, key = await records.api_keys.create(
+        options.name,
+        owner=options.owner.strip(),
+        scopes=scopes,
+        admin=options.admin,
+        expires_at=parse_expiry(options.expires, time.time()),
+        quota=quota,
+    )
     print(key)
-    print("Keep it: it is not shown again. From now on every request needs a key.", file=sys.stderr)
+    notes = [f"Its scopes: {', '.join(record.scopes)}; its owner: {record.owner}."]
+    if record.expires_at is not None:
+        notes.append(f"It expires at {iso(record.expires_at)}.")
+    notes.append("Keep it: it is not shown again. From now on every request needs a key.")
+    print(" ".join(notes), file=sys.stderr)
     return 0
 
 
-async def list_keys(records: Records, _options: argparse.Namespace) -> int:
+async def list_keys(records: Records, _options: argparse.Namespace, _settings: Settings) -> int:
     """Print one line per key, without its secret."""
     for key in await records.api_keys.all():
-        status = "revoked" if key.revoked_at else "admin" if key.admin else "valid"
-        print(f"{key.id}  {key.shown}…  {status:<8}{key.name}")
+        expiry = f"  until {iso(key.expires_at)}" if key.expires_at is not None else ""
+        scopes = ",".join(key.scopes)
+        print(f"{key.id}  {key.shown}…  {key.status(time.time()):<8}{key.name}  ({key.owner}: {scopes}){expiry}")
     return 0
 
 
-async def revoke_key(records: Records, options: argparse.Namespace) -> int:
+async def revoke_key(records: Records, options: argparse.Namespace, settings: Settings) -> int:
     """Revoke the keys of a name, or the key of an id; raise NotFound when there is none."""
     count = await records.api_keys.revoke(options.key)
     if not count:
         raise NotFound(f"No valid key has the name or id {options.key!r}.")
     print(f"Revoked {count} key{'s' if count > 1 else ''}.")
+    if not await _usable_keys(records, settings):
+        print("No valid key is left, so every request is rejected; see `main.py keys open`.", file=sys.stderr)
     return 0
 
 
-KEY_COMMANDS: dict[str, Callable[[Records, argparse.Namespace], Awaitable[int]]] = {
+async def open_server(records: Records, options: argparse.Namespace, settings: Settings) -> int:
+    """Say how callers are let in without a key again, or with `--yes` do it; raise Conflict while there is a key."""
+    usable = await _usable_keys(records, settings)
+    if usable:
+        raise Conflict(
+            f"Keys are in use: {', '.join(usable)}.",
+            hint="Revoke them with `main.py keys revoke`, and empty VALID_API_KEYS and ADMIN_API_KEYS.",
+        )
+    revoked = len(await records.api_keys.all())
+    if not revoked:
+        print("No key was ever created: requests need none.")
+    elif options.yes:
+        await records.api_keys.forget_unusable()
+        print("The revoked keys are forgotten. Within 5 seconds, requests need no key.")
+    else:
+        print(
+            f"All {revoked} keys are revoked or expired, so every request is rejected.\n"
+            "To create a new key:                  main.py keys create NAME --admin\n"
+            "To let everybody in without a key:    main.py keys open --yes"
+        )
+    return 0
+
+
+def parse_expiry(text: str, now: float) -> float | None:
+    """Return the time that `30d`, `12h`, `15m` or an ISO date means, in seconds since the epoch; None for no text."""
+    text = text.strip()
+    if not text:
+        return None
+    if match := re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", text):
+        return now + int(match[1]) * _UNIT_SECONDS[match[2]]
+    try:
+        moment = datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise InvalidRequest(
+            f"--expires is {text!r}.", hint="Give a time from now (30d, 12h, 15m) or a date (2027-01-31)."
+        ) from None
+    if moment <= now:
+        raise InvalidRequest(f"--expires is {text!r}, which has passed.")
+    return moment
+
+
+async def _usable_keys(records: Records, settings: Settings) -> list[str]:
+    """Return the names of the keys that let callers in."""
+    now = time.time()
+    names = [key.name for key in await records.api_keys.all() if key.status(now) in ("valid", "admin")]
+    names += ["VALID_API_KEYS"] * bool(settings.valid_api_keys)
+    return names + ["ADMIN_API_KEYS"] * bool(settings.admin_api_keys)
+
+
+KEY_COMMANDS: dict[str, Command] = {
     "create": create_key,
     "list": list_keys,
     "revoke": revoke_key,
+    "open": open_server,
 }

@@ -270,9 +270,11 @@ class QuotaExceeded(PermanentError):
     code = "quota_exceeded"
     status = 429
 
-    def __init__(self, message: str, *, retry_after: float, hint: str = "") -> None:
+    def __init__(self, message: str, *, retry_after: float, hint: str = "", before_upload: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.retry_after = max(1, math.ceil(retry_after))
+        self.before_upload = before_upload
+        """Whether the client is still sending what there is no room for."""
 
 
 class NotReady(SovitsError):

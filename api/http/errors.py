@@ -142,7 +142,8 @@ def error_response(request: Request, error: SovitsError, status: int | None = No
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if isinstance(error, QuotaExceeded):
         headers["Retry-After"] = str(error.retry_after)
-    response_class = LingeringJsonResponse if isinstance(error, FileTooLarge | DiskError) else JsonResponse
+    lingers = isinstance(error, FileTooLarge | DiskError) or (isinstance(error, QuotaExceeded) and error.before_upload)
+    response_class = LingeringJsonResponse if lingers else JsonResponse
     return response_class(error_format.body(error, status), status, headers)
 
 

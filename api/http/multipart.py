@@ -84,6 +84,11 @@ async def received_form(
         form.close()
 
 
+def announced_bytes(request: Request) -> int:
+    """Return how many bytes the files of a form have at least, by its Content-Length; 0 without one."""
+    return max(0, int(request.headers.get("content-length") or 0) - MAX_FORM_BYTES)
+
+
 def file_too_large(max_bytes: int) -> FileTooLarge:
     """Return the error for a file above the limit."""
     return FileTooLarge(

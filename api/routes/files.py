@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api, ApiServices, Limit, Offset
 from api.http.access import TRAINING
-from api.http.multipart import received_file
+from api.http.multipart import announced_bytes, received_file
 from api.http.openapi import multipart_form
 from api.http.responses import JsonResponse, stored_file_response
 from api.http.schemas import PageView, page_response
@@ -69,6 +69,7 @@ async def upload_file(request: Request, api: Api) -> Response:
     becomes a data set by POST /datasets; `archive` counts the usable files in it and names those that are skipped, with
     the reason. `purpose`: up to 40 letters, digits, `_` or `-`; every ZIP has the purpose `dataset`.
     """
+    await api.records.files.check_room(announced_bytes(request))
     async with received_file(request, api.storage, api.settings.max_upload_mb << 20) as upload:
         purpose = upload.fields.get("purpose", DEFAULT_PURPOSE)
         if not _PURPOSE.fullmatch(purpose):

@@ -12,6 +12,7 @@ from api.dependencies import Api, ApiServices
 from api.http.access import RESOURCES
 from api.http.responses import JsonResponse
 from api.http.schemas import StrictModel
+from core.access import current_caller
 from core.jobs.placement import KINDS
 from core.limits import MAX_LIMIT, ActiveJob, GpuInfo
 
@@ -119,6 +120,8 @@ async def change_limits(config: ResourcesConfig, api: Api) -> Response:
 async def resources_view(api: ApiServices) -> ResourcesView:
     """Return the running jobs, limits, GPUs and hosts."""
     active = await api.limits.active()
+    if not current_caller().sees_all:
+        active = [job for job in active if await api.queue.job(job.job_id) is not None]
     hosts = await api.limits.hosts()
     limits = await api.limits.limits()
     return {

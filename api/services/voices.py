@@ -11,6 +11,7 @@ from typing import Final, cast
 from api.services.recordings import RecordingService
 from common import storage_keys
 from common.limits import prompt_seconds
+from core.access import Visibility
 from core.errors import BadAudio, Conflict, InvalidRequest
 from core.ids import new_id
 from core.jobs.job import Job, NewJob
@@ -58,6 +59,7 @@ class VoiceChangeRequest:
     default_prompt: str | None = None
     gpt_checkpoint_id: str | None = None
     sovits_checkpoint_id: str | None = None
+    visibility: Visibility | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,8 @@ class VoiceService:
             values["language"] = canonical_language(changes.language)
         if changes.pronunciations is not None:
             values["pronunciations"] = check_pronunciations(changes.pronunciations)
+        if changes.visibility is not None:
+            values["visibility"] = changes.visibility
         record = await self.records.voices.get(voice)
         if changes.gpt_checkpoint_id is not None or changes.sovits_checkpoint_id is not None:
             gpt_id = changes.gpt_checkpoint_id or record.gpt_checkpoint_id

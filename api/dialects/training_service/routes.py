@@ -20,7 +20,7 @@ from api.dialects.training_service.steps import (
     step_task_view,
 )
 from api.http.access import TRAINING
-from api.http.multipart import received_file
+from api.http.multipart import announced_bytes, received_file
 from api.http.responses import JsonResponse, stored_file_response
 from api.http.schemas import JsonObjectBody, JsonObjectView, StrictModel
 from api.routes.files import UPLOAD_FORM, file_response
@@ -191,6 +191,7 @@ async def upload(task_id: str, request: Request, api: Api) -> Response:
     """
     experiment, _ = await api.step_tasks.find(task_id)
     await api.step_tasks.check_accepts_files(experiment, task_id)
+    await api.records.files.check_room(announced_bytes(request))
     async with received_file(request, api.storage, api.settings.max_upload_mb << 20) as incoming:
         record, filenames = await api.step_tasks.add_file(experiment, incoming)
     content: StepTaskUpload = {

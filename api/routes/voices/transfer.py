@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from api.dependencies import Api
 from api.http.access import TRAINING
 from api.http.errors import InvalidBody
-from api.http.multipart import UploadedForm, received_form
+from api.http.multipart import UploadedForm, announced_bytes, received_form
 from api.http.openapi import multipart_form
 from api.http.responses import ClosingStreamingResponse, JsonResponse
 from api.routes.jobs import JobView, job_view
@@ -57,6 +57,7 @@ async def import_voice(request: Request, api: Api) -> Response:
     when the name is taken.
     """
     max_bytes = api.settings.max_upload_mb << 20
+    await api.records.files.check_room(announced_bytes(request))
     async with received_form(request, api.storage, max_bytes, (ARCHIVE_FILE, *VOICE_FILES)) as form:
         import_request = await _archive_import(form) if ARCHIVE_FILE in form.files else _weights_import(form)
         files = {part: upload.path for part, upload in form.files.items()}

@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 
 from api.http.schemas import StrictModel
 from api.services.voices import PromptRequest, VoiceRequest
+from core.access import Visibility
 from core.names import Name
 from core.records import VoiceRecord, iso
 from core.voices.checks import MAX_NAME_LENGTH, MAX_PROMPT_TEXT_LENGTH, MAX_PROMPTS
@@ -32,6 +33,7 @@ class VoiceView(TypedDict):
     gpt_checkpoint_id: str
     sovits_checkpoint_id: str
     exp_id: str | None
+    visibility: Visibility
     created_at: str | None
 
 
@@ -89,6 +91,10 @@ class VoiceChange(StrictModel):
     default_prompt: str | None = Field(None, max_length=MAX_NAME_LENGTH, description="Name of the new default prompt.")
     gpt_checkpoint_id: str | None = Field(None, max_length=64, description="Another checkpoint, such as another epoch.")
     sovits_checkpoint_id: str | None = Field(None, max_length=64)
+    visibility: Visibility | None = Field(
+        None,
+        description="private: for its owner; shared: for everybody. To share a voice or change a shared one, be admin.",
+    )
 
 
 def voice_view(voice: VoiceRecord) -> VoiceView:
@@ -110,5 +116,6 @@ def voice_view(voice: VoiceRecord) -> VoiceView:
         "gpt_checkpoint_id": voice.gpt_checkpoint_id,
         "sovits_checkpoint_id": voice.sovits_checkpoint_id,
         "exp_id": voice.exp_id,
+        "visibility": voice.visibility,
         "created_at": iso(voice.created_at),
     }

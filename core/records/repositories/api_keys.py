@@ -90,10 +90,11 @@ class ApiKeyRepository(Repository):
             )
             return result.rowcount
 
-    async def forget_revoked(self) -> int:
-        """Delete the records of revoked keys and return how many: with no key left, none is asked for any more."""
+    async def forget_unusable(self) -> int:
+        """Delete revoked and expired keys and return how many: with no key left, none is asked for any more."""
+        unusable = or_(api_keys.c.revoked_at.is_not(None), api_keys.c.expires_at <= self._database.now())
         async with self._database.write() as connection:
-            return (await connection.execute(delete(api_keys).where(api_keys.c.revoked_at.is_not(None)))).rowcount
+            return (await connection.execute(delete(api_keys).where(unusable))).rowcount
 
 
 def _hash_key(key: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, insert, select
+from typing import Final
+
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common import storage_keys
 from core.access import current_caller
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, NotFound, QuotaExceeded
 from core.records.models.datasets import DatasetStatus
 from core.records.models.experiments import ExperimentStatus
 from core.records.models.files import FileRecord, NewFileRecord
@@ -15,8 +17,10 @@ from core.records.models.page import Page
 from core.records.models.tasks import TaskStatus
 from core.records.queries import as_values, fetch_one, fetch_page
 from core.records.repositories.repository import Repository
-from core.records.tables import dataset_versions, experiments, files, tasks
+from core.records.tables import checkpoints, dataset_versions, experiments, files, tasks
 
+QUOTA_RETRY_SECONDS: Final = 60.0
+"""After so long a caller whose storage is full may try again; something must have been deleted."""
 _UNFINISHED = (TaskStatus.QUEUED, TaskStatus.RUNNING, TaskStatus.INTERRUPTED)
 
 
@@ -24,7 +28,7 @@ class FileRepository(Repository):
     """Records of uploaded files."""
 
     async def create(self, new: NewFileRecord) -> FileRecord:
-        """Insert the record of a file whose bytes the caller has stored."""
+        """Insert the record of a file whose bytes the caller has stored; raise QuotaExceeded when there is no room."""
         record = FileRecord(
             id=new.id,
             filename=new.filename,
@@ -40,8 +44,15 @@ class FileRepository(Repository):
             owner=current_caller().owner,
         )
         async with self._database.write() as connection:
+            await _check_room(connection, new.size_bytes)
             await connection.execute(insert(files).values(as_values(record)))
         return record
+
+    async def check_room(self, size_bytes: int) -> None:
+        """Raise QuotaExceeded when the caller's key has no room for so many bytes; before they are received."""
+        if current_caller().quota.bytes_stored is not None:
+            async with self._database.read() as connection:
+                await _check_room(connection, size_bytes, before_upload=True)
 
     async def get(self, file_id: str) -> FileRecord:
         """Return a file's record; raise NotFound for an unknown id."""
@@ -76,6 +87,25 @@ class FileRepository(Repository):
                 )
             await connection.execute(delete(files).where(files.c.id == file_id))
         return record
+
+
+async def _check_room(connection: AsyncConnection, size_bytes: int, *, before_upload: bool = False) -> None:
+    caller = current_caller()
+    limit = caller.quota.bytes_stored
+    if limit is None:
+        return
+    used = 0
+    for table in (files, checkpoints):
+        query = select(func.coalesce(func.sum(table.c.size_bytes), 0)).where(table.c.owner == caller.owner)
+        used += int((await connection.execute(query)).scalar_one())
+    if used + size_bytes > limit:
+        raise QuotaExceeded(
+            f"Your files and checkpoints have {used:,} bytes, and this file {size_bytes:,}; this API key may store "
+            f"{limit:,}.",
+            retry_after=QUOTA_RETRY_SECONDS,
+            hint="Delete some: DELETE /api/v1/files/{id}.",
+            before_upload=before_upload,
+        )
 
 
 async def _importing_datasets(connection: AsyncConnection, file_id: str) -> list[str]:

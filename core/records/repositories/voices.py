@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.access import current_caller
+from core.access import Scope, current_caller
 from core.errors import Conflict, NotFound, VoiceNotFound
 from core.ids import new_id
 from core.records.models.page import Page
@@ -94,7 +94,8 @@ class VoiceRepository(Repository):
     async def change(self, voice_id: str, change: Callable[[VoiceRecord], VoiceChanges]) -> VoiceRecord:
         """Write the values that `change` returns for the current record; nobody else writes in between.
 
-        Raise Conflict when the name is taken, or when one of its checkpoints was deleted meanwhile.
+        Raise Conflict when the name is taken, or when one of its checkpoints was deleted meanwhile; Forbidden for a
+        shared voice unless the caller is an admin.
         """
         this_row = voices.c.id == voice_id
         try:
@@ -102,7 +103,11 @@ class VoiceRepository(Repository):
                 record = await fetch_one(connection, voices, VoiceRecord, this_row, lock=True)
                 if record is None:
                     raise VoiceNotFound(f"no voice {voice_id!r}", hint="GET /api/v1/voices lists them.")
-                if values := change(record):
+                _check_may_change(record)
+                values = change(record)
+                if values.get("visibility", record.visibility) != record.visibility:
+                    current_caller().require(Scope.ADMIN, "sharing a voice")
+                if values:
                     await connection.execute(update(voices).where(this_row).values(**values))
                     record = await fetch_one(connection, voices, VoiceRecord, this_row)
                     assert record is not None
@@ -111,11 +116,18 @@ class VoiceRepository(Repository):
         return record
 
     async def delete(self, id_or_name: str) -> VoiceRecord:
-        """Delete a voice and return its record; its checkpoints stay."""
+        """Delete a voice and return its record; its checkpoints stay. Raise Forbidden for a shared one without `admin`."""
         record = await self.get(id_or_name)
+        _check_may_change(record)
         async with self._database.write() as connection:
             await connection.execute(delete(voices).where(voices.c.id == record.id))
         return record
+
+
+def _check_may_change(voice: VoiceRecord) -> None:
+    """Raise Forbidden for a shared voice unless the caller is an admin: everybody speaks with it."""
+    if voice.visibility == "shared":
+        current_caller().require(Scope.ADMIN, f"a change of the shared voice {voice.name!r}")
 
 
 async def _check_checkpoint(connection: AsyncConnection, checkpoint_id: str, kind: str) -> None:
