@@ -93,7 +93,7 @@ class VoiceChange(StrictModel):
     sovits_checkpoint_id: str | None = Field(None, max_length=64)
     visibility: Visibility | None = Field(
         None,
-        description="private: for its owner; shared: for everybody. To share a voice or change a shared one, be admin.",
+        description="private: for its owner; shared: for everybody. Only admins share voices and change shared ones.",
     )
 
 

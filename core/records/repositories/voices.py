@@ -116,7 +116,7 @@ class VoiceRepository(Repository):
         return record
 
     async def delete(self, id_or_name: str) -> VoiceRecord:
-        """Delete a voice and return its record; its checkpoints stay. Raise Forbidden for a shared one without `admin`."""
+        """Delete a voice and return its record; its checkpoints stay. Raise Forbidden as `change` does."""
         record = await self.get(id_or_name)
         _check_may_change(record)
         async with self._database.write() as connection:
