@@ -133,15 +133,6 @@ class KeyRing:
         self._recorded = None
         self._reading = None
 
-    async def required(self) -> bool:
-        """Return whether a request without a key is rejected; True while the keys cannot be read."""
-        if self._configured:
-            return True
-        try:
-            return (await self._read_recorded()).any_created
-        except NotReady:
-            return True
-
     async def _read_recorded(self) -> RecordedKeys:
         """Return the recorded keys, read at most REFRESH_SECONDS ago; requests that wait for them share one read."""
         recorded = self._recorded
