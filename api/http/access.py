@@ -24,6 +24,7 @@ from starlette.types import Scope as AsgiScope
 from api.http import errors
 from api.http.auth import KeyRing, request_api_key
 from api.http.body_limit import limit_body
+from api.http.request_context import current_context
 from api.http.responses import LingeringJsonResponse
 from core.access import ANONYMOUS, Caller, Scope, reset_caller, set_caller
 from core.errors import Forbidden, SovitsError, Unauthorized
@@ -166,6 +167,8 @@ async def _identify(connection: HTTPConnection, key: str) -> Caller:
     keys.count_request(caller)
     connection.state.caller = caller
     set_caller(caller)
+    if context := current_context.get():
+        context.caller = caller.owner or ""
     return caller
 
 
