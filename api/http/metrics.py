@@ -99,4 +99,12 @@ def route_template(scope: Scope) -> str:
     if "endpoint" not in scope:
         return "(none)"
     names = {str(value): f"{{{name}}}" for name, value in scope.get("path_params", {}).items()}
-    return "/".join(names.get(part, part) for part in scope["path"].split("/"))
+    return "/".join(_label(part, names) for part in scope["path"].split("/"))
+
+
+def _label(part: str, names: Mapping[str, str]) -> str:
+    """Return a part of a path with the name of the parameter that it is, or that it ends with after a hyphen."""
+    if part in names:
+        return names[part]
+    prefix, _, rest = part.partition("-")
+    return f"{prefix}-{names[rest]}" if rest in names else part
