@@ -10,11 +10,12 @@ from fastapi import APIRouter, Query, Response
 from typing_extensions import TypedDict
 
 from api.dependencies import Api, Limit, Offset
+from api.http.access import ADMINS
 from api.http.responses import JsonResponse
 from api.http.schemas import PageView
 from core.audit import AuditFilter
 
-router = APIRouter(tags=["Service"])
+router = APIRouter(tags=["Service"], dependencies=[ADMINS])
 
 
 class AuditEntryView(TypedDict):
