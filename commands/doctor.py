@@ -189,7 +189,14 @@ def _server_version(installed: Callable[[str], str]) -> str:
 
 
 def _without_password(url: str) -> str:
-    return re.sub(r"(?<=:)[^:@/]+(?=@)", "***", url)
+    """Return a URL without the password, which may hold any sign, and without its options, which may hold another."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("?")[0].partition("/")
+    credentials, at, host = authority.rpartition("@")
+    if "@" in rest and not at:
+        return f"{scheme}{separator}(hidden)"
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}{separator}{user}{colon and ':***'}{at}{host}{slash}{path}"
 
 
 def _nearest_existing(path: Path) -> Path:

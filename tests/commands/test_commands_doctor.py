@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from commands.doctor import examine
 from core.settings import read_settings
 from supervisor.devices import Gpu
@@ -60,6 +62,13 @@ def test_the_report_hides_passwords(tmp_path: Path):
     assert "postgresql+asyncpg://sovits:***@db/sovits" in text
     assert "hush" not in text
     assert "secret" not in text
+
+
+@pytest.mark.parametrize("password", ["hush:hush", "hu@hush", "hush/hush", "hush?hush", "hush#hush"])
+def test_the_report_hides_passwords_with_any_sign(password: str, tmp_path: Path):
+    settings = read_settings(data_path=tmp_path, redis_url=f"redis://:{password}@queue:6379/0?password=hush@hush")
+
+    assert "hush" not in examine(settings, gpus=(), installed=everything).text()
 
 
 def test_looking_changes_nothing(tmp_path: Path):
