@@ -29,6 +29,7 @@ from api.http.metrics import Metrics, RequestMetricsMiddleware
 from api.http.origins import AllowedOrigins, OriginMiddleware
 from api.http.request_context import RequestContextMiddleware, TrustedProxies
 from api.http.sse import SseResponder
+from api.http.stream_tokens import StreamTokens
 from api.routes import audit as audit_routes
 from api.routes import (
     experiments,
@@ -40,6 +41,7 @@ from api.routes import (
     models,
     resources,
     stages,
+    stream_tokens,
     tasks,
     training_results,
     webhooks,
@@ -144,6 +146,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
         keys.router,
         resources.router,
         audit_routes.router,
+        stream_tokens.router,
         health.keyed_router,
     ):
         native.include_router(router)
@@ -202,6 +205,7 @@ async def open_services(
             keys=KeyRing(settings.valid_api_keys, records, admins=settings.admin_api_keys),
             metrics=metrics,
             audit=audit,
+            stream_tokens=StreamTokens(redis, settings.redis_prefix),
             sse=sse,
             checkpoints=CheckpointService(records, storage, settings.data_path),
             jobs=JobService(queue, inference, batches),

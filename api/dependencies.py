@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from api.http.auth import KeyRing
 from api.http.metrics import Metrics
 from api.http.sse import SseResponder
+from api.http.stream_tokens import StreamTokens
 from api.services.checkpoints import CheckpointService
 from api.services.jobs import JobService
 from api.services.logs import LogService
@@ -54,6 +55,7 @@ class ApiServices:
     fetcher: Fetcher
     keys: KeyRing
     audit: AuditLog
+    stream_tokens: StreamTokens
     metrics: Metrics
     sse: SseResponder
     checkpoints: CheckpointService

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import fastapi.routing
@@ -26,6 +26,7 @@ from api.http.auth import KeyRing, request_api_key
 from api.http.body_limit import limit_body
 from api.http.request_context import current_context
 from api.http.responses import LingeringJsonResponse
+from api.http.stream_tokens import StreamTokens, request_token
 from core.access import ANONYMOUS, Caller, Scope, reset_caller, set_caller
 from core.errors import Forbidden, SovitsError, Unauthorized
 
@@ -137,7 +138,10 @@ class AccessMiddleware:
     async def _identify(self, connection: HTTPConnection) -> None:
         """Find out who calls; an invalid key does not matter where none is needed, or where it may be in the body."""
         try:
-            await _identify(connection, request_api_key(connection))
+            if not request_api_key(connection) and (token := request_token(connection)):
+                await _identify_by_token(connection, token)
+            else:
+                await _identify(connection, request_api_key(connection))
         except SovitsError as error:
             route = self._find_route(connection.scope)
             if route is None:
@@ -164,6 +168,21 @@ async def _identify(connection: HTTPConnection, key: str) -> Caller:
     """Act as the caller with this key from here on, and count the request."""
     keys = _key_ring(connection)
     caller = await keys.check(key)
+    return _act_as(connection, keys, caller)
+
+
+async def _identify_by_token(connection: HTTPConnection, token: str) -> Caller:
+    """Act as the caller who created a stream token, with the one scope that it has."""
+    keys = _key_ring(connection)
+    tokens: StreamTokens = connection.app.state.services.stream_tokens
+    key_id, scope = await tokens.find(token)
+    caller = await keys.find_by_id(key_id)
+    if caller is None or not caller.has(Scope(scope)):
+        raise Unauthorized("The API key that created this stream token is no longer valid.")
+    return _act_as(connection, keys, replace(caller, scopes=frozenset({Scope(scope)})))
+
+
+def _act_as(connection: HTTPConnection, keys: KeyRing, caller: Caller) -> Caller:
     keys.count_request(caller)
     connection.state.caller = caller
     set_caller(caller)

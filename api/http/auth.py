@@ -13,6 +13,8 @@ from typing import Final
 
 from starlette.requests import HTTPConnection
 
+from api.http.request_context import current_context
+from api.http.wrong_keys import WrongKeys
 from core.access import ALL_SCOPES, LOCAL, USER_SCOPES, Caller, Scope
 from core.errors import NotReady, QuotaExceeded, Unauthorized
 from core.records import ApiKeyRecord, Records, iso
@@ -85,14 +87,43 @@ class KeyRing:
         self._reading: asyncio.Task[RecordedKeys] | None = None
         self._use_written_at: dict[str, float] = {}
         self._rates = RequestRates(clock)
+        self._wrong_keys = WrongKeys(clock)
 
     async def check(self, key: str) -> Caller:
         """Return who calls with a key: without any key ever created, the local user.
 
         Raises:
             Unauthorized: the key is missing, unknown, revoked or expired.
+            TooManyWrongKeys: the address of the request has sent too many wrong ones.
             NotReady: the recorded keys cannot be read.
         """
+        if not key:
+            return await self._find_caller(key)
+        context = current_context.get()
+        address, digest = context.address if context else "", _sha256(key)
+        self._wrong_keys.check(address, digest)
+        try:
+            caller = await self._find_caller(key)
+        except Unauthorized:
+            self._wrong_keys.add(address, digest)
+            raise
+        if caller is not LOCAL:
+            self._wrong_keys.accept(digest)
+        return caller
+
+    async def find_by_id(self, key_id: str) -> Caller | None:
+        """Return who calls with the key of an id, as a stream token names it; None when it is no longer valid."""
+        recorded = await self._read_recorded()
+        if not self._configured and not recorded.any_created:
+            return None if key_id else LOCAL
+        callers = [caller for caller in self._configured.values() if caller.key_id == key_id]
+        callers += [record.caller for record in recorded.valid if record.id == key_id and not self._expired(record)]
+        return callers[0] if callers else None
+
+    def _expired(self, record: ApiKeyRecord) -> bool:
+        return record.expires_at is not None and record.expires_at <= self._now()
+
+    async def _find_caller(self, key: str) -> Caller:
         recorded = await self._read_recorded()
         if not self._configured and not recorded.any_created:
             return LOCAL
@@ -106,7 +137,7 @@ class KeyRing:
         if match is None:
             raise Unauthorized("This API key is not known or was revoked.")
         record = by_digest[match]
-        if record.expires_at is not None and record.expires_at <= self._now():
+        if record.expires_at is not None and self._expired(record):
             raise Unauthorized(f"This API key expired at {iso(record.expires_at)}.", hint="Ask an admin for a new one.")
         now = self._clock()
         if now - self._use_written_at.get(digest, float("-inf")) >= USE_INTERVAL_SECONDS:

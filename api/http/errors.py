@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from api.http.responses import JsonResponse, LingeringJsonResponse
+from api.http.wrong_keys import TooManyWrongKeys
 from core.errors import (
     DiskError,
     FileTooLarge,
@@ -140,7 +141,7 @@ def error_response(request: Request, error: SovitsError, status: int | None = No
         headers["WWW-Authenticate"] = "Bearer"
     elif status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    if isinstance(error, QuotaExceeded):
+    if isinstance(error, QuotaExceeded | TooManyWrongKeys):
         headers["Retry-After"] = str(error.retry_after)
     lingers = isinstance(error, FileTooLarge | DiskError) or (isinstance(error, QuotaExceeded) and error.before_upload)
     response_class = LingeringJsonResponse if lingers else JsonResponse
