@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -23,12 +24,15 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from benchmarks.proofs.hostile_input import make_hostile
 from core.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 EXAMPLES = 10
 """Requests for each route: half of them fit the document, half do not, where something can be wrong."""
+HOSTILE_SHARE = 0.5
+"""Of the requests, in which one value is replaced by one that parsers, encoders or databases fail on."""
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -118,6 +122,8 @@ def what_is_wrong_with(operation: Any, served: Served) -> list[str]:
 
 
 def ask_again_and_again(cases: Any, served: Served) -> None:
+    numbers = random.Random(1)
+
     @given(case=cases)
     @how(
         max_examples=EXAMPLES // 2,
@@ -133,6 +139,8 @@ def ask_again_and_again(cases: Any, served: Served) -> None:
                 continue  # nothing of it has ended: its stream has no end either
             if name in case.path_parameters and len(str(case.path_parameters[name])) % 2:
                 case.path_parameters[name] = value
+        if numbers.random() < HOSTILE_SHARE:
+            make_hostile(case, numbers)
         response = case.call(base_url=served.url, timeout=20)
         expected = response.status_code in EXPECTED
         case.validate_response(
