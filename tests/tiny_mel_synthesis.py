@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from GPT_SoVITS.flow_matching.cfm import FlowMatching
@@ -14,7 +16,7 @@ from GPT_SoVITS.vocoders.sizes import VocoderSizes
 MELS = 8
 CONDITION = 16
 SIZES = ChunkSizes(prompt=12, chunk=40)
-VOCODERS = {"bigvgan": BigVGAN, "hifigan": HiFiGAN}
+VOCODERS: dict[str, type[BigVGAN] | type[HiFiGAN]] = {"bigvgan": BigVGAN, "hifigan": HiFiGAN}
 
 
 def tiny_sampler() -> FlowMatching:
@@ -27,8 +29,8 @@ def tiny_sampler() -> FlowMatching:
     return model.eval()
 
 
-def tiny_sizes(**changes) -> VocoderSizes:
-    plain = {
+def tiny_sizes(**changes: Any) -> VocoderSizes:
+    plain: dict[str, Any] = {
         "mels": MELS,
         "width": 16,
         "rates": (4, 2),
@@ -39,9 +41,10 @@ def tiny_sizes(**changes) -> VocoderSizes:
     return VocoderSizes(**plain | changes)
 
 
-def tiny_vocoder(kind: str = "bigvgan", **changes) -> BigVGAN | HiFiGAN:
+def tiny_vocoder(kind: str = "bigvgan", **changes: Any) -> BigVGAN | HiFiGAN:
     torch.manual_seed(2)
-    vocoder = VOCODERS[kind](tiny_sizes(**changes)).eval().requires_grad_(False)
+    vocoder: BigVGAN | HiFiGAN = VOCODERS[kind](tiny_sizes(**changes))
+    vocoder.eval().requires_grad_(False)
     for name, parameter in vocoder.named_parameters():
         if ".act." not in name:
             torch.nn.init.normal_(parameter, std=0.2)

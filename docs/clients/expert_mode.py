@@ -16,7 +16,7 @@ VERSION = os.environ.get("VERSION", "nano")
 LANGUAGE = os.environ.get("LANGUAGE", "en")
 EPOCHS = int(os.environ.get("EPOCHS", "4"))
 
-PARAMETERS = {
+PARAMETERS: dict[str, dict] = {
     "audio_slice": {"threshold": -34, "min_length": 4000},
     "asr": {"language": LANGUAGE},
     "sovits_train": {"total_epoch": EPOCHS, "batch_size": 4},

@@ -15,10 +15,12 @@ from typing import Any
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client import Gauge
 
 from api.app import create_app
 from api.dependencies import ApiServices
 from api.serve import AnnouncingServer
+from core.errors import ErrorData
 from core.jobs.job import Lease, LeaseStatus, NewJob
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
@@ -79,6 +81,12 @@ async def running(settings: Settings) -> AsyncIterator[Api]:
         await serving
 
 
+def gauge_value(gauge: Gauge) -> float:
+    """Return the value of a metric without labels."""
+    [metric] = gauge.collect()
+    return metric.samples[0].value
+
+
 class ToneWorkers:
     """A worker thread for each speech role; an utterance becomes a tone as long as its text."""
 
@@ -90,7 +98,7 @@ class ToneWorkers:
         self.gate.set()
         self.hold_first = False
         """Whether the gate holds the first utterance, too."""
-        self.error: dict[str, Any] | None = None
+        self.error: ErrorData | None = None
         """What every utterance fails with."""
         self.requests: list[UtteranceRequest] = []
         self.cancelled: list[str] = []

@@ -6,14 +6,14 @@ import asyncio
 import itertools
 import json
 import resource
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
-from api_support import Api, eventually, make_voice, upload
+from api_support import Api, eventually, gauge_value, make_voice, upload
 
 from api.app import create_app
 from api.http.body_limit import MAX_BODY_BYTES
@@ -135,7 +135,7 @@ async def test_a_body_that_is_no_object_is_rejected_everywhere(client: httpx.Asy
 
 
 async def test_fields_of_wrong_types_are_rejected_or_taken_but_never_a_surprise(client: httpx.AsyncClient) -> None:
-    values = ({"deep": [1]}, [[]], 1e308, -1, "", "\x00", "ß" * 5000, True, None)
+    values: tuple[Any, ...] = ({"deep": [1]}, [[]], 1e308, -1, "", "\x00", "ß" * 5000, True, None)
     for value, (method, path, schema) in itertools.product(values, with_json_body()):
         properties = resolve(schema).get("properties", {})
         response = await client.request(method, fill(path), json=dict.fromkeys(properties, value))
@@ -213,7 +213,7 @@ async def test_a_watcher_that_vanishes_is_not_watched_for_any_more(api: Api) -> 
     async with (
         httpx.AsyncClient(base_url=api.url) as leaving,
         leaving.stream("GET", f"/api/v1/tasks/{task['id']}/progress") as response,
-        aclosing(response.aiter_bytes()) as stream,
+        aclosing(cast(AsyncGenerator[bytes], response.aiter_bytes())) as stream,
     ):
         await anext(stream)
         await eventually(lambda: watchers(api) == 1)
@@ -264,8 +264,7 @@ async def test_ten_thousand_tasks_made_at_once_are_all_answered_and_all_there(
 
 
 def watchers(api: Api) -> float:
-    result: float = api.services.metrics.watchers.collect()[0].samples[0].value
-    return result
+    return gauge_value(api.services.metrics.watchers)
 
 
 async def nobody_subscribes(api: Api, task_id: str) -> bool:

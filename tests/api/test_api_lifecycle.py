@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import orjson
-from api_support import eventually, running, upload
+from api_support import eventually, gauge_value, running, upload
 
 from core.settings import Settings
 
@@ -31,7 +31,7 @@ async def test_watchers_do_not_hold_up_the_end(settings: Settings) -> None:
         lines = response.aiter_lines()
         await anext(lines)
         gauge = api.services.metrics.watchers
-        await eventually(lambda: gauge.collect()[0].samples[0].value == 1)
+        await eventually(lambda: gauge_value(gauge) == 1)
         api.services.sse.stopping.set()
         rest = [line async for line in lines if line]
 

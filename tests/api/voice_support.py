@@ -7,6 +7,7 @@ import json
 import struct
 
 from core.records import CheckpointRecord, NewCheckpointRecord, NewVoiceRecord, Records, VoiceRecord
+from core.records.models.voices import VoicePrompt
 from core.storage import Storage
 
 
@@ -50,7 +51,7 @@ async def make_whole_voice(records: Records, storage: Storage, name: str, sound:
     gpt, sovits = await make_model(records, storage, "gpt"), await make_model(records, storage, "sovits")
     audio = f"voices/of-{name}/prompt.wav"
     storage.put_bytes(audio, sound)
-    prompt = {"name": "default", "audio": audio, "text": "Hello.", "language": "en", "tokens": [1, 2, 3]}
+    prompt: VoicePrompt = {"name": "default", "audio": audio, "text": "Hello.", "language": "en", "tokens": [1, 2, 3]}
     return await records.voices.create(
         NewVoiceRecord(
             name=name,

@@ -13,6 +13,7 @@ import pytest
 from commands import evaluate as command
 from core.errors import InvalidRequest, SovitsError, VoiceNotFound
 from core.records import NewCheckpointRecord, NewVoiceRecord, Records, upgrade
+from core.records.models.voices import VoicePrompt
 from core.settings import REPOSITORY, Settings, read_settings
 from main import main
 
@@ -121,7 +122,8 @@ async def publish(settings: Settings) -> None:
         await records.checkpoints.create(
             NewCheckpointRecord(id=f"ckpt-{kind[0]}", kind=kind, version="nano", sha256="0" * 64, size_bytes=1)
         )
-    prompt = {"name": "default", "audio": "voices/v/prompt.wav", "text": "Hi.", "language": "en", "tokens": [1, 2, 3]}
+    audio = "voices/v/prompt.wav"
+    prompt: VoicePrompt = {"name": "default", "audio": audio, "text": "Hi.", "language": "en", "tokens": [1, 2, 3]}
     await records.voices.create(
         NewVoiceRecord(
             name="bob",

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 import redis
@@ -49,7 +50,7 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Let time pass; the reaper ran meanwhile and found nothing."""
         for key in ("sovits:leases", "sovits:delayed", "sovits:workers"):
-            for member, score in self._client.zrange(key, 0, -1, withscores=True):
+            for member, score in cast(list[tuple[str, float]], self._client.zrange(key, 0, -1, withscores=True)):
                 self._client.zadd(key, {member: score - seconds})
         for pair, since in self._client.hgetall("sovits:unclaimed").items():
             self._client.hset("sovits:unclaimed", pair, float(since) - seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import sys
 import time
+from typing import cast
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_children_with_one_inbox_are_read_as_they_report() -> None:
         child.wait()
 
     assert [sum(event is None for owner, event in events if owner is child) for child in children] == [1, 1, 1]
-    assert sorted(event["child"] for _, event in events if event is not None) == [0, 1, 2]
+    assert sorted(cast(int, event["child"]) for _, event in events if event is not None) == [0, 1, 2]
 
 
 def test_an_isolated_child_sees_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:

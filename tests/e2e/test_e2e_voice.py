@@ -173,12 +173,10 @@ def events(client: httpx.Client, path: str) -> Iterator[tuple[str, dict[str, Any
 
 def kill(daemon: Daemon, word: str) -> set[str]:
     """SIGKILL to every process of the daemon whose command line holds the word; the word, if there was one."""
-    processes = {
-        word
-        for pid in descendants(daemon.process.pid)
-        if word in command_line(pid) and (os.kill(pid, signal.SIGKILL) or True)
-    }
-    return processes
+    pids = [pid for pid in descendants(daemon.process.pid) if word in command_line(pid)]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    return {word} if pids else set()
 
 
 def command_line(pid: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from GPT_SoVITS.features.hubert import Hubert
 from GPT_SoVITS.sovits.tokens import SemanticTokens
 from GPT_SoVITS.text.phonemization.frontend import PhonemizedSegment
 
-HUBERT = {
+HUBERT: dict[str, Any] = {
     "conv_dim": [8] * 7,
     "hidden_size": 16,
     "intermediate_size": 16,
@@ -28,7 +29,7 @@ HUBERT = {
     "num_conv_pos_embeddings": 8,
     "num_hidden_layers": 1,
 }
-ROBERTA = {
+ROBERTA: dict[str, Any] = {
     "hidden_size": 16,
     "intermediate_size": 16,
     "num_attention_heads": 2,

@@ -16,7 +16,7 @@ def tone(hertz: float, seconds: float = 0.5) -> np.ndarray:
     """Return a sawtooth without its harmonics above 4 kHz."""
     t = np.arange(int(seconds * RATE)) / RATE
     harmonics = range(1, int(4000 / hertz) + 1)
-    return 0.1 * sum(np.sin(2 * np.pi * hertz * k * t) / k for k in harmonics).astype(np.float32)
+    return 0.1 * np.sum([np.sin(2 * np.pi * hertz * k * t) / k for k in harmonics], axis=0).astype(np.float32)
 
 
 @given(hertz=st.floats(70, 450))

@@ -87,7 +87,12 @@ def test_a_join_that_was_killed_is_done_again(packages, tmp_path):
 def _join_at_the_barrier(barrier, results, cache: Path) -> None:
     joined = []
     original = whisper._join
-    whisper._join = lambda *arguments: (joined.append(1), original(*arguments))
+
+    def join(cache: Path, folder: Path) -> None:
+        joined.append(1)
+        original(cache, folder)
+
+    whisper._join = join
     barrier.wait()
     folder = whisper.model_folder(cache)
     results.put((len(joined), (folder / "model.bin").read_bytes()))

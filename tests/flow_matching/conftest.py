@@ -141,8 +141,8 @@ class StopAfter(threading.Event):
         return self.left < 0
 
 
-class Events(list):
-    def __call__(self, event, **fields):
+class Events(list[dict[str, Any]]):
+    def __call__(self, event: str, /, **fields: object) -> None:
         self.append({"event": event, **fields})
 
     def of(self, kind):

@@ -17,7 +17,7 @@ from GPT_SoVITS.flow_matching.model import FlowMatchingBatch, FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.optimizer_step import FlowMatchingOptimizerStep
 from GPT_SoVITS.training.distributed import ProcessGroup
 
-TINY = {
+TINY: dict[str, dict[str, Any]] = {
     "data": {"mel": {"n_mels": 12}},
     "model": {
         "ssl_dim": 16,

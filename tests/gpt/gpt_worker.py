@@ -25,7 +25,7 @@ class StopAt(threading.Event):
 def train(plan: Path, *, stop: bool) -> None:
     event = StopAt() if stop else threading.Event()
     training = GPTTrainer(GPTTrainingConfig.read(plan), lambda *_, **__: None, event)
-    if stop:
+    if isinstance(event, StopAt):
         # Only one process is asked; all of them must stop, and before the same step.
         event.training = training
         training.stop = event if training.group.rank == 1 else threading.Event()

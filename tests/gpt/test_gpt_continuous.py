@@ -97,8 +97,7 @@ class Company(RuleBasedStateMachine):
         return cache[seed, manner]
 
 
-TestCompany = Company.TestCase
-TestCompany.pytestmark = [pytest.mark.slow]
+TestCompany = pytest.mark.slow(Company.TestCase)
 
 
 @pytest.mark.parametrize("width", [32, 320])

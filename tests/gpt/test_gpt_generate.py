@@ -34,7 +34,7 @@ def never_ends(model: Text2Semantic) -> Text2Semantic:
     """Return the same model with an end token that is out of the question."""
     with torch.no_grad():
         model.model.ar_predict_layer.weight[-1] = 0
-        model.model.h.layers[-1].norm2.bias.copy_(model.model.ar_predict_layer.weight.mean(0) * 100)
+        model.model.h.layers[-1].get_parameter("norm2.bias").copy_(model.model.ar_predict_layer.weight.mean(0) * 100)
     return model
 
 

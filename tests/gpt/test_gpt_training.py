@@ -27,7 +27,7 @@ class Listener:
         self.stop = threading.Event()
         self.stop_at = stop_at
 
-    def __call__(self, event: str, **fields) -> None:
+    def __call__(self, event: str, /, **fields: object) -> None:
         self.events.append({"event": event, **fields})
         if event == "progress" and fields["step"] == self.stop_at:
             self.stop.set()
@@ -205,6 +205,7 @@ def start(plan_file: Path) -> subprocess.Popen[str]:
 
 def send_at_step(process: subprocess.Popen[str], step: int, number: signal.Signals) -> int:
     """Let the program reach a step, signal it, and wait for its end."""
+    assert process.stdout is not None
     for line in process.stdout:
         if json.loads(line).get("step") == step:
             process.send_signal(number)

@@ -127,6 +127,8 @@ def seeded_weights(folder: Path = BUNDLED) -> ModuleType:
     places = (*(place / "seeded_weights.py" for place in (folder, *folder.parents)), BUNDLED / "s2/seeded_weights.py")
     path = next(place for place in places if place.exists())
     specification = importlib.util.spec_from_file_location("seeded_weights", path)
+    assert specification is not None
+    assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module

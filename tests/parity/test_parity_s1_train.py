@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -45,6 +46,7 @@ def without_padding(fixture: Stage1, lengths: torch.Tensor) -> GPTBatch:
     """Return the batch as a collate makes it: ids and features beyond a row's length are zero."""
     batch = training_batch(fixture, lengths)
     beyond = torch.arange(batch.phonemes.shape[1])[None] >= lengths[:, None]
+    assert batch.bert is not None
     return GPTBatch(
         batch.phonemes.masked_fill(beyond, 0),
         lengths,
@@ -138,7 +140,7 @@ def log_p(result: GPTLoss) -> torch.Tensor:
 
 
 def check_gradients(model: Text2Semantic, fixture: Stage1, case: str) -> None:
-    gradients = {name: p.grad for name, p in model.named_parameters()}
+    gradients = {name: cast(torch.Tensor, p.grad) for name, p in model.named_parameters()}
     if f"{case}/grad_names" in fixture:
         names = [str(name) for name in fixture.arrays[f"{case}/grad_names"]]
         norms = fixture[f"{case}/grad_l2"].tolist()

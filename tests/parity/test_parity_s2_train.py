@@ -136,9 +136,9 @@ def compare_losses(losses: dict[str, float], expected: dict, settings: dict) -> 
         assert ours[name] == pytest.approx(expected[name], rel=5e-5), name
 
 
-def compare_gradients(ours: dict[str, float], expected: dict[str, float | None]) -> None:
+def compare_gradients(ours: dict[str, float], upstream: dict[str, float | None]) -> None:
     """Compare norms; None says that no gradient reaches the parameter."""
-    expected = {name: norm for name, norm in expected.items() if norm is not None}
+    expected = {name: norm for name, norm in upstream.items() if norm is not None}
     assert set(ours) == set(expected)
     assert total(ours) == pytest.approx(total(expected), rel=1e-4)
     for name, norm in expected.items():

@@ -51,6 +51,7 @@ def decode_joined(
 ) -> list[Tensor]:
     """Decode all sentences as one long one, with the first one's style and noise, and cut the wave (N,) afterwards."""
     first = conditions[0]
+    assert isinstance(first.noise, Tensor | None)
     wave = sovits.decode(
         torch.cat(list(tokens))[None, None],
         torch.cat([row.phones for row in conditions])[None],

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import soundfile
 
+from core.errors import ErrorData, SovitsError
 from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.ids import new_id
 from core.jobs.roles import PREPROCESSOR
@@ -103,9 +104,11 @@ class StageBench:
 
     def fail(self, context: JobContext, error: Exception) -> None:
         """Record that the stage has failed, as worker and supervisor would."""
-        document = error.as_dict() if hasattr(error, "as_dict") else {"message": str(error)}
+        document: ErrorData = (
+            error.as_dict() if isinstance(error, SovitsError) else {"code": "internal_error", "message": str(error)}
+        )
         self.services.queue.fail(context.lease, document, permanent=True)
-        payload = context.job.payload
+        payload = cast(dict[str, Any], context.job.payload)
         self.services.call(
             self.services.experiments.runs.fail,
             payload["experiment_id"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import zipfile
-from typing import Any
+from collections.abc import Mapping
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_payloads_keep_the_names_under_which_the_queue_stores_them() -> None:
     assert file_job_kind({"text": "Hello."}) is None
 
 
-def run_next(services: WorkerServices, role_name: str) -> dict[str, Any]:
+def run_next(services: WorkerServices, role_name: str) -> Mapping[str, object]:
     """Claim the next job of a role and run it as its worker would."""
     role = make_role(role_name)
     role.start(services)
@@ -62,7 +62,7 @@ def test_an_archive_that_waited_in_the_queue_of_the_splitter_before_an_upgrade_i
     result = run_next(services, role)
 
     assert (result["completed"], result["failed"]) == (1, 0)
-    with zipfile.ZipFile(services.storage.path(result["archive"])) as archive:
+    with zipfile.ZipFile(services.storage.path(str(result["archive"]))) as archive:
         assert archive.read("a.wav") == b"RIFF"
 
 

@@ -7,13 +7,14 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from core.records import ExperimentRecord, ExperimentStatus
 from core.settings import read_settings
+from core.stages.outputs import CompletedOutputs
 from core.stages.parameter_schema import parse_parameters
 from core.storage import Storage
 from GPT_SoVITS.audio import write_wav
@@ -39,7 +40,7 @@ TEXTS = (
     ("en", "The number is not in service."),
     ("en", "Hello again, and good morning."),
 )
-HUBERT = {
+HUBERT: dict[str, Any] = {
     "conv_dim": [16] * 7,
     "hidden_size": 48,
     "intermediate_size": 96,
@@ -48,7 +49,7 @@ HUBERT = {
     "num_conv_pos_embeddings": 16,
     "num_hidden_layers": 2,
 }
-ROBERTA = {
+ROBERTA: dict[str, Any] = {
     "hidden_size": 1024,  # what the GPT reads
     "intermediate_size": 16,
     "num_attention_heads": 16,
@@ -57,7 +58,7 @@ ROBERTA = {
     "max_position_embeddings": 64,
 }
 SPEAKER = ERes2NetV2Sizes(channels=8, blocks=(1, 1, 1, 1), unused_width=4)
-SOVITS = {
+SOVITS: dict[str, dict[str, Any]] = {
     "model": {
         "ssl_dim": HUBERT["hidden_size"],
         "sv_dim": 2560,
@@ -188,7 +189,7 @@ class TinyExperiment:
             created_at=0.0,
             updated_at=0.0,
         )
-        self.outputs: dict[str, dict[str, Any]] = {}
+        self.outputs: CompletedOutputs = {}
         self.folder = self.storage.folder("experiments/exp-tiny")
 
     def record(self) -> None:
@@ -209,8 +210,9 @@ class TinyExperiment:
     def run(self, stage: str) -> dict[str, Any]:
         """Run one stage for real, without records or a queue."""
         functions = {**Preprocessor.stages, **Trainer.stages}
-        self.outputs[stage] = functions[stage](self.stage_run(stage))
-        return self.outputs[stage]
+        outputs = cast(dict[str, Any], functions[stage](self.stage_run(stage)))
+        cast(dict[str, Any], self.outputs)[stage] = outputs
+        return outputs
 
     def stage_run(self, stage: str) -> StageRun:
         """Return the run that the function of a stage gets."""

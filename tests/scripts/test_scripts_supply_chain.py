@@ -52,7 +52,7 @@ def test_a_copyleft_or_unknown_licence_is_not_allowed(licence: str, allowed: boo
     [
         Requirement(text)
         for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
-        if Requirement(text).marker is None or Requirement(text).marker.evaluate()
+        if (marker := Requirement(text).marker) is None or marker.evaluate()
     ],
     ids=lambda requirement: requirement.name,
 )

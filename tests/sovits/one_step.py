@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from GPT_SoVITS.configs import load_config, merge_config
-from GPT_SoVITS.sovits.adversarial_step import AdversarialOptimizerStep
+from GPT_SoVITS.sovits.adversarial_step import AdversarialOptimizerStep, ForwardDraws
 from GPT_SoVITS.sovits.discriminator import Discriminator
 from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch
 from GPT_SoVITS.training.distributed import ProcessGroup
 from GPT_SoVITS.training.precision import Precision
 
-TINY = {
+TINY: dict[str, dict[str, Any]] = {
     "model": {
         "ssl_dim": 16,
         "codebook_bins": 24,
@@ -64,7 +66,8 @@ def make_step(
     )
     torch.manual_seed(11)
     generator = SoVITS.from_config(config).train()
-    generator.dec.conv_post.weight.data.mul_(100)  # loud, since the logarithm of near-silence resolves rounding
+    # Loud, since the logarithm of near-silence resolves rounding.
+    generator.dec.get_parameter("conv_post.weight").data.mul_(100)
     discriminator = Discriminator.from_config(config).train()
     for module in generator.modules():
         if isinstance(module, nn.Dropout) and not dropout:
@@ -76,7 +79,7 @@ def make_step(
     return step
 
 
-def make_batch(rows: slice) -> tuple[SoVITSBatch, dict[str, Tensor]]:
+def make_batch(rows: slice) -> tuple[SoVITSBatch, ForwardDraws]:
     generator = torch.Generator().manual_seed(3)
     wave = torch.randn(4, 1, FRAMES * 320, generator=generator) * 0.1
     lengths = torch.full((4,), FRAMES)
@@ -90,7 +93,7 @@ def make_batch(rows: slice) -> tuple[SoVITSBatch, dict[str, Tensor]]:
     codes = torch.randint(0, 24, (1, 4, FRAMES // 2), generator=generator)
     draws = {"slice_u": torch.rand(4, generator=generator), "noise": torch.randn(4, 8, FRAMES, generator=generator)}
     batch = SoVITSBatch(**{name: tensor[rows] for name, tensor in whole.items()}, codes=codes[:, rows])
-    return batch, {name: tensor[rows] for name, tensor in draws.items()}
+    return batch, {"slice_u": draws["slice_u"][rows], "noise": draws["noise"][rows]}
 
 
 def gradients_of(step: AdversarialOptimizerStep, *, halves: list[int] | None = None) -> dict[str, Tensor]:

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pytest
+from daemon_stage import Daemon
 from sqlalchemy import update
 
 from core.records import DeliveryRecord, DeliveryStatus, Records, upgrade
@@ -23,9 +24,6 @@ from core.settings import read_settings
 from supervisor import host_actions
 from supervisor.devices import Gpu
 from supervisor.host_actions import HostActions, describe_host
-
-if TYPE_CHECKING:
-    from conftest import Daemon
 
 Result = TypeVar("Result")
 

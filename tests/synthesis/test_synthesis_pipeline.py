@@ -14,6 +14,7 @@ from GPT_SoVITS.audio import limit_peak, write_wav
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline, SamplingSettings, SynthesisRequest
 from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
+from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
 
 SENTENCE = "Hello there, my friend."
 SHORT = SamplingSettings(early_stop_num=30)
@@ -95,6 +96,7 @@ def test_a_generator_for_all_rows_at_once_gives_each_row_what_it_gives_alone(tin
             )
         )
 
+    assert isinstance(tiny.decoder, WaveformDecoder)
     together = tiny.decoder.decode(tokens, conditions, batch_generator=True)
 
     for row, condition, wave in zip(tokens, conditions, together, strict=True):

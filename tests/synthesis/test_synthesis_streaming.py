@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import cast
 
 import numpy as np
 import pytest
@@ -90,11 +92,11 @@ def second_stage() -> SoVITS:
     """v2's at nano's rate, with few channels, and with couplings that do something."""
     torch.manual_seed(1)
     model = SoVITS.from_config(merge_config(load_config("nano"), {"model": SMALL}), posterior=False).eval()
-    for coupling in model.flow.flows[::2]:
-        torch.nn.init.normal_(coupling.post.weight, std=0.05)
+    for coupling in cast(torch.nn.ModuleList, model.flow.flows)[::2]:
+        torch.nn.init.normal_(coupling.get_parameter("post.weight"), std=0.05)
     with torch.no_grad():
-        model.enc_p.proj.bias[SMALL["inter_channels"] :] -= 1
-    for layer in [*model.dec.ups.modules(), *model.dec.resblocks.modules()]:
+        model.enc_p.get_parameter("proj.bias")[SMALL["inter_channels"] :] -= 1
+    for layer in [*model.dec.get_submodule("ups").modules(), *model.dec.get_submodule("resblocks").modules()]:
         if isinstance(layer, NormedConv1d | NormedConvTranspose1d):
             layer.reset(0.05)
     return model.requires_grad_(False).fold_weight_norm()
@@ -111,8 +113,8 @@ def near_sighted() -> SoVITS:
     model = second_stage()
     for stack in (model.enc_p.encoder_ssl, model.enc_p.encoder2):
         for attention in stack.attn_layers:
-            attention.conv_o.weight.zero_()
-            attention.conv_o.bias.zero_()
+            attention.get_parameter("conv_o.weight").zero_()
+            attention.get_parameter("conv_o.bias").zero_()
     return model
 
 
@@ -268,7 +270,7 @@ def test_two_streams_that_take_turns_on_one_thread_do_not_mix(tiny: Pipeline, ti
 
 
 def test_a_stream_may_be_left_before_its_end(tiny: Pipeline, tiny_prompt: EncodedPrompt):
-    stream = tiny.stream(utterance(tiny_prompt, seed=3))
+    stream = cast(Generator[Speech], tiny.stream(utterance(tiny_prompt, seed=3)))
     next(stream)
 
     stream.close()

@@ -41,7 +41,7 @@ def mel(frames: int, seed: int = 6) -> torch.Tensor:
 
 def with_weight_norm(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the same convolutions as pairs of length and direction."""
-    normed = {}
+    normed: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
         if name.endswith(".weight"):
             length = tensor.flatten(1).norm(dim=1).view(-1, 1, 1)

@@ -7,19 +7,21 @@ import io
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import orjson
 import pytest
-from api_support import Api, eventually, running, tone
+from api_support import Api, eventually, gauge_value, running, tone
 
 from api.dependencies import ApiServices
 from core.jobs.job import Job
 from core.jobs.queue import AsyncQueue
 from core.records import NewCheckpointRecord, NewFileRecord, Records, TaskStatus, VoiceRecord
+from core.records.models.voices import VoicePrompt
 from core.settings import Settings
 from core.speech.result_uploads import ResultUploadRequest
+from core.stages.status import StageStatus
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def data(response: httpx.Response, status: int = 200) -> Any:
     return body["data"]
 
 
-async def start(client: httpx.AsyncClient, recording: str, **more: Any) -> Any:
+async def start(client: httpx.AsyncClient, recording: str | list[str], **more: Any) -> Any:
     body = {"exp_name": "bob", "inputs": recording, "version": "nano", "language": "en", **more}
     return data(await client.post("/api/v2/training/start", json=body))
 
@@ -77,7 +79,7 @@ async def test_the_numbers_of_a_training_are_those_of_the_stage_that_trains(
     view = await start(client, recording)
     async with records.experiments.transaction(view["exp_id"]) as change:
         for stage in ("convert", "audio_slice", "denoise", "asr", "text_feature", "hubert_feature", "semantic_token"):
-            change.set_stage(stage, status="completed", progress=1.0, run=1, work_run=1)
+            change.set_stage(stage, status=StageStatus.COMPLETED, progress=1.0, run=1, work_run=1)
     await api_services.experiments.scheduler.advance(view["exp_id"])
     await api_services.experiments.runs.start(view["exp_id"], "sovits_train", 1)
     await api_services.experiments.runs.update_progress(
@@ -195,7 +197,7 @@ async def test_the_log_of_a_training_streams_lines_and_numbers_and_the_end(api: 
     experiment = await api.services.records.experiments.get(view["exp_id"])
     await api.services.experiments.notifier.log(experiment, "sovits_train started.", stage="sovits_train")
     listening = asyncio.create_task(listen(api.client, f"/api/v2/training/{view['id']}/logs"))
-    await eventually(lambda: api.services.metrics.watchers.collect()[0].samples[0].value == 1)
+    await eventually(lambda: gauge_value(api.services.metrics.watchers) == 1)
 
     step = {"stage": "sovits_train", "step": 40, "progress": 0.5, "message": "Epoch 4.", "epoch": 4, "loss": 0.41}
     await queue.publish_event(view["id"], "progress", step)
@@ -359,7 +361,7 @@ async def test_a_text_is_spoken_in_the_manner_of_a_url(api: Api, voice: VoiceRec
         "text": "Hi.",
         "language": "auto",
     }
-    assert (api.settings.storage_root / split.payload["prompt"]["audio"]).is_file()
+    assert (api.settings.storage_root / cast(VoicePrompt, split.payload["prompt"])["audio"]).is_file()
 
 
 REFUSED_TEXTS: list[tuple[str, dict[str, Any], int, str]] = [
@@ -427,7 +429,7 @@ async def test_resources_are_shown_and_limits_changed(client: httpx.AsyncClient)
 async def test_results_are_sent_when_all_is_done(
     client: httpx.AsyncClient, voice: VoiceRecord, recording: str, records: Records, queue: AsyncQueue
 ) -> None:
-    send = {"enable_upload": True, "upload_url": "http://127.0.0.1/put?signature=s"}
+    send: dict[str, Any] = {"enable_upload": True, "upload_url": "http://127.0.0.1/put?signature=s"}
     spoken = data(await client.post("/api/v2/inference/start", json={"text": "Hello.", "voice": "Allison", **send}))
     prepared = data(await client.post("/api/v2/preprocessing/split", json={"inputs": [recording], **send}))
     trained = await start(client, recording, **send)
@@ -461,16 +463,16 @@ async def test_a_completed_training_has_its_voice_sent(
         )
     prompt = {"audio": "experiments/x/prompt.wav", "text": "Hi.", "language": "en"}
     api_services.storage.put_bytes(prompt["audio"], tone(3.0))
-    outputs = {
+    outputs: dict[str, dict[str, Any]] = {
         "asr": {"prompt": prompt},
         "gpt_train": {"checkpoint_id": "ckpt-gpt"},
         "sovits_train": {"checkpoint_id": "ckpt-sovits"},
     }
     async with records.experiments.transaction(view["exp_id"]) as change:
         for stage in ("convert", "audio_slice", "denoise", "asr", "text_feature", "hubert_feature", "semantic_token"):
-            change.set_stage(stage, status="completed", run=1, work_run=1, outputs=outputs.get(stage, {}))
+            change.set_stage(stage, status=StageStatus.COMPLETED, run=1, work_run=1, outputs=outputs.get(stage, {}))
         for stage in ("sovits_train", "gpt_train"):
-            change.set_stage(stage, status="completed", run=1, work_run=1, outputs=outputs[stage])
+            change.set_stage(stage, status=StageStatus.COMPLETED, run=1, work_run=1, outputs=outputs[stage])
 
     await api_services.experiments.scheduler.advance(view["exp_id"])
 

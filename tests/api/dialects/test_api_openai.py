@@ -179,7 +179,9 @@ async def test_the_words_of_a_request_go_before_those_of_its_voice(
     unknown = await api.client.post("/v1/audio/speech", json=speech(input_type="html"))
 
     assert reply.status_code == 200
-    requested = (await api.services.speech.queue.job(tone_workers.requests[0].parent)).payload
+    job = await api.services.speech.queue.job(tone_workers.requests[0].parent)
+    assert job is not None
+    requested = job.payload
     assert requested["pronunciations"] == {"GIF": "JH IH1 F", "Hello": "=Hi"}
     assert requested["input_type"] == "text"
     assert (too_many.status_code, unknown.status_code) == (400, 400)

@@ -14,13 +14,15 @@ from api_support import Api, tone, upload
 
 from core.jobs.queue import AsyncQueue
 from core.records import DatasetContents, RecordingRecord, Records, SegmentRecord
+from core.records.models.datasets import DatasetReport
 from core.settings import Settings
 from core.storage import Storage
 
 URL = "/api/v1/datasets"
-REPORT = {
+REPORT: DatasetReport = {
     "version": 1,
     "language": "en",
+    "options": {},
     "listened": True,
     "flags": {"2": [{"code": "clipped", "message": "It is clipped."}]},
 }

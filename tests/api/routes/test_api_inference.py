@@ -22,6 +22,7 @@ from core.jobs.queue import AsyncQueue, Queue
 from core.jobs.roles import SYNTHESIZER
 from core.media.decode import probe
 from core.records import Records, VoiceRecord
+from core.records.models.voices import VoicePrompt
 from core.settings import Settings
 from core.speech.requests import UtteranceRequest
 from roles.files import Files
@@ -151,7 +152,7 @@ async def test_watchers_receive_every_sentence_and_of_the_end(
 async def test_an_emotion_is_one_of_the_voices_prompts(
     api: Api, speech_workers: SpeechWorkers, voice: VoiceRecord, records: Records
 ) -> None:
-    angry = {"name": "angry", "audio": "voices/x/angry.wav", "text": "No!", "language": "en"}
+    angry: VoicePrompt = {"name": "angry", "audio": "voices/x/angry.wav", "text": "No!", "language": "en"}
     await records.voices.update(voice.id, prompts=[*voice.prompts, angry])
     url = "/api/v1/inference"
 

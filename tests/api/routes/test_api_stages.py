@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from api_support import Api, eventually
+from api_support import Api, eventually, gauge_value
 
 from core.experiments.requests import ExperimentRequest
 from core.records import NewFileRecord, Records
@@ -211,7 +211,7 @@ async def listen(client: httpx.AsyncClient, path: str, last_event_id: str = "") 
 
 
 async def watching(api: Api) -> None:
-    await eventually(lambda: api.services.metrics.watchers.collect()[0].samples[0].value > 0)
+    await eventually(lambda: gauge_value(api.services.metrics.watchers) > 0)
 
 
 async def test_a_watcher_receives_of_its_run_until_it_is_completed(api, path):

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from api_support import Api, eventually
+from api_support import Api, eventually, gauge_value
 
 from core.jobs.queue import AsyncQueue
 from core.records import NewFileRecord, Records
@@ -160,7 +160,7 @@ async def listen(
 async def test_several_watchers_receive_the_same_until_the_end(api: Api, recording: str) -> None:
     task = await begin(api.client, recording)
     watchers = [asyncio.create_task(listen(api.client, task["id"])) for _ in range(3)]
-    await eventually(lambda: api.services.metrics.watchers.collect()[0].samples[0].value == 3)
+    await eventually(lambda: gauge_value(api.services.metrics.watchers) == 3)
     step = {"stage": "convert", "progress": 0.5, "overall_progress": 0.1, "message": "Half."}
 
     await api.services.queue.publish_event(task["id"], "progress", step)

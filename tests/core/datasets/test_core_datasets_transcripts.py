@@ -36,7 +36,9 @@ def test_a_name_that_two_lines_have_is_not_guessed() -> None:
     index = transcripts("one/a.wav|x|EN|One.\ntwo/a.wav|x|EN|Two.\n")
 
     assert index.find("three/a.wav") is None
-    assert index.find("two/a.wav").text == "Two."
+    line = index.find("two/a.wav")
+    assert line is not None
+    assert line.text == "Two."
     assert index.unused() == ["one/a.wav"]
 
 

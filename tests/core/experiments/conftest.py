@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-import redis.asyncio
+from redis.asyncio import Redis
 
 from core.experiments.service import ExperimentService
 from core.jobs.events import Events
@@ -28,7 +28,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
     client = connect_async(redis_url)
     await client.flushall()
     yield client
@@ -36,12 +36,12 @@ async def redis(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
 
 
 @pytest.fixture
-def queue(redis: redis.asyncio.Redis) -> AsyncQueue:
+def queue(redis: Redis) -> AsyncQueue:
     return AsyncQueue(redis)
 
 
 @pytest.fixture
-def worker(redis_url: str, redis: redis.asyncio.Redis) -> Iterator[Queue]:
+def worker(redis_url: str, redis: Redis) -> Iterator[Queue]:
     """Yield the queue as a worker sees it."""
     client = connect(redis_url)
     yield Queue(client)
@@ -49,7 +49,7 @@ def worker(redis_url: str, redis: redis.asyncio.Redis) -> Iterator[Queue]:
 
 
 @pytest.fixture
-async def events(redis: redis.asyncio.Redis) -> AsyncIterator[Events]:
+async def events(redis: Redis) -> AsyncIterator[Events]:
     events = Events(AsyncQueue(redis))
     yield events
     await events.close()

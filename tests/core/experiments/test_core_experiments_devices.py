@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -20,7 +21,7 @@ LATER = 3600.0
 GPU_1 = WorkerLocation("host", "cuda:1", "training")
 
 
-async def prepared(service: ExperimentService, **options: str) -> str:
+async def prepared(service: ExperimentService, **options: Any) -> str:
     """Return an experiment whose trainings can begin."""
     experiment = await service.create(ExperimentRequest("bob", "file-1", version="nano", language="en", **options))
     async with service.records.experiments.transaction(experiment.id) as change:

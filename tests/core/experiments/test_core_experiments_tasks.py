@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -42,7 +42,8 @@ async def outputs_of(records: Records, exp_id: str, stage: str) -> dict[str, Any
 
 async def run_job(service: ExperimentService, worker: Queue, lease: Lease) -> None:
     """Do what a worker does with a job that succeeds."""
-    run = (lease.job.payload["experiment_id"], lease.job.payload["stage"], lease.job.payload["run"])
+    payload = cast(dict[str, Any], lease.job.payload)
+    run = (payload["experiment_id"], payload["stage"], payload["run"])
     started = await service.runs.start(*run)
     assert started.completed_outputs is None
     outputs = await outputs_of(service.records, run[0], run[1])

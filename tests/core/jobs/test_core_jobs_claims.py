@@ -27,7 +27,9 @@ def test_what_exceeds_the_limit_waits_and_begins_when_there_is_room(queue: Queue
 
 def test_two_workers_with_one_slot_never_train_at_once(server: EmbeddedServer, queue: Queue):
     train(queue, *(f"job-{n}" for n in range(20)))
-    running, most, done = [], [], []
+    running: list[str] = []
+    most: list[int] = []
+    done: list[str] = []
     lock = threading.Lock()
 
     def work(worker: str) -> None:
@@ -159,7 +161,7 @@ def test_a_job_for_a_device_keeps_its_constraint_through_cancel_rescue_and_delay
     queue.cancel("b")
     lease = claim(queue, "worker-1", GPU_1)
     assert lease is not None
-    queue.fail(lease, {"code": "x"})
+    queue.fail(lease, {"code": "x", "message": "It failed."})
     client.zadd("sovits:delayed", {"a": 1})
     queue.promote()
 

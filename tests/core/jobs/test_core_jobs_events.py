@@ -101,7 +101,7 @@ async def test_a_watcher_that_has_seen_the_end_is_not_kept(listening: Events, as
 
 async def test_an_end_that_a_replay_followed_is_no_end(listening: Events, queue: Queue, take: Take):
     queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
-    queue.fail(take(), {"code": "x"}, permanent=True)
+    queue.fail(take(), {"code": "x", "message": "It failed."}, permanent=True)
     queue.replay("a")
     lease = take()
     queue.progress(lease, {"progress": 0.5})
@@ -185,7 +185,7 @@ async def test_every_end_ends_the_waiting(listening: Events, queue: Queue, take:
     waiting = asyncio.create_task(listening.wait("a", 30))
 
     if end == "dead":
-        queue.fail(take(), {"code": "x"}, permanent=True)
+        queue.fail(take(), {"code": "x", "message": "It failed."}, permanent=True)
     else:
         queue.cancel("a")
 

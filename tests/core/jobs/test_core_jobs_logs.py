@@ -33,7 +33,7 @@ def published() -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.fixture
 def logs(storage: Storage, published: list[tuple[str, dict[str, Any]]]) -> Iterator[JobLogs]:
-    handler = JobLogs(storage, lambda topic, line: published.append((topic, line)))
+    handler = JobLogs(storage, lambda topic, line: published.append((topic, dict(line))))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     yield handler

@@ -166,8 +166,11 @@ def test_retries_wait_three_times_as_long_each_but_never_above_fifteen_minutes(c
     for _ in range(7):
         lease = queue.claim("trainer", "worker-1")
         assert lease is not None
-        queue.fail(lease, {"code": "x"})
-        delays.append(client.zscore("sovits:delayed", "a") - float(client.hget("sovits:job:a", "started_at")))
+        queue.fail(lease, {"code": "x", "message": "It failed."})
+        retry_at, started_at = client.zscore("sovits:delayed", "a"), client.hget("sovits:job:a", "started_at")
+        assert retry_at is not None
+        assert started_at is not None
+        delays.append(retry_at - float(started_at))
         clock.advance(901)
         queue.promote()
 
@@ -178,12 +181,12 @@ def test_retries_wait_three_times_as_long_each_but_never_above_fifteen_minutes(c
 def test_a_permanent_error_is_not_tried_again(queue: Queue, take: Take):
     queue.enqueue(NewJob("synthesizer", {}))
 
-    assert queue.fail(take(), {"code": "empty_text"}, permanent=True) is JobStatus.DEAD
+    assert queue.fail(take(), {"code": "empty_text", "message": "It failed."}, permanent=True) is JobStatus.DEAD
 
 
 def test_a_dead_letter_that_is_replayed_has_all_its_attempts_again(queue: Queue, clock, take: Take):
     queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
-    queue.fail(take(), {"code": "x"}, permanent=True)
+    queue.fail(take(), {"code": "x", "message": "It failed."}, permanent=True)
 
     replayed = queue.replay("a")
 
@@ -191,7 +194,7 @@ def test_a_dead_letter_that_is_replayed_has_all_its_attempts_again(queue: Queue,
     assert queue.dead_letters() == []
     lease = take()
     assert (lease.job.attempts, lease.job.cancel_requested) == (0, False)
-    assert queue.fail(lease, {"code": "x"}) is JobStatus.DELAYED
+    assert queue.fail(lease, {"code": "x", "message": "It failed."}) is JobStatus.DELAYED
 
 
 def test_only_the_dead_can_be_replayed(queue: Queue):
@@ -204,7 +207,7 @@ def test_only_the_dead_can_be_replayed(queue: Queue):
 def test_one_dead_letter_among_many_is_found(queue: Queue, take: Take):
     queue.enqueue_many([NewJob("synthesizer", {}, job_id=f"job-{n}") for n in range(120)])
     for _ in range(120):
-        queue.fail(take(), {"code": "x"}, permanent=True)
+        queue.fail(take(), {"code": "x", "message": "It failed."}, permanent=True)
 
     replayed = queue.replay("job-7")
 
@@ -247,7 +250,7 @@ def test_a_job_that_should_stop_does_not_run_again(queue: Queue, take: Take, end
     queue.cancel("a")
 
     if end == "fail":
-        assert queue.fail(lease, {"code": "killed"}) is JobStatus.CANCELLED
+        assert queue.fail(lease, {"code": "killed", "message": "It failed."}) is JobStatus.CANCELLED
     elif end == "release":
         assert queue.release(lease)
     elif end == "rescue":
@@ -298,7 +301,7 @@ def test_failing_a_job_of_another_worker_says_so(queue: Queue, take: Take):
     queue.rescue_worker("worker-1")
 
     with pytest.raises(LeaseLost):
-        queue.fail(lease, {"code": "x"})
+        queue.fail(lease, {"code": "x", "message": "It failed."})
 
 
 def test_every_end_of_a_job_is_told(queue: Queue, take: Take):
@@ -364,7 +367,7 @@ def test_depths_and_counters_tell_where_all_jobs_are(queue: Queue, take: Take):
     queue.enqueue_many([NewJob("synthesizer", {}) for _ in range(6)])
     queue.enqueue(NewJob("trainer", {}, delay_seconds=9))
     queue.ack(take(), {})
-    queue.fail(take(), {"code": "x"}, permanent=True)
+    queue.fail(take(), {"code": "x", "message": "It failed."}, permanent=True)
     take()
 
     depths, counters = queue.depths(), queue.counters()

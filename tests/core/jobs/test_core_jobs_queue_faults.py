@@ -215,7 +215,7 @@ def test_the_answer_to_a_failure_or_an_event_is_lost(queue: Queue, distant_queue
     status = distant_queue.progress(lease, {"progress": 0.5})
     wire.lose_reply_to(b"EVALSHA")
 
-    failed = distant_queue.fail(lease, {"code": "x"})
+    failed = distant_queue.fail(lease, {"code": "x", "message": "It failed."})
 
     assert (status, failed, wire.lost) == (LeaseStatus.HELD, JobStatus.DELAYED, 2)
     job = queue.job("a")
@@ -286,7 +286,7 @@ def test_ten_redeployments_in_a_row_count_as_nothing(queue: Queue, take: Take):
 
 def test_the_same_dead_letter_replayed_twice_runs_once(queue: Queue, take: Take):
     queue.enqueue(NewJob("synthesizer", {}, job_id="a"))
-    queue.fail(take(), {"code": "x"}, permanent=True)
+    queue.fail(take(), {"code": "x", "message": "It failed."}, permanent=True)
 
     with ThreadPoolExecutor(4) as people:
         answers = list(people.map(lambda _: queue.replay("a"), range(4)))
@@ -363,8 +363,8 @@ def test_with_memory_full_new_work_is_refused_whole_and_work_in_hand_goes_on(
         LeaseStatus.HELD,
     ]
     assert queue.ack(leases["acked"], {"audio": "a.wav"})
-    assert queue.fail(leases["failed"], {"code": "x"}) is JobStatus.DELAYED
-    assert queue.fail(leases["buried"], {"code": "x"}, permanent=True) is JobStatus.DEAD
+    assert queue.fail(leases["failed"], {"code": "x", "message": "It failed."}) is JobStatus.DELAYED
+    assert queue.fail(leases["buried"], {"code": "x", "message": "It failed."}, permanent=True) is JobStatus.DEAD
     assert queue.release(leases["released"])
     assert queue.cancel("stopped") is JobStatus.PROCESSING
     assert queue.confirm_cancel(leases["stopped"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 import pytest
 import redis
@@ -100,7 +101,8 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(number=numbers, by_key=st.booleans())
     def enqueue_again(self, number: int, by_key: bool) -> None:
         name = self.submitted[number % len(self.submitted)]
-        job = self.queue.enqueue(NewJob("trainer", {}, **{"idempotency_key" if by_key else "job_id": name}))
+        new = NewJob("trainer", {}, idempotency_key=name) if by_key else NewJob("trainer", {}, job_id=name)
+        job = self.queue.enqueue(new)
         assert job.id == name
 
     @precondition(lambda self: self.submitted)
@@ -207,14 +209,14 @@ class QueueMachine(RuleBasedStateMachine):
             return
         status = self.queue.fail(lease, {"code": "x", "message": "No."}, permanent=permanent)
         assert self.status(lease.job.id) is status
-        assert self.queue.fail(lease, {"code": "x"}, permanent=permanent) is status
+        assert self.queue.fail(lease, {"code": "x", "message": "It failed."}, permanent=permanent) is status
         assert self.attempts(lease.job.id) == attempts + 1
 
     def fail_again(self, lease: Lease, attempts: int) -> None:
         """Fail a lease that is lost or has failed already: either way nothing changes."""
         before = self.status(lease.job.id)
         with suppress(LeaseLost):
-            self.queue.fail(lease, {"code": "late"})
+            self.queue.fail(lease, {"code": "late", "message": "It failed."})
         assert (self.status(lease.job.id), self.attempts(lease.job.id)) == (before, attempts)
 
     @precondition(lambda self: self.leases)
@@ -259,7 +261,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(some=st.sets(numbers, max_size=3))
     def let_leases_run_out_and_reap(self, some: set[int]) -> None:
-        held = self.client.zrange("sovits:leases", 0, -1)
+        held = self.members("sovits:leases")
         late = {held[number % len(held)] for number in some} if held else set()
         for name in late:
             self.client.zadd("sovits:leases", {name: 1})
@@ -273,12 +275,12 @@ class QueueMachine(RuleBasedStateMachine):
             self.client.hset("sovits:unclaimed", pair, 1)
         self.queue.reap()
         for worker in WORKERS:
-            for name in self.client.lrange(f"sovits:processing:{worker}", 0, -1):
+            for name in self.held_by(worker):
                 assert self.status(name) is JobStatus.PROCESSING
 
     @rule()
     def promote_what_is_due(self) -> None:
-        due = self.client.zrange("sovits:delayed", 0, -1)
+        due = self.members("sovits:delayed")
         for name in due:
             self.client.zadd("sovits:delayed", {name: 1})
         assert self.queue.promote() == len(due)
@@ -295,8 +297,8 @@ class QueueMachine(RuleBasedStateMachine):
         processing = self.processing()
         listed = [name for names in self.lists().values() for name in names]
         held = [name for names in processing.values() for name in names]
-        delayed = self.client.zrange("sovits:delayed", 0, -1)
-        leases = self.client.zrange("sovits:leases", 0, -1)
+        delayed = self.members("sovits:delayed")
+        leases = self.members("sovits:leases")
         letters = [letter.job_id for letter in self.queue.dead_letters()]
 
         statuses = self.statuses()
@@ -311,7 +313,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert sorted(letters) == sorted(by_status[JobStatus.DEAD])
         assert len(held) == len(set(held))
         for name, (worker,) in zip(leases, self.fields(leases, "worker"), strict=True):
-            assert name in processing[worker]
+            assert name in processing[str(worker)]
 
     @invariant()
     def the_numbers_add_up(self) -> None:
@@ -328,8 +330,11 @@ class QueueMachine(RuleBasedStateMachine):
             constraint = key.partition("@")[2]
             jobs = self.fields(names, "device", "priority")
             assert {device or "" for device, _ in jobs} <= {constraint}
-            priorities = [int(priority) for _, priority in jobs]
+            priorities = [int(priority or 0) for _, priority in jobs]
             assert priorities == sorted(priorities)
+
+    def members(self, key: str) -> list[str]:
+        return cast(list[str], self.client.zrange(key, 0, -1))
 
     def lists(self) -> dict[str, list[str]]:
         """Everything that waits, list by list."""
@@ -353,7 +358,7 @@ class QueueMachine(RuleBasedStateMachine):
     def statuses(self) -> dict[str, JobStatus]:
         """Of every job there ever was."""
         states = self.fields(self.submitted, "state")
-        return {name: JobStatus(state) for name, (state,) in zip(self.submitted, states, strict=True)}
+        return {name: JobStatus(str(state)) for name, (state,) in zip(self.submitted, states, strict=True)}
 
     def fields(self, jobs: list[str], *names: str) -> list[list[str | None]]:
         """Return the same fields of many jobs, requested at once: most of this test's time is waiting for replies."""
@@ -363,10 +368,10 @@ class QueueMachine(RuleBasedStateMachine):
         return list(pipe.execute())
 
     def held_by(self, worker: str) -> list[str]:
-        return self.client.lrange(f"sovits:processing:{worker}", 0, -1)
+        return cast(list[str], self.client.lrange(f"sovits:processing:{worker}", 0, -1))
 
     def constraint(self, name: str) -> str:
-        return self.client.hget(f"sovits:job:{name}", "device") or ""
+        return str(self.client.hget(f"sovits:job:{name}", "device") or "")
 
     def lease(self, number: int) -> Lease:
         """One that is still held or, in every third case, any there ever was."""
@@ -385,13 +390,13 @@ class QueueMachine(RuleBasedStateMachine):
         return job.status is JobStatus.PROCESSING and (job.token, job.worker) == (lease.token, lease.worker_id)
 
     def status(self, name: str) -> JobStatus:
-        return JobStatus(self.client.hget(f"sovits:job:{name}", "state"))
+        return JobStatus(str(self.client.hget(f"sovits:job:{name}", "state")))
 
     def attempts(self, name: str) -> int:
         return int(self.client.hget(f"sovits:job:{name}", "attempts") or 0)
 
     def counted(self, name: str) -> list[str | None]:
-        return self.client.hmget(f"sovits:job:{name}", "attempts", "rescues")
+        return cast(list[str | None], self.client.hmget(f"sovits:job:{name}", "attempts", "rescues"))
 
 
 @pytest.fixture
@@ -402,7 +407,7 @@ def run(client: redis.Redis) -> Callable[[int, int], None]:
 
     def go(examples: int, steps: int) -> None:
         run_state_machine_as_test(
-            machine,
+            cast(type[RuleBasedStateMachine], machine),
             settings=settings(
                 max_examples=examples,
                 stateful_step_count=steps,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -27,7 +28,8 @@ def wav_bytes(data: bytes, *, channels: int = 1, rate: int = RATE, bits: int = 1
 def contained(samples: np.ndarray, container: str, codec: str, path: Path) -> bytes:
     """Return the samples as a file of that container and codec."""
     with av.open(str(path), "w", format=container) as output:
-        stream = output.add_stream(codec, rate=48_000 if codec == "libopus" else RATE, layout="mono")
+        rate = 48_000 if codec == "libopus" else RATE
+        stream = cast(av.AudioStream, output.add_stream(codec, rate=rate, layout="mono"))
         context = stream.codec_context
         context.open()
         resampler = av.AudioResampler(

@@ -21,10 +21,10 @@ def tone(seconds: float, rate: int) -> np.ndarray:
 
 
 def decoded(data: bytes) -> tuple[np.ndarray, int]:
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
         rate = container.streams.audio[0].rate
-    samples = np.concatenate(frames)
+    samples: np.ndarray = np.concatenate(frames)
     return (samples / 32768 if samples.dtype.kind == "i" and samples.dtype.itemsize == 2 else samples), rate
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ async def add_file(records: Records, file_id: str, **values):
 
 
 async def add_checkpoints(records: Records) -> tuple[str, str]:
-    common = {"version": "nano", "name": "bob", "sha256": SHA, "size_bytes": 8, "exp_id": "exp-1"}
+    common: dict[str, Any] = {"version": "nano", "name": "bob", "sha256": SHA, "size_bytes": 8, "exp_id": "exp-1"}
     gpt = await records.checkpoints.create(
         NewCheckpointRecord(id="ckpt-g", kind="gpt", epoch=8, metrics={"final_loss": 0.5}, **common)
     )

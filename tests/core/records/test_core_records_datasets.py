@@ -11,6 +11,7 @@ import pytest
 
 from core.errors import Conflict, NotFound
 from core.records import DatasetContents, DatasetStatus, NewFileRecord, RecordingRecord, Records, SegmentRecord
+from core.records.models.datasets import DatasetReport, RecordingSource
 
 
 @pytest.fixture
@@ -114,21 +115,23 @@ async def test_measures_are_noted_without_a_new_version(records: Records) -> Non
     dataset = await make(records)
     await records.dataset_reports.begin(dataset, 1, {})
 
-    kept = await records.dataset_reports.end(dataset, 1, 1, {"version": 1, "flags": {}}, None, {2: {"heard": "Hi."}})
-    late = await records.dataset_reports.end(dataset, 1, 1, {"version": 1, "flags": {}})
+    report: DatasetReport = {"version": 1, "language": "en", "options": {}, "listened": True, "flags": {}}
+    kept = await records.dataset_reports.end(dataset, 1, 1, report, None, {2: {"heard": "Hi."}})
+    late = await records.dataset_reports.end(dataset, 1, 1, report)
 
     assert (kept, late) == (True, False)
     assert (await records.dataset_versions.get_segment(dataset, 1, 2)).measures == {"heard": "Hi."}
     version = await records.dataset_versions.get(dataset)
     assert version.report is not None
-    assert version.report["made_at"].endswith("Z")
+    assert str(version.report["made_at"]).endswith("Z")
 
 
 async def test_a_file_of_a_data_set_in_the_making_is_in_use(records: Records) -> None:
     await records.files.create(
         NewFileRecord(id="file-1", filename="a", purpose="dataset", size_bytes=1, sha256="0" * 64)
     )
-    await records.datasets.create("ds-one", "one", "en", "import", {"sources": [{"file_id": "file-1"}]}, 5)
+    source: RecordingSource = {"file_id": "file-1", "transcript": "", "language": "en", "speaker": ""}
+    await records.datasets.create("ds-one", "one", "en", "import", {"sources": [source]}, 5)
 
     with pytest.raises(Conflict, match="ds-one"):
         await records.files.delete("file-1")

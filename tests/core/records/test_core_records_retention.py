@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from core.records import (
     NewVoiceRecord,
     Records,
 )
+from core.records.models.voices import VoicePrompt
 
 NOW = 1_700_000_000.0
 SHA = "0" * 64
@@ -54,12 +56,14 @@ async def never(key: str) -> None:
 
 
 async def add_voice(records: Records, exp_id: str = "exp-1") -> None:
-    common = {"version": "nano", "sha256": SHA, "size_bytes": 8, "exp_id": exp_id}
+    common: dict[str, Any] = {"version": "nano", "sha256": SHA, "size_bytes": 8, "exp_id": exp_id}
     await records.checkpoints.create(NewCheckpointRecord(id="ckpt-g", kind="gpt", **common))
     await records.checkpoints.create(NewCheckpointRecord(id="ckpt-s", kind="sovits", **common))
     await records.checkpoints.create(NewCheckpointRecord(id="ckpt-unused", kind="gpt", **common))
-    prompts = [{"name": "default", "audio": "voices/v/prompt.wav", "text": "Hello.", "language": "en"}]
-    ids = {"gpt_checkpoint_id": "ckpt-g", "sovits_checkpoint_id": "ckpt-s"}
+    prompts: list[VoicePrompt] = [
+        {"name": "default", "audio": "voices/v/prompt.wav", "text": "Hello.", "language": "en"}
+    ]
+    ids: dict[str, Any] = {"gpt_checkpoint_id": "ckpt-g", "sovits_checkpoint_id": "ckpt-s"}
     await records.voices.create(NewVoiceRecord(name="bob", version="nano", language="en", prompts=prompts, **ids))
 
 

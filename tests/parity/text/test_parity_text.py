@@ -15,7 +15,7 @@ from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text import TextFrontend, cut
 from GPT_SoVITS.text.data import table
 from GPT_SoVITS.text.english.oov import predict
-from GPT_SoVITS.text.languages import spoken_languages
+from GPT_SoVITS.text.languages import LanguageFrontend, spoken_languages
 from GPT_SoVITS.text.mandarin.frontend import Mandarin
 from GPT_SoVITS.text.mandarin.pinyin import pinyin_in_context
 from GPT_SoVITS.text.splitting.cut_methods import prepare
@@ -47,7 +47,7 @@ def _known_faults() -> list[Any]:
 
 def _frontend(case: dict[str, Any]) -> TextFrontend:
     """Return a front end with upstream's polyphones and unknown English words, and no better numbers."""
-    own = {"en": ReferenceEnglish(), "ja": ReferenceJapanese(), "ko": ReferenceKorean()}
+    own: dict[str, LanguageFrontend] = {"en": ReferenceEnglish(), "ja": ReferenceJapanese(), "ko": ReferenceKorean()}
     return TextFrontend({**own, "zh": _mandarin(case)})
 
 

@@ -29,7 +29,7 @@ from core.records import (
 from roles.datasets.audio_store import AudioStore
 from roles.files import Files
 from roles.preprocessor import Preprocessor
-from roles.runtime.role import JobContext
+from roles.runtime.role import JobContext, Role
 from roles.runtime.services import WorkerServices
 
 
@@ -57,7 +57,7 @@ class Bench:
     def __init__(self, services: WorkerServices) -> None:
         self.services = services
         self.datasets = DatasetService(services.records, services.async_queue, services.storage)
-        self.roles = {FILES: Files(), PREPROCESSOR: Preprocessor()}
+        self.roles: dict[str, Role] = {FILES: Files(), PREPROCESSOR: Preprocessor()}
         for role in self.roles.values():
             role.start(services)
 
@@ -97,7 +97,7 @@ class Bench:
         contents = DatasetContents([], [])
         for number, name in enumerate(names, start=1):
             audio = store.add(speech(name), RATE)
-            about = {"sha256": audio.sha256, "seconds": audio.seconds, "storage_key": audio.key}
+            about: dict[str, Any] = {"sha256": audio.sha256, "seconds": audio.seconds, "storage_key": audio.key}
             contents.recordings.append(RecordingRecord(number, name, None, sample_rate=RATE, **about))
             contents.segments.append(
                 SegmentRecord(number, number, name, 0.0, transcript=PIECES[name][2], language="en", **about)
@@ -105,7 +105,7 @@ class Bench:
         self.call(records.dataset_versions.finish, dataset.id, 1, contents, [], "Made.")
         return dataset.id
 
-    def work(self) -> dict[str, Any] | None:
+    def work(self) -> Mapping[str, object] | None:
         """Run every job that waits, as a worker would; the result of the last one that was done."""
         queue, last = self.services.queue, None
         while lease := next(filter(None, (queue.claim(role, f"{role}-test-1-bench") for role in self.roles)), None):

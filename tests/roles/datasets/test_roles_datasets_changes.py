@@ -154,6 +154,7 @@ def test_only_the_training_part_is_trained_on(bench: Bench, dataset: str) -> Non
     result = bench.work()
 
     chosen = bench.call(select_training_segments, bench.services.records, dataset, None)
+    assert result is not None
     assert (work.kind, work.version, result["version"]) == ("split", 2, 2)
     assert [segment.subset for segment in chosen.segments] == ["train"]
 
@@ -219,7 +220,9 @@ def test_copies_of_copies_are_not_made_and_duplicates_of_originals_are_not_flagg
     result = bench.contents(dataset).segments
     assert [item.made_from for item in result] == [None, None, 1, 2, 1, 2]
     assert result[2].sha256 == result[4].sha256, "the same seed makes the same copy"
-    assert bench.version(dataset).report["flags"] == {}
+    report = bench.version(dataset).report
+    assert report is not None
+    assert report["flags"] == {}
 
 
 def test_uploads_are_augmented_into_a_data_set_of_their_own(bench: Bench) -> None:

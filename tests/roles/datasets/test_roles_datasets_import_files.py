@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from dataset_bench import Bench, transcripts, wav, zipped
 
 from core.datasets.options import NewRecording
 from core.errors import Conflict, NotFound
-from core.jobs.job import NewJob
+from core.jobs.job import Job, NewJob
 from core.records import DatasetStatus
 
 
@@ -130,7 +131,7 @@ def test_a_version_is_made_once_however_often_its_job_runs(bench: Bench) -> None
 
     bench.work()
 
-    assert bench.services.queue.job(job.id).status == "done"
+    assert cast(Job, bench.services.queue.job(job.id)).status == "done"
     assert bench.contents(dataset) == before
 
 

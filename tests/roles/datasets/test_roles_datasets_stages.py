@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def begin(bench: Bench, dataset: str) -> ExperimentRecord:
     )
 
 
-def run(bench: Bench, experiment: ExperimentRecord, stage: str) -> dict[str, Any]:
+def run(bench: Bench, experiment: ExperimentRecord, stage: str) -> Mapping[str, Any]:
     bench.call(bench.services.experiments.stages.run, experiment.id, stage)
     outputs = bench.work()
     assert outputs is not None

@@ -10,12 +10,14 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tiny_experiment import RATE, TinyExperiment, speech_like
 
-from core.errors import SovitsError
+from core.errors import ErrorData, SovitsError
+from core.stages.outputs import StageOutputs
 from core.stages.parameter_schema import parse_parameters
 from GPT_SoVITS.audio import write_wav
 from roles.preprocessor import Preprocessor
@@ -61,6 +63,14 @@ class Full:
         self.other.unlink()
 
 
+class Disk(Protocol):
+    """A file system that does not store what is written while it is at fault."""
+
+    def begin(self) -> None: ...
+
+    def end(self) -> None: ...
+
+
 class ReadOnly:
     """A file system on which nothing can be written."""
 
@@ -76,7 +86,7 @@ class ReadOnly:
         subprocess.run(["mount", "-o", "remount,rw", str(self.folder)], check=True)
 
 
-FAULTS = {"limit": Limit, "full": Full, "read_only": ReadOnly}
+FAULTS: dict[str, Callable[[Path], Disk]] = {"limit": Limit, "full": Full, "read_only": ReadOnly}
 
 
 def main(fault: str, stage: str, folder: Path) -> None:
@@ -90,7 +100,7 @@ def main(fault: str, stage: str, folder: Path) -> None:
     disk.begin()
     try:
         perform(family, stage)
-        error: dict[str, Any] = {}
+        error: ErrorData | dict[str, Any] = {}
     except SovitsError as raised:
         error = raised.as_dict()
     half_written = [name for name in left(family) if name not in before]
@@ -98,7 +108,7 @@ def main(fault: str, stage: str, folder: Path) -> None:
     print(json.dumps({"error": error, "left": half_written, "after": perform(family, stage)}))
 
 
-def perform(family: TinyExperiment, stage: str) -> dict[str, Any]:
+def perform(family: TinyExperiment, stage: str) -> StageOutputs:
     """As a worker does it, but for the queue."""
     run = StageRun(
         family.experiment,

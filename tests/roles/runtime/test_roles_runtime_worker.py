@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import pytest
 from job_waiting import wait_for_job
+from running_worker import Running
 
 from core.errors import Draining, InvalidRequest, SovitsError
 from core.jobs.job import Job, JobStatus, LeaseStatus, NewJob
@@ -15,10 +16,7 @@ from roles.runtime.registry import ROLES, make_role
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
 
-if TYPE_CHECKING:
-    from conftest import Running
-
-Work = Callable[..., "Running"]
+Work = Callable[..., Running]
 
 
 def returning(result: dict[str, Any]) -> Callable[[Job, JobContext], dict[str, Any]]:
@@ -82,7 +80,7 @@ def test_a_permanent_error_is_not_tried_again(services: WorkerServices, work: Wo
 
 def test_a_crash_in_a_role_is_an_error_of_its_job_and_the_worker_goes_on(services: WorkerServices, work: Work):
     def act(job: Job, context: JobContext) -> dict[str, Any]:
-        return {"quotient": 1 / job.payload["by"]}
+        return {"quotient": 1 / cast(int, job.payload["by"])}
 
     work(act)
     broken = services.queue.enqueue(NewJob("splitter", {"by": 0}))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from job_waiting import wait_for_job
+from running_worker import Running
 
 from core.errors import JobCancelled
 from core.jobs.job import Job, JobStatus, NewJob
@@ -15,10 +16,7 @@ from core.jobs.logs import log_topic, read_job_log
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
 
-if TYPE_CHECKING:
-    from conftest import Running
-
-Work = Callable[..., "Running"]
+Work = Callable[..., Running]
 
 
 def test_a_cancel_during_a_drain_stops_the_job_and_hands_nothing_back(services: WorkerServices, work: Work):

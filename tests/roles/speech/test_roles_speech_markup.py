@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import wave
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from core.errors import BadMarkup, BadPronunciation
-from core.jobs.job import NewJob
+from core.jobs.job import Job, NewJob
 from core.jobs.roles import SPLITTER
 from core.speech.requests import PronunciationSpan, SpeechRequest, UtteranceRequest
 from GPT_SoVITS.pipeline import Speech
 from GPT_SoVITS.text import InlinePronunciation
 from roles.runtime.services import WorkerServices
+from roles.speech.loaded_voices import LoadedVoices
 from roles.splitter import Splitter
 from roles.synthesizer import PAUSE_SECONDS, Synthesizer
 
@@ -29,9 +30,8 @@ def split(services: WorkerServices, text: str, **more: Any) -> list[UtteranceReq
     request = SpeechRequest(text=text, voice_id="voice-1", **more)
     job = services.queue.enqueue(NewJob(SPLITTER, request.stored()))
     utterances = splitter.run(job, CONTEXT)["utterances"]
-    return [
-        UtteranceRequest.model_validate(services.queue.job(utterance["job_id"]).payload) for utterance in utterances
-    ]
+    jobs = [services.queue.job(utterance["job_id"]) for utterance in utterances]
+    return [UtteranceRequest.model_validate(job.payload) for job in jobs if job is not None]
 
 
 def test_the_utterances_of_a_text_belong_to_the_owner_of_the_text(services: WorkerServices):
@@ -43,7 +43,7 @@ def test_the_utterances_of_a_text_belong_to_the_owner_of_the_text(services: Work
     utterances = splitter.run(job, CONTEXT)["utterances"]
 
     jobs = [services.queue.job(utterance["job_id"]) for utterance in utterances]
-    assert [utterance.owner for utterance in jobs] == ["key-1"] * len(jobs)
+    assert [utterance and utterance.owner for utterance in jobs] == ["key-1"] * len(jobs)
     assert jobs
 
 
@@ -67,13 +67,13 @@ def singer() -> Singer:
 def synthesizer(services: WorkerServices, singer: Singer) -> Synthesizer:
     role = Synthesizer()
     role.services = services
-    role.voices = SimpleNamespace(load=lambda *_: (singer, None))
+    role.voices = cast(LoadedVoices, SimpleNamespace(load=lambda *_: (singer, None)))
     return role
 
 
 def speak(synthesizer: Synthesizer, **more: Any) -> tuple[dict[str, Any], np.ndarray]:
     request = UtteranceRequest(parent="speech-1", index=0, text="银行", language="zh", voice_id="voice-1", **more)
-    result = synthesizer.run(SimpleNamespace(payload=request.stored()), CONTEXT)
+    result = synthesizer.run(cast(Job, SimpleNamespace(payload=request.stored())), CONTEXT)
     with wave.open(str(synthesizer.services.storage.path(result["audio"]))) as file:
         assert file.getframerate() == RATE
         return result, np.frombuffer(file.readframes(file.getnframes()), "<i2")

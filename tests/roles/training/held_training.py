@@ -38,8 +38,9 @@ def costly_step(self: GPTTrainer, work: list[Any], following: list[Any] | None) 
     return step(self, work, following)
 
 
-GPTTrainer._run_step, GPTTrainer.step = held_step, costly_step  # type: ignore[method-assign]
-trainer.choose_precision = lambda *_: "fp32"  # type: ignore[assignment]  # what is faster here changes with what else runs
+GPTTrainer._run_step = held_step  # type: ignore[method-assign,assignment]
+GPTTrainer.step = costly_step  # type: ignore[method-assign]
+trainer.choose_precision = lambda *_: "fp32"  # what is faster here changes with what else runs
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -6,13 +6,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import soundfile
 from tiny_experiment import RATE, TinyExperiment, speech_like
 
 from core.errors import Draining, InvalidRequest, MissingPart, SovitsError, TrainingFailed
+from core.stages.outputs import CompletedOutputs
 from core.stages.parameter_schema import parse_parameters
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.dataset.folder import Annotation, write_annotations
@@ -20,15 +21,28 @@ from GPT_SoVITS.evaluation.best_checkpoint import best_checkpoint
 from roles.stages.stage_run import StageRun
 from roles.training import evaluation, lineage, memory
 from roles.training.checkpoint_preview import test_inference as speak_a_trial
+from roles.training.checkpoints import CheckpointRow
 from roles.training.control import ControlRequests, Paused
-from roles.training.evaluation import evaluate_checkpoints, partner_of
+from roles.training.evaluation import EvaluationReport, evaluate_checkpoints, partner_of
 from roles.training.memory import BatchSize
 from roles.training.process import TrainingProcess
 from roles.training.train import train
 
-ROWS = [
-    {"epoch": 4, "checkpoint_id": "ckpt-4", "model_path": "checkpoints/ckpt-4.safetensors", "loss": 2.0},
-    {"epoch": 8, "checkpoint_id": "ckpt-8", "model_path": "checkpoints/ckpt-8.safetensors", "loss": 1.0},
+ROWS: list[CheckpointRow] = [
+    {
+        "epoch": 4,
+        "checkpoint_id": "ckpt-4",
+        "model_path": "checkpoints/ckpt-4.safetensors",
+        "sha256": "0" * 64,
+        "loss": 2.0,
+    },
+    {
+        "epoch": 8,
+        "checkpoint_id": "ckpt-8",
+        "model_path": "checkpoints/ckpt-8.safetensors",
+        "sha256": "0" * 64,
+        "loss": 1.0,
+    },
 ]
 
 
@@ -38,11 +52,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StageRun:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setattr(evaluation, "PROGRAM", "toy_evaluation")
     family = TinyExperiment(tmp_path, "v2")
-    family.outputs = {
-        "asr": {"prompt": {"audio": "prompts/prompt.wav", "text": "Hello.", "language": "en"}},
-        "semantic_token": {"pretrained_s2G": ""},
-        "sovits_train": {"model_path": "checkpoints/ckpt-s.safetensors", "checkpoint_id": "ckpt-s"},
-    }
+    family.outputs = cast(
+        CompletedOutputs,
+        {
+            "asr": {"prompt": {"audio": "prompts/prompt.wav", "text": "Hello.", "language": "en"}},
+            "semantic_token": {"pretrained_s2G": ""},
+            "sovits_train": {"model_path": "checkpoints/ckpt-s.safetensors", "checkpoint_id": "ckpt-s"},
+        },
+    )
     stage_run = family.stage_run("gpt_train")
     speak(stage_run, 3)
     return stage_run
@@ -52,11 +69,11 @@ def speak(run: StageRun, sentences: int) -> None:
     run.services.settings = run.services.settings.model_copy(update={"evaluation_sentences": sentences})
 
 
-def judged(run: StageRun, script: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def judged(run: StageRun, script: dict[str, Any]) -> tuple[EvaluationReport, list[CheckpointRow]]:
     folder = run.folder / "gpt_1"
     folder.mkdir()
     (folder / "script.json").write_text(json.dumps(script))
-    rows = [dict(row) for row in ROWS]
+    rows = [row.copy() for row in ROWS]
     return evaluate_checkpoints(run, "gpt", rows, folder, lambda fraction, message: None), rows
 
 
