@@ -21,6 +21,11 @@ from typing import Any, NamedTuple
 _lock = threading.Lock()
 _PLACEHOLDER = re.compile("(^|[^\u1100-\u1112])([\u1161-\u1175])")
 _TAG = re.compile("/[PJEB]")
+_COUNT = re.compile("([0-9][0-9,]*)([ㄱ-힣]+/B)")
+"""A number before a bound noun, which decides between Korean and Chinese numerals."""
+_LONGEST_NUMBER = 16
+"""Digits; longer numbers are said digit by digit."""
+_DIGITS = str.maketrans("0123456789", "영일이삼사오육칠팔구")
 SPECIAL_RULES = (
     "jyeo", "ye", "consonant_ui", "josa_ui", "vowel_ui", "jamo", "rieulgiyeok", "rieulbieub", "verb_nieun", "balb",
     "palatalize", "modifying_rieul",
@@ -37,7 +42,10 @@ class _Rules(NamedTuple):
     linking: list[Callable[[str], str]]
     annotate: Callable[[str, Any], str]
     """Adds what the rules need to know of parts of speech."""
-    spell_numbers: Callable[[str], str]
+    native_nouns: str
+    """Bound nouns that Korean numerals precede, with spaces between them."""
+    spell_number: Callable[[str, bool], str]
+    """Writes out digits and commas, in Chinese numerals if the flag is true."""
 
 
 def pronounce(text: str) -> str:
@@ -52,7 +60,7 @@ def pronounce(text: str) -> str:
         text = pattern.sub(replacement, text)
     with _lock:  # one tagger, and its buffers, for all threads
         text = rules.annotate(text, _tagger())
-    letters = h2j(rules.spell_numbers(text))
+    letters = h2j(_spell_numbers(text, rules))
     for rule in rules.special:
         letters = rule(letters)
     letters = _TAG.sub("", letters)
@@ -62,6 +70,22 @@ def pronounce(text: str) -> str:
     for rule in rules.linking:
         letters = rule(letters)
     return str(j2hcj(_PLACEHOLDER.sub("\\1\u110b\\2", letters)))
+
+
+def _spell_numbers(text: str, rules: _Rules) -> str:
+    """Write out the numbers of annotated text.
+
+    g2pk2's own function replaces counts everywhere, in the order of a set: 5일 may be replaced at the end of 15일, or
+    not, as the hash seed decides. Here each count is replaced where it stands.
+    """
+
+    def spell(count: re.Match[str]) -> str:
+        number, noun = count[1].replace(",", ""), count[2].removesuffix("/B")
+        if len(number) > _LONGEST_NUMBER:
+            return count[0]
+        return rules.spell_number(number, noun not in rules.native_nouns) + count[2]
+
+    return _COUNT.sub(spell, text).translate(_DIGITS)
 
 
 @cache
@@ -84,7 +108,8 @@ def _rules() -> _Rules:
         special=[getattr(special, name) for name in SPECIAL_RULES],
         linking=[getattr(regular, name) for name in LINKING_RULES],
         annotate=utils.annotate,
-        spell_numbers=numerals.convert_num,
+        native_nouns=numerals.BOUND_NOUNS,
+        spell_number=numerals.process_num,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -36,6 +37,9 @@ def jamo(text: str) -> str:
         ("2024-03-05", "2024년 3월 5일"),
         ("10:30", "열시 삼십분"),
         ("3~5명", "3에서 5명"),
+        ("15일 5일", "십오일 오일"),
+        ("3살 13살 103살", "세살 열세살 백세살"),
+        ("10,000명 0명", "만명 영명"),
     ],
 )
 def test_what_is_written_is_said_as_its_reader_would(written, spoken):
@@ -48,6 +52,26 @@ def test_compound_vowels_are_two_phones_and_a_last_jamo_is_given_a_stop():
 
 def test_signs_without_a_phone_are_one_of_their_own():
     assert phonemize_segment('"안" ', "ko").phonemes == ["停", "ㅇ", "ㅏ", "ㄴ", "停", "空"]
+
+
+def test_the_same_text_is_said_alike_whatever_the_hash_seed():
+    program = (
+        "from GPT_SoVITS.text import phonemize; "
+        "print(*phonemize('제32024년 3월 5일2024년 3월 15일, 3살 13살 103살', 'ko').phonemes)"
+    )
+
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("0", "1", "2", "3")
+    }
+
+    assert len(said) == 1
+
+
+def test_a_number_too_long_to_count_is_said_digit_by_digit():
+    assert jamo("12345678901234567일") == jamo("일이삼사오육칠팔구영일이삼사오육칠일")
 
 
 @pytest.mark.parametrize("character", ["\ud800", "\ua960", "\ud7b0", "\u119e", "\u115f"])
