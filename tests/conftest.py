@@ -1,4 +1,4 @@
-"""What tests of any folder may ask for: a PostgreSQL server and an object store of this session."""
+"""What tests of any folder may ask for: a PostgreSQL server, an object store and an empty database of this session."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _rank(path: str) -> int:
     return next((place for place, name in enumerate(LONGEST) if path.startswith(name)), len(LONGEST))
+
+
+@pytest.fixture(scope="session")
+def empty_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a database with all tables and no rows, to copy."""
+    path = tmp_path_factory.mktemp("records") / "empty.sqlite3"
+    upgrade(f"sqlite+aiosqlite:///{path}")
+    return path
 
 
 class Postgres:

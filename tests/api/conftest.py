@@ -15,7 +15,7 @@ from api_support import Api, ToneWorkers, eventually, make_voice, running
 from api.app import create_app
 from core.jobs.queue import AsyncQueue
 from core.jobs.queue_commands import QueueOptions
-from core.records import Records, VoiceRecord, upgrade
+from core.records import Records, VoiceRecord
 from core.redis import connect_async
 from core.redis_server import EmbeddedServer
 from core.settings import Settings, read_settings
@@ -29,14 +29,6 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedS
     server.start()
     yield server
     server.stop()
-
-
-@pytest.fixture(scope="session")
-def empty_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a database with all tables and no rows, to copy."""
-    path = tmp_path_factory.mktemp("records") / "empty.sqlite3"
-    upgrade(f"sqlite+aiosqlite:///{path}")
-    return path
 
 
 @pytest.fixture

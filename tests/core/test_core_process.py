@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from process_end import wait_for_end
 
 from core.jobs.worker_process import worker_id_of
 from core.process import child_environment, is_alive, start_child, stop_group, thread_limits
@@ -22,18 +22,6 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs L
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", textwrap.dedent(code)]
-
-
-def wait_for_end(pid: int, seconds: float = 5.0) -> bool:
-    """Whether the process ended in time; no polling: its file descriptor becomes readable."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([handle], [], [], seconds)[0])
-    finally:
-        os.close(handle)
 
 
 @linux

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from server_sent_events import read_events
 
 from scripts.demo_daemon import Daemon, descendants
 
@@ -53,14 +54,7 @@ class Expert:
 
     def events(self, stage: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Of the newest run, until it ends."""
-        path = f"{self.path}/stages/{stage}/progress"
-        with self.client.stream("GET", path, timeout=httpx.Timeout(30, read=300)) as answer:
-            kind = ""
-            for line in answer.iter_lines():
-                if line.startswith("event:"):
-                    kind = line[6:].strip()
-                elif line.startswith("data:"):
-                    yield kind, orjson.loads(line[5:])
+        return read_events(self.client, f"{self.path}/stages/{stage}/progress", silence=300)
 
     def wait(self, stage: str) -> dict[str, Any]:
         """Return the stage once it is completed."""

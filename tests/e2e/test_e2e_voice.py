@@ -7,7 +7,6 @@ import io
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import orjson
 import pytest
 import soundfile
+from server_sent_events import read_events
 
 from core.records import Records
 from core.settings import read_settings
@@ -50,7 +50,7 @@ def voice(daemon: Daemon, client: httpx.Client, recording: Path) -> dict[str, An
     assert created.status_code == 201, created.text
     asyncio.run(train_shortly(daemon, created.json()["exp_id"]))
     killed: set[str] = set()
-    for kind, data in events(client, f"/api/v1/tasks/{created.json()['id']}/progress"):
+    for kind, data in read_events(client, f"/api/v1/tasks/{created.json()['id']}/progress", silence=120):
         if kind != "progress":
             assert kind not in ("failed", "cancelled"), data
             continue
@@ -141,7 +141,7 @@ def test_a_recording_in_which_nobody_speaks_fails_with_its_stage_and_the_reason(
         json={"exp_name": "rain", "audio_file_id": upload(client, path).json()["id"], "options": options},
     ).json()
 
-    ending = [kind for kind, _ in events(client, f"/api/v1/tasks/{task['id']}/progress")][-1]
+    ending = [kind for kind, _ in read_events(client, f"/api/v1/tasks/{task['id']}/progress", silence=120)][-1]
 
     failed = client.get(f"/api/v1/tasks/{task['id']}").json()
     assert (ending, failed["status"], failed["current_stage"]) == ("failed", "failed", "asr")
@@ -159,16 +159,6 @@ async def train_shortly(daemon: Daemon, exp_id: str) -> None:
 def upload(client: httpx.Client, path: Path) -> httpx.Response:
     with path.open("rb") as sound:
         return client.post("/api/v1/files", files={"file": (path.name, sound)}, data={"purpose": "training"})
-
-
-def events(client: httpx.Client, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    with client.stream("GET", path, timeout=httpx.Timeout(30, read=120)) as answer:
-        kind = ""
-        for line in answer.iter_lines():
-            if line.startswith("event:"):
-                kind = line[6:].strip()
-            elif line.startswith("data:"):
-                yield kind, orjson.loads(line[5:])
 
 
 def kill(daemon: Daemon, word: str) -> set[str]:

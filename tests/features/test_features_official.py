@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from small_hubert import SMALL_HUBERT
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.bert import Roberta, split_after_punctuation
@@ -20,15 +21,6 @@ from GPT_SoVITS.features.hubert import Hubert
 from GPT_SoVITS.sovits.tokens import SemanticTokens
 from GPT_SoVITS.text.phonemization.frontend import PhonemizedSegment
 
-HUBERT: dict[str, Any] = {
-    "conv_dim": [8] * 7,
-    "hidden_size": 16,
-    "intermediate_size": 16,
-    "num_attention_heads": 2,
-    "num_conv_pos_embedding_groups": 2,
-    "num_conv_pos_embeddings": 8,
-    "num_hidden_layers": 1,
-}
 ROBERTA: dict[str, Any] = {
     "hidden_size": 16,
     "intermediate_size": 16,
@@ -45,12 +37,12 @@ def hubert_state() -> dict[str, torch.Tensor]:
     from transformers.models.hubert.modeling_hubert import HubertConfig, HubertModel
 
     torch.manual_seed(1)
-    return HubertModel(HubertConfig(**HUBERT)).state_dict()
+    return HubertModel(HubertConfig(**SMALL_HUBERT)).state_dict()
 
 
 @pytest.fixture
 def hubert_folder(tmp_path: Path) -> Path:
-    (tmp_path / "config.json").write_text(json.dumps(HUBERT))
+    (tmp_path / "config.json").write_text(json.dumps(SMALL_HUBERT))
     return tmp_path
 
 
@@ -125,7 +117,7 @@ def test_a_damaged_hubert_file_is_named(hubert_folder, content):
 
 
 def test_weights_of_another_size_than_the_config_says_are_named(hubert_folder, hubert_state):
-    (hubert_folder / "config.json").write_text(json.dumps({**HUBERT, "intermediate_size": 32}))
+    (hubert_folder / "config.json").write_text(json.dumps({**SMALL_HUBERT, "intermediate_size": 32}))
     save_file(hubert_state, hubert_folder / "model.safetensors")
 
     with pytest.raises(ModelError, match=r"intermediate_dense\.weight is \[16, 16\] there, and \[32, 16\] is needed"):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from stop_after import StopAfter
 from tiny_flow import TINY, lively, tiny_of
 
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
@@ -127,18 +128,6 @@ def plan(folder, base, tmp_path) -> FlowMatchingTrainingConfig:
         lora_rank=4,
         train=TINY["train"],
     )
-
-
-class StopAfter(threading.Event):
-    """Asks a training to stop once it has been asked that often."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.left = steps
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 class Events(list[dict[str, Any]]):

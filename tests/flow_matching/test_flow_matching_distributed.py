@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_flow import learned
+from two_processes import run_in_two_processes
 
 pytestmark = pytest.mark.slow
 
@@ -22,13 +20,7 @@ HERE = Path(__file__).parent
 def outputs(plan, tmp_path) -> Path:
     run = replace(plan, batch_size=2, epochs=1)
     (tmp_path / "run.json").write_text(json.dumps(asdict(run), default=str))
-    worker = [str(HERE / "flow_worker.py"), str(tmp_path)]
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *worker],
-        check=True,
-        env=os.environ | {"PYTHONPATH": f"{HERE.parents[1]}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"},
-        timeout=200,
-    )
+    run_in_two_processes(HERE / "flow_worker.py", tmp_path)
     return tmp_path
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from gpt_training_set import write_gpt_training_set
 
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
 from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.text.symbols import symbols
 
 TINY = {
     "model": {
@@ -59,14 +58,7 @@ def training_set(tmp_path: Path) -> Path:
     """Twelve usable recordings of 1 to 2 s."""
     folder = tmp_path / "experiment"
     folder.mkdir()
-    generator, table = random.Random(5), symbols("v2")
-    texts, tokens = [], ["item_name\tsemantic_audio"]
-    for i in range(12):
-        length = 25 + 2 * i
-        texts.append(f"{i:02d}.wav\t{' '.join(generator.choices(table, k=length // 3))}\tNone\ttext {i}")
-        tokens.append(f"{i:02d}.wav\t{' '.join(str(generator.randrange(64)) for _ in range(length))}")
-    (folder / "2-name2text.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
-    (folder / "6-name2semantic.tsv").write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    write_gpt_training_set(folder, "v2")
     return folder
 
 

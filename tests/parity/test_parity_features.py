@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from parity_fixtures import Fixture, error, fixtures
+from small_hubert import SMALL_HUBERT
 from upstream_audio import limit_reference
 
 from GPT_SoVITS.dataset.loudness import CONTENT_SCALE
@@ -19,15 +20,6 @@ from GPT_SoVITS.features.hubert import Hubert, current_name
 from GPT_SoVITS.features.mel import resample
 
 TOLERANCE = 1e-4
-SMALL_HUBERT = {
-    "conv_dim": [8] * 7,
-    "hidden_size": 16,
-    "intermediate_size": 16,
-    "num_attention_heads": 2,
-    "num_conv_pos_embedding_groups": 2,
-    "num_conv_pos_embeddings": 8,
-    "num_hidden_layers": 1,
-}
 SPEAKER_SIZES = {
     "baseWidth": "width",
     "scale": "scale",

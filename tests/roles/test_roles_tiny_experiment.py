@@ -6,13 +6,12 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pytest
 import soundfile
 import torch
-from tiny_experiment import HUBERT, RATE, TEXTS, TinyExperiment, speech_like, write_models
+from tiny_experiment import HUBERT, RATE, TEXTS, TinyExperiment, cached_weights, speech_like
 
 from core.errors import InvalidRequest, MissingPart, NotFound
 from GPT_SoVITS.audio import write_wav
@@ -27,15 +26,7 @@ FEATURES = ("text_feature", "hubert_feature", "speaker_vector", "semantic_token"
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return the weights of a version in miniature, made once."""
-
-    @cache
-    def make(version: str) -> Path:
-        folder = tmp_path_factory.mktemp(version)
-        write_models(folder, version)
-        return folder
-
-    return make
+    return cached_weights(tmp_path_factory)
 
 
 @pytest.fixture

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
+import pytest
 import torch
 
 from core.records import ExperimentRecord, ExperimentStatus
@@ -109,6 +112,18 @@ GPT = {
         "EOS": 1024,
     }
 }
+
+
+def cached_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that gives a folder with the weights of a version in miniature, written once."""
+
+    @cache
+    def write(version: str) -> Path:
+        folder = tmp_path_factory.mktemp(version)
+        write_models(folder, version)
+        return folder
+
+    return write
 
 
 def write_models(folder: Path, version: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import soundfile
 import torch
 from one_step import TINY
+from stop_after import StopAfter
 
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
 from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
@@ -97,18 +97,6 @@ def plan(full_folder, base, tmp_path) -> SoVITSTrainingConfig:
         base=base,
         train=TINY["train"],
     )
-
-
-class StopAfter(threading.Event):
-    """Asks a training to stop once it has been asked that often."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.left = steps
-
-    def is_set(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 @pytest.fixture

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from one_step import assert_same_gradients, gradients_of, make_step
+from two_processes import run_in_two_processes
 
 pytestmark = pytest.mark.slow
 
@@ -23,13 +21,7 @@ def outputs(plan, tmp_path) -> Path:
     for name in ("whole", "parts"):
         run = replace(plan, output=tmp_path / name, batch_size=2, epochs=3, precision="fp32", accumulate=2)
         (tmp_path / f"{name}.json").write_text(json.dumps(asdict(run), default=str))
-    worker = [str(HERE / "sovits_worker.py"), str(tmp_path)]
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *worker],
-        check=True,
-        env=os.environ | {"PYTHONPATH": f"{HERE.parents[1]}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"},
-        timeout=200,
-    )
+    run_in_two_processes(HERE / "sovits_worker.py", tmp_path)
     return tmp_path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import cast
 import pytest
 from daemon_stage import Daemon, Stage
 from job_waiting import wait_for_job
+from process_end import wait_for_end
 
 from core.jobs.job import Job, JobStatus, NewJob
 from core.jobs.queue import Queue
@@ -58,17 +58,6 @@ def child(daemon: Daemon, word: str) -> int:
     return next(pid for pid, command in children_of(daemon.pid).items() if word in command)
 
 
-def is_gone_within(pid: int, seconds: float) -> bool:
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([handle], [], [], seconds)[0])
-    finally:
-        os.close(handle)
-
-
 def test_a_worker_killed_in_the_middle_of_a_job_is_replaced_and_the_job_is_done_once(daemon: Daemon, stage: Stage):
     daemon.start()
     job = daemon.queue.enqueue(NewJob("splitter", {"how": "wait"}))
@@ -107,7 +96,7 @@ def test_nothing_outlives_a_killed_supervisor_and_the_next_one_goes_on(daemon: D
 
     daemon.kill()
 
-    assert [pid for pid in children if not is_gone_within(pid, 5)] == []
+    assert [pid for pid in children if not wait_for_end(pid, 5)] == []
     daemon.start()
     second = stage.next_run()
     second.go_on()
@@ -259,7 +248,7 @@ def test_a_daemon_with_an_api_drains_and_leaves_nothing_behind(daemon: Daemon):
 
     assert daemon.drain() == 0
 
-    assert [pid for pid in children if not is_gone_within(pid, 1)] == []
+    assert [pid for pid in children if not wait_for_end(pid, 1)] == []
     assert not (daemon.folder / "run" / "api.json").exists()
 
 

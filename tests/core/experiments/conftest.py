@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from core.experiments.service import ExperimentService
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue, Queue
-from core.records import NewFileRecord, Records, upgrade
+from core.records import NewFileRecord, Records
 from core.redis import connect, connect_async
 from core.redis_server import EmbeddedServer
 from core.storage import Storage
@@ -65,14 +65,6 @@ def storage(tmp_path: Path) -> Storage:
 @pytest.fixture
 def clock() -> Callable[[], float]:
     return time.time
-
-
-@pytest.fixture(scope="session")
-def empty_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a database with all tables and no rows, to copy."""
-    path = tmp_path_factory.mktemp("records") / "empty.sqlite3"
-    upgrade(f"sqlite+aiosqlite:///{path}")
-    return path
 
 
 @pytest.fixture

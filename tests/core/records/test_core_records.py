@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from manual_clock import ManualClock
 
 from core.errors import Conflict, InvalidRequest, NotFound, VoiceNotFound
 from core.records import NewCheckpointRecord, NewFileRecord, NewVoiceRecord, Records, iso
@@ -15,22 +16,13 @@ from core.records.database import Database
 SHA = "0" * 64
 
 
-class Clock:
-    """Seconds since the epoch, moved by hand."""
-
-    now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def records(database_url: str, clock: Clock) -> AsyncIterator[Records]:
+async def records(database_url: str, clock: ManualClock) -> AsyncIterator[Records]:
     records = Records(database_url, clock=clock)
     yield records
     await records.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
+from manual_clock import ManualClock
 from webhook_receiver import is_signed, receiving
 
 from core.encryption import SecretBox
@@ -39,23 +39,13 @@ from core.webhooks.sender import CLAIM_SECONDS, JITTER, MAX_CONCURRENT_PER_URL
 SECRET = "whsec_" + "A" * 44
 
 
-class Clock:
-    """Seconds since the epoch, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = time.time()
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def records(database_url: str, clock: Clock) -> AsyncIterator[Records]:
+async def records(database_url: str, clock: ManualClock) -> AsyncIterator[Records]:
     records = Records(database_url, clock=clock)
     await records.files.create(
         NewFileRecord(id="file-1", filename="a.wav", purpose="training", size_bytes=1, sha256="0" * 64)
@@ -76,7 +66,7 @@ def secret_box(tmp_path: Path) -> SecretBox:
 
 @pytest.fixture
 async def sender(
-    records: Records, fetcher: Fetcher, clock: Clock, secret_box: SecretBox
+    records: Records, fetcher: Fetcher, clock: ManualClock, secret_box: SecretBox
 ) -> AsyncIterator[WebhookSender]:
     sender = WebhookSender(records, fetcher, secret_box, SECRET, clock=clock)
     yield sender
@@ -121,7 +111,7 @@ async def the_only(records: Records) -> DeliveryRecord:
 
 @pytest.mark.parametrize("status", [TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED])
 async def test_the_end_of_a_task_is_told_signed_and_once(
-    records: Records, sender: WebhookSender, status: TaskStatus, clock: Clock
+    records: Records, sender: WebhookSender, status: TaskStatus, clock: ManualClock
 ):
     async with receiving() as receiver:
         experiment = await begin_task(records, receiver.url)
@@ -218,7 +208,9 @@ async def test_without_a_secret_of_the_server_an_address_of_a_request_gets_no_si
     assert "webhook-signature" not in receiver.received[0].headers
 
 
-async def test_what_failed_twice_is_delivered_the_third_time(records: Records, sender: WebhookSender, clock: Clock):
+async def test_what_failed_twice_is_delivered_the_third_time(
+    records: Records, sender: WebhookSender, clock: ManualClock
+):
     async with receiving(500, 503, 200) as receiver:
         await end_task(records, await begin_task(records, receiver.url))
 
@@ -239,7 +231,9 @@ async def test_what_failed_twice_is_delivered_the_third_time(records: Records, s
     assert all(is_signed(item, SECRET) for item in receiver.received)
 
 
-async def test_the_schedule_lasts_hours_and_then_gives_up(records: Records, sender: WebhookSender, clock: Clock):
+async def test_the_schedule_lasts_hours_and_then_gives_up(
+    records: Records, sender: WebhookSender, clock: ManualClock
+) -> None:
     async with receiving(500) as receiver:
         await end_task(records, await begin_task(records, receiver.url))
         begun = clock.now
@@ -254,7 +248,9 @@ async def test_the_schedule_lasts_hours_and_then_gives_up(records: Records, send
     assert clock.now - begun > 24 * 3600
 
 
-async def test_a_receiver_that_hangs_is_left_and_holds_up_nobody(records: Records, clock: Clock, secret_box: SecretBox):
+async def test_a_receiver_that_hangs_is_left_and_holds_up_nobody(
+    records: Records, clock: ManualClock, secret_box: SecretBox
+):
     quick = Fetcher(max_bytes=0, timeout_seconds=0.3, allowed_hosts=["127.0.0.1"])
     sender = WebhookSender(records, quick, secret_box, clock=clock)
     async with receiving(0) as hanging, receiving() as other:
@@ -282,7 +278,7 @@ async def test_a_redirect_is_not_followed(records: Records, sender: WebhookSende
 
 
 async def test_a_name_that_leads_to_a_private_address_is_not_connected_to(
-    records: Records, clock: Clock, secret_box: SecretBox
+    records: Records, clock: ManualClock, secret_box: SecretBox
 ):
     async def resolve(host: str, port: int) -> list[str]:
         return ["127.0.0.1"]
@@ -300,7 +296,7 @@ async def test_a_name_that_leads_to_a_private_address_is_not_connected_to(
 
 
 async def test_the_connection_goes_to_the_address_that_was_checked(
-    records: Records, clock: Clock, secret_box: SecretBox
+    records: Records, clock: ManualClock, secret_box: SecretBox
 ):
     answers = [["127.0.0.1"], ["10.0.0.1"]]  # a name that changes its address in between
 
@@ -319,7 +315,7 @@ async def test_the_connection_goes_to_the_address_that_was_checked(
 
 
 async def test_two_senders_send_everything_once(
-    records: Records, fetcher: Fetcher, clock: Clock, secret_box: SecretBox
+    records: Records, fetcher: Fetcher, clock: ManualClock, secret_box: SecretBox
 ):
     first, second = (WebhookSender(records, fetcher, secret_box, clock=clock) for _ in range(2))
     async with receiving() as receiver:
@@ -333,7 +329,9 @@ async def test_two_senders_send_everything_once(
     assert len(ids) == len(set(ids)) == 12
 
 
-async def test_what_a_dead_sender_had_begun_is_sent_by_the_next(records: Records, sender: WebhookSender, clock: Clock):
+async def test_what_a_dead_sender_had_begun_is_sent_by_the_next(
+    records: Records, sender: WebhookSender, clock: ManualClock
+):
     async with receiving() as receiver:
         await end_task(records, await begin_task(records, receiver.url))
         await records.deliveries.claim("dead", 10, CLAIM_SECONDS)
@@ -346,7 +344,7 @@ async def test_what_a_dead_sender_had_begun_is_sent_by_the_next(records: Records
 
 
 async def test_a_sender_that_ends_hands_back_what_it_had_begun(
-    records: Records, fetcher: Fetcher, clock: Clock, secret_box: SecretBox
+    records: Records, fetcher: Fetcher, clock: ManualClock, secret_box: SecretBox
 ):
     async with receiving(0, 204) as receiver:
         await end_task(records, await begin_task(records, receiver.url))
@@ -360,7 +358,7 @@ async def test_a_sender_that_ends_hands_back_what_it_had_begun(
     assert (await the_only(records)).attempts == 1
 
 
-async def test_a_late_sender_changes_nothing(records: Records, clock: Clock):
+async def test_a_late_sender_changes_nothing(records: Records, clock: ManualClock):
     await end_task(records, await begin_task(records, "http://127.0.0.1:1/"))
     (claimed,) = await records.deliveries.claim("late", 10, CLAIM_SECONDS)
     clock.now += CLAIM_SECONDS
@@ -415,7 +413,7 @@ async def test_a_deleted_webhook_is_told_nothing_more_not_even_by_hand(
         await records.deliveries.resend(left.id)
 
 
-async def test_old_deliveries_are_forgotten(records: Records, sender: WebhookSender, clock: Clock):
+async def test_old_deliveries_are_forgotten(records: Records, sender: WebhookSender, clock: ManualClock):
     async with receiving() as receiver:
         await end_task(records, await begin_task(records, receiver.url))
         await end_task(records, await begin_task(records, "http://127.0.0.1:1/"))

@@ -1,4 +1,4 @@
-"""A bench for data sets on a queue server of its own."""
+"""A bench for data sets."""
 
 from __future__ import annotations
 
@@ -9,26 +9,9 @@ from pathlib import Path
 import pytest
 from dataset_bench import Bench
 
-from core.records import upgrade
 from core.redis_server import EmbeddedServer
 from core.settings import read_settings
 from roles.runtime.services import WorkerServices
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    server = EmbeddedServer(tmp_path_factory.mktemp("datasets-redis"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def empty_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a database with all tables and no rows, to copy."""
-    path = tmp_path_factory.mktemp("records") / "empty.sqlite3"
-    upgrade(f"sqlite+aiosqlite:///{path}")
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from gpt_training_set import write_gpt_training_set
 from tiny_experiment import GPT
 
 from core.experiments.requests import ExperimentRequest
@@ -54,7 +54,7 @@ class TrainingExperiments:
         """Create an experiment that is preprocessed and return its id."""
         record = self.call(self.experiments.create, ExperimentRequest("tiny", "file-1", version=VERSION, language="en"))
         self.call(self._prepare, record.id)
-        write_training_set(self.folder(record.id))
+        write_gpt_training_set(self.folder(record.id), VERSION)
         return str(record.id)
 
     def folder(self, exp_id: str) -> Path:
@@ -113,15 +113,3 @@ def write_gpt(models: Path) -> None:
     path = models / next(path for path, file in FILES.items() if file in files_of("gpt", VERSION))
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"weight": state, "config": config, "info": "tiny"}, path)
-
-
-def write_training_set(folder: Path) -> None:
-    """Twelve recordings' phonemes and tokens, by generator."""
-    generator, table = random.Random(5), symbols(VERSION)
-    texts, tokens = [], ["item_name\tsemantic_audio"]
-    for i in range(12):
-        length = 25 + 2 * i
-        texts.append(f"{i:02d}.wav\t{' '.join(generator.choices(table, k=length // 3))}\tNone\ttext {i}")
-        tokens.append(f"{i:02d}.wav\t{' '.join(str(generator.randrange(64)) for _ in range(length))}")
-    (folder / "2-name2text.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
-    (folder / "6-name2semantic.tsv").write_text("\n".join(tokens) + "\n", encoding="utf-8")

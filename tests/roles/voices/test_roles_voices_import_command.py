@@ -14,7 +14,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import pytest
 import soundfile
 import torch
 from foreign_voice_files import SAID, Home, write_gpt, write_home
-from tiny_experiment import RATE, speech_like, write_models
+from tiny_experiment import RATE, cached_weights, speech_like
 
 import core.settings
 from core.errors import RecordsUnavailable
@@ -46,15 +45,7 @@ from roles.synthesizer import Synthesizer
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return the weights of a version in miniature, made once."""
-
-    @cache
-    def make(version: str) -> Path:
-        folder = tmp_path_factory.mktemp(version)
-        write_models(folder, version)
-        return folder
-
-    return make
+    return cached_weights(tmp_path_factory)
 
 
 @pytest.fixture
