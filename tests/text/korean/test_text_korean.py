@@ -60,14 +60,14 @@ def test_the_same_text_is_said_alike_whatever_the_hash_seed():
         "print(*phonemize('제32024년 3월 5일2024년 3월 15일, 3살 13살 103살', 'ko').phonemes)"
     )
 
-    said = {
+    pronunciations = {
         subprocess.run(
             [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
         ).stdout
         for seed in ("0", "1", "2", "3")
     }
 
-    assert len(said) == 1
+    assert len(pronunciations) == 1
 
 
 def test_a_number_too_long_to_count_is_said_digit_by_digit():
