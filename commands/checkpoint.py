@@ -78,7 +78,12 @@ def convert(options: argparse.Namespace) -> int:
 def download(options: argparse.Namespace, folder: Path, endpoint: str) -> int:
     """Fetch what the names stand for; without a name, list what there is and what is installed."""
     if not options.names:
-        _list(folder)
+        print(f"Official weights in {folder}:")
+        for part in installed_parts(folder):
+            place = part.path.relative_to(folder) if part.path and part.path.is_relative_to(folder) else part.path
+            print(f"  {part.part:<18}{part.version:<11}{place or '-'}")
+        versions, parts = ", ".join(UPSTREAM_VERSIONS), ", ".join(PARTS)
+        print(f"`main.py download NAME` fetches a version ({versions}) or a part ({parts}).")
         return 0
     from GPT_SoVITS.checkpoints.download import HUB, fetch
 
@@ -126,11 +131,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return json.dumps(value, ensure_ascii=False)[1:-1] if isinstance(value, str) else json.dumps(value)
-
-
-def _list(folder: Path) -> None:
-    print(f"Official weights in {folder}:")
-    for part in installed_parts(folder):
-        place = part.path.relative_to(folder) if part.path and part.path.is_relative_to(folder) else part.path
-        print(f"  {part.part:<18}{part.version:<11}{place or '-'}")
-    print(f"`main.py download NAME` fetches a version ({', '.join(UPSTREAM_VERSIONS)}) or a part ({', '.join(PARTS)}).")

@@ -19,7 +19,7 @@ from core.exposure import OpenToNetwork, check_exposure, has_recorded_key
 from core.memory import available_memory_mb
 from core.settings import REPOSITORY, Settings
 from supervisor.devices import Gpu, count_cores, find_gpus
-from supervisor.plan import PlacementPlan, plan
+from supervisor.plan import plan
 
 LOW_DISK_MB = 2048
 """Less free disk than this is worth a word: a data set and its checkpoints take about as much."""
@@ -90,27 +90,22 @@ def examine(
     look_up = installed or _installed
     cores, memory_mb = count_cores(), available_memory_mb()
     report = DoctorReport()
-    report.sections.append(("Devices", _devices(gpus, cores, memory_mb)))
-    report.sections.append(("Plan", _plan_lines(plan(gpus, settings, cores, memory_mb))))
+    devices = [f"CPU: {cores} cores, {memory_mb} MiB of memory free ({platform.machine()})"]
+    devices += [f"GPU {gpu.index}: {gpu.name}, {gpu.free_mb} of {gpu.total_mb} MiB free, {gpu.uuid}" for gpu in gpus]
+    if not gpus:
+        devices.append("GPU: none that the driver knows")
+    report.sections.append(("Devices", devices))
+    report.sections.append(("Plan", plan(gpus, settings, cores, memory_mb).table().splitlines()))
     report.sections.append(("Versions", _versions(look_up)))
     report.sections.append(("Data", _data(settings, report)))
-    _find_missing(report, look_up)
+    for needed, target in ((REQUIRED, report.missing), (OPTIONAL, report.advice)):
+        for distribution, module, remedy in needed:
+            if not look_up(distribution) or (module and find_spec(module) is None):
+                target.append(f"{distribution}: {remedy}")
     _check_exposure(settings, report)
     if not settings.prompts_config.is_file():
         report.advice.append(f"{settings.prompts_config}: the prompt catalogue; set PROMPTS_CONFIG to another")
     return report
-
-
-def _devices(gpus: tuple[Gpu, ...], cores: int, memory_mb: int) -> list[str]:
-    lines = [f"CPU: {cores} cores, {memory_mb} MiB of memory free ({platform.machine()})"]
-    lines += [f"GPU {gpu.index}: {gpu.name}, {gpu.free_mb} of {gpu.total_mb} MiB free, {gpu.uuid}" for gpu in gpus]
-    if not gpus:
-        lines.append("GPU: none that the driver knows")
-    return lines
-
-
-def _plan_lines(placed: PlacementPlan) -> list[str]:
-    return placed.table().splitlines()
 
 
 def _versions(installed: Callable[[str], str]) -> list[str]:
@@ -153,13 +148,6 @@ def _check_exposure(settings: Settings, report: DoctorReport) -> None:
         report.advice.append(f"a database that can be read, to see whether a key exists: {error.message}")
     if settings.allow_open_access:
         report.advice.append("ALLOW_OPEN_ACCESS=false: at present nobody needs a key")
-
-
-def _find_missing(report: DoctorReport, installed: Callable[[str], str]) -> None:
-    for needed, target in ((REQUIRED, report.missing), (OPTIONAL, report.advice)):
-        for distribution, module, remedy in needed:
-            if not installed(distribution) or (module and find_spec(module) is None):
-                target.append(f"{distribution}: {remedy}")
 
 
 def _installed(distribution: str) -> str:

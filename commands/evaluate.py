@@ -48,9 +48,12 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
         elif event["event"] == "voice":
             report |= {name: event[name] for name in ("language", "mean", "sentences")}
         elif event["event"] == "error":
-            raise _failure(event)
+            raise SovitsError(event["message"], hint=event.get("hint", ""))
     if not quiet:
-        print(_summary(report))
+        mean, count = report["mean"], len(report["sentences"])
+        print(f"{'':>3} {'WER':>6} {'CER':>6} {'simil.':>6} {'DNSMOS':>6} {'RTF':>5} {'F0, Hz':>8}")
+        words = f"{mean['skipped']:.2f} words skipped and {mean['repeated']:.2f} said twice a sentence"
+        print(f"{'':>3} {_numbers(mean)}  mean of {count} sentences; {words}")
     if options.json:
         _write(report, options.json)
     return 0
@@ -112,10 +115,6 @@ def _events(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 raise SovitsError(f"The evaluation {child.describe_exit()}.", hint=" ".join(child.log_tail[-5:]))
 
 
-def _failure(event: dict[str, Any]) -> SovitsError:
-    return SovitsError(event["message"], hint=event.get("hint", ""))
-
-
 def _line(row: dict[str, Any]) -> str:
     """Format one sentence, with what was recognized where that differs."""
     shown = f"{row['number']:>3} {_numbers(row)}  {row['text']}"
@@ -126,14 +125,6 @@ def _line(row: dict[str, Any]) -> str:
         if row[name]:
             notes.append(f"{title}: {', '.join(row[name])}")
     return "\n".join([shown, *(f"{'':>12}{note}" for note in notes)])
-
-
-def _summary(report: dict[str, Any]) -> str:
-    titles = f"{'':>3} {'WER':>6} {'CER':>6} {'simil.':>6} {'DNSMOS':>6} {'RTF':>5} {'F0, Hz':>8}"
-    mean = report["mean"]
-    words = f"  mean of {len(report['sentences'])} sentences; "
-    words += f"{mean['skipped']:.2f} words skipped and {mean['repeated']:.2f} said twice a sentence"
-    return f"{titles}\n{'':>3} {_numbers(mean)}{words}"
 
 
 def _numbers(row: dict[str, Any]) -> str:

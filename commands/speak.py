@@ -35,7 +35,12 @@ def speak(options: argparse.Namespace, settings: Settings) -> int:
         with urllib.request.urlopen(request, timeout=settings.synthesis_timeout_seconds) as response:  # noqa: S310
             audio = response.read()
     except urllib.error.HTTPError as error:
-        raise SovitsError(f"The API refused ({error.code}): {_reason(error)}") from None
+        content = error.read().decode(errors="replace")
+        try:
+            reason = str(json.loads(content)["error"]["message"])
+        except (ValueError, KeyError, TypeError):
+            reason = content[:200]
+        raise SovitsError(f"The API refused ({error.code}): {reason}") from None
     except urllib.error.URLError as error:
         raise NotReady(f"The API does not answer: {error.reason}.", hint="Is the daemon running?") from None
     write_atomically(output, audio)
@@ -50,11 +55,3 @@ def api_url(settings: Settings) -> str:
     except (OSError, ValueError):
         return f"http://{settings.host}:{settings.port}"
     return str(announcement["url"]).rstrip("/")
-
-
-def _reason(error: urllib.error.HTTPError) -> str:
-    text = error.read().decode(errors="replace")
-    try:
-        return str(json.loads(text)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return text[:200]

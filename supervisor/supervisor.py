@@ -94,7 +94,12 @@ class Supervisor:
 
     async def run(self) -> int:
         """Run until SIGTERM, then drain; return the exit code: 0, or 1 when something cannot start."""
-        self._handle_signals()
+
+        def on_signal() -> None:
+            (self._kill_now if self._stop.is_set() else self._stop).set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, on_signal)
         await asyncio.to_thread(make_private, self.settings.data_path)
         with exclusive_lock(self.settings.data_path / "run" / "supervisor.lock"):
             await asyncio.to_thread(upgrade, self.settings.resolved_database_url)
@@ -178,14 +183,6 @@ class Supervisor:
         kill_now.cancel()
         await asyncio.gather(ending, ending_api)
 
-    def _handle_signals(self) -> None:
-        def on_signal() -> None:
-            (self._kill_now if self._stop.is_set() else self._stop).set()
-
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, on_signal)
-
     def _start_server(self) -> str:
         """Return the URL of Redis; start the embedded server when the settings name none."""
         if self.settings.resolved_redis_url:
@@ -244,7 +241,10 @@ class Supervisor:
         if not waiting:
             return
         registered = {worker.id for worker in await queue.workers()}
-        api_pid = self._read_api_file().get("pid")
+        try:
+            api_pid = json.loads(self._api_file.read_bytes())["pid"]
+        except (OSError, ValueError, KeyError):
+            api_pid = None
         for monitor in waiting:
             assert monitor.child is not None
             if monitor.spec.role:
@@ -255,13 +255,6 @@ class Supervisor:
     @property
     def _api_file(self) -> Path:
         return self.settings.data_path / "run" / "api.json"
-
-    def _read_api_file(self) -> dict[str, object]:
-        try:
-            document: dict[str, object] = json.loads(self._api_file.read_bytes())
-        except (OSError, ValueError):
-            return {}
-        return document
 
     async def _feed_watchdog(self) -> None:
         period = watchdog_seconds()

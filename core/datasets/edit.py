@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from core.datasets.options import SegmentChange
 from core.errors import Conflict, InvalidRequest, NotFound
-from core.records import DatasetContents, DatasetReport, DatasetVersionRecord, SegmentRecord
+from core.records import DatasetContents, DatasetReport, DatasetVersionRecord
 
 _TRANSCRIPT_FLAGS: Final = ("wrong_transcript", "wrong_language")
 """Flags that no longer hold once a transcript is corrected."""
@@ -35,7 +35,12 @@ def apply_changes(
         changed.add(change.number)
         if change.number not in segments:
             raise NotFound(f"Version {parent.version} of {parent.dataset_id} has no segment {change.number}.")
-        segments[change.number] = _apply_change(segments[change.number], change)
+        values: dict[str, Any] = {name: value for name in _FIELDS if (value := getattr(change, name)) is not None}
+        if "transcript" in values:
+            values["transcript"] = " ".join(values["transcript"].split())
+        if change.decide_by_report:
+            values["left_out"] = None
+        segments[change.number] = replace(segments[change.number], **values)
     for segment in before.segments:
         if segment.made_from in changed and segment.number not in changed:
             # An augmented copy has the transcript of its original, and is left out with it.
@@ -62,12 +67,3 @@ def inherit_report(
         if remaining := [flag for flag in flags if not corrected or flag["code"] not in _TRANSCRIPT_FLAGS]:
             inherited[key] = remaining
     return {**report, "flags": inherited}
-
-
-def _apply_change(segment: SegmentRecord, change: SegmentChange) -> SegmentRecord:
-    values: dict[str, Any] = {name: value for name in _FIELDS if (value := getattr(change, name)) is not None}
-    if "transcript" in values:
-        values["transcript"] = " ".join(values["transcript"].split())
-    if change.decide_by_report:
-        values["left_out"] = None
-    return replace(segment, **values)

@@ -162,10 +162,11 @@ class RecordingImporter:
         if not line.text and audio.seconds > MAX_SEGMENT_SECONDS:
             pieces = list(_cut(self.services.storage.path(audio.key), audio.rate))
             if len(pieces) > 1:
-                segments = [
-                    self._store_piece(number, name, start / audio.rate, samples, audio.rate)
-                    for start, samples in pieces
-                ]
+                segments = []
+                for first_sample, samples in pieces:
+                    piece, start = self.store.add(samples, audio.rate), first_sample / audio.rate
+                    title = f"{name} {start:.2f}-{start + piece.seconds:.2f} s"
+                    segments.append(SegmentRecord(0, number, title, start, piece.seconds, piece.key, piece.sha256))
         for segment in segments:
             if len(self.contents.segments) >= MAX_SEGMENTS:
                 raise InvalidRequest(f"A data set holds {MAX_SEGMENTS} segments at most.", hint="Make several.")
@@ -173,11 +174,6 @@ class RecordingImporter:
             self.contents.segments.append(
                 replace(segment, number=last + 1, transcript=line.text, language=line.language, speaker=line.speaker)
             )
-
-    def _store_piece(self, recording: int, name: str, start: float, samples: np.ndarray, rate: int) -> SegmentRecord:
-        audio = self.store.add(samples, rate)
-        name = f"{name} {start:.2f}-{start + audio.seconds:.2f} s"
-        return SegmentRecord(0, recording, name, start, audio.seconds, audio.key, audio.sha256)
 
     def _skip(self, name: str, reason: str) -> None:
         if len(self.skipped) < MAX_SKIPPED:

@@ -74,7 +74,9 @@ def run_cached(run: StageRun, stage: StageFunction) -> StageOutputs:
     inputs = {name: _checksum(path) for name, path in stage_inputs(run).items()}
     facts = {"inputs": inputs, "code": code_version(), **key_facts(run)}
     key = hashlib.sha256(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    manifest = _find_here(run, key) or _link_from_other_experiment(run, key)
+    manifest = _read_manifest(run.folder, run.stage, run.experiment.id)
+    if manifest is None or manifest.key != key or _product_checksums(run) != manifest.products:
+        manifest = _link_from_other_experiment(run, key)
     if manifest is not None:
         logger.info("%s of %s: %s", run.stage, run.experiment.id, REUSED)
         run.progress(1.0, REUSED)
@@ -82,14 +84,6 @@ def run_cached(run: StageRun, stage: StageFunction) -> StageOutputs:
     outputs = stage(run)
     _write_manifest(run, Manifest(key, outputs, _product_checksums(run)))
     return outputs
-
-
-def _find_here(run: StageRun, key: str) -> Manifest | None:
-    """Return what an earlier run of this experiment left, if all of it is still there."""
-    manifest = _read_manifest(run.folder, run.stage, run.experiment.id)
-    if manifest is None or manifest.key != key or _product_checksums(run) != manifest.products:
-        return None
-    return manifest
 
 
 def _link_from_other_experiment(run: StageRun, key: str) -> Manifest | None:
@@ -145,7 +139,11 @@ def _write_manifest(run: StageRun, manifest: Manifest) -> None:
             run.folder / MANIFESTS / f"{run.stage}.json", orjson.dumps(document).replace(own_key, _OWN_KEY)
         )
         write_atomically(index / manifest.key, run.experiment.id.encode())
-        _drop_oldest(index)
+        # Keep the newest pointers; a dropped one is only not found any more by other experiments.
+        with os.scandir(index) as entries:
+            pointers = [(entry.stat().st_mtime_ns, entry.path) for entry in entries if not entry.name.startswith(".")]
+        for _, path in sorted(pointers)[: max(0, len(pointers) - MAX_KEYS)]:
+            Path(path).unlink(missing_ok=True)
     except OSError as error:
         logger.warning("%s of %s will be made again next time: %s.", run.stage, run.experiment.id, error)
 
@@ -157,14 +155,6 @@ def _read_manifest(folder: Path, stage: str, experiment_id: str) -> Manifest | N
         return Manifest(**orjson.loads(text.replace(_OWN_KEY, f'"experiments/{experiment_id}/'.encode())))
     except (OSError, ValueError, TypeError):  # none, or one that another release wrote or somebody changed
         return None
-
-
-def _drop_oldest(index: Path) -> None:
-    """Keep the newest MAX_KEYS pointers; a dropped one is only not found any more by other experiments."""
-    with os.scandir(index) as entries:
-        pointers = [(entry.stat().st_mtime_ns, entry.path) for entry in entries if not entry.name.startswith(".")]
-    for _, path in sorted(pointers)[: max(0, len(pointers) - MAX_KEYS)]:
-        Path(path).unlink(missing_ok=True)
 
 
 def _product_checksums(run: StageRun) -> Checksums:

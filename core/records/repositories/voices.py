@@ -48,7 +48,11 @@ class VoiceRepository(Repository):
                 return existing
             await _check_checkpoint(connection, new.gpt_checkpoint_id, "gpt")
             await _check_checkpoint(connection, new.sovits_checkpoint_id, "sovits")
-            named = replace(record, name=await _free_name(connection, new.name))
+            name, number = new.name, 1
+            while (await connection.execute(select(voices.c.id).where(voices.c.name == name))).first() is not None:
+                number += 1
+                name = f"{new.name}-{number}"
+            named = replace(record, name=name)
             await connection.execute(insert(voices).values(as_values(named)))
             return named
 
@@ -134,11 +138,3 @@ async def _check_checkpoint(connection: AsyncConnection, checkpoint_id: str, kin
     actual = (await connection.execute(select(checkpoints.c.kind).where(checkpoints.c.id == checkpoint_id))).scalar()
     if actual != kind:
         raise NotFound(f"no {kind} checkpoint {checkpoint_id!r}", hint="GET /api/v1/models lists them.")
-
-
-async def _free_name(connection: AsyncConnection, name: str) -> str:
-    candidate, number = name, 1
-    while (await connection.execute(select(voices.c.id).where(voices.c.name == candidate))).first() is not None:
-        number += 1
-        candidate = f"{name}-{number}"
-    return candidate
