@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
+from two_processes import run_in_two_processes
 
 from GPT_SoVITS.checkpoints.checkpoint_files import load_checkpoint
 from GPT_SoVITS.gpt.trainer import GPTTrainer
@@ -18,17 +16,7 @@ from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).parents[2]
 WITHOUT_DROPOUT = {"update_every": 3, "learning_rate": 0.02, "layer_dropout": 0.0}
-
-
-def torchrun(*arguments: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments],
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
-        timeout=200,
-    )
 
 
 @pytest.fixture
@@ -36,7 +24,7 @@ def outputs(plan_file, tmp_path) -> Path:
     """Return the folder in which `alone` was trained here, and `whole` and `parts` by two processes."""
     for name in ("whole", "parts"):
         shutil.copy(plan_file(output=name, batch_size=12, train=WITHOUT_DROPOUT), tmp_path / f"{name}.json")
-    torchrun(str(Path(__file__).parent / "gpt_worker.py"), str(tmp_path))
+    run_in_two_processes(Path(__file__).parent / "gpt_worker.py", tmp_path)
     plan = GPTTrainingConfig.read(plan_file(output="alone", batch_size=24, train=WITHOUT_DROPOUT))
     GPTTrainer(plan, lambda *_, **__: None, threading.Event()).fit()
     return tmp_path
