@@ -10,11 +10,13 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
-
-from cryptography.fernet import Fernet, InvalidToken
+from typing import TYPE_CHECKING, Final
 
 from core.errors import NotReady
+
+if TYPE_CHECKING:
+    # Loaded where it is used: it costs each process 7 MiB, and few ever see a secret.
+    from cryptography.fernet import Fernet
 
 PREFIX: Final = "fernet:"
 """Begins every encrypted value; anything else is plaintext of an earlier version."""
@@ -31,6 +33,8 @@ class SecretsLocked(NotReady):
 def check_keys(keys: Iterable[str]) -> None:
     """Raise ValueError unless each key is 32 bytes in URL-safe base64; the message contains no key."""
     for key in keys:
+        from cryptography.fernet import Fernet
+
         try:
             Fernet(key)
         except ValueError:
@@ -47,7 +51,7 @@ class SecretBox:
         """
         self.key_file = key_file
         self.may_create = may_create
-        self._configured = [Fernet(key) for key in keys]
+        self._configured = tuple(keys)
 
     @property
     def has_key(self) -> bool:
@@ -70,6 +74,8 @@ class SecretBox:
         """
         if not stored.startswith(PREFIX):
             return stored
+        from cryptography.fernet import InvalidToken
+
         for cipher in self._ciphers():
             try:
                 return cipher.decrypt(stored.removeprefix(PREFIX)).decode()
@@ -81,6 +87,8 @@ class SecretBox:
 
     def is_current(self, stored: str) -> bool:
         """Return whether a stored secret was encrypted with the first key."""
+        from cryptography.fernet import InvalidToken
+
         ciphers = self._ciphers()
         if not stored.startswith(PREFIX) or not ciphers:
             return False
@@ -91,7 +99,9 @@ class SecretBox:
         return True
 
     def _ciphers(self) -> list[Fernet]:
-        ciphers = list(self._configured)
+        from cryptography.fernet import Fernet
+
+        ciphers = [Fernet(key) for key in self._configured]
         if self.key_file.exists():
             key = self.key_file.read_text().strip()
             try:
@@ -103,6 +113,8 @@ class SecretBox:
 
     def _create_key_file(self) -> None:
         """Create the key file; when another process does so at the same moment, its key counts."""
+        from cryptography.fernet import Fernet
+
         self.key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=f".{KEY_FILE}.", dir=self.key_file.parent)  # with mode 0600
         try:
