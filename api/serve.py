@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.http.connections import QuietAcceptErrors, connection_limits, limited_protocol, raise_file_limit
 from common.files import write_atomically
+from common.hosts import bracketed, http_url
 from core.redis_server import find_redis_url
 from core.settings import Settings
 
@@ -69,10 +70,9 @@ class AnnouncingServer(uvicorn.Server):
         gc.freeze()
         if self.started:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
-            client_host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
-            announcement = {"url": _url(client_host, port), "pid": os.getpid()}
+            announcement = {"url": http_url(host, port), "pid": os.getpid()}
             write_atomically(self.announcement, orjson.dumps(announcement))
-            logger.info("The API listens on %s.", _url(host, port))
+            logger.info("The API listens on http://%s:%d.", bracketed(host), port)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Remove the announcement, unless another process has written its own since, and stop listening."""
@@ -92,7 +92,3 @@ class AnnouncingServer(uvicorn.Server):
         if self._loop is not None and self.started:
             # Event streams without an end would keep their connections open.
             self._loop.call_soon_threadsafe(self.app.state.services.sse.stopping.set)
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 
 from common.files import write_atomically
+from common.hosts import http_url
 from core.errors import NotReady, SovitsError
 from core.settings import Settings
 
@@ -53,5 +54,5 @@ def api_url(settings: Settings) -> str:
     try:
         announcement = json.loads((settings.data_path / "run" / "api.json").read_bytes())
     except (OSError, ValueError):
-        return f"http://{settings.host}:{settings.port}"
+        return http_url(settings.host, settings.port)
     return str(announcement["url"]).rstrip("/")

@@ -8,6 +8,9 @@ MIN_SPEED: Final = 0.25
 MAX_SPEED: Final = 4.0
 """Times the voice's own pace, of a request and of a passage in a text with markup."""
 
+MAX_SEED: Final = 2**63 - 1
+"""Largest seed: what SQL, JSON libraries and random generators carry as a signed integer of 64 bits."""
+
 MAX_PRONUNCIATIONS: Final = 1000
 """Entries of a pronunciation dictionary."""
 MAX_PRONUNCIATION_WORD_LENGTH: Final = 100

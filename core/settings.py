@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from common.hosts import bracketed
 from core.encryption import KEY_FILE, SecretBox, check_keys
 from core.errors import SovitsError
 from core.signing import key_of
@@ -188,6 +189,11 @@ class Settings(BaseSettings):
             ipaddress.ip_network(value, strict=False)  # its ValueError says what is wrong
         return values
 
+    @field_validator("host", "redis_host")
+    @classmethod
+    def _without_brackets(cls, value: str) -> str:
+        return value.strip().removeprefix("[").removesuffix("]")
+
     @field_validator("gpu_memory_per_model_mb")
     @classmethod
     def _no_zero(cls, value: int) -> int:
@@ -241,7 +247,7 @@ class Settings(BaseSettings):
         if self.redis_url:
             return self.redis_url
         if self.redis_host:
-            return f"redis://{self.redis_host}:{self.redis_port}/{self.redis_db}"
+            return f"redis://{bracketed(self.redis_host)}:{self.redis_port}/{self.redis_db}"
         return ""
 
     @property

@@ -22,6 +22,7 @@ from api.services.speech import SpeechOptions
 from common.audio_formats import MEDIA_TYPES, AudioFormat
 from core.errors import EmptyText, NotFound, SovitsError, TextTooLong, VoiceNotFound
 from core.records import VoiceRecord
+from core.seed import Seed
 from core.speech.requests import InputType, SpeechRequest
 
 router = APIRouter(
@@ -91,7 +92,7 @@ class SpeechBody(BaseModel):
     stream_format: Literal["audio", "sse"] = "audio"
     instructions: str | None = Field(None, description="Accepted and ignored.")
     language: str = Field("auto", description="Extension: the language of the text.")
-    seed: int | None = Field(None, description="Extension: the same seed gives the same audio.")
+    seed: Seed | None = Field(None, description="Extension: the same seed gives the same audio.")
     emotion: str = Field("", max_length=100, description="Extension: the name of one of the voice's prompts.")
     input_type: InputType = Field(
         "auto",

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from pathlib import Path
 from typing import IO, Final
 
@@ -101,6 +102,39 @@ def safe_label(name: str) -> str:
     last = re.split(r"[/\\]", name)[-1]
     visible = "".join(letter for letter in last if unicodedata.category(letter)[0] != "C").strip(" .")
     return visible[:MAX_LABEL_LENGTH] or "upload"
+
+
+def disposition_parameter(disposition: str, name: str) -> str | None:
+    """Return a parameter of a Content-Disposition header, None without it.
+
+    The extended form (`filename*=UTF-8''…`, also in numbered parts, RFC 2231) comes before the plain one, which is
+    often a transcription. An extended form that cannot be decoded counts as a plain one.
+    """
+    extended = _extended_parameter(disposition, name)
+    if extended is not None and "\ufffd" not in extended:
+        return extended
+    _, options = parse_options_header(disposition)
+    plain = options.get(name.encode())
+    return extended if plain is None else plain.decode("utf-8", "replace")
+
+
+def _extended_parameter(disposition: str, name: str) -> str | None:
+    """Return the extended form of a parameter; with U+FFFD for what cannot be decoded."""
+    message = Message()
+    message["Content-Disposition"] = disposition
+    try:
+        parameters = message.get_params([], header="Content-Disposition")
+    except ValueError:  # a number of a part that no integer holds
+        return None
+    for key, value in parameters:
+        if key.lower() == name and (isinstance(value, tuple) or "*0" in disposition):
+            charset, _, text = value if isinstance(value, tuple) else (None, None, value)
+            raw = text.encode("latin-1", "replace")
+            try:
+                return raw.decode(charset or "utf-8", "replace")
+            except (LookupError, ValueError):  # a charset that does not exist
+                return raw.decode("utf-8", "replace")
+    return None
 
 
 def _alternatives(names: Collection[str]) -> str:
@@ -220,9 +254,10 @@ class _FormReceiver:
 
     def _on_headers_finished(self) -> None:
         part = self._part
-        _, options = parse_options_header(part.headers.get("content-disposition", ""))
-        part.name = options.get(b"name", b"").decode("utf-8", "replace")
-        if b"filename" not in options:
+        disposition = part.headers.get("content-disposition", "")
+        part.name = disposition_parameter(disposition, "name") or ""
+        filename = disposition_parameter(disposition, "filename")
+        if filename is None:
             if len(self.fields) >= MAX_FIELDS:
                 raise InvalidRequest("The form has too many fields.")
             return
@@ -232,8 +267,7 @@ class _FormReceiver:
         if part.name in self.files:
             raise InvalidRequest("The form has two files of one name.", hint="Upload one file a request.")
         path = self.new_path()
-        label = safe_label(options[b"filename"].decode("utf-8", "replace"))
-        part.file = self.files[part.name] = _IncomingFile(path, path.open("wb"), label)
+        part.file = self.files[part.name] = _IncomingFile(path, path.open("wb"), safe_label(filename))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         file = self._part.file

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from common.languages import RecordingLanguage
 from core.names import Name
+from core.seed import Seed
 
 DatasetLanguage = RecordingLanguage
 Subset = Literal["train", "val", "test"]
@@ -82,7 +83,7 @@ class SplitOptions(Options):
     by: Literal["segment", "recording", "speaker"] = Field(
         "segment", description="Unit that is never divided between the parts. Copies of a segment always stay with it."
     )
-    seed: int = Field(0, ge=0, lt=2**31, description="The same seed gives the same division.")
+    seed: Seed = Field(0, description="The same seed gives the same division.")
 
     @model_validator(mode="after")
     def _something_to_train_on(self) -> Self:
@@ -105,7 +106,7 @@ class AugmentOptions(Options):
     pitch_semitones: Range = (-2.0, 2.0)
     tempo_factor: Range = (0.9, 1.1)
     room_seconds: Range = (0.1, 0.4)
-    seed: int = Field(0, ge=0, lt=2**31, description="The same seed gives the same copies.")
+    seed: Seed = Field(0, description="The same seed gives the same copies.")
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:

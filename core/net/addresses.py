@@ -51,6 +51,16 @@ _TRANSLATED_IPV4: Final = ipaddress.IPv6Network("64:ff9b::/96")
 """NAT64: packets to such an address reach the IPv4 address in its last 32 bits."""
 
 
+def canonical_host(host: str) -> str:
+    """Return a host in the one spelling that hosts are compared in: lower case, an IPv6 address short, no brackets."""
+    name = host.strip().lower().rstrip(".").removeprefix("[").removesuffix("]").replace("%25", "%")
+    address, separator, zone = name.partition("%")
+    try:
+        return f"{ipaddress.ip_address(address)}{separator}{zone}"
+    except ValueError:
+        return name
+
+
 def is_address(host: str) -> bool:
     """Return whether a host is an IP address, with or without a zone."""
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.errors import DownloadFailed, FileTooLarge, ForbiddenAddress
-from core.net.addresses import is_address, is_public
+from core.net.addresses import canonical_host, is_address, is_public
 
 if TYPE_CHECKING:
     import httpx
@@ -63,7 +63,7 @@ class Fetcher:
         self.max_bytes = max_bytes
         self.timeout_seconds = timeout_seconds
         """Of a whole request, from the first lookup to the last byte."""
-        self.allowed_hosts = frozenset(host.lower().rstrip(".") for host in allowed_hosts)
+        self.allowed_hosts = frozenset(map(canonical_host, allowed_hosts))
         """Hosts whose addresses are not checked."""
         self.allowed_by = allowed_by
         """The setting that names them, for error messages."""
@@ -89,9 +89,8 @@ class Fetcher:
         # trust_env: a proxy from the environment would connect to addresses that were not checked.
         async with httpx.AsyncClient(verify=verify, trust_env=False, timeout=self.timeout_seconds) as client:
             for _ in range(MAX_REDIRECTS + 1):
-                request = await self._build_request(client, url)
                 try:
-                    response = await client.send(request, stream=True)
+                    response = await self._request(client, url)
                 except httpx.HTTPError as error:
                     raise DownloadFailed(f"{url} could not be read: {error or type(error).__name__}.") from None
                 except (httpx.InvalidURL, ValueError) as error:  # httpx parses the address of a redirect at once
@@ -126,8 +125,7 @@ class Fetcher:
                 asyncio.timeout(self.timeout_seconds),
                 httpx.AsyncClient(verify=verify, trust_env=False, timeout=self.timeout_seconds) as client,
             ):
-                request = await self._build_request(client, url, method, headers, content)
-                response = await client.send(request, stream=True)
+                response = await self._request(client, url, method, headers, content)
                 await response.aclose()
                 return response.status_code
         except TimeoutError:
@@ -150,37 +148,53 @@ class Fetcher:
         """Return the URL; raise ForbiddenAddress for one that is rejected without resolving its host."""
         target = _parse(url)
         host = target.host
-        if is_address(host) and host not in self.allowed_hosts and not is_public(host):
+        if is_address(host) and canonical_host(host) not in self.allowed_hosts and not is_public(host):
             raise self._not_public(host)
         return url
 
-    async def _build_request(
+    async def _request(
         self,
         client: httpx.AsyncClient,
         url: str,
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         content: bytes | AsyncIterator[bytes] | None = None,
-    ) -> httpx.Request:
-        """Build a request to a checked address of the URL's host, in the host's name."""
-        target = _parse(url)
-        address = await self._checked_address(target.raw_host.decode(), target.port or _PORTS[target.scheme])
-        return client.build_request(
-            method,
-            target.copy_with(host=address, fragment=None),
-            content=content,
-            # Compressed bodies would have to be unpacked before they could be counted.
-            headers={"Host": target.netloc.decode(), "Accept-Encoding": "identity", **(headers or {})},
-            extensions={"sni_hostname": target.raw_host.decode().rstrip(".")},
-        )
+    ) -> httpx.Response:
+        """Send a request in the name of the URL's host to the first of its checked addresses that can be connected to.
 
-    async def _checked_address(self, host: str, port: int) -> str:
-        name = host.lower().rstrip(".")
+        A host may have an IPv6 address that this machine cannot reach.
+        """
+        import httpx
+
+        target = _parse(url)
+        host = target.raw_host.decode().rstrip(".")
+        addresses = await self._checked_addresses(host, target.port or _PORTS[target.scheme])
+        # Compressed bodies would have to be unpacked before they could be counted.
+        headers = {"Host": target.netloc.decode(), "Accept-Encoding": "identity", **(headers or {})}
+        for address in addresses:
+            request = client.build_request(
+                method,
+                target.copy_with(host=address, fragment=None),
+                content=content,
+                headers=headers,
+                extensions={"sni_hostname": host},
+            )
+            try:
+                return await client.send(request, stream=True)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                if address == addresses[-1] or isinstance(error.__context__, ssl.SSLError):
+                    raise
+        raise AssertionError("there is at least one address")
+
+    async def _checked_addresses(self, host: str, port: int) -> list[str]:
+        name = canonical_host(host)
         allowed = name in self.allowed_hosts
         if name in _METADATA_HOSTS and not allowed:
             raise ForbiddenAddress(f"{host} is refused: it describes the machine it is asked from.")
+        if is_address(name) and not allowed and not is_public(name):
+            raise self._not_public(host)
         try:
-            addresses = await self._resolve(host, port)
+            addresses = await self._resolve(name if is_address(name) else host, port)
         except (OSError, UnicodeError) as error:
             raise DownloadFailed(f"The host {host} is not known: {error}.") from None
         if not addresses:
@@ -188,7 +202,7 @@ class Fetcher:
         for address in addresses:
             if not allowed and not is_public(address):
                 raise self._not_public(host)
-        return addresses[0]
+        return addresses
 
     def _not_public(self, host: str) -> ForbiddenAddress:
         # Not the address: a caller shall not learn what an internal name resolves to.

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from common.limits import MAX_SPEED, MIN_SPEED
+from core.seed import Seed
 
 InputType = Literal["auto", "text", "marks", "ssml"]
 """`auto`: SSML where the text begins with `<speak`, else inline tags such as `{500ms}`; `text`: no markup at all."""
@@ -57,7 +58,7 @@ class SpeechRequest(SpeechPayload):
     """Word → pronunciation, the voice's own among them."""
     voice_id: str
     speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED)
-    seed: int | None = None
+    seed: Seed | None = None
     """The same seed, text and voice give the same samples; None takes a random one."""
     prompt: PromptRef | None = None
     """In place of the voice's own prompts."""
@@ -108,7 +109,7 @@ class UtteranceRequest(SpeechPayload):
     language: str
     voice_id: str
     speed: float = 1.0
-    seed: int | None = None
+    seed: Seed | None = None
     prompt: PromptRef | None = None
     prompt_name: str = Field("", alias="emotion")
     announced: bool = False

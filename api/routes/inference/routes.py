@@ -28,6 +28,7 @@ from common.limits import MAX_SPEED, MIN_SPEED
 from core.errors import NotFound
 from core.jobs.job import Job
 from core.names import Name
+from core.seed import Seed
 from core.speech.inference_jobs import MAX_BATCH_ITEMS
 from core.speech.requests import InputType
 
@@ -44,7 +45,7 @@ class TextToSpeak(StrictModel):
     text: str = Field(description="The text. Inline tags or SSML are read as input_type says.")
     language: str = Field("auto", max_length=40, description="GET /info lists the languages.")
     speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED)
-    seed: int | None = Field(None, ge=0, le=2**32 - 1, description="The same seed gives the same audio.")
+    seed: Seed | None = Field(None, description="The same seed gives the same audio.")
     emotion: str = Field(
         "",
         max_length=100,

@@ -323,3 +323,32 @@ def seconds_of(content: bytes) -> float:
     with wave.open(io.BytesIO(content)) as file:
         assert file.getframerate() == RATE
         return len(file.readframes(1 << 30)) / 2 / RATE
+
+
+@pytest.mark.parametrize("seed", [0, 2**31, 2**32, 2**53 + 1, 2**63 - 1])
+async def test_a_seed_of_up_to_63_bits_reaches_the_synthesizer_exactly(
+    client: httpx.AsyncClient, voice: VoiceRecord, tone_workers: ToneWorkers, seed: int
+) -> None:
+    response = await client.post("/v1/audio/speech", json=speech(seed=seed, input="Hello."))
+
+    assert response.status_code == 200
+    assert tone_workers.requests[0].seed == seed
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63), str(2**64), "1" * 60, "9" * 5000, "-" + "9" * 5000, "1e400", "1.5"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/audio/speech", '{"model": "tts-1", "voice": "Allison", "input": "Hello.", "seed": %s}'),
+        ("/api/v1/inference", '{"text": "Hello.", "voice": "Allison", "seed": %s}'),
+        ("/api/v1/datasets/ds-x/split", '{"val": 0.2, "seed": %s}'),
+        ("/api/v1/datasets/ds-x/augment", '{"seed": %s}'),
+    ],
+)
+async def test_a_seed_out_of_range_is_one_sentence(client: httpx.AsyncClient, path: str, body: str, seed: str) -> None:
+    response = await client.post(path, content=body % seed, headers={"Content-Type": "application/json"})
+
+    error = response.json()["error"]
+    assert response.status_code == (400 if path.startswith("/v1/") else 422), response.text
+    assert ("thousands of digits" if len(seed) > 4300 else "seed") in error["message"]
+    assert len(error["message"]) < 200

@@ -51,6 +51,10 @@ def target(tmp_path: Path) -> Path:
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """Return a certificate for voices.example, and its key."""
+    return certificate_for(tmp_path, "DNS:voices.example")
+
+
+def certificate_for(tmp_path: Path, alternative_name: str) -> tuple[Path, Path]:
     paths = tmp_path / "certificate.pem", tmp_path / "key.pem"
     command = [
         "openssl",
@@ -63,7 +67,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
         "-nodes",
     ]
     command += ["-out", str(paths[0]), "-keyout", str(paths[1]), "-days", "1", "-subj", "/CN=voices.example"]
-    command += ["-addext", "subjectAltName=DNS:voices.example"]
+    command += ["-addext", f"subjectAltName={alternative_name}"]
     subprocess.run(command, check=True, capture_output=True)
     return paths
 
@@ -85,7 +89,7 @@ def names(**table: list[str]) -> tuple[Callable[[str, int], Awaitable[list[str]]
 
 
 @asynccontextmanager
-async def a_server(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+async def a_server(answer: Answer, tls: ssl.SSLContext | None = None, host: str = LOCAL) -> AsyncIterator[int]:
     """Yield a server on a free port of this host, which answers each request by its path and headers."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -99,7 +103,7 @@ async def a_server(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncIt
         finally:
             writer.close()
 
-    server = await asyncio.start_server(handle, LOCAL, 0, ssl=tls)
+    server = await asyncio.start_server(handle, host, 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
@@ -414,3 +418,80 @@ async def test_a_redirect_to_something_that_is_no_url_is_rejected(location: str,
             await fetcher.fetch(f"http://{LOCAL}:{port}/", target)
 
     assert content(target) is None
+
+
+@pytest.mark.parametrize("allowed", ["::1", "[::1]", "0:0:0:0:0:0:0:1", "[0::1]"])
+@pytest.mark.parametrize("host", ["[::1]", "[0:0:0:0:0:0:0:1]", "[::0001]"])
+async def test_an_ipv6_host_is_reached_and_allowed_in_any_spelling(allowed: str, host: str, target: Path) -> None:
+    seen: list[str] = []
+
+    def answer(path: str, headers: dict[str, str]) -> bytes:
+        seen.append(headers["host"])
+        return ok(b"sound")
+
+    async with a_server(answer, host="::1") as port:
+        url = f"http://{host}:{port}/a.wav?b=1"
+        fetched = await Fetcher(max_bytes=1000, allowed_hosts=[allowed]).fetch(url, target)
+        status = await Fetcher(max_bytes=1000, allowed_hosts=[allowed]).post(url, b"", {})
+
+    assert content(target) == b"sound"
+    assert (fetched.url, status) == (url, 200)
+    assert seen == [f"{host}:{port}"] * 2
+
+
+async def test_an_ipv6_host_is_redirected_within_itself(target: Path) -> None:
+    def answer(path: str, headers: dict[str, str]) -> bytes:
+        return redirect("/b.wav") if path == "/a.wav" else ok(b"sound")
+
+    async with a_server(answer, host="::1") as port:
+        fetched = await Fetcher(max_bytes=1000, allowed_hosts=["::1"]).fetch(f"http://[::1]:{port}/a.wav", target)
+
+    assert (fetched.url, content(target)) == (f"http://[::1]:{port}/b.wav", b"sound")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["::1", "::", "::ffff:127.0.0.1", "::ffff:7f00:1", "fe80::1", "fe80::1%25eth0", "fd00:ec2::254", "64:ff9b::a00:1"],
+)
+async def test_an_ipv6_host_that_is_not_public_is_refused(host: str, target: Path, connections: list[object]) -> None:
+    fetcher = Fetcher(max_bytes=1000)
+
+    with pytest.raises(ForbiddenAddress, match="not a public address"):
+        await fetcher.fetch(f"http://[{host}]:8000/", target)
+    with pytest.raises(ForbiddenAddress):
+        fetcher.check(f"http://[{host}]:8000/")
+
+    assert connections == []
+
+
+async def test_a_public_ipv6_host_is_connected_to(target: Path, connections: list[object]) -> None:
+    with pytest.raises(DownloadFailed, match="could not be read"):
+        await Fetcher(max_bytes=1000).fetch("http://[2606:4700:4700::1111]:8000/", target)
+
+    assert [connection[:2] for connection in connections] == [("2606:4700:4700::1111", 8000)]
+
+
+async def test_a_host_whose_ipv6_address_cannot_be_reached_is_read_from_its_ipv4_address(
+    target: Path, connections: list[object]
+) -> None:
+    async with a_server(lambda path, headers: ok(b"sound")) as port:
+        resolve, _ = names(both_example=[f"::1,{LOCAL}"])
+        fetcher = Fetcher(max_bytes=1000, resolve=resolve, allowed_hosts=["both.example"])
+        await fetcher.fetch(f"http://both.example:{port}/a.wav", target)
+        await fetcher.put_file(f"http://both.example:{port}/a.wav", target, "audio/wav")
+
+    assert content(target) == b"sound"
+    assert [connection[0] for connection in connections] == ["::1", LOCAL] * 2
+
+
+async def test_tls_is_spoken_with_an_ipv6_host(tmp_path: Path, target: Path) -> None:
+    paths = certificate_for(tmp_path, "IP:::1")
+    server_side = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_side.load_cert_chain(*paths)
+    client_side = ssl.create_default_context(cafile=str(paths[0]))
+
+    async with a_server(lambda path, headers: ok(b"sound"), server_side, host="::1") as port:
+        fetcher = Fetcher(max_bytes=1000, allowed_hosts=["::1"], tls=client_side)
+        await fetcher.fetch(f"https://[::1]:{port}/a.wav", target)
+
+    assert content(target) == b"sound"
