@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from core.datasets.transcripts import path_key
 from core.errors import BadArchive
 from core.records import SkippedFile
 
@@ -92,7 +93,7 @@ def inspect_archive(path: Path) -> Archive:
         if info.is_dir():
             continue
         reason = _reason_to_skip(info, name, seen)
-        seen.add(name.lower())
+        seen.add(path_key(name))
         if not reason:
             members = transcript_lists if _suffix(name) in LIST_SUFFIXES else recordings
             members.append(ArchiveMember(name, info.file_size, index))
@@ -150,7 +151,12 @@ def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, member: ArchiveMem
 
 def printable_name(name: str) -> str:
     """Return a name from an archive that is safe to display."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)[:200]
+    return printable_text(name)[:200]
+
+
+def printable_text(text: str) -> str:
+    """Return a text with names from an archive that is safe to display."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _read_directory(path: Path) -> list[zipfile.ZipInfo]:
@@ -266,7 +272,7 @@ def _reason_to_skip(info: zipfile.ZipInfo, name: str, seen: set[str]) -> str:
     last = name.rpartition("/")[2]
     if any(part in _JUNK for part in name.split("/")) or last.startswith("._"):
         return "It belongs to a file manager and is no recording."
-    if name.lower() in seen:
+    if path_key(name) in seen:
         return "The archive has another member of this name; the first one is taken."
     if info.flag_bits & ENCRYPTED:
         return "It is encrypted; pack it without a password."

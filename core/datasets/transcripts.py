@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from common.languages import RECORDING_LANGUAGES
+from core.datasets.list_encoding import decode_list
 from core.records import SkippedFile
 
 MAX_LINES: Final = 20_000
 MAX_TEXT_LENGTH: Final = 2000
+MAX_DEPTH: Final = 16
+"""Parts of a path that are compared."""
 _MAX_ERRORS: Final = 50
 _LANGUAGE_ALIASES: Final = {"jp": "ja", "cn": "zh"}
 
@@ -25,53 +29,108 @@ class TranscriptLine:
     language: str
     """Empty: unknown."""
     text: str
+    place: str = ""
+    """The list and the line, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptMatch:
+    """Which line belongs to which recording."""
+
+    lines: dict[str, TranscriptLine]
+    """By the name of the recording, as it was given."""
+    problems: list[SkippedFile]
+    """Lines and recordings that fit none, or more than one, with a reason each."""
 
 
 class TranscriptIndex:
-    """Looks up the line of a recording by its path, or by its name alone where that is unambiguous."""
+    """Lines of lists by path, matched with recordings by the longest common end of their paths."""
 
     def __init__(self) -> None:
         self._by_path: dict[str, TranscriptLine] = {}
-        self._paths_by_name: dict[str, list[str]] = {}
-        self._used: set[str] = set()
 
-    def add(self, lines: Iterable[TranscriptLine]) -> None:
-        """Add lines; the first line of a path counts."""
+    def add(self, lines: Iterable[TranscriptLine]) -> list[SkippedFile]:
+        """Add lines; return those whose path already has a line, which counts."""
+        repeated: list[SkippedFile] = []
         for line in lines:
-            path = _normalize(line.path)
-            if path not in self._by_path:
-                self._by_path[path] = line
-                self._paths_by_name.setdefault(path.rpartition("/")[2], []).append(path)
+            first = self._by_path.setdefault(path_key(line.path), line)
+            if first is line:
+                continue
+            place = line.place or line.path
+            if (first.text, first.language) == (line.text, line.language):
+                reason = f"It repeats the entry of {first.path} ({first.place})."
+            else:
+                reason = f"It has a second text for {first.path}; that of {first.place} is used."
+            repeated.append({"name": place, "reason": reason})
+        return repeated
 
-    def find(self, name: str) -> TranscriptLine | None:
-        """Return the line of the recording `name` (a path in an archive), or None."""
-        path = _normalize(name)
-        file_name = path.rpartition("/")[2]
-        while path not in self._by_path and "/" in path:  # a list often lies beside a folder, or names it from above
-            path = path.partition("/")[2]
-        if path not in self._by_path:
-            candidates = self._paths_by_name.get(file_name, [])
-            if len(candidates) != 1:
-                return None
-            path = candidates[0]
-        self._used.add(path)
-        return self._by_path[path]
+    def match(self, recordings: Sequence[str]) -> TranscriptMatch:
+        """Match recordings (paths in an archive) with lines: each has to be the only best match of the other."""
+        names = {path_key(name): name for name in recordings}
+        recordings_by_end, lines_by_end = _group_by_end(names), _group_by_end(self._by_path)
+        lines: dict[str, TranscriptLine] = {}
+        problems: list[SkippedFile] = []
+        matched: set[str] = set()
+        for path, name in names.items():
+            candidates = _best_matches(path, lines_by_end, self._by_path)
+            rivals = _best_matches(candidates[0], recordings_by_end, names) if len(candidates) == 1 else []
+            if rivals == [path]:
+                lines[name] = self._by_path[candidates[0]]
+                matched.add(candidates[0])
+            elif len(candidates) > 1:
+                matched.update(candidates)
+                entries = ", ".join(self._by_path[candidate].path for candidate in candidates[:3])
+                reason = f"{len(candidates)} entries of a list fit it ({entries}), so that it has no transcript."
+                problems.append({"name": name, "reason": reason})
+            elif path in rivals:
+                matched.add(candidates[0])
+                entry = self._by_path[candidates[0]].path
+                reason = f"The entry {entry} of a list fits {len(rivals)} recordings, so that it has no transcript."
+                problems.append({"name": name, "reason": reason})
+        for path, line in self._by_path.items():
+            if path not in matched:
+                problems.append(
+                    {"name": line.path, "reason": "A list names it, and the archive has no such recording."}
+                )
+        return TranscriptMatch(lines, problems)
 
-    def unused(self) -> list[str]:
-        """Return the paths of lines that `find` has not returned."""
-        return [line.path for path, line in self._by_path.items() if path not in self._used]
+
+def path_key(path: str) -> str:
+    """Return a path in the form that paths are compared in: composed characters, lower case, plain slashes."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", _clean_path(path)).casefold()).removeprefix("./")
 
 
-def parse_transcript_list(content: bytes, name: str) -> tuple[list[TranscriptLine], list[SkippedFile]]:
-    """Return the lines of a list, and those that cannot be read with a reason each."""
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            text = content.decode(encoding)
-            break
-        except UnicodeDecodeError:
-            continue
-    else:
-        return [], [{"name": name, "reason": "It is no text that can be read; save it as UTF-8."}]
+def _ends(path: str) -> list[str]:
+    """Return the ends of a path, the longest first."""
+    parts = [part for part in path.split("/") if part not in ("", ".")][-MAX_DEPTH:]
+    return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
+def _group_by_end(paths: Iterable[str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        for end in _ends(path):
+            groups.setdefault(end, []).append(path)
+    return groups
+
+
+def _best_matches(path: str, groups: Mapping[str, list[str]], paths: Container[str]) -> list[str]:
+    """Return the paths with the longest end in common; a path that is equal is the only one."""
+    if path in paths:
+        return [path]
+    return next((groups[end] for end in _ends(path) if end in groups), [])
+
+
+def parse_transcript_list(
+    content: bytes, name: str, language: str = ""
+) -> tuple[list[TranscriptLine], list[SkippedFile]]:
+    """Return the lines of a list, and those that cannot be read with a reason each.
+
+    `language`: that of the data set, which helps to tell the encoding.
+    """
+    text = decode_list(content, language)
+    if text is None:
+        return [], [{"name": name, "reason": "Its encoding cannot be told; save it as UTF-8."}]
     lines: list[TranscriptLine] = []
     errors: list[SkippedFile] = []
     for number, row in enumerate(text.split("\n"), start=1):
@@ -81,7 +140,7 @@ def parse_transcript_list(content: bytes, name: str) -> tuple[list[TranscriptLin
         if number > MAX_LINES:
             errors.append({"name": name, "reason": f"It has more than {MAX_LINES} lines; the rest is not read."})
             break
-        line = _parse_line(row)
+        line = _parse_line(row, f"{name}, line {number}")
         if isinstance(line, TranscriptLine):
             lines.append(line)
         elif len(errors) < _MAX_ERRORS:
@@ -91,7 +150,7 @@ def parse_transcript_list(content: bytes, name: str) -> tuple[list[TranscriptLin
     return lines, errors
 
 
-def _parse_line(row: str) -> TranscriptLine | str:
+def _parse_line(row: str, place: str) -> TranscriptLine | str:
     """Return the line, or a sentence about what is wrong with it."""
     fields = row.split("|")
     if len(fields) != 4:
@@ -106,12 +165,8 @@ def _parse_line(row: str) -> TranscriptLine | str:
     if language not in RECORDING_LANGUAGES:
         languages = ", ".join(sorted(RECORDING_LANGUAGES))
         return f"Its language {language_field.strip()[:20]!r} is none of {languages}."
-    return TranscriptLine(_clean_path(path), speaker.strip()[:100], language, " ".join(text.split()))
+    return TranscriptLine(_clean_path(path), speaker.strip()[:100], language, " ".join(text.split()), place)
 
 
 def _clean_path(path: str) -> str:
     return path.strip(" \t\"'\u202a").replace("\\", "/").rstrip("/")
-
-
-def _normalize(path: str) -> str:
-    return _clean_path(path).removeprefix("./").lower()

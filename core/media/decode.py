@@ -39,6 +39,8 @@ class AudioInfo:
     """False for a file that is shorter than its header says, or damaged."""
     broken_at_seconds: float | None = None
     """Position of the first damage, when it is not complete."""
+    warnings: tuple[str, ...] = ()
+    """A sentence for each length in it that is wrong and was corrected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ def decode(
     info = _audio_info(result)
     if not info.complete:
         logger.warning("%s is damaged or cut off at %.2f s; what can be read is used.", source, info.broken_at_seconds)
+    for warning in info.warnings:
+        logger.warning("%s: %s", source, warning)
     return info
 
 
@@ -158,4 +162,5 @@ def _audio_info(result: dict[str, Any]) -> AudioInfo:
         codec=result["codec"],
         complete=result["broken_at"] is None,
         broken_at_seconds=result["broken_at"],
+        warnings=tuple(result["warnings"]),
     )

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import sys
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from core.media.level_meter import FRAME_SECONDS, LevelMeter
+from core.media.mpeg_frames import correct_mpeg
+from core.media.ogg_pages import correct_ogg
+from core.media.piecewise_file import CorrectedFile, PiecewiseFile
+from core.media.wav_lengths import correct_wav
 
 ADDRESS_SPACE = 1 << 30
 """Bytes. The decoder works packet by packet and needs about 150 MB of it."""
@@ -65,6 +70,8 @@ class StreamInfo:
     """Packets that could not be decoded."""
     broken_at: float | None = None
     """Position of the first damage in seconds."""
+    warnings: list[str] = field(default_factory=list)
+    """A sentence for each wrong length that does not matter."""
 
 
 def main(arguments: list[str]) -> int:
@@ -115,8 +122,6 @@ def _probe(options: argparse.Namespace) -> dict[str, Any]:
 
 def _decode(options: argparse.Namespace) -> dict[str, Any]:
     """Write a WAV file of 16-bit PCM."""
-    import av
-
     with ExitStack() as stack:
         file = stack.enter_context(options.source.open("rb"))
         written: dict[str, Any] = {}
@@ -126,10 +131,10 @@ def _decode(options: argparse.Namespace) -> dict[str, Any]:
             rate = options.sample_rate or info.sample_rate
             output = stack.enter_context(wave.open(str(options.output), "wb"))
             output.setparams((channels, 2, rate, 0, "NONE", "not compressed"))
-            resampler = av.AudioResampler(format="s16", layout=LAYOUTS[channels], rate=rate, frame_size=rate)
+            convert = _converter(format="s16", layout=LAYOUTS[channels], rate=rate, frame_size=rate)
 
             def write(frame: Any) -> None:
-                for resampled in resampler.resample(frame):
+                for resampled in convert(frame):
                     output.writeframesraw(bytes(resampled.planes[0])[: resampled.samples * channels * 2])
                 written.update(seconds=output.getnframes() / rate, sample_rate=rate, channels=channels)
 
@@ -144,28 +149,48 @@ def _check(options: argparse.Namespace) -> dict[str, Any]:
     meter = LevelMeter()
 
     def begin(info: StreamInfo) -> Callable[[Any], None]:
-        import av
-
-        meter.frame_length = max(1, round(info.sample_rate * FRAME_SECONDS))
-        resampler = av.AudioResampler(
-            format="flt", layout="mono", rate=info.sample_rate, frame_size=20 * meter.frame_length
-        )
-
-        def measure(frame: Any) -> None:
-            for resampled in resampler.resample(frame):
-                meter.add(resampled.to_ndarray().reshape(-1))
-
-        return measure
+        return _measuring(meter, info.sample_rate)
 
     with options.source.open("rb") as file:
         info = _read(file, options.max_seconds, begin)
     return {**_describe(info), **meter.report()}
 
 
+def _converter(**target: Any) -> Callable[[Any], Iterator[Any]]:
+    """Return a function that converts frames of any format and rate, also where these change; None flushes it."""
+    import av
+
+    resampler = av.AudioResampler(**target)
+    current: tuple[Any, ...] | None = None
+
+    def convert(frame: Any) -> Iterator[Any]:
+        nonlocal resampler, current
+        kind = frame and (frame.format.name, frame.layout.name, frame.sample_rate)
+        if frame is not None and current is not None and kind != current:
+            yield from resampler.resample(None)
+            resampler = av.AudioResampler(**target)
+        current = kind or current
+        yield from resampler.resample(frame)
+
+    return convert
+
+
+def _measuring(meter: LevelMeter, rate: int) -> Callable[[Any], None]:
+    """Return a function that measures frames."""
+    meter.frame_length = max(1, round(rate * FRAME_SECONDS))
+    convert = _converter(format="flt", layout="mono", rate=rate, frame_size=20 * meter.frame_length)
+
+    def measure(frame: Any) -> None:
+        for converted in convert(frame):
+            meter.add(converted.to_ndarray().reshape(-1))
+
+    return measure
+
+
 def _read(
     file: BinaryIO, max_seconds: float, begin: Callable[[StreamInfo], Callable[[Any], None]] | None
 ) -> StreamInfo:
-    """Decode the first audio stream, passing each frame and a final None to the function that `begin` returns.
+    """Decode the first audible stream, passing each frame and a final None to the function that `begin` returns.
 
     Without `begin`, decode only the start and count the remaining packets.
     """
@@ -174,28 +199,71 @@ def _read(
     av.logging.set_level(None)
     if file.seek(0, 2) == 0:
         raise UnusableAudio("The file is empty.")
-    file.seek(0)
-    try:
-        # Through a file object and with no protocol allowed, nothing but this file can be opened.
-        container = av.open(file, options={"format_whitelist": FORMATS, "protocol_whitelist": "none"}, timeout=None)
-    except (av.error.FFmpegError, ValueError) as error:
-        raise UnusableAudio(f"It is no sound file that can be read ({_reason(error)}).") from error
-    with container:
-        if not container.streams.audio:
-            raise UnusableAudio("There is no sound in it.")
-        stream = container.streams.audio[0]
-        info = _stream_info(file, container, stream)
+    corrected, stream_index = _inspect(file)
+    with _open(corrected) as container:
+        stream = container.streams[stream_index]
+        info = _stream_info(corrected, container, stream)
         consume = begin(info) if begin else None
         for frame in _frames(container, stream, info, max_seconds, everything=begin is not None):
             if consume:
                 consume(frame)
         if consume and info.good:
             consume(None)
-    _check_damage(info, file)
+    _check_damage(info, corrected)
     return info
 
 
-def _stream_info(file: BinaryIO, container: Any, stream: Any) -> StreamInfo:
+def _open(corrected: CorrectedFile) -> Any:
+    """Return the container in a file; raise UnusableAudio where there is none with sound."""
+    import av
+
+    corrected.file.seek(0)
+    try:
+        # Through a file object and with no protocol allowed, nothing but this file can be opened.
+        container = av.open(
+            corrected.file, options={"format_whitelist": FORMATS, "protocol_whitelist": "none"}, timeout=None
+        )
+    except (av.error.FFmpegError, ValueError) as error:
+        raise UnusableAudio(f"It is no sound file that can be read ({_reason(error)}).") from error
+    if not container.streams.audio:
+        container.close()
+        raise UnusableAudio("There is no sound in it.")
+    return container
+
+
+def _inspect(file: BinaryIO) -> tuple[CorrectedFile, int]:
+    """Return the file with correct lengths, and the index of its first stream that can be heard."""
+    corrected = correct_wav(file) or correct_ogg(file) or CorrectedFile(file)
+    with _open(corrected) as container:
+        if "mp3" in container.format.name.split(","):
+            corrected = correct_mpeg(file) or corrected
+        streams = [stream.index for stream in container.streams.audio]
+    for index in streams if len(streams) > 1 else ():
+        if _is_audible(corrected, index):
+            return corrected, index
+    return corrected, streams[0]
+
+
+def _is_audible(corrected: CorrectedFile, index: int) -> bool:
+    """Decode a stream until something can be heard in it."""
+    meter = LevelMeter()
+    with _open(corrected) as container:
+        stream = container.streams[index]
+        try:
+            info = _stream_info(corrected, container, stream)
+            measure = _measuring(meter, info.sample_rate)
+            for frame in _frames(container, stream, info, math.inf, everything=True):
+                measure(frame)
+                if not meter.silent:
+                    return True
+            if info.good:
+                measure(None)
+        except (UnusableAudio, OSError, ValueError):  # another stream may do
+            return False
+    return not meter.silent
+
+
+def _stream_info(corrected: CorrectedFile, container: Any, stream: Any) -> StreamInfo:
     context = stream.codec_context
     if not context.sample_rate or not context.channels:
         raise UnusableAudio("Its sample rate or its number of channels is missing.")
@@ -208,9 +276,9 @@ def _stream_info(file: BinaryIO, container: Any, stream: Any) -> StreamInfo:
         declared = float(stream.duration * stream.time_base)
     elif container.duration is not None and len(container.streams) == 1:  # otherwise it may be that of the video
         declared = container.duration / 1_000_000
-    if set(names) & set(FORMATS_WITHOUT_DURATION) or ("mp3" in names and not _has_mp3_length(file)):
+    if set(names) & set(FORMATS_WITHOUT_DURATION) or ("mp3" in names and not _has_mp3_length(corrected.file)):
         declared = None
-    return StreamInfo(context.name, context.sample_rate, context.channels, declared)
+    return StreamInfo(context.name, context.sample_rate, context.channels, declared, warnings=list(corrected.warnings))
 
 
 def _frames(container: Any, stream: Any, info: StreamInfo, max_seconds: float, *, everything: bool) -> Iterator[Any]:
@@ -255,19 +323,21 @@ def _record_damage(info: StreamInfo) -> None:
         info.broken_at = info.seconds
 
 
-def _check_damage(info: StreamInfo, file: BinaryIO) -> None:
+def _check_damage(info: StreamInfo, corrected: CorrectedFile) -> None:
     if not info.good:
         raise UnusableAudio("No sound in it can be decoded.")
     if info.bad > info.good:
         raise UnusableAudio("Most of it is damaged and cannot be decoded.")
     missing = info.declared is not None and info.declared - info.seconds > MAX_SHORTFALL
-    if missing or _is_cut_ogg(file) or _is_cut_wav(file):
+    if corrected.damaged_at is not None:
+        info.broken_at = corrected.damaged_at
+    elif missing or corrected.truncated:
         info.broken_at = info.seconds if info.broken_at is None else info.broken_at
-    elif info.declared is not None:
+    elif info.declared is not None or info.bad <= corrected.joints:
         info.broken_at = None  # the undecodable packet was no audio but a tag or padding
 
 
-def _has_mp3_length(file: BinaryIO) -> bool:
+def _has_mp3_length(file: BinaryIO | PiecewiseFile) -> bool:
     """Return whether the first MPEG frame is a Xing, Info or VBRI header, which counts the frames."""
     position = file.tell()
     file.seek(0)
@@ -281,34 +351,6 @@ def _has_mp3_length(file: BinaryIO) -> bool:
     return any(magic in head for magic in (b"Xing", b"Info", b"VBRI"))
 
 
-def _is_cut_ogg(file: BinaryIO) -> bool:
-    """Return whether the last Ogg page lacks the end-of-stream flag."""
-    file.seek(0)
-    if file.read(4) != b"OggS":
-        return False
-    size = file.seek(0, 2)
-    file.seek(max(0, size - 70_000))  # a page has 65,307 bytes at most
-    tail = file.read()
-    page = tail.rfind(b"OggS")
-    return page < 0 or page + 5 >= len(tail) or not tail[page + 5] & 4
-
-
-def _is_cut_wav(file: BinaryIO) -> bool:
-    """Return whether the data chunk is cut off; FFmpeg corrects its length silently."""
-    size = file.seek(0, 2)
-    file.seek(0)
-    start = file.read(12)
-    if start[:4] != b"RIFF" or start[8:] != b"WAVE":
-        return False
-    while len(head := file.read(8)) == 8:
-        length = int.from_bytes(head[4:], "little")
-        if head[:4] == b"data":
-            streamed = length == 0 or length >= 0x7FFFFF00  # a streamed WAV: written before the length was known
-            return not streamed and file.tell() + length > size
-        file.seek(length + length % 2, 1)
-    return False
-
-
 def _describe(info: StreamInfo) -> dict[str, Any]:
     return {
         "seconds": round(info.seconds, 6),  # a sum of many frames
@@ -316,6 +358,7 @@ def _describe(info: StreamInfo) -> dict[str, Any]:
         "channels": info.channels,
         "codec": info.codec,
         "broken_at": info.broken_at,
+        "warnings": info.warnings,
     }
 
 

@@ -41,12 +41,17 @@ class LevelMeter:
                 self.silent_run += 1
                 self.longest_silent_run = max(self.longest_silent_run, self.silent_run)
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was loud enough to be heard."""
+        return self.loudest < SILENCE
+
     def report(self) -> dict[str, float | bool]:
         """Return the measurements as they are printed for `core.media.decode`."""
         return {
             "peak": self.peak,
             "rms": math.sqrt(self.energy / self.samples) if self.samples else 0.0,
-            "silent": self.loudest < SILENCE,
+            "silent": self.silent,
             "sounding_seconds": round(self.sounding * FRAME_SECONDS, 3),
             "longest_silence_seconds": round(self.longest_silent_run * FRAME_SECONDS, 3),
         }

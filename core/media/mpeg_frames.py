@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from core.media.file_view import CorrectedFile, FileView, Piece
+from core.media.piecewise_file import CorrectedFile, Piece, PiecewiseFile
 
 MAX_MISSING_SECONDS: Final = 0.1
 SEARCH_BYTES: Final = 1 << 16
@@ -114,7 +114,7 @@ def correct_mpeg(file: BinaryIO) -> CorrectedFile | None:
         pieces = [range(section.start, section.end) for section in sections]
         if any(section.counted_frames is not None for section in sections):
             warnings.append(f"It consists of {len(sections)} recordings; its header gives the length of the first.")
-    return CorrectedFile(FileView(file, pieces), warnings, joints=len(sections) - 1)
+    return CorrectedFile(PiecewiseFile(file, pieces), warnings, joints=len(sections) - 1)
 
 
 class _Scanner:

@@ -1,37 +1,38 @@
-"""Pages of Ogg files (RFC 3533): whether the last one is there."""
+"""Pages of Ogg files (RFC 3533): whether the last one is there, and what follows it."""
 
 from __future__ import annotations
 
 from typing import BinaryIO, Final
 
-from core.media.file_view import FileView
+from core.media.piecewise_file import CorrectedFile, PiecewiseFile
 
 PAGE_BYTES: Final = 65_307
 """Of the largest page."""
+HEADER_BYTES: Final = 27
+"""Of a page, before its table of segments."""
 
 
-def is_cut_ogg(file: BinaryIO | FileView) -> bool:
-    """Return whether the last Ogg page lacks the end-of-stream flag and is not complete either.
+def correct_ogg(file: BinaryIO) -> CorrectedFile | None:
+    """Return an Ogg file up to the end of its last page; None for another file.
 
-    Zeros after it do not matter, and a stream that was recorded while it was sent may have no last page.
+    A stream recorded while it was sent may lack the mark of the last page; only a page that ends early is truncated.
     """
     file.seek(0)
     if file.read(4) != b"OggS":
-        return False
-    size = _end_of_content(file)
-    start = max(0, size - PAGE_BYTES)
+        return None
+    size = file.seek(0, 2)
+    start = max(0, _end_of_content(file) - PAGE_BYTES)
     file.seek(start)
-    tail = file.read(size - start + PAGE_BYTES)  # a page may end with zeros of its own
+    tail = file.read(2 * PAGE_BYTES)  # a page may end with zeros of its own
     page = tail.rfind(b"OggS")
-    if page < 0 or page + 27 > len(tail):
-        return True
-    if tail[page + 5] & 4:
-        return False
-    segments = tail[page + 27 : page + 27 + tail[page + 26]]
-    return page + 27 + len(segments) + sum(segments) > len(tail) or len(segments) < tail[page + 26]
+    segments = tail[page + HEADER_BYTES :][: tail[page + HEADER_BYTES - 1]] if page + HEADER_BYTES <= len(tail) else b""
+    end = start + page + HEADER_BYTES + len(segments) + sum(segments)
+    if page < 0 or not segments or end > size:
+        return CorrectedFile(file, truncated=True)
+    return CorrectedFile(PiecewiseFile(file, [range(end)]) if end < size else file)
 
 
-def _end_of_content(file: BinaryIO | FileView) -> int:
+def _end_of_content(file: BinaryIO) -> int:
     """Return where the zeros at the end of a file begin."""
     end = file.seek(0, 2)
     while end > 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import BinaryIO, Final, Literal
 
-from core.media.file_view import CorrectedFile, FileView, Piece
+from core.media.piecewise_file import CorrectedFile, Piece, PiecewiseFile
 
 HEADER_TOLERANCE: Final = 64
 """Bytes. Some writers count the header as sound, or do not count it where they should."""
@@ -81,7 +81,7 @@ def correct_wav(file: BinaryIO) -> CorrectedFile | None:
     if not warnings:
         file.seek(0)
         return CorrectedFile(file)
-    return CorrectedFile(FileView(file, _corrected_pieces(header, sounds)), warnings)
+    return CorrectedFile(PiecewiseFile(file, _corrected_pieces(header, sounds)), warnings)
 
 
 def _read_header(file: BinaryIO, start: int, size: int) -> WavHeader | None:

@@ -8,9 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from core.datasets.archive import Archive, ArchiveMember, inspect_archive, is_zip, open_archive, printable_name
+from core.datasets.archive import (
+    Archive,
+    ArchiveMember,
+    inspect_archive,
+    is_zip,
+    open_archive,
+    printable_name,
+    printable_text,
+)
 from core.datasets.options import NewRecording
-from core.datasets.transcripts import TranscriptIndex, TranscriptLine, parse_transcript_list
+from core.datasets.transcripts import TranscriptIndex, TranscriptLine, TranscriptMatch, parse_transcript_list
 from core.errors import BadArchive, BadAudio, InvalidRequest, NotFound
 from core.media import decode
 from core.records import DatasetContents, FileRecord, RecordingRecord, SegmentRecord, SkippedFile
@@ -95,13 +103,13 @@ class RecordingImporter:
             self._skip(skipped["name"], skipped["reason"])
         at_once, members = max(1, self.services.threads), archive.recordings
         with open_archive(path) as unpack, ThreadPoolExecutor(at_once) as pool:
-            transcripts = self._read_transcripts(unpack, archive)
+            transcripts = self._read_transcripts(unpack, archive, source.language)
             for first in range(0, len(members), at_once):
                 batch = members[first : first + at_once]
                 with self.services.storage.temporary_folder() as folder:
                     decoded = [self._unpack_and_decode(unpack, member, folder, pool) for member in batch]
                     for member, recording in zip(batch, decoded, strict=True):
-                        line = transcripts.find(member.name)
+                        line = transcripts.lines.get(member.name)
                         line = line or TranscriptLine(member.name, source.speaker, source.language, "")
                         try:
                             self._add_recording(recording.result(), printable_name(member.name), record.id, line)
@@ -109,10 +117,10 @@ class RecordingImporter:
                             self._skip(printable_name(member.name), error.message)
                 done = first + len(batch)
                 progress(done / len(members), f"Took {done} of {len(members)} recordings.")
-        for name in transcripts.unused():
-            self._skip(printable_name(name), "A list names it, and the archive has no such recording.")
+        for problem in transcripts.problems:
+            self._skip(printable_name(problem["name"]), printable_text(problem["reason"]))
 
-    def _read_transcripts(self, unpack: Unpack, archive: Archive) -> TranscriptIndex:
+    def _read_transcripts(self, unpack: Unpack, archive: Archive, language: str) -> TranscriptMatch:
         transcripts = TranscriptIndex()
         with self.services.storage.temporary_folder() as folder:
             for member in archive.transcript_lists:
@@ -121,11 +129,11 @@ class RecordingImporter:
                 except BadArchive as error:
                     self._skip(printable_name(member.name), error.message)
                     continue
-                lines, unreadable = parse_transcript_list((folder / "list").read_bytes(), printable_name(member.name))
-                transcripts.add(lines)
-                for line in unreadable:
-                    self._skip(line["name"], line["reason"])
-        return transcripts
+                content, name = (folder / "list").read_bytes(), printable_name(member.name)
+                lines, unreadable = parse_transcript_list(content, name, language)
+                for line in [*unreadable, *transcripts.add(lines)]:
+                    self._skip(line["name"], printable_text(line["reason"]))
+        return transcripts.match([recording.name for recording in archive.recordings])
 
     def _unpack_and_decode(
         self, unpack: Unpack, member: ArchiveMember, folder: Path, pool: ThreadPoolExecutor

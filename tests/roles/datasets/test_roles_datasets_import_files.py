@@ -208,3 +208,45 @@ def test_a_deleted_data_set_takes_its_sounds_along(bench: Bench) -> None:
     assert bench.sounds(dataset.id) == []
     with pytest.raises(NotFound):
         bench.call(bench.services.records.datasets.get, dataset.id)
+
+
+def test_recordings_of_one_name_in_different_folders_get_their_own_texts(bench: Bench) -> None:
+    members = {
+        "set/one/a.wav": wav(speech("announce.wav")),
+        "set/two/a.wav": wav(speech("prepend.wav")),
+        "set/one/b.wav": wav(speech("busy.wav")),
+        "set/two/b.wav": wav(speech("busy.wav")[:-100]),
+        "set/e\u0301.wav": wav(speech("busy.wav")[:-200]),
+    }
+    rows = [
+        "D:\\x\\two\\a.wav|m|ZH|第二个。",
+        "one/a.wav|m|ZH|第一个。",
+        "b.wav|m|ZH|谁的？",
+        "é.wav|m|ZH|好的。",
+        "one/a.wav|m|ZH|又一个。",
+    ]
+
+    dataset = bench.make({"set.zip": zipped({**members, "a.list": "\n".join(rows).encode("gbk")})}, language="zh")
+
+    shown = {segment.name: segment.transcript for segment in bench.contents(dataset.id).segments}
+    skipped = {file["name"]: file["reason"] for file in bench.version(dataset.id).skipped}
+    assert shown == {
+        "set/one/a.wav": "第一个。",
+        "set/two/a.wav": "第二个。",
+        "set/one/b.wav": "",
+        "set/two/b.wav": "",
+        "set/e\u0301.wav": "好的。",
+    }
+    assert set(skipped) == {"set/one/b.wav", "set/two/b.wav", "a.list, line 5"}
+    assert "second text for one/a.wav" in skipped["a.list, line 5"]
+
+
+def test_a_streamed_wav_is_imported_and_a_truncated_one_is_not(bench: Bench) -> None:
+    whole = bytearray(wav(speech("announce.wav")))
+    truncated = bytes(whole[: len(whole) // 2])
+    whole[4:8] = whole[40:44] = b"\xff" * 4
+
+    dataset = bench.make({"streamed.wav": bytes(whole), "half.wav": truncated})
+
+    assert [segment.name for segment in bench.contents(dataset.id).segments] == ["streamed.wav"]
+    assert [file["name"] for file in bench.version(dataset.id).skipped] == ["half.wav"]

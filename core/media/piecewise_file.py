@@ -17,7 +17,7 @@ Piece = bytes | range
 class CorrectedFile:
     """A recording whose wrong lengths do not mislead a decoder."""
 
-    file: BinaryIO | FileView
+    file: BinaryIO | PiecewiseFile
     warnings: list[str] = field(default_factory=list)
     """A sentence for each wrong length."""
     truncated: bool = False
@@ -28,7 +28,7 @@ class CorrectedFile:
     """Places where one recording ends and another begins: a decoder may lose a packet there."""
 
 
-class FileView(io.RawIOBase):
+class PiecewiseFile(io.RawIOBase):
     """Reads pieces as one file."""
 
     def __init__(self, file: BinaryIO, pieces: Sequence[Piece]) -> None:
