@@ -41,3 +41,12 @@ def find_language(name: str) -> LanguageCode | None:
     """Return the code that a name stands for, whatever its case and separators; None for an unknown name."""
     key = name.strip().lower().replace("_", "-")
     return _CODES_BY_NAME.get(key) or LANGUAGE_ALIASES.get(key)
+
+
+def single_language(name: str) -> str:
+    """Return the single language that a code or another name stands for; "" for `auto` and unknown names.
+
+    `auto_yue` and `all_yue` both stand for Cantonese.
+    """
+    code = (find_language(name) or "auto").removeprefix("all_")
+    return {"auto": "", "auto_yue": "yue"}.get(code, code)

@@ -47,8 +47,9 @@ class Splitter:
                 request.language,
                 input_type=request.input_type,
                 pronunciations=request.pronunciations,
+                number_language=request.number_language,
             )
-            utterances = split_script(script)
+            utterances = split_script(script, request.number_language)
         context.check()
         job_ids = [f"{job.id}.{index}" for index in range(len(utterances))]
         queue = self.services.queue

@@ -57,11 +57,12 @@ class _LabeledRun(NamedTuple):
     """"" for a run that belongs to no language of its own, `UNDECIDED` for a number."""
 
 
-def segment_by_language(text: str, code: str) -> list[LanguageSegment]:
+def segment_by_language(text: str, code: str, number_language: str = "") -> list[LanguageSegment]:
     """Return the segments of a text, in order and without a gap; at least one, whatever the text.
 
     `code` is one of `common.languages.LANGUAGE_CODES`. Numbers take the language of their neighbors, but under `all_…`
-    that of the code. Punctuation goes with what is before it, at the start with what follows.
+    that of the code. Punctuation goes with what is before it, at the start with what follows. `number_language`: that
+    of numbers in a text without a word that tells it, under `auto…`; "" for Mandarin or Cantonese.
     """
     if code == "en":
         return [LanguageSegment("en", text, 0)]
@@ -86,8 +87,13 @@ def segment_by_language(text: str, code: str) -> list[LanguageSegment]:
             language = SCRIPT_LANGUAGES[run.script]
         runs.append(_LabeledRun(run, language))
     runs = _decide_numbers(runs)
-    fallback = single or mandarin
-    if not single and all(language in ("", UNDECIDED) for _, language in runs) and re.search("[A-Za-z]", text):
+    fallback = single or number_language or mandarin
+    if (
+        not single
+        and not number_language
+        and all(language in ("", UNDECIDED) for _, language in runs)
+        and re.search("[A-Za-z]", text)
+    ):
         fallback = "en"  # a number with a Latin unit, and nothing else that tells
     borders: list[tuple[int, str]] = []
     for run, language in runs:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from api.services.job_errors import error_from_job
+from common.languages import single_language
 from core.errors import EmptyText, NotReady, SovitsError, TextTooLong, TimedOut
 from core.ids import new_id
 from core.jobs.events import Events
@@ -89,11 +90,12 @@ class SpeechService:
         self.check_text(text)
         language, speed = canonical_language(options.language), check_speed(options.speed)
         record = await self.records.voices.get(voice)
-        record.prompt_named(options.prompt_name)
+        prompt = record.prompt_named(options.prompt_name)
         return SpeechRequest(
             text=replace_surrogates(text),
             input_type=options.input_type,
             language=language,
+            number_language=single_language(record.language) or single_language(prompt["language"]),
             pronunciations={**record.pronunciations, **check_pronunciations(options.pronunciations)},
             voice_id=record.id,
             speed=speed,

@@ -54,6 +54,8 @@ class SpeechRequest(SpeechPayload):
     text: str
     input_type: InputType = "auto"
     language: str = "auto"
+    number_language: str = ""
+    """The voice's language, of numbers in a text without a word that tells theirs; empty: Mandarin."""
     pronunciations: dict[str, str] = Field(default_factory=dict)
     """Word → pronunciation, the voice's own among them."""
     voice_id: str

@@ -6,8 +6,22 @@ import re
 from functools import cache
 
 from GPT_SoVITS.text.data import table
-from GPT_SoVITS.text.english.expansions import ABBREVIATIONS, CURRENCIES, MONTHS, MORE_UNITS, SCALES
+from GPT_SoVITS.text.english.expansions import (
+    ABBREVIATIONS,
+    CURRENCIES,
+    CURRENCY_CODES,
+    DOLLARS,
+    MONTHS,
+    MORE_UNITS,
+    SCALES,
+    SHORT_MONTHS,
+    SHORT_PER,
+    WEEKDAYS,
+)
 from GPT_SoVITS.text.english.numbers import cardinal, digits_in_words, ordinal, two_digits, year
+
+QUANTITY_PREFIX = "\ue000"
+"""Stands before a number that counts or measures, and so is no year."""
 
 
 @cache
@@ -53,7 +67,7 @@ def say_list_numbers(match: re.Match[str]) -> str:
 def say_measure(match: re.Match[str]) -> str:
     """Put the unit's name, in singular or plural, behind the number."""
     singular, plural = unit_names()[match[2]]
-    return f"{match[1]} {singular if match[1] == '1' else plural}"
+    return f"{QUANTITY_PREFIX}{match[1]} {singular if match[1] == '1' else plural}"
 
 
 def say_decimal(match: re.Match[str]) -> str:
@@ -79,18 +93,113 @@ def say_day_of_month(match: re.Match[str]) -> str:
 
 
 def say_american_date(match: re.Match[str]) -> str:
-    """Write out month, day and year, as Americans order them."""
-    return f"{MONTHS[int(match[1]) - 1]} {ordinal(match[2])}, {say_integer(match[3])}"
+    """Write out month, day and year, as Americans order them unless only the other order is a date."""
+    month, day, written = int(match[1]), int(match[2]), match[3]
+    if month > 12:
+        month, day = day, month
+    if not (1 <= month <= 12 and 1 <= day <= 31):
+        return match[0]
+    year_digits = written if len(written) == 4 else f"{'19' if int(written) > 69 else '20'}{written}"
+    return f"{MONTHS[month - 1]} {ordinal(str(day))}, {say_integer(year_digits)}"
+
+
+def say_two_years(match: re.Match[str]) -> str:
+    """Say a season, "twenty twenty-four twenty-five" for 2024/25; 2024/05 is a month."""
+    first, second = int(match[1]), int(match[2])
+    if second in ((first + 1) % 100, first + 1):
+        joint, last = (" to ", year(second)) if second > 99 else (" ", two_digits(second))
+        return f"{say_integer(match[1])}{joint}{last}"
+    return f"{MONTHS[second - 1]} {say_integer(match[1])}" if 1 <= second <= 12 else match[0]
+
+
+def say_days(match: re.Match[str]) -> str:
+    """Say a range of days of a month."""
+    return f"{match[1]} {ordinal(match[2])} to {ordinal(match[3])}"
+
+
+def say_days_of_month(match: re.Match[str]) -> str:
+    """Say a range of days before their month."""
+    return f"the {ordinal(match[1])} to the {ordinal(match[2])} of {match[3]}"
+
+
+def say_name_range(match: re.Match[str]) -> str:
+    """Write out both ends of a range of months or weekdays."""
+    full = {**SHORT_MONTHS, **WEEKDAYS}
+    return f"{full.get(match[1], match[1])} to {full.get(match[2], match[2])}"
+
+
+def say_duration(match: re.Match[str]) -> str:
+    """Say hours and minutes, or minutes and seconds, that something takes."""
+    units = ["hour", "minute", "second"][match[4][0].lower() == "m" :]
+    parts = [
+        f"{cardinal(digits)} {unit}{'' if int(digits) == 1 else 's'}"
+        for digits, unit in zip(filter(None, match.groups()[:3]), units)
+        if int(digits)
+    ] or [f"zero {units[0]}s"]
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def say_host_and_port(match: re.Match[str]) -> str:
+    """Say the four numbers of an address, and its port."""
+    port = f" port {match[2]}" if match[2] else ""
+    return " dot ".join(map(cardinal, match[1].split("."))) + port
+
+
+def say_per(match: re.Match[str]) -> str:
+    """Say the slash of a rate."""
+    return f"{match[1]} per {SHORT_PER.get(match[2], match[2])}"
+
+
+def say_power(match: re.Match[str]) -> str:
+    """Say an exponent."""
+    if match[1] in ("2", "3"):
+        return " squared" if match[1] == "2" else " cubed"
+    minus = "minus " if match[1].startswith("-") else ""
+    return f" to the power of {minus}{match[1].lstrip('-')}"
+
+
+def say_dollars(match: re.Match[str]) -> str:
+    """Say an amount of dollars of a country."""
+    scale = (match[4] or "").strip()
+    words = money_words("$", match[2].replace(",", ""), match[3] or "", SCALES.get(scale, scale))
+    return words.replace("dollar", f"{DOLLARS[match[1]]} dollar", 1)
+
+
+def say_money_with_code(match: re.Match[str]) -> str:
+    """Say an amount beside the code of its currency."""
+    code = match[1] or match[8]
+    whole, part, scale = match.group(2, 3, 4) if match[1] else match.group(5, 6, 7)
+    point = f" point {digits_in_words(part)}" if part else ""
+    scale = (scale or "").strip()
+    name = CURRENCY_CODES[code]
+    if whole == "1" and not point and not scale:
+        name = name.removesuffix("s")
+    return f"{cardinal(whole)}{point}{f' {SCALES.get(scale, scale)}' if scale else ''} {name}"
+
+
+def say_cents(match: re.Match[str]) -> str:
+    """Say an amount of cents."""
+    number = match[1] or match[2]
+    return f"{QUANTITY_PREFIX}{number} cent{'' if number == '1' else 's'}"
+
+
+def join_digits(match: re.Match[str]) -> str:
+    """Return the digits of a number with commas, marked as a quantity unless a currency symbol does that."""
+    before = match.string[max(match.start() - 2, 0) : match.start()].rstrip()[-1:]
+    return ("" if before in CURRENCIES else QUANTITY_PREFIX) + match[0].replace(",", "")
 
 
 def say_time(match: re.Match[str]) -> str:
     """Say a time of day with a.m. or p.m."""
     hour, minute, second, half = int(match[1]), int(match[2]), match[3], match[4]
     afternoon = half.lower() == "p" if half else hour >= 12
-    words = [cardinal(str((hour - 1) % 12 + 1)), two_digits(minute) if minute else "o'clock"]
+    words = [cardinal(str((hour - 1) % 12 + 1))]
+    if minute or not half:
+        words.append(two_digits(minute) if minute else "o'clock")
     if second and int(second):
-        words.append(f"and {cardinal(second)} seconds")
-    return " ".join([*words, "p.m." if afternoon else "a.m."])
+        words.append(f"and {cardinal(second)} second{'' if int(second) == 1 else 's'}")
+    tells_half = half or minute or not 1 <= hour <= 11  # "four o'clock" may be either
+    return " ".join([*words, "p.m." if afternoon else "a.m."] if tells_half else words)
 
 
 def say_money(match: re.Match[str]) -> str:
@@ -140,7 +249,9 @@ def plural(words: str) -> str:
 
 
 def say_integer(digits: str) -> str:
-    """Say a year of four digits, digits that begin with 0 one by one, else a cardinal."""
+    """Say a year of four digits, digits that begin with 0 one by one, else a cardinal, as all behind the prefix."""
+    if digits[0] == QUANTITY_PREFIX:
+        return cardinal(digits[1:])
     if len(digits) == 4 and 1000 < int(digits) < 3000:
         return year(int(digits))
     if len(digits) > 1 and digits[0] == "0":

@@ -22,8 +22,8 @@ INITIALS = frozenset(
     "b p m f d t n l g k h j q x zh ch sh r z c s y w".split()  # noqa: SIM905
 )
 PAUSE_PHONEMES = {"￥": "SP2", "^": "SP3"}
-"""Characters that stand for a long pause; ￥ only where no amount of money stands beside it."""
-PAUSE_CHARACTER = re.compile(r"\^|(?<![0-9])￥(?![0-9-])")
+"""Characters that stand for a long pause; ￥ only where no amount of money stands beside it, ^ but in a power."""
+PAUSE_CHARACTER = re.compile(r"(?<![0-9])\^|\^(?![0-9])|(?<![0-9])￥(?![0-9-])")
 PLACEHOLDER = "某"
 """Stands in the text feature for an ideograph that Mandarin's symbols were never taught with: "a certain"."""
 

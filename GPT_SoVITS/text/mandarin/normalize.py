@@ -16,11 +16,14 @@ from GPT_SoVITS.text.mandarin.numbers import cardinal, digit_by_digit, number, t
 from GPT_SoVITS.text.mandarin.pinyin import WITHOUT_PRONUNCIATION
 from GPT_SoVITS.text.mandarin.replacements import (
     CURRENCIES,
+    MORE_MEASURE_WORDS,
     N,
     below_zero,
     minus,
+    say_amount,
     say_counted,
     say_date,
+    say_duration,
     say_expression,
     say_fraction,
     say_mobile,
@@ -29,6 +32,7 @@ from GPT_SoVITS.text.mandarin.replacements import (
     say_power,
     say_range,
     say_times,
+    say_years,
 )
 from GPT_SoVITS.text.units import mandarin_units
 
@@ -43,13 +47,38 @@ CHARACTERS = {
     "℃": "°C", "㎡": "平方米", "㎥": "立方米", "㎏": "kg",
     "㎜": "mm", "㎝": "cm", "㎞": "km", "¥": "￥", "﹣": "-", "⁄": "/", 
     "＄": "$", "±": "正负", "≥": "大于等于", "≤": "小于等于", "≈": "约等于", "≠": "不等于",
-    "∶": ":", "⁺": "+",
+    "∶": ":", "⁺": "+", "〜": "～", "∼": "～", "˜": "～", "＜": "<", "＞": ">", "＊": "*", "＾": "^", "＃": "#",
+    "＆": "&",
+    "｜": "|", "＿": "_", "＼": "\\", "≦": "小于等于", "≧": "大于等于", "￡": "£", "’": "'", "＇": "'", "．": ".",
+    "→": "到", "∞": "无穷大", "√": "根号", "№": "第",
 }  # fmt: skip
 HALVES = {"½": "二分之一", "⅓": "三分之一", "⅔": "三分之二", "¼": "四分之一", "¾": "四分之三", "⅛": "八分之一"}
+BETWEEN_NUMBERS = re.compile(r"(?<=[0-9])[ 　—《》【】{}()（）\[\]「」『』〈〉〔〕@“”\"'‘’^_|\\&#<>;·•]+(?=[0-9])")
+WIDE_COLON = re.compile("(?<=[0-9])：(?=[0-9])")
+HOST_AND_PORT = re.compile(r"(?<![0-9.])((?:[0-9]{1,3}\.){3}[0-9]{1,3}):([0-9]{1,5})(?![0-9:.])")
+MOBILE_WITH_SPACES = re.compile(r"(?<![0-9])(1[3-9][0-9]) ([0-9]{4}) ([0-9]{4})(?![0-9])")
+LATIN_BETWEEN_NUMBERS = re.compile(
+    r"(?<=[零一二三四五六七八九十百千万亿幺两])([^一-龥!?…,.]+)(?=[零一二三四五六七八九十百千万亿幺两])"
+)
+COMPARISONS = (
+    (re.compile(r"(?<=[0-9%])\s*(?:<=|=<)\s*(?=[-0-9])|<=(?=\s*[-0-9])"), "小于等于"),
+    (re.compile(r"(?<=[0-9%])\s*(?:>=|=>)\s*(?=[-0-9])|>=(?=\s*[-0-9])"), "大于等于"),
+    (re.compile(r"\s*!=\s*(?=[-0-9])"), "不等于"),
+    (re.compile(r"(?<=[0-9%])\s*<\s*(?=[-0-9])|<(?=\s*[-0-9])"), "小于"),
+    (re.compile(r"(?<=[0-9%])\s*>\s*(?=[-0-9])|>(?=\s*[-0-9])"), "大于"),
+    (re.compile(r"(?<=[0-9])\s*(?:\*\*|\^)\s*(-?[0-9]{1,9})(?![0-9.])"), r"的\1次方"),
+    (re.compile(r"(?<=[0-9])\s*\*\s*(?=[0-9])"), "×"),
+    (re.compile(r"(?<=[0-9])\s*&\s*(?=[0-9])"), "和"),
+    (re.compile(r"(?<=[0-9])\s*#"), "号"),
+    (re.compile(r"#(?=[0-9])"), "第"),
+    (re.compile(r"(?<=[0-9%])\s*[xX]\s*(?=[0-9])"), "乘"),
+)
+"""What a symbol beside a number is read as."""
 DROPPED = re.compile(r"[ —《》【】<>{}()（）#&@“”^_|\\]")
 SENTENCE_END = re.compile(r"([：、，；。？！,;?!]”?’?)")
 NOT_SPOKEN = re.compile(r"[^一-龥!?…,.\-]")
-WITH_COMMAS = re.compile(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3}){1,6}(?!,?[0-9])")
+WITH_COMMAS = re.compile(r"(?<![0-9,，])[0-9]{1,3}(?:,[0-9]{3}){1,6}(?!,?[0-9])")
+WITH_WIDE_COMMAS = r"(?<![0-9,，])[0-9]{1,3}(?:[,，'][0-9]{3}){1,6}(?![,，]?[0-9])"
 QUANTITY_PREFIX = "\ue000"
 """Stands before a number that was written with commas: it is counted, not read digit by digit."""
 PUNCTUATION_RUN = re.compile(r"([!?…,.\-])[!?…,.\-]+")
@@ -78,7 +107,7 @@ def _spoken_symbols() -> frozenset[str]:
             *tables["symbol_words_last_pass"],
             *tables["superscripts"],
             *table("zh_simplified")["traditional"],
-            "°",
+            *"°‰μµΩ",
         ]
     )
 
@@ -87,6 +116,7 @@ def normalize(text: str) -> str:
     """Return ideographs of U+4E00–9FA5 and the six punctuation characters only."""
     text = write_out(text).replace("嗯", "恩").replace("呣", "母")
     text = _punctuation_pattern().sub(lambda m: table("zh_tables")["punctuation_map_zh"][m[0]], text)
+    text = LATIN_BETWEEN_NUMBERS.sub(",", text)
     return PUNCTUATION_RUN.sub(r"\1", NOT_SPOKEN.sub("", text))
 
 
@@ -98,18 +128,48 @@ def _punctuation_pattern() -> re.Pattern[str]:
 def write_out(text: str) -> str:
     """Write out numbers, dates, units and symbols in simplified ideographs; leave letters and punctuation."""
     text = "".join(map(_plain_character, text))
+    text = WIDE_COLON.sub(":", text)
+    text = HOST_AND_PORT.sub(_say_host_and_port, text)
     text = WITH_COMMAS.sub(_prefix_quantity, text)
+    text = _wide_comma_pattern().sub(_prefix_quantity, text)
     text = re.sub("(?<=[0-9])(?:—|——)(?=[0-9])", "-", text)
+    text = MOBILE_WITH_SPACES.sub(r"\1-\2-\3", text)
+    for pattern, words in COMPARISONS:
+        text = pattern.sub(words, text)
+    text = BETWEEN_NUMBERS.sub("，", text)
     text = DROPPED.sub("", text)
     sentences = SENTENCE_END.sub(r"\1\n", text).split("\n")
     return "".join(_apply_rules(sentence.strip()) for sentence in sentences if sentence.strip())
+
+
+def _say_host_and_port(match: re.Match[str]) -> str:
+    """Say the numbers of an address, and its port."""
+    return "点".join(map(digit_by_digit, match[1].split("."))) + "端口" + digit_by_digit(match[2])
 
 
 def _prefix_quantity(match: re.Match[str]) -> str:
     """Put the prefix before a quantity, but where a currency symbol or a range tells it already."""
     before = match.string[max(match.start() - 2, 0) : match.start()]
     is_clear = before[-1:] in CURRENCIES or re.fullmatch("[0-9][~-]", before)
-    return ("" if is_clear else QUANTITY_PREFIX) + match[0].replace(",", "")
+    return ("" if is_clear else QUANTITY_PREFIX) + re.sub("[,，']", "", match[0])
+
+
+@cache
+def _wide_comma_pattern() -> re.Pattern[str]:
+    """Return the pattern of numbers with full-width commas, which a unit or a currency tells from a list."""
+    units = "|".join(map(re.escape, sorted({*_measure_words(), *mandarin_units()}, key=len, reverse=True)))
+    currencies = "".join(CURRENCIES)
+    return re.compile(
+        rf"(?<=[{currencies}]){WITH_WIDE_COMMAS}|{WITH_WIDE_COMMAS}(?=[多余几]?(?:{units}|[{currencies}%])|\.[0-9])"
+        "|(?<![0-9,，])[0-9]{1,3}(?:，[0-9]{3}){0,5}，000(?![,，]?[0-9])"
+    )
+
+
+@cache
+def _measure_words() -> tuple[str, ...]:
+    """Return what stands behind a number that counts, the longest first."""
+    words = {*table("zh_tables")["measure_words"], *MORE_MEASURE_WORDS, *mandarin_units().values()}
+    return tuple(sorted(words, key=lambda word: (-len(word), word)))
 
 
 @lru_cache(maxsize=8192)
@@ -152,9 +212,12 @@ def _date_and_time_rules() -> list[tuple[str, Replacement]]:
             r"(?<![0-9])([12][0-9]{3})[-~]([12][0-9]{3})(?=年)",
             lambda m: f"{digit_by_digit(m[1])}到{digit_by_digit(m[2])}",
         ),
+        (r"(?<![0-9.])([0-9]{4}|[0-9]{2})年(?!级|代|[0-9])(的?[一-龥]{0,2})(?![月])", say_years),
+        (r"(?<![0-9])([0-9]{2})(?=年代)", lambda m: cardinal(m[1])),
         (r"(?<![0-9])([0-9]{4}|[0-9]{2})年(?:(0?[1-9]|1[0-2])月(?:([12][0-9]|3[01]|0?[1-9])([日号]))?)?", say_date),
         (r"(?<![0-9])([0-9]{4})([-/.])(1[0-2]|0?[1-9])\2(3[01]|[12][0-9]|0?[1-9])(?![0-9])", say_numeric_date),
-        (rf"(?<![0-9:]){time}(?:[~-]{time})?(?![0-9])", say_times),
+        (r"(?<![0-9:])([0-9]{1,3}):([0-5][0-9])(?::([0-5][0-9]))?(小时|分钟)", say_duration),
+        (rf"(?<![0-9:]){time}(?:[~～-]{time})?(?![0-9])(?:[分秒](?![钟数]))?", say_times),
     ]
 
 
@@ -166,18 +229,32 @@ def _quantity_rules() -> list[tuple[str, Replacement]]:
     operator = r"(?:[+×÷=]|(?<=[0-9])-(?=[0-9]{1,24}[+=]))"
     return [
         (rf"(?<![0-9.])({N})({units})[~～-]({N})(?=(?:{units})(?![A-Za-z]))", r"\1\2至\3"),
-        (r"(?<=[0-9])～(?=[-0-9])", "~"),
+        (rf"(?<=[0-9])～(?=[-0-9{QUANTITY_PREFIX}{currencies}])", "~"),
+        (rf"([{currencies}])({N})[~～-]\1?(?={N})", lambda m: f"{number(m[2])}到{m[1]}"),
+        (rf"(?<=[0-9])({'|'.join(_measure_words())})[~～-](?=[0-9])", r"\1到"),
+        (rf"(?<=[0-9])([{currencies}%‰])[~～](?=[0-9])", r"\1到"),
         (rf"(?<![0-9.])(-?)({N})~(?=-?{N}(?:°C|度))", lambda m: f"{below_zero(m[1])}{number(m[2])}到"),
-        (r"(?<![0-9:])([0-9]{1,4}):([0-9]{1,4})(?![0-9:])", lambda m: f"{cardinal(m[1])}比{cardinal(m[2])}"),
+        (r"(?<![0-9:.])([0-9]{1,4}):([0-9]{1,4})(?![0-9:])", lambda m: f"{cardinal(m[1])}比{cardinal(m[2])}"),
         (rf"(-?)(?<![0-9.])({N})(摄氏)?(?:°C|度)", lambda m: f"{below_zero(m[1])}{number(m[2])}{m[3] or ''}度"),
         (rf"([{currencies}])(-?)({N})({SCALES})?", lambda m: say_money(m[1], m[2], m[3], m[4])),
         (rf"(?<![0-9.])({N})({SCALES})?([{currencies}])", lambda m: say_money(m[3], "", m[1], m[2])),
-        (rf"(?<=[0-9])({units})(?![A-Za-z])", lambda m: words[m[1]]),
+        (
+            rf"(?<=[0-9])({units})(?:/({units}))?(?![A-Za-z])",
+            lambda m: words[m[1]] + (f"每{words[m[2]]}" if m[2] else ""),
+        ),
         (rf"{operand}(?:{operator}{operand}){{1,50}}", say_expression),
         (rf"[{superscripts}]{{1,9}}", say_power),
         (r"(-?)(?<![0-9/])([0-9]+)/([0-9]+)(?![0-9/])", say_fraction),
-        (rf"(?<![0-9.\-])({N})%?-({N})%(?![0-9-])", lambda m: f"百分之{number(m[1])}到百分之{number(m[2])}"),
-        (rf"(-?)(?<![0-9.])({N})%", lambda m: f"{minus(m[1])}百分之{number(m[2])}"),
+        (r"(?<![0-9.])([0-9]{1,24})分之([0-9]{1,24})(?![0-9])", lambda m: f"{cardinal(m[1])}分之{cardinal(m[2])}"),
+        (rf"(?<![0-9.~\-])({N})%?[-~～]({N})%(?![0-9~-])", lambda m: f"百分之{number(m[1])}到百分之{number(m[2])}"),
+        (
+            rf"(-?)(?<![0-9.])({N})%(?=([0-9])?)",
+            lambda m: f"{minus(m[1])}百分之{number(m[2])}" + ("，" if m[3] else ""),
+        ),
+        (
+            rf"(-?)(?<![0-9.])({N})‰(?=([0-9])?)",
+            lambda m: f"{minus(m[1])}千分之{number(m[2])}" + ("，" if m[3] else ""),
+        ),
     ]
 
 
@@ -193,7 +270,7 @@ def _telephone_rules() -> list[tuple[str, Replacement]]:
 
 
 def _remaining_rules() -> list[tuple[str, Replacement]]:
-    measures = "|".join(sorted(table("zh_tables")["measure_words"], key=len, reverse=True))
+    measures = "|".join(_measure_words())
     symbols = table("zh_tables")["symbol_words_last_pass"]
     short = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
     return [
@@ -204,7 +281,11 @@ def _remaining_rules() -> list[tuple[str, Replacement]]:
         (r"(?<![0-9])([0-9]*\.[0-9]+)(?![0-9])", lambda m: number(m[1])),
         (rf"(?:{QUANTITY_PREFIX}|(?<=负))([0-9]+)", lambda m: cardinal(m[1])),
         (r"(?<=第)([0-9]{1,9})(?![0-9])", lambda m: cardinal(m[1])),
-        (rf"(?<![0-9])([0-9]+)([多余几+])?(?={measures})", say_counted),
+        (rf"(?<![0-9])([0-9]+)([多余几+])?(?=((?:[多余几])?(?:{measures})))", say_counted),
+        (
+            r"(超过|大约|将近|接近|至少|最多|不到|多达|高达|达到|总共|一共|共计|小于|大于)([0-9]{3,9})(?![0-9])",
+            say_amount,
+        ),
         (r"[0-9]{3,}", lambda m: telephone(m[0])),
         (r"[0-9]+", lambda m: cardinal(m[0])),
         (r"(?<=[一-龥])-(?=[一-龥])", "到"),

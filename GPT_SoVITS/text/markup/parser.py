@@ -30,11 +30,13 @@ def read_markup(
     *,
     input_type: str = "auto",
     pronunciations: Mapping[str, str] | None = None,
+    number_language: str = "",
 ) -> list[Passage | Pause]:
     """Return what is to be heard, in order: pauses, and passages with a rate and the pronunciations of their stretches.
 
     Neighbors of one rate become one passage, neighboring pauses one pause; passages without a character are dropped.
-    `pronunciations`: a user's dictionary, word → notation.
+    `pronunciations`: a user's dictionary, word → notation. `number_language`: the single language of `say-as` where no
+    word tells one.
 
     Raises ModelError `bad_markup` and `bad_pronunciation`, which say where, and `unsupported_language`.
     """
@@ -57,7 +59,7 @@ def read_markup(
             silence += sum(item.seconds for item in group if isinstance(item, Pause))
             continue
         chunks = [item for item in group if isinstance(item, MarkupChunk)]
-        passage = _passage(chunks, code, dictionary, rate)
+        passage = _passage(chunks, code, dictionary, rate, number_language)
         if not passage.text.strip():
             continue
         if silence:
@@ -78,11 +80,13 @@ def _checked_pause(seconds: float, total: float) -> Pause:
     return Pause(seconds)
 
 
-def _passage(chunks: Sequence[MarkupChunk], code: str, dictionary: PronunciationDictionary, rate: float) -> Passage:
+def _passage(
+    chunks: Sequence[MarkupChunk], code: str, dictionary: PronunciationDictionary, rate: float, number_language: str
+) -> Passage:
     languages = {chunk.language for chunk in chunks if chunk.text.strip()}
     if len(languages) == 1 and (common := languages.pop()):
         code = common
-    spoken = _languages_of_say_as(chunks, code)
+    spoken = _languages_of_say_as(chunks, code, number_language)
     builder = AnnotatedTextBuilder()
     for index, chunk in enumerate(chunks):
         language = "" if chunk.language == code else chunk.language
@@ -95,11 +99,11 @@ def _passage(chunks: Sequence[MarkupChunk], code: str, dictionary: Pronunciation
     return Passage(builder.text, code, tuple(builder.pronunciations), rate)
 
 
-def _languages_of_say_as(chunks: Sequence[MarkupChunk], code: str) -> dict[int, str]:
+def _languages_of_say_as(chunks: Sequence[MarkupChunk], code: str, number_language: str) -> dict[int, str]:
     """Return index → the language that is spoken where a chunk with `say_as` stands."""
     if not any(chunk.say_as for chunk in chunks):
         return {}
-    segments = segment_by_language("".join(chunk.text for chunk in chunks), code)
+    segments = segment_by_language("".join(chunk.text for chunk in chunks), code, number_language)
     languages: dict[int, str] = {}
     start = 0
     for index, chunk in enumerate(chunks):

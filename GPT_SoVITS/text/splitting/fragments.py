@@ -15,6 +15,12 @@ SENTENCE_END = re.compile(r"[。！？!?…；\n]+[\"'”’」』）)\]]{0,3}|\
 ABBREVIATION = re.compile(
     r"(?:^|[\s(\"'“‘])(?:Dr|Mr|Mrs|Ms|St|Prof|Sr|Jr|Gen|Capt|Lt|Col|Sgt|Rev|No|no|vs|approx|e\.g|i\.e|[A-Z])\.$"
 )
+INNER_ABBREVIATION = re.compile(
+    r"(?:^|[\s(\"'“‘])(?:(?:[A-Za-z]\.)+[A-Za-z]|etc|Inc|Ltd|Co|Corp|[Ff]igs?|[Vv]ol|[Cc]h|[Ss]ec|[Pp]p?|Jan|Feb|Mar|Apr|Jun|"
+    r"Jul|Aug|Sept?|Oct|Nov|Dec|Mon|Tues?|Wed|Thurs?|Fri|Sat|Sun|est|max|min|ca|cf|al)\.$"
+)
+"""These may end a sentence: they do not where a small letter or a digit follows."""
+CONTINUATION = re.compile(r"\s{0,9}[a-z0-9]")
 LIST_NUMBER = re.compile(r"(?:^|\n)\s{0,9}[0-9]{1,3}\.$")
 COMMAS = re.compile(r"(?<=[，、；：,;:—])(?![0-9])")
 WORD_STARTS = re.compile(r"(?<=\s)(?=\S)")
@@ -34,6 +40,8 @@ def sentences(text: str) -> Iterator[str]:
         if match[0].startswith("."):  # a point after an abbreviation, an initial or the number of a list item
             tail = text[max(start, match.end() - 16) : match.end()]
             if ABBREVIATION.search(tail) or LIST_NUMBER.search(tail):
+                continue
+            if INNER_ABBREVIATION.search(tail) and CONTINUATION.match(text, match.end()):
                 continue
         yield text[start : match.end()]
         start = match.end()

@@ -31,20 +31,28 @@ class UtteranceText:
     silence_after: float = 0.0
 
 
-def split_script(script: Iterable[Passage | Pause]) -> list[UtteranceText]:
+def split_script(script: Iterable[Passage | Pause], number_language: str = "") -> list[UtteranceText]:
     """Return the utterances of what `read_markup` returned, with its pauses before and after them.
 
+    `number_language`: as for `split_for_speech`, of a script without a word that tells it.
     Passages of punctuation alone are dropped where others have words. Raises as `split_for_speech`.
     """
+    items = list(script)
+    for item in items:
+        if isinstance(item, Pause) or not item.language.startswith("auto"):
+            continue
+        if words_language := language_of_last_letters(item.text):
+            number_language = words_language.replace("zh", "yue" if item.language == "auto_yue" else "zh")
+            break
     utterances: list[UtteranceText] = []
     silence = 0.0
     wordless: ModelError | None = None
-    for item in script:
+    for item in items:
         if isinstance(item, Pause):
             silence += item.seconds
             continue
         try:
-            passage = split_for_speech(item.text, item.language, item.pronunciations)
+            passage = split_for_speech(item.text, item.language, item.pronunciations, number_language)
         except ModelError as error:
             if error.code not in ("empty_text", "unreadable_text"):
                 raise
@@ -63,12 +71,13 @@ def split_script(script: Iterable[Passage | Pause]) -> list[UtteranceText]:
 
 
 def split_for_speech(
-    text: str, language: str, pronunciations: Sequence[InlinePronunciation] = ()
+    text: str, language: str, pronunciations: Sequence[InlinePronunciation] = (), number_language: str = ""
 ) -> list[UtteranceText]:
     """Return every word of the text, in order, in utterances of about 200 phonemes at most.
 
     What cannot be read stays beside what can, so that each utterance has something to say. No stretch with one of the
-    `pronunciations`, which are in order, is cut in two. Raises ModelError `unsupported_language`, `empty_text`,
+    `pronunciations`, which are in order, is cut in two. `number_language`: the single language that reads numbers
+    where the text has no word that tells theirs, under `auto…`. Raises ModelError `unsupported_language`, `empty_text`,
     `unreadable_text`.
     """
     code = resolve_language(language)
@@ -85,7 +94,7 @@ def split_for_speech(
         raise nothing_to_say(frontend.skipped(text, code))
     utterances = []
     start = 0
-    for utterance, own_code in _with_languages(join_short(with_words), text, code, has_words):
+    for utterance, own_code in _with_languages(join_short(with_words), text, code, has_words, number_language):
         own_pronunciations = pronunciations_within(pronunciations, start, utterance)
         utterances.append(UtteranceText(utterance.strip(), own_code, own_pronunciations))
         start += len(utterance)
@@ -146,18 +155,18 @@ def _join_wordless(fragments: list[str], has_words: Callable[[int, str], bool]) 
 
 
 def _with_languages(
-    utterances: list[str], text: str, code: str, has_words: Callable[[int, str, str], bool]
+    utterances: list[str], text: str, code: str, has_words: Callable[[int, str, str], bool], number_language: str
 ) -> Iterator[tuple[str, str]]:
     """Yield each utterance with the code that reads it as in the whole text.
 
-    Under `auto…` an utterance of digits alone takes the language of the words before it.
+    Under `auto…` an utterance of digits alone takes the language of the words before it, or that of numbers.
     """
     automatic = code.startswith("auto")
     mandarin = "yue" if code == "auto_yue" else "zh"
     languages = [
         language_of_last_letters(utterance).replace("zh", mandarin) if automatic else "" for utterance in utterances
     ]
-    previous = next(filter(None, languages), "")
+    previous = next(filter(None, languages), number_language)
     japanese = [segment for segment in segment_by_language(text, code) if segment.language == "ja"] if automatic else []
     start = 0
     for utterance, own in zip(utterances, languages):

@@ -151,6 +151,27 @@ async def test_a_seed_and_a_language_reach_the_synthesizer(
     assert tone_workers.requests[0].seed == 7
 
 
+@pytest.mark.parametrize(
+    ("voice_language", "number_language"),
+    [("en", "en"), ("all_zh", "zh"), ("ja", "ja"), ("auto_yue", "yue"), ("auto", "en")],  # auto: that of its prompt
+)
+async def test_the_language_of_the_voice_reads_numbers_alone(
+    api: Api,
+    tone_workers: ToneWorkers,
+    voice: VoiceRecord,
+    records: Records,
+    voice_language: str,
+    number_language: str,
+) -> None:
+    await records.voices.update(voice.id, language=voice_language)
+
+    reply = await api.client.post("/v1/audio/speech", json=speech(input="42."))
+
+    assert reply.status_code == 200
+    requested = (await api.services.speech.queue.job(tone_workers.requests[0].parent)).payload
+    assert (requested["language"], requested["number_language"]) == ("auto", number_language)
+
+
 async def test_half_a_character_is_passed_on_as_a_sign_for_it(
     api: Api, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:

@@ -47,6 +47,14 @@ def test_the_utterances_of_a_text_belong_to_the_owner_of_the_text(services: Work
     assert jobs
 
 
+@pytest.mark.parametrize("text", ["42.", "$1,234.56."])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_numbers_alone_are_spoken_in_the_language_of_the_voice(services: WorkerServices, text: str, language: str):
+    (utterance,) = split(services, text, number_language=language)
+
+    assert (utterance.text, utterance.language) == (text, language)
+
+
 class Singer:
     """A pipeline that sings one tone and remembers what it was asked."""
 

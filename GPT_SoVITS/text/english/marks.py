@@ -1,0 +1,75 @@
+"""Marks that lose their meaning with their typographic form: feet, inches, minutes of arc, square and micro units."""
+
+from __future__ import annotations
+
+import re
+
+PRIME, DOUBLE_PRIME = "['’′]", r"(?:[\"”″]|''|′′)"
+SIZE = r"[0-9]{1,4}(?:\.[0-9]{1,4})?"
+ARC = re.compile(rf"(?<=°) ?([0-9]{{1,2}}){PRIME}(?: ?({SIZE}){DOUBLE_PRIME})?")
+FEET_AND_INCHES = re.compile(
+    rf"(?<![\w.'’′])([0-9]{{1,3}}){PRIME}[ -]?([0-9]{{1,2}}(?:\.[0-9])?|[0-9]{{0,2}} ?[½¼¾])"
+    rf"(?:{DOUBLE_PRIME}|(?![\w'’′]))"
+)
+FEET = re.compile(rf"(?<![\w.'’′])({SIZE})(?:′(?!′)|['’](?= (?:tall|high|long|wide|deep|by)\b))")
+FEET_BY_FEET = re.compile(rf"(?<![\w.'’′])({SIZE}){PRIME} ?(?:[x×]|by) ?({SIZE}){PRIME}(?![\w'’′])")
+QUOTE = re.compile(r"(?:(?<![\w.])([0-9]{1,4}(?:\.[0-9]{1,4})?))?([\"″])")
+AREA = re.compile(r"(?<=[0-9]) ?(mm|cm|km|dm|m|ft|in|yd|mi)(?:\^?([23])|([²³]))(?![\w])")
+MICRO = re.compile(r"(?<=[0-9]) ?[µμ](m|g|s|l|L|A|V|F|W)(?![A-Za-z])")
+OHM = re.compile(r"(?<=[0-9]) ?([kM]?)[ΩΩ](?![A-Za-z])")
+QUOTES_BETWEEN_DIGITS = re.compile('(?<=[0-9])["“”„«»″]+(?=[0-9])')
+GROUP_APOSTROPHE = re.compile("(?<=[0-9])['’](?=[0-9]{3}(?![0-9]))")
+PREFIXES = {"": "", "k": "kilo", "M": "mega"}
+LENGTHS = {
+    "mm": "millimeters", "cm": "centimeters", "dm": "decimeters", "m": "meters", "km": "kilometers", "ft": "feet",
+    "in": "inches", "yd": "yards", "mi": "miles",
+}  # fmt: skip
+MICRO_UNITS = {
+    "m": "meters", "g": "grams", "s": "seconds", "l": "liters", "L": "liters", "A": "amperes", "V": "volts",
+    "F": "farads", "W": "watts",
+}  # fmt: skip
+
+
+def write_out_marks(text: str) -> str:
+    """Write out what must be read before characters are folded to ASCII."""
+    text = ARC.sub(lambda m: f" {_count(m[1], 'minute')}" + (f" {_count(m[2], 'second')}" if m[2] else ""), text)
+    text = FEET_BY_FEET.sub(lambda m: f"{_feet(m[1])} by {_feet(m[2])}", text)
+    text = FEET_AND_INCHES.sub(lambda m: f"{_feet(m[1])} {_inches(m[2])}", text)
+    text = FEET.sub(lambda m: f"{_feet(m[1])}", text)
+    if '"' in text or "″" in text:
+        text = _write_out_inches(text)
+    text = GROUP_APOSTROPHE.sub(",", QUOTES_BETWEEN_DIGITS.sub(" ", text))
+    text = AREA.sub(lambda m: f" {'square' if (m[2] or m[3]) in '2²' else 'cubic'} {LENGTHS[m[1]]}", text)
+    text = MICRO.sub(lambda m: f" micro{MICRO_UNITS[m[1]]}", text)
+    return OHM.sub(lambda m: f" {PREFIXES[m[1]]}ohms", text)
+
+
+def _count(number: str, unit: str) -> str:
+    return f"{number} {unit}{'' if number == '1' else 's'}"
+
+
+def _feet(number: str) -> str:
+    return f"{number} {'foot' if number == '1' else 'feet'}"
+
+
+def _inches(number: str) -> str:
+    return f"{number} {'inch' if number.strip() in ('1', '½', '¼', '¾') else 'inches'}"
+
+
+def _write_out_inches(text: str) -> str:
+    """Read a straight quotation mark behind a number as inches, but where it closes a quotation."""
+    is_open = False
+
+    def replacement(match: re.Match[str]) -> str:
+        nonlocal is_open
+        if match[1] and (match[2] == "″" or not is_open):
+            noun = re.match(
+                r" (?!(?:long|wide|tall|high|deep|thick|by|x|and|to|or|of|in|at)\b)[a-z]",
+                text[match.end() : match.end() + 9],
+            )
+            return f"{match[1]} inch" if noun else _inches(match[1])
+        if match[2] == '"':
+            is_open = not is_open
+        return match[0]
+
+    return QUOTE.sub(replacement, text)
