@@ -7,10 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from api_support import running
+from api_support import running, tone, upload
 
 from api.http.auth import KeyRing
-from core.errors import NotReady, RecordsUnavailable, Unauthorized
+from core.access import USER_SCOPES, Quota, Scope
+from core.errors import NotReady, QuotaExceeded, RecordsUnavailable, Unauthorized
 from core.records import Records
 from core.settings import Settings
 
@@ -143,3 +144,89 @@ async def test_the_keys_that_were_read_last_are_used_for_a_minute_while_the_reco
     now += 31
     with pytest.raises(NotReady):
         await ring.check(key)
+
+
+async def test_a_key_ends_at_its_expiry(records: Records) -> None:
+    now = 1000.0
+    ring = KeyRing((), records, now=lambda: now)
+    _, key = await records.api_keys.create("guest", expires_at=1060.0)
+    assert (await ring.check(key)).owner == "guest"
+
+    now = 1060.0
+
+    with pytest.raises(Unauthorized, match="expired at 1970-01-01T00:17:40"):
+        await ring.check(key)
+
+
+async def test_requests_above_the_quota_are_rejected_until_the_minute_has_room(records: Records) -> None:
+    now = 0.0
+    ring = KeyRing((), records, clock=lambda: now)
+    _, key = await records.api_keys.create("busy", quota=Quota(requests_per_minute=6))
+    _, other = await records.api_keys.create("calm", quota=Quota(requests_per_minute=6))
+    caller = await ring.check(key)
+    for _ in range(6):
+        ring.count_request(caller)
+
+    with pytest.raises(QuotaExceeded, match="6 requests a minute") as rejection:
+        ring.count_request(caller)
+    ring.count_request(await ring.check(other))
+    now += rejection.value.retry_after
+
+    assert rejection.value.retry_after == 10
+    ring.count_request(caller)
+    with pytest.raises(QuotaExceeded):
+        ring.count_request(caller)
+
+
+async def test_a_request_above_the_quota_says_when_to_try_again(settings: Settings, records: Records) -> None:
+    _, key = await records.api_keys.create("busy", quota=Quota(requests_per_minute=1))
+    async with running(settings) as api:
+        first, second = [await api.client.get("/api/v1/files", headers={"X-API-Key": key}) for _ in range(2)]
+
+    assert (first.status_code, second.status_code) == (200, 429)
+    assert second.json()["error"]["code"] == "quota_exceeded"
+    assert 1 <= int(second.headers["retry-after"]) <= 60
+
+
+async def test_configured_keys_are_owners_and_admins(records: Records) -> None:
+    ring = KeyRing(("user", "both"), records, admins=("boss", "both"))
+    callers = {key: await ring.check(key) for key in ("user", "both", "boss")}
+
+    assert callers["user"].scopes == USER_SCOPES
+    assert callers["both"].sees_all
+    assert callers["boss"].sees_all
+    assert len({caller.owner for caller in callers.values()}) == 3
+
+
+async def test_a_key_without_a_scope_is_told_which_one_is_missing(settings: Settings, records: Records) -> None:
+    _, reader = await records.api_keys.create("reader", scopes={Scope.READ})
+    _, speaker = await records.api_keys.create("speaker", scopes={Scope.SPEAK})
+    async with running(settings) as api:
+        calls = [("GET", "/api/v1/tasks"), ("POST", "/api/v1/tasks"), ("POST", "/v1/audio/speech")]
+        statuses = {}
+        for name, key in (("reader", reader), ("speaker", speaker)):
+            for method, path in calls:
+                response = await api.client.request(method, path, headers={"X-API-Key": key}, json={})
+                statuses[name, method, path] = response.status_code
+        forbidden = await api.client.post("/api/v1/tasks", headers={"X-API-Key": reader}, json={})
+
+    assert [status == 403 for status in statuses.values()] == [False, True, True, True, True, False]
+    assert forbidden.json()["error"]["code"] == "forbidden"
+    assert "needs the scope `train`; this API key has read" in forbidden.json()["error"]["message"]
+
+
+async def test_bytes_above_the_quota_are_rejected_and_nothing_is_left(settings: Settings, records: Records) -> None:
+    content = tone(2.0)
+    _, key = await records.api_keys.create("small", quota=Quota(bytes_stored=len(content) + 1000))
+    async with running(settings) as api:
+        api.client.headers["X-API-Key"] = key
+        first = await upload(api.client, content)
+        second = await api.client.post("/api/v1/files", files={"file": ("b.wav", content)})
+        large = await api.client.post("/api/v1/files", files={"file": ("c.wav", tone(20.0))})
+        await api.client.delete(f"/api/v1/files/{first['id']}")
+        third = await api.client.post("/api/v1/files", files={"file": ("d.wav", content)})
+        files = (await api.client.get("/api/v1/files")).json()["total"]
+
+    assert (second.status_code, large.status_code, third.status_code) == (429, 429, 201)
+    assert int(second.headers["retry-after"]) > 0
+    assert files == 1
