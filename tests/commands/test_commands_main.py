@@ -110,6 +110,48 @@ def test_a_key_is_made_shown_once_listed_and_revoked(tmp_path: Path):
     assert "No valid key" in again.stderr
 
 
+def test_a_key_has_scopes_an_owner_an_expiry_and_quotas(tmp_path: Path):
+    def keys(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run_main("keys", *arguments, DATA_PATH=str(tmp_path))
+
+    options = ("--scopes", "speak,read", "--owner", "lab", "--expires", "30d", "--quota-requests", "5")
+    created = keys("create", "kiosk", *options)
+    admin = keys("create", "root", "--admin")
+    listed = keys("list").stdout.splitlines()
+    wrong = [
+        keys("create", "x", *option).stderr
+        for option in (("--scopes", "fly"), ("--expires", "soon"), ("--expires", "2001-01-01"), ("--quota-jobs", "0"))
+    ]
+
+    assert created.returncode == 0
+    assert "read, speak; its owner: lab" in created.stderr
+    assert admin.stdout.startswith("sk-")
+    assert "(lab: read,speak)  until " in listed[0]
+    assert "admin   root" in listed[1]
+    assert "there are speak, train, read, admin" in wrong[0]
+    assert "Give a time from now (30d" in wrong[1]
+    assert "has passed" in wrong[2]
+    assert "above 0" in wrong[3]
+
+
+def test_a_server_without_valid_keys_is_opened_again_on_purpose(tmp_path: Path):
+    def keys(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run_main("keys", *arguments, DATA_PATH=str(tmp_path))
+
+    keys("create", "only")
+    in_use = keys("open", "--yes")
+    revoked = keys("revoke", "only")
+    advice = keys("open")
+    opened = keys("open", "--yes")
+
+    assert in_use.returncode == 1
+    assert "only" in in_use.stderr
+    assert "main.py keys open" in revoked.stderr
+    assert "main.py keys open --yes" in advice.stdout
+    assert "forgotten" in opened.stdout
+    assert keys("list").stdout == ""
+
+
 def test_the_doctor_shows_devices_plan_versions_and_data(tmp_path: Path):
     answer = run_main("doctor", DATA_PATH=str(tmp_path), options=("-X", "importtime"))
 
