@@ -204,9 +204,9 @@ async def test_what_belongs_to_one_owner_does_not_exist_for_another(keyed: tuple
             expected = {400} if name == "POST /synthesize" else {404}
         else:
             expected = {200}
-        sent = world.path(route) + str(world.body(route, method))
+        request = world.path(route) + str(world.body(route, method))
         for id_ in world.ids.values():
-            if id_ in sent:  # it may be repeated to who sent it
+            if id_ in request:  # it may be repeated to who sent it
                 body = body.replace(id_, "")
         if status not in expected or "alice" in body or any(id_ in body for id_ in world.ids.values()):
             wrong[name] = (status, results[name][1][:300])

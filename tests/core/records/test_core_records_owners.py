@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,13 @@ def old_database(tmp_path: Path) -> str:
             )
     engine.dispose()
     return f"sqlite+aiosqlite:///{path}"
+
+
+@pytest.fixture
+async def records(database_url: str) -> AsyncIterator[Records]:
+    records = Records(database_url)
+    yield records
+    await records.close()
 
 
 async def test_an_upgrade_shares_what_exists_and_keys_keep_what_they_could_do(old_database: str) -> None:
