@@ -226,7 +226,7 @@ async def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as http_client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as http_client,
     ):
         yield http_client
     for worker, thread in workers:
