@@ -59,25 +59,29 @@ class FileView(TypedDict):
     channels: int | None
     uploaded_at: str | None
     archive: NotRequired[DatasetArchiveView]
+    warnings: NotRequired[list[str]]
 
 
 @router.post("", status_code=201, response_model=FileView, openapi_extra=UPLOAD_FORM)
 async def upload_file(request: Request, api: Api) -> Response:
     """Upload a recording, or a ZIP of recordings, up to MAX_UPLOAD_MB.
 
-    A recording may have any format that can be decoded; it must be complete, audible and at least a second long. A ZIP
-    becomes a data set by POST /datasets; `archive` counts the usable files in it and names those that are skipped, with
-    the reason. `purpose`: up to 40 letters, digits, `_` or `-`; every ZIP has the purpose `dataset`.
+    A recording may have any format that can be decoded; it must be complete, audible and at least a second long;
+    `warnings` names lengths in its header that are wrong. A ZIP becomes a data set by POST /datasets; `archive` counts
+    the usable files in it and names those that are skipped, with the reason. `purpose`: up to 40 letters, digits, `_`
+    or `-`; every ZIP has the purpose `dataset`.
     """
     await api.records.files.check_room(announced_bytes(request))
     async with received_file(request, api.storage, api.settings.max_upload_mb << 20) as upload:
         purpose = upload.fields.get("purpose", DEFAULT_PURPOSE)
         if not _PURPOSE.fullmatch(purpose):
             raise InvalidRequest(f"The purpose {purpose[:60]!r} is none.", hint="Up to 40 letters, digits, _ or -.")
-        record, archive = await api.uploads.ingest(upload, purpose)
-    view = file_view(record)
-    if archive is not None:
-        view["archive"] = _archive_view(archive)
+        ingested = await api.uploads.ingest(upload, purpose)
+    view = file_view(ingested.record)
+    if ingested.archive is not None:
+        view["archive"] = _archive_view(ingested.archive)
+    if ingested.warnings:
+        view["warnings"] = list(ingested.warnings)
     return JsonResponse(view, 201)
 
 

@@ -119,7 +119,7 @@ class StepTaskService:
         Return the file, and the names of all uploads of the task in alphabetical order.
         """
         existing = await self._uploads(experiment)
-        record, _ = await self.uploads.ingest(upload, experiment.id, archive_purpose=experiment.id)
+        record = (await self.uploads.ingest(upload, experiment.id, archive_purpose=experiment.id)).record
         try:
             for file in existing:
                 if file.filename == record.filename:

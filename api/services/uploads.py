@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -34,6 +35,17 @@ _MEDIA_TYPES: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class IngestedFile:
+    """A file that was checked and stored."""
+
+    record: FileRecord
+    archive: Archive | None = None
+    """Of a ZIP: what it offers to a data set."""
+    warnings: tuple[str, ...] = ()
+    """A sentence for each length in it that is wrong and was corrected."""
+
+
 class UploadService:
     """Checks and stores uploads, and deletes them."""
 
@@ -43,18 +55,17 @@ class UploadService:
         self.records = records
         self.recordings = recordings
 
-    async def ingest(
-        self, upload: Upload, purpose: str, *, archive_purpose: str = ARCHIVE_PURPOSE
-    ) -> tuple[FileRecord, Archive | None]:
-        """Check a received file and store it; of a ZIP, also return what it offers to a data set.
+    async def ingest(self, upload: Upload, purpose: str, *, archive_purpose: str = ARCHIVE_PURPOSE) -> IngestedFile:
+        """Check a received file and store it.
 
         Raises BadAudio for a recording that cannot be used, BadArchive for such a ZIP.
         """
         if await asyncio.to_thread(is_zip, upload.path):
             archive = await asyncio.to_thread(inspect_archive, upload.path)
-            return await self._store(upload, archive_purpose, "application/zip"), archive
+            return IngestedFile(await self._store(upload, archive_purpose, "application/zip"), archive)
         info = await self.recordings.check(upload.path)
-        return await self._store(upload, purpose, codec_media_type(info.codec), info), None
+        record = await self._store(upload, purpose, codec_media_type(info.codec), info)
+        return IngestedFile(record, warnings=info.warnings)
 
     async def ingest_url(self, url: str) -> FileRecord:
         """Download a recording or a ZIP from an untrusted URL and store it like an upload.
@@ -71,8 +82,8 @@ class UploadService:
             fetched = await fetcher.fetch(url, path)
             digest = await asyncio.to_thread(sha256_of_file, path)
             name = safe_label(unquote(urlsplit(url).path)) or "recording"
-            record, _ = await self.ingest(Upload(path, name, fetched.size_bytes, digest, {}), DEFAULT_PURPOSE)
-            return record
+            upload = Upload(path, name, fetched.size_bytes, digest, {})
+            return (await self.ingest(upload, DEFAULT_PURPOSE)).record
         finally:
             path.unlink(missing_ok=True)
 

@@ -234,3 +234,14 @@ def left_behind(api: Api) -> list[Path]:
     """Files under the storage that belong to no record."""
     root = api.settings.storage_root
     return [path for path in root.rglob("*") if path.is_file()] if root.exists() else []
+
+
+async def test_a_complete_recording_with_a_wrong_length_is_accepted_with_a_warning(client: httpx.AsyncClient) -> None:
+    sound = tone(1.0)
+    streamed = sound[:4] + b"\xff" * 4 + sound[8:40] + b"\xff" * 4 + sound[44:]
+
+    view = await upload(client, streamed)
+
+    assert view["duration_seconds"] == 1.0
+    assert "4,294,967,295 bytes" in view["warnings"][0]
+    assert "warnings" not in await upload(client, sound)
