@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http import errors
-from core.errors import InvalidRequest, SovitsError
+from core.errors import InvalidRequest, NotFound, SovitsError
 
 MAX_INTEGER: Final = 2**63 - 1
 MAX_DEPTH: Final = 64
@@ -40,8 +40,12 @@ class JsonBodyMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if b"%00" in scope.get("raw_path", b"") or b"%00" in scope["query_string"]:
-            error = InvalidRequest("The URL has a NUL character.", hint="Leave out %00.")
+        error: SovitsError | None = None
+        if "\0" in scope["path"]:
+            error = NotFound("No path has a NUL character.", hint="GET /docs lists every path.")
+        elif b"%00" in scope["query_string"]:
+            error = InvalidRequest("The query has a NUL character.", hint="Leave out %00.")
+        if error is not None:
             await errors.error_response(Request(scope), error)(scope, receive, send)
             return
         if not _has_json(Headers(scope=scope)):
@@ -52,8 +56,8 @@ class JsonBodyMiddleware:
         try:
             while not messages or (messages[-1]["type"] == "http.request" and messages[-1].get("more_body", False)):
                 messages.append(await receive())
-        except HTTPException as error:  # the body is too large: the application meets the same error
-            failure = error
+        except HTTPException as too_large:  # the application meets the same error
+            failure = too_large
         problem = None if failure else find_problem(b"".join(message.get("body", b"") for message in messages))
         if problem is not None:
             await errors.error_response(Request(scope), problem)(scope, receive, send)
@@ -64,8 +68,8 @@ class JsonBodyMiddleware:
             if messages:
                 return messages.pop(0)
             if failure is not None:
-                error, failure = failure, None
-                raise error
+                raised, failure = failure, None
+                raise raised
             return await receive()
 
         await self.app(scope, receive_again, send)
