@@ -228,7 +228,7 @@ async def test_uploads_that_break_off_on_every_path_leave_nothing(api: Api) -> N
     paths = ("/api/v1/files", "/api/v1/voices/import", f"/api/v1/task/{created.json()['task_id']}/files/upload")
     for path in paths:
         _, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
         writer.write(f"{head}Content-Length: 3000000\r\n\r\n".encode())
         field = "archive" if path.endswith("import") else "file"
         part = f'--b\r\nContent-Disposition: form-data; name="{field}"; filename="a.wav"\r\n\r\n'

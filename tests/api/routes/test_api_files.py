@@ -143,7 +143,7 @@ async def test_a_truncated_mp3_is_rejected(client: httpx.AsyncClient, tmp_path: 
 
 async def test_an_upload_above_the_cap_is_rejected_before_it_is_read(api: Api) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
-    head = "POST /api/v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    head = "POST /api/v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     writer.write(f"{head}Content-Length: {600 << 20}\r\n\r\n".encode())
 
     status = await asyncio.wait_for(reader.readline(), 5)
@@ -174,7 +174,7 @@ async def test_an_upload_above_the_cap_without_a_length_is_rejected_while_it_com
 
 async def test_a_client_that_vanishes_half_way_leaves_nothing_behind(api: Api) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", int(api.url.rpartition(":")[2]))
-    head = "POST /api/v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    head = "POST /api/v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
     writer.write(f"{head}Content-Length: 2000000\r\n\r\n".encode())
     writer.write(b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n' + bytes(1_500_000))
     await writer.drain()
