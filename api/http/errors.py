@@ -199,9 +199,6 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         return error_response(request, MethodNotAllowed(message, hint=hint))
     if error.status_code == 413:
         return error_response(request, FileTooLarge(str(error.detail), hint="A file is sent to POST /api/v1/files."))
-    if isinstance(error.__cause__, ValueError) and "integer string conversion" in str(error.__cause__):
-        too_long = InvalidBody("A number in the body has thousands of digits.", hint="Numbers of up to 19 digits work.")
-        return error_response(request, too_long)
     return error_response(request, InvalidRequest(str(error.detail)), error.status_code)
 
 

@@ -371,5 +371,5 @@ async def test_a_seed_out_of_range_is_one_sentence(client: httpx.AsyncClient, pa
 
     error = response.json()["error"]
     assert response.status_code == (400 if path.startswith("/v1/") else 422), response.text
-    assert ("thousands of digits" if len(seed) > 4300 else "seed") in error["message"]
+    assert ("integer that is too long" if len(seed) > 4300 else "seed") in error["message"]
     assert len(error["message"]) < 200
