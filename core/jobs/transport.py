@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable, Coroutine
 from functools import cache
 from pathlib import Path
-from typing import Any, Concatenate, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Final, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
 
 import redis
 import redis.asyncio
 from redis import exceptions
 
 from core.redis import outage_as_queue_unavailable
+
+SHARED_PARTS: Final = ("common", "waiting_lists", "transitions")
+"""The files of `core/jobs/lua` whose functions all scripts have."""
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -89,7 +92,7 @@ class Script(NamedTuple):
 def load_script(name: str) -> Script:
     """Return the script `core/jobs/lua/<name>.lua`."""
     folder = Path(__file__).with_name("lua")
-    source = "\n".join((folder / f"{part}.lua").read_text() for part in ("common", name))
+    source = "\n".join((folder / f"{part}.lua").read_text() for part in (*SHARED_PARTS, name))
     return Script(source, hashlib.sha1(source.encode()).hexdigest())  # noqa: S324  # the server names scripts so
 
 

@@ -7,7 +7,7 @@ if job.state == 'processing' then
 elseif job.state == 'waiting' or job.state == 'delayed' then
   -- Between the pop and the claim it is in neither; the claim finds it cancelled and drops it.
   redis.call('ZREM', p .. 'delayed', id)
-  redis.call('LREM', p .. job.list, -1, id)
+  remove_from_list(job.list, id)
   finish(id, 'cancelled', now(), ARGV[2], 'cancelled')
   return 'cancelled'
 end

@@ -4,7 +4,7 @@
 --
 -- A worker holds one job at a time. An id in its own list comes first: a blocking pop moved it there, or the reply to
 -- its last claim was lost.
-local worker, list, at = ARGV[1], p .. ARGV[2], now()
+local worker, list, at = ARGV[1], ARGV[2], now()
 local device, kind = ARGV[5] or '', ARGV[6] or ''
 local own = p .. 'processing:' .. worker
 local slot = kind ~= '' and p .. 'slot:' .. kind .. ':' .. ARGV[7] .. '/' .. device
@@ -45,18 +45,22 @@ local function meets_constraint(device, constraint)
   return constraint == 'cuda' or string.find(constraint .. '-', '[:%-]' .. number .. '%-') ~= nil
 end
 
--- Pop the waiting job of the highest priority: of those whose constraint this device meets, and of those without one.
+-- Pop the next job of those whose constraint this device meets and those without one. Where it is the turn of the same
+-- owner in several lists, a constraint goes first.
 local function pop()
-  local best, highest = list, -1
-  for _, constraint in ipairs(device ~= '' and redis.call('SMEMBERS', p .. 'wishes:' .. ARGV[2]) or {}) do
-    local constrained = list .. '@' .. constraint
-    local first = meets_constraint(device, constraint) and redis.call('LINDEX', constrained, -1)
-    local priority = first and priority_of(first) or -1
-    if priority > highest then best, highest = constrained, priority end
+  local lists, best, lowest = {}, list, nil
+  for _, constraint in ipairs(device ~= '' and redis.call('SMEMBERS', p .. 'wishes:' .. list) or {}) do
+    if meets_constraint(device, constraint) then lists[#lists + 1] = list .. '@' .. constraint end
   end
-  local first = highest >= 0 and redis.call('LINDEX', list, -1)
-  if first and priority_of(first) > highest then best = list end
-  return redis.call('RPOP', best)
+  lists[#lists + 1] = list
+  for _, candidate in ipairs(lists) do settle(candidate) end
+  if #lists > 1 then
+    for _, candidate in ipairs(lists) do
+      local score = tonumber(redis.call('ZRANGE', turns_key(candidate), 0, 0, 'WITHSCORES')[2])
+      if score and (not lowest or score < lowest) then best, lowest = candidate, score end
+    end
+  end
+  return pop_from_list(best)
 end
 
 -- Return whether a new training should wait for an idle worker whose GPU trains less; one that waited longer does not.
@@ -84,7 +88,8 @@ while true do
     end
     redis.call('LPUSH', own, id)
   end
-  local job = read_fields(id, 'state', 'worker', 'cancel')
+  local job = read_fields(id, 'state', 'worker', 'cancel', 'list')
+  if job.state == 'waiting' then settle(job.list) end
   local lost = job.state == 'processing' and job.worker == worker
   if lost and job.cancel then
     end_claim(id, worker)

@@ -63,7 +63,7 @@ for first = 4, #ARGV, 15 do
       redis.call('HSET', job_key(id), 'state', 'delayed')
       redis.call('ZADD', p .. 'delayed', stamp(at + delay), id)
     else
-      insert(waits_in, id, tonumber(priority))
+      add_to_list(waits_in, id, false)
     end
     replies[#replies + 1] = stamp(at)
   end
