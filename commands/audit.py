@@ -22,7 +22,7 @@ POLL_SECONDS: Final = 0.2
 def run_audit_command(options: argparse.Namespace, settings: Settings) -> int:
     """Print the newest entries that match, the oldest of them first, and follow the log when requested."""
     log = AuditLog.of(settings)
-    wanted = AuditFilter(
+    entry_filter = AuditFilter(
         caller=options.caller,
         address=options.address,
         method=options.method,
@@ -32,21 +32,21 @@ def run_audit_command(options: argparse.Namespace, settings: Settings) -> int:
         status=options.status,
     )
     position = _open_at_end(log) if options.follow else None
-    for entry in reversed(list(itertools.islice(log.entries(wanted), options.lines))):
+    for entry in reversed(list(itertools.islice(log.entries(entry_filter), options.lines))):
         _print(entry, options.json)
     if position is not None:
-        _follow(log, position, wanted, options.json)
+        _follow(log, position, entry_filter, options.json)
     return 0
 
 
-def _follow(log: AuditLog, file: IO[bytes] | None, wanted: AuditFilter, as_json: bool) -> None:
+def _follow(log: AuditLog, file: IO[bytes] | None, entry_filter: AuditFilter, as_json: bool) -> None:
     """Print new entries until SIGINT, also after the log was rotated."""
     try:
         while True:
             line = file.readline() if file is not None else b""
             if line.endswith(b"\n"):
                 entry = parse_entry(line)
-                if entry is not None and wanted.matches(entry):
+                if entry is not None and entry_filter.matches(entry):
                     _print(entry, as_json)
                 continue
             if file is not None and line:

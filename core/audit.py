@@ -107,9 +107,9 @@ class AuditLog:
                 self._warned_at = time.monotonic()
                 logger.error("The audit log %s cannot be written: %s", self.path, error)
 
-    def entries(self, wanted: AuditFilter | None = None) -> Iterator[AuditEntry]:
+    def entries(self, entry_filter: AuditFilter | None = None) -> Iterator[AuditEntry]:
         """Yield the entries that match, newest first."""
-        wanted = wanted or AuditFilter()
+        entry_filter = entry_filter or AuditFilter()
         for path in self._files():
             try:
                 lines = path.read_bytes().split(b"\n")
@@ -117,7 +117,7 @@ class AuditLog:
                 continue
             for line in reversed(lines):
                 entry = parse_entry(line)
-                if entry is not None and wanted.matches(entry):
+                if entry is not None and entry_filter.matches(entry):
                     yield entry
 
     def close(self) -> None:

@@ -33,10 +33,10 @@ def check_checksum(folder: Path, file: OfficialFile, sha256: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f".{RECORD}.lock"):
         recorded = _read(record)
-        known = recorded.setdefault(file.path, sha256)
-        if known != sha256:
+        recorded_sha256 = recorded.setdefault(file.path, sha256)
+        if recorded_sha256 != sha256:
             hint = f"If the change is meant, remove the line of {file.path} from {record} and start again."
-            raise _differs(file, sha256, f"{known} was recorded at the first download", hint)
+            raise _differs(file, sha256, f"{recorded_sha256} was recorded at the first download", hint)
         write_atomically(record, json.dumps(recorded, indent=2, sort_keys=True).encode() + b"\n")
 
 

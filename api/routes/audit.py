@@ -45,8 +45,8 @@ async def list_audit_entries(
     result: Annotated[Literal["", "done", "rejected", "failed"], Query()] = "",
 ) -> Response:
     """List who did what, newest first: every call that may have changed something, and every rejection."""
-    wanted = AuditFilter(caller, address, method, path, request_id, result, status)
-    entries = await asyncio.to_thread(lambda: list(api.audit.entries(wanted)))
+    entry_filter = AuditFilter(caller, address, method, path, request_id, result, status)
+    entries = await asyncio.to_thread(lambda: list(api.audit.entries(entry_filter)))
     content: PageView[AuditEntryView] = {
         "items": [AuditEntryView(**asdict(entry)) for entry in entries[offset : offset + limit]],  # type: ignore[typeddict-item]
         "total": len(entries),

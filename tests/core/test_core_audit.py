@@ -40,7 +40,7 @@ def test_entries_are_read_newest_first_and_only_by_the_user(log: AuditLog) -> No
 
 
 @pytest.mark.parametrize(
-    ("wanted", "numbers"),
+    ("entry_filter", "numbers"),
     [
         (AuditFilter(caller="key-2"), [1]),
         (AuditFilter(address="192.0.2.1"), [2]),
@@ -52,7 +52,7 @@ def test_entries_are_read_newest_first_and_only_by_the_user(log: AuditLog) -> No
         (AuditFilter(), [5, 4, 3, 2, 1, 0]),
     ],
 )
-def test_entries_are_filtered(log: AuditLog, wanted: AuditFilter, numbers: list[int]) -> None:
+def test_entries_are_filtered(log: AuditLog, entry_filter: AuditFilter, numbers: list[int]) -> None:
     log.append(entry(0))
     log.append(entry(1, caller="key-2"))
     log.append(entry(2, address="192.0.2.1"))
@@ -60,7 +60,7 @@ def test_entries_are_filtered(log: AuditLog, wanted: AuditFilter, numbers: list[
     log.append(entry(4, path="/api/v1/voices/x"))
     log.append(entry(5, status=401, result="rejected"))
 
-    assert [item.request_id for item in log.entries(wanted)] == [f"req-{number}" for number in numbers]
+    assert [item.request_id for item in log.entries(entry_filter)] == [f"req-{number}" for number in numbers]
 
 
 def test_a_full_file_is_rotated_and_the_oldest_deleted(tmp_path: Path) -> None:

@@ -47,12 +47,14 @@ async def test_pages_of_other_sites_change_nothing_without_keys(client: httpx.As
     created = await create_experiment(client, file_id, Origin=origin)
     deleted = await client.delete(f"/api/v1/files/{file_id}", headers={"Origin": origin})
     read = await client.get("/api/v1/tasks", headers={"Origin": origin})
-    asked = await client.options("/api/v1/tasks", headers=preflight(origin))
+    preflight_response = await client.options("/api/v1/tasks", headers=preflight(origin))
 
-    assert (created.status_code, deleted.status_code, asked.status_code) == (403, 403, 403)
+    assert (created.status_code, deleted.status_code, preflight_response.status_code) == (403, 403, 403)
     assert created.json()["error"]["code"] == "forbidden_origin"
     assert "CORS_ORIGINS" in created.json()["error"]["hint"]
-    assert not any("access-control-allow-origin" in response.headers for response in (created, deleted, read, asked))
+    assert not any(
+        "access-control-allow-origin" in response.headers for response in (created, deleted, read, preflight_response)
+    )
     assert (await client.get("/api/v1/experiments")).json()["total"] == 0
     assert (await client.get(f"/api/v1/files/{file_id}/metadata")).status_code == 200
 
@@ -76,11 +78,13 @@ async def test_the_page_of_the_server_itself_may_do_everything(api: Api) -> None
 
 async def test_a_page_opened_as_a_file_reads_and_is_told_how_to_change(client: httpx.AsyncClient) -> None:
     read = await client.get("/api/v1/tasks", headers={"Origin": "null"})
-    asked = await client.options("/api/v1/tasks", headers=preflight("null"))
+    preflight_response = await client.options("/api/v1/tasks", headers=preflight("null"))
     changed = await client.post("/api/v1/tasks", json={}, headers={"Origin": "null"})
 
-    assert (read.status_code, asked.status_code, changed.status_code) == (200, 204, 403)
-    assert {response.headers["access-control-allow-origin"] for response in (read, asked, changed)} == {"null"}
+    assert (read.status_code, preflight_response.status_code, changed.status_code) == (200, 204, 403)
+    assert {response.headers["access-control-allow-origin"] for response in (read, preflight_response, changed)} == {
+        "null"
+    }
     assert "CORS_ORIGINS=null" in changed.json()["error"]["hint"]
     assert "API key" in changed.json()["error"]["hint"]
 
@@ -108,10 +112,10 @@ async def test_with_keys_the_key_decides_and_only_allowed_origins_read(settings:
         key = {"X-API-Key": "k1"}
         null = await api.client.post("/api/v1/tasks", json={}, headers={"Origin": "null", **key})
         without = await api.client.post("/api/v1/tasks", json={}, headers={"Origin": "null"})
-        asked = await api.client.options("/api/v1/tasks", headers=preflight("http://localhost:3000"))
+        preflight_response = await api.client.options("/api/v1/tasks", headers=preflight("http://localhost:3000"))
         foreign = await api.client.post("/api/v1/tasks", json={}, headers={"Origin": "https://evil.example", **key})
 
-    assert (null.status_code, without.status_code, asked.status_code) == (422, 401, 204)
+    assert (null.status_code, without.status_code, preflight_response.status_code) == (422, 401, 204)
     assert {response.headers["access-control-allow-origin"] for response in (null, without)} == {"null"}
     assert foreign.status_code == 422
     assert "access-control-allow-origin" not in foreign.headers
