@@ -125,6 +125,12 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     )
     errors.install(app, ERROR_FORMATS)
     openapi.install(app, ERROR_FORMATS)
+    _include_routers(app)
+    return app
+
+
+def _include_routers(app: FastAPI) -> None:
+    """Add the routes of every API; those of /api/v1 are ours."""
     native = APIRouter(prefix="/api/v1")
     for router in (
         files.router,
@@ -159,7 +165,6 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
         docs_page.router,
     ):
         app.include_router(router)
-    return app
 
 
 async def _key_required(scope: Scope) -> bool:
