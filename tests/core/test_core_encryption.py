@@ -93,7 +93,7 @@ def test_plaintext_of_an_earlier_version_is_read_and_hosts_that_share_a_database
     assert not key_file.exists()
 
 
-@pytest.mark.parametrize("key", ["short", "ä" * 44, OLD[:-2], "*" * 44])
+@pytest.mark.parametrize("key", ["short", "ä" * 44, OLD[:-2], "*" * 44], ids=["short", "accents", "cut off", "stars"])
 def test_what_is_no_key_is_rejected_without_repeating_it(key: str):
     with pytest.raises(ValueError, match="32 bytes") as error:
         check_keys([OLD, key])
