@@ -29,6 +29,7 @@ from core.records import upgrade
 from core.redis_server import EmbeddedServer
 from core.settings import read_settings
 
+KEY: Final = "sk-benchmark"
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 WATCHERS: Final = 100
 CONNECTIONS: Final = 16
@@ -92,7 +93,13 @@ def a_server(data: Path) -> Iterator[tuple[str, int]]:
     redis.start()
     settings = read_settings(data_path=data)
     upgrade(settings.resolved_database_url)
-    environment = os.environ | {"DATA_PATH": str(data), "PORT": "0", "REDIS_URL": redis.url, "LOG_LEVEL": "WARNING"}
+    environment = os.environ | {
+        "DATA_PATH": str(data),
+        "PORT": "0",
+        "REDIS_URL": redis.url,
+        "LOG_LEVEL": "WARNING",
+        "VALID_API_KEYS": KEY,
+    }
     child = subprocess.Popen([sys.executable, "main.py", "api"], cwd=REPOSITORY, env=environment)
     try:
         yield _announced(data / "run" / "api.json", child), child.pid
@@ -186,7 +193,7 @@ async def a_connection(host: str, port: int) -> AsyncIterator[Connection]:
 
 
 async def _watch(host: str, port: int, task_id: str) -> bool:
-    """Whether the task's end was heard."""
+    """Return whether the task's end was received."""
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(_request("GET", f"/api/v1/tasks/{task_id}/progress"))
     try:
@@ -216,8 +223,14 @@ def _upload() -> bytes:
 
 
 def _request(method: str, path: str, body: bytes = b"", kind: str = "application/json") -> bytes:
-    head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Host: bench",
+        f"Authorization: Bearer {KEY}",
+        f"Content-Type: {kind}",
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def _resident_mib(pid: int) -> float:
