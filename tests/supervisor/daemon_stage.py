@@ -130,6 +130,7 @@ class Daemon:
             "SOVITSD_ROLE_CLASSES": f"splitter={role_class}",
             "TOY_ADDRESS": self._stage.address,
             "WORKER_RETRY_DELAY_SECONDS": "0",
+            "NUM_FILE_WORKERS": "0",  # only the toys
             **settings,
         }
         self._process = subprocess.Popen(
