@@ -23,6 +23,10 @@ from core.errors import InvalidRequest, NotFound, SovitsError
 MAX_INTEGER: Final = 2**63 - 1
 MAX_DEPTH: Final = 64
 """Levels of nesting; the deepest body of the API has six."""
+SPOKEN_FIELDS: Final = {"/v1/audio/speech": "input", "/synthesize": "target"}
+"""Path → the text to speak, in which half of a surrogate pair is spoken as the sign for an unknown character."""
+STAGE_PATH: Final = re.compile(r"/api/v1/experiments/[^/]+/stages/.+")
+"""Routes that check the range of every number themselves, and name the parameter."""
 _SUSPICIOUS: Final = re.compile(
     rb"\\u(?:[dD][89a-fA-F]|0000)|\xed[\xa0-\xbf]|\d{19}|NaN|Infinity|[eE]\+?\d{3}|^\xef|^[^\x00]?\x00|^\xfe|^\xff"
 )
@@ -58,7 +62,8 @@ class JsonBodyMiddleware:
                 messages.append(await receive())
         except HTTPException as too_large:  # the application meets the same error
             failure = too_large
-        problem = None if failure else find_problem(b"".join(message.get("body", b"") for message in messages))
+        content = b"".join(message.get("body", b"") for message in messages)
+        problem = None if failure else find_problem(content, scope["path"])
         if problem is not None:
             await errors.error_response(Request(scope), problem)(scope, receive, send)
             return
@@ -75,7 +80,7 @@ class JsonBodyMiddleware:
         await self.app(scope, receive_again, send)
 
 
-def find_problem(content: bytes) -> SovitsError | None:
+def find_problem(content: bytes, url_path: str = "") -> SovitsError | None:
     """Return the error for the first value of a JSON body that cannot be handled; None for others, and for no JSON."""
     deep = content.count(b"[") + content.count(b"{") > MAX_DEPTH
     if not deep and not _SUSPICIOUS.search(content):
@@ -91,7 +96,11 @@ def find_problem(content: bytes) -> SovitsError | None:
     for path, value in _walk("", document, 0):
         if value is _TOO_DEEP:
             return _too_deep()
+        if isinstance(value, int) and STAGE_PATH.fullmatch(url_path):
+            continue
         sentence = _explain(value)
+        if "surrogate" in sentence and path == SPOKEN_FIELDS.get(url_path):
+            continue
         if sentence:
             name = path.encode(errors="backslashreplace").decode()
             return errors.InvalidBody(
