@@ -168,8 +168,9 @@ async def test_the_language_of_the_voice_reads_numbers_alone(
     reply = await api.client.post("/v1/audio/speech", json=speech(input="42."))
 
     assert reply.status_code == 200
-    requested = (await api.services.speech.queue.job(tone_workers.requests[0].parent)).payload
-    assert (requested["language"], requested["number_language"]) == ("auto", number_language)
+    job = await api.services.speech.queue.job(tone_workers.requests[0].parent)
+    assert job is not None
+    assert (job.payload["language"], job.payload["number_language"]) == ("auto", number_language)
 
 
 async def test_half_a_character_is_passed_on_as_a_sign_for_it(

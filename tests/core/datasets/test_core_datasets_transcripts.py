@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import unicodedata
+from typing import Literal
 
 import pytest
 
@@ -100,8 +101,8 @@ def test_lines_without_a_recording_are_named() -> None:
 
 @pytest.mark.parametrize("in_list", ["NFC", "NFD"])
 @pytest.mark.parametrize("name", ["Café/é.wav", "がぎ/ご.wav", "한국/가.wav", "Ångström.wav"])
-def test_unicode_forms_of_a_path_are_equivalent(in_list: str, name: str) -> None:
-    in_archive = "NFD" if in_list == "NFC" else "NFC"
+def test_unicode_forms_of_a_path_are_equivalent(in_list: Literal["NFC", "NFD"], name: str) -> None:
+    in_archive: Literal["NFC", "NFD"] = "NFD" if in_list == "NFC" else "NFC"
     recording = unicodedata.normalize(in_archive, name)
 
     result = match(f"{unicodedata.normalize(in_list, name)}|x|EN|One.\n", recording)

@@ -45,7 +45,7 @@ def test_a_cancelled_job_costs_its_owner_no_turn(queue: Queue, take: Take):
 
 def test_jobs_of_an_older_version_run_in_their_order_as_one_owner(queue: Queue, client: redis.Redis, take: Take):
     for number in range(50):
-        client.hset(f"sovits:job:old-{number}", mapping=older_job(priority=5))
+        client.hset(f"sovits:job:old-{number}", items=older_job(priority=5))
         client.lpush("sovits:worker_tasks", f"old-{number}")
     queue.enqueue(NewJob("synthesizer", {}, job_id="new", owner="anna"))
 
@@ -56,7 +56,7 @@ def test_jobs_of_an_older_version_run_in_their_order_as_one_owner(queue: Queue, 
 
 def test_an_older_host_on_the_same_server_may_change_the_list(queue: Queue, client: redis.Redis, take: Take):
     fill(queue, 100)
-    client.hset("sovits:job:old", mapping=older_job(priority=10))
+    client.hset("sovits:job:old", items=older_job(priority=10))
     client.linsert("sovits:worker_tasks", "BEFORE", "many-50", "old")
     claimed = [take(f"worker-{n}").job.id for n in range(50)]
     client.lrem("sovits:worker_tasks", 1, "many-60")
@@ -66,10 +66,10 @@ def test_an_older_host_on_the_same_server_may_change_the_list(queue: Queue, clie
     assert claimed.index("old") == 1
 
 
-def older_job(priority: int) -> dict[str, str]:
-    """Return the hash of a waiting job before jobs had owners."""
+def older_job(priority: int) -> list[str | bytes | int | float | bytearray | memoryview[int]]:
+    """Return the fields and values of a waiting job's hash before jobs had owners."""
     fields = {"role": "synthesizer", "list": "worker_tasks", "payload": "{}", "state": "waiting", "created_at": "1.0"}
-    return {**fields, "priority": str(priority)}
+    return [part for field in (*fields.items(), ("priority", str(priority))) for part in field]
 
 
 def count_commands(queue: Queue, client: redis.Redis) -> tuple[int, set[str]]:

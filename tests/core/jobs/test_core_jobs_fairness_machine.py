@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import pytest
 import redis
@@ -68,8 +69,10 @@ class FairnessMachine(RuleBasedStateMachine):
         for _ in range(count):
             expected = self.model.order(LIST)[:1]
             worker = self.new_worker()
-            job = self.client.lmove(f"sovits:{LIST}", f"sovits:processing:{worker}", "RIGHT", "LEFT")
-            assert [job] == (expected or [None])
+            job = cast(
+                "str | None", self.client.lmove(f"sovits:{LIST}", f"sovits:processing:{worker}", "RIGHT", "LEFT")
+            )
+            assert job == next(iter(expected), None)
             if job is not None:
                 self.model.pop(LIST, job)
                 popped.append((worker, job))
@@ -177,7 +180,7 @@ def run(client: redis.Redis) -> Callable[[int, int], None]:
 
     def go(examples: int, steps: int) -> None:
         run_state_machine_as_test(
-            machine,
+            cast("type[RuleBasedStateMachine]", machine),
             settings=settings(
                 max_examples=examples,
                 stateful_step_count=steps,

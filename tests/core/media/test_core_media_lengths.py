@@ -6,6 +6,7 @@ import struct
 import wave
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -275,7 +276,9 @@ def video(path: Path, tracks: list[np.ndarray], codec: str = "aac") -> bytes:
         picture = output.add_stream("mpeg4", rate=10)
         picture.width = picture.height = 64
         picture.pix_fmt = "yuv420p"
-        streams = [output.add_stream(codec, rate=RATE, layout="mono") for _ in tracks]
+        streams = [
+            cast("av.AudioStream", output.add_stream(cast("Any", codec), rate=RATE, layout="mono")) for _ in tracks
+        ]
         for _ in range(10):
             output.mux(picture.encode(av.VideoFrame(64, 64, "yuv420p")))
         output.mux(picture.encode(None))

@@ -464,7 +464,7 @@ async def test_an_ipv6_host_that_is_not_public_is_refused(host: str, target: Pat
     assert connections == []
 
 
-async def test_a_public_ipv6_host_is_connected_to(target: Path, connections: list[object]) -> None:
+async def test_a_public_ipv6_host_is_connected_to(target: Path, connections: list[tuple[str, int]]) -> None:
     with pytest.raises(DownloadFailed, match="could not be read"):
         await Fetcher(max_bytes=1000).fetch("http://[2606:4700:4700::1111]:8000/", target)
 
@@ -472,7 +472,7 @@ async def test_a_public_ipv6_host_is_connected_to(target: Path, connections: lis
 
 
 async def test_a_host_whose_ipv6_address_cannot_be_reached_is_read_from_its_ipv4_address(
-    target: Path, connections: list[object]
+    target: Path, connections: list[tuple[str, int]]
 ) -> None:
     async with a_server(lambda path, headers: ok(b"sound")) as port:
         resolve, _ = names(both_example=[f"::1,{LOCAL}"])
