@@ -8,13 +8,11 @@ LanguageCode = Literal["auto", "auto_yue", "zh", "en", "ja", "ko", "yue", "all_z
 """`auto` gives every script its language, `auto_yue` the same with Cantonese for Mandarin. Under a language's own code
 Latin words are English, a number takes its neighbours' language and everything else is that language; under `all_…`
 numbers are that language as well."""
-SingleLanguage = Literal["zh", "en", "ja", "ko", "yue"]
 RecordingLanguage = Literal["auto", "zh", "en", "ja", "ko", "yue"]
 """What a recording may be in; `auto` leaves it to the recognizer."""
 
 LANGUAGE_CODES: Final[tuple[LanguageCode, ...]] = get_args(LanguageCode)
 LANGUAGE_CODES_OF_V1: Final[tuple[LanguageCode, ...]] = ("auto", "zh", "en", "ja", "all_zh", "all_ja")
-SINGLE_LANGUAGES: Final[tuple[SingleLanguage, ...]] = get_args(SingleLanguage)
 RECORDING_LANGUAGES: Final[tuple[RecordingLanguage, ...]] = get_args(RecordingLanguage)
 
 LANGUAGE_ALIASES: Final[dict[str, LanguageCode]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Literal
 
 StageName = Literal[
     "convert",
@@ -17,6 +17,4 @@ StageName = Literal[
     "gpt_train",
     "test_inference",
 ]
-
-STAGE_NAMES: Final[tuple[StageName, ...]] = get_args(StageName)
 """Each after the stages that it depends on."""

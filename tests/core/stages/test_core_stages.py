@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from common.stage_names import STAGE_NAMES
+from common.stage_names import StageName
 from common.versions import VERSIONS
 from core.errors import InvalidParameter, InvalidRequest, NotFound
 from core.stages.order import dependent_stages, overall_progress, ready_stages, stage_order, unmet_needs
@@ -21,7 +23,7 @@ def completed(*names: str) -> dict[str, StageStatus]:
 
 
 def test_the_catalog_holds_the_stages_that_have_a_name():
-    assert tuple(STAGES) == STAGE_NAMES
+    assert tuple(STAGES) == get_args(StageName)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
