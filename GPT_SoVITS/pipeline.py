@@ -23,7 +23,12 @@ from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import Precision
 from GPT_SoVITS.sovits.config import SpectrogramConfig
 from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticDecoder
-from GPT_SoVITS.synthesis.conditioning import ConditionedRequest, SynthesisRequest, TextConditioner
+from GPT_SoVITS.synthesis.conditioning import (
+    ConditionedRequest,
+    SamplingOverrides,
+    SynthesisRequest,
+    TextConditioner,
+)
 from GPT_SoVITS.synthesis.flow_decoder import FlowDecoder
 from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 from GPT_SoVITS.synthesis.length_batching import batch_by_length, restore_order
@@ -32,9 +37,17 @@ from GPT_SoVITS.synthesis.prompt import EncodedPrompt, ReferenceRecording
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings, silence_similarity
 from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
 from GPT_SoVITS.text import InlinePronunciation
-from GPT_SoVITS.vocoders import load_vocoder
+from GPT_SoVITS.vocoders import SuperResolution, load_vocoder
 
-__all__ = ["ChunkSettings", "EncodedPrompt", "Pipeline", "SamplingSettings", "Speech", "SynthesisRequest"]
+__all__ = [
+    "ChunkSettings",
+    "EncodedPrompt",
+    "Pipeline",
+    "SamplingOverrides",
+    "SamplingSettings",
+    "Speech",
+    "SynthesisRequest",
+]
 
 BATCH_SIZE = 8
 """Utterances that are synthesized at once, where a caller says no other number."""
@@ -207,12 +220,15 @@ class Pipeline:
     def stream(self, request: SynthesisRequest, *, chunks: ChunkSettings | None = None) -> Iterator[Speech]:
         """Speak one utterance and yield its chunks, in order, while its tokens are generated.
 
-        v3 and v4 first generate all tokens, and then yield the audio of each chunk of theirs. Closing the iterator
-        stops the work.
+        v3 and v4 first generate all tokens, and then yield the audio of each chunk of theirs; with `super_sampling` the
+        whole utterance is one chunk. Closing the iterator stops the work.
 
         Raises:
             ModelError: those of `speak_batch`.
         """
+        if self._super_resolution(request) is not None:
+            yield from self.speak_batch([request])
+            return
         utterance = self.conditioner.condition(request)
         if self.decoder.incremental:
             tokens = self._stream_tokens(utterance)
@@ -229,8 +245,13 @@ class Pipeline:
         tokens = self._generate_tokens(utterances)
         waves = self.decoder.decode(tokens, [self._acoustic_conditions(utterance) for utterance in utterances])
         return [
-            self._speech(wave, len(row), utterance.skipped) for wave, row, utterance in zip(waves, tokens, utterances)
+            self._speech(wave, len(row), utterance.skipped, self._super_resolution(utterance.request))
+            for wave, row, utterance in zip(waves, tokens, utterances)
         ]
+
+    def _super_resolution(self, request: SynthesisRequest) -> SuperResolution | None:
+        """Return the network that extends the audio of a request; only v3 has one."""
+        return self.helpers.super_resolution() if request.super_sampling and self.version == "v3" else None
 
     def _generate_tokens(self, utterances: list[ConditionedRequest]) -> list[Tensor]:
         """Generate the semantic tokens (T_i,) of a batch. Raises ModelError("nothing_spoken")."""
@@ -272,8 +293,13 @@ class Pipeline:
             steps=request.steps,
         )
 
-    def _speech(self, wave: Tensor, tokens: int, skipped: list[tuple[int, str]]) -> Speech:
-        return Speech(limit_peak(wave.float().cpu().numpy()), self.sample_rate, tokens, list(skipped))
+    def _speech(
+        self, wave: Tensor, tokens: int, skipped: list[tuple[int, str]], super_resolution: SuperResolution | None = None
+    ) -> Speech:
+        rate = self.sample_rate
+        if super_resolution is not None:
+            wave, rate = super_resolution(wave[None].to(self.device))[0], super_resolution.sample_rate
+        return Speech(limit_peak(wave.float().cpu().numpy()), rate, tokens, list(skipped))
 
 
 def _nothing_spoken(utterance: ConditionedRequest) -> ModelError:

@@ -11,6 +11,20 @@ MAX_SPEED: Final = 4.0
 MAX_SEED: Final = 2**63 - 1
 """Largest seed: what SQL, JSON libraries and random generators carry as a signed integer of 64 bits."""
 
+MAX_TOP_K: Final = 1024
+"""Codes of a codebook; as many keep every token."""
+MAX_TEMPERATURE: Final = 2.0
+MAX_REPETITION_PENALTY: Final = 10.0
+MAX_SAMPLE_STEPS: Final = 128
+"""Steps of the sampler of v3 and v4."""
+MAX_FRAGMENT_INTERVAL: Final = 10.0
+"""Seconds of silence after an utterance."""
+MAX_MIN_CHUNK_LENGTH: Final = 200
+MAX_CHUNK_OVERLAP: Final = 50
+"""Semantic tokens, 25 to the second, of the chunks of a stream."""
+MAX_EXTRA_REFERENCES: Final = 16
+"""Reference recordings beside the first one, whose styles are averaged."""
+
 MAX_PRONUNCIATIONS: Final = 1000
 """Entries of a pronunciation dictionary."""
 MAX_PRONUNCIATION_WORD_LENGTH: Final = 100

@@ -49,7 +49,7 @@ class Splitter:
                 pronunciations=request.pronunciations,
                 number_language=request.number_language,
             )
-            utterances = split_script(script, request.number_language)
+            utterances = split_script(script, request.number_language, request.text_split_method)
         context.check()
         job_ids = [f"{job.id}.{index}" for index in range(len(utterances))]
         queue = self.services.queue
@@ -96,6 +96,8 @@ def _utterance_request(request: SpeechRequest, parent: str, index: int, utteranc
         seed=request.seed,
         prompt=request.prompt,
         prompt_name=request.prompt_name,
+        extra_references=request.extra_references,
+        sampling=request.sampling,
         announced=bool(request.assembly),
         readings=tuple(
             PronunciationSpan(start=span.start, end=span.end, language=span.language, units=span.units)

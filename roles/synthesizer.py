@@ -45,25 +45,22 @@ class Synthesizer:
         import numpy as np
 
         from GPT_SoVITS.audio import write_wav
-        from GPT_SoVITS.text import InlinePronunciation
+        from roles.speech.synthesis_options import synthesis_request
 
-        pipeline, prompt = self.voices.load(request.voice_id, request.prompt, request.prompt_name)
+        pipeline, prompt = self.voices.load(
+            request.voice_id, request.prompt, request.prompt_name, request.extra_references
+        )
         context.check()
         seed = request.seed if request.seed is not None else random.getrandbits(32)
         started = time.perf_counter()
         with model_errors():
-            speech = pipeline.speak(
-                request.text,
-                request.language,
-                prompt,
-                seed=seed,
-                speed=request.speed,
-                inline_pronunciations=[InlinePronunciation(**span.model_dump()) for span in request.readings],
-            )
+            speech = pipeline.speak_batch([synthesis_request(request, prompt, seed)])[0]
         synthesis_seconds = time.perf_counter() - started
         rate = speech.sample_rate
         silence = [round(seconds * rate) for seconds in (request.silence_before, request.silence_after)]
         samples = np.pad(speech.samples, silence)
+        interval = request.sampling.fragment_interval
+        pause = PAUSE_SECONDS if interval is None else interval
         key = storage_keys.speech_file(request.parent, f"{request.index}.wav")
         with self.services.storage.temporary_file() as temporary:
             write_wav(temporary, samples, rate)
@@ -74,7 +71,7 @@ class Synthesizer:
             "audio": key,
             "sample_rate": rate,
             "seconds": len(samples) / rate,
-            "pause_seconds": 0.0 if request.silence_after else PAUSE_SECONDS,
+            "pause_seconds": 0.0 if request.silence_after else pause,
             "text": request.text,
             "seed": seed,
             "real_time_factor": synthesis_seconds * rate / len(speech.samples),

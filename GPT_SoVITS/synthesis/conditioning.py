@@ -4,7 +4,7 @@ to §5)."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,21 @@ SENTENCE_ENDS = "，。？！,.?!~:：—…"
 
 
 @dataclass(frozen=True, slots=True)
+class SamplingOverrides:
+    """Sampling settings in place of those that suit the voice; None keeps the voice's."""
+
+    top_k: int | None = None
+    top_p: float | None = None
+    temperature: float | None = None
+    repetition_penalty: float | None = None
+
+    def apply_to(self, settings: SamplingSettings) -> SamplingSettings:
+        """Return the settings with what differs. Raises ModelError("bad_sampling") for a value out of range."""
+        changes = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(settings, **changes) if changes else settings
+
+
+@dataclass(frozen=True, slots=True)
 class SynthesisRequest:
     """An utterance to speak: its text, whose voice it is spoken in, and how."""
 
@@ -29,12 +44,14 @@ class SynthesisRequest:
     """The same seed gives the same samples whatever else the process does."""
     speed: float = 1.0
     """Above 1 is faster."""
-    sampling: SamplingSettings | None = None
-    """How tokens are sampled; None as suits the voice."""
+    sampling: SamplingSettings | SamplingOverrides = SamplingOverrides()
+    """How tokens are sampled: all settings, or what differs from those that suit the voice."""
     steps: int | None = None
     """Steps of the sampler of v3 and v4; None as their recipe says."""
     inline_pronunciations: Sequence[InlinePronunciation] = ()
     """Pronunciations that the user chose for places in the text."""
+    super_sampling: bool = False
+    """Whether v3's audio is extended to 48 kHz; where the network is not installed it stays at 24 kHz."""
 
     def new_generator(self) -> torch.Generator:
         """Return a new random generator, on the CPU, so that a seed sounds the same on every device."""
@@ -72,8 +89,9 @@ class TextConditioner:
         prompt = request.prompt
         phones, bert, phonemes = self.encode_text(request.text, request.language, request.inline_pronunciations)
         sampling = request.sampling
-        if sampling is None:
-            sampling = nano_sampling(len(phones)) if self.version == "nano" else SamplingSettings()
+        if isinstance(sampling, SamplingOverrides):
+            suitable = nano_sampling(len(phones)) if self.version == "nano" else SamplingSettings()
+            sampling = sampling.apply_to(suitable)
         gpt_input = GenerationInput(phones, bert, None)
         if len(prompt.phones) > 0:
             width = next((len(features) for features in (prompt.bert, bert) if features is not None), None)

@@ -20,6 +20,7 @@ from GPT_SoVITS.features.bert import Roberta
 from GPT_SoVITS.features.eres2net import ERes2NetV2
 from GPT_SoVITS.features.hubert import Hubert
 from GPT_SoVITS.text import PhonemizedSegment, TextFrontend
+from GPT_SoVITS.vocoders import SuperResolution, load_super_resolution
 
 
 class HelperNetworks:
@@ -36,6 +37,8 @@ class HelperNetworks:
         self._speaker_encoder: ERes2NetV2 | None = None
         self._roberta: Roberta | None = None
         self._frontend: TextFrontend | None = None
+        self._super_resolution: SuperResolution | None = None
+        self._super_resolution_missing = models is None
         self._lock = threading.Lock()
 
     def content_features(self, samples: np.ndarray) -> Tensor:
@@ -71,6 +74,15 @@ class HelperNetworks:
             if self._frontend is None:
                 self._frontend = TextFrontend() if self.models is None else TextFrontend.with_models(self.models)
             return self._frontend
+
+    def super_resolution(self) -> SuperResolution | None:
+        """Return the network that extends v3's audio to 48 kHz, None where it is not installed."""
+        with self._lock:
+            if self._super_resolution is None and not self._super_resolution_missing:
+                assert self.models is not None
+                self._super_resolution = load_super_resolution(self.models, device=self.device)
+                self._super_resolution_missing = self._super_resolution is None
+            return self._super_resolution
 
     def unload_prompt_encoders(self) -> None:
         """Free the networks that only new prompts need: they outweigh a voice, and the next prompt may never come."""

@@ -25,6 +25,7 @@ from core.records import Records
 from core.settings import Settings
 from core.speech.checks import canonical_language, check_pronunciations, check_speed, replace_surrogates
 from core.speech.requests import InputType, PromptRef, SpeechRequest, SplitResult, UtteranceResult
+from core.speech.sampling import SamplingOptions, SplitMethod
 from core.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,11 @@ class SpeechOptions:
     input_type: InputType = "auto"
     pronunciations: dict[str, str] = field(default_factory=dict)
     """Word → pronunciation; they take precedence over those of the voice."""
+    extra_references: tuple[str, ...] = ()
+    """Storage keys of more WAV files whose style is averaged with the prompt's."""
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    text_split_method: SplitMethod | None = None
+    """None: whole sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,9 @@ class SpeechService:
             seed=options.seed,
             prompt=options.prompt,
             prompt_name=options.prompt_name,
+            extra_references=options.extra_references,
+            sampling=options.sampling,
+            text_split_method=options.text_split_method,
         )
 
     def check_text(self, text: str) -> None:

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from common.limits import MAX_SPEED, MIN_SPEED
 from core.seed import Seed
+from core.speech.sampling import SamplingOptions, SplitMethod
 
 InputType = Literal["auto", "text", "marks", "ssml"]
 """`auto`: SSML where the text begins with `<speak`, else inline tags such as `{500ms}`; `text`: no markup at all."""
@@ -66,6 +67,11 @@ class SpeechRequest(SpeechPayload):
     """In place of the voice's own prompts."""
     prompt_name: str = Field("", alias="emotion")
     """The voice's own prompt of that name; empty: its first."""
+    extra_references: tuple[str, ...] = ()
+    """Storage keys of more WAV files whose style is averaged with the prompt's; not for v3 and v4."""
+    sampling: SamplingOptions = SamplingOptions()
+    text_split_method: SplitMethod | None = None
+    """None: whole sentences, joined and cut to what is spoken in one breath."""
     assembly: str = ""
     """The job that joins the utterances to one file; empty when the caller collects them."""
     device: str = ""
@@ -114,6 +120,8 @@ class UtteranceRequest(SpeechPayload):
     seed: Seed | None = None
     prompt: PromptRef | None = None
     prompt_name: str = Field("", alias="emotion")
+    extra_references: tuple[str, ...] = ()
+    sampling: SamplingOptions = SamplingOptions()
     announced: bool = False
     """Whether to publish an event for the watchers of the assembly when it is synthesized."""
     readings: tuple[PronunciationSpan, ...] = ()

@@ -60,10 +60,18 @@ class LoadedVoices:
     def __init__(self, services: WorkerServices) -> None:
         self.services = services
         self.pipelines: LruCache[tuple[str, str], Pipeline] = LruCache(MAX_PIPELINES)
-        self.prompts: LruCache[tuple[str, str, str, str], EncodedPrompt] = LruCache(MAX_PROMPTS)
+        self.prompts: LruCache[tuple[str, ...], EncodedPrompt] = LruCache(MAX_PROMPTS)
 
-    def load(self, voice_id: str, prompt: PromptRef | None, prompt_name: str = "") -> tuple[Pipeline, EncodedPrompt]:
+    def load(
+        self,
+        voice_id: str,
+        prompt: PromptRef | None,
+        prompt_name: str = "",
+        extra_references: tuple[str, ...] = (),
+    ) -> tuple[Pipeline, EncodedPrompt]:
         """Return a voice's pipeline, and the prompt: the given one, else the voice's own of that name or its first.
+
+        `extra_references`: storage keys of recordings whose style is averaged with the prompt's.
 
         Raises VoiceNotFound when the voice was deleted.
         """
@@ -74,8 +82,10 @@ class LoadedVoices:
         if prompt is None:
             own = voice.prompt_named(prompt_name)
             prompt, tokens = PromptRef.model_validate(own), own.get("tokens")
-        key = (voice.sovits_checkpoint_id, prompt.audio, prompt.text, prompt.language)
-        return pipeline, self.prompts.get(key, lambda: self._encode_prompt(pipeline, voice, prompt, tokens))
+        key = (voice.sovits_checkpoint_id, prompt.audio, prompt.text, prompt.language, *extra_references)
+        return pipeline, self.prompts.get(
+            key, lambda: self._encode_prompt(pipeline, voice, prompt, tokens, extra_references)
+        )
 
     def clear(self) -> None:
         """Drop everything that is loaded."""
@@ -106,7 +116,12 @@ class LoadedVoices:
         return pipeline
 
     def _encode_prompt(
-        self, pipeline: Pipeline, voice: VoiceRecord, prompt: PromptRef, tokens: list[int] | None
+        self,
+        pipeline: Pipeline,
+        voice: VoiceRecord,
+        prompt: PromptRef,
+        tokens: list[int] | None,
+        extra_references: tuple[str, ...],
     ) -> EncodedPrompt:
         """Encode a prompt. Tokens that are not known yet are computed once and stored beside the audio."""
         storage = self.services.storage
@@ -114,7 +129,13 @@ class LoadedVoices:
         if tokens is None and storage.exists(tokens_key):
             tokens = orjson.loads(storage.path(tokens_key).read_bytes())
         with model_errors():
-            encoded = pipeline.prepare_prompt(storage.path(prompt.audio), prompt.text, prompt.language, tokens=tokens)
+            encoded = pipeline.prepare_prompt(
+                storage.path(prompt.audio),
+                prompt.text,
+                prompt.language,
+                others=[storage.path(key) for key in extra_references],
+                tokens=tokens,
+            )
         if tokens is None:
             storage.put_bytes(tokens_key, orjson.dumps(encoded.tokens.tolist()))
         self.helpers.unload_prompt_encoders()

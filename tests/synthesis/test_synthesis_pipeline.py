@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 
 from GPT_SoVITS.audio import limit_peak, write_wav
 from GPT_SoVITS.errors import ModelError
-from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline, SamplingSettings, SynthesisRequest
+from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline, SamplingOverrides, SamplingSettings, SynthesisRequest
 from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
 from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
 
@@ -125,3 +126,18 @@ def test_two_threads_at_once_each_get_their_own_sound(tiny: Pipeline, tiny_promp
 def test_what_would_clip_is_scaled_down_and_nothing_else() -> None:
     np.testing.assert_allclose(limit_peak(np.array([0.5, -2.0], np.float32)), [0.25, -1.0])
     np.testing.assert_allclose(limit_peak(np.array([0.1], np.float32)), [0.1])
+
+
+def test_overrides_change_the_settings_that_they_name_and_nothing_else(pipeline: Pipeline, prompt: EncodedPrompt):
+    plain = SynthesisRequest(SENTENCE, "en", prompt, 7)
+    same = SynthesisRequest(SENTENCE, "en", prompt, 7, sampling=SamplingOverrides(temperature=0.4, top_k=5))
+    greedy = [SynthesisRequest(SENTENCE, "en", prompt, seed, sampling=SamplingOverrides(top_k=1)) for seed in (1, 2)]
+
+    own = pipeline.conditioner.condition(plain).sampling
+    overridden = pipeline.conditioner.condition(greedy[0]).sampling
+    expected, repeated, *likeliest = pipeline.speak_batch([plain, same, *greedy])
+
+    assert (own.temperature, own.top_k, own.repetition_penalty) == (0.4, 5, 1.0)
+    assert overridden == replace(own, top_k=1)
+    np.testing.assert_array_equal(repeated.samples, expected.samples)
+    assert likeliest[0].tokens == likeliest[1].tokens

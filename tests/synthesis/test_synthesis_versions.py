@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from small_super_resolution import write_small_super_resolution
 
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
@@ -209,6 +211,27 @@ def test_a_lora_of_v3_speaks_with_its_base_and_streams_what_it_speaks(lora: Call
         assert sum(chunk.tokens for chunk in chunks) == alone.tokens
         np.testing.assert_allclose(among_others.samples, alone.samples, atol=1e-4)
         np.testing.assert_allclose(np.concatenate([chunk.samples for chunk in chunks]), alone.samples, atol=1e-4)
+
+
+def test_v3_is_extended_to_48_khz_on_request_where_the_network_is_installed(
+    lora: Callable, recording: Path, tmp_path: Path
+) -> None:
+    pipeline = lora()
+    prompt = pipeline.prepare_prompt(recording, "Good morning.", "en", tokens=list(range(30)))
+    plain = SynthesisRequest("Hello.", "en", prompt, seed=3, sampling=SHORT, steps=2)
+    fine = replace(plain, super_sampling=True)
+    pipeline.helpers = HelperNetworks(tmp_path)
+
+    (not_installed,) = pipeline.speak_batch([fine])
+    write_small_super_resolution(tmp_path / "tools" / "AP_BWE_main" / "24kto48k")
+    pipeline.helpers = HelperNetworks(tmp_path)
+    extended, untouched = pipeline.speak_batch([fine, plain])
+    (streamed,) = pipeline.stream(fine)
+
+    assert not_installed.sample_rate == untouched.sample_rate == 24_000
+    assert extended.sample_rate == 48_000
+    assert len(extended.samples) == 2 * len(untouched.samples)
+    np.testing.assert_array_equal(streamed.samples, extended.samples)
 
 
 def test_v3_wants_one_recording_with_its_transcript(lora: Callable, recording: Path) -> None:

@@ -2,56 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import logging
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_super_resolution import CONFIG, small_super_resolution, write_small_super_resolution
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.mel import resample
-from GPT_SoVITS.vocoders import SuperResolution, load_super_resolution
+from GPT_SoVITS.vocoders import load_super_resolution
 from GPT_SoVITS.vocoders.super_resolution import ScaledConvNeXtBlock, super_resolution, super_resolution_sizes
-
-CONFIG = {
-    "n_fft": 64,
-    "hop_size": 8,
-    "win_size": 32,
-    "hr_sampling_rate": 48_000,
-    "ConvNeXt_channels": 16,
-    "ConvNeXt_layers": 2,
-}
 
 
 def wave(samples: int, loudness: float = 0.1) -> torch.Tensor:
     return loudness * torch.randn(1, samples, generator=torch.Generator().manual_seed(3))
 
 
-def network() -> SuperResolution:
-    torch.manual_seed(4)
-    return SuperResolution(super_resolution_sizes(CONFIG)).eval().requires_grad_(False)
-
-
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-    torch.save({"generator": network().state_dict()}, tmp_path / "g_24kto48k.zip")
+    write_small_super_resolution(tmp_path)
     return tmp_path
 
 
 @given(samples=st.integers(1, 700), rows=st.integers(1, 2))
 @settings(max_examples=20, deadline=None)
 def test_twice_as_many_samples_come_out_and_none_beyond_full_scale(samples, rows):
-    fine = network()(wave(samples, 5.0).repeat(rows, 1))
+    fine = small_super_resolution()(wave(samples, 5.0).repeat(rows, 1))
 
     assert fine.shape == (rows, 2 * samples)
     assert fine.abs().max() <= 1.0
 
 
 def test_with_nothing_learned_the_amplitude_passes_through():
-    model, coarse = network(), resample(wave(400), 24_000, 48_000)
+    model, coarse = small_super_resolution(), resample(wave(400), 24_000, 48_000)
     for layer in (model.linear_post_mag, model.linear_post_pha_r, model.linear_post_pha_i):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
@@ -66,7 +51,7 @@ def test_with_nothing_learned_the_amplitude_passes_through():
 
 
 def test_amplitude_is_measured_and_made_again():
-    model, coarse = network(), resample(wave(500), 24_000, 48_000)
+    model, coarse = small_super_resolution(), resample(wave(500), 24_000, 48_000)
 
     again = model.synthesize(*model.analyze(coarse), coarse.shape[-1])
 
@@ -74,7 +59,7 @@ def test_amplitude_is_measured_and_made_again():
 
 
 def test_the_phase_follows_both_of_its_outputs():
-    model = network()
+    model = small_super_resolution()
     for layer, bias in ((model.linear_post_pha_r, -1.0), (model.linear_post_pha_i, 0.5)):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.constant_(layer.bias, bias)
@@ -85,7 +70,7 @@ def test_the_phase_follows_both_of_its_outputs():
 
 
 def test_each_stream_hears_the_other():
-    model = network()
+    model = small_super_resolution()
     amplitude, phase = model.analyze(resample(wave(300), 24_000, 48_000))
 
     gained, turned = model.extend(amplitude, phase)
@@ -97,7 +82,7 @@ def test_each_stream_hears_the_other():
 
 
 def test_in_a_layer_the_phase_hears_the_amplitude_that_has_heard_the_phase():
-    model = network()
+    model = small_super_resolution()
     for block in (*model.convnext_mag, *model.convnext_pha):
         torch.nn.init.zeros_(block.gamma)  # leaves the sums alone: (m, p) -> (m + p, m + 2 p) in each of two layers
     inputs: dict[str, torch.Tensor] = {}
@@ -123,7 +108,7 @@ def test_a_block_whose_scale_is_zero_changes_nothing():
 
 
 def test_a_row_does_not_hear_its_neighbours():
-    model, rows = network(), torch.cat([wave(300, 0.1), wave(300, 0.2)])
+    model, rows = small_super_resolution(), torch.cat([wave(300, 0.1), wave(300, 0.2)])
 
     together, alone = model(rows), model(rows[:1])
 
@@ -144,7 +129,7 @@ def test_it_opens_from_its_folder_and_from_the_models_folder(folder, tmp_path):
     assert from_models is not None
     assert opened.sample_rate == 48_000
     assert torch.equal(opened(wave(200)), from_models(wave(200)))
-    assert torch.equal(opened(wave(200)), network()(wave(200)))
+    assert torch.equal(opened(wave(200)), small_super_resolution()(wave(200)))
 
 
 def test_without_its_files_there_is_a_notice_and_the_sound_stays_as_it_is(tmp_path, caplog):
@@ -180,6 +165,6 @@ def test_a_configuration_that_lacks_a_size_is_refused_by_its_name():
 
 def test_weights_of_another_size_are_refused():
     with pytest.raises(ModelError, match="do not fit") as refusal:
-        super_resolution(CONFIG | {"ConvNeXt_layers": 3}, network().state_dict())
+        super_resolution(CONFIG | {"ConvNeXt_layers": 3}, small_super_resolution().state_dict())
 
     assert refusal.value.code == "bad_vocoder"

@@ -19,6 +19,8 @@ CUT5_PUNCTUATION = ",.;?!、，。？！：…"
 _PUNCTUATION_RUN = re.compile(rf"([{re.escape(SIX_PUNCTUATION)}])[{re.escape(SIX_PUNCTUATION)}]+")
 _AFTER_PUNCTUATION = re.compile(rf"(?<=[{re.escape(SPLIT_PUNCTUATION)}])")
 _WORD = re.compile(r"\w")
+_BEFORE_WORD = re.compile(r"[\w“‘「『（《【(\[{¿¡]|(?<=\s)[\"']")
+"""A word's first character, or punctuation that opens it."""
 
 
 def split_sentences(text: str, language: str, method: str = "cut5") -> list[str]:
@@ -59,6 +61,26 @@ def cut(text: str, method: str) -> str:
             hint=f"Use one of {', '.join(CUT_METHODS)}.",
         )
     return CUT_METHODS[method](text)
+
+
+def fragments_by_method(text: str, method: str) -> list[str]:
+    """Return the fragments of a text, cut where upstream cuts; together they are the text.
+
+    Upstream drops or replaces some punctuation where it cuts; here a fragment keeps it, and what closes its last word.
+    Raises ModelError `unknown_split_method`.
+    """
+    lines = _merge_short([line for line in cut(text, method).split("\n") if _WORD.search(line)])
+    fragments: list[str] = []
+    start = 0
+    words = _WORD.finditer(text)
+    for line in lines[:-1]:
+        for _ in range(sum(1 for _ in _WORD.finditer(line))):
+            end = next(words).end()
+        while end < len(text) and not _BEFORE_WORD.match(text, end):
+            end += 1
+        fragments.append(text[start:end])
+        start = end
+    return [*fragments, text[start:]]
 
 
 def break_long(line: str) -> list[str]:

@@ -48,10 +48,10 @@ def sentences(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def cut_long(sentence: str) -> list[str]:
-    """Return the sentence, or fragments of it: cut at commas, then at whitespace, then anywhere."""
-    fragments = [sentence]
-    for cutter in (COMMAS.split, WORD_STARTS.split, list):
+def cut_long(text: str) -> list[str]:
+    """Return the text, or fragments of it: cut at sentences, then at commas, then at whitespace, then anywhere."""
+    fragments = [text]
+    for cutter in (sentences, COMMAS.split, WORD_STARTS.split, list):
         if all(estimate_phonemes(fragment) <= MAX_PHONEMES for fragment in fragments):
             break
         fragments = [

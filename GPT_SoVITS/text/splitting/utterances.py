@@ -12,6 +12,7 @@ from GPT_SoVITS.text.markup.items import Passage, Pause
 from GPT_SoVITS.text.markup.notation import InlinePronunciation
 from GPT_SoVITS.text.phonemization.frontend import TextFrontend, nothing_to_say
 from GPT_SoVITS.text.segmentation import language_of_last_letters, segment_by_language
+from GPT_SoVITS.text.splitting.cut_methods import fragments_by_method
 from GPT_SoVITS.text.splitting.fragments import cut_long, join_short, sentences
 
 
@@ -31,10 +32,12 @@ class UtteranceText:
     silence_after: float = 0.0
 
 
-def split_script(script: Iterable[Passage | Pause], number_language: str = "") -> list[UtteranceText]:
+def split_script(
+    script: Iterable[Passage | Pause], number_language: str = "", method: str | None = None
+) -> list[UtteranceText]:
     """Return the utterances of what `read_markup` returned, with its pauses before and after them.
 
-    `number_language`: as for `split_for_speech`, of a script without a word that tells it.
+    `number_language`: as for `split_for_speech`, of a script without a word that tells it; `method`: as there.
     Passages of punctuation alone are dropped where others have words. Raises as `split_for_speech`.
     """
     items = list(script)
@@ -52,7 +55,7 @@ def split_script(script: Iterable[Passage | Pause], number_language: str = "") -
             silence += item.seconds
             continue
         try:
-            passage = split_for_speech(item.text, item.language, item.pronunciations, number_language)
+            passage = split_for_speech(item.text, item.language, item.pronunciations, number_language, method)
         except ModelError as error:
             if error.code not in ("empty_text", "unreadable_text"):
                 raise
@@ -71,18 +74,24 @@ def split_script(script: Iterable[Passage | Pause], number_language: str = "") -
 
 
 def split_for_speech(
-    text: str, language: str, pronunciations: Sequence[InlinePronunciation] = (), number_language: str = ""
+    text: str,
+    language: str,
+    pronunciations: Sequence[InlinePronunciation] = (),
+    number_language: str = "",
+    method: str | None = None,
 ) -> list[UtteranceText]:
     """Return every word of the text, in order, in utterances of about 200 phonemes at most.
 
     What cannot be read stays beside what can, so that each utterance has something to say. No stretch with one of the
     `pronunciations`, which are in order, is cut in two. `number_language`: the single language that reads numbers
-    where the text has no word that tells theirs, under `auto…`. Raises ModelError `unsupported_language`, `empty_text`,
-    `unreadable_text`.
+    where the text has no word that tells theirs, under `auto…`. `method`: one of upstream's CUT_METHODS; None cuts at
+    the ends of sentences and joins very short ones. Raises ModelError `unsupported_language`, `empty_text`,
+    `unreadable_text`, `unknown_split_method`.
     """
     code = resolve_language(language)
     frontend = TextFrontend()
-    fragments = [fragment for sentence in sentences(text) for fragment in cut_long(sentence)]
+    pieces = sentences(text) if method is None else fragments_by_method(text, method)
+    fragments = [fragment for piece in pieces for fragment in cut_long(piece)]
     if pronunciations:
         fragments = _join_cut_pronunciations(fragments, pronunciations)
 
@@ -92,9 +101,11 @@ def split_for_speech(
     with_words = _join_wordless(fragments, has_words)
     if not with_words:
         raise nothing_to_say(frontend.skipped(text, code))
+    if method is None:
+        with_words = join_short(with_words)
     utterances = []
     start = 0
-    for utterance, own_code in _with_languages(join_short(with_words), text, code, has_words, number_language):
+    for utterance, own_code in _with_languages(with_words, text, code, has_words, number_language):
         own_pronunciations = pronunciations_within(pronunciations, start, utterance)
         utterances.append(UtteranceText(utterance.strip(), own_code, own_pronunciations))
         start += len(utterance)

@@ -13,7 +13,8 @@ from core.errors import BadMarkup, BadPronunciation
 from core.jobs.job import Job, NewJob
 from core.jobs.roles import SPLITTER
 from core.speech.requests import PronunciationSpan, SpeechRequest, UtteranceRequest
-from GPT_SoVITS.pipeline import Speech
+from core.speech.sampling import SamplingOptions
+from GPT_SoVITS.pipeline import SamplingOverrides, Speech, SynthesisRequest
 from GPT_SoVITS.text import InlinePronunciation
 from roles.runtime.services import WorkerServices
 from roles.speech.loaded_voices import LoadedVoices
@@ -59,11 +60,11 @@ class Singer:
     """A pipeline that sings one tone and remembers what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: dict[str, Any] = {}
+        self.asked: list[SynthesisRequest] = []
 
-    def speak(self, text: str, language: str, prompt: Any, **how: Any) -> Speech:
-        self.asked = {"text": text, "language": language, **how}
-        return Speech(np.full(RATE, 0.5, dtype=np.float32), RATE, tokens=25)
+    def speak_batch(self, requests: list[SynthesisRequest]) -> list[Speech]:
+        self.asked += requests
+        return [Speech(np.full(RATE, 0.5, dtype=np.float32), RATE, tokens=25)]
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_what_cannot_be_followed_is_refused_by_the_splitter(services, text, erro
 def test_a_reading_reaches_the_pipeline(synthesizer, singer):
     speak(synthesizer, readings=(PronunciationSpan(start=0, end=2, language="zh", units=("yin2", "xing2")),))
 
-    assert singer.asked["inline_pronunciations"] == [InlinePronunciation(0, 2, "zh", ("yin2", "xing2"))]
+    assert singer.asked[0].inline_pronunciations == [InlinePronunciation(0, 2, "zh", ("yin2", "xing2"))]
 
 
 def test_pauses_become_silence_around_the_speech_at_its_own_rate(synthesizer):
@@ -135,3 +136,41 @@ def test_an_utterance_without_pauses_is_followed_by_the_usual_one(synthesizer):
     result, samples = speak(synthesizer)
 
     assert (len(samples), result["pause_seconds"]) == (RATE, PAUSE_SECONDS)
+
+
+def test_the_sampling_options_of_a_text_reach_the_model(services, synthesizer, singer):
+    options = SamplingOptions(
+        top_k=5, top_p=0.9, temperature=0.7, repetition_penalty=1.2, sample_steps=8, super_sampling=True
+    )
+
+    (utterance,) = split(services, "银行", sampling=options, extra_references=("prompts/a.wav",))
+    speak(synthesizer, sampling=utterance.sampling)
+
+    assert utterance.extra_references == ("prompts/a.wav",)
+    (request,) = singer.asked
+    assert request.sampling == SamplingOverrides(top_k=5, top_p=0.9, temperature=0.7, repetition_penalty=1.2)
+    assert (request.steps, request.super_sampling) == (8, True)
+
+
+def test_options_that_a_text_leaves_out_are_those_of_the_model(synthesizer, singer):
+    speak(synthesizer)
+
+    (request,) = singer.asked
+    assert (request.sampling, request.steps, request.super_sampling) == (SamplingOverrides(), None, False)
+
+
+def test_the_fragment_interval_is_the_pause_after_an_utterance(synthesizer):
+    result, samples = speak(synthesizer, sampling=SamplingOptions(fragment_interval=1.25))
+
+    assert (len(samples), result["pause_seconds"]) == (RATE, 1.25)
+
+
+def test_a_text_is_cut_by_the_method_that_its_request_names(services):
+    text = "First comes this, then comes that. In the end comes nothing at all."
+
+    assert [utterance.text for utterance in split(services, text, text_split_method="cut5")] == [
+        "First comes this,",
+        "then comes that.",
+        "In the end comes nothing at all.",
+    ]
+    assert [utterance.text for utterance in split(services, text, text_split_method="cut0")] == [text]

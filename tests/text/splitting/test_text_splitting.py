@@ -6,6 +6,7 @@ import pytest
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text import CUT_METHODS, cut, phonemize, split_for_speech, split_sentences
+from GPT_SoVITS.text.splitting.cut_methods import fragments_by_method
 
 
 def texts(text: str, language: str = "auto") -> list[str]:
@@ -97,3 +98,45 @@ def test_a_split_method_that_does_not_exist_is_refused_by_name():
 def test_an_empty_text_has_no_pieces(method):
     assert split_sentences("", "zh", method) == []
     assert split_sentences("\n\n", "zh", method) == []
+
+
+@pytest.mark.parametrize("method", list(CUT_METHODS))
+@pytest.mark.parametrize(
+    "text",
+    ["他说：“你好，世界！”然后……走了。价格是3.14元。", 'Really? "Yes," he said. (No.)\n\nVersion 2.5 —— ok;', "。"],
+)
+def test_fragments_of_a_method_keep_every_character(method: str, text: str):
+    assert "".join(fragments_by_method(text, method)) == text
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("cut0", ["一二三四，五六七八。九十一二，三四五六。七八九十！"]),
+        ("cut1", ["一二三四，五六七八。九十一二，三四五六。七八九十！"]),
+        ("cut3", ["一二三四，五六七八。", "九十一二，三四五六。", "七八九十！"]),
+        ("cut4", ["一二三四，五六七八。九十一二，三四五六。七八九十！"]),
+        ("cut5", ["一二三四，", "五六七八。", "九十一二，", "三四五六。", "七八九十！"]),
+    ],
+)
+def test_a_method_decides_where_utterances_end(method: str, expected: list[str]):
+    text = "一二三四，五六七八。九十一二，三四五六。七八九十！"
+
+    assert [utterance.text for utterance in split_for_speech(text, "zh", method=method)] == expected
+
+
+def test_what_no_model_says_in_one_breath_is_cut_at_its_sentences_whatever_the_method():
+    text = "".join(f"This is sentence number {number}, and it goes on for a while. " for number in range(9))
+
+    utterances = [utterance.text for utterance in split_for_speech(text, "en", method="cut0")]
+
+    assert len(utterances) > 1
+    assert all(utterance.endswith("a while.") for utterance in utterances)
+    assert " ".join(utterances) == text.strip()
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(ModelError, match="cut9") as caught:
+        split_for_speech("Hello.", "en", method="cut9")
+
+    assert caught.value.code == "unknown_split_method"

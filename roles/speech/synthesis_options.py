@@ -1,0 +1,49 @@
+"""The options of an utterance's payload as the library takes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.speech.requests import UtteranceRequest
+from core.speech.sampling import SamplingOptions
+
+if TYPE_CHECKING:
+    from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, SynthesisRequest
+
+
+def synthesis_request(request: UtteranceRequest, prompt: EncodedPrompt, seed: int) -> SynthesisRequest:
+    """Return what the pipeline is asked to speak; options that the payload leaves out are the model's."""
+    from GPT_SoVITS.pipeline import SamplingOverrides, SynthesisRequest
+    from GPT_SoVITS.text import InlinePronunciation
+
+    options = request.sampling
+    return SynthesisRequest(
+        text=request.text,
+        language=request.language,
+        prompt=prompt,
+        seed=seed,
+        speed=request.speed,
+        sampling=SamplingOverrides(
+            top_k=options.top_k,
+            top_p=options.top_p,
+            temperature=options.temperature,
+            repetition_penalty=options.repetition_penalty,
+        ),
+        steps=options.sample_steps,
+        inline_pronunciations=[InlinePronunciation(**span.model_dump()) for span in request.readings],
+        super_sampling=bool(options.super_sampling),
+    )
+
+
+def chunk_settings(options: SamplingOptions) -> ChunkSettings:
+    """Return how the audio of an utterance is cut into the chunks of a stream."""
+    from GPT_SoVITS.pipeline import ChunkSettings
+
+    defaults = ChunkSettings()
+    least = options.min_chunk_length or defaults.least
+    return ChunkSettings(
+        first=min(defaults.first, least),
+        least=least,
+        most=max(defaults.most, least),
+        overlap=options.overlap_length or defaults.overlap,
+    )
