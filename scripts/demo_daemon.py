@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -22,9 +23,10 @@ STOP_SECONDS = 60
 class Daemon:
     """`main.py serve` on a free port, from entering the block to leaving it."""
 
-    def __init__(self, data: Path, log: Path) -> None:
+    def __init__(self, data: Path, log: Path, settings: Mapping[str, str] | None = None) -> None:
         self.data = data
         self.log = log
+        self.settings = dict(settings or {})
         self.url = ""
         self._peak: dict[str, float] = {}
         self._idle: dict[str, float] = {}
@@ -35,6 +37,7 @@ class Daemon:
         environment = os.environ | {"DATA_PATH": str(self.data), "PORT": "0", "HOST": "127.0.0.1"}
         for name in ("API_PORT", "REDIS_URL", "REDIS_HOST", "DATABASE_URL", "STORAGE_URL", "VALID_API_KEYS"):
             environment.pop(name, None)
+        environment |= self.settings
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "main.py", "serve"], cwd=REPOSITORY, env=environment, stdout=log, stderr=log

@@ -19,6 +19,7 @@ from core.records import upgrade
 HERE = Path(__file__).parent
 LONGEST = (
     "e2e",
+    "contracts",
     "hosts",
     "text/test_text_properties.py",
     "supervisor",

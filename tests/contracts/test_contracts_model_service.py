@@ -1,0 +1,16 @@
+"""Training, preparation and inference in an envelope."""
+
+from __future__ import annotations
+
+import pytest
+from contract_examples import parameters
+
+SERVICE = "model_service"
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("example", parameters(SERVICE))
+def test_an_example_of_the_model_service_is_answered_as_its_clients_expect(
+    example: str, faults: dict[str, list[str]]
+) -> None:
+    assert not faults[example]
