@@ -97,6 +97,8 @@ def _utterance_request(request: SpeechRequest, parent: str, index: int, utteranc
         prompt=request.prompt,
         prompt_name=request.prompt_name,
         extra_references=request.extra_references,
+        gpt_checkpoint_id=request.gpt_checkpoint_id,
+        sovits_checkpoint_id=request.sovits_checkpoint_id,
         sampling=request.sampling,
         announced=bool(request.assembly),
         readings=tuple(

@@ -47,9 +47,7 @@ class Synthesizer:
         from GPT_SoVITS.audio import write_wav
         from roles.speech.synthesis_options import synthesis_request
 
-        pipeline, prompt = self.voices.load(
-            request.voice_id, request.prompt, request.prompt_name, request.extra_references
-        )
+        pipeline, prompt = self.voices.load(request)
         context.check()
         seed = request.seed if request.seed is not None else random.getrandbits(32)
         started = time.perf_counter()

@@ -51,6 +51,9 @@ class SpeechOptions:
     """Word → pronunciation; they take precedence over those of the voice."""
     extra_references: tuple[str, ...] = ()
     """Storage keys of more WAV files whose style is averaged with the prompt's."""
+    gpt_checkpoint_id: str = ""
+    sovits_checkpoint_id: str = ""
+    """Checkpoints in place of the voice's; empty: its own."""
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
     text_split_method: SplitMethod | None = None
     """None: whole sentences."""
@@ -109,6 +112,8 @@ class SpeechService:
             prompt=options.prompt,
             prompt_name=options.prompt_name,
             extra_references=options.extra_references,
+            gpt_checkpoint_id=options.gpt_checkpoint_id,
+            sovits_checkpoint_id=options.sovits_checkpoint_id,
             sampling=options.sampling,
             text_split_method=options.text_split_method,
         )

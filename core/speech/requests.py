@@ -69,6 +69,9 @@ class SpeechRequest(SpeechPayload):
     """The voice's own prompt of that name; empty: its first."""
     extra_references: tuple[str, ...] = ()
     """Storage keys of more WAV files whose style is averaged with the prompt's; not for v3 and v4."""
+    gpt_checkpoint_id: str = ""
+    sovits_checkpoint_id: str = ""
+    """Checkpoints in place of the voice's; empty: its own."""
     sampling: SamplingOptions = SamplingOptions()
     text_split_method: SplitMethod | None = None
     """None: whole sentences, joined and cut to what is spoken in one breath."""
@@ -121,6 +124,8 @@ class UtteranceRequest(SpeechPayload):
     prompt: PromptRef | None = None
     prompt_name: str = Field("", alias="emotion")
     extra_references: tuple[str, ...] = ()
+    gpt_checkpoint_id: str = ""
+    sovits_checkpoint_id: str = ""
     sampling: SamplingOptions = SamplingOptions()
     announced: bool = False
     """Whether to publish an event for the watchers of the assembly when it is synthesized."""

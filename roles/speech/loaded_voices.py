@@ -6,6 +6,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -13,7 +14,7 @@ import orjson
 
 from common import storage_keys
 from core.records import VoiceRecord
-from core.speech.requests import PromptRef
+from core.speech.requests import PromptRef, UtteranceRequest
 from roles.runtime.errors import model_errors
 from roles.runtime.services import WorkerServices
 
@@ -62,29 +63,34 @@ class LoadedVoices:
         self.pipelines: LruCache[tuple[str, str], Pipeline] = LruCache(MAX_PIPELINES)
         self.prompts: LruCache[tuple[str, ...], EncodedPrompt] = LruCache(MAX_PROMPTS)
 
-    def load(
-        self,
-        voice_id: str,
-        prompt: PromptRef | None,
-        prompt_name: str = "",
-        extra_references: tuple[str, ...] = (),
-    ) -> tuple[Pipeline, EncodedPrompt]:
-        """Return a voice's pipeline, and the prompt: the given one, else the voice's own of that name or its first.
+    def load(self, request: UtteranceRequest) -> tuple[Pipeline, EncodedPrompt]:
+        """Return the pipeline of a request's voice, and its prompt: the given one, else the voice's own of that name.
 
-        `extra_references`: storage keys of recordings whose style is averaged with the prompt's.
-
-        Raises VoiceNotFound when the voice was deleted.
+        Raises VoiceNotFound when the voice was deleted, NotFound when a checkpoint in place of the voice's was.
         """
-        voice = self.services.call(self.services.records.voices.get, voice_id)
+        voice = self.services.call(self.services.records.voices.get, request.voice_id)
+        own_sovits = voice.sovits_checkpoint_id
+        voice = self._with_checkpoints(voice, request.gpt_checkpoint_id, request.sovits_checkpoint_id)
         checkpoints = (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
         pipeline = self.pipelines.get(checkpoints, lambda: self._load_pipeline(voice))
-        tokens: list[int] | None = None
+        prompt, tokens = request.prompt, None
         if prompt is None:
-            own = voice.prompt_named(prompt_name)
-            prompt, tokens = PromptRef.model_validate(own), own.get("tokens")
-        key = (voice.sovits_checkpoint_id, prompt.audio, prompt.text, prompt.language, *extra_references)
-        return pipeline, self.prompts.get(
-            key, lambda: self._encode_prompt(pipeline, voice, prompt, tokens, extra_references)
+            own = voice.prompt_named(request.prompt_name)
+            prompt = PromptRef.model_validate(own)
+            if voice.sovits_checkpoint_id == own_sovits:  # tokens depend on the codebook
+                tokens = own.get("tokens")
+        extra = request.extra_references
+        key = (voice.sovits_checkpoint_id, prompt.audio, prompt.text, prompt.language, *extra)
+        return pipeline, self.prompts.get(key, lambda: self._encode_prompt(pipeline, voice, prompt, tokens, extra))
+
+    def _with_checkpoints(self, voice: VoiceRecord, gpt_id: str, sovits_id: str) -> VoiceRecord:
+        """Return the voice with other checkpoints, where ids of such are given; they must exist."""
+        for checkpoint_id in filter(None, (gpt_id, sovits_id)):
+            self.services.call(self.services.records.checkpoints.get, checkpoint_id)
+        return replace(
+            voice,
+            gpt_checkpoint_id=gpt_id or voice.gpt_checkpoint_id,
+            sovits_checkpoint_id=sovits_id or voice.sovits_checkpoint_id,
         )
 
     def clear(self) -> None:

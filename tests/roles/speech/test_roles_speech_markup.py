@@ -76,7 +76,7 @@ def singer() -> Singer:
 def synthesizer(services: WorkerServices, singer: Singer) -> Synthesizer:
     role = Synthesizer()
     role.services = services
-    role.voices = cast(LoadedVoices, SimpleNamespace(load=lambda *_: (singer, None)))
+    role.voices = cast(LoadedVoices, SimpleNamespace(load=lambda _: (singer, None)))
     return role
 
 
