@@ -1,0 +1,111 @@
+"""What a synthesizer loads for a request: a voice, other checkpoints in its place, recordings beside its prompt."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tiny_voices import write_voice
+
+from common import storage_keys
+from core.errors import NotFound
+from core.jobs.job import NewJob
+from core.jobs.roles import SYNTHESIZER
+from core.records import NewCheckpointRecord, NewVoiceRecord, upgrade
+from core.speech.requests import UtteranceRequest
+from GPT_SoVITS.audio import write_wav
+from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint, save_checkpoint
+from GPT_SoVITS.configs import load_config
+from roles.runtime.role import JobContext
+from roles.runtime.services import WorkerServices
+from roles.synthesizer import Synthesizer
+
+RATE = 16_000
+
+
+@pytest.fixture
+def synthesizer(services: WorkerServices, tmp_path: Path) -> Iterator[Synthesizer]:
+    """Return the role in an installation with the voices ann and bob, of random weights."""
+    upgrade(services.settings.resolved_database_url)
+    files = write_voice(tmp_path, "nano", load_config("nano_gpt"), load_config("nano"))
+    for name in ("ann", "bob"):
+        for kind, path in zip(("gpt", "sovits"), files, strict=True):
+            if name == "bob":
+                weights = open_checkpoint(path)
+                torch.manual_seed(2)
+                noisy = {key: value + 0.05 * torch.randn(value.shape) for key, value in weights.state.items()}
+                save_checkpoint(path, replace(weights, state=noisy))
+            publish(services, path, storage_keys.checkpoint(f"{name}-{kind}"))
+            record = NewCheckpointRecord(
+                id=f"{name}-{kind}", kind=kind, version="nano", name=name, sha256="0" * 64, size_bytes=1
+            )
+            services.call(services.records.checkpoints.create, record)
+        voice = NewVoiceRecord(
+            id=f"voice-{name}",
+            name=name,
+            version="nano",
+            language="en",
+            gpt_checkpoint_id=f"{name}-gpt",
+            sovits_checkpoint_id=f"{name}-sovits",
+            prompts=[{"name": "default", "audio": "prompts/low.wav", "text": "Hello.", "language": "en"}],
+        )
+        services.call(services.records.voices.create, voice)
+    for pitch in ("low", "high"):
+        tone = 0.3 * np.sin(np.arange(2 * RATE) / (20 if pitch == "low" else 7)).astype(np.float32)
+        write_wav(tmp_path / "tone.wav", tone, RATE)
+        publish(services, tmp_path / "tone.wav", f"prompts/{pitch}.wav")
+    role = Synthesizer()
+    role.start(services)
+    yield role
+    role.stop()
+
+
+def publish(services: WorkerServices, path: Path, key: str) -> None:
+    temporary = services.storage.new_temporary()
+    shutil.copyfile(path, temporary)
+    services.storage.publish(temporary, key)
+
+
+def speak(role: Synthesizer, voice: str, **more: Any) -> np.ndarray:
+    request = UtteranceRequest(
+        parent="speech-1", index=0, text="Hello.", language="en", voice_id=f"voice-{voice}", seed=3, **more
+    )
+    role.services.queue.enqueue(NewJob(SYNTHESIZER, request.stored()))
+    lease = role.services.queue.claim(SYNTHESIZER, "worker-1")
+    assert lease is not None
+    result = role.run(lease.job, JobContext(lease, role.services, threading.Event()))
+    samples, _ = soundfile.read(role.services.storage.path(result["audio"]), dtype="float32")
+    return samples
+
+
+def test_the_checkpoints_of_a_request_take_the_place_of_the_voices_own(synthesizer: Synthesizer):
+    ann, bob = speak(synthesizer, "ann"), speak(synthesizer, "bob")
+
+    both = speak(synthesizer, "ann", gpt_checkpoint_id="bob-gpt", sovits_checkpoint_id="bob-sovits")
+    acoustic = speak(synthesizer, "ann", sovits_checkpoint_id="bob-sovits")
+
+    np.testing.assert_array_equal(both, bob)
+    assert not np.array_equal(acoustic, ann)
+    np.testing.assert_array_equal(speak(synthesizer, "ann"), ann)
+
+
+def test_a_checkpoint_that_does_not_exist_is_an_error_and_not_the_voices_own(synthesizer: Synthesizer):
+    with pytest.raises(NotFound, match="none-gpt"):
+        speak(synthesizer, "ann", gpt_checkpoint_id="none-gpt")
+
+
+def test_recordings_beside_the_prompt_change_the_style_and_only_for_their_request(synthesizer: Synthesizer):
+    alone = speak(synthesizer, "ann")
+
+    with_another = speak(synthesizer, "ann", extra_references=("prompts/high.wav",))
+
+    assert not np.array_equal(with_another, alone)
+    np.testing.assert_array_equal(speak(synthesizer, "ann"), alone)
