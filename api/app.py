@@ -217,7 +217,7 @@ async def open_services(
             logs=LogService(records, queue, events, storage),
             recordings=recordings,
             speech=speech,
-            step_tasks=StepTaskService(records, experiments, datasets, events, uploads),
+            step_tasks=StepTaskService(records, experiments, datasets, events, uploads, storage),
             uploads=uploads,
             voices=VoiceService(records, storage, queue, recordings),
         )

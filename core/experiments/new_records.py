@@ -8,7 +8,7 @@ from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.experiments.sources import ExperimentSource
 from core.ids import new_id
 from core.jobs.devices import DEFAULT_GPU_NUMBERS
-from core.records import ExperimentRecord, ExperimentStatus, StageRecord, TaskRecord, TaskStatus
+from core.records import ExperimentRecord, ExperimentStatus, StageRecord, StepwiseState, TaskRecord, TaskStatus
 from core.stages.order import stage_order
 from core.stages.parameter_schema import parse_parameters
 from core.stages.stage import check_version
@@ -22,6 +22,7 @@ def new_experiment(
     *,
     now: float,
     dialect: str = "",
+    stepwise: StepwiseState | None = None,
 ) -> ExperimentRecord:
     """Return a new experiment; that of a task names its task and runs.
 
@@ -51,6 +52,7 @@ def new_experiment(
         dataset_version=source.dataset_version,
         dialect=dialect,
         owner=current_caller().owner,
+        stepwise=stepwise or StepwiseState(),
     )
 
 
@@ -81,6 +83,7 @@ def new_task(experiment: ExperimentRecord, request: TaskRequest) -> TaskRecord:
         completed_at=None,
         upload_url=request.upload_url,
         owner=experiment.owner,
+        labels=request.labels,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from common.control_characters import CONTROL_CHARACTERS
 from core.errors import InvalidParameter, InvalidRequest
 from core.jobs.devices import DEFAULT_GPU_NUMBERS
+from core.records import TaskLabels
 from core.stages.order import stage_order
 from core.stages.parameter_schema import parse_parameters
 from core.stages.parameters import StageOverrides
@@ -46,6 +47,8 @@ class TaskRequest:
     webhook_url: str = ""
     upload_url: str = ""
     """Where a ZIP of the voice is uploaded when it is ready; empty: nowhere."""
+    labels: TaskLabels = field(default_factory=TaskLabels)
+    """What a client of the model service wants to see again."""
 
 
 @dataclass(frozen=True, slots=True)

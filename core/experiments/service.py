@@ -88,11 +88,18 @@ class ExperimentService:
         device = await self.jobs.check_device(request.device)
         return await self.records.experiments.create(replace(experiment, device=device))
 
-    async def create_without_source(self, request: ExperimentRequest) -> ExperimentRecord:
+    async def create_without_source(self, request: ExperimentRequest, task_name: str = "") -> ExperimentRecord:
         """Create an experiment of the training service, whose recordings `set_source` names later."""
         request.check()
         parameters = merge_parameters({"asr": {"language": request.language}}, request.parameters, request.version)
-        experiment = new_experiment(request, ExperimentSource(), parameters, now=self.clock(), dialect=STEPWISE_DIALECT)
+        experiment = new_experiment(
+            request,
+            ExperimentSource(),
+            parameters,
+            now=self.clock(),
+            dialect=STEPWISE_DIALECT,
+            stepwise={"task_name": task_name},
+        )
         return await self.records.experiments.create(experiment)
 
     async def set_source(self, exp_id: str, source: ExperimentSource) -> ExperimentRecord:

@@ -25,12 +25,18 @@ from core.records.models.datasets import (
     SkippedFile,
     dataset_version_job_id,
 )
-from core.records.models.experiments import STEPWISE_DIALECT, ExperimentChanges, ExperimentRecord, ExperimentStatus
+from core.records.models.experiments import (
+    STEPWISE_DIALECT,
+    ExperimentChanges,
+    ExperimentRecord,
+    ExperimentStatus,
+    StepwiseState,
+)
 from core.records.models.files import FileRecord, NewFileRecord
 from core.records.models.limits import LimitRecord
 from core.records.models.page import Page
 from core.records.models.stages import PreviousRunDocument, StageRecord
-from core.records.models.tasks import TaskRecord, TaskStatus
+from core.records.models.tasks import TaskLabels, TaskRecord, TaskStatus
 from core.records.models.times import iso
 from core.records.models.voices import NewVoiceRecord, VoiceChanges, VoicePrompt, VoiceRecord
 from core.records.models.webhooks import DeliveryHistoryEntry, DeliveryRecord, DeliveryStatus, WebhookRecord
@@ -82,6 +88,8 @@ __all__ = [
     "SegmentRecord",
     "SkippedFile",
     "StageRecord",
+    "StepwiseState",
+    "TaskLabels",
     "TaskRecord",
     "TaskStatus",
     "VoiceChanges",

@@ -102,6 +102,7 @@ experiments = Table(
     Column("device", String(20), nullable=False, server_default=""),
     Column("door", String(20), key="dialect", nullable=False, server_default=""),
     Column("owner", String(200), index=True),
+    Column("stepwise", JSON, nullable=False, server_default="{}"),
     Index(None, "status", "id"),
     Index(None, "dialect", "id"),
     sqlite_with_rowid=False,
@@ -133,6 +134,7 @@ tasks = Table(
     Column("completed_at", Double),
     Column("upload_url", Text, nullable=False, server_default=""),
     Column("owner", String(200), index=True),
+    Column("labels", JSON, nullable=False, server_default="{}"),
     Index(None, "status", "id"),
     sqlite_with_rowid=False,
 )
@@ -348,4 +350,13 @@ limits = Table(
     Column("training", Integer),
     Column("inference", Integer),
     Column("updated_at", Double, nullable=False),
+)
+
+client_task_ids = Table(
+    "client_task_ids",
+    metadata,
+    Column("owner", String(200), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    _id("task_id", nullable=False, index=True),
+    Column("created_at", Double, nullable=False),
 )

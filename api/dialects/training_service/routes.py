@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from dataclasses import replace
+from typing import Any, Final
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, Limit, Offset
+from api.dependencies import Api, ApiServices, Limit, Offset
 from api.dialects.training_service.steps import (
     STEP_NAMES,
     STEPS,
     StepConfig,
     StepTaskView,
     stage_parameters,
-    step_status,
+    step_state,
     step_task_view,
 )
 from api.http.access import TRAINING
 from api.http.multipart import announced_bytes, received_file
 from api.http.responses import JsonResponse, stored_file_response
-from api.http.schemas import JsonObjectBody, JsonObjectView, StrictModel
+from api.http.schemas import JsonObjectView, StrictModel
 from api.routes.files import UPLOAD_FORM, file_response
-from core.errors import NotFound
+from api.services.step_tasks import StepTaskAudio
+from core.errors import InvalidRequest, NotFound, SovitsError
 from core.experiments.requests import ExperimentRequest
 from core.names import Name
-from core.records import FileRecord, StageRecord, TaskStatus
-from core.stages.stage import find_stage
+from core.records import ExperimentRecord, FileRecord, StageRecord, TaskStatus
+from core.stages.stage import STAGES
+from core.stages.status import StageStatus
 
 router = APIRouter(
     prefix="/task",
     tags=["Training service"],
     dependencies=[TRAINING],
 )
+
+
+STEP_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "description": "Parameters of the step, maybe inside `params`.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
 
 
 class NewStepTask(StrictModel):
@@ -54,7 +66,7 @@ class CreatedStepTask(TypedDict):
 
 
 class StepStarted(TypedDict):
-    """A step that is running, planned, or skipped because the version does not have it."""
+    """A step that is running, planned, or completed at once because the version does not need it."""
 
     task_id: str
     step: str
@@ -116,10 +128,10 @@ async def create(new: NewStepTask, api: Api) -> Response:
         priority=config.priority,
         parameters=config.parameters(),
     )
-    experiment = await api.experiments.create_without_source(request)
+    experiment = await api.experiments.create_without_source(request, new.task_name)
     content: CreatedStepTask = {
         "task_id": experiment.id,
-        "task_name": experiment.exp_name,
+        "task_name": new.task_name,
         "status": TaskStatus.QUEUED,
         "warnings": config.warnings(),
     }
@@ -134,29 +146,44 @@ async def status(task_id: str, api: Api) -> Response:
     return JsonResponse(step_task_view(experiment, task, runs, await api.step_tasks.files(experiment)))
 
 
-@router.post("/{task_id}/step/{step}", response_model=StepStarted)
-async def run_step(
-    task_id: str,
-    step: str,
-    api: Api,
-    params: Annotated[JsonObjectBody | None, Body(description="Parameters of the step, maybe inside `params`.")] = None,
-) -> Response:
+@router.post("/{task_id}/step/{step}", response_model=StepStarted, openapi_extra=STEP_BODY)
+async def run_step(task_id: str, step: str, request: Request, api: Api) -> Response:
     """Run a step; a completed one runs again.
 
     A step that is started while an earlier one is running waits for its turn. 400 names the steps that must be
-    completed first, 422 a parameter that does not exist or is out of range.
+    completed first, 422 a parameter that is out of range. A rejected step shows in the task as failed, with the reason
+    as `error_message`, until the next one is requested: clients may only poll the task.
     """
     experiment, _ = await api.step_tasks.find(task_id)
+    stage = STEPS.get(step) or (step if step in STAGES else "")
     try:
-        stage = find_stage(step)
-    except NotFound:
-        raise NotFound(f"no step {step!r}", hint=f"Steps: {', '.join(STEPS)}.") from None
-    if experiment.version not in stage.versions:
-        message = f"{experiment.version} needs no {step}: skipped."
-        return JsonResponse(_started(StageRecord(experiment.id, stage.name, message=message), "skipped", task_id))
-    parameters, warning = stage_parameters(stage.name, params)
-    experiment, run = await api.step_tasks.run_step(experiment, stage.name, parameters, warning)
-    return JsonResponse(_started(run, step_status(experiment, run), task_id, warning))
+        if not stage:
+            raise NotFound(f"no step {step!r}", hint=f"Steps: {', '.join(STEPS)}.")
+        return JsonResponse(await _run_stage(api, experiment, stage, task_id, await request.body()))
+    except SovitsError as error:
+        await api.step_tasks.note_request(experiment.id, stage, refusal=error)
+        raise
+
+
+async def _run_stage(
+    api: ApiServices, experiment: ExperimentRecord, stage: str, task_id: str, body: bytes
+) -> StepStarted:
+    """Check the parameters, run the stage, and return what the client reads."""
+    parameters, warnings = stage_parameters(stage, _read_json(body))
+    if experiment.version not in STAGES[stage].versions:
+        message = f"{experiment.version} needs no {STEP_NAMES[stage]}: there is nothing to do."
+        experiment = await api.step_tasks.note_request(experiment.id, stage, skipped=message)
+        run = StageRecord(experiment.id, stage, status=StageStatus.COMPLETED, message=message)
+        return _started(run, TaskStatus.COMPLETED, task_id, warnings)
+    warnings += await api.step_tasks.precision_warnings(parameters)
+    if stage == "test_inference":
+        parameters = await api.step_tasks.resolve_names(experiment, parameters)
+    await api.step_tasks.note_request(experiment.id, stage)
+    experiment, run = await api.step_tasks.run_step(experiment, stage, parameters, warnings)
+    if stage in experiment.planned:
+        run = replace(run, config=experiment.planned[stage])
+    state = step_state(experiment, await api.step_tasks.runs(experiment))
+    return _started(replace(run, message=state.message), state.status, task_id, warnings)
 
 
 @router.post("/{task_id}/cancel", response_model=StepTaskState)
@@ -168,8 +195,7 @@ async def cancel(task_id: str, api: Api) -> Response:
         cancelled = await api.experiments.tasks.cancel(task.id)
         content = {"task_id": task_id, "status": cancelled.status, "message": cancelled.message}
     else:
-        await api.experiments.stages.cancel_all(experiment.id)
-        experiment = await api.records.experiments.get(experiment.id)
+        experiment = await api.step_tasks.cancel(experiment)
         view = step_task_view(experiment, None, await api.step_tasks.runs(experiment), {})
         content = {"task_id": task_id, "status": view["status"], "message": view["message"]}
     return JsonResponse(content)
@@ -206,7 +232,7 @@ async def upload(task_id: str, request: Request, api: Api) -> Response:
 
 @router.get("/{task_id}/files/download/{filename}", response_class=FileResponse)
 async def download(task_id: str, filename: str, api: Api) -> Response:
-    """Download an upload or a trained checkpoint by the name under which the task lists it."""
+    """Download an upload, a trained checkpoint or the audio of test_inference by its name in the task's list."""
     experiment, _ = await api.step_tasks.find(task_id)
     file = (await api.step_tasks.files(experiment)).get(filename)
     if file is None:
@@ -218,7 +244,7 @@ async def download(task_id: str, filename: str, api: Api) -> Response:
     return await stored_file_response(
         api.storage,
         file.storage_key,
-        "application/octet-stream",
+        "audio/wav" if isinstance(file, StepTaskAudio) else "application/octet-stream",
         filename=filename,
         missing=NotFound(f"The bytes of {filename!r} are gone."),
     )
@@ -249,7 +275,16 @@ async def logs(task_id: str, api: Api, limit: Limit = 500, offset: Offset = 0) -
     return JsonResponse(content)
 
 
-def _started(run: StageRecord, status: str, task_id: str, warning: str = "") -> StepStarted:
+def _read_json(body: bytes) -> object:
+    if not body.strip():
+        return None
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise InvalidRequest(f"The body is no JSON: {error}.") from None
+
+
+def _started(run: StageRecord, status: str, task_id: str, warnings: list[str]) -> StepStarted:
     return {
         "task_id": task_id,
         "step": STEP_NAMES[run.stage],
@@ -258,5 +293,5 @@ def _started(run: StageRecord, status: str, task_id: str, warning: str = "") -> 
         "job_id": run.job_id or None,
         "params": run.config,
         "message": run.message,
-        "warnings": [warning] if warning else [],
+        "warnings": warnings,
     }

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from core.stages.parameters import SliceParameters
 
 ORDER: Final = ("threshold", "min_length", "min_interval", "hop_size", "max_sil_kept", "_max", "alpha", "n_parts")
+PARTS_IN_ALL: Final = "num_processes"
+"""What is sent behind the last of them, after the number of the part (`is_speech`)."""
 
 
 def unshift(parameters: Mapping[str, object]) -> tuple[dict[str, object], str]:
@@ -33,6 +35,10 @@ def unshift(parameters: Mapping[str, object]) -> tuple[dict[str, object], str]:
         else:
             corrected[previous] = value
             corrections.append(f"{name} {value} is {previous}")
+    parts = corrected.pop(PARTS_IN_ALL, None)
+    if parts is not None and ORDER[-1] not in corrected and _is_valid(ORDER[-1], parts):
+        corrected[ORDER[-1]] = parts
+        corrections.append(f"{PARTS_IN_ALL} {parts} is {ORDER[-1]}")
     sentence = f"The parameters of slice_audio came shifted by one name and were put right: {', '.join(corrections)}."
     return corrected, sentence
 

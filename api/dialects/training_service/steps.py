@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
 from api.dialects.training_service.shifted_parameters import unshift
+from api.http.errors import InvalidBody
 from api.routes.tasks import TaskView, task_view
-from api.services.step_tasks import StepTaskFiles
-from common.languages import RecordingLanguage
+from api.services.step_tasks import StepTaskAudio, StepTaskFiles
+from common.languages import RecordingLanguage, find_language, single_language
 from common.versions import Version
-from core.errors import error_message
+from core.errors import ErrorData, error_message
 from core.experiments.lifecycle import experiment_progress
 from core.names import Name
-from core.records import ExperimentRecord, ExperimentStatus, FileRecord, StageRecord, TaskRecord, TaskStatus, iso
-from core.stages.order import stage_order
+from core.records import (
+    STEPWISE_DIALECT,
+    CheckpointRecord,
+    ExperimentRecord,
+    ExperimentStatus,
+    FileRecord,
+    StageRecord,
+    TaskRecord,
+    TaskStatus,
+    iso,
+)
+from core.stages.order import stage_inputs, stage_order
 from core.stages.stage import STAGES
 from core.stages.status import StageStatus
 
@@ -32,13 +44,24 @@ _TASK_STATUSES: Final[dict[StageStatus, TaskStatus]] = {
     StageStatus.QUEUED: TaskStatus.QUEUED,
     StageStatus.RUNNING: TaskStatus.RUNNING,
     StageStatus.INTERRUPTED: TaskStatus.RUNNING,
-    StageStatus.PAUSED: TaskStatus.INTERRUPTED,
+    StageStatus.PAUSED: TaskStatus.RUNNING,
     StageStatus.COMPLETED: TaskStatus.COMPLETED,
     StageStatus.STALE: TaskStatus.COMPLETED,
     StageStatus.FAILED: TaskStatus.FAILED,
     StageStatus.CANCELLED: TaskStatus.CANCELLED,
 }
 _ACTIVE: Final = (StageStatus.RUNNING, StageStatus.INTERRUPTED, StageStatus.QUEUED)
+
+
+_IGNORED_PARAMETERS: Final = {"audio_slice": ("is_speech", "num_processes")}
+"""Stage → parameters of the service's own programs that mean nothing here."""
+
+
+def _recording_language(value: object) -> object:
+    """Return the code that a name of a language stands for; what is no such name stays for the error."""
+    if not isinstance(value, str) or (code := find_language(value)) is None:
+        return value
+    return single_language(code) or "auto"
 
 
 class StepConfig(BaseModel):
@@ -48,13 +71,21 @@ class StepConfig(BaseModel):
 
     exp_name: Name = Field("", max_length=100, description="Name of the voice. Default: that of the task.")
     version: Version = "v2"
-    language: RecordingLanguage = "zh"
+    language: Annotated[RecordingLanguage, BeforeValidator(_recording_language)] = "zh"
     batch_size: int | None = Field(None, ge=1, le=32, description="Batch size of both trainings.")
     epochs_s2: int | None = Field(None, ge=1, le=100, description="Epochs of the SoVITS training.")
     epochs_s1: int | None = Field(None, ge=1, le=100, description="Epochs of the GPT training.")
     gpu_id: str = Field("0", pattern=GPU_PATTERN, description="One GPU, or several that share the work: 0-1-2.")
     is_half: bool = True
     priority: int = Field(5, ge=1, le=10, description="10 runs first.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, values: object) -> object:
+        """Leave out what is null: all settings are optional."""
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value is not None}
 
     def parameters(self) -> dict[str, dict[str, int]]:
         """Return stage → the parameters that the settings imply."""
@@ -87,7 +118,7 @@ class StepTaskFile(TypedDict):
     """A file of a task, which is downloaded by its name."""
 
     filename: str
-    kind: Literal["upload", "model"]
+    kind: Literal["upload", "model", "audio"]
     id: str
     size_bytes: int
 
@@ -100,7 +131,7 @@ class StepTaskView(TypedDict):
     status: str
     progress: float
     overall_progress: float
-    current_step: str
+    current_step: str | None
     message: str
     error_message: str | None
     created_at: str | None
@@ -117,27 +148,105 @@ class ListedTask(TaskView):
 
     task_id: str
     task_name: str
-    current_step: str
+    current_step: str | None
+    progress_percent: float
 
 
-def stage_parameters(stage: str, body: Mapping[str, object] | None) -> tuple[dict[str, object], str]:
-    """Return the parameters of a step under the stage's names, and a sentence that lists corrections, if any."""
-    parameters = dict(body or {})
+def stage_parameters(stage: str, body: object) -> tuple[dict[str, object], list[str]]:
+    """Return the parameters of a step under the stage's names, and a sentence for each correction.
+
+    What the stage does not know is left out, and a sentence names it.
+    """
+    if body is not None and not isinstance(body, dict):
+        raise InvalidBody("The body of a step is an object.", hint='{"params": {…}} works.')
+    parameters: dict[str, object] = dict(body or {})
     nested = parameters.pop("params", None)
-    if isinstance(nested, dict):
-        parameters |= nested
-    elif nested is not None:
-        parameters["params"] = nested  # rejected by its name
+    if nested is not None and not isinstance(nested, dict):
+        raise InvalidBody("'params' is no object.", hint='{"params": {…}} works.', details={"fields": ["params"]})
+    parameters |= nested or {}
     parameters.pop("idempotency_key", None)  # meant for a gateway that passed the request on
+    parameters = {name: value for name, value in parameters.items() if value is not None}
+    warnings: list[str] = []
     if stage == "audio_slice":
-        return unshift(parameters)
-    if stage == "denoise":
+        parameters, sentence = unshift(parameters)
+        warnings += [sentence] if sentence else []
+    elif stage == "denoise":
         # A client that runs the step wants it to run; elsewhere it is disabled because tasks run every stage.
         parameters.setdefault("enabled", True)
-    return parameters, ""
+    elif stage == "test_inference":
+        for name in ("ref_language", "target_language"):
+            if isinstance(value := parameters.get(name), str):
+                parameters[name] = find_language(value) or value
+    parameter_names = {field.alias or name for name, field in STAGES[stage].parameters.model_fields.items()}
+    for name in parameters.keys() - parameter_names:
+        del parameters[name]
+        if name not in _IGNORED_PARAMETERS.get(stage, ()):
+            warnings.append(f"{STEP_NAMES[stage]} has no parameter {name!r}: it changes nothing.")
+    return parameters, sorted(warnings)
 
 
-def current_run(experiment: ExperimentRecord, runs: Sequence[StageRecord]) -> StageRecord:
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """What a task shows: the step that was requested last, and how that went."""
+
+    run: StageRecord
+    status: TaskStatus
+    progress: float
+    message: str
+    error: ErrorData | None = None
+    begun: bool = True
+    """False before the first step was requested."""
+
+    @classmethod
+    def of_run(cls, experiment: ExperimentRecord, run: StageRecord) -> StepState:
+        """Return the state that follows from a run alone; a planned one counts as running."""
+        if run.stage in experiment.planned:
+            return cls(run, TaskStatus.RUNNING, 0.0, "Begins when the step before it is completed.")
+        return cls(run, _TASK_STATUSES[run.status], run.progress, run.message, run.error)
+
+
+def step_state(experiment: ExperimentRecord, runs: Sequence[StageRecord]) -> StepState:
+    """Return what a task shows. A rejected step shows as failed until the next one is requested."""
+    by_stage = {run.stage: run for run in runs}
+    first = stage_order(experiment.version)[0]
+    requested = experiment.stepwise
+    ran = [run for run in runs if run.queued_at is not None]
+    stage = requested.get("requested_stage", "")
+    if experiment.dialect != STEPWISE_DIALECT or not stage:
+        run = _newest_run(experiment, ran) if ran else by_stage.get(first) or StageRecord(experiment.id, first)
+        state = StepState.of_run(experiment, run)
+        begun = bool(ran)
+    else:
+        run = by_stage.get(stage) or StageRecord(experiment.id, stage)
+        state, begun = StepState.of_run(experiment, _stopped_by(experiment, run, by_stage) or run), True
+    if refusal := requested.get("refusal"):
+        return StepState(run, TaskStatus.FAILED, 0.0, error_message(refusal), refusal, begun=begun)
+    if requested.get("cancelled"):
+        return StepState(state.run, TaskStatus.CANCELLED, state.progress, "Cancelled.", begun=begun)
+    if skipped := requested.get("skipped"):
+        return StepState(run, TaskStatus.COMPLETED, 1.0, skipped)
+    return StepState(state.run, state.status, state.progress, state.message, state.error, begun=begun)
+
+
+def _stopped_by(
+    experiment: ExperimentRecord, run: StageRecord, by_stage: Mapping[str, StageRecord]
+) -> StageRecord | None:
+    """Return the failed or cancelled step for which a requested one waited, if that is why it does not begin."""
+    if run.status is not StageStatus.PENDING or run.stage in experiment.planned:
+        return None
+    waiting_for = list(stage_inputs(run.stage, experiment.version))
+    while waiting_for:
+        needed = by_stage.get(waiting_for.pop(0))
+        if needed is None:
+            continue
+        if needed.status in (StageStatus.FAILED, StageStatus.CANCELLED):
+            return needed
+        if needed.status is StageStatus.PENDING:
+            waiting_for += stage_inputs(needed.stage, experiment.version)
+    return None
+
+
+def _newest_run(experiment: ExperimentRecord, runs: Sequence[StageRecord]) -> StageRecord:
     """Return the run that is active or planned, else the one that was requested last."""
     for status in _ACTIVE:
         for run in runs:
@@ -149,23 +258,17 @@ def current_run(experiment: ExperimentRecord, runs: Sequence[StageRecord]) -> St
     return max(runs, key=lambda run: (run.queued_at or 0.0, run.run))
 
 
-def step_status(experiment: ExperimentRecord, run: StageRecord) -> TaskStatus:
-    """Return the status of a step; a planned one counts as running."""
-    return TaskStatus.RUNNING if run.stage in experiment.planned else _TASK_STATUSES[run.status]
-
-
 def step_task_view(
     experiment: ExperimentRecord, task: TaskRecord | None, runs: Sequence[StageRecord], files: StepTaskFiles
 ) -> StepTaskView:
     """Return a task as its client polls it. A Quick-mode task has the progress of the whole, not of its step."""
     listed = listed_task(task) if task is not None else listed_step_task(experiment, runs)
-    progress = task.overall_progress if task is not None else listed["progress"]
-    interrupted = task is not None and listed["status"] == TaskStatus.INTERRUPTED
+    interrupted = listed["status"] == TaskStatus.INTERRUPTED
     return {
         "task_id": listed["id"],
         "task_name": listed["task_name"],
         "status": TaskStatus.RUNNING if interrupted else listed["status"],
-        "progress": round(100 * progress, 1),
+        "progress": listed["progress_percent"],
         "overall_progress": round(100 * listed["overall_progress"], 1),
         "current_step": listed["current_step"],
         "message": listed["message"],
@@ -176,43 +279,42 @@ def step_task_view(
         "exp_id": experiment.id,
         "voice_id": listed["voice_id"],
         "steps": [_step_view(run) for run in runs],
-        "files": [
-            {
-                "filename": name,
-                "kind": "upload" if isinstance(file, FileRecord) else "model",
-                "id": file.id,
-                "size_bytes": file.size_bytes,
-            }
-            for name, file in files.items()
-        ],
+        "files": list(_file_views(files)),
     }
 
 
 def listed_task(task: TaskRecord) -> ListedTask:
     """Return a Quick-mode task with the field names of the eleven-step service added."""
     view = task_view(task)
-    return {**view, "task_id": task.id, "task_name": task.exp_name, "current_step": STEP_NAMES[task.current_stage]}
+    return {
+        **view,
+        "task_id": task.id,
+        "task_name": task.exp_name,
+        "current_step": STEP_NAMES[task.current_stage],
+        "progress_percent": round(100 * task.overall_progress, 1),
+    }
 
 
 def listed_step_task(experiment: ExperimentRecord, runs: Sequence[StageRecord]) -> ListedTask:
     """Return a task that is run step by step with the fields of a Quick-mode task."""
-    runs = runs or [StageRecord(experiment.id, stage_order(experiment.version)[0])]
-    run = current_run(experiment, runs)
+    state = step_state(experiment, runs)
+    run = state.run
     started = [each.started_at for each in runs if each.started_at is not None]
     ended = experiment.status in (ExperimentStatus.COMPLETED, ExperimentStatus.FAILED, ExperimentStatus.CANCELLED)
     return {
         "id": experiment.id,
         "task_id": experiment.id,
         "exp_name": experiment.exp_name,
-        "task_name": experiment.exp_name,
-        "status": step_status(experiment, run),
+        "task_name": experiment.stepwise.get("task_name") or experiment.exp_name,
+        "status": state.status,
         "current_stage": run.stage,
-        "current_step": STEP_NAMES[run.stage],
-        "progress": run.progress,
+        "current_step": STEP_NAMES[run.stage] if state.begun else None,
+        "progress": state.progress,
+        "progress_percent": round(100 * state.progress, 1),
         "overall_progress": experiment_progress({each.stage: each for each in runs}, experiment.version),
-        "message": run.message,
-        "error_message": error_message(run.error) if run.error else None,
-        "error": run.error,
+        "message": state.message,
+        "error_message": error_message(state.error) if state.error else None,
+        "error": state.error,
         "created_at": iso(experiment.created_at),
         "started_at": iso(min(started, default=None)),
         "completed_at": iso(run.completed_at) if ended else None,
@@ -223,6 +325,17 @@ def listed_step_task(experiment: ExperimentRecord, runs: Sequence[StageRecord]) 
         "priority": experiment.priority,
         "schedule_at": iso(run.schedule_at),
     }
+
+
+def _file_views(files: StepTaskFiles) -> Iterable[StepTaskFile]:
+    for name, file in files.items():
+        match file:
+            case FileRecord():
+                yield {"filename": name, "kind": "upload", "id": file.id, "size_bytes": file.size_bytes}
+            case CheckpointRecord():
+                yield {"filename": name, "kind": "model", "id": file.id, "size_bytes": file.size_bytes}
+            case StepTaskAudio():
+                yield {"filename": name, "kind": "audio", "id": file.storage_key, "size_bytes": file.size_bytes}
 
 
 def _step_view(run: StageRecord) -> StepView:

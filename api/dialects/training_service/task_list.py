@@ -10,7 +10,7 @@ from api.dependencies import Api, ApiServices, Limit, Offset
 from api.dialects.training_service.steps import ListedTask, listed_step_task, listed_task
 from api.http.access import TRAINING
 from api.http.responses import JsonResponse
-from api.http.schemas import PageView, page_response
+from api.http.schemas import PageView
 from core.records import ExperimentRecord, TaskRecord, TaskStatus
 
 router = APIRouter(
@@ -20,11 +20,20 @@ router = APIRouter(
 )
 
 
-@router.get("", response_model=PageView[ListedTask])
+class TaskPage(PageView[ListedTask]):
+    """A page of tasks; `tasks` is the same list as `items`."""
+
+    tasks: list[ListedTask]
+
+
+@router.get("", response_model=TaskPage)
 async def list_tasks(
     api: Api, limit: Limit = 50, offset: Offset = 0, status: Annotated[TaskStatus | None, Query()] = None
 ) -> Response:
-    """List tasks, newest first, with those that clients of the eleven-step service run step by step."""
+    """List tasks, newest first, with those that clients of the eleven-step service run step by step.
+
+    `items` and `tasks` are the same list: each kind of client reads its own.
+    """
     page = await api.records.tasks.page_with_experiments(limit, offset, status)
     experiments = [record for record in page.items if isinstance(record, ExperimentRecord)]
     runs = await api.records.stages.of_experiments(experiments) if experiments else {}
@@ -32,7 +41,9 @@ async def list_tasks(
     def view(record: TaskRecord | ExperimentRecord) -> ListedTask:
         return listed_task(record) if isinstance(record, TaskRecord) else listed_step_task(record, runs[record.id])
 
-    return page_response(page, view, limit, offset)
+    items = [view(record) for record in page.items]
+    content: TaskPage = {"items": items, "tasks": items, "total": page.total, "limit": limit, "offset": offset}
+    return JsonResponse(content)
 
 
 @router.get("/exp-{rest}", response_model=ListedTask, include_in_schema=False)
@@ -45,7 +56,7 @@ async def get_step_task(rest: str, api: Api) -> Response:
 async def cancel_step_task(rest: str, api: Api) -> Response:
     """Cancel a task that is run step by step. What is finished is kept."""
     experiment = await api.step_tasks.find_step_task(f"exp-{rest}")
-    return await _task_response(api, await api.experiments.stages.cancel_all(experiment.id))
+    return await _task_response(api, await api.step_tasks.cancel(experiment))
 
 
 async def _task_response(api: ApiServices, experiment: ExperimentRecord) -> JsonResponse:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from typing_extensions import TypedDict
 
+from core.errors import ErrorData
 from core.stages.parameters import StageConfig
 
 
@@ -31,6 +32,20 @@ STEPWISE_DIALECT: Final = "steps"
 """The dialect of experiments that clients of the eleven-step service create; they are listed among the tasks."""
 
 
+class StepwiseState(TypedDict, total=False):
+    """What the client of the eleven-step service called the task, and what it asked for last."""
+
+    task_name: str
+    requested_stage: str
+    """The stage that it asked for last; missing: none yet."""
+    refusal: ErrorData
+    """Why that request was rejected."""
+    skipped: str
+    """Why that stage needs no run."""
+    cancelled: bool
+    """Whether it cancelled the task since."""
+
+
 class ExperimentChanges(TypedDict, total=False):
     """New values of the fields of an experiment that change."""
 
@@ -46,6 +61,7 @@ class ExperimentChanges(TypedDict, total=False):
     dataset_id: str | None
     dataset_version: int | None
     audio_file_id: str | None
+    stepwise: StepwiseState
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +96,8 @@ class ExperimentRecord:
     """The API that created it, if it is a foreign one: `STEPWISE_DIALECT`; empty: our own."""
     owner: str | None = None
     """Whose it is; None: shared."""
+    stepwise: StepwiseState = field(default_factory=StepwiseState)
+    """Of one whose client runs the eleven steps."""
 
     @property
     def topic(self) -> str:

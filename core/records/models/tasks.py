@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from typing_extensions import TypedDict
@@ -25,6 +25,19 @@ class TaskStatus(StrEnum):
     def terminal(self) -> bool:
         """True when the task has ended."""
         return self in (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED)
+
+
+class TaskLabels(TypedDict, total=False):
+    """What the client of the model service sent with its training, to be shown again."""
+
+    task_id: str
+    """The id that it chose."""
+    description: str | None
+    strategy_type: str | None
+    save_path: str
+    device: str
+    """The device that it asked for, as far as there is one."""
+    warnings: list[str]
 
 
 class TaskChanges(TypedDict, total=False):
@@ -73,6 +86,8 @@ class TaskRecord:
     """Where a ZIP of the voice is sent when the task is completed; empty: nowhere."""
     owner: str | None = None
     """Whose it is; None: shared."""
+    labels: TaskLabels = field(default_factory=TaskLabels)
+    """Of a training of the model service."""
 
     @property
     def error_message(self) -> str | None:

@@ -27,8 +27,8 @@ def api_services(client: httpx.AsyncClient) -> ApiServices:
     return result
 
 
-async def create(client: httpx.AsyncClient, **config: Any) -> str:
-    body = {"task_name": "bob", "config": CONFIG | config}
+async def create(client: httpx.AsyncClient, name: str = "bob", **config: Any) -> str:
+    body = {"task_name": name, "config": CONFIG | config}
     response = await client.post("/api/v1/task/create", json=body)
     assert response.status_code == 200, response.text
     return str(response.json()["task_id"])
@@ -60,7 +60,7 @@ async def finish(records: Records, task: str, *stages: str) -> None:
 
 
 async def test_a_task_is_made_with_the_settings_of_its_stages(client: httpx.AsyncClient, records: Records) -> None:
-    task = await create(client, gpu_id="0-1-2", priority=7)
+    task = await create(client, "语音克隆测试", gpu_id="0-1-2", priority=7)
 
     created = await records.experiments.get(task)
     view = (await client.get(f"/api/v1/task/{task}")).json()
@@ -75,6 +75,7 @@ async def test_a_task_is_made_with_the_settings_of_its_stages(client: httpx.Asyn
     assert created.parameters["sovits_train"] == {"batch_size": 2, "total_epoch": 3}
     assert created.parameters["gpt_train"] == {"batch_size": 2, "total_epoch": 4}
     assert (view["status"], view["progress"], view["error_message"]) == ("queued", 0.0, None)
+    assert (view["task_name"], view["current_step"]) == ("语音克隆测试", None)
     assert [item["step"] for item in view["steps"]] == [
         "convert_audio",
         "slice_audio",
@@ -267,7 +268,7 @@ async def test_a_step_asked_for_early_waits_for_its_turn(
 
     assert (early.status_code, early.json()["status"], early.json()["job_id"]) == (200, "running", None)
     assert later.status_code == 200
-    assert (waiting["status"], waiting["current_step"]) == ("queued", "convert_audio")
+    assert (waiting["status"], waiting["current_step"]) == ("running", "asr_transcribe")
     assert (await records.stages.get(task, "audio_slice")).status is StageStatus.QUEUED
     assert list((await records.experiments.get(task)).planned) == ["asr"]
 
@@ -326,6 +327,56 @@ async def test_shifted_parameters_of_slice_audio_are_put_right_and_said(
     assert log[0]["message"] == response["warnings"][0]
 
 
+async def test_the_services_own_example_of_slice_audio_is_put_right_to_its_last_name(
+    client: httpx.AsyncClient, records: Records
+) -> None:
+    task = await create(client)
+    await finish(records, task, "convert")
+    example = SHIFTED | {"n_parts": 0.25, "is_speech": 0, "num_processes": 1}
+
+    response = await step(client, task, "slice_audio", {"params": example})
+
+    body = response.json()
+    assert response.status_code == 200
+    assert body["params"] == {
+        "threshold": -34,
+        "min_length": 4000,
+        "min_interval": 300,
+        "hop_size": 10,
+        "max_sil_kept": 500,
+        "_max": 0.9,
+        "alpha": 0.25,
+        "n_parts": 1,
+    }
+    assert len(body["warnings"]) == 1
+
+
+async def test_numbers_of_parts_beside_the_right_names_are_accepted(
+    client: httpx.AsyncClient, records: Records
+) -> None:
+    task = await create(client)
+    await finish(records, task, "convert")
+
+    response = await step(client, task, "slice_audio", {"threshold": -30, "is_speech": 0, "num_processes": 4})
+
+    assert (response.status_code, response.json()["warnings"]) == (200, [])
+    assert (response.json()["params"]["threshold"], response.json()["params"]["n_parts"]) == (-30, 1)
+
+
+async def test_parameters_that_nobody_knows_are_named_and_change_nothing(
+    client: httpx.AsyncClient, records: Records
+) -> None:
+    task = await create(client)
+    await finish(records, task, "convert")
+
+    response = await step(client, task, "slice_audio", {"params": {"colour": 1}})
+
+    assert (response.status_code, response.json()["warnings"]) == (
+        200,
+        ["slice_audio has no parameter 'colour': it changes nothing."],
+    )
+
+
 async def test_parameters_in_their_place_stay_there(client: httpx.AsyncClient, records: Records) -> None:
     task = await create(client)
     await finish(records, task, "convert")
@@ -339,17 +390,20 @@ async def test_parameters_in_their_place_stay_there(client: httpx.AsyncClient, r
 async def test_parameters_that_cannot_be_are_rejected(client: httpx.AsyncClient, records: Records) -> None:
     task = await create(client)
     await finish(records, task, "convert")
-    wrong: list[tuple[dict[str, Any], str]] = [
-        ({"colour": 1}, "'colour'"),
+    wrong: list[tuple[Any, str]] = [
         ({"min_length": 1}, "min_length"),
         ({"params": 3}, "'params'"),
+        ([1], "object"),
     ]
 
     for params, message in wrong:
         response = await step(client, task, "slice_audio", params)
 
+        view = (await client.get(f"/api/v1/task/{task}")).json()
         assert response.status_code == 422
         assert message in response.json()["error"]["message"]
+        assert (view["status"], view["current_step"]) == ("failed", "slice_audio")
+        assert message in view["error_message"]
     assert (await records.stages.get(task, "audio_slice")).status is StageStatus.PENDING
 
 
@@ -362,12 +416,16 @@ async def test_whoever_runs_the_denoising_step_wants_it_done(client: httpx.Async
     assert (await records.stages.get(task, "denoise")).config["enabled"] is True
 
 
-async def test_a_step_that_the_version_does_not_have_is_skipped(client: httpx.AsyncClient) -> None:
+async def test_a_step_that_the_version_does_not_need_is_completed_at_once(client: httpx.AsyncClient) -> None:
     task = await create(client)
 
     response = await step(client, task, "extract_speaker_vectors")
 
-    assert (response.status_code, response.json()["status"]) == (200, "skipped")
+    view = (await client.get(f"/api/v1/task/{task}")).json()
+    assert (response.status_code, response.json()["status"]) == (200, "completed")
+    assert response.json()["message"] == "nano needs no extract_speaker_vectors: there is nothing to do."
+    assert (view["status"], view["progress"], view["current_step"]) == ("completed", 100.0, "extract_speaker_vectors")
+    assert view["message"] == response.json()["message"]
 
 
 async def test_every_step_of_the_eleven_is_known_and_no_other(client: httpx.AsyncClient, records: Records) -> None:
@@ -450,7 +508,9 @@ async def test_the_list_serves_both_readers(client: httpx.AsyncClient, records: 
     assert (page["total"], second["items"]) == (2, page["items"][1:])
     assert quick.items() <= page["items"][1].items()
     assert set(page["items"][0]) == set(page["items"][1])
-    assert [item["current_step"] for item in page["items"]] == ["convert_audio", "convert_audio"]
+    assert page["tasks"] == page["items"]
+    assert [item["current_step"] for item in page["items"]] == [None, "convert_audio"]
+    assert [item["progress_percent"] for item in page["items"]] == [0.0, 0.0]
     assert (await client.get(f"/api/v1/tasks/{task}")).json() == page["items"][0]
     assert (await client.delete(f"/api/v1/tasks/{task}")).json()["id"] == task
 
@@ -513,3 +573,197 @@ async def test_trained_models_are_files_of_the_task(client: httpx.AsyncClient, r
 
     assert (view["filename"], view["kind"]) == ("bob_gpt_e4.safetensors", "model")
     assert back.content == b"weights"
+
+
+# What a client sees that only polls the task
+
+
+REJECTED_STEPS: list[tuple[str, Any, int, str, str]] = [
+    ("convert_audio", {}, 400, "No recording is there yet.", "convert_audio"),
+    ("train_gpt", {}, 400, "gpt_train needs text_feature, semantic_token first", "train_gpt"),
+    ("slice_audio", {"params": "x"}, 422, "'params' is no object", "slice_audio"),
+    ("test_inference", {"gpt_model": "path/to/gpt_model.ckpt"}, 404, "path/to/gpt_model.ckpt", "test_inference"),
+    ("test_inference", {"ref_audio": "/etc/passwd"}, 404, "/etc/passwd", "test_inference"),
+]
+
+
+@pytest.mark.parametrize(("name", "params", "status", "reason", "shown"), REJECTED_STEPS)
+async def test_a_rejected_step_shows_in_the_task(
+    client: httpx.AsyncClient, name: str, params: Any, status: int, reason: str, shown: str
+) -> None:
+    task = await create(client)
+
+    response = await step(client, task, name, params)
+
+    view = (await client.get(f"/api/v1/task/{task}")).json()
+    listed = (await client.get("/api/v1/tasks", params={"status": "failed"})).json()["tasks"]
+    assert response.status_code == status
+    assert (view["status"], view["current_step"]) == ("failed", shown)
+    assert reason in view["error_message"]
+    assert [(item["task_id"], item["status"], item["error_message"]) for item in listed] == [
+        (task, "failed", view["error_message"])
+    ]
+
+
+async def test_a_step_that_does_not_exist_fails_the_task_too(client: httpx.AsyncClient, records: Records) -> None:
+    task = await create(client)
+    await lay(records, task)
+
+    unknown = await step(client, task, "no_such_step")
+    failed = (await client.get(f"/api/v1/task/{task}")).json()
+    await step(client, task, "convert_audio")
+    next_one = (await client.get(f"/api/v1/task/{task}")).json()
+
+    assert unknown.status_code == 404
+    assert (failed["status"], failed["current_step"]) == ("failed", None)
+    assert "no_such_step" in failed["error_message"]
+    assert (next_one["status"], next_one["error_message"]) == ("queued", None)
+
+
+async def test_a_body_that_is_no_json_fails_the_task_too(client: httpx.AsyncClient) -> None:
+    task = await create(client)
+
+    response = await client.post(
+        f"/api/v1/task/{task}/step/convert_audio", content=b"{", headers={"content-type": "application/json"}
+    )
+
+    view = (await client.get(f"/api/v1/task/{task}")).json()
+    assert response.status_code == 400
+    assert (view["status"], view["current_step"]) == ("failed", "convert_audio")
+
+
+async def test_completed_means_the_step_that_was_requested_last(
+    client: httpx.AsyncClient, records: Records, api_services: ApiServices
+) -> None:
+    task = await create(client)
+    await lay(records, task)
+    await step(client, task, "convert_audio")
+    runs = api_services.experiments.runs
+    await runs.start(task, "convert", 1)
+    await runs.complete(task, "convert", 1, {})
+    await step(client, task, "slice_audio")
+    await runs.start(task, "audio_slice", 1)
+    await runs.complete(task, "audio_slice", 1, {})
+    both = (await client.get(f"/api/v1/task/{task}")).json()
+
+    await step(client, task, "convert_audio")
+    again = (await client.get(f"/api/v1/task/{task}")).json()
+    await runs.start(task, "convert", 2)
+    await runs.complete(task, "convert", 2, {})
+    repeated = (await client.get(f"/api/v1/task/{task}")).json()
+
+    assert (both["status"], both["current_step"]) == ("completed", "slice_audio")
+    assert (again["status"], again["current_step"], again["progress"]) == ("queued", "convert_audio", 0.0)
+    assert (repeated["status"], repeated["current_step"]) == ("completed", "convert_audio")
+
+
+async def test_a_repeated_request_of_a_step_under_way_lets_it_go_on(
+    client: httpx.AsyncClient, records: Records
+) -> None:
+    task = await create(client)
+    await lay(records, task)
+
+    responses = [await step(client, task, "convert_audio") for _ in range(2)]
+    early = [await step(client, task, "slice_audio", {"threshold": -30}) for _ in range(2)]
+    other = await step(client, task, "slice_audio", {"threshold": -40})
+
+    assert [response.status_code for response in (*responses, *early)] == [200, 200, 200, 200]
+    assert {response.json()["job_id"] for response in responses} == {f"{task}.convert.1"}
+    assert other.json()["params"]["threshold"] == -40, "a planned step takes the newest parameters"
+
+
+async def test_a_task_in_which_nothing_runs_is_cancelled_too(client: httpx.AsyncClient, records: Records) -> None:
+    idle, failed = await create(client), await create(client)
+    await step(client, failed, "convert_audio")
+
+    responses = [await client.post(f"/api/v1/task/{task}/cancel") for task in (idle, failed)]
+
+    views = [(await client.get(f"/api/v1/task/{task}")).json() for task in (idle, failed)]
+    assert [response.json()["status"] for response in responses] == ["cancelled", "cancelled"]
+    assert [(view["status"], view["error_message"]) for view in views] == [("cancelled", None)] * 2
+
+
+async def test_names_of_languages_and_files_are_resolved_for_the_test(
+    client: httpx.AsyncClient, records: Records, api: Api
+) -> None:
+    task = await create(api.client)
+    reference = await lay(records, task, "reference.wav")
+    for kind in ("gpt", "sovits"):
+        await records.checkpoints.create(
+            NewCheckpointRecord(
+                id=f"ckpt-{kind}", kind=kind, version="nano", exp_id=task, epoch=4, sha256="0" * 64, size_bytes=7
+            )
+        )
+    await finish(records, task, *(stage for stage in STAGES if stage not in ("speaker_vector", "test_inference")))
+    names = {item["id"]: item["filename"] for item in (await api.client.get(f"/api/v1/task/{task}")).json()["files"]}
+    params = {
+        "gpt_model": names["ckpt-gpt"],
+        "sovits_model": "ckpt-sovits",
+        "ref_audio": "reference.wav",
+        "ref_text": "参考文本内容",
+        "ref_language": "中文",
+        "target_text": "目标合成文本",
+        "target_language": "多语种混合(粤语)",
+    }
+
+    started = await step(api.client, task, "test_inference", {"params": params})
+    swapped = await step(api.client, task, "test_inference", {"params": {"gpt_model": "ckpt-sovits"}})
+
+    config = started.json()["params"]
+    assert started.status_code == 200, started.text
+    assert (config["gpt_model"], config["sovits_model"], config["ref_audio"]) == ("ckpt-gpt", "ckpt-sovits", reference)
+    assert (config["ref_language"], config["target_language"]) == ("all_zh", "auto_yue")
+    assert swapped.status_code == 422
+
+
+async def test_an_upload_of_another_task_is_no_reference(client: httpx.AsyncClient, records: Records) -> None:
+    task, other = await create(client), await create(client)
+    foreign = await lay(records, other, "b.wav")
+
+    response = await step(client, task, "test_inference", {"ref_audio": foreign})
+
+    assert response.status_code == 404
+
+
+async def test_the_audio_of_the_test_is_a_file_of_the_task(
+    client: httpx.AsyncClient, records: Records, api: Api
+) -> None:
+    task = await create(api.client)
+    key = f"experiments/{task}/test_inference_1/sample.wav"
+    api.services.storage.put_bytes(key, tone(1.0))
+    async with records.experiments.transaction(task) as change:
+        change.set_stage(
+            "test_inference", status=StageStatus.COMPLETED, run=1, work_run=1, queued_at=1.0, outputs={"sample": key}
+        )
+
+    [view] = (await api.client.get(f"/api/v1/task/{task}")).json()["files"]
+    sound = await api.client.get(f"/api/v1/task/{task}/files/download/sample.wav")
+    await lay(records, task, "sample.wav")
+    names = [item["filename"] for item in (await api.client.get(f"/api/v1/task/{task}")).json()["files"]]
+
+    assert (view["filename"], view["kind"]) == ("sample.wav", "audio")
+    assert (sound.headers["content-type"], sound.content) == ("audio/wav", tone(1.0))
+    assert names == ["sample.wav", "test_inference.wav"]
+
+
+async def test_half_precision_without_a_gpu_is_a_warning(
+    client: httpx.AsyncClient, records: Records, queue: AsyncQueue
+) -> None:
+    task = await create(client)
+    await finish(records, task, "convert", "audio_slice")
+    await queue.register_worker("preprocessor-1", "preprocessor", "one", 1, "cpu")
+
+    response = await step(client, task, "denoise_audio", {"params": {"precision": "float16"}})
+
+    assert response.status_code == 200
+    assert response.json()["warnings"] == ["precision float16 runs as float32: there is no GPU."]
+
+
+async def test_settings_that_are_null_or_named_otherwise_are_accepted(
+    client: httpx.AsyncClient, records: Records
+) -> None:
+    task = await create(client, language="中文", batch_size=None, gpu_id=None)
+
+    created = await records.experiments.get(task)
+    assert (created.language, created.gpu_numbers) == ("zh", "0")
+    assert created.parameters["sovits_train"] == {"total_epoch": 3}
