@@ -14,15 +14,22 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from core.errors import SovitsError
+from core.errors import NotReady, SovitsError
 from core.exposure import OpenToNetwork, check_exposure, has_recorded_key
+from core.jobs.placement_reports import PlacementReports
+from core.jobs.transport import BlockingTransport
 from core.memory import available_memory_mb
+from core.redis import connect, is_connection_error
+from core.redis_server import find_redis_url
 from core.settings import REPOSITORY, Settings
 from supervisor.devices import Gpu, count_cores, find_gpus
 from supervisor.plan import plan
 
 LOW_DISK_MB = 2048
 """Less free disk than this is worth a word: a data set and its checkpoints take about as much."""
+
+QUEUE_SECONDS = 2.0
+"""How long the queue may take to say what does not work."""
 
 REQUIRED = (
     ("torch", "torch", "pip install 'torch>=2.13.0'"),
@@ -96,6 +103,7 @@ def examine(
         devices.append("GPU: none that the driver knows")
     report.sections.append(("Devices", devices))
     report.sections.append(("Plan", plan(gpus, settings, cores, memory_mb).table().splitlines()))
+    report.sections.append(("Placements that do not work", _problems(settings)))
     report.sections.append(("Versions", _versions(look_up)))
     report.sections.append(("Data", _data(settings, report)))
     for needed, target in ((REQUIRED, report.missing), (OPTIONAL, report.advice)):
@@ -135,6 +143,22 @@ def _data(settings: Settings, report: DoctorReport) -> list[str]:
         f"database:    {_without_password(settings.resolved_database_url)}",
         f"queue:       {queue}",
     ]
+
+
+def _problems(settings: Settings) -> list[str]:
+    """Return what the supervisors that run now report; nothing when the queue cannot be asked."""
+    try:
+        with connect(find_redis_url(settings), socket_seconds=QUEUE_SECONDS) as client:
+            reports = PlacementReports(BlockingTransport(client), settings.redis_prefix)
+            return [str(problem) for problem in reports.problems()]
+    except NotReady:
+        return []
+    except SovitsError as error:
+        return [f"unknown: {error.message}"]
+    except Exception as error:
+        if not is_connection_error(error):
+            raise
+        return []
 
 
 def _check_exposure(settings: Settings, report: DoctorReport) -> None:

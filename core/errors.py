@@ -43,6 +43,7 @@ table (`find_error_class` looks a code up). Modules that need a more specific co
     ├── TimedOut                       504 timed_out             the job goes on
     ├── JobCancelled                   409 cancelled             a worker stops, no dead letter
     ├── LeaseLost                      500 lease_lost            a worker discards its result
+    ├── DeviceUnusable                 503 device_unusable       a worker returns its job and ends
     └── Draining                       503 draining              a worker returns its job to the queue
 """
 
@@ -326,6 +327,13 @@ class LeaseLost(SovitsError):
     """Another worker has the job's lease now; the result of this one is discarded."""
 
     code = "lease_lost"
+
+
+class DeviceUnusable(SovitsError):
+    """The worker's device cannot compute any more: its job goes back, and the worker is replaced."""
+
+    code = "device_unusable"
+    status = 503
 
 
 class Draining(SovitsError):

@@ -44,9 +44,13 @@ OUTAGE_ERRORS: Final = (
 _OUTAGE_CODES: Final = ("OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING", "UNBLOCKED", "BUSY")
 
 
-def connect(url: str) -> redis.Redis:
-    """Return a client that never repeats a command by itself: only the queue knows what may be sent again."""
-    return redis.Redis.from_url(_check(url), retry=Retry(NoBackoff(), 0), **_OPTIONS)
+def connect(url: str, *, socket_seconds: float = SOCKET_SECONDS) -> redis.Redis:
+    """Return a client that never repeats a command by itself: only the queue knows what may be sent again.
+
+    `socket_seconds`: how long a reply, and a connection, may take at most.
+    """
+    limits = {"socket_timeout": socket_seconds, "socket_connect_timeout": min(socket_seconds, CONNECT_SECONDS)}
+    return redis.Redis.from_url(_check(url), retry=Retry(NoBackoff(), 0), **_OPTIONS | limits)
 
 
 def connect_async(url: str) -> redis.asyncio.Redis:

@@ -23,8 +23,8 @@ REAP_SECONDS = 5.0
 PROMOTE_SECONDS = 1.0
 RECONCILE_SECONDS = 5.0
 CLEAN_SECONDS = 600.0
-REQUEUE_SECONDS = 10.0
-"""How long requeueing a dead worker's jobs is tried while Redis is away; after that their leases expire anyway."""
+REQUEUE_SECONDS = 0.5
+"""Pause between attempts to requeue the jobs of ended workers while Redis is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,10 @@ class Maintenance:
         """`actions` run beside the queue's own."""
         self.queue = queue
         self.experiments = experiments
+        self._ended_workers: dict[str, bool] = {}
+        """Id → whether it crashed, of workers whose jobs could not be requeued yet."""
         self.actions = (
+            PeriodicAction("requeueing", REQUEUE_SECONDS, self._requeue),
             PeriodicAction("reaping", REAP_SECONDS, self.reap),
             PeriodicAction("promoting", PROMOTE_SECONDS, queue.promote),
             PeriodicAction("reconciling", RECONCILE_SECONDS, experiments.reconciler.reconcile),
@@ -67,21 +70,27 @@ class Maintenance:
         """Requeue the jobs of this host's workers that died while no supervisor ran."""
         for worker in await self.queue.workers():
             if worker.host == os.uname().nodename and not is_alive(worker.pid, mark=worker.id.rpartition("-")[2]):
-                await self.requeue_jobs_of(worker.id)
+                await self.requeue_jobs_of(worker.id, crashed=True)
 
-    async def requeue_jobs_of(self, worker_id: str) -> None:
-        """Requeue what a dead worker of this host held; wait up to REQUEUE_SECONDS for a queue that is away."""
-        deadline = asyncio.get_running_loop().time() + REQUEUE_SECONDS
-        while True:
-            try:
+    async def requeue_jobs_of(self, worker_id: str, *, crashed: bool) -> None:
+        """Requeue what an ended worker of this host held, now or as soon as the queue is back.
+
+        Only a crash counts as a rescue of its jobs.
+        """
+        self._ended_workers[worker_id] = crashed
+        try:
+            await self._requeue()
+        except QueueUnavailable as error:
+            logger.warning("The jobs of %s are put back when the queue is there again: %s", worker_id, error.message)
+
+    async def _requeue(self) -> None:
+        for worker_id, crashed in list(self._ended_workers.items()):
+            if crashed:
                 await self._report(await self.queue.rescue_worker(worker_id))
-                await self.queue.forget_worker(worker_id)
-                return
-            except QueueUnavailable as error:
-                if asyncio.get_running_loop().time() > deadline:
-                    logger.warning("The jobs of %s wait for their leases to end: %s", worker_id, error.message)
-                    return
-            await asyncio.sleep(0.2)
+            else:
+                await self.queue.reconcile(worker_id)
+            await self.queue.forget_worker(worker_id)
+            self._ended_workers.pop(worker_id, None)
 
     async def reap(self) -> None:
         """Requeue jobs whose leases expired, on any host."""

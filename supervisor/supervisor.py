@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Collection
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from core.experiments.retention import RetentionPolicy
 from core.experiments.service import ExperimentService
 from core.exposure import check_exposure, has_recorded_key
 from core.jobs.events import Events
+from core.jobs.placement_reports import PlacementProblem, PlacementReports
 from core.jobs.queue import AsyncQueue
 from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, WAITING_LISTS
+from core.jobs.transport import AsyncTransport
 from core.logs import configure_logs
 from core.memory import available_memory_mb
 from core.private_files import make_private
@@ -46,6 +49,7 @@ API_GRACE_SECONDS = 3.0
 """Time that the API gets for its last responses once no worker is left."""
 SERVER_CHECK_SECONDS = 0.2
 READY_CHECK_SECONDS = 0.25
+REPORT_SECONDS = 1.0
 
 
 def serve(settings: Settings, *, roles: str = "", with_api: bool = True) -> int:
@@ -113,6 +117,7 @@ class Supervisor:
             storage = open_storage(self.settings)
             experiments = ExperimentService(records, queue, events, storage)
             host_actions = HostActions(self.settings, records, queue)
+            reports = PlacementReports(queue.transport, queue.prefix)
             try:
                 await encrypt_stored_secrets(records, self.settings.secret_box)
                 await publish_bundled_voices(self.settings, records, storage)
@@ -124,6 +129,7 @@ class Supervisor:
                     RetentionPolicy.from_settings(self.settings),
                     (
                         *host_actions.periodic_actions(),
+                        PeriodicAction("reporting placements", REPORT_SECONDS, partial(self._report_problems, reports)),
                         PeriodicAction("reconciling data sets", RECONCILE_SECONDS, datasets.reconcile),
                     ),
                 )
@@ -227,10 +233,15 @@ class Supervisor:
             with suppress(QueueUnavailable):
                 await self._note_ready(queue)
             api = [monitor for monitor in self._monitors if not monitor.spec.role]
-            if not all_reported and all(monitor.ready for monitor in self._monitors):
+            disabled = [monitor for monitor in self._monitors if monitor.disabled]
+            if len(disabled) == len(self._monitors):
+                raise BootFailed("Nothing that this host should run can start.")
+            if not all_reported and all(monitor.ready or monitor.disabled for monitor in self._monitors):
                 all_reported = True
-                notify("READY=1", f"STATUS=All {len(self._monitors)} processes are ready.")
-                logger.info("All %d processes are ready.", len(self._monitors))
+                number = len(self._monitors) - len(disabled)
+                without = f", without {', '.join(monitor.spec.name for monitor in disabled)}" if disabled else ""
+                notify("READY=1", f"STATUS=All {number} processes are ready{without}.")
+                logger.info("All %d processes are ready%s.", number, without)
             if not api_reported and api and all(monitor.ready for monitor in api):
                 api_reported = True
                 notify("READY=1", "STATUS=The API is ready.")
@@ -247,10 +258,20 @@ class Supervisor:
             api_pid = None
         for monitor in waiting:
             assert monitor.child is not None
-            if monitor.spec.role:
-                monitor.ready = monitor.worker_id in registered
-            else:
-                monitor.ready = api_pid == monitor.child.pid
+            pid, is_worker = monitor.child.pid, bool(monitor.spec.role)
+            at_work = monitor.worker_id in registered if is_worker else api_pid == pid
+            if at_work and monitor.child.running:
+                monitor.note_ready()
+
+    async def _report_problems(self, reports: PlacementReports[AsyncTransport]) -> None:
+        """Publish which workers of this host do not work, for the API and `main.py doctor`."""
+        host = os.uname().nodename
+        problems = [
+            PlacementProblem(host, monitor.spec.name, monitor.spec.role, monitor.fault, monitor.disabled)
+            for monitor in self._monitors
+            if monitor.spec.role and monitor.fault
+        ]
+        await reports.report(host, problems)
 
     @property
     def _api_file(self) -> Path:

@@ -137,7 +137,8 @@ class _Subscriptions:
         if self._reader is None:
             self._reader = asyncio.create_task(self._read())
         if self._pubsub is not None:
-            with suppress(*OUTAGE_ERRORS):  # the reader meets the same error and reconnects
+            # The reader meets the same error and reconnects; where it does so at this moment, the writer is missing.
+            with suppress(*OUTAGE_ERRORS, AttributeError):
                 await getattr(self._pubsub, verb)(channel)
 
     async def _read(self) -> None:

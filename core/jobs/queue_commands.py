@@ -53,6 +53,7 @@ UNCLAIMED_SECONDS: Final = 10.0
 """An id that was popped and not claimed for so long goes back: its worker died in between."""
 OUTAGE_SECONDS: Final = 10.0
 """Without a reaper for so long, Redis was away; then workers get one more lease to come back in."""
+PROBE_SECONDS: Final = 60
 SILENT_SECONDS: Final = 300.0
 """A worker without a heartbeat for so long is forgotten."""
 
@@ -243,6 +244,14 @@ class QueueCommands(RedisCommands[AnyTransport]):
         """
         return int(await self._run_script("reconcile", worker_id, self._keep, *held))
 
+    @command
+    async def undo_rescue(self, worker_id: str, job_id: str) -> bool:
+        """Uncount the latest rescue from a worker, if it was of this job: it is alive and was only cut off from Redis.
+
+        Return False when there is none.
+        """
+        return bool(await self._run_script("undo_rescue", worker_id, job_id))
+
     # Everybody else
 
     @command
@@ -354,6 +363,11 @@ class QueueCommands(RedisCommands[AnyTransport]):
         letters = [_parse_dead_letter(document) for document in await self._send("LRANGE", key, 0, -1)]
         visible = [letter for letter in letters if caller.sees(letter.owner)]
         return visible[offset : offset + limit], len(visible)
+
+    @command
+    async def probe(self) -> None:
+        """Write something small: what Redis rejects writes with is raised."""
+        await self._send("SET", self.key("probe"), 1, "EX", PROBE_SECONDS)
 
     @command
     async def depths(self) -> dict[str, int]:

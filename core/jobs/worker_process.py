@@ -10,6 +10,9 @@ CANNOT_START: Final = 3
 RECYCLED: Final = 4
 """Exit code of a worker that ended itself because its job would not stop: start another, nothing is wrong."""
 
+UNUSABLE: Final = 5
+"""Exit code of a worker that cannot work: its device is lost, or job after job failed; its last line says why."""
+
 GPUS: Final = "SOVITSD_GPUS"
 """Environment variable in which the supervisor names the GPUs of the host to its workers: `0=<UUID>,1=<UUID>`."""
 

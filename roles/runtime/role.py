@@ -50,6 +50,19 @@ class JobContext:
         self.services = services
         self.draining = draining
         """Set when the worker should end: finish soon, or raise Draining."""
+        self.saves_state = False
+        """Set it while the job can save its state within the time of a drain."""
+        self.cut_off = threading.Event()
+        """Set when the queue was away for longer than the lease of a job that `saves_state`: save it, raise Draining.
+        Other jobs are stopped then."""
+        self.lost = False
+        """Whether the queue said that the lease is lost."""
+        self.queue_away = False
+        """Whether the queue did not respond to the last renewal of the lease."""
+        self.was_away = False
+        """Whether the queue was away at any time during this job."""
+        self.ended = False
+        """Whether the run is over and only its end is to be reported: there is nothing to stop any more."""
         self.stopped_at = 0.0
         """When the job was told to stop, by `time.monotonic`; 0 while it was not."""
         self._reason: SovitsError | None = None
@@ -82,11 +95,14 @@ class JobContext:
         While the queue is away the event is dropped: it is not worth the job.
         """
         self.check()
+        if self.queue_away:
+            return
         try:
             status = self.services.queue.progress(self.lease, data, kind)
         except Exception as error:
             if not is_connection_error(error):
                 raise
+            self.note_outage()
             logger.debug("The queue is away; an event of kind %s is lost.", kind)
             return
         self.update_lease(status)
@@ -100,11 +116,16 @@ class JobContext:
                 return
         _call(callback)
 
+    def note_outage(self) -> None:
+        """Record that the queue did not respond."""
+        self.queue_away = self.was_away = True
+
     def update_lease(self, status: LeaseStatus) -> None:
         """Stop the job if its lease was lost or a cancel was requested."""
         if status is LeaseStatus.CANCEL:
             self.stop(JobCancelled(f"The job {self.job.id} was cancelled."))
         elif status is LeaseStatus.LOST:
+            self.lost = True
             self.stop(LeaseLost(f"The lease on the job {self.job.id} was lost."))
 
     def stop(self, reason: SovitsError) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from core.access import Caller, act_as
-from core.errors import Draining, JobCancelled, LeaseLost, PermanentError, SovitsError
+from core.errors import DeviceUnusable, Draining, JobCancelled, LeaseLost, PermanentError, SovitsError
 from core.jobs.file_jobs import LONG_RUNNING, file_job_kind
 from core.jobs.job import Job, JobStatus, Lease, WorkerLocation
 from core.jobs.logs import JobLogs
@@ -21,11 +21,12 @@ from core.jobs.placement import locate_worker
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import FILES, PREPROCESSOR, TRAINER
-from core.jobs.worker_process import CANNOT_START, name_device, new_worker_id
+from core.jobs.worker_process import CANNOT_START, UNUSABLE, name_device, new_worker_id
 from core.logs import configure_logs
 from core.redis import connect, is_connection_error
 from core.redis_server import find_redis_url
 from core.settings import Settings
+from roles.runtime.device_check import find_device_fault, poisons_device
 from roles.runtime.heartbeat import Heartbeat
 from roles.runtime.registry import make_role
 from roles.runtime.role import JobContext, Role
@@ -37,6 +38,14 @@ Result = TypeVar("Result")
 
 CLAIM_SECONDS: Final = 1.0
 """A claim blocks at most so long, so that a drain is noticed; a new job wakes it at once."""
+
+HEARTBEAT_SOCKET_SECONDS: Final = 5.0
+"""A renewal that takes longer has failed; a third of the lease, if that is less."""
+FAST_FAILURE_SECONDS: Final = 10.0
+"""A job that fails in less time has hardly begun."""
+MAX_FAST_FAILURES: Final = 5
+"""Different jobs in a row that fail fast: the fault is the worker's, which hands the last one back and ends."""
+MAX_OUTAGE_WAIT_SECONDS: Final = 5.0
 
 ROLE_CLASSES: Final = "SOVITSD_ROLE_CLASSES"
 """Environment variable `role=module:Class,…` that replaces the classes of roles; tests use it."""
@@ -65,6 +74,8 @@ def run_worker(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.drain())
         worker.role.start(services)
+        if fault := find_device_fault(services.device):
+            raise DeviceUnusable(f"its device {device} cannot be used: {fault}")
     except Exception as error:
         logger.debug("Cannot start.", exc_info=True)
         reason = error.message if isinstance(error, SovitsError) else f"{type(error).__name__}: {error}"
@@ -73,6 +84,9 @@ def run_worker(
         return CANNOT_START
     worker.run()
     services.close()
+    if worker.unusable:
+        print(f"{worker.worker_id} cannot work: {worker.unusable}".replace("\n", " "), file=sys.stderr)
+        return UNUSABLE
     return 0
 
 
@@ -94,9 +108,14 @@ class Worker:
         self.worker_id = worker_id
         self.location = location or locate_worker(settings, role.name, os.uname().nodename, services.device)
         self.draining = threading.Event()
+        self.unusable = ""
+        """Why this worker cannot work any more, once it cannot."""
+        self._fast_failures: set[str] = set()
+        """Jobs that failed fast since one did not."""
+        socket_seconds = min(HEARTBEAT_SOCKET_SECONDS, settings.lease_seconds / 3)
         self.heartbeat = Heartbeat(
             # A connection of its own: a role may hold the others for as long as it likes.
-            Queue(connect(services.redis_url), QueueOptions.from_settings(settings)),
+            Queue(connect(services.redis_url, socket_seconds=socket_seconds), QueueOptions.from_settings(settings)),
             worker_id,
             self.draining,
             drain_seconds=settings.drain_training_seconds if role.name == TRAINER else settings.drain_speech_seconds,
@@ -111,6 +130,12 @@ class Worker:
     def drain(self) -> None:
         """Claim no more jobs; end when the one in progress has ended or its time is over."""
         self.draining.set()
+
+    def retire(self, reason: str) -> None:
+        """Claim no more jobs because this worker cannot work; its process ends and is replaced."""
+        logger.error("%s cannot work: %s", self.worker_id, reason)
+        self.unusable = self.unusable or reason
+        self.drain()
 
     def run(self) -> None:
         """Run jobs until drained; the role must have been started."""
@@ -148,34 +173,87 @@ class Worker:
         acting = act_as(Caller.of_job(lease.job.owner or None))
         with self.logs.capture(lease.job, streamed=streamed), self.heartbeat.track(context), acting:
             logger.info("Claimed the job, attempt %d.", lease.job.attempts + 1)
-            result: Mapping[str, object] = {}
-            failure: SovitsError | None = None
+            started = time.monotonic()
+            outcome = self._run_role(lease.job, context)
+            context.ended = True
+            if isinstance(outcome, SovitsError):
+                outcome = self._blame_worker(lease.job, outcome, time.monotonic() - started)
+                # The lease is still renewed: while the queue is away it must not expire.
+                self._retry(partial(self._fail, lease, outcome, context), context)
+            else:
+                self._fast_failures.clear()
+                self._retry(partial(self._complete, lease, outcome, context), context)
+
+    def _run_role(self, job: Job, context: JobContext) -> Mapping[str, object] | SovitsError:
+        """Run a job and return its result or why it has none; run it again after an outage of the queue."""
+        wait = 0.2
+        while True:
             try:
-                result = self.role.run(lease.job, context)
+                return self.role.run(job, context)
             except Exception as error:
                 # A job that was told to stop ends for that reason, whatever its last steps raised.
                 reason = context.reason or error
                 if isinstance(reason, JobCancelled | LeaseLost | Draining):
-                    failure = reason
-                elif isinstance(error, SovitsError):
-                    logger.warning("The job failed: %s", error.message)
-                    failure = error
-                else:
-                    logger.error("The job failed.", exc_info=error)
-                    failure = SovitsError(f"{type(error).__name__}: {error}")
-            # The lease is still renewed: while the queue is away it must not expire.
-            if failure is None:
-                self._retry(partial(self._complete, lease, result))
-            else:
-                self._retry(partial(self._fail, lease, failure))
+                    return reason
+                if not is_connection_error(error):
+                    return self._failure(error)
+                context.note_outage()
+                logger.warning("The queue is away or rejects writes (%s); the job goes on when it is back.", error)
+            while not context.reason and not self.draining.wait(wait):
+                wait = min(wait * 2, MAX_OUTAGE_WAIT_SECONDS)
+                try:
+                    self.queue.probe()
+                    break
+                except Exception as error:
+                    if not is_connection_error(error):
+                        return self._failure(error)
+            if context.reason or self.draining.is_set():
+                return context.reason or Draining("The queue is away; the job is handed back.")
 
-    def _complete(self, lease: Lease, result: Mapping[str, object]) -> None:
+    def _failure(self, error: Exception) -> SovitsError:
+        """Return what a role raised as an error of the service."""
+        if poisons_device(error):
+            logger.error("The device failed.", exc_info=error)
+            return DeviceUnusable(f"{type(error).__name__}: {error}".partition("\n")[0])
+        if isinstance(error, SovitsError):
+            logger.warning("The job failed: %s", error.message)
+            return error
+        logger.error("The job failed.", exc_info=error)
+        if fault := find_device_fault(self.services.device):
+            return DeviceUnusable(fault)
+        return SovitsError(f"{type(error).__name__}: {error}")
+
+    def _blame_worker(self, job: Job, failure: SovitsError, seconds: float) -> SovitsError:
+        """Return a job's failure, or DeviceUnusable when this worker is at fault, which then ends."""
+        if isinstance(failure, DeviceUnusable):
+            self.retire(f"its device is lost: {failure.message}")
+        elif isinstance(failure, PermanentError | JobCancelled | LeaseLost | Draining):
+            return failure  # the fault of the job, or of nobody
+        elif seconds > FAST_FAILURE_SECONDS:
+            self._fast_failures.clear()
+        else:
+            self._fast_failures.add(job.id)
+            if len(self._fast_failures) >= MAX_FAST_FAILURES:
+                reason = (
+                    f"{MAX_FAST_FAILURES} different jobs in a row failed at once, the last one with: {failure.message}"
+                )
+                self.retire(reason)
+                return DeviceUnusable(reason)
+        return failure
+
+    def _complete(self, lease: Lease, result: Mapping[str, object], context: JobContext) -> None:
         if self.queue.ack(lease, result):
             logger.info("Done.")
         else:
             logger.warning("Another worker has the job now; this result is thrown away.")
+            self._report_alive(context)
 
-    def _fail(self, lease: Lease, error: SovitsError) -> None:
+    def _report_alive(self, context: JobContext) -> None:
+        """Uncount the rescue of a job that was lost because the queue could not be reached: no worker died."""
+        if context.was_away:
+            self.queue.undo_rescue(self.worker_id, context.job.id)
+
+    def _fail(self, lease: Lease, error: SovitsError, context: JobContext) -> None:
         """Report a run that raised: it was cancelled, is to be returned, or counts as a failed attempt."""
         if isinstance(error, JobCancelled):
             if not self.queue.confirm_cancel(lease):
@@ -183,23 +261,28 @@ class Worker:
                 self.queue.cancel(lease.job.id)
                 self.queue.confirm_cancel(lease)
             logger.info("Cancelled.")
-        elif isinstance(error, LeaseLost | Draining):
+        elif isinstance(error, LeaseLost | Draining | DeviceUnusable):
             if self.queue.release(lease):
                 logger.info("Handed the job back: %s", error.message)
             else:
                 logger.warning("Gave the job up: %s", error.message)
+                self._report_alive(context)
         else:
             try:
                 status = self.queue.fail(lease, error.as_dict(), permanent=isinstance(error, PermanentError))
             except LeaseLost:
                 logger.warning("Another worker has the job now; this failure is not counted.")
+                self._report_alive(context)
                 return
             if status is JobStatus.DEAD:
                 attempts = lease.job.attempts + 1
                 logger.error("Task failed after %d attempts, moving to dead letter queue.", attempts)
 
-    def _retry(self, action: Callable[[], Result]) -> Result | None:
-        """Repeat an action while the queue is away; None when a drain must not wait any longer."""
+    def _retry(self, action: Callable[[], Result], context: JobContext | None = None) -> Result | None:
+        """Repeat an action while the queue is away; None when a drain must not wait any longer.
+
+        `context`: of the job whose end it reports.
+        """
         wait, waited = 0.1, 0.0
         while True:
             try:
@@ -207,6 +290,8 @@ class Worker:
             except Exception as error:
                 if not is_connection_error(error):
                     raise
+                if context is not None:
+                    context.note_outage()
                 if waited == 0.0:
                     logger.warning("The queue is away (%s); waiting for it.", error)
                 if self.draining.is_set() and waited > self.services.settings.lease_seconds:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, cast
 
@@ -58,7 +59,7 @@ class TrainingProcess:
         Raises what it reported, Draining or Paused when it saved its state to be continued, else TrainingFailed.
         """
         kills_before = kernel_kills()
-        with start_program(self._module, self._plan, self._run.context) as child:
+        with self._saving_state(), start_program(self._module, self._plan, self._run.context) as child:
             for event in child.events(POLL_SECONDS):
                 if event is not None:
                     self._handle(cast(TrainingEvent, event))
@@ -83,10 +84,21 @@ class TrainingProcess:
             details={"log": child.log_tail},
         )
 
+    @contextmanager
+    def _saving_state(self) -> Iterator[None]:
+        """Let the job save its state, rather than be stopped, when the queue is away for longer than its lease."""
+        context = self._run.context
+        context.saves_state = True
+        try:
+            yield
+        finally:
+            context.saves_state = False
+
     def _forward_requests(self, child: ChildProcess) -> None:
         """Tell the program to save its state and stop, or to end with the present epoch."""
         request = self._requests.poll()
-        if not self._stopping and (request == "pause" or self._run.context.draining.is_set()):
+        context = self._run.context
+        if not self._stopping and (request == "pause" or context.draining.is_set() or context.cut_off.is_set()):
             self._stopping = True
             logger.info("Asking the training to save its state.")
             if child.has_reported:

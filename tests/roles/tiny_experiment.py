@@ -254,4 +254,5 @@ class TinyExperiment:
             event=lambda *arguments: None,
             on_stop=lambda stop: None,
             draining=threading.Event(),
+            cut_off=threading.Event(),
         )

@@ -1,4 +1,4 @@
-"""A child process is restarted when it exits, drained when asked, and given up when it cannot start."""
+"""A child process is restarted when it exits, drained when asked, and disabled when it cannot start or work."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from core.jobs.worker_process import CANNOT_START, RECYCLED
+from core.jobs.worker_process import CANNOT_START, RECYCLED, UNUSABLE
 from supervisor import child_monitor
 from supervisor.child_monitor import MAX_BOOT_FAILURES, BootFailed, ChildMonitor, restart_delay
 from supervisor.child_specs import ChildSpec
@@ -35,11 +36,22 @@ def spec(code: str, *arguments: str, role: str = "splitter", drain_seconds: floa
     )
 
 
+class Exit(NamedTuple):
+    """The exit of a worker."""
+
+    worker_id: str
+    crashed: bool
+
+
 @asynccontextmanager
-async def running(child: ChildSpec) -> AsyncIterator[tuple[ChildMonitor, asyncio.Queue[str], asyncio.Task[None]]]:
-    """Monitor a child; the queue holds the ids of workers that exited."""
-    exits: asyncio.Queue[str] = asyncio.Queue()
-    monitor = ChildMonitor(child, exits.put)
+async def running(child: ChildSpec) -> AsyncIterator[tuple[ChildMonitor, asyncio.Queue[Exit], asyncio.Task[None]]]:
+    """Monitor a child; the queue holds the workers that exited."""
+    exits: asyncio.Queue[Exit] = asyncio.Queue()
+
+    async def note(worker_id: str, *, crashed: bool) -> None:
+        await exits.put(Exit(worker_id, crashed))
+
+    monitor = ChildMonitor(child, note)
     task = asyncio.create_task(monitor.run())
     try:
         yield monitor, exits, task
@@ -64,7 +76,7 @@ async def test_a_killed_child_is_restarted_and_its_worker_id_reported():
 
         first.kill()
 
-        assert await asyncio.wait_for(exits.get(), 5) == worker_id
+        assert await asyncio.wait_for(exits.get(), 5) == (worker_id, True)
         await until(lambda: monitor.child is not first)
         assert monitor.worker_id != worker_id
 
@@ -72,13 +84,40 @@ async def test_a_killed_child_is_restarted_and_its_worker_id_reported():
 @pytest.mark.parametrize(
     "end", [f"sys.exit({CANNOT_START})", "raise RuntimeError('broken')", "os.kill(os.getpid(), 9)"]
 )
-async def test_a_child_that_never_starts_is_given_up_with_its_last_log_line(end: str):
+async def test_an_api_that_never_starts_is_given_up_with_its_last_log_line(end: str):
     code = f"import os, sys; print('the engine is missing', file=sys.stderr, flush=True); {end}"
-    async with running(spec(code)) as (_, exits, task):
+    async with running(spec(code, role="")) as (_, _, task):
         with pytest.raises(BootFailed, match=r"Toy cannot start \(3 times in a row\): .*: (.*missing|.*broken)"):
             await asyncio.wait_for(task, 10)
 
-        assert exits.qsize() == MAX_BOOT_FAILURES
+
+@pytest.mark.parametrize(("code", "verb"), [(CANNOT_START, "start"), (UNUSABLE, "work")])
+async def test_a_worker_that_cannot_start_or_work_is_disabled_with_the_reason_and_tried_again(
+    code: int, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(child_monitor, "DISABLED_SECONDS", 0.5)
+    repaired = tmp_path / "repaired"
+    program = (
+        "import pathlib, signal, sys\n"
+        f"if pathlib.Path({str(repaired)!r}).exists(): signal.pause()\n"
+        f"print('the engine is missing', file=sys.stderr, flush=True); sys.exit({code})"
+    )
+    async with running(spec(program)) as (monitor, _, task):
+        await until(lambda: monitor.disabled)
+
+        assert monitor.fault == f"exit code {code}: the engine is missing"
+        assert not monitor.ready
+        assert f"Toy cannot {verb} (3 times in a row)" in caplog.text
+        repaired.touch()
+        await until(lambda: monitor.child is not None and monitor.child.running)
+        monitor.note_ready()
+        assert (monitor.fault, monitor.disabled, task.done()) == ("", False, False)
+
+
+@pytest.mark.parametrize("code", [0, RECYCLED, UNUSABLE])
+async def test_only_a_crash_counts_against_the_jobs_of_a_worker(code: int):
+    async with running(spec(f"import sys; sys.exit({code})")) as (_, exits, _):
+        assert not (await asyncio.wait_for(exits.get(), 5)).crashed
 
 
 async def test_a_child_that_was_ready_may_die_as_often_as_it_likes():

@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 MAIN = Path(__file__).resolve().parents[2] / "main.py"
-TOYS = str(Path(__file__).resolve().parent)
+TOYS = str(Path(__file__).resolve().parents[1])
 
 
 def finished(daemon: Daemon, job_id: str, status: JobStatus = JobStatus.DONE) -> Job:

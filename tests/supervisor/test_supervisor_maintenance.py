@@ -32,11 +32,18 @@ class FakeQueue:
     away: int = 0
     """How many calls find it away."""
     requeued: list[str] = field(default_factory=list)
+    handed_back: list[str] = field(default_factory=list)
+    """Workers whose jobs went back without a count."""
 
     async def rescue_worker(self, worker_id: str) -> list[RescuedJob]:
         self._answer()
         self.requeued.append(worker_id)
         return self.rescued
+
+    async def reconcile(self, worker_id: str) -> int:
+        self._answer()
+        self.handed_back.append(worker_id)
+        return 1
 
     async def reap(self) -> list[RescuedJob]:
         self._answer()
@@ -98,22 +105,26 @@ async def test_a_rescued_job_that_waits_again_fails_nothing(caplog: pytest.LogCa
     assert "Recovered 1 pending tasks from processing queue." in caplog.text
 
 
-async def test_requeueing_waits_for_a_queue_that_is_away():
+@pytest.mark.parametrize("crashed", [True, False])
+async def test_the_jobs_of_an_ended_worker_go_back_as_soon_as_the_queue_is_there_again(crashed: bool):
     queue = FakeQueue(away=2)
     maintenance, _ = make(queue)
+    requeueing, *others = maintenance.loops()
+    for other in others:
+        other.close()
 
-    await maintenance.requeue_jobs_of("trainer-host-1-c0ffee")
+    await asyncio.wait_for(maintenance.requeue_jobs_of("trainer-host-1-c0ffee", crashed=crashed), 5)
+    at_first = [*queue.requeued, *queue.handed_back]
+    loop = asyncio.create_task(requeueing)
+    async with asyncio.timeout(10):
+        while not (queue.requeued if crashed else queue.handed_back):  # noqa: ASYNC110  # a list has no event
+            await asyncio.sleep(0.01)
+    loop.cancel()
 
-    assert queue.requeued[-1] == "trainer-host-1-c0ffee"
-
-
-async def test_requeueing_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
-    monkeypatch.setattr(maintenance_module, "REQUEUE_SECONDS", 0.0)
-    maintenance, _ = make(FakeQueue(away=1000))
-
-    await asyncio.wait_for(maintenance.requeue_jobs_of("trainer-host-1-c0ffee"), 5)
-
-    assert "wait for their leases to end" in caplog.text
+    assert at_first == []
+    assert (queue.requeued, queue.handed_back) == (
+        (["trainer-host-1-c0ffee"], []) if crashed else ([], ["trainer-host-1-c0ffee"])
+    )
 
 
 async def test_only_dead_workers_of_this_host_lose_their_jobs_at_the_start():
@@ -139,8 +150,8 @@ async def test_a_periodic_action_survives_failures_and_logs_them_once(
     monkeypatch.setattr(maintenance_module, "REAP_SECONDS", 0.0)
     queue = FakeQueue(away=3)
     maintenance, _ = make(queue)
-    reap, *others = maintenance.loops()
-    for other in others:
+    requeueing, reap, *others = maintenance.loops()
+    for other in (requeueing, *others):
         other.close()
     reaping = asyncio.create_task(reap)
 

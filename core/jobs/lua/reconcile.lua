@@ -1,7 +1,8 @@
 -- ARGV: worker, seconds to keep a cancelled job, then the ids that it knows it holds. The others in its list, whose
--- claims it never received, go back, and nothing is counted. Returns how many.
+-- claims it never received, go back, and nothing is counted: not even a rescue, if a reaper was quicker. Returns how many.
 local worker, at, held, returned = ARGV[1], now(), {}, 0
 for index = 3, #ARGV do held[ARGV[index]] = true end
+uncount_rescue(worker)
 for _, id in ipairs(redis.call('LRANGE', p .. 'processing:' .. worker, 0, -1)) do
   if not held[id] then
     local job = read_fields(id, 'state', 'worker', 'cancel')

@@ -137,6 +137,7 @@ local function rescue(id, worker, at, keep)
     if at - tonumber(time) < POISON_SECONDS then recent[#recent + 1] = time end
   end
   redis.call('HSET', job_key(id), 'rescued_at', table.concat(recent, ' '), 'worker', '')
+  redis.call('SET', p .. 'rescued:' .. worker, recent[1] .. ' ' .. id, 'EX', 86400)
   if #recent >= POISON_RESCUES then
     local message = #recent .. ' workers died or vanished with this job.'
     move_to_dead_letters(id, at, '{"code":"poison","message":"' .. message .. '",'
@@ -147,4 +148,20 @@ local function rescue(id, worker, at, keep)
     wait_first(id)
   end
   return reply
+end
+
+-- Uncount the latest rescue from a worker that did not die; with an id, only if it was of that job.
+-- Return whether there was one.
+local function uncount_rescue(worker, only)
+  local key = p .. 'rescued:' .. worker
+  local at, id = string.match(redis.call('GET', key) or '', '^(%S+) (.+)$')
+  if not id or only and only ~= id then return false end
+  redis.call('DEL', key)
+  local job, recent = read_fields(id, 'rescued_at', 'rescues'), {}
+  if not job.rescues then return false end
+  for time in string.gmatch(job.rescued_at or '', '%S+') do
+    if time ~= at then recent[#recent + 1] = time end
+  end
+  redis.call('HSET', job_key(id), 'rescued_at', table.concat(recent, ' '), 'rescues', math.max(0, job.rescues - 1))
+  return true
 end

@@ -444,6 +444,34 @@ def test_after_an_outage_workers_have_a_lease_to_come_back_in(queue: Queue, cloc
     assert [rescued.job_id for rescued in queue.reap()] == ["is gone"]
 
 
+def test_the_rescue_from_a_worker_that_was_only_cut_off_is_uncounted_once(queue: Queue, clock, take: Take):
+    queue.enqueue(NewJob("trainer", {}, job_id="a"))
+    take("worker-1", "trainer")
+    clock.advance(16)
+    queue.reap()
+    counted = queue.job("a")
+
+    another = queue.undo_rescue("worker-1", "another job")
+    undone = [queue.undo_rescue("worker-1", "a") for _ in range(2)]
+
+    assert counted is not None
+    assert (counted.rescues, another, undone) == (1, False, [True, False])
+    lease = take("worker-2", "trainer")
+    assert lease.job.rescues == 0
+    assert queue.ack(lease, {})
+
+
+def test_a_worker_that_left_in_an_outage_four_times_does_not_make_its_job_poison(queue: Queue, clock, take: Take):
+    queue.enqueue(NewJob("trainer", {}, job_id="a"))
+    for number in range(4):
+        take(f"worker-{number}", "trainer")
+        clock.advance(16)
+        queue.reap()
+        assert queue.reconcile(f"worker-{number}") == 0  # the reaper was quicker
+
+    assert take("worker-9", "trainer").job.rescues == 0
+
+
 def test_a_late_beat_before_the_reaper_keeps_the_job(queue: Queue, clock, take: Take):
     queue.enqueue(NewJob("trainer", {}))
     lease = take("worker-1", "trainer")

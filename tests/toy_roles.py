@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 from core.errors import Draining, InvalidRequest, SovitsError
-from core.jobs.job import Job
+from core.jobs.job import Job, NewJob
 from roles.runtime.role import STOP_GRACE_SECONDS, JobContext
 from roles.runtime.services import WorkerServices
 
@@ -94,6 +94,23 @@ class Toy:
 
     def _crash(self, context: JobContext, line: socket.socket) -> dict[str, Any]:
         raise ZeroDivisionError("division by zero")
+
+
+class Enqueuer(Toy):
+    """Enqueues another job when the test lets it go."""
+
+    def run(self, job: Job, context: JobContext) -> dict[str, Any]:
+        with self._tell(job) as line:
+            line.recv(1)
+        self.services.queue.enqueue(NewJob("synthesizer", {}, job_id=f"{job.id}.0"))
+        return {}
+
+
+class Poisoned(Toy):
+    """Has a device that breaks at the first job of each process that is asked to break it."""
+
+    def _poison(self, context: JobContext, line: socket.socket) -> dict[str, Any]:
+        raise RuntimeError("CUDA error: device-side assert triggered\nCompile with `TORCH_USE_CUDA_DSA`.")
 
 
 class Broken(Toy):

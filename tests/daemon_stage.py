@@ -24,7 +24,7 @@ from core.redis import connect
 from core.redis_server import read_embedded_url
 from core.settings import Settings, read_settings
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 TOYS = Path(__file__).resolve().parent
 SOON = 20.0
 """Seconds that anything may take on a busy machine; what is promised to be quicker says so in its test."""
@@ -103,6 +103,8 @@ class Daemon:
     def __init__(self, folder: Path, stage: Stage) -> None:
         self.folder = folder
         self.lines: list[str] = []
+        self.environment: dict[str, str] = {}
+        """Of the daemon that was started last."""
         self._stage = stage
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -121,7 +123,7 @@ class Daemon:
     def start(self, *options: str, role_class: str = "toy_roles:Toy", ready: bool = True, **settings: str) -> None:
         """Start it with one toy splitter and no API, or as the options say."""
         before = len(self.lines)
-        environment = {
+        self.environment = {
             **os.environ,
             "DATA_PATH": str(self.folder),
             "REDIS_URL": "",
@@ -140,7 +142,7 @@ class Daemon:
                 "serve",
                 *(options or ("--roles", "splitter", "--without-api")),
             ],
-            env=environment,
+            env=self.environment,
             stderr=subprocess.PIPE,
             text=True,
         )
