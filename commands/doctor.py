@@ -110,6 +110,10 @@ def examine(
         for distribution, module, remedy in needed:
             if not look_up(distribution) or (module and find_spec(module) is None):
                 target.append(f"{distribution}: {remedy}")
+    if not gpus and find_spec("GPT_SoVITS.gpt.native._decoder") is None:
+        report.advice.append(
+            "the native decoder, for faster speech on a CPU: install a C++ compiler, run scripts/setup"
+        )
     _check_exposure(settings, report)
     if not settings.prompts_config.is_file():
         report.advice.append(f"{settings.prompts_config}: the prompt catalogue; set PROMPTS_CONFIG to another")

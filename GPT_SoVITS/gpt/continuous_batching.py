@@ -14,7 +14,8 @@ from torch import Tensor
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.config import GPTConfig
-from GPT_SoVITS.gpt.decoder import Decoder, GenerationInput, TorchDecoder
+from GPT_SoVITS.gpt.decoder import Decoder, GenerationInput
+from GPT_SoVITS.gpt.decoder_choice import new_decoder
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import Precision
 from GPT_SoVITS.gpt.sampling import (
@@ -53,13 +54,13 @@ class ContinuousBatch:
 
         Args:
             model: the GPT.
-            decoder: an empty decoder; by default a `TorchDecoder`.
+            decoder: an empty decoder; by default the fastest (`new_decoder`).
             precision: of the weights of the default decoder.
             read_interval: steps between two looks at which rows have ended; it changes only the speed.
         """
         self.config = model.config
         self.device = model.device
-        self.decoder: Decoder = decoder or TorchDecoder(model, precision)
+        self.decoder: Decoder = decoder or new_decoder(model, precision)
         self.read_interval = read_interval or (1 if self.device.type == "cpu" else READ_INTERVAL)
         self.waiting: list[_GenerationRequest] = []
         self.running: list[_GenerationRequest] = []  # in the order of the decoder's rows

@@ -8,11 +8,9 @@ rows share the product, as long as there are two of them or more.
 from __future__ import annotations
 
 import platform
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -20,9 +18,10 @@ from torch import Tensor, nn
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import POSITIONS, Text2Semantic, TransformerLayer, sine_table
+from GPT_SoVITS.gpt.weight_cache import WeightCache
 
-Precision = Literal["auto", "fp32", "bf16"]
-"""Of the weights in a step. auto: float32 on a CPU, the model's own dtype elsewhere."""
+Precision = Literal["auto", "fp32", "bf16", "int8"]
+"""Of the weights in a step. auto: exactly as the model has them. int8: by the native decoder alone."""
 
 NARROW_WIDTH = 256
 """Up to this width a layer's weights stay in the processor's caches."""
@@ -173,13 +172,7 @@ def pack_weights(model: Text2Semantic, precision: Precision = "auto") -> PackedW
     A model may keep its own weights in half precision: what a CPU computes with is packed from them as float32.
     A CPU without bfloat16, and a narrow model, use float32 for bf16. Raises ModelError("bad_precision").
     """
-    parameters = list(model.parameters())
-    with _lock:
-        entries = _cache.setdefault(model, {})
-        entry = entries.get(precision)
-        if entry is None or not entry.is_current(parameters):
-            entry = entries[precision] = _CacheEntry([_stamp(p) for p in parameters], _pack(model, precision))
-        return entry.weights
+    return _cache.get(model, precision, lambda: _pack(model, precision))
 
 
 def round_up(number: int, multiple: int) -> int:
@@ -187,27 +180,7 @@ def round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-_Stamp = tuple[Tensor, int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _CacheEntry:
-    stamps: list[_Stamp]
-    """The tensors are kept, so that nothing else can be allocated at their addresses."""
-    weights: PackedWeights
-
-    def is_current(self, parameters: Sequence[Tensor]) -> bool:
-        return len(parameters) == len(self.stamps) and all(
-            parameter is old[0] and _stamp(parameter)[1:] == old[1:] for parameter, old in zip(parameters, self.stamps)
-        )
-
-
-_cache: WeakKeyDictionary[Text2Semantic, dict[str, _CacheEntry]] = WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def _stamp(tensor: Tensor) -> _Stamp:
-    return tensor, tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version
+_cache: WeightCache[PackedWeights] = WeightCache()
 
 
 class _KernelChoice(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,8 @@ from GPT_SoVITS.vocoders.sizes import fold
 
 MAX_SETTING = 1 << 16
 """Largest setting, other than a layer count, that any file may have: some settings show in no tensor."""
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "int8": torch.float32}
+"""int8 is for the GPT's decoder on a CPU alone, which packs it from the weights as they are."""
 WEIGHT_INITIALIZERS = (Tensor.normal_, Tensor.uniform_)
 
 
@@ -56,7 +57,7 @@ def load_models(
 
     Args:
         models: Folder of official weights, where the base of a LoRA is looked for.
-        precision: `auto` (half on a GPU), `fp32`, `fp16` or `bf16`.
+        precision: `auto` (half on a GPU), `fp32`, `fp16`, `bf16` or `int8`.
 
     Raises:
         ModelError: "wrong_checkpoint" for files that do not belong together, "missing_part" for a LoRA without its
@@ -89,8 +90,8 @@ def load_models(
             f"The GPT checkpoint speaks {gpt.config.end_token} semantic tokens, the SoVITS checkpoint knows "
             f"{codebook_size}; they do not belong together.",
         )
-    decoding_precision: Precision = "bf16" if device.type == "cpu" and precision == "bf16" else "auto"
-    return VoiceModels(gpt, sovits, version, recipe, device, decoding_precision)
+    decoding_precision = precision if device.type == "cpu" and precision in ("fp32", "bf16", "int8") else "auto"
+    return VoiceModels(gpt, sovits, version, recipe, device, cast(Precision, decoding_precision))
 
 
 def weight_dtype(precision: str, device: torch.device) -> torch.dtype:
@@ -106,7 +107,9 @@ def weight_dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision not in PRECISIONS:
         raise ModelError("bad_precision", f"{precision!r} is no precision.", hint=f"auto, {', '.join(PRECISIONS)}.")
     if precision == "fp16" and device.type == "cpu":
-        raise ModelError("bad_precision", "A CPU has no fast float16.", hint="auto, fp32 and bf16 work on a CPU.")
+        raise ModelError("bad_precision", "A CPU has no fast float16.", hint="auto, fp32, bf16 and int8 work on a CPU.")
+    if precision == "int8" and device.type != "cpu":
+        raise ModelError("bad_precision", "int8 is for a CPU.", hint="auto, fp32, fp16 and bf16 work on a GPU.")
     return PRECISIONS[precision]
 
 

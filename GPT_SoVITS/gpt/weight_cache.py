@@ -1,0 +1,52 @@
+"""What decoders make of a model's weights, kept until the weights change."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from torch import Tensor
+
+from GPT_SoVITS.gpt.model import Text2Semantic
+
+Value = TypeVar("Value")
+
+
+class WeightCache(Generic[Value]):
+    """Values per model and key; thread-safe, and no reason for a model to stay in memory."""
+
+    def __init__(self) -> None:
+        self._entries: WeakKeyDictionary[Text2Semantic, dict[str, _Entry[Value]]] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def get(self, model: Text2Semantic, key: str, make: Callable[[], Value]) -> Value:
+        """Return the value of a model, made again when one of its weights was changed or replaced."""
+        parameters = list(model.parameters())
+        with self._lock:
+            entries = self._entries.setdefault(model, {})
+            entry = entries.get(key)
+            if entry is None or not entry.is_current(parameters):
+                entry = entries[key] = _Entry([_stamp(p) for p in parameters], make())
+            return entry.value
+
+
+_Stamp = tuple[Tensor, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry(Generic[Value]):
+    stamps: list[_Stamp]
+    """The tensors are kept, so that nothing else can be allocated at their addresses."""
+    value: Value
+
+    def is_current(self, parameters: Sequence[Tensor]) -> bool:
+        return len(parameters) == len(self.stamps) and all(
+            parameter is old[0] and _stamp(parameter)[1:] == old[1:] for parameter, old in zip(parameters, self.stamps)
+        )
+
+
+def _stamp(tensor: Tensor) -> _Stamp:
+    return tensor, tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version
