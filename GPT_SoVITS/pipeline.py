@@ -259,7 +259,7 @@ class Pipeline:
             self.gpt,
             [utterance.gpt_input for utterance in utterances],
             [utterance.sampling for utterance in utterances],
-            [utterance.request.new_generator() for utterance in utterances],
+            [utterance.request.noise for utterance in utterances],
             precision=self.precision,
         )
         for utterance, row in zip(utterances, tokens):
@@ -274,7 +274,7 @@ class Pipeline:
             self.gpt,
             utterance.gpt_input,
             utterance.sampling,
-            utterance.request.new_generator(),
+            utterance.request.noise,
             precision=self.precision,
         ):
             count += 1
@@ -287,7 +287,7 @@ class Pipeline:
         return AcousticConditions(
             phones=utterance.phones,
             style=request.prompt.style,
-            noise=request.new_generator(),
+            noise=request.noise,
             speed=request.speed,
             mel_prompt=request.prompt.mel,
             steps=request.steps,

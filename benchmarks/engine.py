@@ -29,6 +29,7 @@ from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
 from GPT_SoVITS.gpt.decoder import GenerationInput
 from GPT_SoVITS.gpt.model import Text2Semantic, TransformerLayer
 from GPT_SoVITS.gpt.sampling import SamplingSettings
+from GPT_SoVITS.noise import SeededNoise
 from GPT_SoVITS.sovits.model import SoVITS
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
@@ -132,7 +133,7 @@ def tokens_per_second(model: Text2Semantic, rows: int, steps: int, precision: An
         generator = torch.Generator().manual_seed(i)
         phonemes = torch.randint(0, 700, (PHONES,), generator=generator)
         prompt = torch.randint(0, 1024, (PROMPT,), generator=generator)
-        batch.add_request(GenerationInput(phonemes, None, prompt), settings, generator)
+        batch.add_request(GenerationInput(phonemes, None, prompt), settings, SeededNoise(i))
     batch.step()
     start = time.perf_counter()
     for _ in range(steps):
@@ -163,7 +164,7 @@ def decode_seconds(model: SoVITS) -> float:
     text = torch.randint(0, 700, (1, 40), generator=generator)
     style = torch.randn(1, 512, 1, generator=generator)
     start = time.perf_counter()
-    model.decode(codes, text, ge=style, generator=generator)
+    model.decode(codes, text, ge=style, noise=SeededNoise(0))
     return time.perf_counter() - start
 
 

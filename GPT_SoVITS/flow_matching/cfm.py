@@ -6,8 +6,9 @@ shortcut models). Shapes: B batch, M mel bands, T frames, P frames of the prompt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching.config import DiTConfig
 from GPT_SoVITS.flow_matching.dit import DiT, Modulation, frame_mask
+
+Result = TypeVar("Result")
 
 MIN_GUIDANCE = 1e-5
 MAX_PROMPT_SHARE = 2 / 3
@@ -66,7 +69,6 @@ class FlowMatching(nn.Module):
         self.bands = config.mel_dim
         self.estimator = DiT(config)
 
-    @torch.inference_mode()
     def sample(
         self,
         condition: Tensor,
@@ -77,7 +79,6 @@ class FlowMatching(nn.Module):
         guidance: float = 0.0,
         temperature: float = 1.0,
         noise: Tensor | None = None,
-        generators: Sequence[torch.Generator] | None = None,
         compat: str | None = None,
     ) -> Tensor:
         """Generate mels by integrating the flow.
@@ -89,17 +90,42 @@ class FlowMatching(nn.Module):
             steps: Euler steps.
             guidance: strength of classifier-free guidance; 0 for none.
             temperature: factor of the noise.
-            noise: (B, M, T), replaces the draw.
-            generators: a CPU random generator for each row, which draws its own length only: neither other rows nor
-                padding influence a row.
+            noise: (B, M, T or more); by default torch's global random generator chooses it.
             compat: "reference" lets padding act as in upstream.
 
         Returns:
             (B, M, T) float32, normalized; zero in the prompt.
 
         Raises:
-            ModelError: "bad_request": no steps, a prompt longer than the condition, or too few generators.
+            ModelError: "bad_request": no steps, or a prompt longer than the condition.
         """
+        return run_to_end(
+            self.sample_stepwise(
+                condition,
+                prompt,
+                lengths=lengths,
+                steps=steps,
+                guidance=guidance,
+                temperature=temperature,
+                noise=noise,
+                compat=compat,
+            )
+        )
+
+    @torch.inference_mode()
+    def sample_stepwise(
+        self,
+        condition: Tensor,
+        prompt: Tensor,
+        *,
+        lengths: Tensor | None = None,
+        steps: int,
+        guidance: float = 0.0,
+        temperature: float = 1.0,
+        noise: Tensor | None = None,
+        compat: str | None = None,
+    ) -> Generator[None, None, Tensor]:
+        """Sample as `sample` does, and pause after each Euler step, so that the device can do something else."""
         batch, _, frames = condition.shape
         prompt_frames = prompt.shape[2]
         if steps < 1:
@@ -108,8 +134,8 @@ class FlowMatching(nn.Module):
             raise ModelError("bad_request", f"The prompt has {prompt_frames} frames and the condition only {frames}.")
         mask = frame_mask(lengths, frames, condition.device)
         if noise is None:
-            noise = self._noise(batch, frames, lengths, generators)
-        x = temperature * noise.to(condition.device, torch.float32)
+            noise = torch.randn(batch, self.bands, frames, device=condition.device)
+        x = temperature * noise[:, :, :frames].to(condition.device, torch.float32)
         x[:, :, :prompt_frames] = 0
         canvas = F.pad(prompt.float().expand(batch, -1, -1), (0, frames - prompt_frames))
         guided = guidance > MIN_GUIDANCE
@@ -125,6 +151,7 @@ class FlowMatching(nn.Module):
                 velocity = velocity + guidance * (velocity - unconditional)
             x = x + velocity / steps
             x[:, :, :prompt_frames] = 0
+            yield
         return x if mask is None or compat == "reference" else x * mask[:, None]
 
     def loss(
@@ -181,17 +208,6 @@ class FlowMatching(nn.Module):
             time += 1 / steps
         return self._modulation(torch.tensor(times, device=device), torch.tensor([1 / steps], device=device))
 
-    def _noise(
-        self, batch: int, frames: int, lengths: Tensor | None, generators: Sequence[torch.Generator] | None
-    ) -> Tensor:
-        """Draw noise (B, M, T), each row from its own generator and of its own length."""
-        sizes = [frames] * batch if lengths is None else lengths.expand(batch).tolist()
-        if generators and len(generators) != batch:
-            raise ModelError("bad_request", f"{batch} rows need {batch} generators; there are {len(generators)}.")
-        sources = list(generators) if generators else [None] * batch
-        rows = [torch.randn(self.bands, size, generator=source) for size, source in zip(sizes, sources)]
-        return torch.stack([F.pad(row, (0, frames - row.shape[1])) for row in rows])
-
 
 @dataclass(frozen=True, slots=True)
 class _FlowContext:
@@ -215,3 +231,13 @@ class _FlowContext:
         mask = None if self.mask is None else self.mask.expand(len(self.text), -1).repeat(2, 1)
         text, canvas = torch.cat([self.text, other.text]), torch.cat([self.canvas, other.canvas])
         return _FlowContext(self.estimator, text, canvas, mask, self.compat)
+
+
+def run_to_end(slices: Generator[object, None, Result]) -> Result:
+    """Run a computation that pauses, without the pauses."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            result: Result = end.value
+            return result

@@ -1,4 +1,4 @@
-"""Continuous batching: rows join and leave a running batch, each with its own settings and random generator.
+"""Continuous batching: rows join and leave a running batch, each with its own settings and noise.
 
 A row's tokens depend on its input and its noise alone, never on which other rows are in the batch.
 """
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from GPT_SoVITS.errors import ModelError
@@ -18,17 +17,8 @@ from GPT_SoVITS.gpt.decoder import Decoder, GenerationInput
 from GPT_SoVITS.gpt.decoder_choice import new_decoder
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import Precision
-from GPT_SoVITS.gpt.sampling import (
-    Noise,
-    NoiseSource,
-    SamplingRules,
-    SamplingSettings,
-    apply_repetition_penalty,
-    draw,
-    generator_noise,
-    probabilities,
-    recorded_noise,
-)
+from GPT_SoVITS.gpt.row_sampler import RowSampler, SampledRow
+from GPT_SoVITS.gpt.sampling import NoiseSource, SamplingSettings
 
 MAX_TOKENS = 1500
 """60 s; no sequence grows longer."""
@@ -69,10 +59,7 @@ class ContinuousBatch:
         self.unread: list[Tensor] = []  # tokens (B,) of each step since the last transfer
         self.last_tokens = torch.empty(0, dtype=torch.long, device=self.device)
         """(B,), drawn in the last step."""
-        self.penalty = torch.ones(0, self.config.vocab_size, device=self.device)
-        """(B, V): the repetition penalty where a token occurred, 1 elsewhere."""
-        self.is_end = torch.arange(self.config.vocab_size, device=self.device) == self.config.end_token
-        self._update_rules()
+        self.sampler = RowSampler(self.config.vocab_size, self.config.end_token, self.device)
 
     def __len__(self) -> int:
         return len(self.waiting) + len(self.running) + len(self.finished)
@@ -83,7 +70,7 @@ class ContinuousBatch:
         Args:
             row: what the sequence begins with.
             settings: how its tokens are drawn.
-            noise_source: a random generator of the row's own, or recorded noise, (steps, V).
+            noise_source: the row's own seed, or recorded noise, (steps, V).
 
         Returns:
             The request's id.
@@ -92,11 +79,11 @@ class ContinuousBatch:
             ModelError: "empty_text", "wrong_symbols" or "wrong_tokens": the model has no such ids.
         """
         _check_ids(self.config, row)
-        noise = recorded_noise(noise_source) if isinstance(noise_source, Tensor) else generator_noise(noise_source)
         count = settings.early_stop_num
         limit = MAX_TOKENS if count == -1 else min(MAX_TOKENS, max(count, 0) + 1)
         self.last_id += 1
-        self.waiting.append(_GenerationRequest(self.last_id, row, settings, noise, limit))
+        sampled = SampledRow(settings, noise_source, row.prompt)
+        self.waiting.append(_GenerationRequest(self.last_id, row, sampled, limit))
         return self.last_id
 
     @torch.inference_mode()
@@ -117,6 +104,10 @@ class ContinuousBatch:
             self._draw_tokens(logits[0] if len(logits) == 1 else torch.cat(logits))
         finished, self.finished = self.finished, {}
         return finished
+
+    def known_tokens(self) -> dict[int, Sequence[int]]:
+        """Return the tokens of the running requests, by id, as far as they were read; waits for nothing."""
+        return {request.request_id: request.tokens for request in self.running}
 
     def tokens(self, request_id: int) -> list[int]:
         """Return a request's tokens so far, without the end token. Raises KeyError if it was returned or removed."""
@@ -139,40 +130,15 @@ class ContinuousBatch:
         joining, self.waiting = self.waiting, []
         logits = self.decoder.prefill([r.row for r in joining], max(r.limit for r in joining))
         self.running += joining
-        penalty = torch.ones(len(joining), self.config.vocab_size, device=self.device)
-        for i, request in enumerate(joining):
-            if request.row.prompt is not None:
-                penalty[i, request.row.prompt] = request.settings.repetition_penalty
-        self.penalty = torch.cat([self.penalty, penalty])
-        self._update_rules()
+        self.sampler.add_rows([r.sampled for r in joining])
         return logits
 
     def _draw_tokens(self, logits: Tensor) -> None:
         """Draw a token of every row from logits (B, V)."""
-        end = self.config.end_token
-        z = apply_repetition_penalty(logits, self.penalty) if self.has_penalties else logits
-        too_early = [r.drawn < r.settings.min_tokens for r in self.running]
-        if any(too_early):
-            z = z.masked_fill(torch.tensor(too_early, device=self.device)[:, None] & self.is_end, -torch.inf)
-        token = draw(probabilities(z, self.rules), self._noise(too_early))
-        # The end also counts as reached when it is the likeliest token, whatever was drawn.
-        self.last_tokens = token = torch.where(z.argmax(dim=-1) == end, end, token)
-        self.unread.append(token)
-        if self.has_penalties:
-            self.penalty.scatter_(1, token[:, None], self.row_penalties)
-        for request in self.running:
-            request.drawn += 1
-        if len(self.unread) >= self.read_interval or any(r.drawn >= r.limit for r in self.running):
+        self.last_tokens = self.sampler.draw(logits)
+        self.unread.append(self.last_tokens)
+        if len(self.unread) >= self.read_interval:
             self._read_tokens()
-
-    def _noise(self, too_early: Sequence[bool]) -> Tensor:
-        """Return the noise of a step, (B, V). Upstream draws none for the end token where that is out of reach."""
-        width = self.config.vocab_size
-        rows = [
-            F.pad(r.noise(r.drawn, width - 1), (0, 1), value=1.0) if without_end else r.noise(r.drawn, width)
-            for r, without_end in zip(self.running, too_early)
-        ]
-        return (rows[0][None] if len(rows) == 1 else torch.stack(rows)).to(self.device)
 
     @torch.inference_mode()
     def _read_tokens(self) -> None:
@@ -195,17 +161,9 @@ class ContinuousBatch:
             self.decoder.remove_row(i)
             order[i] = order[-1]
             order.pop()
-        kept = torch.tensor(order, dtype=torch.long, device=self.device)
         self.running = [self.running[i] for i in order]
-        self.penalty, self.last_tokens = self.penalty[kept], self.last_tokens[kept]
-        self._update_rules()
-
-    def _update_rules(self) -> None:
-        settings = [r.settings for r in self.running]
-        self.rules = SamplingRules.of(settings, self.device)
-        penalties = [s.repetition_penalty for s in settings]
-        self.has_penalties = any(penalty != 1 for penalty in penalties)
-        self.row_penalties = torch.tensor(penalties, device=self.device)[:, None]
+        self.last_tokens = self.last_tokens[torch.tensor(order, dtype=torch.long, device=self.device)]
+        self.sampler.keep_rows(order)
 
     def _find(self, request_id: int) -> _GenerationRequest:
         for request in (*self.waiting, *self.running):
@@ -220,12 +178,9 @@ class _GenerationRequest:
 
     request_id: int
     row: GenerationInput
-    settings: SamplingSettings
-    noise: Noise
+    sampled: SampledRow
     limit: int
     """Most tokens."""
-    drawn: int = 0
-    """Tokens that were drawn, those after the end included."""
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
 

@@ -35,7 +35,7 @@ def generate_batch(
         model: the GPT.
         rows: what each sequence begins with.
         settings: how each row's tokens are drawn.
-        noise_sources: each row's random generator, or recorded noise (steps, V).
+        noise_sources: each row's seed, or recorded noise (steps, V).
         decoder: see ContinuousBatch.
         precision: see ContinuousBatch.
         read_interval: see ContinuousBatch.

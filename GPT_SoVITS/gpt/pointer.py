@@ -119,8 +119,8 @@ class Pointers:
         self.state = torch.stack([now, last, torch.where(now == position, duration + 1, 1)], dim=1)
         logits = logits + self.statistics.tokens[self._phonemes_at(now)]
         spoken = (position == last) & (duration > 0)
-        logits[~spoken, end] = -torch.inf
-        logits[spoken & (duration >= MAX_TOKENS_PER_PHONEME), end] = torch.inf
+        ending = logits[:, end].masked_fill(~spoken, -torch.inf)
+        logits[:, end] = ending.masked_fill(spoken & (duration >= MAX_TOKENS_PER_PHONEME), torch.inf)
         return logits
 
     def _phonemes_at(self, positions: Tensor) -> Tensor:

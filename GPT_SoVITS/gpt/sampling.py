@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.noise import SeededNoise
 
 MIN_TEMPERATURE = 1e-5
 
-Noise = Callable[[int, int], Tensor]
-"""(step, width) -> Exponential(1) draws of one row, (width,)."""
-NoiseSource = torch.Generator | Tensor
-"""Where a row's noise comes from: a random generator of its own, or recorded noise (steps, V)."""
+NoiseSource = SeededNoise | Tensor
+"""Where a row's Exponential(1) noise comes from: a seed of its own, or a record (steps, V)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,25 +111,6 @@ def probabilities(logits: Tensor, rules: SamplingRules | SamplingSettings) -> Te
 def draw(p: Tensor, noise: Tensor) -> Tensor:
     """Draw a token of every row, (B,), from p (B, V): with Exponential(1) noise the largest p / noise is a draw."""
     return (p / noise.clamp_min(torch.finfo(noise.dtype).tiny)).argmax(dim=-1)
-
-
-def generator_noise(generator: torch.Generator) -> Noise:
-    """Return noise from a row's own generator, so that it does not depend on the other rows of a batch."""
-
-    def noise(step: int, width: int) -> Tensor:
-        return torch.empty(width, device=generator.device).exponential_(generator=generator)
-
-    return noise
-
-
-def recorded_noise(recorded: Tensor) -> Noise:
-    """Return recorded noise of one row, (steps, V)."""
-    steps = recorded.float()
-
-    def noise(step: int, width: int) -> Tensor:
-        return steps[step, :width]
-
-    return noise
 
 
 def _keep_nucleus(z: Tensor, top_p: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from GPT_SoVITS.configs import Recipe
 from GPT_SoVITS.configs.sections import read_section
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.noise import NoisePurpose, SeededNoise
 from GPT_SoVITS.sovits.config import SoVITSConfig
 from GPT_SoVITS.sovits.encoder import Prior, TextEncoder
 from GPT_SoVITS.sovits.flow import Flow, IdentityFlow, PosteriorEncoder
@@ -30,8 +31,6 @@ from GPT_SoVITS.sovits.style import StyleEncoder
 
 TRAINING_ONLY_PREFIXES = ("enc_q.",)
 """A voice is stored without these parameters."""
-NORMAL_BLOCK = 16
-"""torch draws normal numbers in blocks of so many, and a draw that ends within one shifts all that follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +230,7 @@ class SoVITS(nn.Module):
         ge: Tensor,
         *,
         noise_scale: float = 0.5,
-        noise: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        noise: Tensor | SeededNoise | None = None,
     ) -> Tensor:
         """Synthesize one sentence.
 
@@ -241,8 +239,7 @@ class SoVITS(nn.Module):
             text: (1, S) phoneme ids of the sentence itself.
             ge: (1, G, 1) style.
             noise_scale: of the prior's standard deviation.
-            noise: (1, C, 2T), replaces the draw from `generator`.
-            generator: the random generator; the global one by default.
+            noise: seeded, or recorded (1, C, 2T); by default torch's global random generator chooses a seed.
 
         Returns:
             (1, 1, 2T * hop) in [-1, 1].
@@ -250,7 +247,7 @@ class SoVITS(nn.Module):
         lengths = torch.tensor([2 * codes.shape[-1]], device=codes.device)
         text_lengths = torch.tensor([text.shape[-1]], device=text.device)
         prior = self.enc_p(self.token_vectors(codes), lengths, text, text_lengths, self.text_style(ge))
-        return self.dec(self.sample_latent(prior, ge, noise_scale, noise, generator), ge)
+        return self.dec(self.sample_latent(prior, ge, noise_scale, noise), ge)
 
     def token_vectors(self, codes: Tensor) -> Tensor:
         """Return the vectors (B, D, 2T) of semantic tokens (1, B, T); a token lasts two frames."""
@@ -261,14 +258,17 @@ class SoVITS(nn.Module):
         prior: Prior,
         ge: Tensor,
         noise_scale: float,
-        noise: Tensor | None = None,
-        generator: torch.Generator | None = None,
+        noise: Tensor | SeededNoise | None = None,
     ) -> Tensor:
-        """Sample the prior and transform it back through the flow, to what the generator reads, (B, C, T)."""
+        """Sample the prior and transform it back through the flow, to what the generator reads, (B, C, T).
+
+        The noise is (B, C, T), or one row's seed; by default torch's global random generator chooses that.
+        """
         if isinstance(self.flow, IdentityFlow):  # its generator makes all variation
             return prior.mean * prior.mask
-        if noise is None:
-            noise = frame_noise(prior.mean.shape, generator).to(prior.mean)
+        if not isinstance(noise, Tensor):
+            _, channels, frames = prior.mean.shape
+            noise = frame_noise(noise or SeededNoise.random(), 0, frames, channels, prior.mean.device)
         z_p = prior.mean + noise * prior.logs.exp() * noise_scale
         return self.flow(z_p, prior.mask, ge, reverse=True) * prior.mask
 
@@ -277,16 +277,13 @@ class SoVITS(nn.Module):
         return self.ge_to512(ge.transpose(1, 2)).transpose(1, 2) if self.config.speaker_vector else ge
 
 
-def frame_noise(shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
-    """Draw standard-normal numbers (B, C, T) frame by frame.
+def frame_noise(noise: SeededNoise, start: int, frames: int, channels: int, device: torch.device | str) -> Tensor:
+    """Return standard-normal numbers (1, C, T) of frames `start` to `start + frames`.
 
     A frame's numbers do not depend on how many frames follow, so that streamed speech draws what speech in one piece
-    draws. On the CPU, so that a seed gives the same audio on every device.
+    draws.
     """
-    batch, channels, frames = shape
-    device = generator.device if generator is not None else "cpu"
-    width = -(-channels // NORMAL_BLOCK) * NORMAL_BLOCK
-    return torch.randn(batch, frames, width, generator=generator, device=device)[:, :, :channels].transpose(1, 2)
+    return noise.normal(NoisePurpose.LATENT, start, frames, channels, device).T[None]
 
 
 def slice_segments(x: Tensor, starts: Tensor, length: int) -> Tensor:

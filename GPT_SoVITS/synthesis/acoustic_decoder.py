@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
+from GPT_SoVITS.noise import SeededNoise
 from GPT_SoVITS.synthesis.mel_synthesis import MelPrompt
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings
@@ -25,8 +25,8 @@ class AcousticConditions:
     """(S,) phoneme ids of the sentence alone."""
     style: Tensor
     """(1, G, 1) style of the voice."""
-    noise: torch.Generator | Tensor | None = None
-    """Random generator, drawn from frame by frame; or recorded noise (1, C, F); None is torch's global generator."""
+    noise: SeededNoise | Tensor
+    """Of every frame; or recorded noise (1, C, F)."""
     speed: float = 1.0
     """Above 1 is faster."""
     mel_prompt: MelPrompt | None = None

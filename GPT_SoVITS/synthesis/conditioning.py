@@ -11,6 +11,7 @@ from torch import Tensor
 
 from GPT_SoVITS.gpt.generate import GenerationInput, SamplingSettings
 from GPT_SoVITS.gpt.pointer import MAX_TOKENS_PER_PHONEME
+from GPT_SoVITS.noise import SeededNoise
 from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 from GPT_SoVITS.synthesis.prompt import EncodedPrompt
 from GPT_SoVITS.text import InlinePronunciation, PhonemizedText, phonemize
@@ -53,9 +54,10 @@ class SynthesisRequest:
     super_sampling: bool = False
     """Whether v3's audio is extended to 48 kHz; where the network is not installed it stays at 24 kHz."""
 
-    def new_generator(self) -> torch.Generator:
-        """Return a new random generator, on the CPU, so that a seed sounds the same on every device."""
-        return torch.Generator().manual_seed(self.seed)
+    @property
+    def noise(self) -> SeededNoise:
+        """The noise of the seed, the same on every device."""
+        return SeededNoise(self.seed)
 
 
 @dataclass(frozen=True, slots=True)

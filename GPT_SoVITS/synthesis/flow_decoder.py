@@ -12,6 +12,7 @@ from GPT_SoVITS.configs.sections import read_section
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching.config import FlowMatchingAudioConfig
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
+from GPT_SoVITS.noise import SeededNoise
 from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
 from GPT_SoVITS.synthesis.mel_synthesis import ChunkedSynthesis, ChunkSizes, MelPrompt, mel_prompt
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording
@@ -72,8 +73,8 @@ class FlowDecoder:
         waves: dict[int, Tensor] = {}
         for (_, steps), group in groups.items():
             inputs = [self._synthesis_input(tokens[i], conditions[i]) for i in group]
-            features, prompts, generators = zip(*inputs)
-            waves |= dict(zip(group, self.synthesis.synthesize(features, prompts[0], generators, steps=steps)))
+            features, prompts, noises = zip(*inputs)
+            waves |= dict(zip(group, self.synthesis.synthesize(features, prompts[0], noises, steps=steps)))
         return [waves[i] for i in range(len(tokens))]
 
     def stream(
@@ -84,18 +85,16 @@ class FlowDecoder:
         The condition features of a sentence depend on all its tokens, so `settings` have no effect.
         """
         sentence = torch.tensor(list(tokens), dtype=torch.long, device=conditions.style.device)
-        features, prompt, generator = self._synthesis_input(sentence, conditions)
+        features, prompt, noise = self._synthesis_input(sentence, conditions)
         count = len(sentence)
-        for wave in self.synthesis.stream(features, prompt, generator, steps=conditions.steps or self.steps):
+        for wave in self.synthesis.stream(features, prompt, noise, steps=conditions.steps or self.steps):
             yield wave, count
             count = 0
 
-    def _synthesis_input(
-        self, tokens: Tensor, conditions: AcousticConditions
-    ) -> tuple[Tensor, MelPrompt, torch.Generator]:
-        """Return what `ChunkedSynthesis` reads of a sentence: features (1, C, F), prompt, random generator."""
+    def _synthesis_input(self, tokens: Tensor, conditions: AcousticConditions) -> tuple[Tensor, MelPrompt, SeededNoise]:
+        """Return what `ChunkedSynthesis` reads of a sentence: features (1, C, F), prompt, noise."""
         assert conditions.mel_prompt is not None, "prompts of these versions are prepared with one"
-        assert isinstance(conditions.noise, torch.Generator)
+        assert isinstance(conditions.noise, SeededNoise)
         features = self.model.condition(
             tokens[None, None], conditions.phones[None], conditions.style, speed=conditions.speed
         )

@@ -9,7 +9,7 @@ Shapes: B rows, C condition width, M mel bands, T or F frames, P frames of the p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +19,8 @@ from torch import Tensor
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.features.mel import denormalize
+from GPT_SoVITS.flow_matching.cfm import run_to_end
+from GPT_SoVITS.noise import NoisePurpose, SeededNoise
 from GPT_SoVITS.synthesis.vocoder_stream import VocoderStream
 from GPT_SoVITS.vocoders import Vocoder
 
@@ -30,16 +32,23 @@ compute padding."""
 class MelSampler(Protocol):
     """The part of the acoustic model that samples mel frames; FlowMatching has it."""
 
-    def sample(
+    bands: int
+    """Of a mel."""
+
+    def sample_stepwise(
         self,
         condition: Tensor,
         prompt: Tensor,
         *,
         lengths: Tensor | None = None,
         steps: int,
-        generators: Sequence[torch.Generator] | None = None,
-    ) -> Tensor:
-        """Sample condition (B, C, T) and prompt (B, M, P), of `lengths` (B,) valid frames -> mel (B, M, T)."""
+        noise: Tensor | None = None,
+    ) -> Generator[None, None, Tensor]:
+        """Sample condition (B, C, T), prompt (B, M, P) and noise (B, M, T) of `lengths` (B,) valid frames.
+
+        Returns:
+            The mel (B, M, T), after a pause behind each step.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +114,14 @@ class ChunkedSynthesis:
         self.sizes = sizes
         self.max_rows = max_rows
 
-    @torch.inference_mode()
     def synthesize(
-        self, features: Sequence[Tensor], prompt: MelPrompt, generators: Sequence[torch.Generator], *, steps: int
+        self, features: Sequence[Tensor], prompt: MelPrompt, noises: Sequence[SeededNoise], *, steps: int
     ) -> list[Tensor]:
         """Synthesize several sentences with one prompt, each as it sounds alone.
 
         Args:
             features: (1, C, F) of each sentence.
-            generators: One CPU generator for each sentence.
+            noises: Of each sentence.
             steps: Steps of the sampler.
 
         Returns:
@@ -121,25 +129,21 @@ class ChunkedSynthesis:
 
         Raises:
             ModelError: "bad_prompt" when the prompt leaves no room in a chunk.
-            ValueError: There is not one generator for each sentence.
+            ValueError: There is not one noise for each sentence.
         """
-        rows = [
-            self._new_row(sentence, prompt, generator) for sentence, generator in zip(features, generators, strict=True)
-        ]
-        mels: list[list[Tensor]] = [[] for _ in rows]
+        rows = [self._new_row(sentence, prompt, noise) for sentence, noise in zip(features, noises, strict=True)]
+        streams = [VocoderStream(self.vocoder) for _ in rows]
+        waves: list[list[Tensor]] = [[] for _ in rows]
         while unfinished := [i for i, row in enumerate(rows) if row.chunks]:
-            for i, mel in zip(unfinished, self._next_chunks([rows[i] for i in unfinished], steps)):
-                mels[i].append(mel)
-        return [
-            self.vocoder(denormalize(torch.cat(chunks, dim=1)[None]))[0, 0].float().cpu() if chunks else torch.zeros(0)
-            for chunks in mels
-        ]
+            for i, mel in zip(unfinished, run_to_end(self._next_chunks([rows[i] for i in unfinished], steps))):
+                waves[i].append(streams[i].push(denormalize(mel[None]), last=not rows[i].chunks))
+        return [torch.cat(pieces) if pieces else torch.zeros(0) for pieces in waves]
 
     def stream(
         self,
         features: Tensor,
         prompt: MelPrompt,
-        generator: torch.Generator,
+        noise: SeededNoise,
         *,
         steps: int,
         first_frames: int | None = None,
@@ -149,16 +153,28 @@ class ChunkedSynthesis:
         Together they are what `synthesize` returns. `first_frames` limits the first chunk, so that audio begins sooner;
         the sentence is then cut elsewhere and sounds a little different.
         """
-        row = self._new_row(features, prompt, generator, first_frames)
+        slices = self.stream_in_slices(features, prompt, noise, steps=steps, first_frames=first_frames)
+        return (samples for samples in slices if samples is not None)
+
+    def stream_in_slices(
+        self,
+        features: Tensor,
+        prompt: MelPrompt,
+        noise: SeededNoise,
+        *,
+        steps: int,
+        first_frames: int | None = None,
+    ) -> Iterator[Tensor | None]:
+        """Stream as `stream` does, with None after each step of the sampler, where the device may do something else."""
+        row = self._new_row(features, prompt, noise, first_frames)
         vocoder_stream = VocoderStream(self.vocoder)
         while row.chunks:
-            (mel,) = self._next_chunks([row], steps)
+            (mel,) = yield from self._next_chunks([row], steps)
             samples = vocoder_stream.push(denormalize(mel[None]), last=not row.chunks)
-            if len(samples):
-                yield samples
+            yield samples if len(samples) else None
 
     def _new_row(
-        self, features: Tensor, prompt: MelPrompt, generator: torch.Generator, first_frames: int | None = None
+        self, features: Tensor, prompt: MelPrompt, noise: SeededNoise, first_frames: int | None = None
     ) -> _Row:
         prompt_frames = prompt.mel.shape[2]
         max_length = self.sizes.chunk - prompt_frames
@@ -170,13 +186,13 @@ class ChunkedSynthesis:
             )
         lengths = even_chunks(features.shape[2], max_length, first_frames)
         chunks = list(torch.split(features[0], lengths, dim=1)) if lengths else []
-        return _Row(chunks, prompt.condition[0], prompt.mel[0], generator)
+        return _Row(chunks, prompt.condition[0], prompt.mel[0], noise)
 
     @torch.inference_mode()
-    def _next_chunks(self, rows: list[_Row], steps: int) -> list[Tensor]:
+    def _next_chunks(self, rows: list[_Row], steps: int) -> Generator[None, None, list[Tensor]]:
         """Sample the next chunk of every row and append it to the row's prompt -> (M, t) each, normalized.
 
-        `max_rows` rows go through the transformer in one call.
+        `max_rows` rows go through the transformer in one call. Pauses after each step.
         """
         max_rows = self.max_rows or (1 if rows[0].mel.device.type == "cpu" else MAX_ROWS)
         mels: list[Tensor] = []
@@ -188,12 +204,13 @@ class ChunkedSynthesis:
                 F.pad(torch.cat([row.condition, row.chunks[0]], dim=1), (0, max(sizes) - size))
                 for row, size in zip(batch, sizes)
             ]
-            mel = self.model.sample(
+            lengths = torch.tensor([prompt_frames + size for size in sizes], device=conditions[0].device)
+            mel = yield from self.model.sample_stepwise(
                 torch.stack(conditions),
                 torch.stack([row.mel for row in batch]),
-                lengths=torch.tensor([prompt_frames + size for size in sizes], device=conditions[0].device),
+                lengths=lengths,
                 steps=steps,
-                generators=[row.generator for row in batch],
+                noise=torch.stack([row.next_noise(self.model.bands, conditions[0].shape[1]) for row in batch]),
             )
             mels += [mel[i, :, prompt_frames : prompt_frames + size] for i, size in enumerate(sizes)]
         for row, mel in zip(rows, mels):
@@ -211,10 +228,17 @@ class _Row:
     """(C, P) of the prompt of the next chunk."""
     mel: Tensor
     """(M, P) of the prompt of the next chunk, normalized."""
-    generator: torch.Generator
+    noise: SeededNoise
+    drawn: int = 0
+    """Frames of noise that were used."""
+
+    def next_noise(self, bands: int, frames: int) -> Tensor:
+        """Return noise (M, T) of the prompt and the next chunk."""
+        return self.noise.normal(NoisePurpose.MEL, self.drawn, frames, bands, self.mel.device).T
 
     def append(self, mel: Tensor) -> None:
         """Make the first chunk, sampled as mel (M, t), the end of the prompt, whose length stays the same."""
         prompt_frames = self.mel.shape[1]
+        self.drawn += prompt_frames + mel.shape[1]
         self.condition = torch.cat([self.condition, self.chunks.pop(0)], dim=1)[:, -prompt_frames:]
         self.mel = torch.cat([self.mel, mel], dim=1)[:, -prompt_frames:]

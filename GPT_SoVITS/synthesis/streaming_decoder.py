@@ -63,10 +63,10 @@ class StreamingDecoder:
     @torch.inference_mode()
     def __init__(self, sovits: SoVITS, conditions: AcousticConditions, settings: ChunkSettings | None = None) -> None:
         assert not isinstance(conditions.noise, Tensor), "a stream draws its noise"
+        self.seeded_noise = conditions.noise
         self.sovits = sovits
         self.style = conditions.style
         self.speed = conditions.speed
-        self.generator = conditions.noise
         self.settings = settings or ChunkSettings()
         self.text_style = sovits.text_style(self.style)
         phones = conditions.phones.to(self.style.device)[None]
@@ -158,8 +158,8 @@ class StreamingDecoder:
         sovits, first = self.sovits, self._first_input_frame()
         y = self._stretched(first, ready)  # (1, H, F)
         prior = sovits.enc_p.prior(y, y.new_ones(1, 1, y.shape[2]))
-        drawn = frame_noise((1, prior.mean.shape[1], ready - self.noise.end), self.generator).to(prior.mean)
-        self.noise.write(self.noise.end, drawn)
+        end, channels = self.noise.end, prior.mean.shape[1]
+        self.noise.write(end, frame_noise(self.seeded_noise, end, ready - end, channels, y.device))
         z = sovits.sample_latent(prior, self.style, NOISE_SCALE, self.noise.read(first, ready))
         start = max(0, self.emitted_frames - sovits.dec.reach)
         wave = sovits.dec(z[:, :, start - first :], self.style)[0, 0]

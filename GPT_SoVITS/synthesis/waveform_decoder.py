@@ -87,7 +87,9 @@ class WaveformDecoder:
         encoded = pad_sequence(rows, batch_first=True).transpose(1, 2)  # (B, H, F)
         prior = sovits.enc_p.prior(encoded, length_mask(torch.tensor(frames, device=device), max(frames)))
         noises = [
-            row.noise if isinstance(row.noise, Tensor) else frame_noise((1, prior.mean.shape[1], count), row.noise)
+            row.noise
+            if isinstance(row.noise, Tensor)
+            else frame_noise(row.noise, 0, count, prior.mean.shape[1], prior.mean.device)
             for row, count in zip(conditions, frames)
         ]
         noise = pad_sequence([row.to(prior.mean)[0].T for row in noises], batch_first=True)  # (B, F, C)

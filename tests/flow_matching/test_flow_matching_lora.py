@@ -13,11 +13,12 @@ from GPT_SoVITS.flow_matching import lora
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 
 CONDITION = torch.randn(1, 16, 20, generator=torch.Generator().manual_seed(1))
+NOISE = torch.randn(1, 12, 20, generator=torch.Generator().manual_seed(3))
 PROMPT = torch.randn(1, 12, 6, generator=torch.Generator().manual_seed(2))
 
 
 def sample(model):
-    return model.cfm.sample(CONDITION, PROMPT, steps=3, generators=[torch.Generator().manual_seed(3)])
+    return model.cfm.sample(CONDITION, PROMPT, steps=3, noise=NOISE)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from GPT_SoVITS.checkpoints.checkpoint_files import load_checkpoint, save_checkp
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.flow_matching.official import recipe_of
+from GPT_SoVITS.noise import NoisePurpose, SeededNoise
 from GPT_SoVITS.sovits.layers import WeightNorm
 
 CODES = torch.tensor([[[1, 5, 9, 3, 2, 2, 7]]])
@@ -22,7 +23,8 @@ def draw_noise(*shape, seed=1):
 
 
 def seeds(*numbers):
-    return [torch.Generator().manual_seed(number) for number in numbers]
+    """Noise (B, M, frames and more), a seed for each row."""
+    return torch.stack([SeededNoise(number).normal(NoisePurpose.MEL, 0, 40, 12).T for number in numbers])
 
 
 @pytest.fixture
@@ -45,10 +47,10 @@ def test_a_row_in_a_batch_is_what_it_is_alone(model, prompt):
     trash = draw_noise(3, 16, 33, seed=9)
     together = torch.where(torch.arange(33) < lengths[:, None, None], padded(rows, 33), trash)
 
-    batch = model.cfm.sample(together, prompt, lengths=lengths, steps=STEPS, generators=seeds(4, 5, 6))
+    batch = model.cfm.sample(together, prompt, lengths=lengths, steps=STEPS, noise=seeds(4, 5, 6))
 
     for i, row in enumerate(rows):
-        alone = model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(4 + i))
+        alone = model.cfm.sample(row, prompt, steps=STEPS, noise=seeds(4 + i))
         assert torch.allclose(batch[i : i + 1, :, : row.shape[2]], alone, atol=1e-5)
         assert not batch[i, :, row.shape[2] :].any()
 
@@ -68,20 +70,20 @@ def test_guided_rows_are_what_they_are_alone(model, prompt):
     rows = draw_noise(2, 16, 20)
     options = {"steps": STEPS, "guidance": 0.7}
 
-    batch = model.cfm.sample(rows, prompt, lengths=torch.tensor([20, 14]), generators=seeds(4, 5), **options)
+    batch = model.cfm.sample(rows, prompt, lengths=torch.tensor([20, 14]), noise=seeds(4, 5), **options)
 
-    alone = model.cfm.sample(rows[1:, :, :14], prompt, generators=seeds(5), **options)
+    alone = model.cfm.sample(rows[1:, :, :14], prompt, noise=seeds(5), **options)
     assert torch.allclose(batch[1:, :, :14], alone, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_sample_whatever_else_is_drawn(model, prompt):
     row = draw_noise(1, 16, 20)
 
-    first = model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(3))
+    first = model.cfm.sample(row, prompt, steps=STEPS, noise=seeds(3))
     torch.randn(100)
 
-    assert torch.equal(first, model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(3)))
-    assert not torch.equal(first, model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(4)))
+    assert torch.equal(first, model.cfm.sample(row, prompt, steps=STEPS, noise=seeds(3)))
+    assert not torch.equal(first, model.cfm.sample(row, prompt, steps=STEPS, noise=seeds(4)))
 
 
 def test_the_prompt_comes_out_as_nothing(model, prompt):
@@ -93,7 +95,7 @@ def test_the_prompt_comes_out_as_nothing(model, prompt):
 
 @pytest.mark.parametrize(
     ("frames", "options", "complaint"),
-    [(20, {"steps": 0}, "0 steps"), (5, {"steps": 1}, "6 frames"), (20, {"steps": 1, "generators": seeds(1, 2)}, "2")],
+    [(20, {"steps": 0}, "0 steps"), (5, {"steps": 1}, "6 frames")],
 )
 def test_what_cannot_be_sampled_is_refused(model, prompt, frames, options, complaint):
     with pytest.raises(ModelError, match=complaint):
@@ -138,13 +140,13 @@ def test_folding_weight_norm_changes_no_condition(model, style):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_the_memory_gives_nearly_the_same_mel_and_exact_angles(model, prompt, dtype):
     row = draw_noise(1, 16, 20)
-    whole = model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(3))
+    whole = model.cfm.sample(row, prompt, steps=STEPS, noise=seeds(3))
     angles = model.cfm.estimator.rotary_embed.inv_freq.clone()
 
     model.halve(dtype)
 
     assert torch.equal(model.cfm.estimator.rotary_embed.inv_freq, angles)
-    mel = model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(3))
+    mel = model.cfm.sample(row, prompt, steps=STEPS, noise=seeds(3))
     assert mel.dtype == torch.float32
     assert torch.allclose(mel, whole, atol=0.1)
 
@@ -160,8 +162,8 @@ def test_a_saved_model_loads_and_saves_to_the_same_bytes(tiny, model, prompt, lo
 
     row = draw_noise(1, 16, 20)
     assert save("b.safetensors", again.state_dict()) == first
-    ours = load(tmp_path / "a.safetensors").cfm.sample(row, prompt, steps=STEPS, generators=seeds(3))
-    assert torch.equal(ours, model.cfm.sample(row, prompt, steps=STEPS, generators=seeds(3)))
+    ours = load(tmp_path / "a.safetensors").cfm.sample(row, prompt, steps=STEPS, noise=seeds(3))
+    assert torch.equal(ours, model.cfm.sample(row, prompt, steps=STEPS, noise=seeds(3)))
 
 
 def test_a_recipe_keeps_a_files_sizes_but_not_its_ratios(tiny, model):

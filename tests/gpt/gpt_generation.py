@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from GPT_SoVITS.gpt.decoder import GenerationInput
 from GPT_SoVITS.gpt.generate import generate_batch
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.sampling import SamplingSettings
+from GPT_SoVITS.noise import SeededNoise
 
 
 def generate_seeded(
     model: Text2Semantic, rows: Sequence[GenerationInput], settings: SamplingSettings, seeds: Sequence[int], **options
 ) -> list[list[int]]:
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    tokens = generate_batch(model, rows, [settings] * len(rows), generators, **options)
+    noises = [SeededNoise(seed) for seed in seeds]
+    tokens = generate_batch(model, rows, [settings] * len(rows), noises, **options)
     return [row.tolist() for row in tokens]

@@ -14,6 +14,7 @@ from GPT_SoVITS.gpt.kv_cache import RESERVED_SLOTS, SLOT_MULTIPLE
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import round_up
 from GPT_SoVITS.gpt.sampling import SamplingRules, SamplingSettings, probabilities
+from GPT_SoVITS.noise import SeededNoise
 
 MANNERS = (
     SamplingSettings(early_stop_num=30),
@@ -62,7 +63,7 @@ class Company(RuleBasedStateMachine):
     @precondition(lambda self: len(self.there) < 8)
     @rule(seed=st.integers(0, 7), manner=st.integers(0, len(MANNERS) - 1))
     def add(self, seed: int, manner: int) -> None:
-        number = self.batch.add_request(row(seed), MANNERS[manner], torch.Generator().manual_seed(seed))
+        number = self.batch.add_request(row(seed), MANNERS[manner], SeededNoise(seed))
         assert number not in self.there
         self.there[number] = (seed, manner)
 
@@ -109,7 +110,7 @@ def test_rows_in_a_batch_of_eight_with_settings_of_their_own_give_what_they_give
         model,
         [row(seed) for seed in range(8)],
         [MANNERS[manner] for manner in manners],
-        [torch.Generator().manual_seed(seed) for seed in range(8)],
+        [SeededNoise(seed) for seed in range(8)],
     )
 
     assert [t.tolist() for t in together] == [alone(model, seed, manner) for seed, manner in enumerate(manners)]
@@ -161,7 +162,7 @@ def test_the_cache_holds_no_more_than_its_rows_need_and_nothing_without_rows(tin
     longest = max(len(row(s).phonemes) + (0 if row(s).prompt is None else len(row(s).prompt)) for s in range(8))
     for round_ in range(12):
         for seed in range(round_ % 3 + 1):
-            batch.add_request(row(seed), settings, torch.Generator().manual_seed(seed))
+            batch.add_request(row(seed), settings, SeededNoise(seed))
         for _ in range(8):
             batch.step()
             _, rows, _, _, slots, _ = decoder.cache.shape
@@ -214,7 +215,7 @@ def test_looking_seldom_changes_nothing_for_rows_that_join_on_the_way():
     finished: dict[int, list[int]] = {}
     seeds = {}
     for seed in (1, 2, 5):
-        seeds[batch.add_request(row(seed), MANNERS[0], torch.Generator().manual_seed(seed))] = seed
+        seeds[batch.add_request(row(seed), MANNERS[0], SeededNoise(seed))] = seed
         for _ in range(4):
             finished |= batch.step()
     while batch:

@@ -14,6 +14,7 @@ from GPT_SoVITS.gpt.generate import (
     stream_tokens,
 )
 from GPT_SoVITS.gpt.model import Text2Semantic
+from GPT_SoVITS.noise import SeededNoise
 
 SETTINGS = SamplingSettings(early_stop_num=40)
 
@@ -136,7 +137,7 @@ def test_a_repeated_run_of_a_finished_batch_of_none_is_empty(tiny_model):
 
 def test_generated_tokens_can_be_used_under_autograd(tiny_model):
     start = row(9)
-    (tokens,) = generate_batch(tiny_model, [GenerationInput(start.phonemes)], [SETTINGS], [torch.Generator()])
+    (tokens,) = generate_batch(tiny_model, [GenerationInput(start.phonemes)], [SETTINGS], [SeededNoise(0)])
 
     tiny_model.model.ar_audio_embedding(tokens).sum().backward()
 
@@ -148,7 +149,7 @@ def test_a_stream_sends_every_token_once(tiny_model):
     start = row(12)
     whole = alone(never_ends(tiny_model), start, 4, settings)
 
-    assert list(stream_tokens(tiny_model, start, settings, torch.Generator().manual_seed(4))) == whole
+    assert list(stream_tokens(tiny_model, start, settings, SeededNoise(4))) == whole
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_ids_that_the_model_does_not_know_are_refused(tiny_model, phones, prompt
             tiny_model,
             [GenerationInput(torch.tensor(phones, dtype=torch.long), None, torch.tensor(prompt))],
             [SETTINGS],
-            [torch.Generator()],
+            [SeededNoise(0)],
         )
 
     assert refused.value.code == code
@@ -179,4 +180,4 @@ def test_ids_that_the_model_does_not_know_are_refused(tiny_model, phones, prompt
 
 def test_a_row_without_a_generator_is_a_mistake_of_the_caller(tiny_model):
     with pytest.raises(ValueError, match="shorter"):
-        generate_batch(tiny_model, [row(4), row(5)], [SETTINGS] * 2, [torch.Generator()])
+        generate_batch(tiny_model, [row(4), row(5)], [SETTINGS] * 2, [SeededNoise(0)])

@@ -16,6 +16,7 @@ from GPT_SoVITS.gpt.loss import compute_loss
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.pointer import MAX_TOKENS_PER_PHONEME
 from GPT_SoVITS.gpt.sampling import SamplingSettings
+from GPT_SoVITS.noise import SeededNoise
 
 FREELY = SamplingSettings(top_k=None, repetition_penalty=1.0, min_tokens=1)
 GREEDY = SamplingSettings(top_k=1, repetition_penalty=1.0, min_tokens=1)
@@ -36,7 +37,7 @@ def text(seed: int) -> torch.Tensor:
 def walk(speaker: Text2Semantic, phonemes: torch.Tensor, settings: SamplingSettings) -> tuple[list[int], list[int]]:
     """Return the tokens, and the phoneme that each one speaks."""
     batch = ContinuousBatch(speaker)
-    number = batch.add_request(GenerationInput(phonemes), settings, torch.Generator().manual_seed(1))
+    number = batch.add_request(GenerationInput(phonemes), settings, SeededNoise(1))
     places, tokens = [], []
     while batch:
         finished = batch.step()
@@ -65,13 +66,9 @@ def test_rows_go_their_own_way_side_by_side() -> None:
     alone = [walk(speaker, phonemes, FREELY)[0] for phonemes in texts]
 
     batch = ContinuousBatch(speaker)
-    numbers = [
-        batch.add_request(GenerationInput(phonemes), FREELY, torch.Generator().manual_seed(1)) for phonemes in texts[:3]
-    ]
+    numbers = [batch.add_request(GenerationInput(phonemes), FREELY, SeededNoise(1)) for phonemes in texts[:3]]
     finished = batch.step()
-    numbers += [
-        batch.add_request(GenerationInput(phonemes), FREELY, torch.Generator().manual_seed(1)) for phonemes in texts[3:]
-    ]
+    numbers += [batch.add_request(GenerationInput(phonemes), FREELY, SeededNoise(1)) for phonemes in texts[3:]]
     while batch:
         finished |= batch.step()
 

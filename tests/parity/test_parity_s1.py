@@ -19,6 +19,7 @@ from GPT_SoVITS.gpt.decoder import GenerationInput, TorchDecoder
 from GPT_SoVITS.gpt.generate import SamplingSettings, generate_batch, stream_tokens
 from GPT_SoVITS.gpt.model import Text2Semantic, prefix_visibility
 from GPT_SoVITS.gpt.sampling import apply_repetition_penalty, draw, probabilities
+from GPT_SoVITS.noise import SeededNoise
 
 
 def settings_of(kwargs: dict) -> SamplingSettings:
@@ -91,7 +92,7 @@ def test_greedy_tokens_and_logits(path):
         kwargs = fixture.json(f"out/{case}/kwargs")
         row, recorder = prompt_row(fixture, kwargs), Recorder(model)
 
-        tokens = generate(model, row, settings_of(kwargs), torch.Generator().manual_seed(0), recorder)
+        tokens = generate(model, row, settings_of(kwargs), SeededNoise(0), recorder)
 
         expected = generated(fixture, kwargs, fixture[f"out/{case}/tokens"])
         assert tokens.tolist() == expected.tolist(), case
@@ -138,7 +139,7 @@ def test_streamed_chunks_of_the_reference(path):
                 fixture.model(),
                 prompt_row(fixture, kwargs),
                 settings_of(kwargs),
-                torch.Generator().manual_seed(0),
+                SeededNoise(0),
                 chunk_length=kwargs.get("chunk_length", 24),
                 similarity=None if likeness is None else fixture[likeness],
                 threshold=kwargs.get("chunk_split_thershold", 0.3),
@@ -157,9 +158,9 @@ def test_streamed_tokens_are_those_of_the_whole(path):
     for case in [case for case in fixture.cases() if case.startswith("stream")]:
         kwargs = fixture.json(f"out/{case}/kwargs")
         arguments = fixture.model(), prompt_row(fixture, kwargs), settings_of(kwargs)
-        whole = generate(*arguments, torch.Generator())
+        whole = generate(*arguments, SeededNoise(0))
 
-        assert list(stream_tokens(*arguments, torch.Generator())) == whole.tolist(), case
+        assert list(stream_tokens(*arguments, SeededNoise(0))) == whole.tolist(), case
 
 
 @pytest.mark.parametrize("path", fixtures("infer_sample"))

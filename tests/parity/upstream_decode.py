@@ -33,7 +33,6 @@ def decode_chunk(
     result_length: int | None = None,
     overlap: Tensor | None = None,
     noise: Tensor | None = None,
-    generator: torch.Generator | None = None,
 ) -> DecodedChunk:
     """codes (1, 1, T) are all tokens so far, `result_length` of which (the last) become audio.
 
@@ -48,7 +47,7 @@ def decode_chunk(
     if overlap is not None:
         y = _cross_fade(overlap, y)
     prior = model.enc_p.prior(stretch(y, speed), stretch(mask, speed, mode="nearest"))
-    return DecodedChunk(model.dec(model.sample_latent(prior, ge, noise_scale, noise, generator), ge), y, prior)
+    return DecodedChunk(model.dec(model.sample_latent(prior, ge, noise_scale, noise), ge), y, prior)
 
 
 def _cross_fade(before: Tensor, after: Tensor) -> Tensor:

@@ -32,7 +32,6 @@ class UpstreamStream:
         speed: float = 1.0,
         overlap: int = 2,
         noise_scale: float = NOISE_SCALE,
-        generator: torch.Generator | None = None,
     ) -> None:
         """Prepare phones (S,), style (1, G, 1); `overlap` in tokens."""
         self.sovits = sovits
@@ -41,7 +40,6 @@ class UpstreamStream:
         self.speed = speed
         self.overlap = overlap
         self.noise_scale = noise_scale
-        self.generator = generator
         self.samples_per_token = sovits.dec.hop * 2 / speed
         self.held = math.ceil(overlap * self.samples_per_token)
         """Samples that every chunk but the last keeps back."""
@@ -90,7 +88,6 @@ class UpstreamStream:
             result_length=None if first else count + overlap,
             overlap=None if self.latent is None else self.latent[:, :, -2 * overlap :],
             noise=noise,
-            generator=self.generator,
         )
         self.latent = chunk.latent
         if overlap > self.overlap:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from GPT_SoVITS.configs import load_config, merge_config
+from GPT_SoVITS.noise import SeededNoise
 from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, Pipeline, SamplingSettings, Speech, SynthesisRequest
 from GPT_SoVITS.sovits.layers import NormedConv1d, NormedConvTranspose1d
 from GPT_SoVITS.sovits.model import SoVITS
@@ -120,7 +121,7 @@ def near_sighted() -> SoVITS:
 
 @dataclass(frozen=True)
 class Sentence:
-    """Random tokens, and conditions whose generator is new at each access."""
+    """Random tokens, and conditions of one seed."""
 
     tokens: torch.Tensor
     phones: torch.Tensor
@@ -129,7 +130,7 @@ class Sentence:
 
     @property
     def conditions(self) -> AcousticConditions:
-        return AcousticConditions(self.phones, self.style, torch.Generator().manual_seed(6), self.speed)
+        return AcousticConditions(self.phones, self.style, SeededNoise(6), self.speed)
 
 
 def sentence(tokens: int, speed: float = 1.0) -> Sentence:

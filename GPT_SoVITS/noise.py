@@ -1,0 +1,105 @@
+"""Random numbers that are a function of a seed and a position: Philox4x32-10 (Salmon et al., SC 2011).
+
+There is no state and no order of draws, so a row's noise is the same in any batch, in any piece of a stream and on
+every device, and nothing is uploaded to draw it.
+
+Shapes: B rows, T steps or frames, W numbers of each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+KEY_INCREMENTS = (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 10
+WORD = 0xFFFFFFFF
+NUMBERS_PER_COUNTER = 4
+
+
+class NoisePurpose(IntEnum):
+    """What noise is for; different purposes get different numbers from one seed."""
+
+    TOKENS = 0
+    LATENT = 1
+    MEL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SeededNoise:
+    """The noise of one utterance. A seed is any integer; its lowest 64 bits count."""
+
+    seed: int
+
+    @classmethod
+    def random(cls) -> SeededNoise:
+        """Return noise that torch's global random generator chooses."""
+        return cls(int(torch.randint(2**63 - 1, ())))
+
+    def exponential(self, start: int, count: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+        """Return Exponential(1) numbers (T, W) for drawing the tokens of steps `start` to `start + count`."""
+        return exponential_noise([self], [start], count, width, device)[0]
+
+    def normal(
+        self, purpose: NoisePurpose, start: int, count: int, width: int, device: torch.device | str = "cpu"
+    ) -> Tensor:
+        """Return standard-normal numbers (T, W) for frames `start` to `start + count`."""
+        words = _random_words([self], [start], count, width, purpose, device)[0]  # (4, T, W / 4)
+        # Box and Muller turn two uniform numbers into two normal ones.
+        radius = (-2.0 * _uniform(words[0::2]).log()).sqrt()
+        angle = (2.0 * math.pi) * _uniform(words[1::2])
+        numbers = torch.cat([radius * angle.cos(), radius * angle.sin()])  # (4, T, W / 4)
+        return _interleave(numbers[None], width)[0]
+
+
+def exponential_noise(
+    rows: Sequence[SeededNoise], starts: Sequence[int], count: int, width: int, device: torch.device | str
+) -> Tensor:
+    """Return the `SeededNoise.exponential` of several rows, each from its own step on -> (B, T, W) float32."""
+    if torch.device(device).type == "cpu" and len(rows) > 1:  # one row fits the processor's caches
+        return torch.cat([exponential_noise([row], [start], count, width, device) for row, start in zip(rows, starts)])
+    words = _random_words(rows, starts, count, width, NoisePurpose.TOKENS, device)
+    return _interleave(_uniform(words).log_().neg_(), width)
+
+
+def _uniform(words: Tensor) -> Tensor:
+    """Convert random words to float64 in (0, 1); in float32, logarithms would differ between devices."""
+    return (words.double() + 0.5) * 2.0**-32
+
+
+def _interleave(numbers: Tensor, width: int) -> Tensor:
+    """Put the four numbers of each counter side by side: (B, 4, T, W / 4) -> (B, T, W) float32."""
+    return numbers.float().permute(0, 2, 3, 1).flatten(2)[:, :, :width]
+
+
+def _random_words(
+    rows: Sequence[SeededNoise],
+    starts: Sequence[int],
+    count: int,
+    width: int,
+    purpose: NoisePurpose,
+    device: torch.device | str,
+) -> Tensor:
+    """Return 32 random bits for each number, (B, 4, T, ceil(W / 4)) int64. A counter is (index, step, purpose, 0)."""
+    counters = -(-width // NUMBERS_PER_COUNTER)
+    step = torch.cat([torch.arange(start, start + count, device=device)[None] for start in starts])  # (B, T)
+    low = torch.cat([step.new_full((1, 1, 1), row.seed & WORD) for row in rows])  # (B, 1, 1)
+    high = torch.cat([step.new_full((1, 1, 1), row.seed >> 32 & WORD) for row in rows])
+    c0 = torch.arange(counters, device=device).expand(len(rows), count, counters)
+    c1 = step[:, :, None].expand_as(c0)
+    c2 = step.new_full((1, 1, 1), purpose)
+    c3 = torch.zeros_like(c2)
+    for number in range(ROUNDS):
+        first, second = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
+        key0 = (low + number * KEY_INCREMENTS[0]) & WORD
+        key1 = (high + number * KEY_INCREMENTS[1]) & WORD
+        # The product wraps around to a negative number; its upper 32 bits are right all the same.
+        c0, c2 = (second >> 32 & WORD) ^ c1 ^ key0, (first >> 32 & WORD) ^ c3 ^ key1
+        c1, c3 = second & WORD, first & WORD
+    return torch.stack([x.expand_as(c0) for x in (c0, c1, c2, c3)], dim=1)
