@@ -22,7 +22,7 @@ from GPT_SoVITS.gpt.generate import SamplingSettings, generate_batch, stream_tok
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import Precision
 from GPT_SoVITS.sovits.config import SpectrogramConfig
-from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticDecoder
+from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticDecoder, AcousticStream, stream_audio
 from GPT_SoVITS.synthesis.conditioning import (
     ConditionedRequest,
     SamplingOverrides,
@@ -226,26 +226,40 @@ class Pipeline:
         Raises:
             ModelError: those of `speak_batch`.
         """
-        if self._super_resolution(request) is not None:
+        chunks = self.possible_chunks(request, chunks or ChunkSettings())
+        if chunks is None:
             yield from self.speak_batch([request])
             return
         utterance = self.conditioner.condition(request)
-        if self.decoder.incremental:
-            tokens = self._stream_tokens(utterance)
-        else:
-            tokens = iter(self._generate_tokens([utterance])[0].tolist())
-        conditions = self._acoustic_conditions(utterance)
         skipped = utterance.skipped
-        for wave, count in self.decoder.stream(tokens, conditions, chunks or ChunkSettings()):
-            yield self._speech(wave, count, skipped)
+        for wave, count in stream_audio(self.open_stream(utterance, chunks), self._stream_tokens(utterance)):
+            yield self.to_speech(wave, count, request, skipped)
             skipped = []
+
+    def possible_chunks(self, request: SynthesisRequest, chunks: ChunkSettings | None) -> ChunkSettings | None:
+        """Return how an utterance is cut into chunks when `chunks` is asked for; None for one chunk."""
+        return None if self._super_resolution(request) is not None else chunks
+
+    def open_stream(self, utterance: ConditionedRequest, chunks: ChunkSettings | None) -> AcousticStream:
+        """Begin the second stage of an utterance; without `chunks` it has the samples of `speak`."""
+        return self.decoder.open_stream(self._acoustic_conditions(utterance), chunks)
+
+    def to_speech(
+        self, wave: Tensor, tokens: int, request: SynthesisRequest, skipped: Sequence[tuple[int, str]] = ()
+    ) -> Speech:
+        """Return a wave (N,) of so many new tokens as its listener gets it; waits for the device."""
+        rate = self.sample_rate
+        super_resolution = self._super_resolution(request)
+        if super_resolution is not None:
+            wave, rate = super_resolution(wave[None].to(self.device))[0], super_resolution.sample_rate
+        return Speech(limit_peak(wave.float().cpu().numpy()), rate, tokens, list(skipped))
 
     def _speak_together(self, utterances: list[ConditionedRequest]) -> list[Speech]:
         """Speak a batch of utterances through both stages."""
         tokens = self._generate_tokens(utterances)
         waves = self.decoder.decode(tokens, [self._acoustic_conditions(utterance) for utterance in utterances])
         return [
-            self._speech(wave, len(row), utterance.skipped, self._super_resolution(utterance.request))
+            self.to_speech(wave, len(row), utterance.request, utterance.skipped)
             for wave, row, utterance in zip(waves, tokens, utterances)
         ]
 
@@ -264,7 +278,7 @@ class Pipeline:
         )
         for utterance, row in zip(utterances, tokens):
             if len(row) == 0:
-                raise _nothing_spoken(utterance)
+                raise nothing_spoken(utterance)
         return tokens
 
     def _stream_tokens(self, utterance: ConditionedRequest) -> Iterator[int]:
@@ -280,7 +294,7 @@ class Pipeline:
             count += 1
             yield token
         if count == 0:
-            raise _nothing_spoken(utterance)
+            raise nothing_spoken(utterance)
 
     def _acoustic_conditions(self, utterance: ConditionedRequest) -> AcousticConditions:
         request = utterance.request
@@ -293,16 +307,9 @@ class Pipeline:
             steps=request.steps,
         )
 
-    def _speech(
-        self, wave: Tensor, tokens: int, skipped: list[tuple[int, str]], super_resolution: SuperResolution | None = None
-    ) -> Speech:
-        rate = self.sample_rate
-        if super_resolution is not None:
-            wave, rate = super_resolution(wave[None].to(self.device))[0], super_resolution.sample_rate
-        return Speech(limit_peak(wave.float().cpu().numpy()), rate, tokens, list(skipped))
 
-
-def _nothing_spoken(utterance: ConditionedRequest) -> ModelError:
+def nothing_spoken(utterance: ConditionedRequest) -> ModelError:
+    """Return the error for an utterance of no tokens."""
     return ModelError(
         "nothing_spoken",
         f"The model ended before the first sound of {utterance.request.text[:40]!r}.",

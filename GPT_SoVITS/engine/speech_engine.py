@@ -1,4 +1,8 @@
-"""The engine of one device: utterances from any thread in, chunks of audio out, all networks on one thread."""
+"""The engine of one device: utterances from any thread in, chunks of audio out, all networks on one thread.
+
+Their tokens are generated in batches that utterances join and leave between two steps, and what the device does next is
+the scheduler's choice. What an utterance sounds like depends on its request alone.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +10,58 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import torch
 
-from GPT_SoVITS.engine.utterance import UtteranceCancelled, UtteranceListener, UtteranceTask, UtteranceTotals
+from GPT_SoVITS.engine.running_utterance import RunningUtterance, UtteranceHandle
+from GPT_SoVITS.engine.scheduler import Scheduler, Slice, Step
+from GPT_SoVITS.engine.speech_cache import SpeechCache, speech_key
+from GPT_SoVITS.engine.token_batches import TokenBatches, batch_key
+from GPT_SoVITS.engine.utterance import UtteranceCancelled, UtteranceListener, UtteranceTask
+from GPT_SoVITS.errors import ModelError, is_out_of_memory
 from GPT_SoVITS.pipeline import Speech
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-
-class UtteranceHandle:
-    """An utterance that was submitted."""
-
-    def __init__(self) -> None:
-        self._cancelled = threading.Event()
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether it was cancelled."""
-        return self._cancelled.is_set()
-
-    def cancel(self) -> None:
-        """Stop the utterance within a few steps, from any thread; harmless when it has ended."""
-        self._cancelled.set()
+MAX_ROWS = 32
+"""Utterances whose tokens are generated in one batch."""
+TEXT_THREADS = 2
 
 
 class SpeechEngine:
     """Owns a device: one thread runs every network on it. All methods may be called from any thread."""
 
-    def __init__(self, *, threads: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int = 0,
+        max_rows: int = MAX_ROWS,
+        speech_cache: SpeechCache | None = None,
+        release_memory: Callable[[], object] = lambda: None,
+    ) -> None:
         """Start the thread.
 
         Args:
             threads: Cores that an operation on the CPU may use; 0 keeps torch's own number.
+            max_rows: Utterances whose tokens are generated in one batch.
+            speech_cache: Finished utterances, which are not computed again.
+            release_memory: Frees what is not needed at once; called on the engine's thread when memory is exhausted.
         """
         self._threads = threads
+        self._speech_cache = speech_cache or SpeechCache(0)
+        self._release_memory = release_memory
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._utterances: list[_Utterance] = []
+        self._text_threads = ThreadPoolExecutor(TEXT_THREADS, "text")
+        self._scheduler = Scheduler(max_rows, time.monotonic)
+        self._batches = TokenBatches()
+        self._utterances: dict[int, RunningUtterance] = {}
+        """By the identity of what the scheduler knows of them."""
         self._lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -56,19 +69,25 @@ class SpeechEngine:
 
     def submit(self, task: UtteranceTask, listener: UtteranceListener) -> UtteranceHandle:
         """Queue an utterance. Raises RuntimeError when the engine is closed."""
-        utterance = _Utterance(task, listener)
-        self._send(lambda: self._utterances.append(utterance))
+        utterance = RunningUtterance(task, listener, batch_key(task.pipeline))
+        self._send(lambda: self._add(utterance))
         return utterance.handle
 
     def call(self, function: Callable[[], Result]) -> Future[Result]:
-        """Run a function on the device's thread, between two steps. Raises RuntimeError when the engine is closed."""
+        """Run a function on the device's thread, between two steps.
+
+        Where memory is exhausted, it is called once more after everything that is not needed was freed.
+
+        Raises:
+            RuntimeError: The engine is closed.
+        """
         future: Future[Result] = Future()
 
         def run() -> None:
             if not future.set_running_or_notify_cancel():
                 return
             try:
-                future.set_result(function())
+                future.set_result(self._with_memory(function))
             except BaseException as error:
                 future.set_exception(error)
 
@@ -83,6 +102,7 @@ class SpeechEngine:
             self._closed = True
             self._commands.put(None)
         self._thread.join()
+        self._text_threads.shutdown()
 
     def _send(self, command: Callable[[], None]) -> None:
         with self._lock:
@@ -94,17 +114,21 @@ class SpeechEngine:
         if self._threads:
             torch.set_num_threads(self._threads)
         while self._receive():
-            for utterance in list(self._utterances):
-                if not utterance.advance():
-                    self._utterances.remove(utterance)
-        for utterance in self._utterances:
-            utterance.handle.cancel()
-            utterance.advance()
+            for utterance in list(self._utterances.values()):
+                if utterance.handle.cancelled:
+                    self._end(utterance, UtteranceCancelled())
+            work = self._scheduler.next_work()
+            if isinstance(work, Slice):
+                self._do_slice(self._utterances[id(work.utterance)])
+            elif work is not None:
+                self._do_step(work)
+        for utterance in list(self._utterances.values()):
+            self._end(utterance, UtteranceCancelled())
 
     def _receive(self) -> bool:
-        """Run the commands that have arrived, and wait for one when there is nothing to speak; False to end."""
-        wait = not self._utterances
+        """Run the commands that have arrived, and wait for one when there is nothing to do; False to end."""
         while True:
+            wait = self._scheduler.next_work() is None
             try:
                 command = self._commands.get(block=wait)
             except queue.Empty:
@@ -112,46 +136,133 @@ class SpeechEngine:
             if command is None:
                 return False
             command()
-            wait = not self._utterances
 
+    def _add(self, utterance: RunningUtterance) -> None:
+        """Begin an utterance: hand out its audio if it is in the cache, else have its text converted."""
+        task = utterance.task
+        chunks = self._speech_cache.get(speech_key(task))
+        self._utterances[id(utterance.scheduled)] = utterance
+        self._scheduler.add(utterance.scheduled)
+        if chunks is not None:
+            self._guarded(utterance, partial(_replay, utterance, chunks))
+            return
+        request = task.request
+        utterance.phonemes = self._text_threads.submit(
+            task.pipeline.conditioner.phonemize, request.text, request.language, request.inline_pronunciations
+        )
+        utterance.phonemes.add_done_callback(lambda _: self._wake(utterance))
 
-@dataclass(eq=False, slots=True)
-class _Utterance:
-    """An utterance on its way."""
+    def _wake(self, utterance: RunningUtterance) -> None:
+        """Continue an utterance whose text was converted; called on any thread."""
+        with self._lock:
+            if not self._closed:
+                self._commands.put(utterance.update_phase)
 
-    task: UtteranceTask
-    listener: UtteranceListener
-    handle: UtteranceHandle = field(default_factory=UtteranceHandle)
-    submitted_at: float = field(default_factory=time.monotonic)
-    chunks: Iterator[Speech] | None = None
-    samples: int = 0
-    tokens: int = 0
-    skipped: list[tuple[int, str]] = field(default_factory=list)
+    def _do_slice(self, utterance: RunningUtterance) -> None:
+        self._guarded(utterance, utterance.advance)
 
-    def advance(self) -> bool:
-        """Deliver the next chunk or the end; return False after the end."""
+    def _do_step(self, step: Step) -> None:
+        if step.joining is not None:
+            joining = self._utterances[id(step.joining)]
+            self._guarded(joining, partial(self._batches.join, joining))
+            joining.update_phase()
+        members = self._batches.members(step.group)
+        if not members:
+            return
         try:
-            if self.handle.cancelled:
-                raise UtteranceCancelled
-            if self.chunks is None:
-                self.chunks = self._start()
-            speech = next(self.chunks, None)
-            if speech is None:
-                rate = self.task.pipeline.sample_rate
-                seconds = time.monotonic() - self.submitted_at
-                self.listener.on_end(UtteranceTotals(self.samples, rate, self.tokens, self.skipped, seconds))
-                return False
-            self.samples += len(speech.samples)
-            self.tokens += speech.tokens
-            self.skipped += speech.skipped
-            self.listener.on_chunk(speech)
+            updates = self._batches.step(step.group)
         except Exception as error:
-            self.listener.on_error(error)
-            return False
-        return True
+            self._batches.drop(step.group)
+            if is_out_of_memory(error):
+                self._retry_alone(members)
+            else:
+                logger.exception("A step of %d utterances failed.", len(members))
+                for utterance in members:
+                    self._end(utterance, error)
+            return
+        for utterance, tokens, finished in updates:
+            self._guarded(utterance, partial(utterance.take_tokens, tokens, finished=finished))
 
-    def _start(self) -> Iterator[Speech]:
-        task = self.task
-        if task.chunks is None:
-            return iter(task.pipeline.speak_batch([task.request]))
-        return task.pipeline.stream(task.request, chunks=task.chunks)
+    def _guarded(self, utterance: RunningUtterance, work: Callable[[], None]) -> None:
+        """Do some work of one utterance; its error ends no other."""
+        try:
+            work()
+        except Exception as error:
+            if is_out_of_memory(error):
+                self._retry_alone([utterance])
+            else:
+                if not isinstance(error, ModelError):
+                    logger.exception("An utterance failed.")
+                self._end(utterance, error)
+            return
+        if utterance.ended:
+            self._speech_cache.put(speech_key(utterance.task), utterance.delivered)
+            self._forget(utterance)
+
+    def _end(self, utterance: RunningUtterance, error: Exception) -> None:
+        """End an utterance before its time."""
+        self._forget(utterance)
+        try:
+            utterance.fail(error)
+        except Exception:
+            logger.exception("A listener failed.")
+
+    def _forget(self, utterance: RunningUtterance) -> None:
+        if self._utterances.pop(id(utterance.scheduled), None) is not None:
+            self._scheduler.remove(utterance.scheduled)
+            self._batches.leave(utterance)
+
+    def _retry_alone(self, utterances: list[RunningUtterance]) -> None:
+        """Free what can be freed and begin again, one utterance after the other.
+
+        The batches' memory goes, too: an utterance that was in one generates the same tokens again.
+        """
+        interrupted = self._batches.clear()
+        for utterance in interrupted:
+            utterance.update_phase()
+        for utterance in utterances:
+            if utterance.was_alone:
+                self._end(utterance, _out_of_memory(utterance))
+                continue
+            utterance.was_alone = True
+            self._scheduler.alone.append(utterance.scheduled)
+            utterance.restart_decoding()
+        logger.warning("Memory is exhausted: %d utterances are spoken one by one.", len(utterances))
+        self._free_memory()
+
+    def _with_memory(self, function: Callable[[], Result]) -> Result:
+        try:
+            return function()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        for utterance in self._batches.clear():
+            utterance.update_phase()
+        self._free_memory()
+        try:
+            return function()
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise _out_of_memory() from error
+            raise
+
+    def _free_memory(self) -> None:
+        self._release_memory()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _replay(utterance: RunningUtterance, chunks: Sequence[Speech]) -> None:
+    for speech in chunks:
+        utterance.deliver(speech)
+    utterance.finish()
+
+
+def _out_of_memory(utterance: RunningUtterance | None = None) -> ModelError:
+    subject = "The voice" if utterance is None else f"The utterance {utterance.task.request.text[:40]!r}"
+    return ModelError(
+        "out_of_memory",
+        f"{subject} needs more memory than the device has, even alone.",
+        hint="Shorter sentences need less memory, and so do fewer programs on the device.",
+        permanent=utterance is not None,
+    )

@@ -60,11 +60,11 @@ def stream_tokens(
     precision: Precision = "auto",
 ) -> Iterator[int]:
     """Generate one sequence and yield its tokens as they are drawn (§7); for the arguments see `generate_batch`."""
-    batch = ContinuousBatch(model, precision=precision, read_interval=1)
+    batch = ContinuousBatch(model, precision=precision)
     request_id = batch.add_request(row, settings, noise_source)
     count = 0
     while not (finished := batch.step()):
-        tokens = batch.tokens(request_id)
+        tokens = batch.known_tokens()[request_id]
         yield from tokens[count:]
         count = len(tokens)
     yield from finished[request_id][count:]

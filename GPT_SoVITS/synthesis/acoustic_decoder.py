@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,23 @@ class AcousticConditions:
     """The reference recording that v3 and v4 continue; None for the other versions."""
     steps: int | None = None
     """Steps of the sampler of v3 and v4; None as their recipe says."""
+
+
+class AcousticStream(Protocol):
+    """The second stage of one sentence, in slices of work. Its pieces depend on the tokens, not on when they come."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to do; when all tokens were added and there is nothing, the sentence is over."""
+
+    def add(self, tokens: Sequence[int]) -> None:
+        """Add tokens; computes nothing."""
+
+    def finish(self) -> None:
+        """Take note that all tokens were added."""
+
+    def advance(self) -> tuple[Tensor, int] | None:
+        """Do one slice of the work, and return the next piece of audio (N,) and its new tokens if that completed it."""
 
 
 class AcousticDecoder(Protocol):
@@ -67,7 +84,18 @@ class AcousticDecoder(Protocol):
     def decode(self, tokens: Sequence[Tensor], conditions: Sequence[AcousticConditions]) -> list[Tensor]:
         """Decode sentences of tokens (T_i,) side by side, each as it sounds alone -> waves (N_i,) in [-1, 1]."""
 
-    def stream(
-        self, tokens: Iterator[int], conditions: AcousticConditions, settings: ChunkSettings
-    ) -> Iterator[tuple[Tensor, int]]:
-        """Yield the audio of one sentence chunk by chunk, and how many new tokens each chunk took."""
+    def open_stream(self, conditions: AcousticConditions, settings: ChunkSettings | None) -> AcousticStream:
+        """Begin a sentence whose tokens are still to come; without settings it has the samples of `decode`."""
+
+
+def stream_audio(stream: AcousticStream, tokens: Iterable[int]) -> Iterator[tuple[Tensor, int]]:
+    """Yield the audio of one sentence piece by piece while its tokens arrive, and how many of them each piece took."""
+    for token in tokens:
+        stream.add([token])
+        while stream.ready:
+            if piece := stream.advance():
+                yield piece
+    stream.finish()
+    while stream.ready:
+        if piece := stream.advance():
+            yield piece

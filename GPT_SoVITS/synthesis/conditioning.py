@@ -82,14 +82,19 @@ class TextConditioner:
         self.helpers = helpers
         self.device = device
 
-    def condition(self, request: SynthesisRequest) -> ConditionedRequest:
+    def condition(self, request: SynthesisRequest, phonemes: PhonemizedText | None = None) -> ConditionedRequest:
         """Convert the text to phonemes and features, and put those of the prompt before them.
+
+        Args:
+            phonemes: The text as `phonemize` returned it, where that was done before.
 
         Raises:
             ModelError: those of `phonemize`, and "missing_part" for Mandarin without RoBERTa.
         """
         prompt = request.prompt
-        phones, bert, phonemes = self.encode_text(request.text, request.language, request.inline_pronunciations)
+        if phonemes is None:
+            phonemes = self.phonemize(request.text, request.language, request.inline_pronunciations)
+        phones, bert = self._encode(phonemes)
         sampling = request.sampling
         if isinstance(sampling, SamplingOverrides):
             suitable = nano_sampling(len(phones)) if self.version == "nano" else SamplingSettings()
@@ -118,22 +123,30 @@ class TextConditioner:
         Raises:
             ModelError: those of `phonemize`, and "missing_part" for Mandarin without RoBERTa.
         """
-        if self.version == "nano":  # trained on texts as they are, and without features
-            phonemes, bert = phonemize(text, language, inline_pronunciations=inline_pronunciations), None
-        else:
-            leading = len(text) - len(text.lstrip())  # whitespace that `with_sentence_end` removes
-            shifted = [
-                replace(pronunciation, start=pronunciation.start - leading, end=pronunciation.end - leading)
-                for pronunciation in inline_pronunciations
-            ]
-            symbols = "v1" if self.version == "v1" else "v2"
-            frontend = self.helpers.frontend()
-            phonemes = frontend.phonemize(
-                with_sentence_end(text, language), language, symbols, inline_pronunciations=shifted
-            )
-            bert = self.helpers.text_features(phonemes.segments)
+        phonemes = self.phonemize(text, language, inline_pronunciations)
+        return *self._encode(phonemes), phonemes
+
+    def phonemize(
+        self, text: str, language: str, inline_pronunciations: Sequence[InlinePronunciation] = ()
+    ) -> PhonemizedText:
+        """Convert a text to phonemes; may run on any thread, beside the device's. Raises those of `phonemize`."""
+        if self.version == "nano":  # trained on texts as they are
+            return phonemize(text, language, inline_pronunciations=inline_pronunciations)
+        leading = len(text) - len(text.lstrip())  # whitespace that `with_sentence_end` removes
+        shifted = [
+            replace(pronunciation, start=pronunciation.start - leading, end=pronunciation.end - leading)
+            for pronunciation in inline_pronunciations
+        ]
+        symbols = "v1" if self.version == "v1" else "v2"
+        return self.helpers.frontend().phonemize(
+            with_sentence_end(text, language), language, symbols, inline_pronunciations=shifted
+        )
+
+    def _encode(self, phonemes: PhonemizedText) -> tuple[Tensor, Tensor | None]:
+        """Return phoneme ids (N,) and text features (1024, N), or None for zeros; nano was trained without them."""
         ids = torch.tensor(phonemes.ids, dtype=torch.long, device=self.device)
-        return ids, None if bert is None else bert.to(self.device), phonemes
+        bert = None if self.version == "nano" else self.helpers.text_features(phonemes.segments)
+        return ids, None if bert is None else bert.to(self.device)
 
 
 def nano_sampling(phones: int) -> SamplingSettings:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching.config import FlowMatchingAudioConfig
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.noise import SeededNoise
-from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
+from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticStream
 from GPT_SoVITS.synthesis.mel_synthesis import ChunkedSynthesis, ChunkSizes, MelPrompt, mel_prompt
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings
@@ -77,20 +78,19 @@ class FlowDecoder:
             waves |= dict(zip(group, self.synthesis.synthesize(features, prompts[0], noises, steps=steps)))
         return [waves[i] for i in range(len(tokens))]
 
-    def stream(
-        self, tokens: Iterator[int], conditions: AcousticConditions, settings: ChunkSettings
-    ) -> Iterator[tuple[Tensor, int]]:
-        """Yield the audio of one sentence as soon as each mel chunk is ready; the first one took all tokens.
+    def open_stream(self, conditions: AcousticConditions, settings: ChunkSettings | None) -> AcousticStream:
+        """Begin a sentence whose tokens are still to come.
 
-        The condition features of a sentence depend on all its tokens, so `settings` have no effect.
+        Its condition features depend on all its tokens, so audio begins after the last one. It comes as soon as each
+        mel chunk is ready, whatever the settings, and all of it together is what `decode` returns.
         """
-        sentence = torch.tensor(list(tokens), dtype=torch.long, device=conditions.style.device)
-        features, prompt, noise = self._synthesis_input(sentence, conditions)
-        count = len(sentence)
-        for wave in self.synthesis.stream(features, prompt, noise, steps=conditions.steps or self.steps):
-            yield wave, count
-            count = 0
+        return _MelSentence(partial(self._slices, conditions), conditions.style.device)
 
+    def _slices(self, conditions: AcousticConditions, tokens: Tensor) -> Iterator[Tensor | None]:
+        features, prompt, noise = self._synthesis_input(tokens, conditions)
+        return self.synthesis.stream_in_slices(features, prompt, noise, steps=conditions.steps or self.steps)
+
+    @torch.inference_mode()
     def _synthesis_input(self, tokens: Tensor, conditions: AcousticConditions) -> tuple[Tensor, MelPrompt, SeededNoise]:
         """Return what `ChunkedSynthesis` reads of a sentence: features (1, C, F), prompt, noise."""
         assert conditions.mel_prompt is not None, "prompts of these versions are prepared with one"
@@ -99,3 +99,37 @@ class FlowDecoder:
             tokens[None, None], conditions.phones[None], conditions.style, speed=conditions.speed
         )
         return features, conditions.mel_prompt, conditions.noise
+
+
+class _MelSentence:
+    """An `AcousticStream` whose slices are steps of the sampler."""
+
+    def __init__(self, slices: Callable[[Tensor], Iterator[Tensor | None]], device: torch.device) -> None:
+        self.new_slices = slices
+        self.device = device
+        self.tokens: list[int] = []
+        self.slices: Iterator[Tensor | None] | None = None
+        self.untold_tokens = 0
+        """New tokens of the next piece: the first one took them all."""
+        self.ready = False
+
+    def add(self, tokens: Sequence[int]) -> None:
+        self.tokens += tokens
+
+    def finish(self) -> None:
+        self.ready = True
+        self.untold_tokens = len(self.tokens)
+
+    def advance(self) -> tuple[Tensor, int] | None:
+        if self.slices is None:
+            self.slices = self.new_slices(torch.tensor(self.tokens, dtype=torch.long, device=self.device))
+            return None
+        try:
+            wave = next(self.slices)
+        except StopIteration:
+            self.ready = False
+            return None
+        if wave is None:
+            return None
+        count, self.untold_tokens = self.untold_tokens, 0
+        return wave, count

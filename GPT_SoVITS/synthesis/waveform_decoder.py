@@ -7,7 +7,9 @@ and gives what it gives alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from GPT_SoVITS.sovits.encoder import stretch
 from GPT_SoVITS.sovits.layers import length_mask
 from GPT_SoVITS.sovits.model import SoVITS, frame_noise
-from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
+from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticStream
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording
 from GPT_SoVITS.synthesis.streaming_decoder import NOISE_SCALE, StreamingDecoder
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings, TokenChunker
@@ -103,14 +105,56 @@ class WaveformDecoder:
         waves = sovits.dec(latent, styles, torch.tensor(frames, device=device) if is_padded else None)
         return [wave[0, : count * sovits.dec.hop] for wave, count in zip(waves, frames)]
 
-    def stream(
-        self, tokens: Iterator[int], conditions: AcousticConditions, settings: ChunkSettings
-    ) -> Iterator[tuple[Tensor, int]]:
-        """Yield the audio of one sentence chunk by chunk while its tokens arrive, and how many each chunk took."""
-        chunker = TokenChunker(settings, self.silence_similarity)
-        decoder = StreamingDecoder(self.sovits, conditions, settings)
-        for token in tokens:
-            if chunk := chunker.add(token):
-                yield decoder.push(chunk), len(chunk)
-        rest = chunker.flush()
-        yield decoder.push(rest, final=True), len(rest)
+    def open_stream(self, conditions: AcousticConditions, settings: ChunkSettings | None) -> AcousticStream:
+        """Begin a sentence whose tokens are still to come; without settings it has the samples of `decode`."""
+        return _Sentence(self, conditions) if settings is None else _ChunkedSentence(self, conditions, settings)
+
+
+class _ChunkedSentence:
+    """An `AcousticStream` that decodes a chunk as soon as its tokens are there."""
+
+    def __init__(self, decoder: WaveformDecoder, conditions: AcousticConditions, settings: ChunkSettings) -> None:
+        self.chunker = TokenChunker(settings, decoder.silence_similarity)
+        self.new_decoder = partial(StreamingDecoder, decoder.sovits, conditions, settings)
+        self.decoder: StreamingDecoder | None = None
+        self.chunks: deque[list[int]] = deque()
+        """Complete ones that were not decoded; after `finish`, the last one may be empty."""
+        self.finished = False
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.chunks)
+
+    def add(self, tokens: Sequence[int]) -> None:
+        self.chunks += (chunk for token in tokens if (chunk := self.chunker.add(token)))
+
+    def finish(self) -> None:
+        self.chunks.append(self.chunker.flush())
+        self.finished = True
+
+    def advance(self) -> tuple[Tensor, int]:
+        if self.decoder is None:
+            self.decoder = self.new_decoder()
+        chunk = self.chunks.popleft()
+        return self.decoder.push(chunk, final=self.finished and not self.chunks), len(chunk)
+
+
+class _Sentence:
+    """An `AcousticStream` that decodes all tokens at once."""
+
+    def __init__(self, decoder: WaveformDecoder, conditions: AcousticConditions) -> None:
+        self.decoder = decoder
+        self.conditions = conditions
+        self.tokens: list[int] = []
+        self.ready = False
+
+    def add(self, tokens: Sequence[int]) -> None:
+        self.tokens += tokens
+
+    def finish(self) -> None:
+        self.ready = True
+
+    def advance(self) -> tuple[Tensor, int]:
+        self.ready = False
+        tokens = torch.tensor(self.tokens, dtype=torch.long, device=self.conditions.style.device)
+        return self.decoder.decode([tokens], [self.conditions])[0], len(tokens)

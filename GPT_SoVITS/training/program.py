@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.errors import ModelError, is_out_of_memory
 from GPT_SoVITS.training.control import TrainingControl
 
 if TYPE_CHECKING:
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DONE, FAILED, STOPPED_TO_RESUME = 0, 1, 75
-
-OUT_OF_MEMORY_TEXTS = (
-    *("not enough memory", "can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc"),
-)
-"""How torch's allocators put it in a RuntimeError, in small letters."""
 
 
 def run_program(usage: str, arguments: Sequence[str], create_trainer: CreateTrainer) -> int:
@@ -80,13 +75,6 @@ def run_program(usage: str, arguments: Sequence[str], create_trainer: CreateTrai
         if distributed is not None:
             distributed.destroy_process_group()
     return DONE
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an allocation failed: on a GPU, in torch on a CPU, or in Python itself."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in OUT_OF_MEMORY_TEXTS)
 
 
 def emit(event: str, /, **fields: object) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from GPT_SoVITS.errors import is_out_of_memory
 from GPT_SoVITS.training.config import TrainingConfig
 from GPT_SoVITS.training.control import TrainingControl, ends_early
 from GPT_SoVITS.training.distributed import ProcessGroup
-from GPT_SoVITS.training.program import is_out_of_memory
 from GPT_SoVITS.training.resume import OTHER_DATA, RunRecorder, differences, fingerprint, settings_of
 
 PLAN = TrainingConfig("nano", Path("/data"), Path("/out"), epochs=2, batch_size=4, save_every_epoch=1)
