@@ -73,7 +73,7 @@ def test_a_batch_joined_into_one_sentence_sounds_as_upstreams(path: Path) -> Non
             joined = next(noises) if speed == 1 else None
             tokens, phones = zip(*(texts[i] for i in group), strict=True)
             conditions = [
-                AcousticConditions(ids, ge, joined if speed == 1 else next(noises), speed=speed) for ids in phones
+                AcousticConditions(ids, ge, next(noises) if joined is None else joined, speed=speed) for ids in phones
             ]
             if speed == 1:
                 waves = decode_joined(model, tokens, conditions, fixture.config["noise_scale"])
