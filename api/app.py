@@ -62,6 +62,7 @@ from api.services.uploads import UploadService
 from api.services.voices import VoiceService
 from core.audit import AuditLog
 from core.datasets import DatasetService
+from core.experiments.model_versions import ModelVersions
 from core.experiments.service import ExperimentService
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue
@@ -185,7 +186,9 @@ async def open_services(
     fetcher = Fetcher(max_bytes=MAX_PROMPT_BYTES, allowed_hosts=settings.fetch_allowed_hosts)
     recordings = RecordingService(storage, fetcher)
     uploads = UploadService(settings, storage, records, recordings)
-    experiments = ExperimentService(records, queue, events, storage)
+    limits = LimitService(settings, records, queue)
+    versions = ModelVersions(settings.data_path / "models", settings.default_version, limits)
+    experiments = ExperimentService(records, queue, events, storage, versions=versions)
     datasets = DatasetService(records, queue, storage)
     inference = InferenceService(queue)
     batches = BatchService(inference)
@@ -205,7 +208,7 @@ async def open_services(
             inference=inference,
             batches=batches,
             webhooks=WebhookService(records, make_fetcher(settings), settings.secret_box),
-            limits=LimitService(settings, records, queue),
+            limits=limits,
             fetcher=fetcher,
             keys=KeyRing(settings.valid_api_keys, records, admins=settings.admin_api_keys),
             metrics=metrics,

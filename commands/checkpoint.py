@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.official_weights import PARTS
 from common.versions import UPSTREAM_VERSIONS
-from GPT_SoVITS.checkpoints.catalog import PARTS, files_for, installed_parts
+from GPT_SoVITS.checkpoints.catalog import files_for, installed_parts
 from GPT_SoVITS.errors import ModelError
 
 if TYPE_CHECKING:

@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from common.official_weights import installed_weights, missing_parts
+from common.versions import VERSIONS
 from core.errors import NotReady, SovitsError
 from core.exposure import OpenToNetwork, check_exposure, has_recorded_key
 from core.jobs.placement_reports import PlacementReports
@@ -106,6 +108,7 @@ def examine(
     report.sections.append(("Placements that do not work", _problems(settings)))
     report.sections.append(("Versions", _versions(look_up)))
     report.sections.append(("Data", _data(settings, report)))
+    report.sections.append(("Weights", _weights(settings)))
     for needed, target in ((REQUIRED, report.missing), (OPTIONAL, report.advice)):
         for distribution, module, remedy in needed:
             if not look_up(distribution) or (module and find_spec(module) is None):
@@ -130,6 +133,17 @@ def _versions(installed: Callable[[str], str]) -> list[str]:
         f"queue server: {_server_version(installed)}",
         f"model recipes: {', '.join(recipes) or 'none'}",
     ]
+
+
+def _weights(settings: Settings) -> list[str]:
+    """Return a line per version: whether its weights are there, or what is missing and how to get it."""
+    weights = installed_weights(settings.data_path / "models")
+    lines = []
+    for model_version in VERSIONS:
+        missing = missing_parts(weights, model_version)
+        remedy = f"missing: {', '.join(missing)}; `main.py download {model_version}` fetches them"
+        lines.append(f"{model_version + ':':<10} {remedy if missing else 'installed'}")
+    return lines
 
 
 def _data(settings: Settings, report: DoctorReport) -> list[str]:

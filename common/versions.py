@@ -6,10 +6,16 @@ from typing import Final, Literal, get_args
 
 Version = Literal["v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4", "nano"]
 
+RequestedVersion = Literal["auto", "v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4", "nano"]
+"""What a request may name; `auto` is the best version that is installed."""
+AUTO: Final = "auto"
+
 VERSIONS: Final[tuple[Version, ...]] = get_args(Version)
 """All versions; `nano` is this project's own small model, the others are upstream's."""
 UPSTREAM_VERSIONS: Final[tuple[Version, ...]] = tuple(version for version in VERSIONS if version != "nano")
 """The versions that have official weights."""
+BEST_FIRST: Final[tuple[Version, ...]] = ("v2ProPlus", "v2Pro", "v4", "v3", "v2", "v1", "nano")
+"""All versions in the order in which `auto` prefers them."""
 SPEAKER_VECTOR_VERSIONS: Final[frozenset[Version]] = frozenset({"v2Pro", "v2ProPlus"})
 """The versions whose SoVITS model is conditioned on a speaker vector."""
 FLOW_MATCHING_VERSIONS: Final[frozenset[Version]] = frozenset({"v3", "v4"})

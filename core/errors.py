@@ -7,6 +7,7 @@ table (`find_error_class` looks a code up). Modules that need a more specific co
     ├── PermanentError                 500 internal_error        a job is not retried
     │   ├── InvalidRequest             400 invalid_request
     │   │   ├── InvalidParameter       422 invalid_parameter
+    │   │   ├── MissingWeights         422 missing_weights
     │   │   ├── EmptyText              400 empty_text
     │   │   ├── TextTooLong            400 text_too_long
     │   │   ├── UnsupportedLanguage    400 unsupported_language
@@ -135,6 +136,13 @@ class InvalidParameter(InvalidRequest):
     """A parameter that does not exist or whose value is out of range; the message names it."""
 
     code = "invalid_parameter"
+    status = 422
+
+
+class MissingWeights(InvalidRequest):
+    """A version whose official weights are not installed; the hint names the command that fetches them."""
+
+    code = "missing_weights"
     status = 422
 
 

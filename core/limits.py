@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
 import orjson
@@ -53,6 +53,8 @@ class HostInfo:
     memory_mb: int
     """That is available now."""
     gpus: list[GpuInfo]
+    weights: list[str] = field(default_factory=list)
+    """The official weights that are complete in its folder of models (common/official_weights.py)."""
 
     @classmethod
     def from_json(cls, document: bytes | str) -> Self:

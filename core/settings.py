@@ -12,6 +12,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from common.hosts import bracketed
+from common.versions import RequestedVersion
 from core.encryption import KEY_FILE, SecretBox, check_keys
 from core.errors import SovitsError
 from core.signing import key_of
@@ -88,6 +89,8 @@ class Settings(BaseSettings):
     webhook_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts that webhooks may name although they have private addresses, separated by commas."""
 
+    default_version: RequestedVersion = "auto"
+    """Version that a request trains which names none; `auto`: the best whose weights are installed, else `nano`."""
     num_models: int = Field(1, ge=1, le=64)
     """Synthesizers per GPU at most, or in all when GPU_MEMORY_PER_MODEL_MB is -1; on a CPU at most."""
     gpu_memory_per_model_mb: int = Field(-1, ge=-1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 
+from common.official_weights import installed_weights
 from core.jobs.queue import AsyncQueue
 from core.limits import GpuInfo, HostInfo, LimitService
 from core.memory import available_memory_mb
@@ -49,15 +51,15 @@ class HostActions:
         return self.settings.model_copy(update=raised)
 
     async def publish_host(self) -> None:
-        """Write this host's cores, memory and GPUs to Redis."""
-        await self.limits.report_host(await asyncio.to_thread(describe_host))
+        """Write this host's cores, memory, GPUs and official weights to Redis."""
+        await self.limits.report_host(await asyncio.to_thread(describe_host, self.settings.data_path / "models"))
 
     async def close(self) -> None:
         await self.sender.close()
 
 
-def describe_host() -> HostInfo:
-    """Return this host's cores, free memory and GPUs as they are now."""
+def describe_host(models: Path) -> HostInfo:
+    """Return this host's cores, free memory, GPUs and official weights as they are now."""
     host = os.uname().nodename
     gpus = [
         GpuInfo(
@@ -71,4 +73,4 @@ def describe_host() -> HostInfo:
         )
         for gpu in find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
     ]
-    return HostInfo(host, count_cores(), available_memory_mb(), gpus)
+    return HostInfo(host, count_cores(), available_memory_mb(), gpus, sorted(installed_weights(models)))

@@ -15,6 +15,7 @@ from typing import Any
 
 from core.datasets import DatasetService
 from core.errors import InvalidRequest, QueueUnavailable
+from core.experiments.model_versions import ModelVersions
 from core.experiments.retention import RetentionPolicy
 from core.experiments.service import ExperimentService
 from core.exposure import check_exposure, has_recorded_key
@@ -115,7 +116,8 @@ class Supervisor:
             queue = AsyncQueue(redis, QueueOptions.from_settings(self.settings))
             events = Events(queue)
             storage = open_storage(self.settings)
-            experiments = ExperimentService(records, queue, events, storage)
+            versions = ModelVersions(self.settings.data_path / "models")
+            experiments = ExperimentService(records, queue, events, storage, versions=versions)
             host_actions = HostActions(self.settings, records, queue)
             reports = PlacementReports(queue.transport, queue.prefix)
             try:

@@ -6,11 +6,28 @@ The folder has upstream's layout, so that a user's own `pretrained_models` folde
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from common.versions import SPEAKER_VECTOR_VERSIONS, UPSTREAM_VERSIONS
+from common.official_weights import (
+    ANY,
+    BIGVGAN_FOLDER,
+    HUBERT,
+    PARTS,
+    ROBERTA,
+    SUPER_RESOLUTION,
+    V1_GPT,
+    V2_FOLDER,
+    V2_GPT,
+    V4_FOLDER,
+    PartLocation,
+    locate_part,
+    matching_paths,
+    missing_names,
+    needed_parts,
+    part_location,
+)
+from common.versions import UPSTREAM_VERSIONS
 from GPT_SoVITS.errors import ModelError
 
 BASE_FOLDER = Path(__file__).parents[1] / "base"
@@ -44,126 +61,62 @@ class OfficialFile:
         return self.remote or self.path
 
 
-_HUBERT = "chinese-hubert-base"
-_ROBERTA = "chinese-roberta-wwm-ext-large"
-_V2 = "gsv-v2final-pretrained"
-_V4 = "gsv-v4-pretrained"
-_BIGVGAN_FOLDER = "models--nvidia--bigvgan_v2_24khz_100band_256x"
-_V1_GPT = "s1bert25hz-2kh-longer-epoch=68e-step=50232.ckpt"
-_V2_GPT = f"{_V2}/s1bert25hz-5kh-longer-epoch=12-step=369668.ckpt"
-_SUPER_RESOLUTION = "tools/AP_BWE_main/24kto48k"
-
 _SHA256 = {
-    _V2_GPT: "732f94e63b148066e24c7f9d2637f3374083e637635f07fbdb695dee20ddbe1f",
+    V2_GPT: "732f94e63b148066e24c7f9d2637f3374083e637635f07fbdb695dee20ddbe1f",
     "s1v3.ckpt": "87133414860ea14ff6620c483a3db5ed07b44be42e2c3fcdad65523a729a745a",
     "s2G488k.pth": "020a014e1e01e550e510f2f61fae5e5f5b6aab40f15c22f1f12f724df507e835",
-    f"{_V2}/s2G2333k.pth": "924fdccaa3c574bf139c25c9759aa1ed3b3f99e19a7c529ee996c2bc17663695",
+    f"{V2_FOLDER}/s2G2333k.pth": "924fdccaa3c574bf139c25c9759aa1ed3b3f99e19a7c529ee996c2bc17663695",
     "v2Pro/s2Gv2Pro.pth": "0f8ead815234365edf045c6d86370ed6e4f440e8195be77ff0ea72684ad406a5",
     "v2Pro/s2Gv2ProPlus.pth": "d42a22bbbf65fb2bbdd45ad6a66841156977db45c7aabe0a6992ff378d9c7d3b",
-    f"{_V4}/s2Gv4.pth": "906fe22f48c3e037a389df291d4d32a9414e15dbb8f9628643e83aaced109ea4",
+    f"{V4_FOLDER}/s2Gv4.pth": "906fe22f48c3e037a389df291d4d32a9414e15dbb8f9628643e83aaced109ea4",
     "v2Pro/s2Dv2ProPlus.pth": "635cd84bf6f7f9b8d41c88c7106f81d782c794c61f931845214ea037b0c5bef2",
-    f"{_HUBERT}/config.json": "c3e5060a1277e0f078cc6be9da4528a605dba6ece93018981fe2c820e5c7b103",
-    f"{_HUBERT}/pytorch_model.bin": "24164f129c66499d1346e2aa55f183250c223161ec2770c0da3d3b08cf432d3c",
-    f"{_ROBERTA}/config.json": "3d57de2fd7e80d0e5c8ff194f0bbb6baa10df7e43fc262a0cc71298a78b0a3e5",
-    f"{_ROBERTA}/pytorch_model.bin": "e53a693acc59ace251d143d068096ae0d7b79e4b1b503fa84c9dcf576448c1d8",
-    f"{_ROBERTA}/tokenizer.json": "173796956820ea27bd14f76bf28162607ff4254807e2948253eb5b46f5bb643b",
+    f"{HUBERT}/config.json": "c3e5060a1277e0f078cc6be9da4528a605dba6ece93018981fe2c820e5c7b103",
+    f"{HUBERT}/pytorch_model.bin": "24164f129c66499d1346e2aa55f183250c223161ec2770c0da3d3b08cf432d3c",
+    f"{ROBERTA}/config.json": "3d57de2fd7e80d0e5c8ff194f0bbb6baa10df7e43fc262a0cc71298a78b0a3e5",
+    f"{ROBERTA}/pytorch_model.bin": "e53a693acc59ace251d143d068096ae0d7b79e4b1b503fa84c9dcf576448c1d8",
+    f"{ROBERTA}/tokenizer.json": "173796956820ea27bd14f76bf28162607ff4254807e2948253eb5b46f5bb643b",
     "sv/pretrained_eres2netv2w24s4ep4.ckpt": "4f5a0bf73c61eb41b174e1bb54e7ee3c83233892be8e0af1f187024e8e581a35",
-    f"{_V4}/vocoder.pth": "4d611913df7b12d49e8976c944558d2d096816365edfc6c35a9e85b67dd14ed9",
+    f"{V4_FOLDER}/vocoder.pth": "4d611913df7b12d49e8976c944558d2d096816365edfc6c35a9e85b67dd14ed9",
 }
 """Published checksums of official files, on which several publishers agree."""
 
 FILES = {
     file.path: replace(file, sha256=_SHA256.get(file.path, ""))
     for file in (
-        OfficialFile(_V1_GPT, "text to tokens, v1"),
-        OfficialFile(_V2_GPT, "text to tokens, v2"),
+        OfficialFile(V1_GPT, "text to tokens, v1"),
+        OfficialFile(V2_GPT, "text to tokens, v2"),
         OfficialFile("s1v3.ckpt", "text to tokens, v2Pro, v2ProPlus, v3 and v4"),
         OfficialFile(
             "s2G488k.pth", "tokens to sound, v1", size=105_973_721, first_md5="dc3c97e17592963677a4a1681f30c653"
         ),
-        OfficialFile(f"{_V2}/s2G2333k.pth", "tokens to sound, v2", first_md5="6642b37f3dbb1f76882b69937c95a5f3"),
+        OfficialFile(f"{V2_FOLDER}/s2G2333k.pth", "tokens to sound, v2", first_md5="6642b37f3dbb1f76882b69937c95a5f3"),
         OfficialFile("v2Pro/s2Gv2Pro.pth", "tokens to sound, v2Pro", first_md5="c7e9fce2223f3db685cdfa1e6368728a"),
         OfficialFile(
             "v2Pro/s2Gv2ProPlus.pth", "tokens to sound, v2ProPlus", first_md5="66b313e39455b57ab1b0bc0b239c9d0a"
         ),
         OfficialFile("s2Gv3.pth", "tokens to mel, v3", first_md5="43797be674a37c1c83ee81081941ed0f"),
-        OfficialFile(f"{_V4}/s2Gv4.pth", "tokens to mel, v4", first_md5="4f26b9476d0c5033e04162c486074374"),
+        OfficialFile(f"{V4_FOLDER}/s2Gv4.pth", "tokens to mel, v4", first_md5="4f26b9476d0c5033e04162c486074374"),
         OfficialFile("s2D488k.pth", "discriminator, v1", size=93_533_667),
-        OfficialFile(f"{_V2}/s2D2333k.pth", "discriminator, v2"),
+        OfficialFile(f"{V2_FOLDER}/s2D2333k.pth", "discriminator, v2"),
         OfficialFile("v2Pro/s2Dv2Pro.pth", "discriminator, v2Pro"),
         OfficialFile("v2Pro/s2Dv2ProPlus.pth", "discriminator, v2ProPlus"),
-        OfficialFile(f"{_HUBERT}/config.json", "sizes of HuBERT"),
-        OfficialFile(f"{_HUBERT}/pytorch_model.bin", "HuBERT, speech to features", size=188_811_417),
-        OfficialFile(f"{_ROBERTA}/config.json", "sizes of RoBERTa"),
-        OfficialFile(f"{_ROBERTA}/pytorch_model.bin", "RoBERTa, Chinese text to features"),
-        OfficialFile(f"{_ROBERTA}/tokenizer.json", "characters of RoBERTa"),
+        OfficialFile(f"{HUBERT}/config.json", "sizes of HuBERT"),
+        OfficialFile(f"{HUBERT}/pytorch_model.bin", "HuBERT, speech to features", size=188_811_417),
+        OfficialFile(f"{ROBERTA}/config.json", "sizes of RoBERTa"),
+        OfficialFile(f"{ROBERTA}/pytorch_model.bin", "RoBERTa, Chinese text to features"),
+        OfficialFile(f"{ROBERTA}/tokenizer.json", "characters of RoBERTa"),
         OfficialFile("sv/pretrained_eres2netv2w24s4ep4.ckpt", "ERes2NetV2, a speaker's vector"),
-        OfficialFile(f"{_BIGVGAN_FOLDER}/config.json", "sizes of BigVGAN", BIGVGAN, "config.json"),
+        OfficialFile(f"{BIGVGAN_FOLDER}/config.json", "sizes of BigVGAN", BIGVGAN, "config.json"),
         OfficialFile(
-            f"{_BIGVGAN_FOLDER}/bigvgan_generator.pt", "BigVGAN, v3 mel to sound", BIGVGAN, "bigvgan_generator.pt"
+            f"{BIGVGAN_FOLDER}/bigvgan_generator.pt", "BigVGAN, v3 mel to sound", BIGVGAN, "bigvgan_generator.pt"
         ),
-        OfficialFile(f"{_V4}/vocoder.pth", "HiFi-GAN, v4 mel to sound"),
-        OfficialFile(f"{_SUPER_RESOLUTION}/config.json", "sizes of AP-BWE", ""),
-        OfficialFile(f"{_SUPER_RESOLUTION}/g_24kto48k.zip", "AP-BWE, 24 kHz to 48 kHz for v3", ""),
+        OfficialFile(f"{V4_FOLDER}/vocoder.pth", "HiFi-GAN, v4 mel to sound"),
+        OfficialFile(f"{SUPER_RESOLUTION}/config.json", "sizes of AP-BWE", ""),
+        OfficialFile(f"{SUPER_RESOLUTION}/g_24kto48k.zip", "AP-BWE, 24 kHz to 48 kHz for v3", ""),
         OfficialFile("G2PWModel/g2pW.onnx", "g2pW, readings of Chinese characters", ""),
     )
 }
 """Every official file by its path; the specifications give the names, sizes and checksums."""
-
-
-@dataclass(frozen=True, slots=True)
-class PartLocation:
-    """Where one version's weights of a part are, and what must be there for the part to be complete."""
-
-    path: str
-    """A file, or a folder where `contents` says so."""
-    contents: tuple[str, ...] = ()
-    """What a folder must hold; names with `|` between them are alternatives."""
-    others: tuple[str, ...] = ()
-    """Where upstream or its users keep the same thing; `*` stands for any name."""
-
-
-def _same(path: str, *versions: str) -> dict[str, PartLocation]:
-    return dict.fromkeys(versions, PartLocation(path))
-
-
-ANY = ""
-"""Stands for every version."""
-PARTS: dict[str, dict[str, PartLocation]] = {
-    "gpt": _same(_V1_GPT, "v1") | _same(_V2_GPT, "v2") | _same("s1v3.ckpt", "v2Pro", "v2ProPlus", "v3", "v4"),
-    "sovits": _same("s2G488k.pth", "v1")
-    | _same(f"{_V2}/s2G2333k.pth", "v2")
-    | _same("v2Pro/s2Gv2Pro.pth", "v2Pro")
-    | _same("v2Pro/s2Gv2ProPlus.pth", "v2ProPlus")
-    | _same("s2Gv3.pth", "v3")
-    | _same(f"{_V4}/s2Gv4.pth", "v4"),
-    "discriminator": _same("s2D488k.pth", "v1")
-    | _same(f"{_V2}/s2D2333k.pth", "v2")
-    | _same("v2Pro/s2Dv2Pro.pth", "v2Pro")
-    | _same("v2Pro/s2Dv2ProPlus.pth", "v2ProPlus"),
-    "hubert": {ANY: PartLocation(_HUBERT, ("config.json", "pytorch_model.bin|model.safetensors"))},
-    "roberta": {
-        ANY: PartLocation(_ROBERTA, ("config.json", "pytorch_model.bin|model.safetensors", "tokenizer.json|vocab.txt"))
-    },
-    "speaker_vector": {ANY: PartLocation("sv/pretrained_eres2netv2w24s4ep4.ckpt")},
-    "vocoder": {
-        "v3": PartLocation(
-            _BIGVGAN_FOLDER,
-            ("config.json", "bigvgan_generator.pt"),
-            ("bigvgan_v2_24khz_100band_256x", f"{_BIGVGAN_FOLDER}/snapshots/*"),
-        ),
-        "v4": PartLocation(f"{_V4}/vocoder.pth"),
-    },
-    "super_resolution": {
-        "v3": PartLocation(
-            _SUPER_RESOLUTION,
-            ("config.json", "g_24kto48k.zip"),
-            ("AP_BWE_main/24kto48k", "24kto48k", f"../../{_SUPER_RESOLUTION}"),
-        )
-    },
-    "g2pw": {ANY: PartLocation("G2PWModel", ("g2pW.onnx",), ("../text/G2PWModel",))},
-}
-"""Part → version → location; the key `ANY` where all versions share one."""
 
 
 def find_part(folder: Path, part: str, version: str | None = None) -> Path:
@@ -185,13 +138,11 @@ def find_part(folder: Path, part: str, version: str | None = None) -> Path:
             )
         return shipped
     location = _location(part, version)
-    for path in (location.path, *location.others):
-        for match in _matches(folder, path):
-            if not _missing(match, location):
-                return match
+    if match := locate_part(folder, location):
+        return match
     shared = ANY in PARTS[part]
     title = f"{part} ({version})" if version and not shared else part
-    missing = _missing(folder / location.path, location)
+    missing = missing_names(folder / location.path, location)
     files = files_of(part, version)
     if all(file.repository for file in files):
         hint = f"`main.py download {part if shared else version}` fetches them."
@@ -214,22 +165,13 @@ def needed(version: str, *, training: bool = False) -> tuple[str, ...]:
     Raises:
         ModelError: "unknown_version".
     """
-    if version == "nano":
-        return ()
-    if version not in UPSTREAM_VERSIONS:
+    if version != "nano" and version not in UPSTREAM_VERSIONS:
         raise ModelError(
             "unknown_version",
             f"Version {version!r} has no official weights.",
             hint=f"There are {', '.join(UPSTREAM_VERSIONS)}.",
         )
-    parts = ["gpt", "sovits", "hubert", "roberta"]
-    if version in SPEAKER_VECTOR_VERSIONS:
-        parts.append("speaker_vector")
-    if version in PARTS["vocoder"]:
-        parts.append("vocoder")
-    if training and version in PARTS["discriminator"]:
-        parts.append("discriminator")
-    return tuple(parts)
+    return needed_parts(version, training=training)
 
 
 def files_of(part: str, version: str | None = None) -> tuple[OfficialFile, ...]:
@@ -280,48 +222,17 @@ def installed_parts(folder: Path) -> list[InstalledPart]:
 
 def local_path(folder: Path, file: OfficialFile) -> Path:
     """Return where `file` is or would be put below `folder`; an existing name that differs in case counts."""
-    return next(_matches(folder, file.path), folder / file.path)
+    return next(matching_paths(folder, file.path), folder / file.path)
 
 
 def _location(part: str, version: str | None) -> PartLocation:
     if part not in PARTS:
         parts = ", ".join(PARTS)
         raise ModelError("unknown_part", f"There is no official part named {part!r}.", hint=f"There are {parts}.")
-    locations = PARTS[part]
-    location = locations.get(ANY) or locations.get(version or "")
+    location = part_location(part, version)
     if location is None:
         message = f"{part} differs from version to version; none was named."
         if version:
             message = f"Version {version!r} has no official {part}."
-        raise ModelError("unknown_version", message, hint=f"It is there for {', '.join(locations)}.")
+        raise ModelError("unknown_version", message, hint=f"It is there for {', '.join(PARTS[part])}.")
     return location
-
-
-def _matches(folder: Path, path: str) -> Iterator[Path]:
-    """Yield existing paths below `folder`: `*` is any name, and case is ignored where the exact name is absent."""
-    paths = [folder]
-    for name in path.split("/"):
-        paths = [entry for parent in paths for entry in _entries(parent, name)]
-    yield from paths
-
-
-def _entries(parent: Path, name: str) -> list[Path]:
-    """List the entries of a folder that a name matches."""
-    if (parent / name).exists():
-        return [parent / name]
-    if not parent.is_dir():
-        return []
-    return sorted(
-        entry for entry in parent.iterdir() if name in ("*", entry.name) or entry.name.lower() == name.lower()
-    )
-
-
-def _missing(path: Path, location: PartLocation) -> list[str]:
-    """List what keeps the part at `path` from being complete."""
-    if not location.contents:
-        return [] if path.is_file() else [location.path]
-    return [
-        f"{location.path}/{names.replace('|', ' or ')}"
-        for names in location.contents
-        if not any(entry.is_file() for name in names.split("|") for entry in _entries(path, name))
-    ]

@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
+from common.official_weights import PARTS
 from common.versions import UPSTREAM_VERSIONS
-from GPT_SoVITS.checkpoints.catalog import FILES, PARTS
+from GPT_SoVITS.checkpoints.catalog import FILES
 from GPT_SoVITS.errors import ModelError
 
 HEADER_VERSIONS = {b"00": "v1", b"01": "v2", b"02": "v3", b"03": "v3", b"04": "v4", b"05": "v2Pro", b"06": "v2ProPlus"}

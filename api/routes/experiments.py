@@ -13,7 +13,8 @@ from api.http.access import TRAINING
 from api.http.responses import JsonResponse
 from api.http.schemas import JsonObjectBody, PageView, StrictModel, page_response
 from api.routes.stages import StageStarted, started_view
-from common.versions import Version
+from common.versions import RequestedVersion
+from core.experiments.model_versions import CONTRACT_DEFAULT
 from core.experiments.requests import ExperimentRequest
 from core.names import Name
 from core.records import ExperimentRecord, ExperimentStatus, StageRecord, iso
@@ -31,7 +32,9 @@ class NewExperiment(StrictModel):
     exp_name: Name = Field(
         min_length=1, max_length=100, description="Name of the experiment and of the voice that it makes."
     )
-    version: Version = "v2"
+    version: RequestedVersion | None = Field(
+        None, description="Default: that of the server; `auto` is the best that is installed."
+    )
     gpu_numbers: str = Field("0", description="GPUs that extract features: one number, or several as in 0-1-2.")
     is_half: bool = Field(True, description="Use half precision where the GPU is faster with it.")
     audio_file_id: str | None = Field(None, description="A recording from POST /files. Either this or dataset_id.")
@@ -69,6 +72,9 @@ class ExperimentView(TypedDict):
     id: str
     exp_name: str
     version: str
+    """As the request named it; v2 when it named none."""
+    model_version: str
+    """What is trained: the named version, or the best that was installed."""
     language: str
     gpu_numbers: str
     device: str
@@ -105,7 +111,7 @@ async def create_experiment(new: NewExperiment, api: Api) -> Response:
     request = ExperimentRequest(
         new.exp_name,
         new.audio_file_id,
-        version=new.version,
+        version=new.version or "",
         language=new.language,
         gpu_numbers=new.gpu_numbers,
         is_half=new.is_half,
@@ -178,7 +184,8 @@ def experiment_view(record: ExperimentRecord, stages: list[StageRecord]) -> Expe
     return {
         "id": record.id,
         "exp_name": record.exp_name,
-        "version": record.version,
+        "version": record.version if record.version_named else CONTRACT_DEFAULT,
+        "model_version": record.version,
         "language": record.language,
         "gpu_numbers": record.gpu_numbers,
         "device": record.device,

@@ -34,6 +34,9 @@ class Info(TypedDict):
     name: str
     version: str
     versions: list[str]
+    installed_versions: list[str]
+    """Those whose official weights are there; a request that names another one is rejected."""
+    default_version: str
     languages: list[str]
     qualities: list[str]
     formats: list[str]
@@ -74,10 +77,13 @@ async def health(api: Api) -> Response:
 @keyed_router.get("/info", response_model=Info)
 async def info(api: Api) -> Response:
     """Get the server's version, the model versions, languages and audio formats that it supports, and its limits."""
+    weights = await api.experiments.versions.read()
     content: Info = {
         "name": "sovitsd",
         "version": package_version(),
         "versions": list(VERSIONS),
+        "installed_versions": [version for version in VERSIONS if weights.has(version)],
+        "default_version": api.settings.default_version,
         "languages": list(LANGUAGE_CODES),
         "qualities": list(QUALITIES),
         "formats": list(AUDIO_FORMATS),

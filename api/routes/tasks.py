@@ -16,7 +16,7 @@ from api.http.schedule import ScheduleAt, scheduled_time
 from api.http.schemas import JsonObjectView, StrictModel
 from api.http.sse import EventStream, LastEventId
 from api.services.progress import task_feed
-from common.versions import Version
+from common.versions import RequestedVersion
 from core.experiments.requests import TaskRequest
 from core.experiments.training_results import summarize_trainings
 from core.names import Name
@@ -32,7 +32,9 @@ router = APIRouter(
 class TaskOptions(StrictModel):
     """How the voice is made."""
 
-    version: Version = "v2"
+    version: RequestedVersion | None = Field(
+        None, description="Default: that of the server; `auto` is the best that is installed."
+    )
     language: str = Field("zh", description="Language of the recording: zh, en, ja, ko, yue or auto.")
     quality: Literal["fast", "standard", "high"] = Field("standard", description="How long the models are trained.")
     dataset_id: str | None = Field(None, description="A data set from POST /datasets, instead of audio_file_id.")
@@ -92,7 +94,7 @@ async def create_task(new: CreateTaskBody, api: Api, key: IdempotencyKey) -> Res
     request = TaskRequest(
         new.exp_name,
         new.audio_file_id,
-        version=options.version,
+        version=options.version or "",
         language="" if language_of_dataset else options.language,
         quality=options.quality,
         priority=new.priority,

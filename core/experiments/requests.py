@@ -30,7 +30,8 @@ class TaskRequest:
     """None: the newest."""
     accept_preparing: bool = False
     """Whether the data set may still be in preparation; the first stage waits for it then."""
-    version: str = "v2"
+    version: str = ""
+    """`auto`: the best that is installed; empty: DEFAULT_VERSION."""
     language: str = "zh"
     """Empty: that of the data set."""
     quality: str = "standard"
@@ -61,7 +62,8 @@ class ExperimentRequest:
     dataset_id: str | None = None
     dataset_version: int | None = None
     """None: the newest."""
-    version: str = "v2"
+    version: str = ""
+    """`auto`: the best that is installed; empty: DEFAULT_VERSION."""
     language: str = "zh"
     """Empty: that of the data set."""
     parameters: StageOverrides = field(default_factory=dict)

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from common import storage_keys
+from common.versions import AUTO
 from core.errors import Conflict, InvalidRequest
+from core.experiments.model_versions import CONTRACT_DEFAULT, ModelVersions
 from core.experiments.new_records import new_experiment
 from core.experiments.notifier import Notifier
 from core.experiments.reconciler import Reconciler
@@ -55,17 +57,19 @@ class ExperimentService:
         events: Events,
         storage: Storage | None = None,
         *,
+        versions: ModelVersions,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.records = records
         self.storage = storage
+        self.versions = versions
         self.clock = clock
         self.jobs = RunJobs(queue, events, clock)
         self.notifier = Notifier(queue, clock)
         self.voices = VoicePublisher(records, storage, self.notifier)
         self.scheduler = StageScheduler(records, self.jobs, self.notifier, self.voices)
-        self.tasks = Tasks(records, self.jobs, self.notifier, clock)
-        self.stages = ExperimentStages(records, self.jobs)
+        self.tasks = Tasks(records, self.jobs, self.notifier, versions, clock)
+        self.stages = ExperimentStages(records, self.jobs, versions)
         self.runs = StageRuns(records, self.jobs, self.notifier, self.scheduler, self.voices)
         self.reconciler = Reconciler(records, self.jobs, self.notifier, self.scheduler, self.runs, clock)
         self.retention = Retention(records, storage, self.delete, clock)
@@ -73,24 +77,35 @@ class ExperimentService:
     async def create(self, request: ExperimentRequest) -> ExperimentRecord:
         """Create an experiment; nothing runs until a stage is requested.
 
+        Clients of the tasks service name v2 without having chosen it, so its weights are missed only by the first
+        stage that loads them.
+
         Raises:
-            InvalidRequest: a value out of range.
+            InvalidRequest: a value out of range, or a named version whose weights are missing.
             NotFound: no such file or data set.
             Conflict: the data set is not ready.
         """
         request.check()
         source = await find_source(self.records, request)
-        defaults = {"asr": {"language": request.language or source.language}}
+        language = request.language or source.language
+        version_named = bool(request.version) or self.versions.default != AUTO
+        if request.version != CONTRACT_DEFAULT:
+            version = await self.versions.choose(request.version, language, request.parameters)
+            request = replace(request, version=version)
+        defaults = {"asr": {"language": language}}
         parameters = merge_parameters(defaults, request.parameters, request.version)
         if source.audio_file_id:
             await self.records.files.get(source.audio_file_id)
         experiment = new_experiment(request, source, parameters, now=self.clock())
         device = await self.jobs.check_device(request.device)
-        return await self.records.experiments.create(replace(experiment, device=device))
+        experiment = replace(experiment, device=device, version_named=version_named)
+        return await self.records.experiments.create(experiment)
 
     async def create_without_source(self, request: ExperimentRequest, task_name: str = "") -> ExperimentRecord:
         """Create an experiment of the training service, whose recordings `set_source` names later."""
         request.check()
+        version = await self.versions.choose(request.version, request.language, request.parameters)
+        request = replace(request, version=version)
         parameters = merge_parameters({"asr": {"language": request.language}}, request.parameters, request.version)
         experiment = new_experiment(
             request,

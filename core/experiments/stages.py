@@ -18,6 +18,7 @@ from core.experiments.lifecycle import (
     update_summary,
     waiting_message,
 )
+from core.experiments.model_versions import ModelVersions
 from core.experiments.run_jobs import RunJobs
 from core.records import ExperimentRecord, ExperimentTransaction, Records, StageRecord
 from core.stages.order import dependent_stages, stage_inputs, stage_order, unmet_needs
@@ -33,9 +34,10 @@ CONTROLS: Final = ("stop_after_epoch", "pause", "resume")
 class ExperimentStages:
     """Runs the stages of experiments. A stage is named by its name or its alias."""
 
-    def __init__(self, records: Records, jobs: RunJobs) -> None:
+    def __init__(self, records: Records, jobs: RunJobs, versions: ModelVersions) -> None:
         self.records = records
         self.jobs = jobs
+        self.versions = versions
 
     async def run(
         self,
@@ -54,18 +56,22 @@ class ExperimentStages:
         Raises:
             InvalidRequest: names unmet needs.
             InvalidParameter: names what is out of range.
+            MissingWeights: the official weights that it loads are not installed.
             Conflict: the stage, or one that reads its result, is under way.
             ConfirmationNeeded: a paused run would go on with other parameters or inputs.
         """
         name = find_stage(stage).name
         device = await self.jobs.check_device(device)
         await self.jobs.wait_until_stopped(await self.records.stages.get(exp_id, name))
+        weights = await self.versions.read()
         async with self.records.experiments.transaction(exp_id) as transaction:
             _check_can_run(transaction, name)
             if transaction.stage(name).status is StageStatus.PAUSED:
                 run = _queue_resumed(transaction, name, parameters, confirm=confirm)
             else:
-                run = queue_run(transaction, name, _stage_config(transaction, name, parameters))
+                config = _stage_config(transaction, name, parameters)
+                weights.check_stages(transaction.experiment, {name: config})
+                run = queue_run(transaction, name, config)
             run = transaction.set_stage(
                 name,
                 device=device or run.device,
@@ -83,6 +89,7 @@ class ExperimentStages:
         """
         preset_stages = find_preset(preset).stages
         values = {find_stage(stage).name: stage_values for stage, stage_values in (parameters or {}).items()}
+        weights = await self.versions.read()
         async with self.records.experiments.transaction(exp_id) as transaction:
             available = stage_order(transaction.experiment.version, with_test=True)
             names = [name for name in preset_stages if name in available]
@@ -94,9 +101,9 @@ class ExperimentStages:
                 )
             for name in names:
                 _check_can_run(transaction, name, planned=names)
-            transaction.set_experiment(
-                planned={name: _stage_config(transaction, name, values.get(name)) for name in names}
-            )
+            configs = {name: _stage_config(transaction, name, values.get(name)) for name in names}
+            weights.check_stages(transaction.experiment, configs)
+            transaction.set_experiment(planned=configs)
             runs = queue_planned(transaction)
             update_summary(transaction)
         await self._enqueue_or_fail(transaction.experiment, *runs)
@@ -105,6 +112,7 @@ class ExperimentStages:
     async def run_or_plan(self, exp_id: str, stage: str, parameters: Mapping[str, object] | None = None) -> StageRecord:
         """Run a stage, or plan it while the stages that it reads are under way: it then begins after them."""
         name = find_stage(stage).name
+        weights = await self.versions.read()
         async with self.records.experiments.transaction(exp_id) as transaction:
             version = transaction.experiment.version
             coming = {other for other, status in transaction.statuses.items() if status.active}
@@ -113,6 +121,7 @@ class ExperimentStages:
             input_comes = not coming.isdisjoint(stage_inputs(name, version))
             if needs_come and input_comes and not transaction.stage(name).status.active:
                 config = _stage_config(transaction, name, parameters)
+                weights.check_stages(transaction.experiment, {name: config})
                 transaction.set_experiment(planned={**transaction.experiment.planned, name: config})
                 update_summary(transaction)
                 return transaction.stage(name)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from core.errors import InvalidRequest, QueueUnavailable, QuotaExceeded
 from core.experiments.lifecycle import cancel_task, open_task
+from core.experiments.model_versions import ModelVersions
 from core.experiments.new_records import first_run, new_experiment, new_task
 from core.experiments.notifier import Notifier
 from core.experiments.requests import TaskRequest, check_name, check_priority, merge_parameters
@@ -21,17 +22,20 @@ from core.stages.status import StageStatus
 class Tasks:
     """Creates tasks, whose stages then run by themselves, and cancels them."""
 
-    def __init__(self, records: Records, jobs: RunJobs, notifier: Notifier, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, records: Records, jobs: RunJobs, notifier: Notifier, versions: ModelVersions, clock: Callable[[], float]
+    ) -> None:
         self.records = records
         self.jobs = jobs
         self.notifier = notifier
+        self.versions = versions
         self.clock = clock
 
     async def create(self, request: TaskRequest) -> TaskRecord:
         """Record a task and enqueue its first stage; a repeated idempotency key returns the first task.
 
         Raises:
-            InvalidRequest: a value out of range.
+            InvalidRequest: a value out of range, or a named version whose weights are missing.
             NotFound: no such file or data set.
             Conflict: the data set is not ready.
             QueueUnavailable, QuotaExceeded: nothing is left behind then.
@@ -42,6 +46,8 @@ class Tasks:
             raise InvalidRequest(f"no quality {request.quality!r}", hint=f"Qualities: {', '.join(QUALITIES)}.")
         source = await find_source(self.records, request, accept_preparing=request.accept_preparing)
         language = request.language or source.language
+        version = await self.versions.choose(request.version, language, request.parameters)
+        request = replace(request, version=version)
         defaults = {"asr": {"language": language}, **QUALITIES[request.quality]}
         parameters = merge_parameters(defaults, request.parameters, request.version)
         experiment = new_experiment(request, source, parameters, now=self.clock())

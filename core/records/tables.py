@@ -103,6 +103,7 @@ experiments = Table(
     Column("door", String(20), key="dialect", nullable=False, server_default=""),
     Column("owner", String(200), index=True),
     Column("stepwise", JSON, nullable=False, server_default="{}"),
+    Column("version_named", Boolean, nullable=False, server_default="1"),
     Index(None, "status", "id"),
     Index(None, "dialect", "id"),
     sqlite_with_rowid=False,

@@ -59,9 +59,11 @@ class WorkerServices:
 
     @cached_property
     def experiments(self) -> ExperimentService:
+        from core.experiments.model_versions import ModelVersions
         from core.experiments.service import ExperimentService
 
-        return ExperimentService(self.records, self.async_queue, self.events, self.storage)
+        versions = ModelVersions(self.settings.data_path / "models")
+        return ExperimentService(self.records, self.async_queue, self.events, self.storage, versions=versions)
 
     def call(
         self,

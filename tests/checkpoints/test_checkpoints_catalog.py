@@ -6,8 +6,9 @@ import re
 
 import pytest
 
+from common.official_weights import PARTS
 from common.versions import UPSTREAM_VERSIONS
-from GPT_SoVITS.checkpoints.catalog import FILES, PARTS, files_for, files_of, find_part, installed_parts, needed
+from GPT_SoVITS.checkpoints.catalog import FILES, files_for, files_of, find_part, installed_parts, needed
 from GPT_SoVITS.errors import ModelError
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from placeholder_weights import install_version
 
 from commands.doctor import examine
 from core.settings import read_settings
@@ -75,3 +76,17 @@ def test_looking_changes_nothing(tmp_path: Path):
     examine(read_settings(data_path=tmp_path / "not" / "yet"), gpus=(), installed=everything)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_report_lists_for_each_version_what_is_missing(tmp_path: Path):
+    install_version(tmp_path / "models", "v2", without=("hubert",))
+    install_version(tmp_path / "models", "v4")
+
+    text = examine(read_settings(data_path=tmp_path), gpus=(), installed=everything).text()
+
+    lines = {line.split(":")[0].strip(): line for line in text.splitlines() if ":" in line}
+    assert lines["v2"].endswith("v2:        installed")  # v4 brought HuBERT
+    assert lines["v4"].endswith("installed")
+    assert lines["nano"].endswith("installed")
+    assert "missing: gpt, sovits, discriminator; `main.py download v1`" in lines["v1"]
+    assert "missing: sovits, speaker_vector, discriminator; `main.py download v2Pro`" in lines["v2Pro"]

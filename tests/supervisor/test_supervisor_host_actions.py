@@ -10,11 +10,13 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
 from daemon_stage import Daemon
+from placeholder_weights import install_version
 from sqlalchemy import update
 
 from core.records import DeliveryRecord, DeliveryStatus, Records, upgrade
@@ -186,7 +188,7 @@ async def test_a_host_starts_as_many_trainers_as_someone_allowed(database: str):
     assert (planned.max_training_concurrent_gpu, planned.max_training_concurrent_cpu) == (3, 2)
 
 
-def test_a_host_tells_of_its_gpus(monkeypatch: pytest.MonkeyPatch):
+def test_a_host_tells_of_its_gpus_and_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     visible_devices: list[str | None] = []
 
     def fake(visible: str | None) -> tuple[Gpu, ...]:
@@ -196,9 +198,12 @@ def test_a_host_tells_of_its_gpus(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(host_actions, "find_gpus", fake)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
 
-    host = describe_host()
+    install_version(tmp_path, "v1", without=("roberta",))
+
+    host = describe_host(tmp_path)
 
     assert visible_devices == ["2"]
     assert host.host == os.uname().nodename
     assert host.cores >= 1
+    assert host.weights == ["discriminator v1", "gpt v1", "hubert", "sovits v1"]
     assert [(gpu.device, gpu.uuid, gpu.free_mb) for gpu in host.gpus] == [("cuda:2", "GPU-cc", 23_000)]

@@ -21,7 +21,7 @@ from api.http.schemas import JsonObjectBody, JsonObjectView
 from api.http.sse import EventStream, LastEventId
 from api.services.result_uploads import ResultUploadState, result_upload_state
 from common.languages import RecordingLanguage
-from common.versions import Version
+from common.versions import RequestedVersion
 from core.experiments.requests import TaskRequest, merge_parameters
 from core.experiments.sources import ExperimentSource, source_of_files
 from core.names import Name
@@ -41,7 +41,7 @@ class TrainingStart(ModelServiceRequest):
     inputs: Inputs = Field(default=[])
     dataset_id: str | None = Field(None, max_length=64, description="A data set, instead of inputs.")
     dataset_version: int | None = Field(None, ge=1, le=2**31 - 1, description="Default: the newest version.")
-    version: Version = "v2"
+    version: RequestedVersion | None = Field(None, description="Default: that of the server; auto: the best installed.")
     language: RecordingLanguage = Field("zh", description="Default for a data set: its own language.")
     quality: Literal["fast", "standard", "high"] = "standard"
     epochs: int | None = Field(
@@ -99,7 +99,8 @@ async def start(new: TrainingStart, request: Request, api: Api, key: Idempotency
     upload_url = new.checked_upload_url(api)
     webhook_url = api.webhooks.check_url(new.webhook_url) if new.webhook_url else ""
     await api.experiments.jobs.check_device(new.device)
-    merge_parameters({}, new.stage_parameters(), new.version)  # before anything is downloaded or created
+    version = await api.experiments.versions.choose(new.version or "", new.language, new.stage_parameters())
+    merge_parameters({}, new.stage_parameters(), version)  # before anything is downloaded or created
     if bool(new.inputs) == bool(new.dataset_id):
         raise InvalidBody(
             "A training begins from one thing: `inputs` or `dataset_id`.",
@@ -111,7 +112,7 @@ async def start(new: TrainingStart, request: Request, api: Api, key: Idempotency
     task_request = TaskRequest(
         new.exp_name,
         source.audio_file_id,
-        version=new.version,
+        version=version,
         language="" if language_of_dataset else new.language,
         quality=new.quality,
         priority=new.priority,

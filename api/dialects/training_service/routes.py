@@ -121,7 +121,7 @@ async def create(new: NewStepTask, api: Api) -> Response:
     config = new.config
     request = ExperimentRequest(
         config.exp_name or new.task_name,
-        version=config.version,
+        version=config.version or "",
         language=config.language,
         gpu_numbers=config.gpu_id,
         is_half=config.is_half,

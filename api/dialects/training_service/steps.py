@@ -14,7 +14,7 @@ from api.http.errors import InvalidBody
 from api.routes.tasks import TaskView, task_view
 from api.services.step_tasks import StepTaskAudio, StepTaskFiles
 from common.languages import RecordingLanguage, find_language, single_language
-from common.versions import Version
+from common.versions import RequestedVersion
 from core.errors import ErrorData, error_message
 from core.experiments.lifecycle import experiment_progress
 from core.names import Name
@@ -70,8 +70,8 @@ class StepConfig(BaseModel):
     model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
 
     exp_name: Name = Field("", max_length=100, description="Name of the voice. Default: that of the task.")
-    version: Version = "v2"
     language: Annotated[RecordingLanguage, BeforeValidator(_recording_language)] = "zh"
+    version: RequestedVersion | None = Field(None, description="Default: that of the server; auto: the best installed.")
     batch_size: int | None = Field(None, ge=1, le=32, description="Batch size of both trainings.")
     epochs_s2: int | None = Field(None, ge=1, le=100, description="Epochs of the SoVITS training.")
     epochs_s1: int | None = Field(None, ge=1, le=100, description="Epochs of the GPT training.")

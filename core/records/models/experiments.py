@@ -98,6 +98,8 @@ class ExperimentRecord:
     """Whose it is; None: shared."""
     stepwise: StepwiseState = field(default_factory=StepwiseState)
     """Of one whose client runs the eleven steps."""
+    version_named: bool = True
+    """Whether the request or DEFAULT_VERSION named `version`; otherwise it is the best that was installed."""
 
     @property
     def topic(self) -> str:

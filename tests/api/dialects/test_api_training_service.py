@@ -7,11 +7,13 @@ from typing import Any
 import httpx
 import pytest
 from api_support import Api, tone
+from placeholder_weights import install_version
 
 from api.dependencies import ApiServices
 from core.ids import new_id
 from core.jobs.queue import AsyncQueue
 from core.records import NewCheckpointRecord, NewFileRecord, Records
+from core.settings import Settings
 from core.stages.stage import STAGES
 from core.stages.status import StageStatus
 
@@ -428,7 +430,8 @@ async def test_a_step_that_the_version_does_not_need_is_completed_at_once(client
     assert view["message"] == response.json()["message"]
 
 
-async def test_every_step_of_the_eleven_is_known_and_no_other(client: httpx.AsyncClient, records: Records) -> None:
+async def test_every_step_of_the_eleven_is_known_and_no_other(client: httpx.AsyncClient, settings: Settings) -> None:
+    install_version(settings.data_path / "models", "v2Pro")
     task = await create(client, version="v2Pro")
 
     names = [item["step"] for item in (await client.get(f"/api/v1/task/{task}")).json()["steps"]]

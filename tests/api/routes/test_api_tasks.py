@@ -50,7 +50,7 @@ async def test_a_task_begins_with_its_first_stage_in_the_queue(
 async def test_the_defaults_are_those_that_were_promised(client: httpx.AsyncClient, recording: str) -> None:
     response = await client.post("/api/v1/tasks", json={"exp_name": "a", "audio_file_id": recording})
 
-    assert response.json()["options"] == {"version": "v2", "language": "zh", "quality": "standard"}
+    assert response.json()["options"] == {"version": "nano", "language": "zh", "quality": "standard"}
     assert response.json()["priority"] == 5
 
 

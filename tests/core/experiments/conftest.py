@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from core.experiments.model_versions import ModelVersions
 from core.experiments.service import ExperimentService
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue, Queue
@@ -79,15 +80,25 @@ async def records(tmp_path: Path, empty_records: Path) -> AsyncIterator[Records]
 
 
 @pytest.fixture
-def service(records: Records, queue: AsyncQueue, events: Events, storage: Storage) -> ExperimentService:
-    return ExperimentService(records, queue, events, storage)
+def versions(tmp_path: Path) -> ModelVersions:
+    """Return the versions of a folder of models that is empty at first."""
+    return ModelVersions(tmp_path / "models")
 
 
 @pytest.fixture
-async def service_without_queue(records: Records, storage: Storage) -> AsyncIterator[ExperimentService]:
+def service(
+    records: Records, queue: AsyncQueue, events: Events, storage: Storage, versions: ModelVersions
+) -> ExperimentService:
+    return ExperimentService(records, queue, events, storage, versions=versions)
+
+
+@pytest.fixture
+async def service_without_queue(
+    records: Records, storage: Storage, versions: ModelVersions
+) -> AsyncIterator[ExperimentService]:
     """Yield the same records, but Redis does not answer."""
     client = connect_async("redis://127.0.0.1:1/0")
     events = Events(AsyncQueue(client))
-    yield ExperimentService(records, AsyncQueue(client), events, storage)
+    yield ExperimentService(records, AsyncQueue(client), events, storage, versions=versions)
     await events.close()
     await client.aclose()

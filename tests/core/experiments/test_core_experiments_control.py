@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from experiment_support import BEFORE_TRAINING, complete, pause, start
+from placeholder_weights import install_version
 
 from core.errors import ConfirmationNeeded, Conflict, InvalidParameter, InvalidRequest, JobCancelled, QueueUnavailable
 from core.experiments.requests import ExperimentRequest
@@ -188,7 +189,8 @@ async def test_what_was_skipped_does_not_become_stale(service, records, experime
     assert await status(records, experiment, "asr") is StageStatus.STALE
 
 
-async def test_the_pro_family_does_not_train_without_speaker_vectors(service):
+async def test_the_pro_family_does_not_train_without_speaker_vectors(service, versions):
+    install_version(versions.folder, "v2Pro")
     experiment = await service.create(ExperimentRequest("bob", "file-1", version="v2Pro", language="en"))
     await complete(service, experiment.id, *BEFORE_TRAINING)
 

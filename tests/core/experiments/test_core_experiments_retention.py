@@ -20,9 +20,9 @@ MONTH = RetentionPolicy(task_seconds=30 * DAY)
 
 
 @pytest.fixture
-def later(records, queue, events, storage) -> ExperimentService:
+def later(records, queue, events, storage, versions) -> ExperimentService:
     """Return the service as it is forty days from now."""
-    return ExperimentService(records, queue, events, storage, clock=lambda: time.time() + 40 * DAY)
+    return ExperimentService(records, queue, events, storage, versions=versions, clock=lambda: time.time() + 40 * DAY)
 
 
 async def ended_task(service, storage) -> str:

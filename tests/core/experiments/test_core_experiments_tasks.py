@@ -384,7 +384,7 @@ async def test_a_task_whose_prompt_is_gone_fails_with_the_reason(service, worker
 async def test_two_processes_that_finish_at_once_make_one_voice(service, worker, records, queue, events, storage):
     task = await service.tasks.create(TaskRequest("bob", "file-1", version="nano", language="en"))
     await run_until(service, worker, "sovits_train")
-    other = ExperimentService(records, queue, events, storage)
+    other = ExperimentService(records, queue, events, storage, versions=service.versions)
     for stage in ("sovits_train", "gpt_train"):
         await service.runs.start(task.exp_id, stage, 1)
     outputs = {stage: await outputs_of(records, task.exp_id, stage) for stage in ("sovits_train", "gpt_train")}
