@@ -32,6 +32,8 @@ from api.http.sse import SseResponder
 from api.http.stream_tokens import StreamTokens
 from api.routes import audit as audit_routes
 from api.routes import (
+    caller,
+    console,
     experiments,
     files,
     health,
@@ -154,6 +156,7 @@ def _include_routers(app: FastAPI) -> None:
         resources.router,
         audit_routes.router,
         stream_tokens.router,
+        caller.router,
         health.keyed_router,
     ):
         native.include_router(router)
@@ -164,6 +167,7 @@ def _include_routers(app: FastAPI) -> None:
         cosyvoice.router,
         health.router,
         docs_page.router,
+        console.router,
     ):
         app.include_router(router)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, RedirectResponse
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
@@ -79,9 +79,12 @@ class SynthesizedFile(TypedDict):
 
 
 @router.get("/", response_model=CosyVoiceStatus, dependencies=[PUBLIC])
-async def status(api: Api, caller: RequestCaller) -> Response:
-    """Get the service's status and the names of the shared voices."""
-    return JsonResponse({"status": "running", "available_voices": await _voice_names(api, caller)})
+async def status(request: Request, api: Api, caller: RequestCaller) -> Response:
+    """Get the service's status and the names of the shared voices; a browser, which accepts HTML, gets the console."""
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("console/", 307, {"Vary": "Accept"})
+    content = {"status": "running", "available_voices": await _voice_names(api, caller)}
+    return JsonResponse(content, headers={"Vary": "Accept"})
 
 
 @router.get("/voices", response_model=list[str], dependencies=[PUBLIC])

@@ -1,0 +1,3 @@
+export function Datasets({ rest }: { rest: string[] }) {
+  return <p>{String(rest)}</p>;
+}

@@ -1,0 +1,3 @@
+export function Experiments({ rest }: { rest: string[] }) {
+  return <p>{String(rest)}</p>;
+}

@@ -1,0 +1,3 @@
+export function NewVoice({ task }: { task: string | undefined }) {
+  return <p>{String(task)}</p>;
+}

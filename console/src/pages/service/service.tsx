@@ -1,0 +1,3 @@
+export function Service({ tab }: { tab: string | undefined }) {
+  return <p>{String(tab)}</p>;
+}

@@ -1,0 +1,3 @@
+export function Voices({ rest }: { rest: string[] }) {
+  return <p>{String(rest)}</p>;
+}

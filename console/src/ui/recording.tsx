@@ -1,0 +1,53 @@
+// A recording of the API: fetched when it is asked for (it needs the API key), then shown as a waveform.
+import { useState } from 'preact/hooks';
+import { fetchBlob } from '../api/client';
+import { t } from '../app/i18n';
+import { useAction } from './action';
+import { ErrorNote } from './feedback';
+import { Waveform } from './waveform';
+
+export function Recording({ path, label, download }: { path: string; label: string; download?: string }) {
+  const [loaded, setLoaded] = useState<{ path: string; blob: Blob }>();
+  const action = useAction(async () => setLoaded({ path, blob: await fetchBlob(path) }));
+  if (loaded?.path === path) {
+    return (
+      <div class="row nowrap">
+        <Waveform blob={loaded.blob} label={label} height={36} autoplay />
+        {download && <DownloadLink blob={loaded.blob} name={download} />}
+      </div>
+    );
+  }
+  return (
+    <>
+      <button
+        type="button"
+        class="round"
+        aria-label={`${t('audio.play')}: ${label}`}
+        aria-busy={action.busy}
+        disabled={action.busy}
+        onClick={() => void action.run()}
+      >
+        {action.busy ? '' : '▶'}
+      </button>
+      <ErrorNote error={action.error} />
+    </>
+  );
+}
+
+export function DownloadLink({ blob, name }: { blob: Blob; name: string }) {
+  return (
+    <button type="button" class="outline small" onClick={() => saveBlob(blob, name)}>
+      {t('common.download')}
+    </button>
+  );
+}
+
+/** Save bytes under a name, as if a link to them had been followed. */
+export function saveBlob(blob: Blob, name: string): void {
+  const url = URL.createObjectURL(blob);
+  const link = document.createElement('a');
+  link.href = url;
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
