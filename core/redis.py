@@ -53,14 +53,14 @@ def connect(url: str, *, socket_seconds: float = SOCKET_SECONDS) -> redis.Redis:
     return redis.Redis.from_url(_check(url), retry=Retry(NoBackoff(), 0), **_OPTIONS | limits)
 
 
-def connect_async(url: str) -> redis.asyncio.Redis:
-    """Return the same client for event loops."""
+def connect_async(url: str, *, decode_responses: bool = True) -> redis.asyncio.Redis:
+    """Return the same client for event loops; without `decode_responses` its replies are bytes."""
     pool = BlockingConnectionPool.from_url(
         _check(url),
         retry=AsyncRetry(NoBackoff(), 0),
         max_connections=ASYNC_CONNECTIONS,
         timeout=CONNECT_SECONDS,
-        **_OPTIONS,
+        **_OPTIONS | {"decode_responses": decode_responses},
     )
     return redis.asyncio.Redis.from_pool(pool)
 

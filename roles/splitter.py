@@ -1,25 +1,26 @@
-"""The splitter: one text in, one job per utterance out, in the order in which they are to be heard."""
+"""The splitter: one text in, its utterances out, in the order in which they are to be heard.
+
+Those of an inference become jobs; those of live speech go back to the process that streams them, which splits short
+texts itself.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from common.limits import MAX_SPEED, MIN_SPEED
 from core.jobs.file_jobs import KIND_FIELD
 from core.jobs.job import Job, NewJob
 from core.jobs.roles import SPLITTER, SYNTHESIZER
-from core.speech.requests import PronunciationSpan, SpeechRequest, SplitResult, UtteranceRequest
+from core.speech.requests import SpeechRequest, SplitResult
+from core.speech.utterances import utterance_requests
 from roles.runtime.errors import model_errors
 from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import STOP_GRACE_SECONDS, JobContext
 from roles.runtime.services import WorkerServices
 
-if TYPE_CHECKING:
-    from GPT_SoVITS.text import UtteranceText
-
 
 class Splitter:
-    """Normalize and split a text, and enqueue its utterances for the synthesizers."""
+    """Normalize and split a text."""
 
     name = SPLITTER
     stop_grace_seconds = STOP_GRACE_SECONDS
@@ -37,7 +38,10 @@ class Splitter:
         return {**self.split(job, context)}
 
     def split(self, job: Job, context: JobContext) -> SplitResult:
-        """Enqueue the utterances of a text under ids made from the job's own, so that a second run adds nothing."""
+        """Return the utterances of a text; enqueue those of an inference.
+
+        Their ids are made from the job's own, so that a second run adds nothing.
+        """
         from GPT_SoVITS.text import read_markup, split_script
 
         request = SpeechRequest.model_validate(job.payload)
@@ -51,29 +55,38 @@ class Splitter:
             )
             utterances = split_script(script, request.number_language, request.text_split_method)
         context.check()
-        job_ids = [f"{job.id}.{index}" for index in range(len(utterances))]
+        requests = utterance_requests(request, job.id, utterances)
+        job_ids = [f"{job.id}.{utterance.index}" for utterance in requests]
+        if not request.assembly:
+            return {
+                "utterances": [
+                    {"job_id": job_id, "text": utterance.text, "request": utterance.stored()}
+                    for job_id, utterance in zip(job_ids, requests, strict=True)
+                ]
+            }
         queue = self.services.queue
         queue.enqueue_many(
             [
                 NewJob(
                     role=SYNTHESIZER,
-                    payload=_utterance_request(request, job.id, index, utterance).stored(),
-                    job_id=job_ids[index],
+                    payload=utterance.stored(),
+                    job_id=job_id,
                     priority=job.priority,
                     topic=request.assembly,
                     device=request.device,
                     owner=job.owner,
+                    affinity=request.voice_id,
                 )
-                for index, utterance in enumerate(utterances)
+                for job_id, utterance in zip(job_ids, requests, strict=True)
             ]
         )
-        if request.assembly and not queue.add_dependencies(request.assembly, job_ids):
+        if not queue.add_dependencies(request.assembly, job_ids):
             for job_id in job_ids:  # the job that would join them was cancelled meanwhile
                 queue.cancel(job_id)
         return {
             "utterances": [
                 {"job_id": job_id, "text": utterance.text}
-                for job_id, utterance in zip(job_ids, utterances, strict=True)
+                for job_id, utterance in zip(job_ids, requests, strict=True)
             ]
         }
 
@@ -82,29 +95,3 @@ class Splitter:
 
     def stop(self) -> None:
         """Nothing has to be closed."""
-
-
-def _utterance_request(request: SpeechRequest, parent: str, index: int, utterance: UtteranceText) -> UtteranceRequest:
-    """Return one utterance of a request, with everything that it needs."""
-    return UtteranceRequest(
-        parent=parent,
-        index=index,
-        text=utterance.text,
-        language=utterance.language,
-        voice_id=request.voice_id,
-        speed=min(max(request.speed * utterance.rate, MIN_SPEED), MAX_SPEED),
-        seed=request.seed,
-        prompt=request.prompt,
-        prompt_name=request.prompt_name,
-        extra_references=request.extra_references,
-        gpt_checkpoint_id=request.gpt_checkpoint_id,
-        sovits_checkpoint_id=request.sovits_checkpoint_id,
-        sampling=request.sampling,
-        announced=bool(request.assembly),
-        readings=tuple(
-            PronunciationSpan(start=span.start, end=span.end, language=span.language, units=span.units)
-            for span in utterance.pronunciations
-        ),
-        silence_before=utterance.silence_before,
-        silence_after=utterance.silence_after,
-    )

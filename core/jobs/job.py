@@ -33,6 +33,15 @@ DEFAULT_PRIORITY: Final = 5
 """Of 1 (last) to 10 (first)."""
 
 
+class StreamPart(StrEnum):
+    """Which part of a stream of audio a job speaks."""
+
+    OPENING = "opening"
+    """Nothing of the stream was heard before it."""
+    CONTINUATION = "continuation"
+    """Somebody hears what comes before it: a worker that drains still takes it."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """A job to enqueue."""
@@ -63,6 +72,12 @@ class NewJob:
     """Id of the HTTP request that created it; empty: the request that is handled now, or none."""
     characters: int = 0
     """Characters that it synthesizes, which count towards the caller's quota."""
+    stream: StreamPart | None = None
+    """Which part of a stream of audio it speaks: its chunks are published, and it keeps no history."""
+    listener: str = ""
+    """The process that listens to the stream: once that is gone, the job is cancelled instead of started."""
+    affinity: str = ""
+    """What a worker should have loaded for it, such as a voice's id; it prefers a worker that has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +101,8 @@ class Job:
     """Id of the HTTP request that created it; empty without one."""
     topic: str = ""
     """A second history that the job's events are added to, such as a task's id."""
+    stream: StreamPart | None = None
+    """Which part of a stream of audio it speaks; None: it publishes no chunks."""
     token: int = 0
     """Fencing token of the newest lease."""
     worker: str = ""
@@ -109,6 +126,17 @@ class Lease:
     token: int
     expires_at: float
     """Seconds since the epoch, by the clock of Redis."""
+
+
+class ChunkStatus(StrEnum):
+    """The reply to the publication of a chunk."""
+
+    HELD = "held"
+    CANCEL = "cancel"
+    LOST = "lost"
+    """As of a renewal; nothing was published in the last two cases."""
+    FULL = "full"
+    """The reader is behind: try again."""
 
 
 class LeaseStatus(StrEnum):

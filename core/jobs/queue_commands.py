@@ -21,6 +21,7 @@ from core.errors import ErrorData, InvalidRequest, LeaseLost, QuotaExceeded
 from core.ids import new_id
 from core.jobs.job import (
     TERMINAL_EVENTS,
+    ChunkStatus,
     DeadLetter,
     Event,
     Job,
@@ -29,6 +30,7 @@ from core.jobs.job import (
     LeaseStatus,
     NewJob,
     RescuedJob,
+    StreamPart,
     WorkerInfo,
     WorkerLocation,
 )
@@ -49,11 +51,17 @@ BLOCK_SECONDS: Final = 5.0
 """One blocking pop lasts at most so long; the socket times out 5 s later (core/redis.py)."""
 FULL_SECONDS: Final = 0.2
 """How soon a worker whose device is full claims again; nothing would wake it."""
+PREFERENCE_SECONDS: Final = 0.02
+"""How soon a worker claims again that left a job to one that has its voice loaded."""
 UNCLAIMED_SECONDS: Final = 10.0
 """An id that was popped and not claimed for so long goes back: its worker died in between."""
 OUTAGE_SECONDS: Final = 10.0
 """Without a reaper for so long, Redis was away; then workers get one more lease to come back in."""
 PROBE_SECONDS: Final = 60
+HOLDER_SECONDS: Final = 3600
+"""How long it is known what a worker process has loaded, unless it records it again."""
+MAX_CHUNKS: Final = 256
+"""Chunks of one stream that wait for their reader; the worker waits before it adds more."""
 SILENT_SECONDS: Final = 300.0
 """A worker without a heartbeat for so long is forgotten."""
 
@@ -124,6 +132,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
             arguments += (job.topic, job.idempotency_key, job.delay_seconds, keep)
             arguments += (dependencies, int(job.on_dependency_failure == "start"), job.device)
             arguments += (owner, job.request_id or current_request.get(), job.characters)
+            arguments += (job.stream or "", job.listener, job.affinity)
         replies = await self._run_script("enqueue", *arguments)
         if isinstance(replies, str):
             raise _quota_error(replies, caller.quota)
@@ -143,6 +152,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
                     owner=owner,
                     request_id=job.request_id or current_request.get(),
                     topic=job.topic,
+                    stream=job.stream,
                     pending_dependencies=len(job.depends_on),
                     created_at=float(reply),
                 )
@@ -153,16 +163,23 @@ class QueueCommands(RedisCommands[AnyTransport]):
 
     @command
     async def claim(
-        self, role: str, worker_id: str, block_seconds: float = 0.0, location: WorkerLocation | None = None
+        self,
+        role: str,
+        worker_id: str,
+        block_seconds: float = 0.0,
+        location: WorkerLocation | None = None,
+        *,
+        draining: bool = False,
     ) -> Lease | None:
         """Claim the next job of a role, waiting up to `block_seconds` for one; a new job wakes the claim.
 
         A worker holds one job at a time: when it claims again before the first job has ended, it gets that job again,
         with a new token. So a claim whose reply was lost strands nothing. A worker that names its `location` is held to
-        the limits there and also gets jobs with a constraint that its device meets.
+        the limits there and also gets jobs with a constraint that its device meets. One that is `draining` gets only
+        what continues a stream of audio, and does not wait for it.
         """
         waiting_list = _waiting_list(role)
-        arguments: tuple[object, ...] = ()
+        arguments: tuple[object, ...] = ("", "", "", 0)
         if location is not None:
             if location.dedicated:
                 waiting_list = f"{waiting_list}@{location.device}"
@@ -170,16 +187,18 @@ class QueueCommands(RedisCommands[AnyTransport]):
         deadline = time.monotonic() + block_seconds
         while True:
             reply = await self._run_script(
-                "claim", worker_id, waiting_list, self.options.lease_seconds, self._keep, *arguments
+                "claim", worker_id, waiting_list, self.options.lease_seconds, self._keep, *arguments, int(draining)
             )
             if isinstance(reply, list):
                 job_id, expires_at, fields = reply
                 job = _parse_job(job_id, fields)
                 return Lease(job, worker_id, job.token, float(expires_at))
             seconds = min(BLOCK_SECONDS, deadline - time.monotonic())
-            if seconds <= 0:
+            if seconds <= 0 or draining:
                 return None
-            if reply == "full":
+            if reply == "later":
+                await self.transport.sleep(PREFERENCE_SECONDS)
+            elif reply == "full":
                 # The jobs that wait may be for other workers, who must find them in the list.
                 await self.transport.sleep(min(seconds, FULL_SECONDS))
             else:
@@ -198,6 +217,22 @@ class QueueCommands(RedisCommands[AnyTransport]):
         """Renew a lease and add an event to the history of the job and of its topic."""
         event = (kind, orjson.dumps(data), os.urandom(6).hex(), self._keep, TOPIC_SECONDS)
         return LeaseStatus(await self._run_script("progress", *_identify(lease), self.options.lease_seconds, *event))
+
+    @command
+    async def renew_leases(self, leases: Sequence[Lease], worker_ids: Iterable[str]) -> list[LeaseStatus]:
+        """Renew all leases of a process, as `renew_lease` does, and record that its workers are alive."""
+        identities = [part for lease in leases for part in _identify(lease)]
+        arguments = (self.options.lease_seconds, len(leases), *identities, *worker_ids)
+        return [LeaseStatus(status) for status in await self._run_script("renew_leases", *arguments)]
+
+    @command
+    async def publish_chunk(self, lease: Lease, start: int, sample_rate: int, samples: bytes) -> ChunkStatus:
+        """Renew a lease and add samples, `start` bytes from the beginning, to the stream of audio of the job.
+
+        What was published before is left out, so a worker that takes a job over publishes it all again.
+        """
+        arguments = (self.options.lease_seconds, start, sample_rate, samples, MAX_CHUNKS)
+        return ChunkStatus(await self._run_script("publish_chunk", *_identify(lease), *arguments))
 
     @command
     async def ack(self, lease: Lease, result: Mapping[str, object]) -> bool:
@@ -286,7 +321,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
 
     @command
     async def rescue_worker(self, worker_id: str) -> list[RescuedJob]:
-        """Requeue the jobs of a dead worker."""
+        """Requeue the jobs of a dead worker process, those of all its slots."""
         return _parse_rescued(await self._run_script("rescue_worker", worker_id, self._keep))
 
     @command
@@ -384,9 +419,11 @@ class QueueCommands(RedisCommands[AnyTransport]):
     # Workers
 
     @command
-    async def register_worker(self, worker_id: str, role: str, host: str, pid: int, device: str = "cpu") -> None:
-        """Record that a worker is ready."""
-        await self._run_script("register_worker", worker_id, role, host, pid, device)
+    async def register_worker(
+        self, worker_id: str, role: str, host: str, pid: int, device: str = "cpu", slots: int = 1
+    ) -> None:
+        """Record that a worker is ready; `slots` are the workers of its process."""
+        await self._run_script("register_worker", worker_id, role, host, pid, device, slots)
 
     @command
     async def worker_heartbeat(self, worker_id: str) -> None:
@@ -418,6 +455,23 @@ class QueueCommands(RedisCommands[AnyTransport]):
                 )
             )
         return workers
+
+    @command
+    async def hold(self, process: str, loaded: Iterable[str], dropped: Iterable[str]) -> None:
+        """Record what a worker process has loaded now, and what it no longer has: jobs that prefer it go there."""
+        for affinity in loaded:
+            await self._send("SADD", self.key(f"holders:{affinity}"), process)
+            await self._send("EXPIRE", self.key(f"holders:{affinity}"), HOLDER_SECONDS)
+        for affinity in dropped:
+            await self._send("SREM", self.key(f"holders:{affinity}"), process)
+
+    @command
+    async def keep_listening(self, listener: str, seconds: float) -> None:
+        """Record that a process listens to its streams for so long; 0: that it has ended."""
+        if seconds > 0:
+            await self._send("SET", self.key(f"listener:{listener}"), 1, "PX", math.ceil(1000 * seconds))
+        else:
+            await self._send("DEL", self.key(f"listener:{listener}"))
 
     # Histories
 
@@ -474,6 +528,7 @@ def _job_from_fields(job_id: str, fields: Mapping[str, str]) -> Job:
         owner=fields.get("owner", ""),
         request_id=fields.get("request", ""),
         topic=fields.get("topic", ""),
+        stream=StreamPart(fields["stream"]) if "stream" in fields else None,
         token=int(fields.get("token", 0)),
         worker=fields.get("worker", ""),
         cancel_requested="cancel" in fields,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired
+from typing import Any, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
@@ -76,16 +76,18 @@ class SpeechRequest(SpeechPayload):
     text_split_method: SplitMethod | None = None
     """None: whole sentences, joined and cut to what is spoken in one breath."""
     assembly: str = ""
-    """The job that joins the utterances to one file; empty when the caller collects them."""
+    """The job that joins the utterances to one file; empty when the caller enqueues and streams them itself."""
     device: str = ""
     """The device constraint: `cuda`, `cuda:N`, `cpu`; empty: anywhere."""
 
 
 class UtteranceJob(TypedDict):
-    """An utterance that a splitter enqueued."""
+    """An utterance that a splitter found."""
 
     job_id: str
     text: str
+    request: NotRequired[dict[str, Any]]
+    """The payload of its job, where the caller enqueues it."""
 
 
 class SplitResult(TypedDict):
@@ -98,7 +100,7 @@ class UtteranceResult(TypedDict):
     """The result of a synthesizer's job; times in seconds."""
 
     audio: str
-    """Storage key."""
+    """Storage key; empty where the audio was streamed."""
     sample_rate: int
     seconds: float
     pause_seconds: NotRequired[float]

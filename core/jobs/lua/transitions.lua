@@ -1,12 +1,30 @@
 -- Functions that the scripts share: what happens to a job besides waiting.
 
 -- Add an event to the history of a job or a topic, and announce it. `data` is JSON.
+-- What speaks a part of a stream has no history: its end is in the stream, and nobody reads more of it later.
 local function publish(id, kind, data, seconds)
   local key = p .. 'events:' .. id
+  if redis.call('HEXISTS', job_key(id), 'stream') == 1 then
+    redis.call('PUBLISH', key, '{"id":"0-0","kind":"' .. kind .. '","data":' .. data .. '}')
+    return '0-0'
+  end
   local entry = redis.call('XADD', key, 'MAXLEN', '~', 1000, '*', 'kind', kind, 'data', data)
   redis.call('EXPIRE', key, seconds)
   redis.call('PUBLISH', key, '{"id":"' .. entry .. '","kind":"' .. kind .. '","data":' .. data .. '}')
   return entry
+end
+
+-- The audio of a job that speaks a part of a stream: chunks, then how the job ended, with its result or error.
+local STREAM_SECONDS = 60
+
+local function stream_key(id) return p .. 'audio:' .. id end
+
+local function end_stream(id, state)
+  local job = read_fields(id, 'stream', 'result', 'error')
+  if not job.stream then return end
+  local data = state == 'done' and job.result or state ~= 'done' and job.error or '{}'
+  redis.call('XADD', stream_key(id), '*', 'end', state, 'data', data)
+  redis.call('EXPIRE', stream_key(id), STREAM_SECONDS)
 end
 
 -- Add a failure or a rescue to the history of the job.
@@ -85,6 +103,7 @@ local function finish(id, state, at, keep, kind, ...)
   redis.call('EXPIRE', job_key(id), seconds)
   redis.call('ZADD', p .. 'forgotten', stamp(at + seconds), id)
   increment(state)
+  end_stream(id, state)
   publish(id, kind, '{"job_id":' .. quote(id) .. '}', seconds)
   notify_dependents(id, state)
   remove_expired_from_index(at)
@@ -102,6 +121,7 @@ local function move_to_dead_letters(id, at, error, seconds)
     .. ',"payload":' .. job.payload .. ',"history":' .. (job.history or '[]')
     .. (job.owner and ',"owner":' .. quote(job.owner) or '') .. '}')
   increment('dead')
+  end_stream(id, 'dead')
   publish(id, 'failed', '{"job_id":' .. quote(id) .. ',"error":' .. error .. '}', seconds)
   notify_dependents(id, 'dead')
 end

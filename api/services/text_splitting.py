@@ -1,0 +1,42 @@
+"""Splitting a text into utterances: a short one in this process, at once, a long one as a job of the splitter."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from core.errors import SovitsError, error_from_code
+from core.speech.requests import SpeechRequest
+
+if TYPE_CHECKING:
+    from GPT_SoVITS.text import UtteranceText
+
+MAX_CHARACTERS: Final = 1000
+"""Of a text that is split in this process; a millisecond or two."""
+
+
+async def split_short_text(request: SpeechRequest) -> list[UtteranceText]:
+    """Return the utterances of a text of at most MAX_CHARACTERS.
+
+    Raises the errors of texts: BadMarkup, BadPronunciation, UnreadableText, EmptyText, UnsupportedLanguage.
+    """
+    return await asyncio.to_thread(_split, request)
+
+
+def _split(request: SpeechRequest) -> list[UtteranceText]:
+    # The front end loads no torch; its first call reads the tables of the text's languages.
+    from GPT_SoVITS.errors import ModelError
+    from GPT_SoVITS.text import read_markup, split_script
+
+    try:
+        script = read_markup(
+            request.text,
+            request.language,
+            input_type=request.input_type,
+            pronunciations=request.pronunciations,
+            number_language=request.number_language,
+        )
+        return split_script(script, request.number_language, request.text_split_method)
+    except ModelError as error:
+        failure: SovitsError = error_from_code(error.code, error.message, hint=error.hint, permanent=error.permanent)
+        raise failure from error
