@@ -66,6 +66,7 @@ from core.audit import AuditLog
 from core.datasets import DatasetService
 from core.experiments.model_versions import ModelVersions
 from core.experiments.service import ExperimentService
+from core.jobs.chunk_streams import ChunkStreams
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue
 from core.jobs.queue_commands import QueueOptions
@@ -196,7 +197,9 @@ async def open_services(
     datasets = DatasetService(records, queue, storage)
     inference = InferenceService(queue)
     batches = BatchService(inference)
-    speech = SpeechService(settings, storage, queue, events, records)
+    chunks = connect_async(redis_url, decode_responses=False)
+    streams = ChunkStreams(queue, chunks)
+    speech = SpeechService(settings, storage, queue, events, streams, records)
     sse = SseResponder(metrics.watchers)
     sweeping = asyncio.create_task(sweep_periodically(storage, settings.result_expiry_seconds))
     try:
@@ -232,6 +235,8 @@ async def open_services(
         await cancel_and_wait(sweeping)  # it uses the storage's records, which close below
         await sse.close()
         await speech.close()
+        await streams.close()
+        await chunks.aclose()
         await events.close()
         await records.close()
         await redis.aclose()

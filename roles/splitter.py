@@ -85,8 +85,7 @@ class Splitter:
                 queue.cancel(job_id)
         return {
             "utterances": [
-                {"job_id": job_id, "text": utterance.text}
-                for job_id, utterance in zip(job_ids, requests, strict=True)
+                {"job_id": job_id, "text": utterance.text} for job_id, utterance in zip(job_ids, requests, strict=True)
             ]
         }
 

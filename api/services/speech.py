@@ -7,16 +7,19 @@ import contextlib
 import logging
 import time
 import wave
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
 from api.services.job_errors import error_from_job
+from api.services.live_speech import FILE_AHEAD, KEEP_SECONDS, STREAM_AHEAD, AudioChunk, LiveSpeech
+from api.services.text_splitting import MAX_CHARACTERS, split_short_text
 from common.languages import single_language
 from core.errors import EmptyText, NotReady, SovitsError, TextTooLong, TimedOut
 from core.ids import new_id
+from core.jobs.chunk_streams import ChunkStreams
 from core.jobs.events import Events
 from core.jobs.job import JobStatus, NewJob
 from core.jobs.queue import AsyncQueue
@@ -24,14 +27,15 @@ from core.jobs.roles import SPLITTER, SYNTHESIZER
 from core.records import Records
 from core.settings import Settings
 from core.speech.checks import canonical_language, check_pronunciations, check_speed, replace_surrogates
-from core.speech.requests import InputType, PromptRef, SpeechRequest, SplitResult, UtteranceResult
+from core.speech.requests import InputType, PromptRef, SpeechRequest, SplitResult, UtteranceRequest
 from core.speech.sampling import SamplingOptions, SplitMethod
+from core.speech.utterances import utterance_requests
 from core.storage import Storage
 
 logger = logging.getLogger(__name__)
 
-ABANDON_SECONDS: Final = 30.0
-"""How long a cancelled splitter is watched for utterances that it may still enqueue."""
+READY_SECONDS: Final = 1.0
+"""How long it counts that a synthesizer was there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,37 +63,27 @@ class SpeechOptions:
     """None: whole sentences."""
 
 
-@dataclass(frozen=True, slots=True)
-class SynthesizedUtterance:
-    """A sentence that was synthesized."""
-
-    audio: str
-    """Storage key of a mono 16-bit WAV."""
-    sample_rate: int
-    pause_seconds: float
-    """Silence before the next utterance."""
-
-
-@dataclass(frozen=True, slots=True)
-class AudioChunk:
-    """Consecutive samples of the speech: 16 bit, mono."""
-
-    samples: bytes
-    sample_rate: int
-
-
 class SpeechService:
     """Turns a text into audio through the queue; when its listener leaves, the jobs are cancelled."""
 
     def __init__(
-        self, settings: Settings, storage: Storage, queue: AsyncQueue, events: Events, records: Records
+        self,
+        settings: Settings,
+        storage: Storage,
+        queue: AsyncQueue,
+        events: Events,
+        streams: ChunkStreams,
+        records: Records,
     ) -> None:
         self.settings = settings
         self.storage = storage
         self.queue = queue
         self.events = events
+        self.streams = streams
         self.records = records
+        self._live: set[LiveSpeech] = set()
         self._cancelling: set[asyncio.Task[None]] = set()
+        self._ready_until = 0.0
 
     async def request(self, text: str, voice: str, options: SpeechOptions) -> SpeechRequest:
         """Return a checked request for a voice, by its id or name.
@@ -131,46 +125,47 @@ class SpeechService:
 
     async def check_ready(self) -> None:
         """Raise NotReady unless a synthesizer is running."""
+        if time.monotonic() < self._ready_until:
+            return
         if not any(worker.role == SYNTHESIZER for worker in await self.queue.workers()):
             raise NotReady("No synthesizer is running.", hint="Start the service's workers, or wait until they are up.")
+        self._ready_until = time.monotonic() + READY_SECONDS
 
-    async def stream(self, request: SpeechRequest, *, job_id: str = "") -> AsyncGenerator[SynthesizedUtterance, None]:
-        """Yield the utterances in order, each as soon as it is ready.
+    async def audio(
+        self, request: SpeechRequest, *, job_id: str = "", ahead: int = STREAM_AHEAD
+    ) -> AsyncGenerator[AudioChunk, None]:
+        """Yield the samples of every utterance while they are made, with the pauses between them.
 
-        TimedOut after SYNTHESIS_TIMEOUT_SECONDS in all; the error of a failed job. If this ends before the last
-        utterance, by an error or because the listener left, the jobs still in the queue are cancelled.
+        TimedOut when no audio arrives for SYNTHESIS_TIMEOUT_SECONDS; the errors of texts; the error of a failed job.
+        If this ends before the last utterance, by an error or because the listener left, the jobs that are in the queue
+        are cancelled.
         """
-        job_id = job_id or new_id("speech")
-        deadline = time.monotonic() + self.settings.synthesis_timeout_seconds
-        complete = False
-        try:
-            job = NewJob(SPLITTER, request.stored(), job_id=job_id, characters=len(request.text))
-            await self.queue.enqueue(job)
-            split = cast(SplitResult, await self._result(job_id, deadline))
-            for utterance in split["utterances"]:
-                result = cast(UtteranceResult, await self._result(utterance["job_id"], deadline))
-                yield SynthesizedUtterance(
-                    audio=result["audio"],
-                    sample_rate=result["sample_rate"],
-                    pause_seconds=result.get("pause_seconds", 0.0),
-                )
-            complete = True
-        finally:
-            if not complete:
-                # Not awaited here: a cancellation of this generator would cancel that, too.
-                task = asyncio.create_task(self._cancel(job_id))
-                self._cancelling.add(task)
-                task.add_done_callback(self._cancelling.discard)
+        speech_id = job_id or new_id("speech")
+        async with self.live(speech_id, ahead=ahead) as live:
+            if len(request.text) <= MAX_CHARACTERS:
+                utterances = utterance_requests(request, speech_id, await split_short_text(request))
+                live.add(utterances, characters=len(request.text))
+            else:
+                live.add(await self._split(request, speech_id))
+            live.complete()
+            async with aclosing(live.chunks()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
-    async def audio(self, request: SpeechRequest, *, job_id: str = "") -> AsyncGenerator[AudioChunk, None]:
-        """Yield the samples of every utterance as it is ready, with the pauses between them."""
-        pause = 0.0
-        async with aclosing(self.stream(request, job_id=job_id)) as utterances:
-            async for utterance in utterances:
-                samples = await asyncio.to_thread(_read_samples, self.storage, utterance.audio)
-                silence = bytes(2 * round(pause * utterance.sample_rate))
-                yield AudioChunk(silence + samples, utterance.sample_rate)
-                pause = utterance.pause_seconds
+    @contextlib.asynccontextmanager
+    async def live(self, speech_id: str, *, ahead: int = STREAM_AHEAD) -> AsyncIterator[LiveSpeech]:
+        """Yield an empty speech to add utterances to; what has not been spoken when the block ends is cancelled."""
+        live = LiveSpeech(
+            self.queue, self.streams, speech_id, stall_seconds=self.settings.synthesis_timeout_seconds, ahead=ahead
+        )
+        self._live.add(live)
+        try:
+            yield live
+        finally:
+            self._live.discard(live)
+            if not live.ended:
+                # Not awaited here: a cancellation of the caller would cancel that, too.
+                self._cancel_soon(self._cancel(live))
 
     async def write(self, request: SpeechRequest, key: str, *, job_id: str = "") -> int:
         """Speak into one WAV under a storage key, and return the number of utterances."""
@@ -179,12 +174,12 @@ class SpeechService:
         try:
             with contextlib.ExitStack() as stack:
                 file: wave.Wave_write | None = None
-                async with aclosing(self.audio(request, job_id=job_id)) as chunks:
+                async with aclosing(self.audio(request, job_id=job_id, ahead=FILE_AHEAD)) as chunks:
                     async for chunk in chunks:
                         if file is None:
                             file = stack.enter_context(_new_wav(temporary, chunk.sample_rate))
                         await asyncio.to_thread(file.writeframes, chunk.samples)
-                        count += 1
+                        count += chunk.last
             await asyncio.to_thread(self.storage.publish, temporary, key)
         finally:
             temporary.unlink(missing_ok=True)
@@ -194,38 +189,50 @@ class SpeechService:
         """Wait until the cancellations under way have reached the queue."""
         await asyncio.gather(*self._cancelling, return_exceptions=True)
 
-    async def _result(self, job_id: str, deadline: float) -> Mapping[str, object]:
-        """Wait for a job and return its result; raise its error if it failed, TimedOut after the deadline."""
+    async def _split(self, request: SpeechRequest, speech_id: str) -> list[UtteranceRequest]:
+        """Have the splitter split a long text."""
+        job = NewJob(
+            SPLITTER, request.stored(), job_id=speech_id, characters=len(request.text), keep_result_seconds=KEEP_SECONDS
+        )
+        ended = False
         try:
-            job = await self.events.wait(job_id, max(0.0, deadline - time.monotonic()))
+            await self.queue.enqueue(job)
+            split = await self.events.wait(speech_id, self.settings.synthesis_timeout_seconds)
+            ended = True
         except TimedOut:
             seconds = self.settings.synthesis_timeout_seconds
             raise TimedOut(
-                f"The speech was not ready after {seconds:g} s and was cancelled.", details={"job_id": job_id}
+                f"The text was not split after {seconds:g} s, so the speech was cancelled.",
+                details={"job_id": speech_id},
             ) from None
-        if job.status is not JobStatus.DONE or job.result is None:
-            raise error_from_job(job)
-        return job.result
+        finally:
+            if not ended:
+                self._cancel_soon(self._cancel_split(speech_id))
+        if split.status is not JobStatus.DONE or split.result is None:
+            raise error_from_job(split)
+        utterances = cast(SplitResult, split.result)["utterances"]
+        return [UtteranceRequest.model_validate(utterance.get("request")) for utterance in utterances]
 
-    async def _cancel(self, job_id: str) -> None:
-        """Cancel a splitter's job and every utterance that it enqueued."""
+    def _cancel_soon(self, cancellation: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(cancellation)
+        self._cancelling.add(task)
+        task.add_done_callback(self._cancelling.discard)
+
+    async def _cancel(self, live: LiveSpeech) -> None:
+        """Cancel what a speech has in the queue."""
         try:
-            await self.queue.cancel(job_id)
-            # A splitter that is running may still enqueue utterances before it notices.
-            with contextlib.suppress(TimedOut):
-                await self.events.wait(job_id, ABANDON_SECONDS)
-            index = 0
-            while await self.queue.cancel(f"{job_id}.{index}") is not None:
-                index += 1
+            cancelled = await live.cancel()
         except SovitsError as error:
-            logger.warning("The speech %s could not be cancelled: %s", job_id, error.message)
-        else:
-            logger.info("Cancelled the speech %s: nobody waits for it any more.", job_id)
+            logger.warning("The speech %s could not be cancelled: %s", live.id, error.message)
+            return
+        if cancelled:
+            logger.info("Cancelled the speech %s: nobody waits for it any more.", live.id)
 
-
-def _read_samples(storage: Storage, key: str) -> bytes:
-    with wave.open(str(storage.path(key)), "rb") as file:
-        return file.readframes(file.getnframes())
+    async def _cancel_split(self, speech_id: str) -> None:
+        try:
+            await self.queue.cancel(speech_id)
+        except SovitsError as error:
+            logger.warning("The speech %s could not be cancelled: %s", speech_id, error.message)
 
 
 def _new_wav(path: Path, sample_rate: int) -> wave.Wave_write:

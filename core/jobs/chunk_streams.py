@@ -1,7 +1,7 @@
 """Reading the audio of jobs while it is made.
 
-A job that speaks a part of a stream publishes chunks into a stream of its own on Redis, which ends with the job's result
-or error (core/jobs/lua/publish_chunk.lua, transitions.lua). It expires a minute after nobody read or wrote it.
+A job that speaks a part of a stream publishes chunks into a stream of its own on Redis, which ends with the job's
+result or error (core/jobs/lua/publish_chunk.lua, transitions.lua). It expires a minute after nobody read or wrote it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +19,7 @@ import orjson
 import redis.asyncio
 
 from common.json_types import JsonObject
-from core.errors import NotFound, QueueUnavailable, SovitsError, TimedOut
+from core.errors import ErrorData, NotFound, QueueUnavailable, SovitsError, TimedOut
 from core.ids import new_id
 from core.jobs.job import JobStatus
 from core.jobs.queue import AsyncQueue
@@ -56,8 +57,9 @@ class StreamEnd:
     """The end of a stream: how its job ended."""
 
     status: JobStatus
-    data: JsonObject
-    """The result of a job that is done, the error of another one; empty when it was cancelled."""
+    result: JsonObject | None = None
+    """Of a job that is done."""
+    error: ErrorData | None = None
 
 
 class ChunkStream:
@@ -72,6 +74,7 @@ class ChunkStream:
         self._position = 0
         self._chunks = 0
         self._ended = False
+        self._failure: Exception | None = None
 
     @property
     def has_room(self) -> bool:
@@ -82,11 +85,13 @@ class ChunkStream:
         """Return the next chunk, or the end.
 
         TimedOut after `timeout` seconds without either (QueueUnavailable, if Redis was away then), NotFound when the
-        job was forgotten.
+        job was forgotten, and the error that interrupts it.
         """
         deadline = time.monotonic() + timeout
         lost = False
         while not self._entries:
+            if self._failure is not None:
+                raise self._failure
             seconds_left = deadline - time.monotonic()
             if seconds_left <= 0:
                 raise TimedOut(f"No audio of the job {self.job_id} arrived for {timeout:g} s.")
@@ -104,13 +109,18 @@ class ChunkStream:
             if job is None:
                 raise NotFound(f"The job {self.job_id} was forgotten before all of its audio was read.")
             if job.status.terminal and lost and not self._entries:  # the second time: its end had time to arrive
-                return StreamEnd(job.status, dict(job.result or job.error or {}))
+                return StreamEnd(job.status, job.result, job.error)
             lost = job.status.terminal
         full = not self.has_room
         entry = self._entries.popleft()
         if full and self.has_room:
             self._streams.wake()
         return entry
+
+    def interrupt(self, error: Exception) -> None:
+        """Have `read` raise an error once there is nothing more to return."""
+        self._failure = error
+        self._arrived.set()
 
     def close(self) -> None:
         """Read no more of it."""
@@ -121,13 +131,15 @@ class ChunkStream:
         self.last_id = entry_id
         entry: PublishedChunk | StreamEnd
         if b"end" in fields:
-            entry = StreamEnd(JobStatus(fields[b"end"].decode()), orjson.loads(fields[b"data"]))
+            status, data = JobStatus(fields[b"end"].decode()), orjson.loads(fields[b"data"])
+            done = status is JobStatus.DONE
+            entry = StreamEnd(status, data if done else None, None if done or not data else data)
             self._ended = True
         else:
             samples, at = fields[b"pcm"], int(fields[b"at"])
             if at != self._position:
-                lost = SovitsError(f"Audio was lost: {at - self._position} bytes.").as_dict()
-                entry, self._ended = StreamEnd(JobStatus.DEAD, dict(lost)), True
+                lost = SovitsError(f"Audio was lost: {at - self._position} bytes.")
+                entry, self._ended = StreamEnd(JobStatus.DEAD, error=lost.as_dict()), True
             else:
                 entry = PublishedChunk(samples, int(fields[b"rate"]))
                 self._position += len(samples)
@@ -149,7 +161,7 @@ class ChunkStreams:
         self.queue = queue
         self.listener = new_id("listener")
         """The name of this process in jobs: they are cancelled when nobody listens to them any more."""
-        self._client = client
+        self._execute: Callable[..., Any] = client.execute_command
         self._streams: dict[bytes, ChunkStream] = {}
         self._changed = asyncio.Event()
         self._wake_key = queue.key(f"wake:{self.listener}")
@@ -200,7 +212,7 @@ class ChunkStreams:
 
     async def _interrupt(self) -> None:
         with suppress(*OUTAGE_ERRORS):  # the reader meets the same error and begins again
-            await self._client.xadd(self._wake_key, {"": ""}, maxlen=1, approximate=False)
+            await self._execute("XADD", self._wake_key, "MAXLEN", 1, "*", "wake", 1)
 
     async def _keep_listening(self) -> None:
         await self.queue.keep_listening(self.listener, LISTENING_SECONDS)
@@ -216,10 +228,8 @@ class ChunkStreams:
             try:
                 await self._keep_listening()
                 if time.monotonic() - refreshed_at > REFRESH_SECONDS:
-                    async with self._client.pipeline(transaction=False) as pipeline:
-                        for key in (*self._streams, self._wake_key):
-                            pipeline.expire(key, STREAM_SECONDS)
-                        await pipeline.execute()
+                    for key in (*self._streams, self._wake_key):
+                        await self._execute("EXPIRE", key, STREAM_SECONDS)
                     refreshed_at = time.monotonic()
             except OUTAGE_ERRORS:
                 logger.debug("The queue is away; listening is recorded once it is back.")
@@ -247,7 +257,7 @@ class ChunkStreams:
         keys = [*streams, self._wake_key]
         ids = [*(stream.last_id for stream in streams.values()), self._wake_id]
         self._blocked = True
-        reply = await self._client.execute_command(
+        reply = await self._execute(
             "XREAD", "COUNT", BUFFERED_CHUNKS, "BLOCK", BLOCK_MILLISECONDS, "STREAMS", *keys, *ids
         )
         for key, entries in reply or ():
@@ -261,4 +271,4 @@ class ChunkStreams:
 
     async def _trim(self, key: bytes, last_id: str) -> None:
         with suppress(*OUTAGE_ERRORS):
-            await self._client.execute_command("XTRIM", key, "MINID", last_id)
+            await self._execute("XTRIM", key, "MINID", last_id)

@@ -162,8 +162,12 @@ class ToneWorkers:
             queue.fail(lease, self.error, permanent=True)
             return
         seconds = len(request.text) / 20 / request.speed
-        key = f"speech/{request.parent}/{request.index}.wav"
-        self.storage.put_bytes(key, tone(seconds))
+        key = ""
+        if lease.job.stream is not None:
+            queue.publish_chunk(lease, 0, RATE, tone(seconds)[44:])
+        else:
+            key = f"speech/{request.parent}/{request.index}.wav"
+            self.storage.put_bytes(key, tone(seconds))
         result = {
             "audio": key,
             "sample_rate": RATE,

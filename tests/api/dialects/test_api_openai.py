@@ -168,9 +168,7 @@ async def test_the_language_of_the_voice_reads_numbers_alone(
     reply = await api.client.post("/v1/audio/speech", json=speech(input="42."))
 
     assert reply.status_code == 200
-    job = await api.services.speech.queue.job(tone_workers.requests[0].parent)
-    assert job is not None
-    assert (job.payload["language"], job.payload["number_language"]) == ("auto", number_language)
+    assert tone_workers.requests[0].language == number_language
 
 
 async def test_half_a_character_is_passed_on_as_a_sign_for_it(
@@ -192,7 +190,7 @@ async def test_the_words_of_a_request_go_before_those_of_its_voice(
     api: Api, tone_workers: ToneWorkers, voice: VoiceRecord, records: Records
 ) -> None:
     await records.voices.update(voice.id, pronunciations={"GIF": "G IH1 F", "Hello": "=Hi"})
-    more = {"pronunciations": {"GIF": "JH IH1 F"}, "input_type": "text"}
+    more = {"pronunciations": {"GIF": "JH IH1 F"}, "input_type": "text", "input": "Hello, a GIF {500ms} of mine."}
 
     reply = await api.client.post("/v1/audio/speech", json=speech(**more))
     too_many = await api.client.post(
@@ -201,11 +199,9 @@ async def test_the_words_of_a_request_go_before_those_of_its_voice(
     unknown = await api.client.post("/v1/audio/speech", json=speech(input_type="html"))
 
     assert reply.status_code == 200
-    job = await api.services.speech.queue.job(tone_workers.requests[0].parent)
-    assert job is not None
-    requested = job.payload
-    assert requested["pronunciations"] == {"GIF": "JH IH1 F", "Hello": "=Hi"}
-    assert requested["input_type"] == "text"
+    (requested,) = tone_workers.requests
+    assert requested.text == "Hi, a GIF {500ms} of mine."
+    assert [span.units for span in requested.readings] == [("JH", "IH1", "F")]
     assert (too_many.status_code, unknown.status_code) == (400, 400)
 
 
@@ -291,10 +287,11 @@ async def test_a_client_that_goes_away_cancels_its_jobs(
     api: Api, tone_workers: ToneWorkers, voice: VoiceRecord, queue: AsyncQueue, after_the_first_sound: bool
 ) -> None:
     tone_workers.gate.clear()
-    text = "One. Two. Three. Four."
+    text = "This is the first one. That is the second one. Here is the third one. There is the fourth one."
     if after_the_first_sound:
         async with api.client.stream("POST", "/v1/audio/speech", json=speech(input=text)) as reply:
             await asyncio.wait_for(anext(reply.aiter_bytes()), 10)
+            await eventually(lambda: len(tone_workers.requests) == 2)
     else:
         tone_workers.hold_first = True
         with pytest.raises(httpx.ReadTimeout):
@@ -302,12 +299,13 @@ async def test_a_client_that_goes_away_cancels_its_jobs(
 
     await eventually(lambda: tone_workers.cancelled)
     parent = tone_workers.requests[0].parent
+    enqueued = (1, 2, 3) if after_the_first_sound else ()
 
-    async def statuses() -> set[JobStatus]:
+    async def statuses() -> list[JobStatus]:
         jobs = [await queue.job(f"{parent}.{index}") for index in (1, 2, 3)]
-        return {job.status for job in jobs if job is not None}
+        return [job.status for job in jobs if job is not None]
 
-    await eventually(lambda: _equals(statuses, {JobStatus.CANCELLED}))
+    await eventually(lambda: _equals(statuses, [JobStatus.CANCELLED for _ in enqueued]))
     assert (await queue.depths())["synthesizer"] == 0
 
 

@@ -1,0 +1,217 @@
+"""Speech while it is made: the utterances of one text are enqueued shortly before they are heard, and read in order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass
+from typing import Final, cast
+
+from api.services.job_errors import error_from_end
+from core.access import Caller, act_as, current_caller
+from core.errors import JobCancelled, TimedOut
+from core.jobs.chunk_streams import ChunkStream, ChunkStreams, PublishedChunk, StreamEnd
+from core.jobs.job import JobStatus, NewJob, StreamPart
+from core.jobs.queue import AsyncQueue
+from core.jobs.roles import SYNTHESIZER
+from core.logs import current_request
+from core.speech.requests import UtteranceRequest, UtteranceResult
+
+PRIORITIES: Final = {StreamPart.OPENING: 7, StreamPart.CONTINUATION: 6}
+"""Of speech that somebody waits for: before work in the background; the start of a text before the rest of others."""
+KEEP_SECONDS: Final = 120.0
+"""How long the job of an utterance is kept after its end."""
+STREAM_AHEAD: Final = 2
+"""Utterances that are synthesized beyond the one that is being heard."""
+FILE_AHEAD: Final = 8
+"""The same where nobody listens before the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    """Consecutive samples of the speech: 16 bit, mono."""
+
+    samples: bytes
+    """The first ones of an utterance begin with the pause before it; those that end one are empty."""
+    sample_rate: int
+    utterance: int = 0
+    """Counted from 0."""
+    text: str = ""
+    """Of the utterance."""
+    last: bool = False
+    """Whether the utterance ends here."""
+
+
+@dataclass(slots=True)
+class _Enqueued:
+    request: UtteranceRequest
+    job_id: str
+    stream: ChunkStream
+    exists: bool = False
+
+
+class LiveSpeech:
+    """One text, complete or still growing, on its way to whoever listens.
+
+    At most `ahead` utterances beyond the one that is being heard are in the queue: a slow listener fills no memory, and
+    when it leaves little was synthesized in vain. The first utterance goes ahead alone.
+    """
+
+    def __init__(
+        self, queue: AsyncQueue, streams: ChunkStreams, speech_id: str, *, stall_seconds: float, ahead: int
+    ) -> None:
+        """`stall_seconds`: after so long without audio of the next utterance it is given up."""
+        self.id = speech_id
+        self.started = False
+        """Whether the first audio has arrived."""
+        self.ended = False
+        """Whether all of it was heard."""
+        self.audio_until = 0.0
+        """When a listener without a break will have heard all that has arrived, by `time.monotonic`; 0 before."""
+        self._queue = queue
+        self._streams = streams
+        self._stall_seconds = stall_seconds
+        self._ahead = ahead
+        self._pending: deque[tuple[UtteranceRequest, int]] = deque()
+        self._enqueued: deque[_Enqueued] = deque()
+        self._added = 0
+        self._complete = False
+        self._failure: Exception | None = None
+        self._caller = current_caller()
+        self._request_id = current_request.get()
+        self._changed = asyncio.Event()
+        self._filling: asyncio.Task[None] | None = None
+
+    @property
+    def next_index(self) -> int:
+        """The number of the utterance that is added next."""
+        return self._added
+
+    @property
+    def waits_for_text(self) -> bool:
+        """Whether all that was added is being heard or was heard."""
+        return not self._pending and len(self._enqueued) <= 1
+
+    def add(self, utterances: Iterable[UtteranceRequest], characters: int = 0) -> None:
+        """Add utterances at the end; `characters` count towards the caller's quota with the first of them."""
+        for utterance in utterances:
+            self._pending.append((utterance, characters))
+            self._added += 1
+            characters = 0
+        self._fill_soon()
+
+    def complete(self) -> None:
+        """Add no more: the speech ends behind what was added."""
+        self._complete = True
+        self._changed.set()
+
+    def abort(self, error: Exception) -> None:
+        """Have `chunks` raise an error instead of going on."""
+        self._failure = self._failure or error
+        self._changed.set()
+        for utterance in self._enqueued:
+            utterance.stream.interrupt(error)
+
+    async def chunks(self) -> AsyncGenerator[AudioChunk, None]:
+        """Yield the samples of every utterance as they are made, with the pauses between them; call it once.
+
+        Raises TimedOut when no audio arrives for `stall_seconds`, and the error of an utterance that failed.
+        """
+        pause = 0.0
+        while (utterance := await self._next_utterance()) is not None:
+            request, rate, silent = utterance.request, 0, True
+            while not isinstance(entry := await self._read(utterance), StreamEnd):
+                samples, rate = entry.samples, entry.sample_rate
+                if silent:
+                    samples, silent = bytes(2 * round(pause * rate)) + samples, False
+                self._note_audio(len(samples) / 2 / rate)
+                yield AudioChunk(samples, rate, request.index, request.text)
+            if entry.status is not JobStatus.DONE:
+                raise error_from_end(utterance.job_id, entry)
+            result = cast(UtteranceResult, entry.result)
+            pause = result.get("pause_seconds", 0.0)
+            utterance.stream.close()
+            self._enqueued.popleft()
+            self._fill_soon()
+            yield AudioChunk(b"", rate or result["sample_rate"], request.index, request.text, last=True)
+
+    async def cancel(self) -> int:
+        """Cancel what was enqueued and has not ended; return how many jobs. `chunks` must have been closed."""
+        self.abort(JobCancelled("The speech was cancelled."))
+        if self._filling is not None:
+            await asyncio.wait({self._filling})
+        for utterance in self._enqueued:
+            utterance.stream.close()
+            await self._queue.cancel(utterance.job_id)
+        return len(self._enqueued)
+
+    async def _next_utterance(self) -> _Enqueued | None:
+        """Wait for the next utterance to be in the queue; None behind the last one."""
+        while True:
+            self._changed.clear()
+            if self._failure is not None:
+                raise self._failure
+            if self._enqueued and self._enqueued[0].exists:
+                return self._enqueued[0]
+            if self._complete and not self._pending and not self._enqueued:
+                self.ended = True
+                return None
+            await self._changed.wait()
+
+    async def _read(self, utterance: _Enqueued) -> PublishedChunk | StreamEnd:
+        try:
+            return await utterance.stream.read(self._stall_seconds)
+        except TimedOut:
+            raise TimedOut(
+                f"No audio was ready for {self._stall_seconds:g} s, so the speech was cancelled.",
+                details={"job_id": self.id},
+            ) from None
+
+    def _note_audio(self, seconds: float) -> None:
+        self.audio_until = max(self.audio_until, time.monotonic()) + seconds
+        if not self.started:
+            self.started = True
+            self._fill_soon()
+
+    def _fill_soon(self) -> None:
+        if self._filling is None or self._filling.done():
+            self._filling = asyncio.create_task(self._fill())
+
+    async def _fill(self) -> None:
+        """Enqueue what may be synthesized now."""
+        try:
+            while self._pending and self._failure is None:
+                if len(self._enqueued) >= (1 + self._ahead if self.started else 1):
+                    return
+                request, characters = self._pending.popleft()
+                await self._enqueue(request, characters)
+                self._changed.set()
+        except Exception as error:  # the listener gets it
+            self._failure = error
+        finally:
+            self._changed.set()
+
+    async def _enqueue(self, request: UtteranceRequest, characters: int) -> None:
+        part = StreamPart.CONTINUATION if self.started else StreamPart.OPENING
+        job_id = f"{self.id}.{request.index}"
+        utterance = _Enqueued(request, job_id, await self._streams.open(job_id))
+        self._enqueued.append(utterance)
+        job = NewJob(
+            role=SYNTHESIZER,
+            payload=request.stored(),
+            job_id=job_id,
+            priority=PRIORITIES[part],
+            keep_result_seconds=KEEP_SECONDS,
+            characters=characters,
+            stream=part,
+            listener=self._streams.listener,
+            affinity=request.voice_id,
+            request_id=self._request_id,
+        )
+        # A text counts as one job of its owner, whatever it is split into.
+        counted = part is StreamPart.OPENING or characters
+        with act_as(self._caller if counted else Caller.of_job(self._caller.owner)):
+            await self._queue.enqueue(job)
+        utterance.exists = True
