@@ -1,84 +1,166 @@
-"""The synthesizer: keeps voices loaded and speaks one utterance a job."""
+"""The synthesizer: its slots hand utterances to the engine of the device, and publish or store what comes back."""
 
 from __future__ import annotations
 
+import queue
 import random
-import time
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 from common import storage_keys
+from common.limits import MAX_SEED
+from core.errors import Draining
 from core.jobs.job import Job
 from core.jobs.roles import SYNTHESIZER
 from core.speech.requests import UtteranceRequest, UtteranceResult
 from roles.runtime.errors import model_errors
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
+from roles.speech.chunk_publisher import ChunkPublisher
 from roles.speech.loaded_voices import LoadedVoices
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from GPT_SoVITS.engine.utterance import UtteranceTotals
+    from GPT_SoVITS.pipeline import Speech
 
 PAUSE_SECONDS: Final = 0.3
 """Silence after an utterance (inference-pipeline §1, fragment_interval)."""
 
 
 class Synthesizer:
-    """Speak an utterance in a voice and store the audio."""
+    """Speak utterances: stream the audio of those that somebody waits for, store the audio of the others.
+
+    Every slot runs one job in a thread of its own; the networks run on the engine's thread alone.
+    """
 
     name = SYNTHESIZER
     stop_grace_seconds = 30.0
-    """An utterance cannot be stopped half-way; waiting for its end is cheaper than loading the voices again."""
+    """The engine stops an utterance within some steps; the loading of a voice is waited for."""
 
     def start(self, services: WorkerServices) -> None:
         """Load the library, so that the first job does not wait for it."""
-        import torch
+        from GPT_SoVITS.engine.speech_engine import SpeechEngine
 
-        import GPT_SoVITS.pipeline  # noqa: F401
-
-        torch.set_num_threads(services.threads)
         self.services = services
         self.voices = LoadedVoices(services)
+        self.engine = SpeechEngine(threads=services.threads)
 
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
         """Speak the utterance of the payload."""
-        return {**self.synthesize(UtteranceRequest.model_validate(job.payload), context)}
+        request = UtteranceRequest.model_validate(job.payload)
+        if request.seed is None:
+            request = request.model_copy(update={"seed": random.getrandbits(32)})
+        elif job.attempts:  # the same samples would fail again
+            request = request.model_copy(update={"seed": (request.seed + job.attempts) % MAX_SEED})
+        return {**(self.store(request, context) if job.stream is None else self.stream(request, context))}
 
-    def synthesize(self, request: UtteranceRequest, context: JobContext) -> UtteranceResult:
-        """Speak an utterance, store it as one WAV with the pauses around it, and report it where it is watched."""
+    def stream(self, request: UtteranceRequest, context: JobContext) -> UtteranceResult:
+        """Speak an utterance and publish its samples as they are made, with the silence around it; store nothing.
+
+        The chunks depend on the request alone: a worker that takes the job over goes on behind the last sample that was
+        published.
+        """
+        from GPT_SoVITS.audio import to_int16
+
+        utterance = _SpokenUtterance(self, request, context, live=True)
+        rate = utterance.sample_rate
+        publisher = ChunkPublisher(context, rate)
+        publisher.publish(bytes(2 * round(request.silence_before * rate)))
+        for samples in utterance.chunks():
+            publisher.publish(to_int16(samples).tobytes())
+        publisher.publish(bytes(2 * round(request.silence_after * rate)))
+        return utterance.result("", publisher.published_bytes // 2)
+
+    def store(self, request: UtteranceRequest, context: JobContext) -> UtteranceResult:
+        """Speak an utterance, store it as one WAV with the silence around it, and report it where it is watched."""
         import numpy as np
 
         from GPT_SoVITS.audio import write_wav
-        from roles.speech.synthesis_options import synthesis_request
 
-        pipeline, prompt = self.voices.load(request)
-        context.check()
-        seed = request.seed if request.seed is not None else random.getrandbits(32)
-        started = time.perf_counter()
-        with model_errors():
-            speech = pipeline.speak_batch([synthesis_request(request, prompt, seed)])[0]
-        synthesis_seconds = time.perf_counter() - started
-        rate = speech.sample_rate
+        utterance = _SpokenUtterance(self, request, context, live=False)
+        rate = utterance.sample_rate
         silence = [round(seconds * rate) for seconds in (request.silence_before, request.silence_after)]
-        samples = np.pad(speech.samples, silence)
-        interval = request.sampling.fragment_interval
-        pause = PAUSE_SECONDS if interval is None else interval
-        key = storage_keys.speech_file(request.parent, f"{request.index}.wav")
+        samples = np.pad(np.concatenate(list(utterance.chunks())), silence)
+        # Under the token of the lease: a worker that lost it, and goes on after that, overwrites nothing.
+        key = storage_keys.speech_file(request.parent, f"{request.index}.{context.lease.token}.wav")
         with self.services.storage.temporary_file() as temporary:
             write_wav(temporary, samples, rate)
+            context.check()
             self.services.storage.publish(temporary, key)
         if request.announced:
             context.event("utterance", {"index": request.index, "text": request.text})
-        return {
-            "audio": key,
-            "sample_rate": rate,
-            "seconds": len(samples) / rate,
-            "pause_seconds": 0.0 if request.silence_after else pause,
-            "text": request.text,
-            "seed": seed,
-            "real_time_factor": synthesis_seconds * rate / len(speech.samples),
-            "skipped": speech.skipped,
-        }
+        return utterance.result(key, len(samples))
 
     def idle(self) -> None:
         """Keep what is loaded: it makes the next utterance fast."""
 
     def stop(self) -> None:
-        """Drop the voices."""
+        """Cancel what is being spoken and drop the voices."""
+        self.engine.close()
         self.voices.clear()
+
+
+class _SpokenUtterance:
+    """One utterance on its way through the engine, which calls the `on_…` methods on its thread."""
+
+    def __init__(self, role: Synthesizer, request: UtteranceRequest, context: JobContext, *, live: bool) -> None:
+        from GPT_SoVITS.engine.utterance import Urgency, UtteranceTask
+        from roles.speech.synthesis_options import chunk_settings, synthesis_request
+
+        self._request = request
+        self._context = context
+        self._events: queue.SimpleQueue[Speech | UtteranceTotals | Exception] = queue.SimpleQueue()
+        pipeline, prompt = role.engine.call(lambda: role.voices.load(request)).result()
+        context.check()
+        self.sample_rate = pipeline.sample_rate
+        assert request.seed is not None
+        task = UtteranceTask(
+            pipeline,
+            synthesis_request(request, prompt, request.seed),
+            chunks=chunk_settings(request.sampling) if live else None,
+            urgency=Urgency.LIVE if live else Urgency.BATCH,
+        )
+        context.on_stop(role.engine.submit(task, self).cancel)
+        self._totals: UtteranceTotals | None = None
+
+    def on_chunk(self, speech: Speech) -> None:
+        self._events.put(speech)
+
+    def on_end(self, totals: UtteranceTotals) -> None:
+        self._events.put(totals)
+
+    def on_error(self, error: Exception) -> None:
+        self._events.put(error)
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Yield the samples as they come; raise the error of the model, or why the job should stop."""
+        from GPT_SoVITS.engine.utterance import UtteranceCancelled, UtteranceTotals
+
+        while not isinstance(event := self._events.get(), UtteranceTotals):
+            if isinstance(event, UtteranceCancelled):
+                self._context.check()
+                raise Draining("The engine was closed.")
+            if isinstance(event, Exception):
+                with model_errors():
+                    raise event
+            yield event.samples
+        self._totals = event
+
+    def result(self, key: str, samples: int) -> UtteranceResult:
+        """Return the result of the job: `samples` are all, with the silence."""
+        totals, request = self._totals, self._request
+        assert totals is not None
+        interval = request.sampling.fragment_interval
+        pause = PAUSE_SECONDS if interval is None else interval
+        return {
+            "audio": key,
+            "sample_rate": self.sample_rate,
+            "seconds": samples / self.sample_rate,
+            "pause_seconds": 0.0 if request.silence_after else pause,
+            "text": request.text,
+            "seed": request.seed or 0,
+            "real_time_factor": totals.seconds * totals.sample_rate / max(1, totals.samples),
+            "skipped": totals.skipped,
+        }

@@ -32,7 +32,9 @@ async def test_the_root_and_the_list_name_the_voices(
 async def test_a_text_becomes_a_recording_to_download(
     client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
-    response = await client.post("/synthesize", json={"target": "Hello there, my dear. How are you today.", "voice": "Allison"})
+    response = await client.post(
+        "/synthesize", json={"target": "Hello there, my dear. How are you today.", "voice": "Allison"}
+    )
     view = response.json()
     sound = await client.get(view["download_url"])
 
@@ -120,7 +122,9 @@ async def test_what_takes_too_long_is_504_and_cancelled(
     tone_workers.gate.clear()
 
     async with running(settings.model_copy(update={"synthesis_timeout_seconds": 0.5})) as api:
-        response = await api.client.post("/synthesize", json={"target": "This is the first one. That is the second one.", "voice": "Allison"})
+        response = await api.client.post(
+            "/synthesize", json={"target": "This is the first one. That is the second one.", "voice": "Allison"}
+        )
         await eventually(lambda: tone_workers.cancelled)
 
     assert response.status_code == 504
@@ -132,7 +136,11 @@ async def test_a_client_that_goes_away_cancels_its_jobs(
     tone_workers.gate.clear()
 
     with pytest.raises(httpx.ReadTimeout):
-        await api.client.post("/synthesize", json={"target": "This is the first one. That is the second one.", "voice": "Allison"}, timeout=0.5)
+        await api.client.post(
+            "/synthesize",
+            json={"target": "This is the first one. That is the second one.", "voice": "Allison"},
+            timeout=0.5,
+        )
 
     await eventually(lambda: tone_workers.cancelled)
 

@@ -1,27 +1,23 @@
-"""Marks in a text on their way: from the splitter to utterances, and from the synthesizer to sound."""
+"""Marks in a text on their way: from the splitter to utterances, and from the synthesizer to the pipeline."""
 
 from __future__ import annotations
 
-import wave
 from types import SimpleNamespace
 from typing import Any, cast
 
-import numpy as np
 import pytest
 
 from core.errors import BadMarkup, BadPronunciation
-from core.jobs.job import Job, NewJob
+from core.jobs.job import NewJob
 from core.jobs.roles import SPLITTER
 from core.speech.requests import PronunciationSpan, SpeechRequest, UtteranceRequest
 from core.speech.sampling import SamplingOptions
-from GPT_SoVITS.pipeline import SamplingOverrides, Speech, SynthesisRequest
+from GPT_SoVITS.pipeline import EncodedPrompt, SamplingOverrides, SynthesisRequest
 from GPT_SoVITS.text import InlinePronunciation
 from roles.runtime.services import WorkerServices
-from roles.speech.loaded_voices import LoadedVoices
+from roles.speech.synthesis_options import synthesis_request
 from roles.splitter import Splitter
-from roles.synthesizer import PAUSE_SECONDS, Synthesizer
 
-RATE = 1000
 CONTEXT: Any = SimpleNamespace(check=lambda: None)
 
 
@@ -31,15 +27,15 @@ def split(services: WorkerServices, text: str, **more: Any) -> list[UtteranceReq
     request = SpeechRequest(text=text, voice_id="voice-1", **more)
     job = services.queue.enqueue(NewJob(SPLITTER, request.stored()))
     utterances = splitter.run(job, CONTEXT)["utterances"]
-    jobs = [services.queue.job(utterance["job_id"]) for utterance in utterances]
-    return [UtteranceRequest.model_validate(job.payload) for job in jobs if job is not None]
+    return [UtteranceRequest.model_validate(utterance["request"]) for utterance in utterances]
 
 
 def test_the_utterances_of_a_text_belong_to_the_owner_of_the_text(services: WorkerServices):
     splitter = Splitter()
     splitter.start(services)
-    request = SpeechRequest(text="One. Two.", language="en", voice_id="voice-1")
-    job = services.queue.enqueue(NewJob(SPLITTER, request.stored(), owner="key-1"))
+    request = SpeechRequest(text="One. Two.", language="en", voice_id="voice-1", assembly="infer-1")
+    services.queue.enqueue(NewJob("files", {}, job_id="infer-1", depends_on=["split-1"]))
+    job = services.queue.enqueue(NewJob(SPLITTER, request.stored(), job_id="split-1", owner="key-1"))
 
     utterances = splitter.run(job, CONTEXT)["utterances"]
 
@@ -56,36 +52,10 @@ def test_numbers_alone_are_spoken_in_the_language_of_the_voice(services: WorkerS
     assert (utterance.text, utterance.language) == (text, language)
 
 
-class Singer:
-    """A pipeline that sings one tone and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[SynthesisRequest] = []
-
-    def speak_batch(self, requests: list[SynthesisRequest]) -> list[Speech]:
-        self.asked += requests
-        return [Speech(np.full(RATE, 0.5, dtype=np.float32), RATE, tokens=25)]
-
-
-@pytest.fixture
-def singer() -> Singer:
-    return Singer()
-
-
-@pytest.fixture
-def synthesizer(services: WorkerServices, singer: Singer) -> Synthesizer:
-    role = Synthesizer()
-    role.services = services
-    role.voices = cast(LoadedVoices, SimpleNamespace(load=lambda _: (singer, None)))
-    return role
-
-
-def speak(synthesizer: Synthesizer, **more: Any) -> tuple[dict[str, Any], np.ndarray]:
+def pipeline_request(**more: Any) -> SynthesisRequest:
+    """Return what the pipeline is asked for an utterance."""
     request = UtteranceRequest(parent="speech-1", index=0, text="银行", language="zh", voice_id="voice-1", **more)
-    result = synthesizer.run(cast(Job, SimpleNamespace(payload=request.stored())), CONTEXT)
-    with wave.open(str(synthesizer.services.storage.path(result["audio"]))) as file:
-        assert file.getframerate() == RATE
-        return result, np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    return synthesis_request(request, cast(EncodedPrompt, None), seed=1)
 
 
 def test_marks_and_the_dictionary_become_readings_and_pauses_of_utterances(services):
@@ -117,52 +87,37 @@ def test_what_cannot_be_followed_is_refused_by_the_splitter(services, text, erro
         split(services, text)
 
 
-def test_a_reading_reaches_the_pipeline(synthesizer, singer):
-    speak(synthesizer, readings=(PronunciationSpan(start=0, end=2, language="zh", units=("yin2", "xing2")),))
+def test_a_reading_reaches_the_pipeline():
+    request = pipeline_request(readings=(PronunciationSpan(start=0, end=2, language="zh", units=("yin2", "xing2")),))
 
-    assert singer.asked[0].inline_pronunciations == [InlinePronunciation(0, 2, "zh", ("yin2", "xing2"))]
-
-
-def test_pauses_become_silence_around_the_speech_at_its_own_rate(synthesizer):
-    result, samples = speak(synthesizer, silence_before=0.25, silence_after=0.5)
-
-    assert (result["seconds"], result["pause_seconds"]) == (1.75, 0.0)
-    assert not samples[:250].any()
-    assert samples[250:1250].all()
-    assert not samples[1250:].any()
+    assert request.inline_pronunciations == [InlinePronunciation(0, 2, "zh", ("yin2", "xing2"))]
 
 
-def test_an_utterance_without_pauses_is_followed_by_the_usual_one(synthesizer):
-    result, samples = speak(synthesizer)
-
-    assert (len(samples), result["pause_seconds"]) == (RATE, PAUSE_SECONDS)
-
-
-def test_the_sampling_options_of_a_text_reach_the_model(services, synthesizer, singer):
+def test_the_sampling_options_of_a_text_reach_the_model(services):
     options = SamplingOptions(
         top_k=5, top_p=0.9, temperature=0.7, repetition_penalty=1.2, sample_steps=8, super_sampling=True
     )
 
     (utterance,) = split(services, "银行", sampling=options, extra_references=("prompts/a.wav",))
-    speak(synthesizer, sampling=utterance.sampling)
+    request = pipeline_request(sampling=utterance.sampling)
 
     assert utterance.extra_references == ("prompts/a.wav",)
-    (request,) = singer.asked
     assert request.sampling == SamplingOverrides(top_k=5, top_p=0.9, temperature=0.7, repetition_penalty=1.2)
     assert (request.steps, request.super_sampling) == (8, True)
 
 
-def test_options_that_a_text_leaves_out_are_those_of_the_model(synthesizer, singer):
-    speak(synthesizer)
+def test_options_that_a_text_leaves_out_are_those_of_the_model():
+    request = pipeline_request()
 
-    (request,) = singer.asked
     assert (request.sampling, request.steps, request.super_sampling) == (SamplingOverrides(), None, False)
 
 
-def test_the_fragment_interval_is_the_pause_after_an_utterance(synthesizer):
-    result, samples = speak(synthesizer, sampling=SamplingOptions(fragment_interval=1.25))
+def test_every_utterance_has_a_seed_before_it_is_enqueued(services):
+    first, second = split(services, "The weather is fine today. Tomorrow it will rain.")
 
-    assert (len(samples), result["pause_seconds"]) == (RATE, 1.25)
+    assert first.seed is not None
+    assert second.seed is not None
+    assert [utterance.seed for utterance in split(services, "The weather is fine.", seed=7)] == [7]
 
 
 def test_a_text_is_cut_by_the_method_that_its_request_names(services):
