@@ -73,10 +73,10 @@ async def test_many_streams_share_one_connection(server: EmbeddedServer, queue: 
                 queue.publish_chunk(lease, 2 * step, RATE, bytes((number, step)))
         for lease in leases:
             queue.ack(lease, {})
-        heard = [(await read_all(stream))[0] for stream in opened]
+        audio = [(await read_all(stream))[0] for stream in opened]
         after = len(client.client_list())
 
-    assert heard == [b"".join(bytes((number, step)) for step in range(20)) for number in range(16)]
+    assert audio == [b"".join(bytes((number, step)) for step in range(20)) for number in range(16)]
     assert after - before <= 3
 
 
