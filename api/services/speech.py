@@ -15,6 +15,7 @@ from typing import Final, cast
 
 from api.services.job_errors import error_from_job
 from api.services.live_speech import FILE_AHEAD, KEEP_SECONDS, STREAM_AHEAD, AudioChunk, LiveSpeech
+from api.services.speech_session import SpeechSession
 from api.services.text_splitting import MAX_CHARACTERS, split_short_text
 from common.languages import single_language
 from core.errors import EmptyText, NotReady, SovitsError, TextTooLong, TimedOut
@@ -33,6 +34,8 @@ from core.speech.utterances import utterance_requests
 from core.storage import Storage
 
 logger = logging.getLogger(__name__)
+
+_ANY_TEXT: Final = "text"
 
 READY_SECONDS: Final = 1.0
 """How long it counts that a synthesizer was there."""
@@ -151,6 +154,20 @@ class SpeechService:
             async with aclosing(live.chunks()) as chunks:
                 async for chunk in chunks:
                     yield chunk
+
+    @contextlib.asynccontextmanager
+    async def session(self, voice: str, options: SpeechOptions) -> AsyncIterator[SpeechSession]:
+        """Yield a speech session with a voice: text in, audio out; what it has not spoken at the end is cancelled.
+
+        Raises as `request`.
+        """
+        template = (await self.request(_ANY_TEXT, voice, options)).model_copy(update={"text": ""})
+        async with self.live(new_id("speech")) as live:
+            session = SpeechSession(template, live, self.settings.max_text_characters)
+            try:
+                yield session
+            finally:
+                await session.close()
 
     @contextlib.asynccontextmanager
     async def live(self, speech_id: str, *, ahead: int = STREAM_AHEAD) -> AsyncIterator[LiveSpeech]:

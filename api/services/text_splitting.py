@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from core.errors import SovitsError, error_from_code
@@ -21,6 +22,13 @@ async def split_short_text(request: SpeechRequest) -> list[UtteranceText]:
     Raises the errors of texts: BadMarkup, BadPronunciation, UnreadableText, EmptyText, UnsupportedLanguage.
     """
     return await asyncio.to_thread(_split, request)
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Yield the sentences of a text with their punctuation and whitespace; together they are the text."""
+    from GPT_SoVITS.text.splitting import fragments
+
+    return fragments.sentences(text)
 
 
 def _split(request: SpeechRequest) -> list[UtteranceText]:

@@ -1,0 +1,153 @@
+"""A speech session: text goes in while audio comes out.
+
+    async with api.speech.session(voice, options) as session:
+        await session.append("Hello, ")          # as often as there is more; flush() speaks what is there
+        await session.done()                     # or cancel()
+        async for chunk in session.audio(): …    # meanwhile, in another task
+
+An utterance is enqueued as soon as its sentence is complete, or earlier where the listener would have to wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from api.services.growing_text import CutPlace, GrowingText, TextPiece
+from api.services.live_speech import AudioChunk, LiveSpeech
+from api.services.text_splitting import sentences, split_short_text
+from core.errors import EmptyText, InvalidRequest, TextTooLong, UnreadableText
+from core.speech.requests import SpeechRequest, UtteranceRequest
+from core.speech.utterances import utterance_requests
+
+LEAD_SECONDS: Final = 0.6
+"""So long before a listener has heard everything, a sentence is begun that is not complete yet."""
+PAUSE_SECONDS: Final = {CutPlace.CLAUSE: 0.08, CutPlace.WORD: 0.0}
+"""Silence behind a part of a sentence."""
+MAX_PIECE_CHARACTERS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenText:
+    """An utterance whose audio was returned: all of it, or its beginning."""
+
+    text: str
+    start: int
+    end: int
+    """Characters of all the text that was appended."""
+    complete: bool
+
+
+class SpeechSession:
+    """One turn of speech whose text is still growing. `SpeechService.session` opens it."""
+
+    def __init__(self, template: SpeechRequest, live: LiveSpeech, max_characters: int) -> None:
+        """`template` is a request without a text."""
+        self.spoken: list[SpokenText] = []
+        """What was returned so far, in order."""
+        self._template = template
+        self._live = live
+        self._max_characters = max_characters
+        self._text = GrowingText(sentences, whole=template.input_type == "ssml")
+        self._spans: dict[int, tuple[int, int]] = {}
+        self._cutting = asyncio.Lock()
+        self._done = False
+        self._grown = asyncio.Event()
+        self._pacing = asyncio.create_task(self._pace())
+
+    async def append(self, text: str) -> None:
+        """Add text at the end. Raises TextTooLong, BadMarkup, BadPronunciation; InvalidRequest after `done`."""
+        if self._done:
+            raise InvalidRequest("The text is complete; no more can be appended.", hint="Begin another turn.")
+        if self._text.length + len(text) > self._max_characters:
+            raise TextTooLong(
+                f"The text has more than {self._max_characters:,} characters.", hint="Begin another turn."
+            )
+        self._text.append(text)
+        await self._speak_complete()
+        self._grown.set()
+
+    async def flush(self) -> None:
+        """Speak what was appended without waiting for the end of its sentence."""
+        async with self._cutting:
+            await self._speak(self._text.flush())
+
+    async def done(self) -> None:
+        """Speak what is left; `audio` ends behind it."""
+        self._done = True
+        await self.flush()
+        self._live.complete()
+        self._grown.set()
+
+    async def audio(self) -> AsyncGenerator[AudioChunk, None]:
+        """Yield the audio as it is made; call it once. The last chunk of an utterance has no samples.
+
+        Raises as `LiveSpeech.chunks`.
+        """
+        async for chunk in self._live.chunks():
+            start, end = self._spans[chunk.utterance]
+            spoken = SpokenText(chunk.text, start, end, chunk.last)
+            if self.spoken and self.spoken[-1].start == start:
+                self.spoken[-1] = spoken
+            else:
+                self.spoken.append(spoken)
+            self._grown.set()  # it is known now until when the listener is busy
+            yield chunk
+
+    async def close(self) -> None:
+        """End the session; what was not spoken yet is given up."""
+        self._done = True
+        self._pacing.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._pacing
+
+    async def _pace(self) -> None:
+        """Begin a sentence that is not complete when the listener would have to wait for it."""
+        while not self._done:
+            self._grown.clear()
+            busy_seconds = self._live.audio_until - time.monotonic() - LEAD_SECONDS
+            if self._live.waits_for_text and busy_seconds <= 0:
+                try:
+                    await self._speak_complete(urgent=True)
+                except Exception as error:  # whoever listens gets it
+                    self._live.abort(error)
+                    return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(busy_seconds if busy_seconds > 0 else None):
+                    await self._grown.wait()
+
+    async def _speak_complete(self, *, urgent: bool = False) -> None:
+        async with self._cutting:
+            while piece := self._text.take(urgent=urgent):
+                await self._speak(piece)
+                urgent = False
+
+    async def _speak(self, piece: TextPiece | None) -> None:
+        if piece is None:
+            return
+        for first in range(0, len(piece.text), MAX_PIECE_CHARACTERS):
+            text = piece.text[first : first + MAX_PIECE_CHARACTERS]
+            request = self._template.model_copy(update={"text": text})
+            try:
+                split = await split_short_text(request)
+            except (EmptyText, UnreadableText):  # punctuation alone
+                continue
+            utterances = utterance_requests(request, self._live.id, split, self._live.next_index)
+            if piece.place is not CutPlace.SENTENCE:
+                utterances[-1] = _with_pause(utterances[-1], PAUSE_SECONDS[piece.place])
+            position = 0
+            for utterance in utterances:
+                begin = max(text.find(utterance.text, position), position)
+                position = min(begin + len(utterance.text), len(text))
+                offset = piece.start + first
+                self._spans[utterance.index] = (offset + begin, offset + position)
+            self._live.add(utterances, characters=len(text))
+
+
+def _with_pause(utterance: UtteranceRequest, seconds: float) -> UtteranceRequest:
+    sampling = utterance.sampling.model_copy(update={"fragment_interval": seconds})
+    return utterance.model_copy(update={"sampling": sampling})
