@@ -282,7 +282,7 @@ def _checkpoint(options: argparse.Namespace, _settings: Settings) -> int:
 def _download(options: argparse.Namespace, settings: Settings) -> int:
     from commands.checkpoint import run_download_command
 
-    return run_download_command(options, settings.data_path / "models", settings.hf_endpoint)
+    return run_download_command(options, settings.models_folder, settings.hf_endpoint)
 
 
 def _text(options: argparse.Namespace, _settings: Settings) -> int:

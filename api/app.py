@@ -192,7 +192,7 @@ async def open_services(
     recordings = RecordingService(storage, fetcher)
     uploads = UploadService(settings, storage, records, recordings)
     limits = LimitService(settings, records, queue)
-    versions = ModelVersions(settings.data_path / "models", settings.default_version, limits)
+    versions = ModelVersions(settings.models_folder, settings.default_version, limits)
     experiments = ExperimentService(records, queue, events, storage, versions=versions)
     datasets = DatasetService(records, queue, storage)
     inference = InferenceService(queue)

@@ -137,7 +137,7 @@ def _versions(installed: Callable[[str], str]) -> list[str]:
 
 def _weights(settings: Settings) -> list[str]:
     """Return a line per version: whether its weights are there, or what is missing and how to get it."""
-    weights = installed_weights(settings.data_path / "models")
+    weights = installed_weights(settings.models_folder)
     lines = []
     for model_version in VERSIONS:
         missing = missing_parts(weights, model_version)

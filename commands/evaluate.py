@@ -33,7 +33,7 @@ def evaluate(options: argparse.Namespace, settings: Settings) -> int:
         raise InvalidRequest(f"There is no file {options.sentences}.", hint="It holds one sentence a line, in UTF-8.")
     request = asyncio.run(_find(options.voice, settings))
     request |= {
-        "models": str(settings.data_path / "models"),
+        "models": str(settings.models_folder),
         "device": options.device or ("cuda" if find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES")) else "cpu"),
         "threads": count_cores(),
         "language": options.language,

@@ -26,6 +26,8 @@ table (`find_error_class` looks a code up). Modules that need a more specific co
     │   ├── Forbidden                  403 forbidden
     │   ├── QuotaExceeded              429 quota_exceeded
     │   ├── NotFound                   404 not_found
+    │   │   ├── TaskNotFound           404 not_found
+    │   │   ├── ExperimentNotFound     404 not_found
     │   │   └── VoiceNotFound          404 voice_not_found
     │   ├── Conflict                   409 conflict
     │   │   └── ConfirmationNeeded     409 confirmation_needed
@@ -78,12 +80,17 @@ class SovitsError(Exception):
     """Stable, machine-readable; part of the API."""
     status: int = 500
     """HTTP status."""
+    literal: str = ""
+    """A fixed text that clients of other servers compare with; empty: they get the message and the hint."""
 
-    def __init__(self, message: str, *, hint: str = "", details: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", details: Mapping[str, object] | None = None, literal: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.details: dict[str, Any] = dict(details or {})
+        self.literal = literal or self.literal
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -96,6 +103,13 @@ class SovitsError(Exception):
         if self.details:
             data["details"] = self.details
         return data
+
+    @property
+    def detail(self) -> str:
+        """The error as one text, for clients that read nothing else."""
+        if self.literal or not self.hint:
+            return self.literal or self.message
+        return f"{self.message}{'' if self.message.endswith(('.', '!', '?', ':')) else '.'} {self.hint}"
 
 
 _CLASSES: dict[str, type[SovitsError]] = {}
@@ -238,6 +252,18 @@ class NotFound(PermanentError):
 
     code = "not_found"
     status = 404
+
+
+class TaskNotFound(NotFound):
+    """No task of that id."""
+
+    literal = "Task not found"
+
+
+class ExperimentNotFound(NotFound):
+    """No experiment of that id."""
+
+    literal = "Experiment not found"
 
 
 class VoiceNotFound(NotFound):

@@ -263,6 +263,11 @@ class Settings(BaseSettings):
         return self.data_path / "sovitsd.sqlite3"
 
     @property
+    def models_folder(self) -> Path:
+        """The folder of downloaded weights."""
+        return self.data_path / "models"
+
+    @property
     def storage_root(self) -> Path:
         """The folder of artefacts; with a bucket, of this host's copies."""
         if not self.storage_url or self.storage_is_bucket:

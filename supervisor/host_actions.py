@@ -52,7 +52,7 @@ class HostActions:
 
     async def publish_host(self) -> None:
         """Write this host's cores, memory, GPUs and official weights to Redis."""
-        await self.limits.report_host(await asyncio.to_thread(describe_host, self.settings.data_path / "models"))
+        await self.limits.report_host(await asyncio.to_thread(describe_host, self.settings.models_folder))
 
     async def close(self) -> None:
         await self.sender.close()

@@ -116,7 +116,7 @@ class Supervisor:
             queue = AsyncQueue(redis, QueueOptions.from_settings(self.settings))
             events = Events(queue)
             storage = open_storage(self.settings)
-            versions = ModelVersions(self.settings.data_path / "models")
+            versions = ModelVersions(self.settings.models_folder)
             experiments = ExperimentService(records, queue, events, storage, versions=versions)
             host_actions = HostActions(self.settings, records, queue)
             reports = PlacementReports(queue.transport, queue.prefix)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from typing_extensions import TypedDict
 
 from api.http.responses import JsonResponse, LingeringJsonResponse
 from api.http.wrong_keys import TooManyWrongKeys
@@ -42,10 +43,29 @@ CLIENT_CLOSED_REQUEST: Final = 499
 RETRY_AFTER_SECONDS: Final = 5
 
 
+class FieldProblem(TypedDict):
+    """What is wrong with one field of a request, as clients of FastAPI's applications read it."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
 class InvalidBody(InvalidRequest):
     """A body or a parameter that does not fit; the message names the field."""
 
     status = 422
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        details: Mapping[str, object] | None = None,
+        problems: Sequence[FieldProblem] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.problems = list(problems)
 
 
 class MethodNotAllowed(PermanentError):
@@ -76,15 +96,22 @@ class ErrorFormat(Protocol):
 
 
 class NativeErrors:
-    """The format of /api/v1: `{"error": {code, message, hint, job_id?, details?}}`."""
+    """The format of /api/v1: `{"error": {code, message, hint, job_id?, details?}, "detail"}`.
+
+    `detail` says the same as FastAPI's applications do: one text, or a list of `{loc, msg, type}` for a bad body.
+    """
 
     schema_name = "Error"
     schema: Mapping[str, object] = {
         "title": "Error",
         "description": "The cause of an error, and what would work instead.",
         "type": "object",
-        "required": ["error"],
+        "required": ["error", "detail"],
         "properties": {
+            "detail": {
+                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}],
+                "description": "The same as one text; of a body that does not fit, a list of {loc, msg, type}.",
+            },
             "error": {
                 "type": "object",
                 "required": ["code", "message", "hint"],
@@ -95,7 +122,7 @@ class NativeErrors:
                     "job_id": {"type": "string"},
                     "details": {"type": "object"},
                 },
-            }
+            },
         },
     }
 
@@ -115,7 +142,8 @@ class NativeErrors:
             fields["job_id"] = details.pop("job_id")
         if details:
             fields["details"] = details
-        return {"error": fields}
+        problems = error.problems if isinstance(error, InvalidBody) else []
+        return {"error": fields, "detail": problems or error.detail}
 
 
 def install(app: FastAPI, formats: Sequence[ErrorFormat]) -> None:
@@ -151,6 +179,9 @@ def error_response(request: Request, error: SovitsError, status: int | None = No
 def invalid_body(problems: Sequence[Mapping[str, Any]]) -> InvalidBody:
     """Return one error for all problems that pydantic reports: a sentence each, with the name of the field."""
     sentences, fields = [], []
+    listed: list[FieldProblem] = [
+        {"loc": list(problem["loc"]), "msg": str(problem["msg"]), "type": str(problem["type"])} for problem in problems
+    ]
     for problem in problems:
         name = ".".join(str(part) for part in problem["loc"] if part not in ("body", "query", "path", "header"))
         if not name:
@@ -169,6 +200,7 @@ def invalid_body(problems: Sequence[Mapping[str, Any]]) -> InvalidBody:
         " ".join(sentences) or "The request does not fit.",
         hint="GET /docs lists every field.",
         details={"fields": fields, "param": fields[0] if fields else None},
+        problems=listed,
     )
 
 

@@ -28,6 +28,13 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Deleted(TypedDict):
+    """Something was deleted."""
+
+    success: bool
+    message: str
+
+
 class PageView(TypedDict, Generic[View]):
     """One page of a list."""
 

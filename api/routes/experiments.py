@@ -11,13 +11,15 @@ from typing_extensions import TypedDict
 from api.dependencies import Api, Limit, Offset
 from api.http.access import TRAINING
 from api.http.responses import JsonResponse
-from api.http.schemas import JsonObjectBody, PageView, StrictModel, page_response
-from api.routes.stages import StageStarted, started_view
+from api.http.schemas import Deleted, JsonObjectBody, PageView, StrictModel, page_response
+from api.routes.stages import StageStarted, StageView, stage_view, started_view
 from common.versions import RequestedVersion
 from core.experiments.model_versions import CONTRACT_DEFAULT
 from core.experiments.requests import ExperimentRequest
 from core.names import Name
 from core.records import ExperimentRecord, ExperimentStatus, StageRecord, iso
+from core.stages.parameter_schema import accept_parameters
+from core.stages.stage import find_stage
 
 router = APIRouter(
     prefix="/experiments",
@@ -56,16 +58,6 @@ class ExperimentChange(StrictModel):
     is_half: bool | None = None
 
 
-class StageSummary(TypedDict):
-    """The status of a stage of an experiment."""
-
-    status: str
-    progress: float
-    message: str
-    run: int
-    job_id: str | None
-
-
 class ExperimentView(TypedDict):
     """An experiment."""
 
@@ -89,16 +81,20 @@ class ExperimentView(TypedDict):
     planned: list[str]
     created_at: str | None
     updated_at: str | None
-    stages: dict[str, StageSummary]
+    stages: dict[str, StageView]
 
 
 class PresetStarted(TypedDict):
-    """The stages of a preset: those that were started, and those that start when their inputs are ready."""
+    """The stages of a preset: those that were started, and those that start when their inputs are ready.
+
+    `warnings` names what was sent and changes nothing.
+    """
 
     exp_id: str
     preset: str
     started: list[StageStarted]
     planned: list[str]
+    warnings: list[str]
 
 
 @router.post("", status_code=201, response_model=ExperimentView)
@@ -150,17 +146,17 @@ async def change_experiment(exp_id: str, change: ExperimentChange, api: Api) -> 
     return JsonResponse(experiment_view(experiment, await api.records.stages.of_experiment(exp_id)))
 
 
-@router.delete("/{exp_id}", status_code=204)
+@router.delete("/{exp_id}", response_model=Deleted)
 async def delete_experiment(exp_id: str, api: Api) -> Response:
     """Delete an experiment with its files, logs and checkpoints.
 
     Promoted checkpoints and those of a voice stay. 409 while a stage is running.
     """
     await api.experiments.delete(exp_id)
-    return Response(status_code=204)
+    return JsonResponse(Deleted(success=True, message=f"{exp_id} is deleted."))
 
 
-@router.post("/{exp_id}/presets/{preset}", status_code=202, response_model=PresetStarted)
+@router.post("/{exp_id}/presets/{preset}", response_model=PresetStarted)
 async def run_preset(
     exp_id: str,
     preset: str,
@@ -168,15 +164,22 @@ async def run_preset(
     parameters: Annotated[dict[str, JsonObjectBody] | None, Body(description="Stage → its parameters.")] = None,
 ) -> Response:
     """Run the stages of a preset, each as soon as its inputs are ready. GET /stages/presets lists the presets."""
-    runs = await api.experiments.stages.run_preset(exp_id, preset, parameters)
+    warnings: list[str] = []
+    values: dict[str, dict[str, object]] = {}
+    for stage, sent in (parameters or {}).items():
+        accepted = accept_parameters(find_stage(stage).name, sent)
+        values[stage] = accepted.values
+        warnings += accepted.warnings
+    runs = await api.experiments.stages.run_preset(exp_id, preset, values)
     planned = list((await api.records.experiments.get(exp_id)).planned)
     content: PresetStarted = {
         "exp_id": exp_id,
         "preset": preset,
         "started": [started_view(run) for run in runs],
         "planned": planned,
+        "warnings": warnings,
     }
-    return JsonResponse(content, 202)
+    return JsonResponse(content)
 
 
 def experiment_view(record: ExperimentRecord, stages: list[StageRecord]) -> ExperimentView:
@@ -200,14 +203,5 @@ def experiment_view(record: ExperimentRecord, stages: list[StageRecord]) -> Expe
         "planned": list(record.planned),
         "created_at": iso(record.created_at),
         "updated_at": iso(record.updated_at),
-        "stages": {
-            run.stage: {
-                "status": run.status,
-                "progress": run.progress,
-                "message": run.message,
-                "run": run.run,
-                "job_id": run.job_id or None,
-            }
-            for run in stages
-        },
+        "stages": {run.stage: stage_view(run) for run in stages},
     }

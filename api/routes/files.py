@@ -15,7 +15,7 @@ from api.http.access import TRAINING
 from api.http.multipart import announced_bytes, received_file
 from api.http.openapi import multipart_form
 from api.http.responses import JsonResponse, stored_file_response
-from api.http.schemas import PageView, page_response
+from api.http.schemas import Deleted, PageView, page_response
 from api.services.uploads import DEFAULT_PURPOSE
 from core.datasets.archive import Archive, printable_name
 from core.errors import InvalidRequest, NotFound
@@ -105,11 +105,11 @@ async def file_metadata(file_id: str, api: Api) -> Response:
     return JsonResponse(file_view(await api.records.files.get(file_id)))
 
 
-@router.delete("/{file_id}", status_code=204)
+@router.delete("/{file_id}", response_model=Deleted)
 async def delete_file(file_id: str, api: Api) -> Response:
     """Delete a file. 409 while a task uses it."""
     await api.uploads.delete(file_id)
-    return Response(status_code=204)
+    return JsonResponse(Deleted(success=True, message=f"{file_id} is deleted."))
 
 
 async def file_response(api: ApiServices, record: FileRecord) -> FileResponse:

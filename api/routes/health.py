@@ -49,6 +49,12 @@ async def alive() -> Response:
     return JsonResponse(Alive(status="ok"))
 
 
+@router.get("/health", response_model=Alive)
+async def alive_for_shells() -> Response:
+    """Respond with 200 as soon as requests are answered; desktop shells and balancers ask this."""
+    return JsonResponse(Alive(status="ok"))
+
+
 @router.get("/readyz", response_model=Health, responses={503: {"model": Health, "description": "Not ready."}})
 async def ready(api: Api) -> Response:
     """Check whether Redis, the database and a synthesizer are available (readiness).

@@ -12,9 +12,9 @@ from typing_extensions import TypedDict
 from api.dependencies import Api, ApiServices, Limit, Offset
 from api.http.access import TRAINING
 from api.http.responses import JsonResponse
-from api.http.schemas import JsonObjectView, PageView, StrictModel, page_response
+from api.http.schemas import Deleted, JsonObjectView, PageView, StrictModel, page_response
 from common.versions import Version
-from core.records import CheckpointRecord, VoiceRecord, iso
+from core.records import CheckpointRecord, ExperimentRecord, VoiceRecord, iso
 
 router = APIRouter(
     prefix="/models",
@@ -31,9 +31,13 @@ class ModelVoiceView(TypedDict):
 
 
 class ModelView(TypedDict):
-    """A checkpoint."""
+    """A checkpoint; `task_id`, `experiment_id` and `exp_name` say what trained it, while that exists."""
 
     id: str
+    task_id: str | None
+    experiment_id: str | None
+    exp_name: str | None
+    model_type: str
     type: str
     version: str
     name: str
@@ -70,7 +74,12 @@ async def list_models(
         limit, offset, kind=type, version=version, exp_id=exp_id, promoted=promoted
     )
     voices = await api.checkpoints.voices(page.items)
-    return page_response(page, lambda record: model_view(record, voices[record.id]), limit, offset)
+    experiments = await api.checkpoints.experiments(page.items)
+
+    def view(record: CheckpointRecord) -> ModelView:
+        return model_view(record, voices[record.id], experiments.get(record.exp_id or ""))
+
+    return page_response(page, view, limit, offset)
 
 
 @router.get("/{model_id}", response_model=ModelView)
@@ -86,22 +95,29 @@ async def promote_model(model_id: str, api: Api, promotion: Promotion | None = N
     return await _model_response(api, await api.checkpoints.promote(model_id, promoted))
 
 
-@router.delete("/{model_id}", status_code=204)
+@router.delete("/{model_id}", response_model=Deleted)
 async def delete_model(model_id: str, api: Api) -> Response:
     """Delete a checkpoint and its file. 409 names the voices that use it."""
     await api.checkpoints.delete(model_id)
-    return Response(status_code=204)
+    return JsonResponse(Deleted(success=True, message=f"{model_id} is deleted."))
 
 
 async def _model_response(api: ApiServices, record: CheckpointRecord) -> JsonResponse:
     voices = await api.checkpoints.voices([record])
-    return JsonResponse(model_view(record, voices[record.id]))
+    experiments = await api.checkpoints.experiments([record])
+    return JsonResponse(model_view(record, voices[record.id], experiments.get(record.exp_id or "")))
 
 
-def model_view(record: CheckpointRecord, voices: Sequence[VoiceRecord]) -> ModelView:
-    """Return a checkpoint as the API shows it, with the voices that use it."""
+def model_view(
+    record: CheckpointRecord, voices: Sequence[VoiceRecord], experiment: ExperimentRecord | None
+) -> ModelView:
+    """Return a checkpoint as the API shows it, with what trained it and the voices that use it."""
     return {
         "id": record.id,
+        "task_id": experiment.task_id if experiment is not None else None,
+        "experiment_id": record.exp_id,
+        "exp_name": experiment.exp_name if experiment is not None else None,
+        "model_type": record.kind,
         "type": record.kind,
         "version": record.version,
         "name": record.name,

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NotRequired
+from typing import Annotated, Final, Literal, NotRequired
 
 from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api
+from api.dependencies import Api, ApiServices
 from api.http.access import TRAINING
 from api.http.responses import JsonResponse
 from api.http.schedule import ScheduleAt, scheduled_time
-from api.http.schemas import JsonObjectBody, JsonObjectView, PageView, StrictModel, page_response
+from api.http.schemas import JsonObjectBody, JsonObjectView, StrictModel
 from api.http.sse import EventStream, LastEventId
 from api.services.progress import stage_feed
 from common.versions import VERSIONS
-from core.errors import Conflict
-from core.records import Page, StageRecord, iso
-from core.stages.parameter_schema import describe_parameters
+from core.errors import Conflict, InvalidRequest, NotFound
+from core.records import StageRecord, iso
+from core.stages.parameter_schema import ParameterDescription, accept_parameters, describe_parameters
 from core.stages.presets import PRESETS, Preset
 from core.stages.stage import find_stage
 from core.stages.status import StageStatus
@@ -33,6 +33,11 @@ catalog_router = APIRouter(
     tags=["Stages"],
     dependencies=[TRAINING],
 )
+_CLIENT_STATUSES: Final = {
+    StageStatus.INTERRUPTED: StageStatus.RUNNING,
+    StageStatus.PAUSED: StageStatus.RUNNING,
+    StageStatus.STALE: StageStatus.COMPLETED,
+}
 
 
 class PreviousRun(TypedDict):
@@ -50,20 +55,27 @@ class StageStarted(TypedDict):
     stage_type: str
     status: str
     job_id: str | None
-    config: JsonObjectView
+    config: JsonObjectView | None
     started_at: str | None
     rerun: bool
-    previous_run: NotRequired[PreviousRun]
+    previous_run: PreviousRun | None
+
+
+class StageRunStarted(StageStarted):
+    """A stage that was started; `warnings` names what was sent and changes nothing."""
+
+    warnings: list[str]
 
 
 class StageView(StageStarted):
-    """The newest run of a stage."""
+    """The newest run of a stage: `status` in the words of the tasks service, `state` in our own."""
 
+    state: str
     run: int
     progress: float
-    message: str
+    message: str | None
     metrics: JsonObjectView
-    outputs: JsonObjectView
+    outputs: JsonObjectView | None
     error: JsonObjectView | None
     error_message: str | None
     control: str
@@ -75,17 +87,27 @@ class StageView(StageStarted):
 
 
 class StagePage(TypedDict):
-    """The stages of an experiment, on one page."""
+    """The stages of an experiment, all of them; `items` is the same list."""
 
     exp_id: str
+    stages: list[StageView]
     items: list[StageView]
     total: int
     limit: int
     offset: int
 
 
+class CancelledStage(StageView):
+    """A stage that was cancelled."""
+
+    success: bool
+
+
 class StageOptions(BaseModel):
-    """Parameters of the stage, which replace the defaults (GET /stages/{stage}/schema), and how to run it."""
+    """Parameters of the stage, which replace the defaults (GET /stages/{stage}/schema), and how to run it.
+
+    What the stage does not know is accepted and named in `warnings`.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -108,74 +130,114 @@ class StageControl(StrictModel):
 
 
 class ParameterView(TypedDict):
-    """A parameter of a stage; null where something does not apply."""
+    """A parameter of a stage."""
 
-    name: str
     type: str
     default: object
-    min: float | None
-    max: float | None
-    choices: list[object] | None
     description: str
+    min: NotRequired[float]
+    max: NotRequired[float]
+    choices: NotRequired[list[object]]
 
 
 class StageSchema(TypedDict):
     """The inputs and parameters of a stage."""
 
+    type: str
+    name: str
+    description: str
+    parameters: dict[str, ParameterView]
     stage_type: str
     alias: str | None
     needs: list[str]
     versions: list[str]
-    parameters: list[ParameterView]
 
 
 class PresetView(TypedDict):
-    """Stages that are often run together."""
+    """Stages that are often run together; what these need beside them runs, too."""
 
+    id: str
     name: str
     description: str
     stages: list[str]
 
 
-@router.post("/{stage}", status_code=202, response_model=StageStarted)
+class PresetList(TypedDict):
+    """All presets; `items` is the same list."""
+
+    presets: list[PresetView]
+    items: list[PresetView]
+    total: int
+    limit: int
+    offset: int
+
+
+@router.post("/{stage}", response_model=StageRunStarted)
 async def run_stage(
     exp_id: str, stage: str, api: Api, options: Annotated[StageOptions | None, Body()] = None
 ) -> Response:
     """Run a stage; a completed one runs again, a paused one resumes.
 
-    400 names the stages that must be completed first, 409 says that the stage is running, 422 names a parameter that
-    does not exist or is out of range.
+    What it needs and no client of the tasks service knows (conversion, denoising, speaker vectors) runs by itself
+    before it. 400 names the stages that must be completed first, 409 says that the stage is running, 422 names a
+    parameter that is out of range.
     """
     options = options or StageOptions()
+    await api.records.experiments.get(exp_id)
+    try:
+        name = find_stage(stage).name
+    except NotFound as error:
+        raise InvalidRequest(error.message, hint=error.hint, literal=f"Invalid stage type: {stage}") from None
+    accepted = accept_parameters(name, options.model_extra or {})
     run = await api.experiments.stages.run(
         exp_id,
-        stage,
-        options.model_extra,
+        name,
+        accepted.values,
         confirm=options.confirm,
         device=options.device,
         schedule_at=scheduled_time(options.schedule_at),
     )
-    return JsonResponse(started_view(run), 202)
+    content: StageRunStarted = {**started_view(run), "warnings": accepted.warnings}
+    return JsonResponse(content)
 
 
 @router.get("", response_model=StagePage)
 async def list_stages(exp_id: str, api: Api) -> Response:
     """List all stages of an experiment with their newest runs, in the order in which they run."""
     views = [stage_view(run) for run in await api.records.stages.of_experiment(exp_id)]
-    content: StagePage = {"exp_id": exp_id, "items": views, "total": len(views), "limit": len(views), "offset": 0}
+    content: StagePage = {
+        "exp_id": exp_id,
+        "stages": views,
+        "items": views,
+        "total": len(views),
+        "limit": len(views),
+        "offset": 0,
+    }
     return JsonResponse(content)
 
 
 @router.get("/{stage}", response_model=StageView)
 async def get_stage(exp_id: str, stage: str, api: Api) -> Response:
     """Get the newest run of a stage."""
-    return JsonResponse(stage_view(await api.records.stages.get(exp_id, find_stage(stage).name)))
+    return JsonResponse(stage_view(await _newest_run(api, exp_id, stage)))
 
 
-@router.delete("/{stage}", response_model=StageView)
+@router.delete("/{stage}", response_model=CancelledStage)
 async def cancel_stage(exp_id: str, stage: str, api: Api) -> Response:
-    """Cancel a stage that is waiting, running or paused. It stops within seconds; what is finished is kept."""
-    return JsonResponse(stage_view(await api.experiments.stages.cancel(exp_id, stage)))
+    """Cancel a stage that is waiting, running or paused. It stops within seconds; what is finished is kept.
+
+    400 when there is nothing to cancel.
+    """
+    run = await _newest_run(api, exp_id, stage)
+    try:
+        run = await api.experiments.stages.cancel(exp_id, run.stage)
+    except Conflict as error:
+        literal = "Stage not running or cannot be cancelled"
+        raise InvalidRequest(error.message, hint=error.hint, literal=literal) from None
+    view = stage_view(run)
+    view["message"] = f"阶段 {run.stage} 已取消"
+    content: CancelledStage = {**view, "success": True}
+    return JsonResponse(content)
 
 
 @router.post("/{stage}/control", response_model=StageView)
@@ -193,16 +255,18 @@ async def watch_stage(exp_id: str, stage: str, api: Api, last_event: LastEventId
 
     The last event is `completed`, `failed`, `cancelled` or `paused`. 409 for a stage that was never started.
     """
-    run = await api.records.stages.get(exp_id, find_stage(stage).name)
+    run = await _newest_run(api, exp_id, stage)
     if run.status is StageStatus.PENDING:
         raise Conflict(f"{run.stage} is pending", hint=f"POST /api/v1/experiments/{exp_id}/stages/{run.stage} runs it.")
     return await api.sse.respond(stage_feed(api.records, api.queue, api.events, run), last_event)
 
 
-@catalog_router.get("/presets", response_model=PageView[PresetView])
+@catalog_router.get("/presets", response_model=PresetList)
 async def list_presets() -> Response:
     """List the presets: stages that POST /experiments/{exp_id}/presets/{preset} runs in order."""
-    return page_response(Page(list(PRESETS), len(PRESETS)), _preset_view, len(PRESETS), 0)
+    views = [_preset_view(preset) for preset in PRESETS]
+    content: PresetList = {"presets": views, "items": views, "total": len(views), "limit": len(views), "offset": 0}
+    return JsonResponse(content)
 
 
 @catalog_router.get("/{stage}/schema", response_model=StageSchema)
@@ -210,34 +274,49 @@ async def stage_schema(stage: str) -> Response:
     """Get the parameters of a stage with type, default, range and description, and the stages that it depends on."""
     specification = find_stage(stage)
     content: StageSchema = {
+        "type": specification.name,
+        "name": specification.title,
+        "description": specification.description,
+        "parameters": {
+            parameter["name"]: _parameter_view(parameter) for parameter in describe_parameters(specification.name)
+        },
         "stage_type": specification.name,
         "alias": specification.alias or None,
         "needs": list(specification.needs),
         "versions": [version for version in VERSIONS if version in specification.versions],
-        "parameters": [ParameterView(**parameter) for parameter in describe_parameters(specification.name)],
     }
     return JsonResponse(content)
 
 
+async def _newest_run(api: ApiServices, exp_id: str, stage: str) -> StageRecord:
+    """Return the newest run of a stage; NotFound for an unknown experiment or stage."""
+    await api.records.experiments.get(exp_id)
+    try:
+        name = find_stage(stage).name
+    except NotFound as error:
+        raise NotFound(error.message, hint=error.hint, literal="Stage not found") from None
+    return await api.records.stages.get(exp_id, name)
+
+
 def started_view(run: StageRecord) -> StageStarted:
     """Return a run as the response to its start shows it."""
-    view: StageStarted = {
+    previous = run.previous_run
+    return {
         "exp_id": run.exp_id,
         "stage_type": run.stage,
-        "status": run.status,
+        "status": client_status(run.status),
         "job_id": run.job_id or None,
-        "config": run.config,
+        "config": run.config if run.run else None,
         "started_at": iso(run.started_at or run.queued_at),
-        "rerun": run.previous_run is not None,
-    }
-    if run.previous_run is not None:
-        previous = run.previous_run
-        view["previous_run"] = {
+        "rerun": run.work_run > 1,
+        "previous_run": None
+        if previous is None
+        else {
             "run": previous["run"],
             "completed_at": iso(previous["completed_at"]),
             "outputs": previous["outputs"],
-        }
-    return view
+        },
+    }
 
 
 def stage_view(run: StageRecord) -> StageView:
@@ -245,11 +324,12 @@ def stage_view(run: StageRecord) -> StageView:
     return {
         **started_view(run),
         "started_at": iso(run.started_at),
+        "state": run.status,
         "run": run.run,
         "progress": run.progress,
-        "message": run.message,
+        "message": run.message or None,
         "metrics": run.metrics,
-        "outputs": run.outputs,
+        "outputs": run.outputs or None,
         "error": run.error,
         "error_message": str(run.error.get("message", "")) if run.error else None,
         "control": run.control,
@@ -261,5 +341,30 @@ def stage_view(run: StageRecord) -> StageView:
     }
 
 
+def client_status(status: StageStatus) -> StageStatus:
+    """Return the status in the words of the tasks service; `state` says the finer one."""
+    return _CLIENT_STATUSES.get(status, status)
+
+
 def _preset_view(preset: Preset) -> PresetView:
-    return {"name": preset.name, "description": preset.description, "stages": list(preset.stages)}
+    return {
+        "id": preset.id,
+        "name": preset.title,
+        "description": preset.description,
+        "stages": list(preset.stages),
+    }
+
+
+def _parameter_view(parameter: ParameterDescription) -> ParameterView:
+    view: ParameterView = {
+        "type": parameter["type"],
+        "default": parameter["default"],
+        "description": parameter["description"],
+    }
+    if (minimum := parameter["min"]) is not None:
+        view["min"] = minimum
+    if (maximum := parameter["max"]) is not None:
+        view["max"] = maximum
+    if (choices := parameter["choices"]) is not None:
+        view["choices"] = choices
+    return view

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired
+import time
+from typing import Final, Literal, NotRequired
 
 from fastapi import APIRouter, Response
 from pydantic import Field
@@ -17,16 +18,18 @@ from api.http.schemas import JsonObjectView, StrictModel
 from api.http.sse import EventStream, LastEventId
 from api.services.progress import task_feed
 from common.versions import RequestedVersion
+from core.errors import NotFound
 from core.experiments.requests import TaskRequest
 from core.experiments.training_results import summarize_trainings
 from core.names import Name
-from core.records import TaskRecord, TaskStatus, iso
+from core.records import UNDER_WAY, TaskRecord, TaskStatus, iso
 
 router = APIRouter(
     prefix="/tasks",
     tags=["Tasks"],
     dependencies=[TRAINING],
 )
+CANCELLED_MESSAGE: Final = "任务已取消"
 
 
 class TaskOptions(StrictModel):
@@ -59,15 +62,16 @@ class CreateTaskBody(StrictModel):
 
 
 class TaskView(TypedDict):
-    """A task."""
+    """A task: `status` in the words of the tasks service, `state` in our own."""
 
     id: str
     exp_name: str
     status: str
-    current_stage: str
+    state: str
+    current_stage: str | None
     progress: float
     overall_progress: float
-    message: str
+    message: str | None
     error_message: str | None
     error: JsonObjectView | None
     created_at: str | None
@@ -80,6 +84,12 @@ class TaskView(TypedDict):
     priority: int
     schedule_at: str | None
     result: NotRequired[JsonObjectView]
+
+
+class CancelledTask(TaskView):
+    """A task that was cancelled."""
+
+    success: bool
 
 
 @router.post("", status_code=201, response_model=TaskView)
@@ -118,10 +128,17 @@ async def get_task(task_id: str, api: Api) -> Response:
     return JsonResponse(view)
 
 
-@router.delete("/{task_id}", response_model=TaskView)
+@router.delete("/{task_id}", response_model=CancelledTask)
 async def cancel_task(task_id: str, api: Api) -> Response:
-    """Cancel a task. It stops within seconds and keeps what is finished; a task that has ended is left unchanged."""
-    return JsonResponse(task_view(await api.experiments.tasks.cancel(task_id)))
+    """Cancel a task. It stops within seconds and keeps what is finished; 404 for one that has ended."""
+    try:
+        status = (await api.records.tasks.get(task_id)).status
+        if status.terminal:
+            raise NotFound(f"task {task_id} is {status}", hint="It has ended; there is nothing to cancel.")
+    except NotFound as error:
+        literal = "Task not found or cannot be cancelled"
+        raise NotFound(error.message, hint=error.hint, literal=literal) from None
+    return JsonResponse(cancelled_view(task_view(await api.experiments.tasks.cancel(task_id))))
 
 
 @router.get("/{task_id}/progress", response_class=EventStream)
@@ -135,11 +152,12 @@ def task_view(task: TaskRecord) -> TaskView:
     return {
         "id": task.id,
         "exp_name": task.exp_name,
-        "status": task.status,
-        "current_stage": task.current_stage,
+        "status": TaskStatus.RUNNING if task.status in UNDER_WAY else task.status,
+        "state": _state(task),
+        "current_stage": task.current_stage if task.started_at is not None else None,
         "progress": task.progress,
         "overall_progress": task.overall_progress,
-        "message": task.message,
+        "message": task.message or None,
         "error_message": task.error_message,
         "error": task.error,
         "created_at": iso(task.created_at),
@@ -152,3 +170,13 @@ def task_view(task: TaskRecord) -> TaskView:
         "priority": task.priority,
         "schedule_at": iso(task.schedule_at),
     }
+
+
+def cancelled_view(view: TaskView) -> CancelledTask:
+    """Return a task as the response to its cancellation shows it."""
+    return {**view, "message": CANCELLED_MESSAGE, "success": True}
+
+
+def _state(task: TaskRecord) -> str:
+    waits = task.status is TaskStatus.QUEUED and task.schedule_at is not None and task.schedule_at > time.time()
+    return "scheduled" if waits else task.status

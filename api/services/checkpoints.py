@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from core.errors import NotFound
-from core.records import CheckpointRecord, Records, VoiceRecord
+from core.records import CheckpointRecord, ExperimentRecord, Records, VoiceRecord
 from core.storage import Storage
 from core.voices.import_job import import_lock
 
@@ -46,3 +46,7 @@ class CheckpointService:
         """Return the voices that use each of the checkpoints, by the checkpoint's id."""
         users = await self.records.voices.by_checkpoint([checkpoint.id for checkpoint in checkpoints])
         return {checkpoint.id: users.get(checkpoint.id, []) for checkpoint in checkpoints}
+
+    async def experiments(self, checkpoints: Sequence[CheckpointRecord]) -> dict[str, ExperimentRecord]:
+        """Return the experiments that trained the checkpoints, by their ids; without those that were deleted."""
+        return await self.records.experiments.of_ids({record.exp_id for record in checkpoints if record.exp_id})

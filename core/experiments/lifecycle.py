@@ -20,6 +20,8 @@ from core.stages.stage import STAGES
 from core.stages.status import StageStatus
 
 WAITING_MESSAGE: Final = "Waiting for a worker."
+IMPLICIT: Final = "implicit"
+"""In the basis of a run: it was begun by itself, for a stage that needs it."""
 SHOWN_FIRST: Final = (
     StageStatus.RUNNING,
     StageStatus.INTERRUPTED,
@@ -74,6 +76,73 @@ def queue_run(transaction: ExperimentTransaction, stage: str, config: StageConfi
         if record.status is StageStatus.COMPLETED and not record.outputs.get("skipped"):
             transaction.set_stage(dependent, status=StageStatus.STALE)
     return transaction.stages[stage]
+
+
+def queue_prerequisites(transaction: ExperimentTransaction, stage: str) -> list[StageRecord]:
+    """Queue what a stage reads, is not completed, and clients of the tasks service do not know; return what it awaits.
+
+    A run that is under way already is awaited as well.
+    """
+    awaited: list[StageRecord] = []
+    version = transaction.experiment.version
+    unmet = unmet_needs(stage, transaction.statuses, version)
+    for name in stage_inputs(stage, version):
+        if STAGES[name].known_to_clients or not (name in unmet or transaction.stage(name).status.active):
+            continue
+        record = transaction.stage(name)
+        if not record.status.active:
+            before = queue_prerequisites(transaction, name)
+            config = record.config or parse_parameters(name, transaction.experiment.parameters.get(name, {}))
+            if not queue_or_skip(transaction, name, config):
+                continue
+            record = await_runs(transaction, name, before)
+            record = transaction.set_stage(name, basis={**record.basis, IMPLICIT: True})
+            awaited += before
+        awaited.append(record)
+    return awaited
+
+
+def await_runs(transaction: ExperimentTransaction, stage: str, awaited: list[StageRecord]) -> StageRecord:
+    """Let a queued run begin after others: its job depends on theirs."""
+    record = transaction.stage(stage)
+    if not awaited:
+        return record
+    return transaction.set_stage(
+        stage,
+        basis={**record.basis, **{run.stage: run.run for run in awaited}},
+        message=f"Waits for {', '.join(run.stage for run in awaited)}.",
+    )
+
+
+def unfinished_prerequisites(transaction: ExperimentTransaction, run: StageRecord) -> list[StageRecord]:
+    """Return the runs that a run was to begin after and that are not completed."""
+    return [
+        transaction.stage(name)
+        for name in run.basis
+        if name in STAGES
+        and not STAGES[name].known_to_clients
+        and transaction.stage(name).status is not StageStatus.COMPLETED
+    ]
+
+
+def waiting_runs(transaction: ExperimentTransaction, stage: str) -> list[StageRecord]:
+    """Return the queued runs that begin after the newest run of a stage."""
+    number = transaction.stage(stage).run
+    return [
+        run
+        for run in transaction.stages.values()
+        if run.status is StageStatus.QUEUED and not STAGES[stage].known_to_clients and run.basis.get(stage) == number
+    ]
+
+
+def cancel_prerequisites(transaction: ExperimentTransaction, run: StageRecord) -> list[StageRecord]:
+    """Cancel what was begun by itself for a run that is cancelled now, unless another one needs it; return these."""
+    cancelled: list[StageRecord] = []
+    for record in unfinished_prerequisites(transaction, run):
+        if record.status.active and record.basis.get(IMPLICIT) and not waiting_runs(transaction, record.stage):
+            cancelled.append(cancel_run(transaction, record.stage))
+            cancelled += cancel_prerequisites(transaction, record)
+    return cancelled
 
 
 def queue_resumed_run(transaction: ExperimentTransaction, stage: str, config: StageConfig) -> StageRecord:
@@ -182,16 +251,23 @@ def pause_run(transaction: ExperimentTransaction, stage: str) -> StageRecord:
 
 
 def cancel_run(transaction: ExperimentTransaction, stage: str, message: str = "Cancelled.") -> StageRecord:
-    """Record a waiting, running or paused run as cancelled; planned stages that depend on it do not begin."""
+    """Record a waiting, running or paused run as cancelled, with the runs that wait for it.
+
+    Planned stages that depend on it do not begin.
+    """
     remove_planned(transaction, dependent_stages(stage))
+    for waiting in waiting_runs(transaction, stage):
+        cancel_run(transaction, waiting.stage, message)
     return transaction.set_stage(
         stage, status=StageStatus.CANCELLED, message=message, control="", completed_at=transaction.now
     )
 
 
 def fail_run(transaction: ExperimentTransaction, stage: str, error: ErrorData) -> StageRecord:
-    """Record a run as failed; planned stages that depend on it do not begin."""
+    """Record a run as failed, with the runs that wait for it; planned stages that depend on it do not begin."""
     remove_planned(transaction, dependent_stages(stage))
+    for waiting in waiting_runs(transaction, stage):
+        fail_run(transaction, waiting.stage, error)
     return transaction.set_stage(
         stage,
         status=StageStatus.FAILED,
@@ -249,6 +325,8 @@ def update_summary(transaction: ExperimentTransaction) -> None:
         status = TaskStatus.RUNNING
     elif StageStatus.INTERRUPTED in statuses:
         status = TaskStatus.INTERRUPTED
+    elif StageStatus.PAUSED in statuses and StageStatus.QUEUED not in statuses:
+        status = TaskStatus.PAUSED
     else:
         status = TaskStatus.QUEUED if task.started_at is None else TaskStatus.RUNNING
     shown = shown_run(transaction)

@@ -13,18 +13,13 @@ from common.languages import LANGUAGE_CODES_OF_V1
 from common.official_weights import installed_weights, missing_parts, weights_name
 from common.versions import AUTO, BEST_FIRST, VERSIONS
 from core.errors import InvalidRequest, MissingWeights
+from core.experiments.named_weights import BASE_PARAMETERS, names_default
 from core.limits import LimitService
 from core.records import ExperimentRecord
 from core.stages.parameters import StageOverrides
 
 CONTRACT_DEFAULT: Final = "v2"
 """What clients of the tasks service send without having chosen, and read of an experiment that named no version."""
-BASE_PARAMETERS: Final = {
-    "gpt": ("gpt_train", "pretrained_s1"),
-    "sovits": ("sovits_train", "pretrained_s2G"),
-    "discriminator": ("sovits_train", "pretrained_s2D"),
-}
-"""Part → the stage and its parameter that name another file for it."""
 STAGE_PARTS: Final = {
     "text_feature": ("roberta",),
     "hubert_feature": ("hubert",),
@@ -121,4 +116,8 @@ class ModelVersions:
 
 def replaced_parts(parameters: StageOverrides) -> set[str]:
     """Return the parts in whose place parameters of the trainings name other files."""
-    return {part for part, (stage, parameter) in BASE_PARAMETERS.items() if parameters.get(stage, {}).get(parameter)}
+    return {
+        part
+        for part, (stage, parameter) in BASE_PARAMETERS.items()
+        if not names_default(parameters.get(stage, {}).get(parameter))
+    }

@@ -7,7 +7,14 @@ from collections.abc import Callable
 from typing import Final
 
 from core.errors import ErrorData, JobCancelled, NotFound
-from core.experiments.lifecycle import cancel_run, cancel_task, open_task, pause_run, update_summary
+from core.experiments.lifecycle import (
+    cancel_run,
+    cancel_task,
+    open_task,
+    pause_run,
+    unfinished_prerequisites,
+    update_summary,
+)
 from core.experiments.notifier import Notifier
 from core.experiments.run_jobs import RunJobs
 from core.experiments.runs import StageRuns
@@ -107,8 +114,13 @@ class Reconciler:
             if record.status is StageStatus.RUNNING:
                 record = transaction.set_stage(run.stage, status=StageStatus.INTERRUPTED, message=_INTERRUPTED)
                 update_summary(transaction)
+            awaited = unfinished_prerequisites(transaction, record)
         due = transaction.task.schedule_at if transaction.task is not None else None
-        await self.jobs.enqueue(transaction.experiment, record, max(0.0, (due or 0.0) - self.clock()))
+        for prerequisite in awaited:  # first, so that the run's job can depend on it
+            if prerequisite.status.active:
+                await self.jobs.enqueue(transaction.experiment, prerequisite, awaited=awaited)
+        delay = max(0.0, (due or 0.0) - self.clock())
+        await self.jobs.enqueue(transaction.experiment, record, delay, awaited=awaited)
         logger.info("Enqueued %s again.", record.job_id)
 
     async def _record_interruption(self, run: StageRecord, job: Job) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from core.errors import Conflict, QueueUnavailable, TimedOut
@@ -31,10 +31,18 @@ class RunJobs:
         self.events = events
         self.clock = clock
 
-    async def enqueue(self, experiment: ExperimentRecord, run: StageRecord, delay_seconds: float = 0.0) -> None:
+    async def enqueue(
+        self,
+        experiment: ExperimentRecord,
+        run: StageRecord,
+        delay_seconds: float = 0.0,
+        *,
+        awaited: Sequence[StageRecord] = (),
+    ) -> None:
         """Enqueue the job of a run, not before its time; a job that exists already stays as it is.
 
-        The first stages wait for the job that makes the experiment's version of the data set. A training goes to the
+        The first stages wait for the job that makes the version of the data set, and a run for those of the
+        `awaited` runs that are in its basis. A training goes to the
         device that its run, its experiment or `gpu_numbers` name; other stages run anywhere.
         """
         stage = STAGES[run.stage]
@@ -43,9 +51,9 @@ class RunJobs:
             device = run.device or experiment.device
             if not device and experiment.gpu_numbers != DEFAULT_GPU_NUMBERS:
                 device = prefer_gpus(experiment.gpu_numbers, worker_devices(await self.queue.workers()))
-        depends_on: tuple[str, ...] = ()
+        depends_on = tuple(other.job_id for other in awaited if run.basis.get(other.stage) == other.run)
         if experiment.dataset_id is not None and experiment.dataset_version is not None and not stage.needs:
-            depends_on = (dataset_version_job_id(experiment.dataset_id, experiment.dataset_version),)
+            depends_on += (dataset_version_job_id(experiment.dataset_id, experiment.dataset_version),)
         job = NewJob(
             role=stage.role,
             payload=StageRunPayload(experiment_id=run.exp_id, stage=run.stage, run=run.run).model_dump(),

@@ -9,20 +9,24 @@ from dataclasses import dataclass
 from typing import cast
 
 from common.json_types import JsonObject
-from core.errors import ErrorData, JobCancelled, NotFound
+from core.errors import ErrorData, JobCancelled, NotFound, NotReady
 from core.experiments.lifecycle import (
+    cancel_run,
     experiment_progress,
     fail_run,
     fail_task,
     open_task,
     pause_run,
     queue_next,
+    unfinished_prerequisites,
     update_summary,
+    waiting_runs,
 )
 from core.experiments.notifier import Notifier
 from core.experiments.run_jobs import RunJobs
 from core.experiments.scheduler import StageScheduler
 from core.experiments.voice_publisher import VoicePublisher
+from core.jobs.job import JobStatus
 from core.records import STEPWISE_DIALECT, ExperimentRecord, ExperimentTransaction, Records, StageRecord, TaskStatus
 from core.stages.outputs import CompletedOutputs
 from core.stages.parameters import StageConfig
@@ -82,9 +86,14 @@ class StageRuns:
                 return StartedRun(transaction.experiment, record, _completed_outputs(transaction))
             if record.status in _NEVER_STARTS:
                 raise JobCancelled(f"run {run} of {stage} is {record.status}")
+            unfinished = unfinished_prerequisites(transaction, record)
             pauses = record.control == "pause"  # its worker died before it could pause
-            record = pause_run(transaction, stage) if pauses else _mark_running(transaction, record)
-            queued, _ = queue_next(transaction)
+            queued: list[StageRecord] = []
+            if not unfinished:
+                record = pause_run(transaction, stage) if pauses else _mark_running(transaction, record)
+                queued, _ = queue_next(transaction)
+        if unfinished:
+            await self._end_without(record, unfinished[0])
         if pauses:
             await self.jobs.cancel([record])
             raise JobCancelled(f"run {run} of {stage} is paused")
@@ -160,15 +169,37 @@ class StageRuns:
             record = transaction.stage(stage)
             if record.run != run or not record.status.active:
                 return
+            waiting = waiting_runs(transaction, stage)
             record = fail_run(transaction, stage, error)
             ends_now = open_task(transaction) is not None
             siblings = fail_task(transaction, error)
             update_summary(transaction)
         logger.error("Stage %s of %s failed: %s", stage, exp_id, record.message)
-        await self.jobs.cancel(siblings)
+        await self.jobs.cancel([*siblings, *waiting])
         await self.notifier.log(transaction.experiment, f"{stage} failed: {record.message}", level="ERROR", stage=stage)
         if ends_now and transaction.task is not None:
             await self.notifier.task_ended(transaction.task)
+
+    async def _end_without(self, run: StageRecord, prerequisite: StageRecord) -> None:
+        """End a run like the one that was begun by itself for it, and raise JobCancelled.
+
+        The reconciler may not have recorded yet how that one ended; its job says it.
+
+        Raises:
+            NotReady: it has not ended, because its job was lost with Redis and begins again.
+        """
+        job = await self.jobs.queue.job(prerequisite.job_id)
+        error = prerequisite.error or (job.error if job is not None and job.status is JobStatus.DEAD else None)
+        if error is not None:
+            await self.fail(run.exp_id, run.stage, run.run, error)
+            raise JobCancelled(f"{prerequisite.stage}, which {run.stage} needs, failed")
+        if prerequisite.status is StageStatus.CANCELLED or (job is not None and job.status is JobStatus.CANCELLED):
+            async with self._transaction(run.exp_id) as transaction:
+                if transaction.stage(run.stage).run == run.run:
+                    cancel_run(transaction, run.stage)
+                    update_summary(transaction)
+            raise JobCancelled(f"{prerequisite.stage}, which {run.stage} needs, was cancelled")
+        raise NotReady(f"{prerequisite.stage}, which {run.stage} needs, is still under way.", hint="Wait a moment.")
 
     async def pause(self, exp_id: str, stage: str, run: int) -> None:
         """Record that a training saved its state and stopped; the run that resumes works in the same folder.

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from core.errors import ConfirmationNeeded, Conflict, InvalidParameter, InvalidRequest, QueueUnavailable, QuotaExceeded
 from core.experiments.lifecycle import (
+    await_runs,
     cancel_open_runs,
+    cancel_prerequisites,
     cancel_run,
     differences_since_pause,
     open_task,
     pause_run,
     queue_planned,
+    queue_prerequisites,
     queue_resumed_run,
     queue_run,
     update_summary,
     waiting_message,
+    waiting_runs,
 )
 from core.experiments.model_versions import ModelVersions
+from core.experiments.named_weights import check_named_weights
 from core.experiments.run_jobs import RunJobs
-from core.records import ExperimentRecord, ExperimentTransaction, Records, StageRecord
-from core.stages.order import dependent_stages, stage_inputs, stage_order, unmet_needs
+from core.records import STEPWISE_DIALECT, ExperimentRecord, ExperimentTransaction, Records, StageRecord
+from core.stages.order import dependent_stages, stage_inputs, stage_order, unmet_needs, with_prerequisites
 from core.stages.parameter_schema import parse_parameters
 from core.stages.parameters import StageConfig, StageOverrides
 from core.stages.presets import find_preset
@@ -62,24 +67,29 @@ class ExperimentStages:
         """
         name = find_stage(stage).name
         device = await self.jobs.check_device(device)
+        await self._check_weights(name, parameters)
         await self.jobs.wait_until_stopped(await self.records.stages.get(exp_id, name))
         weights = await self.versions.read()
         async with self.records.experiments.transaction(exp_id) as transaction:
             _check_can_run(transaction, name)
+            config = _stage_config(transaction, name, parameters)
+            awaited = queue_prerequisites(transaction, name) if _prerequisites_run_by_themselves(transaction) else []
             if transaction.stage(name).status is StageStatus.PAUSED:
                 run = _queue_resumed(transaction, name, parameters, confirm=confirm)
             else:
-                config = _stage_config(transaction, name, parameters)
                 weights.check_stages(transaction.experiment, {name: config})
                 run = queue_run(transaction, name, config)
-            run = transaction.set_stage(
+            transaction.set_stage(
                 name,
                 device=device or run.device,
                 schedule_at=schedule_at,
                 message=waiting_message(schedule_at, transaction.now),
             )
+            run = await_runs(transaction, name, awaited)
+            begun = [other for other in awaited if other.queued_at == transaction.now]
+            begun = [transaction.set_stage(other.stage, schedule_at=schedule_at) for other in begun]
             update_summary(transaction)
-        await self._enqueue_or_fail(transaction.experiment, run)
+        await self._enqueue_or_fail(transaction.experiment, *begun, run, awaited=awaited)
         return run
 
     async def run_preset(self, exp_id: str, preset: str, parameters: StageOverrides | None = None) -> list[StageRecord]:
@@ -90,9 +100,10 @@ class ExperimentStages:
         preset_stages = find_preset(preset).stages
         values = {find_stage(stage).name: stage_values for stage, stage_values in (parameters or {}).items()}
         weights = await self.versions.read()
+        for stage, stage_values in values.items():
+            await self._check_weights(stage, stage_values)
         async with self.records.experiments.transaction(exp_id) as transaction:
-            available = stage_order(transaction.experiment.version, with_test=True)
-            names = [name for name in preset_stages if name in available]
+            names = with_prerequisites(preset_stages, transaction.experiment.version, transaction.statuses)
             if unused := [name for name in values if name not in names]:
                 raise InvalidParameter(
                     f"{preset} does not run {', '.join(unused)}",
@@ -113,6 +124,7 @@ class ExperimentStages:
         """Run a stage, or plan it while the stages that it reads are under way: it then begins after them."""
         name = find_stage(stage).name
         weights = await self.versions.read()
+        await self._check_weights(name, parameters)
         async with self.records.experiments.transaction(exp_id) as transaction:
             version = transaction.experiment.version
             coming = {other for other, status in transaction.statuses.items() if status.active}
@@ -140,10 +152,12 @@ class ExperimentStages:
                 raise Conflict(f"{name} is {run.status}", hint="Only a stage that waits or runs can be cancelled.")
             if task := open_task(transaction):
                 raise Conflict(f"{name} belongs to task {task.id}", hint="Cancel the task.")
+            ended = waiting_runs(transaction, name)
             if run.status is not StageStatus.CANCELLED:
                 run = cancel_run(transaction, name)
+                ended += cancel_prerequisites(transaction, run)
             update_summary(transaction)
-        await self.jobs.cancel([run])
+        await self.jobs.cancel([run, *ended])
         return run
 
     async def cancel_all(self, exp_id: str) -> ExperimentRecord:
@@ -205,6 +219,7 @@ class ExperimentStages:
     async def _resume(
         self, exp_id: str, name: str, parameters: Mapping[str, object] | None, *, confirm: bool
     ) -> StageRecord:
+        await self._check_weights(name, parameters)
         await self.jobs.wait_until_stopped(await self.records.stages.get(exp_id, name))
         async with self.records.experiments.transaction(exp_id) as transaction:
             status = transaction.stage(name).status
@@ -216,7 +231,12 @@ class ExperimentStages:
         await self._enqueue_or_fail(transaction.experiment, run)
         return run
 
-    async def _enqueue_or_fail(self, experiment: ExperimentRecord, *runs: StageRecord) -> None:
+    async def _check_weights(self, stage: str, parameters: Mapping[str, object] | None) -> None:
+        await check_named_weights(self.records, self.versions.folder, stage, parameters or {})
+
+    async def _enqueue_or_fail(
+        self, experiment: ExperimentRecord, *runs: StageRecord, awaited: Sequence[StageRecord] = ()
+    ) -> None:
         """Enqueue runs; those that the queue does not accept are recorded as failed, so that they never start.
 
         Raises:
@@ -225,7 +245,7 @@ class ExperimentStages:
         waiting = list(runs)
         try:
             while waiting:
-                await self.jobs.enqueue(experiment, waiting[0])
+                await self.jobs.enqueue(experiment, waiting[0], awaited=awaited)
                 del waiting[0]
         except (QueueUnavailable, QuotaExceeded) as error:
             for run in waiting:
@@ -240,6 +260,11 @@ class ExperimentStages:
                     transaction.set_experiment(planned={})
                     update_summary(transaction)
             raise
+
+
+def _prerequisites_run_by_themselves(transaction: ExperimentTransaction) -> bool:
+    """Return whether the client knows only the stages of the tasks service; that of the eleven steps knows all."""
+    return transaction.experiment.dialect != STEPWISE_DIALECT
 
 
 def _stage_config(
@@ -281,7 +306,8 @@ def _check_can_run(transaction: ExperimentTransaction, name: str, planned: list[
     if transaction.stage(name).status.active:
         raise Conflict(f"{name} is {transaction.stage(name).status} already", hint="Wait for it, or cancel it.")
     for other in (*stage_inputs(name, experiment.version), *dependent_stages(name)):
-        if transaction.stage(other).status.active:
+        awaited = not STAGES[other].known_to_clients and _prerequisites_run_by_themselves(transaction)
+        if transaction.stage(other).status.active and not (awaited and other in stage_inputs(name, experiment.version)):
             raise Conflict(f"{other} is {transaction.stage(other).status}", hint="Wait for it, or cancel it.")
     if planned is not None and transaction.stage(name).status is StageStatus.PAUSED:
         raise Conflict(f"{name} is paused", hint="Resume it, or cancel it.")
@@ -289,11 +315,22 @@ def _check_can_run(transaction: ExperimentTransaction, name: str, planned: list[
 
 
 def _check_needs(transaction: ExperimentTransaction, name: str, planned: list[str] | None = None) -> None:
-    needs = unmet_needs(name, transaction.statuses, transaction.experiment.version)
-    missing = [need for need in needs if need not in (planned or [])]
+    """Raise InvalidRequest for what a stage needs, is not completed, not `planned`, and does not run by itself."""
+    version, missing = transaction.experiment.version, list[str]()
+    unchecked = [name]
+    for stage in unchecked:
+        for need in unmet_needs(stage, transaction.statuses, version):
+            if need in (planned or []) or need in (*missing, *unchecked):
+                continue
+            if STAGES[need].known_to_clients or not _prerequisites_run_by_themselves(transaction):
+                missing.append(need)
+            else:
+                unchecked.append(need)
     if missing:
+        missing.sort(key=list(STAGES).index)
         raise InvalidRequest(
             f"{name} needs {', '.join(missing)} first",
             hint="Run those stages, in order.",
             details={"unmet": missing},
+            literal=f"依赖阶段未完成: {', '.join(missing)}",
         )

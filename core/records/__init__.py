@@ -36,7 +36,7 @@ from core.records.models.files import FileRecord, NewFileRecord
 from core.records.models.limits import LimitRecord
 from core.records.models.page import Page
 from core.records.models.stages import PreviousRunDocument, StageRecord
-from core.records.models.tasks import TaskLabels, TaskRecord, TaskStatus
+from core.records.models.tasks import UNDER_WAY, TaskLabels, TaskRecord, TaskStatus
 from core.records.models.times import iso
 from core.records.models.voices import NewVoiceRecord, VoiceChanges, VoicePrompt, VoiceRecord
 from core.records.models.webhooks import DeliveryHistoryEntry, DeliveryRecord, DeliveryStatus, WebhookRecord
@@ -56,6 +56,7 @@ from core.records.repositories.webhooks import WebhookRepository
 
 __all__ = [
     "STEPWISE_DIALECT",
+    "UNDER_WAY",
     "ApiKeyRecord",
     "CheckpointRecord",
     "DatasetChanges",

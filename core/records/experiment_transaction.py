@@ -8,7 +8,7 @@ from typing import Any, Unpack
 from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.errors import NotFound
+from core.errors import ExperimentNotFound
 from core.records.models.experiments import ExperimentChanges, ExperimentRecord
 from core.records.models.stages import StageChanges, StageRecord
 from core.records.models.tasks import TaskChanges, TaskRecord
@@ -76,7 +76,7 @@ async def begin_experiment_transaction(connection: AsyncConnection, exp_id: str,
     """Read and lock an experiment, on PostgreSQL with a row lock; raise NotFound for an unknown id."""
     experiment = await fetch_one(connection, experiments, ExperimentRecord, experiments.c.id == exp_id, lock=True)
     if experiment is None:
-        raise NotFound(f"no experiment {exp_id!r}")
+        raise ExperimentNotFound(f"no experiment {exp_id!r}")
     runs = await fetch_all(connection, stages, StageRecord, stages.c.exp_id == exp_id)
     task = None
     if experiment.task_id is not None:

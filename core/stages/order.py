@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from core.stages.stage import ALL_VERSIONS, STAGES, check_version
 from core.stages.status import StageStatus
@@ -35,6 +35,20 @@ def unmet_needs(name: str, statuses: Mapping[str, StageStatus], version: str = "
         if required or status is StageStatus.STALE:
             unmet += (optional,)
     return unmet
+
+
+def with_prerequisites(stages: Sequence[str], version: str, statuses: Mapping[str, StageStatus]) -> list[str]:
+    """Return stages of a version in order, with those among what they read that clients do not know.
+
+    One of these that is completed is left out, unless the recording is cut anew.
+    """
+    anew = "audio_slice" in stages
+    names = set(stages)
+    for stage in reversed(STAGES.values()):
+        if stage.name in names:
+            read = (name for name in stage_inputs(stage.name, version) if not STAGES[name].known_to_clients)
+            names |= {name for name in read if anew or name in unmet_needs(stage.name, statuses, version)}
+    return [name for name in stage_order(version, with_test=True) if name in names]
 
 
 def ready_stages(statuses: Mapping[str, StageStatus], version: str) -> tuple[str, ...]:

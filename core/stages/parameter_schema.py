@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
 from core.errors import InvalidParameter
-from core.stages.parameters import ParameterValue, StageConfig
+from core.stages.parameters import DAMO_RECOGNIZER, UNLIMITED, ParameterValue, StageConfig
 from core.stages.stage import STAGES
 
 
@@ -47,6 +48,25 @@ def parse_parameters(stage: str, values: Mapping[str, object]) -> StageConfig:
         ) from None
 
 
+@dataclass(frozen=True, slots=True)
+class AcceptedParameters:
+    """The parameters of a request that a stage knows, and a sentence for each other one."""
+
+    values: dict[str, object]
+    warnings: list[str]
+
+
+def accept_parameters(stage: str, values: Mapping[str, object]) -> AcceptedParameters:
+    """Leave out what a stage does not know, and null, which stands for a default; values are not checked."""
+    known = {field.alias or name for name, field in STAGES[stage].parameters.model_fields.items()}
+    warnings = [f"{stage} has no parameter {name!r}; it changes nothing." for name in values if name not in known]
+    if values.get("model") == DAMO_RECOGNIZER and stage == "asr":
+        warnings.append(f"{DAMO_RECOGNIZER} is not installed; the best recognizer of Mandarin that is transcribes.")
+    return AcceptedParameters(
+        {name: value for name, value in values.items() if name in known and value is not None}, warnings
+    )
+
+
 def describe_parameters(stage: str) -> list[ParameterDescription]:
     """Return the schema of each parameter of a stage."""
     properties = STAGES[stage].parameters.model_json_schema(by_alias=True).get("properties", {})
@@ -56,7 +76,7 @@ def describe_parameters(stage: str) -> list[ParameterDescription]:
             "type": _type(shape),
             "default": shape.get("default"),
             "min": shape.get("minimum", shape.get("exclusiveMinimum")),
-            "max": shape.get("maximum", shape.get("exclusiveMaximum")),
+            "max": None if shape.get("maximum") == UNLIMITED else shape.get("maximum", shape.get("exclusiveMaximum")),
             "choices": shape.get("enum"),
             "description": shape.get("description", ""),
         }

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from common.languages import LanguageCode, RecordingLanguage
 
-ParameterValue: TypeAlias = bool | int | float | str
+ParameterValue: TypeAlias = bool | int | float | str | None
 StageConfig: TypeAlias = dict[str, ParameterValue]
 """All parameters of a stage by name."""
 StageOverrides: TypeAlias = Mapping[str, Mapping[str, object]]
 """Stage → parameters that replace its defaults, not checked yet."""
 Precision = Literal["auto", "float32", "float16", "int8"]
+UNLIMITED: Final = 2**31 - 1
+"""The largest integer that is stored; a limit of it is shown as none."""
+UPSTREAM_MODELS_FOLDER: Final = "GPT_SoVITS/pretrained_models/"
+"""What users of upstream write before the name of a file of weights."""
+DEFAULT_GENERATOR: Final = f"{UPSTREAM_MODELS_FOLDER}gsv-v2final-pretrained/s2G2333k.pth"
+DEFAULT_DISCRIMINATOR: Final = f"{UPSTREAM_MODELS_FOLDER}gsv-v2final-pretrained/s2D2333k.pth"
+"""Both are v2's, and stand for the official file of whatever version the experiment has."""
+DAMO_RECOGNIZER: Final = "达摩 ASR (中文)"
+"""What other servers call their recognizer of Mandarin; it stands for the best one that is installed."""
+
+
+def _whole_if_possible(value: float) -> float:
+    return int(value) if float(value).is_integer() else value
+
+
+WholeDecibels = Annotated[float, AfterValidator(_whole_if_possible)]
+"""Shown as an integer; fractions are accepted."""
 
 
 class StageParameters(BaseModel):
@@ -44,7 +61,9 @@ class AudioFeatureParameters(SharedParameters):
 class SliceParameters(StageParameters):
     """Cutting a recording at its silences."""
 
-    threshold: float = Field(-34, ge=-60, le=0, description="Below this level (dB) it is silence.")
+    threshold: WholeDecibels = Field(
+        -34, ge=-60, le=0, description="Below this level (dB) it is silence.", json_schema_extra={"type": "integer"}
+    )
     min_length: int = Field(4000, ge=1000, le=10000, description="Shortest segment, ms.")
     min_interval: int = Field(300, ge=100, le=1000, description="Shortest silence to cut at, ms.")
     hop_size: int = Field(10, ge=5, le=50, description="Step of the level measurement, ms.")
@@ -64,7 +83,12 @@ class DenoiseParameters(SharedParameters):
 class AsrParameters(SharedParameters):
     """Transcribing the segments."""
 
-    model: str = Field("", max_length=200, description="Folder or name of a speech recognizer; empty: the bundled one.")
+    model: str = Field(
+        "",
+        max_length=200,
+        description="Folder or name of a speech recognizer; the default is the one that comes along.",
+        json_schema_extra={"default": DAMO_RECOGNIZER},
+    )
     language: RecordingLanguage = Field("zh", description="Language that is spoken.")
     precision: Precision = Field("auto", description="Number format of the recognizer.")
 
@@ -74,9 +98,19 @@ class SovitsTrainParameters(StageParameters):
 
     batch_size: int = Field(4, ge=1, le=32, description="Segments per step.")
     total_epoch: int = Field(8, ge=1, le=100, description="Passes over the data set.")
-    save_every_epoch: int = Field(4, ge=1, le=2**31 - 1, description="Epochs between kept checkpoints.")
-    pretrained_s2G: str = Field("", max_length=200, description="Generator to start from; empty: the default.")
-    pretrained_s2D: str = Field("", max_length=200, description="Discriminator to start from.")
+    save_every_epoch: int = Field(4, ge=1, le=UNLIMITED, description="Epochs between kept checkpoints.")
+    pretrained_s2G: str = Field(
+        "",
+        max_length=200,
+        description="Generator to start from: id of a checkpoint or file of weights. The default is the version's own.",
+        json_schema_extra={"default": DEFAULT_GENERATOR},
+    )
+    pretrained_s2D: str = Field(
+        "",
+        max_length=200,
+        description="Discriminator to start from.",
+        json_schema_extra={"default": DEFAULT_DISCRIMINATOR},
+    )
     text_low_lr_rate: float = Field(0.4, ge=0, le=1, description="Learning rate of the text encoder, relative.")
     grad_ckpt: bool = Field(False, description="Recompute activations to save memory.")
     lora_rank: Literal[16, 32, 64, 128] = Field(32, description="Rank of the adapter (v3 and v4).")
@@ -87,8 +121,12 @@ class GptTrainParameters(StageParameters):
 
     batch_size: int = Field(4, ge=1, le=32, description="Segments per step.")
     total_epoch: int = Field(15, ge=1, le=100, description="Passes over the data set.")
-    save_every_epoch: int = Field(5, ge=1, le=2**31 - 1, description="Epochs between kept checkpoints.")
-    pretrained_s1: str = Field("", max_length=200, description="Model to start from; empty: the default.")
+    save_every_epoch: int = Field(5, ge=1, le=UNLIMITED, description="Epochs between kept checkpoints.")
+    pretrained_s1: str | None = Field(
+        None,
+        max_length=200,
+        description="Model to start from: id of a checkpoint or file of weights. The default is the version's own.",
+    )
     dpo: bool = Field(False, description="Also train against corrupted copies of the tokens (DPO).")
 
 

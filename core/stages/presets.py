@@ -7,7 +7,7 @@ from typing import Final
 
 from core.errors import NotFound
 from core.stages.parameters import StageOverrides
-from core.stages.stage import STAGES
+from core.stages.stage import TASKS_SERVICE_STAGES
 
 QUALITIES: Final[dict[str, StageOverrides]] = {
     "fast": {"sovits_train": {"total_epoch": 4}, "gpt_train": {"total_epoch": 8}},
@@ -21,33 +21,37 @@ QUALITIES: Final[dict[str, StageOverrides]] = {
 class Preset:
     """Stages that experts often run together."""
 
-    name: str
+    id: str
+    title: str
     description: str
     stages: tuple[str, ...]
+    """Those that clients know; what these need beside them runs, too."""
 
 
 PRESETS: Final = (
+    Preset("full_training", "完整训练流程", "Everything from the recording to both models.", TASKS_SERVICE_STAGES),
     Preset(
-        "full_training",
-        "Everything from the recording to both models.",
-        tuple(name for name in STAGES if name != "test_inference"),
+        "retrain_sovits",
+        "重训 SoVITS",
+        "Train the SoVITS model again on the features that are there.",
+        ("sovits_train",),
     ),
-    Preset("retrain_sovits", "Train the SoVITS model again on the features that are there.", ("sovits_train",)),
     Preset(
         "feature_extraction",
-        "Everything that training reads, from recordings already cut.",
-        ("asr", "text_feature", "hubert_feature", "speaker_vector", "semantic_token"),
+        "特征提取",
+        "Everything that training reads, from the recording to the semantic tokens.",
+        TASKS_SERVICE_STAGES[:5],
     ),
 )
 
 
 def find_preset(name: str) -> Preset:
-    """Return the preset of that name.
+    """Return the preset of that id.
 
     Raises:
         NotFound: lists the names.
     """
     for preset in PRESETS:
-        if preset.name == name:
+        if preset.id == name:
             return preset
-    raise NotFound(f"no preset named {name!r}", hint=f"Presets: {', '.join(preset.name for preset in PRESETS)}.")
+    raise NotFound(f"no preset named {name!r}", hint=f"Presets: {', '.join(preset.id for preset in PRESETS)}.")

@@ -30,6 +30,8 @@ class Stage:
 
     name: str
     _: KW_ONLY
+    title: str
+    """Its name for people, as clients of the tasks service show it."""
     alias: str = ""
     """Its name in the API of the training service."""
     role: str
@@ -43,15 +45,33 @@ class Stage:
     versions: frozenset[Version] = ALL_VERSIONS
 
     @property
+    def description(self) -> str:
+        """One sentence about what it does."""
+        return (self.parameters.__doc__ or "").partition("\n")[0]
+
+    @property
+    def known_to_clients(self) -> bool:
+        """Whether clients of the tasks service know it; any other stage runs by itself where one of these needs it."""
+        return self.name in TASKS_SERVICE_STAGES
+
+    @property
     def trains(self) -> bool:
         """Whether it goes by epochs, and so can be paused, resumed and stopped after one."""
         return "total_epoch" in self.parameters.model_fields
 
 
 _STAGES: Final = (
-    Stage("convert", alias="convert_audio", role=PREPROCESSOR, parameters=ConvertParameters, weight=2),
+    Stage(
+        "convert",
+        title="音频转换",
+        alias="convert_audio",
+        role=PREPROCESSOR,
+        parameters=ConvertParameters,
+        weight=2,
+    ),
     Stage(
         "audio_slice",
+        title="音频切片",
         alias="slice_audio",
         role=PREPROCESSOR,
         parameters=SliceParameters,
@@ -60,6 +80,7 @@ _STAGES: Final = (
     ),
     Stage(
         "denoise",
+        title="降噪",
         alias="denoise_audio",
         role=PREPROCESSOR,
         parameters=DenoiseParameters,
@@ -68,6 +89,7 @@ _STAGES: Final = (
     ),
     Stage(
         "asr",
+        title="语音识别",
         alias="asr_transcribe",
         role=PREPROCESSOR,
         parameters=AsrParameters,
@@ -77,6 +99,7 @@ _STAGES: Final = (
     ),
     Stage(
         "text_feature",
+        title="文本特征提取",
         alias="extract_text_features",
         role=PREPROCESSOR,
         parameters=FeatureParameters,
@@ -85,6 +108,7 @@ _STAGES: Final = (
     ),
     Stage(
         "hubert_feature",
+        title="音频特征提取",
         alias="extract_audio_features",
         role=PREPROCESSOR,
         parameters=AudioFeatureParameters,
@@ -94,6 +118,7 @@ _STAGES: Final = (
     ),
     Stage(
         "speaker_vector",
+        title="说话人向量提取",
         alias="extract_speaker_vectors",
         role=PREPROCESSOR,
         parameters=AudioFeatureParameters,
@@ -104,6 +129,7 @@ _STAGES: Final = (
     ),
     Stage(
         "semantic_token",
+        title="语义编码提取",
         alias="extract_semantic_features",
         role=PREPROCESSOR,
         parameters=FeatureParameters,
@@ -112,6 +138,7 @@ _STAGES: Final = (
     ),
     Stage(
         "sovits_train",
+        title="SoVITS 训练",
         alias="train_sovits",
         role=TRAINER,
         parameters=SovitsTrainParameters,
@@ -121,6 +148,7 @@ _STAGES: Final = (
     ),
     Stage(
         "gpt_train",
+        title="GPT 训练",
         alias="train_gpt",
         role=TRAINER,
         parameters=GptTrainParameters,
@@ -129,6 +157,7 @@ _STAGES: Final = (
     ),
     Stage(
         "test_inference",
+        title="试听",
         role=TRAINER,
         parameters=TestInferenceParameters,
         weight=0,
@@ -137,6 +166,16 @@ _STAGES: Final = (
 )
 STAGES: Final[dict[str, Stage]] = {stage.name: stage for stage in _STAGES}
 """In an order in which each stage comes after those that it reads."""
+TASKS_SERVICE_STAGES: Final = (
+    "audio_slice",
+    "asr",
+    "text_feature",
+    "hubert_feature",
+    "semantic_token",
+    "sovits_train",
+    "gpt_train",
+)
+"""The stages that clients of the tasks service know; the others run by themselves where these need them."""
 STAGE_ALIASES: Final[dict[str, str]] = {stage.alias: stage.name for stage in _STAGES if stage.alias}
 
 

@@ -7,25 +7,26 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.errors import InvalidRequest, MissingPart, NotFound
+from core.experiments.named_weights import (
+    BASE_PARAMETERS,
+    RECOGNIZER_FILE,
+    best_recognizer,
+    find_model_file,
+    named_checkpoint,
+    names_default,
+)
 from core.records import ExperimentRecord
+from core.stages.parameters import DAMO_RECOGNIZER
 from roles.runtime.services import WorkerServices
 from roles.stages.stage_run import StageRun
 
 LANGUAGES_WITH_ROBERTA: Final = ("zh", "auto")
 """Languages of a task whose text may need RoBERTa's features."""
-BASE_PARAMETERS: Final = {
-    "gpt": ("gpt_train", "pretrained_s1"),
-    "sovits": ("sovits_train", "pretrained_s2G"),
-    "discriminator": ("sovits_train", "pretrained_s2D"),
-}
-"""Part → the stage and its parameter that name another file for it."""
-_UPSTREAM_FOLDER: Final = "GPT_SoVITS/pretrained_models/"
-"""What users of upstream write before a file's name."""
 
 
 def models_folder(services: WorkerServices) -> Path:
     """Return the folder of downloaded weights."""
-    return services.settings.data_path / "models"
+    return services.settings.models_folder
 
 
 def is_official(experiment: ExperimentRecord) -> bool:
@@ -46,12 +47,13 @@ def recognizer_folder(run: StageRun) -> Path:
     from GPT_SoVITS.features.whisper_model import model_folder
 
     folder, name = models_folder(run.services), str(run.config.get("model", ""))
-    if not name:
-        return model_folder(folder)
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()) or not (path / "model.bin").is_file():
+    if name in ("", DAMO_RECOGNIZER):
+        bundled = model_folder(folder)  # it lies in the same folder
+        return bundled if not name else best_recognizer(folder) or bundled
+    path = find_model_file(folder, name)
+    if path is None or not (path / RECOGNIZER_FILE).is_file():
         raise NotFound(
-            f"asr.model is {name!r}, which is no recogniser in the folder of models.",
+            f"asr.model is {name!r}, which is no recognizer in the folder of models.",
             hint="Name a folder below the data folder's `models` that faster-whisper opens; empty: the bundled one.",
         )
     return path
@@ -76,7 +78,7 @@ def check_official_parts(run: StageRun) -> None:
             continue
         if part in BASE_PARAMETERS:
             stage, parameter = BASE_PARAMETERS[part]
-            if experiment.parameters.get(stage, {}).get(parameter):
+            if not names_default(experiment.parameters.get(stage, {}).get(parameter)):
                 continue
         try:
             find_part(folder, part, experiment.version)
@@ -106,17 +108,16 @@ def base_model(run: StageRun, part: str, config: Mapping[str, Any]) -> Path:
     models: nothing else on the disk can be named. Raises NotFound, InvalidRequest or MissingPart.
     """
     stage, parameter = BASE_PARAMETERS[part]
-    name = str(config.get(parameter, ""))
-    if not name:
+    name = config.get(parameter)
+    if not isinstance(name, str) or names_default(name):
         return official_part(run, part)
-    if name.startswith("ckpt-"):
-        record = run.services.call(run.services.records.checkpoints.get, name)
+    if checkpoint_id := named_checkpoint(name):
+        record = run.services.call(run.services.records.checkpoints.get, checkpoint_id)
         if record.kind != part:
             raise InvalidRequest(f"{stage}.{parameter} is {name}, a {record.kind} model; a {part} model is needed.")
         return run.services.storage.path(record.storage_key)
-    folder = models_folder(run.services).resolve()
-    path = (folder / name.removeprefix(_UPSTREAM_FOLDER)).resolve()
-    if not path.is_relative_to(folder) or not path.is_file():
+    path = find_model_file(models_folder(run.services), name)
+    if path is None or not path.is_file():
         raise NotFound(
             f"{stage}.{parameter} is {name!r}, which is no file in the folder of models.",
             hint="Name a checkpoint's id, or a file below the data folder's `models`.",

@@ -62,7 +62,7 @@ class WorkerServices:
         from core.experiments.model_versions import ModelVersions
         from core.experiments.service import ExperimentService
 
-        versions = ModelVersions(self.settings.data_path / "models")
+        versions = ModelVersions(self.settings.models_folder)
         return ExperimentService(self.records, self.async_queue, self.events, self.storage, versions=versions)
 
     def call(

@@ -103,7 +103,7 @@ class LoadedVoices:
         """The helper networks, shared by all voices."""
         from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 
-        return HelperNetworks(self.services.settings.data_path / "models", device=self.services.device)
+        return HelperNetworks(self.services.settings.models_folder, device=self.services.device)
 
     def _load_pipeline(self, voice: VoiceRecord) -> Pipeline:
         from GPT_SoVITS.pipeline import Pipeline
@@ -114,7 +114,7 @@ class LoadedVoices:
             pipeline = Pipeline.load(
                 storage.path(storage_keys.checkpoint(voice.gpt_checkpoint_id)),
                 storage.path(storage_keys.checkpoint(voice.sovits_checkpoint_id)),
-                models=self.services.settings.data_path / "models",
+                models=self.services.settings.models_folder,
                 device=self.services.device,
                 helpers=self.helpers,
             )

@@ -60,7 +60,7 @@ def import_voice(foreign: ForeignVoice, settings: Settings) -> VoiceRecord:
     storage = open_storage(settings)
     # The API sweeps away what a killed import leaves of the folder.
     with storage.temporary_folder() as folder, model_errors():
-        converted = convert_voice(foreign, language, settings.data_path / "models", folder)
+        converted = convert_voice(foreign, language, settings.models_folder, folder)
         prompt = ImportedPrompt("default", converted.recording, foreign.text, language, converted.tokens)
         voice = UnpublishedVoice(foreign.name, language, converted.gpt, converted.sovits, (prompt,))
         with import_lock(settings.data_path):

@@ -83,7 +83,7 @@ class StepTaskState(TypedDict):
 
     task_id: str
     status: str
-    message: str
+    message: str | None
 
 
 class StepTaskUpload(TypedDict):

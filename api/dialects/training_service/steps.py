@@ -132,7 +132,7 @@ class StepTaskView(TypedDict):
     progress: float
     overall_progress: float
     current_step: str | None
-    message: str
+    message: str | None
     error_message: str | None
     created_at: str | None
     started_at: str | None
@@ -263,11 +263,10 @@ def step_task_view(
 ) -> StepTaskView:
     """Return a task as its client polls it. A Quick-mode task has the progress of the whole, not of its step."""
     listed = listed_task(task) if task is not None else listed_step_task(experiment, runs)
-    interrupted = listed["status"] == TaskStatus.INTERRUPTED
     return {
         "task_id": listed["id"],
         "task_name": listed["task_name"],
-        "status": TaskStatus.RUNNING if interrupted else listed["status"],
+        "status": listed["status"],
         "progress": listed["progress_percent"],
         "overall_progress": round(100 * listed["overall_progress"], 1),
         "current_step": listed["current_step"],
@@ -286,11 +285,12 @@ def step_task_view(
 def listed_task(task: TaskRecord) -> ListedTask:
     """Return a Quick-mode task with the field names of the eleven-step service added."""
     view = task_view(task)
+    stage = view["current_stage"]
     return {
         **view,
         "task_id": task.id,
         "task_name": task.exp_name,
-        "current_step": STEP_NAMES[task.current_stage],
+        "current_step": None if stage is None else STEP_NAMES[stage],
         "progress_percent": round(100 * task.overall_progress, 1),
     }
 
@@ -307,7 +307,8 @@ def listed_step_task(experiment: ExperimentRecord, runs: Sequence[StageRecord]) 
         "exp_name": experiment.exp_name,
         "task_name": experiment.stepwise.get("task_name") or experiment.exp_name,
         "status": state.status,
-        "current_stage": run.stage,
+        "state": run.status,
+        "current_stage": run.stage if state.begun else None,
         "current_step": STEP_NAMES[run.stage] if state.begun else None,
         "progress": state.progress,
         "progress_percent": round(100 * state.progress, 1),

@@ -6,12 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.dependencies import Api, ApiServices, Limit, Offset
+from api.dependencies import Api, Limit, Offset
 from api.dialects.training_service.steps import ListedTask, listed_step_task, listed_task
 from api.http.access import TRAINING
 from api.http.responses import JsonResponse
 from api.http.schemas import PageView
-from core.records import ExperimentRecord, TaskRecord, TaskStatus
+from api.routes.tasks import CancelledTask, cancelled_view
+from core.records import UNDER_WAY, ExperimentRecord, TaskRecord, TaskStatus
 
 router = APIRouter(
     prefix="/tasks",
@@ -32,9 +33,11 @@ async def list_tasks(
 ) -> Response:
     """List tasks, newest first, with those that clients of the eleven-step service run step by step.
 
-    `items` and `tasks` are the same list: each kind of client reads its own.
+    `items` and `tasks` are the same list: each kind of client reads its own. `status=running` includes tasks that are
+    interrupted or paused.
     """
-    page = await api.records.tasks.page_with_experiments(limit, offset, status)
+    statuses = UNDER_WAY if status is TaskStatus.RUNNING else () if status is None else (status,)
+    page = await api.records.tasks.page_with_experiments(limit, offset, statuses)
     experiments = [record for record in page.items if isinstance(record, ExperimentRecord)]
     runs = await api.records.stages.of_experiments(experiments) if experiments else {}
 
@@ -49,15 +52,13 @@ async def list_tasks(
 @router.get("/exp-{rest}", response_model=ListedTask, include_in_schema=False)
 async def get_step_task(rest: str, api: Api) -> Response:
     """Get a task of the list that is run step by step."""
-    return await _task_response(api, await api.step_tasks.find_step_task(f"exp-{rest}"))
+    experiment = await api.step_tasks.find_step_task(f"exp-{rest}")
+    return JsonResponse(listed_step_task(experiment, await api.step_tasks.runs(experiment)))
 
 
-@router.delete("/exp-{rest}", response_model=ListedTask, include_in_schema=False)
+@router.delete("/exp-{rest}", response_model=CancelledTask, include_in_schema=False)
 async def cancel_step_task(rest: str, api: Api) -> Response:
     """Cancel a task that is run step by step. What is finished is kept."""
     experiment = await api.step_tasks.find_step_task(f"exp-{rest}")
-    return await _task_response(api, await api.step_tasks.cancel(experiment))
-
-
-async def _task_response(api: ApiServices, experiment: ExperimentRecord) -> JsonResponse:
-    return JsonResponse(listed_step_task(experiment, await api.step_tasks.runs(experiment)))
+    experiment = await api.step_tasks.cancel(experiment)
+    return JsonResponse(cancelled_view(listed_step_task(experiment, await api.step_tasks.runs(experiment))))

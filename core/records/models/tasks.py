@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from typing_extensions import TypedDict
 
@@ -17,6 +18,8 @@ class TaskStatus(StrEnum):
     RUNNING = "running"
     INTERRUPTED = "interrupted"
     """Was running when its worker died; another worker will continue."""
+    PAUSED = "paused"
+    """Nothing of it runs, and its training can be resumed."""
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -25,6 +28,10 @@ class TaskStatus(StrEnum):
     def terminal(self) -> bool:
         """True when the task has ended."""
         return self in (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED)
+
+
+UNDER_WAY: Final = (TaskStatus.RUNNING, TaskStatus.INTERRUPTED, TaskStatus.PAUSED)
+"""Statuses of a task that has begun and not ended; most clients call all of them running."""
 
 
 class TaskLabels(TypedDict, total=False):

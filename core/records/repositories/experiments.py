@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Unpack
 
 from sqlalchemy import String, cast, delete, insert, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common import storage_keys
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, ExperimentNotFound, NotFound
 from core.records.experiment_transaction import ExperimentTransaction, begin_experiment_transaction
 from core.records.models.experiments import ExperimentChanges, ExperimentRecord, ExperimentStatus
 from core.records.models.files import FileRecord
 from core.records.models.page import Page
 from core.records.models.tasks import TaskStatus
-from core.records.queries import as_values, columns, fetch_one, fetch_page
+from core.records.queries import as_values, columns, fetch_all, fetch_one, fetch_page
 from core.records.repositories.repository import Repository
 from core.records.tables import checkpoints, experiments, files, stages, tasks, voices
 from core.stages.status import ACTIVE_STATUSES, StageStatus
@@ -40,8 +40,14 @@ class ExperimentRepository(Repository):
         async with self._database.read() as connection:
             record = await fetch_one(connection, experiments, ExperimentRecord, experiments.c.id == exp_id)
         if record is None:
-            raise NotFound(f"no experiment {exp_id!r}")
+            raise ExperimentNotFound(f"no experiment {exp_id!r}")
         return record
+
+    async def of_ids(self, ids: Collection[str]) -> dict[str, ExperimentRecord]:
+        """Return experiments by their ids, without those that do not exist."""
+        async with self._database.read() as connection:
+            found = await fetch_all(connection, experiments, ExperimentRecord, experiments.c.id.in_(ids))
+        return {record.id: record for record in found}
 
     async def page(
         self, limit: int = 50, offset: int = 0, status: ExperimentStatus | None = None

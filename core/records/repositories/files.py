@@ -14,14 +14,14 @@ from core.records.models.datasets import DatasetStatus
 from core.records.models.experiments import ExperimentStatus
 from core.records.models.files import FileRecord, NewFileRecord
 from core.records.models.page import Page
-from core.records.models.tasks import TaskStatus
+from core.records.models.tasks import UNDER_WAY, TaskStatus
 from core.records.queries import as_values, fetch_one, fetch_page
 from core.records.repositories.repository import Repository
 from core.records.tables import checkpoints, dataset_versions, experiments, files, tasks
 
 QUOTA_RETRY_SECONDS: Final = 60.0
 """After so long a caller whose storage is full may try again; something must have been deleted."""
-_UNFINISHED = (TaskStatus.QUEUED, TaskStatus.RUNNING, TaskStatus.INTERRUPTED)
+_UNFINISHED = (TaskStatus.QUEUED, *UNDER_WAY)
 
 
 class FileRepository(Repository):

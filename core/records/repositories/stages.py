@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from core.errors import NotFound
+from core.errors import ExperimentNotFound
 from core.records.models.experiments import ExperimentRecord
 from core.records.models.stages import StageRecord
 from core.records.queries import fetch_all, fetch_one
@@ -68,5 +68,5 @@ class StageRepository(Repository):
 async def _get_experiment(connection: AsyncConnection, exp_id: str) -> ExperimentRecord:
     record = await fetch_one(connection, experiments, ExperimentRecord, experiments.c.id == exp_id)
     if record is None:
-        raise NotFound(f"no experiment {exp_id!r}")
+        raise ExperimentNotFound(f"no experiment {exp_id!r}")
     return record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -9,13 +10,13 @@ from sqlalchemy import Select, delete, func, insert, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.access import Caller, current_caller
-from core.errors import NotFound
+from core.errors import NotFound, TaskNotFound
 from core.records.batching import CallBatcher
 from core.records.database import Database
 from core.records.models.experiments import STEPWISE_DIALECT, ExperimentRecord, ExperimentStatus
 from core.records.models.page import Page
 from core.records.models.stages import StageRecord
-from core.records.models.tasks import TaskRecord, TaskStatus
+from core.records.models.tasks import UNDER_WAY, TaskRecord, TaskStatus
 from core.records.queries import as_values, fetch_all, fetch_page, visible
 from core.records.repositories.repository import Repository
 from core.records.tables import experiments, files, stages, tasks
@@ -26,7 +27,8 @@ _IDEMPOTENCY_KEY_SECONDS: Final = 86_400.0
 _EXPERIMENT_STATUSES: Final[dict[TaskStatus, tuple[ExperimentStatus, ...]]] = {
     TaskStatus.QUEUED: (ExperimentStatus.CREATED,),
     TaskStatus.RUNNING: (ExperimentStatus.RUNNING,),
-    TaskStatus.INTERRUPTED: (ExperimentStatus.PAUSED,),
+    TaskStatus.INTERRUPTED: (),
+    TaskStatus.PAUSED: (ExperimentStatus.PAUSED,),
     TaskStatus.COMPLETED: (ExperimentStatus.COMPLETED, ExperimentStatus.IDLE),
     TaskStatus.FAILED: (ExperimentStatus.FAILED,),
     TaskStatus.CANCELLED: (ExperimentStatus.CANCELLED,),
@@ -62,7 +64,7 @@ class TaskRepository(Repository):
         """Return a task; raise NotFound for an unknown id."""
         task = await self._get_batcher(task_id)
         if not current_caller().sees(task.owner):
-            raise NotFound(f"no task {task_id!r}")
+            raise TaskNotFound(f"no task {task_id!r}")
         return task
 
     async def page(self, limit: int = 50, offset: int = 0, status: TaskStatus | None = None) -> Page[TaskRecord]:
@@ -72,13 +74,17 @@ class TaskRepository(Repository):
             return await fetch_page(connection, tasks, TaskRecord, limit, offset, *where)
 
     async def page_with_experiments(
-        self, limit: int = 50, offset: int = 0, status: TaskStatus | None = None
+        self, limit: int = 50, offset: int = 0, statuses: Sequence[TaskStatus] = ()
     ) -> Page[TaskRecord | ExperimentRecord]:
-        """Return a page of tasks and of experiments that a client of the eleven-step service runs, newest first."""
-        task_filter = [*visible(tasks), *([] if status is None else [tasks.c.status == status])]
+        """Return a page of tasks and of experiments that a client of the eleven-step service runs, newest first.
+
+        `statuses`: only those in one of them; none: all.
+        """
+        task_filter = [*visible(tasks), *([tasks.c.status.in_(statuses)] if statuses else [])]
         experiment_filter = [experiments.c.dialect == STEPWISE_DIALECT, *visible(experiments)]
-        if status is not None:
-            experiment_filter.append(experiments.c.status.in_(_EXPERIMENT_STATUSES[status]))
+        if statuses:
+            of_experiments = [status for each in statuses for status in _EXPERIMENT_STATUSES[each]]
+            experiment_filter.append(experiments.c.status.in_(of_experiments))
         async with self._database.read() as connection:
             count = select(func.count()).select_from(experiments).where(*experiment_filter)
             experiment_total = (await connection.execute(count)).scalar_one()
@@ -109,7 +115,7 @@ class TaskRepository(Repository):
         busy = select(stages.c.stage).where(
             stages.c.exp_id == tasks.c.exp_id, stages.c.status.in_((*ACTIVE_STATUSES, StageStatus.PAUSED))
         )
-        under_way = tasks.c.status.in_((TaskStatus.RUNNING, TaskStatus.INTERRUPTED))
+        under_way = tasks.c.status.in_(UNDER_WAY)
         async with self._database.read() as connection:
             return await fetch_all(
                 connection, tasks, TaskRecord, under_way, ~busy.exists(), order_by=tasks.c.id, limit=limit
@@ -120,7 +126,7 @@ class TaskRepository(Repository):
             # The callers of a batch differ: each is checked in `get`.
             records = await fetch_all(connection, tasks, TaskRecord, tasks.c.id.in_(set(ids)), of_everybody=True)
         by_id = {task.id: task for task in records}
-        return [by_id.get(task_id) or NotFound(f"no task {task_id!r}") for task_id in ids]
+        return [by_id.get(task_id) or TaskNotFound(f"no task {task_id!r}") for task_id in ids]
 
     async def _create_batch(self, batch: list[NewTaskRecords]) -> list[TaskRecord | Exception]:
         return await self._database.write_with_retry(lambda connection: _insert_tasks(connection, batch))

@@ -149,7 +149,7 @@ async def test_deleting_takes_the_files_along_and_waits_for_no_running_stage(api
     deleted = await api.client.delete(path)
 
     assert (rejected.status_code, rejected.json()["error"]["code"]) == (409, "conflict")
-    assert deleted.status_code == 204
+    assert (deleted.status_code, deleted.json()["success"]) == (200, True)
     assert (await api.client.get(path)).status_code == 404
     assert not api.services.storage.exists(f"experiments/{created['id']}/segments/a.wav")
 
@@ -160,7 +160,7 @@ async def test_a_preset_runs_and_says_what_follows(client, recording):
 
     response = await client.post(f"{path}/full_training", json={"gpt_train": {"total_epoch": 2}})
 
-    assert response.status_code == 202
+    assert response.status_code == 200
     assert [item["stage_type"] for item in response.json()["started"]] == ["convert"]
     assert response.json()["planned"][-1] == "gpt_train"
     assert (await client.post(f"{path}/full_training")).status_code == 409
@@ -178,20 +178,40 @@ async def test_an_unknown_experiment_is_not_found(client):
 async def test_the_presets_are_listed(client):
     presets = (await client.get("/api/v1/stages/presets")).json()
 
-    assert [item["name"] for item in presets["items"]] == ["full_training", "retrain_sovits", "feature_extraction"]
-    assert presets["items"][1]["stages"] == ["sovits_train"]
+    assert [item["id"] for item in presets["presets"]] == ["full_training", "retrain_sovits", "feature_extraction"]
+    assert [item["name"] for item in presets["presets"]] == ["完整训练流程", "重训 SoVITS", "特征提取"]
+    assert presets["presets"][1]["stages"] == ["sovits_train"]
+    assert presets["items"] == presets["presets"]
 
 
 async def test_a_schema_reports_what_a_stage_takes(client):
     view = (await client.get("/api/v1/stages/audio_slice/schema")).json()
     alias = (await client.get("/api/v1/stages/slice_audio/schema")).json()
 
-    threshold = view["parameters"][0]
+    threshold = view["parameters"]["threshold"]
     assert view == alias
-    assert (view["stage_type"], view["alias"], view["needs"]) == ("audio_slice", "slice_audio", ["convert"])
-    assert (threshold["name"], threshold["default"], threshold["min"], threshold["max"]) == ("threshold", -34, -60, 0)
-    assert all(item["description"] for item in view["parameters"])
+    assert (view["type"], view["name"], view["alias"], view["needs"]) == (
+        "audio_slice",
+        "音频切片",
+        "slice_audio",
+        ["convert"],
+    )
+    assert threshold | {"description": ""} == {
+        "type": "integer",
+        "default": -34,
+        "min": -60,
+        "max": 0,
+        "description": "",
+    }
+    assert all(parameter["description"] for parameter in view["parameters"].values())
     assert (await client.get("/api/v1/stages/mastering/schema")).status_code == 404
+
+
+async def test_a_parameter_without_a_limit_names_none(client):
+    parameters = (await client.get("/api/v1/stages/gpt_train/schema")).json()["parameters"]
+
+    assert parameters["save_every_epoch"].keys() == {"type", "default", "description", "min"}
+    assert (parameters["pretrained_s1"]["type"], parameters["pretrained_s1"]["default"]) == ("string", None)
 
 
 async def make_dataset(records: Records, dataset_id: str, *, ready: bool) -> None:

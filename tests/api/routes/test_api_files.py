@@ -58,7 +58,7 @@ async def test_files_are_listed_newest_first_described_and_deleted(client: httpx
 
     assert (page["items"], page["total"], page["limit"], page["offset"]) == ([second], 2, 1, 0)
     assert metadata.json() == first
-    assert deleted.status_code == 204
+    assert (deleted.status_code, deleted.json()["success"]) == (200, True)
     assert gone.status_code == 404
     assert gone.json()["error"]["code"] == "not_found"
 

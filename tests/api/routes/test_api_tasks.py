@@ -12,7 +12,7 @@ import pytest
 from api_support import Api, eventually, gauge_value
 
 from core.jobs.queue import AsyncQueue
-from core.records import NewFileRecord, Records
+from core.records import NewFileRecord, Records, TaskStatus
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ async def test_a_task_begins_with_its_first_stage_in_the_queue(
     job = await queue.job(f"{task['exp_id']}.convert.1")
 
     assert task["id"].startswith("task-")
-    assert (task["status"], task["current_stage"], task["progress"]) == ("queued", "convert", 0.0)
+    assert (task["status"], task["current_stage"], task["progress"]) == ("queued", None, 0.0)
     assert (task["error_message"], task["voice_id"], task["completed_at"]) == (None, None, None)
     assert (await client.get(f"/api/v1/tasks/{task['id']}")).json() == task
     assert job is not None
@@ -128,13 +128,29 @@ async def test_tasks_are_listed_by_status_newest_first(client: httpx.AsyncClient
 
 async def test_a_cancelled_task_stays_cancelled(client: httpx.AsyncClient, recording: str, queue: AsyncQueue) -> None:
     task = await begin(client, recording)
+    path = f"/api/v1/tasks/{task['id']}"
 
-    first = await client.delete(f"/api/v1/tasks/{task['id']}")
-    again = await client.delete(f"/api/v1/tasks/{task['id']}")
+    first = await client.delete(path)
+    again = await client.delete(path)
+    unknown = await client.delete("/api/v1/tasks/task-none")
 
-    assert first.json()["status"] == again.json()["status"] == "cancelled"
+    assert (first.json()["success"], first.json()["message"]) == (True, "任务已取消")
+    assert (await client.get(path)).json()["status"] == "cancelled"
     assert (await queue.depths())["preprocessor"] == 0
-    assert (await client.delete("/api/v1/tasks/task-none")).status_code == 404
+    for response in (again, unknown):
+        assert (response.status_code, response.json()["detail"]) == (404, "Task not found or cannot be cancelled")
+
+
+async def test_a_paused_task_counts_as_running(client: httpx.AsyncClient, recording: str, records: Records) -> None:
+    task = await begin(client, recording)
+    async with records.experiments.transaction(task["exp_id"]) as transaction:
+        transaction.set_task(status=TaskStatus.PAUSED, started_at=1.0)
+
+    view = (await client.get(f"/api/v1/tasks/{task['id']}")).json()
+    running = (await client.get("/api/v1/tasks", params={"status": "running"})).json()
+
+    assert (view["status"], view["state"]) == ("running", "paused")
+    assert [item["id"] for item in running["items"]] == [item["id"] for item in running["tasks"]] == [task["id"]]
 
 
 async def listen(

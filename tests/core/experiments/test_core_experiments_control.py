@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from experiment_support import BEFORE_TRAINING, complete, pause, start
+from experiment_support import BEFORE_TRAINING, complete, complete_run, pause, start
 from placeholder_weights import install_version
 
 from core.errors import ConfirmationNeeded, Conflict, InvalidParameter, InvalidRequest, JobCancelled, QueueUnavailable
@@ -166,18 +166,26 @@ async def test_what_a_running_stage_reads_is_not_made_anew(service, experiment):
         await service.stages.run(experiment.id, "asr")
 
 
-async def test_a_stage_waits_for_an_optional_one_that_runs(service, experiment):
-    await start(service, experiment.id, "denoise", {"enabled": True})
+async def test_a_stage_waits_for_an_optional_one_that_runs(service, records, experiment):
+    denoising = await start(service, experiment.id, "denoise", {"enabled": True})
 
-    with pytest.raises(Conflict, match="denoise is running"):
-        await service.stages.run(experiment.id, "asr")
+    run = await service.stages.run(experiment.id, "asr")
+
+    assert (run.status, run.message) == (StageStatus.QUEUED, "Waits for denoise.")
+    assert (await service.jobs.queue.job(run.job_id)).pending_dependencies == 1
+    await service.stages.cancel(experiment.id, "asr")
+    denoise = await records.stages.get(experiment.id, "denoise")
+    assert (denoise.run, denoise.status) == (denoising.run, StageStatus.RUNNING)  # it was asked for itself
 
 
-async def test_a_stale_optional_stage_is_not_passed_over(service, experiment):
-    await complete(service, experiment.id, "denoise", "asr", "audio_slice")
+async def test_a_stale_optional_stage_is_not_passed_over(service, records, experiment):
+    await complete_run(service, await service.stages.run(experiment.id, "denoise", {"enabled": True}))
+    await complete(service, experiment.id, "asr", "audio_slice")
 
-    with pytest.raises(InvalidRequest, match="asr needs denoise first"):
-        await service.stages.run(experiment.id, "asr")
+    run = await service.stages.run(experiment.id, "asr")
+
+    assert run.message == "Waits for denoise."
+    assert await status(records, experiment, "denoise") is StageStatus.QUEUED
 
 
 async def test_what_was_skipped_does_not_become_stale(service, records, experiment):
@@ -189,13 +197,15 @@ async def test_what_was_skipped_does_not_become_stale(service, records, experime
     assert await status(records, experiment, "asr") is StageStatus.STALE
 
 
-async def test_the_pro_family_does_not_train_without_speaker_vectors(service, versions):
+async def test_the_pro_family_trains_after_its_speaker_vectors(service, records, versions):
     install_version(versions.folder, "v2Pro")
     experiment = await service.create(ExperimentRequest("bob", "file-1", version="v2Pro", language="en"))
     await complete(service, experiment.id, *BEFORE_TRAINING)
 
-    with pytest.raises(InvalidRequest, match="sovits_train needs speaker_vector first"):
-        await service.stages.run(experiment.id, "sovits_train")
+    run = await service.stages.run(experiment.id, "sovits_train")
+
+    assert run.message == "Waits for speaker_vector."
+    assert await status(records, experiment, "speaker_vector") is StageStatus.QUEUED
 
 
 async def test_a_stage_begins_again_only_when_its_cancelled_run_has_let_go(service, worker, experiment):

@@ -163,7 +163,7 @@ async def test_the_list_is_filtered_by_what_a_status_means_for_both(
     await service.stages.run_or_plan(opened.id, "convert")
 
     ids = {
-        status: [item.id for item in (await records.tasks.page_with_experiments(status=status)).items]
+        status: [item.id for item in (await records.tasks.page_with_experiments(statuses=(status,))).items]
         for status in TaskStatus
     }
 

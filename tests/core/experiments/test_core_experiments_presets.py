@@ -58,8 +58,8 @@ async def test_a_cancelled_stage_takes_what_would_follow_along(service, records,
 
 
 async def test_a_preset_needs_what_it_does_not_make(service, records, experiment):
-    with pytest.raises(InvalidRequest, match="asr needs audio_slice first"):
-        await service.stages.run_preset(experiment.id, "feature_extraction")
+    with pytest.raises(InvalidRequest, match="sovits_train needs text_feature, semantic_token first"):
+        await service.stages.run_preset(experiment.id, "retrain_sovits")
 
     assert (await records.experiments.get(experiment.id)).planned == {}
 

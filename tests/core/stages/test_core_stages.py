@@ -10,7 +10,7 @@ from common.stage_names import StageName
 from common.versions import VERSIONS
 from core.errors import InvalidParameter, InvalidRequest, NotFound
 from core.stages.order import dependent_stages, overall_progress, ready_stages, stage_order, unmet_needs
-from core.stages.parameter_schema import describe_parameters, parse_parameters
+from core.stages.parameter_schema import accept_parameters, describe_parameters, parse_parameters
 from core.stages.presets import PRESETS, QUALITIES
 from core.stages.stage import STAGE_ALIASES, STAGES, find_stage
 from core.stages.status import StageStatus
@@ -169,6 +169,13 @@ def test_a_value_out_of_range_is_named(stage, parameter, value):
         parse_parameters(stage, {parameter: value})
 
 
+SHOWN_DEFAULTS = {
+    "pretrained_s2G": "GPT_SoVITS/pretrained_models/gsv-v2final-pretrained/s2G2333k.pth",
+    "pretrained_s2D": "GPT_SoVITS/pretrained_models/gsv-v2final-pretrained/s2D2333k.pth",
+}
+"""Of v2; they stand for those of any version."""
+
+
 @pytest.mark.parametrize("stage", sorted(STAGES))
 def test_the_schema_describes_every_parameter(stage):
     described = describe_parameters(stage)
@@ -176,14 +183,39 @@ def test_the_schema_describes_every_parameter(stage):
     assert [parameter["name"] for parameter in described] == list(parse_parameters(stage, {}))
     for parameter in described:
         assert parameter["description"]
-        assert parameter["default"] == parse_parameters(stage, {})[parameter["name"]]
+        default = parse_parameters(stage, {})[parameter["name"]]
+        recognizer = {"model": "达摩 ASR (中文)"} if stage == "asr" else {}
+        assert parameter["default"] == (SHOWN_DEFAULTS | recognizer).get(parameter["name"], default)
 
 
 def test_the_schema_tells_the_range():
     threshold = describe_parameters("audio_slice")[0]
 
-    assert (threshold["name"], threshold["type"], threshold["default"]) == ("threshold", "number", -34)
+    assert (threshold["name"], threshold["type"], threshold["default"]) == ("threshold", "integer", -34)
     assert (threshold["min"], threshold["max"]) == (-60, 0)
+    [unlimited] = [row for row in describe_parameters("gpt_train") if row["name"] == "save_every_epoch"]
+    assert (unlimited["min"], unlimited["max"]) == (1, None)
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(-40, -40), (-40.0, -40), (-40.5, -40.5)])
+def test_a_threshold_without_a_fraction_is_an_integer(sent, kept):
+    threshold = parse_parameters("audio_slice", {"threshold": sent})["threshold"]
+
+    assert (threshold, type(threshold)) == (kept, type(kept))
+
+
+def test_what_a_stage_does_not_know_is_accepted_with_a_warning():
+    accepted = accept_parameters("gpt_train", {"total_epoch": 3, "learning_rate": 1, "pretrained_s1": None})
+
+    assert accepted.values == {"total_epoch": 3}
+    assert accepted.warnings == ["gpt_train has no parameter 'learning_rate'; it changes nothing."]
+
+
+def test_the_recognizer_of_other_servers_is_accepted_with_a_warning():
+    accepted = accept_parameters("asr", {"model": "达摩 ASR (中文)", "language": "zh"})
+
+    assert accepted.values == {"model": "达摩 ASR (中文)", "language": "zh"}
+    assert "is not installed" in accepted.warnings[0]
 
 
 @pytest.mark.parametrize("quality", sorted(QUALITIES))
@@ -193,5 +225,5 @@ def test_a_quality_sets_parameters_that_exist(quality):
 
 
 def test_presets_name_stages_that_exist():
-    assert {preset.name for preset in PRESETS} == {"full_training", "retrain_sovits", "feature_extraction"}
+    assert {preset.id for preset in PRESETS} == {"full_training", "retrain_sovits", "feature_extraction"}
     assert all(name in STAGES for preset in PRESETS for name in preset.stages)
