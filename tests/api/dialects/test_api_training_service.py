@@ -512,7 +512,7 @@ async def test_the_list_serves_both_readers(client: httpx.AsyncClient, records: 
     assert quick.items() <= page["items"][1].items()
     assert set(page["items"][0]) == set(page["items"][1])
     assert page["tasks"] == page["items"]
-    assert [item["current_step"] for item in page["items"]] == [None, "convert_audio"]
+    assert [item["current_step"] for item in page["items"]] == [None, None]
     assert [item["progress_percent"] for item in page["items"]] == [0.0, 0.0]
     assert (await client.get(f"/api/v1/tasks/{task}")).json() == page["items"][0]
     assert (await client.delete(f"/api/v1/tasks/{task}")).json()["id"] == task
@@ -549,7 +549,7 @@ async def test_a_task_of_our_own_is_seen_whole(client: httpx.AsyncClient, record
     early = await step(client, quick["id"], "train_gpt")
     stopped = await client.post(f"/api/v1/task/{quick['id']}/cancel")
 
-    assert (view["status"], view["progress"], view["current_step"]) == ("queued", 0.0, "convert_audio")
+    assert (view["status"], view["progress"], view["current_step"]) == ("queued", 0.0, None)
     assert early.status_code == 409
     assert stopped.json()["status"] == "cancelled"
 

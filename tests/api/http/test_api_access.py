@@ -18,7 +18,7 @@ from core.settings import Settings, read_settings
 
 ROUTES = declared_routes(create_app(read_settings()))
 PUBLIC_PATHS = {
-    *("/", "/voices", "/audio/{filename}", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"),
+    *("/", "/voices", "/audio/{filename}", "/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"),
     *("/console", "/console/", "/console/assets/{filename}"),
 }
 CONSTANTS = {

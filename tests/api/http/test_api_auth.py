@@ -15,7 +15,7 @@ from core.errors import NotReady, QuotaExceeded, RecordsUnavailable, Unauthorize
 from core.records import Records
 from core.settings import Settings
 
-OPEN = ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/", "/voices"]
+OPEN = ["/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/", "/voices"]
 
 
 async def test_without_any_key_every_request_is_allowed(client: httpx.AsyncClient) -> None:

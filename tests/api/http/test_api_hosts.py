@@ -36,7 +36,7 @@ async def test_other_names_are_misdirected_without_keys(api: Api, host: str) -> 
     assert "ALLOWED_HOSTS" in response.json()["error"]["hint"]
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("path", ["/health", "/healthz", "/readyz", "/metrics"])
 async def test_monitors_may_ask_under_any_name(api: Api, path: str) -> None:
     assert (await api.client.get(path, headers={"Host": "balancer.example"})).status_code in (200, 503)
 
