@@ -166,8 +166,8 @@ async def run_preset(
     """Run the stages of a preset, each as soon as its inputs are ready. GET /stages/presets lists the presets."""
     warnings: list[str] = []
     values: dict[str, dict[str, object]] = {}
-    for stage, sent in (parameters or {}).items():
-        accepted = accept_parameters(find_stage(stage).name, sent)
+    for stage, stage_values in (parameters or {}).items():
+        accepted = accept_parameters(find_stage(stage).name, stage_values)
         values[stage] = accepted.values
         warnings += accepted.warnings
     runs = await api.experiments.stages.run_preset(exp_id, preset, values)

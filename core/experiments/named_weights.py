@@ -50,8 +50,10 @@ def find_model_file(folder: Path, name: str) -> Path | None:
 
 def best_recognizer(folder: Path) -> Path | None:
     """Return the largest multilingual recognizer in the folder of models; None when there is none."""
-    found = [path for path in folder.glob(f"*/{RECOGNIZER_FILE}") if not path.parent.name.endswith((".en", "-en"))]
-    return max(found, key=lambda path: path.stat().st_size).parent if found else None
+    recognizers = [
+        path for path in folder.glob(f"*/{RECOGNIZER_FILE}") if not path.parent.name.endswith((".en", "-en"))
+    ]
+    return max(recognizers, key=lambda path: path.stat().st_size).parent if recognizers else None
 
 
 async def check_named_weights(

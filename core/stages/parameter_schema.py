@@ -58,12 +58,12 @@ class AcceptedParameters:
 
 def accept_parameters(stage: str, values: Mapping[str, object]) -> AcceptedParameters:
     """Leave out what a stage does not know, and null, which stands for a default; values are not checked."""
-    known = {field.alias or name for name, field in STAGES[stage].parameters.model_fields.items()}
-    warnings = [f"{stage} has no parameter {name!r}; it changes nothing." for name in values if name not in known]
+    names = {field.alias or name for name, field in STAGES[stage].parameters.model_fields.items()}
+    warnings = [f"{stage} has no parameter {name!r}; it changes nothing." for name in values if name not in names]
     if values.get("model") == DAMO_RECOGNIZER and stage == "asr":
         warnings.append(f"{DAMO_RECOGNIZER} is not installed; the best recognizer of Mandarin that is transcribes.")
     return AcceptedParameters(
-        {name: value for name, value in values.items() if name in known and value is not None}, warnings
+        {name: value for name, value in values.items() if name in names and value is not None}, warnings
     )
 
 

@@ -46,8 +46,8 @@ class ExperimentRepository(Repository):
     async def of_ids(self, ids: Collection[str]) -> dict[str, ExperimentRecord]:
         """Return experiments by their ids, without those that do not exist."""
         async with self._database.read() as connection:
-            found = await fetch_all(connection, experiments, ExperimentRecord, experiments.c.id.in_(ids))
-        return {record.id: record for record in found}
+            records = await fetch_all(connection, experiments, ExperimentRecord, experiments.c.id.in_(ids))
+        return {record.id: record for record in records}
 
     async def page(
         self, limit: int = 50, offset: int = 0, status: ExperimentStatus | None = None

@@ -197,9 +197,9 @@ def test_the_schema_tells_the_range():
     assert (unlimited["min"], unlimited["max"]) == (1, None)
 
 
-@pytest.mark.parametrize(("sent", "kept"), [(-40, -40), (-40.0, -40), (-40.5, -40.5)])
-def test_a_threshold_without_a_fraction_is_an_integer(sent, kept):
-    threshold = parse_parameters("audio_slice", {"threshold": sent})["threshold"]
+@pytest.mark.parametrize(("value", "kept"), [(-40, -40), (-40.0, -40), (-40.5, -40.5)])
+def test_a_threshold_without_a_fraction_is_an_integer(value, kept):
+    threshold = parse_parameters("audio_slice", {"threshold": value})["threshold"]
 
     assert (threshold, type(threshold)) == (kept, type(kept))
 
