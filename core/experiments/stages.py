@@ -77,7 +77,8 @@ class ExperimentStages:
             if transaction.stage(name).status is StageStatus.PAUSED:
                 run = _queue_resumed(transaction, name, parameters, confirm=confirm)
             else:
-                weights.check_stages(transaction.experiment, {name: config})
+                configs = {other.stage: other.config for other in awaited} | {name: config}
+                weights.check_stages(transaction.experiment, configs)
                 run = queue_run(transaction, name, config)
             transaction.set_stage(
                 name,

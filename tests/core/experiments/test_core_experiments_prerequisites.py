@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from experiment_support import BEFORE_TRAINING, complete, complete_run
+from placeholder_weights import install_version
 
 from core.errors import InvalidRequest, JobCancelled
 from core.experiments.requests import ExperimentRequest
@@ -111,7 +112,8 @@ async def test_a_stage_waits_as_well_after_redis_was_lost(service, queue, record
     assert (await queue.job(f"{experiment.id}.convert.1")).status is JobStatus.WAITING
 
 
-async def test_what_is_needed_before_a_prerequisite_is_named(service):
+async def test_what_is_needed_before_a_prerequisite_is_named(service, versions):
+    install_version(versions.folder, "v2Pro")
     experiment = await service.create(ExperimentRequest("bob", "file-1", version="v2Pro", language="en"))
     await complete(service, experiment.id, *BEFORE_TRAINING)
     async with service.records.experiments.transaction(experiment.id) as transaction:
