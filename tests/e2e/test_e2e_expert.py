@@ -92,7 +92,7 @@ def test_the_whole_expert_flow(client: httpx.Client, daemon: Daemon, recording: 
     spoken = expert.run("test_inference", target_text="This voice was made by an expert.", target_language="en")
 
     assert spoken["outputs"]["seconds"] > 0.5
-    assert set(expert.statuses().values()) == {"completed", "pending"}
+    assert set(expert.statuses().values()) == {"completed"}
     assert client.delete(expert.path).json()["success"] is True
     assert not (daemon.data / "storage" / "experiments" / expert.exp_id).exists()
 
