@@ -6,7 +6,7 @@ inference-pipeline §15.9). Sentences never influence one another: each sounds a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,6 +96,8 @@ class Pipeline:
         self.device = gpt.device
         self.sample_rate = decoder.sample_rate
         self.conditioner = TextConditioner(version, helpers, self.device)
+        self.key: Hashable | None = None
+        """Stands for the same checkpoints wherever it is equal; None for no others."""
 
     @classmethod
     def load(

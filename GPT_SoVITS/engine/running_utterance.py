@@ -55,8 +55,6 @@ class RunningUtterance:
         self.phonemes: Future[PhonemizedText] = Future()
         self.ended = False
         """Whether the listener heard of the end."""
-        self.in_batch = False
-        """Whether its tokens are being generated."""
         self.was_alone = False
         """Whether it already has the whole memory to itself."""
         self.delivered: list[Speech] = []
@@ -80,7 +78,7 @@ class RunningUtterance:
             scheduled.phase = Phase.READY if self.phonemes.done() else Phase.BLOCKED
         elif self._acoustic is not None and self._acoustic.ready:
             scheduled.phase = Phase.READY
-        elif self.in_batch:
+        elif scheduled.in_batch:
             scheduled.phase = Phase.GENERATING
         else:
             scheduled.phase = Phase.BLOCKED if self._tokens_finished else Phase.WAITING
@@ -110,7 +108,7 @@ class RunningUtterance:
         """Take all tokens so far. Raises ModelError("nothing_spoken")."""
         self._tokens += tokens[len(self._tokens) :]
         if finished:
-            self._tokens_finished, self.in_batch = True, False
+            self._tokens_finished, self.scheduled.in_batch = True, False
         self._feed()
         self.update_phase()
 

@@ -42,6 +42,8 @@ class ScheduledUtterance:
     played_until: Callable[[], float] | None = None
     """Returns when the listener will have played everything that precedes the next audio."""
     phase: Phase = Phase.BLOCKED
+    in_batch: bool = False
+    """Whether it has a place in its group, and gets a token in each of the group's steps."""
     delivered_until: float | None = None
     """When the listener will have played everything that was delivered; None before the first audio."""
 
@@ -99,7 +101,7 @@ class Scheduler:
     def next_work(self) -> Slice | Step | None:
         """Return what to do next; None while nothing can be done."""
         now = self.clock()
-        rows = Counter(utterance.group for utterance in self.utterances if utterance.phase is Phase.GENERATING)
+        rows = Counter(utterance.group for utterance in self.utterances if utterance.in_batch)
         candidates = [
             utterance
             for utterance in (self.alone[:1] or self.utterances)

@@ -45,12 +45,14 @@ class SpeechCache:
 
 
 def speech_key(task: UtteranceTask) -> Hashable | None:
-    """Return what decides every sample of an utterance; None where the task does not say whose voice it is."""
-    if task.voice_key is None:
-        return None
+    """Return what decides every sample of an utterance; None where nobody said whose voice it is."""
     request = task.request
+    voice, prompt = task.pipeline.key, request.prompt.key
+    if voice is None or prompt is None:
+        return None
     return (
-        task.voice_key,
+        voice,
+        prompt,
         request.text,
         request.language,
         tuple(request.inline_pronunciations),

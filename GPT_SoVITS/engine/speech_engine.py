@@ -54,7 +54,7 @@ class SpeechEngine:
             release_memory: Frees what is not needed at once; called on the engine's thread when memory is exhausted.
         """
         self._threads = threads
-        self._speech_cache = speech_cache or SpeechCache(0)
+        self._speech_cache = SpeechCache(0) if speech_cache is None else speech_cache
         self._release_memory = release_memory
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._text_threads = ThreadPoolExecutor(TEXT_THREADS, "text")

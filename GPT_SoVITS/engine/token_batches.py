@@ -38,7 +38,7 @@ class TokenBatches:
             batch = self._batches[key] = ContinuousBatch(pipeline.gpt, precision=pipeline.precision)
         row = batch.add_request(conditioned.gpt_input, conditioned.sampling, conditioned.request.noise)
         self._rows.setdefault(key, {})[row] = utterance
-        utterance.in_batch = True
+        utterance.scheduled.in_batch = True
 
     def step(self, key: Hashable) -> list[RowTokens]:
         """Draw one more token of every row of a batch, and return the tokens so far."""
@@ -56,7 +56,7 @@ class TokenBatches:
             if other is utterance:
                 del self._rows[key][row]
                 self._batches[key].remove_request(row)
-                utterance.in_batch = False
+                utterance.scheduled.in_batch = False
                 self._drop_if_empty(key)
 
     def members(self, key: Hashable) -> list[RunningUtterance]:
@@ -67,13 +67,13 @@ class TokenBatches:
         """Drop a batch that failed."""
         self._batches.pop(key, None)
         for utterance in self._rows.pop(key, {}).values():
-            utterance.in_batch = False
+            utterance.scheduled.in_batch = False
 
     def clear(self) -> list[RunningUtterance]:
         """Drop all batches, with their memory, and return the utterances that were in them."""
         utterances = [utterance for rows in self._rows.values() for utterance in rows.values()]
         for utterance in utterances:
-            utterance.in_batch = False
+            utterance.scheduled.in_batch = False
         self._batches.clear()
         self._rows.clear()
         return utterances

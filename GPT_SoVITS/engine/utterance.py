@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -31,9 +31,6 @@ class UtteranceTask:
     chunks: ChunkSettings | None = None
     """How it is cut into chunks; None gives one chunk, with the samples of `Pipeline.speak`."""
     urgency: Urgency = Urgency.LIVE
-    voice_key: Hashable | None = None
-    """Identifies checkpoints and prompt: the same one stands for the same voice. None keeps the utterance out of the
-    cache of finished ones."""
     played_until: Callable[[], float] | None = None
     """Returns when the listener will have played everything that precedes the next chunk, by `time.monotonic`. Called
     on the engine's thread, often. By default the first chunk is due at once, and each later one when those before it

@@ -6,6 +6,7 @@ What a recording becomes depends on the voice's weights, so a prompt belongs to 
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,8 @@ class EncodedPrompt:
     """(1024, N) features of its transcript; None stands for zeros."""
     mel: MelPrompt | None = None
     """The beginning of every sentence of v3 and v4; None for the other versions."""
+    key: Hashable | None = None
+    """Stands for the same prompt in the same voice wherever it is equal; None for no other prompt."""
 
 
 @dataclass(frozen=True, slots=True)
