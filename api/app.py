@@ -22,6 +22,7 @@ from api.http.audit import AuditMiddleware
 from api.http.auth import KeyRing
 from api.http.body_limit import BodyLimitMiddleware
 from api.http.disconnect import cancel_and_wait
+from api.http.head import HeadMiddleware
 from api.http.hosts import AllowedHosts, HostMiddleware
 from api.http.idempotency import IdempotencyMiddleware
 from api.http.json_body import JsonBodyMiddleware
@@ -109,6 +110,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
         summary="Recordings in, voices and speech out.",
         version=package_version(),
         lifespan=lifespan,
+        openapi_url=None,  # api/http/docs_page.py has it
         docs_url=None,
         redoc_url=None,
     )
@@ -120,11 +122,12 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     outer_layers.install(
         app,
         (
-            lambda inner: RequestContextMiddleware(inner, proxies),
+            lambda inner: RequestContextMiddleware(inner, proxies, settings.root_path),
             lambda inner: AuditMiddleware(inner, audit),
             lambda inner: RequestMetricsMiddleware(inner, metrics),
             lambda inner: HostMiddleware(inner, AllowedHosts(settings), proxies, _key_required),
             lambda inner: OriginMiddleware(inner, AllowedOrigins(settings), _key_required),
+            HeadMiddleware,
         ),
     )
     errors.install(app, ERROR_FORMATS)

@@ -20,6 +20,7 @@ from core.signing import key_of
 REPOSITORY = Path(__file__).resolve().parent.parent
 _HOST_NAME = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f:.]+\]?")
 _ORIGIN = re.compile(r"null|\*|[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@]+/?")
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]{1,100}){1,10}")
 BUCKETS = ("s3://", "gs://", "az://")
 
 
@@ -71,7 +72,9 @@ class Settings(BaseSettings):
     """Origins beside this host's whose pages may use the API, such as `https://app.example`; `null` for pages that were
     opened as a file, `*` for any."""
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
-    """Addresses or networks of reverse proxies whose `X-Forwarded-For`, `-Host` and `-Proto` are believed."""
+    """Addresses or networks of reverse proxies whose `X-Forwarded-…` headers are believed."""
+    root_path: str = ""
+    """Path below which a reverse proxy offers the API, such as `/voice`, whether or not it removes it from requests."""
     max_upload_mb: int = Field(500, ge=1)
     """Largest upload, MiB."""
     max_text_characters: int = Field(100_000, ge=1)
@@ -192,6 +195,14 @@ class Settings(BaseSettings):
             ipaddress.ip_network(value, strict=False)  # its ValueError says what is wrong
         return values
 
+    @field_validator("root_path")
+    @classmethod
+    def _path_of_a_proxy(cls, value: str) -> str:
+        value = value.rstrip("/")
+        if value and not is_root_path(value):
+            raise ValueError("it is a path such as /voice, without a host, a query or dots for a folder")
+        return value
+
     @field_validator("host", "redis_host")
     @classmethod
     def _without_brackets(cls, value: str) -> str:
@@ -277,6 +288,11 @@ class Settings(BaseSettings):
     @property
     def storage_is_bucket(self) -> bool:
         return self.storage_url.startswith(BUCKETS)
+
+
+def is_root_path(path: str) -> bool:
+    """Return whether a text is a path that a proxy can put before ours: `/voice`, `/a/b`."""
+    return _ROOT_PATH.fullmatch(path) is not None and not {".", ".."} & set(path.split("/"))
 
 
 def read_settings(**overrides: Any) -> Settings:

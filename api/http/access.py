@@ -8,11 +8,10 @@ router, requires the scopes. Until then a request acts as `ANONYMOUS`, who sees 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import fastapi.routing
 import orjson
 from fastapi import Depends, FastAPI
 from starlette.datastructures import Headers
@@ -26,6 +25,7 @@ from api.http.auth import KeyRing, request_api_key
 from api.http.body_limit import limit_body
 from api.http.request_context import current_context
 from api.http.responses import LingeringJsonResponse
+from api.http.route_table import all_routes
 from api.http.stream_tokens import StreamTokens, request_token
 from core.access import ANONYMOUS, Caller, Scope, reset_caller, set_caller
 from core.errors import Forbidden, SovitsError, Unauthorized
@@ -97,10 +97,8 @@ class DeclaredRoute:
 
 def declared_routes(app: FastAPI) -> list[DeclaredRoute]:
     """Return every route, in the order in which they are tried."""
-    # Before 0.130 or so the framework copied the routes of an included router; since then they are reached this way.
-    routes: Iterable[Any] = getattr(fastapi.routing, "iter_route_contexts", iter)(app.router.routes)
     declared = []
-    for route in routes:
+    for route in all_routes(app):
         dependencies = [depends.dependency for depends in getattr(route, "dependencies", ())]
         access = tuple(dependency for dependency in dependencies if isinstance(dependency, RouteAccess))
         declared.append(DeclaredRoute(route.path, frozenset(route.methods or ()), access))

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from api.http.access import PUBLIC
+from api.http.request_context import external_path
+from api.http.responses import JsonResponse
 
 Schema = dict[str, Any]
 """An OpenAPI document, or a part of one."""
 
+_ICON: Final = Path(__file__).with_name("favicon.ico")
 router = APIRouter(include_in_schema=False, dependencies=[PUBLIC])
 
 _STYLE: Final = """
@@ -34,6 +38,21 @@ async def docs(request: Request) -> HTMLResponse:
     return HTMLResponse(render(request.app.openapi()))
 
 
+@router.get("/openapi.json")
+async def openapi_document(request: Request) -> JsonResponse:
+    """Describe every route for programs."""
+    document = request.app.openapi()
+    if prefix := external_path(""):
+        document = {**document, "servers": [{"url": prefix}]}
+    return JsonResponse(document)
+
+
+@router.get("/favicon.ico")
+async def favicon() -> Response:
+    """Return the icon that browsers ask for."""
+    return Response(_ICON.read_bytes(), media_type="image/x-icon", headers={"Cache-Control": "max-age=86400"})
+
+
 def render(schema: Schema) -> str:
     """Render an OpenAPI document as one HTML page."""
     by_tag: dict[str, list[str]] = {}
@@ -47,7 +66,7 @@ def render(schema: Schema) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(info["title"])}: API</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info.get('summary', ''))} "
-        f'The same for programs: <a href="/openapi.json">openapi.json</a>.</p>{"".join(parts)}</html>'
+        f'The same for programs: <a href="openapi.json">openapi.json</a>.</p>{"".join(parts)}</html>'
     )
 
 

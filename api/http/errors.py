@@ -22,6 +22,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from api.http.responses import JsonResponse, LingeringJsonResponse
+from api.http.route_table import allowed_methods
 from api.http.wrong_keys import TooManyWrongKeys
 from core.errors import (
     DiskError,
@@ -227,8 +228,15 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return error_response(request, NotFound(f"There is nothing at {request.url.path}.", hint=hint))
     if error.status_code == 405:
-        message = f"{request.method} is not for {request.url.path}."
-        return error_response(request, MethodNotAllowed(message, hint=hint))
+        methods = ", ".join(allowed_methods(request.app, request.url.path))
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": methods})
+        rejection = MethodNotAllowed(
+            f"{request.method} is not for {request.url.path}.", hint=f"It takes {methods}. {hint}"
+        )
+        response = error_response(request, rejection)
+        response.headers["Allow"] = methods
+        return response
     if error.status_code == 413:
         return error_response(request, FileTooLarge(str(error.detail), hint="A file is sent to POST /api/v1/files."))
     return error_response(request, InvalidRequest(str(error.detail)), error.status_code)

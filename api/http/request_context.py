@@ -1,7 +1,7 @@
 """What is known about the request that is handled: its id, its client's address, and whose key came with it.
 
 The outermost layer. A client may name an id in `X-Request-ID`; every response carries the id, and log lines and jobs
-name it. Proxies in TRUSTED_PROXIES may say for whom they ask.
+name it. Proxies in TRUSTED_PROXIES may say for whom they ask, and below which path they offer this server.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.ids import new_id
 from core.logs import current_request
+from core.settings import is_root_path
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/=@-]{0,127}")
 _SCHEMES: Final = ("http", "https")
+_OWN_SEGMENTS: Final = ("api", "v1", "audio")
+"""First segments of own paths that a prefix may share."""
 
 
 @dataclass(slots=True)
@@ -33,10 +37,18 @@ class RequestContext:
     """IP address of the client; empty on a Unix socket."""
     caller: str = ""
     """Who sent the valid key that came with the request; empty without one."""
+    root_path: str = ""
+    """The path below which a proxy offers this server, such as `/voice`; empty at a root."""
 
 
 current_context: ContextVar[RequestContext | None] = ContextVar("current_context", default=None)
 """The request that this task handles."""
+
+
+def external_path(path: str) -> str:
+    """Return a path of this server as its client has to request it: below the path that a proxy has put before it."""
+    context = current_context.get()
+    return f"{context.root_path}{path}" if context else path
 
 
 class TrustedProxies:
@@ -73,9 +85,10 @@ class TrustedProxies:
 class RequestContextMiddleware:
     """Give every request an id and a context."""
 
-    def __init__(self, app: ASGIApp, proxies: TrustedProxies) -> None:
+    def __init__(self, app: ASGIApp, proxies: TrustedProxies, root_path: str = "") -> None:
         self.app = app
         self.proxies = proxies
+        self.root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -87,15 +100,24 @@ class RequestContextMiddleware:
             id=sent_id if _REQUEST_ID.fullmatch(sent_id) else new_id("req"),
             address=self.proxies.client_address(scope),
         )
-        if scope["type"] == "http" and scope.get("client") and scope["client"][0] in self.proxies:
+        root_path = str(scope.get("root_path", "")) or self.root_path
+        if scope.get("client") and scope["client"][0] in self.proxies:
             scheme = headers.get("x-forwarded-proto", "").rpartition(",")[2].strip().lower()
-            if scheme in _SCHEMES:
+            if scheme in _SCHEMES and scope["type"] == "http":
                 scope["scheme"] = scheme
+            prefix = headers.get("x-forwarded-prefix", "").rpartition(",")[2].strip().rstrip("/")
+            if is_root_path(prefix):
+                root_path = prefix
+        context.root_path = root_path
+        _move_below(scope, root_path)
 
         async def send_with_id(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept"):
                 message.setdefault("headers", [])
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = context.id
+                response_headers = MutableHeaders(scope=message)
+                response_headers[REQUEST_ID_HEADER] = context.id
+                if root_path and "location" in response_headers:
+                    response_headers["location"] = _external_location(response_headers["location"], root_path)
             await send(message)
 
         context_marker, id_marker = current_context.set(context), current_request.set(context.id)
@@ -104,3 +126,32 @@ class RequestContextMiddleware:
         finally:
             current_request.reset(id_marker)
             current_context.reset(context_marker)
+
+
+def _move_below(scope: Scope, root_path: str) -> None:
+    """Let routes match as at a root, whether or not the proxy left its prefix in the path; URLs get the prefix.
+
+    `app_root_path` is where Starlette looks for it when it builds a URL.
+    """
+    scope["root_path"], scope["app_root_path"] = "", root_path
+    rest = _rest_below(scope["path"], root_path)
+    if rest is not None:
+        scope["path"], scope["raw_path"] = rest, rest.encode()
+
+
+def _rest_below(path: str, root_path: str) -> str | None:
+    """Return what follows the prefix in a path; None where the path does not begin with it."""
+    if not root_path or not f"{path}/".startswith(f"{root_path}/"):
+        return None
+    rest = path[len(root_path) :] or "/"
+    if root_path.split("/")[1] in _OWN_SEGMENTS and not f"{rest}/".startswith(f"{root_path}/"):
+        return None  # the prefix is removed already, and this is our own `/api`
+    return rest
+
+
+def _external_location(location: str, root_path: str) -> str:
+    """Return the target of a redirect below the prefix of the proxy."""
+    parts = urlsplit(location)
+    if not parts.path.startswith("/") or _rest_below(parts.path, root_path) is not None:
+        return location
+    return urlunsplit(parts._replace(path=root_path + parts.path))

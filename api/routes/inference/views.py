@@ -6,6 +6,7 @@ from typing import cast
 
 from typing_extensions import TypedDict
 
+from api.http.request_context import external_path
 from api.http.schemas import JsonObjectView
 from core.records import iso
 from core.speech.batches import InferenceBatch
@@ -142,7 +143,7 @@ def batch_summary(batch: InferenceBatch) -> BatchSummary:
     archive: BatchArchiveView | None = None
     if result is not None:
         archive = {
-            "download_url": f"/api/v1/inference/batch/{job.id}/archive",
+            "download_url": external_path(f"/api/v1/inference/batch/{job.id}/archive"),
             "size_bytes": result["size_bytes"],
             "sha256": result["sha256"],
             "completed": result["completed"],
@@ -181,7 +182,7 @@ def _audio_result(inference: Inference) -> AudioResultView | None:
     if result is None:
         return None
     return {
-        "download_url": f"/api/v1/inference/{inference.job.id}/audio",
+        "download_url": external_path(f"/api/v1/inference/{inference.job.id}/audio"),
         "format": result["format"],
         "media_type": result["media_type"],
         "sample_rate": result["sample_rate"],

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from api_support import RATE, Api, ToneWorkers, eventually
+from api_support import RATE, Api, ToneWorkers, eventually, running
 
 from core.jobs.job import Lease, NewJob
 from core.jobs.queue import AsyncQueue, Queue
@@ -92,7 +92,7 @@ def events_of(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def test_a_text_becomes_a_file_with_its_sentences(
-    api: Api, speech_workers: SpeechWorkers, voice: VoiceRecord
+    api: Api, speech_workers: SpeechWorkers, voice: VoiceRecord, settings: Settings
 ) -> None:
     response = await api.client.post("/api/v1/inference", json={"text": TEXT, "voice": "Allison", "language": "en"})
 
@@ -112,6 +112,9 @@ async def test_a_text_becomes_a_file_with_its_sentences(
     assert second["start"] == pytest.approx(first["seconds"] + 0.3)
     part = await api.client.get(result["download_url"], headers={"Range": "bytes=4-9"})
     assert (part.status_code, part.content) == (206, content[4:10])
+    async with running(settings.model_copy(update={"root_path": "/voice"})) as below:
+        seen = (await below.client.get(path)).json()
+    assert seen["result"]["download_url"] == f"/voice{result['download_url']}"
 
 
 @pytest.mark.parametrize(("format", "codec"), [("mp3", "mp3float"), ("opus", "opus"), ("flac", "flac")])
