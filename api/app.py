@@ -223,7 +223,7 @@ async def open_services(
             keys=KeyRing(settings.valid_api_keys, records, admins=settings.admin_api_keys),
             metrics=metrics,
             audit=audit,
-            stream_tokens=StreamTokens(redis, settings.redis_prefix),
+            stream_tokens=StreamTokens(redis, settings.key_prefix),
             sse=sse,
             checkpoints=CheckpointService(records, storage, settings.data_path),
             jobs=JobService(queue, inference, batches),

@@ -20,7 +20,7 @@ from api.app import create_app
 from api.http.connections import QuietAcceptErrors, connection_limits, limited_protocol, raise_file_limit
 from common.files import write_atomically
 from common.hosts import bracketed, http_url
-from core.redis_server import find_redis_url
+from core.jobs.server_check import find_usable_redis
 from core.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ GRACE_SECONDS: Final = 5.0
 
 def serve(settings: Settings) -> None:
     """Serve requests until SIGTERM or SIGINT, then let speech in progress finish."""
-    app = create_app(settings, find_redis_url(settings))
+    app = create_app(settings, find_usable_redis(settings))
     connections, backlog = connection_limits(settings.max_connections, raise_file_limit())
     config = uvicorn.Config(
         app,

@@ -167,7 +167,7 @@ def _problems(settings: Settings) -> list[str]:
     """Return what the supervisors that run now report; nothing when the queue cannot be asked."""
     try:
         with connect(find_redis_url(settings), socket_seconds=QUEUE_SECONDS) as client:
-            reports = PlacementReports(BlockingTransport(client), settings.redis_prefix)
+            reports = PlacementReports(BlockingTransport(client), settings.key_prefix)
             return [str(problem) for problem in reports.problems()]
     except NotReady:
         return []

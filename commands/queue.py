@@ -12,8 +12,8 @@ from dataclasses import asdict
 from core.errors import NotFound, NotReady
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
+from core.jobs.server_check import find_usable_redis
 from core.redis import connect, is_connection_error
-from core.redis_server import find_redis_url
 from core.settings import Settings
 
 
@@ -23,7 +23,7 @@ def open_queue(settings: Settings) -> Iterator[Queue]:
 
     Raises NotReady when Redis does not respond.
     """
-    redis = connect(find_redis_url(settings))
+    redis = connect(find_usable_redis(settings))
     try:
         yield Queue(redis, QueueOptions.from_settings(settings))
     except Exception as error:

@@ -12,10 +12,17 @@ from redis import exceptions
 from redis.asyncio.connection import BlockingConnectionPool
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.connection import parse_url
 from redis.retry import Retry
 
-from core.errors import NotReady, PermanentError, QueueUnavailable
+from core.errors import QueueUnavailable
+from core.redis_address import parse_redis_url
+from core.redis_primary import (
+    AsyncPrimaryConnection,
+    AsyncPrimaryTlsConnection,
+    PrimaryConnection,
+    PrimaryFinder,
+    PrimaryTlsConnection,
+)
 
 SOCKET_SECONDS: Final = 10.0
 """A reply may take so long: the longest blocking pop (core/jobs/queue_commands.py) and 5 s."""
@@ -38,6 +45,8 @@ OUTAGE_ERRORS: Final = (
     exceptions.ReadOnlyError,
     exceptions.ClusterDownError,
     exceptions.TryAgainError,
+    exceptions.AskError,  # a slot is being moved
+    exceptions.MovedError,
     QueueUnavailable,
 )
 """What a client raises while Redis is away or rejects writes."""
@@ -49,18 +58,37 @@ def connect(url: str, *, socket_seconds: float = SOCKET_SECONDS) -> redis.Redis:
 
     `socket_seconds`: how long a reply, and a connection, may take at most.
     """
-    limits = {"socket_timeout": socket_seconds, "socket_connect_timeout": min(socket_seconds, CONNECT_SECONDS)}
-    return redis.Redis.from_url(_check(url), retry=Retry(NoBackoff(), 0), **_OPTIONS | limits)
+    address = parse_redis_url(url)
+    options = {
+        **_OPTIONS,
+        "socket_timeout": socket_seconds,
+        "socket_connect_timeout": min(socket_seconds, CONNECT_SECONDS),
+        "retry": Retry(NoBackoff(), 0),
+    }
+    if not address.seeds:
+        return redis.Redis.from_url(url, **options)
+    connection_class = PrimaryTlsConnection if address.tls else PrimaryConnection
+    pool = redis.ConnectionPool(
+        connection_class=connection_class, finder=PrimaryFinder(address), **options, **address.options
+    )
+    return redis.Redis.from_pool(pool)
 
 
 def connect_async(url: str, *, decode_responses: bool = True) -> redis.asyncio.Redis:
     """Return the same client for event loops; without `decode_responses` its replies are bytes."""
-    pool = BlockingConnectionPool.from_url(
-        _check(url),
-        retry=AsyncRetry(NoBackoff(), 0),
-        max_connections=ASYNC_CONNECTIONS,
-        timeout=CONNECT_SECONDS,
-        **_OPTIONS | {"decode_responses": decode_responses},
+    address = parse_redis_url(url)
+    options = {
+        **_OPTIONS,
+        "decode_responses": decode_responses,
+        "retry": AsyncRetry(NoBackoff(), 0),
+        "max_connections": ASYNC_CONNECTIONS,
+        "timeout": CONNECT_SECONDS,
+    }
+    if not address.seeds:
+        return redis.asyncio.Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
+    connection_class = AsyncPrimaryTlsConnection if address.tls else AsyncPrimaryConnection
+    pool = BlockingConnectionPool(
+        connection_class=connection_class, finder=PrimaryFinder(address), **options, **address.options
     )
     return redis.asyncio.Redis.from_pool(pool)
 
@@ -82,16 +110,3 @@ def outage_as_queue_unavailable() -> Iterator[None]:
             raise
         reason = str(error).partition(" script:")[0].rstrip(".")
         raise QueueUnavailable(f"The queue cannot be used now: {reason}.", hint="Try again in a moment.") from error
-
-
-def _check(url: str) -> str:
-    if not url:
-        raise NotReady("There is no queue to connect to.", hint="Set REDIS_URL, or start the daemon here.")
-    try:
-        parse_url(url)  # type: ignore[no-untyped-call]
-    except ValueError:  # whose message may hold a part of the password
-        raise PermanentError(
-            "REDIS_URL is no address of a Redis server.",
-            hint="Addresses begin with redis://, rediss:// or unix://, as in redis://:PASSWORD@HOST:6379/0.",
-        ) from None
-    return url

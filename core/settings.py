@@ -15,6 +15,7 @@ from common.hosts import bracketed
 from common.versions import RequestedVersion
 from core.encryption import KEY_FILE, SecretBox, check_keys
 from core.errors import SovitsError
+from core.redis_address import PREFIX, cluster_prefix, kind_of_url, with_options
 from core.signing import key_of
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -43,7 +44,14 @@ class Settings(BaseSettings):
     """Everything that is written lies under this folder."""
 
     redis_url: str = ""
-    """`redis://` or `rediss://`; empty starts an embedded server under the data folder."""
+    """`redis://` or `rediss://`, with sentinels `redis+sentinel://HOST:26379,HOST:26379/NAME/0`, of a cluster
+    `redis+cluster://HOST:6379,HOST:6379`; empty starts an embedded server under the data folder."""
+    redis_ca_file: str = ""
+    """PEM file with the authority that signed the certificate of a `rediss://` server; empty: those of the system."""
+    redis_cert_file: str = ""
+    """PEM file with this host's own certificate, when the Redis server asks for one."""
+    redis_key_file: str = ""
+    """PEM file with the key of REDIS_CERT_FILE."""
     redis_host: str = ""
     """Used with REDIS_PORT and REDIS_DB when there is no REDIS_URL."""
     redis_port: int = Field(6379, ge=1, le=65535)
@@ -259,10 +267,23 @@ class Settings(BaseSettings):
     def resolved_redis_url(self) -> str:
         """The URL to connect to, or empty for the embedded server."""
         if self.redis_url:
-            return self.redis_url
+            files = {
+                "ssl_ca_certs": self.redis_ca_file,
+                "ssl_certfile": self.redis_cert_file,
+                "ssl_keyfile": self.redis_key_file,
+            }
+            options = {name: path for name, path in files.items() if path and self.redis_url.startswith("rediss")}
+            if kind_of_url(self.redis_url) == "cluster":
+                options[PREFIX] = self.key_prefix
+            return with_options(self.redis_url, options) if options else self.redis_url
         if self.redis_host:
             return f"redis://{bracketed(self.redis_host)}:{self.redis_port}/{self.redis_db}"
         return ""
+
+    @property
+    def key_prefix(self) -> str:
+        """What every key of Redis begins with; in a cluster with a hash tag, which keeps all keys on one node."""
+        return cluster_prefix(self.redis_prefix) if kind_of_url(self.redis_url) == "cluster" else self.redis_prefix
 
     @property
     def resolved_database_url(self) -> str:

@@ -24,6 +24,7 @@ from core.jobs.placement_reports import PlacementProblem, PlacementReports
 from core.jobs.queue import AsyncQueue
 from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, WAITING_LISTS
+from core.jobs.server_check import check_redis
 from core.jobs.transport import AsyncTransport
 from core.logs import configure_logs
 from core.memory import available_memory_mb
@@ -193,8 +194,9 @@ class Supervisor:
 
     def _start_server(self) -> str:
         """Return the URL of Redis; start the embedded server when the settings name none."""
-        if self.settings.resolved_redis_url:
-            return self.settings.resolved_redis_url
+        if url := self.settings.resolved_redis_url:
+            check_redis(url, self.settings.key_prefix)
+            return url
         self._server = EmbeddedServer(self.settings.data_path / "redis")
         # From this thread, which lives as long as the supervisor: the server dies with it.
         self._server.start()

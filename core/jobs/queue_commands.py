@@ -82,7 +82,7 @@ class QueueOptions:
     def from_settings(cls, settings: Settings) -> Self:
         """Return the options that the settings describe."""
         return cls(
-            settings.redis_prefix,
+            settings.key_prefix,
             lease_seconds=settings.lease_seconds,
             retry_attempts=settings.worker_retry_attempts,
             retry_delay_seconds=settings.worker_retry_delay_seconds,

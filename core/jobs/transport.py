@@ -99,7 +99,8 @@ def load_script(name: str) -> Script:
 class RedisCommands(Generic[AnyTransport]):
     """Commands over one transport, all of whose keys begin with the same prefix.
 
-    On a Redis Cluster the prefix must hold a hash tag (`{sovits}:`), because a script reaches its keys through it.
+    On a Redis Cluster the prefix holds a hash tag (`{sovits}:`, see `Settings.key_prefix`): a script reaches its keys
+    through it.
     """
 
     def __init__(self, transport: AnyTransport, prefix: str) -> None:

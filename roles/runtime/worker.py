@@ -21,6 +21,7 @@ from core.jobs.placement import locate_worker
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import FILES, PREPROCESSOR, TRAINER
+from core.jobs.server_check import find_usable_redis
 from core.jobs.worker_process import CANNOT_START, UNUSABLE, name_device, new_worker_id
 from core.logs import configure_logs
 from core.redis import connect, is_connection_error
@@ -63,7 +64,8 @@ def run_worker(
     """Run a worker of a role until SIGTERM and return its exit code."""
     configure_logs(settings.log_format, settings.log_level)
     replacements = dict(pair.split("=", 1) for pair in os.environ.get(ROLE_CLASSES, "").split(",") if "=" in pair)
-    services = WorkerServices(settings, find_redis_url(settings), device=device.partition(":")[0])
+    redis_url = find_redis_url(settings) if nonce else find_usable_redis(settings)  # the supervisor has checked it
+    services = WorkerServices(settings, redis_url, device=device.partition(":")[0])
     try:
         worker = Worker(
             make_role(role, role_class or replacements.get(role, "")),

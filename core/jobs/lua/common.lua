@@ -5,6 +5,15 @@
 -- one that ends a job frees something first and always succeeds.
 local p = KEYS[1]
 
+-- In a cluster, a slot that is being moved has its keys on two nodes: nothing may begin then. Two keys that do not exist
+-- are an error exactly as long as that lasts.
+if string.find(p, '{', 1, true) then
+  local moving = redis.pcall('EXISTS', p .. '-', p .. '--')
+  if type(moving) == 'table' and moving.err then
+    return redis.error_reply('TRYAGAIN The keys are being moved to another node.')
+  end
+end
+
 local function now()
   local t = redis.call('TIME')
   return t[1] + t[2] / 1000000
