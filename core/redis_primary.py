@@ -89,17 +89,17 @@ class PrimaryConnection(Connection):
 
     def __init__(self, *, finder: PrimaryFinder, **options: Any) -> None:
         self._finder = finder
-        super().__init__(**options)
+        super().__init__(**options)  # type: ignore[no-untyped-call,unused-ignore]
 
     def _connect(self) -> Any:
         self.host, self.port = self._finder.find()
-        return super()._connect()  # type: ignore[no-untyped-call]
+        return super()._connect()  # type: ignore[no-untyped-call,unused-ignore]
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         try:
-            return super().read_response(*args, **options)  # type: ignore[no-untyped-call]
+            return super().read_response(*args, **options)  # type: ignore[no-untyped-call,unused-ignore]
         except _NOT_PRIMARY as error:
-            self.disconnect()  # type: ignore[no-untyped-call]
+            self.disconnect()  # type: ignore[no-untyped-call,unused-ignore]
             raise exceptions.ConnectionError(str(error)) from error
 
 
@@ -112,11 +112,11 @@ class AsyncPrimaryConnection(AsyncConnection):
 
     def __init__(self, *, finder: PrimaryFinder, **options: Any) -> None:
         self._finder = finder
-        super().__init__(**options)
+        super().__init__(**options)  # type: ignore[no-untyped-call,unused-ignore]
 
     async def _connect(self) -> None:
         self.host, self.port = await asyncio.to_thread(self._finder.find)
-        await super()._connect()  # type: ignore[no-untyped-call]
+        await super()._connect()  # type: ignore[no-untyped-call,unused-ignore]
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         try:
