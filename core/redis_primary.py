@@ -26,13 +26,15 @@ class PrimaryFinder:
     """Asks the sentinels or the nodes of an address, each connection anew: after a failover the answer is another."""
 
     def __init__(self, address: RedisAddress) -> None:
+        self.asks = address.kind != "server"
+        """Whether somebody must be asked, over the network."""
         self._address = address
         self._seeds = deque(address.seeds)
         self._slot = key_slot(address.prefix.encode())
 
     def find(self) -> tuple[str, int]:
         """Return host and port. Raises redis.ConnectionError when nobody knows."""
-        if self._address.kind == "server":
+        if not self.asks:
             return self._address.seeds[0]
         problems: list[str] = []
         errors: list[exceptions.RedisError] = []
@@ -115,7 +117,10 @@ class AsyncPrimaryConnection(AsyncConnection):
         super().__init__(**options)  # type: ignore[no-untyped-call,unused-ignore]
 
     async def _connect(self) -> None:
-        self.host, self.port = await asyncio.to_thread(self._finder.find)
+        if self._finder.asks:
+            self.host, self.port = await asyncio.to_thread(self._finder.find)
+        else:
+            self.host, self.port = self._finder.find()
         await super()._connect()  # type: ignore[no-untyped-call,unused-ignore]
 
     async def read_response(self, *args: Any, **options: Any) -> Any:

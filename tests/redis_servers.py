@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +266,7 @@ class Cluster:
                 for other, bus in zip(self.nodes[:number], self._buses, strict=False):
                     execute("CLUSTER", "MEET", "127.0.0.1", other.port, bus)
         for node in self.nodes:
-            wait_until(lambda node=node: self._is_complete(node), "a cluster")
+            wait_until(partial(self._is_complete, node), "a cluster")
         return self
 
     def __exit__(self, *_: object) -> None:
