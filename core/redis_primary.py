@@ -73,8 +73,8 @@ class PrimaryFinder:
                     raise exceptions.ConnectionError(f"it watches no primary named {address.service!r}")
                 return str(reply[0]), int(reply[1])
             owners = execute("CLUSTER", "SLOTS")
-        for known in (node for row in owners for node in row[2:]):
-            seed = (known[0] or host, int(known[1]))
+        for node in (node for row in owners for node in row[2:]):
+            seed = (node[0] or host, int(node[1]))
             if seed not in self._seeds:
                 self._seeds.append(seed)
         for first, last, owner, *_ in owners:
