@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from api.dependencies import ApiServices
 from api.dialects import cosyvoice, openai
-from api.dialects.model_service import envelope
+from api.dialects.model_service import envelope, service_info
 from api.dialects.model_service import routes as model_service
 from api.dialects.training_service import routes as training_service
 from api.dialects.training_service import task_list
@@ -161,7 +161,7 @@ def _include_routers(app: FastAPI) -> None:
         audit_routes.router,
         stream_tokens.router,
         caller.router,
-        health.keyed_router,
+        service_info.router,
     ):
         native.include_router(router)
     for router in (

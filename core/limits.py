@@ -42,6 +42,10 @@ class GpuInfo:
     uuid: str
     total_mb: int
     free_mb: int
+    compute_capability: str = ""
+    """Such as 8.6."""
+    utilization: float = 0.0
+    """Per cent of the last moments in which it computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class HostInfo:
     gpus: list[GpuInfo]
     weights: list[str] = field(default_factory=list)
     """The official weights that are complete in its folder of models (common/official_weights.py)."""
+    cuda_version: str = ""
+    """That its driver supports; empty without a driver."""
 
     @classmethod
     def from_json(cls, document: bytes | str) -> Self:

@@ -161,6 +161,21 @@ class Settings(BaseSettings):
     log_retention_days: float = Field(7.0, ge=0)
     """Days that logs of other jobs are kept; those of a task or an experiment go with it; 0 keeps them."""
 
+    app_name: str = Field("sovitsd", min_length=1, max_length=100)
+    """Name of the service in GET /api/v1/info."""
+    environment: Literal["development", "production"] = "production"
+    """Shown in GET /api/v1/info."""
+    supported_models: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names of models in GET /api/v1/info, separated by commas; empty: the versions."""
+    default_train_priority: int = Field(5, ge=1, le=10)
+    """Of a training of the model service that names none; 10 runs first."""
+    default_inference_priority: int = Field(3, ge=1, le=10)
+    """Of an inference of the model service that names none."""
+    max_waiting_seconds: float = Field(3600.0, ge=0)
+    """How long a training of the model service may wait for its turn; then it fails. 0: without limit."""
+    result_upload_format: Literal["zip", "files"] = "zip"
+    """What `upload_url` receives: one ZIP by PUT, or each file in a multipart form of its own by POST."""
+
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -172,6 +187,7 @@ class Settings(BaseSettings):
         "trusted_proxies",
         "fetch_allowed_hosts",
         "webhook_allowed_hosts",
+        "supported_models",
         mode="before",
     )
     @classmethod

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 logger = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
 
 _MIB = 1024 * 1024
 
@@ -24,6 +27,10 @@ class Gpu:
     total_mb: int
     free_mb: int
     """VRAM nobody uses now, MiB."""
+    compute_capability: str = ""
+    """Such as 8.6."""
+    utilization: float = 0.0
+    """Per cent of the last moments in which it computed."""
 
 
 def find_gpus(visible: str | None = None) -> tuple[Gpu, ...]:
@@ -73,7 +80,34 @@ def _read_gpu(nvml: Any, index: int) -> Gpu:
         name=name if isinstance(name, str) else name.decode(),
         total_mb=memory.total // _MIB,
         free_mb=memory.free // _MIB,
+        compute_capability=_read_or("", lambda: "{}.{}".format(*nvml.nvmlDeviceGetCudaComputeCapability(handle))),
+        utilization=_read_or(0.0, lambda: float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)),
     )
+
+
+def find_cuda_version() -> str:
+    """Return the newest CUDA version that the driver supports, such as 12.4; empty without a driver."""
+    import pynvml
+
+    def read() -> str:
+        pynvml.nvmlInit()
+        try:
+            version = pynvml.nvmlSystemGetCudaDriverVersion_v2()
+        finally:
+            pynvml.nvmlShutdown()
+        return f"{version // 1000}.{version % 1000 // 10}"
+
+    return _read_or("", read)
+
+
+def _read_or(default: Value, read: Callable[[], Value]) -> Value:
+    """Return what the driver says; the default where it does not say it, as in a MIG slice."""
+    import pynvml
+
+    try:
+        return read()
+    except pynvml.NVMLError:
+        return default
 
 
 def count_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

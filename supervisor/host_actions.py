@@ -13,7 +13,7 @@ from core.memory import available_memory_mb
 from core.records import Records
 from core.settings import Settings
 from core.webhooks import WebhookSender, make_fetcher
-from supervisor.devices import count_cores, find_gpus
+from supervisor.devices import count_cores, find_cuda_version, find_gpus
 from supervisor.maintenance import PeriodicAction
 
 SEND_SECONDS = 1.0
@@ -70,7 +70,10 @@ def describe_host(models: Path) -> HostInfo:
             uuid=gpu.uuid,
             total_mb=gpu.total_mb,
             free_mb=gpu.free_mb,
+            compute_capability=gpu.compute_capability,
+            utilization=gpu.utilization,
         )
         for gpu in find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
     ]
-    return HostInfo(host, count_cores(), available_memory_mb(), gpus, sorted(installed_weights(models)))
+    weights = sorted(installed_weights(models))
+    return HostInfo(host, count_cores(), available_memory_mb(), gpus, weights, find_cuda_version())

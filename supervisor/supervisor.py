@@ -38,7 +38,8 @@ from core.webhooks.stored_secrets import encrypt_stored_secrets
 from supervisor.bundled_voices import publish_bundled_voices
 from supervisor.child_monitor import BootFailed, ChildMonitor
 from supervisor.child_specs import ChildSpec, api_spec, worker_spec
-from supervisor.devices import count_cores, find_gpus
+from supervisor.devices import count_cores, find_cuda_version, find_gpus
+from supervisor.hardware_box import hardware_box
 from supervisor.host_actions import HostActions
 from supervisor.lock import exclusive_lock
 from supervisor.maintenance import RECONCILE_SECONDS, Maintenance, PeriodicAction
@@ -52,6 +53,7 @@ API_GRACE_SECONDS = 3.0
 SERVER_CHECK_SECONDS = 0.2
 READY_CHECK_SECONDS = 0.25
 REPORT_SECONDS = 1.0
+WAITING_CHECK_SECONDS = 30.0
 
 
 def serve(settings: Settings, *, roles: str = "", with_api: bool = True) -> int:
@@ -134,6 +136,11 @@ class Supervisor:
                         *host_actions.periodic_actions(),
                         PeriodicAction("reporting placements", REPORT_SECONDS, partial(self._report_problems, reports)),
                         PeriodicAction("reconciling data sets", RECONCILE_SECONDS, datasets.reconcile),
+                        PeriodicAction(
+                            "ending what waits too long",
+                            WAITING_CHECK_SECONDS,
+                            partial(experiments.waiting_limit.enforce, self.settings.max_waiting_seconds),
+                        ),
                     ),
                 )
                 return await self._serve(redis_url, maintenance)
@@ -204,6 +211,8 @@ class Supervisor:
 
     def _specs(self, redis_url: str) -> list[ChildSpec]:
         gpus = find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
+        for line in hardware_box(gpus, find_cuda_version(), self.settings):
+            logger.info("%s", line)
         placed = plan(
             gpus,
             self._planned_for,

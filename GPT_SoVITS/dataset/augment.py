@@ -33,9 +33,9 @@ def augment(
     ranges: Mapping[str, tuple[float, float]],
     generator: np.random.Generator,
 ) -> AugmentedCopy:
-    """Return a copy of (N,) float32 changed by `kind` (`noise`, `pitch`, `tempo`, `room`), by a random amount.
+    """Return a copy of (N,) float32 changed by a kind of augmentation (`_KINDS`), by a random amount.
 
-    `ranges` holds (from, to) of `noise_snr_db`, `pitch_semitones`, `tempo_factor`, `room_seconds`.
+    `ranges` holds (from, to) of the amount of each kind, under its name in `_KINDS`.
     """
     range_name, change = _KINDS[kind]
     amount = float(generator.uniform(*ranges[range_name]))
@@ -84,9 +84,30 @@ def add_room(samples: np.ndarray, rate: int, seconds: float, generator: np.rando
     return reverberant[: len(samples)]
 
 
+def even_out_loudness(samples: np.ndarray, rate: int, ratio: float, generator: np.random.Generator) -> np.ndarray:
+    """Compress the dynamics `ratio` to 1 around the mean level, as a compressor with windows of 50 ms does."""
+    window = max(1, round(0.05 * rate))
+    power = np.convolve(np.square(samples, dtype=np.float64), np.ones(window) / window, mode="same")
+    level_db = 10 * np.log10(np.maximum(power, 1e-10))
+    loud = level_db > level_db.max() - 40.0  # pauses and breaths stay as quiet as they are
+    gain_db = np.where(loud, (level_db[loud].mean() - level_db) * (1 - 1 / ratio), 0.0)
+    evened: np.ndarray = samples * 10 ** (np.convolve(gain_db, np.ones(window) / window, mode="same") / 20)
+    return evened
+
+
+def lift_treble(samples: np.ndarray, rate: int, gain_db: float, generator: np.random.Generator) -> np.ndarray:
+    """Lift what lies above 3 kHz by `gain_db`, over an octave of transition."""
+    frequencies = np.fft.rfftfreq(len(samples), 1 / rate)
+    share = np.clip(np.log2(np.maximum(frequencies, 1.0) / 2121.0), 0.0, 1.0)
+    lifted: np.ndarray = np.fft.irfft(np.fft.rfft(samples) * 10 ** (gain_db * share / 20), len(samples))
+    return lifted
+
+
 _KINDS: dict[str, tuple[str, Augmentation]] = {
     "noise": ("noise_snr_db", add_noise),
     "pitch": ("pitch_semitones", shift_pitch),
     "tempo": ("tempo_factor", change_tempo),
     "room": ("room_seconds", add_room),
+    "loudness": ("loudness_ratio", even_out_loudness),
+    "treble": ("treble_db", lift_treble),
 }

@@ -267,6 +267,7 @@ class BaseTrainer(ABC, Generic[Work]):
             step=self.progress.step,
             total_steps=self.total_steps,
             loss=losses[self.main_loss],
+            metrics={**losses, **self.rates()},
             fraction=self.progress.step / self.total_steps,
         )
 
@@ -288,7 +289,7 @@ class BaseTrainer(ABC, Generic[Work]):
                     self.export(self.config.output)
                 self.emit("checkpoint", epoch=epoch, path=str(path))
         self.recorder.save(self.state())
-        self.emit("epoch", epoch=epoch, total_epochs=self.config.epochs, losses=means)
+        self.emit("epoch", epoch=epoch, total_epochs=self.config.epochs, loss=means[self.main_loss], losses=means)
 
     def _save_checkpoint(self, path: Path) -> None:
         save_checkpoint(

@@ -76,7 +76,7 @@ async def upload_file(request: Request, api: Api) -> Response:
         purpose = upload.fields.get("purpose", DEFAULT_PURPOSE)
         if not _PURPOSE.fullmatch(purpose):
             raise InvalidRequest(f"The purpose {purpose[:60]!r} is none.", hint="Up to 40 letters, digits, _ or -.")
-        ingested = await api.uploads.ingest(upload, purpose)
+        ingested = await api.uploads.ingest(upload, purpose, accept_text=True)
     view = file_view(ingested.record)
     if ingested.archive is not None:
         view["archive"] = _archive_view(ingested.archive)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from typing_extensions import TypedDict
 
-from api.dependencies import Api
-from api.http.access import ANY_KEY, PUBLIC
+from api.dependencies import Api, ApiServices
+from api.http.access import PUBLIC
 from api.http.responses import JsonResponse
 from api.services.health import Health, check_health, package_version
 from common.audio_formats import AUDIO_FORMATS
@@ -19,7 +19,6 @@ from core.voices.checks import MAX_PROMPTS
 
 router = APIRouter(tags=["Service"], dependencies=[PUBLIC])
 """At the root, without an API key."""
-keyed_router = APIRouter(tags=["Service"], dependencies=[ANY_KEY])
 
 
 class Alive(TypedDict):
@@ -74,17 +73,10 @@ async def metrics(api: Api) -> Response:
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@keyed_router.get("/health", response_model=Health)
-async def health(api: Api) -> Response:
-    """Get the same checks as /readyz, always with status 200."""
-    return JsonResponse(await check_health(api.queue, api.records))
-
-
-@keyed_router.get("/info", response_model=Info)
-async def info(api: Api) -> Response:
-    """Get the server's version, the model versions, languages and audio formats that it supports, and its limits."""
+async def info_view(api: ApiServices) -> Info:
+    """Return the server's version, the model versions, languages and audio formats that it supports, and its limits."""
     weights = await api.experiments.versions.read()
-    content: Info = {
+    return {
         "name": "sovitsd",
         "version": package_version(),
         "versions": list(VERSIONS),
@@ -105,4 +97,3 @@ async def info(api: Api) -> Response:
             "max_pronunciations": MAX_PRONUNCIATIONS,
         },
     }
-    return JsonResponse(content)

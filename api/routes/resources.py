@@ -119,13 +119,11 @@ async def change_limits(config: ResourcesConfig, api: Api) -> Response:
 
 async def resources_view(api: ApiServices) -> ResourcesView:
     """Return the running jobs, limits, GPUs and hosts."""
-    active = await api.limits.active()
-    if not current_caller().sees_all:
-        active = [job for job in active if await api.queue.job(job.job_id) is not None]
+    active = await visible_active_jobs(api)
     hosts = await api.limits.hosts()
     limits = await api.limits.limits()
     return {
-        "device_usage": _usage(limits, active),
+        "device_usage": count_active_jobs(limits, active),
         "active_tasks": [_active_job_view(job) for job in active],
         "limits": _device_limits(limits),
         "gpu_info": [_gpu_view(gpu) for host in hosts for gpu in host.gpus],
@@ -134,6 +132,14 @@ async def resources_view(api: ApiServices) -> ResourcesView:
             for host in hosts
         ],
     }
+
+
+async def visible_active_jobs(api: ApiServices) -> list[ActiveJob]:
+    """Return the running jobs that count towards limits and that the caller may see."""
+    active = await api.limits.active()
+    if current_caller().sees_all:
+        return active
+    return [job for job in active if await api.queue.job(job.job_id) is not None]
 
 
 async def gpu_list(api: ApiServices) -> GpuList:
@@ -147,7 +153,7 @@ async def apply_limits(api: ApiServices, config: ResourcesConfig) -> LimitsView:
     return {"max_concurrent": _device_limits(await api.limits.change(changes))}
 
 
-def _usage(limits: dict[str, dict[str, int]], active: list[ActiveJob]) -> dict[str, DeviceLimits]:
+def count_active_jobs(limits: dict[str, dict[str, int]], active: list[ActiveJob]) -> dict[str, DeviceLimits]:
     """Return the number of running jobs by device and kind, on all hosts together."""
     counts = {device: dict.fromkeys(KINDS.values(), 0) for device in limits}
     for job in active:

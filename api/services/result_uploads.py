@@ -18,10 +18,13 @@ class ResultUploadState(TypedDict):
     error_message: str | None
 
 
-async def enqueue_result_upload(queue: AsyncQueue, job_id: str, url: str, priority: int = DEFAULT_PRIORITY) -> None:
-    """Have the results of a job uploaded when it has ended; do nothing without a URL."""
+async def enqueue_result_upload(
+    queue: AsyncQueue, job_id: str, url: str, priority: int = DEFAULT_PRIORITY, *, token: str = ""
+) -> None:
+    """Have the results of a job uploaded when it has ended; do nothing without a URL. `token` is encrypted."""
     if url:
-        await queue.enqueue_many([new_upload_job(job_id, url, depends_on=(job_id,), priority=priority)])
+        upload = new_upload_job(job_id, url, token=token, depends_on=(job_id,), priority=priority)
+        await queue.enqueue_many([upload])
 
 
 async def result_upload_state(queue: AsyncQueue, owner_id: str) -> ResultUploadState | None:

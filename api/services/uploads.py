@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -11,19 +12,23 @@ from api.http.multipart import Upload, safe_label
 from api.services.recordings import RecordingService
 from common import storage_keys
 from common.files import sha256_of_file
-from core.datasets.archive import Archive, inspect_archive, is_zip
+from core.datasets.archive import Archive, inspect_archive, is_zip, list_members
+from core.datasets.list_encoding import decode_list
+from core.errors import BadArchive
 from core.ids import new_id
 from core.media.decode import AudioInfo
-from core.net.fetch import Fetcher
-from core.records import FileRecord, NewFileRecord, Records
+from core.net.fetch import RECORDING_SECONDS, Fetcher
+from core.records import TEXT_MEDIA_TYPE, FileRecord, NewFileRecord, Records
 from core.settings import Settings
 from core.storage import Storage
 
 DEFAULT_PURPOSE: Final = "training"
+TEXT_PURPOSE: Final = "text"
+"""The purpose of every text to be spoken."""
+TEXT_SUFFIX: Final = ".txt"
+BYTES_PER_CHARACTER: Final = 4
 ARCHIVE_PURPOSE: Final = "dataset"
 """The purpose of every archive, whatever its sender calls it: it serves nothing else."""
-FETCH_SECONDS: Final = 300.0
-"""For one URL, from the first lookup to the last byte."""
 
 _MEDIA_TYPES: Final = {
     "mp3": "audio/mpeg",
@@ -55,14 +60,20 @@ class UploadService:
         self.records = records
         self.recordings = recordings
 
-    async def ingest(self, upload: Upload, purpose: str, *, archive_purpose: str = ARCHIVE_PURPOSE) -> IngestedFile:
-        """Check a received file and store it.
+    async def ingest(
+        self, upload: Upload, purpose: str, *, archive_purpose: str = ARCHIVE_PURPOSE, accept_text: bool = False
+    ) -> IngestedFile:
+        """Check a received file and store it; with `accept_text` also a text, or a ZIP of nothing but texts.
 
         Raises BadAudio for a recording that cannot be used, BadArchive for such a ZIP.
         """
         if await asyncio.to_thread(is_zip, upload.path):
+            if accept_text and await asyncio.to_thread(_holds_only_texts, upload.path):
+                return IngestedFile(await self._store(upload, TEXT_PURPOSE, "application/zip"))
             archive = await asyncio.to_thread(inspect_archive, upload.path)
             return IngestedFile(await self._store(upload, archive_purpose, "application/zip"), archive)
+        if accept_text and await asyncio.to_thread(_is_text, upload, self.settings.max_text_characters):
+            return IngestedFile(await self._store(upload, TEXT_PURPOSE, TEXT_MEDIA_TYPE))
         info = await self.recordings.check(upload.path)
         record = await self._store(upload, purpose, codec_media_type(info.codec), info)
         return IngestedFile(record, warnings=info.warnings)
@@ -74,7 +85,7 @@ class UploadService:
         """
         fetcher = Fetcher(
             max_bytes=self.settings.max_upload_mb << 20,
-            timeout_seconds=FETCH_SECONDS,
+            timeout_seconds=RECORDING_SECONDS,
             allowed_hosts=self.settings.fetch_allowed_hosts,
         )
         path = self.storage.new_temporary()
@@ -114,6 +125,23 @@ class UploadService:
         except BaseException:
             self.storage.delete(key)  # bytes without a record would stay forever
             raise
+
+
+def _is_text(upload: Upload, max_characters: int) -> bool:
+    """Return whether a file is called a text and is one."""
+    if not upload.filename.lower().endswith(TEXT_SUFFIX) or upload.size_bytes > BYTES_PER_CHARACTER * max_characters:
+        return False
+    text = decode_list(upload.path.read_bytes())
+    return text is not None and bool(text.strip()) and "\0" not in text
+
+
+def _holds_only_texts(path: Path) -> bool:
+    """Return whether a ZIP has text files and nothing else; whether they are texts shows when they are read."""
+    try:
+        names = [member.name.lower() for member in list_members(path)]
+    except BadArchive:
+        return False  # the archive's own check says why
+    return bool(names) and all(name.endswith(TEXT_SUFFIX) for name in names)
 
 
 def codec_media_type(codec: str) -> str:

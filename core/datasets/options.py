@@ -12,7 +12,7 @@ from core.seed import Seed
 
 DatasetLanguage = RecordingLanguage
 Subset = Literal["train", "val", "test"]
-AugmentKind = Literal["noise", "pitch", "tempo", "room"]
+AugmentKind = Literal["noise", "pitch", "tempo", "room", "loudness", "treble"]
 FileId = Annotated[str, Field(min_length=1, max_length=64, description="From POST /files: a recording, or a ZIP.")]
 
 
@@ -99,13 +99,15 @@ class AugmentOptions(Options):
     """Augmented copies of every segment that is trained on."""
 
     kinds: list[AugmentKind] = Field(
-        default=["noise", "pitch", "tempo", "room"], min_length=1, max_length=4, description="Kinds of augmentation."
+        default=["noise", "pitch", "tempo", "room"], min_length=1, max_length=6, description="Kinds of augmentation."
     )
     copies: int = Field(1, ge=1, le=10, description="Copies of each kind.")
     noise_snr_db: Range = (10.0, 25.0)
     pitch_semitones: Range = (-2.0, 2.0)
     tempo_factor: Range = (0.9, 1.1)
     room_seconds: Range = (0.1, 0.4)
+    loudness_ratio: Range = (2.0, 4.0)
+    treble_db: Range = (3.0, 9.0)
     seed: Seed = Field(0, description="The same seed gives the same copies.")
 
     @model_validator(mode="after")
@@ -115,6 +117,8 @@ class AugmentOptions(Options):
             ("pitch_semitones", -12.0, 12.0),
             ("tempo_factor", 0.5, 2.0),
             ("room_seconds", 0.02, 2.0),
+            ("loudness_ratio", 1.0, 20.0),
+            ("treble_db", -24.0, 24.0),
         ):
             first, last = getattr(self, name)
             if not lowest <= first <= last <= highest:
@@ -147,11 +151,14 @@ class DatasetSource(Options):
     file_ids: list[FileId] = Field(
         default=[], max_length=1000, description="Uploads: recordings, or ZIPs of recordings."
     )
+    urls: list[str] = Field(
+        default=[], max_length=100, description="URLs of recordings or ZIPs, which the job downloads."
+    )
     name: Name = Field("", max_length=100, description="Name of the data set that uploads become.")
     language: DatasetLanguage = Field("auto", description="Language of the uploads.")
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
-        if bool(self.dataset_id) == bool(self.file_ids):
-            raise ValueError("give either dataset_id or file_ids")
+        if bool(self.dataset_id) == bool(self.file_ids or self.urls):
+            raise ValueError("give either dataset_id, or file_ids and urls")
         return self

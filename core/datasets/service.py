@@ -32,6 +32,7 @@ from core.jobs.job import JobStatus, NewJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import FILES
 from core.records import (
+    DatasetLabels,
     DatasetRecord,
     DatasetStatus,
     DatasetVersionRecord,
@@ -76,11 +77,16 @@ class DatasetService:
         self.storage = storage
 
     async def create(
-        self, name: str, files: Sequence[NewRecording], *, language: str = "auto", priority: int = 5
+        self,
+        name: str,
+        files: Sequence[NewRecording],
+        *,
+        urls: Sequence[str] = (),
+        language: str = "auto",
+        priority: int = 5,
     ) -> DatasetRecord:
-        """Create a data set of uploads (recordings, ZIPs); raise NotFound for an unknown file."""
-        sources = await self._check_sources(files)
-        return await self._create(name, language, "import", {"sources": sources}, priority)
+        """Create a data set of uploads (recordings, ZIPs) and of what its job downloads; NotFound for unknown files."""
+        return await self._create(name, language, "import", await self._request_of(files, urls), priority)
 
     async def add(self, dataset_id: str, files: Sequence[NewRecording], *, priority: int = 5) -> DatasetVersionRecord:
         """Create a version with more uploads in it."""
@@ -118,17 +124,23 @@ class DatasetService:
             raise
         return begun
 
-    async def split(self, source: DatasetSource, options: SplitOptions, *, priority: int = 5) -> DatasetJob:
+    async def split(
+        self, source: DatasetSource, options: SplitOptions, *, priority: int = 5, labels: DatasetLabels | None = None
+    ) -> DatasetJob:
         """Split segments into train, val and test."""
-        return await self._derive("split", source, options, priority)
+        return await self._derive("split", source, options, priority, labels)
 
-    async def augment(self, source: DatasetSource, options: AugmentOptions, *, priority: int = 5) -> DatasetJob:
+    async def augment(
+        self, source: DatasetSource, options: AugmentOptions, *, priority: int = 5, labels: DatasetLabels | None = None
+    ) -> DatasetJob:
         """Add augmented copies of the segments that are trained on."""
-        return await self._derive("augment", source, options, priority)
+        return await self._derive("augment", source, options, priority, labels)
 
-    async def crop(self, source: DatasetSource, options: CropOptions, *, priority: int = 5) -> DatasetJob:
+    async def crop(
+        self, source: DatasetSource, options: CropOptions, *, priority: int = 5, labels: DatasetLabels | None = None
+    ) -> DatasetJob:
         """Keep a part of every recording."""
-        return await self._derive("crop", source, options, priority)
+        return await self._derive("crop", source, options, priority, labels)
 
     async def get_job(self, job_id: str) -> DatasetJob:
         """Return a job of a data set; it is recorded for as long as the data set exists."""
@@ -163,12 +175,17 @@ class DatasetService:
             logger.info("Repaired %d data sets.", repaired)
         return repaired
 
-    async def _derive(self, kind: str, source: DatasetSource, options: Options, priority: int) -> DatasetJob:
+    async def _derive(
+        self, kind: str, source: DatasetSource, options: Options, priority: int, labels: DatasetLabels | None
+    ) -> DatasetJob:
         request: DatasetVersionRequest = {"options": options.model_dump(include=set(_OPTIONS[kind].model_fields))}
+        if labels:
+            request["labels"] = labels
         if source.dataset_id:
             return version_job(await self._begin_version(source.dataset_id, kind, request, priority))
-        request["sources"] = await self._check_sources([NewRecording(file_id=file_id) for file_id in source.file_ids])
-        name = source.name or f"{kind} of {len(source.file_ids)} files"
+        recordings = [NewRecording(file_id=file_id) for file_id in source.file_ids]
+        request |= await self._request_of(recordings, source.urls)
+        name = source.name or f"{kind} of {len(recordings) + len(source.urls)} files"
         dataset = await self._create(name, source.language, kind, request, priority)
         return version_job(await self.records.dataset_versions.get(dataset.id, 1))
 
@@ -197,6 +214,14 @@ class DatasetService:
             await self.records.dataset_versions.fail(dataset_id, begun.version, error.as_dict())
             raise
         return begun
+
+    async def _request_of(self, files: Sequence[NewRecording], urls: Sequence[str]) -> DatasetVersionRequest:
+        if urls and not files:
+            return {"urls": list(urls)}
+        request: DatasetVersionRequest = {"sources": await self._check_sources(files)}
+        if urls:
+            request["urls"] = list(urls)
+        return request
 
     async def _check_sources(self, files: Sequence[NewRecording]) -> list[RecordingSource]:
         if not 1 <= len(files) <= MAX_FILES:

@@ -45,7 +45,8 @@ class StageScheduler:
             if experiment.task_id is not None:
                 task = await self.records.tasks.get(experiment.task_id)
                 if task.upload_url:
-                    upload = new_upload_job(task.id, task.upload_url, priority=task.priority)
+                    token = task.labels.get("upload_token", "")
+                    upload = new_upload_job(task.id, task.upload_url, token=token, priority=task.priority)
                     await self.jobs.queue.enqueue_many([upload])
         async with self.records.experiments.transaction(exp_id) as transaction:
             ends_now = open_task(transaction) is not None

@@ -27,6 +27,7 @@ from core.experiments.sources import ExperimentSource, find_source
 from core.experiments.stages import ExperimentStages
 from core.experiments.tasks import Tasks
 from core.experiments.voice_publisher import VoicePublisher
+from core.experiments.waiting_limit import WaitingLimit
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue
 from core.records import STEPWISE_DIALECT, ExperimentChanges, ExperimentRecord, Records
@@ -45,6 +46,7 @@ class ExperimentService:
     | `voices` | API | publish the voice of an experiment |
     | `reconciler` | supervisor | repair records and queue after a crash |
     | `retention` | supervisor | delete what is old |
+    | `waiting_limit` | supervisor | end what waits too long |
     | `jobs`, `notifier` | all of these | the jobs of stage runs; events for watchers |
 
     Without a storage, nothing on disk is copied or deleted.
@@ -73,6 +75,7 @@ class ExperimentService:
         self.runs = StageRuns(records, self.jobs, self.notifier, self.scheduler, self.voices)
         self.reconciler = Reconciler(records, self.jobs, self.notifier, self.scheduler, self.runs, clock)
         self.retention = Retention(records, storage, self.delete, clock)
+        self.waiting_limit = WaitingLimit(records, self.jobs, self.runs, clock)
 
     async def create(self, request: ExperimentRequest) -> ExperimentRecord:
         """Create an experiment; nothing runs until a stage is requested.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from core.errors import DownloadFailed, FileTooLarge, ForbiddenAddress
 from core.net.addresses import canonical_host, is_address, is_public
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Host and port → addresses, best first."""
 
+RECORDING_SECONDS: Final = 300.0
+"""For a whole recording or ZIP, from the first lookup to the last byte."""
 MAX_REDIRECTS: Final = 3
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _UNKNOWN_METHOD: Final = frozenset({405, 501})
@@ -41,6 +44,16 @@ async def resolve(host: str, port: int) -> list[str]:
     """Resolve a host with the system's resolver."""
     addresses = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in addresses))
+
+
+@dataclass(frozen=True, slots=True)
+class FileForm:
+    """A multipart form with one file."""
+
+    filename: str
+    size_bytes: int
+    open: Callable[[], IO[bytes]]
+    fields: Mapping[str, str]
 
 
 class Fetcher:
@@ -135,14 +148,32 @@ class Fetcher:
         except httpx.HTTPError as error:
             raise DownloadFailed(f"{host} could not be reached: {error or type(error).__name__}.") from None
 
-    async def put_file(self, url: str, path: Path, media_type: str) -> int:
-        """PUT a file, or POST it where PUT is not supported; otherwise as `post`."""
+    async def put_file(self, url: str, path: Path, media_type: str, *, token: str = "") -> int:
+        """PUT a file, or POST it where PUT is not supported; otherwise as `post`. A `token` is a bearer's."""
         size = (await asyncio.to_thread(path.stat)).st_size
         headers = {"Content-Type": media_type, "Content-Length": str(size)}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         status = await self._send(url, "PUT", headers, _chunks(path))
         if status in _UNKNOWN_METHOD:
             status = await self._send(url, "POST", headers, _chunks(path))
         return status
+
+    async def post_form(self, url: str, form: FileForm, *, token: str = "") -> int:
+        """POST a form with a file, whose part is `file`; otherwise as `post`. A `token` is a bearer's."""
+        boundary = uuid.uuid4().hex
+        part = f'--{boundary}\r\nContent-Disposition: form-data; name="'
+        head = "".join(f'{part}{name}"\r\n\r\n{value}\r\n' for name, value in form.fields.items())
+        filename = form.filename.replace('"', "%22")
+        head += f'{part}file"; filename="{filename}"\r\nContent-Type: application/octet-stream\r\n\r\n'
+        start, end = head.encode(), f"\r\n--{boundary}--\r\n".encode()
+        headers = {
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Content-Length": str(len(start) + form.size_bytes + len(end)),
+        }
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        return await self._send(url, "POST", headers, _form_chunks(start, form, end))
 
     def check(self, url: str) -> str:
         """Return the URL; raise ForbiddenAddress for one that is rejected without resolving its host."""
@@ -249,6 +280,14 @@ async def _chunks(path: Path) -> AsyncIterator[bytes]:
     with path.open("rb") as file:
         while chunk := await asyncio.to_thread(file.read, 1 << 18):
             yield chunk
+
+
+async def _form_chunks(start: bytes, form: FileForm, end: bytes) -> AsyncIterator[bytes]:
+    yield start
+    with await asyncio.to_thread(form.open) as file:
+        while block := await asyncio.to_thread(file.read, 1 << 20):
+            yield block
+    yield end
 
 
 _PORTS: Final = {"http": 80, "https": 443}

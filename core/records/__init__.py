@@ -13,6 +13,7 @@ from core.records.models.checkpoints import CheckpointRecord, NewCheckpointRecor
 from core.records.models.datasets import (
     DatasetChanges,
     DatasetContents,
+    DatasetLabels,
     DatasetRecord,
     DatasetReport,
     DatasetStatus,
@@ -32,7 +33,7 @@ from core.records.models.experiments import (
     ExperimentStatus,
     StepwiseState,
 )
-from core.records.models.files import FileRecord, NewFileRecord
+from core.records.models.files import TEXT_MEDIA_TYPE, FileRecord, NewFileRecord
 from core.records.models.limits import LimitRecord
 from core.records.models.page import Page
 from core.records.models.stages import PreviousRunDocument, StageRecord
@@ -42,6 +43,7 @@ from core.records.models.voices import NewVoiceRecord, VoiceChanges, VoicePrompt
 from core.records.models.webhooks import DeliveryHistoryEntry, DeliveryRecord, DeliveryStatus, WebhookRecord
 from core.records.repositories.api_keys import ApiKeyRepository
 from core.records.repositories.checkpoints import CheckpointRepository
+from core.records.repositories.client_task_ids import ClientTaskIdRepository
 from core.records.repositories.dataset_reports import DatasetReportRepository
 from core.records.repositories.dataset_versions import DatasetVersionRepository
 from core.records.repositories.datasets import DatasetRepository
@@ -56,11 +58,13 @@ from core.records.repositories.webhooks import WebhookRepository
 
 __all__ = [
     "STEPWISE_DIALECT",
+    "TEXT_MEDIA_TYPE",
     "UNDER_WAY",
     "ApiKeyRecord",
     "CheckpointRecord",
     "DatasetChanges",
     "DatasetContents",
+    "DatasetLabels",
     "DatasetRecord",
     "DatasetReport",
     "DatasetStatus",
@@ -125,6 +129,7 @@ class Records:
         self.webhooks = WebhookRepository(self.database)
         self.deliveries = DeliveryRepository(self.database)
         self.limits = LimitRepository(self.database)
+        self.client_task_ids = ClientTaskIdRepository(self.database)
 
     async def close(self) -> None:
         """Close the connections to the database."""

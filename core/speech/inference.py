@@ -23,6 +23,7 @@ from core.speech.inference_jobs import (
     INFERENCE_PREFIX,
     AssembleRequest,
     InferenceAudio,
+    InferenceLabels,
     new_inference_jobs,
     split_job_id,
 )
@@ -120,12 +121,28 @@ class InferenceService:
         priority: int = DEFAULT_PRIORITY,
         inference_id: str = "",
         delay_seconds: float = 0.0,
+        labels: InferenceLabels | None = None,
     ) -> Inference:
         """Enqueue an inference of a checked request; an id that exists already returns that inference."""
         inference_id = inference_id or new_id(INFERENCE_PREFIX)
-        jobs = new_inference_jobs(inference_id, speech, audio_format, priority, delay_seconds=delay_seconds)
+        jobs = new_inference_jobs(
+            inference_id, speech, audio_format, priority, delay_seconds=delay_seconds, labels=labels
+        )
         split, assembly = await self.queue.enqueue_many(jobs)  # both or none
         return Inference.of_jobs(assembly, split)
+
+    async def create_several(
+        self, speeches: Sequence[SpeechRequest], *, priority: int = DEFAULT_PRIORITY, labels: InferenceLabels
+    ) -> list[Inference]:
+        """Enqueue an inference of each of some checked requests, all of them or none."""
+        ids = [new_id(INFERENCE_PREFIX) for _ in speeches]
+        new_jobs = [
+            job
+            for inference_id, speech in zip(ids, speeches, strict=True)
+            for job in new_inference_jobs(inference_id, speech, "wav", priority, labels=labels)
+        ]
+        jobs = await self.queue.enqueue_many(new_jobs)
+        return [Inference.of_jobs(assembly, split) for split, assembly in zip(jobs[::2], jobs[1::2], strict=True)]
 
     async def get(self, inference_id: str) -> Inference:
         """Return an inference.

@@ -22,6 +22,19 @@ SHOWN_CHARACTERS: Final = 200
 """Of a text, in lists."""
 
 
+class InferenceLabels(TypedDict, total=False):
+    """What the client of the model service sent with its inference, to be shown again."""
+
+    task_id: str
+    """The id that it chose."""
+    description: str | None
+    device: str
+    """The device that it asked for, as far as there is one."""
+    device_note: str
+    """A sentence when it runs on another one."""
+    warnings: list[str]
+
+
 class AssembleRequest(FileJobPayload):
     """The payload of an inference: make one file of the utterances of a splitter's job."""
 
@@ -36,6 +49,7 @@ class AssembleRequest(FileJobPayload):
     speed: float
     seed: int | None
     prompt_name: str = Field(alias="emotion")
+    labels: InferenceLabels = Field(default_factory=InferenceLabels)
 
 
 class BatchItem(BaseModel):
@@ -142,6 +156,7 @@ def new_inference_jobs(
     *,
     batch: str = "",
     delay_seconds: float = 0.0,
+    labels: InferenceLabels | None = None,
 ) -> tuple[NewJob, NewJob]:
     """Return the two jobs that an inference begins with: the one that splits, and the one that waits to assemble."""
     split_id = split_job_id(inference_id)
@@ -154,6 +169,7 @@ def new_inference_jobs(
         speed=speech.speed,
         seed=speech.seed,
         prompt_name=speech.prompt_name,
+        labels=labels or InferenceLabels(),
     )
     split_job = NewJob(
         role=SPLITTER,

@@ -20,6 +20,8 @@ class ResultUploadRequest(FileJobPayload):
     of: str
     """A task (its voice is uploaded), an inference, a batch, or the job of a data set (that version is uploaded)."""
     url: str
+    token: str = ""
+    """For `Authorization: Bearer`, encrypted; empty: none."""
 
 
 class ResultUpload(TypedDict, total=False):
@@ -37,12 +39,12 @@ def upload_job_id(subject_id: str) -> str:
 
 
 def new_upload_job(
-    subject_id: str, url: str, *, depends_on: Sequence[str] = (), priority: int = DEFAULT_PRIORITY
+    subject_id: str, url: str, *, token: str = "", depends_on: Sequence[str] = (), priority: int = DEFAULT_PRIORITY
 ) -> NewJob:
     """Return the job that uploads the results of a task or job, once the jobs `depends_on` have ended."""
     return NewJob(
         role=FILES,
-        payload=ResultUploadRequest(of=subject_id, url=url).stored(),
+        payload=ResultUploadRequest(of=subject_id, url=url, token=token).stored(),
         job_id=upload_job_id(subject_id),
         priority=priority,
         depends_on=depends_on,

@@ -40,7 +40,8 @@ def augment_contents(
             f"That makes {total} copies; a data set holds {MAX_SEGMENTS} segments.", hint="Ask for fewer copies."
         )
     ranges = {
-        name: getattr(options, name) for name in ("noise_snr_db", "pitch_semitones", "tempo_factor", "room_seconds")
+        name: getattr(options, name)
+        for name in ("noise_snr_db", "pitch_semitones", "tempo_factor", "room_seconds", "loudness_ratio", "treble_db")
     }
     segments = list(contents.segments)
     number = max(segment.number for segment in segments)

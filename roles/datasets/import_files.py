@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
 
 from core.datasets.archive import (
     Archive,
@@ -21,7 +23,8 @@ from core.datasets.options import NewRecording
 from core.datasets.transcripts import TranscriptIndex, TranscriptLine, TranscriptMatch, parse_transcript_list
 from core.errors import BadArchive, BadAudio, InvalidRequest, NotFound
 from core.media import decode
-from core.records import DatasetContents, FileRecord, RecordingRecord, SegmentRecord, SkippedFile
+from core.net.fetch import RECORDING_SECONDS, Fetcher
+from core.records import DatasetContents, RecordingRecord, SegmentRecord, SkippedFile
 from roles.datasets.audio_store import AudioStore
 from roles.runtime.services import WorkerServices
 
@@ -32,6 +35,8 @@ MAX_RATE: Final = 48_000
 """Hz; no model uses more."""
 BLOCK_SECONDS: Final = 600
 """How much of a recording is in memory while it is cut."""
+_NO_SOURCE: Final = NewRecording(file_id="none")
+"""Of a download: no transcript, language or speaker is known."""
 MAX_SEGMENTS: Final = 20_000
 MAX_SKIPPED: Final = 1000
 
@@ -53,14 +58,14 @@ class RecordingImporter:
         self.contents = DatasetContents(list(contents.recordings), list(contents.segments))
         self.skipped: list[SkippedFile] = []
 
-    def add(self, sources: Sequence[NewRecording], progress: Progress) -> None:
-        """Import all uploads. Raises BadAudio when not one recording could be used."""
+    def add(self, sources: Sequence[NewRecording], progress: Progress, urls: Sequence[str] = ()) -> None:
+        """Import all uploads, then what the URLs name. Raises BadAudio when not one recording could be used."""
         before = len(self.contents.recordings)
+        total = len(sources) + len(urls)
+        for done, url in enumerate(urls, len(sources)):
+            self._add_download(url, partial(_part_of, progress, done, total))
         for done, source in enumerate(sources):
-
-            def upload_progress(fraction: float, message: str, done: int = done) -> None:
-                progress((done + fraction) / len(sources), message)
-
+            upload_progress: Progress = partial(_part_of, progress, done, total)
             try:
                 record = self.services.call(self.services.records.files.get, source.file_id)
             except NotFound:
@@ -70,9 +75,9 @@ class RecordingImporter:
             if not path.is_file():
                 self._skip(record.filename, "Its bytes are gone from the storage.")
             elif is_zip(path):
-                self._add_archive(path, record, source, upload_progress)
+                self._add_archive(path, record.filename, record.id, source, upload_progress)
             else:
-                self._add_upload(path, record, source)
+                self._add_upload(path, record.filename, record.id, source)
                 upload_progress(1.0, f"Took {record.filename}.")
         if len(self.contents.recordings) == before:
             first = self.skipped[0] if self.skipped else {"name": "", "reason": ""}
@@ -82,22 +87,41 @@ class RecordingImporter:
             )
         progress(1.0, f"Took {len(self.contents.recordings) - before} recordings.")
 
-    def _add_upload(self, path: Path, record: FileRecord, source: NewRecording) -> None:
-        line = TranscriptLine(record.filename, source.speaker, source.language, " ".join(source.transcript.split()))
+    def _add_download(self, url: str, progress: Progress) -> None:
+        """Import what a URL names, and delete it. Raises ForbiddenAddress, DownloadFailed or FileTooLarge."""
+        settings = self.services.settings
+        fetcher = Fetcher(
+            max_bytes=settings.max_upload_mb << 20,
+            timeout_seconds=RECORDING_SECONDS,
+            allowed_hosts=settings.fetch_allowed_hosts,
+        )
+        name = printable_name(unquote(urlsplit(url).path).rpartition("/")[2]) or "recording"
+        progress(0.0, f"Downloads {name}.")
+        with self.services.storage.temporary_file() as path:
+            self.services.call(fetcher.fetch, url, path)
+            self.check()
+            if is_zip(path):
+                self._add_archive(path, name, "", _NO_SOURCE, progress)
+            else:
+                self._add_upload(path, name, "", _NO_SOURCE)
+        progress(1.0, f"Took {name}.")
+
+    def _add_upload(self, path: Path, filename: str, file_id: str, source: NewRecording) -> None:
+        line = TranscriptLine(filename, source.speaker, source.language, " ".join(source.transcript.split()))
         with self.services.storage.temporary_folder() as folder:
             try:
                 decoded = self._decode(path, folder / "decoded.wav")
             except BadAudio as error:
-                self._skip(record.filename, error.message)
+                self._skip(filename, error.message)
             else:
-                self._add_recording(decoded, record.filename, record.id, line)
+                self._add_recording(decoded, filename, file_id, line)
 
-    def _add_archive(self, path: Path, record: FileRecord, source: NewRecording, progress: Progress) -> None:
+    def _add_archive(self, path: Path, filename: str, file_id: str, source: NewRecording, progress: Progress) -> None:
         """Import every recording in a ZIP; as many are decoded at once as there are cores."""
         try:
             archive = inspect_archive(path)
         except BadArchive as error:
-            self._skip(record.filename, error.message)
+            self._skip(filename, error.message)
             return
         for skipped in archive.skipped:
             self._skip(skipped["name"], skipped["reason"])
@@ -112,7 +136,7 @@ class RecordingImporter:
                         line = transcripts.lines.get(member.name)
                         line = line or TranscriptLine(member.name, source.speaker, source.language, "")
                         try:
-                            self._add_recording(recording.result(), printable_name(member.name), record.id, line)
+                            self._add_recording(recording.result(), printable_name(member.name), file_id, line)
                         except (BadArchive, BadAudio) as error:
                             self._skip(printable_name(member.name), error.message)
                 done = first + len(batch)
@@ -165,7 +189,9 @@ class RecordingImporter:
         audio = self.store.add_file(decoded)
         recordings = self.contents.recordings
         number = recordings[-1].number + 1 if recordings else 1
-        recordings.append(RecordingRecord(number, name, file_id, audio.sha256, audio.seconds, audio.rate, audio.key))
+        recordings.append(
+            RecordingRecord(number, name, file_id or None, audio.sha256, audio.seconds, audio.rate, audio.key)
+        )
         segments = [SegmentRecord(0, number, name, 0.0, audio.seconds, audio.key, audio.sha256)]
         if not line.text and audio.seconds > MAX_SEGMENT_SECONDS:
             pieces = list(_cut(self.services.storage.path(audio.key), audio.rate))
@@ -186,6 +212,10 @@ class RecordingImporter:
     def _skip(self, name: str, reason: str) -> None:
         if len(self.skipped) < MAX_SKIPPED:
             self.skipped.append({"name": name, "reason": reason})
+
+
+def _part_of(progress: Progress, done: int, total: int, fraction: float, message: str) -> None:
+    progress((done + fraction) / total, message)
 
 
 def _cut(path: Path, rate: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -48,9 +48,11 @@ def make_version(request: DatasetVersionPayload, run: FileJobRun) -> DatasetVers
         run.context.progress(fraction, message, dataset_id=dataset_id, version=number)
 
     try:
-        if sources := [NewRecording(**source) for source in version.request.get("sources", ())]:
+        sources = [NewRecording(**source) for source in version.request.get("sources", ())]
+        urls = version.request.get("urls", [])
+        if sources or urls:
             share = 1.0 if version.made_by in ("import", "add") else IMPORT_SHARE
-            importer.add(sources, lambda fraction, message: progress(fraction * share, message))
+            importer.add(sources, lambda fraction, message: progress(fraction * share, message), urls)
         contents = importer.contents
         options = version.request.get("options", {})
         if version.made_by == "split":

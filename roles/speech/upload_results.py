@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +15,7 @@ from common.zip_files import add_bytes, add_file
 from core.datasets.flags import is_left_out
 from core.errors import NotFound, PermanentError, SovitsError, error_message
 from core.jobs.job import JobStatus
-from core.net.fetch import Fetcher
+from core.net.fetch import Fetcher, FileForm
 from core.records import DatasetStatus
 from core.speech.result_uploads import ResultUpload, ResultUploadRequest
 from core.voices.export import prepare_export
@@ -22,6 +24,11 @@ from roles.runtime.services import WorkerServices
 
 UPLOAD_SECONDS: Final = 1800.0
 """For one whole upload."""
+
+
+TAG: Final = "SATEL_AGENT"
+WEIGHT_TAG: Final = "SATEL_AGENT_WEIGHT"
+"""The business tags of configurations and other files, and of weights."""
 
 
 class UploadFailed(SovitsError):
@@ -51,19 +58,48 @@ def send_results(request: ResultUploadRequest, run: FileJobRun) -> ResultUpload:
         fetcher = Fetcher(
             max_bytes=0, timeout_seconds=UPLOAD_SECONDS, allowed_hosts=services.settings.fetch_allowed_hosts
         )
-        try:
-            status = services.call(fetcher.put_file, request.url, temporary, "application/zip")
-        except SovitsError as error:
-            if error.code == "refused_address":
-                raise
-            raise UploadFailed(error.message, hint=error.hint) from None
-        if status >= 500 or status in (408, 429):
-            raise UploadFailed(f"The upload address answered {status}.")
-        if not 200 <= status < 300:
-            raise UploadRejected(
-                f"The upload address answered {status}.", hint="It must take a PUT or a POST of a ZIP."
-            )
+        token = services.settings.secret_box.decrypt(request.token) if request.token else ""
+        if services.settings.result_upload_format == "files":
+            status = 0
+            for form in forms_of(request.of, temporary):
+                run.context.check()
+                status = _check_status(partial(services.call, fetcher.post_form, request.url, form, token=token))
+        else:
+            put = partial(services.call, fetcher.put_file, request.url, temporary, "application/zip", token=token)
+            status = _check_status(put)
         return {"sent": True, "status_code": status, "size_bytes": temporary.stat().st_size}
+
+
+def _check_status(send: Callable[[], int]) -> int:
+    """Send, and return the status of the response. Raises UploadFailed or UploadRejected."""
+    try:
+        status = send()
+    except SovitsError as error:
+        if error.code == "refused_address":
+            raise
+        raise UploadFailed(error.message, hint=error.hint) from None
+    if status >= 500 or status in (408, 429):
+        raise UploadFailed(f"The upload address answered {status}.")
+    if not 200 <= status < 300:
+        raise UploadRejected(
+            f"The upload address answered {status}.",
+            hint="It must take a PUT or a POST of a ZIP; with RESULT_UPLOAD_FORMAT=files, POSTs of forms.",
+        )
+    return status
+
+
+def forms_of(subject_id: str, archive: Path) -> Iterator[FileForm]:
+    """Yield the files of an archive of results as forms, in the words of the model service."""
+    of_training = subject_id.startswith("task-")
+    with zipfile.ZipFile(archive) as opened:
+        for name in opened.namelist():
+            tag, file_type = TAG, ""
+            if of_training and name.endswith(".safetensors"):
+                tag, file_type = WEIGHT_TAG, "weight_path"
+            elif of_training and name.endswith(".json"):
+                file_type = "cfg_path"
+            fields = {"business_tag": tag, "file_type": file_type}
+            yield FileForm(name.rpartition("/")[2], opened.getinfo(name).file_size, partial(opened.open, name), fields)
 
 
 # Each writes a ZIP to `path`, or returns the reason why there is none.

@@ -18,6 +18,7 @@ from roles.training.control import ControlRequests, Paused
 from roles.training.memory import OUT_OF_MEMORY, kernel_kills
 from roles.training.program import (
     POLL_SECONDS,
+    EpochEvent,
     ErrorEvent,
     StepEvent,
     TrainingDoneEvent,
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 STOPPED_TO_RESUME: Final = 75
 """Exit code of a training that saved its state because it was asked to stop (EX_TEMPFAIL)."""
 
+TOP3_ACCURACY: Final = "top3_accuracy"
+"""The share of semantic tokens that the GPT has among its three likeliest ones, as its trainer counts it."""
 PublishCheckpoint = Callable[[int, Path], object]
 """(epoch, file) of a checkpoint that has just been written."""
 
@@ -52,6 +55,7 @@ class TrainingProcess:
         self._stopping = False
         self._ending_early = False
         self._progress_at = float("-inf")
+        self._best_accuracy = 0.0
 
     def run_to_end(self) -> TrainingDoneEvent:
         """Run the program and return its last event.
@@ -114,7 +118,7 @@ class TrainingProcess:
         if event["event"] == "progress":
             self._record_progress(event)
         elif event["event"] == "epoch":
-            self._progress_at = float("-inf")  # the end of an epoch is always recorded
+            self._record_epoch(event)
             self._run.save_soon()
         elif event["event"] == "checkpoint":
             path = Path(event["path"])
@@ -145,4 +149,19 @@ class TrainingProcess:
             epoch=event["epoch"],
             total_epochs=event["total_epochs"],
             loss=event["loss"],
+            **event["metrics"],
+        )
+
+    def _record_epoch(self, event: EpochEvent) -> None:
+        """Record the means of an epoch, and the best accuracy so far."""
+        means = {"epoch_loss": event["loss"]}
+        if (accuracy := event["losses"].get(TOP3_ACCURACY)) is not None:
+            self._best_accuracy = max(self._best_accuracy, accuracy)
+            means |= {f"epoch_{TOP3_ACCURACY}": accuracy, f"best_{TOP3_ACCURACY}": self._best_accuracy}
+        self._run.progress(
+            event["epoch"] / event["total_epochs"] * self._share,
+            f"Epoch {event['epoch']} of {event['total_epochs']} is complete.",
+            epoch=event["epoch"],
+            total_epochs=event["total_epochs"],
+            **means,
         )

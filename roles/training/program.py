@@ -34,6 +34,8 @@ class StepEvent(TypedDict):
     fraction: float
     """Of the training, 0–1."""
     loss: float
+    metrics: dict[str, float]
+    """The losses of the step by name, and the learning rate."""
 
 
 class EpochEvent(TypedDict):
@@ -41,6 +43,11 @@ class EpochEvent(TypedDict):
 
     event: Literal["epoch"]
     epoch: int
+    total_epochs: int
+    loss: float
+    """Mean of the epoch."""
+    losses: dict[str, float]
+    """The means by name."""
 
 
 class CheckpointEvent(TypedDict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Final, Required, cast
 
@@ -20,6 +21,8 @@ from roles.training.lineage import lineage_of
 from roles.training.memory import BatchSize
 from roles.training.process import TrainingProcess
 from roles.training.program import TrainingDoneEvent
+
+logger = logging.getLogger(__name__)
 
 PROGRAM = "GPT_SoVITS.train"
 """The module of every training; the plan names the trainer."""
@@ -55,6 +58,8 @@ def train(run: StageRun, *, kind: str, settings: TrainingSettings, trainer: str 
     resources = TrainingResources(run.config["batch_size"], run.services.threads)
     if run.services.device == "cpu":
         resources = cap_cpu_training(run.services.settings, resources.threads, resources.batch_size)
+        if resources.note:
+            logger.warning("%s", resources.note)
     batch = BatchSize(folder, resources.batch_size)
 
     def attempt(batch_size: int) -> tuple[TrainingDoneEvent, CheckpointPublisher]:

@@ -8,7 +8,9 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from supervisor.devices import Gpu, count_cores, find_gpus, select_visible
+from core.settings import read_settings
+from supervisor.devices import Gpu, count_cores, find_cuda_version, find_gpus, select_visible
+from supervisor.hardware_box import hardware_box
 
 GPUS = tuple(
     Gpu(index=index, uuid=f"GPU-{letter}{letter}", name="Test", total_mb=24_000, free_mb=23_000)
@@ -72,6 +74,17 @@ class FakeDriver(ModuleType):
     def nvmlDeviceGetName(self, handle: int) -> str | bytes:
         return "Test" if handle == 0 else b"Test"
 
+    def nvmlDeviceGetCudaComputeCapability(self, handle: int) -> tuple[int, int]:
+        return (8, 6)
+
+    def nvmlDeviceGetUtilizationRates(self, handle: int) -> SimpleNamespace:
+        if handle == 1:
+            raise self.NVMLError("Not Supported")  # as in a MIG slice
+        return SimpleNamespace(gpu=37)
+
+    def nvmlSystemGetCudaDriverVersion_v2(self) -> int:
+        return 12040
+
 
 def test_the_driver_tells_the_gpus_and_is_let_go(monkeypatch: pytest.MonkeyPatch):
     driver = FakeDriver()
@@ -83,6 +96,8 @@ def test_the_driver_tells_the_gpus_and_is_let_go(monkeypatch: pytest.MonkeyPatch
         ("GPU-aa", "Test", 24_576, 20_480),
         ("GPU-bb", "Test", 24_576, 19_456),
     ]
+    assert [(gpu.compute_capability, gpu.utilization) for gpu in gpus] == [("8.6", 37.0), ("8.6", 0.0)]
+    assert find_cuda_version() == "12.4"
     assert not driver.open
 
 
@@ -92,4 +107,24 @@ def test_without_a_working_driver_there_are_no_gpus(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "pynvml", driver)
 
     assert find_gpus() == ()
+    assert find_cuda_version() in ("", "12.4")
     assert not driver.open
+
+
+def test_a_box_shows_the_gpus_at_the_start(tmp_path: Path):
+    gpu = Gpu(0, "GPU-aa", "RTX 3090", total_mb=24_576, free_mb=18_432, compute_capability="8.6")
+    settings = read_settings(data_path=tmp_path)
+
+    with_gpu = hardware_box([gpu], "12.4", settings)
+    without = hardware_box([], "", settings)
+
+    assert len({len(line) for line in with_gpu}) == 1
+    assert [line.strip("| ") for line in with_gpu[1:-1] if "PyTorch" not in line] == [
+        "GPU usable: yes",
+        "cuda:0  RTX 3090, compute capability 8.6",
+        "memory: 24.0 GiB, 6.0 GiB used (25 %), 18.0 GiB free",
+        "tasks: training 0 of 1, inference 0 of 3",
+    ]
+    assert "CUDA: 12.4   PyTorch: " in with_gpu[2]
+    assert "GPU usable: no, everything runs on the CPU" in without[1]
+    assert "tasks: training 0 of 2, inference 0 of 4" in without[3]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel
 
@@ -14,7 +14,8 @@ from core.errors import SovitsError
 Data = TypeVar("Data")
 
 PREFIX: Final = "/api/v2"
-SUCCESS: Final = "success"
+UNPROCESSABLE: Final = 422
+BAD_REQUEST: Final = 400
 
 
 class Envelope(BaseModel, Generic[Data]):
@@ -26,7 +27,7 @@ class Envelope(BaseModel, Generic[Data]):
 
 
 class EnvelopedErrors:
-    """The error format of the model service: the native error as the envelope's `data`."""
+    """The error format of the model service: the native error as the envelope's `data`; a bad body is 400, not 422."""
 
     schema_name = "EnvelopedError"
     schema: Mapping[str, object] = {
@@ -45,15 +46,19 @@ class EnvelopedErrors:
         return f"{path}/".startswith(f"{PREFIX}/")
 
     def status(self, error: SovitsError, status: int, path: str) -> int:
-        """Return the status as it is."""
-        return status
+        """Return 400 for a body that does not fit, else the status as it is."""
+        return BAD_REQUEST if status == UNPROCESSABLE else status
 
     def body(self, error: SovitsError, status: int) -> Mapping[str, object]:
         """Return the error in an envelope, with its message and hint as `msg`."""
-        message = f"{error.message} {error.hint}".strip()
-        return {"code": status, "msg": message, "data": NativeErrors().body(error, status)}
+        return {"code": status, "msg": error.detail, "data": NativeErrors().body(error, status)}
 
 
 def enveloped(data: object) -> JsonResponse:
     """Return a successful response."""
-    return JsonResponse({"code": 200, "msg": SUCCESS, "data": data})
+    return JsonResponse(in_envelope(data))
+
+
+def in_envelope(data: object, code: int = 200, message: str = "") -> dict[str, Any]:
+    """Return the body of a response; `message` is empty on success."""
+    return {"code": code, "msg": message, "data": data}

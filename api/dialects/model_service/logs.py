@@ -1,4 +1,4 @@
-"""The log of a training as the model service streams it: lines, with the metrics of each epoch among them."""
+"""Logs as the model service shows them: every line and every event has a time, a level and a message."""
 
 from __future__ import annotations
 
@@ -7,21 +7,39 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from typing_extensions import TypedDict
+
+from api.dialects.model_service.metrics import latest_metrics
 from api.http.disconnect import cancel_and_wait
 from api.services.logs import LogFeed
 from api.services.progress import event_order
-from core.errors import QueueUnavailable
+from core.errors import QueueUnavailable, error_message
 from core.jobs.job import TERMINAL_EVENTS, Event
 from core.records import iso
 
-_NOT_METRICS: Final = frozenset({"stage", "step", "message", "progress", "overall_progress", "kind", "job_id"})
+LEVELS: Final = {"DEBUG": "INFO", "CRITICAL": "ERROR"}
+"""Levels that the service does not have → those that it has."""
+_LAST_LINES: Final = {"completed": "Completed.", "failed": "Failed.", "cancelled": "Cancelled."}
+"""Kind of a terminal event → its message when it has none of its own."""
+
+
+class LogLineResponse(TypedDict):
+    """A line of a log."""
+
+    timestamp: str | None
+    level: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingLogFeed:
-    """The lines of a training's log and its metrics, as events `log`: timestamp, level, message, stage?, metrics?."""
+class ModelServiceLogFeed:
+    """The lines of a log and the metrics of a training, as events with timestamp, level, message and maybe metrics."""
 
     log: LogFeed
+
+    async def lines(self) -> list[LogLineResponse]:
+        """Return the lines so far, oldest first."""
+        return [_line(event) for event in await self.log.history("0")]
 
     async def history(self, after: str) -> list[Event]:
         """Return the past lines and metrics, in the order of their times."""
@@ -36,7 +54,7 @@ class TrainingLogFeed:
         return [event for event in events if event_order(event.id) > event_order(after)]
 
     async def events(self, after: str) -> AsyncIterator[Event]:
-        """Yield the past lines and metrics, then new ones until the training has ended."""
+        """Yield the past lines and metrics, then new ones until the task has ended."""
         newest = after
         for event in await self.history(after):
             newest = event.id
@@ -56,8 +74,20 @@ class TrainingLogFeed:
                 await cancel_and_wait(task)
 
     async def terminal_event(self) -> Event | None:
-        """Return the last event once the training has ended, else None."""
-        return await self.log.terminal_event()
+        """Return the last event once the task has ended, else None; clients read a level and a message in it, too."""
+        event = await self.log.terminal_event()
+        if event is None:
+            return None
+        error = event.data.get("error")
+        message = event.data.get("message") or (error_message(error) if error else "") or _LAST_LINES[event.kind]
+        line: dict[str, Any] = {
+            **event.data,
+            "timestamp": iso(event_order(event.id)[0] / 1000),
+            "level": "ERROR" if event.kind == "failed" else "INFO",
+            "message": message,
+            "stage": "completed",
+        }
+        return Event(event.id, event.kind, line)
 
     async def _receive_lines(self, after: str, upcoming: asyncio.Queue[Event | None]) -> None:
         async for event in self.log.events(after):
@@ -72,23 +102,37 @@ class TrainingLogFeed:
                 upcoming.put_nowait(metrics)
 
 
+def _line(event: Event) -> LogLineResponse:
+    level = str(event.data["level"])
+    return {
+        "timestamp": event.data["timestamp"],
+        "level": LEVELS.get(level, level),
+        "message": event.data["message"],
+    }
+
+
 def _line_event(event: Event) -> Event:
-    data = {name: event.data[name] for name in ("timestamp", "level", "message")}
-    if event.data.get("stage"):
-        data["stage"] = event.data["stage"]
-    return Event(event.id, "log", data)
+    return Event(event.id, "log", {**_line(event)})
 
 
 def _metrics_event(event: Event) -> Event | None:
     """Return a progress event with metrics as an event `log`; None for any other event."""
-    metrics = {name: value for name, value in event.data.items() if name not in _NOT_METRICS}
-    if event.kind != "progress" or not metrics:
+    if event.kind != "progress":
+        return None
+    metrics = latest_metrics(event.data, 0)
+    if metrics is None:
         return None
     data: dict[str, Any] = {
         "timestamp": iso(event_order(event.id)[0] / 1000),
         "level": "INFO",
         "message": event.data.get("message", ""),
-        "metrics": metrics,
+        "metrics": {name: value for name, value in metrics.items() if name not in _NOT_METRICS},
+        "stage": "epoch_end" if "epoch_loss" in event.data else "training",
     }
-    data |= {name: event.data[name] for name in ("stage", "step") if event.data.get(name)}
+    if (step := event.data.get("step")) is not None:
+        data["step"] = int(step)
     return Event(event.id, "log", data)
+
+
+_NOT_METRICS: Final = frozenset({"stage", "step", "message", "progress", "overall_progress", "kind", "job_id"})
+"""What a progress event says beside its metrics."""

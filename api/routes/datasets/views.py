@@ -150,7 +150,7 @@ def version_view(version: DatasetVersionRecord) -> DatasetVersionView:
         "status": str(version.status),
         "made_by": version.made_by,
         "parent": version.parent,
-        "request": {**version.request},
+        "request": {name: value for name, value in version.request.items() if name not in ("urls", "labels")},
         "message": version.message,
         "error": version.error,
         "skipped": skipped_views(version.skipped),

@@ -34,10 +34,22 @@ class RecordingSource(TypedDict):
     speaker: str
 
 
+class DatasetLabels(TypedDict, total=False):
+    """What the client of the model service sent with its request, to be shown again."""
+
+    task_id: str
+    """The id that it chose."""
+    description: str | None
+    warnings: list[str]
+
+
 class DatasetVersionRequest(TypedDict, total=False):
     """What the job of a version does; enough to do it again."""
 
     sources: list[RecordingSource]
+    urls: list[str]
+    """Recordings and ZIPs that the job downloads; they may hold a secret."""
+    labels: DatasetLabels
     options: JsonObject
     """Of a split, an augmentation or a crop: `core.datasets.options`."""
 

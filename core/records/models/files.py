@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+TEXT_MEDIA_TYPE: Final = "text/plain"
+"""Of a text to be spoken, which is no recording."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

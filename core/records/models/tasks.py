@@ -44,7 +44,11 @@ class TaskLabels(TypedDict, total=False):
     save_path: str
     device: str
     """The device that it asked for, as far as there is one."""
+    device_note: str
+    """A sentence when it runs on another one."""
     warnings: list[str]
+    upload_token: str
+    """For the address that its results are sent to, encrypted."""
 
 
 class TaskChanges(TypedDict, total=False):

@@ -13,7 +13,7 @@ from common import storage_keys
 from core.errors import Conflict, ExperimentNotFound, NotFound
 from core.records.experiment_transaction import ExperimentTransaction, begin_experiment_transaction
 from core.records.models.experiments import ExperimentChanges, ExperimentRecord, ExperimentStatus
-from core.records.models.files import FileRecord
+from core.records.models.files import TEXT_MEDIA_TYPE, FileRecord
 from core.records.models.page import Page
 from core.records.models.tasks import TaskStatus
 from core.records.queries import as_values, columns, fetch_all, fetch_one, fetch_page
@@ -29,7 +29,8 @@ class ExperimentRepository(Repository):
         """Insert an experiment; raise NotFound for a recording that it may not see."""
         async with self._database.write() as connection:
             if record.audio_file_id is not None:
-                file = await fetch_one(connection, files, FileRecord, files.c.id == record.audio_file_id)
+                is_recording = (files.c.id == record.audio_file_id, files.c.media_type != TEXT_MEDIA_TYPE)
+                file = await fetch_one(connection, files, FileRecord, *is_recording)
                 if file is None:
                     raise NotFound(f"no file {record.audio_file_id!r}", hint="POST /api/v1/files uploads one.")
             await connection.execute(insert(experiments).values(as_values(record)))

@@ -62,6 +62,12 @@ class FileRepository(Repository):
             raise NotFound(f"no file {file_id!r}", hint="POST /api/v1/files uploads one.")
         return record
 
+    async def newest_named(self, filename: str) -> FileRecord | None:
+        """Return the newest file of a name that the caller may see, or None."""
+        async with self._database.read() as connection:
+            page = await fetch_page(connection, files, FileRecord, 1, 0, files.c.filename == filename)
+        return page.items[0] if page.items else None
+
     async def page(self, limit: int = 50, offset: int = 0, purpose: str | None = None) -> Page[FileRecord]:
         """Return a page of files, newest first; those of one purpose, if given."""
         where = [] if purpose is None else [files.c.purpose == purpose]

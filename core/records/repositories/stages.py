@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import String, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import ExperimentNotFound
@@ -11,7 +12,7 @@ from core.records.models.experiments import ExperimentRecord
 from core.records.models.stages import StageRecord
 from core.records.queries import fetch_all, fetch_one
 from core.records.repositories.repository import Repository
-from core.records.tables import experiments, stages
+from core.records.tables import experiments, stages, tasks
 from core.stages.stage import STAGES
 from core.stages.status import ACTIVE_STATUSES, StageStatus
 
@@ -61,6 +62,22 @@ class StageRepository(Repository):
                 stages.c.status.in_(statuses),
                 stages.c.exp_id > after,
                 order_by=stages.c.exp_id,
+                limit=limit,
+            )
+
+    async def waiting_since(self, before: float, limit: int) -> list[StageRecord]:
+        """Return queued runs of the model service's tasks that could have begun before a time, the oldest first."""
+        of_service = select(tasks.c.exp_id).where(cast(tasks.c.labels, String) != "{}")
+        async with self._database.read() as connection:
+            return await fetch_all(
+                connection,
+                stages,
+                StageRecord,
+                stages.c.status == StageStatus.QUEUED,
+                stages.c.queued_at < before,
+                func.coalesce(stages.c.schedule_at, 0.0) < before,
+                stages.c.exp_id.in_(of_service),
+                order_by=stages.c.queued_at,
                 limit=limit,
             )
 

@@ -14,6 +14,7 @@ from core.errors import NotFound, TaskNotFound
 from core.records.batching import CallBatcher
 from core.records.database import Database
 from core.records.models.experiments import STEPWISE_DIALECT, ExperimentRecord, ExperimentStatus
+from core.records.models.files import TEXT_MEDIA_TYPE
 from core.records.models.page import Page
 from core.records.models.stages import StageRecord
 from core.records.models.tasks import UNDER_WAY, TaskRecord, TaskStatus
@@ -134,7 +135,9 @@ class TaskRepository(Repository):
 
 async def _insert_tasks(connection: AsyncConnection, batch: list[NewTaskRecords]) -> list[TaskRecord | Exception]:
     file_ids = {new.task.audio_file_id for new in batch}
-    rows = await connection.execute(select(files.c.id, files.c.owner).where(files.c.id.in_(file_ids)))
+    rows = await connection.execute(
+        select(files.c.id, files.c.owner).where(files.c.id.in_(file_ids), files.c.media_type != TEXT_MEDIA_TYPE)
+    )
     file_owners = {row.id: row.owner for row in rows}
     by_key = await _tasks_by_idempotency_key(connection, batch)
     results: list[TaskRecord | Exception] = []

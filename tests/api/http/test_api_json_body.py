@@ -83,6 +83,10 @@ async def test_numbers_beyond_64_bits_in_a_query_are_rejected(client: httpx.Asyn
     assert (await client.get(path)).status_code == 422
 
 
+TRAINING = {"model": "nano", "num_classes": 1, "val_path": "", "save_path": "bob"}
+"""A training of the model service without what it trains on."""
+
+
 @pytest.mark.parametrize("name", ["a\nb", "a\r[INFO] forged", "\x1b[2J", "a\u2028b", "\u202egnp.exe"])
 async def test_names_with_control_characters_are_rejected(client: httpx.AsyncClient, name: str) -> None:
     file_id = (await upload(client))["id"]
@@ -91,12 +95,12 @@ async def test_names_with_control_characters_are_rejected(client: httpx.AsyncCli
         "/api/v1/experiments": {"exp_name": name, "audio_file_id": file_id},
         "/api/v1/datasets": {"name": name, "file_ids": [file_id]},
         "/api/v1/task/create": {"task_name": name, "config": {}},
-        "/api/v2/training/start": {"exp_name": name, "inputs": [file_id]},
+        "/api/v2/training/start": {**TRAINING, "train_path": file_id, "save_path": name},
         "/api/v1/webhooks": {"url": "https://example.org/", "description": name},
     }
     for path, body in requests.items():
         response = await client.post(path, json=body)
-        assert response.status_code == 422, path
+        assert response.status_code == (400 if path.startswith("/api/v2/") else 422), path
         assert "control characters" in response.text
 
 
@@ -106,11 +110,11 @@ async def test_a_url_whose_host_cannot_be_decoded_is_rejected(client: httpx.Asyn
     requests = {
         "/api/v1/webhooks": {"url": url},
         "/api/v1/tasks": {"exp_name": "bob", "audio_file_id": file_id, "webhook_url": url},
-        "/api/v2/training/start": {"exp_name": "bob", "inputs": [url]},
-        "/api/v2/preprocessing/split": {"inputs": [url]},
+        "/api/v2/training/start": {**TRAINING, "train_path": url},
+        "/api/v2/preprocessing/split": {"input_path": url, "output_path": "x"},
         "/api/v2/training/start?upload": {
-            "exp_name": "b",
-            "inputs": [file_id],
+            **TRAINING,
+            "train_path": file_id,
             "enable_upload": True,
             "upload_url": url,
         },

@@ -13,7 +13,7 @@ async def test_it_is_alive_and_reports_what_is_missing(client: httpx.AsyncClient
     ready = await client.get("/readyz")
     health = await client.get("/api/v1/health")
 
-    assert (alive.status_code, ready.status_code, health.status_code) == (200, 503, 200)
+    assert (alive.status_code, ready.status_code, health.status_code) == (200, 503, 503)
     assert ready.json()["checks"]["queue"] == ready.json()["checks"]["records"] == "ok"
     assert ready.json()["checks"]["synthesizer"].startswith("not_ready")
 

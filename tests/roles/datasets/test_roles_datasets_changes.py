@@ -225,6 +225,36 @@ def test_copies_of_copies_are_not_made_and_duplicates_of_originals_are_not_flagg
     assert report["flags"] == {}
 
 
+def test_loudness_is_evened_out_without_lifting_the_pauses() -> None:
+    quiet_then_loud = np.concatenate([0.05 * tone(1.0), 0.5 * tone(1.0), np.zeros(RATE)]).astype(np.float32)
+    ranges = {**RANGES, "loudness_ratio": (4.0, 4.0)}
+
+    evened = augment("loudness", quiet_then_loud, RATE, ranges, np.random.default_rng(0)).samples
+
+    quiet, loud, pause = (rms(evened[first * RATE :][RATE // 4 : RATE * 3 // 4]) for first in range(3))
+    assert 20 * np.log10(loud / quiet) == pytest.approx(5.0, abs=0.5), "20 dB at 4 to 1"
+    assert pause == 0.0
+
+
+def test_treble_is_lifted_and_the_rest_stays() -> None:
+    low, high = tone(1.0, 500.0), tone(1.0, 6000.0)
+    ranges = {**RANGES, "treble_db": (6.0, 6.0)}
+
+    lifted = [augment("treble", 0.2 * sound, RATE, ranges, np.random.default_rng(0)).samples for sound in (low, high)]
+
+    gains = [20 * np.log10(rms(sound) / rms(0.2 * tone(1.0, 500.0))) for sound in lifted]
+    assert gains == [pytest.approx(0.0, abs=0.1), pytest.approx(6.0, abs=0.1)]
+
+
+def tone(seconds: float, frequency: float = 220.0) -> np.ndarray:
+    samples: np.ndarray = np.sin(2 * np.pi * frequency * np.arange(round(seconds * RATE)) / RATE)
+    return samples
+
+
+def rms(samples: np.ndarray) -> float:
+    return float(np.sqrt(np.square(samples, dtype=np.float64).mean()))
+
+
 def test_uploads_are_augmented_into_a_data_set_of_their_own(bench: Bench) -> None:
     source = DatasetSource(file_ids=[bench.upload(wav(speech("busy.wav")), "busy.wav")], name="noisy", language="en")
 

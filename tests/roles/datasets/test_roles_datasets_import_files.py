@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -52,6 +58,51 @@ def test_a_zip_with_a_list_brings_transcripts_along(bench: Bench) -> None:
     assert [segment.transcript for segment in segments] == [PIECES[name][2] for name in names]
     assert {(segment.language, segment.speaker) for segment in segments} == {("en", "allison")}
     assert bench.version(dataset.id).skipped == []
+
+
+def test_what_a_url_names_is_downloaded_imported_and_deleted(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "a talk.wav").write_bytes(wav(speech("announce.wav")))
+    (tmp_path / "set.zip").write_bytes(zipped({"prepend.wav": wav(speech("prepend.wav"))}))
+    services = bench.services
+    services.settings = services.settings.model_copy(update={"fetch_allowed_hosts": ("127.0.0.1",)})
+    with serving(tmp_path) as base:
+        urls = [f"{base}/a%20talk.wav?signed=1", f"{base}/set.zip"]
+        dataset = bench.call(bench.datasets.create, "set", [], urls=urls, language="en")
+        bench.work()
+
+    contents = bench.contents(dataset.id)
+    assert bench.version(dataset.id).status is DatasetStatus.READY
+    assert [recording.name for recording in contents.recordings] == ["a talk.wav", "prepend.wav"]
+    assert [recording.file_id for recording in contents.recordings] == [None, None]
+    assert not list(services.storage.root.glob(".tmp/*"))
+
+
+def test_a_url_that_cannot_be_read_fails_the_version_with_the_reason(bench: Bench) -> None:
+    dataset = bench.call(bench.datasets.create, "set", [], urls=["http://127.0.0.1:1/a.wav"], language="en")
+    bench.work()
+
+    version = bench.version(dataset.id)
+    assert version.status is DatasetStatus.FAILED
+    assert "not a public address" in version.message
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """Yield the address of a server of a folder's files."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Keep tests quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def test_a_zip_without_a_list_has_no_transcripts(bench: Bench) -> None:

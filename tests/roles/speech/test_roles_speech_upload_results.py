@@ -6,7 +6,10 @@ import io
 import threading
 import zipfile
 from collections.abc import Iterator
+from email import message_from_bytes
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +25,7 @@ from roles.files import run_file_job
 from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
-from roles.speech.upload_results import UploadFailed, UploadRejected
+from roles.speech.upload_results import UploadFailed, UploadRejected, forms_of
 
 SOUND = b"RIFF and so on"
 
@@ -33,12 +36,14 @@ class Receiver:
     def __init__(self) -> None:
         self.answers = {"PUT": 200, "POST": 200}
         self.heard: list[tuple[str, str, bytes]] = []
+        self.headers: list[Message] = []
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_PUT(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.heard.append((self.command, self.path, body))
+                receiver.headers.append(self.headers)
                 self.send_response(receiver.answers[self.command])
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -93,8 +98,8 @@ def finish(services: WorkerServices, job_id: str, result: dict[str, Any] | None)
         services.queue.ack(lease, result)
 
 
-def send(services: WorkerServices, of: str, url: str) -> dict[str, Any]:
-    services.queue.enqueue_many([new_upload_job(of, url, depends_on=(of,))])
+def send(services: WorkerServices, of: str, url: str, token: str = "") -> dict[str, Any]:
+    services.queue.enqueue_many([new_upload_job(of, url, token=token, depends_on=(of,))])
     lease = claim(services)
     assert lease.job.id == upload_job_id(of)
     try:
@@ -119,6 +124,55 @@ def test_an_inference_is_sent_as_one_zip(services: WorkerServices, receiver: Rec
     assert unpacked(content) == {"infer-1.wav": SOUND}
     assert result == {"sent": True, "status_code": 200, "size_bytes": len(content)}
     assert not list(services.storage.root.glob(".tmp/*"))
+
+
+def test_a_token_is_sent_as_a_bearers_and_nothing_without_one(services: WorkerServices, receiver: Receiver) -> None:
+    services.storage.put_bytes("inference/infer-1/speech.wav", SOUND)
+    finish(services, "infer-1", {"audio": "inference/infer-1/speech.wav"})
+    send(services, "infer-1", receiver.url, services.settings.secret_box.encrypt("a secret"))
+    services.queue.cancel(upload_job_id("infer-1"))
+    finish(services, "infer-2", {"audio": "inference/infer-1/speech.wav"})
+
+    send(services, "infer-2", receiver.url)
+
+    assert [headers["Authorization"] for headers in receiver.headers] == ["Bearer a secret", None]
+
+
+def test_by_setting_each_file_is_a_form_of_its_own(services: WorkerServices, receiver: Receiver) -> None:
+    services.settings = services.settings.model_copy(update={"result_upload_format": "files"})
+    services.storage.put_bytes("inference/infer-1/speech.wav", SOUND)
+    finish(services, "infer-1", {"audio": "inference/infer-1/speech.wav"})
+
+    result = send(services, "infer-1", receiver.url, services.settings.secret_box.encrypt("a secret"))
+
+    [(method, _, body)], [headers] = receiver.heard, receiver.headers
+    form = message_from_bytes(b"Content-Type: " + headers["Content-Type"].encode() + b"\r\n\r\n" + body)
+    parts = {part.get_param("name", header="content-disposition"): part for part in form.walk() if part is not form}
+    assert (method, headers["Authorization"], result["sent"]) == ("POST", "Bearer a secret", True)
+    assert {name: part.get_payload(decode=True) for name, part in parts.items()} == {
+        "business_tag": b"SATEL_AGENT",
+        "file_type": b"",
+        "file": SOUND,
+    }
+    assert parts["file"].get_filename() == "infer-1.wav"
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "file_type"),
+    [
+        ("voice.json", "SATEL_AGENT", "cfg_path"),
+        ("gpt.safetensors", "SATEL_AGENT_WEIGHT", "weight_path"),
+        ("prompts/default.wav", "SATEL_AGENT", ""),
+    ],
+)
+def test_the_files_of_a_voice_are_told_apart(tmp_path: Path, name: str, tag: str, file_type: str) -> None:
+    with zipfile.ZipFile(tmp_path / "voice.zip", "w") as archive:
+        archive.writestr(name, SOUND)
+
+    [form] = forms_of("task-1", tmp_path / "voice.zip")
+
+    assert (form.filename, form.size_bytes) == (name.rpartition("/")[2], len(SOUND))
+    assert form.fields == {"business_tag": tag, "file_type": file_type}
 
 
 def test_a_batch_is_sent_as_it_is(services: WorkerServices, receiver: Receiver) -> None:
