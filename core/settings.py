@@ -104,6 +104,8 @@ class Settings(BaseSettings):
     """Version that a request trains which names none; `auto`: the best whose weights are installed, else `nano`."""
     num_models: int = Field(1, ge=1, le=64)
     """Synthesizers per GPU at most, or in all when GPU_MEMORY_PER_MODEL_MB is -1; on a CPU at most."""
+    synthesis_slots: int = Field(0, ge=0, le=256)
+    """Utterances that one synthesizer speaks at once; 0: 32 on a GPU, on a CPU four for each core, 8 to 32."""
     gpu_memory_per_model_mb: int = Field(-1, ge=-1)
     """MiB of VRAM a synthesizer needs; -1 spreads NUM_MODELS evenly over the GPUs."""
     num_preprocessors: int = Field(0, ge=0, le=64)

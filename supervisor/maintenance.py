@@ -15,6 +15,7 @@ from core.experiments.retention import KEEP_ALL, RetentionPolicy
 from core.experiments.service import ExperimentService
 from core.jobs.job import JobStatus, RescuedJob
 from core.jobs.queue import AsyncQueue
+from core.jobs.worker_process import process_of
 from core.process import is_alive
 
 logger = logging.getLogger(__name__)
@@ -68,9 +69,10 @@ class Maintenance:
 
     async def recover(self) -> None:
         """Requeue the jobs of this host's workers that died while no supervisor ran."""
-        for worker in await self.queue.workers():
-            if worker.host == os.uname().nodename and not is_alive(worker.pid, mark=worker.id.rpartition("-")[2]):
-                await self.requeue_jobs_of(worker.id, crashed=True)
+        processes = {process_of(worker.id): worker for worker in await self.queue.workers()}
+        for worker_id, worker in processes.items():
+            if worker.host == os.uname().nodename and not is_alive(worker.pid, mark=worker_id.rpartition("-")[2]):
+                await self.requeue_jobs_of(worker_id, crashed=True)
 
     async def requeue_jobs_of(self, worker_id: str, *, crashed: bool) -> None:
         """Requeue what an ended worker of this host held, now or as soon as the queue is back.

@@ -179,6 +179,8 @@ class WorkerInfo:
     """The id of the job that it holds; empty while it has none."""
     silent_seconds: float
     """Time since its last heartbeat."""
+    draining: bool = False
+    """Whether it claims nothing new any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,10 +62,18 @@ def read_job_log(storage: Storage, job_id: str) -> list[LogLine]:
     return lines
 
 
-class JobLogs(logging.Handler):
-    """Writes what a worker logs while it runs a job, from whichever thread.
+@dataclass(slots=True)
+class _Capture:
+    job: Job
+    path: Path | None
+    streamed: bool
 
-    A log that cannot be written is no reason for a job to fail.
+
+class JobLogs(logging.Handler):
+    """Writes what a worker process logs while it runs jobs: a line belongs to the job of its thread.
+
+    A line of a thread without a job belongs to the job that runs, if it is the only one. A log that cannot be written
+    is no reason for a job to fail.
     """
 
     def __init__(self, storage: Storage, publish: PublishLine | None = None, *, shared: bool = False) -> None:
@@ -76,9 +84,7 @@ class JobLogs(logging.Handler):
         self._publish = publish
         self._lines: queue.SimpleQueue[tuple[tuple[str, ...], dict[str, Any]] | None] = queue.SimpleQueue()
         self._publisher: threading.Thread | None = None
-        self._job: Job | None = None
-        self._streamed = True
-        self._path: Path | None = None
+        self._captures: dict[str, _Capture] = {}
 
     @contextlib.contextmanager
     def capture(self, job: Job, *, streamed: bool = True) -> Iterator[None]:
@@ -86,45 +92,42 @@ class JobLogs(logging.Handler):
 
         Jobs that are enqueued inside it belong to the same HTTP request.
         """
-        self._streamed = streamed
-        path = None
-        try:
-            path = self._storage.path(log_file(job.id))
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except (OSError, SovitsError) as error:
-            logger.warning("The log of %s cannot be written: %s", job.id, error)
-            path = None
+        path = self._file_of(job)
         if self._publish is not None and self._publisher is None:
             self._publisher = threading.Thread(target=self._publish_lines, name="job-log", daemon=True)
             self._publisher.start()
-        self._set_job(job, path)
+        self._captures[job.id] = capture = _Capture(job, path, streamed)
         marker, request_marker = current_job.set(job.id), current_request.set(job.request_id)
         try:
             yield
         finally:
             current_request.reset(request_marker)
             current_job.reset(marker)
-            self._set_job(None, None)
-            if path is not None and self._shared:
-                self._upload(job, path)
+            del self._captures[job.id]
+            if capture.path is not None and self._shared:
+                self._upload(job, capture.path)
 
     def emit(self, record: logging.LogRecord) -> None:
-        job, path = self._job, self._path
-        if job is None:
+        captures = dict(self._captures)
+        capture = captures.get(current_job.get())
+        if capture is None and len(captures) == 1:
+            (capture,) = captures.values()
+        if capture is None:
             return
+        job = capture.job
         message = record.getMessage()
         if record.exc_info:
             message += "\n" + (self.formatter or logging.Formatter()).formatException(record.exc_info)
         stage = str(job.payload.get("stage", ""))
         line = LogLine(record.created, record.levelname, message[:MAX_MESSAGE], job.id, stage)
-        if self._publish is not None and self._streamed:
+        if self._publish is not None and capture.streamed:
             topics = (job.id, job.topic) if job.topic and job.topic != job.id else (job.id,)
             self._lines.put((topics, asdict(line)))
-        if path is not None:
+        if capture.path is not None:
             try:
-                _append(path, line)
+                _append(capture.path, line)
             except OSError:  # a full disk: the job itself reports it
-                self._path = None
+                capture.path = None
 
     def close(self) -> None:
         """Publish what has not been published yet."""
@@ -134,9 +137,17 @@ class JobLogs(logging.Handler):
             self._publisher = None
         super().close()
 
-    def _set_job(self, job: Job | None, path: Path | None) -> None:
-        with self.lock or contextlib.nullcontext():
-            self._job, self._path = job, path
+    def _file_of(self, job: Job) -> Path | None:
+        """Return the file of a job's log; None for a part of a stream, which is forgotten in minutes."""
+        if job.stream is not None:
+            return None
+        try:
+            path = self._storage.path(log_file(job.id))
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except (OSError, SovitsError) as error:
+            logger.warning("The log of %s cannot be written: %s", job.id, error)
+            return None
+        return path
 
     def _publish_lines(self) -> None:
         """Publish in a thread of its own: a queue that is away must hold up neither the job nor its heartbeat."""

@@ -12,6 +12,11 @@ from core.settings import Settings
 KINDS: Final[dict[str, str]] = {TRAINER: "training", SYNTHESIZER: "inference"}
 """Role → the kind of its jobs, for roles whose jobs are limited."""
 
+GPU_SLOTS: Final = 32
+MIN_CPU_SLOTS: Final = 8
+SLOTS_PER_CORE: Final = 4
+"""Of a synthesizer, unless SYNTHESIS_SLOTS says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingResources:
@@ -28,6 +33,17 @@ def locate_worker(settings: Settings, role: str, host: str, device: str, *, dedi
     kind = KINDS.get(role, "")
     limit = default_limit(settings, device, kind) if kind else 0
     return WorkerLocation(host, device, kind, limit, dedicated)
+
+
+def slots_of(settings: Settings, role: str, device: str, cores: int) -> int:
+    """Return how many jobs a worker process of the role runs at once."""
+    if role != SYNTHESIZER:
+        return 1
+    if settings.synthesis_slots:
+        return settings.synthesis_slots
+    if device.startswith("cuda"):
+        return GPU_SLOTS
+    return max(MIN_CPU_SLOTS, min(GPU_SLOTS, SLOTS_PER_CORE * cores))
 
 
 def default_limit(settings: Settings, device: str, kind: str) -> int:

@@ -273,7 +273,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
 
     @command
     async def reconcile(self, worker_id: str, held: Iterable[str] = ()) -> int:
-        """Return the jobs of a worker except `held`, which it knows of, to their lists; nothing is counted.
+        """Return the jobs of a worker process except `held`, which it knows of, to their lists; nothing is counted.
 
         Return how many.
         """
@@ -432,9 +432,13 @@ class QueueCommands(RedisCommands[AnyTransport]):
 
     @command
     async def forget_worker(self, worker_id: str) -> None:
-        """Delete the record of a worker that ended."""
-        # The reaper still watches its list for a while: a pop on its behalf may have been under way.
-        await self._send("DEL", self.key(f"worker:{worker_id}"))
+        """Delete the records of a worker process that ended, those of all its slots."""
+        await self._run_script("forget_worker", worker_id)
+
+    @command
+    async def note_draining(self, worker_id: str) -> None:
+        """Record that a worker claims nothing new any more."""
+        await self._send("HSET", self.key(f"worker:{worker_id}"), "draining", 1)
 
     @command
     async def workers(self) -> list[WorkerInfo]:
@@ -452,6 +456,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
                     since=float(fields["since"]),
                     job=job_id,
                     silent_seconds=float(silent_seconds),
+                    draining="draining" in fields,
                 )
             )
         return workers

@@ -41,6 +41,16 @@ def new_worker_id(role: str, nonce: str = "") -> str:
     return worker_id_of(role, os.getpid(), nonce or os.urandom(4).hex())
 
 
+def slot_ids(worker_id: str, slots: int) -> list[str]:
+    """Return the ids of the slots of a worker process, each of which is a worker to the queue; the first is its own."""
+    return [worker_id, *(f"{worker_id}/{number}" for number in range(1, slots))]
+
+
+def process_of(worker_id: str) -> str:
+    """Return the id of the process that a slot belongs to."""
+    return worker_id.partition("/")[0]
+
+
 def worker_id_of(role: str, pid: int, nonce: str) -> str:
     """Return the id of the worker that runs on this host under that pid and was started with that nonce."""
     return f"{role}-{os.uname().nodename}-{pid}-{nonce}"

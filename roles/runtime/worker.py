@@ -17,21 +17,23 @@ from core.errors import DeviceUnusable, Draining, JobCancelled, LeaseLost, Perma
 from core.jobs.file_jobs import LONG_RUNNING, file_job_kind
 from core.jobs.job import Job, JobStatus, Lease, WorkerLocation
 from core.jobs.logs import JobLogs
-from core.jobs.placement import locate_worker
+from core.jobs.placement import locate_worker, slots_of
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
-from core.jobs.roles import FILES, PREPROCESSOR, TRAINER
+from core.jobs.roles import FILES, PREPROCESSOR, SYNTHESIZER, TRAINER
 from core.jobs.server_check import find_usable_redis
-from core.jobs.worker_process import CANNOT_START, UNUSABLE, name_device, new_worker_id
+from core.jobs.worker_process import CANNOT_START, UNUSABLE, name_device, new_worker_id, slot_ids
 from core.logs import configure_logs
 from core.redis import connect, is_connection_error
 from core.redis_server import find_redis_url
 from core.settings import Settings
+from roles.runtime.cancel_listener import CancelListener
 from roles.runtime.device_check import find_device_fault, poisons_device
 from roles.runtime.heartbeat import Heartbeat
 from roles.runtime.registry import make_role
 from roles.runtime.role import JobContext, Role
 from roles.runtime.services import WorkerServices
+from roles.runtime.slots import Slots
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,12 @@ Result = TypeVar("Result")
 CLAIM_SECONDS: Final = 1.0
 """A claim blocks at most so long, so that a drain is noticed; a new job wakes it at once."""
 
+STREAM_POLL_SECONDS: Final = 0.05
+"""How often a worker that drains looks for what continues a stream."""
+STREAM_IDLE_SECONDS: Final = 0.5
+"""After so long without any, no stream goes on: the next utterance is enqueued while one is being spoken."""
+ALIVE_SECONDS: Final = 3.0
+"""A worker whose last heartbeat is older may be dead."""
 HEARTBEAT_SOCKET_SECONDS: Final = 5.0
 """A renewal that takes longer has failed; a third of the lease, if that is less."""
 FAST_FAILURE_SECONDS: Final = 10.0
@@ -72,6 +80,7 @@ def run_worker(
             services,
             new_worker_id(role, nonce),
             locate_worker(settings, role, os.uname().nodename, name_device(device), dedicated=dedicated),
+            slots=slots_of(settings, role, device, services.threads),
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.drain())
@@ -98,10 +107,16 @@ def is_log_streamed(role: str, job: Job) -> bool:
 
 
 class Worker:
-    """One process that runs the jobs of one role, one at a time."""
+    """One process that runs the jobs of one role: one at a time, or as many as it has slots."""
 
     def __init__(
-        self, role: Role, services: WorkerServices, worker_id: str, location: WorkerLocation | None = None
+        self,
+        role: Role,
+        services: WorkerServices,
+        worker_id: str,
+        location: WorkerLocation | None = None,
+        *,
+        slots: int = 1,
     ) -> None:
         settings = services.settings
         self.role = role
@@ -110,6 +125,7 @@ class Worker:
         self.worker_id = worker_id
         self.location = location or locate_worker(settings, role.name, os.uname().nodename, services.device)
         self.draining = threading.Event()
+        self.slots = Slots(slot_ids(worker_id, slots), self._process)
         self.unusable = ""
         """Why this worker cannot work any more, once it cannot."""
         self._fast_failures: set[str] = set()
@@ -118,11 +134,12 @@ class Worker:
         self.heartbeat = Heartbeat(
             # A connection of its own: a role may hold the others for as long as it likes.
             Queue(connect(services.redis_url, socket_seconds=socket_seconds), QueueOptions.from_settings(settings)),
-            worker_id,
+            self.slots.worker_ids,
             self.draining,
             drain_seconds=settings.drain_training_seconds if role.name == TRAINER else settings.drain_speech_seconds,
             stop_grace_seconds=role.stop_grace_seconds,
         )
+        self.cancels = CancelListener(connect(services.redis_url), self.queue.key("cancels"), self.heartbeat.cancel)
         self.logs = JobLogs(
             services.storage,
             lambda topic, line: self.queue.publish_event(topic, "log", line),
@@ -130,7 +147,7 @@ class Worker:
         )
 
     def drain(self) -> None:
-        """Claim no more jobs; end when the one in progress has ended or its time is over."""
+        """Claim no more jobs, but for what continues speech; end when those in progress have ended or have no time left."""
         self.draining.set()
 
     def retire(self, reason: str) -> None:
@@ -142,31 +159,75 @@ class Worker:
     def run(self) -> None:
         """Run jobs until drained; the role must have been started."""
         self.heartbeat.start()
+        self.cancels.start()
         logging.getLogger().addHandler(self.logs)
-        registration = (self.worker_id, self.role.name, self.location.host, os.getpid(), self.location.device)
-        self._retry(partial(self.queue.register_worker, *registration))
+        for slot in reversed(self.slots.worker_ids):  # the process is ready when the first one is there
+            self._retry(partial(self._register, slot))
         logger.info("%s is ready on %s.", self.worker_id, self.services.device)
         try:
             while not self.draining.is_set():
-                lease = self._retry(self._claim)
-                if self.draining.is_set():
-                    break  # what was claimed at the last moment goes back when this worker leaves
-                if lease is not None:
-                    self._process(lease)
-                else:
+                worker_id = self.slots.take(CLAIM_SECONDS)
+                if worker_id is None:
+                    continue
+                lease = self._retry(partial(self._claim, worker_id))
+                if lease is None or self.draining.is_set():
+                    self.slots.put_back(worker_id)  # what was claimed at the last moment goes back with `_leave`
                     self.role.idle()
+                else:
+                    self.slots.run(lease)
+            if self.role.name == SYNTHESIZER and not self.unusable:
+                self._finish_streams()
+            self.slots.wait()
         finally:
             self.heartbeat.end()
+            self.cancels.end()
             self.role.stop()
             self._leave()
             logging.getLogger().removeHandler(self.logs)
             self.logs.close()
 
-    def _claim(self) -> Lease | None:
+    def _register(self, worker_id: str) -> None:
+        location = self.location
+        slots = len(self.slots.worker_ids)
+        self.queue.register_worker(worker_id, self.role.name, location.host, os.getpid(), location.device, slots)
+
+    def _claim(self, worker_id: str) -> Lease | None:
         """Claim the next job; repeated after an outage, it may be the one of a claim whose reply was lost."""
         if self.draining.is_set():
             return None
-        return self.queue.claim(self.role.name, self.worker_id, CLAIM_SECONDS, self.location)
+        return self.queue.claim(self.role.name, worker_id, CLAIM_SECONDS, self.location)
+
+    def _finish_streams(self) -> None:
+        """Speak what continues the streams that somebody hears, unless another worker can; it comes bit by bit."""
+        ends_at = time.monotonic() + self.services.settings.drain_speech_seconds
+        idle_since = time.monotonic()
+        try:
+            for worker_id in self.slots.worker_ids:
+                self.queue.note_draining(worker_id)
+            while time.monotonic() < ends_at and not self.unusable:
+                others = [worker for worker in self.queue.workers() if worker.role == SYNTHESIZER]
+                if any(not worker.draining and worker.silent_seconds < ALIVE_SECONDS for worker in others):
+                    return
+                if self._claim_continuation() or self.slots.busy:
+                    idle_since = time.monotonic()
+                elif time.monotonic() - idle_since > STREAM_IDLE_SECONDS:
+                    return
+                time.sleep(STREAM_POLL_SECONDS)
+        except Exception as error:
+            if not is_connection_error(error):
+                raise
+            logger.warning("The queue is away (%s); what continues streams is left to other workers.", error)
+
+    def _claim_continuation(self) -> bool:
+        worker_id = self.slots.take(0)
+        if worker_id is None:
+            return False
+        lease = self.queue.claim(self.role.name, worker_id, 0, self.location, draining=True)
+        if lease is None:
+            self.slots.put_back(worker_id)
+            return False
+        self.slots.run(lease)
+        return True
 
     def _process(self, lease: Lease) -> None:
         """Run a claimed job and report how it ended."""
@@ -253,7 +314,7 @@ class Worker:
     def _report_alive(self, context: JobContext) -> None:
         """Uncount the rescue of a job that was lost because the queue could not be reached: no worker died."""
         if context.was_away:
-            self.queue.undo_rescue(self.worker_id, context.job.id)
+            self.queue.undo_rescue(context.lease.worker_id, context.job.id)
 
     def _fail(self, lease: Lease, error: SovitsError, context: JobContext) -> None:
         """Report a run that raised: it was cancelled, is to be returned, or counts as a failed attempt."""

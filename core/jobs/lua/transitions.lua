@@ -14,6 +14,15 @@ local function publish(id, kind, data, seconds)
   return entry
 end
 
+-- Return the workers of a process: the one of its id, and its other slots, whose ids go on with a slash and a number.
+local function workers_of_process(process)
+  local ids, prefix = { process }, process .. '/'
+  for _, worker in ipairs(redis.call('ZRANGE', p .. 'workers', 0, -1)) do
+    if string.sub(worker, 1, #prefix) == prefix then ids[#ids + 1] = worker end
+  end
+  return ids
+end
+
 -- The audio of a job that speaks a part of a stream: chunks, then how the job ended, with its result or error.
 local STREAM_SECONDS = 60
 
