@@ -147,7 +147,7 @@ class Worker:
         )
 
     def drain(self) -> None:
-        """Claim no more jobs, but for what continues speech; end when those in progress have ended or have no time left."""
+        """Claim no more jobs, but for what continues speech; end when those in progress have ended or are late."""
         self.draining.set()
 
     def retire(self, reason: str) -> None:
@@ -170,11 +170,13 @@ class Worker:
                 if worker_id is None:
                     continue
                 lease = self._retry(partial(self._claim, worker_id))
-                if lease is None or self.draining.is_set():
-                    self.slots.put_back(worker_id)  # what was claimed at the last moment goes back with `_leave`
-                    self.role.idle()
-                else:
+                if lease is not None and not self.draining.is_set():
                     self.slots.run(lease)
+                    continue
+                if lease is not None:
+                    self._retry(partial(self.queue.release, lease))
+                self.slots.put_back(worker_id)
+                self.role.idle()
             if self.role.name == SYNTHESIZER and not self.unusable:
                 self._finish_streams()
             self.slots.wait()

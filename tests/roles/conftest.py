@@ -48,8 +48,10 @@ def work(services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     started: list[Running] = []
 
     def start(act: Callable[[Job, JobContext], dict[str, Any]], **attributes: Any) -> Running:
+        slots = attributes.pop("slots", 1)
         role = Script(act, **attributes)
-        worker = Worker(role, services, f"splitter-test-{len(started)}-{services.settings.redis_prefix}")
+        name = f"{role.name}-test-{len(started)}-{services.settings.redis_prefix}"
+        worker = Worker(role, services, name, slots=slots)
         thread = threading.Thread(target=worker.run)
         thread.start()
         started.append(Running(worker, role, thread))
