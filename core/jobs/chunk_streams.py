@@ -23,7 +23,7 @@ from core.errors import ErrorData, NotFound, QueueUnavailable, SovitsError, Time
 from core.ids import new_id
 from core.jobs.job import JobStatus
 from core.jobs.queue import AsyncQueue
-from core.redis import OUTAGE_ERRORS
+from core.redis import is_connection_error
 
 logger = logging.getLogger(__name__)
 
@@ -211,8 +211,7 @@ class ChunkStreams:
         task.add_done_callback(self._tasks.discard)
 
     async def _interrupt(self) -> None:
-        with suppress(*OUTAGE_ERRORS):  # the reader meets the same error and begins again
-            await self._execute("XADD", self._wake_key, "MAXLEN", 1, "*", "wake", 1)
+        await self._try("XADD", self._wake_key, "MAXLEN", 1, "*", "wake", 1)
 
     async def _keep_listening(self) -> None:
         await self.queue.keep_listening(self.listener, LISTENING_SECONDS)
@@ -229,9 +228,9 @@ class ChunkStreams:
                 await self._keep_listening()
                 if time.monotonic() - refreshed_at > REFRESH_SECONDS:
                     for key in (*self._streams, self._wake_key):
-                        await self._execute("EXPIRE", key, STREAM_SECONDS)
+                        await self._try("EXPIRE", key, STREAM_SECONDS)
                     refreshed_at = time.monotonic()
-            except OUTAGE_ERRORS:
+            except QueueUnavailable:
                 logger.debug("The queue is away; listening is recorded once it is back.")
 
     async def _read(self) -> None:
@@ -244,11 +243,11 @@ class ChunkStreams:
                 continue
             try:
                 await self._read_once(streams)
-            except OUTAGE_ERRORS:
-                logger.debug("The connection for audio broke; connecting again.")
-                await asyncio.sleep(RECONNECT_SECONDS)
-            except Exception:
-                logger.exception("Audio is late.")
+            except Exception as error:
+                if is_connection_error(error):
+                    logger.debug("The connection for audio broke; connecting again.")
+                else:
+                    logger.exception("Audio is late.")
                 await asyncio.sleep(RECONNECT_SECONDS)
             finally:
                 self._blocked = False
@@ -270,5 +269,13 @@ class ChunkStreams:
                 self._start(self._trim(key, streams[key].last_id))
 
     async def _trim(self, key: bytes, last_id: str) -> None:
-        with suppress(*OUTAGE_ERRORS):
-            await self._execute("XTRIM", key, "MINID", last_id)
+        await self._try("XTRIM", key, "MINID", last_id)
+
+    async def _try(self, *command: object) -> None:
+        """Send a command that may be lost: the reader looks again in some seconds, and streams expire."""
+        try:
+            await self._execute(*command)
+        except Exception as error:
+            if not is_connection_error(error):
+                raise
+            logger.debug("The queue is away: %s", error)
