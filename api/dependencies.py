@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 from redis.asyncio import Redis
+from starlette.requests import HTTPConnection
 
 from api.http.auth import KeyRing
 from api.http.metrics import Metrics
@@ -75,6 +76,15 @@ async def services(request: Request) -> ApiServices:
 
 
 Api = Annotated[ApiServices, Depends(services)]
+
+
+async def socket_services(connection: HTTPConnection) -> ApiServices:
+    """Return the same for a WebSocket."""
+    api_services: ApiServices = connection.app.state.services
+    return api_services
+
+
+SocketApi = Annotated[ApiServices, Depends(socket_services)]
 
 
 async def caller(request: Request) -> Caller:

@@ -19,6 +19,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
+from starlette.websockets import WebSocket
 
 from api.http import errors
 from api.http.auth import KeyRing, request_api_key
@@ -50,16 +51,24 @@ class RouteAccess:
     key_in_body: bool = False
     """The key may also be the field `apikey` of a JSON body."""
 
-    async def __call__(self, request: Request) -> None:
+    async def __call__(self, request: HTTPConnection) -> None:
         """Raise Unauthorized or Forbidden unless the caller may use the route; act as the caller from here on."""
+        try:
+            await self._require(request)
+        except SovitsError as error:
+            if request.scope["type"] == "websocket":
+                raise errors.RejectedSocket(error) from None
+            raise
+
+    async def _require(self, request: HTTPConnection) -> None:
         caller: Caller = request.state.caller
-        if self.key_in_body and (key := await _key_in_body(request)):
+        if self.key_in_body and isinstance(request, Request) and (key := await _key_in_body(request)):
             caller = await _identify(request, key)
         if self.public:
             return
         if caller is ANONYMOUS:
             await _key_ring(request).check("")
-        scopes = self.reading if request.method in SAFE_METHODS else self.writing
+        scopes = self.reading if _method(request) in SAFE_METHODS else self.writing
         if not any(caller.has(scope) for scope in scopes):
             raise _missing_scope(caller, scopes, request)
 
@@ -101,7 +110,7 @@ def declared_routes(app: FastAPI) -> list[DeclaredRoute]:
     for route in all_routes(app):
         dependencies = [depends.dependency for depends in getattr(route, "dependencies", ())]
         access = tuple(dependency for dependency in dependencies if isinstance(dependency, RouteAccess))
-        declared.append(DeclaredRoute(route.path, frozenset(route.methods or ()), access))
+        declared.append(DeclaredRoute(route.path, frozenset(getattr(route, "methods", None) or ()), access))
     return declared
 
 
@@ -125,7 +134,8 @@ class AccessMiddleware:
                 await self._identify(connection)
             except SovitsError as error:
                 if scope["type"] == "websocket":
-                    await send({"type": "websocket.close", "code": 1008, "reason": error.message[:100]})
+                    response = errors.error_response(HTTPConnection(scope), error)
+                    await WebSocket(scope, receive, send).send_denial_response(response)
                 else:
                     await _rejection(scope, error)(scope, receive, send)
                 return
@@ -215,10 +225,15 @@ def _has_body(headers: Headers) -> bool:
     return headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
 
-def _missing_scope(caller: Caller, scopes: Sequence[Scope], request: Request) -> Forbidden:
+def _method(request: HTTPConnection) -> str:
+    """Return the method; a WebSocket reads, like GET."""
+    return str(request.scope.get("method", "GET"))
+
+
+def _missing_scope(caller: Caller, scopes: Sequence[Scope], request: HTTPConnection) -> Forbidden:
     names = " or ".join(f"`{scope}`" for scope in scopes)
     own = ", ".join(sorted(caller.scopes)) or "none"
     return Forbidden(
-        f"{request.method} {request.url.path} needs the scope {names}; this API key has {own}.",
+        f"{_method(request)} {request.url.path} needs the scope {names}; this API key has {own}.",
         hint="Use a key that has it, or let an admin create one: POST /api/v1/keys, or `main.py keys create`.",
     )

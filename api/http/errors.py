@@ -17,8 +17,9 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
+from starlette.websockets import WebSocket
 from typing_extensions import TypedDict
 
 from api.http.responses import JsonResponse, LingeringJsonResponse
@@ -67,6 +68,14 @@ class InvalidBody(InvalidRequest):
     ) -> None:
         super().__init__(message, hint=hint, details=details)
         self.problems = list(problems)
+
+
+class RejectedSocket(Exception):
+    """A WebSocket that is not opened; the client gets the reason as the response to its request."""
+
+    def __init__(self, reason: SovitsError) -> None:
+        super().__init__(reason.message)
+        self.reason = reason
 
 
 class MethodNotAllowed(PermanentError):
@@ -151,6 +160,7 @@ def install(app: FastAPI, formats: Sequence[ErrorFormat]) -> None:
     """Let every error of the application be answered in the first of the formats that applies to its path."""
     app.state.error_formats = formats
     app.add_exception_handler(SovitsError, _on_sovits_error)
+    app.add_exception_handler(RejectedSocket, _on_rejected_socket)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(OperationalError, _on_database_error)
@@ -159,7 +169,7 @@ def install(app: FastAPI, formats: Sequence[ErrorFormat]) -> None:
     app.add_exception_handler(Exception, _on_unexpected_error)
 
 
-def error_response(request: Request, error: SovitsError, status: int | None = None) -> Response:
+def error_response(request: HTTPConnection, error: SovitsError, status: int | None = None) -> Response:
     """Return an error in the error format of the API that the path belongs to; by default with its own status."""
     path = request.url.path
     formats: Sequence[ErrorFormat] = request.app.state.error_formats
@@ -210,6 +220,11 @@ async def _on_sovits_error(request: Request, error: Exception) -> Response:
     if error.status >= 500:
         logger.warning("%s %s failed: %s", request.method, request.url.path, error.message)
     return error_response(request, error)
+
+
+async def _on_rejected_socket(websocket: WebSocket, error: Exception) -> None:
+    assert isinstance(error, RejectedSocket)
+    await websocket.send_denial_response(error_response(websocket, error.reason))
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:

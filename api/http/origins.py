@@ -81,7 +81,8 @@ class OriginMiddleware:
         origin = headers.get("origin", "")
         same_origin = bool(origin) and _is_same_origin(origin, headers.get("host", ""))
         if scope["type"] == "websocket":
-            if origin and not same_origin and not self.origins.may_write(origin) and not await self.key_required(scope):
+            # Every WebSocket here is an event stream, which only reads.
+            if origin and not same_origin and not self.origins.may_read(origin) and not await self.key_required(scope):
                 await send({"type": "websocket.close", "code": 1008})
             else:
                 await self.app(scope, receive, send)

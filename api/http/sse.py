@@ -7,7 +7,9 @@ record decides whether it has ended; the event that announced the end may be los
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Any, Final, Protocol
 
@@ -18,6 +20,7 @@ from prometheus_client import Gauge
 from api.http.disconnect import cancel_and_wait
 from api.http.responses import ClosingStreamingResponse
 from core.jobs.job import TERMINAL_EVENTS, Event
+from core.records import iso
 
 HEARTBEAT_SECONDS: Final = 15.0
 RESUME_SECONDS: Final = 1.0
@@ -64,25 +67,42 @@ class SseResponder:
         """Set when the process was asked to stop: every stream ends."""
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def respond(self, feed: ProgressFeed, last_event_id: str) -> EventStream:
+    async def respond(self, feed: ProgressFeed, last_event_id: str, *, heartbeat_events: bool = False) -> EventStream:
         """Stream a feed after the event with that id (from the start if it is no event id), up to its terminal event.
 
-        Of a thing that has ended, the history and the terminal event are sent at once.
+        Of a thing that has ended, the history and the terminal event are sent at once. `heartbeat_events`: whether
+        every second heartbeat is an event and not a comment.
         """
-        after = last_event_id if _EVENT_ID.fullmatch(last_event_id) else "0"
+        after = position(last_event_id)
         terminal = await feed.terminal_event()
         if terminal is not None:
-            return EventStream(_replay(await feed.history(after), terminal))
-        return EventStream(self.stream(feed, after))
+            return EventStream(_encode_all(await _replay(feed, after, terminal)))
+        return EventStream(self.stream(feed, after, heartbeat_events=heartbeat_events))
 
-    async def stream(self, feed: ProgressFeed, after: str) -> AsyncGenerator[bytes, None]:
-        """Yield the encoded events of a feed until its record says that it has ended; comments as heartbeats.
+    async def stream(
+        self, feed: ProgressFeed, after: str, *, heartbeat_events: bool = False
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the encoded events of a feed until its record says that it has ended; comments as heartbeats."""
+        silent, last_id = 0, after
+        yield b": watching\n\n"  # sends the headers at once
+        async with contextlib.aclosing(self.follow(feed, after)) as events:
+            async for event in events:
+                silent = 0 if event is not None else silent + 1
+                if event is not None:
+                    last_id = event.id
+                    yield encode_event(event)
+                elif heartbeat_events and silent % 2 == 0:
+                    yield encode_event(heartbeat(last_id))
+                else:
+                    yield b": still here\n\n"
 
-        The record is read with each heartbeat, so that nobody waits forever for an event that was lost, and at a
-        terminal event, which is an old one when a dead letter was replayed since.
+    async def follow(self, feed: ProgressFeed, after: str) -> AsyncGenerator[Event | None, None]:
+        """Yield the events of a feed until its record says that it has ended; None for each silent interval.
+
+        The record is read then, so that nobody waits forever for an event that was lost, and at a terminal event, which
+        is an old one when a dead letter was replayed since. It ends early when this process stops.
         """
         with self.open_streams.track_inprogress():
-            yield b": watching\n\n"  # sends the headers at once
             stop = asyncio.ensure_future(self.stopping.wait())
             events = feed.events(after)
             upcoming: asyncio.Future[Event | None] | None = None
@@ -95,17 +115,17 @@ class SseResponder:
                         return
                     if not upcoming.done():
                         if (terminal := await feed.terminal_event()) is not None:
-                            yield encode_event(terminal)
+                            yield terminal
                             return
-                        yield b": still here\n\n"
+                        yield None
                         continue
                     event, upcoming = upcoming.result(), None
                     if event is not None:
                         after = event.id
                     if event is not None and event.kind not in TERMINAL_EVENTS:
-                        yield encode_event(event)
+                        yield event
                     elif (terminal := await feed.terminal_event()) is not None:
-                        yield encode_event(event or terminal)
+                        yield event or terminal
                         return
                     else:
                         await asyncio.wait({stop}, timeout=RESUME_SECONDS)
@@ -116,6 +136,18 @@ class SseResponder:
                     closing = asyncio.create_task(cancel_and_wait(upcoming))
                     self._closing.add(closing)
                     closing.add_done_callback(self._closing.discard)
+
+    async def events(
+        self, feed: ProgressFeed, after: str, terminal: Event | None
+    ) -> AsyncGenerator[Event | None, None]:
+        """Yield what `follow` does; of a thing that has ended with `terminal`, its history and that."""
+        if terminal is None:
+            async with contextlib.aclosing(self.follow(feed, after)) as events:
+                async for event in events:
+                    yield event
+            return
+        for past in await _replay(feed, after, terminal):
+            yield past
 
     async def close(self) -> None:
         """Wait until the streams that ended have unsubscribed."""
@@ -131,6 +163,16 @@ def encode_event(event: Event) -> bytes:
     )
 
 
+def heartbeat(last_id: str) -> Event:
+    """Return an event that says nothing but that the stream is alive, under the id of the one before it."""
+    return Event(last_id, "heartbeat", {"type": "heartbeat", "timestamp": iso(time.time())})
+
+
+def position(last_event_id: str) -> str:
+    """Return where a stream begins for a reader that saw the event of that id last; the start if it is no id."""
+    return last_event_id if _EVENT_ID.fullmatch(last_event_id) else "0"
+
+
 def encode_data(value: object) -> bytes:
     """Return an event without id and kind, as OpenAI's streams have them."""
     return b"data: %s\n\n" % orjson.dumps(value)
@@ -143,10 +185,16 @@ async def _next_event(events: AsyncIterator[Event]) -> Event | None:
     return None
 
 
-async def _replay(history: list[Event], terminal: Event) -> AsyncGenerator[bytes, None]:
-    """Yield the history of a thing that has ended, and its end: the last such event that was published, if any."""
-    for event in history:
-        if event.kind not in TERMINAL_EVENTS:
-            yield encode_event(event)
+async def _replay(feed: ProgressFeed, after: str, terminal: Event) -> list[Event]:
+    """Return the history of a thing that has ended, and its end: the last such event that was published, if any."""
+    history = await feed.history(after)
     published = [event for event in history if event.kind == terminal.kind]
-    yield encode_event(published[-1] if published else terminal)
+    return [
+        *(event for event in history if event.kind not in TERMINAL_EVENTS),
+        published[-1] if published else terminal,
+    ]
+
+
+async def _encode_all(events: list[Event]) -> AsyncGenerator[bytes, None]:
+    for event in events:
+        yield encode_event(event)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, NotRequired
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Response, WebSocket
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, ApiServices
+from api.dependencies import Api, ApiServices, SocketApi
 from api.http.access import TRAINING
+from api.http.event_sockets import LastEventIdParameter, send_events
 from api.http.responses import JsonResponse
 from api.http.schedule import ScheduleAt, scheduled_time
 from api.http.schemas import JsonObjectBody, JsonObjectView, StrictModel
 from api.http.sse import EventStream, LastEventId
-from api.services.progress import stage_feed
+from api.services.progress import TopicFeed, stage_feed
 from common.versions import VERSIONS
 from core.errors import Conflict, InvalidRequest, NotFound
 from core.records import StageRecord, iso
@@ -255,10 +256,15 @@ async def watch_stage(exp_id: str, stage: str, api: Api, last_event: LastEventId
 
     The last event is `completed`, `failed`, `cancelled` or `paused`. 409 for a stage that was never started.
     """
-    run = await _newest_run(api, exp_id, stage)
-    if run.status is StageStatus.PENDING:
-        raise Conflict(f"{run.stage} is pending", hint=f"POST /api/v1/experiments/{exp_id}/stages/{run.stage} runs it.")
-    return await api.sse.respond(stage_feed(api.records, api.queue, api.events, run), last_event)
+    return await api.sse.respond(await _open_feed(api, exp_id, stage), last_event, heartbeat_events=True)
+
+
+@router.websocket("/{stage}/ws")
+async def watch_stage_by_websocket(
+    websocket: WebSocket, exp_id: str, stage: str, api: SocketApi, last_event: LastEventIdParameter = ""
+) -> None:
+    """Send the events of `…/progress` as JSON messages `{id, event, data}`, and close after the last one."""
+    await send_events(websocket, api.sse, lambda: _open_feed(api, exp_id, stage), last_event)
 
 
 @catalog_router.get("/presets", response_model=PresetList)
@@ -286,6 +292,14 @@ async def stage_schema(stage: str) -> Response:
         "versions": [version for version in VERSIONS if version in specification.versions],
     }
     return JsonResponse(content)
+
+
+async def _open_feed(api: ApiServices, exp_id: str, stage: str) -> TopicFeed:
+    """Return the feed of a stage's newest run; Conflict for a stage that was never started."""
+    run = await _newest_run(api, exp_id, stage)
+    if run.status is StageStatus.PENDING:
+        raise Conflict(f"{run.stage} is pending", hint=f"POST /api/v1/experiments/{exp_id}/stages/{run.stage} runs it.")
+    return stage_feed(api.records, api.queue, api.events, run)
 
 
 async def _newest_run(api: ApiServices, exp_id: str, stage: str) -> StageRecord:

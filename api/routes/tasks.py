@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from typing import Final, Literal, NotRequired
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Response, WebSocket
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api
+from api.dependencies import Api, SocketApi
 from api.http.access import TRAINING
+from api.http.event_sockets import LastEventIdParameter, send_events
 from api.http.idempotency import IdempotencyKey
 from api.http.responses import JsonResponse
 from api.http.schedule import ScheduleAt, scheduled_time
 from api.http.schemas import JsonObjectView, StrictModel
 from api.http.sse import EventStream, LastEventId
-from api.services.progress import task_feed
+from api.services.progress import TopicFeed, task_feed
 from common.versions import RequestedVersion
 from core.errors import NotFound
 from core.experiments.requests import TaskRequest
@@ -144,7 +145,20 @@ async def cancel_task(task_id: str, api: Api) -> Response:
 @router.get("/{task_id}/progress", response_class=EventStream)
 async def watch_task(task_id: str, api: Api, last_event: LastEventId = "") -> Response:
     """Stream the events of a task: `progress`, `checkpoint`, `log`, then `completed`, `failed` or `cancelled`."""
-    return await api.sse.respond(task_feed(api.records, api.queue, api.events, task_id), last_event)
+    feed = task_feed(api.records, api.queue, api.events, task_id)
+    return await api.sse.respond(feed, last_event, heartbeat_events=True)
+
+
+@router.websocket("/{task_id}/ws")
+async def watch_task_by_websocket(
+    websocket: WebSocket, task_id: str, api: SocketApi, last_event: LastEventIdParameter = ""
+) -> None:
+    """Send the events of `…/progress` as JSON messages `{id, event, data}`, and close after the last one."""
+
+    async def open_feed() -> TopicFeed:
+        return task_feed(api.records, api.queue, api.events, task_id)
+
+    await send_events(websocket, api.sse, open_feed, last_event)
 
 
 def task_view(task: TaskRecord) -> TaskView:

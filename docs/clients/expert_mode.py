@@ -37,7 +37,7 @@ def main(recording: str, name: str) -> None:
         # Once more with more epochs: what was made of the first result is stale until it runs again.
         again = run(client, path, "gpt_train", {"total_epoch": EPOCHS + 1})
         print("before:", again["previous_run"]["outputs"])
-        for stage in checked(client.get(path))["items"]:
+        for stage in checked(client.get(path))["stages"]:
             print(stage["stage_type"], stage["status"], stage["outputs"])
 
 

@@ -14,6 +14,7 @@ from core.child_process import ChildProcess
 from core.errors import Draining, TrainingFailed, error_from_code
 from roles.runtime.errors import error_from_report
 from roles.stages.stage_run import PROGRESS_SECONDS, StageRun
+from roles.training.checkpoints import CheckpointRow
 from roles.training.control import ControlRequests, Paused
 from roles.training.memory import OUT_OF_MEMORY, kernel_kills
 from roles.training.program import (
@@ -33,7 +34,7 @@ STOPPED_TO_RESUME: Final = 75
 
 TOP3_ACCURACY: Final = "top3_accuracy"
 """The share of semantic tokens that the GPT has among its three likeliest ones, as its trainer counts it."""
-PublishCheckpoint = Callable[[int, Path], object]
+PublishCheckpoint = Callable[[int, Path], CheckpointRow]
 """(epoch, file) of a checkpoint that has just been written."""
 
 
@@ -121,9 +122,9 @@ class TrainingProcess:
             self._record_epoch(event)
             self._run.save_soon()
         elif event["event"] == "checkpoint":
-            path = Path(event["path"])
-            self._publish(event["epoch"], path)
-            self._run.context.event("checkpoint", {"epoch": event["epoch"], "model_path": path.name})
+            row = self._publish(event["epoch"], Path(event["path"]))
+            data = {"epoch": row["epoch"], "model_path": row["model_path"], "checkpoint_id": row["checkpoint_id"]}
+            self._run.context.event("checkpoint", {"stage": self._run.stage, **data})
         elif event["event"] == "begins_anew":
             changes = "; ".join(
                 f"{change['name']} was {change['before']!r} and is {change['now']!r}"

@@ -6,12 +6,12 @@ import json
 from dataclasses import replace
 from typing import Any, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request, Response, WebSocket
 from fastapi.responses import FileResponse
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, ApiServices, Limit, Offset
+from api.dependencies import Api, ApiServices, Limit, Offset, SocketApi
 from api.dialects.training_service.steps import (
     STEP_NAMES,
     STEPS,
@@ -22,10 +22,12 @@ from api.dialects.training_service.steps import (
     step_task_view,
 )
 from api.http.access import TRAINING
+from api.http.event_sockets import LastEventIdParameter, send_events
 from api.http.multipart import announced_bytes, received_file
 from api.http.responses import JsonResponse, stored_file_response
 from api.http.schemas import JsonObjectView, StrictModel
 from api.routes.files import UPLOAD_FORM, file_response
+from api.services.progress import TopicFeed, step_task_feed, task_feed
 from api.services.step_tasks import StepTaskAudio
 from core.errors import InvalidRequest, NotFound, SovitsError
 from core.experiments.requests import ExperimentRequest
@@ -248,6 +250,24 @@ async def download(task_id: str, filename: str, api: Api) -> Response:
         filename=filename,
         missing=NotFound(f"The bytes of {filename!r} are gone."),
     )
+
+
+@router.websocket("/{task_id}/ws")
+async def watch_by_websocket(
+    websocket: WebSocket, task_id: str, api: SocketApi, last_event: LastEventIdParameter = ""
+) -> None:
+    """Send the events of a task as JSON messages `{id, event, data}`.
+
+    The connection is closed after the last one: both models are trained, or a step failed or was cancelled.
+    """
+
+    async def open_feed() -> TopicFeed:
+        experiment, task = await api.step_tasks.find(task_id)
+        if task is not None:
+            return task_feed(api.records, api.queue, api.events, task.id)
+        return step_task_feed(api.records, api.queue, api.events, experiment.id)
+
+    await send_events(websocket, api.sse, open_feed, last_event)
 
 
 @router.get("/{task_id}/logs", response_model=StepLogs)

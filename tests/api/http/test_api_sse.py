@@ -51,6 +51,16 @@ async def test_a_quiet_stream_beats_and_ends_when_the_record_says_so() -> None:
     assert len(chunks) == 3
 
 
+async def test_every_second_heartbeat_of_a_task_is_an_event() -> None:
+    feed = FakeFeed([Event("4-0", "progress", {})], [None, None, Event("5-0", "completed", {})], stays_open=True)
+
+    stream = responder(heartbeat_seconds=0.01).stream(feed, "0", heartbeat_events=True)
+    chunks = [chunk async for chunk in stream]
+
+    assert chunks[2] == b": still here\n\n"
+    assert chunks[3].startswith(b'id: 4-0\nevent: heartbeat\ndata: {"type":"heartbeat","timestamp":"')
+
+
 async def test_an_old_end_does_not_end_the_stream_of_a_task_that_runs_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

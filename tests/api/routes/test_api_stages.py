@@ -265,9 +265,10 @@ async def test_a_watcher_receives_of_its_run_until_it_is_completed(api, path):
     await api.services.queue.publish_event(job_id, "completed", {"job_id": job_id})
     events = await asyncio.wait_for(watcher, 10)
 
-    assert [kind for kind, _ in events] == ["progress", "checkpoint", "completed"]
-    assert events[-1][1]["outputs"] == {"model_path": "x"}
-    assert await listen(api.client, f"{path}/gpt_train/progress") == events
+    assert [kind for kind, _ in events] == ["progress", "progress", "checkpoint", "completed"]
+    assert events[0][1]["message"] == "Started."  # how it was when the watcher came
+    assert (events[-1][1]["outputs"], events[-1][1]["final_loss"]) == ({"model_path": "x"}, None)
+    assert await listen(api.client, f"{path}/gpt_train/progress") == events[1:]
 
 
 async def test_the_stream_of_a_run_that_pauses_says_so(api, path):
@@ -279,7 +280,7 @@ async def test_the_stream_of_a_run_that_pauses_says_so(api, path):
     await api.services.experiments.runs.pause(path.split("/")[4], "gpt_train", run)
     events = await asyncio.wait_for(watcher, 10)
 
-    assert [kind for kind, _ in events] == ["paused"]
+    assert [kind for kind, _ in events] == ["progress", "paused"]
 
 
 async def test_a_stage_that_never_ran_cannot_be_watched(api, path):

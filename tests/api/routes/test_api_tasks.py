@@ -184,9 +184,10 @@ async def test_several_watchers_receive_the_same_until_the_end(api: Api, recordi
     streams = await asyncio.wait_for(asyncio.gather(*watchers), 5)
 
     assert streams[0] == streams[1] == streams[2]
-    assert [kind for _, kind, _ in streams[0]] == ["progress", "cancelled"]
-    assert streams[0][0][2] == step
-    assert streams[0][1][2]["status"] == "cancelled"
+    assert [kind for _, kind, _ in streams[0]] == ["progress", "progress", "cancelled"]
+    assert streams[0][0][2]["message"] == "Waiting for a worker."  # how it was when the watchers came
+    assert streams[0][1][2] == step
+    assert (streams[0][2][2]["status"], streams[0][2][2]["message"]) == ("cancelled", "任务已取消")
 
 
 async def test_a_watcher_that_comes_back_receives_only_what_it_missed(api: Api, recording: str) -> None:
