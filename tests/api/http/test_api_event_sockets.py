@@ -12,6 +12,7 @@ from api_support import Api, eventually, gauge_value, running, upload
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from core.errors import ErrorData
 from core.settings import Settings
 
 KEY = {"X-API-Key": "k1"}
@@ -92,7 +93,7 @@ async def test_a_reader_resumes_after_the_event_that_it_saw_last(api: Api) -> No
 async def test_the_messages_are_the_events_of_the_stream(api: Api) -> None:
     task = await create_task(api)
     await api.services.experiments.runs.start(task["exp_id"], "convert", 1)
-    error = {"code": "bad_audio", "message": "It is no sound.", "hint": "Send another."}
+    error: ErrorData = {"code": "bad_audio", "message": "It is no sound.", "hint": "Send another."}
     await api.services.experiments.runs.fail(task["exp_id"], "convert", 1, error)
     stream = (await api.client.get(f"/api/v1/tasks/{task['id']}/progress")).text
     events = [dict(line.split(": ", 1) for line in block.splitlines()) for block in stream.strip().split("\n\n")]

@@ -6,14 +6,18 @@ import pytest
 from experiment_support import BEFORE_TRAINING, complete, complete_run
 from placeholder_weights import install_version
 
-from core.errors import InvalidRequest, JobCancelled
+from core.errors import ErrorData, InvalidRequest, JobCancelled
 from core.experiments.requests import ExperimentRequest
 from core.jobs.job import JobStatus
 from core.jobs.roles import PREPROCESSOR
 from core.records import ExperimentRecord
 from core.stages.status import StageStatus
 
-SILENT = {"code": "silent_recording", "message": "Nothing is audible in the recording.", "hint": "Upload another."}
+SILENT: ErrorData = {
+    "code": "silent_recording",
+    "message": "Nothing is audible in the recording.",
+    "hint": "Upload another.",
+}
 
 
 @pytest.fixture

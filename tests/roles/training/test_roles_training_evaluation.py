@@ -180,7 +180,11 @@ def test_other_failures_are_not_taken_for_a_lack_of_memory(tmp_path):
 
 def killed(run: StageRun) -> TrainingProcess:
     """Return a training whose program is killed at once, without a report."""
-    return TrainingProcess("killed_training", Path("run.json"), run, publish=lambda *_: None)
+
+    def publish(epoch: int, weights: Path) -> CheckpointRow:
+        raise AssertionError(f"{weights} of epoch {epoch} was not written")
+
+    return TrainingProcess("killed_training", Path("run.json"), run, publish=publish)
 
 
 def test_a_training_that_the_kernel_killed_for_its_memory_says_so(run, monkeypatch):
