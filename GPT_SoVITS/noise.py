@@ -55,7 +55,7 @@ class SeededNoise:
         radius = (-2.0 * _uniform(words[0::2]).log()).sqrt()
         angle = (2.0 * math.pi) * _uniform(words[1::2])
         numbers = torch.cat([radius * angle.cos(), radius * angle.sin()])  # (4, T, W / 4)
-        return _interleave(numbers[None], width)[0]
+        return _interleave(numbers[None], width)[0].to(device)
 
 
 def exponential_noise(
@@ -65,7 +65,7 @@ def exponential_noise(
     if torch.device(device).type == "cpu" and len(rows) > 1:  # one row fits the processor's caches
         return torch.cat([exponential_noise([row], [start], count, width, device) for row, start in zip(rows, starts)])
     words = _random_words(rows, starts, count, width, NoisePurpose.TOKENS, device)
-    return _interleave(_uniform(words).log_().neg_(), width)
+    return _interleave(_uniform(words).log_().neg_(), width).to(device)
 
 
 def _uniform(words: Tensor) -> Tensor:
@@ -88,6 +88,8 @@ def _random_words(
 ) -> Tensor:
     """Return 32 random bits for each number, (B, 4, T, ceil(W / 4)) int64. A counter is (index, step, purpose, 0)."""
     counters = -(-width // NUMBERS_PER_COUNTER)
+    if torch.device(device).type == "mps":  # it has neither float64 nor the words' products
+        return _random_words(rows, starts, count, width, purpose, "cpu")
     step = torch.cat([torch.arange(start, start + count, device=device)[None] for start in starts])  # (B, T)
     low = torch.cat([step.new_full((1, 1, 1), row.seed & WORD) for row in rows])  # (B, 1, 1)
     high = torch.cat([step.new_full((1, 1, 1), row.seed >> 32 & WORD) for row in rows])

@@ -115,7 +115,7 @@ class Pipeline:
         Args:
             models: Folder of official weights: v3 and v4 take their vocoder and the base of a LoRA from there, and new
                 prompts their helper networks.
-            precision: `auto` (half on a GPU), `fp32`, `fp16`, `bf16` or `int8`.
+            precision: `auto` (what suits the device), `fp32`, `fp16`, `bf16` or `int8`.
             helpers: Networks to share with other voices.
 
         Raises:

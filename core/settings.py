@@ -102,12 +102,21 @@ class Settings(BaseSettings):
 
     default_version: RequestedVersion = "auto"
     """Version that a request trains which names none; `auto`: the best whose weights are installed, else `nano`."""
-    num_models: int = Field(1, ge=1, le=64)
-    """Synthesizers per GPU at most, or in all when GPU_MEMORY_PER_MODEL_MB is -1; on a CPU at most."""
+    num_models: int = Field(0, ge=0, le=64)
+    """Synthesizer processes; 0: one for each GPU with room, or one on the CPU. Per GPU at most, or in all when
+    GPU_MEMORY_PER_MODEL_MB is -1; on a CPU at most."""
     synthesis_slots: int = Field(0, ge=0, le=256)
     """Utterances that one synthesizer speaks at once; 0: 32 on a GPU, on a CPU four for each core, 8 to 32."""
     gpu_memory_per_model_mb: int = Field(-1, ge=-1)
     """MiB of VRAM a synthesizer needs; -1 spreads NUM_MODELS evenly over the GPUs."""
+    inference_precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
+    """In which voices speak; auto: what suits the device. int8 is for CPUs, fp16 for GPUs; elsewhere they are auto."""
+    voice_cache_mb: int = Field(0, ge=0)
+    """MiB that a synthesizer keeps of voices, prompts and the networks around them; 0: half of what is free."""
+    voice_idle_seconds: float = Field(1800.0, ge=0)
+    """How long a synthesizer keeps voices that nobody uses; 0 keeps them."""
+    speech_cache_mb: int = Field(64, ge=0)
+    """MiB of finished sentences that a synthesizer keeps, for requests with the same seed; 0: none."""
     num_preprocessors: int = Field(0, ge=0, le=64)
     """Preprocessors of this host; 0: as many as its cores and memory carry, four at most."""
     preprocessor_memory_mb: int = Field(1500, ge=0)

@@ -67,6 +67,7 @@ def _environment(redis_url: str, threads: int, device: str) -> dict[str, str]:
         threads=threads,
         REDIS_URL=redis_url,
         CUDA_VISIBLE_DEVICES=device.removeprefix("cuda:") if device != CPU else "",
+        CUDA_DEVICE_ORDER="PCI_BUS_ID",  # the driver's order, as that of NVML
     )
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
         environment.pop(name, None)

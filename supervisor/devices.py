@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,12 +32,20 @@ class Gpu:
     """Such as 8.6."""
     utilization: float = 0.0
     """Per cent of the last moments in which it computed."""
+    instance: int | None = None
+    """The number of a MIG instance, a part of a GPU that programs see as a GPU of its own; None for a whole one."""
+
+    @property
+    def label(self) -> str:
+        """The name that people read: `0`, or `0.1` for a MIG instance."""
+        return str(self.index) if self.instance is None else f"{self.index}.{self.instance}"
 
 
 def find_gpus(visible: str | None = None) -> tuple[Gpu, ...]:
     """Return the GPUs in NVML's order, limited to those that `visible` (CUDA_VISIBLE_DEVICES) names.
 
-    There are none without a driver; a driver that fails is logged, and the daemon uses the CPU.
+    A GPU that is split into MIG instances counts as these, and one that does not answer not at all. There are none
+    without a driver; a driver that fails is logged, and the daemon uses the CPU.
     """
     import pynvml
 
@@ -48,7 +57,7 @@ def find_gpus(visible: str | None = None) -> tuple[Gpu, ...]:
         logger.info("No GPU is used: %s.", error)
         return ()
     try:
-        gpus = tuple(_read_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
+        gpus = tuple(gpu for index in range(pynvml.nvmlDeviceGetCount()) for gpu in _read_gpus(pynvml, index))
     except pynvml.NVMLError as error:
         logger.warning("No GPU is used, because the driver does not answer: %s.", error)
         return ()
@@ -58,7 +67,10 @@ def find_gpus(visible: str | None = None) -> tuple[Gpu, ...]:
 
 
 def select_visible(gpus: tuple[Gpu, ...], visible: str | None) -> tuple[Gpu, ...]:
-    """Return the GPUs that a CUDA_VISIBLE_DEVICES value selects; as in CUDA, an unknown name ends the list."""
+    """Return the GPUs that a CUDA_VISIBLE_DEVICES value selects; as in CUDA, an unknown name ends the list.
+
+    The number of a GPU that is split stands for its first instance.
+    """
     if visible is None:
         return gpus
     selected: list[Gpu] = []
@@ -70,8 +82,32 @@ def select_visible(gpus: tuple[Gpu, ...], visible: str | None) -> tuple[Gpu, ...
     return tuple(selected)
 
 
-def _read_gpu(nvml: Any, index: int) -> Gpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+def _read_gpus(nvml: Any, index: int) -> list[Gpu]:
+    """Return a GPU, or its MIG instances; nothing for one that does not answer, as after it fell off the bus."""
+    try:
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        if not _is_split(nvml, handle):
+            return [_read_gpu(nvml, handle, index)]
+        instances = []
+        for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+            with suppress(nvml.NVMLError_NotFound):  # the numbers of instances have gaps
+                instance = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
+                instances.append(_read_gpu(nvml, instance, index, number))
+        return instances
+    except nvml.NVMLError as error:
+        logger.warning("GPU %d is not used, because it does not answer: %s.", index, error)
+        return []
+
+
+def _is_split(nvml: Any, handle: Any) -> bool:
+    try:
+        current, _ = nvml.nvmlDeviceGetMigMode(handle)
+    except nvml.NVMLError:  # most GPUs cannot be split
+        return False
+    return bool(current)
+
+
+def _read_gpu(nvml: Any, handle: Any, index: int, instance: int | None = None) -> Gpu:
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)
     uuid, name = nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)
     return Gpu(
@@ -82,6 +118,7 @@ def _read_gpu(nvml: Any, index: int) -> Gpu:
         free_mb=memory.free // _MIB,
         compute_capability=_read_or("", lambda: "{}.{}".format(*nvml.nvmlDeviceGetCudaComputeCapability(handle))),
         utilization=_read_or(0.0, lambda: float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)),
+        instance=instance,
     )
 
 

@@ -15,6 +15,8 @@ TRAINING_MB = 8192
 """VRAM that one training is given, MiB, when synthesizers are placed by memory."""
 MARGIN_MB = 512
 """VRAM left free on every GPU, MiB: CUDA's own context grows."""
+ENGINE_MB = 2048
+"""VRAM that a synthesizer needs at least, MiB, where GPU_MEMORY_PER_MODEL_MB says no other: CUDA and a voice."""
 CPU_SYNTHESIZER_MB = 1500
 """Memory of a synthesizer on a CPU, MiB: torch, a voice and its text front end."""
 PREPROCESSOR_MB = 2000
@@ -65,8 +67,8 @@ class Placement:
     threads: int
     """Cores for number libraries."""
     niceness: int = 0
-    gpu: int | None = None
-    """The GPU's index, for people."""
+    gpu: str | None = None
+    """The GPU's label, for people."""
     dedicated: bool = False
     """Whether it takes only jobs with a constraint to its device."""
 
@@ -119,10 +121,10 @@ def plan(
     return PlacementPlan(tuple(placements), tuple(notes))
 
 
-def synthesizer_slots(gpu: Gpu, per_model_mb: int, max_slots: int, reserved_mb: int) -> int:
-    """Return `floor((min(free, total − reserved) − margin) / per model)`, at most `max_slots`."""
+def count_fitting(gpu: Gpu, per_model_mb: int, most: int, reserved_mb: int) -> int:
+    """Return `floor((min(free, total − reserved) − margin) / per model)`, at most `most`."""
     usable = min(gpu.free_mb, gpu.total_mb - reserved_mb) - MARGIN_MB
-    return max(0, min(max_slots, usable // per_model_mb))
+    return max(0, min(most, usable // per_model_mb))
 
 
 def _place_synthesizers(
@@ -133,53 +135,59 @@ def _place_synthesizers(
     trains_here: bool,
     notes: list[str],
 ) -> list[Placement]:
-    slots = _slots_per_gpu(gpus, settings, trains_here, notes) if gpus else []
-    total = sum(slots)
+    counts = _synthesizers_per_gpu(gpus, settings, trains_here, notes) if gpus else []
+    total = sum(counts)
     if total == 0:
         return _place_cpu_synthesizers(settings, cores, memory_mb, notes)
     threads = max(1, cores // total)
     placements: list[Placement] = []
-    for gpu, count in zip(gpus, slots, strict=True):
-        for slot in range(count):
+    for gpu, count in zip(gpus, counts, strict=True):
+        for number in range(count):
             placements.append(
                 Placement(
                     SYNTHESIZER,
-                    f"Worker-GPU{gpu.index}-{slot}",
+                    f"Worker-GPU{gpu.label}-{number}",
                     f"cuda:{gpu.uuid}",
                     len(placements),
                     threads,
-                    gpu=gpu.index,
+                    gpu=gpu.label,
                 )
             )
     return placements
 
 
-def _slots_per_gpu(gpus: tuple[Gpu, ...], settings: PlanSettings, trains_here: bool, notes: list[str]) -> list[int]:
-    """Return the synthesizers of each GPU; speech keeps its share where a training would take all of it."""
-    if settings.gpu_memory_per_model_mb < 0:
+def _synthesizers_per_gpu(
+    gpus: tuple[Gpu, ...], settings: PlanSettings, trains_here: bool, notes: list[str]
+) -> list[int]:
+    """Return the synthesizers of each GPU: one each, or as many as NUM_MODELS asks for.
+
+    Speech keeps its share where a training would take all of it.
+    """
+    if settings.gpu_memory_per_model_mb < 0 and settings.num_models:
         share, rest = divmod(settings.num_models, len(gpus))
         return [share + (position < rest) for position in range(len(gpus))]
-    slots = []
+    counts = []
+    needed_mb = settings.gpu_memory_per_model_mb if settings.gpu_memory_per_model_mb > 0 else ENGINE_MB
+    most = settings.num_models or 1
     for gpu in gpus:
-        alone = synthesizer_slots(gpu, settings.gpu_memory_per_model_mb, settings.num_models, 0)
+        alone = count_fitting(gpu, needed_mb, most, 0)
         count = alone
         if trains_here:
-            count = synthesizer_slots(gpu, settings.gpu_memory_per_model_mb, settings.num_models, TRAINING_MB)
+            count = count_fitting(gpu, needed_mb, most, TRAINING_MB)
             if count == 0 < alone:
                 count = 1
-                notes.append(f"GPU {gpu.index} is small: one synthesizer shares it with the training.")
+                notes.append(f"GPU {gpu.label} is small: one synthesizer shares it with the training.")
         if alone == 0:
             notes.append(
-                f"GPU {gpu.index} has {gpu.free_mb} MiB free, too little for a synthesizer of "
-                f"{settings.gpu_memory_per_model_mb} MiB."
+                f"GPU {gpu.label} has {gpu.free_mb} MiB free, too little for a synthesizer of {needed_mb} MiB."
             )
-        slots.append(count)
-    return slots
+        counts.append(count)
+    return counts
 
 
 def _place_cpu_synthesizers(settings: PlanSettings, cores: int, memory_mb: int, notes: list[str]) -> list[Placement]:
     by_cores, by_memory = max(1, cores // 2), max(1, memory_mb // CPU_SYNTHESIZER_MB)
-    count = min(settings.num_models, by_cores, by_memory)
+    count = min(settings.num_models or 1, by_cores, by_memory)
     if count < settings.num_models:
         limit = f"{cores} cores" if by_cores <= by_memory else f"{memory_mb} MiB of memory"
         notes.append(f"NUM_MODELS asks for {settings.num_models} synthesizers; {limit} carry {count}.")
@@ -208,7 +216,7 @@ def _place_preprocessors(
         gpu = gpus_by_free_memory[index % len(gpus_by_free_memory)] if gpus_by_free_memory else None
         device = f"cuda:{gpu.uuid}" if gpu else CPU
         placements.append(
-            Placement(PREPROCESSOR, name, device, index, threads, BATCH_NICENESS, gpu.index if gpu else None)
+            Placement(PREPROCESSOR, name, device, index, threads, BATCH_NICENESS, gpu.label if gpu else None)
         )
     return placements
 
@@ -227,7 +235,7 @@ def _place_trainers(gpus: tuple[Gpu, ...], settings: PlanSettings, cores: int) -
     threads = max(1, cores // len(slots))
     placements = []
     for index, (gpu, slot) in enumerate(slots):
-        name = "Trainer" if len(slots) == 1 else f"Trainer-GPU{gpu.index}" + (f"-{slot}" if slot else "")
-        placements.append(Placement(TRAINER, name, f"cuda:{gpu.uuid}", index, threads, BATCH_NICENESS, gpu.index))
+        name = "Trainer" if len(slots) == 1 else f"Trainer-GPU{gpu.label}" + (f"-{slot}" if slot else "")
+        placements.append(Placement(TRAINER, name, f"cuda:{gpu.uuid}", index, threads, BATCH_NICENESS, gpu.label))
     spare = Placement(TRAINER, "Trainer-CPU", CPU, len(slots), max(1, cores // 2), BATCH_NICENESS, dedicated=True)
     return [*placements, spare]

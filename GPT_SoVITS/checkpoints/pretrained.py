@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from GPT_SoVITS.device_precision import device_precision
 from GPT_SoVITS.errors import ModelError
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -117,6 +118,6 @@ def in_float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def use_half(device: torch.device | str, half: bool | None) -> bool:
-    """Return whether to compute in float16: by default on CUDA, never on a CPU, which has no fast way to."""
+    """Return whether to compute in float16: by default on a GPU that is fast at it, never on a CPU."""
     on_cuda = torch.device(device).type == "cuda"
-    return on_cuda if half is None else half and on_cuda
+    return on_cuda and (device_precision(device) != "fp32" if half is None else half)

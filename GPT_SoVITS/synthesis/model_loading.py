@@ -18,6 +18,7 @@ from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
 from GPT_SoVITS.checkpoints.official_configs import is_recipe
 from GPT_SoVITS.checkpoints.pretrained import assign_weights
 from GPT_SoVITS.configs import Recipe
+from GPT_SoVITS.device_precision import device_precision
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import official as official_flow
 from GPT_SoVITS.flow_matching.lora import is_lora, merge
@@ -57,7 +58,7 @@ def load_models(
 
     Args:
         models: Folder of official weights, where the base of a LoRA is looked for.
-        precision: `auto` (half on a GPU), `fp32`, `fp16`, `bf16` or `int8`.
+        precision: `auto` (what suits the device), `fp32`, `fp16`, `bf16` or `int8`.
 
     Raises:
         ModelError: "wrong_checkpoint" for files that do not belong together, "missing_part" for a LoRA without its
@@ -103,7 +104,7 @@ def weight_dtype(precision: str, device: torch.device) -> torch.dtype:
         ModelError: "bad_precision" for a name that is none, or that does not suit the device.
     """
     if precision == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
+        return PRECISIONS[device_precision(device)]
     if precision not in PRECISIONS:
         raise ModelError("bad_precision", f"{precision!r} is no precision.", hint=f"auto, {', '.join(PRECISIONS)}.")
     if precision == "fp16" and device.type == "cpu":
@@ -111,6 +112,19 @@ def weight_dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision == "int8" and device.type != "cpu":
         raise ModelError("bad_precision", "int8 is for a CPU.", hint="auto, fp32, fp16 and bf16 work on a GPU.")
     return PRECISIONS[precision]
+
+
+def suitable_precision(precision: str, device: torch.device | str) -> str:
+    """Return a precision that is set for all devices, or `auto` where this one cannot compute in it.
+
+    Raises:
+        ModelError: "bad_precision" for a name that is none.
+    """
+    device = torch.device(device)
+    if precision != "auto" and precision not in PRECISIONS:
+        weight_dtype(precision, device)
+    unsuitable = {"cpu": ("fp16",), "cuda": ("int8",)}.get(device.type, ("fp16", "bf16", "int8"))
+    return "auto" if precision in unsuitable else precision
 
 
 def check_pair(gpt: Checkpoint, sovits: Checkpoint) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from GPT_SoVITS.device_precision import device_precision
+
 ROWS = 1024
 """Positions in the timing trial, as a small batch has."""
 ROUNDS = 5
@@ -71,12 +73,8 @@ def choose_precision(setting: str, device: torch.device, width: int) -> str:
     """
     if setting != "auto":
         return setting
-    if device.type == "cuda":
-        if torch.cuda.is_bf16_supported(including_emulation=False):
-            return "bf16"
-        # From capability 6.2 on; the GTX 16 series claims 7.5 and returns NaN.
-        fast = torch.cuda.get_device_capability(device) > (6, 1)
-        return "fp16" if fast and "GTX 16" not in torch.cuda.get_device_name(device) else "fp32"
+    if device.type != "cpu":
+        return device_precision(device)
     # Other CPUs convert bfloat16, and lose by it.
     if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return "fp32"

@@ -44,6 +44,9 @@ class FakeDriver(ModuleType):
     class NVMLError_LibraryNotFound(NVMLError):  # the name is NVML's
         pass
 
+    class NVMLError_NotFound(NVMLError):  # the name is NVML's
+        pass
+
     def __init__(self, fault: Exception | None = None) -> None:
         super().__init__("pynvml")
         self.fault = fault
@@ -62,16 +65,38 @@ class FakeDriver(ModuleType):
             raise self.fault
         return 2
 
+    lost: int | None = None
+    split: int | None = None
+
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        if index == self.lost:
+            raise self.NVMLError("GPU is lost")
         return index
 
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:
+    def nvmlDeviceGetMigMode(self, handle: int) -> tuple[int, int]:
+        if self.split is None:
+            raise self.NVMLError("Not Supported")
+        return int(handle == self.split), 0
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, handle: int) -> int:
+        return 7
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: int, number: int) -> str:
+        if number not in (0, 2):
+            raise self.NVMLError_NotFound("Not Found")
+        return f"{handle}/{number}"
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int | str) -> SimpleNamespace:
+        if isinstance(handle, str):
+            return SimpleNamespace(total=10 * 2**30, free=9 * 2**30)
         return SimpleNamespace(total=24 * 2**30, free=(20 - handle) * 2**30)
 
-    def nvmlDeviceGetUUID(self, handle: int) -> str | bytes:
+    def nvmlDeviceGetUUID(self, handle: int | str) -> str | bytes:
+        if isinstance(handle, str):
+            return f"MIG-{handle}"
         return "GPU-aa" if handle == 0 else b"GPU-bb"  # older drivers answer in bytes
 
-    def nvmlDeviceGetName(self, handle: int) -> str | bytes:
+    def nvmlDeviceGetName(self, handle: int | str) -> str | bytes:
         return "Test" if handle == 0 else b"Test"
 
     def nvmlDeviceGetCudaComputeCapability(self, handle: int) -> tuple[int, int]:
@@ -99,6 +124,26 @@ def test_the_driver_tells_the_gpus_and_is_let_go(monkeypatch: pytest.MonkeyPatch
     assert [(gpu.compute_capability, gpu.utilization) for gpu in gpus] == [("8.6", 37.0), ("8.6", 0.0)]
     assert find_cuda_version() == "12.4"
     assert not driver.open
+
+
+def test_a_gpu_that_does_not_answer_leaves_the_others(monkeypatch: pytest.MonkeyPatch):
+    driver = FakeDriver()
+    driver.lost = 0
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+
+    assert [gpu.uuid for gpu in find_gpus()] == ["GPU-bb"]
+
+
+def test_a_split_gpu_counts_as_its_instances(monkeypatch: pytest.MonkeyPatch):
+    driver = FakeDriver()
+    driver.split = 1
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+
+    assert [(gpu.label, gpu.uuid, gpu.free_mb) for gpu in find_gpus()] == [
+        ("0", "GPU-aa", 20_480),
+        ("1.0", "MIG-1/0", 9_216),
+        ("1.2", "MIG-1/2", 9_216),
+    ]
 
 
 @pytest.mark.parametrize("fault", [FakeDriver.NVMLError_LibraryNotFound(), FakeDriver.NVMLError("Unknown Error")])

@@ -52,6 +52,40 @@ def test_training_gives_way_to_speech():
     assert niceness[SYNTHESIZER] == niceness[SPLITTER] == 0 < niceness[TRAINER] == niceness[PREPROCESSOR]
 
 
+def test_each_of_eight_gpus_has_an_engine_by_default_and_of_seven_after_one_was_lost():
+    gpus = tuple(gpu(index) for index in range(8))
+
+    for present in (gpus, (*gpus[:3], *gpus[4:])):
+        placed = plan(present, PlanOptions(num_models=0), cores=64, memory_mb=256_000)
+        assert synthesizers(placed) == [f"Worker-GPU{device.index}-0" for device in present]
+
+
+def test_a_gpu_without_room_for_an_engine_has_none_by_default():
+    placed = plan((gpu(0), gpu(1, free_mb=1500)), PlanOptions(num_models=0), cores=16, memory_mb=64_000)
+
+    assert synthesizers(placed) == ["Worker-GPU0-0"]
+    assert placed.notes == ("GPU 1 has 1500 MiB free, too little for a synthesizer of 2048 MiB.",)
+
+
+def test_a_host_without_gpus_has_one_engine_by_default_that_uses_all_cores():
+    placed = plan((), PlanOptions(num_models=0), cores=8, memory_mb=64_000, roles=(SYNTHESIZER,))
+
+    assert [(placement.name, placement.threads) for placement in placed.placements] == [("Worker-CPU-0", 8)]
+
+
+def test_instances_of_a_split_gpu_have_engines_of_their_own():
+    instances = tuple(
+        Gpu(0, f"MIG-{number}", "Test", total_mb=20_000, free_mb=19_000, instance=number) for number in (1, 2)
+    )
+
+    placed = plan(instances, PlanOptions(num_models=0), cores=16, memory_mb=64_000, roles=(SYNTHESIZER,))
+
+    assert [(placement.name, placement.device) for placement in placed.placements] == [
+        ("Worker-GPU0.1-0", "cuda:MIG-1"),
+        ("Worker-GPU0.2-0", "cuda:MIG-2"),
+    ]
+
+
 def test_an_even_spread_counts_over_all_gpus():
     placed = plan((gpu(0), gpu(1)), PlanOptions(num_models=3), cores=16, memory_mb=64_000)
 
@@ -64,7 +98,7 @@ def test_memory_per_model_decides_the_slots_of_each_gpu():
     placed = plan((gpu(0), gpu(1, free_mb=9000)), options, cores=16, memory_mb=64_000, roles=(SYNTHESIZER,))
 
     counts = Counter(placement.gpu for placement in placed.placements)
-    assert counts == {0: (24_000 - MARGIN_MB) // 4000, 1: (9000 - MARGIN_MB) // 4000}
+    assert counts == {"0": (24_000 - MARGIN_MB) // 4000, "1": (9000 - MARGIN_MB) // 4000}
 
 
 def test_a_training_reserves_memory_on_its_gpu():
@@ -156,7 +190,7 @@ def test_the_number_of_preprocessors_can_be_asked_for_as_far_as_the_cores_go():
 def test_preprocessors_take_turns_on_the_gpus_that_have_most_room():
     placed = plan((gpu(0, free_mb=4000), gpu(1)), PlanOptions(), cores=8, memory_mb=64_000, roles=(PREPROCESSOR,))
 
-    assert [placement.gpu for placement in placed.placements] == [1, 0, 1, 0]
+    assert [placement.gpu for placement in placed.placements] == ["1", "0", "1", "0"]
 
 
 def test_workers_of_files_share_the_cores():

@@ -38,22 +38,5 @@ def test_a_resumed_training_keeps_its_precision_and_scale():
     assert after.scaler.get_scale() == 64.0
 
 
-@pytest.mark.parametrize(
-    ("bf16", "capability", "name", "chosen"),
-    [
-        (True, (8, 0), "NVIDIA A100", "bf16"),
-        (False, (7, 5), "Tesla T4", "fp16"),
-        (False, (7, 5), "NVIDIA GeForce GTX 1660", "fp32"),
-        (False, (6, 1), "NVIDIA GeForce GTX 1080", "fp32"),
-    ],
-)
-def test_a_gpu_computes_in_what_it_has_units_for(monkeypatch, bf16, capability, name, chosen):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: bf16)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
-
-    assert choose_precision("auto", torch.device("cuda"), 32) == chosen
-
-
 def test_a_processor_takes_bfloat16_only_where_it_is_fast():
     assert choose_precision("auto", CPU, 256) in ("fp32", "bf16")
