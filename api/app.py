@@ -11,11 +11,14 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import Scope
 
 from api.dependencies import ApiServices
-from api.dialects import cosyvoice, openai
+from api.dialects import cosyvoice, openai, root
 from api.dialects.model_service import envelope, service_info
 from api.dialects.model_service import routes as model_service
 from api.dialects.training_service import routes as training_service
 from api.dialects.training_service import task_list
+from api.dialects.upstream import api_v1 as upstream_v1
+from api.dialects.upstream import routes as upstream
+from api.dialects.upstream.errors import UpstreamErrors
 from api.http import docs_page, errors, openapi, outer_layers
 from api.http.access import AccessMiddleware
 from api.http.audit import AuditMiddleware
@@ -53,11 +56,13 @@ from api.routes.datasets import routes as datasets
 from api.routes.inference import routes as inference
 from api.routes.voices import routes as voices
 from api.routes.voices import transfer as voice_transfer
+from api.services.caller_sessions import CallerSessions
 from api.services.checkpoints import CheckpointService
 from api.services.health import package_version
 from api.services.jobs import JobService
 from api.services.logs import LogService
 from api.services.recordings import RecordingService
+from api.services.references import ReferenceService
 from api.services.speech import SpeechService
 from api.services.step_tasks import StepTaskService
 from api.services.sweeper import sweep_periodically
@@ -85,6 +90,7 @@ MAX_PROMPT_BYTES: Final = 32 << 20
 """Of a downloaded prompt: 30 s uncompressed, in stereo, at 96 kHz are 17 MiB."""
 ERROR_FORMATS: Final[tuple[errors.ErrorFormat, ...]] = (
     openai.OpenAIErrors(),
+    UpstreamErrors(),
     cosyvoice.CosyVoiceErrors(),
     envelope.EnvelopedErrors(),
     errors.NativeErrors(),
@@ -168,7 +174,14 @@ def _include_routers(app: FastAPI) -> None:
         native,
         model_service.router,
         openai.router,
+        openai.public_router,
         cosyvoice.router,
+        upstream.router,
+        upstream.lists_router,
+        upstream.control_router,
+        upstream_v1.router,
+        root.status_router,
+        root.router,
         health.router,
         docs_page.router,
         console.router,
@@ -200,11 +213,12 @@ async def open_services(
     datasets = DatasetService(records, queue, storage)
     inference = InferenceService(queue)
     batches = BatchService(inference)
+    references = ReferenceService(records, storage, recordings)
     chunks = connect_async(redis_url, decode_responses=False)
     streams = ChunkStreams(queue, chunks)
-    speech = SpeechService(settings, storage, queue, events, streams, records)
+    speech = SpeechService(settings, storage, queue, events, streams, records, references)
     sse = SseResponder(metrics.watchers)
-    sweeping = asyncio.create_task(sweep_periodically(storage, settings.result_expiry_seconds))
+    sweeping = asyncio.create_task(sweep_periodically(storage, settings.result_expiry_seconds, settings.static_dir))
     try:
         yield ApiServices(
             settings=settings,
@@ -229,6 +243,8 @@ async def open_services(
             jobs=JobService(queue, inference, batches),
             logs=LogService(records, queue, events, storage),
             recordings=recordings,
+            references=references,
+            sessions=CallerSessions(redis, settings.redis_prefix),
             speech=speech,
             step_tasks=StepTaskService(records, experiments, datasets, events, uploads, storage),
             uploads=uploads,

@@ -13,10 +13,12 @@ from api.http.auth import KeyRing
 from api.http.metrics import Metrics
 from api.http.sse import SseResponder
 from api.http.stream_tokens import StreamTokens
+from api.services.caller_sessions import CallerSessions
 from api.services.checkpoints import CheckpointService
 from api.services.jobs import JobService
 from api.services.logs import LogService
 from api.services.recordings import RecordingService
+from api.services.references import ReferenceService
 from api.services.speech import SpeechService
 from api.services.step_tasks import StepTaskService
 from api.services.uploads import UploadService
@@ -63,6 +65,8 @@ class ApiServices:
     jobs: JobService
     logs: LogService
     recordings: RecordingService
+    references: ReferenceService
+    sessions: CallerSessions
     speech: SpeechService
     step_tasks: StepTaskService
     uploads: UploadService

@@ -18,6 +18,16 @@ def uploaded_file(file_id: str) -> str:
     return f"files/{file_id}"
 
 
+def reference_folder(file_id: str) -> str:
+    """Return the key of the folder with what an uploaded file became as a reference recording."""
+    return f"references/{file_id}"
+
+
+def reference_file(file_id: str) -> str:
+    """Return the key of an uploaded file's WAV as a reference recording."""
+    return f"{reference_folder(file_id)}/prompt.wav"
+
+
 def checkpoint(checkpoint_id: str) -> str:
     """Return the key of a checkpoint's weights."""
     return f"checkpoints/{checkpoint_id}.safetensors"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -128,6 +129,15 @@ class Settings(BaseSettings):
     0: none, another host has them."""
     prompts_config: Path = REPOSITORY / "prompts" / "prompts.json"
     """The prompt catalogue."""
+    default_voice: str = ""
+    """Voice of requests that name none, or one of OpenAI's voices; empty: a bundled one that speaks the text's
+    language, else the newest."""
+    voice_aliases: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
+    """Other names of voices, `alloy=anna, echo=ben` or a JSON object; keys in lower case."""
+    cosyvoice_sample_rate: int = Field(0, ge=0, le=48_000)
+    """Hz of the WAVs of POST /synthesize; 0: as the voice's model speaks."""
+    static_dir: str = ""
+    """Folder that also gets the WAVs of POST /synthesize; a relative one lies in the working folder. Empty: none."""
     hf_endpoint: str = ""
     """`http://` or `https://` address of a mirror of the Hugging Face hub; empty asks the hub itself."""
 
@@ -203,8 +213,38 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
-        if isinstance(value, str):
+        if not isinstance(value, str):
+            return value
+        if not value.strip().startswith("["):
             return _split(value)
+        items = _parse_json(value)
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise ValueError('it is a JSON array of strings, ["one", "two"], or a list with commas')
+        return tuple(item.strip() for item in items if item.strip())
+
+    @field_validator("voice_aliases", mode="before")
+    @classmethod
+    def _parse_aliases(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.strip().startswith("{"):
+            pairs = _parse_json(value)
+            if not isinstance(pairs, dict) or not all(isinstance(name, str) for name in pairs.values()):
+                raise ValueError('it is a JSON object of names, {"alloy": "anna"}')
+        else:
+            pairs = {}
+            for part in _split(value):
+                alias, separator, name = part.partition("=")
+                if not separator or not alias.strip() or not name.strip():
+                    raise ValueError(f"{part!r} is no alias; aliases are like alloy=anna, echo=ben")
+                pairs[alias] = name.strip()
+        return {alias.strip().casefold(): name for alias, name in pairs.items()}
+
+    @field_validator("cosyvoice_sample_rate")
+    @classmethod
+    def _audible_rate(cls, value: int) -> int:
+        if 0 < value < 8000:
+            raise ValueError("use 0 for the voice's own rate, or 8000 to 48000 Hz")
         return value
 
     @field_validator("allowed_hosts")
@@ -360,6 +400,13 @@ def settings() -> Settings:
 
 def _split(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _parse_json(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError("it begins like JSON and cannot be read as such") from None
 
 
 def _explain(error: ValidationError) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import shutil
 from pathlib import Path
@@ -14,7 +13,7 @@ from core.errors import NotFound
 from core.records import NewCheckpointRecord, NewVoiceRecord, Records
 from core.settings import REPOSITORY, Settings
 from core.storage import Storage
-from core.voices.prompt_catalog import CatalogPrompt, read_prompt_catalog
+from core.voices.prompt_catalog import CatalogPrompt, bundled_voice_id, read_prompt_catalog
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ async def _store_base(records: Records, storage: Storage, kind: str, file: Path)
 async def _publish(
     records: Records, storage: Storage, prompt: CatalogPrompt, base: dict[str, str], *, create: bool
 ) -> None:
-    voice_id = "voice-" + hashlib.sha256(f"bundled {prompt.name}".encode()).hexdigest()[:20]
+    voice_id = bundled_voice_id(prompt.name)
     gpt, sovits = base["gpt"], base["sovits"]
     try:
         voice = await records.voices.get(voice_id)

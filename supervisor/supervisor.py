@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import sys
 from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
@@ -19,6 +20,7 @@ from core.experiments.model_versions import ModelVersions
 from core.experiments.retention import RetentionPolicy
 from core.experiments.service import ExperimentService
 from core.exposure import check_exposure, has_recorded_key
+from core.host_control import RESTART_SIGNAL, supervisor_lock
 from core.jobs.events import Events
 from core.jobs.placement_reports import PlacementProblem, PlacementReports
 from core.jobs.queue import AsyncQueue
@@ -57,17 +59,22 @@ WAITING_CHECK_SECONDS = 30.0
 
 
 def serve(settings: Settings, *, roles: str = "", with_api: bool = True) -> int:
-    """Run this host until SIGTERM and return the exit code.
+    """Run this host until SIGTERM and return the exit code; SIGUSR1 starts it again after that.
 
     `roles` are names separated by commas; empty means all. Raises InvalidRequest for an unknown role.
     """
     selected = select_roles(roles)
     configure_logs(settings.log_format, settings.log_level)
 
-    async def run() -> int:
-        return await Supervisor(settings, roles=selected, with_api=with_api).run()
+    async def run() -> tuple[int, bool]:
+        supervisor = Supervisor(settings, roles=selected, with_api=with_api)
+        return await supervisor.run(), supervisor.restarting
 
-    return asyncio.run(run())
+    code, restarting = asyncio.run(run())
+    if restarting and code == 0:
+        logger.info("Starting again.")
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # this program, as it was called
+    return code
 
 
 def select_roles(names: str) -> tuple[str, ...]:
@@ -97,6 +104,8 @@ class Supervisor:
         self._monitors: list[ChildMonitor] = []
         self._stop = asyncio.Event()
         self._kill_now = asyncio.Event()
+        self.restarting = False
+        """Whether the program is to start again once everything has ended."""
         self._planned_for = settings
         """The settings with the limits that were changed at run time."""
 
@@ -104,12 +113,18 @@ class Supervisor:
         """Run until SIGTERM, then drain; return the exit code: 0, or 1 when something cannot start."""
 
         def on_signal() -> None:
+            self.restarting = False
             (self._kill_now if self._stop.is_set() else self._stop).set()
 
+        def on_restart() -> None:
+            self.restarting = not self._stop.is_set()
+            self._stop.set()
+
+        asyncio.get_running_loop().add_signal_handler(RESTART_SIGNAL, on_restart)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, on_signal)
         await asyncio.to_thread(make_private, self.settings.data_path)
-        with exclusive_lock(self.settings.data_path / "run" / "supervisor.lock"):
+        with exclusive_lock(supervisor_lock(self.settings.data_path)):
             await asyncio.to_thread(upgrade, self.settings.resolved_database_url)
             if self.with_api:
                 check_exposure(self.settings, has_key=await has_recorded_key(self.settings))
@@ -167,7 +182,8 @@ class Supervisor:
         ]
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait({stopping, *monitors, *loops}, return_when=asyncio.FIRST_COMPLETED)
-        notify("STOPPING=1")
+        if not self.restarting:  # it remains the same process to systemd
+            notify("STOPPING=1")
         failure = next((task.exception() for task in (*monitors, *loops) if task.done() and task.exception()), None)
         if failure is not None:
             logger.error("Stopping: %s", failure, exc_info=None if isinstance(failure, BootFailed) else failure)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
+import shutil
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse, RedirectResponse
-from pydantic import BaseModel, Field
+from fastapi.responses import FileResponse
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from api.dependencies import Api, ApiServices, RequestCaller
@@ -19,16 +20,24 @@ from api.http.access import PUBLIC, SPEAK_WITH_KEY_IN_BODY
 from api.http.disconnect import while_connected
 from api.http.errors import NativeErrors
 from api.http.responses import JsonResponse
+from api.services.sampling_fields import SamplingFields
 from api.services.speech import SpeechOptions
+from api.services.sweeper import DOWNLOAD_NAME
 from common import storage_keys
+from common.files import atomic_path
+from common.limits import MAX_SPEED, MIN_SPEED
 from core.access import LOCAL, Caller
-from core.errors import InvalidRequest, NotFound, SovitsError
+from core.errors import InvalidRequest, NotFound, NotReady, SovitsError
 from core.ids import new_id
-from core.speech.requests import SpeechRequest
+from core.seed import Seed
+from core.speech.requests import PromptRef, SpeechRequest
+from core.storage import Storage
 
 router = APIRouter(tags=["CosyVoice"])
 
-_FILENAME: Final = re.compile(r"[0-9a-f]{32}\.wav")
+READY: Final = "就绪"
+NOT_READY: Final = "未就绪"
+"""Whether a text can be spoken now, in the service's own words."""
 
 
 class CosyVoiceErrors:
@@ -37,12 +46,12 @@ class CosyVoiceErrors:
     schema_name = NativeErrors.schema_name
     schema: Mapping[str, object] = NativeErrors.schema
     paths = ("/synthesize", "/voices", "/audio")
-    synthesize_statuses: Mapping[int, int] = {404: 400, 405: 400, 409: 500, 413: 400, 422: 400}
+    synthesize_statuses: Mapping[int, int] = {403: 401, 404: 400, 405: 400, 409: 500, 413: 400, 422: 400, 507: 500}
     """Clients expect 400, 401, 500, 503 and 504 of /synthesize."""
 
     def applies_to(self, path: str) -> bool:
         """Return whether the path belongs to CosyVoice's API."""
-        return path == "/" or path.startswith(self.paths)
+        return path.startswith(self.paths)
 
     def status(self, error: SovitsError, status: int, path: str) -> int:
         """Return one of the statuses that clients expect of /synthesize; of other paths the status as it is."""
@@ -53,14 +62,29 @@ class CosyVoiceErrors:
         return {"detail": f"{error.message} {error.hint}".strip(), **NativeErrors().body(error, status)}
 
 
-class SynthesizeBody(BaseModel):
-    """A text, and a voice or a reference recording to speak like."""
+class SynthesizeBody(SamplingFields):
+    """A text, and a voice or a reference recording to speak like; language, speed, seed and sampling are additions."""
 
     apikey: str = ""
     target: str = Field("", description="The text.")
     voice: str | None = Field(None, description="Name of a voice.")
     voice_url: str | None = Field(None, description="URL of a reference recording of 1 to 30 s.")
     voice_prompt_text: str | None = Field(None, description="Transcript of the reference recording.")
+    language: str = Field("auto", max_length=40, description="The language of the text.")
+    speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED)
+    seed: Seed | None = Field(None, description="The same seed gives the same audio.")
+
+    def options(self, prompt: PromptRef | None = None) -> SpeechOptions:
+        """Return how the text is spoken."""
+        return SpeechOptions(
+            language=self.language,
+            speed=self.speed,
+            seed=self.seed,
+            prompt=prompt,
+            extra_references=tuple(self.extra_references or ()),
+            sampling=self.sampling_options(),
+            text_split_method=self.text_split_method,
+        )
 
 
 class CosyVoiceStatus(TypedDict):
@@ -78,15 +102,6 @@ class SynthesizedFile(TypedDict):
     num_chunks: int
 
 
-@router.get("/", response_model=CosyVoiceStatus, dependencies=[PUBLIC])
-async def status(request: Request, api: Api, caller: RequestCaller) -> Response:
-    """Get the service's status and the names of the shared voices; a browser, which accepts HTML, gets the console."""
-    if "text/html" in request.headers.get("accept", ""):
-        return RedirectResponse("console/", 307, {"Vary": "Accept"})
-    content = {"status": "running", "available_voices": await _voice_names(api, caller)}
-    return JsonResponse(content, headers={"Vary": "Accept"})
-
-
 @router.get("/voices", response_model=list[str], dependencies=[PUBLIC])
 async def voices(api: Api, caller: RequestCaller) -> Response:
     """List the names of the shared voices; without any API key, of all."""
@@ -101,7 +116,7 @@ async def synthesize(body: SynthesizeBody, request: Request, api: Api) -> Respon
     """
     started = time.perf_counter()
     api.speech.check_text(body.target)
-    await api.speech.check_ready()
+    _check_fields(body)
     filename, utterances = await while_connected(request, _synthesize(api, body))
     content: SynthesizedFile = {
         "download_url": str(request.url_for("download", filename=filename)),
@@ -116,12 +131,23 @@ async def download(filename: str, api: Api) -> Response:
     """Download a finished WAV. No API key is needed, since its name is random."""
     path = (
         await asyncio.to_thread(api.storage.path, storage_keys.download_file(filename))
-        if _FILENAME.fullmatch(filename)
+        if DOWNLOAD_NAME.fullmatch(filename)
         else None
     )
     if path is None or not path.is_file():
         raise NotFound(f"There is no recording {filename!r}.", hint="Recordings are deleted after a while.")
     return FileResponse(path, media_type="audio/wav", filename=filename, content_disposition_type="inline")
+
+
+async def status_response(api: ApiServices, caller: Caller) -> Response:
+    """Return the status of `GET /`: ready when a text can be spoken now."""
+    try:
+        await api.speech.check_ready()
+        status = READY
+    except NotReady:
+        status = NOT_READY
+    content = {"status": status, "available_voices": await _voice_names(api, caller)}
+    return JsonResponse(content, headers={"Vary": "Accept"})
 
 
 async def _voice_names(api: ApiServices, caller: Caller) -> list[str]:
@@ -133,30 +159,58 @@ async def _synthesize(api: ApiServices, body: SynthesizeBody) -> tuple[str, int]
     """Return the name of the finished file and the number of its utterances."""
     job_id = new_id("speech")
     speech = await _speech_request(api, body, job_id)
+    await api.speech.check_ready()
     filename = f"{secrets.token_hex(16)}.wav"
-    utterances = await api.speech.write(speech, storage_keys.download_file(filename), job_id=job_id)
+    key = storage_keys.download_file(filename)
+    utterances = await api.speech.write(speech, key, job_id=job_id)
+    if api.settings.cosyvoice_sample_rate:
+        await asyncio.to_thread(_resample, api.storage, key, api.settings.cosyvoice_sample_rate)
+    if api.settings.static_dir:
+        await asyncio.to_thread(_copy, api.storage.path(key), Path(api.settings.static_dir) / filename)
     return filename, utterances
+
+
+def _check_fields(body: SynthesizeBody) -> None:
+    """Raise InvalidRequest unless the body names a voice, or a recording with its transcript."""
+    if body.voice and body.voice_url:
+        raise InvalidRequest("`voice` and `voice_url` exclude each other.", hint="Send one of them.")
+    if not body.voice and not body.voice_url:
+        raise InvalidRequest("Neither `voice` nor `voice_url` was sent.", hint="GET /voices lists the voices.")
+    if body.voice_url and not (body.voice_prompt_text or "").strip():
+        raise InvalidRequest(
+            "`voice_prompt_text` is missing.", hint="Send what is said in the recording of `voice_url`."
+        )
 
 
 async def _speech_request(api: ApiServices, body: SynthesizeBody, job_id: str) -> SpeechRequest:
     """Return the speech request; a reference recording is downloaded and spoken with the newest voice's checkpoints."""
-    if body.voice and body.voice_url:
-        raise InvalidRequest("`voice` and `voice_url` exclude each other.", hint="Send one of them.")
     if body.voice:
-        return await api.speech.request(body.target, body.voice, SpeechOptions())
-    if not body.voice_url:
-        raise InvalidRequest("Neither `voice` nor `voice_url` was sent.", hint="GET /voices lists the voices.")
-    prompt_text = body.voice_prompt_text or ""
-    if not prompt_text.strip():
-        raise InvalidRequest(
-            "`voice_prompt_text` is missing.", hint="Send what is said in the recording of `voice_url`."
-        )
+        return await api.speech.request(body.target, body.voice, body.options())
     newest = await api.voices.newest()
     if newest is None:
         raise InvalidRequest(
             "There is no voice yet whose models could imitate a recording.",
             hint="Train one first: POST /api/v1/files, then POST /api/v1/tasks.",
         )
+    await api.speech.check_ready()  # before anything is downloaded
     key = storage_keys.speech_file(job_id, "prompt.wav")  # expires together with the speech
-    prompt = await api.recordings.fetch_prompt(body.voice_url, key, prompt_text)
-    return await api.speech.request(body.target, newest.id, SpeechOptions(prompt=prompt))
+    prompt = await api.recordings.fetch_prompt(body.voice_url or "", key, body.voice_prompt_text or "")
+    return await api.speech.request(body.target, newest.id, body.options(prompt))
+
+
+def _resample(storage: Storage, key: str, sample_rate: int) -> None:
+    """Replace a WAV by the same audio at another rate in Hz."""
+    import soxr
+
+    from core.media.encode import read_wav, wav_header
+
+    samples, own_rate = read_wav(storage.path(key))
+    if own_rate != sample_rate:
+        resampled = soxr.resample(samples, own_rate, sample_rate).astype("<i2").tobytes()
+        storage.put_bytes(key, wav_header(sample_rate, len(resampled)) + resampled)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -6,21 +6,24 @@ import asyncio
 import base64
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from api.dependencies import Api, ApiServices
-from api.http.access import SPEAKING
+from api.http.access import PUBLIC, SPEAKING
 from api.http.disconnect import while_connected
 from api.http.responses import ClosingStreamingResponse, JsonResponse
 from api.http.sse import EventStream, encode_data
-from api.services.encoding import AudioEncoder, new_encoder
+from api.services.encoding import AudioEncoder, new_encoder, wav_file_header
+from api.services.live_speech import AudioChunk
+from api.services.sampling_fields import SamplingFields
 from api.services.speech import SpeechOptions
+from api.services.whole_speech import audio_or_silence, whole_audio
 from common.audio_formats import MEDIA_TYPES, AudioFormat
-from core.errors import EmptyText, NotFound, SovitsError, TextTooLong, VoiceNotFound
+from core.errors import EmptyText, SovitsError, TextTooLong, VoiceNotFound
 from core.records import VoiceRecord
 from core.seed import Seed
 from core.speech.requests import InputType, SpeechRequest
@@ -30,9 +33,18 @@ router = APIRouter(
     tags=["OpenAI"],
     dependencies=[SPEAKING],
 )
+public_router = APIRouter(
+    prefix="/v1",
+    tags=["OpenAI"],
+    dependencies=[PUBLIC],
+)
 
 MAX_INPUT_CHARACTERS: Final = 4096
 MODEL: Final = "nano"
+OPENAI_MODELS: Final = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
+"""Models that clients choose from; as every model, they speak with the model of the voice."""
+STREAMED_HEADER: Final = "x-stainless-raw-response"
+"""OpenAI's own clients say in it whether they stream the response."""
 _MODEL_CREATED: Final = 1_700_000_000
 _CHARACTERS_PER_TOKEN: Final = 4
 """A rough count of tokens, which clients display; nothing is charged here."""
@@ -81,12 +93,16 @@ class VoiceId(BaseModel):
     id: str
 
 
-class SpeechBody(BaseModel):
-    """A request of OpenAI's clients. Unknown fields are ignored."""
+class SpeechBody(SamplingFields):
+    """A request of OpenAI's clients. Unknown fields are ignored; sampling settings are an extension."""
 
     model: str = Field(MODEL, description="Accepted and ignored: the voice determines the model.")
     input: str = Field(description=f"The text, up to {MAX_INPUT_CHARACTERS} characters.")
-    voice: str | VoiceId | None = Field(None, description="Name or id of a voice. Default: the newest voice.")
+    voice: str | VoiceId | None = Field(
+        None,
+        description="Name or id of a voice; the names of OpenAI's voices are spoken by the default voice. "
+        "Default: DEFAULT_VOICE, else the newest voice.",
+    )
     response_format: AudioFormat = "mp3"
     speed: float = Field(1.0, ge=0.25, le=4.0)
     stream_format: Literal["audio", "sse"] = "audio"
@@ -116,7 +132,8 @@ class OpenAIModel(TypedDict):
 async def create_speech(body: SpeechBody, request: Request, api: Api) -> Response:
     """Synthesize a text and stream the audio while it is made, as bytes or (`stream_format: sse`) as events.
 
-    503 while no synthesizer is running.
+    A `wav` is sent when it is complete, with true sizes in its header, unless `stream_format` is sent, or OpenAI's own
+    client streams the response. 503 while no synthesizer is running.
     """
     if not body.input.strip():
         raise EmptyText("The input is empty.", hint="Send at least one word.", details={"param": "input"})
@@ -125,7 +142,7 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
             f"The input has {len(body.input):,} characters; {MAX_INPUT_CHARACTERS:,} is the most.",
             details={"param": "input"},
         )
-    voice = await _find_voice(api, body.voice)
+    voice = await _find_voice(api, body)
     options = SpeechOptions(
         language=body.language,
         speed=body.speed,
@@ -133,9 +150,16 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
         prompt_name=body.emotion,
         input_type=body.input_type,
         pronunciations=body.pronunciations or {},
+        extra_references=tuple(body.extra_references or ()),
+        sampling=body.sampling_options(),
+        text_split_method=body.text_split_method,
     )
     speech = await api.speech.request(body.input, voice.id, options)
     await api.speech.check_ready()
+    if body.response_format == "wav" and not _streams(body, request):
+        whole = await while_connected(request, whole_audio(_counted(api, speech)))
+        header = await asyncio.to_thread(wav_file_header, whole.sample_rate, len(whole.samples))
+        return Response(header + whole.samples, media_type=MEDIA_TYPES["wav"])
     audio = _encode(api, speech, body.response_format)
     # The status can report an error only before the first byte, so that is waited for.
     first = await while_connected(request, _first_chunk(audio))
@@ -144,52 +168,66 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
     return ClosingStreamingResponse(_chain(first, audio), media_type=MEDIA_TYPES[body.response_format])
 
 
-@router.get("/audio/voices")
+@public_router.get("/audio/voices")
 async def list_voices(api: Api) -> Response:
-    """List all voices."""
+    """List all voices that the caller may see; without a key where keys exist, the shared ones."""
     voices = await api.voices.list_all()
     return JsonResponse(
         {"voices": [{"id": voice.id, "name": voice.name, "language": voice.language} for voice in voices]}
     )
 
 
+@public_router.get("/audio/models")
+async def list_speech_models() -> Response:
+    """List the names of models for clients that let their users choose one; no key is needed."""
+    return JsonResponse({"models": [{"id": name, "name": name} for name in (MODEL, *OPENAI_MODELS)]})
+
+
 @router.get("/models")
 async def list_models() -> Response:
-    """List the one model. Which checkpoints are used depends on the voice."""
-    return JsonResponse({"object": "list", "data": [_model(MODEL)]})
+    """List the names of models. Which checkpoints are used depends on the voice."""
+    return JsonResponse({"object": "list", "data": [_model(name) for name in (MODEL, *OPENAI_MODELS)]})
 
 
 @router.get("/models/{model}")
-async def get_model(model: str) -> Response:
-    """Get a model by its name."""
-    if model != MODEL:
-        raise NotFound(f"No model is named {model!r}.", hint=f"There is {MODEL!r}.", details={"param": "model"})
+async def get_model(model: Annotated[str, Path(max_length=200)]) -> Response:
+    """Get a model by its name; any name is one, since the voice determines the checkpoints."""
     return JsonResponse(_model(model))
 
 
-async def _find_voice(api: ApiServices, voice: str | VoiceId | None) -> VoiceRecord:
-    """Return the voice of a request, the newest one if it names none."""
-    if voice is None:
-        newest = await api.voices.newest()
-        if newest is None:
-            raise VoiceNotFound("No voice is published yet.", hint="Train one first: POST /api/v1/tasks.")
-        return newest
+def _streams(body: SpeechBody, request: Request) -> bool:
+    """Return whether the client reads the audio while it is made, as far as it says so."""
+    return "stream_format" in body.model_fields_set or request.headers.get(STREAMED_HEADER) == "stream"
+
+
+async def _find_voice(api: ApiServices, body: SpeechBody) -> VoiceRecord:
+    """Return the voice of a request, by default the newest one."""
+    if body.voice is None:
+        return await api.speech.voices.newest()
+    name = body.voice if isinstance(body.voice, str) else body.voice.id
     try:
-        return await api.records.voices.get(voice if isinstance(voice, str) else voice.id)
+        return await api.speech.voices.find(name, body.input, body.language)
     except VoiceNotFound as error:
         raise VoiceNotFound(error.message, hint=error.hint, details={"param": "voice"}) from None
+
+
+async def _counted(api: ApiServices, speech: SpeechRequest) -> AsyncGenerator[AudioChunk, None]:
+    """Yield the samples of a text, and count their seconds."""
+    seconds = api.metrics.speech_seconds.labels("openai")
+    async with aclosing(audio_or_silence(api.speech, speech)) as chunks:
+        async for chunk in chunks:
+            seconds.inc(len(chunk.samples) / 2 / chunk.sample_rate)
+            yield chunk
 
 
 async def _encode(api: ApiServices, speech: SpeechRequest, audio_format: AudioFormat) -> AsyncGenerator[bytes, None]:
     """Yield the bytes of the audio file, those of each utterance as soon as it is ready."""
     encoder: AudioEncoder | None = None
-    seconds = api.metrics.speech_seconds.labels("openai")
-    async with aclosing(api.speech.audio(speech)) as chunks:
+    async with aclosing(_counted(api, speech)) as chunks:
         async for chunk in chunks:
             if encoder is None:
                 encoder = await asyncio.to_thread(new_encoder, audio_format, chunk.sample_rate)
             encoded = await asyncio.to_thread(encoder.feed, chunk.samples)
-            seconds.inc(len(chunk.samples) / 2 / chunk.sample_rate)
             if encoded:
                 yield encoded
     if encoder is not None and (rest := await asyncio.to_thread(encoder.finish)):

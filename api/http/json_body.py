@@ -23,7 +23,12 @@ from core.errors import InvalidRequest, NotFound, SovitsError
 MAX_INTEGER: Final = 2**63 - 1
 MAX_DEPTH: Final = 64
 """Levels of nesting; the deepest body of the API has six."""
-SPOKEN_FIELDS: Final = {"/v1/audio/speech": "input", "/synthesize": "target"}
+SPOKEN_FIELDS: Final = {
+    "/v1/audio/speech": "input",
+    "/synthesize": "target",
+    "/tts": "text",
+    "/": "text",
+}
 """Path → the text to speak, in which half of a surrogate pair is spoken as the sign for an unknown character."""
 STAGE_PATH: Final = re.compile(r"/api/v1/experiments/[^/]+/stages/.+")
 """Routes that check the range of every number themselves, and name the parameter."""

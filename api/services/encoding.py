@@ -34,6 +34,13 @@ def new_encoder(audio_format: AudioFormat, sample_rate: int) -> AudioEncoder:
     return Encoder(audio_format, sample_rate)
 
 
+def wav_file_header(sample_rate: int, data_bytes: int) -> bytes:
+    """Return the 44 bytes before so many bytes of 16-bit mono samples. The first call blocks while libraries load."""
+    from core.media.encode import wav_header
+
+    return wav_header(sample_rate, data_bytes)
+
+
 class RawEncoder:
     """The encoder of `pcm`: samples without a header, resampled to 24 kHz."""
 

@@ -15,10 +15,14 @@ from typing import Final, cast
 
 from api.services.job_errors import error_from_job
 from api.services.live_speech import FILE_AHEAD, KEEP_SECONDS, STREAM_AHEAD, AudioChunk, LiveSpeech
+from api.services.references import ReferenceService
 from api.services.speech_session import SpeechSession
 from api.services.text_splitting import MAX_CHARACTERS, split_short_text
+from api.services.voice_lookup import VoiceLookup
 from common.languages import single_language
-from core.errors import EmptyText, NotReady, SovitsError, TextTooLong, TimedOut
+from common.limits import prompt_seconds
+from common.versions import FLOW_MATCHING_VERSIONS
+from core.errors import EmptyText, InvalidRequest, NotReady, SovitsError, TextTooLong, TimedOut
 from core.ids import new_id
 from core.jobs.chunk_streams import ChunkStreams
 from core.jobs.events import Events
@@ -57,7 +61,7 @@ class SpeechOptions:
     pronunciations: dict[str, str] = field(default_factory=dict)
     """Word → pronunciation; they take precedence over those of the voice."""
     extra_references: tuple[str, ...] = ()
-    """Storage keys of more WAV files whose style is averaged with the prompt's."""
+    """Names or paths of more recordings whose style is averaged with the prompt's (see ReferenceService)."""
     gpt_checkpoint_id: str = ""
     sovits_checkpoint_id: str = ""
     """Checkpoints in place of the voice's; empty: its own."""
@@ -77,6 +81,7 @@ class SpeechService:
         events: Events,
         streams: ChunkStreams,
         records: Records,
+        references: ReferenceService,
     ) -> None:
         self.settings = settings
         self.storage = storage
@@ -84,6 +89,8 @@ class SpeechService:
         self.events = events
         self.streams = streams
         self.records = records
+        self.references = references
+        self.voices = VoiceLookup(settings, records)
         self._live: set[LiveSpeech] = set()
         self._cancelling: set[asyncio.Task[None]] = set()
         self._ready_until = 0.0
@@ -95,7 +102,12 @@ class SpeechService:
         """
         self.check_text(text)
         language, speed = canonical_language(options.language), check_speed(options.speed)
-        record = await self.records.voices.get(voice)
+        record = await self.voices.find(voice, text, language)
+        if options.extra_references and record.version in FLOW_MATCHING_VERSIONS:
+            raise InvalidRequest(
+                f"{record.version} continues one reference recording; more were sent.",
+                hint="v1, v2, the v2Pro family and nano take several.",
+            )
         prompt = record.prompt_named(options.prompt_name)
         return SpeechRequest(
             text=replace_surrogates(text),
@@ -108,7 +120,7 @@ class SpeechService:
             seed=options.seed,
             prompt=options.prompt,
             prompt_name=options.prompt_name,
-            extra_references=options.extra_references,
+            extra_references=await self.references.audio_keys(options.extra_references, prompt_seconds(record.version)),
             gpt_checkpoint_id=options.gpt_checkpoint_id,
             sovits_checkpoint_id=options.sovits_checkpoint_id,
             sampling=options.sampling,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
+from pathlib import Path
 from typing import Final
 
 from common import storage_keys
@@ -14,23 +16,37 @@ from core.storage import Storage
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS: Final = 600.0
+DOWNLOAD_NAME: Final = re.compile(r"[0-9a-f]{32}\.wav")
+"""Of a finished WAV."""
 TEMPORARY_SECONDS: Final = 86_400.0
 """An older temporary file has no owner: no upload takes so long."""
 IMPORT_SECONDS: Final = 7 * 86_400.0
 """How long the files of an import wait for their job."""
 
 
-async def sweep_periodically(storage: Storage, speech_seconds: float) -> None:
+async def sweep_periodically(storage: Storage, speech_seconds: float, static_dir: str = "") -> None:
     """Delete expired files every ten minutes until cancelled. Speech expires after `speech_seconds`."""
     while True:
         try:
             count = await asyncio.to_thread(sweep, storage, speech_seconds, time.time())
+            if static_dir:
+                count += await asyncio.to_thread(sweep_copies, Path(static_dir), time.time() - speech_seconds)
         except (OSError, StorageUnavailable) as error:
             logger.warning("Old speech could not be deleted: %s", error)
         else:
             if count:
                 logger.info("Deleted %d old recordings.", count)
         await asyncio.sleep(INTERVAL_SECONDS)
+
+
+def sweep_copies(folder: Path, than: float) -> int:
+    """Delete the copies of WAVs in STATIC_DIR that are older than a time, and nothing else there; return how many."""
+    expired = [
+        file for file in folder.glob("*.wav") if DOWNLOAD_NAME.fullmatch(file.name) and file.stat().st_mtime < than
+    ]
+    for file in expired:
+        file.unlink(missing_ok=True)
+    return len(expired)
 
 
 def sweep(storage: Storage, speech_seconds: float, now: float) -> int:

@@ -102,6 +102,7 @@ class UploadService:
         """Delete a file and its bytes; Conflict while something uses it."""
         record = await self.records.files.delete(file_id)
         await asyncio.to_thread(self.storage.delete, record.storage_key)
+        await asyncio.to_thread(self.storage.delete_folder, storage_keys.reference_folder(file_id))
 
     async def _store(self, upload: Upload, purpose: str, media_type: str, info: AudioInfo | None = None) -> FileRecord:
         file_id = new_id("file")

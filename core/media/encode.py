@@ -34,11 +34,13 @@ class Encoder:
     The length is unknown while it streams: a WAV header says 0xFFFFFFFF, which players read as "to the end".
     """
 
-    def __init__(self, format: str, sample_rate: int) -> None:
+    def __init__(self, format: str, sample_rate: int, *, bit_rate: int | None = None) -> None:
+        """Begin a file of `format`; `bit_rate` in bits a second, None for one that suits speech."""
         if format not in AUDIO_FORMATS:
             raise ValueError(f"no format {format!r}; there are {', '.join(AUDIO_FORMATS)}")
         self.format = format
         self.sample_rate = sample_rate
+        self._bit_rate = bit_rate
         self._sink = _Sink()
         self._started = False
         if format not in ("wav", "pcm"):
@@ -75,7 +77,8 @@ class Encoder:
         stream: Any = self._container.add_stream(codec, rate=rate, layout="mono")
         if self.format != "flac":
             # The lower rates of MP3 allow no more than 64 kbit/s.
-            stream.bit_rate = 64_000 if rate <= 24_000 or self.format == "opus" else 96_000
+            suitable = 64_000 if rate <= 24_000 or self.format == "opus" else 96_000
+            stream.bit_rate = self._bit_rate or suitable
         self._stream = stream
         codec_context = stream.codec_context
         codec_context.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,11 @@ class CatalogPrompt:
     licence: str = ""
     source: str = ""
     """Where the recording comes from."""
+
+
+def bundled_voice_id(name: str) -> str:
+    """Return the id of the voice that is published for a prompt of the catalog."""
+    return "voice-" + hashlib.sha256(f"bundled {name}".encode()).hexdigest()[:20]
 
 
 def read_prompt_catalog(path: Path) -> dict[str, CatalogPrompt]:

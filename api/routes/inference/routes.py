@@ -22,6 +22,7 @@ from api.routes.inference.views import (
     inference_view,
 )
 from api.services.batches import BatchText, check_batch
+from api.services.sampling_fields import SamplingFields
 from api.services.speech import SpeechOptions
 from common.audio_formats import FILE_EXTENSIONS, AudioFormat
 from common.limits import MAX_SPEED, MIN_SPEED
@@ -39,7 +40,7 @@ router = APIRouter(
 )
 
 
-class TextToSpeak(StrictModel):
+class TextToSpeak(StrictModel, SamplingFields):
     """A text, and how it is spoken."""
 
     text: str = Field(description="The text. Inline tags or SSML are read as input_type says.")
@@ -66,6 +67,9 @@ class TextToSpeak(StrictModel):
             prompt_name=self.emotion,
             input_type=self.input_type,
             pronunciations=self.pronunciations or {},
+            extra_references=tuple(self.extra_references or ()),
+            sampling=self.sampling_options(),
+            text_split_method=self.text_split_method,
         )
 
 

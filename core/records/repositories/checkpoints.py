@@ -64,6 +64,13 @@ class CheckpointRepository(Repository):
             records = await fetch_all(connection, checkpoints, CheckpointRecord, *same)
         return min(records, key=lambda record: (record.created_at, record.id), default=None)
 
+    async def find_named(self, kind: str, name: str) -> CheckpointRecord | None:
+        """Return the checkpoint of this id, else the newest of this name; None where there is none of the kind."""
+        same = (checkpoints.c.kind == kind, or_(checkpoints.c.id == name, checkpoints.c.name == name))
+        async with self._database.read() as connection:
+            records = await fetch_all(connection, checkpoints, CheckpointRecord, *same)
+        return max(records, key=lambda record: (record.id == name, record.created_at, record.id), default=None)
+
     async def page(
         self,
         limit: int = 50,

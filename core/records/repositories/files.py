@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common import storage_keys
@@ -15,7 +16,7 @@ from core.records.models.experiments import ExperimentStatus
 from core.records.models.files import FileRecord, NewFileRecord
 from core.records.models.page import Page
 from core.records.models.tasks import UNDER_WAY, TaskStatus
-from core.records.queries import as_values, fetch_one, fetch_page
+from core.records.queries import as_values, fetch_all, fetch_one, fetch_page
 from core.records.repositories.repository import Repository
 from core.records.tables import checkpoints, dataset_versions, experiments, files, tasks
 
@@ -67,6 +68,18 @@ class FileRepository(Repository):
         async with self._database.read() as connection:
             page = await fetch_page(connection, files, FileRecord, 1, 0, files.c.filename == filename)
         return page.items[0] if page.items else None
+
+    async def find_named(self, name: str) -> FileRecord | None:
+        """Return a file by its id, else the newest whose file name is this with or without its ending; None if none."""
+        escaped = re.sub(r"([\\%_])", r"\\\1", name)
+        by_name = or_(files.c.filename == name, files.c.filename.like(f"{escaped}.%", escape="\\"))
+        async with self._database.read() as connection:
+            record = await fetch_one(connection, files, FileRecord, files.c.id == name)
+            if record is not None:
+                return record
+            candidates = await fetch_all(connection, files, FileRecord, by_name)
+        named = [file for file in candidates if name in (file.filename, file.filename.rpartition(".")[0])]
+        return max(named, key=lambda file: (file.uploaded_at, file.id), default=None)
 
     async def page(self, limit: int = 50, offset: int = 0, purpose: str | None = None) -> Page[FileRecord]:
         """Return a page of files, newest first; those of one purpose, if given."""

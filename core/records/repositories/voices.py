@@ -70,6 +70,14 @@ class VoiceRepository(Repository):
         published = ", ".join(names) or "none yet"
         raise VoiceNotFound(f"no voice named {id_or_name!r}", hint=f"Published voices: {published}.")
 
+    async def named(self, name: str) -> list[VoiceRecord]:
+        """Return the voices whose name is this one but for case."""
+        async with self._database.read() as connection:
+            query = select(voices.c.id, voices.c.name).where(*visible(voices))
+            key = name.strip().casefold()
+            ids = [row.id for row in (await connection.execute(query)).all() if row.name.casefold() == key]
+            return await fetch_all(connection, voices, VoiceRecord, voices.c.id.in_(ids)) if ids else []
+
     async def has_name(self, name: str) -> bool:
         """Return whether a voice has exactly that name."""
         async with self._database.read() as connection:

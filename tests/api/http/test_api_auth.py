@@ -23,7 +23,7 @@ async def test_without_any_key_every_request_is_allowed(client: httpx.AsyncClien
     assert (await client.get("/v1/models")).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/api/v1/files", "/api/v1/tasks", "/api/v1/jobs/x", "/v1/models", "/v1/audio/voices"])
+@pytest.mark.parametrize("path", ["/api/v1/files", "/api/v1/tasks", "/api/v1/jobs/x", "/v1/models", "/speakers"])
 async def test_a_configured_key_is_asked_for(settings: Settings, path: str) -> None:
     async with running(settings.model_copy(update={"valid_api_keys": ("k1", "k2")})) as api:
         none = await api.client.get(path)

@@ -81,7 +81,10 @@ def speak(role: Synthesizer, voice: str, **more: Any) -> np.ndarray:
     role.services.queue.enqueue(NewJob(SYNTHESIZER, request.stored()))
     lease = role.services.queue.claim(SYNTHESIZER, "worker-1")
     assert lease is not None
-    result = role.run(lease.job, JobContext(lease, role.services, threading.Event()))
+    try:
+        result = role.run(lease.job, JobContext(lease, role.services, threading.Event()))
+    finally:
+        role.services.queue.ack(lease, {})
     samples, _ = soundfile.read(role.services.storage.path(result["audio"]), dtype="float32")
     return samples
 

@@ -1,0 +1,48 @@
+"""Speech as a whole or by utterances, for responses that are files; the silence that a text of punctuation becomes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Final
+
+from api.services.live_speech import AudioChunk
+from api.services.speech import SpeechService
+from core.errors import EmptyText
+from core.speech.requests import SpeechRequest
+
+SILENCE_SECONDS: Final = 0.5
+SILENCE_RATE: Final = 24_000
+
+
+async def audio_or_silence(speech: SpeechService, request: SpeechRequest) -> AsyncGenerator[AudioChunk, None]:
+    """Yield the samples of a text that is not blank; a moment of silence where it holds nothing to say."""
+    try:
+        async with aclosing(speech.audio(request)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+    except EmptyText:
+        yield AudioChunk(bytes(2 * round(SILENCE_SECONDS * SILENCE_RATE)), SILENCE_RATE, last=True)
+
+
+async def utterances_of(chunks: AsyncGenerator[AudioChunk, None]) -> AsyncGenerator[AudioChunk, None]:
+    """Yield one chunk for each utterance, when it is complete."""
+    samples: list[bytes] = []
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            samples.append(chunk.samples)
+            if chunk.last:
+                yield replace(chunk, samples=b"".join(samples))
+                samples.clear()
+
+
+async def whole_audio(chunks: AsyncGenerator[AudioChunk, None]) -> AudioChunk:
+    """Wait for all of a speech and return it as one chunk."""
+    samples: list[bytes] = []
+    rate = SILENCE_RATE
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            samples.append(chunk.samples)
+            rate = chunk.sample_rate
+    return AudioChunk(b"".join(samples), rate)

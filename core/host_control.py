@@ -1,0 +1,30 @@
+"""How the API ends or restarts the daemon that it is a part of."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Final, Literal
+
+HostCommand = Literal["restart", "exit"]
+RESTART_SIGNAL: Final = signal.SIGUSR1
+"""Asks a supervisor to drain and then to start its program again, as the same process."""
+
+
+def supervisor_lock(data_path: Path) -> Path:
+    """Return the file that a supervisor locks; its process id is in it."""
+    return data_path / "run" / "supervisor.lock"
+
+
+def control_host(data_path: Path, command: HostCommand) -> None:
+    """Signal the supervisor of this process; an API that runs by itself ends."""
+    supervisor = os.getppid()
+    try:
+        supervised = int(supervisor_lock(data_path).read_text()) == supervisor
+    except (OSError, ValueError):
+        supervised = False
+    if supervised:
+        os.kill(supervisor, RESTART_SIGNAL if command == "restart" else signal.SIGTERM)
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
