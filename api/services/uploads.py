@@ -30,15 +30,6 @@ BYTES_PER_CHARACTER: Final = 4
 ARCHIVE_PURPOSE: Final = "dataset"
 """The purpose of every archive, whatever its sender calls it: it serves nothing else."""
 
-_MEDIA_TYPES: Final = {
-    "mp3": "audio/mpeg",
-    "mp3float": "audio/mpeg",
-    "flac": "audio/flac",
-    "vorbis": "audio/ogg",
-    "opus": "audio/ogg",
-    "aac": "audio/aac",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class IngestedFile:
@@ -75,7 +66,7 @@ class UploadService:
         if accept_text and await asyncio.to_thread(_is_text, upload, self.settings.max_text_characters):
             return IngestedFile(await self._store(upload, TEXT_PURPOSE, TEXT_MEDIA_TYPE))
         info = await self.recordings.check(upload.path)
-        record = await self._store(upload, purpose, codec_media_type(info.codec), info)
+        record = await self._store(upload, purpose, info.media_type, info)
         return IngestedFile(record, warnings=info.warnings)
 
     async def ingest_url(self, url: str) -> FileRecord:
@@ -143,10 +134,3 @@ def _holds_only_texts(path: Path) -> bool:
     except BadArchive:
         return False  # the archive's own check says why
     return bool(names) and all(name.endswith(TEXT_SUFFIX) for name in names)
-
-
-def codec_media_type(codec: str) -> str:
-    """Return the media type of a decoded codec; what the sender claimed does not matter."""
-    if codec.startswith("pcm_"):
-        return "audio/wav"
-    return _MEDIA_TYPES.get(codec, "application/octet-stream")

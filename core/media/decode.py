@@ -35,6 +35,8 @@ class AudioInfo:
     sample_rate: int
     channels: int
     codec: str
+    media_type: str
+    """By the container, as `audio/mp4`."""
     complete: bool
     """False for a file that is shorter than its header says, or damaged."""
     broken_at_seconds: float | None = None
@@ -160,6 +162,7 @@ def _audio_info(result: dict[str, Any]) -> AudioInfo:
         sample_rate=result["sample_rate"],
         channels=result["channels"],
         codec=result["codec"],
+        media_type=result["media_type"],
         complete=result["broken_at"] is None,
         broken_at_seconds=result["broken_at"],
         warnings=tuple(result["warnings"]),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from core.media.level_meter import FRAME_SECONDS, LevelMeter
+from core.media.media_types import HEAD_BYTES, recording_media_type
 from core.media.mpeg_frames import correct_mpeg
 from core.media.ogg_pages import correct_ogg
 from core.media.piecewise_file import CorrectedFile, PiecewiseFile
@@ -70,6 +71,8 @@ class StreamInfo:
     """Packets that could not be decoded."""
     broken_at: float | None = None
     """Position of the first damage in seconds."""
+    media_type: str = ""
+    """By the container."""
     warnings: list[str] = field(default_factory=list)
     """A sentence for each wrong length that does not matter."""
 
@@ -278,7 +281,25 @@ def _stream_info(corrected: CorrectedFile, container: Any, stream: Any) -> Strea
         declared = container.duration / 1_000_000
     if set(names) & set(FORMATS_WITHOUT_DURATION) or ("mp3" in names and not _has_mp3_length(corrected.file)):
         declared = None
-    return StreamInfo(context.name, context.sample_rate, context.channels, declared, warnings=list(corrected.warnings))
+    return StreamInfo(
+        context.name,
+        context.sample_rate,
+        context.channels,
+        declared,
+        media_type=_media_type(corrected, container),
+        warnings=list(corrected.warnings),
+    )
+
+
+def _media_type(corrected: CorrectedFile, container: Any) -> str:
+    from av.stream import Disposition
+
+    position = corrected.file.tell()
+    corrected.file.seek(0)
+    head = corrected.file.read(HEAD_BYTES)
+    corrected.file.seek(position)
+    pictures = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    return recording_media_type(container.format.name.split(","), head, has_video=bool(pictures))
 
 
 def _frames(container: Any, stream: Any, info: StreamInfo, max_seconds: float, *, everything: bool) -> Iterator[Any]:
@@ -357,6 +378,7 @@ def _describe(info: StreamInfo) -> dict[str, Any]:
         "sample_rate": info.sample_rate,
         "channels": info.channels,
         "codec": info.codec,
+        "media_type": info.media_type,
         "broken_at": info.broken_at,
         "warnings": info.warnings,
     }

@@ -37,6 +37,23 @@ def test_recordings_of_many_containers_are_decoded_whole(container, codec, noise
         assert written.getnframes() / RATE == pytest.approx(info.duration_seconds)
 
 
+@pytest.mark.parametrize(
+    ("container", "codec", "media_type"),
+    [
+        ("wav", "pcm_s16le", "audio/wav"), ("w64", "pcm_s16le", "audio/x-w64"), ("flac", "flac", "audio/flac"),
+        ("mp3", "libmp3lame", "audio/mpeg"), ("adts", "aac", "audio/aac"),
+        ("ogg", "libopus", "audio/ogg"), ("ogg", "flac", "audio/ogg"), ("ipod", "aac", "audio/mp4"),
+        ("mp4", "aac", "audio/mp4"), ("mov", "alac", "video/quicktime"), ("3gp", "aac", "audio/3gpp"),
+        ("webm", "libopus", "audio/webm"),
+        ("matroska", "libopus", "audio/x-matroska"), ("aiff", "pcm_s16be", "audio/aiff"),
+        ("au", "pcm_s16be", "audio/basic"), ("caf", "pcm_s16le", "audio/x-caf"), ("mpegts", "aac", "video/mp2t"),
+        ("wv", "wavpack", "audio/x-wavpack"),
+    ],
+)  # fmt: skip
+def test_the_media_type_is_that_of_the_container(container, codec, media_type, noise, save, tmp_path):
+    assert probe(save(contained(noise, container, codec, tmp_path / "made"))).media_type == media_type
+
+
 def test_a_probe_names_rate_channels_codec_and_length(noise, save):
     upload = save(wav_bytes(noise.tobytes(), channels=2, rate=8000))
 
