@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = options.run(options, current)
     except SovitsError as error:
-        print(f"{error.message} {error.hint}".rstrip(), file=sys.stderr)
+        print(error.sentences, file=sys.stderr)
         return 1
     return code
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.official_weights import PARTS
+from common.sentences import join_sentences
 from common.versions import UPSTREAM_VERSIONS
 from GPT_SoVITS.checkpoints.catalog import files_for, installed_parts
 from GPT_SoVITS.errors import ModelError
@@ -97,7 +98,7 @@ def _run(command: Callable[[argparse.Namespace], int], options: argparse.Namespa
     try:
         return command(options)
     except ModelError as error:
-        print(f"{error.message} {error.hint}".rstrip(), file=sys.stderr)
+        print(join_sentences(error.message, error.hint), file=sys.stderr)
     except OSError as error:
         print(f"{error.filename or 'A file'}: {error.strerror or error}.", file=sys.stderr)
     except KeyboardInterrupt:

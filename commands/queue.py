@@ -57,9 +57,9 @@ def show_job(queue: Queue, options: argparse.Namespace) -> int:
 def list_dead_letters(queue: Queue, _options: argparse.Namespace) -> int:
     """Print one line per dead letter, newest first."""
     for letter in queue.dead_letters():
-        died = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(letter.died_at))
+        died = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(letter.died_at))
         error = f"{letter.error.get('code', '')}: {letter.error.get('message', '')}"
-        print(f"{letter.job_id}  {letter.role}  {died}Z  {error}")
+        print(f"{letter.job_id}  {letter.role}  {died}  {error}")
     return 0
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import Any
 
+from common.sentences import join_sentences
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text import Passage, Pause, PhonemizedText, phonemize, read_markup
 
@@ -18,7 +19,7 @@ def run_text_command(options: argparse.Namespace) -> int:
         dictionary = _dictionary(options.pronunciation)
         script = analyze(text, options.language, options.version, options.input_type, dictionary)
     except ModelError as error:
-        print(f"{error.message} {error.hint}".rstrip(), file=sys.stderr)
+        print(join_sentences(error.message, error.hint), file=sys.stderr)
         return 1
     shown = json.dumps(script, indent=2, ensure_ascii=False) if options.json else as_table(script)
     print(shown.encode("utf-8", "backslashreplace").decode())

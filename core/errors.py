@@ -58,6 +58,8 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
+from common.sentences import join_sentences
+
 
 class ErrorData(TypedDict):
     """An error as it is stored with a job or a record and shown by the API."""
@@ -107,9 +109,12 @@ class SovitsError(Exception):
     @property
     def detail(self) -> str:
         """The error as one text, for clients that read nothing else."""
-        if self.literal or not self.hint:
-            return self.literal or self.message
-        return f"{self.message}{'' if self.message.endswith(('.', '!', '?', ':')) else '.'} {self.hint}"
+        return self.literal or self.sentences
+
+    @property
+    def sentences(self) -> str:
+        """The message and the hint as one text."""
+        return join_sentences(self.message, self.hint)
 
 
 _CLASSES: dict[str, type[SovitsError]] = {}

@@ -33,10 +33,14 @@ def configure_logs(format_: Literal["text", "json"] = "text", level: str = "INFO
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
+def _stamp(record: logging.LogRecord) -> str:
+    """Return the time of a line: ISO 8601, UTC, milliseconds."""
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z"
+
+
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        stamp = f"{moment}.{int(record.msecs):03d}Z"
+        stamp = _stamp(record)
         subject = " ".join(filter(None, (current_job.get(), current_request.get())))
         prefix = f"[{stamp}] [{record.levelname}] [{record.name}] [{os.getpid()}] {f'({subject}) ' if subject else ''}"
         line = prefix + escape_control_characters(record.getMessage())
@@ -49,7 +53,7 @@ class _TextFormatter(logging.Formatter):
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry = {
-            "time": record.created,
+            "time": _stamp(record),
             "level": record.levelname,
             "module": record.name,
             "pid": os.getpid(),

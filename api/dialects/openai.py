@@ -83,8 +83,9 @@ class OpenAIErrors:
     def body(self, error: SovitsError, status: int) -> Mapping[str, object]:
         """Return the error with its hint appended to the message."""
         kind = "server_error" if status >= 500 else "authentication_error" if status == 401 else "invalid_request_error"
-        message = f"{error.message} {error.hint}".strip()
-        return {"error": {"message": message, "type": kind, "param": error.details.get("param"), "code": error.code}}
+        return {
+            "error": {"message": error.sentences, "type": kind, "param": error.details.get("param"), "code": error.code}
+        }
 
 
 class VoiceId(BaseModel):

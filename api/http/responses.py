@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
+import unicodedata
 from collections.abc import AsyncGenerator
 from typing import Any, Final
+from urllib.parse import quote
 
 import orjson
 from starlette.responses import FileResponse, Response, StreamingResponse
@@ -62,6 +65,18 @@ class ClosingStreamingResponse(StreamingResponse):
             await self.content.aclose()
 
 
+def attachment(filename: str) -> str:
+    """Return the header `Content-Disposition` of a file to save under a name (RFC 6266).
+
+    `filename` is for clients that know nothing else than ASCII, `filename*` (RFC 8187) has the whole name.
+    """
+    decomposed = unicodedata.normalize("NFKD", filename)
+    plain = "".join(character for character in decomposed if not unicodedata.combining(character))
+    plain = re.sub(r"[^ !#$&+.0-9A-Z^_`a-z{}~()@,=;'-]", "_", plain)
+    encoded = quote(filename, safe="!#$&+-.^_`|~")
+    return f'attachment; filename="{plain}"' + ("" if plain == filename else f"; filename*=UTF-8''{encoded}")
+
+
 async def stored_file_response(
     storage: Storage,
     key: str,
@@ -81,4 +96,6 @@ async def stored_file_response(
     headers = {"X-Content-Type-Options": "nosniff"}
     if sha256:
         headers["ETag"] = f'"{sha256}"'
-    return FileResponse(path, media_type=media_type, filename=filename, headers=headers)
+    if filename is not None:
+        headers["Content-Disposition"] = attachment(filename)
+    return FileResponse(path, media_type=media_type, headers=headers)

@@ -141,5 +141,5 @@ def _dead_letter_view(letter: DeadLetter) -> DeadLetterView:
         "rescues": letter.rescues,
         "error": letter.error,
         "died_at": iso(letter.died_at or None),
-        "history": list(letter.history),
+        "history": [{**entry, "at": iso(entry["at"])} for entry in letter.history],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import time
 
 from fastapi import APIRouter, Response
 from pydantic import Field
@@ -14,6 +14,7 @@ from api.http.responses import JsonResponse
 from api.http.schemas import StrictModel
 from api.http.stream_tokens import TOKEN_SECONDS
 from core.access import Scope
+from core.records import iso
 
 router = APIRouter(tags=["Service"], dependencies=[ANY_KEY])
 
@@ -43,6 +44,6 @@ async def create_stream_token(api: Api, caller: RequestCaller, new: NewStreamTok
         "token": token,
         "scope": scope,
         "expires_in": TOKEN_SECONDS,
-        "expires_at": (datetime.now(UTC) + timedelta(seconds=TOKEN_SECONDS)).isoformat(timespec="seconds"),
+        "expires_at": iso(time.time() + TOKEN_SECONDS),
     }
     return JsonResponse(content, 201)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from typing_extensions import TypedDict
@@ -209,12 +210,19 @@ def _line(event: Event) -> LogLine:
     """Return the line of a published event; without a time of its own it has that of the event."""
     data: dict[str, Any] = event.data
     return LogLine(
-        timestamp=float(data.get("timestamp") or event_order(event.id)[0] / 1000),
+        timestamp=_seconds(data.get("timestamp")) or event_order(event.id)[0] / 1000,
         level=str(data.get("level", "INFO")),
         message=str(data.get("message", "")),
         job_id=str(data.get("job_id", "")),
         stage=str(data.get("stage", "")),
     )
+
+
+def _seconds(timestamp: str | float | None) -> float:
+    """Return a time of an event in seconds since the epoch; 0 for none. Processes write seconds, stages ISO 8601."""
+    if isinstance(timestamp, str):
+        return datetime.fromisoformat(timestamp).timestamp() if timestamp else 0.0
+    return float(timestamp or 0.0)
 
 
 def _events(lines: Iterable[LogLine]) -> Iterator[Event]:

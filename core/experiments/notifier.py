@@ -9,7 +9,7 @@ from core.errors import QueueUnavailable
 from core.experiments.lifecycle import experiment_progress
 from core.jobs.logs import log_topic
 from core.jobs.queue import AsyncQueue
-from core.records import ExperimentRecord, ExperimentTransaction, StageRecord, TaskRecord
+from core.records import ExperimentRecord, ExperimentTransaction, StageRecord, TaskRecord, iso
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class Notifier:
 
     async def log(self, experiment: ExperimentRecord, message: str, *, level: str = "INFO", stage: str = "") -> None:
         """Publish a log line of an experiment, about one of its stages or about none."""
-        line: dict[str, object] = {"timestamp": self.clock(), "level": level, "message": message}
+        line: dict[str, object] = {"timestamp": iso(self.clock()), "level": level, "message": message}
         if stage:
             line["stage"] = stage
         for topic in (experiment.topic, log_topic(experiment.topic)):

@@ -35,6 +35,8 @@ class VoicePublisher:
     async def publish(self, exp_id: str, name: str = "") -> VoiceRecord:
         """Publish the voice of the newest checkpoints, named after the experiment unless `name` is given.
 
+        A slash, which no name of a voice has, becomes a dash.
+
         Repeating it returns the same voice; a name in use gets a number.
 
         Raises:
@@ -68,7 +70,7 @@ class VoicePublisher:
         voice = await self.records.voices.create(
             NewVoiceRecord(
                 id=voice_id,
-                name=name or experiment.exp_name,
+                name=name or experiment.exp_name.replace("/", "-"),
                 version=experiment.version,
                 language=segment["language"],
                 gpt_checkpoint_id=gpt,

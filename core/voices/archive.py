@@ -20,8 +20,8 @@ from core.voices.checks import (
     MAX_NAME_LENGTH,
     MAX_PROMPT_TEXT_LENGTH,
     MAX_PROMPTS,
-    check_name,
     check_prompt_names,
+    check_stored_name,
 )
 
 MANIFEST: Final = "voice.json"
@@ -143,11 +143,11 @@ def _parse_manifest(path: Path, member: ArchiveMember) -> VoiceManifest:
         raise BadArchive(f"{MANIFEST} does not fit: {field or 'it'}: {problem['msg']}.", hint=_HINT) from None
     if manifest.version not in VERSIONS:
         raise BadArchive(f"{MANIFEST} names the version {manifest.version!r}; known are {', '.join(VERSIONS)}.")
-    check_name(manifest.name)
+    check_stored_name(manifest.name)  # whoever imports it may send another name
     canonical_language(manifest.language)
     check_pronunciations(manifest.pronunciations)
     check_prompt_names([prompt.name for prompt in manifest.prompts])
     for prompt in manifest.prompts:
-        check_name(prompt.name)
+        check_stored_name(prompt.name)
         canonical_language(prompt.language)
     return manifest

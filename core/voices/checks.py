@@ -22,6 +22,20 @@ def check_name(name: str) -> str:
     """Return the name of a voice or prompt without surrounding whitespace.
 
     Raises:
+        InvalidRequest: it is empty, too long, not printable, or no single part of a path.
+    """
+    stripped = check_stored_name(name)
+    if "/" in stripped or stripped in (".", ".."):
+        raise InvalidRequest(
+            f"The name {stripped!r} could not be requested by its path.", hint="Names have no slash; write - instead."
+        )
+    return stripped
+
+
+def check_stored_name(name: str) -> str:
+    """Return a name that an older version may have accepted, without surrounding whitespace.
+
+    Raises:
         InvalidRequest: it is empty, too long or not printable.
     """
     stripped = name.strip()

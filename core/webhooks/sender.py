@@ -111,7 +111,7 @@ class WebhookSender:
             if not 200 <= status < 300:
                 error = f"It answered {status}."
         except SovitsError as failure:
-            error = f"{failure.message} {failure.hint}".strip()
+            error = failure.sentences
         except Exception:
             logger.exception("An attempt of the delivery %s failed.", delivery.id)
             error = "The try failed here; the log has the details."

@@ -89,9 +89,8 @@ def run_worker(
             raise DeviceUnusable(f"its device {device} cannot be used: {fault}")
     except Exception as error:
         logger.debug("Cannot start.", exc_info=True)
-        reason = error.message if isinstance(error, SovitsError) else f"{type(error).__name__}: {error}"
-        hint = f" {error.hint}" if isinstance(error, SovitsError) and error.hint else ""
-        print(f"The role {role} cannot start: {reason}{hint}".replace("\n", " "), file=sys.stderr)
+        reason = error.sentences if isinstance(error, SovitsError) else f"{type(error).__name__}: {error}"
+        print(f"The role {role} cannot start: {reason}".replace("\n", " "), file=sys.stderr)
         return CANNOT_START
     worker.run()
     services.close()

@@ -163,8 +163,8 @@ def evaluate_checkpoints(
         raise
     except SovitsError as error:
         run.context.check()
-        logger.warning("The checkpoints were not judged: %s %s", error.message, error.hint)
-        return {"error": f"{error.message} {error.hint}".strip()}
+        logger.warning("The checkpoints were not judged: %s", error.sentences)
+        return {"error": error.sentences}
     for row, voice in zip(rows, voices, strict=True):
         row.update(cast(CheckpointRow, evaluations[voice.name].mean))
         spoke = voice.sample is not None and voice.sample.exists()

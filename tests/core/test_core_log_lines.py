@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import orjson
 import pytest
@@ -39,6 +40,20 @@ def test_control_characters_are_escaped_in_json(capsys: pytest.CaptureFixture[st
 
     [line] = capsys.readouterr().err.split("\n")[:-1]
     assert orjson.loads(line)["message"].startswith("The voice bob\n[2026")
+
+
+def test_both_formats_have_the_time_with_its_zone(capsys: pytest.CaptureFixture[str]) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+
+    configure_logs("json")
+    logger.info("Now.")
+    configure_logs("text")
+    logger.info("Now.")
+
+    in_json, in_text = capsys.readouterr().err.splitlines()
+    for stamp in (orjson.loads(in_json)["time"], in_text[1:25]):
+        assert stamp.endswith("Z")
+        assert before <= datetime.fromisoformat(stamp) <= datetime.now(UTC)
 
 
 def test_no_line_of_a_traceback_passes_for_a_line_of_the_log(capsys: pytest.CaptureFixture[str]) -> None:

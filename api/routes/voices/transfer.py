@@ -13,7 +13,7 @@ from api.http.access import TRAINING
 from api.http.errors import InvalidBody
 from api.http.multipart import UploadedForm, announced_bytes, received_form
 from api.http.openapi import multipart_form
-from api.http.responses import ClosingStreamingResponse, JsonResponse
+from api.http.responses import ClosingStreamingResponse, JsonResponse, attachment
 from api.routes.jobs import JobView, job_view
 from common.versions import UPSTREAM_VERSIONS
 from core.errors import EmptyText, InvalidParameter
@@ -73,7 +73,7 @@ async def export_voice(voice: str, api: Api) -> Response:
     sovits = await api.records.checkpoints.get(record.sovits_checkpoint_id)
     export = await asyncio.to_thread(prepare_export, record, gpt, sovits, api.storage)
     headers = {
-        "Content-Disposition": f'attachment; filename="{record.id}.zip"',
+        "Content-Disposition": attachment(f"{record.name}.zip"),
         "X-Content-Type-Options": "nosniff",
     }
     return ClosingStreamingResponse(_in_thread(export.chunks()), headers=headers, media_type="application/zip")

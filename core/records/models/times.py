@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import datetime
+from typing import overload
 
 
+@overload
+def iso(seconds: float) -> str: ...
+@overload
+def iso(seconds: None) -> None: ...
+@overload
+def iso(seconds: float | None) -> str | None: ...
 def iso(seconds: float | None) -> str | None:
     """Return a record's time as the API shows it: ISO 8601, UTC, milliseconds."""
     if seconds is None:

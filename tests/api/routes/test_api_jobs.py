@@ -38,6 +38,8 @@ async def test_a_dead_letter_is_listed_and_replayed_once(
     assert letters["total"] == 1
     assert letters["items"][0]["job_id"] == job.id
     assert letters["items"][0]["error"]["message"] == "No luck."
+    assert [entry["at"] for entry in letters["items"][0]["history"]] == [letters["items"][0]["died_at"]]
+    assert letters["items"][0]["died_at"].endswith("Z")
     assert (replayed.status_code, replayed.json()["status"]) == (200, "waiting")
     assert (again.status_code, unknown.status_code) == (409, 404)
 

@@ -78,6 +78,9 @@ async def test_what_cannot_be_a_voice_is_rejected_and_leaves_nothing(
         ({"name": "Carol"}, 409, "named 'Carol' already"),
         ({"name": " "}, 400, "visible character"),
         ({"name": "x" * 101}, 422, "name"),
+        ({"name": "a/b"}, 400, "could not be requested by its path"),
+        ({"name": ".."}, 400, "could not be requested by its path"),
+        ({"prompts": [{**good["prompts"][0], "name": "very/sad"}]}, 400, "could not be requested by its path"),
         ({"gpt_checkpoint_id": "ckpt-none"}, 404, "ckpt-none"),
         ({"gpt_checkpoint_id": sovits}, 422, "a gpt was expected"),
         ({"sovits_checkpoint_id": gpt}, 422, "a sovits was expected"),
@@ -148,13 +151,23 @@ async def test_a_voice_can_speak_with_other_checkpoints(
     assert "tokens" not in prompt, "they were read by the other checkpoint"
 
 
+async def test_an_export_is_named_after_the_voice_in_any_script(client: httpx.AsyncClient, whole: VoiceRecord) -> None:
+    await client.patch(f"{VOICES}/Carol", json={"name": "小明 (2)"})
+
+    response = await client.get(f"{VOICES}/小明 (2)/export")
+
+    assert response.headers["content-disposition"] == (
+        "attachment; filename=\"__ (2).zip\"; filename*=UTF-8''%E5%B0%8F%E6%98%8E%20%282%29.zip"
+    )
+
+
 async def test_an_export_holds_every_file_byte_for_byte(
     client: httpx.AsyncClient, whole: VoiceRecord, settings: Settings
 ) -> None:
     response = await client.get(f"{VOICES}/Carol/export")
     again = await client.get(f"{VOICES}/{whole.id}/export")
 
-    assert response.headers["content-disposition"] == f'attachment; filename="{whole.id}.zip"'
+    assert response.headers["content-disposition"] == f'attachment; filename="{whole.name}.zip"'
     assert again.content == response.content
     path = settings.data_path / "carol.zip"
     path.write_bytes(response.content)
