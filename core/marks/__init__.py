@@ -1,0 +1,1 @@
+"""How synthetic speech is marked, and how marks are found again."""
