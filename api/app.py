@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from api.dependencies import ApiServices
 from api.dialects import cosyvoice, openai, root
-from api.dialects.model_service import envelope, service_info
+from api.dialects.model_service import envelope, service_info, test_page
 from api.dialects.model_service import routes as model_service
 from api.dialects.training_service import routes as training_service
 from api.dialects.training_service import task_list
@@ -173,6 +173,7 @@ def _include_routers(app: FastAPI) -> None:
     for router in (
         native,
         model_service.router,
+        test_page.router,
         openai.router,
         openai.public_router,
         cosyvoice.router,

@@ -116,9 +116,19 @@ class Client:
         data: dict[str, Any] = body["data"]
         return data
 
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+
 
 def main(name: str, source: str) -> None:
-    client = Client(BASE, KEY)
+    with Client(BASE, KEY) as client:
+        run(client, name, source)
+
+
+def run(client: Client, name: str, source: str) -> None:
     gpu_info = client.get_gpu_info()
     print("GPUs:", gpu_info["count"])
     for device in gpu_info["devices"]:

@@ -144,14 +144,15 @@ class TrainingProcess:
         if now - self._progress_at < PROGRESS_SECONDS and event["fraction"] < 1.0:
             return
         self._progress_at = now
-        self._run.progress(
-            event["fraction"] * self._share,
-            f"Epoch {event['epoch']} of {event['total_epochs']}.",
-            epoch=event["epoch"],
-            total_epochs=event["total_epochs"],
-            loss=event["loss"],
+        numbers: dict[str, float] = {
             **event["metrics"],
-        )
+            "epoch": event["epoch"],
+            "total_epochs": event["total_epochs"],
+            "step": event["step"],
+            "loss": event["loss"],
+        }
+        message = f"Epoch {event['epoch']} of {event['total_epochs']}."
+        self._run.progress(event["fraction"] * self._share, message, **numbers)
 
     def _record_epoch(self, event: EpochEvent) -> None:
         """Record the means of an epoch, and the best accuracy so far."""

@@ -31,6 +31,7 @@ class StepEvent(TypedDict):
     event: Literal["progress"]
     epoch: int
     total_epochs: int
+    step: int
     fraction: float
     """Of the training, 0–1."""
     loss: float
