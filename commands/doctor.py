@@ -16,14 +16,16 @@ from pathlib import Path
 
 from common.official_weights import installed_weights, missing_parts
 from common.versions import VERSIONS
-from core.errors import NotReady, SovitsError
+from core.errors import BadAudio, NotReady, SovitsError
 from core.exposure import OpenToNetwork, check_exposure, has_recorded_key
 from core.jobs.placement_reports import PlacementReports
 from core.jobs.transport import BlockingTransport
+from core.media.decode import probe
 from core.memory import available_memory_mb
 from core.redis import connect, is_connection_error
 from core.redis_server import find_redis_url
 from core.settings import REPOSITORY, Settings
+from core.voices.prompt_catalog import BadPromptCatalog, load_prompt_catalog
 from supervisor.devices import Gpu, count_cores, find_gpus
 from supervisor.plan import plan
 
@@ -118,8 +120,7 @@ def examine(
             "the native decoder, for faster speech on a CPU: install a C++ compiler, run scripts/setup"
         )
     _check_exposure(settings, report)
-    if not settings.prompts_config.is_file():
-        report.advice.append(f"{settings.prompts_config}: the prompt catalogue; set PROMPTS_CONFIG to another")
+    _check_prompts(settings, report)
     return report
 
 
@@ -190,6 +191,25 @@ def _check_exposure(settings: Settings, report: DoctorReport) -> None:
         report.advice.append(f"a database that can be read, to see whether a key exists: {error.message}")
     if settings.allow_open_access:
         report.advice.append("ALLOW_OPEN_ACCESS=false: at present nobody needs a key")
+
+
+def _check_prompts(settings: Settings, report: DoctorReport) -> None:
+    """Report a catalog of prompts that is not there, and prompts that no voice can be made of."""
+    source = settings.prompts_config
+    if isinstance(source, Path) and not source.is_file():
+        report.advice.append(f"{source}: the prompt catalogue; set PROMPTS_CONFIG to another")
+        return
+    try:
+        catalog = load_prompt_catalog(source)
+    except BadPromptCatalog as error:
+        report.missing.append(f"a prompt catalogue that can be read: {error.message}. {error.hint}".rstrip())
+        return
+    report.advice += catalog.problems
+    for prompt in catalog.prompts.values():
+        try:
+            probe(Path(prompt.audio))
+        except BadAudio as error:
+            report.advice.append(f"The prompt {prompt.name!r} ({prompt.audio}) cannot be used: {error.message}")
 
 
 def _installed(distribution: str) -> str:

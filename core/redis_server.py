@@ -24,6 +24,8 @@ from core.settings import Settings
 
 START_SECONDS: Final = 30.0
 """Until the server answers, not counting the time in which it reads its data."""
+USER: Final = "default"
+"""Of the password; redis-cli sends a password from a URL only with a user."""
 LOCK_SECONDS: Final = 2.0
 """A server that is being killed may hold its folder for a moment."""
 
@@ -77,7 +79,7 @@ class EmbeddedServer:
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _lock(self.folder / "lock") as lock:
-            url = self.url or read_embedded_url(self.folder)
+            url = _with_user(self.url or read_embedded_url(self.folder))
             self.url = url if url and _is_port_free(url) else _new_url()
             while (failure := self._launch(lock)) and not _is_port_free(self.url):
                 self.url = _new_url()  # another process took the port meanwhile
@@ -173,8 +175,13 @@ def _is_port_free(url: str) -> bool:
     return True
 
 
+def _with_user(url: str) -> str:
+    """Return a URL with the user in it, which older versions left out."""
+    return url.replace("://:", f"://{USER}:", 1)
+
+
 def _new_url() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    return f"redis://:{secrets.token_urlsafe(24)}@127.0.0.1:{port}/0"
+    return f"redis://{USER}:{secrets.token_urlsafe(24)}@127.0.0.1:{port}/0"

@@ -127,8 +127,8 @@ class Settings(BaseSettings):
     num_file_workers: int = Field(1, ge=0, le=64)
     """Workers of this host that assemble inferences, archive, import and check data sets; one job at a time each.
     0: none, another host has them."""
-    prompts_config: Path = REPOSITORY / "prompts" / "prompts.json"
-    """The prompt catalogue."""
+    prompts_config: Path | str = REPOSITORY / "prompts" / "prompts.json"
+    """The prompt catalogue: a JSON file, or the JSON itself, `[{"name", "path", "text"}, …]`."""
     default_voice: str = ""
     """Voice of requests that name none, or one of OpenAI's voices; empty: a bundled one that speaks the text's
     language, else the newest."""
@@ -317,10 +317,20 @@ class Settings(BaseSettings):
             raise ValueError("it is a folder, file:///…, or a bucket: s3://…, gs://…, az://…")
         return value
 
+    @field_validator("prompts_config", mode="before")
+    @classmethod
+    def _json_or_path(cls, value: Any) -> Any:
+        if isinstance(value, Path) or not isinstance(value, str):
+            return value
+        if value.strip()[:1] in ("[", "{"):
+            _parse_json(value)
+            return value.strip()
+        return Path(value)
+
     @field_validator("data_path", "prompts_config")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | str) -> Path | str:
+        return value.expanduser().absolute() if isinstance(value, Path) else value
 
     @property
     def secret_box(self) -> SecretBox:
@@ -415,6 +425,6 @@ def _explain(error: ValidationError) -> str:
         name = str(problem["loc"][0]).upper() if problem["loc"] else "?"
         value = problem["input"]
         may_be_secret = any(word in name for word in ("KEY", "URL", "SECRET")) or "@" in str(value)
-        shown = "(hidden)" if may_be_secret else repr(value)
+        shown = "(hidden)" if may_be_secret else repr(value) if len(str(value)) <= 80 else f"{str(value)[:80]!r}…"
         sentences.append(f"{name} is {shown}: {problem['msg']}.")
     return "Settings that cannot be used: " + " ".join(sentences)

@@ -9,11 +9,17 @@ from pathlib import Path
 
 from common.files import sha256_of_file
 from common.storage_keys import checkpoint, voice_file
-from core.errors import NotFound
+from core.errors import BadAudio, NotFound
+from core.media.decode import decode
 from core.records import NewCheckpointRecord, NewVoiceRecord, Records
 from core.settings import REPOSITORY, Settings
 from core.storage import Storage
-from core.voices.prompt_catalog import CatalogPrompt, bundled_voice_id, read_prompt_catalog
+from core.voices.prompt_catalog import (
+    CatalogPrompt,
+    bundled_voice_id,
+    load_prompt_catalog,
+    read_prompt_catalog,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -21,11 +27,14 @@ BASE = REPOSITORY / "GPT_SoVITS" / "base"
 VERSION = "nano"
 KINDS = ("gpt", "sovits")
 PUBLISHED_KEY = "voices/bundled.txt"
-"""Storage key of a file that exists once the voices were published; it names the base's checkpoints."""
+"""Storage key of a file that exists once voices were published; it names the base's checkpoints and the voices."""
+BUNDLED_CATALOG = REPOSITORY / "prompts" / "prompts.json"
 
 
 async def publish_bundled_voices(settings: Settings, records: Records, storage: Storage) -> None:
     """Create a voice for every prompt of the catalog, once: a voice that was deleted stays deleted.
+
+    A prompt that cannot be used is named in the log; it is tried again at the next start.
 
     When the base has changed, the remaining voices get the new one. Without a base nothing happens.
     """
@@ -33,11 +42,31 @@ async def publish_bundled_voices(settings: Settings, records: Records, storage: 
     if not all(file.is_file() for file in files.values()):
         logger.warning("There is no base in %s, so no voice speaks before it is trained.", BASE)
         return
-    first = not await asyncio.to_thread(storage.exists, PUBLISHED_KEY)
+    published = await asyncio.to_thread(_published_ids, storage)
     base = {kind: await _store_base(records, storage, kind, file) for kind, file in files.items()}
-    for prompt in read_prompt_catalog(settings.prompts_config).values():
-        await _publish(records, storage, prompt, base, create=first)
-    await asyncio.to_thread(storage.put_bytes, PUBLISHED_KEY, "\n".join(base.values()).encode())
+    catalog = load_prompt_catalog(settings.prompts_config)
+    for problem in catalog.problems:
+        logger.warning("%s", problem)
+    for prompt in catalog.prompts.values():
+        voice_id = bundled_voice_id(prompt.name)
+        try:
+            await _publish(records, storage, prompt, base, create=voice_id not in published)
+        except BadAudio as error:
+            logger.warning("The prompt %r (%s) cannot be used: %s", prompt.name, prompt.audio, error.message)
+        else:
+            published.add(voice_id)
+    content = "\n".join([*base.values(), *sorted(published)])
+    await asyncio.to_thread(storage.put_bytes, PUBLISHED_KEY, content.encode())
+
+
+def _published_ids(storage: Storage) -> set[str]:
+    """Return the ids of the voices that were published before; those deleted since are among them."""
+    if not storage.exists(PUBLISHED_KEY):
+        return set()
+    lines = storage.path(PUBLISHED_KEY).read_text().splitlines()
+    ids = {line for line in lines if line.startswith("voice-")}
+    # Versions before this file had ids published all prompts of the catalog, which was the bundled one.
+    return ids or {bundled_voice_id(name) for name in read_prompt_catalog(BUNDLED_CATALOG)}
 
 
 async def _store_base(records: Records, storage: Storage, kind: str, file: Path) -> str:
@@ -72,8 +101,8 @@ async def _publish(
         if (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id) != (gpt, sovits):
             await records.voices.update(voice_id, gpt_checkpoint_id=gpt, sovits_checkpoint_id=sovits)
         return
-    audio = voice_file(voice_id, f"prompt{Path(prompt.audio).suffix}")
-    await asyncio.to_thread(_store, storage, Path(prompt.audio), audio)
+    audio = voice_file(voice_id, "prompt.wav" if prompt.listed else f"prompt{Path(prompt.audio).suffix}")
+    await asyncio.to_thread(_decode if prompt.listed else _store, storage, Path(prompt.audio), audio)
     await records.voices.create(
         NewVoiceRecord(
             id=voice_id,
@@ -86,6 +115,16 @@ async def _publish(
         )
     )
     logger.info("The voice %s speaks from its prompt; it was not trained.", prompt.name)
+
+
+def _decode(storage: Storage, file: Path, key: str) -> None:
+    """Store a recording of any kind as a mono WAV; raise BadAudio for what is none."""
+    temporary = storage.new_temporary()
+    try:
+        decode(file, temporary, mono=True)
+        storage.publish(temporary, key)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _store(storage: Storage, file: Path, key: str) -> None:

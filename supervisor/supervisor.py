@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.datasets import DatasetService
+from core.env_file import notes_on_env_file
 from core.errors import InvalidRequest, QueueUnavailable
 from core.experiments.model_versions import ModelVersions
 from core.experiments.retention import RetentionPolicy
@@ -65,6 +66,8 @@ def serve(settings: Settings, *, roles: str = "", with_api: bool = True) -> int:
     """
     selected = select_roles(roles)
     configure_logs(settings.log_format, settings.log_level)
+    for note in notes_on_env_file(Path(str(Settings.model_config["env_file"]))):
+        logger.warning("%s", note)
 
     async def run() -> tuple[int, bool]:
         supervisor = Supervisor(settings, roles=selected, with_api=with_api)
