@@ -62,9 +62,9 @@ def load_prompt_catalog(source: Path | str) -> PromptCatalog:
     """Return a catalog; an empty one when its file does not exist.
 
     `source` is a file or JSON: `{"prompts": {name: {"audio", "text", "language", "speaker", "licence", "source"}}}`,
-    where audio is a path relative to the file, or `[{"name", "path", "text", "language"}, …]`, where path is relative to
-    the working folder and language may be left out. An entry of a list whose file is missing is a problem; the others
-    count.
+    where audio is a path relative to the file, or `[{"name", "path", "text", "language"}, …]`, where path is relative
+    to the working folder and language may be left out. An entry of a list whose file is missing is a problem; the
+    others count.
 
     Raises:
         BadPromptCatalog: names the entry that is wrong.

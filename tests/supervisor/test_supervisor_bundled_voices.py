@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.errors import VoiceNotFound
 from core.records import Records, upgrade
 from core.settings import Settings, read_settings
 from core.storage import Storage
+from GPT_SoVITS.audio import write_wav
 from supervisor import bundled_voices
 from supervisor.bundled_voices import publish_bundled_voices
 
@@ -90,5 +93,47 @@ async def test_without_a_base_nothing_is_published(base: Path, settings: Setting
     (base / "gpt.safetensors").unlink()
 
     await publish_bundled_voices(settings, records, Storage(settings.storage_root))
+
+    assert (await records.voices.page()).total == 0
+
+
+def listed(settings: Settings, folder: Path, *names: str) -> Settings:
+    """Return settings with a list of prompts as the operator writes it."""
+    entries = [{"name": name, "path": str(folder / f"{name}.wav"), "text": f"Here is {name}."} for name in names]
+    return settings.model_copy(update={"prompts_config": json.dumps(entries)})
+
+
+async def test_prompts_of_a_list_become_voices_whenever_they_are_added(
+    base: Path, settings: Settings, records: Records, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    storage = Storage(settings.storage_root)
+    await publish_bundled_voices(settings, records, storage)
+    for name in ("bob", "cleo"):
+        write_wav(tmp_path / f"{name}.wav", 0.3 * np.sin(np.arange(48_000) / 20).astype(np.float32), 16_000)
+    (tmp_path / "dora.wav").write_bytes(b"no audio at all")
+
+    await publish_bundled_voices(listed(settings, tmp_path, "bob"), records, storage)
+    await records.voices.delete("bob")
+    await publish_bundled_voices(listed(settings, tmp_path, "bob", "cleo", "dora", "eve"), records, storage)
+
+    names = {voice.name for voice in (await records.voices.page()).items}
+    cleo = await records.voices.get("cleo")
+    assert names == {"ann", "cleo"}  # bob was deleted, and does not come back
+    assert (cleo.language, cleo.prompt["text"]) == ("en", "Here is cleo.")
+    with wave.open(str(storage.path(cleo.prompt["audio"]))) as file:
+        assert file.getnframes() == 48_000
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any("'dora'" in warning and "cannot be used" in warning for warning in warnings)
+    assert any("'eve'" in warning and "is not there" in warning for warning in warnings)
+
+
+async def test_an_installation_of_before_keeps_its_deleted_voices_deleted(
+    base: Path, settings: Settings, records: Records
+):
+    storage = Storage(settings.storage_root)
+    storage.put_bytes(bundled_voices.PUBLISHED_KEY, b"ckpt-nano-base-gpt-x\nckpt-nano-base-sovits-x")
+    bundled = settings.model_copy(update={"prompts_config": bundled_voices.BUNDLED_CATALOG})
+
+    await publish_bundled_voices(bundled, records, storage)
 
     assert (await records.voices.page()).total == 0
