@@ -17,7 +17,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 BAD_SETTING = 2
 """Exit code when a setting cannot be used; argparse ends with the same for a bad option."""
 
-USER_FILE_COMMANDS = ("speak", "text", "checkpoint")
+USER_FILE_COMMANDS = ("speak", "detect", "text", "checkpoint")
 """Commands that write no data of the server, but files that the user names."""
 
 
@@ -109,6 +109,11 @@ def _add_speech_commands(commands: Commands) -> None:
     speak.add_argument("--speed", type=float, default=1.0, help="0.25 to 4 (default: 1)")
     speak.add_argument("--api-key", default="", help="when the API asks for one")
     speak.set_defaults(run=_speak)
+
+    detect = commands.add_parser("detect", help="find out whether a recording was spoken by this installation")
+    detect.add_argument("file", metavar="FILE")
+    detect.add_argument("--json", action="store_true", help="as JSON")
+    detect.set_defaults(run=_detect)
 
     evaluate = commands.add_parser("evaluate", help="measure how well a voice speaks, sentence by sentence")
     evaluate.add_argument("voice", metavar="VOICE", help="name or id of a voice, or name of a bundled prompt")
@@ -303,6 +308,12 @@ def _speak(options: argparse.Namespace, settings: Settings) -> int:
     from commands.speak import speak
 
     return speak(options, settings)
+
+
+def _detect(options: argparse.Namespace, settings: Settings) -> int:
+    from commands.detect import detect
+
+    return detect(options, settings)
 
 
 def _evaluate(options: argparse.Namespace, settings: Settings) -> int:

@@ -38,6 +38,7 @@ from api.routes import audit as audit_routes
 from api.routes import (
     caller,
     console,
+    detect,
     experiments,
     files,
     health,
@@ -77,6 +78,7 @@ from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue
 from core.jobs.queue_commands import QueueOptions
 from core.limits import LimitService
+from core.marks.speech_marks import SpeechMarks
 from core.net.fetch import Fetcher
 from core.records import Records
 from core.redis import connect_async
@@ -165,6 +167,7 @@ def _include_routers(app: FastAPI) -> None:
         keys.router,
         resources.router,
         audit_routes.router,
+        detect.router,
         stream_tokens.router,
         caller.router,
         service_info.router,
@@ -217,7 +220,9 @@ async def open_services(
     references = ReferenceService(records, storage, recordings)
     chunks = connect_async(redis_url, decode_responses=False)
     streams = ChunkStreams(queue, chunks)
-    speech = SpeechService(settings, storage, queue, events, streams, records, references)
+    marks = SpeechMarks(settings)
+    warming = asyncio.create_task(asyncio.to_thread(marks.warm_up))
+    speech = SpeechService(settings, storage, queue, events, streams, records, references, marks)
     sse = SseResponder(metrics.watchers)
     sweeping = asyncio.create_task(sweep_periodically(storage, settings.result_expiry_seconds, settings.static_dir))
     try:
@@ -247,11 +252,13 @@ async def open_services(
             references=references,
             sessions=CallerSessions(redis, settings.redis_prefix),
             speech=speech,
+            marks=marks,
             step_tasks=StepTaskService(records, experiments, datasets, events, uploads, storage),
             uploads=uploads,
             voices=VoiceService(records, storage, queue, recordings),
         )
     finally:
+        await asyncio.gather(warming, return_exceptions=True)
         await cancel_and_wait(sweeping)  # it uses the storage's records, which close below
         await sse.close()
         await speech.close()

@@ -30,6 +30,7 @@ from core.experiments.service import ExperimentService
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue
 from core.limits import LimitService
+from core.marks.speech_marks import SpeechMarks
 from core.net.fetch import Fetcher
 from core.records import Records
 from core.settings import Settings
@@ -68,6 +69,7 @@ class ApiServices:
     references: ReferenceService
     sessions: CallerSessions
     speech: SpeechService
+    marks: SpeechMarks
     step_tasks: StepTaskService
     uploads: UploadService
     voices: VoiceService

@@ -98,6 +98,10 @@ class Settings(BaseSettings):
 
     With PostgreSQL, which hosts may share, that file is used but not created.
     """
+    mark_watermark: bool = True
+    """Whether speech carries a watermark that says that it is synthetic."""
+    mark_key: SecretStr = SecretStr("")
+    """Secret of the watermark, the same on every host of an installation; empty: `marks.key` under the data folder."""
     webhook_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Hosts that webhooks may name although they have private addresses, separated by commas."""
 

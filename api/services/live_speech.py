@@ -17,6 +17,8 @@ from core.jobs.job import JobStatus, NewJob, StreamPart
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import SYNTHESIZER
 from core.logs import current_request
+from core.marks.embed import WatermarkEmbedder
+from core.marks.speech_marks import SpeechMarks
 from core.speech.requests import UtteranceRequest, UtteranceResult
 
 PRIORITIES: Final = {StreamPart.OPENING: 7, StreamPart.CONTINUATION: 6}
@@ -60,7 +62,14 @@ class LiveSpeech:
     """
 
     def __init__(
-        self, queue: AsyncQueue, streams: ChunkStreams, speech_id: str, *, stall_seconds: float, ahead: int
+        self,
+        queue: AsyncQueue,
+        streams: ChunkStreams,
+        marks: SpeechMarks,
+        speech_id: str,
+        *,
+        stall_seconds: float,
+        ahead: int,
     ) -> None:
         """`stall_seconds`: after so long without audio of the next utterance it is given up."""
         self.id = speech_id
@@ -72,6 +81,8 @@ class LiveSpeech:
         """When a listener without a break will have heard all that has arrived, by `time.monotonic`; 0 before."""
         self._queue = queue
         self._streams = streams
+        self._marks = marks
+        self._embedder: WatermarkEmbedder | None = None
         self._stall_seconds = stall_seconds
         self._ahead = ahead
         self._pending: deque[tuple[UtteranceRequest, int]] = deque()
@@ -127,7 +138,7 @@ class LiveSpeech:
                 if silent:
                     samples, silent = bytes(2 * round(pause * rate)) + samples, False
                 self._note_audio(len(samples) / 2 / rate)
-                yield AudioChunk(samples, rate, request.index, request.text)
+                yield AudioChunk(await self._marked(request, samples, rate), rate, request.index, request.text)
             if entry.status is not JobStatus.DONE:
                 raise error_from_end(utterance.job_id, entry)
             result = cast(UtteranceResult, entry.result)
@@ -136,6 +147,12 @@ class LiveSpeech:
             self._enqueued.popleft()
             self._fill_soon()
             yield AudioChunk(b"", rate or result["sample_rate"], request.index, request.text, last=True)
+
+    async def _marked(self, request: UtteranceRequest, samples: bytes, rate: int) -> bytes:
+        """Return samples with the mark of this speech, which begins with its first utterance."""
+        if self._embedder is None and self._marks.enabled:
+            self._embedder = await asyncio.to_thread(self._marks.embedder, request, rate)
+        return samples if self._embedder is None else self._embedder.feed(samples)
 
     async def cancel(self) -> int:
         """Cancel what was enqueued and has not ended; return how many jobs. `chunks` must have been closed."""

@@ -42,6 +42,19 @@ class RecordingService:
             )
         return info
 
+    async def read_mono(self, path: Path, *, sample_rate: int, max_seconds: float) -> Path:
+        """Decode a recording to a mono 16-bit WAV in a temporary file, which the caller deletes. Raises BadAudio."""
+        temporary = self.storage.new_temporary()
+        try:
+            async with self._children:
+                await asyncio.to_thread(
+                    decode, path, temporary, sample_rate=sample_rate, mono=True, max_seconds=max_seconds
+                )
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return temporary
+
     async def store_prompt(
         self,
         path: Path,

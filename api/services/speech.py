@@ -29,6 +29,7 @@ from core.jobs.events import Events
 from core.jobs.job import JobStatus, NewJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import SPLITTER, SYNTHESIZER
+from core.marks.speech_marks import SpeechMarks
 from core.records import Records
 from core.settings import Settings
 from core.speech.checks import canonical_language, check_pronunciations, check_speed, replace_surrogates
@@ -82,6 +83,7 @@ class SpeechService:
         streams: ChunkStreams,
         records: Records,
         references: ReferenceService,
+        marks: SpeechMarks,
     ) -> None:
         self.settings = settings
         self.storage = storage
@@ -90,6 +92,7 @@ class SpeechService:
         self.streams = streams
         self.records = records
         self.references = references
+        self.marks = marks
         self.voices = VoiceLookup(settings, records)
         self._live: set[LiveSpeech] = set()
         self._cancelling: set[asyncio.Task[None]] = set()
@@ -185,7 +188,12 @@ class SpeechService:
     async def live(self, speech_id: str, *, ahead: int = STREAM_AHEAD) -> AsyncIterator[LiveSpeech]:
         """Yield an empty speech to add utterances to; what has not been spoken when the block ends is cancelled."""
         live = LiveSpeech(
-            self.queue, self.streams, speech_id, stall_seconds=self.settings.synthesis_timeout_seconds, ahead=ahead
+            self.queue,
+            self.streams,
+            self.marks,
+            speech_id,
+            stall_seconds=self.settings.synthesis_timeout_seconds,
+            ahead=ahead,
         )
         self._live.add(live)
         try:

@@ -7,7 +7,7 @@ its two neighbours, so that neither the volume nor the colour of the sound count
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -65,9 +65,15 @@ class Detection:
 
 
 def detect_watermark(samples: np.ndarray, sample_rate: int, pattern: Pattern) -> Detection:
-    """Look for a key's mark in a mono recording (N,) of any numeric type; the best minute of a long one counts."""
-    differences = band_differences(samples, sample_rate)
-    return find_pattern(differences, pattern)
+    """Look for a key's mark in a mono recording (N,), int16 or within ±1; the best minute of a long one counts."""
+    size = round(SEGMENT_SECONDS * sample_rate)
+    best = Detection(-math.inf, None, 0.0)
+    for start in range(0, max(1, len(samples) - size // 4), size):
+        end = start + size if start + size < len(samples) - size // 4 else len(samples)
+        detection = find_pattern(band_differences(samples[start:end], sample_rate), pattern)
+        if detection.score > best.score:
+            best = replace(detection, start_seconds=detection.start_seconds + start / sample_rate)
+    return best
 
 
 def band_differences(samples: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -87,7 +93,7 @@ def band_differences(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     bins = TRANSFORM * BAND_HERTZ / RATE
     first, width = round(LOWEST_HERTZ * TRANSFORM / RATE), round(bins)
     taper = np.hanning(window).astype(np.float32)
-    energy = np.concatenate(
+    energy: np.ndarray = np.concatenate(
         [
             (np.abs(np.fft.rfft(part * taper, TRANSFORM)[:, first : first + BANDS * width]) ** 2)
             .reshape(-1, BANDS, width)
@@ -95,7 +101,7 @@ def band_differences(samples: np.ndarray, sample_rate: int) -> np.ndarray:
             for part in np.array_split(frames, max(1, len(frames) // 512))
         ]
     )
-    level = 10 * np.log10(energy + 1e-10)
+    level = 10 * np.log10(energy + np.float32(1e-10))
     loudest = np.percentile(level, 99)
     certainty = ((level - loudest + FLOOR_DB) / 20).clip(0, 1)
     # Noise, which has no mark, is what is left in each band when it is quietest.
@@ -108,16 +114,6 @@ def band_differences(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 def find_pattern(differences: np.ndarray, pattern: Pattern) -> Detection:
     """Look for a key's mark in what `band_differences` returned."""
-    hops = round(SEGMENT_SECONDS / HOP_SECONDS)
-    best = Detection(-math.inf, None, 0.0)
-    for start in range(0, max(1, len(differences) - hops // 4), hops):
-        detection = _find_in_segment(differences[start : start + hops], pattern)
-        if detection.score > best.score:
-            best = Detection(detection.score, detection.payload, detection.start_seconds + start * HOP_SECONDS)
-    return best
-
-
-def _find_in_segment(differences: np.ndarray, pattern: Pattern) -> Detection:
     import numpy as np
 
     always, carriers = _expected(pattern)

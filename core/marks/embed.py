@@ -23,6 +23,9 @@ EDGE: Final = 0.25
 """Part of a band over which its gain falls to that of its neighbour."""
 TAIL: Final = 0.5
 """Part of a filter, at its end, that is faded out."""
+HIGHEST_HERTZ: Final = 4_500.0
+"""The filters do nothing from here on, and ever less from `FADING_HERTZ`: the band itself ends below."""
+FADING_HERTZ: Final = 3_800.0
 
 
 class WatermarkEmbedder:
@@ -86,9 +89,10 @@ def _filter_spectra(pattern: Pattern, payload: int, sample_rate: int) -> np.ndar
     import numpy as np
 
     bands = _band_filters(sample_rate)
-    size = bands.shape[1] - 2
+    size = _transform_size(sample_rate)
     signs = pattern.with_payload(payload).astype(np.float32) * np.float32(STRENGTH_DB * math.log(10) / 20)
-    response = np.exp((signs @ bands).view(np.complex64)) - 1
+    response = np.zeros((PERIOD, size // 2 + 1), dtype=np.complex64)
+    response[:, : bands.shape[1] // 2] = np.exp((signs @ bands).view(np.complex64)) - 1
     taps = round(sample_rate * FILTER_SECONDS)
     window = np.ones(taps)
     tail = round(taps * TAIL)
@@ -106,7 +110,7 @@ def _band_filters(sample_rate: int) -> np.ndarray:
     """
     import numpy as np
 
-    size = 1 << math.ceil(math.log2(sample_rate * 2 * BLOCK_SECONDS))
+    size = _transform_size(sample_rate)
     frequency = np.arange(size // 2 + 1) * sample_rate / size
     center = LOWEST_HERTZ + BAND_HERTZ * (np.arange(BANDS) + 0.5)
     inside = BAND_HERTZ * (0.5 + EDGE / 2) - np.abs(frequency - center[:, None])
@@ -115,7 +119,14 @@ def _band_filters(sample_rate: int) -> np.ndarray:
     cepstrum = np.fft.irfft(gain, size)
     cepstrum[:, 1 : size // 2] *= 2
     cepstrum[:, size // 2 + 1 :] = 0
-    return np.fft.rfft(cepstrum).astype(np.complex64).view(np.float32)
+    highest = min(len(frequency), math.ceil(HIGHEST_HERTZ * size / sample_rate))
+    fade = ((HIGHEST_HERTZ - frequency[:highest]) / (HIGHEST_HERTZ - FADING_HERTZ)).clip(0, 1)
+    bands: np.ndarray = (np.fft.rfft(cepstrum)[:, :highest] * fade).astype(np.complex64).view(np.float32)
+    return bands
+
+
+def _transform_size(sample_rate: int) -> int:
+    return 1 << math.ceil(math.log2(sample_rate * 2 * BLOCK_SECONDS))
 
 
 def _fast_length(size: int) -> int:

@@ -20,6 +20,7 @@ from common.zip_files import add_bytes, add_file
 from core.errors import ErrorData, InvalidRequest, NotFound, NotReady, PermanentError, SovitsError, error_from_code
 from core.jobs.job import Job, JobStatus
 from core.jobs.queue import Queue
+from core.marks.speech_marks import SpeechMarks
 from core.media.encode import Encoder, wav_header
 from core.speech.inference_jobs import (
     ArchiveRequest,
@@ -35,7 +36,7 @@ from core.speech.inference_jobs import (
     new_inference_jobs,
     split_job_id,
 )
-from core.speech.requests import SplitResult, UtteranceResult
+from core.speech.requests import SplitResult, UtteranceRequest, UtteranceResult
 from core.storage import Storage
 from roles.runtime.file_job import FileJobRun
 
@@ -112,9 +113,12 @@ def archive_batch(request: ArchiveRequest, run: FileJobRun) -> BatchArchive:
 
 def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
     storage = run.services.storage
-    utterances = _utterance_results(request.split, run.services.queue)
+    jobs = _utterance_jobs(request.split, run.services.queue)
+    utterances = [cast(UtteranceResult, job.result) for job in jobs]
     rate = utterances[0]["sample_rate"]
     encoder = Encoder(request.format, rate) if request.format != "wav" else None
+    first = UtteranceRequest.model_validate(jobs[0].payload)
+    embedder = SpeechMarks(run.services.settings).embedder(first, rate)
     spoken: list[UtteranceTiming] = []
     frames, pause_seconds = 0, 0.0
     with storage.temporary_file() as temporary:
@@ -128,7 +132,8 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
                 with closing(wave.open(str(storage.path(utterance["audio"])), "rb")) as source:
                     if source.getframerate() != rate:
                         raise SovitsError(f"The sentences have different rates: {rate} and {source.getframerate()}.")
-                    for block in chain((silence,), iter(partial(source.readframes, BLOCK_FRAMES), b"")):
+                    for samples in chain((silence,), iter(partial(source.readframes, BLOCK_FRAMES), b"")):
+                        block = embedder.feed(samples) if embedder is not None else samples
                         file.write(block if encoder is None else encoder.feed(block))
                         frames += len(block) // 2
                 spoken.append({"text": utterance["text"], "start": start / rate, "seconds": (frames - start) / rate})
@@ -151,8 +156,8 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
     }
 
 
-def _utterance_results(split_id: str, queue: Queue) -> list[UtteranceResult]:
-    """Return the results of the utterances in order; raise when the text was not split or not all are spoken."""
+def _utterance_jobs(split_id: str, queue: Queue) -> list[Job]:
+    """Return the jobs of the utterances in order; raise when the text was not split or not all are spoken."""
     split = queue.job(split_id)
     _require_done([split], queue)
     utterances = cast(SplitResult, split.result if split else None)["utterances"]
@@ -160,7 +165,7 @@ def _utterance_results(split_id: str, queue: Queue) -> list[UtteranceResult]:
         raise InvalidRequest("The text holds nothing to say.")
     jobs = [queue.job(utterance["job_id"]) for utterance in utterances]
     _require_done(jobs, queue)
-    return [cast(UtteranceResult, job.result) for job in jobs if job is not None]
+    return [job for job in jobs if job is not None]
 
 
 def _require_done(jobs: Sequence[Job | None], queue: Queue) -> None:

@@ -116,6 +116,35 @@ def test_speech_goes_on_when_its_synthesizer_is_killed(
     assert abs(samples).max() > 0.01
 
 
+@pytest.mark.parametrize("kind", ["mp3", "opus", "pcm"])
+def test_streamed_speech_is_marked_in_every_format(voice: dict[str, Any], client: httpx.Client, kind: str) -> None:
+    request = {"model": "nano", "voice": "allison", "input": TEXT, "response_format": kind, "seed": 5}
+    audio = client.post("/v1/audio/speech", json=request).content
+    if kind == "pcm":
+        buffer = io.BytesIO()
+        soundfile.write(buffer, np.frombuffer(audio, "<i2"), 24_000, format="wav")
+        audio = buffer.getvalue()
+
+    detected = client.post("/api/v1/detect", files={"file": (f"speech.{kind}", audio)}).json()
+
+    assert detected["synthetic"]
+    assert detected["watermark"]["mark_id"]
+
+
+def test_a_file_of_an_inference_carries_the_mark_of_its_seed(voice: dict[str, Any], client: httpx.Client) -> None:
+    marks = []
+    for _ in range(2):
+        request = {"text": TEXT, "voice": "allison", "seed": 7, "format": "flac"}
+        created = client.post("/api/v1/inference", json=request).json()
+        for kind, _data in read_events(client, f"/api/v1/inference/{created['id']}/progress", silence=60):
+            assert kind != "failed"
+        audio = client.get(f"/api/v1/inference/{created['id']}/audio").content
+        marks.append(client.post("/api/v1/detect", files={"file": ("a.flac", audio)}).json()["watermark"]["mark_id"])
+
+    assert marks[0] is not None
+    assert marks[0] == marks[1]
+
+
 def test_the_queues_are_empty_afterwards(voice: dict[str, Any], client: httpx.Client) -> None:
     assert set(client.get("/readyz").json()["queues"].values()) == {0}
 
