@@ -112,17 +112,18 @@ def _band_filters(sample_rate: int) -> np.ndarray:
 
     size = _transform_size(sample_rate)
     frequency = np.arange(size // 2 + 1) * sample_rate / size
-    center = LOWEST_HERTZ + BAND_HERTZ * (np.arange(BANDS) + 0.5)
-    inside = BAND_HERTZ * (0.5 + EDGE / 2) - np.abs(frequency - center[:, None])
-    gain = (inside / (BAND_HERTZ * EDGE)).clip(0, 1)
-    # The phase of the causal filter, from its real cepstrum.
-    cepstrum = np.fft.irfft(gain, size)
-    cepstrum[:, 1 : size // 2] *= 2
-    cepstrum[:, size // 2 + 1 :] = 0
     highest = min(len(frequency), math.ceil(HIGHEST_HERTZ * size / sample_rate))
     fade = ((HIGHEST_HERTZ - frequency[:highest]) / (HIGHEST_HERTZ - FADING_HERTZ)).clip(0, 1)
-    bands: np.ndarray = (np.fft.rfft(cepstrum)[:, :highest] * fade).astype(np.complex64).view(np.float32)
-    return bands
+    bands = np.empty((BANDS, highest), dtype=np.complex64)
+    for band in range(BANDS):  # one by one: all at once would take 100 MB
+        center = LOWEST_HERTZ + BAND_HERTZ * (band + 0.5)
+        gain = ((BAND_HERTZ * (0.5 + EDGE / 2) - np.abs(frequency - center)) / (BAND_HERTZ * EDGE)).clip(0, 1)
+        # The phase of the causal filter, from its real cepstrum.
+        cepstrum = np.fft.irfft(gain, size)
+        cepstrum[1 : size // 2] *= 2
+        cepstrum[size // 2 + 1 :] = 0
+        bands[band] = np.fft.rfft(cepstrum)[:highest] * fade
+    return bands.view(np.float32)
 
 
 def _transform_size(sample_rate: int) -> int:
