@@ -25,6 +25,7 @@ from api.http.audit import AuditMiddleware
 from api.http.auth import KeyRing
 from api.http.body_limit import BodyLimitMiddleware
 from api.http.disconnect import cancel_and_wait
+from api.http.draining import DrainingMiddleware
 from api.http.head import HeadMiddleware
 from api.http.hosts import AllowedHosts, HostMiddleware
 from api.http.idempotency import IdempotencyMiddleware
@@ -125,6 +126,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     app.add_middleware(IdempotencyMiddleware)
     app.add_middleware(JsonBodyMiddleware)
     app.add_middleware(BodyLimitMiddleware)
+    app.add_middleware(DrainingMiddleware, draining=_is_draining)
     app.add_middleware(AccessMiddleware)
     proxies = TrustedProxies(settings.trusted_proxies)
     outer_layers.install(
@@ -191,6 +193,11 @@ def _include_routers(app: FastAPI) -> None:
         console.router,
     ):
         app.include_router(router)
+
+
+def _is_draining(scope: Scope) -> bool:
+    services: ApiServices = scope["app"].state.services
+    return services.speech.draining
 
 
 async def _key_required(scope: Scope) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -17,6 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.dependencies import ApiServices
 from api.http.connections import QuietAcceptErrors, connection_limits, limited_protocol, raise_file_limit
 from common.files import write_atomically
 from common.hosts import bracketed, http_url
@@ -26,7 +29,7 @@ from core.settings import Settings
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS: Final = 5.0
-"""In addition to the time for speech in progress: for other responses under way and for closing connections."""
+"""After the time for speech in progress: for the last bytes of responses under way and for closing connections."""
 
 
 def serve(settings: Settings) -> None:
@@ -44,7 +47,7 @@ def serve(settings: Settings) -> None:
         proxy_headers=False,  # api/http/request_context.py trusts TRUSTED_PROXIES only
         server_header=False,
         timeout_keep_alive=65,  # longer than a balancer's 60 s, so that it never meets a closing connection
-        timeout_graceful_shutdown=round(settings.drain_speech_seconds + GRACE_SECONDS),
+        timeout_graceful_shutdown=round(GRACE_SECONDS),
     )
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -59,6 +62,15 @@ class AnnouncingServer(uvicorn.Server):
         self.app = app
         self.announcement = announcement
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals: SIGUSR1 begins a drain, SIGTERM and SIGINT end the process after one."""
+        previous = signal.signal(signal.SIGUSR1, lambda *_: self.drain())
+        with super().capture_signals():
+            yield
+        signal.signal(signal.SIGUSR1, previous)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start listening and write the announcement."""
@@ -85,10 +97,32 @@ class AnnouncingServer(uvicorn.Server):
         logger.info("The API has ended.")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop serving. The signal is not raised again afterwards, since a requested end is no failure."""
-        if self.should_exit and sig == signal.SIGINT:
+        """Stop serving once speech that somebody hears has ended; at a second signal at once.
+
+        The port stays open until then. The signal is not raised again afterwards, since a requested end is no failure.
+        """
+        if self._ending is not None and sig == signal.SIGINT:
             self.force_exit = True
-        self.should_exit = True
+        if self._loop is None or not self.started or self._ending is not None:
+            self.should_exit = True
+        else:
+            self._loop.call_soon_threadsafe(self._end_soon)
+
+    def drain(self) -> None:
+        """Begin nothing new from now on."""
         if self._loop is not None and self.started:
-            # Event streams without an end would keep their connections open.
-            self._loop.call_soon_threadsafe(self.app.state.services.sse.stopping.set)
+            self._loop.call_soon_threadsafe(self.app.state.services.speech.drain)
+
+    def _end_soon(self) -> None:
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._end())
+
+    async def _end(self) -> None:
+        services: ApiServices = self.app.state.services
+        services.speech.drain()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(services.settings.drain_speech_seconds):
+                await services.speech.wait_until_idle()
+        # Event streams without an end would keep their connections open.
+        services.sse.stopping.set()
+        self.should_exit = True

@@ -89,7 +89,7 @@ class Daemon:
         while not self._ended.wait(0.5):
             self._idle = {}
             for pid in descendants(self.process.pid):
-                name = _name(pid)
+                name = process_name(pid)
                 peak, now = _resident_mib(pid, "VmHWM"), _resident_mib(pid, "VmRSS")
                 if name and peak:
                     self._peak[name] = max(self._peak.get(name, 0.0), peak)
@@ -110,7 +110,7 @@ def descendants(pid: int) -> list[int]:
     return pids
 
 
-def _name(pid: int) -> str:
+def process_name(pid: int) -> str:
     """`synthesizer`, `api`, `train` … from a command line."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")

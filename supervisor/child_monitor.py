@@ -107,7 +107,7 @@ class ChildMonitor:
         if code == RECYCLED:
             logger.info("Restarting %s, which ended itself to stop a job.", self.spec.name)
             return
-        reason = child.explain(code)
+        reason, was_ready = child.explain(code), self.ready
         if code in (CANNOT_START, UNUSABLE) or (not self.ready and child.age < BOOT_SECONDS):
             self._failures = 1 if code == UNUSABLE and child.age > HEALTHY_SECONDS else self._failures + 1
             self.fault = reason
@@ -124,7 +124,8 @@ class ChildMonitor:
             delay = DISABLED_SECONDS
         else:
             self._exits = 1 if child.age > HEALTHY_SECONDS else self._exits + 1
-            delay = restart_delay(self._exits)
+            # Somebody may be listening to what a worker was saying: one that was at work is replaced at once.
+            delay = 0.0 if was_ready and code != UNUSABLE else restart_delay(self._exits)
             what = "which cannot work" if code == UNUSABLE else "after unexpected exit"
             logger.warning("Restarting %s %s (%s) in %.1f s.", self.spec.name, what, reason, delay)
         with suppress(TimeoutError):

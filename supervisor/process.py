@@ -63,6 +63,12 @@ class Child:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
 
+    def announce_end(self) -> None:
+        """Send SIGUSR1, by which the API learns that it is going to end, to the child alone."""
+        if self.running:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGUSR1)
+
     def kill(self) -> None:
         """Send SIGKILL to the child and its group."""
         signal_group(self.pid, signal.SIGKILL)

@@ -201,16 +201,19 @@ class Supervisor:
         return 0 if failure is None else 1
 
     async def _drain(self) -> None:
-        """End the workers, then the API, which rejects new requests meanwhile and responds to those it has."""
+        """End the workers, then the API, which rejects new work meanwhile and responds to the requests it has."""
         api = [monitor for monitor in self._monitors if not monitor.spec.role]
         workers = [monitor for monitor in self._monitors if monitor.spec.role]
-        ending_api: asyncio.Future[Any] = asyncio.gather(*(monitor.drain() for monitor in api))
+        for monitor in api:
+            if monitor.ready and monitor.child is not None:
+                monitor.child.announce_end()
         ending: asyncio.Future[Any] = asyncio.gather(*(monitor.drain() for monitor in workers))
         kill_now: asyncio.Future[Any] = asyncio.ensure_future(self._kill_now.wait())
         await asyncio.wait({ending, kill_now}, return_when=asyncio.FIRST_COMPLETED)
         if self._kill_now.is_set():
             logger.warning("Asked twice to stop: ending everything now.")
-        else:
+        ending_api: asyncio.Future[Any] = asyncio.gather(*(monitor.drain() for monitor in api))
+        if not self._kill_now.is_set():
             await asyncio.wait({ending_api, kill_now}, timeout=API_GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         for monitor in self._monitors:
             if monitor.child is not None and monitor.child.running:

@@ -61,6 +61,9 @@ async def ready(api: Api) -> Response:
     200 when all are, else 503; `checks` names what is missing.
     """
     health = await check_health(api.queue, api.records)
+    if api.speech.draining:
+        health["checks"]["api"] = "not_ready: it is shutting down"
+        health["status"] = "not_ready"
     return JsonResponse(health, 200 if health["status"] == "ready" else 503)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
+from api.http.draining import shutting_down
 from api.services.job_errors import error_from_job
 from api.services.live_speech import FILE_AHEAD, KEEP_SECONDS, STREAM_AHEAD, AudioChunk, LiveSpeech
 from api.services.references import ReferenceService
@@ -97,6 +98,10 @@ class SpeechService:
         self._live: set[LiveSpeech] = set()
         self._cancelling: set[asyncio.Task[None]] = set()
         self._ready_until = 0.0
+        self.draining = False
+        """Whether no speech begins any more: only what somebody hears already goes on."""
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def request(self, text: str, voice: str, options: SpeechOptions) -> SpeechRequest:
         """Return a checked request for a voice, by its id or name.
@@ -145,7 +150,8 @@ class SpeechService:
         """Raise NotReady unless a synthesizer is running."""
         if time.monotonic() < self._ready_until:
             return
-        if not any(worker.role == SYNTHESIZER for worker in await self.queue.workers()):
+        workers = await self.queue.workers()
+        if not any(worker.role == SYNTHESIZER and not worker.draining for worker in workers):
             raise NotReady("No synthesizer is running.", hint="Start the service's workers, or wait until they are up.")
         self._ready_until = time.monotonic() + READY_SECONDS
 
@@ -187,6 +193,8 @@ class SpeechService:
     @contextlib.asynccontextmanager
     async def live(self, speech_id: str, *, ahead: int = STREAM_AHEAD) -> AsyncIterator[LiveSpeech]:
         """Yield an empty speech to add utterances to; what has not been spoken when the block ends is cancelled."""
+        if self.draining:
+            raise shutting_down()
         live = LiveSpeech(
             self.queue,
             self.streams,
@@ -196,10 +204,13 @@ class SpeechService:
             ahead=ahead,
         )
         self._live.add(live)
+        self._idle.clear()
         try:
             yield live
         finally:
             self._live.discard(live)
+            if not self._live:
+                self._idle.set()
             if not live.ended:
                 # Not awaited here: a cancellation of the caller would cancel that, too.
                 self._cancel_soon(self._cancel(live))
@@ -221,6 +232,18 @@ class SpeechService:
         finally:
             temporary.unlink(missing_ok=True)
         return count
+
+    def drain(self) -> None:
+        """Begin no more speech; what nobody has heard anything of yet ends with NotReady."""
+        self.draining = True
+        for live in list(self._live):
+            if not live.started:
+                live.abort(shutting_down())
+
+    async def wait_until_idle(self) -> None:
+        """Wait until all speech has ended, and what was cancelled has reached the queue."""
+        await self._idle.wait()
+        await self.close()
 
     async def close(self) -> None:
         """Wait until the cancellations under way have reached the queue."""

@@ -123,7 +123,7 @@ class ChunkStream:
         self._arrived.set()
 
     def close(self) -> None:
-        """Read no more of it."""
+        """Read no more of it; what was published is deleted."""
         self._streams.forget(self)
 
     def receive(self, entry_id: str, fields: dict[bytes, bytes]) -> None:
@@ -183,8 +183,10 @@ class ChunkStreams:
         return stream
 
     def forget(self, stream: ChunkStream) -> None:
-        """Read no more of a stream."""
-        self._streams.pop(self._key(stream.job_id).encode(), None)
+        """Read no more of a stream, and delete what was published of it."""
+        key = self._key(stream.job_id)
+        if self._streams.pop(key.encode(), None) is not None:
+            self._start(self._try("UNLINK", key))
 
     def wake(self) -> None:
         """Read what is new in streams that the read under way leaves out."""

@@ -105,7 +105,8 @@ def archive_batch(request: ArchiveRequest, run: FileJobRun) -> BatchArchive:
                 entries.append(entry)
             manifest = orjson.dumps({"batch": run.job.id, "items": entries}, option=orjson.OPT_INDENT_2)
             add_bytes(archive, MANIFEST, manifest)
-        key = f"{inference_folder(run.job.id)}/{run.job.id}.zip"
+        # Under the token of the lease: a worker that lost it, and goes on after that, overwrites nothing.
+        key = f"{inference_folder(run.job.id)}/{run.job.id}.{run.context.lease.token}.zip"
         stored = _publish(storage, temporary, key)
     completed = sum(entry["error"] is None for entry in entries)
     return {"archive": key, "completed": completed, "failed": len(entries) - completed, "items": entries, **stored}
@@ -143,7 +144,7 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
             else:
                 file.seek(0)
                 file.write(wav_header(rate, 2 * frames))
-        key = f"{inference_folder(run.job.id)}/speech.{FILE_EXTENSIONS[request.format]}"
+        key = f"{inference_folder(run.job.id)}/speech.{run.context.lease.token}.{FILE_EXTENSIONS[request.format]}"
         stored = _publish(storage, temporary, key)
     return {
         "audio": key,
