@@ -37,11 +37,8 @@ class SpeakingDaemon(Daemon):
 
     def speak_up(self, **settings: str) -> None:
         """Start it, and wait until it is ready to speak."""
-        self.start(
-            "--roles",
-            "splitter,synthesizer,files",
-            **{"SOVITSD_ROLE_CLASSES": "", "NUM_FILE_WORKERS": "1", **settings},
-        )
+        roles = "splitter,synthesizer,files"
+        self.start("--roles", roles, SOVITSD_ROLE_CLASSES="", NUM_FILE_WORKERS="1", ready=True, **settings)
         self.url = str(orjson.loads((self.folder / "run" / "api.json").read_bytes())["url"])
 
     def request(self, text: str, **more: Any) -> dict[str, Any]:
@@ -122,6 +119,10 @@ class Listener(threading.Thread):
         except Exception as error:
             self.error = error
         self.began.set()
+
+    def has(self, length: int) -> bool:
+        """Whether more than so many bytes have arrived."""
+        return len(self.audio) > length
 
     def finished(self) -> bytes:
         """Wait for the end and return all bytes."""
