@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from GPT_SoVITS.synthesis.flow_decoder import FlowDecoder
 from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 from GPT_SoVITS.synthesis.length_batching import batch_by_length, restore_order
 from GPT_SoVITS.synthesis.model_loading import load_models
+from GPT_SoVITS.synthesis.model_store import ModelStore, UnlimitedStore
 from GPT_SoVITS.synthesis.prompt import EncodedPrompt, ReferenceRecording
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings, silence_similarity
 from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
@@ -109,6 +111,7 @@ class Pipeline:
         device: torch.device | str = "cpu",
         precision: str = "auto",
         helpers: HelperNetworks | None = None,
+        store: ModelStore | None = None,
     ) -> Pipeline:
         """Map both files, ours or official ones, and make them ready on `device`.
 
@@ -117,12 +120,14 @@ class Pipeline:
                 prompts their helper networks.
             precision: `auto` (what suits the device), `fp32`, `fp16`, `bf16` or `int8`.
             helpers: Networks to share with other voices.
+            store: Finds a GPT or a vocoder that another voice has loaded.
 
         Raises:
             ModelError: "wrong_checkpoint" for files that are no GPT and SoVITS of one family, "missing_part",
                 "bad_precision", and those of `open_checkpoint`.
         """
-        voice = load_models(gpt_path, sovits_path, models=models, device=device, precision=precision)
+        store = UnlimitedStore() if store is None else store
+        voice = load_models(gpt_path, sovits_path, models=models, device=device, precision=precision, store=store)
         spectrograms = read_section(SpectrogramConfig, voice.recipe["data"], extra=True)
         decoder: AcousticDecoder
         if isinstance(voice.sovits, FlowMatchingSoVITS):
@@ -130,7 +135,11 @@ class Pipeline:
                 raise ModelError(
                     "missing_part", f"{voice.version} needs a vocoder, and no folder of models was named to find it."
                 )
-            vocoder = load_vocoder(voice.version, models, device=device)
+            vocoder = store.share(
+                "vocoder",
+                (voice.version, str(device)),
+                partial(load_vocoder, voice.version, models, device=device),
+            )
             decoder = FlowDecoder(voice.sovits, vocoder, voice.recipe, version=voice.version)
         else:
             # nano's codebook is its own, and nobody knows which of its tokens is silence.
@@ -140,7 +149,7 @@ class Pipeline:
         return cls(
             voice.gpt,
             decoder,
-            helpers or HelperNetworks(models, device=device),
+            helpers or HelperNetworks(models, device=device, store=store),
             version=voice.version,
             spectrograms=spectrograms,
             precision=voice.precision,

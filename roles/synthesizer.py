@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import random
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from GPT_SoVITS.engine.utterance import UtteranceTotals
     from GPT_SoVITS.pipeline import Speech
 
+logger = logging.getLogger(__name__)
+
 PAUSE_SECONDS: Final = 0.3
 """Silence after an utterance (inference-pipeline §1, fragment_interval)."""
 
@@ -40,12 +43,23 @@ class Synthesizer:
     """The engine stops an utterance within some steps; the loading of a voice is waited for."""
 
     def start(self, services: WorkerServices) -> None:
-        """Load the library, so that the first job does not wait for it."""
+        """Load the library and speak a short utterance, so that the first job waits for nothing."""
+        from GPT_SoVITS.engine.speech_cache import SpeechCache
         from GPT_SoVITS.engine.speech_engine import SpeechEngine
+        from GPT_SoVITS.engine.warm_up import warm_up
+        from GPT_SoVITS.synthesis.model_loading import suitable_precision
 
         self.services = services
         self.voices = LoadedVoices(services)
-        self.engine = SpeechEngine(threads=services.threads)
+        self.engine = SpeechEngine(
+            threads=services.threads,
+            speech_cache=SpeechCache(services.settings.speech_cache_mb << 20),
+            release_memory=self.voices.clear,
+        )
+        self.voices.report()  # in place of what an earlier process with this id had
+        precision = suitable_precision(services.settings.inference_precision, services.device)
+        totals = warm_up(self.engine, device=services.device, precision=precision)
+        logger.info("Warmed up in %.1f s.", totals.seconds)
 
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
         """Speak the utterance of the payload."""
@@ -94,12 +108,13 @@ class Synthesizer:
         return utterance.result(key, len(samples))
 
     def idle(self) -> None:
-        """Keep what is loaded: it makes the next utterance fast."""
+        """Keep what is loaded, which makes the next utterance fast, unless nobody has used it for long."""
+        self.voices.tidy()
 
     def stop(self) -> None:
         """Cancel what is being spoken and drop the voices."""
         self.engine.close()
-        self.voices.clear()
+        self.voices.close()
 
 
 class _SpokenUtterance:
@@ -112,7 +127,7 @@ class _SpokenUtterance:
         self._request = request
         self._context = context
         self._events: queue.SimpleQueue[Speech | UtteranceTotals | Exception] = queue.SimpleQueue()
-        pipeline, prompt = role.engine.call(lambda: role.voices.load(request)).result()
+        pipeline, prompt = role.voices.load(request, role.engine)
         context.check()
         self.sample_rate = pipeline.sample_rate
         assert request.seed is not None

@@ -23,7 +23,8 @@ from GPT_SoVITS.engine.speech_cache import SpeechCache, speech_key
 from GPT_SoVITS.engine.token_batches import TokenBatches, batch_key
 from GPT_SoVITS.engine.utterance import UtteranceCancelled, UtteranceListener, UtteranceTask
 from GPT_SoVITS.errors import ModelError, is_out_of_memory
-from GPT_SoVITS.pipeline import Speech
+from GPT_SoVITS.gpt.decoder_choice import new_decoder
+from GPT_SoVITS.pipeline import Pipeline, Speech
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,10 @@ class SpeechEngine:
         self._send(run)
         return future
 
+    def prepare(self, pipeline: Pipeline) -> None:
+        """Lay out the weights of a voice for its first utterance; on the caller's thread, as it runs no network."""
+        new_decoder(pipeline.gpt, pipeline.precision)
+
     def close(self) -> None:
         """Cancel all utterances and end the thread."""
         with self._lock:
@@ -122,6 +127,10 @@ class SpeechEngine:
                 self._do_slice(self._utterances[id(work.utterance)])
             elif work is not None:
                 self._do_step(work)
+        while not self._commands.empty():  # a caller waits for each of them
+            command = self._commands.get()
+            if command is not None:
+                command()
         for utterance in list(self._utterances.values()):
             self._end(utterance, UtteranceCancelled())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import Precision
 from GPT_SoVITS.sovits import official as official_sovits
 from GPT_SoVITS.sovits.model import TRAINING_ONLY_PREFIXES, SoVITS
+from GPT_SoVITS.synthesis.model_store import ModelStore
 from GPT_SoVITS.vocoders.sizes import fold
 
 MAX_SETTING = 1 << 16
@@ -52,13 +54,20 @@ class VoiceModels:
 
 
 def load_models(
-    gpt_path: Path, sovits_path: Path, *, models: Path | None, device: torch.device | str, precision: str
+    gpt_path: Path,
+    sovits_path: Path,
+    *,
+    models: Path | None,
+    device: torch.device | str,
+    precision: str,
+    store: ModelStore,
 ) -> VoiceModels:
     """Open a GPT and a SoVITS file, ours or official.
 
     Args:
         models: Folder of official weights, where the base of a LoRA is looked for.
         precision: `auto` (what suits the device), `fp32`, `fp16`, `bf16` or `int8`.
+        store: Finds a GPT that another voice has loaded from the same file.
 
     Raises:
         ModelError: "wrong_checkpoint" for files that do not belong together, "missing_part" for a LoRA without its
@@ -73,11 +82,13 @@ def load_models(
     version = sovits_file.version
     sovits: SoVITS | FlowMatchingSoVITS
     # One after the other, and each file released before the next is converted: its pages count as memory, too.
-    with _SkipInitialization():
-        gpt = Text2Semantic.from_config(gpt_file.config)
-    # On a CPU they stay as the file has them, mapped: the decoder converts what it lays out for itself.
+    # On a CPU the GPT's weights stay as the file has them, mapped: the decoder converts what it lays out for itself.
     gpt_dtype = None if device.type == "cpu" else dtype
-    _place_weights(gpt, gpt_file.state, source=gpt_path.name, device=device, dtype=gpt_dtype)
+    gpt = store.share(
+        "gpt",
+        (str(gpt_path), gpt_path.stat().st_mtime_ns, device, gpt_dtype),
+        partial(_build_gpt, gpt_file, gpt_path.name, device, gpt_dtype),
+    )
     del gpt_file
     if version in FLOW_MATCHING_VERSIONS:
         recipe, sovits = _build_flow_matching(sovits_file, sovits_path.name, models, device, dtype)
@@ -166,6 +177,13 @@ def _numbers(name: str, value: object) -> Iterator[tuple[str, int]]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _numbers(name, inner)
+
+
+def _build_gpt(file: Checkpoint, source: str, device: torch.device, dtype: torch.dtype | None) -> Text2Semantic:
+    with _SkipInitialization():
+        gpt = Text2Semantic.from_config(file.config)
+    _place_weights(gpt, file.state, source=source, device=device, dtype=dtype)
+    return gpt
 
 
 def _build_sovits(file: Checkpoint, source: str, device: torch.device) -> tuple[Recipe, SoVITS]:

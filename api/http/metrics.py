@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from core.jobs.loaded_models import LoadedModel
 
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 """Any other method counts as `other`, so that callers cannot make new series."""
@@ -41,9 +43,23 @@ class Metrics:
             "sovits_jobs", "Jobs by role or state, as `depths` counts.", ("queue",), registry=self.registry
         )
         self.workers = Gauge("sovits_workers", "Workers registered.", ("role",), registry=self.registry)
+        self.loaded_models = Gauge(
+            "sovits_loaded_models",
+            "Voices, prompts and networks in the memory of synthesizers.",
+            ("kind",),
+            registry=self.registry,
+        )
+        self.loaded_megabytes = Gauge(
+            "sovits_loaded_megabytes",
+            "MiB that they occupy; shared ones count for each.",
+            ("kind",),
+            registry=self.registry,
+        )
         self.queue_up = Gauge("sovits_queue_up", "1 while Redis answers.", registry=self.registry)
 
-    def render(self, depths: Mapping[str, int] | None, workers: Mapping[str, int]) -> bytes:
+    def render(
+        self, depths: Mapping[str, int] | None, workers: Mapping[str, int], loaded: Sequence[LoadedModel] = ()
+    ) -> bytes:
         """Return the text that Prometheus reads. `depths` is None while Redis does not respond."""
         self.queue_up.set(depths is not None)
         self.jobs.clear()
@@ -52,6 +68,11 @@ class Metrics:
         self.workers.clear()
         for role, count in workers.items():
             self.workers.labels(role).set(count)
+        self.loaded_models.clear()
+        self.loaded_megabytes.clear()
+        for model in loaded:
+            self.loaded_models.labels(model.kind).inc()
+            self.loaded_megabytes.labels(model.kind).inc(model.megabytes)
         return generate_latest(self.registry)
 
 

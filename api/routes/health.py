@@ -13,6 +13,7 @@ from common.audio_formats import AUDIO_FORMATS
 from common.languages import LANGUAGE_CODES
 from common.limits import MAX_PRONUNCIATIONS, MAX_SPEED, MIN_SPEED
 from common.versions import VERSIONS
+from core.jobs.loaded_models import loaded_models
 from core.speech.inference_jobs import MAX_BATCH_ITEMS
 from core.stages.presets import QUALITIES
 from core.voices.checks import MAX_PROMPTS
@@ -72,7 +73,8 @@ async def metrics(api: Api) -> Response:
     """Export metrics in the text format of Prometheus."""
     health = await check_health(api.queue, api.records)
     depths = health["queues"] if health["checks"]["queue"] == "ok" else None
-    text = api.metrics.render(depths, health["workers"])
+    loaded = await loaded_models(api.queue) if depths is not None else []
+    text = api.metrics.render(depths, health["workers"], loaded)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -13,6 +13,7 @@ from api.http.access import RESOURCES
 from api.http.responses import JsonResponse
 from api.http.schemas import StrictModel
 from core.access import current_caller
+from core.jobs.loaded_models import LoadedModel, loaded_models
 from core.jobs.placement import KINDS
 from core.limits import MAX_LIMIT, ActiveJob, GpuInfo
 
@@ -61,14 +62,26 @@ class HostView(TypedDict):
     gpus: int
 
 
+class LoadedModelView(TypedDict):
+    """A voice, a prompt or a network around them in the memory of a synthesizer."""
+
+    worker: str
+    host: str
+    device: str
+    kind: str
+    name: str
+    megabytes: float
+
+
 class ResourcesView(TypedDict):
-    """Running jobs, limits, GPUs and hosts."""
+    """Running jobs, limits, GPUs, hosts, and what synthesizers have in memory."""
 
     device_usage: dict[str, DeviceLimits]
     active_tasks: list[ActiveJobView]
     limits: dict[str, DeviceLimits]
     gpu_info: list[GpuView]
     hosts: list[HostView]
+    loaded: list[LoadedModelView]
 
 
 class GpuList(TypedDict):
@@ -101,7 +114,7 @@ class ResourcesConfig(StrictModel):
 
 @router.get("", response_model=ResourcesView)
 async def get_resources(api: Api) -> Response:
-    """Get the running jobs, the limits of concurrent jobs, and the hosts with their GPUs."""
+    """Get the running jobs, their limits, the hosts with their GPUs, and the voices that synthesizers have loaded."""
     return JsonResponse(await resources_view(api))
 
 
@@ -131,7 +144,13 @@ async def resources_view(api: ApiServices) -> ResourcesView:
             {"host": host.host, "cores": host.cores, "memory_mb": host.memory_mb, "gpus": len(host.gpus)}
             for host in hosts
         ],
+        "loaded": [_loaded_view(model) for model in await visible_loaded_models(api)],
     }
+
+
+async def visible_loaded_models(api: ApiServices) -> list[LoadedModel]:
+    """Return what synthesizers have in memory, to callers who may see the voices of all."""
+    return await loaded_models(api.queue) if current_caller().sees_all else []
 
 
 async def visible_active_jobs(api: ApiServices) -> list[ActiveJob]:
@@ -175,6 +194,17 @@ def _active_job_view(job: ActiveJob) -> ActiveJobView:
         "host": job.host,
         "device": job.device,
         "worker": job.worker,
+    }
+
+
+def _loaded_view(model: LoadedModel) -> LoadedModelView:
+    return {
+        "worker": model.worker,
+        "host": model.host,
+        "device": model.device,
+        "kind": model.kind,
+        "name": model.name,
+        "megabytes": model.megabytes,
     }
 
 

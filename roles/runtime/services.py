@@ -39,6 +39,11 @@ class WorkerServices:
         """`cpu` or `cuda`; which GPU that is, the environment has already decided."""
         self.threads = threads or int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1
         """Cores for numeric libraries."""
+        self.worker_id = ""
+        """Of the process to the queue; empty outside of a worker."""
+        self.host = ""
+        self.device_name = device
+        """`cpu` or `cuda:N`, as the driver numbers it."""
         self.storage = open_storage(settings)
         self.redis = connect(redis_url)
         self.queue = Queue(self.redis, QueueOptions.from_settings(settings))

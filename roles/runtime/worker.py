@@ -84,6 +84,8 @@ def run_worker(
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.drain())
+        services.worker_id, services.host = worker.worker_id, worker.location.host
+        services.device_name = worker.location.device
         worker.role.start(services)
         if fault := find_device_fault(services.device):
             raise DeviceUnusable(f"its device {device} cannot be used: {fault}")

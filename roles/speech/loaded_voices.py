@@ -1,70 +1,59 @@
-"""Voices and prompts that a synthesizer keeps in memory; the ones used last stay longest."""
+"""Voices and prompts that a synthesizer keeps in memory, within a budget of bytes."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
 from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from common import storage_keys
+from core.jobs.loaded_models import LoadedModel, LoadedModelReports
+from core.memory import available_memory_mb
 from core.records import VoiceRecord
+from core.redis import is_connection_error
+from core.settings import Settings
 from core.speech.requests import PromptRef, UtteranceRequest
 from roles.runtime.errors import model_errors
+from roles.runtime.model_cache import release_memory
 from roles.runtime.services import WorkerServices
 
 if TYPE_CHECKING:
+    from GPT_SoVITS.engine.resident_models import ResidentModels
+    from GPT_SoVITS.engine.speech_engine import SpeechEngine
     from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline
     from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 
 logger = logging.getLogger(__name__)
 
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
-
-MAX_PIPELINES: Final = 4
-MAX_PROMPTS: Final = 64
-
-
-class LruCache(Generic[Key, Value]):
-    """A cache of a fixed size, least recently used first out."""
-
-    def __init__(self, max_entries: int) -> None:
-        self.max_entries = max_entries
-        self._entries: OrderedDict[Key, Value] = OrderedDict()
-
-    def get(self, key: Key, load: Callable[[], Value]) -> Value:
-        """Return the value under `key`; load it when it is not there."""
-        if key not in self._entries:
-            self._entries[key] = load()
-        self._entries.move_to_end(key)
-        while len(self._entries) > self.max_entries:
-            self._entries.popitem(last=False)
-        return self._entries[key]
-
-    def clear(self) -> None:
-        """Drop all entries."""
-        self._entries.clear()
-
-    def __len__(self) -> int:
-        return len(self._entries)
+VOICE: Final = "voice"
+PROMPT: Final = "prompt"
+MIB: Final = 1 << 20
 
 
 class LoadedVoices:
-    """The pipelines of voices and the encoded prompts that are in memory."""
+    """The pipelines of voices and the encoded prompts that are in memory; every method may be called on any thread."""
 
     def __init__(self, services: WorkerServices) -> None:
+        """Begin with nothing. What is loaded is reported under the id of the worker process."""
         self.services = services
-        self.pipelines: LruCache[tuple[str, str], Pipeline] = LruCache(MAX_PIPELINES)
-        self.prompts: LruCache[tuple[str, ...], EncodedPrompt] = LruCache(MAX_PROMPTS)
+        self._reports = LoadedModelReports(services.queue.transport, services.queue.prefix)
 
-    def load(self, request: UtteranceRequest) -> tuple[Pipeline, EncodedPrompt]:
+    @cached_property
+    def resident(self) -> ResidentModels:
+        """Everything that is in memory."""
+        from GPT_SoVITS.engine.resident_models import ResidentModels
+
+        budget = voice_cache_bytes(self.services.settings, self.services.device)
+        return ResidentModels(budget, on_release=release_memory, on_change=self.report)
+
+    def load(self, request: UtteranceRequest, engine: SpeechEngine) -> tuple[Pipeline, EncodedPrompt]:
         """Return the pipeline of a request's voice, and its prompt: the given one, else the voice's own of that name.
+
+        Prompts are encoded by the engine; a voice is loaded on the caller's thread, while others speak.
 
         Raises VoiceNotFound when the voice was deleted, NotFound when a checkpoint in place of the voice's was.
         """
@@ -72,7 +61,7 @@ class LoadedVoices:
         own_sovits = voice.sovits_checkpoint_id
         voice = self._with_checkpoints(voice, request.gpt_checkpoint_id, request.sovits_checkpoint_id)
         checkpoints = (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
-        pipeline = self.pipelines.get(checkpoints, lambda: self._load_pipeline(voice))
+        pipeline = self.resident.get(VOICE, checkpoints, partial(self._load_pipeline, voice, engine), name=voice.name)
         prompt, tokens = request.prompt, None
         if prompt is None:
             own = voice.prompt_named(request.prompt_name)
@@ -80,8 +69,57 @@ class LoadedVoices:
             if voice.sovits_checkpoint_id == own_sovits:  # tokens depend on the codebook
                 tokens = own.get("tokens")
         extra = request.extra_references
-        key = (voice.sovits_checkpoint_id, prompt.audio, prompt.text, prompt.language, *extra)
-        return pipeline, self.prompts.get(key, lambda: self._encode_prompt(pipeline, voice, prompt, tokens, extra))
+        key = (*checkpoints, prompt.audio, prompt.text, prompt.language, *extra)
+        encoded = self.resident.get(
+            PROMPT,
+            key,
+            partial(self._encode_prompt, engine, pipeline, voice, prompt, tokens, extra),
+            name=f"{voice.name}: {prompt.text[:40]}",
+        )
+        return pipeline, replace(encoded, key=key)
+
+    def tidy(self) -> None:
+        """Free what was not used for VOICE_IDLE_SECONDS."""
+        if self.services.settings.voice_idle_seconds:
+            self.resident.tidy(self.services.settings.voice_idle_seconds)
+
+    def clear(self) -> None:
+        """Drop everything that is loaded."""
+        self.resident.clear()
+
+    def close(self) -> None:
+        """Drop everything, and what was reported."""
+        self.clear()
+        if self.services.worker_id:
+            try:
+                self._reports.forget(self.services.worker_id)
+            except Exception as error:
+                if not is_connection_error(error):
+                    raise
+
+    def report(self) -> None:
+        """Publish what is loaded, for the API and for jobs that prefer a worker that has their voice."""
+        worker_id = self.services.worker_id
+        if not worker_id:
+            return
+        models = [
+            LoadedModel(
+                worker=worker_id,
+                host=self.services.host,
+                device=self.services.device_name,
+                kind=model.kind,
+                name=model.name,
+                megabytes=round(model.bytes / MIB, 1),
+                checkpoints=tuple(map(str, model.key)) if model.kind == VOICE and isinstance(model.key, tuple) else (),
+            )
+            for model in self.resident.snapshot()
+        ]
+        try:
+            self._reports.report(worker_id, models)
+        except Exception as error:
+            if not is_connection_error(error):
+                raise
+            logger.debug("The queue is away; the next change reports what is loaded.")
 
     def _with_checkpoints(self, voice: VoiceRecord, gpt_id: str, sovits_id: str) -> VoiceRecord:
         """Return the voice with other checkpoints, where ids of such are given; they must exist."""
@@ -93,20 +131,16 @@ class LoadedVoices:
             sovits_checkpoint_id=sovits_id or voice.sovits_checkpoint_id,
         )
 
-    def clear(self) -> None:
-        """Drop everything that is loaded."""
-        self.pipelines.clear()
-        self.prompts.clear()
-
     @cached_property
     def helpers(self) -> HelperNetworks:
         """The helper networks, shared by all voices."""
         from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 
-        return HelperNetworks(self.services.settings.models_folder, device=self.services.device)
+        return HelperNetworks(self.services.settings.models_folder, device=self.services.device, store=self.resident)
 
-    def _load_pipeline(self, voice: VoiceRecord) -> Pipeline:
+    def _load_pipeline(self, voice: VoiceRecord, engine: SpeechEngine) -> Pipeline:
         from GPT_SoVITS.pipeline import Pipeline
+        from GPT_SoVITS.synthesis.model_loading import suitable_precision
 
         storage = self.services.storage
         started = time.perf_counter()
@@ -116,13 +150,18 @@ class LoadedVoices:
                 storage.path(storage_keys.checkpoint(voice.sovits_checkpoint_id)),
                 models=self.services.settings.models_folder,
                 device=self.services.device,
+                precision=suitable_precision(self.services.settings.inference_precision, self.services.device),
                 helpers=self.helpers,
+                store=self.resident,
             )
+            engine.prepare(pipeline)
+        pipeline.key = (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
         logger.info("Loaded the voice %s in %.1f s.", voice.name, time.perf_counter() - started)
         return pipeline
 
     def _encode_prompt(
         self,
+        engine: SpeechEngine,
         pipeline: Pipeline,
         voice: VoiceRecord,
         prompt: PromptRef,
@@ -135,14 +174,30 @@ class LoadedVoices:
         if tokens is None and storage.exists(tokens_key):
             tokens = orjson.loads(storage.path(tokens_key).read_bytes())
         with model_errors():
-            encoded = pipeline.prepare_prompt(
-                storage.path(prompt.audio),
-                prompt.text,
-                prompt.language,
-                others=[storage.path(key) for key in extra_references],
-                tokens=tokens,
-            )
+            encoded = engine.call(
+                partial(
+                    pipeline.prepare_prompt,
+                    storage.path(prompt.audio),
+                    prompt.text,
+                    prompt.language,
+                    others=[storage.path(key) for key in extra_references],
+                    tokens=tokens,
+                )
+            ).result()
         if tokens is None:
             storage.put_bytes(tokens_key, orjson.dumps(encoded.tokens.tolist()))
         self.helpers.unload_prompt_encoders()
         return encoded
+
+
+def voice_cache_bytes(settings: Settings, device: str) -> int:
+    """Return the budget of a synthesizer: VOICE_CACHE_MB, or its share of half of what is free on its device now."""
+    if settings.voice_cache_mb:
+        return settings.voice_cache_mb * MIB
+    processes = max(1, settings.num_models)
+    if device == "cuda":
+        import torch
+
+        free, _ = torch.cuda.mem_get_info()
+        return free // 2 // processes
+    return available_memory_mb() * MIB // 2 // processes

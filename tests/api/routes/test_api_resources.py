@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from core.jobs.job import JobStatus, NewJob, WorkerLocation
+from core.jobs.loaded_models import LoadedModel, LoadedModelReports
 from core.jobs.queue import AsyncQueue
 from core.limits import GpuInfo, HostInfo, LimitService
 from core.records import NewFileRecord, Records, VoiceRecord
@@ -183,3 +184,26 @@ async def test_a_time_that_has_just_passed_is_now(client: httpx.AsyncClient, rec
     just_now = datetime.fromtimestamp(time.time() - 5, UTC).isoformat()
 
     assert (await begin(client, recording, schedule_at=just_now)).status_code == 201
+
+
+async def test_resources_and_metrics_show_what_running_synthesizers_have_loaded(
+    client: httpx.AsyncClient, queue: AsyncQueue
+) -> None:
+    def loaded(worker: str, kind: str, name: str) -> LoadedModel:
+        return LoadedModel(worker, "there", "cuda:0", kind, name, 512.5, ("gpt-1", "sovits-1"))
+
+    reports = LoadedModelReports(queue.transport, queue.prefix)
+    await queue.register_worker("synthesizer-1", "synthesizer", "there", 1, "cuda:0")
+    await queue.register_worker("synthesizer-1/1", "synthesizer", "there", 1, "cuda:0")
+    await reports.report("synthesizer-1", [loaded("synthesizer-1", "voice", n) for n in ("ann", "bob")])
+    await reports.report("synthesizer-ended", [loaded("synthesizer-ended", "voice", "cid")])
+
+    shown = (await client.get("/api/v1/resources")).json()["loaded"]
+    metrics = (await client.get("/metrics")).text
+
+    place = {"worker": "synthesizer-1", "host": "there", "device": "cuda:0", "kind": "voice", "megabytes": 512.5}
+    assert shown == [{**place, "name": "ann"}, {**place, "name": "bob"}]
+    assert 'sovits_loaded_models{kind="voice"} 2.0' in metrics
+    assert 'sovits_loaded_megabytes{kind="voice"} 1025.0' in metrics
+    await reports.forget("synthesizer-1")
+    assert (await client.get("/api/v1/resources")).json()["loaded"] == []
