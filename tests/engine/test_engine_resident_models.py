@@ -108,10 +108,10 @@ def test_a_model_that_many_threads_ask_for_at_once_is_loaded_once():
         return models.get("voice", 1, load)
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(ask, range(8)))
+        loaded = list(pool.map(ask, range(8)))
 
     assert len(loads) == 1
-    assert all(model is found[0] for model in found)
+    assert all(model is loaded[0] for model in loaded)
 
 
 def test_voices_of_one_gpt_share_it_and_weigh_what_their_files_weigh(tmp_path, recording):
