@@ -91,6 +91,8 @@ from core.webhooks import WebhookService, make_fetcher
 
 MAX_PROMPT_BYTES: Final = 32 << 20
 """Of a downloaded prompt: 30 s uncompressed, in stereo, at 96 kHz are 17 MiB."""
+MEMORY_SHARE: Final = 0.9
+"""Of the memory of Redis: above it new jobs are rejected, so that those that it has can still end."""
 ERROR_FORMATS: Final[tuple[errors.ErrorFormat, ...]] = (
     openai.OpenAIErrors(),
     UpstreamErrors(),
@@ -212,7 +214,7 @@ async def open_services(
     """Open everything that the routes share, and close it in the opposite order when the block ends."""
     storage = open_storage(settings)
     redis = connect_async(redis_url)
-    queue = AsyncQueue(redis, QueueOptions.from_settings(settings))
+    queue = AsyncQueue(redis, QueueOptions.from_settings(settings, memory_share=MEMORY_SHARE))
     events = Events(queue)
     records = Records(settings.resolved_database_url)
     fetcher = Fetcher(max_bytes=MAX_PROMPT_BYTES, allowed_hosts=settings.fetch_allowed_hosts)

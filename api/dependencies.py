@@ -101,4 +101,8 @@ async def caller(request: Request) -> Caller:
 
 RequestCaller = Annotated[Caller, Depends(caller)]
 Limit = Annotated[int, Query(ge=1, le=500, description="Maximum number of items on this page.")]
+Cursor = Annotated[
+    str,
+    Query(max_length=300, description="`next_cursor` of the page before: begin after it; `offset` counts from there."),
+]
 Offset = Annotated[int, Query(ge=0, le=2**31 - 1, description="Items to skip.")]

@@ -23,6 +23,15 @@ def available_memory_mb(cgroup: Path = Path("/sys/fs/cgroup"), meminfo: Path = P
     return max(0, min(available, (limit - used) // _MIB))
 
 
+def total_memory_mb(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the MiB of memory of this host, or of its container."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
+    try:
+        return min(total, int((cgroup / "memory.max").read_text()) // _MIB)
+    except (OSError, ValueError):  # no cgroup, or "max"
+        return total
+
+
 def address_space_bytes() -> int:
     """Return the bytes of address space that this process has reserved. Linux only."""
     return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")

@@ -18,6 +18,7 @@ import redis
 
 from common.files import atomic_path
 from core.errors import MissingPart, NotReady
+from core.memory import total_memory_mb
 from core.process import bound_command, stop_group
 from core.redis import connect
 from core.settings import Settings
@@ -26,6 +27,7 @@ START_SECONDS: Final = 30.0
 """Until the server answers, not counting the time in which it reads its data."""
 USER: Final = "default"
 """Of the password; redis-cli sends a password from a URL only with a user."""
+MIN_MEMORY_MB: Final = 256
 LOCK_SECONDS: Final = 2.0
 """A server that is being killed may hold its folder for a moment."""
 
@@ -66,8 +68,10 @@ def server_binary() -> Path:
 class EmbeddedServer:
     """Valkey on a free loopback port, with a password; what it acknowledged survives the death of its process."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, memory_mb: int = 0) -> None:
+        """`memory_mb`: what its data may take; 0: a quarter of this host's memory."""
         self.folder = folder
+        self._memory_mb = memory_mb or max(MIN_MEMORY_MB, total_memory_mb() // 4)
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
         """After a crash of the server, or of the process that started it, the same as before."""
@@ -107,6 +111,7 @@ class EmbeddedServer:
             "databases 1",
             "daemonize no",
             "loglevel warning",
+            f"maxmemory {self._memory_mb}mb",
             "maxmemory-policy noeviction",
             'save ""',
             # A write is with the kernel before it is answered, so it survives a kill of the server; a power cut

@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     redis_db: int = Field(0, ge=0)
     redis_prefix: str = Field("sovits:", min_length=1)
     """Every key starts with it."""
+    redis_memory_mb: int = Field(0, ge=0)
+    """MiB of memory of the embedded server; above 90 % of it new requests get 503. 0: a quarter of the host's memory."""
     database_url: str = ""
     """SQLAlchemy URL; empty means SQLite under the data folder."""
     storage_url: str = ""

@@ -61,6 +61,14 @@ class Trainer(StageRole):
         "test_inference": test_inference,
     }
 
+    def discard_state(self, run: StageRun) -> bool:
+        """Delete the state that a completed training would have continued from; it is larger than its checkpoints."""
+        folder = run.folder / f"{run.stage.removesuffix('_train')}_{run.work_run}"
+        states = [path for path in folder.glob("resume.pt*") if path.is_file()]
+        for path in states:
+            path.unlink(missing_ok=True)
+        return bool(states)
+
     def run(self, job: Job, context: JobContext) -> dict[str, Any]:
         """Run a stage. One that pauses ends its job as cancelled; another job continues from what it saved."""
         try:

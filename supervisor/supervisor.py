@@ -226,7 +226,7 @@ class Supervisor:
         if url := self.settings.resolved_redis_url:
             check_redis(url, self.settings.key_prefix)
             return url
-        self._server = EmbeddedServer(self.settings.data_path / "redis")
+        self._server = EmbeddedServer(self.settings.data_path / "redis", self.settings.redis_memory_mb)
         # From this thread, which lives as long as the supervisor: the server dies with it.
         self._server.start()
         return self._server.url

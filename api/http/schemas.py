@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NotRequired, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict
@@ -42,14 +42,23 @@ class PageView(TypedDict, Generic[View]):
     total: int
     limit: int
     offset: int
+    next_cursor: NotRequired[str | None]
+    """`cursor` of the next page, which is as quick as the first; null on the last one."""
 
 
-def page_response(page: Page[Record], view: Callable[[Record], View], limit: int, offset: int) -> JsonResponse:
-    """Return a page of records as a PageView; `total` counts the records on all pages."""
+def page_response(
+    page: Page[Record], view: Callable[[Record], View], limit: int, offset: int, *, cursors: bool = False
+) -> JsonResponse:
+    """Return a page of records as a PageView; `total` counts the records on all pages.
+
+    `cursors`: the list takes `cursor`.
+    """
     content: PageView[View] = {
         "items": [view(record) for record in page.items],
         "total": page.total,
         "limit": limit,
         "offset": offset,
     }
+    if cursors:
+        content["next_cursor"] = page.next_cursor
     return JsonResponse(content)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Query, Response
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, Limit, Offset
+from api.dependencies import Api, Cursor, Limit, Offset
 from api.http.access import TRAINING
 from api.http.responses import JsonResponse
 from api.http.schemas import Deleted, JsonObjectBody, PageView, StrictModel, page_response
@@ -122,12 +122,16 @@ async def create_experiment(new: NewExperiment, api: Api) -> Response:
 
 @router.get("", response_model=PageView[ExperimentView])
 async def list_experiments(
-    api: Api, limit: Limit = 50, offset: Offset = 0, status: Annotated[ExperimentStatus | None, Query()] = None
+    api: Api,
+    limit: Limit = 50,
+    offset: Offset = 0,
+    status: Annotated[ExperimentStatus | None, Query()] = None,
+    cursor: Cursor = "",
 ) -> Response:
     """List experiments, newest first. `task_id` is set on an experiment that belongs to a task."""
-    page = await api.records.experiments.page(limit, offset, status)
+    page = await api.records.experiments.page(limit, offset, status, cursor=cursor)
     stages = await api.records.stages.of_experiments(page.items)
-    return page_response(page, lambda record: experiment_view(record, stages[record.id]), limit, offset)
+    return page_response(page, lambda record: experiment_view(record, stages[record.id]), limit, offset, cursors=True)
 
 
 @router.get("/{exp_id}", response_model=ExperimentView)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, ApiServices, Limit, Offset
+from api.dependencies import Api, ApiServices, Cursor, Limit, Offset
 from api.http.access import TRAINING
 from api.http.multipart import announced_bytes, received_file
 from api.http.openapi import multipart_form
@@ -87,10 +87,11 @@ async def upload_file(request: Request, api: Api) -> Response:
 
 @router.get("", response_model=PageView[FileView])
 async def list_files(
-    api: Api, limit: Limit = 50, offset: Offset = 0, purpose: Annotated[str | None, Query()] = None
+    api: Api, limit: Limit = 50, offset: Offset = 0, purpose: Annotated[str | None, Query()] = None, cursor: Cursor = ""
 ) -> Response:
     """List uploaded files, newest first."""
-    return page_response(await api.records.files.page(limit, offset, purpose), file_view, limit, offset)
+    page = await api.records.files.page(limit, offset, purpose, cursor=cursor)
+    return page_response(page, file_view, limit, offset, cursors=True)
 
 
 @router.get("/{file_id}", response_class=FileResponse)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, ApiServices, Limit, Offset
+from api.dependencies import Api, ApiServices, Cursor, Limit, Offset
 from api.http.access import TRAINING
 from api.http.responses import JsonResponse
 from api.http.schemas import Deleted, JsonObjectView, PageView, StrictModel, page_response
@@ -64,6 +64,7 @@ async def list_models(
     api: Api,
     limit: Limit = 50,
     offset: Offset = 0,
+    cursor: Cursor = "",
     type: Annotated[Literal["gpt", "sovits"] | None, Query()] = None,
     version: Annotated[Version | None, Query()] = None,
     exp_id: Annotated[str | None, Query(max_length=64)] = None,
@@ -71,7 +72,7 @@ async def list_models(
 ) -> Response:
     """List checkpoints, newest first."""
     page = await api.records.checkpoints.page(
-        limit, offset, kind=type, version=version, exp_id=exp_id, promoted=promoted
+        limit, offset, kind=type, version=version, exp_id=exp_id, promoted=promoted, cursor=cursor
     )
     voices = await api.checkpoints.voices(page.items)
     experiments = await api.checkpoints.experiments(page.items)
@@ -79,7 +80,7 @@ async def list_models(
     def view(record: CheckpointRecord) -> ModelView:
         return model_view(record, voices[record.id], experiments.get(record.exp_id or ""))
 
-    return page_response(page, view, limit, offset)
+    return page_response(page, view, limit, offset, cursors=True)
 
 
 @router.get("/{model_id}", response_model=ModelView)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, Limit, Offset
+from api.dependencies import Api, Cursor, Limit, Offset
 from api.http.access import TRAINING
 from api.http.responses import JsonResponse
 from api.http.schemas import JsonObjectView, PageView, StrictModel, page_response
@@ -91,9 +91,10 @@ async def create_webhook(new: NewWebhook, api: Api) -> Response:
 
 
 @router.get("/webhooks", response_model=PageView[WebhookView])
-async def list_webhooks(api: Api, limit: Limit = 50, offset: Offset = 0) -> Response:
+async def list_webhooks(api: Api, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = "") -> Response:
     """List webhooks, newest first."""
-    return page_response(await api.records.webhooks.page(limit, offset), webhook_view, limit, offset)
+    page = await api.records.webhooks.page(limit, offset, cursor=cursor)
+    return page_response(page, webhook_view, limit, offset, cursors=True)
 
 
 # The routes of deliveries come before `/webhooks/{webhook_id}`, which would match their path.
@@ -104,13 +105,14 @@ async def list_deliveries(
     api: Api,
     limit: Limit = 50,
     offset: Offset = 0,
+    cursor: Cursor = "",
     status: Annotated[DeliveryStatus | None, Query()] = None,
     webhook_id: Annotated[str | None, Query(max_length=64)] = None,
     event: Annotated[str | None, Query(max_length=40)] = None,
 ) -> Response:
     """List deliveries, newest first. Those that have ended are listed for 30 days."""
-    page = await api.records.deliveries.page(limit, offset, status, webhook_id=webhook_id, event=event)
-    return page_response(page, delivery_view, limit, offset)
+    page = await api.records.deliveries.page(limit, offset, status, webhook_id=webhook_id, event=event, cursor=cursor)
+    return page_response(page, delivery_view, limit, offset, cursors=True)
 
 
 @router.get("/webhooks/deliveries/{delivery_id}", response_model=DeliveryView)
@@ -138,11 +140,13 @@ async def delete_webhook(webhook_id: str, api: Api) -> Response:
 
 
 @router.get("/tasks/{task_id}/webhooks", response_model=PageView[DeliveryView])
-async def list_task_deliveries(task_id: str, api: Api, limit: Limit = 50, offset: Offset = 0) -> Response:
+async def list_task_deliveries(
+    task_id: str, api: Api, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = ""
+) -> Response:
     """List the deliveries of a task's events, newest first."""
     await api.records.tasks.get(task_id)
-    page = await api.records.deliveries.page(limit, offset, subject=task_id)
-    return page_response(page, delivery_view, limit, offset)
+    page = await api.records.deliveries.page(limit, offset, subject=task_id, cursor=cursor)
+    return page_response(page, delivery_view, limit, offset, cursors=True)
 
 
 def webhook_view(webhook: WebhookRecord) -> WebhookView:

@@ -1,8 +1,8 @@
 """Waiting for jobs and watching their histories.
 
 A history is a capped stream; each new event is also announced on a channel of the same name. An announcement only
-wakes: what happened is read from the stream, or from the job itself. So a message that is dropped costs a second and
-never an event.
+wakes: what happened is read from the stream, or from the job itself. Once a second a process also asks about all that
+it watches in one call, so a message that is dropped costs a second and never an event.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from core.redis import OUTAGE_ERRORS
 logger = logging.getLogger(__name__)
 
 REREAD_SECONDS: Final = 1.0
-"""A waiter reads again after so long at most even without an announcement; jittered, so that a thousand spread out."""
+"""How often a process asks about all that it watches, and how soon it reads again where Redis was away."""
+IDLE_SECONDS: Final = 60.0
+"""A waiter reads again after so long at most, whatever it was told; jittered, so that a thousand spread out."""
 CONFIRM_SECONDS: Final = 1.0
 """How long the server's confirmation of a subscription is waited for."""
 RECONNECT_SECONDS: Final = 0.2
@@ -37,23 +39,24 @@ class Events:
 
     def __init__(self, queue: AsyncQueue) -> None:
         self._queue = queue
-        self._subscriptions = _Subscriptions(queue.transport.client, queue.key("events"))
+        self._subscriptions = _Subscriptions(queue)
 
     async def watch(self, topic: str, after: str = "0") -> AsyncIterator[Event]:
         """Yield the history of a job or a topic after `after`, then new events, until a terminal one.
 
         An outage of Redis only delays it.
         """
-        async with self._subscriptions.listen(self._queue.key(f"events:{topic}")) as announced:
+        async with self._subscriptions.listen(topic) as announced:
             ended = False
             while not ended:
                 announced.clear()
+                pause = IDLE_SECONDS
                 try:
                     events = await self._queue.event_history(topic, after)
                     # A watcher that comes back may have seen the history to its end already.
                     ended = not events and await self._queue.history_has_ended(topic, after)
                 except QueueUnavailable:
-                    events = []
+                    events, pause = [], REREAD_SECONDS
                 for event in events:
                     after = event.id
                     yield event
@@ -61,7 +64,7 @@ class Events:
                     # Only the last event counts: behind an earlier terminal one, the job was replayed.
                     ended = events[-1].kind in TERMINAL_EVENTS
                 elif not ended:
-                    await _wait(announced, _jitter(REREAD_SECONDS))
+                    await _wait(announced, _jitter(pause))
 
     async def wait(self, job_id: str, timeout: float) -> Job:  # noqa: ASYNC109  # an outcome of its own
         """Wait until a job is done, dead or cancelled, and return it.
@@ -69,13 +72,15 @@ class Events:
         TimedOut after `timeout` seconds (QueueUnavailable, if Redis was away then), NotFound for an unknown job.
         """
         deadline = time.monotonic() + timeout
-        async with self._subscriptions.listen(self._queue.key(f"events:{job_id}")) as announced:
+        async with self._subscriptions.listen(job_id) as announced:
             while True:
                 announced.clear()
+                pause = IDLE_SECONDS
                 seconds_left = deadline - time.monotonic()
                 try:
                     job = await self._queue.job(job_id)
                 except QueueUnavailable:
+                    pause = REREAD_SECONDS
                     if seconds_left <= 0:
                         raise
                 else:
@@ -87,7 +92,7 @@ class Events:
                         return job
                     if seconds_left <= 0:
                         raise TimedOut(f"The job {job_id} did not end within {timeout:g} s; it goes on.")
-                await _wait(announced, min(seconds_left, _jitter(REREAD_SECONDS)))
+                await _wait(announced, min(seconds_left, _jitter(pause)))
 
     async def close(self) -> None:
         """Close the subscribed connection; whoever still waits goes on by reading again and again."""
@@ -97,18 +102,23 @@ class Events:
 class _Subscriptions:
     """One subscribed connection, and an asyncio.Event for everyone who listens to one of its channels."""
 
-    def __init__(self, client: redis.asyncio.Redis, own_channel: str) -> None:
-        self._client = client
-        self._own_channel = own_channel
+    def __init__(self, queue: AsyncQueue) -> None:
+        self._queue = queue
+        self._client: redis.asyncio.Redis = queue.transport.client
+        self._own_channel = queue.key("events")
         """Nobody publishes here; a connection without any channel could not be read."""
+        self._marks: dict[str, str] = {}
+        """Job or topic → what the last call of `marks` said."""
+        self._poller: asyncio.Task[None] | None = None
         self._listeners: dict[str, set[asyncio.Event]] = {}
         self._confirmed: dict[str, asyncio.Event] = {}
         self._pubsub: PubSub | None = None
         self._reader: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def listen(self, channel: str) -> AsyncIterator[asyncio.Event]:
+    async def listen(self, topic: str) -> AsyncIterator[asyncio.Event]:
         """Yield an event that is set at each announcement, once the server has confirmed the subscription."""
+        channel = f"{self._own_channel}:{topic}"
         announced = asyncio.Event()
         self._listeners.setdefault(channel, set()).add(announced)
         try:
@@ -122,20 +132,23 @@ class _Subscriptions:
             listeners.discard(announced)
             if not listeners:
                 del self._listeners[channel], self._confirmed[channel]
+                self._marks.pop(topic, None)
                 await self._request("unsubscribe", channel)
 
     async def close(self) -> None:
         """Stop reading."""
-        if self._reader is not None:
-            self._reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reader
-            self._reader = None
+        for task in (self._reader, self._poller):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        self._reader = self._poller = None
 
     async def _request(self, verb: str, channel: str) -> None:
         """Subscribe or unsubscribe; while there is no connection, the next one begins with all channels."""
         if self._reader is None:
             self._reader = asyncio.create_task(self._read())
+            self._poller = asyncio.create_task(self._poll())
         if self._pubsub is not None:
             # The reader meets the same error and reconnects; where it does so at this moment, the writer is missing.
             with suppress(*OUTAGE_ERRORS, AttributeError):
@@ -160,6 +173,29 @@ class _Subscriptions:
                 self._pubsub = None
             await asyncio.sleep(_jitter(RECONNECT_SECONDS))
 
+    async def _poll(self) -> None:
+        """Wake the listeners of what has changed since the last time, announced or not, until cancelled."""
+        first = len(self._own_channel) + 1
+        while True:
+            await asyncio.sleep(REREAD_SECONDS)
+            channels = list(self._listeners)
+            try:
+                marks = await self._queue.marks([channel[first:] for channel in channels])
+            except QueueUnavailable:
+                continue  # the listeners notice it themselves
+            except Exception:
+                logger.exception("What is watched could not be asked about.")
+                continue
+            for channel, mark in zip(channels, marks, strict=True):
+                # What is new here is read once more: it may have changed between the first reading and this.
+                if channel in self._listeners and self._marks.get(channel[first:]) != mark:
+                    self._marks[channel[first:]] = mark
+                    self._wake(channel)
+
+    def _wake(self, channel: str) -> None:
+        for announced in self._listeners.get(channel, ()):
+            announced.set()
+
     def _dispatch(self, message: dict[str, str] | None) -> None:
         if message is None:
             return
@@ -168,8 +204,7 @@ class _Subscriptions:
             self._confirmed[channel].set()
         if message["type"] != "unsubscribe":
             # A subscription wakes, too: what was announced before it is read now.
-            for announced in self._listeners.get(channel, ()):
-                announced.set()
+            self._wake(channel)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 import orjson
+from redis import exceptions
 
 from core.access import Quota, current_caller
-from core.errors import ErrorData, InvalidRequest, LeaseLost, QuotaExceeded
+from core.errors import ErrorData, InvalidRequest, LeaseLost, QueueUnavailable, QuotaExceeded
 from core.ids import new_id
 from core.jobs.job import (
     TERMINAL_EVENTS,
@@ -45,6 +46,7 @@ BATCH_SIZE: Final = 100
 """Jobs that one script enqueues, reaps or promotes: the server does nothing else while a script runs."""
 EVENTS_PAGE: Final = 500
 JOBS_PAGE: Final = 500
+MARKS_TOGETHER: Final = 500
 QUOTA_RETRY_SECONDS: Final = 10.0
 """After so long a caller with too many unfinished jobs may ask again."""
 BLOCK_SECONDS: Final = 5.0
@@ -58,6 +60,7 @@ UNCLAIMED_SECONDS: Final = 10.0
 OUTAGE_SECONDS: Final = 10.0
 """Without a reaper for so long, Redis was away; then workers get one more lease to come back in."""
 PROBE_SECONDS: Final = 60
+MEMORY_CHECK_SECONDS: Final = 1.0
 HOLDER_SECONDS: Final = 3600
 """How long it is known what a worker process has loaded, unless it records it again."""
 MAX_CHUNKS: Final = 256
@@ -77,9 +80,11 @@ class QueueOptions:
     retry_delay_seconds: float = 5.0
     """Before the second attempt; before each further one three times as long."""
     result_ttl_seconds: float = 86_400
+    memory_share: float = 1.0
+    """Share of the memory of Redis above which new jobs are rejected; what runs already needs some of the rest."""
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
+    def from_settings(cls, settings: Settings, *, memory_share: float = 1.0) -> Self:
         """Return the options that the settings describe."""
         return cls(
             settings.key_prefix,
@@ -87,6 +92,7 @@ class QueueOptions:
             retry_attempts=settings.worker_retry_attempts,
             retry_delay_seconds=settings.worker_retry_delay_seconds,
             result_ttl_seconds=settings.result_expiry_seconds,
+            memory_share=memory_share,
         )
 
 
@@ -97,6 +103,8 @@ class QueueCommands(RedisCommands[AnyTransport]):
         self.options = options or QueueOptions()
         super().__init__(transport, self.options.prefix)
         self._keep = math.ceil(self.options.result_ttl_seconds)
+        self._memory_checked_at = float("-inf")
+        self._memory_used = 0.0
 
     # New jobs
 
@@ -116,7 +124,26 @@ class QueueCommands(RedisCommands[AnyTransport]):
         batches = [jobs[first : first + BATCH_SIZE] for first in range(0, len(jobs), BATCH_SIZE)]
         return [job for batch in batches for job in await self._enqueue(batch)]
 
+    async def _check_memory(self) -> None:
+        """Raise QueueUnavailable when Redis uses more than its share of memory; it is asked once a second."""
+        now = time.monotonic()
+        if now - self._memory_checked_at > MEMORY_CHECK_SECONDS:
+            self._memory_checked_at = now
+            try:
+                memory = await self._send("INFO", "memory")
+            except exceptions.NoPermissionError:
+                return  # then Redis itself rejects what does not fit
+            maximum = int(memory.get("maxmemory", 0))
+            self._memory_used = int(memory["used_memory"]) / maximum if maximum else 0.0
+        if self._memory_used > self.options.memory_share:
+            raise QueueUnavailable(
+                f"The queue uses {self._memory_used:.0%} of its memory and takes nothing new.",
+                hint="Try again later; REDIS_MEMORY_MB gives it more.",
+            )
+
     async def _enqueue(self, jobs: Sequence[NewJob]) -> list[Job]:
+        if self.options.memory_share < 1.0:
+            await self._check_memory()
         ids = [job.job_id or new_id("job") for job in jobs]
         payloads = [orjson.dumps(job.payload) for job in jobs]
         caller = current_caller()
@@ -495,6 +522,14 @@ class QueueCommands(RedisCommands[AnyTransport]):
             if len(page) < EVENTS_PAGE:
                 return events
             after = events[-1].id
+
+    @command
+    async def marks(self, ids: Sequence[str]) -> list[str]:
+        """Return a text for each job or topic that changes whenever something happens to it."""
+        marks: list[str] = []
+        for first in range(0, len(ids), MARKS_TOGETHER):
+            marks += await self._run_script("poll", *ids[first : first + MARKS_TOGETHER])
+        return marks
 
     @command
     async def history_has_ended(self, topic: str, last: str) -> bool:

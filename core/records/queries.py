@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Column, Table, func, or_, select
+from sqlalchemy import Column, Table, func, literal, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
 from core.access import current_caller
+from core.errors import InvalidParameter
 from core.records.models.page import Page
 from core.records.tables import (
     dataset_recordings,
@@ -102,12 +103,38 @@ async def fetch_page(
     limit: int,
     offset: int,
     *where: ColumnElement[bool],
+    cursor: str = "",
 ) -> Page[Record]:
-    """Return a page of matching records that the caller may see, newest first: by id where it begins with its time."""
+    """Return a page of matching records that the caller may see, newest first: by id where it begins with its time.
+
+    `cursor` of the page before: the page begins after that one, however many there are before it; `offset` counts from
+    there. Raises InvalidParameter for one that is none.
+    """
     where = (*where, *visible(table))
-    order = (table.c.created_at.desc(),) if table.name in _UNORDERED_IDS else ()
+    by_time = table.name in _UNORDERED_IDS
+    keys = (table.c.created_at, table.c.id) if by_time else (table.c.id,)
+    order = [key.desc() for key in keys]
     total = (await connection.execute(select(func.count()).select_from(table).where(*where))).scalar_one()
-    query = (
-        select(*columns(table, record)).where(*where).order_by(*order, table.c.id.desc()).limit(limit).offset(offset)
-    )
-    return Page([record(*row) for row in (await connection.execute(query)).all()], total)
+    # The ids come from an index alone; only the rows of the page itself are read.
+    ids = select(table.c.id).where(*where, *_after(keys, cursor)).order_by(*order).limit(limit + 1).offset(offset)
+    page_ids = list((await connection.execute(ids)).scalars())
+    query = select(*columns(table, record)).where(table.c.id.in_(page_ids[:limit])).order_by(*order)
+    items = [record(*row) for row in (await connection.execute(query)).all()]
+    return Page(items, total, _cursor_after(items[-1], by_time=by_time) if len(page_ids) > limit and items else None)
+
+
+def _after(keys: tuple[Column[Any], ...], cursor: str) -> list[ColumnElement[bool]]:
+    if not cursor:
+        return []
+    time_text, _, last_id = cursor.rpartition("~")
+    if len(keys) == 1:
+        return [keys[0] < cursor]
+    try:
+        created_at = float(time_text)
+    except ValueError:
+        raise InvalidParameter(f"cursor is {cursor!r}.", hint="It is the `next_cursor` of the page before.") from None
+    return [tuple_(*keys) < tuple_(literal(created_at), literal(last_id))]
+
+
+def _cursor_after(item: Any, *, by_time: bool) -> str:
+    return f"{item.created_at!r}~{item.id}" if by_time else str(item.id)

@@ -185,6 +185,7 @@ checkpoints = Table(
     Column("promoted", Boolean, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("owner", String(200), index=True),
+    Index(None, "created_at", "id"),
 )
 
 voices = Table(
@@ -202,6 +203,7 @@ voices = Table(
     Column("created_at", Double, nullable=False),
     Column("owner", String(200), index=True),
     Column("visibility", String(10), nullable=False, server_default="shared"),
+    Index(None, "created_at", "id"),
 )
 
 api_keys = Table(

@@ -13,6 +13,7 @@ from typing import Final
 
 from common.files import sync
 from core.errors import InvalidRequest
+from core.storage.temporary_owner import dead_owners, owner_token
 
 _KEY_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _TEMPORARY: Final = ".tmp"
@@ -69,7 +70,7 @@ class Storage:
         """Return an unused path on the same file system, for `publish`."""
         folder = self.root / _TEMPORARY
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / secrets.token_hex(16)
+        return folder / f"{owner_token(self.root)}.{secrets.token_hex(16)}"
 
     @contextmanager
     def temporary_file(self) -> Iterator[Path]:
@@ -146,8 +147,14 @@ class Storage:
         return _sweep(self.local(key), than, keep)
 
     def sweep_temporary(self, than: float) -> int:
-        """Delete old temporary files that killed processes left; return how many."""
-        return _sweep(self.root / _TEMPORARY, than)
+        """Delete temporary files of processes that ended, and old ones of any; return how many."""
+        folder = self.root / _TEMPORARY
+        left = 0
+        for token in dead_owners(self.root):
+            for path in folder.glob(f"{token}.*"):
+                _delete(path)
+                left += 1
+        return left + _sweep(folder, than)
 
     def used_bytes(self) -> int:
         """Return the size of all files under the root, temporary ones included."""
@@ -171,9 +178,13 @@ def _sweep(folder: Path, than: float, keep: Collection[str] = ()) -> int:
                 continue
         except FileNotFoundError:  # deleted by another sweeper
             continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        _delete(path)
         count += 1
     return count
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -58,8 +58,14 @@ class StageRole:
                 outputs = dict(self.perform(stage_run))
             context.check()
             shared.save()
-        self.services.call(experiments.runs.complete, experiment_id, stage, run, outputs)
+            self.services.call(experiments.runs.complete, experiment_id, stage, run, outputs)
+            if self.discard_state(stage_run):
+                shared.save()
         return outputs
+
+    def discard_state(self, run: StageRun) -> bool:
+        """Delete what only an unfinished run needs, once it is recorded as completed; return whether it had any."""
+        return False
 
     def perform(self, run: StageRun) -> StageOutputs:
         """Do the stage and return its outputs."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import FileResponse
 from pydantic import Field
 
-from api.dependencies import Api, Limit, Offset
+from api.dependencies import Api, Cursor, Limit, Offset
 from api.http.access import TRAINING
 from api.http.responses import JsonResponse, stored_file_response
 from api.http.schemas import PageView, StrictModel, page_response
@@ -114,10 +114,15 @@ async def create_dataset(new: NewDataset, api: Api) -> Response:
 
 @router.get("", response_model=PageView[DatasetSummary])
 async def list_datasets(
-    api: Api, limit: Limit = 50, offset: Offset = 0, status: Annotated[DatasetStatus | None, Query()] = None
+    api: Api,
+    limit: Limit = 50,
+    offset: Offset = 0,
+    status: Annotated[DatasetStatus | None, Query()] = None,
+    cursor: Cursor = "",
 ) -> Response:
     """List data sets, newest first."""
-    return page_response(await api.records.datasets.page(limit, offset, status), dataset_summary, limit, offset)
+    page = await api.records.datasets.page(limit, offset, status, cursor=cursor)
+    return page_response(page, dataset_summary, limit, offset, cursors=True)
 
 
 @router.get("/{dataset_id}", response_model=DatasetView)

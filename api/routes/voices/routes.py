@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from fastapi.responses import FileResponse
 
-from api.dependencies import Api, Limit, Offset
+from api.dependencies import Api, Cursor, Limit, Offset
 from api.http.access import VOICES
 from api.http.responses import JsonResponse, stored_file_response
 from api.http.schemas import PageView, page_response
@@ -28,9 +28,10 @@ router = APIRouter(
 
 
 @router.get("", response_model=PageView[VoiceView])
-async def list_voices(api: Api, limit: Limit = 50, offset: Offset = 0) -> Response:
+async def list_voices(api: Api, limit: Limit = 50, offset: Offset = 0, cursor: Cursor = "") -> Response:
     """List voices, newest first."""
-    return page_response(await api.records.voices.page(limit, offset), voice_view, limit, offset)
+    page = await api.records.voices.page(limit, offset, cursor=cursor)
+    return page_response(page, voice_view, limit, offset, cursors=True)
 
 
 @router.post("", status_code=201, response_model=VoiceView)

@@ -15,3 +15,5 @@ class Page(Generic[Item]):
     items: list[Item]
     total: int
     """Number of items in the whole list."""
+    next_cursor: str | None = None
+    """For the page after this one; None on the last page, and of lists that have no cursor."""

@@ -80,12 +80,13 @@ class CheckpointRepository(Repository):
         version: str | None = None,
         exp_id: str | None = None,
         promoted: bool | None = None,
+        cursor: str = "",
     ) -> Page[CheckpointRecord]:
         """Return a page of checkpoints, newest first."""
         filters = {"kind": kind, "version": version, "exp_id": exp_id, "promoted": promoted}
         where = [checkpoints.c[name] == value for name, value in filters.items() if value is not None]
         async with self._database.read() as connection:
-            return await fetch_page(connection, checkpoints, CheckpointRecord, limit, offset, *where)
+            return await fetch_page(connection, checkpoints, CheckpointRecord, limit, offset, *where, cursor=cursor)
 
     async def add_metrics(self, checkpoint_id: str, metrics: Mapping[str, object]) -> CheckpointRecord:
         """Add numbers to a checkpoint's metrics; raise NotFound when it was deleted meanwhile."""

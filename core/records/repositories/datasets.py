@@ -39,11 +39,13 @@ class DatasetRepository(Repository):
         async with self._database.read() as connection:
             return await fetch_dataset(connection, dataset_id)
 
-    async def page(self, limit: int = 50, offset: int = 0, status: DatasetStatus | None = None) -> Page[DatasetRecord]:
+    async def page(
+        self, limit: int = 50, offset: int = 0, status: DatasetStatus | None = None, *, cursor: str = ""
+    ) -> Page[DatasetRecord]:
         """Return a page of data sets, newest first."""
         where = [] if status is None else [datasets.c.status == status]
         async with self._database.read() as connection:
-            return await fetch_page(connection, datasets, DatasetRecord, limit, offset, *where)
+            return await fetch_page(connection, datasets, DatasetRecord, limit, offset, *where, cursor=cursor)
 
     async def update(self, dataset_id: str, **values: Unpack[DatasetChanges]) -> DatasetRecord:
         """Change its name or language."""

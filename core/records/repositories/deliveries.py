@@ -53,12 +53,13 @@ class DeliveryRepository(Repository):
         webhook_id: str | None = None,
         subject: str | None = None,
         event: str | None = None,
+        cursor: str = "",
     ) -> Page[DeliveryRecord]:
         """Return a page of deliveries, newest first."""
         filters = {"status": status, "webhook_id": webhook_id, "subject": subject, "event": event}
         where = [deliveries.c[name] == value for name, value in filters.items() if value is not None]
         async with self._database.read() as connection:
-            return await fetch_page(connection, deliveries, DeliveryRecord, limit, offset, *where)
+            return await fetch_page(connection, deliveries, DeliveryRecord, limit, offset, *where, cursor=cursor)
 
     async def resend(self, delivery_id: str) -> DeliveryRecord:
         """Start the schedule of a delivery again, now; raise Conflict when its webhook is deleted or disabled."""

@@ -51,12 +51,12 @@ class ExperimentRepository(Repository):
         return {record.id: record for record in records}
 
     async def page(
-        self, limit: int = 50, offset: int = 0, status: ExperimentStatus | None = None
+        self, limit: int = 50, offset: int = 0, status: ExperimentStatus | None = None, *, cursor: str = ""
     ) -> Page[ExperimentRecord]:
         """Return a page of experiments, newest first, those of tasks (with a `task_id`) included."""
         where = [] if status is None else [experiments.c.status == status]
         async with self._database.read() as connection:
-            return await fetch_page(connection, experiments, ExperimentRecord, limit, offset, *where)
+            return await fetch_page(connection, experiments, ExperimentRecord, limit, offset, *where, cursor=cursor)
 
     async def update(self, exp_id: str, **values: Unpack[ExperimentChanges]) -> ExperimentRecord:
         """Change exp_name, gpu_numbers or is_half."""

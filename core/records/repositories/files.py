@@ -81,11 +81,13 @@ class FileRepository(Repository):
         named = [file for file in candidates if name in (file.filename, file.filename.rpartition(".")[0])]
         return max(named, key=lambda file: (file.uploaded_at, file.id), default=None)
 
-    async def page(self, limit: int = 50, offset: int = 0, purpose: str | None = None) -> Page[FileRecord]:
+    async def page(
+        self, limit: int = 50, offset: int = 0, purpose: str | None = None, *, cursor: str = ""
+    ) -> Page[FileRecord]:
         """Return a page of files, newest first; those of one purpose, if given."""
         where = [] if purpose is None else [files.c.purpose == purpose]
         async with self._database.read() as connection:
-            return await fetch_page(connection, files, FileRecord, limit, offset, *where)
+            return await fetch_page(connection, files, FileRecord, limit, offset, *where, cursor=cursor)
 
     async def delete(self, file_id: str) -> FileRecord:
         """Delete a record and return it, so that the caller can delete its bytes; raise Conflict while it is in use."""

@@ -68,11 +68,13 @@ class TaskRepository(Repository):
             raise TaskNotFound(f"no task {task_id!r}")
         return task
 
-    async def page(self, limit: int = 50, offset: int = 0, status: TaskStatus | None = None) -> Page[TaskRecord]:
+    async def page(
+        self, limit: int = 50, offset: int = 0, status: TaskStatus | None = None, *, cursor: str = ""
+    ) -> Page[TaskRecord]:
         """Return a page of tasks, newest first."""
         where = [] if status is None else [tasks.c.status == status]
         async with self._database.read() as connection:
-            return await fetch_page(connection, tasks, TaskRecord, limit, offset, *where)
+            return await fetch_page(connection, tasks, TaskRecord, limit, offset, *where, cursor=cursor)
 
     async def page_with_experiments(
         self, limit: int = 50, offset: int = 0, statuses: Sequence[TaskStatus] = ()

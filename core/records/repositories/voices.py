@@ -83,10 +83,10 @@ class VoiceRepository(Repository):
         async with self._database.read() as connection:
             return (await connection.execute(select(voices.c.id).where(voices.c.name == name))).first() is not None
 
-    async def page(self, limit: int = 50, offset: int = 0) -> Page[VoiceRecord]:
+    async def page(self, limit: int = 50, offset: int = 0, *, cursor: str = "") -> Page[VoiceRecord]:
         """Return a page of voices, newest first."""
         async with self._database.read() as connection:
-            return await fetch_page(connection, voices, VoiceRecord, limit, offset)
+            return await fetch_page(connection, voices, VoiceRecord, limit, offset, cursor=cursor)
 
     async def by_checkpoint(self, checkpoint_ids: Iterable[str]) -> dict[str, list[VoiceRecord]]:
         """Return the voices that use each of these checkpoints; unused ids are left out."""

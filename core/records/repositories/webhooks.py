@@ -60,10 +60,10 @@ class WebhookRepository(Repository):
             this_row = update(webhooks).where(webhooks.c.id == webhook_id, webhooks.c.secret == old)
             return (await connection.execute(this_row.values(secret=new))).rowcount > 0
 
-    async def page(self, limit: int = 50, offset: int = 0) -> Page[WebhookRecord]:
+    async def page(self, limit: int = 50, offset: int = 0, *, cursor: str = "") -> Page[WebhookRecord]:
         """Return a page of webhooks, newest first."""
         async with self._database.read() as connection:
-            return await fetch_page(connection, webhooks, WebhookRecord, limit, offset)
+            return await fetch_page(connection, webhooks, WebhookRecord, limit, offset, cursor=cursor)
 
     async def delete(self, webhook_id: str) -> WebhookRecord:
         """Delete a webhook and return its record; its pending deliveries fail."""
