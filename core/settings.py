@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     redis_prefix: str = Field("sovits:", min_length=1)
     """Every key starts with it."""
     redis_memory_mb: int = Field(0, ge=0)
-    """MiB of memory of the embedded server; above 90 % of it new requests get 503. 0: a quarter of the host's memory."""
+    """MiB of memory of the embedded server; above 90 % of it new requests get 503. 0: a quarter of the host's."""
     database_url: str = ""
     """SQLAlchemy URL; empty means SQLite under the data folder."""
     storage_url: str = ""
