@@ -19,3 +19,6 @@ FILE_EXTENSIONS: Final[dict[AudioFormat, str]] = {
     audio_format: "ogg" if audio_format == "opus" else audio_format for audio_format in AUDIO_FORMATS
 }
 """Without the dot. `opus` is Opus in an Ogg container."""
+MIN_SAMPLE_RATE: Final = 8_000
+MAX_SAMPLE_RATE: Final = 48_000
+"""Hz that a request may ask for."""

@@ -142,6 +142,9 @@ class Settings(BaseSettings):
     """Other names of voices, `alloy=anna, echo=ben` or a JSON object; keys in lower case."""
     cosyvoice_sample_rate: int = Field(0, ge=0, le=48_000)
     """Hz of the WAVs of POST /synthesize; 0: as the voice's model speaks."""
+    openai_pcm_sample_rate: int = Field(24_000, ge=0, le=48_000)
+    """Hz of `pcm` by POST /v1/audio/speech without `sample_rate`, which OpenAI's clients play at 24 kHz; 0: as the
+    voice's model speaks."""
     static_dir: str = ""
     """Folder that also gets the WAVs of POST /synthesize; a relative one lies in the working folder. Empty: none."""
     hf_endpoint: str = ""
@@ -246,7 +249,7 @@ class Settings(BaseSettings):
                 pairs[alias] = name.strip()
         return {alias.strip().casefold(): name for alias, name in pairs.items()}
 
-    @field_validator("cosyvoice_sample_rate")
+    @field_validator("cosyvoice_sample_rate", "openai_pcm_sample_rate")
     @classmethod
     def _audible_rate(cls, value: int) -> int:
         if 0 < value < 8000:

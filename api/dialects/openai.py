@@ -17,11 +17,11 @@ from api.http.access import PUBLIC, SPEAKING
 from api.http.disconnect import while_connected
 from api.http.responses import ClosingStreamingResponse, JsonResponse
 from api.http.sse import EventStream, encode_data
-from api.services.encoding import AudioEncoder, new_encoder, wav_file_header
+from api.services.encoding import SAMPLE_RATE_HEADER, new_encoder, wav_file_header
 from api.services.live_speech import AudioChunk
 from api.services.sampling_fields import SamplingFields
 from api.services.speech import SpeechOptions
-from api.services.whole_speech import audio_or_silence, whole_audio
+from api.services.whole_speech import SILENCE_RATE, audio_or_silence, whole_audio
 from common.audio_formats import MEDIA_TYPES, AudioFormat
 from core.errors import EmptyText, SovitsError, TextTooLong, VoiceNotFound
 from core.records import VoiceRecord
@@ -154,6 +154,7 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
         extra_references=tuple(body.extra_references or ()),
         sampling=body.sampling_options(),
         text_split_method=body.text_split_method,
+        sample_rate=body.sample_rate or (api.settings.openai_pcm_sample_rate if body.response_format == "pcm" else 0),
     )
     speech = await api.speech.request(body.input, voice.id, options)
     await api.speech.check_ready()
@@ -161,12 +162,16 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
         whole = await while_connected(request, whole_audio(_counted(api, speech)))
         header = await asyncio.to_thread(wav_file_header, whole.sample_rate, len(whole.samples))
         return Response(header + whole.samples, media_type=MEDIA_TYPES["wav"])
-    audio = _encode(api, speech, body.response_format)
+    chunks = _counted(api, speech)
     # The status can report an error only before the first byte, so that is waited for.
-    first = await while_connected(request, _first_chunk(audio))
+    first_chunk = await while_connected(request, anext(chunks, AudioChunk(b"", SILENCE_RATE, last=True)))
+    audio = _encode(first_chunk, chunks, body.response_format)
+    first = await while_connected(request, anext(audio, b""))
     if body.stream_format == "sse":
         return EventStream(_encode_events(first, audio, body.input))
-    return ClosingStreamingResponse(_chain(first, audio), media_type=MEDIA_TYPES[body.response_format])
+    is_raw = body.response_format == "pcm"
+    headers = {SAMPLE_RATE_HEADER: str(first_chunk.sample_rate)} if is_raw else {}
+    return ClosingStreamingResponse(_chain(first, audio), 200, headers, MEDIA_TYPES[body.response_format])
 
 
 @public_router.get("/audio/voices")
@@ -221,24 +226,19 @@ async def _counted(api: ApiServices, speech: SpeechRequest) -> AsyncGenerator[Au
             yield chunk
 
 
-async def _encode(api: ApiServices, speech: SpeechRequest, audio_format: AudioFormat) -> AsyncGenerator[bytes, None]:
-    """Yield the bytes of the audio file, those of each utterance as soon as it is ready."""
-    encoder: AudioEncoder | None = None
-    async with aclosing(_counted(api, speech)) as chunks:
-        async for chunk in chunks:
-            if encoder is None:
-                encoder = await asyncio.to_thread(new_encoder, audio_format, chunk.sample_rate)
-            encoded = await asyncio.to_thread(encoder.feed, chunk.samples)
-            if encoded:
+async def _encode(
+    first: AudioChunk, rest: AsyncGenerator[AudioChunk, None], audio_format: AudioFormat
+) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes of the audio file, those of each chunk as soon as it is ready."""
+    async with aclosing(rest):
+        encoder = await asyncio.to_thread(new_encoder, audio_format, first.sample_rate)
+        if encoded := await asyncio.to_thread(encoder.feed, first.samples):
+            yield encoded
+        async for chunk in rest:
+            if encoded := await asyncio.to_thread(encoder.feed, chunk.samples):
                 yield encoded
-    if encoder is not None and (rest := await asyncio.to_thread(encoder.finish)):
-        yield rest
-
-
-async def _first_chunk(audio: AsyncGenerator[bytes, None]) -> bytes:
-    async for chunk in audio:
-        return chunk
-    return b""
+        if last := await asyncio.to_thread(encoder.finish):
+            yield last
 
 
 async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:

@@ -26,7 +26,8 @@ SAFE_METHODS: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 DEFAULT_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-API-Key, X-Request-ID"
 EXPOSED_HEADERS: Final = (
-    "X-Request-ID, Retry-After, Idempotent-Replayed, Content-Disposition, Content-Range, Accept-Ranges, ETag, Location"
+    "X-Request-ID, Retry-After, Idempotent-Replayed, Content-Disposition, Content-Range, Accept-Ranges, ETag, "
+    "Location, X-Sample-Rate"
 )
 PREFLIGHT_SECONDS: Final = 600
 """How long a browser may remember the response to a preflight."""

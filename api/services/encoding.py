@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from common.audio_formats import AudioFormat
 
-if TYPE_CHECKING:
-    import soxr
-
-RAW_SAMPLE_RATE: Final = 24_000
-"""Raw samples carry no rate: OpenAI's clients assume 24 kHz."""
+SAMPLE_RATE_HEADER: Final = "X-Sample-Rate"
+"""Of responses that are raw samples, which say nothing of their rate."""
 
 
 class AudioEncoder(Protocol):
@@ -28,7 +25,7 @@ class AudioEncoder(Protocol):
 def new_encoder(audio_format: AudioFormat, sample_rate: int) -> AudioEncoder:
     """Create an encoder for samples at this rate in Hz. The first call blocks while libraries load."""
     if audio_format == "pcm":
-        return RawEncoder(sample_rate)
+        return RawEncoder()
     from core.media.encode import Encoder
 
     return Encoder(audio_format, sample_rate)
@@ -42,21 +39,12 @@ def wav_file_header(sample_rate: int, data_bytes: int) -> bytes:
 
 
 class RawEncoder:
-    """The encoder of `pcm`: samples without a header, resampled to 24 kHz."""
-
-    def __init__(self, sample_rate: int) -> None:
-        import soxr
-
-        self._resampler: soxr.ResampleStream = soxr.ResampleStream(sample_rate, RAW_SAMPLE_RATE, 1, dtype="int16")
+    """The encoder of `pcm`: 16-bit little-endian samples without a header."""
 
     def feed(self, samples: bytes) -> bytes:
-        return self._resample(samples, last=False)
+        """Return the samples."""
+        return samples
 
     def finish(self) -> bytes:
-        return self._resample(b"", last=True)
-
-    def _resample(self, samples: bytes, last: bool) -> bytes:
-        import numpy as np
-
-        resampled: bytes = self._resampler.resample_chunk(np.frombuffer(samples, "<i2"), last=last).tobytes()
-        return resampled
+        """Return nothing: there is no end."""
+        return b""

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from common.audio_formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from common.limits import MAX_EXTRA_REFERENCES
 from core.speech.sampling import (
     FragmentInterval,
@@ -37,6 +38,12 @@ class SamplingFields(BaseModel):
     overlap_length: OverlapLength | None = Field(None, description="Semantic tokens that chunks of a stream share.")
     text_split_method: SplitMethod | None = Field(
         None, description="cut0 to cut5, upstream's ways to cut a text. Default: whole sentences."
+    )
+    sample_rate: int | None = Field(
+        None,
+        ge=MIN_SAMPLE_RATE,
+        le=MAX_SAMPLE_RATE,
+        description="Hz of the audio. Default: as the voice's model speaks.",
     )
     extra_references: Annotated[list[str], Field(max_length=MAX_EXTRA_REFERENCES)] | None = Field(
         None,

@@ -17,6 +17,7 @@ from api.http.draining import shutting_down
 from api.services.job_errors import error_from_job
 from api.services.live_speech import FILE_AHEAD, KEEP_SECONDS, STREAM_AHEAD, AudioChunk, LiveSpeech
 from api.services.references import ReferenceService
+from api.services.resampling import resampled
 from api.services.speech_session import SpeechSession
 from api.services.text_splitting import MAX_CHARACTERS, split_short_text
 from api.services.voice_lookup import VoiceLookup
@@ -70,6 +71,8 @@ class SpeechOptions:
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
     text_split_method: SplitMethod | None = None
     """None: whole sentences."""
+    sample_rate: int = 0
+    """Hz of the audio; 0: as the voice's model speaks."""
 
 
 class SpeechService:
@@ -133,6 +136,7 @@ class SpeechService:
             sovits_checkpoint_id=options.sovits_checkpoint_id,
             sampling=options.sampling,
             text_split_method=options.text_split_method,
+            sample_rate=options.sample_rate,
         )
 
     def check_text(self, text: str) -> None:
@@ -172,7 +176,7 @@ class SpeechService:
             else:
                 live.add(await self._split(request, speech_id))
             live.complete()
-            async with aclosing(live.chunks()) as chunks:
+            async with aclosing(resampled(live.chunks(), request.sample_rate)) as chunks:
                 async for chunk in chunks:
                     yield chunk
 

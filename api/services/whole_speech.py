@@ -23,7 +23,8 @@ async def audio_or_silence(speech: SpeechService, request: SpeechRequest) -> Asy
             async for chunk in chunks:
                 yield chunk
     except EmptyText:
-        yield AudioChunk(bytes(2 * round(SILENCE_SECONDS * SILENCE_RATE)), SILENCE_RATE, last=True)
+        rate = request.sample_rate or SILENCE_RATE
+        yield AudioChunk(bytes(2 * round(SILENCE_SECONDS * rate)), rate, last=True)
 
 
 async def utterances_of(chunks: AsyncGenerator[AudioChunk, None]) -> AsyncGenerator[AudioChunk, None]:

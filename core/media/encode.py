@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import wave
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import av
 import numpy as np
@@ -108,7 +109,21 @@ def encode(samples: NDArray[np.int16] | Path, format: str, sample_rate: int = 0)
     if format == "wav":
         return wav_header(sample_rate, len(raw)) + raw
     encoder = Encoder(format, sample_rate)
-    return encoder.feed(raw) + encoder.finish()
+    content = io.BytesIO(encoder.feed(raw) + encoder.finish())
+    if format == "flac":
+        write_flac_length(content, len(raw) // 2)
+    return content.getvalue()
+
+
+def write_flac_length(file: BinaryIO, samples: int) -> None:
+    """Write the number of samples into a finished FLAC file, which a stream could not say at its start (RFC 9639, 8.2).
+
+    The 36 bits end the eight bytes that begin with the sample rate, 18 bytes after the start.
+    """
+    file.seek(18)
+    fields = int.from_bytes(file.read(8), "big")
+    file.seek(18)
+    file.write((fields >> 36 << 36 | samples).to_bytes(8, "big"))
 
 
 def wav_header(sample_rate: int, data_bytes: int | None) -> bytes:

@@ -49,6 +49,8 @@ class AssembleRequest(FileJobPayload):
     speed: float
     seed: int | None
     prompt_name: str = Field(alias="emotion")
+    sample_rate: int = 0
+    """Hz of the file; 0: as the voice's model speaks."""
     labels: InferenceLabels = Field(default_factory=InferenceLabels)
 
 
@@ -169,6 +171,7 @@ def new_inference_jobs(
         speed=speech.speed,
         seed=speech.seed,
         prompt_name=speech.prompt_name,
+        sample_rate=speech.sample_rate,
         labels=labels or InferenceLabels(),
     )
     split_job = NewJob(

@@ -75,6 +75,8 @@ class SpeechRequest(SpeechPayload):
     sampling: SamplingOptions = SamplingOptions()
     text_split_method: SplitMethod | None = None
     """None: whole sentences, joined and cut to what is spoken in one breath."""
+    sample_rate: int = 0
+    """Hz of the file or stream; 0: as the voice's model speaks."""
     assembly: str = ""
     """The job that joins the utterances to one file; empty when the caller enqueues and streams them itself."""
     device: str = ""

@@ -21,7 +21,8 @@ from core.errors import ErrorData, InvalidRequest, NotFound, NotReady, Permanent
 from core.jobs.job import Job, JobStatus
 from core.jobs.queue import Queue
 from core.marks.speech_marks import SpeechMarks
-from core.media.encode import Encoder, wav_header
+from core.media.encode import Encoder, wav_header, write_flac_length
+from core.media.resample import Resampler
 from core.speech.inference_jobs import (
     ArchiveRequest,
     AssembleRequest,
@@ -117,15 +118,17 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
     jobs = _utterance_jobs(request.split, run.services.queue)
     utterances = [cast(UtteranceResult, job.result) for job in jobs]
     rate = utterances[0]["sample_rate"]
-    encoder = Encoder(request.format, rate) if request.format != "wav" else None
+    output_rate = request.sample_rate or rate
+    resampler = Resampler(rate, output_rate) if output_rate != rate else None
+    encoder = Encoder(request.format, output_rate) if request.format != "wav" else None
     first = UtteranceRequest.model_validate(jobs[0].payload)
     embedder = SpeechMarks(run.services.settings).embedder(first, rate)
     spoken: list[UtteranceTiming] = []
-    frames, pause_seconds = 0, 0.0
+    frames, output_frames, pause_seconds = 0, 0, 0.0
     with storage.temporary_file() as temporary:
-        with temporary.open("wb") as file:
+        with temporary.open("w+b") as file:
             if encoder is None:
-                file.write(wav_header(rate, 0))
+                file.write(wav_header(output_rate, 0))
             for utterance in utterances:
                 run.context.check()
                 silence = bytes(2 * round(pause_seconds * rate))
@@ -135,22 +138,28 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
                         raise SovitsError(f"The sentences have different rates: {rate} and {source.getframerate()}.")
                     for samples in chain((silence,), iter(partial(source.readframes, BLOCK_FRAMES), b"")):
                         block = embedder.feed(samples) if embedder is not None else samples
-                        file.write(block if encoder is None else encoder.feed(block))
                         frames += len(block) // 2
+                        output = block if resampler is None else resampler.feed(block)
+                        file.write(output if encoder is None else encoder.feed(output))
+                        output_frames += len(output) // 2
                 spoken.append({"text": utterance["text"], "start": start / rate, "seconds": (frames - start) / rate})
                 pause_seconds = utterance.get("pause_seconds", 0.0)
+            rest = b"" if resampler is None else resampler.finish()
             if encoder is not None:
-                file.write(encoder.finish())
+                file.write(encoder.feed(rest) + encoder.finish())
+                if request.format == "flac":
+                    write_flac_length(file, output_frames + len(rest) // 2)
             else:
+                file.write(rest)
                 file.seek(0)
-                file.write(wav_header(rate, 2 * frames))
+                file.write(wav_header(output_rate, 2 * output_frames + len(rest)))
         key = f"{inference_folder(run.job.id)}/speech.{run.context.lease.token}.{FILE_EXTENSIONS[request.format]}"
         stored = _publish(storage, temporary, key)
     return {
         "audio": key,
         "format": request.format,
         "media_type": MEDIA_TYPES[request.format],
-        "sample_rate": rate,
+        "sample_rate": output_rate,
         "seconds": frames / rate,
         "utterances": spoken,
         **stored,

@@ -32,16 +32,12 @@ def read_examples(service: str) -> list[Example]:
 
 
 def parameters(service: str, *, with_keys: bool = False) -> list[Any]:
-    """Return one parameter per example that needs no training; those in the service's list are expected to fail."""
-    path = HERE / "expected_failures" / f"{service}.txt"
-    failing = set(path.read_text().splitlines()) if path.exists() else set()
-    examples = [e for e in read_examples(service) if e.get("when") in ((None, "keys") if with_keys else (None,))]
-    unknown = failing - {example["name"] for example in read_examples(service)}
-    assert not unknown, f"{path.name} names examples that do not exist: {sorted(unknown)}"
-    expected = pytest.mark.xfail(strict=True, raises=AssertionError, reason="not built")
+    """Return one parameter per example that needs no training."""
+    conditions = (None, "keys") if with_keys else (None,)
     return [
-        pytest.param(example["name"], id=example["name"], marks=[expected] if example["name"] in failing else [])
-        for example in examples
+        pytest.param(example["name"], id=example["name"])
+        for example in read_examples(service)
+        if example.get("when") in conditions
     ]
 
 

@@ -11,7 +11,7 @@ from fastapi import Request, Response
 
 from api.http.disconnect import while_connected
 from api.http.responses import ClosingStreamingResponse
-from api.services.encoding import AudioEncoder
+from api.services.encoding import SAMPLE_RATE_HEADER, AudioEncoder, RawEncoder
 from api.services.live_speech import AudioChunk
 from api.services.whole_speech import whole_audio
 from common.audio_formats import MEDIA_TYPES
@@ -22,18 +22,6 @@ CONTENT_TYPES: Final = {
     "mp3": MEDIA_TYPES["mp3"],
     "flac": MEDIA_TYPES["flac"],
 }
-
-
-class RawSamples:
-    """16-bit little-endian samples without a header."""
-
-    def feed(self, samples: bytes) -> bytes:
-        """Return the samples."""
-        return samples
-
-    def finish(self) -> bytes:
-        """Return nothing: there is no end."""
-        return b""
 
 
 class StreamedWav:
@@ -57,7 +45,7 @@ class StreamedWav:
 def new_upstream_encoder(media_type: str, sample_rate: int) -> AudioEncoder:
     """Create an encoder for a stream of samples at this rate in Hz. The first call blocks while libraries load."""
     if media_type == "raw":
-        return RawSamples()
+        return RawEncoder()
     if media_type == "wav":
         return StreamedWav(sample_rate)
     if media_type == "ogg":
@@ -75,9 +63,10 @@ async def file_response(
     """Return the whole speech as one file; a WAV has true sizes. `as_stream`: without saying its length before."""
     whole = await while_connected(request, whole_audio(audio))
     content = await asyncio.to_thread(_encode_file, whole, media_type)
+    headers = _rate_header(whole, media_type)
     if as_stream:
-        return ClosingStreamingResponse(_single(content), media_type=CONTENT_TYPES[media_type])
-    return Response(content, media_type=CONTENT_TYPES[media_type])
+        return ClosingStreamingResponse(_single(content), headers=headers, media_type=CONTENT_TYPES[media_type])
+    return Response(content, headers=headers, media_type=CONTENT_TYPES[media_type])
 
 
 async def streamed_response(
@@ -87,9 +76,24 @@ async def streamed_response(
 
     `chained`: every chunk of `ogg` is a file of its own, one after another, as upstream sends them.
     """
-    encoded = _encode_files(audio, media_type) if chained and media_type == "ogg" else _encode(audio, media_type)
+    first_chunk = await while_connected(request, anext(audio, None))
+    chunks = _chunks(first_chunk, audio)
+    encoded = _encode_files(chunks, media_type) if chained and media_type == "ogg" else _encode(chunks, media_type)
     first = await while_connected(request, anext(encoded, b""))
-    return ClosingStreamingResponse(_chain(first, encoded), media_type=CONTENT_TYPES[media_type])
+    headers = _rate_header(first_chunk, media_type)
+    return ClosingStreamingResponse(_chain(first, encoded), headers=headers, media_type=CONTENT_TYPES[media_type])
+
+
+def _rate_header(chunk: AudioChunk | None, media_type: str) -> dict[str, str]:
+    return {SAMPLE_RATE_HEADER: str(chunk.sample_rate)} if chunk is not None and media_type == "raw" else {}
+
+
+async def _chunks(first: AudioChunk | None, rest: AsyncGenerator[AudioChunk, None]) -> AsyncGenerator[AudioChunk, None]:
+    async with aclosing(rest):
+        if first is not None:
+            yield first
+        async for chunk in rest:
+            yield chunk
 
 
 def _encode_file(whole: AudioChunk, media_type: str) -> bytes:

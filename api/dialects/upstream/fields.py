@@ -11,6 +11,7 @@ from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from api.dialects.upstream.errors import BadField
+from common.audio_formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from common.languages import LANGUAGE_CODES, LANGUAGE_CODES_OF_V1, LanguageCode, find_language
 from common.limits import MAX_SEED, MAX_SPEED, MIN_SPEED
 from core.speech.sampling import (
@@ -51,6 +52,7 @@ class UpstreamSampling(BaseModel):
     fragment_interval: FragmentInterval | None = None
     min_chunk_length: MinChunkLength | None = None
     overlap_length: OverlapLength | None = None
+    sample_rate: Annotated[int | None, Field(ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)] = None
     speed_factor: Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED)] = 1.0
     seed: Annotated[int | None, Field(ge=0, le=MAX_SEED), BeforeValidator(lambda value: _seed(value))] = None
     batch_size: int = 1

@@ -130,6 +130,7 @@ async def speech_request(api: ApiServices, session: CallerSession, item: Upstrea
             sovits_checkpoint_id=session.sovits_checkpoint_id,
             sampling=item.numbers.options(),
             text_split_method=item.split_method,
+            sample_rate=item.numbers.sample_rate or 0,
         ),
     )
 

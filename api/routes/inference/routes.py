@@ -22,6 +22,7 @@ from api.routes.inference.views import (
     inference_view,
 )
 from api.services.batches import BatchText, check_batch
+from api.services.encoding import SAMPLE_RATE_HEADER
 from api.services.sampling_fields import SamplingFields
 from api.services.speech import SpeechOptions
 from common.audio_formats import FILE_EXTENSIONS, AudioFormat
@@ -70,6 +71,7 @@ class TextToSpeak(StrictModel, SamplingFields):
             extra_references=tuple(self.extra_references or ()),
             sampling=self.sampling_options(),
             text_split_method=self.text_split_method,
+            sample_rate=self.sample_rate or 0,
         )
 
 
@@ -204,7 +206,10 @@ async def download_audio(inference_id: str, api: Api) -> Response:
     inference = await api.inference.get(inference_id)
     result = inference.require_audio()
     filename = f"{inference_id}.{FILE_EXTENSIONS[result['format']]}"
-    return await _result_file(api, inference.job, result["audio"], result["media_type"], filename, result["sha256"])
+    response = await _result_file(api, inference.job, result["audio"], result["media_type"], filename, result["sha256"])
+    if result["format"] == "pcm":
+        response.headers[SAMPLE_RATE_HEADER] = str(result["sample_rate"])
+    return response
 
 
 @router.get("/{inference_id}/progress", response_class=EventStream)

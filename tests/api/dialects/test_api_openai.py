@@ -8,6 +8,7 @@ import io
 import wave
 from typing import Any
 
+import av
 import httpx
 import openai
 import orjson
@@ -112,12 +113,51 @@ async def test_the_first_utterance_is_sent_before_the_second_is_spoken(
     assert seconds_of(first + rest) == pytest.approx(len("Hello there.How are you today.") / 20 + 0.3, abs=0.01)
 
 
-async def test_raw_samples_come_at_24_khz(
+async def test_raw_samples_come_at_24_khz_and_say_so(
     client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord
 ) -> None:
     reply = await client.post("/v1/audio/speech", json=speech(response_format="pcm", input="Hello there."))
 
     assert len(reply.content) == pytest.approx(2 * 24_000 * len("Hello there.") / 20, abs=200)
+    assert reply.headers["x-sample-rate"] == "24000"
+
+
+@pytest.mark.parametrize(("setting", "requested", "rate"), [(0, None, RATE), (8000, None, 8000), (0, 44_100, 44_100)])
+async def test_the_rate_of_raw_samples_is_chosen_by_setting_and_request(
+    settings: Settings, tone_workers: ToneWorkers, voice: VoiceRecord, setting: int, requested: int | None, rate: int
+) -> None:
+    body = speech(response_format="pcm", sample_rate=requested)
+    async with running(settings.model_copy(update={"openai_pcm_sample_rate": setting})) as api:
+        reply = await api.client.post("/v1/audio/speech", json=body)
+
+    assert reply.headers["x-sample-rate"] == str(rate)
+    seconds = len("Hello there.How are you today.") / 20 + 0.3
+    assert len(reply.content) == pytest.approx(2 * rate * seconds, abs=200)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_every_format_comes_at_the_rate_that_is_asked_for(
+    client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord, streamed: bool
+) -> None:
+    more = {"stream_format": "audio"} if streamed else {}
+    replies = {
+        kind: await client.post("/v1/audio/speech", json=speech(response_format=kind, sample_rate=22_050, **more))
+        for kind in ("wav", "flac", "mp3", "aac")
+    }
+
+    for kind, reply in replies.items():
+        with av.open(io.BytesIO(reply.content), "r") as container:
+            stream = container.streams.audio[0]
+            assert stream.rate == 22_050, kind
+            samples = sum(frame.samples for frame in container.decode(stream))
+        assert samples / 22_050 == pytest.approx(len("Hello there.How are you today.") / 20 + 0.3, abs=0.15), kind
+
+
+@pytest.mark.parametrize("rate", [7999, 48_001, "loud"])
+async def test_a_rate_that_nobody_plays_is_rejected(client: httpx.AsyncClient, voice: VoiceRecord, rate: Any) -> None:
+    reply = await client.post("/v1/audio/speech", json=speech(sample_rate=rate))
+
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "sample_rate")
 
 
 async def test_events_carry_the_audio(client: httpx.AsyncClient, tone_workers: ToneWorkers, voice: VoiceRecord) -> None:

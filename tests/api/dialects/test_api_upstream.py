@@ -146,6 +146,7 @@ async def test_raw_is_the_samples_alone(spoken: httpx.AsyncClient) -> None:
     streamed = await spoken.get("/tts", params=tts(media_type="raw", streaming_mode="true"))
 
     assert whole.headers["content-type"] == "audio/raw"
+    assert whole.headers["x-sample-rate"] == streamed.headers["x-sample-rate"] == str(RATE)
     assert len(whole.content) / 2 / RATE == pytest.approx(SECONDS, abs=0.01)
     assert streamed.content == whole.content
 

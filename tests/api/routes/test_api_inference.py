@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+import soundfile
 from api_support import RATE, Api, ToneWorkers, eventually, running
 
 from core.jobs.job import Lease, NewJob
@@ -115,6 +116,25 @@ async def test_a_text_becomes_a_file_with_its_sentences(
     async with running(settings.model_copy(update={"root_path": "/voice"})) as below:
         seen = (await below.client.get(path)).json()
     assert seen["result"]["download_url"] == f"/voice{result['download_url']}"
+
+
+@pytest.mark.parametrize("format", ["wav", "pcm", "flac"])
+async def test_the_rate_of_a_file_can_be_chosen(
+    api: Api, speech_workers: SpeechWorkers, voice: VoiceRecord, format: str
+) -> None:
+    body = {"text": TEXT, "voice": voice.id, "format": format, "sample_rate": 24_000}
+    started = (await api.client.post("/api/v1/inference", json=body)).json()
+
+    result = (await ended(api.client, f"/api/v1/inference/{started['id']}"))["result"]
+    content = (await api.client.get(result["download_url"])).content
+
+    assert result["sample_rate"] == 24_000
+    if format == "pcm":
+        assert len(content) / 2 / 24_000 == pytest.approx(result["seconds"], abs=0.001)
+    else:
+        samples, rate = soundfile.read(io.BytesIO(content))
+        assert rate == 24_000
+        assert len(samples) / rate == pytest.approx(result["seconds"], abs=0.001)
 
 
 @pytest.mark.parametrize(("format", "codec"), [("mp3", "mp3float"), ("opus", "opus"), ("flac", "flac")])

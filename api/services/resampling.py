@@ -1,0 +1,37 @@
+"""Speech at the sample rate that its listener asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from api.services.live_speech import AudioChunk
+
+if TYPE_CHECKING:
+    from core.media.resample import Resampler
+
+
+async def resampled(chunks: AsyncGenerator[AudioChunk, None], sample_rate: int) -> AsyncGenerator[AudioChunk, None]:
+    """Yield the same speech at another rate; every utterance is complete at its last chunk. 0 changes nothing."""
+    resampler: Resampler | None = None
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            if sample_rate in (0, chunk.sample_rate):
+                yield chunk
+                continue
+            if resampler is None:
+                resampler = await asyncio.to_thread(_new_resampler, chunk.sample_rate, sample_rate)
+            samples = await asyncio.to_thread(resampler.feed, chunk.samples)
+            if chunk.last:
+                samples += await asyncio.to_thread(resampler.finish)
+                resampler = None
+            yield replace(chunk, samples=samples, sample_rate=sample_rate)
+
+
+def _new_resampler(source_rate: int, target_rate: int) -> Resampler:
+    from core.media.resample import Resampler
+
+    return Resampler(source_rate, target_rate)
