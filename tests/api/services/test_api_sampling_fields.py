@@ -16,7 +16,7 @@ from core.settings import Settings
 from core.speech.requests import SpeechRequest
 from core.speech.sampling import SamplingOptions
 
-SAMPLING = {
+SAMPLING: dict[str, Any] = {
     "top_k": 7,
     "top_p": 0.9,
     "temperature": 0.8,
@@ -28,7 +28,7 @@ SAMPLING = {
     "overlap_length": 3,
 }
 TEXT = "This is the first one, that is the second one."
-LIVE = {
+LIVE: dict[str, dict[str, Any]] = {
     "/v1/audio/speech": {"model": "tts-1", "voice": "Allison", "input": TEXT, "response_format": "wav"},
     "/synthesize": {"target": TEXT, "voice": "Allison"},
 }
@@ -69,7 +69,8 @@ async def test_jobs_and_batches_carry_the_settings(
     view = response.json()
     job = await queue.job(f"{view['id']}.open" if "batch" in path else f"{view['id']}.split")
     assert job is not None
-    payload = job.payload["items"][0]["speech"] if "batch" in path else job.payload
+    stored: Any = job.payload
+    payload = stored["items"][0]["speech"] if "batch" in path else stored
     request = SpeechRequest.model_validate(payload)
     assert request.sampling == SamplingOptions(**SAMPLING)
     assert (request.text_split_method, request.extra_references) == ("cut3", ("voices/x/prompt.wav",))
@@ -79,7 +80,7 @@ async def test_jobs_and_batches_carry_the_settings(
 async def test_a_value_out_of_range_is_rejected_and_named(
     client: httpx.AsyncClient, voice: VoiceRecord, tone_workers: ToneWorkers, path: str
 ) -> None:
-    wrong = {"top_k": 0, "top_p": 2, "temperature": 3, "repetition_penalty": 0, "sample_steps": 0}
+    wrong: dict[str, Any] = {"top_k": 0, "top_p": 2, "temperature": 3, "repetition_penalty": 0, "sample_steps": 0}
     wrong |= {"fragment_interval": 11, "text_split_method": "cut9", "overlap_length": 0, "min_chunk_length": 500}
     for name, value in wrong.items():
         response = await client.post(path, json=(LIVE | BACKGROUND)[path] | {name: value})
