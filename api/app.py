@@ -117,7 +117,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
         audit.close()
 
     app = FastAPI(
-        title="sovitsd",
+        title=settings.project_name or "sovitsd",
         summary="Recordings in, voices and speech out.",
         version=package_version(),
         lifespan=lifespan,

@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.dependencies import ApiServices
 from api.http.connections import QuietAcceptErrors, connection_limits, limited_protocol, raise_file_limit
+from api.listening import announce_on_stdout, listening_sockets
 from common.files import write_atomically
 from common.hosts import bracketed, http_url
 from core.jobs.server_check import find_usable_redis
@@ -51,11 +52,12 @@ def serve(settings: Settings) -> None:
     )
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    AnnouncingServer(config, app, settings.data_path / "run" / "api.json").run()
+    sockets = listening_sockets(settings.host, settings.port)
+    AnnouncingServer(config, app, settings.data_path / "run" / "api.json").run(sockets)
 
 
 class AnnouncingServer(uvicorn.Server):
-    """A server that writes `{"url", "pid"}` to a file while it listens."""
+    """A server that writes `{"url", "pid"}` to a file while it listens, and its address to standard output."""
 
     def __init__(self, config: uvicorn.Config, app: FastAPI, announcement: Path) -> None:
         super().__init__(config)
@@ -85,6 +87,7 @@ class AnnouncingServer(uvicorn.Server):
             announcement = {"url": http_url(host, port), "pid": os.getpid()}
             write_atomically(self.announcement, orjson.dumps(announcement))
             logger.info("The API listens on http://%s:%d.", bracketed(host), port)
+            announce_on_stdout(http_url(host, port))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Remove the announcement, unless another process has written its own since, and stop listening."""

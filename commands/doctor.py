@@ -155,7 +155,7 @@ def _data(settings: Settings, report: DoctorReport) -> list[str]:
         report.missing.append(f"the right to write to {settings.data_path}; set DATA_PATH to another folder")
     queue = _without_password(settings.resolved_redis_url) or "embedded server under the data folder"
     # Without what follows the question mark, which may hold a secret.
-    storage = settings.storage_url.partition("?")[0] if settings.storage_is_bucket else settings.storage_root
+    storage = settings.resolved_storage_url.partition("?")[0] if settings.storage_is_bucket else settings.storage_root
     return [
         f"data folder: {settings.data_path} ({free_mb} MiB of disk free)",
         f"storage:     {storage}",
@@ -183,7 +183,7 @@ def _problems(settings: Settings) -> list[str]:
 def _check_exposure(settings: Settings, report: DoctorReport) -> None:
     """Report an API that other machines can reach without a key; a database that does not exist yet has none."""
     try:
-        exists = bool(settings.database_url) or settings.sqlite_path.exists()
+        exists = not settings.resolved_database_url.startswith("sqlite") or settings.database_file.exists()
         check_exposure(settings, has_key=exists and asyncio.run(has_recorded_key(settings)))
     except OpenToNetwork as error:
         report.missing.append(f"an API key: {error.message} `main.py keys create NAME` makes one")

@@ -12,6 +12,7 @@ from typing import Literal
 import orjson
 
 from common.control_characters import escape_control_characters
+from core.log_output import LOG_OUTPUT
 
 CHATTY = ("httpx", "httpcore", "aiosqlite", "faster_whisper", "jieba", "matplotlib", "PIL", "alembic", "numba")
 """Libraries that log too much below warnings, at any level; the first three would log URLs and secrets."""
@@ -22,9 +23,13 @@ current_request: ContextVar[str] = ContextVar("current_request", default="")
 """The id of the HTTP request that this task handles, or that the job was created by."""
 
 
-def configure_logs(format_: Literal["text", "json"] = "text", level: str = "INFO") -> None:
-    """Send every logger's lines to stderr in one format."""
-    handler = logging.StreamHandler(sys.stderr)
+def configure_logs(
+    format_: Literal["text", "json"] = "text", level: str = "INFO", *, from_thread: bool = False
+) -> None:
+    """Send every logger's lines to stderr in one format; `from_thread`: so that a slow reader holds up nothing."""
+    if from_thread:
+        LOG_OUTPUT.use_thread()
+    handler: logging.Handler = logging.StreamHandler(LOG_OUTPUT if from_thread else sys.stderr)
     handler.setFormatter(_JsonFormatter() if format_ == "json" else _TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -5,12 +5,20 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
 
 from common.hosts import bracketed
 from common.versions import RequestedVersion
@@ -39,8 +47,17 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     """Address that the API listens on."""
-    port: int = Field(9880, ge=0, le=65535, validation_alias=AliasChoices("PORT", "API_PORT"))
-    """Port of the API; 0 takes a free one."""
+    port: int = Field(9880, ge=0, le=65535, validation_alias=AliasChoices("API_PORT", "PORT"))
+    """Port of the API; 0 takes a free one. API_PORT, as desktop shells set it, wins over PORT."""
+    deployment_mode: Literal["", "local", "server"] = ""
+    """`local`: SQLite, folders and the embedded queue, whatever outside services the settings name; `server`: a
+    database, a Redis and a bucket are required; empty: whatever the settings name."""
+    exit_with_parent: bool = Field(default_factory=lambda: bool(getattr(sys, "frozen", False)))
+    """Whether the server ends when its standard input closes or its parent process is gone; by default as a bundle."""
+    project_name: str = ""
+    """Title of the documentation at /docs."""
+    api_v1_prefix: str = "/api/v1"
+    """Fixed; another value is told at the start."""
     data_path: Path = REPOSITORY / "data"
     """Everything that is written lies under this folder."""
 
@@ -63,8 +80,24 @@ class Settings(BaseSettings):
     """MiB of memory of the embedded server; above 90 % of it new requests get 503. 0: a quarter of the host's."""
     database_url: str = ""
     """SQLAlchemy URL; empty means SQLite under the data folder."""
+    sqlite_path: Path | None = None
+    """The file of the records where there is no DATABASE_URL; by default in the data folder."""
+    celery_broker_url: str = ""
+    """Used where there is no REDIS_URL: the queue is Redis itself."""
+    celery_result_backend: str = ""
+    """Accepted, as other servers need it; results are in the same Redis."""
     storage_url: str = ""
     """Where artefacts lie: a folder (`file:///…`) or a bucket (`s3://…`); empty means the data folder."""
+    local_storage_path: Path | None = None
+    """The folder of artefacts where no bucket is named; by default in the data folder."""
+    s3_endpoint: str = ""
+    """`host:port` (http) or a URL of an S3 service that has the artefacts, unless STORAGE_URL names something."""
+    s3_access_key: str = "minioadmin"
+    """Access key of S3_ENDPOINT."""
+    s3_secret_key: SecretStr = SecretStr("minioadmin")
+    """Secret key of S3_ENDPOINT."""
+    s3_bucket: str = "gpt-sovits"
+    """Bucket at S3_ENDPOINT; it is made if it is missing."""
     storage_cache_mb: int = Field(20_480, ge=1)
     """MiB of copies from a bucket that this host keeps; what a stage works on may come on top."""
 
@@ -150,6 +183,8 @@ class Settings(BaseSettings):
     hf_endpoint: str = ""
     """`http://` or `https://` address of a mirror of the Hugging Face hub; empty asks the hub itself."""
 
+    local_max_workers: int | None = Field(None, ge=0, le=64)
+    """Trainings at once on the CPU and on each GPU, where the two settings for these are not set."""
     max_training_concurrent_gpu: int = Field(1, ge=0, le=64)
     """Trainings at once on each GPU; more wait in the queue. POST /api/v1/resources/config changes it at run time."""
     max_inference_concurrent_gpu: int = Field(3, ge=0, le=64)
@@ -256,6 +291,14 @@ class Settings(BaseSettings):
             raise ValueError("use 0 for the voice's own rate, or 8000 to 48000 Hz")
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _set_both_limits(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if (workers := values.get("local_max_workers")) not in (None, ""):
+            for name in ("max_training_concurrent_gpu", "max_training_concurrent_cpu"):
+                values.setdefault(name, workers)
+        return values
+
     @field_validator("allowed_hosts")
     @classmethod
     def _host_names(cls, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -336,10 +379,35 @@ class Settings(BaseSettings):
             return value.strip()
         return Path(value)
 
-    @field_validator("data_path", "prompts_config")
+    @field_validator("data_path", "prompts_config", "sqlite_path", "local_storage_path")
     @classmethod
-    def _absolute(cls, value: Path | str) -> Path | str:
+    def _absolute(cls, value: Path | str | None) -> Path | str | None:
         return value.expanduser().absolute() if isinstance(value, Path) else value
+
+    @field_validator("deployment_mode", mode="before")
+    @classmethod
+    def _lower_case(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("sqlite_path", "local_storage_path", "local_max_workers", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read `config/local.yaml` or `config/server.yaml`, by the mode, behind the environment and `.env`."""
+        mode = {**dotenv_settings(), **env_settings()}.get("deployment_mode") or "local"
+        file = Path("config") / f"{str(mode).strip().lower()}.yaml"
+        sources = (init_settings, env_settings, dotenv_settings)
+        return (*sources, YamlConfigSettingsSource(settings_cls, file)) if file.is_file() else sources
 
     @property
     def secret_box(self) -> SecretBox:
@@ -352,6 +420,8 @@ class Settings(BaseSettings):
     @property
     def resolved_redis_url(self) -> str:
         """The URL to connect to, or empty for the embedded server."""
+        if self.deployment_mode == "local":
+            return ""
         if self.redis_url:
             files = {
                 "ssl_ca_certs": self.redis_ca_file,
@@ -364,7 +434,7 @@ class Settings(BaseSettings):
             return with_options(self.redis_url, options) if options else self.redis_url
         if self.redis_host:
             return f"redis://{bracketed(self.redis_host)}:{self.redis_port}/{self.redis_db}"
-        return ""
+        return self.celery_broker_url
 
     @property
     def key_prefix(self) -> str:
@@ -373,12 +443,14 @@ class Settings(BaseSettings):
 
     @property
     def resolved_database_url(self) -> str:
-        return self.database_url or f"sqlite+aiosqlite:///{self.sqlite_path}"
+        """The URL of the records' database."""
+        outside = self.database_url if self.deployment_mode != "local" else ""
+        return outside or f"sqlite+aiosqlite:///{self.database_file}"
 
     @property
-    def sqlite_path(self) -> Path:
-        """The SQLite file of the records; used when DATABASE_URL is empty."""
-        return self.data_path / "sovitsd.sqlite3"
+    def database_file(self) -> Path:
+        """The SQLite file of the records; used when no database is named."""
+        return self.sqlite_path or self.data_path / "sovitsd.sqlite3"
 
     @property
     def models_folder(self) -> Path:
@@ -386,15 +458,39 @@ class Settings(BaseSettings):
         return self.data_path / "models"
 
     @property
+    def resolved_storage_url(self) -> str:
+        """The folder or the bucket of artefacts; empty for the data folder."""
+        if self.deployment_mode == "local" and self.storage_url.startswith(BUCKETS):
+            return ""
+        if self.storage_url or self.deployment_mode == "local" or not self.s3_endpoint:
+            return self.storage_url
+        endpoint = self.s3_endpoint if "://" in self.s3_endpoint else f"http://{self.s3_endpoint}"
+        options = {
+            "endpoint": endpoint.rstrip("/"),
+            "region": "us-east-1",
+            "access_key_id": self.s3_access_key,
+            "secret_access_key": self.s3_secret_key.get_secret_value(),
+        }
+        return f"s3://{self.s3_bucket}?{urlencode(options)}"
+
+    @property
+    def makes_bucket(self) -> bool:
+        """Whether a missing bucket is made: one of S3_ENDPOINT is, one of STORAGE_URL is not."""
+        return not self.storage_url and self.storage_is_bucket
+
+    @property
     def storage_root(self) -> Path:
         """The folder of artefacts; with a bucket, of this host's copies."""
-        if not self.storage_url or self.storage_is_bucket:
-            return self.data_path / "storage"
-        return Path(self.storage_url.removeprefix("file://"))
+        url = self.resolved_storage_url
+        if url and not self.storage_is_bucket:
+            return Path(url.removeprefix("file://"))
+        default = self.data_path / "storage"
+        return default if self.storage_is_bucket else self.local_storage_path or default
 
     @property
     def storage_is_bucket(self) -> bool:
-        return self.storage_url.startswith(BUCKETS)
+        """Whether the artefacts lie in a bucket."""
+        return self.resolved_storage_url.startswith(BUCKETS)
 
 
 def is_root_path(path: str) -> bool:
@@ -405,10 +501,22 @@ def is_root_path(path: str) -> bool:
 def read_settings(**overrides: Any) -> Settings:
     """Read the environment; `overrides` (by field name) win. Raises BadSettings naming what is wrong."""
     try:
-        by_alias = {("PORT" if name == "port" else name): value for name, value in overrides.items()}
-        return Settings(**by_alias)
+        by_alias = {("API_PORT" if name == "port" else name): value for name, value in overrides.items()}
+        current = Settings(**by_alias)
     except ValidationError as error:
         raise BadSettings(_explain(error)) from None
+    if current.deployment_mode == "server":
+        services = {
+            "DATABASE_URL": current.database_url,
+            "REDIS_URL": current.resolved_redis_url,
+            "S3_ENDPOINT": current.storage_is_bucket,
+        }
+        if missing := [name for name, value in services.items() if not value]:
+            raise BadSettings(
+                f"Settings that cannot be used: DEPLOYMENT_MODE=server needs {', '.join(missing)}. "
+                "Set what is missing, or DEPLOYMENT_MODE=local for SQLite, folders and the embedded queue."
+            )
+    return current
 
 
 @lru_cache(maxsize=1)

@@ -98,7 +98,7 @@ class ChildMonitor:
         nonce = os.urandom(4).hex()
         if self.spec.role:
             command += ["--nonce", nonce]
-        child = await Child.start(command, self.spec.env)
+        child = await Child.start(command, self.spec.env, keep_stdout=not self.spec.role)
         self.worker_id = worker_id_of(self.spec.role, child.pid, nonce) if self.spec.role else ""
         return child
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from core.log_output import LOG_OUTPUT
 from core.process import bound_command, signal_group
 
 LOG_TAIL_LINES = 20
@@ -28,14 +28,18 @@ class Child:
         self._reader = asyncio.create_task(self._copy_log())
 
     @classmethod
-    async def start(cls, command: Sequence[str], env: Mapping[str, str]) -> Child:
-        """Start a child in a session of its own, so that Ctrl-C reaches only the supervisor."""
+    async def start(cls, command: Sequence[str], env: Mapping[str, str], *, keep_stdout: bool = False) -> Child:
+        """Start a child in a session of its own, so that Ctrl-C reaches only the supervisor.
+
+        `keep_stdout`: whether its standard output is ours, and no part of its log.
+        """
         return cls(
             await asyncio.create_subprocess_exec(
                 *bound_command(command),
                 env=env,
                 stdin=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
+                stdout=None if keep_stdout else asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE if keep_stdout else asyncio.subprocess.STDOUT,
                 start_new_session=True,
             )
         )
@@ -81,11 +85,11 @@ class Child:
 
     async def _copy_log(self) -> None:
         """Copy the child's log to our own and keep its tail."""
-        assert self._process.stderr is not None
+        output = self._process.stdout or self._process.stderr
+        assert output is not None
         unfinished = b""
-        while chunk := await self._process.stderr.read(65536):
-            sys.stderr.buffer.write(chunk)
-            sys.stderr.buffer.flush()
+        while chunk := await output.read(65536):
+            LOG_OUTPUT.write_bytes(chunk)
             *lines, unfinished = (unfinished + chunk).split(b"\n")
             unfinished = unfinished[-4096:]  # a progress bar never ends its line
             self.log_tail.extend(line.decode(errors="replace") for line in lines)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.datasets import DatasetService
+from core.deployment import ineffective_settings, start_line
 from core.env_file import notes_on_env_file
 from core.errors import InvalidRequest, QueueUnavailable
 from core.experiments.model_versions import ModelVersions
@@ -29,6 +30,7 @@ from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, WAITING_LISTS
 from core.jobs.server_check import check_redis
 from core.jobs.transport import AsyncTransport
+from core.log_output import LOG_OUTPUT
 from core.logs import configure_logs
 from core.memory import available_memory_mb
 from core.private_files import make_private
@@ -47,6 +49,7 @@ from supervisor.host_actions import HostActions
 from supervisor.lock import exclusive_lock
 from supervisor.maintenance import RECONCILE_SECONDS, Maintenance, PeriodicAction
 from supervisor.notify import notify, watchdog_seconds
+from supervisor.parent import wait_for_end_of_parent
 from supervisor.plan import plan
 
 logger = logging.getLogger(__name__)
@@ -65,7 +68,7 @@ def serve(settings: Settings, *, roles: str = "", with_api: bool = True) -> int:
     `roles` are names separated by commas; empty means all. Raises InvalidRequest for an unknown role.
     """
     selected = select_roles(roles)
-    configure_logs(settings.log_format, settings.log_level)
+    configure_logs(settings.log_format, settings.log_level, from_thread=True)
     for note in notes_on_env_file(Path(str(Settings.model_config["env_file"]))):
         logger.warning("%s", note)
 
@@ -76,6 +79,7 @@ def serve(settings: Settings, *, roles: str = "", with_api: bool = True) -> int:
     code, restarting = asyncio.run(run())
     if restarting and code == 0:
         logger.info("Starting again.")
+        LOG_OUTPUT.finish()
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # this program, as it was called
     return code
 
@@ -126,6 +130,16 @@ class Supervisor:
         asyncio.get_running_loop().add_signal_handler(RESTART_SIGNAL, on_restart)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, on_signal)
+        watching = asyncio.create_task(self._end_with_parent())
+        try:
+            return await self._run()
+        finally:
+            watching.cancel()
+
+    async def _run(self) -> int:
+        logger.info("%s", start_line(self.settings))
+        for sentence in ineffective_settings(self.settings):
+            logger.warning("%s", sentence)
         await asyncio.to_thread(make_private, self.settings.data_path)
         with exclusive_lock(supervisor_lock(self.settings.data_path)):
             await asyncio.to_thread(upgrade, self.settings.resolved_database_url)
@@ -168,6 +182,13 @@ class Supervisor:
                 await redis.aclose()
                 if self._server is not None:
                     self._server.stop()
+
+    async def _end_with_parent(self) -> None:
+        """Stop when whoever started this process is gone, where the settings say so."""
+        if self.settings.exit_with_parent:
+            reason = await wait_for_end_of_parent()
+            logger.info("Stopping: %s.", reason)
+            self._stop.set()
 
     async def _serve(self, redis_url: str, maintenance: Maintenance) -> int:
         with suppress(QueueUnavailable):  # a Redis elsewhere may be away; the loops wait for it

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
+import httpx
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import from_url
@@ -76,6 +77,23 @@ class Bucket:
         """Without the query, which may hold a secret."""
         with self._convert_errors(""):
             self._store: Any = from_url(self.name, config=options, client_options=client, retry_config=retry)
+
+    def make(self) -> None:
+        """Create the bucket of an S3 service unless it exists."""
+        with self._convert_errors("the bucket itself"):
+            with contextlib.suppress(FileNotFoundError, BaseError):  # who may not create a bucket may use one
+                next(iter(obstore.list(self._store, chunk_size=1)), None)
+                return
+            # obstore has no call for it; a signed URL of the root is that of the bucket.
+            address = urlsplit(obstore.sign(self._store, "PUT", "", timedelta(minutes=5)))
+            url = urlunsplit(address._replace(path=address.path.rstrip("/")))
+            response = httpx.put(url, timeout=READ_TIMEOUT_SECONDS)
+        exists = response.status_code == 409 and "BucketAlreadyExists" not in response.text
+        if not (response.is_success or exists):
+            raise StorageUnavailable(
+                f"The bucket {self.name} cannot be created: {response.status_code} {response.text[:200]}",
+                hint="Check S3_ENDPOINT, S3_ACCESS_KEY and S3_SECRET_KEY, or create the bucket there.",
+            )
 
     def head(self, key: str) -> ObjectInfo | None:
         """Return the metadata of an object, or None when there is none."""
@@ -153,7 +171,7 @@ class Bucket:
             yield
         except FileNotFoundError:
             raise
-        except (BaseError, OSError, ValueError) as error:
+        except (BaseError, OSError, ValueError, httpx.HTTPError) as error:
             reason = str(error).partition("\n")[0]  # the rest is debug output of obstore
             raise StorageUnavailable(
                 f"The storage {self.name} cannot be used for {key or 'anything'}: {reason}",

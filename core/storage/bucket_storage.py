@@ -32,10 +32,13 @@ _WORKING_DEPTH: Final = 2
 class BucketStorage(Storage):
     """The artifacts of a bucket: `path` downloads one, `publish` uploads it."""
 
-    def __init__(self, url: str, root: Path, cache_bytes: int) -> None:
-        """Open a bucket; `root` is a local folder for copies and for work in progress."""
+    def __init__(self, url: str, root: Path, cache_bytes: int, *, make_bucket: bool = False) -> None:
+        """Open a bucket, made when it is missing if `make_bucket` is set; `root` is a local folder for copies and for
+        work in progress."""
         super().__init__(root)
         self.bucket = Bucket(url)
+        if make_bucket:
+            self.bucket.make()
         self.cache_bytes = cache_bytes
         self.index = CopyIndex(self.root / ".copies" / "index.sqlite3")
 

@@ -18,4 +18,9 @@ def open_storage(settings: Settings) -> Storage:
             "STORAGE_URL names a bucket, and the package that speaks to it is not installed.",
             hint="pip install 'sovitsd[s3]'.",
         ) from None
-    return BucketStorage(settings.storage_url, settings.storage_root, settings.storage_cache_mb << 20)
+    return BucketStorage(
+        settings.resolved_storage_url,
+        settings.storage_root,
+        settings.storage_cache_mb << 20,
+        make_bucket=settings.makes_bucket,
+    )

@@ -156,7 +156,7 @@ class TrainingProcess:
 
     def _record_epoch(self, event: EpochEvent) -> None:
         """Record the means of an epoch, and the best accuracy so far."""
-        means = {"epoch_loss": event["loss"]}
+        means = {"loss": event["loss"], "epoch_loss": event["loss"]}
         if (accuracy := event["losses"].get(TOP3_ACCURACY)) is not None:
             self._best_accuracy = max(self._best_accuracy, accuracy)
             means |= {f"epoch_{TOP3_ACCURACY}": accuracy, f"best_{TOP3_ACCURACY}": self._best_accuracy}

@@ -1,0 +1,66 @@
+"""The addresses at which the API listens."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from api.listening import CannotListen, listening_sockets
+
+
+def addresses(sockets: list[socket.socket]) -> list[str]:
+    return [bound.getsockname()[0] for bound in sockets]
+
+
+@pytest.fixture
+def closing() -> list[socket.socket]:
+    """Return a list whose sockets are closed afterwards."""
+    return []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+@pytest.mark.parametrize("free_port", [True, False])
+def test_both_loopback_addresses_have_the_same_port(host: str, free_port: bool) -> None:
+    port = 0
+    if not free_port:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+
+    sockets = listening_sockets(host, port)
+
+    assert sorted(addresses(sockets)) == ["127.0.0.1", "::1"]
+    assert len({bound.getsockname()[1] for bound in sockets}) == 1
+    for bound in sockets:
+        bound.close()
+
+
+def test_another_address_is_the_only_one() -> None:
+    [bound] = listening_sockets("0.0.0.0", 0)  # every address is the point here
+
+    assert bound.getsockname()[0] == "0.0.0.0"
+    bound.close()
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        with pytest.raises(CannotListen, match=f"cannot listen at 127.0.0.1:{port}"):
+            listening_sockets("127.0.0.1", port)
+
+
+def test_the_other_address_may_be_taken(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.bind(("::1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        [bound] = listening_sockets("127.0.0.1", port)
+
+    assert bound.getsockname() == ("127.0.0.1", port)
+    assert f"port {port} of ::1" in caplog.text
+    bound.close()
