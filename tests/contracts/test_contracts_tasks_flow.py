@@ -154,7 +154,7 @@ def test_a_running_task_is_watched_until_it_is_cancelled(daemon: Daemon, client:
     options = {"version": "nano", "language": "en", "quality": "fast"}
     body = {"exp_name": "quick", "audio_file_id": recording, "options": options}
     task = client.post("/api/v1/tasks", json=body).json()
-    received = []
+    received: list[dict[str, Any]] = []
 
     with connect(daemon.url.replace("http://", "ws://") + f"/api/v1/tasks/{task['id']}/ws") as connection:
         while not received or received[-1]["data"].get("stage") != "sovits_train":
