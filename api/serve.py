@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.dependencies import ApiServices
 from api.http.connections import QuietAcceptErrors, connection_limits, limited_protocol, raise_file_limit
-from api.listening import announce_on_stdout, listening_sockets
+from api.http.listening import announce_on_stdout, listening_sockets
 from common.files import write_atomically
 from common.hosts import bracketed, http_url
 from core.jobs.server_check import find_usable_redis

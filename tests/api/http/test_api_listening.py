@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from api.listening import CannotListen, listening_sockets
+from api.http.listening import CannotListen, listening_sockets
 
 
 def addresses(sockets: list[socket.socket]) -> list[str]:
@@ -44,20 +44,20 @@ def test_another_address_is_the_only_one() -> None:
 
 
 def test_a_port_that_is_taken_is_named() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        port = occupied.getsockname()[1]
 
         with pytest.raises(CannotListen, match=f"cannot listen at 127.0.0.1:{port}"):
             listening_sockets("127.0.0.1", port)
 
 
 def test_the_other_address_may_be_taken(caplog: pytest.LogCaptureFixture) -> None:
-    with socket.socket(socket.AF_INET6) as taken:
-        taken.bind(("::1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket(socket.AF_INET6) as occupied:
+        occupied.bind(("::1", 0))
+        occupied.listen()
+        port = occupied.getsockname()[1]
 
         [bound] = listening_sockets("127.0.0.1", port)
 
