@@ -6,14 +6,22 @@ from typing import Final, Literal, get_args
 
 AudioFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 
+TelephonyFormat = Literal["pcm_mulaw", "pcm_alaw"]
+"""G.711 samples at 8 kHz without a header."""
+StreamFormat = AudioFormat | TelephonyFormat
+"""The formats in which speech is streamed; files have one of AudioFormat."""
+
 AUDIO_FORMATS: Final[tuple[AudioFormat, ...]] = get_args(AudioFormat)
-MEDIA_TYPES: Final[dict[AudioFormat, str]] = {
+TELEPHONY_FORMATS: Final[tuple[TelephonyFormat, ...]] = get_args(TelephonyFormat)
+MEDIA_TYPES: Final[dict[StreamFormat, str]] = {
     "mp3": "audio/mpeg",
     "opus": "audio/ogg; codecs=opus",
     "aac": "audio/aac",
     "flac": "audio/flac",
     "wav": "audio/wav",
     "pcm": "audio/pcm",
+    "pcm_mulaw": "audio/PCMU; rate=8000",
+    "pcm_alaw": "audio/PCMA; rate=8000",
 }
 FILE_EXTENSIONS: Final[dict[AudioFormat, str]] = {
     audio_format: "ogg" if audio_format == "opus" else audio_format for audio_format in AUDIO_FORMATS

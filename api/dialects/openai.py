@@ -22,7 +22,7 @@ from api.services.live_speech import AudioChunk
 from api.services.sampling_fields import SamplingFields
 from api.services.speech import SpeechOptions
 from api.services.whole_speech import SILENCE_RATE, audio_or_silence, whole_audio
-from common.audio_formats import MEDIA_TYPES, AudioFormat
+from common.audio_formats import MEDIA_TYPES, StreamFormat
 from core.errors import EmptyText, SovitsError, TextTooLong, VoiceNotFound
 from core.records import VoiceRecord
 from core.seed import Seed
@@ -104,7 +104,9 @@ class SpeechBody(SamplingFields):
         description="Name or id of a voice; the names of OpenAI's voices are spoken by the default voice. "
         "Default: DEFAULT_VOICE, else the newest voice.",
     )
-    response_format: AudioFormat = "mp3"
+    response_format: StreamFormat = Field(
+        "mp3", description="`pcm_mulaw` and `pcm_alaw` are an extension: G.711 at 8 kHz, for telephony."
+    )
     speed: float = Field(1.0, ge=0.25, le=4.0)
     stream_format: Literal["audio", "sse"] = "audio"
     instructions: str | None = Field(None, description="Accepted and ignored.")
@@ -227,7 +229,7 @@ async def _counted(api: ApiServices, speech: SpeechRequest) -> AsyncGenerator[Au
 
 
 async def _encode(
-    first: AudioChunk, rest: AsyncGenerator[AudioChunk, None], audio_format: AudioFormat
+    first: AudioChunk, rest: AsyncGenerator[AudioChunk, None], audio_format: StreamFormat
 ) -> AsyncGenerator[bytes, None]:
     """Yield the bytes of the audio file, those of each chunk as soon as it is ready."""
     async with aclosing(rest):

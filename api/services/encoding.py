@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from common.audio_formats import AudioFormat
+from common.audio_formats import StreamFormat
 
 SAMPLE_RATE_HEADER: Final = "X-Sample-Rate"
 """Of responses that are raw samples, which say nothing of their rate."""
@@ -22,7 +22,7 @@ class AudioEncoder(Protocol):
         ...
 
 
-def new_encoder(audio_format: AudioFormat, sample_rate: int) -> AudioEncoder:
+def new_encoder(audio_format: StreamFormat, sample_rate: int) -> AudioEncoder:
     """Create an encoder for samples at this rate in Hz. The first call blocks while libraries load."""
     if audio_format == "pcm":
         return RawEncoder()

@@ -11,6 +11,8 @@ from core.jobs.job import WorkerInfo
 from core.jobs.roles import TRAINER
 
 ANY: Final = ""
+ANYWHERE: Final = "any"
+"""Meets every device, as ANY does, but counts towards its limit of inferences."""
 DEFAULT_GPU_NUMBERS: Final = "0"
 """Of experiments whose owner chose none: it binds no training to the first GPU."""
 _DEVICE: Final = re.compile(r"cpu|cuda|cuda:(0|[1-9]\d?)")
@@ -37,7 +39,7 @@ def meets_constraint(device: str, constraint: str) -> bool:
     """Return whether a job with the constraint may run on the device (core/jobs/lua/claim.lua decides alike)."""
     kind, _, numbers = constraint.partition(":")
     if kind == "cpu" or not device.startswith("cuda:"):
-        return constraint in (ANY, device)
+        return constraint in (ANY, ANYWHERE, device)
     return not numbers or device.removeprefix("cuda:") in numbers.split("-")
 
 

@@ -13,8 +13,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from common.audio_formats import AUDIO_FORMATS
+from common.audio_formats import AUDIO_FORMATS, TELEPHONY_FORMATS
 
+TELEPHONY_RATE: Final = 8000
+TELEPHONY_FRAME: Final = 160
+"""Samples of 20 ms."""
 _STANDARD_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
@@ -25,6 +28,8 @@ _CODECS: Final[dict[str, tuple[str, str, dict[str, str]]]] = {
     # By default an Ogg page is held back until it has a second of audio.
     "opus": ("ogg", "libopus", {"page_duration": "20000"}),
     "aac": ("adts", "aac", {}),
+    "pcm_mulaw": ("mulaw", "pcm_mulaw", {}),
+    "pcm_alaw": ("alaw", "pcm_alaw", {}),
 }
 """Format → container, codec and the container's options."""
 
@@ -37,8 +42,8 @@ class Encoder:
 
     def __init__(self, format: str, sample_rate: int, *, bit_rate: int | None = None) -> None:
         """Begin a file of `format`; `bit_rate` in bits a second, None for one that suits speech."""
-        if format not in AUDIO_FORMATS:
-            raise ValueError(f"no format {format!r}; there are {', '.join(AUDIO_FORMATS)}")
+        if format not in (*AUDIO_FORMATS, *TELEPHONY_FORMATS):
+            raise ValueError(f"no format {format!r}; there are {', '.join((*AUDIO_FORMATS, *TELEPHONY_FORMATS))}")
         self.format = format
         self.sample_rate = sample_rate
         self._bit_rate = bit_rate
@@ -74,9 +79,11 @@ class Encoder:
     def _open(self) -> None:
         container_name, codec, options = _CODECS[self.format]
         rate = 48_000 if self.format == "opus" or self.sample_rate not in _STANDARD_RATES else self.sample_rate
+        if self.format in TELEPHONY_FORMATS:
+            rate = TELEPHONY_RATE
         self._container: Any = av.open(self._sink, "w", format=container_name, options=options)
         stream: Any = self._container.add_stream(codec, rate=rate, layout="mono")
-        if self.format != "flac":
+        if self.format != "flac" and self.format not in TELEPHONY_FORMATS:
             # The lower rates of MP3 allow no more than 64 kbit/s.
             suitable = 64_000 if rate <= 24_000 or self.format == "opus" else 96_000
             stream.bit_rate = self._bit_rate or suitable
@@ -87,7 +94,7 @@ class Encoder:
             format=codec_context.format.name,
             layout="mono",
             rate=rate,
-            frame_size=codec_context.frame_size or 4096,
+            frame_size=codec_context.frame_size or (TELEPHONY_FRAME if rate == TELEPHONY_RATE else 4096),
         )
         self._position = 0
 

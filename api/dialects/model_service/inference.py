@@ -34,6 +34,7 @@ from api.services.result_uploads import enqueue_result_upload, result_upload_sta
 from api.services.speech import SpeechOptions
 from core.errors import NotFound
 from core.ids import new_id
+from core.jobs.devices import ANYWHERE
 from core.jobs.roles import SYNTHESIZER
 from core.records import iso
 from core.speech.inference import Inference, InferenceStatus
@@ -186,7 +187,9 @@ async def _speeches(
         "device_note": device.note,
         "warnings": [device.note, *warnings] if device.note else warnings,
     }
-    return [speech.model_copy(update={"device": device.constraint}) for speech in speeches], labels
+    # Tasks of this service count towards the limit of their device, which only jobs with a constraint do.
+    constraint = device.constraint or ANYWHERE
+    return [speech.model_copy(update={"device": constraint}) for speech in speeches], labels
 
 
 async def _options(api: ApiServices, new: InferenceFields) -> tuple[SpeechOptions, list[str]]:

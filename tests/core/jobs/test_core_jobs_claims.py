@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import redis
 from training_claims import CPU, GPU_0, GPU_1, claim, job_id_of, train
 
-from core.jobs.job import WorkerLocation
+from core.jobs.devices import ANYWHERE
+from core.jobs.job import NewJob, WorkerLocation
 from core.jobs.queue import Queue
 from core.redis import connect
 from core.redis_server import EmbeddedServer
@@ -204,3 +206,62 @@ def test_a_training_that_waited_is_taken_by_whoever_comes(queue: Queue, client: 
     client.hset("sovits:job:b", "created_at", 1)
 
     assert job_id_of(claim(queue, "worker-2", place)) == "b"
+
+
+SPEECH = WorkerLocation("host", "cpu", "inference", 1)
+
+
+def test_tasks_count_towards_the_limit_of_inferences_and_live_speech_does_not(queue: Queue):
+    for number in range(3):
+        queue.enqueue(NewJob("synthesizer", {}, job_id=f"task-{number}", device=ANYWHERE))
+        queue.enqueue(NewJob("synthesizer", {}, job_id=f"live-{number}"))
+
+    leases = [queue.claim("synthesizer", f"worker-{number}", location=SPEECH) for number in range(6)]
+
+    claimed = [lease.job.id for lease in leases if lease is not None]
+    assert sorted(claimed) == ["live-0", "live-1", "live-2", "task-0"]
+    first = next(lease for lease in leases if lease is not None and lease.job.id == "task-0")
+    queue.ack(first, {})
+    following = queue.claim("synthesizer", "worker-9", location=SPEECH)
+    assert following is not None
+    assert following.job.id == "task-1"
+
+
+def test_a_new_job_is_left_to_a_process_that_has_its_voice_loaded_and_an_older_one_is_not(
+    queue: Queue, client: redis.Redis
+):
+    for worker in ("process-a", "process-b"):
+        queue.register_worker(worker, "synthesizer", "host", 1)
+    queue.hold("process-b", ["voice-1"], [])
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a", affinity="voice-1"))
+
+    assert queue.claim("synthesizer", "process-a") is None
+    lease = queue.claim("synthesizer", "process-b")
+    assert lease is not None
+    assert lease.job.id == "a"
+
+    queue.enqueue(NewJob("synthesizer", {}, job_id="b", affinity="voice-1"))  # its holder is busy
+    second = queue.claim("synthesizer", "process-a")
+    assert second is not None
+    queue.ack(lease, {})
+    queue.ack(second, {})
+    queue.enqueue(NewJob("synthesizer", {}, job_id="c", affinity="voice-1"))
+    client.hset("sovits:job:c", "created_at", float(client.hget("sovits:job:c", "created_at") or 0) - 0.06)
+    third = queue.claim("synthesizer", "process-a")
+    assert third is not None
+    assert third.job.id == "c"
+
+
+def test_a_process_that_dropped_a_voice_or_died_is_not_preferred(queue: Queue, clock: Any):
+    for worker in ("process-a", "process-b"):
+        queue.register_worker(worker, "synthesizer", "host", 1)
+    queue.hold("process-b", ["voice-1", "voice-2"], [])
+    queue.hold("process-b", [], ["voice-1"])
+    queue.enqueue(NewJob("synthesizer", {}, job_id="a", affinity="voice-1"))
+    assert queue.claim("synthesizer", "process-a") is not None
+
+    clock.advance(10)
+    queue.enqueue(NewJob("synthesizer", {}, job_id="b", affinity="voice-2"))
+    lease = queue.claim("synthesizer", "process-c")
+    assert lease is not None
+    assert lease.job.id == "b"

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from common.audio_formats import MEDIA_TYPES
+from common.audio_formats import AUDIO_FORMATS, MEDIA_TYPES
 from core.media import probe
 from core.media.encode import Encoder, encode, read_wav, wav_header
 
@@ -33,7 +33,7 @@ def frequency(samples: np.ndarray, rate: int) -> float:
     return float(np.abs(np.fft.rfft(middle * np.hanning(len(middle)))).argmax() * rate / len(middle))
 
 
-@pytest.mark.parametrize("format_", [name for name in MEDIA_TYPES if name != "pcm"])
+@pytest.mark.parametrize("format_", [name for name in AUDIO_FORMATS if name != "pcm"])
 @pytest.mark.parametrize("rate", RATES)
 def test_a_streamed_file_opens_with_the_right_length_and_pitch(format_, rate):
     samples = tone(1.5, rate)
@@ -46,7 +46,7 @@ def test_a_streamed_file_opens_with_the_right_length_and_pitch(format_, rate):
     assert frequency(version, found_rate) == pytest.approx(440, abs=4)
 
 
-@pytest.mark.parametrize("format_", [name for name in MEDIA_TYPES if name != "pcm"])
+@pytest.mark.parametrize("format_", [name for name in AUDIO_FORMATS if name != "pcm"])
 def test_a_whole_file_passes_the_probe_of_uploads(format_, tmp_path):
     path = tmp_path / "speech"
     path.write_bytes(encode(tone(2.0, 16_000), format_, 16_000))
@@ -117,3 +117,26 @@ def test_a_whole_wav_says_how_long_it_is(tmp_path):
 def test_a_format_that_does_not_exist_is_named():
     with pytest.raises(ValueError, match="no format 'ogg'; there are mp3, opus"):
         Encoder("ogg", 16_000)
+
+
+@pytest.mark.parametrize("format_", ["pcm_mulaw", "pcm_alaw"])
+@pytest.mark.parametrize("rate", [16_000, 24_000, 32_000])
+def test_telephony_formats_are_g711_at_8_khz_without_a_header(format_, rate):
+    samples = tone(1.0, rate)
+    encoder = Encoder(format_, rate)
+
+    pieces = [encoder.feed(samples[start : start + 777].tobytes()) for start in range(0, len(samples), 777)]
+    data = b"".join([*pieces, encoder.finish()])
+    with av.open(
+        io.BytesIO(data), format="mulaw" if format_ == "pcm_mulaw" else "alaw", options={"sample_rate": "8000"}
+    ) as file:
+        expanded = np.concatenate([frame.to_ndarray().reshape(-1) for frame in file.decode(audio=0)])
+
+    assert len(data) == len(expanded) == pytest.approx(8000, abs=40)  # one byte a sample
+    assert frequency(expanded, 8000) == pytest.approx(440, abs=2)
+    assert len(b"".join(pieces)) > 0.9 * len(data)
+
+
+@pytest.mark.parametrize(("format_", "silence"), [("pcm_mulaw", 0xFF), ("pcm_alaw", 0xD5)])
+def test_silence_in_telephony_formats_is_their_code_for_zero(format_, silence):
+    assert set(encode(np.zeros(8000, dtype=np.int16), format_, 8000)) == {silence}
