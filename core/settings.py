@@ -188,11 +188,11 @@ class Settings(BaseSettings):
     max_training_concurrent_gpu: int = Field(1, ge=0, le=64)
     """Trainings at once on each GPU; more wait in the queue. POST /api/v1/resources/config changes it at run time."""
     max_inference_concurrent_gpu: int = Field(3, ge=0, le=64)
-    """Utterances spoken at once on each GPU."""
+    """Utterances of the model service's tasks that are spoken at once on each GPU; live speech is limited by slots."""
     max_training_concurrent_cpu: int = Field(2, ge=0, le=64)
     """Trainings at once on the CPU of a host."""
     max_inference_concurrent_cpu: int = Field(4, ge=0, le=64)
-    """Utterances spoken at once on the CPU of a host."""
+    """The same on the CPU of a host."""
     cpu_training_max_batch_size: int = Field(8, ge=1)
     """Segments per step of a training on a CPU at most, whatever was asked for."""
     cpu_training_max_workers_ratio: float = Field(0.5, gt=0, le=1)
@@ -207,7 +207,7 @@ class Settings(BaseSettings):
     result_expiry_seconds: int = Field(86_400, ge=60)
     """How long results of speech requests are kept."""
     synthesis_timeout_seconds: float = Field(600.0, gt=0)
-    """How long a caller of a speech request is kept waiting."""
+    """How long a caller of a speech request is kept waiting for the next audio; a long text may take longer in all."""
     lease_seconds: float = Field(15.0, ge=1)
     """A worker that does not renew its claim for so long has lost its job."""
     drain_speech_seconds: float = Field(30.0, ge=0)
