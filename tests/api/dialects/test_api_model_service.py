@@ -269,6 +269,7 @@ BAD_TRAININGS: list[tuple[dict[str, Any], int, str]] = [
     ({"webhook_url": "http://10.0.0.1/"}, 400, "not a public address"),
     ({"schedule_at": "2001-01-01T00:00:00Z"}, 400, "passed"),
     ({"task_id": ""}, 400, "task_id"),
+    ({"task_id": "task-1m8mgxwvkdvcxeseg3pt"}, 400, "the server's own ids"),
 ]
 
 
