@@ -18,6 +18,7 @@ from core.settings import Settings, read_settings
 
 ROUTES = declared_routes(create_app(read_settings()))
 PUBLIC_PATHS = {
+    "/api/v2/test-page",
     *("/", "/voices", "/audio/{filename}", "/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"),
     *("/favicon.ico", "/console", "/console/", "/console/assets/{filename}"),
     *("/v1/audio/voices", "/v1/audio/models", "/control"),
