@@ -11,6 +11,7 @@ from core.jobs.queue import AsyncQueue
 from core.limits import GpuInfo, HostInfo, LimitService
 from core.memory import available_memory_mb
 from core.records import Records
+from core.service_history import ServiceHistory
 from core.settings import Settings
 from core.webhooks import WebhookSender, make_fetcher
 from supervisor.devices import count_cores, find_cuda_version, find_gpus
@@ -19,6 +20,7 @@ from supervisor.maintenance import PeriodicAction
 SEND_SECONDS = 1.0
 LIMITS_SECONDS = 10.0
 HOST_SECONDS = 10.0
+SAMPLE_SECONDS = 10.0
 
 
 class HostActions:
@@ -28,6 +30,7 @@ class HostActions:
         self.settings = settings
         self.records = records
         self.limits = LimitService(settings, records, queue)
+        self.history = ServiceHistory(queue, self.limits)
         self.sender = WebhookSender(
             records, make_fetcher(settings), settings.secret_box, settings.webhook_secret.get_secret_value()
         )
@@ -38,6 +41,7 @@ class HostActions:
             PeriodicAction("sending webhooks", SEND_SECONDS, self.sender.send_due),
             PeriodicAction("keeping limits", LIMITS_SECONDS, self.limits.restore),
             PeriodicAction("telling of this host", HOST_SECONDS, self.publish_host),
+            PeriodicAction("sampling the service", SAMPLE_SECONDS, self.history.record),
         )
 
     async def settings_for_plan(self) -> Settings:

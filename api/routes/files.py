@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, NotRequired
@@ -19,6 +20,7 @@ from api.http.schemas import Deleted, PageView, page_response
 from api.services.uploads import DEFAULT_PURPOSE
 from core.datasets.archive import Archive, printable_name
 from core.errors import InvalidRequest, NotFound
+from core.media.analysis import RecordingProblem
 from core.records import FileRecord, SkippedFile, iso
 
 router = APIRouter(
@@ -60,6 +62,21 @@ class FileView(TypedDict):
     uploaded_at: str | None
     archive: NotRequired[DatasetArchiveView]
     warnings: NotRequired[list[str]]
+
+
+class RecordingAnalysisView(TypedDict):
+    """What a recording is like; levels in dB of full scale."""
+
+    file_id: str
+    sample_rate: int
+    duration_seconds: float
+    speech_seconds: float
+    peak_db: float
+    speech_db: float
+    noise_db: float
+    signal_to_noise_db: float
+    clipped_share: float
+    problems: list[RecordingProblem]
 
 
 @router.post("", status_code=201, response_model=FileView, openapi_extra=UPLOAD_FORM)
@@ -106,6 +123,34 @@ async def file_metadata(file_id: str, api: Api) -> Response:
     return JsonResponse(file_view(await api.records.files.get(file_id)))
 
 
+@router.get("/{file_id}/analysis", response_model=RecordingAnalysisView)
+async def analyze_file(file_id: str, api: Api) -> Response:
+    """Measure a recording before anything is trained on it: level, clipping, background noise, and audible time.
+
+    `problems` lists what should be better in another recording. 400 for a file that is no recording.
+    """
+    record = await api.records.files.get(file_id)
+    if record.sample_rate is None:
+        raise InvalidRequest(f"{file_id} is no recording.", hint="Upload a recording of one person speaking.")
+    path = await asyncio.to_thread(api.storage.path, record.storage_key)
+    if not await asyncio.to_thread(path.is_file):
+        raise _bytes_gone(record)
+    analysis = await api.recordings.analyze(path, record.sample_rate)
+    content: RecordingAnalysisView = {
+        "file_id": record.id,
+        "sample_rate": record.sample_rate,
+        "duration_seconds": analysis.duration_seconds,
+        "speech_seconds": analysis.speech_seconds,
+        "peak_db": analysis.peak_db,
+        "speech_db": analysis.speech_db,
+        "noise_db": analysis.noise_db,
+        "signal_to_noise_db": round(analysis.signal_to_noise_db, 1),
+        "clipped_share": analysis.clipped_share,
+        "problems": list(analysis.problems),
+    }
+    return JsonResponse(content)
+
+
 @router.delete("/{file_id}", response_model=Deleted)
 async def delete_file(file_id: str, api: Api) -> Response:
     """Delete a file. 409 while a task uses it."""
@@ -121,8 +166,12 @@ async def file_response(api: ApiServices, record: FileRecord) -> FileResponse:
         record.media_type,
         filename=record.filename,
         sha256=record.sha256,
-        missing=NotFound(f"The bytes of {record.id} are gone.", hint="Delete the file and upload it again."),
+        missing=_bytes_gone(record),
     )
+
+
+def _bytes_gone(record: FileRecord) -> NotFound:
+    return NotFound(f"The bytes of {record.id} are gone.", hint="Delete the file and upload it again.")
 
 
 def file_view(record: FileRecord) -> FileView:

@@ -33,6 +33,10 @@ router = APIRouter(
 CANCELLED_MESSAGE: Final = "任务已取消"
 
 
+MIN_ESTIMATED_SHARE: Final = 0.03
+"""Of a task; before so much is done, nothing can be said of the rest."""
+
+
 class TaskOptions(StrictModel):
     """How the voice is made."""
 
@@ -84,6 +88,8 @@ class TaskView(TypedDict):
     options: dict[str, str]
     priority: int
     schedule_at: str | None
+    remaining_seconds: float | None
+    """An estimate, of a running task."""
     result: NotRequired[JsonObjectView]
 
 
@@ -161,6 +167,13 @@ async def watch_task_by_websocket(
     await send_events(websocket, api.sse, open_feed, last_event)
 
 
+def remaining_seconds(task: TaskRecord, now: float) -> float | None:
+    """Return the time that a running task still needs if it goes on as before; None while too little of it is done."""
+    if task.status is not TaskStatus.RUNNING or task.started_at is None or task.overall_progress < MIN_ESTIMATED_SHARE:
+        return None
+    return round((now - task.started_at) * (1 / task.overall_progress - 1), 1)
+
+
 def task_view(task: TaskRecord) -> TaskView:
     """Return a task as the API shows it."""
     return {
@@ -183,6 +196,7 @@ def task_view(task: TaskRecord) -> TaskView:
         "options": {"version": task.version, "language": task.language, "quality": task.quality},
         "priority": task.priority,
         "schedule_at": iso(task.schedule_at),
+        "remaining_seconds": remaining_seconds(task, time.time()),
     }
 
 

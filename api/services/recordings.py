@@ -8,6 +8,7 @@ from typing import Final
 
 from common.limits import NANO_PROMPT_SECONDS
 from core.errors import BadAudio, SilentRecording
+from core.media.analysis import RecordingAnalysis, analyze_wav
 from core.media.decode import AudioInfo, check_recording, decode, probe
 from core.net.fetch import Fetcher
 from core.speech.checks import canonical_language
@@ -54,6 +55,16 @@ class RecordingService:
             temporary.unlink(missing_ok=True)
             raise
         return temporary
+
+    async def analyze(self, path: Path, sample_rate: int) -> RecordingAnalysis:
+        """Measure a recording at this rate in Hz: level, clipping, noise, audible time. Raise BadAudio for no audio."""
+        temporary = self.storage.new_temporary()
+        try:
+            async with self._children:
+                await asyncio.to_thread(decode, path, temporary, mono=True)
+                return await asyncio.to_thread(analyze_wav, temporary, original_rate=sample_rate)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     async def store_prompt(
         self,

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 WAIT_MS = 20_000
+expect.set_options(timeout=WAIT_MS)
 _WATCH_POLICY = """
 window.violations = [];
 addEventListener('securitypolicyviolation', ({violatedDirective, blockedURI}) => {
@@ -46,7 +47,7 @@ class ConsolePage:
     def accessibility(self) -> list[str]:
         """Return what axe finds wrong with the page as it is now."""
         self.page.evaluate((files("axe_playwright_python") / _AXE).read_text(encoding="utf-8"))
-        report = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        report = self.page.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")
         return [
             f"{violation['id']}: {node['html'][:200]} {node['any'][0]['message'] if node['any'] else ''}"
             for violation in report["violations"]

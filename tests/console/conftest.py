@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,13 +52,20 @@ def browser(recording: Path) -> Iterator[Browser]:
         launched.close()
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """Yield a daemon that keeps its port, since its API is killed and started again while a page is open."""
     folder = tmp_path_factory.mktemp("daemon")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("EVALUATION_SENTENCES", "1")
-        with Daemon(folder / "data", folder / "daemon.log") as running:
-            yield running
+    settings = {"PORT": str(free_port()), "EVALUATION_SENTENCES": "1"}
+    with Daemon(folder / "data", folder / "daemon.log", settings) as running:
+        yield running
 
 
 @pytest.fixture

@@ -325,6 +325,7 @@ def listed_step_task(experiment: ExperimentRecord, runs: Sequence[StageRecord]) 
         "options": {"version": experiment.version, "language": experiment.language, "quality": "custom"},
         "priority": experiment.priority,
         "schedule_at": iso(run.schedule_at),
+        "remaining_seconds": None,
     }
 
 

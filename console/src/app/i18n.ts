@@ -50,6 +50,11 @@ export function formatTime(iso: string | null | undefined): string {
   return new Date(iso).toLocaleString(locale(), { dateStyle: 'medium', timeStyle: 'short' });
 }
 
+/** Return the time of day of seconds since the epoch. */
+export function formatClock(seconds: number): string {
+  return new Date(seconds * 1000).toLocaleTimeString(locale(), { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+}
+
 export function formatPercent(share: number): string {
   return share.toLocaleString(locale(), { style: 'percent', maximumFractionDigits: 0 });
 }

@@ -1,7 +1,7 @@
 // Curves: drawn on a canvas, with the same numbers in words for screen readers.
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
-import { t } from '../app/i18n';
+import { formatClock, language, t } from '../app/i18n';
 import { cssColor, isDark } from '../app/theme';
 
 export interface Curve {
@@ -17,26 +17,32 @@ interface ChartProps {
   curves: Curve[];
   time?: boolean;
   height?: number;
+  /** What `x` counts. */
+  xLabel?: string;
 }
 
 const COLORS = ['--curve-1', '--curve-2', '--curve-3', '--curve-4', '--curve-5', '--curve-6'];
 
-export function Chart({ title, x, curves, time = false, height = 200 }: ChartProps) {
+export function Chart({ title, x, curves, time = false, height = 200, xLabel }: ChartProps) {
   const container = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(null);
   const dark = isDark();
   const shape = curves.map((curve) => curve.label).join('\n');
   useEffect(() => {
-    const axis = { stroke: cssColor('--pico-muted-color'), grid: { stroke: cssColor('--grid') }, ticks: { stroke: cssColor('--grid') } };
+    const element = container.current!;
+    const axis = { stroke: cssColor('--pico-muted-color'), grid: { stroke: cssColor('--grid'), width: 1 }, ticks: { stroke: cssColor('--grid'), width: 1 } };
     const chart = new uPlot(
       {
-        width: container.current!.clientWidth || 400,
+        width: element.clientWidth || 400,
         height,
         scales: { x: { time } },
-        axes: [axis, { ...axis, size: 56 }],
+        axes: [{ ...axis, ...(time ? { values: (_: uPlot, splits: number[]) => splits.map(formatClock) } : {}) }, { ...axis, size: 56 }],
         legend: { live: true },
         series: [
-          {},
+          {
+            label: xLabel ?? t(time ? 'chart.time' : 'chart.step'),
+            ...(time ? { value: (_: uPlot, seconds: number | null) => (seconds === null ? '–' : formatClock(seconds)) } : {}),
+          },
           ...curves.map((curve, index) => ({
             label: curve.label,
             stroke: cssColor(COLORS[index % COLORS.length]!),
@@ -47,19 +53,19 @@ export function Chart({ title, x, curves, time = false, height = 200 }: ChartPro
         ],
       },
       [x, ...curves.map((curve) => curve.values)],
-      container.current!,
+      element,
     );
     plot.current = chart;
     const resizing = new ResizeObserver(() => {
-      const width = container.current!.clientWidth;
+      const width = element.clientWidth;
       if (width) chart.setSize({ width, height });
     });
-    resizing.observe(container.current!);
+    resizing.observe(element);
     return () => {
       resizing.disconnect();
       chart.destroy();
     };
-  }, [dark, shape, time, height]);
+  }, [dark, shape, time, height, language.value]);
   useEffect(() => plot.current?.setData([x, ...curves.map((curve) => curve.values)]), [x, curves]);
   const newest = curves
     .map((curve) => `${curve.label}: ${String(curve.values.findLast((value) => value !== null) ?? '–')}`)

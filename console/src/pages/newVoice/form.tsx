@@ -1,0 +1,172 @@
+// The form of Quick mode: a recording, what the server says of it, how long to train, whose voice it is.
+import { useState } from 'preact/hooks';
+import { api, call, type Schemas } from '../../api/client';
+import { type Upload, uploadFile } from '../../api/upload';
+import { draft } from '../../app/drafts';
+import { formatDuration, t, term } from '../../app/i18n';
+import { useResource } from '../../app/resource';
+import { navigate } from '../../app/router';
+import { useAction } from '../../ui/action';
+import { Dropzone } from '../../ui/dropzone';
+import { ErrorNote, Loading, Name, Notice, ProgressBar } from '../../ui/feedback';
+import { CheckField, SelectField, TextField } from '../../ui/fields';
+import { Analysis } from './analysis';
+import { RecordingPanel } from './recordingPanel';
+
+const form = draft('new-voice', { name: '', language: 'zh', version: '', quality: 'standard', fileId: '', consent: false });
+const RECORDING_LANGUAGES = ['zh', 'en', 'ja', 'ko', 'yue', 'auto'];
+
+export function NewVoiceForm() {
+  const settings = form.value;
+  const set = (change: Partial<typeof settings>): void => {
+    form.value = { ...form.value, ...change };
+  };
+  const info = useResource(() => call(api.GET('/api/v1/info')), []);
+  const create = useAction(async () => {
+    const { name, language, quality, version, fileId } = form.value;
+    const options = { language, quality: quality as 'fast' | 'standard' | 'high', device: '' };
+    const body = {
+      exp_name: name.trim(),
+      audio_file_id: fileId,
+      options: version ? { ...options, version: version as Schemas['TaskOptions']['version'] } : options,
+      priority: 5,
+      webhook_url: '',
+      idempotency_key: '',
+    };
+    const task = await call(api.POST('/api/v1/tasks', { body: body as Schemas['CreateTaskBody'] }));
+    form.value = { ...form.value, name: '', fileId: '', consent: false };
+    navigate('new-voice', task.id);
+  });
+  const missing = !settings.fileId
+    ? t('new.needsRecording')
+    : !settings.name.trim()
+      ? t('new.needsName')
+      : !settings.consent
+        ? t('new.needsConsent')
+        : '';
+  return (
+    <form
+      class="card"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (!missing) void create.run();
+      }}
+    >
+      <h2>{t('new.recording')}</h2>
+      {settings.fileId ? (
+        <Uploaded id={settings.fileId} remove={() => set({ fileId: '' })} />
+      ) : (
+        <Source language={settings.language} onFile={(file) => set({ fileId: file.id })} />
+      )}
+      <h2>{t('new.voice')}</h2>
+      <div class="grid-fields">
+        <TextField label={t('new.name')} value={settings.name} onChange={(name) => set({ name })} maxLength={100} />
+        <SelectField
+          label={t('new.language')}
+          value={settings.language}
+          options={RECORDING_LANGUAGES.map((code) => [code, term('language', code)] as const)}
+          onChange={(language) => set({ language })}
+        />
+        <SelectField
+          label={t('new.version')}
+          value={settings.version}
+          options={[['', t('new.defaultVersion')] as const, ...(info.data?.versions ?? []).map((v) => [v, v] as const)]}
+          onChange={(version) => set({ version })}
+          help={t('new.versionHelp')}
+        />
+        <SelectField
+          label={t('new.quality')}
+          value={settings.quality}
+          options={['fast', 'standard', 'high'].map((quality) => [quality, term('quality', quality)] as const)}
+          onChange={(quality) => set({ quality })}
+          help={t('new.qualityHelp')}
+        />
+      </div>
+      <CheckField label={t('new.consent')} checked={settings.consent} onChange={(consent) => set({ consent })} />
+      <ErrorNote error={create.error} />
+      <div class="row">
+        <button type="submit" disabled={missing !== '' || create.busy} aria-busy={create.busy}>
+          {t('new.start')}
+        </button>
+        {missing && <span class="muted">{missing}</span>}
+      </div>
+    </form>
+  );
+}
+
+/** A recording to upload, or to record here. */
+function Source(props: { language: string; onFile: (file: Schemas['FileView']) => void }) {
+  const [upload, setUpload] = useState<{ name: string; upload: Upload<Schemas['FileView']> }>();
+  const [share, setShare] = useState(0);
+  const send = useAction(async (file: Blob, name: string) => {
+    setShare(0);
+    const started = uploadFile(file, name, 'training', setShare);
+    setUpload({ name, upload: started });
+    try {
+      props.onFile(await started.done);
+    } finally {
+      setUpload(undefined);
+    }
+  });
+  if (upload) {
+    return (
+      <div role="status">
+        <p>
+          {t('common.uploading', { name: '' })} <Name>{upload.name}</Name>
+        </p>
+        <ProgressBar share={share} label={t('new.upload')} />
+        {share >= 1 && <p class="muted">{t('new.examining')}</p>}
+        <button type="button" class="outline small" onClick={() => upload.upload.cancel()}>
+          {t('common.cancel')}
+        </button>
+      </div>
+    );
+  }
+  return (
+    <>
+      <p class="muted">{t('new.advice')}</p>
+      <Dropzone
+        label={t('new.choose')}
+        accept="audio/*,video/mp4,.flac,.ogg,.opus,.m4a,.mp3,.wav,.aac,.webm"
+        onFiles={([file]) => file && void send.run(file, file.name)}
+      />
+      <RecordingPanel language={props.language} onRecording={(blob) => void send.run(blob, 'recording.wav')} />
+      <ErrorNote error={send.error} />
+    </>
+  );
+}
+
+function Uploaded({ id, remove }: { id: string; remove: () => void }) {
+  const file = useResource(
+    () => call(api.GET('/api/v1/files/{file_id}/metadata', { params: { path: { file_id: id } } })),
+    [id],
+  );
+  if (file.error) {
+    return (
+      <>
+        <ErrorNote error={file.error} retry={file.reload} />
+        <button type="button" class="outline small" onClick={remove}>
+          {t('new.another')}
+        </button>
+      </>
+    );
+  }
+  if (!file.data) return <Loading />;
+  return (
+    <div>
+      <div class="row">
+        <Name>{file.data.filename}</Name>
+        <span class="muted">{file.data.duration_seconds !== null && formatDuration(file.data.duration_seconds)}</span>
+        <button type="button" class="outline small" onClick={remove}>
+          {t('new.another')}
+        </button>
+      </div>
+      {file.data.warnings?.map((warning) => (
+        <Notice key={warning} kind="warning">
+          {warning}
+        </Notice>
+      ))}
+      <Analysis file={id} />
+    </div>
+  );
+}
