@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from core.datasets.jobs import DatasetReportPayload, DatasetVersionPayload
+from core.datasets.jobs import DatasetReportPayload, DatasetVersionPayload, PhonemeCoveragePayload
 from core.errors import InvalidRequest
 from core.jobs.file_jobs import KIND_FIELD, FileJobKind, file_job_kind
 from core.jobs.job import Job
@@ -12,6 +12,7 @@ from core.jobs.roles import FILES
 from core.speech.inference_jobs import ArchiveRequest, AssembleRequest, OpenBatchRequest
 from core.speech.result_uploads import ResultUploadRequest
 from core.voices.import_job import VoiceImportRequest
+from roles.datasets.coverage import measure_coverage
 from roles.datasets.make_version import make_version
 from roles.datasets.report import make_report
 from roles.runtime.errors import model_errors
@@ -31,6 +32,7 @@ FILE_JOBS: Final[dict[FileJobKind, FileJob[Any]]] = {
     FileJobKind.SEND_RESULTS: FileJob(ResultUploadRequest, send_results),
     FileJobKind.DATASET_VERSION: FileJob(DatasetVersionPayload, make_version),
     FileJobKind.DATASET_REPORT: FileJob(DatasetReportPayload, make_report),
+    FileJobKind.PHONEME_COVERAGE: FileJob(PhonemeCoveragePayload, measure_coverage),
     FileJobKind.IMPORT_VOICE: FileJob(VoiceImportRequest, import_voice),
 }
 

@@ -28,6 +28,35 @@ class DatasetReportPayload(FileJobPayload):
     """Number of the version's report; only the newest one is made."""
 
 
+class PhonemeCoveragePayload(FileJobPayload):
+    """Find the phonemes that the transcripts of a version lack."""
+
+    kind: Literal[FileJobKind.PHONEME_COVERAGE] = Field(FileJobKind.PHONEME_COVERAGE, alias=KIND_FIELD)
+    dataset_id: str
+    version: int
+    language: str
+
+
+class SentenceToRecord(TypedDict):
+    """A sentence, and the missing phonemes that it has."""
+
+    text: str
+    phonemes: list[str]
+
+
+class PhonemeCoverage(TypedDict):
+    """The result of such a job."""
+
+    dataset_id: str
+    version: int
+    language: str
+    phonemes: int
+    """How many the language has, as far as the sentences for recordings show."""
+    missing: list[str]
+    sentences: list[SentenceToRecord]
+    """Which to record next, the one with the most missing phonemes first."""
+
+
 class DatasetVersionResult(TypedDict):
     """The result of a job that makes a version."""
 

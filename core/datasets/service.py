@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from common.languages import single_language
 from common.storage_keys import dataset_folder
 from core.datasets.edit import apply_changes
-from core.datasets.jobs import DatasetReportPayload, DatasetVersionPayload
+from core.datasets.jobs import DatasetReportPayload, DatasetVersionPayload, PhonemeCoveragePayload
 from core.datasets.options import (
     AugmentOptions,
     CropOptions,
@@ -28,7 +30,7 @@ from core.datasets.options import (
 from core.errors import ErrorData, InvalidRequest, NotFound, QueueUnavailable, QuotaExceeded, error_message
 from core.ids import new_id
 from core.jobs.file_jobs import FileJobPayload
-from core.jobs.job import JobStatus, NewJob
+from core.jobs.job import Job, JobStatus, NewJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import FILES
 from core.records import (
@@ -123,6 +125,31 @@ class DatasetService:
             await self.records.dataset_reports.end(dataset_id, begun.version, run, None, error.as_dict())
             raise
         return begun
+
+    async def coverage(self, dataset_id: str, version: int | None = None) -> Job:
+        """Start to find the phonemes that the transcripts of a version lack; the job's result is a PhonemeCoverage.
+
+        Raises InvalidRequest when the data set has no single language.
+        """
+        examined = await self.records.dataset_versions.get(dataset_id, version)
+        dataset = await self.records.datasets.get(dataset_id)
+        contents = await self.records.dataset_versions.contents(dataset_id, examined.version)
+        languages = Counter(single_language(segment.language) for segment in contents.segments if segment.transcript)
+        language = single_language(dataset.language) or next((name for name, _ in languages.most_common() if name), "")
+        if not language:
+            raise InvalidRequest(
+                f"The language of the data set {dataset_id} is not known, so nothing can be said of its phonemes.",
+                hint='Set it: PATCH /api/v1/datasets/{dataset_id} {"language": "en"}.',
+            )
+        payload = PhonemeCoveragePayload(dataset_id=dataset_id, version=examined.version, language=language)
+        job = NewJob(
+            role=FILES,
+            payload=payload.stored(),
+            job_id=new_id("coverage"),
+            priority=examined.priority,
+            owner=dataset.owner or "",
+        )
+        return await self.queue.enqueue(job)
 
     async def split(
         self, source: DatasetSource, options: SplitOptions, *, priority: int = 5, labels: DatasetLabels | None = None

@@ -21,6 +21,7 @@ class FileJobKind(StrEnum):
     SEND_RESULTS = "send_results"
     DATASET_VERSION = "dataset"
     DATASET_REPORT = "dataset_report"
+    PHONEME_COVERAGE = "phoneme_coverage"
     IMPORT_VOICE = "import_voice"
 
 

@@ -46,12 +46,12 @@ def wait_for(client: httpx.Client, path: str, status: str) -> None:
 
 def test_the_overview_shows_queues_hosts_and_the_last_hour_as_they_change(console: OpenConsole, daemon: Daemon) -> None:
     page = console().open("service")
-    expect(page.get_by_role("row").filter(has_text="Speech synthesis")).to_contain_text("1")
+    expect(page.locator("table.list tr").filter(has_text="Speech synthesis")).to_have_text(re.compile("[1-9]"))
     expect(page.get_by_text(re.compile(r"cores, .* GiB of memory free"))).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("Waiting jobs"))).to_be_visible(timeout=40_000)
     samples = httpx.get(f"{daemon.url}/api/v1/service/history").json()["samples"]
     assert samples
-    assert samples[-1]["workers"]["synthesizer"] == 1
+    assert samples[-1]["workers"]["synthesizer"] >= 1
 
 
 def test_a_dead_letter_is_shown_with_its_error_and_runs_again(
@@ -115,6 +115,7 @@ def test_a_key_sees_only_what_it_may_do_and_an_unknown_one_is_asked_again(consol
     for scope in ("speak:", "train:"):
         page.get_by_label(scope).uncheck()
     page.get_by_role("button", name="Create a key").click()
+    expect(page.get_by_text("The key of reader")).to_be_visible()
     secret = page.locator("code.secret").inner_text()
 
     reader = console()

@@ -26,6 +26,8 @@ from api.routes.datasets.views import (
     segment_view,
     version_view,
 )
+from api.routes.jobs import JobView
+from api.routes.jobs import job_view as queue_job_view
 from api.services.progress import TopicFeed, event_id
 from core.datasets.options import (
     AugmentOptions,
@@ -238,6 +240,16 @@ async def get_report(dataset_id: str, api: Api, version: VersionQuery = None) ->
         raise _no_report(record)
     contents = await api.records.dataset_versions.contents(dataset_id, record.version)
     return JsonResponse(summarize_report(record, contents))
+
+
+@router.post("/{dataset_id}/coverage", status_code=202, response_model=JobView)
+async def find_missing_phonemes(dataset_id: str, api: Api, version: VersionQuery = None) -> Response:
+    """Find the phonemes of the language that the transcripts lack, and sentences to record next, in a job.
+
+    Its `result` (GET /jobs/{job_id}) has `phonemes` (how many the language has), `missing`, and `sentences` with the
+    missing phonemes of each. 400 when the language is not known.
+    """
+    return JsonResponse(queue_job_view(await api.datasets.coverage(dataset_id, version)), 202)
 
 
 @router.post("/{dataset_id}/split", status_code=202, response_model=DatasetJobView)

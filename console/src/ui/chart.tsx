@@ -21,6 +21,7 @@ interface ChartProps {
   xLabel?: string;
 }
 
+const WHOLE_STEPS = [1, 2, 5].flatMap((digit) => [1, 10, 100, 1e3, 1e4, 1e5].map((power) => digit * power)).sort((a, b) => a - b);
 const COLORS = ['--curve-1', '--curve-2', '--curve-3', '--curve-4', '--curve-5', '--curve-6'];
 
 export function Chart({ title, x, curves, time = false, height = 200, xLabel }: ChartProps) {
@@ -36,7 +37,7 @@ export function Chart({ title, x, curves, time = false, height = 200, xLabel }: 
         width: element.clientWidth || 400,
         height,
         scales: { x: { time } },
-        axes: [{ ...axis, ...(time ? { values: (_: uPlot, splits: number[]) => splits.map(formatClock) } : {}) }, { ...axis, size: 56 }],
+        axes: [{ ...axis, ...(time ? {} : { incrs: WHOLE_STEPS }), ...(time ? { values: (_: uPlot, splits: number[]) => splits.map(formatClock) } : {}) }, { ...axis, size: 56 }],
         legend: { live: true },
         series: [
           {

@@ -1,18 +1,30 @@
 // A recording of the API: fetched when it is asked for (it needs the API key), then shown as a waveform.
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { fetchBlob } from '../api/client';
 import { t } from '../app/i18n';
 import { useAction } from './action';
 import { ErrorNote } from './feedback';
 import { Waveform } from './waveform';
 
-export function Recording({ path, label, download }: { path: string; label: string; download?: string }) {
+interface RecordingProps {
+  path: string;
+  label: string;
+  /** Offers to save it under this name. */
+  download?: string;
+  /** Shows the waveform at once. */
+  eager?: boolean;
+}
+
+export function Recording({ path, label, download, eager = false }: RecordingProps) {
   const [loaded, setLoaded] = useState<{ path: string; blob: Blob }>();
   const action = useAction(async () => setLoaded({ path, blob: await fetchBlob(path) }));
+  useEffect(() => {
+    if (eager) void action.run();
+  }, [path, eager]);
   if (loaded?.path === path) {
     return (
       <div class="row nowrap">
-        <Waveform blob={loaded.blob} label={label} height={36} autoplay />
+        <Waveform blob={loaded.blob} label={label} height={36} autoplay={!eager} />
         {download && <DownloadLink blob={loaded.blob} name={download} />}
       </div>
     );
@@ -34,7 +46,7 @@ export function Recording({ path, label, download }: { path: string; label: stri
   );
 }
 
-export function DownloadLink({ blob, name }: { blob: Blob; name: string }) {
+function DownloadLink({ blob, name }: { blob: Blob; name: string }) {
   return (
     <button type="button" class="outline small" onClick={() => saveBlob(blob, name)}>
       {t('common.download')}

@@ -33,7 +33,7 @@ export function NewVoiceForm() {
       webhook_url: '',
       idempotency_key: '',
     };
-    const task = await call(api.POST('/api/v1/tasks', { body: body as Schemas['CreateTaskBody'] }));
+    const task = await call(api.POST('/api/v1/tasks', { body: body }));
     form.value = { ...form.value, name: '', fileId: '', consent: false };
     navigate('new-voice', task.id);
   });

@@ -14,8 +14,9 @@ describe('subtitles', () => {
 
 describe('a request', () => {
   it('has the settings of the form', () => {
-    const settings = { ...form.value, text: 'Hi.', voice: 'voice-1', seed: '7', speed: '1.5', emotion: 'sad' };
-    expect(speechBody(settings)).toMatchObject({ input: 'Hi.', voice: 'voice-1', seed: 7, speed: 1.5, emotion: 'sad' });
+    const settings = { ...form.value, text: 'Hi.', voice: 'voice-1', seed: '7', speed: '1.5', emotion: 'sad', sampling: { top_k: '5', top_p: '' } };
+    expect(speechBody(settings)).toMatchObject({ input: 'Hi.', voice: 'voice-1', seed: 7, speed: 1.5, emotion: 'sad', top_k: 5 });
+    expect(speechBody(settings)).not.toHaveProperty('top_p');
     expect(inferenceBody(settings)).toMatchObject({ text: 'Hi.', voice: 'voice-1', seed: 7, speed: 1.5, emotion: 'sad' });
   });
 });

@@ -19,7 +19,22 @@ export interface SpeechSettings {
   seed: string;
   emotion: string;
   inputType: 'auto' | 'text' | 'marks' | 'ssml';
+  splitMethod: string;
+  /** Empty: the model's default. */
+  sampling: Partial<Record<SamplingOption, string>>;
 }
+
+/** With the ranges that the API accepts. */
+export const SAMPLING_OPTIONS = {
+  top_k: { min: 1, max: 1024, integer: true },
+  top_p: { min: 0, max: 1, integer: false },
+  temperature: { min: 0, max: 2, integer: false },
+  repetition_penalty: { min: 0.01, max: 10, integer: false },
+  sample_steps: { min: 1, max: 128, integer: true },
+  fragment_interval: { min: 0, max: 10, integer: false },
+} as const;
+export type SamplingOption = keyof typeof SAMPLING_OPTIONS;
+export const SPLIT_METHODS = ['', 'cut0', 'cut1', 'cut2', 'cut3', 'cut4', 'cut5'] as const;
 
 export interface Speech {
   id: string;
@@ -39,6 +54,8 @@ export const form: Signal<SpeechSettings> = draft('speak', {
   seed: '',
   emotion: '',
   inputType: 'auto',
+  splitMethod: '',
+  sampling: {},
 });
 
 export const history: Signal<Speech[]> = draft<Speech[]>('history', []);
@@ -63,8 +80,16 @@ export function newId(): string {
   return `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 8)}`;
 }
 
+/** Return the sampling options that were set; the others keep the model's defaults. */
+export function samplingBody(settings: SpeechSettings): Partial<Record<SamplingOption, number>> & { text_split_method?: 'cut0' } {
+  const set = Object.entries(settings.sampling).filter(([, value]) => value !== '' && Number.isFinite(Number(value)));
+  const numbers = Object.fromEntries(set.map(([name, value]) => [name, Number(value)]));
+  return { ...numbers, ...(settings.splitMethod ? { text_split_method: settings.splitMethod as 'cut0' } : {}) };
+}
+
 export function speechBody(settings: SpeechSettings): Schemas['SpeechBody'] {
   return {
+    ...samplingBody(settings),
     model: 'sovitsd',
     input: settings.text,
     voice: settings.voice,
@@ -80,6 +105,7 @@ export function speechBody(settings: SpeechSettings): Schemas['SpeechBody'] {
 
 export function inferenceBody(settings: SpeechSettings): Schemas['NewInference'] {
   return {
+    ...samplingBody(settings),
     text: settings.text,
     voice: settings.voice,
     format: settings.format,

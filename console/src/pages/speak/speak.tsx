@@ -15,7 +15,7 @@ import { MarkupPalette } from './palette';
 import { SpeechCard } from './card';
 import {
   addToHistory, form, FORMATS, history, inferenceBody, LANGUAGES, MAX_LIVE_CHARACTERS, newId, randomSeed,
-  type Speech, type SpeechSettings, subtitleTexts,
+  SAMPLING_OPTIONS, type SamplingOption, type Speech, type SpeechSettings, SPLIT_METHODS, subtitleTexts,
 } from './settings';
 
 type Voice = Schemas['VoiceView'];
@@ -183,12 +183,43 @@ function SpeechForm({ voices }: { voices: Voice[] }) {
             onChange={(inputType) => set({ inputType: inputType as SpeechSettings['inputType'] })}
           />
         </div>
+        <Sampling settings={settings} set={set} />
       </details>
       <ErrorNote error={speak.error} />
       <button type="submit" disabled={empty || speedInvalid !== undefined || seedInvalid !== undefined || speak.busy}>
         {t('speak.speak')}
       </button>
     </form>
+  );
+}
+
+function Sampling({ settings, set }: { settings: SpeechSettings; set: (change: Partial<SpeechSettings>) => void }) {
+  const options = Object.entries(SAMPLING_OPTIONS) as [SamplingOption, { min: number; max: number; integer: boolean }][];
+  return (
+    <fieldset>
+      <legend>{t('speak.sampling')}</legend>
+      <div class="grid-fields">
+        {options.map(([name, { min, max, integer }]) => (
+          <NumberField
+            key={name}
+            label={t(`sampling.${name}`)}
+            value={settings.sampling[name] ?? ''}
+            onChange={(value) => set({ sampling: { ...settings.sampling, [name]: value } })}
+            min={min}
+            max={max}
+            step={integer ? 1 : 'any'}
+            placeholder={t('sampling.default')}
+            help={t('form.range', { min, max })}
+          />
+        ))}
+        <SelectField
+          label={t('sampling.split')}
+          value={settings.splitMethod}
+          options={SPLIT_METHODS.map((method) => [method, method || t('sampling.sentences')] as const)}
+          onChange={(splitMethod) => set({ splitMethod })}
+        />
+      </div>
+    </fieldset>
   );
 }
 

@@ -6,6 +6,7 @@ import { sendForm, type Upload } from '../../api/upload';
 import { t, term } from '../../app/i18n';
 import { linkTo } from '../../app/router';
 import { useAction } from '../../ui/action';
+import { errorText } from '../service/jobs';
 import { Dropzone } from '../../ui/dropzone';
 import { ErrorNote, Name, Notice, ProgressBar } from '../../ui/feedback';
 import { SelectField, TextField } from '../../ui/fields';
@@ -39,7 +40,7 @@ export function ImportVoice({ done }: { done: () => void }) {
       const job = await started.done;
       await ended(job.id);
       const result = await call(api.GET('/api/v1/jobs/{job_id}', { params: { path: { job_id: job.id } } }));
-      if (result.error) throw new Error(String(result.error['message']));
+      if (result.error) throw new Error(errorText(result.error));
       const voice = result.result?.['voice_id'];
       setImported(typeof voice === 'string' ? voice : '');
       setFiles({});

@@ -1,0 +1,71 @@
+// Which phonemes of the language the transcripts lack, and sentences that have them.
+import { api, call, type Schemas } from '../../api/client';
+import { followEvents } from '../../api/events';
+import { t } from '../../app/i18n';
+import { useState } from 'preact/hooks';
+import { useAction } from '../../ui/action';
+import { errorText } from '../service/jobs';
+import { ErrorNote, Notice } from '../../ui/feedback';
+
+interface CoverageView {
+  phonemes: number;
+  missing: string[];
+  sentences: { text: string; phonemes: string[] }[];
+}
+
+export function Coverage({ dataset }: { dataset: Schemas['DatasetView'] }) {
+  const [coverage, setCoverage] = useState<CoverageView>();
+  const find = useAction(async () => {
+    const path = { dataset_id: dataset.id };
+    const job = await call(
+      api.POST('/api/v1/datasets/{dataset_id}/coverage', { params: { path, query: { version: dataset.version } } }),
+    );
+    await ended(job.id);
+    const result = await call(api.GET('/api/v1/jobs/{job_id}', { params: { path: { job_id: job.id } } }));
+    if (result.error) throw new Error(errorText(result.error));
+    setCoverage(result.result as unknown as CoverageView);
+  });
+  return (
+    <section class="card">
+      <h2>{t('coverage.title')}</h2>
+      <p class="muted">{t('coverage.help')}</p>
+      <ErrorNote error={find.error} />
+      <button type="button" class="outline small" aria-busy={find.busy} disabled={find.busy} onClick={() => void find.run()}>
+        {find.busy ? t('coverage.working') : t('coverage.find')}
+      </button>
+      {coverage && (
+        <>
+          <p>{t('coverage.share', { have: coverage.phonemes - coverage.missing.length, all: coverage.phonemes })}</p>
+          {coverage.missing.length === 0 ? (
+            <Notice kind="success">{t('coverage.complete')}</Notice>
+          ) : (
+            <p>
+              {t('coverage.missing')}: <code>{coverage.missing.join(' ')}</code>
+            </p>
+          )}
+          {coverage.sentences.length > 0 && (
+            <>
+              <h3>{t('coverage.next')}</h3>
+              <ol>
+                {coverage.sentences.map((sentence) => (
+                  <li key={sentence.text} dir="auto">
+                    {sentence.text} <code>{sentence.phonemes.join(' ')}</code>
+                  </li>
+                ))}
+              </ol>
+            </>
+          )}
+        </>
+      )}
+    </section>
+  );
+}
+
+function ended(job: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    followEvents(`/api/v1/jobs/${job}/progress`, {
+      onEvent: ({ kind }) => ['completed', 'failed', 'cancelled'].includes(kind) && resolve(),
+      onError: reject,
+    });
+  });
+}

@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest';
+import { mergeEpochs } from './compareCurves';
+import { layOut } from './graph';
+import { changedValues } from './parameterForm';
+
+describe('the graph of the stages', () => {
+  it('places each after those that it needs, side by side where none needs the other', () => {
+    const places = layOut([
+      { name: 'slice', needs: ['elsewhere'] },
+      { name: 'text', needs: ['slice'] },
+      { name: 'content', needs: ['slice'] },
+      { name: 'train', needs: ['text', 'content'] },
+    ]);
+    const [slice, text, content, train] = ['slice', 'text', 'content', 'train'].map((name) => places.get(name)!);
+    expect(slice!.x).toBe(0);
+    expect(text!.x).toBe(content!.x);
+    expect(content!.y).toBeGreaterThan(text!.y);
+    expect(train!.x).toBeGreaterThan(text!.x);
+  });
+});
+
+describe('parameters', () => {
+  it('are sent in the types of the schema, without those that were emptied', () => {
+    const parameter = (type: string) => ({ type, default: null, description: '' });
+    const schema = { parameters: { a: parameter('integer'), b: parameter('boolean'), c: parameter('string'), d: parameter('array') } };
+    const values = { a: '4', b: false, c: '', d: '[1, 2]' };
+    expect(changedValues(schema, values)).toEqual({ a: 4, b: false, d: [1, 2] });
+  });
+});
+
+describe('the curves of two experiments', () => {
+  it('share their epochs, with gaps where one has none', () => {
+    const first = { epochs: [{ epoch: 1, losses: { total: 3 } }, { epoch: 2, losses: { total: 2 } }] };
+    const second = { epochs: [{ epoch: 2, losses: { total: 1 } }] };
+    const { x, curves } = mergeEpochs([{ name: 'a', result: first }, { name: 'b', result: second }]);
+    expect(x).toEqual([1, 2]);
+    expect(curves).toEqual([
+      { label: 'a: total', values: [3, 2], dash: false },
+      { label: 'b: total', values: [null, 1], dash: true },
+    ]);
+  });
+});

@@ -1,0 +1,148 @@
+// One stage: a form from its schema, run and control, its log, what it left, and its curves beside another experiment's.
+import { useState } from 'preact/hooks';
+import { api, call, fetchBlob, type Schemas } from '../../api/client';
+import { formatTime, t, term } from '../../app/i18n';
+import { useResource } from '../../app/resource';
+import { can } from '../../app/session';
+import { ActionButton, useAction } from '../../ui/action';
+import { Empty, ErrorNote, Loading, Notice, ProgressBar, Status } from '../../ui/feedback';
+import { Recording } from '../../ui/recording';
+import { Tree } from '../../ui/tree';
+import { CompareCurves } from './compareCurves';
+import { ParameterForm, type Values, changedValues } from './parameterForm';
+import { ACTIVE, stageState, TRAININGS } from './stages';
+import { Training } from './training';
+
+interface PanelProps {
+  experiment: Schemas['ExperimentView'];
+  schema: Schemas['StageSchema'];
+  run: Schemas['StageView'];
+  round: string;
+  changed: () => void;
+}
+
+export function StagePanel({ experiment, schema, run, round, changed }: PanelProps) {
+  const stage = schema.stage_type;
+  const path = { exp_id: experiment.id, stage };
+  const state = stageState(run);
+  const active = ACTIVE.includes(state);
+  const [values, setValues] = useState<Values>({});
+  const [warnings, setWarnings] = useState<string[]>([]);
+  const start = useAction(async () => {
+    const body = changedValues(schema, values);
+    const started = await call(api.POST('/api/v1/experiments/{exp_id}/stages/{stage}', { params: { path }, body: body as never }));
+    setWarnings(started.warnings);
+    changed();
+  });
+  const control = (action: 'pause' | 'resume' | 'stop_after_epoch') => async (): Promise<void> => {
+    await call(api.POST('/api/v1/experiments/{exp_id}/stages/{stage}/control', { params: { path }, body: { action, confirm: false } }));
+    changed();
+  };
+  const training = TRAININGS.includes(stage);
+  const begun = state !== 'pending' && state !== 'queued';
+  return (
+    <>
+      <section class="card" aria-label={term('stage', stage)}>
+        <div class="row">
+          <h2>{term('stage', stage)}</h2>
+          <Status value={state} />
+          {run.run > 1 && <span class="muted">{t('experiment.run', { n: run.run })}</span>}
+          {run.completed_at && <span class="muted">{formatTime(run.completed_at)}</span>}
+        </div>
+        {schema.needs.length > 0 && (
+          <p class="muted">{t('experiment.needs', { stages: schema.needs.map((need) => term('stage', need)).join(', ') })}</p>
+        )}
+        {state === 'stale' && <Notice kind="warning">{t('experiment.stale')}</Notice>}
+        {active && <ProgressBar share={run.progress} label={term('stage', stage)} />}
+        {run.message && <p dir="auto">{run.message}</p>}
+        {run.error_message && <Notice kind="warning">{run.error_message}</Notice>}
+        {can('train') && (
+          <form
+            onSubmit={(event) => {
+              event.preventDefault();
+              void start.run();
+            }}
+          >
+            <ParameterForm schema={schema} values={values} config={run.config ?? {}} onValues={setValues} />
+            <ErrorNote error={start.error} />
+            {warnings.map((warning) => (
+              <Notice key={warning} kind="warning">
+                {warning}
+              </Notice>
+            ))}
+            <div class="row">
+              <button type="submit" class="small" disabled={active || start.busy} aria-busy={start.busy}>
+                {begun ? t('experiment.again') : t('experiment.start')}
+              </button>
+              {training && active && (
+                <>
+                  <ActionButton work={control('pause')}>{t('task.pause')}</ActionButton>
+                  <ActionButton work={control('stop_after_epoch')}>{t('task.stopAfterEpoch')}</ActionButton>
+                </>
+              )}
+              {state === 'paused' && <ActionButton work={control('resume')}>{t('task.resume')}</ActionButton>}
+              {(active || state === 'paused') && (
+                <ActionButton
+                  work={async () => {
+                    await call(api.DELETE('/api/v1/experiments/{exp_id}/stages/{stage}', { params: { path } }));
+                    changed();
+                  }}
+                >
+                  {t('common.cancel')}
+                </ActionButton>
+              )}
+            </div>
+          </form>
+        )}
+      </section>
+      {training && begun && <Training experiment={experiment.id} stage={stage} voice={experiment.voice_id} round={round} />}
+      {training && begun && <CompareCurves experiment={experiment} stage={stage} round={round} />}
+      {run.outputs && Object.keys(run.outputs).length > 0 && <Outputs experiment={experiment.id} stage={stage} run={run} />}
+      {begun && <StageLog experiment={experiment.id} stage={stage} round={round} />}
+    </>
+  );
+}
+
+function Outputs({ experiment, stage, run }: { experiment: string; stage: string; run: Schemas['StageView'] }) {
+  const outputs = run.outputs ?? {};
+  const sample = typeof outputs['sample'] === 'string' ? outputs['sample'] : '';
+  const picture = typeof outputs['curves'] === 'string' ? outputs['curves'] : '';
+  const artefact = (key: string): string =>
+    `/api/v1/experiments/${experiment}/stages/${stage}/artefacts/${key.slice(key.lastIndexOf('/') + 1)}`;
+  return (
+    <details class="card">
+      <summary>{t('experiment.artefacts')}</summary>
+      {sample && <Recording path={artefact(sample)} label={term('stage', stage)} download="sample.wav" />}
+      {picture && <Picture path={artefact(picture)} />}
+      <Tree value={outputs} />
+    </details>
+  );
+}
+
+function Picture({ path }: { path: string }) {
+  const picture = useResource(async () => URL.createObjectURL(await fetchBlob(path)), [path]);
+  if (picture.error) return <ErrorNote error={picture.error} retry={picture.reload} />;
+  return picture.data ? <img src={picture.data} alt={t('training.losses')} /> : <Loading />;
+}
+
+function StageLog({ experiment, stage, round }: { experiment: string; stage: string; round: string }) {
+  const path = { exp_id: experiment, stage };
+  const log = useResource(
+    () => call(api.GET('/api/v1/experiments/{exp_id}/stages/{stage}/logs', { params: { path, query: { limit: 200 } } })),
+    [experiment, stage, round],
+  );
+  if (log.error && !log.data) return <ErrorNote error={log.error} retry={log.reload} />;
+  if (!log.data) return <Loading />;
+  return (
+    <section class="card">
+      <h2>{t('task.log')}</h2>
+      {log.data.items.length === 0 ? (
+        <Empty>{t('experiment.noLog')}</Empty>
+      ) : (
+        <pre class="log" tabIndex={0} aria-label={t('task.log')} role="log">
+          {log.data.items.map((line) => `${line.level} ${line.message}`).join('\n')}
+        </pre>
+      )}
+    </section>
+  );
+}
