@@ -24,6 +24,7 @@ from typing_extensions import TypedDict
 
 from api.http.responses import JsonResponse, LingeringJsonResponse
 from api.http.route_table import allowed_methods
+from api.http.translations import prefers_chinese, translate
 from api.http.wrong_keys import TooManyWrongKeys
 from core.errors import (
     DiskError,
@@ -182,6 +183,9 @@ def error_response(request: HTTPConnection, error: SovitsError, status: int | No
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if isinstance(error, QuotaExceeded | TooManyWrongKeys):
         headers["Retry-After"] = str(error.retry_after)
+    if prefers_chinese(request.headers.get("accept-language", "")):
+        error.message, error.hint = translate(error.code, error.message, error.hint)
+        headers |= {"Content-Language": "zh", "Vary": "Accept-Language"}
     lingers = isinstance(error, FileTooLarge | DiskError) or (isinstance(error, QuotaExceeded) and error.before_upload)
     response_class = LingeringJsonResponse if lingers else JsonResponse
     return response_class(error_format.body(error, status), status, headers)
