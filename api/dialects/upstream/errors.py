@@ -30,7 +30,7 @@ class RequestFailed(InvalidRequest):
     def __init__(self, message: str, cause: SovitsError) -> None:
         super().__init__(message, details=cause.details)
         self.code = cause.code
-        self.reason = _sentence(cause)
+        self.reason = cause.sentences
         # Who must wait or identify itself learns that from the status; everything else is 400.
         self.status = cause.status if cause.status in (401, 403, 429, 503, 504, 507) else 400
 
@@ -63,17 +63,7 @@ class UpstreamErrors:
     def body(self, error: SovitsError, status: int) -> Mapping[str, object]:
         """Return upstream's words, and the reason where it has two fields."""
         native = NativeErrors().body(error, status)
-        if isinstance(error, RequestFailed):
-            return {
-                "message": error.message,
-                "Exception": error.reason,
-                "code": status,
-                "detail": error.reason,
-                **native,
-            }
-        message = _sentence(error)
-        return {"message": message, "code": status, "detail": message, **native}
-
-
-def _sentence(error: SovitsError) -> str:
-    return f"{error.message} {error.hint}".strip()
+        reason = error.reason if isinstance(error, RequestFailed) else error.sentences
+        message = error.message if isinstance(error, RequestFailed) else reason
+        exception = {"Exception": reason} if isinstance(error, RequestFailed) else {}
+        return {**native, "message": message, **exception, "code": status, "detail": reason}

@@ -85,6 +85,7 @@ async def test_bad_parameters_are_400_with_a_sentence(
     response = await client.post("/synthesize", json=body)
 
     assert response.status_code == status
+    assert isinstance(response.json()["detail"], str)
     assert message in response.json()["detail"]
     assert response.json()["error"]["code"]
 

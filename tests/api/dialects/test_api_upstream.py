@@ -181,6 +181,14 @@ async def test_a_path_names_a_voice_or_its_prompt_behind_any_folder(spoken: http
         assert (await spoken.post("/tts", json=tts(ref_audio_path=path))).status_code == 200, path
 
 
+async def test_a_path_that_is_too_long_is_one_sentence(spoken: httpx.AsyncClient) -> None:
+    response = await spoken.get("/set_refer_audio", params={"refer_audio_path": "x" * 1001})
+
+    assert response.status_code == 400
+    assert "refer_audio_path" in response.json()["message"]
+    assert response.json()["detail"] == response.json()["message"]
+
+
 async def test_any_other_path_fails_without_telling_whether_it_exists(spoken: httpx.AsyncClient) -> None:
     for path in ("none.wav", "/etc/passwd", "../../etc/hostname", "..", "/", "%", "_"):
         response = await spoken.post("/tts", json=tts(ref_audio_path=path))
