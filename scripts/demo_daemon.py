@@ -90,7 +90,7 @@ class Daemon:
             self._idle = {}
             for pid in descendants(self.process.pid):
                 name = process_name(pid)
-                peak, now = _resident_mib(pid, "VmHWM"), _resident_mib(pid, "VmRSS")
+                peak, now = resident_mib(pid, "VmHWM"), resident_mib(pid, "VmRSS")
                 if name and peak:
                     self._peak[name] = max(self._peak.get(name, 0.0), peak)
                     self._idle[name] = now
@@ -129,7 +129,7 @@ def process_name(pid: int) -> str:
     return program[0].rstrip(":") if program else ""  # nothing is left of a process that has ended
 
 
-def _resident_mib(pid: int, field: str) -> float:
+def resident_mib(pid: int, field: str) -> float:
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(field):

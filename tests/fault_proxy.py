@@ -49,6 +49,7 @@ class FaultProxy:
     """Cleared while it is a black hole."""
     _refusing: bool = False
     _lose: _LostReply | None = None
+    _swallowed: bytes = b""
     _connections: set[_Connection] = field(default_factory=set)
     _threads: list[threading.Thread] = field(default_factory=list)
     _closing: bool = False
@@ -96,6 +97,10 @@ class FaultProxy:
     def lose_reply_to(self, command: bytes, *, times: int = 1, reset: bool = True) -> None:
         """Drop the reply to the next requests that hold these bytes; with `reset`, the connection breaks then."""
         self._lose = _LostReply(command, times, "reset" if reset else "lost")
+
+    def swallow(self, message: bytes) -> None:
+        """Drop what the server sends that holds these bytes, once; nothing else is noticed of it."""
+        self._swallowed = message
 
     def restore(self) -> None:
         """Carry everything again; what the black hole swallowed arrives late, as with TCP."""
@@ -168,6 +173,10 @@ class FaultProxy:
         with suppress(OSError):
             while data := connection.far.recv(BUFFER_BYTES):
                 self._pause()
+                if self._swallowed and self._swallowed in data:
+                    self._swallowed = b""
+                    self.lost += 1
+                    continue
                 doomed, connection.doomed = connection.doomed, ""
                 if doomed:
                     self.lost += 1

@@ -267,10 +267,13 @@ class QueueCommands(RedisCommands[AnyTransport]):
         return bool(await self._run_script("ack", *_identify(lease), orjson.dumps(result), self._keep))
 
     @command
-    async def fail(self, lease: Lease, error: ErrorData, *, permanent: bool = False) -> JobStatus:
+    async def fail(
+        self, lease: Lease, error: ErrorData, *, permanent: bool = False, callers_mistake: bool = False
+    ) -> JobStatus:
         """Count a failed attempt; LeaseLost when the job is another worker's by now.
 
         Return DELAYED when there will be another attempt, DEAD when not, CANCELLED when that had been requested.
+        `callers_mistake`: the job ends DEAD at once, without a dead letter.
         """
         status = await self._run_script(
             "fail",
@@ -283,6 +286,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
             self.options.retry_delay_seconds,
             random.uniform(0.5, 1.0),  # so that what failed together does not come back together
             self._keep,
+            int(callers_mistake),
         )
         if status == "lost":
             raise LeaseLost(f"The job {lease.job.id} is not this worker's any more.")

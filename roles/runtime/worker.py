@@ -54,6 +54,8 @@ FAST_FAILURE_SECONDS: Final = 10.0
 """A job that fails in less time has hardly begun."""
 MAX_FAST_FAILURES: Final = 5
 """Different jobs in a row that fail fast: the fault is the worker's, which hands the last one back and ends."""
+SERVICE_FAULT: Final = 500
+"""HTTP statuses below are mistakes of the caller, for which nobody has to look at a dead letter."""
 MAX_OUTAGE_WAIT_SECONDS: Final = 5.0
 
 ROLE_CLASSES: Final = "SOVITSD_ROLE_CLASSES"
@@ -335,12 +337,14 @@ class Worker:
                 self._report_alive(context)
         else:
             try:
-                status = self.queue.fail(lease, error.as_dict(), permanent=isinstance(error, PermanentError))
+                permanent = isinstance(error, PermanentError)
+                mistake = permanent and error.status < SERVICE_FAULT
+                status = self.queue.fail(lease, error.as_dict(), permanent=permanent, callers_mistake=mistake)
             except LeaseLost:
                 logger.warning("Another worker has the job now; this failure is not counted.")
                 self._report_alive(context)
                 return
-            if status is JobStatus.DEAD:
+            if status is JobStatus.DEAD and not mistake:
                 attempts = lease.job.attempts + 1
                 logger.error("Task failed after %d attempts, moving to dead letter queue.", attempts)
 

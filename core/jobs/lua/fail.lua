@@ -1,5 +1,6 @@
 -- ARGV: id, token, worker, error, its code, its message, permanent (1 or 0), attempts, first delay, jitter (0.5–1),
--- seconds to keep the job. Returns the new state, or lost.
+-- seconds to keep the job, 1 when the mistake is the caller's: that ends the job without a dead letter.
+-- Returns the new state, or lost.
 local id, token, worker, error, at = ARGV[1], ARGV[2], ARGV[3], ARGV[4], now()
 local job = read_fields(id, 'state', 'token', 'worker', 'cancel', 'ended')
 if not holds_lease(job, token, worker) then
@@ -14,6 +15,10 @@ add_to_failure_history(id, at, worker, ARGV[5], ARGV[6])
 if job.cancel then
   finish(id, 'cancelled', at, ARGV[11], 'cancelled')
   return 'cancelled'
+end
+if ARGV[12] == '1' then
+  finish_with_callers_error(id, at, error, ARGV[11])
+  return 'dead'
 end
 if ARGV[7] == '1' or attempts >= tonumber(ARGV[8]) then
   move_to_dead_letters(id, at, error, ARGV[11])

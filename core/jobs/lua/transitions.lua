@@ -135,6 +135,20 @@ local function move_to_dead_letters(id, at, error, seconds)
   notify_dependents(id, 'dead')
 end
 
+-- End a job by a mistake of its caller: no dead letter, and it is forgotten after its time like one that is done.
+local function finish_with_callers_error(id, at, error, keep)
+  local seconds = math.max(1, math.ceil(tonumber(redis.call('HGET', job_key(id), 'keep') or keep)))
+  remove_from_quota(id)
+  redis.call('HSET', job_key(id), 'state', 'dead', 'finished_at', stamp(at), 'error', error)
+  redis.call('EXPIRE', job_key(id), seconds)
+  redis.call('ZADD', p .. 'forgotten', stamp(at + seconds), id)
+  increment('rejected')
+  end_stream(id, 'dead')
+  publish(id, 'failed', '{"job_id":' .. quote(id) .. ',"error":' .. error .. '}', seconds)
+  notify_dependents(id, 'dead')
+  remove_expired_from_index(at)
+end
+
 local POISON_RESCUES, POISON_SECONDS = 3, 72 * 3600
 
 -- Requeue the job of a worker that died or vanished: at the front, or as a dead letter when that happened too often.

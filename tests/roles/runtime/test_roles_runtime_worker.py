@@ -10,7 +10,7 @@ import pytest
 from job_waiting import wait_for_job
 from running_worker import Running
 
-from core.errors import Draining, InvalidRequest, SovitsError
+from core.errors import Draining, InvalidRequest, MissingPart, SovitsError
 from core.jobs.job import Job, JobStatus, LeaseStatus, NewJob
 from roles.runtime.registry import ROLES, make_role
 from roles.runtime.role import JobContext
@@ -57,13 +57,30 @@ def test_an_error_is_tried_again_as_often_as_the_settings_say(services: WorkerSe
 def test_the_end_of_all_attempts_is_a_line_that_operators_know(
     services: WorkerServices, work: Work, caplog: pytest.LogCaptureFixture
 ):
-    running = work(raising(InvalidRequest("Never.")))
+    running = work(raising(MissingPart("Never.")))
 
     job = services.queue.enqueue(NewJob("splitter", {}))
     wait_for_job(services.queue, job.id, timeout=10)
     running.drain()  # the line comes after the event
 
     assert "Task failed after 1 attempts, moving to dead letter queue." in caplog.text
+
+
+def test_a_mistake_of_the_caller_is_no_dead_letter_and_no_error_in_the_log(
+    services: WorkerServices, work: Work, caplog: pytest.LogCaptureFixture
+):
+    running = work(raising(InvalidRequest("The text is empty.")))
+
+    job = services.queue.enqueue(NewJob("splitter", {}))
+    ended = wait_for_job(services.queue, job.id, timeout=10)
+    running.drain()
+
+    assert ended.error is not None
+    assert (ended.status, ended.error["message"]) == (JobStatus.DEAD, "The text is empty.")
+    assert services.queue.dead_letters() == []
+    assert services.queue.depths()["dead"] == 0
+    assert services.queue.counters()["rejected"] == 1
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_a_permanent_error_is_not_tried_again(services: WorkerServices, work: Work):
