@@ -14,6 +14,10 @@ ACCEPTED: Final = {
     "MODEL_PATH": "official weights are looked for in DATA_PATH/models (main.py download)",
     "TEMP_AUDIO_DIR": "sentences lie under DATA_PATH",
     "TEMP_VOICE_DIR": "fetched recordings lie under DATA_PATH",
+    "VERSION": "GET /api/v1/info tells the installed version",
+    "DEBUG": "LOG_LEVEL=DEBUG logs more",
+    "CPU_TRAINING_OPENCV_THREADS": "nothing computes with OpenCV",
+    "GPT_SOVITS_SERVER_MODE": "the service always runs by itself",
 }
 """Settings of other servers that are understood and not used, with what is done instead."""
 

@@ -65,6 +65,43 @@ def test_the_env_file_of_the_cosyvoice_service_is_read_as_it_stands(folder: Path
     ]
 
 
+MODEL_SERVICE = """
+APP_NAME="Classification service"
+VERSION=1.0.0
+ENVIRONMENT=development
+HOST=0.0.0.0
+PORT=8000
+DEBUG=false
+SUPPORTED_MODELS=resnet18,resnet50
+DEFAULT_TRAIN_PRIORITY=6
+DEFAULT_INFERENCE_PRIORITY=2
+MAX_TRAINING_CONCURRENT_GPU=2
+MAX_INFERENCE_CONCURRENT_GPU=4
+MAX_TRAINING_CONCURRENT_CPU=1
+MAX_INFERENCE_CONCURRENT_CPU=2
+CPU_TRAINING_MAX_BATCH_SIZE=4
+CPU_TRAINING_MAX_WORKERS_RATIO=0.5
+CPU_TRAINING_PYTORCH_THREADS_RATIO=0.25
+CPU_TRAINING_OPENCV_THREADS=1
+"""
+
+
+def test_the_env_file_of_the_model_service_is_read_as_it_stands(folder: Path):
+    (folder / ".env").write_text(MODEL_SERVICE, encoding="utf-8")
+
+    settings = read_settings()
+
+    assert (settings.app_name, settings.environment, settings.port) == ("Classification service", "development", 8000)
+    assert settings.supported_models == ("resnet18", "resnet50")
+    assert (settings.default_train_priority, settings.default_inference_priority) == (6, 2)
+    assert (settings.max_training_concurrent_gpu, settings.max_inference_concurrent_gpu) == (2, 4)
+    assert (settings.max_training_concurrent_cpu, settings.max_inference_concurrent_cpu) == (1, 2)
+    assert (settings.cpu_training_max_batch_size, settings.cpu_training_pytorch_threads_ratio) == (4, 0.25)
+    assert {note.partition(" in ")[0] for note in notes_on_env_file(folder / ".env")} == {
+        *("VERSION", "DEBUG", "CPU_TRAINING_OPENCV_THREADS"),
+    }
+
+
 @pytest.mark.parametrize("value", ["k1, k2", '["k1", "k2"]', '\' [ "k1" , "k2" , "" ] \'', '"k1,k2,"'])
 def test_keys_are_a_list_with_commas_or_a_json_array(folder: Path, value: str):
     (folder / ".env").write_text(f"VALID_API_KEYS={value}\n")
