@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from api_support import Api, running, upload
+from api_support import Api, make_voice, running, upload
 from starlette.requests import Request
 
 from core.settings import Settings
@@ -140,3 +140,39 @@ async def test_streams_and_unexpected_errors_have_the_headers(settings: Settings
     assert [response.status_code for response in responses] == [200, 500, 404, 422]
     assert responses[0].headers["content-type"].startswith("text/event-stream")
     assert {response.headers["access-control-allow-origin"] for response in responses} == {origin["Origin"]}
+
+
+async def test_every_kind_of_error_can_be_read_by_the_page_that_caused_it(settings: Settings) -> None:
+    origin = {"Origin": "http://localhost:5173"}
+    keyed = settings.model_copy(update={"valid_api_keys": ("k1",), "max_upload_mb": 1})
+    async with running(keyed) as api:
+        key = {**origin, "X-API-Key": "k1"}
+        speech = {"input": "Hello.", "voice": "alloy"}
+        await make_voice(api.services.records, "Allison")
+        responses = [
+            await api.client.get("/api/v1/tasks", headers=origin),
+            await api.client.get("/api/v1/keys", headers=key),
+            await api.client.get("/nowhere", headers=key),
+            await api.client.put("/api/v1/tasks", headers=key),
+            await api.client.post("/api/v1/files", headers=key, files={"file": ("a.wav", bytes(2 << 20))}),
+            await api.client.post("/api/v1/tasks", headers=key, json={}),
+            await api.client.post("/v1/audio/speech", headers=key, json=speech),
+            await api.client.head("/api/v1/tasks", headers=origin),
+        ]
+
+    assert [response.status_code for response in responses] == [401, 403, 404, 405, 413, 422, 503, 401]
+    for response in responses:
+        assert response.headers["access-control-allow-origin"] == origin["Origin"]
+        assert "X-Sample-Rate" in response.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/tts", "/nowhere", "/api/v1/tasks/task-1/progress", "/console/", "/audio/a.wav"]
+)
+async def test_any_path_can_be_asked_for_in_advance(settings: Settings, path: str) -> None:
+    async with running(settings.model_copy(update={"valid_api_keys": ("k1",)})) as api:
+        response = await api.client.options(path, headers=preflight("http://127.0.0.1:8000", "PATCH"))
+
+    assert response.status_code in (200, 204)
+    assert response.headers["access-control-allow-origin"] == "http://127.0.0.1:8000"
+    assert "PATCH" in response.headers["access-control-allow-methods"]
