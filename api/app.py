@@ -69,6 +69,7 @@ from api.services.references import ReferenceService
 from api.services.speech import SpeechService
 from api.services.step_tasks import StepTaskService
 from api.services.sweeper import sweep_periodically
+from api.services.text_splitting import prepare_splitting
 from api.services.uploads import UploadService
 from api.services.voices import VoiceService
 from core.audit import AuditLog
@@ -236,6 +237,7 @@ async def open_services(
     speech = SpeechService(settings, storage, queue, events, streams, records, references, marks)
     sse = SseResponder(metrics.watchers)
     sweeping = asyncio.create_task(sweep_periodically(storage, settings.result_expiry_seconds, settings.static_dir))
+    preparing = asyncio.create_task(prepare_splitting())
     try:
         yield ApiServices(
             settings=settings,
@@ -270,6 +272,7 @@ async def open_services(
         )
     finally:
         await asyncio.gather(warming, return_exceptions=True)
+        await cancel_and_wait(preparing)
         await cancel_and_wait(sweeping)  # it uses the storage's records, which close below
         await sse.close()
         await speech.close()

@@ -24,6 +24,11 @@ async def split_short_text(request: SpeechRequest) -> list[UtteranceText]:
     return await asyncio.to_thread(_split, request)
 
 
+async def prepare_splitting() -> None:
+    """Load the text front end, so that the first request does not wait for it; its tables come with their languages."""
+    await asyncio.to_thread(_split, SpeechRequest(text="Hello.", language="en", voice_id=""))
+
+
 def sentences(text: str) -> Iterator[str]:
     """Yield the sentences of a text with their punctuation and whitespace; together they are the text."""
     from GPT_SoVITS.text.splitting import fragments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Hashable
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
@@ -41,6 +42,10 @@ class LoadedVoices:
         """Begin with nothing. What is loaded is reported under the id of the worker process."""
         self.services = services
         self._reports = LoadedModelReports(services.queue.transport, services.queue.prefix)
+        self._voice_ids: dict[Hashable, set[str]] = {}
+        """Checkpoints → ids of the voices that spoke with them."""
+        self._held: frozenset[str] = frozenset()
+        """Ids of the voices that jobs of the queue prefer this process for."""
 
     @cached_property
     def resident(self) -> ResidentModels:
@@ -61,7 +66,10 @@ class LoadedVoices:
         own_sovits = voice.sovits_checkpoint_id
         voice = self._with_checkpoints(voice, request.gpt_checkpoint_id, request.sovits_checkpoint_id)
         checkpoints = (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
+        self._voice_ids.setdefault(checkpoints, set()).add(request.voice_id)
         pipeline = self.resident.get(VOICE, checkpoints, partial(self._load_pipeline, voice, engine), name=voice.name)
+        if request.voice_id not in self._held:
+            self.report()
         prompt, tokens = request.prompt, None
         if prompt is None:
             own = voice.prompt_named(request.prompt_name)
@@ -114,8 +122,12 @@ class LoadedVoices:
             )
             for model in self.resident.snapshot()
         ]
+        loaded = [model.key for model in self.resident.snapshot() if model.kind == VOICE]
+        voices = frozenset(voice_id for key in loaded for voice_id in tuple(self._voice_ids.get(key, ())))
         try:
             self._reports.report(worker_id, models)
+            self.services.queue.hold(worker_id, voices - self._held, self._held - voices)
+            self._held = voices
         except Exception as error:
             if not is_connection_error(error):
                 raise
