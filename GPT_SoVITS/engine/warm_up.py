@@ -10,7 +10,6 @@ import torch
 from GPT_SoVITS.engine.speech_engine import SpeechEngine
 from GPT_SoVITS.engine.utterance import UtteranceTask, UtteranceTotals
 from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, Pipeline, Speech, SynthesisRequest
-from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
 
 BASE = Path(__file__).resolve().parent.parent / "base"
@@ -36,11 +35,9 @@ class _Waiter:
 def warm_up(engine: SpeechEngine, *, device: torch.device | str = "cpu", precision: str = "auto") -> UtteranceTotals:
     """Speak a short utterance with nano's base and return its totals. Raises the error of an engine that cannot."""
     pipeline = Pipeline.load(BASE / "gpt.safetensors", BASE / "sovits.safetensors", device=device, precision=precision)
-    decoder = pipeline.decoder
-    assert isinstance(decoder, WaveformDecoder)
     waiter = _Waiter()
     engine.submit(
-        UtteranceTask(pipeline, SynthesisRequest(TEXT, "en", _no_prompt(decoder.sovits), 1), ChunkSettings()), waiter
+        UtteranceTask(pipeline, SynthesisRequest(TEXT, "en", neutral_prompt(pipeline), 1), ChunkSettings()), waiter
     )
     result = waiter.result.get()
     if isinstance(result, Exception):
@@ -48,7 +45,10 @@ def warm_up(engine: SpeechEngine, *, device: torch.device | str = "cpu", precisi
     return result
 
 
-def _no_prompt(sovits: SoVITS) -> EncodedPrompt:
-    device = sovits.quantizer.codebook.embed.device
-    nothing = torch.empty(0, dtype=torch.long, device=device)
-    return EncodedPrompt(nothing, nothing, torch.zeros(1, sovits.config.gin_channels, 1, device=device))
+def neutral_prompt(pipeline: Pipeline) -> EncodedPrompt:
+    """Return a prompt of a style that is zero and nothing else, which needs no recording; not for v3 and v4."""
+    decoder = pipeline.decoder
+    assert isinstance(decoder, WaveformDecoder)
+    nothing = torch.empty(0, dtype=torch.long, device=pipeline.device)
+    style = torch.zeros(1, decoder.sovits.config.gin_channels, 1, device=pipeline.device)
+    return EncodedPrompt(nothing, nothing, style)

@@ -100,6 +100,46 @@ def merge(base_state: Mapping[str, Tensor], lora_state: Mapping[str, Tensor]) ->
     return merged
 
 
+def whole_parts(base_state: Mapping[str, Tensor], lora_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the whole copies in a LoRA file, by the names of the base, and check that its changes fit.
+
+    Raises:
+        ModelError: as `merge`.
+    """
+    whole = {}
+    for name, tensor in lora_state.items():
+        if name.endswith(UP):
+            continue
+        if name.endswith(DOWN):
+            target = f"{_base_name(name.removesuffix(DOWN))}.weight"
+            up = lora_state.get(f"{name.removesuffix(DOWN)}{UP}")
+            if up is None:
+                raise ModelError("bad_checkpoint", f"The LoRA has {name} without its other half.")
+            _base_tensor(base_state, target, torch.Size((up.shape[0], tensor.shape[1])))
+        else:
+            _base_tensor(base_state, _base_name(name), tensor.shape)
+            whole[_base_name(name)] = tensor
+    return whole
+
+
+def attach(model: FlowMatchingSoVITS, lora_state: Mapping[str, Tensor]) -> FlowMatchingSoVITS:
+    """Add the changes of a LoRA file to a network that has the base's weights, which other voices may share."""
+    device = next(model.cfm.parameters()).device
+    for name, down in lora_state.items():
+        if not name.endswith(DOWN):
+            continue
+        target = name.removesuffix(DOWN)
+        path, _, last = _base_name(target).rpartition(".")
+        parent = model.get_submodule(path)
+        layer = parent.get_submodule(last)
+        assert isinstance(layer, nn.Linear)
+        changed = LowRankLinear(layer, len(down))
+        changed.down = nn.Parameter(down.to(device, torch.float32), requires_grad=False)
+        changed.up = nn.Parameter(lora_state[f"{target}{UP}"].to(device, torch.float32), requires_grad=False)
+        setattr(parent, last, changed)
+    return model
+
+
 def is_lora(state: Mapping[str, Tensor]) -> bool:
     """Return whether weights are those of a LoRA file."""
     return any(name.endswith(DOWN) for name in state)

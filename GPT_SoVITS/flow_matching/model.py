@@ -99,6 +99,9 @@ class FlowMatchingSoVITS(nn.Module):
         fold_weight_norm(self)
         return self
 
+    shared_base: object = None
+    """What owns the weights that a LoRA voice shares with others."""
+
     def halve(self, dtype: torch.dtype = torch.float16) -> FlowMatchingSoVITS:
         """Convert the transformer, nine tenths of the weights, to half precision.
 

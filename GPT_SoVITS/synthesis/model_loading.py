@@ -22,7 +22,7 @@ from GPT_SoVITS.configs import Recipe
 from GPT_SoVITS.device_precision import device_precision
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import official as official_flow
-from GPT_SoVITS.flow_matching.lora import is_lora, merge
+from GPT_SoVITS.flow_matching.lora import attach, is_lora, whole_parts
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import Precision
@@ -91,7 +91,7 @@ def load_models(
     )
     del gpt_file
     if version in FLOW_MATCHING_VERSIONS:
-        recipe, sovits = _build_flow_matching(sovits_file, sovits_path.name, models, device, dtype)
+        recipe, sovits = _build_flow_matching(sovits_file, sovits_path.name, models, device, dtype, store)
     else:
         recipe, sovits = _build_sovits(sovits_file, sovits_path.name, device)
     del sovits_file
@@ -199,19 +199,53 @@ def _build_sovits(file: Checkpoint, source: str, device: torch.device) -> tuple[
 
 
 def _build_flow_matching(
-    file: Checkpoint, source: str, models: Path | None, device: torch.device, dtype: torch.dtype
+    file: Checkpoint,
+    source: str,
+    models: Path | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    store: ModelStore,
 ) -> tuple[Recipe, FlowMatchingSoVITS]:
-    """Return the recipe and the network of a SoVITS file of v3 or v4, its LoRA merged into its base."""
+    """Return the recipe and the network of a SoVITS file of v3 or v4; a LoRA shares the weights of its base."""
     state = file.state
-    if is_lora(state):
-        if models is None:
-            raise ModelError(
-                "missing_part",
-                f"This {file.version} voice is a LoRA, and no folder of models was named to look for its base.",
-            )
-        base = open_checkpoint(find_part(models, "sovits", file.version), version=file.version)
-        state = merge(base.state, state)
-    recipe = file.config
+    if not is_lora(state):
+        return _build_whole_flow_matching(file, source, device, dtype)
+    if models is None:
+        raise ModelError(
+            "missing_part",
+            f"This {file.version} voice is a LoRA, and no folder of models was named to look for its base.",
+        )
+    path = find_part(models, "sovits", file.version)
+    base_file = open_checkpoint(path, version=file.version)
+    whole = whole_parts(base_file.state, state)
+    shared_base = store.share(
+        "base",
+        (str(path), path.stat().st_mtime_ns, device, dtype),
+        lambda: SharedBase(*_build_whole_flow_matching(base_file, path.name, device, dtype)),
+    )
+    recipe = file.config if is_recipe(file.config) else shared_base.recipe
+    with _SkipInitialization():
+        model = FlowMatchingSoVITS.from_config(recipe).fold_weight_norm()
+    weights = dict(shared_base.model.state_dict())
+    weights |= {name: tensor.to(device, torch.float32) for name, tensor in fold(whole).items() if name in weights}
+    assign_weights(model, weights, source=source)
+    model.to(device)
+    model.shared_base = shared_base  # a store finds it as long as a voice has it
+    return recipe, attach(model, state)
+
+
+class SharedBase:
+    """The network of a base that LoRA voices share, with its recipe."""
+
+    def __init__(self, recipe: Recipe, model: FlowMatchingSoVITS) -> None:
+        self.recipe = recipe
+        self.model = model
+
+
+def _build_whole_flow_matching(
+    file: Checkpoint, source: str, device: torch.device, dtype: torch.dtype
+) -> tuple[Recipe, FlowMatchingSoVITS]:
+    state, recipe = file.state, file.config
     if not is_recipe(recipe):
         recipe = official_flow.recipe(file.version, recipe.get("model", {}), official_flow.sizes(state))
     with _SkipInitialization():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import hypothesis.strategies as st
 import torch
@@ -11,8 +12,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from tiny_voices import write_tiny_voice
 
+from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
+from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
+from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.engine.resident_models import ResidentModels
+from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.pipeline import Pipeline
+from GPT_SoVITS.synthesis.model_loading import load_models
 from GPT_SoVITS.synthesis.model_store import memory_of
 
 
@@ -130,6 +136,44 @@ def test_voices_of_one_gpt_share_it_and_weigh_what_their_files_weigh(tmp_path, r
     weights = sum(parameter.nbytes for parameter in voices[0].gpt.parameters())
     assert single >= 2 * weights, "the weights, and those that are packed for decoding"
     assert single < both < 2 * single
+
+
+def test_lora_voices_share_the_weights_of_their_base(tmp_path):
+    fixtures = Path(__file__).parent.parent / "parity" / "fixtures" / "v3v4" / "lora"
+    (tmp_path / "s2Gv3.pth").write_bytes((fixtures / "tiny_base.pth").read_bytes())
+    files = [tmp_path / "first.pth", tmp_path / "second.pth"]
+    for file in files:
+        file.write_bytes((fixtures / "tiny_v3_lora.pth").read_bytes())
+    models = ResidentModels(1 << 30)
+
+    voices = [
+        models.get(
+            "voice",
+            file.name,
+            lambda file=file: (
+                load_models(
+                    write_small_gpt(tmp_path), file, models=tmp_path, device="cpu", precision="auto", store=models
+                ).sovits
+            ),
+        )
+        for file in files
+    ]
+
+    attention = "cfm.estimator.transformer_blocks.0.attn.to_q"
+    first, second = (voice.get_submodule(attention) for voice in voices)
+    assert first.base.weight.data_ptr() == second.base.weight.data_ptr()
+    assert first.down.data_ptr() != second.down.data_ptr()
+    assert models.bytes < 1.5 * sum(memory_of(voices[0]).values())
+
+
+def write_small_gpt(folder: Path) -> Path:
+    """Write a GPT with the codebook of the tiny v3 network."""
+    sizes = {"embedding_dim": 16, "hidden_dim": 16, "head": 2, "n_layer": 1, "vocab_size": 33, "EOS": 32}
+    config = merge_config(load_config("v2_gpt"), {"model": sizes})
+    path = folder / "gpt.safetensors"
+    if not path.exists():
+        save_checkpoint(path, Checkpoint("gpt", "v2", config, Text2Semantic.from_config(config).state_dict()))
+    return path
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck), database=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
@@ -46,6 +48,8 @@ def test_merging_equals_running(tiny, model, changed):
     merged.load_state_dict(lora.merge(model.state_dict(), lora.lora_state(changed)))
 
     assert torch.allclose(sample(merged), sample(changed), atol=1e-5)
+    attached = lora.attach(copy.deepcopy(model), lora.lora_state(changed))
+    assert torch.allclose(sample(attached), sample(changed), atol=1e-5)
     assert not torch.allclose(sample(merged), sample(model), atol=1e-3)
     for name, tensor in merged.state_dict().items():
         if name.startswith(("bridge.", "wns1.")):
