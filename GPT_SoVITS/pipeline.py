@@ -251,6 +251,11 @@ class Pipeline:
         """Return how an utterance is cut into chunks when `chunks` is asked for; None for one chunk."""
         return None if self._super_resolution(request) is not None else chunks
 
+    def output_rate(self, request: SynthesisRequest) -> int:
+        """Return the rate, in Hz, at which an utterance is delivered."""
+        super_resolution = self._super_resolution(request)
+        return self.sample_rate if super_resolution is None else super_resolution.sample_rate
+
     def open_stream(self, utterance: ConditionedRequest, chunks: ChunkSettings | None) -> AcousticStream:
         """Begin the second stage of an utterance; without `chunks` it has the samples of `speak`."""
         return self.decoder.open_stream(self._acoustic_conditions(utterance), chunks)

@@ -129,13 +129,15 @@ class _SpokenUtterance:
         self._events: queue.SimpleQueue[Speech | UtteranceTotals | Exception] = queue.SimpleQueue()
         pipeline, prompt = role.voices.load(request, role.engine)
         context.check()
-        self.sample_rate = pipeline.sample_rate
         assert request.seed is not None
+        synthesis = synthesis_request(request, prompt, request.seed)
+        self.sample_rate = pipeline.output_rate(synthesis)
         task = UtteranceTask(
             pipeline,
-            synthesis_request(request, prompt, request.seed),
+            synthesis,
             chunks=chunk_settings(request.sampling) if live else None,
             urgency=Urgency.LIVE if live else Urgency.BATCH,
+            repeatable=request.repeatable,
         )
         context.on_stop(role.engine.submit(task, self).cancel)
         self._totals: UtteranceTotals | None = None

@@ -45,10 +45,11 @@ class SpeechCache:
 
 
 def speech_key(task: UtteranceTask) -> Hashable | None:
-    """Return what decides every sample of an utterance; None where nobody said whose voice it is."""
+    """Return what decides every sample of an utterance; None where nobody said whose voice it is, or
+    where it will not be asked for again."""
     request = task.request
     voice, prompt = task.pipeline.key, request.prompt.key
-    if voice is None or prompt is None:
+    if voice is None or prompt is None or not task.repeatable:
         return None
     return (
         voice,

@@ -31,6 +31,8 @@ class UtteranceTask:
     chunks: ChunkSettings | None = None
     """How it is cut into chunks; None gives one chunk, with the samples of `Pipeline.speak`."""
     urgency: Urgency = Urgency.LIVE
+    repeatable: bool = True
+    """Whether it may be asked for again, so that it is worth being kept; False where its seed was drawn at random."""
     played_until: Callable[[], float] | None = None
     """Returns when the listener will have played everything that precedes the next chunk, by `time.monotonic`. Called
     on the engine's thread, often. By default the first chunk is due at once, and each later one when those before it

@@ -125,6 +125,8 @@ class UtteranceRequest(SpeechPayload):
     voice_id: str
     speed: float = 1.0
     seed: Seed | None = None
+    repeatable: bool = False
+    """Whether the caller chose the seed, and may ask for the same samples again."""
     prompt: PromptRef | None = None
     prompt_name: str = Field("", alias="emotion")
     extra_references: tuple[str, ...] = ()

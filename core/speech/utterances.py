@@ -64,6 +64,7 @@ def utterance_requests(
             voice_id=request.voice_id,
             speed=min(max(request.speed * utterance.rate, MIN_SPEED), MAX_SPEED),
             seed=request.seed if request.seed is not None else random.getrandbits(32),
+            repeatable=request.seed is not None,
             prompt=request.prompt,
             prompt_name=request.prompt_name,
             extra_references=request.extra_references,

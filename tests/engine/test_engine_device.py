@@ -61,7 +61,8 @@ def move(value: Any) -> Any:
         return DeviceTensor(value.detach())
     if isinstance(value, nn.Module):
         for module in value.modules():
-            for tensors in (module._parameters, module._buffers):
+            groups: tuple[Any, ...] = (module._parameters, module._buffers)
+            for tensors in groups:
                 for name, tensor in tensors.items():
                     if tensor is not None:
                         tensors[name] = DeviceTensor(tensor.detach())

@@ -212,6 +212,10 @@ def test_an_utterance_that_was_spoken_before_is_not_computed_again(tiny, tiny_pr
     engine.submit(UtteranceTask(pipeline, utterance_of(prompt, 0, 1), CHUNKS[1]), other)
 
     assert np.array_equal(again.samples(), samples)
+    once = Recorder()
+    engine.submit(UtteranceTask(pipeline, utterance_of(prompt, 0, 0), CHUNKS[1], repeatable=False), once)
+    with pytest.raises(ModelError):  # what will not be asked for again is neither kept nor looked for
+        once.samples()
     assert again.totals is not None
     assert again.totals.samples == len(samples)
     with pytest.raises(ModelError):
