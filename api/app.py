@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.types import Scope
 
 from api.dependencies import ApiServices
-from api.dialects import cosyvoice, openai, root
+from api.dialects import cosyvoice, elevenlabs, openai, openai_realtime, root
 from api.dialects.model_service import envelope, service_info, test_page
 from api.dialects.model_service import routes as model_service
 from api.dialects.training_service import routes as training_service
@@ -19,6 +19,7 @@ from api.dialects.training_service import task_list
 from api.dialects.upstream import api_v1 as upstream_v1
 from api.dialects.upstream import routes as upstream
 from api.dialects.upstream.errors import UpstreamErrors
+from api.dialects.wyoming.server import wyoming_server
 from api.http import docs_page, errors, openapi, outer_layers
 from api.http.access import AccessMiddleware
 from api.http.audit import AuditMiddleware
@@ -57,6 +58,7 @@ from api.routes import (
 )
 from api.routes.datasets import routes as datasets
 from api.routes.inference import routes as inference
+from api.routes.speech_stream import route as speech_stream
 from api.routes.voices import routes as voices
 from api.routes.voices import transfer as voice_transfer
 from api.services.caller_sessions import CallerSessions
@@ -113,7 +115,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         redis = redis_url or settings.resolved_redis_url
-        async with open_services(settings, redis, metrics, audit) as services:
+        async with open_services(settings, redis, metrics, audit) as services, wyoming_server(services):
             app.state.services = services
             yield
         audit.close()
@@ -186,6 +188,9 @@ def _include_routers(app: FastAPI) -> None:
         test_page.router,
         openai.router,
         openai.public_router,
+        openai_realtime.router,
+        elevenlabs.router,
+        speech_stream.router,
         cosyvoice.router,
         upstream.router,
         upstream.lists_router,

@@ -117,6 +117,10 @@ class Settings(BaseSettings):
     opened as a file, `*` for any."""
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     """Addresses or networks of reverse proxies whose `X-Forwarded-…` headers are believed."""
+    wyoming_port: int = Field(0, ge=0, le=65535)
+    """Port of the Wyoming protocol, by which Home Assistant speaks (usually 10200); 0: none."""
+    wyoming_host: str = "127.0.0.1"
+    """Address that Wyoming is served at. The protocol has no keys: let only hosts that may speak reach it."""
     root_path: str = ""
     """Path below which a reverse proxy offers the API, such as `/voice`, whether or not it removes it from requests."""
     max_upload_mb: int = Field(500, ge=1)

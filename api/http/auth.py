@@ -197,7 +197,7 @@ def request_api_key(request: HTTPConnection) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
-    return request.headers.get("x-api-key", "")
+    return request.headers.get("x-api-key") or request.headers.get("xi-api-key", "")  # the latter is ElevenLabs'
 
 
 def _sha256(key: str) -> str:

@@ -202,18 +202,19 @@ class LiveSpeech:
             while self._pending and self._failure is None:
                 if len(self._enqueued) >= (1 + self._ahead if self.started else 1):
                     return
-                request, characters = self._pending.popleft()
-                await self._enqueue(request, characters)
+                await self._enqueue_next()
                 self._changed.set()
         except Exception as error:  # the listener gets it
             self._failure = error
         finally:
             self._changed.set()
 
-    async def _enqueue(self, request: UtteranceRequest, characters: int) -> None:
+    async def _enqueue_next(self) -> None:
+        request, characters = self._pending[0]
         part = StreamPart.CONTINUATION if self.started else StreamPart.OPENING
         job_id = f"{self.id}.{request.index}"
         utterance = _Enqueued(request, job_id, await self._streams.open(job_id))
+        self._pending.popleft()  # not before: while it is in neither, a complete speech would seem to be over
         self._enqueued.append(utterance)
         job = NewJob(
             role=SYNTHESIZER,

@@ -63,21 +63,26 @@ class SpeechSession:
         """Add text at the end. Raises TextTooLong, BadMarkup, BadPronunciation; InvalidRequest after `done`."""
         if self._done:
             raise InvalidRequest("The text is complete; no more can be appended.", hint="Begin another turn.")
+        self._check_length(text)
+        self._text.append(text)
+        await self._speak_complete()
+        self._grown.set()
+
+    def _check_length(self, text: str) -> None:
         if self._text.length + len(text) > self._max_characters:
             raise TextTooLong(
                 f"The text has more than {self._max_characters:,} characters.", hint="Begin another turn."
             )
-        self._text.append(text)
-        await self._speak_complete()
-        self._grown.set()
 
     async def flush(self) -> None:
         """Speak what was appended without waiting for the end of its sentence."""
         async with self._cutting:
             await self._speak(self._text.flush())
 
-    async def done(self) -> None:
-        """Speak what is left; `audio` ends behind it."""
+    async def done(self, text: str = "") -> None:
+        """Speak what is left and this text behind it; `audio` ends there. Raises as `append`."""
+        self._check_length(text)
+        self._text.append(text)
         self._done = True
         await self.flush()
         self._live.complete()

@@ -18,6 +18,7 @@ from core.settings import Settings, read_settings
 
 ROUTES = declared_routes(create_app(read_settings()))
 PUBLIC_PATHS = {
+    "/api/v1/detect",
     "/api/v2/test-page",
     *("/", "/voices", "/audio/{filename}", "/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"),
     *("/favicon.ico", "/console", "/console/", "/console/assets/{filename}"),
@@ -149,7 +150,7 @@ class World:
 
     def path(self, route: DeclaredRoute) -> str:
         """Return the path of a route with Alice's ids in it."""
-        path = route.path.replace("task-steps-{rest}", "{step_task_id}").replace("exp-{rest}", "{step_task_id}")
+        path = route.path.replace("exp-{rest}", "{step_task_id}")
         for prefix, names in PARAMETERS_BY_PREFIX.items():
             if path.startswith(prefix):
                 for parameter, name in names.items():

@@ -1,0 +1,158 @@
+"""ElevenLabs' `stream-input`: text in and audio out over one WebSocket, as its clients and many voice agents use it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import replace
+from typing import Any, Final
+
+import orjson
+from fastapi import APIRouter, Query, WebSocket
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from api.dependencies import SocketApi
+from api.http.access import require_scope
+from api.services.live_speech import AudioChunk
+from api.services.speech import SpeechOptions
+from api.services.speech_turns import SpeechTurns, Turn, TurnSettings
+from common.audio_formats import StreamFormat
+from common.limits import MAX_SPEED, MIN_SPEED
+from core.access import Scope
+from core.errors import InvalidRequest, SovitsError
+
+router = APIRouter(
+    prefix="/v1/text-to-speech",
+    tags=["ElevenLabs"],
+    dependencies=[require_scope(Scope.SPEAK)],
+)
+
+DEFAULT_FORMAT: Final = "mp3_44100_128"
+FORMATS: Final[dict[str, StreamFormat]] = {
+    "mp3": "mp3",
+    "pcm": "pcm",
+    "opus": "opus",
+    "ulaw": "pcm_mulaw",
+    "alaw": "pcm_alaw",
+}
+_FORMAT: Final = re.compile(r"([a-z0-9]+)_(\d{4,5})(?:_\d+)?")
+NORMAL_END: Final = 1000
+POLICY_VIOLATION: Final = 1008
+"""Closing code of a request that cannot be spoken, as the service uses it."""
+
+
+class VoiceSettings(BaseModel):
+    """What a client sets of a voice; all but the speed belongs to other models."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    speed: float | None = Field(None, ge=MIN_SPEED, le=MAX_SPEED)
+
+
+class StreamInput(BaseModel):
+    """A message: more text, or the end of it where the text is empty."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    text: str
+    flush: bool = False
+    voice_settings: VoiceSettings | None = None
+
+
+@router.websocket("/{voice_id}/stream-input")
+async def stream_input(
+    websocket: WebSocket,
+    voice_id: str,
+    api: SocketApi,
+    output_format: str = DEFAULT_FORMAT,
+    language_code: str = Query("auto", max_length=40),
+    seed: int | None = Query(None, ge=0, lt=2**32),
+) -> None:
+    """Speak text while it arrives; the connection is closed behind the last audio."""
+    await websocket.accept()
+    connection = _Connection(websocket)
+    try:
+        settings = _turn_settings(voice_id, output_format, language_code, seed)
+    except InvalidRequest as error:
+        await connection.failed(None, error)
+        return
+    turns = SpeechTurns(api.speech, connection, settings)
+    await turns.serve(_receive(connection, turns))
+
+
+def _turn_settings(voice: str, output_format: str, language: str, seed: int | None) -> TurnSettings:
+    match = _FORMAT.fullmatch(output_format)
+    if match is None or match[1] not in FORMATS or not 8_000 <= int(match[2]) <= 48_000:
+        raise InvalidRequest(
+            f"The output_format {output_format[:40]!r} is none.",
+            hint="mp3_44100_128, opus_48000_64 or pcm_24000, for example.",
+        )
+    return TurnSettings(
+        voice, SpeechOptions(language=language, seed=seed, sample_rate=int(match[2])), FORMATS[match[1]]
+    )
+
+
+async def _receive(connection: _Connection, turns: SpeechTurns) -> None:
+    """Translate messages to calls until the client leaves or all was spoken."""
+    spoken = ""
+    while True:
+        received = await connection.websocket.receive()
+        if received["type"] == "websocket.disconnect":
+            return
+        try:
+            message = StreamInput.model_validate_json(received.get("text") or "")
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            await connection.failed(None, InvalidRequest(f"The message is none of stream-input: {first['msg']}."))
+            return
+        if message.voice_settings is not None and message.voice_settings.speed is not None:
+            options = replace(turns.settings.options, speed=message.voice_settings.speed)
+            turns.configure(replace(turns.settings, options=options))
+        try:
+            if not message.text:
+                turns.done()
+                if not spoken.strip():
+                    await connection.end()
+                    return
+            elif spoken or message.text.strip():  # the first message is a blank
+                spoken += message.text
+                turns.append(message.text)
+            if message.flush:
+                turns.flush()
+        except SovitsError as error:
+            await connection.failed(None, error)
+            return
+
+
+class _Connection:
+    """Sends audio in the service's messages."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self.websocket = websocket
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Send one message."""
+        await self.websocket.send_text(orjson.dumps(message).decode())
+
+    async def turn_started(self, turn: Turn) -> None:
+        """Say nothing: the service has no such message."""
+
+    async def audio(self, turn: Turn, encoded: bytes, chunk: AudioChunk) -> None:
+        """Send audio; there is no alignment of characters."""
+        if encoded:
+            audio = base64.b64encode(encoded).decode()
+            await self.send({"audio": audio, "isFinal": None, "normalizedAlignment": None, "alignment": None})
+
+    async def turn_done(self, turn: Turn, *, cancelled: bool) -> None:
+        """End the connection, which has one turn."""
+        await self.end()
+
+    async def end(self) -> None:
+        """Send the last message and close the connection."""
+        await self.send({"audio": None, "isFinal": True})
+        await self.websocket.close(NORMAL_END)
+
+    async def failed(self, turn: Turn | None, error: SovitsError) -> None:
+        """Send the error and close the connection with it."""
+        await self.send({"message": error.sentences, "error": error.code, "code": POLICY_VIOLATION})
+        await self.websocket.close(POLICY_VIOLATION, error.code)
