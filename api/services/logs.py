@@ -78,7 +78,9 @@ class JobLogReader:
 
     async def _published(self, topic: str) -> list[LogLine]:
         try:
-            return [_line(event) for event in await self.queue.event_history(topic) if event.kind == "log"]
+            history = await self.queue.event_history(topic)
+            # What a program of the job logged is in the job's own log already.
+            return [_line(event) for event in history if event.kind == "log" and not event.data.get("program")]
         except QueueUnavailable:
             return []
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
 from core.child_process import ChildProcess
+from core.errors import SovitsError
 from roles.runtime.errors import ReportedError
 from roles.runtime.role import JobContext
 
 logger = logging.getLogger(__name__)
 
+LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+"""What a line of a program's log begins with."""
 POLL_SECONDS: Final = 0.5
 """Control requests reach a program within this time."""
 
@@ -142,8 +147,20 @@ EvaluationEvent: TypeAlias = SentenceEvent | VoiceEvent | EvaluationDoneEvent | 
 
 
 def start_program(module: str, request: Path, context: JobContext) -> ChildProcess:
-    """Start `python -m module request` for a job, which kills it when the job should stop; its log is logged here."""
+    """Start `python -m module request` for a job, which kills it when the job should stop.
+
+    Its standard error is logged here, and each line is a `log` event of the job.
+    """
+
+    def log(line: str) -> None:
+        logger.info("%s", line)
+        level, _, message = line.partition(" ")
+        if level not in LEVELS:
+            level, message = "INFO", line
+        with suppress(SovitsError):  # the job is being stopped, which its own thread notices
+            context.event("log", {"timestamp": time.time(), "level": level, "message": message, "program": True})
+
     command = [sys.executable, "-m", module, str(request)]
-    child = ChildProcess(command, log=lambda line: logger.info("%s", line))
+    child = ChildProcess(command, log=log)
     context.on_stop(child.kill)
     return child

@@ -98,6 +98,12 @@ def faults(example: Example, value: Any) -> list[str]:
     return list(faults_of(example["response"], value, "response"))
 
 
+def _shape(example: Example, kind: str) -> Any:
+    """Return the shape of an event; a stage has `log` events like a task."""
+    shapes = EXAMPLES["progress of a running task"]["sse"]["events"] | example["sse"]["events"]
+    return shapes.get(kind, {"a known event": kind})
+
+
 def event_faults(example: Example, events: list[dict[str, Any]]) -> list[str]:
     shapes = example["sse"]["events"]
     return [
@@ -105,7 +111,7 @@ def event_faults(example: Example, events: list[dict[str, Any]]) -> list[str]:
         for event in events
         # A stage without epochs, and what comes before the first one, has only progress and message.
         if event["event"] != "progress" or "stage" in shapes["progress"] or "epoch" in event["data"]
-        for fault in faults_of(shapes.get(event["event"], {"unknown event": event}), event["data"], event["event"])
+        for fault in faults_of(_shape(example, event["event"]), event["data"], event["event"])
     ]
 
 
@@ -117,7 +123,9 @@ def test_the_training_is_watched_by_stream_and_websocket(
     published = [message for message in messages if message["event"] != "heartbeat" and message["id"] != "0-1"]
     assert published == events
     assert event_faults(EXAMPLES["progress of a stage"], events) == []
-    assert {"progress", "checkpoint", "completed"} <= {event["event"] for event in events}
+    assert {"progress", "checkpoint", "log", "completed"} <= {event["event"] for event in events}
+    lines = [event["data"]["message"] for event in events if event["event"] == "log"]
+    assert any(line.startswith("Training on ") for line in lines)  # from the training's standard error
 
 
 def test_a_checkpoint_has_one_name_everywhere(
