@@ -109,6 +109,8 @@ def sentence_of(response: httpx.Response) -> str:
 
 async def test_a_name_of_nothing_is_not_found_anywhere(client: httpx.AsyncClient) -> None:
     for method, path, body in with_names_in_path():
+        if path == "/v1/models/{model}":
+            continue  # every name is one there
         response = await client.request(method, fill(path), json=body)
         assert response.status_code in (400, 404, 422), f"{method} {path}: {response.text}"
         sentence_of(response)

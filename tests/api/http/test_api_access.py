@@ -22,7 +22,7 @@ PUBLIC_PATHS = {
     "/api/v2/test-page",
     *("/", "/voices", "/audio/{filename}", "/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"),
     *("/favicon.ico", "/console", "/console/", "/console/assets/{filename}"),
-    *("/v1/audio/voices", "/v1/audio/models", "/control"),
+    *("/v1/audio/voices", "/v1/audio/models", "/control", "/api/v1/detect"),
 }
 CONSTANTS = {
     "version": "1",
