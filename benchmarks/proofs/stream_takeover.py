@@ -51,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
 def run(folder: Path, kills: int, places: random.Random) -> tuple[int, list[float]]:
     """Return how many streams were identical to one that was left alone, and the longest wait of each."""
     identical, gaps = 0, []
-    with Daemon(folder / "data", folder / "daemon.log") as daemon, httpx.Client(timeout=120) as client:
+    settings = {"SPEECH_CACHE_MB": "0"}  # every stream is synthesized
+    with Daemon(folder / "data", folder / "daemon.log", settings) as daemon, httpx.Client(timeout=120) as client:
         expected, _ = stream(client, daemon, kill_after=None)
         for _ in range(kills):
             audio, gap = stream(client, daemon, kill_after=places.randrange(1, len(expected) * 3 // 4))

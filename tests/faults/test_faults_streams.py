@@ -30,7 +30,7 @@ TEXT = " ".join(SENTENCES)
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpeakingDaemon]:
     stage = Stage()
     daemon = SpeakingDaemon(tmp_path_factory.mktemp("speaking") / "data", stage)
-    daemon.speak_up()
+    daemon.speak_up(SPEECH_CACHE_MB="0")  # every utterance is synthesized
     yield daemon
     daemon.close()
     stage.close()
@@ -99,10 +99,11 @@ def test_a_client_that_leaves_stops_its_utterance(daemon: SpeakingDaemon):
     assert daemon.queue.depths()["synthesizer"] == 0
 
 
-def test_a_drain_lets_a_stream_finish_and_rejects_what_is_new(tmp_path: Path, whole: bytes):
+def test_a_drain_lets_a_stream_finish_and_rejects_what_is_new(tmp_path: Path):
     stage = Stage()
     daemon = SpeakingDaemon(tmp_path / "data", stage)
-    daemon.speak_up(SYNTHESIS_SLOTS="1")
+    daemon.speak_up(SYNTHESIS_SLOTS="1", SPEECH_CACHE_MB="0")
+    whole = daemon.speech(TEXT)  # of this daemon: its watermark has a key of its own
     listener = Listener(daemon, TEXT)
     listener.began.wait(60)
 
