@@ -29,6 +29,8 @@ SOCKET_SECONDS: Final = 10.0
 CONNECT_SECONDS: Final = 5.0
 ASYNC_CONNECTIONS: Final = 64
 """Of one event loop; a command beyond waits for one of them."""
+POOL_SECONDS: Final = 60.0
+"""How long: thousands of requests at once have their turn."""
 
 _OPTIONS: Final[dict[str, Any]] = {
     "decode_responses": True,
@@ -82,7 +84,7 @@ def connect_async(url: str, *, decode_responses: bool = True) -> redis.asyncio.R
         "decode_responses": decode_responses,
         "retry": AsyncRetry(NoBackoff(), 0),
         "max_connections": ASYNC_CONNECTIONS,
-        "timeout": CONNECT_SECONDS,
+        "timeout": POOL_SECONDS,
     }
     if not address.seeds:
         return redis.asyncio.Redis.from_pool(BlockingConnectionPool.from_url(url, **options))

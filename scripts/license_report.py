@@ -16,7 +16,7 @@ ALLOWED: Final = re.compile(
 )
 """Permissive licences, and weak copyleft ones for libraries that are used as they are (soxr: LGPL)."""
 FORBIDDEN: Final = re.compile(r"(?<!L)\bA?GPL|affero|(?<!lesser )general public", re.IGNORECASE)
-STATED_ELSEWHERE: Final = {"ToJyutping": "BSD-2-Clause"}
+STATED_ELSEWHERE: Final = {"ToJyutping": "BSD-2-Clause", "axe-playwright-python": "MIT (axe-core in it: MPL-2.0)"}
 """Packages whose metadata name no licence, and the licence in their sources."""
 
 

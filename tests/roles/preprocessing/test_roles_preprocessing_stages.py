@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from stage_bench import Prepared
 
-from core.errors import NoSpeech, NotFound
+from core.errors import InvalidParameter, NoSpeech
 from core.records import StageRecord
 from core.stages.status import StageStatus
 from GPT_SoVITS.audio import read_mono
@@ -191,7 +191,7 @@ def test_a_recogniser_outside_the_folder_of_models_is_not_opened(prepared):
     for stage in ("convert", "audio_slice"):
         prepared.stage_bench.run(other, stage)
 
-    with pytest.raises(NotFound, match="no recogniser in the folder of models"):
+    with pytest.raises(InvalidParameter, match="no recognizer in the folder of models"):
         prepared.stage_bench.run(other, "asr", model="../../etc")
 
 
