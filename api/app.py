@@ -238,7 +238,6 @@ async def open_services(
     chunks = connect_async(redis_url, decode_responses=False)
     streams = ChunkStreams(queue, chunks)
     marks = SpeechMarks(settings)
-    warming = asyncio.create_task(asyncio.to_thread(marks.warm_up))
     speech = SpeechService(settings, storage, queue, events, streams, records, references, marks)
     sse = SseResponder(metrics.watchers)
     sweeping = asyncio.create_task(sweep_periodically(storage, settings.result_expiry_seconds, settings.static_dir))
@@ -276,7 +275,6 @@ async def open_services(
             voices=VoiceService(records, storage, queue, recordings),
         )
     finally:
-        await asyncio.gather(warming, return_exceptions=True)
         await cancel_and_wait(preparing)
         await cancel_and_wait(sweeping)  # it uses the storage's records, which close below
         await sse.close()

@@ -15,7 +15,6 @@ from api.http.openapi import multipart_form
 from api.http.responses import JsonResponse
 from core.marks.detect import RATE, THRESHOLD, Detection
 from core.marks.speech_marks import format_mark
-from core.media.encode import read_wav
 
 router = APIRouter(
     prefix="/detect",
@@ -52,6 +51,8 @@ class DetectionView(TypedDict):
 @router.post("", response_model=DetectionView, openapi_extra=DETECT_FORM)
 async def detect_marks(request: Request, api: Api) -> Response:
     """Find out whether a recording was spoken by this installation. Three seconds are enough; nothing is stored."""
+    from core.media.encode import read_wav  # with its libraries, which the process serves without
+
     async with received_file(request, api.storage, min(api.settings.max_upload_mb << 20, MAX_BYTES)) as upload:
         wav = await api.recordings.read_mono(upload.path, sample_rate=RATE, max_seconds=MAX_SECONDS)
     try:

@@ -99,6 +99,7 @@ class SpeechService:
         self.marks = marks
         self.voices = VoiceLookup(settings, records)
         self._live: set[LiveSpeech] = set()
+        self._warming: asyncio.Task[None] | None = None
         self._cancelling: set[asyncio.Task[None]] = set()
         self._ready_until = 0.0
         self.draining = False
@@ -199,6 +200,9 @@ class SpeechService:
         """Yield an empty speech to add utterances to; what has not been spoken when the block ends is cancelled."""
         if self.draining:
             raise shutting_down()
+        if self._warming is None:
+            # While the first speech is synthesized: a process that never speaks stays smaller.
+            self._warming = asyncio.create_task(asyncio.to_thread(self.marks.warm_up))
         live = LiveSpeech(
             self.queue,
             self.streams,
@@ -251,7 +255,8 @@ class SpeechService:
 
     async def close(self) -> None:
         """Wait until the cancellations under way have reached the queue."""
-        await asyncio.gather(*self._cancelling, return_exceptions=True)
+        warming = [self._warming] if self._warming is not None else []
+        await asyncio.gather(*self._cancelling, *warming, return_exceptions=True)
 
     async def _split(self, request: SpeechRequest, speech_id: str) -> list[UtteranceRequest]:
         """Have the splitter split a long text."""
