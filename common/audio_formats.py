@@ -8,7 +8,7 @@ AudioFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 
 TelephonyFormat = Literal["pcm_mulaw", "pcm_alaw"]
 """G.711 samples at 8 kHz without a header."""
-StreamFormat = AudioFormat | TelephonyFormat
+StreamFormat = Literal[AudioFormat, TelephonyFormat]
 """The formats in which speech is streamed; files have one of AudioFormat."""
 
 AUDIO_FORMATS: Final[tuple[AudioFormat, ...]] = get_args(AudioFormat)

@@ -180,7 +180,7 @@ async def test_a_host_starts_as_many_trainers_as_someone_allowed(database: str):
     settings = read_settings(database_url=database, max_training_concurrent_gpu=1, max_training_concurrent_cpu=2)
     records = Records(database)
     await records.limits.update({"cuda:1": {"training": 3}, "cpu": {"training": 0}, "cuda": {"inference": 9}})
-    nobody: Any = SimpleNamespace(transport=SimpleNamespace(client=SimpleNamespace(execute_command=None)))
+    nobody: Any = SimpleNamespace(key=str, transport=SimpleNamespace(client=SimpleNamespace(execute_command=None)))
 
     planned = await HostActions(settings, records, nobody).settings_for_plan()
     await records.close()

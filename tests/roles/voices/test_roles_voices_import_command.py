@@ -199,7 +199,7 @@ def test_voices_are_listed_shown_deleted_and_imported_again(bobs: Home, run: Run
     assert left.keys() == {row["storage_key"] for row in before[1]}
     assert again[0] == 0
     assert bobs.files() == before[0]
-    assert run(bobs, "voice", "show", "nobody")[2] == "no voice named 'nobody' Published voices: bob.\n"
+    assert run(bobs, "voice", "show", "nobody")[2] == "no voice named 'nobody'. Published voices: bob.\n"
 
 
 def refused(home: Home, run: Run, *arguments: str) -> str:
