@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from core.jobs.queue import AsyncQueue
 from core.limits import LimitService
+from core.records import iso
 from core.redis import outage_as_queue_unavailable
 
 INTERVAL_SECONDS: Final = 10.0
@@ -32,8 +33,8 @@ class HostSample(TypedDict):
 class ServiceSample(TypedDict):
     """The service at one time."""
 
-    at: float
-    """Seconds since the epoch."""
+    at: str
+    """ISO 8601."""
     waiting: dict[str, int]
     """Role → jobs in its queue."""
     running: dict[str, int]
@@ -60,7 +61,7 @@ class ServiceHistory:
         _, dead_letters = await self._queue.page_dead_letters(0, 1)
         hosts = await self._limits.hosts()
         return {
-            "at": round(time.time(), 3),
+            "at": iso(time.time()),
             "waiting": depths,
             "running": dict(Counter(worker.role for worker in workers if worker.job)),
             "workers": dict(Counter(worker.role for worker in workers)),
@@ -94,4 +95,5 @@ class ServiceHistory:
         with outage_as_queue_unavailable():
             documents = await self._execute("LRANGE", self._key, 0, MAX_SAMPLES - 1)
         samples: list[ServiceSample] = [orjson.loads(document) for document in reversed(documents)]
-        return [sample for sample in samples if sample["at"] > time.time() - 3600]
+        earliest = iso(time.time() - 3600)
+        return [sample for sample in samples if str(sample["at"]) > earliest]  # numbers are of an earlier version

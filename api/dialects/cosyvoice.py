@@ -59,7 +59,7 @@ class CosyVoiceErrors:
 
     def body(self, error: SovitsError, status: int) -> Mapping[str, object]:
         """Return the message with the hint as `detail`, and the native fields."""
-        return {"detail": error.sentences, **NativeErrors().body(error, status)}
+        return {**NativeErrors().body(error, status), "detail": error.sentences}
 
 
 class SynthesizeBody(SamplingFields):

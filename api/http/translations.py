@@ -45,6 +45,7 @@ BY_CODE: Final[dict[str, tuple[str, str]]] = {
     "not_allowed": ("此路径不接受这种请求方法。", "各路径见 GET /docs。"),
     "not_found": ("没有找到所请求的内容。", "请检查名称或 id。"),
     "not_ready": ("服务尚未就绪。", "请稍后重试。"),
+    "cannot_listen": ("无法监听该地址。", "请换一个端口，或停止占用它的程序。"),
     "open_to_network": ("服务器未设密钥，却向网络开放。", "请先创建 API 密钥。"),
     "paused": ("该阶段已暂停。", "可以用 resume 继续。"),
     "queue_unavailable": ("队列（Redis）暂时不可用。", "请稍后重试。"),

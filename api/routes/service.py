@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
@@ -81,7 +82,7 @@ class _StatusFeed:
         while True:
             try:
                 status = await _status(self.api)
-                yield Event(f"{round(status['now']['at'] * 1000)}-0", "status", {**status})
+                yield Event(f"{round(time.time() * 1000)}-0", "status", {**status})
             except NotReady as error:
                 yield Event("0-0", "unavailable", {**error.as_dict()})
             await asyncio.sleep(STATUS_SECONDS)

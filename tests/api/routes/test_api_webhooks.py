@@ -54,7 +54,10 @@ async def test_a_webhook_is_made_and_its_secret_is_shown_once(client: httpx.Asyn
     assert created.status_code == 201
     assert len(key_of(created.json().pop("secret"))) == 32
     assert view.json() == {name: value for name, value in created.json().items() if name != "secret"}
-    assert listed.json() == {"items": [view.json()], "total": 1, "limit": 50, "offset": 0}
+    assert listed.json() == {
+        **{"items": [view.json()], "total": 1, "limit": 50, "offset": 0},
+        "next_cursor": None,
+    }
     assert view.json()["events"] == ["task.completed", "task.failed", "task.cancelled"]
 
 

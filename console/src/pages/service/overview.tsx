@@ -184,7 +184,7 @@ function LastHour({ now }: { now: Sample }) {
     const last = past.at(-1);
     return last && now.at > last.at ? [...past, now] : past;
   }, [history.data, now]);
-  const times = useMemo(() => samples.map((sample) => sample.at), [samples]);
+  const times = useMemo(() => samples.map((sample) => Date.parse(sample.at) / 1000), [samples]);
   const waiting = useMemo(() => byRole(samples, 'waiting'), [samples]);
   const running = useMemo(() => byRole(samples, 'running'), [samples]);
   const memory = useMemo(() => memoryCurves(samples), [samples]);
