@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import shutil
@@ -146,3 +147,11 @@ def buckets() -> Iterator[Buckets]:
     server.start()
     yield Buckets(server.get_host_and_port()[1])
     server.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_garbage_collections() -> Iterator[None]:
+    """Leave out of later collections what is there after a file: with gigabytes of objects each takes seconds."""
+    yield
+    gc.collect()
+    gc.freeze()
