@@ -15,6 +15,13 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{_encode(milliseconds, 9)}{_encode(random_bits, 11)}"
 
 
+def is_generated(identifier: str, *prefixes: str) -> bool:
+    """Return whether it has the form of an id that `new_id` makes with one of the prefixes, maybe with more behind."""
+    prefix, _, rest = identifier.partition("-")
+    letters = rest.partition(".")[0]
+    return prefix in prefixes and len(letters) == 20 and set(letters) <= set(_ALPHABET)
+
+
 def _encode(number: int, width: int) -> str:
     letters = []
     for _ in range(width):

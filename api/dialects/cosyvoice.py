@@ -31,7 +31,6 @@ from core.errors import InvalidRequest, NotFound, NotReady, SovitsError
 from core.ids import new_id
 from core.seed import Seed
 from core.speech.requests import PromptRef, SpeechRequest
-from core.storage import Storage
 
 router = APIRouter(tags=["CosyVoice"])
 
@@ -74,8 +73,8 @@ class SynthesizeBody(SamplingFields):
     speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED)
     seed: Seed | None = Field(None, description="The same seed gives the same audio.")
 
-    def options(self, prompt: PromptRef | None = None) -> SpeechOptions:
-        """Return how the text is spoken."""
+    def options(self, default_rate: int, prompt: PromptRef | None = None) -> SpeechOptions:
+        """Return how the text is spoken; `default_rate`: in Hz, 0 for the voice's own."""
         return SpeechOptions(
             language=self.language,
             speed=self.speed,
@@ -84,6 +83,7 @@ class SynthesizeBody(SamplingFields):
             extra_references=tuple(self.extra_references or ()),
             sampling=self.sampling_options(),
             text_split_method=self.text_split_method,
+            sample_rate=self.sample_rate or default_rate,
         )
 
 
@@ -163,8 +163,6 @@ async def _synthesize(api: ApiServices, body: SynthesizeBody) -> tuple[str, int]
     filename = f"{secrets.token_hex(16)}.wav"
     key = storage_keys.download_file(filename)
     utterances = await api.speech.write(speech, key, job_id=job_id)
-    if api.settings.cosyvoice_sample_rate:
-        await asyncio.to_thread(_resample, api.storage, key, api.settings.cosyvoice_sample_rate)
     if api.settings.static_dir:
         await asyncio.to_thread(_copy, api.storage.path(key), Path(api.settings.static_dir) / filename)
     return filename, utterances
@@ -185,7 +183,7 @@ def _check_fields(body: SynthesizeBody) -> None:
 async def _speech_request(api: ApiServices, body: SynthesizeBody, job_id: str) -> SpeechRequest:
     """Return the speech request; a reference recording is downloaded and spoken with the newest voice's checkpoints."""
     if body.voice:
-        return await api.speech.request(body.target, body.voice, body.options())
+        return await api.speech.request(body.target, body.voice, body.options(api.settings.cosyvoice_sample_rate))
     newest = await api.voices.newest()
     if newest is None:
         raise InvalidRequest(
@@ -195,19 +193,7 @@ async def _speech_request(api: ApiServices, body: SynthesizeBody, job_id: str) -
     await api.speech.check_ready()  # before anything is downloaded
     key = storage_keys.speech_file(job_id, "prompt.wav")  # expires together with the speech
     prompt = await api.recordings.fetch_prompt(body.voice_url or "", key, body.voice_prompt_text or "")
-    return await api.speech.request(body.target, newest.id, body.options(prompt))
-
-
-def _resample(storage: Storage, key: str, sample_rate: int) -> None:
-    """Replace a WAV by the same audio at another rate in Hz."""
-    import soxr
-
-    from core.media.encode import read_wav, wav_header
-
-    samples, own_rate = read_wav(storage.path(key))
-    if own_rate != sample_rate:
-        resampled = soxr.resample(samples, own_rate, sample_rate).astype("<i2").tobytes()
-        storage.put_bytes(key, wav_header(sample_rate, len(resampled)) + resampled)
+    return await api.speech.request(body.target, newest.id, body.options(api.settings.cosyvoice_sample_rate, prompt))
 
 
 def _copy(source: Path, target: Path) -> None:

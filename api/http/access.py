@@ -114,6 +114,16 @@ def declared_routes(app: FastAPI) -> list[DeclaredRoute]:
     return declared
 
 
+def public_operations(app: FastAPI) -> set[tuple[str, str]]:
+    """Return (method, path) of what needs no key."""
+    return {
+        (method, route.path)
+        for route in declared_routes(app)
+        if all(access.public for access in route.access)
+        for method in route.methods
+    }
+
+
 class AccessMiddleware:
     """Identify the caller before a body is read, and reject who has no valid key. Belongs outside the body limit."""
 

@@ -32,6 +32,9 @@ from core.records import (
 from core.stages.parameter_schema import parse_parameters
 from core.storage import Storage
 
+STEP_TASK: Final = "task-steps-"
+"""What the ids of tasks of the training service begin with; what follows is that of their experiment."""
+EXPERIMENT: Final = "exp-"
 MAX_FILES: Final = 500
 """Of one task."""
 
@@ -51,6 +54,13 @@ class StepTaskAudio:
 
 StepTaskFiles = dict[str, FileRecord | CheckpointRecord | StepTaskAudio]
 """File name → the upload, the checkpoint or the audio of that name."""
+
+
+def step_task_id(experiment: ExperimentRecord) -> str:
+    """Return the id of the task that an experiment of the training service is; of another one, its own."""
+    if experiment.dialect != STEPWISE_DIALECT:
+        return experiment.id
+    return STEP_TASK + experiment.id.removeprefix(EXPERIMENT)
 
 
 class StepTaskService:
@@ -73,7 +83,12 @@ class StepTaskService:
         self.uploads = uploads
 
     async def find(self, task_id: str) -> tuple[ExperimentRecord, TaskRecord | None]:
-        """Return the experiment of a task; also the task, if the id is that of a Quick-mode task."""
+        """Return the experiment of a task; also the task, if the id is that of a Quick-mode task.
+
+        The id of the experiment is that of the task, too.
+        """
+        if task_id.startswith(STEP_TASK):
+            return await self.find_step_task(task_id), None
         if task_id.startswith("task-"):
             task = await self.records.tasks.get(task_id)
             return await self.records.experiments.get(task.exp_id), task
@@ -82,11 +97,15 @@ class StepTaskService:
         except NotFound:
             raise NotFound(f"no task {task_id!r}", hint="POST /api/v1/task/create makes one.") from None
 
-    async def find_step_task(self, exp_id: str) -> ExperimentRecord:
-        """Return an experiment of the training service; NotFound for any other one."""
-        experiment = await self.records.experiments.get(exp_id)
+    async def find_step_task(self, task_id: str) -> ExperimentRecord:
+        """Return an experiment of the training service, by the id of the task or by its own; NotFound for others."""
+        exp_id = EXPERIMENT + task_id.removeprefix(STEP_TASK).removeprefix(EXPERIMENT)
+        try:
+            experiment = await self.records.experiments.get(exp_id)
+        except NotFound:
+            raise NotFound(f"no task {task_id!r}", hint="POST /api/v1/task/create makes one.") from None
         if experiment.dialect != STEPWISE_DIALECT:
-            raise NotFound(f"no task {exp_id!r}", hint=f"It is an experiment: GET /api/v1/experiments/{exp_id}.")
+            raise NotFound(f"no task {task_id!r}", hint=f"It is an experiment: GET /api/v1/experiments/{exp_id}.")
         return experiment
 
     async def runs(self, experiment: ExperimentRecord) -> list[StageRecord]:

@@ -5,18 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from api.dependencies import ApiServices
 from api.http.errors import InvalidBody
 from core.errors import NotFound
+from core.ids import is_generated
 from core.jobs.devices import ANY, check_constraint, parse_device, worker_devices
 from core.names import Name
 from core.records import FileRecord
+from core.speech.inference_jobs import INFERENCE_PREFIX
 
 GPU: Final = "cuda"
 CPU: Final = "cpu"
 DATASET_PREFIX: Final = "ds-"
+OUR_PREFIXES: Final = ("task", INFERENCE_PREFIX, "ds")
+"""What our ids of trainings, inferences and preparations begin with."""
 
 InputPath = Annotated[
     str,
@@ -27,7 +32,19 @@ InputPath = Annotated[
     ),
 ]
 Label = Annotated[Name, Field(max_length=500)]
-TaskId = Annotated[Name, Field(min_length=1, max_length=100, description="Id of the task. Default: one is made.")]
+
+
+def _reject_generated_ids(task_id: str) -> str:
+    if is_generated(task_id, *OUR_PREFIXES):
+        raise PydanticCustomError("generated_id", "it has the form of the server's own ids")
+    return task_id
+
+
+TaskId = Annotated[
+    Name,
+    Field(min_length=1, max_length=100, description="Id of the task. Default: one is made."),
+    AfterValidator(_reject_generated_ids),
+]
 Priority = Annotated[int, Field(ge=1, le=10, description="10 runs first.")]
 Description = Annotated[str, Field(max_length=2000, description="Shown again.")]
 Device = Annotated[str, Field(max_length=20, description="cuda (the least loaded GPU), cuda:N or cpu.")]

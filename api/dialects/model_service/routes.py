@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from typing_extensions import TypedDict
 
-from api.dependencies import Api, ApiServices, Offset
+from api.dependencies import Api, ApiServices, Limit, Offset
 from api.dialects.model_service import inference, preprocessing, resources, training
 from api.dialects.model_service.envelope import PREFIX, Envelope, enveloped
 from api.dialects.model_service.inference import InferenceTaskView, find_inference, inference_task
@@ -37,7 +37,6 @@ for part in (training.router, preprocessing.router, inference.router, resources.
 CANCELLED: Final = "The task is cancelled."
 DELETED: Final = "The task is deleted."
 DATASET_PREFIX: Final = "ds"
-MAX_LISTED: Final = 1000
 AnyTask = TrainingView | InferenceTaskView | PreparationView
 
 
@@ -54,7 +53,7 @@ class TaskLists(TypedDict):
 async def list_tasks(
     request: Request,
     api: Api,
-    limit: Annotated[int, Query(ge=1, le=MAX_LISTED, description="Maximum number of each.")] = 100,
+    limit: Limit = 100,
     offset: Offset = 0,
 ) -> Response:
     """List trainings and inferences, newest first."""

@@ -10,6 +10,8 @@ from typing import Final, Literal, NotRequired
 from typing_extensions import TypedDict
 
 from api.dependencies import ApiServices
+from api.dialects.model_service.inputs import OUR_PREFIXES
+from core.ids import is_generated
 from core.speech.inference import InferenceStatus
 
 TaskType = Literal["training", "inference", "preprocessing"]
@@ -91,6 +93,8 @@ async def reserved_task_id(api: ApiServices, name: str | None) -> AsyncIterator[
 
 async def our_id(api: ApiServices, task_id: str) -> str:
     """Return our id of a task, by the id that a client chose or by ours."""
+    if is_generated(task_id, *OUR_PREFIXES):
+        return task_id
     return await api.records.client_task_ids.find(task_id) or task_id
 
 

@@ -229,17 +229,16 @@ async def find_training(api: ApiServices, training_id: str) -> TaskRecord:
 
 async def training_view(api: ApiServices, task: TaskRecord) -> TrainingView:
     """Return a task as the model service shows it."""
-    [view] = await training_views(api, [task])
-    return view
+    experiment, runs = await api.records.stages.with_experiment(task.exp_id)
+    workers = await api.queue.workers() if _may_be_anywhere(task) else []
+    return await _training_view(api, task, experiment, runs, workers)
 
 
 async def training_views(api: ApiServices, tasks: Sequence[TaskRecord]) -> list[TrainingView]:
     """Return tasks as the model service shows them."""
     experiments = await api.records.experiments.of_ids([task.exp_id for task in tasks])
     runs = await api.records.stages.of_experiments(list(experiments.values()))
-    # Where a training is: only its worker knows which GPU that is.
-    is_anywhere = any(task.status is TaskStatus.RUNNING and task.labels.get("device") in (None, GPU) for task in tasks)
-    workers = await api.queue.workers() if is_anywhere else []
+    workers = await api.queue.workers() if any(map(_may_be_anywhere, tasks)) else []
     return [
         await _training_view(api, task, experiments[task.exp_id], runs[task.exp_id], workers)
         for task in tasks
@@ -289,6 +288,11 @@ async def _training_view(
     if warnings := labels.get("warnings"):
         view["warnings"] = warnings
     return view
+
+
+def _may_be_anywhere(task: TaskRecord) -> bool:
+    """Return whether only the worker of a training knows on which device it is."""
+    return task.status is TaskStatus.RUNNING and task.labels.get("device") in (None, GPU)
 
 
 def upload_note(upload: ResultUploadState | None) -> str:

@@ -28,7 +28,7 @@ from api.http.responses import JsonResponse, stored_file_response
 from api.http.schemas import JsonObjectView, StrictModel
 from api.routes.files import UPLOAD_FORM, file_response
 from api.services.progress import TopicFeed, step_task_feed, task_feed
-from api.services.step_tasks import StepTaskAudio
+from api.services.step_tasks import StepTaskAudio, step_task_id
 from core.errors import InvalidRequest, NotFound, SovitsError
 from core.experiments.requests import ExperimentRequest
 from core.names import Name
@@ -132,7 +132,7 @@ async def create(new: NewStepTask, api: Api) -> Response:
     )
     experiment = await api.experiments.create_without_source(request, new.task_name)
     content: CreatedStepTask = {
-        "task_id": experiment.id,
+        "task_id": step_task_id(experiment),
         "task_name": new.task_name,
         "status": TaskStatus.QUEUED,
         "warnings": config.warnings(),
@@ -156,12 +156,13 @@ async def run_step(task_id: str, step: str, request: Request, api: Api) -> Respo
     completed first, 422 a parameter that is out of range. A rejected step shows in the task as failed, with the reason
     as `error_message`, until the next one is requested: clients may only poll the task.
     """
+    body = await request.body()  # 413 for one that is too large, whatever the task
     experiment, _ = await api.step_tasks.find(task_id)
     stage = STEPS.get(step) or (step if step in STAGES else "")
     try:
         if not stage:
             raise NotFound(f"no step {step!r}", hint=f"Steps: {', '.join(STEPS)}.")
-        return JsonResponse(await _run_stage(api, experiment, stage, task_id, await request.body()))
+        return JsonResponse(await _run_stage(api, experiment, stage, task_id, body))
     except SovitsError as error:
         await api.step_tasks.note_request(experiment.id, stage, refusal=error)
         raise

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from api.dialects.training_service.shifted_parameters import unshift
 from api.http.errors import InvalidBody
 from api.routes.tasks import TaskView, task_view
-from api.services.step_tasks import StepTaskAudio, StepTaskFiles
+from api.services.step_tasks import StepTaskAudio, StepTaskFiles, step_task_id
 from common.languages import RecordingLanguage, find_language, single_language
 from common.versions import RequestedVersion
 from core.errors import ErrorData, error_message
@@ -302,8 +302,8 @@ def listed_step_task(experiment: ExperimentRecord, runs: Sequence[StageRecord]) 
     started = [each.started_at for each in runs if each.started_at is not None]
     ended = experiment.status in (ExperimentStatus.COMPLETED, ExperimentStatus.FAILED, ExperimentStatus.CANCELLED)
     return {
-        "id": experiment.id,
-        "task_id": experiment.id,
+        "id": step_task_id(experiment),
+        "task_id": step_task_id(experiment),
         "exp_name": experiment.exp_name,
         "task_name": experiment.stepwise.get("task_name") or experiment.exp_name,
         "status": state.status,

@@ -50,15 +50,17 @@ async def list_tasks(
 
 
 @router.get("/exp-{rest}", response_model=ListedTask, include_in_schema=False)
+@router.get("/task-steps-{rest}", response_model=ListedTask, include_in_schema=False)
 async def get_step_task(rest: str, api: Api) -> Response:
     """Get a task of the list that is run step by step."""
-    experiment = await api.step_tasks.find_step_task(f"exp-{rest}")
+    experiment = await api.step_tasks.find_step_task(rest)
     return JsonResponse(listed_step_task(experiment, await api.step_tasks.runs(experiment)))
 
 
 @router.delete("/exp-{rest}", response_model=CancelledTask, include_in_schema=False)
+@router.delete("/task-steps-{rest}", response_model=CancelledTask, include_in_schema=False)
 async def cancel_step_task(rest: str, api: Api) -> Response:
     """Cancel a task that is run step by step. What is finished is kept."""
-    experiment = await api.step_tasks.find_step_task(f"exp-{rest}")
+    experiment = await api.step_tasks.find_step_task(rest)
     experiment = await api.step_tasks.cancel(experiment)
     return JsonResponse(cancelled_view(listed_step_task(experiment, await api.step_tasks.runs(experiment))))

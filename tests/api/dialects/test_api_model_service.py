@@ -269,6 +269,7 @@ BAD_TRAININGS: list[tuple[dict[str, Any], int, str]] = [
     ({"webhook_url": "http://10.0.0.1/"}, 400, "not a public address"),
     ({"schedule_at": "2001-01-01T00:00:00Z"}, 400, "passed"),
     ({"task_id": ""}, 400, "task_id"),
+    ({"task_id": "task-1m8mgxwvkdvcxeseg3pt"}, 400, "the server's own ids"),
 ]
 
 
@@ -445,7 +446,7 @@ async def test_the_log_of_a_training_streams_lines_and_numbers_and_the_end(api: 
     assert (numbers["step"], numbers["stage"], end_of_epoch["stage"]) == (40, "training", "epoch_end")
     assert {name: numbers["metrics"][name] for name in ("epoch", "train_loss")} == {"epoch": 4, "train_loss": 0.41}
     assert set(METRICS) <= set(numbers["metrics"])
-    assert (lines[-1]["stage"], lines[-1]["message"]) == ("completed", "Cancelled.")
+    assert (lines[-1]["stage"], lines[-1]["status"], bool(lines[-1]["message"])) == ("completed", "cancelled", True)
     assert [line["message"] for _, line in again] == [line["message"] for line in lines]
 
 

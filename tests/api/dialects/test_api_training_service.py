@@ -33,7 +33,17 @@ async def create(client: httpx.AsyncClient, name: str = "bob", **config: Any) ->
     body = {"task_name": name, "config": CONFIG | config}
     response = await client.post("/api/v1/task/create", json=body)
     assert response.status_code == 200, response.text
-    return str(response.json()["task_id"])
+    return exp_id_of(response.json()["task_id"])
+
+
+def exp_id_of(task_id: str) -> str:
+    """Return the id of a task's experiment, which works in place of the task's."""
+    assert task_id.startswith("task-steps-")
+    return task_id.replace("task-steps-", "exp-")
+
+
+def task_id_of(exp_id: str) -> str:
+    return exp_id.replace("exp-", "task-steps-")
 
 
 async def bring(client: httpx.AsyncClient, task: str, name: str = "a.wav", content: bytes | None = None) -> Any:
@@ -507,7 +517,10 @@ async def test_the_list_serves_both_readers(client: httpx.AsyncClient, records: 
     page = (await client.get("/api/v1/tasks")).json()
     second = (await client.get("/api/v1/tasks", params={"limit": 1, "offset": 1})).json()
 
-    assert [item["id"] for item in page["items"]] == [task, quick["id"]] == [item["task_id"] for item in page["items"]]
+    ids = [task_id_of(task), quick["id"]]
+    assert [item["id"] for item in page["items"]] == ids == [item["task_id"] for item in page["items"]]
+    assert all(item["id"].startswith("task-") for item in page["items"])
+    assert (await client.get(f"/api/v1/tasks/{ids[0]}")).json() == page["items"][0]
     assert (page["total"], second["items"]) == (2, page["items"][1:])
     assert quick.items() <= page["items"][1].items()
     assert set(page["items"][0]) == set(page["items"][1])
@@ -515,7 +528,7 @@ async def test_the_list_serves_both_readers(client: httpx.AsyncClient, records: 
     assert [item["current_step"] for item in page["items"]] == [None, None]
     assert [item["progress_percent"] for item in page["items"]] == [0.0, 0.0]
     assert (await client.get(f"/api/v1/tasks/{task}")).json() == page["items"][0]
-    assert (await client.delete(f"/api/v1/tasks/{task}")).json()["id"] == task
+    assert (await client.delete(f"/api/v1/tasks/{task}")).json()["id"] == task_id_of(task)
 
 
 async def test_the_list_is_filtered_for_both(client: httpx.AsyncClient, records: Records) -> None:
@@ -529,7 +542,7 @@ async def test_the_list_is_filtered_for_both(client: httpx.AsyncClient, records:
     running = (await client.get("/api/v1/tasks", params={"status": "running"})).json()
 
     assert [item["exp_name"] for item in queued["items"]] == ["quick"]
-    assert [item["id"] for item in running["items"]] == [task]
+    assert [item["id"] for item in running["items"]] == [task_id_of(task)]
 
 
 async def test_experiments_of_experts_are_no_tasks(client: httpx.AsyncClient, records: Records) -> None:
@@ -604,7 +617,7 @@ async def test_a_rejected_step_shows_in_the_task(
     assert (view["status"], view["current_step"]) == ("failed", shown)
     assert reason in view["error_message"]
     assert [(item["task_id"], item["status"], item["error_message"]) for item in listed] == [
-        (task, "failed", view["error_message"])
+        (task_id_of(task), "failed", view["error_message"])
     ]
 
 

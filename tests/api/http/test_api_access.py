@@ -150,7 +150,7 @@ class World:
 
     def path(self, route: DeclaredRoute) -> str:
         """Return the path of a route with Alice's ids in it."""
-        path = route.path.replace("exp-{rest}", "{step_task_id}")
+        path = route.path.replace("task-steps-{rest}", "{step_task_id}").replace("exp-{rest}", "{step_task_id}")
         for prefix, names in PARAMETERS_BY_PREFIX.items():
             if path.startswith(prefix):
                 for parameter, name in names.items():
