@@ -135,9 +135,8 @@ class QueueMachine(RuleBasedStateMachine):
             assert self.queue.replay(letter.job_id)
             assert not self.queue.replay(letter.job_id)
 
-    @rule(
-        kind=st.sampled_from(sorted(KINDS.values())), device=st.sampled_from(["cuda:0", "cpu"]), most=st.integers(0, 3)
-    )
+    # The limit of inferences counts only jobs of the model service, which this machine has none of.
+    @rule(kind=st.just("training"), device=st.sampled_from(["cuda:0", "cpu"]), most=st.integers(0, 3))
     def change_a_limit(self, kind: str, device: str, most: int) -> None:
         self.limits[kind, device] = most
         self.client.hset("sovits:limits", f"{kind} {device}", most)
