@@ -63,6 +63,7 @@ from api.routes.voices import routes as voices
 from api.routes.voices import transfer as voice_transfer
 from api.services.caller_sessions import CallerSessions
 from api.services.checkpoints import CheckpointService
+from api.services.detection import DetectionService
 from api.services.health import package_version
 from api.services.jobs import JobService
 from api.services.logs import LogService
@@ -269,7 +270,7 @@ async def open_services(
             references=references,
             sessions=CallerSessions(redis, settings.redis_prefix),
             speech=speech,
-            marks=marks,
+            detection=DetectionService(recordings, marks),
             step_tasks=StepTaskService(records, experiments, datasets, events, uploads, storage),
             uploads=uploads,
             voices=VoiceService(records, storage, queue, recordings),

@@ -15,6 +15,7 @@ from api.http.sse import SseResponder
 from api.http.stream_tokens import StreamTokens
 from api.services.caller_sessions import CallerSessions
 from api.services.checkpoints import CheckpointService
+from api.services.detection import DetectionService
 from api.services.jobs import JobService
 from api.services.logs import LogService
 from api.services.recordings import RecordingService
@@ -30,7 +31,6 @@ from core.experiments.service import ExperimentService
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue
 from core.limits import LimitService
-from core.marks.speech_marks import SpeechMarks
 from core.net.fetch import Fetcher
 from core.records import Records
 from core.settings import Settings
@@ -69,7 +69,7 @@ class ApiServices:
     references: ReferenceService
     sessions: CallerSessions
     speech: SpeechService
-    marks: SpeechMarks
+    detection: DetectionService
     step_tasks: StepTaskService
     uploads: UploadService
     voices: VoiceService

@@ -6,13 +6,12 @@ decrypts, so that a key can be replaced.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from core.errors import NotReady
+from core.private_files import create_once
 
 if TYPE_CHECKING:
     # Loaded where it is used: it costs each process 7 MiB, and few ever see a secret.
@@ -63,7 +62,9 @@ class SecretBox:
         if not self.has_key:
             if not self.may_create:
                 return secret
-            self._create_key_file()
+            from cryptography.fernet import Fernet
+
+            create_once(self.key_file, Fernet.generate_key() + b"\n")
         return PREFIX + self._ciphers()[0].encrypt(secret.encode()).decode()
 
     def decrypt(self, stored: str) -> str:
@@ -110,23 +111,6 @@ class SecretBox:
                 if not ciphers:
                     raise self._locked("cannot be decrypted, for there is no key of 32 bytes in base64 in") from None
         return ciphers
-
-    def _create_key_file(self) -> None:
-        """Create the key file; when another process does so at the same moment, its key counts."""
-        from cryptography.fernet import Fernet
-
-        self.key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{KEY_FILE}.", dir=self.key_file.parent)  # with mode 0600
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(Fernet.generate_key() + b"\n")
-                os.fsync(file.fileno())
-            try:
-                os.link(temporary, self.key_file)
-            except FileExistsError:
-                return
-        finally:
-            os.unlink(temporary)
 
     def _locked(self, reason: str) -> SecretsLocked:
         return SecretsLocked(

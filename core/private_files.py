@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,23 @@ MARKER: Final = Path("run", "private")
 def use_private_umask() -> None:
     """Let only the owner read what this process and its children create from now on."""
     os.umask(PRIVATE_UMASK)
+
+
+def create_once(path: Path, content: bytes) -> None:
+    """Create a file that only its owner can read, complete or not at all.
+
+    When it exists already, or another process creates it at the same moment, the first content counts.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # with mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        os.unlink(temporary)
 
 
 def make_private(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -13,7 +12,7 @@ from api.http.access import PUBLIC
 from api.http.multipart import received_file
 from api.http.openapi import multipart_form
 from api.http.responses import JsonResponse
-from core.marks.detect import RATE, THRESHOLD, Detection
+from core.marks.detect import THRESHOLD, Detection
 from core.marks.speech_marks import format_mark
 
 router = APIRouter(
@@ -22,7 +21,6 @@ router = APIRouter(
     dependencies=[PUBLIC],
 )
 
-MAX_SECONDS: Final = 1800.0
 MAX_BYTES: Final = 100 << 20
 """Anybody may ask."""
 DETECT_FORM: Final[dict[str, Any]] = multipart_form({"file": {"type": "string", "format": "binary"}}, required=["file"])
@@ -51,16 +49,8 @@ class DetectionView(TypedDict):
 @router.post("", response_model=DetectionView, openapi_extra=DETECT_FORM)
 async def detect_marks(request: Request, api: Api) -> Response:
     """Find out whether a recording was spoken by this installation. Three seconds are enough; nothing is stored."""
-    from core.media.encode import read_wav  # with its libraries, which the process serves without
-
     async with received_file(request, api.storage, min(api.settings.max_upload_mb << 20, MAX_BYTES)) as upload:
-        wav = await api.recordings.read_mono(upload.path, sample_rate=RATE, max_seconds=MAX_SECONDS)
-    try:
-        samples, rate = await asyncio.to_thread(read_wav, wav)
-    finally:
-        wav.unlink(missing_ok=True)
-    detection = await asyncio.to_thread(api.marks.detect, samples, rate)
-    return JsonResponse(detection_view(detection))
+        return JsonResponse(detection_view(await api.detection.detect(upload.path)))
 
 
 def detection_view(detection: Detection) -> DetectionView:

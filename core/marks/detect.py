@@ -31,8 +31,6 @@ TRANSFORM: Final = 2048
 """Points of a transform, so that a band is four bins wide."""
 WINDOW_SECONDS: Final = 0.144
 HOP_SECONDS: Final = 0.01
-DELAY_SECONDS: Final = 0.0
-"""From the beginning of a block to that of the window that shows it best, beyond what centers it."""
 MAX_DEVIATION_DB: Final = 6.0
 """Larger differences between neighbours are the speech's own."""
 FLOOR_DB: Final = 60.0
@@ -138,7 +136,7 @@ def find_pattern(differences: np.ndarray, pattern: Pattern) -> Detection:
     return Detection(best, _read_payload(bits), best_start * HOP_SECONDS)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _expected(pattern: Pattern) -> tuple[np.ndarray, np.ndarray]:
     """Return what `band_differences` makes of the constant cells (PERIOD, BANDS), and of each bit's (bits, …)."""
     import numpy as np

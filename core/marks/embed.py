@@ -83,7 +83,6 @@ class WatermarkEmbedder:
         return change
 
 
-@lru_cache(maxsize=64)
 def _filter_spectra(pattern: Pattern, payload: int, sample_rate: int) -> np.ndarray:
     """Return the spectra of what each block's filter adds, (PERIOD, bins), long enough for a block and a filter."""
     import numpy as np

@@ -7,13 +7,19 @@ import hmac
 import logging
 import os
 from functools import cached_property
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
+from common.files import write_atomically
 from core.marks.detect import Detection, detect_watermark
 from core.marks.embed import WatermarkEmbedder
 from core.marks.pattern import PAYLOAD_BITS, Pattern
+from core.private_files import create_once
 from core.settings import Settings
 from core.speech.requests import UtteranceRequest
+
+if TYPE_CHECKING:
+    import numpy as np
 
 logger = logging.getLogger(__name__)
 
@@ -49,17 +55,29 @@ class SpeechMarks:
         logger.info("The speech %s carries the mark %s.", first.parent, format_mark(mark_id))
         return WatermarkEmbedder(self._pattern, mark_id, sample_rate)
 
+    def mark_wav(self, path: Path, *content: str) -> None:
+        """Mark a 16-bit mono WAV in place, with an id of what was spoken and how; nothing when speech is not marked."""
+        if not self.enabled:
+            return
+        from core.media.encode import read_wav, wav_header
+
+        samples, sample_rate = read_wav(path)
+        mark_id = self._payload(*content)
+        marked = WatermarkEmbedder(self._pattern, mark_id, sample_rate).feed(samples.tobytes())
+        write_atomically(path, wav_header(sample_rate, len(marked)) + marked)
+        logger.info("The speech in %s carries the mark %s.", path.name, format_mark(mark_id))
+
     def mark_id(self, first: UtteranceRequest) -> int:
         """Return the payload of a speech: the same for the same beginning, voice and seed under this key."""
-        content = "\0".join((first.text, first.language, first.voice_id, str(first.seed), str(first.speed)))
-        digest = hmac.new(self._key, content.encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
-        return int.from_bytes(digest[: PAYLOAD_BITS // 8], "big")
+        return self._payload(first.text, first.language, first.voice_id, str(first.seed), str(first.speed))
 
-    def detect(self, samples: object, sample_rate: int) -> Detection:
+    def detect(self, samples: np.ndarray, sample_rate: int) -> Detection:
         """Look for this installation's mark in mono samples (N,), int16 or within ±1."""
-        import numpy as np
+        return detect_watermark(samples, sample_rate, self._pattern)
 
-        return detect_watermark(np.asarray(samples), sample_rate, self._pattern)
+    def _payload(self, *content: str) -> int:
+        digest = hmac.new(self._key, "\0".join(content).encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+        return int.from_bytes(digest[: PAYLOAD_BITS // 8], "big")
 
     @cached_property
     def _pattern(self) -> Pattern:
@@ -72,16 +90,7 @@ class SpeechMarks:
             return configured.encode()
         path = self._settings.data_path / KEY_FILE
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f"{KEY_FILE}.{os.getpid()}.tmp")
-            temporary.touch(0o600)
-            temporary.write_bytes(os.urandom(KEY_BYTES))
-            try:
-                os.link(temporary, path)  # another process may make one at the same moment; the first counts
-            except FileExistsError:
-                pass
-            finally:
-                temporary.unlink()
+            create_once(path, os.urandom(KEY_BYTES))
         return path.read_bytes()
 
 

@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from common import storage_keys
 from core.errors import Draining, SovitsError, TrainingFailed
+from core.marks.speech_marks import SpeechMarks
 from roles.preprocessing.model_files import base_model, models_folder
 from roles.runtime.errors import error_from_report
 from roles.stages.stage_run import StageRun
@@ -134,6 +135,10 @@ def evaluate_voices(
         raise error_from_report(failure)
     if child.returncode != 0:
         raise TrainingFailed(f"The evaluation {child.describe_exit()}.", details={"log": child.log_tail})
+    marks = SpeechMarks(run.services.settings)
+    for voice in voices:
+        if voice.sample is not None and voice.sample.exists():  # it was evaluated as the model spoke it
+            marks.mark_wav(voice.sample, folder.name, voice.name, voice.gpt.name, voice.sovits.name)
     return evaluations
 
 

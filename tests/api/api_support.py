@@ -98,6 +98,8 @@ class ToneWorkers:
         self.gate.set()
         self.hold_first = False
         """Whether the gate holds the first utterance, too."""
+        self.speech: Callable[[float], bytes] = lambda seconds: tone(seconds)[44:]
+        """Makes the samples of an utterance of so many seconds."""
         self.error: ErrorData | None = None
         """What every utterance fails with."""
         self.requests: list[UtteranceRequest] = []
@@ -164,7 +166,7 @@ class ToneWorkers:
         seconds = len(request.text) / 20 / request.speed
         key = ""
         if lease.job.stream is not None:
-            queue.publish_chunk(lease, 0, RATE, tone(seconds)[44:])
+            queue.publish_chunk(lease, 0, RATE, self.speech(seconds))
         else:
             key = f"speech/{request.parent}/{request.index}.wav"
             self.storage.put_bytes(key, tone(seconds))

@@ -13,6 +13,8 @@ import soundfile
 from tiny_experiment import RATE, TinyExperiment, speech_like
 
 from core.errors import Draining, InvalidRequest, MissingPart, SovitsError, TrainingFailed
+from core.marks.speech_marks import SpeechMarks
+from core.media.encode import read_wav
 from core.stages.outputs import CompletedOutputs
 from core.stages.parameter_schema import parse_parameters
 from GPT_SoVITS.audio import write_wav
@@ -77,6 +79,11 @@ def judged(run: StageRun, script: dict[str, Any]) -> tuple[EvaluationReport, lis
     return evaluate_checkpoints(run, "gpt", rows, folder, lambda fraction, message: None), rows
 
 
+def is_marked(run, key) -> bool:
+    samples, rate = read_wav(run.services.storage.path(key))
+    return SpeechMarks(run.services.settings).detect(samples, rate).found
+
+
 def test_each_checkpoint_gets_its_numbers_and_its_sample(run):
     early, late = {"wer": 0.1, "similarity": 0.8, "dnsmos": 3.0}, {"wer": 0.4, "similarity": 0.9, "dnsmos": 3.1}
 
@@ -85,7 +92,7 @@ def test_each_checkpoint_gets_its_numbers_and_its_sample(run):
     assert report == {"sentences": 3, "language": "en", "sovits_model": "ckpt-s", "error": ""}
     assert [(row["epoch"], row["wer"], row["similarity"]) for row in rows] == [(4, 0.1, 0.8), (8, 0.4, 0.9)]
     assert rows[0]["sample"] == "experiments/exp-tiny/gpt_1/samples/e4.wav"
-    assert run.services.storage.exists(rows[0]["sample"])
+    assert is_marked(run, rows[0]["sample"])
     assert best_checkpoint(rows)["checkpoint_id"] == "ckpt-4", "more epochs learnt the recording and forgot the words"
     request = json.loads((run.folder / "gpt_1" / "evaluation.json").read_bytes())
     assert request["count"] == 3
@@ -263,7 +270,7 @@ def test_a_trial_speaks_a_sentence_of_the_data_set_with_the_best_checkpoints(tri
     assert (outputs["text"], outputs["language"]) == ("Good evening.", "en"), "the prompt itself proves little"
     assert (outputs["gpt_model"], outputs["sovits_model"]) == ("ckpt-g", "ckpt-s")
     assert outputs["metrics"]["wer"] == 0.25
-    assert trial.services.storage.exists(outputs["sample"])
+    assert is_marked(trial, outputs["sample"])
 
 
 def test_a_trial_says_what_it_was_asked_to_from_another_prompt(trial):

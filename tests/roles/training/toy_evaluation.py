@@ -6,6 +6,9 @@ import json
 import sys
 from pathlib import Path
 
+import soundfile
+
+RECORDING = Path(__file__).resolve().parents[3] / "prompts" / "allison" / "recording.flac"
 MEASURES = ("wer", "cer", "similarity", "dnsmos", "rtf", "f0_low", "f0_high", "repeated", "skipped")
 
 
@@ -20,7 +23,8 @@ def main(file: Path) -> int:
         mean = dict.fromkeys(MEASURES) | script[voice["name"]]
         rows = [{**mean, "text": text, "heard": text, "seconds": 1.0} for text in request.get("sentences", [])]
         if voice["sample"]:
-            Path(voice["sample"]).write_bytes(b"RIFF")
+            samples, rate = soundfile.read(RECORDING, frames=16_000 * 6, dtype="int16")
+            soundfile.write(voice["sample"], samples, rate, format="wav", subtype="PCM_16")
         print(json.dumps({"event": "voice", "name": voice["name"], "language": "en", "mean": mean, "sentences": rows}))
     print(json.dumps({"event": "done"}))
     return 0
