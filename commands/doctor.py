@@ -120,6 +120,9 @@ def examine(
             "the native decoder, for faster speech on a CPU: install a C++ compiler, run scripts/setup"
         )
     _check_exposure(settings, report)
+    shares_database = not settings.resolved_database_url.startswith("sqlite")
+    if settings.mark_watermark and shares_database and not settings.mark_key.get_secret_value():
+        report.advice.append("MARK_KEY, the same on every host: now each host finds the marks of its own speech only")
     _check_prompts(settings, report)
     return report
 

@@ -50,6 +50,18 @@ def test_what_only_some_jobs_need_leaves_the_host_healthy(tmp_path: Path):
     assert any("PROMPTS_CONFIG" in line for line in report.advice)
 
 
+def test_hosts_that_share_records_are_told_to_share_the_secret_of_marks(tmp_path: Path):
+    shared = "postgresql://user@127.0.0.1:1/sovits"
+
+    def advice(**changes) -> str:
+        return "\n".join(examine(read_settings(data_path=tmp_path, **changes), gpus=()).advice)
+
+    assert "MARK_KEY" in advice(database_url=shared)
+    assert "MARK_KEY" not in advice(database_url=shared, mark_key="secret")
+    assert "MARK_KEY" not in advice(database_url=shared, mark_watermark=False)
+    assert "MARK_KEY" not in advice()
+
+
 def test_the_report_hides_passwords(tmp_path: Path):
     settings = read_settings(
         data_path=tmp_path,
