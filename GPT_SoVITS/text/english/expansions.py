@@ -47,8 +47,9 @@ CURRENCIES = {
     "₪": ("shekel", "shekels", "agora", "agorot"),
     "₦": ("naira", "naira", "kobo", "kobo"),
     "₴": ("hryvnia", "hryvnias", "kopeck", "kopecks"),
-    "₿": ("bitcoin", "bitcoins", "cent", "cents"),
+    "₿": ("bitcoin", "bitcoins", "", ""),
 }
+"""Symbol → its currency and the hundredth of it, in singular and plural; "" where nobody counts hundredths."""
 DOLLARS = {
     "US": "US", "A": "Australian", "AU": "Australian", "C": "Canadian", "CA": "Canadian", "NZ": "New Zealand",
     "HK": "Hong Kong", "S": "Singapore", "NT": "Taiwan",
@@ -74,17 +75,12 @@ MORE_UNITS = {
     "V": ["volt", "volts"], "dB": ["decibel", "decibels"],
     "nm": ["nanometer", "nanometers"], "dm": ["decimeter", "decimeters"], "mi": ["mile", "miles"],
     "yd": ["yard", "yards"], "yds": ["yard", "yards"], "in": ["inch", "inches"], "ha": ["hectare", "hectares"],
-    "cl": ["centiliter", "centiliters"], "dl": ["deciliter", "deciliters"], "gal": ["gallon", "gallons"],
+    "cl": ["centiliter", "centiliters"], "dl": ["deciliter", "deciliters"], "dL": ["deciliter", "deciliters"],
+    "mol": ["mole", "moles"], "mmol": ["millimole", "millimoles"], "ft": ["foot", "feet"], "gal": ["gallon", "gallons"],
     "hr": ["hour", "hours"], "hrs": ["hour", "hours"], "mins": ["minute", "minutes"], "sec": ["second", "seconds"],
     "secs": ["second", "seconds"], "ns": ["nanosecond", "nanoseconds"], "yrs": ["year", "years"],
-    "m/s": ["meter per second", "meters per second"], "km/s": ["kilometer per second", "kilometers per second"],
-    "m/s2": ["meter per second squared", "meters per second squared"],
     "kph": ["kilometer per hour", "kilometers per hour"],
-    "kmh": ["kilometer per hour", "kilometers per hour"], "ft/s": ["foot per second", "feet per second"],
-    "mg/L": ["milligram per liter", "milligrams per liter"], "g/L": ["gram per liter", "grams per liter"],
-    "mg/kg": ["milligram per kilogram", "milligrams per kilogram"],
-    "MB/s": ["megabyte per second", "megabytes per second"],
-    "GB/s": ["gigabyte per second", "gigabytes per second"], "L/min": ["liter per minute", "liters per minute"],
+    "kmh": ["kilometer per hour", "kilometers per hour"],
     "Mbps": ["megabit per second", "megabits per second"], "Gbps": ["gigabit per second", "gigabits per second"],
     "kbps": ["kilobit per second", "kilobits per second"], "PB": ["petabyte", "petabytes"],
     "kWh": ["kilowatt hour", "kilowatt hours"], "MW": ["megawatt", "megawatts"], "GW": ["gigawatt", "gigawatts"],
@@ -98,6 +94,11 @@ MORE_UNITS = {
     "ppm": ["part per million", "parts per million"], "psi": ["pound per square inch", "pounds per square inch"],
     "THz": ["terahertz", "terahertz"], "MP": ["megapixel", "megapixels"],
 }  # fmt: skip
+AREAS = {
+    "m2": "square meter", "cm2": "square centimeter", "km2": "square kilometer", "ft2": "square foot",
+    "m3": "cubic meter", "cm3": "cubic centimeter", "ft3": "cubic foot", "s2": "second squared",
+}  # fmt: skip
+"""Beside the units: what stands behind the slash of a rate."""
 TITLES = {
     "Dr": "Doctor", "St": "Saint", "Capt": "Captain",
     "Gen": "General", "Sen": "Senator", "Rev": "Reverend", "Lt": "Lieutenant", "Col": "Colonel", "Sgt": "Sergeant",
@@ -130,7 +131,15 @@ SCALES = {
     "b": "billion", "bn": "billion", "T": "trillion", "tn": "trillion",
 }  # fmt: skip
 """Letters that stand for them behind an amount of money."""
-COUNT_SCALES = {"K": "thousand", "k": "thousand", "M": "million", "B": "billion", "bn": "billion", "mn": "million"}
+COUNT_SCALES = {
+    "K": "thousand",
+    "k": "thousand",
+    "M": "million",
+    "B": "billion",
+    "bn": "billion",
+    "mn": "million",
+    "tn": "trillion",
+}
 """Letters that stand for them behind any number."""
 MODEL_NOUNS = "TV|TVs|video|videos|resolution|monitor|monitors|display|screen|run|race|pencil|pencils|movie|Blu"
 """What a number with a scale's letter before it names instead of counting: "4K video", "10K run"."""
@@ -157,9 +166,8 @@ EXTENSIONS = "NET|JS|IO|TXT|PDF|HTML|CSS|XML|JSON|CSV|EXE|ZIP|MD|PY|DOC|DOCX|XLS
 SPACED_UNITS = frozenset(
     (  # noqa: SIM905
         "mm cm km kg mg ml mL lb lbs oz mph GB MB KB kB TB Hz kHz MHz GHz kW dB ft nm mi yd yds ha hr hrs "
-        "mins min sec secs yrs m/s km/s km/h kph kmh mg/L g/L mg/kg MB/s GB/s L/min Mbps Gbps kbps PB kWh MW "
-        "GW kV mV mA mAh kJ kcal Pa kPa hPa MPa mmHg rpm bpm fps dpi ppm psi THz °C °F tbsp tsp gal cl dl "
-        "m/s2 ft/s"
+        "mins min sec secs yrs km/h kph kmh Mbps Gbps kbps PB kWh MW "
+        "GW kV mV mA mAh kJ kcal Pa kPa hPa MPa mmHg rpm bpm fps dpi ppm psi THz °C °F tbsp tsp gal cl dl dL mol mmol"
     ).split()
 )
 """Units that are nothing else, so that whitespace may stand before them."""

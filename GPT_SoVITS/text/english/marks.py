@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 PRIME, DOUBLE_PRIME = "['’′]", r"(?:[\"”″]|''|′′)"
 SIZE = r"[0-9]{1,4}(?:\.[0-9]{1,4})?"
 ARC = re.compile(rf"(?<=°) ?([0-9]{{1,2}}){PRIME}(?: ?({SIZE}){DOUBLE_PRIME})?")
+FOOT = rf"(?:{PRIME}|(?<![0-9].)(?<=[3-7])ft(?=1?[0-9](?!\w))| ?ft\.?(?= ?[0-9]{{1,2}}(?:\.[0-9])? ?in\b))"
 FEET_AND_INCHES = re.compile(
-    rf"(?<![\w.'’′])([0-9]{{1,3}}){PRIME}[ -]?([0-9]{{1,2}}(?:\.[0-9])?|[0-9]{{0,2}} ?[½¼¾])"
-    rf"(?:{DOUBLE_PRIME}|(?![\w'’′]))"
+    rf"(?<![\w.'’′])([0-9]{{1,3}}){FOOT}[ -]?([0-9]{{1,2}}(?:\.[0-9])?|[0-9]{{0,2}} ?[½¼¾])"
+    rf"(?:{DOUBLE_PRIME}| ?in\b(?:\.(?= ?[a-z0-9,]))?|(?![\w'’′]))"
 )
 FEET = re.compile(rf"(?<![\w.'’′])({SIZE})(?:′(?!′)|['’](?= (?:tall|high|long|wide|deep|by)\b))")
-FEET_BY_FEET = re.compile(rf"(?<![\w.'’′])({SIZE}){PRIME} ?(?:[x×]|by) ?({SIZE}){PRIME}(?![\w'’′])")
+LENGTH = rf"({SIZE})({DOUBLE_PRIME}|{PRIME})"
+DIMENSIONS = re.compile(rf"(?<![\w.'’′]){LENGTH}(?: ?(?:[x×]|by) ?{LENGTH}){{1,2}}(?![\w'’′])")
 QUOTE = re.compile(r"(?:(?<![\w.])([0-9]{1,4}(?:\.[0-9]{1,4})?))?([\"″])")
 AREA = re.compile(r"(?<=[0-9]) ?(mm|cm|km|dm|m|ft|in|yd|mi)(?:\^?([23])|([²³]))(?![\w])")
+SQUARE = re.compile(r"(?<=[0-9]) ?sq\.? ?(mm|cm|km|m|ft|in|yd|mi)\b(?:\.(?= ?[a-z0-9]))?")
+SHORT_UNIT = re.compile(r"(?<=[0-9])( ?)(ft|in|lbs?|oz|yds?|mi|hrs?|mins?|secs?)\.(?= ?[a-z0-9])")
+"""A unit with the full stop of an abbreviation, in the middle of a sentence."""
+PER_AREA = re.compile("(?<=/)(cm|km|m|ft|s)(?:\\^([23])|([²³]))")
+EXPONENT = re.compile(r"(?:(?<=[0-9)])|(?<=\b[A-Za-z]))(?![¹²³](?![⁰¹²³⁴-⁹]))(⁻?)⁺?([⁰¹²³⁴-⁹]{1,9})")
+DASH_RANGE = re.compile(r"(?<=[0-9]) – (?=[$£€]?[0-9.,]{1,40}(?! ?[0-9=]))")
 MICRO = re.compile(r"(?<=[0-9]) ?[µμ](m|g|s|l|L|A|V|F|W)(?![A-Za-z])")
 OHM = re.compile(r"(?<=[0-9]) ?([kM]?)[ΩΩ](?![A-Za-z])")
 QUOTES_BETWEEN_DIGITS = re.compile('(?<=[0-9])["“”„«»″]+(?=[0-9])')
@@ -33,13 +42,18 @@ MICRO_UNITS = {
 def write_out_marks(text: str) -> str:
     """Write out what must be read before characters are folded to ASCII."""
     text = ARC.sub(lambda m: f" {_count(m[1], 'minute')}" + (f" {_count(m[2], 'second')}" if m[2] else ""), text)
-    text = FEET_BY_FEET.sub(lambda m: f"{_feet(m[1])} by {_feet(m[2])}", text)
+    text = DIMENSIONS.sub(lambda m: " by ".join(map(_length, re.finditer(LENGTH, m[0]))), text)
     text = FEET_AND_INCHES.sub(lambda m: f"{_feet(m[1])} {_inches(m[2])}", text)
     text = FEET.sub(lambda m: f"{_feet(m[1])}", text)
     if '"' in text or "″" in text:
         text = _write_out_inches(text)
     text = GROUP_APOSTROPHE.sub(",", QUOTES_BETWEEN_DIGITS.sub(" ", text))
     text = AREA.sub(lambda m: f" {'square' if (m[2] or m[3]) in '2²' else 'cubic'} {LENGTHS[m[1]]}", text)
+    text = SQUARE.sub(lambda m: f" square {LENGTHS[m[1]]}", text)
+    text = SHORT_UNIT.sub(lambda m: " inches" if m[2] == "in" else m[1] + m[2], text)
+    text = PER_AREA.sub(lambda m: m[1] + ("2" if (m[2] or m[3]) in "2²" else "3"), text)
+    text = EXPONENT.sub(lambda m: "^" + ("-" if m[1] else "") + unicodedata.normalize("NFKC", m[2]), text)
+    text = DASH_RANGE.sub("-", text)
     text = MICRO.sub(lambda m: f" micro{MICRO_UNITS[m[1]]}", text)
     return OHM.sub(lambda m: f" {PREFIXES[m[1]]}ohms", text)
 
@@ -50,6 +64,10 @@ def _count(number: str, unit: str) -> str:
 
 def _feet(number: str) -> str:
     return f"{number} {'foot' if number == '1' else 'feet'}"
+
+
+def _length(size: re.Match[str]) -> str:
+    return _feet(size[1]) if re.fullmatch(PRIME, size[2]) else _inches(size[1])
 
 
 def _inches(number: str) -> str:

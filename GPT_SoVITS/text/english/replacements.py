@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 
 from GPT_SoVITS.text.data import table
 from GPT_SoVITS.text.english.expansions import (
     ABBREVIATIONS,
+    AREAS,
     CURRENCIES,
     CURRENCY_CODES,
     DOLLARS,
@@ -65,14 +67,20 @@ def say_list_numbers(match: re.Match[str]) -> str:
 
 
 def say_measure(match: re.Match[str]) -> str:
-    """Put the unit's name, in singular or plural, behind the number."""
+    """Put the unit's name, in singular or plural, behind the number, and what it is per."""
     singular, plural = unit_names()[match[2]]
-    return f"{QUANTITY_PREFIX}{match[1]} {singular if match[1] == '1' else plural}"
+    per = ""
+    if divisor := match[3]:
+        words = AREAS.get(divisor) or SHORT_PER.get(divisor) or unit_names().get(divisor, [divisor])[0]
+        per = f" per {words}"
+    return f"{QUANTITY_PREFIX}{match[1]} {singular if match[1] == '1' else plural}{per}"
 
 
 def say_decimal(match: re.Match[str]) -> str:
-    """Return "three point one four" for 3.14."""
-    return f"{cardinal(match[1]) if match[1] else ''} point {digits_in_words(match[2])}".lstrip()
+    """Return "three point one four" for 3.14, apart from letters beside it."""
+    words = f"{cardinal(match[1]) if match[1] else ''} point {digits_in_words(match[2])}".lstrip()
+    before, after = match.string[max(match.start() - 1, 0) : match.start()], match.string[match.end() : match.end() + 1]
+    return " " * before.isalpha() + words + " " * after.isalpha()
 
 
 def keep_apostrophe(match: re.Match[str]) -> str:
@@ -128,20 +136,20 @@ def say_name_range(match: re.Match[str]) -> str:
     return f"{full.get(match[1], match[1])} to {full.get(match[2], match[2])}"
 
 
-def say_duration(match: re.Match[str]) -> str:
+def say_duration(numbers: Iterable[str | None], *, is_minutes: bool) -> str:
     """Say hours and minutes, or minutes and seconds, that something takes."""
-    units = ["hour", "minute", "second"][match[4][0].lower() == "m" :]
+    units = ["hour", "minute", "second"][is_minutes:]
     parts = [
         f"{cardinal(digits)} {unit}{'' if int(digits) == 1 else 's'}"
-        for digits, unit in zip(filter(None, match.groups()[:3]), units)
+        for digits, unit in zip(filter(None, numbers), units)
         if int(digits)
     ] or [f"zero {units[0]}s"]
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def say_host_and_port(match: re.Match[str]) -> str:
-    """Say the four numbers of an address, and its port."""
-    port = f" port {match[2]}" if match[2] else ""
+    """Say the four numbers of an address, and its port or the length of its prefix."""
+    port = f" port {match[2]}" if match[2] else f" slash {match[3]}" if match[3] else ""
     return " dot ".join(map(cardinal, match[1].split("."))) + port
 
 
@@ -192,7 +200,7 @@ def join_digits(match: re.Match[str]) -> str:
 def say_time(match: re.Match[str]) -> str:
     """Say a time of day with a.m. or p.m."""
     hour, minute, second, half = int(match[1]), int(match[2]), match[3], match[4]
-    afternoon = half.lower() == "p" if half else hour >= 12
+    afternoon = half.lower() == "p" if half else 12 <= hour < 24
     words = [cardinal(str((hour - 1) % 12 + 1))]
     if minute or not half:
         words.append(two_digits(minute) if minute else "o'clock")
@@ -217,7 +225,7 @@ def say_money_with_symbol_last(match: re.Match[str]) -> str:
 def money_words(currency: str, whole: str, part: str, scale: str) -> str:
     """Say an amount; `part`: its decimals, `scale`: million and the like."""
     singular, plural, cent, cents_word = CURRENCIES[currency]
-    if scale or len(part) > 2:
+    if scale or len(part) > 2 or (part and not cent):
         point = f" point {digits_in_words(part)}" if part else ""
         return f"{cardinal(whole)}{point}{f' {scale}' if scale else ''} {plural}"
     cents = int(part.ljust(2, "0")) if part else 0

@@ -19,6 +19,8 @@ COUNTED = (
     "Verse|Page|Item|Rule|Theorem|Lemma|Plate|Level|Region|Sector|Apollo|Saturn|Rocky|Final Fantasy|Gemini|Titan"
 )
 """What stands before a number, of which "the second" would be wrong."""
+LETTERS = frozenset("CDLM")
+"""What names something behind a noun, as in Appendix C and Type C: nobody counts up to it."""
 RULERS = frozenset(
     "king queen pope emperor empress tsar czar prince princess saint shah sultan pharaoh kaiser duke".split()  # noqa: SIM905
 )
@@ -77,7 +79,10 @@ def say_numbered(match: re.Match[str]) -> str:
     may_be_pronoun = first == "I" and not match[3] and not noun.lower().startswith("world")
     if may_be_pronoun and following and (following[1] in BEHIND_PRONOUN or noun[0].islower()):
         return match[0]
-    if any(value_of(numeral) is None for numeral in re.findall(NUMERAL, match[2] + match[3])):
+    numerals = re.findall(NUMERAL, match[2] + match[3])
+    if any(value_of(numeral) is None or numeral in LETTERS for numeral in numerals):
+        return match[0]
+    if first == "X" and noun.lower() in ("gen", "generation"):
         return match[0]
     tail = re.sub(r" ?- ?", " to ", match[3])
     return noun + " " + re.sub(NUMERAL, lambda m: cardinal(str(value_of(m[0]))), first + tail)

@@ -13,6 +13,7 @@ from functools import cache
 from GPT_SoVITS.text.english.expansions import (
     ABBREVIATIONS,
     ALWAYS_TITLES,
+    AREAS,
     COUNT_SCALES,
     CURRENCIES,
     CURRENCY_CODES,
@@ -71,7 +72,7 @@ Replacement = str | Callable[[re.Match[str]], str]
 Rules = list[tuple[str, Replacement]]
 Q = QUANTITY_PREFIX
 N = "[0-9]+(?:\\.[0-9]+)?"
-CLOCK = r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?"
+CLOCK = r"([01]?[0-9]|2[0-3]|24(?=:00)):([0-5][0-9])(?::([0-5][0-9]))?"
 DAY = "(0?[1-9]|[12][0-9]|3[01])"
 SCALE = rf" (?:{SCALE_WORDS})\b|(?:{'|'.join(sorted(SCALES, key=len, reverse=True))})(?![A-Za-z0-9])"
 
@@ -98,18 +99,25 @@ def _names_and_addresses() -> Rules:
     months = "|".join(SHORT_MONTHS)
     return [
         (r"[ \t]{2,}", " "),
-        (r"(?<=[0-9])—(?=[0-9])", "-"),
+        (r"(?<![\w.)])(-[0-9.]{1,20})--(?=[0-9])", r"\1 to -"),
+        (r"(?<=[0-9])(?:—|--)(?=[0-9])", "-"),
         (r" ?— ?", ", "),
         (r"</?[A-Za-z][A-Za-z0-9]{0,10}(?: [^<>]{0,200}=[^<>]{0,200})?/?>", " "),
-        (r"(?<![\w.])((?:[0-9]{1,3}\.){3}[0-9]{1,3})(?::([0-9]{1,5}))?(?!\w|[.:][0-9])", say_host_and_port),
+        (
+            r"(?<![\w.])((?:[0-9]{1,3}\.){3}[0-9]{1,3})(?::([0-9]{1,5})|/([0-9]{1,2}))?(?!\w|[.:/][0-9])",
+            say_host_and_port,
+        ),
         (rf"((?:\.(?:{TOP_LEVEL})|\blocalhost)):([0-9]{{2,5}})(?![0-9:])", r"\1 port \2"),
         (rf"(?<![\w.@-])(?:https?://)?{host}((?:/[\w.~%-]{{1,99}}){{0,9}}/?(?:\?[\w.~%=&-]{{1,199}})?)", say_address),
         (r"https?://", ""),
         (rf"\b({'|'.join(TITLES)})\.(?= ?[A-Z])", lambda m: TITLES[m[1]]),
         (rf"\b({'|'.join(ALWAYS_TITLES)})\.(?![a-z0-9_])", lambda m: ALWAYS_TITLES[m[1]]),
-        (rf"\b({months})\.?(?= ?[0-9])", lambda m: SHORT_MONTHS[m[1]]),
+        (rf"\b({months})\.?(?= ?'?[0-9])", lambda m: SHORT_MONTHS[m[1]]),
         (rf"(?<=[0-9](?:st|nd|rd|th)) (?:of )?({months})\b\.?(?! ?[A-Z])", lambda m: f" of {SHORT_MONTHS[m[1]]}"),
-        (rf"(?<![\w.,:$-])({DAY[1:-1]}) ({months})\b\.?(?! ?[A-Z])", lambda m: f"{m[1]} {SHORT_MONTHS[m[2]]}"),
+        (
+            rf"(?<![\w.,:$-])((?:{DAY} ?- ?)?{DAY}) ({months})\b\.?(?! ?[A-Z])",
+            lambda m: f"{m[1]} {SHORT_MONTHS[m[4]]}",
+        ),
         *roman_rules(),
         (r"\b([A-Z])([A-Z]?)&([A-Z])\b", r"\1 \2 and \3"),
         (r"\b([CF])#(?![\w#])", r"\1 sharp"),
@@ -128,15 +136,17 @@ def _dates() -> Rules:
     names = "|".join(sorted((*MONTHS, *SHORT_MONTHS), key=len, reverse=True))
     days = "|".join(sorted((*WEEKDAYS.values(), *WEEKDAYS), key=len, reverse=True))
     return [
+        (r"\bFY(?='?[0-9])", "FY "),
         (r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3}){1,12}(?!,?[0-9])", join_digits),
         (r"(?s).+", say_list_numbers),
         (rf"\b({names})\.? ?- ?({names})\b", say_name_range),
         (rf"\b({days})\.? ?- ?({days})\b", say_name_range),
+        (rf"((?<=[0-9])|(?<=[0-9](?:st|nd|rd|th))) ?- ?(?=(?:{months}) [0-9])", " to "),
+        (rf"\b({months}) ?- ?(?={DAY} (?:{months})\b)", r"\1 to "),
         (rf"\b({months}) {DAY} ?- ?{DAY}(?![\w:-]|\.[0-9])", say_days),
         (rf"(?<![\w.,:$-]){DAY} ?- ?{DAY} ({months})\b", say_days_of_month),
         (rf"\b({months}) {DAY}(?![\w:]|\.[0-9]|,[0-9]{{1,3}}(?![0-9]))", lambda m: f"{m[1]} {ordinal(m[2])}"),
         (rf"(?<![\w.,:$-]){DAY} ({months})\b", say_day_of_month),
-        (rf" ?- ?(?=(?:{months}) [0-9])", " to "),
         (r"(?<=[0-9](?:st|nd|rd|th))-(?=[0-9])", " to "),
         (r"(?<=[0-9]s)-(?='?[0-9]{2,4}s\b)", " to "),
         (r"(?<![0-9/.,])([0-9]{1,4}) ([1-9])/([2-9])(?![0-9/])", r"\1 and \2/\3"),
@@ -153,6 +163,7 @@ def _dates() -> Rules:
 def _arithmetic() -> Rules:
     right = rf"(?=[\w({Q}.$])"
     return [
+        (rf"(?<![\w.])({N})[eE]\+?(-?[0-9]{{1,3}})(?!\w)", r"\1 times 10^\2"),
         (rf"(?<=[0-9]) ([+\-×÷=*/]) (?={Q}?[0-9])", lambda m: f" {OPERATORS[m[1]]} "),
         (r"(?<=[0-9)])-(?=[0-9.]{1,40} ?=)", " minus "),
         (r"(?<=[0-9)])/(?=[0-9.]{1,40} ?=)", " divided by "),
@@ -185,8 +196,19 @@ def _times() -> Rules:
     return [
         (
             r"(?<![\w:.,])([0-9]{1,3}):([0-5][0-9])(?::([0-5][0-9]))?[ -]?(hours?|hrs?|h|minutes?|mins?)\b",
-            say_duration,
+            lambda m: say_duration(m.groups()[:3], is_minutes=m[4][0].lower() == "m"),
         ),
+        (
+            r"(?<![\w:.,])([0-9]{1,3})"
+            r"(?:h(?=[0-5][0-9](?![A-Za-z0-9]))| ?(?:h|hrs?)(?= ?[0-5]?[0-9] ?m(?:ins?)?(?![a-z])))"
+            r" ?([0-5]?[0-9])(?: ?m(?:ins?)?)?(?: ?([0-5]?[0-9]) ?s(?:ecs?)?)?(?!\w)",
+            lambda m: say_duration(m.groups(), is_minutes=False),
+        ),
+        (
+            r"(?<![\w:.,])([0-9]{1,3}) ?m(?:ins?)? ?([0-5]?[0-9]) ?s(?:ecs?)?(?!\w)",
+            lambda m: say_duration(m.groups(), is_minutes=True),
+        ),
+        (r"\b(noon|midnight) ?- ?(?=[0-9])", r"\1 to "),
         (rf"(?<=[0-9])({half})? ?- ?(?={hour}{half})", lambda m: f"{m[1] or ''} to "),
         (rf"(?<=[AaPp][Mm]) ?- ?(?={CLOCK}|noon|midnight|[0-9])", " to "),
         (rf"(?<=[0-9])-(?={CLOCK}(?![0-9:]))", " to "),
@@ -199,10 +221,11 @@ def _times() -> Rules:
 def _money() -> Rules:
     currencies = "".join(CURRENCIES)
     dollars, codes = "|".join(DOLLARS), "|".join(CURRENCY_CODES)
-    units = _units()
     return [
-        (rf"([0-9](?: (?:{SCALE_WORDS})| ?(?:{units})|[KkMB])?[{currencies}]?)/ ?({PER})\b", say_per),
+        (rf"([0-9](?: (?:{SCALE_WORDS})|[KkMB])?[{currencies}¢]?)/ ?({PER})\b", say_per),
         (rf"([{currencies}]) ?\.(?=[0-9])", r"\g<1>0."),
+        (rf"(?<![\w.])([{currencies}]) ?-(?={Q}?[0-9])", r"-\1"),
+        (rf"(?:\b(?:{dollars}))?[{currencies}] ?(?={Q}?{N}(?:{SCALE})? ?(?:{codes})\b)", ""),
         (
             rf"([{currencies}]) ?((?:{N})(?:{SCALE})?) ?- ?\1? ?(?={N})(?![0-9]{{1,4}}-)",
             lambda m: f"{m[2]} to {m[1]}",
@@ -221,8 +244,9 @@ def _money() -> Rules:
 
 
 def _quantities() -> Rules:
-    units = _units()
+    units = "|".join(re.escape(unit) for unit in sorted(unit_names(), key=len, reverse=True))
     scales = "|".join(sorted(COUNT_SCALES, key=len, reverse=True))
+    per = "|".join(map(re.escape, sorted({*unit_names(), *AREAS, *PER.split("|")}, key=len, reverse=True)))
     spaced = "|".join(re.escape(unit) for unit in sorted(SPACED_UNITS, key=len, reverse=True))
     return [
         (rf"(?:(?<=[\s(])|^)-(?={Q}?[0-9.])", "negative "),
@@ -232,8 +256,9 @@ def _quantities() -> Rules:
             rf"(?<![\w.]){Q}?({N})({scales})(?!\w)(?! (?:{MODEL_NOUNS})\b)",
             lambda m: f"{Q}{m[1]} {COUNT_SCALES[m[2]]}",
         ),
-        (rf"(?<![\w.]){Q}?({N})({units})(?![A-Za-z0-9])", say_measure),
-        (rf"(?<![\w.]){Q}?({N}) ({spaced})(?![\w/])", say_measure),
+        (rf"(?<![\w.]){Q}?({N})({units})(?:/({per}))?(?![A-Za-z0-9])", say_measure),
+        (rf"(?<![\w.]){Q}?({N}) ({units})/({per})(?![\w/])", say_measure),
+        (rf"(?<![\w.]){Q}?({N}) ({spaced})()(?![\w/])", say_measure),
         (
             rf"(?<![\w.,$]){Q}?({N})(?= (?:dollars|euros|pounds|yen|yuan|percent|people|times|points|votes)\b)",
             rf"{Q}\1",
@@ -241,10 +266,6 @@ def _quantities() -> Rules:
         (r"(?<=[A-Za-z])([0-9]{1,3})s\b", lambda m: f" {plural(cardinal(m[1]))}"),
         (r"(?<=[A-Za-z])(?=[0-9])", " "),
     ]
-
-
-def _units() -> str:
-    return "|".join(re.escape(unit) for unit in sorted(unit_names(), key=len, reverse=True))
 
 
 def _numbers() -> Rules:

@@ -17,6 +17,7 @@ from GPT_SoVITS.text.mandarin.pinyin import WITHOUT_PRONUNCIATION
 from GPT_SoVITS.text.mandarin.replacements import (
     CURRENCIES,
     MORE_MEASURE_WORDS,
+    VERBS,
     N,
     below_zero,
     minus,
@@ -25,6 +26,7 @@ from GPT_SoVITS.text.mandarin.replacements import (
     say_date,
     say_duration,
     say_expression,
+    say_foreign_date,
     say_fraction,
     say_mobile,
     say_money,
@@ -53,6 +55,8 @@ CHARACTERS = {
     "→": "到", "∞": "无穷大", "√": "根号", "№": "第",
 }  # fmt: skip
 HALVES = {"½": "二分之一", "⅓": "三分之一", "⅔": "三分之二", "¼": "四分之一", "¾": "四分之三", "⅛": "八分之一"}
+ENCLOSED_NUMBER = re.compile(r"(?<=[0-9])(?=[①-⑳])|(?<=[①-⑳])(?=[0-9])")
+WIDE_DASH = re.compile(r"(?<=[0-9])\s?(?:—|——)\s?(?=[0-9])")
 BETWEEN_NUMBERS = re.compile(r"(?<=[0-9])[ 　—《》【】{}()（）\[\]「」『』〈〉〔〕@“”\"'‘’^_|\\&#<>;·•]+(?=[0-9])")
 WIDE_COLON = re.compile("(?<=[0-9])：(?=[0-9])")
 HOST_AND_PORT = re.compile(r"(?<![0-9.])((?:[0-9]{1,3}\.){3}[0-9]{1,3}):([0-9]{1,5})(?![0-9:.])")
@@ -60,7 +64,10 @@ MOBILE_WITH_SPACES = re.compile(r"(?<![0-9])(1[3-9][0-9]) ([0-9]{4}) ([0-9]{4})(
 LATIN_BETWEEN_NUMBERS = re.compile(
     r"(?<=[零一二三四五六七八九十百千万亿幺两])([^一-龥!?…,.]+)(?=[零一二三四五六七八九十百千万亿幺两])"
 )
-COMPARISONS = (
+SYMBOLS = (
+    (re.compile(r"(?<=[0-9])°([0-9]{1,2})[′'’]([0-9]{1,2}(?:\.[0-9]{1,4})?)[″\"”]"), r"度\1分\2秒"),
+    (re.compile(r"(?<=[0-9])°([0-9]{1,2})[′'’]"), r"度\1分"),
+    (re.compile(r"(?<=[0-9])°(?![CF])"), "度"),
     (re.compile(r"(?<=[0-9%])\s{0,9}(?:<=|=<)\s{0,9}(?=[-0-9])|<=(?=\s{0,9}[-0-9])"), "小于等于"),
     (re.compile(r"(?<=[0-9%])\s{0,9}(?:>=|=>)\s{0,9}(?=[-0-9])|>=(?=\s{0,9}[-0-9])"), "大于等于"),
     (re.compile(r"\s{0,9}!=\s{0,9}(?=[-0-9])"), "不等于"),
@@ -132,9 +139,11 @@ def write_out(text: str) -> str:
     text = HOST_AND_PORT.sub(_say_host_and_port, text)
     text = WITH_COMMAS.sub(_prefix_quantity, text)
     text = _wide_comma_pattern().sub(_prefix_quantity, text)
-    text = re.sub("(?<=[0-9])(?:—|——)(?=[0-9])", "-", text)
+    text = ENCLOSED_NUMBER.sub("，", text)
+    text = WIDE_DASH.sub("-", text)
+    text = _range_pattern().sub(r"\1到", text)
     text = MOBILE_WITH_SPACES.sub(r"\1-\2-\3", text)
-    for pattern, words in COMPARISONS:
+    for pattern, words in SYMBOLS:
         text = pattern.sub(words, text)
     text = BETWEEN_NUMBERS.sub("，", text)
     text = DROPPED.sub("", text)
@@ -172,11 +181,22 @@ def _measure_words() -> tuple[str, ...]:
     return tuple(sorted(words, key=lambda word: (-len(word), word)))
 
 
+@cache
+def _range_pattern() -> re.Pattern[str]:
+    """Return the pattern of what a range begins with, and of its dash: 9点—17点, 第3章～第5章, 周一～周五."""
+    return re.compile(
+        rf"((?<=[0-9])(?:{'|'.join(_measure_words())})(?=[~～—]|-(?![0-9.]{{1,9}}(?:°C|度)))|(?<=[0-9])[年月日时](?=[~～—])"
+        "|[周期拜][一二三四五六日天](?=[~～—]))[~～—-](?=第?[0-9]|周|星期|礼拜|[上下]午|早上|中午|晚上)"
+    )
+
+
 @lru_cache(maxsize=8192)
 def _plain_character(character: str) -> str:
     """Return the character simplified and half-width, 0–9 for the digits of any script."""
     if character in CHARACTERS:
         return CHARACTERS[character]
+    if character == QUANTITY_PREFIX:
+        return " "
     if character in HALVES:
         return HALVES[character]
     if (value := unicodedata.decimal(character, None)) is not None:
@@ -205,17 +225,19 @@ def _rules() -> tuple[tuple[re.Pattern[str], Replacement], ...]:
 
 
 def _date_and_time_rules() -> list[tuple[str, Replacement]]:
-    time = r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?"
+    time = r"([01]?[0-9]|2[0-3]|24(?=:00)):([0-5][0-9])(?::([0-5][0-9]))?"
     return [
         (r"[0-9]{25,}", lambda m: telephone(m[0])),  # no number is that long; it also bounds what follows
         (
-            r"(?<![0-9])([12][0-9]{3})[-~]([12][0-9]{3})(?=年)",
+            r"(?<![0-9])([12][0-9]{3})[-~～]([12][0-9]{3})(?=学?年|财年|赛季)",
             lambda m: f"{digit_by_digit(m[1])}到{digit_by_digit(m[2])}",
         ),
         (r"(?<![0-9.])([0-9]{4}|[0-9]{2})年(?!级|代|[0-9])(的?[一-龥]{0,2})(?![月])", say_years),
         (r"(?<![0-9])([0-9]{2})(?=年代)", lambda m: cardinal(m[1])),
         (r"(?<![0-9])([0-9]{4}|[0-9]{2})年(?:(0?[1-9]|1[0-2])月(?:([12][0-9]|3[01]|0?[1-9])([日号]))?)?", say_date),
         (r"(?<![0-9])([0-9]{4})([-/.])(1[0-2]|0?[1-9])\2(3[01]|[12][0-9]|0?[1-9])(?![0-9])", say_numeric_date),
+        (r"(?<![0-9/])([0-9]{1,2})/([0-9]{1,2})/([12][0-9]{3})(?![0-9/])", say_foreign_date),
+        (r"(?<=[0-9][点时])0(?=[1-9](?![0-9]))", "零"),
         (r"(?<![0-9:])([0-9]{1,3}):([0-5][0-9])(?::([0-5][0-9]))?(小时|分钟)", say_duration),
         (rf"(?<![0-9:]){time}(?:[~～-]{time})?(?![0-9])(?:[分秒](?![钟数]))?", say_times),
     ]
@@ -226,14 +248,17 @@ def _quantity_rules() -> list[tuple[str, Replacement]]:
     units = "|".join(re.escape(unit) for unit in sorted(words, key=len, reverse=True))
     superscripts = "".join(table("zh_tables")["superscripts"])
     operand = rf"(?:{N}|\.[0-9]+|(?<![A-Za-z])[A-Za-z](?![A-Za-z]))[{superscripts}]{{0,9}}"
-    operator = r"(?:[+×÷=]|(?<=[0-9])-(?=[0-9]{1,24}[+=]))"
+    operator = r"(?:[+×÷=]|(?<=[0-9])-(?=[0-9]{1,24}[+=])|(?<=[0-9])/(?=[0-9.]{1,24}=))"
     return [
         (rf"(?<![0-9.])({N})({units})[~～-]({N})(?=(?:{units})(?![A-Za-z]))", r"\1\2至\3"),
         (rf"(?<=[0-9])～(?=[-0-9{QUANTITY_PREFIX}{currencies}])", "~"),
         (rf"([{currencies}])({N})[~～-]\1?(?={N})", lambda m: f"{number(m[2])}到{m[1]}"),
-        (rf"(?<=[0-9])({'|'.join(_measure_words())})[~～-](?=[0-9])", r"\1到"),
         (rf"(?<=[0-9])([{currencies}%‰])[~～](?=[0-9])", r"\1到"),
-        (rf"(?<![0-9.])(-?)({N})~(?=-?{N}(?:°C|度))", lambda m: f"{below_zero(m[1])}{number(m[2])}到"),
+        (
+            rf"(?<![0-9.])(-?)({N})(°C|度)?[~～-](?=-?{N}(?:°C|度))",
+            lambda m: f"{below_zero(m[1])}{number(m[2])}{'度' if m[3] else ''}到",
+        ),
+        (r"(?<![0-9./])([0-9]{2,3})/([0-9]{2,3})(?=mmHg|毫米汞柱)", lambda m: f"{cardinal(m[1])}比{m[2]}"),
         (r"(?<![0-9:.])([0-9]{1,4}):([0-9]{1,4})(?![0-9:])", lambda m: f"{cardinal(m[1])}比{cardinal(m[2])}"),
         (rf"(-?)(?<![0-9.])({N})(摄氏)?(?:°C|度)", lambda m: f"{below_zero(m[1])}{number(m[2])}{m[3] or ''}度"),
         (rf"([{currencies}])(-?)({N})({SCALES})?", lambda m: say_money(m[1], m[2], m[3], m[4])),
@@ -281,7 +306,7 @@ def _remaining_rules() -> list[tuple[str, Replacement]]:
         (r"(?<![0-9])([0-9]*\.[0-9]+)(?![0-9])", lambda m: number(m[1])),
         (rf"(?:{QUANTITY_PREFIX}|(?<=负))([0-9]+)", lambda m: cardinal(m[1])),
         (r"(?<=第)([0-9]{1,9})(?![0-9])", lambda m: cardinal(m[1])),
-        (rf"(?<![0-9])([0-9]+)([多余几+])?(?=((?:[多余几])?(?:{measures})))", say_counted),
+        (rf"(?<![0-9])([0-9]+)([多余几+])?(?=((?:[多余几])?(?:{measures})))(?!{VERBS})", say_counted),
         (
             r"(超过|大约|将近|接近|至少|最多|不到|多达|高达|达到|总共|一共|共计|小于|大于)([0-9]{3,9})(?![0-9])",
             say_amount,

@@ -32,11 +32,17 @@ MORE_MEASURE_WORDS = frozenset(
         "波 起 宗 桩 则 道 通 记 处 手 笔 幕 弯 环 格 档 路 号 辆次 架次 车次 班次 场次 平方 页 张 册 支 管 "
         "天 晚 人 名 位 亿人 间 座 点 百分点 个百分点 马力 毫米汞柱 千米每小时 米每秒 克拉 公分 英亩 "
         "平方英里 立方分米 立方毫米 平方分米 微克 微升 毫克 兆字节 吉字节 千字节 太字节 兆比特 吉比特 千比特 "
-        "摩尔 毫摩尔 欧 勒克斯 千牛 越南盾 尾 头 秒 刻 周 季度 夜 宿 组 排 队 连 营 师 旅 军"
+        "摩尔 毫摩尔 欧 勒克斯 千牛 越南盾 尾 头 秒 刻 周 季度 夜 宿 组 排 队 连 营 师 旅 军 次方 包 工作日 "
+        "沓 剂 缕 筒 柱 炷 匙 篓 坛 瓮 炉 盅 匣 屉 摞 柄 杆 瓢 昼夜 品脱 夸脱 开尔文 美分 便士 澳元 加元"
     ).split()
 )
 """Beside those of `data/zh_tables.json`: what stands behind a number that counts."""
-SPOKEN_TWO = frozenset("月 日 号 楼 路 级 班 期 年级 度 两 路车 单元 版 师 团 营 连 排 军 旅 分之".split())  # noqa: SIM905
+VERBS = (
+    "发[生布展现出表送起来给]|起[来飞步诉草]|通[过知报话]|管理|则[是为会不要可]|道歉|处[理于罚]|部署|声[称明]|记[录得住]|"
+    "组[织成建]|排[名在列]|连[续接]|营[业收销]|转[发型账移让]|听[到说取]|行动|成[为立功]|任[命职]|点[击评赞名]|位[于居列]|名为|步入|期[待望]|包[括含围装]"
+)
+"""What begins with a measure word and is none: the number before it names something (110发布, 2024成为)."""
+SPOKEN_TWO = frozenset("月 日 号 楼 路 级 班 期 年级 度 两 路车 单元 版 师 团 营 连 排 军 旅 分之 次方".split())  # noqa: SIM905
 """Measure words before which 2 is 二; before any other it is 两."""
 PERIOD_BEHIND = re.compile(
     "的?(?:经验|历史|以前|以后|之后|之前|前|后|间|内|以上|以下|多|时间|左右|工龄|教龄|期|寿命|如一|之久)"
@@ -115,6 +121,14 @@ def say_numeric_date(match: re.Match[str]) -> str:
     return f"{digit_by_digit(match[1])}年{cardinal(match[3])}月{cardinal(match[4])}日"
 
 
+def say_foreign_date(match: re.Match[str]) -> str:
+    """Say a date with the year last: the month first, unless only the other order is a date."""
+    month, day = sorted((match[1], match[2]), key=int) if int(match[1]) > 12 else (match[1], match[2])
+    if not (1 <= int(month) <= 12 and 1 <= int(day) <= 31):
+        return match[0]
+    return f"{digit_by_digit(match[3])}年{cardinal(month)}月{cardinal(day)}日"
+
+
 def say_times(match: re.Match[str]) -> str:
     """Say a time of day, or a range of two."""
     first = say_time(match[1], match[2], match[3])
@@ -142,8 +156,8 @@ def say_two_digits(digits: str) -> str:
 
 def say_expression(match: re.Match[str]) -> str:
     """Say a sum and the like."""
-    words = table("zh_tables")["math_words"]
-    pieces = re.split(r"([+×÷=-])", match[0])
+    words = {**table("zh_tables")["math_words"], "/": "除以"}
+    pieces = re.split(r"([+×÷=/-])", match[0])
     return "".join(words.get(piece) or (number(piece) if re.fullmatch(N, piece) else piece) for piece in pieces)
 
 

@@ -205,3 +205,30 @@ def test_two_numbers_are_never_read_as_one(left, right, between):
     normalize = Mandarin().normalize
 
     assert normalize(left + between + right) not in {normalize(left + right), normalize(left) + normalize(right)}
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken"),
+    [
+        ("北纬39°54′26″", "北纬三十九度五十四分二十六秒"),
+        ("温度20°", "温度二十度"),
+        ("24:00开始", "二十四点开始"),
+        ("9点—17点", "九点到十七点"),
+        ("第3章～第5章", "第三章到第五章"),
+        ("周一～周五", "周一到周五"),
+        ("2023～2024学年", "二零二三到二零二四学年"),
+        ("12/25/2023", "二零二三年十二月二十五日"),
+        ("25/12/2023", "二零二三年十二月二十五日"),
+        ("10°C~15°C", "十度到十五度"),
+        ("-5°C~-2°C", "零下五度到零下二度"),
+        ("120/80mmHg", "一百二十比八十毫米汞柱"),
+        ("6/2=3", "六除以二等于三"),
+        ("110发布通知", "幺幺零发布通知"),
+        ("2024成为最热的一年", "二零二四成为最热的一年"),
+        ("3起事故", "三起事故"),
+        ("10的6次方", "十的六次方"),
+        ("5个工作日", "五个工作日"),
+    ],
+)
+def test_numbers_in_dates_ranges_and_measures_are_read_as_such(written, spoken):
+    assert Mandarin().normalize(written) == spoken
