@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,13 +11,14 @@ import orjson
 from typing_extensions import TypedDict
 
 from core.jobs.queue import AsyncQueue
+from core.jobs.roles import WAITING_LISTS
 from core.limits import LimitService
 from core.records import iso
 from core.redis import outage_as_queue_unavailable
 
 INTERVAL_SECONDS: Final = 10.0
-MAX_SAMPLES: Final = 360
-"""One hour."""
+HISTORY_SECONDS: Final = 3600
+MAX_SAMPLES: Final = round(HISTORY_SECONDS / INTERVAL_SECONDS)
 
 
 class HostSample(TypedDict):
@@ -58,14 +58,13 @@ class ServiceHistory:
         """Return the service as it is now."""
         depths = await self._queue.depths()
         workers = await self._queue.workers()
-        _, dead_letters = await self._queue.page_dead_letters(0, 1)
         hosts = await self._limits.hosts()
         return {
             "at": iso(time.time()),
-            "waiting": depths,
+            "waiting": {role: depths[role] for role in WAITING_LISTS},
             "running": dict(Counter(worker.role for worker in workers if worker.job)),
             "workers": dict(Counter(worker.role for worker in workers)),
-            "dead_letters": dead_letters,
+            "dead_letters": depths["dead"],
             "hosts": {
                 host.host: {
                     "memory_mb": host.memory_mb,
@@ -77,23 +76,23 @@ class ServiceHistory:
 
     async def record(self) -> None:
         """Keep a sample, unless another host's supervisor has just kept one."""
-        lease = str(os.getpid())
         with outage_as_queue_unavailable():
-            turn = await self._execute(
-                "SET", f"{self._key}:turn", lease, "NX", "PX", round((INTERVAL_SECONDS - 1) * 1000)
-            )
+            turn = await self._execute("SET", f"{self._key}:turn", 1, "NX", "PX", round((INTERVAL_SECONDS - 1) * 1000))
         if not turn:
             return
         sample = orjson.dumps(await self.sample())
         with outage_as_queue_unavailable():
             await self._execute("LPUSH", self._key, sample)
             await self._execute("LTRIM", self._key, 0, MAX_SAMPLES - 1)
-            await self._execute("EXPIRE", self._key, 3600)
+            await self._execute("EXPIRE", self._key, HISTORY_SECONDS)
 
     async def read(self) -> list[ServiceSample]:
         """Return the samples of the last hour, oldest first."""
         with outage_as_queue_unavailable():
             documents = await self._execute("LRANGE", self._key, 0, MAX_SAMPLES - 1)
         samples: list[ServiceSample] = [orjson.loads(document) for document in reversed(documents)]
-        earliest = iso(time.time() - 3600)
-        return [sample for sample in samples if str(sample["at"]) > earliest]  # numbers are of an earlier version
+        for sample in samples:
+            if not isinstance(sample["at"], str):  # seconds: of an earlier version
+                sample["at"] = iso(sample["at"])
+        earliest = iso(time.time() - HISTORY_SECONDS)
+        return [sample for sample in samples if sample["at"] > earliest]

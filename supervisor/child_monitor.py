@@ -124,8 +124,10 @@ class ChildMonitor:
             delay = DISABLED_SECONDS
         else:
             self._exits = 1 if child.age > HEALTHY_SECONDS else self._exits + 1
-            # Somebody may be listening to what a worker was saying: one that was at work is replaced at once.
-            delay = 0.0 if was_ready and code != UNUSABLE else restart_delay(self._exits)
+            # Somebody may be listening to what a worker was saying: one that was at work is replaced at once, unless
+            # it is of those that die as soon as they are ready.
+            at_once = was_ready and code != UNUSABLE and child.age > BOOT_SECONDS
+            delay = 0.0 if at_once else restart_delay(self._exits)
             what = "which cannot work" if code == UNUSABLE else "after unexpected exit"
             logger.warning("Restarting %s %s (%s) in %.1f s.", self.spec.name, what, reason, delay)
         with suppress(TimeoutError):

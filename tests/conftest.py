@@ -1,4 +1,5 @@
-"""What tests of any folder may ask for: a PostgreSQL server, an object store and an empty database of this session."""
+"""What tests of any folder may ask for: a PostgreSQL server, an object store and an empty database of this session, and
+a daemon with toy roles."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from daemon_stage import Daemon, Stage
 
 from core.records import upgrade
 
@@ -147,6 +149,21 @@ def buckets() -> Iterator[Buckets]:
     server.start()
     yield Buckets(server.get_host_and_port()[1])
     server.stop()
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, stage: Stage) -> Iterator[Daemon]:
+    """Yield one with an embedded server, whose toy roles perform on the stage."""
+    daemon = Daemon(tmp_path / "data", stage)
+    yield daemon
+    daemon.close()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -234,6 +234,8 @@ class ChunkStreams:
                     refreshed_at = time.monotonic()
             except QueueUnavailable:
                 logger.debug("The queue is away; listening is recorded once it is back.")
+            except Exception:
+                logger.exception("That this process listens could not be recorded.")
 
     async def _read(self) -> None:
         """Read chunks until cancelled, on one connection after the other."""

@@ -103,7 +103,9 @@ class JobLogs(logging.Handler):
         finally:
             current_request.reset(request_marker)
             current_job.reset(marker)
-            del self._captures[job.id]
+            # Another slot may have the job by now: that of a lease which was lost ends late.
+            if self._captures.get(job.id) is capture:
+                del self._captures[job.id]
             if capture.path is not None and self._shared:
                 self._upload(job, capture.path)
 

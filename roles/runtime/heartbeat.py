@@ -69,7 +69,13 @@ class Heartbeat(threading.Thread):
         with self._lock:
             self._jobs[context.lease.worker_id] = job
         if context.job.id in self._cancels:
-            context.update_lease(LeaseStatus.CANCEL)
+            # It was announced since the claim; or before, and the job was replayed since: the queue knows.
+            try:
+                context.update_lease(self._queue.renew_lease(context.lease))
+            except Exception as error:
+                if not is_connection_error(error):
+                    raise
+                context.note_outage()  # the next renewal says it
         try:
             yield
         finally:

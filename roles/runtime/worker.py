@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, TypeVar
 
+import orjson
+
 from core.access import Caller, act_as
 from core.errors import DeviceUnusable, Draining, JobCancelled, LeaseLost, PermanentError, SovitsError
 from core.jobs.file_jobs import LONG_RUNNING, file_job_kind
@@ -235,7 +237,18 @@ class Worker:
         return True
 
     def _process(self, lease: Lease) -> None:
-        """Run a claimed job and report how it ended."""
+        """Run a claimed job and report how it ended; a worker that cannot do that hands the job back and ends."""
+        try:
+            self._run_and_report(lease)
+        except Exception as error:
+            logger.exception("How %s ended could not be reported.", lease.job.id)
+            self.retire(f"it could not report how {lease.job.id} ended: {type(error).__name__}: {error}")
+            try:
+                self._retry(partial(self.queue.release, lease))
+            except Exception:
+                logger.exception("%s could not be handed back either; its lease runs out.", lease.job.id)
+
+    def _run_and_report(self, lease: Lease) -> None:
         context = JobContext(lease, self.services, self.draining)
         streamed = is_log_streamed(self.role.name, lease.job)
         acting = act_as(Caller.of_job(lease.job.owner or None))
@@ -310,7 +323,13 @@ class Worker:
         return failure
 
     def _complete(self, lease: Lease, result: Mapping[str, object], context: JobContext) -> None:
-        if self.queue.ack(lease, result):
+        try:
+            accepted = self.queue.ack(lease, result)
+        except orjson.JSONEncodeError as error:
+            logger.exception("The result of the job is no JSON.")
+            self._fail(lease, SovitsError(f"The result of the job is no JSON: {error}."), context)
+            return
+        if accepted:
             logger.info("Done.")
         else:
             logger.warning("Another worker has the job now; this result is thrown away.")

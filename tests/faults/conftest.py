@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon_stage import Daemon, Stage
+from daemon_stage import Stage
 from fault_proxy import FaultProxy
 from faulty_daemon import FaultyDaemon
 
@@ -28,21 +28,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
 def proxy(server: EmbeddedServer) -> Iterator[FaultProxy]:
     with FaultProxy.to(server.url) as proxy:
         yield proxy
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    stage = Stage()
-    yield stage
-    stage.close()
-
-
-@pytest.fixture
-def daemon(tmp_path: Path, stage: Stage) -> Iterator[Daemon]:
-    """Yield one with an embedded server."""
-    daemon = Daemon(tmp_path / "data", stage)
-    yield daemon
-    daemon.close()
 
 
 @pytest.fixture

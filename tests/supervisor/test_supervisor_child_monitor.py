@@ -133,6 +133,23 @@ async def test_a_child_that_was_ready_may_die_as_often_as_it_likes():
         assert not task.done()
 
 
+@pytest.mark.parametrize(("boot_seconds", "delay"), [(0.0, "0.0"), (60.0, "3.0")])
+async def test_a_child_that_was_at_work_is_replaced_at_once_unless_it_dies_as_soon_as_it_is_ready(
+    boot_seconds: float, delay: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(child_monitor, "BOOT_SECONDS", boot_seconds)
+    monkeypatch.setattr(child_monitor, "MIN_RESTART_DELAY_SECONDS", 3.0)
+    async with running(spec(NAP)) as (monitor, exits, _):
+        await until(lambda: monitor.child is not None)
+        assert monitor.child is not None
+        monitor.note_ready()
+
+        monitor.child.kill()
+
+        await asyncio.wait_for(exits.get(), 5)
+        await until(lambda: f"in {delay} s" in caplog.text)
+
+
 async def test_a_worker_that_ended_itself_to_stop_a_job_is_restarted_without_a_warning(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ):

@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import pytest
-from daemon_stage import Daemon, Stage
+from daemon_stage import Daemon, Stage, until
 from job_waiting import wait_for_job
 from process_end import wait_for_end
 
@@ -120,7 +119,7 @@ def test_a_job_survives_the_queue_server(daemon: Daemon, stage: Stage):
     assert stage.is_empty()
 
 
-def test_a_killed_api_comes_back(daemon: Daemon, until: Callable):
+def test_a_killed_api_comes_back(daemon: Daemon):
     daemon.start("--roles", "splitter")
     first = child(daemon, "main.py api")
 
@@ -139,7 +138,7 @@ def test_a_killed_api_comes_back(daemon: Daemon, until: Callable):
     assert announced() == child(daemon, "main.py api")
 
 
-def test_a_worker_that_slept_past_its_lease_cannot_hand_in_its_result(daemon: Daemon, stage: Stage, until: Callable):
+def test_a_worker_that_slept_past_its_lease_cannot_hand_in_its_result(daemon: Daemon, stage: Stage):
     daemon.start(LEASE_SECONDS="1")
     job = daemon.queue.enqueue(NewJob("splitter", {"how": "wait_deaf"}))
     sleeper = stage.next_run()

@@ -5,7 +5,8 @@
 -- next job, or nothing.
 --
 -- Every job of the kind `training` counts towards the limit. Of `inference`, those with a device constraint do, which
--- `any` is, too: speech that somebody waits for is limited by the number of workers.
+-- `any` is, too: speech that somebody waits for is limited by the number of workers. The field `slot` of a job names the
+-- limit that its latest claim counts towards.
 --
 -- A worker holds one job at a time. An id in its own list comes first: a blocking pop moved it there, or the reply to
 -- its last claim was lost.
@@ -15,7 +16,7 @@ local draining = ARGV[9] == '1'
 local process = string.match(worker, '^(.*)/%d+$') or worker
 local own = p .. 'processing:' .. worker
 local only_constrained = kind == 'inference'
-local slot = kind ~= '' and p .. 'slot:' .. kind .. ':' .. ARGV[7] .. '/' .. device
+local slot = kind ~= '' and kind .. ':' .. ARGV[7] .. '/' .. device
 
 local function limit()
   local limits = redis.call('HMGET', p .. 'limits', kind .. ' ' .. device, kind .. ' ' .. string.match(device, '^%a+'))
@@ -25,11 +26,11 @@ end
 -- Count the other workers of a device that run a job of the kind. Each is checked, so that a dead one frees its place.
 local function at_work(slot)
   local others = 0
-  for _, other in ipairs(redis.call('SMEMBERS', slot)) do
+  for _, other in ipairs(redis.call('SMEMBERS', p .. 'slot:' .. slot)) do
     local held = redis.call('LINDEX', p .. 'processing:' .. other, -1)
-    local job = held and read_fields(held, 'state', 'worker', 'device')
-    if not (job and job.state == 'processing' and job.worker == other and (not only_constrained or job.device)) then
-      redis.call('SREM', slot, other)
+    local job = held and read_fields(held, 'state', 'worker', 'slot')
+    if not (job and job.state == 'processing' and job.worker == other and job.slot == slot) then
+      redis.call('SREM', p .. 'slot:' .. slot, other)
     elseif other ~= worker then
       others = others + 1
     end
@@ -134,7 +135,7 @@ local function better_elsewhere(id)
     local its = redis.call('HMGET', p .. 'worker:' .. other, 'role', 'device', 'host')
     local idle = other ~= worker and its[1] == job.role and redis.call('LLEN', p .. 'processing:' .. other) == 0
     if idle and string.find(its[2], '^cuda') and (not job.device or meets_constraint(its[2], job.device))
-      and at_work(p .. 'slot:' .. kind .. ':' .. its[3] .. '/' .. its[2]) < others then return true end
+      and at_work(kind .. ':' .. its[3] .. '/' .. its[2]) < others then return true end
   end
   return false
 end
@@ -150,7 +151,7 @@ while true do
     redis.call('LPUSH', own, id)
   end
   local job = read_fields(id, 'state', 'worker', 'cancel', 'list', 'device', 'created_at', 'stream', 'listener',
-    'unheard', 'affinity')
+    'unheard', 'affinity', 'slot')
   if job.state == 'waiting' then settle(job.list) end
   local lost = job.state == 'processing' and job.worker == worker
   local limited = slot and (not only_constrained or job.device)
@@ -164,7 +165,12 @@ while true do
     local ends = stamp(at + ARGV[3])
     redis.call('ZREM', p .. 'leases', id)
     redis.call('ZADD', p .. 'leases', ends, id)
-    if limited then redis.call('SADD', slot, worker) end
+    if limited then
+      redis.call('SADD', p .. 'slot:' .. slot, worker)
+      redis.call('HSET', job_key(id), 'slot', slot)
+    elseif job.slot then
+      redis.call('HDEL', job_key(id), 'slot')
+    end
     redis.call('HINCRBY', job_key(id), 'token', 1)
     redis.call('HSET', job_key(id), 'state', 'processing', 'worker', worker, 'started_at', stamp(at))
     return { id, ends, redis.call('HGETALL', job_key(id)) }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
 import redis
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule
+from redis_machine import RedisMachine, run_machine
 from waiting_model import WaitingModel
 
 from core.errors import ErrorData
@@ -27,14 +27,11 @@ FAILURE: ErrorData = {"code": "x", "message": "No."}
 numbers = st.integers(0, 10_000)
 
 
-class FairnessMachine(RuleBasedStateMachine):
+class FairnessMachine(RedisMachine):
     """Compares each list with the model after every step, and what comes out at the end."""
-
-    client: redis.Redis
 
     def __init__(self) -> None:
         super().__init__()
-        self.client.flushall()
         self.queue = Queue(self.client, QueueOptions(retry_attempts=100, retry_delay_seconds=1))
         self.model = WaitingModel()
         self.jobs: dict[str, NewJob] = {}
@@ -172,33 +169,10 @@ class FairnessMachine(RuleBasedStateMachine):
         return f"worker-{self.workers}"
 
 
-@pytest.fixture
-def run(client: redis.Redis) -> Callable[[int, int], None]:
-    def machine() -> FairnessMachine:
-        FairnessMachine.client = client
-        return FairnessMachine()
-
-    def go(examples: int, steps: int) -> None:
-        run_state_machine_as_test(
-            cast("type[RuleBasedStateMachine]", machine),
-            settings=settings(
-                max_examples=examples,
-                stateful_step_count=steps,
-                deadline=None,
-                derandomize=True,
-                database=None,
-                phases=(Phase.generate,),  # a failure is readable as it is, and shrinking takes minutes
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
-
-    return go
-
-
-def test_owners_take_turns(run: Callable[[int, int], None]):
-    run(25, 30)
+def test_owners_take_turns(client: redis.Redis):
+    run_machine(FairnessMachine, client, examples=25, steps=30)
 
 
 @pytest.mark.slow
-def test_owners_take_turns_for_long(run: Callable[[int, int], None]):
-    run(100, 60)
+def test_owners_take_turns_for_long(client: redis.Redis):
+    run_machine(FairnessMachine, client, examples=100, steps=60)

@@ -167,3 +167,13 @@ def test_jobs_that_a_job_enqueues_belong_to_its_request(logs):
         inside = current_request.get()
 
     assert (inside, current_request.get()) == ("req-1", "")
+
+
+def test_the_log_of_a_job_that_another_slot_took_over_stays_when_the_first_one_ends(logs, storage):
+    first = logs.capture(JOB)
+    first.__enter__()
+    with logs.capture(JOB):
+        first.__exit__(None, None, None)
+        logger.info("Still here.")
+
+    assert messages(storage) == ["Still here."]

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
 import pytest
 import redis
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import initialize, invariant, precondition, rule
+from redis_machine import RedisMachine, run_machine
 
 from core.errors import LeaseLost
+from core.jobs.devices import ANYWHERE
 from core.jobs.job import JobStatus, Lease, LeaseStatus, NewJob, WorkerLocation
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
@@ -29,8 +22,8 @@ ROLES = {"synthesizer": "worker_tasks", "trainer": "training_tasks"}
 WORKERS = ("worker-1", "worker-2", "worker-3")
 KINDS = {"synthesizer": "inference", "trainer": "training"}
 DEVICES = {"worker-1": "cuda:0", "worker-2": "cuda:0", "worker-3": "cpu"}
-CONSTRAINTS = ("", "", "", "cuda", "cuda:0", "cuda:0-1", "cuda:10", "cpu")
-LIMIT = 2
+CONSTRAINTS = ("", "", "", ANYWHERE, "cuda", "cuda:0", "cuda:0-1", "cuda:10", "cpu")
+LIMIT = 1
 """Jobs of a kind on a device, until the machine changes that."""
 
 roles = st.sampled_from(sorted(ROLES))
@@ -39,27 +32,31 @@ numbers = st.integers(0, 1_000)
 constraints = st.sampled_from(CONSTRAINTS)
 
 
+def counts(role: str, constraint: str) -> bool:
+    """Return whether a job counts towards a limit: every training, and an inference of the model service."""
+    return role == "trainer" or constraint != ""
+
+
 def meets_constraint(constraint: str, device: str) -> bool:
     """Return the same rule as the queue's, put differently."""
     number = device.removeprefix("cuda:")
-    return constraint in ("", device) or (
+    return constraint in ("", ANYWHERE, device) or (
         device != "cpu" and (constraint == "cuda" or number in constraint[5:].split("-"))
     )
 
 
-class QueueMachine(RuleBasedStateMachine):
+class QueueMachine(RedisMachine):
     """Looks at the raw structures after every step."""
-
-    client: redis.Redis
 
     def __init__(self) -> None:
         super().__init__()
-        self.client.flushall()
         self.queue = Queue(self.client, QueueOptions(retry_attempts=2, retry_delay_seconds=1))
         self.submitted: list[str] = []
         self.leases: list[Lease] = []
         """Every lease there ever was, most of them lost by now."""
         self.limits: dict[tuple[str, str], int] = {}
+        self.counts_as: dict[str, str] = {}
+        """Job → the kind of the limit that its latest claim counts towards, or nothing."""
         self.acked: dict[str, int] = {}
         """Job → token of the claim whose result counted."""
 
@@ -135,8 +132,11 @@ class QueueMachine(RuleBasedStateMachine):
             assert self.queue.replay(letter.job_id)
             assert not self.queue.replay(letter.job_id)
 
-    # The limit of inferences counts only jobs of the model service, which this machine has none of.
-    @rule(kind=st.just("training"), device=st.sampled_from(["cuda:0", "cpu"]), most=st.integers(0, 3))
+    @rule(
+        kind=st.sampled_from(sorted(KINDS.values())),
+        device=st.sampled_from(["cuda:0", "cuda", "cpu"]),
+        most=st.integers(0, 3),
+    )
     def change_a_limit(self, kind: str, device: str, most: int) -> None:
         self.limits[kind, device] = most
         self.client.hset("sovits:limits", f"{kind} {device}", most)
@@ -153,37 +153,55 @@ class QueueMachine(RuleBasedStateMachine):
                 return
 
     def claim_there(self, role: str, worker: str) -> Lease | None:
-        """Claim what is for the worker's device and within its limit; there is a job when one fits."""
-        device, kind = DEVICES[worker], KINDS[role]
-        busy = [name for name in self.held_by(worker) if self.status(name) is JobStatus.PROCESSING]
-        others = sum(self.runs(role, other) for other in WORKERS if other != worker and DEVICES[other] == device)
-        room = others < self.limits.get((kind, device), LIMIT)
-        waiting = [name for key, names in self.lists().items() if key.startswith(ROLES[role]) for name in names]
-        waits = any(meets_constraint(self.constraint(name), device) for name in waiting)
-
-        lease = self.queue.claim(role, worker, location=WorkerLocation("host", device, kind, LIMIT))
-
-        if lease is None:
-            assert busy or self.held_by(worker) or not (room and waits)
-        elif lease.job.id not in busy:
-            assert room
-            assert meets_constraint(lease.job.device, device)
+        """Claim a job that fits the worker's device and the limit there; there is a lease exactly when one fits."""
+        fitting = self.fitting(role, worker)
+        lease = self.queue.claim(role, worker, location=WorkerLocation("host", DEVICES[worker], KINDS[role], LIMIT))
+        assert (lease is not None) is bool(fitting)
+        if lease is not None:
+            assert lease.job.id in fitting
+            self.counts_as[lease.job.id] = KINDS[role] if counts(role, lease.job.device) else ""
         return lease
 
-    def runs(self, role: str, worker: str) -> bool:
-        """Whether a worker runs a job, one that it claimed in this role."""
-        slot = f"sovits:slot:{KINDS[role]}:host/{DEVICES[worker]}"
-        running = any(self.status(name) is JobStatus.PROCESSING for name in self.held_by(worker))
-        return running and bool(self.client.sismember(slot, worker))
+    def fitting(self, role: str, worker: str) -> set[str]:
+        """Return the jobs of which a claim may get one: what the worker holds already, else all that wait and fit."""
+        room = self.has_room(role, worker)
+        held = self.held_by(worker)[::-1]
+        for name, (state, owner, cancel) in zip(held, self.fields(held, "state", "worker", "cancel"), strict=True):
+            if state == JobStatus.PROCESSING and owner == worker and not cancel:
+                return {name}
+            if state == JobStatus.WAITING:  # it was popped: when it does not fit, it goes back, and nothing is claimed
+                return {name} if room or not counts(role, self.constraint(name)) else set()
+        waiting = [name for key, names in self.lists().items() if key.startswith(ROLES[role]) for name in names]
+        constraints = {name: self.constraint(name) for name in waiting}
+        return {
+            name
+            for name, constraint in constraints.items()
+            if meets_constraint(constraint, DEVICES[worker]) and (room or not counts(role, constraint))
+        }
+
+    def has_room(self, role: str, worker: str) -> bool:
+        """Return whether the other workers of the device run fewer jobs that count than its limit says."""
+        device, kind = DEVICES[worker], KINDS[role]
+        limit = self.limits.get((kind, device), self.limits.get((kind, device.partition(":")[0]), LIMIT))
+        others = [other for other in WORKERS if other != worker and DEVICES[other] == device]
+        return sum(self.runs(kind, other) for other in others) < limit
+
+    def runs(self, kind: str, worker: str) -> bool:
+        """Return whether a worker runs a job that counts towards the limit of the kind."""
+        return any(
+            self.status(name) is JobStatus.PROCESSING and self.counts_as[name] == kind for name in self.held_by(worker)
+        )
 
     @rule()
     def everyone_claims(self) -> None:
         for worker in WORKERS:
             self.claim(worker, "synthesizer")
 
-    @rule(worker=workers, role=roles)
-    def die_between_pop_and_claim(self, worker: str, role: str) -> None:
-        self.client.lmove(f"sovits:{ROLES[role]}", f"sovits:processing:{worker}", "RIGHT", "LEFT")
+    @rule(worker=workers, role=roles, constraint=constraints)
+    def die_between_pop_and_claim(self, worker: str, role: str, constraint: str) -> None:
+        """Pop as workers do: one that is dedicated to its device from the list of that constraint."""
+        key = f"{ROLES[role]}@{constraint}" if constraint == DEVICES[worker] else ROLES[role]
+        self.client.lmove(f"sovits:{key}", f"sovits:processing:{worker}", "RIGHT", "LEFT")
         self.client.zadd("sovits:workers", {worker: 2e9})
 
     @precondition(lambda self: self.leases)
@@ -398,32 +416,10 @@ class QueueMachine(RuleBasedStateMachine):
         return cast(list[str | None], self.client.hmget(f"sovits:job:{name}", "attempts", "rescues"))
 
 
-@pytest.fixture
-def run(client: redis.Redis) -> Callable[[int, int], None]:
-    def machine() -> QueueMachine:
-        QueueMachine.client = client
-        return QueueMachine()
-
-    def go(examples: int, steps: int) -> None:
-        run_state_machine_as_test(
-            cast(type[RuleBasedStateMachine], machine),
-            settings=settings(
-                max_examples=examples,
-                stateful_step_count=steps,
-                deadline=None,
-                derandomize=True,
-                database=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
-
-    return go
-
-
-def test_jobs_are_conserved(run: Callable[[int, int], None]):
-    run(15, 25)
+def test_jobs_are_conserved(client: redis.Redis):
+    run_machine(QueueMachine, client, examples=15, steps=25)
 
 
 @pytest.mark.slow
-def test_jobs_are_conserved_for_long(run: Callable[[int, int], None]):
-    run(100, 50)
+def test_jobs_are_conserved_for_long(client: redis.Redis):
+    run_machine(QueueMachine, client, examples=100, steps=50)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from daemon_stage import until
 from job_waiting import wait_for_job
 from running_worker import Running
 
+from core.errors import error_message
 from core.jobs.job import Job, JobStatus, NewJob, StreamPart
 from core.jobs.roles import SYNTHESIZER
 from roles.runtime.role import JobContext
@@ -86,6 +88,8 @@ def test_a_cancel_stops_its_job_at_once_and_no_other(
     for job_id in stopped:
         services.queue.enqueue(NewJob("splitter", {}, job_id=job_id))
     started.wait()
+    channel = services.queue.key("cancels")
+    until(lambda: services.queue.transport.client.pubsub_numsub(channel)[0][1] == 1, what="the worker to listen")
     running.worker.heartbeat._renew = lambda: None  # type: ignore[method-assign]  # only the announcement is left
 
     services.queue.cancel("b")
@@ -137,3 +141,81 @@ def test_a_synthesizer_that_drains_still_speaks_what_continues_a_stream(services
 
     waiting = [queue.job(job_id) for job_id in ("speech-2.0", "infer-1.0")]
     assert [job and job.status for job in waiting] == [JobStatus.WAITING, JobStatus.WAITING]
+
+
+def test_an_end_that_cannot_be_reported_ends_the_worker_once_its_other_slots_have_finished(
+    services: WorkerServices, work: Work
+):
+    finish = threading.Event()
+    started = threading.Barrier(3, timeout=20)
+    broken = threading.Event()
+
+    def act(job: Job, context: JobContext) -> dict[str, Any]:
+        started.wait()
+        assert (broken if job.id == "a" else finish).wait(20)
+        return {}
+
+    running = work(act, slots=2)
+    client, leases = services.queue.transport.client, services.queue.key("leases")
+    for job_id in ("a", "b"):
+        services.queue.enqueue(NewJob("splitter", {}, job_id=job_id))
+    started.wait()
+    client.rename(leases, f"{leases}-elsewhere")
+    client.set(leases, "no sorted set")
+    broken.set()
+    assert running.worker.draining.wait(20)
+    client.rename(f"{leases}-elsewhere", leases)
+    finish.set()
+    running.thread.join(20)
+
+    assert not running.thread.is_alive()
+    assert running.worker.unusable.startswith("it could not report how a ended: ResponseError: WRONGTYPE")
+    handed_back, done = services.queue.job("a"), services.queue.job("b")
+    assert handed_back is not None
+    assert (handed_back.status, handed_back.attempts, handed_back.rescues) == (JobStatus.WAITING, 0, 0)
+    assert done is not None
+    assert done.status is JobStatus.DONE
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_result_that_is_no_json_is_a_failed_attempt_of_the_job(services: WorkerServices, work: Work, slots: int):
+    running = work(lambda job, context: {"set": {1}} if job.id == "a" else {}, slots=slots)
+    services.queue.enqueue(NewJob("splitter", {}, job_id="a"))
+    services.queue.enqueue(NewJob("splitter", {}, job_id="b"))
+
+    assert wait_for_job(services.queue, "b", timeout=20).status is JobStatus.DONE
+    until(lambda: services.queue.counters().get("failed") == 1)
+
+    job = services.queue.job("a")
+    assert job is not None
+    assert (job.status, job.attempts, job.rescues) == (JobStatus.DELAYED, 1, 0)
+    assert error_message(job.error) == "The result of the job is no JSON: Type is not JSON serializable: set."
+    assert running.thread.is_alive()
+
+
+def test_a_job_that_was_cancelled_and_replayed_is_not_stopped_by_the_old_announcement(
+    services: WorkerServices, work: Work
+):
+    started = threading.Event()
+    again: list[str] = []
+
+    def act(job: Job, context: JobContext) -> dict[str, Any]:
+        if not started.is_set():
+            stopped = threading.Event()
+            context.on_stop(stopped.set)
+            started.set()
+            assert stopped.wait(20)
+        context.check()
+        again.append(job.id)
+        return {}
+
+    work(act, slots=2)
+    services.queue.enqueue(NewJob("splitter", {}, job_id="a"))
+    assert started.wait(20)
+    services.queue.cancel("a")
+    assert wait_for_job(services.queue, "a", timeout=10).status is JobStatus.CANCELLED
+
+    assert services.queue.replay("a", include_cancelled=True)
+
+    assert wait_for_job(services.queue, "a", timeout=10).status is JobStatus.DONE
+    assert again == ["a"]
