@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 from weakref import WeakValueDictionary
 
 from GPT_SoVITS.synthesis.model_store import memory_of
@@ -67,7 +67,8 @@ class ResidentModels:
         """Entries that have a piece of memory."""
         self._pieces: dict[Hashable, int] = {}
         self._lock = threading.Lock()
-        self._loading: defaultdict[tuple[str, Hashable], threading.Lock] = defaultdict(threading.Lock)
+        self._loading: WeakValueDictionary[tuple[str, Hashable], threading.Lock] = WeakValueDictionary()
+        """As long as somebody loads a model, or waits for it."""
 
     @property
     def bytes(self) -> int:
@@ -79,29 +80,29 @@ class ResidentModels:
         """Return what is kept under a key; load it when it is not there."""
         entry = self._touch((kind, key))
         if entry is not None:
-            return entry.model  # type: ignore[return-value]
+            return cast(Model, entry.model)
         with self._loading_lock((kind, key)):
             entry = self._touch((kind, key))
             if entry is not None:
-                return entry.model  # type: ignore[return-value]
-            model = self._find_alive((kind, key))
-            if model is None:
-                model = load()
+                return cast(Model, entry.model)
+            alive = self._find_alive((kind, key))
+            model = load() if alive is None else cast(Model, alive)
             released = self._add((kind, key), model, name)
         if released:
             self._on_release()
         self._on_change()
-        return model  # type: ignore[return-value]
+        return model
 
     def share(self, kind: str, key: Hashable, load: Callable[[], Model]) -> Model:
         """Return a part of something that is kept; load it when nothing has it."""
         with self._loading_lock((kind, key)):
-            model = self._find_alive((kind, key))
-            if model is None:
-                model = load()
-                with self._lock:
-                    self._alive[kind, key] = model
-            return model  # type: ignore[return-value]
+            alive = self._find_alive((kind, key))
+            if alive is not None:
+                return cast(Model, alive)
+            model = load()
+            with self._lock:
+                self._alive[kind, key] = model
+            return model
 
     def drop(self, kind: str) -> bool:
         """Forget everything of a kind; return whether there was anything."""
@@ -130,7 +131,7 @@ class ResidentModels:
 
     def _loading_lock(self, key: tuple[str, Hashable]) -> threading.Lock:
         with self._lock:
-            return self._loading[key]
+            return self._loading.setdefault(key, threading.Lock())
 
     def _touch(self, key: tuple[str, Hashable]) -> _Entry | None:
         with self._lock:
@@ -175,7 +176,6 @@ class ResidentModels:
 
     def _remove(self, key: tuple[str, Hashable]) -> None:
         entry = self._entries.pop(key)
-        self._loading.pop(key, None)
         self._users.subtract(entry.pieces.keys())
         for piece in entry.pieces:
             if self._users[piece] <= 0:

@@ -53,6 +53,7 @@ def speech_key(task: UtteranceTask) -> Hashable | None:
         return None
     return (
         voice,
+        task.pipeline.precision,
         prompt,
         request.text,
         request.language,

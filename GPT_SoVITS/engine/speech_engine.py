@@ -95,8 +95,25 @@ class SpeechEngine:
         self._send(run)
         return future
 
+    def load(self, function: Callable[[], Result]) -> Result:
+        """Run a function that loads networks, and runs none, on the caller's thread, while others speak.
+
+        Where memory is exhausted, it is called once more after everything that is not needed was freed.
+
+        Raises:
+            ModelError: "out_of_memory", even then.
+            RuntimeError: The engine is closed.
+        """
+        try:
+            return function()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        self.call(self._make_room).result()
+        return _last_try(function)
+
     def prepare(self, pipeline: Pipeline) -> None:
-        """Lay out the weights of a voice for its first utterance; on the caller's thread, as it runs no network."""
+        """Lay out the weights of a voice for its first utterance; it runs no network."""
         new_decoder(pipeline.gpt, pipeline.precision)
 
     def close(self) -> None:
@@ -119,20 +136,27 @@ class SpeechEngine:
         if self._threads:
             torch.set_num_threads(self._threads)
         while self._receive():
-            for utterance in list(self._utterances.values()):
-                if utterance.handle.cancelled:
-                    self._end(utterance, UtteranceCancelled())
-            work = self._scheduler.next_work()
-            if isinstance(work, Slice):
-                self._do_slice(self._utterances[id(work.utterance)])
-            elif work is not None:
-                self._do_step(work)
+            self._advance()
         while not self._commands.empty():  # a caller waits for each of them
             command = self._commands.get()
             if command is not None:
                 command()
         for utterance in list(self._utterances.values()):
             self._end(utterance, UtteranceCancelled())
+
+    def _advance(self) -> None:
+        """End what was cancelled, and do the next piece of work.
+
+        Nothing outside of this function may know an utterance while the thread waits: its voice would stay in memory.
+        """
+        for utterance in list(self._utterances.values()):
+            if utterance.handle.cancelled:
+                self._end(utterance, UtteranceCancelled())
+        work = self._scheduler.next_work()
+        if isinstance(work, Slice):
+            self._do_slice(self._utterances[id(work.utterance)])
+        elif work is not None:
+            self._do_step(work)
 
     def _receive(self) -> bool:
         """Run the commands that have arrived, and wait for one when there is nothing to do; False to end."""
@@ -145,6 +169,7 @@ class SpeechEngine:
             if command is None:
                 return False
             command()
+            del command
 
     def _add(self, utterance: RunningUtterance) -> None:
         """Begin an utterance: hand out its audio if it is in the cache, else have its text converted."""
@@ -245,20 +270,29 @@ class SpeechEngine:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
+        self._make_room()
+        return _last_try(function)
+
+    def _make_room(self) -> None:
+        """Free the memory of the batches, whose utterances generate the same tokens again, and all that can go."""
         for utterance in self._batches.clear():
             utterance.update_phase()
         self._free_memory()
-        try:
-            return function()
-        except Exception as error:
-            if is_out_of_memory(error):
-                raise _out_of_memory() from error
-            raise
 
     def _free_memory(self) -> None:
         self._release_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _last_try(function: Callable[[], Result]) -> Result:
+    """Run a function after memory was freed. Raises ModelError("out_of_memory")."""
+    try:
+        return function()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise _out_of_memory() from error
+        raise
 
 
 def _replay(utterance: RunningUtterance, chunks: Sequence[Speech]) -> None:

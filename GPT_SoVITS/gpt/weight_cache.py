@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -19,17 +19,21 @@ class WeightCache(Generic[Value]):
     """Values per model and key; thread-safe, and no reason for a model to stay in memory."""
 
     def __init__(self) -> None:
-        self._entries: WeakKeyDictionary[Text2Semantic, dict[str, _Entry[Value]]] = WeakKeyDictionary()
+        self._models: WeakKeyDictionary[Text2Semantic, _ModelEntries[Value]] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def get(self, model: Text2Semantic, key: str, make: Callable[[], Value]) -> Value:
-        """Return the value of a model, made again when one of its weights was changed or replaced."""
+        """Return the value of a model, made again when one of its weights was changed or replaced.
+
+        Who asks for the value of another model does not wait for it.
+        """
         parameters = list(model.parameters())
         with self._lock:
-            entries = self._entries.setdefault(model, {})
-            entry = entries.get(key)
+            cached = self._models.setdefault(model, _ModelEntries())
+        with cached.lock:
+            entry = cached.entries.get(key)
             if entry is None or not entry.is_current(parameters):
-                entry = entries[key] = _Entry([_stamp(p) for p in parameters], make())
+                entry = cached.entries[key] = _Entry([_stamp(p) for p in parameters], make())
             return entry.value
 
 
@@ -46,6 +50,14 @@ class _Entry(Generic[Value]):
         return len(parameters) == len(self.stamps) and all(
             parameter is old[0] and _stamp(parameter)[1:] == old[1:] for parameter, old in zip(parameters, self.stamps)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _ModelEntries(Generic[Value]):
+    """The values of one model, by their keys."""
+
+    entries: dict[str, _Entry[Value]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def _stamp(tensor: Tensor) -> _Stamp:

@@ -25,6 +25,7 @@ from GPT_SoVITS.flow_matching import official as official_flow
 from GPT_SoVITS.flow_matching.lora import attach, is_lora, whole_parts
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.gpt.model import Text2Semantic
+from GPT_SoVITS.gpt.native.library import load_library
 from GPT_SoVITS.gpt.packed_weights import Precision
 from GPT_SoVITS.sovits import official as official_sovits
 from GPT_SoVITS.sovits.model import TRAINING_ONLY_PREFIXES, SoVITS
@@ -135,6 +136,8 @@ def suitable_precision(precision: str, device: torch.device | str) -> str:
     if precision != "auto" and precision not in PRECISIONS:
         weight_dtype(precision, device)
     unsuitable = {"cpu": ("fp16",), "cuda": ("int8",)}.get(device.type, ("fp16", "bf16", "int8"))
+    if precision == "int8" and load_library() is None:
+        return "auto"
     return "auto" if precision in unsuitable else precision
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ class UnlimitedStore:
     def get(self, kind: str, key: Hashable, load: Callable[[], Model], *, name: str = "") -> Model:
         if (kind, key) not in self._models:
             self._models[kind, key] = load()
-        return self._models[kind, key]  # type: ignore[return-value]
+        return cast(Model, self._models[kind, key])
 
     def share(self, kind: str, key: Hashable, load: Callable[[], Model]) -> Model:
         return load()

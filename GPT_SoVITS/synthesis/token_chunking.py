@@ -23,7 +23,10 @@ class ChunkSettings:
     first: int = 10
     """Minimum length of the first chunk, shorter than the others so that audio begins early."""
     least: int = 16
-    """Minimum length of all other chunks (min_chunk_length)."""
+    """Minimum length of the second chunk (min_chunk_length)."""
+    growth: float = 1.5
+    """Ratio of a chunk's minimum length to that of the chunk before. Each chunk decodes a stretch of the one before
+    again, so long ones cost less; while one is made, the listener has the one before to hear."""
     most: int = 40
     """Maximum length of a chunk, whether or not there is a pause in it; it bounds the wait for the first audio."""
     overlap: int = 2
@@ -34,6 +37,8 @@ class ChunkSettings:
     def __post_init__(self) -> None:
         if not 1 <= self.first <= self.most or not 1 <= self.least <= self.most:
             raise ValueError("a chunk has at least one token and no more than `most`")
+        if self.growth < 1:
+            raise ValueError("no chunk has a smaller minimum length than the one before")
         if not 1 <= self.overlap <= self.context:
             raise ValueError("chunks overlap by one token or more, and read at least that much again")
 
@@ -51,6 +56,11 @@ class TokenChunker:
         self.settings = settings
         self.silence_similarity = silence_similarity
         self.min_length = settings.first
+        """Of the chunk that is being collected."""
+        self.next_min_length = float(settings.least)
+        # Where chunks end at pauses, there must be some tokens to find one in.
+        most = settings.most if silence_similarity is None else (settings.least + settings.most) // 2
+        self.largest_min_length = float(max(settings.least, most))
         self.pending: list[int] = []
 
     def add(self, token: int) -> list[int]:
@@ -59,7 +69,8 @@ class TokenChunker:
         size = self._completed_length()
         chunk, self.pending = self.pending[:size], self.pending[size:]
         if chunk:
-            self.min_length = self.settings.least
+            self.min_length = int(self.next_min_length)
+            self.next_min_length = min(self.next_min_length * self.settings.growth, self.largest_min_length)
         return chunk
 
     def flush(self) -> list[int]:

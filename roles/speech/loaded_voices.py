@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Hashable
 from dataclasses import replace
@@ -46,6 +47,8 @@ class LoadedVoices:
         """Checkpoints → ids of the voices that spoke with them."""
         self._held: frozenset[str] = frozenset()
         """Ids of the voices that jobs of the queue prefer this process for."""
+        self._report_lock = threading.Lock()
+        """So that no thread reports what another has seen change since."""
 
     @cached_property
     def resident(self) -> ResidentModels:
@@ -110,28 +113,32 @@ class LoadedVoices:
         worker_id = self.services.worker_id
         if not worker_id:
             return
-        models = [
-            LoadedModel(
-                worker=worker_id,
-                host=self.services.host,
-                device=self.services.device_name,
-                kind=model.kind,
-                name=model.name,
-                megabytes=round(model.bytes / MIB, 1),
-                checkpoints=tuple(map(str, model.key)) if model.kind == VOICE and isinstance(model.key, tuple) else (),
-            )
-            for model in self.resident.snapshot()
-        ]
-        loaded = [model.key for model in self.resident.snapshot() if model.kind == VOICE]
-        voices = frozenset(voice_id for key in loaded for voice_id in tuple(self._voice_ids.get(key, ())))
-        try:
-            self._reports.report(worker_id, models)
-            self.services.queue.hold(worker_id, voices - self._held, self._held - voices)
-            self._held = voices
-        except Exception as error:
-            if not is_connection_error(error):
-                raise
-            logger.debug("The queue is away; the next change reports what is loaded.")
+        with self._report_lock:
+            resident = self.resident.snapshot()
+            models = [
+                LoadedModel(
+                    worker=worker_id,
+                    host=self.services.host,
+                    device=self.services.device_name,
+                    kind=model.kind,
+                    name=model.name,
+                    megabytes=round(model.bytes / MIB, 1),
+                    checkpoints=tuple(map(str, model.key))
+                    if model.kind == VOICE and isinstance(model.key, tuple)
+                    else (),
+                )
+                for model in resident
+            ]
+            loaded = [model.key for model in resident if model.kind == VOICE]
+            voices = frozenset(voice_id for key in loaded for voice_id in tuple(self._voice_ids.get(key, ())))
+            try:
+                self._reports.report(worker_id, models)
+                self.services.queue.hold(worker_id, voices - self._held, self._held - voices)
+                self._held = voices
+            except Exception as error:
+                if not is_connection_error(error):
+                    raise
+                logger.debug("The queue is away; the next change reports what is loaded.")
 
     def _with_checkpoints(self, voice: VoiceRecord, gpt_id: str, sovits_id: str) -> VoiceRecord:
         """Return the voice with other checkpoints, where ids of such are given; they must exist."""
@@ -156,7 +163,8 @@ class LoadedVoices:
 
         storage = self.services.storage
         started = time.perf_counter()
-        with model_errors():
+
+        def load() -> Pipeline:
             pipeline = Pipeline.load(
                 storage.path(storage_keys.checkpoint(voice.gpt_checkpoint_id)),
                 storage.path(storage_keys.checkpoint(voice.sovits_checkpoint_id)),
@@ -167,6 +175,10 @@ class LoadedVoices:
                 store=self.resident,
             )
             engine.prepare(pipeline)
+            return pipeline
+
+        with model_errors():
+            pipeline = engine.load(load)
         pipeline.key = (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
         logger.info("Loaded the voice %s in %.1f s.", voice.name, time.perf_counter() - started)
         return pipeline

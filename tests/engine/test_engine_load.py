@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,6 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from tiny_voices import write_tiny_voice
 from utterance_recorder import Recorder
 
 from GPT_SoVITS.engine.running_utterance import UtteranceHandle
@@ -198,6 +201,30 @@ def test_a_function_that_exhausts_the_memory_is_called_again_after_it_was_freed(
     engine.close()
 
 
+def test_a_voice_that_exhausts_the_memory_is_loaded_again_after_it_was_freed_on_the_thread_of_its_caller():
+    released = threading.Event()
+    engine = SpeechEngine(threads=1, release_memory=released.set)
+
+    def load() -> threading.Thread:
+        if not released.is_set():
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return threading.current_thread()
+
+    assert engine.load(load) is threading.current_thread()
+    engine.close()
+
+
+def test_a_voice_that_needs_more_memory_than_there_is_is_a_clear_error_that_may_pass(engine):
+    def load() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(ModelError, match="The voice needs more memory") as error:
+        engine.load(load)
+
+    assert error.value.code == "out_of_memory"
+    assert not error.value.permanent
+
+
 def test_an_utterance_that_was_spoken_before_is_not_computed_again(tiny, tiny_prompt):
     engine = SpeechEngine(threads=1, speech_cache=SpeechCache(1 << 20))
     pipeline = with_limit(tiny)
@@ -234,3 +261,17 @@ def test_the_cache_of_finished_utterances_keeps_within_its_bytes(tiny, tiny_prom
     assert cache.bytes <= cache.max_bytes
     assert cache.get("b") is None, "the least recently used one is dropped"
     assert cache.get("a") == (speech,)
+
+
+def test_an_engine_without_work_keeps_no_voice_in_memory(engine, tmp_path, tiny_prompt):
+    pipeline = Pipeline.load(*write_tiny_voice(tmp_path, "v2"))
+    voice = weakref.ref(pipeline)
+    recorder = Recorder()
+    engine.submit(UtteranceTask(pipeline, utterance_of(tiny_prompt, 0, 0), ChunkSettings()), recorder)
+    assert len(recorder.samples()) > 0
+    del pipeline
+    engine.call(lambda: None).result()
+
+    gc.collect()
+
+    assert voice() is None

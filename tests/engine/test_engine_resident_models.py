@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -118,6 +120,16 @@ def test_a_model_that_many_threads_ask_for_at_once_is_loaded_once():
 
     assert len(loads) == 1
     assert all(model is loaded[0] for model in loaded)
+
+
+def test_models_that_were_forgotten_leave_nothing_behind():
+    models = ResidentModels(1000)
+    for number in range(100):
+        models.get("voice", number, partial(models.share, "gpt", number, partial(Weights, 1)))
+    models.clear()
+    gc.collect()
+
+    assert len(models._loading) == len(models._alive) == len(models._users) == len(models._pieces) == 0
 
 
 def test_voices_of_one_gpt_share_it_and_weigh_what_their_files_weigh(tmp_path, recording):

@@ -84,9 +84,23 @@ def test_where_nothing_is_quiet_the_bound_cuts():
 
 
 def test_without_a_silent_token_length_alone_cuts():
-    chunks = cut([LOUD] * 50, ChunkSettings(first=10, least=16, most=40), None)
+    chunks = cut([LOUD] * 50, ChunkSettings(first=10, least=16, growth=1, most=40), None)
 
     assert [len(chunk) for chunk in chunks] == [10, 16, 16, 8]
+
+
+def test_chunks_grow_up_to_the_bound_as_the_listener_has_more_to_hear():
+    settings = ChunkSettings(first=10, least=16, growth=1.5, most=40)
+
+    assert [len(chunk) for chunk in cut([LOUD] * 180, settings, None)] == [10, 16, 24, 36, 40, 40, 14]
+
+
+def test_chunks_that_grow_keep_some_tokens_to_find_a_pause_in():
+    tokens = ([LOUD] * 31 + [QUIET] * 2) * 7
+
+    chunks = cut(tokens, ChunkSettings(first=10, least=16, growth=1.5, most=40))
+
+    assert [len(chunk) for chunk in chunks] == [32, *[33] * 6, 1]
 
 
 def second_stage() -> SoVITS:

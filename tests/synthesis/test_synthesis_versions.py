@@ -222,9 +222,11 @@ def test_v3_is_extended_to_48_khz_on_request_where_the_network_is_installed(
     fine = replace(plain, super_sampling=True)
     pipeline.helpers = HelperNetworks(tmp_path)
 
+    assert pipeline.output_rate(fine) == 24_000
     (not_installed,) = pipeline.speak_batch([fine])
     write_small_super_resolution(tmp_path / "tools" / "AP_BWE_main" / "24kto48k")
     pipeline.helpers = HelperNetworks(tmp_path)
+    assert [pipeline.output_rate(request) for request in (fine, plain)] == [48_000, 24_000]
     extended, untouched = pipeline.speak_batch([fine, plain])
     (streamed,) = pipeline.stream(fine)
 

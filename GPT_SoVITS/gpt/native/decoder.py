@@ -30,7 +30,7 @@ class NativeDecoder:
         """Begin without rows; `threads` include the caller's.
 
         Raises:
-            ModelError: "no_memory".
+            MemoryError: There is no memory, or there are no more threads.
         """
         library = load_library()
         assert library is not None, "the caller has checked that there is one"
@@ -47,7 +47,7 @@ class NativeDecoder:
             kernels_wanted().encode(),
         )
         if not self._handle:
-            raise ModelError("no_memory", "There is no memory, or no more threads, for a decoder.", permanent=False)
+            raise MemoryError("There is no memory, or there are no more threads, for a decoder.")
         finalize(self, library.sovitsd_delete, self._handle)
 
     def prefill(self, inputs: Sequence[GenerationInput], steps: int) -> Tensor:
@@ -95,9 +95,9 @@ class NativeDecoder:
         return torch.cat([text, tokens]).contiguous()
 
     def _check(self, status: int) -> None:
-        """Raise ModelError for a status that is an error."""
+        """Raise ModelError, or MemoryError, for a status that is an error."""
         if status == NO_MEMORY:
-            raise ModelError("no_memory", "There is no memory for another row.", permanent=False)
+            raise MemoryError("There is no memory for another row.")
         if status == NOT_FINITE:
             raise ModelError("not_finite", "The GPT computed numbers that are none; its checkpoint is damaged.")
         if status == BAD_ARGUMENT:

@@ -37,7 +37,11 @@ def load_library() -> ctypes.CDLL | None:
     if spec is None or spec.origin is None:
         logger.info("The native decoder was not built (there was no C++ compiler at install): PyTorch decodes.")
         return None
-    library = ctypes.CDLL(spec.origin)
+    try:
+        library = ctypes.CDLL(spec.origin)
+    except OSError as error:
+        logger.warning("The native decoder cannot be loaded, so PyTorch decodes: %s", error)
+        return None
     library.sovitsd_kernels.restype = c_char_p
     library.sovitsd_kernels.argtypes = [c_char_p]
     library.sovitsd_new.restype = c_void_p

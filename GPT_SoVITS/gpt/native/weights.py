@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.config import GPTConfig
 from GPT_SoVITS.gpt.model import POSITIONS, GPTNetwork, Text2Semantic, TransformerLayer, sine_table
 from GPT_SoVITS.gpt.native.library import Shape
@@ -63,7 +64,11 @@ class NativeWeights:
 @torch.inference_mode(False)
 @torch.no_grad()
 def pack_native_weights(model: Text2Semantic, kind: Kind) -> NativeWeights:
-    """Pack a model on a CPU that `suits`; the head keeps its precision, since rounded logits change what is drawn."""
+    """Pack a model on a CPU that `suits`; the head keeps its precision, since rounded logits change what is drawn.
+
+    Raises:
+        ModelError: "not_finite" for weights that no byte can stand for.
+    """
     config, network = model.config, model.model
     packer = _Packer()
     for layer in network.h.layers:
@@ -140,6 +145,8 @@ class _Packer:
         if kind == "int8":
             weight = weight.float()
             scales = weight.abs().amax(dim=1).clamp_min(1e-9) / MAX_BYTE
+            if not scales.isfinite().all():  # as bytes they would be numbers like all others
+                raise ModelError("not_finite", "The GPT has weights that are no numbers; its checkpoint is damaged.")
             panels = (weight / scales[:, None]).round().add(MAX_BYTE + 1).to(torch.uint8)
             panels = panels.view(-1, PANEL, inputs // 4, 4).transpose(1, 2)
         else:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +21,7 @@ from GPT_SoVITS.gpt.native import library
 from GPT_SoVITS.gpt.native.decoder import NativeDecoder
 from GPT_SoVITS.gpt.native.weights import Kind, pack_native_weights
 from GPT_SoVITS.gpt.sampling import SamplingSettings
+from GPT_SoVITS.gpt.weight_cache import WeightCache
 
 native = library.load_library()
 pytestmark = pytest.mark.skipif(native is None, reason="the native decoder was not built: there is no C++ compiler")
@@ -164,6 +169,98 @@ def test_a_damaged_checkpoint_is_reported_and_not_spoken() -> None:
 
     with pytest.raises(ModelError, match="damaged"):
         decoder_of(model, "single").prefill([row(1)], 5)
+    with pytest.raises(ModelError, match="damaged"):
+        decoder_of(model, "int8").prefill([row(1)], 5)
+
+
+@torch.inference_mode()
+def test_a_row_takes_memory_for_the_positions_that_it_has_and_not_for_all_that_it_may_get() -> None:
+    decoder, rows = decoder_of(MODEL, "single"), 20
+    decoder.prefill([row(1)], 1500)
+    capacity = rows * 3 * 2 * 128 * 1500 * 4  # of float32, in all layers' keys and values
+    before = resident_bytes()
+    for _ in range(3):  # freed memory is used again
+        decoder.prefill([row(seed) for seed in range(rows)], 1500)
+        for _ in range(rows - 1):
+            decoder.remove_row(0)
+
+    assert resident_bytes() - before < capacity / 20
+
+
+def resident_bytes() -> int:
+    """Return how much memory the process takes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+THREADS_OF_MANY_DECODERS = """
+import sys
+from threading import active_count
+sys.path += sys.argv[1:]
+import torch
+from pathlib import Path
+from test_native_decoder import MODEL, decoder_of, row
+def threads(): return len(list(Path("/proc/self/task").iterdir()))
+with torch.inference_mode():
+    before = threads()
+    decoders = [decoder_of(MODEL, "single", threads=3) for _ in range(8)]
+    for decoder in decoders:
+        decoder.prefill([row(1)], 5)
+    print(threads() - before)
+"""
+TOO_MANY_THREADS = """
+import resource, sys
+sys.path += sys.argv[1:]
+import torch
+from pathlib import Path
+from test_native_decoder import MODEL, decoder_of, row
+weights = decoder_of(MODEL, "single").weights
+from GPT_SoVITS.gpt.native.decoder import NativeDecoder
+size = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (size + (100 << 20), resource.RLIM_INFINITY))
+try:
+    NativeDecoder(weights, threads=100)
+except MemoryError:
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    with torch.inference_mode():
+        print(tuple(NativeDecoder(weights, threads=2).prefill([row(1)], 5).shape))
+"""
+
+
+def run_program(program: str) -> str:
+    """Run a program that imports this module, and return what it prints."""
+    folders = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+    finished = subprocess.run([sys.executable, "-c", program, *folders], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout.strip()
+
+
+def test_all_decoders_of_a_process_share_their_threads() -> None:
+    assert run_program(THREADS_OF_MANY_DECODERS) == "2"
+
+
+def test_threads_that_cannot_be_started_are_a_lack_of_memory_and_not_the_end_of_the_process() -> None:
+    assert run_program(TOO_MANY_THREADS) == "(1, 65)"
+
+
+@torch.inference_mode()
+def test_decoders_on_many_threads_take_turns_and_keep_their_bits() -> None:
+    weights = pack_native_weights(MODEL, "int8")
+    expected = NativeDecoder(weights).prefill([row(1), row(2)], 5)
+    results: list[torch.Tensor] = []
+
+    def decode() -> None:
+        decoder = NativeDecoder(weights, threads=2)
+        for _ in range(5):
+            results.append(decoder.prefill([row(1), row(2)], 5))
+
+    threads = [threading.Thread(target=decode) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(results) == 20
+    assert all(torch.equal(result, expected) for result in results)
 
 
 def test_the_native_decoder_is_taken_where_it_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +273,45 @@ def test_the_native_decoder_is_taken_where_it_was_built(monkeypatch: pytest.Monk
     assert isinstance(new_decoder(MODEL), TorchDecoder)
     with pytest.raises(ModelError, match="int8 needs the native decoder"):
         new_decoder(MODEL, "int8")
+
+
+def test_a_library_that_cannot_be_loaded_leaves_decoding_to_pytorch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "_decoder.so"
+    broken.write_bytes(b"of another machine")
+    spec = type("Spec", (), {"origin": str(broken)})
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    library.load_library.cache_clear()
+    try:
+        assert library.load_library() is None
+    finally:
+        library.load_library.cache_clear()
+
+
+def test_who_needs_the_weights_of_one_model_does_not_wait_while_those_of_another_are_packed() -> None:
+    cache: WeightCache[str] = WeightCache()
+    packing, go_on = threading.Event(), threading.Event()
+
+    def pack() -> str:
+        packing.set()
+        assert go_on.wait(60)
+        return "slow"
+
+    slow, fast = model_of(), model_of()
+    thread = threading.Thread(target=cache.get, args=(slow, "half", pack))
+    thread.start()
+    assert packing.wait(60)
+
+    finished = threading.Thread(target=lambda: results.append(cache.get(fast, "half", lambda: "fast")))
+    results: list[str] = []
+    finished.start()
+    finished.join(10)
+
+    assert results == ["fast"]
+    go_on.set()
+    thread.join()
+    finished.join()
 
 
 def test_weights_are_packed_once_and_again_when_they_change() -> None:

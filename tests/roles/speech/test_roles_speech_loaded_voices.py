@@ -24,11 +24,13 @@ from core.speech.requests import UtteranceRequest
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint, save_checkpoint
 from GPT_SoVITS.configs import load_config
+from GPT_SoVITS.gpt.native.library import load_library
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
 from roles.synthesizer import Synthesizer
 
 RATE = 16_000
+LONG_TEXT = "Rounded weights change what is drawn now and then, so that it takes a long sentence to hear of it."
 
 
 @pytest.fixture
@@ -74,9 +76,9 @@ def publish(services: WorkerServices, path: Path, key: str) -> None:
     services.storage.publish(temporary, key)
 
 
-def speak(role: Synthesizer, voice: str, **more: Any) -> np.ndarray:
+def speak(role: Synthesizer, voice: str, text: str = "Hello.", **more: Any) -> np.ndarray:
     request = UtteranceRequest(
-        parent="speech-1", index=0, text="Hello.", language="en", voice_id=f"voice-{voice}", seed=3, **more
+        parent="speech-1", index=0, text=text, language="en", voice_id=f"voice-{voice}", seed=3, **more
     )
     role.services.queue.enqueue(NewJob(SYNTHESIZER, request.stored()))
     lease = role.services.queue.claim(SYNTHESIZER, "worker-1")
@@ -112,3 +114,17 @@ def test_recordings_beside_the_prompt_change_the_style_and_only_for_their_reques
 
     assert not np.array_equal(with_another, alone)
     np.testing.assert_array_equal(speak(synthesizer, "ann"), alone)
+
+
+@pytest.mark.skipif(load_library() is None, reason="the native decoder was not built: there is no C++ compiler")
+def test_int8_reaches_the_decoder_of_a_voice(synthesizer: Synthesizer):
+    services = synthesizer.services
+    as_stored = speak(synthesizer, "ann", LONG_TEXT)
+    synthesizer.stop()
+    services.settings = services.settings.model_copy(update={"inference_precision": "int8"})
+    synthesizer.start(services)
+
+    in_bytes = speak(synthesizer, "ann", LONG_TEXT)
+
+    assert not np.array_equal(in_bytes, as_stored)
+    np.testing.assert_array_equal(speak(synthesizer, "ann", LONG_TEXT), in_bytes)

@@ -4,6 +4,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <new>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/mman.h>
+#endif
 
 namespace sovitsd {
 
@@ -13,16 +18,38 @@ constexpr float INFINITE = std::numeric_limits<float>::infinity();
 
 int round_up(int number, int multiple) { return (number + multiple - 1) / multiple * multiple; }
 
-/// Zeroed memory that costs nothing until it is written; null when there is none.
-float* new_cache(size_t numbers) { return static_cast<float*>(std::calloc(numbers, sizeof(float))); }
-
 }  // namespace
 
-void Free::operator()(float* p) const { std::free(p); }
+#if defined(__unix__) || defined(__APPLE__)
+
+// Pages of its own: calloc clears, and so takes, what it has in its heap. No huge pages: the positions of a head are
+// close to one another, those of the next head are not, so that a few positions would take all of the row's memory.
+LazyMemory::LazyMemory(size_t numbers) : bytes_(numbers * sizeof(float)) {
+  void* pages = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) throw std::bad_alloc();
+#if defined(MADV_NOHUGEPAGE)
+  madvise(pages, bytes_, MADV_NOHUGEPAGE);
+#endif
+  numbers_ = static_cast<float*>(pages);
+}
+
+LazyMemory::~LazyMemory() {
+  if (numbers_) munmap(numbers_, bytes_);
+}
+
+#else
+
+LazyMemory::LazyMemory(size_t numbers) : numbers_(static_cast<float*>(std::calloc(numbers, sizeof(float)))) {
+  if (!numbers_) throw std::bad_alloc();
+}
+
+LazyMemory::~LazyMemory() { std::free(numbers_); }
+
+#endif
 
 Decoder::Decoder(const Shape& shape, const void* const* tensors, const int32_t* pointers, int pointer_count,
                  int threads, const Kernels& kernels)
-    : shape_(shape), kernels_(kernels), d_(shape.width / shape.heads), pointer_heads_(pointer_count), team_(threads) {
+    : shape_(shape), kernels_(kernels), d_(shape.width / shape.heads), pointer_heads_(pointer_count), team_(shared_team(threads)) {
   const int width = shape.width;
   auto matrix = [&tensors](int outputs, int inputs, WeightKind kind) {
     Matrix m;
@@ -77,10 +104,6 @@ void Decoder::multiply(const Matrix& m, int thread, const float* x, int x_stride
   // Each thread rounds the rows for itself: that costs less than waiting for one another.
   Scratch& scratch = scratch_[thread];
   const int groups = m.inputs / GROUP;
-  scratch.values.resize(static_cast<size_t>(rows) * m.inputs);
-  scratch.scales.resize(static_cast<size_t>(rows) * groups);
-  scratch.corrections.resize(static_cast<size_t>(rows) * groups);
-  scratch.rows.resize(rows);
   for (int b = 0; b < rows; b++) {
     scratch.rows[b] = {scratch.values.data() + static_cast<size_t>(b) * m.inputs,
                        scratch.scales.data() + static_cast<size_t>(b) * groups,
@@ -92,6 +115,23 @@ void Decoder::multiply(const Matrix& m, int thread, const float* x, int x_stride
   });
 }
 
+void Decoder::reserve(int rows, int longest) {
+  const size_t size = static_cast<size_t>(rows) * shape_.width;
+  x_.resize(size);
+  qkv_.resize(3 * size);
+  attended_.resize(size);
+  product_.resize(size);
+  inner_.resize(4 * size);
+  for (auto& scores : scores_) scores.resize(std::max<size_t>(scores.size(), longest));
+  if (shape_.layer_kind != WeightKind::int8) return;
+  for (Scratch& scratch : scratch_) {  // for the widest matrix
+    scratch.values.resize(4 * size);
+    scratch.scales.resize(4 * size / GROUP);
+    scratch.corrections.resize(4 * size / GROUP);
+    scratch.rows.resize(rows);
+  }
+}
+
 Status Decoder::prefill(const float* embedded, int length, int text_length, const int32_t* phonemes, int steps,
                         float* logits) {
   if (length < 1 || text_length < 1 || text_length > length || steps < 0 || length - text_length > positions_)
@@ -101,8 +141,7 @@ Status Decoder::prefill(const float* embedded, int length, int text_length, cons
   row.length = length;
   row.position = length - text_length;
   row.capacity = round_up(length + steps + 1, LANES);
-  row.cache.reset(new_cache(static_cast<size_t>(shape_.layers) * 2 * width * row.capacity));
-  if (!row.cache) return Status::no_memory;
+  row.cache = LazyMemory(static_cast<size_t>(shape_.layers) * 2 * width * row.capacity);
   if (pointer_heads_) {
     row.pointer.phonemes.assign(phonemes, phonemes + text_length);
     for (int32_t phoneme : row.pointer.phonemes)
@@ -110,12 +149,8 @@ Status Decoder::prefill(const float* embedded, int length, int text_length, cons
     row.pointer.observed.assign(2 * static_cast<size_t>(pointer_heads_), 0.0f);
   }
   const size_t positions = length;
-  x_.assign(embedded, embedded + positions * width);
-  qkv_.resize(positions * 3 * width);
-  attended_.resize(positions * width);
-  product_.resize(positions * width);
-  inner_.resize(positions * 4 * width);
-  for (auto& scores : scores_) scores.resize(std::max<size_t>(scores.size(), row.capacity));
+  reserve(length, row.capacity);
+  std::copy(embedded, embedded + positions * width, x_.begin());
   team_.run([&](int thread) {
     float* x = x_.data();
     int observation = 0;
@@ -144,7 +179,7 @@ Status Decoder::prefill(const float* embedded, int length, int text_length, cons
           if (t == length - 1)
             for (size_t p = 0; p < layer.pointers.size(); p++)
               if (layer.pointers[p] == head) {
-                attend_pointer(row, head, observation + static_cast<int>(p), query, k, v, out);
+                attend_pointer(row, observation + static_cast<int>(p), query, k, v, out);
                 query = nullptr;
               }
           if (query) kernels_.attend(d_, query, k, v, t < text_length ? text_length : t + 1, scores_[thread].data(), out);
@@ -182,13 +217,7 @@ Status Decoder::step(const int64_t* tokens, int count, float* logits) {
       return Status::bad_argument;
     longest = std::max(longest, row.capacity);
   }
-  const size_t size = static_cast<size_t>(count) * width;
-  x_.resize(size);
-  qkv_.resize(3 * size);
-  attended_.resize(size);
-  product_.resize(size);
-  inner_.resize(4 * size);
-  for (auto& scores : scores_) scores.resize(std::max<size_t>(scores.size(), longest));
+  reserve(count, longest);
   for (int b = 0; b < count; b++) {
     const float* token = token_embedding_ + static_cast<size_t>(tokens[b]) * width;
     const float* position = token_positions_ + static_cast<size_t>(rows_[b].position) * width;
@@ -214,7 +243,7 @@ Status Decoder::step(const int64_t* tokens, int count, float* logits) {
           bool pointing = false;
           for (size_t p = 0; p < layer.pointers.size(); p++)
             if (layer.pointers[p] == head) {
-              attend_pointer(row, head, observation + static_cast<int>(p), query, k, v, out);
+              attend_pointer(row, observation + static_cast<int>(p), query, k, v, out);
               pointing = true;
             }
           if (!pointing) kernels_.attend(d_, query, k, v, t + 1, scores_[thread].data(), out);
@@ -250,8 +279,8 @@ Status Decoder::remove(int row) {
 }
 
 /// Attention of a pointing head: it sees the phoneme of the last token and the one after it alone.
-void Decoder::attend_pointer(Row& row, int, int observation, const float* query, const float* keys,
-                             const float* values, float* out) {
+void Decoder::attend_pointer(Row& row, int observation, const float* query, const float* keys, const float* values,
+                             float* out) {
   const Pointer& pointer = row.pointer;
   const int slots[2] = {pointer.position, pointer.next()};
   const bool stays = pointer.tokens < shape_.longest_phoneme || pointer.position == pointer.last();

@@ -1,8 +1,9 @@
 // The GPT's transformer for any number of rows: keys and values of each row, its prefill and the steps.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <utility>
 #include <vector>
 
 #include "kernels.h"
@@ -47,8 +48,29 @@ struct Pointer {
   int next() const { return position < last() ? position + 1 : position; }
 };
 
-struct Free {
-  void operator()(float* p) const;
+/// Zeroed numbers in pages that take no memory before they are written.
+class LazyMemory {
+ public:
+  LazyMemory() = default;
+  /// Throws std::bad_alloc.
+  explicit LazyMemory(size_t numbers);
+  ~LazyMemory();
+  LazyMemory(LazyMemory&& other) noexcept { swap(other); }
+  LazyMemory& operator=(LazyMemory&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+
+  float* get() const { return numbers_; }
+
+ private:
+  void swap(LazyMemory& other) noexcept {
+    std::swap(numbers_, other.numbers_);
+    std::swap(bytes_, other.bytes_);
+  }
+
+  float* numbers_ = nullptr;
+  size_t bytes_ = 0;
 };
 
 /// One sequence: how far it has come, and its keys and values, (layers, key | value, heads, capacity, d).
@@ -58,7 +80,7 @@ struct Row {
   /// Position of the next token; the prompt's first has 0.
   int position = 0;
   Pointer pointer;
-  std::unique_ptr<float, Free> cache;
+  LazyMemory cache;
 };
 
 enum class Status : int32_t { ok = 0, bad_argument = 1, no_memory = 2, not_finite = 3 };
@@ -82,8 +104,9 @@ class Decoder {
 
  private:
   void multiply(const Matrix& m, int thread, const float* x, int x_stride, float* y, int y_stride, int rows, bool relu);
-  void attend_pointer(Row& row, int head, int observation, const float* query, const float* keys, const float* values,
-                      float* out);
+  void attend_pointer(Row& row, int observation, const float* query, const float* keys, const float* values, float* out);
+  /// Make room for the activations of so many rows or positions: nothing is allocated while the team works.
+  void reserve(int rows, int longest);
   Status finish(int first, int count, const float* hidden, float* logits);
   void advance(Row& row, float* logits);
   float* keys(Row& row, int layer, int head) const;
@@ -102,7 +125,7 @@ class Decoder {
   const float* phoneme_moving_;
   int pointer_heads_;
   std::vector<Row> rows_;
-  Team team_;
+  Team& team_;
   std::vector<float> x_, qkv_, attended_, product_, inner_, logits_;
   std::vector<std::vector<float>> scores_;
   struct Scratch {

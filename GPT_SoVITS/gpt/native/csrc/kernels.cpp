@@ -7,7 +7,17 @@
 #include <type_traits>
 
 #if defined(__x86_64__)
+#include <cpuid.h>
+
+// GCC's own vectors of undefined contents look to it like variables that were forgotten.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 #endif
 
 namespace sovitsd {
@@ -65,8 +75,12 @@ namespace portable {
 
 namespace {
 
+#define SOVITSD_KERNELS(space, test)                                                                    \
+  {#space, test, space::multiply, space::quantize, space::multiply_int8, space::attend, space::add_and_normalize}
+
 #if defined(__x86_64__) && defined(__GNUC__)
 
+// __builtin_cpu_supports also asks whether the operating system saves the registers.
 bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }
@@ -78,20 +92,14 @@ bool has_avx512() {
 /// CPUID leaf 7.1; compilers of the age of GCC 12 know no name for it.
 bool has_avx_vnni() {
   unsigned a, b, c, d;
-  __asm__("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(7), "c"(1));
-  return has_avx2() && (a & (1u << 4));
+  return has_avx2() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) &&
+         (a & (1u << 4));
 }
-
-#define SOVITSD_KERNELS(space, test)                                                                    \
-  {#space, test, space::multiply, space::quantize, space::multiply_int8, space::attend, space::add_and_normalize}
 
 const Kernels avx512_kernels = SOVITSD_KERNELS(avx512, has_avx512);
 const Kernels avx_vnni_kernels = SOVITSD_KERNELS(avx_vnni, has_avx_vnni);
 const Kernels avx2_kernels = SOVITSD_KERNELS(avx2, has_avx2);
 
-#else
-#define SOVITSD_KERNELS(space, test)                                                                    \
-  {#space, test, space::multiply, space::quantize, space::multiply_int8, space::attend, space::add_and_normalize}
 #endif
 
 const Kernels portable_kernels = SOVITSD_KERNELS(portable, [] { return true; });

@@ -13,24 +13,25 @@ namespace sovitsd {
 
 class Team {
  public:
+  /// Throws std::system_error when there are no more threads.
   explicit Team(int threads) : threads_(std::max(1, threads)) {
-    for (int number = 1; number < threads_; number++) pool_.emplace_back([this, number] { serve(number); });
-  }
-  ~Team() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      stopping_ = true;
+    try {
+      for (int number = 1; number < threads_; number++) pool_.emplace_back([this, number] { serve(number); });
+    } catch (...) {
+      stop();
+      throw;
     }
-    start_.notify_all();
-    for (std::thread& thread : pool_) thread.join();
   }
+  ~Team() { stop(); }
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
 
   int threads() const { return threads_; }
 
-  /// Run `work(number)` on every thread, the caller's among them, and return when all have ended.
+  /// Run `work(number)` on every thread, the caller's among them, and return when all have ended. It must not throw.
+  /// One caller after the other.
   void run(const std::function<void(int)>& work) {
+    std::lock_guard<std::mutex> turn(callers_);
     if (threads_ > 1) {
       {
         std::lock_guard<std::mutex> lock(mutex_);
@@ -83,6 +84,15 @@ class Team {
 #endif
   }
 
+  void stop() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stopping_ = true;
+    }
+    start_.notify_all();
+    for (std::thread& thread : pool_) thread.join();
+  }
+
   void serve(int number) {
     for (unsigned long seen = 0;;) {
       const std::function<void(int)>* work;
@@ -100,6 +110,7 @@ class Team {
 
   const int threads_;
   std::vector<std::thread> pool_;
+  std::mutex callers_;
   std::mutex mutex_;
   std::condition_variable start_;
   unsigned long turn_ = 0;
@@ -110,5 +121,9 @@ class Team {
   alignas(64) std::atomic<int> phase_{0};
   Counter next_[2];
 };
+
+/// The process's team of so many threads, which all decoders share and which stays: they would only wait for one another.
+/// Throws std::system_error.
+Team& shared_team(int threads);
 
 }  // namespace sovitsd
