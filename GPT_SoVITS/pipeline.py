@@ -36,7 +36,7 @@ from GPT_SoVITS.synthesis.length_batching import batch_by_length, restore_order
 from GPT_SoVITS.synthesis.model_loading import load_models
 from GPT_SoVITS.synthesis.model_store import ModelStore, UnlimitedStore
 from GPT_SoVITS.synthesis.prompt import EncodedPrompt, ReferenceRecording
-from GPT_SoVITS.synthesis.token_chunking import ChunkSettings, silence_similarity
+from GPT_SoVITS.synthesis.token_chunking import NANO_CHUNKS, ChunkSettings, silence_similarity
 from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
 from GPT_SoVITS.text import InlinePronunciation
 from GPT_SoVITS.vocoders import SuperResolution, load_vocoder
@@ -237,7 +237,7 @@ class Pipeline:
         Raises:
             ModelError: those of `speak_batch`.
         """
-        chunks = self.possible_chunks(request, chunks or ChunkSettings())
+        chunks = self.possible_chunks(request, chunks or self.default_chunks)
         if chunks is None:
             yield from self.speak_batch([request])
             return
@@ -246,6 +246,11 @@ class Pipeline:
         for wave, count in stream_audio(self.open_stream(utterance, chunks), self._stream_tokens(utterance)):
             yield self.to_speech(wave, count, request, skipped)
             skipped = []
+
+    @property
+    def default_chunks(self) -> ChunkSettings:
+        """How an utterance is cut into chunks where nobody says it."""
+        return NANO_CHUNKS if self.version == "nano" else ChunkSettings()
 
     def possible_chunks(self, request: SynthesisRequest, chunks: ChunkSettings | None) -> ChunkSettings | None:
         """Return how an utterance is cut into chunks when `chunks` is asked for; None for one chunk."""

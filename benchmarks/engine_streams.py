@@ -11,7 +11,7 @@ from threading import Event
 from GPT_SoVITS.engine.speech_engine import SpeechEngine
 from GPT_SoVITS.engine.utterance import UtteranceTask, UtteranceTotals
 from GPT_SoVITS.engine.warm_up import neutral_prompt
-from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, Pipeline, Speech, SynthesisRequest
+from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline, Speech, SynthesisRequest
 
 BASE = Path(__file__).resolve().parent.parent / "GPT_SoVITS" / "base"
 TEXTS = (
@@ -81,7 +81,7 @@ def play(engine: SpeechEngine, voice: tuple[Pipeline, EncodedPrompt], count: int
     for number in range(count):
         clocks.append(PlaybackClock())
         request = SynthesisRequest(TEXTS[number % len(TEXTS)], "en", voice[1], number)
-        engine.submit(UtteranceTask(voice[0], request, ChunkSettings()), clocks[-1])
+        engine.submit(UtteranceTask(voice[0], request, voice[0].default_chunks), clocks[-1])
     return [clock.wait() for clock in clocks]
 
 

@@ -28,7 +28,7 @@ from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.engine.speech_engine import SpeechEngine
 from GPT_SoVITS.engine.utterance import UtteranceTask
 from GPT_SoVITS.gpt.model import Text2Semantic
-from GPT_SoVITS.pipeline import ChunkSettings, Speech, SynthesisRequest
+from GPT_SoVITS.pipeline import Speech, SynthesisRequest
 from scripts.demo_daemon import REPOSITORY, Daemon
 
 ENVIRONMENT: Final = REPOSITORY / ".cache" / "bench-speech"
@@ -148,7 +148,9 @@ def overhead(caller: SpeechCaller, rounds: int) -> Iterator[Row]:
     alone, requests = [], []
     for seed in range(rounds):
         clock = PlaybackClock()
-        engine.submit(UtteranceTask(voice[0], SynthesisRequest(TEXTS[1], "en", voice[1], seed), ChunkSettings()), clock)
+        engine.submit(
+            UtteranceTask(voice[0], SynthesisRequest(TEXTS[1], "en", voice[1], seed), voice[0].default_chunks), clock
+        )
         clock.wait()
         alone.append((time.perf_counter() - clock.begun_at) / clock.seconds)
         clock = caller.speak(TEXTS[1])
@@ -174,10 +176,10 @@ def equal_rows() -> Iterator[Row]:
     """Compare sixteen rows with one alone, to the last bit."""
     (pipeline, prompt), engine = base_voice(), SpeechEngine()
     request = SynthesisRequest(TEXTS[2], "en", prompt, 7)
-    alone = np.concatenate([speech.samples for speech in pipeline.stream(request, chunks=ChunkSettings())])
+    alone = np.concatenate([speech.samples for speech in pipeline.stream(request)])
     listeners = [CollectedSpeech() for _ in range(16)]
     for listener in listeners:
-        engine.submit(UtteranceTask(pipeline, request, ChunkSettings()), listener)
+        engine.submit(UtteranceTask(pipeline, request, pipeline.default_chunks), listener)
     same = sum(np.array_equal(np.concatenate(listener.wait_for_samples()), alone) for listener in listeners)
     engine.close()
     yield Row("rows of 16 that equal one alone", "", same, "all", 16, same / 16)

@@ -135,7 +135,7 @@ class _SpokenUtterance:
         task = UtteranceTask(
             pipeline,
             synthesis,
-            chunks=chunk_settings(request.sampling) if live else None,
+            chunks=chunk_settings(request.sampling, pipeline.default_chunks) if live else None,
             urgency=Urgency.LIVE if live else Urgency.BATCH,
             repeatable=request.repeatable,
         )

@@ -9,7 +9,7 @@ import torch
 
 from GPT_SoVITS.engine.speech_engine import SpeechEngine
 from GPT_SoVITS.engine.utterance import UtteranceTask, UtteranceTotals
-from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, Pipeline, Speech, SynthesisRequest
+from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline, Speech, SynthesisRequest
 from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
 
 BASE = Path(__file__).resolve().parent.parent / "base"
@@ -37,7 +37,8 @@ def warm_up(engine: SpeechEngine, *, device: torch.device | str = "cpu", precisi
     pipeline = Pipeline.load(BASE / "gpt.safetensors", BASE / "sovits.safetensors", device=device, precision=precision)
     waiter = _Waiter()
     engine.submit(
-        UtteranceTask(pipeline, SynthesisRequest(TEXT, "en", neutral_prompt(pipeline), 1), ChunkSettings()), waiter
+        UtteranceTask(pipeline, SynthesisRequest(TEXT, "en", neutral_prompt(pipeline), 1), pipeline.default_chunks),
+        waiter,
     )
     result = waiter.result.get()
     if isinstance(result, Exception):

@@ -27,6 +27,8 @@ LOWEST, HIGHEST = 50.0, 600.0
 NOISE_SECONDS = 30
 KERNEL = 7
 """Frames that a block spans."""
+REACH = 12
+"""Frames beyond these, within the receptive field of 41, change the audio of a frame less than other noise would."""
 
 
 class Pitch(NamedTuple):
@@ -91,9 +93,8 @@ class FrameGenerator(nn.Module):
         width, fine_width = config.width, config.fine_width
         self.rate, self.hop = config.rate, config.hop
         self.fine_hop, self.size = config.hop // 2, 2 * config.hop
-        trunk = KERNEL // 2 * (1 + config.layers + config.pitch_layers)
-        self.reach = trunk + -(-(KERNEL // 2 * config.fine_layers + self.size // self.fine_hop) // 2)
-        """Frames to either side that a frame of audio depends on."""
+        self.reach = REACH
+        """Frames to either side that a frame of audio depends on audibly."""
         bins = self.size // 2 + 1
         self.pitch = PitchPredictor(channels, config.pitch_width, config.pitch_layers, style)
         self.enter = nn.Conv1d(channels + 2, width, KERNEL, padding=KERNEL // 2)

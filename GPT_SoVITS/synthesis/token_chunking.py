@@ -43,6 +43,10 @@ class ChunkSettings:
             raise ValueError("chunks overlap by one token or more, and read at least that much again")
 
 
+NANO_CHUNKS = ChunkSettings(least=30, growth=3.0, most=100, context=16)
+"""For nano, which speaks so much faster than one listens that it can wait for longer chunks."""
+
+
 class TokenChunker:
     """Collects the tokens of one sentence and decides where its chunks end.
 

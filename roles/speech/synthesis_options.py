@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.speech.requests import UtteranceRequest
@@ -35,13 +36,11 @@ def synthesis_request(request: UtteranceRequest, prompt: EncodedPrompt, seed: in
     )
 
 
-def chunk_settings(options: SamplingOptions) -> ChunkSettings:
-    """Return how the audio of an utterance is cut into the chunks of a stream."""
-    from GPT_SoVITS.pipeline import ChunkSettings
-
-    defaults = ChunkSettings()
+def chunk_settings(options: SamplingOptions, defaults: ChunkSettings) -> ChunkSettings:
+    """Return how the audio of an utterance is cut into the chunks of a stream; options left out are the defaults."""
     least = options.min_chunk_length or defaults.least
-    return ChunkSettings(
+    return replace(
+        defaults,
         first=min(defaults.first, least),
         least=least,
         most=max(defaults.most, least),

@@ -12,13 +12,14 @@ import pytest
 import torch
 
 from GPT_SoVITS.configs import load_config, merge_config
+from GPT_SoVITS.engine.warm_up import BASE, neutral_prompt
 from GPT_SoVITS.noise import SeededNoise
 from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, Pipeline, SamplingSettings, Speech, SynthesisRequest
 from GPT_SoVITS.sovits.layers import NormedConv1d, NormedConvTranspose1d
 from GPT_SoVITS.sovits.model import SoVITS
 from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
 from GPT_SoVITS.synthesis.streaming_decoder import StreamingDecoder
-from GPT_SoVITS.synthesis.token_chunking import TokenChunker
+from GPT_SoVITS.synthesis.token_chunking import NANO_CHUNKS, TokenChunker
 from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
 
 SENTENCE = "A sentence that is long enough to be spoken in several chunks, one after the other."
@@ -264,9 +265,57 @@ def test_a_stream_makes_the_tokens_that_speaking_makes(tiny: Pipeline, tiny_prom
 
 
 def test_nano_streams_by_length_as_no_token_of_its_is_known_to_be_silence(pipeline: Pipeline, prompt: EncodedPrompt):
-    first = next(pipeline.stream(utterance(prompt, seed=3)))
+    chunks = list(pipeline.stream(utterance(prompt, seed=3)))
 
-    assert first.tokens == ChunkSettings().first
+    assert [chunk.tokens for chunk in chunks] == [NANO_CHUNKS.first, NANO_CHUNKS.least, 51]
+
+
+def test_a_stream_of_nano_encodes_a_third_and_generates_a_fifth_more_frames_than_speaking(
+    pipeline: Pipeline, prompt: EncodedPrompt
+):
+    decoder = pipeline.decoder
+    assert isinstance(decoder, WaveformDecoder)
+    frames: dict[str, int] = {}
+
+    def count(name: str, shape: torch.Size) -> None:
+        frames[name] = frames.get(name, 0) + shape[2]
+
+    hooks = [
+        module.register_forward_pre_hook(lambda _, inputs, name=name: count(name, inputs[0].shape))
+        for name, module in (("encoder", decoder.sovits.enc_p.encoder2), ("generator", decoder.sovits.dec))
+    ]
+    whole = pipeline.speak_batch([utterance(prompt, seed=3)])[0]
+    spoken = dict(frames)
+    frames.clear()
+    streamed = list(pipeline.stream(utterance(prompt, seed=3)))
+    for hook in hooks:
+        hook.remove()
+
+    assert spoken == {"encoder": 2 * whole.tokens, "generator": 2 * whole.tokens}
+    assert len(streamed) > 2
+    assert frames["encoder"] < 1.36 * spoken["encoder"]
+    assert frames["generator"] < 1.2 * spoken["generator"]
+
+
+def mel(wave: np.ndarray) -> torch.Tensor:
+    """Return the loudness of sixteen bands, smoothed, (16, frames): what an ear hears of a wave, without its phase."""
+    spectrum = torch.stft(torch.from_numpy(wave), 1024, 128, window=torch.hann_window(1024), return_complex=True)
+    power = spectrum.abs().square()[:512].unflatten(0, (16, 32)).mean(1)
+    return (torch.nn.functional.avg_pool1d(power[None], 9, 1, 4)[0] + 1e-3).log()
+
+
+def test_the_joints_of_nano_sound_like_what_lies_between_them():
+    pipeline = Pipeline.load(BASE / "gpt.safetensors", BASE / "sovits.safetensors")
+    request = SynthesisRequest(SENTENCE, "en", neutral_prompt(pipeline), 3)
+    whole = pipeline.speak_batch([request])[0].samples
+    chunks = [speech.samples for speech in pipeline.stream(request)]
+
+    difference = (mel(np.concatenate(chunks)) - mel(whole)).abs().mean(0)
+    joints = np.cumsum([len(chunk) for chunk in chunks])[:-1] // 128
+
+    assert len(joints) >= 2
+    for joint in joints:
+        assert difference[joint - 15 : joint + 15].mean() < 2 * difference.mean()
 
 
 def test_two_streams_that_take_turns_on_one_thread_do_not_mix(tiny: Pipeline, tiny_prompt: EncodedPrompt):
