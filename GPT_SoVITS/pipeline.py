@@ -33,7 +33,7 @@ from GPT_SoVITS.synthesis.conditioning import (
 from GPT_SoVITS.synthesis.flow_decoder import FlowDecoder
 from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 from GPT_SoVITS.synthesis.length_batching import batch_by_length, restore_order
-from GPT_SoVITS.synthesis.model_loading import load_models
+from GPT_SoVITS.synthesis.model_loading import ModelFileCache, load_models
 from GPT_SoVITS.synthesis.model_store import ModelStore, UnlimitedStore
 from GPT_SoVITS.synthesis.prompt import EncodedPrompt, ReferenceRecording
 from GPT_SoVITS.synthesis.token_chunking import NANO_CHUNKS, ChunkSettings, silence_similarity
@@ -112,6 +112,7 @@ class Pipeline:
         precision: str = "auto",
         helpers: HelperNetworks | None = None,
         store: ModelStore | None = None,
+        cache: ModelFileCache | None = None,
     ) -> Pipeline:
         """Map both files, ours or official ones, and make them ready on `device`.
 
@@ -121,13 +122,16 @@ class Pipeline:
             precision: `auto` (what suits the device), `fp32`, `fp16`, `bf16` or `int8`.
             helpers: Networks to share with other voices.
             store: Finds a GPT or a vocoder that another voice has loaded.
+            cache: Keeps what is made of the files, for all processes of the host.
 
         Raises:
             ModelError: "wrong_checkpoint" for files that are no GPT and SoVITS of one family, "missing_part",
                 "bad_precision", and those of `open_checkpoint`.
         """
         store = UnlimitedStore() if store is None else store
-        voice = load_models(gpt_path, sovits_path, models=models, device=device, precision=precision, store=store)
+        voice = load_models(
+            gpt_path, sovits_path, models=models, device=device, precision=precision, store=store, cache=cache
+        )
         spectrograms = read_section(SpectrogramConfig, voice.recipe["data"], extra=True)
         decoder: AcousticDecoder
         if isinstance(voice.sovits, FlowMatchingSoVITS):

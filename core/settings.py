@@ -159,6 +159,9 @@ class Settings(BaseSettings):
     """MiB that a synthesizer keeps of voices, prompts and the networks around them; 0: half of what is free."""
     voice_idle_seconds: float = Field(1800.0, ge=0)
     """How long a synthesizer keeps voices that nobody uses; 0 keeps them."""
+    model_cache_mb: int = Field(4096, ge=0)
+    """MiB of disk below DATA_PATH for what synthesizers make of checkpoints, once for all of them; the least recently
+    used goes first."""
     speech_cache_mb: int = Field(64, ge=0)
     """MiB of finished sentences that a synthesizer keeps, for requests with the same seed; 0: none."""
     num_preprocessors: int = Field(0, ge=0, le=64)

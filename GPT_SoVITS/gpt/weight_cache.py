@@ -36,6 +36,12 @@ class WeightCache(Generic[Value]):
                 entry = cached.entries[key] = _Entry([_stamp(p) for p in parameters], make())
             return entry.value
 
+    def values(self, model: Text2Semantic) -> list[Value]:
+        """Return what is there of a model, whether or not its weights were changed since."""
+        with self._lock:
+            cached = self._models.get(model)
+        return [] if cached is None else [entry.value for entry in list(cached.entries.values())]
+
 
 _Stamp = tuple[Tensor, int, int]
 

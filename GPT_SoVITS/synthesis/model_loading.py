@@ -24,8 +24,10 @@ from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching import official as official_flow
 from GPT_SoVITS.flow_matching.lora import attach, is_lora, whole_parts
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
+from GPT_SoVITS.gpt.decoder_choice import share_packed_weights
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.native.library import load_library
+from GPT_SoVITS.gpt.native.packed_file import PackedFile
 from GPT_SoVITS.gpt.packed_weights import Precision
 from GPT_SoVITS.sovits import official as official_sovits
 from GPT_SoVITS.sovits.model import TRAINING_ONLY_PREFIXES, SoVITS
@@ -37,6 +39,14 @@ MAX_SETTING = 1 << 16
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16, "int8": torch.float32}
 """int8 is for the GPT's decoder on a CPU alone, which packs it from the weights as they are."""
 WEIGHT_INITIALIZERS = (Tensor.normal_, Tensor.uniform_)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFileCache:
+    """A folder for what is made of checkpoints, which all processes of a host share."""
+
+    folder: Path
+    max_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,7 @@ def load_models(
     device: torch.device | str,
     precision: str,
     store: ModelStore,
+    cache: ModelFileCache | None = None,
 ) -> VoiceModels:
     """Open a GPT and a SoVITS file, ours or official.
 
@@ -69,6 +80,7 @@ def load_models(
         models: Folder of official weights, where the base of a LoRA is looked for.
         precision: `auto` (what suits the device), `fp32`, `fp16`, `bf16` or `int8`.
         store: Finds a GPT that another voice has loaded from the same file.
+        cache: Keeps what is made of the files, for all processes of the host.
 
     Raises:
         ModelError: "wrong_checkpoint" for files that do not belong together, "missing_part" for a LoRA without its
@@ -90,6 +102,8 @@ def load_models(
         (str(gpt_path), gpt_path.stat().st_mtime_ns, device, gpt_dtype),
         partial(_build_gpt, gpt_file, gpt_path.name, device, gpt_dtype),
     )
+    if cache is not None and device.type == "cpu":
+        share_packed_weights(gpt, PackedFile(cache.folder / "gpt", gpt_path, cache.max_bytes))
     del gpt_file
     if version in FLOW_MATCHING_VERSIONS:
         recipe, sovits = _build_flow_matching(sovits_file, sovits_path.name, models, device, dtype, store)

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from GPT_SoVITS.gpt.decoder_choice import packed_bytes
 from GPT_SoVITS.gpt.model import Text2Semantic
 
 Model = TypeVar("Model")
@@ -59,7 +60,8 @@ def memory_of(model: object) -> dict[Hashable, int]:
             storage = part.untyped_storage()
             pieces[storage.data_ptr()] = storage.nbytes()
         elif part.device.type == "cpu":  # the decoder keeps a copy of the weights in its own layout
-            pieces["packed", id(part)] = sum(parameter.nbytes for parameter in part.parameters())
+            estimate = sum(parameter.nbytes for parameter in part.parameters())
+            pieces["packed", id(part)] = packed_bytes(part) or estimate
     return pieces
 
 

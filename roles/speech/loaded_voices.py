@@ -159,20 +159,22 @@ class LoadedVoices:
 
     def _load_pipeline(self, voice: VoiceRecord, engine: SpeechEngine) -> Pipeline:
         from GPT_SoVITS.pipeline import Pipeline
-        from GPT_SoVITS.synthesis.model_loading import suitable_precision
+        from GPT_SoVITS.synthesis.model_loading import ModelFileCache, suitable_precision
 
-        storage = self.services.storage
+        storage, settings = self.services.storage, self.services.settings
+        cache = ModelFileCache(settings.data_path / "cache" / "models", settings.model_cache_mb * MIB)
         started = time.perf_counter()
 
         def load() -> Pipeline:
             pipeline = Pipeline.load(
                 storage.path(storage_keys.checkpoint(voice.gpt_checkpoint_id)),
                 storage.path(storage_keys.checkpoint(voice.sovits_checkpoint_id)),
-                models=self.services.settings.models_folder,
+                models=settings.models_folder,
                 device=self.services.device,
-                precision=suitable_precision(self.services.settings.inference_precision, self.services.device),
+                precision=suitable_precision(settings.inference_precision, self.services.device),
                 helpers=self.helpers,
                 store=self.resident,
+                cache=cache,
             )
             engine.prepare(pipeline)
             return pipeline

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.config import GPTConfig
-from GPT_SoVITS.gpt.model import POSITIONS, GPTNetwork, Text2Semantic, TransformerLayer, sine_table
+from GPT_SoVITS.gpt.model import POSITIONS, Text2Semantic, TransformerLayer, sine_table
 from GPT_SoVITS.gpt.native.library import Shape
 from GPT_SoVITS.gpt.pointer import MAX_TOKENS_PER_PHONEME
 
@@ -28,6 +28,8 @@ LANES: Final = 16
 GROUP: Final = 64
 """Inputs that share a scale in products of whole numbers; a row of inputs consists of whole groups."""
 MAX_BYTE: Final = 127
+EMBEDDED_TENSORS: Final = 4
+"""How many tensors the prefill embeds its input with, behind those that csrc/decoder.cpp reads."""
 
 
 def suits(config: GPTConfig) -> bool:
@@ -60,14 +62,29 @@ class NativeWeights:
     token_embedding: Tensor
     token_positions: Tensor
 
+    @property
+    def bytes(self) -> int:
+        """How much memory they take."""
+        embedded = (self.text_embedding, self.bert_weight, self.bert_bias, self.text_positions)
+        return sum(tensor.nbytes for tensor in (*self.tensors, *embedded))
 
-@torch.inference_mode(False)
-@torch.no_grad()
+
 def pack_native_weights(model: Text2Semantic, kind: Kind) -> NativeWeights:
     """Pack a model on a CPU that `suits`; the head keeps its precision, since rounded logits change what is drawn.
 
     Raises:
         ModelError: "not_finite" for weights that no byte can stand for.
+    """
+    return assemble_native_weights(model, kind, packed_tensors(model, kind))
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def packed_tensors(model: Text2Semantic, kind: Kind) -> list[Tensor]:
+    """Return the tensors of a model's native weights: those of csrc/decoder.cpp, then those of the prefill's input.
+
+    Raises:
+        ModelError: "not_finite".
     """
     config, network = model.config, model.model
     packer = _Packer()
@@ -82,43 +99,56 @@ def pack_native_weights(model: Text2Semantic, kind: Kind) -> NativeWeights:
             packer.add(norm.weight.detach().float())
             packer.add(norm.bias.detach().float())
     head = network.ar_predict_layer.weight
-    head_kind: Kind = "half" if head.dtype == torch.float16 else "single"
-    packer.add_matrix(head, None, head_kind)
-    embedding = packer.add(network.ar_audio_embedding.word_embeddings.weight.detach().float())
+    packer.add_matrix(head, None, _head_kind(model))
+    packer.add(network.ar_audio_embedding.word_embeddings.weight.detach().float())
     table = sine_table(POSITIONS, config.embedding_dim)
-    positions = packer.add(network.ar_audio_position.alpha.detach().float() * table)
+    packer.add(network.ar_audio_position.alpha.detach().float() * table)
     statistics = network.pointer_statistics
     packer.add(statistics.tokens)
     packer.add(statistics.moving)
     packer.add(torch.tensor([POSITIONS], dtype=torch.int32))
+    return [
+        *packer.tensors,
+        _single(network.ar_text_embedding.word_embeddings.weight),
+        _single(network.bert_proj.weight),
+        _single(network.bert_proj.bias),
+        network.ar_text_position.alpha.detach().float() * table,
+    ]
+
+
+def assemble_native_weights(model: Text2Semantic, kind: Kind, tensors: list[Tensor]) -> NativeWeights:
+    """Return what a decoder reads from the `packed_tensors` of a model, or from a copy of them."""
+    config = model.config
+    packed, embedded = tensors[:-EMBEDDED_TENSORS], tensors[-EMBEDDED_TENSORS:]
+    token_embedding, token_positions, token_statistics = packed[-5:-2]
     shape = Shape(
         layers=config.n_layer,
         width=config.embedding_dim,
         heads=config.head,
         vocabulary=config.vocab_size,
         end=config.end_token,
-        phonemes=len(statistics.tokens),
+        phonemes=len(token_statistics),
         longest_phoneme=MAX_TOKENS_PER_PHONEME,
         layer_kind=KIND_NUMBERS[kind],
-        head_kind=KIND_NUMBERS[head_kind],
+        head_kind=KIND_NUMBERS[_head_kind(model)],
     )
     return NativeWeights(
         config=config,
         shape=shape,
-        addresses=packer.addresses(),
+        addresses=(ctypes.c_void_p * len(packed))(*[t.data_ptr() if t.numel() else None for t in packed]),
         pointer_heads=torch.tensor(config.pointers, dtype=torch.int32).reshape(-1, 2).contiguous(),
-        tensors=packer.tensors,
-        text_embedding=_single(network.ar_text_embedding.word_embeddings.weight),
-        bert_weight=_single(network.bert_proj.weight),
-        bert_bias=_single(network.bert_proj.bias),
-        text_positions=_text_positions(network, table),
-        token_embedding=embedding,
-        token_positions=positions,
+        tensors=packed,
+        text_embedding=embedded[0],
+        bert_weight=embedded[1],
+        bert_bias=embedded[2],
+        text_positions=embedded[3],
+        token_embedding=token_embedding,
+        token_positions=token_positions,
     )
 
 
-def _text_positions(network: GPTNetwork, table: Tensor) -> Tensor:
-    return network.ar_text_position.alpha.detach().float() * table
+def _head_kind(model: Text2Semantic) -> Kind:
+    return "half" if model.model.ar_predict_layer.weight.dtype == torch.float16 else "single"
 
 
 def _single(tensor: Tensor) -> Tensor:
@@ -155,7 +185,3 @@ class _Packer:
         self.add(panels)
         self.add(weight.new_zeros(len(weight)).float() if bias is None else F.pad(bias.detach().float(), (0, missing)))
         self.add(scales)
-
-    def addresses(self) -> ctypes.Array[ctypes.c_void_p]:
-        """Return the addresses of all tensors."""
-        return (ctypes.c_void_p * len(self.tensors))(*[t.data_ptr() if t.numel() else None for t in self.tensors])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from gpt_generation import generate_seeded
+from native_models import model_of, row
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
@@ -40,34 +41,11 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return str(request.param)
 
 
-def model_of(width: int = 128, heads: int = 4, pointers: tuple[tuple[int, int], ...] = ()) -> Text2Semantic:
-    """Random weights that half precision holds exactly; a vocabulary that fills no whole panel."""
-    torch.manual_seed(width)
-    sizes = {"embedding_dim": width, "hidden_dim": width, "head": heads, "n_layer": 3, "vocab_size": 65, "EOS": 64}
-    model = Text2Semantic.from_config(
-        {"model": sizes | {"phoneme_vocab_size": 732, "dropout": 0, "pointers": pointers}}
-    ).eval()
-    if pointers:
-        model.model.ar_pointer_tokens.normal_()
-        model.model.ar_pointer_moving.normal_()
-    return model.half().float()
-
-
 MODEL = model_of()
 
 
 def halved(model: Text2Semantic) -> Text2Semantic:
     return copy.deepcopy(model).half()
-
-
-def row(seed: int) -> GenerationInput:
-    """One of some starts of different lengths, with and without features and prompt."""
-    generator = torch.Generator().manual_seed(seed)
-    length = int(torch.randint(3, 40, (1,), generator=generator))
-    phones = torch.randint(0, 732, (length,), generator=generator)
-    bert = torch.randn(1024, length, generator=generator) if seed % 3 else None
-    prompt = torch.randint(0, 64, (int(torch.randint(1, 30, (1,), generator=generator)),), generator=generator)
-    return GenerationInput(phones, bert, prompt if seed % 4 else None)
 
 
 def decoder_of(model: Text2Semantic, kind: Kind, threads: int = 1) -> NativeDecoder:
@@ -198,7 +176,8 @@ from threading import active_count
 sys.path += sys.argv[1:]
 import torch
 from pathlib import Path
-from test_native_decoder import MODEL, decoder_of, row
+from native_models import row
+from test_native_decoder import MODEL, decoder_of
 def threads(): return len(list(Path("/proc/self/task").iterdir()))
 with torch.inference_mode():
     before = threads()
@@ -212,7 +191,8 @@ import resource, sys
 sys.path += sys.argv[1:]
 import torch
 from pathlib import Path
-from test_native_decoder import MODEL, decoder_of, row
+from native_models import row
+from test_native_decoder import MODEL, decoder_of
 weights = decoder_of(MODEL, "single").weights
 from GPT_SoVITS.gpt.native.decoder import NativeDecoder
 size = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
