@@ -1,4 +1,4 @@
-"""The middleware behind `Idempotency-Key`: every POST under /api can be repeated safely.
+"""The middleware behind `Idempotency-Key`: every POST that creates something can be repeated safely.
 
 A key comes in the header or, in a JSON object, as `idempotency_key`. Responses of 2xx are remembered for 24 h; a
 request that failed created nothing, so the next one with its key runs again. Uploads are hashed as they stream by.
@@ -25,6 +25,7 @@ from api.http.request_body import FIELD, RequestBody, StreamedBody, read_body
 from api.http.responses import LingeringJsonResponse
 from core.errors import QueueUnavailable, SovitsError
 from core.jobs.idempotency import (
+    KEEP_SECONDS,
     LEASE_SECONDS,
     EarlierRequest,
     IdempotencyKeys,
@@ -38,10 +39,17 @@ from core.jobs.idempotency import (
 
 logger = logging.getLogger(__name__)
 
+SYNTHESIZE_PATH: Final = "/synthesize"
+"""Outside /api, the one route whose response names something that it stored: a WAV, which expires."""
 WAIT_SECONDS: Final = 10.0
 """How long a repeated request waits for the first one to end before it is rejected."""
 MAX_STORED_BYTES: Final = 1 << 20
 """A longer response is not remembered; what creates something responds with a few lines."""
+
+
+def takes_key(method: str, path: str) -> bool:
+    """Return whether a request may have an idempotency key; of the other POSTs none creates anything that stays."""
+    return method == "POST" and (path.startswith("/api/") or path == SYNTHESIZE_PATH)
 
 
 async def idempotency_key(request: Request) -> str:
@@ -84,7 +92,7 @@ class IdempotencyMiddleware:
         self.wait_seconds = wait_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith("/api/"):
+        if scope["type"] != "http" or not takes_key(scope["method"], scope["path"]):
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
@@ -115,7 +123,10 @@ class IdempotencyMiddleware:
             await response(request.scope, request.body.receive, send)
             return
         request.scope.setdefault("state", {})[FIELD] = request.scoped_key
-        recorder = _ResponseRecorder(store, claim, request.body, send)
+        keep_seconds = KEEP_SECONDS
+        if request.scope["path"] == SYNTHESIZE_PATH:
+            keep_seconds = min(keep_seconds, services.settings.result_expiry_seconds)
+        recorder = _ResponseRecorder(store, claim, request.body, send, keep_seconds)
         try:
             async with _renewing(store, claim):
                 await self.app(request.scope, request.body.receive, recorder.send)
@@ -152,12 +163,15 @@ class IdempotencyMiddleware:
 class _ResponseRecorder:
     """The `send` of a first request: it holds the response back until it is remembered."""
 
-    def __init__(self, store: IdempotencyKeys, claim: RequestClaim, body: RequestBody, send: Send) -> None:
+    def __init__(
+        self, store: IdempotencyKeys, claim: RequestClaim, body: RequestBody, send: Send, keep_seconds: int
+    ) -> None:
         self.remembered = False
         self._store = store
         self._claim = claim
         self._body = body
         self._send = send
+        self._keep_seconds = keep_seconds
         self._start: Message | None = None
         """The response's first message while it is held back."""
         self._content = b""
@@ -186,7 +200,8 @@ class _ResponseRecorder:
     async def _remember(self, start: Message) -> None:
         response = {"status": start["status"], "body": self._content.decode()}
         try:
-            await self._store.store_response(self._claim, self._body.fingerprint(), orjson.dumps(response).decode())
+            text = orjson.dumps(response).decode()
+            await self._store.store_response(self._claim, self._body.fingerprint(), text, self._keep_seconds)
             self.remembered = True
         except QueueUnavailable as error:
             logger.warning("An answer could not be remembered under its idempotency key: %s", error.message)

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from api.http.access import public_operations
 from api.http.errors import ErrorFormat, NativeErrors
+from api.http.idempotency import takes_key
 from api.http.openapi_examples import ERROR_EXAMPLE, find_example
 
 _EVENT_SCHEMA: Final[dict[str, Any]] = {
@@ -92,5 +93,5 @@ def _complete(document: dict[str, Any], formats: Sequence[ErrorFormat], public: 
                     response["content"]["text/event-stream"] = {"schema": {"$ref": "#/components/schemas/Event"}}
             for status, meaning in _ERROR_RESPONSES.items():
                 responses.setdefault(status, {"description": meaning, "content": error_content})
-            if method == "post" and path.startswith("/api/"):  # api/http/idempotency.py
+            if takes_key(method.upper(), path):
                 operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)

@@ -77,9 +77,11 @@ class IdempotencyKeys(RedisCommands[AsyncTransport]):
         await self._run_script("request_end", claim.key, claim.nonce, "keep", LEASE_SECONDS)
 
     @command
-    async def store_response(self, claim: RequestClaim, fingerprint: str, response: str) -> None:
-        """End a request: whoever comes with the key within 24 h gets this response."""
-        await self._run_script("request_end", claim.key, claim.nonce, "remember", fingerprint, response, KEEP_SECONDS)
+    async def store_response(
+        self, claim: RequestClaim, fingerprint: str, response: str, keep_seconds: int = KEEP_SECONDS
+    ) -> None:
+        """End a request: whoever comes with the key within `keep_seconds` gets this response."""
+        await self._run_script("request_end", claim.key, claim.nonce, "remember", fingerprint, response, keep_seconds)
 
     @command
     async def release(self, claim: RequestClaim) -> None:

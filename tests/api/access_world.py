@@ -1,13 +1,16 @@
-"""A server with four callers, one of whom owns something of every kind; what the tests of access share."""
+"""A server with four callers, one of whom owns something of every kind, and requests of every route that name it."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from api_support import Api, make_voice, tone
 
+from api.http.access import DeclaredRoute
 from core.access import ALL_SCOPES, USER_SCOPES, Caller, act_as
 from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.jobs.job import NewJob
@@ -22,6 +25,73 @@ from core.speech.requests import SpeechRequest
 
 _numbers = itertools.count()
 ALICE = Caller("alice", USER_SCOPES, "key-alice")
+
+
+CONSTANTS = {
+    "version": "1",
+    "number": "1",
+    "stage": "gpt_train",
+    "step": "audio_slice",
+    "prompt": "default",
+    "preset": "full_training",
+    "name": "none.png",
+    "filename": "none.wav",
+    "model": "nano",
+}
+"""Values of path parameters that name nothing of anybody's by themselves."""
+PARAMETERS_BY_PREFIX = {
+    "/api/v1/task/": {"task_id": "step_task_id"},
+    "/api/v1/dead-letters/": {"job_id": "dead_job_id"},
+    "/api/v2/preprocessing/": {"job_id": "dataset_job_id"},
+}
+"""Path parameters that mean something else below these paths."""
+BODIES: Mapping[str, object] = {
+    "PATCH /api/v1/datasets/{dataset_id}": {"name": "new"},
+    "POST /api/v1/datasets": {"name": "new", "file_ids": ["{file_id}"]},
+    "POST /api/v1/datasets/{dataset_id}/files": {"file_ids": ["{file_id}"]},
+    "PATCH /api/v1/datasets/{dataset_id}/segments": {"segments": [{"number": 1, "transcript": "a"}]},
+    "PATCH /api/v1/datasets/{dataset_id}/segments/{number}": {"transcript": "a"},
+    "POST /api/v1/tasks": {"exp_name": "new", "audio_file_id": "{file_id}"},
+    "POST /api/v1/experiments": {"exp_name": "new", "audio_file_id": "{file_id}"},
+    "PATCH /api/v1/experiments/{exp_id}": {"exp_name": "new"},
+    "POST /api/v1/experiments/{exp_id}/stages/{stage}/control": {"action": "pause"},
+    "POST /api/v1/voices": {
+        "name": "new",
+        "gpt_checkpoint_id": "{model_id}",
+        "sovits_checkpoint_id": "{model_id}",
+        "prompts": [{"file_id": "{file_id}", "text": "a"}],
+    },
+    "PATCH /api/v1/voices/{voice}": {"language": "ja"},
+    "POST /api/v1/voices/{voice}/prompts": {"name": "new", "file_id": "{file_id}", "text": "a"},
+    "PATCH /api/v1/voices/{voice}/prompts/{prompt}": {"text": "b"},
+    "POST /api/v1/inference": {"text": "a", "voice": "{voice}"},
+    "POST /api/v1/inference/batch": {"voice": "{voice}", "items": [{"text": "a"}]},
+    "POST /api/v1/keys": {"name": "new"},
+    "POST /api/v1/datasets/{dataset_id}/crop": {"end_seconds": 1.0},
+    "POST /api/v1/resources/config": {"max_concurrent": {"cpu": {"training": 1}}},
+    "POST /api/v2/resources/config": {"max_concurrent": {"cpu": {"training": 1}}},
+    "POST /api/v2/training/start": {
+        "model": "nano",
+        "num_classes": 1,
+        "train_path": "{dataset_id}",
+        "val_path": "",
+        "save_path": "new",
+    },
+    "POST /api/v2/preprocessing/split": {"input_path": "{dataset_id}", "output_path": "new"},
+    "POST /api/v2/preprocessing/augment": {"dataset_path": "{dataset_id}", "output_path": "new", "methods": ["CLAHE"]},
+    "POST /api/v2/preprocessing/crop": {"input_path": "{dataset_id}", "output_path": "new", "x": 0, "width": 9},
+    "POST /api/v2/inference/start": {"cfg_path": "{voice}", "weight_path": "", "source_path": "a"},
+    "POST /api/v2/inference/batch": {"cfg_path": "{voice}", "weight_path": "", "source_paths": ["a"]},
+    "POST /v1/audio/speech": {"model": "tts-1", "input": "a", "voice": "{voice}"},
+    "POST /synthesize": {"target": "a", "voice": "{voice}"},
+    "POST /tts": {"text": "a", "text_lang": "en", "ref_audio_path": "{voice}", "prompt_lang": "en"},
+    "POST /tts_to_audio/": {"text": "a", "language": "en", "speaker_wav": "{voice}"},
+    "POST /tts_to_audio": {"text": "a", "language": "en", "speaker_wav": "{voice}"},
+    "POST /change_refer": {"refer_wav_path": "{voice}"},
+    "POST /set_model": {"gpt_model_path": "{model_id}"},
+    "POST /": {"text": "a", "speaker": "{voice}"},
+}
+"""Bodies that name what is Alice's; routes that take none of hers are left out."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +113,55 @@ async def create_keys(records: Records) -> Keys:
 def headers(key: str) -> dict[str, str]:
     """Return the headers of a request with a key; none without one."""
     return {"X-API-Key": key} if key else {}
+
+
+def route_name(route: DeclaredRoute, method: str) -> str:
+    """Return a route as the tables here name it."""
+    return f"{method} {route.path}"
+
+
+class World:
+    """The things of Alice, and requests that name them."""
+
+    def __init__(self, api: Api, ids: dict[str, str]) -> None:
+        self.api = api
+        self.ids = ids
+
+    def path(self, route: DeclaredRoute) -> str:
+        """Return the path of a route with Alice's ids in it."""
+        path = route.path.replace("task-steps-{rest}", "{step_task_id}").replace("exp-{rest}", "{step_task_id}")
+        for prefix, names in PARAMETERS_BY_PREFIX.items():
+            if path.startswith(prefix):
+                for parameter, name in names.items():
+                    path = path.replace(f"{{{parameter}}}", f"{{{name}}}")
+        return self._fill(path)
+
+    def body(self, route: DeclaredRoute, method: str) -> object:
+        """Return the body of a request; None without one."""
+        body = BODIES.get(route_name(route, method))
+        return None if body is None else self._fill_body(body)
+
+    async def status(self, route: DeclaredRoute, method: str, key: str) -> tuple[int, str]:
+        """Send a request and return its status and its body; of a stream only the status."""
+        content = self.body(route, method)
+        request = self.api.client.build_request(method, self.path(route), headers=headers(key), json=content)
+        response = await self.api.client.send(request, stream=True)
+        try:
+            if "event-stream" in response.headers.get("content-type", ""):
+                return response.status_code, ""
+            return response.status_code, (await response.aread()).decode(errors="replace")
+        finally:
+            await response.aclose()
+
+    def _fill(self, text: str) -> str:
+        return re.sub(r"{([a-z_]+)}", lambda match: {**CONSTANTS, **self.ids}[match[1]], text)
+
+    def _fill_body(self, body: object) -> object:
+        if isinstance(body, dict):
+            return {name: self._fill_body(value) for name, value in body.items()}
+        if isinstance(body, list):
+            return [self._fill_body(value) for value in body]
+        return self._fill(body) if isinstance(body, str) else body
 
 
 async def create_world(api: Api) -> dict[str, str]:

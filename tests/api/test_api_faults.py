@@ -222,7 +222,8 @@ async def test_a_watcher_that_vanishes_is_not_watched_for_any_more(api: Api) -> 
     ):
         await anext(stream)
         await eventually(lambda: watchers(api) == 1)
-        assert not await nobody_subscribes(api, task["id"])
+        # The present state is sent first; what is published meanwhile is read once the subscription is there.
+        await eventually(lambda: somebody_subscribes(api, task["id"]))
 
     await eventually(lambda: watchers(api) == 0)
     await eventually(lambda: nobody_subscribes(api, task["id"]))
@@ -272,8 +273,12 @@ def watchers(api: Api) -> float:
     return gauge_value(api.services.metrics.watchers)
 
 
+async def somebody_subscribes(api: Api, task_id: str) -> bool:
+    return bool(await api.services.redis.pubsub_channels(f"{api.settings.redis_prefix}*{task_id}*"))
+
+
 async def nobody_subscribes(api: Api, task_id: str) -> bool:
-    return await api.services.redis.pubsub_channels(f"{api.settings.redis_prefix}*{task_id}*") == []
+    return not await somebody_subscribes(api, task_id)
 
 
 def temporaries(api: Api) -> list[Path]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
-from access_world import Keys, create_keys, create_world, headers
+from access_world import BODIES, Keys, World, create_keys, create_world, route_name
 from api_support import Api, running
 
 from api.app import create_app
@@ -24,71 +23,6 @@ PUBLIC_PATHS = {
     *("/favicon.ico", "/console", "/console/", "/console/assets/{filename}"),
     *("/v1/audio/voices", "/v1/audio/models", "/control", "/api/v1/detect"),
 }
-CONSTANTS = {
-    "version": "1",
-    "number": "1",
-    "stage": "gpt_train",
-    "step": "audio_slice",
-    "prompt": "default",
-    "preset": "full_training",
-    "name": "none.png",
-    "filename": "none.wav",
-    "model": "nano",
-}
-"""Values of path parameters that name nothing of anybody's by themselves."""
-PARAMETERS_BY_PREFIX = {
-    "/api/v1/task/": {"task_id": "step_task_id"},
-    "/api/v1/dead-letters/": {"job_id": "dead_job_id"},
-    "/api/v2/preprocessing/": {"job_id": "dataset_job_id"},
-}
-"""Path parameters that mean something else below these paths."""
-BODIES: Mapping[str, object] = {
-    "PATCH /api/v1/datasets/{dataset_id}": {"name": "new"},
-    "POST /api/v1/datasets": {"name": "new", "file_ids": ["{file_id}"]},
-    "POST /api/v1/datasets/{dataset_id}/files": {"file_ids": ["{file_id}"]},
-    "PATCH /api/v1/datasets/{dataset_id}/segments": {"segments": [{"number": 1, "transcript": "a"}]},
-    "PATCH /api/v1/datasets/{dataset_id}/segments/{number}": {"transcript": "a"},
-    "POST /api/v1/tasks": {"exp_name": "new", "audio_file_id": "{file_id}"},
-    "POST /api/v1/experiments": {"exp_name": "new", "audio_file_id": "{file_id}"},
-    "PATCH /api/v1/experiments/{exp_id}": {"exp_name": "new"},
-    "POST /api/v1/experiments/{exp_id}/stages/{stage}/control": {"action": "pause"},
-    "POST /api/v1/voices": {
-        "name": "new",
-        "gpt_checkpoint_id": "{model_id}",
-        "sovits_checkpoint_id": "{model_id}",
-        "prompts": [{"file_id": "{file_id}", "text": "a"}],
-    },
-    "PATCH /api/v1/voices/{voice}": {"language": "ja"},
-    "POST /api/v1/voices/{voice}/prompts": {"name": "new", "file_id": "{file_id}", "text": "a"},
-    "PATCH /api/v1/voices/{voice}/prompts/{prompt}": {"text": "b"},
-    "POST /api/v1/inference": {"text": "a", "voice": "{voice}"},
-    "POST /api/v1/inference/batch": {"voice": "{voice}", "items": [{"text": "a"}]},
-    "POST /api/v1/keys": {"name": "new"},
-    "POST /api/v1/datasets/{dataset_id}/crop": {"end_seconds": 1.0},
-    "POST /api/v1/resources/config": {"max_concurrent": {"cpu": {"training": 1}}},
-    "POST /api/v2/resources/config": {"max_concurrent": {"cpu": {"training": 1}}},
-    "POST /api/v2/training/start": {
-        "model": "nano",
-        "num_classes": 1,
-        "train_path": "{dataset_id}",
-        "val_path": "",
-        "save_path": "new",
-    },
-    "POST /api/v2/preprocessing/split": {"input_path": "{dataset_id}", "output_path": "new"},
-    "POST /api/v2/preprocessing/augment": {"dataset_path": "{dataset_id}", "output_path": "new", "methods": ["CLAHE"]},
-    "POST /api/v2/preprocessing/crop": {"input_path": "{dataset_id}", "output_path": "new", "x": 0, "width": 9},
-    "POST /api/v2/inference/start": {"cfg_path": "{voice}", "weight_path": "", "source_path": "a"},
-    "POST /api/v2/inference/batch": {"cfg_path": "{voice}", "weight_path": "", "source_paths": ["a"]},
-    "POST /v1/audio/speech": {"model": "tts-1", "input": "a", "voice": "{voice}"},
-    "POST /synthesize": {"target": "a", "voice": "{voice}"},
-    "POST /tts": {"text": "a", "text_lang": "en", "ref_audio_path": "{voice}", "prompt_lang": "en"},
-    "POST /tts_to_audio/": {"text": "a", "language": "en", "speaker_wav": "{voice}"},
-    "POST /tts_to_audio": {"text": "a", "language": "en", "speaker_wav": "{voice}"},
-    "POST /change_refer": {"refer_wav_path": "{voice}"},
-    "POST /set_model": {"gpt_model_path": "{model_id}"},
-    "POST /": {"text": "a", "speaker": "{voice}"},
-}
-"""Bodies that name what is Alice's; routes that take none of hers are left out."""
 SAME_FOR_EVERYBODY = {
     "POST /api/v1/files",
     "POST /api/v1/stream-tokens",
@@ -125,10 +59,6 @@ def _table(wrong: Mapping[str, tuple[int, str]]) -> str:
     return "\n".join(f"{name}: {status} {body}" for name, (status, body) in wrong.items())
 
 
-def _name(route: DeclaredRoute, method: str) -> str:
-    return f"{method} {route.path}"
-
-
 CALLS = [(route, method) for route in ROUTES for method in sorted(route.methods - {"HEAD"})]
 
 
@@ -139,50 +69,6 @@ def _is_public(route: DeclaredRoute) -> bool:
 def _needs_admin(route: DeclaredRoute, method: str) -> bool:
     writes = method != "GET"
     return any((access.writing if writes else access.reading) == (Scope.ADMIN,) for access in route.access)
-
-
-class World:
-    """The things of Alice, and requests that name them."""
-
-    def __init__(self, api: Api, ids: dict[str, str]) -> None:
-        self.api = api
-        self.ids = ids
-
-    def path(self, route: DeclaredRoute) -> str:
-        """Return the path of a route with Alice's ids in it."""
-        path = route.path.replace("task-steps-{rest}", "{step_task_id}").replace("exp-{rest}", "{step_task_id}")
-        for prefix, names in PARAMETERS_BY_PREFIX.items():
-            if path.startswith(prefix):
-                for parameter, name in names.items():
-                    path = path.replace(f"{{{parameter}}}", f"{{{name}}}")
-        return self._fill(path)
-
-    def body(self, route: DeclaredRoute, method: str) -> object:
-        """Return the body of a request; None without one."""
-        body = BODIES.get(_name(route, method))
-        return None if body is None else self._fill_body(body)
-
-    async def status(self, route: DeclaredRoute, method: str, key: str) -> tuple[int, str]:
-        """Send a request and return its status and its body; of a stream only the status."""
-        content = self.body(route, method)
-        request = self.api.client.build_request(method, self.path(route), headers=headers(key), json=content)
-        response = await self.api.client.send(request, stream=True)
-        try:
-            if "event-stream" in response.headers.get("content-type", ""):
-                return response.status_code, ""
-            return response.status_code, (await response.aread()).decode(errors="replace")
-        finally:
-            await response.aclose()
-
-    def _fill(self, text: str) -> str:
-        return re.sub(r"{([a-z_]+)}", lambda match: {**CONSTANTS, **self.ids}[match[1]], text)
-
-    def _fill_body(self, body: object) -> object:
-        if isinstance(body, dict):
-            return {name: self._fill_body(value) for name, value in body.items()}
-        if isinstance(body, list):
-            return [self._fill_body(value) for value in body]
-        return self._fill(body) if isinstance(body, str) else body
 
 
 @pytest.fixture
@@ -207,9 +93,9 @@ async def test_without_a_valid_key_only_public_routes_answer(keyed: tuple[Api, K
     api, _ = keyed
     world = World(api, await create_world(api))
 
-    statuses = {_name(route, method): (await world.status(route, method, key))[0] for route, method in CALLS}
+    statuses = {route_name(route, method): (await world.status(route, method, key))[0] for route, method in CALLS}
 
-    open_routes = {_name(route, method) for route, method in CALLS if _is_public(route)}
+    open_routes = {route_name(route, method) for route, method in CALLS if _is_public(route)}
     assert {name for name, status in statuses.items() if status != 401} == open_routes
 
 
@@ -217,11 +103,11 @@ async def test_what_belongs_to_one_owner_does_not_exist_for_another(keyed: tuple
     api, keys = keyed
     world = World(api, await create_world(api))
 
-    results = {_name(route, method): await world.status(route, method, keys.other) for route, method in CALLS}
+    results = {route_name(route, method): await world.status(route, method, keys.other) for route, method in CALLS}
 
     wrong = {}
     for route, method in CALLS:
-        name = _name(route, method)
+        name = route_name(route, method)
         status, body = results[name]
         if _needs_admin(route, method):
             expected = {403}
@@ -253,7 +139,7 @@ async def test_owners_and_admins_use_every_route(keyed: tuple[Api, Keys], role: 
     for route, method in CALLS:
         if method != "GET":  # it may end what the next one needs
             world = World(api, await create_world(api))
-        name = _name(route, method)
+        name = route_name(route, method)
         status, body = await world.status(route, method, key)
         forbidden = _needs_admin(route, method) and role == "owner"
         missing = name in FILE_MISSING and status == 404

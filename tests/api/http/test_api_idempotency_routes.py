@@ -1,0 +1,185 @@
+"""The response to a request is lost without a reset, and it is sent again: for every route that takes a key."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from access_world import World, create_keys, create_world, headers
+from api_support import Api, ToneWorkers, eventually, tone
+from fault_proxy import FaultProxy
+from sqlalchemy import func, select
+from voice_support import make_model
+
+from api.app import create_app
+from api.http.access import DeclaredRoute, declared_routes
+from core.records import DatasetContents, RecordingRecord, SegmentRecord, VoiceRecord
+from core.records.tables import metadata
+from core.settings import read_settings
+
+APPLICATION = create_app(read_settings())
+ROUTES = {route.path: route for route in declared_routes(APPLICATION) if "POST" in route.methods}
+DOCUMENTED = {
+    path
+    for path, methods in APPLICATION.openapi()["paths"].items()
+    if any(item["name"] == "Idempotency-Key" for item in methods.get("post", {}).get("parameters", []))
+}
+STREAMED = {"/v1/audio/speech", "/tts", "/tts_to_audio/", "/", "/control", "/change_refer", "/set_model"}
+"""Routes of live speech, of which nothing stays: their responses are audio, or say what the session has chosen."""
+ONLY_CHANGES = {
+    "/api/v1/task/{task_id}/cancel",
+    "/api/v1/models/{model_id}/promote",
+    "/api/v1/resources/config",
+    "/api/v1/stream-tokens",
+    "/api/v1/webhooks/deliveries/{delivery_id}/redeliver",
+    "/api/v2/training/{training_id}/stop",
+    "/api/v2/resources/config",
+    "/api/v2/tasks/{task_id}/cancel",
+}
+"""Routes that need not make a record, a job or a file."""
+UNTRIED = {"/api/v1/detect", "/synthesize"}
+"""Routes whose response comes from a worker; the second one has a test of its own."""
+MORE_BODIES: Mapping[str, dict[str, Any]] = {
+    "/api/v1/stream-tokens": {"json": {"scope": "read"}},
+    "/api/v1/task/create": {"json": {"task_name": "new"}},
+    "/api/v1/webhooks": {"json": {"url": "https://8.8.8.8/new"}},
+    "/api/v1/files": {"files": {"file": ("a.wav", tone(2.0))}},
+    "/api/v1/voices/import": {
+        "files": {name: (name, b"content") for name in ("gpt", "sovits", "prompt")},
+        "data": {"name": "imported", "text": "Hello.", "language": "en"},
+    },
+    "/api/v1/task/{task_id}/files/upload": {"files": {"file": ("b.wav", tone(2.0))}},
+}
+BEFORE_TRAINING = ("convert", "audio_slice", "asr", "text_feature", "hubert_feature", "semantic_token")
+CONTENTS = DatasetContents(
+    [RecordingRecord(1, "a.wav", None, "r1", 2.0, 16_000, "datasets/x/sounds/a.wav")],
+    [SegmentRecord(1, 1, "a.wav", 0.0, 2.0, "datasets/x/sounds/a.wav", "s1", "Hello.", "en")],
+)
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Stock:
+    """How much of everything there is."""
+
+    rows: dict[str, int]
+    jobs: int
+    files: int
+
+
+async def take_stock(api: Api) -> Stock:
+    async with api.services.records.database.read() as connection:
+        rows = {
+            table.name: (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+            for table in metadata.sorted_tables
+        }
+    counters = await api.services.queue.counters()
+    files = [path for path in api.settings.storage_root.rglob("*") if path.is_file() and ".tmp" not in path.parts]
+    return Stock(rows, counters.get("submitted", 0) + counters.get("replayed", 0), len(files))
+
+
+@pytest.fixture
+async def proxy(api: Api) -> AsyncIterator[FaultProxy]:
+    with FaultProxy.to(api.url) as proxy:
+        yield proxy
+
+
+async def lose_response(api: Api, proxy: FaultProxy, path: str, content: dict[str, Any]) -> None:
+    """Send a request whose response never comes, until its client gives up."""
+    before = proxy.lost
+    proxy.lose_reply_to(content["headers"]["Idempotency-Key"].encode(), reset=False)
+    async with httpx.AsyncClient(base_url=proxy.through(api.url), timeout=60) as client:
+        sending = asyncio.create_task(client.post(path, **content))
+        await eventually(lambda: proxy.lost > before or sending.done(), 30)
+        assert not sending.done(), sending.result().text
+        sending.cancel()
+        with suppress(asyncio.CancelledError):
+            await sending
+
+
+async def pause_training(api: Api, exp_id: str) -> None:
+    """Run an experiment up to a training that is paused, as its workers report it."""
+    runs, stages = api.services.experiments.runs, api.services.experiments.stages
+    for stage in (*BEFORE_TRAINING, "gpt_train"):
+        number = (await stages.run(exp_id, stage)).run
+        await runs.start(exp_id, stage, number)
+        if stage in BEFORE_TRAINING:
+            await runs.complete(exp_id, stage, number, {})
+    await runs.pause(exp_id, "gpt_train", number)
+
+
+async def send_again_and_again(api: Api, proxy: FaultProxy, route: DeclaredRoute, admin: str) -> str:
+    """Return what is wrong with the responses to a request that is sent three times; nothing if all is well."""
+    world = World(api, await create_world(api))
+    await api.services.records.dataset_versions.finish(world.ids["dataset_id"], 1, CONTENTS, [], "Made.")
+    content = MORE_BODIES.get(route.path) or {"json": world.body(route, "POST")}
+    content = {**content, "headers": {**headers(admin), "Idempotency-Key": f"key-{next(_numbers)}"}}
+    if route.path == "/api/v1/voices":
+        services = api.services
+        for kind in ("gpt", "sovits"):
+            model = await make_model(services.records, services.storage, kind)
+            content["json"][f"{kind}_checkpoint_id"] = model.id
+    elif route.path.endswith("/control"):
+        await pause_training(api, world.ids["exp_id"])
+        content["json"] = {"action": "resume"}
+    elif "{stage}" in route.path or "{step}" in route.path:
+        world.ids |= {"stage": "convert", "step": "audio_slice", "step_task_id": world.ids["exp_id"]}
+    path = world.path(route)
+    before = await take_stock(api)
+
+    await lose_response(api, proxy, path, content)
+    stock = await take_stock(api)
+    again, once_more = [await api.client.post(path, **content) for _ in range(2)]
+
+    if not again.is_success or "idempotent-replayed" not in again.headers:
+        return f"{again.status_code} {dict(again.headers)} {again.text}"
+    if again.text != once_more.text:
+        return f"{again.text} and {once_more.text}"
+    if stock == before and route.path not in ONLY_CHANGES:
+        return f"made nothing: {again.text}"
+    if (left := await take_stock(api)) != stock:
+        return f"{stock} became {left}"
+    return ""
+
+
+def test_every_post_but_those_of_live_speech_takes_a_key() -> None:
+    documented_posts = {path for path, methods in APPLICATION.openapi()["paths"].items() if "post" in methods}
+
+    assert documented_posts - DOCUMENTED == STREAMED
+    assert documented_posts >= DOCUMENTED > ONLY_CHANGES | UNTRIED
+
+
+@pytest.mark.slow
+async def test_the_response_of_any_route_is_lost_and_its_request_is_sent_again(api: Api, proxy: FaultProxy) -> None:
+    tried = sorted(DOCUMENTED - UNTRIED)
+    assert len(tried) > 30
+
+    admin = (await create_keys(api.services.records)).admin
+
+    problems = {path: await send_again_and_again(api, proxy, ROUTES[path], admin) for path in tried}
+
+    assert not any(problems.values()), "\n".join(f"{path}: {problem}" for path, problem in problems.items() if problem)
+
+
+async def test_the_response_of_synthesize_is_lost_and_its_request_is_sent_again(
+    api: Api, proxy: FaultProxy, tone_workers: ToneWorkers, voice: VoiceRecord
+) -> None:
+    content: dict[str, Any] = {"json": {"target": "Hello there.", "voice": voice.name}}
+    content["headers"] = {"Idempotency-Key": "key-of-synthesize"}
+    await lose_response(api, proxy, "/synthesize", content)
+    stock = await take_stock(api)
+
+    again, once_more = [await api.client.post("/synthesize", **content) for _ in range(2)]
+
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.json() == once_more.json()
+    assert await take_stock(api) == stock
+    assert (await api.client.get(again.json()["download_url"])).content[:4] == b"RIFF"
+    [key] = await api.services.redis.keys(f"{api.settings.redis_prefix}request:*")
+    assert 0 < await api.services.redis.ttl(key) <= api.settings.result_expiry_seconds
