@@ -39,6 +39,8 @@ def run_kills(folder: Path, kills: int, seed: int) -> tuple[Counter[str], MixedL
             if name := service.kill(generator=generator):
                 killed[name] += 1
                 print(f"{killed.total()} of {kills}: {name}", file=sys.stderr, flush=True)
+                # On a busy machine the next kill would else meet a daemon that still starts, or the same job again.
+                service.wait_until_ready()
         service.wait_until_ready()
         load.stop()
         problems = load.audit()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -131,16 +131,11 @@ def _run_child(
     # One thread each: OpenBLAS would reserve address space for every core.
     environment = {**isolated_environment(threads=1), "LC_ALL": "C.UTF-8"}
     deadline = time.monotonic() + WALL_SECONDS
-    result: dict[str, Any] | None = None
-    with ChildProcess(command, env=environment) as child:
-        for event in child.events(_POLL_SECONDS):
-            if event is not None:
-                result = event
-            elif time.monotonic() > deadline:
-                raise BadAudio(f"Decoding it was not done after {WALL_SECONDS:.0f} s.")
-            elif check:
-                check()
-        child.wait()
+    child, result = _run_once(command, environment, deadline, check)
+    if child.killed_by == "SIGKILL":
+        # Somebody else did that, such as the kernel that needs memory; the file may be all right.
+        logger.warning("The decoder was killed while it was reading %s; it reads once more.", path.name)
+        child, result = _run_once(command, environment, deadline, check)
     if child.killed_by == "SIGXCPU":
         raise BadAudio("Decoding it takes more processor time than a recording may take.")
     if child.killed_by:
@@ -154,6 +149,23 @@ def _run_child(
     if "error" in result:
         raise BadAudio(result["error"], hint="WAV, FLAC, MP3, M4A, Ogg and WebM recordings work.")
     return result
+
+
+def _run_once(
+    command: Sequence[str], environment: Mapping[str, str], deadline: float, check: Callable[[], None] | None
+) -> tuple[ChildProcess, dict[str, Any] | None]:
+    """Return the child, which has ended, and the last thing it reported; BadAudio when it is still busy then."""
+    result: dict[str, Any] | None = None
+    with ChildProcess(command, env=environment) as child:
+        for event in child.events(_POLL_SECONDS):
+            if event is not None:
+                result = event
+            elif time.monotonic() > deadline:
+                raise BadAudio(f"Decoding it was not done after {WALL_SECONDS:.0f} s.")
+            elif check:
+                check()
+        child.wait()
+    return child, result
 
 
 def _audio_info(result: dict[str, Any]) -> AudioInfo:

@@ -113,8 +113,11 @@ def _limit_resources() -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(limit)
-        lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (lowered, lowered))
+        most = float("inf") if hard == resource.RLIM_INFINITY else hard
+        lowered = min(value, most)
+        # At both limits of processor time at once the signal would be SIGKILL, which others send, too.
+        last = min(lowered + 1, most) if limit == resource.RLIMIT_CPU else lowered
+        resource.setrlimit(limit, (int(lowered), int(last)))
 
 
 def _probe(options: argparse.Namespace) -> dict[str, Any]:

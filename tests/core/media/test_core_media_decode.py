@@ -258,6 +258,37 @@ def test_a_child_that_dies_is_a_bad_recording(program, says, noise, save, monkey
         probe(save(wav_bytes(noise.tobytes())))
 
 
+def test_a_child_that_somebody_kills_is_replaced_once(noise, save, monkeypatch, tmp_path):
+    program = (
+        "import os, runpy, signal, sys, pathlib\n"
+        f"killed = pathlib.Path({str(tmp_path / 'killed')!r})\n"
+        "if not killed.exists(): killed.touch(); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "runpy.run_module('core.media.decoder_child', run_name='__main__')"
+    )
+    monkeypatch.setattr(decode_module, "CHILD", (sys.executable, "-c", program))
+    upload = save(wav_bytes(noise.tobytes(), channels=1))
+
+    assert decode(upload, tmp_path / "out.wav").complete
+    assert (tmp_path / "killed").exists()
+
+
+def test_a_recording_that_takes_too_much_processor_time_is_read_once(noise, save, monkeypatch, tmp_path):
+    program = (
+        "import pathlib\n"
+        f"with pathlib.Path({str(tmp_path / 'runs')!r}).open('a') as file: file.write('x')\n"
+        "from core.media import decoder_child\n"
+        "decoder_child.CPU_SECONDS = 1\n"
+        "decoder_child._limit_resources()\n"
+        "while True: pass"
+    )
+    monkeypatch.setattr(decode_module, "CHILD", (sys.executable, "-c", program))
+
+    with pytest.raises(BadAudio, match="more processor time"):
+        probe(save(wav_bytes(noise.tobytes(), channels=1)))
+
+    assert (tmp_path / "runs").read_text() == "x"
+
+
 def test_the_child_cannot_take_more_memory_than_it_may(noise, save, monkeypatch):
     program = (
         "import core.media.decoder_child as c, sys\n"
