@@ -14,9 +14,13 @@ from GPT_SoVITS.gpt.pointer import MAX_TOKENS_PER_PHONEME
 from GPT_SoVITS.noise import SeededNoise
 from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 from GPT_SoVITS.synthesis.prompt import EncodedPrompt
+from GPT_SoVITS.synthesis.utterance_ends import (
+    one_line,
+    with_ending,
+    with_pause_before,
+    with_sentence_end,
+)
 from GPT_SoVITS.text import InlinePronunciation, PhonemizedText, phonemize
-
-SENTENCE_ENDS = "，。？！,.?!~:：—…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +133,27 @@ class TextConditioner:
     def phonemize(
         self, text: str, language: str, inline_pronunciations: Sequence[InlinePronunciation] = ()
     ) -> PhonemizedText:
-        """Convert a text to phonemes; may run on any thread, beside the device's. Raises those of `phonemize`."""
-        if self.version == "nano":  # trained on texts as they are
-            return phonemize(text, language, inline_pronunciations=inline_pronunciations)
-        leading = len(text) - len(text.lstrip())  # whitespace that `with_sentence_end` removes
+        """Convert a text to phonemes that end as the models know it; may run on any thread, beside the device's.
+
+        Raises those of `phonemize`.
+        """
+        if self.version == "nano":  # a pause before a short text is enough for it
+            phonemized = phonemize(text, language, retry=False, inline_pronunciations=inline_pronunciations)
+            return with_pause_before(with_ending(phonemized, "v2"), "v2")
+        leading = len(text) - len(text.lstrip())  # whitespace that `one_line` removes
         shifted = [
             replace(pronunciation, start=pronunciation.start - leading, end=pronunciation.end - leading)
             for pronunciation in inline_pronunciations
         ]
         symbols = "v1" if self.version == "v1" else "v2"
-        return self.helpers.frontend().phonemize(
-            with_sentence_end(text, language), language, symbols, inline_pronunciations=shifted
-        )
+        frontend, line = self.helpers.frontend(), one_line(text)
+        ended = with_sentence_end(line, language)
+        phonemized = frontend.phonemize(ended, language, symbols, inline_pronunciations=shifted)
+        if ended != line and line[-1].isascii():  # a full stop would make "Wait -" a negative, and "Mr" a title
+            plain = frontend.phonemize(line, language, symbols, inline_pronunciations=shifted)
+            if plain.spoken_phonemes != phonemized.spoken_phonemes:
+                phonemized = plain
+        return with_ending(phonemized, symbols)
 
     def _encode(self, phonemes: PhonemizedText) -> tuple[Tensor, Tensor | None]:
         """Return phoneme ids (N,) and text features (1024, N), or None for zeros; nano was trained without them."""
@@ -161,11 +174,3 @@ def nano_sampling(phones: int) -> SamplingSettings:
         min_tokens=1,
         early_stop_num=MAX_TOKENS_PER_PHONEME * phones,
     )
-
-
-def with_sentence_end(text: str, language: str) -> str:
-    """Return the text as one line with punctuation at its end, as all texts in the official training data (§3)."""
-    text = " ".join(text.split("\n")).strip()
-    if not text or text[-1] in SENTENCE_ENDS:
-        return text
-    return text + ("." if language == "en" else "。")

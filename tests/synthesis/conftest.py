@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bundled_speech import models as models
 from tiny_voices import VoiceFiles, write_tiny_voice, write_voice
 
 from GPT_SoVITS.audio import write_wav

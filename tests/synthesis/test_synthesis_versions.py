@@ -19,10 +19,10 @@ from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.pipeline import Pipeline, SamplingSettings, SynthesisRequest
-from GPT_SoVITS.synthesis.conditioning import with_sentence_end
 from GPT_SoVITS.synthesis.helper_networks import HelperNetworks
 from GPT_SoVITS.synthesis.model_loading import check_sizes
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording, limit_peak
+from GPT_SoVITS.synthesis.utterance_ends import one_line, with_sentence_end
 
 LORA = Path(__file__).parent.parent / "parity" / "fixtures" / "v3v4" / "lora"
 SHORT = SamplingSettings(early_stop_num=20, min_tokens=20)
@@ -253,7 +253,7 @@ def test_a_lora_without_its_base_says_so(tmp_path: Path) -> None:
 
 
 def test_a_text_ends_with_a_mark_before_it_is_read() -> None:
-    assert with_sentence_end("Hello\nthere ", "en") == "Hello there."
+    assert with_sentence_end(one_line("Hello\nthere "), "en") == "Hello there."
     assert with_sentence_end("你好", "zh") == "你好。"
     assert with_sentence_end("Really?", "en") == "Really?"
 

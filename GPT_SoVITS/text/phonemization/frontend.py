@@ -78,9 +78,11 @@ class TextFrontend:
             raise nothing_to_say(skipped, version)
         retried = retry and sum(len(segment.phonemes) for segment in phonemized_segments) < MIN_PHONEMES
         if retried:
-            stop = "."
-            if text.lstrip()[:1].isdecimal():  # not 0.5
-                stop = ". " if segments[0].language == "en" else "。"
+            stop, first = ".", text.lstrip()[:1]
+            if segments[0].language == "en":
+                stop = ". " if first.isalnum() else "."  # neither 0.5 nor a domain's .com
+            elif first.isdecimal():
+                stop = "。"
             shifted = [
                 replace(pronunciation, start=pronunciation.start + len(stop), end=pronunciation.end + len(stop))
                 for pronunciation in inline_pronunciations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from GPT_SoVITS.text.symbols import phoneme_ids
+from GPT_SoVITS.text.symbols import PUNCTUATION, phoneme_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,11 @@ class PhonemizedText:
             segments=segments,
             retried=retried,
         )
+
+    @property
+    def spoken_phonemes(self) -> list[str]:
+        """The phonemes without punctuation."""
+        return [phoneme for phoneme in self.phonemes if phoneme not in PUNCTUATION]
 
     @property
     def feature_columns(self) -> list[tuple[int, int] | None]:

@@ -172,3 +172,10 @@ def test_importing_the_front_end_loads_no_dictionary_and_no_model_library():
     )
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["com", "the end", "net", "Go"])
+def test_the_full_stop_before_a_short_word_makes_no_domain_of_it(text: str) -> None:
+    phonemized = phonemize(text, "en")
+
+    assert phonemized.spoken_phonemes == phonemize(text, "en", retry=False).spoken_phonemes
