@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +21,9 @@ ALLISON = REPOSITORY / "prompts" / "allison"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/train-base", description=__doc__)
     parser.add_argument("step", choices=sorted(STEPS))
-    parser.add_argument("--work", type=Path, default=REPOSITORY / "data" / "base", help="where everything is kept")
-    parser.add_argument("--hours", type=float, default=6.0, help="data: of synthetic speech")
+    folder = Path(os.environ.get("TRAIN_BASE_DIR") or REPOSITORY / "data" / "base")
+    parser.add_argument("--work", type=Path, default=folder, help="where everything is kept (TRAIN_BASE_DIR)")
+    parser.add_argument("--hours", type=float, default=6.0, help="data, teacher: of synthetic speech")
     parser.add_argument("--steps", type=int, default=0, help="tokenizer, acoustic: updates in all")
     parser.add_argument("--epochs", type=int, default=20, help="language: passes over all clips")
     parser.add_argument("--minutes", type=float, default=60.0, help="acoustic: after which it saves and stops")
@@ -47,6 +49,15 @@ def data(options: argparse.Namespace) -> None:
     gather_synthetic(options.work, hours=options.hours)
     for name in ("real", "held", "synthetic"):
         extract(options.work / name, options.work)
+
+
+def teacher(options: argparse.Namespace) -> None:
+    """Speech of many speakers in two languages, read by the teacher."""
+    from scripts.train_base.data import gather_teacher
+    from scripts.train_base.features import extract
+
+    folder = gather_teacher(options.work, hours=options.hours)
+    extract(folder, options.work)
 
 
 def tokenizer(options: argparse.Namespace) -> None:
@@ -199,6 +210,7 @@ def _tokens(work: Path) -> dict[str, Tensor]:
 
 STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "data": data,
+    "teacher": teacher,
     "tokenizer": tokenizer,
     "vary": vary,
     "align": align,

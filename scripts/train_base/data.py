@@ -1,4 +1,4 @@
-"""Gathers the base model's speech: what a real speaker recorded, and what Piper reads in several made-up voices."""
+"""Gathers the base model's synthetic speech: what Piper and the teacher read, in many voices and two languages."""
 
 from __future__ import annotations
 
@@ -9,8 +9,19 @@ import random
 import subprocess
 from pathlib import Path
 
+from GPT_SoVITS.evaluation.sentences import packaged_sentences
+from scripts.train_base.mandarin_sentences import ideographs_of, mandarin_examples, mandarin_utterances
 from scripts.train_base.sentences import examples, utterances, words_of
-from scripts.train_base.sources import WORDNET, piper_python, unpack
+from scripts.train_base.sources import (
+    WORDNET,
+    mandarin_texts,
+    piper_python,
+    teacher_python,
+    teacher_voices,
+    unpack,
+)
+from scripts.train_base.speakers import speakers
+from scripts.train_base.teacher_text import spoken_words
 
 logger = logging.getLogger(__name__)
 
@@ -19,8 +30,10 @@ SPEAKERS = {"joe84": 0.84, "joe92": 0.92, "joe": 1.0, "joe110": 1.10, "joe120": 
 """Speaker to the factor by which pitch and formants are raised."""
 HOURS = 6.0
 WORDS_PER_SECOND = 2.7
-EVALUATION = Path(__file__).parent / "evaluation.txt"
-"""Sentences that no training text may hold."""
+IDEOGRAPHS_PER_SECOND = 4.2
+SPEEDS = (0.85, 1.15)
+EVALUATION = {language: Path(__file__).parent / f"evaluation.{language}.txt" for language in ("en", "zh")}
+"""Sentences that no training text may hold, beside those that `main.py evaluate` reads."""
 
 
 def gather_synthetic(work: Path, *, hours: float = HOURS) -> Path:
@@ -28,21 +41,90 @@ def gather_synthetic(work: Path, *, hours: float = HOURS) -> Path:
     folder = work / "synthetic"
     folder.mkdir(parents=True, exist_ok=True)
     jobs = _plan(folder, examples(unpack(WORDNET, work)), hours)
-    (folder / "texts.jsonl").write_text("".join(json.dumps(job) + "\n" for job in jobs), encoding="utf-8")
+    _speak(folder, jobs, [piper_python(work), Path(__file__).parent / "speak_piper.py"])
+    return folder
+
+
+def gather_teacher(work: Path, *, hours: float) -> Path:
+    """`<work>/teacher-speech/`: WAV files and `texts.jsonl`, half of them Mandarin; goes on where it was stopped."""
+    folder = work / "teacher-speech"
+    folder.mkdir(parents=True, exist_ok=True)
+    english = utterances(examples(unpack(WORDNET, work)), seed=SEED + 1, leave_out=held_out("en"))
+    sentences = mandarin_examples(mandarin_texts(work))
+    mandarin = [  # twice, since there are two hours of them: each by two speakers, beside other sentences
+        text for turn in range(2) for text in mandarin_utterances(sentences, seed=SEED + turn, leave_out=held_out("zh"))
+    ]
+    jobs = [
+        *_teacher_plan(folder, "zh", mandarin, hours / 2),
+        *_teacher_plan(folder, "en", english, hours / 2),
+    ]
+    random.Random(SEED).shuffle(jobs)  # whenever it is stopped, every speaker has spoken in both languages
+    _speak(folder, jobs, [teacher_python(work), Path(__file__).parent / "speak_kokoro.py", work, teacher_voices(work)])
+    return folder
+
+
+def held_out(language: str) -> set[str]:
+    """Return the sentences of the evaluation, as `words_of` and `ideographs_of` spell them."""
+    lines = EVALUATION[language].read_text(encoding="utf-8").splitlines() + packaged_sentences(language)
+    return {words_of(line) if language == "en" else ideographs_of(line) for line in lines if line.strip()}
+
+
+def _speak(folder: Path, jobs: list[dict[str, object]], command: list[Path]) -> None:
+    (folder / "texts.jsonl").write_text(
+        "".join(json.dumps(job, ensure_ascii=False) + "\n" for job in jobs), encoding="utf-8"
+    )
     waiting = [job for job in jobs if not Path(str(job["file"])).exists()]
     logger.info("%d of %d utterances are to be spoken.", len(waiting), len(jobs))
     subprocess.run(
-        [piper_python(work), Path(__file__).parent / "speak_piper.py"],
+        command,
         input="".join(json.dumps(job) + "\n" for job in waiting),
         text=True,
         check=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    return folder
+
+
+def _seconds(text: str, language: str) -> float:
+    if language == "zh":
+        return len(ideographs_of(text)) / IDEOGRAPHS_PER_SECOND
+    return len(text.split()) / WORDS_PER_SECOND
+
+
+def _teacher_plan(folder: Path, language: str, texts: list[str], hours: float) -> list[dict[str, object]]:
+    rng = random.Random(f"{SEED} {language}")
+    people = speakers()
+    shares = [person.mandarin if language == "zh" else 1 - person.mandarin for person in people]
+    jobs: list[dict[str, object]] = []
+    seconds = 0.0
+    for number, text in enumerate(texts):
+        if seconds > hours * 3600:
+            break
+        words = spoken_words(text, language)
+        if words is None:
+            continue
+        person, speed = rng.choices(people, shares)[0], rng.uniform(*SPEEDS)
+        length = (
+            len(ideographs_of(text)) / IDEOGRAPHS_PER_SECOND
+            if language == "zh"
+            else len(text.split()) / WORDS_PER_SECOND
+        )
+        seconds += length / speed
+        jobs.append(
+            {
+                "file": str(folder / f"{language}{number:06d}-{person.name}.wav"),
+                "speaker": person.name,
+                "language": language,
+                "text": text,
+                "words": words,
+                "voices": person.voices,
+                "speed": round(speed, 3),
+            }
+        )
+    return jobs
 
 
 def _plan(folder: Path, sentences: list[str], hours: float) -> list[dict[str, object]]:
-    leave_out = {words_of(line) for line in EVALUATION.read_text(encoding="utf-8").splitlines() if line.strip()}
+    leave_out = held_out("en")
     rng = random.Random(SEED)
     jobs, words = [], 0
     for number, text in enumerate(utterances(sentences, seed=SEED, leave_out=leave_out)):

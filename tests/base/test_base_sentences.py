@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.train_base.data import EVALUATION
+from scripts.train_base.data import EVALUATION, held_out
+from scripts.train_base.mandarin_sentences import ideographs_of, mandarin_utterances
 from scripts.train_base.sentences import LONGEST_UTTERANCE, examples, utterances, words_of
 
 GLOSS = """  1 This software is provided under this licence: "a licence of no use here".
@@ -30,7 +31,18 @@ def test_utterances_hold_every_sentence_once_in_an_order_of_the_seed():
 
 
 def test_what_the_model_is_judged_by_is_left_out_however_it_is_written():
-    judged = EVALUATION.read_text(encoding="utf-8").splitlines()
+    judged = EVALUATION["en"].read_text(encoding="utf-8").splitlines()
     disguised = [sentence.upper().replace(",", "") for sentence in judged]
 
     assert utterances(disguised, seed=1, leave_out={words_of(sentence) for sentence in judged}) == []
+
+
+def test_no_mandarin_utterance_holds_a_sentence_of_the_evaluation():
+    judged = EVALUATION["zh"].read_text(encoding="utf-8").splitlines()
+    others = ["今天的天气很好。", "他在学校里学习汉语", "我们明天见！"]
+    disguised = [sentence.replace("，", "、") for sentence in judged]
+
+    joined = mandarin_utterances([*disguised, *others], seed=1, leave_out=held_out("zh"))
+
+    assert sorted(ideographs_of("".join(joined))) == sorted(ideographs_of("".join(others)))
+    assert all(text[-1] in "。！？" for text in joined)
