@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
 
     download = commands.add_parser("download", help="fetch official weights; without a name, list them")
     download.add_argument("names", nargs="*", metavar="NAME", help="v1, v2, v2Pro, v2ProPlus, v3, v4, or a part")
-    download.add_argument("--mirror", default="", metavar="URL", help="ask this host (default: HF_ENDPOINT)")
+    download.add_argument(
+        "--mirror", default="", metavar="URL", help="ask this host, or modelscope (default: HF_ENDPOINT)"
+    )
     download.set_defaults(run=_download)
 
     doctor = commands.add_parser("doctor", help="show devices, plan, versions, data, and what is missing")

@@ -88,9 +88,11 @@ def download(options: argparse.Namespace, folder: Path, endpoint: str) -> int:
         print(f"`main.py download NAME` fetches a version ({versions}) or a part ({parts}).")
         return 0
     from GPT_SoVITS.checkpoints.download import HUB, fetch
+    from GPT_SoVITS.checkpoints.modelscope import MODELSCOPE
 
     files = dict.fromkeys(file for name in options.names for file in files_for(name))
-    fetch(files, folder, endpoint=options.mirror.rstrip("/") or endpoint or HUB)
+    mirror = MODELSCOPE if options.mirror == "modelscope" else options.mirror.rstrip("/")
+    fetch(files, folder, endpoint=mirror or endpoint or HUB)
     return 0
 
 

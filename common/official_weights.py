@@ -19,6 +19,7 @@ BIGVGAN_FOLDER = "models--nvidia--bigvgan_v2_24khz_100band_256x"
 V1_GPT = "s1bert25hz-2kh-longer-epoch=68e-step=50232.ckpt"
 V2_GPT = f"{V2_FOLDER}/s1bert25hz-5kh-longer-epoch=12-step=369668.ckpt"
 SUPER_RESOLUTION = "tools/AP_BWE_main/24kto48k"
+SENSEVOICE = "sensevoice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ PARTS: dict[str, dict[str, PartLocation]] = {
         )
     },
     "g2pw": {ANY: PartLocation("G2PWModel", ("g2pW.onnx",), ("../text/G2PWModel",))},
+    "sensevoice": {ANY: PartLocation(SENSEVOICE, ("tokens.txt", "model.int8.onnx|model.onnx"))},
 }
 """Part → version → location; the key `ANY` where all versions share one."""
 

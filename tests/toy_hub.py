@@ -1,8 +1,9 @@
-"""A small hub on this machine: speaks the `resolve` protocol, sends large files elsewhere, and breaks when told to."""
+"""A small hub on this machine: speaks the `resolve` protocol, and ModelScope's, and breaks when told to."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -74,6 +75,12 @@ def _answer(request: BaseHTTPRequestHandler, hub: Hub, *, body: bool) -> None:
     if stored in hub.files:
         _send(request, hub, stored, {}, body=body)
         return
+    if listing := re.fullmatch(r"/api/v1/models/([^/]+/[^/]+)/repo/files", path):
+        _list_files(request, hub, listing[1])
+        return
+    if (at_modelscope := re.fullmatch(r"/models/([^/]+/[^/]+)/resolve/master/(.+)", path)) is not None:
+        _send(request, hub, f"{at_modelscope[1]}/{at_modelscope[2]}", {}, body=body)
+        return
     match = re.fullmatch(r"/(\w[\w-]*/[\w.-]+)/resolve/([^/]+)/(.+)", path)
     name = f"{match[1]}/{match[3]}" if match else ""
     if name not in hub.files or match is None or match[2] not in ("main", COMMIT):
@@ -86,6 +93,18 @@ def _answer(request: BaseHTTPRequestHandler, hub: Hub, *, body: bool) -> None:
     elsewhere = f"http://localhost:{hub.url.rpartition(':')[2]}/elsewhere/{name}"
     facts |= {"X-Linked-Etag": f'"{hub.etag(name)}"', "X-Linked-Size": str(len(hub.files[name]))}
     _head(request, 302, facts | {"Location": elsewhere, "Content-Length": "0"})
+
+
+def _list_files(request: BaseHTTPRequestHandler, hub: Hub, repository: str) -> None:
+    """List a repository as ModelScope does."""
+    files = [
+        {"Path": name.removeprefix(f"{repository}/"), "Type": "blob", "Size": len(content), "Sha256": hub.etag(name)}
+        for name, content in hub.files.items()
+        if name.startswith(f"{repository}/")
+    ]
+    content = json.dumps({"Code": 200, "Success": True, "Data": {"Files": files}}).encode()
+    _head(request, 200 if files else 404, {"Content-Length": str(len(content)), "Content-Type": "application/json"})
+    request.wfile.write(content)
 
 
 def _send(request: BaseHTTPRequestHandler, hub: Hub, name: str, facts: dict[str, str], *, body: bool) -> None:

@@ -15,6 +15,7 @@ from common.official_weights import (
     HUBERT,
     PARTS,
     ROBERTA,
+    SENSEVOICE,
     SUPER_RESOLUTION,
     V1_GPT,
     V2_FOLDER,
@@ -35,6 +36,8 @@ BASE_FOLDER = Path(__file__).parents[1] / "base"
 OFFICIAL = "lj1995/GPT-SoVITS"
 """The hub's repository of upstream's pretrained files, in the same layout."""
 BIGVGAN = "nvidia/bigvgan_v2_24khz_100band_256x"
+SENSEVOICE_HUB = "csukuangfj/sherpa-onnx-sense-voice-zh-en-ja-ko-yue-2024-07-17"
+SENSEVOICE_MODELSCOPE = "pengzhendong/sherpa-onnx-sense-voice-zh-en-ja-ko-yue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class OfficialFile:
     """Of the hub; empty where no repository is known and the file is put there by hand."""
     remote: str = ""
     """Its path in the repository, where it is not `path`."""
+    modelscope: str = ""
+    """The repository that has the same file on ModelScope, under the same path."""
     size: int | None = None
     """Bytes, where the specification records them."""
     sha256: str = ""
@@ -114,6 +119,13 @@ FILES = {
         OfficialFile(f"{SUPER_RESOLUTION}/config.json", "sizes of AP-BWE", ""),
         OfficialFile(f"{SUPER_RESOLUTION}/g_24kto48k.zip", "AP-BWE, 24 kHz to 48 kHz for v3", ""),
         OfficialFile("G2PWModel/g2pW.onnx", "g2pW, readings of Chinese characters", ""),
+        *(
+            OfficialFile(f"{SENSEVOICE}/{name}", what, SENSEVOICE_HUB, name, modelscope=SENSEVOICE_MODELSCOPE)
+            for name, what in (
+                ("model.int8.onnx", "SenseVoice, speech in five languages to text"),
+                ("tokens.txt", "tokens of SenseVoice"),
+            )
+        ),
     )
 }
 """Every official file by its path; the specifications give the names, sizes and checksums."""

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import httpx
 from filelock import FileLock
 
 from common.files import atomic_path, sha256_of_file
 from GPT_SoVITS.checkpoints.catalog import OfficialFile, local_path
 from GPT_SoVITS.checkpoints.checksums import check_checksum
+from GPT_SoVITS.checkpoints.modelscope import find_file, is_modelscope
 from GPT_SoVITS.errors import ModelError
 
 HUB = "https://huggingface.co"
@@ -53,6 +55,7 @@ def fetch(
     folder: Path,
     *,
     endpoint: str = HUB,
+    modelscope: bool | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Download every file that is missing below `folder`, one after the other.
@@ -62,7 +65,8 @@ def fetch(
     others wait for it.
 
     Args:
-        endpoint: The hub or a mirror.
+        endpoint: The hub or a mirror of it, or ModelScope.
+        modelscope: Whether the endpoint is asked as ModelScope is; None: by its address.
         say: Receives a line for each file.
 
     Raises:
@@ -70,6 +74,7 @@ def fetch(
             checksums differ), "bad_record" or "disk_full".
     """
     missing = []
+    look_up = _look_up_on_modelscope if (is_modelscope(endpoint) if modelscope is None else modelscope) else _look_up
     for file in files:
         target = local_path(folder, file)
         if target.exists():
@@ -82,7 +87,7 @@ def fetch(
                 f"No repository is known to have {file.path} ({file.what}).",
                 hint=f"Copy it to {target} by hand.",
             )
-        missing.append(_look_up(file, target, endpoint))
+        missing.append(look_up(file, target, endpoint))
     needed = sum(pending.remaining for pending in missing)
     existing = next(place for place in (folder, *folder.parents) if place.exists())
     free = shutil.disk_usage(existing).free
@@ -117,6 +122,26 @@ def _look_up(file: OfficialFile, target: Path, endpoint: str) -> _PendingFile:
         raise _differs(file, f"has {metadata.size} bytes there, and the original's has {file.size}")
     pinned = hf_hub_url(file.repository, file.source, revision=metadata.commit_hash, endpoint=endpoint)
     return _PendingFile(file, target, pinned, metadata.size, etag)
+
+
+def _look_up_on_modelscope(file: OfficialFile, target: Path, endpoint: str) -> _PendingFile:
+    """Query ModelScope for the size and the checksum of the file."""
+    if not file.modelscope:
+        raise ModelError(
+            "no_repository", f"ModelScope has no {file.path} ({file.what}).", hint="Ask another mirror: --mirror URL."
+        )
+    try:
+        entry = find_file(file.modelscope, file.source, endpoint)
+    except (httpx.HTTPError, ValueError) as error:
+        raise _failed(f"{endpoint} ({file.modelscope})", error) from error
+    if entry is None:
+        raise ModelError("no_repository", f"There is no {file.source} in {file.modelscope} at {endpoint}.")
+    url, size, sha256 = entry
+    if not _SHA256.fullmatch(sha256):
+        raise _failed(url, ValueError("the response names no SHA-256"))
+    if file.size is not None and size != file.size:
+        raise _differs(file, f"has {size} bytes there, and the original's has {file.size}")
+    return _PendingFile(file, target, url, size, sha256)
 
 
 def _transfer(pending: _PendingFile, folder: Path) -> None:

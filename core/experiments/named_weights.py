@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from common import storage_keys
+from common.recognizers import INSTALL_SHERPA, can_read, recognizer_kind
 from core.errors import InvalidParameter, NotFound
 from core.records import Records
 from core.stages.parameters import (
@@ -23,8 +24,6 @@ BASE_PARAMETERS: Final = {
     "discriminator": ("sovits_train", "pretrained_s2D"),
 }
 """Part → the stage and its parameter that name another file for it."""
-RECOGNIZER_FILE: Final = "model.bin"
-"""What every folder of a speech recognizer has."""
 _CHECKPOINTS: Final = storage_keys.checkpoint("@").split("@")
 
 
@@ -48,14 +47,6 @@ def find_model_file(folder: Path, name: str) -> Path | None:
     return path if path.is_relative_to(folder) and path != folder and path.exists() else None
 
 
-def best_recognizer(folder: Path) -> Path | None:
-    """Return the largest multilingual recognizer in the folder of models; None when there is none."""
-    recognizers = [
-        path for path in folder.glob(f"*/{RECOGNIZER_FILE}") if not path.parent.name.endswith((".en", "-en"))
-    ]
-    return max(recognizers, key=lambda path: path.stat().st_size).parent if recognizers else None
-
-
 async def check_named_weights(
     records: Records, models_folder: Path, stage: str, parameters: Mapping[str, object]
 ) -> None:
@@ -71,11 +62,18 @@ async def check_named_weights(
     model = parameters.get("model")
     if stage == "asr" and isinstance(model, str) and model not in ("", DAMO_RECOGNIZER):
         folder = await asyncio.to_thread(find_model_file, models_folder, model)
-        if folder is None or not (folder / RECOGNIZER_FILE).is_file():
+        kind = await asyncio.to_thread(recognizer_kind, folder) if folder else None
+        if kind is None:
             raise InvalidParameter(
                 f"asr.model is {model!r}, which is no recognizer in the folder of models.",
                 hint=f"Leave it out, or send {DAMO_RECOGNIZER!r} or the name of a folder below the data folder's "
-                "`models` that faster-whisper opens.",
+                "`models` with a faster-whisper, SenseVoice or Paraformer model.",
+                details={"parameters": ["model"]},
+            )
+        if not can_read(kind):
+            raise InvalidParameter(
+                f"asr.model is {model!r}, which needs sherpa-onnx, and that is not installed.",
+                hint=f"Install it on the hosts that preprocess: {INSTALL_SHERPA}",
                 details={"parameters": ["model"]},
             )
 

@@ -61,7 +61,10 @@ def accept_parameters(stage: str, values: Mapping[str, object]) -> AcceptedParam
     names = {field.alias or name for name, field in STAGES[stage].parameters.model_fields.items()}
     warnings = [f"{stage} has no parameter {name!r}; it changes nothing." for name in values if name not in names]
     if values.get("model") == DAMO_RECOGNIZER and stage == "asr":
-        warnings.append(f"{DAMO_RECOGNIZER} is not installed; the best recognizer of Mandarin that is transcribes.")
+        warnings.append(
+            f"{DAMO_RECOGNIZER} stands for the best recognizer of Mandarin that is installed; "
+            "`main.py download sensevoice` fetches one."
+        )
     return AcceptedParameters(
         {name: value for name, value in values.items() if name in names and value is not None}, warnings
     )

@@ -121,12 +121,12 @@ class Transcribe(FileOperation):
     """File name → language, where it is known."""
 
     def load(self, execution: ExecutionOptions) -> FileFunction:
-        from GPT_SoVITS.dataset.transcribe import Transcriber
+        from GPT_SoVITS.dataset.recognizers import load_recognizer
 
         folder, workers = Path(self.model), execution.num_workers
         transcriber = execution.models.get(
             ("recogniser", *file_version(folder), self.precision, workers),
-            lambda: Transcriber(folder, max_callers=workers, precision=self.precision),
+            lambda: load_recognizer(folder, max_callers=workers, precision=self.precision),
         )
 
         def process(path: Path) -> FileResult:

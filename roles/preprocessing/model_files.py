@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from common.recognizers import best_mandarin_recognizer, recognizer_kind
 from core.errors import InvalidRequest, MissingPart, NotFound
 from core.experiments.named_weights import (
     BASE_PARAMETERS,
-    RECOGNIZER_FILE,
-    best_recognizer,
     find_model_file,
     named_checkpoint,
     names_default,
@@ -49,12 +48,13 @@ def recognizer_folder(run: StageRun) -> Path:
     folder, name = models_folder(run.services), str(run.config.get("model", ""))
     if name in ("", DAMO_RECOGNIZER):
         bundled = model_folder(folder)  # it lies in the same folder
-        return bundled if not name else best_recognizer(folder) or bundled
+        return bundled if not name else best_mandarin_recognizer(folder) or bundled
     path = find_model_file(folder, name)
-    if path is None or not (path / RECOGNIZER_FILE).is_file():
+    if path is None or recognizer_kind(path) is None:
         raise NotFound(
             f"asr.model is {name!r}, which is no recognizer in the folder of models.",
-            hint="Name a folder below the data folder's `models` that faster-whisper opens; empty: the bundled one.",
+            hint="Name a folder below the data folder's `models` with a model of faster-whisper, SenseVoice or "
+            "Paraformer; empty: the bundled one.",
         )
     return path
 

@@ -17,6 +17,7 @@ from toy_hub import running
 
 from GPT_SoVITS.checkpoints.catalog import OfficialFile
 from GPT_SoVITS.checkpoints.download import fetch
+from GPT_SoVITS.checkpoints.modelscope import is_modelscope
 from GPT_SoVITS.errors import ModelError
 
 NAME = "gsv-v4-pretrained/s2Gv4.pth"
@@ -294,3 +295,47 @@ def test_of_several_processes_one_transfers(hub, tmp_path):
     assert all(f"{NAME} is there" in answer for answer in answers)
     assert (tmp_path / NAME).read_bytes() == CONTENT
     assert len(hub.transfers) == 1
+
+
+def test_modelscope_has_the_same_file_under_another_repository(hub, tmp_path):
+    file = OfficialFile("sensevoice/tokens.txt", "tokens", "someone/repository", "tokens.txt", modelscope="other/name")
+    hub.files["other/name/tokens.txt"] = CONTENT
+    hub.break_after = [100_000]
+
+    fetch([file], tmp_path, endpoint=hub.url, modelscope=True, say=lambda _line: None)
+
+    assert (tmp_path / "sensevoice/tokens.txt").read_bytes() == CONTENT
+    assert hub.transfers == [("other/name/tokens.txt", ""), ("other/name/tokens.txt", "bytes=100000-")]
+
+
+@pytest.mark.parametrize(
+    ("file", "wrong_sums", "code"),
+    [
+        (OfficialFile("v4.pth", "v4", "someone/repository"), False, "no_repository"),
+        (OfficialFile("v4.pth", "v4", "someone/repository", modelscope="no/such"), False, "no_repository"),
+        (OfficialFile("v4.pth", "v4", "someone/repository", modelscope="other/empty"), False, "no_repository"),
+        (OfficialFile("v4.pth", "v4", "someone/repository", "w.pth", modelscope="other/name"), True, "bad_download"),
+    ],
+)
+def test_what_modelscope_lacks_or_sends_wrong_is_not_kept(hub, tmp_path, file, wrong_sums, code):
+    hub.files |= {"other/name/w.pth": CONTENT, "other/empty/something": b"else"}
+    hub.wrong_sums = wrong_sums
+
+    with pytest.raises(ModelError) as error:
+        fetch([file], tmp_path, endpoint=hub.url, modelscope=True, say=lambda _line: None)
+
+    assert error.value.code == code
+    assert not (tmp_path / "v4.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        ("https://modelscope.cn", True),
+        ("https://www.modelscope.cn/", True),
+        ("https://hf-mirror.com", False),
+        ("https://modelscope.cn.example", False),
+    ],
+)
+def test_modelscope_is_known_by_its_host(endpoint, expected):
+    assert is_modelscope(endpoint) is expected

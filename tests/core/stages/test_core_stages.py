@@ -215,7 +215,7 @@ def test_the_recognizer_of_other_servers_is_accepted_with_a_warning():
     accepted = accept_parameters("asr", {"model": "达摩 ASR (中文)", "language": "zh"})
 
     assert accepted.values == {"model": "达摩 ASR (中文)", "language": "zh"}
-    assert "is not installed" in accepted.warnings[0]
+    assert "`main.py download sensevoice`" in accepted.warnings[0]
 
 
 @pytest.mark.parametrize("quality", sorted(QUALITIES))
