@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import orjson
+from anyio import CancelScope
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -25,6 +26,8 @@ READERS: Final = 2
 """Connections of one process that only read; more readers than these wait for one of them."""
 WRITERS: Final = 4
 """Concurrent write transactions on PostgreSQL; SQLite allows one."""
+CLOSE_SECONDS: Final = 5.0
+"""How long connections in use are waited for at the end."""
 
 
 class Database:
@@ -36,7 +39,8 @@ class Database:
         """The current time in seconds since the epoch."""
         self.writer, self.reader = _engines(url)
         # Semaphores wait in order and without a limit; a pool would time out, and SQLite's busy handler is unfair.
-        self._writing = asyncio.Semaphore(1 if is_sqlite(url) else WRITERS)
+        self._writers = 1 if is_sqlite(url) else WRITERS
+        self._writing = asyncio.Semaphore(self._writers)
         self._reading = asyncio.Semaphore(READERS)
 
     @contextlib.asynccontextmanager
@@ -74,7 +78,12 @@ class Database:
                 await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, those that are in use after their return: a pool forgets them when it is disposed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS), contextlib.AsyncExitStack() as idle:
+                for semaphore, count in ((self._writing, self._writers), (self._reading, READERS)):
+                    for _ in range(count):
+                        await idle.enter_async_context(semaphore)
         await self.writer.dispose()
         if self.reader.sync_engine.pool is not self.writer.sync_engine.pool:
             await self.reader.dispose()
@@ -83,14 +92,16 @@ class Database:
 @contextlib.asynccontextmanager
 async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     connection = engine.connect()
-    try:
-        await connection.start()
-    except Exception as error:  # of the driver, the network or the name server
-        raise RecordsUnavailable(f"The database cannot be reached: {error}", hint="Check DATABASE_URL.") from error
-    try:
-        yield connection
-    finally:
-        await connection.close()
+    # A response whose client leaves is cancelled again and again until it ends; a connection is not closed that way.
+    with CancelScope(shield=True):
+        try:
+            await connection.start()
+        except Exception as error:  # of the driver, the network or the name server
+            raise RecordsUnavailable(f"The database cannot be reached: {error}", hint="Check DATABASE_URL.") from error
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
 
 def _engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:

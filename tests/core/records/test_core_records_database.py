@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 
+import anyio
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -234,6 +235,47 @@ async def test_more_callers_than_connections_wait_for_their_turn(url, experiment
 
     assert experiment == [experiment_record] * 200
     await records.close()
+
+
+SLOW_QUERY = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT max(i) FROM n"
+
+
+async def test_a_read_of_a_client_that_left_returns_its_connection(url):
+    upgrade(url)
+    database, begun = Database(url), asyncio.Event()
+
+    async def read() -> None:
+        async with database.read() as connection:
+            await connection.exec_driver_sql("SELECT 1")
+            begun.set()
+            await connection.exec_driver_sql(SLOW_QUERY)
+
+    async with anyio.create_task_group() as response:  # as the framework sends one
+        response.start_soon(read)
+        await begun.wait()
+        response.cancel_scope.cancel()
+
+    assert database.reader.sync_engine.pool.checkedin() == 1  # type: ignore[attr-defined]
+    await database.close()
+
+
+async def test_the_end_waits_for_connections_in_use(url):
+    upgrade(url)
+    database, begun = Database(url), asyncio.Event()
+
+    async def read() -> int:
+        async with database.read() as connection:
+            begun.set()
+            return (await connection.exec_driver_sql(SLOW_QUERY)).scalar_one()
+
+    reading = asyncio.create_task(read())
+    await begun.wait()
+    await database.close()
+
+    assert reading.done()
+    assert reading.result() == 300_000
+    assert database.reader.sync_engine.pool.checkedin() == 0  # type: ignore[attr-defined]
+    await database.close()
 
 
 async def test_connections_that_the_server_ended_are_made_anew(postgres, experiment_record):
