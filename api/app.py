@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import cache
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
+from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from api.dependencies import ApiServices
@@ -126,6 +128,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
         summary="Recordings in, voices and speech out.",
         version=package_version(),
         lifespan=lifespan,
+        routes=list(shared_routes()),
         openapi_url=None,  # api/http/docs_page.py has it
         docs_url=None,
         redoc_url=None,
@@ -149,13 +152,13 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     )
     errors.install(app, ERROR_FORMATS)
     openapi.install(app, ERROR_FORMATS)
-    _include_routers(app)
     return app
 
 
-def _include_routers(app: FastAPI) -> None:
-    """Add the routes of every API; those of /api/v1 are ours."""
-    native = APIRouter(prefix="/api/v1")
+@cache
+def shared_routes() -> tuple[BaseRoute, ...]:
+    """Return the routes of every API; those of /api/v1 are ours. Applications share them: they take long to build."""
+    combined = APIRouter()
     for router in (
         files.router,
         datasets.router,
@@ -182,9 +185,8 @@ def _include_routers(app: FastAPI) -> None:
         caller.router,
         service_info.router,
     ):
-        native.include_router(router)
+        combined.include_router(router, prefix="/api/v1")
     for router in (
-        native,
         model_service.router,
         test_page.router,
         openai.router,
@@ -203,7 +205,8 @@ def _include_routers(app: FastAPI) -> None:
         docs_page.router,
         console.router,
     ):
-        app.include_router(router)
+        combined.include_router(router)
+    return tuple(combined.routes)
 
 
 def _is_draining(scope: Scope) -> bool:

@@ -54,10 +54,12 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 
 def test_the_other_address_may_be_taken(caplog: pytest.LogCaptureFixture) -> None:
-    with socket.socket(socket.AF_INET6) as occupied:
-        occupied.bind(("::1", 0))
+    with socket.socket() as probe, socket.socket(socket.AF_INET6) as occupied:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]  # free at both addresses, whatever else runs here
+        occupied.bind(("::1", port))
         occupied.listen()
-        port = occupied.getsockname()[1]
+        probe.close()
 
         [bound] = listening_sockets("127.0.0.1", port)
 
