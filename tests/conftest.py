@@ -3,7 +3,6 @@ a daemon with toy roles."""
 
 from __future__ import annotations
 
-import gc
 import itertools
 import logging
 import shutil
@@ -164,11 +163,3 @@ def daemon(tmp_path: Path, stage: Stage) -> Iterator[Daemon]:
     daemon = Daemon(tmp_path / "data", stage)
     yield daemon
     daemon.close()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_garbage_collections() -> Iterator[None]:
-    """Leave out of later collections what is there after a file: with gigabytes of objects each takes seconds."""
-    yield
-    gc.collect()
-    gc.freeze()
