@@ -22,6 +22,7 @@ from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.gpt.generate import SamplingSettings, generate_batch, stream_tokens
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import Precision
+from GPT_SoVITS.sovits.compiled_generator import Runtime, compile_generator
 from GPT_SoVITS.sovits.config import SpectrogramConfig
 from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticDecoder, AcousticStream, stream_audio
 from GPT_SoVITS.synthesis.conditioning import (
@@ -113,6 +114,8 @@ class Pipeline:
         helpers: HelperNetworks | None = None,
         store: ModelStore | None = None,
         cache: ModelFileCache | None = None,
+        runtime: Runtime = "torch",
+        threads: int = 0,
     ) -> Pipeline:
         """Map both files, ours or official ones, and make them ready on `device`.
 
@@ -123,6 +126,9 @@ class Pipeline:
             helpers: Networks to share with other voices.
             store: Finds a GPT or a vocoder that another voice has loaded.
             cache: Keeps what is made of the files, for all processes of the host.
+            runtime: What computes the generator on a CPU: PyTorch, or what is fastest (`auto`), in bfloat16 unless the
+                precision is `fp32`.
+            threads: Cores that a runtime other than PyTorch may use; 0 for as many as PyTorch.
 
         Raises:
             ModelError: "wrong_checkpoint" for files that are no GPT and SoVITS of one family, "missing_part",
@@ -149,6 +155,10 @@ class Pipeline:
             # nano's codebook is its own, and nobody knows which of its tokens is silence.
             embedding = voice.gpt.model.ar_audio_embedding.word_embeddings.weight
             similarity = None if voice.version == "nano" else silence_similarity(embedding)
+            if runtime == "auto" and voice.device.type == "cpu":
+                threads = threads or torch.get_num_threads()
+                compiled = compile_generator(voice.sovits.dec, exact=precision == "fp32", threads=threads)
+                voice.sovits.dec = compiled or voice.sovits.dec
             decoder = WaveformDecoder(voice.sovits, spectrograms.sampling_rate, silence_similarity=similarity)
         return cls(
             voice.gpt,

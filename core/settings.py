@@ -159,6 +159,8 @@ class Settings(BaseSettings):
     """MiB that a synthesizer keeps of voices, prompts and the networks around them; 0: half of what is free."""
     voice_idle_seconds: float = Field(1800.0, ge=0)
     """How long a synthesizer keeps voices that nobody uses; 0 keeps them."""
+    vocoder_runtime: Literal["auto", "torch"] = "auto"
+    """What computes the generator of v1 to v2ProPlus on a CPU: auto (OpenVINO where it is installed) or torch."""
     model_cache_mb: int = Field(4096, ge=0)
     """MiB of disk below DATA_PATH for what synthesizers make of checkpoints, once for all of them; the least recently
     used goes first."""

@@ -20,6 +20,7 @@ from GPT_SoVITS.configs import Recipe
 from GPT_SoVITS.configs.sections import read_section
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.noise import NoisePurpose, SeededNoise
+from GPT_SoVITS.sovits.compiled_generator import CompiledGenerator
 from GPT_SoVITS.sovits.config import SoVITSConfig
 from GPT_SoVITS.sovits.encoder import Prior, TextEncoder
 from GPT_SoVITS.sovits.flow import Flow, IdentityFlow, PosteriorEncoder
@@ -101,7 +102,7 @@ class SoVITS(nn.Module):
         self.config = config
         style, latent = config.gin_channels, config.inter_channels
         self.enc_p = TextEncoder(config)
-        self.dec: Generator | FrameGenerator
+        self.dec: Generator | FrameGenerator | CompiledGenerator
         self.flow: Flow | IdentityFlow
         if config.frames is not None:
             self.dec = FrameGenerator(config.frames, channels=latent, style=style)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from GPT_SoVITS.gpt.decoder_choice import packed_bytes
 from GPT_SoVITS.gpt.model import Text2Semantic
+from GPT_SoVITS.sovits.compiled_generator import CompiledGenerator
 
 Model = TypeVar("Model")
 
@@ -59,14 +60,16 @@ def memory_of(model: object) -> dict[Hashable, int]:
         if isinstance(part, Tensor):
             storage = part.untyped_storage()
             pieces[storage.data_ptr()] = storage.nbytes()
+        elif isinstance(part, CompiledGenerator):
+            pieces["compiled", id(part)] = part.compiled_bytes
         elif part.device.type == "cpu":  # the decoder keeps a copy of the weights in its own layout
             estimate = sum(parameter.nbytes for parameter in part.parameters())
             pieces["packed", id(part)] = packed_bytes(part) or estimate
     return pieces
 
 
-def _parts(value: object, visited: set[int]) -> Iterator[Tensor | Text2Semantic]:
-    """Yield the tensors of an object and of what it consists of, and the GPTs."""
+def _parts(value: object, visited: set[int]) -> Iterator[Tensor | Text2Semantic | CompiledGenerator]:
+    """Yield the tensors of an object and of what it consists of, and the networks that others keep copies of."""
     if id(value) in visited or isinstance(value, str | bytes | int | float | torch.dtype | torch.device | type):
         return
     if isinstance(value, ModelStore):  # what is in it counts by itself
@@ -78,6 +81,7 @@ def _parts(value: object, visited: set[int]) -> Iterator[Tensor | Text2Semantic]
     if isinstance(value, Text2Semantic):
         yield value
     if isinstance(value, nn.Module):
+        yield from (module for module in value.modules() if isinstance(module, CompiledGenerator))
         yield from value.parameters()
         yield from value.buffers()
         return

@@ -24,19 +24,21 @@ class ChunkSettings:
     """Minimum length of the first chunk, shorter than the others so that audio begins early."""
     least: int = 16
     """Minimum length of the second chunk (min_chunk_length)."""
-    growth: float = 1.5
+    growth: float = 2.0
     """Ratio of a chunk's minimum length to that of the chunk before. Each chunk decodes a stretch of the one before
     again, so long ones cost less; while one is made, the listener has the one before to hear."""
-    most: int = 40
-    """Maximum length of a chunk, whether or not there is a pause in it; it bounds the wait for the first audio."""
+    most: int = 60
+    """Maximum length of a chunk, whether or not there is a pause in it."""
+    first_most: int = 40
+    """Maximum length of the first chunk; it bounds the wait for the first audio."""
     overlap: int = 2
     """Tokens at the end of a chunk that the next one decodes again, to be cross-faded into it."""
-    context: int = 50
+    context: int = 32
     """Tokens before a chunk that the text encoder reads again."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.first <= self.most or not 1 <= self.least <= self.most:
-            raise ValueError("a chunk has at least one token and no more than `most`")
+        if not 1 <= self.first <= min(self.most, self.first_most) or not 1 <= self.least <= self.most:
+            raise ValueError("a chunk has at least one token and no more than `most`, or `first_most`")
         if self.growth < 1:
             raise ValueError("no chunk has a smaller minimum length than the one before")
         if not 1 <= self.overlap <= self.context:
@@ -61,6 +63,8 @@ class TokenChunker:
         self.silence_similarity = silence_similarity
         self.min_length = settings.first
         """Of the chunk that is being collected."""
+        self.max_length = min(settings.first_most, settings.most)
+        """Of the same."""
         self.next_min_length = float(settings.least)
         # Where chunks end at pauses, there must be some tokens to find one in.
         most = settings.most if silence_similarity is None else (settings.least + settings.most) // 2
@@ -73,7 +77,7 @@ class TokenChunker:
         size = self._completed_length()
         chunk, self.pending = self.pending[:size], self.pending[size:]
         if chunk:
-            self.min_length = int(self.next_min_length)
+            self.min_length, self.max_length = int(self.next_min_length), self.settings.most
             self.next_min_length = min(self.next_min_length * self.settings.growth, self.largest_min_length)
         return chunk
 
@@ -95,7 +99,7 @@ class TokenChunker:
         scores = [current + following for current, following in pairwise(quietness)]
         if scores and scores[-1] >= 0:
             return count - 1
-        if count < self.settings.most:
+        if count < self.max_length:
             return 0
         return self.min_length + max(range(len(scores)), key=scores.__getitem__) if scores else count
 

@@ -175,6 +175,8 @@ class LoadedVoices:
                 helpers=self.helpers,
                 store=self.resident,
                 cache=cache,
+                runtime=settings.vocoder_runtime,
+                threads=self.services.threads,
             )
             engine.prepare(pipeline)
             return pipeline

@@ -84,6 +84,13 @@ def test_where_nothing_is_quiet_the_bound_cuts():
     assert all(16 <= len(chunk) <= 24 for chunk in chunks[:-1])
 
 
+def test_the_first_chunk_is_bounded_apart_so_that_audio_begins_early():
+    chunks = cut([LOUD] * 150, ChunkSettings(first=10, least=16, growth=1, first_most=20, most=60))
+
+    assert len(chunks[0]) <= 20
+    assert max(map(len, chunks)) > 40
+
+
 def test_without_a_silent_token_length_alone_cuts():
     chunks = cut([LOUD] * 50, ChunkSettings(first=10, least=16, growth=1, most=40), None)
 
