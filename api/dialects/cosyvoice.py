@@ -20,17 +20,14 @@ from api.http.access import PUBLIC, SPEAK_WITH_KEY_IN_BODY
 from api.http.disconnect import while_connected
 from api.http.errors import NativeErrors
 from api.http.responses import JsonResponse
-from api.services.sampling_fields import SamplingFields
-from api.services.speech import SpeechOptions
+from api.services.speech_fields import SpeechFields
 from api.services.sweeper import DOWNLOAD_NAME
 from common import storage_keys
 from common.files import atomic_path
-from common.limits import MAX_SPEED, MIN_SPEED
 from core.access import LOCAL, Caller
 from core.errors import InvalidRequest, NotFound, NotReady, SovitsError
 from core.ids import new_id
-from core.seed import Seed
-from core.speech.requests import PromptRef, SpeechRequest
+from core.speech.requests import SpeechRequest
 
 router = APIRouter(tags=["CosyVoice"])
 
@@ -61,30 +58,14 @@ class CosyVoiceErrors:
         return {**NativeErrors().body(error, status), "detail": error.sentences}
 
 
-class SynthesizeBody(SamplingFields):
-    """A text, and a voice or a reference recording to speak like; language, speed, seed and sampling are additions."""
+class SynthesizeBody(SpeechFields):
+    """A text, and a voice or a reference recording to speak like; how it is spoken is an addition."""
 
     apikey: str = ""
     target: str = Field("", description="The text.")
     voice: str | None = Field(None, description="Name of a voice.")
     voice_url: str | None = Field(None, description="URL of a reference recording of 1 to 30 s.")
     voice_prompt_text: str | None = Field(None, description="Transcript of the reference recording.")
-    language: str = Field("auto", max_length=40, description="The language of the text.")
-    speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED)
-    seed: Seed | None = Field(None, description="The same seed gives the same audio.")
-
-    def options(self, default_rate: int, prompt: PromptRef | None = None) -> SpeechOptions:
-        """Return how the text is spoken; `default_rate`: in Hz, 0 for the voice's own."""
-        return SpeechOptions(
-            language=self.language,
-            speed=self.speed,
-            seed=self.seed,
-            prompt=prompt,
-            extra_references=tuple(self.extra_references or ()),
-            sampling=self.sampling_options(),
-            text_split_method=self.text_split_method,
-            sample_rate=self.sample_rate or default_rate,
-        )
 
 
 class CosyVoiceStatus(TypedDict):
@@ -182,8 +163,9 @@ def _check_fields(body: SynthesizeBody) -> None:
 
 async def _speech_request(api: ApiServices, body: SynthesizeBody, job_id: str) -> SpeechRequest:
     """Return the speech request; a reference recording is downloaded and spoken with the newest voice's checkpoints."""
+    rate = api.settings.cosyvoice_sample_rate
     if body.voice:
-        return await api.speech.request(body.target, body.voice, body.options(api.settings.cosyvoice_sample_rate))
+        return await api.speech.request(body.target, body.voice, body.speech_options(default_rate=rate))
     newest = await api.voices.newest()
     if newest is None:
         raise InvalidRequest(
@@ -193,7 +175,8 @@ async def _speech_request(api: ApiServices, body: SynthesizeBody, job_id: str) -
     await api.speech.check_ready()  # before anything is downloaded
     key = storage_keys.speech_file(job_id, "prompt.wav")  # expires together with the speech
     prompt = await api.recordings.fetch_prompt(body.voice_url or "", key, body.voice_prompt_text or "")
-    return await api.speech.request(body.target, newest.id, body.options(api.settings.cosyvoice_sample_rate, prompt))
+    options = body.speech_options(default_rate=rate, prompt=prompt)
+    return await api.speech.request(body.target, newest.id, options)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -19,14 +19,12 @@ from api.http.responses import ClosingStreamingResponse, JsonResponse
 from api.http.sse import EventStream, encode_data
 from api.services.encoding import SAMPLE_RATE_HEADER, new_encoder, wav_file_header
 from api.services.live_speech import AudioChunk
-from api.services.sampling_fields import SamplingFields
-from api.services.speech import SpeechOptions
+from api.services.speech_fields import SpeechFields
 from api.services.whole_speech import SILENCE_RATE, audio_or_silence, whole_audio
 from common.audio_formats import MEDIA_TYPES, StreamFormat
 from core.errors import EmptyText, SovitsError, TextTooLong, VoiceNotFound
 from core.records import VoiceRecord
-from core.seed import Seed
-from core.speech.requests import InputType, SpeechRequest
+from core.speech.requests import SpeechRequest
 
 router = APIRouter(
     prefix="/v1",
@@ -94,8 +92,8 @@ class VoiceId(BaseModel):
     id: str
 
 
-class SpeechBody(SamplingFields):
-    """A request of OpenAI's clients. Unknown fields are ignored; sampling settings are an extension."""
+class SpeechBody(SpeechFields):
+    """A request of OpenAI's clients. Unknown fields are ignored; what its API does not have is an extension."""
 
     model: str = Field(MODEL, description="Accepted and ignored: the voice determines the model.")
     input: str = Field(description=f"The text, up to {MAX_INPUT_CHARACTERS} characters.")
@@ -107,19 +105,8 @@ class SpeechBody(SamplingFields):
     response_format: StreamFormat = Field(
         "mp3", description="`pcm_mulaw` and `pcm_alaw` are an extension: G.711 at 8 kHz, for telephony."
     )
-    speed: float = Field(1.0, ge=0.25, le=4.0)
     stream_format: Literal["audio", "sse"] = "audio"
     instructions: str | None = Field(None, description="Accepted and ignored.")
-    language: str = Field("auto", description="Extension: the language of the text.")
-    seed: Seed | None = Field(None, description="Extension: the same seed gives the same audio.")
-    emotion: str = Field("", max_length=100, description="Extension: the name of one of the voice's prompts.")
-    input_type: InputType = Field(
-        "auto",
-        description="Extension: auto (SSML if the input begins with <speak, else inline tags), text, marks or ssml.",
-    )
-    pronunciations: dict[str, str] | None = Field(
-        None, description="Extension: word → pronunciation; they take precedence over those of the voice."
-    )
 
 
 class OpenAIModel(TypedDict):
@@ -146,19 +133,8 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
             details={"param": "input"},
         )
     voice = await _find_voice(api, body)
-    options = SpeechOptions(
-        language=body.language,
-        speed=body.speed,
-        seed=body.seed,
-        prompt_name=body.emotion,
-        input_type=body.input_type,
-        pronunciations=body.pronunciations or {},
-        extra_references=tuple(body.extra_references or ()),
-        sampling=body.sampling_options(),
-        text_split_method=body.text_split_method,
-        sample_rate=body.sample_rate or (api.settings.openai_pcm_sample_rate if body.response_format == "pcm" else 0),
-    )
-    speech = await api.speech.request(body.input, voice.id, options)
+    default_rate = api.settings.openai_pcm_sample_rate if body.response_format == "pcm" else 0
+    speech = await api.speech.request(body.input, voice.id, body.speech_options(default_rate=default_rate))
     await api.speech.check_ready()
     if body.response_format == "wav" and not _streams(body, request):
         whole = await while_connected(request, whole_audio(_counted(api, speech)))

@@ -32,23 +32,25 @@ OverlapLength = Annotated[int, Field(ge=1, le=MAX_CHUNK_OVERLAP)]
 
 
 class SamplingOptions(BaseModel):
-    """How an utterance is sampled and decoded. None leaves an option to the voice's model."""
+    """How an utterance is sampled and decoded. None leaves an option to the voice's model.
+
+    Requests inherit the fields from here: the descriptions are those of the API's documentation.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    top_k: TopK | None = None
-    """Number of likeliest tokens that are kept; 1 takes the likeliest one."""
-    top_p: TopP | None = None
-    """Cumulative probability that is kept."""
-    temperature: Temperature | None = None
-    repetition_penalty: RepetitionPenalty | None = None
-    sample_steps: SampleSteps | None = None
-    """Steps of the sampler of v3 and v4; the other versions have none."""
-    super_sampling: bool | None = None
-    """Whether to extend v3's audio from 24 kHz to 48 kHz, where the network for it is installed."""
-    fragment_interval: FragmentInterval | None = None
-    """Seconds of silence after an utterance."""
-    min_chunk_length: MinChunkLength | None = None
-    """Semantic tokens of a chunk at least, where the audio of an utterance is streamed."""
-    overlap_length: OverlapLength | None = None
-    """Semantic tokens that consecutive chunks of a stream share."""
+    top_k: TopK | None = Field(None, description="Number of likeliest tokens that are kept.")
+    top_p: TopP | None = Field(None, description="Cumulative probability of the tokens that are kept.")
+    temperature: Temperature | None = Field(None, description="Above 1 more varied, below more even.")
+    repetition_penalty: RepetitionPenalty | None = Field(None, description="Above 1 repeats less.")
+    sample_steps: SampleSteps | None = Field(None, description="Steps of the sampler of v3 and v4.")
+    super_sampling: bool | None = Field(None, description="Extend v3's audio to 48 kHz.")
+    fragment_interval: FragmentInterval | None = Field(None, description="Seconds of silence after a sentence.")
+    min_chunk_length: MinChunkLength | None = Field(
+        None, description="Semantic tokens, 25 to the second, of a chunk at least, where a sentence is streamed."
+    )
+    overlap_length: OverlapLength | None = Field(None, description="Semantic tokens that chunks of a stream share.")
+
+    def sampling_options(self) -> SamplingOptions:
+        """Return these fields alone, as jobs carry them."""
+        return SamplingOptions(**{name: getattr(self, name) for name in SamplingOptions.model_fields})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Request, Response
@@ -32,6 +33,7 @@ from api.http.access import SPEAKING
 from api.http.disconnect import while_connected
 from api.services.result_uploads import enqueue_result_upload, result_upload_state
 from api.services.speech import SpeechOptions
+from api.services.speech_fields import SpeechFields
 from core.errors import NotFound
 from core.ids import new_id
 from core.jobs.devices import ANYWHERE
@@ -51,8 +53,8 @@ Source = Annotated[
 ]
 
 
-class InferenceFields(TaskRequestFields, ResultUploadFields):
-    """What one inference and several have in common."""
+class InferenceFields(TaskRequestFields, ResultUploadFields, SpeechFields):
+    """What one inference and several have in common; how the texts are spoken is an addition."""
 
     cfg_path: str = Field(min_length=1, max_length=200, description="The voice: its id or its name.")
     weight_path: str = Field(max_length=2000, description="Id of a checkpoint that speaks in place of the voice's.")
@@ -193,19 +195,20 @@ async def _speeches(
 
 
 async def _options(api: ApiServices, new: InferenceFields) -> tuple[SpeechOptions, list[str]]:
-    """Return the checkpoint that speaks in place of the voice's, and a sentence where the path names none."""
+    """Return how the texts are spoken, and a sentence where weight_path names no checkpoint to speak with."""
+    options = new.speech_options()
     if new.weight_path in ("", new.cfg_path):
-        return SpeechOptions(), []
+        return options, []
     voices_own = [f"weight_path is {new.weight_path[:200]!r}, which is no checkpoint: the voice's own speak."]
     if not new.weight_path.startswith(CHECKPOINT_PREFIX):
-        return SpeechOptions(), voices_own
+        return options, voices_own
     try:
         checkpoint = await api.records.checkpoints.get(new.weight_path)
     except NotFound:
-        return SpeechOptions(), voices_own
+        return options, voices_own
     if checkpoint.kind == "gpt":
-        return SpeechOptions(gpt_checkpoint_id=checkpoint.id), []
-    return SpeechOptions(sovits_checkpoint_id=checkpoint.id), []
+        return replace(options, gpt_checkpoint_id=checkpoint.id), []
+    return replace(options, sovits_checkpoint_id=checkpoint.id), []
 
 
 def _result(inference: Inference, request: Request) -> InferenceResult | None:

@@ -8,25 +8,14 @@ from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import Request
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from api.dialects.upstream.errors import BadField
-from common.audio_formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
+from api.services.speech_fields import SampleRate
 from common.languages import LANGUAGE_CODES, LANGUAGE_CODES_OF_V1, LanguageCode, find_language
-from common.limits import MAX_SEED, MAX_SPEED, MIN_SPEED
-from core.speech.sampling import (
-    SPLIT_METHODS,
-    FragmentInterval,
-    MinChunkLength,
-    OverlapLength,
-    RepetitionPenalty,
-    SampleSteps,
-    SamplingOptions,
-    SplitMethod,
-    Temperature,
-    TopK,
-    TopP,
-)
+from common.limits import MAX_SPEED, MIN_SPEED
+from core.seed import Seed
+from core.speech.sampling import SPLIT_METHODS, SamplingOptions, SplitMethod
 
 MEDIA_TYPES: Final = ("wav", "raw", "ogg", "aac")
 STREAMING_MODES: Final[Mapping[str, int]] = {
@@ -40,29 +29,16 @@ Values = Mapping[str, object]
 """The fields of a request by name."""
 
 
-class UpstreamSampling(BaseModel):
+class UpstreamNumbers(SamplingOptions):
     """The numbers of a request; `batch_size` and what steers batches in upstream change nothing here."""
 
-    top_k: TopK | None = None
-    top_p: TopP | None = None
-    temperature: Temperature | None = None
-    repetition_penalty: RepetitionPenalty | None = None
-    sample_steps: SampleSteps | None = None
-    super_sampling: bool | None = None
-    fragment_interval: FragmentInterval | None = None
-    min_chunk_length: MinChunkLength | None = None
-    overlap_length: OverlapLength | None = None
-    sample_rate: Annotated[int | None, Field(ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)] = None
+    sample_rate: SampleRate | None = None
     speed_factor: Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED)] = 1.0
-    seed: Annotated[int | None, Field(ge=0, le=MAX_SEED), BeforeValidator(lambda value: _seed(value))] = None
+    seed: Annotated[Seed | None, BeforeValidator(lambda value: _seed(value))] = None
     batch_size: int = 1
     batch_threshold: float = 0.75
     split_bucket: bool = True
     parallel_infer: bool = True
-
-    def options(self) -> SamplingOptions:
-        """Return what the model reads."""
-        return SamplingOptions(**{name: getattr(self, name) for name in SamplingOptions.model_fields})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +56,7 @@ class TtsRequest:
     streaming_mode: int
     """0: one answer; 1: sentence by sentence; 2 and 3: chunk by chunk."""
     split_method: SplitMethod | None
-    numbers: UpstreamSampling
+    numbers: UpstreamNumbers
 
 
 async def read_tts(values: Values, version_of: Callable[[str], Awaitable[str]]) -> TtsRequest:
@@ -169,12 +145,12 @@ def read_streaming_mode(value: object) -> int:
     return mode
 
 
-def read_numbers(values: Values) -> UpstreamSampling:
+def read_numbers(values: Values) -> UpstreamNumbers:
     """Return the numbers of a request; BadField names the first one that is none, or out of range."""
-    names = UpstreamSampling.model_fields
+    names = UpstreamNumbers.model_fields
     present = {name: value for name, value in values.items() if name in names and value not in (None, "")}
     try:
-        return UpstreamSampling.model_validate(present)
+        return UpstreamNumbers.model_validate(present)
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])

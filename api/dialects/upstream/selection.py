@@ -11,7 +11,7 @@ from typing import Final
 from fastapi import Request
 
 from api.dependencies import ApiServices
-from api.dialects.upstream.fields import UpstreamSampling
+from api.dialects.upstream.fields import UpstreamNumbers
 from api.http.request_context import current_context
 from api.services.caller_sessions import CallerSession
 from api.services.references import VoiceReference
@@ -44,7 +44,7 @@ class UpstreamText:
     reference_language: str
     extra_references: tuple[str, ...]
     split_method: SplitMethod | None
-    numbers: UpstreamSampling
+    numbers: UpstreamNumbers
 
 
 def caller_identity(request: Request) -> str:
@@ -128,7 +128,7 @@ async def speech_request(api: ApiServices, session: CallerSession, item: Upstrea
             extra_references=() if flows else item.extra_references,
             gpt_checkpoint_id=session.gpt_checkpoint_id,
             sovits_checkpoint_id=session.sovits_checkpoint_id,
-            sampling=item.numbers.options(),
+            sampling=item.numbers.sampling_options(),
             text_split_method=item.split_method,
             sample_rate=item.numbers.sample_rate or 0,
         ),

@@ -23,16 +23,12 @@ from api.routes.inference.views import (
 )
 from api.services.batches import BatchText, check_batch
 from api.services.encoding import SAMPLE_RATE_HEADER
-from api.services.sampling_fields import SamplingFields
-from api.services.speech import SpeechOptions
+from api.services.speech_fields import SpeechFields
 from common.audio_formats import FILE_EXTENSIONS, AudioFormat
-from common.limits import MAX_SPEED, MIN_SPEED
 from core.errors import NotFound
 from core.jobs.job import Job
 from core.names import Name
-from core.seed import Seed
 from core.speech.inference_jobs import MAX_BATCH_ITEMS
-from core.speech.requests import InputType
 
 router = APIRouter(
     prefix="/inference",
@@ -41,38 +37,16 @@ router = APIRouter(
 )
 
 
-class TextToSpeak(StrictModel, SamplingFields):
+class TextToSpeak(StrictModel, SpeechFields):
     """A text, and how it is spoken."""
 
     text: str = Field(description="The text. Inline tags or SSML are read as input_type says.")
-    language: str = Field("auto", max_length=40, description="GET /info lists the languages.")
-    speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED)
-    seed: Seed | None = Field(None, description="The same seed gives the same audio.")
     emotion: str = Field(
         "",
         max_length=100,
         validation_alias=AliasChoices("emotion", "prompt"),
         description="Name of the voice's prompt whose speaking style is used (also `prompt`). Default: its first.",
     )
-    input_type: InputType = "auto"
-    pronunciations: dict[str, str] | None = Field(
-        None, description="Word → pronunciation; they take precedence over those of the voice."
-    )
-
-    def options(self) -> SpeechOptions:
-        """Return how the text is spoken."""
-        return SpeechOptions(
-            language=self.language,
-            speed=self.speed,
-            seed=self.seed,
-            prompt_name=self.emotion,
-            input_type=self.input_type,
-            pronunciations=self.pronunciations or {},
-            extra_references=tuple(self.extra_references or ()),
-            sampling=self.sampling_options(),
-            text_split_method=self.text_split_method,
-            sample_rate=self.sample_rate or 0,
-        )
 
 
 class NewInference(TextToSpeak):
@@ -109,7 +83,7 @@ class NewBatch(StrictModel):
             BatchText(
                 text=item.text,
                 voice=item.voice or self.voice,
-                options=item.options(),
+                options=item.speech_options(),
                 audio_format=item.format or self.format,
                 filename=item.filename,
             )
@@ -176,7 +150,7 @@ async def create_inference(new: NewInference, api: Api) -> Response:
 
     404 for an unknown voice, whose hint names others.
     """
-    speech = await api.speech.request(new.text, new.voice, new.options())
+    speech = await api.speech.request(new.text, new.voice, new.speech_options())
     delay = seconds_until(new.schedule_at)
     inference = await api.inference.create(speech, new.format, priority=new.priority, delay_seconds=delay)
     return JsonResponse(inference_view(inference), 202)

@@ -7,47 +7,27 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from api.http.schemas import StrictModel
-from api.services.sampling_fields import SamplingFields
-from api.services.speech import SpeechOptions
+from api.services.speech_fields import SpeechFields
 from api.services.speech_turns import TurnSettings
 from common.audio_formats import StreamFormat
-from common.limits import MAX_SPEED, MIN_SPEED
 from core.errors import InvalidRequest
-from core.seed import Seed
-from core.speech.requests import InputType
+from core.speech.checks import check_pronunciations
 
 MAX_MESSAGE_CHARACTERS = 20_000
 
 
-class SessionUpdate(StrictModel, SamplingFields):
+class SessionUpdate(StrictModel, SpeechFields):
     """Settings of all turns from now on; what is left out gets its default."""
 
     type: Literal["session.update"]
     voice: str = Field("", max_length=200)
-    language: str = Field("auto", max_length=40)
     format: StreamFormat = "pcm"
     audio: Literal["binary", "base64"] = "binary"
-    speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED)
-    seed: Seed | None = None
-    emotion: str = Field("", max_length=100)
-    input_type: InputType = "auto"
-    pronunciations: dict[str, str] | None = None
 
     def turn_settings(self) -> TurnSettings:
-        """Return the settings of a turn."""
-        options = SpeechOptions(
-            language=self.language,
-            speed=self.speed,
-            seed=self.seed,
-            prompt_name=self.emotion,
-            input_type=self.input_type,
-            pronunciations=self.pronunciations or {},
-            extra_references=tuple(self.extra_references or ()),
-            sampling=self.sampling_options(),
-            text_split_method=self.text_split_method,
-            sample_rate=self.sample_rate or 0,
-        )
-        return TurnSettings(self.voice, options, self.format, base64_audio=self.audio == "base64")
+        """Return the settings of a turn. Raises InvalidRequest for a dictionary that is too large."""
+        check_pronunciations(self.pronunciations or {})
+        return TurnSettings(self.voice, self.speech_options(), self.format, base64_audio=self.audio == "base64")
 
 
 class TextAppend(StrictModel):
