@@ -30,3 +30,16 @@ FILE_EXTENSIONS: Final[dict[AudioFormat, str]] = {
 MIN_SAMPLE_RATE: Final = 8_000
 MAX_SAMPLE_RATE: Final = 48_000
 """Hz that a request may ask for."""
+TELEPHONY_RATE: Final = 8_000
+OPUS_RATE: Final = 48_000
+_ENCODED_RATES: Final = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+"""Of the compressed formats."""
+
+
+def encoded_rate(audio_format: str, sample_rate: int) -> int:
+    """Return the rate in Hz at which a format carries samples of this rate."""
+    if audio_format in TELEPHONY_FORMATS:
+        return TELEPHONY_RATE
+    if audio_format in ("pcm", "wav") or (audio_format != "opus" and sample_rate in _ENCODED_RATES):
+        return sample_rate
+    return OPUS_RATE

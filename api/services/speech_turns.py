@@ -21,7 +21,7 @@ from api.services.live_speech import AudioChunk
 from api.services.resampling import resampled
 from api.services.speech import SpeechOptions, SpeechService
 from api.services.speech_session import SpeechSession, SpokenText
-from common.audio_formats import StreamFormat
+from common.audio_formats import StreamFormat, encoded_rate
 from core.errors import SovitsError, TextTooLong
 
 
@@ -48,7 +48,7 @@ class Turn:
     seconds: float = 0.0
     """Duration of the audio that was sent."""
     sample_rate: int = 0
-    """Of the model, in Hz; 0 before the first audio."""
+    """Of the encoded audio, in Hz; 0 before the first."""
 
     @property
     def spoken_text(self) -> str:
@@ -105,7 +105,10 @@ class SpeechTurns:
         self._put(_Command(_Kind.CONFIGURE, settings=settings))
 
     def append(self, text: str) -> None:
-        """Add text to the turn, or begin one. TextTooLong when more waits than one turn may have."""
+        """Add text to the turn, or begin one. TextTooLong when more waits than one turn may have.
+
+        A turn to which only empty text was added is empty, and ends like any other.
+        """
         longest = self._speech.settings.max_text_characters
         if self._waiting_characters + len(text) > longest:
             raise TextTooLong(
@@ -143,13 +146,22 @@ class SpeechTurns:
 
     async def run(self) -> None:
         """Speak one turn after the other; what follows of one that failed is ignored until it is done or cancelled."""
-        failed = False
+        failed = blank = False
         while True:
             command = await self._next_command()
-            if command is None or command.kind in (_Kind.CONFIGURE, _Kind.DONE):
+            if command is None:
+                failed = blank = False
+            elif command.kind is _Kind.CONFIGURE:
                 failed = False
-            elif command.kind is _Kind.APPEND and command.text and not failed:
-                failed = not await self._run_turn(command.text)
+            elif command.kind is _Kind.APPEND and not command.text:
+                blank = not failed
+            elif command.kind is _Kind.APPEND and not failed:
+                failed, blank = not await self._run_turn(command.text), False
+            elif command.kind is _Kind.DONE and blank:
+                self._commands.appendleft(command)  # it ends the turn
+                failed, blank = not await self._run_turn(""), False
+            elif command.kind is _Kind.DONE:
+                failed = False
 
     async def _run_turn(self, text: str) -> bool:
         """Speak a turn that begins with this text; return whether it came to its end."""
@@ -260,7 +272,7 @@ class SpeechTurns:
             async for chunk in chunks:
                 if encoder is None:
                     encoder = await asyncio.to_thread(new_encoder, turn.settings.audio_format, chunk.sample_rate)
-                    turn.sample_rate = chunk.sample_rate
+                    turn.sample_rate = encoded_rate(turn.settings.audio_format, chunk.sample_rate)
                 encoded = await asyncio.to_thread(encoder.feed, chunk.samples) if chunk.samples else b""
                 turn.seconds += len(chunk.samples) / 2 / chunk.sample_rate
                 await self._listener.audio(turn, encoded, chunk)

@@ -13,13 +13,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from common.audio_formats import AUDIO_FORMATS, TELEPHONY_FORMATS
+from common.audio_formats import AUDIO_FORMATS, TELEPHONY_FORMATS, encoded_rate
 
-TELEPHONY_RATE: Final = 8000
 TELEPHONY_FRAME: Final = 160
 """Samples of 20 ms."""
-_STANDARD_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-
 
 _CODECS: Final[dict[str, tuple[str, str, dict[str, str]]]] = {
     "flac": ("flac", "flac", {}),
@@ -78,9 +75,7 @@ class Encoder:
 
     def _open(self) -> None:
         container_name, codec, options = _CODECS[self.format]
-        rate = 48_000 if self.format == "opus" or self.sample_rate not in _STANDARD_RATES else self.sample_rate
-        if self.format in TELEPHONY_FORMATS:
-            rate = TELEPHONY_RATE
+        rate = encoded_rate(self.format, self.sample_rate)
         self._container: Any = av.open(self._sink, "w", format=container_name, options=options)
         stream: Any = self._container.add_stream(codec, rate=rate, layout="mono")
         if self.format != "flac" and self.format not in TELEPHONY_FORMATS:
@@ -94,7 +89,7 @@ class Encoder:
             format=codec_context.format.name,
             layout="mono",
             rate=rate,
-            frame_size=codec_context.frame_size or (TELEPHONY_FRAME if rate == TELEPHONY_RATE else 4096),
+            frame_size=codec_context.frame_size or (TELEPHONY_FRAME if self.format in TELEPHONY_FORMATS else 4096),
         )
         self._position = 0
 

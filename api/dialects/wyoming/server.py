@@ -98,6 +98,7 @@ async def _receive(connection: _Connection, turns: SpeechTurns, reader: asyncio.
                 turns.append(_text(event))
             elif event.kind == "synthesize-stop":
                 streaming = False
+                turns.append("")  # a stream without a text has an empty turn
                 turns.done()
         except SovitsError as error:
             await connection.failed(None, error)

@@ -87,7 +87,7 @@ class _Connection:
             shown: dict[str, Any] = {
                 "turn": turn.number,
                 "utterance": chunk.utterance,
-                "sample_rate": chunk.sample_rate,
+                "sample_rate": turn.sample_rate,
             }
             if turn.settings.base64_audio:
                 await self.send("audio.delta", **shown, audio=base64.b64encode(encoded).decode())

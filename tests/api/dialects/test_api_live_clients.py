@@ -74,10 +74,11 @@ async def test_stream_input_reports_what_it_cannot_speak_and_ends(api: Api) -> N
         assert connection.close_code == 1008
 
 
-async def test_stream_input_without_a_word_ends_at_once(api: Api) -> None:
+@pytest.mark.parametrize("texts", [[" ", ""], [""], [" ", "... ", ""], ["?!", " ", "🙂", ""]])
+async def test_stream_input_without_a_word_ends_at_once(api: Api, texts: list[str]) -> None:
     url = api.url.replace("http://", "ws://") + "/v1/text-to-speech/Allison/stream-input"
-    async with connect(url) as connection:
-        for text in (" ", ""):
+    async with connect(url) as connection, asyncio.timeout(20):
+        for text in texts:
             await connection.send(orjson.dumps({"text": text}).decode())
         assert orjson.loads(await connection.recv()) == {"audio": None, "isFinal": True}
 
@@ -208,6 +209,38 @@ async def test_home_assistant_streams_a_text_while_it_is_written(wyoming: AsyncT
 
     assert SynthesizeStopped.is_type((await next_event(wyoming)).type)
     assert len(audio) / 2 / RATE == pytest.approx(30 / 20 + 0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("text", ["...", " ", ""])
+async def test_home_assistant_has_a_text_without_a_word_spoken_as_nothing(wyoming: AsyncTcpClient, text: str) -> None:
+    await wyoming.write_event(Synthesize(text=text).event())
+    _, audio = await read_speech(wyoming)
+    assert audio == b""
+
+    await wyoming.write_event(SynthesizeStart().event())
+    if text:
+        await wyoming.write_event(SynthesizeChunk(text=text).event())
+    await wyoming.write_event(SynthesizeStop().event())
+    _, audio = await read_speech(wyoming)
+    assert audio == b""
+    assert SynthesizeStopped.is_type((await next_event(wyoming)).type)
+
+    await wyoming.write_event(Synthesize(text=TEXT).event())
+    assert (await read_speech(wyoming))[1]
+
+
+async def test_realtime_completes_a_response_without_a_word(api: Api) -> None:
+    client = openai.AsyncOpenAI(base_url=f"{api.url}/v1", api_key="none")
+    async with client.realtime.connect(model="gpt-realtime") as connection, asyncio.timeout(20):
+        await connection.conversation.item.create(
+            item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": "..."}]}
+        )
+        await connection.response.create()
+        async for event in connection:
+            assert event.type not in ("error", "response.output_audio.delta")
+            if event.type == "response.done":
+                assert event.response.status == "completed"
+                break
 
 
 async def test_wyoming_names_an_unknown_voice_and_goes_on(wyoming: AsyncTcpClient) -> None:

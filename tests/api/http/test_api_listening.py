@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import pytest
@@ -66,3 +67,22 @@ def test_the_other_address_may_be_taken(caplog: pytest.LogCaptureFixture) -> Non
     assert bound.getsockname() == ("127.0.0.1", port)
     assert f"port {port} of ::1" in caplog.text
     bound.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_what_is_sent_leaves_at_once(host: str) -> None:
+    accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        accepted.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    bound, other = listening_sockets(host, 0)
+    other.close()
+    async with await asyncio.start_server(serve, sock=bound), asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(*bound.getsockname()[:2])
+        await reader.read()
+        writer.close()
+
+    assert accepted.result() == 1

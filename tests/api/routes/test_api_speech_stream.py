@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
+import wave
 from collections.abc import AsyncIterator
 from typing import Any
 
+import av
 import orjson
 import pytest
 from api_support import RATE, Api, ToneWorkers, eventually, make_voice, running
@@ -89,6 +92,72 @@ async def test_several_turns_follow_one_another_with_new_settings(socket: Client
     assert second[-1]["turn"] == 2
     audio = b"".join(base64.b64decode(event["audio"]) for event in second if event["type"] == "audio.delta")
     assert audio.startswith(b"RIFF")
+
+
+@pytest.mark.parametrize(
+    ("audio_format", "rate", "delivered"),
+    [
+        ("pcm", 8_000, 8_000),
+        ("pcm", 48_000, 48_000),
+        ("pcm", None, RATE),
+        ("pcm_mulaw", None, 8_000),
+        ("wav", 22_050, 22_050),
+        ("opus", 24_000, 48_000),
+    ],
+)
+async def test_the_audio_has_the_rate_that_the_session_asks_for_and_its_events_say(
+    socket: ClientConnection, audio_format: str, rate: int | None, delivered: int
+) -> None:
+    await send(socket, "session.update", format=audio_format, sample_rate=rate)
+    await send(socket, "text.append", text="Hello there. How are you today?")
+    await send(socket, "text.done")
+
+    events, audio = await receive(socket, "turn.done")
+
+    deltas = [event for event in events if event["type"] == "audio.delta"]
+    assert {event["sample_rate"] for event in deltas} == {delivered}
+    if audio_format == "opus":
+        with av.open(io.BytesIO(audio), "r") as container:
+            samples = sum(frame.samples for frame in container.decode(audio=0))
+    elif audio_format == "wav":
+        with wave.open(io.BytesIO(audio)) as file:
+            assert file.getframerate() == delivered
+        samples = (len(audio) - 44) // 2
+    else:
+        samples = len(audio) // (1 if audio_format == "pcm_mulaw" else 2)
+    assert samples / delivered == pytest.approx(events[-1]["seconds"], abs=0.1)
+    assert events[-1]["seconds"] == pytest.approx((12 + 18) / 20 + 0.3, abs=0.05)
+
+
+@pytest.mark.parametrize("rate", [7_999, 48_001, "high", 0.5])
+async def test_a_rate_that_no_audio_has_is_rejected_and_named(socket: ClientConnection, rate: object) -> None:
+    await send(socket, "session.update", sample_rate=rate)
+
+    events, _ = await receive(socket, "error")
+
+    assert events[-1]["error"]["code"] == "invalid_request"
+    assert "sample_rate" in events[-1]["error"]["message"]
+
+
+@pytest.mark.parametrize("pieces", [["..."], ["!", " ?! "], [" "], [""], ["", "\n", "…"], ["🙂"]])
+@pytest.mark.parametrize("audio_format", ["pcm", "mp3"])
+async def test_a_text_without_a_word_is_an_empty_turn(
+    socket: ClientConnection, pieces: list[str], audio_format: str
+) -> None:
+    await send(socket, "session.update", format=audio_format)
+    for piece in pieces:
+        await send(socket, "text.append", text=piece)
+    await send(socket, "text.flush")
+    await send(socket, "text.done")
+    events, audio = await receive(socket, "turn.done")
+
+    assert [event["type"] for event in events] == ["session.updated", "turn.started", "turn.done"]
+    assert (events[-1]["cancelled"], events[-1]["seconds"], events[-1]["spoken"], audio) == (False, 0.0, [], b"")
+
+    await send(socket, "text.append", text="Two.")
+    await send(socket, "text.done")
+    events, _ = await receive(socket, "turn.done")
+    assert (events[-1]["turn"], [spoken["text"] for spoken in events[-1]["spoken"]]) == (2, ["Two."])
 
 
 async def test_flush_speaks_what_is_not_a_sentence_yet(socket: ClientConnection) -> None:

@@ -70,10 +70,8 @@ async def test_jobs_and_batches_carry_the_settings(
     assert response.status_code in (200, 202), response.text
     view = response.json()
     items = path == "/api/v1/inference/batch"
-    if path.startswith("/api/v2/"):
-        job_id = view["data"].get("task_id") or view["data"]["task_ids"][0]
-    else:
-        job_id = view["id"]
+    started = view["data"] if path.startswith("/api/v2/") else view
+    job_id = started["task_ids"][0] if "task_ids" in started else started.get("task_id") or started["id"]
     job = await queue.job(f"{job_id}.open" if items else f"{job_id}.split")
     assert job is not None
     stored: Any = job.payload
