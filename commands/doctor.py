@@ -26,7 +26,8 @@ from core.redis import connect, is_connection_error
 from core.redis_server import find_redis_url
 from core.settings import REPOSITORY, Settings
 from core.voices.prompt_catalog import BadPromptCatalog, load_prompt_catalog
-from supervisor.devices import Gpu, count_cores, find_gpus
+from supervisor.devices import count_cores, find_gpus
+from supervisor.gpu import Gpu
 from supervisor.plan import plan
 
 LOW_DISK_MB = 2048

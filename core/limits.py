@@ -37,7 +37,7 @@ class GpuInfo:
     host: str
     index: int
     device: str
-    """`cuda:N`."""
+    """`cuda:N`, or `mps`."""
     name: str
     uuid: str
     total_mb: int

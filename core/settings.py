@@ -153,6 +153,9 @@ class Settings(BaseSettings):
     """Utterances that one synthesizer speaks at once; 0: 32 on a GPU, on a CPU four for each core, 8 to 32."""
     gpu_memory_per_model_mb: int = Field(-1, ge=-1)
     """MiB of VRAM a synthesizer needs; -1 spreads NUM_MODELS evenly over the GPUs."""
+    device_check_seconds: float = Field(10.0, ge=0)
+    """Between two readings of the host's GPUs, after which workers end and start for those that were lost or have come;
+    0: the GPUs of the start."""
     inference_precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
     """In which voices speak; auto: what suits the device. int8 is for CPUs, fp16 for GPUs; elsewhere they are auto."""
     voice_cache_mb: int = Field(0, ge=0)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.jobs.roles import TRAINER
-from core.jobs.worker_process import GPUS
+from core.jobs.worker_process import GPUS, visible_devices
 from core.process import child_environment
 from core.settings import REPOSITORY, Settings
-from supervisor.devices import Gpu
+from supervisor.gpu import Gpu
 from supervisor.plan import CPU, Placement
 
 DRAIN_MARGIN_SECONDS = 7.0
@@ -66,9 +66,9 @@ def _environment(redis_url: str, threads: int, device: str) -> dict[str, str]:
     environment = child_environment(
         threads=threads,
         REDIS_URL=redis_url,
-        CUDA_VISIBLE_DEVICES=device.removeprefix("cuda:") if device != CPU else "",
         CUDA_DEVICE_ORDER="PCI_BUS_ID",  # the driver's order, as that of NVML
     )
+    environment |= visible_devices(device)
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
         environment.pop(name, None)
     return environment

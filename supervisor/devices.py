@@ -1,4 +1,4 @@
-"""What this machine can compute with: its GPUs by NVML, its cores and its memory by the kernel."""
+"""What this machine can compute with: its GPUs by their drivers, its cores by the kernel."""
 
 from __future__ import annotations
 
@@ -6,43 +6,35 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from supervisor.gpu import Gpu
+from supervisor.other_gpus import find_amd_gpus, find_apple_gpus, torch_backends
 
 logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
 _MIB = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """One NVIDIA GPU as the driver numbers it."""
-
-    index: int
-    uuid: str
-    """What CUDA_VISIBLE_DEVICES takes; it stays the same when the driver numbers anew."""
-    name: str
-    total_mb: int
-    free_mb: int
-    """VRAM nobody uses now, MiB."""
-    compute_capability: str = ""
-    """Such as 8.6."""
-    utilization: float = 0.0
-    """Per cent of the last moments in which it computed."""
-    instance: int | None = None
-    """The number of a MIG instance, a part of a GPU that programs see as a GPU of its own; None for a whole one."""
-
-    @property
-    def label(self) -> str:
-        """The name that people read: `0`, or `0.1` for a MIG instance."""
-        return str(self.index) if self.instance is None else f"{self.index}.{self.instance}"
+_warnings: set[str] = set()
+"""What was logged already."""
 
 
 def find_gpus(visible: str | None = None) -> tuple[Gpu, ...]:
-    """Return the GPUs in NVML's order, limited to those that `visible` (CUDA_VISIBLE_DEVICES) names.
+    """Return the GPUs of this host in their driver's order: NVIDIA's, else those of AMD or Apple that torch can use.
+
+    They are limited to those that `visible` (CUDA_VISIBLE_DEVICES) names; HIP_VISIBLE_DEVICES goes before it for AMD's.
+    """
+    gpus = _find_nvidia_gpus()
+    if gpus:
+        return select_visible(gpus, visible)
+    others = (*select_visible(find_amd_gpus(), os.environ.get("HIP_VISIBLE_DEVICES", visible)), *find_apple_gpus())
+    return tuple(gpu for gpu in others if gpu.kind in torch_backends())  # torch is asked where there is such a GPU
+
+
+def _find_nvidia_gpus() -> tuple[Gpu, ...]:
+    """Return the GPUs in NVML's order.
 
     A GPU that is split into MIG instances counts as these, and one that does not answer not at all. There are none
     without a driver; a driver that fails is logged, and the daemon uses the CPU.
@@ -57,13 +49,12 @@ def find_gpus(visible: str | None = None) -> tuple[Gpu, ...]:
         logger.info("No GPU is used: %s.", error)
         return ()
     try:
-        gpus = tuple(gpu for index in range(pynvml.nvmlDeviceGetCount()) for gpu in _read_gpus(pynvml, index))
+        return tuple(gpu for index in range(pynvml.nvmlDeviceGetCount()) for gpu in _read_gpus(pynvml, index))
     except pynvml.NVMLError as error:
-        logger.warning("No GPU is used, because the driver does not answer: %s.", error)
+        _warn_once("No GPU is used, because the driver does not answer: %s.", error)
         return ()
     finally:
         pynvml.nvmlShutdown()
-    return select_visible(gpus, visible)
 
 
 def select_visible(gpus: tuple[Gpu, ...], visible: str | None) -> tuple[Gpu, ...]:
@@ -95,8 +86,16 @@ def _read_gpus(nvml: Any, index: int) -> list[Gpu]:
                 instances.append(_read_gpu(nvml, instance, index, number))
         return instances
     except nvml.NVMLError as error:
-        logger.warning("GPU %d is not used, because it does not answer: %s.", index, error)
+        _warn_once("GPU %d is not used, because it does not answer: %s.", index, error)
         return []
+
+
+def _warn_once(message: str, *details: object) -> None:
+    """Log a fault once, however often the devices are read; drivers that recover say the same again, rarely."""
+    text = message % details
+    if text not in _warnings:
+        _warnings.add(text)
+        logger.warning("%s", text)
 
 
 def _is_split(nvml: Any, handle: Any) -> bool:

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from core.jobs.placement import KINDS, default_limit
 from core.settings import Settings
-from supervisor.devices import Gpu
+from supervisor.gpu import Gpu
 
 _MIB_PER_GIB = 1024
 
@@ -21,10 +21,10 @@ def hardware_box(gpus: Sequence[Gpu], cuda_version: str, settings: Settings) -> 
     for gpu in gpus:
         used_mb = gpu.total_mb - gpu.free_mb
         lines += [
-            f"cuda:{gpu.index}  {gpu.name}, compute capability {gpu.compute_capability or '-'}",
+            f"{gpu.name_for_jobs}  {gpu.name}, compute capability {gpu.compute_capability or '-'}",
             f"  memory: {_gib(gpu.total_mb)} GiB, {_gib(used_mb)} GiB used ({100 * used_mb / gpu.total_mb:.0f} %), "
             f"{_gib(gpu.free_mb)} GiB free",
-            f"  {_tasks(settings, f'cuda:{gpu.index}')}",
+            f"  {_tasks(settings, gpu.name_for_jobs)}",
         ]
     if not gpus:
         lines.append(f"cpu  {_tasks(settings, 'cpu')}")

@@ -69,7 +69,7 @@ def describe_host(models: Path) -> HostInfo:
         GpuInfo(
             host=host,
             index=gpu.index,
-            device=f"cuda:{gpu.index}",
+            device=gpu.name_for_jobs,
             name=gpu.name,
             uuid=gpu.uuid,
             total_mb=gpu.total_mb,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER, WAITING_LISTS
-from supervisor.devices import Gpu
+from supervisor.gpu import Gpu
 
 CPU = "cpu"
 
@@ -61,7 +61,7 @@ class Placement:
     name: str
     """As log lines call it: `Trainer`, `Worker-GPU0-1`."""
     device: str
-    """`cpu` or `cuda:<UUID>`."""
+    """`cpu`, `cuda:<UUID>`, `rocm:<UUID>` or `mps`."""
     index: int
     """Counts the processes of a role, from 0."""
     threads: int
@@ -91,6 +91,44 @@ class PlacementPlan:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
+@dataclass(frozen=True, slots=True)
+class PlanChange:
+    """What a new plan does to the processes that run."""
+
+    started: tuple[Placement, ...]
+    ended: tuple[Placement, ...]
+
+
+def plan_change(
+    running: Sequence[Placement], planned: Sequence[Placement], replaced_roles: Collection[str] = ()
+) -> PlanChange:
+    """Return which processes to start and to end; one with a planned role and device goes on as it is.
+
+    Those of `replaced_roles` are started anew. Names of started ones are none of those that go on.
+    """
+    missing, ended, names = list(planned), [], set()
+    for placement in running:
+        place = next((item for item in missing if _place(item) == _place(placement)), None)
+        if place is None or placement.role in replaced_roles:
+            ended.append(placement)
+        else:
+            missing.remove(place)
+            names.add(placement.name)
+    started = []
+    for placement in missing:
+        if placement.name in names:
+            free = (item for item in planned if item.role == placement.role and item.name not in names)
+            other = next(free)
+            placement = replace(placement, name=other.name, index=other.index)
+        names.add(placement.name)
+        started.append(placement)
+    return PlanChange(tuple(started), tuple(ended))
+
+
+def _place(placement: Placement) -> tuple[str, str, bool]:
+    return placement.role, placement.device, placement.dedicated
+
+
 def plan(
     gpus: tuple[Gpu, ...],
     settings: PlanSettings,
@@ -105,14 +143,16 @@ def plan(
     """
     notes: list[str] = []
     placements: list[Placement] = []
+    training_gpus = tuple(gpu for gpu in gpus if gpu.trains)
     if SPLITTER in roles:
         placements.append(Placement(SPLITTER, "Splitter", CPU, 0, threads=1))
     if SYNTHESIZER in roles:
-        placements += _place_synthesizers(gpus, settings, cores, memory_mb, TRAINER in roles, notes)
+        trains_here = TRAINER in roles and bool(training_gpus)
+        placements += _place_synthesizers(gpus, settings, cores, memory_mb, trains_here, notes)
     if PREPROCESSOR in roles:
-        placements += _place_preprocessors(gpus, settings.num_preprocessors, cores, memory_mb, notes)
+        placements += _place_preprocessors(training_gpus, settings.num_preprocessors, cores, memory_mb, notes)
     if TRAINER in roles:
-        placements += _place_trainers(gpus, settings, cores)
+        placements += _place_trainers(training_gpus, settings, cores)
     if FILES in roles and settings.num_file_workers:
         count = settings.num_file_workers
         names = ["Files"] if count == 1 else [f"Files-{index}" for index in range(count)]
@@ -147,7 +187,7 @@ def _place_synthesizers(
                 Placement(
                     SYNTHESIZER,
                     f"Worker-GPU{gpu.label}-{number}",
-                    f"cuda:{gpu.uuid}",
+                    gpu.device,
                     len(placements),
                     threads,
                     gpu=gpu.label,
@@ -214,7 +254,7 @@ def _place_preprocessors(
     for index in range(count):
         name = "Preprocessor" if count == 1 else f"Preprocessor-{index}"
         gpu = gpus_by_free_memory[index % len(gpus_by_free_memory)] if gpus_by_free_memory else None
-        device = f"cuda:{gpu.uuid}" if gpu else CPU
+        device = gpu.device if gpu else CPU
         placements.append(
             Placement(PREPROCESSOR, name, device, index, threads, BATCH_NICENESS, gpu.label if gpu else None)
         )
@@ -236,6 +276,6 @@ def _place_trainers(gpus: tuple[Gpu, ...], settings: PlanSettings, cores: int) -
     placements = []
     for index, (gpu, slot) in enumerate(slots):
         name = "Trainer" if len(slots) == 1 else f"Trainer-GPU{gpu.label}" + (f"-{slot}" if slot else "")
-        placements.append(Placement(TRAINER, name, f"cuda:{gpu.uuid}", index, threads, BATCH_NICENESS, gpu.label))
+        placements.append(Placement(TRAINER, name, gpu.device, index, threads, BATCH_NICENESS, gpu.label))
     spare = Placement(TRAINER, "Trainer-CPU", CPU, len(slots), max(1, cores // 2), BATCH_NICENESS, dedicated=True)
     return [*placements, spare]

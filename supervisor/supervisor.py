@@ -41,16 +41,19 @@ from core.settings import Settings
 from core.storage import open_storage
 from core.webhooks.stored_secrets import encrypt_stored_secrets
 from supervisor.bundled_voices import publish_bundled_voices
-from supervisor.child_monitor import BootFailed, ChildMonitor
-from supervisor.child_specs import ChildSpec, api_spec, worker_spec
+from supervisor.child_monitor import BootFailed
+from supervisor.child_specs import api_spec, worker_spec
+from supervisor.children import Children
+from supervisor.device_watch import DeviceWatch
 from supervisor.devices import count_cores, find_cuda_version, find_gpus
+from supervisor.gpu import Gpu
 from supervisor.hardware_box import hardware_box
 from supervisor.host_actions import HostActions
 from supervisor.lock import exclusive_lock
 from supervisor.maintenance import RECONCILE_SECONDS, Maintenance, PeriodicAction
 from supervisor.notify import notify, watchdog_seconds
 from supervisor.parent import wait_for_end_of_parent
-from supervisor.plan import plan
+from supervisor.plan import Placement, plan, plan_change
 
 logger = logging.getLogger(__name__)
 
@@ -108,13 +111,16 @@ class Supervisor:
         self.roles = roles
         self.with_api = with_api
         self._server: EmbeddedServer | None = None
-        self._monitors: list[ChildMonitor] = []
         self._stop = asyncio.Event()
         self._kill_now = asyncio.Event()
         self.restarting = False
         """Whether the program is to start again once everything has ended."""
         self._planned_for = settings
         """The settings with the limits that were changed at run time."""
+        self._memory_mb = available_memory_mb()
+        """Free before anything of this host was started."""
+        self._children: Children
+        self._devices: DeviceWatch
 
     async def run(self) -> int:
         """Run until SIGTERM, then drain; return the exit code: 0, or 1 when something cannot start."""
@@ -166,6 +172,7 @@ class Supervisor:
                     RetentionPolicy.from_settings(self.settings),
                     (
                         *host_actions.periodic_actions(),
+                        *self._device_actions(redis_url),
                         PeriodicAction("reporting placements", REPORT_SECONDS, partial(self._report_problems, reports)),
                         PeriodicAction("reconciling data sets", RECONCILE_SECONDS, datasets.reconcile),
                         PeriodicAction(
@@ -193,11 +200,12 @@ class Supervisor:
     async def _serve(self, redis_url: str, maintenance: Maintenance) -> int:
         with suppress(QueueUnavailable):  # a Redis elsewhere may be away; the loops wait for it
             await maintenance.recover()
-        self._monitors = [ChildMonitor(spec, maintenance.requeue_jobs_of) for spec in self._specs(redis_url)]
-        monitors = [asyncio.create_task(monitor.run()) for monitor in self._monitors]
+        self._children = Children(maintenance.requeue_jobs_of)
+        self._start_children(redis_url)
         loops = [
             asyncio.ensure_future(loop)
             for loop in (
+                self._children.watch(),
                 *maintenance.loops(),
                 self._watch_server(),
                 self._watch_ready(maintenance.queue),
@@ -205,10 +213,10 @@ class Supervisor:
             )
         ]
         stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({stopping, *monitors, *loops}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stopping, *loops}, return_when=asyncio.FIRST_COMPLETED)
         if not self.restarting:  # it remains the same process to systemd
             notify("STOPPING=1")
-        failure = next((task.exception() for task in (*monitors, *loops) if task.done() and task.exception()), None)
+        failure = next((task.exception() for task in loops if task.done() and task.exception()), None)
         if failure is not None:
             logger.error("Stopping: %s", failure, exc_info=None if isinstance(failure, BootFailed) else failure)
         else:
@@ -217,14 +225,14 @@ class Supervisor:
         stopping.cancel()
         for loop in loops:
             loop.cancel()
-        await asyncio.gather(stopping, *monitors, *loops, return_exceptions=True)
+        await self._children.join()
+        await asyncio.gather(stopping, *loops, return_exceptions=True)
         logger.info("Stopped.")
         return 0 if failure is None else 1
 
     async def _drain(self) -> None:
         """End the workers, then the API, which rejects new work meanwhile and responds to the requests it has."""
-        api = [monitor for monitor in self._monitors if not monitor.spec.role]
-        workers = [monitor for monitor in self._monitors if monitor.spec.role]
+        api, workers = self._children.select(workers=False), self._children.select(workers=True)
         for monitor in api:
             if monitor.ready and monitor.child is not None:
                 monitor.child.announce_end()
@@ -236,9 +244,7 @@ class Supervisor:
         ending_api: asyncio.Future[Any] = asyncio.gather(*(monitor.drain() for monitor in api))
         if not self._kill_now.is_set():
             await asyncio.wait({ending_api, kill_now}, timeout=API_GRACE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        for monitor in self._monitors:
-            if monitor.child is not None and monitor.child.running:
-                monitor.child.kill()
+        self._children.kill()
         kill_now.cancel()
         await asyncio.gather(ending, ending_api)
 
@@ -252,25 +258,48 @@ class Supervisor:
         self._server.start()
         return self._server.url
 
-    def _specs(self, redis_url: str) -> list[ChildSpec]:
-        gpus = find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    def _start_children(self, redis_url: str) -> None:
+        """Start the API and what the plan places on the devices that are there now."""
+        gpus = self._read_gpus()
         for line in hardware_box(gpus, find_cuda_version(), self.settings):
             logger.info("%s", line)
-        placed = plan(
-            gpus,
-            self._planned_for,
-            count_cores(),
-            available_memory_mb(),
-            self.roles,
-        )
+        self._devices = DeviceWatch(self._read_gpus, gpus)
+        if self.with_api:
+            self._api_file.unlink(missing_ok=True)
+            self._children.start(api_spec(self.settings, redis_url))
+        for placement in self._plan():
+            self._children.start(worker_spec(placement, self.settings, redis_url, gpus), placement)
+
+    def _plan(self) -> tuple[Placement, ...]:
+        """Plan for the present devices, and log it."""
+        gpus, memory_mb = self._devices.gpus, self._memory_mb
+        placed = plan(gpus, self._planned_for, count_cores(), memory_mb, self.roles)
         logger.info("The plan for this host:")
         for row in placed.table().splitlines():
             logger.info("%s", row)
-        workers = [worker_spec(placement, self.settings, redis_url, gpus) for placement in placed.placements]
-        if not self.with_api:
-            return workers
-        self._api_file.unlink(missing_ok=True)
-        return [api_spec(self.settings, redis_url), *workers]
+        return placed.placements
+
+    async def _follow_devices(self, redis_url: str) -> None:
+        """Plan anew when GPUs were lost or have come: end and start what differs; the other processes go on."""
+        if not await self._devices.changed():
+            return
+        for verb, gpus in (("is gone", self._devices.lost), ("is there now", self._devices.added)):
+            for gpu in gpus:
+                logger.warning("GPU %s (%s, %s) %s.", gpu.label, gpu.name, gpu.uuid, verb)
+        # A preprocessor spreads its files over all GPUs that it was told of.
+        outdated = (PREPROCESSOR,) if self._devices.lost else ()
+        change = plan_change(tuple(self._children.placements.values()), self._plan(), outdated)
+        gpus = self._devices.gpus
+        self._children.apply(change, lambda placement: worker_spec(placement, self.settings, redis_url, gpus))
+
+    def _device_actions(self, redis_url: str) -> tuple[PeriodicAction, ...]:
+        seconds = self.settings.device_check_seconds
+        follow = partial(self._follow_devices, redis_url)
+        return (PeriodicAction("following the devices", seconds, follow),) if seconds else ()
+
+    @staticmethod
+    def _read_gpus() -> tuple[Gpu, ...]:
+        return find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
 
     async def _watch_server(self) -> None:
         """Restart the embedded server when it exits; it has kept everything that it acknowledged."""
@@ -288,13 +317,13 @@ class Supervisor:
         while True:
             with suppress(QueueUnavailable):
                 await self._note_ready(queue)
-            api = [monitor for monitor in self._monitors if not monitor.spec.role]
-            disabled = [monitor for monitor in self._monitors if monitor.disabled]
-            if len(disabled) == len(self._monitors):
+            api = [monitor for monitor in self._children.monitors if not monitor.spec.role]
+            disabled = [monitor for monitor in self._children.monitors if monitor.disabled]
+            if len(disabled) == len(self._children.monitors):
                 raise BootFailed("Nothing that this host should run can start.")
-            if not all_reported and all(monitor.ready or monitor.disabled for monitor in self._monitors):
+            if not all_reported and all(monitor.ready or monitor.disabled for monitor in self._children.monitors):
                 all_reported = True
-                number = len(self._monitors) - len(disabled)
+                number = len(self._children.monitors) - len(disabled)
                 without = f", without {', '.join(monitor.spec.name for monitor in disabled)}" if disabled else ""
                 notify("READY=1", f"STATUS=All {number} processes are ready{without}.")
                 logger.info("All %d processes are ready%s.", number, without)
@@ -304,7 +333,7 @@ class Supervisor:
             await asyncio.sleep(READY_CHECK_SECONDS)
 
     async def _note_ready(self, queue: AsyncQueue) -> None:
-        waiting = [monitor for monitor in self._monitors if not monitor.ready and monitor.child is not None]
+        waiting = [monitor for monitor in self._children.monitors if not monitor.ready and monitor.child is not None]
         if not waiting:
             return
         registered = {worker.id for worker in await queue.workers()}
@@ -324,7 +353,7 @@ class Supervisor:
         host = os.uname().nodename
         problems = [
             PlacementProblem(host, monitor.spec.name, monitor.spec.role, monitor.fault, monitor.disabled)
-            for monitor in self._monitors
+            for monitor in self._children.monitors
             if monitor.spec.role and monitor.fault
         ]
         await reports.report(host, problems)

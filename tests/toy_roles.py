@@ -118,3 +118,9 @@ class Broken(Toy):
 
     def start(self, services: WorkerServices) -> None:
         raise SovitsError("The engine is missing.", hint="Install it.")
+
+
+class SpeakingToy(Toy):
+    """A toy in the place of a synthesizer."""
+
+    name = "synthesizer"

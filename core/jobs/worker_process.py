@@ -17,20 +17,35 @@ GPUS: Final = "SOVITSD_GPUS"
 """Environment variable in which the supervisor names the GPUs of the host to its workers: `0=<UUID>,1=<UUID>`."""
 
 
+def visible_devices(device: str) -> dict[str, str]:
+    """Return the environment in which a process sees only `cpu`, `cuda:<UUID>`, `rocm:<UUID>` or `mps`."""
+    kind, _, name = device.partition(":")
+    if kind == "cpu":
+        return {"CUDA_VISIBLE_DEVICES": ""}
+    if kind == "rocm":  # the first one hides the others from what the other two count
+        return {"ROCR_VISIBLE_DEVICES": name, "HIP_VISIBLE_DEVICES": "0", "CUDA_VISIBLE_DEVICES": "0"}
+    return {"CUDA_VISIBLE_DEVICES": name} if kind == "cuda" and name else {}
+
+
+def torch_device(device: str) -> str:
+    """Return what torch calls the only device of its kind that a process sees: `cpu`, `cuda` or `mps`."""
+    kind = device.partition(":")[0]
+    return "cuda" if kind == "rocm" else kind
+
+
 def prepare_worker(device: str, niceness: int) -> None:
     """Restrict this process to a device: call it before anything loads CUDA."""
     if niceness > 0:
         os.nice(niceness)
-    if device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    elif device.startswith("cuda:"):
-        os.environ["CUDA_VISIBLE_DEVICES"] = device.removeprefix("cuda:")
+    os.environ.update(visible_devices(device))
 
 
 def name_device(device: str) -> str:
-    """Return `cpu` or `cuda:N` (as the driver numbers GPUs) for a worker's device, which may name a GPU by its UUID."""
+    """Return what jobs call a worker's device: `cpu`, `mps` or `cuda:N`, as the driver numbers GPUs by their UUIDs."""
     kind, _, name = device.partition(":")
-    if kind != "cuda" or name.isdecimal():
+    if kind not in ("cuda", "rocm"):
+        return kind
+    if kind == "cuda" and name.isdecimal():
         return device
     pairs = (pair.partition("=") for pair in os.environ.get(GPUS, "").split(","))
     return f"cuda:{next((index for index, _, uuid in pairs if name and uuid == name), '0')}"

@@ -21,7 +21,7 @@ from typing_extensions import TypedDict
 
 from core.child_process import ChildProcess, Inbox, merged_events
 from core.errors import StageFailed
-from core.jobs.worker_process import GPUS
+from core.jobs.worker_process import GPUS, visible_devices
 from core.process import child_environment
 from roles.preprocessing.file_operations import ExecutionOptions, FileOperation, FileResult, map_files
 from roles.preprocessing.pool_worker import WorkerPlan
@@ -103,6 +103,12 @@ def host_gpus() -> dict[str, str]:
     return {number: uuid for number, _, uuid in pairs if uuid}
 
 
+def _device_of(placement: WorkerPlacement) -> str:
+    """Return the device of a process of the pool: the GPUs of a host are all of one kind."""
+    kind = "rocm" if os.environ.get("ROCR_VISIBLE_DEVICES") else "cuda"
+    return f"{kind}:{placement.gpu}" if placement.gpu else "cpu"
+
+
 def _process_in_pool(
     run: StageRun, operation: FileOperation, paths: Sequence[Path], placements: Sequence[WorkerPlacement], verb: str
 ) -> list[FileResult]:
@@ -124,7 +130,7 @@ def _process_in_pool(
             }
             child = ChildProcess(
                 _PROGRAM,
-                env=child_environment(threads=placement.threads, CUDA_VISIBLE_DEVICES=placement.gpu),
+                env=child_environment(threads=placement.threads) | visible_devices(_device_of(placement)),
                 input=orjson.dumps(plan),
                 log=lambda line: logger.info("%s", line),
                 inbox=inbox,

@@ -12,7 +12,7 @@ CHECK_SECONDS: Final = 120.0
 """A driver that loads for the first time takes half a minute."""
 _OUT_OF_MEMORY: Final = "out of memory"
 _CUDA_ERRORS: Final = ("CUDA error", "CUDNN_STATUS_", "CUBLAS_STATUS_", "device-side assert")
-_COMPUTE: Final = "import torch; torch.ones(1, device='cuda').add_(1).item()"
+_COMPUTE: Final = "import sys, torch; torch.ones(1, device=sys.argv[1]).add_(1).item()"
 
 
 def poisons_device(error: BaseException) -> bool:
@@ -27,7 +27,7 @@ def poisons_device(error: BaseException) -> bool:
 
 
 def find_device_fault(device: str) -> str:
-    """Return why this process cannot compute on its device (`cpu` or `cuda`); empty when it can.
+    """Return why this process cannot compute on its device (`cpu`, `cuda` or `mps`); empty when it can.
 
     Memory that is full for the moment is no fault. Where torch is not loaded, a child process tries.
     """
@@ -35,7 +35,7 @@ def find_device_fault(device: str) -> str:
         return ""
     torch = sys.modules.get("torch")
     if torch is None:
-        return _try_in_child()
+        return _try_in_child(device)
     try:
         torch.ones(1, device=device).add_(1).item()
     except Exception as error:
@@ -43,10 +43,10 @@ def find_device_fault(device: str) -> str:
     return ""
 
 
-def _try_in_child() -> str:
+def _try_in_child(device: str) -> str:
     try:
         completed = subprocess.run(
-            [sys.executable, "-c", _COMPUTE], capture_output=True, text=True, timeout=CHECK_SECONDS, check=False
+            [sys.executable, "-c", _COMPUTE, device], capture_output=True, text=True, timeout=CHECK_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         return f"a computation on it did not end within {CHECK_SECONDS:g} s"

@@ -36,7 +36,7 @@ class WorkerServices:
         self.settings = settings
         self.redis_url = redis_url
         self.device = device
-        """`cpu` or `cuda`; which GPU that is, the environment has already decided."""
+        """`cpu`, `cuda` or `mps`; which GPU that is, the environment has already decided."""
         self.threads = threads or int(os.environ.get("OMP_NUM_THREADS", "0")) or os.cpu_count() or 1
         """Cores for numeric libraries."""
         self.worker_id = ""

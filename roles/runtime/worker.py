@@ -24,7 +24,7 @@ from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import FILES, PREPROCESSOR, SYNTHESIZER, TRAINER
 from core.jobs.server_check import find_usable_redis
-from core.jobs.worker_process import CANNOT_START, UNUSABLE, name_device, new_worker_id, slot_ids
+from core.jobs.worker_process import CANNOT_START, UNUSABLE, name_device, new_worker_id, slot_ids, torch_device
 from core.logs import configure_logs
 from core.redis import connect, is_connection_error
 from core.redis_server import find_redis_url
@@ -77,14 +77,14 @@ def run_worker(
     configure_logs(settings.log_format, settings.log_level)
     replacements = dict(pair.split("=", 1) for pair in os.environ.get(ROLE_CLASSES, "").split(",") if "=" in pair)
     redis_url = find_redis_url(settings) if nonce else find_usable_redis(settings)  # the supervisor has checked it
-    services = WorkerServices(settings, redis_url, device=device.partition(":")[0])
+    services = WorkerServices(settings, redis_url, device=torch_device(device))
     try:
         worker = Worker(
             make_role(role, role_class or replacements.get(role, "")),
             services,
             new_worker_id(role, nonce),
             locate_worker(settings, role, os.uname().nodename, name_device(device), dedicated=dedicated),
-            slots=slots_of(settings, role, device, services.threads),
+            slots=slots_of(settings, role, services.device, services.threads),
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.drain())

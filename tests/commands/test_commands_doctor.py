@@ -9,7 +9,7 @@ from placeholder_weights import install_version
 
 from commands.doctor import examine
 from core.settings import read_settings
-from supervisor.devices import Gpu
+from supervisor.gpu import Gpu
 
 GPU = Gpu(index=0, uuid="GPU-abc", name="Test GPU", total_mb=24_000, free_mb=23_000)
 

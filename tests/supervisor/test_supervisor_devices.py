@@ -9,8 +9,10 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from core.settings import read_settings
-from supervisor.devices import Gpu, count_cores, find_cuda_version, find_gpus, select_visible
+from supervisor.devices import count_cores, find_cuda_version, find_gpus, select_visible
+from supervisor.gpu import Gpu
 from supervisor.hardware_box import hardware_box
+from supervisor.other_gpus import find_amd_gpus, find_apple_gpus, torch_backends
 
 GPUS = tuple(
     Gpu(index=index, uuid=f"GPU-{letter}{letter}", name="Test", total_mb=24_000, free_mb=23_000)
@@ -173,3 +175,96 @@ def test_a_box_shows_the_gpus_at_the_start(tmp_path: Path):
     assert "CUDA: 12.4   PyTorch: " in with_gpu[2]
     assert "GPU usable: no, everything runs on the CPU" in without[1]
     assert "tasks: training 0 of 2, inference 0 of 4" in without[3]
+
+
+def make_amd_node(sysfs: Path, number: int, *, unique_id: int = 0, simd_count: int = 432, minor: int = 0) -> None:
+    node = sysfs / "class/kfd/kfd/topology/nodes" / str(number)
+    node.mkdir(parents=True)
+    properties = {"cpu_cores_count": 0, "simd_count": simd_count, "drm_render_minor": minor, "unique_id": unique_id}
+    (node / "properties").write_text("".join(f"{name} {value}\n" for name, value in properties.items()))
+    with (node / "properties").open("a") as file:
+        file.write("gfx_target_version 90010\n")
+    (node / "name").write_text("aldebaran\n")
+    if minor:
+        card = sysfs / f"class/drm/renderD{minor}/device"
+        card.mkdir(parents=True)
+        (card / "mem_info_vram_total").write_text(str(64 << 30))
+        (card / "mem_info_vram_used").write_text(str(4 << 30))
+        (card / "gpu_busy_percent").write_text("12\n")
+
+
+@pytest.fixture
+def backends(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Return the backends that the installed torch claims to have, to add to."""
+    names: set[str] = set()
+    monkeypatch.setattr("supervisor.devices.torch_backends", lambda: frozenset(names))
+    return names
+
+
+def test_the_kernel_tells_of_amds_gpus_in_rocms_order(tmp_path: Path):
+    make_amd_node(tmp_path, 0, simd_count=0)  # the CPU
+    make_amd_node(tmp_path, 10, unique_id=0xFEDCBA9876543210, minor=129)
+    make_amd_node(tmp_path, 2, unique_id=0x123456789ABCDEF, minor=128)
+    make_amd_node(tmp_path, 11, unique_id=7)  # of another container: its card is not there
+
+    gpus = find_amd_gpus(tmp_path)
+
+    assert [(gpu.index, gpu.device, gpu.name_for_jobs) for gpu in gpus] == [
+        (0, "rocm:GPU-0123456789abcdef", "cuda:0"),
+        (1, "rocm:GPU-fedcba9876543210", "cuda:1"),
+    ]
+    assert (gpus[0].total_mb, gpus[0].free_mb, gpus[0].utilization) == (65_536, 61_440, 12.0)
+    assert (gpus[0].name, gpus[0].compute_capability) == ("aldebaran", "9.0")
+    assert find_amd_gpus(tmp_path / "nothing") == ()
+
+
+@pytest.mark.parametrize("visible", [None, "1"])
+def test_amds_gpus_are_used_where_torch_has_rocm(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backends: set[str], visible: str | None
+):
+    make_amd_node(tmp_path, 1, unique_id=1, minor=128)
+    make_amd_node(tmp_path, 2, unique_id=2, minor=129)
+    monkeypatch.setitem(sys.modules, "pynvml", FakeDriver(FakeDriver.NVMLError_LibraryNotFound("no library")))
+    monkeypatch.setattr("supervisor.devices.find_amd_gpus", lambda: find_amd_gpus(tmp_path))
+    monkeypatch.delenv("HIP_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("HIP_VISIBLE_DEVICES", visible)
+
+    assert find_gpus() == ()  # a torch for CPUs
+    backends.add("rocm")
+    assert [gpu.index for gpu in find_gpus()] == ([0, 1] if visible is None else [1])
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "names"), [("Darwin", "arm64", ["mps"]), ("Darwin", "x86_64", []), ("Linux", "arm64", [])]
+)
+def test_a_macs_gpu_is_used_where_torch_has_mps(
+    monkeypatch: pytest.MonkeyPatch, backends: set[str], system: str, machine: str, names: list[str]
+):
+    monkeypatch.setitem(sys.modules, "pynvml", FakeDriver(FakeDriver.NVMLError_LibraryNotFound("no library")))
+    monkeypatch.setattr("platform.system", lambda: system)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+
+    assert find_gpus() == ()
+    backends.add("mps")
+    assert [gpu.device for gpu in find_gpus()] == names
+    assert all(0 < gpu.free_mb <= gpu.total_mb for gpu in find_apple_gpus())
+
+
+def test_a_fault_of_the_driver_is_logged_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setattr("supervisor.devices._warnings", set())
+    driver = FakeDriver()
+    driver.lost = 0
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+
+    for _ in range(3):
+        find_gpus()
+
+    assert caplog.text.count("GPU 0 is not used") == 1
+
+
+@pytest.mark.slow
+def test_torch_itself_says_which_gpus_it_can_use():
+    torch_backends.cache_clear()
+
+    assert torch_backends() <= {"rocm", "mps"}

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
-from daemon_stage import Daemon
+from daemon_stage import Daemon, until
 from placeholder_weights import install_version
 from sqlalchemy import update
 
@@ -24,7 +24,7 @@ from core.records.outbox import EventSubject, add_event
 from core.records.tables import webhook_deliveries
 from core.settings import read_settings
 from supervisor import host_actions
-from supervisor.devices import Gpu
+from supervisor.gpu import Gpu
 from supervisor.host_actions import HostActions, describe_host
 
 Result = TypeVar("Result")
@@ -137,9 +137,7 @@ def database(daemon: Daemon) -> str:
 
 
 @pytest.mark.slow
-def test_a_webhook_outlives_the_kill_of_its_sender_between_two_tries(
-    daemon: Daemon, database: str, until: Callable[..., Any]
-):
+def test_a_webhook_outlives_the_kill_of_its_sender_between_two_tries(daemon: Daemon, database: str):
     with receiving(500, 200) as receiver:
         announce(database, receiver)
         daemon.start(WEBHOOK_ALLOWED_HOSTS="127.0.0.1")
@@ -158,9 +156,7 @@ def test_a_webhook_outlives_the_kill_of_its_sender_between_two_tries(
 
 
 @pytest.mark.slow
-def test_a_webhook_outlives_the_kill_of_its_sender_in_the_middle_of_a_try(
-    daemon: Daemon, database: str, until: Callable[..., Any]
-):
+def test_a_webhook_outlives_the_kill_of_its_sender_in_the_middle_of_a_try(daemon: Daemon, database: str):
     with receiving(0, 200) as receiver:
         announce(database, receiver)
         daemon.start(WEBHOOK_ALLOWED_HOSTS="127.0.0.1")

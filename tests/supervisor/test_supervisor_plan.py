@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER
-from supervisor.devices import Gpu
-from supervisor.plan import MARGIN_MB, TRAINING_MB, PlacementPlan, plan
+from supervisor.gpu import Gpu
+from supervisor.plan import MARGIN_MB, TRAINING_MB, PlacementPlan, plan, plan_change
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,79 @@ def test_each_of_eight_gpus_has_an_engine_by_default_and_of_seven_after_one_was_
     for present in (gpus, (*gpus[:3], *gpus[4:])):
         placed = plan(present, PlanOptions(num_models=0), cores=64, memory_mb=256_000)
         assert synthesizers(placed) == [f"Worker-GPU{device.index}-0" for device in present]
+
+
+def test_after_the_loss_of_one_gpu_of_eight_the_workers_of_seven_go_on():
+    gpus = tuple(gpu(index) for index in range(8))
+    before = plan(gpus, PlanOptions(num_models=0), cores=64, memory_mb=256_000)
+    after = plan((*gpus[:3], *gpus[4:]), PlanOptions(num_models=0), cores=64, memory_mb=256_000)
+
+    loss = plan_change(before.placements, after.placements)
+    running = [item for item in before.placements if item not in loss.ended] + list(loss.started)
+    back = plan_change(running, before.placements)
+
+    assert {item.device for item in loss.ended} == {gpus[3].device}
+    assert {item.role for item in loss.ended} == {SYNTHESIZER, TRAINER, *(item.role for item in loss.started)}
+    assert [item.role for item in loss.started] in ([], [PREPROCESSOR])  # it moves to another GPU
+    assert {(item.role, item.device) for item in back.started} >= {
+        (SYNTHESIZER, gpus[3].device),
+        (TRAINER, gpus[3].device),
+    }
+    assert {item.role for item in back.ended} <= {PREPROCESSOR}
+
+
+def test_without_its_last_gpu_a_host_speaks_and_trains_on_its_cpu():
+    on_gpu = plan((gpu(0),), PlanOptions(num_models=0), cores=8, memory_mb=64_000)
+    on_cpu = plan((), PlanOptions(num_models=0), cores=8, memory_mb=64_000)
+
+    change = plan_change(on_gpu.placements, on_cpu.placements)
+
+    assert {item.role for item in change.started} == {SYNTHESIZER, PREPROCESSOR, TRAINER}
+    assert {item.device for item in change.started} == {"cpu"}
+    assert {item.role for item in on_gpu.placements if item not in change.ended} == {SPLITTER, FILES}
+
+
+@given(
+    present=st.sets(st.integers(0, 7)),
+    later=st.sets(st.integers(0, 7)),
+    preprocessors=st.integers(0, 6),
+    replaced=st.sets(st.sampled_from([PREPROCESSOR, TRAINER])),
+)
+def test_after_any_change_what_runs_is_as_planned_and_no_name_comes_twice(
+    present: set[int], later: set[int], preprocessors: int, replaced: set[str]
+):
+    options = PlanOptions(num_models=0, num_preprocessors=preprocessors)
+    first, second = (
+        plan(tuple(gpu(index) for index in sorted(indexes)), options, cores=32, memory_mb=256_000).placements
+        for indexes in (present, later)
+    )
+
+    change = plan_change(first, second, replaced)
+
+    running = [item for item in first if item not in change.ended] + list(change.started)
+    assert Counter((item.role, item.device, item.dedicated) for item in running) == Counter(
+        (item.role, item.device, item.dedicated) for item in second
+    )
+    assert len({item.name for item in running}) == len(running)
+    assert all(item in change.ended for item in first if item.role in replaced)
+
+
+def test_an_apple_gpu_speaks_and_its_cpu_trains():
+    apple = Gpu(0, "mps", "Apple GPU", total_mb=16_000, free_mb=12_000, kind="mps")
+
+    placed = plan((apple,), PlanOptions(num_models=0), cores=8, memory_mb=12_000)
+
+    devices = {placement.role: placement.device for placement in placed.placements}
+    assert (devices[SYNTHESIZER], devices[PREPROCESSOR], devices[TRAINER]) == ("mps", "cpu", "cpu")
+
+
+def test_an_amd_gpu_is_placed_as_any_other():
+    amd = Gpu(0, "GPU-0123456789abcdef", "AMD", total_mb=65_000, free_mb=64_000, kind="rocm")
+
+    placed = plan((amd,), PlanOptions(num_models=0), cores=8, memory_mb=32_000)
+
+    devices = {placement.role: placement.device for placement in placed.placements if not placement.dedicated}
+    assert {devices[role] for role in (SYNTHESIZER, PREPROCESSOR, TRAINER)} == {"rocm:GPU-0123456789abcdef"}
 
 
 def test_a_gpu_without_room_for_an_engine_has_none_by_default():
