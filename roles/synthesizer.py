@@ -127,7 +127,7 @@ class _SpokenUtterance:
         self._request = request
         self._context = context
         self._events: queue.SimpleQueue[Speech | UtteranceTotals | Exception] = queue.SimpleQueue()
-        pipeline, prompt = role.voices.load(request, role.engine)
+        pipeline, prompt = role.voices.load(request, role.engine, live=live)
         context.check()
         assert request.seed is not None
         synthesis = synthesis_request(request, prompt, request.seed)

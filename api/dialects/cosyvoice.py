@@ -176,7 +176,7 @@ async def _speech_request(api: ApiServices, body: SynthesizeBody, job_id: str) -
     key = storage_keys.speech_file(job_id, "prompt.wav")  # expires together with the speech
     prompt = await api.recordings.fetch_prompt(body.voice_url or "", key, body.voice_prompt_text or "")
     options = body.speech_options(default_rate=rate, prompt=prompt)
-    return await api.speech.request(body.target, newest.id, options)
+    return await api.speech.request(body.target, newest, options)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -134,7 +134,7 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
         )
     voice = await _find_voice(api, body)
     default_rate = api.settings.openai_pcm_sample_rate if body.response_format == "pcm" else 0
-    speech = await api.speech.request(body.input, voice.id, body.speech_options(default_rate=default_rate))
+    speech = await api.speech.request(body.input, voice, body.speech_options(default_rate=default_rate))
     await api.speech.check_ready()
     if body.response_format == "wav" and not _streams(body, request):
         whole = await while_connected(request, whole_audio(_counted(api, speech)))

@@ -32,7 +32,7 @@ from core.jobs.job import JobStatus, NewJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import SPLITTER, SYNTHESIZER
 from core.marks.speech_marks import SpeechMarks
-from core.records import Records
+from core.records import Records, VoiceRecord
 from core.settings import Settings
 from core.speech.checks import canonical_language, check_pronunciations, check_speed, replace_surrogates
 from core.speech.requests import InputType, PromptRef, SpeechRequest, SplitResult, UtteranceRequest
@@ -107,14 +107,14 @@ class SpeechService:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def request(self, text: str, voice: str, options: SpeechOptions) -> SpeechRequest:
-        """Return a checked request for a voice, by its id or name.
+    async def request(self, text: str, voice: str | VoiceRecord, options: SpeechOptions) -> SpeechRequest:
+        """Return a checked request for a voice: its record, id or name.
 
         Raises EmptyText, TextTooLong, UnsupportedLanguage, InvalidRequest, or VoiceNotFound, which names the voices.
         """
         self.check_text(text)
         language, speed = canonical_language(options.language), check_speed(options.speed)
-        record = await self.voices.find(voice, text, language)
+        record = voice if isinstance(voice, VoiceRecord) else await self.voices.find(voice, text, language)
         if options.extra_references and record.version in FLOW_MATCHING_VERSIONS:
             raise InvalidRequest(
                 f"{record.version} continues one reference recording; more were sent.",
@@ -128,6 +128,7 @@ class SpeechService:
             number_language=single_language(record.language) or single_language(prompt["language"]),
             pronunciations={**record.pronunciations, **check_pronunciations(options.pronunciations)},
             voice_id=record.id,
+            voice_stamp=record.stamp,
             speed=speed,
             seed=options.seed,
             prompt=options.prompt,
@@ -182,7 +183,7 @@ class SpeechService:
                     yield chunk
 
     @contextlib.asynccontextmanager
-    async def session(self, voice: str, options: SpeechOptions) -> AsyncIterator[SpeechSession]:
+    async def session(self, voice: str | VoiceRecord, options: SpeechOptions) -> AsyncIterator[SpeechSession]:
         """Yield a speech session with a voice: text in, audio out; what it has not spoken at the end is cancelled.
 
         Raises as `request`.

@@ -23,6 +23,7 @@ from api.services.speech import SpeechOptions, SpeechService
 from api.services.speech_session import SpeechSession, SpokenText
 from common.audio_formats import StreamFormat, encoded_rate
 from core.errors import SovitsError, TextTooLong
+from core.records import VoiceRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +188,11 @@ class SpeechTurns:
             return False
         return True
 
-    async def _find_voice(self, settings: TurnSettings, text: str) -> str:
+    async def _find_voice(self, settings: TurnSettings, text: str) -> VoiceRecord:
         voices = self._speech.voices
         if not settings.voice:
-            return (await voices.newest()).id
-        return (await voices.find(settings.voice, text, settings.options.language)).id
+            return await voices.newest()
+        return await voices.find(settings.voice, text, settings.options.language)
 
     async def _feed(self, session: SpeechSession, text: str, sending: asyncio.Task[None]) -> bool:
         """Pass on the text until the turn is done and sent; return whether it was cancelled instead."""

@@ -60,6 +60,8 @@ class SpeechRequest(SpeechPayload):
     pronunciations: dict[str, str] = Field(default_factory=dict)
     """Word → pronunciation, the voice's own among them."""
     voice_id: str
+    voice_stamp: str = ""
+    """Of the voice's record when the request was checked; empty in jobs of earlier versions."""
     speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED)
     seed: Seed | None = None
     """The same seed, text and voice give the same samples; None takes a random one."""
@@ -123,6 +125,7 @@ class UtteranceRequest(SpeechPayload):
     text: str
     language: str
     voice_id: str
+    voice_stamp: str = ""
     speed: float = 1.0
     seed: Seed | None = None
     repeatable: bool = False

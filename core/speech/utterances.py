@@ -62,6 +62,7 @@ def utterance_requests(
             text=utterance.text,
             language=utterance.language,
             voice_id=request.voice_id,
+            voice_stamp=request.voice_stamp,
             speed=min(max(request.speed * utterance.rate, MIN_SPEED), MAX_SPEED),
             seed=request.seed if request.seed is not None else random.getrandbits(32),
             repeatable=request.seed is not None,

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 VOICE: Final = "voice"
 PROMPT: Final = "prompt"
 MIB: Final = 1 << 20
+MAX_VOICES_READ: Final = 256
 
 
 class LoadedVoices:
@@ -45,6 +46,9 @@ class LoadedVoices:
         self._reports = LoadedModelReports(services.queue.transport, services.queue.prefix)
         self._voice_ids: dict[Hashable, set[str]] = {}
         """Checkpoints → ids of the voices that spoke with them."""
+        self._voices_read: dict[tuple[str, str], VoiceRecord] = {}
+        """Id and stamp → record, of voices that spoke here; the oldest first."""
+        self._reading = threading.Lock()
         self._held: frozenset[str] = frozenset()
         """Ids of the voices that jobs of the queue prefer this process for."""
         self._report_lock = threading.Lock()
@@ -58,14 +62,21 @@ class LoadedVoices:
         budget = voice_cache_bytes(self.services.settings, self.services.device)
         return ResidentModels(budget, on_release=release_memory, on_change=self.report)
 
-    def load(self, request: UtteranceRequest, engine: SpeechEngine) -> tuple[Pipeline, EncodedPrompt]:
+    def load(
+        self, request: UtteranceRequest, engine: SpeechEngine, *, live: bool = False
+    ) -> tuple[Pipeline, EncodedPrompt]:
         """Return the pipeline of a request's voice, and its prompt: the given one, else the voice's own of that name.
+
+        `live`: somebody who asked for the speech a moment ago waits for it, and the voice was there: its record is read
+        only if it changed since it spoke here.
 
         Prompts are encoded by the engine; a voice is loaded on the caller's thread, while others speak.
 
         Raises VoiceNotFound when the voice was deleted, NotFound when a checkpoint in place of the voice's was.
         """
-        voice = self.services.call(self.services.records.voices.get, request.voice_id)
+        voice = self._voices_read.get((request.voice_id, request.voice_stamp)) if live else None
+        if voice is None:
+            voice = self._read_voice(request.voice_id)
         own_sovits = voice.sovits_checkpoint_id
         voice = self._with_checkpoints(voice, request.gpt_checkpoint_id, request.sovits_checkpoint_id)
         checkpoints = (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
@@ -88,6 +99,14 @@ class LoadedVoices:
             name=f"{voice.name}: {prompt.text[:40]}",
         )
         return pipeline, replace(encoded, key=key)
+
+    def _read_voice(self, voice_id: str) -> VoiceRecord:
+        voice = self.services.call(self.services.records.voices.get, voice_id)
+        with self._reading:
+            while len(self._voices_read) >= MAX_VOICES_READ:
+                del self._voices_read[next(iter(self._voices_read))]
+            self._voices_read[voice_id, voice.stamp] = voice
+        return voice
 
     def tidy(self) -> None:
         """Free what was not used for VOICE_IDLE_SECONDS."""

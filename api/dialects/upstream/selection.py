@@ -117,7 +117,7 @@ async def speech_request(api: ApiServices, session: CallerSession, item: Upstrea
     _note_language(voice, item.language)
     return await api.speech.request(
         item.text,
-        voice.id,
+        voice,
         SpeechOptions(
             language=item.language,
             speed=item.numbers.speed_factor,

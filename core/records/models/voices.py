@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import NotRequired
 
+import orjson
 from typing_extensions import TypedDict
 
 from core.access import Visibility
@@ -74,6 +76,14 @@ class VoiceRecord:
     owner: str | None = None
     """Whose it is; None: nobody's in particular."""
     visibility: Visibility = "shared"
+
+    @property
+    def stamp(self) -> str:
+        """What changes whenever the voice changes: whoever has read a voice of this stamp need not read it again."""
+        content = orjson.dumps(
+            (self.gpt_checkpoint_id, self.sovits_checkpoint_id, self.version, self.name, self.prompts)
+        )
+        return hashlib.blake2s(content, digest_size=8).hexdigest()
 
     @property
     def prompt(self) -> VoicePrompt:

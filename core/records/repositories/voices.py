@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Unpack
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -60,11 +60,11 @@ class VoiceRepository(Repository):
 
     async def get(self, id_or_name: str) -> VoiceRecord:
         """Return a voice; an id wins over a name. Raise VoiceNotFound, which names some that exist."""
+        either = or_(voices.c.id == id_or_name, voices.c.name == id_or_name)
         async with self._database.read() as connection:
-            record = await fetch_one(connection, voices, VoiceRecord, voices.c.id == id_or_name)
-            record = record or await fetch_one(connection, voices, VoiceRecord, voices.c.name == id_or_name)
-            if record is not None:
-                return record
+            records = await fetch_all(connection, voices, VoiceRecord, either)
+            if records:
+                return next((record for record in records if record.id == id_or_name), records[0])
             query = select(voices.c.name).where(*visible(voices)).order_by(voices.c.name).limit(10)
             names = (await connection.execute(query)).scalars()
         published = ", ".join(names) or "none yet"

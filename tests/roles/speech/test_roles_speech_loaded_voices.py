@@ -16,7 +16,7 @@ import torch
 from tiny_voices import write_voice
 
 from common import storage_keys
-from core.errors import NotFound
+from core.errors import NotFound, VoiceNotFound
 from core.jobs.job import NewJob
 from core.jobs.roles import SYNTHESIZER
 from core.records import NewCheckpointRecord, NewVoiceRecord, upgrade
@@ -128,3 +128,26 @@ def test_int8_reaches_the_decoder_of_a_voice(synthesizer: Synthesizer):
 
     assert not np.array_equal(in_bytes, as_stored)
     np.testing.assert_array_equal(speak(synthesizer, "ann", LONG_TEXT), in_bytes)
+
+
+def test_live_speech_reads_the_record_of_a_voice_again_only_when_it_changed(synthesizer: Synthesizer):
+    voices, call = synthesizer.services.records.voices, synthesizer.services.call
+    stamp = call(voices.get, "voice-ann").stamp
+    request = UtteranceRequest(
+        parent="speech-1", index=0, text="Hello.", language="en", voice_id="voice-ann", voice_stamp=stamp, seed=3
+    )
+    _, prompt = synthesizer.voices.load(request, synthesizer.engine, live=True)
+
+    changed = [{"name": "default", "audio": "prompts/high.wav", "text": "Hello.", "language": "en"}]
+    changed_stamp = call(voices.update, "voice-ann", prompts=changed).stamp
+    later = request.model_copy(update={"voice_stamp": changed_stamp})
+    _, changed_prompt = synthesizer.voices.load(later, synthesizer.engine, live=True)
+    call(voices.delete, "voice-ann")
+    _, after_deletion = synthesizer.voices.load(later, synthesizer.engine, live=True)
+
+    assert (prompt.key[2], changed_prompt.key[2]) == ("prompts/low.wav", "prompts/high.wav")
+    assert after_deletion.key == changed_prompt.key  # it was there when the speech was asked for
+    with pytest.raises(VoiceNotFound):
+        synthesizer.voices.load(later, synthesizer.engine)
+    with pytest.raises(VoiceNotFound):
+        synthesizer.voices.load(later.model_copy(update={"voice_stamp": ""}), synthesizer.engine, live=True)
