@@ -42,6 +42,10 @@ def whole(daemon: SpeakingDaemon) -> bytes:
     return daemon.speech(TEXT)
 
 
+def test_a_synthesizer_has_spoken_before_it_is_ready(daemon: SpeakingDaemon):
+    assert daemon.wait_for(r"Warmed up in") < daemon.wait_for(r"synthesizer-\S+ is ready on cpu")
+
+
 def test_a_worker_killed_in_the_middle_of_a_stream_changes_no_byte(daemon: SpeakingDaemon, whole: bytes):
     for share in (0.0, 0.3, 0.7):
         listener = Listener(daemon, TEXT)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from daemon_stage import TOYS, Daemon, Stage, until
+from job_waiting import wait_for_job
 
 from core.jobs.job import JobStatus, NewJob
 
@@ -100,7 +101,8 @@ def test_a_lost_gpu_leaves_the_others_at_work_and_returns_to_it(
     second = stage.next_run(seconds=60)
     assert second.pid in set(at_first.values()) - {first.pid}
     second.go_on()
-    done = until(lambda: (found := daemon.queue.job(job.id)) and found.status is JobStatus.DONE and found)
+    done = wait_for_job(daemon.queue, job.id, timeout=60)
+    assert done.status is JobStatus.DONE
     assert (done.attempts, done.rescues) == (0, 0)  # it was handed back, not rescued
     rest = {name: pid for name, pid in at_first.items() if name != device}
     until(lambda: workers(daemon) == rest, seconds=60)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 
 import pytest
-from api_support import RATE, Api, ToneWorkers, eventually
+from api_support import RATE, Api, ToneWorkers, eventually, tone
 
 from api.services.live_speech import AudioChunk
 from api.services.speech import SpeechOptions
@@ -87,3 +88,59 @@ async def test_too_much_text_and_bad_markup_are_errors_of_their_message(
             await session.append("x" * 100_001)
         with pytest.raises(BadMarkup):
             await session.append("{99999999ms} and so on. Then it ends. ")
+
+
+class MinutesClock:
+    """A clock that stands still between its jumps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+async def test_the_limit_of_ten_minutes_is_for_a_stall_and_not_for_a_long_text(
+    api: Api, tone_workers: ToneWorkers, voice: VoiceRecord, monkeypatch: pytest.MonkeyPatch
+):
+    clock = MinutesClock()
+    monkeypatch.setattr("core.jobs.chunk_streams.time", clock)
+
+    def speak_for_minutes(seconds: float) -> bytes:
+        clock.now += 190  # three utterances that are made ahead stay below the limit
+        return tone(seconds)[44:]
+
+    tone_workers.speech = speak_for_minutes
+    assert api.services.settings.synthesis_timeout_seconds == 600
+    sentences = [f"This is sentence number {number} of a long text." for number in range(8)]
+    async with api.services.speech.session("Allison", OPTIONS) as session:
+        await session.done(" ".join(sentences))
+        texts = [chunk.text async for chunk in session.audio() if chunk.last]
+
+    assert " ".join(texts) == " ".join(sentences)
+    assert clock.now > 2 * 600
+
+
+@pytest.mark.slow
+async def test_a_long_text_is_streamed_in_constant_memory(api: Api, tone_workers: ToneWorkers, voice: VoiceRecord):
+    samples = tone(4.0)[44:]
+    tone_workers.speech = lambda _: samples
+    text = "This is one of many sentences in a text that never ends, and nobody knows how many more there are. " * 500
+    peaks: list[int] = []
+    seconds = 0.0
+
+    tracemalloc.start()
+    try:
+        async with api.services.speech.session("Allison", OPTIONS) as session:
+            await session.done(text)
+            async for chunk in session.audio():
+                seconds += len(chunk.samples) / 2 / RATE
+                if chunk.last and chunk.utterance % 100 == 99:
+                    peaks.append(tracemalloc.get_traced_memory()[1])
+                    tracemalloc.reset_peak()
+    finally:
+        tracemalloc.stop()
+
+    assert seconds > 500 * 4.0  # 61 MiB of samples
+    assert len(peaks) >= 5
+    assert max(peaks[1:]) - min(peaks[1:]) < 2 << 20
