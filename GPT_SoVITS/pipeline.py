@@ -39,6 +39,7 @@ from GPT_SoVITS.synthesis.model_store import ModelStore, UnlimitedStore
 from GPT_SoVITS.synthesis.prompt import EncodedPrompt, ReferenceRecording
 from GPT_SoVITS.synthesis.token_chunking import NANO_CHUNKS, ChunkSettings, silence_similarity
 from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
+from GPT_SoVITS.synthesis.word_timing import SpokenWord
 from GPT_SoVITS.text import InlinePronunciation
 from GPT_SoVITS.vocoders import SuperResolution, load_vocoder
 
@@ -68,6 +69,8 @@ class Speech:
     """Semantic tokens that the first stage generated, 25 to the second."""
     skipped: list[tuple[int, str]] = field(default_factory=list)
     """(position, text) of the passages that have no pronunciation."""
+    words: tuple[SpokenWord, ...] = ()
+    """Those that end in it."""
 
 
 class Pipeline:
@@ -256,9 +259,10 @@ class Pipeline:
             yield from self.speak_batch([request])
             return
         utterance = self.conditioner.condition(request)
-        skipped = utterance.skipped
-        for wave, count in stream_audio(self.open_stream(utterance, chunks), self._stream_tokens(utterance)):
-            yield self.to_speech(wave, count, request, skipped)
+        skipped, timer = utterance.skipped, utterance.word_timer()
+        for piece in stream_audio(self.open_stream(utterance, chunks), self._stream_tokens(utterance)):
+            words = timer.add(piece.spoken, last=piece.last)
+            yield self.to_speech(piece.wave, piece.tokens, request, skipped, words)
             skipped = []
 
     @property
@@ -280,22 +284,33 @@ class Pipeline:
         return self.decoder.open_stream(self._acoustic_conditions(utterance), chunks)
 
     def to_speech(
-        self, wave: Tensor, tokens: int, request: SynthesisRequest, skipped: Sequence[tuple[int, str]] = ()
+        self,
+        wave: Tensor,
+        tokens: int,
+        request: SynthesisRequest,
+        skipped: Sequence[tuple[int, str]] = (),
+        words: Sequence[SpokenWord] = (),
     ) -> Speech:
         """Return a wave (N,) of so many new tokens as its listener gets it; waits for the device."""
         rate = self.sample_rate
         super_resolution = self._super_resolution(request)
         if super_resolution is not None:
             wave, rate = super_resolution(wave[None].to(self.device))[0], super_resolution.sample_rate
-        return Speech(limit_peak(wave.float().cpu().numpy()), rate, tokens, list(skipped))
+        return Speech(limit_peak(wave.float().cpu().numpy()), rate, tokens, list(skipped), tuple(words))
 
     def _speak_together(self, utterances: list[ConditionedRequest]) -> list[Speech]:
         """Speak a batch of utterances through both stages."""
         tokens = self._generate_tokens(utterances)
-        waves = self.decoder.decode(tokens, [self._acoustic_conditions(utterance) for utterance in utterances])
+        pieces = self.decoder.decode_aligned(tokens, [self._acoustic_conditions(utterance) for utterance in utterances])
         return [
-            self.to_speech(wave, len(row), utterance.request, utterance.skipped)
-            for wave, row, utterance in zip(waves, tokens, utterances)
+            self.to_speech(
+                piece.wave,
+                piece.tokens,
+                utterance.request,
+                utterance.skipped,
+                utterance.word_timer().add(piece.spoken, last=True),
+            )
+            for piece, utterance in zip(pieces, utterances, strict=True)
         ]
 
     def _super_resolution(self, request: SynthesisRequest) -> SuperResolution | None:

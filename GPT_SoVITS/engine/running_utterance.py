@@ -13,8 +13,9 @@ from torch import Tensor
 from GPT_SoVITS.engine.scheduler import Phase, ScheduledUtterance
 from GPT_SoVITS.engine.utterance import Urgency, UtteranceListener, UtteranceTask, UtteranceTotals
 from GPT_SoVITS.pipeline import Speech, nothing_spoken
-from GPT_SoVITS.synthesis.acoustic_decoder import AcousticStream
+from GPT_SoVITS.synthesis.acoustic_decoder import AcousticStream, AudioPiece
 from GPT_SoVITS.synthesis.conditioning import ConditionedRequest
+from GPT_SoVITS.synthesis.word_timing import SpokenWord, WordTimer
 from GPT_SoVITS.text import PhonemizedText
 
 
@@ -70,6 +71,9 @@ class RunningUtterance:
         """Chunks that the second stage will make again."""
         self._waves: list[Tensor] = []
         """Pieces of an utterance that is delivered as one chunk."""
+        self._timer: WordTimer | None = None
+        self._words: list[SpokenWord] = []
+        """Words of pieces that were not delivered yet."""
 
     def update_phase(self) -> None:
         """Tell the scheduler what the utterance needs next."""
@@ -95,11 +99,10 @@ class RunningUtterance:
         assert self._acoustic is not None
         piece = self._acoustic.advance()
         if piece is not None:
-            self._take_piece(*piece)
+            self._take_piece(piece)
         if self._acoustic_finished and not self._acoustic.ready:
             if self.chunks is None:
-                wave, request = torch.cat(self._waves), self.task.request
-                self.deliver(self.pipeline.to_speech(wave, len(self._tokens), request, self.conditioned.skipped))
+                self._deliver_wave(torch.cat(self._waves), len(self._tokens), self.conditioned.skipped)
             self.finish()
         else:
             self.update_phase()
@@ -115,7 +118,7 @@ class RunningUtterance:
     def restart_decoding(self) -> None:
         """Begin the second stage again with the tokens that are there."""
         self._acoustic, self._in_acoustic, self._acoustic_finished = None, 0, False
-        self._repeated_chunks, self._waves = len(self.delivered), []
+        self._repeated_chunks, self._waves, self._words = len(self.delivered), [], []
         if hasattr(self, "conditioned"):
             self._feed()
         self.update_phase()
@@ -150,6 +153,7 @@ class RunningUtterance:
         """Give the second stage the tokens that it has not had."""
         if self._acoustic is None:
             self._acoustic = self.pipeline.open_stream(self.conditioned, self.chunks)
+            self._timer = self.conditioned.word_timer()
         if self._in_acoustic < len(self._tokens):
             self._acoustic.add(self._tokens[self._in_acoustic :])
             self._in_acoustic = len(self._tokens)
@@ -159,12 +163,18 @@ class RunningUtterance:
             self._acoustic.finish()
             self._acoustic_finished = True
 
-    def _take_piece(self, wave: Tensor, tokens: int) -> None:
+    def _take_piece(self, piece: AudioPiece) -> None:
         """Deliver a piece of audio, unless it was delivered before or belongs to one chunk with all others."""
-        skipped = [] if self.delivered else self.conditioned.skipped
+        assert self._timer is not None
+        self._words += self._timer.add(piece.spoken, last=piece.last)
         if self.chunks is None:
-            self._waves.append(wave)
+            self._waves.append(piece.wave)
         elif self._repeated_chunks:
             self._repeated_chunks -= 1
+            self._words.clear()
         else:
-            self.deliver(self.pipeline.to_speech(wave, tokens, self.task.request, skipped))
+            self._deliver_wave(piece.wave, piece.tokens, [] if self.delivered else self.conditioned.skipped)
+
+    def _deliver_wave(self, wave: Tensor, tokens: int, skipped: Sequence[tuple[int, str]]) -> None:
+        words, self._words = self._words, []
+        self.deliver(self.pipeline.to_speech(wave, tokens, self.task.request, skipped, words))

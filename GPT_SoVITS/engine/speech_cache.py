@@ -58,6 +58,7 @@ def speech_key(task: UtteranceTask) -> Hashable | None:
         request.text,
         request.language,
         tuple(request.inline_pronunciations),
+        tuple(request.atoms),
         request.seed,
         request.speed,
         request.sampling,

@@ -160,7 +160,14 @@ class FlowMatchingSoVITS(nn.Module):
     def condition(
         self, codes: Tensor, text: Tensor, ge: Tensor, *, speed: float = 1.0, compat: str | None = None
     ) -> Tensor:
-        """Return the condition of one sentence (§5).
+        """Return the condition of one sentence as `condition_aligned` does, without its path through the phonemes."""
+        return self.condition_aligned(codes, text, ge, speed=speed, compat=compat)[0]
+
+    @torch.inference_mode()
+    def condition_aligned(
+        self, codes: Tensor, text: Tensor, ge: Tensor, *, speed: float = 1.0, compat: str | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the condition of one sentence (§5), and which phoneme each of its encoded frames speaks.
 
         Args:
             codes: (1, 1, N) semantic tokens.
@@ -170,18 +177,23 @@ class FlowMatchingSoVITS(nn.Module):
             compat: "reference" counts valid frames as upstream does, which may silence the last two in v4.
 
         Returns:
-            (1, C, F) with floor(2 N * ratio) mel frames at speed 1, else floor((int(2 N / speed) + 1) * ratio).
+            (1, C, F) with floor(2 N * ratio) mel frames at speed 1, else floor((int(2 N / speed) + 1) * ratio), and
+            indices (2 N,) into the phonemes.
         """
         lengths = torch.tensor([2 * codes.shape[2]], device=codes.device)
         text_lengths = torch.tensor([text.shape[1]], device=text.device)
-        y = self._encode(self.quantizer.decode(codes.transpose(0, 1)), lengths, text, text_lengths, ge)  # (1, H, 2N)
+        vectors = self.quantizer.decode(codes.transpose(0, 1)).repeat_interleave(2, dim=2)
+        encoded_text = self.enc_p.encode_text(text, text_lengths)
+        y, path = self.enc_p.encode_aligned(  # (1, H, 2N)
+            vectors, length_mask(lengths, vectors.shape[2]), encoded_text, ge
+        )
         y = self._to_mel_frames(stretch(y, speed))
         valid = y.shape[2]
         if compat == "reference":
             counted = codes.shape[2] * self.config.reference_ratio
             valid = int(counted) if speed == 1 else int(counted / speed) + 1
         mask = length_mask(torch.tensor([valid], device=y.device), y.shape[2])
-        return self.wns1(y, mask, ge)
+        return self.wns1(y, mask, ge), path[0]
 
     def _encode(self, vectors: Tensor, lengths: Tensor, text: Tensor, text_lengths: Tensor, ge: Tensor) -> Tensor:
         """Encode token vectors (B, D, T / 2) as (B, H, T); the projection to a prior is in every file, and unused."""

@@ -79,9 +79,20 @@ def align_phonemes(
         (B, T) indices into a row's text, which never fall and never skip one. Rows with fewer frames than phonemes are
         spread evenly.
     """
-    frames = log_probs.shape[1]
-    size = text.shape[1]
-    emission = log_probs.gather(2, text[:, None].expand(-1, frames, -1)).clamp_min(MIN_LOG_PROB).cpu()  # (B, T, S)
+    emission = log_probs.gather(2, text[:, None].expand(-1, log_probs.shape[1], -1))  # (B, T, S)
+    return monotonic_path(emission, lengths, text_lengths, begin=begin, whole=whole)
+
+
+def monotonic_path(
+    emission: Tensor, lengths: Tensor, text_lengths: Tensor, *, begin: int = 0, whole: bool = True
+) -> Tensor:
+    """Find the likeliest path through phonemes, from the log-probability (B, T, S) of each of them in each frame.
+
+    The other arguments and the result are those of `align_phonemes`.
+    """
+    _, frames, size = emission.shape
+    device = emission.device
+    emission = emission.clamp_min(MIN_LOG_PROB).cpu()
     lengths, text_lengths = lengths.cpu(), text_lengths.cpu()
     phonemes, times = torch.arange(size), torch.arange(frames)
     if whole:
@@ -93,7 +104,7 @@ def align_phonemes(
     crowded = whole & (lengths < text_lengths - begin)
     even = begin + times * (text_lengths - begin)[:, None] // lengths[:, None]
     even = even.minimum(text_lengths[:, None] - 1)
-    return torch.where(crowded[:, None], even, path).to(log_probs.device)
+    return torch.where(crowded[:, None], even, path).to(device)
 
 
 def _best_path(

@@ -5,6 +5,7 @@ Shapes: B batch, T frames, S phonemes, D width of a token's vector, H hidden cha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from GPT_SoVITS.sovits.aligned_text import AlignedText, TokenPhonemeClassifier, align_phonemes
+from GPT_SoVITS.sovits.aligned_text import AlignedText, TokenPhonemeClassifier, align_phonemes, monotonic_path
 from GPT_SoVITS.sovits.config import EncoderConfig
 from GPT_SoVITS.sovits.layers import ConvAttention, EncoderStack, length_mask
 
@@ -50,11 +51,22 @@ class MRTE(nn.Module):
         self.text_pre = nn.Conv1d(channels, inner, 1)
         self.c_post = nn.Conv1d(inner, channels, 1)
 
-    def forward(self, y: Tensor, y_mask: Tensor, text: Tensor, text_mask: Tensor, style: Tensor) -> Tensor:
-        """Combine frames (B, H, T), text (B, H, S) and style (B, I, 1) to (B, H, T)."""
+    def forward(
+        self,
+        y: Tensor,
+        y_mask: Tensor,
+        text: Tensor,
+        text_mask: Tensor,
+        style: Tensor,
+        observe: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        """Combine frames (B, H, T), text (B, H, S) and style (B, I, 1) to (B, H, T).
+
+        `observe` is told the weights (B, heads, T, S) of the phonemes.
+        """
         content = self.c_pre(y * y_mask)  # (B, I, T)
         text = self.text_pre(text * text_mask)  # (B, I, S)
-        attended = self.cross_attention(content * y_mask, text * text_mask, y_mask, text_mask)
+        attended = self.cross_attention(content * y_mask, text * text_mask, y_mask, text_mask, observe)
         return self.c_post((attended + content + style) * y_mask)
 
 
@@ -121,7 +133,14 @@ class TextEncoder(nn.Module):
         return align_phonemes(log_probs, text.phonemes, lengths, text_lengths, begin=begin, whole=whole)
 
     def encode(
-        self, vectors: Tensor, mask: Tensor, text: EncodedText, style: Tensor, *, alignment: Tensor | None = None
+        self,
+        vectors: Tensor,
+        mask: Tensor,
+        text: EncodedText,
+        style: Tensor,
+        *,
+        alignment: Tensor | None = None,
+        observe: Callable[[Tensor], None] | None = None,
     ) -> Tensor:
         """Encode tokens with their text and style, before any change of speed.
 
@@ -131,17 +150,37 @@ class TextEncoder(nn.Module):
             text: the phonemes.
             style: (B, I, 1).
             alignment: what `align_phonemes` returned, where it was called before.
+            observe: is told the weights (B, heads, T, S) of free attention to the phonemes.
 
         Returns:
             (B, H, T).
         """
         y = self.encoder_ssl(self.ssl_proj(vectors * mask) * mask, mask)
         if isinstance(self.mrte, MRTE):
-            y = self.mrte(y, mask, text.latent, text.mask, style)
+            y = self.mrte(y, mask, text.latent, text.mask, style, observe)
         else:
             alignment = self.align_phonemes(vectors, mask, text) if alignment is None else alignment
             y = self.mrte(y, mask, text.latent, alignment, style)
         return self.encoder2(y, mask)
+
+    def encode_aligned(
+        self, vectors: Tensor, mask: Tensor, text: EncodedText, style: Tensor, *, begin: int = 0, whole: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Encode tokens as `encode` does, and tell which phoneme each frame speaks.
+
+        Free attention is no path through the text: the likeliest one by its weights, averaged over the heads, counts.
+
+        Returns:
+            (B, H, T), and indices (B, T) into the phonemes.
+        """
+        alignment = self.align_phonemes(vectors, mask, text, begin=begin, whole=whole)
+        weights: list[Tensor] = []
+        y = self.encode(vectors, mask, text, style, alignment=alignment, observe=weights.append)
+        if alignment is None:
+            lengths, text_lengths = (m[:, 0].sum(dim=1).long() for m in (mask, text.mask))
+            emission = weights[0].float().mean(dim=1).clamp_min(torch.finfo(torch.float32).tiny).log()
+            alignment = monotonic_path(emission, lengths, text_lengths, begin=begin, whole=whole)
+        return y, alignment
 
     def prior(self, y: Tensor, mask: Tensor) -> Prior:
         """Project encoded frames (B, H, T), stretched or not, to mean and spread."""

@@ -6,6 +6,7 @@ Shapes: B batch, H channels, T frames; masks are (B, 1, T) of ones and zeros.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -165,8 +166,15 @@ class ConvAttention(nn.Module):
         for layer in (self.conv_q, self.conv_k, self.conv_v):
             nn.init.xavier_uniform_(layer.weight)
 
-    def forward(self, x: Tensor, memory: Tensor, x_mask: Tensor, memory_mask: Tensor) -> Tensor:
-        """Attend from x (B, H, T) to memory (B, H, S)."""
+    def forward(
+        self,
+        x: Tensor,
+        memory: Tensor,
+        x_mask: Tensor,
+        memory_mask: Tensor,
+        observe: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        """Attend from x (B, H, T) to memory (B, H, S); `observe` is told the weights (B, h, T, S)."""
         q = self._split(self.conv_q(x))  # (B, h, T, d)
         k = self._split(self.conv_k(memory))  # (B, h, S, d)
         v = self._split(self.conv_v(memory))
@@ -176,6 +184,8 @@ class ConvAttention(nn.Module):
             scores = scores + _band_to_square(q @ self.emb_rel_k[0].T, self.window)
         mask = x_mask[:, :, :, None] * memory_mask[:, :, None]  # (B, 1, T, S)
         weights = scores.masked_fill(mask == 0, MASKED_SCORE).softmax(dim=-1)
+        if observe is not None:
+            observe(weights)
         weights = F.dropout(weights, self.dropout, self.training)
         out = weights @ v
         if self.window is not None:

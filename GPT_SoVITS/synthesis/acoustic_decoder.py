@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from GPT_SoVITS.noise import SeededNoise
 from GPT_SoVITS.synthesis.mel_synthesis import MelPrompt
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings
+
+FRAMES_PER_SECOND = 50
+"""Of the phonemes that audio speaks, two to a token at the voice's own pace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,19 @@ class AcousticConditions:
     """Steps of the sampler of v3 and v4; None as their recipe says."""
 
 
+class AudioPiece(NamedTuple):
+    """Consecutive audio of one sentence."""
+
+    wave: Tensor
+    """(N,)."""
+    tokens: int
+    """Semantic tokens that it took beyond those of earlier pieces."""
+    spoken: Sequence[int] = ()
+    """For each frame of a fiftieth of a second which phoneme it speaks, as an index into the sentence's."""
+    last: bool = False
+    """Whether the sentence ends here."""
+
+
 class AcousticStream(Protocol):
     """The second stage of one sentence, in slices of work. Its pieces depend on the tokens, not on when they come."""
 
@@ -48,8 +65,8 @@ class AcousticStream(Protocol):
     def finish(self) -> None:
         """Take note that all tokens were added."""
 
-    def advance(self) -> tuple[Tensor, int] | None:
-        """Do one slice of the work, and return the next piece of audio (N,) and its new tokens if that completed it."""
+    def advance(self) -> AudioPiece | None:
+        """Do one slice of the work, and return the next piece of audio if that completed it."""
 
 
 class AcousticDecoder(Protocol):
@@ -84,12 +101,24 @@ class AcousticDecoder(Protocol):
     def decode(self, tokens: Sequence[Tensor], conditions: Sequence[AcousticConditions]) -> list[Tensor]:
         """Decode sentences of tokens (T_i,) side by side, each as it sounds alone -> waves (N_i,) in [-1, 1]."""
 
+    def decode_aligned(self, tokens: Sequence[Tensor], conditions: Sequence[AcousticConditions]) -> list[AudioPiece]:
+        """Decode sentences as `decode` does, with the phoneme of each frame."""
+
     def open_stream(self, conditions: AcousticConditions, settings: ChunkSettings | None) -> AcousticStream:
         """Begin a sentence whose tokens are still to come; without settings it has the samples of `decode`."""
 
 
-def stream_audio(stream: AcousticStream, tokens: Iterable[int]) -> Iterator[tuple[Tensor, int]]:
-    """Yield the audio of one sentence piece by piece while its tokens arrive, and how many of them each piece took."""
+def spread_frames(path: Tensor, count: int, speed: float) -> list[int]:
+    """Return the phonemes of `count` frames of audio, from those (T,) of the encoded frames that it was made of."""
+    if len(path) == 0:
+        return []
+    source = ((torch.arange(count, dtype=torch.float64) + 0.5) * speed).long().clamp_max(len(path) - 1)
+    phonemes: list[int] = path.cpu()[source].tolist()
+    return phonemes
+
+
+def stream_audio(stream: AcousticStream, tokens: Iterable[int]) -> Iterator[AudioPiece]:
+    """Yield the audio of one sentence piece by piece while its tokens arrive."""
     for token in tokens:
         stream.add([token])
         while stream.ready:

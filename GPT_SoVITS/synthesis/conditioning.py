@@ -20,7 +20,8 @@ from GPT_SoVITS.synthesis.utterance_ends import (
     with_pause_before,
     with_sentence_end,
 )
-from GPT_SoVITS.text import InlinePronunciation, PhonemizedText, phonemize
+from GPT_SoVITS.synthesis.word_timing import WordTimer
+from GPT_SoVITS.text import InlinePronunciation, PhonemizedText, Span, phonemize
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class SynthesisRequest:
     """Steps of the sampler of v3 and v4; None as their recipe says."""
     inline_pronunciations: Sequence[InlinePronunciation] = ()
     """Pronunciations that the user chose for places in the text."""
+    atoms: Sequence[Span] = ()
+    """Stretches of the text that are one word each, as what stands in the place of a word with a tag."""
     super_sampling: bool = False
     """Whether v3's audio is extended to 48 kHz; where the network is not installed it stays at 24 kHz."""
 
@@ -74,8 +77,16 @@ class ConditionedRequest:
     gpt_input: GenerationInput
     """The GPT's input: the prompt's phonemes and tokens before those of the sentence."""
     sampling: SamplingSettings
-    skipped: list[tuple[int, str]]
-    """(position, text) of the passages that have no pronunciation."""
+    phonemes: PhonemizedText
+
+    @property
+    def skipped(self) -> list[tuple[int, str]]:
+        """(position, text) of the passages that have no pronunciation."""
+        return self.phonemes.skipped
+
+    def word_timer(self) -> WordTimer:
+        """Return what tells when its words are heard."""
+        return WordTimer(self.request.text, self.phonemes, self.request.atoms)
 
 
 class TextConditioner:
@@ -117,7 +128,7 @@ class TextConditioner:
                     dim=1,
                 )
             gpt_input = GenerationInput(torch.cat([prompt.phones, phones]), both, prompt.tokens)
-        return ConditionedRequest(request, phones, gpt_input, sampling, phonemes.skipped)
+        return ConditionedRequest(request, phones, gpt_input, sampling, phonemes)
 
     def encode_text(
         self, text: str, language: str, inline_pronunciations: Sequence[InlinePronunciation] = ()
@@ -153,6 +164,8 @@ class TextConditioner:
             plain = frontend.phonemize(line, language, symbols, inline_pronunciations=shifted)
             if plain.spoken_phonemes != phonemized.spoken_phonemes:
                 phonemized = plain
+        if leading:
+            phonemized = phonemized.moved(lambda source: Span(source.start + leading, source.end + leading))
         return with_ending(phonemized, symbols)
 
     def _encode(self, phonemes: PhonemizedText) -> tuple[Tensor, Tensor | None]:

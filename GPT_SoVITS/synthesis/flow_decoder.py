@@ -14,7 +14,13 @@ from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching.config import FlowMatchingAudioConfig
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
 from GPT_SoVITS.noise import SeededNoise
-from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticStream
+from GPT_SoVITS.synthesis.acoustic_decoder import (
+    FRAMES_PER_SECOND,
+    AcousticConditions,
+    AcousticStream,
+    AudioPiece,
+    spread_frames,
+)
 from GPT_SoVITS.synthesis.mel_synthesis import ChunkedSynthesis, ChunkSizes, MelPrompt, mel_prompt
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings
@@ -68,15 +74,22 @@ class FlowDecoder:
 
         Those with one prompt and the same number of steps go side by side.
         """
+        return [piece.wave for piece in self.decode_aligned(tokens, conditions)]
+
+    def decode_aligned(self, tokens: Sequence[Tensor], conditions: Sequence[AcousticConditions]) -> list[AudioPiece]:
+        """Decode sentences as `decode` does, with the phoneme of each frame."""
         groups: dict[tuple[int, int], list[int]] = {}
         for i, row in enumerate(conditions):
             groups.setdefault((id(row.mel_prompt), row.steps or self.steps), []).append(i)
-        waves: dict[int, Tensor] = {}
+        pieces: dict[int, AudioPiece] = {}
         for (_, steps), group in groups.items():
             inputs = [self._synthesis_input(tokens[i], conditions[i]) for i in group]
-            features, prompts, noises = zip(*inputs)
-            waves |= dict(zip(group, self.synthesis.synthesize(features, prompts[0], noises, steps=steps)))
-        return [waves[i] for i in range(len(tokens))]
+            features, prompts, noises, paths = zip(*inputs)
+            waves = self.synthesis.synthesize(features, prompts[0], noises, steps=steps)
+            for i, wave, path in zip(group, waves, paths):
+                spoken = spread_frames(path, self._frames(len(wave)), conditions[i].speed)
+                pieces[i] = AudioPiece(wave, len(tokens[i]), spoken, last=True)
+        return [pieces[i] for i in range(len(tokens))]
 
     def open_stream(self, conditions: AcousticConditions, settings: ChunkSettings | None) -> AcousticStream:
         """Begin a sentence whose tokens are still to come.
@@ -86,31 +99,44 @@ class FlowDecoder:
         """
         return _MelSentence(partial(self._slices, conditions), conditions.style.device)
 
-    def _slices(self, conditions: AcousticConditions, tokens: Tensor) -> Iterator[Tensor | None]:
-        features, prompt, noise = self._synthesis_input(tokens, conditions)
-        return self.synthesis.stream_in_slices(features, prompt, noise, steps=conditions.steps or self.steps)
+    def _slices(self, conditions: AcousticConditions, tokens: Tensor) -> Iterator[AudioPiece | None]:
+        """Yield the pieces of a sentence, of which the first has all tokens, with None after each step."""
+        features, prompt, noise, path = self._synthesis_input(tokens, conditions)
+        count, samples = len(tokens), 0
+        for wave in self.synthesis.stream_in_slices(features, prompt, noise, steps=conditions.steps or self.steps):
+            if wave is None:
+                yield None
+                continue
+            begin, samples = self._frames(samples), samples + len(wave)
+            spoken = spread_frames(path, self._frames(samples), conditions.speed)[begin:]
+            yield AudioPiece(wave, count, spoken, last=samples >= features.shape[2] * self.synthesis.vocoder.hop)
+            count = 0
+
+    def _frames(self, samples: int) -> int:
+        """Return how many frames of a fiftieth of a second have begun within so many samples."""
+        return -(-samples * FRAMES_PER_SECOND // self.sample_rate)
 
     @torch.inference_mode()
-    def _synthesis_input(self, tokens: Tensor, conditions: AcousticConditions) -> tuple[Tensor, MelPrompt, SeededNoise]:
-        """Return what `ChunkedSynthesis` reads of a sentence: features (1, C, F), prompt, noise."""
+    def _synthesis_input(
+        self, tokens: Tensor, conditions: AcousticConditions
+    ) -> tuple[Tensor, MelPrompt, SeededNoise, Tensor]:
+        """Return what `ChunkedSynthesis` reads of a sentence: features (1, C, F), prompt, noise; and its path (T,)."""
         assert conditions.mel_prompt is not None, "prompts of these versions are prepared with one"
         assert isinstance(conditions.noise, SeededNoise)
-        features = self.model.condition(
+        features, path = self.model.condition_aligned(
             tokens[None, None], conditions.phones[None], conditions.style, speed=conditions.speed
         )
-        return features, conditions.mel_prompt, conditions.noise
+        return features, conditions.mel_prompt, conditions.noise, path
 
 
 class _MelSentence:
     """An `AcousticStream` whose slices are steps of the sampler."""
 
-    def __init__(self, slices: Callable[[Tensor], Iterator[Tensor | None]], device: torch.device) -> None:
+    def __init__(self, slices: Callable[[Tensor], Iterator[AudioPiece | None]], device: torch.device) -> None:
         self.new_slices = slices
         self.device = device
         self.tokens: list[int] = []
-        self.slices: Iterator[Tensor | None] | None = None
-        self.untold_tokens = 0
-        """New tokens of the next piece: the first one took them all."""
+        self.slices: Iterator[AudioPiece | None] | None = None
         self.ready = False
 
     def add(self, tokens: Sequence[int]) -> None:
@@ -118,18 +144,13 @@ class _MelSentence:
 
     def finish(self) -> None:
         self.ready = True
-        self.untold_tokens = len(self.tokens)
 
-    def advance(self) -> tuple[Tensor, int] | None:
+    def advance(self) -> AudioPiece | None:
         if self.slices is None:
             self.slices = self.new_slices(torch.tensor(self.tokens, dtype=torch.long, device=self.device))
             return None
         try:
-            wave = next(self.slices)
+            return next(self.slices)
         except StopIteration:
             self.ready = False
             return None
-        if wave is None:
-            return None
-        count, self.untold_tokens = self.untold_tokens, 0
-        return wave, count

@@ -76,11 +76,15 @@ class StreamingDecoder:
         self.discarded_tokens = 0
         """Tokens before those."""
         self.first_phoneme = 0
-        """Index of the phoneme at the first of `tokens`, where the encoder aligns tokens and phonemes."""
+        """Index of the phoneme at the first of `tokens`."""
         self.encoded = FrameBuffer()
         """Encoded frames, cross-faded at the joints."""
         self.noise = FrameBuffer()
         """Noise of each output frame."""
+        self.paths: list[int] = []
+        """The phoneme of each encoded frame, as an index into the sentence's."""
+        self.spoken: list[int] = []
+        """That of each output frame whose samples `push` returned last."""
         self.emitted_frames = 0
         """Output frames whose samples were returned."""
         self.held_samples = torch.empty(0, device=self.style.device)
@@ -92,14 +96,20 @@ class StreamingDecoder:
 
         The last call, with or without tokens, is `final` and returns all samples that are left.
         """
+        emitted, self.spoken = self.emitted_frames, []
         if tokens:
             self._encode(tokens, final)
         if self._output_frames(self.encoded.end, final) == 0 or not (tokens or final):
             return self.held_samples[:0]
         if tokens or self.speed != 1:
-            return self._decode(final)
-        # Nothing new: what was held back is already the end of the sentence.
-        samples, self.held_samples = self.held_samples, self.held_samples[:0]
+            samples = self._decode(final)
+        else:  # nothing new: what was held back is already the end of the sentence
+            samples, self.held_samples = self.held_samples, self.held_samples[:0]
+            self.emitted_frames = self._output_frames(self.encoded.end, final)
+        last = len(self.paths) - 1
+        self.spoken = [
+            self.paths[min(int((frame + 0.5) * self.speed), last)] for frame in range(emitted, self.emitted_frames)
+        ]
         return samples
 
     def _encode(self, tokens: list[int], final: bool) -> None:
@@ -113,19 +123,21 @@ class StreamingDecoder:
         codes = torch.tensor(self.tokens, device=self.style.device)[None, None]  # (1, 1, T)
         mask = self.style.new_ones(1, 1, 2 * codes.shape[2])
         encoder, frames = self.sovits.enc_p, self.sovits.token_vectors(codes)
-        alignment = encoder.align_phonemes(frames, mask, self.text, begin=self.first_phoneme, whole=final)
-        y = encoder.encode(frames, mask, self.text, self.text_style, alignment=alignment)  # (1, H, 2T)
+        y, alignment = encoder.encode_aligned(  # (1, H, 2T)
+            frames, mask, self.text, self.text_style, begin=self.first_phoneme, whole=final
+        )
         joint = max(0, old_end - 2 * self.settings.overlap)
         if old_end:
             old, new = self.encoded.read(joint, old_end), y[:, :, joint - start : old_end - start]
             weight = torch.arange(1, old_end - joint + 1, device=y.device) / (old_end - joint + 1)
             y = torch.cat([old + (new - old) * weight, y[:, :, old_end - start :]], dim=2)
         self.encoded.write(joint, y)
+        self.paths[joint:] = alignment[0, joint - start :].tolist()
         surplus = len(self.tokens) - self.settings.context
         if surplus > 0:
             del self.tokens[:surplus]
             self.discarded_tokens += surplus
-            self.first_phoneme = 0 if alignment is None else int(alignment[0, 2 * surplus])
+            self.first_phoneme = int(alignment[0, 2 * surplus])
 
     def _decode(self, final: bool) -> Tensor:
         """Generate samples up to the last encoded frame, hold back the overlap until it is encoded again -> (N,)."""

@@ -60,6 +60,7 @@ def _extended(segment: PhonemizedSegment, *, before: str = "", after: str = "") 
         segment,
         norm_text=before + segment.norm_text + after,
         phonemes=[*start, *segment.phonemes, *end],
+        sources=[*(None for _ in start), *segment.sources, *(None for _ in end)],
         word2ph=None if counts is None else [*(1 for _ in start), *counts, *(1 for _ in end)],
     )
 

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from GPT_SoVITS.sovits.encoder import stretch
 from GPT_SoVITS.sovits.layers import length_mask
 from GPT_SoVITS.sovits.model import SoVITS, frame_noise
-from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticStream
+from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticStream, AudioPiece, spread_frames
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording
 from GPT_SoVITS.synthesis.streaming_decoder import NOISE_SCALE, StreamingDecoder
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings, TokenChunker
@@ -69,6 +69,18 @@ class WaveformDecoder:
         Returns:
             (N_i,) samples of each sentence in [-1, 1].
         """
+        pieces = self.decode_aligned(tokens, conditions, batch_generator=batch_generator)
+        return [piece.wave for piece in pieces]
+
+    @torch.inference_mode()
+    def decode_aligned(
+        self,
+        tokens: Sequence[Tensor],
+        conditions: Sequence[AcousticConditions],
+        *,
+        batch_generator: bool | None = None,
+    ) -> list[AudioPiece]:
+        """Decode sentences as `decode` does, with the phoneme of each frame."""
         sovits = self.sovits
         styles = torch.cat([row.style for row in conditions])  # (B, G, 1)
         device = styles.device
@@ -78,7 +90,7 @@ class WaveformDecoder:
         lengths = [2 * len(row) for row in tokens]
         mask = length_mask(torch.tensor(lengths, device=device), 2 * codes.shape[1])
         vectors = sovits.token_vectors(codes[None])  # (B, D, 2T)
-        encoded = sovits.enc_p.encode(vectors, mask, text, sovits.text_style(styles))  # (B, H, 2T)
+        encoded, paths = sovits.enc_p.encode_aligned(vectors, mask, text, sovits.text_style(styles))  # (B, H, 2T)
 
         # Each row is stretched by its own length: in a padded batch the source positions would be those of the longest.
         rows = [
@@ -86,6 +98,10 @@ class WaveformDecoder:
             for i, (length, row) in enumerate(zip(lengths, conditions))
         ]
         frames = [len(row) for row in rows]
+        spoken = [
+            spread_frames(path[:length], count, row.speed)
+            for path, length, count, row in zip(paths, lengths, frames, conditions)
+        ]
         encoded = pad_sequence(rows, batch_first=True).transpose(1, 2)  # (B, H, F)
         prior = sovits.enc_p.prior(encoded, length_mask(torch.tensor(frames, device=device), max(frames)))
         noises = [
@@ -100,10 +116,14 @@ class WaveformDecoder:
         if batch_generator is None:
             batch_generator = device.type != "cpu"
         if not batch_generator or len(frames) == 1:
-            return [sovits.dec(latent[i : i + 1, :, :count], styles[i : i + 1])[0, 0] for i, count in enumerate(frames)]
-        is_padded = min(frames) < max(frames)
-        waves = sovits.dec(latent, styles, torch.tensor(frames, device=device) if is_padded else None)
-        return [wave[0, : count * sovits.dec.hop] for wave, count in zip(waves, frames)]
+            waves = [sovits.dec(latent[i : i + 1, :, :count], styles[i : i + 1])[0] for i, count in enumerate(frames)]
+        else:
+            is_padded = min(frames) < max(frames)
+            waves = sovits.dec(latent, styles, torch.tensor(frames, device=device) if is_padded else None)
+        return [
+            AudioPiece(wave[0, : count * sovits.dec.hop], len(row), path, last=True)
+            for wave, count, row, path in zip(waves, frames, tokens, spoken)
+        ]
 
     def open_stream(self, conditions: AcousticConditions, settings: ChunkSettings | None) -> AcousticStream:
         """Begin a sentence whose tokens are still to come; without settings it has the samples of `decode`."""
@@ -132,11 +152,13 @@ class _ChunkedSentence:
         self.chunks.append(self.chunker.flush())
         self.finished = True
 
-    def advance(self) -> tuple[Tensor, int]:
+    def advance(self) -> AudioPiece:
         if self.decoder is None:
             self.decoder = self.new_decoder()
         chunk = self.chunks.popleft()
-        return self.decoder.push(chunk, final=self.finished and not self.chunks), len(chunk)
+        last = self.finished and not self.chunks
+        wave = self.decoder.push(chunk, final=last)
+        return AudioPiece(wave, len(chunk), self.decoder.spoken, last)
 
 
 class _Sentence:
@@ -154,7 +176,7 @@ class _Sentence:
     def finish(self) -> None:
         self.ready = True
 
-    def advance(self) -> tuple[Tensor, int]:
+    def advance(self) -> AudioPiece:
         self.ready = False
         tokens = torch.tensor(self.tokens, dtype=torch.long, device=self.conditions.style.device)
-        return self.decoder.decode([tokens], [self.conditions])[0], len(tokens)
+        return self.decoder.decode_aligned([tokens], [self.conditions])[0]

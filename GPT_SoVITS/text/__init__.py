@@ -6,6 +6,8 @@ phonemization/   the front end: text → phonemes and their ids
 splitting/       texts cut into utterances, and upstream's ways to cut
 markup/          inline tags, SSML, notations of pronunciations and a user's dictionary of them
 english/ mandarin/ japanese/ korean/ cantonese/   one front end each
+tracing.py       where each character of a rewritten text comes from
+words.py         the words of a text and the phonemes of each
 symbols.py, data/   the phonemes of each model version, and all tables
 """
 
@@ -19,6 +21,8 @@ from GPT_SoVITS.text.phonemization.frontend import TextFrontend
 from GPT_SoVITS.text.phonemization.result import PhonemizedSegment, PhonemizedText
 from GPT_SoVITS.text.splitting.cut_methods import CUT_METHODS, cut, split_sentences
 from GPT_SoVITS.text.splitting.utterances import UtteranceText, split_for_speech, split_script
+from GPT_SoVITS.text.tracing import Span
+from GPT_SoVITS.text.words import WrittenWord, written_words
 
 __all__ = [
     "CUT_METHODS",
@@ -29,8 +33,10 @@ __all__ = [
     "Pause",
     "PhonemizedSegment",
     "PhonemizedText",
+    "Span",
     "TextFrontend",
     "UtteranceText",
+    "WrittenWord",
     "cut",
     "language_codes",
     "phonemize",
@@ -40,6 +46,7 @@ __all__ = [
     "split_script",
     "split_sentences",
     "spoken_languages",
+    "written_words",
 ]
 
 phonemize = TextFrontend().phonemize

@@ -16,6 +16,7 @@ from typing import Protocol
 from common.languages import LANGUAGE_CODES, LANGUAGE_CODES_OF_V1, LanguageCode, find_language
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.segment_parts import SegmentPart, SegmentPhonemes
+from GPT_SoVITS.text.tracing import TracedText
 
 
 class LanguageFrontend(Protocol):
@@ -33,6 +34,10 @@ class LanguageFrontend(Protocol):
 
     def normalize(self, text: str) -> str:
         """Return the text with numbers, units and symbols written out, as far as `phonemize` needs it."""
+        ...
+
+    def rewrite(self, text: TracedText) -> TracedText:
+        """Normalize a text and keep track of where its characters come from."""
         ...
 
     def phonemize(self, parts: Sequence[SegmentPart], version: str) -> SegmentPhonemes:

@@ -11,6 +11,7 @@ from GPT_SoVITS.text.data import table
 from GPT_SoVITS.text.mandarin import normalize as mandarin_normalize
 from GPT_SoVITS.text.segment_parts import SegmentPart, SegmentPhonemes, normalize_parts
 from GPT_SoVITS.text.symbols import PUNCTUATION, UNKNOWN, symbols
+from GPT_SoVITS.text.tracing import Span, TracedText
 
 IDEOGRAPHS = "\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 COMPATIBILITY = "\uf900-\ufaff\U0002f800-\U0002fa1f"
@@ -39,35 +40,42 @@ class Cantonese:
 
         unreadable = []
         for match in RARE.finditer(text):
-            ideograph = mandarin_normalize.write_out(_usual_form(match[0]))
+            ideograph = mandarin_normalize.write_out(TracedText(_usual_form(match[0]))).text
             if not ideograph or not get_jyutping_list(ideograph)[0][1]:
                 unreadable.append((match.start(), match[0]))
         return unreadable
 
     def normalize(self, text: str) -> str:
         """Return simplified ideographs and the six punctuation characters, of which runs stay."""
-        text = mandarin_normalize.write_out("".join(map(_usual_form, text)))
+        return self.rewrite(TracedText(text)).text
+
+    def rewrite(self, text: TracedText) -> TracedText:
+        """Normalize a text and keep track of its characters."""
+        text = mandarin_normalize.write_out(text.map(_usual_form))
         punctuation = table("zh_tables")["punctuation_map_yue"]
-        return NOT_SPOKEN.sub("", _punctuation_pattern().sub(lambda match: punctuation[match[0]], text))
+        return text.sub(_punctuation_pattern(), lambda match: punctuation[match[0]]).sub(NOT_SPOKEN, "")
 
     def phonemize(self, parts: Sequence[SegmentPart], version: str) -> SegmentPhonemes:
         """Return two phonemes for each syllable and one for punctuation; a few ideographs (卅) have two syllables."""
         from ToJyutping import get_jyutping_list
 
-        normalized = normalize_parts(parts, self.normalize, lambda part: part.text)
+        normalized = normalize_parts(parts, self.rewrite, lambda part: part.text)
         phonemes: list[str] = []
         counts: list[int] = []
+        sources: list[Span | None] = []
         for part, text in zip(parts, normalized):
             if part.units:
                 syllables = [_phonemes_of_jyutping(jyutping) for jyutping in part.units]
             else:
                 syllables = [
                     [character] if character in PUNCTUATION else _phonemes_of_jyutping(jyutping or "")
-                    for character, jyutping in get_jyutping_list(text)
+                    for character, jyutping in get_jyutping_list(text.text)
                 ]
             phonemes += [phoneme for syllable in syllables for phoneme in syllable]
             counts += map(len, syllables)
-        return SegmentPhonemes("".join(normalized), phonemes, counts)
+            for position, syllable in enumerate(syllables):
+                sources += [text.span(position, position + 1)] * len(syllable)
+        return SegmentPhonemes("".join(text.text for text in normalized), phonemes, counts, sources)
 
 
 @lru_cache(maxsize=4096)

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from GPT_SoVITS.text.english import normalize as english_normalize
 from GPT_SoVITS.text.english.lexicon import compound, homograph, lexicon
-from GPT_SoVITS.text.segment_parts import SegmentPart, SegmentPhonemes, normalize_parts
+from GPT_SoVITS.text.segment_parts import SegmentPart, SegmentPhonemes, SourcedPhoneme, normalize_parts
+from GPT_SoVITS.text.tracing import Span, TracedText
 
 TOKEN = re.compile(r"[A-Za-z][A-Za-z'\-]{1,60}[A-Za-z](?![A-Za-z])|[A-Za-z]{1,200}|[^\sA-Za-z]")
 SPELLED_CAPITALS = frozenset("AM PM IT US AI ID OR IN ER OS IS UK EU UN TV PC CD GI IE HE AD BE PE".split())  # noqa: SIM905
@@ -38,30 +39,41 @@ class English:
         """Return the text in words of ASCII letters, spaces and `' . , ? ! -`."""
         return english_normalize.normalize(text)
 
+    def rewrite(self, text: TracedText) -> TracedText:
+        """Normalize a text and keep track of its characters."""
+        return english_normalize.rewrite(text)
+
     def phonemize(self, parts: Sequence[SegmentPart], version: str) -> SegmentPhonemes:
         """Return phonemes without counts for each character: English has no text feature."""
-        norm_text = ""
+        pieces: list[TracedText] = []
         overrides: dict[int, Sequence[str]] = {}
-        for part, text in zip(parts, normalize_parts(parts, self.normalize, self._stand_in)):
-            if norm_text[-1:].isalpha() and text[:1].isalpha():
-                norm_text += " "
+        length = 0
+        for part, text in zip(parts, normalize_parts(parts, self.rewrite, self._stand_in)):
+            if pieces and pieces[-1].text[-1:].isalpha() and text.text[:1].isalpha():
+                pieces.append(TracedText(" ", [Span(part.start, part.start)]))
+                length += 1
             if part.units:
-                overrides[len(norm_text)] = part.units
-            norm_text += text
-        return SegmentPhonemes(norm_text, self._phonemize_words(norm_text, overrides), None)
+                overrides[length] = part.units
+            if text.text:
+                pieces.append(text)
+                length += len(text)
+        norm_text = TracedText.join(pieces)
+        return SegmentPhonemes.of_words(norm_text.text, self._phonemize_words(norm_text, overrides))
 
     def _stand_in(self, part: SegmentPart) -> str:
         return re.sub("[^A-Za-z]", "", self.normalize(part.text))[:100] or "it"
 
-    def _phonemize_words(self, norm_text: str, overrides: Mapping[int, Sequence[str]]) -> list[str]:
+    def _phonemize_words(self, norm_text: TracedText, overrides: Mapping[int, Sequence[str]]) -> list[SourcedPhoneme]:
         """Return the phonemes; `overrides`: those of the words that begin at a position of `norm_text`."""
-        matches = list(TOKEN.finditer(norm_text))
+        matches = list(TOKEN.finditer(norm_text.text))
         # The words on both sides of each, "" for punctuation or an end.
         words = ["", *(match[0] if match[0][0].isalpha() else "" for match in matches), ""]
-        phonemes: list[str] = []
+        phonemes: list[SourcedPhoneme] = []
         for match, before, after in zip(matches, words, words[2:]):
-            phonemes += overrides.get(match.start()) or self._phonemize_token(match[0], before, after)
-        return [",", *phonemes] if len(phonemes) < 4 else phonemes
+            source = norm_text.span(*match.span())
+            spoken = overrides.get(match.start()) or self._phonemize_token(match[0], before, after)
+            phonemes += [SourcedPhoneme(phoneme, source) for phoneme in spoken]
+        return [SourcedPhoneme(",", None), *phonemes] if len(phonemes) < 4 else phonemes
 
     def _phonemize_token(self, written: str, before: str, after: str) -> list[str]:
         if not written[0].isalpha():

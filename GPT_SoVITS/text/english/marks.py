@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from GPT_SoVITS.text.tracing import TracedText
+
 PRIME, DOUBLE_PRIME = "['’′]", r"(?:[\"”″]|''|′′)"
 SIZE = r"[0-9]{1,4}(?:\.[0-9]{1,4})?"
 ARC = re.compile(rf"(?<=°) ?([0-9]{{1,2}}){PRIME}(?: ?({SIZE}){DOUBLE_PRIME})?")
@@ -39,23 +41,23 @@ MICRO_UNITS = {
 }  # fmt: skip
 
 
-def write_out_marks(text: str) -> str:
+def write_out_marks(text: TracedText) -> TracedText:
     """Write out what must be read before characters are folded to ASCII."""
-    text = ARC.sub(lambda m: f" {_count(m[1], 'minute')}" + (f" {_count(m[2], 'second')}" if m[2] else ""), text)
-    text = DIMENSIONS.sub(lambda m: " by ".join(map(_length, re.finditer(LENGTH, m[0]))), text)
-    text = FEET_AND_INCHES.sub(lambda m: f"{_feet(m[1])} {_inches(m[2])}", text)
-    text = FEET.sub(lambda m: f"{_feet(m[1])}", text)
-    if '"' in text or "″" in text:
+    text = text.sub(ARC, lambda m: f" {_count(m[1], 'minute')}" + (f" {_count(m[2], 'second')}" if m[2] else ""))
+    text = text.sub(DIMENSIONS, lambda m: " by ".join(map(_length, re.finditer(LENGTH, m[0]))))
+    text = text.sub(FEET_AND_INCHES, lambda m: f"{_feet(m[1])} {_inches(m[2])}")
+    text = text.sub(FEET, lambda m: f"{_feet(m[1])}")
+    if '"' in text.text or "″" in text.text:
         text = _write_out_inches(text)
-    text = GROUP_APOSTROPHE.sub(",", QUOTES_BETWEEN_DIGITS.sub(" ", text))
-    text = AREA.sub(lambda m: f" {'square' if (m[2] or m[3]) in '2²' else 'cubic'} {LENGTHS[m[1]]}", text)
-    text = SQUARE.sub(lambda m: f" square {LENGTHS[m[1]]}", text)
-    text = SHORT_UNIT.sub(lambda m: " inches" if m[2] == "in" else m[1] + m[2], text)
-    text = PER_AREA.sub(lambda m: m[1] + ("2" if (m[2] or m[3]) in "2²" else "3"), text)
-    text = EXPONENT.sub(lambda m: "^" + ("-" if m[1] else "") + unicodedata.normalize("NFKC", m[2]), text)
-    text = DASH_RANGE.sub("-", text)
-    text = MICRO.sub(lambda m: f" micro{MICRO_UNITS[m[1]]}", text)
-    return OHM.sub(lambda m: f" {PREFIXES[m[1]]}ohms", text)
+    text = text.sub(QUOTES_BETWEEN_DIGITS, " ").sub(GROUP_APOSTROPHE, ",")
+    text = text.sub(AREA, lambda m: f" {'square' if (m[2] or m[3]) in '2²' else 'cubic'} {LENGTHS[m[1]]}")
+    text = text.sub(SQUARE, lambda m: f" square {LENGTHS[m[1]]}")
+    text = text.sub(SHORT_UNIT, lambda m: " inches" if m[2] == "in" else m[1] + m[2])
+    text = text.sub(PER_AREA, lambda m: m[1] + ("2" if (m[2] or m[3]) in "2²" else "3"))
+    text = text.sub(EXPONENT, lambda m: "^" + ("-" if m[1] else "") + unicodedata.normalize("NFKC", m[2]))
+    text = text.sub(DASH_RANGE, "-")
+    text = text.sub(MICRO, lambda m: f" micro{MICRO_UNITS[m[1]]}")
+    return text.sub(OHM, lambda m: f" {PREFIXES[m[1]]}ohms")
 
 
 def _count(number: str, unit: str) -> str:
@@ -74,7 +76,7 @@ def _inches(number: str) -> str:
     return f"{number} {'inch' if number.strip() in ('1', '½', '¼', '¾') else 'inches'}"
 
 
-def _write_out_inches(text: str) -> str:
+def _write_out_inches(text: TracedText) -> TracedText:
     """Read a straight quotation mark behind a number as inches, but where it closes a quotation."""
     is_open = False
 
@@ -83,11 +85,11 @@ def _write_out_inches(text: str) -> str:
         if match[1] and (match[2] == "″" or not is_open):
             noun = re.match(
                 r" (?!(?:long|wide|tall|high|deep|thick|by|x|and|to|or|of|in|at)\b)[a-z]",
-                text[match.end() : match.end() + 9],
+                match.string[match.end() : match.end() + 9],
             )
             return f"{match[1]} inch" if noun else _inches(match[1])
         if match[2] == '"':
             is_open = not is_open
         return match[0]
 
-    return QUOTE.sub(replacement, text)
+    return text.sub(QUOTE, replacement)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from GPT_SoVITS.text.english.expansions import CHARACTERS, SYMBOL_WORDS
 from GPT_SoVITS.text.english.marks import write_out_marks
 from GPT_SoVITS.text.english.rules import rules
+from GPT_SoVITS.text.tracing import TracedText
 
 
 def is_readable(character: str) -> bool:
@@ -22,9 +23,14 @@ def is_readable(character: str) -> bool:
 
 def normalize(text: str) -> str:
     """Return the text in words of ASCII letters, spaces and `' . , ? ! -`."""
-    text = "".join(map(_fold, write_out_marks(text)))
+    return rewrite(TracedText(text)).text
+
+
+def rewrite(text: TracedText) -> TracedText:
+    """Normalize a text and keep track of its characters."""
+    text = write_out_marks(text).map(_fold)
     for pattern, replacement in rules():
-        text = pattern.sub(replacement, text)
+        text = text.sub(pattern, replacement)
     return text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.data import lines
-from GPT_SoVITS.text.segment_parts import SegmentPart, SegmentPhonemes, phonemize_separately
+from GPT_SoVITS.text.segment_parts import SegmentPart, SegmentPhonemes, SourcedPhoneme, phonemize_separately
 from GPT_SoVITS.text.symbols import PUNCTUATION
+from GPT_SoVITS.text.tracing import TracedText
 
 DIGITS = "0-9０-９"
 KANJI = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -58,6 +59,10 @@ SYMBOL_RULES = [
     )
 ]
 """What OpenJTalk would pass over or pause at."""
+MORA_ENDS = ("a", "i", "u", "e", "o", "N", "cl")
+FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
+NUMBER = re.compile("[０-９][０-９．，]*")
+COUNTED = re.compile("[〇一二三四五六七八九十百千万億兆]+(.*)")
 _IN_WORDS = re.compile(f"[{KANJI}{READ_IN_WORDS}]")
 _LABEL = re.compile(r"-([^+]*)\+.*?/A:(xx|-?\d+)\+(xx|\d+)\+(xx|\d+)/.*?/F:(xx|\d+)_")
 
@@ -87,27 +92,33 @@ class Japanese:
 
     def normalize(self, text: str) -> str:
         """Return the text with numbers and symbols as OpenJTalk reads them, and no run of punctuation."""
-        text = "".join(_plain_digit(character) for character in text)
+        return self.rewrite(TracedText(text)).text
+
+    def rewrite(self, text: TracedText) -> TracedText:
+        """Normalize a text and keep track of its characters."""
+        text = text.map(_plain_digit)
         for pattern, replacement in SYMBOL_RULES:
-            text = pattern.sub(replacement, text)
-        return PUNCTUATION_RUN.sub(r"\1", text)
+            text = text.sub(pattern, replacement)
+        return text.sub(PUNCTUATION_RUN, r"\1")
 
     def phonemize(self, parts: Sequence[SegmentPart], version: str) -> SegmentPhonemes:
         """Return phonemes, `[` where the pitch rises, `]` where it falls, `#` (UNK in any version) between phrases."""
-        return phonemize_separately(parts, self.normalize, self.phonemize_normalized)
+        return phonemize_separately(parts, self.rewrite, self.phonemize_normalized)
 
-    def phonemize_normalized(self, norm_text: str) -> list[str]:
-        """Return the phonemes of normalized text."""
+    def phonemize_normalized(self, norm_text: TracedText) -> list[SourcedPhoneme]:
+        """Return the phonemes of normalized text, each with its word or its punctuation."""
         # NFC: か with a combining character as one が, kanji of the compatibility block as their usual forms.
-        text = unicodedata.normalize("NFC", norm_text).translate(SPELLINGS).lower()
-        phonemes: list[str] = []
+        text = norm_text.compose().map(lambda character: character.translate(SPELLINGS).lower())
+        phonemes: list[SourcedPhoneme] = []
         end = 0
-        for run in RUN.finditer(text):
-            phonemes += _punctuation_phonemes(text[end : run.start()])
+        for run in RUN.finditer(text.text):
+            phonemes += _punctuation_phonemes(text.cut(end, run.start()))
+            start = run.start()
             for part in cut_for_openjtalk(run[0]):
-                phonemes += phonemes_with_accents(part)
+                phonemes += phonemes_with_accents(text.cut(start, start + len(part)))
+                start += len(part)
             end = run.end()
-        return phonemes + _punctuation_phonemes(text[end:])
+        return phonemes + _punctuation_phonemes(text.cut(end))
 
 
 def _say_telephone(number: str) -> str:
@@ -149,8 +160,12 @@ def _unknown_to_openjtalk(run: str, always_read: frozenset[str]) -> Iterator[tup
         yield from (entry for entry, is_silent in zip(doubtful, silent) if is_silent)
 
 
-def _punctuation_phonemes(text: str) -> list[str]:
-    return [PUNCTUATION_PHONEMES[character] for character in text if character in PUNCTUATION_PHONEMES]
+def _punctuation_phonemes(text: TracedText) -> list[SourcedPhoneme]:
+    return [
+        SourcedPhoneme(PUNCTUATION_PHONEMES[character], text.span(position, position + 1))
+        for position, character in enumerate(text.text)
+        if character in PUNCTUATION_PHONEMES
+    ]
 
 
 def cut_for_openjtalk(run: str) -> Iterator[str]:
@@ -181,27 +196,63 @@ class _LabeledPhoneme(NamedTuple):
     """Moras of the phrase."""
 
 
-def phonemes_with_accents(text: str) -> list[str]:
+def phonemes_with_accents(text: TracedText) -> list[SourcedPhoneme]:
     """Return the phonemes of at most 200 characters; what OpenJTalk does not know between others is the pause `_`."""
-    words = _openjtalk().run_frontend(text)
+    words = _openjtalk().run_frontend(text.text)
     if not any(word["mora_size"] for word in words):
         return []
     labels = [_parse_label(label) for label in _openjtalk().make_label(words)]
-    phonemes: list[str] = []
+    word_of_mora = [
+        text.span(*place)
+        for word, place in zip(words, _word_places(text.text, words))
+        for _ in range(word["mora_size"])
+    ]
+    phonemes: list[SourcedPhoneme] = []
+    mora = 0
     for label, following in pairwise(labels):
         if label.p3 == "sil":
             continue
+        source = word_of_mora[min(mora, len(word_of_mora) - 1)]
         if label.p3 == "pau":
-            phonemes.append("_")
+            phonemes.append(SourcedPhoneme("_", source))
             continue
-        phonemes.append(label.p3)
-        if label.a3 == 1 and following.a2 == 1 and label.p3 in ("a", "i", "u", "e", "o", "N", "cl"):
-            phonemes.append("#")
+        phonemes.append(SourcedPhoneme(label.p3, source))
+        ends_mora = label.p3 in MORA_ENDS
+        mora += ends_mora
+        if label.a3 == 1 and following.a2 == 1 and ends_mora:
+            phonemes.append(SourcedPhoneme("#", source))
         elif label.a1 == 0 and following.a2 == label.a2 + 1 and label.a2 != label.f1:
-            phonemes.append("]")
+            phonemes.append(SourcedPhoneme("]", source))
         elif label.a2 == 1 and following.a2 == 2:
-            phonemes.append("[")
+            phonemes.append(SourcedPhoneme("[", source))
     return phonemes
+
+
+def _word_places(text: str, words: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
+    """Return where each of OpenJTalk's words stands in a text, which it writes with full-width characters.
+
+    It writes numbers out, so the words of one have the place of all its digits.
+    """
+    wide = text.translate(FULL_WIDTH)
+    places: list[tuple[int, int]] = []
+    position = 0
+    for string in (word["string"] for word in words):
+        number = NUMBER.match(wide, position)
+        if number is None or wide.startswith(string, position):
+            end = min(position + len(string), len(text))
+            places.append((position, end))
+            position = end
+            continue
+        counted = COUNTED.fullmatch(string)  # 五日 for 5日
+        if counted is not None and counted[1] and wide.startswith(counted[1], number.end()):
+            places.append((position, number.end() + len(counted[1])))
+            position = places[-1][1]
+        elif wide.startswith(string, number.end()):
+            places.append((number.end(), number.end() + len(string)))
+            position = places[-1][1]
+        else:
+            places.append((position, number.end()))
+    return places
 
 
 def _parse_label(label: str) -> _LabeledPhoneme:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 
 from GPT_SoVITS.text.data import table
-from GPT_SoVITS.text.segment_parts import SegmentPart, SegmentPhonemes, phonemize_separately
+from GPT_SoVITS.text.segment_parts import SegmentPart, SegmentPhonemes, SourcedPhoneme, phonemize_separately
 from GPT_SoVITS.text.symbols import PUNCTUATION, symbols
+from GPT_SoVITS.text.tracing import Span, TracedText
 
 SPACE_PHONEME, UNKNOWN_PHONEME = "空", "停"
 DIGITS = "영일이삼사오육칠팔구"
@@ -65,35 +66,61 @@ class Korean:
 
     def normalize(self, text: str) -> str:
         """Write out dates, times, money, measures and decimals; leave other numbers to the rules, which can count."""
-        text = "".join(map(_plain_character, text))
-        text = _DATE.sub(r"\1년 \3월 \4\5일", text)
-        text = _TIME.sub(lambda m: f"{m[1]}시" + (f" {int(m[2])}분" if int(m[2]) else ""), text)
-        text = _RANGE.sub("에서 ", text)
-        text = _MONEY.sub(lambda m: _say_number(m[2], m[3]) + CURRENCIES[m[1]], text)
-        text = _MEASURE.sub(lambda m: _say_number(m[1], m[2]) + UNITS[m[3]], text)
-        text = _WITH_POINT.sub(lambda m: _say_number(m[1], m[2]), text)
-        return _WITH_COMMAS.sub(lambda m: _say_cardinal(m[1].replace(",", "")), text)
+        return self.rewrite(TracedText(text)).text
+
+    def rewrite(self, text: TracedText) -> TracedText:
+        """Normalize a text and keep track of its characters."""
+        text = text.map(_plain_character)
+        text = text.sub(_DATE, r"\1년 \3월 \4\5일")
+        text = text.sub(_TIME, lambda m: f"{m[1]}시" + (f" {int(m[2])}분" if int(m[2]) else ""))
+        text = text.sub(_RANGE, "에서 ")
+        text = text.sub(_MONEY, lambda m: _say_number(m[2], m[3]) + CURRENCIES[m[1]])
+        text = text.sub(_MEASURE, lambda m: _say_number(m[1], m[2]) + UNITS[m[3]])
+        text = text.sub(_WITH_POINT, lambda m: _say_number(m[1], m[2]))
+        return text.sub(_WITH_COMMAS, lambda m: _say_cardinal(m[1].replace(",", "")))
 
     def phonemize(self, parts: Sequence[SegmentPart], version: str) -> SegmentPhonemes:
         """Return the phonemes; a text that ends in a jamo gets a full stop."""
-        return phonemize_separately(parts, self.normalize, self.phonemize_normalized)
+        return phonemize_separately(parts, self.rewrite, self.phonemize_normalized)
 
-    def phonemize_normalized(self, norm_text: str) -> list[str]:
-        """Return the phonemes of normalized text."""
-        from GPT_SoVITS.text.korean.rules import pronounce
-
-        text = UNSUPPORTED.sub("□", unicodedata.normalize("NFC", norm_text))
+    def phonemize_normalized(self, norm_text: TracedText) -> list[SourcedPhoneme]:
+        """Return the phonemes of normalized text, each with its word: sounds melt into one another across syllables."""
         letter_names, compound_vowels = table("ko_letter_names"), table("ko_compound_vowels")
-        text = "".join(
-            letter_names.get(character.lower(), character) if character.isascii() else character for character in text
+        text = norm_text.compose().sub(UNSUPPORTED, "□")
+        text = text.map(
+            lambda character: letter_names.get(character.lower(), character) if character.isascii() else character
         )
-        jamo = "".join(pronounce(part) for part in cut_for_rules(text))
-        jamo = "".join(compound_vowels.get(character, character) for character in jamo)
-        jamo = LIQUID_AFTER.sub("ㄴ", jamo)
-        if jamo and JAMO.match(jamo[-1]):
-            jamo += "."
+        pieces: list[TracedText] = []
+        start = 0
+        for part in cut_for_rules(text.text):
+            pieces.append(_pronounce(text.cut(start, start + len(part))))
+            start += len(part)
+        jamo = TracedText.join(pieces).map(lambda character: compound_vowels.get(character, character))
+        jamo = jamo.sub(LIQUID_AFTER, "ㄴ")
         phonemes = _phoneme_by_character()
-        return [phonemes.get(character, UNKNOWN_PHONEME) for character in jamo]
+        spoken = [
+            SourcedPhoneme(phonemes.get(character, UNKNOWN_PHONEME), jamo.span(position, position + 1))
+            for position, character in enumerate(jamo.text)
+        ]
+        return [*spoken, SourcedPhoneme(".", None)] if JAMO.match(jamo.text[-1:]) else spoken
+
+
+def _pronounce(text: TracedText) -> TracedText:
+    """Return the jamo of at most 200 characters, each with the place of its word.
+
+    Where the rules make another number of words, as of digits before a noun, all have the place of all.
+    """
+    from GPT_SoVITS.text.korean.rules import pronounce
+
+    jamo = pronounce(text.text)
+    words, spoken = text.split(" "), jamo.split(" ")
+    if len(words) != len(spoken):
+        words, spoken = [text], [jamo]
+    spans: list[Span] = []
+    for index, (word, sounds) in enumerate(zip(words, spoken, strict=True)):
+        place = word.span(0, len(word)) or (spans[-1] if spans else Span(0, 0))
+        spans += [place] * (len(sounds) + (index + 1 < len(spoken)))
+    return TracedText(jamo, spans)
 
 
 @cache

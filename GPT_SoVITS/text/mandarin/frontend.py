@@ -14,6 +14,7 @@ from GPT_SoVITS.text.mandarin.tone_sandhi import apply_sandhi, merge_erhua
 from GPT_SoVITS.text.mandarin.word_segmentation import halve, merge_words, tag_words
 from GPT_SoVITS.text.segment_parts import SegmentPart, SegmentPhonemes, normalize_parts
 from GPT_SoVITS.text.symbols import PUNCTUATION, UNKNOWN, symbols
+from GPT_SoVITS.text.tracing import Span, TracedText
 
 STRETCH = re.compile(rf"[^{re.escape(PUNCTUATION)}]{{1,200}}[{re.escape(PUNCTUATION)}]?|[{re.escape(PUNCTUATION)}]")
 """Up to and with the next punctuation; 200 characters without any are cut, which bounds what jieba and pypinyin see."""
@@ -55,6 +56,10 @@ class Mandarin:
         """Return the text in ideographs and the six punctuation characters alone."""
         return mandarin_normalize.normalize(text)
 
+    def rewrite(self, text: TracedText) -> TracedText:
+        """Normalize a text and keep track of its characters."""
+        return mandarin_normalize.rewrite(text)
+
     def phonemize(self, parts: Sequence[SegmentPart], version: str) -> SegmentPhonemes:
         """Return two phonemes for each ideograph and one for each punctuation character.
 
@@ -62,25 +67,33 @@ class Mandarin:
         beside a syllable that a user gave takes the tone that it has before such a syllable.
         """
         parts = [split for part in parts for split in _split_at_pauses(part)]
-        norm_text = ""
+        pieces: list[TracedText] = []
         overrides: dict[int, str] = {}
-        for part, text in zip(parts, normalize_parts(parts, self.normalize, self._stand_in)):
-            if norm_text[-1:] and norm_text[-1] in PUNCTUATION:
-                text = text.lstrip(PUNCTUATION)  # as everywhere in Mandarin, none follows another
-            overrides.update({len(norm_text) + index: unit for index, unit in enumerate(part.units[: len(text)])})
-            norm_text += text
+        length = 0
+        for part, text in zip(parts, normalize_parts(parts, self.rewrite, self._stand_in)):
+            if pieces and pieces[-1].text[-1] in PUNCTUATION:
+                text = text.cut(len(text) - len(text.text.lstrip(PUNCTUATION)))  # as everywhere, none follows another
+            overrides.update({length + index: unit for index, unit in enumerate(part.units[: len(text)])})
+            if text.text:
+                pieces.append(text)
+                length += len(text)
+        traced = TracedText.join(pieces)
+        norm_text = traced.text
         phonemes: list[str] = []
         counts: list[int] = []
+        sources: list[Span | None] = []
         for match in STRETCH.finditer(norm_text):
             own = [overrides.get(position) for position in range(match.start(), match.end())]
-            for character, override, syllable in zip(match[0], own, self._syllables(match[0], version, own)):
+            syllables = self._syllables(match[0], version, own)
+            for position, character, override, syllable in zip(range(*match.span()), match[0], own, syllables):
                 if character in PUNCTUATION:
                     phonemes.append(override or character)
                     counts.append(1)
                 else:
                     phonemes += _initial_and_final(syllable)
                     counts.append(2)
-        return SegmentPhonemes(norm_text, phonemes, counts)
+                sources += [traced.span(position, position + 1)] * counts[-1]
+        return SegmentPhonemes(norm_text, phonemes, counts, sources)
 
     def _stand_in(self, part: SegmentPart) -> str:
         characters = []

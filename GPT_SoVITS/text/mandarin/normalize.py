@@ -36,6 +36,7 @@ from GPT_SoVITS.text.mandarin.replacements import (
     say_times,
     say_years,
 )
+from GPT_SoVITS.text.tracing import TracedText
 from GPT_SoVITS.text.units import mandarin_units
 
 SCALES = "百万|千万|万|亿"
@@ -121,10 +122,15 @@ def _spoken_symbols() -> frozenset[str]:
 
 def normalize(text: str) -> str:
     """Return ideographs of U+4E00–9FA5 and the six punctuation characters only."""
-    text = write_out(text).replace("嗯", "恩").replace("呣", "母")
-    text = _punctuation_pattern().sub(lambda m: table("zh_tables")["punctuation_map_zh"][m[0]], text)
-    text = LATIN_BETWEEN_NUMBERS.sub(",", text)
-    return PUNCTUATION_RUN.sub(r"\1", NOT_SPOKEN.sub("", text))
+    return rewrite(TracedText(text)).text
+
+
+def rewrite(text: TracedText) -> TracedText:
+    """Normalize a text and keep track of its characters."""
+    text = write_out(text).sub("嗯", "恩").sub("呣", "母")
+    text = text.sub(_punctuation_pattern(), lambda m: table("zh_tables")["punctuation_map_zh"][m[0]])
+    text = text.sub(LATIN_BETWEEN_NUMBERS, ",")
+    return text.sub(NOT_SPOKEN, "").sub(PUNCTUATION_RUN, r"\1")
 
 
 @cache
@@ -132,23 +138,22 @@ def _punctuation_pattern() -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, table("zh_tables")["punctuation_map_zh"])))
 
 
-def write_out(text: str) -> str:
+def write_out(text: TracedText) -> TracedText:
     """Write out numbers, dates, units and symbols in simplified ideographs; leave letters and punctuation."""
-    text = "".join(map(_plain_character, text))
-    text = WIDE_COLON.sub(":", text)
-    text = HOST_AND_PORT.sub(_say_host_and_port, text)
-    text = WITH_COMMAS.sub(_prefix_quantity, text)
-    text = _wide_comma_pattern().sub(_prefix_quantity, text)
-    text = ENCLOSED_NUMBER.sub("，", text)
-    text = WIDE_DASH.sub("-", text)
-    text = _range_pattern().sub(r"\1到", text)
-    text = MOBILE_WITH_SPACES.sub(r"\1-\2-\3", text)
+    text = text.map(_plain_character)
+    text = text.sub(WIDE_COLON, ":")
+    text = text.sub(HOST_AND_PORT, _say_host_and_port)
+    text = text.sub(WITH_COMMAS, _prefix_quantity)
+    text = text.sub(_wide_comma_pattern(), _prefix_quantity)
+    text = text.sub(ENCLOSED_NUMBER, "，")
+    text = text.sub(WIDE_DASH, "-")
+    text = text.sub(_range_pattern(), r"\1到")
+    text = text.sub(MOBILE_WITH_SPACES, r"\1-\2-\3")
     for pattern, words in SYMBOLS:
-        text = pattern.sub(words, text)
-    text = BETWEEN_NUMBERS.sub("，", text)
-    text = DROPPED.sub("", text)
-    sentences = SENTENCE_END.sub(r"\1\n", text).split("\n")
-    return "".join(_apply_rules(sentence.strip()) for sentence in sentences if sentence.strip())
+        text = text.sub(pattern, words)
+    text = text.sub(BETWEEN_NUMBERS, "，").sub(DROPPED, "")
+    sentences = text.sub(SENTENCE_END, r"\1\n").split("\n")
+    return TracedText.join(_apply_rules(sentence.strip()) for sentence in sentences if sentence.text.strip())
 
 
 def _say_host_and_port(match: re.Match[str]) -> str:
@@ -212,9 +217,9 @@ def _simplified_characters() -> dict[str, str]:
     return dict(zip(pairs["traditional"], pairs["simplified"]))
 
 
-def _apply_rules(text: str) -> str:
+def _apply_rules(text: TracedText) -> TracedText:
     for pattern, replacement in _rules():
-        text = pattern.sub(replacement, text)
+        text = text.sub(pattern, replacement)
     return text
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from common.limits import MAX_PRONUNCIATION_WORD_LENGTH, MAX_PRONUNCIATIONS
+from common.text_origins import TextOrigin, cut_origins, moved, replaced
 from GPT_SoVITS.text.markup.notation import InlinePronunciation, Pronunciation, bad_pronunciation, read_notation
+from GPT_SoVITS.text.tracing import Span
 
 
 class DictionaryMatch(NamedTuple):
@@ -87,6 +89,8 @@ class AnnotatedTextBuilder:
         """Where the stretches of the text begin,"""
         self.origins: list[int] = [0]
         """and where in the source what they stand for begins."""
+        self.text_origins: list[TextOrigin] = []
+        """Where in a text with markup the stretches come from."""
         self._length = 0
 
     @property
@@ -94,10 +98,18 @@ class AnnotatedTextBuilder:
         """The text so far."""
         return "".join(self.texts)
 
-    def add(self, text: str, origin: int, language: str = "", units: tuple[str, ...] = ()) -> None:
+    def add(
+        self,
+        text: str,
+        origin: int,
+        language: str = "",
+        units: tuple[str, ...] = (),
+        origins: Sequence[TextOrigin] = (),
+    ) -> None:
         """Append a stretch, with a pronunciation where a language is given."""
         if not text:
             return
+        self.text_origins += moved(origins, self._length)
         start, self._length = self._length, self._length + len(text)
         self.texts.append(text)
         self.starts.append(start)
@@ -106,16 +118,26 @@ class AnnotatedTextBuilder:
             self.pronunciations.append(InlinePronunciation(start, self._length, language, units))
 
     def add_with_dictionary(
-        self, text: str, origin: int, dictionary: PronunciationDictionary, language: str = ""
+        self,
+        text: str,
+        origin: int,
+        dictionary: PronunciationDictionary,
+        language: str = "",
+        origins: Sequence[TextOrigin] = (),
     ) -> None:
         """Append a stretch without pronunciations of its own; `language`: the one that markup gives it."""
         end = 0
         for match in dictionary.find(text):
-            self.add(text[end : match.start], origin + end, language)
+            self.add(text[end : match.start], origin + end, language, origins=cut_origins(origins, end, match.start))
             pronunciation = match.pronunciation
-            self.add(pronunciation.text, origin + match.start, pronunciation.language or language, pronunciation.units)
+            own = cut_origins(origins, match.start, match.end)
+            if own and pronunciation.text != text[match.start : match.end]:
+                own = replaced(text[match.start : match.end], own[0].source_start, own[-1].source_end)
+            self.add(
+                pronunciation.text, origin + match.start, pronunciation.language or language, pronunciation.units, own
+            )
             end = match.end
-        self.add(text[end:], origin + end, language)
+        self.add(text[end:], origin + end, language, origins=cut_origins(origins, end, len(text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +156,10 @@ class DictionaryResult:
         if index + 1 < len(self.origins):
             return min(origin, max(self.origins[index + 1] - 1, self.origins[index]))
         return origin
+
+    def source(self, span: Span) -> Span:
+        """Return the stretch of the source text that one of `text` stands for."""
+        return Span(self.origin(span.start), self.origin(max(span.end - 1, span.start)) + 1)
 
 
 def apply_dictionary(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from common.text_origins import literal, replaced
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.markup.items import MarkupChunk, MarkupItem, Pause, bad_markup
 from GPT_SoVITS.text.markup.notation import is_cantonese, read_notation
@@ -28,7 +29,7 @@ def parse_inline_tags(text: str, code: str) -> Iterator[MarkupItem]:
     """
     end = 0
     for match in INLINE_TAG.finditer(text):
-        yield MarkupChunk(text[end : match.start()])
+        yield MarkupChunk(text[end : match.start()], origins=literal(match.start() - end, end))
         end = match.end()
         try:
             yield _read_tag(match, is_cantonese(code))
@@ -37,15 +38,18 @@ def parse_inline_tags(text: str, code: str) -> Iterator[MarkupItem]:
             raise ModelError(
                 error.code, f"At character {match.start()}: {error.message}", hint=f"{error.hint} {escape}"
             ) from None
-    yield MarkupChunk(text[end:])
+    yield MarkupChunk(text[end:], origins=literal(len(text) - end, end))
 
 
 def _read_tag(match: re.Match[str], cantonese: bool) -> MarkupItem:
     if match["brace"]:
-        return MarkupChunk("{")
+        return MarkupChunk("{", origins=replaced("{", *match.span()))
     if match["word"]:
         pronunciation = read_notation(match["word"], match["notation"], cantonese=cantonese)
-        return MarkupChunk(match["word"], pronunciation=pronunciation)
+        word = match["word"]
+        as_written = literal(len(word), match.start("word"), match.start())
+        origins = as_written if pronunciation.text == word else replaced(word, *match.span())
+        return MarkupChunk(word, pronunciation=pronunciation, origins=origins)
     if match["pause"]:
         return Pause(parse_duration(match["pause"]))
     written = match["attributes"] or ""

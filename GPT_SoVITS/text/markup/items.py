@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from common.text_origins import TextOrigin
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.markup.notation import InlinePronunciation, Pronunciation
 
@@ -20,6 +21,8 @@ class Passage:
     """In order; none overlaps another."""
     rate: float = 1.0
     """Times the requested speed; above 1 is faster."""
+    origins: tuple[TextOrigin, ...] = ()
+    """Where in the text with its markup the words stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class MarkupChunk:
     pronunciation: Pronunciation | None = None
     """Written in the text itself, so that the user's dictionary does not touch it."""
     say_as: SayAs | None = None
+    origins: tuple[TextOrigin, ...] = ()
+    """Where in the text with its markup it stands."""
 
 
 MarkupItem: TypeAlias = MarkupChunk | Pause

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
+from common.text_origins import TextOrigin, literal, replaced
 from GPT_SoVITS.text.languages import REGISTRY, resolve_language
 from GPT_SoVITS.text.markup.dictionary import AnnotatedTextBuilder, PronunciationDictionary
 from GPT_SoVITS.text.markup.inline_tags import parse_inline_tags
@@ -45,7 +46,7 @@ def read_markup(
         raise bad_markup(f"There is no input type {input_type[:40]!r}.", f"Use one of {', '.join(INPUT_TYPES)}.")
     if input_type == "auto":
         input_type = "ssml" if SSML.match(text) else "marks"
-    items: Iterable[MarkupItem] = [MarkupChunk(text)]
+    items: Iterable[MarkupItem] = [MarkupChunk(text, origins=literal(len(text), 0))]
     if input_type == "ssml":
         items, code = parse_ssml(text, code)
     elif input_type == "marks":
@@ -91,12 +92,21 @@ def _passage(
     for index, chunk in enumerate(chunks):
         language = "" if chunk.language == code else chunk.language
         if chunk.say_as is not None:
-            builder.add(say_as(chunk.text, chunk.say_as, spoken[index]), 0, language)
+            words = say_as(chunk.text, chunk.say_as, spoken[index])
+            builder.add(words, 0, language, origins=_as_one(chunk))
         elif (pronunciation := chunk.pronunciation) is not None:
-            builder.add(pronunciation.text, 0, pronunciation.language or language, pronunciation.units)
+            origins = chunk.origins if pronunciation.text == chunk.text else _as_one(chunk)
+            builder.add(pronunciation.text, 0, pronunciation.language or language, pronunciation.units, origins)
         else:
-            builder.add_with_dictionary(chunk.text, 0, dictionary, language)
-    return Passage(builder.text, code, tuple(builder.pronunciations), rate)
+            builder.add_with_dictionary(chunk.text, 0, dictionary, language, chunk.origins)
+    return Passage(builder.text, code, tuple(builder.pronunciations), rate, tuple(builder.text_origins))
+
+
+def _as_one(chunk: MarkupChunk) -> tuple[TextOrigin, ...]:
+    """Return the origin of other words that are spoken in the place of a chunk."""
+    if not chunk.origins:
+        return ()
+    return replaced(chunk.text.strip(), chunk.origins[0].begin, chunk.origins[-1].source_end)
 
 
 def _languages_of_say_as(chunks: Sequence[MarkupChunk], code: str, number_language: str) -> dict[int, str]:

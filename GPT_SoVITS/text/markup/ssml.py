@@ -12,12 +12,14 @@ from typing import Concatenate, NoReturn, ParamSpec
 from xml.parsers import expat
 
 from common.limits import MAX_SPEED, MIN_SPEED
+from common.text_origins import TextOrigin
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.languages import resolve_language
 from GPT_SoVITS.text.markup.inline_tags import break_seconds
 from GPT_SoVITS.text.markup.items import MarkupChunk, MarkupItem, Pause, SayAs, bad_markup
 from GPT_SoVITS.text.markup.notation import Pronunciation, is_cantonese, read_notation
 from GPT_SoVITS.text.markup.say_as import DATE_FORMATS, KINDS
+from GPT_SoVITS.text.tracing import Span, TracedText
 
 MAX_DEPTH = 32
 RATES = {"x-slow": 0.5, "slow": 0.75, "medium": 1.0, "default": 1.0, "fast": 1.25, "x-fast": 1.5}
@@ -46,10 +48,11 @@ def parse_ssml(text: str, code: str) -> tuple[list[MarkupItem], str]:
     `bad_pronunciation` and `unsupported_language` with line and column.
     """
     try:
-        document = text.strip("\ufeff \t\r\n").encode()
+        stripped = text.strip("\ufeff \t\r\n")
+        document = stripped.encode()
     except UnicodeEncodeError as error:
         raise bad_markup(f"The SSML has half a character at {error.start}.", "Send valid Unicode.") from None
-    parser = _SsmlParser(code)
+    parser = _SsmlParser(code, document, len(text) - len(text.lstrip("\ufeff \t\r\n")))
     try:
         parser.expat.Parse(document, True)
     except expat.ExpatError as error:
@@ -69,6 +72,8 @@ class _OpenElement:
     rate: float = 1.0
     language: str = ""
     location: str = ""
+    start: int = 0
+    """Its first character in the request."""
 
 
 def _with_location(handler: Callable[Concatenate[_SsmlParser, P], None]) -> Callable[Concatenate[_SsmlParser, P], None]:
@@ -88,16 +93,19 @@ def _with_location(handler: Callable[Concatenate[_SsmlParser, P], None]) -> Call
 class _SsmlParser:
     """Collects the items of a document from expat's callbacks."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, document: bytes, start: int) -> None:
+        """Read a document before which the request has so many characters."""
         self.code = code
         self.items: list[MarkupItem] = []
         self.open: list[_OpenElement] = []
-        self.words: list[str] = []
+        self.words: list[tuple[str, int]] = []
+        """Pieces of text since the last tag, each with its first character in the request."""
+        self.document = document
+        self._byte, self._character = 0, start
         self.expat = expat.ParserCreate("utf-8")
-        self.expat.buffer_text = True
         self.expat.StartElementHandler = self.start_element
         self.expat.EndElementHandler = self.end_element
-        self.expat.CharacterDataHandler = self.words.append
+        self.expat.CharacterDataHandler = lambda words: self.words.append((words, self.position()))
         self.expat.StartDoctypeDeclHandler = lambda *_: self.reject("A document type")
         self.expat.EntityDeclHandler = lambda *_: self.reject("An entity declaration")
         self.expat.ProcessingInstructionHandler = lambda *_: self.reject("A processing instruction")
@@ -106,6 +114,13 @@ class _SsmlParser:
     def location(self) -> str:
         """Where the parser is, for errors."""
         return f"At line {self.expat.CurrentLineNumber}, column {self.expat.CurrentColumnNumber + 1}"
+
+    def position(self) -> int:
+        """Return which character of the request the parser is at; it only goes forward."""
+        index = self.expat.CurrentByteIndex
+        self._character += len(self.document[self._byte : index].decode(errors="ignore"))
+        self._byte = index
+        return self._character
 
     def reject(self, what: str) -> NoReturn:
         """Raise the error for a part of XML that is not allowed."""
@@ -127,7 +142,7 @@ class _SsmlParser:
             raise bad_markup("<break> holds nothing.")
         _check_attributes(name, attributes)
         outer = self.open[-1] if self.open else _OpenElement("")
-        element = replace(outer, name=name, attributes=attributes, location=self.location)
+        element = replace(outer, name=name, attributes=attributes, location=self.location, start=self.position())
         if name == "speak" and "xml:lang" in attributes and self.code == "auto":
             self.code = resolve_language(attributes["xml:lang"])
         elif name == "lang":
@@ -146,12 +161,13 @@ class _SsmlParser:
 
     def _add_words(self) -> None:
         """Add the text since the last tag, read as the open element says."""
-        words = re.sub(r"\s+", " ", "".join(self.words))
-        self.words.clear()
-        if not words:
+        if not self.words:
             return
+        traced = self._traced_words().sub(r"\s+", " ")
+        words = traced.text
+        self.words.clear()
         element = self.open[-1]
-        chunk = MarkupChunk(words, element.rate, element.language)
+        chunk = MarkupChunk(words, element.rate, element.language, origins=_origins(traced, element))
         if element.name == "break" and words.strip():
             raise bad_markup("<break> holds nothing.")
         if element.name == "phoneme":
@@ -168,6 +184,32 @@ class _SsmlParser:
             kind, date_format = element.attributes["interpret-as"], element.attributes.get("format", "ymd")
             chunk = replace(chunk, say_as=SayAs(KINDS[kind], date_format, element.location))
         self.items.append(chunk)
+
+    def _traced_words(self) -> TracedText:
+        """Return the text since the last tag with its places: that of an entity is all of its characters."""
+        pieces: list[TracedText] = []
+        ends = [start for _, start in self.words[1:]] + [self.position()]
+        for (words, start), end in zip(self.words, ends, strict=True):
+            spans = [Span(start + index, start + index + 1) for index in range(len(words))]
+            if len(words) == 1:
+                spans = [Span(start, end)]
+            pieces.append(TracedText(words, spans))
+        return TracedText.join(pieces)
+
+
+def _origins(traced: TracedText, element: _OpenElement) -> tuple[TextOrigin, ...]:
+    """Return where a text stands; the first word of an element of text alone stands where that begins."""
+    origins: list[TextOrigin] = []
+    for position, (character, span) in enumerate(zip(traced.text, traced.spans or (), strict=True)):
+        if span.end - span.start > 1:
+            origins.append(TextOrigin(position, span.start, span.end, span.start, character))
+        elif origins and not origins[-1].written and origins[-1].source_end == span.start:
+            origins[-1] = origins[-1]._replace(source_end=span.end)
+        else:
+            origins.append(TextOrigin(position, span.start, span.end, span.start))
+    if element.name in TEXT_ONLY and origins:
+        origins[0] = origins[0]._replace(begin=element.start)
+    return tuple(origins)
 
 
 def _check_attributes(name: str, attributes: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from GPT_SoVITS.errors import ModelError
@@ -22,6 +23,7 @@ from GPT_SoVITS.text.phonemization.result import PhonemizedSegment, PhonemizedTe
 from GPT_SoVITS.text.phonemization.segments import AnnotatedSegment, annotated_segments
 from GPT_SoVITS.text.segment_parts import SegmentPart
 from GPT_SoVITS.text.symbols import PUNCTUATION, replace_unknown
+from GPT_SoVITS.text.tracing import Span, TracedText
 
 MIN_PHONEMES = 6
 """A shorter text is read again with a full stop before it: the model stumbles over less."""
@@ -71,11 +73,12 @@ class TextFrontend:
                 replaced.text, code, version, retry=retry, inline_pronunciations=replaced.pronunciations
             )
             skipped = [(replaced.origin(position), fragment) for position, fragment in phonemized.skipped]
-            return replace(phonemized, skipped=skipped)
+            return replace(phonemized, skipped=skipped).moved(replaced.source)
         segments, skipped = self._readable_segments(text, code, version, inline_pronunciations)
         phonemized_segments = self._phonemize_segments(segments, version)
         if not any(_has_words(segment.norm_text) for segment in phonemized_segments):
             raise nothing_to_say(skipped, version)
+        stop = ""
         retried = retry and sum(len(segment.phonemes) for segment in phonemized_segments) < MIN_PHONEMES
         if retried:
             stop, first = ".", text.lstrip()[:1]
@@ -89,7 +92,8 @@ class TextFrontend:
             ]
             segments, _ = self._readable_segments(stop + text, code, version, shifted)
             phonemized_segments = self._phonemize_segments(segments, version)
-        return PhonemizedText.join(phonemized_segments, version, skipped=skipped, retried=retried)
+        phonemized = PhonemizedText.join(phonemized_segments, version, skipped=skipped, retried=retried)
+        return phonemized.moved(partial(_without_start, length=len(stop))) if retried else phonemized
 
     def phonemize_segment(self, segment: AnnotatedSegment, version: str = "v2") -> PhonemizedSegment:
         """Return the phonemes of a segment as it is, those that the version lacks replaced by UNK.
@@ -99,8 +103,10 @@ class TextFrontend:
         frontend = self.language(segment.language, version)
         if frontend is None:
             raise unsupported_language(segment.language, version, spoken_languages(version))
-        norm_text, phonemes, word2ph = frontend.phonemize(segment.parts, version)
-        return PhonemizedSegment(segment.language, segment.text, norm_text, replace_unknown(phonemes, version), word2ph)
+        norm_text, phonemes, word2ph, sources = frontend.phonemize(segment.parts, version)
+        return PhonemizedSegment(
+            segment.language, segment.text, norm_text, replace_unknown(phonemes, version), word2ph, sources
+        )
 
     def language(self, code: str, version: str = "v2") -> LanguageFrontend | None:
         """Return the front end of a single language; None when it, or a model of the version, cannot speak it."""
@@ -142,12 +148,20 @@ class TextFrontend:
                 if part.units:
                     parts.append(part)
                     continue
-                readable, unreadable = _blank_unreadable(part.text, frontend)
-                readable = re.sub(" {2,}", " ", readable)
-                parts.append(SegmentPart(readable.strip(" ") if unreadable else readable, part.start))
+                blanked, unreadable = _blank_unreadable(part.text, frontend)
+                readable = TracedText.written(blanked, part.start).sub(" {2,}", " ")
+                if unreadable:
+                    readable = readable.strip(" ")
+                spans = tuple(readable.spans or ()) if len(readable) < len(part.text) else ()
+                parts.append(SegmentPart(readable.text, part.start, spans=spans))
                 skipped += [(part.start + position, fragment) for position, fragment in unreadable]
             segments.append(AnnotatedSegment(segment.language, parts))
         return segments, skipped
+
+
+def _without_start(source: Span, length: int) -> Span | None:
+    """Return a source in a text before which so many characters were put; None where it lies in them."""
+    return None if source.end <= length else Span(max(source.start - length, 0), source.end - length)
 
 
 def nothing_to_say(skipped: Sequence[tuple[int, str]], version: str = "v2") -> ModelError:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from GPT_SoVITS.text.symbols import PUNCTUATION, phoneme_ids
+from GPT_SoVITS.text.tracing import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class PhonemizedSegment:
     phonemes: list[str]
     word2ph: list[int] | None
     """Phonemes of each character of `norm_text`; None for languages that do not count them."""
+    sources: list[Span | None] = field(default_factory=list)
+    """The stretch of the whole text that each phoneme was read from; None for one that stands for nothing in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,19 @@ class PhonemizedText:
     def spoken_phonemes(self) -> list[str]:
         """The phonemes without punctuation."""
         return [phoneme for phoneme in self.phonemes if phoneme not in PUNCTUATION]
+
+    @property
+    def sources(self) -> list[Span | None]:
+        """The stretch of the text that each phoneme was read from; None for one that stands for nothing in it."""
+        return [source for segment in self.segments for source in segment.sources]
+
+    def moved(self, place: Callable[[Span], Span | None]) -> PhonemizedText:
+        """Return the same with other sources, as of a text that something was put before."""
+        segments = [
+            replace(segment, sources=[source and place(source) for source in segment.sources])
+            for segment in self.segments
+        ]
+        return replace(self, segments=segments)
 
     @property
     def feature_columns(self) -> list[tuple[int, int] | None]:

@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from common.text_origins import TextOrigin, cut_origins, literal
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.languages import REGISTRY, resolve_language
 from GPT_SoVITS.text.markup.items import Passage, Pause
@@ -30,6 +31,8 @@ class UtteranceText:
     silence_before: float = 0.0
     """Seconds of a pause in the markup."""
     silence_after: float = 0.0
+    origins: tuple[TextOrigin, ...] = ()
+    """Where it stands in the text with its markup."""
 
 
 def split_script(
@@ -55,7 +58,9 @@ def split_script(
             silence += item.seconds
             continue
         try:
-            passage = split_for_speech(item.text, item.language, item.pronunciations, number_language, method)
+            passage = split_for_speech(
+                item.text, item.language, item.pronunciations, number_language, method, item.origins
+            )
         except ModelError as error:
             if error.code not in ("empty_text", "unreadable_text"):
                 raise
@@ -79,13 +84,14 @@ def split_for_speech(
     pronunciations: Sequence[InlinePronunciation] = (),
     number_language: str = "",
     method: str | None = None,
+    origins: Sequence[TextOrigin] | None = None,
 ) -> list[UtteranceText]:
     """Return every word of the text, in order, in utterances of about 200 phonemes at most.
 
     What cannot be read stays beside what can, so that each utterance has something to say. No stretch with one of the
     `pronunciations`, which are in order, is cut in two. `number_language`: the single language that reads numbers
     where the text has no word that tells theirs, under `auto…`. `method`: one of upstream's CUT_METHODS; None cuts at
-    the ends of sentences and joins very short ones. Raises ModelError `unsupported_language`, `empty_text`,
+    the ends of sentences and joins very short ones. `origins`: where the text comes from. Raises ModelError `unsupported_language`, `empty_text`,
     `unreadable_text`, `unknown_split_method`.
     """
     code = resolve_language(language)
@@ -103,11 +109,14 @@ def split_for_speech(
         raise nothing_to_say(frontend.skipped(text, code))
     if method is None:
         with_words = join_short(with_words)
+    origins = literal(len(text), 0) if origins is None else origins
     utterances = []
     start = 0
     for utterance, own_code in _with_languages(with_words, text, code, has_words, number_language):
         own_pronunciations = pronunciations_within(pronunciations, start, utterance)
-        utterances.append(UtteranceText(utterance.strip(), own_code, own_pronunciations))
+        words, indent = utterance.strip(), start + len(utterance) - len(utterance.lstrip())
+        own_origins = cut_origins(origins, indent, indent + len(words))
+        utterances.append(UtteranceText(words, own_code, own_pronunciations, origins=own_origins))
         start += len(utterance)
     return utterances
 

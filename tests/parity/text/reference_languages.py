@@ -18,7 +18,9 @@ from GPT_SoVITS.text.japanese.frontend import (
     phonemes_with_accents,
 )
 from GPT_SoVITS.text.korean.frontend import Korean
+from GPT_SoVITS.text.segment_parts import SourcedPhoneme
 from GPT_SoVITS.text.symbols import UNKNOWN
+from GPT_SoVITS.text.tracing import TracedText
 
 JAPANESE_RUN = re.compile("[A-Za-z0-9々\u3040-\u30ff\u4e00-\u9fff１-９Ａ-Ｚａ-ｚ\uff66-\uff9d]+")
 REPLACED_IN_TRAINING_LISTS = {
@@ -49,23 +51,23 @@ class ReferenceEnglish(English):
 class ReferenceJapanese(Japanese):
     """Leaves numbers with punctuation and symbols in pieces, and gives punctuation without a phoneme an UNK."""
 
-    def normalize(self, text: str) -> str:
-        return PUNCTUATION_RUN.sub(r"\1", text)
+    def rewrite(self, text: TracedText) -> TracedText:
+        return text.sub(PUNCTUATION_RUN, r"\1")
 
-    def phonemize_normalized(self, norm_text: str) -> list[str]:
-        text = norm_text.replace("％", "パーセント").lower()
-        phonemes: list[str] = []
+    def phonemize_normalized(self, norm_text: TracedText) -> list[SourcedPhoneme]:
+        text = norm_text.text.replace("％", "パーセント").lower()
+        phonemes: list[SourcedPhoneme] = []
         end = 0
         for run in JAPANESE_RUN.finditer(text):
             phonemes += self._punctuation(text[end : run.start()])
             for part in cut_for_openjtalk(run[0]):
-                phonemes += phonemes_with_accents(part)
+                phonemes += phonemes_with_accents(TracedText.written(part))
             end = run.end()
         return phonemes + self._punctuation(text[end:])
 
-    def _punctuation(self, text: str) -> list[str]:
+    def _punctuation(self, text: str) -> list[SourcedPhoneme]:
         return [
-            UNKNOWN if character in ":;—–―．" else PUNCTUATION_PHONEMES.get(character, UNKNOWN)
+            SourcedPhoneme(UNKNOWN if character in ":;—–―．" else PUNCTUATION_PHONEMES.get(character, UNKNOWN), None)
             for character in text
             if character == "\n" or not character.isspace()
         ]
@@ -74,7 +76,7 @@ class ReferenceJapanese(Japanese):
 class ReferenceKorean(Korean):
     """Leaves all numbers and symbols to g2pk2."""
 
-    def normalize(self, text: str) -> str:
+    def rewrite(self, text: TracedText) -> TracedText:
         return text
 
 
