@@ -91,8 +91,8 @@ def split_for_speech(
     What cannot be read stays beside what can, so that each utterance has something to say. No stretch with one of the
     `pronunciations`, which are in order, is cut in two. `number_language`: the single language that reads numbers
     where the text has no word that tells theirs, under `auto…`. `method`: one of upstream's CUT_METHODS; None cuts at
-    the ends of sentences and joins very short ones. `origins`: where the text comes from. Raises ModelError `unsupported_language`, `empty_text`,
-    `unreadable_text`, `unknown_split_method`.
+    the ends of sentences and joins very short ones. `origins`: where the text comes from. Raises ModelError
+    `unsupported_language`, `empty_text`, `unreadable_text`, `unknown_split_method`.
     """
     code = resolve_language(language)
     frontend = TextFrontend()

@@ -1,0 +1,104 @@
+"""Every word of an utterance is timed in its audio: whole or in chunks, at any speed, and by every way to speak it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from GPT_SoVITS.engine.warm_up import BASE, neutral_prompt
+from GPT_SoVITS.pipeline import ChunkSettings, Pipeline, SynthesisRequest
+from GPT_SoVITS.synthesis.word_timing import SpokenWord, WordTimer
+from GPT_SoVITS.text import phonemize
+
+TEXT = "Hello there, I paid $5.99 on March 5; Dr. Smith's dog ran 10 km."
+WORDS = ["Hello", "there,", "I", "paid", "$5.99", "on", "March", "5;", "Dr.", "Smith's", "dog", "ran", "10", "km."]
+FRAME = 0.02
+
+
+@pytest.fixture(scope="module")
+def nano() -> Pipeline:
+    return Pipeline.load(Path(BASE / "gpt.safetensors"), Path(BASE / "sovits.safetensors"))
+
+
+def request(nano: Pipeline, speed: float = 1.0, text: str = TEXT) -> SynthesisRequest:
+    return SynthesisRequest(text, "en", neutral_prompt(nano), 7, speed)
+
+
+def written(words: list[SpokenWord], text: str = TEXT) -> list[str]:
+    return [text[word.text_start : word.text_end].strip() for word in words]
+
+
+@pytest.mark.parametrize("speed", [1.0, 1.4, 0.8])
+def test_all_words_are_timed_in_order_within_the_audio(nano, speed):
+    (speech,) = nano.speak_batch([request(nano, speed)])
+    words = list(speech.words)
+
+    assert written(words) == WORDS
+    assert words[-1].end <= len(speech.samples) / speech.sample_rate
+    assert all(word.start < word.end for word in words)
+    assert all(word.end <= following.start for word, following in pairwise(words))
+    for word in words:
+        assert word.phonemes[0].start == word.start
+        assert word.phonemes[-1].end == word.end
+        assert all(first.end == second.start for first, second in pairwise(word.phonemes))
+
+
+@pytest.mark.parametrize("speed", [1.0, 1.4])
+def test_a_stream_tells_each_word_with_the_chunk_it_ends_in(nano, speed):
+    chunks = list(nano.stream(request(nano, speed), chunks=ChunkSettings()))
+    (whole,) = nano.speak_batch([request(nano, speed)])
+
+    words = [word for chunk in chunks for word in chunk.words]
+    assert written(words) == WORDS
+    heard = 0.0
+    for chunk in chunks:
+        heard += len(chunk.samples) / chunk.sample_rate
+        assert all(word.end <= heard + 1e-9 for word in chunk.words)
+    assert sum(bool(chunk.words) for chunk in chunks) > 3
+    for word, same in zip(words, whole.words, strict=True):
+        assert abs(word.start - same.start) <= 3 * FRAME
+        assert abs(word.end - same.end) <= 3 * FRAME
+
+
+def test_twice_as_fast_is_half_as_late(nano):
+    slow, fast = (nano.speak_batch([request(nano, speed)])[0].words for speed in (1.0, 2.0))
+
+    for word, same in zip(slow, fast, strict=True):
+        assert word.start / 2 == pytest.approx(same.start, abs=FRAME)
+
+
+def test_silence_stands_between_words_and_not_in_them(nano):
+    (speech,) = nano.speak_batch([request(nano)])
+    power = speech.samples**2
+
+    def level(start: float, end: float) -> float:
+        return float(np.mean(power[round(start * speech.sample_rate) : round(end * speech.sample_rate)]))
+
+    gaps = [(word.end, following.start) for word, following in pairwise(speech.words) if following.start > word.end]
+    assert gaps  # at commas
+    inside = float(np.mean([level(word.start, word.end) for word in speech.words]))
+    assert all(level(start + 0.04, end - 0.04) < inside / 10 for start, end in gaps if end - start > 0.1)
+
+
+def test_rows_of_a_batch_have_the_times_they_have_alone(nano):
+    texts = ["One two three.", TEXT, "A much shorter one, really."]
+    together = nano.speak_batch([request(nano, text=text) for text in texts])
+
+    for text, speech in zip(texts, together, strict=True):
+        assert speech.words == nano.speak_batch([request(nano, text=text)])[0].words
+
+
+def test_words_wait_for_their_end_and_a_joint_never_leads_back():
+    phonemized = phonemize("Hi there you.", "en")
+    timer = WordTimer("Hi there you.", phonemized)
+    first = next(index for index, phoneme in enumerate(phonemized.phonemes) if phoneme == "HH")
+
+    assert timer.add([*range(first + 2)]) == []
+    (hi,) = timer.add([first + 2, first + 1, first + 2])
+    assert (hi.start, hi.end) == (first * FRAME, (first + 2) * FRAME)
+    rest = timer.add([first + 3], last=True)
+    assert [(word.text_start, word.text_end) for word in rest] == [(3, 9), (9, 13)]
+    assert rest[-1].end == (first + 6) * FRAME
