@@ -24,7 +24,7 @@ from GPT_SoVITS.engine.utterance import Urgency, UtteranceCancelled, UtteranceTa
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.sampling import SamplingSettings
 from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, Pipeline, SynthesisRequest
-from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticDecoder, AcousticStream
+from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticDecoder, AcousticStream, AudioPiece
 
 TEXTS = ("Good evening to all of you.", "Hello.", "The last train leaves before midnight, they say.", "Who is there?")
 CHUNKS = (None, ChunkSettings(), ChunkSettings(first=5, least=8))
@@ -145,7 +145,7 @@ class MemoryLimit:
         stream = self._decoder.open_stream(conditions, settings)
         advance = stream.advance
 
-        def limited() -> tuple[torch.Tensor, int] | None:
+        def limited() -> AudioPiece | None:
             if next(self._failing_slices, False):
                 raise torch.OutOfMemoryError("CUDA out of memory.")
             return advance()
