@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from common import storage_keys
@@ -14,6 +14,7 @@ from core.errors import Draining
 from core.jobs.job import Job
 from core.jobs.roles import SYNTHESIZER
 from core.speech.requests import UtteranceRequest, UtteranceResult
+from core.speech.words import WordTiming, word_timings
 from roles.runtime.errors import model_errors
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
@@ -21,8 +22,6 @@ from roles.speech.chunk_publisher import ChunkPublisher
 from roles.speech.loaded_voices import LoadedVoices
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from GPT_SoVITS.engine.utterance import UtteranceTotals
     from GPT_SoVITS.pipeline import Speech
 
@@ -82,10 +81,10 @@ class Synthesizer:
         rate = utterance.sample_rate
         publisher = ChunkPublisher(context, rate)
         publisher.publish(bytes(2 * round(request.silence_before * rate)))
-        for samples in utterance.chunks():
-            publisher.publish(to_int16(samples).tobytes())
+        for speech in utterance.chunks():
+            publisher.publish(to_int16(speech.samples).tobytes(), word_timings(request, speech.words))
         publisher.publish(bytes(2 * round(request.silence_after * rate)))
-        return utterance.result("", publisher.published_bytes // 2)
+        return utterance.result("", publisher.published_bytes // 2, publisher.pending_words)
 
     def store(self, request: UtteranceRequest, context: JobContext) -> UtteranceResult:
         """Speak an utterance, store it as one WAV with the silence around it, and report it where it is watched."""
@@ -96,7 +95,9 @@ class Synthesizer:
         utterance = _SpokenUtterance(self, request, context, live=False)
         rate = utterance.sample_rate
         silence = [round(seconds * rate) for seconds in (request.silence_before, request.silence_after)]
-        samples = np.pad(np.concatenate(list(utterance.chunks())), silence)
+        chunks = list(utterance.chunks())
+        samples = np.pad(np.concatenate([speech.samples for speech in chunks]), silence)
+        words = word_timings(request, (word for speech in chunks for word in speech.words))
         # Under the token of the lease: a worker that lost it, and goes on after that, overwrites nothing.
         key = storage_keys.speech_file(request.parent, f"{request.index}.{context.lease.token}.wav")
         with self.services.storage.temporary_file() as temporary:
@@ -105,7 +106,7 @@ class Synthesizer:
             self.services.storage.publish(temporary, key)
         if request.announced:
             context.event("utterance", {"index": request.index, "text": request.text})
-        return utterance.result(key, len(samples))
+        return utterance.result(key, len(samples), words)
 
     def idle(self) -> None:
         """Keep what is loaded, which makes the next utterance fast, unless nobody has used it for long."""
@@ -151,8 +152,8 @@ class _SpokenUtterance:
     def on_error(self, error: Exception) -> None:
         self._events.put(error)
 
-    def chunks(self) -> Iterator[np.ndarray]:
-        """Yield the samples as they come; raise the error of the model, or why the job should stop."""
+    def chunks(self) -> Iterator[Speech]:
+        """Yield the chunks as they come; raise the error of the model, or why the job should stop."""
         from GPT_SoVITS.engine.utterance import UtteranceCancelled, UtteranceTotals
 
         while not isinstance(event := self._events.get(), UtteranceTotals):
@@ -162,11 +163,11 @@ class _SpokenUtterance:
             if isinstance(event, Exception):
                 with model_errors():
                     raise event
-            yield event.samples
+            yield event
         self._totals = event
 
-    def result(self, key: str, samples: int) -> UtteranceResult:
-        """Return the result of the job: `samples` are all, with the silence."""
+    def result(self, key: str, samples: int, words: Iterable[WordTiming]) -> UtteranceResult:
+        """Return the result of the job: `samples` are all, with the silence; `words` those not published yet."""
         totals, request = self._totals, self._request
         assert totals is not None
         interval = request.sampling.fragment_interval
@@ -180,4 +181,5 @@ class _SpokenUtterance:
             "seed": request.seed or 0,
             "real_time_factor": totals.seconds * totals.sample_rate / max(1, totals.samples),
             "skipped": totals.skipped,
+            "words": [{**word} for word in words],
         }

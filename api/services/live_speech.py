@@ -20,6 +20,7 @@ from core.logs import current_request
 from core.marks.embed import WatermarkEmbedder
 from core.marks.speech_marks import SpeechMarks
 from core.speech.requests import UtteranceRequest, UtteranceResult
+from core.speech.words import WordTiming, delayed
 
 PRIORITIES: Final = {StreamPart.OPENING: 7, StreamPart.CONTINUATION: 6}
 """Of speech that somebody waits for: before work in the background; the start of a text before the rest of others."""
@@ -44,6 +45,8 @@ class AudioChunk:
     """Of the utterance."""
     last: bool = False
     """Whether the utterance ends here."""
+    words: tuple[WordTiming, ...] = ()
+    """Words that end in the samples, timed from the start of the speech."""
 
 
 @dataclass(slots=True)
@@ -130,15 +133,18 @@ class LiveSpeech:
 
         Raises TimedOut when no audio arrives for `stall_seconds`, and the error of an utterance that failed.
         """
-        pause = 0.0
+        pause = seconds = 0.0
         while (utterance := await self._next_utterance()) is not None:
-            request, rate, silent = utterance.request, 0, True
+            request, rate, silent, begin = utterance.request, 0, True, seconds
             while not isinstance(entry := await self._read(utterance), StreamEnd):
                 samples, rate = entry.samples, entry.sample_rate
                 if silent:
-                    samples, silent = bytes(2 * round(pause * rate)) + samples, False
+                    samples, silent, begin = bytes(2 * round(pause * rate)) + samples, False, seconds + pause
                 self._note_audio(len(samples) / 2 / rate)
-                yield AudioChunk(await self._marked(request, samples, rate), rate, request.index, request.text)
+                seconds += len(samples) / 2 / rate
+                words = tuple(delayed(cast(list[WordTiming], entry.words), begin))
+                marked = await self._marked(request, samples, rate)
+                yield AudioChunk(marked, rate, request.index, request.text, words=words)
             if entry.status is not JobStatus.DONE:
                 raise error_from_end(utterance.job_id, entry)
             result = cast(UtteranceResult, entry.result)
@@ -146,7 +152,8 @@ class LiveSpeech:
             utterance.stream.close()
             self._enqueued.popleft()
             self._fill_soon()
-            yield AudioChunk(b"", rate or result["sample_rate"], request.index, request.text, last=True)
+            words = tuple(delayed(cast(list[WordTiming], result.get("words", [])), begin))
+            yield AudioChunk(b"", rate or result["sample_rate"], request.index, request.text, last=True, words=words)
 
     async def _marked(self, request: UtteranceRequest, samples: bytes, rate: int) -> bytes:
         """Return samples with the mark of this speech, which begins with its first utterance."""

@@ -35,7 +35,7 @@ from core.marks.speech_marks import SpeechMarks
 from core.records import Records, VoiceRecord
 from core.settings import Settings
 from core.speech.checks import canonical_language, check_pronunciations, check_speed, replace_surrogates
-from core.speech.requests import InputType, PromptRef, SpeechRequest, SplitResult, UtteranceRequest
+from core.speech.requests import InputType, PromptRef, SpeechRequest, SplitResult, Timestamps, UtteranceRequest
 from core.speech.sampling import SamplingOptions, SplitMethod
 from core.speech.utterances import utterance_requests
 from core.storage import Storage
@@ -73,6 +73,8 @@ class SpeechOptions:
     """None: whole sentences."""
     sample_rate: int = 0
     """Hz of the audio; 0: as the voice's model speaks."""
+    timestamps: Timestamps | None = None
+    """Whether words, or phonemes as well, are shown with their times."""
 
 
 class SpeechService:
@@ -139,6 +141,7 @@ class SpeechService:
             sampling=options.sampling,
             text_split_method=options.text_split_method,
             sample_rate=options.sample_rate,
+            timestamps=options.timestamps,
         )
 
     def check_text(self, text: str) -> None:

@@ -20,6 +20,7 @@ from typing import Final
 from api.services.growing_text import CutPlace, GrowingText, TextPiece
 from api.services.live_speech import AudioChunk, LiveSpeech
 from api.services.text_splitting import sentences, split_short_text
+from common.text_origins import moved
 from core.errors import EmptyText, InvalidRequest, TextTooLong, UnreadableText
 from core.speech.requests import SpeechRequest, UtteranceRequest
 from core.speech.utterances import utterance_requests
@@ -54,6 +55,8 @@ class SpeechSession:
         self._max_characters = max_characters
         self._text = GrowingText(sentences, whole=template.input_type == "ssml")
         self._spans: dict[int, tuple[int, int]] = {}
+        self._covered = 0
+        """Characters that belong to utterances."""
         self._cutting = asyncio.Lock()
         self._done = False
         self._grown = asyncio.Event()
@@ -144,13 +147,28 @@ class SpeechSession:
             utterances = utterance_requests(request, self._live.id, split, self._live.next_index)
             if piece.place is not CutPlace.SENTENCE:
                 utterances[-1] = _with_pause(utterances[-1], PAUSE_SECONDS[piece.place])
-            position = 0
+            utterances = [_moved(utterance, piece.start + first) for utterance in utterances]
+            # What was passed over before belongs to the words that follow.
+            utterances[0] = utterances[0].model_copy(update={"text_start": self._covered})
+            self._covered = utterances[-1].text_end
             for utterance in utterances:
-                begin = max(text.find(utterance.text, position), position)
-                position = min(begin + len(utterance.text), len(text))
-                offset = piece.start + first
-                self._spans[utterance.index] = (offset + begin, offset + position)
+                origins = utterance.origins
+                end = origins[-1].source_end if origins else utterance.text_end
+                self._spans[utterance.index] = (origins[0].begin if origins else utterance.text_start, end)
             self._live.add(utterances, characters=len(text))
+
+
+def _moved(utterance: UtteranceRequest, characters: int) -> UtteranceRequest:
+    """Return an utterance of a piece of text before which so many characters were appended."""
+    if not characters:
+        return utterance
+    return utterance.model_copy(
+        update={
+            "text_start": utterance.text_start + characters,
+            "text_end": utterance.text_end + characters,
+            "origins": moved(utterance.origins, 0, characters),
+        }
+    )
 
 
 def _with_pause(utterance: UtteranceRequest, seconds: float) -> UtteranceRequest:

@@ -50,6 +50,8 @@ class PublishedChunk:
 
     samples: bytes
     sample_rate: int
+    words: tuple[JsonObject, ...] = ()
+    """Those that end in the samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ class ChunkStream:
                 lost = SovitsError(f"Audio was lost: {at - self._position} bytes.")
                 entry, self._ended = StreamEnd(JobStatus.DEAD, error=lost.as_dict()), True
             else:
-                entry = PublishedChunk(samples, int(fields[b"rate"]))
+                words = orjson.loads(fields[b"words"]) if b"words" in fields else ()
+                entry = PublishedChunk(samples, int(fields[b"rate"]), tuple(words))
                 self._position += len(samples)
         self._chunks += 1
         self._entries.append(entry)

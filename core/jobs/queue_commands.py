@@ -253,12 +253,16 @@ class QueueCommands(RedisCommands[AnyTransport]):
         return [LeaseStatus(status) for status in await self._run_script("renew_leases", *arguments)]
 
     @command
-    async def publish_chunk(self, lease: Lease, start: int, sample_rate: int, samples: bytes) -> ChunkStatus:
+    async def publish_chunk(
+        self, lease: Lease, start: int, sample_rate: int, samples: bytes, words: Sequence[Mapping[str, object]] = ()
+    ) -> ChunkStatus:
         """Renew a lease and add samples, `start` bytes from the beginning, to the stream of audio of the job.
 
-        What was published before is left out, so a worker that takes a job over publishes it all again.
+        What was published before is left out, so a worker that takes a job over publishes it all again. `words`: those
+        that end in the samples.
         """
-        arguments = (self.options.lease_seconds, start, sample_rate, samples, MAX_CHUNKS)
+        spoken = orjson.dumps(words) if words else b""
+        arguments = (self.options.lease_seconds, start, sample_rate, samples, MAX_CHUNKS, spoken)
         return ChunkStatus(await self._run_script("publish_chunk", *_identify(lease), *arguments))
 
     @command

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from typing_extensions import TypedDict
 
 from common.limits import MAX_SPEED, MIN_SPEED
+from common.text_origins import TextOrigin
 from core.seed import Seed
 from core.speech.sampling import SamplingOptions, SplitMethod
 
+Timestamps = Literal["word", "phoneme"]
+"""How finely speech is timed."""
 InputType = Literal["auto", "text", "marks", "ssml"]
 """`auto`: SSML where the text begins with `<speak`, else inline tags such as `{500ms}`; `text`: no markup at all."""
 
@@ -79,6 +82,8 @@ class SpeechRequest(SpeechPayload):
     """None: whole sentences, joined and cut to what is spoken in one breath."""
     sample_rate: int = 0
     """Hz of the file or stream; 0: as the voice's model speaks."""
+    timestamps: Timestamps | None = None
+    """Whether results show words; they are timed in any case, phonemes only where they are asked for."""
     assembly: str = ""
     """The job that joins the utterances to one file; empty when the caller enqueues and streams them itself."""
     device: str = ""
@@ -114,6 +119,9 @@ class UtteranceResult(TypedDict):
     real_time_factor: float
     skipped: list[tuple[int, str]]
     """Position in the text and characters that have no pronunciation."""
+    words: NotRequired[list[dict[str, Any]]]
+    """Each a `core.speech.words.WordTiming`, from the start of the audio; of streamed audio those that went with no
+    chunk."""
 
 
 class UtteranceRequest(SpeechPayload):
@@ -142,3 +150,9 @@ class UtteranceRequest(SpeechPayload):
     silence_before: float = 0.0
     """Seconds of a pause that the text asks for."""
     silence_after: float = 0.0
+    text_start: int = 0
+    text_end: int = 0
+    """Characters of the request's text, up to the next utterance."""
+    origins: Annotated[tuple[TextOrigin, ...], PlainSerializer(lambda origins: [tuple(o) for o in origins])] = ()
+    """Where in the request's text, with its markup, the text stands."""
+    timestamps: Timestamps | None = None

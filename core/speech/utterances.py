@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from common.limits import MAX_SPEED, MIN_SPEED
+from common.text_origins import TextOrigin
 from core.speech.requests import PronunciationSpan, SpeechRequest, UtteranceRequest
 
 
@@ -47,14 +48,20 @@ class SplitUtterance(Protocol):
     @property
     def silence_after(self) -> float: ...
 
+    @property
+    def origins(self) -> tuple[TextOrigin, ...]: ...
+
 
 def utterance_requests(
     request: SpeechRequest, parent: str, utterances: Sequence[SplitUtterance], first: int = 0
 ) -> list[UtteranceRequest]:
     """Return the utterances of a request with everything that they need, numbered from `first`.
 
-    Each has a seed from now on: a worker that speaks it again, after another one died, gets the same samples.
+    Each has a seed from now on: a worker that speaks it again, after another one died, gets the same samples. Together
+    they cover the text: what nobody speaks belongs to the utterance before it, at the start to the first one.
     """
+    starts = [utterance.origins[0].begin if utterance.origins else 0 for utterance in utterances]
+    ends = [*starts[1:], len(request.text)]
     return [
         UtteranceRequest(
             parent=parent,
@@ -79,6 +86,10 @@ def utterance_requests(
             ),
             silence_before=utterance.silence_before,
             silence_after=utterance.silence_after,
+            text_start=start if index > first else 0,
+            text_end=end,
+            origins=utterance.origins,
+            timestamps=request.timestamps,
         )
-        for index, utterance in enumerate(utterances, first)
+        for index, (utterance, start, end) in enumerate(zip(utterances, starts, ends, strict=True), first)
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from common.text_origins import atoms
 from core.speech.requests import UtteranceRequest
 from core.speech.sampling import SamplingOptions
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def synthesis_request(request: UtteranceRequest, prompt: EncodedPrompt, seed: int) -> SynthesisRequest:
     """Return what the pipeline is asked to speak; options that the payload leaves out are the model's."""
     from GPT_SoVITS.pipeline import SamplingOverrides, SynthesisRequest
-    from GPT_SoVITS.text import InlinePronunciation
+    from GPT_SoVITS.text import InlinePronunciation, Span
 
     options = request.sampling
     return SynthesisRequest(
@@ -32,6 +33,7 @@ def synthesis_request(request: UtteranceRequest, prompt: EncodedPrompt, seed: in
         ),
         steps=options.sample_steps,
         inline_pronunciations=[InlinePronunciation(**span.model_dump()) for span in request.readings],
+        atoms=[Span(*atom) for atom in atoms(request.origins, len(request.text))],
         super_sampling=bool(options.super_sampling),
     )
 

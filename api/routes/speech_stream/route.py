@@ -16,6 +16,7 @@ from api.services.live_speech import AudioChunk
 from api.services.speech_turns import SpeechTurns, Turn, TurnSettings
 from core.access import Scope
 from core.errors import SovitsError
+from core.speech.words import WordTiming
 
 router = APIRouter(
     prefix="/v1",
@@ -71,6 +72,10 @@ class _Connection:
     def __init__(self, websocket: WebSocket) -> None:
         self.websocket = websocket
         self._sending = asyncio.Lock()
+        self._words: list[WordTiming] = []
+        """Those of the utterance that is being sent."""
+        self._late_words: list[WordTiming] = []
+        """Words whose audio the encoder still holds."""
 
     async def send(self, kind: str, **fields: Any) -> None:
         """Send one event."""
@@ -79,15 +84,20 @@ class _Connection:
 
     async def turn_started(self, turn: Turn) -> None:
         """Tell which turn begins."""
+        self._words, self._late_words = [], []
         await self.send("turn.started", turn=turn.number, format=turn.settings.audio_format)
 
     async def audio(self, turn: Turn, encoded: bytes, chunk: AudioChunk) -> None:
-        """Send audio, and at the end of an utterance its text."""
+        """Send audio with the words that end in it, and at the end of an utterance all of its words."""
+        self._words += chunk.words
+        self._late_words += chunk.words
         if encoded:
+            words, self._late_words = self._late_words, []
             shown: dict[str, Any] = {
                 "turn": turn.number,
                 "utterance": chunk.utterance,
                 "sample_rate": turn.sample_rate,
+                **({"words": words} if words else {}),
             }
             if turn.settings.base64_audio:
                 await self.send("audio.delta", **shown, audio=base64.b64encode(encoded).decode())
@@ -98,6 +108,7 @@ class _Connection:
                     await self.websocket.send_bytes(encoded)
         if chunk.last and chunk.text and turn.spoken:
             spoken = turn.spoken[-1]
+            words, self._words = self._words, []
             await self.send(
                 "words",
                 turn=turn.number,
@@ -105,7 +116,7 @@ class _Connection:
                 text=spoken.text,
                 start=spoken.start,
                 end=spoken.end,
-                words=[],
+                words=words,
             )
 
     async def turn_done(self, turn: Turn, *, cancelled: bool) -> None:
