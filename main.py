@@ -109,6 +109,10 @@ def _add_speech_commands(commands: Commands) -> None:
         help="audio file to write, whose ending chooses the format (default: %(default)s)",
     )
     speak.add_argument("--speed", type=float, default=1.0, help="0.25 to 4 (default: 1)")
+    speak.add_argument(
+        "--subtitles", metavar="FILE", help="write subtitles as well: .srt, .vtt, or .json with every word"
+    )
+    speak.add_argument("--max-line-characters", type=int, default=42, help="of a line of the subtitles (default: 42)")
     speak.add_argument("--api-key", default="", help="when the API asks for one")
     speak.set_defaults(run=_speak)
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 from fastapi import APIRouter, Query, WebSocket
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import TypedDict
 
 from api.dependencies import SocketApi
 from api.http.access import require_scope
@@ -20,6 +21,7 @@ from common.audio_formats import StreamFormat
 from common.limits import MAX_SPEED, MIN_SPEED
 from core.access import Scope
 from core.errors import InvalidRequest, SovitsError
+from core.speech.words import WordTiming
 
 router = APIRouter(
     prefix="/v1/text-to-speech",
@@ -67,10 +69,11 @@ async def stream_input(
     output_format: str = DEFAULT_FORMAT,
     language_code: str = Query("auto", max_length=40),
     seed: int | None = Query(None, ge=0, lt=2**32),
+    sync_alignment: bool = False,
 ) -> None:
     """Speak text while it arrives; the connection is closed behind the last audio."""
     await websocket.accept()
-    connection = _Connection(websocket)
+    connection = _Connection(websocket, sync_alignment)
     try:
         settings = _turn_settings(voice_id, output_format, language_code, seed)
     except InvalidRequest as error:
@@ -124,11 +127,44 @@ async def _receive(connection: _Connection, turns: SpeechTurns) -> None:
             return
 
 
+class CharacterAlignment(TypedDict):
+    """When each character is heard, in milliseconds from the start of the message's audio."""
+
+    chars: list[str]
+    charStartTimesMs: list[int]
+    charDurationsMs: list[int]
+
+
+def _alignment(words: list[WordTiming], begin: float) -> CharacterAlignment:
+    """Return the characters of words, each with its share of its word; a space lasts until the next word."""
+    alignment: CharacterAlignment = {"chars": [], "charStartTimesMs": [], "charDurationsMs": []}
+
+    def add(character: str, start: float, end: float) -> None:
+        milliseconds = max(0, round((start - begin) * 1000))
+        alignment["chars"].append(character)
+        alignment["charStartTimesMs"].append(milliseconds)
+        alignment["charDurationsMs"].append(max(0, round((end - begin) * 1000) - milliseconds))
+
+    for index, word in enumerate(words):
+        share = (word["end"] - word["start"]) / max(1, len(word["text"]))
+        for number, character in enumerate(word["text"]):
+            add(character, word["start"] + number * share, word["start"] + (number + 1) * share)
+        if word.get("space_after", True):
+            following = words[index + 1]["start"] if index + 1 < len(words) else word["end"]
+            add(" ", word["end"], max(word["end"], following))
+    return alignment
+
+
 class _Connection:
     """Sends audio in the service's messages."""
 
-    def __init__(self, websocket: WebSocket) -> None:
+    def __init__(self, websocket: WebSocket, sync_alignment: bool) -> None:
         self.websocket = websocket
+        self.sync_alignment = sync_alignment
+        self._words: list[WordTiming] = []
+        """Words whose audio was not sent yet."""
+        self._heard_seconds = self._sent_seconds = 0.0
+        """Of the audio that was encoded, and that was sent."""
 
     async def send(self, message: dict[str, Any]) -> None:
         """Send one message."""
@@ -138,10 +174,16 @@ class _Connection:
         """Say nothing: the service has no such message."""
 
     async def audio(self, turn: Turn, encoded: bytes, chunk: AudioChunk) -> None:
-        """Send audio; there is no alignment of characters."""
+        """Send audio, with the characters of the words that end in it where the client asked for them."""
+        self._words += chunk.words
+        self._heard_seconds += len(chunk.samples) / 2 / chunk.sample_rate
         if encoded:
+            words, self._words = self._words, []
+            alignment = _alignment(words, self._sent_seconds) if self.sync_alignment and words else None
+            self._sent_seconds = self._heard_seconds
             audio = base64.b64encode(encoded).decode()
-            await self.send({"audio": audio, "isFinal": None, "normalizedAlignment": None, "alignment": None})
+            message = {"audio": audio, "isFinal": None, "normalizedAlignment": alignment, "alignment": alignment}
+            await self.send(message)
 
     async def turn_done(self, turn: Turn, *, cancelled: bool) -> None:
         """End the connection, which has one turn."""

@@ -6,7 +6,7 @@ import asyncio
 import base64
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
@@ -22,9 +22,10 @@ from api.services.live_speech import AudioChunk
 from api.services.speech_fields import SpeechFields
 from api.services.whole_speech import SILENCE_RATE, audio_or_silence, whole_audio
 from common.audio_formats import MEDIA_TYPES, StreamFormat
-from core.errors import EmptyText, SovitsError, TextTooLong, VoiceNotFound
+from core.errors import EmptyText, InvalidRequest, SovitsError, TextTooLong, VoiceNotFound
 from core.records import VoiceRecord
 from core.speech.requests import SpeechRequest
+from core.speech.words import WordTiming
 
 router = APIRouter(
     prefix="/v1",
@@ -109,6 +110,13 @@ class SpeechBody(SpeechFields):
     instructions: str | None = Field(None, description="Accepted and ignored.")
 
 
+class EncodedAudio(NamedTuple):
+    """Bytes of an audio file, and the words that end in them."""
+
+    data: bytes
+    words: tuple[WordTiming, ...] = ()
+
+
 class OpenAIModel(TypedDict):
     """A model in OpenAI's format."""
 
@@ -132,6 +140,12 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
             f"The input has {len(body.input):,} characters; {MAX_INPUT_CHARACTERS:,} is the most.",
             details={"param": "input"},
         )
+    if body.timestamps and body.stream_format != "sse":
+        raise InvalidRequest(
+            "Audio alone has no room for timestamps.",
+            hint="Set stream_format to sse, or create an inference, whose subtitles can be downloaded.",
+            details={"param": "timestamps"},
+        )
     voice = await _find_voice(api, body)
     default_rate = api.settings.openai_pcm_sample_rate if body.response_format == "pcm" else 0
     speech = await api.speech.request(body.input, voice, body.speech_options(default_rate=default_rate))
@@ -144,12 +158,12 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
     # The status can report an error only before the first byte, so that is waited for.
     first_chunk = await while_connected(request, anext(chunks, AudioChunk(b"", SILENCE_RATE, last=True)))
     audio = _encode(first_chunk, chunks, body.response_format)
-    first = await while_connected(request, anext(audio, b""))
+    first = await while_connected(request, anext(audio, EncodedAudio(b"")))
     if body.stream_format == "sse":
         return EventStream(_encode_events(first, audio, body.input))
     is_raw = body.response_format == "pcm"
     headers = {SAMPLE_RATE_HEADER: str(first_chunk.sample_rate)} if is_raw else {}
-    return ClosingStreamingResponse(_chain(first, audio), 200, headers, MEDIA_TYPES[body.response_format])
+    return ClosingStreamingResponse(_bytes(first, audio), 200, headers, MEDIA_TYPES[body.response_format])
 
 
 @public_router.get("/audio/voices")
@@ -206,38 +220,55 @@ async def _counted(api: ApiServices, speech: SpeechRequest) -> AsyncGenerator[Au
 
 async def _encode(
     first: AudioChunk, rest: AsyncGenerator[AudioChunk, None], audio_format: StreamFormat
-) -> AsyncGenerator[bytes, None]:
-    """Yield the bytes of the audio file, those of each chunk as soon as it is ready."""
+) -> AsyncGenerator[EncodedAudio, None]:
+    """Yield the bytes of the audio file with the words that end in them, those of each chunk as soon as it is ready."""
     async with aclosing(rest):
         encoder = await asyncio.to_thread(new_encoder, audio_format, first.sample_rate)
+        words = first.words
         if encoded := await asyncio.to_thread(encoder.feed, first.samples):
-            yield encoded
+            yield EncodedAudio(encoded, words)
+            words = ()
         async for chunk in rest:
+            words += chunk.words
             if encoded := await asyncio.to_thread(encoder.feed, chunk.samples):
-                yield encoded
-        if last := await asyncio.to_thread(encoder.finish):
-            yield last
+                yield EncodedAudio(encoded, words)
+                words = ()
+        last = await asyncio.to_thread(encoder.finish)
+        if last or words:
+            yield EncodedAudio(last, words)
 
 
-async def _chain(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _bytes(first: EncodedAudio, rest: AsyncGenerator[EncodedAudio, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(rest):
-        yield first
-        async for chunk in rest:
-            yield chunk
+        yield first.data
+        async for part in rest:
+            if part.data:
+                yield part.data
 
 
-async def _encode_events(first: bytes, rest: AsyncGenerator[bytes, None], text: str) -> AsyncGenerator[bytes, None]:
-    """Yield OpenAI's events. An error after the first one becomes an event, too, as the status has been sent."""
+async def _encode_events(
+    first: EncodedAudio, rest: AsyncGenerator[EncodedAudio, None], text: str
+) -> AsyncGenerator[bytes, None]:
+    """Yield OpenAI's events, with `words` as an extension.
+
+    An error after the first one becomes an event, too, as the status has been sent.
+    """
     try:
-        async with aclosing(_chain(first, rest)) as chunks:
-            async for chunk in chunks:
-                yield encode_data({"type": "speech.audio.delta", "audio": base64.b64encode(chunk).decode()})
+        async with aclosing(rest):
+            yield encode_data(_delta(first))
+            async for part in rest:
+                yield encode_data(_delta(part))
     except SovitsError as error:
         yield encode_data({"type": "error", **OpenAIErrors().body(error, error.status)})
         return
     tokens = -(-len(text) // _CHARACTERS_PER_TOKEN)
     usage = {"input_tokens": tokens, "output_tokens": 0, "total_tokens": tokens}
     yield encode_data({"type": "speech.audio.done", "usage": usage})
+
+
+def _delta(part: EncodedAudio) -> dict[str, object]:
+    delta: dict[str, object] = {"type": "speech.audio.delta", "audio": base64.b64encode(part.data).decode()}
+    return {**delta, "words": part.words} if part.words else delta
 
 
 def _model(name: str) -> OpenAIModel:

@@ -10,7 +10,7 @@ from api.services.speech import SpeechOptions
 from common.audio_formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from common.limits import MAX_EXTRA_REFERENCES, MAX_SPEED, MIN_SPEED
 from core.seed import Seed
-from core.speech.requests import InputType, PromptRef
+from core.speech.requests import InputType, PromptRef, Timestamps
 from core.speech.sampling import SamplingOptions, SplitMethod
 
 SampleRate = Annotated[int, Field(ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)]
@@ -43,6 +43,10 @@ class SpeechFields(SamplingOptions):
         None, description="Word → pronunciation; they take precedence over those of the voice."
     )
 
+    timestamps: Timestamps | None = Field(
+        None, description="Show when each word is heard, or each phoneme as well, where the response has room for it."
+    )
+
     def speech_options(self, *, default_rate: int = 0, prompt: PromptRef | None = None) -> SpeechOptions:
         """Return the options of the speech service; `default_rate`: Hz where the request names none, 0: the model's."""
         return SpeechOptions(
@@ -57,4 +61,5 @@ class SpeechFields(SamplingOptions):
             sampling=self.sampling_options(),
             text_split_method=self.text_split_method,
             sample_rate=self.sample_rate or default_rate,
+            timestamps=self.timestamps,
         )

@@ -22,6 +22,7 @@ from core.speech.inference_jobs import (
     batch_item_id,
     opening_job_id,
 )
+from core.speech.subtitles import DEFAULT_LINE_CHARACTERS, SubtitleFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,22 @@ class BatchService:
         self.queue = inferences.queue
 
     async def create(
-        self, items: Sequence[BatchItem], *, priority: int = DEFAULT_PRIORITY, delay_seconds: float = 0.0
+        self,
+        items: Sequence[BatchItem],
+        *,
+        priority: int = DEFAULT_PRIORITY,
+        delay_seconds: float = 0.0,
+        subtitles: SubtitleFormat | None = None,
+        max_line_characters: int = DEFAULT_LINE_CHARACTERS,
     ) -> InferenceBatch:
         """Enqueue a batch of checked requests with unique file names."""
         batch_id = new_id(BATCH_PREFIX)
         opening = OpenBatchRequest(batch=batch_id, items=tuple(items))
-        archive = ArchiveRequest(filenames=tuple(item.filename for item in items))
+        archive = ArchiveRequest(
+            filenames=tuple(item.filename for item in items),
+            subtitles=subtitles,
+            max_line_characters=max_line_characters,
+        )
         opening_job = NewJob(
             role=FILES,
             payload=opening.stored(),

@@ -102,6 +102,13 @@ class Inference:
             return f"Spoke {self.utterances_done} of {self.utterances_total} sentences."
         return "The sentences are put together."
 
+    def require_words(self) -> str:
+        """Return the storage key of its words; raise Conflict where there is no result, NotFound for an older one."""
+        key = self.require_audio().get("words")
+        if key is None:
+            raise NotFound(f"The inference {self.job.id} has no timestamps.", hint="Ask for the text again.")
+        return key
+
     def require_audio(self) -> InferenceAudio:
         """Return the result; raise Conflict, which says why, when there is none."""
         return cast(InferenceAudio, require_result(self.job, "The inference"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
@@ -12,7 +12,8 @@ from core.errors import ErrorData
 from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
 from core.jobs.job import NewJob
 from core.jobs.roles import FILES, SPLITTER
-from core.speech.requests import SpeechRequest
+from core.speech.requests import SpeechRequest, Timestamps
+from core.speech.subtitles import DEFAULT_LINE_CHARACTERS, SubtitleFormat
 
 INFERENCE_PREFIX: Final = "infer"
 BATCH_PREFIX: Final = "batch"
@@ -51,6 +52,8 @@ class AssembleRequest(FileJobPayload):
     prompt_name: str = Field(alias="emotion")
     sample_rate: int = 0
     """Hz of the file; 0: as the voice's model speaks."""
+    timestamps: Timestamps | None = None
+    """Whether the result is shown with its words."""
     labels: InferenceLabels = Field(default_factory=InferenceLabels)
 
 
@@ -79,6 +82,9 @@ class ArchiveRequest(FileJobPayload):
     kind: Literal[FileJobKind.ARCHIVE_BATCH] = Field(FileJobKind.ARCHIVE_BATCH, alias=KIND_FIELD)
     filenames: tuple[str, ...]
     """One for each item."""
+    subtitles: SubtitleFormat | None = None
+    """A file beside each of them."""
+    max_line_characters: int = DEFAULT_LINE_CHARACTERS
 
 
 class StoredFile(TypedDict):
@@ -106,6 +112,8 @@ class InferenceAudio(StoredFile):
     sample_rate: int
     seconds: float
     utterances: list[UtteranceTiming]
+    words: NotRequired[str]
+    """Storage key of the `TimedUtterance`s in JSON."""
 
 
 class BatchOpening(TypedDict):
@@ -172,6 +180,7 @@ def new_inference_jobs(
         seed=speech.seed,
         prompt_name=speech.prompt_name,
         sample_rate=speech.sample_rate,
+        timestamps=speech.timestamps,
         labels=labels or InferenceLabels(),
     )
     split_job = NewJob(

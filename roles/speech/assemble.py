@@ -32,12 +32,13 @@ from core.speech.inference_jobs import (
     InferenceAudio,
     OpenBatchRequest,
     StoredFile,
-    UtteranceTiming,
     batch_item_id,
     new_inference_jobs,
     split_job_id,
 )
 from core.speech.requests import SplitResult, UtteranceRequest, UtteranceResult
+from core.speech.subtitles import TimedUtterance, subtitles
+from core.speech.words import WordTiming, delayed
 from core.storage import Storage
 from roles.runtime.file_job import FileJobRun
 
@@ -95,6 +96,12 @@ def archive_batch(request: ArchiveRequest, run: FileJobRun) -> BatchArchive:
                 if item is not None and item.status is JobStatus.DONE and item.result is not None:
                     audio = cast(InferenceAudio, item.result)
                     add_file(archive, filename, storage.path(audio["audio"]))
+                    if request.subtitles is not None and "words" in audio:
+                        spoken = orjson.loads(storage.path(audio["words"]).read_bytes())
+                        content = subtitles(spoken, request.subtitles, request.max_line_characters)
+                        stem = filename.rpartition(".")[0]
+                        is_unique = sum(name.rpartition(".")[0] == stem for name in request.filenames) == 1
+                        add_bytes(archive, f"{stem if is_unique else filename}.{request.subtitles}", content)
                     entry = {"id": item_id, "filename": filename, "status": "completed", "error": None}
                     entry |= {"seconds": audio["seconds"], "sha256": audio["sha256"]}
                 else:
@@ -123,7 +130,7 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
     encoder = Encoder(request.format, output_rate) if request.format != "wav" else None
     first = UtteranceRequest.model_validate(jobs[0].payload)
     embedder = SpeechMarks(run.services.settings).embedder(first, rate)
-    spoken: list[UtteranceTiming] = []
+    spoken: list[TimedUtterance] = []
     frames, output_frames, pause_seconds = 0, 0, 0.0
     with storage.temporary_file() as temporary:
         with temporary.open("w+b") as file:
@@ -142,7 +149,9 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
                         output = block if resampler is None else resampler.feed(block)
                         file.write(output if encoder is None else encoder.feed(output))
                         output_frames += len(output) // 2
-                spoken.append({"text": utterance["text"], "start": start / rate, "seconds": (frames - start) / rate})
+                words = delayed(cast(list[WordTiming], utterance.get("words", [])), start / rate)
+                timing = {"text": utterance["text"], "start": start / rate, "seconds": (frames - start) / rate}
+                spoken.append(cast(TimedUtterance, {**timing, "words": words}))
                 pause_seconds = utterance.get("pause_seconds", 0.0)
             rest = b"" if resampler is None else resampler.finish()
             if encoder is not None:
@@ -155,13 +164,21 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
                 file.write(wav_header(output_rate, 2 * output_frames + len(rest)))
         key = f"{inference_folder(run.job.id)}/speech.{run.context.lease.token}.{FILE_EXTENSIONS[request.format]}"
         stored = _publish(storage, temporary, key)
+    words_key = f"{inference_folder(run.job.id)}/words.{run.context.lease.token}.json"
+    with storage.temporary_file() as temporary:
+        temporary.write_bytes(orjson.dumps(spoken))
+        storage.publish(temporary, words_key)
     return {
         "audio": key,
         "format": request.format,
         "media_type": MEDIA_TYPES[request.format],
         "sample_rate": output_rate,
         "seconds": frames / rate,
-        "utterances": spoken,
+        "utterances": [
+            {"text": utterance["text"], "start": utterance["start"], "seconds": utterance["seconds"]}
+            for utterance in spoken
+        ],
+        "words": words_key,
         **stored,
     }
 

@@ -41,7 +41,9 @@ class ChunkPublisher:
         for first in range(0, len(samples), MAX_BYTES):
             part = samples[first : first + MAX_BYTES]
             end_seconds = (self.published_bytes + len(part)) / 2 / self.sample_rate
-            ended = [word for word in self.pending_words if word["end"] <= end_seconds or first + MAX_BYTES >= len(samples)]
+            ended = [
+                word for word in self.pending_words if word["end"] <= end_seconds or first + MAX_BYTES >= len(samples)
+            ]
             self._publish(part, ended)
             del self.pending_words[: len(ended)]
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+import asyncio
+from typing import Annotated, cast
+
+import orjson
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import FileResponse
 from pydantic import AliasChoices, Field
 
 from api.dependencies import Api, ApiServices, Limit, Offset
 from api.http.access import SPEAKING
-from api.http.responses import JsonResponse, stored_file_response
+from api.http.responses import JsonResponse, attachment, stored_file_response
 from api.http.schedule import ScheduleAt, seconds_until
 from api.http.schemas import PageView, StrictModel, page_response
 from api.http.sse import EventStream, LastEventId
@@ -28,13 +32,26 @@ from common.audio_formats import FILE_EXTENSIONS, AudioFormat
 from core.errors import NotFound
 from core.jobs.job import Job
 from core.names import Name
+from core.speech.inference import Inference
 from core.speech.inference_jobs import MAX_BATCH_ITEMS
+from core.speech.subtitles import (
+    DEFAULT_LINE_CHARACTERS,
+    MAX_LINE_CHARACTERS,
+    MIN_LINE_CHARACTERS,
+    SUBTITLE_MEDIA_TYPES,
+    SubtitleFormat,
+    TimedUtterance,
+    subtitles,
+)
 
 router = APIRouter(
     prefix="/inference",
     tags=["Inference"],
     dependencies=[SPEAKING],
 )
+
+
+LineCharacters = Annotated[int, Field(ge=MIN_LINE_CHARACTERS, le=MAX_LINE_CHARACTERS)]
 
 
 class TextToSpeak(StrictModel, SpeechFields):
@@ -76,6 +93,8 @@ class NewBatch(StrictModel):
     format: AudioFormat = Field("wav", description="For items that name none.")
     priority: int = Field(5, ge=1, le=10, description="10 runs first.")
     schedule_at: ScheduleAt = None
+    subtitles: SubtitleFormat | None = Field(None, description="Pack subtitles beside each audio file.")
+    max_line_characters: LineCharacters = Field(DEFAULT_LINE_CHARACTERS, description="Of a line of the subtitles.")
 
     def texts(self) -> list[BatchText]:
         """Return the items with the defaults of the batch."""
@@ -103,7 +122,13 @@ async def create_batch(new: NewBatch, api: Api) -> Response:
     """
     items = await check_batch(api.speech, new.texts())
     delay = seconds_until(new.schedule_at)
-    batch = await api.batches.create(items, priority=new.priority, delay_seconds=delay)
+    batch = await api.batches.create(
+        items,
+        priority=new.priority,
+        delay_seconds=delay,
+        subtitles=new.subtitles,
+        max_line_characters=new.max_line_characters,
+    )
     return JsonResponse(batch_view(batch), 202)
 
 
@@ -164,8 +189,17 @@ async def list_inferences(api: Api, limit: Limit = 50, offset: Offset = 0) -> Re
 
 @router.get("/{inference_id}", response_model=InferenceView)
 async def get_inference(inference_id: str, api: Api) -> Response:
-    """Get the status of an inference. Its result expires after RESULT_EXPIRY_SECONDS."""
-    return JsonResponse(inference_view(await api.inference.get(inference_id)))
+    """Get the status of an inference. Its result expires after RESULT_EXPIRY_SECONDS.
+
+    Where the request asked for `timestamps`, every utterance of the result has its `words`.
+    """
+    inference = await api.inference.get(inference_id)
+    view = inference_view(inference)
+    if view["result"] is not None and inference.request.timestamps:
+        spoken = await _timed_utterances(api, inference)
+        for utterance, timed in zip(view["result"]["utterances"], spoken, strict=True):
+            utterance["words"] = timed["words"]
+    return JsonResponse(view)
 
 
 @router.delete("/{inference_id}", response_model=InferenceView)
@@ -186,10 +220,40 @@ async def download_audio(inference_id: str, api: Api) -> Response:
     return response
 
 
+@router.get("/{inference_id}/subtitles")
+async def download_subtitles(
+    inference_id: str,
+    api: Api,
+    subtitle_format: Annotated[SubtitleFormat, Query(alias="format")] = "srt",
+    max_line_characters: LineCharacters = DEFAULT_LINE_CHARACTERS,
+) -> Response:
+    """Download the subtitles of an inference: cues of up to two lines, which end with sentences and at pauses.
+
+    `json` has the words as well. 409 until the audio is ready.
+    """
+    inference = await api.inference.get(inference_id)
+    spoken = await _timed_utterances(api, inference)
+    content = await asyncio.to_thread(subtitles, spoken, subtitle_format, max_line_characters)
+    headers = {"Content-Disposition": attachment(f"{inference_id}.{subtitle_format}")}
+    return Response(content, headers=headers, media_type=SUBTITLE_MEDIA_TYPES[subtitle_format])
+
+
 @router.get("/{inference_id}/progress", response_class=EventStream)
 async def watch_inference(inference_id: str, api: Api, last_event: LastEventId = "") -> Response:
     """Stream the progress of an inference: `progress` for each sentence, then `completed`, `failed` or `cancelled`."""
     return await api.sse.respond(inference_feed(api.inference, api.events, inference_id), last_event)
+
+
+async def _timed_utterances(api: ApiServices, inference: Inference) -> list[TimedUtterance]:
+    """Return the utterances of a completed inference with their words."""
+    path = await asyncio.to_thread(api.storage.path, inference.require_words())
+    try:
+        content = await asyncio.to_thread(path.read_bytes)
+    except FileNotFoundError:
+        raise NotFound(
+            f"The words of {inference.job.id} are gone.", hint="Files are kept for RESULT_EXPIRY_SECONDS."
+        ) from None
+    return cast(list[TimedUtterance], orjson.loads(content))
 
 
 async def _result_file(

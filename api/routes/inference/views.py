@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NotRequired, cast
 
 from typing_extensions import TypedDict
 
@@ -12,6 +12,7 @@ from core.records import iso
 from core.speech.batches import InferenceBatch
 from core.speech.inference import Inference
 from core.speech.inference_jobs import BatchArchive, InferenceAudio, batch_item_id
+from core.speech.words import WordTiming
 
 
 class SentenceView(TypedDict):
@@ -20,12 +21,15 @@ class SentenceView(TypedDict):
     text: str
     start: float
     seconds: float
+    words: NotRequired[list[WordTiming]]
+    """Where the request asks for timestamps, in the response of `GET /inference/{id}`."""
 
 
 class AudioResultView(TypedDict):
     """A finished audio file."""
 
     download_url: str
+    subtitles_url: str
     format: str
     media_type: str
     sample_rate: int
@@ -183,11 +187,15 @@ def _audio_result(inference: Inference) -> AudioResultView | None:
         return None
     return {
         "download_url": external_path(f"/api/v1/inference/{inference.job.id}/audio"),
+        "subtitles_url": external_path(f"/api/v1/inference/{inference.job.id}/subtitles"),
         "format": result["format"],
         "media_type": result["media_type"],
         "sample_rate": result["sample_rate"],
         "seconds": result["seconds"],
         "size_bytes": result["size_bytes"],
         "sha256": result["sha256"],
-        "utterances": result["utterances"],
+        "utterances": [
+            {"text": utterance["text"], "start": utterance["start"], "seconds": utterance["seconds"]}
+            for utterance in result["utterances"]
+        ],
     }
