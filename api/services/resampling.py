@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from api.services.live_speech import AudioChunk
+from core.speech.words import WordTiming
 
 if TYPE_CHECKING:
     from core.media.resample import Resampler
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 async def resampled(chunks: AsyncGenerator[AudioChunk, None], sample_rate: int) -> AsyncGenerator[AudioChunk, None]:
     """Yield the same speech at another rate; every utterance is complete at its last chunk. 0 changes nothing."""
     resampler: Resampler | None = None
+    words: tuple[WordTiming, ...] = ()
+    seconds = 0.0
     async with aclosing(chunks):
         async for chunk in chunks:
             if sample_rate in (0, chunk.sample_rate):
@@ -28,7 +31,12 @@ async def resampled(chunks: AsyncGenerator[AudioChunk, None], sample_rate: int) 
             if chunk.last:
                 samples += await asyncio.to_thread(resampler.finish)
                 resampler = None
-            yield replace(chunk, samples=samples, sample_rate=sample_rate)
+            # The resampler holds some samples back, and so the words that end in them.
+            seconds += len(samples) / 2 / sample_rate
+            words += chunk.words
+            ended = words if chunk.last else tuple(word for word in words if word["end"] <= seconds)
+            words = words[len(ended) :]
+            yield replace(chunk, samples=samples, sample_rate=sample_rate, words=ended)
 
 
 def _new_resampler(source_rate: int, target_rate: int) -> Resampler:

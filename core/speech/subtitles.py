@@ -26,6 +26,8 @@ LINES: Final = 2
 PAUSE_SECONDS: Final = 1.0
 """A pause that ends a cue."""
 _SENTENCE_END: Final = re.compile(r"[.!?。！？…][\"'”’」』）)\]]*$")
+_ABBREVIATION: Final = re.compile(r"[\"'“‘(]*(?:Dr|Mr|Mrs|Ms|St|Prof|Sr|Jr|No|vs|[A-Za-z](?:\.[A-Za-z])*)\.$")
+"""Words with a point that end no sentence."""
 
 
 class TimedUtterance(TypedDict):
@@ -68,7 +70,7 @@ def subtitles(
     blocks = [
         f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n" + "\n".join(map(_escape, cue.lines)) for cue in cues
     ]
-    return "\n\n".join(["WEBVTT", *blocks, ""]).encode()
+    return ("\n\n".join(["WEBVTT", *blocks]) + "\n").encode()
 
 
 def _cues(words: Sequence[WordTiming], max_line_characters: int) -> Iterable[Cue]:
@@ -78,7 +80,7 @@ def _cues(words: Sequence[WordTiming], max_line_characters: int) -> Iterable[Cue
     space = ""
     for index, word in enumerate(words):
         pauses = index > 0 and word["start"] - end > PAUSE_SECONDS
-        ends_sentence = index > 0 and _SENTENCE_END.search(words[index - 1]["text"])
+        ends_sentence = index > 0 and _ends_sentence(words[index - 1]["text"])
         if lines and (pauses or ends_sentence):
             yield Cue(start, end, tuple(lines))
             lines = []
@@ -94,6 +96,10 @@ def _cues(words: Sequence[WordTiming], max_line_characters: int) -> Iterable[Cue
         space = " " if word.get("space_after", True) else ""
     if lines:
         yield Cue(start, end, tuple(lines))
+
+
+def _ends_sentence(word: str) -> bool:
+    return bool(_SENTENCE_END.search(word)) and not _ABBREVIATION.fullmatch(word)
 
 
 def _clock(seconds: float, point: str) -> str:
