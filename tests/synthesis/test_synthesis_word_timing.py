@@ -53,10 +53,10 @@ def test_a_stream_tells_each_word_with_the_chunk_it_ends_in(nano, speed):
 
     words = [word for chunk in chunks for word in chunk.words]
     assert written(words) == WORDS
-    heard = 0.0
+    seconds = 0.0
     for chunk in chunks:
-        heard += len(chunk.samples) / chunk.sample_rate
-        assert all(word.end <= heard + 1e-9 for word in chunk.words)
+        seconds += len(chunk.samples) / chunk.sample_rate
+        assert all(word.end <= seconds + 1e-9 for word in chunk.words)
     assert sum(bool(chunk.words) for chunk in chunks) > 3
     for word, same in zip(words, whole.words, strict=True):
         assert abs(word.start - same.start) <= 3 * FRAME
