@@ -23,6 +23,7 @@ from typing import Any, Final
 import torch
 import torch.nn.functional as F
 
+from benchmarks.engine_goals import goals
 from benchmarks.report import Row, report
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
@@ -43,7 +44,7 @@ CONVOLUTION_SHARE: Final = 0.72
 """Of the convolution peak, that the goal allows the original's work to take."""
 PHONES, PROMPT, STEPS = 100, 125, 150
 SOUND_SECONDS: Final = 4.0
-GOALS: Final = {"hubert_mb": 160.0, "loader_percent": 5.0, "load_seconds": 1.5, "load_mb": 400.0}
+GOALS: Final = {"hubert_mb": 160.0, "loader_percent": 5.0, "load_seconds": 1.0, "load_mb": 400.0}
 
 Times = dict[str, list[float]]
 
@@ -59,7 +60,8 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     before = os.getloadavg()[0]
-    rows = [*tokens(options.rounds, options.steps), *sound(options.rounds), *children(options.threads)]
+    rows = [*goals(options.rounds, in_turns)]
+    rows += [*tokens(options.rounds, options.steps), *sound(options.rounds), *children(options.threads)]
     print(f"\n{options.threads} threads; other work on this machine when it began: a load of {before:.1f}")
     report("engine", rows, options.json)
 

@@ -26,8 +26,12 @@ logger = logging.getLogger(__name__)
 
 Runtime = Literal["auto", "torch"]
 """What computes generators on a CPU. auto: OpenVINO where it is installed and faster."""
-BUCKET: Final = 8
-"""Frames are padded to a multiple of this."""
+BUCKET, MOST_FRAMES = 16, 128
+"""Frames are padded to a multiple of the first, and longer latents cut into pieces of the second at most: every length
+costs time and memory once, 10 MB and half a megabyte a frame at v2's size."""
+FEWEST_FRAMES: Final = 32
+BYTES_PER_SAMPLE: Final = 720
+"""Of the activations that are kept for the longest piece."""
 
 
 @cache
@@ -66,11 +70,12 @@ class CompiledGenerator(nn.Module):
 
     @property
     def compiled_bytes(self) -> int:
-        """What OpenVINO's own copy of the weights takes."""
-        return (2 if self.precision == "bf16" else 4) * sum(weight.numel() for weight in self.parameters())
+        """What OpenVINO's own copy of the weights takes, and its activations."""
+        weights = (2 if self.precision == "bf16" else 4) * sum(weight.numel() for weight in self.parameters())
+        return weights + MOST_FRAMES * self.hop * BYTES_PER_SAMPLE
 
     def compile_for(self, threads: int) -> None:
-        """Compile for so many threads."""
+        """Compile for so many threads, and for the length of a first chunk."""
         openvino = load_openvino()
         assert openvino is not None, "the caller has checked that it is there"
         options = {
@@ -82,6 +87,10 @@ class CompiledGenerator(nn.Module):
         model = openvino.Core().compile_model(generator_graph(openvino, self.generator), "CPU", options)
         with self._lock:
             self._request = model.create_infer_request()
+        latent, style = (
+            torch.zeros(1, layer.in_channels, 1) for layer in (self.generator.conv_pre, self.generator.cond)
+        )
+        self(latent, style)
 
     @torch.inference_mode()
     def forward(self, z: Tensor, style: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -89,14 +98,25 @@ class CompiledGenerator(nn.Module):
         counts = [z.shape[2]] * len(z) if lengths is None else lengths.tolist()
         waves = z.new_zeros(len(z), 1, z.shape[2] * self.hop)
         for row, count in enumerate(counts):
-            padding = -count % BUCKET
-            latent = F.pad(z[row : row + 1, :, :count], (0, padding)).contiguous()
-            mask = F.pad(z.new_ones(1, 1, count), (0, padding))
-            inputs = [tensor.numpy() for tensor in (latent, style[row : row + 1].contiguous(), mask)]
-            with self._lock:  # its result is overwritten by the next one
-                wave = torch.from_numpy(self._request.infer(inputs)[0])
-                waves[row, :, : count * self.hop] = wave[0, :, : count * self.hop]
+            begin = 0
+            while begin < count:
+                first = max(0, begin - self.reach)
+                last = min(count, first + MOST_FRAMES)
+                end = last if last == count else last - self.reach
+                wave = self._generate(z[row : row + 1, :, first:last], style[row : row + 1])
+                samples = wave[(begin - first) * self.hop : (end - first) * self.hop]
+                waves[row, 0, begin * self.hop : end * self.hop] = samples
+                begin = end
         return waves
+
+    def _generate(self, latent: Tensor, style: Tensor) -> Tensor:
+        """Generate the samples (N,) of a latent (1, C, T), and more."""
+        frames = latent.shape[2]
+        padding = max(-(-frames // BUCKET) * BUCKET, FEWEST_FRAMES) - frames
+        mask = F.pad(latent.new_ones(1, 1, frames), (0, padding))
+        inputs = [tensor.numpy() for tensor in (F.pad(latent, (0, padding)), style.contiguous(), mask)]
+        with self._lock:  # the next result takes the place of this one
+            return torch.from_numpy(self._request.infer(inputs)[0][0, 0].copy())
 
 
 def compile_generator(generator: nn.Module, *, exact: bool, threads: int) -> CompiledGenerator | None:
