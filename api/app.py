@@ -9,6 +9,7 @@ from functools import cache
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
+from redis.asyncio import Redis
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
@@ -224,8 +225,29 @@ async def open_services(
     settings: Settings, redis_url: str, metrics: Metrics, audit: AuditLog
 ) -> AsyncIterator[ApiServices]:
     """Open everything that the routes share, and close it in the opposite order when the block ends."""
+    chunks = connect_async(redis_url, decode_responses=False)
+    services = _make_services(settings, connect_async(redis_url), chunks, metrics, audit)
+    sweeping = asyncio.create_task(
+        sweep_periodically(services.storage, settings.result_expiry_seconds, settings.static_dir)
+    )
+    preparing = asyncio.create_task(prepare_splitting())
+    try:
+        yield services
+    finally:
+        await cancel_and_wait(preparing)
+        await cancel_and_wait(sweeping)  # it uses the storage's records, which close below
+        await services.sse.close()
+        await services.speech.close()
+        await services.speech.streams.close()
+        await chunks.aclose()
+        await services.events.close()
+        await services.records.close()
+        await services.redis.aclose()
+
+
+def _make_services(settings: Settings, redis: Redis, chunks: Redis, metrics: Metrics, audit: AuditLog) -> ApiServices:
+    """Connect the services with one another; `chunks` is a connection to Redis that reads bytes."""
     storage = open_storage(settings)
-    redis = connect_async(redis_url)
     queue = AsyncQueue(redis, QueueOptions.from_settings(settings, memory_share=MEMORY_SHARE))
     events = Events(queue)
     records = Records(settings.resolved_database_url)
@@ -239,52 +261,37 @@ async def open_services(
     inference = InferenceService(queue)
     batches = BatchService(inference)
     references = ReferenceService(records, storage, recordings)
-    chunks = connect_async(redis_url, decode_responses=False)
     streams = ChunkStreams(queue, chunks)
     marks = SpeechMarks(settings)
     speech = SpeechService(settings, storage, queue, events, streams, records, references, marks)
-    sse = SseResponder(metrics.watchers)
-    sweeping = asyncio.create_task(sweep_periodically(storage, settings.result_expiry_seconds, settings.static_dir))
-    preparing = asyncio.create_task(prepare_splitting())
-    try:
-        yield ApiServices(
-            settings=settings,
-            redis=redis,
-            queue=queue,
-            events=events,
-            records=records,
-            storage=storage,
-            experiments=experiments,
-            datasets=datasets,
-            inference=inference,
-            batches=batches,
-            webhooks=WebhookService(records, make_fetcher(settings), settings.secret_box),
-            limits=limits,
-            fetcher=fetcher,
-            keys=KeyRing(settings.valid_api_keys, records, admins=settings.admin_api_keys),
-            metrics=metrics,
-            audit=audit,
-            stream_tokens=StreamTokens(redis, settings.key_prefix),
-            sse=sse,
-            checkpoints=CheckpointService(records, storage, settings.data_path),
-            jobs=JobService(queue, inference, batches),
-            logs=LogService(records, queue, events, storage),
-            recordings=recordings,
-            references=references,
-            sessions=CallerSessions(redis, settings.redis_prefix),
-            speech=speech,
-            detection=DetectionService(recordings, marks),
-            step_tasks=StepTaskService(records, experiments, datasets, events, uploads, storage),
-            uploads=uploads,
-            voices=VoiceService(records, storage, queue, recordings),
-        )
-    finally:
-        await cancel_and_wait(preparing)
-        await cancel_and_wait(sweeping)  # it uses the storage's records, which close below
-        await sse.close()
-        await speech.close()
-        await streams.close()
-        await chunks.aclose()
-        await events.close()
-        await records.close()
-        await redis.aclose()
+    return ApiServices(
+        settings=settings,
+        redis=redis,
+        queue=queue,
+        events=events,
+        records=records,
+        storage=storage,
+        experiments=experiments,
+        datasets=datasets,
+        inference=inference,
+        batches=batches,
+        webhooks=WebhookService(records, make_fetcher(settings), settings.secret_box),
+        limits=limits,
+        fetcher=fetcher,
+        keys=KeyRing(settings.valid_api_keys, records, admins=settings.admin_api_keys),
+        metrics=metrics,
+        audit=audit,
+        stream_tokens=StreamTokens(redis, settings.key_prefix),
+        sse=SseResponder(metrics.watchers),
+        checkpoints=CheckpointService(records, storage, settings.data_path),
+        jobs=JobService(queue, inference, batches),
+        logs=LogService(records, queue, events, storage),
+        recordings=recordings,
+        references=references,
+        sessions=CallerSessions(redis, settings.redis_prefix),
+        speech=speech,
+        detection=DetectionService(recordings, marks),
+        step_tasks=StepTaskService(records, experiments, datasets, events, uploads, storage),
+        uploads=uploads,
+        voices=VoiceService(records, storage, queue, recordings),
+    )
