@@ -7,9 +7,10 @@ from dataclasses import replace
 import httpx
 import orjson
 from api_support import Api, tone
+from task_records import new_task_record
 
 from api.routes.tasks import remaining_seconds
-from core.records import TaskRecord, TaskStatus
+from core.records import TaskStatus
 
 
 async def test_the_status_has_health_queues_and_resources(client: httpx.AsyncClient) -> None:
@@ -46,28 +47,8 @@ async def test_a_recording_is_measured(client: httpx.AsyncClient) -> None:
     assert "short" in analysis["problems"]
 
 
-RUNNING = TaskRecord(
-    id="task-1",
-    exp_id="exp-1",
-    exp_name="anna",
-    audio_file_id=None,
-    version="nano",
-    language="en",
-    quality="fast",
-    priority=5,
-    status=TaskStatus.RUNNING,
-    current_stage="asr",
-    progress=0.5,
-    overall_progress=0.25,
-    message="",
-    error=None,
-    webhook_url="",
-    schedule_at=None,
-    idempotency_key=None,
-    voice_id=None,
-    created_at=900.0,
-    started_at=1000.0,
-    completed_at=None,
+RUNNING = new_task_record(
+    1, status=TaskStatus.RUNNING, current_stage="asr", progress=0.5, overall_progress=0.25, started_at=1000.0
 )
 
 

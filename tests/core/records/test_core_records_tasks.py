@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from task_records import new_task_record
 
 from core.errors import Conflict, NotFound
 from core.records import (
@@ -16,7 +17,6 @@ from core.records import (
     NewTaskRecords,
     Records,
     StageRecord,
-    TaskRecord,
     TaskStatus,
 )
 from core.stages.order import stage_order
@@ -52,31 +52,9 @@ def new_task(number: int, **values) -> NewTaskRecords:
         created_at=NOW,
         updated_at=NOW,
     )
-    task = TaskRecord(
-        id=f"task-{number}",
-        exp_id=experiment.id,
-        exp_name="bob",
-        audio_file_id="file-1",
-        version="nano",
-        language="en",
-        quality="fast",
-        priority=5,
-        status=TaskStatus.QUEUED,
-        current_stage="convert",
-        progress=0.0,
-        overall_progress=0.0,
-        message="",
-        error=None,
-        webhook_url="",
-        schedule_at=None,
-        idempotency_key=None,
-        voice_id=None,
-        created_at=NOW,
-        started_at=None,
-        completed_at=None,
-    )
+    task = new_task_record(number, **{"audio_file_id": "file-1", "created_at": NOW, **values})
     stage = StageRecord(experiment.id, "convert", StageStatus.QUEUED, run=1, work_run=1)
-    return NewTaskRecords(replace(task, **values), experiment, stage)
+    return NewTaskRecords(task, experiment, stage)
 
 
 async def test_a_task_is_found_as_it_was_made_with_its_experiment_and_first_stage(records):
