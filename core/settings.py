@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
-import json
-import re
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
@@ -22,16 +18,27 @@ from pydantic_settings import (
 
 from common.hosts import bracketed
 from common.versions import RequestedVersion
-from core.encryption import KEY_FILE, SecretBox, check_keys
+from core.encryption import KEY_FILE, SecretBox
 from core.errors import SovitsError
 from core.redis_address import PREFIX, cluster_prefix, kind_of_url, with_options
-from core.signing import key_of
+from core.setting_values import (
+    BUCKETS,
+    Aliases,
+    CommaList,
+    EncryptionKeys,
+    HostAddress,
+    HostNames,
+    JsonOrPath,
+    Networks,
+    Origins,
+    RootPath,
+    SigningSecret,
+    StorageAddress,
+    WebAddress,
+    split_commas,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-_HOST_NAME = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f:.]+\]?")
-_ORIGIN = re.compile(r"null|\*|[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@]+/?")
-_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]{1,100}){1,10}")
-BUCKETS = ("s3://", "gs://", "az://")
 
 
 class BadSettings(SovitsError):
@@ -45,7 +52,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
 
-    host: str = "127.0.0.1"
+    host: HostAddress = "127.0.0.1"
     """Address that the API listens on."""
     port: int = Field(9880, ge=0, le=65535, validation_alias=AliasChoices("API_PORT", "PORT"))
     """Port of the API; 0 takes a free one. API_PORT, as desktop shells set it, wins over PORT."""
@@ -70,7 +77,7 @@ class Settings(BaseSettings):
     """PEM file with this host's own certificate, when the Redis server asks for one."""
     redis_key_file: str = ""
     """PEM file with the key of REDIS_CERT_FILE."""
-    redis_host: str = ""
+    redis_host: HostAddress = ""
     """Used with REDIS_PORT and REDIS_DB when there is no REDIS_URL."""
     redis_port: int = Field(6379, ge=1, le=65535)
     redis_db: int = Field(0, ge=0)
@@ -86,7 +93,7 @@ class Settings(BaseSettings):
     """Used where there is no REDIS_URL: the queue is Redis itself."""
     celery_result_backend: str = ""
     """Accepted, as other servers need it; results are in the same Redis."""
-    storage_url: str = ""
+    storage_url: StorageAddress = ""
     """Where artefacts lie: a folder (`file:///…`) or a bucket (`s3://…`); empty means the data folder."""
     local_storage_path: Path | None = None
     """The folder of artefacts where no bucket is named; by default in the data folder."""
@@ -101,38 +108,38 @@ class Settings(BaseSettings):
     storage_cache_mb: int = Field(20_480, ge=1)
     """MiB of copies from a bucket that this host keeps; what a stage works on may come on top."""
 
-    valid_api_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    valid_api_keys: CommaList = ()
     """API keys separated by commas; with none here and none made by `main.py keys`, no key is asked for."""
-    admin_api_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    admin_api_keys: CommaList = ()
     """API keys separated by commas that may do everything, also with what belongs to other keys."""
     allow_open_access: bool = False
     """Whether the API may be reached from other machines although no key exists; a warning at every start says so."""
     max_connections: int = Field(2000, ge=4)
     """Connections that the API has open at once, event streams included; more get 503. Open files may limit it."""
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    allowed_hosts: HostNames = ()
     """Host names that the API answers to beside localhost, IP addresses and HOST, separated by commas; `*.name` for all
     names below one, `*` for any. Once it is set, it counts with API keys as well."""
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    cors_origins: Origins = ()
     """Origins beside this host's whose pages may use the API, such as `https://app.example`; `null` for pages that were
     opened as a file, `*` for any."""
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: Networks = ()
     """Addresses or networks of reverse proxies whose `X-Forwarded-…` headers are believed."""
     wyoming_port: int = Field(0, ge=0, le=65535)
     """Port of the Wyoming protocol, by which Home Assistant speaks (usually 10200); 0: none."""
     wyoming_host: str = "127.0.0.1"
     """Address that Wyoming is served at. The protocol has no keys: let only hosts that may speak reach it."""
-    root_path: str = ""
+    root_path: RootPath = ""
     """Path below which a reverse proxy offers the API, such as `/voice`, whether or not it removes it from requests."""
     max_upload_mb: int = Field(500, ge=1)
     """Largest upload, MiB."""
     max_text_characters: int = Field(100_000, ge=1)
     """Longest text of one speech request."""
-    fetch_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    fetch_allowed_hosts: CommaList = ()
     """Hosts that `voice_url` may name although they are private addresses, separated by commas."""
 
-    webhook_secret: SecretStr = SecretStr("")
+    webhook_secret: SigningSecret = SecretStr("")
     """Signs what is sent to the `webhook_url` of a request: `whsec_` and 24 to 64 bytes in base64."""
-    secrets_key: SecretStr = SecretStr("")
+    secrets_key: EncryptionKeys = SecretStr("")
     """Encrypts the secrets of webhooks in the database; empty: a key in `secrets.key` under the data folder.
 
     With PostgreSQL, which hosts may share, that file is used but not created.
@@ -141,7 +148,7 @@ class Settings(BaseSettings):
     """Whether speech carries a watermark that says that it is synthetic."""
     mark_key: SecretStr = SecretStr("")
     """Secret of the watermark, the same on every host of an installation; empty: `marks.key` under the data folder."""
-    webhook_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    webhook_allowed_hosts: CommaList = ()
     """Hosts that webhooks may name although they have private addresses, separated by commas."""
 
     default_version: RequestedVersion = "auto"
@@ -178,12 +185,12 @@ class Settings(BaseSettings):
     num_file_workers: int = Field(1, ge=0, le=64)
     """Workers of this host that assemble inferences, archive, import and check data sets; one job at a time each.
     0: none, another host has them."""
-    prompts_config: Path | str = REPOSITORY / "prompts" / "prompts.json"
+    prompts_config: JsonOrPath = REPOSITORY / "prompts" / "prompts.json"
     """The prompt catalogue: a JSON file, or the JSON itself, `[{"name", "path", "text"}, …]`."""
     default_voice: str = ""
     """Voice of requests that name none, or one of OpenAI's voices; empty: a bundled one that speaks the text's
     language, else the newest."""
-    voice_aliases: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
+    voice_aliases: Aliases = Field(default_factory=dict)
     """Other names of voices, `alloy=anna, echo=ben` or a JSON object; keys in lower case."""
     cosyvoice_sample_rate: int = Field(0, ge=0, le=48_000)
     """Hz of the WAVs of POST /synthesize; 0: as the voice's model speaks."""
@@ -192,7 +199,7 @@ class Settings(BaseSettings):
     voice's model speaks."""
     static_dir: str = ""
     """Folder that also gets the WAVs of POST /synthesize; a relative one lies in the working folder. Empty: none."""
-    hf_endpoint: str = ""
+    hf_endpoint: WebAddress = ""
     """`http://` or `https://` address of a mirror of the Hugging Face hub; empty asks the hub itself."""
 
     local_max_workers: int | None = Field(None, ge=0, le=64)
@@ -242,7 +249,7 @@ class Settings(BaseSettings):
     """Name of the service in GET /api/v1/info."""
     environment: Literal["development", "production"] = "production"
     """Shown in GET /api/v1/info."""
-    supported_models: Annotated[tuple[str, ...], NoDecode] = ()
+    supported_models: CommaList = ()
     """Names of models in GET /api/v1/info, separated by commas; empty: the versions."""
     default_train_priority: int = Field(5, ge=1, le=10)
     """Of a training of the model service that names none; 10 runs first."""
@@ -255,46 +262,6 @@ class Settings(BaseSettings):
 
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-
-    @field_validator(
-        "valid_api_keys",
-        "admin_api_keys",
-        "allowed_hosts",
-        "cors_origins",
-        "trusted_proxies",
-        "fetch_allowed_hosts",
-        "webhook_allowed_hosts",
-        "supported_models",
-        mode="before",
-    )
-    @classmethod
-    def _split_commas(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        if not value.strip().startswith("["):
-            return _split(value)
-        items = _parse_json(value)
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-            raise ValueError('it is a JSON array of strings, ["one", "two"], or a list with commas')
-        return tuple(item.strip() for item in items if item.strip())
-
-    @field_validator("voice_aliases", mode="before")
-    @classmethod
-    def _parse_aliases(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        if value.strip().startswith("{"):
-            pairs = _parse_json(value)
-            if not isinstance(pairs, dict) or not all(isinstance(name, str) for name in pairs.values()):
-                raise ValueError('it is a JSON object of names, {"alloy": "anna"}')
-        else:
-            pairs = {}
-            for part in _split(value):
-                alias, separator, name = part.partition("=")
-                if not separator or not alias.strip() or not name.strip():
-                    raise ValueError(f"{part!r} is no alias; aliases are like alloy=anna, echo=ben")
-                pairs[alias] = name.strip()
-        return {alias.strip().casefold(): name for alias, name in pairs.items()}
 
     @field_validator("cosyvoice_sample_rate", "openai_pcm_sample_rate")
     @classmethod
@@ -311,85 +278,12 @@ class Settings(BaseSettings):
                 values.setdefault(name, workers)
         return values
 
-    @field_validator("allowed_hosts")
-    @classmethod
-    def _host_names(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        for value in values:
-            if not _HOST_NAME.fullmatch(value):
-                raise ValueError(f"{value!r} is no host name; names have no scheme, port or path")
-        return values
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        for value in values:
-            if not _ORIGIN.fullmatch(value):
-                raise ValueError(f"{value!r} is no origin; origins are like https://app.example:8443, null or *")
-        return values
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _networks(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        for value in values:
-            ipaddress.ip_network(value, strict=False)  # its ValueError says what is wrong
-        return values
-
-    @field_validator("root_path")
-    @classmethod
-    def _path_of_a_proxy(cls, value: str) -> str:
-        value = value.rstrip("/")
-        if value and not is_root_path(value):
-            raise ValueError("it is a path such as /voice, without a host, a query or dots for a folder")
-        return value
-
-    @field_validator("host", "redis_host")
-    @classmethod
-    def _without_brackets(cls, value: str) -> str:
-        return value.strip().removeprefix("[").removesuffix("]")
-
     @field_validator("gpu_memory_per_model_mb")
     @classmethod
     def _no_zero(cls, value: int) -> int:
         if value == 0:
             raise ValueError("use -1 for an even spread, or a number of MiB above 0")
         return value
-
-    @field_validator("webhook_secret")
-    @classmethod
-    def _signs(cls, value: SecretStr) -> SecretStr:
-        if value.get_secret_value():
-            key_of(value.get_secret_value())
-        return value
-
-    @field_validator("secrets_key")
-    @classmethod
-    def _encrypts(cls, value: SecretStr) -> SecretStr:
-        check_keys(_split(value.get_secret_value()))
-        return value
-
-    @field_validator("hf_endpoint")
-    @classmethod
-    def _web_address(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("it must begin with http:// or https://")
-        return value.rstrip("/")
-
-    @field_validator("storage_url")
-    @classmethod
-    def _folder_or_bucket(cls, value: str) -> str:
-        if "://" in value and not value.startswith(("file:///", *BUCKETS)):
-            raise ValueError("it is a folder, file:///…, or a bucket: s3://…, gs://…, az://…")
-        return value
-
-    @field_validator("prompts_config", mode="before")
-    @classmethod
-    def _json_or_path(cls, value: Any) -> Any:
-        if isinstance(value, Path) or not isinstance(value, str):
-            return value
-        if value.strip()[:1] in ("[", "{"):
-            _parse_json(value)
-            return value.strip()
-        return Path(value)
 
     @field_validator("data_path", "prompts_config", "sqlite_path", "local_storage_path")
     @classmethod
@@ -426,7 +320,7 @@ class Settings(BaseSettings):
         """What encrypts and decrypts the secrets in the database."""
         # Hosts that share a database would lock each other out with keys of their own.
         only_this_host = self.resolved_database_url.startswith("sqlite")
-        keys = _split(self.secrets_key.get_secret_value())
+        keys = split_commas(self.secrets_key.get_secret_value())
         return SecretBox(self.data_path / KEY_FILE, keys, may_create=only_this_host)
 
     @property
@@ -505,11 +399,6 @@ class Settings(BaseSettings):
         return self.resolved_storage_url.startswith(BUCKETS)
 
 
-def is_root_path(path: str) -> bool:
-    """Return whether a text is a path that a proxy can put before ours: `/voice`, `/a/b`."""
-    return _ROOT_PATH.fullmatch(path) is not None and not {".", ".."} & set(path.split("/"))
-
-
 def read_settings(**overrides: Any) -> Settings:
     """Read the environment; `overrides` (by field name) win. Raises BadSettings naming what is wrong."""
     try:
@@ -535,17 +424,6 @@ def read_settings(**overrides: Any) -> Settings:
 def settings() -> Settings:
     """Return the settings of this process, read on first use."""
     return read_settings()
-
-
-def _split(value: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def _parse_json(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        raise ValueError("it begins like JSON and cannot be read as such") from None
 
 
 def _explain(error: ValidationError) -> str:
