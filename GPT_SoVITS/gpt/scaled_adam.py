@@ -94,7 +94,9 @@ class _Stack:
         self.parameters = parameters
         self.scalar = parameters[0].numel() == 1
         self.axes = tuple(range(1, parameters[0].dim() + 1))
-        w = torch.stack([p.detach() for p in parameters]).float()
+        self.weights = torch.stack([p.detach() for p in parameters])
+        """A copy until the first update, from which on the parameters are its parts and need not be copied."""
+        w = self.weights.float()
         self.state = {"change": torch.zeros_like(w), "square": torch.zeros_like(w)}
         if not self.scalar:
             self.state |= {
@@ -107,20 +109,30 @@ class _Stack:
         return torch.stack([torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters])
 
     def scaled_square(self, gradient: Tensor) -> Tensor:
-        return (gradient if self.scalar else gradient * self.state["rms"]).square().sum()
+        return gradient.square().sum() if self.scalar else (gradient * self.state["rms"]).square_().sum()
 
     def update(self, gradient: Tensor, lr: float, k: int, clip_scale: float) -> None:
-        w = torch.stack([p.detach() for p in self.parameters])
+        """Update the parameters; the gradient is used up."""
+        w = self._stacked_weights()
         change = self.state["change"].mul_(BETA_CHANGE)
         if self.scalar:
             change.sub_(SCALAR_FACTOR * lr * (1 - BETA_CHANGE) * gradient / self._spread(gradient, k, always=True))
             w.clamp_(-SCALAR_LIMIT, SCALAR_LIMIT)
         else:
-            self._rescale(w, gradient * clip_scale, lr, k)
+            self._rescale(w, gradient if clip_scale == 1 else gradient * clip_scale, lr, k)
             step = lr * (1 - BETA_CHANGE) * self.state["rms"].clamp_min(SMALLEST_RMS)
-            change.sub_(step * gradient / self._spread(gradient, k, always=False))
-        for parameter, value in zip(self.parameters, w.add_(change)):
-            parameter.copy_(value)
+            spread = self._spread(gradient, k, always=False)
+            change.sub_(gradient.mul_(step).div_(spread))
+        w.add_(change)
+
+    def _stacked_weights(self) -> Tensor:
+        """Return the weights (n, *shape), of which the parameters are views."""
+        stack = self.weights
+        if any(p.data_ptr() != part.data_ptr() for p, part in zip(self.parameters, stack.unbind())):
+            stack = self.weights = torch.stack([p.detach() for p in self.parameters])
+            for parameter, part in zip(self.parameters, stack.unbind()):
+                parameter.data = part
+        return stack
 
     def _spread(self, gradient: Tensor, k: int, *, always: bool) -> Tensor:
         """Return the root mean square of the gradient over time, corrected for a short history.
@@ -129,9 +141,8 @@ class _Stack:
         """
         square = self.state["square"].mul_(BETA_SQUARE).addcmul_(gradient, gradient, value=1 - BETA_SQUARE)
         history = 1 - BETA_SQUARE ** (k + 1)
-        if always or history < 0.99:
-            square = square / history
-        return square.sqrt().add_(EPS)
+        root = (square / history).sqrt_() if always or history < 0.99 else square.sqrt()
+        return root.add_(EPS)
 
     def _rescale(self, w: Tensor, gradient: Tensor, lr: float, k: int) -> None:
         """Collect the gradient of the overall scale; every fourth time, apply it to the tensor."""
