@@ -18,8 +18,15 @@ BEST_FIRST: Final[tuple[Version, ...]] = ("v2ProPlus", "v2Pro", "v4", "v3", "v2"
 """All versions in the order in which `auto` prefers them."""
 SPEAKER_VECTOR_VERSIONS: Final[frozenset[Version]] = frozenset({"v2Pro", "v2ProPlus"})
 """The versions whose SoVITS model is conditioned on a speaker vector."""
+NANO_LANGUAGES: Final = ("en",)
+"""What the bundled base was trained on; it reads other languages by phonemes that it never heard."""
 FLOW_MATCHING_VERSIONS: Final[frozenset[Version]] = frozenset({"v3", "v4"})
 """The versions that generate a mel spectrogram by flow matching and need a vocoder."""
+
+
+def spoken_languages(version: str) -> tuple[str, ...]:
+    """Return the languages that voices of a version speak; any for an unknown version."""
+    return {"nano": NANO_LANGUAGES, "v1": ("zh", "en", "ja")}.get(version, ("zh", "en", "ja", "ko", "yue"))
 
 
 def gpt_family(version: str) -> str:

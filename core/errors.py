@@ -183,6 +183,12 @@ class UnsupportedLanguage(InvalidRequest):
     code = "unsupported_language"
 
 
+class LanguageNotSpoken(UnsupportedLanguage):
+    """The text is in a language that the voice does not speak, and the caller wants no other."""
+
+    code = "language_not_spoken"
+
+
 class UnreadableText(InvalidRequest):
     """The text holds nothing that the chosen language can pronounce."""
 

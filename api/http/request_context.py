@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -22,6 +22,7 @@ from core.logs import current_request
 from core.setting_values import is_root_path
 
 REQUEST_ID_HEADER: Final = "X-Request-ID"
+WARNING_HEADER: Final = "X-Warning"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+/=@-]{0,127}")
 _SCHEMES: Final = ("http", "https")
 _OWN_SEGMENTS: Final = ("api", "v1", "audio")
@@ -37,6 +38,8 @@ class RequestContext:
     """IP address of the client; empty on a Unix socket."""
     caller: str = ""
     """Who sent the valid key that came with the request; empty without one."""
+    warnings: list[str] = field(default_factory=list)
+    """What the response says beside its content, in `X-Warning`: a code and what it is about."""
     root_path: str = ""
     """The path below which a proxy offers this server, such as `/voice`; empty at a root."""
 
@@ -49,6 +52,13 @@ def external_path(path: str) -> str:
     """Return a path of this server as its client has to request it: below the path that a proxy has put before it."""
     context = current_context.get()
     return f"{context.root_path}{path}" if context else path
+
+
+def warn_caller(warning: str) -> None:
+    """Say something beside the content of the response: ASCII, a code and what it is about, once."""
+    context = current_context.get()
+    if context is not None and warning not in context.warnings:
+        context.warnings.append(warning)
 
 
 class TrustedProxies:
@@ -116,6 +126,8 @@ class RequestContextMiddleware:
                 message.setdefault("headers", [])
                 response_headers = MutableHeaders(scope=message)
                 response_headers[REQUEST_ID_HEADER] = context.id
+                if context.warnings:
+                    response_headers[WARNING_HEADER] = ", ".join(context.warnings)
                 if root_path and "location" in response_headers:
                     response_headers["location"] = _external_location(response_headers["location"], root_path)
             await send(message)

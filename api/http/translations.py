@@ -109,6 +109,10 @@ BY_CODE: Final[dict[str, tuple[str, str]]] = {
     "unreadable_text": ("文本中没有所选语言可以朗读的内容。", "请更换语言或修改文本。"),
     "unsafe_checkpoint": ("检查点文件含有可疑内容，未被打开。", "请使用来源可靠的文件。"),
     "unsupported_language": ("不支持该语言。", "支持的语言见 GET /api/v1/info。"),
+    "language_not_spoken": (
+        "该音色不会说文本的语言。",
+        "请换用会说该语言的音色，或去掉 strict_language。",
+    ),
     "upload_failed": ("结果上传失败。", "请检查上传网址。"),
     "upload_refused": ("对方拒绝了上传。", "请检查上传网址和令牌。"),
     "voice_not_found": ("没有这个音色。", "现有音色见 GET /api/v1/voices。"),

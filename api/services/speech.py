@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from api.http.draining import shutting_down
+from api.http.request_context import warn_caller
 from api.services.job_errors import error_from_job
 from api.services.live_speech import FILE_AHEAD, KEEP_SECONDS, STREAM_AHEAD, AudioChunk, LiveSpeech
 from api.services.references import ReferenceService
@@ -23,7 +24,7 @@ from api.services.text_splitting import MAX_CHARACTERS, split_short_text
 from api.services.voice_lookup import VoiceLookup
 from common.languages import single_language
 from common.limits import prompt_seconds
-from common.versions import FLOW_MATCHING_VERSIONS
+from common.versions import FLOW_MATCHING_VERSIONS, spoken_languages
 from core.errors import EmptyText, InvalidRequest, NotReady, SovitsError, TextTooLong, TimedOut
 from core.ids import new_id
 from core.jobs.chunk_streams import ChunkStreams
@@ -34,7 +35,13 @@ from core.jobs.roles import SPLITTER, SYNTHESIZER
 from core.marks.speech_marks import SpeechMarks
 from core.records import Records, VoiceRecord
 from core.settings import Settings
-from core.speech.checks import canonical_language, check_pronunciations, check_speed, replace_surrogates
+from core.speech.checks import (
+    canonical_language,
+    check_pronunciations,
+    check_speed,
+    check_spoken_languages,
+    replace_surrogates,
+)
 from core.speech.requests import InputType, PromptRef, SpeechRequest, SplitResult, Timestamps, UtteranceRequest
 from core.speech.sampling import SamplingOptions, SplitMethod
 from core.speech.utterances import utterance_requests
@@ -75,6 +82,8 @@ class SpeechOptions:
     """Hz of the audio; 0: as the voice's model speaks."""
     timestamps: Timestamps | None = None
     """Whether words, or phonemes as well, are shown with their times."""
+    strict_language: bool = False
+    """Whether a text in a language that the voice does not speak is an error."""
 
 
 class SpeechService:
@@ -112,7 +121,8 @@ class SpeechService:
     async def request(self, text: str, voice: str | VoiceRecord, options: SpeechOptions) -> SpeechRequest:
         """Return a checked request for a voice: its record, id or name.
 
-        Raises EmptyText, TextTooLong, UnsupportedLanguage, InvalidRequest, or VoiceNotFound, which names the voices.
+        Raises EmptyText, TextTooLong, UnsupportedLanguage, LanguageNotSpoken, InvalidRequest, or VoiceNotFound, which
+        names the voices.
         """
         self.check_text(text)
         language, speed = canonical_language(options.language), check_speed(options.speed)
@@ -123,7 +133,7 @@ class SpeechService:
                 hint="v1, v2, the v2Pro family and nano take several.",
             )
         prompt = record.prompt_named(options.prompt_name)
-        return SpeechRequest(
+        request = SpeechRequest(
             text=replace_surrogates(text),
             input_type=options.input_type,
             language=language,
@@ -142,7 +152,12 @@ class SpeechService:
             text_split_method=options.text_split_method,
             sample_rate=options.sample_rate,
             timestamps=options.timestamps,
+            spoken_languages=spoken_languages(record.version),
+            strict_language=options.strict_language,
         )
+        if warning := check_spoken_languages(request, text):
+            warn_caller(warning)
+        return request
 
     def check_text(self, text: str) -> None:
         """Raise EmptyText or TextTooLong unless the text can be spoken."""

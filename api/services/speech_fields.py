@@ -36,6 +36,11 @@ class SpeechFields(SamplingOptions):
         max_length=100,
         description="Name of the voice's prompt whose speaking style is used. Default: its first.",
     )
+    strict_language: bool = Field(
+        False,
+        description="Reject a text in a language that the voice does not speak. Default: the header `X-Warning` says "
+        "`language_not_spoken`.",
+    )
     input_type: InputType = Field(
         "auto", description="auto (SSML if the text begins with <speak, else inline tags), text, marks or ssml."
     )
@@ -62,4 +67,5 @@ class SpeechFields(SamplingOptions):
             text_split_method=self.text_split_method,
             sample_rate=self.sample_rate or default_rate,
             timestamps=self.timestamps,
+            strict_language=self.strict_language,
         )

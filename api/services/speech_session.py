@@ -22,6 +22,7 @@ from api.services.live_speech import AudioChunk, LiveSpeech
 from api.services.text_splitting import sentences, split_short_text
 from common.text_origins import moved
 from core.errors import EmptyText, InvalidRequest, TextTooLong, UnreadableText
+from core.speech.checks import check_spoken_languages
 from core.speech.requests import SpeechRequest, UtteranceRequest
 from core.speech.utterances import utterance_requests
 
@@ -50,6 +51,8 @@ class SpeechSession:
         """`template` is a request without a text."""
         self.spoken: list[SpokenText] = []
         """What was returned so far, in order."""
+        self.warnings: list[str] = []
+        """What the text is that the voice cannot speak well, each kind once."""
         self._template = template
         self._live = live
         self._max_characters = max_characters
@@ -140,6 +143,8 @@ class SpeechSession:
         for first in range(0, len(piece.text), MAX_PIECE_CHARACTERS):
             text = piece.text[first : first + MAX_PIECE_CHARACTERS]
             request = self._template.model_copy(update={"text": text})
+            if (warning := check_spoken_languages(request, text)) and warning not in self.warnings:
+                self.warnings.append(warning)
             try:
                 split = await split_short_text(request)
             except (EmptyText, UnreadableText):  # punctuation alone

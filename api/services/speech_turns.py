@@ -46,6 +46,8 @@ class Turn:
     settings: TurnSettings
     spoken: list[SpokenText] = field(default_factory=list)
     """Utterances whose audio was sent; of a cancelled turn, the last one may be incomplete."""
+    warnings: list[str] = field(default_factory=list)
+    """What of the text the voice cannot speak well: a code and what it is about."""
     seconds: float = 0.0
     """Duration of the audio that was sent."""
     sample_rate: int = 0
@@ -268,7 +270,7 @@ class SpeechTurns:
 
     async def _send(self, turn: Turn, session: SpeechSession) -> None:
         encoder: AudioEncoder | None = None
-        turn.spoken = session.spoken
+        turn.spoken, turn.warnings = session.spoken, session.warnings
         async with aclosing(resampled(session.audio(), turn.settings.options.sample_rate)) as chunks:
             async for chunk in chunks:
                 if encoder is None:

@@ -12,7 +12,9 @@ from common.limits import (
     MAX_SPEED,
     MIN_SPEED,
 )
-from core.errors import InvalidRequest, UnsupportedLanguage
+from core.errors import InvalidRequest, LanguageNotSpoken, UnsupportedLanguage
+from core.speech.requests import SpeechRequest
+from core.speech.text_language import languages_of
 
 
 def canonical_language(language: str) -> LanguageCode:
@@ -27,6 +29,28 @@ def canonical_language(language: str) -> LanguageCode:
             f"The language {language!r} cannot be spoken.", hint=f"Languages: {', '.join(LANGUAGE_CODES)}."
         )
     return code
+
+
+def check_spoken_languages(request: SpeechRequest, text: str) -> str:
+    """Return a warning where a text is in a language that the request's voice does not speak; else "".
+
+    Raises:
+        LanguageNotSpoken: the request is strict about it.
+    """
+    missing = [
+        language
+        for language in languages_of(text, request.language)
+        if request.spoken_languages and language not in request.spoken_languages
+    ]
+    if not missing:
+        return ""
+    needed, spoken = ", ".join(missing), ", ".join(request.spoken_languages)
+    if request.strict_language:
+        raise LanguageNotSpoken(
+            f"The text is in {needed}, and the voice speaks {spoken}.",
+            hint="Take a voice that speaks it; without strict_language the text is read with an accent at best.",
+        )
+    return f'{LanguageNotSpoken.code}; text="{needed}"; voice="{spoken}"'
 
 
 def check_speed(speed: float) -> float:

@@ -60,6 +60,10 @@ class SpeechRequest(SpeechPayload):
     language: str = "auto"
     number_language: str = ""
     """The voice's language, of numbers in a text without a word that tells theirs; empty: Mandarin."""
+    spoken_languages: tuple[str, ...] = ()
+    """Those of the voice; empty: any."""
+    strict_language: bool = False
+    """Whether a text in another language is an error instead of a warning."""
     pronunciations: dict[str, str] = Field(default_factory=dict)
     """Word → pronunciation, the voice's own among them."""
     voice_id: str

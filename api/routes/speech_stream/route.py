@@ -130,6 +130,7 @@ class _Connection:
                 {"text": spoken.text, "start": spoken.start, "end": spoken.end, "complete": spoken.complete}
                 for spoken in turn.spoken
             ],
+            warnings=turn.warnings,
         )
 
     async def failed(self, turn: Turn | None, error: SovitsError) -> None:

@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 
 from api.http.schemas import StrictModel
 from api.services.voices import PromptRequest, VoiceRequest
+from common.versions import spoken_languages
 from core.access import Visibility
 from core.names import Name
 from core.records import VoiceRecord, iso
@@ -28,6 +29,8 @@ class VoiceView(TypedDict):
     name: str
     version: str
     language: str
+    languages: list[str]
+    """All that its model was taught; another one is spoken with an accent at best."""
     prompts: list[PromptView]
     pronunciations: dict[str, str]
     gpt_checkpoint_id: str
@@ -104,6 +107,7 @@ def voice_view(voice: VoiceRecord) -> VoiceView:
         "name": voice.name,
         "version": voice.version,
         "language": voice.language,
+        "languages": list(spoken_languages(voice.version)),
         "prompts": [
             {
                 "name": str(prompt.get("name", "")),
