@@ -76,6 +76,7 @@ class Splitter:
                     device=request.device,
                     owner=job.owner,
                     affinity=request.voice_id,
+                    part_of=request.assembly,
                 )
                 for job_id, utterance in zip(job_ids, requests, strict=True)
             ]

@@ -78,6 +78,9 @@ class NewJob:
     """The process that listens to the stream: once that is gone, the job is cancelled instead of started."""
     affinity: str = ""
     """What a worker should have loaded for it, such as a voice's id; it prefers a worker that has."""
+    part_of: str = ""
+    """The job that its result is for: soon after that one is done or cancelled, this one is forgotten, and its history
+    a minute after its own end."""
 
 
 @dataclass(frozen=True, slots=True)

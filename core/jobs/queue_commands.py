@@ -159,7 +159,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
             arguments += (job.topic, job.idempotency_key, job.delay_seconds, keep)
             arguments += (dependencies, int(job.on_dependency_failure == "start"), job.device)
             arguments += (owner, job.request_id or current_request.get(), job.characters)
-            arguments += (job.stream or "", job.listener, job.affinity)
+            arguments += (job.stream or "", job.listener, job.affinity, job.part_of)
         replies = await self._run_script("enqueue", *arguments)
         if isinstance(replies, str):
             raise _quota_error(replies, caller.quota)

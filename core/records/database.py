@@ -26,8 +26,6 @@ READERS: Final = 2
 """Connections of one process that only read; more readers than these wait for one of them."""
 WRITERS: Final = 4
 """Concurrent write transactions on PostgreSQL; SQLite allows one."""
-CLOSE_SECONDS: Final = 5.0
-"""How long connections in use are waited for at the end."""
 
 
 class Database:
@@ -39,21 +37,21 @@ class Database:
         """The current time in seconds since the epoch."""
         self.writer, self.reader = _engines(url)
         # Semaphores wait in order and without a limit; a pool would time out, and SQLite's busy handler is unfair.
-        self._writers = 1 if is_sqlite(url) else WRITERS
-        self._writing = asyncio.Semaphore(self._writers)
+        self._writing = asyncio.Semaphore(1 if is_sqlite(url) else WRITERS)
         self._reading = asyncio.Semaphore(READERS)
+        self._closed = False
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction that may write; an exception inside undoes all of it."""
-        async with self._writing, _connected(self.writer) as connection, connection.begin():
+        async with self._writing, self._connected(self.writer) as connection, connection.begin():
             with convert_driver_errors():
                 yield connection
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection for single SELECTs; no transaction."""
-        async with self._reading, _connected(self.reader) as connection:
+        async with self._reading, self._connected(self.reader) as connection:
             with convert_driver_errors():
                 yield connection
 
@@ -78,30 +76,29 @@ class Database:
                 await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def close(self) -> None:
-        """Close all connections, those that are in use after their return: a pool forgets them when it is disposed."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS), contextlib.AsyncExitStack() as idle:
-                for semaphore, count in ((self._writing, self._writers), (self._reading, READERS)):
-                    for _ in range(count):
-                        await idle.enter_async_context(semaphore)
+        """Close all connections; one that is in use is closed by its user."""
+        self._closed = True
         await self.writer.dispose()
         if self.reader.sync_engine.pool is not self.writer.sync_engine.pool:
             await self.reader.dispose()
 
-
-@contextlib.asynccontextmanager
-async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    connection = engine.connect()
-    # A response whose client leaves is cancelled again and again until it ends; a connection is not closed that way.
-    with CancelScope(shield=True):
-        try:
-            await connection.start()
-        except Exception as error:  # of the driver, the network or the name server
-            raise RecordsUnavailable(f"The database cannot be reached: {error}", hint="Check DATABASE_URL.") from error
-        try:
-            yield connection
-        finally:
-            await connection.close()
+    @contextlib.asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        connection = engine.connect()
+        # A response whose client leaves is cancelled again at every await until it ends: no connection would be closed
+        # then. The end of a process cancels once, which this does not keep out.
+        with CancelScope(shield=True):
+            try:
+                await connection.start()
+            except Exception as error:  # of the driver, the network or the name server
+                hint = "Check DATABASE_URL."
+                raise RecordsUnavailable(f"The database cannot be reached: {error}", hint=hint) from error
+            try:
+                yield connection
+            finally:
+                if self._closed:  # the pool that it would return to is no more
+                    await connection.invalidate()
+                await connection.close()
 
 
 def _engines(url: str) -> tuple[AsyncEngine, AsyncEngine]:

@@ -191,6 +191,7 @@ def new_inference_jobs(
         topic=inference_id,
         delay_seconds=delay_seconds,
         characters=len(speech.text),
+        part_of=inference_id,
     )
     assembly_job = NewJob(
         role=FILES,

@@ -1,9 +1,9 @@
 -- ARGV: 1 when an API key enqueues them, which has quotas; its most unfinished jobs and characters a day, or nothing. Then,
--- eighteen a job: id, role, list, payload, priority, topic, idempotency key, delay, seconds to keep the result,
+-- nineteen a job: id, role, list, payload, priority, topic, idempotency key, delay, seconds to keep the result,
 -- JSON list of its dependencies, 1 when it starts on the failure of a dependency, and its device constraint: jobs with
 -- a constraint wait in a list of their own; its owner and the request that created it, or nothing; characters that
 -- count towards the quota; then, or nothing: which part of a stream of audio it speaks, the process that listens to it,
--- and what a worker should have loaded for it.
+-- what a worker should have loaded for it, and the job whose part it is.
 -- Returns nothing but `jobs N` or `characters N seconds` when a quota would be exceeded; nothing is added then. Else it
 -- returns for each the time of a new job, or {id, fields} of the one that was there.
 local at, replies = now(), {}
@@ -16,7 +16,7 @@ end
 
 if ARGV[1] == '1' then
   local jobs, characters, owner = 0, 0, nil
-  for first = 4, #ARGV, 18 do
+  for first = 4, #ARGV, 19 do
     if not find_existing(ARGV[first], ARGV[first + 6]) then
       jobs, characters, owner = jobs + 1, characters + tonumber(ARGV[first + 14]), ARGV[first + 12]
     end
@@ -35,9 +35,9 @@ if ARGV[1] == '1' then
     redis.call('EXPIRE', key, 172800)
   end
 end
-for first = 4, #ARGV, 18 do
+for first = 4, #ARGV, 19 do
   local id, role, list, payload, priority, topic, idempotency, delay, keep, dependencies, start_on_failure, constraint,
-    owner, request, _, stream, listener, affinity = unpack(ARGV, first, first + 17)
+    owner, request, _, stream, listener, affinity, part_of = unpack(ARGV, first, first + 18)
   local existing = find_existing(id, idempotency)
   if existing then
     replies[#replies + 1] = { existing, redis.call('HGETALL', job_key(existing)) }
@@ -56,6 +56,10 @@ for first = 4, #ARGV, 18 do
     if stream ~= '' then redis.call('HSET', job_key(id), 'stream', stream, 'listener', listener) end
     if affinity ~= '' then redis.call('HSET', job_key(id), 'affinity', affinity) end
     if keep ~= '' then redis.call('HSET', job_key(id), 'keep', keep) end
+    if part_of ~= '' then
+      redis.call('HSET', job_key(id), 'part_of', part_of)
+      redis.call('SADD', p .. 'parts:' .. part_of, id)
+    end
     if idempotency ~= '' then redis.call('SET', p .. 'idem:' .. idempotency, id, 'EX', 86400) end
     add_to_index(id, at)
     increment('submitted')

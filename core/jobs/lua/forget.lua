@@ -4,5 +4,5 @@ local state = redis.call('HGET', job_key(id), 'state')
 if state ~= 'done' and state ~= 'cancelled' then return 0 end
 redis.call('ZADD', p .. 'forgotten', 0, id)
 remove_expired_from_index(now())
-redis.call('DEL', job_key(id), p .. 'events:' .. id)
+redis.call('DEL', job_key(id), p .. 'events:' .. id, p .. 'parts:' .. id)
 return 1

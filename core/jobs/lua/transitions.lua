@@ -104,17 +104,36 @@ local function remove_from_quota(id)
   if owner then redis.call('SREM', p .. 'unfinished:' .. owner, id) end
 end
 
+-- The parts of a job are forgotten soon after it is done or cancelled; of a dead one they stay for a replay.
+local PART_SECONDS, PART_EVENTS_SECONDS = 300, 60
+
+local function forget_parts(id, at)
+  local parts = redis.call('SMEMBERS', p .. 'parts:' .. id)
+  for _, part in ipairs(parts) do
+    local state = redis.call('HGET', job_key(part), 'state')
+    if state == 'done' or state == 'cancelled' then
+      redis.call('EXPIRE', job_key(part), PART_SECONDS)
+      redis.call('ZADD', p .. 'forgotten', stamp(at + PART_SECONDS), part)
+    end
+  end
+  if #parts > 0 then redis.call('DEL', p .. 'parts:' .. id) end
+end
+
 -- End a job as done or cancelled; it is forgotten after its time.
 local function finish(id, state, at, keep, kind, ...)
-  local seconds = math.max(1, math.ceil(tonumber(redis.call('HGET', job_key(id), 'keep') or keep)))
+  local job = read_fields(id, 'keep', 'part_of')
+  local seconds = math.max(1, math.ceil(tonumber(job.keep or keep)))
+  local whole = job.part_of and redis.call('HGET', job_key(job.part_of), 'state')
+  if job.part_of and (not whole or whole == 'done' or whole == 'cancelled') then seconds = PART_SECONDS end
   remove_from_quota(id)
   redis.call('HSET', job_key(id), 'state', state, 'finished_at', stamp(at), ...)
   redis.call('EXPIRE', job_key(id), seconds)
   redis.call('ZADD', p .. 'forgotten', stamp(at + seconds), id)
   increment(state)
   end_stream(id, state)
-  publish(id, kind, '{"job_id":' .. quote(id) .. '}', seconds)
+  publish(id, kind, '{"job_id":' .. quote(id) .. '}', job.part_of and PART_EVENTS_SECONDS or seconds)
   notify_dependents(id, state)
+  forget_parts(id, at)
   remove_expired_from_index(at)
 end
 
@@ -130,6 +149,7 @@ local function move_to_dead_letters(id, at, error, seconds)
     .. ',"payload":' .. job.payload .. ',"history":' .. (job.history or '[]')
     .. (job.owner and ',"owner":' .. quote(job.owner) or '') .. '}')
   increment('dead')
+  redis.call('EXPIRE', p .. 'parts:' .. id, seconds)
   end_stream(id, 'dead')
   publish(id, 'failed', '{"job_id":' .. quote(id) .. ',"error":' .. error .. '}', seconds)
   notify_dependents(id, 'dead')
@@ -143,6 +163,7 @@ local function finish_with_callers_error(id, at, error, keep)
   redis.call('EXPIRE', job_key(id), seconds)
   redis.call('ZADD', p .. 'forgotten', stamp(at + seconds), id)
   increment('rejected')
+  redis.call('EXPIRE', p .. 'parts:' .. id, seconds)
   end_stream(id, 'dead')
   publish(id, 'failed', '{"job_id":' .. quote(id) .. ',"error":' .. error .. '}', seconds)
   notify_dependents(id, 'dead')
