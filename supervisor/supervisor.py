@@ -17,7 +17,7 @@ from typing import Any
 from core.datasets import DatasetService
 from core.deployment import ineffective_settings, start_line
 from core.env_file import notes_on_env_file
-from core.errors import InvalidRequest, QueueUnavailable
+from core.errors import InvalidRequest, NotReady, QueueUnavailable
 from core.experiments.model_versions import ModelVersions
 from core.experiments.retention import RetentionPolicy
 from core.experiments.service import ExperimentService
@@ -60,6 +60,8 @@ logger = logging.getLogger(__name__)
 API_GRACE_SECONDS = 3.0
 """Time that the API gets for its last responses once no worker is left."""
 SERVER_CHECK_SECONDS = 0.2
+SERVER_RETRY_SECONDS = 2.0
+"""Pause before an embedded server that did not start again is tried once more."""
 READY_CHECK_SECONDS = 0.25
 REPORT_SECONDS = 1.0
 WAITING_CHECK_SECONDS = 30.0
@@ -302,11 +304,17 @@ class Supervisor:
         return find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
 
     async def _watch_server(self) -> None:
-        """Restart the embedded server when it exits; it has kept everything that it acknowledged."""
-        while self._server is not None:
-            if self._server.process is not None and (code := self._server.process.poll()) is not None:
-                logger.warning("Restarting the queue server after unexpected exit (%d).", code)
-                self._server.start()
+        """Restart the embedded server when it exits, as often as it takes; it has kept what it acknowledged."""
+        while (server := self._server) is not None:
+            ended = "at its start" if server.process is None else server.process.poll()
+            if ended is not None:
+                logger.warning("Restarting the queue server after unexpected exit (%s).", ended)
+                try:
+                    server.start()
+                except NotReady as error:
+                    logger.error("%s It is tried again in %g s.", error.sentences, SERVER_RETRY_SECONDS)
+                    await asyncio.sleep(SERVER_RETRY_SECONDS)
+                    continue
                 logger.info("The queue server runs again.")
             await asyncio.sleep(SERVER_CHECK_SECONDS)
         await asyncio.Event().wait()

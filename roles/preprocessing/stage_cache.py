@@ -97,7 +97,7 @@ def _link_from_other_experiment(run: StageRun, key: str) -> Manifest | None:
             return None
         for name, checksum in manifest.products.items():
             if isinstance(checksum, str):
-                temporary = run.folder / f".{name}.making"
+                temporary = run.folder / f".{name}.{run.context.lease.token}.making"
                 temporary.unlink(missing_ok=True)
                 try:
                     _link_file(other / name, temporary, checksum)

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 STOP_GRACE_SECONDS: Final = 3.0
 """How long a job of most roles may go on after it was told to stop."""
+CONFIRM_SECONDS: Final = 0.2
+"""How soon a job asks again whether it still has its lease, while the queue is away."""
 PROGRESS_SECONDS: Final = 0.2
 """Progress is published at most this often; what people watch needs no more."""
 
@@ -79,6 +81,25 @@ class JobContext:
         """Raise JobCancelled, LeaseLost or Draining when the job should stop; costs nothing."""
         if self._reason is not None:
             raise self._reason
+
+    def confirm_lease(self) -> None:
+        """Raise like `check`, but by what the queue says at this moment; wait for it while it is away.
+
+        Call it right before what must not happen twice: a process that slept does not know yet that its lease is lost.
+        """
+        while True:
+            self.check()
+            try:
+                status = self.services.queue.renew_lease(self.lease)
+            except Exception as error:
+                if not is_connection_error(error):
+                    raise
+                self.note_outage()
+                time.sleep(CONFIRM_SECONDS)  # the heartbeat stops the job when its lease has run out
+                continue
+            self.update_lease(status)
+            self.check()
+            return
 
     def progress(self, fraction: float, message: str = "", **extra: object) -> None:
         """Publish how far the job is (0–1); raise like `check`."""

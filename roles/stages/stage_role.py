@@ -56,7 +56,7 @@ class StageRole:
             )
             with saved_on_failure(shared, context):
                 outputs = dict(self.perform(stage_run))
-            context.check()
+            context.confirm_lease()
             shared.save()
             self.services.call(experiments.runs.complete, experiment_id, stage, run, outputs)
             if self.discard_state(stage_run):

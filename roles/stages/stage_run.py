@@ -66,12 +66,21 @@ class StageRun:
 
     @contextmanager
     def new_folder(self, name: str) -> Iterator[Path]:
-        """Yield an empty folder that replaces `name` when the block ends without an error, else is deleted."""
-        temporary, final, old = self.folder / f".{name}.making", self.folder / name, self.folder / f".{name}.old"
-        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+        """Yield an empty folder that replaces `name` when the block ends without an error, else is deleted.
+
+        A worker that lost its lease, and goes on after that, replaces nothing: its folder is its own, and the queue is
+        asked right before the new folder takes its place.
+        """
+        final, token = self.folder / name, self.context.lease.token
+        temporary, old = self.folder / f".{name}.{token}.making", self.folder / f".{name}.old"
+        for earlier in self.folder.glob(f".{name}.*making"):  # of processes that were killed, or have lost their leases
+            number = earlier.name.removeprefix(f".{name}.").removesuffix("making").removesuffix(".")
+            if not number or (number.isdigit() and int(number) < token):
+                shutil.rmtree(earlier, ignore_errors=True)
         try:
             temporary.mkdir(parents=True)
             yield temporary
+            self.context.confirm_lease()
             shutil.rmtree(old, ignore_errors=True)
             if final.exists():
                 final.rename(old)

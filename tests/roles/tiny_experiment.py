@@ -250,6 +250,8 @@ class TinyExperiment:
     def _context(self) -> Any:
         return SimpleNamespace(
             check=lambda: None,
+            confirm_lease=lambda: None,
+            lease=SimpleNamespace(token=1),
             progress=lambda *arguments, **named: None,
             event=lambda *arguments: None,
             on_stop=lambda stop: None,

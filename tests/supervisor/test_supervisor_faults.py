@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 import pytest
 from daemon_stage import Daemon, Stage, until
@@ -117,6 +118,32 @@ def test_a_job_survives_the_queue_server(daemon: Daemon, stage: Stage):
     assert done.result == {"pid": run.pid}
     assert (done.attempts, done.rescues) == (0, 0)
     assert stage.is_empty()
+
+
+def test_a_queue_server_that_does_not_start_again_at_once_is_tried_until_it_does(daemon: Daemon, stage: Stage):
+    daemon.start("--roles", "splitter", "--without-api")
+    job = daemon.queue.enqueue(NewJob("splitter", {"how": "wait"}))
+    run = stage.next_run()
+    server = child(daemon, "valkey")
+
+    os.kill(daemon.pid, signal.SIGSTOP)
+    os.kill(server, signal.SIGKILL)
+    with (daemon.folder / "redis" / "lock").open("rb") as lock:
+        until(lambda: _takes_lock(lock), what="the server to leave its folder")
+        os.kill(daemon.pid, signal.SIGCONT)
+        daemon.wait_for("in use by another queue server.* It is tried again in 2 s")
+        run.go_on()
+    daemon.wait_for("The queue server runs again")
+
+    assert finished(daemon, job.id).result == {"pid": run.pid}
+
+
+def _takes_lock(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def test_a_killed_api_comes_back(daemon: Daemon):
