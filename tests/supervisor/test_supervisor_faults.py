@@ -96,7 +96,7 @@ def test_nothing_outlives_a_killed_supervisor_and_the_next_one_goes_on(daemon: D
 
     daemon.kill()
 
-    assert [pid for pid in children if not wait_for_end(pid, 5)] == []
+    assert [pid for pid in children if not wait_for_end(pid, 20)] == []
     daemon.start()
     second = stage.next_run()
     second.go_on()
@@ -121,7 +121,7 @@ def test_a_job_survives_the_queue_server(daemon: Daemon, stage: Stage):
 
 
 def test_a_queue_server_that_does_not_start_again_at_once_is_tried_until_it_does(daemon: Daemon, stage: Stage):
-    daemon.start("--roles", "splitter", "--without-api")
+    daemon.start()
     job = daemon.queue.enqueue(NewJob("splitter", {"how": "wait"}))
     run = stage.next_run()
     server = child(daemon, "valkey")
@@ -274,7 +274,7 @@ def test_a_daemon_with_an_api_drains_and_leaves_nothing_behind(daemon: Daemon):
 
     assert daemon.drain() == 0
 
-    assert [pid for pid in children if not wait_for_end(pid, 1)] == []
+    assert [pid for pid in children if not wait_for_end(pid, 20)] == []
     assert not (daemon.folder / "run" / "api.json").exists()
 
 

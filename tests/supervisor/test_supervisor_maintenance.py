@@ -113,10 +113,10 @@ async def test_the_jobs_of_an_ended_worker_go_back_as_soon_as_the_queue_is_there
     for other in others:
         other.close()
 
-    await asyncio.wait_for(maintenance.requeue_jobs_of("trainer-host-1-c0ffee", crashed=crashed), 5)
+    await asyncio.wait_for(maintenance.requeue_jobs_of("trainer-host-1-c0ffee", crashed=crashed), 60)
     at_first = [*queue.requeued, *queue.handed_back]
     loop = asyncio.create_task(requeueing)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (queue.requeued if crashed else queue.handed_back):  # noqa: ASYNC110  # a list has no event
             await asyncio.sleep(0.01)
     loop.cancel()

@@ -52,7 +52,7 @@ def test_jobs_run_at_once_each_under_a_worker_of_its_own(services: WorkerService
 
     together.started = threading.Barrier(1)
     together.finish.set()
-    results = [wait_for_job(services.queue, job.id, timeout=10).result for job in jobs]
+    results = [wait_for_job(services.queue, job.id, timeout=20).result for job in jobs]
     assert [result and result["by"] for result in results] == [together.workers[job.id] for job in jobs]
 
 
@@ -67,7 +67,7 @@ def test_the_jobs_of_all_slots_of_a_dead_process_go_back(services: WorkerService
 
     assert {job.job_id for job in rescued} == {"job-0", "job-1", "job-2"}
     together.started = threading.Barrier(1)
-    assert [wait_for_job(services.queue, f"job-{number}", timeout=10).rescues for number in range(3)] == [1, 1, 1]
+    assert [wait_for_job(services.queue, f"job-{number}", timeout=20).rescues for number in range(3)] == [1, 1, 1]
 
 
 def test_a_cancel_stops_its_job_at_once_and_no_other(
@@ -94,11 +94,11 @@ def test_a_cancel_stops_its_job_at_once_and_no_other(
 
     services.queue.cancel("b")
 
-    assert stopped["b"].wait(10)
-    assert wait_for_job(services.queue, "b", timeout=10).status is JobStatus.CANCELLED
+    assert stopped["b"].wait(20)
+    assert wait_for_job(services.queue, "b", timeout=20).status is JobStatus.CANCELLED
     assert not stopped["a"].is_set()
     stopped["a"].set()
-    assert wait_for_job(services.queue, "a", timeout=10).status is JobStatus.DONE
+    assert wait_for_job(services.queue, "a", timeout=20).status is JobStatus.DONE
 
 
 def test_a_line_belongs_to_the_job_of_its_slot(services: WorkerServices, work: Work):
@@ -109,7 +109,7 @@ def test_a_line_belongs_to_the_job_of_its_slot(services: WorkerServices, work: W
     together.started.wait()
     together.finish.set()
     for job_id in ("job-a", "job-b"):
-        wait_for_job(services.queue, job_id, timeout=10)
+        wait_for_job(services.queue, job_id, timeout=20)
         text = services.storage.path(f"logs/{job_id}.jsonl").read_text()
         other = "job-b" if job_id == "job-a" else "job-a"
         assert f"said by {job_id}" in text
@@ -213,9 +213,9 @@ def test_a_job_that_was_cancelled_and_replayed_is_not_stopped_by_the_old_announc
     services.queue.enqueue(NewJob("splitter", {}, job_id="a"))
     assert started.wait(20)
     services.queue.cancel("a")
-    assert wait_for_job(services.queue, "a", timeout=10).status is JobStatus.CANCELLED
+    assert wait_for_job(services.queue, "a", timeout=20).status is JobStatus.CANCELLED
 
     assert services.queue.replay("a", include_cancelled=True)
 
-    assert wait_for_job(services.queue, "a", timeout=10).status is JobStatus.DONE
+    assert wait_for_job(services.queue, "a", timeout=20).status is JobStatus.DONE
     assert again == ["a"]

@@ -35,7 +35,7 @@ def test_a_result_is_kept_with_its_job(services: WorkerServices, work: Work):
 
     job = services.queue.enqueue(NewJob("splitter", {"question": "?"}))
 
-    done = wait_for_job(services.queue, job.id, timeout=10)
+    done = wait_for_job(services.queue, job.id, timeout=20)
     assert (done.status, done.result) == (JobStatus.DONE, {"answer": 42})
 
 
@@ -60,7 +60,7 @@ def test_the_end_of_all_attempts_is_a_line_that_operators_know(
     running = work(raising(MissingPart("Never.")))
 
     job = services.queue.enqueue(NewJob("splitter", {}))
-    wait_for_job(services.queue, job.id, timeout=10)
+    wait_for_job(services.queue, job.id, timeout=20)
     running.drain()  # the line comes after the event
 
     assert "Task failed after 1 attempts, moving to dead letter queue." in caplog.text
@@ -72,7 +72,7 @@ def test_a_mistake_of_the_caller_is_no_dead_letter_and_no_error_in_the_log(
     running = work(raising(InvalidRequest("The text is empty.")))
 
     job = services.queue.enqueue(NewJob("splitter", {}))
-    ended = wait_for_job(services.queue, job.id, timeout=10)
+    ended = wait_for_job(services.queue, job.id, timeout=20)
     running.drain()
 
     assert ended.error is not None
@@ -88,7 +88,7 @@ def test_a_permanent_error_is_not_tried_again(services: WorkerServices, work: Wo
 
     job = services.queue.enqueue(NewJob("splitter", {}))
 
-    dead = wait_for_job(services.queue, job.id, timeout=10)
+    dead = wait_for_job(services.queue, job.id, timeout=20)
     assert dead.status is JobStatus.DEAD
     assert dead.error is not None
     assert dead.error["code"] == "invalid_request"
@@ -104,7 +104,7 @@ def test_a_crash_in_a_role_is_an_error_of_its_job_and_the_worker_goes_on(service
 
     whole = services.queue.enqueue(NewJob("splitter", {"by": 2}))
 
-    assert wait_for_job(services.queue, whole.id, timeout=10).result == {"quotient": 0.5}
+    assert wait_for_job(services.queue, whole.id, timeout=20).result == {"quotient": 0.5}
     failed = services.queue.job(broken.id)
     assert failed is not None
     assert failed.error is not None
@@ -117,18 +117,18 @@ def test_a_cancel_interrupts_the_job_and_calls_its_callbacks(services: WorkerSer
     def act(job: Job, context: JobContext) -> dict[str, Any]:
         context.on_stop(stopped.set)
         started.set()
-        assert stopped.wait(5)
+        assert stopped.wait(20)
         context.check()
         return {}
 
     work(act)
     job = services.queue.enqueue(NewJob("splitter", {}))
-    assert started.wait(10)
+    assert started.wait(20)
 
     services.queue.cancel(job.id)
 
-    assert stopped.wait(2)
-    assert wait_for_job(services.queue, job.id, timeout=5).status is JobStatus.CANCELLED
+    assert stopped.wait(20)
+    assert wait_for_job(services.queue, job.id, timeout=20).status is JobStatus.CANCELLED
 
 
 def test_whatever_a_cancelled_job_dies_of_it_was_cancelled(services: WorkerServices, work: Work):
@@ -137,16 +137,16 @@ def test_whatever_a_cancelled_job_dies_of_it_was_cancelled(services: WorkerServi
     def act(job: Job, context: JobContext) -> dict[str, Any]:
         context.on_stop(stopped.set)
         started.set()
-        stopped.wait(5)
+        stopped.wait(20)
         raise SovitsError("The training process was killed by signal SIGKILL.")
 
     work(act)
     job = services.queue.enqueue(NewJob("splitter", {}))
-    started.wait(10)
+    started.wait(20)
 
     services.queue.cancel(job.id)
 
-    assert wait_for_job(services.queue, job.id, timeout=5).status is JobStatus.CANCELLED
+    assert wait_for_job(services.queue, job.id, timeout=20).status is JobStatus.CANCELLED
 
 
 def test_a_drain_hands_back_a_job_that_asks_for_it(services: WorkerServices, work: Work):
@@ -154,12 +154,12 @@ def test_a_drain_hands_back_a_job_that_asks_for_it(services: WorkerServices, wor
 
     def act(job: Job, context: JobContext) -> dict[str, Any]:
         started.set()
-        assert context.draining.wait(10)
+        assert context.draining.wait(20)
         raise Draining("The state is saved.")
 
     running = work(act)
     job = services.queue.enqueue(NewJob("splitter", {}))
-    started.wait(10)
+    started.wait(20)
 
     running.drain()
 
@@ -175,18 +175,18 @@ def test_ten_drains_in_a_row_count_nothing(services: WorkerServices, work: Work)
 
     def act(job: Job, context: JobContext) -> dict[str, Any]:
         started.set()
-        context.draining.wait(10)
+        context.draining.wait(20)
         raise Draining("The state is saved.")
 
     job = services.queue.enqueue(NewJob("splitter", {}))
     for _ in range(10):
         started.clear()
         running = work(act)
-        assert started.wait(10)
+        assert started.wait(20)
         running.drain()
 
     work(returning({"patience": True}))
-    done = wait_for_job(services.queue, job.id, timeout=10)
+    done = wait_for_job(services.queue, job.id, timeout=20)
     assert (done.status, done.attempts, done.rescues) == (JobStatus.DONE, 0, 0)
 
 
@@ -212,7 +212,7 @@ def test_progress_reaches_the_job_and_its_topic(services: WorkerServices, work: 
 
     work(act)
     job = services.queue.enqueue(NewJob("splitter", {}, topic="task-1"))
-    wait_for_job(services.queue, job.id, timeout=10)
+    wait_for_job(services.queue, job.id, timeout=20)
 
     history = services.queue.event_history("task-1")
     events = [(event.kind, event.data.get("progress"), event.data.get("message")) for event in history]
@@ -232,17 +232,17 @@ def test_a_lost_lease_stops_the_job_and_its_late_result_is_refused(services: Wor
             return {"late": False}
         context.on_stop(stopped.set)
         started.set()
-        stopped.wait(5)
+        stopped.wait(20)
         return {"late": True}
 
     running = work(act)
     job = services.queue.enqueue(NewJob("splitter", {}))
-    started.wait(10)
+    started.wait(20)
 
     services.queue.rescue_worker(running.worker.worker_id)
 
-    assert stopped.wait(3)
-    done = wait_for_job(services.queue, job.id, timeout=10)
+    assert stopped.wait(20)
+    done = wait_for_job(services.queue, job.id, timeout=20)
     assert (done.result, done.rescues) == ({"late": False}, 1)
 
 
@@ -251,12 +251,12 @@ def test_a_worker_shows_itself_to_operators_while_it_works(services: WorkerServi
 
     def act(job: Job, context: JobContext) -> dict[str, Any]:
         started.set()
-        finish.wait(10)
+        finish.wait(20)
         return {}
 
     running = work(act)
     services.queue.enqueue(NewJob("splitter", {}))
-    started.wait(10)
+    started.wait(20)
 
     (shown,) = services.queue.workers()
     finish.set()

@@ -25,19 +25,19 @@ def test_a_cancel_during_a_drain_stops_the_job_and_hands_nothing_back(services: 
     def act(job: Job, context: JobContext) -> dict[str, Any]:
         context.on_stop(stopped.set)
         started.set()
-        assert context.draining.wait(10)
-        assert stopped.wait(10)  # a training that takes its time to save its state
+        assert context.draining.wait(20)
+        assert stopped.wait(20)  # a training that takes its time to save its state
         context.check()
         return {}
 
     running = work(act)
     job = services.queue.enqueue(NewJob("splitter", {}))
-    started.wait(10)
+    started.wait(20)
     running.worker.drain()
 
     services.queue.cancel(job.id)
 
-    assert wait_for_job(services.queue, job.id, timeout=5).status is JobStatus.CANCELLED
+    assert wait_for_job(services.queue, job.id, timeout=20).status is JobStatus.CANCELLED
     running.thread.join(20)
     assert services.queue.depths()["splitter"] == 0
 
@@ -52,7 +52,7 @@ def test_a_run_that_its_records_ended_is_over_although_nobody_told_the_queue(ser
     work(act)
     job = services.queue.enqueue(NewJob("splitter", {}))
 
-    assert wait_for_job(services.queue, job.id, timeout=5).status is JobStatus.CANCELLED
+    assert wait_for_job(services.queue, job.id, timeout=20).status is JobStatus.CANCELLED
     assert runs == [job.id]
 
 
@@ -67,7 +67,7 @@ def test_what_a_job_logs_is_read_by_its_id(services: WorkerServices, work: Work,
 
     running = work(act, name="trainer")
     job = services.queue.enqueue(NewJob("trainer", {"stage": "gpt_train"}, topic="task-1"))
-    wait_for_job(services.queue, job.id, timeout=5)
+    wait_for_job(services.queue, job.id, timeout=20)
     running.drain()
 
     messages = [line.message for line in read_job_log(services.storage, job.id) if line.stage == "gpt_train"]
