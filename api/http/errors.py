@@ -210,7 +210,10 @@ def invalid_body(problems: Sequence[Mapping[str, Any]]) -> InvalidBody:
         else:
             value = problem.get("input")
             short = isinstance(value, (str, int, float, bool)) and len(str(value)) <= 80
-            sentences.append(f"The field {name!r}{f' is {value!r}' if short else ''}: {problem['msg']}.")
+            reason = problem["msg"]
+            sentences.append(
+                f"The field {name!r} is {value!r}: {reason}." if short else f"The field {name!r}: {reason}."
+            )
     return InvalidBody(
         " ".join(sentences) or "The request does not fit.",
         hint="GET /docs lists every field.",

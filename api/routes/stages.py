@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal, NotRequired
 
-from fastapi import APIRouter, Body, Response, WebSocket
+from fastapi import APIRouter, Body, Header, Query, Response, WebSocket
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
@@ -15,6 +16,9 @@ from api.http.responses import JsonResponse
 from api.http.schedule import ScheduleAt, scheduled_time
 from api.http.schemas import JsonObjectBody, JsonObjectView, StrictModel
 from api.http.sse import EventStream, LastEventId
+from api.http.translations import prefers_chinese
+from api.http.translations.descriptions import DESCRIPTIONS
+from api.services.logs import FeedWithLog
 from api.services.progress import TopicFeed, stage_feed
 from common.versions import VERSIONS
 from core.errors import Conflict, InvalidRequest, NotFound
@@ -251,12 +255,22 @@ async def control_stage(exp_id: str, stage: str, control: StageControl, api: Api
 
 
 @router.get("/{stage}/progress", response_class=EventStream)
-async def watch_stage(exp_id: str, stage: str, api: Api, last_event: LastEventId = "") -> Response:
+async def watch_stage(
+    exp_id: str,
+    stage: str,
+    api: Api,
+    last_event: LastEventId = "",
+    log: Annotated[
+        bool, Query(description="Also the log, as events `log`; every connection begins with all lines so far.")
+    ] = False,
+) -> Response:
     """Stream the events of a stage's newest run: `progress` and `checkpoint`.
 
     The last event is `completed`, `failed`, `cancelled` or `paused`. 409 for a stage that was never started.
     """
-    return await api.sse.respond(await _open_feed(api, exp_id, stage), last_event, heartbeat_events=True)
+    progress = await _open_feed(api, exp_id, stage)
+    feed = FeedWithLog(progress, await api.logs.stage(exp_id, stage)) if log else progress
+    return await api.sse.respond(feed, last_event, heartbeat_events=True)
 
 
 @router.websocket("/{stage}/ws")
@@ -276,22 +290,24 @@ async def list_presets() -> Response:
 
 
 @catalog_router.get("/{stage}/schema", response_model=StageSchema)
-async def stage_schema(stage: str) -> Response:
+async def stage_schema(stage: str, accept_language: Annotated[str, Header(include_in_schema=False)] = "") -> Response:
     """Get the parameters of a stage with type, default, range and description, and the stages that it depends on."""
     specification = find_stage(stage)
+    chinese = DESCRIPTIONS if prefers_chinese(accept_language) else {}
     content: StageSchema = {
         "type": specification.name,
         "name": specification.title,
         "description": specification.description,
         "parameters": {
-            parameter["name"]: _parameter_view(parameter) for parameter in describe_parameters(specification.name)
+            parameter["name"]: _parameter_view(parameter, chinese)
+            for parameter in describe_parameters(specification.name)
         },
         "stage_type": specification.name,
         "alias": specification.alias or None,
         "needs": list(specification.needs),
         "versions": [version for version in VERSIONS if version in specification.versions],
     }
-    return JsonResponse(content)
+    return JsonResponse(content, headers={"Vary": "Accept-Language"})
 
 
 async def _open_feed(api: ApiServices, exp_id: str, stage: str) -> TopicFeed:
@@ -369,11 +385,11 @@ def _preset_view(preset: Preset) -> PresetView:
     }
 
 
-def _parameter_view(parameter: ParameterDescription) -> ParameterView:
+def _parameter_view(parameter: ParameterDescription, translations: Mapping[str, str]) -> ParameterView:
     view: ParameterView = {
         "type": parameter["type"],
         "default": parameter["default"],
-        "description": parameter["description"],
+        "description": translations.get(parameter["description"], parameter["description"]),
     }
     if (minimum := parameter["min"]) is not None:
         view["min"] = minimum

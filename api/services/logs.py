@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from api.http.disconnect import cancel_and_wait
 from api.http.schemas import PageView
-from api.services.progress import event_order, job_event, stage_feed, task_feed
+from api.services.progress import START, TopicFeed, event_order, job_event, stage_feed, task_feed
 from core.access import current_caller
 from core.errors import InvalidRequest, NotFound, QueueUnavailable
 from core.jobs.events import Events
@@ -136,6 +136,48 @@ class LogFeed:
                 break
         await asyncio.sleep(FINAL_LINES_SECONDS)
         upcoming.put_nowait(None)
+
+
+@dataclass(frozen=True, slots=True)
+class FeedWithLog:
+    """What happens and the lines of the log in one stream; every connection begins with all lines so far."""
+
+    progress: TopicFeed
+    log: LogFeed
+
+    async def history(self, after: str) -> list[Event]:
+        """Return what happened after an id, and all lines, in the order of their times."""
+        events = [event for event in await self.progress.history(after) if event.kind != "log"]
+        return sorted(events + await self.log.history(START), key=lambda event: event_order(event.id))
+
+    async def events(self, after: str) -> AsyncIterator[Event]:
+        """Yield events and lines as they come, until both have ended."""
+        upcoming: asyncio.Queue[Event | None] = asyncio.Queue()
+
+        async def collect(events: AsyncIterator[Event], *, lines: bool) -> None:
+            try:
+                async for event in events:
+                    if lines or event.kind != "log":  # the log has these lines, too
+                        upcoming.put_nowait(event)
+            finally:
+                upcoming.put_nowait(None)
+
+        tasks = [
+            asyncio.create_task(collect(self.progress.events(after), lines=False)),
+            asyncio.create_task(collect(self.log.events(START), lines=True)),
+        ]
+        try:
+            for _ in tasks:
+                while (event := await upcoming.get()) is not None:
+                    yield event
+            await asyncio.gather(*tasks)  # raises what one of them has raised
+        finally:
+            for task in tasks:
+                await cancel_and_wait(task)
+
+    async def terminal_event(self) -> Event | None:
+        """Return the last event once the subject has ended, else None."""
+        return await self.progress.terminal_event()
 
 
 class LogService:

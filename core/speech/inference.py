@@ -13,6 +13,7 @@ from typing import Final, Self, cast
 
 from common.audio_formats import AudioFormat
 from common.json_types import JsonObject
+from common.sentences import join_sentences
 from core.errors import Conflict, NotFound, error_message
 from core.ids import new_id
 from core.jobs.file_jobs import FileJobKind, file_job_kind
@@ -233,8 +234,10 @@ def require_result(job: Job, subject: str) -> JsonObject:
         return job.result
     status = TERMINAL_STATUSES.get(job.status)
     reason = error_message(job.error) if status is InferenceStatus.FAILED else ""
+    state = status or "not ready"
+    ended = f"{subject} {job.id} has {status}." if reason else f"{subject} {job.id} is {state}."
     raise Conflict(
-        f"{subject} {job.id} " + (f"has {status}. {reason}".rstrip() if reason else f"is {status or 'not ready'}."),
+        join_sentences(ended, reason),
         hint="" if status else "Ask again when its status is completed, or listen to its progress.",
         details={"job_id": job.id},
     )

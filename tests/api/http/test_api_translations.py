@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,12 @@ import httpx
 import pytest
 
 import api
-from api.http.translations import BY_CODE, TEMPLATES, prefers_chinese, translate
+from api.http.translations import TEMPLATES, prefers_chinese, translate
+from api.http.translations.codes import BY_CODE
+from api.http.translations.descriptions import DESCRIPTIONS
+from api.http.translations.general import GENERAL
+from api.http.translations.validation import VALIDATION
+from core.stages.stage import STAGES
 
 REPOSITORY = Path(api.__file__).parent.parent
 PACKAGES = ("common", "core", "api", "supervisor", "roles", "commands", "GPT_SoVITS")
@@ -19,7 +25,7 @@ PACKAGES = ("common", "core", "api", "supervisor", "roles", "commands", "GPT_SoV
 
 def test_every_code_of_an_error_has_a_message_and_a_hint_in_chinese() -> None:
     trees = [ast.parse(path.read_text(encoding="utf-8")) for package in PACKAGES for path in _sources(package)]
-    codes = _class_codes(trees) | {code for tree in trees for code in _call_codes(tree)}
+    codes = set(_class_codes(trees).values()) | {code for tree in trees for code in _call_codes(tree)}
 
     assert {"boot_failed", "internal_error", "job_failed", "upload_refused", "bad_checkpoint", "diverged"} <= codes
     assert codes - BY_CODE.keys() == set()
@@ -28,23 +34,31 @@ def test_every_code_of_an_error_has_a_message_and_a_hint_in_chinese() -> None:
         assert any("一" <= character <= "鿿" for character in hint), code
 
 
-def _class_codes(trees: list[ast.Module]) -> set[str]:
-    """Return the codes of the classes that are a SovitsError; read from the sources, whatever is imported."""
+def _class_codes(trees: list[ast.Module]) -> dict[str, str]:
+    """Return the codes of the classes that are a SovitsError, by name; read from the sources, whatever is imported."""
     classes = {node.name: node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
 
-    def is_error(name: str) -> bool:
-        bases = classes[name].bases if name in classes else []
-        return name == "SovitsError" or any(is_error(base.id) for base in bases if isinstance(base, ast.Name))
+    def code_of(name: str) -> str:
+        """Return the code of a class, its own or inherited; empty for one that is no error of ours."""
+        if name not in classes:
+            return ""
+        for statement in classes[name].body:
+            named = ast.unparse(statement).startswith(("code = ", "code: "))
+            if (
+                isinstance(statement, ast.Assign | ast.AnnAssign)
+                and named
+                and isinstance(statement.value, ast.Constant)
+            ):
+                return str(statement.value.value) if is_error(name) else ""
+        return next((code for base in base_names(name) if (code := code_of(base))), "")
 
-    return {
-        str(statement.value.value)
-        for name, node in classes.items()
-        if is_error(name)
-        for statement in node.body
-        if isinstance(statement, ast.Assign | ast.AnnAssign)
-        and ast.unparse(statement).startswith(("code = ", "code: "))
-        and isinstance(statement.value, ast.Constant)
-    }
+    def base_names(name: str) -> list[str]:
+        return [base.id for base in classes[name].bases if isinstance(base, ast.Name)] if name in classes else []
+
+    def is_error(name: str) -> bool:
+        return name == "SovitsError" or any(is_error(base) for base in base_names(name))
+
+    return {name: code for name in classes if (code := code_of(name))}
 
 
 def _call_codes(tree: ast.Module) -> Iterator[str]:
@@ -65,29 +79,111 @@ def _call_codes(tree: ast.Module) -> Iterator[str]:
                     yield part.value
 
 
+def test_every_message_and_hint_of_the_server_is_chinese_in_chinese() -> None:
+    codes = _class_codes(
+        [ast.parse(path.read_text(encoding="utf-8")) for package in PACKAGES for path in _sources(package)]
+    )
+    english = {}
+    for package in ("api", "core"):
+        for error, kind, sentence in _raised(package, set(codes)):
+            message, hint = translate(codes[error], *((sentence, "") if kind == "message" else ("", sentence)))
+            if _remains_english(sentence, message if kind == "message" else hint):
+                english[sentence] = (codes[error], message, hint)
+
+    assert english == {}
+
+
+def _remains_english(sentence: str, translated: str) -> bool:
+    """Return whether a sentence was kept behind that of its code, or for want of one as it is."""
+    if not re.search("[A-Za-z]", sentence):
+        return False  # nothing but a value: a message that comes from elsewhere
+    return f"（{sentence}）" in translated or (translated == sentence and not sentence.startswith(UNTRANSLATED))
+
+
+UNTRANSLATED = ("pip install ", "POST /api/v1/task/create")
+"""Hints that are a command or a path."""
+
+
 def test_every_template_is_a_sentence_that_the_server_says() -> None:
     sentences = {sentence for package in ("api", "core") for sentence in _sentences(package)}
+    templates = TEMPLATES | {english: chinese for of_code in GENERAL.values() for english, chinese in of_code.items()}
 
-    assert TEMPLATES.keys() - sentences == set()
-    for english, chinese in TEMPLATES.items():
-        assert english.count("{}") == chinese.count("{"), english
+    assert templates.keys() - sentences == set()
+    for english, chinese in (templates | VALIDATION).items():
+        assert english.count("{}") == len(re.findall(r"\{\d?\}", chinese)), english
 
 
 def _sources(package: str) -> Iterator[Path]:
     return (REPOSITORY / package).rglob("*.py")
 
 
+def _raised(package: str, errors: set[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield class, part (message or hint) and text of every error that the sources name, 7 for each value."""
+    for path in _sources(package):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            if name in errors:
+                hints = [keyword.value for keyword in node.keywords if keyword.arg == "hint"]
+                for kind, texts in (("message", node.args[:1]), ("hint", hints)):
+                    yield from ((name, kind, sentence) for text in texts for sentence in _texts(text, "7"))
+
+
 def _sentences(package: str) -> Iterator[str]:
     """Yield every string of the sources, `{}` for each value in it."""
     for path in _sources(package):
-        if path.name == "translations.py":
-            continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.JoinedStr):
-                parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
-                yield "".join(str(part) for part in parts)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
+        if path.parent.name != "translations":
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                yield from _texts(node, "{}")
+
+
+def _texts(node: ast.AST, value: str) -> Iterator[str]:
+    """Yield the text of a string, `value` for each value in it."""
+    if isinstance(node, ast.JoinedStr):
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else value for part in node.values)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value:
+        yield node.value
+
+
+def test_messages_of_several_sentences_are_translated_sentence_by_sentence() -> None:
+    message = (
+        "The field 'speed' is 9: Input should be less than or equal to 4. There is no field 'sped'. "
+        "The field 'input' is missing."
+    )
+    assert translate("invalid_request", message, "Languages: zh, en. Try again shortly.") == (
+        "字段 'speed' 的值 9 有误：应小于或等于 4。没有字段 'sped'。缺少字段 'input'。",
+        "语言：zh, en。请稍后重试。",
+    )
+    failed = "The report on version 2 failed: The recording lasts 0.2 s; at least 0.5 s are needed."
+    assert translate("conflict", failed, "")[0] == "版本 2 的报告失败：录音长 0.2 秒，至少需要 0.5 秒。"
+    assert translate("conflict", "The text is empty. Nobody said so before.", "")[0] == (
+        "当前状态不允许此操作。（The text is empty. Nobody said so before.）"
+    )
+
+
+async def test_what_is_wrong_with_the_fields_of_a_request_is_said_in_chinese(client: httpx.AsyncClient) -> None:
+    body = {"input": "Hello.", "voice": "x", "speed": 9, "sped": 1, "response_format": "ogg", "seed": "many"}
+    response = await client.post("/v1/audio/speech", json=body, headers={"Accept-Language": "zh"})
+    error = response.json()["error"]
+
+    assert "（" not in error["message"]
+    assert "'speed'" in error["message"]
+    assert "应小于或等于 4" in error["message"]
+    assert "没有字段 'sped'" in error["message"] or "'sped'" not in error["message"]
+
+
+async def test_the_parameters_of_every_stage_are_described_in_chinese(client: httpx.AsyncClient) -> None:
+    described = set()
+    for stage in STAGES:
+        response = await client.get(f"/api/v1/stages/{stage}/schema", headers={"Accept-Language": "zh"})
+        english = (await client.get(f"/api/v1/stages/{stage}/schema")).json()
+        for name, parameter in response.json()["parameters"].items():
+            described.add(english["parameters"][name]["description"])
+            assert re.search("[一-鿿]", parameter["description"]), parameter["description"]
+        assert "Accept-Language" in response.headers["vary"]
+
+    assert DESCRIPTIONS.keys() == described
 
 
 async def test_a_client_that_prefers_chinese_reads_messages_and_hints_in_it(client: httpx.AsyncClient) -> None:
@@ -108,17 +204,30 @@ async def test_a_client_that_prefers_chinese_reads_messages_and_hints_in_it(clie
 
 
 def test_a_message_without_a_translation_is_kept_behind_that_of_its_code() -> None:
-    assert translate("conflict", "x is y", "do z") == (
-        "当前状态不允许此操作。（x is y）",
+    assert translate("conflict", "x was y", "do z") == (
+        "当前状态不允许此操作。（x was y）",
         "请先查看其状态，再重试。（do z）",
     )
-    assert translate("code_of_a_newer_version", "x is y", "") == ("操作无法完成。（x is y）", "")
+    assert translate("bad_config", "x is y", "") == ("操作无法完成。（x is y）", "")
 
 
 def test_values_in_a_message_stay_as_they_are_and_may_change_places() -> None:
     message = "The scope `train` is needed for {this}; this API key has read, speak."
 
     assert translate("forbidden", message, "")[0] == "{this} 需要权限 `train`；此 API 密钥的权限为 read, speak。"
+
+
+def test_a_value_may_hold_what_separates_values() -> None:
+    assert translate("not_found", "There is nothing at /a. is ; it.", "")[0] == "/a. is ; it 处没有内容。"
+    assert translate("not_allowed", "PUT is not for /a is not for.", "")[0] == "/a is not for 不接受 PUT。"
+
+
+def test_a_long_message_that_almost_matches_templates_is_translated_at_once() -> None:
+    began = time.process_time()
+    for piece in (". is ", ". is ; ", " is not for ", "The scope ` is needed for ", " s; at least "):
+        translate("not_found", "The " + piece * 10_000, "")
+
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

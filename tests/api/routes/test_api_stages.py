@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from api_support import Api, eventually, gauge_value
 
 from core.experiments.requests import ExperimentRequest
+from core.jobs.logs import log_topic
 from core.records import NewFileRecord, Records
 
 BEFORE_TRAINING = ("convert", "audio_slice", "asr", "text_feature", "hubert_feature", "semantic_token")
@@ -269,6 +271,28 @@ async def test_a_watcher_receives_of_its_run_until_it_is_completed(api, path):
     assert events[0][1]["message"] == "Started."  # how it was when the watcher came
     assert (events[-1][1]["outputs"], events[-1][1]["final_loss"]) == ({"model_path": "x"}, None)
     assert await listen(api.client, f"{path}/gpt_train/progress") == events[1:]
+
+
+async def test_one_stream_has_the_progress_of_a_run_and_its_log_whole_at_each_connection(api, path):
+    run = await training(api, path)
+    job_id = f"{path.split('/')[4]}.gpt_train.{run}"
+    watcher = asyncio.create_task(listen(api.client, f"{path}/gpt_train/progress?log=true"))
+    await watching(api)
+
+    for message in ("Loaded.", "Trained."):
+        line = {"timestamp": time.time(), "level": "INFO", "message": message, "job_id": job_id, "stage": "gpt_train"}
+        await api.services.queue.publish_event(log_topic(job_id), "log", line)
+    await api.services.queue.publish_event(job_id, "progress", {"stage": "gpt_train", "progress": 0.5})
+    await api.services.experiments.runs.complete(path.split("/")[4], "gpt_train", run, {"model_path": "x"})
+    await api.services.queue.publish_event(job_id, "completed", {"job_id": job_id})
+    events = await asyncio.wait_for(watcher, 10)
+    again = await listen(api.client, f"{path}/gpt_train/progress?log=true", last_event_id="9999999999999-0")
+
+    assert [data["message"] for kind, data in events if kind == "log"] == ["Loaded.", "Trained."]
+    assert [data["progress"] for kind, data in events if kind == "progress"][-1] == 0.5
+    assert events[-1][0] == "completed"
+    assert [(kind, data.get("message")) for kind, data in again[:-1]] == [("log", "Loaded."), ("log", "Trained.")]
+    assert again[-1][0] == "completed"
 
 
 async def test_the_stream_of_a_run_that_pauses_says_so(api, path):

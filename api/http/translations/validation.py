@@ -1,0 +1,50 @@
+"""Chinese for what pydantic says of a field; it stands behind the name of the field and its value."""
+
+from __future__ import annotations
+
+from typing import Final
+
+VALIDATION: Final[dict[str, str]] = {
+    "Field required": "缺少此字段",
+    "Extra inputs are not permitted": "没有此字段",
+    "Input should be a valid string": "应为字符串",
+    "Input should be a valid integer": "应为整数",
+    "Input should be a valid integer, unable to parse string as an integer": "应为整数",
+    "Input should be a valid integer, got a number with a fractional part": "应为整数，不能有小数部分",
+    "Unable to parse input string as an integer, exceeded maximum size": "整数太大",
+    "Input should be a valid number": "应为数字",
+    "Input should be a valid number, unable to parse string as a number": "应为数字",
+    "Input should be a finite number": "应为有限的数",
+    "Input should be a valid boolean": "应为 true 或 false",
+    "Input should be a valid boolean, unable to interpret input": "应为 true 或 false",
+    "Input should be a valid list": "应为列表",
+    "Input should be a valid dictionary": "应为对象",
+    "Input should be a valid dictionary or object to extract fields from": "应为对象",
+    "Input should be an object": "应为对象",
+    "Input should be a valid tuple": "应为列表",
+    "Input should be {}": "应为 {}",
+    "Input should be greater than {}": "应大于 {}",
+    "Input should be greater than or equal to {}": "应大于或等于 {}",
+    "Input should be less than {}": "应小于 {}",
+    "Input should be less than or equal to {}": "应小于或等于 {}",
+    "Input should be a multiple of {}": "应为 {} 的倍数",
+    "String should have at least {} character": "至少应有 {} 个字符",
+    "String should have at least {} characters": "至少应有 {} 个字符",
+    "String should have at most {} character": "最多可有 {} 个字符",
+    "String should have at most {} characters": "最多可有 {} 个字符",
+    "String should match pattern '{}'": "应符合格式 '{}'",
+    "List should have at least {} item after validation, not {}": "至少应有 {} 项，实际为 {} 项",
+    "List should have at least {} items after validation, not {}": "至少应有 {} 项，实际为 {} 项",
+    "List should have at most {} item after validation, not {}": "最多可有 {} 项，实际为 {} 项",
+    "List should have at most {} items after validation, not {}": "最多可有 {} 项，实际为 {} 项",
+    "Dictionary should have at most {} items after validation, not {}": "最多可有 {} 项，实际为 {} 项",
+    "Input should be a valid datetime": "应为日期和时间",
+    "Input should be a valid datetime or date, {}": "应为日期和时间：{}",
+    "Input should be a valid datetime, {}": "应为日期和时间：{}",
+    "Input should have timezone info": "应带有时区",
+    "Input should be a valid URL, {}": "应为网址：{}",
+    "URL scheme should be {}": "网址应以 {} 开头",
+    "JSON decode error": "不是 JSON",
+    "Value error, {}": "{}",
+}
+"""English → Chinese, both without a full stop."""
