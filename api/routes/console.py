@@ -49,7 +49,7 @@ async def console_folder() -> Response:
 
 
 @router.api_route("/console/", methods=_METHODS)
-async def console_page(request: Request) -> Response:
+async def console_page() -> Response:
     """Return the page with a content security policy that allows its own files and one nonce."""
     page = (await asyncio.to_thread(_built_files)).get(_INDEX)
     if page is None:

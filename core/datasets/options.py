@@ -127,7 +127,7 @@ class AugmentOptions(Options):
 
 
 class CropOptions(Options):
-    """The part of every recording that is kept."""
+    """The part of every recording, or of some segments, that is kept."""
 
     start_seconds: float = Field(0.0, ge=0, le=7200, description="Start of the part that is kept.")
     end_seconds: float | None = Field(
@@ -136,6 +136,17 @@ class CropOptions(Options):
     recordings: list[str] = Field(
         default=[], max_length=1000, description="Names of the recordings to crop. Default: all recordings."
     )
+    segments: list[int] = Field(
+        default=[],
+        max_length=1000,
+        description="Numbers of segments to cut instead of recordings; times count from the start of each.",
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.recordings and self.segments:
+            raise ValueError("give recordings or segments, not both")
+        return self
 
     @model_validator(mode="after")
     def _some_time(self) -> Self:

@@ -27,6 +27,8 @@ MIN_SIGNAL_TO_NOISE_DB: Final = 20.0
 MIN_SPEECH_SHARE: Final = 0.35
 MIN_TRAINING_SECONDS: Final = 45.0
 MIN_SAMPLE_RATE: Final = 16_000
+_BLOCK: Final = 1 << 20
+"""Samples that are measured at once: a recording of two hours would need gigabytes otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +66,12 @@ def analyze(samples: NDArray[np.int16], rate: int, *, original_rate: int) -> Rec
     """Measure mono samples (T,). Digital silence, such as that of a gate, does not count as the noise of the room."""
     import numpy as np
 
-    frame_length = max(1, round(FRAME_SECONDS * rate))
-    whole = len(samples) // frame_length * frame_length
-    frames = samples[:whole].reshape(-1, frame_length).astype(np.float32) / 32768
-    levels = _decibels(frames.std(axis=1))
+    levels = _frame_levels(samples, max(1, round(FRAME_SECONDS * rate)))
     sounding = levels[levels > SILENCE_DB]
     noise, speech = (np.quantile(sounding, (0.1, 0.9)).tolist()) if len(sounding) else (SILENCE_DB, SILENCE_DB)
     audible = int((levels > max(noise + SPEECH_ABOVE_NOISE_DB, -55.0)).sum())
     seconds = len(samples) / rate
-    peak = int(np.abs(samples.astype(np.int32)).max(initial=0))
+    peak = max(int(samples.max(initial=0)), -int(samples.min(initial=0)))
     speech_seconds = min(seconds, audible * FRAME_SECONDS)
     clipped = _clipped_share(samples, peak)
     findings: dict[RecordingProblem, bool] = {
@@ -94,11 +93,18 @@ def analyze(samples: NDArray[np.int16], rate: int, *, original_rate: int) -> Rec
     )
 
 
-def _decibels(amplitudes: NDArray[np.float32]) -> NDArray[np.float64]:
+def _frame_levels(samples: NDArray[np.int16], frame_length: int) -> NDArray[np.float64]:
+    """Return the level of each whole frame in dB of full scale."""
     import numpy as np
 
-    decibels: NDArray[np.float64] = np.maximum(20 * np.log10(np.maximum(amplitudes, 1e-9)), SILENCE_DB)
-    return decibels
+    whole = len(samples) // frame_length * frame_length
+    frames = samples[:whole].reshape(-1, frame_length)
+    step = max(1, _BLOCK // frame_length)
+    amplitudes = np.empty(len(frames))
+    for start in range(0, len(frames), step):
+        amplitudes[start : start + step] = (frames[start : start + step].astype(np.float32) / 32768).std(axis=1)
+    levels: NDArray[np.float64] = np.maximum(20 * np.log10(np.maximum(amplitudes, 1e-9)), SILENCE_DB)
+    return levels
 
 
 def _clipped_share(samples: NDArray[np.int16], peak: int) -> float:
@@ -107,7 +113,15 @@ def _clipped_share(samples: NDArray[np.int16], peak: int) -> float:
 
     if peak < 0.5 * 32768 or not len(samples):
         return 0.0
-    at_limit = np.abs(samples.astype(np.int32)) >= peak - 1
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], at_limit.view(np.int8), [0]))))
-    runs = edges[1::2] - edges[::2]
-    return float(runs[runs >= CLIPPING_RUN].sum() / len(samples))
+    clipped, reach = 0, CLIPPING_RUN - 1
+    for start in range(0, len(samples), _BLOCK):
+        first = max(0, start - reach)
+        window = samples[first : start + _BLOCK + reach]
+        at_limit = (window >= peak - 1) | (window <= 1 - peak)
+        shifted = [at_limit[offset : len(window) - reach + offset] for offset in range(CLIPPING_RUN)]
+        run_begins = np.logical_and.reduce(shifted)
+        in_run = np.zeros(len(window), bool)
+        for offset in range(CLIPPING_RUN):
+            in_run[offset : offset + len(run_begins)] |= run_begins
+        clipped += int(in_run[start - first : start - first + _BLOCK].sum())
+    return clipped / len(samples)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from common import storage_keys
+from core.errors import BadAudio, DamagedArtifact
 from core.jobs.loaded_models import LoadedModel, LoadedModelReports
 from core.memory import available_memory_mb
 from core.records import VoiceRecord
@@ -72,7 +73,8 @@ class LoadedVoices:
 
         Prompts are encoded by the engine; a voice is loaded on the caller's thread, while others speak.
 
-        Raises VoiceNotFound when the voice was deleted, NotFound when a checkpoint in place of the voice's was.
+        Raises VoiceNotFound when the voice was deleted, NotFound when a checkpoint in place of the voice's was,
+        DamagedArtifact when the recording of the voice's own prompt is gone or damaged.
         """
         voice = self._voices_read.get((request.voice_id, request.voice_stamp)) if live else None
         if voice is None:
@@ -84,20 +86,25 @@ class LoadedVoices:
         pipeline = self.resident.get(VOICE, checkpoints, partial(self._load_pipeline, voice, engine), name=voice.name)
         if request.voice_id not in self._held:
             self.report()
-        prompt, tokens = request.prompt, None
+        prompt, tokens, own_name = request.prompt, None, ""
         if prompt is None:
             own = voice.prompt_named(request.prompt_name)
-            prompt = PromptRef.model_validate(own)
+            prompt, own_name = PromptRef.model_validate(own), own.get("name", "default")
             if voice.sovits_checkpoint_id == own_sovits:  # tokens depend on the codebook
                 tokens = own.get("tokens")
         extra = request.extra_references
         key = (*checkpoints, prompt.audio, prompt.text, prompt.language, *extra)
-        encoded = self.resident.get(
-            PROMPT,
-            key,
-            partial(self._encode_prompt, engine, pipeline, voice, prompt, tokens, extra),
-            name=f"{voice.name}: {prompt.text[:40]}",
-        )
+        encode = partial(self._encode_prompt, engine, pipeline, voice, prompt, tokens, extra)
+        try:
+            encoded = self.resident.get(PROMPT, key, encode, name=f"{voice.name}: {prompt.text[:40]}")
+        except BadAudio as error:
+            if request.prompt is not None or extra:
+                raise
+            # The voice was published with it, so its file has been lost or damaged since: no mistake of the caller.
+            raise DamagedArtifact(
+                f"The recording of the prompt {own_name!r} of the voice {voice.name} cannot be used: {error.message}",
+                hint="Restore it from a backup, or delete the prompt and add it again.",
+            ) from error
         return pipeline, replace(encoded, key=key)
 
     def _read_voice(self, voice_id: str) -> VoiceRecord:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,6 +47,20 @@ def test_samples_cut_off_below_full_scale_are_clipped_too() -> None:
     clipped = np.clip(speech(60, 0.9), -20_000, 20_000)
 
     assert "clipped" in analyze(clipped, RATE, original_rate=RATE).problems
+
+
+def test_a_long_recording_is_measured_in_bounded_memory_and_as_if_it_were_one_piece() -> None:
+    minutes = np.tile(speech(60, 0.9), 20)
+    for place in range(1 << 20, len(minutes), 1 << 20):
+        minutes[place - 2 : place + 2] = 32_767  # four clipped samples, half of them in either block
+    tracemalloc.start()
+    analysis = analyze(minutes, RATE, original_rate=RATE)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert analysis.clipped_share == round(4 * (len(minutes) // (1 << 20)) / len(minutes), 6) > 0
+    assert analysis.speech_db == analyze(minutes[: 60 * RATE], RATE, original_rate=RATE).speech_db
+    assert peak_bytes < minutes.nbytes / 2
 
 
 def test_nothing_and_silence_are_measured_without_an_error() -> None:

@@ -309,9 +309,37 @@ def test_a_crop_of_named_recordings_leaves_the_others(bench: Bench, dataset: str
     assert nogo.seconds == pytest.approx(8.51, abs=0.01)
 
 
+def test_a_segment_is_cut_and_its_recording_and_the_others_stay(bench: Bench) -> None:
+    dataset = bench.make({"talk.wav": wav(piece(53.46, 36.0))}).id
+    before = bench.contents(dataset)
+    assert len(before.segments) > 1
+    cut = before.segments[1]
+    options = CropOptions(start_seconds=0.5, end_seconds=1.5, segments=[cut.number])
+    bench.call(bench.datasets.crop, DatasetSource(dataset_id=dataset), options)
+    bench.work()
+
+    after = bench.contents(dataset)
+    remaining = after.segments[1]
+    storage = bench.services.storage
+    old, rate = soundfile.read(str(storage.path(cut.storage_key)), dtype="float32")
+    new, _ = soundfile.read(str(storage.path(remaining.storage_key)), dtype="float32")
+    assert after.recordings == before.recordings
+    assert after.segments[:1] + after.segments[2:] == before.segments[:1] + before.segments[2:]
+    assert remaining.start_seconds == pytest.approx(cut.start_seconds + 0.5)
+    assert (remaining.seconds, remaining.transcript) == (pytest.approx(1.0, abs=0.01), "")
+    assert np.abs(new - old[rate // 2 : rate // 2 + len(new)]).max() < 1e-4
+
+
+def test_a_crop_names_recordings_or_segments() -> None:
+    with pytest.raises(ValueError, match="recordings or segments"):
+        CropOptions(start_seconds=1, recordings=["nogo.wav"], segments=[1])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (CropOptions(start_seconds=1, segments=[999]), "no segment 999"),
+        (CropOptions(start_seconds=100, segments=[1, 2]), "No segment lies in that time"),
         (CropOptions(start_seconds=100), "No segment lies in that time"),
         (CropOptions(start_seconds=1, recordings=["other.wav"]), "no recording 'other.wav'"),
     ],

@@ -16,7 +16,7 @@ import torch
 from tiny_voices import write_voice
 
 from common import storage_keys
-from core.errors import NotFound, VoiceNotFound
+from core.errors import BadAudio, DamagedArtifact, NotFound, PermanentError, VoiceNotFound
 from core.jobs.job import NewJob
 from core.jobs.roles import SYNTHESIZER
 from core.records import NewCheckpointRecord, NewVoiceRecord, VoicePrompt, upgrade
@@ -105,6 +105,22 @@ def test_the_checkpoints_of_a_request_take_the_place_of_the_voices_own(synthesiz
 def test_a_checkpoint_that_does_not_exist_is_an_error_and_not_the_voices_own(synthesizer: Synthesizer):
     with pytest.raises(NotFound, match="none-gpt"):
         speak(synthesizer, "ann", gpt_checkpoint_id="none-gpt")
+
+
+def test_a_prompt_of_the_voice_whose_recording_is_lost_is_damage_and_no_mistake_of_the_caller(
+    synthesizer: Synthesizer, tmp_path: Path
+):
+    storage = synthesizer.services.storage
+    storage.path("prompts/low.wav").unlink()
+    with pytest.raises(DamagedArtifact, match=r"prompt 'default' of the voice ann .* low\.wav") as damage:
+        speak(synthesizer, "ann")
+    (tmp_path / "noise.wav").write_bytes(b"no audio")
+    publish(synthesizer.services, tmp_path / "noise.wav", "prompts/noise.wav")
+    with pytest.raises(BadAudio, match=r"noise\.wav"):
+        speak(synthesizer, "ann", prompt={"audio": "prompts/noise.wav", "text": "Hello.", "language": "en"})
+
+    assert damage.value.status == 500
+    assert not isinstance(damage.value, PermanentError), "it is tried again: the storage may come back"
 
 
 def test_recordings_beside_the_prompt_change_the_style_and_only_for_their_request(synthesizer: Synthesizer):
