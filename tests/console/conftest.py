@@ -29,7 +29,7 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return 16 s of the bundled recording as a WAV."""
     samples, rate = soundfile.read(RECORDING, frames=16 * 16_000, dtype="int16")
@@ -38,7 +38,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(recording: Path) -> Iterator[Browser]:
     """Yield Chromium, whose microphone hears the recording."""
     if not CHROMIUM:
@@ -59,9 +59,9 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """Yield a daemon that keeps its port, since its API is killed and started again while a page is open."""
+    """Yield a daemon for the tests of this folder; it keeps its port, since its API is killed while a page is open."""
     folder = tmp_path_factory.mktemp("daemon")
     settings = {"PORT": str(free_port()), "EVALUATION_SENTENCES": "1"}
     with Daemon(folder / "data", folder / "daemon.log", settings) as running:
@@ -70,7 +70,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture
 def console(browser: Browser, daemon: Daemon) -> Iterator[OpenConsole]:
-    """Yield a function that opens a console; at the end no page of it may have met a fault."""
+    """Yield a function that opens a console; at the end no page of it may have met a fault or follow two streams."""
     from browser_world import ConsolePage
 
     consoles: list[ConsolePage] = []
@@ -83,4 +83,5 @@ def console(browser: Browser, daemon: Daemon) -> Iterator[OpenConsole]:
     for console_page in consoles:
         assert console_page.faults == []
         assert console_page.violations() == []
+        assert console_page.count_streams() <= 1
         console_page.close()

@@ -36,7 +36,7 @@ def dataset(browser: Browser, daemon: Daemon, recording: Path, tmp_path_factory:
     page.get_by_label("Name", exact=True).fill("Two files")
     page.locator("form").get_by_label("Language").select_option("en")
     page.get_by_role("button", name="Create the data set").click()
-    expect(page.locator("[data-segment]")).to_have_count(2, timeout=60_000)
+    expect(page.locator("[data-segment]")).to_have_count(2, timeout=180_000)
     expect(page.get_by_text("<script>alert(1)</script>")).to_be_visible()
     expect(page.locator("[data-segment] [role=slider]")).to_have_count(2)
     console.close()
@@ -70,10 +70,32 @@ def test_a_segment_is_left_out_and_taken_back(console: OpenConsole, dataset: str
     expect(segment.get_by_text("left out")).to_be_hidden()
 
 
+def test_a_part_of_a_segment_is_kept_and_the_draft_of_a_transcript_outlives_a_reload(
+    console: OpenConsole, daemon: Daemon, dataset: str
+) -> None:
+    page = console().open(f"datasets/{dataset}")
+    segment = page.locator("[data-segment]").last
+    number = segment.get_attribute("data-segment")
+    path = f"{daemon.url}/api/v1/datasets/{dataset}/segments/{number}"
+    seconds = httpx.get(path).json()["duration_seconds"]
+    segment.get_by_role("button", name="Correct the transcript").click()
+    segment.get_by_label("Transcript").fill("Half a")
+    page.reload()
+    expect(segment.get_by_label("Transcript")).to_have_value("Half a")
+    segment.get_by_role("button", name="Cancel").click()
+
+    segment.get_by_role("button", name="Cut", exact=True).click()
+    segment.get_by_label("Start").fill("0.5")
+    segment.get_by_label("End").fill("1.5")
+    segment.get_by_role("button", name="Keep only this part").click()
+    expect(segment.get_by_text("+ 1.0 s")).to_be_visible(timeout=180_000)
+    assert httpx.get(path).json()["duration_seconds"] < seconds
+
+
 def test_missing_phonemes_are_named_with_sentences_to_record(console: OpenConsole, dataset: str) -> None:
     page = console().open(f"datasets/{dataset}")
     page.get_by_role("button", name="Find missing phonemes").click()
-    expect(page.get_by_text("phonemes occur in the transcripts.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("phonemes occur in the transcripts.")).to_be_visible(timeout=180_000)
     expect(page.get_by_role("heading", name="Record these next")).to_be_visible()
     assert "ZH" in page.locator("p code").filter(has_text="ZH").inner_text().split()
 
@@ -87,4 +109,4 @@ def test_the_report_filters_segments_by_problem(console: OpenConsole, dataset: s
     wrong.click()
     expect(page.get_by_role("heading", name="Segments: wrong transcript")).to_be_visible()
     expect(page.locator("[data-segment]").first.get_by_text("wrong transcript")).to_be_visible()
-    assert opened.accessibility() == []
+    assert opened.faults_of_access() == []

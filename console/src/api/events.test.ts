@@ -15,6 +15,11 @@ describe('an event stream', () => {
     expect(pieces).toEqual(whole);
   });
 
+  it('keeps line separators that JSON has and event streams do not', () => {
+    const data = { message: 'one\u2028two\u2029three' };
+    expect(new EventParser().feed(`event: log\ndata: ${JSON.stringify(data)}\n\n`)).toEqual([{ id: '', kind: 'log', data }]);
+  });
+
   it('skips comments and data that is no JSON', () => {
     expect(new EventParser().feed(': still here\n\ndata: {broken\n\n')).toEqual([]);
   });

@@ -27,7 +27,7 @@ function parseBlock(block: string): StreamEvent | null {
   const event: StreamEvent = { id: '', kind: 'message', data: {} };
   const lines: string[] = [];
   for (const line of block.split('\n')) {
-    const [, field = '', value = ''] = /^(\w+): ?(.*)$/.exec(line) ?? [];
+    const [, field = '', value = ''] = /^(\w+): ?(.*)$/s.exec(line) ?? [];
     if (field === 'id') event.id = value;
     else if (field === 'event') event.kind = value;
     else if (field === 'data') lines.push(value);

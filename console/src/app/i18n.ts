@@ -34,7 +34,7 @@ export function fill(template: string, parameters: Record<string, string | numbe
 }
 
 /** Return the text of a key that is put together at run time, such as a status; the value itself when there is none. */
-export function term(group: 'status' | 'stage' | 'role' | 'language' | 'flag' | 'quality' | 'scope' | 'preset', value: string): string {
+export function term(group: 'status' | 'stage' | 'role' | 'language' | 'flag' | 'quality' | 'scope' | 'preset' | 'loaded', value: string): string {
   const texts: Record<string, string> = language.value === 'zh' ? zh : en;
   return texts[`${group}.${value}`] ?? value;
 }

@@ -13,26 +13,48 @@ export interface Resource<T> {
 export function useResource<T>(load: () => Promise<T>, dependencies: readonly unknown[]): Resource<T> {
   const [state, setState] = useState<{ data?: T; error?: ApiError; loading: boolean }>({ loading: true });
   const [round, setRound] = useState(0);
-  const latest = useRef(load);
-  latest.current = load;
+  // Responses are shown in the order of their requests. One that is late is shown, too, until a newer one comes: a
+  // page that loads its data again more often than the server responds would never change otherwise.
+  const requests = useRef({ sent: 0, shown: 0 });
   useEffect(() => {
-    let current = true;
-    setState((before) => ({ ...before, loading: true }));
-    latest.current().then(
-      (data) => {
-        if (current) setState({ data, loading: false });
-      },
-      (error: unknown) => {
-        if (current) setState((before) => ({ ...before, error: asApiError(error), loading: false }));
-      },
-    );
-    return () => {
-      current = false;
+    const { current } = requests;
+    const number = ++current.sent;
+    const show = (change: { data?: T; error?: ApiError }): void => {
+      if (number <= current.shown) return;
+      current.shown = number;
+      setState((before) => ({ data: before.data, ...change, loading: number < current.sent }));
     };
+    setState((before) => ({ ...before, loading: true }));
+    load().then(
+      (data) => show({ data }),
+      (error: unknown) => show({ error: asApiError(error) }),
+    );
   }, [...dependencies, round]);
+  useEffect(() => () => void (requests.current.shown = Infinity), []);
   const reload = useCallback(() => setRound((count) => count + 1), []);
-  const set = useCallback((data: T) => setState({ data, loading: false }), []);
+  const set = useCallback((data: T) => {
+    requests.current.shown = requests.current.sent; // what was requested before is older
+    setState({ data, loading: false });
+  }, []);
   return { data: state.data, error: state.error, loading: state.loading, reload, set };
+}
+
+const REFRESH_MS = 5_000;
+
+/** Load again every few seconds while the page is seen, and as soon as it is seen again: others change things, too. */
+export function useRefresh(reload: () => void, wanted = true): void {
+  useEffect(() => {
+    if (!wanted) return;
+    const refresh = (): void => {
+      if (document.visibilityState === 'visible') reload();
+    };
+    const timer = setInterval(refresh, REFRESH_MS);
+    document.addEventListener('visibilitychange', refresh);
+    return () => {
+      clearInterval(timer);
+      document.removeEventListener('visibilitychange', refresh);
+    };
+  }, [reload, wanted]);
 }
 
 export function asApiError(error: unknown): ApiError {

@@ -30,7 +30,12 @@ export class Recorder {
     const stream = await navigator.mediaDevices.getUserMedia({ audio });
     const context = new AudioContext();
     const recorder = new Recorder(context, stream, onLevel);
-    await context.audioWorklet.addModule(workletUrl);
+    try {
+      await context.audioWorklet.addModule(workletUrl);
+    } catch (error) {
+      recorder.stop(); // or the microphone stays on
+      throw error;
+    }
     const node = new AudioWorkletNode(context, 'recorder', { numberOfOutputs: 0 });
     node.port.onmessage = ({ data }: MessageEvent<Float32Array>) => recorder.add(data);
     context.createMediaStreamSource(stream).connect(node);

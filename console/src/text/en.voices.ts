@@ -51,4 +51,12 @@ export const voiceTexts = {
   'import.reading': 'The server reads the files …',
   'import.done': 'The voice was imported.',
   'import.import': 'Import',
+  'detect.title': 'Is this synthetic?',
+  'detect.help': 'Speech of this server carries an inaudible watermark. A recording of three seconds or more is examined for it; nothing is kept.',
+  'detect.synthetic': 'Synthetic: this server has spoken it.',
+  'detect.unknown': 'No watermark of this server was found. It may still be synthetic: another program may have made it, or the watermark may be lost.',
+  'detect.score': 'Score',
+  'detect.threshold': 'a watermark from {n} on',
+  'detect.from': 'Found from',
+  'detect.mark': 'Mark',
 };

@@ -51,4 +51,12 @@ export const voiceTexts = {
   'import.reading': '服务器正在读取文件……',
   'import.done': '音色已导入。',
   'import.import': '导入',
+  'detect.title': '是否为合成语音？',
+  'detect.help': '此服务器生成的语音带有听不见的水印。请提供三秒以上的录音进行检测，录音不会被保存。',
+  'detect.synthetic': '合成语音：由此服务器生成。',
+  'detect.unknown': '没有发现此服务器的水印。它仍可能是合成的：可能由其他程序生成，或水印已经丢失。',
+  'detect.score': '得分',
+  'detect.threshold': '达到 {n} 即判定为有水印',
+  'detect.from': '起点',
+  'detect.mark': '标记',
 };

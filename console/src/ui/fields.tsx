@@ -1,6 +1,7 @@
 // Form fields with their labels, and what the form says of a value.
 import type { ComponentChildren } from 'preact';
 import { useId } from 'preact/hooks';
+import { term } from '../app/i18n';
 
 interface FieldProps {
   label: string;
@@ -25,58 +26,43 @@ export function Field({ label, help, invalid, children }: FieldProps) {
   );
 }
 
-interface TextProps {
+interface InputProps {
   label: string;
+  /** Text also of a number, so that an empty field and a half-typed number are kept as they are. */
   value: string;
   onChange: (value: string) => void;
   help?: ComponentChildren;
   invalid?: string | undefined;
   placeholder?: string;
+}
+
+interface TextProps extends InputProps {
   type?: 'text' | 'password' | 'url' | 'datetime-local' | 'search';
   maxLength?: number;
   required?: boolean;
 }
 
-export function TextField({ label, value, onChange, help, invalid, type = 'text', ...rest }: TextProps) {
-  return (
-    <Field label={label} help={help} invalid={invalid}>
-      {(id, describedBy) => (
-        <input
-          id={id}
-          // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-assertion -- roles are typed by kind of input
-          type={type as 'text'}
-          dir="auto"
-          value={value}
-          aria-describedby={describedBy}
-          aria-invalid={invalid ? 'true' : undefined}
-          onInput={(event) => onChange(event.currentTarget.value)}
-          {...rest}
-        />
-      )}
-    </Field>
-  );
-}
-
-interface NumberProps {
-  label: string;
-  /** Text, so that an empty field and a half-typed number are kept as they are. */
-  value: string;
-  onChange: (value: string) => void;
+interface NumberProps extends InputProps {
   min?: number | undefined;
   max?: number | undefined;
   step?: number | 'any' | undefined;
-  help?: ComponentChildren;
-  invalid?: string | undefined;
-  placeholder?: string;
 }
 
-export function NumberField({ label, value, onChange, help, invalid, ...rest }: NumberProps) {
+export function TextField({ type = 'text', ...rest }: TextProps) {
+  return <InputField type={type} dir="auto" {...rest} />;
+}
+
+export function NumberField(props: NumberProps) {
+  return <InputField type="number" {...props} />;
+}
+
+function InputField({ label, value, onChange, help, invalid, type, ...rest }: InputProps & { type: string; dir?: 'auto' }) {
   return (
     <Field label={label} help={help} invalid={invalid}>
       {(id, describedBy) => (
         <input
           id={id}
-          type="number"
+          type={type as 'text'} // the roles of an input are typed by its kind
           value={value}
           aria-describedby={describedBy}
           aria-invalid={invalid ? 'true' : undefined}
@@ -117,6 +103,14 @@ export function SelectField({ label, value, options, onChange, help, disabled }:
       )}
     </Field>
   );
+}
+
+const RECORDING_LANGUAGES = ['auto', 'zh', 'en', 'ja', 'ko', 'yue'];
+
+/** The language of recordings and transcripts; one that is not offered stays, too. */
+export function LanguageField(props: { label: string; value: string; onChange: (language: string) => void }) {
+  const codes = [...new Set([...RECORDING_LANGUAGES, props.value])];
+  return <SelectField {...props} options={codes.map((code) => [code, term('language', code)] as const)} />;
 }
 
 export function CheckField(props: { label: string; checked: boolean; onChange: (checked: boolean) => void }) {

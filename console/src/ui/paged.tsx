@@ -3,7 +3,7 @@ import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { Page } from '../api/client';
 import { t } from '../app/i18n';
-import { useResource } from '../app/resource';
+import { useRefresh, useResource } from '../app/resource';
 import { Empty, ErrorNote, Loading } from './feedback';
 
 export interface Column<T> {
@@ -27,6 +27,7 @@ interface PagedProps<T> {
 export function Paged<T>({ load, columns, rowKey, empty, label, refresh = [], size = 20 }: PagedProps<T>) {
   const [offset, setOffset] = useState(0);
   const { data, error, reload } = useResource(() => load(size, offset), [offset, ...refresh]);
+  useRefresh(reload);
   useEffect(() => {
     // The last page may have become empty, by a deletion or another filter.
     if (data && offset > 0 && data.items.length === 0) setOffset(Math.max(0, Math.floor((data.total - 1) / size) * size));

@@ -4,7 +4,7 @@ import { fetchBlob } from '../api/client';
 import { t } from '../app/i18n';
 import { useAction } from './action';
 import { ErrorNote } from './feedback';
-import { Waveform } from './waveform';
+import { type Range, Waveform } from './waveform';
 
 interface RecordingProps {
   path: string;
@@ -13,9 +13,12 @@ interface RecordingProps {
   download?: string;
   /** Shows the waveform at once. */
   eager?: boolean;
+  /** The marked range, where the user may mark one. */
+  range?: Range | undefined;
+  onRange?: ((range: Range) => void) | undefined;
 }
 
-export function Recording({ path, label, download, eager = false }: RecordingProps) {
+export function Recording({ path, label, download, eager = false, range, onRange }: RecordingProps) {
   const [loaded, setLoaded] = useState<{ path: string; blob: Blob }>();
   const action = useAction(async () => setLoaded({ path, blob: await fetchBlob(path) }));
   useEffect(() => {
@@ -24,7 +27,7 @@ export function Recording({ path, label, download, eager = false }: RecordingPro
   if (loaded?.path === path) {
     return (
       <div class="row nowrap">
-        <Waveform blob={loaded.blob} label={label} height={36} autoplay={!eager} />
+        <Waveform blob={loaded.blob} label={label} height={36} autoplay={!eager} range={range} onRange={onRange} />
         {download && <DownloadLink blob={loaded.blob} name={download} />}
       </div>
     );

@@ -17,14 +17,15 @@ interface WaveformProps {
   label: string;
   height?: number;
   autoplay?: boolean;
-  /** Lets the user mark a range; null while there is none. */
-  range?: Range | null;
-  onRange?: (range: Range | null) => void;
+  /** The marked range, where the user may mark one. */
+  range?: Range | undefined;
+  onRange?: ((range: Range) => void) | undefined;
 }
 
 const nonce = document.querySelector<HTMLElement>('meta[property=csp-nonce]')?.nonce ?? '';
 
 export function Waveform({ blob, label, height = 48, autoplay = false, range, onRange }: WaveformProps) {
+  const selectable = onRange !== undefined;
   const container = useRef<HTMLDivElement>(null);
   const player = useRef<WaveSurfer>(null);
   const regions = useRef<Regions>(null);
@@ -69,15 +70,14 @@ export function Waveform({ blob, label, height = 48, autoplay = false, range, on
     }
     surfer.loadBlob(blob).catch(() => setFailed(true));
     return () => surfer.destroy();
-  }, [blob, dark]);
+  }, [blob, dark, selectable]);
   useEffect(() => {
     const plugin = regions.current;
-    if (!plugin || range === undefined) return;
+    if (!plugin || !range) return;
     const [region] = plugin.getRegions();
-    if (range === null) region?.remove();
-    else if (!region && duration > 0) plugin.addRegion({ ...range, color: cssColor('--wave-range') });
+    if (!region && duration > 0) plugin.addRegion({ ...range, color: cssColor('--wave-range') });
     else if (region && (region.start !== range.start || region.end !== range.end)) region.setOptions(range);
-  }, [range?.start, range?.end, duration]);
+  }, [range?.start, range?.end, duration, selectable]);
   const seek = (event: KeyboardEvent): void => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (!step || !player.current) return;

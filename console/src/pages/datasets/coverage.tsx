@@ -1,10 +1,9 @@
 // Which phonemes of the language the transcripts lack, and sentences that have them.
 import { api, call, type Schemas } from '../../api/client';
-import { followEvents } from '../../api/events';
+import { jobResult } from '../../api/jobs';
 import { t } from '../../app/i18n';
 import { useState } from 'preact/hooks';
 import { useAction } from '../../ui/action';
-import { errorText } from '../service/jobs';
 import { ErrorNote, Notice } from '../../ui/feedback';
 
 interface CoverageView {
@@ -20,10 +19,7 @@ export function Coverage({ dataset }: { dataset: Schemas['DatasetView'] }) {
     const job = await call(
       api.POST('/api/v1/datasets/{dataset_id}/coverage', { params: { path, query: { version: dataset.version } } }),
     );
-    await ended(job.id);
-    const result = await call(api.GET('/api/v1/jobs/{job_id}', { params: { path: { job_id: job.id } } }));
-    if (result.error) throw new Error(errorText(result.error));
-    setCoverage(result.result as unknown as CoverageView);
+    setCoverage((await jobResult(job.id)) as unknown as CoverageView);
   });
   return (
     <section class="card">
@@ -59,13 +55,4 @@ export function Coverage({ dataset }: { dataset: Schemas['DatasetView'] }) {
       )}
     </section>
   );
-}
-
-function ended(job: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    followEvents(`/api/v1/jobs/${job}/progress`, {
-      onEvent: ({ kind }) => ['completed', 'failed', 'cancelled'].includes(kind) && resolve(),
-      onError: reject,
-    });
-  });
 }

@@ -1,18 +1,17 @@
 // Data sets: a list, a form for a new one, one with its versions and segments.
 import { useState } from 'preact/hooks';
 import { api, call, type Schemas } from '../../api/client';
-import { uploadFile, type Upload } from '../../api/upload';
+import { draft } from '../../app/drafts';
 import { formatTime, t, term } from '../../app/i18n';
 import { linkTo, navigate } from '../../app/router';
 import { can } from '../../app/session';
 import { ActionButton, useAction } from '../../ui/action';
 import { Dropzone } from '../../ui/dropzone';
-import { ErrorNote, Name, ProgressBar, Status } from '../../ui/feedback';
-import { SelectField, TextField } from '../../ui/fields';
+import { ErrorNote, Name, Status } from '../../ui/feedback';
+import { LanguageField, TextField } from '../../ui/fields';
 import { Paged } from '../../ui/paged';
+import { Uploading, useUploads } from '../../ui/uploading';
 import { DatasetPage } from './dataset';
-
-const LANGUAGES = ['auto', 'zh', 'en', 'ja', 'ko', 'yue'];
 
 export function Datasets({ rest }: { rest: string[] }) {
   const [id] = rest;
@@ -56,30 +55,31 @@ export function Datasets({ rest }: { rest: string[] }) {
   );
 }
 
+/** Files are uploaded as soon as they are chosen, so that a reload keeps them. */
+const form = draft('dataset', { name: '', language: 'auto', files: [] as { id: string; name: string }[] });
+
 function NewDataset() {
-  const [name, setName] = useState('');
-  const [language, setLanguage] = useState('auto');
-  const [files, setFiles] = useState<File[]>([]);
-  const [current, setCurrent] = useState<{ name: string; upload: Upload<unknown> }>();
-  const [share, setShare] = useState(0);
-  const create = useAction(async () => {
-    const ids: string[] = [];
-    try {
-      for (const file of files) {
-        setShare(0);
-        const upload = uploadFile(file, file.name, 'dataset', setShare);
-        setCurrent({ name: file.name, upload });
-        ids.push((await upload.done).id);
-      }
-    } finally {
-      setCurrent(undefined);
+  const settings = form.value;
+  const set = (change: Partial<typeof settings>): void => {
+    form.value = { ...form.value, ...change };
+  };
+  const uploads = useUploads();
+  const upload = useAction(async (chosen: File[]) => {
+    for (const file of chosen) {
+      const { id } = await uploads.file(file, file.name, 'dataset');
+      set({ files: [...form.value.files, { id, name: file.name }] });
     }
+  });
+  const create = useAction(async () => {
+    const { name, language, files } = settings;
+    const ids = files.map((file) => file.id);
     const body = { name: name.trim(), language: language as Schemas['NewDataset']['language'], file_ids: ids, files: [], priority: 5 };
     const dataset = await call(api.POST('/api/v1/datasets', { body }));
+    set({ name: '', files: [] });
     navigate('datasets', dataset.id);
   });
   return (
-    <details class="card">
+    <details class="card" open={settings.files.length > 0}>
       <summary>{t('dataset.new')}</summary>
       <form
         onSubmit={(event) => {
@@ -88,37 +88,34 @@ function NewDataset() {
         }}
       >
         <p class="muted">{t('dataset.newHelp')}</p>
-        <Dropzone label={t('dataset.files')} accept="audio/*,.zip" multiple onFiles={(chosen) => setFiles([...files, ...chosen])} />
+        {!upload.busy && (
+          <Dropzone label={t('dataset.files')} accept="audio/*,.zip" multiple onFiles={(chosen) => void upload.run(chosen)} />
+        )}
         <ul>
-          {files.map((file, index) => (
-            <li key={index}>
+          {settings.files.map((file) => (
+            <li key={file.id}>
               <Name>{file.name}</Name>{' '}
-              <button type="button" class="outline small secondary" onClick={() => setFiles(files.filter((_, other) => other !== index))}>
+              <button
+                type="button"
+                class="outline small secondary"
+                onClick={() => set({ files: settings.files.filter((other) => other.id !== file.id) })}
+              >
                 {t('common.remove')}
               </button>
             </li>
           ))}
         </ul>
+        <Uploading upload={uploads.current} after={t('new.examining')} />
         <div class="grid-fields">
-          <TextField label={t('common.name')} value={name} onChange={setName} maxLength={100} required />
-          <SelectField
-            label={t('common.language')}
-            value={language}
-            options={LANGUAGES.map((code) => [code, term('language', code)] as const)}
-            onChange={setLanguage}
-          />
+          <TextField label={t('common.name')} value={settings.name} onChange={(name) => set({ name })} maxLength={100} required />
+          <LanguageField label={t('common.language')} value={settings.language} onChange={(language) => set({ language })} />
         </div>
-        {current && (
-          <div role="status">
-            <Name>{current.name}</Name>
-            <ProgressBar share={share} label={t('new.upload')} />
-            <button type="button" class="outline small" onClick={() => current.upload.cancel()}>
-              {t('common.cancel')}
-            </button>
-          </div>
-        )}
-        <ErrorNote error={create.error} />
-        <button type="submit" class="small" disabled={!name.trim() || files.length === 0 || create.busy}>
+        <ErrorNote error={upload.error ?? create.error} />
+        <button
+          type="submit"
+          class="small"
+          disabled={!settings.name.trim() || settings.files.length === 0 || upload.busy || create.busy}
+        >
           {t('dataset.create')}
         </button>
       </form>

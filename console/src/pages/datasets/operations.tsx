@@ -9,7 +9,8 @@ import { ErrorNote, ProgressBar } from '../../ui/feedback';
 import { CheckField, NumberField } from '../../ui/fields';
 
 type Dataset = Schemas['DatasetView'];
-const KINDS = ['noise', 'pitch', 'tempo', 'room'] as const;
+const KINDS = ['noise', 'pitch', 'tempo', 'room', 'loudness', 'treble'] as const;
+const DEFAULT_KINDS = KINDS.slice(0, 4);
 
 interface OperationProps {
   dataset: Dataset;
@@ -20,7 +21,7 @@ interface OperationProps {
 export function Operations({ dataset, busy, changed }: OperationProps) {
   const path = { dataset_id: dataset.id };
   const [shares, setShares] = useState({ val: '0.1', test: '0' });
-  const [kinds, setKinds] = useState<string[]>([...KINDS]);
+  const [kinds, setKinds] = useState<string[]>(DEFAULT_KINDS);
   const [copies, setCopies] = useState('1');
   const [range, setRange] = useState({ start: '0', end: '' });
   const [share, setShare] = useState<number>();
@@ -45,7 +46,7 @@ export function Operations({ dataset, busy, changed }: OperationProps) {
     changed();
   });
   const crop = useAction(async () => {
-    const body = { start_seconds: Number(range.start), end_seconds: range.end ? Number(range.end) : null, recordings: [] };
+    const body = { start_seconds: Number(range.start), end_seconds: range.end ? Number(range.end) : null, recordings: [], segments: [] };
     await call(api.POST('/api/v1/datasets/{dataset_id}/crop', { params: { path }, body }));
     changed();
   });

@@ -1,12 +1,13 @@
-// Segments as waveforms with their transcripts: listened to, corrected, left out.
+// Segments as waveforms with their transcripts: listened to, corrected, cut, left out.
 import { useEffect, useState } from 'preact/hooks';
 import { api, call, type Page, type Schemas } from '../../api/client';
+import { useDraft } from '../../app/drafts';
 import { formatDuration, t, term } from '../../app/i18n';
 import { useResource } from '../../app/resource';
 import { can } from '../../app/session';
 import { ActionButton, useAction } from '../../ui/action';
 import { Empty, ErrorNote, Loading, Name } from '../../ui/feedback';
-import { AreaField } from '../../ui/fields';
+import { AreaField, NumberField } from '../../ui/fields';
 import { Pager } from '../../ui/paged';
 import { Recording } from '../../ui/recording';
 
@@ -63,7 +64,9 @@ function problemsOf(file: Record<string, unknown>): string[] {
 }
 
 function SegmentItem({ dataset, segment, changed }: { dataset: Dataset; segment: Segment; changed: () => void }) {
-  const [text, setText] = useState<string>();
+  const draft = `segment.${dataset.id}.${segment.number}`;
+  const [text, setText] = useDraft<string | undefined>(`${draft}.text`, undefined);
+  const [span, setSpan] = useDraft<{ start: string; end: string } | undefined>(`${draft}.span`, undefined);
   const change = async (body: { transcript?: string; left_out?: boolean }): Promise<void> => {
     const path = { dataset_id: dataset.id, number: segment.number };
     await call(
@@ -78,6 +81,14 @@ function SegmentItem({ dataset, segment, changed }: { dataset: Dataset; segment:
     await change({ transcript: text ?? '' });
     setText(undefined);
   });
+  const cut = useAction(async () => {
+    const body = { start_seconds: Number(span!.start), end_seconds: Number(span!.end), recordings: [], segments: [segment.number] };
+    await call(api.POST('/api/v1/datasets/{dataset_id}/crop', { params: { path: { dataset_id: dataset.id } }, body }));
+    setSpan(undefined);
+    changed();
+  });
+  const seconds = segment.duration_seconds.toFixed(2);
+  const sensible = span && Number(span.start) >= 0 && Number(span.end) > Number(span.start);
   const editable = can('train') && dataset.version === dataset.latest_version;
   return (
     <div class={segment.left_out ? 'item left-out' : 'item'} data-segment={segment.number}>
@@ -98,7 +109,32 @@ function SegmentItem({ dataset, segment, changed }: { dataset: Dataset; segment:
         eager
         path={`/api/v1/datasets/${dataset.id}/segments/${segment.number}/audio?version=${dataset.version}`}
         label={t('segment.number', { n: segment.number })}
+        range={span && { start: Number(span.start), end: Number(span.end) }}
+        onRange={span && (({ start, end }) => setSpan({ start: start.toFixed(2), end: end.toFixed(2) }))}
       />
+      {span && (
+        <form
+          onSubmit={(event) => {
+            event.preventDefault();
+            void cut.run();
+          }}
+        >
+          <p class="muted">{t('segment.cutHelp')}</p>
+          <div class="grid-fields">
+            <NumberField label={t('operation.start')} value={span.start} onChange={(start) => setSpan({ ...span, start })} min={0} step="any" />
+            <NumberField label={t('operation.end')} value={span.end} onChange={(end) => setSpan({ ...span, end })} min={0} step="any" />
+          </div>
+          <ErrorNote error={cut.error} />
+          <div class="row">
+            <button type="submit" class="small" disabled={!sensible || cut.busy}>
+              {t('segment.keepPart')}
+            </button>
+            <button type="button" class="outline small secondary" onClick={() => setSpan(undefined)}>
+              {t('common.cancel')}
+            </button>
+          </div>
+        </form>
+      )}
       {text === undefined ? (
         <p dir="auto" class="transcript">
           {segment.transcript || <span class="muted">{t('segment.noTranscript')}</span>}
@@ -122,6 +158,11 @@ function SegmentItem({ dataset, segment, changed }: { dataset: Dataset; segment:
                 {t('common.cancel')}
               </button>
             </>
+          )}
+          {!span && (
+            <button type="button" class="outline small" onClick={() => setSpan({ start: '0', end: seconds })}>
+              {t('segment.cut')}
+            </button>
           )}
           <ActionButton work={() => change({ left_out: !segment.left_out })}>
             {segment.left_out ? t('segment.include') : t('segment.exclude')}

@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { api, call, type Schemas } from '../../api/client';
 import { followEvents } from '../../api/events';
-import { t, term } from '../../app/i18n';
+import { language, t, term } from '../../app/i18n';
 import { useResource } from '../../app/resource';
 import { linkTo } from '../../app/router';
 import { can } from '../../app/session';
@@ -10,25 +10,35 @@ import { ActionButton } from '../../ui/action';
 import { Connection, ErrorNote, Loading, Name, Notice, Status } from '../../ui/feedback';
 import { SelectField } from '../../ui/fields';
 import { StageGraph } from './graph';
+import { addLine } from './log';
 import { StagePanel } from './stagePanel';
 import { ACTIVE, stageState } from './stages';
 
 export function ExperimentPage({ id, stage }: { id: string; stage: string | undefined }) {
   const path = { exp_id: id };
   const experiment = useResource(() => call(api.GET('/api/v1/experiments/{exp_id}', { params: { path } })), [id]);
-  const schemas = useResource(() => stageSchemas(), []);
+  const schemas = useResource(() => stageSchemas(), [language.value]);
   const [connected, setConnected] = useState(true);
   const [round, setRound] = useState(0);
   const stages = experiment.data?.stages ?? {};
-  const running = Object.values(stages).find((run) => ACTIVE.includes(stageState(run)));
+  const [log, setLog] = useState<string[]>([]);
+  const active = Object.values(stages).filter((run) => ACTIVE.includes(stageState(run)));
+  const running = active.find((run) => run.stage_type === stage) ?? active[0];
   useEffect(() => {
     if (!running) return;
-    return followEvents(`/api/v1/experiments/${id}/stages/${running.stage_type}/progress`, {
-      onEvent: () => {
-        experiment.reload();
-        setRound((count) => count + 1);
+    return followEvents(`/api/v1/experiments/${id}/stages/${running.stage_type}/progress?log=true`, {
+      onEvent: ({ kind, data }) => {
+        if (kind === 'log') {
+          setLog((lines) => addLine(lines, data));
+        } else if (kind !== 'heartbeat') {
+          experiment.reload();
+          setRound((count) => count + 1);
+        }
       },
-      onConnection: setConnected,
+      onConnection: (open) => {
+        setConnected(open);
+        if (open) setLog([]); // each connection brings the whole log
+      },
       onError: experiment.reload,
     });
   }, [id, running?.stage_type, running?.run]);
@@ -71,6 +81,7 @@ export function ExperimentPage({ id, stage }: { id: string; stage: string | unde
           schema={chosen}
           run={stages[chosen.stage_type]!}
           round={`${round} ${data.updated_at ?? ''}`}
+          log={running?.stage_type === chosen.stage_type ? log : undefined}
           changed={changed}
         />
       )}

@@ -1,7 +1,6 @@
 // Experiments, expert mode: a list, a form for a new one, one with its stages.
 import { useState } from 'preact/hooks';
 import { api, call, type Schemas } from '../../api/client';
-import { uploadFile } from '../../api/upload';
 import { draft } from '../../app/drafts';
 import { formatTime, t, term } from '../../app/i18n';
 import { useResource } from '../../app/resource';
@@ -9,13 +8,13 @@ import { linkTo, navigate } from '../../app/router';
 import { can } from '../../app/session';
 import { ActionButton, useAction } from '../../ui/action';
 import { Dropzone } from '../../ui/dropzone';
-import { ErrorNote, Name, ProgressBar, Status } from '../../ui/feedback';
-import { SelectField, TextField } from '../../ui/fields';
+import { ErrorNote, Name, Status } from '../../ui/feedback';
+import { LanguageField, SelectField, TextField } from '../../ui/fields';
 import { Paged } from '../../ui/paged';
+import { Uploading, useUploads } from '../../ui/uploading';
 import { ExperimentPage } from './experiment';
 
 type Experiment = Schemas['ExperimentView'];
-const LANGUAGES = ['zh', 'en', 'ja', 'ko', 'yue', 'auto'];
 const form = draft('experiment', { name: '', version: 'nano', language: 'en', fileId: '', filename: '', dataset: '' });
 
 export function Experiments({ rest }: { rest: string[] }) {
@@ -69,19 +68,15 @@ function NewExperiment() {
   const set = (change: Partial<typeof settings>): void => {
     form.value = { ...form.value, ...change };
   };
-  const [share, setShare] = useState<number>();
+  const uploads = useUploads();
   const info = useResource(() => call(api.GET('/api/v1/info')), []);
   const datasets = useResource(
     () => call(api.GET('/api/v1/datasets', { params: { query: { limit: 500, status: 'ready' } } })),
     [],
   );
   const upload = useAction(async (file: File) => {
-    try {
-      const uploaded = await uploadFile(file, file.name, 'training', setShare).done;
-      set({ fileId: uploaded.id, filename: uploaded.filename, dataset: '' });
-    } finally {
-      setShare(undefined);
-    }
+    const uploaded = await uploads.file(file, file.name, 'training');
+    set({ fileId: uploaded.id, filename: uploaded.filename, dataset: '' });
   });
   const create = useAction(async () => {
     const source = settings.dataset ? { dataset_id: settings.dataset } : { audio_file_id: settings.fileId };
@@ -108,12 +103,7 @@ function NewExperiment() {
             options={(info.data?.versions ?? [settings.version]).map((version) => [version, version] as const)}
             onChange={(version) => set({ version })}
           />
-          <SelectField
-            label={t('new.language')}
-            value={settings.language}
-            options={LANGUAGES.map((code) => [code, term('language', code)] as const)}
-            onChange={(language) => set({ language })}
-          />
+          <LanguageField label={t('new.language')} value={settings.language} onChange={(language) => set({ language })} />
           <SelectField
             label={t('experiment.dataset')}
             value={settings.dataset}
@@ -128,7 +118,7 @@ function NewExperiment() {
           <>
             <Dropzone label={t('new.choose')} accept="audio/*" onFiles={([file]) => file && void upload.run(file)} />
             {settings.filename && <Name>{settings.filename}</Name>}
-            {share !== undefined && <ProgressBar share={share} label={t('new.upload')} />}
+            <Uploading upload={uploads.current} />
           </>
         )}
         <ErrorNote error={upload.error ?? create.error} />

@@ -1,15 +1,17 @@
 // One stage: a form from its schema, run and control, its log, what it left, and its curves beside another experiment's.
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { api, call, fetchBlob, type Schemas } from '../../api/client';
+import { useDraft } from '../../app/drafts';
 import { formatTime, t, term } from '../../app/i18n';
 import { useResource } from '../../app/resource';
 import { can } from '../../app/session';
 import { ActionButton, useAction } from '../../ui/action';
-import { Empty, ErrorNote, Loading, Notice, ProgressBar, Status } from '../../ui/feedback';
+import { ErrorNote, Loading, Notice, ProgressBar, Status } from '../../ui/feedback';
 import { Recording } from '../../ui/recording';
 import { Tree } from '../../ui/tree';
 import { CompareCurves } from './compareCurves';
 import { ParameterForm, type Values, changedValues } from './parameterForm';
+import { StageLog } from './log';
 import { ACTIVE, stageState, TRAININGS } from './stages';
 import { Training } from './training';
 
@@ -18,20 +20,23 @@ interface PanelProps {
   schema: Schemas['StageSchema'];
   run: Schemas['StageView'];
   round: string;
+  /** The lines of its log while it runs. */
+  log: string[] | undefined;
   changed: () => void;
 }
 
-export function StagePanel({ experiment, schema, run, round, changed }: PanelProps) {
+export function StagePanel({ experiment, schema, run, round, log, changed }: PanelProps) {
   const stage = schema.stage_type;
   const path = { exp_id: experiment.id, stage };
   const state = stageState(run);
   const active = ACTIVE.includes(state);
-  const [values, setValues] = useState<Values>({});
+  const [values, setValues] = useDraft<Values>(`stage.${experiment.id}.${stage}`, {});
   const [warnings, setWarnings] = useState<string[]>([]);
   const start = useAction(async () => {
     const body = changedValues(schema, values);
     const started = await call(api.POST('/api/v1/experiments/{exp_id}/stages/{stage}', { params: { path }, body: body as never }));
     setWarnings(started.warnings);
+    setValues({});
     changed();
   });
   const control = (action: 'pause' | 'resume' | 'stop_after_epoch') => async (): Promise<void> => {
@@ -98,7 +103,7 @@ export function StagePanel({ experiment, schema, run, round, changed }: PanelPro
       {training && begun && <Training experiment={experiment.id} stage={stage} voice={experiment.voice_id} round={round} />}
       {training && begun && <CompareCurves experiment={experiment} stage={stage} round={round} />}
       {run.outputs && Object.keys(run.outputs).length > 0 && <Outputs experiment={experiment.id} stage={stage} run={run} />}
-      {begun && <StageLog experiment={experiment.id} stage={stage} round={round} />}
+      {begun && <StageLog key={run.run} experiment={experiment.id} stage={stage} lines={log} />}
     </>
   );
 }
@@ -121,28 +126,7 @@ function Outputs({ experiment, stage, run }: { experiment: string; stage: string
 
 function Picture({ path }: { path: string }) {
   const picture = useResource(async () => URL.createObjectURL(await fetchBlob(path)), [path]);
+  useEffect(() => () => URL.revokeObjectURL(picture.data ?? ''), [picture.data]);
   if (picture.error) return <ErrorNote error={picture.error} retry={picture.reload} />;
   return picture.data ? <img src={picture.data} alt={t('training.losses')} /> : <Loading />;
-}
-
-function StageLog({ experiment, stage, round }: { experiment: string; stage: string; round: string }) {
-  const path = { exp_id: experiment, stage };
-  const log = useResource(
-    () => call(api.GET('/api/v1/experiments/{exp_id}/stages/{stage}/logs', { params: { path, query: { limit: 200 } } })),
-    [experiment, stage, round],
-  );
-  if (log.error && !log.data) return <ErrorNote error={log.error} retry={log.reload} />;
-  if (!log.data) return <Loading />;
-  return (
-    <section class="card">
-      <h2>{t('task.log')}</h2>
-      {log.data.items.length === 0 ? (
-        <Empty>{t('experiment.noLog')}</Empty>
-      ) : (
-        <pre class="log" tabIndex={0} aria-label={t('task.log')} role="log">
-          {log.data.items.map((line) => `${line.level} ${line.message}`).join('\n')}
-        </pre>
-      )}
-    </section>
-  );
 }

@@ -1,20 +1,18 @@
 // The form of Quick mode: a recording, what the server says of it, how long to train, whose voice it is.
-import { useState } from 'preact/hooks';
 import { api, call, type Schemas } from '../../api/client';
-import { type Upload, uploadFile } from '../../api/upload';
 import { draft } from '../../app/drafts';
 import { formatDuration, t, term } from '../../app/i18n';
 import { useResource } from '../../app/resource';
 import { navigate } from '../../app/router';
 import { useAction } from '../../ui/action';
 import { Dropzone } from '../../ui/dropzone';
-import { ErrorNote, Loading, Name, Notice, ProgressBar } from '../../ui/feedback';
-import { CheckField, SelectField, TextField } from '../../ui/fields';
+import { ErrorNote, Loading, Name, Notice } from '../../ui/feedback';
+import { CheckField, LanguageField, SelectField, TextField } from '../../ui/fields';
+import { Uploading, useUploads } from '../../ui/uploading';
 import { Analysis } from './analysis';
 import { RecordingPanel } from './recordingPanel';
 
 const form = draft('new-voice', { name: '', language: 'zh', version: '', quality: 'standard', fileId: '', consent: false });
-const RECORDING_LANGUAGES = ['zh', 'en', 'ja', 'ko', 'yue', 'auto'];
 
 export function NewVoiceForm() {
   const settings = form.value;
@@ -54,19 +52,14 @@ export function NewVoiceForm() {
     >
       <h2>{t('new.recording')}</h2>
       {settings.fileId ? (
-        <Uploaded id={settings.fileId} remove={() => set({ fileId: '' })} />
+        <Uploaded id={settings.fileId} remove={() => set({ fileId: '', consent: false })} />
       ) : (
         <Source language={settings.language} onFile={(file) => set({ fileId: file.id })} />
       )}
       <h2>{t('new.voice')}</h2>
       <div class="grid-fields">
         <TextField label={t('new.name')} value={settings.name} onChange={(name) => set({ name })} maxLength={100} />
-        <SelectField
-          label={t('new.language')}
-          value={settings.language}
-          options={RECORDING_LANGUAGES.map((code) => [code, term('language', code)] as const)}
-          onChange={(language) => set({ language })}
-        />
+        <LanguageField label={t('new.language')} value={settings.language} onChange={(language) => set({ language })} />
         <SelectField
           label={t('new.version')}
           value={settings.version}
@@ -96,32 +89,9 @@ export function NewVoiceForm() {
 
 /** A recording to upload, or to record here. */
 function Source(props: { language: string; onFile: (file: Schemas['FileView']) => void }) {
-  const [upload, setUpload] = useState<{ name: string; upload: Upload<Schemas['FileView']> }>();
-  const [share, setShare] = useState(0);
-  const send = useAction(async (file: Blob, name: string) => {
-    setShare(0);
-    const started = uploadFile(file, name, 'training', setShare);
-    setUpload({ name, upload: started });
-    try {
-      props.onFile(await started.done);
-    } finally {
-      setUpload(undefined);
-    }
-  });
-  if (upload) {
-    return (
-      <div role="status">
-        <p>
-          {t('common.uploading', { name: '' })} <Name>{upload.name}</Name>
-        </p>
-        <ProgressBar share={share} label={t('new.upload')} />
-        {share >= 1 && <p class="muted">{t('new.examining')}</p>}
-        <button type="button" class="outline small" onClick={() => upload.upload.cancel()}>
-          {t('common.cancel')}
-        </button>
-      </div>
-    );
-  }
+  const uploads = useUploads();
+  const send = useAction(async (file: Blob, name: string) => props.onFile(await uploads.file(file, name, 'training')));
+  if (uploads.current) return <Uploading upload={uploads.current} after={t('new.examining')} />;
   return (
     <>
       <p class="muted">{t('new.advice')}</p>

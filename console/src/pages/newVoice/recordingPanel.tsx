@@ -14,8 +14,10 @@ export function RecordingPanel(props: { language: string; onRecording: (blob: Bl
   const [result, setResult] = useState<Blob>();
   const [problem, setProblem] = useState('');
   const [loudest, setLoudest] = useState(-90);
+  const left = useRef(false);
   useEffect(
     () => () => {
+      left.current = true;
       recorder.current?.stop();
       recorder.current = null;
     },
@@ -26,10 +28,12 @@ export function RecordingPanel(props: { language: string; onRecording: (blob: Bl
     setResult(undefined);
     setLoudest(-90);
     try {
-      recorder.current = await Recorder.start((newest) => {
+      const started = await Recorder.start((newest) => {
         setLevel(newest);
         setLoudest((before) => Math.max(before, newest.peak));
       });
+      if (left.current) started.stop(); // the page was left while the browser asked for permission
+      else recorder.current = started;
     } catch (error) {
       const denied = error instanceof DOMException && error.name === 'NotAllowedError';
       setProblem(denied ? t('record.denied') : t('record.noMicrophone'));

@@ -8,6 +8,7 @@ import { linkTo } from '../../app/router';
 import { can } from '../../app/session';
 import { ActionButton } from '../../ui/action';
 import { Connection, ErrorNote, Loading, Name, Notice, ProgressBar, Status } from '../../ui/feedback';
+import { addLine, Log } from '../experiments/log';
 import { Training } from '../experiments/training';
 import { stageState, TRAININGS } from '../experiments/stages';
 
@@ -38,10 +39,10 @@ export function TaskPage({ id }: { id: string }) {
       onEvent: ({ kind, data }) => {
         if (kind === 'progress') {
           setLive(readProgress(data));
-          if (data['stage'] === stage && !isEpochEnd(data)) return;
+          if (data['stage'] === stage && !isTrainingProgress(data)) return;
           stage = String(data['stage']);
         } else if (kind === 'log') {
-          setLog((lines) => [...lines, logLine(data)].slice(-200));
+          setLog((lines) => addLine(lines, data));
           return;
         }
         setRound((count) => count + 1);
@@ -66,20 +67,15 @@ export function TaskPage({ id }: { id: string }) {
       {log.length > 0 && (
         <details>
           <summary>{t('task.log')}</summary>
-          <pre class="log" tabIndex={0}>
-            {log.join('\n')}
-          </pre>
+          <Log lines={log} />
         </details>
       )}
     </>
   );
 }
 
-function logLine(data: Record<string, unknown>): string {
-  return [data['level'], data['message']].filter((part) => typeof part === 'string').join(' ');
-}
-
-function isEpochEnd(data: Record<string, unknown>): boolean {
+/** Whether there are new losses to draw: a training reports them at most once a second. */
+function isTrainingProgress(data: Record<string, unknown>): boolean {
   return typeof data['epoch'] === 'number';
 }
 

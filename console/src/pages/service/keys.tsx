@@ -1,6 +1,7 @@
 // API keys: who may do what, until when, and how much.
 import { useState } from 'preact/hooks';
 import { api, call, type Schemas } from '../../api/client';
+import { useDraft } from '../../app/drafts';
 import { formatTime, t, term, type TextKey } from '../../app/i18n';
 import type { Scope } from '../../app/session';
 import { caller, signIn } from '../../app/session';
@@ -64,11 +65,11 @@ function quotaText(key: Key): string {
 
 function NewKey({ done }: { done: () => void }) {
   const first = caller.value?.key_required === false;
-  const [name, setName] = useState('');
-  const [owner, setOwner] = useState('');
-  const [expires, setExpires] = useState('');
-  const [scopes, setScopes] = useState<Scope[]>(first ? ['admin'] : DEFAULT_SCOPES);
-  const [quota, setQuota] = useState<Partial<Record<(typeof QUOTAS)[number], string>>>({});
+  const [name, setName] = useDraft('key.name', '');
+  const [owner, setOwner] = useDraft('key.owner', '');
+  const [expires, setExpires] = useDraft('key.expires', '');
+  const [scopes, setScopes] = useDraft<Scope[]>('key.scopes', first ? ['admin'] : DEFAULT_SCOPES);
+  const [quota, setQuota] = useDraft<Partial<Record<(typeof QUOTAS)[number], string>>>('key.quota', {});
   const [created, setCreated] = useState<Schemas['CreatedKeyView']>();
   const create = useAction(async () => {
     const limits = Object.fromEntries(QUOTAS.filter((limit) => quota[limit]).map((limit) => [limit, Number(quota[limit])]));
@@ -82,7 +83,10 @@ function NewKey({ done }: { done: () => void }) {
     const key = await call(api.POST('/api/v1/keys', { body }));
     setCreated(key);
     setName('');
+    setOwner('');
+    setExpires('');
     setScopes(DEFAULT_SCOPES);
+    setQuota({});
     if (first) signIn(key.key);
     done();
   });

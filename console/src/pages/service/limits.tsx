@@ -1,8 +1,9 @@
 // How many jobs may run at once on each device, changed while the service runs.
 import { useState } from 'preact/hooks';
 import { api, call } from '../../api/client';
+import { useDraft } from '../../app/drafts';
 import { t } from '../../app/i18n';
-import { useResource } from '../../app/resource';
+import { useRefresh, useResource } from '../../app/resource';
 import { can } from '../../app/session';
 import { useAction } from '../../ui/action';
 import { ErrorNote, Loading, Notice } from '../../ui/feedback';
@@ -11,7 +12,8 @@ const KINDS = ['training', 'inference'] as const;
 
 export function Limits() {
   const resources = useResource(() => call(api.GET('/api/v1/resources')), []);
-  const [edited, setEdited] = useState<Record<string, string>>({});
+  const [edited, setEdited] = useDraft<Record<string, string>>('limits', {});
+  useRefresh(resources.reload);
   const [saved, setSaved] = useState(false);
   const save = useAction(async () => {
     const changes: Record<string, Record<string, number>> = {};

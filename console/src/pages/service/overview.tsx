@@ -7,7 +7,7 @@ import { useResource } from '../../app/resource';
 import { can } from '../../app/session';
 import { ActionButton } from '../../ui/action';
 import { Chart, type Curve } from '../../ui/chart';
-import { Connection, Empty, ErrorNote, Loading, Status } from '../../ui/feedback';
+import { Connection, Empty, ErrorNote, Loading, Name, Notice, Status } from '../../ui/feedback';
 import { cancelJob } from './jobs';
 
 type ServiceStatus = Schemas['ServiceStatus'];
@@ -19,11 +19,13 @@ export function Overview() {
   const first = useResource(() => call(api.GET('/api/v1/service/status')), []);
   const [status, setStatus] = useState<ServiceStatus>();
   const [connected, setConnected] = useState(true);
+  const [unavailable, setUnavailable] = useState(false);
   useEffect(
     () =>
       followEvents('/api/v1/service/stream', {
         onEvent: ({ kind, data }) => {
           if (kind === 'status') setStatus(data as unknown as ServiceStatus);
+          setUnavailable(kind === 'unavailable');
         },
         onConnection: setConnected,
       }),
@@ -34,12 +36,14 @@ export function Overview() {
   return (
     <>
       <Connection connected={connected} />
+      {unavailable && <Notice kind="warning">{t('service.unavailable')}</Notice>}
       <div class="columns">
         <Health health={shown.health} />
         <Queues status={shown} />
       </div>
       <Running status={shown} />
       <Hosts status={shown} />
+      <Loaded models={shown.resources.loaded} />
       <LastHour now={shown.now} />
     </>
   );
@@ -169,6 +173,42 @@ function Hosts({ status }: { status: ServiceStatus }) {
             ))}
         </div>
       ))}
+    </section>
+  );
+}
+
+function Loaded({ models }: { models: Schemas['LoadedModelView'][] }) {
+  return (
+    <section class="card">
+      <h2>{t('service.loaded')}</h2>
+      {models.length === 0 ? (
+        <Empty>{t('service.nothingLoaded')}</Empty>
+      ) : (
+        <div class="scroll" tabIndex={0} role="region" aria-label={t('service.loaded')}>
+          <table class="list">
+            <thead>
+              <tr>
+                <th scope="col">{t('common.name')}</th>
+                <th scope="col">{t('service.kind')}</th>
+                <th scope="col">{t('service.host')}</th>
+                <th scope="col">{t('service.device')}</th>
+                <th scope="col" class="right">MiB</th>
+              </tr>
+            </thead>
+            <tbody>
+              {models.map((model) => (
+                <tr key={`${model.worker} ${model.kind} ${model.name}`}>
+                  <td><Name>{model.name}</Name></td>
+                  <td>{term('loaded', model.kind)}</td>
+                  <td>{model.host}</td>
+                  <td>{model.device}</td>
+                  <td class="right">{formatNumber(model.megabytes, 1)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
     </section>
   );
 }

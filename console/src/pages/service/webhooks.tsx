@@ -1,6 +1,7 @@
 // Webhooks: URLs that receive events, and what became of each delivery.
 import { useState } from 'preact/hooks';
 import { api, call, type Schemas } from '../../api/client';
+import { useDraft } from '../../app/drafts';
 import { formatTime, t } from '../../app/i18n';
 import { can } from '../../app/session';
 import { ActionButton, useAction } from '../../ui/action';
@@ -83,13 +84,14 @@ export function Webhooks() {
 }
 
 function NewWebhook({ done }: { done: () => void }) {
-  const [url, setUrl] = useState('');
-  const [description, setDescription] = useState('');
+  const [url, setUrl] = useDraft('webhook.url', '');
+  const [description, setDescription] = useDraft('webhook.description', '');
   const [created, setCreated] = useState<Schemas['CreatedWebhookView']>();
   const create = useAction(async () => {
     const body = { url: url.trim(), description: description.trim(), events: [], secret: '' };
     setCreated(await call(api.POST('/api/v1/webhooks', { body })));
     setUrl('');
+    setDescription('');
     done();
   });
   return (

@@ -4,7 +4,7 @@ import type { ApiError } from '../../api/client';
 import { asApiError } from '../../app/resource';
 import { keepAudio } from '../../audio/store';
 import { type LiveSpeech, type LiveState, speakLive } from './live';
-import type { Speech } from './settings';
+import { history, type Speech } from './settings';
 
 export interface ActiveSpeech {
   state: LiveState;
@@ -30,7 +30,9 @@ export function startLive(speech: Speech): void {
     () => update(id, { playing: false }),
   );
   const state: LiveState = { phase: 'waiting', arrived: 0, firstAudio: 0 };
-  active.value = { ...active.value, [id]: { state, playing: true, live } };
+  // The audio of what has left the history is let go.
+  const shown = Object.entries(active.value).filter(([other]) => history.value.some((entry) => entry.id === other));
+  active.value = { ...Object.fromEntries(shown), [id]: { state, playing: true, live } };
   live.done.then(
     (blob) => {
       update(id, { blob });

@@ -1,9 +1,10 @@
 // A job of the server that speaks a long text or many: its progress, then its audio or its archive.
+import { signal } from '@preact/signals';
 import { useEffect, useState } from 'preact/hooks';
 import { api, call, fetchBlob, type Schemas } from '../../api/client';
 import { followEvents } from '../../api/events';
 import { t } from '../../app/i18n';
-import { useResource } from '../../app/resource';
+import { useRefresh, useResource } from '../../app/resource';
 import { ActionButton } from '../../ui/action';
 import { Connection, ErrorNote, Loading, Notice, ProgressBar, Status } from '../../ui/feedback';
 import { Recording, saveBlob } from '../../ui/recording';
@@ -13,15 +14,22 @@ type Job = Pick<Schemas['InferenceView'], 'status' | 'progress' | 'error_message
   result: { download_url: string; failed?: number } | null;
 };
 
+/** The id of the job whose events are followed: a browser has few connections to a server, so the others are asked after. */
+const followed = signal('');
+
 export function JobProgress({ speech }: { speech: Speech }) {
   const path = speech.kind === 'job' ? `/api/v1/inference/${speech.id}` : `/api/v1/inference/batch/${speech.id}`;
   const job = useResource(() => load(speech), [speech.id]);
   const [share, setShare] = useState(0);
   const [connected, setConnected] = useState(true);
   const ended = job.data && !['queued', 'running'].includes(job.data.status);
+  const unfinished = job.data !== undefined && !ended;
+  const live = unfinished && (followed.value === '' || followed.value === speech.id);
+  useRefresh(job.reload, unfinished && !live);
   useEffect(() => {
-    if (!job.data || ended) return;
-    return followEvents(`${path}/progress`, {
+    if (!live) return;
+    followed.value = speech.id;
+    const stop = followEvents(`${path}/progress`, {
       onEvent: ({ kind, data }) => {
         if (kind === 'progress') setShare(Number(data['progress'] ?? 0));
         else job.reload();
@@ -29,7 +37,11 @@ export function JobProgress({ speech }: { speech: Speech }) {
       onConnection: setConnected,
       onError: job.reload,
     });
-  }, [path, job.data !== undefined, ended]);
+    return () => {
+      stop();
+      followed.value = '';
+    };
+  }, [path, live]);
   if (job.error?.status === 404) return <Notice>{t('speak.jobExpired')}</Notice>;
   if (job.error && !job.data) return <ErrorNote error={job.error} retry={job.reload} />;
   if (!job.data) return <Loading />;
@@ -53,7 +65,7 @@ export function JobProgress({ speech }: { speech: Speech }) {
   }
   return (
     <>
-      <Connection connected={connected} />
+      <Connection connected={connected || !live} />
       <ProgressBar share={Math.max(share, job.data.progress)} label={t('speak.jobProgress')} />
       <ActionButton
         work={async () => {

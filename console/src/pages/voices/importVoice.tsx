@@ -1,26 +1,25 @@
 // A voice from files: an exported archive, or checkpoints of GPT-SoVITS with a prompt.
 import { useState } from 'preact/hooks';
-import { api, call, type Schemas } from '../../api/client';
-import { followEvents } from '../../api/events';
-import { sendForm, type Upload } from '../../api/upload';
-import { t, term } from '../../app/i18n';
+import type { Schemas } from '../../api/client';
+import { jobResult } from '../../api/jobs';
+import { sendForm } from '../../api/upload';
+import { useDraft } from '../../app/drafts';
+import { t } from '../../app/i18n';
 import { linkTo } from '../../app/router';
 import { useAction } from '../../ui/action';
-import { errorText } from '../service/jobs';
 import { Dropzone } from '../../ui/dropzone';
-import { ErrorNote, Name, Notice, ProgressBar } from '../../ui/feedback';
-import { SelectField, TextField } from '../../ui/fields';
+import { ErrorNote, Name, Notice } from '../../ui/feedback';
+import { LanguageField, TextField } from '../../ui/fields';
+import { Uploading, useUploads } from '../../ui/uploading';
 
 type Job = Schemas['JobView'];
 type Part = 'archive' | 'gpt' | 'sovits' | 'prompt';
 const ACCEPT: Record<Part, string> = { archive: '.zip', gpt: '.ckpt,.safetensors', sovits: '.pth,.safetensors', prompt: 'audio/*' };
-const LANGUAGES = ['auto', 'zh', 'en', 'ja', 'ko', 'yue'];
 
 export function ImportVoice({ done }: { done: () => void }) {
   const [files, setFiles] = useState<Partial<Record<Part, File>>>({});
-  const [fields, setFields] = useState({ name: '', text: '', language: 'auto' });
-  const [upload, setUpload] = useState<Upload<Job>>();
-  const [share, setShare] = useState(0);
+  const [fields, setFields] = useDraft('import', { name: '', text: '', language: 'auto' });
+  const uploads = useUploads();
   const [imported, setImported] = useState('');
   const whole = files.archive !== undefined;
   const complete = whole || (files.gpt && files.sovits && files.prompt && fields.name.trim() && fields.text.trim());
@@ -33,21 +32,13 @@ export function ImportVoice({ done }: { done: () => void }) {
     }
     for (const part of whole ? (['archive'] as const) : (['gpt', 'sovits', 'prompt'] as const)) form.append(part, files[part]!);
     setImported('');
-    setShare(0);
-    const started = sendForm<Job>('/api/v1/voices/import', form, setShare);
-    setUpload(started);
-    try {
-      const job = await started.done;
-      await ended(job.id);
-      const result = await call(api.GET('/api/v1/jobs/{job_id}', { params: { path: { job_id: job.id } } }));
-      if (result.error) throw new Error(errorText(result.error));
-      const voice = result.result?.['voice_id'];
-      setImported(typeof voice === 'string' ? voice : '');
-      setFiles({});
-      done();
-    } finally {
-      setUpload(undefined);
-    }
+    const name = whole ? files.archive!.name : files.sovits!.name;
+    const job = await uploads.follow(name, (onProgress) => sendForm<Job>('/api/v1/voices/import', form, onProgress));
+    const { voice_id: voice } = await jobResult(job.id);
+    setImported(typeof voice === 'string' ? voice : '');
+    setFiles({});
+    setFields({ ...fields, name: '', text: '' });
+    done();
   });
   const drop = (part: Part) => (
     <div key={part}>
@@ -70,31 +61,19 @@ export function ImportVoice({ done }: { done: () => void }) {
       >
         <div class="columns">
           <div>
-            <h3>{t('import.fromArchive')}</h3>
+            <h2>{t('import.fromArchive')}</h2>
             {drop('archive')}
           </div>
           <div>
-            <h3>{t('import.fromFiles')}</h3>
+            <h2>{t('import.fromFiles')}</h2>
             {(['gpt', 'sovits', 'prompt'] as const).map(drop)}
             <TextField label={t('prompts.text')} value={fields.text} onChange={(text) => setFields({ ...fields, text })} />
-            <SelectField
-              label={t('common.language')}
-              value={fields.language}
-              options={LANGUAGES.map((code) => [code, term('language', code)] as const)}
-              onChange={(language) => setFields({ ...fields, language })}
-            />
+            <LanguageField label={t('common.language')} value={fields.language} onChange={(language) => setFields({ ...fields, language })} />
           </div>
         </div>
         <TextField label={t('new.name')} value={fields.name} onChange={(name) => setFields({ ...fields, name })} maxLength={100} />
-        {upload && (
-          <div role="status">
-            <ProgressBar share={share} label={t('new.upload')} />
-            {share >= 1 && <p class="muted">{t('import.reading')}</p>}
-            <button type="button" class="outline small" onClick={upload.cancel}>
-              {t('common.cancel')}
-            </button>
-          </div>
-        )}
+        <Uploading upload={uploads.current} />
+        {send.busy && !uploads.current && <p role="status">{t('import.reading')}</p>}
         <ErrorNote error={send.error} />
         {imported && (
           <Notice kind="success">
@@ -107,13 +86,4 @@ export function ImportVoice({ done }: { done: () => void }) {
       </form>
     </details>
   );
-}
-
-function ended(job: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    followEvents(`/api/v1/jobs/${job}/progress`, {
-      onEvent: ({ kind }) => ['completed', 'failed', 'cancelled'].includes(kind) && resolve(),
-      onError: reject,
-    });
-  });
 }

@@ -1,18 +1,17 @@
 // The prompts of a voice: recordings whose manner the speech takes on, each with its transcript.
 import { useState } from 'preact/hooks';
 import { api, call } from '../../api/client';
-import { uploadFile } from '../../api/upload';
+import { useDraft } from '../../app/drafts';
 import { t, term } from '../../app/i18n';
 import type { Resource } from '../../app/resource';
 import { ActionButton, useAction } from '../../ui/action';
 import { Dropzone } from '../../ui/dropzone';
-import { ErrorNote, Name, ProgressBar } from '../../ui/feedback';
-import { AreaField, SelectField, TextField } from '../../ui/fields';
+import { ErrorNote, Name } from '../../ui/feedback';
+import { AreaField, LanguageField, TextField } from '../../ui/fields';
 import { Recording } from '../../ui/recording';
+import { Uploading, useUploads } from '../../ui/uploading';
 import { changeVoice, type Voice } from './voice';
 import { promptPath } from './voices';
-
-const LANGUAGES = ['auto', 'zh', 'en', 'ja', 'ko', 'yue'];
 
 export function Prompts({ voice, data, editable }: { voice: Resource<Voice>; data: Voice; editable: boolean }) {
   return (
@@ -30,7 +29,7 @@ export function Prompts({ voice, data, editable }: { voice: Resource<Voice>; dat
 function Prompt(props: { voice: Resource<Voice>; data: Voice; index: number; editable: boolean }) {
   const { voice, data, index } = props;
   const prompt = data.prompts[index]!;
-  const [text, setText] = useState<string>();
+  const [text, setText] = useDraft<string | undefined>(`prompt.${data.id}.${prompt.name}`, undefined);
   const path = { voice: data.id, prompt: prompt.name };
   const save = useAction(async () => {
     voice.set(await call(api.PATCH('/api/v1/voices/{voice}/prompts/{prompt}', { params: { path }, body: { text: text ?? '' } })));
@@ -90,21 +89,15 @@ function Prompt(props: { voice: Resource<Voice>; data: Voice; index: number; edi
 
 function NewPrompt({ voice, data }: { voice: Resource<Voice>; data: Voice }) {
   const [file, setFile] = useState<File>();
-  const [name, setName] = useState('');
-  const [text, setText] = useState('');
-  const [language, setLanguage] = useState('auto');
-  const [share, setShare] = useState<number>();
+  const [fields, setFields] = useDraft(`new-prompt.${data.id}`, { name: '', text: '', language: 'auto' });
+  const { name, text, language } = fields;
+  const uploads = useUploads();
   const add = useAction(async () => {
-    try {
-      const uploaded = await uploadFile(file!, file!.name, 'prompt', setShare).done;
-      const body = { name: name.trim(), file_id: uploaded.id, text: text.trim(), language };
-      voice.set(await call(api.POST('/api/v1/voices/{voice}/prompts', { params: { path: { voice: data.id } }, body })));
-      setFile(undefined);
-      setName('');
-      setText('');
-    } finally {
-      setShare(undefined);
-    }
+    const uploaded = await uploads.file(file!, file!.name, 'prompt');
+    const body = { name: name.trim(), file_id: uploaded.id, text: text.trim(), language };
+    voice.set(await call(api.POST('/api/v1/voices/{voice}/prompts', { params: { path: { voice: data.id } }, body })));
+    setFile(undefined);
+    setFields({ ...fields, name: '', text: '' });
   });
   return (
     <details>
@@ -118,16 +111,11 @@ function NewPrompt({ voice, data }: { voice: Resource<Voice>; data: Voice }) {
         <Dropzone label={t('prompts.file')} accept="audio/*" onFiles={([chosen]) => setFile(chosen)} />
         {file && <Name>{file.name}</Name>}
         <div class="grid-fields">
-          <TextField label={t('prompts.name')} value={name} onChange={setName} maxLength={100} required />
-          <SelectField
-            label={t('common.language')}
-            value={language}
-            options={LANGUAGES.map((code) => [code, term('language', code)] as const)}
-            onChange={setLanguage}
-          />
+          <TextField label={t('prompts.name')} value={name} onChange={(changed) => setFields({ ...fields, name: changed })} maxLength={100} required />
+          <LanguageField label={t('common.language')} value={language} onChange={(changed) => setFields({ ...fields, language: changed })} />
         </div>
-        <AreaField label={t('prompts.text')} value={text} onChange={setText} rows={2} />
-        {share !== undefined && <ProgressBar share={share} label={t('new.upload')} />}
+        <AreaField label={t('prompts.text')} value={text} onChange={(changed) => setFields({ ...fields, text: changed })} rows={2} />
+        <Uploading upload={uploads.current} />
         <ErrorNote error={add.error} />
         <button type="submit" class="small" disabled={!file || !name.trim() || !text.trim() || add.busy}>
           {t('common.add')}

@@ -1,5 +1,6 @@
 // The dictionary of a voice: words and how they are pronounced.
 import { useState } from 'preact/hooks';
+import { useDraft } from '../../app/drafts';
 import { t } from '../../app/i18n';
 import type { Resource } from '../../app/resource';
 import { ActionButton, useAction } from '../../ui/action';
@@ -11,8 +12,8 @@ import { changeVoice, type Voice } from './voice';
 const PAGE = 20;
 
 export function Pronunciations({ voice, data, editable }: { voice: Resource<Voice>; data: Voice; editable: boolean }) {
-  const [word, setWord] = useState('');
-  const [pronunciation, setPronunciation] = useState('');
+  const [word, setWord] = useDraft(`pronunciation.${data.id}.word`, '');
+  const [pronunciation, setPronunciation] = useDraft(`pronunciation.${data.id}.value`, '');
   const [offset, setOffset] = useState(0);
   const entries = Object.entries(data.pronunciations);
   const add = useAction(async () => {

@@ -1,20 +1,19 @@
 // One voice: its prompts, pronunciations, checkpoints, who may use it.
-import { useState } from 'preact/hooks';
 import { api, call, type Schemas } from '../../api/client';
+import { useDraft } from '../../app/drafts';
 import { formatTime, t, term } from '../../app/i18n';
 import { type Resource, useResource } from '../../app/resource';
 import { linkTo, navigate } from '../../app/router';
 import { can } from '../../app/session';
 import { ActionButton, useAction } from '../../ui/action';
 import { ErrorNote, Loading, Name } from '../../ui/feedback';
-import { SelectField, TextField } from '../../ui/fields';
+import { LanguageField, TextField } from '../../ui/fields';
 import { form as speakForm } from '../speak/settings';
 import { Prompts } from './prompts';
 import { Pronunciations } from './pronunciations';
 import { exportVoice } from './voices';
 
 export type Voice = Schemas['VoiceView'];
-const LANGUAGES = ['auto', 'zh', 'en', 'ja', 'ko', 'yue'];
 
 export async function changeVoice(id: string, change: Schemas['VoiceChange']): Promise<Voice> {
   return call(api.PATCH('/api/v1/voices/{voice}', { params: { path: { voice: id } }, body: change }));
@@ -92,8 +91,8 @@ export function VoicePage({ id }: { id: string }) {
 }
 
 function Properties({ voice, data }: { voice: Resource<Voice>; data: Voice }) {
-  const [name, setName] = useState(data.name);
-  const [language, setLanguage] = useState(data.language);
+  const [name, setName] = useDraft(`voice.${data.id}.name`, data.name);
+  const [language, setLanguage] = useDraft(`voice.${data.id}.language`, data.language);
   const save = useAction(async () => voice.set(await changeVoice(data.id, { name: name.trim(), language })));
   const share = data.visibility === 'private' ? 'shared' : 'private';
   return (
@@ -107,12 +106,7 @@ function Properties({ voice, data }: { voice: Resource<Voice>; data: Voice }) {
       >
         <div class="grid-fields">
           <TextField label={t('common.name')} value={name} onChange={setName} maxLength={100} required />
-          <SelectField
-            label={t('common.language')}
-            value={language}
-            options={[...new Set([...LANGUAGES, data.language])].map((code) => [code, term('language', code)] as const)}
-            onChange={setLanguage}
-          />
+          <LanguageField label={t('common.language')} value={language} onChange={setLanguage} />
         </div>
         <ErrorNote error={save.error} />
         <button type="submit" class="small" disabled={!name.trim() || save.busy}>

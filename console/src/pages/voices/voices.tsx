@@ -10,6 +10,7 @@ import { SelectField } from '../../ui/fields';
 import { Paged } from '../../ui/paged';
 import { Recording, saveBlob } from '../../ui/recording';
 import { Tabs } from '../../ui/tabs';
+import { Detect } from './detect';
 import { ImportVoice } from './importVoice';
 import { ModelPage } from './model';
 import { VoicePage } from './voice';
@@ -20,12 +21,13 @@ type Model = Schemas['ModelView'];
 export function Voices({ rest }: { rest: string[] }) {
   const [first, second] = rest;
   if (first === 'models' && second) return <ModelPage key={second} id={second} />;
-  if (first && first !== 'models') return <VoicePage key={first} id={first} />;
+  if (first && first !== 'models' && first !== 'detect') return <VoicePage key={first} id={first} />;
   const tabs = [
     { name: 'voices', title: t('voices.voices'), href: linkTo('voices'), content: () => <VoiceList /> },
     { name: 'models', title: t('voices.models'), href: linkTo('voices', 'models'), content: () => <ModelList /> },
-  ];
-  return can('read', 'train') ? <Tabs tabs={tabs} current={first} label={t('page.voices')} /> : <VoiceList />;
+    { name: 'detect', title: t('detect.title'), href: linkTo('voices', 'detect'), content: () => <Detect /> },
+  ].filter((tab) => tab.name !== 'models' || can('read', 'train'));
+  return <Tabs tabs={tabs} current={first} label={t('page.voices')} />;
 }
 
 export function promptPath(voice: string, prompt: string): string {
