@@ -66,7 +66,8 @@ def _crop_segments(
     unknown = set(options.segments) - {segment.number for segment in contents.segments}
     if unknown:
         raise InvalidRequest(
-            f"The data set has no segment {min(unknown)}.", hint="GET /api/v1/datasets/{dataset_id}/segments lists them."
+            f"The data set has no segment {min(unknown)}.",
+            hint="GET /api/v1/datasets/{dataset_id}/segments lists them.",
         )
     segments: list[SegmentRecord] = []
     changed: set[int] = set()

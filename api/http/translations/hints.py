@@ -75,6 +75,7 @@ HINTS: Final[dict[str, str]] = {
     "Give the user that runs sovitsd the right to write to the data folder, then try again.": (
         "请授予运行 sovitsd 的用户写入数据文件夹的权限，然后重试。"
     ),
+    "Install it on the hosts that preprocess: {}": "请在进行预处理的主机上安装：{}",
     "It has ended; there is nothing to cancel.": "它已结束，没有可取消的内容。",
     'It is JSON: {"prompts": {name: {…}}}, or [{"name": …, "path": …, "text": …}].': (
         '应为 JSON：{"prompts": {name: {…}}}，或 [{"name": …, "path": …, "text": …}]。'
@@ -97,9 +98,10 @@ HINTS: Final[dict[str, str]] = {
     "Leave it out, or name a checkpoint's id or a file below the data folder's `models`.": (
         "请省略，或指定权重的 id，或数据文件夹的 `models` 下的文件。"
     ),
-    "Leave it out, or send {} or the name of a folder below the data folder's `models` that faster-whisper opens.": (
-        "请省略，或发送 {}，或数据文件夹的 `models` 下 faster-whisper 可以打开的文件夹名。"
-    ),
+    (
+        "Leave it out, or send {} or the name of a folder below the data folder's `models` with a faster-whisper, "
+        "SenseVoice or Paraformer model."
+    ): ("请省略，或发送 {}，或数据文件夹的 `models` 下含有 faster-whisper、SenseVoice 或 Paraformer 模型的文件夹名。"),
     "Leave out %00.": "请去掉 %00。",
     "Limits: {}.": "限制：{}。",
     "Look at the newest version and send the change again.": "请查看最新版本，再重新发送更改。",

@@ -147,6 +147,9 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "asr.model is {}, which is no recognizer in the folder of models.": (
         "asr.model 为 {}，模型文件夹中没有这样的识别模型。"
     ),
+    "asr.model is {}, which needs sherpa-onnx, and that is not installed.": (
+        "asr.model 为 {}，它需要 sherpa-onnx，而这里没有安装。"
+    ),
     "checkpoint {} speaks for {}": "权重 {} 正用于 {}",
     "convert is reading the recordings": "convert 正在读取录音",
     "cursor is {}.": "cursor 为 {}。",
