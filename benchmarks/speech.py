@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import venv
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import Final
 
 import httpx
 import numpy as np
+from websockets.sync.client import connect
 
 from benchmarks.engine_streams import TEXTS, PlaybackClock, base_voice, percentile
 from benchmarks.gpu import tokens_per_second
@@ -38,6 +40,8 @@ RATE: Final = 16_000
 """Hz of nano."""
 OVER_LIBRARY_MS: Final = {0.5: 15.0, 0.95: 40.0}
 """What a request may cost above the library's own first chunk, by percentile."""
+TYPED_MS: Final = {0.5: 150.0, 0.95: 300.0}
+CHARACTERS_PER_SECOND: Final = 25
 SLOWEST_OF_EIGHT_MS, OVERHEAD_MS, STREAMS, ROWS_GAIN, MIB_PER_THOUSAND = 500.0, 15.0, 8, 3.0, 1.0
 
 
@@ -61,6 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
         caller = SpeechCaller(daemon.url, voice)
         caller.speak(TEXTS[0])
         rows += first_audio(caller, library, piper, options.rounds)
+        rows += typed_text(daemon.url, voice, options.rounds)
         rows += concurrent_callers(caller)
         rows += overhead(caller, options.rounds)
         rows += memory(daemon, caller, options.requests)
@@ -128,6 +133,43 @@ def first_audio(caller: SpeechCaller, library: list[float], piper: list[float], 
             yield Row(name, "ms", value, "Piper", percentile(piper, share), percentile(piper, share) / value)
 
 
+def typed_text(url: str, voice: str, rounds: int) -> Iterator[Row]:
+    """Measure the first audio after the third word of a text that arrives by WebSocket, as a language model writes."""
+    clocks = [speak_typed(url, voice, TEXTS[0]) for _ in range(rounds)]
+    for share, goal in TYPED_MS.items():
+        value = 1000 * percentile([clock.first_audio for clock in clocks], share)
+        name = f"first audio after the third word, p{100 * share:.0f}"
+        yield Row(name, "ms", value, "goal", goal, goal / value)
+    fluent = sum(clock.underruns == 0 for clock in clocks)
+    yield Row("typed texts without an underrun", "", fluent, "all", rounds, fluent / rounds)
+
+
+def speak_typed(url: str, voice: str, text: str) -> PlaybackClock:
+    """Send a text letter by letter and return the clock of its audio, which begins when the third word is there."""
+    clock = PlaybackClock()
+    third_word_ends = [place for place, letter in enumerate(text) if letter == " "][2]
+    with connect(url.replace("http://", "ws://") + "/v1/audio/speech/stream") as socket:
+        socket.send(json.dumps({"type": "session.update", "voice": voice}))
+
+        def write() -> None:
+            for place, letter in enumerate(text):
+                if place == third_word_ends:
+                    clock.begun_at = time.perf_counter()
+                socket.send(json.dumps({"type": "text.append", "text": letter}))
+                time.sleep(1 / CHARACTERS_PER_SECOND)
+            socket.send(json.dumps({"type": "text.done"}))
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        for message in socket:
+            if isinstance(message, bytes):
+                clock.note(len(message) / 2 / RATE)
+            elif json.loads(message)["type"] == "turn.done":
+                break
+        writer.join()
+    return clock
+
+
 def concurrent_callers(caller: SpeechCaller) -> Iterator[Row]:
     """Measure the slowest of eight callers, and how many streams play without an underrun."""
     slowest = 1000 * max(clock.first_audio for clock in caller.together(8))
@@ -143,21 +185,16 @@ def concurrent_callers(caller: SpeechCaller) -> Iterator[Row]:
 
 
 def overhead(caller: SpeechCaller, rounds: int) -> Iterator[Row]:
-    """Measure the time of a whole request above that of the engine alone, for the same text."""
-    voice, engine = base_voice(), SpeechEngine()
+    """Measure the first audio of a request above that of the engine alone, for the same text."""
+    (pipeline, prompt), engine = base_voice(), SpeechEngine()
     alone, requests = [], []
     for seed in range(rounds):
-        clock = PlaybackClock()
-        engine.submit(
-            UtteranceTask(voice[0], SynthesisRequest(TEXTS[1], "en", voice[1], seed), voice[0].default_chunks), clock
-        )
-        clock.wait()
-        alone.append((time.perf_counter() - clock.begun_at) / clock.seconds)
-        clock = caller.speak(TEXTS[1])
-        requests.append((time.perf_counter() - clock.begun_at) / clock.seconds)
-        seconds = clock.seconds
+        clock, request = PlaybackClock(), SynthesisRequest(TEXTS[1], "en", prompt, seed)
+        engine.submit(UtteranceTask(pipeline, request, pipeline.default_chunks), clock)
+        alone.append(clock.wait().first_audio)
+        requests.append(caller.speak(TEXTS[1]).first_audio)
     engine.close()
-    extra = 1000 * seconds * (percentile(requests, 0.5) - percentile(alone, 0.5))
+    extra = 1000 * (percentile(requests, 0.5) - percentile(alone, 0.5))
     yield Row(
         "overhead outside the engine, an utterance", "ms", extra, "goal", OVERHEAD_MS, OVERHEAD_MS / max(extra, 0.1)
     )
