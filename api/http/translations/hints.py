@@ -25,6 +25,7 @@ HINTS: Final[dict[str, str]] = {
     ),
     "Ask an admin for a new one.": "请向管理员索取新的密钥。",
     "Ask for the change again.": "请重新提出更改。",
+    "Ask for the text again.": "请重新请求该文本。",
     "Begin another turn.": "请开始新的一轮。",
     "Begin from a version that is ready.": "请从已就绪的版本开始。",
     "Cancel it first, or let it finish.": "请先取消，或等它结束。",
@@ -217,6 +218,9 @@ HINTS: Final[dict[str, str]] = {
     'Set it: PATCH /api/v1/datasets/{dataset_id} {"language": "en"}.': (
         '请设置：PATCH /api/v1/datasets/{dataset_id} {"language": "en"}。'
     ),
+    "Set stream_format to sse, or create an inference, whose subtitles can be downloaded.": (
+        "请把 stream_format 设为 sse，或创建推理任务，其字幕可以下载。"
+    ),
     "Several differ from it only in case: {}.": "有几个仅大小写不同：{}。",
     "Sound never shrinks more than {} times; was it silence, or a bomb?": (
         "音频的压缩不会超过 {} 倍：它是静音，还是压缩炸弹？"
@@ -231,6 +235,9 @@ HINTS: Final[dict[str, str]] = {
     ),
     "Stop the process that has this address, or set HOST and PORT to others.": (
         "请停止占用该地址的进程，或更改 HOST 和 PORT。"
+    ),
+    "Take a voice that speaks it; without strict_language the text is read with an accent at best.": (
+        "请选择会说该语言的音色；不设 strict_language 时，文本至多以带口音的方式朗读。"
     ),
     "Take two checkpoints of one experiment, or of one base.": "请选择同一实验或同一基础模型的两个权重。",
     "The count begins again at midnight UTC.": "计数在 UTC 午夜重新开始。",

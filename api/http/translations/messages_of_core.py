@@ -110,6 +110,7 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "The secret cannot be used: {}.": "无法使用该密文：{}。",
     "The speed is {}; it may be {} to {}.": "语速为 {}，范围为 {} 到 {}。",
     "The storage {} cannot be used for {}: {}": "无法把存储 {} 用于 {}：{}",
+    "The text is in {}, and the voice speaks {}.": "文本的语言是 {}，而该音色会说的是 {}。",
     "The user of REDIS_URL may not do on {} what the queue needs: {}.": (
         "REDIS_URL 的用户在 {} 上没有队列所需的权限：{}。"
     ),
