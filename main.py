@@ -159,6 +159,7 @@ def _add_key_commands(parser: argparse.ArgumentParser) -> None:
     create.add_argument("name", metavar="NAME")
     create.add_argument("--admin", action="store_true", help="may do everything, also with what belongs to other keys")
     create.add_argument("--scopes", default="", help="of speak, train, read, admin; default: the first three")
+    create.add_argument("--consent", default="", help="statement that the speakers of its owner's voices agreed")
     create.add_argument("--owner", default="", help="keys of one owner share what they create; default: the name")
     create.add_argument("--expires", default="", metavar="WHEN", help="after 30d or 12h, or at a date like 2027-01-31")
     create.add_argument("--quota-jobs", type=int, metavar="N", help="most jobs that have not ended")

@@ -42,6 +42,7 @@ from api.http.stream_tokens import StreamTokens
 from api.routes import audit as audit_routes
 from api.routes import (
     caller,
+    consents,
     console,
     detect,
     experiments,
@@ -51,6 +52,7 @@ from api.routes import (
     keys,
     logs,
     models,
+    provenance,
     resources,
     service,
     stages,
@@ -67,9 +69,9 @@ from api.routes.voices import transfer as voice_transfer
 from api.services.caller_sessions import CallerSessions
 from api.services.checkpoints import CheckpointService
 from api.services.detection import DetectionService
-from api.services.health import package_version
 from api.services.jobs import JobService
 from api.services.logs import LogService
+from api.services.provenance import ProvenanceLog
 from api.services.recordings import RecordingService
 from api.services.references import ReferenceService
 from api.services.speech import SpeechService
@@ -78,6 +80,7 @@ from api.services.sweeper import sweep_periodically
 from api.services.text_splitting import prepare_splitting
 from api.services.uploads import UploadService
 from api.services.voices import VoiceService
+from common.package_version import package_version
 from core.audit import AuditLog
 from core.datasets import DatasetService
 from core.experiments.model_versions import ModelVersions
@@ -182,6 +185,8 @@ def shared_routes() -> tuple[BaseRoute, ...]:
         service.router,
         audit_routes.router,
         detect.router,
+        consents.router,
+        provenance.router,
         stream_tokens.router,
         caller.router,
         service_info.router,
@@ -238,6 +243,7 @@ async def open_services(
         await cancel_and_wait(sweeping)  # it uses the storage's records, which close below
         await services.sse.close()
         await services.speech.close()
+        await services.speech.provenance.close()
         await services.speech.streams.close()
         await chunks.aclose()
         await services.events.close()
@@ -250,7 +256,7 @@ def _make_services(settings: Settings, redis: Redis, chunks: Redis, metrics: Met
     storage = open_storage(settings)
     queue = AsyncQueue(redis, QueueOptions.from_settings(settings, memory_share=MEMORY_SHARE))
     events = Events(queue)
-    records = Records(settings.resolved_database_url)
+    records = Records.from_settings(settings)
     fetcher = Fetcher(max_bytes=MAX_PROMPT_BYTES, allowed_hosts=settings.fetch_allowed_hosts)
     recordings = RecordingService(storage, fetcher)
     uploads = UploadService(settings, storage, records, recordings)
@@ -263,7 +269,8 @@ def _make_services(settings: Settings, redis: Redis, chunks: Redis, metrics: Met
     references = ReferenceService(records, storage, recordings)
     streams = ChunkStreams(queue, chunks)
     marks = SpeechMarks(settings)
-    speech = SpeechService(settings, storage, queue, events, streams, records, references, marks)
+    provenance_log = ProvenanceLog(settings, records)
+    speech = SpeechService(settings, storage, queue, events, streams, records, references, marks, provenance_log)
     return ApiServices(
         settings=settings,
         redis=redis,
@@ -290,7 +297,7 @@ def _make_services(settings: Settings, redis: Redis, chunks: Redis, metrics: Met
         references=references,
         sessions=CallerSessions(redis, settings.redis_prefix),
         speech=speech,
-        detection=DetectionService(recordings, marks),
+        detection=DetectionService(recordings, marks, records),
         step_tasks=StepTaskService(records, experiments, datasets, events, uploads, storage),
         uploads=uploads,
         voices=VoiceService(records, storage, queue, recordings),

@@ -65,7 +65,7 @@ async def _find(name: str, settings: Settings) -> dict[str, Any]:
     Raises VoiceNotFound, which lists both.
     """
     upgrade(settings.resolved_database_url)
-    records = Records(settings.resolved_database_url)
+    records = Records.from_settings(settings)
     storage = open_storage(settings)
     try:
         voice = await records.voices.get(name)

@@ -14,7 +14,7 @@ from typing import Final
 
 from core.access import USER_SCOPES, Quota, parse_scopes
 from core.errors import Conflict, InvalidRequest, NotFound
-from core.records import Records, iso, upgrade
+from core.records import ConsentSource, NewConsentRecord, Records, iso, upgrade
 from core.settings import Settings
 
 _UNIT_SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
@@ -26,7 +26,7 @@ def run_keys_command(options: argparse.Namespace, settings: Settings) -> int:
     upgrade(settings.resolved_database_url)
 
     async def run() -> int:
-        records = Records(settings.resolved_database_url)
+        records = Records.from_settings(settings)
         try:
             return await KEY_COMMANDS[options.keys_command](records, options, settings)
         finally:
@@ -52,10 +52,23 @@ async def create_key(records: Records, options: argparse.Namespace, _settings: S
         expires_at=parse_expiry(options.expires, time.time()),
         quota=quota,
     )
+    consent = options.consent.strip()
+    if consent:
+        await records.consents.create(
+            NewConsentRecord(
+                speaker=record.owner,
+                statement=consent,
+                source=ConsentSource.OWNER,
+                name=record.name,
+                owner=record.owner,
+            )
+        )
     print(key)
     notes = [f"Its scopes: {', '.join(record.scopes)}; its owner: {record.owner}."]
     if record.expires_at is not None:
         notes.append(f"It expires at {iso(record.expires_at)}.")
+    if consent:
+        notes.append("Its consent counts for all voices of its owner.")
     notes.append("Keep it: it is not shown again. From now on every request needs a key.")
     print(" ".join(notes), file=sys.stderr)
     return 0

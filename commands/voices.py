@@ -19,7 +19,7 @@ def run_voice_command(options: argparse.Namespace, settings: Settings) -> int:
     upgrade(settings.resolved_database_url)
 
     async def run() -> int:
-        records = Records(settings.resolved_database_url)
+        records = Records.from_settings(settings)
         try:
             return await VOICE_COMMANDS[options.voice_command](records, options, open_storage(settings))
         finally:

@@ -24,6 +24,7 @@ table (`find_error_class` looks a code up). Modules that need a more specific co
     │   ├── BadArchive                 400 bad_archive
     │   ├── Unauthorized               401 unauthorized
     │   ├── Forbidden                  403 forbidden
+    │   ├── ConsentMissing             403 consent_required
     │   ├── QuotaExceeded              429 quota_exceeded
     │   ├── NotFound                   404 not_found
     │   │   ├── TaskNotFound           404 not_found
@@ -307,6 +308,13 @@ class Forbidden(PermanentError):
     """The API key is valid and may not do this; the message names the scope that is missing."""
 
     code = "forbidden"
+    status = 403
+
+
+class ConsentMissing(PermanentError):
+    """The speaker of a voice did not agree to it, or agrees no more."""
+
+    code = "consent_required"
     status = 403
 
 

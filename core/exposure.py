@@ -31,7 +31,7 @@ def is_loopback(host: str) -> bool:
 
 async def has_recorded_key(settings: Settings) -> bool:
     """Return whether an API key was ever created; the database must have its tables."""
-    records = Records(settings.resolved_database_url)
+    records = Records.from_settings(settings)
     try:
         return bool(await records.api_keys.all())
     finally:

@@ -39,6 +39,10 @@ from core.setting_values import (
 )
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+NO_NOTICE = "off"
+RHYTHM = "rhythm"
+MAX_NOTICE_CHARACTERS = 200
+"""Of the text that is spoken before speech."""
 
 
 class BadSettings(SovitsError):
@@ -146,8 +150,27 @@ class Settings(BaseSettings):
     """
     mark_watermark: bool = True
     """Whether speech carries a watermark that says that it is synthetic."""
+    mark_metadata: bool = True
+    """Whether speech carries metadata that say so: the field AIGC, and Content Credentials (C2PA) in finished files."""
+    mark_audible: str = NO_NOTICE
+    """What is heard before speech: `off`, `rhythm` (the signal of GB 45438-2025), or a text that is spoken."""
+    mark_producer: str = ""
+    """Who makes the speech, as its metadata say; empty: APP_NAME."""
+    mark_propagator: str = ""
+    """Who passes the speech on to the public, as its metadata say; empty: not said."""
     mark_key: SecretStr = SecretStr("")
     """Secret of the watermark, the same on every host of an installation; empty: `marks.key` under the data folder."""
+    mark_certificate: Path | None = None
+    """PEM file with a private key (P-256) and its chain of certificates that sign Content Credentials; empty:
+    `content-credentials.pem` under the data folder, which is made."""
+    require_consent: bool = False
+    """Whether a voice needs the consent of its speaker before it is published; voices that exist keep working."""
+    consent_statement: str = Field("", max_length=10_000)
+    """The operator's statement that the speakers of all voices agreed; counts where a voice has no other consent."""
+    provenance_days: float = Field(180.0, ge=0)
+    """Days for which records say which request spoke which audio; 0: none are written."""
+    provenance_text: Literal["hash", "text"] = "hash"
+    """What these records keep of the text: its SHA-256, or the text as well."""
     webhook_allowed_hosts: CommaList = ()
     """Hosts that webhooks may name although they have private addresses, separated by commas."""
 
@@ -285,7 +308,19 @@ class Settings(BaseSettings):
             raise ValueError("use -1 for an even spread, or a number of MiB above 0")
         return value
 
-    @field_validator("data_path", "prompts_config", "sqlite_path", "local_storage_path")
+    @field_validator("mark_audible")
+    @classmethod
+    def _notice(cls, value: str) -> str:
+        value = value.strip()
+        if value.lower() in ("", NO_NOTICE, "no", "false", "0"):
+            return NO_NOTICE
+        if value.lower() in (RHYTHM, "on", "yes", "true", "1"):
+            return RHYTHM
+        if len(value) > MAX_NOTICE_CHARACTERS:
+            raise ValueError(f"a notice has at most {MAX_NOTICE_CHARACTERS} characters; this one has {len(value)}")
+        return value
+
+    @field_validator("data_path", "prompts_config", "sqlite_path", "local_storage_path", "mark_certificate")
     @classmethod
     def _absolute(cls, value: Path | str | None) -> Path | str | None:
         return value.expanduser().absolute() if isinstance(value, Path) else value
@@ -295,7 +330,7 @@ class Settings(BaseSettings):
     def _lower_case(cls, value: Any) -> Any:
         return value.strip().lower() if isinstance(value, str) else value
 
-    @field_validator("sqlite_path", "local_storage_path", "local_max_workers", mode="before")
+    @field_validator("sqlite_path", "local_storage_path", "local_max_workers", "mark_certificate", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
@@ -314,6 +349,11 @@ class Settings(BaseSettings):
         file = Path("config") / f"{str(mode).strip().lower()}.yaml"
         sources = (init_settings, env_settings, dotenv_settings)
         return (*sources, YamlConfigSettingsSource(settings_cls, file)) if file.is_file() else sources
+
+    @property
+    def spoken_notice(self) -> str:
+        """The text that is spoken before speech; empty where none is."""
+        return "" if self.mark_audible in (NO_NOTICE, RHYTHM) else self.mark_audible
 
     @property
     def secret_box(self) -> SecretBox:

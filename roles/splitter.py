@@ -55,7 +55,7 @@ class Splitter:
             )
             utterances = split_script(script, request.number_language, request.text_split_method)
         context.check()
-        requests = utterance_requests(request, job.id, utterances)
+        requests = utterance_requests(request, job.id, utterances, notice=self.services.settings.spoken_notice)
         job_ids = [f"{job.id}.{utterance.index}" for utterance in requests]
         if not request.assembly:
             return {

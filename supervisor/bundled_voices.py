@@ -9,9 +9,9 @@ from pathlib import Path
 
 from common.files import sha256_of_file
 from common.storage_keys import checkpoint, voice_file
-from core.errors import BadAudio, NotFound
+from core.errors import BadAudio, ConsentMissing, NotFound
 from core.media.decode import decode
-from core.records import NewCheckpointRecord, NewVoiceRecord, Records
+from core.records import ConsentSource, NewCheckpointRecord, NewConsentRecord, NewVoiceRecord, Records
 from core.settings import REPOSITORY, Settings
 from core.storage import Storage
 from core.voices.prompt_catalog import (
@@ -51,7 +51,7 @@ async def publish_bundled_voices(settings: Settings, records: Records, storage: 
         voice_id = bundled_voice_id(prompt.name)
         try:
             await _publish(records, storage, prompt, base, create=voice_id not in published)
-        except BadAudio as error:
+        except (BadAudio, ConsentMissing) as error:
             logger.warning("The prompt %r (%s) cannot be used: %s", prompt.name, prompt.audio, error.message)
         else:
             published.add(voice_id)
@@ -100,6 +100,8 @@ async def _publish(
     else:
         if (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id) != (gpt, sovits):
             await records.voices.update(voice_id, gpt_checkpoint_id=gpt, sovits_checkpoint_id=sovits)
+        if voice.consent_id is None and prompt.licence:
+            await records.voices.update(voice_id, consent_id=await _licence(records, prompt))
         return
     audio = voice_file(voice_id, "prompt.wav" if prompt.listed else f"prompt{Path(prompt.audio).suffix}")
     await asyncio.to_thread(_decode if prompt.listed else _store, storage, Path(prompt.audio), audio)
@@ -112,9 +114,25 @@ async def _publish(
             prompts=[{"name": "default", "audio": audio, "text": prompt.text, "language": prompt.language}],
             gpt_checkpoint_id=gpt,
             sovits_checkpoint_id=sovits,
+            consent_id=await _licence(records, prompt),
         )
     )
     logger.info("The voice %s speaks from its prompt; it was not trained.", prompt.name)
+
+
+async def _licence(records: Records, prompt: CatalogPrompt) -> str | None:
+    """Return the consent that the licence of a recording is; None where the catalog names none."""
+    if not prompt.licence:
+        return None
+    origin = f" ({prompt.source})" if prompt.source else ""
+    consent = NewConsentRecord(
+        id=f"cons-{bundled_voice_id(prompt.name)}",
+        speaker=prompt.speaker or prompt.name,
+        statement=f"The recording was published under the licence {prompt.licence}{origin}.",
+        source=ConsentSource.LICENCE,
+        language=prompt.language,
+    )
+    return (await records.consents.create(consent)).id
 
 
 def _decode(storage: Storage, file: Path, key: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,8 @@ from core.jobs.job import JobStatus, RescuedJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.worker_process import process_of
 from core.process import is_alive
+from core.records import Records
+from core.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -128,3 +131,17 @@ async def repeat(action: PeriodicAction) -> None:
                 logger.exception("%s failed; trying again.", action.name.capitalize())
             failing = True
         await asyncio.sleep(action.seconds)
+
+
+def records_retention(settings: Settings, records: Records) -> tuple[PeriodicAction, ...]:
+    """Return what deletes old records of speech; nothing where PROVENANCE_DAYS is 0, which keeps those that exist."""
+    seconds = settings.provenance_days * 86_400
+    if not seconds:
+        return ()
+
+    async def delete_old() -> None:
+        count = await records.provenance.delete_before(time.time() - seconds)
+        if count:
+            logger.info("Deleted %d records of speech from before PROVENANCE_DAYS.", count)
+
+    return (PeriodicAction("deleting old records of speech", CLEAN_SECONDS, delete_old),)

@@ -50,7 +50,7 @@ from supervisor.gpu import Gpu
 from supervisor.hardware_box import hardware_box
 from supervisor.host_actions import HostActions
 from supervisor.lock import exclusive_lock
-from supervisor.maintenance import RECONCILE_SECONDS, Maintenance, PeriodicAction
+from supervisor.maintenance import RECONCILE_SECONDS, Maintenance, PeriodicAction, records_retention
 from supervisor.notify import notify, watchdog_seconds
 from supervisor.parent import wait_for_end_of_parent
 from supervisor.plan import Placement, plan, plan_change
@@ -155,7 +155,7 @@ class Supervisor:
                 check_exposure(self.settings, has_key=await has_recorded_key(self.settings))
             redis_url = self._start_server()
             redis = connect_async(redis_url)
-            records = Records(self.settings.resolved_database_url)
+            records = Records.from_settings(self.settings)
             queue = AsyncQueue(redis, QueueOptions.from_settings(self.settings))
             events = Events(queue)
             storage = open_storage(self.settings)
@@ -176,6 +176,7 @@ class Supervisor:
                         *host_actions.periodic_actions(),
                         *self._device_actions(redis_url),
                         PeriodicAction("reporting placements", REPORT_SECONDS, partial(self._report_problems, reports)),
+                        *records_retention(self.settings, records),
                         PeriodicAction("reconciling data sets", RECONCILE_SECONDS, datasets.reconcile),
                         PeriodicAction(
                             "ending what waits too long",

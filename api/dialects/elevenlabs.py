@@ -183,7 +183,8 @@ class _Connection:
             self._sent_seconds = self._heard_seconds
             audio = base64.b64encode(encoded).decode()
             message = {"audio": audio, "isFinal": None, "normalizedAlignment": alignment, "alignment": alignment}
-            await self.send(message)
+            label = turn.take_label()
+            await self.send(message | {"aigc": label} if label else message)
 
     async def turn_done(self, turn: Turn, *, cancelled: bool) -> None:
         """End the connection, which has one turn."""

@@ -17,12 +17,13 @@ from api.http.access import PUBLIC, SPEAKING
 from api.http.disconnect import while_connected
 from api.http.responses import ClosingStreamingResponse, JsonResponse
 from api.http.sse import EventStream, encode_data
-from api.services.encoding import SAMPLE_RATE_HEADER, new_encoder, wav_file_header
+from api.services.encoding import SAMPLE_RATE_HEADER, label_headers, new_encoder
 from api.services.live_speech import AudioChunk
 from api.services.speech_fields import SpeechFields
 from api.services.whole_speech import SILENCE_RATE, audio_or_silence, whole_audio
 from common.audio_formats import MEDIA_TYPES, StreamFormat
 from core.errors import EmptyText, InvalidRequest, SovitsError, TextTooLong, VoiceNotFound
+from core.marks.speech_label import SpeechLabel, tags_of
 from core.records import VoiceRecord
 from core.speech.requests import SpeechRequest
 from core.speech.words import WordTiming
@@ -152,17 +153,18 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
     await api.speech.check_ready()
     if body.response_format == "wav" and not _streams(body, request):
         whole = await while_connected(request, whole_audio(_counted(api, speech)))
-        header = await asyncio.to_thread(wav_file_header, whole.sample_rate, len(whole.samples))
-        return Response(header + whole.samples, media_type=MEDIA_TYPES["wav"])
+        content = await asyncio.to_thread(_wav_file, api, whole)
+        return Response(content, headers=label_headers(whole.label), media_type=MEDIA_TYPES["wav"])
     chunks = _counted(api, speech)
     # The status can report an error only before the first byte, so that is waited for.
     first_chunk = await while_connected(request, anext(chunks, AudioChunk(b"", SILENCE_RATE, last=True)))
     audio = _encode(first_chunk, chunks, body.response_format)
     first = await while_connected(request, anext(audio, EncodedAudio(b"")))
+    headers = {**label_headers(first_chunk.label)}
     if body.stream_format == "sse":
-        return EventStream(_encode_events(first, audio, body.input))
-    is_raw = body.response_format == "pcm"
-    headers = {SAMPLE_RATE_HEADER: str(first_chunk.sample_rate)} if is_raw else {}
+        return EventStream(_encode_events(first, audio, body.input, first_chunk.label), headers=headers)
+    if body.response_format == "pcm":
+        headers[SAMPLE_RATE_HEADER] = str(first_chunk.sample_rate)
     return ClosingStreamingResponse(_bytes(first, audio), 200, headers, MEDIA_TYPES[body.response_format])
 
 
@@ -223,7 +225,7 @@ async def _encode(
 ) -> AsyncGenerator[EncodedAudio, None]:
     """Yield the bytes of the audio file with the words that end in them, those of each chunk as soon as it is ready."""
     async with aclosing(rest):
-        encoder = await asyncio.to_thread(new_encoder, audio_format, first.sample_rate)
+        encoder = await asyncio.to_thread(new_encoder, audio_format, first.sample_rate, first.label)
         words = first.words
         if encoded := await asyncio.to_thread(encoder.feed, first.samples):
             yield EncodedAudio(encoded, words)
@@ -238,6 +240,13 @@ async def _encode(
             yield EncodedAudio(last, words)
 
 
+def _wav_file(api: ApiServices, whole: AudioChunk) -> bytes:
+    from core.media.encode import wav_file  # with its libraries, which the process serves without
+
+    content = wav_file(whole.samples, whole.sample_rate, tags_of(whole.label))
+    return api.speech.marks.finish(content, "wav", whole.label)
+
+
 async def _bytes(first: EncodedAudio, rest: AsyncGenerator[EncodedAudio, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(rest):
         yield first.data
@@ -247,15 +256,16 @@ async def _bytes(first: EncodedAudio, rest: AsyncGenerator[EncodedAudio, None]) 
 
 
 async def _encode_events(
-    first: EncodedAudio, rest: AsyncGenerator[EncodedAudio, None], text: str
+    first: EncodedAudio, rest: AsyncGenerator[EncodedAudio, None], text: str, label: SpeechLabel | None
 ) -> AsyncGenerator[bytes, None]:
-    """Yield OpenAI's events, with `words` as an extension.
+    """Yield OpenAI's events, with `words` and, in the first, the label as `aigc`, as extensions.
 
     An error after the first one becomes an event, too, as the status has been sent.
     """
+    labelled = {} if label is None else {"aigc": label.fields}
     try:
         async with aclosing(rest):
-            yield encode_data(_delta(first))
+            yield encode_data({**_delta(first), **labelled})
             async for part in rest:
                 yield encode_data(_delta(part))
     except SovitsError as error:

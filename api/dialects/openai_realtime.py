@@ -236,7 +236,9 @@ class _Connection:
     async def audio(self, turn: Turn, encoded: bytes, chunk: AudioChunk) -> None:
         """Send audio, and the text of an utterance when it ends."""
         if encoded:
-            await self._send_part("response.output_audio.delta", delta=base64.b64encode(encoded).decode())
+            label = turn.take_label()
+            labelled = {"aigc": label} if label else {}
+            await self._send_part("response.output_audio.delta", delta=base64.b64encode(encoded).decode(), **labelled)
         if chunk.last and chunk.text:
             await self._send_part("response.output_audio_transcript.delta", delta=chunk.text + " ")
 

@@ -80,7 +80,7 @@ async def _fork_response(api: ApiServices, request: Request, values: Values) -> 
     audio = await speech_audio(api, session, tts_text(tts))
     try:
         if tts.streaming_mode == 0 or tts.media_type == "wav":
-            return await file_response(request, audio, tts.media_type)
+            return await file_response(request, audio, tts.media_type, api.speech.marks)
         return await streamed_response(request, audio, tts.media_type, chained=False)
     except SovitsError as error:
         raise RequestFailed(FAILURE, error) from None
@@ -95,6 +95,8 @@ async def _voice_response(api: ApiServices, request: Request, voice: str, values
     tts = await read_request(api, session, fields)
     audio = await speech_audio(api, session, tts_text(tts))
     try:
-        return await file_response(request, audio, media_type if media_type in CONTENT_TYPES else "wav")
+        return await file_response(
+            request, audio, media_type if media_type in CONTENT_TYPES else "wav", api.speech.marks
+        )
     except SovitsError as error:
         raise RequestFailed(FAILURE, error) from None

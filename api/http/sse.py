@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Annotated, Any, Final, Protocol
 
 import orjson
@@ -53,8 +53,11 @@ class EventStream(ClosingStreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, content: AsyncGenerator[bytes, None], status_code: int = 200) -> None:
-        super().__init__(content, status_code, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    def __init__(
+        self, content: AsyncGenerator[bytes, None], status_code: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        usual = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(content, status_code, {**(headers or {}), **usual})
 
 
 class SseResponder:

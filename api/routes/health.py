@@ -8,10 +8,11 @@ from typing_extensions import TypedDict
 from api.dependencies import Api, ApiServices
 from api.http.access import PUBLIC
 from api.http.responses import JsonResponse
-from api.services.health import Health, check_health, package_version
+from api.services.health import Health, check_health
 from common.audio_formats import AUDIO_FORMATS
 from common.languages import LANGUAGE_CODES
 from common.limits import MAX_PRONUNCIATIONS, MAX_SPEED, MIN_SPEED
+from common.package_version import package_version
 from common.versions import VERSIONS
 from core.jobs.loaded_models import loaded_models
 from core.speech.inference_jobs import MAX_BATCH_ITEMS

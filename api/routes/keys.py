@@ -16,7 +16,7 @@ from api.http.responses import JsonResponse
 from api.http.schemas import PageView, StrictModel, page_response
 from core.access import LOCAL, USER_SCOPES, Quota, Scope
 from core.errors import InvalidRequest, NotFound
-from core.records import ApiKeyRecord, Page, iso
+from core.records import ApiKeyRecord, ConsentSource, NewConsentRecord, Page, iso
 
 router = APIRouter(prefix="/keys", tags=["API keys"], dependencies=[ADMINS])
 
@@ -46,6 +46,9 @@ class NewKey(StrictModel):
     scopes: list[Scope] = Field(default=sorted(USER_SCOPES), min_length=1, max_length=len(Scope))
     expires_at: AwareDatetime | None = Field(None, description="null: never.")
     quota: QuotaFields = QuotaFields()
+    consent: str = Field(
+        "", max_length=10_000, description="Statement that the speakers of all its owner's voices agreed to them."
+    )
 
 
 class QuotaView(TypedDict):
@@ -96,6 +99,16 @@ async def create_key(new: NewKey, api: Api, caller: RequestCaller) -> Response:
         expires_at=None if new.expires_at is None else new.expires_at.timestamp(),
         quota=Quota(**new.quota.model_dump()),
     )
+    if new.consent.strip():
+        await api.records.consents.create(
+            NewConsentRecord(
+                speaker=record.owner,
+                statement=new.consent.strip(),
+                source=ConsentSource.OWNER,
+                name=record.name,
+                owner=record.owner,
+            )
+        )
     api.keys.forget()
     return JsonResponse(CreatedKeyView(**key_view(record), key=key), 201)
 

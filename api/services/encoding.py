@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from common.audio_formats import StreamFormat
+from core.marks.speech_label import SpeechLabel, tags_of
 
 SAMPLE_RATE_HEADER: Final = "X-Sample-Rate"
 """Of responses that are raw samples, which say nothing of their rate."""
+LABEL_HEADER: Final = "X-AIGC"
+"""Of responses that are speech: the label as JSON, which raw samples and a WAV that streams have no other place for."""
 
 
 class AudioEncoder(Protocol):
@@ -22,20 +26,18 @@ class AudioEncoder(Protocol):
         ...
 
 
-def new_encoder(audio_format: StreamFormat, sample_rate: int) -> AudioEncoder:
+def new_encoder(audio_format: StreamFormat, sample_rate: int, label: SpeechLabel | None) -> AudioEncoder:
     """Create an encoder for samples at this rate in Hz. The first call blocks while libraries load."""
     if audio_format == "pcm":
         return RawEncoder()
     from core.media.encode import Encoder
 
-    return Encoder(audio_format, sample_rate)
+    return Encoder(audio_format, sample_rate, tags=tags_of(label))
 
 
-def wav_file_header(sample_rate: int, data_bytes: int) -> bytes:
-    """Return the 44 bytes before so many bytes of 16-bit mono samples. The first call blocks while libraries load."""
-    from core.media.encode import wav_header
-
-    return wav_header(sample_rate, data_bytes)
+def label_headers(label: SpeechLabel | None) -> Mapping[str, str]:
+    """Return the header of a response that is speech with this label; none without one."""
+    return {} if label is None else {LABEL_HEADER: label.text}
 
 
 class RawEncoder:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -72,11 +71,3 @@ async def check_health(queue: AsyncQueue, records: Records) -> Health:
 def _missing_synthesizer(problems: Sequence[PlacementProblem]) -> str:
     reasons = [str(problem) for problem in problems if problem.role == SYNTHESIZER]
     return "; ".join(["not_ready: no synthesizer is running", *reasons])
-
-
-def package_version() -> str:
-    """Return the version of the installed package; a checkout that was never installed has none."""
-    try:
-        return version("sovitsd")
-    except PackageNotFoundError:
-        return "0+checkout"

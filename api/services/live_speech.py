@@ -17,8 +17,9 @@ from core.jobs.job import JobStatus, NewJob, StreamPart
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import SYNTHESIZER
 from core.logs import current_request
-from core.marks.embed import WatermarkEmbedder
-from core.marks.speech_marks import SpeechMarks
+from core.marks.speech_label import SpeechLabel
+from core.marks.speech_marks import SpeechMarker, SpeechMarks
+from core.records import NewProvenance
 from core.speech.requests import UtteranceRequest, UtteranceResult
 from core.speech.words import WordTiming, delayed
 
@@ -47,6 +48,8 @@ class AudioChunk:
     """Whether the utterance ends here."""
     words: tuple[WordTiming, ...] = ()
     """Words that end in the samples, timed from the start of the speech."""
+    label: SpeechLabel | None = None
+    """What the metadata of the speech say; None where they are off, and of silence without speech."""
 
 
 @dataclass(slots=True)
@@ -85,7 +88,14 @@ class LiveSpeech:
         self._queue = queue
         self._streams = streams
         self._marks = marks
-        self._embedder: WatermarkEmbedder | None = None
+        self._marker: SpeechMarker | None = None
+        self._texts: list[str] = []
+        self._began_at = 0.0
+        self._seconds = 0.0
+        self._signal_seconds = 0.0
+        """Of the signal before the speech."""
+        self._first: UtteranceRequest | None = None
+        """The first utterance that is no notice."""
         self._stall_seconds = stall_seconds
         self._ahead = ahead
         self._pending: deque[tuple[UtteranceRequest, int]] = deque()
@@ -108,9 +118,12 @@ class LiveSpeech:
         """Whether all that was added is being heard or was heard."""
         return not self._pending and len(self._enqueued) <= 1
 
-    def add(self, utterances: Iterable[UtteranceRequest], characters: int = 0) -> None:
-        """Add utterances at the end; `characters` count towards the caller's quota with the first of them."""
+    def add(self, utterances: Iterable[UtteranceRequest], text: str, *, characters: int = 0) -> None:
+        """Add the utterances of a text at the end; `characters` count towards the caller's quota with the first."""
+        self._texts.append(text)
         for utterance in utterances:
+            if self._first is None and not utterance.notice:
+                self._first = utterance
             self._pending.append((utterance, characters))
             self._added += 1
             characters = 0
@@ -142,9 +155,10 @@ class LiveSpeech:
                     samples, silent, begin = bytes(2 * round(pause * rate)) + samples, False, seconds + pause
                 self._note_audio(len(samples) / 2 / rate)
                 seconds += len(samples) / 2 / rate
-                words = tuple(delayed(cast(list[WordTiming], entry.words), begin))
-                marked = await self._marked(request, samples, rate)
-                yield AudioChunk(marked, rate, request.index, request.text, words=words)
+                marked, label = await self._marked(request, samples, rate)
+                self._seconds += len(marked) / 2 / rate
+                words = tuple(delayed(cast(list[WordTiming], entry.words), begin + self._signal_seconds))
+                yield AudioChunk(marked, rate, request.index, request.text, words=words, label=label)
             if entry.status is not JobStatus.DONE:
                 raise error_from_end(utterance.job_id, entry)
             result = cast(UtteranceResult, entry.result)
@@ -152,14 +166,37 @@ class LiveSpeech:
             utterance.stream.close()
             self._enqueued.popleft()
             self._fill_soon()
-            words = tuple(delayed(cast(list[WordTiming], result.get("words", [])), begin))
-            yield AudioChunk(b"", rate or result["sample_rate"], request.index, request.text, last=True, words=words)
+            words = tuple(delayed(cast(list[WordTiming], result.get("words", [])), begin + self._signal_seconds))
+            label = self._marker.label if self._marker is not None else None
+            rate = rate or result["sample_rate"]
+            yield AudioChunk(b"", rate, request.index, request.text, last=True, words=words, label=label)
 
-    async def _marked(self, request: UtteranceRequest, samples: bytes, rate: int) -> bytes:
-        """Return samples with the mark of this speech, which begins with its first utterance."""
-        if self._embedder is None and self._marks.enabled:
-            self._embedder = await asyncio.to_thread(self._marks.embedder, request, rate)
-        return samples if self._embedder is None else self._embedder.feed(samples)
+    async def _marked(self, request: UtteranceRequest, samples: bytes, rate: int) -> tuple[bytes, SpeechLabel | None]:
+        """Return samples with the marks of this speech, and its label."""
+        if self._marker is None:
+            self._began_at = time.time()
+            self._marker = await asyncio.to_thread(self._marks.begin, self._first or request, self.id, rate)
+            opening = self._marker.opening()
+            self._signal_seconds = len(opening) / 2 / rate
+            return opening + self._marker.feed(samples), self._marker.label
+        return self._marker.feed(samples), self._marker.label
+
+    def provenance(self) -> NewProvenance | None:
+        """Return the record of what was heard; None where nothing was."""
+        if self._marker is None or self._first is None:
+            return None
+        return NewProvenance(
+            request_id=self.id,
+            mark_id=self._marker.mark_id,
+            voice_id=self._first.voice_id,
+            gpt_checkpoint_id=self._first.gpt_checkpoint_id,
+            sovits_checkpoint_id=self._first.sovits_checkpoint_id,
+            time=self._began_at,
+            seconds=self._seconds,
+            text="".join(self._texts),
+            owner=self._caller.owner,
+            key_id=self._caller.key_id,
+        )
 
     async def cancel(self) -> int:
         """Cancel what was enqueued and has not ended; return how many jobs. `chunks` must have been closed."""

@@ -17,6 +17,7 @@ from api.http.draining import shutting_down
 from api.http.request_context import warn_caller
 from api.services.job_errors import error_from_job
 from api.services.live_speech import FILE_AHEAD, KEEP_SECONDS, STREAM_AHEAD, AudioChunk, LiveSpeech
+from api.services.provenance import ProvenanceLog
 from api.services.references import ReferenceService
 from api.services.resampling import resampled
 from api.services.speech_session import SpeechSession
@@ -32,7 +33,9 @@ from core.jobs.events import Events
 from core.jobs.job import JobStatus, NewJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import SPLITTER, SYNTHESIZER
+from core.marks.speech_label import SpeechLabel, tags_of
 from core.marks.speech_marks import SpeechMarks
+from core.media.riff_info import add_wav_tags
 from core.records import Records, VoiceRecord
 from core.settings import Settings
 from core.speech.checks import (
@@ -99,6 +102,7 @@ class SpeechService:
         records: Records,
         references: ReferenceService,
         marks: SpeechMarks,
+        provenance: ProvenanceLog,
     ) -> None:
         self.settings = settings
         self.storage = storage
@@ -108,6 +112,7 @@ class SpeechService:
         self.records = records
         self.references = references
         self.marks = marks
+        self.provenance = provenance
         self.voices = VoiceLookup(settings, records)
         self._live: set[LiveSpeech] = set()
         self._warming: asyncio.Task[None] | None = None
@@ -121,12 +126,13 @@ class SpeechService:
     async def request(self, text: str, voice: str | VoiceRecord, options: SpeechOptions) -> SpeechRequest:
         """Return a checked request for a voice: its record, id or name.
 
-        Raises EmptyText, TextTooLong, UnsupportedLanguage, LanguageNotSpoken, InvalidRequest, or VoiceNotFound, which
-        names the voices.
+        Raises EmptyText, TextTooLong, UnsupportedLanguage, LanguageNotSpoken, InvalidRequest, ConsentMissing, or
+        VoiceNotFound, which names the voices.
         """
         self.check_text(text)
         language, speed = canonical_language(options.language), check_speed(options.speed)
         record = voice if isinstance(voice, VoiceRecord) else await self.voices.find(voice, text, language)
+        await self.records.consents.check_voice(record)
         if options.extra_references and record.version in FLOW_MATCHING_VERSIONS:
             raise InvalidRequest(
                 f"{record.version} continues one reference recording; more were sent.",
@@ -191,10 +197,12 @@ class SpeechService:
         speech_id = job_id or new_id("speech")
         async with self.live(speech_id, ahead=ahead) as live:
             if len(request.text) <= MAX_CHARACTERS:
-                utterances = utterance_requests(request, speech_id, await split_short_text(request))
-                live.add(utterances, characters=len(request.text))
+                utterances = utterance_requests(
+                    request, speech_id, await split_short_text(request), notice=self.settings.spoken_notice
+                )
+                live.add(utterances, request.text, characters=len(request.text))
             else:
-                live.add(await self._split(request, speech_id))
+                live.add(await self._split(request, speech_id), request.text)
             live.complete()
             async with aclosing(resampled(live.chunks(), request.sample_rate)) as chunks:
                 async for chunk in chunks:
@@ -208,7 +216,7 @@ class SpeechService:
         """
         template = (await self.request(_ANY_TEXT, voice, options)).model_copy(update={"text": ""})
         async with self.live(new_id("speech")) as live:
-            session = SpeechSession(template, live, self.settings.max_text_characters)
+            session = SpeechSession(template, live, self.settings)
             try:
                 yield session
             finally:
@@ -236,6 +244,8 @@ class SpeechService:
             yield live
         finally:
             self._live.discard(live)
+            if speech := live.provenance():
+                self.provenance.note(speech)
             if not self._live:
                 self._idle.set()
             if not live.ended:
@@ -246,6 +256,7 @@ class SpeechService:
         """Speak into one WAV under a storage key, and return the number of utterances."""
         temporary = self.storage.new_temporary()
         count = 0
+        label: SpeechLabel | None = None
         try:
             with contextlib.ExitStack() as stack:
                 file: wave.Wave_write | None = None
@@ -255,6 +266,9 @@ class SpeechService:
                             file = stack.enter_context(_new_wav(temporary, chunk.sample_rate))
                         await asyncio.to_thread(file.writeframes, chunk.samples)
                         count += chunk.last
+                        label = chunk.label
+            await asyncio.to_thread(add_wav_tags, temporary, tags_of(label))
+            await asyncio.to_thread(self.marks.finish_file, temporary, "wav", label)
             await asyncio.to_thread(self.storage.publish, temporary, key)
         finally:
             temporary.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from api.services.live_speech import AudioChunk, LiveSpeech
 from api.services.text_splitting import sentences, split_short_text
 from common.text_origins import moved
 from core.errors import EmptyText, InvalidRequest, TextTooLong, UnreadableText
+from core.settings import Settings
 from core.speech.checks import check_spoken_languages
 from core.speech.requests import SpeechRequest, UtteranceRequest
 from core.speech.utterances import utterance_requests
@@ -47,7 +48,7 @@ class SpokenText:
 class SpeechSession:
     """One turn of speech whose text is still growing. `SpeechService.session` opens it."""
 
-    def __init__(self, template: SpeechRequest, live: LiveSpeech, max_characters: int) -> None:
+    def __init__(self, template: SpeechRequest, live: LiveSpeech, settings: Settings) -> None:
         """`template` is a request without a text."""
         self.spoken: list[SpokenText] = []
         """What was returned so far, in order."""
@@ -55,7 +56,8 @@ class SpeechSession:
         """What the text is that the voice cannot speak well, each kind once."""
         self._template = template
         self._live = live
-        self._max_characters = max_characters
+        self._max_characters = settings.max_text_characters
+        self._notice = settings.spoken_notice
         self._text = GrowingText(sentences, whole=template.input_type == "ssml")
         self._spans: dict[int, tuple[int, int]] = {}
         self._covered = 0
@@ -149,7 +151,8 @@ class SpeechSession:
                 split = await split_short_text(request)
             except (EmptyText, UnreadableText):  # punctuation alone
                 continue
-            utterances = utterance_requests(request, self._live.id, split, self._live.next_index)
+            next_index = self._live.next_index
+            utterances = utterance_requests(request, self._live.id, split, next_index, notice=self._notice)
             if piece.place is not CutPlace.SENTENCE:
                 utterances[-1] = _with_pause(utterances[-1], PAUSE_SECONDS[piece.place])
             utterances = [_moved(utterance, piece.start + first) for utterance in utterances]
@@ -157,10 +160,13 @@ class SpeechSession:
             utterances[0] = utterances[0].model_copy(update={"text_start": self._covered})
             self._covered = utterances[-1].text_end
             for utterance in utterances:
+                if utterance.notice:
+                    self._spans[utterance.index] = (utterance.text_start, utterance.text_start)
+                    continue
                 origins = utterance.origins
                 end = origins[-1].source_end if origins else utterance.text_end
                 self._spans[utterance.index] = (origins[0].begin if origins else utterance.text_start, end)
-            self._live.add(utterances, characters=len(text))
+            self._live.add(utterances, text, characters=len(text))
 
 
 def _moved(utterance: UtteranceRequest, characters: int) -> UtteranceRequest:

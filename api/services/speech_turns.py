@@ -23,6 +23,7 @@ from api.services.speech import SpeechOptions, SpeechService
 from api.services.speech_session import SpeechSession, SpokenText
 from common.audio_formats import StreamFormat, encoded_rate
 from core.errors import SovitsError, TextTooLong
+from core.marks.speech_label import SpeechLabel
 from core.records import VoiceRecord
 
 
@@ -52,6 +53,16 @@ class Turn:
     """Duration of the audio that was sent."""
     sample_rate: int = 0
     """Of the encoded audio, in Hz; 0 before the first."""
+    label: SpeechLabel | None = None
+    """What its metadata say; None before the first audio, and where they are off."""
+    label_sent: bool = False
+
+    def take_label(self) -> dict[str, str] | None:
+        """Return the fields of the label, for the first message with audio; None in all later ones."""
+        if self.label is None or self.label_sent:
+            return None
+        self.label_sent = True
+        return self.label.fields
 
     @property
     def spoken_text(self) -> str:
@@ -274,8 +285,11 @@ class SpeechTurns:
         async with aclosing(resampled(session.audio(), turn.settings.options.sample_rate)) as chunks:
             async for chunk in chunks:
                 if encoder is None:
-                    encoder = await asyncio.to_thread(new_encoder, turn.settings.audio_format, chunk.sample_rate)
+                    encoder = await asyncio.to_thread(
+                        new_encoder, turn.settings.audio_format, chunk.sample_rate, chunk.label
+                    )
                     turn.sample_rate = encoded_rate(turn.settings.audio_format, chunk.sample_rate)
+                    turn.label = chunk.label
                 encoded = await asyncio.to_thread(encoder.feed, chunk.samples) if chunk.samples else b""
                 turn.seconds += len(chunk.samples) / 2 / chunk.sample_rate
                 await self._listener.audio(turn, encoded, chunk)

@@ -47,6 +47,7 @@ class VoiceRequest:
     language: str | None = None
     """None for that of the first prompt."""
     pronunciations: dict[str, str] = field(default_factory=dict)
+    consent_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class VoiceChangeRequest:
     gpt_checkpoint_id: str | None = None
     sovits_checkpoint_id: str | None = None
     visibility: Visibility | None = None
+    consent_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,16 @@ class VoiceService:
         return page.items[0] if page.items else None
 
     async def create(self, request: VoiceRequest) -> VoiceRecord:
-        """Create a voice; Conflict when its name is taken, InvalidParameter when the checkpoints do not match."""
+        """Create a voice; Conflict when its name is taken, InvalidParameter when the checkpoints do not match.
+
+        Raises ConsentMissing where the consent of the speaker is required and there is none.
+        """
         name = check_name(request.name)
         check_prompt_names([prompt.name.strip() for prompt in request.prompts])
         check_pronunciations(request.pronunciations)
         language = canonical_language(request.language or request.prompts[0].language)
         await self._check_name_is_free(name, "Choose another name.")
+        await self.records.consents.check_future_voice(request.consent_id)
         version = await self._check_pair(request.gpt_checkpoint_id, request.sovits_checkpoint_id)
         voice_id = new_id("voice")
         try:
@@ -115,6 +121,7 @@ class VoiceService:
                     sovits_checkpoint_id=request.sovits_checkpoint_id,
                     prompts=prompts,
                     pronunciations=request.pronunciations,
+                    consent_id=request.consent_id,
                 )
             )
         except BaseException:
@@ -134,6 +141,10 @@ class VoiceService:
             values["pronunciations"] = check_pronunciations(changes.pronunciations)
         if changes.visibility is not None:
             values["visibility"] = changes.visibility
+        if changes.consent_id is not None:
+            consent = await self.records.consents.get(changes.consent_id)
+            self.records.consents.check(consent, f"The consent {consent.id}")
+            values["consent_id"] = consent.id
         record = await self.records.voices.get(voice)
         if changes.gpt_checkpoint_id is not None or changes.sovits_checkpoint_id is not None:
             gpt_id = changes.gpt_checkpoint_id or record.gpt_checkpoint_id

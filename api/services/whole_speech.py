@@ -41,9 +41,8 @@ async def utterances_of(chunks: AsyncGenerator[AudioChunk, None]) -> AsyncGenera
 async def whole_audio(chunks: AsyncGenerator[AudioChunk, None]) -> AudioChunk:
     """Wait for all of a speech and return it as one chunk."""
     samples: list[bytes] = []
-    rate = SILENCE_RATE
+    chunk = AudioChunk(b"", SILENCE_RATE)
     async with aclosing(chunks):
         async for chunk in chunks:
             samples.append(chunk.samples)
-            rate = chunk.sample_rate
-    return AudioChunk(b"".join(samples), rate)
+    return AudioChunk(b"".join(samples), chunk.sample_rate, label=chunk.label)

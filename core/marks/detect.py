@@ -40,6 +40,8 @@ NOISE_FACTOR: Final = 2.0
 """Cells below so many times the noise count nothing."""
 THRESHOLD: Final = 5.9
 """Standard deviations. Of 192 beginnings that are tried, the best of a recording without a mark stays below 5.4."""
+PATTERN_BEGINNINGS: Final = PERIOD * round(BLOCK_SECONDS / HOP_SECONDS)
+"""Beginnings of the pattern that are tried."""
 SEGMENT_SECONDS: Final = 60.0
 UNCERTAIN_BITS: Final = 4
 """The least certain bits, one of which may be wrong: more would let too many wrong payloads pass the check."""
@@ -119,7 +121,7 @@ def find_pattern(differences: np.ndarray, pattern: Pattern) -> Detection:
     products, powers = differences @ always.T, differences**2 @ (always**2).T  # (hops, PERIOD)
     hop = np.arange(len(differences))
     best, best_start = -math.inf, 0
-    for start in range(PERIOD * per_block):
+    for start in range(PATTERN_BEGINNINGS):
         rows = hop[start % per_block :: per_block]
         blocks = (rows - start) // per_block % PERIOD
         power = powers[rows, blocks].sum()

@@ -124,10 +124,18 @@ def decode(
 def _run_child(
     task: str, path: Path, max_seconds: float, *options: str, check: Callable[[], None] | None = None
 ) -> dict[str, Any]:
-    """Run the limited child and return its result; raise BadAudio when it rejects the file or is killed."""
+    """Have the limited child run a task and return its result; raise BadAudio where it does not."""
     if not path.is_file():
         raise BadAudio(f"There is no file {path.name!r}.")
     command = [*CHILD, task, str(path.absolute()), "--max-seconds", str(max_seconds), *options]
+    return run_limited_child(command, path, check)
+
+
+def run_limited_child(command: Sequence[str], path: Path, check: Callable[[], None] | None = None) -> dict[str, Any]:
+    """Run a child that limits itself (see `decoder_child.limit_resources`) on a file; return the object that it prints.
+
+    Raise BadAudio when it rejects the file or is killed. `check` is called a few times a second and may raise.
+    """
     # One thread each: OpenBLAS would reserve address space for every core.
     environment = {**isolated_environment(threads=1), "LC_ALL": "C.UTF-8"}
     deadline = time.monotonic() + WALL_SECONDS

@@ -80,7 +80,7 @@ class StreamInfo:
 def main(arguments: list[str]) -> int:
     """Run one task and print its result."""
     options = _parse(arguments)
-    _limit_resources()
+    limit_resources()
     try:
         result = {"probe": _probe, "check": _check, "decode": _decode}[options.task](options)
     except UnusableAudio as error:
@@ -104,7 +104,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _limit_resources() -> None:
+def limit_resources() -> None:
+    """Limit what this process may use."""
     for limit, value in (
         (resource.RLIMIT_AS, ADDRESS_SPACE),
         (resource.RLIMIT_CPU, CPU_SECONDS),
@@ -206,7 +207,7 @@ def _read(
     if file.seek(0, 2) == 0:
         raise UnusableAudio("The file is empty.")
     corrected, stream_index = _inspect(file)
-    with _open(corrected) as container:
+    with open_container(corrected) as container:
         stream = container.streams[stream_index]
         info = _stream_info(corrected, container, stream)
         consume = begin(info) if begin else None
@@ -219,7 +220,7 @@ def _read(
     return info
 
 
-def _open(corrected: CorrectedFile) -> Any:
+def open_container(corrected: CorrectedFile) -> Any:
     """Return the container in a file; raise UnusableAudio where there is none with sound."""
     import av
 
@@ -240,7 +241,7 @@ def _open(corrected: CorrectedFile) -> Any:
 def _inspect(file: BinaryIO) -> tuple[CorrectedFile, int]:
     """Return the file with correct lengths, and the index of its first stream that can be heard."""
     corrected = correct_wav(file) or correct_ogg(file) or CorrectedFile(file)
-    with _open(corrected) as container:
+    with open_container(corrected) as container:
         if "mp3" in container.format.name.split(","):
             corrected = correct_mpeg(file) or corrected
         streams = [stream.index for stream in container.streams.audio]
@@ -253,7 +254,7 @@ def _inspect(file: BinaryIO) -> tuple[CorrectedFile, int]:
 def _is_audible(corrected: CorrectedFile, index: int) -> bool:
     """Decode a stream until something can be heard in it."""
     meter = LevelMeter()
-    with _open(corrected) as container:
+    with open_container(corrected) as container:
         stream = container.streams[index]
         try:
             info = _stream_info(corrected, container, stream)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import wave
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.audio_formats import AUDIO_FORMATS, TELEPHONY_FORMATS, encoded_rate
+from core.media.riff_info import info_chunk
 
 TELEPHONY_FRAME: Final = 160
 """Samples of 20 ms."""
@@ -29,6 +31,7 @@ _CODECS: Final[dict[str, tuple[str, str, dict[str, str]]]] = {
     "pcm_alaw": ("alaw", "pcm_alaw", {}),
 }
 """Format → container, codec and the container's options."""
+NO_TAGS: Final[Mapping[str, str]] = {}
 
 
 class Encoder:
@@ -37,13 +40,20 @@ class Encoder:
     The length is unknown while it streams: a WAV header says 0xFFFFFFFF, which players read as "to the end".
     """
 
-    def __init__(self, format: str, sample_rate: int, *, bit_rate: int | None = None) -> None:
-        """Begin a file of `format`; `bit_rate` in bits a second, None for one that suits speech."""
+    def __init__(
+        self, format: str, sample_rate: int, *, bit_rate: int | None = None, tags: Mapping[str, str] = NO_TAGS
+    ) -> None:
+        """Begin a file of `format`; `bit_rate` in bits a second, None for one that suits speech.
+
+        `tags`: names and texts that its header is to have: ID3 (mp3) or Vorbis comments (flac, opus). ADTS and raw
+        samples have no place for them, nor has the header of a WAV that streams.
+        """
         if format not in (*AUDIO_FORMATS, *TELEPHONY_FORMATS):
             raise ValueError(f"no format {format!r}; there are {', '.join((*AUDIO_FORMATS, *TELEPHONY_FORMATS))}")
         self.format = format
         self.sample_rate = sample_rate
         self._bit_rate = bit_rate
+        self._tags = tags
         self._sink = _Sink()
         self._started = False
         if format not in ("wav", "pcm"):
@@ -78,6 +88,8 @@ class Encoder:
         rate = encoded_rate(self.format, self.sample_rate)
         self._container: Any = av.open(self._sink, "w", format=container_name, options=options)
         stream: Any = self._container.add_stream(codec, rate=rate, layout="mono")
+        self._container.metadata.update(self._tags)
+        stream.metadata.update(self._tags)  # of Ogg, whose comments belong to a stream
         if self.format != "flac" and self.format not in TELEPHONY_FORMATS:
             # The lower rates of MP3 allow no more than 64 kbit/s.
             suitable = 64_000 if rate <= 24_000 or self.format == "opus" else 96_000
@@ -103,14 +115,16 @@ class Encoder:
             self._container.mux(self._stream.encode(resampled))
 
 
-def encode(samples: NDArray[np.int16] | Path, format: str, sample_rate: int = 0) -> bytes:
+def encode(
+    samples: NDArray[np.int16] | Path, format: str, sample_rate: int = 0, *, tags: Mapping[str, str] = NO_TAGS
+) -> bytes:
     """Return a complete file of mono int16 samples, or of a 16-bit mono WAV, whose rate then counts."""
     if isinstance(samples, Path):
         samples, sample_rate = read_wav(samples)
     raw = samples.astype("<i2", copy=False).tobytes()
     if format == "wav":
-        return wav_header(sample_rate, len(raw)) + raw
-    encoder = Encoder(format, sample_rate)
+        return wav_file(raw, sample_rate, tags)
+    encoder = Encoder(format, sample_rate, tags=tags)
     content = io.BytesIO(encoder.feed(raw) + encoder.finish())
     if format == "flac":
         write_flac_length(content, len(raw) // 2)
@@ -128,10 +142,19 @@ def write_flac_length(file: BinaryIO, samples: int) -> None:
     file.write((fields >> 36 << 36 | samples).to_bytes(8, "big"))
 
 
-def wav_header(sample_rate: int, data_bytes: int | None) -> bytes:
-    """Return the 44 bytes before 16-bit mono samples; `data_bytes` is None while the length is unknown."""
+def wav_file(samples: bytes, sample_rate: int, tags: Mapping[str, str] = NO_TAGS) -> bytes:
+    """Return a complete WAV of 16-bit mono samples; the tags lie behind them, in a LIST chunk."""
+    chunk = info_chunk(tags)
+    return wav_header(sample_rate, len(samples), len(chunk)) + samples + chunk
+
+
+def wav_header(sample_rate: int, data_bytes: int | None, chunk_bytes: int = 0) -> bytes:
+    """Return the 44 bytes before 16-bit mono samples; `data_bytes` is None while the length is unknown.
+
+    `chunk_bytes`: of the chunks that follow the samples.
+    """
     size = 0xFFFFFFFF if data_bytes is None else data_bytes
-    whole = 0xFFFFFFFF if data_bytes is None else data_bytes + 36
+    whole = 0xFFFFFFFF if data_bytes is None else data_bytes + 36 + chunk_bytes
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         b"RIFF", whole, b"WAVE", b"fmt ", 16, 1, 1, sample_rate, sample_rate * 2, 2, 16, b"data", size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -15,11 +16,14 @@ _BLOCK_FRAMES: Final = 16_384
 class VorbisEncoder:
     """Encodes 16-bit mono samples into one Ogg Vorbis file; pages are returned as soon as they are complete."""
 
-    def __init__(self, sample_rate: int) -> None:
+    def __init__(self, sample_rate: int, tags: Mapping[str, str] | None = None) -> None:
+        """`tags`: they become one comment of lines NAME=TEXT: libsndfile knows no names but its own."""
         self._sink = _PageSink()
         self._file = soundfile.SoundFile(
             self._sink, "w", samplerate=sample_rate, channels=1, format="OGG", subtype="VORBIS"
         )
+        if tags:
+            self._file.comment = "\n".join(f"{name}={text}" for name, text in tags.items())
 
     def feed(self, samples: bytes) -> bytes:
         """Encode little-endian int16 samples; return the bytes that are ready, possibly none."""

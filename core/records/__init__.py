@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Self
 
 from core.records.database import Database
 from core.records.experiment_transaction import ExperimentTransaction
 from core.records.migrate import upgrade
 from core.records.models.api_keys import ApiKeyRecord
 from core.records.models.checkpoints import CheckpointRecord, NewCheckpointRecord
+from core.records.models.consents import ConsentRecord, ConsentRule, ConsentSource, NewConsentRecord
 from core.records.models.datasets import (
     DatasetChanges,
     DatasetContents,
@@ -36,6 +38,7 @@ from core.records.models.experiments import (
 from core.records.models.files import TEXT_MEDIA_TYPE, FileRecord, NewFileRecord
 from core.records.models.limits import LimitRecord
 from core.records.models.page import Page
+from core.records.models.provenance import NewProvenance, ProvenanceRecord
 from core.records.models.stages import PreviousRunDocument, StageRecord
 from core.records.models.tasks import UNDER_WAY, TaskLabels, TaskRecord, TaskStatus
 from core.records.models.times import iso
@@ -44,6 +47,7 @@ from core.records.models.webhooks import DeliveryHistoryEntry, DeliveryRecord, D
 from core.records.repositories.api_keys import ApiKeyRepository
 from core.records.repositories.checkpoints import CheckpointRepository
 from core.records.repositories.client_task_ids import ClientTaskIdRepository
+from core.records.repositories.consents import ConsentRepository
 from core.records.repositories.dataset_reports import DatasetReportRepository
 from core.records.repositories.dataset_versions import DatasetVersionRepository
 from core.records.repositories.datasets import DatasetRepository
@@ -51,10 +55,12 @@ from core.records.repositories.deliveries import DeliveryAttempt, DeliveryReposi
 from core.records.repositories.experiments import ExperimentRepository
 from core.records.repositories.files import FileRepository
 from core.records.repositories.limits import LimitRepository
+from core.records.repositories.provenance import ProvenanceRepository
 from core.records.repositories.stages import StageRepository
 from core.records.repositories.tasks import NewTaskRecords, TaskRepository
 from core.records.repositories.voices import VoiceRepository
 from core.records.repositories.webhooks import WebhookRepository
+from core.settings import Settings
 
 __all__ = [
     "STEPWISE_DIALECT",
@@ -62,6 +68,9 @@ __all__ = [
     "UNDER_WAY",
     "ApiKeyRecord",
     "CheckpointRecord",
+    "ConsentRecord",
+    "ConsentRule",
+    "ConsentSource",
     "DatasetChanges",
     "DatasetContents",
     "DatasetLabels",
@@ -81,11 +90,14 @@ __all__ = [
     "FileRecord",
     "LimitRecord",
     "NewCheckpointRecord",
+    "NewConsentRecord",
     "NewFileRecord",
+    "NewProvenance",
     "NewTaskRecords",
     "NewVoiceRecord",
     "Page",
     "PreviousRunDocument",
+    "ProvenanceRecord",
     "RecordingRecord",
     "RecordingSource",
     "Records",
@@ -106,6 +118,8 @@ __all__ = [
     "upgrade",
 ]
 
+NO_CONSENT_RULE = ConsentRule()
+
 
 class Records:
     """The repositories of one database; one instance for each event loop.
@@ -114,14 +128,18 @@ class Records:
     records belongs to one repository, as `experiments.transaction` does; all of them share `database`.
     """
 
-    def __init__(self, database_url: str, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, database_url: str, *, clock: Callable[[], float] = time.time, consent_rule: ConsentRule = NO_CONSENT_RULE
+    ) -> None:
         self.database = Database(database_url, clock)
         self.files = FileRepository(self.database)
         self.tasks = TaskRepository(self.database)
         self.experiments = ExperimentRepository(self.database)
         self.stages = StageRepository(self.database)
         self.checkpoints = CheckpointRepository(self.database)
-        self.voices = VoiceRepository(self.database)
+        self.consents = ConsentRepository(self.database, consent_rule)
+        self.voices = VoiceRepository(self.database, self.consents)
+        self.provenance = ProvenanceRepository(self.database)
         self.datasets = DatasetRepository(self.database)
         self.dataset_versions = DatasetVersionRepository(self.database)
         self.dataset_reports = DatasetReportRepository(self.database)
@@ -130,6 +148,12 @@ class Records:
         self.deliveries = DeliveryRepository(self.database)
         self.limits = LimitRepository(self.database)
         self.client_task_ids = ClientTaskIdRepository(self.database)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return the records that the settings name, under their rules."""
+        rule = ConsentRule(settings.require_consent, settings.consent_statement.strip())
+        return cls(settings.resolved_database_url, consent_rule=rule)
 
     async def close(self) -> None:
         """Close the connections to the database."""

@@ -27,6 +27,8 @@ Record = TypeVar("Record")
 _UNORDERED_IDS: Final = ("checkpoints", "voices")
 """Tables whose ids may be derived from their content; ids of all others begin with their time."""
 
+_OF_OWNERS_ALONE: Final = ("consents", "provenance")
+"""Tables whose rows nobody but their owner and admins may see: they say what people did."""
 
 _PARENTS: Final = {
     stages: (stages.c.exp_id, experiments),
@@ -53,6 +55,8 @@ def visible(table: Table) -> tuple[ColumnElement[bool], ...]:
     own = table.c.owner == caller.owner
     if table is voices:
         return (or_(own, voices.c.visibility == "shared"),)
+    if table.name in _OF_OWNERS_ALONE:
+        return (own,)
     return (or_(own, table.c.owner.is_(None)),)
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from core.records.models.consents import ConsentSource
 from core.records.models.datasets import DatasetStatus
 from core.records.models.experiments import ExperimentStatus
 from core.records.models.tasks import TaskStatus
@@ -203,7 +204,45 @@ voices = Table(
     Column("created_at", Double, nullable=False),
     Column("owner", String(200), index=True),
     Column("visibility", String(10), nullable=False, server_default="shared"),
+    _id("consent_id"),
     Index(None, "created_at", "id"),
+)
+
+consents = Table(
+    "consents",
+    metadata,
+    _id(primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("speaker", Text, nullable=False),
+    Column("statement", Text, nullable=False),
+    Column("source", EnumString(ConsentSource), nullable=False),
+    Column("uses", JSON, nullable=False),
+    Column("language", String(20), nullable=False),
+    Column("given_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("withdrawn_at", Double),
+    Column("recording_key", Text, nullable=False),
+    Column("recording_sha256", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("owner", String(200), index=True),
+)
+
+provenance = Table(
+    "provenance",
+    metadata,
+    _id(primary_key=True),
+    Column("request_id", String(100), nullable=False, index=True),
+    Column("mark_id", Integer, index=True),
+    Column("time", Double, nullable=False, index=True),
+    Column("seconds", Double, nullable=False),
+    _id("voice_id", nullable=False),
+    Column("voice_name", Text, nullable=False),
+    Column("gpt_sha256", String(64), nullable=False),
+    Column("sovits_sha256", String(64), nullable=False),
+    _id("key_id", nullable=False),
+    Column("text_sha256", String(64), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("owner", String(200), index=True),
 )
 
 api_keys = Table(

@@ -102,7 +102,14 @@ class UtteranceTiming(TypedDict):
     seconds: float
 
 
-class InferenceAudio(StoredFile):
+class InferenceLabelling(TypedDict, total=False):
+    """What says that an assembled file is synthetic."""
+
+    aigc: str
+    """The label as JSON, for the response that is the file; absent where metadata are off."""
+
+
+class InferenceAudio(StoredFile, InferenceLabelling):
     """The result of an inference."""
 
     audio: str
@@ -123,7 +130,7 @@ class BatchOpening(TypedDict):
 
 
 class BatchEntry(TypedDict, total=False):
-    """One item in the manifest of a batch's archive; `seconds` and `sha256` only of a completed one."""
+    """One item in the manifest of a batch's archive; `seconds`, `sha256` and `aigc` only of a completed one."""
 
     id: str
     filename: str | None
@@ -131,6 +138,8 @@ class BatchEntry(TypedDict, total=False):
     error: ErrorData | None
     seconds: float
     sha256: str
+    aigc: dict[str, str]
+    """The label of synthetic speech, which raw samples have no place for."""
 
 
 class BatchArchive(StoredFile):

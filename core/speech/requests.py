@@ -160,3 +160,5 @@ class UtteranceRequest(SpeechPayload):
     origins: Annotated[tuple[TextOrigin, ...], PlainSerializer(lambda origins: [tuple(o) for o in origins])] = ()
     """Where in the request's text, with its markup, the text stands."""
     timestamps: Timestamps | None = None
+    notice: bool = False
+    """Whether it says that what follows is synthetic, and is no part of the text."""

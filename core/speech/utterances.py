@@ -9,6 +9,7 @@ from typing import Protocol
 from common.limits import MAX_SPEED, MIN_SPEED
 from common.text_origins import TextOrigin
 from core.speech.requests import PronunciationSpan, SpeechRequest, UtteranceRequest
+from core.speech.text_language import guess_language
 
 
 class SpokenSpan(Protocol):
@@ -53,13 +54,17 @@ class SplitUtterance(Protocol):
 
 
 def utterance_requests(
-    request: SpeechRequest, parent: str, utterances: Sequence[SplitUtterance], first: int = 0
+    request: SpeechRequest, parent: str, utterances: Sequence[SplitUtterance], first: int = 0, *, notice: str = ""
 ) -> list[UtteranceRequest]:
     """Return the utterances of a request with everything that they need, numbered from `first`.
 
     Each has a seed from now on: a worker that speaks it again, after another one died, gets the same samples. Together
     they cover the text: what nobody speaks belongs to the utterance before it, at the start to the first one.
+    `notice` is spoken in an utterance of its own before the one with the number 0.
     """
+    if notice and first == 0 and utterances:
+        requests = utterance_requests(request, parent, utterances, 1)
+        return [_spoken_notice(requests[0], notice), *requests]
     starts = [utterance.origins[0].begin if utterance.origins else 0 for utterance in utterances]
     ends = [*starts[1:], len(request.text)]
     return [
@@ -93,3 +98,11 @@ def utterance_requests(
         )
         for index, (utterance, start, end) in enumerate(zip(utterances, starts, ends, strict=True), first)
     ]
+
+
+def _spoken_notice(first: UtteranceRequest, text: str) -> UtteranceRequest:
+    """Return the utterance that speaks a notice in the voice of what would be first, at the voice's own pace."""
+    changes: dict[str, object] = {"index": 0, "text": text, "language": guess_language(text), "notice": True}
+    silences: dict[str, object] = {"silence_before": 0.0, "silence_after": 0.0}
+    place: dict[str, object] = {"text_start": first.text_start, "text_end": first.text_start, "origins": ()}
+    return first.model_copy(update={**changes, **silences, **place, "speed": 1.0, "readings": (), "timestamps": None})

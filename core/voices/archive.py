@@ -55,6 +55,19 @@ class CheckpointEntry(BaseModel):
     lineage: dict[str, Any] = Field(default_factory=dict)
 
 
+class ConsentEntry(BaseModel):
+    """The speaker's consent in a manifest; times in seconds since the epoch."""
+
+    speaker: str = Field(max_length=200)
+    statement: str = Field(max_length=10_000)
+    source: str = Field(max_length=20)
+    uses: list[str] = Field(default_factory=list, max_length=50)
+    language: str = Field("", max_length=20)
+    given_at: float
+    expires_at: float | None = None
+    recording_sha256: str = Field("", max_length=64)
+
+
 class VoiceManifest(BaseModel):
     """`voice.json`."""
 
@@ -66,6 +79,7 @@ class VoiceManifest(BaseModel):
     prompts: list[PromptEntry] = Field(min_length=1, max_length=MAX_PROMPTS)
     gpt: CheckpointEntry
     sovits: CheckpointEntry
+    consent: ConsentEntry | None = None
 
     def files(self) -> dict[str, str]:
         """Return name in the archive → SHA-256: the GPT and SoVITS weights, then the prompts in order."""

@@ -10,9 +10,9 @@ from typing import BinaryIO, Final, cast
 
 from common.files import sha256_of_file
 from core.errors import Conflict
-from core.records import CheckpointRecord, VoiceRecord
+from core.records import CheckpointRecord, ConsentRecord, VoiceRecord
 from core.storage import Storage
-from core.voices.archive import MANIFEST, CheckpointEntry, PromptEntry, VoiceManifest
+from core.voices.archive import MANIFEST, CheckpointEntry, ConsentEntry, PromptEntry, VoiceManifest
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 """The time of every member: the same voice gives the same bytes."""
@@ -43,7 +43,11 @@ class VoiceExport:
 
 
 def prepare_export(
-    voice: VoiceRecord, gpt: CheckpointRecord, sovits: CheckpointRecord, storage: Storage
+    voice: VoiceRecord,
+    gpt: CheckpointRecord,
+    sovits: CheckpointRecord,
+    storage: Storage,
+    consent: ConsentRecord | None = None,
 ) -> VoiceExport:
     """Read every file of a voice and return the export; block until it is done.
 
@@ -96,9 +100,24 @@ def prepare_export(
         language=voice.language,
         pronunciations=voice.pronunciations,
         prompts=prompts,
+        consent=None if consent is None else _consent_entry(consent),
         **checkpoints,
     )
-    return VoiceExport(manifest.model_dump_json(indent=1).encode(), tuple(files))
+    left_out = {"consent"} if consent is None else set()
+    return VoiceExport(manifest.model_dump_json(indent=1, exclude=left_out).encode(), tuple(files))
+
+
+def _consent_entry(consent: ConsentRecord) -> ConsentEntry:
+    return ConsentEntry(
+        speaker=consent.speaker,
+        statement=consent.statement,
+        source=str(consent.source),
+        uses=consent.uses,
+        language=consent.language,
+        given_at=consent.given_at,
+        expires_at=consent.expires_at,
+        recording_sha256=consent.recording_sha256,
+    )
 
 
 class _ChunkBuffer:

@@ -34,6 +34,8 @@ class VoiceImportRequest(FileJobPayload):
     language: str = "auto"
     version: str | None = None
     """Of a SoVITS file that does not name its own."""
+    consent_id: str = ""
+    """Of the speaker's consent; empty: the one in the archive, if there is one."""
 
 
 class VoiceImportResult(TypedDict):

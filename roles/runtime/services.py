@@ -60,7 +60,7 @@ class WorkerServices:
     def records(self) -> Records:
         from core.records import Records
 
-        return Records(self.settings.resolved_database_url)
+        return Records.from_settings(self.settings)
 
     @cached_property
     def experiments(self) -> ExperimentService:

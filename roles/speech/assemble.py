@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import wave
 import zipfile
 from collections.abc import Sequence
@@ -20,9 +21,9 @@ from common.zip_files import add_bytes, add_file
 from core.errors import ErrorData, InvalidRequest, NotFound, NotReady, PermanentError, SovitsError, error_from_code
 from core.jobs.job import Job, JobStatus
 from core.jobs.queue import Queue
+from core.marks.speech_label import tags_of
 from core.marks.speech_marks import SpeechMarks
-from core.media.encode import Encoder, wav_header, write_flac_length
-from core.media.resample import Resampler
+from core.records import NewProvenance
 from core.speech.inference_jobs import (
     ArchiveRequest,
     AssembleRequest,
@@ -30,6 +31,7 @@ from core.speech.inference_jobs import (
     BatchEntry,
     BatchOpening,
     InferenceAudio,
+    InferenceLabelling,
     OpenBatchRequest,
     StoredFile,
     batch_item_id,
@@ -41,6 +43,8 @@ from core.speech.subtitles import TimedUtterance, subtitles
 from core.speech.words import WordTiming, delayed
 from core.storage import Storage
 from roles.runtime.file_job import FileJobRun
+from roles.speech.provenance import record_speech
+from roles.speech.speech_file import SpeechFile
 
 BLOCK_FRAMES: Final = 1 << 16
 ENQUEUED_TOGETHER: Final = 40
@@ -104,6 +108,8 @@ def archive_batch(request: ArchiveRequest, run: FileJobRun) -> BatchArchive:
                         add_bytes(archive, f"{stem if is_unique else filename}.{request.subtitles}", content)
                     entry = {"id": item_id, "filename": filename, "status": "completed", "error": None}
                     entry |= {"seconds": audio["seconds"], "sha256": audio["sha256"]}
+                    if label := audio.get("aigc"):
+                        entry["aigc"] = orjson.loads(label)
                 else:
                     forgotten = NotFound("It was forgotten before the batch was done.")
                     error = _error_of_part(item) if item is not None else forgotten
@@ -126,16 +132,16 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
     utterances = [cast(UtteranceResult, job.result) for job in jobs]
     rate = utterances[0]["sample_rate"]
     output_rate = request.sample_rate or rate
-    resampler = Resampler(rate, output_rate) if output_rate != rate else None
-    encoder = Encoder(request.format, output_rate) if request.format != "wav" else None
-    first = UtteranceRequest.model_validate(jobs[0].payload)
-    embedder = SpeechMarks(run.services.settings).embedder(first, rate)
+    marks = SpeechMarks(run.services.settings)
+    marker = marks.begin(_first_utterance(jobs), run.job.id, rate)
     spoken: list[TimedUtterance] = []
-    frames, output_frames, pause_seconds = 0, 0, 0.0
+    pause_seconds = 0.0
     with storage.temporary_file() as temporary:
         with temporary.open("w+b") as file:
-            if encoder is None:
-                file.write(wav_header(output_rate, 0))
+            output = SpeechFile(file, request.format, rate, output_rate, tags_of(marker.label))
+            opening = marker.opening()
+            output.write(opening)
+            frames = len(opening) // 2
             for utterance in utterances:
                 run.context.check()
                 silence = bytes(2 * round(pause_seconds * rate))
@@ -144,30 +150,22 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
                     if source.getframerate() != rate:
                         raise SovitsError(f"The sentences have different rates: {rate} and {source.getframerate()}.")
                     for samples in chain((silence,), iter(partial(source.readframes, BLOCK_FRAMES), b"")):
-                        block = embedder.feed(samples) if embedder is not None else samples
-                        frames += len(block) // 2
-                        output = block if resampler is None else resampler.feed(block)
-                        file.write(output if encoder is None else encoder.feed(output))
-                        output_frames += len(output) // 2
+                        output.write(marker.feed(samples))
+                        frames += len(samples) // 2
                 words = delayed(cast(list[WordTiming], utterance.get("words", [])), start / rate)
                 timing = {"text": utterance["text"], "start": start / rate, "seconds": (frames - start) / rate}
                 spoken.append(cast(TimedUtterance, {**timing, "words": words}))
                 pause_seconds = utterance.get("pause_seconds", 0.0)
-            rest = b"" if resampler is None else resampler.finish()
-            if encoder is not None:
-                file.write(encoder.feed(rest) + encoder.finish())
-                if request.format == "flac":
-                    write_flac_length(file, output_frames + len(rest) // 2)
-            else:
-                file.write(rest)
-                file.seek(0)
-                file.write(wav_header(output_rate, 2 * output_frames + len(rest)))
+            output.finish()
+        marks.finish_file(temporary, request.format, marker.label)
         key = f"{inference_folder(run.job.id)}/speech.{run.context.lease.token}.{FILE_EXTENSIONS[request.format]}"
         stored = _publish(storage, temporary, key)
     words_key = f"{inference_folder(run.job.id)}/words.{run.context.lease.token}.json"
     with storage.temporary_file() as temporary:
         temporary.write_bytes(orjson.dumps(spoken))
         storage.publish(temporary, words_key)
+    _record(request, run, _first_utterance(jobs), marker.mark_id, frames / rate)
+    labelled: InferenceLabelling = {} if marker.label is None else {"aigc": marker.label.text}
     return {
         "audio": key,
         "format": request.format,
@@ -180,7 +178,37 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
         ],
         "words": words_key,
         **stored,
+        **labelled,
     }
+
+
+def _record(
+    request: AssembleRequest, run: FileJobRun, first: UtteranceRequest, mark_id: int | None, seconds: float
+) -> None:
+    """Record what the inference spoke."""
+    split = run.services.queue.job(request.split)
+    text = str(split.payload.get("text", "")) if split is not None else request.text
+    record_speech(
+        run.services,
+        NewProvenance(
+            request_id=run.job.id,
+            mark_id=mark_id,
+            voice_id=first.voice_id,
+            gpt_checkpoint_id=first.gpt_checkpoint_id,
+            sovits_checkpoint_id=first.sovits_checkpoint_id,
+            time=time.time(),
+            seconds=seconds,
+            text=text,
+            owner=run.job.owner or None,
+            key_id="",
+        ),
+    )
+
+
+def _first_utterance(jobs: Sequence[Job]) -> UtteranceRequest:
+    """Return the first utterance of the text, before which a notice may be spoken."""
+    requests = (UtteranceRequest.model_validate(job.payload) for job in jobs)
+    return next(request for request in requests if not request.notice)
 
 
 def _utterance_jobs(split_id: str, queue: Queue) -> list[Job]:

@@ -74,7 +74,8 @@ class LoadedVoices:
         Prompts are encoded by the engine; a voice is loaded on the caller's thread, while others speak.
 
         Raises VoiceNotFound when the voice was deleted, NotFound when a checkpoint in place of the voice's was,
-        DamagedArtifact when the recording of the voice's own prompt is gone or damaged.
+        DamagedArtifact when the recording of the voice's own prompt is gone or damaged, ConsentMissing when the consent
+        of its speaker was withdrawn or has expired.
         """
         voice = self._voices_read.get((request.voice_id, request.voice_stamp)) if live else None
         if voice is None:
@@ -108,7 +109,7 @@ class LoadedVoices:
         return pipeline, replace(encoded, key=key)
 
     def _read_voice(self, voice_id: str) -> VoiceRecord:
-        voice = self.services.call(self.services.records.voices.get, voice_id)
+        voice = self.services.call(self.services.records.voices.get_to_speak, voice_id)
         with self._reading:
             while len(self._voices_read) >= MAX_VOICES_READ:
                 del self._voices_read[next(iter(self._voices_read))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from typing_extensions import TypedDict
 from common import storage_keys
 from core.errors import Draining, SovitsError, TrainingFailed
 from core.marks.speech_marks import SpeechMarks
+from core.records import NewProvenance
 from roles.preprocessing.model_files import base_model, models_folder
 from roles.runtime.errors import error_from_report
+from roles.speech.provenance import record_speech
 from roles.stages.stage_run import StageRun
 from roles.training.checkpoints import CheckpointRow, Measures
 from roles.training.control import ControlRequests, Paused
@@ -136,10 +139,35 @@ def evaluate_voices(
     if child.returncode != 0:
         raise TrainingFailed(f"The evaluation {child.describe_exit()}.", details={"log": child.log_tail})
     marks = SpeechMarks(run.services.settings)
+    request_id = f"{run.experiment.id}.{run.stage}.{run.run}"
     for voice in voices:
         if voice.sample is not None and voice.sample.exists():  # it was evaluated as the model spoke it
-            marks.mark_wav(voice.sample, folder.name, voice.name, voice.gpt.name, voice.sovits.name)
+            content = (folder.name, voice.name, voice.gpt.name, voice.sovits.name)
+            marker = marks.mark_wav(voice.sample, request_id, *content)
+            _record(run, request_id, voice, marker.mark_id, evaluations.get(voice.name))
     return evaluations
+
+
+def _record(
+    run: StageRun, request_id: str, voice: VoiceToEvaluate, mark_id: int | None, evaluation: VoiceEvaluation | None
+) -> None:
+    """Record what a checkpoint spoke."""
+    sentence = evaluation.sentences[0] if evaluation is not None and evaluation.sentences else None
+    record_speech(
+        run.services,
+        NewProvenance(
+            request_id=request_id,
+            mark_id=mark_id,
+            voice_id="",
+            gpt_checkpoint_id=voice.gpt.stem,
+            sovits_checkpoint_id=voice.sovits.stem,
+            time=time.time(),
+            seconds=sentence["seconds"] if sentence is not None else 0.0,
+            text=sentence["text"] if sentence is not None else "",
+            owner=run.experiment.owner,
+            key_id="",
+        ),
+    )
 
 
 def evaluate_checkpoints(

@@ -91,6 +91,8 @@ class CheckedVoice(TypedDict):
     pronunciations: dict[str, str]
     details: dict[str, CheckpointDetails]
     """By kind of weights."""
+    consent: dict[str, object] | None
+    """The fields of a `ConsentEntry`."""
 
 
 class ImportReport(TypedDict, total=False):
@@ -147,6 +149,7 @@ def _open_weights(plan: ImportPlan) -> CheckedVoice:
         ],
         "pronunciations": {},
         "details": {},
+        "consent": None,
     }
 
 
@@ -184,6 +187,7 @@ def _open_archive(plan: ImportPlan) -> CheckedVoice:
             kind: {"name": entry.name, "metrics": entry.metrics, "lineage": entry.lineage}
             for kind, entry in (("gpt", archived.gpt), ("sovits", archived.sovits))
         },
+        "consent": None if archived.consent is None else archived.consent.model_dump(),
     }
 
 

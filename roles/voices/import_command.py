@@ -68,7 +68,7 @@ def import_voice(foreign: ForeignVoice, settings: Settings) -> VoiceRecord:
 
 
 async def _check_name(name: str, settings: Settings) -> None:
-    records = Records(settings.resolved_database_url)
+    records = Records.from_settings(settings)
     try:
         await check_free(records, name, f"The name {name!r} is taken")
     finally:
@@ -76,7 +76,7 @@ async def _check_name(name: str, settings: Settings) -> None:
 
 
 async def _publish(voice: UnpublishedVoice, settings: Settings, storage: Storage) -> VoiceRecord:
-    records = Records(settings.resolved_database_url)
+    records = Records.from_settings(settings)
     try:
         return await publish(voice, records, storage)
     finally:

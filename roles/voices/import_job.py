@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -14,6 +14,7 @@ import orjson
 from common.storage_keys import import_file, import_folder
 from core.child_process import ChildProcess, isolated_environment
 from core.errors import InvalidRequest, NotFound, PermanentError, SovitsError
+from core.voices.archive import ConsentEntry
 from core.voices.import_job import VoiceImportRequest, VoiceImportResult, import_lock
 from roles.preprocessing.model_files import models_folder
 from roles.runtime.errors import error_from_report
@@ -53,9 +54,8 @@ def import_voice(request: VoiceImportRequest, run: FileJobRun) -> VoiceImportRes
                 raise error_from_report({**report["error"], "permanent": True})
             run.context.progress(0.9, "Publishing the voice.")
             with import_lock(services.settings.data_path):
-                voice = services.call(
-                    publish, _unpublished_voice(report["voice"]), services.records, services.storage, again=True
-                )
+                unpublished = replace(_unpublished_voice(report["voice"]), consent_id=request.consent_id)
+                voice = services.call(publish, unpublished, services.records, services.storage, again=True)
     except PermanentError:
         services.storage.delete_folder(upload)
         raise
@@ -116,6 +116,7 @@ def _unpublished_voice(checked: CheckedVoice) -> UnpublishedVoice:
         ),
         pronunciations=checked["pronunciations"],
         details=checked["details"],
+        consent=None if checked["consent"] is None else ConsentEntry.model_validate(checked["consent"]),
     )
 
 

@@ -11,8 +11,18 @@ from pathlib import Path
 from common import storage_keys
 from common.files import sha256_of_file
 from core.errors import Conflict, NotFound, VoiceNotFound
-from core.records import CheckpointRecord, NewCheckpointRecord, NewVoiceRecord, Records, VoicePrompt, VoiceRecord
+from core.records import (
+    CheckpointRecord,
+    ConsentSource,
+    NewCheckpointRecord,
+    NewConsentRecord,
+    NewVoiceRecord,
+    Records,
+    VoicePrompt,
+    VoiceRecord,
+)
 from core.storage import Storage
+from core.voices.archive import ConsentEntry
 from roles.voices.convert import ConvertedCheckpoint
 from roles.voices.import_child import CheckpointDetails
 
@@ -40,6 +50,10 @@ class UnpublishedVoice:
     pronunciations: dict[str, str] = field(default_factory=dict)
     details: Mapping[str, CheckpointDetails] = field(default_factory=dict)
     """Kind → what an archive says of the weights beside what they hold themselves."""
+    consent: ConsentEntry | None = None
+    """Of the speaker, as an archive has it."""
+    consent_id: str = ""
+    """Of a consent that was stored before, which takes precedence."""
 
     @property
     def id(self) -> str:
@@ -78,6 +92,9 @@ async def publish(voice: UnpublishedVoice, records: Records, storage: Storage, *
                     "tokens": prompt.tokens,
                 }
             )
+        consent_id = voice.consent_id or None
+        if voice.consent is not None and not consent_id:
+            consent_id = (await records.consents.create(_consent_record(voice.consent))).id
         record = await records.voices.create(
             NewVoiceRecord(
                 id=voice_id,
@@ -88,10 +105,27 @@ async def publish(voice: UnpublishedVoice, records: Records, storage: Storage, *
                 sovits_checkpoint_id=sovits.id,
                 prompts=prompts,
                 pronunciations=voice.pronunciations,
+                consent_id=consent_id,
             )
         )
         undo.pop_all()
     return record
+
+
+def _consent_record(entry: ConsentEntry) -> NewConsentRecord:
+    """Return the consent of an archive as it is stored here; the same one is stored once."""
+    digest = hashlib.sha256(entry.model_dump_json().encode()).hexdigest()[:20]
+    return NewConsentRecord(
+        id=f"cons-import-{digest}",
+        speaker=entry.speaker,
+        statement=entry.statement,
+        source=ConsentSource.STATEMENT,
+        uses=entry.uses,
+        language=entry.language,
+        given_at=entry.given_at,
+        expires_at=entry.expires_at,
+        recording_sha256=entry.recording_sha256,
+    )
 
 
 async def check_free(records: Records, id_or_name: str, reason: str) -> None:

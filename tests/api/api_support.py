@@ -25,6 +25,7 @@ from core.jobs.job import Lease, LeaseStatus, NewJob
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import SPLITTER, SYNTHESIZER
+from core.media.encode import wav_file
 from core.records import NewCheckpointRecord, NewVoiceRecord, Records, VoiceRecord
 from core.redis import connect
 from core.settings import Settings
@@ -169,7 +170,7 @@ class ToneWorkers:
             queue.publish_chunk(lease, 0, RATE, self.speech(seconds))
         else:
             key = f"speech/{request.parent}/{request.index}.wav"
-            self.storage.put_bytes(key, tone(seconds))
+            self.storage.put_bytes(key, wav_file(self.speech(seconds), RATE))
         result = {
             "audio": key,
             "sample_rate": RATE,

@@ -48,6 +48,7 @@ def settings(
         worker_retry_attempts=1,
         fetch_allowed_hosts=("127.0.0.1",),
         mark_watermark=False,  # the tones of `tone_workers` are compared as they are
+        mark_metadata=False,
     )
     shutil.copy(empty_records, created.resolved_database_url.partition("///")[2])
     return created

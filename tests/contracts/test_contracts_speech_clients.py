@@ -12,6 +12,7 @@ import av
 import httpx
 import pytest
 import soundfile
+from wav_chunks import samples_of
 
 from scripts.demo_daemon import Daemon
 
@@ -36,7 +37,7 @@ def ogg_seconds(content: bytes) -> float:
 
 def wav_seconds(content: bytes) -> float:
     with wave.open(io.BytesIO(content)) as file:
-        assert len(content) == 44 + 2 * file.getnframes()
+        assert len(samples_of(content)) == 2 * file.getnframes()
         return file.getnframes() / file.getframerate()
 
 

@@ -15,7 +15,8 @@ from api.dialects.model_service.envelope import in_envelope
 from api.http.access import ANY_KEY
 from api.http.responses import JsonResponse
 from api.routes.health import Info, info_view
-from api.services.health import Health, check_health, package_version
+from api.services.health import Health, check_health
+from common.package_version import package_version
 from common.versions import VERSIONS
 from core.errors import SovitsError
 from core.limits import ActiveJob, HostInfo

@@ -77,7 +77,7 @@ async def v1_response(api: ApiServices, request: Request, values: Values) -> Res
     item = await _read_text(api, session, values)
     audio = await speech_audio(api, session, item)
     try:
-        return await file_response(request, audio, "wav", as_stream=True)
+        return await file_response(request, audio, "wav", api.speech.marks, as_stream=True)
     except SovitsError as error:
         raise RequestFailed(FAILURE, error) from None
 

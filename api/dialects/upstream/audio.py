@@ -11,10 +11,12 @@ from fastapi import Request, Response
 
 from api.http.disconnect import while_connected
 from api.http.responses import ClosingStreamingResponse
-from api.services.encoding import SAMPLE_RATE_HEADER, AudioEncoder, RawEncoder
+from api.services.encoding import SAMPLE_RATE_HEADER, AudioEncoder, RawEncoder, label_headers
 from api.services.live_speech import AudioChunk
 from api.services.whole_speech import whole_audio
 from common.audio_formats import MEDIA_TYPES
+from core.marks.speech_label import SpeechLabel, tags_of
+from core.marks.speech_marks import SpeechMarks
 
 AAC_BIT_RATE: Final = 192_000
 CONTENT_TYPES: Final = {
@@ -42,7 +44,7 @@ class StreamedWav:
         return self.feed(b"")
 
 
-def new_upstream_encoder(media_type: str, sample_rate: int) -> AudioEncoder:
+def new_upstream_encoder(media_type: str, sample_rate: int, label: SpeechLabel | None) -> AudioEncoder:
     """Create an encoder for a stream of samples at this rate in Hz. The first call blocks while libraries load."""
     if media_type == "raw":
         return RawEncoder()
@@ -51,19 +53,26 @@ def new_upstream_encoder(media_type: str, sample_rate: int) -> AudioEncoder:
     if media_type == "ogg":
         from core.media.vorbis import VorbisEncoder
 
-        return VorbisEncoder(sample_rate)
+        return VorbisEncoder(sample_rate, tags_of(label))
     from core.media.encode import Encoder
 
-    return Encoder(media_type, sample_rate, bit_rate=AAC_BIT_RATE if media_type == "aac" else None)
+    bit_rate = AAC_BIT_RATE if media_type == "aac" else None
+    return Encoder(media_type, sample_rate, bit_rate=bit_rate, tags=tags_of(label))
 
 
 async def file_response(
-    request: Request, audio: AsyncGenerator[AudioChunk, None], media_type: str, *, as_stream: bool = False
+    request: Request,
+    audio: AsyncGenerator[AudioChunk, None],
+    media_type: str,
+    marks: SpeechMarks,
+    *,
+    as_stream: bool = False,
 ) -> Response:
     """Return the whole speech as one file; a WAV has true sizes. `as_stream`: without saying its length before."""
     whole = await while_connected(request, whole_audio(audio))
     content = await asyncio.to_thread(_encode_file, whole, media_type)
-    headers = _rate_header(whole, media_type)
+    content = await asyncio.to_thread(marks.finish, content, media_type, whole.label)
+    headers = _headers(whole, media_type)
     if as_stream:
         return ClosingStreamingResponse(_single(content), headers=headers, media_type=CONTENT_TYPES[media_type])
     return Response(content, headers=headers, media_type=CONTENT_TYPES[media_type])
@@ -80,12 +89,16 @@ async def streamed_response(
     chunks = _chunks(first_chunk, audio)
     encoded = _encode_files(chunks, media_type) if chained and media_type == "ogg" else _encode(chunks, media_type)
     first = await while_connected(request, anext(encoded, b""))
-    headers = _rate_header(first_chunk, media_type)
+    headers = _headers(first_chunk, media_type)
     return ClosingStreamingResponse(_chain(first, encoded), headers=headers, media_type=CONTENT_TYPES[media_type])
 
 
-def _rate_header(chunk: AudioChunk | None, media_type: str) -> dict[str, str]:
-    return {SAMPLE_RATE_HEADER: str(chunk.sample_rate)} if chunk is not None and media_type == "raw" else {}
+def _headers(chunk: AudioChunk | None, media_type: str) -> dict[str, str]:
+    """Return the headers that say what the audio does not."""
+    if chunk is None:
+        return {}
+    rate = {SAMPLE_RATE_HEADER: str(chunk.sample_rate)} if media_type == "raw" else {}
+    return {**label_headers(chunk.label), **rate}
 
 
 async def _chunks(first: AudioChunk | None, rest: AsyncGenerator[AudioChunk, None]) -> AsyncGenerator[AudioChunk, None]:
@@ -98,10 +111,10 @@ async def _chunks(first: AudioChunk | None, rest: AsyncGenerator[AudioChunk, Non
 
 def _encode_file(whole: AudioChunk, media_type: str) -> bytes:
     if media_type == "wav":
-        from core.media.encode import wav_header
+        from core.media.encode import wav_file
 
-        return wav_header(whole.sample_rate, len(whole.samples)) + whole.samples
-    encoder = new_upstream_encoder(media_type, whole.sample_rate)
+        return wav_file(whole.samples, whole.sample_rate, tags_of(whole.label))
+    encoder = new_upstream_encoder(media_type, whole.sample_rate, whole.label)
     return encoder.feed(whole.samples) + encoder.finish()
 
 
@@ -110,7 +123,7 @@ async def _encode(audio: AsyncGenerator[AudioChunk, None], media_type: str) -> A
     async with aclosing(audio) as chunks:
         async for chunk in chunks:
             if encoder is None:
-                encoder = await asyncio.to_thread(new_upstream_encoder, media_type, chunk.sample_rate)
+                encoder = await asyncio.to_thread(new_upstream_encoder, media_type, chunk.sample_rate, chunk.label)
             if data := await asyncio.to_thread(encoder.feed, chunk.samples):
                 yield data
     if encoder is not None and (rest := await asyncio.to_thread(encoder.finish)):

@@ -40,7 +40,7 @@ async def tts_response(api: ApiServices, request: Request, values: Values) -> Re
     audio = await speech_audio(api, session, tts_text(tts))
     try:
         if tts.streaming_mode == 0:
-            return await file_response(request, audio, tts.media_type)
+            return await file_response(request, audio, tts.media_type, api.speech.marks)
         if tts.streaming_mode == BY_SENTENCE:
             audio = utterances_of(audio)
         return await streamed_response(request, audio, tts.media_type, chained=True)

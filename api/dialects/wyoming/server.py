@@ -13,10 +13,10 @@ from typing import Any, Final
 from api.dependencies import ApiServices
 from api.dialects.wyoming.events import MAX_LINE_BYTES, WyomingEvent, read_event, write_event
 from api.http.disconnect import cancel_and_wait
-from api.services.health import package_version
 from api.services.live_speech import AudioChunk
 from api.services.speech import SpeechOptions
 from api.services.speech_turns import SpeechTurns, Turn, TurnSettings
+from common.package_version import package_version
 from core.access import ANONYMOUS, LOCAL, act_as
 from core.errors import InvalidRequest, SovitsError
 from core.records import VoiceRecord
@@ -161,12 +161,12 @@ class _Connection:
     async def audio(self, turn: Turn, encoded: bytes, chunk: AudioChunk) -> None:
         """Send audio."""
         if encoded:
-            await self._start(chunk.sample_rate)
+            await self._start(chunk.sample_rate, turn.take_label())
             await self.send("audio-chunk", _format(chunk.sample_rate), encoded)
 
     async def turn_done(self, turn: Turn, *, cancelled: bool) -> None:
         """Close the audio; a stream of text is closed, too."""
-        await self._start(turn.sample_rate)
+        await self._start(turn.sample_rate, turn.take_label())
         await self.send("audio-stop")
         if self.streaming:
             await self.send("synthesize-stopped")
@@ -177,10 +177,10 @@ class _Connection:
         if turn is not None and self.streaming:
             await self.send("synthesize-stopped")
 
-    async def _start(self, sample_rate: int) -> None:
+    async def _start(self, sample_rate: int, label: dict[str, str] | None) -> None:
         if not self._started:
             self._started = True
-            await self.send("audio-start", _format(sample_rate))
+            await self.send("audio-start", _format(sample_rate) | ({"aigc": label} if label else {}))
 
 
 def _format(sample_rate: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from api.routes.inference.views import (
     inference_view,
 )
 from api.services.batches import BatchText, check_batch
-from api.services.encoding import SAMPLE_RATE_HEADER
+from api.services.encoding import LABEL_HEADER, SAMPLE_RATE_HEADER
 from api.services.speech_fields import SpeechFields
 from common.audio_formats import FILE_EXTENSIONS, AudioFormat
 from core.errors import NotFound
@@ -215,6 +215,8 @@ async def download_audio(inference_id: str, api: Api) -> Response:
     result = inference.require_audio()
     filename = f"{inference_id}.{FILE_EXTENSIONS[result['format']]}"
     response = await _result_file(api, inference.job, result["audio"], result["media_type"], filename, result["sha256"])
+    if label := result.get("aigc"):
+        response.headers[LABEL_HEADER] = label
     if result["format"] == "pcm":
         response.headers[SAMPLE_RATE_HEADER] = str(result["sample_rate"])
     return response

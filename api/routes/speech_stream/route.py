@@ -99,6 +99,8 @@ class _Connection:
                 "sample_rate": turn.sample_rate,
                 **({"words": words} if words else {}),
             }
+            if label := turn.take_label():
+                shown["aigc"] = label
             if turn.settings.base64_audio:
                 await self.send("audio.delta", **shown, audio=base64.b64encode(encoded).decode())
             else:

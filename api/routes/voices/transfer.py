@@ -29,8 +29,8 @@ router = APIRouter(
     dependencies=[TRAINING],
 )
 
-_ARCHIVE_FIELDS: Final = ("name",)
-_WEIGHTS_FIELDS: Final = ("name", "text", "transcript", "language", "version")
+_ARCHIVE_FIELDS: Final = ("name", "consent_id")
+_WEIGHTS_FIELDS: Final = ("name", "text", "transcript", "language", "version", "consent_id")
 _BINARY: Final = {"type": "string", "format": "binary"}
 _IMPORT_FORM: Final[dict[str, Any]] = multipart_form(
     {
@@ -45,6 +45,7 @@ _IMPORT_FORM: Final[dict[str, Any]] = multipart_form(
         "text": {"type": "string", "description": "Transcript of the recording."},
         "language": {"type": "string", "default": "auto"},
         "version": {"type": "string", "enum": list(UPSTREAM_VERSIONS)},
+        "consent_id": {"type": "string", "description": "From POST /consents: the speaker's consent."},
     }
 )
 
@@ -60,6 +61,9 @@ async def import_voice(request: Request, api: Api) -> Response:
     await api.records.files.check_room(announced_bytes(request))
     async with received_form(request, api.storage, max_bytes, (ARCHIVE_FILE, *VOICE_FILES)) as form:
         import_request = await _archive_import(form) if ARCHIVE_FILE in form.files else _weights_import(form)
+        if import_request.consent_id:
+            consent = await api.records.consents.get(import_request.consent_id)
+            api.records.consents.check(consent, f"The consent {consent.id}")
         files = {part: upload.path for part, upload in form.files.items()}
         job = await api.voices.enqueue_import(import_request, files)
     return JsonResponse(job_view(job), 202)
@@ -67,11 +71,16 @@ async def import_voice(request: Request, api: Api) -> Response:
 
 @router.get("/{voice}/export", response_class=ClosingStreamingResponse)
 async def export_voice(voice: str, api: Api) -> Response:
-    """Download a voice as one ZIP: both checkpoints byte for byte, its prompts, and `voice.json`."""
-    record = await api.records.voices.get(voice)
+    """Download a voice as one ZIP: both checkpoints byte for byte, its prompts, and `voice.json` with its consent.
+
+    403 when the consent of its speaker was withdrawn or has expired.
+    """
+    record = await api.records.voices.get_to_speak(voice)
     gpt = await api.records.checkpoints.get(record.gpt_checkpoint_id)
     sovits = await api.records.checkpoints.get(record.sovits_checkpoint_id)
-    export = await asyncio.to_thread(prepare_export, record, gpt, sovits, api.storage)
+    consents = await api.records.consents.of_ids([record.consent_id] if record.consent_id else [])
+    consent = consents.get(record.consent_id or "")
+    export = await asyncio.to_thread(prepare_export, record, gpt, sovits, api.storage, consent)
     headers = {
         "Content-Disposition": attachment(f"{record.name}.zip"),
         "X-Content-Type-Options": "nosniff",
@@ -86,7 +95,8 @@ async def _archive_import(form: UploadedForm) -> VoiceImportRequest:
         raise InvalidBody(f"Beside an `archive` there is `{min(surplus)}`.", hint="Send the archive alone.")
     contents = await asyncio.to_thread(read_manifest, form.files[ARCHIVE_FILE].path)
     name = form.fields.get("name", "").strip() or contents.name
-    return VoiceImportRequest(files=(ARCHIVE_FILE,), name=check_name(name))
+    consent_id = form.fields.get("consent_id", "")[:64]
+    return VoiceImportRequest(files=(ARCHIVE_FILE,), name=check_name(name), consent_id=consent_id)
 
 
 def _weights_import(form: UploadedForm) -> VoiceImportRequest:
@@ -112,6 +122,7 @@ def _weights_import(form: UploadedForm) -> VoiceImportRequest:
         text=text,
         language=canonical_language(form.fields.get("language", "auto")[:40]),
         version=version,
+        consent_id=form.fields.get("consent_id", "")[:64],
     )
 
 

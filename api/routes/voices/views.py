@@ -37,6 +37,8 @@ class VoiceView(TypedDict):
     sovits_checkpoint_id: str
     exp_id: str | None
     visibility: Visibility
+    consent_id: str | None
+    """Of the speaker: when it is withdrawn or expires, nobody speaks with the voice."""
     created_at: str | None
 
 
@@ -70,6 +72,7 @@ class CreateVoiceBody(StrictModel):
     prompts: list[CreatePromptBody] = Field(min_length=1, max_length=MAX_PROMPTS)
     language: str | None = Field(None, max_length=40, description="Default: the language of the first prompt.")
     pronunciations: dict[str, str] = Field({}, description="Word → pronunciation.")
+    consent_id: str | None = Field(None, max_length=64, description="From POST /consents: the speaker's consent.")
 
     def request(self) -> VoiceRequest:
         """Return the request for the service."""
@@ -80,6 +83,7 @@ class CreateVoiceBody(StrictModel):
             prompts=[prompt.request() for prompt in self.prompts],
             language=self.language,
             pronunciations=self.pronunciations,
+            consent_id=self.consent_id,
         )
 
 
@@ -98,6 +102,7 @@ class VoiceChange(StrictModel):
         None,
         description="private: for its owner; shared: for everybody. Only admins share voices and change shared ones.",
     )
+    consent_id: str | None = Field(None, max_length=64, description="Another consent of the speaker.")
 
 
 def voice_view(voice: VoiceRecord) -> VoiceView:
@@ -121,5 +126,6 @@ def voice_view(voice: VoiceRecord) -> VoiceView:
         "sovits_checkpoint_id": voice.sovits_checkpoint_id,
         "exp_id": voice.exp_id,
         "visibility": voice.visibility,
+        "consent_id": voice.consent_id,
         "created_at": iso(voice.created_at),
     }

@@ -36,6 +36,7 @@ class VoiceChanges(TypedDict, total=False):
     prompts: list[VoicePrompt]
     pronunciations: dict[str, str]
     visibility: Visibility
+    consent_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,8 @@ class NewVoiceRecord:
     pronunciations: dict[str, str] = field(default_factory=dict)
     owner: str | None = None
     """None: the owner of the request or the job that publishes it."""
+    consent_id: str | None = None
+    """Of the speaker; None: that of the owner's keys or the operator's, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class VoiceRecord:
     owner: str | None = None
     """Whose it is; None: nobody's in particular."""
     visibility: Visibility = "shared"
+    consent_id: str | None = None
+    """Of the speaker: when it is withdrawn or expires, nobody speaks with the voice any more."""
 
     @property
     def stamp(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Unpack
@@ -13,19 +14,30 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from core.access import Scope, current_caller
 from core.errors import Conflict, NotFound, VoiceNotFound
 from core.ids import new_id
+from core.records.database import Database
 from core.records.models.page import Page
 from core.records.models.voices import NewVoiceRecord, VoiceChanges, VoiceRecord
 from core.records.queries import as_values, fetch_all, fetch_one, fetch_page, visible
 from core.records.repositories.checkpoints import uses_checkpoint
+from core.records.repositories.consents import ConsentRepository
 from core.records.repositories.repository import Repository
 from core.records.tables import checkpoints, voices
+
+logger = logging.getLogger(__name__)
 
 
 class VoiceRepository(Repository):
     """Records of published voices."""
 
+    def __init__(self, database: Database, consents: ConsentRepository) -> None:
+        super().__init__(database)
+        self._consents = consents
+
     async def create(self, new: NewVoiceRecord) -> VoiceRecord:
-        """Insert a voice, numbered (`bob-2`) when its name is taken; return the existing voice of the same id."""
+        """Insert a voice, numbered (`bob-2`) when its name is taken; return the existing voice of the same id.
+
+        Raises ConsentMissing where the consent of the speaker is required and there is none.
+        """
         record = VoiceRecord(
             id=new.id or new_id("voice"),
             name=new.name,
@@ -48,12 +60,18 @@ class VoiceRepository(Repository):
                 return existing
             await _check_checkpoint(connection, new.gpt_checkpoint_id, "gpt")
             await _check_checkpoint(connection, new.sovits_checkpoint_id, "sovits")
+            consent_id = await self._consents.for_new_voice(connection, new.consent_id, record.owner)
             name, number = new.name, 1
             while (await connection.execute(select(voices.c.id).where(voices.c.name == name))).first() is not None:
                 number += 1
                 name = f"{new.name}-{number}"
-            named = replace(record, name=name)
+            named = replace(record, name=name, consent_id=consent_id)
             await connection.execute(insert(voices).values(as_values(named)))
+            if consent_id is None:
+                logger.warning(
+                    "The voice %s is published without the consent of its speaker; REQUIRE_CONSENT=on demands one.",
+                    name,
+                )
             return named
 
         return await self._database.write_with_retry(insert_or_find)
@@ -69,6 +87,12 @@ class VoiceRepository(Repository):
             names = (await connection.execute(query)).scalars()
         published = ", ".join(names) or "none yet"
         raise VoiceNotFound(f"no voice named {id_or_name!r}", hint=f"Published voices: {published}.")
+
+    async def get_to_speak(self, id_or_name: str) -> VoiceRecord:
+        """Return a voice; raise VoiceNotFound as `get`, and ConsentMissing when its speaker agrees no more."""
+        voice = await self.get(id_or_name)
+        await self._consents.check_voice(voice)
+        return voice
 
     async def named(self, name: str) -> list[VoiceRecord]:
         """Return the voices whose name is this one but for case."""

@@ -37,10 +37,9 @@ async def test_the_mark_of_this_installation_is_found_with_its_id(
     client: httpx.AsyncClient, settings: Settings
 ) -> None:
     marks = SpeechMarks(settings.model_copy(update={"mark_watermark": True}))
-    embedder = marks.embedder(FIRST, RATE)
-    assert embedder is not None
+    marker = marks.begin(FIRST, FIRST.parent, RATE)
 
-    answer = await detect(client, wav(np.frombuffer(embedder.feed(speech().tobytes()), "<i2")))
+    answer = await detect(client, wav(np.frombuffer(marker.feed(speech().tobytes()), "<i2")))
 
     assert answer.status_code == 200
     assert answer.json()["synthetic"] is True
@@ -77,4 +76,4 @@ def test_a_mark_depends_on_the_content_the_seed_and_the_key(settings: Settings) 
 def test_speech_is_marked_unless_the_setting_says_no(settings: Settings, enabled: bool) -> None:
     marks = SpeechMarks(settings.model_copy(update={"mark_watermark": enabled}))
 
-    assert (marks.embedder(FIRST, RATE) is not None) is enabled
+    assert (marks.begin(FIRST, FIRST.parent, RATE).mark_id is not None) is enabled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import io
 import json
@@ -17,10 +18,14 @@ import orjson
 import pytest
 import soundfile
 from api_support import RATE, Api, ToneWorkers, eventually, running
+from bundled_speech import piece
+from mark_table import DOCUMENTS, Delivery, documented, is_watermarked, measured
 
+from common.audio_formats import AUDIO_FORMATS
 from core.jobs.job import Lease, NewJob
 from core.jobs.queue import AsyncQueue, Queue
 from core.jobs.roles import SYNTHESIZER
+from core.marks.speech_marks import SpeechMarks
 from core.media.decode import probe
 from core.records import Records, VoiceRecord
 from core.records.models.voices import VoicePrompt
@@ -54,8 +59,14 @@ class SpeechWorkers(ToneWorkers):
 
 @pytest.fixture
 async def speech_workers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SpeechWorkers]:
-    """Real workers of the splitter and of files, and a synthesizer of tones."""
     monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)
+    async with working(settings) as workers:
+        yield workers
+
+
+@contextlib.asynccontextmanager
+async def working(settings: Settings) -> AsyncIterator[SpeechWorkers]:
+    """Run real workers of the splitter and of files, and a synthesizer of tones."""
     services = WorkerServices(settings, settings.redis_url)
     workers = [Worker(role, services, f"{role.name}-{settings.redis_prefix}") for role in (Splitter(), Files())]
     threads = [threading.Thread(target=worker.run) for worker in workers]
@@ -397,3 +408,30 @@ async def test_a_batch_with_one_bad_item_is_rejected_as_a_whole(
     assert response.status_code == status, response.text
     assert words in response.json()["error"]["message"]
     assert (await client.get("/api/v1/jobs")).json()["total"] == 0
+
+
+async def test_the_files_of_a_batch_are_marked_as_the_documents_say(
+    settings: Settings, voice: VoiceRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roles.runtime.worker.CLAIM_SECONDS", 0.1)
+    marking = settings.model_copy(update={"mark_watermark": True, "mark_metadata": True})
+    items = [{"text": "Good morning.", "format": audio_format} for audio_format in AUDIO_FORMATS]
+    async with running(marking) as api, working(marking) as workers:
+        workers.speech = lambda seconds: (piece(10.0, 6.0) * 32767).astype("<i2").tobytes()
+        batch = (await api.client.post("/api/v1/inference/batch", json={"items": items, "voice": "Allison"})).json()
+        view = await ended(api.client, f"/api/v1/inference/batch/{batch['id']}")
+        archive = await api.client.get(view["result"]["download_url"])
+        downloads = [await api.client.get(f"/api/v1/inference/{item['id']}/audio") for item in batch["items"]]
+
+    marks = SpeechMarks(marking)
+    with zipfile.ZipFile(io.BytesIO(archive.content)) as opened:
+        manifest = orjson.loads(opened.read("manifest.json"))["items"]
+        for audio_format, entry, download in zip(AUDIO_FORMATS, manifest, downloads, strict=True):
+            packed = Delivery(opened.read(entry["filename"]), audio_format, RATE, manifest=entry["aigc"])
+            single = Delivery(download.content, audio_format, RATE, download.headers)
+            assert single.content == packed.content
+            assert is_watermarked(marks, single), audio_format
+            for document in DOCUMENTS:
+                rows = documented(document)
+                assert measured(single) == rows["GET /api/v1/inference/{inference_id}/audio", audio_format]
+                assert measured(packed) == rows["GET /api/v1/inference/batch/{batch_id}/archive", audio_format]

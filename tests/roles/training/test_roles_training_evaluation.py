@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 import soundfile
+from mark_table import DOCUMENTS, Delivery, documented, measured
 from tiny_experiment import RATE, TinyExperiment, speech_like
 
 from core.errors import Draining, InvalidRequest, MissingPart, SovitsError, TrainingFailed
@@ -93,6 +94,11 @@ def test_each_checkpoint_gets_its_numbers_and_its_sample(run):
     assert [(row["epoch"], row["wer"], row["similarity"]) for row in rows] == [(4, 0.1, 0.8), (8, 0.4, 0.9)]
     assert rows[0]["sample"] == "experiments/exp-tiny/gpt_1/samples/e4.wav"
     assert is_marked(run, rows[0]["sample"])
+    sample = Delivery(run.services.storage.path(rows[0]["sample"]).read_bytes(), "wav")
+    for document in DOCUMENTS:
+        table = documented(document)
+        assert measured(sample) == table["GET /api/v1/experiments/{exp_id}/stages/{stage}/artefacts/{name}", "wav"]
+        assert measured(sample) == table["GET /api/v1/task/{task_id}/files/download/{filename}", "wav"]
     assert best_checkpoint(rows)["checkpoint_id"] == "ckpt-4", "more epochs learnt the recording and forgot the words"
     request = json.loads((run.folder / "gpt_1" / "evaluation.json").read_bytes())
     assert request["count"] == 3
