@@ -15,8 +15,8 @@ from typing import IO, Final, Self, TypeAlias
 import orjson
 
 from common.json_types import JsonObject
+from common.repository import REPOSITORY
 from core.process import signal_group, start_child, thread_limits
-from core.settings import REPOSITORY
 
 logger = logging.getLogger(__name__)
 

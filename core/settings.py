@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 from common.hosts import bracketed
+from common.repository import REPOSITORY as REPOSITORY
 from common.versions import RequestedVersion
 from core.encryption import KEY_FILE, SecretBox
 from core.errors import SovitsError
@@ -38,7 +39,6 @@ from core.setting_values import (
     split_commas,
 )
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 NO_NOTICE = "off"
 RHYTHM = "rhythm"
 MAX_NOTICE_CHARACTERS = 200

@@ -22,7 +22,7 @@ from core.datasets.archive import (
 from core.datasets.options import NewRecording
 from core.datasets.transcripts import TranscriptIndex, TranscriptLine, TranscriptMatch, parse_transcript_list
 from core.errors import BadArchive, BadAudio, InvalidRequest, NotFound
-from core.media import decode
+from core.media.decode import decode
 from core.net.fetch import RECORDING_SECONDS, Fetcher
 from core.records import DatasetContents, RecordingRecord, SegmentRecord, SkippedFile
 from roles.datasets.audio_store import AudioStore

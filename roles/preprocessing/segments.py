@@ -10,7 +10,7 @@ from common import storage_keys
 from common.limits import UPSTREAM_PROMPT_SECONDS
 from core.datasets.archive import is_zip
 from core.errors import BadAudio, InputGone, NoSpeech, RecordingTooShort, SilentRecording
-from core.media import check_recording, decode
+from core.media.decode import check_recording, decode
 from core.stages.outputs import AsrOutputs, ConvertOutputs, LeftOutSegment, SegmentOutputs
 from roles.preprocessing.cache_key import segments_folder, uploaded_recording
 from roles.preprocessing.dataset_segments import (

@@ -21,7 +21,7 @@ import orjson
 
 from common import storage_keys
 from common.files import sha256_of_file, write_atomically
-from core.settings import REPOSITORY
+from common.repository import REPOSITORY
 from core.stages.outputs import StageOutputs
 from roles.preprocessing.cache_key import STAGE_FILES, key_facts, stage_inputs
 from roles.stages.stage_run import StageFunction, StageRun

@@ -7,7 +7,7 @@ from typing import Final
 
 from common import storage_keys
 from core.errors import InvalidRequest, NotFound
-from core.media import decode
+from core.media.decode import decode
 from core.records import CheckpointRecord
 from core.stages.outputs import InferenceTestOutputs
 from roles.stages.stage_run import StageRun

@@ -11,8 +11,8 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from common.files import sha256_of_file
+from common.repository import REPOSITORY
 from core.errors import NotFound
-from core.settings import REPOSITORY
 from roles.stages.stage_run import StageRun
 
 

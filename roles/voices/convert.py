@@ -23,7 +23,7 @@ from core.errors import (
     SilentRecording,
     SovitsError,
 )
-from core.media import check_recording, decode, probe
+from core.media.decode import check_recording, decode, probe
 from core.voices.archive import MANIFEST, PromptEntry
 from core.voices.checks import check_name
 

@@ -75,7 +75,7 @@ async def running(settings: Settings) -> AsyncIterator[Api]:
         await asyncio.sleep(0.005)
     url = "http://{}:{}".format(*server.servers[0].sockets[0].getsockname())
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             yield Api(url, client, app, settings)
     finally:
         server.handle_exit(0, None)
@@ -190,7 +190,7 @@ def tone(seconds: float, amplitude: float = 0.5, rate: int = RATE) -> bytes:
     return header + b"data" + struct.pack("<I", 2 * count) + samples
 
 
-async def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+async def eventually(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Return what `condition` (a function, maybe a coroutine function) answers once it is something."""
     async with asyncio.timeout(seconds):
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 import wave
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 from media_files import RATE, contained, wav_bytes
 
+from common.repository import REPOSITORY
 from core.errors import BadAudio, RecordingTooShort
-from core.media import check_recording, decode, probe
-from core.media import decode as decode_function
+from core.media.decode import check_recording, decode, probe
+from core.media.decode import decode as decode_function
 from core.media.encode import encode
 
 decode_module = sys.modules[decode_function.__module__]
@@ -287,6 +289,15 @@ def test_a_recording_that_takes_too_much_processor_time_is_read_once(noise, save
         probe(save(wav_bytes(noise.tobytes(), channels=1)))
 
     assert (tmp_path / "runs").read_text() == "x"
+
+
+def test_the_child_loads_neither_the_settings_nor_the_queue():
+    program = (
+        "import core.media.decoder_child, sys; print(sorted({'core.settings', 'pydantic', 'redis'} & {*sys.modules}))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+
+    assert loaded.stdout == "[]\n"
 
 
 def test_the_child_cannot_take_more_memory_than_it_may(noise, save, monkeypatch):

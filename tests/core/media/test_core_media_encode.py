@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.audio_formats import AUDIO_FORMATS, MEDIA_TYPES
-from core.media import probe
+from core.media.decode import probe
 from core.media.encode import Encoder, encode, read_wav, wav_header
 
 RATES = (16_000, 24_000, 32_000, 40_000, 48_000)

@@ -14,7 +14,7 @@ import pytest
 from media_files import RATE, contained, wav_bytes
 
 from core.errors import BadAudio
-from core.media import check_recording, decode, probe
+from core.media.decode import check_recording, decode, probe
 from core.media.encode import encode
 
 Save = Callable[[bytes], Path]
