@@ -19,7 +19,7 @@ from GPT_SoVITS.audio import limit_peak
 from GPT_SoVITS.configs.sections import read_section
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.flow_matching.model import FlowMatchingSoVITS
-from GPT_SoVITS.gpt.generate import SamplingSettings, generate_batch, stream_tokens
+from GPT_SoVITS.gpt.generate import MAX_TOKENS, SamplingSettings, generate_batch, stream_tokens
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import Precision
 from GPT_SoVITS.sovits.compiled_generator import Runtime, compile_generator
@@ -38,9 +38,11 @@ from GPT_SoVITS.synthesis.model_loading import ModelFileCache, load_models
 from GPT_SoVITS.synthesis.model_store import ModelStore, UnlimitedStore
 from GPT_SoVITS.synthesis.prompt import EncodedPrompt, ReferenceRecording
 from GPT_SoVITS.synthesis.token_chunking import NANO_CHUNKS, ChunkSettings, silence_similarity
+from GPT_SoVITS.synthesis.verification.verifier import TextToVerify
 from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
 from GPT_SoVITS.synthesis.word_timing import SpokenWord
 from GPT_SoVITS.text import InlinePronunciation
+from GPT_SoVITS.text.symbols import PUNCTUATION, phoneme_ids
 from GPT_SoVITS.vocoders import SuperResolution, load_vocoder
 
 __all__ = [
@@ -53,6 +55,8 @@ __all__ = [
     "SynthesisRequest",
 ]
 
+TOKENS_PER_PHONEME = 2.5
+"""Of usual speech, where no transcript of the prompt tells the voice's pace."""
 BATCH_SIZE = 8
 """Utterances that are synthesized at once, where a caller says no other number."""
 
@@ -102,6 +106,7 @@ class Pipeline:
         self.device = gpt.device
         self.sample_rate = decoder.sample_rate
         self.conditioner = TextConditioner(version, helpers, self.device)
+        self._pauses = phoneme_ids(tuple(PUNCTUATION), "v1" if version == "v1" else "v2")
         self.key: Hashable | None = None
         """Stands for the same checkpoints wherever it is equal; None for no others."""
 
@@ -278,6 +283,29 @@ class Pipeline:
         """Return the rate, in Hz, at which an utterance is delivered."""
         super_resolution = self._super_resolution(request)
         return self.sample_rate if super_resolution is None else super_resolution.sample_rate
+
+    def text_to_verify(self, utterance: ConditionedRequest) -> TextToVerify:
+        """Return what an utterance should say, as a verifier reads it."""
+        prompt, phones = utterance.request.prompt, utterance.phones.cpu().numpy()
+        pace = TOKENS_PER_PHONEME
+        if len(prompt.phones) and len(prompt.tokens):
+            pace = len(prompt.tokens) / len(prompt.phones)
+        early_stop = utterance.sampling.early_stop_num
+        return TextToVerify(
+            phonemes=phones,
+            is_pause=np.isin(phones, self._pauses),
+            predicted_tokens=pace * len(phones),
+            limit=MAX_TOKENS if early_stop == -1 else min(MAX_TOKENS, early_stop + 1),
+            classify=self._classify_tokens if self.decoder.token_classifier is not None else None,
+        )
+
+    def _classify_tokens(self, tokens: Sequence[int]) -> np.ndarray:
+        """Return log-probabilities (T, symbols) of the phonemes that tokens speak, with one for all pauses."""
+        assert self.decoder.token_classifier is not None
+        log_probs = self.decoder.token_classifier(tokens)
+        pause = np.logaddexp.reduce(log_probs[:, self._pauses], axis=1)
+        log_probs[:, self._pauses] = pause[:, None]
+        return log_probs
 
     def open_stream(self, utterance: ConditionedRequest, chunks: ChunkSettings | None) -> AcousticStream:
         """Begin the second stage of an utterance; without `chunks` it has the samples of `speak`."""

@@ -124,6 +124,8 @@ def _line(row: dict[str, Any]) -> str:
     for name, title in (("skipped", "skipped"), ("repeated", "said twice")):
         if row[name]:
             notes.append(f"{title}: {', '.join(row[name])}")
+    if faults := [fault for fault in row.get("faults", ()) if fault != "wrong_words"]:
+        notes.append(f"faults: {', '.join(faults)}")
     return "\n".join([shown, *(f"{'':>12}{note}" for note in notes)])
 
 

@@ -199,6 +199,8 @@ class Settings(BaseSettings):
     used goes first."""
     speech_cache_mb: int = Field(64, ge=0)
     """MiB of finished sentences that a synthesizer keeps, for requests with the same seed; 0: none."""
+    speech_retries: int = Field(3, ge=0, le=10)
+    """How often a sentence with faults is spoken again, unless its request says `verify: off`; 0 only reports."""
     num_preprocessors: int = Field(0, ge=0, le=64)
     """Preprocessors of this host; 0: as many as its cores and memory carry, four at most."""
     preprocessor_memory_mb: int = Field(1500, ge=0)

@@ -5,24 +5,37 @@ from __future__ import annotations
 import logging
 import queue
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from common import storage_keys
 from common.limits import MAX_SEED
 from core.errors import Draining
 from core.jobs.job import Job
 from core.jobs.roles import SYNTHESIZER
+from core.jobs.verification_counts import (
+    DOUBTFUL,
+    FAULT_PREFIX,
+    RETRIES,
+    SECONDS,
+    UTTERANCES,
+    VerificationCounts,
+)
+from core.redis import is_connection_error
 from core.speech.requests import UtteranceRequest, UtteranceResult
+from core.speech.verification import DEFAULT_VERIFY, UNVERIFIED, SpeechVerification, verification_of
 from core.speech.words import WordTiming, word_timings
 from roles.runtime.errors import model_errors
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
 from roles.speech.chunk_publisher import ChunkPublisher
 from roles.speech.loaded_voices import LoadedVoices
+from roles.speech.recognizers import SpeechRecognizers
 
 if TYPE_CHECKING:
     from GPT_SoVITS.engine.utterance import UtteranceTotals
+    from GPT_SoVITS.engine.verification import VerificationReport, VerificationSettings
     from GPT_SoVITS.pipeline import Speech
 
 logger = logging.getLogger(__name__)
@@ -50,6 +63,7 @@ class Synthesizer:
 
         self.services = services
         self.voices = LoadedVoices(services)
+        self.recognizers = SpeechRecognizers(services)
         self.engine = SpeechEngine(
             threads=services.threads,
             speech_cache=SpeechCache(services.settings.speech_cache_mb << 20),
@@ -104,9 +118,32 @@ class Synthesizer:
             write_wav(temporary, samples, rate)
             context.check()
             self.services.storage.publish(temporary, key)
+        result = utterance.result(key, len(samples), words)
         if request.announced:
-            context.event("utterance", {"index": request.index, "text": request.text})
-        return utterance.result(key, len(samples), words)
+            context.event("utterance", {"index": request.index, "text": request.text, **verification_of(result)})
+        return result
+
+    def verification(self, request: UtteranceRequest) -> VerificationSettings | None:
+        """Return how an utterance is verified, by its request and SPEECH_RETRIES."""
+        from GPT_SoVITS.engine.verification import VerificationSettings
+
+        mode = request.sampling.verify or DEFAULT_VERIFY
+        if mode == "off":
+            return None
+        recognizer = self.recognizers.recognizer(request) if mode == "asr" else None
+        return VerificationSettings(self.services.settings.speech_retries, recognizer)
+
+    def count_verification(self, report: VerificationReport) -> None:
+        """Add to what /metrics shows of all synthesizers."""
+        counts = Counter({UTTERANCES: 1.0, RETRIES: report.attempts - 1.0, SECONDS: report.seconds})
+        counts[DOUBTFUL] += report.verdict == "doubtful"
+        counts.update(f"{FAULT_PREFIX}{fault.kind}" for fault in (*report.faults, *report.corrected))
+        try:
+            VerificationCounts(self.services.queue.transport, self.services.queue.prefix).add(counts)
+        except Exception as error:
+            if not is_connection_error(error):
+                raise
+            logger.debug("Redis is away; %s is not counted.", report)
 
     def idle(self) -> None:
         """Keep what is loaded, which makes the next utterance fast, unless nobody has used it for long."""
@@ -125,6 +162,7 @@ class _SpokenUtterance:
         from GPT_SoVITS.engine.utterance import Urgency, UtteranceTask
         from roles.speech.synthesis_options import chunk_settings, synthesis_request
 
+        self._role = role
         self._request = request
         self._context = context
         self._events: queue.SimpleQueue[Speech | UtteranceTotals | Exception] = queue.SimpleQueue()
@@ -138,6 +176,7 @@ class _SpokenUtterance:
             synthesis,
             chunks=chunk_settings(request.sampling, pipeline.default_chunks) if live else None,
             urgency=Urgency.LIVE if live else Urgency.BATCH,
+            verification=role.verification(request),
             repeatable=request.repeatable,
         )
         context.on_stop(role.engine.submit(task, self).cancel)
@@ -182,4 +221,13 @@ class _SpokenUtterance:
             "real_time_factor": totals.seconds * totals.sample_rate / max(1, totals.samples),
             "skipped": totals.skipped,
             "words": [{**word} for word in words],
+            **self._verification(totals.verification),
         }
+
+    def _verification(self, report: VerificationReport | None) -> SpeechVerification:
+        """Count what became of a verified utterance, and return it for the result."""
+        if report is None:
+            return UNVERIFIED
+        self._role.count_verification(report)
+        faults = [fault.as_dict() for fault in report.faults]
+        return cast(SpeechVerification, {"verdict": report.verdict, "attempts": report.attempts, "faults": faults})

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from GPT_SoVITS.engine.attempts import Attempts
 from GPT_SoVITS.engine.scheduler import Phase, ScheduledUtterance
 from GPT_SoVITS.engine.utterance import Urgency, UtteranceListener, UtteranceTask, UtteranceTotals
+from GPT_SoVITS.engine.verification import VerificationReport
 from GPT_SoVITS.pipeline import Speech, nothing_spoken
 from GPT_SoVITS.synthesis.acoustic_decoder import AcousticStream, AudioPiece
 from GPT_SoVITS.synthesis.conditioning import ConditionedRequest
+from GPT_SoVITS.synthesis.verification.faults import Fault
+from GPT_SoVITS.synthesis.verification.samples import sample_faults
 from GPT_SoVITS.synthesis.word_timing import SpokenWord, WordTimer
 from GPT_SoVITS.text import PhonemizedText
 
@@ -43,6 +49,7 @@ class RunningUtterance:
     """
 
     conditioned: ConditionedRequest
+    attempts: Attempts
 
     def __init__(self, task: UtteranceTask, listener: UtteranceListener, group: object) -> None:
         self.task = task
@@ -61,8 +68,13 @@ class RunningUtterance:
         self.delivered: list[Speech] = []
         """All chunks so far."""
         self._submitted_at = now
-        self._tokens: list[int] = []
-        self._tokens_finished = False
+        self.report: VerificationReport | None = None
+        """How what was delivered was verified."""
+        self.recognize: Callable[[Callable[[], list[Fault]]], Future[list[Fault]]] | None = None
+        """Has a recognizer listen beside the device's thread."""
+        self._recognition: Future[list[Fault]] | None = None
+        self._sample_faults: list[Fault] = []
+        self._verifying_seconds = 0.0
         self._acoustic: AcousticStream | None = None
         self._in_acoustic = 0
         """Tokens that the second stage was given."""
@@ -80,12 +92,14 @@ class RunningUtterance:
         scheduled = self.scheduled
         if not hasattr(self, "conditioned"):
             scheduled.phase = Phase.READY if self.phonemes.done() else Phase.BLOCKED
+        elif self._recognition is not None:
+            scheduled.phase = Phase.READY if self._recognition.done() else Phase.BLOCKED
         elif self._acoustic is not None and self._acoustic.ready:
             scheduled.phase = Phase.READY
         elif scheduled.in_batch:
             scheduled.phase = Phase.GENERATING
         else:
-            scheduled.phase = Phase.BLOCKED if self._tokens_finished else Phase.WAITING
+            scheduled.phase = Phase.BLOCKED if self.attempts.finished else Phase.WAITING
 
     def advance(self) -> None:
         """Do one slice of the utterance's own work: condition it, or decode some audio. Raises ModelError."""
@@ -93,27 +107,74 @@ class RunningUtterance:
             with torch.inference_mode():
                 self.conditioned = self.pipeline.conditioner.condition(self.task.request, self.phonemes.result())
             self.chunks = self.pipeline.possible_chunks(self.task.request, self.chunks)
+            settings = self.task.verification
+            if settings is not None and settings.recognizer is not None:
+                self.chunks = None  # nothing is delivered before all of it was recognized
+            self.attempts = Attempts(
+                self.conditioned,
+                settings,
+                self.pipeline.text_to_verify(self.conditioned),
+                first=0 if self.chunks is None else self.chunks.first,
+            )
             self.scheduled.phase = Phase.WAITING
             self._feed()
+            return
+        if self._recognition is not None:
+            recognition, self._recognition = self._recognition, None
+            self._judge_wave(recognition.result())
             return
         assert self._acoustic is not None
         piece = self._acoustic.advance()
         if piece is not None:
             self._take_piece(piece)
-        if self._acoustic_finished and not self._acoustic.ready:
-            if self.chunks is None:
-                self._deliver_wave(torch.cat(self._waves), len(self._tokens), self.conditioned.skipped)
-            self.finish()
+        if not self._acoustic_finished or self._acoustic.ready:
+            self.update_phase()
+        elif self.chunks is None:
+            self._verify_wave()
         else:
+            started = time.perf_counter()
+            faults = [] if self.task.verification is None else self._faults_of_chunks()
+            self.finish(self.attempts.report(faults, time.perf_counter() - started))
+
+    def take_tokens(self, tokens: Sequence[int], *, finished: bool = False) -> bool:
+        """Take all tokens so far of a row; return whether the row must leave its batch. Raises ModelError."""
+        if finished:
+            self.scheduled.in_batch = False
+        leaves = self.attempts.take_tokens(tokens, finished=finished)
+        self._feed()
+        return leaves
+
+    def _verify_wave(self) -> None:
+        """Look for faults in audio that is delivered as a whole, or have it recognized."""
+        wave, settings = torch.cat(self._waves), self.task.verification
+        if settings is None:
+            self._deliver_whole([])
+            return
+        started = time.perf_counter()
+        samples, rate = wave.float().cpu().numpy(), self.pipeline.sample_rate
+        self._sample_faults = sample_faults(samples, rate, speed=self.task.request.speed)
+        self._verifying_seconds += time.perf_counter() - started
+        if settings.recognizer is None or self.recognize is None:
+            self._judge_wave([])
+        else:
+            self._recognition = self.recognize(partial(settings.recognizer, samples, rate))
             self.update_phase()
 
-    def take_tokens(self, tokens: Sequence[int], *, finished: bool = False) -> None:
-        """Take all tokens so far. Raises ModelError("nothing_spoken")."""
-        self._tokens += tokens[len(self._tokens) :]
-        if finished:
-            self._tokens_finished, self.scheduled.in_batch = True, False
-        self._feed()
-        self.update_phase()
+    def _judge_wave(self, faults: list[Fault]) -> None:
+        """Deliver the whole audio, or begin another attempt for its faults."""
+        faults = [*self._sample_faults, *faults]
+        if not self.attempts.take_audio_faults(faults):
+            self._deliver_whole(faults)
+        else:
+            self.restart_decoding()
+
+    def _deliver_whole(self, faults: Sequence[Fault]) -> None:
+        self._deliver_wave(torch.cat(self._waves), len(self.attempts.tokens), self.conditioned.skipped)
+        self.finish(self.attempts.report(faults, self._verifying_seconds))
+
+    def _faults_of_chunks(self) -> list[Fault]:
+        samples = np.concatenate([speech.samples for speech in self.delivered])
+        return sample_faults(samples, self.delivered[0].sample_rate, speed=self.task.request.speed)
 
     def restart_decoding(self) -> None:
         """Begin the second stage again with the tokens that are there."""
@@ -129,10 +190,11 @@ class RunningUtterance:
             self.ended = True
             self.listener.on_error(error)
 
-    def finish(self) -> None:
+    def finish(self, report: VerificationReport | None = None) -> None:
         """Tell the listener, once, that all chunks were delivered."""
         if not self.ended:
             self.ended = True
+            self.report = report
             self.listener.on_end(
                 UtteranceTotals(
                     samples=sum(len(speech.samples) for speech in self.delivered),
@@ -140,6 +202,7 @@ class RunningUtterance:
                     tokens=sum(speech.tokens for speech in self.delivered),
                     skipped=[place for speech in self.delivered for place in speech.skipped],
                     seconds=time.monotonic() - self._submitted_at,
+                    verification=report,
                 )
             )
 
@@ -154,11 +217,12 @@ class RunningUtterance:
         if self._acoustic is None:
             self._acoustic = self.pipeline.open_stream(self.conditioned, self.chunks)
             self._timer = self.conditioned.word_timer()
-        if self._in_acoustic < len(self._tokens):
-            self._acoustic.add(self._tokens[self._in_acoustic :])
-            self._in_acoustic = len(self._tokens)
-        if self._tokens_finished and not self._acoustic_finished:
-            if not self._tokens:
+        attempts = self.attempts
+        if self._in_acoustic < attempts.released:
+            self._acoustic.add(attempts.tokens[self._in_acoustic : attempts.released])
+            self._in_acoustic = attempts.released
+        if attempts.finished and not self._acoustic_finished:
+            if not attempts.tokens:
                 raise nothing_spoken(self.conditioned)
             self._acoustic.finish()
             self._acoustic_finished = True

@@ -19,12 +19,13 @@ import torch
 
 from GPT_SoVITS.engine.running_utterance import RunningUtterance, UtteranceHandle
 from GPT_SoVITS.engine.scheduler import Scheduler, Slice, Step
-from GPT_SoVITS.engine.speech_cache import SpeechCache, speech_key
+from GPT_SoVITS.engine.speech_cache import FinishedSpeech, SpeechCache, speech_key
 from GPT_SoVITS.engine.token_batches import TokenBatches, batch_key
 from GPT_SoVITS.engine.utterance import UtteranceCancelled, UtteranceListener, UtteranceTask
 from GPT_SoVITS.errors import ModelError, is_out_of_memory
 from GPT_SoVITS.gpt.decoder_choice import new_decoder
-from GPT_SoVITS.pipeline import Pipeline, Speech
+from GPT_SoVITS.pipeline import Pipeline
+from GPT_SoVITS.synthesis.verification.faults import Fault
 
 logger = logging.getLogger(__name__)
 
@@ -174,17 +175,24 @@ class SpeechEngine:
     def _add(self, utterance: RunningUtterance) -> None:
         """Begin an utterance: hand out its audio if it is in the cache, else have its text converted."""
         task = utterance.task
-        chunks = self._speech_cache.get(speech_key(task))
+        speech = self._speech_cache.get(speech_key(task))
         self._utterances[id(utterance.scheduled)] = utterance
         self._scheduler.add(utterance.scheduled)
-        if chunks is not None:
-            self._guarded(utterance, partial(_replay, utterance, chunks))
+        if speech is not None:
+            self._guarded(utterance, partial(_replay, utterance, speech))
             return
         request = task.request
         utterance.phonemes = self._text_threads.submit(
             task.pipeline.conditioner.phonemize, request.text, request.language, request.inline_pronunciations
         )
         utterance.phonemes.add_done_callback(lambda _: self._wake(utterance))
+        utterance.recognize = partial(self._recognize, utterance)
+
+    def _recognize(self, utterance: RunningUtterance, recognition: Callable[[], list[Fault]]) -> Future[list[Fault]]:
+        """Have a recognizer listen to an utterance beside the device's thread, and continue the utterance after it."""
+        future = self._text_threads.submit(recognition)
+        future.add_done_callback(lambda _: self._wake(utterance))
+        return future
 
     def _wake(self, utterance: RunningUtterance) -> None:
         """Continue an utterance whose text was converted; called on any thread."""
@@ -215,7 +223,12 @@ class SpeechEngine:
                     self._end(utterance, error)
             return
         for utterance, tokens, finished in updates:
-            self._guarded(utterance, partial(utterance.take_tokens, tokens, finished=finished))
+            self._guarded(utterance, partial(self._take_tokens, utterance, tokens, finished=finished))
+
+    def _take_tokens(self, utterance: RunningUtterance, tokens: Sequence[int], *, finished: bool) -> None:
+        if utterance.take_tokens(tokens, finished=finished):
+            self._batches.leave(utterance)
+        utterance.update_phase()
 
     def _guarded(self, utterance: RunningUtterance, work: Callable[[], None]) -> None:
         """Do some work of one utterance; its error ends no other."""
@@ -230,7 +243,8 @@ class SpeechEngine:
                 self._end(utterance, error)
             return
         if utterance.ended:
-            self._speech_cache.put(speech_key(utterance.task), utterance.delivered)
+            speech = FinishedSpeech(tuple(utterance.delivered), utterance.report)
+            self._speech_cache.put(speech_key(utterance.task), speech)
             self._forget(utterance)
 
     def _end(self, utterance: RunningUtterance, error: Exception) -> None:
@@ -295,10 +309,10 @@ def _last_try(function: Callable[[], Result]) -> Result:
         raise
 
 
-def _replay(utterance: RunningUtterance, chunks: Sequence[Speech]) -> None:
-    for speech in chunks:
-        utterance.deliver(speech)
-    utterance.finish()
+def _replay(utterance: RunningUtterance, speech: FinishedSpeech) -> None:
+    for chunk in speech.chunks:
+        utterance.deliver(chunk)
+    utterance.finish(speech.report)
 
 
 def _out_of_memory(utterance: RunningUtterance | None = None) -> ModelError:

@@ -32,11 +32,11 @@ class TokenBatches:
 
     def join(self, utterance: RunningUtterance) -> None:
         """Add an utterance to the batch of its GPT; it is read in the next step. Raises ModelError."""
-        key, pipeline, conditioned = batch_key(utterance.pipeline), utterance.pipeline, utterance.conditioned
+        key, pipeline = batch_key(utterance.pipeline), utterance.pipeline
         batch = self._batches.get(key)
         if batch is None:
             batch = self._batches[key] = ContinuousBatch(pipeline.gpt, precision=pipeline.precision)
-        row = batch.add_request(conditioned.gpt_input, conditioned.sampling, conditioned.request.noise)
+        row = batch.add_request(*utterance.attempts.row())
         self._rows.setdefault(key, {})[row] = utterance
         utterance.scheduled.in_batch = True
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from GPT_SoVITS.engine.verification import VerificationReport, VerificationSettings
 from GPT_SoVITS.pipeline import ChunkSettings, Pipeline, Speech, SynthesisRequest
 
 
@@ -33,6 +34,8 @@ class UtteranceTask:
     urgency: Urgency = Urgency.LIVE
     repeatable: bool = True
     """Whether it may be asked for again, so that it is worth being kept; False where its seed was drawn at random."""
+    verification: VerificationSettings | None = None
+    """How it is verified; None not at all, which is bit-identical to the library."""
     played_until: Callable[[], float] | None = None
     """Returns when the listener will have played everything that precedes the next chunk, by `time.monotonic`. Called
     on the engine's thread, often. By default the first chunk is due at once, and each later one when those before it
@@ -51,6 +54,8 @@ class UtteranceTotals:
     """(position, text) of the passages that have no pronunciation."""
     seconds: float
     """From `submit` to the last chunk."""
+    verification: VerificationReport | None = None
+    """None where nothing was verified."""
 
 
 class UtteranceListener(Protocol):

@@ -14,6 +14,8 @@ from GPT_SoVITS.dataset.word_errors import words
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.evaluation.evaluator import SAMPLE_RATE, Evaluator
 from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline
+from GPT_SoVITS.synthesis.verification.faults import FaultKind
+from GPT_SoVITS.synthesis.verification.samples import sample_faults
 
 MEAN_SCORES = ("wer", "cer", "similarity", "dnsmos", "rtf", "f0_low", "f0_high")
 MEAN_COUNTS = ("repeated", "skipped")
@@ -37,6 +39,10 @@ class SentenceResult:
     repeated: Sequence[str] = ()
     skipped: Sequence[str] = ()
     seconds: float = 0.0
+    verdict: str = "doubtful"
+    """`ok`, or `doubtful` where the recording has faults."""
+    faults: Sequence[str] = ()
+    """Their kinds."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as JSON, in which the transcript is `heard`."""
@@ -75,6 +81,8 @@ class VoiceEvaluator:
             samples = resample(speech.samples, speech.sample_rate, SAMPLE_RATE)
             scores = self.evaluator.evaluate(samples, text, self._recognizer_language)
             seconds = len(speech.samples) / speech.sample_rate
+            faults = [fault.kind.value for fault in sample_faults(speech.samples, speech.sample_rate)]
+            faults += [FaultKind.WRONG_WORDS.value] if scores.skipped or scores.repeated else []
             yield SentenceResult(
                 text=text,
                 transcript=scores.transcript,
@@ -88,6 +96,8 @@ class VoiceEvaluator:
                 repeated=scores.repeated,
                 skipped=scores.skipped,
                 seconds=seconds,
+                verdict="doubtful" if faults else "ok",
+                faults=faults,
             )
 
 

@@ -64,13 +64,20 @@ class ContinuousBatch:
     def __len__(self) -> int:
         return len(self.waiting) + len(self.running) + len(self.finished)
 
-    def add_request(self, row: GenerationInput, settings: SamplingSettings, noise_source: NoiseSource) -> int:
+    def add_request(
+        self,
+        row: GenerationInput,
+        settings: SamplingSettings,
+        noise_source: NoiseSource,
+        forced: Sequence[int] = (),
+    ) -> int:
         """Queue a row, which joins at the next step.
 
         Args:
             row: what the sequence begins with.
             settings: how its tokens are drawn.
             noise_source: the row's own seed, or recorded noise, (steps, V).
+            forced: the first tokens, where they are decided; the row goes on behind them.
 
         Returns:
             The request's id.
@@ -82,7 +89,7 @@ class ContinuousBatch:
         count = settings.early_stop_num
         limit = MAX_TOKENS if count == -1 else min(MAX_TOKENS, max(count, 0) + 1)
         self.last_id += 1
-        sampled = SampledRow(settings, noise_source, row.prompt)
+        sampled = SampledRow(settings, noise_source, row.prompt, forced)
         self.waiting.append(_GenerationRequest(self.last_id, row, sampled, limit))
         return self.last_id
 

@@ -34,6 +34,8 @@ class SampledRow:
     noise: NoiseSource
     prompt: Tensor | None
     """(P,) tokens that the repetition penalty counts from the start."""
+    forced: Sequence[int] = ()
+    """The first tokens, which are not drawn: what was spoken of the utterance already."""
     drawn: int = 0
     """Tokens that were drawn, those after the end included."""
 
@@ -91,6 +93,9 @@ class RowSampler:
         token = draw(probabilities(z, self.rules), noise)
         # The end also counts as reached when it is the likeliest token, whatever was drawn.
         token = torch.where(z.argmax(dim=-1) == end, end, token)
+        for i, row in enumerate(self.rows):
+            if row.drawn < len(row.forced):
+                token[i] = row.forced[row.drawn]
         if self.has_penalties:
             self.penalty.scatter_(1, token[:, None], self.row_penalties)
         self.drawn += 1

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -83,6 +84,10 @@ class AcousticDecoder(Protocol):
     @property
     def needs_speaker_vector(self) -> bool:
         """Whether the style is made from a speaker vector, too."""
+
+    @property
+    def token_classifier(self) -> Callable[[Sequence[int]], np.ndarray] | None:
+        """Returns the log-probabilities (T, symbols) of the phonemes that tokens speak; None for most versions."""
 
     def check_prompt(self, transcript: str, recordings: int) -> None:
         """Raise ModelError("bad_prompt") unless a prompt of so many recordings works with this transcript."""

@@ -42,6 +42,8 @@ class FlowDecoder:
         self.synthesis = ChunkedSynthesis(model.cfm, vocoder, self.sizes)
         self.sample_rate = vocoder.sample_rate
 
+    token_classifier = None
+
     def check_prompt(self, transcript: str, recordings: int) -> None:
         """Raise ModelError("bad_prompt") unless there is one recording with its transcript."""
         if not transcript.strip():

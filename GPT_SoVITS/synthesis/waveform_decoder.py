@@ -8,13 +8,15 @@ and gives what it gives alone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from GPT_SoVITS.sovits.aligned_text import AlignedText
 from GPT_SoVITS.sovits.encoder import stretch
 from GPT_SoVITS.sovits.layers import length_mask
 from GPT_SoVITS.sovits.model import SoVITS, frame_noise
@@ -35,6 +37,20 @@ class WaveformDecoder:
         self.sample_rate = sample_rate
         self.silence_similarity = silence_similarity
         self.needs_speaker_vector = sovits.speaker_vector
+
+    @property
+    def token_classifier(self) -> Callable[[Sequence[int]], np.ndarray] | None:
+        """Returns the log-probabilities (T, symbols) of the phonemes that tokens speak; nano has a network for it."""
+        return self._classify_tokens if isinstance(self.sovits.enc_p.mrte, AlignedText) else None
+
+    @torch.inference_mode()
+    def _classify_tokens(self, tokens: Sequence[int]) -> np.ndarray:
+        """Return log-probabilities (T, symbols), the sum over both frames of each token."""
+        codes = torch.tensor(tokens, dtype=torch.long, device=next(self.sovits.parameters()).device)[None, None]
+        vectors = self.sovits.token_vectors(codes)
+        log_probs = self.sovits.enc_p.listener(vectors, vectors.new_ones(1, 1, vectors.shape[2]))[0]  # (2T, symbols)
+        of_tokens: np.ndarray = log_probs.unflatten(0, (-1, 2)).sum(dim=1).cpu().numpy()
+        return of_tokens
 
     def check_prompt(self, transcript: str, recordings: int) -> None:
         """Accept every prompt: these versions work without a transcript, and average several recordings."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from core.jobs.loaded_models import LoadedModel
+from core.jobs.verification_counts import DOUBTFUL, FAULT_PREFIX, RETRIES, SECONDS, UTTERANCES
 
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 """Any other method counts as `other`, so that callers cannot make new series."""
@@ -55,10 +58,16 @@ class Metrics:
             ("kind",),
             registry=self.registry,
         )
+        self.verification = VerificationCollector()
+        self.registry.register(self.verification)
         self.queue_up = Gauge("sovits_queue_up", "1 while Redis answers.", registry=self.registry)
 
     def render(
-        self, depths: Mapping[str, int] | None, workers: Mapping[str, int], loaded: Sequence[LoadedModel] = ()
+        self,
+        depths: Mapping[str, int] | None,
+        workers: Mapping[str, int],
+        loaded: Sequence[LoadedModel] = (),
+        verification: Mapping[str, float] | None = None,
     ) -> bytes:
         """Return the text that Prometheus reads. `depths` is None while Redis does not respond."""
         self.queue_up.set(depths is not None)
@@ -73,7 +82,32 @@ class Metrics:
         for model in loaded:
             self.loaded_models.labels(model.kind).inc()
             self.loaded_megabytes.labels(model.kind).inc(model.megabytes)
+        self.verification.counts = verification or {}
         return generate_latest(self.registry)
+
+
+class VerificationCollector(Collector):
+    """Counters of the synthesizers, which are kept in Redis."""
+
+    def __init__(self) -> None:
+        self.counts: Mapping[str, float] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the counters."""
+        for name, count, description in (
+            ("sovits_speech_verified", UTTERANCES, "Sentences that were verified before they were sent."),
+            ("sovits_speech_doubtful", DOUBTFUL, "Of these, those with faults that are left."),
+            ("sovits_speech_retries", RETRIES, "Further attempts at a sentence."),
+            ("sovits_speech_verification_seconds", SECONDS, "Seconds spent on verification."),
+        ):
+            yield CounterMetricFamily(name, description, self.counts.get(count, 0.0))
+        faults = CounterMetricFamily(
+            "sovits_speech_faults", "Faults of attempts, corrected or left, by kind.", labels=["kind"]
+        )
+        for name, value in self.counts.items():
+            if name.startswith(FAULT_PREFIX):
+                faults.add_metric([name.removeprefix(FAULT_PREFIX)], value)
+        yield faults
 
 
 class RequestMetricsMiddleware:

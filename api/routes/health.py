@@ -15,6 +15,7 @@ from common.limits import MAX_PRONUNCIATIONS, MAX_SPEED, MIN_SPEED
 from common.package_version import package_version
 from common.versions import VERSIONS
 from core.jobs.loaded_models import loaded_models
+from core.jobs.verification_counts import VerificationCounts
 from core.speech.inference_jobs import MAX_BATCH_ITEMS
 from core.stages.presets import QUALITIES
 from core.voices.checks import MAX_PROMPTS
@@ -75,7 +76,10 @@ async def metrics(api: Api) -> Response:
     health = await check_health(api.queue, api.records)
     depths = health["queues"] if health["checks"]["queue"] == "ok" else None
     loaded = await loaded_models(api.queue) if depths is not None else []
-    text = api.metrics.render(depths, health["workers"], loaded)
+    verification = None
+    if depths is not None:
+        verification = await VerificationCounts(api.queue.transport, api.queue.prefix).read()
+    text = api.metrics.render(depths, health["workers"], loaded, verification)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -21,6 +21,7 @@ from core.marks.speech_label import SpeechLabel
 from core.marks.speech_marks import SpeechMarker, SpeechMarks
 from core.records import NewProvenance
 from core.speech.requests import UtteranceRequest, UtteranceResult
+from core.speech.verification import SpeechVerification, verification_of
 from core.speech.words import WordTiming, delayed
 
 PRIORITIES: Final = {StreamPart.OPENING: 7, StreamPart.CONTINUATION: 6}
@@ -50,6 +51,8 @@ class AudioChunk:
     """Words that end in the samples, timed from the start of the speech."""
     label: SpeechLabel | None = None
     """What the metadata of the speech say; None where they are off, and of silence without speech."""
+    verification: SpeechVerification | None = None
+    """How the utterance was verified, where it ends here."""
 
 
 @dataclass(slots=True)
@@ -169,7 +172,16 @@ class LiveSpeech:
             words = tuple(delayed(cast(list[WordTiming], result.get("words", [])), begin + self._signal_seconds))
             label = self._marker.label if self._marker is not None else None
             rate = rate or result["sample_rate"]
-            yield AudioChunk(b"", rate, request.index, request.text, last=True, words=words, label=label)
+            yield AudioChunk(
+                b"",
+                rate,
+                request.index,
+                request.text,
+                last=True,
+                words=words,
+                label=label,
+                verification=verification_of(result),
+            )
 
     async def _marked(self, request: UtteranceRequest, samples: bytes, rate: int) -> tuple[bytes, SpeechLabel | None]:
         """Return samples with the marks of this speech, and its label."""

@@ -14,6 +14,7 @@ from core.jobs.job import NewJob
 from core.jobs.roles import FILES, SPLITTER
 from core.speech.requests import SpeechRequest, Timestamps
 from core.speech.subtitles import DEFAULT_LINE_CHARACTERS, SubtitleFormat
+from core.speech.verification import SpeechFault, Verdict, VerificationSummary
 
 INFERENCE_PREFIX: Final = "infer"
 BATCH_PREFIX: Final = "batch"
@@ -100,6 +101,10 @@ class UtteranceTiming(TypedDict):
     text: str
     start: float
     seconds: float
+    verdict: NotRequired[Verdict]
+    attempts: NotRequired[int]
+    faults: NotRequired[list[SpeechFault]]
+    """See `SpeechVerification`."""
 
 
 class InferenceLabelling(TypedDict, total=False):
@@ -121,6 +126,7 @@ class InferenceAudio(StoredFile, InferenceLabelling):
     utterances: list[UtteranceTiming]
     words: NotRequired[str]
     """Storage key of the `TimedUtterance`s in JSON."""
+    verification: NotRequired[VerificationSummary]
 
 
 class BatchOpening(TypedDict):
@@ -140,6 +146,7 @@ class BatchEntry(TypedDict, total=False):
     sha256: str
     aigc: dict[str, str]
     """The label of synthetic speech, which raw samples have no place for."""
+    verification: VerificationSummary
 
 
 class BatchArchive(StoredFile):

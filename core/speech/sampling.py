@@ -15,6 +15,7 @@ from common.limits import (
     MAX_TEMPERATURE,
     MAX_TOP_K,
 )
+from core.speech.verification import VerifyMode
 
 SplitMethod = Literal["cut0", "cut1", "cut2", "cut3", "cut4", "cut5"]
 """Upstream's ways to cut a text: not at all, after four sentences, after fifty characters, at 。, at full stops, at all
@@ -50,6 +51,12 @@ class SamplingOptions(BaseModel):
         None, description="Semantic tokens, 25 to the second, of a chunk at least, where a sentence is streamed."
     )
     overlap_length: OverlapLength | None = Field(None, description="Semantic tokens that chunks of a stream share.")
+    verify: VerifyMode | None = Field(
+        None,
+        description="How the speech is verified before it is sent: `fast` (default) finds skipped and repeated words, "
+        "babble, silence and ends that are cut off, and speaks again what is wrong; `asr` also compares the words that "
+        "a recognizer hears, sentence by sentence, for those who can wait; `off` does nothing.",
+    )
 
     def sampling_options(self) -> SamplingOptions:
         """Return these fields alone, as jobs carry them."""

@@ -40,6 +40,7 @@ from core.speech.inference_jobs import (
 )
 from core.speech.requests import SplitResult, UtteranceRequest, UtteranceResult
 from core.speech.subtitles import TimedUtterance, subtitles
+from core.speech.verification import summarize_verification, verification_of
 from core.speech.words import WordTiming, delayed
 from core.storage import Storage
 from roles.runtime.file_job import FileJobRun
@@ -110,6 +111,8 @@ def archive_batch(request: ArchiveRequest, run: FileJobRun) -> BatchArchive:
                     entry |= {"seconds": audio["seconds"], "sha256": audio["sha256"]}
                     if label := audio.get("aigc"):
                         entry["aigc"] = orjson.loads(label)
+                    if "verification" in audio:
+                        entry["verification"] = audio["verification"]
                 else:
                     forgotten = NotFound("It was forgotten before the batch was done.")
                     error = _error_of_part(item) if item is not None else forgotten
@@ -173,10 +176,16 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
         "sample_rate": output_rate,
         "seconds": frames / rate,
         "utterances": [
-            {"text": utterance["text"], "start": utterance["start"], "seconds": utterance["seconds"]}
-            for utterance in spoken
+            {
+                "text": utterance["text"],
+                "start": utterance["start"],
+                "seconds": utterance["seconds"],
+                **verification_of(result),
+            }
+            for utterance, result in zip(spoken, utterances, strict=True)
         ],
         "words": words_key,
+        "verification": summarize_verification(utterances),
         **stored,
         **labelled,
     }

@@ -18,7 +18,7 @@ from tiny_voices import write_tiny_voice
 from utterance_recorder import Recorder
 
 from GPT_SoVITS.engine.running_utterance import UtteranceHandle
-from GPT_SoVITS.engine.speech_cache import SpeechCache
+from GPT_SoVITS.engine.speech_cache import FinishedSpeech, SpeechCache
 from GPT_SoVITS.engine.speech_engine import SpeechEngine
 from GPT_SoVITS.engine.utterance import Urgency, UtteranceCancelled, UtteranceTask
 from GPT_SoVITS.errors import ModelError
@@ -255,12 +255,12 @@ def test_the_cache_of_finished_utterances_keeps_within_its_bytes(tiny, tiny_prom
     cache = SpeechCache(3 * speech.samples.nbytes)
 
     for key in "abcd":
-        cache.put(key, [speech])
+        cache.put(key, FinishedSpeech((speech,)))
         assert cache.get("a" if key < "d" else "d") is not None
 
     assert cache.bytes <= cache.max_bytes
     assert cache.get("b") is None, "the least recently used one is dropped"
-    assert cache.get("a") == (speech,)
+    assert cache.get("a") == FinishedSpeech((speech,))
 
 
 def test_an_engine_without_work_keeps_no_voice_in_memory(engine, tmp_path, tiny_prompt):

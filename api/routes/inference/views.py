@@ -11,7 +11,8 @@ from api.http.schemas import JsonObjectView
 from core.records import iso
 from core.speech.batches import InferenceBatch
 from core.speech.inference import Inference
-from core.speech.inference_jobs import BatchArchive, InferenceAudio, batch_item_id
+from core.speech.inference_jobs import BatchArchive, InferenceAudio, UtteranceTiming, batch_item_id
+from core.speech.verification import SpeechFault, Verdict, VerificationSummary
 from core.speech.words import WordTiming
 
 
@@ -23,6 +24,9 @@ class SentenceView(TypedDict):
     seconds: float
     words: NotRequired[list[WordTiming]]
     """Where the request asks for timestamps, in the response of `GET /inference/{id}`."""
+    verdict: NotRequired[Verdict]
+    attempts: NotRequired[int]
+    faults: NotRequired[list[SpeechFault]]
 
 
 class AudioResultView(TypedDict):
@@ -37,6 +41,7 @@ class AudioResultView(TypedDict):
     size_bytes: int
     sha256: str
     utterances: list[SentenceView]
+    verification: VerificationSummary | None
 
 
 class InferenceView(TypedDict):
@@ -181,6 +186,11 @@ def _item_view(batch: InferenceBatch, number: int) -> BatchItemView:
     }
 
 
+def _sentence(utterance: UtteranceTiming) -> SentenceView:
+    """Return an utterance without its words, which an older worker left with it."""
+    return cast(SentenceView, {name: value for name, value in utterance.items() if name != "words"})
+
+
 def _audio_result(inference: Inference) -> AudioResultView | None:
     result = cast(InferenceAudio | None, inference.job.result)
     if result is None:
@@ -194,8 +204,6 @@ def _audio_result(inference: Inference) -> AudioResultView | None:
         "seconds": result["seconds"],
         "size_bytes": result["size_bytes"],
         "sha256": result["sha256"],
-        "utterances": [
-            {"text": utterance["text"], "start": utterance["start"], "seconds": utterance["seconds"]}
-            for utterance in result["utterances"]
-        ],
+        "utterances": [_sentence(utterance) for utterance in result["utterances"]],
+        "verification": result.get("verification"),
     }

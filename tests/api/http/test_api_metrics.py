@@ -41,3 +41,15 @@ async def test_a_failure_that_nothing_handled_counts_as_500() -> None:
         await client.get("/fail")
 
     assert 'sovits_http_requests_total{method="GET",route="(none)",status="500"} 1.0' in metrics.render({}, {}).decode()
+
+
+def test_what_synthesizers_verified_is_counted_by_kind_of_fault() -> None:
+    counts = {"utterances": 5.0, "doubtful": 1.0, "retries": 3.0, "seconds": 0.25, "fault:skipped": 2.0}
+
+    text = Metrics().render({}, {}, verification=counts).decode()
+
+    assert "sovits_speech_verified_total 5.0" in text
+    assert "sovits_speech_doubtful_total 1.0" in text
+    assert "sovits_speech_retries_total 3.0" in text
+    assert "sovits_speech_verification_seconds_total 0.25" in text
+    assert 'sovits_speech_faults_total{kind="skipped"} 2.0' in text

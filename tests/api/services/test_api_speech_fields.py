@@ -26,6 +26,7 @@ SAMPLING: dict[str, Any] = {
     "fragment_interval": 0.5,
     "min_chunk_length": 20,
     "overlap_length": 3,
+    "verify": "off",
 }
 TEXT = "This is the first one, that is the second one."
 LIVE: dict[str, dict[str, Any]] = {
@@ -88,6 +89,7 @@ async def test_a_value_out_of_range_is_rejected_and_named(
 ) -> None:
     wrong: dict[str, Any] = {"top_k": 0, "top_p": 2, "temperature": 3, "repetition_penalty": 0, "sample_steps": 0}
     wrong |= {"fragment_interval": 11, "text_split_method": "cut9", "overlap_length": 0, "min_chunk_length": 500}
+    wrong |= {"verify": "always"}
     for name, value in wrong.items():
         response = await client.post(path, json=(LIVE | BACKGROUND)[path] | {name: value})
         assert response.status_code in (400, 422)

@@ -17,6 +17,7 @@ from tiny_voices import write_voice
 from common import storage_keys
 from core.jobs.job import Job, JobStatus, NewJob, StreamPart
 from core.jobs.roles import SYNTHESIZER
+from core.jobs.verification_counts import VerificationCounts
 from core.records import NewCheckpointRecord, NewVoiceRecord, upgrade
 from core.speech.requests import UtteranceRequest
 from core.speech.sampling import SamplingOptions
@@ -148,3 +149,21 @@ def test_what_is_stored_lies_under_the_token_of_the_lease(synthesizer: Synthesiz
     storage = synthesizer.services.storage
     assert first["audio"] != second["audio"]
     assert storage.path(first["audio"]).read_bytes() == storage.path(second["audio"]).read_bytes()
+
+
+def test_a_result_says_how_the_speech_was_verified_and_all_of_it_is_counted(synthesizer: Synthesizer) -> None:
+    services = synthesizer.services
+    counts = VerificationCounts(services.queue.transport, services.queue.prefix)
+
+    off = run(synthesizer, "off", "w", stream=False, sampling=SamplingOptions(verify="off"))
+    nothing = counts.read()
+    fast = run(synthesizer, "fast", "other", stream=False)
+
+    assert (off["verdict"], off["attempts"], off["faults"]) == ("unverified", 1, [])
+    assert nothing == {}
+    # Random weights say nothing that a text has.
+    assert (fast["verdict"], fast["attempts"]) == ("doubtful", 1 + services.settings.speech_retries)
+    assert all(0 <= fault["start"] < fault["end"] for fault in fast["faults"])
+    after = counts.read()
+    assert (after["utterances"], after["doubtful"], after["retries"]) == (1, 1, services.settings.speech_retries)
+    assert after[f"fault:{fast['faults'][0]['kind']}"] >= 1

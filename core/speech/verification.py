@@ -1,0 +1,72 @@
+"""What is reported of speech that was verified before it was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, cast, get_args
+
+from typing_extensions import TypedDict
+
+VerifyMode = Literal["off", "fast", "asr"]
+"""`off`: not at all; `fast`: by tokens and samples; `asr`: a recognizer compares the words of whole sentences, too."""
+VERIFY_MODES: Final[tuple[VerifyMode, ...]] = get_args(VerifyMode)
+DEFAULT_VERIFY: Final[VerifyMode] = "fast"
+Verdict = Literal["ok", "doubtful", "unverified"]
+
+
+class SpeechFault(TypedDict):
+    """Something wrong in an utterance; times in seconds from its start."""
+
+    kind: str
+    start: float
+    end: float
+
+
+class SpeechVerification(TypedDict):
+    """How an utterance was verified."""
+
+    verdict: Verdict
+    """`doubtful`: it has faults that no attempt corrected; `unverified`: nobody wanted to know."""
+    attempts: int
+    """How often it was spoken."""
+    faults: list[SpeechFault]
+    """Those that are left."""
+
+
+UNVERIFIED: Final[SpeechVerification] = {"verdict": "unverified", "attempts": 1, "faults": []}
+
+
+class DoubtfulUtterance(SpeechVerification):
+    """An utterance with faults that are left."""
+
+    index: int
+    """Of the utterance, counted from 0."""
+    text: str
+
+
+class VerificationSummary(TypedDict):
+    """What became of the utterances of a text."""
+
+    verified: int
+    """Utterances that were verified."""
+    retried: int
+    """Those of them that were spoken more than once."""
+    doubtful: list[DoubtfulUtterance]
+    """Those that are still in doubt."""
+
+
+def verification_of(result: Mapping[str, Any]) -> SpeechVerification:
+    """Return the verification in the result of a synthesizer's job; an older worker's has none."""
+    return cast(SpeechVerification, {name: result.get(name, value) for name, value in UNVERIFIED.items()})
+
+
+def summarize_verification(results: Iterable[Mapping[str, Any]]) -> VerificationSummary:
+    """Return the summary of the results of a text's utterances, in order."""
+    summary: VerificationSummary = {"verified": 0, "retried": 0, "doubtful": []}
+    for index, result in enumerate(results):
+        verification = verification_of(result)
+        summary["verified"] += verification["verdict"] != "unverified"
+        summary["retried"] += verification["attempts"] > 1
+        if verification["verdict"] == "doubtful":
+            summary["doubtful"].append({**verification, "index": index, "text": result["text"]})
+    return summary
