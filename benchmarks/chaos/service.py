@@ -47,7 +47,11 @@ class Service:
     def __enter__(self) -> Service:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._manager.start()
-        self.wait_until_ready()
+        try:
+            self.wait_until_ready()
+        except SystemExit:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
