@@ -40,7 +40,7 @@ from GPT_SoVITS.synthesis.prompt import EncodedPrompt, ReferenceRecording
 from GPT_SoVITS.synthesis.token_chunking import NANO_CHUNKS, ChunkSettings, silence_similarity
 from GPT_SoVITS.synthesis.verification.verifier import TextToVerify
 from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
-from GPT_SoVITS.synthesis.word_timing import SpokenWord
+from GPT_SoVITS.synthesis.word_timing import PeakLevels, SpokenWord
 from GPT_SoVITS.text import InlinePronunciation
 from GPT_SoVITS.text.symbols import PUNCTUATION, phoneme_ids
 from GPT_SoVITS.vocoders import SuperResolution, load_vocoder
@@ -264,9 +264,9 @@ class Pipeline:
             yield from self.speak_batch([request])
             return
         utterance = self.conditioner.condition(request)
-        skipped, timer = utterance.skipped, utterance.word_timer()
+        skipped, timer, levels = utterance.skipped, utterance.word_timer(), PeakLevels(self.sample_rate)
         for piece in stream_audio(self.open_stream(utterance, chunks), self._stream_tokens(utterance)):
-            words = timer.add(piece.spoken, last=piece.last)
+            words = timer.add(piece.spoken, levels.add(piece.wave), last=piece.last)
             yield self.to_speech(piece.wave, piece.tokens, request, skipped, words)
             skipped = []
 
@@ -336,7 +336,7 @@ class Pipeline:
                 piece.tokens,
                 utterance.request,
                 utterance.skipped,
-                utterance.word_timer().add(piece.spoken, last=True),
+                utterance.word_timer().add(piece.spoken, PeakLevels(self.sample_rate).add(piece.wave), last=True),
             )
             for piece, utterance in zip(pieces, utterances, strict=True)
         ]

@@ -21,7 +21,7 @@ from GPT_SoVITS.synthesis.acoustic_decoder import AcousticStream, AudioPiece
 from GPT_SoVITS.synthesis.conditioning import ConditionedRequest
 from GPT_SoVITS.synthesis.verification.faults import Fault
 from GPT_SoVITS.synthesis.verification.samples import sample_faults
-from GPT_SoVITS.synthesis.word_timing import SpokenWord, WordTimer
+from GPT_SoVITS.synthesis.word_timing import PeakLevels, SpokenWord, WordTimer
 from GPT_SoVITS.text import PhonemizedText
 
 
@@ -84,6 +84,7 @@ class RunningUtterance:
         self._waves: list[Tensor] = []
         """Pieces of an utterance that is delivered as one chunk."""
         self._timer: WordTimer | None = None
+        self._levels = PeakLevels(self.pipeline.sample_rate)
         self._words: list[SpokenWord] = []
         """Words of pieces that were not delivered yet."""
 
@@ -217,6 +218,7 @@ class RunningUtterance:
         if self._acoustic is None:
             self._acoustic = self.pipeline.open_stream(self.conditioned, self.chunks)
             self._timer = self.conditioned.word_timer()
+            self._levels = PeakLevels(self.pipeline.sample_rate)
         attempts = self.attempts
         if self._in_acoustic < attempts.released:
             self._acoustic.add(attempts.tokens[self._in_acoustic : attempts.released])
@@ -230,7 +232,7 @@ class RunningUtterance:
     def _take_piece(self, piece: AudioPiece) -> None:
         """Deliver a piece of audio, unless it was delivered before or belongs to one chunk with all others."""
         assert self._timer is not None
-        self._words += self._timer.add(piece.spoken, last=piece.last)
+        self._words += self._timer.add(piece.spoken, self._levels.add(piece.wave), last=piece.last)
         if self.chunks is None:
             self._waves.append(piece.wave)
         elif self._repeated_chunks:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from GPT_SoVITS.engine.warm_up import BASE, neutral_prompt
 from GPT_SoVITS.pipeline import ChunkSettings, Pipeline, SynthesisRequest
-from GPT_SoVITS.synthesis.word_timing import SpokenWord, WordTimer
+from GPT_SoVITS.synthesis.word_timing import PeakLevels, SpokenWord, WordTimer
 from GPT_SoVITS.text import phonemize
 
 TEXT = "Hello there, I paid $5.99 on March 5; Dr. Smith's dog ran 10 km."
@@ -102,3 +103,31 @@ def test_words_wait_for_their_end_and_a_joint_never_leads_back():
     rest = timer.add([first + 3], last=True)
     assert [(word.text_start, word.text_end) for word in rest] == [(3, 9), (9, 13)]
     assert rest[-1].end == (first + 6) * FRAME
+
+
+def test_beside_a_pause_a_word_begins_and_ends_where_it_is_heard():
+    text = "Hi, you."
+    phonemized = phonemize(text, "en")
+    phonemes = phonemized.phonemes
+    comma = phonemes.index(",")
+    spoken = [frame // 5 for frame in range(5 * len(phonemes))]  # a tenth of a second each
+    levels = [0.5] * (20 * len(phonemes))
+    begin = 20 * comma - 6
+    levels[begin : begin + 32] = [0.001] * 32  # quiet from 30 ms before the pause until 30 ms behind it
+
+    hi, you = WordTimer(text, phonemized).add(spoken, levels, last=True)
+    assert hi.end == begin / 200
+    assert you.start == (begin + 32) / 200
+    assert (hi.phonemes[-1].end, you.phonemes[0].start) == (hi.end, you.start)
+
+    same, later = WordTimer(text, phonemized).add(spoken, [0.5] * len(levels), last=True)  # noise: nothing is quiet
+    assert (same.end, later.start) == (comma / 10, (comma + 1) / 10)
+
+
+def test_levels_do_not_depend_on_how_a_wave_is_cut():
+    wave = torch.sin(torch.arange(4000) / 7) * torch.linspace(0, 1, 4000)
+    whole = PeakLevels(16_000).add(wave)
+    levels = PeakLevels(16_000)
+
+    assert [level for piece in wave.split(333) for level in levels.add(piece)] == whole
+    assert len(whole) == 50
