@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from common.text_origins import TextOrigin
@@ -21,7 +21,7 @@ class Passage:
     """In order; none overlaps another."""
     rate: float = 1.0
     """Times the requested speed; above 1 is faster."""
-    origins: tuple[TextOrigin, ...] = ()
+    origins: tuple[TextOrigin, ...] = field(default=(), compare=False)
     """Where in the text with its markup the words stand."""
 
 

@@ -1,4 +1,4 @@
-"""A small part of SSML: speak, break, phoneme, sub, say-as, prosody (rate), lang; anything else is rejected by name.
+"""A small part of SSML: speak, p, s, break, phoneme, sub, say-as, prosody (rate), lang; all else is rejected by name.
 
 The parser is expat with no document type, no entities but XML's own five, nothing external, and a bounded depth.
 """
@@ -25,6 +25,8 @@ MAX_DEPTH = 32
 RATES = {"x-slow": 0.5, "slow": 0.75, "medium": 1.0, "default": 1.0, "fast": 1.25, "x-fast": 1.5}
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "speak": ("version", "xml:lang", "xml:base", "xsi:schemaLocation"),
+    "p": ("xml:lang",),
+    "s": ("xml:lang",),
     "break": ("time", "strength"),
     "phoneme": ("alphabet", "ph"),
     "sub": ("alias",),
@@ -35,6 +37,14 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 """Element → the attributes that it may have."""
 REQUIRED = {"phoneme": "ph", "sub": "alias", "say-as": "interpret-as", "prosody": "rate", "lang": "xml:lang"}
 """Element → the attribute that it must have."""
+PAUSES = {"p": 0.75, "s": 0.3}
+"""Seconds between paragraphs, and between sentences."""
+ELSEWHERE = {
+    "audio": "Recordings are not played here; synthesize the text and join the files.",
+    "mark": "The times of all words are reported instead: docs/timestamps.md.",
+    "voice": "One request has one voice; send a request for each.",
+}
+"""Element of SSML that is not followed → what to do instead."""
 TEXT_ONLY = ("phoneme", "sub", "say-as")
 """Elements that say how all of their text is read, so that no other element may stand inside them."""
 
@@ -102,6 +112,8 @@ class _SsmlParser:
         """Pieces of text since the last tag, each with its first character in the request."""
         self.document = document
         self._byte, self._character = 0, start
+        self._pause_seconds = 0.0
+        """Of the border of a paragraph or sentence behind the last words."""
         self.expat = expat.ParserCreate("utf-8")
         self.expat.StartElementHandler = self.start_element
         self.expat.EndElementHandler = self.end_element
@@ -135,7 +147,8 @@ class _SsmlParser:
         if self.open and self.open[-1].name in TEXT_ONLY:
             raise bad_markup(f"<{name[:40]}> stands inside <{self.open[-1].name}>, which holds text alone.")
         if name not in ATTRIBUTES or (name == "speak" and self.open):
-            raise bad_markup(f"The element <{name[:40]}> is not known here.", f"Known: {', '.join(ATTRIBUTES)}.")
+            known = ELSEWHERE.get(name, f"Known: {', '.join(ATTRIBUTES)}.")
+            raise bad_markup(f"The element <{name[:40]}> is not known here.", known)
         if len(self.open) >= MAX_DEPTH:
             raise bad_markup(f"Elements stand more than {MAX_DEPTH} deep.")
         if self.open and self.open[-1].name == "break":
@@ -145,11 +158,12 @@ class _SsmlParser:
         element = replace(outer, name=name, attributes=attributes, location=self.location, start=self.position())
         if name == "speak" and "xml:lang" in attributes and self.code == "auto":
             self.code = resolve_language(attributes["xml:lang"])
-        elif name == "lang":
+        elif name in ("lang", *PAUSES) and "xml:lang" in attributes:
             element = replace(element, language=resolve_language(attributes["xml:lang"]))
         elif name == "prosody":
             element = replace(element, rate=_parse_rate(attributes["rate"], outer.rate))
         self.open.append(element)
+        self._pause_seconds = max(self._pause_seconds, PAUSES.get(name, 0.0))
         if name == "break":
             self.items.append(Pause(break_seconds(attributes)))
 
@@ -158,6 +172,7 @@ class _SsmlParser:
         """Close the last element."""
         self._add_words()
         self.open.pop()
+        self._pause_seconds = max(self._pause_seconds, PAUSES.get(name, 0.0))
 
     def _add_words(self) -> None:
         """Add the text since the last tag, read as the open element says."""
@@ -183,6 +198,10 @@ class _SsmlParser:
         elif element.name == "say-as":
             kind, date_format = element.attributes["interpret-as"], element.attributes.get("format", "ymd")
             chunk = replace(chunk, say_as=SayAs(KINDS[kind], date_format, element.location))
+        if words.strip():
+            if self._pause_seconds and any(isinstance(item, MarkupChunk) and item.text.strip() for item in self.items):
+                self.items.append(Pause(self._pause_seconds))
+            self._pause_seconds = 0.0
         self.items.append(chunk)
 
     def _traced_words(self) -> TracedText:

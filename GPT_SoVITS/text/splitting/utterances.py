@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from common.text_origins import TextOrigin, cut_origins, literal
 from GPT_SoVITS.errors import ModelError
@@ -31,7 +31,7 @@ class UtteranceText:
     silence_before: float = 0.0
     """Seconds of a pause in the markup."""
     silence_after: float = 0.0
-    origins: tuple[TextOrigin, ...] = ()
+    origins: tuple[TextOrigin, ...] = field(default=(), compare=False)
     """Where it stands in the text with its markup."""
 
 

@@ -251,3 +251,32 @@ def test_a_marked_word_is_never_cut_in_two():
     assert sum(len(utterance.pronunciations) for utterance in utterances) == 60
     for utterance in utterances:
         assert all(utterance.text[reading.start : reading.end] == "银行" for reading in utterance.pronunciations)
+
+
+def test_paragraphs_and_sentences_have_pauses_between_them_and_none_around_them():
+    document = "<speak> <p><s>One.</s><s>Two.</s></p> <p>Three.</p><break time='1s'/> </speak>"
+    script = read_markup(document, "en")
+
+    assert [item.seconds if isinstance(item, Pause) else item.text.strip() for item in script] == [
+        "One.",
+        0.3,
+        "Two.",
+        0.75,
+        "Three.",
+        1.0,
+    ]
+
+
+def test_a_sentence_may_have_a_language_of_its_own():
+    script = read_markup("<speak><s>Good day.</s><s xml:lang='ja'>東京</s></speak>", "auto")
+
+    assert [item.language for item in script if not isinstance(item, Pause)] == ["auto", "ja"]
+
+
+@pytest.mark.parametrize("name", ["audio", "mark", "voice"])
+def test_elements_that_are_not_followed_say_what_to_do_instead(name):
+    with pytest.raises(ModelError) as raised:
+        read_markup(f"<speak>Hello <{name}>there</{name}></speak>", "en")
+
+    assert f"<{name}>" in raised.value.message
+    assert "Known" not in raised.value.hint
