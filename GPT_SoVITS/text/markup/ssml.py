@@ -147,8 +147,8 @@ class _SsmlParser:
         if self.open and self.open[-1].name in TEXT_ONLY:
             raise bad_markup(f"<{name[:40]}> stands inside <{self.open[-1].name}>, which holds text alone.")
         if name not in ATTRIBUTES or (name == "speak" and self.open):
-            known = ELSEWHERE.get(name, f"Known: {', '.join(ATTRIBUTES)}.")
-            raise bad_markup(f"The element <{name[:40]}> is not known here.", known)
+            advice = ELSEWHERE.get(name, f"Known: {', '.join(ATTRIBUTES)}.")
+            raise bad_markup(f"The element <{name[:40]}> is not known here.", advice)
         if len(self.open) >= MAX_DEPTH:
             raise bad_markup(f"Elements stand more than {MAX_DEPTH} deep.")
         if self.open and self.open[-1].name == "break":
