@@ -69,7 +69,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StageRun:
 
 
 def speak(run: StageRun, sentences: int) -> None:
-    run.services.settings = run.services.settings.model_copy(update={"evaluation_sentences": sentences})
+    run.services.settings = run.services.settings.model_copy(
+        update={"evaluation_sentences": sentences, "provenance_days": 0.0}  # its records are no database
+    )
 
 
 def judged(run: StageRun, script: dict[str, Any]) -> tuple[EvaluationReport, list[CheckpointRow]]:
