@@ -35,7 +35,7 @@ _VISIBLE_TEXTS = """() => {
 _ENGLISH = re.compile(r"[A-Za-z]{4}")
 _PROPER_NAMES = re.compile(  # of products, formats, parameters, and of the bundled voice
     r"sovitsd|SoVITS|DNSMOS|SSML|HTTPS?|POST|Redis|ARPAbet|webhook|Webhook|nano|allison|default"
-    r"|https?://\S+|[\w-]*\.(?:list|ssml|\w{3})\b|\w+_\w+|lora_rank|asr"
+    r"|https?://\S+|[\w-]*\.(?:list|ssml|ckpt|\w{3})\b|ckpt-\S+|\w+_\w+|asr"
 )
 
 
