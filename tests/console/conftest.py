@@ -63,7 +63,7 @@ def free_port() -> int:
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Yield a daemon for the tests of this folder; it keeps its port, since its API is killed while a page is open."""
     folder = tmp_path_factory.mktemp("daemon")
-    settings = {"PORT": str(free_port()), "EVALUATION_SENTENCES": "1"}
+    settings = {"PORT": str(free_port()), "EVALUATION_SENTENCES": "1", "WORKER_RETRY_DELAY_SECONDS": "0.2"}
     with Daemon(folder / "data", folder / "daemon.log", settings) as running:
         yield running
 
