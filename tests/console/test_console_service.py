@@ -80,10 +80,10 @@ def test_a_list_shows_what_others_have_changed(console: OpenConsole, daemon: Dae
     page = console().open("service/webhooks")
     expect(page.get_by_text("No webhook")).to_be_visible()
     with httpx.Client(base_url=f"{daemon.url}/api/v1") as client:
-        webhook = client.post("/webhooks", json={"url": "http://127.0.0.1:9/hook"}).raise_for_status().json()["id"]
-        expect(page.get_by_text("http://127.0.0.1:9/hook")).to_be_visible()
+        webhook = client.post("/webhooks", json={"url": "https://1.1.1.1/hook"}).raise_for_status().json()["id"]
+        expect(page.get_by_text("https://1.1.1.1/hook")).to_be_visible()
         client.delete(f"/webhooks/{webhook}").raise_for_status()
-        expect(page.get_by_text("http://127.0.0.1:9/hook")).to_be_hidden()
+        expect(page.get_by_text("https://1.1.1.1/hook")).to_be_hidden()
 
 
 def test_limits_are_changed_while_the_service_runs(console: OpenConsole, daemon: Daemon) -> None:

@@ -30,6 +30,7 @@ BY_CODE: Final[dict[str, tuple[str, str]]] = {
     "cancelled": ("作业已被取消。", "如有需要，请重新提交。"),
     "cannot_listen": ("无法监听该地址。", "请换一个端口，或停止占用它的程序。"),
     "confirmation_needed": ("参数或输入已与之前不同，需要确认。", "请加上 confirm 重新发送。"),
+    "consent_required": ("需要说话人的同意。", "请先取得同意书：POST /api/v1/consents。"),
     "conflict": ("当前状态不允许此操作。", "请先查看其状态，再重试。"),
     "damaged_artefact": ("存储的文件已损坏。", "请从备份恢复，或重新生成。"),
     "damaged_part": ("模型的一个组件已损坏或缺失。", "请重新安装。"),

@@ -8,6 +8,9 @@ GENERAL: Final[dict[str, dict[str, str]]] = {
     "bad_archive": {
         "{} has {} MiB.": "{} 有 {} MiB。",
     },
+    "consent_required": {
+        "{} by {} {} at {}.": "{0}：说话人 {1}，{2} {3}。",
+    },
     "conflict": {
         "{} {} has {}.": "{} {} 的状态是 {}。",
         "{} {} is {}.": "{} {} 的状态是 {}。",

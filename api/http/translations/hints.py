@@ -26,6 +26,7 @@ HINTS: Final[dict[str, str]] = {
     "Ask an admin for a new one.": "请向管理员索取新的密钥。",
     "Ask for the change again.": "请重新提出更改。",
     "Ask for the text again.": "请重新请求该文本。",
+    "Attach another one to it.": "请为其关联另一份。",
     "Begin another turn.": "请开始新的一轮。",
     "Begin from a version that is ready.": "请从已就绪的版本开始。",
     "Cancel it first, or let it finish.": "请先取消，或等它结束。",
@@ -59,6 +60,7 @@ HINTS: Final[dict[str, str]] = {
     "Export it again.": "请重新导出。",
     "Fields: {}.": "字段：{}。",
     "Files are kept for RESULT_EXPIRY_SECONDS.": "文件保留 RESULT_EXPIRY_SECONDS 秒。",
+    "GET /api/v1/consents lists them.": "同意书列表见 GET /api/v1/consents。",
     "GET /api/v1/datasets/{}/report says why; take segments back with left_out false.": (
         "原因见 GET /api/v1/datasets/{}/report；用 left_out false 可重新纳入片段。"
     ),
@@ -72,17 +74,22 @@ HINTS: Final[dict[str, str]] = {
     "GET /docs lists every field.": "各字段见 GET /docs。",
     "GET /docs lists every path.": "各路径见 GET /docs。",
     "GET /voices lists the voices.": "音色列表见 GET /voices。",
+    "Get a new one (POST /api/v1/consents) and attach it: PATCH /api/v1/voices/{voice} with consent_id.": (
+        "请取得新的同意书（POST /api/v1/consents）并关联：PATCH /api/v1/voices/{voice}，带上 consent_id。"
+    ),
     "Give each a name of its own.": "请为每个取不同的名称。",
     "Give the user that runs sovitsd the right to write to the data folder, then try again.": (
         "请授予运行 sovitsd 的用户写入数据文件夹的权限，然后重试。"
     ),
     "Install it on the hosts that preprocess: {}": "请在进行预处理的主机上安装：{}",
     "It has ended; there is nothing to cancel.": "它已结束，没有可取消的内容。",
+    "It has six hexadecimal digits, such as 00a1ff.": "它是六位十六进制数字，例如 00a1ff。",
     'It is JSON: {"prompts": {name: {…}}}, or [{"name": …, "path": …, "text": …}].': (
         '应为 JSON：{"prompts": {name: {…}}}，或 [{"name": …, "path": …, "text": …}]。'
     ),
     "It is an experiment: GET /api/v1/experiments/{}.": "它是一个实验：GET /api/v1/experiments/{}。",
     "It is the `next_cursor` of the page before.": "它应是上一页的 `next_cursor`。",
+    "It may be deleted already.": "它可能已被删除。",
     "It may last {} to {} s.": "长度可为 {} 到 {} 秒。",
     "It may last {} to {} s; 3 to 10 s are best.": "长度可为 {} 到 {} 秒，3 到 10 秒最佳。",
     "It takes {}. {}": "可用的是 {}。{}",
@@ -134,6 +141,13 @@ HINTS: Final[dict[str, str]] = {
     ),
     "Only a stage that waits or runs can be cancelled.": "只有等待中或运行中的阶段可以取消。",
     "Only http:// and https:// URLs are read.": "只能读取 http:// 和 https:// 网址。",
+    (
+        "POST /api/v1/consents with for_all_voices, or send the id of one as `consent_id`; or use a key that was "
+        "created with --consent, or set CONSENT_STATEMENT."
+    ): (
+        "请用 POST /api/v1/consents 并带上 for_all_voices，或把同意书的 id 作为 `consent_id` 发送；或使用以 "
+        "--consent 创建的密钥，或设置 CONSENT_STATEMENT。"
+    ),
     "POST /api/v1/datasets makes one.": "用 POST /api/v1/datasets 创建。",
     "POST /api/v1/experiments/{}/stages/{} runs it.": "用 POST /api/v1/experiments/{}/stages/{} 运行它。",
     "POST /api/v1/files uploads a recording, POST /api/v1/datasets makes a data set.": (
@@ -163,6 +177,7 @@ HINTS: Final[dict[str, str]] = {
     "Qualities: {}.": "质量：{}。",
     "REDIS_URL begins with redis{}:// for it.": "为此 REDIS_URL 应以 redis{}:// 开头。",
     "Recordings are deleted after a while.": "录音过一段时间会被删除。",
+    "Records are kept for PROVENANCE_DAYS.": "记录保留 PROVENANCE_DAYS 天。",
     "Reload the page: it may be of an older version.": "请重新加载页面：它可能属于旧版本。",
     "Restore the object from a backup, or make it again.": "请从备份恢复该对象，或重新生成。",
     "Results are forgotten after RESULT_EXPIRY_SECONDS.": "结果在 RESULT_EXPIRY_SECONDS 秒后清除。",

@@ -11,6 +11,7 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "A part of {} is still being stopped.": "{} 的一部分仍在停止。",
     "A value of the request cannot be stored: {}.": "无法存储请求中的值：{}。",
     "A voice has up to {} prompts; these are {}.": "一个音色最多 {} 段参考音频，现有 {} 段。",
+    "A voice needs the consent of its speaker before it is published.": "音色在发布之前需要说话人的同意。",
     "An experiment begins from one thing: audio_file_id or dataset_id.": (
         "实验只能从一种来源开始：audio_file_id 或 dataset_id。"
     ),
@@ -71,6 +72,7 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "The bucket {} cannot be created: {} {}": "无法创建存储桶 {}：{} {}",
     "The checkpoint {} is a {}; a {} was expected.": "权重 {} 是 {}，需要的是 {}。",
     "The checkpoint {} speaks for {}.": "权重 {} 正用于 {}。",
+    "The consent of the voice {} is gone.": "音色 {} 的同意书已不存在。",
     "The data set {} could not be made, so there is nothing to change.": "数据集 {} 创建失败，因此没有可更改的内容。",
     "The data set {} has no version {}.": "数据集 {} 没有版本 {}。",
     "The data set {} is in use by {}.": "数据集 {} 正由 {} 使用。",
@@ -165,6 +167,7 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "gpu_numbers is {}": "gpu_numbers 为 {}",
     "no action {}": "没有操作 {}",
     "no checkpoint {}": "没有权重 {}",
+    "no consent {}": "没有同意书 {}",
     "no delivery {}": "没有投递 {}",
     "no experiment {}": "没有实验 {}",
     "no file {}": "没有文件 {}",
