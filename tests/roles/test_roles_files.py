@@ -28,7 +28,12 @@ def test_every_kind_of_file_job_has_a_function_and_a_payload_that_names_it() -> 
 def test_payloads_keep_the_names_under_which_the_queue_stores_them() -> None:
     stored = ArchiveRequest(filenames=("a.wav",)).stored()
 
-    assert stored == {"work": "archive_batch", "filenames": ["a.wav"]}
+    assert stored == {
+        "work": "archive_batch",
+        "filenames": ["a.wav"],
+        "subtitles": None,
+        "max_line_characters": 42,
+    }
     assert file_job_kind(stored) is FileJobKind.ARCHIVE_BATCH
     assert file_job_kind({"text": "Hello."}) is None
 
