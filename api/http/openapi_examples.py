@@ -54,6 +54,12 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "Promotion": {"promoted": True},
     "NewBatch": {"voice": "Anna", "format": "mp3", "items": [{"text": "Good morning.", "filename": "morning"}]},
     "NewInference": {"text": "Good morning. How are you?", "voice": "Anna", "format": "wav", "sample_rate": 24000},
+    "NewConsent": {
+        "speaker": "Anna Example",
+        "statement": "I, Anna Example, agree that my voice is imitated for the audio guide.",
+        "uses": ["audio guide"],
+        "expires_at": "2030-01-01T00:00:00Z",
+    },
     "NewWebhook": {"url": "https://example.org/hooks", "events": ["task.completed"]},
     "NewKey": {"name": "laptop", "scopes": ["speak", "read"]},
     "ResourcesConfig": {"max_concurrent": {"cuda": {"training": 1, "inference": 3}}},

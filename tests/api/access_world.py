@@ -17,7 +17,7 @@ from core.jobs.job import NewJob
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import FILES, SPLITTER
-from core.records import NewFileRecord, Records
+from core.records import ConsentSource, NewConsentRecord, NewFileRecord, NewProvenance, Records
 from core.redis import connect
 from core.settings import Settings
 from core.speech.inference_jobs import BatchItem
@@ -190,6 +190,11 @@ async def create_world(api: Api) -> dict[str, str]:
         batch = await services.batches.create([BatchItem(speech=speech, format="wav", filename="a.wav")])
         job = await services.queue.enqueue(NewJob(SPLITTER, {"text": "alice-text"}, job_id=_unique("alice-job")))
         dead = await services.queue.enqueue(NewJob(SPLITTER, {"text": "alice-text"}, priority=10))
+        consent = await records.consents.create(
+            NewConsentRecord(speaker="alice", statement="I agree.", source=ConsentSource.STATEMENT)
+        )
+        request_id = _unique("alice-speech")
+        await records.provenance.add([_speech(request_id, voice.id)])
     await asyncio.to_thread(_fail_next, api.settings)
     deliveries = await records.deliveries.page()
     key, _ = await records.api_keys.create(_unique("spare"))
@@ -210,7 +215,24 @@ async def create_world(api: Api) -> dict[str, str]:
         "job_id": job.id,
         "dead_job_id": dead.id,
         "key_id": key.id,
+        "consent_id": consent.id,
+        "request_id": request_id,
     }
+
+
+def _speech(request_id: str, voice_id: str) -> NewProvenance:
+    return NewProvenance(
+        request_id=request_id,
+        mark_id=1,
+        voice_id=voice_id,
+        gpt_checkpoint_id="",
+        sovits_checkpoint_id="",
+        time=1.0,
+        seconds=1.0,
+        text="Alice says.",
+        owner="alice",
+        key_id="key-alice",
+    )
 
 
 def _unique(prefix: str) -> str:

@@ -40,7 +40,7 @@ def test_the_same_as_json_for_programs(capsys):
     ("arguments", "complaint"),
     [
         (["{字|zz4}"], "'zz4' is no syllable"),
-        (["<speak><p/></speak>"], "<p> is not known"),
+        (["<speak><emphasis/></speak>"], "<emphasis> is not known"),
         (["."], "nothing to say"),
         (["{1s}"], "nothing to say"),
         (["a", "--language", "fr"], "cannot be spoken"),

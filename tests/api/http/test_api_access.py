@@ -24,6 +24,7 @@ PUBLIC_PATHS = {
     *("/v1/audio/voices", "/v1/audio/models", "/control", "/api/v1/detect"),
 }
 SAME_FOR_EVERYBODY = {
+    "POST /api/v1/consents",
     "POST /api/v1/files",
     "POST /api/v1/stream-tokens",
     "POST /api/v1/task/create",

@@ -33,6 +33,7 @@ DOCUMENTED = {
 STREAMED = {"/v1/audio/speech", "/tts", "/tts_to_audio/", "/", "/control", "/change_refer", "/set_model"}
 """Routes of live speech, of which nothing stays: their responses are audio, or say what the session has chosen."""
 ONLY_CHANGES = {
+    "/api/v1/consents/{consent_id}/withdraw",
     "/api/v1/task/{task_id}/cancel",
     "/api/v1/models/{model_id}/promote",
     "/api/v1/resources/config",
@@ -47,6 +48,7 @@ UNTRIED = {"/api/v1/detect", "/synthesize"}
 """Routes whose response comes from a worker; the second one has a test of its own."""
 MORE_BODIES: Mapping[str, dict[str, Any]] = {
     "/api/v1/stream-tokens": {"json": {"scope": "read"}},
+    "/api/v1/consents": {"json": {"speaker": "Ann", "statement": "I agree."}},
     "/api/v1/task/create": {"json": {"task_name": "new"}},
     "/api/v1/webhooks": {"json": {"url": "https://8.8.8.8/new"}},
     "/api/v1/files": {"files": {"file": ("a.wav", tone(2.0))}},

@@ -30,6 +30,7 @@ from core.jobs.job import NewJob
 from core.jobs.roles import SYNTHESIZER
 from core.records.repositories.voices import VoiceRepository
 from core.speech.requests import UtteranceRequest
+from core.speech.sampling import SamplingOptions
 from GPT_SoVITS.audio import write_wav
 from GPT_SoVITS.checkpoints.catalog import find_part
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
@@ -108,7 +109,15 @@ def synthesizer(home: Home, server: Any) -> Iterator[Synthesizer]:
 
 def speak(role: Synthesizer, voice_id: str, text: str) -> tuple[dict[str, Any], np.ndarray]:
     """One job of the role; its result, and the samples that it kept."""
-    request = UtteranceRequest(parent="speech-1", index=0, text=text, language="auto", voice_id=voice_id, seed=3)
+    request = UtteranceRequest(
+        parent="speech-1",
+        index=0,
+        text=text,
+        language="auto",
+        voice_id=voice_id,
+        seed=3,
+        sampling=SamplingOptions(verify="off"),  # as the library speaks, right or wrong
+    )
     role.services.queue.enqueue(NewJob(SYNTHESIZER, request.stored()))
     lease = role.services.queue.claim(SYNTHESIZER, "worker-1")
     assert lease is not None

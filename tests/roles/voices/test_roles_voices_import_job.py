@@ -20,6 +20,7 @@ import pytest
 import torch
 from foreign_voice_files import SAID, Home, write_home
 from tiny_experiment import write_models
+from wav_chunks import samples_of
 
 from api.app import create_app
 from common.storage_keys import import_file
@@ -274,8 +275,9 @@ async def test_a_voice_comes_speaks_goes_out_and_speaks_the_same_under_another_n
     with zipfile.ZipFile(io.BytesIO(zipped)) as opened:
         manifest = orjson.loads(opened.read("manifest.json"))
         assert [item["status"] for item in manifest["items"]] == ["completed", "completed", "failed"], manifest
-        assert opened.read("bob.wav") == opened.read("Eve.wav")
-        assert len(opened.read("bob.wav")) > 6_400
+        samples = samples_of(opened.read("bob.wav"))
+        assert samples == samples_of(opened.read("Eve.wav"))  # behind them is what each request is marked with
+        assert len(samples) > 6_400
     assert "SSML" in manifest["items"][2]["error"]["message"]
     records = Records(settings.resolved_database_url)
     assert (await records.voices.get("Eve")).prompts[0]["tokens"] == (await records.voices.get("bob")).prompts[0][
