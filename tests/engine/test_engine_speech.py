@@ -11,10 +11,13 @@ from utterance_recorder import WAIT_SECONDS, Recorder
 from GPT_SoVITS.engine.speech_engine import SpeechEngine
 from GPT_SoVITS.engine.utterance import UtteranceCancelled, UtteranceTask
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
 from GPT_SoVITS.gpt.sampling import SamplingSettings
 from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, Pipeline, Speech, SynthesisRequest
 
 CHUNKS = ChunkSettings()
+CANCELLED_AT = 20
+"""The step of the decoder in which a caller cancels, of at least 50."""
 TEXTS = ("Good evening to all of you.", "Hello.", "The last train leaves before midnight, they say.")
 
 
@@ -79,6 +82,26 @@ def test_a_cancelled_utterance_ends_without_its_other_chunks(engine, nano, nano_
     with pytest.raises(UtteranceCancelled):
         recorder.samples()
     assert len(recorder.chunks) == 1
+
+
+def test_a_cancel_takes_effect_within_eight_steps(monkeypatch, engine, nano, nano_prompt):
+    steps = 0
+    step = ContinuousBatch.step
+
+    def counted_step(batch: ContinuousBatch) -> dict[int, list[int]]:
+        nonlocal steps
+        steps += 1
+        if steps == CANCELLED_AT:
+            handles[0].cancel()
+        return step(batch)
+
+    monkeypatch.setattr(ContinuousBatch, "step", counted_step)
+    recorder = Recorder()
+    handles = [engine.submit(UtteranceTask(nano, utterance_of(TEXTS[2], nano_prompt), CHUNKS), recorder)]
+    with pytest.raises(UtteranceCancelled):
+        recorder.samples()
+
+    assert CANCELLED_AT <= steps <= CANCELLED_AT + 8
 
 
 def test_a_function_runs_on_the_thread_of_the_device_and_its_error_is_the_callers(engine):
