@@ -2,7 +2,7 @@
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { api, call, type Schemas } from '../../api/client';
 import { followEvents } from '../../api/events';
-import { formatNumber, t, term } from '../../app/i18n';
+import { formatNumber, language, t, term } from '../../app/i18n';
 import { useResource } from '../../app/resource';
 import { can } from '../../app/session';
 import { ActionButton } from '../../ui/action';
@@ -225,9 +225,9 @@ function LastHour({ now }: { now: Sample }) {
     return last && now.at > last.at ? [...past, now] : past;
   }, [history.data, now]);
   const times = useMemo(() => samples.map((sample) => Date.parse(sample.at) / 1000), [samples]);
-  const waiting = useMemo(() => byRole(samples, 'waiting'), [samples]);
-  const running = useMemo(() => byRole(samples, 'running'), [samples]);
-  const memory = useMemo(() => memoryCurves(samples), [samples]);
+  const waiting = useMemo(() => byRole(samples, 'waiting'), [samples, language.value]);
+  const running = useMemo(() => byRole(samples, 'running'), [samples, language.value]);
+  const memory = useMemo(() => memoryCurves(samples), [samples, language.value]);
   if (history.error && !history.data) return <ErrorNote error={history.error} retry={history.reload} />;
   if (!history.data) return <Loading />;
   if (samples.length < 2) return <Empty>{t('service.noHistory')}</Empty>;
