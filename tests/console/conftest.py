@@ -29,7 +29,7 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return 16 s of the bundled recording as a WAV."""
     samples, rate = soundfile.read(RECORDING, frames=16 * 16_000, dtype="int16")
@@ -38,9 +38,9 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser(recording: Path) -> Iterator[Browser]:
-    """Yield Chromium, whose microphone hears the recording."""
+    """Yield Chromium, whose microphone hears the recording; for a module, as no other event loop runs beside it."""
     if not CHROMIUM:
         pytest.skip("Chromium is missing: apt-get install chromium (scripts/setup browser does it as root).")
     from playwright.sync_api import sync_playwright
@@ -59,7 +59,7 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """Yield a daemon for the tests of this folder; it keeps its port, since its API is killed while a page is open."""
     folder = tmp_path_factory.mktemp("daemon")
