@@ -35,7 +35,7 @@ _VISIBLE_TEXTS = """() => {
 _ENGLISH = re.compile(r"[A-Za-z]{4}")
 _PROPER_NAMES = re.compile(  # of products, formats, parameters, and of the bundled voice
     r"sovitsd|SoVITS|DNSMOS|SSML|HTTPS?|POST|Redis|ARPAbet|webhook|Webhook|nano|allison|default"
-    r"|https?://\S+|[\w-]*\.(?:list|ssml|ckpt|\w{3})\b|ckpt-\S+|\w+_\w+|asr"
+    r"|https?://\S+|[\w-]*\.(?:list|ssml|ckpt|\w{3})\b|(?:ckpt|exp)-\S+|\w+_\w+|asr"
 )
 
 
@@ -84,7 +84,7 @@ class ConsolePage:
     def faults_of_access(self, names: Collection[str] = ()) -> list[str]:
         """Return what axe finds wrong with the page in both languages and themes, and what is English in Chinese.
 
-        `names`: texts that stay as they are.
+        `names`: what stays as it is, as a text or in one.
         """
         faults: list[str] = []
         for language in ("en", "zh"):
@@ -92,13 +92,14 @@ class ConsolePage:
             for theme in ("light", "dark"):
                 self.page.locator(".choices select").nth(1).select_option(theme)
                 faults += [f"{language} {theme}: {fault}" for fault in self.accessibility()]
-        faults += [f"English: {text}" for text in self.english_texts() if text not in names]
+        faults += [f"English: {text}" for text in self.english_texts(names)]
         self.page.locator(".choices select").first.select_option("en")
         return faults
 
-    def english_texts(self) -> list[str]:
+    def english_texts(self, names: Collection[str] = ()) -> list[str]:
         """Return texts of the page with an English word; not names, code and what the user wrote (`dir=auto`)."""
-        return [text for text in self.page.evaluate(_VISIBLE_TEXTS) if _ENGLISH.search(_PROPER_NAMES.sub("", text))]
+        known = re.compile("|".join([*map(re.escape, names), _PROPER_NAMES.pattern]))
+        return [text for text in self.page.evaluate(_VISIBLE_TEXTS) if _ENGLISH.search(known.sub("", text))]
 
     def accessibility(self, selector: str = "") -> list[str]:
         """Return what axe finds wrong with the page as it is now, or with the contrast of one element."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from bundled_speech import ALLISON
 
-from GPT_SoVITS.audio import resample
-from GPT_SoVITS.dataset.word_errors import compare
 from GPT_SoVITS.engine.warm_up import BASE
 from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline
 from GPT_SoVITS.synthesis.conditioning import TextConditioner
@@ -119,26 +116,6 @@ def test_a_very_short_text_of_nano_begins_with_a_pause(pipeline: Pipeline) -> No
     assert pipeline.conditioner.phonemize("Hi", "en").phonemes == [",", "HH", "AY1", "."]
     assert pipeline.conditioner.phonemize("Yes", "en").phonemes == [",", "Y", "EH1", "S", "."]
     assert pipeline.conditioner.phonemize("Good morning.", "en").phonemes[0] == "G"
-
-
-@pytest.mark.slow  # Whisper takes a second for each, however short
-def test_single_words_letters_and_numbers_are_understood(
-    pipeline: Pipeline, prompt: EncodedPrompt, models: Path
-) -> None:
-    from faster_whisper import WhisperModel
-
-    from GPT_SoVITS.features.whisper_model import model_folder
-
-    recognizer = WhisperModel(str(model_folder(models)), device="cpu", compute_type="int8", local_files_only=True)
-    wrong = []
-    for text in ("B", "42", "Yes", "Thank you", "Chapter one", "Hello"):
-        speech = pipeline.speak(text, "en", prompt, seed=2)
-        samples = np.pad(resample(speech.samples, speech.sample_rate, 16_000), 8_000)
-        segments, _ = recognizer.transcribe(samples, language="en", beam_size=5, temperature=0.0)
-        transcript = " ".join(segment.text.strip() for segment in segments)
-        if compare(text, transcript, "en").wer:
-            wrong.append((text, transcript))
-    assert not wrong
 
 
 def level(samples: np.ndarray) -> float:

@@ -280,7 +280,7 @@ def test_a_recording_that_takes_too_much_processor_time_is_read_once(noise, save
         f"with pathlib.Path({str(tmp_path / 'runs')!r}).open('a') as file: file.write('x')\n"
         "from core.media import decoder_child\n"
         "decoder_child.CPU_SECONDS = 1\n"
-        "decoder_child._limit_resources()\n"
+        "decoder_child.limit_resources()\n"
         "while True: pass"
     )
     monkeypatch.setattr(decode_module, "CHILD", (sys.executable, "-c", program))

@@ -259,25 +259,6 @@ async def test_a_read_of_a_client_that_left_returns_its_connection(url):
     await database.close()
 
 
-async def test_the_end_waits_for_connections_in_use(url):
-    upgrade(url)
-    database, begun = Database(url), asyncio.Event()
-
-    async def read() -> int:
-        async with database.read() as connection:
-            begun.set()
-            return (await connection.exec_driver_sql(SLOW_QUERY)).scalar_one()
-
-    reading = asyncio.create_task(read())
-    await begun.wait()
-    await database.close()
-
-    assert reading.done()
-    assert reading.result() == 300_000
-    assert database.reader.sync_engine.pool.checkedin() == 0  # type: ignore[attr-defined]
-    await database.close()
-
-
 async def test_connections_that_the_server_ended_are_made_anew(postgres, experiment_record):
     records = Records(postgres.migrated_database())
     await records.experiments.create(experiment_record)

@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { api, call, type Schemas } from '../../api/client';
 import { followEvents } from '../../api/events';
 import { formatDuration, formatTime, t, term } from '../../app/i18n';
-import { useResource } from '../../app/resource';
+import { useRefresh, useResource } from '../../app/resource';
 import { linkTo } from '../../app/router';
 import { can } from '../../app/session';
 import { Connection, ErrorNote, Loading, Name, Notice, Status } from '../../ui/feedback';
@@ -39,6 +39,7 @@ export function DatasetPage({ id }: { id: string }) {
       onError: dataset.reload,
     });
   }, [id, busy]);
+  useRefresh(dataset.reload); // an end may come between a response and the stream that would tell of it
   if (dataset.error && !dataset.data) return <ErrorNote error={dataset.error} retry={dataset.reload} />;
   if (!dataset.data) return <Loading />;
   const { data } = dataset;
