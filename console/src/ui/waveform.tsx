@@ -35,6 +35,7 @@ export function Waveform({ blob, label, height = 48, autoplay = false, range, on
   const [failed, setFailed] = useState(false);
   const dark = isDark();
   useEffect(() => {
+    setDuration(0); // a range that is marked before the recording is loaded would be cut to nothing
     const plugin = onRange ? RegionsPlugin.create() : undefined;
     const surfer = WaveSurfer.create({
       container: container.current!,
