@@ -90,7 +90,8 @@ class SpeakingDaemon(Daemon):
     def stored_audio(self, inference_id: str) -> list[Path]:
         """Return the files of an inference and of its utterances."""
         storage = self.folder / "storage"
-        return sorted(path for path in storage.glob(f"*/{inference_id}*/*") if path.is_file())
+        paths = storage.glob(f"*/{inference_id}*/*")
+        return sorted(path for path in paths if path.is_file() and path.relative_to(storage).parts[0] != "logs")
 
     def close(self) -> None:
         self.client.close()
