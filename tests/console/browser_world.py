@@ -98,8 +98,8 @@ class ConsolePage:
 
     def english_texts(self, names: Collection[str] = ()) -> list[str]:
         """Return texts of the page with an English word; not names, code and what the user wrote (`dir=auto`)."""
-        known = re.compile("|".join([*map(re.escape, names), _PROPER_NAMES.pattern]))
-        return [text for text in self.page.evaluate(_VISIBLE_TEXTS) if _ENGLISH.search(known.sub("", text))]
+        not_english = re.compile("|".join([*map(re.escape, names), _PROPER_NAMES.pattern]))
+        return [text for text in self.page.evaluate(_VISIBLE_TEXTS) if _ENGLISH.search(not_english.sub("", text))]
 
     def accessibility(self, selector: str = "") -> list[str]:
         """Return what axe finds wrong with the page as it is now, or with the contrast of one element."""
