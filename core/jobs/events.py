@@ -114,6 +114,7 @@ class _Subscriptions:
         self._confirmed: dict[str, asyncio.Event] = {}
         self._pubsub: PubSub | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._closed = False
 
     @asynccontextmanager
     async def listen(self, topic: str) -> AsyncIterator[asyncio.Event]:
@@ -136,7 +137,8 @@ class _Subscriptions:
                 await self._request("unsubscribe", channel)
 
     async def close(self) -> None:
-        """Stop reading."""
+        """Stop reading for good: listeners that leave later begin no new connection."""
+        self._closed = True
         for task in (self._reader, self._poller):
             if task is not None:
                 task.cancel()
@@ -146,7 +148,7 @@ class _Subscriptions:
 
     async def _request(self, verb: str, channel: str) -> None:
         """Subscribe or unsubscribe; while there is no connection, the next one begins with all channels."""
-        if self._reader is None:
+        if self._reader is None and not self._closed:
             self._reader = asyncio.create_task(self._read())
             self._poller = asyncio.create_task(self._poll())
         if self._pubsub is not None:
