@@ -85,6 +85,7 @@ def test_a_part_of_a_segment_is_kept_and_the_draft_of_a_transcript_outlives_a_re
     segment.get_by_role("button", name="Cancel").click()
 
     segment.get_by_role("button", name="Cut", exact=True).click()
+    expect(segment.get_by_role("button", name="Play")).to_be_enabled(timeout=60_000)
     segment.get_by_label("Start").fill("0.5")
     segment.get_by_label("End").fill("1.5")
     segment.get_by_role("button", name="Keep only this part").click()

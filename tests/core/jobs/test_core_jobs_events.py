@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import cast
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import redis
@@ -205,17 +204,6 @@ async def test_waiting_has_an_end_of_its_own(listening: Events, queue: Queue):
 async def test_waiting_for_nobody_ends_at_once(listening: Events):
     with pytest.raises(NotFound):
         await listening.wait("nobody", 30)
-
-
-async def test_a_watcher_that_leaves_after_the_end_leaves_nothing_behind(listening: Events, async_queue: AsyncQueue):
-    job = await async_queue.enqueue(NewJob("splitter", {}))
-    watching = cast(AsyncGenerator[Event], listening.watch(job.id))
-    await anext(watching)
-
-    await listening.close()
-    await watching.aclose()
-
-    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_watchers_and_waiters_outlive_the_server(own_server: EmbeddedServer):
