@@ -28,7 +28,6 @@ from api.http.access import AccessMiddleware
 from api.http.audit import AuditMiddleware
 from api.http.auth import KeyRing
 from api.http.body_limit import BodyLimitMiddleware
-from api.http.disconnect import cancel_and_wait
 from api.http.draining import DrainingMiddleware
 from api.http.head import HeadMiddleware
 from api.http.hosts import AllowedHosts, HostMiddleware
@@ -82,6 +81,7 @@ from api.services.uploads import UploadService
 from api.services.voices import VoiceService
 from common.package_version import package_version
 from core.audit import AuditLog
+from core.cancellation import cancel_and_wait
 from core.datasets import DatasetService
 from core.experiments.model_versions import ModelVersions
 from core.experiments.service import ExperimentService

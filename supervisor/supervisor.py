@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from core.cancellation import cancel_and_wait
 from core.datasets import DatasetService
 from core.deployment import ineffective_settings, start_line
 from core.env_file import notes_on_env_file
@@ -225,9 +226,7 @@ class Supervisor:
         else:
             logger.info("Draining: no new jobs; work in progress ends or is handed back.")
         await self._drain()
-        stopping.cancel()
-        for loop in loops:
-            loop.cancel()
+        await cancel_and_wait(stopping, *loops)
         await self._children.join()
         await asyncio.gather(stopping, *loops, return_exceptions=True)
         logger.info("Stopped.")

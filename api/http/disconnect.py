@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-Result = TypeVar("Result")
+from core.cancellation import cancel_and_wait
 
-RETRY_SECONDS: Final = 1.0
+Result = TypeVar("Result")
 
 
 async def while_connected(request: Request, work: Awaitable[Result]) -> Result:
@@ -28,17 +28,6 @@ async def while_connected(request: Request, work: Awaitable[Result]) -> Result:
     finally:
         disconnected.cancel()
         await cancel_and_wait(working)
-
-
-async def cancel_and_wait(work: asyncio.Future[Result]) -> None:
-    """Cancel a task until it has ended.
-
-    One cancellation may not be enough: `asyncio.wait_for` of Python 3.11, which the Redis client sends by, loses a
-    cancellation that arrives at the moment at which its work is done.
-    """
-    while not work.done():
-        work.cancel()
-        await asyncio.wait({work}, timeout=RETRY_SECONDS)
 
 
 async def _wait_for_disconnect(request: Request) -> None:

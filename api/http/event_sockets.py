@@ -13,8 +13,8 @@ from fastapi import Query
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.http import errors
-from api.http.disconnect import cancel_and_wait
 from api.http.sse import ProgressFeed, SseResponder, heartbeat, position
+from core.cancellation import cancel_and_wait
 from core.errors import SovitsError
 from core.jobs.job import Event
 

@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.disconnect import cancel_and_wait
+from core.cancellation import cancel_and_wait
 
 
 class HeadMiddleware:

@@ -17,8 +17,8 @@ import orjson
 from fastapi import Header
 from prometheus_client import Gauge
 
-from api.http.disconnect import cancel_and_wait
 from api.http.responses import ClosingStreamingResponse
+from core.cancellation import cancel_and_wait
 from core.jobs.job import TERMINAL_EVENTS, Event
 from core.records import iso
 

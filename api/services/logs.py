@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from typing_extensions import TypedDict
 
-from api.http.disconnect import cancel_and_wait
 from api.http.schemas import PageView
 from api.services.progress import START, TopicFeed, event_order, job_event, stage_feed, task_feed
 from core.access import current_caller
+from core.cancellation import cancel_and_wait
 from core.errors import InvalidRequest, NotFound, QueueUnavailable
 from core.jobs.events import Events
 from core.jobs.job import TERMINAL_EVENTS, Event

@@ -21,6 +21,7 @@ from api.services.growing_text import CutPlace, GrowingText, TextPiece
 from api.services.live_speech import AudioChunk, LiveSpeech
 from api.services.text_splitting import sentences, split_short_text
 from common.text_origins import moved
+from core.cancellation import cancel_and_wait
 from core.errors import EmptyText, InvalidRequest, TextTooLong, UnreadableText
 from core.settings import Settings
 from core.speech.checks import check_spoken_languages
@@ -114,9 +115,7 @@ class SpeechSession:
     async def close(self) -> None:
         """End the session; what was not spoken yet is given up."""
         self._done = True
-        self._pacing.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._pacing
+        await cancel_and_wait(self._pacing)
 
     async def _pace(self) -> None:
         """Begin a sentence that is not complete when the listener would have to wait for it."""

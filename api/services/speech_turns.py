@@ -15,13 +15,13 @@ from typing import Any, Protocol
 
 from starlette.websockets import WebSocketDisconnect
 
-from api.http.disconnect import cancel_and_wait
 from api.services.encoding import AudioEncoder, new_encoder
 from api.services.live_speech import AudioChunk
 from api.services.resampling import resampled
 from api.services.speech import SpeechOptions, SpeechService
 from api.services.speech_session import SpeechSession, SpokenText
 from common.audio_formats import StreamFormat, encoded_rate
+from core.cancellation import cancel_and_wait
 from core.errors import SovitsError, TextTooLong
 from core.marks.speech_label import SpeechLabel
 from core.records import VoiceRecord

@@ -19,6 +19,7 @@ import orjson
 import redis.asyncio
 
 from common.json_types import JsonObject
+from core.cancellation import cancel_and_wait
 from core.errors import ErrorData, NotFound, QueueUnavailable, SovitsError, TimedOut
 from core.ids import new_id
 from core.jobs.job import JobStatus
@@ -200,8 +201,7 @@ class ChunkStreams:
 
     async def close(self) -> None:
         """Stop reading; jobs that nobody hears any more are cancelled when their turn comes."""
-        for loop in (*self._loops, *self._tasks):
-            loop.cancel()
+        await cancel_and_wait(*self._loops, *self._tasks)
         await asyncio.gather(*self._loops, *self._tasks, return_exceptions=True)
         if self._loops:
             with suppress(QueueUnavailable):

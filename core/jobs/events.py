@@ -18,6 +18,7 @@ from typing import Final
 import redis.asyncio
 from redis.asyncio.client import PubSub
 
+from core.cancellation import cancel_and_wait
 from core.errors import NotFound, QueueUnavailable, TimedOut
 from core.jobs.job import TERMINAL_EVENTS, Event, Job
 from core.jobs.queue import AsyncQueue
@@ -139,11 +140,7 @@ class _Subscriptions:
     async def close(self) -> None:
         """Stop reading for good: listeners that leave later begin no new connection."""
         self._closed = True
-        for task in (self._reader, self._poller):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        await cancel_and_wait(*(task for task in (self._reader, self._poller) if task is not None))
         self._reader = self._poller = None
 
     async def _request(self, verb: str, channel: str) -> None:

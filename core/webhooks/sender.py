@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from core.cancellation import cancel_and_wait
 from core.encryption import SecretBox
 from core.errors import NotFound, SovitsError
 from core.net.fetch import Fetcher
@@ -89,8 +90,7 @@ class WebhookSender:
     async def close(self) -> None:
         """Cancel the attempts under way; another sender retries them."""
         attempts = list(self._attempts)
-        for task in attempts:
-            task.cancel()
+        await cancel_and_wait(*attempts)
         await asyncio.gather(*attempts, return_exceptions=True)
         if attempts:
             await self.records.deliveries.release(self.id)

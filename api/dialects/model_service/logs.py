@@ -10,9 +10,9 @@ from typing import Any, Final
 from typing_extensions import TypedDict
 
 from api.dialects.model_service.metrics import latest_metrics
-from api.http.disconnect import cancel_and_wait
 from api.services.logs import LogFeed
 from api.services.progress import event_order
+from core.cancellation import cancel_and_wait
 from core.errors import QueueUnavailable, error_message
 from core.jobs.job import TERMINAL_EVENTS, Event
 from core.records import iso

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from api.dependencies import ApiServices
 from api.dialects.wyoming.events import MAX_LINE_BYTES, WyomingEvent, read_event, write_event
-from api.http.disconnect import cancel_and_wait
 from api.services.live_speech import AudioChunk
 from api.services.speech import SpeechOptions
 from api.services.speech_turns import SpeechTurns, Turn, TurnSettings
 from common.package_version import package_version
 from core.access import ANONYMOUS, LOCAL, act_as
+from core.cancellation import cancel_and_wait
 from core.errors import InvalidRequest, SovitsError
 from core.records import VoiceRecord
 from core.speech.requests import InputType

@@ -43,23 +43,3 @@ async def test_work_for_someone_who_left_is_cancelled() -> None:
         await disconnect.while_connected(a_request(leave), work())
 
     assert ended == ["work"]
-
-
-async def test_work_that_forgets_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disconnect, "RETRY_SECONDS", 0.01)
-    forgotten: list[str] = []
-
-    async def forgetful() -> None:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            forgotten.append("once")
-        await asyncio.Event().wait()
-
-    work = asyncio.create_task(forgetful())
-    await asyncio.sleep(0)
-
-    await disconnect.cancel_and_wait(work)
-
-    assert work.cancelled()
-    assert forgotten == ["once"]

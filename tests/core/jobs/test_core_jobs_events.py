@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import cast
 
 import pytest
 import redis
@@ -204,6 +205,17 @@ async def test_waiting_has_an_end_of_its_own(listening: Events, queue: Queue):
 async def test_waiting_for_nobody_ends_at_once(listening: Events):
     with pytest.raises(NotFound):
         await listening.wait("nobody", 30)
+
+
+async def test_a_watcher_that_leaves_after_the_end_leaves_nothing_behind(listening: Events, async_queue: AsyncQueue):
+    await async_queue.publish_event("task-1", "progress", {"progress": 0.1})
+    watching = cast(AsyncGenerator[Event], listening.watch("task-1"))
+    await anext(watching)
+
+    await listening.close()
+    await watching.aclose()
+
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_watchers_and_waiters_outlive_the_server(own_server: EmbeddedServer):
