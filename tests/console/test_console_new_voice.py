@@ -150,7 +150,7 @@ def test_the_voice_and_its_models_are_listed_with_their_lineage(trained: Page, c
     page.locator("dd a[href*='models']").first.click()
     expect(page.get_by_role("heading", name="Lineage")).to_be_visible()
     expect(page.locator("dl dl").first).to_be_visible()
-    assert opened.accessibility() == []
+    assert opened.faults_of_access({NAME}) == []
 
 
 def test_the_draft_of_a_new_voice_outlives_a_reload(console: OpenConsole, recording: Path) -> None:

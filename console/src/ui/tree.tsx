@@ -4,7 +4,7 @@ import type { ComponentChildren } from 'preact';
 export function Tree({ value }: { value: Record<string, unknown> }) {
   return (
     <dl class="facts">
-      {Object.entries(value).map(([name, item]) => [<dt key={`${name}-name`}>{name}</dt>, <dd key={name}>{show(item)}</dd>])}
+      {Object.entries(value).map(([name, item]) => [<dt key={`${name}-name`}><code>{name}</code></dt>, <dd key={name}>{show(item)}</dd>])}
     </dl>
   );
 }

@@ -48,7 +48,7 @@ export function ModelPage({ id }: { id: string }) {
               <dd><a href={linkTo('experiments', data.exp_id)}>{data.exp_id}</a></dd>
             </>
           )}
-          {numbers.map(([name, value]) => [<dt key={`${name}-name`}>{name}</dt>, <dd key={name}>{formatNumber(value, 4)}</dd>])}
+          {numbers.map(([name, value]) => [<dt key={`${name}-name`}><code>{name}</code></dt>, <dd key={name}>{formatNumber(value, 4)}</dd>])}
         </dl>
         <h3>{t('models.lineage')}</h3>
         {Object.keys(data.lineage).length === 0 ? <p class="muted">{t('models.noLineage')}</p> : <Tree value={data.lineage} />}
