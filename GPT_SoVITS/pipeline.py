@@ -43,7 +43,7 @@ from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
 from GPT_SoVITS.synthesis.word_timing import PeakLevels, SpokenWord
 from GPT_SoVITS.text import InlinePronunciation
 from GPT_SoVITS.text.symbols import PUNCTUATION, phoneme_ids
-from GPT_SoVITS.vocoders import SuperResolution, load_vocoder
+from GPT_SoVITS.vocoders import SuperResolution, Vocoder, load_vocoder
 
 __all__ = [
     "ChunkSettings",
@@ -149,15 +149,7 @@ class Pipeline:
         spectrograms = read_section(SpectrogramConfig, voice.recipe["data"], extra=True)
         decoder: AcousticDecoder
         if isinstance(voice.sovits, FlowMatchingSoVITS):
-            if models is None:
-                raise ModelError(
-                    "missing_part", f"{voice.version} needs a vocoder, and no folder of models was named to find it."
-                )
-            vocoder = store.share(
-                "vocoder",
-                (voice.version, str(device)),
-                partial(load_vocoder, voice.version, models, device=device),
-            )
+            vocoder = _shared_vocoder(voice.version, models, device, store)
             decoder = FlowDecoder(voice.sovits, vocoder, voice.recipe, version=voice.version)
         else:
             # nano's codebook is its own, and nobody knows which of its tokens is silence.
@@ -384,6 +376,13 @@ class Pipeline:
             mel_prompt=request.prompt.mel,
             steps=request.steps,
         )
+
+
+def _shared_vocoder(version: str, models: Path | None, device: torch.device | str, store: ModelStore) -> Vocoder:
+    """Return the vocoder of v3 or v4, which all voices share; raise ModelError `missing_part`."""
+    if models is None:
+        raise ModelError("missing_part", f"{version} needs a vocoder, and no folder of models was named to find it.")
+    return store.share("vocoder", (version, str(device)), partial(load_vocoder, version, models, device=device))
 
 
 def nothing_spoken(utterance: ConditionedRequest) -> ModelError:

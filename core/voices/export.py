@@ -68,17 +68,7 @@ def prepare_export(
         path = storage.path(record.storage_key)
         checksum_of(path, f"the {record.kind} weights {record.id}", record.sha256)
         files.append((f"{record.kind}.safetensors", path))
-        checkpoints[record.kind] = CheckpointEntry(
-            file=f"{record.kind}.safetensors",
-            sha256=record.sha256,
-            size_bytes=record.size_bytes,
-            version=record.version,
-            name=record.name,
-            epoch=record.epoch,
-            step=record.step,
-            metrics=record.metrics,
-            lineage=record.lineage,
-        )
+        checkpoints[record.kind] = _checkpoint_entry(record)
     prompts = []
     for number, prompt in enumerate(voice.prompts):
         path = storage.path(str(prompt["audio"]))
@@ -105,6 +95,20 @@ def prepare_export(
     )
     left_out = {"consent"} if consent is None else set()
     return VoiceExport(manifest.model_dump_json(indent=1, exclude=left_out).encode(), tuple(files))
+
+
+def _checkpoint_entry(checkpoint: CheckpointRecord) -> CheckpointEntry:
+    return CheckpointEntry(
+        file=f"{checkpoint.kind}.safetensors",
+        sha256=checkpoint.sha256,
+        size_bytes=checkpoint.size_bytes,
+        version=checkpoint.version,
+        name=checkpoint.name,
+        epoch=checkpoint.epoch,
+        step=checkpoint.step,
+        metrics=checkpoint.metrics,
+        lineage=checkpoint.lineage,
+    )
 
 
 def _consent_entry(consent: ConsentRecord) -> ConsentEntry:

@@ -55,11 +55,7 @@ def train(run: StageRun, *, kind: str, settings: TrainingSettings, trainer: str 
     folder = run.folder / f"{kind}_{run.work_run}"
     folder.mkdir(parents=True, exist_ok=True)
     share = TRAINING_SHARE if run.services.settings.evaluation_sentences else 1.0
-    resources = TrainingResources(run.config["batch_size"], run.services.threads)
-    if run.services.device == "cpu":
-        resources = cap_cpu_training(run.services.settings, resources.threads, resources.batch_size)
-        if resources.note:
-            logger.warning("%s", resources.note)
+    resources = _resources(run)
     batch = BatchSize(folder, resources.batch_size)
 
     def attempt(batch_size: int) -> tuple[TrainingDoneEvent, CheckpointPublisher]:
@@ -109,6 +105,17 @@ def train(run: StageRun, *, kind: str, settings: TrainingSettings, trainer: str 
         "evaluation": {**evaluation},
         "notes": [note for note in (resources.note, batch.note) if note],
     }
+
+
+def _resources(run: StageRun) -> TrainingResources:
+    """Return batch size and threads, on a CPU as far as its memory and cores go."""
+    requested = TrainingResources(run.config["batch_size"], run.services.threads)
+    if run.services.device != "cpu":
+        return requested
+    capped = cap_cpu_training(run.services.settings, requested.threads, requested.batch_size)
+    if capped.note:
+        logger.warning("%s", capped.note)
+    return capped
 
 
 def _bases(run: StageRun, kind: str, settings: TrainingSettings) -> dict[str, str]:
