@@ -78,8 +78,8 @@ EXAMPLES: Final[Mapping[str, Any]] = {
         "methods": ["GaussNoise"],
     },
     "CropStart": {**_V2_PATHS, "x": 1, "y": 0, "width": 60, "height": 0},
-    "InferenceStart": {"cfg_path": "default", "weight_path": "Anna", "source_path": "Good morning."},
-    "BatchStart": {"cfg_path": "default", "weight_path": "Anna", "source_paths": ["Good morning.", "Good night."]},
+    "InferenceStart": {"cfg_path": "Anna", "weight_path": "", "source_path": "Good morning."},
+    "BatchStart": {"cfg_path": "Anna", "weight_path": "", "source_paths": ["Good morning.", "Good night."]},
     "LimitsConfig": {"max_concurrent": {"cuda": {"training": 1, "inference": 3}}},
     "SpeechBody": {
         "model": "tts-1",
