@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from common.versions import VERSIONS
@@ -19,6 +20,16 @@ BAD_SETTING = 2
 
 USER_FILE_COMMANDS = ("speak", "detect", "text", "checkpoint")
 """Commands that write no data of the server, but files that the user names."""
+
+
+class VersionAction(argparse.Action):
+    """Print the version, which takes a moment to find out, and end."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_arguments: object) -> None:
+        from common.package_version import package_version
+
+        print(f"sovitsd {package_version()}")
+        parser.exit()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     """Build the command line."""
-    parser = argparse.ArgumentParser(prog="main.py", description=__doc__, epilog="Settings: see env.example.")
+    # Called through the entry point of an installed package, it has that name.
+    name = "sovitsd" if Path(sys.argv[0]).name.startswith("sovitsd") else "main.py"
+    parser = argparse.ArgumentParser(prog=name, description=__doc__, epilog="Settings: see env.example.")
+    parser.add_argument("--version", action=VersionAction, nargs=0, help="show the version and end")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     parser.set_defaults(run=_serve, command="serve", roles="", without_api=False)
 
@@ -330,8 +344,6 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from scripts.demo_run import run_demo
 
     return run_demo(Path(options.output), options.quality)

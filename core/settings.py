@@ -18,6 +18,7 @@ from pydantic_settings import (
 
 from common.hosts import bracketed
 from common.repository import REPOSITORY as REPOSITORY
+from common.repository import default_data_path
 from common.versions import RequestedVersion
 from core.encryption import KEY_FILE, SecretBox
 from core.errors import SovitsError
@@ -69,8 +70,9 @@ class Settings(BaseSettings):
     """Title of the documentation at /docs."""
     api_v1_prefix: str = "/api/v1"
     """Fixed; another value is told at the start."""
-    data_path: Path = REPOSITORY / "data"
-    """Everything that is written lies under this folder."""
+    data_path: Path = Field(default_factory=default_data_path)
+    """Everything that is written lies under this folder; by default `data` in the checkout, or, of an installed
+    package, `~/.local/share/sovitsd`."""
 
     redis_url: str = ""
     """`redis://` or `rediss://`, with sentinels `redis+sentinel://HOST:26379,HOST:26379/NAME/0`, of a cluster
