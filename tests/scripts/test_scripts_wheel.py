@@ -100,11 +100,11 @@ def test_the_wheel_holds_every_file_of_its_packages(wheel):
 def test_it_tells_its_version_and_examines_the_host_from_anywhere(run_program, tmp_path):
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
 
-    told = run_program("--version")
+    answer = run_program("--version")
     examined = run_program("doctor")
 
-    assert told.stdout == f"sovitsd {version}\n"
-    assert told.returncode == 0
+    assert answer.stdout == f"sovitsd {version}\n"
+    assert answer.returncode == 0
     assert f"sovitsd {version}, Python" in examined.stdout, examined.stderr
     assert f"data folder: {tmp_path}/home/.local/share/sovitsd" in examined.stdout
     assert "Missing\n  nothing that is needed" in examined.stdout
