@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commands.terminal import INTERRUPTED, print_json
 from common.official_weights import PARTS
 from common.sentences import join_sentences
 from common.versions import UPSTREAM_VERSIONS
@@ -19,8 +20,6 @@ from GPT_SoVITS.errors import ModelError
 if TYPE_CHECKING:
     from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
 
-INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C ended, as shells have it."""
 OFFICIAL_SUFFIXES = (".pth", ".ckpt", ".pt", ".bin")
 
 
@@ -43,7 +42,7 @@ def inspect(options: argparse.Namespace) -> int:
 
     facts = describe_checkpoint(Path(options.file), version=options.version)
     if options.json:
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_json(facts)
         return 0
     for name, value in facts.items():
         if name != "config" and value not in (None, "", {}):
@@ -72,6 +71,10 @@ def convert(options: argparse.Namespace) -> int:
         write_official(target, checkpoint, posterior=True)
     else:
         save_checkpoint(target, checkpoint, half=half)
+    if options.json:
+        facts = {"version": checkpoint.version, "kind": checkpoint.kind}
+        print_json({"file": str(target), "layout": layout, "bytes": target.stat().st_size, **facts})
+        return 0
     title = f"{checkpoint.version} {checkpoint.kind}".strip()
     print(f"{target} holds the {title} weights of {source.name}: {target.stat().st_size:,} bytes.")
     return 0
@@ -80,6 +83,12 @@ def convert(options: argparse.Namespace) -> int:
 def download(options: argparse.Namespace, folder: Path, endpoint: str) -> int:
     """Fetch what the names stand for; without a name, list what there is and what is installed."""
     if not options.names:
+        if options.json:
+            parts_here = [
+                {"part": part.part, "version": part.version, "path": part.path} for part in installed_parts(folder)
+            ]
+            print_json({"folder": str(folder), "parts": parts_here})
+            return 0
         print(f"Official weights in {folder}:")
         for part in installed_parts(folder):
             place = part.path.relative_to(folder) if part.path and part.path.is_relative_to(folder) else part.path
@@ -93,6 +102,8 @@ def download(options: argparse.Namespace, folder: Path, endpoint: str) -> int:
     files = dict.fromkeys(file for name in options.names for file in files_for(name))
     mirror = MODELSCOPE if options.mirror == "modelscope" else options.mirror.rstrip("/")
     fetch(files, folder, endpoint=mirror or endpoint or HUB)
+    if options.json:
+        print_json({"folder": str(folder), "files": [file.path for file in files]})
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import platform
@@ -14,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from commands.terminal import BOLD, colored, print_json
 from common.official_weights import installed_weights, missing_parts
 from common.versions import VERSIONS
 from core.errors import BadAudio, NotReady, SovitsError
@@ -84,7 +86,23 @@ class DoctorReport:
         shown.append(("Missing", self.missing or ["nothing that is needed"]))
         if self.advice:
             shown.append(("Worth having", self.advice))
-        return "\n\n".join("\n".join([title, *(f"  {line}" for line in lines)]) for title, lines in shown)
+        return "\n\n".join(
+            "\n".join([colored(title, BOLD), *(f"  {line}" for line in lines)]) for title, lines in shown
+        )
+
+    def as_dict(self) -> dict[str, list[str]]:
+        """Return the sections by their titles, with what is missing and what is worth having."""
+        return {**dict(self.sections), "Missing": self.missing, "Worth having": self.advice}
+
+
+def run_doctor_command(options: argparse.Namespace, settings: Settings) -> int:
+    """Print the report; return 0 when nothing that is needed is missing."""
+    report = examine(settings)
+    if options.json:
+        print_json({"healthy": report.healthy, **report.as_dict()})
+    else:
+        print(report.text())
+    return 0 if report.healthy else 1
 
 
 def examine(

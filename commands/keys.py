@@ -12,6 +12,7 @@ from dataclasses import astuple
 from datetime import datetime
 from typing import Final
 
+from commands.terminal import print_json
 from core.access import USER_SCOPES, Quota, parse_scopes
 from core.errors import Conflict, InvalidRequest, NotFound
 from core.records import ConsentSource, NewConsentRecord, Records, iso, upgrade
@@ -63,6 +64,10 @@ async def create_key(records: Records, options: argparse.Namespace, _settings: S
                 owner=record.owner,
             )
         )
+    if options.json:
+        facts = {"id": record.id, "name": record.name, "owner": record.owner, "scopes": list(record.scopes)}
+        print_json({**facts, "key": key, "expires_at": iso(record.expires_at)})
+        return 0
     print(key)
     notes = [f"Its scopes: {', '.join(record.scopes)}; its owner: {record.owner}."]
     if record.expires_at is not None:
@@ -74,8 +79,25 @@ async def create_key(records: Records, options: argparse.Namespace, _settings: S
     return 0
 
 
-async def list_keys(records: Records, _options: argparse.Namespace, _settings: Settings) -> int:
+async def list_keys(records: Records, options: argparse.Namespace, _settings: Settings) -> int:
     """Print one line per key, without its secret."""
+    if options.json:
+        now = time.time()
+        print_json(
+            [
+                {
+                    "id": key.id,
+                    "shown": key.shown,
+                    "name": key.name,
+                    "owner": key.owner,
+                    "scopes": list(key.scopes),
+                    "status": key.status(now),
+                    "expires_at": iso(key.expires_at),
+                }
+                for key in await records.api_keys.all()
+            ]
+        )
+        return 0
     for key in await records.api_keys.all():
         expiry = f"  until {iso(key.expires_at)}" if key.expires_at is not None else ""
         scopes = ",".join(key.scopes)
@@ -88,7 +110,10 @@ async def revoke_key(records: Records, options: argparse.Namespace, settings: Se
     count = await records.api_keys.revoke(options.key)
     if not count:
         raise NotFound(f"No valid key has the name or id {options.key!r}.")
-    print(f"Revoked {count} key{'s' if count > 1 else ''}.")
+    if options.json:
+        print_json({"revoked": count})
+    else:
+        print(f"Revoked {count} key{'s' if count > 1 else ''}.")
     if not await _usable_keys(records, settings):
         print("No valid key is left, so every request is rejected; see `main.py keys open`.", file=sys.stderr)
     return 0
@@ -103,6 +128,11 @@ async def open_server(records: Records, options: argparse.Namespace, settings: S
             hint="Revoke them with `main.py keys revoke`, and empty VALID_API_KEYS and ADMIN_API_KEYS.",
         )
     revoked = len(await records.api_keys.all())
+    if options.json:
+        if revoked and options.yes:
+            await records.api_keys.forget_unusable()
+        print_json({"unusable_keys": revoked, "open": not revoked or options.yes})
+        return 0
     if not revoked:
         print("No key was ever created: requests need none.")
     elif options.yes:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
+from commands.terminal import print_json
 from core.errors import NotFound, NotReady
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
@@ -34,8 +34,12 @@ def open_queue(settings: Settings) -> Iterator[Queue]:
         redis.close()
 
 
-def list_queue(queue: Queue, _options: argparse.Namespace) -> int:
+def list_queue(queue: Queue, options: argparse.Namespace) -> int:
     """Print the depth of each queue, and the workers."""
+    if options.json:
+        workers = [{"id": worker.id, "device": worker.device, "job": worker.job or None} for worker in queue.workers()]
+        print_json({"queues": queue.depths(), "workers": workers})
+        return 0
     for name, depth in queue.depths().items():
         print(f"{name:<14}{depth:>8}")
     for worker in queue.workers():
@@ -50,12 +54,15 @@ def show_job(queue: Queue, options: argparse.Namespace) -> int:
         raise NotFound(f"There is no job {options.job!r}; results are forgotten after a while.")
     document = asdict(job)
     document["awaits"] = document.pop("pending_dependencies")  # the field's name for scripts that read this
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    print_json(document)
     return 0
 
 
-def list_dead_letters(queue: Queue, _options: argparse.Namespace) -> int:
+def list_dead_letters(queue: Queue, options: argparse.Namespace) -> int:
     """Print one line per dead letter, newest first."""
+    if options.json:
+        print_json([asdict(letter) for letter in queue.dead_letters()])
+        return 0
     for letter in queue.dead_letters():
         died = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(letter.died_at))
         error = f"{letter.error.get('code', '')}: {letter.error.get('message', '')}"
@@ -67,7 +74,10 @@ def replay_job(queue: Queue, options: argparse.Namespace) -> int:
     """Requeue a dead letter; raise NotFound when there is none of that id."""
     if not queue.replay(options.job):
         raise NotFound(f"{options.job!r} is no dead letter.", hint="`main.py queue dead` lists them.")
-    print(f"{options.job} waits to run again.")
+    if options.json:
+        print_json({"job": options.job, "state": "waiting"})
+    else:
+        print(f"{options.job} waits to run again.")
     return 0
 
 
@@ -76,6 +86,9 @@ def cancel_job(queue: Queue, options: argparse.Namespace) -> int:
     status = queue.cancel(options.job)
     if status is None:
         raise NotFound(f"There is no job {options.job!r}.")
+    if options.json:
+        print_json({"job": options.job, "state": str(status), "ended": status.terminal})
+        return 0
     print(f"{options.job} is {status}." if status.terminal else f"{options.job} is {status} and was asked to stop.")
     return 0
 

@@ -6,8 +6,9 @@ import argparse
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from commands.terminal import print_json
 from common.storage_keys import voice_folder
-from core.records import Records, upgrade
+from core.records import Records, VoiceRecord, upgrade
 from core.settings import Settings
 from core.storage import Storage, open_storage
 
@@ -28,20 +29,37 @@ def run_voice_command(options: argparse.Namespace, settings: Settings) -> int:
     return asyncio.run(run())
 
 
-async def list_voices(records: Records, _options: argparse.Namespace, _storage: Storage) -> int:
+async def list_voices(records: Records, options: argparse.Namespace, _storage: Storage) -> int:
     """Print one line per voice, newest first."""
-    seen, total = 0, 1
-    while seen < total:
-        page = await records.voices.page(PAGE, seen)
-        for voice in page.items:
+    voices: list[VoiceRecord] = []
+    total = 1
+    while len(voices) < total:
+        page = await records.voices.page(PAGE, len(voices))
+        voices += page.items
+        total = page.total if page.items else 0
+    if options.json:
+        print_json([_facts(voice) for voice in voices])
+    else:
+        for voice in voices:
             print(f"{voice.id}  {voice.version:<11}{voice.language:<9}{voice.name}")
-        seen, total = seen + PAGE, page.total
     return 0
 
 
 async def show_voice(records: Records, options: argparse.Namespace, storage: Storage) -> int:
     """Print what a voice is made of, and where its files are."""
     voice = await records.voices.get(options.voice)
+    if options.json:
+        checkpoints = [
+            await records.checkpoints.get(checkpoint_id)
+            for checkpoint_id in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
+        ]
+        files = [
+            {"kind": item.kind, "id": item.id, "epoch": item.epoch, "path": storage.path(item.storage_key)}
+            for item in checkpoints
+        ]
+        prompts = [{**prompt, "audio": storage.path(prompt["audio"])} for prompt in voice.prompts]
+        print_json({**_facts(voice), "exp_id": voice.exp_id, "prompts": prompts, "checkpoints": files})
+        return 0
     print(f"{voice.name} ({voice.id}): {voice.version}, {voice.language}")
     print(f"trained by  {voice.exp_id or 'another program; imported'}")
     for prompt in voice.prompts:
@@ -59,8 +77,15 @@ async def delete_voice(records: Records, options: argparse.Namespace, storage: S
     """Delete a voice and its prompts; like over HTTP, its weights stay."""
     voice = await records.voices.delete(options.voice)
     storage.delete_folder(voice_folder(voice.id))
+    if options.json:
+        print_json({**_facts(voice), "deleted": True})
+        return 0
     print(f"Deleted the voice {voice.name} ({voice.id}); its weights are kept.")
     return 0
+
+
+def _facts(voice: VoiceRecord) -> dict[str, str]:
+    return {"id": voice.id, "name": voice.name, "version": voice.version, "language": voice.language}
 
 
 VOICE_COMMANDS: dict[str, Callable[[Records, argparse.Namespace, Storage], Awaitable[int]]] = {

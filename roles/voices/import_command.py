@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 from pathlib import Path
 
@@ -43,6 +44,10 @@ def run_import_command(options: argparse.Namespace, settings: Settings) -> int:
     except OSError as error:
         print(f"{error.filename or 'A file'}: {error.strerror or error}; nothing was imported.", file=sys.stderr)
         return 1
+    if options.json:
+        facts = {"id": voice.id, "name": voice.name, "version": voice.version, "language": voice.language}
+        print(json.dumps(facts, ensure_ascii=False))
+        return 0
     print(f"Imported the {voice.version} voice {voice.name} ({voice.id}).")
     print(f"`main.py speak TEXT --voice {voice.id} --output FILE` speaks with it.", file=sys.stderr)
     return 0

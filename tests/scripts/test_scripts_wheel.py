@@ -33,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
     )
     for name in tracked.stdout.decode().strip("\0").split("\0"):
-        if (name.startswith((*PACKAGES, "scripts")) or "/" not in name) and (REPOSITORY / name).is_file():
+        if (name.startswith((*PACKAGES, "scripts", "client/")) or "/" not in name) and (REPOSITORY / name).is_file():
             (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(REPOSITORY / name, folder / "source" / name)
     subprocess.run(
@@ -42,7 +42,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env={**os.environ, "CC": "false", "CXX": "false", "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
         check=True,
     )
-    (path,) = folder.glob("*.whl")
+    (path,) = folder.glob("sovitsd-0*.whl")
     return path
 
 
@@ -92,8 +92,23 @@ def test_the_wheel_holds_every_file_of_its_packages(wheel):
         inside = set(archive.namelist())
 
     assert [name for name in names if name not in inside and not name.startswith(NOT_INSTALLED)] == []
-    assert {"main.py", "scripts/demo_run.py", "core/jobs/lua/ack.lua"} <= inside
+    assert {"main.py", "scripts/demo_run.py", "core/jobs/lua/ack.lua", "sovitsd_client/py.typed"} <= inside
     assert not [name for name in inside if name.startswith(("tests/", "docs/", "benchmarks/", "console/"))]
+
+
+@pytest.mark.slow
+def test_the_client_is_a_package_of_its_own(tmp_path):
+    source = shutil.copytree(REPOSITORY / "client", tmp_path / "client", ignore=shutil.ignore_patterns("*.egg-info"))
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), source],
+        env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+        check=True,
+    )
+
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if not name.startswith("sovitsd_client-")}
+    assert names == {f"sovitsd_client/{path.name}" for path in (REPOSITORY / "client" / "sovitsd_client").glob("*.*")}
 
 
 @pytest.mark.slow
