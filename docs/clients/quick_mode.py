@@ -9,12 +9,13 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from sovitsd_client import Sovitsd, SovitsdError
 
 BASE = os.environ.get("BASE", "http://127.0.0.1:9880")
 KEY = os.environ.get("KEY", "")
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "version": os.environ.get("VERSION", "nano"),
     "language": os.environ.get("LANGUAGE", "en"),
     "quality": os.environ.get("QUALITY", "fast"),

@@ -216,6 +216,6 @@ def test_numbers_that_cannot_be_written_are_no_traceback(settings, program, tmp_
 
 
 def test_the_command_itself_loads_no_torch():
-    code = "import main, sys; main._parser(); import commands.evaluate; sys.exit('torch' in sys.modules)"
+    code = "import main, sys; main.build_parser(); import commands.evaluate; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
