@@ -170,9 +170,9 @@ def test_what_nobody_knows_is_shown_as_a_dash(settings, program, capsys):
 
 
 def options(*arguments: str):
-    from main import _parser
+    from commands.arguments import build_parser
 
-    return _parser().parse_args(["evaluate", *arguments])
+    return build_parser().parse_args(["evaluate", *arguments])
 
 
 def test_an_unknown_name_lists_voices_and_prompts(settings):
