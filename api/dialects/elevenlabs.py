@@ -21,6 +21,7 @@ from common.audio_formats import StreamFormat
 from common.limits import MAX_SPEED, MIN_SPEED
 from core.access import Scope
 from core.errors import InvalidRequest, SovitsError
+from core.speech.verification import VerifiedUtterance
 from core.speech.words import WordTiming
 
 router = APIRouter(
@@ -163,6 +164,8 @@ class _Connection:
         self.sync_alignment = sync_alignment
         self._words: list[WordTiming] = []
         """Words whose audio was not sent yet."""
+        self._verified: list[VerifiedUtterance] = []
+        """Utterances that have ended, of which the client was not told yet."""
         self._heard_seconds = self._sent_seconds = 0.0
         """Of the audio that was encoded, and that was sent."""
 
@@ -176,6 +179,8 @@ class _Connection:
     async def audio(self, turn: Turn, encoded: bytes, chunk: AudioChunk) -> None:
         """Send audio, with the characters of the words that end in it where the client asked for them."""
         self._words += chunk.words
+        if chunk.verified:
+            self._verified.append(chunk.verified)
         self._heard_seconds += len(chunk.samples) / 2 / chunk.sample_rate
         if encoded:
             words, self._words = self._words, []
@@ -183,6 +188,8 @@ class _Connection:
             self._sent_seconds = self._heard_seconds
             audio = base64.b64encode(encoded).decode()
             message = {"audio": audio, "isFinal": None, "normalizedAlignment": alignment, "alignment": alignment}
+            if self._verified:
+                message["verified"], self._verified = self._verified, []
             label = turn.take_label()
             await self.send(message | {"aigc": label} if label else message)
 
@@ -192,7 +199,8 @@ class _Connection:
 
     async def end(self) -> None:
         """Send the last message and close the connection."""
-        await self.send({"audio": None, "isFinal": True})
+        rest = {"verified": self._verified} if self._verified else {}
+        await self.send({"audio": None, "isFinal": True, **rest})
         await self.websocket.close(NORMAL_END)
 
     async def failed(self, turn: Turn | None, error: SovitsError) -> None:

@@ -26,6 +26,7 @@ from core.errors import EmptyText, InvalidRequest, SovitsError, TextTooLong, Voi
 from core.marks.speech_label import SpeechLabel, tags_of
 from core.records import VoiceRecord
 from core.speech.requests import SpeechRequest
+from core.speech.verification import VerifiedUtterance, summarize_verified
 from core.speech.words import WordTiming
 
 router = APIRouter(
@@ -116,6 +117,8 @@ class EncodedAudio(NamedTuple):
 
     data: bytes
     words: tuple[WordTiming, ...] = ()
+    verified: tuple[VerifiedUtterance, ...] = ()
+    """Utterances that end in them, where they were verified."""
 
 
 class OpenAIModel(TypedDict):
@@ -227,17 +230,20 @@ async def _encode(
     async with aclosing(rest):
         encoder = await asyncio.to_thread(new_encoder, audio_format, first.sample_rate, first.label)
         words = first.words
+        verified = (first.verified,) if first.verified else ()
         if encoded := await asyncio.to_thread(encoder.feed, first.samples):
-            yield EncodedAudio(encoded, words)
-            words = ()
+            yield EncodedAudio(encoded, words, verified)
+            words, verified = (), ()
         async for chunk in rest:
             words += chunk.words
+            if chunk.verified:
+                verified += (chunk.verified,)
             if encoded := await asyncio.to_thread(encoder.feed, chunk.samples):
-                yield EncodedAudio(encoded, words)
-                words = ()
+                yield EncodedAudio(encoded, words, verified)
+                words, verified = (), ()
         last = await asyncio.to_thread(encoder.finish)
-        if last or words:
-            yield EncodedAudio(last, words)
+        if last or words or verified:
+            yield EncodedAudio(last, words, verified)
 
 
 def _wav_file(api: ApiServices, whole: AudioChunk) -> bytes:
@@ -258,27 +264,31 @@ async def _bytes(first: EncodedAudio, rest: AsyncGenerator[EncodedAudio, None]) 
 async def _encode_events(
     first: EncodedAudio, rest: AsyncGenerator[EncodedAudio, None], text: str, label: SpeechLabel | None
 ) -> AsyncGenerator[bytes, None]:
-    """Yield OpenAI's events, with `words` and, in the first, the label as `aigc`, as extensions.
+    """Yield OpenAI's events, with `words`, `verified` and, in the first, the label as `aigc`, as extensions.
 
     An error after the first one becomes an event, too, as the status has been sent.
     """
     labelled = {} if label is None else {"aigc": label.fields}
+    verified = [*first.verified]
     try:
         async with aclosing(rest):
             yield encode_data({**_delta(first), **labelled})
             async for part in rest:
+                verified += part.verified
                 yield encode_data(_delta(part))
     except SovitsError as error:
         yield encode_data({"type": "error", **OpenAIErrors().body(error, error.status)})
         return
     tokens = -(-len(text) // _CHARACTERS_PER_TOKEN)
     usage = {"input_tokens": tokens, "output_tokens": 0, "total_tokens": tokens}
-    yield encode_data({"type": "speech.audio.done", "usage": usage})
+    summary = {"verification": summarize_verified(verified)} if verified else {}
+    yield encode_data({"type": "speech.audio.done", "usage": usage, **summary})
 
 
 def _delta(part: EncodedAudio) -> dict[str, object]:
     delta: dict[str, object] = {"type": "speech.audio.delta", "audio": base64.b64encode(part.data).decode()}
-    return {**delta, "words": part.words} if part.words else delta
+    extensions = {"words": part.words, "verified": part.verified}
+    return delta | {name: value for name, value in extensions.items() if value}
 
 
 def _model(name: str) -> OpenAIModel:

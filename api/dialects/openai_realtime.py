@@ -22,6 +22,8 @@ from api.services.speech_turns import SpeechTurns, Turn, TurnSettings
 from core.access import Scope
 from core.errors import InvalidRequest, SovitsError
 from core.ids import new_id
+from core.speech.verification import summarize_verified
+from core.speech.words import WordTiming
 
 router = APIRouter(
     prefix="/v1",
@@ -196,6 +198,8 @@ class _Connection:
         self._session_id = new_id("sess")
         self._response_id = ""
         self._item_id = ""
+        self._words: list[WordTiming] = []
+        """Those so far of the utterance that is heard."""
 
     def session(self) -> dict[str, Any]:
         """Return the session as its client sees it."""
@@ -223,7 +227,7 @@ class _Connection:
 
     async def turn_started(self, turn: Turn) -> None:
         """Open the response, its item and the item's part."""
-        self._response_id, self._item_id = new_id("resp"), new_id("item")
+        self._response_id, self._item_id, self._words = new_id("resp"), new_id("item"), []
         await self.send("response.created", response=self._response("in_progress", []))
         await self.send(
             "response.output_item.added",
@@ -234,13 +238,17 @@ class _Connection:
         await self._send_part("response.content_part.added", part={"type": "audio", "transcript": ""})
 
     async def audio(self, turn: Turn, encoded: bytes, chunk: AudioChunk) -> None:
-        """Send audio, and the text of an utterance when it ends."""
+        """Send audio, and the text of an utterance when it ends, with its words and its verification as extensions."""
+        self._words += chunk.words
         if encoded:
             label = turn.take_label()
             labelled = {"aigc": label} if label else {}
             await self._send_part("response.output_audio.delta", delta=base64.b64encode(encoded).decode(), **labelled)
         if chunk.last and chunk.text:
-            await self._send_part("response.output_audio_transcript.delta", delta=chunk.text + " ")
+            words, self._words = self._words, []
+            extensions = {"words": words, "verified": chunk.verified}
+            shown = {name: value for name, value in extensions.items() if value}
+            await self._send_part("response.output_audio_transcript.delta", delta=chunk.text + " ", **shown)
 
     async def turn_done(self, turn: Turn, *, cancelled: bool) -> None:
         """Close what `turn_started` opened."""
@@ -251,7 +259,8 @@ class _Connection:
         await self._send_part("response.content_part.done", part={"type": "audio", "transcript": text})
         item = self._item("incomplete" if cancelled else "completed", text)
         await self.send("response.output_item.done", response_id=self._response_id, output_index=0, item=item)
-        await self.send("response.done", response=self._response(status, [item]))
+        summary = {"verification": summarize_verified(turn.verified)} if turn.verified else {}
+        await self.send("response.done", response=self._response(status, [item]) | summary)
 
     async def failed(self, turn: Turn | None, error: SovitsError) -> None:
         """Report an error, and close the response that it ended."""

@@ -21,7 +21,7 @@ from core.marks.speech_label import SpeechLabel
 from core.marks.speech_marks import SpeechMarker, SpeechMarks
 from core.records import NewProvenance
 from core.speech.requests import UtteranceRequest, UtteranceResult
-from core.speech.verification import SpeechVerification, verification_of
+from core.speech.verification import SpeechVerification, VerifiedUtterance, verification_of
 from core.speech.words import WordTiming, delayed
 
 PRIORITIES: Final = {StreamPart.OPENING: 7, StreamPart.CONTINUATION: 6}
@@ -53,6 +53,13 @@ class AudioChunk:
     """What the metadata of the speech say; None where they are off, and of silence without speech."""
     verification: SpeechVerification | None = None
     """How the utterance was verified, where it ends here."""
+
+    @property
+    def verified(self) -> VerifiedUtterance | None:
+        """How the utterance that ends here was verified; None elsewhere, and where nobody wanted to know."""
+        if self.verification is None or self.verification["verdict"] == "unverified":
+            return None
+        return VerifiedUtterance(**self.verification, index=self.utterance, text=self.text)
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ from core.cancellation import cancel_and_wait
 from core.errors import SovitsError, TextTooLong
 from core.marks.speech_label import SpeechLabel
 from core.records import VoiceRecord
+from core.speech.verification import VerifiedUtterance
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Turn:
     label: SpeechLabel | None = None
     """What its metadata say; None before the first audio, and where they are off."""
     label_sent: bool = False
+    verified: list[VerifiedUtterance] = field(default_factory=list)
+    """How the utterances that have ended were verified."""
 
     def take_label(self) -> dict[str, str] | None:
         """Return the fields of the label, for the first message with audio; None in all later ones."""
@@ -292,6 +295,8 @@ class SpeechTurns:
                     turn.label = chunk.label
                 encoded = await asyncio.to_thread(encoder.feed, chunk.samples) if chunk.samples else b""
                 turn.seconds += len(chunk.samples) / 2 / chunk.sample_rate
+                if chunk.verified:
+                    turn.verified.append(chunk.verified)
                 await self._listener.audio(turn, encoded, chunk)
         if encoder is not None and (rest := await asyncio.to_thread(encoder.finish)):
             await self._listener.audio(turn, rest, AudioChunk(b"", turn.sample_rate, last=True))

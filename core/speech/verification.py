@@ -36,8 +36,8 @@ class SpeechVerification(TypedDict):
 UNVERIFIED: Final[SpeechVerification] = {"verdict": "unverified", "attempts": 1, "faults": []}
 
 
-class DoubtfulUtterance(SpeechVerification):
-    """An utterance with faults that are left."""
+class VerifiedUtterance(SpeechVerification):
+    """How an utterance of a text was verified."""
 
     index: int
     """Of the utterance, counted from 0."""
@@ -51,7 +51,7 @@ class VerificationSummary(TypedDict):
     """Utterances that were verified."""
     retried: int
     """Those of them that were spoken more than once."""
-    doubtful: list[DoubtfulUtterance]
+    doubtful: list[VerifiedUtterance]
     """Those that are still in doubt."""
 
 
@@ -60,13 +60,20 @@ def verification_of(result: Mapping[str, Any]) -> SpeechVerification:
     return cast(SpeechVerification, {name: result.get(name, value) for name, value in UNVERIFIED.items()})
 
 
+def summarize_verified(utterances: Iterable[VerifiedUtterance]) -> VerificationSummary:
+    """Return the summary of a text's utterances that were verified, in order."""
+    verified = list(utterances)
+    return {
+        "verified": len(verified),
+        "retried": sum(utterance["attempts"] > 1 for utterance in verified),
+        "doubtful": [utterance for utterance in verified if utterance["verdict"] == "doubtful"],
+    }
+
+
 def summarize_verification(results: Iterable[Mapping[str, Any]]) -> VerificationSummary:
     """Return the summary of the results of a text's utterances, in order."""
-    summary: VerificationSummary = {"verified": 0, "retried": 0, "doubtful": []}
-    for index, result in enumerate(results):
-        verification = verification_of(result)
-        summary["verified"] += verification["verdict"] != "unverified"
-        summary["retried"] += verification["attempts"] > 1
-        if verification["verdict"] == "doubtful":
-            summary["doubtful"].append({**verification, "index": index, "text": result["text"]})
-    return summary
+    utterances = (
+        VerifiedUtterance(**verification_of(result), index=index, text=result["text"])
+        for index, result in enumerate(results)
+    )
+    return summarize_verified(utterance for utterance in utterances if utterance["verdict"] != "unverified")

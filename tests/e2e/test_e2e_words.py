@@ -43,6 +43,16 @@ def check(words: list[dict[str, Any]], seconds: float, text: str = TEXT) -> None
     assert words[5]["start"] - words[4]["end"] >= 0.5  # the pause
 
 
+def check_verified(utterances: list[dict[str, Any]]) -> None:
+    """Check the report of every utterance of a text."""
+    assert utterances
+    assert [utterance["index"] for utterance in utterances] == list(range(len(utterances)))
+    for utterance in utterances:
+        assert utterance["text"]
+        assert utterance["attempts"] >= 1
+        assert utterance["verdict"] == ("doubtful" if utterance["faults"] else "ok")
+
+
 def finished(client: httpx.Client, inference: dict[str, Any]) -> dict[str, Any]:
     for kind, data in read_events(client, f"/api/v1/inference/{inference['id']}/progress", silence=60):
         assert kind != "failed", data
@@ -54,9 +64,13 @@ def test_events_of_speech_tell_each_word_with_its_chunk(client: httpx.Client) ->
     body = {**REQUEST, "input": TEXT, "response_format": "pcm", "stream_format": "sse", "timestamps": "phoneme"}
     response = client.post("/v1/audio/speech", json=body)
     words: list[dict[str, Any]] = []
+    verified: list[dict[str, Any]] = []
     seconds = 0.0
     for line in response.text.splitlines():
-        event = orjson.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
+        if not line.startswith("data:"):
+            continue
+        event = orjson.loads(line.removeprefix("data:"))
+        verified += event.get("verified", [])
         if "audio" in event:
             seconds += len(base64.b64decode(event["audio"])) / 2 / 24_000
             words += event.get("words", [])
@@ -64,6 +78,9 @@ def test_events_of_speech_tell_each_word_with_its_chunk(client: httpx.Client) ->
 
     check(words, seconds)
     assert [phoneme["phoneme"] for phoneme in words[0]["phonemes"]] == ["HH", "AH0", "L", "OW1"]
+    check_verified(verified)
+    assert event["type"] == "speech.audio.done"
+    assert event["verification"]["verified"] == len(verified)
 
 
 def test_audio_alone_rejects_timestamps(client: httpx.Client) -> None:
@@ -147,6 +164,7 @@ def test_elevenlabs_clients_get_the_characters_of_each_message(daemon: Daemon) -
     messages = asyncio.run(converse())
     aligned = [message for message in messages if message.get("alignment")]
 
+    check_verified([utterance for message in messages for utterance in message.get("verified", [])])
     assert "".join(character for message in aligned for character in message["alignment"]["chars"]).strip() == (
         "One two three."
     )
@@ -155,6 +173,35 @@ def test_elevenlabs_clients_get_the_characters_of_each_message(daemon: Daemon) -
         starts = message["alignment"]["charStartTimesMs"]
         assert starts == sorted(starts)
         assert 0 <= starts[-1] <= seconds * 1000 + 50
+
+
+def test_a_realtime_response_tells_words_and_how_they_were_verified(daemon: Daemon) -> None:
+    async def converse() -> list[dict[str, Any]]:
+        content = [{"type": "input_text", "text": "One two three. Four five six."}]
+        item = {"type": "message", "role": "user", "content": content}
+        events: list[dict[str, Any]] = []
+        async with websockets.connect(daemon.url.replace("http", "ws") + "/v1/realtime") as socket:
+            for event in ({"type": "conversation.item.create", "item": item}, {"type": "response.create"}):
+                await socket.send(orjson.dumps(event).decode())
+            while not events or events[-1]["type"] != "response.done":
+                events.append(orjson.loads(await socket.recv()))
+        return events
+
+    events = asyncio.run(converse())
+    ends = [event for event in events if event["type"] == "response.output_audio_transcript.delta"]
+
+    check_verified([event["verified"] for event in ends])
+    assert " ".join(word["text"] for event in ends for word in event["words"]) == "One two three. Four five six."
+    assert events[-1]["response"]["verification"]["verified"] == len(ends)
+
+
+def test_speech_that_nobody_verifies_is_not_reported(client: httpx.Client) -> None:
+    body = {**REQUEST, "input": "One.", "response_format": "pcm", "stream_format": "sse", "verify": "off"}
+
+    text = client.post("/v1/audio/speech", json=body).text
+
+    assert '"audio"' in text
+    assert "verif" not in text
 
 
 def test_the_command_line_writes_subtitles(daemon: Daemon, tmp_path: Path) -> None:

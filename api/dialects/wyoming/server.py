@@ -21,6 +21,7 @@ from core.cancellation import cancel_and_wait
 from core.errors import InvalidRequest, SovitsError
 from core.records import VoiceRecord
 from core.speech.requests import InputType
+from core.speech.verification import summarize_verified
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ class _Connection:
     async def turn_done(self, turn: Turn, *, cancelled: bool) -> None:
         """Close the audio; a stream of text is closed, too."""
         await self._start(turn.sample_rate, turn.take_label())
-        await self.send("audio-stop")
+        await self.send("audio-stop", {"verification": summarize_verified(turn.verified)} if turn.verified else None)
         if self.streaming:
             await self.send("synthesize-stopped")
 

@@ -120,7 +120,7 @@ class _Connection:
                 end=spoken.end,
                 words=words,
             )
-        if chunk.last and chunk.verification is not None and chunk.verification["verdict"] != "unverified":
+        if chunk.verified and chunk.verification:
             await self.send("verified", turn=turn.number, utterance=chunk.utterance, **chunk.verification)
 
     async def turn_done(self, turn: Turn, *, cancelled: bool) -> None:
