@@ -24,7 +24,13 @@ from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import Precision
 from GPT_SoVITS.sovits.compiled_generator import Runtime, compile_generator
 from GPT_SoVITS.sovits.config import SpectrogramConfig
-from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticDecoder, AcousticStream, stream_audio
+from GPT_SoVITS.synthesis.acoustic_decoder import (
+    AcousticConditions,
+    AcousticDecoder,
+    AcousticStream,
+    TokenClassifier,
+    stream_audio,
+)
 from GPT_SoVITS.synthesis.conditioning import (
     ConditionedRequest,
     SamplingOverrides,
@@ -38,6 +44,8 @@ from GPT_SoVITS.synthesis.model_loading import ModelFileCache, load_models
 from GPT_SoVITS.synthesis.model_store import ModelStore, UnlimitedStore
 from GPT_SoVITS.synthesis.prompt import EncodedPrompt, ReferenceRecording
 from GPT_SoVITS.synthesis.token_chunking import NANO_CHUNKS, ChunkSettings, silence_similarity
+from GPT_SoVITS.synthesis.verification.alignment import TokenEvidence
+from GPT_SoVITS.synthesis.verification.confusions import base_confusions
 from GPT_SoVITS.synthesis.verification.verifier import TextToVerify
 from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
 from GPT_SoVITS.synthesis.word_timing import PeakLevels, SpokenWord
@@ -283,21 +291,21 @@ class Pipeline:
         if len(prompt.phones) and len(prompt.tokens):
             pace = len(prompt.tokens) / len(prompt.phones)
         early_stop = utterance.sampling.early_stop_num
+        classify = self.decoder.token_classifier
         return TextToVerify(
-            phonemes=phones,
             is_pause=np.isin(phones, self._pauses),
             predicted_tokens=pace * len(phones),
             limit=MAX_TOKENS if early_stop == -1 else min(MAX_TOKENS, early_stop + 1),
-            classify=self._classify_tokens if self.decoder.token_classifier is not None else None,
+            listen=None if classify is None else partial(self._listen, classify, phones),
         )
 
-    def _classify_tokens(self, tokens: Sequence[int]) -> np.ndarray:
-        """Return log-probabilities (T, symbols) of the phonemes that tokens speak, with one for all pauses."""
-        assert self.decoder.token_classifier is not None
-        log_probs = self.decoder.token_classifier(tokens)
+    def _listen(self, classify: TokenClassifier, phones: np.ndarray, tokens: Sequence[int]) -> TokenEvidence:
+        """Return how well tokens fit the phonemes of a text."""
+        log_probs = classify(tokens)
         pause = np.logaddexp.reduce(log_probs[:, self._pauses], axis=1)
         log_probs[:, self._pauses] = pause[:, None]
-        return log_probs
+        fit = base_confusions().fit(log_probs, phones)
+        return TokenEvidence(fit, log_probs.max(axis=1), log_probs.argmax(axis=1))
 
     def open_stream(self, utterance: ConditionedRequest, chunks: ChunkSettings | None) -> AcousticStream:
         """Begin the second stage of an utterance; without `chunks` it has the samples of `speak`."""

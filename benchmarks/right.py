@@ -34,6 +34,7 @@ from GPT_SoVITS.engine.warm_up import BASE
 from GPT_SoVITS.features.whisper_model import model_folder
 from GPT_SoVITS.gpt.generate import generate_batch
 from GPT_SoVITS.pipeline import EncodedPrompt, Pipeline, Speech, SynthesisRequest
+from GPT_SoVITS.synthesis.token_chunking import NANO_CHUNKS
 from GPT_SoVITS.synthesis.verification.verifier import TokenVerifier
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
@@ -68,6 +69,7 @@ def injected_faults(pipeline: Pipeline, prompt: EncodedPrompt, count: int, seed:
     """Return how many faults of each kind a verifier finds, how many clean sentences it flags, and what it costs."""
     rng = random.Random(seed)
     flags: dict[str, list[bool]] = {kind: [] for kind in ("clean", *KINDS)}
+    flags_of_streams: list[bool] = []
     synthesis_seconds = verification_seconds = 0.0
     spoken = []
     for number, sentence in enumerate(plain_sentences(count)):
@@ -91,12 +93,16 @@ def injected_faults(pipeline: Pipeline, prompt: EncodedPrompt, count: int, seed:
             if kind == "clean":
                 verification_seconds += time.process_time() - started
             flags[kind].append(bool(verifier.faults))
+        streamed = TokenVerifier(text, NANO_CHUNKS.first)
+        streamed.add(tokens, finished=True)
+        flags_of_streams.append(bool(streamed.faults))
     detected = [flag for kind in KINDS for flag in flags[kind]]
     return {
         "sentences": count,
         "detected": _rate(detected),
         "by_kind": {kind: _rate(flags[kind]) for kind in KINDS},
         "clean_flagged": _rate(flags["clean"]),
+        "clean_flagged_in_streams": _rate(flags_of_streams),
         "cost": verification_seconds / synthesis_seconds,
     }
 

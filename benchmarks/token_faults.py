@@ -23,15 +23,15 @@ def inject(
     kind: str, tokens: Sequence[int], text: TextToVerify, other: Sequence[int], rng: random.Random
 ) -> list[int] | None:
     """Return tokens with a fault; None where the text has no word of `WORD_PHONEMES`. `other`: another sentence's."""
-    assert text.classify is not None
-    alignment = MonotonicAlignment(text.phonemes)
-    alignment.extend(text.classify(tokens))
+    assert text.listen is not None
+    alignment = MonotonicAlignment(len(text.is_pause))
+    alignment.extend(text.listen(tokens))
     path = alignment.path(whole=True)
     lengths = range(WORD_PHONEMES[0], WORD_PHONEMES[1] + 1)
     words = [
         (start, start + length)
         for length in lengths
-        for start in range(len(text.phonemes) - length)
+        for start in range(len(text.is_pause) - length)
         if not text.is_pause[start : start + length].any()
     ]
     if not words:

@@ -16,8 +16,9 @@ from GPT_SoVITS.engine.verification import VerificationReport, VerificationSetti
 from GPT_SoVITS.gpt.generate import GenerationInput, SamplingSettings
 from GPT_SoVITS.noise import SeededNoise
 from GPT_SoVITS.synthesis.conditioning import ConditionedRequest
+from GPT_SoVITS.synthesis.verification.coverage import TokenFault
 from GPT_SoVITS.synthesis.verification.faults import Fault, severity
-from GPT_SoVITS.synthesis.verification.verifier import TextToVerify, TokenVerifier, in_seconds
+from GPT_SoVITS.synthesis.verification.verifier import TextToVerify, TokenVerifier, in_seconds, is_repeated
 
 SEED_STEP = 0x9E3779B1
 """Between the seeds of two attempts."""
@@ -46,6 +47,8 @@ class _Candidate:
     tokens: list[int]
     complete: bool
     faults: list[Fault]
+    token_faults: tuple[TokenFault, ...] = ()
+    """Those of them that the tokens show."""
 
 
 class Attempts:
@@ -110,14 +113,26 @@ class Attempts:
             self.released = len(self.tokens)
             return False
         started = time.perf_counter()
-        self._verifier.add(self.tokens, finished=finished and self._part + 1 == len(self._parts))
+        self._verify(finished=finished and self._part + 1 == len(self._parts))
         self._seconds += time.perf_counter() - started
         self.released = max(self.released, self._verifier.released)
         if not self._verifier.faults:
             return False
-        faults = in_seconds(self._verifier.faults, self._conditioned.request.speed)
-        correctable = any(fault.end > self.released for fault in self._verifier.faults)
-        return self._follow(_Candidate(self.number, self.tokens, finished, faults), correctable=correctable)
+        token_faults = tuple(self._verifier.faults)
+        faults = in_seconds(token_faults, self._conditioned.request.speed)
+        correctable = any(fault.end > self.released for fault in token_faults)
+        candidate = _Candidate(self.number, self.tokens, finished, faults, token_faults)
+        return self._follow(candidate, correctable=correctable)
+
+    def _verify(self, *, finished: bool) -> None:
+        """Verify the tokens so far; a fault that another seed had, too, is reported and begins no third attempt."""
+        assert self._verifier is not None
+        self._verifier.add(self.tokens, finished=finished)
+        while self._verifier.faults and all(
+            is_repeated(fault, self._earlier_faults) for fault in self._verifier.faults
+        ):
+            self._verifier.accept()
+            self._verifier.add(self.tokens, finished=finished)
 
     def take_audio_faults(self, faults: list[Fault]) -> bool:
         """Take the faults of the whole audio of the tokens; return whether other tokens are to be spoken."""
@@ -133,9 +148,20 @@ class Attempts:
         verifier = TokenVerifier(self._text, 0)
         if self._candidates or self._dropped:  # else all its tokens were verified
             verifier.add(self.tokens, finished=True)
-        remaining = (*in_seconds(verifier.faults, self._conditioned.request.speed), *faults)
+        earlier = self._earlier_faults if self._highest else []
+        remaining = (*in_seconds(verifier.faults, self._conditioned.request.speed, earlier), *faults)
         seconds += self._seconds + time.perf_counter() - started
         return VerificationReport(self._highest + 1, remaining, tuple(self._dropped), seconds)
+
+    @property
+    def _earlier_faults(self) -> list[TokenFault]:
+        """Those that tokens of the other attempts have shown."""
+        return [
+            fault
+            for candidate in self._candidates
+            if candidate.number != self.number
+            for fault in candidate.token_faults
+        ]
 
     def _follow(self, candidate: _Candidate, *, correctable: bool) -> bool:
         """Begin the attempt that follows one with faults, or settle for the best one; return whether the row leaves."""
@@ -174,7 +200,8 @@ class Attempts:
         self._parts = [self._conditioned.gpt_input]
         if number == SPLIT_ATTEMPT and not forced:
             self._parts = halves(self._conditioned, self._text.is_pause.tolist())
-        self._verifier = TokenVerifier(self._text, self._first)
+        accepted = [] if self._verifier is None else self._verifier.accepted
+        self._verifier = TokenVerifier(self._text, self._first, accepted)
 
 
 def halves(conditioned: ConditionedRequest, is_pause: Sequence[bool]) -> list[GenerationInput]:

@@ -70,6 +70,10 @@ class AcousticStream(Protocol):
         """Do one slice of the work, and return the next piece of audio if that completed it."""
 
 
+TokenClassifier = Callable[[Sequence[int]], np.ndarray]
+"""Returns the log-probabilities (T, symbols) of the phonemes that tokens speak."""
+
+
 class AcousticDecoder(Protocol):
     """The second stage of one voice; it owns no state of a request."""
 
@@ -86,8 +90,8 @@ class AcousticDecoder(Protocol):
         """Whether the style is made from a speaker vector, too."""
 
     @property
-    def token_classifier(self) -> Callable[[Sequence[int]], np.ndarray] | None:
-        """Returns the log-probabilities (T, symbols) of the phonemes that tokens speak; None for most versions."""
+    def token_classifier(self) -> TokenClassifier | None:
+        """What tells the phonemes that tokens speak; None for most versions."""
 
     def check_prompt(self, transcript: str, recordings: int) -> None:
         """Raise ModelError("bad_prompt") unless a prompt of so many recordings works with this transcript."""

@@ -8,7 +8,7 @@ and gives what it gives alone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -20,7 +20,13 @@ from GPT_SoVITS.sovits.aligned_text import AlignedText
 from GPT_SoVITS.sovits.encoder import stretch
 from GPT_SoVITS.sovits.layers import length_mask
 from GPT_SoVITS.sovits.model import SoVITS, frame_noise
-from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticStream, AudioPiece, spread_frames
+from GPT_SoVITS.synthesis.acoustic_decoder import (
+    AcousticConditions,
+    AcousticStream,
+    AudioPiece,
+    TokenClassifier,
+    spread_frames,
+)
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording
 from GPT_SoVITS.synthesis.streaming_decoder import NOISE_SCALE, StreamingDecoder
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings, TokenChunker
@@ -39,7 +45,7 @@ class WaveformDecoder:
         self.needs_speaker_vector = sovits.speaker_vector
 
     @property
-    def token_classifier(self) -> Callable[[Sequence[int]], np.ndarray] | None:
+    def token_classifier(self) -> TokenClassifier | None:
         """Returns the log-probabilities (T, symbols) of the phonemes that tokens speak; nano has a network for it."""
         return self._classify_tokens if isinstance(self.sovits.enc_p.mrte, AlignedText) else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final, Literal, NotRequired, cast, get_args
 
 from typing_extensions import TypedDict
 
@@ -20,6 +20,8 @@ class SpeechFault(TypedDict):
     kind: str
     start: float
     end: float
+    repeated: NotRequired[bool]
+    """Whether another attempt, with another seed, had it at the same place: it may be the voice's way to speak."""
 
 
 class SpeechVerification(TypedDict):

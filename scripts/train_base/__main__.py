@@ -208,6 +208,17 @@ def _tokens(work: Path) -> dict[str, Tensor]:
     return tokens
 
 
+def confusions(options: argparse.Namespace) -> None:
+    """As which phonemes the shipped base's clean speech is heard, for the verifier of speech."""
+    from GPT_SoVITS.synthesis.verification.confusions import COUNTS
+    from scripts.train_base.confusions import count_confusions
+    from scripts.train_base.sentences import examples, utterances
+    from scripts.train_base.sources import WORDNET, unpack
+
+    texts = utterances(examples(unpack(WORDNET, options.work)), seed=77, leave_out=set())
+    count_confusions(texts, COUNTS)
+
+
 STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "data": data,
     "teacher": teacher,
@@ -219,6 +230,7 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "language": language,
     "listen": listen,
     "ship": ship,
+    "confusions": confusions,
 }
 
 if __name__ == "__main__":

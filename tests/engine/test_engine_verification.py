@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from utterance_recorder import Recorder
 
-from GPT_SoVITS.engine.attempts import halves
+from GPT_SoVITS.engine.attempts import Attempts, halves
 from GPT_SoVITS.engine.speech_cache import SpeechCache
 from GPT_SoVITS.engine.speech_engine import SpeechEngine
 from GPT_SoVITS.engine.utterance import UtteranceTask
 from GPT_SoVITS.engine.verification import VerificationReport, VerificationSettings
 from GPT_SoVITS.engine.warm_up import BASE, neutral_prompt
 from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
+from GPT_SoVITS.gpt.generate import generate_batch
 from GPT_SoVITS.pipeline import ChunkSettings, Pipeline, SamplingOverrides, SynthesisRequest
 from GPT_SoVITS.synthesis.verification.faults import Fault, FaultKind
 
@@ -143,6 +144,24 @@ def test_an_utterance_is_halved_at_the_pause_next_to_its_middle(base) -> None:
 
     first, second = halves(utterance, text.is_pause.tolist())
 
-    assert [*first.phonemes.tolist(), *second.phonemes.tolist()] == text.phonemes.tolist()
+    assert [*first.phonemes.tolist(), *second.phonemes.tolist()] == utterance.phones.tolist()
     assert text.is_pause[len(first.phonemes) - 1]
     assert halves(base.conditioner.condition(request_of(base, "Yes.")), [False] * 5)[0].phonemes.tolist()
+
+
+def test_a_fault_that_another_seed_repeats_begins_no_third_attempt_and_is_reported(base) -> None:
+    spoken = base.conditioner.condition(request_of(base, "The library closes at nine tonight."))
+    expected = base.conditioner.condition(request_of(base, "The library closes at seven tonight."))
+    attempts = Attempts(spoken, RETRIES, base.text_to_verify(expected), first=0)
+
+    leaves = True
+    while leaves:
+        row = attempts.row()
+        (tokens,) = generate_batch(base.gpt, [row.row], [row.settings], [row.noise])
+        leaves = attempts.take_tokens(tokens.tolist(), finished=True)
+    report = attempts.report([], 0.0)
+
+    assert report is not None
+    assert (report.verdict, report.attempts) == ("doubtful", 2)
+    assert {fault.kind for fault in report.faults} >= {FaultKind.SKIPPED}
+    assert all(fault.as_dict()["repeated"] for fault in report.faults)

@@ -38,10 +38,13 @@ class Fault:
     start: float
     """Seconds."""
     end: float
+    repeated: bool = False
+    """Whether another attempt, with another seed, had it at the same phonemes: it may be the voice's way to speak."""
 
     def as_dict(self) -> dict[str, str | float]:
         """Return the fault as results and events carry it."""
-        return {"kind": self.kind.value, "start": round(self.start, 3), "end": round(self.end, 3)}
+        fault = {"kind": self.kind.value, "start": round(self.start, 3), "end": round(self.end, 3)}
+        return fault | {"repeated": True} if self.repeated else fault
 
 
 def severity(faults: Sequence[Fault]) -> tuple[int, float]:
