@@ -187,7 +187,12 @@ class _Connection:
             alignment = _alignment(words, self._sent_seconds) if self.sync_alignment and words else None
             self._sent_seconds = self._heard_seconds
             audio = base64.b64encode(encoded).decode()
-            message = {"audio": audio, "isFinal": None, "normalizedAlignment": alignment, "alignment": alignment}
+            message: dict[str, object] = {
+                "audio": audio,
+                "isFinal": None,
+                "normalizedAlignment": alignment,
+                "alignment": alignment,
+            }
             if self._verified:
                 message["verified"], self._verified = self._verified, []
             label = turn.take_label()

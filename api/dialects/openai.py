@@ -230,7 +230,7 @@ async def _encode(
     async with aclosing(rest):
         encoder = await asyncio.to_thread(new_encoder, audio_format, first.sample_rate, first.label)
         words = first.words
-        verified = (first.verified,) if first.verified else ()
+        verified: tuple[VerifiedUtterance, ...] = (first.verified,) if first.verified else ()
         if encoded := await asyncio.to_thread(encoder.feed, first.samples):
             yield EncodedAudio(encoded, words, verified)
             words, verified = (), ()
