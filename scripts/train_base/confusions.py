@@ -43,10 +43,10 @@ def count_confusions(utterances: list[str], destination: Path) -> None:
                 continue
             log_probs = classify(tokens.tolist())
             log_probs[:, names == PAUSE] = np.logaddexp.reduce(log_probs[:, names == PAUSE], axis=1, keepdims=True)
-            heard = log_probs.argmax(axis=1)
+            labels = log_probs.argmax(axis=1)
             alignment = MonotonicAlignment(len(phones))
-            alignment.extend(TokenEvidence(log_probs[:, phones], log_probs.max(axis=1), heard))
-            for spoken, own in zip(names[phones[alignment.path(whole=True)]], names[heard], strict=True):
+            alignment.extend(TokenEvidence(log_probs[:, phones], log_probs.max(axis=1), labels))
+            for spoken, own in zip(names[phones[alignment.path(whole=True)]], names[labels], strict=True):
                 counts[spoken][own] += 1
     lines = [f"  {json.dumps(name)}: {json.dumps(dict(counts[name].most_common()))}" for name in sorted(counts)]
     destination.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

@@ -21,8 +21,8 @@ class TokenEvidence(NamedTuple):
     """(T, S) log-probability of each token where it speaks each phoneme of the text."""
     best: np.ndarray
     """(T,) the largest log-probability that a token could have."""
-    heard: np.ndarray
-    """(T,) numbers, equal for tokens that are heard as the same."""
+    labels: np.ndarray
+    """(T,) what each token is heard as: equal numbers for the same."""
 
 
 class MonotonicAlignment:
@@ -35,7 +35,7 @@ class MonotonicAlignment:
         self._moved: list[np.ndarray] = []
         self._fit: list[np.ndarray] = []
         self._best: list[np.ndarray] = []
-        self._heard: list[int] = []
+        self._labels: list[int] = []
 
     def __len__(self) -> int:
         """Return the number of tokens."""
@@ -54,7 +54,7 @@ class MonotonicAlignment:
             stayed[:] = np.maximum(came, stayed) + row
         self._fit += list(fit)
         self._best += list(np.maximum(evidence.best, WORST_LOG_PROB))
-        self._heard += evidence.heard.tolist()
+        self._labels += evidence.labels.tolist()
 
     def path(self, *, whole: bool) -> np.ndarray:
         """Return the phoneme of every token as indices (T,); `whole`: the last token speaks the last phoneme.
@@ -75,6 +75,6 @@ class MonotonicAlignment:
         return mismatch
 
     @property
-    def heard(self) -> np.ndarray:
+    def labels(self) -> np.ndarray:
         """What each token is heard as, as in its evidence (T,)."""
-        return np.asarray(self._heard)
+        return np.asarray(self._labels)

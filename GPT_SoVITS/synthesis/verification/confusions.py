@@ -45,8 +45,8 @@ class PhonemeConfusions:
             others = [variant for variant in variants[_without_stress(name)] if variant != index]
             row[index] = DOUBT * (1 - OTHER_STRESS if others else 1)
             row[others] = DOUBT * OTHER_STRESS / max(1, len(others))
-            for heard, count in counts.get(name, {}).items():
-                row[ids[heard]] += count
+            for label, count in counts.get(name, {}).items():
+                row[ids[label]] += count
             row /= row.sum()
             row[row < LEAST_SHARE] = 0.0
         self.shares[[ids[name] for name in PUNCTUATION]] = self.shares[ids[PAUSE]]

@@ -62,7 +62,7 @@ def coverage_faults(alignment: MonotonicAlignment, is_pause: np.ndarray, *, whol
         for first, last in _excesses(np.minimum(least / scale - ALLOWANCE, MOST_NATS), SKIPPED_NATS)
     ]
     unexpected = np.minimum(mismatch / scale - ALLOWANCE, MOST_NATS)
-    unexpected[_held(path, alignment.heard)] = np.minimum(unexpected[_held(path, alignment.heard)], 0.0)
+    unexpected[_held(path, alignment.labels)] = np.minimum(unexpected[_held(path, alignment.labels)], 0.0)
     faults += [
         TokenFault(FaultKind.UNEXPECTED, first, last, (int(path[first]), int(path[last - 1])))
         for first, last in _excesses(unexpected, UNEXPECTED_NATS)
@@ -75,9 +75,9 @@ def coverage_faults(alignment: MonotonicAlignment, is_pause: np.ndarray, *, whol
     return faults
 
 
-def _held(path: np.ndarray, heard: np.ndarray) -> np.ndarray:
+def _held(path: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return which tokens (T,) only go on with a sound, in one phoneme, that has lasted for `TOKENS_OF_ONE_SOUND`."""
-    same = np.concatenate([[False], (path[1:] == path[:-1]) & (heard[1:] == heard[:-1])])
+    same = np.concatenate([[False], (path[1:] == path[:-1]) & (labels[1:] == labels[:-1])])
     held = same.copy()
     for distance in range(1, TOKENS_OF_ONE_SOUND):
         held &= np.concatenate([np.zeros(distance, bool), same[:-distance]])[: len(same)]

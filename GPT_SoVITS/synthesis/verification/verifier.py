@@ -103,8 +103,8 @@ class TokenVerifier:
         start, end = len(self._alignment), len(tokens) if whole else len(tokens) - CONTEXT
         if end > start:
             first = max(0, start - CONTEXT)
-            known = listen(tokens[first:])
-            self._alignment.extend(TokenEvidence(*(part[start - first : end - first] for part in known)))
+            evidence = listen(tokens[first:])
+            self._alignment.extend(TokenEvidence(*(part[start - first : end - first] for part in evidence)))
 
 
 def in_seconds(faults: Sequence[TokenFault], speed: float, earlier: Sequence[TokenFault] = ()) -> list[Fault]:
