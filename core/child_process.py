@@ -9,6 +9,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self, TypeAlias
 
@@ -35,11 +36,12 @@ class ChildProcess:
         command: Sequence[str],
         *,
         env: Mapping[str, str] | None = None,
+        cwd: Path = REPOSITORY,
         input: bytes = b"",
         log: Callable[[str], object] | None = None,
         inbox: Inbox | None = None,
     ) -> None:
-        """Start the program in the repository's folder.
+        """Start the program in the folder `cwd`.
 
         `input` is sent to its standard input; `log` gets every line of its log, from another thread. Children that
         share an `inbox` are read with `merged_events`.
@@ -53,7 +55,7 @@ class ChildProcess:
         self._process = start_child(
             command,
             env=env,
-            cwd=REPOSITORY,
+            cwd=cwd,
             stdin=subprocess.PIPE if input else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -63,7 +63,7 @@ class Trainer(StageRole):
 
     def discard_state(self, run: StageRun) -> bool:
         """Delete the state that a completed training would have continued from; it is larger than its checkpoints."""
-        folder = run.folder / f"{run.stage.removesuffix('_train')}_{run.work_run}"
+        folder = run.folder / run.own_folder_name
         states = [path for path in folder.glob("resume.pt*") if path.is_file()]
         for path in states:
             path.unlink(missing_ok=True)

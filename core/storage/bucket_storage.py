@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Final
@@ -131,7 +131,9 @@ class BucketStorage(Storage):
         return count
 
     @contextmanager
-    def working(self, key: str, include: EntryFilter = lambda entry: True) -> Iterator[WorkingFolder]:
+    def working(
+        self, key: str, include: EntryFilter = lambda entry: True, confirm: Callable[[], object] = lambda: None
+    ) -> Iterator[WorkingFolder]:
         """Download the folder of a key and open it; its copies are not evicted until it is closed."""
         mirror = FolderMirror(self.bucket, self.index, self.root, key)
         folder = self.folder(key)
@@ -141,7 +143,7 @@ class BucketStorage(Storage):
                 mirror.pull(include)
             self._evict_copies()
             logger.debug("Working in %s.", folder)
-            working_folder = MirroredFolder(mirror, import_lock)
+            working_folder = MirroredFolder(mirror, import_lock, confirm)
             try:
                 yield working_folder
             finally:

@@ -6,14 +6,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
 from common.files import atomic_path
-from core.errors import StorageUnavailable
+from core.errors import SovitsError
 from core.storage.bucket import Bucket, LocalCopy
 from core.storage.copy_index import CopyIndex
 from core.storage.folder_storage import EntryFilter, WorkingFolder
@@ -100,11 +100,17 @@ class FolderMirror:
 class MirroredFolder(WorkingFolder):
     """A working folder whose `save` uploads it."""
 
-    def __init__(self, mirror: FolderMirror, import_lock: AbstractContextManager[None]) -> None:
-        """`import_lock` is held during each save: one process, and one thread of it, transfers at a time."""
+    def __init__(
+        self, mirror: FolderMirror, import_lock: AbstractContextManager[None], confirm: Callable[[], object]
+    ) -> None:
+        """`import_lock` is held during each save: one process, and one thread of it, transfers at a time.
+
+        `confirm` raises when this process must not save any more.
+        """
         super().__init__(mirror.folder)
         self._mirror = mirror
         self._import_lock = import_lock
+        self._confirm = confirm
         self._requested = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -112,6 +118,7 @@ class MirroredFolder(WorkingFolder):
     def save(self) -> None:
         """Upload what changed."""
         with self._import_lock:
+            self._confirm()
             self._mirror.push()
 
     def save_soon(self) -> None:
@@ -136,7 +143,7 @@ class MirroredFolder(WorkingFolder):
                 return
             try:
                 self.save()
-            except StorageUnavailable as error:
+            except SovitsError as error:
                 logger.warning("The work so far could not be saved for other hosts: %s", error.message)
 
 

@@ -62,8 +62,13 @@ class Storage:
         return folder
 
     @contextmanager
-    def working(self, key: str, include: EntryFilter = lambda entry: True) -> Iterator[WorkingFolder]:
-        """Open the folder of a key as the last `WorkingFolder.save` of any host left it, with the included entries."""
+    def working(
+        self, key: str, include: EntryFilter = lambda entry: True, confirm: Callable[[], object] = lambda: None
+    ) -> Iterator[WorkingFolder]:
+        """Open the folder of a key as the last `WorkingFolder.save` of any host left it, with the included entries.
+
+        `confirm` is called right before each save reaches other hosts, and raises when it must not.
+        """
         yield WorkingFolder(self.folder(key))
 
     def new_temporary(self) -> Path:

@@ -17,12 +17,17 @@ logger = logging.getLogger(__name__)
 _TRAINING_FOLDER: Final = re.compile(r"(sovits|gpt)_\d+")
 
 
+def own_folder_name(stage: str, work_run: int) -> str:
+    """Return the name of the folder in which a training or a test of its result works, such as `gpt_1`."""
+    return f"{stage.removesuffix('_train')}_{work_run}"
+
+
 def needed_entries(stage: str, work_run: int) -> EntryFilter:
     """Return the filter of the folder's entries for a stage.
 
     It leaves out the folders of trainings, whose states are large, but the one that this training continues in.
     """
-    own = f"{stage.removesuffix('_train')}_{work_run}"
+    own = own_folder_name(stage, work_run)
     return lambda entry: entry == own or _TRAINING_FOLDER.fullmatch(entry) is None
 
 

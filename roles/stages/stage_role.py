@@ -40,7 +40,7 @@ class StageRole:
             return started.completed_outputs
         key = storage_keys.experiment_folder(experiment_id)
         folder, needed = storage.local(key), needed_entries(stage, started.record.work_run)
-        with model_errors(), storage_faults(folder), storage.working(key, needed) as shared:
+        with model_errors(), storage_faults(folder), storage.working(key, needed, context.confirm_lease) as shared:
             stage_run = StageRun(
                 experiment=started.experiment,
                 stage=stage,

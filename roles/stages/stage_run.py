@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +16,12 @@ from core.stages.outputs import CompletedOutputs, StageOutputs, TrainingOutputs
 from roles.runtime.model_cache import ModelCache
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
+from roles.stages.shared_folder import own_folder_name
 
 PROGRESS_SECONDS: Final = 1.0
 """Progress without numbers is recorded this often at most: each time is a transaction."""
+WEIGHTS: Final = (".pt", ".safetensors", ".ckpt", ".pth")
+"""Suffixes of files that are only ever replaced as a whole, so that a link to one keeps its content."""
 
 
 @dataclass(slots=True)
@@ -64,6 +68,42 @@ class StageRun:
         )
         self.context.progress(fraction, message, stage=self.stage, overall_progress=overall, **numbers)
 
+    @property
+    def own_folder_name(self) -> str:
+        """Name of the folder that `held_folder` opens."""
+        return own_folder_name(self.stage, self.work_run)
+
+    @contextmanager
+    def held_folder(self) -> Iterator[Path]:
+        """Yield the folder `own_folder_name` with what earlier runs left there; nobody else writes to it.
+
+        The path, and a program that works in it, reach the very folder that this lease has made, under whatever name: a
+        predecessor that slept, or whose program still runs, goes on in the folder from which this one was copied.
+        """
+        final, token = self.folder / self.own_folder_name, self.context.lease.token
+        making, old = (final.with_name(f".{final.name}.{token}.{suffix}") for suffix in ("making", "old"))
+        replaced = sorted(self.folder.glob(f".{final.name}.*.old"), key=_token_of)
+        source = final if final.exists() else replaced[-1] if replaced else None  # a swap was interrupted
+        for earlier in self.folder.glob(f".{final.name}.*.making"):
+            if _token_of(earlier) <= token:
+                shutil.rmtree(earlier, ignore_errors=True)
+        if source is None:
+            making.mkdir(parents=True)
+        else:
+            shutil.copytree(source, making, copy_function=_link_or_copy, ignore=shutil.ignore_patterns(".*"))
+        handle = os.open(making, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self.context.confirm_lease()
+            if final.exists():
+                final.rename(old)
+            making.rename(final)
+            for folder in (old, *replaced):
+                shutil.rmtree(folder, ignore_errors=True)
+            by_handle = Path(f"/proc/self/fd/{handle}")
+            yield by_handle if by_handle.exists() else final
+        finally:
+            os.close(handle)
+
     @contextmanager
     def new_folder(self, name: str) -> Iterator[Path]:
         """Yield an empty folder that replaces `name` when the block ends without an error, else is deleted.
@@ -89,6 +129,22 @@ class StageRun:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _token_of(folder: Path) -> int:
+    """Return the token in the name of a folder that was replaced."""
+    return int(folder.name.split(".")[-2])
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Copy a file; link weights, which may be large."""
+    if source.endswith(WEIGHTS):
+        try:
+            os.link(source, target)
+        except OSError:  # a file system without links
+            shutil.copy2(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 StageFunction: TypeAlias = Callable[[StageRun], StageOutputs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -20,14 +21,17 @@ PROMPT_RATE: Final = 32_000
 
 def test_inference(run: StageRun) -> InferenceTestOutputs:
     """Speak `target_text` with the chosen checkpoints (default: the best of the experiment) and evaluate it."""
-    folder = run.folder / f"test_inference_{run.work_run}"
-    folder.mkdir(parents=True, exist_ok=True)
+    with run.held_folder() as folder:
+        return _test_inference(run, folder)
+
+
+def _test_inference(run: StageRun, folder: Path) -> InferenceTestOutputs:
     storage = run.services.storage
     gpt, sovits = _checkpoint(run, "gpt"), _checkpoint(run, "sovits")
     prompt = _uploaded_prompt(run, folder) if run.config["ref_audio"] else own_prompt(run)
     text, language = _sentence(run)
     sample = folder / "sample.wav"
-    sample_key = storage_keys.experiment_file(run.experiment.id, folder.name, sample.name)
+    sample_key = storage_keys.experiment_file(run.experiment.id, run.own_folder_name, sample.name)
     voice = VoiceToEvaluate(NAME, storage.path(gpt.storage_key), storage.path(sovits.storage_key), sample)
     evaluation = evaluate_voices(
         run, folder, {"prompt": prompt, "sentences": [text], "language": language}, [voice], run.progress
@@ -67,9 +71,18 @@ def _uploaded_prompt(run: StageRun, folder: Path) -> PromptArguments:
     file_id = run.config["ref_audio"]
     run.services.call(run.services.records.files.get, file_id)
     wav = folder / "prompt.wav"
-    upload = run.services.storage.path(storage_keys.uploaded_file(file_id))
-    decode(upload, wav, sample_rate=PROMPT_RATE, mono=True, check=run.context.check)
-    return {"audio": str(wav), "text": run.config["ref_text"], "language": run.config["ref_language"], "tokens": None}
+    storage = run.services.storage
+    with storage.temporary_folder() as temporary:  # the decoder is another process, to which `folder` means nothing
+        decoded = temporary / wav.name
+        upload = storage.path(storage_keys.uploaded_file(file_id))
+        decode(upload, decoded, sample_rate=PROMPT_RATE, mono=True, check=run.context.check)
+        shutil.copyfile(decoded, wav)
+    return {
+        "audio": str(run.folder / run.own_folder_name / wav.name),
+        "text": run.config["ref_text"],
+        "language": run.config["ref_language"],
+        "tokens": None,
+    }
 
 
 def _sentence(run: StageRun) -> tuple[str, str]:

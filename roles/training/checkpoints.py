@@ -71,7 +71,7 @@ class CheckpointPublisher:
             identity = f"{run.experiment.id}/{run.stage}/{run.work_run}/{epoch}/{sha256}"
             checkpoint_id = f"ckpt-{hashlib.sha256(identity.encode()).hexdigest()[:20]}"
             key = storage_keys.checkpoint(checkpoint_id)
-            run.context.check()
+            run.context.confirm_lease()
             if not services.storage.exists(key):
                 temporary = services.storage.new_temporary()
                 try:

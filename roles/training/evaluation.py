@@ -46,7 +46,7 @@ class VoiceToEvaluate:
     gpt: Path
     sovits: Path
     sample: Path | None = None
-    """Where the audio of the first sentence goes."""
+    """Where the audio of the first sentence goes, in the folder of the evaluation."""
 
 
 class PromptArguments(TypedDict):
@@ -105,7 +105,7 @@ def evaluate_voices(
                 "name": voice.name,
                 "gpt": str(voice.gpt),
                 "sovits": str(voice.sovits),
-                "sample": str(voice.sample) if voice.sample else None,
+                "sample": str(voice.sample.relative_to(folder)) if voice.sample else None,
             }
             for voice in voices
         ],
@@ -142,7 +142,7 @@ def evaluate_voices(
     request_id = f"{run.experiment.id}.{run.stage}.{run.run}"
     for voice in voices:
         if voice.sample is not None and voice.sample.exists():  # it was evaluated as the model spoke it
-            content = (folder.name, voice.name, voice.gpt.name, voice.sovits.name)
+            content = (run.own_folder_name, voice.name, voice.gpt.name, voice.sovits.name)
             marker = marks.mark_wav(voice.sample, request_id, *content)
             _record(run, request_id, voice, marker.mark_id, evaluations.get(voice.name))
     return evaluations
@@ -201,7 +201,7 @@ def evaluate_checkpoints(
     for row, voice in zip(rows, voices, strict=True):
         row.update(cast(CheckpointRow, evaluations[voice.name].mean))
         spoke = voice.sample is not None and voice.sample.exists()
-        key = storage_keys.experiment_file(run.experiment.id, folder.name, SAMPLES, f"e{row['epoch']}.wav")
+        key = storage_keys.experiment_file(run.experiment.id, run.own_folder_name, SAMPLES, f"e{row['epoch']}.wav")
         row["sample"] = key if spoke else None
     language = next(iter(evaluations.values())).language
     report: EvaluationReport = {"sentences": count, "language": language}

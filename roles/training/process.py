@@ -122,7 +122,7 @@ class TrainingProcess:
             self._record_epoch(event)
             self._run.save_soon()
         elif event["event"] == "checkpoint":
-            row = self._publish(event["epoch"], Path(event["path"]))
+            row = self._publish(event["epoch"], self._plan.parent / event["path"])
             data = {"epoch": row["epoch"], "model_path": row["model_path"], "checkpoint_id": row["checkpoint_id"]}
             self._run.context.event("checkpoint", {"stage": self._run.stage, **data})
         elif event["event"] == "begins_anew":

@@ -52,18 +52,21 @@ def train(run: StageRun, *, kind: str, settings: TrainingSettings, trainer: str 
 
     `trainer`: one of GPT_SoVITS.train, by default that of the kind. Raises MissingPart when a base is missing.
     """
-    folder = run.folder / f"{kind}_{run.work_run}"
-    folder.mkdir(parents=True, exist_ok=True)
+    with run.held_folder() as folder:
+        return _train(run, folder, kind, settings, trainer or kind)
+
+
+def _train(run: StageRun, folder: Path, kind: str, settings: TrainingSettings, trainer: str) -> TrainingOutputs:
     share = TRAINING_SHARE if run.services.settings.evaluation_sentences else 1.0
     resources = _resources(run)
     batch = BatchSize(folder, resources.batch_size)
 
     def attempt(batch_size: int) -> tuple[TrainingDoneEvent, CheckpointPublisher]:
         plan = {
-            "trainer": trainer or kind,
+            "trainer": trainer,
             "version": run.experiment.version,
             "data": str(run.folder),
-            "output": str(folder),
+            "output": ".",
             "epochs": run.config["total_epoch"],
             "batch_size": batch_size,
             "save_every_epoch": run.config["save_every_epoch"],
@@ -79,7 +82,9 @@ def train(run: StageRun, *, kind: str, settings: TrainingSettings, trainer: str 
         return process.run_to_end(), publisher
 
     done, publisher = batch.run(attempt)
-    rows = [publisher.publish(saved["epoch"], Path(saved["path"]), loss=saved["loss"]) for saved in done["checkpoints"]]
+    rows = [
+        publisher.publish(saved["epoch"], folder / saved["path"], loss=saved["loss"]) for saved in done["checkpoints"]
+    ]
     evaluation = evaluate_checkpoints(
         run, kind, rows, folder, lambda fraction, message: run.progress(share + (1.0 - share) * fraction, message)
     )
@@ -134,4 +139,6 @@ def _bases(run: StageRun, kind: str, settings: TrainingSettings) -> dict[str, st
 
 def _key(run: StageRun, folder: Path, name: str) -> str | None:
     """Return the storage key of a file or folder that the training left; None when it is missing."""
-    return storage_keys.experiment_file(run.experiment.id, folder.name, name) if (folder / name).exists() else None
+    if not (folder / name).exists():
+        return None
+    return storage_keys.experiment_file(run.experiment.id, run.own_folder_name, name)

@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 import pytest
 from daemon_stage import Daemon, Stage, until
 from job_waiting import wait_for_job
+from process_children import children_of
 from process_end import wait_for_end
 
 from core.jobs.job import Job, JobStatus, NewJob
@@ -37,20 +38,6 @@ def finished(daemon: Daemon, job_id: str, status: JobStatus = JobStatus.DONE) ->
     job = wait_for_job(daemon.queue, job_id, timeout=20)
     assert job.status is status
     return job
-
-
-def children_of(parent: int) -> dict[int, str]:
-    """Pid → command line of the processes that `parent` started."""
-    command_lines = {}
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
-                command_lines[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return command_lines
 
 
 def child(daemon: Daemon, word: str) -> int:

@@ -1,0 +1,14 @@
+"""A trainer whose training program is `held_training`, for worker processes."""
+
+from __future__ import annotations
+
+import roles.training.train
+from roles.trainer import Trainer
+
+
+class HeldTrainer(Trainer):
+    """Runs the held program."""
+
+    def run(self, job, context):  # type: ignore[no-untyped-def]
+        roles.training.train.PROGRAM = "held_training"
+        return super().run(job, context)
