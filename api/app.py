@@ -233,7 +233,7 @@ async def open_services(
     chunks = connect_async(redis_url, decode_responses=False)
     services = _make_services(settings, connect_async(redis_url), chunks, metrics, audit)
     sweeping = asyncio.create_task(
-        sweep_periodically(services.storage, settings.result_expiry_seconds, settings.static_dir)
+        sweep_periodically(services.storage, services.records, settings.result_expiry_seconds, settings.static_dir)
     )
     preparing = asyncio.create_task(prepare_splitting())
     try:

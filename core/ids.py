@@ -10,8 +10,12 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 def new_id(prefix: str) -> str:
     """Return `<prefix>-` and 20 characters: 9 of milliseconds since the epoch, 11 (55 bits) of random noise."""
-    milliseconds = time.time_ns() // 1_000_000
-    random_bits = int.from_bytes(os.urandom(7), "big") >> 1
+    return id_of(prefix, time.time_ns() // 1_000_000, os.urandom(7))
+
+
+def id_of(prefix: str, milliseconds: int, noise: bytes) -> str:
+    """Return the id of this time, and of the first 7 bytes of noise."""
+    random_bits = int.from_bytes(noise[:7], "big") >> 1
     return f"{prefix}-{_encode(milliseconds, 9)}{_encode(random_bits, 11)}"
 
 

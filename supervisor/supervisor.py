@@ -8,11 +8,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from core.cancellation import cancel_and_wait
 from core.datasets import DatasetService
@@ -57,6 +58,8 @@ from supervisor.parent import wait_for_end_of_parent
 from supervisor.plan import Placement, plan, plan_change
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 API_GRACE_SECONDS = 3.0
 """Time that the API gets for its last responses once no worker is left."""
@@ -114,6 +117,9 @@ class Supervisor:
         self.roles = roles
         self.with_api = with_api
         self._server: EmbeddedServer | None = None
+        self._server_thread = ThreadPoolExecutor(1, "queue-server")
+        """Starts and stops the server, which may take seconds; it lives as long as this process, and the server dies
+        with it."""
         self._stop = asyncio.Event()
         self._kill_now = asyncio.Event()
         self.restarting = False
@@ -154,7 +160,7 @@ class Supervisor:
             await asyncio.to_thread(upgrade, self.settings.resolved_database_url)
             if self.with_api:
                 check_exposure(self.settings, has_key=await has_recorded_key(self.settings))
-            redis_url = self._start_server()
+            redis_url = await self._in_server_thread(self._start_server)
             redis = connect_async(redis_url)
             records = Records.from_settings(self.settings)
             queue = AsyncQueue(redis, QueueOptions.from_settings(self.settings))
@@ -192,7 +198,7 @@ class Supervisor:
                 await records.close()
                 await redis.aclose()
                 if self._server is not None:
-                    self._server.stop()
+                    await self._in_server_thread(self._server.stop)
 
     async def _end_with_parent(self) -> None:
         """Stop when whoever started this process is gone, where the settings say so."""
@@ -250,13 +256,15 @@ class Supervisor:
         kill_now.cancel()
         await asyncio.gather(ending, ending_api)
 
+    async def _in_server_thread(self, action: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._server_thread, action)
+
     def _start_server(self) -> str:
         """Return the URL of Redis; start the embedded server when the settings name none."""
         if url := self.settings.resolved_redis_url:
             check_redis(url, self.settings.key_prefix)
             return url
         self._server = EmbeddedServer(self.settings.data_path / "redis", self.settings.redis_memory_mb)
-        # From this thread, which lives as long as the supervisor: the server dies with it.
         self._server.start()
         return self._server.url
 
@@ -310,7 +318,7 @@ class Supervisor:
             if ended is not None:
                 logger.warning("Restarting the queue server after unexpected exit (%s).", ended)
                 try:
-                    server.start()
+                    await self._in_server_thread(server.start)
                 except NotReady as error:
                     logger.error("%s It is tried again in %g s.", error.sentences, SERVER_RETRY_SECONDS)
                     await asyncio.sleep(SERVER_RETRY_SECONDS)

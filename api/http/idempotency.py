@@ -1,13 +1,16 @@
 """The middleware behind `Idempotency-Key`: every POST that creates something can be repeated safely.
 
-A key comes in the header or, in a JSON object, as `idempotency_key`. Responses of 2xx are remembered for 24 h; a
-request that failed created nothing, so the next one with its key runs again. Uploads are hashed as they stream by.
+A key comes in the header or, in a JSON object, as `idempotency_key`. Responses of 2xx are remembered for 24 h. After a
+request that failed, or whose process died, the next one with its key runs again and finds what that one has created
+(`core/creation.py`). Uploads are hashed as they stream by.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -23,6 +26,8 @@ from api.http import errors
 from api.http.auth import request_api_key
 from api.http.request_body import FIELD, RequestBody, StreamedBody, read_body
 from api.http.responses import LingeringJsonResponse
+from core.creation import KeyedCreation, create_as
+from core.encryption import SecretBox, SecretsLocked
 from core.errors import QueueUnavailable, SovitsError
 from core.jobs.idempotency import (
     KEEP_SECONDS,
@@ -36,6 +41,7 @@ from core.jobs.idempotency import (
     check_key,
     scope_key,
 )
+from core.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +82,18 @@ class _KeyedRequest:
     def scoped_key(self) -> str:
         path = f"{self.scope['path']}?{self.scope['query_string'].decode('latin-1')}"
         return scope_key(self.key, self.api_key, path)
+
+    def response_box(self) -> SecretBox:
+        """Return what encrypts the stored response, which may hold a secret that nobody else must read.
+
+        Hosts that share no key of the installation derive one from what only the sender knows.
+        """
+        settings: Settings = self.scope["app"].state.services.settings
+        box = settings.secret_box
+        if box.may_create or settings.secrets_key.get_secret_value():
+            return box
+        digest = hashlib.sha256("\0".join(("response", self.api_key, self.key)).encode()).digest()
+        return SecretBox(box.key_file, (base64.urlsafe_b64encode(digest).decode(),))
 
     def reused(self) -> KeyReused:
         return KeyReused(
@@ -126,10 +144,12 @@ class IdempotencyMiddleware:
         keep_seconds = KEEP_SECONDS
         if request.scope["path"] == SYNTHESIZE_PATH:
             keep_seconds = min(keep_seconds, services.settings.result_expiry_seconds)
-        recorder = _ResponseRecorder(store, claim, request.body, send, keep_seconds)
+        recorder = _ResponseRecorder(store, claim, request, send, keep_seconds)
         try:
+            creation = KeyedCreation.from_seed(claim.seed, repeated=claim.repeated)
             async with _renewing(store, claim):
-                await self.app(request.scope, request.body.receive, recorder.send)
+                with create_as(creation):
+                    await self.app(request.scope, request.body.receive, recorder.send)
         finally:
             if not recorder.remembered:
                 with contextlib.suppress(QueueUnavailable):
@@ -164,12 +184,13 @@ class _ResponseRecorder:
     """The `send` of a first request: it holds the response back until it is remembered."""
 
     def __init__(
-        self, store: IdempotencyKeys, claim: RequestClaim, body: RequestBody, send: Send, keep_seconds: int
+        self, store: IdempotencyKeys, claim: RequestClaim, request: _KeyedRequest, send: Send, keep_seconds: int
     ) -> None:
         self.remembered = False
         self._store = store
         self._claim = claim
-        self._body = body
+        self._request = request
+        self._body = request.body
         self._send = send
         self._keep_seconds = keep_seconds
         self._start: Message | None = None
@@ -200,7 +221,7 @@ class _ResponseRecorder:
     async def _remember(self, start: Message) -> None:
         response = {"status": start["status"], "body": self._content.decode()}
         try:
-            text = orjson.dumps(response).decode()
+            text = self._request.response_box().encrypt(orjson.dumps(response).decode())
             await self._store.store_response(self._claim, self._body.fingerprint(), text, self._keep_seconds)
             self.remembered = True
         except QueueUnavailable as error:
@@ -217,7 +238,13 @@ async def _replayed_response(request: _KeyedRequest, entry: EarlierRequest, max_
         if not body.complete or body.fingerprint() != entry.fingerprint:
             raise request.reused()
     assert entry.response is not None
-    response: dict[str, Any] = orjson.loads(entry.response)
+    try:
+        response: dict[str, Any] = orjson.loads(request.response_box().decrypt(entry.response))
+    except SecretsLocked:
+        raise SecretsLocked(
+            "The response to the first request with this idempotency key was encrypted with another key.",
+            hint="Put that key into SECRETS_KEY, or send another idempotency key.",
+        ) from None
     headers = {"Idempotent-Replayed": "true"}
     return Response(response["body"], response["status"], headers, media_type="application/json")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from core.creation import began_earlier_at
 from core.errors import Conflict, NotFound
 from core.jobs.file_jobs import FileJobKind, file_job_kind
 from core.jobs.job import DeadLetter, Job, JobStatus
@@ -66,6 +67,7 @@ class JobService:
         for inference_id in {job_id, job.topic} - {""}:
             # A sentence that failed made its inference fail, which cancelled all that was not synthesized yet.
             replayed = await self.inference.replay(inference_id) or replayed
-        if not await self.queue.replay(job_id) and not replayed:
+        repeated = began_earlier_at() is not None and job.status is not JobStatus.DEAD
+        if not await self.queue.replay(job_id) and not replayed and not repeated:
             raise Conflict(f"The job {job_id} is {job.status}, not dead.", hint="GET /api/v1/dead-letters lists them.")
         return await self.get(job_id)

@@ -244,7 +244,7 @@ class StepTaskService:
         record = (await self.uploads.ingest(upload, experiment.id, archive_purpose=experiment.id)).record
         try:
             for file in existing:
-                if file.filename == record.filename:
+                if file.filename == record.filename and file.id != record.id:
                     await self.uploads.delete(file.id)
         except Conflict:
             await self.uploads.delete(record.id)

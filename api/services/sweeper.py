@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from common import storage_keys
-from core.errors import StorageUnavailable
+from core.errors import NotFound, RecordsUnavailable, StorageUnavailable
+from core.records import Records
 from core.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -24,19 +25,45 @@ IMPORT_SECONDS: Final = 7 * 86_400.0
 """How long the files of an import wait for their job."""
 
 
-async def sweep_periodically(storage: Storage, speech_seconds: float, static_dir: str = "") -> None:
+async def sweep_periodically(storage: Storage, records: Records, speech_seconds: float, static_dir: str = "") -> None:
     """Delete expired files every ten minutes until cancelled. Speech expires after `speech_seconds`."""
     while True:
         try:
+            if count := await delete_unrecorded(storage, records):
+                logger.info("Deleted %d files that a process had stored and not recorded before it died.", count)
             count = await asyncio.to_thread(sweep, storage, speech_seconds, time.time())
             if static_dir:
                 count += await asyncio.to_thread(sweep_copies, Path(static_dir), time.time() - speech_seconds)
-        except (OSError, StorageUnavailable) as error:
+        except (OSError, StorageUnavailable, RecordsUnavailable) as error:
             logger.warning("Old speech could not be deleted: %s", error)
         else:
             if count:
                 logger.info("Deleted %d old recordings.", count)
         await asyncio.sleep(INTERVAL_SECONDS)
+
+
+async def delete_unrecorded(storage: Storage, records: Records) -> int:
+    """Delete what processes stored and died before they recorded it; return how much that was."""
+    count = 0
+    for note, key in (await asyncio.to_thread(storage.unrecorded_keys)).items():
+        if not await _is_recorded(records, key):
+            await asyncio.to_thread(storage.delete_all, key)
+            count += 1
+        note.unlink(missing_ok=True)
+    return count
+
+
+async def _is_recorded(records: Records, key: str) -> bool:
+    """Return whether a file, a voice or a prompt of a voice has a record, by its key."""
+    _, owner_id, *rest = key.split("/")
+    try:
+        if key == storage_keys.uploaded_file(owner_id):
+            await records.files.get(owner_id)
+            return True
+        voice = await records.voices.get(owner_id)
+    except NotFound:
+        return False
+    return not rest or any(prompt["audio"] == key for prompt in voice.prompts)
 
 
 def sweep_copies(folder: Path, than: float) -> int:

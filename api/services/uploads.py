@@ -12,10 +12,11 @@ from api.http.multipart import Upload, safe_label
 from api.services.recordings import RecordingService
 from common import storage_keys
 from common.files import sha256_of_file
+from core.creation import creation_id
 from core.datasets.archive import Archive, inspect_archive, is_zip, list_members
 from core.datasets.list_encoding import decode_list
 from core.errors import BadArchive
-from core.ids import new_id
+from core.jobs.idempotency import KeyReused
 from core.media.decode import AudioInfo
 from core.net.fetch import RECORDING_SECONDS, Fetcher
 from core.records import TEXT_MEDIA_TYPE, FileRecord, NewFileRecord, Records
@@ -96,10 +97,17 @@ class UploadService:
         await asyncio.to_thread(self.storage.delete_folder, storage_keys.reference_folder(file_id))
 
     async def _store(self, upload: Upload, purpose: str, media_type: str, info: AudioInfo | None = None) -> FileRecord:
-        file_id = new_id("file")
+        file_id = creation_id("file")
+        if existing := await self.records.files.find_created(file_id):
+            if existing.sha256 == upload.sha256:
+                return existing
+            raise KeyReused(
+                "The idempotency key came with another file before.",
+                hint="A key belongs to one request; take a new one for this.",
+            )
         key = storage_keys.uploaded_file(file_id)
-        await asyncio.to_thread(self.storage.publish, upload.path, key)
-        try:
+        with self.storage.recording(key):
+            await asyncio.to_thread(self.storage.publish, upload.path, key)
             return await self.records.files.create(
                 NewFileRecord(
                     id=file_id,
@@ -114,9 +122,6 @@ class UploadService:
                     channels=None if info is None else info.channels,
                 )
             )
-        except BaseException:
-            self.storage.delete(key)  # bytes without a record would stay forever
-            raise
 
 
 def _is_text(upload: Upload, max_characters: int) -> bool:

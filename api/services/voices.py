@@ -12,8 +12,8 @@ from api.services.recordings import RecordingService
 from common import storage_keys
 from common.limits import prompt_seconds
 from core.access import Visibility
+from core.creation import began_earlier_at, creation_id
 from core.errors import BadAudio, Conflict, InvalidRequest
-from core.ids import new_id
 from core.jobs.job import Job, NewJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import FILES
@@ -101,6 +101,9 @@ class VoiceService:
 
         Raises ConsentMissing where the consent of the speaker is required and there is none.
         """
+        voice_id = creation_id("voice")
+        if existing := await self.records.voices.find_created(voice_id):
+            return existing
         name = check_name(request.name)
         check_prompt_names([prompt.name.strip() for prompt in request.prompts])
         check_pronunciations(request.pronunciations)
@@ -108,9 +111,10 @@ class VoiceService:
         await self._check_name_is_free(name, "Choose another name.")
         await self.records.consents.check_future_voice(request.consent_id)
         version = await self._check_pair(request.gpt_checkpoint_id, request.sovits_checkpoint_id)
-        voice_id = new_id("voice")
-        try:
-            prompts = [await self._store_prompt(voice_id, version, prompt) for prompt in request.prompts]
+        with self.storage.recording(storage_keys.voice_folder(voice_id)):
+            prompts = [
+                await self._store_prompt(_new_prompt_key(voice_id), version, prompt) for prompt in request.prompts
+            ]
             return await self.records.voices.create(
                 NewVoiceRecord(
                     id=voice_id,
@@ -124,9 +128,6 @@ class VoiceService:
                     consent_id=request.consent_id,
                 )
             )
-        except BaseException:
-            await asyncio.to_thread(self.storage.delete_folder, storage_keys.voice_folder(voice_id))
-            raise
 
     async def change(self, voice: str, changes: VoiceChangeRequest) -> VoiceRecord:
         """Change a voice; InvalidRequest without any change, Conflict when the new name is taken."""
@@ -173,18 +174,18 @@ class VoiceService:
     async def add_prompt(self, voice: str, request: PromptRequest) -> VoiceRecord:
         """Add a prompt; Conflict when the voice has one of that name."""
         record = await self.records.voices.get(voice)
+        key = _new_prompt_key(record.id)
+        if any(prompt["audio"] == key for prompt in record.prompts):
+            return record  # added by the same request before
         check_prompt_names([*_prompt_names(record), request.name.strip()])
-        new = await self._store_prompt(record.id, record.version, request)
+        with self.storage.recording(key):
+            new = await self._store_prompt(key, record.version, request)
 
-        def apply(record: VoiceRecord) -> VoiceChanges:
-            check_prompt_names([*_prompt_names(record), new["name"]])
-            return {"prompts": [*record.prompts, new]}
+            def apply(record: VoiceRecord) -> VoiceChanges:
+                check_prompt_names([*_prompt_names(record), new["name"]])
+                return {"prompts": [*record.prompts, new]}
 
-        try:
             return await self.records.voices.change(record.id, apply)
-        except BaseException:
-            await asyncio.to_thread(self.storage.delete, new["audio"])
-            raise
 
     async def change_prompt(self, voice: str, prompt_name: str, changes: PromptChangeRequest) -> VoiceRecord:
         """Change a prompt; InvalidRequest without any change, Conflict when the voice has one of the new name."""
@@ -231,9 +232,11 @@ class VoiceService:
 
         `files`: the parts that the request names.
         """
+        job_id = creation_id(IMPORT_PREFIX)
+        if began_earlier_at() is not None and (job := await self.queue.job(job_id)):
+            return job
         if request.name:
             await self._check_name_is_free(request.name, "Send another `name`.")
-        job_id = new_id(IMPORT_PREFIX)
         try:
             for part, path in files.items():
                 await asyncio.to_thread(self.storage.publish, path, storage_keys.import_file(job_id, part))
@@ -252,19 +255,22 @@ class VoiceService:
         await asyncio.to_thread(check_pair, gpt, sovits, self.storage)
         return sovits.version
 
-    async def _store_prompt(self, voice_id: str, version: str, request: PromptRequest) -> VoicePrompt:
-        """Decode a recording into the voice's folder and return the prompt as the voice's record holds it."""
+    async def _store_prompt(self, key: str, version: str, request: PromptRequest) -> VoicePrompt:
+        """Decode a recording to a key and return the prompt as the voice's record holds it."""
         name, text = check_name(request.name), _check_text(request.text)
         canonical_language(request.language)
         file = await self.records.files.get(request.file_id)
         path = await asyncio.to_thread(self.storage.path, file.storage_key)
-        key = storage_keys.voice_file(voice_id, f"{new_id('prompt')}.wav")
         seconds = prompt_seconds(version)
         try:
             prompt = await self.recordings.store_prompt(path, key, text, request.language, seconds=seconds)
         except BadAudio as error:
             raise type(error)(f"The prompt {name!r}: {error.message}", hint=error.hint, details=error.details) from None
         return {"name": name, "audio": prompt.audio, "text": prompt.text, "language": prompt.language}
+
+
+def _new_prompt_key(voice_id: str) -> str:
+    return storage_keys.voice_file(voice_id, f"{creation_id('prompt')}.wav")
 
 
 def _check_text(text: str) -> str:

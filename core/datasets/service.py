@@ -15,6 +15,7 @@ from typing import Final
 
 from common.languages import single_language
 from common.storage_keys import dataset_folder
+from core.creation import creation_id
 from core.datasets.edit import apply_changes
 from core.datasets.jobs import DatasetReportPayload, DatasetVersionPayload, PhonemeCoveragePayload
 from core.datasets.options import (
@@ -28,7 +29,6 @@ from core.datasets.options import (
     SplitOptions,
 )
 from core.errors import ErrorData, InvalidRequest, NotFound, QueueUnavailable, QuotaExceeded, error_message
-from core.ids import new_id
 from core.jobs.file_jobs import FileJobPayload
 from core.jobs.job import Job, JobStatus, NewJob
 from core.jobs.queue import AsyncQueue
@@ -145,7 +145,7 @@ class DatasetService:
         job = NewJob(
             role=FILES,
             payload=payload.stored(),
-            job_id=new_id("coverage"),
+            job_id=creation_id("coverage"),
             priority=examined.priority,
             owner=dataset.owner or "",
         )
@@ -222,7 +222,7 @@ class DatasetService:
         if not 1 <= len(name.strip()) <= 100:
             raise InvalidRequest("The name of a data set needs 1 to 100 characters.")
         _check_priority(priority)
-        record = await self.records.datasets.create(new_id("ds"), name, language, made_by, request, priority)
+        record = await self.records.datasets.create(creation_id("ds"), name, language, made_by, request, priority)
         try:
             await self._enqueue_version(await self.records.dataset_versions.get(record.id, 1))
         except (QueueUnavailable, QuotaExceeded):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from core.access import current_caller
+from core.creation import creation_id
 from core.experiments.lifecycle import waiting_message
 from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.experiments.sources import ExperimentSource
-from core.ids import new_id
 from core.jobs.devices import DEFAULT_GPU_NUMBERS
 from core.records import ExperimentRecord, ExperimentStatus, StageRecord, StepwiseState, TaskRecord, TaskStatus
 from core.stages.order import stage_order
@@ -34,14 +34,14 @@ def new_experiment(
     if isinstance(request, ExperimentRequest):
         gpu_numbers, is_half = request.gpu_numbers, request.is_half
     return ExperimentRecord(
-        id=new_id("exp"),
+        id=creation_id("exp"),
         exp_name=request.exp_name,
         version=check_version(request.version),
         language=request.language or source.language,
         gpu_numbers=gpu_numbers,
         is_half=is_half,
         audio_file_id=source.audio_file_id,
-        task_id=new_id("task") if of_task else None,
+        task_id=creation_id("task") if of_task else None,
         priority=request.priority,
         parameters=parameters,
         status=ExperimentStatus.RUNNING if of_task else ExperimentStatus.CREATED,

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
+from core.creation import new_seed
 from core.errors import Conflict, InvalidRequest
 from core.jobs.queue import AsyncQueue
 from core.jobs.transport import AsyncTransport, RedisCommands, command
@@ -43,6 +44,10 @@ class RequestClaim:
 
     key: str
     nonce: str
+    seed: str = ""
+    """What the ids of its creations follow from."""
+    repeated: bool = False
+    """Whether an earlier request with the key and this seed may have created something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +70,12 @@ class IdempotencyKeys(RedisCommands[AsyncTransport]):
     async def claim(self, key: str, fingerprint: str = "") -> RequestClaim | EarlierRequest:
         """Claim a key, or return what became of the request that has it."""
         nonce = os.urandom(8).hex()
-        reply = await self._run_script("request_begin", key, nonce, fingerprint, LEASE_SECONDS, KEEP_SECONDS)
-        if reply == "begun":
-            return RequestClaim(key, nonce)
-        state, earlier_fingerprint, response = reply
+        arguments = (key, nonce, fingerprint, LEASE_SECONDS, KEEP_SECONDS, new_seed())
+        state, *values = await self._run_script("request_begin", *arguments)
+        if state == "begun":
+            seed, repeated = values
+            return RequestClaim(key, nonce, seed, bool(int(repeated)))
+        earlier_fingerprint, response = values
         return EarlierRequest(earlier_fingerprint, response if state == "done" else None)
 
     @command
@@ -85,8 +92,8 @@ class IdempotencyKeys(RedisCommands[AsyncTransport]):
 
     @command
     async def release(self, claim: RequestClaim) -> None:
-        """Free the key of a request that created nothing: the next one with it may try."""
-        await self._run_script("request_end", claim.key, claim.nonce, "forget")
+        """Free the key of a request that failed: the next one with it goes on with what it may have created."""
+        await self._run_script("request_end", claim.key, claim.nonce, "free")
 
 
 def scope_key(key: str, caller: str, path: str) -> str:

@@ -18,8 +18,8 @@ import orjson
 from redis import exceptions
 
 from core.access import Quota, current_caller
+from core.creation import creation_id
 from core.errors import ErrorData, InvalidRequest, LeaseLost, QueueUnavailable, QuotaExceeded
-from core.ids import new_id
 from core.jobs.job import (
     TERMINAL_EVENTS,
     ChunkStatus,
@@ -144,7 +144,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
     async def _enqueue(self, jobs: Sequence[NewJob]) -> list[Job]:
         if self.options.memory_share < 1.0:
             await self._check_memory()
-        ids = [job.job_id or new_id("job") for job in jobs]
+        ids = [job.job_id or creation_id("job") for job in jobs]
         payloads = [orjson.dumps(job.payload) for job in jobs]
         caller = current_caller()
         owners = [job.owner or caller.owner or "" for job in jobs]

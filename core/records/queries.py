@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import ColumnElement
 
 from core.access import current_caller
+from core.creation import began_earlier_at
 from core.errors import InvalidParameter
 from core.records.models.page import Page
 from core.records.tables import (
@@ -80,6 +81,13 @@ async def fetch_one(
     query = select(*columns(table, record)).where(*where, *visible(table))
     row = (await connection.execute(query.with_for_update() if lock else query)).first()
     return None if row is None else record(*row)
+
+
+async def find_created(
+    connection: AsyncConnection, table: Table, record: type[Record], record_id: str
+) -> Record | None:
+    """Return what the present request created when it came before and its process died; None for any other request."""
+    return None if began_earlier_at() is None else await fetch_one(connection, table, record, table.c.id == record_id)
 
 
 async def fetch_all(

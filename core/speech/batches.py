@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from core.creation import creation_id
 from core.errors import NotFound
-from core.ids import new_id
 from core.jobs.file_jobs import FileJobKind, file_job_kind
 from core.jobs.job import DEFAULT_PRIORITY, Job, NewJob
 from core.jobs.roles import FILES
@@ -78,7 +78,7 @@ class BatchService:
         max_line_characters: int = DEFAULT_LINE_CHARACTERS,
     ) -> InferenceBatch:
         """Enqueue a batch of checked requests with unique file names."""
-        batch_id = new_id(BATCH_PREFIX)
+        batch_id = creation_id(BATCH_PREFIX)
         opening = OpenBatchRequest(batch=batch_id, items=tuple(items))
         archive = ArchiveRequest(
             filenames=tuple(item.filename for item in items),

@@ -14,8 +14,8 @@ from typing import Final, Self, cast
 from common.audio_formats import AudioFormat
 from common.json_types import JsonObject
 from common.sentences import join_sentences
+from core.creation import creation_id
 from core.errors import Conflict, NotFound, error_message
-from core.ids import new_id
 from core.jobs.file_jobs import FileJobKind, file_job_kind
 from core.jobs.job import DEFAULT_PRIORITY, Job, JobStatus
 from core.jobs.queue import AsyncQueue
@@ -132,7 +132,7 @@ class InferenceService:
         labels: InferenceLabels | None = None,
     ) -> Inference:
         """Enqueue an inference of a checked request; an id that exists already returns that inference."""
-        inference_id = inference_id or new_id(INFERENCE_PREFIX)
+        inference_id = inference_id or creation_id(INFERENCE_PREFIX)
         jobs = new_inference_jobs(
             inference_id, speech, audio_format, priority, delay_seconds=delay_seconds, labels=labels
         )
@@ -143,7 +143,7 @@ class InferenceService:
         self, speeches: Sequence[SpeechRequest], *, priority: int = DEFAULT_PRIORITY, labels: InferenceLabels
     ) -> list[Inference]:
         """Enqueue an inference of each of some checked requests, all of them or none."""
-        ids = [new_id(INFERENCE_PREFIX) for _ in speeches]
+        ids = [creation_id(INFERENCE_PREFIX) for _ in speeches]
         new_jobs = [
             job
             for inference_id, speech in zip(ids, speeches, strict=True)

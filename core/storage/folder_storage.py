@@ -7,16 +7,17 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from common.files import sync
 from core.errors import InvalidRequest
-from core.storage.temporary_owner import dead_owners, owner_token
+from core.storage.temporary_owner import dead_owners, is_alive, owner_token
 
 _KEY_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _TEMPORARY: Final = ".tmp"
+_UNRECORDED: Final = ".unrecorded"
 
 EntryFilter = Callable[[str], bool]
 """Whether a stage needs an entry of its working folder; other entries are not downloaded."""
@@ -85,6 +86,43 @@ class Storage:
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+    @contextmanager
+    def recording(self, key: str) -> Iterator[None]:
+        """Delete what a key names, or its folder, unless the block, which stores and records it, ends without an error.
+
+        If this process dies inside, the key is one of `unrecorded_keys` from then on.
+        """
+        note = self.root / _UNRECORDED / self.new_temporary().name
+        note.parent.mkdir(exist_ok=True)
+        note.write_text(key, encoding="ascii")
+        try:
+            yield
+        except BaseException:
+            self.delete_all(key)
+            note.unlink(missing_ok=True)
+            raise
+        note.unlink(missing_ok=True)
+
+    def unrecorded_keys(self) -> dict[Path, str]:
+        """Return the keys that processes which have died may not have recorded, each by its note.
+
+        Whoever has looked after one deletes the note.
+        """
+        notes, being_recorded = {}, set()
+        for note in (self.root / _UNRECORDED).glob("*"):
+            with suppress(FileNotFoundError):
+                key = note.read_text(encoding="ascii")
+                if is_alive(self.root, note.name.partition(".")[0]):
+                    being_recorded.add(key)  # a repeated request makes the same key
+                else:
+                    notes[note] = key
+        return {note: key for note, key in notes.items() if key not in being_recorded}
+
+    def delete_all(self, key: str) -> None:
+        """Delete the artifact or the folder of a key, if there is one."""
+        self.delete_folder(key)
+        self.delete(key)
 
     @contextmanager
     def temporary_folder(self) -> Iterator[Path]:

@@ -34,6 +34,22 @@ def owner_token(root: Path) -> str:
         os.close(lock)
 
 
+def is_alive(root: Path, token: str) -> bool:
+    """Return whether the process of a token still runs; True, too, where the file system has no locks to tell by."""
+    try:
+        lock = os.open(root / _OWNERS / token, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(lock)
+
+
 def dead_owners(root: Path) -> Iterator[str]:
     """Yield the tokens of processes that ended; each is forgotten once its files have been deleted."""
     folder = root / _OWNERS

@@ -34,8 +34,8 @@ from api.http.disconnect import while_connected
 from api.services.result_uploads import enqueue_result_upload, result_upload_state
 from api.services.speech import SpeechOptions
 from api.services.speech_fields import SpeechFields
+from core.creation import creation_id
 from core.errors import NotFound
-from core.ids import new_id
 from core.jobs.devices import ANYWHERE
 from core.jobs.roles import SYNTHESIZER
 from core.records import iso
@@ -111,7 +111,7 @@ async def start(new: InferenceStart, request: Request, api: Api) -> Response:
         if new.task_id is not None:
             labels["task_id"] = new.task_id
         inference = await api.inference.create(
-            speech, priority=priority, inference_id=new_id(INFERENCE_PREFIX), labels=labels
+            speech, priority=priority, inference_id=creation_id(INFERENCE_PREFIX), labels=labels
         )
         reservation.task_id = inference.job.id
     await enqueue_result_upload(api.queue, inference.job.id, destination.url, priority, token=destination.token)

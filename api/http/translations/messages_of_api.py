@@ -77,6 +77,13 @@ API_MESSAGES: Final[dict[str, str]] = {
     "The form has two files of one name.": "表单中有两个同名的文件。",
     "The header and the body name two different idempotency keys.": "请求头和请求体中的幂等键不同。",
     "The idempotency key {} came with another request before.": "幂等键 {} 已随另一个请求发送过。",
+    "The idempotency key came with another file before.": "该幂等键已随另一个文件发送过。",
+    "The response to the first request with this idempotency key was encrypted with another key.": (
+        "使用此幂等键的第一个请求的响应是用另一个密钥加密的。"
+    ),
+    "Put that key into SECRETS_KEY, or send another idempotency key.": (
+        "请将该密钥填入 SECRETS_KEY，或发送另一个幂等键。"
+    ),
     "The inference {} has no timestamps.": "推理任务 {} 没有时间戳。",
     "The input has {} characters; {} is the most.": "文本有 {} 个字符，最多为 {} 个。",
     "The input is empty.": "文本为空。",

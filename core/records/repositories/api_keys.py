@@ -10,9 +10,9 @@ from typing import Final
 from sqlalchemy import delete, insert, or_, update
 
 from core.access import ALL_SCOPES, NO_QUOTA, USER_SCOPES, Quota, Scope
-from core.ids import new_id
+from core.creation import creation_id
 from core.records.models.api_keys import ApiKeyRecord
-from core.records.queries import as_values, fetch_all, fetch_one
+from core.records.queries import as_values, fetch_all, fetch_one, find_created
 from core.records.repositories.repository import Repository
 from core.records.tables import api_keys
 
@@ -40,7 +40,7 @@ class ApiKeyRepository(Repository):
         scopes = ALL_SCOPES if admin or Scope.ADMIN in scopes else frozenset(scopes)
         key = "sk-" + secrets.token_urlsafe(32)
         record = ApiKeyRecord(
-            id=new_id("key"),
+            id=creation_id("key"),
             name=name,
             key_hash=_hash_key(key),
             shown=key[:10],
@@ -57,6 +57,8 @@ class ApiKeyRepository(Repository):
             requests_per_minute=quota.requests_per_minute,
         )
         async with self._database.write() as connection:
+            if await find_created(connection, api_keys, ApiKeyRecord, record.id):  # nobody has seen that key
+                await connection.execute(delete(api_keys).where(api_keys.c.id == record.id))
             await connection.execute(insert(api_keys).values(as_values(record)))
         return record, key
 

@@ -10,8 +10,8 @@ from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.access import current_caller
+from core.creation import creation_id
 from core.errors import ConsentMissing, NotFound
-from core.ids import new_id
 from core.records.database import Database
 from core.records.models.consents import ConsentRecord, ConsentRule, ConsentSource, NewConsentRecord
 from core.records.models.page import Page
@@ -131,7 +131,7 @@ class ConsentRepository(Repository):
 
     async def _create(self, connection: AsyncConnection, new: NewConsentRecord) -> ConsentRecord:
         now = self._database.now()
-        consent_id = new.id or new_id("cons")
+        consent_id = new.id or creation_id("cons")
         existing = await fetch_all(connection, consents, ConsentRecord, consents.c.id == consent_id, of_everybody=True)
         if existing:
             return existing[0]

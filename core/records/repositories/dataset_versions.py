@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import orjson
 from sqlalchemy import insert, or_
 
+from common.json_types import JsonObject
+from core.creation import began_earlier_at
 from core.errors import Conflict, ErrorData, NotFound
 from core.records.models.datasets import (
     DatasetContents,
@@ -72,6 +75,9 @@ class DatasetVersionRepository(Repository):
         """Insert a version after the newest, for a job to make; raise Conflict while another one is being made."""
         async with self._database.write() as connection:
             dataset = await fetch_dataset(connection, dataset_id, lock=True)
+            newest = await fetch_version(connection, dataset, dataset.latest)
+            if _is_repeated(newest, made_by, request):
+                return newest
             check_not_preparing(dataset)
             number, parent, now = dataset.latest + 1, dataset.version or None, self._database.now()
             version = new_version(dataset, number, made_by, parent, request, priority, now)
@@ -186,6 +192,14 @@ class DatasetVersionRepository(Repository):
                 hint=f"GET /api/v1/datasets/{dataset_id}/segments lists them.",
             )
         return page.items[0]
+
+
+def _is_repeated(newest: DatasetVersionRecord, made_by: str, request: DatasetVersionRequest) -> bool:
+    """Return whether the present request, when it came before, began the newest version."""
+    began = began_earlier_at()
+    begun_since = began is not None and newest.created_at >= began and newest.status is not DatasetStatus.FAILED
+    stored: JsonObject = orjson.loads(orjson.dumps(request))  # without tuples
+    return begun_since and newest.made_by == made_by and {**newest.request} == stored
 
 
 def _finished(

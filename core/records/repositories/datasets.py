@@ -12,7 +12,7 @@ from core.errors import Conflict
 from core.records.models.datasets import DatasetChanges, DatasetRecord, DatasetStatus, DatasetVersionRequest
 from core.records.models.experiments import ExperimentStatus
 from core.records.models.page import Page
-from core.records.queries import as_values, fetch_page
+from core.records.queries import as_values, fetch_page, find_created
 from core.records.repositories.dataset_queries import check_not_preparing, fetch_dataset, new_version, write_dataset
 from core.records.repositories.repository import Repository
 from core.records.tables import dataset_versions, datasets, experiments
@@ -30,6 +30,8 @@ class DatasetRepository(Repository):
         record = DatasetRecord(dataset_id, name, language, status, 0, 1, now, now, current_caller().owner)
         first = new_version(record, 1, made_by, None, request, priority, now)
         async with self._database.write() as connection:
+            if existing := await find_created(connection, datasets, DatasetRecord, dataset_id):
+                return existing
             await connection.execute(insert(datasets).values(as_values(record)))
             await connection.execute(insert(dataset_versions).values(as_values(first)))
         return record

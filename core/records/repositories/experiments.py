@@ -16,7 +16,7 @@ from core.records.models.experiments import ExperimentChanges, ExperimentRecord,
 from core.records.models.files import TEXT_MEDIA_TYPE, FileRecord
 from core.records.models.page import Page
 from core.records.models.tasks import TaskStatus
-from core.records.queries import as_values, columns, fetch_all, fetch_one, fetch_page
+from core.records.queries import as_values, columns, fetch_all, fetch_one, fetch_page, find_created
 from core.records.repositories.repository import Repository
 from core.records.tables import checkpoints, experiments, files, stages, tasks, voices
 from core.stages.status import ACTIVE_STATUSES, StageStatus
@@ -28,6 +28,8 @@ class ExperimentRepository(Repository):
     async def create(self, record: ExperimentRecord) -> ExperimentRecord:
         """Insert an experiment; raise NotFound for a recording that it may not see."""
         async with self._database.write() as connection:
+            if existing := await find_created(connection, experiments, ExperimentRecord, record.id):
+                return existing
             if record.audio_file_id is not None:
                 is_recording = (files.c.id == record.audio_file_id, files.c.media_type != TEXT_MEDIA_TYPE)
                 file = await fetch_one(connection, files, FileRecord, *is_recording)

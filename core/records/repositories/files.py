@@ -16,7 +16,7 @@ from core.records.models.experiments import ExperimentStatus
 from core.records.models.files import FileRecord, NewFileRecord
 from core.records.models.page import Page
 from core.records.models.tasks import UNDER_WAY, TaskStatus
-from core.records.queries import as_values, fetch_all, fetch_one, fetch_page
+from core.records.queries import as_values, fetch_all, fetch_one, fetch_page, find_created
 from core.records.repositories.repository import Repository
 from core.records.tables import checkpoints, dataset_versions, experiments, files, tasks
 
@@ -48,6 +48,11 @@ class FileRepository(Repository):
             await _check_room(connection, new.size_bytes)
             await connection.execute(insert(files).values(as_values(record)))
         return record
+
+    async def find_created(self, file_id: str) -> FileRecord | None:
+        """Return the record if the present request created it when it came before."""
+        async with self._database.read() as connection:
+            return await find_created(connection, files, FileRecord, file_id)
 
     async def check_room(self, size_bytes: int) -> None:
         """Raise QuotaExceeded when the caller's key has no room for so many bytes; before they are received."""

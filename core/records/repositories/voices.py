@@ -12,12 +12,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.access import Scope, current_caller
+from core.creation import creation_id
 from core.errors import Conflict, NotFound, VoiceNotFound
-from core.ids import new_id
 from core.records.database import Database
 from core.records.models.page import Page
 from core.records.models.voices import NewVoiceRecord, VoiceChanges, VoiceRecord
-from core.records.queries import as_values, fetch_all, fetch_one, fetch_page, visible
+from core.records.queries import as_values, fetch_all, fetch_one, fetch_page, find_created, visible
 from core.records.repositories.checkpoints import uses_checkpoint
 from core.records.repositories.consents import ConsentRepository
 from core.records.repositories.repository import Repository
@@ -33,13 +33,18 @@ class VoiceRepository(Repository):
         super().__init__(database)
         self._consents = consents
 
+    async def find_created(self, voice_id: str) -> VoiceRecord | None:
+        """Return the voice if the present request created it when it came before."""
+        async with self._database.read() as connection:
+            return await find_created(connection, voices, VoiceRecord, voice_id)
+
     async def create(self, new: NewVoiceRecord) -> VoiceRecord:
         """Insert a voice, numbered (`bob-2`) when its name is taken; return the existing voice of the same id.
 
         Raises ConsentMissing where the consent of the speaker is required and there is none.
         """
         record = VoiceRecord(
-            id=new.id or new_id("voice"),
+            id=new.id or creation_id("voice"),
             name=new.name,
             version=new.version,
             language=new.language,

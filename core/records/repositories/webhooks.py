@@ -9,11 +9,11 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.access import current_caller
+from core.creation import creation_id
 from core.errors import Conflict, NotFound
-from core.ids import new_id
 from core.records.models.page import Page
 from core.records.models.webhooks import DeliveryStatus, WebhookRecord
-from core.records.queries import as_values, fetch_one, fetch_page
+from core.records.queries import as_values, fetch_one, fetch_page, find_created
 from core.records.repositories.repository import Repository
 from core.records.tables import webhook_deliveries, webhooks
 
@@ -26,7 +26,7 @@ class WebhookRepository(Repository):
     async def create(self, url: str, events: Sequence[str], secret: str, description: str = "") -> WebhookRecord:
         """Insert a webhook; raise Conflict when there are `MAX_WEBHOOKS`."""
         record = WebhookRecord(
-            id=new_id("wh"),
+            id=creation_id("wh"),
             url=url,
             events=list(events),
             description=description,
@@ -37,6 +37,8 @@ class WebhookRepository(Repository):
             owner=current_caller().owner,
         )
         async with self._database.write() as connection:
+            if await find_created(connection, webhooks, WebhookRecord, record.id):  # nobody has seen its secret
+                await connection.execute(delete(webhooks).where(webhooks.c.id == record.id))
             mine = select(func.count()).select_from(webhooks).where(webhooks.c.owner.is_not_distinct_from(record.owner))
             if (await connection.execute(mine)).scalar_one() >= MAX_WEBHOOKS:
                 raise Conflict(f"There are {MAX_WEBHOOKS} webhooks, the most there can be.", hint="Delete one.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -246,6 +247,29 @@ async def test_a_task_is_found_by_its_key_even_when_redis_forgot_the_answer(
         await queue.transport.client.delete(key)
 
     assert (await client.post("/api/v1/tasks", json=body)).json()["id"] == first.json()["id"]
+
+
+async def test_a_secret_in_a_response_is_not_readable_in_redis(api: Api) -> None:
+    secret = "whsec_" + base64.b64encode(b"a secret that the caller chose").decode()
+    content: Posted = {"json": {"url": "https://8.8.8.8/ended", "secret": secret}, "headers": {"Idempotency-Key": "k"}}
+    webhook = await api.client.post("/api/v1/webhooks", **content)
+    key_content: Posted = {"json": {"name": "ann", "scopes": ["admin"]}, "headers": {"Idempotency-Key": "k"}}
+    key = (await api.client.post("/api/v1/keys", **key_content)).json()["key"]
+
+    fields = [
+        value
+        async for name in api.services.redis.scan_iter(f"{api.settings.redis_prefix}request:*")
+        for value in (await api.services.redis.hgetall(name)).values()
+    ]
+
+    replayed = await api.client.post(
+        "/api/v1/webhooks", **{**content, "headers": content["headers"] | {"X-API-Key": key}}
+    )
+    assert webhook.json()["secret"] == secret
+    assert len(fields) > 8
+    for readable in (secret, key, webhook.json()["id"]):
+        assert not any(readable in str(field) for field in fields)
+    assert replayed.status_code == 201
 
 
 @pytest.mark.parametrize("key", ["", None])

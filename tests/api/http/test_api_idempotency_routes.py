@@ -116,8 +116,10 @@ async def pause_training(api: Api, exp_id: str) -> None:
     await runs.pause(exp_id, "gpt_train", number)
 
 
-async def send_again_and_again(api: Api, proxy: FaultProxy, route: DeclaredRoute, admin: str) -> str:
-    """Return what is wrong with the responses to a request that is sent three times; nothing if all is well."""
+async def new_request(api: Api, route: DeclaredRoute, admin: str) -> tuple[str, dict[str, Any]]:
+    """Return path and content of a request with a key of its own, which the route accepts."""
+    for key in await api.services.redis.keys(f"{api.settings.redis_prefix}request:*"):
+        await api.services.redis.delete(key)
     world = World(api, await create_world(api))
     await api.services.records.dataset_versions.finish(world.ids["dataset_id"], 1, CONTENTS, [], "Made.")
     content = MORE_BODIES.get(route.path) or {"json": world.body(route, "POST")}
@@ -132,7 +134,12 @@ async def send_again_and_again(api: Api, proxy: FaultProxy, route: DeclaredRoute
         content["json"] = {"action": "resume"}
     elif "{stage}" in route.path or "{step}" in route.path:
         world.ids |= {"stage": "convert", "step": "audio_slice", "step_task_id": world.ids["exp_id"]}
-    path = world.path(route)
+    return world.path(route), content
+
+
+async def send_again_and_again(api: Api, proxy: FaultProxy, route: DeclaredRoute, admin: str) -> str:
+    """Return what is wrong with the responses to a request that is sent four times; nothing if all is well."""
+    path, content = await new_request(api, route, admin)
     before = await take_stock(api)
 
     await lose_response(api, proxy, path, content)
@@ -147,7 +154,35 @@ async def send_again_and_again(api: Api, proxy: FaultProxy, route: DeclaredRoute
         return f"made nothing: {again.text}"
     if (left := await take_stock(api)) != stock:
         return f"{stock} became {left}"
+    return "" if route.path in ONLY_CHANGES else await send_after_a_crash(api, path, content, again)
+
+
+async def send_after_a_crash(api: Api, path: str, content: dict[str, Any], before: httpx.Response) -> str:
+    """Return what is wrong with the response when the process died that handled the request, and had not remembered."""
+    stock = await take_stock(api)
+    # What such a process leaves: a claim that has expired. All that was created is there.
+    [key] = await api.services.redis.keys(f"{api.settings.redis_prefix}request:*")
+    await api.services.redis.hset(key, mapping={"state": "running", "until": "0", "nonce": "of the dead"})
+    await api.services.redis.hdel(key, "answer")
+
+    again = await api.client.post(path, **content)
+
+    if not again.is_success or "idempotent-replayed" in again.headers:
+        return f"after a crash: {again.status_code} {dict(again.headers)} {again.text}"
+    if identity(before) != identity(again):
+        return f"after a crash: {identity(before)} and {identity(again)}"
+    if (left := await take_stock(api)) != stock:
+        return f"after a crash: {stock} became {left}"
     return ""
+
+
+def identity(response: httpx.Response) -> dict[str, Any]:
+    """Return the ids in a response, wherever it has them."""
+    body = response.json()
+    for name in ("data", "stage"):
+        if isinstance(body.get(name), dict):
+            body = body[name]
+    return {name: value for name, value in body.items() if name == "id" or name.endswith("_id") or name == "run"}
 
 
 def test_every_post_but_those_of_live_speech_takes_a_key() -> None:
@@ -158,7 +193,9 @@ def test_every_post_but_those_of_live_speech_takes_a_key() -> None:
 
 
 @pytest.mark.slow
-async def test_the_response_of_any_route_is_lost_and_its_request_is_sent_again(api: Api, proxy: FaultProxy) -> None:
+async def test_the_response_of_any_route_is_lost_or_its_process_dies_and_its_request_is_sent_again(
+    api: Api, proxy: FaultProxy
+) -> None:
     tried = sorted(DOCUMENTED - UNTRIED)
     assert len(tried) > 30
 
