@@ -356,6 +356,12 @@ class StorageUnavailable(NotReady):
     code = "storage_unavailable"
 
 
+class DecoderKilled(NotReady):
+    """The process that reads an untrusted file was killed from outside twice; nothing is known of the file."""
+
+    code = "decoder_killed"
+
+
 class DamagedArtifact(SovitsError):
     """An artifact whose bytes are not those that were stored."""
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from common.files import atomic_path
 from core.child_process import ChildProcess, isolated_environment
-from core.errors import BadAudio, RecordingTooShort
+from core.errors import BadAudio, DecoderKilled, RecordingTooShort
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,8 @@ def _run_child(
 def run_limited_child(command: Sequence[str], path: Path, check: Callable[[], None] | None = None) -> dict[str, Any]:
     """Run a child that limits itself (see `decoder_child.limit_resources`) on a file; return the object that it prints.
 
-    Raise BadAudio when it rejects the file or is killed. `check` is called a few times a second and may raise.
+    Raise BadAudio when it rejects the file or breaks over it, DecoderKilled when somebody else ends it twice.
+    `check` is called a few times a second and may raise.
     """
     # One thread each: OpenBLAS would reserve address space for every core.
     environment = {**isolated_environment(threads=1), "LC_ALL": "C.UTF-8"}
@@ -144,6 +145,10 @@ def run_limited_child(command: Sequence[str], path: Path, check: Callable[[], No
         # Somebody else did that, such as the kernel that needs memory; the file may be all right.
         logger.warning("The decoder was killed while it was reading %s; it reads once more.", path.name)
         child, result = _run_once(command, environment, deadline, check)
+    if child.killed_by == "SIGKILL":
+        raise DecoderKilled(
+            "The decoder was killed twice while it was reading the file.", hint="Try again later; memory may be short."
+        )
     if child.killed_by == "SIGXCPU":
         raise BadAudio("Decoding it takes more processor time than a recording may take.")
     if child.killed_by:

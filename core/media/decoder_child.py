@@ -115,9 +115,10 @@ def limit_resources() -> None:
     ):
         _, hard = resource.getrlimit(limit)
         most = float("inf") if hard == resource.RLIM_INFINITY else hard
-        lowered = min(value, most)
         # At both limits of processor time at once the signal would be SIGKILL, which others send, too.
-        last = min(lowered + 1, most) if limit == resource.RLIMIT_CPU else lowered
+        spare = 1 if limit == resource.RLIMIT_CPU else 0
+        lowered = min(value, most - spare)
+        last = lowered + spare
         resource.setrlimit(limit, (int(lowered), int(last)))
 
 

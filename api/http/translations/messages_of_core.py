@@ -109,6 +109,7 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "The queue uses {} of its memory and takes nothing new.": "队列已使用 {} 的内存，不再接受新的内容。",
     "The recording lasts {} s; at least {} s are needed.": "录音长 {} 秒，至少需要 {} 秒。",
     "The scope `{}` is needed for {}; this API key has {}.": "{1} 需要权限 `{0}`；此 API 密钥的权限为 {2}。",
+    "The decoder was killed twice while it was reading the file.": "解码进程在读取文件时两次被外部终止。",
     "The secret cannot be used: {}.": "无法使用该密文：{}。",
     "The speed is {}; it may be {} to {}.": "语速为 {}，范围为 {} 到 {}。",
     "The storage {} cannot be used for {}: {}": "无法把存储 {} 用于 {}：{}",
