@@ -15,10 +15,15 @@ from typing import Any
 import httpx
 import pytest
 from daemon_stage import Daemon, Stage
+from hypothesis import settings
 
 from core.records import upgrade
 
 HERE = Path(__file__).parent
+
+# The same examples in every run, on machines of every speed.
+settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+settings.load_profile("repeatable")
 LONGEST = (
     "e2e",
     "contracts",

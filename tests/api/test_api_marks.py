@@ -11,10 +11,9 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from api_support import RATE, Api, ToneWorkers, eventually, make_voice, running
-from bundled_speech import RATE as SPEECH_RATE
-from bundled_speech import piece
+from api_support import RATE, Api
 from mark_table import DOCUMENTS, Delivery, documented, is_watermarked, measured
+from recorded_speech import recorded_speech
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -30,25 +29,11 @@ TEXT = "Hello there. How are you today. This is a test of every way out."
 
 @pytest.fixture
 async def marked(settings: Settings, queue: AsyncQueue, records: Records, unused_tcp_port: int) -> AsyncIterator[Api]:
-    """Yield an API whose workers answer with recorded speech, and which marks it."""
-    await make_voice(records, "Allison")
     marking = settings.model_copy(
         update={"mark_watermark": True, "mark_metadata": True, "wyoming_port": unused_tcp_port}
     )
-    workers = ToneWorkers(marking)
-    workers.speech = lambda seconds: (piece(10.0, 5.0) * 32767).astype("<i2").tobytes()
-    assert RATE == SPEECH_RATE
-    workers.start()
-    try:
-        async with running(marking) as api:
-            await eventually(lambda: _has_workers(queue))
-            yield api
-    finally:
-        await asyncio.to_thread(workers.stop)
-
-
-async def _has_workers(queue: AsyncQueue) -> bool:
-    return len(await queue.workers()) == 2
+    async with recorded_speech(marking, queue, records) as api:
+        yield api
 
 
 def mime_rate(headers: httpx.Headers) -> int:

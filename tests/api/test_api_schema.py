@@ -127,9 +127,6 @@ def ask_again_and_again(cases: Any, served: Served) -> None:
     @given(case=cases)
     @how(
         max_examples=EXAMPLES // 2,
-        derandomize=True,
-        deadline=None,
-        database=None,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -21,7 +21,7 @@ from GPT_SoVITS.checkpoints.official_files import read_official, write_official
 from GPT_SoVITS.errors import ModelError
 
 REFUSALS = {"bad_checkpoint", "unsafe_checkpoint", "wrong_checkpoint", "unknown_version"}
-fuzz = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import sys
-import time
 from typing import cast
 
 import pytest
@@ -40,14 +39,11 @@ def test_a_child_reads_its_input_and_may_leave_it_unread() -> None:
 
 
 def test_a_silent_child_is_polled_and_ends_with_the_block() -> None:
-    started = time.monotonic()
-
     with ChildProcess(python("import time; print('{\"n\": 1}', flush=True); time.sleep(600)")) as child:
         for event in child.events(0.05):
             if event is None and child.has_reported:
                 break
 
-    assert time.monotonic() - started < 60
     assert child.killed_by == "SIGKILL"
 
 

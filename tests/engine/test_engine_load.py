@@ -98,9 +98,7 @@ def test_utterances_come_and_go_in_any_order(tiny, tiny_prompt):
     }
     machine = type("OfTinyVoice", (Machine,), {"pipeline": tiny, "prompt": tiny_prompt, "references": references})
     case = machine.TestCase
-    case.settings = settings(
-        max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), database=None
-    )
+    case.settings = settings(max_examples=15, stateful_step_count=20, suppress_health_check=list(HealthCheck))
     case("runTest").runTest()
 
 

@@ -188,7 +188,7 @@ def write_small_gpt(folder: Path) -> Path:
     return path
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
 class AnyUse(RuleBasedStateMachine):
     """The bytes are those of what is there, and no more than the budget allows."""
 

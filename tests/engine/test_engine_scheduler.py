@@ -160,9 +160,7 @@ def test_an_utterance_that_needs_the_whole_memory_is_alone():
     assert first.ended_at is not None
 
 
-@settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), database=None
-)
+@settings(max_examples=60, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 class AnyLoad(RuleBasedStateMachine):
     """Whatever comes and goes, the device is never idle with work to do, and everybody is served."""
 

@@ -20,7 +20,7 @@ def tone(hertz: float, seconds: float = 0.5) -> np.ndarray:
 
 
 @given(hertz=st.floats(70, 450))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_the_pitch_of_a_tone_is_its_frequency(hertz):
     f0 = pitch(tone(hertz), RATE, HOP)[2:-2]
 

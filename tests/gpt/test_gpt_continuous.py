@@ -3,7 +3,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import pytest
 import torch
-from gpt_generation import generate_seeded
+from gpt_generation import generate_seeded, row
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -25,16 +25,6 @@ MANNERS = (
 )
 
 
-def row(seed: int) -> GenerationInput:
-    """One of some starts of different lengths, with and without features and prompt."""
-    generator = torch.Generator().manual_seed(seed)
-    length = int(torch.randint(3, 40, (1,), generator=generator))
-    phones = torch.randint(0, 732, (length,), generator=generator)
-    bert = torch.randn(1024, length, generator=generator) if seed % 3 else None
-    prompt = torch.randint(0, 64, (int(torch.randint(1, 30, (1,), generator=generator)),), generator=generator)
-    return GenerationInput(phones, bert, prompt if seed % 4 else None)
-
-
 def alone(model: Text2Semantic, seed: int, manner: int) -> list[int]:
     return generate_seeded(model, [row(seed)], MANNERS[manner], [seed])[0]
 
@@ -51,7 +41,7 @@ def model_of(width: int) -> Text2Semantic:
 WIDE = model_of(320)  # beyond what takes the products row by row
 
 
-@settings(max_examples=6, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=6, stateful_step_count=20, suppress_health_check=list(HealthCheck))
 class Company(RuleBasedStateMachine):
     """Rows come, go and end in any order; each gives what it gives alone."""
 

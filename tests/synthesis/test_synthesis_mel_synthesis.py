@@ -63,7 +63,7 @@ def test_how_many_rows_go_at_once_changes_no_sound():
 
 @pytest.mark.parametrize("kind", sorted(VOCODERS))
 @given(frames=st.integers(1, 120), first=st.one_of(st.none(), st.integers(1, 40)))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_a_stream_is_the_whole_sound_piece_by_piece(kind, frames, first):
     synthesis, prompt = tiny_synthesis(kind), tiny_prompt()
     features = sentence(frames)

@@ -12,7 +12,7 @@ def noise(samples: int, seed: int) -> torch.Tensor:
 
 
 @given(shift=st.integers(0, SEARCH), overlap=st.integers(64, 300), seed=st.integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_two_pieces_of_one_wave_become_that_wave_again(shift, overlap, seed):
     wave, joint = noise(3000, seed), 1500
     later = wave[joint - overlap - shift :]  # begins `shift` samples before the overlap does
@@ -24,7 +24,7 @@ def test_two_pieces_of_one_wave_become_that_wave_again(shift, overlap, seed):
 
 
 @given(value=st.floats(-1, 1, width=32), overlap=st.integers(1, 100))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_weights_of_a_crossfade_sum_to_one(value, overlap):
     faded = crossfade(torch.full((overlap,), value), torch.full((overlap + 10,), value))
 

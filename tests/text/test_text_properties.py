@@ -57,7 +57,7 @@ SPEECH = st.lists(
 ANY_TEXT = st.one_of(ANYTHING, SPEECH)
 CODE = st.sampled_from(sorted(LANGUAGE_CODES))
 VERSION = st.sampled_from(["v1", "v2"])
-UNHURRIED = settings(deadline=None, derandomize=True, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+UNHURRIED = settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 
 
 def letters(text: str) -> str:

@@ -100,7 +100,7 @@ def test_two_hundred_texts_are_covered_by_their_words():
         check(text, phonemize(text, language))
 
 
-@settings(deadline=None, derandomize=True, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(text=ANY_TEXT, code=st.sampled_from(sorted(LANGUAGE_CODES)))
 def test_any_text_that_is_spoken_is_covered_by_its_words(text, code):
     try:

@@ -83,7 +83,7 @@ def test_a_frame_changes_samples_within_the_context_only(kind):
 
 @pytest.mark.parametrize("kind", sorted(VOCODERS))
 @given(pieces=st.lists(st.integers(1, 60), min_size=1, max_size=6))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_a_vocoder_fed_piece_by_piece_gives_the_wave_of_the_whole(kind, pieces):
     vocoder, whole = tiny_vocoder(kind), mel(sum(pieces))
     stream = VocoderStream(vocoder)
@@ -177,7 +177,7 @@ def test_an_opened_vocoder_asks_for_no_gradients(hifigan_file):
 
 
 @given(scale=st.floats(0.1, 10))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_folding_forgets_the_length_of_the_direction(scale):
     direction, length = mel(5)[0][:, None], torch.rand(MELS, 1, 1)
 

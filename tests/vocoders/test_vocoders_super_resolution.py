@@ -27,7 +27,7 @@ def folder(tmp_path):
 
 
 @given(samples=st.integers(1, 700), rows=st.integers(1, 2))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_twice_as_many_samples_come_out_and_none_beyond_full_scale(samples, rows):
     fine = small_super_resolution()(wave(samples, 5.0).repeat(rows, 1))
 

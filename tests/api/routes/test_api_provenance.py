@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,7 +10,7 @@ import httpx
 import orjson
 import pytest
 from api_support import Api, ToneWorkers, eventually, make_voice, running
-from bundled_speech import piece
+from recorded_speech import recorded_speech
 
 from core.jobs.queue import AsyncQueue
 from core.records import Records
@@ -35,20 +34,8 @@ def marking(settings: Settings) -> Settings:
 
 @pytest.fixture
 async def speaking(marking: Settings, queue: AsyncQueue, records: Records) -> AsyncIterator[Api]:
-    await make_voice(records, "Allison")
-    workers = ToneWorkers(marking)
-    workers.speech = lambda seconds: (piece(10.0, 6.0) * 32767).astype("<i2").tobytes()
-    workers.start()
-    try:
-        async with running(marking) as api:
-            await eventually(lambda: _has_workers(queue))
-            yield api
-    finally:
-        await asyncio.to_thread(workers.stop)
-
-
-async def _has_workers(queue: AsyncQueue) -> bool:
-    return len(await queue.workers()) == 2
+    async with recorded_speech(marking, queue, records) as api:
+        yield api
 
 
 def key(name: str) -> dict[str, str]:

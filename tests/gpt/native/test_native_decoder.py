@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from gpt_generation import generate_seeded
-from native_models import model_of, row
+from gpt_generation import generate_seeded, row
+from native_models import model_of
 
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
@@ -176,7 +176,7 @@ from threading import active_count
 sys.path += sys.argv[1:]
 import torch
 from pathlib import Path
-from native_models import row
+from gpt_generation import row
 from test_native_decoder import MODEL, decoder_of
 def threads(): return len(list(Path("/proc/self/task").iterdir()))
 with torch.inference_mode():
@@ -191,7 +191,7 @@ import resource, sys
 sys.path += sys.argv[1:]
 import torch
 from pathlib import Path
-from native_models import row
+from gpt_generation import row
 from test_native_decoder import MODEL, decoder_of
 weights = decoder_of(MODEL, "single").weights
 from GPT_SoVITS.gpt.native.decoder import NativeDecoder

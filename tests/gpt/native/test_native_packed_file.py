@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from native_models import model_of, row
+from gpt_generation import row
+from native_models import model_of
 
 from GPT_SoVITS.checkpoints.checkpoint import Checkpoint
 from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint

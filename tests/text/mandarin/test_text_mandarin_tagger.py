@@ -32,7 +32,7 @@ def _original() -> tuple[jieba.Tokenizer, jieba.posseg.POSTokenizer]:
     return segmenter, jieba.posseg.POSTokenizer(segmenter)
 
 
-@settings(deadline=None, derandomize=True, max_examples=25)
+@settings(max_examples=25)
 @given(text=st.text(IDEOGRAPHS, min_size=1, max_size=8))
 def test_the_best_path_is_the_one_that_jieba_finds(text):
     model = jieba.posseg
@@ -41,7 +41,7 @@ def test_the_best_path_is_the_one_that_jieba_finds(text):
     assert best_path(text) == expected
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
+@settings(max_examples=100)
 @given(text=st.one_of(SENTENCES, st.text(st.one_of(IDEOGRAPHS, st.sampled_from(",.!?…-a1")), max_size=10)))
 def test_words_and_parts_of_speech_are_those_of_jieba(text):
     tagger = jieba_tagger()

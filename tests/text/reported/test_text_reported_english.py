@@ -344,13 +344,13 @@ BETWEEN = st.sampled_from(
 MEANINGFUL = st.sampled_from([*"*<>^=+×÷±≈≠≤≥~&@/|\\_#°%-–"])
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(left=LEFT, right=RIGHT, between=BETWEEN)
 def test_no_character_between_two_numbers_merges_them(left, right, between):
     assert English().normalize(left + between + right) != English().normalize(left + right)
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(left=LEFT, right=RIGHT, symbol=MEANINGFUL)
 def test_no_symbol_between_two_numbers_is_dropped(left, right, symbol):
     assert English().normalize(left + symbol + right) != English().normalize(f"{left} {right}")

@@ -199,7 +199,7 @@ BETWEEN = st.sampled_from(
 )
 
 
-@settings(deadline=None, derandomize=True, max_examples=500)
+@settings(max_examples=500)
 @given(left=NUMBER, right=NUMBER, between=BETWEEN)
 def test_two_numbers_are_never_read_as_one(left, right, between):
     normalize = Mandarin().normalize
