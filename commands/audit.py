@@ -43,20 +43,33 @@ def _follow(log: AuditLog, file: IO[bytes] | None, entry_filter: AuditFilter, as
     """Print new entries until SIGINT, also after the log was rotated."""
     try:
         while True:
-            line = file.readline() if file is not None else b""
-            if line.endswith(b"\n"):
+            newest = _newer_file(log, file)  # looked for first: then the older file is read to its end
+            for line in iter(file.readline, b"") if file is not None else ():
+                if not line.endswith(b"\n"):
+                    assert file is not None
+                    file.seek(-len(line), os.SEEK_CUR)  # the rest is being written
+                    break
                 entry = parse_entry(line)
                 if entry is not None and entry_filter.matches(entry):
                     _print(entry, as_json)
-                continue
-            if file is not None and line:
-                file.seek(-len(line), os.SEEK_CUR)  # half a line: the rest is being written
-            elif log.path.exists() and (file is None or log.path.stat().st_ino != os.fstat(file.fileno()).st_ino):
-                file = log.path.open("rb")
-                continue
-            time.sleep(POLL_SECONDS)
+            if newest is not None:
+                file = newest
+            else:
+                time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
         return
+
+
+def _newer_file(log: AuditLog, file: IO[bytes] | None) -> IO[bytes] | None:
+    """Return the log if it is another file than this one; None also between the two steps of a rotation."""
+    try:
+        newest = log.path.open("rb")
+    except FileNotFoundError:
+        return None
+    if file is None or not os.path.sameopenfile(newest.fileno(), file.fileno()):
+        return newest
+    newest.close()
+    return None
 
 
 def _open_at_end(log: AuditLog) -> IO[bytes] | None:
