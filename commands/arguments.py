@@ -191,6 +191,7 @@ def _add_key_commands(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--quota-bytes", type=int, metavar="N", help="most bytes of files and checkpoints")
     create.add_argument("--quota-characters", type=int, metavar="N", help="most characters to synthesize a day")
     create.add_argument("--quota-requests", type=int, metavar="N", help="most requests a minute")
+    create.add_argument("--if-none", action="store_true", help="only if no key was ever created")
     _add_json(create, commands.add_parser("list", help="all keys, without their secrets"))
     revoke = commands.add_parser("revoke", help="end a key")
     revoke.add_argument("key", metavar="NAME_OR_ID")

@@ -38,6 +38,8 @@ def run_keys_command(options: argparse.Namespace, settings: Settings) -> int:
 
 async def create_key(records: Records, options: argparse.Namespace, _settings: Settings) -> int:
     """Create a key and print nothing else to stdout, so that a script can read it."""
+    if options.if_none and await records.api_keys.all():
+        return 0
     try:
         scopes = parse_scopes(options.scopes.replace(",", " ").split()) if options.scopes.strip() else USER_SCOPES
     except ValueError as error:
