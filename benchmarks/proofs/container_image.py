@@ -43,6 +43,7 @@ class Stage:
     folder: str = "/"
     user: str = "0"
     environment: dict[str, str] = field(default_factory=dict)
+    entry_point: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
 
 
@@ -137,8 +138,10 @@ class Build:
                 return replace(stage, environment=stage.environment | variables)
             case "USER":
                 return replace(stage, user=value)
-            case "ENTRYPOINT" | "CMD":
-                return replace(stage, command=(*stage.command, *json.loads(value)))
+            case "ENTRYPOINT":
+                return replace(stage, entry_point=tuple(json.loads(value)))
+            case "CMD":
+                return replace(stage, command=tuple(json.loads(value)))
             case "ARG" | "EXPOSE" | "VOLUME" | "STOPSIGNAL" | "HEALTHCHECK":
                 pass
             case _:
@@ -213,12 +216,17 @@ def start(build: Build, stage: Stage) -> dict[str, float]:
         read_only.mkdir(exist_ok=True)
         stack.enter_context(mount(read_only, "--rbind", str(stage.root)))
         subprocess.run(["mount", "-o", "remount,bind,ro", read_only], check=True)
-        environment = stage.environment | {"PORT": str(PORT), "ALLOW_OPEN_ACCESS": "true", "VERIFY_SPEECH": "off"}
-        command = ["chroot", f"--userspec={stage.user}:{stage.user}", str(read_only), *stage.command]
+        environment = stage.environment | {"PORT": str(PORT), "FIRST_KEY": "admin"}
+        chroot = ["chroot", f"--userspec={stage.user}:{stage.user}", str(read_only)]
+        made = subprocess.run(
+            [*chroot, *stage.entry_point, "true"], env=environment, capture_output=True, text=True, check=True
+        )
+        headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        command = [*chroot, *stage.entry_point, *stage.command]
         began = time.monotonic()
         with subprocess.Popen(command, env=environment, start_new_session=True) as process:
             try:
-                with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=300) as client:
+                with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", headers=headers, timeout=300) as client:
                     wait_until_ready(client, process)
                     ready = time.monotonic() - began
                     body = {"model": "tts-1", "voice": "allison", "input": SENTENCE, "response_format": "pcm"}

@@ -90,8 +90,10 @@ def test_a_key_is_made_shown_once_listed_and_revoked(tmp_path: Path):
     listed = run_main("keys", "list", DATA_PATH=str(tmp_path))
     revoked = run_main("keys", "revoke", "studio", DATA_PATH=str(tmp_path))
     again = run_main("keys", "revoke", "studio", DATA_PATH=str(tmp_path))
+    not_first = run_main("keys", "create", "admin", "--if-none", DATA_PATH=str(tmp_path))
 
     assert key.startswith("sk-")
+    assert (not_first.returncode, not_first.stdout) == (0, "")
     assert "studio" in listed.stdout
     assert key not in listed.stdout
     assert revoked.stdout == "Revoked 1 key.\n"
