@@ -218,10 +218,10 @@ def start(build: Build, stage: Stage) -> dict[str, float]:
         subprocess.run(["mount", "-o", "remount,bind,ro", read_only], check=True)
         environment = stage.environment | {"PORT": str(PORT), "FIRST_KEY": "admin"}
         chroot = ["chroot", f"--userspec={stage.user}:{stage.user}", str(read_only)]
-        made = subprocess.run(
+        first_start = subprocess.run(
             [*chroot, *stage.entry_point, "true"], env=environment, capture_output=True, text=True, check=True
         )
-        headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        headers = {"Authorization": f"Bearer {first_start.stdout.strip()}"}
         command = [*chroot, *stage.entry_point, *stage.command]
         began = time.monotonic()
         with subprocess.Popen(command, env=environment, start_new_session=True) as process:

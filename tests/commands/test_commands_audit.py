@@ -84,6 +84,7 @@ def test_new_entries_are_followed_across_a_rotation(log: AuditLog, tmp_path: Pat
         assert process.wait(10) == 0
     finally:
         process.kill()
+        process.wait()
         process.stdout.close()
 
 

@@ -98,14 +98,14 @@ def test_services_are_confined_and_reached_from_this_machine_only(mode):
 
 
 def test_every_variable_is_a_setting_and_every_role_is_started_once():
-    known = setting_names() | {"FIRST_KEY"}
+    variables = setting_names() | {"FIRST_KEY"}
     compose = yaml.safe_load(COMPOSE["server"].read_text(encoding="utf-8"))
     local = yaml.safe_load(COMPOSE["local"].read_text(encoding="utf-8"))
     own = {name: service for name, service in compose["services"].items() if "sovitsd" in service["image"]}
     settings = documents(REPOSITORY / "deploy/kubernetes/settings.yaml")[0]["data"]
 
-    assert local["services"]["api"]["environment"].keys() <= known
-    assert settings.keys() <= known
+    assert local["services"]["api"]["environment"].keys() <= variables
+    assert settings.keys() <= variables
     for commands in (
         [service["command"] for service in own.values()],
         [pod["containers"][0]["args"] for pod in workloads().values()],
@@ -114,7 +114,7 @@ def test_every_variable_is_a_setting_and_every_role_is_started_once():
         assert sorted(roles) == sorted([SPLITTER, SYNTHESIZER, PREPROCESSOR, TRAINER])  # files come with them
         assert ["python", "main.py", "api"] in commands
     for service in own.values():
-        assert service["environment"].keys() <= known
+        assert service["environment"].keys() <= variables
 
 
 def test_pods_run_without_privileges_and_end_in_time():
@@ -133,8 +133,8 @@ def test_the_autoscaler_reads_a_metric_that_the_adapter_makes():
     scaler = next(d for d in documents(REPOSITORY / "deploy/kubernetes/speech.yaml") if "Autoscaler" in d["kind"])
     rules = documents(REPOSITORY / "deploy/kubernetes/prometheus-adapter.yaml")[0]["rules"]["external"]
 
-    wanted = scaler["spec"]["metrics"][0]["external"]["metric"]["name"]
-    assert wanted in {rule["name"]["as"] for rule in rules}
+    metric = scaler["spec"]["metrics"][0]["external"]["metric"]["name"]
+    assert metric in {rule["name"]["as"] for rule in rules}
     assert all("sovits_jobs" in rule["seriesQuery"] for rule in rules)
 
 

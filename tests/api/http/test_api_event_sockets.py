@@ -113,6 +113,7 @@ async def test_a_stage_and_a_task_of_the_eleven_steps_are_watched(api: Api) -> N
     stage = f"/api/v1/experiments/{task['exp_id']}/stages/convert/ws"
 
     async with socket(api, stage) as of_stage, socket(api, steps) as of_steps:
+        before = orjson.loads(await of_stage.recv())
         reading = [asyncio.create_task(read_all(connection)) for connection in (of_stage, of_steps)]
         await eventually(lambda: gauge_value(api.services.metrics.watchers) == 2)
         await api.services.experiments.runs.start(task["exp_id"], "convert", 1)
@@ -123,7 +124,7 @@ async def test_a_stage_and_a_task_of_the_eleven_steps_are_watched(api: Api) -> N
         await api.services.queue.publish_event(task["exp_id"], "log", {"level": "INFO", "message": "The end."})
         messages = await asyncio.gather(*reading)
 
-    assert messages[0][0]["data"]["message"] == "Waiting for a worker."
+    assert before["data"]["message"] == "Waiting for a worker."
     for received in messages:
         assert (received[-1]["event"], received[-1]["data"]["error"]) == ("failed", "It is no sound.")
 
