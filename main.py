@@ -140,6 +140,18 @@ def _doctor(options: argparse.Namespace, settings: Settings) -> int:
     return run_doctor_command(options, settings)
 
 
+def _backup(options: argparse.Namespace, settings: Settings) -> int:
+    from commands.backup import run_backup_command
+
+    return run_backup_command(options, settings)
+
+
+def _restore(options: argparse.Namespace, settings: Settings) -> int:
+    from commands.restore import run_restore_command
+
+    return run_restore_command(options, settings)
+
+
 def _speak(options: argparse.Namespace, settings: Settings) -> int:
     from commands.speak import speak
 
@@ -197,6 +209,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
     "download": _download,
     "text": _text,
     "doctor": _doctor,
+    "backup": _backup,
+    "restore": _restore,
     "speak": _speak,
     "detect": _detect,
     "evaluate": _evaluate,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from commands.backup_arguments import add_backup_commands, add_restore_command
 from commands.terminal import HeadingFormatter
 from common.versions import VERSIONS
 
@@ -65,6 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
 
     _add_audit_command(commands.add_parser("audit", help="show who changed what, and who was rejected"))
+
+    add_backup_commands(commands.add_parser("backup", help="make, list, verify and delete backups"))
+    add_restore_command(commands.add_parser("restore", help="restore a backup into an empty folder and try it out"))
 
     demo = commands.add_parser("demo", help="train a small voice here and let it speak")
     demo.add_argument("--output", default="demo", metavar="FOLDER", help="where the results go (default: demo)")

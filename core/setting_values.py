@@ -15,6 +15,7 @@ from core.encryption import check_keys
 from core.signing import key_of
 
 BUCKETS: Final = ("s3://", "gs://", "az://")
+_CLOCK_TIME: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _HOST_NAME: Final = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f:.]+\]?")
 _ORIGIN: Final = re.compile(r"null|\*|[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@]+/?")
 _ROOT_PATH: Final = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]{1,100}){1,10}")
@@ -70,6 +71,12 @@ def _check_origins(values: tuple[str, ...]) -> tuple[str, ...]:
         if not _ORIGIN.fullmatch(value):
             raise ValueError(f"{value!r} is no origin; origins are like https://app.example:8443, null or *")
     return values
+
+
+def _check_clock_time(value: str) -> str:
+    if value and not _CLOCK_TIME.fullmatch(value):
+        raise ValueError(f"{value!r} is no time of day; times are like 02:00")
+    return value
 
 
 def _check_networks(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -143,4 +150,6 @@ EncryptionKeys = Annotated[SecretStr, AfterValidator(_check_encryption_keys)]
 WebAddress = Annotated[str, AfterValidator(_check_web_address)]
 StorageAddress = Annotated[str, AfterValidator(_check_storage)]
 """A folder or a bucket."""
+ClockTime = Annotated[str, AfterValidator(_check_clock_time)]
+"""Empty, or a time of day as 02:00."""
 JsonOrPath = Annotated[Path | str, BeforeValidator(_read_json_or_path)]

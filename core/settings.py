@@ -26,6 +26,7 @@ from core.redis_address import PREFIX, cluster_prefix, kind_of_url, with_options
 from core.setting_values import (
     BUCKETS,
     Aliases,
+    ClockTime,
     CommaList,
     EncryptionKeys,
     HostAddress,
@@ -175,6 +176,24 @@ class Settings(BaseSettings):
     """What these records keep of the text: its SHA-256, or the text as well."""
     webhook_allowed_hosts: CommaList = ()
     """Hosts that webhooks may name although they have private addresses, separated by commas."""
+
+    backup_url: StorageAddress = ""
+    """Where backups go: a folder (`file:///…`) or a bucket (`s3://…`); empty: none are made."""
+    backup_schedule: ClockTime = "02:00"
+    """Local time of the daily backup; one that was missed is made up for at the start. Empty: no daily backup."""
+    backup_every_seconds: float = Field(5.0, ge=0)
+    """Between two batches of changes of the records, which follow a backup; 0: none are sent."""
+    backup_archive: bool = False
+    """Whether each backup is written as one tar.gz as well."""
+    backup_mbit_per_second: float = Field(0.0, ge=0)
+    """Bandwidth that a backup or a restore may use, in Mbit/s; 0: no limit."""
+    backup_keep_days: float = Field(30.0, ge=0)
+    """Days after which a backup is deleted when another one is made; 0 keeps all."""
+    backup_keep_count: int = Field(7, ge=1)
+    """Backups that are kept however old they are."""
+    backup_public_keys: CommaList = ()
+    """Public keys of the sites whose backups are restored here, separated by commas; empty: of any site, until this one
+    has made a backup of its own."""
 
     default_version: RequestedVersion = "auto"
     """Version that a request trains which names none; `auto`: the best whose weights are installed, else `nano`."""

@@ -42,6 +42,7 @@ from core.redis_server import EmbeddedServer
 from core.settings import Settings
 from core.storage import open_storage
 from core.webhooks.stored_secrets import encrypt_stored_secrets
+from supervisor.backups import BackupActions
 from supervisor.bundled_voices import publish_bundled_voices
 from supervisor.child_monitor import BootFailed
 from supervisor.child_specs import api_spec, worker_spec
@@ -184,6 +185,7 @@ class Supervisor:
                         *self._device_actions(redis_url),
                         PeriodicAction("reporting placements", REPORT_SECONDS, partial(self._report_problems, reports)),
                         *records_retention(self.settings, records),
+                        *BackupActions(self.settings).periodic_actions(),
                         PeriodicAction("reconciling data sets", RECONCILE_SECONDS, datasets.reconcile),
                         PeriodicAction(
                             "ending what waits too long",

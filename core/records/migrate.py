@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
 from core.errors import RecordsUnavailable
+from core.records.change_triggers import install_triggers
 from core.records.database import BUSY_TIMEOUT_MS, Database
 from core.records.database_url import is_sqlite
 from core.records.snapshots import snapshot_postgres, snapshot_sqlite
@@ -22,6 +24,7 @@ from core.records.snapshots import snapshot_postgres, snapshot_sqlite
 if TYPE_CHECKING:
     from alembic.config import Config
 
+HEAD: Final = "head"
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK: Final = 7_368_766
 """A number that no other program of the same PostgreSQL uses."""
@@ -35,14 +38,15 @@ class MigrationFailed(RecordsUnavailable):
     code = "migration_failed"
 
 
-def upgrade(url: str) -> None:
+def upgrade(url: str, revision: str = HEAD) -> None:
     """Create or migrate the tables; harmless when repeated, and a second process waits for the first.
 
+    `revision` is an older one where rows of that time are to be inserted; the newest has the change table's triggers.
     From async code: `await asyncio.to_thread(upgrade, url)`. Records that exist are copied first (`snapshots.py`).
     Raise RecordsUnavailable when SQLite cannot open its file, and MigrationFailed, which names the copy.
     """
     with _ONE_AT_A_TIME:
-        migrate(url, _run_alembic)
+        migrate(url, partial(_run_alembic, revision=revision))
 
 
 def migrate(url: str, run: Callable[[Connection], None]) -> None:
@@ -51,6 +55,22 @@ def migrate(url: str, run: Callable[[Connection], None]) -> None:
         if is_sqlite(url):
             _prepare_file(url)
         own_thread.submit(lambda: asyncio.run(_migrate(url, run))).result()
+
+
+def newest_revision() -> str:
+    """Return the revision that `upgrade` leads to."""
+    return max(_known_revisions())
+
+
+def has_revision(revision: str) -> bool:
+    """Return whether this code knows a revision, so that it can migrate from it."""
+    return revision in _known_revisions()
+
+
+def _known_revisions() -> set[str]:
+    from alembic.script import ScriptDirectory
+
+    return {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
 
 
 def _prepare_file(url: str) -> None:
@@ -131,7 +151,9 @@ def _alembic_config(connection: Connection | None = None) -> Config:
     return config
 
 
-def _run_alembic(connection: Connection) -> None:
+def _run_alembic(connection: Connection, revision: str) -> None:
     from alembic import command
 
-    command.upgrade(_alembic_config(connection), "head")
+    command.upgrade(_alembic_config(connection), revision)
+    if revision == HEAD:
+        install_triggers(connection)

@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -401,4 +402,14 @@ client_task_ids = Table(
     Column("name", String(200), primary_key=True),
     _id("task_id", nullable=False, index=True),
     Column("created_at", Double, nullable=False),
+)
+
+record_changes = Table(
+    "record_changes",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("table_name", String(63), nullable=False),
+    Column("row_key", Text, nullable=False),
+    UniqueConstraint("table_name", "row_key"),
+    sqlite_autoincrement=True,  # a number that was deleted does not come again
 )

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import httpx
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import from_url
 
 from core.errors import DamagedArtifact, StorageUnavailable
@@ -59,8 +59,12 @@ class LocalCopy:
 class Bucket:
     """Objects under a prefix; every method raises StorageUnavailable when the bucket cannot be used."""
 
-    def __init__(self, url: str) -> None:
-        """Open `s3://bucket/prefix?endpoint=…&region=…`; other options come from the environment (`AWS_…`)."""
+    def __init__(self, url: str, *, setting: str = "STORAGE_URL", retry_seconds: float = RETRY_SECONDS) -> None:
+        """Open `s3://bucket/prefix?endpoint=…&region=…`; other options come from the environment (`AWS_…`).
+
+        `setting` is what errors name; `retry_seconds` is how long a request is repeated that gets no response.
+        """
+        self._setting = setting
         parts = urlsplit(url)
         options: Any = dict(parse_qsl(parts.query))
         if parts.scheme == "s3":
@@ -68,11 +72,11 @@ class Bucket:
             options.setdefault("checksum_algorithm", "SHA256")
         client: Any = {
             "allow_http": str(options.get("endpoint", "")).startswith("http://"),
-            "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-            "read_timeout": timedelta(seconds=READ_TIMEOUT_SECONDS),
+            "connect_timeout": timedelta(seconds=min(CONNECT_SECONDS, retry_seconds)),
+            "read_timeout": timedelta(seconds=min(READ_TIMEOUT_SECONDS, retry_seconds)),
             "timeout": timedelta(seconds=REQUEST_TIMEOUT_SECONDS),
         }
-        retry: Any = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)}
+        retry: Any = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=retry_seconds)}
         self.name = urlunsplit(parts._replace(query=""))
         """Without the query, which may hold a secret."""
         with self._convert_errors(""):
@@ -153,6 +157,32 @@ class Bucket:
         stat = path.stat()
         return LocalCopy(response.meta["e_tag"] or "", stat.st_size, stat.st_mtime_ns, digest.hexdigest())
 
+    def read(self, key: str) -> bytes:
+        """Return the bytes of a small object; raise FileNotFoundError when there is none."""
+        with self._convert_errors(key):
+            return bytes(obstore.get(self._store, key).bytes())
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        """Yield the bytes of an object; raise FileNotFoundError when there is none."""
+        with self._convert_errors(key):
+            for chunk in obstore.get(self._store, key).stream(CHUNK_BYTES):
+                yield bytes(chunk)
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write a small object, in place of an older one."""
+        with self._convert_errors(key):
+            obstore.put(self._store, key, data, use_multipart=False)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write a small object unless there is one already, and return whether that was so; of several writers, one
+        succeeds."""
+        with self._convert_errors(key):
+            try:
+                obstore.put(self._store, key, data, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                return False
+        return True
+
     def copy(self, key: str, to: str) -> None:
         """Copy an object inside the bucket; raise FileNotFoundError when there is none."""
         with self._convert_errors(key):
@@ -175,7 +205,7 @@ class Bucket:
             reason = str(error).partition("\n")[0]  # the rest is debug output of obstore
             raise StorageUnavailable(
                 f"The storage {self.name} cannot be used for {key or 'anything'}: {reason}",
-                hint="Check STORAGE_URL and the keys, and whether the bucket exists.",
+                hint=f"Check {self._setting} and the keys, and whether the bucket exists.",
             ) from error
 
 

@@ -1,0 +1,104 @@
+"""Backups on a schedule: a daily one in a process of its own, and the changes of the records every few seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta
+from typing import Final
+
+from common.repository import REPOSITORY
+from core.backup.changes import ChangeShipper
+from core.backup.local_state import LocalState
+from core.backup.open_target import open_target
+from core.process import child_environment, start_child
+from core.settings import Settings
+from supervisor.maintenance import PeriodicAction
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS: Final = 5.0
+RETRY_SECONDS: Final = 600.0
+"""Pause after a backup that failed."""
+NICENESS: Final = "15"
+"""A backup gives way to speech."""
+
+
+class BackupActions:
+    """Makes the backups of a host that has a BACKUP_URL."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._state = LocalState.of(settings)
+        self._shipper: ChangeShipper | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def periodic_actions(self) -> tuple[PeriodicAction, ...]:
+        """Return the actions for `Maintenance`; none without a BACKUP_URL."""
+        if not self._settings.backup_url:
+            return ()
+        actions = []
+        if self._settings.backup_schedule:
+            actions.append(PeriodicAction("making backups", CHECK_SECONDS, self._follow_schedule))
+        if self._settings.backup_every_seconds:
+            seconds = self._settings.backup_every_seconds
+            actions.append(PeriodicAction("sending changes to the backup", seconds, self._send_changes))
+        return tuple(actions)
+
+    async def _follow_schedule(self) -> None:
+        """Start the backup that is due, and report how the one before ended."""
+        if self._process is not None:
+            if (code := self._process.poll()) is not None:
+                self._report(code)
+                self._process = None
+            return
+        status = self._state.status()
+        due = last_due(self._settings.backup_schedule, datetime.now())
+        if status.created_at >= due or time.time() - status.failed_at < RETRY_SECONDS:
+            return
+        nice = [path, "-n", NICENESS] if (path := shutil.which("nice")) else []
+        command = [*nice, sys.executable, str(REPOSITORY / "main.py"), "backup", "now", "--prune", "--json"]
+        # From the supervisor's main thread, which lives as long as the child should.
+        self._process = start_child(
+            command,
+            env=child_environment(threads=1, DATA_PATH=str(self._settings.data_path)),
+            cwd=os.getcwd(),
+            stdout=subprocess.DEVNULL,
+        )
+        logger.info("A backup begins.")
+
+    def _report(self, code: int) -> None:
+        status = self._state.status()
+        if code == 0:
+            logger.info(
+                "Backup %s: %d MB in %g s, %d MB of them sent.",
+                status.name,
+                status.total_bytes // 1_000_000,
+                status.seconds,
+                status.bytes_written // 1_000_000,
+            )
+        else:
+            reason = status.error or f"exit code {code}"
+            logger.error("The backup failed: %s It is tried again in %g s.", reason, RETRY_SECONDS)
+            if not status.error:
+                self._state.change_status(error=reason, failed_at=time.time())
+
+    async def _send_changes(self) -> None:
+        await asyncio.to_thread(self._ship)
+
+    def _ship(self) -> None:
+        if self._shipper is None:
+            self._shipper = ChangeShipper(self._settings, open_target(self._settings.backup_url))
+        self._shipper.ship()
+
+
+def last_due(schedule: str, now: datetime) -> float:
+    """Return when the newest daily backup was due, `HH:MM` local time, in seconds since the epoch."""
+    hour, minute = map(int, schedule.split(":"))
+    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return (today if today <= now else today - timedelta(days=1)).timestamp()
