@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from api.dependencies import ApiServices
-from api.dialects import cosyvoice, elevenlabs, openai, openai_realtime, root
+from api.dialects import cosyvoice, elevenlabs, openai, openai_realtime, openai_voices, root
 from api.dialects.model_service import envelope, service_info, test_page
 from api.dialects.model_service import routes as model_service
 from api.dialects.training_service import routes as training_service
@@ -74,6 +74,7 @@ from api.services.provenance import ProvenanceLog
 from api.services.recordings import RecordingService
 from api.services.references import ReferenceService
 from api.services.speech import SpeechService
+from api.services.spoken_consents import SpokenConsents
 from api.services.step_tasks import StepTaskService
 from api.services.sweeper import sweep_periodically
 from api.services.text_splitting import prepare_splitting
@@ -197,6 +198,7 @@ def shared_routes() -> tuple[BaseRoute, ...]:
         test_page.router,
         openai.router,
         openai.public_router,
+        openai_voices.router,
         openai_realtime.router,
         elevenlabs.router,
         speech_stream.router,
@@ -268,6 +270,7 @@ def _make_services(settings: Settings, redis: Redis, chunks: Redis, metrics: Met
     batches = BatchService(inference)
     references = ReferenceService(records, storage, recordings)
     streams = ChunkStreams(queue, chunks)
+    spoken_consents = SpokenConsents(settings.app_name, records, storage, queue, events, recordings)
     marks = SpeechMarks(settings)
     provenance_log = ProvenanceLog(settings, records)
     speech = SpeechService(settings, storage, queue, events, streams, records, references, marks, provenance_log)
@@ -298,7 +301,8 @@ def _make_services(settings: Settings, redis: Redis, chunks: Redis, metrics: Met
         sessions=CallerSessions(redis, settings.redis_prefix),
         speech=speech,
         detection=DetectionService(recordings, marks, records),
+        spoken_consents=spoken_consents,
         step_tasks=StepTaskService(records, experiments, datasets, events, uploads, storage),
         uploads=uploads,
-        voices=VoiceService(records, storage, queue, recordings),
+        voices=VoiceService(records, storage, queue, recordings, spoken_consents),
     )

@@ -21,6 +21,7 @@ from api.services.logs import LogService
 from api.services.recordings import RecordingService
 from api.services.references import ReferenceService
 from api.services.speech import SpeechService
+from api.services.spoken_consents import SpokenConsents
 from api.services.step_tasks import StepTaskService
 from api.services.uploads import UploadService
 from api.services.voices import VoiceService
@@ -70,6 +71,7 @@ class ApiServices:
     sessions: CallerSessions
     speech: SpeechService
     detection: DetectionService
+    spoken_consents: SpokenConsents
     step_tasks: StepTaskService
     uploads: UploadService
     voices: VoiceService

@@ -18,6 +18,11 @@ def uploaded_file(file_id: str) -> str:
     return f"files/{file_id}"
 
 
+def consent_file(consent_id: str) -> str:
+    """Return the key of the recording of a spoken consent."""
+    return f"consents/{consent_id}.wav"
+
+
 def reference_folder(file_id: str) -> str:
     """Return the key of the folder with what an uploaded file became as a reference recording."""
     return f"references/{file_id}"

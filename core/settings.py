@@ -170,6 +170,8 @@ class Settings(BaseSettings):
     """Whether a voice needs the consent of its speaker before it is published; voices that exist keep working."""
     consent_statement: str = Field("", max_length=10_000)
     """The operator's statement that the speakers of all voices agreed; counts where a voice has no other consent."""
+    consent_check_seconds: float = Field(20.0, gt=0, le=60)
+    """How often speech and jobs that run look whether the speakers of their voices still agree."""
     provenance_days: float = Field(180.0, ge=0)
     """Days for which records say which request spoke which audio; 0: none are written."""
     provenance_text: Literal["hash", "text"] = "hash"

@@ -1,4 +1,4 @@
-"""The role `files`: assemble, archive and upload results, make data sets and reports on them, import voices."""
+"""The role `files`: assemble, archive and upload results, make data sets and reports, import voices, check consents."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from core.jobs.job import Job
 from core.jobs.roles import FILES
 from core.speech.inference_jobs import ArchiveRequest, AssembleRequest, OpenBatchRequest
 from core.speech.result_uploads import ResultUploadRequest
+from core.voices.consent_jobs import ConsentCheckRequest, SpeakerComparisonRequest
 from core.voices.import_job import VoiceImportRequest
 from roles.datasets.coverage import measure_coverage
 from roles.datasets.make_version import make_version
@@ -23,6 +24,7 @@ from roles.runtime.services import WorkerServices
 from roles.runtime.storage_errors import storage_faults
 from roles.speech.assemble import archive_batch, assemble, open_batch
 from roles.speech.upload_results import send_results
+from roles.voices.check_consent import check_consent, compare_speaker
 from roles.voices.import_job import import_voice
 
 FILE_JOBS: Final[dict[FileJobKind, FileJob[Any]]] = {
@@ -34,6 +36,8 @@ FILE_JOBS: Final[dict[FileJobKind, FileJob[Any]]] = {
     FileJobKind.DATASET_REPORT: FileJob(DatasetReportPayload, make_report),
     FileJobKind.PHONEME_COVERAGE: FileJob(PhonemeCoveragePayload, measure_coverage),
     FileJobKind.IMPORT_VOICE: FileJob(VoiceImportRequest, import_voice),
+    FileJobKind.CHECK_CONSENT: FileJob(ConsentCheckRequest, check_consent),
+    FileJobKind.COMPARE_SPEAKER: FileJob(SpeakerComparisonRequest, compare_speaker),
 }
 
 

@@ -30,6 +30,7 @@ from roles.runtime.errors import model_errors
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
 from roles.speech.chunk_publisher import ChunkPublisher
+from roles.speech.consent_watch import JobConsentWatch
 from roles.speech.loaded_voices import LoadedVoices
 from roles.speech.recognizers import SpeechRecognizers
 
@@ -64,6 +65,7 @@ class Synthesizer:
         self.services = services
         self.voices = LoadedVoices(services)
         self.recognizers = SpeechRecognizers(services)
+        self.consents = JobConsentWatch(services)
         self.engine = SpeechEngine(
             threads=services.threads,
             speech_cache=SpeechCache(services.settings.speech_cache_mb << 20),
@@ -81,7 +83,8 @@ class Synthesizer:
             request = request.model_copy(update={"seed": random.getrandbits(32)})
         elif job.attempts:  # the same samples would fail again
             request = request.model_copy(update={"seed": (request.seed + job.attempts) % MAX_SEED})
-        return {**(self.store(request, context) if job.stream is None else self.stream(request, context))}
+        with self.consents.watch(request.voice_id, context):
+            return {**(self.store(request, context) if job.stream is None else self.stream(request, context))}
 
     def stream(self, request: UtteranceRequest, context: JobContext) -> UtteranceResult:
         """Speak an utterance and publish its samples as they are made, with the silence around it; store nothing.
@@ -151,6 +154,7 @@ class Synthesizer:
 
     def stop(self) -> None:
         """Cancel what is being spoken and drop the voices."""
+        self.consents.close()
         self.engine.close()
         self.voices.close()
 

@@ -46,7 +46,9 @@ from core.settings import Settings
 logger = logging.getLogger(__name__)
 
 SYNTHESIZE_PATH: Final = "/synthesize"
-"""Outside /api, the one route whose response names something that it stored: a WAV, which expires."""
+"""A route whose response names something that it stored for a while: a WAV."""
+VOICE_PATHS: Final = ("/v1/audio/voice_consents", "/v1/audio/voices")
+"""The routes of OpenAI's API that store something."""
 WAIT_SECONDS: Final = 10.0
 """How long a repeated request waits for the first one to end before it is rejected."""
 MAX_STORED_BYTES: Final = 1 << 20
@@ -55,7 +57,7 @@ MAX_STORED_BYTES: Final = 1 << 20
 
 def takes_key(method: str, path: str) -> bool:
     """Return whether a request may have an idempotency key; of the other POSTs none creates anything that stays."""
-    return method == "POST" and (path.startswith("/api/") or path == SYNTHESIZE_PATH)
+    return method == "POST" and (path.startswith("/api/") or path in (SYNTHESIZE_PATH, *VOICE_PATHS))
 
 
 async def idempotency_key(request: Request) -> str:

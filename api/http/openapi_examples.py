@@ -60,6 +60,7 @@ EXAMPLES: Final[Mapping[str, Any]] = {
         "uses": ["audio guide"],
         "expires_at": "2030-01-01T00:00:00Z",
     },
+    "ConsentName": {"name": "Anna, studio"},
     "NewWebhook": {"url": "https://example.org/hooks", "events": ["task.completed"]},
     "NewKey": {"name": "laptop", "scopes": ["speak", "read"]},
     "ResourcesConfig": {"max_concurrent": {"cuda": {"training": 1, "inference": 3}}},

@@ -7,14 +7,15 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from fastapi import APIRouter, Response
+from fastapi.responses import FileResponse
 from pydantic import AwareDatetime, Field
 from typing_extensions import TypedDict
 
 from api.dependencies import Api, Limit, Offset
 from api.http.access import VOICES
-from api.http.responses import JsonResponse
+from api.http.responses import JsonResponse, stored_file_response
 from api.http.schemas import PageView, StrictModel, page_response
-from core.errors import InvalidRequest
+from core.errors import InvalidRequest, NotFound
 from core.names import Name
 from core.records import ConsentRecord, ConsentSource, NewConsentRecord, iso
 
@@ -67,6 +68,8 @@ class ConsentView(TypedDict):
     expires_at: str | None
     withdrawn_at: str | None
     created_at: str
+    spoken: bool
+    """Whether GET /consents/{id}/recording returns it as a recording."""
 
 
 @router.post("", status_code=201, response_model=ConsentView)
@@ -85,6 +88,18 @@ async def list_consents(api: Api, limit: Limit = 50, offset: Offset = 0) -> Resp
 async def get_consent(consent_id: str, api: Api) -> Response:
     """Get a consent by its id."""
     return JsonResponse(consent_view(await api.records.consents.get(consent_id)))
+
+
+@router.get("/{consent_id}/recording", response_class=FileResponse)
+async def consent_recording(consent_id: str, api: Api) -> Response:
+    """Download the recording of a spoken consent as a WAV. Supports `Range`."""
+    consent = await api.records.consents.get(consent_id)
+    gone = NotFound(
+        f"The consent {consent_id} has no recording.", hint="POST /v1/audio/voice_consents makes spoken ones."
+    )
+    if not consent.recording_key:
+        raise gone
+    return await stored_file_response(api.storage, consent.recording_key, "audio/wav", missing=gone)
 
 
 @router.post("/{consent_id}/withdraw", response_model=ConsentView)
@@ -108,4 +123,5 @@ def consent_view(consent: ConsentRecord) -> ConsentView:
         "expires_at": iso(consent.expires_at),
         "withdrawn_at": iso(consent.withdrawn_at),
         "created_at": iso(consent.created_at),
+        "spoken": bool(consent.recording_key),
     }

@@ -119,6 +119,11 @@ class LiveSpeech:
         self._filling: asyncio.Task[None] | None = None
 
     @property
+    def voice_id(self) -> str:
+        """The voice that speaks; empty before the first utterance."""
+        return self._first.voice_id if self._first is not None else ""
+
+    @property
     def next_index(self) -> int:
         """The number of the utterance that is added next."""
         return self._added

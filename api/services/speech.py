@@ -15,6 +15,7 @@ from typing import Final, cast
 
 from api.http.draining import shutting_down
 from api.http.request_context import warn_caller
+from api.services.consent_watch import SpeechConsentWatch
 from api.services.job_errors import error_from_job
 from api.services.live_speech import FILE_AHEAD, KEEP_SECONDS, STREAM_AHEAD, AudioChunk, LiveSpeech
 from api.services.provenance import ProvenanceLog
@@ -114,6 +115,7 @@ class SpeechService:
         self.marks = marks
         self.provenance = provenance
         self.voices = VoiceLookup(settings, records)
+        self._consents = SpeechConsentWatch(records, settings.consent_check_seconds)
         self._live: set[LiveSpeech] = set()
         self._warming: asyncio.Task[None] | None = None
         self._cancelling: set[asyncio.Task[None]] = set()
@@ -241,7 +243,8 @@ class SpeechService:
         self._live.add(live)
         self._idle.clear()
         try:
-            yield live
+            with self._consents.watch(live):
+                yield live
         finally:
             self._live.discard(live)
             if speech := live.provenance():
@@ -288,6 +291,7 @@ class SpeechService:
 
     async def close(self) -> None:
         """Wait until the cancellations under way have reached the queue."""
+        await self._consents.close()
         warming = [self._warming] if self._warming is not None else []
         await asyncio.gather(*self._cancelling, *warming, return_exceptions=True)
 

@@ -54,11 +54,15 @@ async def delete_unrecorded(storage: Storage, records: Records) -> int:
 
 
 async def _is_recorded(records: Records, key: str) -> bool:
-    """Return whether a file, a voice or a prompt of a voice has a record, by its key."""
+    """Return whether a file, a spoken consent, a voice or a prompt of a voice has a record, by its key."""
     _, owner_id, *rest = key.split("/")
     try:
         if key == storage_keys.uploaded_file(owner_id):
             await records.files.get(owner_id)
+            return True
+        consent_id = owner_id.removesuffix(".wav")
+        if key == storage_keys.consent_file(consent_id):
+            await records.consents.get(consent_id)
             return True
         voice = await records.voices.get(owner_id)
     except NotFound:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from api.services.recordings import RecordingService
+from api.services.spoken_consents import SpokenConsents
 from common import storage_keys
 from common.limits import prompt_seconds
 from core.access import Visibility
@@ -76,11 +77,19 @@ class PromptChangeRequest:
 class VoiceService:
     """Creates and changes voices, whose prompts lie in a storage folder of the voice."""
 
-    def __init__(self, records: Records, storage: Storage, queue: AsyncQueue, recordings: RecordingService) -> None:
+    def __init__(
+        self,
+        records: Records,
+        storage: Storage,
+        queue: AsyncQueue,
+        recordings: RecordingService,
+        spoken_consents: SpokenConsents,
+    ) -> None:
         self.records = records
         self.storage = storage
         self.queue = queue
         self.recordings = recordings
+        self.spoken_consents = spoken_consents
 
     async def list_all(self) -> list[VoiceRecord]:
         """Return every voice, newest first."""
@@ -99,7 +108,8 @@ class VoiceService:
     async def create(self, request: VoiceRequest) -> VoiceRecord:
         """Create a voice; Conflict when its name is taken, InvalidParameter when the checkpoints do not match.
 
-        Raises ConsentMissing where the consent of the speaker is required and there is none.
+        Raises ConsentMissing where the consent of the speaker is required and there is none, InvalidRequest where a
+        spoken one is another speaker's.
         """
         voice_id = creation_id("voice")
         if existing := await self.records.voices.find_created(voice_id):
@@ -115,6 +125,8 @@ class VoiceService:
             prompts = [
                 await self._store_prompt(_new_prompt_key(voice_id), version, prompt) for prompt in request.prompts
             ]
+            if request.consent_id:
+                await self.spoken_consents.check_voice(request.consent_id, prompts[0]["audio"])
             return await self.records.voices.create(
                 NewVoiceRecord(
                     id=voice_id,
@@ -143,10 +155,10 @@ class VoiceService:
         if changes.visibility is not None:
             values["visibility"] = changes.visibility
         if changes.consent_id is not None:
-            consent = await self.records.consents.get(changes.consent_id)
-            self.records.consents.check(consent, f"The consent {consent.id}")
-            values["consent_id"] = consent.id
+            values["consent_id"] = changes.consent_id
         record = await self.records.voices.get(voice)
+        if changes.consent_id is not None:
+            await self.spoken_consents.check_voice(changes.consent_id, record.prompts[0]["audio"])
         if changes.gpt_checkpoint_id is not None or changes.sovits_checkpoint_id is not None:
             gpt_id = changes.gpt_checkpoint_id or record.gpt_checkpoint_id
             sovits_id = changes.sovits_checkpoint_id or record.sovits_checkpoint_id

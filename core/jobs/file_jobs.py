@@ -23,6 +23,8 @@ class FileJobKind(StrEnum):
     DATASET_REPORT = "dataset_report"
     PHONEME_COVERAGE = "phoneme_coverage"
     IMPORT_VOICE = "import_voice"
+    CHECK_CONSENT = "check_consent"
+    COMPARE_SPEAKER = "compare_speaker"
 
 
 LONG_RUNNING: Final = frozenset({FileJobKind.DATASET_VERSION, FileJobKind.DATASET_REPORT, FileJobKind.IMPORT_VOICE})

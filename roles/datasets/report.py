@@ -15,7 +15,7 @@ from core.errors import InputGone, JobCancelled, NotFound, PermanentError
 from core.records import DatasetContents, DatasetReport, DatasetStatus, DatasetVersionRecord, SegmentFlag, SegmentRecord
 from GPT_SoVITS.errors import ModelError
 from roles.datasets.audio_store import AudioStore
-from roles.preprocessing.model_files import models_folder
+from roles.preprocessing.model_files import bundled_recognizer, speaker_encoder
 from roles.runtime.errors import error_document
 from roles.runtime.file_job import FileJobRun
 
@@ -150,19 +150,12 @@ def _load_checker(run: FileJobRun, options: ReportOptions) -> RecordingChecker:
     import torch
 
     from GPT_SoVITS.dataset.checks import QualityLimits, RecordingChecker
-    from GPT_SoVITS.dataset.transcribe import Transcriber
-    from GPT_SoVITS.features.resemblyzer import SpeakerEncoder
-    from GPT_SoVITS.features.whisper_model import model_folder
 
-    threads = run.services.threads
-    torch.set_num_threads(threads)
+    torch.set_num_threads(run.services.threads)
     recognizer = None
     if options.listen:
-        folder = str(model_folder(models_folder(run.services)))
-        recognizer = run.models.get(
-            ("recogniser", folder, "auto", threads), lambda: Transcriber(folder, threads=threads, precision="auto")
-        )
-    speakers = run.models.get(("resemblyzer",), SpeakerEncoder.load)
+        recognizer = bundled_recognizer(run)
+    speakers = speaker_encoder(run)
     limits = QualityLimits(
         shortest_seconds=options.shortest_seconds,
         longest_seconds=options.longest_seconds,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from common.recognizers import best_mandarin_recognizer, recognizer_kind
 from core.errors import InvalidRequest, MissingPart, NotFound
@@ -16,8 +16,13 @@ from core.experiments.named_weights import (
 )
 from core.records import ExperimentRecord
 from core.stages.parameters import DAMO_RECOGNIZER
+from roles.runtime.file_job import FileJobRun
 from roles.runtime.services import WorkerServices
 from roles.stages.stage_run import StageRun
+
+if TYPE_CHECKING:
+    from GPT_SoVITS.dataset.transcribe import Transcriber
+    from GPT_SoVITS.features.resemblyzer import SpeakerEncoder
 
 LANGUAGES_WITH_ROBERTA: Final = ("zh", "auto")
 """Languages of a task whose text may need RoBERTa's features."""
@@ -57,6 +62,22 @@ def recognizer_folder(run: StageRun) -> Path:
             "Paraformer; empty: the bundled one.",
         )
     return path
+
+
+def bundled_recognizer(run: FileJobRun) -> Transcriber:
+    """Return the recognizer that needs no download, which stays loaded."""
+    from GPT_SoVITS.dataset.transcribe import Transcriber
+    from GPT_SoVITS.features.whisper_model import model_folder
+
+    folder, threads = str(model_folder(models_folder(run.services))), run.services.threads
+    return run.models.get(("recognizer", folder, threads), lambda: Transcriber(folder, threads=threads))
+
+
+def speaker_encoder(run: FileJobRun) -> SpeakerEncoder:
+    """Return the network that tells speakers apart, which stays loaded. Raises ModelError "missing_part"."""
+    from GPT_SoVITS.features.resemblyzer import SpeakerEncoder
+
+    return run.models.get(("speaker encoder",), SpeakerEncoder.load)
 
 
 def check_official_parts(run: StageRun) -> None:

@@ -20,6 +20,7 @@ from roles.preprocessing.model_files import models_folder
 from roles.runtime.errors import error_from_report
 from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import JobContext
+from roles.voices.check_consent import check_speaker
 from roles.voices.convert import ConvertedCheckpoint
 from roles.voices.import_child import CheckedCheckpoint, CheckedVoice, ImportPlan, ImportReport
 from roles.voices.publish import ImportedPrompt, UnpublishedVoice, publish
@@ -53,6 +54,8 @@ def import_voice(request: VoiceImportRequest, run: FileJobRun) -> VoiceImportRes
             if "error" in report:
                 raise error_from_report({**report["error"], "permanent": True})
             run.context.progress(0.9, "Publishing the voice.")
+            if request.consent_id:
+                _check_speaker(request.consent_id, report["voice"], run)
             with import_lock(services.settings.data_path):
                 unpublished = replace(_unpublished_voice(report["voice"]), consent_id=request.consent_id)
                 voice = services.call(publish, unpublished, services.records, services.storage, again=True)
@@ -61,6 +64,15 @@ def import_voice(request: VoiceImportRequest, run: FileJobRun) -> VoiceImportRes
         raise
     services.storage.delete_folder(upload)
     return {"voice_id": voice.id, "name": voice.name, "version": voice.version}
+
+
+def _check_speaker(consent_id: str, voice: CheckedVoice, run: FileJobRun) -> None:
+    """Raise InvalidRequest where a spoken consent is another speaker's than that of the first prompt."""
+    services = run.services
+    consent = services.call(services.records.consents.get, consent_id)
+    if consent.recording_key:
+        prompt = _unpublished_voice(voice).prompts[0]
+        check_speaker(run, prompt.recording, services.storage.path(consent.recording_key))
 
 
 def open_in_child(plan: ImportPlan, threads: int, context: JobContext) -> ImportReport:

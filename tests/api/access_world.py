@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from api_support import Api, make_voice, tone
 
 from api.http.access import DeclaredRoute
+from common import storage_keys
 from core.access import ALL_SCOPES, USER_SCOPES, Caller, act_as
 from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.jobs.job import NewJob
@@ -83,6 +84,7 @@ BODIES: Mapping[str, object] = {
     "POST /api/v2/inference/start": {"cfg_path": "{voice}", "weight_path": "", "source_path": "a"},
     "POST /api/v2/inference/batch": {"cfg_path": "{voice}", "weight_path": "", "source_paths": ["a"]},
     "POST /v1/audio/speech": {"model": "tts-1", "input": "a", "voice": "{voice}"},
+    "POST /v1/audio/voice_consents/{consent_id}": {"name": "new"},
     "POST /synthesize": {"target": "a", "voice": "{voice}"},
     "POST /tts": {"text": "a", "text_lang": "en", "ref_audio_path": "{voice}", "prompt_lang": "en"},
     "POST /tts_to_audio/": {"text": "a", "language": "en", "speaker_wav": "{voice}"},
@@ -191,8 +193,14 @@ async def create_world(api: Api) -> dict[str, str]:
         job = await services.queue.enqueue(NewJob(SPLITTER, {"text": "alice-text"}, job_id=_unique("alice-job")))
         dead = await services.queue.enqueue(NewJob(SPLITTER, {"text": "alice-text"}, priority=10))
         consent = await records.consents.create(
-            NewConsentRecord(speaker="alice", statement="I agree.", source=ConsentSource.STATEMENT)
+            NewConsentRecord(
+                speaker="alice",
+                statement="I agree.",
+                source=ConsentSource.RECORDING,
+                recording_key=storage_keys.consent_file("alice"),
+            )
         )
+        await asyncio.to_thread(services.storage.put_bytes, consent.recording_key, tone(2.0))
         request_id = _unique("alice-speech")
         await records.provenance.add([_speech(request_id, voice.id)])
     await asyncio.to_thread(_fail_next, api.settings)

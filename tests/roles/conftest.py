@@ -31,7 +31,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Keys of its own for each test."""
-    return read_settings(data_path=tmp_path, redis_prefix=f"{tmp_path.name}:", worker_retry_delay_seconds=0)
+    return read_settings(
+        data_path=tmp_path,
+        redis_prefix=f"{tmp_path.name}:",
+        worker_retry_delay_seconds=0,
+        consent_check_seconds=0.05,
+    )
 
 
 @pytest.fixture

@@ -5,6 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 HINTS: Final[dict[str, str]] = {
+    "These have one: {}.": "以下语言有：{}。",
+    "Try again later.": "请稍后再试。",
+    "POST /v1/audio/voice_consents makes one.": "用 POST /v1/audio/voice_consents 创建。",
+    "POST /v1/audio/voice_consents makes spoken ones.": "用 POST /v1/audio/voice_consents 创建口头同意。",
+    "Send an `audio_sample`, with `type` audio_sample or without it.": (
+        "请发送 `audio_sample`，`type` 为 audio_sample 或省略。"
+    ),
+    "The supervisor publishes it when it starts.": "监管进程启动时会发布它。",
+    "Send it with a file name.": "请附带文件名发送。",
+    "Send such as 2030-01-01T00:00:00Z.": "请发送例如 2030-01-01T00:00:00Z。",
     "1 is the voice's own pace, 2 is twice as fast.": "1 是音色自身的语速，2 是两倍语速。",
     "A file is sent to POST /api/v1/files.": "文件请发送到 POST /api/v1/files。",
     "A key belongs to one request; take a new one for this.": "一个键只属于一个请求，请为此请求使用新的键。",

@@ -5,6 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 API_MESSAGES: Final[dict[str, str]] = {
+    "There is no phrase of a consent in the language {}.": "没有语言 {} 的同意语句。",
+    "No worker for files is running.": "没有正在运行的文件处理进程。",
+    "The recording was not checked after {} s.": "{} 秒后仍未检查完录音。",
+    "no spoken consent {}": "没有口头同意 {}",
+    "A voice cannot be made of {}.": "不能用 {} 制作音色。",
+    "The base of nano is not published yet.": "nano 的基础模型尚未发布。",
+    "The form has no `{}`.": "表单中没有 `{}`。",
+    "`{}` has {} characters; {} is the most.": "`{}` 有 {} 个字符，最多为 {} 个。",
+    "`{}` has characters that cannot be shown.": "`{}` 含有无法显示的字符。",
+    "`expires_at` is {}.": "`expires_at` 是 {}。",
+    "The consent {} has no recording.": "同意书 {} 没有录音。",
     "'params' is no object.": "'params' 不是对象。",
     "A page that was opened as a file (origin `null`) may only read, because no API key is required.": (
         "作为文件打开的页面（来源 `null`）只能读取，因为服务器不要求 API 密钥。"

@@ -19,7 +19,7 @@ from core.records.models.times import iso
 from core.records.models.voices import VoiceRecord
 from core.records.queries import as_values, fetch_all, fetch_one, fetch_page
 from core.records.repositories.repository import Repository
-from core.records.tables import consents
+from core.records.tables import consents, voices
 
 OPERATOR = "the operator of this service"
 
@@ -48,6 +48,12 @@ class ConsentRepository(Repository):
         """Return a page of consents, newest first."""
         async with self._database.read() as connection:
             return await fetch_page(connection, consents, ConsentRecord, limit, offset)
+
+    async def spoken_page(self, limit: int, cursor: str = "") -> Page[ConsentRecord]:
+        """Return a page of the spoken consents that were not withdrawn, newest first, after the one with an id."""
+        where = (consents.c.source == ConsentSource.RECORDING, consents.c.withdrawn_at.is_(None))
+        async with self._database.read() as connection:
+            return await fetch_page(connection, consents, ConsentRecord, limit, 0, *where, cursor=cursor)
 
     async def of_ids(self, ids: Iterable[str]) -> dict[str, ConsentRecord]:
         """Return the consents of these ids, of whomever they are: whoever may see a voice may see its consent."""
@@ -78,6 +84,21 @@ class ConsentRepository(Repository):
         if record is None:
             raise ConsentMissing(f"The consent of the voice {voice.name!r} is gone.", hint="Attach another one to it.")
         self.check(record, f"The voice {voice.name!r} cannot be used: its consent")
+
+    async def ended(self, voice_ids: Iterable[str]) -> dict[str, ConsentMissing]:
+        """Return, for those of the voices whose speakers agree no more, the error of `check_voice`."""
+        ids = sorted(set(voice_ids))
+        if not ids:
+            return {}
+        async with self._database.read() as connection:
+            records = await fetch_all(connection, voices, VoiceRecord, voices.c.id.in_(ids), of_everybody=True)
+        errors: dict[str, ConsentMissing] = {}
+        for voice in records:
+            try:
+                await self.check_voice(voice)
+            except ConsentMissing as error:
+                errors[voice.id] = error
+        return errors
 
     def check(self, record: ConsentRecord, subject: str) -> None:
         """Raise ConsentMissing unless a consent counts now."""

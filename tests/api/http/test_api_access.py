@@ -25,6 +25,8 @@ PUBLIC_PATHS = {
 }
 SAME_FOR_EVERYBODY = {
     "POST /api/v1/consents",
+    "POST /v1/audio/voice_consents",
+    "POST /v1/audio/voices",
     "POST /api/v1/files",
     "POST /api/v1/stream-tokens",
     "POST /api/v1/task/create",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import zipfile
@@ -11,11 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
-from api_support import make_voice, running, tone
+from api_support import ToneWorkers, eventually, make_voice, running, tone
+from sqlalchemy import update
 from voice_support import make_model, make_whole_voice
+from websockets.asyncio.client import connect
 
 from core.errors import ConsentMissing
 from core.records import ConsentRule, ConsentSource, NewCheckpointRecord, NewConsentRecord, NewVoiceRecord, Records
+from core.records.tables import consents
 from core.settings import Settings
 from core.storage import Storage
 
@@ -215,3 +219,33 @@ async def test_consents_are_seen_by_their_owners_alone(settings: Settings) -> No
 
 def keys_of(settings: Settings) -> tuple[str, ...]:
     return (*settings.valid_api_keys, *settings.admin_api_keys)
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "expired"])
+async def test_speech_that_is_being_heard_stops_when_the_consent_ends_whichever_host_hears_of_it(
+    settings: Settings, records: Records, tone_workers: ToneWorkers, how: str
+) -> None:
+    voice = await make_voice(records, "Allison")
+    consent = await records.consents.create(
+        NewConsentRecord(speaker="Anna", statement="Yes.", source=ConsentSource.STATEMENT)
+    )
+    await records.voices.update(voice.id, consent_id=consent.id)
+    tone_workers.gate.clear()
+    watchful = settings.model_copy(update={"consent_check_seconds": 0.05})
+    async with running(watchful) as here, running(watchful) as elsewhere:
+        async with connect(here.url.replace("http://", "ws://") + "/v1/audio/speech/stream") as socket:
+            await socket.send(json.dumps({"type": "text.append", "text": "One is heard. Two is waited for. "}))
+            while isinstance(await socket.recv(), str):
+                continue
+            if how == "withdrawn":
+                await elsewhere.client.post(f"/api/v1/consents/{consent.id}/withdraw")
+            else:
+                async with records.database.write() as connection:
+                    await connection.execute(update(consents).values(expires_at=1.0))
+            async with asyncio.timeout(30):
+                while (message := await socket.recv()) and (isinstance(message, bytes) or "error" not in message):
+                    continue
+        await eventually(lambda: len(tone_workers.cancelled) > 0, 30)
+
+    assert json.loads(message)["error"]["code"] == "consent_required"
+    assert f"Anna {'was withdrawn' if how == 'withdrawn' else 'expired'}" in str(message)

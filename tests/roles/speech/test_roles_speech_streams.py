@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,10 +16,11 @@ import soundfile
 from tiny_voices import write_voice
 
 from common import storage_keys
+from core.errors import ConsentMissing
 from core.jobs.job import Job, JobStatus, NewJob, StreamPart
 from core.jobs.roles import SYNTHESIZER
 from core.jobs.verification_counts import VerificationCounts
-from core.records import NewCheckpointRecord, NewVoiceRecord, upgrade
+from core.records import ConsentSource, NewCheckpointRecord, NewConsentRecord, NewVoiceRecord, upgrade
 from core.speech.requests import UtteranceRequest
 from core.speech.sampling import SamplingOptions
 from GPT_SoVITS.audio import write_wav
@@ -167,3 +169,27 @@ def test_a_result_says_how_the_speech_was_verified_and_all_of_it_is_counted(synt
     after = counts.read()
     assert (after["utterances"], after["doubtful"], after["retries"]) == (1, 1, services.settings.speech_retries)
     assert after[f"fault:{fast['faults'][0]['kind']}"] >= 1
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_running_job_ends_when_the_speaker_of_its_voice_withdraws_the_consent(
+    synthesizer: Synthesizer, monkeypatch: pytest.MonkeyPatch, stream: bool
+):
+    services, watch = synthesizer.services, synthesizer.consents.watch
+    consents = services.records.consents
+    statement = NewConsentRecord(speaker="Ann", statement="I agree.", source=ConsentSource.STATEMENT)
+    consent = services.call(consents.create, statement)
+    services.call(services.records.voices.update, "voice-ann", consent_id=consent.id)
+
+    @contextmanager
+    def withdrawn_meanwhile(voice_id: str, context: JobContext) -> Iterator[None]:
+        with watch(voice_id, context):
+            stopped = threading.Event()
+            context.on_stop(stopped.set)
+            services.call(consents.withdraw, consent.id)
+            assert stopped.wait(60)
+            yield
+
+    monkeypatch.setattr(synthesizer.consents, "watch", withdrawn_meanwhile)
+    with pytest.raises(ConsentMissing, match="Ann was withdrawn"):
+        run(synthesizer, "a", "worker-1", stream=stream)
