@@ -50,6 +50,6 @@ class SpeechConsentWatch:
                 logger.warning("Whether speakers still agree is not known now: %s", error.message)
                 continue
             for speech in list(self._speeches):
-                if error := ended.get(speech.voice_id):
-                    logger.info("Stopping the speech %s: %s", speech.id, error.message)
-                    speech.abort(error)
+                if ending := ended.get(speech.voice_id):
+                    logger.info("Stopping the speech %s: %s", speech.id, ending.message)
+                    speech.abort(ending)

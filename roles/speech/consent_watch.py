@@ -48,5 +48,5 @@ class JobConsentWatch:
                 logger.warning("Whether speakers still agree is not known now: %s", error.message)
                 continue
             for context, voice_id in jobs.items():
-                if error := ended.get(voice_id):
-                    context.stop(error)
+                if ending := ended.get(voice_id):
+                    context.stop(ending)
