@@ -86,18 +86,18 @@ def detection_rows(stages: Stages, kind: str, clips: Sequence[Samples]) -> list[
     payloads = [generator.randrange(MAX_PAYLOAD) for _ in clips]
 
     def count(attack: Callable[[Samples], Samples]) -> list[int]:
-        found = right = wrong = 0
+        detected = right = wrong = 0
         for clip, payload in zip(clips, payloads, strict=True):
             detection = detect_watermark(attack(mark(clip, payload)), RATE, PATTERN)
-            found += detection.found
+            detected += detection.found
             right += detection.payload == payload
             wrong += detection.payload not in (None, payload)
-        return [found, right, wrong]
+        return [detected, right, wrong]
 
     rows = []
     for name, attack in ATTACKS.items():
-        found, right, wrong = stages.run(f"{kind}, {name}", partial(count, attack))
-        share = 100 * found / len(clips)
+        detected, right, wrong = stages.run(f"{kind}, {name}", partial(count, attack))
+        share = 100 * detected / len(clips)
         rows.append(Row(f"{kind}, {name}: found", "%", share, "goal", 99.0, share / 99.0))
         rows.append(Row(f"{kind}, {name}: request id read", "%", 100 * right / len(clips), "", 0.0, 0.0))
         rows.append(Row(f"{kind}, {name}: wrong request id", "clips", wrong, "", 0.0, 0.0))
@@ -106,14 +106,14 @@ def detection_rows(stages: Stages, kind: str, clips: Sequence[Samples]) -> list[
 
 def false_alarm_rows(stages: Stages, clips: Sequence[Samples], wrong_keys: int) -> list[Row]:
     """Return how often unmarked speech is taken for marked: by wrong keys, and by the right one in windows of 3 s."""
-    heard: list[np.ndarray] = []
+    differences_of: list[np.ndarray] = []
 
     def with_keys(first: int) -> list[float]:
-        if not heard:
-            heard.extend(band_differences(clip, RATE) for clip in clips)
+        if not differences_of:
+            differences_of.extend(band_differences(clip, RATE) for clip in clips)
         keys = range(first, min(first + KEYS_TOGETHER, wrong_keys))
         patterns = (Pattern(f"wrong key {number}".encode()) for number in keys)
-        scores = [find_pattern(differences, pattern).score for pattern in patterns for differences in heard]
+        scores = [find_pattern(differences, pattern).score for pattern in patterns for differences in differences_of]
         return [sum(score >= THRESHOLD for score in scores), len(scores), max(scores)]
 
     def in_windows() -> list[float]:

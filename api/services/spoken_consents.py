@@ -85,7 +85,7 @@ class SpokenConsents:
                 complete = replace(
                     new,
                     id=consent_id,
-                    statement=result["heard"],
+                    statement=result["transcript"],
                     source=ConsentSource.RECORDING,
                     recording_key=key,
                     recording_sha256=sha256,

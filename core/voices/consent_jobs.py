@@ -56,7 +56,7 @@ class ConsentCheckRequest(FileJobPayload):
 class ConsentCheck(TypedDict):
     """The result of such a job."""
 
-    heard: str
+    transcript: str
     error_rate: float
 
 

@@ -25,27 +25,27 @@ def check_consent(request: ConsentCheckRequest, run: FileJobRun) -> ConsentCheck
     from GPT_SoVITS.dataset.word_errors import error_rate
 
     language, hint = request.language, f"Say: {phrase_to_say(request.language, request.service)}"
-    heard = bundled_recognizer(run).transcribe(run.services.storage.path(request.recording), language).text
-    if not heard:
+    transcript = bundled_recognizer(run).transcribe(run.services.storage.path(request.recording), language).text
+    if not transcript:
         raise NoSpeech("Nobody speaks in the recording of the consent.", hint=hint)
     phrases = [phrase_to_say(language, service) for service in (request.service, *OTHER_SERVICES)]
-    rate = min(error_rate(phrase, heard, language) for phrase in phrases)
-    if rate > MAX_ERROR_RATE or is_negated(heard, language):
+    rate = min(error_rate(phrase, transcript, language) for phrase in phrases)
+    if rate > MAX_ERROR_RATE or is_negated(transcript, language):
         raise InvalidRequest(
-            f"The recording says “{heard[:200]}”, which is not the phrase of a consent.",
+            f"The recording says “{transcript[:200]}”, which is not the phrase of a consent.",
             hint=hint,
             details={"param": "recording", "error_rate": round(rate, 3)},
         )
-    return {"heard": heard, "error_rate": round(rate, 3)}
+    return {"transcript": transcript, "error_rate": round(rate, 3)}
 
 
-def is_negated(heard: str, language: str) -> bool:
+def is_negated(transcript: str, language: str) -> bool:
     """Return whether a sentence says the opposite of a consent, which is only a word more."""
     from GPT_SoVITS.dataset.word_errors import BY_CHARACTERS, words
 
     if language in BY_CHARACTERS:
-        return any(negation in heard for negation in NEGATIONS[language])
-    return not NEGATIONS[language].isdisjoint(words(heard, language))
+        return any(negation in transcript for negation in NEGATIONS[language])
+    return not NEGATIONS[language].isdisjoint(words(transcript, language))
 
 
 def compare_speaker(request: SpeakerComparisonRequest, run: FileJobRun) -> SpeakerComparison:

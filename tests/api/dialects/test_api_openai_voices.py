@@ -42,7 +42,7 @@ def wav(samples: np.ndarray) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def said() -> Any:
+def say() -> Any:
     """Return a function that makes a recording of the bundled speaker who says something."""
     pipeline = Pipeline.load(BASE / "gpt.safetensors", BASE / "sovits.safetensors")
     prompt = pipeline.prepare_prompt(ALLISON / "prompt.wav", "", "en")
@@ -50,8 +50,8 @@ def said() -> Any:
 
 
 @pytest.fixture(scope="module")
-def consent_recording(said: Any) -> bytes:
-    recording: bytes = said(phrase_to_say("en", "OpenAI"))
+def consent_recording(say: Any) -> bytes:
+    recording: bytes = say(phrase_to_say("en", "OpenAI"))
     return recording
 
 
@@ -152,9 +152,9 @@ async def test_a_consent_and_a_sample_become_a_voice_that_speaks_until_it_is_wit
 
 
 async def test_what_is_no_consent_leaves_nothing_behind(
-    sdk: openai.AsyncOpenAI, files_worker: None, said: Any, settings: Settings, records: Records
+    sdk: openai.AsyncOpenAI, files_worker: None, say: Any, settings: Settings, records: Records
 ) -> None:
-    refusal = said(phrase_to_say("en", "OpenAI").replace("I consent", "I do not consent"))
+    refusal = say(phrase_to_say("en", "OpenAI").replace("I consent", "I do not consent"))
     for recording, message in (
         (SAMPLE, "not the phrase of a consent.*Say: I am the owner of this voice"),
         (refusal, "not the phrase of a consent"),
