@@ -89,6 +89,12 @@ class Toy:
     def _fail(self, context: JobContext, line: socket.socket) -> dict[str, Any]:
         raise SovitsError("It went wrong.", hint="Try again.")
 
+    def _fail_when_told(self, context: JobContext, line: socket.socket) -> dict[str, Any]:
+        """Fail if the test says so."""
+        if line.recv(1) == b"x":
+            raise SovitsError("It went wrong.")
+        return {}
+
     def _refuse(self, context: JobContext, line: socket.socket) -> dict[str, Any]:
         raise InvalidRequest("It will never go right.")
 

@@ -128,7 +128,9 @@ class IdempotencyMiddleware:
         except SovitsError as error:
             response = errors.error_response(Request(scope), error)
             if body.streamed and not body.complete:  # it is still being sent
-                response = LingeringJsonResponse(orjson.loads(response.body), response.status_code)
+                response = LingeringJsonResponse(
+                    orjson.loads(response.body), response.status_code, dict(response.headers)
+                )
             await response(scope, receive, send)
             return
         await self.app(scope, body.receive, send)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Final
 
 import httpx
 
+from benchmarks.chaos.accounts import INFERENCE, UPLOAD, Accounts
 from benchmarks.chaos.service import VOICE, Service, wait_until
 from common.storage_keys import uploaded_file
 from core.errors import error_message
@@ -30,20 +29,15 @@ class MixedLoad:
     """Threads that infer, speak and upload until they are told to stop; a context manager."""
 
     service: Service
-    done: Counter[str] = field(default_factory=Counter)
-    """What the clients got."""
-    problems: list[str] = field(default_factory=list)
-    inferences: dict[str, str] = field(default_factory=dict)
-    """Idempotency key → id of each accepted inference."""
-    uploads: dict[str, str] = field(default_factory=dict)
-    """The same of uploaded files."""
-    first_number: int = 0
-    """Keys are numbered from here."""
+    accounts: Accounts
     _ending: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> MixedLoad:
-        self._numbers = itertools.count(self.first_number)
+        for key in list(self.accounts.open):  # an earlier run was interrupted while it sent these
+            kind, _, number = key.partition("-")
+            with httpx.Client(base_url=self.service.url, timeout=120) as client:
+                (self._infer if kind == INFERENCE else self._upload)(client, int(number))
         for action in (self._infer, self._speak, self._speak, self._upload):
             thread = threading.Thread(target=self._repeat, args=(action,), daemon=True)
             self._threads.append(thread)
@@ -59,21 +53,22 @@ class MixedLoad:
         for thread in self._threads:
             thread.join(SETTLE_SECONDS)
             if thread.is_alive():
-                self.problems.append("a client never got an end")
+                self.accounts.problem("a client never got an end")
 
     def audit(self) -> list[str]:
-        """Return what does not add up; wait first until everything that was accepted has ended."""
+        """Return what does not add up now; wait first until everything that was accepted has ended."""
         wait_until(self._is_idle, SETTLE_SECONDS, "the end of what was accepted")
-        problems = list(self.problems)
+        problems: list[str] = []
+        inferences, uploads = self.accounts.accepted[INFERENCE], self.accounts.accepted[UPLOAD]
         with httpx.Client(base_url=self.service.url, timeout=30) as client:
-            for key, inference_id in self.inferences.items():
+            for key, inference_id in inferences.items():
                 view = client.get(f"/api/v1/inference/{inference_id}").json()
                 if view.get("status") != "completed":
                     problems.append(f"{key} ({inference_id}) is {view.get('status') or view}")
             listed = client.get("/api/v1/files", params={"limit": 1}).json()["total"]
-        if listed != len(self.uploads):
-            problems.append(f"{listed} files are recorded, {len(self.uploads)} were uploaded")
-        if len(set(self.uploads.values())) != len(self.uploads):
+        if listed != len(uploads):
+            problems.append(f"{listed} files are recorded, {len(uploads)} were uploaded")
+        if len(set(uploads.values())) != len(uploads):
             problems.append("two uploads have one file")
         folder = (self.service.folder / "storage" / uploaded_file("any")).parent
         stored = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
@@ -109,37 +104,44 @@ class MixedLoad:
     def _repeat(self, action: Callable[[httpx.Client, int], None]) -> None:
         with httpx.Client(base_url=self.service.url, timeout=120) as client:
             while not self._ending.wait(PAUSE_SECONDS):
-                action(client, next(self._numbers))
+                action(client, self.accounts.next_number())
 
     def _persist(self, send: Callable[[], httpx.Response], what: str) -> httpx.Response | None:
         """Send a request again until it is accepted, as a client with a key may; None if it never is."""
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while time.monotonic() < deadline:
+        started = time.monotonic()
+        outcomes: list[str] = []
+        """What came of each attempt, and after how many seconds."""
+        while time.monotonic() - started < SETTLE_SECONDS:
             try:
                 response = send()
-            except httpx.TransportError:
-                self.done["broken connections"] += 1
+            except httpx.TransportError as error:
+                outcomes.append(f"{type(error).__name__} {time.monotonic() - started:.0f}")
+                self.accounts.count("broken connections")
             else:
                 if response.status_code < 300:
                     return response
-                self.done[f"status {response.status_code}"] += 1
+                outcomes.append(f"{response.status_code} {time.monotonic() - started:.0f}")
+                self.accounts.count(f"status {response.status_code}")
                 # 409: the first response to this key is still being made.
                 if response.status_code not in (409, 500, 502, 503, 504):
-                    self.problems.append(f"{what}: {response.status_code} {response.text[:200]}")
+                    self.accounts.problem(f"{what}: {response.status_code} {response.text[:200]}")
                     return None
+                if response.status_code == 503 and "retry-after" not in response.headers:
+                    self.accounts.problem(f"{what}: 503 without Retry-After: {response.text[:200]}")
             time.sleep(0.5)
-        self.problems.append(f"{what} was never accepted")
+        self.accounts.problem(f"{what} was never accepted: {', '.join(outcomes)}")
         return None
 
     def _infer(self, client: httpx.Client, number: int) -> None:
-        key = f"inference-{number}"
+        key = f"{INFERENCE}-{number}"
         body = {"text": _TEXTS[number % len(_TEXTS)], "voice": VOICE}
         headers = {"Idempotency-Key": key}
+        self.accounts.begin(key)
         response = self._persist(lambda: client.post("/api/v1/inference", json=body, headers=headers), key)
+        self.accounts.end(key, "" if response is None else response.json()["id"])
         if response is not None:
-            self.inferences[key] = response.json()["id"]
-            self.done["inferences"] += 1
-            self._await_end(client, self.inferences[key])
+            self.accounts.count("inferences")
+            self._await_end(client, response.json()["id"])
 
     def _await_end(self, client: httpx.Client, inference_id: str) -> None:
         """Wait until an inference has ended, so that they do not pile up; the audit looks how."""
@@ -155,16 +157,17 @@ class MixedLoad:
         body = {"model": "nano", "voice": VOICE, "input": _TEXTS[number % len(_TEXTS)], "response_format": "wav"}
         response = self._persist(lambda: client.post("/v1/audio/speech", json=body), f"speech {number}")
         if response is not None:
-            self.done["speeches"] += 1
+            self.accounts.count("speeches")
             if len(response.content) < 5000:
-                self.problems.append(f"speech {number} has {len(response.content)} bytes")
+                self.accounts.problem(f"speech {number} has {len(response.content)} bytes")
 
     def _upload(self, client: httpx.Client, number: int) -> None:
-        key, recording = f"upload-{number}", Path("prompts/allison/prompt.wav").resolve()
+        key, recording = f"{UPLOAD}-{number}", Path("prompts/allison/prompt.wav").resolve()
         content, headers = recording.read_bytes(), {"Idempotency-Key": key}
+        self.accounts.begin(key)
         response = self._persist(
             lambda: client.post("/api/v1/files", files={"file": (f"{key}.wav", content)}, headers=headers), key
         )
+        self.accounts.end(key, "" if response is None else response.json()["id"])
         if response is not None:
-            self.uploads[key] = response.json()["id"]
-            self.done["uploads"] += 1
+            self.accounts.count("uploads")

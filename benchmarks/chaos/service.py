@@ -20,6 +20,7 @@ import httpx
 
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
+from core.process import bound_command
 from core.redis import connect
 from core.redis_server import read_embedded_url
 from core.settings import REPOSITORY, Settings, read_settings
@@ -130,10 +131,9 @@ class Service:
             environment.pop(name, None)
         while not self._ending.is_set():
             with (self.folder / "daemon.log").open("ab") as log:
-                # In this thread, which lives as long as the service: children die with the thread that started them.
-                self._process = subprocess.Popen(
-                    [sys.executable, "main.py", "serve"], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
-                )
+                # In this thread, which lives as long as the service: the daemon dies with it, however that ends.
+                command = bound_command([sys.executable, "main.py", "serve"])
+                self._process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
             self.starts += 1
             self._process.wait()
             self._ending.wait(0.2)

@@ -9,13 +9,12 @@ import argparse
 import json
 import random
 import sys
-import tempfile
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks.chaos.accounts import Accounts, kept_or_temporary
 from benchmarks.chaos.load import MixedLoad
 from benchmarks.chaos.service import Service
 from core.redis import connect
@@ -43,9 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--folder", type=Path, help="keep the data here; a run that was interrupted goes on from it")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as folder:
-        document = soak(Path(folder) / "data", options.minutes * 60, options.seed)
+    with kept_or_temporary(options.folder, "soak-") as folder:
+        document = soak(folder / "data", Accounts(folder), options.minutes * 60, options.seed)
     text = json.dumps(document, indent=2)
     print(text)
     if options.json is not None:
@@ -53,44 +53,43 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if document["passed"] else 1
 
 
-def soak(folder: Path, seconds: float, seed: int) -> dict[str, object]:
+def soak(folder: Path, accounts: Accounts, seconds: float, seed: int) -> dict[str, object]:
     """Return the report."""
-    generator, faults = random.Random(seed), Counter[str]()
-    problems: list[str] = []
-    totals = Counter[str]()
+    generator = random.Random(f"{seed}/{accounts.faults.total()}")
     with Service(folder) as service:
-        calm_from = time.monotonic() + seconds * (1 - CALM_SHARE)
-        uploads: dict[str, str] = {}
-        inferences: dict[str, str] = {}
-        round_number = 0
-        while time.monotonic() < calm_from:
-            with MixedLoad(service, inferences=inferences, uploads=uploads, first_number=round_number * 10_000) as load:
+        while accounts.seconds < seconds * (1 - CALM_SHARE):
+            started = time.monotonic()
+            with MixedLoad(service, accounts) as load:
                 time.sleep(generator.uniform(2.0, 6.0))
                 fault = _break_something(service, generator)
-                faults[fault] += 1
                 time.sleep(generator.uniform(1.0, 3.0))
                 service.wait_until_ready()
                 load.stop()
-                problems += [f"after {fault}: {problem}" for problem in load.audit()]
-            totals += load.done
-            round_number += 1
-            print(f"{fault}: {len(problems)} problems so far", file=sys.stderr, flush=True)
-        with MixedLoad(service, inferences=inferences, uploads=uploads, first_number=round_number * 10_000) as load:
-            growth = _measure_growth(service, load, calm_from + seconds * CALM_SHARE)
+                for problem in load.audit():
+                    accounts.problem(f"after {fault}: {problem}")
+            accounts.fault(fault, time.monotonic() - started)
+            _print_progress(accounts, accounts.seconds, seconds, fault)
+        with MixedLoad(service, accounts) as load:
+            growth = _measure_growth(service, accounts, seconds)
             load.stop()
-            problems += load.audit()
-        totals += load.done
-    problems += [
+            for problem in load.audit():
+                accounts.problem(problem)
+    problems = accounts.problems + [
         f"{name} grew by {mib:.2f} MiB per 1,000 requests" for name, mib in growth.items() if mib > GROWTH_LIMIT_MIB
     ]
     return {
         "passed": not problems,
         "seconds": seconds,
-        "faults": dict(faults),
-        "requests": dict(totals),
+        "faults": dict(accounts.faults),
+        "requests": dict(accounts.done),
         "growth_mib_per_1000_requests": {name: round(mib, 3) for name, mib in growth.items()},
         "problems": problems,
     }
+
+
+def _print_progress(accounts: Accounts, passed: float, seconds: float, what: str) -> None:
+    minutes = f"minute {passed / 60:.1f} of {seconds / 60:g}"
+    print(f"{minutes}: {what}; {accounts.summary}", file=sys.stderr, flush=True)
 
 
 def _break_something(service: Service, generator: random.Random) -> str:
@@ -105,14 +104,19 @@ def _break_something(service: Service, generator: random.Random) -> str:
     return "a disconnection"
 
 
-def _measure_growth(service: Service, load: MixedLoad, until: float) -> dict[str, float]:
+def _measure_growth(service: Service, accounts: Accounts, seconds: float) -> dict[str, float]:
     """Return name → MiB per 1,000 requests of the processes that lived through the second half of the calm time."""
     samples: dict[tuple[int, str], list[MemorySample]] = {}
-    while time.monotonic() < until:
+    minute_ends = time.monotonic() + 60
+    started = time.monotonic() - accounts.seconds
+    while time.monotonic() - started < seconds:
         time.sleep(1.0)
-        requests = sum(load.done[kind] for kind in ("inferences", "speeches", "uploads"))
+        requests = sum(accounts.done[kind] for kind in ("inferences", "speeches", "uploads"))
         for pid, (name, mib) in service.memory_mib().items():
             samples.setdefault((pid, name), []).append(MemorySample(requests, mib))
+        if time.monotonic() > minute_ends:
+            minute_ends += 60
+            _print_progress(accounts, time.monotonic() - started, seconds, "no faults")
     growth: dict[str, float] = {}
     for (_pid, name), all_samples in samples.items():
         warm = all_samples[len(all_samples) // 2 :]

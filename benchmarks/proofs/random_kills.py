@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Final
 
+from benchmarks.chaos.accounts import Accounts, kept_or_temporary
 from benchmarks.chaos.load import MixedLoad
 from benchmarks.chaos.service import Service
 from benchmarks.proofs.report import write_proof
@@ -23,28 +22,40 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scripts/prove random-kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="keep the data here; a run that was interrupted goes on from it")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="prove-random-kills-", ignore_cleanup_errors=True) as folder:
-        killed, load, problems = run_kills(Path(folder) / "data", options.kills, options.seed)
-    figures = {"kills": options.kills, "killed": dict(killed), "requests": dict(load.done), "problems": problems}
-    return write_proof("random-kills", figures, passed=not problems and killed.total() == options.kills)
+    with kept_or_temporary(options.folder, "prove-random-kills-") as folder:
+        accounts = Accounts(folder)
+        run_kills(folder / "data", accounts, options.kills, options.seed)
+    figures = {
+        "kills": options.kills,
+        "killed": dict(accounts.faults),
+        "minutes": round(accounts.seconds / 60, 1),
+        "requests": dict(accounts.done),
+        "problems": accounts.problems,
+    }
+    return write_proof("random-kills", figures, passed=not accounts.problems)
 
 
-def run_kills(folder: Path, kills: int, seed: int) -> tuple[Counter[str], MixedLoad, list[str]]:
-    """Return what was killed how often, the load, and what did not add up."""
-    generator, killed = random.Random(seed), Counter[str]()
-    with Service(folder) as service, MixedLoad(service) as load:
-        while killed.total() < kills:
+def run_kills(folder: Path, accounts: Accounts, kills: int, seed: int) -> None:
+    """Kill until there were so many kills; the accounts then say what did not add up."""
+    generator = random.Random(f"{seed}/{accounts.faults.total()}")
+    with Service(folder) as service, MixedLoad(service, accounts) as load:
+        while accounts.faults.total() < kills:
+            started = time.monotonic()
             time.sleep(generator.uniform(0.2, MAX_PAUSE_SECONDS))
             if name := service.kill(generator=generator):
-                killed[name] += 1
-                print(f"{killed.total()} of {kills}: {name}", file=sys.stderr, flush=True)
+                killed_at = time.monotonic()
                 # On a busy machine the next kill would else meet a daemon that still starts, or the same job again.
                 service.wait_until_ready()
+                now = time.monotonic()
+                accounts.fault(name, now - started)
+                progress = f"{accounts.faults.total()} of {kills}: {name}, ready after {now - killed_at:.1f} s"
+                print(f"{progress}; {accounts.summary}", file=sys.stderr, flush=True)
         service.wait_until_ready()
         load.stop()
-        problems = load.audit()
-    return killed, load, problems
+        for problem in load.audit():
+            accounts.problem(problem)
 
 
 if __name__ == "__main__":

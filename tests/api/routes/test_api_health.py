@@ -35,11 +35,16 @@ async def test_without_redis_it_lives_and_is_not_ready(settings: Settings) -> No
         metrics = await api.client.get("/metrics")
         recording = await upload(api.client)
         task = await api.client.post("/api/v1/tasks", json={"exp_name": "a", "audio_file_id": recording["id"]})
+        keyed = await api.client.post(
+            "/api/v1/files", files={"file": ("a.wav", b"sound")}, headers={"Idempotency-Key": "k"}
+        )
         left = (await api.client.get("/api/v1/tasks")).json()["total"]
 
     assert (alive.status_code, ready.status_code) == (200, 503)
     assert "Redis" in ready.json()["checks"]["queue"]
     assert "sovits_queue_up 0.0" in metrics.text
+    assert (keyed.status_code, keyed.json()["error"]["code"]) == (503, "queue_unavailable")
+    assert int(task.headers["retry-after"]) == int(keyed.headers["retry-after"]) > 0
     assert (task.status_code, task.json()["error"]["code"], left) == (503, "queue_unavailable", 0)
 
 
