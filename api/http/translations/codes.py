@@ -85,7 +85,7 @@ BY_CODE: Final[dict[str, tuple[str, str]]] = {
     "records_unavailable": ("记录数据库暂时不可用。", "请稍后重试。"),
     "redis_unusable": ("Redis 无法使用。", "请检查 Redis 的地址和设置。"),
     "refused_address": ("不允许访问该地址。", "请使用公开的网址，或设置 FETCH_ALLOWED_HOSTS。"),
-    "secrets_locked": ("无法解密已存储的密文。", "请检查 SECRET_KEY。"),
+    "secrets_locked": ("无法解密已存储的密文。", "请检查 SECRETS_KEY。"),
     "silent_recording": ("录音中听不到任何声音。", "请检查麦克风或音量后重录。"),
     "stage_failed": ("该阶段的进程提前结束。", "请查看日志后重新运行。"),
     "storage_full": ("磁盘已满。", "请清理出空间。"),

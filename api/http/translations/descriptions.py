@@ -23,20 +23,20 @@ DESCRIPTIONS: Final[dict[str, str]] = {
     "Number format of the recognizer.": "识别模型的数值格式。",
     "Segments per step.": "每步的片段数。",
     "Passes over the data set.": "遍历数据集的次数。",
-    "Epochs between kept checkpoints.": "每隔多少轮保存一次权重。",
+    "Epochs between kept checkpoints.": "每隔多少轮保存一次检查点。",
     "Generator to start from: id of a checkpoint or file of weights. The default is the version's own.": (
-        "起始的生成器：权重的 id 或文件，默认为该版本自带的。"
+        "起始的生成器：检查点的 id 或权重文件，默认为该版本自带的。"
     ),
     "Discriminator to start from.": "起始的判别器。",
     "Learning rate of the text encoder, relative.": "文本编码器的相对学习率。",
     "Recompute activations to save memory.": "重新计算激活值以节省内存。",
     "Rank of the adapter (v3 and v4).": "适配器的秩（v3 和 v4）。",
     "Model to start from: id of a checkpoint or file of weights. The default is the version's own.": (
-        "起始的模型：权重的 id 或文件，默认为该版本自带的。"
+        "起始的模型：检查点的 id 或权重文件，默认为该版本自带的。"
     ),
     "Also train against corrupted copies of the tokens (DPO).": "同时用被破坏的标记副本训练（DPO）。",
-    "Checkpoint id; empty: the best of the newest training.": "权重的 id；留空则用最近一次训练中最好的。",
-    "Checkpoint id; empty: the best.": "权重的 id；留空则用最好的。",
+    "Checkpoint id; empty: the best of the newest training.": "检查点的 id；留空则用最近一次训练中最好的。",
+    "Checkpoint id; empty: the best.": "检查点的 id；留空则用最好的。",
     "File id of the prompt; empty: the experiment's own.": "参考音频的文件 id；留空则用实验自己的。",
     "Transcript of the prompt.": "参考音频的文本。",
     "Language of the prompt.": "参考音频的语言。",

@@ -65,7 +65,7 @@ HINTS: Final[dict[str, str]] = {
     "Delete some: DELETE /api/v1/files/{id}.": "请删除一些：DELETE /api/v1/files/{id}。",
     "Delete the file and upload it again.": "请删除该文件后重新上传。",
     "Delete the voice first.": "请先删除音色。",
-    "Delete the voices first, or give them another checkpoint.": "请先删除这些音色，或为其换用其他权重。",
+    "Delete the voices first, or give them another checkpoint.": "请先删除这些音色，或为其换用其他检查点。",
     "Events: {}.": "事件：{}。",
     "Export it again.": "请重新导出。",
     "Fields: {}.": "字段：{}。",
@@ -114,7 +114,7 @@ HINTS: Final[dict[str, str]] = {
     "Leave it out to begin now.": "省略则立即开始。",
     "Leave it out, and one is made.": "省略则自动生成。",
     "Leave it out, or name a checkpoint's id or a file below the data folder's `models`.": (
-        "请省略，或指定权重的 id，或数据文件夹的 `models` 下的文件。"
+        "请省略，或指定检查点的 id，或数据文件夹的 `models` 下的文件。"
     ),
     (
         "Leave it out, or send {} or the name of a folder below the data folder's `models` with a faster-whisper, "
@@ -264,7 +264,7 @@ HINTS: Final[dict[str, str]] = {
     "Take a voice that speaks it; without strict_language the text is read with an accent at best.": (
         "请选择会说该语言的音色；不设 strict_language 时，文本至多以带口音的方式朗读。"
     ),
-    "Take two checkpoints of one experiment, or of one base.": "请选择同一实验或同一基础模型的两个权重。",
+    "Take two checkpoints of one experiment, or of one base.": "请选择同一实验或同一基础模型的两个检查点。",
     "The count begins again at midnight UTC.": "计数在 UTC 午夜重新开始。",
     "The file is damaged or incomplete: send the whole of it.": "文件已损坏或不完整：请发送完整的文件。",
     "There are: {}.": "现有：{}。",

@@ -38,7 +38,7 @@ API_MESSAGES: Final[dict[str, str]] = {
     "No version is named {}.": "没有名为 {} 的版本。",
     "No voice is published yet.": "还没有发布任何音色。",
     "No voice, prompt or upload is named {}.": "没有名为 {} 的音色、参考音频或上传文件。",
-    "No {} checkpoint of that name is here.": "没有该名称的 {} 权重。",
+    "No {} checkpoint of that name is here.": "没有该名称的 {} 检查点。",
     "Nothing can be heard in the {} s of the recording.": "在 {} 秒的录音中听不到任何声音。",
     "Nothing is to be changed.": "没有要更改的内容。",
     "Nothing says whose voice is to speak.": "没有指明用谁的声音朗读。",

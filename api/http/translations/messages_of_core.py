@@ -50,10 +50,10 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     ),
     "That is no http:// or https:// URL.": "这不是 http:// 或 https:// 网址。",
     "The GPT checkpoint is {}, the SoVITS checkpoint {}; one family is needed.": (
-        "GPT 权重是 {}，SoVITS 权重是 {}；两者须属于同一系列。"
+        "GPT 检查点是 {}，SoVITS 检查点是 {}；两者须属于同一系列。"
     ),
     "The GPT checkpoint speaks {} semantic tokens, the SoVITS checkpoint knows {}.": (
-        "GPT 权重使用 {} 个语义标记，SoVITS 权重有 {} 个。"
+        "GPT 检查点使用 {} 个语义标记，SoVITS 检查点有 {} 个。"
     ),
     "The URL has {} characters; {} is the most.": "网址有 {} 个字符，最多为 {} 个。",
     "The archive has files twice, or more than a voice consists of.": (
@@ -70,8 +70,8 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "The archive would unpack to {} times its size.": "压缩包解压后是其大小的 {} 倍。",
     "The archive's table of contents has {} MiB.": "压缩包的目录有 {} MiB。",
     "The bucket {} cannot be created: {} {}": "无法创建存储桶 {}：{} {}",
-    "The checkpoint {} is a {}; a {} was expected.": "权重 {} 是 {}，需要的是 {}。",
-    "The checkpoint {} speaks for {}.": "权重 {} 正用于 {}。",
+    "The checkpoint {} is a {}; a {} was expected.": "检查点 {} 是 {}，需要的是 {}。",
+    "The checkpoint {} speaks for {}.": "检查点 {} 正用于 {}。",
     "The consent of the voice {} is gone.": "音色 {} 的同意书已不存在。",
     "The data set {} could not be made, so there is nothing to change.": "数据集 {} 创建失败，因此没有可更改的内容。",
     "The data set {} has no version {}.": "数据集 {} 没有版本 {}。",
@@ -87,7 +87,7 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "The dictionary's word {} or its pronunciation is empty or too long.": "词典中的单词 {} 或其读音为空或太长。",
     "The disk that holds {} is full.": "存放 {} 的磁盘已满。",
     "The embedded queue server did not start: {}": "内置队列服务器没有启动：{}",
-    "The experiment {}, which made the checkpoint {}, is at work.": "生成权重 {1} 的实验 {0} 正在运行。",
+    "The experiment {}, which made the checkpoint {}, is at work.": "生成检查点 {1} 的实验 {0} 正在运行。",
     "The file {} is named twice.": "文件 {} 被列出了两次。",
     "The folder {} is in use by another queue server.": "文件夹 {} 正由另一个队列服务器使用。",
     "The host {} has no address.": "主机 {} 没有地址。",
@@ -101,7 +101,7 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     ),
     "The language {} cannot be spoken.": "无法朗读语言 {}。",
     "The name has {} characters; {} is the most.": "名称有 {} 个字符，最多为 {} 个。",
-    "The name is taken, or the checkpoint was deleted.": "名称已被占用，或权重已被删除。",
+    "The name is taken, or the checkpoint was deleted.": "名称已被占用，或检查点已被删除。",
     "The name of a data set needs 1 to 100 characters.": "数据集的名称须有 1 到 100 个字符。",
     "The name {} could not be requested by its path.": "无法通过路径请求名称 {}。",
     "The priority is {}; it goes from 1 (last) to 10 (first).": "优先级为 {}，范围为 1（最后）到 10（最先）。",
@@ -123,8 +123,8 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "The webhook of delivery {} was deleted or is gone.": "投递 {} 的 webhook 已被删除或已不存在。",
     "The webhook was deleted.": "该 webhook 已被删除。",
     "The webhook's secret {} {}.": "该 webhook 的密文 {} {}。",
-    "The weights of the checkpoint {} are damaged.": "权重 {} 的文件已损坏。",
-    "The weights of the checkpoint {} are gone.": "权重 {} 的文件已不存在。",
+    "The weights of the checkpoint {} are damaged.": "检查点 {} 的权重已损坏。",
+    "The weights of the checkpoint {} are gone.": "检查点 {} 的权重已不存在。",
     "There are {} webhooks, the most there can be.": "已有 {} 个 webhook，达到上限。",
     "There is a task {} already.": "已有任务 {}。",
     "There is no batch {}.": "没有批次 {}。",
@@ -146,7 +146,7 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "Version {} of {} was given up, and {} is the newest.": "{1} 的版本 {0} 已放弃，最新的是 {2}。",
     "Version {} of {} was given up.": "{1} 的版本 {0} 已放弃。",
     "Your files and checkpoints have {} bytes, and this file {}; this API key may store {}.": (
-        "您的文件和权重共有 {} 字节，此文件有 {} 字节；此 API 密钥最多可存储 {} 字节。"
+        "您的文件和检查点共有 {} 字节，此文件有 {} 字节；此 API 密钥最多可存储 {} 字节。"
     ),
     "asr.model is {}, which is no recognizer in the folder of models.": (
         "asr.model 为 {}，模型文件夹中没有这样的识别模型。"
@@ -154,7 +154,7 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "asr.model is {}, which needs sherpa-onnx, and that is not installed.": (
         "asr.model 为 {}，它需要 sherpa-onnx，而这里没有安装。"
     ),
-    "checkpoint {} speaks for {}": "权重 {} 正用于 {}",
+    "checkpoint {} speaks for {}": "检查点 {} 正用于 {}",
     "convert is reading the recordings": "convert 正在读取录音",
     "cursor is {}.": "cursor 为 {}。",
     "data set {} is {}": "数据集 {} 的状态是 {}",
@@ -167,7 +167,7 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "file {} is in use by {}": "文件 {} 正由 {} 使用",
     "gpu_numbers is {}": "gpu_numbers 为 {}",
     "no action {}": "没有操作 {}",
-    "no checkpoint {}": "没有权重 {}",
+    "no checkpoint {}": "没有检查点 {}",
     "no consent {}": "没有同意书 {}",
     "no delivery {}": "没有投递 {}",
     "no experiment {}": "没有实验 {}",
@@ -178,7 +178,7 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "no version {}": "没有版本 {}",
     "no voice {}": "没有音色 {}",
     "no webhook {}": "没有 webhook {}",
-    "no {} checkpoint {}": "没有 {} 权重 {}",
+    "no {} checkpoint {}": "没有 {} 检查点 {}",
     "priority is {}; it goes from 1 (last) to 10 (first)": "优先级为 {}，范围为 1（最后）到 10（最先）",
     "priority is {}; it goes from 1 (last) to 10 (first).": "优先级为 {}，范围为 1（最后）到 10（最先）。",
     "prompt {} has no {}": "参考音频 {} 没有 {}",
@@ -230,7 +230,7 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "{} is too large for a prompt.": "{} 太大，不能作为参考音频。",
     "{} is {} already": "{} 的状态已是 {}",
     "{} is {}, a {} model; a {} model is needed.": "{0} 为 {1}，是 {2} 模型；需要的是 {3} 模型。",
-    "{} is {}, which is no checkpoint.": "{} 为 {}，没有这样的权重。",
+    "{} is {}, which is no checkpoint.": "{} 为 {}，没有这样的检查点。",
     "{} is {}, which is no file in the folder of models.": "{} 为 {}，模型文件夹中没有这样的文件。",
     "{} is {}; it cannot {}": "{} 的状态是 {}，不能执行 {}",
     "{} is {}; only a paused stage can resume": "{} 的状态是 {}，只有已暂停的阶段可以继续",
