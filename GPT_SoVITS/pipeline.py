@@ -45,8 +45,9 @@ from GPT_SoVITS.synthesis.model_store import ModelStore, UnlimitedStore
 from GPT_SoVITS.synthesis.prompt import EncodedPrompt, ReferenceRecording
 from GPT_SoVITS.synthesis.token_chunking import NANO_CHUNKS, ChunkSettings, silence_similarity
 from GPT_SoVITS.synthesis.verification.alignment import TokenEvidence
+from GPT_SoVITS.synthesis.verification.attention import attention_evidence, shows_speech
 from GPT_SoVITS.synthesis.verification.confusions import base_confusions
-from GPT_SoVITS.synthesis.verification.verifier import TextToVerify
+from GPT_SoVITS.synthesis.verification.verifier import Listen, TextToVerify
 from GPT_SoVITS.synthesis.waveform_decoder import WaveformDecoder
 from GPT_SoVITS.synthesis.word_timing import PeakLevels, SpokenWord
 from GPT_SoVITS.text import InlinePronunciation
@@ -218,7 +219,10 @@ class Pipeline:
             ]
         style = self.decoder.encode_style(spectrograms, speaker_vectors)
         mel = self.decoder.encode_mel_prompt(recordings[0], prompt_tokens, phones, style)
-        return EncodedPrompt(prompt_tokens, phones, style, bert, mel)
+        clear = False
+        if len(prompt_tokens) and len(phones) and (weights := self.decoder.attend(prompt_tokens, phones)) is not None:
+            clear = shows_speech(weights, self._is_pause(phones))
+        return EncodedPrompt(prompt_tokens, phones, style, bert, mel, clear)
 
     def speak(
         self,
@@ -287,17 +291,32 @@ class Pipeline:
     def text_to_verify(self, utterance: ConditionedRequest) -> TextToVerify:
         """Return what an utterance should say, as a verifier reads it."""
         prompt, phones = utterance.request.prompt, utterance.phones.cpu().numpy()
+        listen: Listen | None = None
+        if (classify := self.decoder.token_classifier) is not None:
+            listen = partial(self._listen, classify, phones)
+        elif prompt.shows_speech:
+            listen = partial(self._attend, utterance.phones)
         pace = TOKENS_PER_PHONEME
         if len(prompt.phones) and len(prompt.tokens):
             pace = len(prompt.tokens) / len(prompt.phones)
         early_stop = utterance.sampling.early_stop_num
-        classify = self.decoder.token_classifier
         return TextToVerify(
-            is_pause=np.isin(phones, self._pauses),
+            is_pause=self._is_pause(utterance.phones),
             predicted_tokens=pace * len(phones),
             limit=MAX_TOKENS if early_stop == -1 else min(MAX_TOKENS, early_stop + 1),
-            listen=None if classify is None else partial(self._listen, classify, phones),
+            listen=listen,
+            early=classify is not None,
         )
+
+    def _is_pause(self, phones: Tensor) -> np.ndarray:
+        """Return which phonemes (S,) are punctuation."""
+        return np.isin(phones.cpu().numpy(), self._pauses)
+
+    def _attend(self, phones: Tensor, tokens: Sequence[int]) -> TokenEvidence:
+        """Return how well tokens fit the phonemes of a text by attention."""
+        weights = self.decoder.attend(torch.tensor(tokens, dtype=torch.long, device=phones.device), phones)
+        assert weights is not None
+        return attention_evidence(weights)
 
     def _listen(self, classify: TokenClassifier, phones: np.ndarray, tokens: Sequence[int]) -> TokenEvidence:
         """Return how well tokens fit the phonemes of a text."""

@@ -1,9 +1,9 @@
 """Whether speech is right: faults put into tokens and found again, and words that recognizers miss in sentences.
 
 The first part takes clean sentences of nano and puts one fault of each kind into their tokens. The second speaks
-sentences with and without verification, and counts words that every installed recognizer (Whisper base, and any other
-faster-whisper folder that is named) finds skipped or repeated. Intervals are those of a bootstrap, 95 %.
-Run by `scripts/bench right`.
+sentences with and without verification, and counts words that every recognizer (Whisper base, and any other
+faster-whisper folder that is named) finds skipped or repeated; the third counts the same in recordings. Intervals are
+those of a bootstrap, 95 %. Run by `scripts/bench right`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.plain_sentences import plain_sentences
 from benchmarks.token_faults import KINDS, inject
-from GPT_SoVITS.audio import resample
+from GPT_SoVITS.audio import read_resampled, resample
 from GPT_SoVITS.dataset.transcribe import Transcriber
 from GPT_SoVITS.dataset.word_errors import compare, words
 from GPT_SoVITS.engine.speech_engine import SpeechEngine
@@ -51,15 +51,27 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--sentences", type=int, default=1000, help="sentences that recognizers hear; 0: none")
     parser.add_argument("--models", type=Path, default=Path.home() / ".cache" / "sovitsd", help="where Whisper is put")
     parser.add_argument("--recognizer", type=Path, action="append", default=[], help="another faster-whisper folder")
+    parser.add_argument("--progress", type=Path, metavar="FILE", help="keeps sentences, so that a later call goes on")
+    parser.add_argument("--recordings", type=Path, metavar="FILE", help="JSON lines of `file` and `text`")
     options = parser.parse_args(arguments)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
     pipeline = Pipeline.load(BASE / "gpt.safetensors", BASE / "sovits.safetensors")
     prompt = pipeline.prepare_prompt(REPOSITORY / "prompts" / "allison" / "prompt.wav", "", "en")
-    document: dict[str, Any] = {"faults": injected_faults(pipeline, prompt, options.faults)}
-    print(json.dumps(document["faults"], indent=2), flush=True)
+    document: dict[str, Any] = {}
+    if options.faults:
+        document["faults"] = injected_faults(pipeline, prompt, options.faults)
+        print(json.dumps(document["faults"], indent=2), flush=True)
+    if options.sentences or options.recordings:
+        folders = [*options.recognizer, model_folder(options.models)]
+        recognizers = [Transcriber(folder) for folder in folders]
+        document["recognizers"] = [folder.name for folder in folders]
+    if options.recordings:
+        document["recordings"] = recorded_words(options.recordings, recognizers)
+        print(json.dumps(document["recordings"], indent=2), flush=True)
     if options.sentences:
-        folders = [model_folder(options.models), *options.recognizer]
-        document["sentences"] = recognized_words(pipeline, prompt, options.sentences, folders)
+        document["sentences"] = recognized_words(
+            pipeline, prompt, options.sentences, recognizers, options.progress or Path(os.devnull)
+        )
         print(json.dumps(document["sentences"], indent=2))
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -107,29 +119,45 @@ def injected_faults(pipeline: Pipeline, prompt: EncodedPrompt, count: int, seed:
     }
 
 
-def recognized_words(pipeline: Pipeline, prompt: EncodedPrompt, count: int, folders: Sequence[Path]) -> dict[str, Any]:
-    """Return the share of words that all recognizers miss, with and without verification, and what was corrected."""
-    recognizers = [Transcriber(folder) for folder in folders]
+def recorded_words(listing: Path, recognizers: Sequence[Transcriber]) -> dict[str, Any]:
+    """Return the share of words that all recognizers miss in recordings of their texts."""
+    wrong = []
+    for line in listing.read_text(encoding="utf-8").splitlines():
+        recording = json.loads(line)
+        samples = read_resampled(listing.parent / recording["file"], RATE)
+        wrong.append(_wrong_words(recognizers, samples, recording["text"]))
+    return {"recordings": len(wrong), "wrong_words": _word_rate(wrong)}
+
+
+def recognized_words(
+    pipeline: Pipeline, prompt: EncodedPrompt, count: int, recognizers: Sequence[Transcriber], progress: Path
+) -> dict[str, Any]:
+    """Return the share of words that all recognizers miss, with and without verification, and what was corrected.
+
+    `progress` keeps what was measured of each sentence.
+    """
     engine = SpeechEngine(threads=1)
-    wrong: dict[str, list[tuple[int, int]]] = {"off": [], "fast": []}
-    corrected = Counter[str]()
-    for number, sentence in enumerate(plain_sentences(count)):
+    lines = progress.read_text(encoding="utf-8").splitlines() if progress.is_file() else []
+    measured: list[dict[str, Any]] = [json.loads(line) for line in lines][:count]
+    for number, sentence in enumerate(plain_sentences(count)[len(measured) :], len(measured)):
         task = UtteranceTask(pipeline, SynthesisRequest(sentence, "en", prompt, number))
         plain = _speak(engine, task)
         verified = _speak(engine, UtteranceTask(pipeline, task.request, verification=VerificationSettings()))
         report = verified[1].verification
         assert report is not None
-        corrected.update(attempts=report.attempts > 1, fixed=report.attempts > 1 and not report.faults)
-        wrong["off"].append(_wrong_words(recognizers, plain[0], sentence))
+        off = _wrong_words(recognizers, _for_recognizers(plain[0]), sentence)
         same = np.array_equal(plain[0].samples, verified[0].samples)
-        wrong["fast"].append(wrong["off"][-1] if same else _wrong_words(recognizers, verified[0], sentence))
+        fast = off if same else _wrong_words(recognizers, _for_recognizers(verified[0]), sentence)
+        measured.append({"off": off, "fast": fast, "attempts": report.attempts, "faults": len(report.faults)})
+        with progress.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(measured[-1]) + "\n")
     engine.close()
+    repeated = [sentence for sentence in measured if sentence["attempts"] > 1]
     return {
         "sentences": count,
-        "recognizers": [folder.name for folder in folders],
-        "wrong_words": {mode: _word_rate(pairs) for mode, pairs in wrong.items()},
-        "spoken_again": corrected["attempts"],
-        "without_faults_then": corrected["fixed"],
+        "wrong_words": {mode: _word_rate([sentence[mode] for sentence in measured]) for mode in ("off", "fast")},
+        "spoken_again": len(repeated),
+        "without_faults_then": sum(not sentence["faults"] for sentence in repeated),
     }
 
 
@@ -153,14 +181,20 @@ def _speak(engine: SpeechEngine, task: UtteranceTask) -> tuple[Speech, Utterance
     return waiter.chunks[0], totals
 
 
-def _wrong_words(recognizers: Sequence[Transcriber], speech: Speech, sentence: str) -> tuple[int, int]:
-    """Return how many words all recognizers find skipped or repeated, and how many there are."""
-    samples = np.pad(resample(speech.samples, speech.sample_rate, RATE), PADDING)
+def _for_recognizers(speech: Speech) -> np.ndarray:
+    return resample(speech.samples, speech.sample_rate, RATE)
+
+
+def _wrong_words(recognizers: Sequence[Transcriber], samples: np.ndarray, sentence: str) -> tuple[int, int]:
+    """Return how many words all recognizers find skipped or repeated in samples (N,), and how many there are."""
+    samples = np.pad(samples, PADDING)
     agreed: Counter[str] | None = None
     for recognizer in recognizers:
         comparison = compare(sentence, recognizer.transcribe(samples, "en").text, "en")
         errors = Counter((*comparison.skipped, *comparison.repeated))
         agreed = errors if agreed is None else agreed & errors
+        if not agreed:
+            break
     return sum((agreed or Counter()).values()), len(words(sentence, "en"))
 
 

@@ -126,14 +126,13 @@ class Synthesizer:
             context.event("utterance", {"index": request.index, "text": request.text, **verification_of(result)})
         return result
 
-    def verification(self, request: UtteranceRequest) -> VerificationSettings | None:
-        """Return how an utterance is verified, by its request and SPEECH_RETRIES."""
+    def verification(self, request: UtteranceRequest, recording: str) -> VerificationSettings | None:
+        """Return how an utterance of a prompt's recording is verified, by its request and SPEECH_RETRIES."""
         from GPT_SoVITS.engine.verification import VerificationSettings
 
-        mode = request.sampling.verify or DEFAULT_VERIFY
-        if mode == "off":
+        if (request.sampling.verify or DEFAULT_VERIFY) == "off":
             return None
-        recognizer = self.recognizers.recognizer(request) if mode == "asr" else None
+        recognizer = self.recognizers.recognizer(request, recording)
         return VerificationSettings(self.services.settings.speech_retries, recognizer)
 
     def count_verification(self, report: VerificationReport) -> None:
@@ -170,7 +169,7 @@ class _SpokenUtterance:
         self._request = request
         self._context = context
         self._events: queue.SimpleQueue[Speech | UtteranceTotals | Exception] = queue.SimpleQueue()
-        pipeline, prompt = role.voices.load(request, role.engine, live=live)
+        pipeline, prompt, recording = role.voices.load(request, role.engine, live=live)
         context.check()
         assert request.seed is not None
         synthesis = synthesis_request(request, prompt, request.seed)
@@ -180,7 +179,7 @@ class _SpokenUtterance:
             synthesis,
             chunks=chunk_settings(request.sampling, pipeline.default_chunks) if live else None,
             urgency=Urgency.LIVE if live else Urgency.BATCH,
-            verification=role.verification(request),
+            verification=role.verification(request, recording),
             repeatable=request.repeatable,
         )
         context.on_stop(role.engine.submit(task, self).cancel)
@@ -233,5 +232,12 @@ class _SpokenUtterance:
         if report is None:
             return UNVERIFIED
         self._role.count_verification(report)
-        faults = [fault.as_dict() for fault in report.faults]
-        return cast(SpeechVerification, {"verdict": report.verdict, "attempts": report.attempts, "faults": faults})
+        verification: dict[str, Any] = {
+            "verdict": report.verdict,
+            "attempts": report.attempts,
+            "faults": [fault.as_dict() for fault in report.faults],
+            "unchecked": list(report.unchecked),
+        }
+        if report.speaker_similarity is not None:
+            verification["speaker_similarity"] = round(report.speaker_similarity, 3)
+        return cast(SpeechVerification, verification)

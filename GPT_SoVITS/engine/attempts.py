@@ -151,7 +151,9 @@ class Attempts:
         earlier = self._earlier_faults if self._highest else []
         remaining = (*in_seconds(verifier.faults, self._conditioned.request.speed, earlier), *faults)
         seconds += self._seconds + time.perf_counter() - started
-        return VerificationReport(self._highest + 1, remaining, tuple(self._dropped), seconds)
+        return VerificationReport(
+            self._highest + 1, remaining, tuple(self._dropped), seconds, unchecked=self._text.unchecked
+        )
 
     @property
     def _earlier_faults(self) -> list[TokenFault]:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from GPT_SoVITS.engine.attempts import Attempts
 from GPT_SoVITS.engine.scheduler import Phase, ScheduledUtterance
 from GPT_SoVITS.engine.utterance import Urgency, UtteranceListener, UtteranceTask, UtteranceTotals
-from GPT_SoVITS.engine.verification import VerificationReport
+from GPT_SoVITS.engine.verification import Recognition, VerificationReport
 from GPT_SoVITS.pipeline import Speech, nothing_spoken
 from GPT_SoVITS.synthesis.acoustic_decoder import AcousticStream, AudioPiece
 from GPT_SoVITS.synthesis.conditioning import ConditionedRequest
@@ -70,9 +71,9 @@ class RunningUtterance:
         self._submitted_at = now
         self.report: VerificationReport | None = None
         """How what was delivered was verified."""
-        self.recognize: Callable[[Callable[[], list[Fault]]], Future[list[Fault]]] | None = None
+        self.recognize: Callable[[Callable[[], Recognition]], Future[Recognition]] | None = None
         """Has a recognizer listen beside the device's thread."""
-        self._recognition: Future[list[Fault]] | None = None
+        self._recognition: Future[Recognition] | None = None
         self._sample_faults: list[Fault] = []
         self._verifying_seconds = 0.0
         self._acoustic: AcousticStream | None = None
@@ -149,29 +150,33 @@ class RunningUtterance:
         """Look for faults in audio that is delivered as a whole, or have it recognized."""
         wave, settings = torch.cat(self._waves), self.task.verification
         if settings is None:
-            self._deliver_whole([])
+            self._deliver_whole([], Recognition())
             return
         started = time.perf_counter()
         samples, rate = wave.float().cpu().numpy(), self.pipeline.sample_rate
         self._sample_faults = sample_faults(samples, rate, speed=self.task.request.speed)
         self._verifying_seconds += time.perf_counter() - started
         if settings.recognizer is None or self.recognize is None:
-            self._judge_wave([])
+            self._judge_wave(Recognition())
         else:
             self._recognition = self.recognize(partial(settings.recognizer, samples, rate))
             self.update_phase()
 
-    def _judge_wave(self, faults: list[Fault]) -> None:
+    def _judge_wave(self, recognition: Recognition) -> None:
         """Deliver the whole audio, or begin another attempt for its faults."""
-        faults = [*self._sample_faults, *faults]
+        faults = [*self._sample_faults, *recognition.faults]
         if not self.attempts.take_audio_faults(faults):
-            self._deliver_whole(faults)
+            self._deliver_whole(faults, recognition)
         else:
             self.restart_decoding()
 
-    def _deliver_whole(self, faults: Sequence[Fault]) -> None:
+    def _deliver_whole(self, faults: Sequence[Fault], recognition: Recognition) -> None:
         self._deliver_wave(torch.cat(self._waves), len(self.attempts.tokens), self.conditioned.skipped)
-        self.finish(self.attempts.report(faults, self._verifying_seconds))
+        report = self.attempts.report(faults, self._verifying_seconds)
+        if report is not None:
+            unchecked = (*report.unchecked, *recognition.unchecked)
+            report = replace(report, unchecked=unchecked, speaker_similarity=recognition.speaker_similarity)
+        self.finish(report)
 
     def _faults_of_chunks(self) -> list[Fault]:
         samples = np.concatenate([speech.samples for speech in self.delivered])

@@ -22,10 +22,10 @@ from GPT_SoVITS.engine.scheduler import Scheduler, Slice, Step
 from GPT_SoVITS.engine.speech_cache import FinishedSpeech, SpeechCache, speech_key
 from GPT_SoVITS.engine.token_batches import TokenBatches, batch_key
 from GPT_SoVITS.engine.utterance import UtteranceCancelled, UtteranceListener, UtteranceTask
+from GPT_SoVITS.engine.verification import Recognition
 from GPT_SoVITS.errors import ModelError, is_out_of_memory
 from GPT_SoVITS.gpt.decoder_choice import new_decoder
 from GPT_SoVITS.pipeline import Pipeline
-from GPT_SoVITS.synthesis.verification.faults import Fault
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +188,7 @@ class SpeechEngine:
         utterance.phonemes.add_done_callback(lambda _: self._wake(utterance))
         utterance.recognize = partial(self._recognize, utterance)
 
-    def _recognize(self, utterance: RunningUtterance, recognition: Callable[[], list[Fault]]) -> Future[list[Fault]]:
+    def _recognize(self, utterance: RunningUtterance, recognition: Callable[[], Recognition]) -> Future[Recognition]:
         """Have a recognizer listen to an utterance beside the device's thread, and continue the utterance after it."""
         future = self._text_threads.submit(recognition)
         future.add_done_callback(lambda _: self._wake(utterance))

@@ -69,6 +69,13 @@ class MRTE(nn.Module):
         attended = self.cross_attention(content * y_mask, text * text_mask, y_mask, text_mask, observe)
         return self.c_post((attended + content + style) * y_mask)
 
+    def attend(self, y: Tensor, y_mask: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        """Return the weights (B, T, S) of the phonemes alone, the mean of all heads."""
+        weights: list[Tensor] = []
+        content, text = self.c_pre(y * y_mask), self.text_pre(text * text_mask)
+        self.cross_attention(content * y_mask, text * text_mask, y_mask, text_mask, weights.append)
+        return weights[0].float().mean(dim=1)
+
 
 class TextEncoder(nn.Module):
     """`enc_p`."""
@@ -162,6 +169,17 @@ class TextEncoder(nn.Module):
             alignment = self.align_phonemes(vectors, mask, text) if alignment is None else alignment
             y = self.mrte(y, mask, text.latent, alignment, style)
         return self.encoder2(y, mask)
+
+    @torch.no_grad()
+    def attend(self, vectors: Tensor, mask: Tensor, text: EncodedText) -> Tensor | None:
+        """Return the free attention (B, T, S) of tokens (B, D, T) to their text, the mean of all heads; None without.
+
+        `mask` is (B, 1, T).
+        """
+        if not isinstance(self.mrte, MRTE):
+            return None
+        y = self.encoder_ssl(self.ssl_proj(vectors * mask) * mask, mask)
+        return self.mrte.attend(y, mask, text.latent, text.mask)
 
     def encode_aligned(
         self, vectors: Tensor, mask: Tensor, text: EncodedText, style: Tensor, *, begin: int = 0, whole: bool = True

@@ -93,6 +93,9 @@ class AcousticDecoder(Protocol):
     def token_classifier(self) -> TokenClassifier | None:
         """What tells the phonemes that tokens speak; None for most versions."""
 
+    def attend(self, tokens: Tensor, phones: Tensor) -> np.ndarray | None:
+        """Return the attention (T, S) of tokens (T,) to phonemes (S,); None where a classifier takes its place."""
+
     def check_prompt(self, transcript: str, recordings: int) -> None:
         """Raise ModelError("bad_prompt") unless a prompt of so many recordings works with this transcript."""
 
@@ -115,6 +118,12 @@ class AcousticDecoder(Protocol):
 
     def open_stream(self, conditions: AcousticConditions, settings: ChunkSettings | None) -> AcousticStream:
         """Begin a sentence whose tokens are still to come; without settings it has the samples of `decode`."""
+
+
+def mean_of_frames(weights: Tensor) -> np.ndarray:
+    """Return what tokens attend to (T, S) from what their frames do (2 T, S)."""
+    of_tokens: np.ndarray = weights.unflatten(0, (-1, 2)).mean(dim=1).cpu().numpy()
+    return of_tokens
 
 
 def spread_frames(path: Tensor, count: int, speed: float) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from GPT_SoVITS.synthesis.acoustic_decoder import (
     AcousticConditions,
     AcousticStream,
     AudioPiece,
+    mean_of_frames,
     spread_frames,
 )
 from GPT_SoVITS.synthesis.mel_synthesis import ChunkedSynthesis, ChunkSizes, MelPrompt, mel_prompt
@@ -43,6 +45,14 @@ class FlowDecoder:
         self.sample_rate = vocoder.sample_rate
 
     token_classifier = None
+
+    @torch.inference_mode()
+    def attend(self, tokens: Tensor, phones: Tensor) -> np.ndarray | None:
+        """Return the attention (T, S) of tokens (T,) to phonemes (S,)."""
+        text = self.model.enc_p.encode_text(phones[None], torch.tensor([len(phones)], device=phones.device))
+        vectors = self.model.quantizer.decode(tokens[None, None]).repeat_interleave(2, dim=2)
+        weights = self.model.enc_p.attend(vectors, vectors.new_ones(1, 1, vectors.shape[2]), text)
+        return None if weights is None else mean_of_frames(weights[0])
 
     def check_prompt(self, transcript: str, recordings: int) -> None:
         """Raise ModelError("bad_prompt") unless there is one recording with its transcript."""

@@ -44,6 +44,8 @@ class EncodedPrompt:
     """(1024, N) features of its transcript; None stands for zeros."""
     mel: MelPrompt | None = None
     """The beginning of every sentence of v3 and v4; None for the other versions."""
+    shows_speech: bool = False
+    """Whether the attention to its transcript shows what its tokens speak (`verification/attention.py`)."""
     key: Hashable | None = None
     """Stands for the same prompt in the same voice wherever it is equal; None for no other prompt."""
 

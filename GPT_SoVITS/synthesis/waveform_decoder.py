@@ -25,6 +25,7 @@ from GPT_SoVITS.synthesis.acoustic_decoder import (
     AcousticStream,
     AudioPiece,
     TokenClassifier,
+    mean_of_frames,
     spread_frames,
 )
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording
@@ -57,6 +58,14 @@ class WaveformDecoder:
         log_probs = self.sovits.enc_p.listener(vectors, vectors.new_ones(1, 1, vectors.shape[2]))[0]  # (2T, symbols)
         of_tokens: np.ndarray = log_probs.unflatten(0, (-1, 2)).sum(dim=1).cpu().numpy()
         return of_tokens
+
+    @torch.inference_mode()
+    def attend(self, tokens: Tensor, phones: Tensor) -> np.ndarray | None:
+        """Return the attention (T, S) of tokens (T,) to phonemes (S,); None of nano, which has a classifier."""
+        text = self.sovits.enc_p.encode_text(phones[None], torch.tensor([len(phones)], device=phones.device))
+        vectors = self.sovits.token_vectors(tokens[None, None])
+        weights = self.sovits.enc_p.attend(vectors, vectors.new_ones(1, 1, vectors.shape[2]), text)
+        return None if weights is None else mean_of_frames(weights[0])
 
     def check_prompt(self, transcript: str, recordings: int) -> None:
         """Accept every prompt: these versions work without a transcript, and average several recordings."""

@@ -135,6 +135,10 @@ class SpeechService:
         language, speed = canonical_language(options.language), check_speed(options.speed)
         record = voice if isinstance(voice, VoiceRecord) else await self.voices.find(voice, text, language)
         await self.records.consents.check_voice(record)
+        if options.sampling.verify_speaker and options.sampling.verify == "off":
+            raise InvalidRequest(
+                "The speaker cannot be verified while verify is off.", hint="Leave verify out, or verify_speaker."
+            )
         if options.extra_references and record.version in FLOW_MATCHING_VERSIONS:
             raise InvalidRequest(
                 f"{record.version} continues one reference recording; more were sent.",

@@ -14,7 +14,7 @@ from core.jobs.job import NewJob
 from core.jobs.roles import FILES, SPLITTER
 from core.speech.requests import SpeechRequest, Timestamps
 from core.speech.subtitles import DEFAULT_LINE_CHARACTERS, SubtitleFormat
-from core.speech.verification import SpeechFault, Verdict, VerificationSummary
+from core.speech.verification import PartialVerification, VerificationSummary
 
 INFERENCE_PREFIX: Final = "infer"
 BATCH_PREFIX: Final = "batch"
@@ -95,16 +95,12 @@ class StoredFile(TypedDict):
     sha256: str
 
 
-class UtteranceTiming(TypedDict):
+class UtteranceTiming(PartialVerification):
     """One utterance of an assembled file; times in seconds."""
 
     text: str
     start: float
     seconds: float
-    verdict: NotRequired[Verdict]
-    attempts: NotRequired[int]
-    faults: NotRequired[list[SpeechFault]]
-    """See `SpeechVerification`."""
 
 
 class InferenceLabelling(TypedDict, total=False):

@@ -11,7 +11,7 @@ from common.limits import MAX_SPEED, MIN_SPEED
 from common.text_origins import TextOrigin
 from core.seed import Seed
 from core.speech.sampling import SamplingOptions, SplitMethod
-from core.speech.verification import SpeechFault, Verdict
+from core.speech.verification import PartialVerification
 
 Timestamps = Literal["word", "phoneme"]
 """How finely speech is timed."""
@@ -110,7 +110,7 @@ class SplitResult(TypedDict):
     utterances: list[UtteranceJob]
 
 
-class UtteranceResult(TypedDict):
+class UtteranceResult(PartialVerification):
     """The result of a synthesizer's job; times in seconds."""
 
     audio: str
@@ -127,10 +127,6 @@ class UtteranceResult(TypedDict):
     words: NotRequired[list[dict[str, Any]]]
     """Each a `core.speech.words.WordTiming`, from the start of the audio; of streamed audio those that went with no
     chunk."""
-    verdict: NotRequired[Verdict]
-    attempts: NotRequired[int]
-    faults: NotRequired[list[SpeechFault]]
-    """See `SpeechVerification`."""
 
 
 class UtteranceRequest(SpeechPayload):

@@ -57,6 +57,11 @@ class SamplingOptions(BaseModel):
         "babble, silence and ends that are cut off, and speaks again what is wrong; `asr` also compares the words that "
         "a recognizer hears, sentence by sentence, for those who can wait; `off` does nothing.",
     )
+    verify_speaker: bool | None = Field(
+        None,
+        description="Compare the voice of each sentence with that of the prompt, too, speak it again where it is "
+        "another one, and report `speaker_similarity`; each sentence is sent when all of it was compared.",
+    )
 
     def sampling_options(self) -> SamplingOptions:
         """Return these fields alone, as jobs carry them."""

@@ -33,9 +33,23 @@ class SpeechVerification(TypedDict):
     """How often it was spoken."""
     faults: list[SpeechFault]
     """Those that are left."""
+    unchecked: list[str]
+    """What could not be verified: `coverage`, whether all words are spoken and no others; `speaker`."""
+    speaker_similarity: NotRequired[float]
+    """Of the voice that is heard to the prompt's, from -1 to 1; with `verify_speaker`."""
 
 
-UNVERIFIED: Final[SpeechVerification] = {"verdict": "unverified", "attempts": 1, "faults": []}
+class PartialVerification(TypedDict, total=False):
+    """A `SpeechVerification` in the result of an utterance, which older workers left out."""
+
+    verdict: Verdict
+    attempts: int
+    faults: list[SpeechFault]
+    unchecked: list[str]
+    speaker_similarity: float
+
+
+UNVERIFIED: Final[SpeechVerification] = {"verdict": "unverified", "attempts": 1, "faults": [], "unchecked": []}
 
 
 class VerifiedUtterance(SpeechVerification):
@@ -59,7 +73,10 @@ class VerificationSummary(TypedDict):
 
 def verification_of(result: Mapping[str, Any]) -> SpeechVerification:
     """Return the verification in the result of a synthesizer's job; an older worker's has none."""
-    return cast(SpeechVerification, {name: result.get(name, value) for name, value in UNVERIFIED.items()})
+    verification = {name: result.get(name, value) for name, value in UNVERIFIED.items()}
+    if "speaker_similarity" in result:
+        verification["speaker_similarity"] = result["speaker_similarity"]
+    return cast(SpeechVerification, verification)
 
 
 def summarize_verified(utterances: Iterable[VerifiedUtterance]) -> VerificationSummary:

@@ -65,8 +65,10 @@ class LoadedVoices:
 
     def load(
         self, request: UtteranceRequest, engine: SpeechEngine, *, live: bool = False
-    ) -> tuple[Pipeline, EncodedPrompt]:
+    ) -> tuple[Pipeline, EncodedPrompt, str]:
         """Return the pipeline of a request's voice, and its prompt: the given one, else the voice's own of that name.
+
+        The prompt's recording is told by its storage key.
 
         `live`: somebody who asked for the speech a moment ago waits for it, and the voice was there: its record is read
         only if it changed since it spoke here.
@@ -106,7 +108,7 @@ class LoadedVoices:
                 f"The recording of the prompt {own_name!r} of the voice {voice.name} cannot be used: {error.message}",
                 hint="Restore it from a backup, or delete the prompt and add it again.",
             ) from error
-        return pipeline, replace(encoded, key=key)
+        return pipeline, replace(encoded, key=key), prompt.audio
 
     def _read_voice(self, voice_id: str) -> VoiceRecord:
         voice = self.services.call(self.services.records.voices.get_to_speak, voice_id)

@@ -12,7 +12,7 @@ from GPT_SoVITS.engine.attempts import Attempts, halves
 from GPT_SoVITS.engine.speech_cache import SpeechCache
 from GPT_SoVITS.engine.speech_engine import SpeechEngine
 from GPT_SoVITS.engine.utterance import UtteranceTask
-from GPT_SoVITS.engine.verification import VerificationReport, VerificationSettings
+from GPT_SoVITS.engine.verification import Recognition, VerificationReport, VerificationSettings
 from GPT_SoVITS.engine.warm_up import BASE, neutral_prompt
 from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
 from GPT_SoVITS.gpt.generate import generate_batch
@@ -78,7 +78,10 @@ def test_speech_with_faults_is_spoken_again_and_the_same_each_time(engine, base,
 
 
 def test_the_best_attempt_is_delivered_with_its_faults_and_their_places(engine, base) -> None:
-    always = VerificationSettings(2, lambda samples, rate: [Fault(FaultKind.WRONG_WORDS, 0.0, len(samples) / rate)])
+    def recognize(samples: np.ndarray, rate: int) -> Recognition:
+        return Recognition([Fault(FaultKind.WRONG_WORDS, 0.0, len(samples) / rate)], 0.9, ("speaker",))
+
+    always = VerificationSettings(2, recognize)
 
     samples, report = speak(engine, UtteranceTask(base, request_of(base, TEXTS[0]), verification=always))
 
@@ -87,14 +90,15 @@ def test_the_best_attempt_is_delivered_with_its_faults_and_their_places(engine, 
     assert report.faults[-1].kind is FaultKind.WRONG_WORDS
     assert report.faults[-1].end == pytest.approx(len(samples) / base.sample_rate)
     assert len(report.corrected) >= 2
+    assert (report.speaker_similarity, report.unchecked) == (0.9, ("speaker",))
 
 
 def test_what_a_recognizer_finds_wrong_is_spoken_again_before_anything_is_delivered(engine, base) -> None:
     lengths: list[int] = []
 
-    def recognize(samples: np.ndarray, rate: int) -> list[Fault]:
+    def recognize(samples: np.ndarray, rate: int) -> Recognition:
         lengths.append(len(samples))
-        return [Fault(FaultKind.WRONG_WORDS, 0.0, 1.0)] if len(lengths) == 1 else []
+        return Recognition([Fault(FaultKind.WRONG_WORDS, 0.0, 1.0)] if len(lengths) == 1 else [])
 
     task = UtteranceTask(base, request_of(base, TEXTS[1]), ChunkSettings(), verification=RETRIES)
     samples, report = speak(engine, replace(task, verification=VerificationSettings(3, recognize)))

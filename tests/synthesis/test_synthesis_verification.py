@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.plain_sentences import plain_sentences
 from benchmarks.token_faults import KINDS, inject
+from GPT_SoVITS.audio import read_resampled
 from GPT_SoVITS.engine.warm_up import BASE, neutral_prompt
+from GPT_SoVITS.features.resemblyzer import SpeakerEncoder
 from GPT_SoVITS.gpt.generate import generate_batch
 from GPT_SoVITS.pipeline import Pipeline, SynthesisRequest
 from GPT_SoVITS.synthesis.verification.alignment import MonotonicAlignment, TokenEvidence
@@ -17,10 +20,12 @@ from GPT_SoVITS.synthesis.verification.confusions import base_confusions
 from GPT_SoVITS.synthesis.verification.faults import FaultKind
 from GPT_SoVITS.synthesis.verification.patterns import length_faults, loop_faults
 from GPT_SoVITS.synthesis.verification.samples import sample_faults
+from GPT_SoVITS.synthesis.verification.speaker import compare_speaker, prompt_vector
 from GPT_SoVITS.synthesis.verification.verifier import LOOK_AHEAD, TextToVerify, TokenVerifier
 from GPT_SoVITS.text.symbols import symbols
 
 RATE = 16_000
+ALLISON = Path(__file__).resolve().parents[2] / "prompts" / "allison"
 TONE = 0.3 * np.sin(np.arange(2 * RATE) / 20)
 DECAY = np.linspace(1.0, 0.0, RATE // 5) ** 4
 HABITS = ("The visitors planted a small tree at the library.", "He lost a brown coat, although the driver found it.")
@@ -164,3 +169,20 @@ def test_a_fault_of_the_samples_has_its_place(samples: np.ndarray, kind: FaultKi
 
 def test_audio_that_decays_has_no_fault() -> None:
     assert sample_faults(np.concatenate([TONE, TONE[: RATE // 5] * DECAY]), RATE) == []
+
+
+def test_another_speakers_voice_is_told_from_that_of_the_prompt() -> None:
+    encoder = SpeakerEncoder.load()
+    recording = read_resampled(ALLISON / "recording.flac", RATE)
+    prompt = prompt_vector(encoder, read_resampled(ALLISON / "prompt.wav", RATE))
+    speech = recording[20 * RATE : 25 * RATE]
+    higher = np.interp(np.arange(0, len(speech), 1.6), np.arange(len(speech)), speech).astype(np.float32)
+
+    own, other = (compare_speaker(encoder, prompt, samples, RATE) for samples in (speech, higher))
+    short, silent = (compare_speaker(encoder, prompt, samples, RATE) for samples in (speech[:8000], 0 * speech))
+
+    assert own.similarity is not None
+    assert other.similarity is not None
+    assert own.similarity > 0.75
+    assert (own.faults, [fault.kind for fault in other.faults]) == ([], [FaultKind.OTHER_VOICE])
+    assert (short.similarity, silent.similarity, short.faults) == (None, None, [])

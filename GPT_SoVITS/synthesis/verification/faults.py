@@ -26,6 +26,8 @@ class FaultKind(StrEnum):
     CLIPPING = "clipping"
     CUT_OFF = "cut_off"
     """The audio ends at full level."""
+    OTHER_VOICE = "other_voice"
+    """Another speaker's voice than that of the prompt."""
     WRONG_WORDS = "wrong_words"
     """A recognizer hears words skipped or repeated."""
 

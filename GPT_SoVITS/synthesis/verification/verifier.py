@@ -41,7 +41,14 @@ class TextToVerify:
     limit: int
     """Tokens at which the model is stopped; a model with pointers ends by itself before."""
     listen: Listen | None
-    """None for versions without a classifier: their loops and lengths are verified."""
+    """None where nothing tells what tokens speak: their loops and lengths are verified."""
+    early: bool = True
+    """Whether it knows tokens before all of them are there."""
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """What cannot be verified: `coverage`, whether all phonemes are spoken and no others."""
+        return () if self.listen is not None else ("coverage",)
 
 
 class TokenVerifier:
@@ -59,7 +66,8 @@ class TokenVerifier:
         self._text = text
         self._first = first
         self._alignment = MonotonicAlignment(len(text.is_pause))
-        self._next = (first if text.listen is not None else UNVERIFIED) + LOOK_AHEAD
+        self._early = text.early and text.listen is not None
+        self._next = (first if self._early else UNVERIFIED) + LOOK_AHEAD
         """Tokens at the next point of verification."""
         self.released = 0
         """Tokens in which there is no fault, and which the second stage may have."""
@@ -68,7 +76,7 @@ class TokenVerifier:
 
     def add(self, tokens: Sequence[int], *, finished: bool) -> None:
         """Verify all tokens so far; stops at the first point with a fault."""
-        if self._first and self._text.listen is None:
+        if self._first and not self._early:
             self.released = max(self.released, min(len(tokens), UNVERIFIED))
         while self._first and self._next <= len(tokens) and not self.faults:
             self._verify(tokens[: self._next], whole=False)
@@ -87,8 +95,8 @@ class TokenVerifier:
 
     def _verify(self, tokens: Sequence[int], *, whole: bool) -> None:
         text = self._text
-        faults = loop_faults(tokens, shortest=3 if text.listen is not None else 8)
-        if text.listen is not None:
+        faults = loop_faults(tokens, shortest=3 if self._early else 8)
+        if text.listen is not None and (whole or self._early):
             self._align(tokens, text.listen, whole=whole)
             if len(self._alignment):
                 in_pause = text.is_pause[self._alignment.path(whole=whole)]

@@ -112,6 +112,7 @@ HINTS: Final[dict[str, str]] = {
     "Jobs that have ended are forgotten after a while.": "已结束的作业过一段时间会被清除。",
     "Languages: {}.": "语言：{}。",
     "Leave it out to begin now.": "省略则立即开始。",
+    "Leave verify out, or verify_speaker.": "省略 verify，或省略 verify_speaker。",
     "Leave it out, and one is made.": "省略则自动生成。",
     "Leave it out, or name a checkpoint's id or a file below the data folder's `models`.": (
         "请省略，或指定检查点的 id，或数据文件夹的 `models` 下的文件。"

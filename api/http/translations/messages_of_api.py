@@ -176,6 +176,7 @@ API_MESSAGES: Final[dict[str, str]] = {
     "text_split_method:{} is not supported": "text_split_method：不支持 {}",
     "train_ratio {} and val_ratio {} are more than 1 together.": "train_ratio {} 与 val_ratio {} 之和大于 1。",
     "weight_path is {}, of version {}; {} is trained.": "weight_path 为 {}，其版本是 {}；要训练的是 {}。",
+    "The speaker cannot be verified while verify is off.": "verify 为 off 时无法校验说话人。",
     "{} continues one reference recording; more were sent.": "{} 只延续一段参考音频，但发送了多段。",
     "{} has more than {} characters, the most of a text.": "{} 超过 {} 个字符，这是一条文本的上限。",
     "{} has no .txt file.": "{} 中没有 .txt 文件。",

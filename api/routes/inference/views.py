@@ -12,11 +12,11 @@ from core.records import iso
 from core.speech.batches import InferenceBatch
 from core.speech.inference import Inference
 from core.speech.inference_jobs import BatchArchive, InferenceAudio, UtteranceTiming, batch_item_id
-from core.speech.verification import SpeechFault, Verdict, VerificationSummary
+from core.speech.verification import PartialVerification, VerificationSummary
 from core.speech.words import WordTiming
 
 
-class SentenceView(TypedDict):
+class SentenceView(PartialVerification):
     """One sentence of a file."""
 
     text: str
@@ -24,9 +24,6 @@ class SentenceView(TypedDict):
     seconds: float
     words: NotRequired[list[WordTiming]]
     """Where the request asks for timestamps, in the response of `GET /inference/{id}`."""
-    verdict: NotRequired[Verdict]
-    attempts: NotRequired[int]
-    faults: NotRequired[list[SpeechFault]]
 
 
 class AudioResultView(TypedDict):

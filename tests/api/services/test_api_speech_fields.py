@@ -26,7 +26,8 @@ SAMPLING: dict[str, Any] = {
     "fragment_interval": 0.5,
     "min_chunk_length": 20,
     "overlap_length": 3,
-    "verify": "off",
+    "verify": "asr",
+    "verify_speaker": True,
 }
 TEXT = "This is the first one, that is the second one."
 LIVE: dict[str, dict[str, Any]] = {
@@ -94,6 +95,15 @@ async def test_a_value_out_of_range_is_rejected_and_named(
         response = await client.post(path, json=(LIVE | BACKGROUND)[path] | {name: value})
         assert response.status_code in (400, 422)
         assert name in response.text
+
+
+async def test_the_speaker_is_not_verified_where_nothing_is(
+    client: httpx.AsyncClient, voice: VoiceRecord, tone_workers: ToneWorkers
+) -> None:
+    for path, body in (LIVE | BACKGROUND).items():
+        response = await client.post(path, json=body | {"verify": "off", "verify_speaker": True})
+        assert response.status_code in (400, 422), path
+        assert "verify_speaker" in response.text
 
 
 async def test_v3_takes_no_more_references(client: httpx.AsyncClient, records: Records, settings: Settings) -> None:

@@ -152,14 +152,14 @@ def test_live_speech_reads_the_record_of_a_voice_again_only_when_it_changed(synt
     request = UtteranceRequest(
         parent="speech-1", index=0, text="Hello.", language="en", voice_id="voice-ann", voice_stamp=stamp, seed=3
     )
-    _, prompt = synthesizer.voices.load(request, synthesizer.engine, live=True)
+    _, prompt, _ = synthesizer.voices.load(request, synthesizer.engine, live=True)
 
     changed: VoicePrompt = {"name": "default", "audio": "prompts/high.wav", "text": "Hello.", "language": "en"}
     changed_stamp = call(voices.update, "voice-ann", prompts=[changed]).stamp
     later = request.model_copy(update={"voice_stamp": changed_stamp})
-    _, changed_prompt = synthesizer.voices.load(later, synthesizer.engine, live=True)
+    _, changed_prompt, _ = synthesizer.voices.load(later, synthesizer.engine, live=True)
     call(voices.delete, "voice-ann")
-    _, after_deletion = synthesizer.voices.load(later, synthesizer.engine, live=True)
+    _, after_deletion, _ = synthesizer.voices.load(later, synthesizer.engine, live=True)
 
     assert "prompts/low.wav" in str(prompt.key)
     assert "prompts/high.wav" in str(changed_prompt.key)

@@ -171,6 +171,15 @@ def test_a_result_says_how_the_speech_was_verified_and_all_of_it_is_counted(synt
     assert after[f"fault:{fast['faults'][0]['kind']}"] >= 1
 
 
+def test_the_voice_is_compared_with_its_prompt_where_that_is_asked_for(synthesizer: Synthesizer) -> None:
+    plain = run(synthesizer, "plain", "w", stream=False)
+    compared = run(synthesizer, "compared", "other", stream=True, sampling=SamplingOptions(verify_speaker=True))
+
+    assert "speaker_similarity" not in plain
+    assert -1 <= compared["speaker_similarity"] <= 1
+    assert "speaker" not in compared["unchecked"]
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_running_job_ends_when_the_speaker_of_its_voice_withdraws_the_consent(
     synthesizer: Synthesizer, monkeypatch: pytest.MonkeyPatch, stream: bool
