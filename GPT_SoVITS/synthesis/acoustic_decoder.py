@@ -122,7 +122,7 @@ class AcousticDecoder(Protocol):
 
 def mean_of_frames(weights: Tensor) -> np.ndarray:
     """Return what tokens attend to (T, S) from what their frames do (2 T, S)."""
-    of_tokens: np.ndarray = weights.unflatten(0, (-1, 2)).mean(dim=1).cpu().numpy()
+    of_tokens: np.ndarray = weights.reshape(-1, 2, weights.shape[1]).mean(dim=1).cpu().numpy()
     return of_tokens
 
 
