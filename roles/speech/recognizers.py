@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from GPT_SoVITS.engine.verification import Recognition, Recognizer
     from GPT_SoVITS.features.resemblyzer import SpeakerEncoder
     from GPT_SoVITS.synthesis.verification.faults import Fault
-    from GPT_SoVITS.synthesis.verification.speaker import SpeakerComparison
+    from GPT_SoVITS.synthesis.verification.speaker import VoiceComparison
 
 CALLERS: Final = 2
 """Sentences that are recognized at once: as many as the engine has threads for texts."""
@@ -70,7 +70,7 @@ class SpeechRecognizers:
 
     def _compare_voice(
         self, encoder: SpeakerEncoder, speaker: np.ndarray | None, samples: np.ndarray, rate: int
-    ) -> SpeakerComparison:
+    ) -> VoiceComparison:
         from GPT_SoVITS.synthesis.verification.speaker import compare_speaker
 
         return compare_speaker(encoder, speaker, samples, rate)

@@ -18,7 +18,7 @@ SHORTEST_SECONDS = 1.5
 REFERENCE_SECONDS = 30
 
 
-class SpeakerComparison(NamedTuple):
+class VoiceComparison(NamedTuple):
     """Whose voice is heard."""
 
     similarity: float | None
@@ -34,10 +34,10 @@ def prompt_vector(encoder: SpeakerEncoder, samples: np.ndarray) -> np.ndarray | 
 
 def compare_speaker(
     encoder: SpeakerEncoder, prompt: np.ndarray | None, samples: np.ndarray, rate: int
-) -> SpeakerComparison:
+) -> VoiceComparison:
     """Compare the speaker of samples (N,) with that of a prompt."""
     seconds = len(samples) / rate
     if prompt is None or seconds < SHORTEST_SECONDS or not np.any(samples):
-        return SpeakerComparison(None, [])
+        return VoiceComparison(None, [])
     value = similarity(encoder.embed(resample(samples, rate, SAMPLE_RATE)), prompt)
-    return SpeakerComparison(value, [Fault(FaultKind.OTHER_VOICE, 0.0, seconds)] if value < LEAST_SIMILARITY else [])
+    return VoiceComparison(value, [Fault(FaultKind.OTHER_VOICE, 0.0, seconds)] if value < LEAST_SIMILARITY else [])
