@@ -225,8 +225,11 @@ def limit_resources(bytes_of_files: int, folder: Path) -> None:
             Path("/proc/self/oom_score_adj").write_text("1000")
     for limit, value in limits:
         _, hard = resource.getrlimit(limit)
-        lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(limit, (lowered, lowered))
+        most = float("inf") if hard == resource.RLIM_INFINITY else hard
+        # At both limits of processor time at once the signal would be SIGKILL, which others send, too.
+        spare = 1 if limit == resource.RLIMIT_CPU else 0
+        lowered = int(min(value, most - spare))
+        resource.setrlimit(limit, (lowered, lowered + spare))
 
 
 if __name__ == "__main__":

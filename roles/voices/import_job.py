@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final, cast
@@ -24,6 +25,8 @@ from roles.voices.check_consent import check_speaker
 from roles.voices.convert import ConvertedCheckpoint
 from roles.voices.import_child import CheckedCheckpoint, CheckedVoice, ImportPlan, ImportReport
 from roles.voices.publish import ImportedPrompt, UnpublishedVoice, publish
+
+logger = logging.getLogger(__name__)
 
 _PASSED_ON: Final = ("HOME", "TMPDIR", "LANG")
 _POLL_SECONDS: Final = 0.5
@@ -76,13 +79,29 @@ def _check_speaker(consent_id: str, voice: CheckedVoice, run: FileJobRun) -> Non
 
 
 def open_in_child(plan: ImportPlan, threads: int, context: JobContext) -> ImportReport:
-    """Run the limited child and return its report. Raises what ends the job, and for a child that died."""
+    """Run the limited child and return its report. Raises what ends the job, and for a child that died.
+
+    One that is killed may have been in somebody else's way, so that it runs once more.
+    """
     file = Path(plan.folder, "plan.json")
     file.write_bytes(orjson.dumps(asdict(plan)))
     command = [sys.executable, "-m", "roles.voices.import_child", str(file)]
     environment = {**isolated_environment(threads=threads, keep=_PASSED_ON), "CUDA_VISIBLE_DEVICES": ""}
-    report: Mapping[str, object] | None = None
     deadline = time.monotonic() + MAX_SECONDS
+    child, report = _run_child(command, environment, deadline, context)
+    if report is None and child.killed_by == "SIGKILL":
+        logger.warning("The process that opens the files was killed; it is started once more.")
+        child, report = _run_child(command, environment, deadline, context)
+    if report is None:
+        raise child_death(child.returncode or 0, child.killed_by, child.log_tail)
+    return cast(ImportReport, report)
+
+
+def _run_child(
+    command: Sequence[str], environment: Mapping[str, str], deadline: float, context: JobContext
+) -> tuple[ChildProcess, Mapping[str, object] | None]:
+    """Return the child, which has ended, and the last thing it reported."""
+    report: Mapping[str, object] | None = None
     with ChildProcess(command, env=environment) as child:
         context.on_stop(child.kill)
         for event in child.events(_POLL_SECONDS):
@@ -95,9 +114,7 @@ def open_in_child(plan: ImportPlan, threads: int, context: JobContext) -> Import
                 )
         child.wait()
     context.check()
-    if report is None:
-        raise child_death(child.returncode or 0, child.killed_by, child.log_tail)
-    return cast(ImportReport, report)
+    return child, report
 
 
 def child_death(code: int, killed_by: str, log_tail: list[str]) -> SovitsError:

@@ -6,11 +6,13 @@ import asyncio
 import io
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
 import zipfile
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ import httpx
 import orjson
 import pytest
 import torch
+from daemon_stage import until
 from foreign_voice_files import SAID, Home, write_home
+from process_children import children_of
 from tiny_experiment import write_models
 from wav_chunks import samples_of
 
@@ -157,6 +161,27 @@ def test_hostile_weights_are_refused_by_the_child_and_deleted(home: Home, role: 
     assert not (home.folder / "trace").exists()
     assert home.rows("voices") == home.rows("checkpoints") == []
     assert not [name for name in home.files() if name.startswith(("imports", ".tmp"))]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_an_import_whose_child_somebody_kills_is_completed_by_another_child(home: Home, role: Files):
+    request, files = of_bob(home)
+
+    def kill() -> None:
+        def child() -> int | None:
+            children = children_of(os.getpid()).items()
+            return next((pid for pid, command in children if "import_child" in command), None)
+
+        os.kill(int(until(child, what="the child")), signal.SIGKILL)
+
+    with ThreadPoolExecutor(1) as killer:
+        killing = killer.submit(kill)
+        imported = run_import(role, request, files)
+        killing.result()
+
+    assert len(home.rows("voices")) == 1
+    assert home.rows("voices")[0]["id"] == imported["voice_id"]
 
 
 def test_an_import_whose_files_are_gone_says_so(home: Home, role: Files):
