@@ -179,14 +179,14 @@ def test_an_api_killed_between_creating_and_remembering_creates_nothing_twice(
 def test_two_api_processes_that_get_the_same_keyed_request_make_one_job(daemon: ApiDaemon) -> None:
     body = {"items": [{"text": "Hello.", "voice": "allison"}]}
     path = "/api/v1/inference/batch"
-    with daemon.client() as one, daemon.second_api() as url, httpx.Client(base_url=url, timeout=60) as other:
+    with daemon.client() as client, daemon.second_api() as url, httpx.Client(base_url=url, timeout=60) as second:
         with ThreadPoolExecutor(8) as senders:
-            clients = [one, other] * 8
-            responses = list(senders.map(lambda client: client.post(path, json=body, headers=HEADERS), clients))
+            clients = [client, second] * 8
+            responses = list(senders.map(lambda sender: sender.post(path, json=body, headers=HEADERS), clients))
 
         assert all(response.is_success for response in responses), [response.text for response in responses]
         assert len({response.json()["id"] for response in responses}) == 1
-        assert one.get(path).json()["total"] == 1
+        assert client.get(path).json()["total"] == 1
 
 
 def test_a_dead_letter_that_several_people_replay_at_once_runs_once(daemon: ApiDaemon, stage: Stage) -> None:
