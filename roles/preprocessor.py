@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from core.jobs.file_jobs import KIND_FIELD
 from core.jobs.job import Job
 from core.jobs.roles import PREPROCESSOR
-from core.stages.outputs import StageOutputs
+from core.stages.outputs import AsrOutputs, StageOutputs
 from roles.preprocessing.features import hubert_feature, semantic_token, speaker_vector, text_feature
 from roles.preprocessing.segments import asr, audio_slice, convert, denoise
 from roles.preprocessing.stage_cache import run_cached
@@ -15,6 +15,7 @@ from roles.runtime.file_job import FileJobRun
 from roles.runtime.role import JobContext
 from roles.stages.stage_role import StageRole
 from roles.stages.stage_run import StageFunction, StageRun
+from roles.voices.check_consent import check_speaker
 
 
 class Preprocessor(StageRole):
@@ -41,5 +42,17 @@ class Preprocessor(StageRole):
         return super().run(job, context)
 
     def perform(self, run: StageRun) -> StageOutputs:
-        """Run the stage unless its result is there already."""
-        return run_cached(run, self.stages[run.stage])
+        """Run the stage unless its result is there already.
+
+        Raises InvalidRequest when the speaker is another one than that of a spoken consent.
+        """
+        outputs = run_cached(run, self.stages[run.stage])
+        if run.stage == "asr" and run.experiment.consent_id:
+            services = self.services
+            consent = services.call(services.records.consents.get, run.experiment.consent_id)
+            if consent.recording_key:
+                prompt = cast(AsrOutputs, outputs)["prompt"]["audio"]
+                check_speaker(
+                    run, run.folder.joinpath(*prompt.split("/")[-2:]), services.storage.path(consent.recording_key)
+                )
+        return outputs

@@ -58,6 +58,9 @@ class CreateTaskBody(StrictModel):
         None, description="A recording from POST /files. Either this or options.dataset_id."
     )
     options: TaskOptions = TaskOptions()
+    consent_id: str = Field(
+        "", max_length=64, description="From POST /consents: the speaker's consent. A spoken one is compared."
+    )
     priority: int = Field(5, ge=1, le=10, description="10 runs first.")
     schedule_at: ScheduleAt = None
     webhook_url: str = Field("", max_length=2000, description="Receives a POST when the task ends (docs/webhooks.md).")
@@ -121,6 +124,7 @@ async def create_task(new: CreateTaskBody, api: Api, key: IdempotencyKey) -> Res
         device=options.device,
         dataset_id=options.dataset_id,
         dataset_version=options.dataset_version,
+        consent_id=new.consent_id,
     )
     return JsonResponse(task_view(await api.experiments.tasks.create(request)), 201)
 

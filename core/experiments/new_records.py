@@ -53,6 +53,7 @@ def new_experiment(
         dialect=dialect,
         owner=current_caller().owner,
         stepwise=stepwise or StepwiseState(),
+        consent_id=(request.consent_id or None) if isinstance(request, TaskRequest) else None,
     )
 
 

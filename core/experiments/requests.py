@@ -46,6 +46,8 @@ class TaskRequest:
     idempotency_key: str = ""
     """The same key returns the same task."""
     webhook_url: str = ""
+    consent_id: str = ""
+    """Of the consent of the speaker; empty: one for all voices of the caller, if there is one."""
     upload_url: str = ""
     """Where a ZIP of the voice is uploaded when it is ready; empty: nowhere."""
     labels: TaskLabels = field(default_factory=TaskLabels)

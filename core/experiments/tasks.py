@@ -38,15 +38,15 @@ class Tasks:
             InvalidRequest: a value out of range, or a named version whose weights are missing.
             NotFound: no such file or data set.
             Conflict: the data set is not ready.
-            ConsentMissing: the voice could not be published.
+            ConsentMissing: the voice could not be published, or the consent of the request does not count.
             QueueUnavailable, QuotaExceeded: nothing is left behind then.
         """
         check_name(request.exp_name)
         check_priority(request.priority)
         if request.quality not in QUALITIES:
             raise InvalidRequest(f"no quality {request.quality!r}", hint=f"Qualities: {', '.join(QUALITIES)}.")
-        if self.records.consents.rule.required:
-            await self.records.consents.check_future_voice()
+        if self.records.consents.rule.required or request.consent_id:
+            await self.records.consents.check_future_voice(request.consent_id or None)
         source = await find_source(self.records, request, accept_preparing=request.accept_preparing)
         language = request.language or source.language
         version = await self.versions.choose(request.version, language, request.parameters)

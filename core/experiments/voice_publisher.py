@@ -41,6 +41,7 @@ class VoicePublisher:
 
         Raises:
             Conflict: a model is not trained, or no prompt was found.
+            ConsentMissing: the consent of the experiment was withdrawn or has expired, or one is required.
         """
         experiment = await self.records.experiments.get(exp_id)
         runs = {run.stage: run for run in await self.records.stages.of_experiment(exp_id)}
@@ -78,6 +79,7 @@ class VoicePublisher:
                 prompts=[prompt],
                 exp_id=exp_id,
                 owner=experiment.owner,
+                consent_id=experiment.consent_id,
             )
         )
         async with self.records.experiments.transaction(exp_id) as transaction:

@@ -106,6 +106,7 @@ experiments = Table(
     Column("owner", String(200), index=True),
     Column("stepwise", JSON, nullable=False, server_default="{}"),
     Column("version_named", Boolean, nullable=False, server_default="1"),
+    _id("consent_id"),
     Index(None, "status", "id"),
     Index(None, "dialect", "id"),
     sqlite_with_rowid=False,

@@ -73,7 +73,7 @@ def bundled_recognizer(run: FileJobRun) -> Transcriber:
     return run.models.get(("recognizer", folder, threads), lambda: Transcriber(folder, threads=threads))
 
 
-def speaker_encoder(run: FileJobRun) -> SpeakerEncoder:
+def speaker_encoder(run: FileJobRun | StageRun) -> SpeakerEncoder:
     """Return the network that tells speakers apart, which stays loaded. Raises ModelError "missing_part"."""
     from GPT_SoVITS.features.resemblyzer import SpeakerEncoder
 

@@ -18,6 +18,7 @@ from core.voices.consent_jobs import (
 )
 from roles.preprocessing.model_files import bundled_recognizer, speaker_encoder
 from roles.runtime.file_job import FileJobRun
+from roles.stages.stage_run import StageRun
 
 
 def check_consent(request: ConsentCheckRequest, run: FileJobRun) -> ConsentCheck:
@@ -62,7 +63,7 @@ def compare_speaker(request: SpeakerComparisonRequest, run: FileJobRun) -> Speak
     return {"similarity": similarity, "text": text, "language": language}
 
 
-def check_speaker(run: FileJobRun, recording: Path, consent: Path) -> float:
+def check_speaker(run: FileJobRun | StageRun, recording: Path, consent: Path) -> float:
     """Return the similarity of the voices of two recordings; raise InvalidRequest when they are two speakers'."""
     from GPT_SoVITS.audio import read_resampled
     from GPT_SoVITS.features.resemblyzer import SAMPLE_RATE, similarity

@@ -100,6 +100,8 @@ class ExperimentRecord:
     """Of one whose client runs the eleven steps."""
     version_named: bool = True
     """Whether the request or DEFAULT_VERSION named `version`; otherwise it is the best that was installed."""
+    consent_id: str | None = None
+    """The consent of the speaker, which the voice gets."""
 
     @property
     def topic(self) -> str:

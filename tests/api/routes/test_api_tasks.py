@@ -229,3 +229,20 @@ async def test_the_log_of_a_task_is_read(api: Api, recording: str) -> None:
     view = (await api.client.get(f"/api/v1/tasks/{task['id']}/logs")).json()
 
     assert [line["message"] for line in view["items"]] == ["Seen."]
+
+
+async def test_a_task_names_the_consent_that_its_voice_gets_and_one_that_does_not_count_is_rejected(
+    client: httpx.AsyncClient, recording: str, records: Records
+) -> None:
+    statement = {"speaker": "Anna", "statement": "I agree."}
+    consent = (await client.post("/api/v1/consents", json=statement)).json()
+    task = await begin(client, recording, consent_id=consent["id"])
+    await client.post(f"/api/v1/consents/{consent['id']}/withdraw")
+    body = {"exp_name": "bob", "audio_file_id": recording}
+
+    withdrawn = await client.post("/api/v1/tasks", json=body | {"consent_id": consent["id"]})
+    unknown = await client.post("/api/v1/tasks", json=body | {"consent_id": "cons-none"})
+
+    assert (await records.experiments.get(task["exp_id"])).consent_id == consent["id"]
+    assert (withdrawn.status_code, withdrawn.json()["error"]["code"]) == (403, "consent_required")
+    assert unknown.status_code == 404

@@ -7,12 +7,15 @@ import threading
 import numpy as np
 import pytest
 import soundfile
-from stage_bench import Prepared
+import soxr
+from sqlalchemy import update
+from stage_bench import RECORDING, Prepared
 
-from core.errors import InvalidParameter, NoSpeech
-from core.records import StageRecord
+from core.errors import InvalidParameter, InvalidRequest, NoSpeech
+from core.records import ConsentSource, NewConsentRecord, StageRecord
+from core.records.tables import experiments
 from core.stages.status import StageStatus
-from GPT_SoVITS.audio import read_mono
+from GPT_SoVITS.audio import read_mono, write_wav
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.dataset.folder import read_annotations, read_features, read_name2text, read_semantic
 
@@ -231,3 +234,36 @@ def test_a_stage_that_fails_leaves_the_results_of_the_run_before(stage_bench, re
 
     assert sorted(path.name for path in (folder / "segments").iterdir()) == before
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.slow
+def test_a_training_stops_where_its_speaker_is_not_the_one_of_the_spoken_consent(prepared):
+    prepared.after("asr")
+    allison = read_mono(RECORDING)[0][: 8 * RATE]
+    faster = soxr.resample(allison, RATE, round(0.8 * RATE))  # which sounds like another speaker
+
+    prepared.stage_bench.run(with_spoken_consent(prepared, allison), "asr")
+    with pytest.raises(InvalidRequest, match="not that of the consent"):
+        prepared.stage_bench.run(with_spoken_consent(prepared, faster), "asr")
+
+
+def with_spoken_consent(prepared: Prepared, samples: np.ndarray) -> str:
+    """Return an experiment with a consent of this recording, whose segments are there."""
+    services, bench = prepared.stage_bench.services, prepared.stage_bench
+    with services.storage.temporary_file() as temporary:
+        write_wav(temporary, samples, RATE)
+        key = f"consents/{len(samples)}.wav"
+        services.storage.publish(temporary, key)
+    new = NewConsentRecord(speaker="Allison", statement="Yes.", source=ConsentSource.RECORDING, recording_key=key)
+    consent = services.call(services.records.consents.create, new)
+    experiment = bench.experiment(prepared.file_id, key.replace("/", "-"))
+
+    async def attach() -> None:
+        async with services.records.database.write() as connection:
+            this_one = experiments.c.id == experiment
+            await connection.execute(update(experiments).where(this_one).values(consent_id=consent.id))
+
+    services.call(attach)
+    for stage in ("convert", "audio_slice"):
+        bench.run(experiment, stage)
+    return experiment
