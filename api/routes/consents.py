@@ -18,6 +18,7 @@ from api.http.schemas import PageView, StrictModel, page_response
 from core.errors import InvalidRequest, NotFound
 from core.names import Name
 from core.records import ConsentRecord, ConsentSource, NewConsentRecord, iso
+from core.voices.consent_jobs import PHRASES, phrase_to_say
 
 router = APIRouter(prefix="/consents", tags=["Consents"], dependencies=[VOICES])
 
@@ -72,6 +73,19 @@ class ConsentView(TypedDict):
     """Whether GET /consents/{id}/recording returns it as a recording."""
 
 
+class ConsentPhrase(TypedDict):
+    """The words of a spoken consent."""
+
+    language: str
+    phrase: str
+
+
+class ConsentPhrases(TypedDict):
+    """The words of spoken consents."""
+
+    items: list[ConsentPhrase]
+
+
 @router.post("", status_code=201, response_model=ConsentView)
 async def create_consent(new: NewConsent, api: Api) -> Response:
     """Store a statement of consent. It counts for the voices that name it as `consent_id`."""
@@ -82,6 +96,17 @@ async def create_consent(new: NewConsent, api: Api) -> Response:
 async def list_consents(api: Api, limit: Limit = 50, offset: Offset = 0) -> Response:
     """List the caller's consents, newest first; admins see all."""
     return page_response(await api.records.consents.page(limit, offset), consent_view, limit, offset)
+
+
+@router.get("/phrases", response_model=ConsentPhrases)
+async def list_phrases(api: Api) -> Response:
+    """List what the speaker of a spoken consent (POST /v1/audio/voice_consents) says, by language."""
+    content: ConsentPhrases = {
+        "items": [
+            {"language": language, "phrase": phrase_to_say(language, api.settings.app_name)} for language in PHRASES
+        ]
+    }
+    return JsonResponse(content)
 
 
 @router.get("/{consent_id}", response_model=ConsentView)

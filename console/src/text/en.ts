@@ -171,6 +171,7 @@ export const en = {
   'status.interrupted': 'interrupted',
   'status.valid': 'valid',
   'status.admin': 'admin',
+  'status.withdrawn': 'withdrawn',
   'status.expired': 'expired',
   'status.revoked': 'revoked',
   'status.delivered': 'delivered',

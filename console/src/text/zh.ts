@@ -172,6 +172,7 @@ export const zh: Record<keyof typeof en, string> = {
   'status.interrupted': '已中断',
   'status.valid': '有效',
   'status.admin': '管理员',
+  'status.withdrawn': '已撤回',
   'status.expired': '已到期',
   'status.revoked': '已吊销',
   'status.delivered': '已送达',

@@ -49,7 +49,7 @@ const KIND: Record<string, string> = {
   ...{ completed: 'good', done: 'good', ready: 'good', ok: 'good', valid: 'good', admin: 'good', delivered: 'good' },
   ...{ running: 'busy', processing: 'busy', queued: 'waiting', waiting: 'waiting', delayed: 'waiting' },
   ...{ preparing: 'busy', paused: 'warn', stale: 'warn', expired: 'warn', interrupted: 'warn', pending: 'idle' },
-  ...{ failed: 'bad', dead: 'bad', revoked: 'idle', cancelled: 'idle', rejected: 'warn' },
+  ...{ failed: 'bad', dead: 'bad', withdrawn: 'bad', revoked: 'idle', cancelled: 'idle', rejected: 'warn' },
 };
 
 export function Status({ value }: { value: string }) {

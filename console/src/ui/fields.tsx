@@ -37,7 +37,7 @@ interface InputProps {
 }
 
 interface TextProps extends InputProps {
-  type?: 'text' | 'password' | 'url' | 'datetime-local' | 'search';
+  type?: 'text' | 'password' | 'url' | 'date' | 'datetime-local' | 'search';
   maxLength?: number;
   required?: boolean;
 }

@@ -9,10 +9,13 @@ import { Dropzone } from '../../ui/dropzone';
 import { ErrorNote, Loading, Name, Notice } from '../../ui/feedback';
 import { CheckField, LanguageField, SelectField, TextField } from '../../ui/fields';
 import { Uploading, useUploads } from '../../ui/uploading';
+import { READ_ALOUD } from '../../text/readAloud';
+import { EMPTY_CONSENT, saveConsent } from '../consents/consent';
+import { ConsentFields } from '../consents/consentFields';
 import { Analysis } from './analysis';
 import { RecordingPanel } from './recordingPanel';
 
-const form = draft('new-voice', { name: '', language: 'zh', version: '', quality: 'standard', fileId: '', consent: false });
+const form = draft('new-voice', { name: '', language: 'zh', version: '', quality: 'standard', fileId: '', consent: false, consentForm: EMPTY_CONSENT });
 
 export function NewVoiceForm() {
   const settings = form.value;
@@ -22,17 +25,20 @@ export function NewVoiceForm() {
   const info = useResource(() => call(api.GET('/api/v1/info')), []);
   const create = useAction(async () => {
     const { name, language, quality, version, fileId } = form.value;
+    const consentId = await saveConsent(form.value.consentForm, name.trim());
+    set({ consentForm: { ...form.value.consentForm, id: consentId } }); // a second attempt stores it only once
     const options = { language, quality: quality as 'fast' | 'standard' | 'high', device: '' };
     const body = {
       exp_name: name.trim(),
       audio_file_id: fileId,
+      consent_id: consentId,
       options: version ? { ...options, version: version as Schemas['TaskOptions']['version'] } : options,
       priority: 5,
       webhook_url: '',
       idempotency_key: '',
     };
     const task = await call(api.POST('/api/v1/tasks', { body: body }));
-    form.value = { ...form.value, name: '', fileId: '', consent: false };
+    form.value = { ...form.value, name: '', fileId: '', consent: false, consentForm: EMPTY_CONSENT };
     navigate('new-voice', task.id);
   });
   const missing = !settings.fileId
@@ -52,7 +58,7 @@ export function NewVoiceForm() {
     >
       <h2>{t('new.recording')}</h2>
       {settings.fileId ? (
-        <Uploaded id={settings.fileId} remove={() => set({ fileId: '', consent: false })} />
+        <Uploaded id={settings.fileId} remove={() => set({ fileId: '', consent: false, consentForm: EMPTY_CONSENT })} />
       ) : (
         <Source language={settings.language} onFile={(file) => set({ fileId: file.id })} />
       )}
@@ -75,6 +81,13 @@ export function NewVoiceForm() {
           help={t('new.qualityHelp')}
         />
       </div>
+      <h2>{t('consent.title')}</h2>
+      <ConsentFields
+        form={settings.consentForm}
+        onChange={(consentForm) => set({ consentForm })}
+        speaker={settings.name.trim()}
+        language={settings.language}
+      />
       <CheckField label={t('new.consent')} checked={settings.consent} onChange={(consent) => set({ consent })} />
       <ErrorNote error={create.error} />
       <div class="row">
@@ -100,7 +113,12 @@ function Source(props: { language: string; onFile: (file: Schemas['FileView']) =
         accept="audio/*,video/mp4,.flac,.ogg,.opus,.m4a,.mp3,.wav,.aac,.webm"
         onFiles={([file]) => file && void send.run(file, file.name)}
       />
-      <RecordingPanel language={props.language} onRecording={(blob) => void send.run(blob, 'recording.wav')} />
+      <RecordingPanel
+        title={t('record.title')}
+        help={t('record.help')}
+        text={READ_ALOUD[props.language] ?? READ_ALOUD['en']!}
+        onRecording={(blob) => void send.run(blob, 'recording.wav')}
+      />
       <ErrorNote error={send.error} />
     </>
   );

@@ -2,13 +2,20 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { formatDuration, t } from '../../app/i18n';
 import { type Level, Recorder } from '../../audio/recorder';
-import { READ_ALOUD } from '../../text/readAloud';
 import { Notice } from '../../ui/feedback';
 import { Waveform } from '../../ui/waveform';
 
 const LOW_DB = -30;
 
-export function RecordingPanel(props: { language: string; onRecording: (blob: Blob) => void }) {
+interface RecordingPanelProps {
+  title: string;
+  help: string;
+  /** What is read aloud. */
+  text: string;
+  onRecording: (blob: Blob) => void;
+}
+
+export function RecordingPanel({ title, help, text, onRecording }: RecordingPanelProps) {
   const recorder = useRef<Recorder>(null);
   const [level, setLevel] = useState<Level>();
   const [result, setResult] = useState<Blob>();
@@ -44,18 +51,17 @@ export function RecordingPanel(props: { language: string; onRecording: (blob: Bl
     recorder.current = null;
     setLevel(undefined);
   };
-  const text = READ_ALOUD[props.language] ?? READ_ALOUD['en']!;
   return (
     <details>
-      <summary>{t('record.title')}</summary>
-      <p class="muted">{t('record.help')}</p>
+      <summary>{title}</summary>
+      <p class="muted">{help}</p>
       <blockquote dir="auto" class="read-aloud">
         {text}
       </blockquote>
       {problem && <Notice kind="warning">{problem}</Notice>}
       {level ? (
         <>
-          <div class="row" role="group" aria-label={t('record.title')}>
+          <div class="row" role="group" aria-label={title}>
             <button type="button" class="small" onClick={stop}>
               {t('record.stop')}
             </button>
@@ -82,7 +88,7 @@ export function RecordingPanel(props: { language: string; onRecording: (blob: Bl
         <>
           <Waveform blob={result} label={t('record.result')} />
           {loudest < LOW_DB && <Notice kind="warning">{t('problem.too_quiet')}</Notice>}
-          <button type="button" class="small" onClick={() => props.onRecording(result)}>
+          <button type="button" class="small" onClick={() => onRecording(result)}>
             {t('record.use')}
           </button>
         </>

@@ -29,7 +29,7 @@ export function startLive(speech: Speech): void {
     (state) => update(id, { state }),
     () => update(id, { playing: false }),
   );
-  const state: LiveState = { phase: 'waiting', arrived: 0, firstAudio: 0 };
+  const state: LiveState = { phase: 'waiting', arrived: 0, firstAudio: 0, words: [] };
   // The audio of what has left the history is let go.
   const shown = Object.entries(active.value).filter(([other]) => history.value.some((entry) => entry.id === other));
   active.value = { ...Object.fromEntries(shown), [id]: { state, playing: true, live } };

@@ -1,5 +1,5 @@
 // One speech of the history: generated now, complete, failed, or a job of the server.
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { openResponse } from '../../api/client';
 import { formatNumber, formatTime, t } from '../../app/i18n';
 import { useResource } from '../../app/resource';
@@ -10,6 +10,7 @@ import { saveBlob } from '../../ui/recording';
 import { Waveform } from '../../ui/waveform';
 import { active, type ActiveSpeech, forgetActive } from './active';
 import { JobProgress } from './jobProgress';
+import { wordAt } from './live';
 import { randomSeed, removeFromHistory, speechBody, type Speech, type SpeechSettings } from './settings';
 
 interface CardProps {
@@ -37,9 +38,7 @@ export function SpeechCard({ speech, again, compare, compared }: CardProps) {
           {formatTime(speech.at)} · {t('speak.seedOf', { seed: settings.seed })}
         </span>
       </header>
-      <p class="spoken" dir="auto">
-        {settings.text.length > 400 ? `${settings.text.slice(0, 400)}…` : settings.text}
-      </p>
+      <SpokenText text={settings.text} running={running} />
       {running && <Live running={running} stop={() => forgetActive(speech.id)} />}
       <ErrorNote error={running?.error} />
       {speech.kind === 'live' && blob && !running?.playing && <Waveform blob={blob} label={settings.text.slice(0, 60)} />}
@@ -77,6 +76,42 @@ export function SpeechCard({ speech, again, compare, compared }: CardProps) {
         </button>
       </footer>
     </article>
+  );
+}
+
+/** The text, in which the word that is being heard is marked. */
+function SpokenText({ text, running }: { text: string; running: ActiveSpeech | undefined }) {
+  const [word, setWord] = useState(-1);
+  const words = running?.state.words ?? [];
+  const playing = running?.playing === true;
+  useEffect(() => {
+    if (!playing) return;
+    const timer = setInterval(() => setWord(wordAt(words, running.live.player()?.time ?? 0)), 50);
+    return () => clearInterval(timer);
+  }, [playing, words]);
+  const mark = useRef<HTMLElement>(null);
+  useEffect(() => {
+    const [marked, box] = [mark.current, mark.current?.parentElement];
+    // Only the text scrolls, never the page.
+    if (marked && box) box.scrollTop = marked.offsetTop - box.offsetTop - box.clientHeight / 2;
+  }, [word]);
+  const current = playing ? words[word] : undefined;
+  if (!current) {
+    return (
+      <p class="spoken" dir="auto">
+        {text.length > 400 && !playing ? `${text.slice(0, 400)}…` : text}
+      </p>
+    );
+  }
+  const characters = Array.from(text);
+  const spoken = characters.slice(current.text_start, current.text_end).join('');
+  return (
+    <p class="spoken" dir="auto">
+      {characters.slice(0, current.text_start).join('')}
+      <mark ref={mark}>{spoken.trimEnd()}</mark>
+      {spoken.slice(spoken.trimEnd().length)}
+      {characters.slice(current.text_end).join('')}
+    </p>
   );
 }
 

@@ -10,7 +10,7 @@ import { ErrorNote, Name } from '../../ui/feedback';
 import { AreaField, LanguageField, TextField } from '../../ui/fields';
 import { Recording } from '../../ui/recording';
 import { Uploading, useUploads } from '../../ui/uploading';
-import { changeVoice, type Voice } from './voice';
+import { changeVoice, type Voice } from './changes';
 import { promptPath } from './voices';
 
 export function Prompts({ voice, data, editable }: { voice: Resource<Voice>; data: Voice; editable: boolean }) {

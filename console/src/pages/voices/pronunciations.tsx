@@ -7,7 +7,7 @@ import { ActionButton, useAction } from '../../ui/action';
 import { Empty, ErrorNote } from '../../ui/feedback';
 import { TextField } from '../../ui/fields';
 import { Pager } from '../../ui/paged';
-import { changeVoice, type Voice } from './voice';
+import { changeVoice, type Voice } from './changes';
 
 const PAGE = 20;
 

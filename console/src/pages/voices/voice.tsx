@@ -1,5 +1,5 @@
 // One voice: its prompts, pronunciations, checkpoints, who may use it.
-import { api, call, type Schemas } from '../../api/client';
+import { api, call } from '../../api/client';
 import { useDraft } from '../../app/drafts';
 import { formatTime, t, term } from '../../app/i18n';
 import { type Resource, useResource } from '../../app/resource';
@@ -8,16 +8,12 @@ import { can } from '../../app/session';
 import { ActionButton, useAction } from '../../ui/action';
 import { ErrorNote, Loading, Name } from '../../ui/feedback';
 import { LanguageField, TextField } from '../../ui/fields';
+import { VoiceConsent } from '../consents/voiceConsent';
 import { form as speakForm } from '../speak/settings';
+import { changeVoice, type Voice } from './changes';
 import { Prompts } from './prompts';
 import { Pronunciations } from './pronunciations';
 import { exportVoice } from './voices';
-
-export type Voice = Schemas['VoiceView'];
-
-export async function changeVoice(id: string, change: Schemas['VoiceChange']): Promise<Voice> {
-  return call(api.PATCH('/api/v1/voices/{voice}', { params: { path: { voice: id } }, body: change }));
-}
 
 export function VoicePage({ id }: { id: string }) {
   const voice = useResource(() => call(api.GET('/api/v1/voices/{voice}', { params: { path: { voice: id } } })), [id]);
@@ -84,6 +80,7 @@ export function VoicePage({ id }: { id: string }) {
         </div>
       </article>
       {editable && <Properties voice={voice} data={data} />}
+      <VoiceConsent voice={voice} data={data} editable={editable} />
       <Prompts voice={voice} data={data} editable={editable} />
       <Pronunciations voice={voice} data={data} editable={editable} />
     </>
