@@ -20,6 +20,7 @@ from api.http.translations import prefers_chinese
 from api.http.translations.descriptions import DESCRIPTIONS
 from api.services.logs import FeedWithLog
 from api.services.progress import TopicFeed, stage_feed
+from common.progress_messages import ProgressCode, read_progress_message
 from common.versions import VERSIONS
 from core.errors import Conflict, InvalidRequest, NotFound
 from core.records import StageRecord, iso
@@ -72,6 +73,13 @@ class StageRunStarted(StageStarted):
     warnings: list[str]
 
 
+class MessageParts(TypedDict):
+    """What a sentence about progress is made of."""
+
+    code: ProgressCode
+    values: dict[str, str]
+
+
 class StageView(StageStarted):
     """The newest run of a stage: `status` in the words of the tasks service, `state` in our own."""
 
@@ -79,6 +87,8 @@ class StageView(StageStarted):
     run: int
     progress: float
     message: str | None
+    message_parts: MessageParts | None
+    """The message as a code and its values, for other languages; null for an error."""
     metrics: JsonObjectView
     outputs: JsonObjectView | None
     error: JsonObjectView | None
@@ -351,6 +361,7 @@ def started_view(run: StageRecord) -> StageStarted:
 
 def stage_view(run: StageRecord) -> StageView:
     """Return a stage's newest run as the API shows it."""
+    parts = read_progress_message(run.message)
     return {
         **started_view(run),
         "started_at": iso(run.started_at),
@@ -358,6 +369,7 @@ def stage_view(run: StageRecord) -> StageView:
         "run": run.run,
         "progress": run.progress,
         "message": run.message or None,
+        "message_parts": None if parts is None else {"code": parts[0], "values": parts[1]},
         "metrics": run.metrics,
         "outputs": run.outputs or None,
         "error": run.error,

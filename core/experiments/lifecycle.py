@@ -11,6 +11,7 @@ from typing import Final
 
 from typing_extensions import TypedDict
 
+from common.progress_messages import progress_message
 from core.errors import ErrorData, error_message
 from core.records import ExperimentStatus, ExperimentTransaction, StageRecord, TaskRecord, TaskStatus, iso
 from core.stages.order import dependent_stages, overall_progress, ready_stages, stage_inputs, stage_order, unmet_needs
@@ -19,7 +20,8 @@ from core.stages.parameters import StageConfig
 from core.stages.stage import STAGES
 from core.stages.status import StageStatus
 
-WAITING_MESSAGE: Final = "Waiting for a worker."
+WAITING_MESSAGE: Final = progress_message("waiting")
+CANCELLED_MESSAGE: Final = progress_message("cancelled")
 IMPLICIT: Final = "implicit"
 """In the basis of a run: it was begun by itself, for a stage that needs it."""
 SHOWN_FIRST: Final = (
@@ -41,7 +43,9 @@ class Difference(TypedDict):
 
 def waiting_message(schedule_at: float | None, now: float) -> str:
     """Return the message of a run that has not started."""
-    return WAITING_MESSAGE if schedule_at is None or schedule_at <= now else f"Begins at {iso(schedule_at)}."
+    if schedule_at is None or schedule_at <= now:
+        return WAITING_MESSAGE
+    return progress_message("begins_at", time=iso(schedule_at))
 
 
 def open_task(transaction: ExperimentTransaction) -> TaskRecord | None:
@@ -110,7 +114,7 @@ def await_runs(transaction: ExperimentTransaction, stage: str, awaited: list[Sta
     return transaction.set_stage(
         stage,
         basis={**record.basis, **{run.stage: run.run for run in awaited}},
-        message=f"Waits for {', '.join(run.stage for run in awaited)}.",
+        message=progress_message("waits_for", stages=", ".join(run.stage for run in awaited)),
     )
 
 
@@ -231,7 +235,7 @@ def queue_or_skip(transaction: ExperimentTransaction, stage: str, config: StageC
         stage,
         status=StageStatus.COMPLETED,
         progress=1.0,
-        message="Switched off.",
+        message=progress_message("switched_off"),
         outputs={"skipped": True},
         completed_at=transaction.now,
     )
@@ -247,10 +251,10 @@ def remove_planned(transaction: ExperimentTransaction, stages: Collection[str]) 
 
 def pause_run(transaction: ExperimentTransaction, stage: str) -> StageRecord:
     """Record a run as paused; its folder keeps what it has trained so far."""
-    return transaction.set_stage(stage, status=StageStatus.PAUSED, message="Paused.", control="")
+    return transaction.set_stage(stage, status=StageStatus.PAUSED, message=progress_message("paused"), control="")
 
 
-def cancel_run(transaction: ExperimentTransaction, stage: str, message: str = "Cancelled.") -> StageRecord:
+def cancel_run(transaction: ExperimentTransaction, stage: str, message: str = CANCELLED_MESSAGE) -> StageRecord:
     """Record a waiting, running or paused run as cancelled, with the runs that wait for it.
 
     Planned stages that depend on it do not begin.
@@ -289,7 +293,7 @@ def cancel_open_runs(transaction: ExperimentTransaction) -> list[StageRecord]:
 def cancel_task(transaction: ExperimentTransaction) -> list[StageRecord]:
     """Record a task and its open runs as cancelled and return the runs."""
     cancelled = cancel_open_runs(transaction)
-    transaction.set_task(status=TaskStatus.CANCELLED, message="Cancelled.", completed_at=transaction.now)
+    transaction.set_task(status=TaskStatus.CANCELLED, message=CANCELLED_MESSAGE, completed_at=transaction.now)
     return cancelled
 
 
@@ -299,7 +303,7 @@ def fail_task(transaction: ExperimentTransaction, error: ErrorData) -> list[Stag
         return []
     runs = [run for run in transaction.stages.values() if run.status.active]
     for run in runs:
-        cancel_run(transaction, run.stage, "The task failed.")
+        cancel_run(transaction, run.stage, progress_message("task_failed"))
     update_summary(transaction)
     transaction.set_task(
         status=TaskStatus.FAILED, error=error, message=error_message(error), completed_at=transaction.now

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from common.json_types import JsonObject
+from common.progress_messages import progress_message
 from core.errors import ErrorData, JobCancelled, NotFound, NotReady
 from core.experiments.lifecycle import (
     cancel_run,
@@ -34,7 +35,7 @@ from core.stages.status import StageStatus
 
 logger = logging.getLogger(__name__)
 
-REUSED = "Completed: nothing that it is made of had changed, so the result that was there is used."
+REUSED = progress_message("completed_before")
 _NEVER_STARTS = (StageStatus.PENDING, StageStatus.CANCELLED, StageStatus.PAUSED, StageStatus.STALE)
 
 
@@ -144,7 +145,7 @@ class StageRuns:
                     stage,
                     status=StageStatus.COMPLETED,
                     progress=1.0,
-                    message=REUSED if outputs.get("reused") else "Completed.",
+                    message=REUSED if outputs.get("reused") else progress_message("completed"),
                     outputs=dict(outputs),
                     error=None,
                     control="",
@@ -241,7 +242,7 @@ def _mark_running(transaction: ExperimentTransaction, record: StageRecord) -> St
         record.stage,
         status=StageStatus.RUNNING,
         error=None,
-        message="Started.",
+        message=progress_message("started"),
         started_at=record.started_at or transaction.now,
         completed_at=None,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from common.progress_messages import progress_message
 from core.datasets.training_selection import TrainingSelection, select_training_segments
 from core.errors import InputGone, RecordingTooShort
 from core.stages.outputs import ConvertOutputs, SegmentOutputs
@@ -65,7 +66,7 @@ def convert_segments(run: StageRun) -> ConvertOutputs:
             samples, rate = read_mono(path)
             write_wav(folder / file_name(segment.number), resample(samples, rate, target_rate), target_rate)
             seconds += len(samples) / rate
-            run.progress(done / count, f"Converted {done} of {count} segments.")
+            run.progress(done / count, progress_message("segments_converted", done=done, count=count))
         if seconds < MIN_SECONDS:
             raise RecordingTooShort(
                 f"The data set has {seconds:.1f} s to learn from; a voice needs at least {MIN_SECONDS:.0f} s.",
@@ -89,7 +90,7 @@ def keep_segments(run: StageRun) -> SegmentOutputs:
         for done, source in enumerate(sources, start=1):
             samples, rate = read_mono(source)
             write_wav(folder / source.name, mix_loudness(samples, run.config["_max"], run.config["alpha"]), rate)
-            run.progress(done / len(sources), f"Took {done} of {len(sources)} segments of the data set.")
+            run.progress(done / len(sources), progress_message("segments_taken", done=done, count=len(sources)))
     return {
         "segments": len(sources),
         "left_out": [

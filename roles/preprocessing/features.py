@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common.progress_messages import progress_message
 from core.errors import NoSpeech
 from core.stages.outputs import LeftOutSegment, SegmentOutputs, SemanticTokenOutputs, TextFeatureOutputs
 from roles.preprocessing.file_operations import EncodeContent, EncodeHubert, EncodeSpeaker, FileOperation
@@ -59,7 +60,7 @@ def text_feature(run: StageRun) -> TextFeatureOutputs:
                     roberta = _load_roberta(run)
                     features = roberta.features_of(phonemized.segments)
                     write_tensor(folder, line.path, features.half() if roberta.half else features)
-            run.progress(done / len(lines), f"Read {done} of {len(lines)} transcripts.")
+            run.progress(done / len(lines), progress_message("transcripts_read", done=done, count=len(lines)))
         if not entries:
             raise NoSpeech("No transcript can be read aloud in the language of the task.", hint=_first_reason(left_out))
     write_name2text(run.folder, entries)
@@ -104,7 +105,7 @@ def semantic_token(run: StageRun) -> SemanticTokenOutputs:
     tokens = {}
     for done, (name, content) in enumerate(features, start=1):
         tokens[name] = codebook.extract(content)
-        run.progress(done / len(features), f"Found the tokens of {done} of {len(features)} segments.")
+        run.progress(done / len(features), progress_message("tokens_extracted", done=done, count=len(features)))
     write_semantic(run.folder, tokens)
     outputs: SemanticTokenOutputs = {
         "tokens": sum(map(len, tokens.values())),

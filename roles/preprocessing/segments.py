@@ -8,6 +8,7 @@ from typing import Final
 
 from common import storage_keys
 from common.limits import UPSTREAM_PROMPT_SECONDS
+from common.progress_messages import progress_message
 from core.datasets.archive import is_zip
 from core.errors import BadAudio, InputGone, NoSpeech, RecordingTooShort, SilentRecording
 from core.media.decode import check_recording, decode
@@ -60,7 +61,7 @@ def convert(run: StageRun) -> ConvertOutputs:
             f"The recording lasts {report.seconds:.1f} s; a voice needs at least {MIN_SECONDS:.0f} s.",
             hint="One to three minutes of one person speaking work well.",
         )
-    run.progress(1.0, f"Converted {report.seconds:.0f} s of sound.")
+    run.progress(1.0, progress_message("seconds_converted", seconds=round(report.seconds)))
     return {"seconds": report.seconds, "sample_rate": rate}
 
 
@@ -77,14 +78,14 @@ def audio_slice(run: StageRun) -> SegmentOutputs:
                 "The recording is nothing but silence at this threshold.",
                 hint="Lower `threshold` of audio_slice (dB).",
             )
-    run.progress(1.0, f"Cut into {count} segments.")
+    run.progress(1.0, progress_message("cut_into", count=count))
     return {"segments": count, "left_out": [segment for result in results for segment in result["left_out_segments"]]}
 
 
 def denoise(run: StageRun) -> SegmentOutputs:
     """Remove noise from every segment, when the parameters ask for it."""
     if not run.config["enabled"]:
-        run.progress(1.0, "Not asked for.")
+        run.progress(1.0, progress_message("not_requested"))
         return {"skipped": True}
     segments = _wav_files(run.folder / "segments")
     with run.new_folder("denoised") as folder:
@@ -135,7 +136,7 @@ def asr(run: StageRun) -> AsrOutputs:
             transcripts.pop(path.name, None)
         transcripts |= recognized
     else:
-        run.progress(1.0, "Every segment has a transcript already.")
+        run.progress(1.0, progress_message("all_transcribed"))
     spoken = [(path, transcripts[path.name]) for path in segments if path.name in transcripts]
     if not spoken:
         raise NoSpeech(

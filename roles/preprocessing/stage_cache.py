@@ -21,6 +21,7 @@ import orjson
 
 from common import storage_keys
 from common.files import sha256_of_file, write_atomically
+from common.progress_messages import progress_message
 from common.repository import REPOSITORY
 from core.stages.outputs import StageOutputs
 from roles.preprocessing.cache_key import STAGE_FILES, key_facts, stage_inputs
@@ -28,7 +29,7 @@ from roles.stages.stage_run import StageFunction, StageRun
 
 logger = logging.getLogger(__name__)
 
-REUSED: Final = "Nothing that it is made of has changed; the result that is there is used."
+REUSED: Final = progress_message("reused")
 MANIFESTS: Final = "prepared"
 """Folder of an experiment, with a manifest per stage."""
 INDEX: Final = "prepared"

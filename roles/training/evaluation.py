@@ -13,6 +13,7 @@ import orjson
 from typing_extensions import TypedDict
 
 from common import storage_keys
+from common.progress_messages import progress_message
 from core.errors import Draining, SovitsError, TrainingFailed
 from core.marks.speech_marks import SpeechMarks
 from core.records import NewProvenance
@@ -120,7 +121,9 @@ def evaluate_voices(
             if received is not None:
                 event = cast(EvaluationEvent, received)
                 if event["event"] == "sentence":
-                    message = f"Judged sentence {event['number']} of {event['of']} of {event['voice']}."
+                    message = progress_message(
+                        "sentence_judged", number=event["number"], count=event["of"], voice=event["voice"]
+                    )
                     progress(event["fraction"], message)
                 elif event["event"] == "voice":
                     mean = cast(Measures, event["mean"])

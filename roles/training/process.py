@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, cast
 
+from common.progress_messages import progress_message
 from core.child_process import ChildProcess
 from core.errors import Draining, TrainingFailed, error_from_code
 from roles.runtime.errors import error_from_report
@@ -151,7 +152,7 @@ class TrainingProcess:
             "step": event["step"],
             "loss": event["loss"],
         }
-        message = f"Epoch {event['epoch']} of {event['total_epochs']}."
+        message = progress_message("epoch", epoch=event["epoch"], count=event["total_epochs"])
         self._run.progress(event["fraction"] * self._share, message, **numbers)
 
     def _record_epoch(self, event: EpochEvent) -> None:
@@ -162,7 +163,7 @@ class TrainingProcess:
             means |= {f"epoch_{TOP3_ACCURACY}": accuracy, f"best_{TOP3_ACCURACY}": self._best_accuracy}
         self._run.progress(
             event["epoch"] / event["total_epochs"] * self._share,
-            f"Epoch {event['epoch']} of {event['total_epochs']} is complete.",
+            progress_message("epoch_complete", epoch=event["epoch"], count=event["total_epochs"]),
             epoch=event["epoch"],
             total_epochs=event["total_epochs"],
             **means,

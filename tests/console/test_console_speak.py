@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import av
@@ -33,7 +34,9 @@ def test_a_text_is_played_while_it_is_generated_and_saved_as_it_was_heard(consol
     card = page.locator("[data-speech]").first
     expect(card).to_have_attribute("data-phase", "speaking")
     expect(card.get_by_text("more is being generated")).to_be_visible()
+    expect(card.locator("mark")).to_have_text(re.compile(r"^(first|sentence|is|short\.|Another)$"), timeout=60_000)
     expect(card.get_by_role("slider")).to_be_visible(timeout=180_000)
+    expect(card.locator("mark")).to_have_count(0)
     with page.expect_download() as download:
         card.get_by_role("button", name="Download WAV").click()
     download.value.save_as(tmp_path / "speech.wav")

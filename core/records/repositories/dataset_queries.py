@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.progress_messages import progress_message
 from core.errors import Conflict, NotFound
 from core.records.models.datasets import DatasetRecord, DatasetStatus, DatasetVersionRecord, DatasetVersionRequest
 from core.records.queries import as_values, fetch_one
@@ -61,7 +62,7 @@ def new_version(
         parent=parent,
         request=request,
         priority=priority,
-        message="Waiting for a worker.",
+        message=progress_message("waiting"),
         error=None,
         skipped=[],
         recordings=0,

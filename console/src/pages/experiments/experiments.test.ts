@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { chooseLanguage } from '../../app/i18n';
 import { mergeEpochs } from './compareCurves';
 import { layOut } from './graph';
 import { changedValues } from './parameterForm';
+import { progressText } from './stages';
 
 describe('the graph of the stages', () => {
   it('places each after those that it needs, side by side where none needs the other', () => {
@@ -38,5 +40,19 @@ describe('the curves of two experiments', () => {
       { label: 'a: total', values: [3, 2], dash: false },
       { label: 'b: total', values: [null, 1], dash: true },
     ]);
+  });
+});
+
+describe('what a run says', () => {
+  it('is in the language of the page, and an error in its own words', () => {
+    chooseLanguage('zh');
+    const values = { done: '3', count: '7' };
+    const known = { message: 'Transcribed 3 of 7 segments.', message_parts: { code: 'segments_transcribed' as const, values } };
+    const waiting = { message: '', message_parts: { code: 'waits_for' as const, values: { stages: 'convert, asr' } } };
+    expect(progressText(known)).toBe('已识别 3 / 7 个片段。');
+    expect(progressText(waiting)).toContain('格式转换, ');
+    expect(progressText({ message: 'Nobody speaks.', message_parts: null })).toBe('Nobody speaks.');
+    chooseLanguage('en');
+    expect(progressText(known)).toBe('Transcribed 3 of 7 segments.');
   });
 });

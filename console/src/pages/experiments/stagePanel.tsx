@@ -12,7 +12,7 @@ import { Tree } from '../../ui/tree';
 import { CompareCurves } from './compareCurves';
 import { ParameterForm, type Values, changedValues } from './parameterForm';
 import { StageLog } from './log';
-import { ACTIVE, stageState, TRAININGS } from './stages';
+import { ACTIVE, progressText, stageState, TRAININGS } from './stages';
 import { Training } from './training';
 
 interface PanelProps {
@@ -59,7 +59,7 @@ export function StagePanel({ experiment, schema, run, round, log, changed }: Pan
         )}
         {state === 'stale' && <Notice kind="warning">{t('experiment.stale')}</Notice>}
         {active && <ProgressBar share={run.progress} label={term('stage', stage)} />}
-        {run.message && <p dir="auto">{run.message}</p>}
+        {run.message && <p dir="auto">{progressText(run)}</p>}
         {run.error_message && <Notice kind="warning">{run.error_message}</Notice>}
         {can('train') && (
           <form
