@@ -28,6 +28,14 @@ TEXTS = {
 }
 
 
+CONSENT = {
+    "speaker": "Anna Example",
+    "statement": "I agree that my voice is imitated for the audio guide of the museum.",
+    "uses": ["audio guide"],
+    "expires_at": "2035-12-31T22:59:59Z",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What there is to see."""
@@ -58,6 +66,10 @@ def main() -> int:
                 for language in ("en", "zh"):
                     for theme in ("light", "dark"):
                         take_all(browser, daemon.url, world, language, theme)
+                client.post("/keys", json={"name": "admin", "scopes": ["admin"]}).raise_for_status()
+                for language in ("en", "zh"):
+                    for theme in ("light", "dark"):
+                        take_sign_in(browser, daemon.url, language, theme)
                 browser.close()
     too_large = [path for path in IMAGES.glob("console-*.png") if path.stat().st_size > MAX_BYTES]
     for path in too_large:
@@ -72,7 +84,9 @@ def prepare(client: httpx.Client) -> World:
     soundfile.write(content, samples, rate, format="WAV")
     file = client.post("/files", files={"file": ("recording.wav", content.getvalue())}).json()["id"]
     options = {"version": "nano", "language": "en", "quality": "fast"}
-    task = client.post("/tasks", json={"exp_name": "Anna", "audio_file_id": file, "options": options}).json()
+    consent = client.post("/consents", json=CONSENT).json()["id"]
+    task_body = {"exp_name": "Anna", "audio_file_id": file, "options": options, "consent_id": consent}
+    task = client.post("/tasks", json=task_body).json()
     body = {"name": "Anna, first recordings", "file_ids": [file], "language": "en"}
     dataset = client.post("/datasets", json=body).json()["id"]
     wait(lambda: client.get(f"/datasets/{dataset}").json()["status"] == "ready")
@@ -96,10 +110,7 @@ def wait(condition: Callable[[], bool]) -> None:
 
 def take_all(browser: Any, url: str, world: World, language: str, theme: str) -> None:
     """Take a picture of each page in one language and theme."""
-    context = browser.new_context(
-        locale="zh-CN" if language == "zh" else "en-GB", color_scheme=theme, viewport=SIZE, device_scale_factor=1
-    )
-    page = context.new_page()
+    page = open_browser(browser, language, theme)
     pages = {
         "speak": "speak",
         "new-voice": "new-voice",
@@ -116,11 +127,30 @@ def take_all(browser: Any, url: str, world: World, language: str, theme: str) ->
         if name == "speak":
             page.locator("textarea").fill(TEXTS[language])
             page.locator("form [type=submit]").click()
-            page.get_by_role("slider").first.wait_for(timeout=60_000)
+            page.get_by_role("slider").first.wait_for(timeout=180_000)
+            page.locator("form [type=submit]").click()
+            page.locator("mark").first.wait_for(timeout=180_000)
+            page.screenshot(path=IMAGES / f"console-{name}-{language}-{theme}.png")
+            continue
         page.wait_for_load_state("networkidle") if name != "service" else page.locator(".chart").first.wait_for()
         page.wait_for_timeout(600)  # the browser draws
         page.screenshot(path=IMAGES / f"console-{name}-{language}-{theme}.png")
-    context.close()
+    page.context.close()
+
+
+def take_sign_in(browser: Any, url: str, language: str, theme: str) -> None:
+    """Take a picture of the page that asks for a key, which the server does once there is one."""
+    page = open_browser(browser, language, theme)
+    page.goto(f"{url}/console/")
+    page.locator("input[type=password]").wait_for()
+    page.screenshot(path=IMAGES / f"console-sign-in-{language}-{theme}.png")
+    page.context.close()
+
+
+def open_browser(browser: Any, language: str, theme: str) -> Any:
+    """Return an empty page of a browser with a language and a theme."""
+    locale = "zh-CN" if language == "zh" else "en-GB"
+    return browser.new_context(locale=locale, color_scheme=theme, viewport=SIZE, device_scale_factor=1).new_page()
 
 
 if __name__ == "__main__":

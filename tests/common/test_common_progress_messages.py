@@ -37,7 +37,7 @@ def test_every_kind_of_work_on_segments_has_a_code() -> None:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("process_files", "_encode_segments"):
                 values = [*node.args[2:], *(keyword.value for keyword in node.keywords if keyword.arg == "verb")]
-                verbs |= {value.value for value in values if isinstance(value, ast.Constant)}
+                verbs |= {str(value.value) for value in values if isinstance(value, ast.Constant)}
 
     assert len(verbs) >= 5
     assert [verb for verb in verbs if read_progress_message(f"{verb} 3 of 7 segments.") is None] == []
