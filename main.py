@@ -152,6 +152,18 @@ def _restore(options: argparse.Namespace, settings: Settings) -> int:
     return run_restore_command(options, settings)
 
 
+def _registry(options: argparse.Namespace, settings: Settings) -> int:
+    from commands.registry import run_registry_command
+
+    return run_registry_command(options, settings)
+
+
+def _standby(options: argparse.Namespace, settings: Settings) -> int:
+    from commands.standby import run_standby_command
+
+    return run_standby_command(options, settings)
+
+
 def _speak(options: argparse.Namespace, settings: Settings) -> int:
     from commands.speak import speak
 
@@ -211,6 +223,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
     "doctor": _doctor,
     "backup": _backup,
     "restore": _restore,
+    "registry": _registry,
+    "standby": _standby,
     "speak": _speak,
     "detect": _detect,
     "evaluate": _evaluate,

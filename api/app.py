@@ -35,6 +35,7 @@ from api.http.idempotency import IdempotencyMiddleware
 from api.http.json_body import JsonBodyMiddleware
 from api.http.metrics import Metrics, RequestMetricsMiddleware
 from api.http.origins import AllowedOrigins, OriginMiddleware
+from api.http.primary import PrimaryMiddleware
 from api.http.request_context import RequestContextMiddleware, TrustedProxies
 from api.http.sse import SseResponder
 from api.http.stream_tokens import StreamTokens
@@ -93,6 +94,7 @@ from core.jobs.queue_commands import QueueOptions
 from core.limits import LimitService
 from core.marks.speech_marks import SpeechMarks
 from core.net.fetch import Fetcher
+from core.primary_lease import PrimaryLease
 from core.records import Records
 from core.redis import connect_async
 from core.settings import Settings
@@ -142,6 +144,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     app.add_middleware(JsonBodyMiddleware)
     app.add_middleware(BodyLimitMiddleware)
     app.add_middleware(DrainingMiddleware, draining=_is_draining)
+    app.add_middleware(PrimaryMiddleware, lease=PrimaryLease.of(settings))
     app.add_middleware(AccessMiddleware)
     proxies = TrustedProxies(settings.trusted_proxies)
     outer_layers.install(

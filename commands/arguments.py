@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from commands.backup_arguments import add_backup_commands, add_restore_command
+from commands.backup_arguments import (
+    add_backup_commands,
+    add_registry_commands,
+    add_restore_command,
+    add_standby_commands,
+)
 from commands.terminal import HeadingFormatter
 from common.versions import VERSIONS
 
@@ -69,6 +74,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_backup_commands(commands.add_parser("backup", help="make, list, verify and delete backups"))
     add_restore_command(commands.add_parser("restore", help="restore a backup into an empty folder and try it out"))
+    add_registry_commands(commands.add_parser("registry", help="what each voice is made of, by its hashes"))
+    add_standby_commands(commands.add_parser("standby", help="watch the main site, take over, practise, give back"))
 
     demo = commands.add_parser("demo", help="train a small voice here and let it speak")
     demo.add_argument("--output", default="demo", metavar="FOLDER", help="where the results go (default: demo)")

@@ -6,17 +6,17 @@ import argparse
 import time
 from collections.abc import Callable
 
-from core.backup.catalog import BackupCatalog
-from core.backup.changes import read_sync_mark
-from core.backup.create import BackupMaker, megabytes
-from core.backup.objects import ObjectStore
-from core.backup.open_target import open_target
-from core.backup.retention import prune
-from core.backup.signatures import BackupSigner, BadBackup
-from core.backup.steps import StepLog
-from core.backup.verify import verify_backup
 from core.errors import StorageUnavailable
 from core.settings import Settings
+from recovery.backup.catalog import BackupCatalog
+from recovery.backup.changes import read_sync_mark
+from recovery.backup.create import BackupMaker, megabytes
+from recovery.backup.objects import ObjectStore
+from recovery.backup.open_target import open_target
+from recovery.backup.retention import prune
+from recovery.backup.signatures import BackupSigner, BadBackup
+from recovery.backup.steps import StepLog
+from recovery.backup.verify import verify_backup
 
 
 def run_backup_command(options: argparse.Namespace, settings: Settings) -> int:

@@ -7,13 +7,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from core.backup.archive import unpack_archive
-from core.backup.names import LATEST
-from core.backup.open_target import open_target
-from core.backup.restore import RestoreOptions, Restorer
-from core.backup.steps import StepLog
-from core.backup.target import BackupTarget, FolderTarget
 from core.settings import Settings
+from recovery.backup.archive import unpack_archive
+from recovery.backup.names import LATEST
+from recovery.backup.open_target import open_target
+from recovery.backup.restore import RestoreOptions, Restorer
+from recovery.backup.steps import StepLog
+from recovery.backup.target import BackupTarget, FolderTarget
 
 
 def run_restore_command(options: argparse.Namespace, settings: Settings) -> int:

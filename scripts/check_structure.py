@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
-PRODUCT: Final = ("common", "core", "supervisor", "roles", "api", "commands", "GPT_SoVITS", "main.py")
+PRODUCT: Final = ("common", "core", "recovery", "supervisor", "roles", "api", "commands", "GPT_SoVITS", "main.py")
 ALSO_NAMED_WELL: Final = ("scripts", "benchmarks", "docs/clients", "tests")
 """Folders whose names are checked, too, but whose classes may share a name with another module's."""
 

@@ -13,11 +13,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from common.repository import REPOSITORY
-from core.backup.changes import ChangeShipper
-from core.backup.local_state import LocalState
-from core.backup.open_target import open_target
+from core.primary_lease import PrimaryLease
 from core.process import child_environment, start_child
 from core.settings import Settings
+from recovery.backup.changes import ChangeShipper
+from recovery.backup.local_state import LocalState
+from recovery.backup.open_target import open_target
 from supervisor.maintenance import PeriodicAction
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 600.0
 """Pause after a backup that failed."""
-NICENESS: Final = "15"
+NICENESS: Final = "10"
 """A backup gives way to speech."""
 
 
@@ -35,6 +36,7 @@ class BackupActions:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._state = LocalState.of(settings)
+        self._lease = PrimaryLease.of(settings)
         self._shipper: ChangeShipper | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -56,6 +58,8 @@ class BackupActions:
             if (code := self._process.poll()) is not None:
                 self._report(code)
                 self._process = None
+            return
+        if not self._is_primary():
             return
         status = self._state.status()
         due = last_due(self._settings.backup_schedule, datetime.now())
@@ -88,10 +92,19 @@ class BackupActions:
             if not status.error:
                 self._state.change_status(error=reason, failed_at=time.time())
 
+    def _is_primary(self) -> bool:
+        """Return whether this site's state is the newest: one that was replaced must not look like that."""
+        if self._lease is None:
+            return True
+        record = self._lease.read()
+        return record is not None and not record.replaced_by
+
     async def _send_changes(self) -> None:
         await asyncio.to_thread(self._ship)
 
     def _ship(self) -> None:
+        if not self._is_primary():
+            return
         if self._shipper is None:
             self._shipper = ChangeShipper(self._settings, open_target(self._settings.backup_url))
         self._shipper.ship()

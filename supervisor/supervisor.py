@@ -49,6 +49,7 @@ from supervisor.child_specs import api_spec, worker_spec
 from supervisor.children import Children
 from supervisor.device_watch import DeviceWatch
 from supervisor.devices import count_cores, find_cuda_version, find_gpus
+from supervisor.fencing import FencingActions
 from supervisor.gpu import Gpu
 from supervisor.hardware_box import hardware_box
 from supervisor.host_actions import HostActions
@@ -172,8 +173,10 @@ class Supervisor:
             host_actions = HostActions(self.settings, records, queue)
             reports = PlacementReports(queue.transport, queue.prefix)
             try:
-                await encrypt_stored_secrets(records, self.settings.secret_box)
-                await publish_bundled_voices(self.settings, records, storage)
+                fencing = FencingActions(self.settings)
+                if await fencing.acquire():
+                    await encrypt_stored_secrets(records, self.settings.secret_box)
+                    await publish_bundled_voices(self.settings, records, storage)
                 self._planned_for = await host_actions.settings_for_plan()
                 datasets = DatasetService(records, queue, storage)
                 maintenance = Maintenance(
@@ -185,6 +188,7 @@ class Supervisor:
                         *self._device_actions(redis_url),
                         PeriodicAction("reporting placements", REPORT_SECONDS, partial(self._report_problems, reports)),
                         *records_retention(self.settings, records),
+                        *fencing.periodic_actions(),
                         *BackupActions(self.settings).periodic_actions(),
                         PeriodicAction("reconciling data sets", RECONCILE_SECONDS, datasets.reconcile),
                         PeriodicAction(

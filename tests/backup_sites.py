@@ -10,18 +10,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from core.backup.catalog import BackupCatalog
-from core.backup.changes import ChangeShipper
-from core.backup.create import BackupMaker
-from core.backup.manifest import BackupManifest
-from core.backup.objects import ObjectStore
-from core.backup.open_target import open_target
-from core.backup.restore import RestoreMarker, RestoreOptions, Restorer
-from core.backup.signatures import BackupSigner
-from core.backup.steps import StepLog
 from core.records import NewFileRecord, Records, upgrade
 from core.settings import Settings, read_settings
 from core.storage import open_storage
+from recovery.backup.catalog import BackupCatalog
+from recovery.backup.changes import ChangeShipper
+from recovery.backup.create import BackupMaker
+from recovery.backup.manifest import BackupManifest
+from recovery.backup.objects import ObjectStore
+from recovery.backup.open_target import open_target
+from recovery.backup.restore import RestoreMarker, RestoreOptions, Restorer
+from recovery.backup.signatures import BackupSigner
+from recovery.backup.steps import StepLog
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -16,6 +16,7 @@ from common.package_version import package_version
 from common.versions import VERSIONS
 from core.jobs.loaded_models import loaded_models
 from core.jobs.verification_counts import VerificationCounts
+from core.primary_lease import NotPrimary, PrimaryLease
 from core.speech.inference_jobs import MAX_BATCH_ITEMS
 from core.stages.presets import QUALITIES
 from core.voices.checks import MAX_PROMPTS
@@ -67,6 +68,13 @@ async def ready(api: Api) -> Response:
     if api.speech.draining:
         health["checks"]["api"] = "not_ready: it is shutting down"
         health["status"] = "not_ready"
+    lease = PrimaryLease.of(api.settings)
+    if lease is not None:
+        try:
+            lease.check()
+        except NotPrimary as error:
+            health["checks"]["primary"] = f"not_ready: {error.message}"
+            health["status"] = "not_ready"
     return JsonResponse(health, 200 if health["status"] == "ready" else 503)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Self
 
+from core.primary_lease import PrimaryLease
 from core.records.database import Database
 from core.records.experiment_transaction import ExperimentTransaction
 from core.records.migrate import upgrade
@@ -129,9 +130,15 @@ class Records:
     """
 
     def __init__(
-        self, database_url: str, *, clock: Callable[[], float] = time.time, consent_rule: ConsentRule = NO_CONSENT_RULE
+        self,
+        database_url: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        consent_rule: ConsentRule = NO_CONSENT_RULE,
+        lease: PrimaryLease | None = None,
     ) -> None:
-        self.database = Database(database_url, clock)
+        """`lease` is asked before each write where sites are fenced."""
+        self.database = Database(database_url, clock, check_write=None if lease is None else lease.check)
         self.files = FileRepository(self.database)
         self.tasks = TaskRepository(self.database)
         self.experiments = ExperimentRepository(self.database)
@@ -153,7 +160,7 @@ class Records:
     def from_settings(cls, settings: Settings) -> Self:
         """Return the records that the settings name, under their rules."""
         rule = ConsentRule(settings.require_consent, settings.consent_statement.strip())
-        return cls(settings.resolved_database_url, consent_rule=rule)
+        return cls(settings.resolved_database_url, consent_rule=rule, lease=PrimaryLease.of(settings))
 
     async def close(self) -> None:
         """Close the connections to the database."""

@@ -31,8 +31,12 @@ WRITERS: Final = 4
 class Database:
     """The connections of one event loop, shared by all repositories."""
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, url: str, clock: Callable[[], float] = time.time, *, check_write: Callable[[], None] | None = None
+    ) -> None:
+        """`check_write` raises when nothing may be written; it is called at the begin and the end of a transaction."""
         self.url = url
+        self._check_write = check_write
         self.now = clock
         """The current time in seconds since the epoch."""
         self.writer, self.reader = _engines(url)
@@ -44,9 +48,13 @@ class Database:
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction that may write; an exception inside undoes all of it."""
+        if self._check_write is not None:
+            self._check_write()
         async with self._writing, self._connected(self.writer) as connection, connection.begin():
             with convert_driver_errors():
                 yield connection
+            if self._check_write is not None:
+                self._check_write()
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SELECTION = (REPOSITORY / "tests" / "fast.txt").read_text().split()
-WHOLE = ("common", "commands", "supervisor")
+WHOLE = ("common", "commands", "recovery", "supervisor")
 """Packages whose tests lie in one folder; those of the parts of other packages lie in one each."""
 
 

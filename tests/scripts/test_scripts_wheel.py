@@ -17,7 +17,7 @@ import pytest
 
 from core.settings import REPOSITORY
 
-PACKAGES = ("common", "core", "supervisor", "roles", "api", "commands", "GPT_SoVITS", "prompts")
+PACKAGES = ("common", "core", "recovery", "supervisor", "roles", "api", "commands", "GPT_SoVITS", "prompts")
 NOT_INSTALLED = ("GPT_SoVITS/gpt/native/csrc/",)
 """What only a build reads."""
 

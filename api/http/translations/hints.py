@@ -16,6 +16,12 @@ HINTS: Final[dict[str, str]] = {
     "Send it with a file name.": "请附带文件名发送。",
     "Send such as 2030-01-01T00:00:00Z.": "请发送例如 2030-01-01T00:00:00Z。",
     "1 is the voice's own pace, 2 is twice as fast.": "1 是音色自身的语速，2 是两倍语速。",
+    "Check BACKUP_URL; FENCING_ON_LOSS=serve goes on writing all the same.": (
+        "请检查 BACKUP_URL；设置 FENCING_ON_LOSS=serve 可继续写入。"
+    ),
+    "Its state is older than that of the other site.": "其状态比另一站点旧。",
+    "Send requests there; `main.py standby status` says more.": "请向该站点发送请求；详见 `main.py standby status`。",
+    "Wait until the daemon has started.": "请等待服务启动完成。",
     "A file is sent to POST /api/v1/files.": "文件请发送到 POST /api/v1/files。",
     "A key belongs to one request; take a new one for this.": "一个键只属于一个请求，请为此请求使用新的键。",
     "A key is ids joined by single slashes.": "键由单个斜杠连接的 id 组成。",
@@ -50,7 +56,7 @@ HINTS: Final[dict[str, str]] = {
     "Check S3_ENDPOINT, S3_ACCESS_KEY and S3_SECRET_KEY, or create the bucket there.": (
         "请检查 S3_ENDPOINT、S3_ACCESS_KEY 和 S3_SECRET_KEY，或在那里创建存储桶。"
     ),
-    "Check STORAGE_URL and the keys, and whether the bucket exists.": "请检查 STORAGE_URL 和密钥，以及存储桶是否存在。",
+    "Check {} and the keys, and whether the bucket exists.": "请检查 {} 和密钥，以及存储桶是否存在。",
     "Check the microphone or the volume, and record again.": "请检查麦克风或音量后重录。",
     "Choose another name.": "请选择其他名称。",
     "Choose another task_id.": "请选择其他 task_id。",

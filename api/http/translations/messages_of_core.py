@@ -248,6 +248,12 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "{} waited {} s for its turn, which is the limit.": "{} 等待了 {} 秒，已达上限。",
     "{} would unpack to {} times its size.": "{} 解压后是其大小的 {} 倍。",
     "{}, which {} needs, failed": "{1} 所需的 {0} 失败",
+    "This site cannot renew its lease as the primary one, so another one may have replaced it.": (
+        "本站点无法续租主站点身份，可能已被其他站点接替。"
+    ),
+    "This site does not know yet whether it is the primary one.": "本站点尚不清楚自己是否为主站点。",
+    "This site is handing over to another one.": "本站点正在移交给另一站点。",
+    "This site is no longer the primary one: {} has replaced it.": "本站点不再是主站点：{} 已接替。",
     "{}, which {} needs, is still under way.": "{1} 所需的 {0} 仍在进行。",
     "{}, which {} needs, was cancelled": "{1} 所需的 {0} 已被取消",
     "{}.{} is {}; it may be 0 (nothing begins) to {}.": "{}.{} 为 {}，范围为 0（不启动任何作业）到 {}。",

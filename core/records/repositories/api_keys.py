@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Final
 
 from sqlalchemy import delete, insert, or_, update
 
 from core.access import ALL_SCOPES, NO_QUOTA, USER_SCOPES, Quota, Scope
 from core.creation import creation_id
+from core.primary_lease import NotPrimary
 from core.records.models.api_keys import ApiKeyRecord
 from core.records.queries import as_values, fetch_all, fetch_one, find_created
 from core.records.repositories.repository import Repository
@@ -69,9 +71,10 @@ class ApiKeyRepository(Repository):
             record = await fetch_one(connection, api_keys, ApiKeyRecord, *where)
         now = self._database.now()
         if record is not None and now - (record.last_used_at or 0.0) >= _LAST_USE_RESOLUTION:
-            async with self._database.write() as connection:
-                this_row = update(api_keys).where(api_keys.c.id == record.id)
-                await connection.execute(this_row.values(last_used_at=now))
+            with suppress(NotPrimary):  # a site that was replaced still answers reads
+                async with self._database.write() as connection:
+                    this_row = update(api_keys).where(api_keys.c.id == record.id)
+                    await connection.execute(this_row.values(last_used_at=now))
         return record
 
     async def all(self) -> list[ApiKeyRecord]:

@@ -20,7 +20,7 @@ from api.http.translations.validation import VALIDATION
 from core.stages.stage import STAGES
 
 REPOSITORY = Path(api.__file__).parent.parent
-PACKAGES = ("common", "core", "api", "supervisor", "roles", "commands", "GPT_SoVITS")
+PACKAGES = ("common", "core", "api", "recovery", "supervisor", "roles", "commands", "GPT_SoVITS")
 
 
 def test_every_code_of_an_error_has_a_message_and_a_hint_in_chinese() -> None:

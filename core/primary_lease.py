@@ -1,0 +1,109 @@
+"""Whether this site may write: the local side of fencing, which every process asks before it writes.
+
+The supervisor renews the lease from the epochs in the backup's target (`recovery.standby.epochs`); the file says until
+when it counts, on the clock that this host has run on since its start, so that a changed time of day changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from common.files import write_atomically
+from core.errors import NotReady
+from core.settings import Settings
+
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class NotPrimary(NotReady):
+    """A write to a site that another one has replaced, or that does not know whether one has."""
+
+    code = "not_primary"
+
+
+class LeaseRecord(BaseModel):
+    """The lease as the supervisor renewed it last."""
+
+    boot: str
+    """Of the host: after another start, its clock means something else."""
+    epoch: int
+    valid_until: float
+    """Seconds since the host was started."""
+    replaced_by: str = ""
+    """The site that holds a newer epoch."""
+    paused: bool = False
+    """Whether writes wait while another site takes over."""
+
+
+class PrimaryLease:
+    """The lease of one data folder."""
+
+    def __init__(self, data_path: Path, *, rejects_on_loss: bool = True) -> None:
+        """`rejects_on_loss`: once it is over and could not be renewed, nothing is written."""
+        self._path = data_path / "run" / "primary.json"
+        self._rejects_on_loss = rejects_on_loss
+
+    @classmethod
+    def of(cls, settings: Settings) -> PrimaryLease | None:
+        """Return the lease of this site; None where there is no fencing."""
+        if not settings.fencing:
+            return None
+        return cls(settings.data_path, rejects_on_loss=settings.fencing_on_loss == "reject")
+
+    def check(self) -> None:
+        """Raise NotPrimary unless this site may write now."""
+        record = self.read()
+        if record is None or record.boot != boot_id():
+            raise NotPrimary(
+                "This site does not know yet whether it is the primary one.", hint="Wait until the daemon has started."
+            )
+        if record.replaced_by:
+            raise NotPrimary(
+                f"This site is no longer the primary one: {record.replaced_by} has replaced it.",
+                hint="Send requests there; `main.py standby status` says more.",
+            )
+        if record.paused:
+            raise NotPrimary("This site is handing over to another one.", hint="Send the request again in a moment.")
+        if self._rejects_on_loss and host_clock() > record.valid_until:
+            raise NotPrimary(
+                "This site cannot renew its lease as the primary one, so another one may have replaced it.",
+                hint="Check BACKUP_URL; FENCING_ON_LOSS=serve goes on writing all the same.",
+            )
+
+    def check_not_replaced(self) -> None:
+        """Raise NotPrimary when another site is known to have replaced this one."""
+        record = self.read()
+        if record is not None and record.replaced_by:
+            raise NotPrimary(
+                f"This site is no longer the primary one: {record.replaced_by} has replaced it.",
+                hint="Its state is older than that of the other site.",
+            )
+
+    def read(self) -> LeaseRecord | None:
+        """Return the lease; None when there never was one."""
+        try:
+            return LeaseRecord.model_validate_json(self._path.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def write(self, record: LeaseRecord) -> None:
+        """Replace the lease."""
+        write_atomically(self._path, orjson.dumps(record.model_dump()))
+
+
+def host_clock() -> float:
+    """Return seconds since this host was started; the same in all of its processes."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def boot_id() -> str:
+    """Return what identifies the start of this host; empty where the system does not say."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return ""

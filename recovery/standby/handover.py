@@ -1,0 +1,179 @@
+"""Give the service back to the main site: bring over what came into being here, compare, move the traffic in steps.
+
+Nothing is merged in silence and nothing is deleted: what the main site had written and not backed up is shown first,
+and its records are kept beside the new ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+
+from core.errors import Conflict, InvalidRequest, SovitsError
+from core.settings import Settings
+from recovery.backup.create import BackupMaker
+from recovery.backup.open_target import open_target
+from recovery.backup.steps import StepLog
+from recovery.standby.alerts import notify
+from recovery.standby.audit_chain import AuditChain
+from recovery.standby.epochs import Epochs, LeaseRenewal
+from recovery.standby.hooks import run_hook
+from recovery.standby.local_service import LocalService
+from recovery.standby.probe import SiteProbe
+from recovery.standby.site import SiteIdentity, StandbyFolder, SwitchState
+from recovery.standby.switch import READY_SECONDS, switch_lock, wait_for
+
+MAIN_SECONDS: Final = 1800.0
+"""That a command on the main site may take: a restore, at most."""
+
+
+class Handover:
+    """A return of the service to the main site."""
+
+    def __init__(self, settings: Settings, main_url: str, steps: StepLog, *, accept_difference: bool = False) -> None:
+        self.settings = settings
+        self.main_url = main_url
+        self.steps = steps
+        self._accept_difference = accept_difference
+        self._folder = StandbyFolder(settings.data_path)
+        self._audit = AuditChain(settings.data_path)
+        self.state = SwitchState()
+
+    def run(self) -> SwitchState:
+        """Return the service, or go on where a return was interrupted.
+
+        Raises:
+            Conflict: a switch or a return is under way, or the main site has changes that were never backed up.
+            SovitsError: a step failed; the traffic that was moved is taken back, and the same command goes on.
+        """
+        if not self.settings.standby_main_command:
+            raise InvalidRequest(
+                "A return runs commands on the main site, and STANDBY_MAIN_COMMAND is not set.",
+                hint="Set it to what runs main.py there: ssh voice@main sovitsd",
+            )
+        with switch_lock(self.settings):
+            self.state = self._begin()
+            for name, action in self._steps():
+                if name not in self.state.done:
+                    self._do(name, action)
+            self.state.finished_at = time.time()
+            self._folder.write(self.state)
+        return self.state
+
+    def _begin(self) -> SwitchState:
+        before = self._folder.read(SwitchState)
+        if before is not None and before.kind == "return" and not before.finished_at:
+            return before
+        self._audit.append("return", f"to {self.main_url} begins")
+        state = SwitchState(kind="return", started_at=time.time())
+        self._folder.write(state)
+        return state
+
+    def _steps(self) -> tuple[tuple[str, Callable[[], str]], ...]:
+        shares = [int(share) for share in self.settings.standby_shares]
+        return (
+            ("compare", self._compare),
+            ("pause", self._pause),
+            ("back up", self._back_up),
+            ("restore there", self._restore_there),
+            ("epoch", self._give_epoch),
+            ("start there", self._start_there),
+            *((f"traffic {share} %", lambda share=share: self._move(share)) for share in shares),
+            ("sleep", self._sleep),
+        )
+
+    def _do(self, name: str, action: Callable[[], str]) -> None:
+        try:
+            with self.steps.step(name) as step:
+                step.detail = action()
+        except SovitsError as error:
+            self.state.failed_step, self.state.error = name, error.message
+            self._folder.write(self.state)
+            self._audit.append(f"return: {name}", error.message, "failed")
+            error.hint = f"{error.hint} Then go on: main.py standby return --to {self.main_url}".strip()
+            raise
+        self.state.failed_step = self.state.error = ""
+        self.state.done.append(name)
+        self._folder.write(self.state)
+        self._audit.append(f"return: {name}", step.detail)
+
+    def _compare(self) -> str:
+        """Show what the main site wrote and never backed up; it stays in its records from before the restore."""
+        changes = self._on_main("standby", "changes", "--json")
+        rows = [orjson.loads(line) for line in changes.splitlines() if line.startswith("{")]
+        for row in rows:
+            self.steps.warn(f"Only the main site has its change of {row['table']} {row['key']}.")
+        if rows and not self._accept_difference:
+            raise Conflict(
+                f"The main site has {len(rows)} changes that were never backed up.",
+                hint="Note what they are; --accept-difference goes on, and keeps its records beside the new ones.",
+            )
+        return f"{len(rows)} changes that only the main site has"
+
+    def _pause(self) -> str:
+        if not self.settings.fencing:
+            return "no fencing: writes go on until the traffic is moved"
+        LeaseRenewal(self.settings).pause(True)
+        return "writes wait from now on"
+
+    def _back_up(self) -> str:
+        maker = BackupMaker(self.settings, open_target(self.settings.backup_url), self.steps, speak=False)
+        self.state.backup = maker.run().name
+        return self.state.backup
+
+    def _restore_there(self) -> str:
+        options = ["--accept-difference"] if self._accept_difference else []
+        self._on_main("standby", "take-back", self.state.backup, *options)
+        return f"the main site has {self.state.backup}, with the same release ids"
+
+    def _give_epoch(self) -> str:
+        """Make the main site the primary one again."""
+        if not self.settings.fencing:
+            return "no fencing"
+        identity = SiteIdentity.model_validate_json(self._on_main("standby", "identity"))
+        epochs = Epochs.of(self.settings)
+        newest = epochs.newest()
+        if newest is None or newest.site != identity.site:
+            newest = epochs.claim(newest.number + 1 if newest is not None else 1, identity)
+        LeaseRenewal(self.settings, epochs).renew()  # writes are rejected here at once
+        return f"epoch {newest.number} is {identity.host}'s"
+
+    def _start_there(self) -> str:
+        self._on_main("standby", "start")
+        probe = SiteProbe(self.settings, self.main_url)
+        wait_for(probe.ready, READY_SECONDS)
+        return f"{self.main_url} is ready and speaks {probe.speak():,} bytes"
+
+    def _move(self, share: int) -> str:
+        """Give the main site a share of the traffic, and take it back when it does not serve."""
+        self._set_share(share)
+        try:
+            probe = SiteProbe(self.settings, self.main_url)
+            probe.ready()
+            probe.speak()
+        except SovitsError:
+            self._set_share(self.state.share)
+            raise
+        self.state.share = share
+        return f"the main site has {share} % of the traffic"
+
+    def _set_share(self, share: int) -> None:
+        if self.settings.standby_traffic_command:
+            run_hook(
+                "STANDBY_TRAFFIC_COMMAND",
+                self.settings.standby_traffic_command,
+                share=str(share),
+                name=self.settings.standby_dns_name,
+            )
+
+    def _sleep(self) -> str:
+        detail = LocalService(self.settings).stop()
+        notify(self.settings, "standby.returned", f"The main site {self.main_url} serves again; this one sleeps.")
+        self._audit.archive(open_target(self.settings.backup_url))
+        return f"{detail}; its state stays in {self.settings.data_path}"
+
+    def _on_main(self, *arguments: str) -> str:
+        return run_hook("STANDBY_MAIN_COMMAND", self.settings.standby_main_command, *arguments, seconds=MAIN_SECONDS)
