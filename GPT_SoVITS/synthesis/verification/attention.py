@@ -30,4 +30,4 @@ def shows_speech(weights: np.ndarray, is_pause: np.ndarray) -> bool:
     alignment.extend(attention_evidence(weights))
     beside = np.abs(np.arange(phonemes) - alignment.path(whole=True)[:, None]) <= 1
     clear = float(np.median((weights * beside).sum(axis=1))) >= CLEAR_SHARE
-    return clear and not coverage_faults(alignment, is_pause, whole=True)
+    return clear and not coverage_faults(alignment, is_pause, whole=True, durations=False)

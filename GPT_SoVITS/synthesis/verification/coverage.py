@@ -38,10 +38,16 @@ class TokenFault(NamedTuple):
     """The first and the last phoneme of the text that it concerns, where that is known."""
 
 
-def coverage_faults(alignment: MonotonicAlignment, is_pause: np.ndarray, *, whole: bool) -> list[TokenFault]:
+def coverage_faults(
+    alignment: MonotonicAlignment, is_pause: np.ndarray, *, whole: bool, durations: bool = True
+) -> list[TokenFault]:
     """Return the faults of an alignment with phonemes of which some are pauses (S,).
 
-    `whole`: whether it is complete; otherwise phonemes from the last one on are still to come.
+    Args:
+        alignment: Of the tokens so far.
+        is_pause: Which phonemes are pauses.
+        whole: Whether it is complete; otherwise phonemes from the last one on are still to come.
+        durations: Whether a phoneme that lasts long is a fault, as where pointers end it.
     """
     path = alignment.path(whole=whole)
     mismatch = alignment.mismatch(path)
@@ -62,12 +68,12 @@ def coverage_faults(alignment: MonotonicAlignment, is_pause: np.ndarray, *, whol
         for first, last in _excesses(np.minimum(least / scale - ALLOWANCE, MOST_NATS), SKIPPED_NATS)
     ]
     unexpected = np.minimum(mismatch / scale - ALLOWANCE, MOST_NATS)
-    unexpected[_held(path, alignment.labels)] = np.minimum(unexpected[_held(path, alignment.labels)], 0.0)
+    unexpected = np.where(_held(path, alignment.labels), np.minimum(unexpected, 0.0), unexpected)
     faults += [
         TokenFault(FaultKind.UNEXPECTED, first, last, (int(path[first]), int(path[last - 1])))
         for first, last in _excesses(unexpected, UNEXPECTED_NATS)
     ]
-    for index in range(reached):
+    for index in range(reached if durations else 0):
         limit = LONGEST_PAUSE if is_pause[index] else LONGEST_SOUND
         if ends[index] - starts[index] > limit:
             kind = FaultKind.SILENCE if is_pause[index] else FaultKind.STUCK

@@ -22,12 +22,11 @@ UNVERIFIED = 48
 does not wait."""
 CONTEXT = 3
 """Tokens on either side that the classifier reads to judge one."""
-
 LONGEST_HABIT = 8
 """Phonemes, of a word: more that another seed gets wrong, too, are no way to say a word."""
 
 Listen = Callable[[Sequence[int]], TokenEvidence]
-"""Returns what is known of tokens, each of which is judged with `CONTEXT` on either side."""
+"""Returns what is known of tokens: of each one with `CONTEXT` on either side, or of all of them together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,9 @@ class TextToVerify:
     limit: int
     """Tokens at which the model is stopped; a model with pointers ends by itself before."""
     listen: Listen | None
-    """None where nothing tells what tokens speak: their loops and lengths are verified."""
+    """None where nothing tells what tokens speak: their loops and lengths are verified alone."""
     early: bool = True
-    """Whether it knows tokens before all of them are there."""
+    """Whether it needs no more than the `CONTEXT` of a token, rather than all of them."""
 
     @property
     def unchecked(self) -> tuple[str, ...]:
@@ -101,7 +100,7 @@ class TokenVerifier:
             if len(self._alignment):
                 in_pause = text.is_pause[self._alignment.path(whole=whole)]
                 faults = [fault for fault in faults if not in_pause[fault.start : fault.end].all()]
-                faults += coverage_faults(self._alignment, text.is_pause, whole=whole)
+                faults += coverage_faults(self._alignment, text.is_pause, whole=whole, durations=self._early)
         if whole:
             faults += length_faults(len(tokens), text.predicted_tokens, text.limit)
         self.faults = [fault for fault in faults if not is_repeated(fault, self.accepted)]
