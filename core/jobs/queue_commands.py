@@ -17,9 +17,9 @@ from typing import Final, Self
 import orjson
 from redis import exceptions
 
-from core.access import Quota, current_caller
+from core.access import current_caller
 from core.creation import creation_id
-from core.errors import ErrorData, InvalidRequest, LeaseLost, QueueUnavailable, QuotaExceeded
+from core.errors import ErrorData, LeaseLost, QueueUnavailable
 from core.jobs.job import (
     TERMINAL_EVENTS,
     ChunkStatus,
@@ -31,9 +31,19 @@ from core.jobs.job import (
     LeaseStatus,
     NewJob,
     RescuedJob,
-    StreamPart,
     WorkerInfo,
     WorkerLocation,
+)
+from core.jobs.job_fields import (
+    enqueue_arguments,
+    identify,
+    job_from_fields,
+    pair_up,
+    parse_dead_letter,
+    parse_job,
+    parse_rescued,
+    quota_error,
+    waiting_list,
 )
 from core.jobs.roles import WAITING_LISTS
 from core.jobs.transport import AnyTransport, RedisCommands, command
@@ -47,8 +57,6 @@ BATCH_SIZE: Final = 100
 EVENTS_PAGE: Final = 500
 JOBS_PAGE: Final = 500
 MARKS_TOGETHER: Final = 500
-QUOTA_RETRY_SECONDS: Final = 10.0
-"""After so long a caller with too many unfinished jobs may ask again."""
 BLOCK_SECONDS: Final = 5.0
 """One blocking pop lasts at most so long; the socket times out 5 s later (core/redis.py)."""
 FULL_SECONDS: Final = 0.2
@@ -151,22 +159,14 @@ class QueueCommands(RedisCommands[AnyTransport]):
         quota = (caller.quota.jobs_waiting, caller.quota.characters_per_day)
         arguments: list[object] = [int(bool(caller.key_id)), *("" if limit is None else limit for limit in quota)]
         for job, job_id, payload, owner in zip(jobs, ids, payloads, owners, strict=True):
-            if not 1 <= job.priority <= 10:
-                raise InvalidRequest(f"The priority is {job.priority}; it goes from 1 (last) to 10 (first).")
-            keep = "" if job.keep_result_seconds is None else math.ceil(job.keep_result_seconds)
-            dependencies = orjson.dumps(list(job.depends_on)) if job.depends_on else ""
-            arguments += (job_id, job.role, _waiting_list(job.role), payload, int(job.priority))
-            arguments += (job.topic, job.idempotency_key, job.delay_seconds, keep)
-            arguments += (dependencies, int(job.on_dependency_failure == "start"), job.device)
-            arguments += (owner, job.request_id or current_request.get(), job.characters)
-            arguments += (job.stream or "", job.listener, job.affinity, job.part_of)
+            arguments += enqueue_arguments(job, job_id, payload, owner)
         replies = await self._run_script("enqueue", *arguments)
         if isinstance(replies, str):
-            raise _quota_error(replies, caller.quota)
+            raise quota_error(replies, caller.quota)
         enqueued = []
         for job, job_id, payload, owner, reply in zip(jobs, ids, payloads, owners, replies, strict=True):
             if not isinstance(reply, str):  # the job that was there
-                enqueued.append(_parse_job(*reply))
+                enqueued.append(parse_job(*reply))
                 continue
             enqueued.append(
                 Job(
@@ -205,20 +205,20 @@ class QueueCommands(RedisCommands[AnyTransport]):
         the limits there and also gets jobs with a constraint that its device meets. One that is `draining` gets only
         what continues a stream of audio, and does not wait for it.
         """
-        waiting_list = _waiting_list(role)
+        list_name = waiting_list(role)
         arguments: tuple[object, ...] = ("", "", "", 0)
         if location is not None:
             if location.dedicated:
-                waiting_list = f"{waiting_list}@{location.device}"
+                list_name = f"{list_name}@{location.device}"
             arguments = (location.device, location.kind, location.host, location.limit)
         deadline = time.monotonic() + block_seconds
         while True:
             reply = await self._run_script(
-                "claim", worker_id, waiting_list, self.options.lease_seconds, self._keep, *arguments, int(draining)
+                "claim", worker_id, list_name, self.options.lease_seconds, self._keep, *arguments, int(draining)
             )
             if isinstance(reply, list):
                 job_id, expires_at, fields = reply
-                job = _parse_job(job_id, fields)
+                job = parse_job(job_id, fields)
                 return Lease(job, worker_id, job.token, float(expires_at))
             seconds = min(BLOCK_SECONDS, deadline - time.monotonic())
             if seconds <= 0 or draining:
@@ -232,23 +232,23 @@ class QueueCommands(RedisCommands[AnyTransport]):
                 # The pop moves an id to the worker's own list, where the next claim finds it. It is sent only once: a
                 # second one, after a lost reply, would move a second job.
                 processing = self.key(f"processing:{worker_id}")
-                await self.transport.execute("BLMOVE", self.key(waiting_list), processing, "RIGHT", "LEFT", seconds)
+                await self.transport.execute("BLMOVE", self.key(list_name), processing, "RIGHT", "LEFT", seconds)
 
     @command
     async def renew_lease(self, lease: Lease) -> LeaseStatus:
         """Renew a lease. One that has expired is renewed, too, unless the reaper was quicker."""
-        return LeaseStatus(await self._run_script("renew_lease", *_identify(lease), self.options.lease_seconds))
+        return LeaseStatus(await self._run_script("renew_lease", *identify(lease), self.options.lease_seconds))
 
     @command
     async def progress(self, lease: Lease, data: Mapping[str, object], kind: str = "progress") -> LeaseStatus:
         """Renew a lease and add an event to the history of the job and of its topic."""
         event = (kind, orjson.dumps(data), os.urandom(6).hex(), self._keep, TOPIC_SECONDS)
-        return LeaseStatus(await self._run_script("progress", *_identify(lease), self.options.lease_seconds, *event))
+        return LeaseStatus(await self._run_script("progress", *identify(lease), self.options.lease_seconds, *event))
 
     @command
     async def renew_leases(self, leases: Sequence[Lease], worker_ids: Iterable[str]) -> list[LeaseStatus]:
         """Renew all leases of a process, as `renew_lease` does, and record that its workers are alive."""
-        identities = [part for lease in leases for part in _identify(lease)]
+        identities = [part for lease in leases for part in identify(lease)]
         arguments = (self.options.lease_seconds, len(leases), *identities, *worker_ids)
         return [LeaseStatus(status) for status in await self._run_script("renew_leases", *arguments)]
 
@@ -263,12 +263,12 @@ class QueueCommands(RedisCommands[AnyTransport]):
         """
         spoken = orjson.dumps(words) if words else b""
         arguments = (self.options.lease_seconds, start, sample_rate, samples, MAX_CHUNKS, spoken)
-        return ChunkStatus(await self._run_script("publish_chunk", *_identify(lease), *arguments))
+        return ChunkStatus(await self._run_script("publish_chunk", *identify(lease), *arguments))
 
     @command
     async def ack(self, lease: Lease, result: Mapping[str, object]) -> bool:
         """End a job with its result; return False when the lease was lost and the result is rejected."""
-        return bool(await self._run_script("ack", *_identify(lease), orjson.dumps(result), self._keep))
+        return bool(await self._run_script("ack", *identify(lease), orjson.dumps(result), self._keep))
 
     @command
     async def fail(
@@ -281,7 +281,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
         """
         status = await self._run_script(
             "fail",
-            *_identify(lease),
+            *identify(lease),
             orjson.dumps(error),
             str(error.get("code", "")),
             str(error.get("message", "")),
@@ -299,12 +299,12 @@ class QueueCommands(RedisCommands[AnyTransport]):
     @command
     async def confirm_cancel(self, lease: Lease) -> bool:
         """End a job whose worker stopped on request; return False when nobody requested it or the lease was lost."""
-        return bool(await self._run_script("confirm_cancel", *_identify(lease), self._keep))
+        return bool(await self._run_script("confirm_cancel", *identify(lease), self._keep))
 
     @command
     async def release(self, lease: Lease) -> bool:
         """Return a job to the front of its list, counted neither as an attempt nor as a rescue."""
-        return bool(await self._run_script("release", *_identify(lease), self._keep))
+        return bool(await self._run_script("release", *identify(lease), self._keep))
 
     @command
     async def reconcile(self, worker_id: str, held: Iterable[str] = ()) -> int:
@@ -357,7 +357,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
     @command
     async def rescue_worker(self, worker_id: str) -> list[RescuedJob]:
         """Requeue the jobs of a dead worker process, those of all its slots."""
-        return _parse_rescued(await self._run_script("rescue_worker", worker_id, self._keep))
+        return parse_rescued(await self._run_script("rescue_worker", worker_id, self._keep))
 
     @command
     async def reap(self) -> list[RescuedJob]:
@@ -365,7 +365,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
         rescued: list[RescuedJob] = []
         arguments = (BATCH_SIZE, self.options.lease_seconds, UNCLAIMED_SECONDS, OUTAGE_SECONDS, SILENT_SECONDS)
         while True:
-            batch = _parse_rescued(await self._run_script("reap", *arguments, self._keep))
+            batch = parse_rescued(await self._run_script("reap", *arguments, self._keep))
             rescued += batch
             if len(batch) < BATCH_SIZE:
                 return rescued
@@ -386,7 +386,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
     async def job(self, job_id: str) -> Job | None:
         """Return a job, or None when it is unknown, was forgotten or is nothing that the caller may see."""
         fields = await self._send("HGETALL", self.key(f"job:{job_id}"))
-        return _job_from_fields(job_id, fields) if fields and current_caller().sees(fields.get("owner")) else None
+        return job_from_fields(job_id, fields) if fields and current_caller().sees(fields.get("owner")) else None
 
     async def _may_touch(self, job_id: str) -> bool:
         """Return whether the caller may see a job; one that is unknown or was forgotten is nobody's."""
@@ -413,7 +413,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
 
     async def _list_jobs(self, kind: str, offset: int, limit: int) -> tuple[list[Job], int]:
         total, *listed = await self._run_script("list_jobs", kind, offset, limit)
-        return [_parse_job(job_id, ["payload", "{}", *fields]) for job_id, fields in listed], int(total)
+        return [parse_job(job_id, ["payload", "{}", *fields]) for job_id, fields in listed], int(total)
 
     @command
     async def dead_letters(self, offset: int = 0, limit: int = 100) -> list[DeadLetter]:
@@ -429,8 +429,8 @@ class QueueCommands(RedisCommands[AnyTransport]):
         key, caller = self.key("dead_letter_queue"), current_caller()
         if caller.sees_all:
             documents = await self._send("LRANGE", key, offset, offset + limit - 1)
-            return [_parse_dead_letter(document) for document in documents], int(await self._send("LLEN", key))
-        letters = [_parse_dead_letter(document) for document in await self._send("LRANGE", key, 0, -1)]
+            return [parse_dead_letter(document) for document in documents], int(await self._send("LLEN", key))
+        letters = [parse_dead_letter(document) for document in await self._send("LRANGE", key, 0, -1)]
         visible = [letter for letter in letters if caller.sees(letter.owner)]
         return visible[offset : offset + limit], len(visible)
 
@@ -480,7 +480,7 @@ class QueueCommands(RedisCommands[AnyTransport]):
         """Return the workers that registered, have not ended and had a heartbeat in the last minutes."""
         workers = []
         for worker_id, silent_seconds, job_id, flat in await self._run_script("workers"):
-            fields = _pair_up(flat)
+            fields = pair_up(flat)
             workers.append(
                 WorkerInfo(
                     id=worker_id,
@@ -544,70 +544,3 @@ class QueueCommands(RedisCommands[AnyTransport]):
         """Return whether the history has a terminal event at `last`, or as the last one before it."""
         entries = await self._send("XREVRANGE", self.key(f"events:{topic}"), last, "-", "COUNT", 1)
         return any(fields["kind"] in TERMINAL_EVENTS for _, fields in entries)
-
-
-def _waiting_list(role: str) -> str:
-    return WAITING_LISTS.get(role) or f"{role}_tasks"
-
-
-def _identify(lease: Lease) -> tuple[str, int, str]:
-    return lease.job.id, lease.token, lease.worker_id
-
-
-def _pair_up(flat: Sequence[str]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _parse_job(job_id: str, flat: Sequence[str]) -> Job:
-    return _job_from_fields(job_id, _pair_up(flat))
-
-
-def _job_from_fields(job_id: str, fields: Mapping[str, str]) -> Job:
-    """Return a job from its hash."""
-    return Job(
-        id=job_id,
-        role=fields["role"],
-        payload=orjson.loads(fields["payload"]),
-        status=JobStatus(fields["state"]),
-        priority=int(fields["priority"]),
-        attempts=int(fields.get("attempts", 0)),
-        rescues=int(fields.get("rescues", 0)),
-        device=fields.get("device", ""),
-        owner=fields.get("owner", ""),
-        request_id=fields.get("request", ""),
-        topic=fields.get("topic", ""),
-        stream=StreamPart(fields["stream"]) if "stream" in fields else None,
-        token=int(fields.get("token", 0)),
-        worker=fields.get("worker", ""),
-        cancel_requested="cancel" in fields,
-        pending_dependencies=int(fields.get("awaits", 0)),
-        created_at=float(fields["created_at"]),
-        started_at=float(fields.get("started_at", 0)),
-        finished_at=float(fields.get("finished_at", 0)),
-        error=orjson.loads(fields["error"]) if "error" in fields else None,
-        result=orjson.loads(fields["result"]) if "result" in fields else None,
-    )
-
-
-def _parse_dead_letter(document: str) -> DeadLetter:
-    return DeadLetter(**orjson.loads(document))
-
-
-def _quota_error(reply: str, quota: Quota) -> QuotaExceeded:
-    """Return the error for a reply `jobs N` or `characters N seconds` of the script."""
-    kind, used, *seconds = reply.split()
-    if kind == "jobs":
-        return QuotaExceeded(
-            f"{used} of your jobs have not ended; this API key may have {quota.jobs_waiting}.",
-            retry_after=QUOTA_RETRY_SECONDS,
-            hint="Wait until some have ended, or cancel some.",
-        )
-    return QuotaExceeded(
-        f"{int(used):,} characters were synthesized for you today; this API key may have {quota.characters_per_day:,}.",
-        retry_after=float(seconds[0]),
-        hint="The count begins again at midnight UTC.",
-    )
-
-
-def _parse_rescued(reply: Sequence[Sequence[str]]) -> list[RescuedJob]:
-    return [RescuedJob(job_id, role, JobStatus(state), topic) for job_id, role, state, topic in reply]

@@ -80,12 +80,15 @@ class StageRun:
         The path, and a program that works in it, reach the very folder that this lease has made, under whatever name: a
         predecessor that slept, or whose program still runs, goes on in the folder from which this one was copied.
         """
-        final, token = self.folder / self.own_folder_name, self.context.lease.token
-        making, old = (final.with_name(f".{final.name}.{token}.{suffix}") for suffix in ("making", "old"))
-        replaced = sorted(self.folder.glob(f".{final.name}.*.old"), key=_token_of)
+        final, attempt = self.folder / self.own_folder_name, (self.run, self.context.lease.token)
+        making, old = (
+            final.with_name(f".{final.name}.{self.run}.{self.context.lease.token}.{suffix}")
+            for suffix in ("making", "old")
+        )
+        replaced = sorted(self.folder.glob(f".{final.name}.*.old"), key=_attempt_of)
         source = final if final.exists() else replaced[-1] if replaced else None  # a swap was interrupted
         for earlier in self.folder.glob(f".{final.name}.*.making"):
-            if _token_of(earlier) <= token:
+            if _attempt_of(earlier) <= attempt:
                 shutil.rmtree(earlier, ignore_errors=True)
         if source is None:
             making.mkdir(parents=True)
@@ -131,9 +134,10 @@ class StageRun:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _token_of(folder: Path) -> int:
-    """Return the token in the name of a folder that was replaced."""
-    return int(folder.name.split(".")[-2])
+def _attempt_of(folder: Path) -> tuple[int, int]:
+    """Return run and token in the name of a folder that was being made, or was replaced, in that attempt."""
+    *_, run, token, _ = folder.name.split(".")
+    return int(run), int(token)
 
 
 def _link_or_copy(source: str, target: str) -> None:
