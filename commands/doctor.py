@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from commands.doctor_marks import describe_marks, marks_advice, missing_marks
 from commands.terminal import BOLD, colored, print_json
 from common.official_weights import installed_weights, missing_parts
 from common.versions import VERSIONS
@@ -130,6 +131,7 @@ def examine(
     report.sections.append(("Versions", _versions(look_up)))
     report.sections.append(("Data", _data(settings, report)))
     report.sections.append(("Weights", _weights(settings)))
+    report.sections.append(("Marks and consent", describe_marks(settings)))
     for needed, target in ((REQUIRED, report.missing), (OPTIONAL, report.advice)):
         for distribution, module, remedy in needed:
             if not look_up(distribution) or (module and find_spec(module) is None):
@@ -139,9 +141,8 @@ def examine(
             "the native decoder, for faster speech on a CPU: install a C++ compiler, run scripts/setup"
         )
     _check_exposure(settings, report)
-    shares_database = not settings.resolved_database_url.startswith("sqlite")
-    if settings.mark_watermark and shares_database and not settings.mark_key.get_secret_value():
-        report.advice.append("MARK_KEY, the same on every host: now each host finds the marks of its own speech only")
+    report.missing += missing_marks(settings)
+    report.advice += marks_advice(settings, look_up)
     _check_prompts(settings, report)
     return report
 

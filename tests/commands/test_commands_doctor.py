@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from placeholder_weights import install_version
 
 from commands.doctor import examine
+from core.records import (
+    ConsentSource,
+    NewCheckpointRecord,
+    NewConsentRecord,
+    NewVoiceRecord,
+    Records,
+    upgrade,
+)
 from core.settings import read_settings
 from supervisor.gpu import Gpu
 
@@ -102,3 +111,53 @@ def test_the_report_lists_for_each_version_what_is_missing(tmp_path: Path):
     assert lines["nano"].endswith("installed")
     assert "missing: gpt, sovits, discriminator; `main.py download v1`" in lines["v1"]
     assert "missing: sovits, speaker_vector, discriminator; `main.py download v2Pro`" in lines["v2Pro"]
+
+
+def test_marks_that_are_off_and_a_signing_key_that_is_not_there_are_named(tmp_path: Path):
+    def report(**changes):
+        return examine(read_settings(data_path=tmp_path, **changes), gpus=(), installed=everything)
+
+    off = report(mark_watermark=False, mark_metadata=False)
+    assert any("some mark of synthetic speech" in line for line in off.advice)
+    assert len([line for line in off.advice if "MARK_" in line]) == 2
+    assert "watermark: off" in off.text()
+    on = report()
+    assert not [line for line in on.advice if "MARK_" in line]
+    assert "content-credentials.pem, made at first use" in on.text()
+    without_key = report(mark_certificate=tmp_path / "none.pem")
+    assert not without_key.healthy
+    assert any("none.pem, which MARK_CERTIFICATE names" in line for line in without_key.missing)
+
+
+def test_voices_without_a_consent_that_counts_are_counted(tmp_path: Path):
+    settings = read_settings(data_path=tmp_path)
+    upgrade(settings.resolved_database_url)
+
+    async def publish() -> None:
+        records = Records.from_settings(settings)
+        for kind in ("gpt", "sovits"):
+            await records.checkpoints.create(
+                NewCheckpointRecord(id=kind, kind=kind, version="nano", name="a", sha256="0" * 64, size_bytes=1)
+            )
+        new = NewConsentRecord(speaker="Ann", statement="Yes.", source=ConsentSource.STATEMENT)
+        consents = [(await records.consents.create(new)).id for _ in range(2)]
+        for name, consent in zip("abcd", (None, None, *consents), strict=True):
+            await records.voices.create(
+                NewVoiceRecord(
+                    name=name,
+                    version="nano",
+                    language="en",
+                    gpt_checkpoint_id="gpt",
+                    sovits_checkpoint_id="sovits",
+                    prompts=[],
+                    consent_id=consent,
+                )
+            )
+        await records.consents.withdraw(consents[0])
+        await records.close()
+
+    asyncio.run(publish())
+    advice = "\n".join(examine(settings, gpus=(), installed=everything).advice)
+
+    assert "the consent of the speakers of 2 voices: none is demanded" in advice
+    assert "new consents for 1 voices" in advice
