@@ -23,6 +23,10 @@ from GPT_SoVITS.synthesis.utterance_ends import (
 from GPT_SoVITS.synthesis.word_timing import WordTimer
 from GPT_SoVITS.text import InlinePronunciation, PhonemizedText, Span, phonemize
 
+NANO_FRAME_DELAY = 0.01
+"""Seconds. Frame t of Whisper's encoder is centered at t / 50 s, half a frame before the middle of the audio that is
+decoded from it; HuBERT's are centered within 3 ms of that."""
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingOverrides:
@@ -78,6 +82,8 @@ class ConditionedRequest:
     """The GPT's input: the prompt's phonemes and tokens before those of the sentence."""
     sampling: SamplingSettings
     phonemes: PhonemizedText
+    frame_delay_seconds: float = 0.0
+    """By which frames of tokens are later than what they say, at speed 1."""
 
     @property
     def skipped(self) -> list[tuple[int, str]]:
@@ -86,7 +92,8 @@ class ConditionedRequest:
 
     def word_timer(self) -> WordTimer:
         """Return what tells when its words are heard."""
-        return WordTimer(self.request.text, self.phonemes, self.request.atoms)
+        delay = self.frame_delay_seconds / self.request.speed
+        return WordTimer(self.request.text, self.phonemes, self.request.atoms, delay_seconds=delay)
 
 
 class TextConditioner:
@@ -128,7 +135,8 @@ class TextConditioner:
                     dim=1,
                 )
             gpt_input = GenerationInput(torch.cat([prompt.phones, phones]), both, prompt.tokens)
-        return ConditionedRequest(request, phones, gpt_input, sampling, phonemes)
+        delay = NANO_FRAME_DELAY if self.version == "nano" else 0.0
+        return ConditionedRequest(request, phones, gpt_input, sampling, phonemes, delay)
 
     def encode_text(
         self, text: str, language: str, inline_pronunciations: Sequence[InlinePronunciation] = ()

@@ -79,8 +79,18 @@ def _runs(quiet: Sequence[bool], start: int, end: int) -> list[tuple[int, int]]:
 class WordTimer:
     """Takes the phonemes of an utterance's frames as they come, and gives each word once its end is known."""
 
-    def __init__(self, text: str, phonemized: PhonemizedText, atoms: Sequence[Span] = ()) -> None:
-        """`atoms`: stretches of the text in which no word begins."""
+    def __init__(
+        self, text: str, phonemized: PhonemizedText, atoms: Sequence[Span] = (), *, delay_seconds: float = 0.0
+    ) -> None:
+        """Begin before the first frame.
+
+        Args:
+            text: The utterance's.
+            phonemized: The same as phonemes.
+            atoms: Stretches of the text in which no word begins.
+            delay_seconds: By which a frame is later than what it says.
+        """
+        self._delay_seconds = delay_seconds
         self._words = written_words(text, phonemized, atoms)
         self._phonemes = phonemized.phonemes
         self._begins = [0]
@@ -138,5 +148,6 @@ class WordTimer:
 
     def _begin(self, phoneme: int) -> float:
         """Return when a phoneme begins; the end of the audio where that is never."""
-        frame = self._begins[phoneme] if phoneme < len(self._begins) else self._frames
-        return frame / FRAMES_PER_SECOND
+        if phoneme >= len(self._begins):
+            return self._frames / FRAMES_PER_SECOND
+        return max(0.0, self._begins[phoneme] / FRAMES_PER_SECOND - self._delay_seconds)

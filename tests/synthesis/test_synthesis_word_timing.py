@@ -105,6 +105,22 @@ def test_words_wait_for_their_end_and_a_joint_never_leads_back():
     assert rest[-1].end == (first + 6) * FRAME
 
 
+def test_frames_that_are_late_give_earlier_words_within_the_audio(nano):
+    phonemized = phonemize("Hi there you.", "en")
+    spoken = [frame // 4 for frame in range(4 * len(phonemized.phonemes))]
+    first = next(index for index, phoneme in enumerate(phonemized.phonemes) if phoneme == "HH")
+
+    usual, early = (
+        WordTimer("Hi there you.", phonemized, delay_seconds=delay).add(spoken, last=True) for delay in (0.0, 0.01)
+    )
+
+    assert early[0].start == max(0.0, 4 * first * FRAME - 0.01)
+    assert [word.start for word in early[1:]] == pytest.approx([word.start - 0.01 for word in usual[1:]])
+    assert early[-1].end <= usual[-1].end
+    # The encoder that made nano's tokens centers its frames half a frame before the middle of the audio.
+    assert nano.conditioner.condition(request(nano)).frame_delay_seconds == FRAME / 2
+
+
 def test_beside_a_pause_a_word_begins_and_ends_where_it_is_heard():
     text = "Hi, you."
     phonemized = phonemize(text, "en")
