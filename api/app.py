@@ -36,6 +36,7 @@ from api.http.json_body import JsonBodyMiddleware
 from api.http.metrics import Metrics, RequestMetricsMiddleware
 from api.http.origins import AllowedOrigins, OriginMiddleware
 from api.http.primary import PrimaryMiddleware
+from api.http.recovery_metrics import RecoveryCollector
 from api.http.request_context import RequestContextMiddleware, TrustedProxies
 from api.http.sse import SseResponder
 from api.http.stream_tokens import StreamTokens
@@ -120,6 +121,7 @@ ERROR_FORMATS: Final[tuple[errors.ErrorFormat, ...]] = (
 def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     """Create the API as an ASGI application. Redis and the database must be available when it starts."""
     metrics = Metrics()
+    metrics.registry.register(RecoveryCollector(settings))
     audit = AuditLog.of(settings)
 
     @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ import hashlib
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import orjson
@@ -34,6 +35,7 @@ from recovery.backup.target import BackupTarget
 
 MAX_ROWS: Final = 2000
 """Of a batch; the rest goes into the next one."""
+CONCURRENT_FILES: Final = 8
 _ENDED_STAGES: Final = ("completed", "failed", "cancelled")
 """Statuses after which the files of a stage are complete."""
 
@@ -136,17 +138,19 @@ class ChangeShipper:
 
     def _store_files(self, rows: list[ChangedRow]) -> list[FileEntry]:
         """Write the files that changed rows name and that were not written since this process began."""
-        entries = []
-        for source in self._sources(rows):
-            file = self._read.get(source.path)
-            if file is None or file.stamp != source.stamp:
-                try:
-                    file = ReadFile(stamp=source.stamp, entry=self.store.put_file(source.path, source.chunks()))
-                except FileNotFoundError:  # deleted meanwhile, and its row soon
-                    continue
-                self._read[source.path] = file
-            entries.append(file.entry)
-        return entries
+        with ThreadPoolExecutor(CONCURRENT_FILES) as pool:  # they wait for the disk or the network
+            entries = list(pool.map(self._store_file, self._sources(rows)))
+        return [entry for entry in entries if entry is not None]
+
+    def _store_file(self, source: SourceFile) -> FileEntry | None:
+        file = self._read.get(source.path)
+        if file is None or file.stamp != source.stamp:
+            try:
+                file = ReadFile(stamp=source.stamp, entry=self.store.put_file(source.path, source.chunks()))
+            except FileNotFoundError:  # deleted meanwhile, and its row soon
+                return None
+            self._read[source.path] = file
+        return file.entry
 
     def _sources(self, rows: list[ChangedRow]) -> Iterator[SourceFile]:
         folders: set[str] = set()

@@ -17,7 +17,7 @@ def upgrade() -> None:
         sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
         sa.Column("table_name", sa.String(63), nullable=False),
         sa.Column("row_key", sa.Text(), nullable=False),
-        sa.UniqueConstraint("table_name", "row_key", name="uq_record_changes_table_name"),
+        sa.UniqueConstraint("table_name", "row_key", name="uq_record_changes_table_name_row_key"),
         sqlite_autoincrement=True,
     )
 
