@@ -1,4 +1,7 @@
-"""`/docs`: every route on one page, rendered here, so that it needs nothing from the internet."""
+"""`/docs`: every route, in the bundled Swagger UI, which also sends requests; without scripts, as one plain page.
+
+Nothing of it comes from the internet. `scripts/swagger-ui` brings the files of `swagger_ui/`.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,22 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from api.http.access import PUBLIC
+from api.http.built_files import find_file
 from api.http.request_context import external_path
 from api.http.responses import JsonResponse
+from core.errors import NotFound
 
 Schema = dict[str, Any]
 """An OpenAPI document, or a part of one."""
 
 _ICON: Final = Path(__file__).with_name("favicon.ico")
+_EXPLORER: Final = Path(__file__).with_name("swagger_ui")
+_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"}
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Swagger UI writes style attributes; scripts are those of its files only."""
 router = APIRouter(include_in_schema=False, dependencies=[PUBLIC])
 
 _STYLE: Final = """
@@ -29,13 +41,24 @@ table{border-collapse:collapse;margin:.4rem 0;font-size:.9rem}
 td,th{border:1px solid #d0d7de;padding:.2rem .6rem;text-align:left;vertical-align:top}
 @media(prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}
 td,th,h2{border-color:#30363d}a{color:#6cb6ff}}
+body.explored{max-width:none;margin:0;padding:0}
 """
 
 
 @router.get("/docs")
 async def docs(request: Request) -> HTMLResponse:
-    """Show every route with its fields."""
-    return HTMLResponse(render(request.app.openapi()))
+    """Show every route with its fields, examples and responses, and send requests."""
+    headers = {**_HEADERS, "Content-Security-Policy": _POLICY}
+    return HTMLResponse(render(request.app.openapi()), headers=headers)
+
+
+@router.get("/docs/assets/{filename}")
+async def docs_file(filename: str, request: Request) -> Response:
+    """Return a file of the page."""
+    file = await find_file(_EXPLORER, filename)
+    if file is None:
+        raise NotFound(f"The documentation has no file {filename[:100]!r}.", hint="GET /docs names its files.")
+    return file.response(request, {**_HEADERS, "Cache-Control": "public, max-age=3600"})
 
 
 @router.get("/openapi.json")
@@ -54,7 +77,7 @@ async def favicon() -> Response:
 
 
 def render(schema: Schema) -> str:
-    """Render an OpenAPI document as one HTML page."""
+    """Render an OpenAPI document as one HTML page, which Swagger UI replaces by its own view."""
     by_tag: dict[str, list[str]] = {}
     for path, methods in schema["paths"].items():
         for method, operation in methods.items():
@@ -65,8 +88,10 @@ def render(schema: Schema) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(info["title"])}: API</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+        f'<link rel="stylesheet" href="docs/assets/swagger-ui.css"><div id="explorer"></div><main id="reference">'
         f"<h1>{escape(info['title'])} {escape(info['version'])}</h1><p>{escape(info.get('summary', ''))} "
-        f'The same for programs: <a href="openapi.json">openapi.json</a>.</p>{"".join(parts)}</html>'
+        f'The same for programs: <a href="openapi.json">openapi.json</a>.</p>{"".join(parts)}</main>'
+        '<script src="docs/assets/swagger-ui-bundle.js"></script><script src="docs/assets/explorer.js"></script></html>'
     )
 
 

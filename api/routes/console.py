@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import gzip
-import mimetypes
 import secrets
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from api.http.access import PUBLIC
+from api.http.built_files import find_file
 from core.errors import NotFound
 
 router = APIRouter(include_in_schema=False, dependencies=[PUBLIC])
@@ -33,15 +29,6 @@ _SECURITY_HEADERS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltFile:
-    """One file of the build, as it is and compressed."""
-
-    content: bytes
-    compressed: bytes
-    media_type: str
-
-
 @router.api_route("/console", methods=_METHODS)
 async def console_folder() -> Response:
     """Redirect to the folder, in which the names of the page's files are relative."""
@@ -51,7 +38,7 @@ async def console_folder() -> Response:
 @router.api_route("/console/", methods=_METHODS)
 async def console_page() -> Response:
     """Return the page with a content security policy that allows its own files and one nonce."""
-    page = (await asyncio.to_thread(_built_files)).get(_INDEX)
+    page = await find_file(BUILD, _INDEX)
     if page is None:
         raise NotFound("The console was not built.", hint="scripts/console builds it.")
     nonce = secrets.token_urlsafe(18)
@@ -67,15 +54,12 @@ async def console_page() -> Response:
 @router.api_route("/console/assets/{filename}", methods=_METHODS)
 async def console_file(filename: str, request: Request) -> Response:
     """Return a file of the build. Its name has the hash of its content, so that browsers keep it for good."""
-    file = (await asyncio.to_thread(_built_files)).get(f"assets/{filename}")
+    file = await find_file(BUILD, f"assets/{filename}")
     if file is None:
         raise NotFound(
             f"The console has no file {filename[:100]!r}.", hint="Reload the page: it may be of an older version."
         )
-    headers = {**_SECURITY_HEADERS, "Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        return Response(file.compressed, headers={**headers, "Content-Encoding": "gzip"}, media_type=file.media_type)
-    return Response(file.content, headers=headers, media_type=file.media_type)
+    return file.response(request, {**_SECURITY_HEADERS, "Cache-Control": "public, max-age=31536000, immutable"})
 
 
 def content_security_policy(nonce: str) -> str:
@@ -98,17 +82,3 @@ def content_security_policy(nonce: str) -> str:
         "frame-ancestors": "'none'",
     }
     return "; ".join(f"{name} {value}" for name, value in directives.items())
-
-
-@cache
-def _built_files() -> dict[str, BuiltFile]:
-    """Read the build; it is small and does not change while the process runs."""
-    files = {}
-    for path in BUILD.rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-            if media_type in ("text/javascript", "application/javascript"):
-                media_type = "text/javascript; charset=utf-8"
-            files[path.relative_to(BUILD).as_posix()] = BuiltFile(content, gzip.compress(content, 9), media_type)
-    return files

@@ -20,6 +20,7 @@ PUBLIC_PATHS = {
     "/api/v1/detect",
     "/api/v2/test-page",
     *("/", "/voices", "/audio/{filename}", "/health", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"),
+    "/docs/assets/{filename}",
     *("/favicon.ico", "/console", "/console/", "/console/assets/{filename}"),
     *("/v1/audio/voices", "/v1/audio/models", "/control", "/api/v1/detect"),
 }
@@ -54,6 +55,7 @@ FILE_MISSING = {
     "GET /api/v1/experiments/{exp_id}/stages/{stage}/artefacts/{name}",
     "GET /audio/{filename}",
     "GET /console/assets/{filename}",
+    "GET /docs/assets/{filename}",
 }
 """Routes that name something inside of what is Alice's which no worker has made."""
 
