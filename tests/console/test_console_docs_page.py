@@ -26,7 +26,9 @@ def test_a_request_is_sent_from_the_page(daemon: Daemon, browser: Browser) -> No
     operation.get_by_role("button", name="Execute").click()
 
     expect(operation.locator(".live-responses-table tbody .response-col_status").first).to_contain_text("200")
-    expect(operation.locator(".live-responses-table tbody .response-col_description").first).to_contain_text('"allison"')
+    expect(operation.locator(".live-responses-table tbody .response-col_description").first).to_contain_text(
+        '"allison"'
+    )
     expect(tab.page.locator("#reference")).to_be_hidden()
     tab.page.get_by_role("button", name="Authorize").first.click()
     expect(tab.page.locator(".modal-ux")).to_contain_text("X-API-Key")
