@@ -40,3 +40,7 @@ UPSTREAM_PROMPT_SECONDS: Final = (3.0, 10.0)
 def prompt_seconds(version: str) -> tuple[float, float]:
     """Return the shortest and the longest reference recording of a version."""
     return NANO_PROMPT_SECONDS if version == "nano" else UPSTREAM_PROMPT_SECONDS
+
+
+MAX_API_WORKERS: Final = 64
+"""Processes of the API on one host."""

@@ -17,6 +17,11 @@ def supervisor_lock(data_path: Path) -> Path:
     return data_path / "run" / "supervisor.lock"
 
 
+def announcement_file(data_path: Path, index: int = 0) -> Path:
+    """Return the file in which a process of the API says its address and its process id."""
+    return data_path / "run" / (f"api-{index}.json" if index else "api.json")
+
+
 def control_host(data_path: Path, command: HostCommand) -> None:
     """Signal the supervisor of this process; an API that runs by itself ends."""
     supervisor = os.getppid()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from core.host_control import announcement_file
 from core.jobs.roles import TRAINER
 from core.jobs.worker_process import GPUS, visible_devices
 from core.process import child_environment
@@ -28,16 +30,38 @@ class ChildSpec:
     """Empty for the API, which is no worker."""
     drain_seconds: float = 5.0
     """Seconds between SIGTERM and SIGKILL."""
+    announcement: Path | None = None
+    """The file in which a process of the API says that it is at work."""
 
 
-def api_spec(settings: Settings, redis_url: str) -> ChildSpec:
-    """Return the API's spec; it may drain as long as any worker, since it responds to the requests they finish."""
+def api_spec(settings: Settings, redis_url: str, index: int = 0) -> ChildSpec:
+    """Return the spec of a process of the API.
+
+    It may drain as long as any worker, since it responds to the requests they finish.
+    """
     return ChildSpec(
-        name="API",
-        command=_command("api"),
-        env=_environment(redis_url, 1, CPU),
+        name=f"API {index + 1}" if settings.api_workers > 1 else "API",
+        command=_command("api", *(["--index", str(index)] if index else [])),
+        env=_environment(redis_url, 1, CPU) | api_environment(settings),
+        announcement=announcement_file(settings.data_path, index),
         drain_seconds=max(settings.drain_training_seconds, settings.drain_speech_seconds) + DRAIN_MARGIN_SECONDS,
     )
+
+
+def api_environment(settings: Settings) -> dict[str, str]:
+    """Return what the processes of the API must agree on where they are several."""
+    if settings.api_workers == 1:
+        return {}
+    return {
+        "API_WORKERS": str(settings.api_workers),
+        "API_PORT": str(settings.port),
+        "PROMETHEUS_MULTIPROC_DIR": str(metrics_folder(settings.data_path)),
+    }
+
+
+def metrics_folder(data_path: Path) -> Path:
+    """Return the folder in which several processes of the API count for one another."""
+    return data_path / "run" / "metrics"
 
 
 def worker_spec(placement: Placement, settings: Settings, redis_url: str, gpus: Sequence[Gpu] = ()) -> ChildSpec:

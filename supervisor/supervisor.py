@@ -6,7 +6,9 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import signal
+import socket
 import sys
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +37,7 @@ from core.jobs.transport import AsyncTransport
 from core.log_output import LOG_OUTPUT
 from core.logs import configure_logs
 from core.memory import available_memory_mb
+from core.net.listening import reserve_port
 from core.private_files import make_private
 from core.records import Records, upgrade
 from core.redis import connect_async
@@ -45,7 +48,7 @@ from core.webhooks.stored_secrets import encrypt_stored_secrets
 from supervisor.backups import BackupActions
 from supervisor.bundled_voices import publish_bundled_voices
 from supervisor.child_monitor import BootFailed
-from supervisor.child_specs import api_spec, worker_spec
+from supervisor.child_specs import api_spec, metrics_folder, worker_spec
 from supervisor.children import Children
 from supervisor.device_watch import DeviceWatch
 from supervisor.devices import count_cores, find_cuda_version, find_gpus
@@ -132,6 +135,8 @@ class Supervisor:
         """Free before anything of this host was started."""
         self._children: Children
         self._devices: DeviceWatch
+        self._api_port: list[socket.socket] = []
+        """Holds the port that several processes of the API share."""
 
     async def run(self) -> int:
         """Run until SIGTERM, then drain; return the exit code: 0, or 1 when something cannot start."""
@@ -203,6 +208,8 @@ class Supervisor:
                 await host_actions.close()
                 await records.close()
                 await redis.aclose()
+                for held in self._api_port:
+                    held.close()
                 if self._server is not None:
                     await self._in_server_thread(self._server.stop)
 
@@ -281,10 +288,22 @@ class Supervisor:
             logger.info("%s", line)
         self._devices = DeviceWatch(self._read_gpus, gpus)
         if self.with_api:
-            self._api_file.unlink(missing_ok=True)
-            self._children.start(api_spec(self.settings, redis_url))
+            self._start_api(redis_url)
         for placement in self._plan():
             self._children.start(worker_spec(placement, self.settings, redis_url, gpus), placement)
+
+    def _start_api(self, redis_url: str) -> None:
+        """Start the processes of the API; several share a port, which is held for them here."""
+        settings = self.settings
+        for file in (settings.data_path / "run").glob("api*.json"):
+            file.unlink(missing_ok=True)
+        if settings.api_workers > 1:
+            self._api_port = reserve_port(settings.host, settings.port)
+            settings = settings.model_copy(update={"port": self._api_port[0].getsockname()[1]})
+            shutil.rmtree(metrics_folder(settings.data_path), ignore_errors=True)
+            metrics_folder(settings.data_path).mkdir(parents=True)
+        for index in range(settings.api_workers):
+            self._children.start(api_spec(settings, redis_url, index))
 
     def _plan(self) -> tuple[Placement, ...]:
         """Plan for the present devices, and log it."""
@@ -359,14 +378,12 @@ class Supervisor:
         if not waiting:
             return
         registered = {worker.id for worker in await queue.workers()}
-        try:
-            api_pid = json.loads(self._api_file.read_bytes())["pid"]
-        except (OSError, ValueError, KeyError):
-            api_pid = None
         for monitor in waiting:
             assert monitor.child is not None
-            pid, is_worker = monitor.child.pid, bool(monitor.spec.role)
-            at_work = monitor.worker_id in registered if is_worker else api_pid == pid
+            if monitor.spec.announcement is None:
+                at_work = monitor.worker_id in registered
+            else:
+                at_work = _announced_pid(monitor.spec.announcement) == monitor.child.pid
             if at_work and monitor.child.running:
                 monitor.note_ready()
 
@@ -380,10 +397,6 @@ class Supervisor:
         ]
         await reports.report(host, problems)
 
-    @property
-    def _api_file(self) -> Path:
-        return self.settings.data_path / "run" / "api.json"
-
     async def _feed_watchdog(self) -> None:
         period = watchdog_seconds()
         if period is None:
@@ -392,3 +405,11 @@ class Supervisor:
         while True:
             notify("WATCHDOG=1")
             await asyncio.sleep(period)
+
+
+def _announced_pid(file: Path) -> int | None:
+    """Return the process id that a process of the API wrote; None before it did."""
+    try:
+        return int(json.loads(file.read_bytes())["pid"])
+    except (OSError, ValueError, KeyError):
+        return None

@@ -186,7 +186,7 @@ async def _identify(connection: HTTPConnection, key: str) -> Caller:
     """Act as the caller with this key from here on, and count the request."""
     keys = _key_ring(connection)
     caller = await keys.check(key)
-    return _act_as(connection, keys, caller)
+    return await _act_as(connection, keys, caller)
 
 
 async def _identify_by_token(connection: HTTPConnection, token: str) -> Caller:
@@ -197,11 +197,11 @@ async def _identify_by_token(connection: HTTPConnection, token: str) -> Caller:
     caller = await keys.find_by_id(key_id)
     if caller is None or not caller.has(Scope(scope)):
         raise Unauthorized("The API key that created this stream token is no longer valid.")
-    return _act_as(connection, keys, replace(caller, scopes=frozenset({Scope(scope)})))
+    return await _act_as(connection, keys, replace(caller, scopes=frozenset({Scope(scope)})))
 
 
-def _act_as(connection: HTTPConnection, keys: KeyRing, caller: Caller) -> Caller:
-    keys.count_request(caller)
+async def _act_as(connection: HTTPConnection, keys: KeyRing, caller: Caller) -> Caller:
+    await keys.count_request(caller)
     connection.state.caller = caller
     set_caller(caller)
     if context := current_context.get():

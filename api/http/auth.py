@@ -8,13 +8,16 @@ import hmac
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from redis.exceptions import RedisError
 from starlette.requests import HTTPConnection
 
 from api.http.request_context import current_context
-from api.http.wrong_keys import WrongKeys
+from api.http.shared_throttles import SharedThrottles
+from api.http.wrong_keys import WINDOW_SECONDS, WrongKeys, network_of, raise_above_limits
 from core.access import ALL_SCOPES, LOCAL, USER_SCOPES, Caller, Scope
 from core.errors import NotReady, QuotaExceeded, Unauthorized
 from core.records import ApiKeyRecord, Records, iso
@@ -22,7 +25,9 @@ from core.records import ApiKeyRecord, Records, iso
 logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS: Final = 5.0
-"""How long a key that another process created or revoked may go unnoticed."""
+"""How long it may go unnoticed that another process revoked a key, or created the first one."""
+UNKNOWN_SECONDS: Final = 0.25
+"""Keys that were read longer ago are read again before an unknown one is rejected."""
 MAX_STALE_SECONDS: Final = 60.0
 """How long the keys that were read last are used while the records cannot be read."""
 USE_INTERVAL_SECONDS: Final = 60.0
@@ -48,18 +53,14 @@ class RequestRates:
         self._left: dict[str, tuple[float, float]] = {}
         """Key → requests that are left, and when that was."""
 
-    def count(self, key_id: str, per_minute: int) -> None:
-        """Count a request; raise QuotaExceeded, which says when the next one is allowed."""
+    def count(self, key_id: str, per_minute: int) -> float:
+        """Count a request; return 0 when it is allowed, else the seconds until the next one is."""
         now = self._clock()
         left, at = self._left.get(key_id, (float(per_minute), now))
         left = min(float(per_minute), left + (now - at) * per_minute / 60)
         allowed = left >= 1
         self._left[key_id] = (left - 1 if allowed else left, now)
-        if not allowed:
-            seconds = (1 - left) * 60 / per_minute if per_minute else 60.0
-            raise QuotaExceeded(
-                f"This API key may send {per_minute} requests a minute.", retry_after=seconds, hint="Send fewer."
-            )
+        return 0.0 if allowed else (1 - left) * 60 / per_minute if per_minute else 60.0
 
 
 class KeyRing:
@@ -75,6 +76,7 @@ class KeyRing:
         clock: Callable[[], float] = time.monotonic,
         *,
         admins: Iterable[str] = (),
+        shared: SharedThrottles | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         # Each key of the settings is an owner of its own; one that is in both lists is an admin's.
@@ -88,6 +90,8 @@ class KeyRing:
         self._use_written_at: dict[str, float] = {}
         self._rates = RequestRates(clock)
         self._wrong_keys = WrongKeys(clock)
+        self._shared = shared
+        """What other processes count, too; without it, and while Redis is away, this one counts by itself."""
 
     async def check(self, key: str) -> Caller:
         """Return who calls with a key: without any key ever created, the local user.
@@ -101,15 +105,24 @@ class KeyRing:
             return await self._find_caller(key)
         context = current_context.get()
         address, digest = context.address if context else "", _sha256(key)
-        self._wrong_keys.check(address, digest)
+        await self._check_wrong_keys(address, digest)
         try:
             caller = await self._find_caller(key)
         except Unauthorized:
             self._wrong_keys.add(address, digest)
+            if self._shared is not None:
+                with suppress(RedisError):
+                    await self._shared.add_wrong_key(network_of(address), digest, WINDOW_SECONDS)
             raise
         if caller is not LOCAL:
             self._wrong_keys.accept(digest)
         return caller
+
+    async def _check_wrong_keys(self, address: str, digest: str) -> None:
+        self._wrong_keys.check(address, digest)
+        if self._shared is not None and not self._wrong_keys.is_accepted(digest):
+            with suppress(RedisError):
+                raise_above_limits(*await self._shared.wrong_keys(network_of(address)))
 
     async def find_by_id(self, key_id: str) -> Caller | None:
         """Return who calls with the key of an id, as a stream token names it; None when it is no longer valid."""
@@ -134,6 +147,10 @@ class KeyRing:
             return self._configured[match]
         by_digest = {record.key_hash: record for record in recorded.valid}
         match = _find(by_digest, digest)
+        if match is None:  # another process may have created it a moment ago
+            recorded = await self._read_recorded(UNKNOWN_SECONDS)
+            by_digest = {record.key_hash: record for record in recorded.valid}
+            match = _find(by_digest, digest)
         if match is None:
             raise Unauthorized("This API key is not known or was revoked.")
         record = by_digest[match]
@@ -154,20 +171,31 @@ class KeyRing:
         except NotReady:
             return True
 
-    def count_request(self, caller: Caller) -> None:
+    async def count_request(self, caller: Caller) -> None:
         """Count a request; raise QuotaExceeded when the caller's key has sent too many within a minute."""
-        if caller.quota.requests_per_minute is not None:
-            self._rates.count(caller.key_id, caller.quota.requests_per_minute)
+        per_minute = caller.quota.requests_per_minute
+        if per_minute is None:
+            return
+        seconds: float | None = None
+        if self._shared is not None:
+            with suppress(RedisError):
+                seconds = await self._shared.count_request(caller.key_id, per_minute)
+        if seconds is None:
+            seconds = self._rates.count(caller.key_id, per_minute)
+        if seconds:
+            raise QuotaExceeded(
+                f"This API key may send {per_minute} requests a minute.", retry_after=seconds, hint="Send fewer."
+            )
 
     def forget(self) -> None:
         """Read the recorded keys again before the next request: one was created or revoked here."""
         self._recorded = None
         self._reading = None
 
-    async def _read_recorded(self) -> RecordedKeys:
-        """Return the recorded keys, read at most REFRESH_SECONDS ago; requests that wait for them share one read."""
+    async def _read_recorded(self, max_age: float = REFRESH_SECONDS) -> RecordedKeys:
+        """Return the recorded keys, read at most `max_age` seconds ago; requests that wait for them share one read."""
         recorded = self._recorded
-        if recorded is not None and self._clock() - recorded.read_at < REFRESH_SECONDS:
+        if recorded is not None and self._clock() - recorded.read_at < max_age:
             return recorded
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read())

@@ -57,15 +57,13 @@ class WrongKeys:
 
     def check(self, address: str, digest: str) -> None:
         """Raise TooManyWrongKeys when the address must wait before it tries this key."""
-        attempts = self._current(_network(address))
-        if attempts is None or digest in self._accepted:
-            return
-        if len(attempts.digests) >= MAX_DIFFERENT or attempts.count >= MAX_ATTEMPTS:
-            raise TooManyWrongKeys(
-                "Too many wrong API keys came from this address.",
-                retry_after=attempts.since + WINDOW_SECONDS - self._clock(),
-                hint="Try again after a minute, with a valid key.",
-            )
+        attempts = self._current(network_of(address))
+        if attempts is not None and not self.is_accepted(digest):
+            raise_above_limits(len(attempts.digests), attempts.count, attempts.since + WINDOW_SECONDS - self._clock())
+
+    def is_accepted(self, digest: str) -> bool:
+        """Return whether the key was valid when it was used last."""
+        return digest in self._accepted
 
     def accept(self, digest: str) -> None:
         """Remember a valid key."""
@@ -77,7 +75,7 @@ class WrongKeys:
     def add(self, address: str, digest: str) -> None:
         """Count a wrong key, and log the first one of a minute."""
         self._accepted.pop(digest, None)
-        network = _network(address)
+        network = network_of(address)
         attempts = self._current(network)
         if attempts is None:
             attempts = self._attempts[network] = _Attempts(self._clock())
@@ -98,7 +96,18 @@ class WrongKeys:
         return attempts
 
 
-def _network(address: str) -> str:
+def raise_above_limits(different: int, attempts: int, seconds_left: float) -> None:
+    """Raise TooManyWrongKeys when an address has sent too many different wrong keys, or too many in all."""
+    if different >= MAX_DIFFERENT or attempts >= MAX_ATTEMPTS:
+        raise TooManyWrongKeys(
+            "Too many wrong API keys came from this address.",
+            retry_after=seconds_left,
+            hint="Try again after a minute, with a valid key.",
+        )
+
+
+def network_of(address: str) -> str:
+    """Return the network that an address counts for: of IPv6 its first 64 bits."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

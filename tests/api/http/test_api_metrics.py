@@ -7,7 +7,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from api.http.metrics import Metrics, RequestMetricsMiddleware
+from api.http.metrics import Metrics, RequestMetricsMiddleware, ServiceSnapshot
 
 
 async def respond(scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,7 +29,7 @@ async def test_an_unknown_method_counts_as_other(method: str, label: str) -> Non
 
     assert (
         f'sovits_http_requests_total{{method="{label}",route="(none)",status="200"}} 1.0'
-        in metrics.render({}, {}).decode()
+        in metrics.render(ServiceSnapshot()).decode()
     )
 
 
@@ -40,13 +40,16 @@ async def test_a_failure_that_nothing_handled_counts_as_500() -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         await client.get("/fail")
 
-    assert 'sovits_http_requests_total{method="GET",route="(none)",status="500"} 1.0' in metrics.render({}, {}).decode()
+    assert (
+        'sovits_http_requests_total{method="GET",route="(none)",status="500"} 1.0'
+        in metrics.render(ServiceSnapshot()).decode()
+    )
 
 
 def test_what_synthesizers_verified_is_counted_by_kind_of_fault() -> None:
     counts = {"utterances": 5.0, "doubtful": 1.0, "retries": 3.0, "seconds": 0.25, "fault:skipped": 2.0}
 
-    text = Metrics().render({}, {}, verification=counts).decode()
+    text = Metrics().render(ServiceSnapshot({}, verification=counts)).decode()
 
     assert "sovits_speech_verified_total 5.0" in text
     assert "sovits_speech_doubtful_total 1.0" in text

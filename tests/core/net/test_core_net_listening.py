@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from api.http.listening import CannotListen, listening_sockets
+from core.net.listening import CannotListen, listening_sockets
 
 
 def addresses(sockets: list[socket.socket]) -> list[str]:
