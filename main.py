@@ -53,10 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(options: argparse.Namespace, settings: Settings) -> int:
     from supervisor.supervisor import serve
 
+    if options.api_workers is not None:
+        settings = settings.model_copy(update={"api_workers": options.api_workers})
     return serve(settings, roles=options.roles, with_api=not options.without_api)
 
 
-def _api(_options: argparse.Namespace, settings: Settings) -> int:
+def _api(options: argparse.Namespace, settings: Settings) -> int:
     import asyncio
 
     from api.serve import serve
@@ -67,7 +69,7 @@ def _api(_options: argparse.Namespace, settings: Settings) -> int:
     configure_logs(settings.log_format, settings.log_level)
     make_private(settings.data_path)
     check_exposure(settings, has_key=asyncio.run(has_recorded_key(settings)))
-    serve(settings)
+    serve(settings, options.index)
     return 0
 
 

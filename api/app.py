@@ -38,8 +38,10 @@ from api.http.origins import AllowedOrigins, OriginMiddleware
 from api.http.primary import PrimaryMiddleware
 from api.http.recovery_metrics import RecoveryCollector
 from api.http.request_context import RequestContextMiddleware, TrustedProxies
+from api.http.shared_throttles import SharedThrottles
 from api.http.sse import SseResponder
 from api.http.stream_tokens import StreamTokens
+from api.http.tracing import TracingMiddleware
 from api.routes import audit as audit_routes
 from api.routes import (
     caller,
@@ -98,10 +100,12 @@ from core.net.fetch import Fetcher
 from core.primary_lease import PrimaryLease
 from core.records import Records
 from core.redis import connect_async
+from core.redis_server import find_redis_url
 from core.settings import Settings
 from core.speech.batches import BatchService
 from core.speech.inference import InferenceService
 from core.storage import open_storage
+from core.tracing import Tracing
 from core.webhooks import WebhookService, make_fetcher
 
 MAX_PROMPT_BYTES: Final = 32 << 20
@@ -119,14 +123,17 @@ ERROR_FORMATS: Final[tuple[errors.ErrorFormat, ...]] = (
 
 
 def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
-    """Create the API as an ASGI application. Redis and the database must be available when it starts."""
+    """Create the API as an ASGI application. Redis and the database must be available when it starts.
+
+    Without a URL of Redis, it is that of the settings or of the daemon that runs on the data folder.
+    """
     metrics = Metrics()
     metrics.registry.register(RecoveryCollector(settings))
     audit = AuditLog.of(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        redis = redis_url or settings.resolved_redis_url
+        redis = redis_url or settings.resolved_redis_url or find_redis_url(settings)
         async with open_services(settings, redis, metrics, audit) as services, wyoming_server(services):
             app.state.services = services
             yield
@@ -148,6 +155,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     app.add_middleware(DrainingMiddleware, draining=_is_draining)
     app.add_middleware(PrimaryMiddleware, lease=PrimaryLease.of(settings))
     app.add_middleware(AccessMiddleware)
+    app.add_middleware(TracingMiddleware, tracing=Tracing(settings, "api"))
     proxies = TrustedProxies(settings.trusted_proxies)
     outer_layers.install(
         app,
@@ -279,6 +287,7 @@ def _make_services(settings: Settings, redis: Redis, chunks: Redis, metrics: Met
     marks = SpeechMarks(settings)
     provenance_log = ProvenanceLog(settings, records)
     speech = SpeechService(settings, storage, queue, events, streams, records, references, marks, provenance_log)
+    speech.on_first_audio = metrics.first_audio.observe
     return ApiServices(
         settings=settings,
         redis=redis,
@@ -293,7 +302,12 @@ def _make_services(settings: Settings, redis: Redis, chunks: Redis, metrics: Met
         webhooks=WebhookService(records, make_fetcher(settings), settings.secret_box),
         limits=limits,
         fetcher=fetcher,
-        keys=KeyRing(settings.valid_api_keys, records, admins=settings.admin_api_keys),
+        keys=KeyRing(
+            settings.valid_api_keys,
+            records,
+            admins=settings.admin_api_keys,
+            shared=SharedThrottles(redis, settings.key_prefix),
+        ),
         metrics=metrics,
         audit=audit,
         stream_tokens=StreamTokens(redis, settings.key_prefix),

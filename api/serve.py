@@ -22,10 +22,12 @@ from api.app import create_app
 from api.dependencies import ApiServices
 from api.http.access import declared_routes
 from api.http.connections import QuietAcceptErrors, connection_limits, limited_protocol, raise_file_limit
-from api.http.listening import announce_on_stdout, listening_sockets
+from api.http.metrics import forget_ended_processes
 from common.files import write_atomically
 from common.hosts import bracketed, http_url
+from core.host_control import announcement_file
 from core.jobs.server_check import find_usable_redis
+from core.net.listening import announce_on_stdout, listening_sockets
 from core.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -34,10 +36,17 @@ GRACE_SECONDS: Final = 5.0
 """After the time for speech in progress: for the last bytes of responses under way and for closing connections."""
 
 
-def serve(settings: Settings) -> None:
-    """Serve requests until SIGTERM or SIGINT, then let speech in progress finish."""
+def serve(settings: Settings, index: int = 0) -> None:
+    """Serve requests until SIGTERM or SIGINT, then let speech in progress finish.
+
+    `index`: of this process among API_WORKERS that share the port; the first one announces it, and serves Wyoming.
+    """
+    if index:
+        settings = settings.model_copy(update={"wyoming_port": 0})
+    forget_ended_processes()
     app = create_app(settings, find_usable_redis(settings))
-    connections, backlog = connection_limits(settings.max_connections, raise_file_limit())
+    share = -(-settings.max_connections // settings.api_workers)
+    connections, backlog = connection_limits(share, raise_file_limit())
     config = uvicorn.Config(
         app,
         http=limited_protocol(connections),
@@ -53,19 +62,20 @@ def serve(settings: Settings) -> None:
     )
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    sockets = listening_sockets(settings.host, settings.port)
+    sockets = listening_sockets(settings.host, settings.port, shared=settings.api_workers > 1)
     declared_routes(app)  # builds what the first request would have to wait for
     # What is loaded by now stays: left out, it does not make every full collection take a tenth of a second.
     gc.collect()
     gc.freeze()
-    AnnouncingServer(config, app, settings.data_path / "run" / "api.json").run(sockets)
+    AnnouncingServer(config, app, announcement_file(settings.data_path, index), first=not index).run(sockets)
 
 
 class AnnouncingServer(uvicorn.Server):
     """A server that writes `{"url", "pid"}` to a file while it listens, and its address to standard output."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, announcement: Path) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, announcement: Path, *, first: bool = True) -> None:
         super().__init__(config)
+        self.first = first
         self.app = app
         self.announcement = announcement
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -88,8 +98,9 @@ class AnnouncingServer(uvicorn.Server):
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             announcement = {"url": http_url(host, port), "pid": os.getpid()}
             write_atomically(self.announcement, orjson.dumps(announcement))
-            logger.info("The API listens on http://%s:%d.", bracketed(host), port)
-            announce_on_stdout(http_url(host, port))
+            if self.first:
+                logger.info("The API listens on http://%s:%d.", bracketed(host), port)
+                announce_on_stdout(http_url(host, port))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Remove the announcement, unless another process has written its own since, and stop listening."""

@@ -14,6 +14,7 @@ from commands.backup_arguments import (
     add_standby_commands,
 )
 from commands.terminal import HeadingFormatter
+from common.limits import MAX_API_WORKERS
 from common.versions import VERSIONS
 
 Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     doctor = commands.add_parser("doctor", help="show devices, plan, versions, data, and what is missing")
+    doctor.add_argument("--bundle", metavar="FILE", help="write an archive for a bug report, without secrets: .tar.gz")
     _add_json(doctor, download)
 
     completion = commands.add_parser("completion", help="print what completes commands by the tab key")
@@ -88,7 +90,12 @@ def _add_process_commands(commands: Commands) -> None:
     serve.add_argument("--roles", default="", metavar="A,B", help="only these roles (default: all)")
     serve.add_argument("--without-api", action="store_true", help="workers only; another host has the API")
 
-    commands.add_parser("api", help="run only the API")
+    serve.add_argument(
+        "--api-workers", type=_worker_count, metavar="N", help="processes of the API behind the one port (API_WORKERS)"
+    )
+
+    api = commands.add_parser("api", help="run only the API")
+    api.add_argument("--index", type=int, default=0, help=argparse.SUPPRESS)
 
     work = commands.add_parser("work", help="run one worker of a role")
     work.add_argument("role", metavar="ROLE")
@@ -147,6 +154,12 @@ def _add_server_commands(commands: Commands) -> None:
         )
         command.add_argument("--api-key", default="", metavar="KEY", help="default: SOVITSD_API_KEY")
     _add_json(speak, train, upload, tasks, watch, cancel, voices)
+
+
+def _worker_count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_API_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MAX_API_WORKERS}")
+    return int(text)
 
 
 def _add_json(*parsers: argparse.ArgumentParser) -> None:

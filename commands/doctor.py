@@ -10,13 +10,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from commands.doctor_marks import describe_marks, marks_advice, missing_marks
-from commands.terminal import BOLD, colored, print_json
+from commands.doctor_report import DoctorReport
+from commands.host_checks import check_clock, check_cuda_wheel, check_keys
+from commands.terminal import print_json
 from common.official_weights import installed_weights, missing_parts
 from common.versions import VERSIONS
 from core.errors import BadAudio, NotReady, SovitsError
@@ -29,7 +30,7 @@ from core.redis import connect, is_connection_error
 from core.redis_server import find_redis_url
 from core.settings import REPOSITORY, Settings
 from core.voices.prompt_catalog import BadPromptCatalog, load_prompt_catalog
-from supervisor.devices import count_cores, find_gpus
+from supervisor.devices import count_cores, find_cuda_version, find_gpus
 from supervisor.gpu import Gpu
 from supervisor.plan import plan
 
@@ -68,37 +69,18 @@ OPTIONAL = (
 )
 
 
-@dataclass
-class DoctorReport:
-    """The state of this host; healthy when nothing that is required is missing."""
-
-    sections: list[tuple[str, list[str]]] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    advice: list[str] = field(default_factory=list)
-    """What is missing and only some jobs need."""
-
-    @property
-    def healthy(self) -> bool:
-        return not self.missing
-
-    def text(self) -> str:
-        """Format the report for people."""
-        shown = [(title, lines) for title, lines in self.sections if lines]
-        shown.append(("Missing", self.missing or ["nothing that is needed"]))
-        if self.advice:
-            shown.append(("Worth having", self.advice))
-        return "\n\n".join(
-            "\n".join([colored(title, BOLD), *(f"  {line}" for line in lines)]) for title, lines in shown
-        )
-
-    def as_dict(self) -> dict[str, list[str]]:
-        """Return the sections by their titles, with what is missing and what is worth having."""
-        return {**dict(self.sections), "Missing": self.missing, "Worth having": self.advice}
-
-
 def run_doctor_command(options: argparse.Namespace, settings: Settings) -> int:
     """Print the report; return 0 when nothing that is needed is missing."""
     report = examine(settings)
+    if options.bundle:
+        from commands.bug_report import write_bundle
+
+        names = write_bundle(Path(options.bundle), report, settings)
+        if options.json:
+            print_json({"bundle": options.bundle, "files": names})
+        else:
+            print(f"{options.bundle} holds {', '.join(names)}. Look through it before you send it.")
+        return 0
     if options.json:
         print_json({"healthy": report.healthy, **report.as_dict()})
     else:
@@ -140,6 +122,14 @@ def examine(
         report.advice.append(
             "the native decoder, for faster speech on a CPU: install a C++ compiler, run scripts/setup"
         )
+    for title, check in (
+        ("Keys", check_keys(settings)),
+        ("Clock", check_clock(settings)),
+        ("CUDA", check_cuda_wheel(find_cuda_version(), len(gpus))),
+    ):
+        report.sections.append((title, check.lines))
+        report.missing += check.missing
+        report.advice += check.advice
     _check_exposure(settings, report)
     report.missing += missing_marks(settings)
     report.advice += marks_advice(settings, look_up)

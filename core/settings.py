@@ -11,18 +11,21 @@ from urllib.parse import urlencode
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
 
 from common.hosts import bracketed
+from common.limits import MAX_API_WORKERS
 from common.repository import REPOSITORY as REPOSITORY
 from common.repository import default_data_path
 from common.versions import RequestedVersion
 from core.encryption import KEY_FILE, SecretBox
 from core.errors import SovitsError
 from core.redis_address import PREFIX, cluster_prefix, kind_of_url, with_options
+from core.service_file import BadServiceFile, read_service_file
 from core.setting_values import (
     BUCKETS,
     Aliases,
@@ -62,6 +65,12 @@ class Settings(BaseSettings):
     """Address that the API listens on."""
     port: int = Field(9880, ge=0, le=65535, validation_alias=AliasChoices("API_PORT", "PORT"))
     """Port of the API; 0 takes a free one. API_PORT, as desktop shells set it, wins over PORT."""
+    api_workers: int = Field(1, ge=1, le=MAX_API_WORKERS)
+    """Processes of the API behind the one port; `main.py serve --api-workers` wins. One answers thousands of requests a
+    second; speech and trainings have processes of their own."""
+    config_file: str = ""
+    """YAML file in the form of the training service (docs/deployment.md); empty: `config.yaml`, else
+    `config/config.yaml`."""
     deployment_mode: Literal["", "local", "server"] = ""
     """`local`: SQLite, folders and the embedded queue, whatever outside services the settings name; `server`: a
     database, a Redis and a bucket are required; empty: whatever the settings name."""
@@ -254,6 +263,17 @@ class Settings(BaseSettings):
 
     default_version: RequestedVersion = "auto"
     """Version that a request trains which names none; `auto`: the best whose weights are installed, else `nano`."""
+    models_path: Path | None = None
+    """Folder of official weights, such as `GPT_SoVITS/pretrained_models` of upstream; empty: `models` below
+    DATA_PATH."""
+    default_gpu: str = Field("0", pattern=r"[0-9]{1,2}(-[0-9]{1,2}){0,15}")
+    """GPU of an eleven-step task that names none; several with hyphens: 0-1."""
+    default_batch_size: int | None = Field(None, ge=1, le=32)
+    """Batch size of an eleven-step task that names none; empty: that of the stages."""
+    default_epochs_s2: int | None = Field(None, ge=1, le=100)
+    """SoVITS epochs of an eleven-step task that names none; empty: that of the stage."""
+    default_epochs_s1: int | None = Field(None, ge=1, le=100)
+    """GPT epochs of an eleven-step task that names none; empty: that of the stage."""
     num_models: int = Field(0, ge=0, le=64)
     """Synthesizer processes; 0: one for each GPU with room, or one on the CPU. Per GPU at most, or in all when
     GPU_MEMORY_PER_MODEL_MB is -1; on a CPU at most."""
@@ -363,6 +383,10 @@ class Settings(BaseSettings):
     result_upload_format: Literal["zip", "files"] = "zip"
     """What `upload_url` receives: one ZIP by PUT, or each file in a multipart form of its own by POST."""
 
+    otel_exporter_otlp_endpoint: WebAddress = ""
+    """Where OpenTelemetry's traces go, by HTTP, such as `http://collector:4318`; empty: nowhere. Needs `[tracing]`."""
+    otel_service_name: str = "sovitsd"
+    """What traces call the service; the kind of the process follows it."""
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -400,7 +424,9 @@ class Settings(BaseSettings):
             raise ValueError(f"a notice has at most {MAX_NOTICE_CHARACTERS} characters; this one has {len(value)}")
         return value
 
-    @field_validator("data_path", "prompts_config", "sqlite_path", "local_storage_path", "mark_certificate")
+    @field_validator(
+        "data_path", "prompts_config", "sqlite_path", "local_storage_path", "mark_certificate", "models_path"
+    )
     @classmethod
     def _absolute(cls, value: Path | str | None) -> Path | str | None:
         return value.expanduser().absolute() if isinstance(value, Path) else value
@@ -410,7 +436,11 @@ class Settings(BaseSettings):
     def _lower_case(cls, value: Any) -> Any:
         return value.strip().lower() if isinstance(value, str) else value
 
-    @field_validator("sqlite_path", "local_storage_path", "local_max_workers", "mark_certificate", mode="before")
+    @field_validator(
+        *("sqlite_path", "local_storage_path", "local_max_workers", "mark_certificate", "models_path"),
+        *("default_batch_size", "default_epochs_s2", "default_epochs_s1"),
+        mode="before",
+    )
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         return None if value == "" else value
@@ -424,11 +454,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read `config/local.yaml` or `config/server.yaml`, by the mode, behind the environment and `.env`."""
-        mode = {**dotenv_settings(), **env_settings()}.get("deployment_mode") or "local"
+        """Read YAML files behind the environment and `.env`: that of the mode in `config/`, the training service's."""
+        near = {**dotenv_settings(), **env_settings(), **init_settings()}
+        mode = near.get("deployment_mode") or "local"
         file = Path("config") / f"{str(mode).strip().lower()}.yaml"
-        sources = (init_settings, env_settings, dotenv_settings)
-        return (*sources, YamlConfigSettingsSource(settings_cls, file)) if file.is_file() else sources
+        sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings, dotenv_settings)
+        if file.is_file():
+            sources = (*sources, YamlConfigSettingsSource(settings_cls, file))
+        if values := read_service_file(str(near.get("config_file") or "")):
+            sources = (*sources, InitSettingsSource(settings_cls, values))
+        return sources
 
     @property
     def spoken_notice(self) -> str:
@@ -481,7 +516,7 @@ class Settings(BaseSettings):
     @property
     def models_folder(self) -> Path:
         """The folder of downloaded weights."""
-        return self.data_path / "models"
+        return self.models_path or self.data_path / "models"
 
     @property
     def resolved_storage_url(self) -> str:
@@ -526,6 +561,8 @@ def read_settings(**overrides: Any) -> Settings:
         current = Settings(**by_alias)
     except ValidationError as error:
         raise BadSettings(_explain(error)) from None
+    except BadServiceFile as error:
+        raise BadSettings(error.sentences) from None
     if current.deployment_mode == "server":
         services = {
             "DATABASE_URL": current.database_url,

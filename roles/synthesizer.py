@@ -14,6 +14,14 @@ from common.limits import MAX_SEED
 from core.errors import Draining
 from core.jobs.job import Job
 from core.jobs.roles import SYNTHESIZER
+from core.jobs.service_counts import (
+    ENGINE_ROWS,
+    ENGINE_STEPS,
+    SPOKEN_SECONDS,
+    SPOKEN_UTTERANCES,
+    SYNTHESIS_SECONDS,
+    VOICE_LOADS,
+)
 from core.jobs.verification_counts import (
     DOUBTFUL,
     FAULT_PREFIX,
@@ -71,6 +79,7 @@ class Synthesizer:
             speech_cache=SpeechCache(services.settings.speech_cache_mb << 20),
             release_memory=self.voices.clear,
         )
+        self._counted: dict[str, int] = {}
         self.voices.report()  # in place of what an earlier process with this id had
         precision = suitable_precision(services.settings.inference_precision, services.device)
         totals = warm_up(self.engine, device=services.device, precision=precision)
@@ -134,6 +143,14 @@ class Synthesizer:
             return None
         recognizer = self.recognizers.recognizer(request, recording)
         return VerificationSettings(self.services.settings.speech_retries, recognizer)
+
+    def count_utterance(self, totals: UtteranceTotals) -> dict[str, float]:
+        """Return what an utterance adds to /metrics, with what the engine did and loaded since the one before."""
+        now = {VOICE_LOADS: self.voices.loads, ENGINE_STEPS: self.engine.steps, ENGINE_ROWS: self.engine.rows}
+        since = {name: float(count - self._counted.get(name, 0)) for name, count in now.items()}
+        self._counted = now
+        spoken = totals.samples / totals.sample_rate
+        return {**since, SPOKEN_UTTERANCES: 1.0, SPOKEN_SECONDS: spoken, SYNTHESIS_SECONDS: totals.seconds}
 
     def count_verification(self, report: VerificationReport) -> None:
         """Add to what /metrics shows of all synthesizers."""
@@ -212,6 +229,7 @@ class _SpokenUtterance:
         """Return the result of the job: `samples` are all, with the silence; `words` those not published yet."""
         totals, request = self._totals, self._request
         assert totals is not None
+        self._context.counts.update(self._role.count_utterance(totals))
         interval = request.sampling.fragment_interval
         pause = PAUSE_SECONDS if interval is None else interval
         return {

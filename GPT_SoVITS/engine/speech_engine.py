@@ -62,6 +62,8 @@ class SpeechEngine:
         self._text_threads = ThreadPoolExecutor(TEXT_THREADS, "text")
         self._scheduler = Scheduler(max_rows, time.monotonic)
         self._batches = TokenBatches()
+        self.steps = self.rows = 0
+        """Steps of batches so far, and the utterances in them."""
         self._utterances: dict[int, RunningUtterance] = {}
         """By the identity of what the scheduler knows of them."""
         self._lock = threading.Lock()
@@ -213,6 +215,8 @@ class SpeechEngine:
             return
         try:
             updates = self._batches.step(step.group)
+            self.steps += 1
+            self.rows += len(members)
         except Exception as error:
             self._batches.drop(step.group)
             if is_out_of_memory(error):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+from dataclasses import replace
+
 from fastapi import APIRouter, Response
 from typing_extensions import TypedDict
 
 from api.dependencies import Api, ApiServices
 from api.http.access import PUBLIC
+from api.http.metrics import ServiceSnapshot
 from api.http.responses import JsonResponse
 from api.services.health import Health, check_health
 from common.audio_formats import AUDIO_FORMATS
@@ -15,6 +20,7 @@ from common.limits import MAX_PRONUNCIATIONS, MAX_SPEED, MIN_SPEED
 from common.package_version import package_version
 from common.versions import VERSIONS
 from core.jobs.loaded_models import loaded_models
+from core.jobs.service_counts import ServiceCounts
 from core.jobs.verification_counts import VerificationCounts
 from core.primary_lease import NotPrimary, PrimaryLease
 from core.speech.inference_jobs import MAX_BATCH_ITEMS
@@ -83,12 +89,17 @@ async def metrics(api: Api) -> Response:
     """Export metrics in the text format of Prometheus."""
     health = await check_health(api.queue, api.records)
     depths = health["queues"] if health["checks"]["queue"] == "ok" else None
-    loaded = await loaded_models(api.queue) if depths is not None else []
-    verification = None
+    disk = await asyncio.to_thread(shutil.disk_usage, api.settings.data_path)
+    snapshot = ServiceSnapshot(depths, health["workers"], disk=(disk.total, disk.free))
     if depths is not None:
-        verification = await VerificationCounts(api.queue.transport, api.queue.prefix).read()
-    text = api.metrics.render(depths, health["workers"], loaded, verification)
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+        snapshot = replace(
+            snapshot,
+            loaded=await loaded_models(api.queue),
+            verification=await VerificationCounts(api.queue.transport, api.queue.prefix).read(),
+            counts=await ServiceCounts(api.queue.transport, api.queue.prefix).read(),
+            hosts=await api.limits.hosts(),
+        )
+    return Response(api.metrics.render(snapshot), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def info_view(api: ApiServices) -> Info:

@@ -100,6 +100,9 @@ class LiveSpeech:
         self._marks = marks
         self._marker: SpeechMarker | None = None
         self._texts: list[str] = []
+        self._asked_at = 0.0
+        self.first_audio_seconds: float | None = None
+        """From the first text to the first audio."""
         self._began_at = 0.0
         self._seconds = 0.0
         self._signal_seconds = 0.0
@@ -133,9 +136,14 @@ class LiveSpeech:
         """Whether all that was added is being heard or was heard."""
         return not self._pending and len(self._enqueued) <= 1
 
+    def note_text(self) -> None:
+        """Begin to measure the time to the first audio: there is a text."""
+        self._asked_at = self._asked_at or time.monotonic()
+
     def add(self, utterances: Iterable[UtteranceRequest], text: str, *, characters: int = 0) -> None:
         """Add the utterances of a text at the end; `characters` count towards the caller's quota with the first."""
         self._texts.append(text)
+        self.note_text()
         for utterance in utterances:
             if self._first is None and not utterance.notice:
                 self._first = utterance
@@ -199,6 +207,7 @@ class LiveSpeech:
         """Return samples with the marks of this speech, and its label."""
         if self._marker is None:
             self._began_at = time.time()
+            self.first_audio_seconds = time.monotonic() - self._asked_at
             self._marker = await asyncio.to_thread(self._marks.begin, self._first or request, self.id, rate)
             opening = self._marker.opening()
             self._signal_seconds = len(opening) / 2 / rate

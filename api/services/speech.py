@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 import wave
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +105,8 @@ class SpeechService:
         marks: SpeechMarks,
         provenance: ProvenanceLog,
     ) -> None:
+        self.on_first_audio: Callable[[float], object] = lambda seconds: None
+        """Hears how long a listener waited for the first audio."""
         self.settings = settings
         self.storage = storage
         self.queue = queue
@@ -202,6 +204,7 @@ class SpeechService:
         """
         speech_id = job_id or new_id("speech")
         async with self.live(speech_id, ahead=ahead) as live:
+            live.note_text()
             if len(request.text) <= MAX_CHARACTERS:
                 utterances = utterance_requests(
                     request, speech_id, await split_short_text(request), notice=self.settings.spoken_notice
@@ -251,6 +254,8 @@ class SpeechService:
                 yield live
         finally:
             self._live.discard(live)
+            if live.first_audio_seconds is not None:
+                self.on_first_audio(live.first_audio_seconds)
             if speech := live.provenance():
                 self.provenance.note(speech)
             if not self._live:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
@@ -67,6 +68,8 @@ class JobContext:
         """Whether the run is over and only its end is to be reported: there is nothing to stop any more."""
         self.stopped_at = 0.0
         """When the job was told to stop, by `time.monotonic`; 0 while it was not."""
+        self.counts: defaultdict[str, float] = defaultdict(float)
+        """What the job adds to /metrics when it ends (`core.jobs.service_counts`)."""
         self._reason: SovitsError | None = None
         self._callbacks: list[Callable[[], object]] = []
         self._lock = threading.Lock()

@@ -17,6 +17,7 @@ from core.jobs.queue_commands import QueueOptions
 from core.redis import connect, connect_async
 from core.settings import Settings
 from core.storage import open_storage
+from core.tracing import Tracing
 
 if TYPE_CHECKING:  # SQLAlchemy takes a quarter of a second to import, and not every role needs it
     from core.experiments.service import ExperimentService
@@ -44,6 +45,7 @@ class WorkerServices:
         self.host = ""
         self.device_name = device
         """`cpu` or `cuda:N`, as the driver numbers it."""
+        self.tracing = Tracing(settings, "worker")
         self.storage = open_storage(settings)
         self.redis = connect(redis_url)
         self.queue = Queue(self.redis, QueueOptions.from_settings(settings))

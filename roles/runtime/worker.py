@@ -8,9 +8,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import orjson
 
@@ -24,11 +25,13 @@ from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
 from core.jobs.roles import FILES, PREPROCESSOR, SYNTHESIZER, TRAINER
 from core.jobs.server_check import find_usable_redis
+from core.jobs.service_counts import ServiceCounts, claim_counts
 from core.jobs.worker_process import CANNOT_START, UNUSABLE, name_device, new_worker_id, slot_ids, torch_device
 from core.logs import configure_logs
 from core.redis import connect, is_connection_error
 from core.redis_server import find_redis_url
 from core.settings import Settings
+from core.tracing import read_parent
 from roles.runtime.cancel_listener import CancelListener
 from roles.runtime.device_check import find_device_fault, poisons_device
 from roles.runtime.heartbeat import Heartbeat
@@ -36,6 +39,9 @@ from roles.runtime.registry import make_role
 from roles.runtime.role import JobContext, Role
 from roles.runtime.services import WorkerServices
 from roles.runtime.slots import Slots
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 logger = logging.getLogger(__name__)
 
@@ -254,8 +260,12 @@ class Worker:
         acting = act_as(Caller.of_job(lease.job.owner or None))
         with self.logs.capture(lease.job, streamed=streamed), self.heartbeat.track(context), acting:
             logger.info("Claimed the job, attempt %d.", lease.job.attempts + 1)
+            context.counts.update(claim_counts(self.role.name, lease.job))
             started = time.monotonic()
-            outcome = self._run_role(lease.job, context)
+            with self._traced(lease.job) as span:
+                outcome = self._run_role(lease.job, context)
+                if span is not None and isinstance(outcome, SovitsError):
+                    span.set_attribute("error.type", outcome.code)
             context.ended = True
             if isinstance(outcome, SovitsError):
                 outcome = self._blame_worker(lease.job, outcome, time.monotonic() - started)
@@ -264,6 +274,32 @@ class Worker:
             else:
                 self._fast_failures.clear()
                 self._retry(partial(self._complete, lease, outcome, context), context)
+            self._count(context)
+
+    @contextmanager
+    def _traced(self, job: Job) -> Iterator[Span | None]:
+        """Trace the job as a part of the request that created it, with the time that it waited before."""
+        tracing = self.services.tracing
+        if tracing.tracer is None:
+            yield None
+            return
+        parent = read_parent(self.services.redis, tracing.parent_key(job.request_id)) if job.request_id else ""
+        attributes = {"job.id": job.id, "job.role": self.role.name, "job.attempts": job.attempts}
+        if parent and job.created_at:
+            tracing.record(
+                "queue", parent=parent, began_at=job.created_at, ended_at=job.started_at, attributes=attributes
+            )
+        with tracing.span(f"job {self.role.name}", parent=parent, kind="consumer", attributes=attributes) as span:
+            yield span
+
+    def _count(self, context: JobContext) -> None:
+        """Add what the job counted to what /metrics shows; while Redis is away, it is not counted."""
+        try:
+            ServiceCounts(self.queue.transport, self.queue.prefix).add(context.counts)
+        except Exception as error:
+            if not is_connection_error(error):
+                raise
+            logger.debug("Redis is away; %s is not counted.", context.counts)
 
     def _run_role(self, job: Job, context: JobContext) -> Mapping[str, object] | SovitsError:
         """Run a job and return its result or why it has none; run it again after an outage of the queue."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -29,6 +30,7 @@ class ChunkPublisher:
         self.pending_words: list[WordTiming] = []
         """Words whose samples were published, but which were not: the next samples take them along."""
         self._context = context
+        self._chunk_began_at = time.time()
         self._stopped = threading.Event()
         context.on_stop(self._stopped.set)
 
@@ -59,6 +61,9 @@ class ChunkPublisher:
                 self._stopped.wait(AWAY_SECONDS)
                 continue
             if status is ChunkStatus.HELD:
+                attributes = {"audio.seconds": len(part) / 2 / self.sample_rate}
+                self._context.services.tracing.chunk(attributes, self._chunk_began_at)
+                self._chunk_began_at = time.time()
                 self.published_bytes += len(part)
                 return
             if status is ChunkStatus.CANCEL:

@@ -51,6 +51,8 @@ class LoadedVoices:
         """Id and stamp → record, of voices that spoke here; the oldest first."""
         self._reading = threading.Lock()
         self._held: frozenset[str] = frozenset()
+        self.loads = 0
+        """Voices that were loaded so far."""
         """Ids of the voices that jobs of the queue prefer this process for."""
         self._report_lock = threading.Lock()
         """So that no thread reports what another has seen change since."""
@@ -213,6 +215,7 @@ class LoadedVoices:
         with model_errors():
             pipeline = engine.load(load)
         pipeline.key = (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
+        self.loads += 1
         logger.info("Loaded the voice %s in %.1f s.", voice.name, time.perf_counter() - started)
         return pipeline
 

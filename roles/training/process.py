@@ -13,6 +13,7 @@ from typing import Final, cast
 from common.progress_messages import progress_message
 from core.child_process import ChildProcess
 from core.errors import Draining, TrainingFailed, error_from_code
+from core.jobs.service_counts import TRAINING_SECONDS, TRAINING_STEPS, labeled
 from roles.runtime.errors import error_from_report
 from roles.stages.stage_run import PROGRESS_SECONDS, StageRun
 from roles.training.checkpoints import CheckpointRow
@@ -57,6 +58,9 @@ class TrainingProcess:
         self._stopping = False
         self._ending_early = False
         self._progress_at = float("-inf")
+        self._step = -1
+        """The last one, and when it was taken."""
+        self._step_at = 0.0
         self._best_accuracy = 0.0
 
     def run_to_end(self) -> TrainingDoneEvent:
@@ -142,6 +146,11 @@ class TrainingProcess:
     def _record_progress(self, event: StepEvent) -> None:
         """Record progress, at most once in PROGRESS_SECONDS: each time is a transaction."""
         now = time.monotonic()
+        if event["step"] > self._step >= 0:  # not the first: what was before it is loading
+            stage, counts = self._run.stage, self._run.context.counts
+            counts[labeled(TRAINING_STEPS, stage)] += event["step"] - self._step
+            counts[labeled(TRAINING_SECONDS, stage)] += now - self._step_at
+        self._step, self._step_at = event["step"], now
         if now - self._progress_at < PROGRESS_SECONDS and event["fraction"] < 1.0:
             return
         self._progress_at = now

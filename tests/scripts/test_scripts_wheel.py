@@ -33,7 +33,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
     )
     for name in tracked.stdout.decode().strip("\0").split("\0"):
-        if (name.startswith((*PACKAGES, "scripts", "client/")) or "/" not in name) and (REPOSITORY / name).is_file():
+        if (name.startswith((*PACKAGES, "scripts", "server", "client/")) or "/" not in name) and (
+            REPOSITORY / name
+        ).is_file():
             (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(REPOSITORY / name, folder / "source" / name)
     subprocess.run(
@@ -92,7 +94,13 @@ def test_the_wheel_holds_every_file_of_its_packages(wheel):
         inside = set(archive.namelist())
 
     assert [name for name in names if name not in inside and not name.startswith(NOT_INSTALLED)] == []
-    assert {"main.py", "scripts/demo_run.py", "core/jobs/lua/ack.lua", "sovitsd_client/py.typed"} <= inside
+    assert {
+        "main.py",
+        "scripts/demo_run.py",
+        "core/jobs/lua/ack.lua",
+        "sovitsd_client/py.typed",
+        "server/training_service.py",
+    } <= inside
     assert not [name for name in inside if name.startswith(("tests/", "docs/", "benchmarks/", "console/"))]
 
 

@@ -125,10 +125,10 @@ async def create(new: NewStepTask, api: Api) -> Response:
         config.exp_name or new.task_name,
         version=config.version or "",
         language=config.language,
-        gpu_numbers=config.gpu_id,
+        gpu_numbers=config.gpu_id or api.settings.default_gpu,
         is_half=config.is_half,
         priority=config.priority,
-        parameters=config.parameters(),
+        parameters=config.parameters(api.settings),
     )
     experiment = await api.experiments.create_without_source(request, new.task_name)
     content: CreatedStepTask = {

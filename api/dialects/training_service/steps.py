@@ -29,6 +29,7 @@ from core.records import (
     TaskStatus,
     iso,
 )
+from core.settings import Settings
 from core.stages.order import stage_inputs, stage_order
 from core.stages.stage import STAGES
 from core.stages.status import StageStatus
@@ -75,7 +76,9 @@ class StepConfig(BaseModel):
     batch_size: int | None = Field(None, ge=1, le=32, description="Batch size of both trainings.")
     epochs_s2: int | None = Field(None, ge=1, le=100, description="Epochs of the SoVITS training.")
     epochs_s1: int | None = Field(None, ge=1, le=100, description="Epochs of the GPT training.")
-    gpu_id: str = Field("0", pattern=GPU_PATTERN, description="One GPU, or several that share the work: 0-1-2.")
+    gpu_id: str | None = Field(
+        None, pattern=GPU_PATTERN, description="One GPU, or several that share the work: 0-1-2. Default: DEFAULT_GPU."
+    )
     is_half: bool = True
     priority: int = Field(5, ge=1, le=10, description="10 runs first.")
 
@@ -87,11 +90,12 @@ class StepConfig(BaseModel):
             return values
         return {name: value for name, value in values.items() if value is not None}
 
-    def parameters(self) -> dict[str, dict[str, int]]:
-        """Return stage → the parameters that the settings imply."""
+    def parameters(self, defaults: Settings) -> dict[str, dict[str, int]]:
+        """Return stage → the parameters that the task's settings and the server's `defaults` imply."""
+        batch_size = self.batch_size or defaults.default_batch_size
         by_stage = {
-            "sovits_train": {"batch_size": self.batch_size, "total_epoch": self.epochs_s2},
-            "gpt_train": {"batch_size": self.batch_size, "total_epoch": self.epochs_s1},
+            "sovits_train": {"batch_size": batch_size, "total_epoch": self.epochs_s2 or defaults.default_epochs_s2},
+            "gpt_train": {"batch_size": batch_size, "total_epoch": self.epochs_s1 or defaults.default_epochs_s1},
         }
         return {
             stage: {name: value for name, value in values.items() if value is not None}
