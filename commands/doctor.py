@@ -16,7 +16,7 @@ from pathlib import Path
 
 from commands.doctor_marks import describe_marks, marks_advice, missing_marks
 from commands.doctor_report import DoctorReport
-from commands.host_checks import check_clock, check_cuda_wheel, check_keys
+from commands.host_checks import check_backups, check_clock, check_cuda_wheel, check_keys
 from commands.terminal import print_json
 from common.official_weights import installed_weights, missing_parts
 from common.versions import VERSIONS
@@ -125,6 +125,7 @@ def examine(
     for title, check in (
         ("Keys", check_keys(settings)),
         ("Clock", check_clock(settings)),
+        ("Backups", check_backups(settings)),
         ("CUDA", check_cuda_wheel(find_cuda_version(), len(gpus))),
     ):
         report.sections.append((title, check.lines))

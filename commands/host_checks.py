@@ -17,10 +17,12 @@ from core.records import ApiKeyRecord, Records
 from core.redis import connect, is_connection_error
 from core.redis_server import find_redis_url
 from core.settings import Settings
+from recovery.backup.local_state import LocalState
 
 CLOCK_SECONDS: Final = 2.0
 """A clock that differs more from that of Redis makes leases and schedules wrong."""
 REDIS_SECONDS: Final = 2.0
+MAX_BACKUP_HOURS: Final = 26.0
 _CLOCK_UNSYNCHRONIZED: Final = 0x40
 """STA_UNSYNC of adjtimex(2)."""
 _TIMEX_BYTES: Final = 208
@@ -98,6 +100,24 @@ def check_cuda_wheel(driver_version: str, gpus: int, torch_folder: Path | None =
         check.missing.append("a torch with CUDA: this one is built for CPUs, so the GPUs are not used")
     elif driver_version and _numbers(wheel)[:1] > _numbers(driver_version)[:1]:
         check.missing.append(f"a driver for CUDA {wheel}, which torch is built for; this one has {driver_version}")
+    return check
+
+
+def check_backups(settings: Settings) -> HostCheck:
+    """Say how old the newest backup of this host is; without a BACKUP_URL, that none is made."""
+    if not settings.backup_url:
+        return HostCheck(["none is made"], advice=["BACKUP_URL, where backups are made to (docs/backup.md)"])
+    status = LocalState.of(settings).status()
+    check = HostCheck()
+    if not status.created_at:
+        check.lines.append("none was made yet")
+    else:
+        hours = (time.time() - status.created_at) / 3600
+        check.lines.append(f"{status.name}, {hours:.1f} h old")
+        if hours > MAX_BACKUP_HOURS:
+            check.missing.append(f"a backup of the last day: the newest is {hours:.0f} h old; `main.py backup now`")
+    if status.failed_at > status.created_at:
+        check.missing.append(f"a backup that succeeds: the last one failed: {status.error}")
     return check
 
 

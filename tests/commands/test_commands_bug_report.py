@@ -13,10 +13,11 @@ import pytest
 
 from commands.bug_report import Scrubber, write_bundle
 from commands.doctor import examine
-from commands.host_checks import check_clock, check_cuda_wheel, check_keys
+from commands.host_checks import check_backups, check_clock, check_cuda_wheel, check_keys
 from core.records import Records, upgrade
 from core.redis_server import EmbeddedServer
 from core.settings import REPOSITORY, read_settings
+from recovery.backup.local_state import LocalState
 
 SECRETS = {
     "VALID_API_KEYS": "sk-a-key-of-a-customer,another-key-1234",
@@ -149,3 +150,18 @@ def test_the_clock_is_compared_with_that_of_redis(tmp_path):
 
     assert check.lines[0].startswith(("differs by +0.", "differs by -0."))
     assert check.missing == []
+
+
+def test_the_age_of_the_newest_backup_is_told_and_an_old_one_is_missing(tmp_path):
+    settings = read_settings(data_path=tmp_path, backup_url=str(tmp_path / "backups"))
+    state = LocalState.of(settings)
+    none = check_backups(settings)
+    state.change_status(name="gpt-sovits-backup-1", created_at=time.time() - 7200)
+    fresh = check_backups(settings)
+    state.change_status(created_at=time.time() - 30 * 3600, failed_at=time.time(), error="no room")
+    old = check_backups(settings)
+
+    assert none.lines == ["none was made yet"]
+    assert fresh.lines == ["gpt-sovits-backup-1, 2.0 h old"]
+    assert fresh.missing == []
+    assert [line.partition(":")[0] for line in old.missing] == ["a backup of the last day", "a backup that succeeds"]

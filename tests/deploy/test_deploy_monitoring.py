@@ -19,6 +19,7 @@ from core.jobs.loaded_models import LoadedModel
 from core.jobs.service_counts import TRAINING_SECONDS, TRAINING_STEPS, claim_counts, labeled
 from core.limits import GpuInfo, HostInfo
 from core.settings import REPOSITORY
+from recovery.backup.local_state import BackupStatus
 
 FOLDER = REPOSITORY / "deploy" / "monitoring"
 ELSEWHERE = {"up": {"job", "instance"}}
@@ -46,6 +47,7 @@ def shown() -> dict[str, set[str]]:
         counts=counts,
         hosts=[HostInfo("h", 2, 100, [gpu])],
         disk=(10, 5),
+        backup=BackupStatus(),
     )
     families = list(text_string_to_metric_families(metrics.render(snapshot).decode()))
     labels: dict[str, set[str]] = {family.name: set() for family in families}
