@@ -128,7 +128,7 @@ def create_app(settings: Settings, redis_url: str = "") -> FastAPI:
     Without a URL of Redis, it is that of the settings or of the daemon that runs on the data folder.
     """
     metrics = Metrics()
-    metrics.registry.register(RecoveryCollector(settings))
+    metrics.collectors.append(RecoveryCollector(settings))
     audit = AuditLog.of(settings)
 
     @contextlib.asynccontextmanager

@@ -37,7 +37,6 @@ from core.jobs.service_counts import RETRIES as RETRIES_OF_JOBS
 from core.jobs.verification_counts import DOUBTFUL, FAULT_PREFIX, RETRIES, SECONDS, UTTERANCES
 from core.limits import HostInfo
 from core.process import is_alive
-from recovery.backup.local_state import BackupStatus
 
 MULTIPROCESS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable by which prometheus_client lets processes count in files."""
@@ -61,8 +60,6 @@ class ServiceSnapshot:
     counts: Mapping[str, float] = field(default_factory=dict)
     """Of `core.jobs.service_counts`."""
     hosts: Sequence[HostInfo] = ()
-    backup: BackupStatus | None = None
-    """Of this host; None where it makes none."""
     disk: tuple[int, int] | None = None
     """Bytes of the data folder's disk: all, and free."""
 
@@ -75,6 +72,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.collectors: list[Collector] = []
+        """What else is collected when the metrics are read."""
         self.folder = os.environ.get(MULTIPROCESS_FOLDER, "")
         self.requests = Counter(
             "sovits_http_requests",
@@ -109,9 +108,13 @@ class Metrics:
             registry = CollectorRegistry()
             MultiProcessCollector(registry, path=self.folder)  # type: ignore[no-untyped-call]
         service = CollectorRegistry()
-        service.register(SnapshotCollector(snapshot))
-        service.register(VerificationCollector(snapshot.verification))
-        service.register(CountsCollector(snapshot.counts))
+        for collector in (
+            SnapshotCollector(snapshot),
+            VerificationCollector(snapshot.verification),
+            CountsCollector(snapshot.counts),
+            *self.collectors,
+        ):
+            service.register(collector)
         return bytes(generate_latest(registry) + generate_latest(service))
 
 
@@ -151,14 +154,6 @@ class SnapshotCollector(Collector):
             yield GaugeMetricFamily("sovits_disk_bytes", "Size of the data folder's disk.", total)
             yield GaugeMetricFamily("sovits_disk_free_bytes", "Free bytes of the data folder's disk.", free)
         yield from self._hosts()
-        if (backup := snapshot.backup) is not None:
-            for name, description, value in (
-                ("sovits_backup_timestamp_seconds", "When the newest backup was made; 0: never.", backup.created_at),
-                ("sovits_backup_duration_seconds", "How long it took.", backup.seconds),
-                ("sovits_backup_changes_timestamp_seconds", "When all changes were last sent.", backup.shipped_at),
-                ("sovits_backup_failed", "1 if the last backup failed.", float(backup.failed_at > backup.created_at)),
-            ):
-                yield GaugeMetricFamily(name, description, value)
 
     def _hosts(self) -> Iterator[Metric]:
         memory = GaugeMetricFamily("sovits_host_free_memory_bytes", "Free memory of a host.", labels=["host"])

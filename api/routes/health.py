@@ -26,7 +26,6 @@ from core.primary_lease import NotPrimary, PrimaryLease
 from core.speech.inference_jobs import MAX_BATCH_ITEMS
 from core.stages.presets import QUALITIES
 from core.voices.checks import MAX_PROMPTS
-from recovery.backup.local_state import LocalState
 
 router = APIRouter(tags=["Service"], dependencies=[PUBLIC])
 """At the root, without an API key."""
@@ -92,9 +91,6 @@ async def metrics(api: Api) -> Response:
     depths = health["queues"] if health["checks"]["queue"] == "ok" else None
     disk = await asyncio.to_thread(shutil.disk_usage, api.settings.data_path)
     snapshot = ServiceSnapshot(depths, health["workers"], disk=(disk.total, disk.free))
-    if api.settings.backup_url:
-        state = LocalState.of(api.settings)
-        snapshot = replace(snapshot, backup=await asyncio.to_thread(state.status))
     if depths is not None:
         snapshot = replace(
             snapshot,
