@@ -103,11 +103,13 @@ async def _migrate(url: str, run: Callable[[Connection], None]) -> None:
             try:
                 await connection.run_sync(run)
             except Exception as error:  # of the database, or of a step that meets records it does not expect
-                kept = f"The records as they were are in {snapshot}. " if snapshot else ""
+                hint = "The version of sovitsd that wrote the records still starts with them."
+                if snapshot:
+                    hint = f"The records as they were are in {snapshot}. {hint}"
                 raise MigrationFailed(
                     f"The database cannot be migrated from revision {revision or 'none'} to {head}, and is unchanged: "
                     f"{error}",
-                    hint=f"{kept}The version of sovitsd that wrote the records still starts with them.",
+                    hint=hint,
                 ) from error
     finally:
         await database.close()

@@ -58,6 +58,7 @@ BY_CODE: Final[dict[str, tuple[str, str]]] = {
     "invalid_request": ("请求有误。", "各字段见 GET /docs。"),
     "job_failed": ("作业失败。", "请查看作业的错误信息。"),
     "lease_lost": ("作业已由另一个工作进程接手。", "无需处理。"),
+    "migration_failed": ("数据库无法升级到此版本。", "请使用写入这些记录的版本，见 docs/upgrade.md。"),
     "missing_part": ("缺少所需的组件、模型或文件。", "请按提示安装。"),
     "missing_training_data": ("缺少训练数据。", "请先运行之前的阶段。"),
     "missing_weights": ("此机器上没有该版本的权重。", "请用 main.py download 下载。"),

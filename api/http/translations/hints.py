@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 HINTS: Final[dict[str, str]] = {
+    "GET /docs names its files.": "其文件见 GET /docs。",
+    "Install that version again, or start with a snapshot of the records from before (docs/upgrade.md).": (
+        "请重新安装该版本，或使用升级前的记录副本（见 docs/upgrade.md）。"
+    ),
+    "Make room in {}, or let this user write there.": "请在 {} 中清理出空间，或允许此用户写入。",
+    "The records as they were are in {}. {}": "升级前的记录在 {}。{}",
+    "The version of sovitsd that wrote the records still starts with them.": (
+        "写入这些记录的 sovitsd 版本仍可使用它们启动。"
+    ),
     "These have one: {}.": "以下语言有：{}。",
     "Try again later.": "请稍后再试。",
     "POST /v1/audio/voice_consents makes one.": "用 POST /v1/audio/voice_consents 创建。",
@@ -21,6 +30,7 @@ HINTS: Final[dict[str, str]] = {
     ),
     "Its state is older than that of the other site.": "其状态比另一站点旧。",
     "Send requests there; `main.py standby status` says more.": "请向该站点发送请求；详见 `main.py standby status`。",
+    "Try again later; memory may be short.": "请稍后重试；内存可能不足。",
     "Wait until the daemon has started.": "请等待服务启动完成。",
     "A file is sent to POST /api/v1/files.": "文件请发送到 POST /api/v1/files。",
     "A key belongs to one request; take a new one for this.": "一个键只属于一个请求，请为此请求使用新的键。",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 API_MESSAGES: Final[dict[str, str]] = {
+    "The documentation has no file {}.": "文档页没有文件 {}。",
     "There is no phrase of a consent in the language {}.": "没有语言 {} 的同意语句。",
     "No worker for files is running.": "没有正在运行的文件处理进程。",
     "The recording was not checked after {} s.": "{} 秒后仍未检查完录音。",

@@ -76,7 +76,16 @@ CORE_MESSAGES: Final[dict[str, str]] = {
     "The data set {} could not be made, so there is nothing to change.": "数据集 {} 创建失败，因此没有可更改的内容。",
     "The data set {} has no version {}.": "数据集 {} 没有版本 {}。",
     "The data set {} is in use by {}.": "数据集 {} 正由 {} 使用。",
+    "The database cannot be migrated from revision {} to {}, and is unchanged: {}": (
+        "无法把数据库从版本 {} 升级到 {}，数据库保持不变：{}"
+    ),
     "The database cannot be reached: {}": "无法连接数据库：{}",
+    "The database is of a newer version of sovitsd: its revision is {}; {} is the newest here.": (
+        "数据库属于更新版本的 sovitsd：其版本为 {}，这里最新的是 {}。"
+    ),
+    "The database was not migrated, because no copy of it could be made first: {}.": (
+        "数据库没有升级，因为无法先制作副本：{}。"
+    ),
     "The database went away.": "与数据库的连接已断开。",
     "The decoder could not cope with it.": "解码器无法处理该文件。",
     "The decoder was stopped by {} while reading it: the file is broken or too much for it.": (
