@@ -44,9 +44,9 @@ class RequestClaim:
 
     key: str
     nonce: str
-    seed: str = ""
+    seed: str
     """What the ids of its creations follow from."""
-    repeated: bool = False
+    repeated: bool
     """Whether an earlier request with the key and this seed may have created something."""
 
 
