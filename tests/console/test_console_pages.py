@@ -77,3 +77,9 @@ def test_the_first_language_and_theme_are_the_browsers(
     expect(page.locator("html")).to_have_attribute("lang", language)
     expect(page.locator("html")).to_have_attribute("data-theme", scheme)
     expect(page.get_by_role("heading", level=1)).to_have_text("朗读" if language == "zh-CN" else "Speak")
+
+
+def test_on_a_phone_the_page_that_is_open_is_seen_in_the_navigation(console: OpenConsole) -> None:
+    page = console(locale="zh-CN", viewport={"width": 390, "height": 800}).open("service")
+
+    expect(page.get_by_role("navigation").get_by_text("服务", exact=True)).to_be_in_viewport(ratio=1)

@@ -60,8 +60,12 @@ function Frame() {
   const page = name === undefined ? allowed[0] : allowed.find((entry) => entry.name === name);
   const heading = useRef<HTMLElement>(null);
   const title = page ? t(page.title) : t('page.unknown');
+  const navigation = useRef<HTMLElement>(null);
   useEffect(() => {
     document.title = `${title} · sovitsd`;
+    const [box, link] = [navigation.current, navigation.current?.querySelector<HTMLElement>('[aria-current]')];
+    // On a phone the pages do not fit side by side.
+    if (box && link) box.scrollLeft = link.offsetLeft - box.offsetLeft - (box.clientWidth - link.offsetWidth) / 2;
   }, [title]);
   return (
     <>
@@ -69,7 +73,7 @@ function Frame() {
         <a class="skip" href="#main" onClick={(event) => (event.preventDefault(), heading.current?.focus())}>
           {t('page.skip')}
         </a>
-        <nav aria-label={t('page.navigation')} class="pages">
+        <nav aria-label={t('page.navigation')} class="pages" ref={navigation}>
           {allowed.map((entry) => (
             <a key={entry.name} href={linkTo(entry.name)} aria-current={entry === page ? 'page' : undefined}>
               {t(entry.title)}
