@@ -47,8 +47,8 @@ logger = logging.getLogger(__name__)
 
 SYNTHESIZE_PATH: Final = "/synthesize"
 """A route whose response names something that it stored for a while: a WAV."""
-VOICE_PATHS: Final = ("/v1/audio/voice_consents", "/v1/audio/voices")
-"""The routes of OpenAI's API that store something."""
+STORING: Final = ("/api/", "/v1/audio/voice_consents", "/v1/audio/voices")
+"""How the paths begin of routes that store something for good."""
 WAIT_SECONDS: Final = 10.0
 """How long a repeated request waits for the first one to end before it is rejected."""
 MAX_STORED_BYTES: Final = 1 << 20
@@ -57,7 +57,7 @@ MAX_STORED_BYTES: Final = 1 << 20
 
 def takes_key(method: str, path: str) -> bool:
     """Return whether a request may have an idempotency key; of the other POSTs none creates anything that stays."""
-    return method == "POST" and (path.startswith("/api/") or path in (SYNTHESIZE_PATH, *VOICE_PATHS))
+    return method == "POST" and (path.startswith(STORING) or path == SYNTHESIZE_PATH)
 
 
 async def idempotency_key(request: Request) -> str:

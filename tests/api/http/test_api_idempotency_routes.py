@@ -42,6 +42,7 @@ ONLY_CHANGES = {
     "/api/v2/training/{training_id}/stop",
     "/api/v2/resources/config",
     "/api/v2/tasks/{task_id}/cancel",
+    "/v1/audio/voice_consents/{consent_id}",
 }
 """Routes that need not make a record, a job or a file."""
 UNTRIED = {"/api/v1/detect", "/synthesize", "/v1/audio/voice_consents", "/v1/audio/voices"}
