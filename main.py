@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 BAD_SETTING = 2
 """Exit code when a setting cannot be used; argparse ends with the same for a bad option."""
-USER_FILE_COMMANDS = ("speak", "detect", "text", "checkpoint", "train", "upload", "tasks", "watch", "cancel", "voices")
+USER_FILE_COMMANDS = (
+    *("speak", "dub", "detect", "text", "checkpoint"),
+    *("train", "upload", "tasks", "watch", "cancel", "voices"),
+)
 """Commands that write no data of the server, but files that the user names."""
 
 
@@ -172,6 +175,12 @@ def _speak(options: argparse.Namespace, settings: Settings) -> int:
     return speak(options, settings)
 
 
+def _dub(options: argparse.Namespace, settings: Settings) -> int:
+    from commands.dub import dub
+
+    return dub(options, settings)
+
+
 def _server_command(options: argparse.Namespace, settings: Settings) -> int:
     from commands import tasks
 
@@ -228,6 +237,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
     "registry": _registry,
     "standby": _standby,
     "speak": _speak,
+    "dub": _dub,
     "detect": _detect,
     "evaluate": _evaluate,
     **dict.fromkeys(("train", "upload", "tasks", "watch", "cancel", "voices"), _server_command),

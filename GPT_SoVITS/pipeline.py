@@ -186,6 +186,7 @@ class Pipeline:
         language: str,
         *,
         others: Sequence[Path] = (),
+        timbre: Path | None = None,
         tokens: list[int] | None = None,
     ) -> EncodedPrompt:
         """Encode a reference recording and its transcript.
@@ -195,6 +196,8 @@ class Pipeline:
             text: Its transcript. It may be empty but for v3 and v4. nano does not read it: its GPT goes on best from
                 nothing, and the recording gives the style.
             others: More recordings of the voice, averaged into the style (not v3 and v4).
+            timbre: A recording whose timbre the speech has, in place of the prompt's own and the others': the prompt
+                gives the manner alone (v1, v2 and the v2Pro family).
             tokens: Semantic tokens of the recording, where they were computed before; they save the content encoder.
 
         Raises:
@@ -202,6 +205,7 @@ class Pipeline:
         """
         self.decoder.check_prompt(text, 1 + len(others))
         recordings = [ReferenceRecording.read(path, self.version) for path in (recording, *others)]
+        styles = recordings if timbre is None else [ReferenceRecording.read(timbre, self.version)]
         if self.version == "nano":
             tokens, text = [], ""
         elif tokens is None:
@@ -211,12 +215,10 @@ class Pipeline:
         phones, bert = prompt_tokens[:0], None
         if text.strip():
             phones, bert, _ = self.conditioner.encode_text(text, language)
-        spectrograms = [item.style_spectrogram(self.spectrograms).to(self.device) for item in recordings]
+        spectrograms = [item.style_spectrogram(self.spectrograms).to(self.device) for item in styles]
         speaker_vectors = None
         if self.decoder.needs_speaker_vector:
-            speaker_vectors = [
-                self.helpers.speaker_vector(item.speaker_samples()).to(self.device) for item in recordings
-            ]
+            speaker_vectors = [self.helpers.speaker_vector(item.speaker_samples()).to(self.device) for item in styles]
         style = self.decoder.encode_style(spectrograms, speaker_vectors)
         mel = self.decoder.encode_mel_prompt(recordings[0], prompt_tokens, phones, style)
         clear = False

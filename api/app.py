@@ -65,6 +65,7 @@ from api.routes import (
     webhooks,
 )
 from api.routes.datasets import routes as datasets
+from api.routes.inference import dubbing
 from api.routes.inference import routes as inference
 from api.routes.speech_stream import route as speech_stream
 from api.routes.voices import routes as voices
@@ -103,6 +104,7 @@ from core.redis import connect_async
 from core.redis_server import find_redis_url
 from core.settings import Settings
 from core.speech.batches import BatchService
+from core.speech.dubbing import DubbingService
 from core.speech.inference import InferenceService
 from core.storage import open_storage
 from core.tracing import Tracing
@@ -191,6 +193,7 @@ def shared_routes() -> tuple[BaseRoute, ...]:
         voice_transfer.router,
         voices.router,
         models.router,
+        dubbing.router,  # before that of inferences, which would match its paths
         inference.router,
         jobs.router,
         webhooks.router,
@@ -299,6 +302,7 @@ def _make_services(settings: Settings, redis: Redis, chunks: Redis, metrics: Met
         datasets=datasets,
         inference=inference,
         batches=batches,
+        dubbings=DubbingService(queue),
         webhooks=WebhookService(records, make_fetcher(settings), settings.secret_box),
         limits=limits,
         fetcher=fetcher,

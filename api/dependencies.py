@@ -36,6 +36,7 @@ from core.net.fetch import Fetcher
 from core.records import Records
 from core.settings import Settings
 from core.speech.batches import BatchService
+from core.speech.dubbing import DubbingService
 from core.speech.inference import InferenceService
 from core.storage import Storage
 from core.webhooks import WebhookService
@@ -55,6 +56,7 @@ class ApiServices:
     datasets: DatasetService
     inference: InferenceService
     batches: BatchService
+    dubbings: DubbingService
     webhooks: WebhookService
     limits: LimitService
     fetcher: Fetcher

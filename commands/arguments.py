@@ -122,10 +122,23 @@ def _add_server_commands(commands: Commands) -> None:
     speak.add_argument("--language", default="", metavar="CODE", help="of the text (default: found by itself)")
     speak.add_argument("--speed", type=float, default=1.0, help="0.25 to 4 (default: 1)")
     speak.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same audio")
+    speak.add_argument("--loudness", type=float, metavar="LUFS", help="such as -16 (default: as the voice says)")
+    speak.add_argument("--true-peak", type=float, metavar="DBTP", help="which speech with a loudness does not exceed")
+    speak.add_argument("--trim-silence", action="store_true", default=None, help="drop silence before and after it")
     speak.add_argument(
         "--subtitles", metavar="FILE", help="write subtitles as well: .srt, .vtt, or .json with every word"
     )
     speak.add_argument("--max-line-characters", type=int, default=42, help="of a line of the subtitles (default: 42)")
+
+    dub = commands.add_parser("dub", help="speak subtitles, every cue at its time")
+    dub.add_argument("subtitles", metavar="FILE", help="SRT or WebVTT")
+    dub.add_argument("--voice", default="", help="name or id of a voice, for speakers that --speaker leaves out")
+    dub.add_argument(
+        "--speaker", action="append", default=[], metavar="NAME=VOICE", help="the voice of a speaker; may come again"
+    )
+    dub.add_argument("--output", default="speech.wav", help="audio file to write (default: %(default)s)")
+    dub.add_argument("--min-speed", type=float, default=1.0, help="how slowly a cue may fill its time (default: 1)")
+    dub.add_argument("--max-speed", type=float, default=1.5, help="how fast a cue may be spoken to fit (default: 1.5)")
 
     train = commands.add_parser("train", help="make a voice of a recording")
     train.add_argument("recording", metavar="RECORDING", help="audio file, or a ZIP of some")
@@ -146,14 +159,14 @@ def _add_server_commands(commands: Commands) -> None:
         command.add_argument("task", metavar="ID")
     voices = commands.add_parser("voices", help="list the voices of a server")
 
-    for command in (speak, train, upload, tasks, watch, cancel, voices):
+    for command in (speak, dub, train, upload, tasks, watch, cancel, voices):
         command.add_argument(
             "--url",
             default="",
             help="another server (default: SOVITSD_URL, else the one that runs on this data folder)",
         )
         command.add_argument("--api-key", default="", metavar="KEY", help="default: SOVITSD_API_KEY")
-    _add_json(speak, train, upload, tasks, watch, cancel, voices)
+    _add_json(speak, dub, train, upload, tasks, watch, cancel, voices)
 
 
 def _worker_count(text: str) -> int:

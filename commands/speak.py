@@ -26,6 +26,8 @@ PLAYERS: Final = (
     ("ffplay", "-loglevel", "error", "-nodisp", "-autoexit", "-f", "s16le", "-ar", "{rate}", "-i", "-"),
 )
 """Programs that play 16-bit samples from standard input; the first that is installed does."""
+LEVELS: Final = ("loudness", "true_peak", "trim_silence")
+"""Options that say how loud the speech is."""
 PLAYED_RATE: Final = 24_000
 """Hz of what is played: any sound card takes it."""
 
@@ -44,6 +46,7 @@ def speak(options: argparse.Namespace, settings: Settings) -> int:
             hint=f"End the name in .{', .'.join(SUBTITLE_FORMATS)}.",
         )
     chosen: dict[str, Any] = {"language": options.language or None, "speed": options.speed, "seed": options.seed}
+    chosen |= {name: getattr(options, name) for name in LEVELS if getattr(options, name) is not None}
     written: dict[str, str | int] = {}
     with connected(options, settings) as client:
         if options.play:

@@ -7,6 +7,10 @@ from typing import Final
 MIN_SPEED: Final = 0.25
 MAX_SPEED: Final = 4.0
 """Times the voice's own pace, of a request and of a passage in a text with markup."""
+MAX_PITCH: Final = 12.0
+"""Semitones that a passage may be above or below its voice."""
+MAX_GAIN: Final = 10.0
+"""Times the voice's own amplitude, of a passage."""
 
 MAX_SEED: Final = 2**63 - 1
 """Largest seed: what SQL, JSON libraries and random generators carry as a signed integer of 64 bits."""
@@ -22,6 +26,10 @@ MAX_FRAGMENT_INTERVAL: Final = 10.0
 MAX_MIN_CHUNK_LENGTH: Final = 200
 MAX_CHUNK_OVERLAP: Final = 50
 """Semantic tokens, 25 to the second, of the chunks of a stream."""
+MIN_LOUDNESS, MAX_LOUDNESS = -40.0, -8.0
+"""LUFS that speech can be brought to."""
+MIN_TRUE_PEAK, MAX_TRUE_PEAK = -20.0, 0.0
+"""dBTP."""
 MAX_EXTRA_REFERENCES: Final = 16
 """Reference recordings beside the first one, whose styles are averaged."""
 

@@ -20,8 +20,18 @@ SPEAKER_VECTOR_VERSIONS: Final[frozenset[Version]] = frozenset({"v2Pro", "v2ProP
 """The versions whose SoVITS model is conditioned on a speaker vector."""
 NANO_LANGUAGES: Final = ("en",)
 """What the bundled base was trained on; it reads other languages by phonemes that it never heard."""
+TIMBRE_VERSIONS: Final[frozenset[Version]] = frozenset({"v1", "v2", "v2Pro", "v2ProPlus"})
+"""The versions whose GPT continues the prompt while the second stage takes the timbre from any recording."""
 FLOW_MATCHING_VERSIONS: Final[frozenset[Version]] = frozenset({"v3", "v4"})
 """The versions that generate a mel spectrogram by flow matching and need a vocoder."""
+
+SAMPLE_RATES: Final[dict[str, int]] = {
+    **dict.fromkeys(("v1", "v2", "v2Pro", "v2ProPlus"), 32_000),
+    "v3": 24_000,
+    "v4": 48_000,
+    "nano": 16_000,
+}
+"""Hz at which the models of a version speak."""
 
 
 def spoken_languages(version: str) -> tuple[str, ...]:

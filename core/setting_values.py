@@ -8,9 +8,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from common.limits import MAX_LOUDNESS, MIN_LOUDNESS
 from core.encryption import check_keys
 from core.signing import key_of
 
@@ -19,6 +20,10 @@ _CLOCK_TIME: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _HOST_NAME: Final = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[?[0-9A-Fa-f:.]+\]?")
 _ORIGIN: Final = re.compile(r"null|\*|[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@]+/?")
 _ROOT_PATH: Final = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]{1,100}){1,10}")
+
+
+def _none_if_empty(value: Any) -> Any:
+    return None if value == "" else value
 
 
 def split_commas(value: str) -> tuple[str, ...]:
@@ -152,4 +157,8 @@ StorageAddress = Annotated[str, AfterValidator(_check_storage)]
 """A folder or a bucket."""
 ClockTime = Annotated[str, AfterValidator(_check_clock_time)]
 """Empty, or a time of day as 02:00."""
+OptionalLoudness = Annotated[
+    Annotated[float, Field(ge=MIN_LOUDNESS, le=MAX_LOUDNESS)] | None, BeforeValidator(_none_if_empty)
+]
+"""LUFS; None where the setting is empty."""
 JsonOrPath = Annotated[Path | str, BeforeValidator(_read_json_or_path)]

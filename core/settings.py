@@ -18,7 +18,7 @@ from pydantic_settings import (
 )
 
 from common.hosts import bracketed
-from common.limits import MAX_API_WORKERS
+from common.limits import MAX_API_WORKERS, MAX_TRUE_PEAK, MIN_TRUE_PEAK
 from common.repository import REPOSITORY as REPOSITORY
 from common.repository import default_data_path
 from common.versions import RequestedVersion
@@ -36,6 +36,7 @@ from core.setting_values import (
     HostNames,
     JsonOrPath,
     Networks,
+    OptionalLoudness,
     Origins,
     RootPath,
     SigningSecret,
@@ -299,6 +300,12 @@ class Settings(BaseSettings):
     """MiB of finished sentences that a synthesizer keeps, for requests with the same seed; 0: none."""
     speech_retries: int = Field(3, ge=0, le=10)
     """How often a sentence with faults is spoken again, unless its request says `verify: off`; 0 only reports."""
+    speech_loudness: OptionalLoudness = None
+    """LUFS (EBU R128) that speech is brought to where neither request nor voice says another loudness; empty: none."""
+    speech_true_peak: float = Field(-1.0, ge=MIN_TRUE_PEAK, le=MAX_TRUE_PEAK)
+    """dBTP that speech with a loudness does not exceed, unless its request says another one."""
+    trim_silence: bool = False
+    """Whether silence before and after speech is dropped, unless its request says otherwise."""
     num_preprocessors: int = Field(0, ge=0, le=64)
     """Preprocessors of this host; 0: as many as its cores and memory carry, four at most."""
     preprocessor_memory_mb: int = Field(1500, ge=0)

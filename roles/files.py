@@ -9,6 +9,7 @@ from core.errors import InvalidRequest
 from core.jobs.file_jobs import KIND_FIELD, FileJobKind, file_job_kind
 from core.jobs.job import Job
 from core.jobs.roles import FILES
+from core.speech.dubbing_jobs import AssembleDubbingRequest, FitDubbingRequest, OpenDubbingRequest
 from core.speech.inference_jobs import ArchiveRequest, AssembleRequest, OpenBatchRequest
 from core.speech.result_uploads import ResultUploadRequest
 from core.voices.consent_jobs import ConsentCheckRequest, SpeakerComparisonRequest
@@ -23,6 +24,7 @@ from roles.runtime.role import STOP_GRACE_SECONDS, JobContext
 from roles.runtime.services import WorkerServices
 from roles.runtime.storage_errors import storage_faults
 from roles.speech.assemble import archive_batch, assemble, open_batch
+from roles.speech.dubbing import assemble_dubbing, fit_dubbing, open_dubbing
 from roles.speech.upload_results import send_results
 from roles.voices.check_consent import check_consent, compare_speaker
 from roles.voices.import_job import import_voice
@@ -31,6 +33,9 @@ FILE_JOBS: Final[dict[FileJobKind, FileJob[Any]]] = {
     FileJobKind.ASSEMBLE: FileJob(AssembleRequest, assemble),
     FileJobKind.OPEN_BATCH: FileJob(OpenBatchRequest, open_batch),
     FileJobKind.ARCHIVE_BATCH: FileJob(ArchiveRequest, archive_batch),
+    FileJobKind.OPEN_DUBBING: FileJob(OpenDubbingRequest, open_dubbing),
+    FileJobKind.FIT_DUBBING: FileJob(FitDubbingRequest, fit_dubbing),
+    FileJobKind.ASSEMBLE_DUBBING: FileJob(AssembleDubbingRequest, assemble_dubbing),
     FileJobKind.SEND_RESULTS: FileJob(ResultUploadRequest, send_results),
     FileJobKind.DATASET_VERSION: FileJob(DatasetVersionPayload, make_version),
     FileJobKind.DATASET_REPORT: FileJob(DatasetReportPayload, make_report),

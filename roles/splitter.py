@@ -51,6 +51,8 @@ class Splitter:
                 request.language,
                 input_type=request.input_type,
                 pronunciations=request.pronunciations,
+                voice_pronunciations={name: voice.pronunciations for name, voice in request.voices.items()},
+                voice=request.first_voice,
                 number_language=request.number_language,
             )
             utterances = split_script(script, request.number_language, request.text_split_method)

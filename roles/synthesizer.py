@@ -33,13 +33,14 @@ from core.jobs.verification_counts import (
 from core.redis import is_connection_error
 from core.speech.requests import UtteranceRequest, UtteranceResult
 from core.speech.verification import DEFAULT_VERIFY, UNVERIFIED, SpeechVerification, verification_of
-from core.speech.words import WordTiming, word_timings
+from core.speech.words import MarkTimer, WordTiming, word_timings
 from roles.runtime.errors import model_errors
 from roles.runtime.role import JobContext
 from roles.runtime.services import WorkerServices
 from roles.speech.chunk_publisher import ChunkPublisher
 from roles.speech.consent_watch import JobConsentWatch
 from roles.speech.loaded_voices import LoadedVoices
+from roles.speech.manner import UtteranceManner
 from roles.speech.recognizers import SpeechRecognizers
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ class Synthesizer:
             self.services.storage.publish(temporary, key)
         result = utterance.result(key, len(samples), words)
         if request.announced:
-            context.event("utterance", {"index": request.index, "text": request.text, **verification_of(result)})
+            said = {"index": request.index, "part": context.lease.job.id, "text": request.text}
+            context.event("utterance", {**said, **verification_of(result)})
         return result
 
     def verification(self, request: UtteranceRequest, recording: str) -> VerificationSettings | None:
@@ -201,6 +203,7 @@ class _SpokenUtterance:
         )
         context.on_stop(role.engine.submit(task, self).cancel)
         self._totals: UtteranceTotals | None = None
+        self._marks = MarkTimer(request)
 
     def on_chunk(self, speech: Speech) -> None:
         self._events.put(speech)
@@ -215,6 +218,8 @@ class _SpokenUtterance:
         """Yield the chunks as they come; raise the error of the model, or why the job should stop."""
         from GPT_SoVITS.engine.utterance import UtteranceCancelled, UtteranceTotals
 
+        manner = UtteranceManner(self._request, self.sample_rate)
+        last: Speech | None = None
         while not isinstance(event := self._events.get(), UtteranceTotals):
             if isinstance(event, UtteranceCancelled):
                 self._context.check()
@@ -222,8 +227,15 @@ class _SpokenUtterance:
             if isinstance(event, Exception):
                 with model_errors():
                     raise event
-            yield event
+            speech = manner.feed(event) if manner.changes else event
+            self._marks.add(speech.words)
+            yield speech
+            last = event
         self._totals = event
+        if last is not None and manner.changes:
+            rest = manner.finish(last)
+            self._marks.add(rest.words)
+            yield rest
 
     def result(self, key: str, samples: int, words: Iterable[WordTiming]) -> UtteranceResult:
         """Return the result of the job: `samples` are all, with the silence; `words` those not published yet."""
@@ -242,6 +254,7 @@ class _SpokenUtterance:
             "real_time_factor": totals.seconds * totals.sample_rate / max(1, totals.samples),
             "skipped": totals.skipped,
             "words": [{**word} for word in words],
+            "marks": self._marks.finish(),
             **self._verification(totals.verification),
         }
 

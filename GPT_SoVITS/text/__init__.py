@@ -14,7 +14,8 @@ symbols.py, data/   the phonemes of each model version, and all tables
 from __future__ import annotations
 
 from GPT_SoVITS.text.languages import LanguageFrontend, language_codes, resolve_language, spoken_languages
-from GPT_SoVITS.text.markup.items import Passage, Pause
+from GPT_SoVITS.text.markup.inline_tags import last_voice
+from GPT_SoVITS.text.markup.items import MarkPlace, Passage, Pause
 from GPT_SoVITS.text.markup.notation import InlinePronunciation
 from GPT_SoVITS.text.markup.parser import INPUT_TYPES, read_markup
 from GPT_SoVITS.text.phonemization.frontend import TextFrontend
@@ -29,6 +30,7 @@ __all__ = [
     "INPUT_TYPES",
     "InlinePronunciation",
     "LanguageFrontend",
+    "MarkPlace",
     "Passage",
     "Pause",
     "PhonemizedSegment",
@@ -39,6 +41,7 @@ __all__ = [
     "WrittenWord",
     "cut",
     "language_codes",
+    "last_voice",
     "phonemize",
     "read_markup",
     "resolve_language",

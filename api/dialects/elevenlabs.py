@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from api.dependencies import SocketApi
 from api.http.access import require_scope
-from api.services.live_speech import AudioChunk
+from api.services.audio_chunks import AudioChunk
 from api.services.speech import SpeechOptions
 from api.services.speech_turns import SpeechTurns, Turn, TurnSettings
 from common.audio_formats import StreamFormat

@@ -6,7 +6,9 @@ import asyncio
 import base64
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Annotated, Final, Literal, NamedTuple
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, Field
@@ -15,19 +17,21 @@ from typing_extensions import TypedDict
 from api.dependencies import Api, ApiServices
 from api.http.access import PUBLIC, SPEAKING
 from api.http.disconnect import while_connected
+from api.http.request_context import warn_caller
 from api.http.responses import ClosingStreamingResponse, JsonResponse
 from api.http.sse import EventStream, encode_data
+from api.services.audio_chunks import AudioChunk
 from api.services.encoding import SAMPLE_RATE_HEADER, label_headers, new_encoder
-from api.services.live_speech import AudioChunk
 from api.services.speech_fields import SpeechFields
 from api.services.whole_speech import SILENCE_RATE, audio_or_silence, whole_audio
 from common.audio_formats import MEDIA_TYPES, StreamFormat
 from core.errors import EmptyText, InvalidRequest, SovitsError, TextTooLong, VoiceNotFound
-from core.marks.speech_label import SpeechLabel, tags_of
+from core.marks.speech_label import tags_of
 from core.records import VoiceRecord
-from core.speech.requests import SpeechRequest
+from core.speech.requests import MarkTiming, SpeechRequest
 from core.speech.verification import VerifiedUtterance, summarize_verified
 from core.speech.words import WordTiming
+from core.voices.prompt_choice import choose_prompt
 
 router = APIRouter(
     prefix="/v1",
@@ -44,6 +48,8 @@ MAX_INPUT_CHARACTERS: Final = 4096
 MODEL: Final = "nano"
 OPENAI_MODELS: Final = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 """Models that clients choose from; as every model, they speak with the model of the voice."""
+PROMPT_HEADER: Final = "X-Voice-Prompt"
+"""The prompt that instructions chose; percent-encoded, as names may have any character."""
 STREAMED_HEADER: Final = "x-stainless-raw-response"
 """OpenAI's own clients say in it whether they stream the response."""
 _MODEL_CREATED: Final = 1_700_000_000
@@ -109,16 +115,30 @@ class SpeechBody(SpeechFields):
         "mp3", description="`pcm_mulaw` and `pcm_alaw` are an extension: G.711 at 8 kHz, for telephony."
     )
     stream_format: Literal["audio", "sse"] = "audio"
-    instructions: str | None = Field(None, description="Accepted and ignored.")
+    instructions: str | None = Field(
+        None,
+        max_length=MAX_INPUT_CHARACTERS,
+        description="How to speak, such as `cheerful`: chooses the voice's prompt whose name or description suits it "
+        "best, which the header `X-Voice-Prompt` and the first event name. Not beside `emotion`, which names one.",
+    )
 
 
 class EncodedAudio(NamedTuple):
-    """Bytes of an audio file, and the words that end in them."""
+    """Bytes of an audio file, the words that end in them, and the marks of the utterances that do."""
 
     data: bytes
     words: tuple[WordTiming, ...] = ()
     verified: tuple[VerifiedUtterance, ...] = ()
     """Utterances that end in them, where they were verified."""
+    marks: tuple[MarkTiming, ...] = ()
+
+
+class PromptChoice(TypedDict):
+    """The prompt of the voice that instructions chose."""
+
+    name: str
+    matched: bool
+    """Whether it suits them; the default one where none does."""
 
 
 class OpenAIModel(TypedDict):
@@ -151,21 +171,30 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
             details={"param": "timestamps"},
         )
     voice = await _find_voice(api, body)
+    prompt = _instructed_prompt(voice, body)
     default_rate = api.settings.openai_pcm_sample_rate if body.response_format == "pcm" else 0
-    speech = await api.speech.request(body.input, voice, body.speech_options(default_rate=default_rate))
+    options = body.speech_options(default_rate=default_rate)
+    if prompt is not None:
+        options = replace(options, prompt_name=prompt["name"])
+    speech = await api.speech.request(body.input, voice, options)
     await api.speech.check_ready()
+    prompt_header = {} if prompt is None else {PROMPT_HEADER: quote(prompt["name"])}
     if body.response_format == "wav" and not _streams(body, request):
-        whole = await while_connected(request, whole_audio(_counted(api, speech)))
+        whole = await while_connected(request, whole_audio(_counted(api, speech, whole=True)))
         content = await asyncio.to_thread(_wav_file, api, whole)
-        return Response(content, headers=label_headers(whole.label), media_type=MEDIA_TYPES["wav"])
+        headers = {**label_headers(whole.label), **prompt_header}
+        return Response(content, headers=headers, media_type=MEDIA_TYPES["wav"])
     chunks = _counted(api, speech)
     # The status can report an error only before the first byte, so that is waited for.
     first_chunk = await while_connected(request, anext(chunks, AudioChunk(b"", SILENCE_RATE, last=True)))
     audio = _encode(first_chunk, chunks, body.response_format)
     first = await while_connected(request, anext(audio, EncodedAudio(b"")))
-    headers = {**label_headers(first_chunk.label)}
+    headers = {**label_headers(first_chunk.label), **prompt_header}
     if body.stream_format == "sse":
-        return EventStream(_encode_events(first, audio, body.input, first_chunk.label), headers=headers)
+        extensions: dict[str, object] = {} if first_chunk.label is None else {"aigc": first_chunk.label.fields}
+        if prompt is not None:
+            extensions["prompt"] = prompt
+        return EventStream(_encode_events(first, audio, body.input, extensions), headers=headers)
     if body.response_format == "pcm":
         headers[SAMPLE_RATE_HEADER] = str(first_chunk.sample_rate)
     return ClosingStreamingResponse(_bytes(first, audio), 200, headers, MEDIA_TYPES[body.response_format])
@@ -214,10 +243,26 @@ async def _find_voice(api: ApiServices, body: SpeechBody) -> VoiceRecord:
         raise VoiceNotFound(error.message, hint=error.hint, details={"param": "voice"}) from None
 
 
-async def _counted(api: ApiServices, speech: SpeechRequest) -> AsyncGenerator[AudioChunk, None]:
+def _instructed_prompt(voice: VoiceRecord, body: SpeechBody) -> PromptChoice | None:
+    """Return the prompt that instructions choose, its default where none suits them; None without instructions.
+
+    Where none suits them, a warning says so.
+    """
+    if not (body.instructions and body.instructions.strip()):
+        return None
+    if body.emotion:
+        warn_caller("instructions_not_followed; emotion names the prompt")
+        return PromptChoice(name=str(voice.prompt_named(body.emotion).get("name", "")), matched=False)
+    prompt = choose_prompt(voice.prompts, body.instructions)
+    if prompt is None:
+        warn_caller("instructions_not_followed; no prompt of the voice suits them")
+    return PromptChoice(name=str((prompt or voice.prompt).get("name", "")), matched=prompt is not None)
+
+
+async def _counted(api: ApiServices, speech: SpeechRequest, *, whole: bool = False) -> AsyncGenerator[AudioChunk, None]:
     """Yield the samples of a text, and count their seconds."""
     seconds = api.metrics.speech_seconds.labels("openai")
-    async with aclosing(audio_or_silence(api.speech, speech)) as chunks:
+    async with aclosing(audio_or_silence(api.speech, speech, whole=whole)) as chunks:
         async for chunk in chunks:
             seconds.inc(len(chunk.samples) / 2 / chunk.sample_rate)
             yield chunk
@@ -229,18 +274,19 @@ async def _encode(
     """Yield the bytes of the audio file with the words that end in them, those of each chunk as soon as it is ready."""
     async with aclosing(rest):
         encoder = await asyncio.to_thread(new_encoder, audio_format, first.sample_rate, first.label)
-        words = first.words
+        words, marks = first.words, first.marks
         verified: tuple[VerifiedUtterance, ...] = (first.verified,) if first.verified else ()
         if encoded := await asyncio.to_thread(encoder.feed, first.samples):
-            yield EncodedAudio(encoded, words, verified)
-            words, verified = (), ()
+            yield EncodedAudio(encoded, words, verified, marks)
+            words, verified, marks = (), (), ()
         async for chunk in rest:
             words += chunk.words
+            marks += chunk.marks
             if chunk.verified:
                 verified += (chunk.verified,)
-            if encoded := await asyncio.to_thread(encoder.feed, chunk.samples):
-                yield EncodedAudio(encoded, words, verified)
-                words, verified = (), ()
+            if (encoded := await asyncio.to_thread(encoder.feed, chunk.samples)) or marks:
+                yield EncodedAudio(encoded, words, verified, marks)
+                words, verified, marks = (), (), ()
         last = await asyncio.to_thread(encoder.finish)
         if last or words or verified:
             yield EncodedAudio(last, words, verified)
@@ -262,17 +308,16 @@ async def _bytes(first: EncodedAudio, rest: AsyncGenerator[EncodedAudio, None]) 
 
 
 async def _encode_events(
-    first: EncodedAudio, rest: AsyncGenerator[EncodedAudio, None], text: str, label: SpeechLabel | None
+    first: EncodedAudio, rest: AsyncGenerator[EncodedAudio, None], text: str, extensions: Mapping[str, object]
 ) -> AsyncGenerator[bytes, None]:
-    """Yield OpenAI's events, with `words`, `verified` and, in the first, the label as `aigc`, as extensions.
+    """Yield OpenAI's events; `words`, `marks`, `verified` and, in the first, what is said of the whole are extensions.
 
     An error after the first one becomes an event, too, as the status has been sent.
     """
-    labelled = {} if label is None else {"aigc": label.fields}
     verified = [*first.verified]
     try:
         async with aclosing(rest):
-            yield encode_data({**_delta(first), **labelled})
+            yield encode_data({**_delta(first), **extensions})
             async for part in rest:
                 verified += part.verified
                 yield encode_data(_delta(part))
@@ -287,7 +332,7 @@ async def _encode_events(
 
 def _delta(part: EncodedAudio) -> dict[str, object]:
     delta: dict[str, object] = {"type": "speech.audio.delta", "audio": base64.b64encode(part.data).decode()}
-    extensions = {"words": part.words, "verified": part.verified}
+    extensions = {"words": part.words, "verified": part.verified, "marks": part.marks}
     return delta | {name: value for name, value in extensions.items() if value}
 
 

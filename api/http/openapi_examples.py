@@ -53,6 +53,11 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "PromptChange": {"text": "What a lovely day!"},
     "Promotion": {"promoted": True},
     "NewBatch": {"voice": "Anna", "format": "mp3", "items": [{"text": "Good morning.", "filename": "morning"}]},
+    "NewDubbing": {
+        "subtitles": "1\n00:00:01,000 --> 00:00:03,500\nGood morning. How are you?\n",
+        "voice": "Anna",
+        "max_speed": 1.5,
+    },
     "NewInference": {"text": "Good morning. How are you?", "voice": "Anna", "format": "wav", "sample_rate": 24000},
     "NewConsent": {
         "speaker": "Anna Example",

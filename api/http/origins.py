@@ -27,7 +27,7 @@ ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 DEFAULT_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-API-Key, X-Request-ID"
 EXPOSED_HEADERS: Final = (
     "X-Request-ID, Retry-After, Idempotent-Replayed, Content-Disposition, Content-Range, Accept-Ranges, ETag, "
-    "Location, X-Sample-Rate, X-Warning, X-AIGC"
+    "Location, X-Sample-Rate, X-Warning, X-AIGC, X-Voice-Prompt"
 )
 PREFLIGHT_SECONDS: Final = 600
 """How long a browser may remember the response to a preflight."""

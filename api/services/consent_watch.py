@@ -26,7 +26,7 @@ class SpeechConsentWatch:
 
     @contextmanager
     def watch(self, speech: LiveSpeech) -> Iterator[None]:
-        """Abort a speech with ConsentMissing when the consent of its voice ends while the block runs."""
+        """Abort a speech with ConsentMissing when the consent of one of its voices ends while the block runs."""
         self._speeches.add(speech)
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch())
@@ -44,12 +44,12 @@ class SpeechConsentWatch:
         while True:
             await asyncio.sleep(self._check_seconds)
             try:
-                voice_ids = {speech.voice_id for speech in self._speeches if speech.voice_id}
+                voice_ids = {voice_id for speech in self._speeches for voice_id in speech.voice_ids}
                 ended = await self._records.consents.ended(voice_ids)
             except SovitsError as error:
                 logger.warning("Whether speakers still agree is not known now: %s", error.message)
                 continue
             for speech in list(self._speeches):
-                if ending := ended.get(speech.voice_id):
+                if ending := next((ended[voice_id] for voice_id in speech.voice_ids if voice_id in ended), None):
                     logger.info("Stopping the speech %s: %s", speech.id, ending.message)
                     speech.abort(ending)

@@ -19,6 +19,7 @@ MIN_IDEOGRAPHS: Final = 6
 _CLAUSE_END: Final = re.compile(r"[,;:—](?=\s)|[，、；：]")
 _WORD_END: Final = re.compile(r"\s(?=\S*$)|(?<=[぀-ヿ㐀-鿿])(?=[぀-ヿ㐀-鿿]*$)")
 _CERTAIN_END: Final = re.compile(r"[。！？!?；\n][\"'”’」』）)\]]{0,3}\s*$")
+_OPEN_TAG: Final = re.compile(r"\[(?:/?v?o?i?c?e?|voice:[^\[\]\n]{0,200})$")
 _WORD: Final = re.compile(r"[぀-ヿ㐀-鿿]|[^\s぀-ヿ㐀-鿿]+")
 
 
@@ -64,6 +65,8 @@ class GrowingText:
         *complete, rest = self._sentences(self._buffer)
         if not rest and complete and not _CERTAIN_END.search(complete[-1]):
             complete.pop()  # a point may go on as a number or an ellipsis
+        while complete and _OPEN_TAG.search("".join(complete)):
+            complete.pop()  # the name of a voice may have a point
         length = sum(map(len, complete))
         if complete and self._buffer[:length].strip():
             return self._cut(length, CutPlace.SENTENCE)
@@ -83,7 +86,7 @@ class GrowingText:
         words = _WORD.findall(part)
         unspaced = sum(len(word) == 1 and word >= "぀" for word in words)
         enough = len(words) - unspaced >= MIN_WORDS or unspaced >= MIN_IDEOGRAPHS
-        return enough and part.count("{") == part.count("}")  # never within an inline tag
+        return enough and part.count("{") == part.count("}") and not _OPEN_TAG.search(part)  # never within a tag
 
     def _cut(self, length: int, place: CutPlace) -> TextPiece:
         piece = TextPiece(self._buffer[:length], self._taken, place)

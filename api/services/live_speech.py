@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
+from api.services.audio_chunks import AudioChunk
 from api.services.job_errors import error_from_end
+from api.services.leveling import LevelPlan, leveled
+from api.services.resampling import at_one_rate
 from core.access import Caller, act_as, current_caller
 from core.errors import JobCancelled, TimedOut
 from core.jobs.chunk_streams import ChunkStream, ChunkStreams, PublishedChunk, StreamEnd
@@ -17,12 +21,11 @@ from core.jobs.job import JobStatus, NewJob, StreamPart
 from core.jobs.queue import AsyncQueue
 from core.jobs.roles import SYNTHESIZER
 from core.logs import current_request
-from core.marks.speech_label import SpeechLabel
 from core.marks.speech_marks import SpeechMarker, SpeechMarks
 from core.records import NewProvenance
 from core.speech.requests import UtteranceRequest, UtteranceResult
-from core.speech.verification import SpeechVerification, VerifiedUtterance, verification_of
-from core.speech.words import WordTiming, delayed
+from core.speech.verification import verification_of
+from core.speech.words import WordTiming, delayed, delayed_marks
 
 PRIORITIES: Final = {StreamPart.OPENING: 7, StreamPart.CONTINUATION: 6}
 """Of speech that somebody waits for: before work in the background; the start of a text before the rest of others."""
@@ -32,34 +35,6 @@ STREAM_AHEAD: Final = 2
 """Utterances that are synthesized beyond the one that is being heard."""
 FILE_AHEAD: Final = 8
 """The same where nobody listens before the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class AudioChunk:
-    """Consecutive samples of the speech: 16 bit, mono."""
-
-    samples: bytes
-    """The first ones of an utterance begin with the pause before it; those that end one are empty."""
-    sample_rate: int
-    utterance: int = 0
-    """Counted from 0."""
-    text: str = ""
-    """Of the utterance."""
-    last: bool = False
-    """Whether the utterance ends here."""
-    words: tuple[WordTiming, ...] = ()
-    """Words that end in the samples, timed from the start of the speech."""
-    label: SpeechLabel | None = None
-    """What the metadata of the speech say; None where they are off, and of silence without speech."""
-    verification: SpeechVerification | None = None
-    """How the utterance was verified, where it ends here."""
-
-    @property
-    def verified(self) -> VerifiedUtterance | None:
-        """How the utterance that ends here was verified; None elsewhere, and where nobody wanted to know."""
-        if self.verification is None or self.verification["verdict"] == "unverified":
-            return None
-        return VerifiedUtterance(**self.verification, index=self.utterance, text=self.text)
 
 
 @dataclass(slots=True)
@@ -86,8 +61,25 @@ class LiveSpeech:
         *,
         stall_seconds: float,
         ahead: int,
+        true_peak: float,
+        trim_silence: bool,
+        whole: bool = False,
+        rate: int = 0,
     ) -> None:
-        """`stall_seconds`: after so long without audio of the next utterance it is given up."""
+        """Begin without a text.
+
+        Args:
+            queue: Where its utterances become jobs.
+            streams: What reads them.
+            marks: What marks it.
+            speech_id: Its id.
+            stall_seconds: After so long without audio of the next utterance it is given up.
+            ahead: Utterances that are synthesized beyond the one that is being heard.
+            true_peak: dBTP that it does not exceed where it has a loudness.
+            trim_silence: Whether the silence before and after it is dropped.
+            whole: Whether nobody waits for samples before their utterance ends.
+            rate: Hz of the samples; 0: those of its first utterance.
+        """
         self.id = speech_id
         self.started = False
         """Whether the first audio has arrived."""
@@ -104,13 +96,19 @@ class LiveSpeech:
         self.first_audio_seconds: float | None = None
         """From the first text to the first audio."""
         self._began_at = 0.0
-        self._seconds = 0.0
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        """Voice → seconds of its speech that were heard."""
         self._signal_seconds = 0.0
         """Of the signal before the speech."""
-        self._first: UtteranceRequest | None = None
-        """The first utterance that is no notice."""
+        self._requests: list[UtteranceRequest] = []
+        """The first utterance of each voice that was added, but for notices."""
+        self._voices: set[str] = set()
         self._stall_seconds = stall_seconds
         self._ahead = ahead
+        self._true_peak = true_peak
+        self._trim_silence = trim_silence
+        self._whole = whole
+        self._rate = rate
         self._pending: deque[tuple[UtteranceRequest, int]] = deque()
         self._enqueued: deque[_Enqueued] = deque()
         self._added = 0
@@ -122,9 +120,9 @@ class LiveSpeech:
         self._filling: asyncio.Task[None] | None = None
 
     @property
-    def voice_id(self) -> str:
-        """The voice that speaks; empty before the first utterance."""
-        return self._first.voice_id if self._first is not None else ""
+    def voice_ids(self) -> frozenset[str]:
+        """The voices of the utterances that were added."""
+        return frozenset(self._voices)
 
     @property
     def next_index(self) -> int:
@@ -145,8 +143,9 @@ class LiveSpeech:
         self._texts.append(text)
         self.note_text()
         for utterance in utterances:
-            if self._first is None and not utterance.notice:
-                self._first = utterance
+            if not utterance.notice and utterance.voice_id not in self._voices:
+                self._voices.add(utterance.voice_id)
+                self._requests.append(utterance)
             self._pending.append((utterance, characters))
             self._added += 1
             characters = 0
@@ -169,6 +168,24 @@ class LiveSpeech:
 
         Raises TimedOut when no audio arrives for `stall_seconds`, and the error of an utterance that failed.
         """
+        levels = LevelPlan(self._true_peak - self._marks.headroom_db, self._trim_silence, self._whole)
+        # Several voices may have several rates.
+        async with aclosing(leveled(at_one_rate(self._spoken(), self._rate), levels)) as chunks:
+            async for chunk in chunks:
+                samples, marker = b"", self._marker
+                if chunk.samples:
+                    samples, marker = await self._marked(chunk)
+                self._seconds[chunk.voice_id] += len(samples) / 2 / chunk.sample_rate
+                yield replace(
+                    chunk,
+                    samples=samples,
+                    words=tuple(delayed(chunk.words, self._signal_seconds)),
+                    marks=tuple(delayed_marks(chunk.marks, self._signal_seconds)),
+                    label=marker.label if marker is not None else None,
+                )
+
+    async def _spoken(self) -> AsyncGenerator[AudioChunk, None]:
+        """Yield the samples as they were synthesized, with the pauses; words are timed from the first one."""
         pause = seconds = 0.0
         while (utterance := await self._next_utterance()) is not None:
             request, rate, silent, begin = utterance.request, 0, True, seconds
@@ -178,10 +195,8 @@ class LiveSpeech:
                     samples, silent, begin = bytes(2 * round(pause * rate)) + samples, False, seconds + pause
                 self._note_audio(len(samples) / 2 / rate)
                 seconds += len(samples) / 2 / rate
-                marked, label = await self._marked(request, samples, rate)
-                self._seconds += len(marked) / 2 / rate
-                words = tuple(delayed(cast(list[WordTiming], entry.words), begin + self._signal_seconds))
-                yield AudioChunk(marked, rate, request.index, request.text, words=words, label=label)
+                words = tuple(delayed(cast(list[WordTiming], entry.words), begin))
+                yield _chunk(request, samples, rate, words)
             if entry.status is not JobStatus.DONE:
                 raise error_from_end(utterance.job_id, entry)
             result = cast(UtteranceResult, entry.result)
@@ -189,47 +204,42 @@ class LiveSpeech:
             utterance.stream.close()
             self._enqueued.popleft()
             self._fill_soon()
-            words = tuple(delayed(cast(list[WordTiming], result.get("words", [])), begin + self._signal_seconds))
-            label = self._marker.label if self._marker is not None else None
-            rate = rate or result["sample_rate"]
-            yield AudioChunk(
-                b"",
-                rate,
-                request.index,
-                request.text,
-                last=True,
-                words=words,
-                label=label,
-                verification=verification_of(result),
-            )
+            words = tuple(delayed(cast(list[WordTiming], result.get("words", [])), begin))
+            end = _chunk(request, b"", rate or result["sample_rate"], words)
+            marks = tuple(delayed_marks(result.get("marks", ()), begin))
+            yield replace(end, last=True, marks=marks, verification=verification_of(result))
 
-    async def _marked(self, request: UtteranceRequest, samples: bytes, rate: int) -> tuple[bytes, SpeechLabel | None]:
-        """Return samples with the marks of this speech, and its label."""
+    async def _marked(self, chunk: AudioChunk) -> tuple[bytes, SpeechMarker]:
+        """Return the samples of a chunk with the marks of this speech, and what marked them."""
         if self._marker is None:
             self._began_at = time.time()
             self.first_audio_seconds = time.monotonic() - self._asked_at
-            self._marker = await asyncio.to_thread(self._marks.begin, self._first or request, self.id, rate)
+            self._marker = await asyncio.to_thread(self._marks.begin, self._requests[0], self.id, chunk.sample_rate)
             opening = self._marker.opening()
-            self._signal_seconds = len(opening) / 2 / rate
-            return opening + self._marker.feed(samples), self._marker.label
-        return self._marker.feed(samples), self._marker.label
+            self._signal_seconds = len(opening) / 2 / chunk.sample_rate
+            return opening + self._marker.feed(chunk.samples), self._marker
+        return self._marker.feed(chunk.samples), self._marker
 
-    def provenance(self) -> NewProvenance | None:
-        """Return the record of what was heard; None where nothing was."""
-        if self._marker is None or self._first is None:
-            return None
-        return NewProvenance(
-            request_id=self.id,
-            mark_id=self._marker.mark_id,
-            voice_id=self._first.voice_id,
-            gpt_checkpoint_id=self._first.gpt_checkpoint_id,
-            sovits_checkpoint_id=self._first.sovits_checkpoint_id,
-            time=self._began_at,
-            seconds=self._seconds,
-            text="".join(self._texts),
-            owner=self._caller.owner,
-            key_id=self._caller.key_id,
-        )
+    def provenance(self) -> list[NewProvenance]:
+        """Return the records of what was heard, one for each voice; none where nothing was."""
+        if self._marker is None:
+            return []
+        return [
+            NewProvenance(
+                request_id=self.id,
+                mark_id=self._marker.mark_id,
+                voice_id=first.voice_id,
+                gpt_checkpoint_id=first.gpt_checkpoint_id,
+                sovits_checkpoint_id=first.sovits_checkpoint_id,
+                time=self._began_at,
+                seconds=self._seconds[first.voice_id],
+                text="".join(self._texts),
+                owner=self._caller.owner,
+                key_id=self._caller.key_id,
+            )
+            for first in self._requests
+            if self._seconds[first.voice_id]
+        ]
 
     async def cancel(self) -> int:
         """Cancel what was enqueued and has not ended; return how many jobs. `chunks` must have been closed."""
@@ -310,3 +320,15 @@ class LiveSpeech:
         with act_as(self._caller if counted else Caller.of_job(self._caller.owner)):
             await self._queue.enqueue(job)
         utterance.exists = True
+
+
+def _chunk(request: UtteranceRequest, samples: bytes, rate: int, words: tuple[WordTiming, ...]) -> AudioChunk:
+    return AudioChunk(
+        samples,
+        rate,
+        request.index,
+        request.text,
+        words=words,
+        voice_id=request.voice_id,
+        loudness=request.loudness,
+    )

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from api.services.live_speech import AudioChunk
+from api.services.audio_chunks import AudioChunk
 from core.speech.words import WordTiming
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ async def resampled(chunks: AsyncGenerator[AudioChunk, None], sample_rate: int) 
     async with aclosing(chunks):
         async for chunk in chunks:
             if sample_rate in (0, chunk.sample_rate):
+                seconds += len(chunk.samples) / 2 / chunk.sample_rate
                 yield chunk
                 continue
             if resampler is None:
@@ -37,6 +38,24 @@ async def resampled(chunks: AsyncGenerator[AudioChunk, None], sample_rate: int) 
             ended = words if chunk.last else tuple(word for word in words if word["end"] <= seconds)
             words = words[len(ended) :]
             yield replace(chunk, samples=samples, sample_rate=sample_rate, words=ended)
+
+
+async def at_one_rate(chunks: AsyncGenerator[AudioChunk, None], sample_rate: int) -> AsyncGenerator[AudioChunk, None]:
+    """Yield the same speech at a rate; 0: that of its first chunk."""
+    first = await anext(chunks, None)
+    if first is None:
+        return
+    rest = resampled(_prefixed(first, chunks), sample_rate or first.sample_rate)
+    async with aclosing(rest):
+        async for chunk in rest:
+            yield chunk
+
+
+async def _prefixed(first: AudioChunk, rest: AsyncGenerator[AudioChunk, None]) -> AsyncGenerator[AudioChunk, None]:
+    async with aclosing(rest):
+        yield first
+        async for chunk in rest:
+            yield chunk
 
 
 def _new_resampler(source_rate: int, target_rate: int) -> Resampler:

@@ -10,14 +10,17 @@ import wave
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from api.http.draining import shutting_down
 from api.http.request_context import warn_caller
+from api.services.audio_chunks import AudioChunk
 from api.services.consent_watch import SpeechConsentWatch
 from api.services.job_errors import error_from_job
-from api.services.live_speech import FILE_AHEAD, KEEP_SECONDS, STREAM_AHEAD, AudioChunk, LiveSpeech
+from api.services.live_speech import FILE_AHEAD, KEEP_SECONDS, STREAM_AHEAD, LiveSpeech
+from api.services.named_voices import NamedVoices
 from api.services.provenance import ProvenanceLog
 from api.services.references import ReferenceService
 from api.services.resampling import resampled
@@ -26,7 +29,7 @@ from api.services.text_splitting import MAX_CHARACTERS, split_short_text
 from api.services.voice_lookup import VoiceLookup
 from common.languages import single_language
 from common.limits import prompt_seconds
-from common.versions import FLOW_MATCHING_VERSIONS, spoken_languages
+from common.versions import FLOW_MATCHING_VERSIONS, TIMBRE_VERSIONS, spoken_languages
 from core.errors import EmptyText, InvalidRequest, NotReady, SovitsError, TextTooLong, TimedOut
 from core.ids import new_id
 from core.jobs.chunk_streams import ChunkStreams
@@ -43,15 +46,17 @@ from core.speech.checks import (
     canonical_language,
     check_pronunciations,
     check_speed,
-    check_spoken_languages,
     replace_surrogates,
 )
+from core.speech.levels import LevelOptions
 from core.speech.requests import InputType, PromptRef, SpeechRequest, SplitResult, Timestamps, UtteranceRequest
 from core.speech.sampling import SamplingOptions, SplitMethod
 from core.speech.utterances import utterance_requests
 from core.storage import Storage
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _ANY_TEXT: Final = "text"
 
@@ -76,10 +81,13 @@ class SpeechOptions:
     """Word → pronunciation; they take precedence over those of the voice."""
     extra_references: tuple[str, ...] = ()
     """Names or paths of more recordings whose style is averaged with the prompt's (see ReferenceService)."""
+    timbre: str = ""
+    """Name of a recording whose timbre the speech has, while the prompt gives its manner."""
     gpt_checkpoint_id: str = ""
     sovits_checkpoint_id: str = ""
     """Checkpoints in place of the voice's; empty: its own."""
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    levels: LevelOptions = field(default_factory=LevelOptions)
     text_split_method: SplitMethod | None = None
     """None: whole sentences."""
     sample_rate: int = 0
@@ -118,6 +126,7 @@ class SpeechService:
         self.provenance = provenance
         self.voices = VoiceLookup(settings, records)
         self._consents = SpeechConsentWatch(records, settings.consent_check_seconds)
+        self.named_voices = NamedVoices(settings, records, self.voices)
         self._live: set[LiveSpeech] = set()
         self._warming: asyncio.Task[None] | None = None
         self._cancelling: set[asyncio.Task[None]] = set()
@@ -146,7 +155,14 @@ class SpeechService:
                 f"{record.version} continues one reference recording; more were sent.",
                 hint="v1, v2, the v2Pro family and nano take several.",
             )
+        if options.timbre and record.version not in TIMBRE_VERSIONS:
+            raise InvalidRequest(
+                f"{record.version} takes timbre and manner from one recording; a timbre of its own was sent.",
+                hint=f"{', '.join(sorted(TIMBRE_VERSIONS))} take two.",
+            )
         prompt = record.prompt_named(options.prompt_name)
+        seconds = prompt_seconds(record.version)
+        timbre = await self.references.audio_keys((options.timbre,), seconds)
         request = SpeechRequest(
             text=replace_surrogates(text),
             input_type=options.input_type,
@@ -159,19 +175,24 @@ class SpeechService:
             seed=options.seed,
             prompt=options.prompt,
             prompt_name=options.prompt_name,
-            extra_references=await self.references.audio_keys(options.extra_references, prompt_seconds(record.version)),
+            extra_references=await self.references.audio_keys(options.extra_references, seconds),
+            timbre=next(iter(timbre), ""),
             gpt_checkpoint_id=options.gpt_checkpoint_id,
             sovits_checkpoint_id=options.sovits_checkpoint_id,
             sampling=options.sampling,
             text_split_method=options.text_split_method,
             sample_rate=options.sample_rate,
+            loudness=options.levels.loudness_of(record.loudness, self.settings.speech_loudness),
+            true_peak=_or_default(options.levels.true_peak, self.settings.speech_true_peak),
+            trim_silence=_or_default(options.levels.trim_silence, self.settings.trim_silence),
             timestamps=options.timestamps,
             spoken_languages=spoken_languages(record.version),
             strict_language=options.strict_language,
         )
-        if warning := check_spoken_languages(request, text):
+        request, warnings = await self.named_voices.prepare(request, options.levels, options.pronunciations)
+        for warning in warnings:
             warn_caller(warning)
-        return request
+        return request.model_copy(update={"sample_rate": await self.named_voices.common_rate(request, record)})
 
     def check_text(self, text: str) -> None:
         """Raise EmptyText or TextTooLong unless the text can be spoken."""
@@ -194,16 +215,19 @@ class SpeechService:
         self._ready_until = time.monotonic() + READY_SECONDS
 
     async def audio(
-        self, request: SpeechRequest, *, job_id: str = "", ahead: int = STREAM_AHEAD
+        self, request: SpeechRequest, *, job_id: str = "", ahead: int = STREAM_AHEAD, whole: bool = False
     ) -> AsyncGenerator[AudioChunk, None]:
         """Yield the samples of every utterance while they are made, with the pauses between them.
+
+        `whole`: nobody hears anything before the end, so that the loudness of each utterance is known before its first
+        sample.
 
         TimedOut when no audio arrives for SYNTHESIS_TIMEOUT_SECONDS; the errors of texts; the error of a failed job.
         If this ends before the last utterance, by an error or because the listener left, the jobs that are in the queue
         are cancelled.
         """
         speech_id = job_id or new_id("speech")
-        async with self.live(speech_id, ahead=ahead) as live:
+        async with self.live(request, speech_id, ahead=ahead, whole=whole) as live:
             live.note_text()
             if len(request.text) <= MAX_CHARACTERS:
                 utterances = utterance_requests(
@@ -224,16 +248,22 @@ class SpeechService:
         Raises as `request`.
         """
         template = (await self.request(_ANY_TEXT, voice, options)).model_copy(update={"text": ""})
-        async with self.live(new_id("speech")) as live:
-            session = SpeechSession(template, live, self.settings)
+        async with self.live(template, new_id("speech")) as live:
+            prepare = partial(self.named_voices.prepare, levels=options.levels, pronunciations=options.pronunciations)
+            session = SpeechSession(template, live, self.settings, prepare)
             try:
                 yield session
             finally:
                 await session.close()
 
     @contextlib.asynccontextmanager
-    async def live(self, speech_id: str, *, ahead: int = STREAM_AHEAD) -> AsyncIterator[LiveSpeech]:
-        """Yield an empty speech to add utterances to; what has not been spoken when the block ends is cancelled."""
+    async def live(
+        self, request: SpeechRequest, speech_id: str, *, ahead: int = STREAM_AHEAD, whole: bool = False
+    ) -> AsyncIterator[LiveSpeech]:
+        """Yield an empty speech to add utterances of a request to.
+
+        What has not been spoken when the block ends is cancelled.
+        """
         if self.draining:
             raise shutting_down()
         if self._warming is None:
@@ -246,6 +276,10 @@ class SpeechService:
             speech_id,
             stall_seconds=self.settings.synthesis_timeout_seconds,
             ahead=ahead,
+            true_peak=request.true_peak,
+            trim_silence=request.trim_silence,
+            whole=whole,
+            rate=request.sample_rate if request.voices else 0,
         )
         self._live.add(live)
         self._idle.clear()
@@ -256,7 +290,7 @@ class SpeechService:
             self._live.discard(live)
             if live.first_audio_seconds is not None:
                 self.on_first_audio(live.first_audio_seconds)
-            if speech := live.provenance():
+            for speech in live.provenance():
                 self.provenance.note(speech)
             if not self._live:
                 self._idle.set()
@@ -272,7 +306,7 @@ class SpeechService:
         try:
             with contextlib.ExitStack() as stack:
                 file: wave.Wave_write | None = None
-                async with aclosing(self.audio(request, job_id=job_id, ahead=FILE_AHEAD)) as chunks:
+                async with aclosing(self.audio(request, job_id=job_id, ahead=FILE_AHEAD, whole=True)) as chunks:
                     async for chunk in chunks:
                         if file is None:
                             file = stack.enter_context(_new_wav(temporary, chunk.sample_rate))
@@ -348,6 +382,10 @@ class SpeechService:
             await self.queue.cancel(speech_id)
         except SovitsError as error:
             logger.warning("The speech %s could not be cancelled: %s", speech_id, error.message)
+
+
+def _or_default(option: T | None, default: T) -> T:
+    return default if option is None else option
 
 
 def _new_wav(path: Path, sample_rate: int) -> wave.Wave_write:

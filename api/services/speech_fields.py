@@ -10,13 +10,14 @@ from api.services.speech import SpeechOptions
 from common.audio_formats import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 from common.limits import MAX_EXTRA_REFERENCES, MAX_SPEED, MIN_SPEED
 from core.seed import Seed
+from core.speech.levels import LevelOptions
 from core.speech.requests import InputType, PromptRef, Timestamps
 from core.speech.sampling import SamplingOptions, SplitMethod
 
 SampleRate = Annotated[int, Field(ge=MIN_SAMPLE_RATE, le=MAX_SAMPLE_RATE)]
 
 
-class SpeechFields(SamplingOptions):
+class SpeechFields(SamplingOptions, LevelOptions):
     """How a text is spoken; what a request leaves out is as the voice's model does it best."""
 
     text_split_method: SplitMethod | None = Field(
@@ -27,6 +28,12 @@ class SpeechFields(SamplingOptions):
         None,
         description="More recordings whose style is averaged with the prompt's: `voice`, `voice/prompt` or the id of "
         "an upload. Not for v3 and v4.",
+    )
+    timbre: str | None = Field(
+        None,
+        max_length=300,
+        description="A recording whose timbre the speech has, while the prompt gives its manner: `voice`, "
+        "`voice/prompt` or the id of an upload. For v1, v2, v2Pro and v2ProPlus.",
     )
     language: str = Field("auto", max_length=40, description="The language of the text; GET /info lists them.")
     speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED, description="Times the voice's own pace.")
@@ -63,7 +70,9 @@ class SpeechFields(SamplingOptions):
             input_type=self.input_type,
             pronunciations=self.pronunciations or {},
             extra_references=tuple(self.extra_references or ()),
+            timbre=self.timbre or "",
             sampling=self.sampling_options(),
+            levels=self.level_options(),
             text_split_method=self.text_split_method,
             sample_rate=self.sample_rate or default_rate,
             timestamps=self.timestamps,

@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
+from api.services.audio_chunks import AudioChunk
 from api.services.growing_text import CutPlace, GrowingText, TextPiece
-from api.services.live_speech import AudioChunk, LiveSpeech
-from api.services.text_splitting import sentences, split_short_text
+from api.services.live_speech import LiveSpeech
+from api.services.text_splitting import sentences, split_short_text, voice_at_end
 from common.text_origins import moved
 from core.cancellation import cancel_and_wait
 from core.errors import EmptyText, InvalidRequest, TextTooLong, UnreadableText
 from core.settings import Settings
-from core.speech.checks import check_spoken_languages
 from core.speech.requests import SpeechRequest, UtteranceRequest
 from core.speech.utterances import utterance_requests
 
@@ -33,6 +33,9 @@ LEAD_SECONDS: Final = 0.6
 PAUSE_SECONDS: Final = {CutPlace.CLAUSE: 0.08, CutPlace.WORD: 0.0}
 """Silence behind a part of a sentence."""
 MAX_PIECE_CHARACTERS: Final = 1000
+
+PrepareText: TypeAlias = Callable[[SpeechRequest], Awaitable[tuple[SpeechRequest, list[str]]]]
+"""Returns a request with the voices that its text names, and warnings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,14 @@ class SpokenText:
 class SpeechSession:
     """One turn of speech whose text is still growing. `SpeechService.session` opens it."""
 
-    def __init__(self, template: SpeechRequest, live: LiveSpeech, settings: Settings) -> None:
-        """`template` is a request without a text."""
+    def __init__(self, template: SpeechRequest, live: LiveSpeech, settings: Settings, prepare: PrepareText) -> None:
+        """`template` is a request without a text; `prepare` finds the voices that a text names."""
         self.spoken: list[SpokenText] = []
         """What was returned so far, in order."""
         self.warnings: list[str] = []
         """What the text is that the voice cannot speak well, each kind once."""
         self._template = template
+        self._prepare = prepare
         self._live = live
         self._max_characters = settings.max_text_characters
         self._notice = settings.spoken_notice
@@ -143,9 +147,10 @@ class SpeechSession:
             return
         for first in range(0, len(piece.text), MAX_PIECE_CHARACTERS):
             text = piece.text[first : first + MAX_PIECE_CHARACTERS]
-            request = self._template.model_copy(update={"text": text})
-            if (warning := check_spoken_languages(request, text)) and warning not in self.warnings:
-                self.warnings.append(warning)
+            request, warnings = await self._prepare(self._template.model_copy(update={"text": text}))
+            self.warnings += (warning for warning in warnings if warning not in self.warnings)
+            following = {"voices": request.voices, "first_voice": await asyncio.to_thread(voice_at_end, request)}
+            self._template = self._template.model_copy(update=following)
             try:
                 split = await split_short_text(request)
             except (EmptyText, UnreadableText):  # punctuation alone

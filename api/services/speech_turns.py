@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 from starlette.websockets import WebSocketDisconnect
 
+from api.services.audio_chunks import AudioChunk
 from api.services.encoding import AudioEncoder, new_encoder
-from api.services.live_speech import AudioChunk
 from api.services.resampling import resampled
 from api.services.speech import SpeechOptions, SpeechService
 from api.services.speech_session import SpeechSession, SpokenText

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 from api.services.recordings import RecordingService
 from api.services.spoken_consents import SpokenConsents
@@ -20,6 +20,7 @@ from core.jobs.queue import AsyncQueue
 from core.jobs.roles import FILES
 from core.records import NewVoiceRecord, Records, VoiceChanges, VoicePrompt, VoiceRecord
 from core.speech.checks import canonical_language, check_pronunciations
+from core.speech.levels import AS_SPOKEN
 from core.storage import Storage
 from core.voices.checks import check_name, check_pair, check_prompt_names
 from core.voices.import_job import IMPORT_PREFIX, VoiceImportRequest
@@ -35,6 +36,8 @@ class PromptRequest:
     file_id: str
     text: str
     language: str = "auto"
+    description: str = ""
+    """What its manner is like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class VoiceRequest:
     """None for that of the first prompt."""
     pronunciations: dict[str, str] = field(default_factory=dict)
     consent_id: str | None = None
+    loudness: float | None = None
+    """LUFS that its speech is brought to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class VoiceChangeRequest:
     sovits_checkpoint_id: str | None = None
     visibility: Visibility | None = None
     consent_id: str | None = None
+    loudness: float | Literal["off"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class PromptChangeRequest:
     name: str | None = None
     text: str | None = None
     language: str | None = None
+    description: str | None = None
 
 
 class VoiceService:
@@ -138,6 +145,7 @@ class VoiceService:
                     prompts=prompts,
                     pronunciations=request.pronunciations,
                     consent_id=request.consent_id,
+                    loudness=request.loudness,
                 )
             )
 
@@ -154,6 +162,8 @@ class VoiceService:
             values["pronunciations"] = check_pronunciations(changes.pronunciations)
         if changes.visibility is not None:
             values["visibility"] = changes.visibility
+        if changes.loudness is not None:
+            values["loudness"] = None if changes.loudness == AS_SPOKEN else float(changes.loudness)
         if changes.consent_id is not None:
             values["consent_id"] = changes.consent_id
         record = await self.records.voices.get(voice)
@@ -208,6 +218,8 @@ class VoiceService:
             values["text"] = _check_text(changes.text)
         if changes.language is not None:
             values["language"] = canonical_language(changes.language)
+        if changes.description is not None:
+            values["description"] = changes.description.strip()
         if not values:
             raise InvalidRequest("Nothing is to be changed.", hint="Send `name`, `text` or `language`.")
 
@@ -278,7 +290,15 @@ class VoiceService:
             prompt = await self.recordings.store_prompt(path, key, text, request.language, seconds=seconds)
         except BadAudio as error:
             raise type(error)(f"The prompt {name!r}: {error.message}", hint=error.hint, details=error.details) from None
-        return {"name": name, "audio": prompt.audio, "text": prompt.text, "language": prompt.language}
+        stored: VoicePrompt = {
+            "name": name,
+            "audio": prompt.audio,
+            "text": prompt.text,
+            "language": prompt.language,
+        }
+        if request.description.strip():
+            stored["description"] = request.description.strip()
+        return stored
 
 
 def _new_prompt_key(voice_id: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
-from api.services.live_speech import AudioChunk
+from api.services.audio_chunks import AudioChunk
 from api.services.speech import SpeechService
 from core.errors import EmptyText
 from core.speech.requests import SpeechRequest
@@ -16,10 +16,15 @@ SILENCE_SECONDS: Final = 0.5
 SILENCE_RATE: Final = 24_000
 
 
-async def audio_or_silence(speech: SpeechService, request: SpeechRequest) -> AsyncGenerator[AudioChunk, None]:
-    """Yield the samples of a text that is not blank; a moment of silence where it holds nothing to say."""
+async def audio_or_silence(
+    speech: SpeechService, request: SpeechRequest, *, whole: bool = False
+) -> AsyncGenerator[AudioChunk, None]:
+    """Yield the samples of a text that is not blank; a moment of silence where it holds nothing to say.
+
+    `whole`: nobody hears anything before the end.
+    """
     try:
-        async with aclosing(speech.audio(request)) as chunks:
+        async with aclosing(speech.audio(request, whole=whole)) as chunks:
             async for chunk in chunks:
                 yield chunk
     except EmptyText:

@@ -207,6 +207,7 @@ voices = Table(
     Column("owner", String(200), index=True),
     Column("visibility", String(10), nullable=False, server_default="shared"),
     _id("consent_id"),
+    Column("loudness", Double),
     Index(None, "created_at", "id"),
 )
 

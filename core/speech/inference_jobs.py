@@ -12,7 +12,7 @@ from core.errors import ErrorData
 from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
 from core.jobs.job import NewJob
 from core.jobs.roles import FILES, SPLITTER
-from core.speech.requests import SpeechRequest, Timestamps
+from core.speech.requests import MarkTiming, SpeechRequest, Timestamps
 from core.speech.subtitles import DEFAULT_LINE_CHARACTERS, SubtitleFormat
 from core.speech.verification import PartialVerification, VerificationSummary
 
@@ -53,6 +53,8 @@ class AssembleRequest(FileJobPayload):
     prompt_name: str = Field(alias="emotion")
     sample_rate: int = 0
     """Hz of the file; 0: as the voice's model speaks."""
+    true_peak: float = -1.0
+    trim_silence: bool = False
     timestamps: Timestamps | None = None
     """Whether the result is shown with its words."""
     labels: InferenceLabels = Field(default_factory=InferenceLabels)
@@ -101,6 +103,9 @@ class UtteranceTiming(PartialVerification):
     text: str
     start: float
     seconds: float
+    voice_id: NotRequired[str]
+    marks: NotRequired[list[MarkTiming]]
+    """Of its text, where it has any."""
 
 
 class InferenceLabelling(TypedDict, total=False):
@@ -192,6 +197,8 @@ def new_inference_jobs(
         seed=speech.seed,
         prompt_name=speech.prompt_name,
         sample_rate=speech.sample_rate,
+        true_peak=speech.true_peak,
+        trim_silence=speech.trim_silence,
         timestamps=speech.timestamps,
         labels=labels or InferenceLabels(),
     )

@@ -53,6 +53,18 @@ class PronunciationSpan(BaseModel):
     """Syllables or phonemes; empty where only the language is given."""
 
 
+class NamedVoice(BaseModel):
+    """A voice that a text names, beside that of the request."""
+
+    model_config = ConfigDict(frozen=True)
+
+    voice_id: str
+    voice_stamp: str = ""
+    prompt_name: str = ""
+    pronunciations: dict[str, str] = Field(default_factory=dict)
+    loudness: float | None = None
+
+
 class SpeechRequest(SpeechPayload):
     """The payload of a splitter's job: a text to synthesize with a voice."""
 
@@ -70,6 +82,10 @@ class SpeechRequest(SpeechPayload):
     voice_id: str
     voice_stamp: str = ""
     """Of the voice's record when the request was checked; empty in jobs of earlier versions."""
+    voices: dict[str, NamedVoice] = Field(default_factory=dict)
+    """Name → a voice that the text names."""
+    first_voice: str = ""
+    """The one of them in which the text begins; empty: that of the request."""
     speed: float = Field(1.0, ge=MIN_SPEED, le=MAX_SPEED)
     seed: Seed | None = None
     """The same seed, text and voice give the same samples; None takes a random one."""
@@ -79,6 +95,9 @@ class SpeechRequest(SpeechPayload):
     """The voice's own prompt of that name; empty: its first."""
     extra_references: tuple[str, ...] = ()
     """Storage keys of more WAV files whose style is averaged with the prompt's; not for v3 and v4."""
+    timbre: str = ""
+    """Storage key of a WAV file whose timbre the speech has; empty: the prompt's. For versions whose GPT continues the
+    prompt while the second stage takes its timbre from another recording."""
     gpt_checkpoint_id: str = ""
     sovits_checkpoint_id: str = ""
     """Checkpoints in place of the voice's; empty: its own."""
@@ -87,6 +106,12 @@ class SpeechRequest(SpeechPayload):
     """None: whole sentences, joined and cut to what is spoken in one breath."""
     sample_rate: int = 0
     """Hz of the file or stream; 0: as the voice's model speaks."""
+    loudness: float | None = None
+    """LUFS that the speech is brought to; None: as the model speaks."""
+    true_peak: float = -1.0
+    """dBTP that speech with a loudness does not exceed."""
+    trim_silence: bool = False
+    """Whether the silence before and after the speech is dropped."""
     timestamps: Timestamps | None = None
     """Whether results show words; they are timed in any case, phonemes only where they are asked for."""
     assembly: str = ""
@@ -110,6 +135,14 @@ class SplitResult(TypedDict):
     utterances: list[UtteranceJob]
 
 
+class MarkTiming(TypedDict):
+    """A mark in a text, and when it is reached."""
+
+    name: str
+    time: float
+    """Seconds from the start of the audio."""
+
+
 class UtteranceResult(PartialVerification):
     """The result of a synthesizer's job; times in seconds."""
 
@@ -127,6 +160,8 @@ class UtteranceResult(PartialVerification):
     words: NotRequired[list[dict[str, Any]]]
     """Each a `core.speech.words.WordTiming`, from the start of the audio; of streamed audio those that went with no
     chunk."""
+    marks: NotRequired[list[MarkTiming]]
+    """Of the text, from the start of the audio."""
 
 
 class UtteranceRequest(SpeechPayload):
@@ -140,12 +175,17 @@ class UtteranceRequest(SpeechPayload):
     voice_id: str
     voice_stamp: str = ""
     speed: float = 1.0
+    pitch: float = 0.0
+    """Semitones above the voice's own."""
+    gain: float = 1.0
+    """Times the voice's own amplitude."""
     seed: Seed | None = None
     repeatable: bool = False
     """Whether the caller chose the seed, and may ask for the same samples again."""
     prompt: PromptRef | None = None
     prompt_name: str = Field("", alias="emotion")
     extra_references: tuple[str, ...] = ()
+    timbre: str = ""
     gpt_checkpoint_id: str = ""
     sovits_checkpoint_id: str = ""
     sampling: SamplingOptions = SamplingOptions()
@@ -160,6 +200,9 @@ class UtteranceRequest(SpeechPayload):
     """Characters of the request's text, up to the next utterance."""
     origins: Annotated[tuple[TextOrigin, ...], PlainSerializer(lambda origins: [tuple(o) for o in origins])] = ()
     """Where in the request's text, with its markup, the text stands."""
+    marks: tuple[tuple[str, int], ...] = ()
+    """Names and places in the text, in order, of what is timed; a place beyond the text is behind its silence."""
     timestamps: Timestamps | None = None
+    loudness: float | None = None
     notice: bool = False
     """Whether it says that what follows is synthetic, and is no part of the text."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, NotRequired, TypeAlias, get_args
 
 import orjson
 from typing_extensions import TypedDict
 
+from core.speech.requests import MarkTiming
 from core.speech.words import WordTiming
 
 SubtitleFormat: TypeAlias = Literal["srt", "vtt", "json"]
@@ -37,6 +38,8 @@ class TimedUtterance(TypedDict):
     start: float
     seconds: float
     words: list[WordTiming]
+    marks: NotRequired[list[MarkTiming]]
+    """Of the text, where it has any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,10 @@ def subtitles(
     if subtitle_format == "json":
         shown = [{"start": cue.start, "end": cue.end, "text": "\n".join(cue.lines)} for cue in cues]
         words = [word for utterance in spoken for word in utterance["words"]]
-        return orjson.dumps({"cues": shown, "words": words}, option=orjson.OPT_INDENT_2)
+        marks = [mark for utterance in spoken for mark in utterance.get("marks", ())]
+        return orjson.dumps(
+            {"cues": shown, "words": words, **({"marks": marks} if marks else {})}, option=orjson.OPT_INDENT_2
+        )
     if subtitle_format == "srt":
         blocks = [
             f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n" + "\n".join(cue.lines)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NotRequired, Protocol, TypeAlias
 
 from typing_extensions import TypedDict
 
 from common.text_origins import source_position, written_text
-from core.speech.requests import UtteranceRequest
+from core.speech.requests import MarkTiming, UtteranceRequest
 
 
 class PhonemeTiming(TypedDict):
@@ -71,6 +72,40 @@ class HeardWord(Protocol):
 Words: TypeAlias = Sequence[WordTiming]
 
 
+class MarkTimer:
+    """Tells when the marks of an utterance are reached: each with the word that follows it."""
+
+    def __init__(self, request: UtteranceRequest) -> None:
+        self._length = len(request.text)
+        self._pending = deque(request.marks)
+        self._delay = request.silence_before
+        self._silence = request.silence_after
+        self._timings: list[MarkTiming] = []
+        self._end = 0.0
+
+    def add(self, words: Iterable[HeardWord]) -> None:
+        """Read words of the utterance, in order."""
+        for word in words:
+            while self._pending and self._pending[0][1] <= word.text_start:
+                self._note(self._pending.popleft()[0], word.start)
+            self._end = word.end
+
+    def finish(self) -> list[MarkTiming]:
+        """Return all marks; those behind the last word are reached at its end, or at that of the silence behind it."""
+        for name, position in self._pending:
+            self._note(name, self._end + (self._silence if position > self._length else 0.0))
+        self._pending.clear()
+        return self._timings
+
+    def _note(self, name: str, seconds: float) -> None:
+        self._timings.append({"name": name, "time": round(self._delay + seconds, 3)})
+
+
+def delayed_marks(marks: Iterable[MarkTiming], seconds: float) -> list[MarkTiming]:
+    """Return marks that are reached so much later, or earlier, but not before the beginning."""
+    return [{"name": mark["name"], "time": _later(mark["time"], seconds)} for mark in marks]
+
+
 def word_timings(request: UtteranceRequest, words: Iterable[HeardWord]) -> list[WordTiming]:
     """Return words of an utterance with their places in the request's text, timed from the start of its audio."""
     text, origins, delay = request.text, request.origins, request.silence_before
@@ -101,15 +136,19 @@ def word_timings(request: UtteranceRequest, words: Iterable[HeardWord]) -> list[
 
 
 def delayed(words: Iterable[WordTiming], seconds: float) -> list[WordTiming]:
-    """Return words that are heard so much later."""
+    """Return words that are heard so much later, or earlier, but not before the beginning."""
     later: list[WordTiming] = []
     for word in words:
         moved = word.copy()
-        moved["start"], moved["end"] = round(word["start"] + seconds, 3), round(word["end"] + seconds, 3)
+        moved["start"], moved["end"] = _later(word["start"], seconds), _later(word["end"], seconds)
         if "phonemes" in word:
             moved["phonemes"] = [
-                {**phoneme, "start": round(phoneme["start"] + seconds, 3), "end": round(phoneme["end"] + seconds, 3)}
+                {**phoneme, "start": _later(phoneme["start"], seconds), "end": _later(phoneme["end"], seconds)}
                 for phoneme in word["phonemes"]
             ]
         later.append(moved)
     return later
+
+
+def _later(time: float, seconds: float) -> float:
+    return max(0.0, round(time + seconds, 3))

@@ -16,7 +16,9 @@ from common.versions import VERSIONS
 from core.datasets.archive import ArchiveMember, extract_member, list_members
 from core.errors import BadArchive
 from core.speech.checks import canonical_language, check_pronunciations
+from core.speech.levels import Loudness
 from core.voices.checks import (
+    MAX_DESCRIPTION_LENGTH,
     MAX_NAME_LENGTH,
     MAX_PROMPT_TEXT_LENGTH,
     MAX_PROMPTS,
@@ -39,6 +41,7 @@ class PromptEntry(BaseModel):
     file: str = Field(max_length=100)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     tokens: list[int] | None = Field(None, max_length=10_000)
+    description: str = Field("", max_length=MAX_DESCRIPTION_LENGTH)
 
 
 class CheckpointEntry(BaseModel):
@@ -76,6 +79,7 @@ class VoiceManifest(BaseModel):
     version: str
     language: str = Field(max_length=40)
     pronunciations: dict[str, str] = Field(default_factory=dict)
+    loudness: Loudness | None = None
     prompts: list[PromptEntry] = Field(min_length=1, max_length=MAX_PROMPTS)
     gpt: CheckpointEntry
     sovits: CheckpointEntry

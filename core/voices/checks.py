@@ -14,6 +14,8 @@ from core.storage import Storage
 MAX_NAME_LENGTH: Final = 100
 MAX_PROMPT_TEXT_LENGTH: Final = 1000
 """Characters of a prompt's transcript; 30 s of fast speech have about 500."""
+MAX_DESCRIPTION_LENGTH: Final = 300
+"""Characters of what a prompt's manner is like."""
 MAX_PROMPTS: Final = 50
 MAX_HEADER_BYTES: Final = 64 << 20
 

@@ -82,6 +82,7 @@ def prepare_export(
                 file=name,
                 sha256=checksum_of(path, f"the prompt {prompt['name']!r}"),
                 tokens=prompt.get("tokens"),
+                description=prompt.get("description", ""),
             )
         )
     manifest = VoiceManifest(
@@ -89,11 +90,12 @@ def prepare_export(
         version=voice.version,
         language=voice.language,
         pronunciations=voice.pronunciations,
+        loudness=voice.loudness,
         prompts=prompts,
         consent=None if consent is None else _consent_entry(consent),
         **checkpoints,
     )
-    left_out = {"consent"} if consent is None else set()
+    left_out = {name for name in ("consent", "loudness") if getattr(manifest, name) is None}
     return VoiceExport(manifest.model_dump_json(indent=1, exclude=left_out).encode(), tuple(files))
 
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import time
-import wave
 import zipfile
 from collections.abc import Sequence
-from contextlib import closing
-from functools import partial
-from itertools import chain
-from pathlib import Path
 from typing import Final, Literal, cast
 
 import orjson
 
 from common.audio_formats import FILE_EXTENSIONS, MEDIA_TYPES
-from common.files import sha256_of_file
 from common.storage_keys import inference_folder
 from common.zip_files import add_bytes, add_file
-from core.errors import ErrorData, InvalidRequest, NotFound, NotReady, PermanentError, SovitsError, error_from_code
+from core.errors import InvalidRequest, NotFound, PermanentError
 from core.jobs.job import Job, JobStatus
 from core.jobs.queue import Queue
 from core.marks.speech_label import tags_of
 from core.marks.speech_marks import SpeechMarks
-from core.records import NewProvenance
+from core.media.leveling import LevelSettings
 from core.speech.inference_jobs import (
     ArchiveRequest,
     AssembleRequest,
@@ -33,7 +26,7 @@ from core.speech.inference_jobs import (
     InferenceAudio,
     InferenceLabelling,
     OpenBatchRequest,
-    StoredFile,
+    UtteranceTiming,
     batch_item_id,
     new_inference_jobs,
     split_job_id,
@@ -41,13 +34,12 @@ from core.speech.inference_jobs import (
 from core.speech.requests import SplitResult, UtteranceRequest, UtteranceResult
 from core.speech.subtitles import TimedUtterance, subtitles
 from core.speech.verification import summarize_verification, verification_of
-from core.speech.words import WordTiming, delayed
-from core.storage import Storage
+from core.speech.words import WordTiming, delayed, delayed_marks
 from roles.runtime.file_job import FileJobRun
-from roles.speech.provenance import record_speech
+from roles.speech.joined_speech import JoinedSpeech, UtteranceAudio, new_leveler
+from roles.speech.parts import error_of_part, publish_result, record_voices, require_done
 from roles.speech.speech_file import SpeechFile
 
-BLOCK_FRAMES: Final = 1 << 16
 ENQUEUED_TOGETHER: Final = 40
 """Inferences enqueued by one call, each with both of its jobs."""
 MANIFEST: Final = "manifest.json"
@@ -115,7 +107,7 @@ def archive_batch(request: ArchiveRequest, run: FileJobRun) -> BatchArchive:
                         entry["verification"] = audio["verification"]
                 else:
                     forgotten = NotFound("It was forgotten before the batch was done.")
-                    error = _error_of_part(item) if item is not None else forgotten
+                    error = error_of_part(item) if item is not None else forgotten
                     cancelled = item is not None and item.status is JobStatus.CANCELLED
                     status: Literal["cancelled", "failed"] = "cancelled" if cancelled else "failed"
                     entry = {"id": item_id, "filename": None, "status": status, "error": error.as_dict()}
@@ -124,7 +116,7 @@ def archive_batch(request: ArchiveRequest, run: FileJobRun) -> BatchArchive:
             add_bytes(archive, MANIFEST, manifest)
         # Under the token of the lease: a worker that lost it, and goes on after that, overwrites nothing.
         key = f"{inference_folder(run.job.id)}/{run.job.id}.{run.context.lease.token}.zip"
-        stored = _publish(storage, temporary, key)
+        stored = publish_result(storage, temporary, key)
     completed = sum(entry["error"] is None for entry in entries)
     return {"archive": key, "completed": completed, "failed": len(entries) - completed, "items": entries, **stored}
 
@@ -133,56 +125,40 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
     storage = run.services.storage
     jobs = _utterance_jobs(request.split, run.services.queue)
     utterances = [cast(UtteranceResult, job.result) for job in jobs]
-    rate = utterances[0]["sample_rate"]
+    rate = max(utterance["sample_rate"] for utterance in utterances)  # several voices may have several
     output_rate = request.sample_rate or rate
     marks = SpeechMarks(run.services.settings)
-    marker = marks.begin(_first_utterance(jobs), run.job.id, rate)
-    spoken: list[TimedUtterance] = []
-    pause_seconds = 0.0
+    audio = [
+        UtteranceAudio(UtteranceRequest.model_validate(job.payload), storage.path(utterance["audio"]))
+        for job, utterance in zip(jobs, utterances, strict=True)
+    ]
+    marker = marks.begin(_first_utterance(audio), run.job.id, rate)
+    levels = LevelSettings(request.true_peak - marks.headroom_db, request.trim_silence)
     with storage.temporary_file() as temporary:
         with temporary.open("w+b") as file:
             output = SpeechFile(file, request.format, rate, output_rate, tags_of(marker.label))
-            opening = marker.opening()
-            output.write(opening)
-            frames = len(opening) // 2
-            for utterance in utterances:
-                run.context.check()
-                silence = bytes(2 * round(pause_seconds * rate))
-                start = frames + len(silence) // 2
-                with closing(wave.open(str(storage.path(utterance["audio"])), "rb")) as source:
-                    if source.getframerate() != rate:
-                        raise SovitsError(f"The sentences have different rates: {rate} and {source.getframerate()}.")
-                    for samples in chain((silence,), iter(partial(source.readframes, BLOCK_FRAMES), b"")):
-                        output.write(marker.feed(samples))
-                        frames += len(samples) // 2
-                words = delayed(cast(list[WordTiming], utterance.get("words", [])), start / rate)
-                timing = {"text": utterance["text"], "start": start / rate, "seconds": (frames - start) / rate}
-                spoken.append(cast(TimedUtterance, {**timing, "words": words}))
-                pause_seconds = utterance.get("pause_seconds", 0.0)
+            joined = JoinedSpeech(output, marker, rate, new_leveler(audio, rate, levels))
+            spoken = _join(joined, audio, utterances, run)
             output.finish()
         marks.finish_file(temporary, request.format, marker.label)
         key = f"{inference_folder(run.job.id)}/speech.{run.context.lease.token}.{FILE_EXTENSIONS[request.format]}"
-        stored = _publish(storage, temporary, key)
+        stored = publish_result(storage, temporary, key)
     words_key = f"{inference_folder(run.job.id)}/words.{run.context.lease.token}.json"
     with storage.temporary_file() as temporary:
         temporary.write_bytes(orjson.dumps(spoken))
         storage.publish(temporary, words_key)
-    _record(request, run, _first_utterance(jobs), marker.mark_id, frames / rate)
+    split = run.services.queue.job(request.split)
+    text = str(split.payload.get("text", "")) if split is not None else request.text
+    record_voices(run, [item.request for item in audio], marker.mark_id, joined.seconds, text)
     labelled: InferenceLabelling = {} if marker.label is None else {"aigc": marker.label.text}
     return {
         "audio": key,
         "format": request.format,
         "media_type": MEDIA_TYPES[request.format],
         "sample_rate": output_rate,
-        "seconds": frames / rate,
+        "seconds": joined.seconds,
         "utterances": [
-            {
-                "text": utterance["text"],
-                "start": utterance["start"],
-                "seconds": utterance["seconds"],
-                **verification_of(result),
-            }
-            for utterance, result in zip(spoken, utterances, strict=True)
+            _shown(timing, item.request, result) for timing, result, item in zip(spoken, utterances, audio, strict=True)
         ],
         "words": words_key,
         "verification": summarize_verification(utterances),
@@ -191,73 +167,60 @@ def _assemble(request: AssembleRequest, run: FileJobRun) -> InferenceAudio:
     }
 
 
-def _record(
-    request: AssembleRequest, run: FileJobRun, first: UtteranceRequest, mark_id: int | None, seconds: float
-) -> None:
-    """Record what the inference spoke."""
-    split = run.services.queue.job(request.split)
-    text = str(split.payload.get("text", "")) if split is not None else request.text
-    record_speech(
-        run.services,
-        NewProvenance(
-            request_id=run.job.id,
-            mark_id=mark_id,
-            voice_id=first.voice_id,
-            gpt_checkpoint_id=first.gpt_checkpoint_id,
-            sovits_checkpoint_id=first.sovits_checkpoint_id,
-            time=time.time(),
-            seconds=seconds,
-            text=text,
-            owner=run.job.owner or None,
-            key_id="",
-        ),
-    )
+def _join(
+    joined: JoinedSpeech, audio: Sequence[UtteranceAudio], results: Sequence[UtteranceResult], run: FileJobRun
+) -> list[TimedUtterance]:
+    """Write all utterances with the pauses between them, and return when each is heard."""
+    spoken: list[TimedUtterance] = []
+    pause_seconds = 0.0
+    for utterance, result in zip(audio, results, strict=True):
+        run.context.check()
+        joined.add(bytes(2 * round(pause_seconds * joined.rate)), utterance.request)
+        start = joined.position
+        for samples in utterance.blocks(joined.rate):
+            joined.add(samples, utterance.request)
+        joined.end_utterance(utterance.request)
+        words = cast(list[WordTiming], result.get("words", []))
+        timing: TimedUtterance = {
+            "text": result["text"],
+            "start": start,
+            "seconds": joined.position - start,
+            "words": words,
+        }
+        if marks := result.get("marks"):
+            timing["marks"] = marks
+        spoken.append(timing)
+        pause_seconds = result.get("pause_seconds", 0.0)
+    for timing in spoken:  # when all is written it is known what was trimmed
+        start = timing["start"] - joined.trimmed_seconds
+        end = start + timing["seconds"]
+        timing["words"] = delayed(timing["words"], start)
+        if "marks" in timing:
+            timing["marks"] = delayed_marks(timing["marks"], start)
+        timing["start"] = max(joined.opening_seconds, start)
+        timing["seconds"] = end - timing["start"]
+    return spoken
 
 
-def _first_utterance(jobs: Sequence[Job]) -> UtteranceRequest:
+def _shown(timing: TimedUtterance, request: UtteranceRequest, result: UtteranceResult) -> UtteranceTiming:
+    """Return what the result of the inference says of an utterance."""
+    shown = {"text": timing["text"], "start": timing["start"], "seconds": timing["seconds"]}
+    marks = {"marks": timing["marks"]} if "marks" in timing else {}
+    return cast(UtteranceTiming, {**shown, "voice_id": request.voice_id, **marks, **verification_of(result)})
+
+
+def _first_utterance(audio: Sequence[UtteranceAudio]) -> UtteranceRequest:
     """Return the first utterance of the text, before which a notice may be spoken."""
-    requests = (UtteranceRequest.model_validate(job.payload) for job in jobs)
-    return next(request for request in requests if not request.notice)
+    return next(item.request for item in audio if not item.request.notice)
 
 
 def _utterance_jobs(split_id: str, queue: Queue) -> list[Job]:
     """Return the jobs of the utterances in order; raise when the text was not split or not all are spoken."""
     split = queue.job(split_id)
-    _require_done([split], queue)
+    require_done([split], queue)
     utterances = cast(SplitResult, split.result if split else None)["utterances"]
     if not utterances:
         raise InvalidRequest("The text holds nothing to say.")
     jobs = [queue.job(utterance["job_id"]) for utterance in utterances]
-    _require_done(jobs, queue)
+    require_done(jobs, queue)
     return [job for job in jobs if job is not None]
-
-
-def _require_done(jobs: Sequence[Job | None], queue: Queue) -> None:
-    """Raise unless all jobs are done: the error of a failed one, after cancelling those that have not ended."""
-    failed = [job for job in jobs if job is not None and job.status in (JobStatus.DEAD, JobStatus.CANCELLED)]
-    if failed:
-        for job in jobs:
-            if job is not None and not job.status.terminal:
-                queue.cancel(job.id)
-        raise _error_of_part(next((job for job in failed if job.status is JobStatus.DEAD), failed[0]))
-    if any(job is None for job in jobs):
-        raise NotFound("Sentences of this text were forgotten before all were spoken.", hint="Ask for it again.")
-    if not all(job is not None and job.status is JobStatus.DONE for job in jobs):
-        raise NotReady("Some sentences are not spoken yet.")
-
-
-def _error_of_part(job: Job) -> SovitsError:
-    """Return the error of a failed or cancelled part as a permanent one: a retry of the whole would not help."""
-    if job.status is JobStatus.CANCELLED:
-        return error_from_code("cancelled", f"Its part {job.id} was cancelled.", permanent=True)
-    failure = job.error or ErrorData(code="internal_error", message="A part of it failed.")
-    details = {**failure.get("details", {}), "part": job.id}
-    return error_from_code(
-        failure["code"], failure["message"], hint=failure.get("hint", ""), details=details, permanent=True
-    )
-
-
-def _publish(storage: Storage, temporary: Path, key: str) -> StoredFile:
-    stored: StoredFile = {"size_bytes": temporary.stat().st_size, "sha256": sha256_of_file(temporary)}
-    storage.publish(temporary, key)
-    return stored

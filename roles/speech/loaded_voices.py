@@ -97,13 +97,13 @@ class LoadedVoices:
             prompt, own_name = PromptRef.model_validate(own), own.get("name", "default")
             if voice.sovits_checkpoint_id == own_sovits:  # tokens depend on the codebook
                 tokens = own.get("tokens")
-        extra = request.extra_references
-        key = (*checkpoints, prompt.audio, prompt.text, prompt.language, *extra)
-        encode = partial(self._encode_prompt, engine, pipeline, voice, prompt, tokens, extra)
+        extra, timbre = request.extra_references, request.timbre
+        key = (*checkpoints, prompt.audio, prompt.text, prompt.language, timbre, *extra)
+        encode = partial(self._encode_prompt, engine, pipeline, voice, prompt, tokens, extra, timbre)
         try:
             encoded = self.resident.get(PROMPT, key, encode, name=f"{voice.name}: {prompt.text[:40]}")
         except BadAudio as error:
-            if request.prompt is not None or extra:
+            if request.prompt is not None or extra or timbre:
                 raise
             # The voice was published with it, so its file has been lost or damaged since: no mistake of the caller.
             raise DamagedArtifact(
@@ -227,6 +227,7 @@ class LoadedVoices:
         prompt: PromptRef,
         tokens: list[int] | None,
         extra_references: tuple[str, ...],
+        timbre: str,
     ) -> EncodedPrompt:
         """Encode a prompt. Tokens that are not known yet are computed once and stored beside the audio."""
         storage = self.services.storage
@@ -241,6 +242,7 @@ class LoadedVoices:
                     prompt.text,
                     prompt.language,
                     others=[storage.path(key) for key in extra_references],
+                    timbre=storage.path(timbre) if timbre else None,
                     tokens=tokens,
                 )
             ).result()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from common.text_origins import atoms
 from core.speech.requests import UtteranceRequest
 from core.speech.sampling import SamplingOptions
+from roles.speech.manner import synthesis_speed
 
 if TYPE_CHECKING:
     from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, SynthesisRequest
@@ -24,7 +25,7 @@ def synthesis_request(request: UtteranceRequest, prompt: EncodedPrompt, seed: in
         language=request.language,
         prompt=prompt,
         seed=seed,
-        speed=request.speed,
+        speed=synthesis_speed(request),
         sampling=SamplingOverrides(
             top_k=options.top_k,
             top_p=options.top_p,

@@ -70,6 +70,7 @@ class CheckedPrompt(TypedDict):
     text: str
     language: str
     tokens: list[int]
+    description: str
 
 
 class CheckpointDetails(TypedDict):
@@ -89,6 +90,7 @@ class CheckedVoice(TypedDict):
     sovits: CheckedCheckpoint
     prompts: list[CheckedPrompt]
     pronunciations: dict[str, str]
+    loudness: float | None
     details: dict[str, CheckpointDetails]
     """By kind of weights."""
     consent: dict[str, object] | None
@@ -145,9 +147,11 @@ def _open_weights(plan: ImportPlan) -> CheckedVoice:
                 "text": plan.text,
                 "language": plan.language,
                 "tokens": converted.tokens,
+                "description": "",
             }
         ],
         "pronunciations": {},
+        "loudness": None,
         "details": {},
         "consent": None,
     }
@@ -179,10 +183,12 @@ def _open_archive(plan: ImportPlan) -> CheckedVoice:
                 "text": prompt.text,
                 "language": prompt.language,
                 "tokens": prompt_tokens,
+                "description": prompt.description,
             }
             for prompt, recording, prompt_tokens in zip(archived.prompts, decoded, tokens, strict=True)
         ],
         "pronunciations": archived.pronunciations,
+        "loudness": archived.loudness,
         "details": {
             kind: {"name": entry.name, "metrics": entry.metrics, "lineage": entry.lineage}
             for kind, entry in (("gpt", archived.gpt), ("sovits", archived.sovits))

@@ -140,10 +140,12 @@ def _unpublished_voice(checked: CheckedVoice) -> UnpublishedVoice:
                 text=prompt["text"],
                 language=prompt["language"],
                 tokens=prompt["tokens"],
+                description=prompt["description"],
             )
             for prompt in checked["prompts"]
         ),
         pronunciations=checked["pronunciations"],
+        loudness=checked["loudness"],
         details=checked["details"],
         consent=None if checked["consent"] is None else ConsentEntry.model_validate(checked["consent"]),
     )

@@ -36,6 +36,7 @@ class ImportedPrompt:
     text: str
     language: str
     tokens: list[int]
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class UnpublishedVoice:
     sovits: ConvertedCheckpoint
     prompts: tuple[ImportedPrompt, ...]
     pronunciations: dict[str, str] = field(default_factory=dict)
+    loudness: float | None = None
     details: Mapping[str, CheckpointDetails] = field(default_factory=dict)
     """Kind → what an archive says of the weights beside what they hold themselves."""
     consent: ConsentEntry | None = None
@@ -83,15 +85,16 @@ async def publish(voice: UnpublishedVoice, records: Records, storage: Storage, *
         for number, prompt in enumerate(voice.prompts):
             audio = storage_keys.voice_file(voice_id, f"prompt-{number}.wav" if number else "prompt.wav")
             storage.publish(prompt.recording, audio)
-            prompts.append(
-                {
-                    "name": prompt.name,
-                    "audio": audio,
-                    "text": prompt.text,
-                    "language": prompt.language,
-                    "tokens": prompt.tokens,
-                }
-            )
+            published: VoicePrompt = {
+                "name": prompt.name,
+                "audio": audio,
+                "text": prompt.text,
+                "language": prompt.language,
+                "tokens": prompt.tokens,
+            }
+            if prompt.description:
+                published["description"] = prompt.description
+            prompts.append(published)
         consent_id = voice.consent_id or None
         if voice.consent is not None and not consent_id:
             consent_id = (await records.consents.create(_consent_record(voice.consent))).id
@@ -105,6 +108,7 @@ async def publish(voice: UnpublishedVoice, records: Records, storage: Storage, *
                 sovits_checkpoint_id=sovits.id,
                 prompts=prompts,
                 pronunciations=voice.pronunciations,
+                loudness=voice.loudness,
                 consent_id=consent_id,
             )
         )

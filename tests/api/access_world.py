@@ -21,6 +21,7 @@ from core.jobs.roles import FILES, SPLITTER
 from core.records import ConsentSource, NewConsentRecord, NewFileRecord, NewProvenance, Records
 from core.redis import connect
 from core.settings import Settings
+from core.speech.dubbing_jobs import DubbedCue, DubbingPlan
 from core.speech.inference_jobs import BatchItem
 from core.speech.requests import SpeechRequest
 
@@ -67,6 +68,7 @@ BODIES: Mapping[str, object] = {
     "PATCH /api/v1/voices/{voice}/prompts/{prompt}": {"text": "b"},
     "POST /api/v1/inference": {"text": "a", "voice": "{voice}"},
     "POST /api/v1/inference/batch": {"voice": "{voice}", "items": [{"text": "a"}]},
+    "POST /api/v1/inference/subtitles": {"voice": "{voice}", "subtitles": "00:00 --> 00:01\na"},
     "POST /api/v1/keys": {"name": "new"},
     "POST /api/v1/datasets/{dataset_id}/crop": {"end_seconds": 1.0},
     "POST /api/v1/resources/config": {"max_concurrent": {"cpu": {"training": 1}}},
@@ -190,6 +192,9 @@ async def create_world(api: Api) -> dict[str, str]:
         speech = SpeechRequest(text="Alice says.", voice_id=voice.id)
         inference = await services.inference.create(speech)
         batch = await services.batches.create([BatchItem(speech=speech, format="wav", filename="a.wav")])
+        cue = DubbedCue(start=0, end=1, text="Alice says.", voice=0)
+        plan = DubbingPlan(cues=(cue,), voices=(speech,), min_speed=1, max_speed=2, format="wav", seconds=1)
+        dubbing = await services.dubbings.create(plan)
         job = await services.queue.enqueue(NewJob(SPLITTER, {"text": "alice-text"}, job_id=_unique("alice-job")))
         dead = await services.queue.enqueue(NewJob(SPLITTER, {"text": "alice-text"}, priority=10))
         consent = await records.consents.create(
@@ -220,6 +225,7 @@ async def create_world(api: Api) -> dict[str, str]:
         "delivery_id": deliveries.items[0].id if deliveries.items else "",
         "inference_id": inference.job.id,
         "batch_id": batch.job.id,
+        "dubbing_id": dubbing.job.id,
         "job_id": job.id,
         "dead_job_id": dead.id,
         "key_id": key.id,

@@ -50,10 +50,16 @@ def _batch(client: httpx.Client, key: str) -> Any:
     return client.post("/api/v1/inference/batch", json=body, headers={"Idempotency-Key": key})
 
 
+def _dub(client: httpx.Client, key: str) -> Any:
+    body = {"subtitles": "00:00 --> 00:02\nHello.", "voice": "allison"}
+    return client.post("/api/v1/inference/subtitles", json=body, headers={"Idempotency-Key": key})
+
+
 ROUTES = {
     "file": (_upload, "/api/v1/files"),
     "inference": (_infer, "/api/v1/inference"),
     "batch": (_batch, "/api/v1/inference/batch"),
+    "dubbing": (_dub, "/api/v1/inference/subtitles"),
 }
 
 

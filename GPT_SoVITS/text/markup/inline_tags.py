@@ -1,9 +1,13 @@
-"""Inline tags in plain text: `{word|pronunciation}`, `{500ms}` and `<break time="500ms"/>`; other braces are text."""
+"""Inline tags in plain text: `{word|pronunciation}`, `{500ms}`, `<break time="500ms"/>` and `[voice:name]`.
+
+Other braces and brackets are text.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from common.text_origins import literal, replaced
 from GPT_SoVITS.errors import ModelError
@@ -14,36 +18,59 @@ DURATION = re.compile(r"\+?([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})\s{0,9}(ms|
 STRENGTHS = {"none": 0.0, "x-weak": 0.25, "weak": 0.5, "medium": 0.75, "strong": 1.0, "x-strong": 1.25}
 """Seconds of a pause that is named by its strength."""
 INLINE_TAG = re.compile(
-    r"\\(?P<brace>\{)"
+    r"\\(?P<brace>\{|\[(?=/?voice))"
     r"|\{(?P<word>[^{}|]{1,200})\|(?P<notation>[^{}]{0,600})\}"
     r"|\{\s{0,9}(?P<pause>[0-9.]{1,19}\s{0,9}m?s)\s{0,9}\}"
+    r"|\[(?:voice:(?P<voice>[^\[\]\n]{0,200})|/voice)\]"
     r"|<break(?P<attributes>\s[^<>]{0,200}?)?\s{0,9}/?>"
 )
 ATTRIBUTE = re.compile(r"""\s+([A-Za-z:-]{1,20})\s{0,9}=\s{0,9}(?:"([^"<>]{0,100})"|'([^'<>]{0,100})')""")
 
 
-def parse_inline_tags(text: str, code: str) -> Iterator[MarkupItem]:
-    """Yield the text between the tags and what the tags mean, in order.
+def parse_inline_tags(text: str, code: str, voice: str = "") -> Iterator[MarkupItem]:
+    """Yield the text between the tags and what the tags mean, in order; it begins in a voice.
 
     Raises ModelError `bad_markup` and `bad_pronunciation`, with the position in the text.
     """
     end = 0
     for match in INLINE_TAG.finditer(text):
-        yield MarkupChunk(text[end : match.start()], origins=literal(match.start() - end, end))
+        yield MarkupChunk(text[end : match.start()], voice=voice, origins=literal(match.start() - end, end))
         end = match.end()
         try:
-            yield _read_tag(match, is_cantonese(code))
+            if match[0].startswith("["):
+                voice = _read_voice(match)
+                continue
+            item = _read_tag(match, is_cantonese(code))
+            yield replace(item, voice=voice) if isinstance(item, MarkupChunk) else item
         except ModelError as error:
-            escape = "To have the braces read as text, write \\{ or set the input type to text."
+            escape = "To have a tag read as text, write \\ before it or set the input type to text."
             raise ModelError(
                 error.code, f"At character {match.start()}: {error.message}", hint=f"{error.hint} {escape}"
             ) from None
-    yield MarkupChunk(text[end:], origins=literal(len(text) - end, end))
+    yield MarkupChunk(text[end:], voice=voice, origins=literal(len(text) - end, end))
+
+
+def last_voice(text: str, voice: str = "") -> str:
+    """Return the voice in which a text ends that begins in one."""
+    for match in INLINE_TAG.finditer(text):
+        if match[0].startswith("["):
+            voice = _read_voice(match)
+    return voice
+
+
+def _read_voice(match: re.Match[str]) -> str:
+    """Return the name of a voice; "" for that of the request."""
+    if match["voice"] is None:
+        return ""
+    name = match["voice"].strip()
+    if not name:
+        raise bad_markup("[voice:] names no voice.", "Write [voice:name], and [/voice] for the voice of the request.")
+    return name
 
 
 def _read_tag(match: re.Match[str], cantonese: bool) -> MarkupItem:
     if match["brace"]:
-        return MarkupChunk("{", origins=replaced("{", *match.span()))
+        return MarkupChunk(match["brace"], origins=replaced(match["brace"], *match.span()))
     if match["word"]:
         pronunciation = read_notation(match["word"], match["notation"], cantonese=cantonese)
         word = match["word"]

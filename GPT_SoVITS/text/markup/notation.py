@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from common.limits import MAX_PRONUNCIATION_LENGTH
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.data import table
-from GPT_SoVITS.text.segmentation import HAN, HANGUL, KANA
+from GPT_SoVITS.text.markup.ipa import from_ipa
+from GPT_SoVITS.text.segmentation import HAN, HANGUL, KANA, language_of_last_letters
 from GPT_SoVITS.text.symbols import symbols
 
 VOWELS = frozenset("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split())  # noqa: SIM905
@@ -28,6 +29,8 @@ JAPANESE_PHONEMES = frozenset(
 TONE_DIGITS = {"\u0304": "1", "\u0301": "2", "\u030c": "3", "\u0300": "4"}
 """Combining diacritic → the tone that it stands for in Pinyin."""
 SYLLABLE = re.compile(r"([a-zü]+?)([0-6])")
+IPA = "ipa"
+"""The alphabet that all languages share."""
 IDEOGRAPHS = re.compile(f"[{HAN}]+")
 
 
@@ -56,20 +59,25 @@ class Pronunciation:
     """As those of `InlinePronunciation`."""
 
 
-def read_notation(word: str, notation: str, *, cantonese: bool = False, alphabet: str = "") -> Pronunciation:
+def read_notation(
+    word: str, notation: str, *, cantonese: bool = False, alphabet: str = "", language: str = ""
+) -> Pronunciation:
     """Return the pronunciation that a notation gives a word.
 
-    `cantonese`: whether syllables are Jyutping where no alphabet says so. `alphabet` is one of `ALPHABETS`, or "" to
-    tell by the notation. Raises ModelError `bad_pronunciation`.
+    `cantonese`: whether syllables are Jyutping where no alphabet says so. `alphabet` is one of `ALPHABETS` or `ipa`, or
+    "" to tell by the notation. `language`: the code under which the word is read, which `ipa` needs. Raises ModelError
+    `bad_pronunciation`.
     """
     notation = notation.strip()
     if not notation or len(notation) > MAX_PRONUNCIATION_LENGTH:
         raise bad_pronunciation(f"The pronunciation of {word[:40]!r} is {'too long' if notation else 'empty'}.")
     if alphabet:
         read = ALPHABETS.get(alphabet.strip().lower().removeprefix("x-amazon-").removeprefix("x-"))
+        if read is None and alphabet.strip().lower() == IPA:
+            return _read_ipa(word, notation, language or "auto")
         if read is None:
             raise bad_pronunciation(
-                f"The alphabet {alphabet[:40]!r} is not known here.", hint=f"Use one of {', '.join(ALPHABETS)}."
+                f"The alphabet {alphabet[:40]!r} is not known here.", hint=f"Use one of {', '.join((*ALPHABETS, IPA))}."
             )
         return read(word, notation)
     if notation.startswith("="):
@@ -87,6 +95,24 @@ def read_notation(word: str, notation: str, *, cantonese: bool = False, alphabet
     if any(diacritic in unicodedata.normalize("NFD", letters) for diacritic in TONE_DIGITS):
         return _read_pinyin(word, notation)
     return _read_japanese(word, notation) if re.search("[a-z]", letters) else _read_arpabet(word, notation)
+
+
+def _read_ipa(word: str, notation: str, code: str) -> Pronunciation:
+    """Return the pronunciation that IPA means in the language that the word is read in."""
+    language = language_of_last_letters(word)
+    if language in ("", "zh") and code.removeprefix("all_") in ("ja", "ko", "yue", "zh", "en"):
+        language = code.removeprefix("all_")
+    if language in ("", "zh"):
+        language = "yue" if is_cantonese(code) else language or "en"
+    try:
+        own = from_ipa(notation, language)
+    except ValueError as error:
+        raise bad_pronunciation(
+            f"{notation[:40]!r} is no IPA of {language}: {error}.",
+            hint="docs/text.md shows an example of each language.",
+        ) from None
+    readers = {"en": _read_arpabet, "zh": _read_pinyin, "yue": _read_jyutping, "ja": _read_japanese, "ko": _read_hangul}
+    return readers[language](word, own)
 
 
 def is_cantonese(code: str) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from dataclasses import replace
 
 from common.text_origins import TextOrigin, literal, replaced
 from GPT_SoVITS.text.languages import REGISTRY, resolve_language
 from GPT_SoVITS.text.markup.dictionary import AnnotatedTextBuilder, PronunciationDictionary
 from GPT_SoVITS.text.markup.inline_tags import parse_inline_tags
-from GPT_SoVITS.text.markup.items import MarkupChunk, MarkupItem, Passage, Pause, bad_markup
+from GPT_SoVITS.text.markup.items import Mark, MarkPlace, MarkupChunk, MarkupItem, Passage, Pause, bad_markup
 from GPT_SoVITS.text.markup.notation import is_cantonese
 from GPT_SoVITS.text.markup.say_as import say_as
 from GPT_SoVITS.text.markup.ssml import parse_ssml
@@ -31,13 +31,17 @@ def read_markup(
     *,
     input_type: str = "auto",
     pronunciations: Mapping[str, str] | None = None,
+    voice_pronunciations: Mapping[str, Mapping[str, str]] | None = None,
     number_language: str = "",
+    voice: str = "",
 ) -> list[Passage | Pause]:
     """Return what is to be heard, in order: pauses, and passages with a rate and the pronunciations of their stretches.
 
-    Neighbors of one rate become one passage, neighboring pauses one pause; passages without a character are dropped.
-    `pronunciations`: a user's dictionary, word → notation. `number_language`: the single language of `say-as` where no
-    word tells one.
+    Neighbors of one voice, rate, pitch and volume become one passage, neighboring pauses one pause; passages without a
+    character are dropped, and their marks stand before the next one.
+    `pronunciations`: a user's dictionary, word → notation; `voice_pronunciations`: those of voices that the text names.
+    `number_language`: the single language of `say-as` where no word tells one. `voice`: the one in which a text with
+    inline tags begins.
 
     Raises ModelError `bad_markup` and `bad_pronunciation`, which say where, and `unsupported_language`.
     """
@@ -50,27 +54,79 @@ def read_markup(
     if input_type == "ssml":
         items, code = parse_ssml(text, code)
     elif input_type == "marks":
-        items = list(parse_inline_tags(text, code))
-    dictionary = PronunciationDictionary(pronunciations or {}, cantonese=is_cantonese(code))
-    script: list[Passage | Pause] = []
-    silence = total = 0.0
-    audible = (item for item in items if not isinstance(item, Pause) or item.seconds)
-    for rate, group in groupby(audible, lambda item: item.rate if isinstance(item, MarkupChunk) else None):
-        if rate is None:
-            silence += sum(item.seconds for item in group if isinstance(item, Pause))
-            continue
-        chunks = [item for item in group if isinstance(item, MarkupChunk)]
-        passage = _passage(chunks, code, dictionary, rate, number_language)
+        items = list(parse_inline_tags(text, code, voice))
+    entries = {"": pronunciations or {}, **(voice_pronunciations or {})}
+    dictionaries = {
+        name: PronunciationDictionary(words, cantonese=is_cantonese(code)) for name, words in entries.items()
+    }
+    script = _Script(code, dictionaries, number_language)
+    for item in items:
+        script.add(item)
+    return script.finish()
+
+
+class _Script:
+    """Collects items into passages: neighbors of one manner become one, and neighboring pauses one pause."""
+
+    def __init__(self, code: str, dictionaries: Mapping[str, PronunciationDictionary], number_language: str) -> None:
+        self._code = code
+        self._dictionaries = dictionaries
+        """Voice → its dictionary; that of the request under the empty name."""
+        self._number_language = number_language
+        self._script: list[Passage | Pause] = []
+        self._open: list[MarkupChunk | Mark] = []
+        """Of the passage that is not complete."""
+        self._manner: tuple[float, float, float, str] | None = None
+        """Of its chunks."""
+        self._silence = self._total = 0.0
+        self._marks: list[str] = []
+        """Names of those that stand before the next passage."""
+
+    def add(self, item: MarkupItem) -> None:
+        if isinstance(item, Pause):
+            if item.seconds:
+                self._end_passage()
+                self._silence += item.seconds
+            return
+        if isinstance(item, MarkupChunk):
+            if self._manner not in (None, item.manner):
+                self._end_passage()
+            self._manner = item.manner
+        self._open.append(item)
+
+    def finish(self) -> list[Passage | Pause]:
+        """Return everything."""
+        self._end_passage()
+        silence = self._add_pause()
+        passages = [index for index, item in enumerate(self._script) if isinstance(item, Passage)]
+        if self._marks and passages:
+            last = self._script[passages[-1]]
+            assert isinstance(last, Passage)
+            end = len(last.text) + silence
+            marks = (*last.marks, *(MarkPlace(name, end) for name in self._marks))
+            self._script[passages[-1]] = replace(last, marks=marks)
+        return self._script
+
+    def _end_passage(self) -> None:
+        voice = self._manner[3] if self._manner is not None else ""
+        dictionary = self._dictionaries.get(voice, self._dictionaries[""])
+        passage = _passage(self._open, self._code, dictionary, self._number_language)
+        self._open, self._manner = [], None
         if not passage.text.strip():
-            continue
+            self._marks += [mark.name for mark in passage.marks]
+            return
+        self._add_pause()
+        before = tuple(MarkPlace(name, 0) for name in self._marks)
+        self._marks = []
+        self._script.append(replace(passage, marks=(*before, *passage.marks)))
+
+    def _add_pause(self) -> bool:
+        """Add the silence since the last passage; return whether there was any."""
+        silence, self._silence = self._silence, 0.0
         if silence:
-            total += silence
-            script.append(_checked_pause(silence, total))
-        silence = 0.0
-        script.append(passage)
-    if silence:
-        script.append(_checked_pause(silence, total + silence))
-    return script
+            self._total += silence
+            self._script.append(_checked_pause(silence, self._total))
+        return bool(silence)
 
 
 def _checked_pause(seconds: float, total: float) -> Pause:
@@ -82,14 +138,21 @@ def _checked_pause(seconds: float, total: float) -> Pause:
 
 
 def _passage(
-    chunks: Sequence[MarkupChunk], code: str, dictionary: PronunciationDictionary, rate: float, number_language: str
+    items: Sequence[MarkupChunk | Mark], code: str, dictionary: PronunciationDictionary, number_language: str
 ) -> Passage:
+    chunks = [item for item in items if isinstance(item, MarkupChunk)]
     languages = {chunk.language for chunk in chunks if chunk.text.strip()}
     if len(languages) == 1 and (common := languages.pop()):
         code = common
     spoken = _languages_of_say_as(chunks, code, number_language)
     builder = AnnotatedTextBuilder()
-    for index, chunk in enumerate(chunks):
+    marks: list[MarkPlace] = []
+    index = 0
+    for item in items:
+        if isinstance(item, Mark):
+            marks.append(MarkPlace(item.name, len(builder.text)))
+            continue
+        chunk = item
         language = "" if chunk.language == code else chunk.language
         if chunk.say_as is not None:
             words = say_as(chunk.text, chunk.say_as, spoken[index])
@@ -99,7 +162,19 @@ def _passage(
             builder.add(pronunciation.text, 0, pronunciation.language or language, pronunciation.units, origins)
         else:
             builder.add_with_dictionary(chunk.text, 0, dictionary, language, chunk.origins)
-    return Passage(builder.text, code, tuple(builder.pronunciations), rate, tuple(builder.text_origins))
+        index += 1
+    rate, pitch, gain, voice = chunks[0].manner if chunks else MarkupChunk("").manner
+    return Passage(
+        builder.text,
+        code,
+        tuple(builder.pronunciations),
+        rate,
+        pitch,
+        gain,
+        voice,
+        tuple(marks),
+        tuple(builder.text_origins),
+    )
 
 
 def _as_one(chunk: MarkupChunk) -> tuple[TextOrigin, ...]:

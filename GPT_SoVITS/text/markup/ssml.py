@@ -1,4 +1,4 @@
-"""A small part of SSML: speak, p, s, break, phoneme, sub, say-as, prosody (rate), lang; all else is rejected by name.
+"""SSML: what `ATTRIBUTES` lists is followed, all else is rejected by name.
 
 The parser is expat with no document type, no entities but XML's own five, nothing external, and a bounded depth.
 """
@@ -16,8 +16,9 @@ from common.text_origins import TextOrigin
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.languages import resolve_language
 from GPT_SoVITS.text.markup.inline_tags import break_seconds
-from GPT_SoVITS.text.markup.items import MarkupChunk, MarkupItem, Pause, SayAs, bad_markup
+from GPT_SoVITS.text.markup.items import Mark, MarkupChunk, MarkupItem, Pause, SayAs, bad_markup
 from GPT_SoVITS.text.markup.notation import Pronunciation, is_cantonese, read_notation
+from GPT_SoVITS.text.markup.prosody import parse_pitch, parse_volume
 from GPT_SoVITS.text.markup.say_as import DATE_FORMATS, KINDS
 from GPT_SoVITS.text.tracing import Span, TracedText
 
@@ -31,22 +32,33 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "phoneme": ("alphabet", "ph"),
     "sub": ("alias",),
     "say-as": ("interpret-as", "format"),
-    "prosody": ("rate",),
+    "prosody": ("rate", "pitch", "volume"),
     "lang": ("xml:lang",),
+    "voice": ("name", "xml:lang"),
+    "mark": ("name",),
 }
 """Element → the attributes that it may have."""
-REQUIRED = {"phoneme": "ph", "sub": "alias", "say-as": "interpret-as", "prosody": "rate", "lang": "xml:lang"}
+REQUIRED = {
+    "phoneme": "ph",
+    "sub": "alias",
+    "say-as": "interpret-as",
+    "lang": "xml:lang",
+    "voice": "name",
+    "mark": "name",
+}
 """Element → the attribute that it must have."""
 PAUSES = {"p": 0.75, "s": 0.3}
 """Seconds between paragraphs, and between sentences."""
 ELSEWHERE = {
     "audio": "Recordings are not played here; synthesize the text and join the files.",
-    "mark": "The times of all words are reported instead: docs/timestamps.md.",
-    "voice": "One request has one voice; send a request for each.",
 }
 """Element of SSML that is not followed → what to do instead."""
 TEXT_ONLY = ("phoneme", "sub", "say-as")
 """Elements that say how all of their text is read, so that no other element may stand inside them."""
+EMPTY = ("break", "mark")
+"""Elements that hold nothing."""
+MAX_NAME_CHARACTERS = 200
+"""Of a mark, and of a voice."""
 
 P = ParamSpec("P")
 
@@ -80,6 +92,9 @@ class _OpenElement:
     name: str
     attributes: dict[str, str] = field(default_factory=dict)
     rate: float = 1.0
+    pitch: float = 0.0
+    gain: float = 1.0
+    voice: str = ""
     language: str = ""
     location: str = ""
     start: int = 0
@@ -151,21 +166,25 @@ class _SsmlParser:
             raise bad_markup(f"The element <{name[:40]}> is not known here.", advice)
         if len(self.open) >= MAX_DEPTH:
             raise bad_markup(f"Elements stand more than {MAX_DEPTH} deep.")
-        if self.open and self.open[-1].name == "break":
-            raise bad_markup("<break> holds nothing.")
+        if self.open and self.open[-1].name in EMPTY:
+            raise bad_markup(f"<{self.open[-1].name}> holds nothing.")
         _check_attributes(name, attributes)
         outer = self.open[-1] if self.open else _OpenElement("")
         element = replace(outer, name=name, attributes=attributes, location=self.location, start=self.position())
         if name == "speak" and "xml:lang" in attributes and self.code == "auto":
             self.code = resolve_language(attributes["xml:lang"])
-        elif name in ("lang", *PAUSES) and "xml:lang" in attributes:
+        elif name in ("lang", "voice", *PAUSES) and "xml:lang" in attributes:
             element = replace(element, language=resolve_language(attributes["xml:lang"]))
         elif name == "prosody":
-            element = replace(element, rate=_parse_rate(attributes["rate"], outer.rate))
+            element = _with_prosody(element, attributes)
+        if name == "voice":
+            element = replace(element, voice=attributes["name"].strip())
         self.open.append(element)
         self._pause_seconds = max(self._pause_seconds, PAUSES.get(name, 0.0))
         if name == "break":
             self.items.append(Pause(break_seconds(attributes)))
+        elif name == "mark":
+            self.items.append(Mark(attributes["name"].strip()))
 
     @_with_location
     def end_element(self, name: str) -> None:
@@ -182,14 +201,26 @@ class _SsmlParser:
         words = traced.text
         self.words.clear()
         element = self.open[-1]
-        chunk = MarkupChunk(words, element.rate, element.language, origins=_origins(traced, element))
-        if element.name == "break" and words.strip():
-            raise bad_markup("<break> holds nothing.")
+        if element.name in EMPTY:
+            if words.strip():
+                raise bad_markup(f"<{element.name}> holds nothing.")
+            return
+        chunk = MarkupChunk(
+            words,
+            element.rate,
+            element.pitch,
+            element.gain,
+            element.voice,
+            element.language,
+            origins=_origins(traced, element),
+        )
         if element.name == "phoneme":
             alphabet, notation = element.attributes.get("alphabet", ""), element.attributes["ph"]
-            cantonese = is_cantonese(element.language or self.code)
+            language = element.language or self.code
             try:
-                pronunciation = read_notation(words.strip(), notation, cantonese=cantonese, alphabet=alphabet)
+                pronunciation = read_notation(
+                    words.strip(), notation, cantonese=is_cantonese(language), alphabet=alphabet, language=language
+                )
             except ModelError as error:
                 raise ModelError(error.code, f"{element.location}: {error.message}", hint=error.hint) from None
             chunk = replace(chunk, pronunciation=pronunciation)
@@ -242,6 +273,10 @@ def _check_attributes(name: str, attributes: dict[str, str]) -> None:
             )
     if name in REQUIRED and not attributes.get(REQUIRED[name], "").strip():
         raise bad_markup(f"<{name}> needs the attribute {REQUIRED[name]}.")
+    if name in ("voice", "mark") and len(attributes["name"]) > MAX_NAME_CHARACTERS:
+        raise bad_markup(f"The name of a <{name}> has up to {MAX_NAME_CHARACTERS} characters.")
+    if name == "prosody" and not attributes:
+        raise bad_markup("<prosody> needs an attribute.", f"It has {', '.join(ATTRIBUTES[name])}.")
     if name == "say-as":
         if attributes["interpret-as"] not in KINDS:
             raise bad_markup(
@@ -251,6 +286,17 @@ def _check_attributes(name: str, attributes: dict[str, str]) -> None:
             raise bad_markup(
                 f"A date has no format {attributes['format'][:40]!r}.", f"Known: {', '.join(DATE_FORMATS)}."
             )
+
+
+def _with_prosody(element: _OpenElement, attributes: dict[str, str]) -> _OpenElement:
+    """Return an element with the rate, pitch and volume that it has, on top of those around it."""
+    if "rate" in attributes:
+        element = replace(element, rate=_parse_rate(attributes["rate"], element.rate))
+    if "pitch" in attributes:
+        element = replace(element, pitch=parse_pitch(attributes["pitch"], element.pitch))
+    if "volume" in attributes:
+        element = replace(element, gain=parse_volume(attributes["volume"], element.gain))
+    return element
 
 
 def _parse_rate(written: str, outer: float) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from common.text_origins import TextOrigin, cut_origins, literal
 from GPT_SoVITS.errors import ModelError
 from GPT_SoVITS.text.languages import REGISTRY, resolve_language
-from GPT_SoVITS.text.markup.items import Passage, Pause
+from GPT_SoVITS.text.markup.items import MarkPlace, Passage, Pause
 from GPT_SoVITS.text.markup.notation import InlinePronunciation
 from GPT_SoVITS.text.phonemization.frontend import TextFrontend, nothing_to_say
 from GPT_SoVITS.text.segmentation import language_of_last_letters, segment_by_language
@@ -28,6 +28,11 @@ class UtteranceText:
     """Those that a user gave to stretches of the text."""
     rate: float = 1.0
     """Times the requested speed."""
+    pitch: float = 0.0
+    gain: float = 1.0
+    voice: str = ""
+    """As those of `Passage`."""
+    marks: tuple[MarkPlace, ...] = ()
     silence_before: float = 0.0
     """Seconds of a pause in the markup."""
     silence_after: float = 0.0
@@ -52,6 +57,8 @@ def split_script(
             break
     utterances: list[UtteranceText] = []
     silence = 0.0
+    marks: tuple[MarkPlace, ...] = ()
+    """Of passages that were dropped."""
     wordless: ModelError | None = None
     for item in items:
         if isinstance(item, Pause):
@@ -65,17 +72,44 @@ def split_script(
             if error.code not in ("empty_text", "unreadable_text"):
                 raise
             wordless = error if wordless is None or wordless.code == "empty_text" else wordless
+            marks += tuple(MarkPlace(mark.name, 0) for mark in item.marks)
             continue
         if utterances:
             utterances[-1] = replace(utterances[-1], silence_after=silence)
         else:
             passage[0] = replace(passage[0], silence_before=silence)
         silence = 0.0
-        utterances += [replace(utterance, rate=item.rate) for utterance in passage]
+        spoken = _with_marks(passage, (*marks, *item.marks), item.text)
+        marks = ()
+        utterances += [
+            replace(utterance, rate=item.rate, pitch=item.pitch, gain=item.gain, voice=item.voice)
+            for utterance in spoken
+        ]
     if not utterances:
         raise wordless or nothing_to_say([])
-    utterances[-1] = replace(utterances[-1], silence_after=silence)
+    last = utterances[-1]
+    behind = tuple(MarkPlace(mark.name, len(last.text) + 1) for mark in marks)
+    utterances[-1] = replace(last, silence_after=silence, marks=(*last.marks, *behind))
     return utterances
+
+
+def _with_marks(utterances: list[UtteranceText], marks: Sequence[MarkPlace], text: str) -> list[UtteranceText]:
+    """Return the utterances of a passage with its marks, each in the first one that does not end before it."""
+    if not marks:
+        return utterances
+    own: list[list[MarkPlace]] = [[] for _ in utterances]
+    start = index = 0
+    begin = text.find(utterances[0].text)
+    for mark in marks:
+        while index + 1 < len(utterances) and mark.position > begin + len(utterances[index].text):
+            start = begin + len(utterances[index].text)
+            index += 1
+            begin = text.find(utterances[index].text, start)
+        length = len(utterances[index].text)
+        behind_silence = mark.position > len(text)
+        position = length + 1 if behind_silence else min(max(0, mark.position - begin), length)
+        own[index].append(MarkPlace(mark.name, position))
+    return [replace(utterance, marks=tuple(places)) for utterance, places in zip(utterances, own)]
 
 
 def split_for_speech(

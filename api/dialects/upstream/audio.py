@@ -11,8 +11,8 @@ from fastapi import Request, Response
 
 from api.http.disconnect import while_connected
 from api.http.responses import ClosingStreamingResponse
+from api.services.audio_chunks import AudioChunk
 from api.services.encoding import SAMPLE_RATE_HEADER, AudioEncoder, RawEncoder, label_headers
-from api.services.live_speech import AudioChunk
 from api.services.whole_speech import whole_audio
 from common.audio_formats import MEDIA_TYPES
 from core.marks.speech_label import SpeechLabel, tags_of

@@ -13,8 +13,8 @@ from api.dialects.upstream.audio import file_response, streamed_response
 from api.dialects.upstream.errors import BadField, RequestFailed
 from api.dialects.upstream.fields import TtsRequest, Values, read_tts
 from api.dialects.upstream.selection import UpstreamText, caller_identity, speech_request, spoken_version
+from api.services.audio_chunks import AudioChunk
 from api.services.caller_sessions import CallerSession
-from api.services.live_speech import AudioChunk
 from api.services.whole_speech import audio_or_silence, utterances_of
 from core.errors import SovitsError
 from core.speech.requests import SpeechRequest

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from api.dependencies import ApiServices
 from api.dialects.wyoming.events import MAX_LINE_BYTES, WyomingEvent, read_event, write_event
-from api.services.live_speech import AudioChunk
+from api.services.audio_chunks import AudioChunk
 from api.services.speech import SpeechOptions
 from api.services.speech_turns import SpeechTurns, Turn, TurnSettings
 from common.package_version import package_version

@@ -24,6 +24,17 @@ HINTS: Final[dict[str, str]] = {
     "The supervisor publishes it when it starts.": "监管进程启动时会发布它。",
     "Send it with a file name.": "请附带文件名发送。",
     "Send such as 2030-01-01T00:00:00Z.": "请发送例如 2030-01-01T00:00:00Z。",
+    "Cues are spoken between the two.": "字幕以两者之间的语速说出。",
+    "It must end later.": "结束时间必须更晚。",
+    "Save the file as UTF-8.": "请将文件保存为 UTF-8。",
+    "Send SRT or WebVTT. {}": "请发送 SRT 或 WebVTT。{}",
+    "Send `voice` for all speakers that `voices` does not name.": "请用 `voice` 指定 `voices` 中没有的说话人的音色。",
+    "Send cues with words.": "请发送有文字的字幕。",
+    "Send parts.": "请分几次发送。",
+    "Send two files.": "请分成两个文件发送。",
+    "Send two texts.": "请分成两段文本发送。",
+    "Times are like 00:00:01,000 --> 00:00:02,500.": "时间的格式是 00:00:01,000 --> 00:00:02,500。",
+    "{} take two.": "{} 可以用两段录音。",
     "1 is the voice's own pace, 2 is twice as fast.": "1 是音色自身的语速，2 是两倍语速。",
     "Check BACKUP_URL; FENCING_ON_LOSS=serve goes on writing all the same.": (
         "请检查 BACKUP_URL；设置 FENCING_ON_LOSS=serve 可继续写入。"

@@ -17,6 +17,13 @@ API_MESSAGES: Final[dict[str, str]] = {
     "`{}` has characters that cannot be shown.": "`{}` 含有无法显示的字符。",
     "`expires_at` is {}.": "`expires_at` 是 {}。",
     "The consent {} has no recording.": "同意书 {} 没有录音。",
+    "The cue at line {} is spoken by {}, who has no voice.": "第 {} 行的字幕由 {} 说出，而其没有音色。",
+    "The subtitles have {} characters; {} is the most.": "字幕有 {} 个字符，最多 {} 个。",
+    "The text names {} voices; {} is the most.": "文本指定了 {} 个音色，最多 {} 个。",
+    "min_speed is {}, above max_speed, {}.": "min_speed 是 {}，高于 max_speed（{}）。",
+    "{} takes timbre and manner from one recording; a timbre of its own was sent.": (
+        "{} 的音色与语气取自同一段录音，而请求另外指定了 timbre。"
+    ),
     "'params' is no object.": "'params' 不是对象。",
     "A page that was opened as a file (origin `null`) may only read, because no API key is required.": (
         "作为文件打开的页面（来源 `null`）只能读取，因为服务器不要求 API 密钥。"

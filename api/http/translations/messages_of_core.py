@@ -5,6 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 CORE_MESSAGES: Final[dict[str, str]] = {
+    "The cue at line {} ends after {} hours; {} are the most.": "第 {} 行的字幕在 {} 小时之后结束，最长 {} 小时。",
+    "The cue at line {} ends at {} s, and begins at {} s.": "第 {} 行的字幕在 {} 秒结束，在 {} 秒开始。",
+    "The cue at line {} has {} characters; {} is the most.": "第 {} 行的字幕有 {} 个字符，最多 {} 个。",
+    "The line {} has no times of a cue: {}.": "第 {} 行没有字幕的时间：{}。",
+    "The subtitles are no {} from byte {} on.": "字幕从第 {1} 个字节起不是 {0}。",
+    "The subtitles have no cue.": "字幕中没有任何一条。",
+    "The subtitles have {} MiB; {} MiB is the most.": "字幕有 {} MiB，最大 {} MiB。",
+    "The subtitles have {} cues; {} is the most.": "字幕有 {} 条，最多 {} 条。",
+    "The subtitles hold nothing to say.": "字幕中没有可说的内容。",
+    "There is no dubbing {}.": "没有配音 {}。",
     "A URL with a user name or password is refused.": "不接受带有用户名或密码的网址。",
     "A name needs a visible character, and nothing but such.": "名称须有可见字符，且不含其他字符。",
     "A number of the request cannot be stored: {}.": "无法存储请求中的数字：{}。",

@@ -13,9 +13,10 @@ from core.jobs.events import Events
 from core.jobs.job import TERMINAL_EVENTS, Event
 from core.jobs.queue import AsyncQueue
 from core.speech.batches import BatchService, InferenceBatch
+from core.speech.dubbing import Dubbing, DubbingService
 from core.speech.inference import Inference, InferenceService, InferenceStatus
 
-Work = TypeVar("Work", Inference, InferenceBatch)
+Work = TypeVar("Work", Inference, InferenceBatch, Dubbing)
 
 ASSEMBLY_SHARE: Final = 0.05
 """The share of an inference's progress that is left when all sentences are synthesized."""
@@ -110,6 +111,23 @@ def batch_feed(service: BatchService, watcher: Events, batch_id: str) -> PartsFe
         part_kind="item",
         part_id="id",
         progress=_item_progress,
+    )
+
+
+def dubbing_feed(
+    service: DubbingService, watcher: Events, dubbing_id: str, view: Callable[[Dubbing], dict[str, Any]]
+) -> PartsFeed[Dubbing]:
+    """Return the feed of spoken subtitles, whose parts are sentences, some of them spoken twice."""
+    return PartsFeed(
+        queue=service.queue,
+        watcher=watcher,
+        job_id=dubbing_id,
+        load=partial(service.get, dubbing_id),
+        view=view,
+        total=lambda dubbing: dubbing.utterances_total,
+        part_kind="utterance",
+        part_id="part",
+        progress=_sentence_progress,
     )
 
 

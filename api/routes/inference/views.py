@@ -12,6 +12,7 @@ from core.records import iso
 from core.speech.batches import InferenceBatch
 from core.speech.inference import Inference
 from core.speech.inference_jobs import BatchArchive, InferenceAudio, UtteranceTiming, batch_item_id
+from core.speech.requests import MarkTiming
 from core.speech.verification import PartialVerification, VerificationSummary
 from core.speech.words import WordTiming
 
@@ -24,6 +25,9 @@ class SentenceView(PartialVerification):
     seconds: float
     words: NotRequired[list[WordTiming]]
     """Where the request asks for timestamps, in the response of `GET /inference/{id}`."""
+    voice_id: NotRequired[str]
+    marks: NotRequired[list[MarkTiming]]
+    """Where the text has any."""
 
 
 class AudioResultView(TypedDict):

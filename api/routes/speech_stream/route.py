@@ -12,7 +12,7 @@ from fastapi import APIRouter, WebSocket
 from api.dependencies import SocketApi
 from api.http.access import require_scope
 from api.routes.speech_stream.messages import Cancel, SessionUpdate, TextAppend, TextDone, TextFlush, read_message
-from api.services.live_speech import AudioChunk
+from api.services.audio_chunks import AudioChunk
 from api.services.speech_turns import SpeechTurns, Turn, TurnSettings
 from core.access import Scope
 from core.errors import SovitsError
@@ -120,6 +120,8 @@ class _Connection:
                 end=spoken.end,
                 words=words,
             )
+        if chunk.marks:
+            await self.send("marks", turn=turn.number, utterance=chunk.utterance, marks=chunk.marks)
         if chunk.verified and chunk.verification:
             await self.send("verified", turn=turn.number, utterance=chunk.utterance, **chunk.verification)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, NotRequired
+
 from pydantic import Field
 from typing_extensions import TypedDict
 
@@ -10,8 +12,9 @@ from api.services.voices import PromptRequest, VoiceRequest
 from common.versions import spoken_languages
 from core.access import Visibility
 from core.names import Name
-from core.records import VoiceRecord, iso
-from core.voices.checks import MAX_NAME_LENGTH, MAX_PROMPT_TEXT_LENGTH, MAX_PROMPTS
+from core.records import VoicePrompt, VoiceRecord, iso
+from core.speech.levels import Loudness
+from core.voices.checks import MAX_DESCRIPTION_LENGTH, MAX_NAME_LENGTH, MAX_PROMPT_TEXT_LENGTH, MAX_PROMPTS
 
 
 class PromptView(TypedDict):
@@ -20,6 +23,8 @@ class PromptView(TypedDict):
     name: str
     text: str
     language: str
+    description: NotRequired[str]
+    """What its manner is like, where somebody said it."""
 
 
 class VoiceView(TypedDict):
@@ -39,6 +44,8 @@ class VoiceView(TypedDict):
     visibility: Visibility
     consent_id: str | None
     """Of the speaker: when it is withdrawn or expires, nobody speaks with the voice."""
+    loudness: float | None
+    """LUFS that its speech is brought to; null: as SPEECH_LOUDNESS says."""
     created_at: str | None
 
 
@@ -49,10 +56,13 @@ class CreatePromptBody(StrictModel):
     file_id: str = Field(max_length=64, description="A recording from POST /files.")
     text: str = Field(min_length=1, max_length=MAX_PROMPT_TEXT_LENGTH, description="Transcript of the recording.")
     language: str = Field("auto", max_length=40)
+    description: str = Field(
+        "", max_length=MAX_DESCRIPTION_LENGTH, description="What its manner is like, for OpenAI's `instructions`."
+    )
 
     def request(self) -> PromptRequest:
         """Return the request for the service."""
-        return PromptRequest(self.name, self.file_id, self.text, self.language)
+        return PromptRequest(self.name, self.file_id, self.text, self.language, self.description)
 
 
 class PromptChange(StrictModel):
@@ -61,6 +71,7 @@ class PromptChange(StrictModel):
     name: Name | None = Field(None, min_length=1, max_length=MAX_NAME_LENGTH)
     text: str | None = Field(None, min_length=1, max_length=MAX_PROMPT_TEXT_LENGTH)
     language: str | None = Field(None, max_length=40)
+    description: str | None = Field(None, max_length=MAX_DESCRIPTION_LENGTH)
 
 
 class CreateVoiceBody(StrictModel):
@@ -73,6 +84,7 @@ class CreateVoiceBody(StrictModel):
     language: str | None = Field(None, max_length=40, description="Default: the language of the first prompt.")
     pronunciations: dict[str, str] = Field({}, description="Word → pronunciation.")
     consent_id: str | None = Field(None, max_length=64, description="From POST /consents: the speaker's consent.")
+    loudness: Loudness | None = Field(None, description="LUFS (EBU R128) that its speech is brought to, such as -16.")
 
     def request(self) -> VoiceRequest:
         """Return the request for the service."""
@@ -84,6 +96,7 @@ class CreateVoiceBody(StrictModel):
             language=self.language,
             pronunciations=self.pronunciations,
             consent_id=self.consent_id,
+            loudness=self.loudness,
         )
 
 
@@ -103,6 +116,9 @@ class VoiceChange(StrictModel):
         description="private: for its owner; shared: for everybody. Only admins share voices and change shared ones.",
     )
     consent_id: str | None = Field(None, max_length=64, description="Another consent of the speaker.")
+    loudness: Loudness | Literal["off"] | None = Field(
+        None, description="LUFS (EBU R128) that its speech is brought to, such as -16; off: as SPEECH_LOUDNESS says."
+    )
 
 
 def voice_view(voice: VoiceRecord) -> VoiceView:
@@ -113,19 +129,24 @@ def voice_view(voice: VoiceRecord) -> VoiceView:
         "version": voice.version,
         "language": voice.language,
         "languages": list(spoken_languages(voice.version)),
-        "prompts": [
-            {
-                "name": str(prompt.get("name", "")),
-                "text": str(prompt.get("text", "")),
-                "language": str(prompt.get("language", "")),
-            }
-            for prompt in voice.prompts
-        ],
+        "prompts": [_prompt_view(prompt) for prompt in voice.prompts],
         "pronunciations": voice.pronunciations,
         "gpt_checkpoint_id": voice.gpt_checkpoint_id,
         "sovits_checkpoint_id": voice.sovits_checkpoint_id,
         "exp_id": voice.exp_id,
         "visibility": voice.visibility,
         "consent_id": voice.consent_id,
+        "loudness": voice.loudness,
         "created_at": iso(voice.created_at),
     }
+
+
+def _prompt_view(prompt: VoicePrompt) -> PromptView:
+    view: PromptView = {
+        "name": str(prompt.get("name", "")),
+        "text": str(prompt.get("text", "")),
+        "language": str(prompt.get("language", "")),
+    }
+    if prompt.get("description"):
+        view["description"] = prompt["description"]
+    return view

@@ -21,6 +21,8 @@ class VoicePrompt(TypedDict):
     """Storage key."""
     text: str
     language: str
+    description: NotRequired[str]
+    """What its manner is like, for those who choose it by instructions."""
     tokens: NotRequired[list[int] | None]
     """Semantic tokens; without them the synthesizer needs a content encoder."""
 
@@ -37,6 +39,7 @@ class VoiceChanges(TypedDict, total=False):
     pronunciations: dict[str, str]
     visibility: Visibility
     consent_id: str | None
+    loudness: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,8 @@ class NewVoiceRecord:
     """None: the owner of the request or the job that publishes it."""
     consent_id: str | None = None
     """Of the speaker; None: that of the owner's keys or the operator's, where there is one."""
+    loudness: float | None = None
+    """LUFS that its speech is brought to; None: as the settings say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,8 @@ class VoiceRecord:
     visibility: Visibility = "shared"
     consent_id: str | None = None
     """Of the speaker: when it is withdrawn or expires, nobody speaks with the voice any more."""
+    loudness: float | None = None
+    """LUFS that its speech is brought to where a request says none; None: as the settings say."""
 
     @property
     def stamp(self) -> str:

@@ -55,6 +55,7 @@ class VoiceRepository(Repository):
             created_at=self._database.now(),
             pronunciations=new.pronunciations,
             owner=new.owner or current_caller().owner,
+            loudness=new.loudness,
         )
         if record.owner is not None:
             record = replace(record, visibility="private")

@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 from api_support import RATE, Api, ToneWorkers, eventually, tone
 
-from api.services.live_speech import AudioChunk
+from api.services.audio_chunks import AudioChunk
 from api.services.speech import SpeechOptions
 from core.errors import BadMarkup, InvalidRequest, TextTooLong
 from core.jobs.queue import AsyncQueue
@@ -50,7 +50,7 @@ async def test_a_flush_speaks_what_is_there(api: Api, tone_workers: ToneWorkers,
         await session.done()
         rest = [chunk async for chunk in audio]
 
-    assert chunk == AudioChunk(chunk.samples, RATE, 0, "Hello")
+    assert chunk == AudioChunk(chunk.samples, RATE, 0, "Hello", voice_id=voice.id)
     assert [(chunk.last, chunk.samples) for chunk in rest] == [(True, b"")]
 
 

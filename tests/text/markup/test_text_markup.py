@@ -148,7 +148,7 @@ def test_the_language_of_the_document_counts_where_none_was_asked_for():
     ("written", "complaint"),
     [
         ("<speak>a<emphasis>b</emphasis></speak>", "line 1, column 9: The element <emphasis> is not known"),
-        ("<speak>\n <voice name='x'>b</voice></speak>", "line 2, column 2: The element <voice>"),
+        ("<speak>\n <audio src='x'/></speak>", "line 2, column 2: The element <audio>"),
         ("<speak><break tim='1s'/></speak>", "column 8: The attribute 'tim' of <break>"),
         ("<speak><break time='soon'/></speak>", "column 8: 'soon' is no time"),
         ("<speak><break strength='huge'/></speak>", "no strength 'huge'"),
@@ -159,7 +159,7 @@ def test_the_language_of_the_document_counts_where_none_was_asked_for():
         ("<speak><say-as interpret-as='money'>1</say-as></speak>", "cannot interpret as 'money'"),
         ("<speak><say-as interpret-as='cardinal'>many</say-as></speak>", "column 8: 'many' cannot be read as cardinal"),
         ("<speak><say-as interpret-as='date'>13/45/1</say-as></speak>", "cannot be read as date"),
-        ("<speak><prosody pitch='high'>a</prosody></speak>", "The attribute 'pitch' of <prosody>"),
+        ("<speak><prosody range='high'>a</prosody></speak>", "The attribute 'range' of <prosody>"),
         ("<speak><prosody rate='quick'>a</prosody></speak>", "'quick' is no rate"),
         ("<speak><prosody rate='9'>a</prosody></speak>", "The rate is 9; it may be 0.25 to 4"),
         ("<speak>a", "breaks off at line 1, column 9"),
@@ -205,7 +205,7 @@ def test_a_document_must_begin_with_speak():
     [
         ("我{字|zz4}", "At character 1: 'zz4' is no syllable of Mandarin"),
         ("<speak>\n<phoneme ph='zz4'>字</phoneme></speak>", "At line 2, column 1: 'zz4' is no syllable"),
-        ("<speak><phoneme alphabet='ipa' ph='a'>a</phoneme></speak>", "The alphabet 'ipa' is not known here"),
+        ("<speak><phoneme alphabet='sampa' ph='a'>a</phoneme></speak>", "The alphabet 'sampa' is not known here"),
     ],
 )
 def test_phonemes_that_no_table_has_are_refused_with_their_place(written, complaint):

@@ -1,0 +1,19 @@
+"""The loudness of a voice."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0013"
+down_revision = "0012"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("voices", sa.Column("loudness", sa.Double()))
+
+
+def downgrade() -> None:
+    op.drop_column("voices", "loudness")
