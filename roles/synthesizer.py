@@ -133,8 +133,8 @@ class Synthesizer:
             self.services.storage.publish(temporary, key)
         result = utterance.result(key, len(samples), words)
         if request.announced:
-            said = {"index": request.index, "part": context.lease.job.id, "text": request.text}
-            context.event("utterance", {**said, **verification_of(result)})
+            utterance_event = {"index": request.index, "part": context.lease.job.id, "text": request.text}
+            context.event("utterance", {**utterance_event, **verification_of(result)})
         return result
 
     def verification(self, request: UtteranceRequest, recording: str) -> VerificationSettings | None:
