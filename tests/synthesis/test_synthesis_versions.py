@@ -89,6 +89,23 @@ def test_several_recordings_give_the_mean_of_their_styles(tiny_voice: Callable, 
     torch.testing.assert_close(both, (styles[0] + styles[1]) / 2)
 
 
+@pytest.mark.parametrize("version", ["v2", "v2Pro"])
+def test_the_timbre_is_of_one_recording_and_the_manner_of_another(
+    tiny_voice: Callable, recording: Path, tmp_path: Path, version: str
+) -> None:
+    other = tmp_path / "other.wav"
+    write_wav(other, 0.1 * np.sin(np.arange(200_000) ** 1.1 / 9).astype(np.float32), 44_100)
+    pipeline = Pipeline.load(*tiny_voice(version), helpers=StandIns())
+
+    prompt, timbre = (pipeline.prepare_prompt(path, "Good morning.", "en") for path in (recording, other))
+    both = pipeline.prepare_prompt(recording, "Good morning.", "en", timbre=other)
+
+    torch.testing.assert_close(both.style, timbre.style)
+    assert not torch.equal(both.style, prompt.style)
+    assert torch.equal(both.tokens, prompt.tokens)
+    assert torch.equal(both.phones, prompt.phones)
+
+
 def test_mandarin_text_features_reach_the_first_stage(tiny_voice: Callable, recording: Path) -> None:
     pipeline = Pipeline.load(*tiny_voice("v2"), helpers=StandIns())
     prompt = pipeline.prepare_prompt(recording, "Good morning.", "en")

@@ -415,3 +415,21 @@ async def test_a_seed_out_of_range_is_one_sentence(client: httpx.AsyncClient, pa
     assert response.status_code == (400 if path.startswith("/v1/") else 422), response.text
     assert ("integer that is too long" if len(seed) > 4300 else "seed") in error["message"]
     assert len(error["message"]) < 200
+
+
+async def test_instructions_choose_a_prompt_and_the_response_says_which(
+    api: Api, tone_workers: ToneWorkers, voice: VoiceRecord, records: Records
+) -> None:
+    happy = {**voice.prompts[0], "name": "快乐", "description": "cheerful"}
+    await records.voices.update(voice.id, prompts=[voice.prompts[0], happy])  # type: ignore[list-item]
+    followed = await api.client.post("/v1/audio/speech", json=speech(instructions="Sound cheerful."))
+    other = await api.client.post("/v1/audio/speech", json=speech(instructions="With a French accent."))
+    events = await api.client.post(
+        "/v1/audio/speech", json=speech(instructions="Cheerfully!", stream_format="sse", response_format="pcm")
+    )
+
+    assert followed.headers["x-voice-prompt"] == "%E5%BF%AB%E4%B9%90"
+    assert tone_workers.requests[0].prompt_name == "快乐"
+    assert other.headers["x-voice-prompt"] == "default"
+    assert other.headers["x-warning"] == "instructions_not_followed; no prompt of the voice suits them"
+    assert orjson.loads(events.text.split("\n")[0].removeprefix("data:"))["prompt"] == {"name": "快乐", "matched": True}
