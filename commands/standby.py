@@ -46,7 +46,8 @@ def _watch(options: argparse.Namespace, settings: Settings) -> int:
     if not main_url:
         raise InvalidRequest("There is no main site to watch.", hint="Name it: --main URL, or STANDBY_MAIN_URL.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for library in ("httpx", "alembic"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     settings = settings.model_copy(update={"standby_automatic": options.automatic or settings.standby_automatic})
     Watcher(settings, main_url, StepLog(as_json=options.json)).run(rounds=options.rounds)
     return 0
@@ -149,6 +150,8 @@ def _shown(document: WatchState | SwitchState | DrillReport | None) -> str:
     if document is None:
         return "never"
     if isinstance(document, WatchState):
+        if not document.checked_at:
+            return f"not probed yet; fetched ahead: {document.prefetched or 'nothing'}"
         state = f"{document.failures} failures in a row: {document.last_error}" if document.failures else "it serves"
         return f"{document.main_url}: {state}; fetched ahead: {document.prefetched or 'nothing'}"
     if isinstance(document, SwitchState):

@@ -16,7 +16,7 @@ from core.process import start_child, stop_group
 from core.settings import Settings
 from recovery.backup.names import LATEST
 from recovery.backup.open_target import open_target
-from recovery.backup.restore import KEY_FILES, Restorer
+from recovery.backup.restore import KEY_FILES, RestoreOptions, Restorer
 from recovery.backup.steps import StepLog
 from recovery.standby.audit_chain import AuditChain
 from recovery.standby.local_service import LocalService
@@ -62,7 +62,7 @@ def run_drill(settings: Settings, steps: StepLog, *, speak: bool = True) -> Dril
 
 def _drill(scratch: Settings, settings: Settings, steps: StepLog, report: DrillReport, *, speak: bool) -> None:
     _borrow_keys(settings, scratch)
-    restorer = Restorer(scratch, open_target(settings.backup_url), steps)
+    restorer = Restorer(scratch, open_target(settings.backup_url), steps, RestoreOptions(speak=speak))
     marker = restorer.run(LATEST)
     report.backup = marker.backup
     report.backup_age_hours = round((time.time() - marker.created_at) / 3600, 2)

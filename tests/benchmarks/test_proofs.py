@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.chaos.accounts import Accounts
-from benchmarks.proofs import random_kills, start_race
+from benchmarks.proofs import random_kills, standby, start_race
 
 
 @pytest.mark.slow
@@ -26,3 +26,12 @@ def test_after_random_kills_under_load_everything_adds_up(tmp_path):
     assert accounts.problems == []
     assert accounts.faults.total() == 3
     assert accounts.done["inferences"] > 0
+
+
+@pytest.mark.slow
+def test_after_random_kills_of_backups_a_restore_has_every_acknowledged_file(tmp_path):
+    figures = standby.prove(tmp_path, kills=4, seed=3)
+
+    assert figures["lost"] == []
+    assert figures["epochs_with_two_holders"] == 0
+    assert int(str(figures["acknowledged"])) > 0

@@ -1,0 +1,143 @@
+"""A switch between two whole services: what was acknowledged is there, and of two that live one writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from backup_sites import REPOSITORY, start_main
+from daemon_stage import until
+
+from core.settings import Settings, read_settings
+from recovery.backup.local_state import LocalState
+from recovery.backup.open_target import open_target
+from recovery.standby.audit_chain import AuditChain
+from recovery.standby.epochs import Epochs
+from recovery.standby.local_service import LocalService
+from recovery.standby.site import SiteIdentity, StandbyFolder, SwitchState
+
+LONG = 200.0
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    hosts = tmp_path / "hosts"
+    return {
+        "BACKUP_URL": str(tmp_path / "target"),
+        "BACKUP_SCHEDULE": "",
+        "BACKUP_EVERY_SECONDS": "0.5",
+        "FENCING": "on",
+        "FENCING_LEASE_SECONDS": "3",
+        "FENCING_RENEW_SECONDS": "0.5",
+        "PORT": str(free_port()),
+        "STANDBY_MAIN_COMMAND": f"env DATA_PATH={tmp_path}/main {sys.executable} {REPOSITORY}/main.py",
+        "STANDBY_TRAFFIC_COMMAND": f"sh -c 'echo $SOVITSD_SHARE >> {tmp_path}/shares'",
+        "NUM_PREPROCESSORS": "1",
+        "STANDBY_DNS_COMMAND": f"sh -c 'echo $SOVITSD_ADDRESS $SOVITSD_NAME >> {hosts}'",
+        "STANDBY_DNS_NAME": "localhost",
+        "STANDBY_ADDRESS": "127.0.0.1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def settings_of(folder: Path, environment: dict[str, str]) -> Settings:
+    return read_settings(data_path=folder, backup_url=environment["BACKUP_URL"])
+
+
+@pytest.fixture
+def main_site(tmp_path: Path, environment: dict[str, str]) -> Iterator[Settings]:
+    """Yield the settings of a service that runs and has a backup."""
+    folder = tmp_path / "main"
+    with (tmp_path / "main.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(REPOSITORY / "main.py"), "serve", "--roles", "synthesizer"],
+            env={**os.environ, **environment, "DATA_PATH": str(folder)},
+            stdout=log,
+            stderr=log,
+        )
+    settings = settings_of(folder, environment)
+    try:
+        LocalService(settings).url()
+        backup = start_main("backup", "now", "--without-speech", DATA_PATH=str(folder), **environment)
+        output, errors = backup.communicate(timeout=LONG)
+        assert backup.returncode == 0, output + errors
+        yield settings
+    finally:
+        process.terminate()  # unless a return has ended it
+        process.wait(LONG)
+
+
+def upload(url: str, name: str) -> httpx.Response:
+    files = {"file": (f"{name}.txt", name.encode(), "text/plain")}
+    return httpx.post(f"{url}/api/v1/files", files=files, timeout=60)
+
+
+def file_names(url: str) -> set[str]:
+    items = httpx.get(f"{url}/api/v1/files", timeout=60).json()["items"]
+    return {item["filename"] for item in items}
+
+
+def test_a_switch_and_a_return_lose_nothing_that_was_sent_and_only_one_site_writes(
+    main_site: Settings, tmp_path: Path, environment: dict[str, str]
+):
+    old_url = LocalService(main_site).url()
+    assert upload(old_url, "before").status_code in (200, 201)
+    sent_before = LocalState.of(main_site).status().shipped_at
+    until(lambda: LocalState.of(main_site).status().shipped_at > sent_before + 1, LONG, "two more batches")
+    standby = settings_of(tmp_path / "standby", environment)
+    there = {**environment, "DATA_PATH": str(standby.data_path), "PORT": "0"}
+    unconfirmed = start_main("standby", "switch", **there)
+    assert "--confirm" in unconfirmed.communicate(timeout=LONG)[1]
+
+    try:
+        switch = run("standby", "switch", "--confirm", "--json", **there)
+        new_url = LocalService(standby).url()
+
+        assert json.loads(switch.splitlines()[-1])["switched"]
+        assert "before.txt" in file_names(new_url)
+        rejected = upload(old_url, "too-late")
+        assert rejected.status_code == 503
+        assert rejected.json()["error"]["code"] == "not_primary"
+        assert "too-late.txt" not in file_names(old_url)  # it still reads
+        assert httpx.get(f"{old_url}/readyz", timeout=60).json()["checks"]["primary"].startswith("not_ready")
+        assert upload(new_url, "after").status_code in (200, 201)
+        assert (tmp_path / "hosts").read_text() == "127.0.0.1 localhost\n"
+        state = StandbyFolder(standby.data_path).read(SwitchState)
+        assert state is not None
+        assert state.epoch == 2
+        assert "switch: speak" in [entry.action for entry in AuditChain(standby.data_path).entries()]
+
+        run("standby", "return", "--to", old_url, "--json", **there)
+
+        assert {"before.txt", "after.txt"} <= file_names(old_url)
+        assert upload(old_url, "at-home").status_code in (200, 201)
+        assert not LocalService(standby).is_running()
+        assert (tmp_path / "shares").read_text().split() == ["10", "50", "100"]
+        newest = Epochs(open_target(environment["BACKUP_URL"])).newest()
+        assert newest is not None
+        assert (newest.number, newest.site) == (3, SiteIdentity.of(main_site.data_path).site)
+    finally:
+        LocalService(standby).stop()
+        LocalService(main_site).stop()
+
+
+def run(*arguments: str, **settings: str) -> str:
+    """Return what a command prints; it must succeed."""
+    command = start_main(*arguments, **settings)
+    output, errors = command.communicate(timeout=LONG * 2)
+    assert command.returncode == 0, output + errors
+    return output
