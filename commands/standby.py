@@ -95,7 +95,11 @@ def _status(options: argparse.Namespace, settings: Settings) -> int:
     folder = StandbyFolder(settings.data_path)
     identity = SiteIdentity.of(settings.data_path)
     fields: dict[str, object] = {"site": identity.site, "host": identity.host, "role": _role(settings)}
-    lines = [f"role       {fields['role']}"]
+    fields["public_key"] = BackupSigner.of(settings).public_key
+    lines = [
+        f"role       {fields['role']}",
+        f"key        {fields['public_key']} (for BACKUP_PUBLIC_KEYS of the other site)",
+    ]
     fields["serves"] = LocalService(settings).is_running()
     lines.append(f"service    {'runs' if fields['serves'] else 'does not run'}")
     if settings.backup_url:

@@ -19,6 +19,7 @@ from core.settings import Settings
 from recovery.backup.changes import ChangeShipper
 from recovery.backup.local_state import LocalState
 from recovery.backup.open_target import open_target
+from recovery.standby.alerts import notify
 from supervisor.maintenance import PeriodicAction
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class BackupActions:
         """Start the backup that is due, and report how the one before ended."""
         if self._process is not None:
             if (code := self._process.poll()) is not None:
-                self._report(code)
+                await asyncio.to_thread(self._report, code)
                 self._process = None
             return
         if not self._is_primary():
@@ -89,6 +90,7 @@ class BackupActions:
         else:
             reason = status.error or f"exit code {code}"
             logger.error("The backup failed: %s It is tried again in %g s.", reason, RETRY_SECONDS)
+            notify(self._settings, "backup.failed", f"The backup failed: {reason}")
             if not status.error:
                 self._state.change_status(error=reason, failed_at=time.time())
 

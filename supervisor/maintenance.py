@@ -17,6 +17,7 @@ from core.experiments.service import ExperimentService
 from core.jobs.job import JobStatus, RescuedJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.worker_process import process_of
+from core.primary_lease import NotPrimary
 from core.process import is_alive
 from core.records import Records
 from core.settings import Settings
@@ -125,6 +126,10 @@ async def repeat(action: PeriodicAction) -> None:
         except QueueUnavailable as error:
             if not failing:
                 logger.warning("%s waits for the queue: %s", action.name.capitalize(), error.message)
+            failing = True
+        except NotPrimary as error:
+            if not failing:
+                logger.warning("%s waits: %s", action.name.capitalize(), error.message)
             failing = True
         except Exception:
             if not failing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -90,8 +91,13 @@ class LocalService:
             time.sleep(0.1)
 
     def _pid(self) -> int:
+        """Return the process that holds the lock of the data folder; 0 when none does."""
         try:
-            pid = int(supervisor_lock(self._settings.data_path).read_text())
+            with supervisor_lock(self._settings.data_path).open("r") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return int(file.read() or 0)
         except (OSError, ValueError):
-            return 0
-        return pid if is_alive(pid, mark="main.py") else 0
+            pass
+        return 0

@@ -18,6 +18,7 @@ from daemon_stage import until
 from core.settings import Settings, read_settings
 from recovery.backup.local_state import LocalState
 from recovery.backup.open_target import open_target
+from recovery.backup.signatures import BackupSigner
 from recovery.standby.audit_chain import AuditChain
 from recovery.standby.epochs import Epochs
 from recovery.standby.local_service import LocalService
@@ -32,6 +33,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     hosts = tmp_path / "hosts"
     return {
         "BACKUP_URL": str(tmp_path / "target"),
+        "BACKUP_PUBLIC_KEYS": ",".join(BackupSigner(tmp_path / name).public_key for name in ("main", "standby")),
         "BACKUP_SCHEDULE": "",
         "BACKUP_EVERY_SECONDS": "0.5",
         "FENCING": "on",
