@@ -34,6 +34,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {
         "BACKUP_URL": str(tmp_path / "target"),
         "BACKUP_PUBLIC_KEYS": ",".join(BackupSigner(tmp_path / name).public_key for name in ("main", "standby")),
+        "MARK_KEY": "the same on both",
+        "MARK_METADATA": "off",
         "BACKUP_SCHEDULE": "",
         "BACKUP_EVERY_SECONDS": "0.5",
         "FENCING": "on",
