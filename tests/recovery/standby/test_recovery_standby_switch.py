@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    hosts = tmp_path / "hosts"
+    hosts, port = tmp_path / "hosts", free_port()
     return {
         "BACKUP_URL": str(tmp_path / "target"),
         "BACKUP_PUBLIC_KEYS": ",".join(BackupSigner(tmp_path / name).public_key for name in ("main", "standby")),
@@ -41,8 +41,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "FENCING": "on",
         "FENCING_LEASE_SECONDS": "3",
         "FENCING_RENEW_SECONDS": "0.5",
-        "PORT": str(free_port()),
-        "STANDBY_MAIN_COMMAND": f"env DATA_PATH={tmp_path}/main {sys.executable} {REPOSITORY}/main.py",
+        "PORT": str(port),
+        "STANDBY_MAIN_COMMAND": f"env DATA_PATH={tmp_path}/main PORT={port} {sys.executable} {REPOSITORY}/main.py",
         "STANDBY_TRAFFIC_COMMAND": f"sh -c 'echo $SOVITSD_SHARE >> {tmp_path}/shares'",
         "NUM_PREPROCESSORS": "1",
         "STANDBY_DNS_COMMAND": f"sh -c 'echo $SOVITSD_ADDRESS $SOVITSD_NAME >> {hosts}'",
