@@ -14,6 +14,8 @@ HINTS: Final[dict[str, str]] = {
     "The version of sovitsd that wrote the records still starts with them.": (
         "写入这些记录的 sovitsd 版本仍可使用它们启动。"
     ),
+    "There are {}.": "有：{}。",
+    "One is like this: server: {host: 127.0.0.1, port: 8000}": "例如：server: {host: 127.0.0.1, port: 8000}",
     "These have one: {}.": "以下语言有：{}。",
     "Try again later.": "请稍后再试。",
     "POST /v1/audio/voice_consents makes one.": "用 POST /v1/audio/voice_consents 创建。",
