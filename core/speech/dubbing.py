@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Self, cast
 
+from core.creation import creation_id
 from core.errors import NotFound, error_message
-from core.ids import new_id
 from core.jobs.file_jobs import FileJobKind, file_job_kind
 from core.jobs.job import DEFAULT_PRIORITY, Job
 from core.jobs.queue import AsyncQueue
@@ -87,7 +87,9 @@ class DubbingService:
 
     async def create(self, plan: DubbingPlan, *, priority: int = DEFAULT_PRIORITY) -> Dubbing:
         """Enqueue a checked plan."""
-        opening, fitting, job = await self.queue.enqueue_many(new_dubbing_jobs(new_id(DUBBING_PREFIX), plan, priority))
+        opening, fitting, job = await self.queue.enqueue_many(
+            new_dubbing_jobs(creation_id(DUBBING_PREFIX), plan, priority)
+        )
         return Dubbing.of_jobs(job, opening, fitting)
 
     async def get(self, dubbing_id: str) -> Dubbing:

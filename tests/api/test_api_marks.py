@@ -179,7 +179,11 @@ OUTPUTS: dict[str, tuple[Callable[[Api, str], Any], tuple[str, ...]]] = {
     "Wyoming": (wyoming, ("pcm",)),
 }
 """Output → how it is received, and in which formats. The outputs of workers are tested with their roles."""
-WORKERS_OUTPUTS = {"GET /api/v1/inference/{inference_id}/audio", "GET /api/v1/inference/batch/{batch_id}/archive"}
+WORKERS_OUTPUTS = {
+    "GET /api/v1/inference/{inference_id}/audio",
+    "GET /api/v1/inference/subtitles/{dubbing_id}/audio",
+    "GET /api/v1/inference/batch/{batch_id}/archive",
+}
 SAMPLES = {
     "GET /api/v1/experiments/{exp_id}/stages/{stage}/artefacts/{name}",
     "GET /api/v1/task/{task_id}/files/download/{filename}",
