@@ -150,6 +150,40 @@ class OpenAIModel(TypedDict):
     owned_by: str
 
 
+class OpenAIModels(TypedDict):
+    """OpenAI's list of models."""
+
+    object: str
+    data: list[OpenAIModel]
+
+
+class SpeechVoice(TypedDict):
+    """A voice that a client lets its users choose."""
+
+    id: str
+    name: str
+    language: str
+
+
+class SpeechVoices(TypedDict):
+    """The voices that the caller may use."""
+
+    voices: list[SpeechVoice]
+
+
+class SpeechModel(TypedDict):
+    """A model that a client lets its users choose."""
+
+    id: str
+    name: str
+
+
+class SpeechModels(TypedDict):
+    """The names that `model` is given by clients."""
+
+    models: list[SpeechModel]
+
+
 @router.post("/audio/speech", response_class=ClosingStreamingResponse)
 async def create_speech(body: SpeechBody, request: Request, api: Api) -> Response:
     """Synthesize a text and stream the audio while it is made, as bytes or (`stream_format: sse`) as events.
@@ -200,7 +234,7 @@ async def create_speech(body: SpeechBody, request: Request, api: Api) -> Respons
     return ClosingStreamingResponse(_bytes(first, audio), 200, headers, MEDIA_TYPES[body.response_format])
 
 
-@public_router.get("/audio/voices")
+@public_router.get("/audio/voices", response_model=SpeechVoices)
 async def list_voices(api: Api) -> Response:
     """List all voices that the caller may see; without a key where keys exist, the shared ones."""
     voices = await api.voices.list_all()
@@ -209,19 +243,19 @@ async def list_voices(api: Api) -> Response:
     )
 
 
-@public_router.get("/audio/models")
+@public_router.get("/audio/models", response_model=SpeechModels)
 async def list_speech_models() -> Response:
     """List the names of models for clients that let their users choose one; no key is needed."""
     return JsonResponse({"models": [{"id": name, "name": name} for name in (MODEL, *OPENAI_MODELS)]})
 
 
-@router.get("/models")
+@router.get("/models", response_model=OpenAIModels)
 async def list_models() -> Response:
     """List the names of models. Which checkpoints are used depends on the voice."""
     return JsonResponse({"object": "list", "data": [_model(name) for name in (MODEL, *OPENAI_MODELS)]})
 
 
-@router.get("/models/{model}")
+@router.get("/models/{model}", response_model=OpenAIModel)
 async def get_model(model: Annotated[str, Path(max_length=200)]) -> Response:
     """Get a model by its name; any name is one, since the voice determines the checkpoints."""
     return JsonResponse(_model(model))

@@ -11,6 +11,7 @@ from api.http.access import public_operations
 from api.http.errors import ErrorFormat, NativeErrors
 from api.http.idempotency import takes_key
 from api.http.openapi_examples import ERROR_EXAMPLE, find_example
+from api.http.openapi_parameters import describe_parameters
 
 _EVENT_SCHEMA: Final[dict[str, Any]] = {
     "title": "Event",
@@ -78,6 +79,7 @@ def _complete(document: dict[str, Any], formats: Sequence[ErrorFormat], public: 
             error_body["example"] = ERROR_EXAMPLE
         error_content = {"application/json": error_body}
         for method, operation in operations.items():
+            describe_parameters(operation)
             responses = operation["responses"]
             if (method.upper(), path) in public:
                 operation["security"] = []

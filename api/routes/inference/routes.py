@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, cast
+from typing import Annotated, Any, Final, cast
 
 import orjson
 from fastapi import APIRouter, Query, Response
@@ -43,6 +43,16 @@ from core.speech.subtitles import (
     TimedUtterance,
     subtitles,
 )
+
+_ITEMS: Final = {"type": "array", "items": {"type": "object"}}
+_SUBTITLES: Final[dict[str, dict[str, Any]]] = {
+    SUBTITLE_MEDIA_TYPES["srt"]: {"schema": {"type": "string"}},
+    SUBTITLE_MEDIA_TYPES["vtt"]: {"schema": {"type": "string"}},
+    SUBTITLE_MEDIA_TYPES["json"]: {
+        "schema": {"type": "object", "properties": dict.fromkeys(("cues", "words", "marks"), _ITEMS)}
+    },
+}
+"""What the subtitles of an inference are, in each format."""
 
 router = APIRouter(
     prefix="/inference",
@@ -222,7 +232,7 @@ async def download_audio(inference_id: str, api: Api) -> Response:
     return response
 
 
-@router.get("/{inference_id}/subtitles")
+@router.get("/{inference_id}/subtitles", response_class=Response, responses={200: {"content": _SUBTITLES}})
 async def download_subtitles(
     inference_id: str,
     api: Api,

@@ -36,6 +36,21 @@ def test_every_body_has_an_example_that_it_accepts(document: dict[str, Any]) -> 
         assert not problems, f"{name}: {problems[0].message}"
 
 
+def test_every_parameter_is_described_and_every_response_in_json_has_a_schema(document: dict[str, Any]) -> None:
+    undescribed, without_schema = [], []
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for parameter in operation.get("parameters", []):
+                if not parameter.get("description"):
+                    undescribed.append(f"{method.upper()} {path}: {parameter['name']}")
+            for status, response in operation["responses"].items():
+                if response.get("content", {}).get("application/json", {"schema": True}).get("schema") in (None, {}):
+                    without_schema.append(f"{method.upper()} {path}: {status}")
+
+    assert undescribed == []
+    assert without_schema == []
+
+
 def test_the_example_of_an_error_is_one(document: dict[str, Any]) -> None:
     response = document["paths"]["/api/v1/files/{file_id}"]["get"]["responses"]["default"]["content"][
         "application/json"
