@@ -204,6 +204,7 @@ CODES: Final[Mapping[str, type[ApiError]]] = {
     "storage_unavailable": NotReadyError,
     "device_unusable": NotReadyError,
     "draining": NotReadyError,
+    "decoder_killed": NotReadyError,
     "missing_part": NotReadyError,
     "timed_out": TimedOutError,
     "training_failed": JobFailedError,

@@ -38,6 +38,18 @@ class Connection:
         """The headers of every request."""
         return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
+    def address_of(self, path: str) -> str:
+        """Return the URL of a path, or of an address of the server that one of its responses named.
+
+        Raise SovitsdError for another server's, which the key must not reach.
+        """
+        if path.startswith("/"):
+            return self.url + path
+        server, named = httpx.URL(self.url), httpx.URL(path)
+        if (named.scheme, named.netloc) != (server.scheme, server.netloc):
+            raise SovitsdError(f"{path} is no path, and no address of {self.url}.")
+        return path
+
 
 def connection_to(url: str | None, api_key: str | None, timeout: float, max_retries: int) -> Connection:
     """Return the connection of a client; what is None comes from SOVITSD_URL and SOVITSD_API_KEY.

@@ -100,7 +100,7 @@ class Sovitsd:
     def open(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
         """Send a request as `request` does, and give the response while its body still comes."""
         headers = {**self._connection.headers, **options.pop("headers", {})}
-        request = self._http.build_request(method, self.url + path, headers=headers, **options)
+        request = self._http.build_request(method, self._connection.address_of(path), headers=headers, **options)
         response = self._send(request)
         try:
             yield response
@@ -132,7 +132,7 @@ class Sovitsd:
             parser = EventParser(last_id)
             headers = {"Last-Event-ID": last_id} if last_id else {}
             request_headers = {**self._connection.headers, **headers}
-            request = self._http.build_request("GET", self.url + path, headers=request_headers)
+            request = self._http.build_request("GET", self._connection.address_of(path), headers=request_headers)
             response = self._send(request)
             try:
                 for line in response.iter_lines():

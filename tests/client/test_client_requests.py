@@ -277,3 +277,14 @@ def ruff_format(tmp_path: Path) -> Callable[[str], str]:
         return path.read_text()
 
     return run
+
+
+def test_an_address_of_the_server_is_followed_and_no_other(server: Server) -> None:
+    server.answers = [(200, {}, b"audio")]
+    with Sovitsd(server.url, "sk-secret") as client:
+        content = client.request("GET", f"{server.url}/audio/a.wav").content
+        with pytest.raises(SovitsdError, match="no address of"):
+            client.request("GET", "http://127.0.0.1:1/audio/a.wav")
+
+    assert content == b"audio"
+    assert [path for _, path, _, _ in server.requests] == ["/audio/a.wav"]

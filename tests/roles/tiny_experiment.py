@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -252,6 +253,7 @@ class TinyExperiment:
             check=lambda: None,
             confirm_lease=lambda: None,
             lease=SimpleNamespace(token=1),
+            counts=defaultdict(float),
             progress=lambda *arguments, **named: None,
             event=lambda *arguments: None,
             on_stop=lambda stop: None,

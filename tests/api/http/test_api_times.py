@@ -14,6 +14,8 @@ from api.app import create_app
 from core.settings import read_settings
 
 IS_A_TIME = re.compile(r"(.*_at|at|timestamp|time|.*_until)")
+NUMBERS = ("CustomVoiceView", "SpokenConsentView", "MarkTiming")
+"""Schemas of OpenAI, whose times are seconds since 1970, and of a place in an audio."""
 
 
 def test_every_time_in_a_response_is_a_text() -> None:
@@ -21,6 +23,7 @@ def test_every_time_in_a_response_is_a_text() -> None:
     times = [
         (f"{name}.{field}", shape)
         for name, schema in schemas.items()
+        if name not in NUMBERS
         for field, shape in schema.get("properties", {}).items()
         if IS_A_TIME.fullmatch(field)
     ]
