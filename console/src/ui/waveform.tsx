@@ -29,13 +29,18 @@ export function Waveform({ blob, label, height = 48, autoplay = false, range, on
   const container = useRef<HTMLDivElement>(null);
   const player = useRef<WaveSurfer>(null);
   const regions = useRef<Regions>(null);
+  // A range that is marked before the recording is loaded would be cut to nothing.
+  const loaded = useRef(false);
+  const marked = useRef<Range | undefined>(undefined);
+  marked.current = range;
   const [playing, setPlaying] = useState(false);
   const [time, setTime] = useState(0);
   const [duration, setDuration] = useState(0);
   const [failed, setFailed] = useState(false);
   const dark = isDark();
   useEffect(() => {
-    setDuration(0); // a range that is marked before the recording is loaded would be cut to nothing
+    loaded.current = false;
+    setDuration(0);
     const plugin = onRange ? RegionsPlugin.create() : undefined;
     const surfer = WaveSurfer.create({
       container: container.current!,
@@ -53,6 +58,7 @@ export function Waveform({ blob, label, height = 48, autoplay = false, range, on
     player.current = surfer;
     regions.current = plugin ?? null;
     surfer.on('ready', (seconds) => {
+      loaded.current = true;
       setDuration(seconds);
       if (autoplay) void surfer.play().catch(() => undefined);
     });
@@ -62,7 +68,9 @@ export function Waveform({ blob, label, height = 48, autoplay = false, range, on
     surfer.on('error', () => setFailed(true));
     if (plugin && onRange) {
       plugin.enableDragSelection({ color: cssColor('--wave-range') });
-      const report = (region: Range): void => onRange({ start: region.start, end: region.end });
+      const report = ({ start, end }: Range): void => {
+        if (start !== marked.current?.start || end !== marked.current.end) onRange({ start, end });
+      };
       plugin.on('region-created', (region) => {
         for (const other of plugin.getRegions()) if (other !== region) other.remove();
         report(region);
@@ -76,7 +84,7 @@ export function Waveform({ blob, label, height = 48, autoplay = false, range, on
     const plugin = regions.current;
     if (!plugin || !range) return;
     const [region] = plugin.getRegions();
-    if (!region && duration > 0) plugin.addRegion({ ...range, color: cssColor('--wave-range') });
+    if (!region && loaded.current) plugin.addRegion({ ...range, color: cssColor('--wave-range') });
     else if (region && (region.start !== range.start || region.end !== range.end)) region.setOptions(range);
   }, [range?.start, range?.end, duration, selectable]);
   const seek = (event: KeyboardEvent): void => {
