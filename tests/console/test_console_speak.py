@@ -46,6 +46,7 @@ def test_a_text_is_played_while_it_is_generated_and_saved_as_it_was_heard(consol
     page.get_by_label("Choose a recording").set_input_files(tmp_path / "speech.wav")
     expect(page.get_by_text("Synthetic: this server has spoken it.")).to_be_visible(timeout=180_000)
 
+    assert b"AIGC" in (tmp_path / "speech.wav").read_bytes()
     assert rate == 16_000, "that of the voice"
     assert len(samples) / rate > 4
     assert abs(samples).max() > 0.05

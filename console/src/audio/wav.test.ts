@@ -16,6 +16,14 @@ describe('a WAV', () => {
     }
   });
 
+  it('has the label of synthetic speech behind its samples', async () => {
+    const bytes = new Uint8Array(await writeWav(SAMPLES, 16_000, '{"Label":"1"}').arrayBuffer());
+    const list = new TextDecoder().decode(bytes.slice(2044));
+    expect(list).toBe('LIST\x1a\0\0\0INFOAIGC\x0e\0\0\0{"Label":"1"}\0');
+    expect(new DataView(bytes.buffer).getUint32(4, true)).toBe(bytes.length - 8);
+    expect(new WavReader().feed(bytes.slice(0, 2044))).toEqual(SAMPLES);
+  });
+
   it('may have other parts before its samples', async () => {
     const bytes = new Uint8Array(await writeWav(SAMPLES, 32_000).arrayBuffer());
     const list = Uint8Array.from([76, 73, 83, 84, 4, 0, 0, 0, 1, 2, 3, 4]);

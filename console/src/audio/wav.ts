@@ -42,14 +42,16 @@ export class WavReader {
   }
 }
 
-export function writeWav(samples: Int16Array, rate: number): Blob {
+/** Return a WAV; `label` is what the field AIGC says of synthetic speech, in a LIST chunk behind the samples, as in the server's files. */
+export function writeWav(samples: Int16Array, rate: number, label = ''): Blob {
   const header = new DataView(new ArrayBuffer(44));
   const text = (position: number, value: string): void => {
     for (let i = 0; i < value.length; i++) header.setUint8(position + i, value.charCodeAt(i));
   };
   const bytes = samples.length * 2;
+  const list = label ? chunk('LIST', concatenate([encode('INFO'), chunk('AIGC', encode(`${label}\0`))])) : new Uint8Array(0);
   text(0, 'RIFF');
-  header.setUint32(4, 36 + bytes, true);
+  header.setUint32(4, 36 + bytes + list.length, true);
   text(8, 'WAVEfmt ');
   header.setUint32(16, 16, true);
   header.setUint16(20, 1, true);
@@ -60,7 +62,18 @@ export function writeWav(samples: Int16Array, rate: number): Blob {
   header.setUint16(34, 16, true);
   text(36, 'data');
   header.setUint32(40, bytes, true);
-  return new Blob([header.buffer, samples as Int16Array<ArrayBuffer>], { type: 'audio/wav' });
+  return new Blob([header.buffer, samples as Int16Array<ArrayBuffer>, list], { type: 'audio/wav' });
+}
+
+function encode(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+/** Return a chunk of RIFF; its content is padded to an even length, which does not count. */
+function chunk(name: string, content: Uint8Array): Uint8Array<ArrayBuffer> {
+  const size = new DataView(new ArrayBuffer(4));
+  size.setUint32(0, content.length, true);
+  return concatenate([encode(name), new Uint8Array(size.buffer), content, new Uint8Array(content.length % 2)]);
 }
 
 export function concatenate(parts: Uint8Array[]): Uint8Array<ArrayBuffer> {

@@ -52,6 +52,7 @@ export function speakLive(settings: SpeechSettings, onState: (state: LiveState) 
     });
     const reader = new WavReader();
     const parts: Int16Array[] = [];
+    let label = '';
     const parser = new EventParser();
     const stream = response.body!.pipeThrough(new TextDecoderStream()).getReader();
     try {
@@ -61,6 +62,7 @@ export function speakLive(settings: SpeechSettings, onState: (state: LiveState) 
         for (const { data } of parser.feed(value)) {
           if (data['type'] === 'error') throw toApiError(data, response.status);
           if (typeof data['audio'] !== 'string') continue;
+          if (data['aigc']) label = JSON.stringify(data['aigc']);
           const samples = reader.feed(Uint8Array.from(atob(data['audio']), (byte) => byte.charCodeAt(0)));
           if (Array.isArray(data['words'])) state.words = [...state.words, ...(data['words'] as SpokenWord[])];
           if (samples.length > 0) {
@@ -79,7 +81,7 @@ export function speakLive(settings: SpeechSettings, onState: (state: LiveState) 
     }
     player?.finish();
     onState({ ...state, phase: 'done' });
-    return writeWav(concatenateSamples(parts), reader.rate || 24_000);
+    return writeWav(concatenateSamples(parts), reader.rate || 24_000, label);
   }
 
   return {
