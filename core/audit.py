@@ -148,7 +148,8 @@ class AuditLog:
         lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if self.path.stat().st_size + more_bytes <= self._max_bytes:
+            # Missing: another process has just renamed it, and nobody has begun the next one yet.
+            if not self.path.exists() or self.path.stat().st_size + more_bytes <= self._max_bytes:
                 return
             files = self._files()
             for older, newer in zip(files[::-1], files[-2::-1], strict=False):

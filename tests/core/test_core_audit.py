@@ -96,6 +96,21 @@ def test_processes_that_append_and_rotate_at_once_lose_nothing(tmp_path: Path) -
     assert ids == {f"req-{number}" for number in range(900)}
 
 
+def test_an_entry_is_kept_that_comes_between_the_renaming_of_a_full_file_and_the_next_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AuditLog(tmp_path / "audit.jsonl", max_bytes=1)
+    log.append(entry(0))
+
+    def rotated_by_another_process(descriptor: int, operation: int) -> None:
+        log.path.rename(log.path.with_name("audit.jsonl.1"))
+
+    monkeypatch.setattr("core.audit.fcntl.flock", rotated_by_another_process)
+    log.append(entry(1))
+
+    assert [item.request_id for item in log.entries()] == ["req-1", "req-0"]
+
+
 def test_half_a_line_is_passed_over(log: AuditLog) -> None:
     log.append(entry(0))
     with log.path.open("ab") as file:
