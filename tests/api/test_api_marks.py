@@ -217,6 +217,7 @@ WITHOUT_SPEECH = {
     "GET /api/v1/consents/{consent_id}/recording": "a recording",
     "GET /api/v1/voices/{voice}/prompts/{prompt}/audio": "a recording",
     "GET /api/v1/voices/{voice}/export": "checkpoints and recordings",
+    "GET /api/v1/inference/{inference_id}/subtitles": "text",
     "GET /control": "no content",
     "POST /control": "no content",
 }
