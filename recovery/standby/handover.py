@@ -6,8 +6,7 @@ and its records are kept beside the new ones.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Final
 
 import orjson
@@ -18,29 +17,26 @@ from recovery.backup.create import BackupMaker
 from recovery.backup.open_target import open_target
 from recovery.backup.steps import StepLog
 from recovery.standby.alerts import notify
-from recovery.standby.audit_chain import AuditChain
 from recovery.standby.epochs import Epochs, LeaseRenewal
 from recovery.standby.hooks import run_hook
 from recovery.standby.local_service import LocalService
 from recovery.standby.probe import SiteProbe
-from recovery.standby.site import SiteIdentity, StandbyFolder, SwitchState
-from recovery.standby.switch import READY_SECONDS, switch_lock, wait_for
+from recovery.standby.procedure import Procedure, Step
+from recovery.standby.site import SiteIdentity, SwitchState
+from recovery.standby.switch import READY_SECONDS, wait_for
 
 MAIN_SECONDS: Final = 1800.0
 """That a command on the main site may take: a restore, at most."""
 
 
-class Handover:
+class Handover(Procedure):
     """A return of the service to the main site."""
 
+    kind = "return"
+
     def __init__(self, settings: Settings, main_url: str, steps: StepLog, *, accept_difference: bool = False) -> None:
-        self.settings = settings
+        super().__init__(settings, steps, accept_difference=accept_difference)
         self.main_url = main_url
-        self.steps = steps
-        self._accept_difference = accept_difference
-        self._folder = StandbyFolder(settings.data_path)
-        self._audit = AuditChain(settings.data_path)
-        self.state = SwitchState()
 
     def run(self) -> SwitchState:
         """Return the service, or go on where a return was interrupted.
@@ -54,25 +50,17 @@ class Handover:
                 "A return runs commands on the main site, and STANDBY_MAIN_COMMAND is not set.",
                 hint="Set it to what runs main.py there: ssh voice@main sovitsd",
             )
-        with switch_lock(self.settings):
-            self.state = self._begin()
-            for name, action in self._steps():
-                if name not in self.state.done:
-                    self._do(name, action)
-            self.state.finished_at = time.time()
-            self._folder.write(self.state)
-        return self.state
+        return super().run()
 
-    def _begin(self) -> SwitchState:
-        before = self._folder.read(SwitchState)
-        if before is not None and before.kind == "return" and not before.finished_at:
-            return before
-        self._audit.append("return", f"to {self.main_url} begins")
-        state = SwitchState(kind="return", started_at=time.time())
-        self._folder.write(state)
-        return state
+    @property
+    def _command(self) -> str:
+        return f"main.py standby return --to {self.main_url}"
 
-    def _steps(self) -> tuple[tuple[str, Callable[[], str]], ...]:
+    @property
+    def _purpose(self) -> str:
+        return f"to {self.main_url} begins"
+
+    def _planned_steps(self) -> Sequence[Step]:
         shares = [int(share) for share in self.settings.standby_shares]
         return (
             ("compare", self._compare),
@@ -84,21 +72,6 @@ class Handover:
             *((f"traffic {share} %", lambda share=share: self._move(share)) for share in shares),
             ("sleep", self._sleep),
         )
-
-    def _do(self, name: str, action: Callable[[], str]) -> None:
-        try:
-            with self.steps.step(name) as step:
-                step.detail = action()
-        except SovitsError as error:
-            self.state.failed_step, self.state.error = name, error.message
-            self._folder.write(self.state)
-            self._audit.append(f"return: {name}", error.message, "failed")
-            error.hint = f"{error.hint} Then go on: main.py standby return --to {self.main_url}".strip()
-            raise
-        self.state.failed_step = self.state.error = ""
-        self.state.done.append(name)
-        self._folder.write(self.state)
-        self._audit.append(f"return: {name}", step.detail)
 
     def _compare(self) -> str:
         """Show what the main site wrote and never backed up; it stays in its records from before the restore."""

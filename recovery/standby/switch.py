@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from filelock import FileLock, Timeout
-
-from core.errors import Conflict, SovitsError
 from core.settings import Settings
 from recovery.backup.changes import read_sync_mark
 from recovery.backup.names import LATEST
@@ -21,12 +18,12 @@ from recovery.backup.open_target import open_target
 from recovery.backup.restore import RestoreOptions, Restorer
 from recovery.backup.steps import StepLog
 from recovery.standby.alerts import notify
-from recovery.standby.audit_chain import AuditChain
 from recovery.standby.epochs import Epochs
 from recovery.standby.hooks import run_hook
 from recovery.standby.local_service import LocalService
 from recovery.standby.probe import ProbeFailed, SiteProbe
-from recovery.standby.site import SiteIdentity, StandbyFolder, SwitchState, WatchState
+from recovery.standby.procedure import Procedure, Step
+from recovery.standby.site import SiteIdentity, WatchState
 
 SENTENCE: Final = "The service is here again."
 LEASE_MARGIN_SECONDS: Final = 2.0
@@ -36,44 +33,24 @@ RESOLVE_SECONDS: Final = 120.0
 POLL_SECONDS: Final = 0.5
 
 
-class Switch:
+class Switch(Procedure):
     """A switch to this site."""
 
+    kind = "switch"
+
     def __init__(self, settings: Settings, steps: StepLog, *, accept_difference: bool = False) -> None:
-        self.settings = settings
-        self.steps = steps
-        self._accept_difference = accept_difference
-        self._folder = StandbyFolder(settings.data_path)
-        self._audit = AuditChain(settings.data_path)
+        super().__init__(settings, steps, accept_difference=accept_difference)
         self._service = LocalService(settings)
-        self.state = SwitchState()
 
-    def run(self) -> SwitchState:
-        """Switch, or go on with a switch that was interrupted; return how it went.
+    @property
+    def _command(self) -> str:
+        return "main.py standby switch --confirm"
 
-        Raises:
-            Conflict: another switch is under way.
-            SovitsError: a step failed; the same command goes on with it.
-        """
-        with switch_lock(self.settings):
-            self.state = self._begin()
-            for name, action in self._steps():
-                if name not in self.state.done:
-                    self._do(name, action)
-            self.state.finished_at = time.time()
-            self._folder.write(self.state)
-        return self.state
+    @property
+    def _purpose(self) -> str:
+        return f"begins; accept difference: {self._accept_difference}"
 
-    def _begin(self) -> SwitchState:
-        before = self._folder.read(SwitchState)
-        if before is not None and before.kind == "switch" and not before.finished_at:
-            return before
-        self._audit.append("switch", f"begins; accept difference: {self._accept_difference}")
-        state = SwitchState(kind="switch", started_at=time.time())
-        self._folder.write(state)
-        return state
-
-    def _steps(self) -> tuple[tuple[str, Callable[[], str]], ...]:
+    def _planned_steps(self) -> Sequence[Step]:
         return (
             ("fence", self._fence),
             ("restore", self._restore),
@@ -85,21 +62,6 @@ class Switch:
             ("resolve", self._check_dns),
             ("notify", self._tell),
         )
-
-    def _do(self, name: str, action: Callable[[], str]) -> None:
-        try:
-            with self.steps.step(name) as step:
-                step.detail = action()
-        except SovitsError as error:
-            self.state.failed_step, self.state.error = name, error.message
-            self._folder.write(self.state)
-            self._audit.append(f"switch: {name}", error.message, "failed")
-            error.hint = f"{error.hint} Then go on: main.py standby switch --confirm".strip()
-            raise
-        self.state.failed_step = self.state.error = ""
-        self.state.done.append(name)
-        self._folder.write(self.state)
-        self._audit.append(f"switch: {name}", step.detail)
 
     def _fence(self) -> str:
         """Take the next epoch, and run the command that ends the main site."""
@@ -195,26 +157,6 @@ class Switch:
             self.steps.warn(problem)
         self._audit.archive(open_target(self.settings.backup_url))
         return f"at most {self.state.lost_seconds:g} s of changes are lost"
-
-
-class switch_lock:  # a context manager
-    """Holds the lock of the one switch or return that may run; raises Conflict when there is one already."""
-
-    def __init__(self, settings: Settings) -> None:
-        folder = StandbyFolder(settings.data_path).path
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = FileLock(folder / "switch.lock", timeout=0)
-
-    def __enter__(self) -> None:
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise Conflict(
-                "Another switch of this site is under way.", hint="`main.py standby status` says how far it is."
-            ) from None
-
-    def __exit__(self, *_error: object) -> None:
-        self._lock.release()
 
 
 def wait_for(check: Callable[[], object], seconds: float) -> str:
