@@ -61,9 +61,7 @@ class LiveSpeech:
         *,
         stall_seconds: float,
         ahead: int,
-        true_peak: float,
-        trim_silence: bool,
-        whole: bool = False,
+        levels: LevelPlan,
         rate: int = 0,
     ) -> None:
         """Begin without a text.
@@ -75,9 +73,7 @@ class LiveSpeech:
             speech_id: Its id.
             stall_seconds: After so long without audio of the next utterance it is given up.
             ahead: Utterances that are synthesized beyond the one that is being heard.
-            true_peak: dBTP that it does not exceed where it has a loudness.
-            trim_silence: Whether the silence before and after it is dropped.
-            whole: Whether nobody waits for samples before their utterance ends.
+            levels: What is done to its level before it is marked.
             rate: Hz of the samples; 0: those of its first utterance.
         """
         self.id = speech_id
@@ -105,9 +101,7 @@ class LiveSpeech:
         self._voices: set[str] = set()
         self._stall_seconds = stall_seconds
         self._ahead = ahead
-        self._true_peak = true_peak
-        self._trim_silence = trim_silence
-        self._whole = whole
+        self._levels = levels
         self._rate = rate
         self._pending: deque[tuple[UtteranceRequest, int]] = deque()
         self._enqueued: deque[_Enqueued] = deque()
@@ -168,9 +162,8 @@ class LiveSpeech:
 
         Raises TimedOut when no audio arrives for `stall_seconds`, and the error of an utterance that failed.
         """
-        levels = LevelPlan(self._true_peak - self._marks.headroom_db, self._trim_silence, self._whole)
         # Several voices may have several rates.
-        async with aclosing(leveled(at_one_rate(self._spoken(), self._rate), levels)) as chunks:
+        async with aclosing(leveled(at_one_rate(self._spoken(), self._rate), self._levels)) as chunks:
             async for chunk in chunks:
                 samples, marker = b"", self._marker
                 if chunk.samples:

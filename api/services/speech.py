@@ -19,6 +19,7 @@ from api.http.request_context import warn_caller
 from api.services.audio_chunks import AudioChunk
 from api.services.consent_watch import SpeechConsentWatch
 from api.services.job_errors import error_from_job
+from api.services.leveling import LevelPlan
 from api.services.live_speech import FILE_AHEAD, KEEP_SECONDS, STREAM_AHEAD, LiveSpeech
 from api.services.named_voices import NamedVoices
 from api.services.provenance import ProvenanceLog
@@ -276,9 +277,7 @@ class SpeechService:
             speech_id,
             stall_seconds=self.settings.synthesis_timeout_seconds,
             ahead=ahead,
-            true_peak=request.true_peak,
-            trim_silence=request.trim_silence,
-            whole=whole,
+            levels=LevelPlan(request.true_peak - self.marks.headroom_db, request.trim_silence, whole),
             rate=request.sample_rate if request.voices else 0,
         )
         self._live.add(live)
