@@ -14,16 +14,15 @@ from typing_extensions import TypedDict
 from api.dependencies import Api, Limit, Offset
 from api.http.access import SPEAKING
 from api.http.request_context import external_path
-from api.http.responses import JsonResponse, stored_file_response
+from api.http.responses import JsonResponse
 from api.http.schemas import JsonObjectView, PageView, StrictModel, page_response
 from api.http.sse import EventStream, LastEventId
 from api.routes.inference.events import dubbing_feed
+from api.routes.inference.result_files import speech_file
 from api.services.dubbing import plan_dubbing
-from api.services.encoding import LABEL_HEADER, SAMPLE_RATE_HEADER
 from api.services.speech_fields import SpeechFields
-from common.audio_formats import FILE_EXTENSIONS, AudioFormat
+from common.audio_formats import AudioFormat
 from common.limits import MAX_SPEED, MIN_SPEED
-from core.errors import NotFound
 from core.records import iso
 from core.speech.cues import MAX_BYTES, parse_subtitles
 from core.speech.dubbing import Dubbing
@@ -131,20 +130,7 @@ async def cancel_dubbing(dubbing_id: str, api: Api) -> Response:
 @router.get("/{dubbing_id}/audio", response_class=FileResponse)
 async def download_dubbing(dubbing_id: str, api: Api) -> Response:
     """Download the audio file of spoken subtitles. Supports `Range`. 409 until it is ready."""
-    result = (await api.dubbings.get(dubbing_id)).require_audio()
-    response = await stored_file_response(
-        api.storage,
-        result["audio"],
-        result["media_type"],
-        filename=f"{dubbing_id}.{FILE_EXTENSIONS[result['format']]}",
-        sha256=result["sha256"],
-        missing=NotFound(f"The file of {dubbing_id} is gone.", hint="Files are kept for RESULT_EXPIRY_SECONDS."),
-    )
-    if label := result.get("aigc"):
-        response.headers[LABEL_HEADER] = label
-    if result["format"] == "pcm":
-        response.headers[SAMPLE_RATE_HEADER] = str(result["sample_rate"])
-    return response
+    return await speech_file(api, dubbing_id, (await api.dubbings.get(dubbing_id)).require_audio())
 
 
 @router.get("/{dubbing_id}/progress", response_class=EventStream)

@@ -12,11 +12,12 @@ from pydantic import AliasChoices, Field
 
 from api.dependencies import Api, ApiServices, Limit, Offset
 from api.http.access import SPEAKING
-from api.http.responses import JsonResponse, attachment, stored_file_response
+from api.http.responses import JsonResponse, attachment
 from api.http.schedule import ScheduleAt, seconds_until
 from api.http.schemas import PageView, StrictModel, page_response
 from api.http.sse import EventStream, LastEventId
 from api.routes.inference.events import batch_feed, inference_feed
+from api.routes.inference.result_files import result_file, speech_file
 from api.routes.inference.views import (
     BatchSummary,
     BatchView,
@@ -26,11 +27,9 @@ from api.routes.inference.views import (
     inference_view,
 )
 from api.services.batches import BatchText, check_batch
-from api.services.encoding import LABEL_HEADER, SAMPLE_RATE_HEADER
 from api.services.speech_fields import SpeechFields
-from common.audio_formats import FILE_EXTENSIONS, AudioFormat
+from common.audio_formats import AudioFormat
 from core.errors import NotFound
-from core.jobs.job import Job
 from core.names import Name
 from core.speech.inference import Inference
 from core.speech.inference_jobs import MAX_BATCH_ITEMS
@@ -168,8 +167,8 @@ async def download_archive(batch_id: str, api: Api) -> Response:
     """
     batch = await api.batches.get(batch_id)
     batch_result = batch.require_archive()
-    return await _result_file(
-        api, batch.job, batch_result["archive"], "application/zip", f"{batch_id}.zip", batch_result["sha256"]
+    return await result_file(
+        api, batch_id, batch_result["archive"], "application/zip", f"{batch_id}.zip", batch_result["sha256"]
     )
 
 
@@ -222,14 +221,7 @@ async def cancel_inference(inference_id: str, api: Api) -> Response:
 async def download_audio(inference_id: str, api: Api) -> Response:
     """Download the audio file of an inference. Supports `Range`. 409 until it is ready."""
     inference = await api.inference.get(inference_id)
-    result = inference.require_audio()
-    filename = f"{inference_id}.{FILE_EXTENSIONS[result['format']]}"
-    response = await _result_file(api, inference.job, result["audio"], result["media_type"], filename, result["sha256"])
-    if label := result.get("aigc"):
-        response.headers[LABEL_HEADER] = label
-    if result["format"] == "pcm":
-        response.headers[SAMPLE_RATE_HEADER] = str(result["sample_rate"])
-    return response
+    return await speech_file(api, inference_id, inference.require_audio())
 
 
 @router.get("/{inference_id}/subtitles", response_class=Response, responses={200: {"content": _SUBTITLES}})
@@ -266,16 +258,3 @@ async def _timed_utterances(api: ApiServices, inference: Inference) -> list[Time
             f"The words of {inference.job.id} are gone.", hint="Files are kept for RESULT_EXPIRY_SECONDS."
         ) from None
     return cast(list[TimedUtterance], orjson.loads(content))
-
-
-async def _result_file(
-    api: ApiServices, job: Job, key: str, media_type: str, filename: str, sha256: str
-) -> FileResponse:
-    return await stored_file_response(
-        api.storage,
-        key,
-        media_type,
-        filename=filename,
-        sha256=sha256,
-        missing=NotFound(f"The file of {job.id} is gone.", hint="Files are kept for RESULT_EXPIRY_SECONDS."),
-    )
