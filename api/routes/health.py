@@ -99,7 +99,8 @@ async def metrics(api: Api) -> Response:
             counts=await ServiceCounts(api.queue.transport, api.queue.prefix).read(),
             hosts=await api.limits.hosts(),
         )
-    return Response(api.metrics.render(snapshot), media_type="text/plain; version=0.0.4; charset=utf-8")
+    content = await asyncio.to_thread(api.metrics.render, snapshot)  # reads files of other processes
+    return Response(content, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def info_view(api: ApiServices) -> Info:
