@@ -21,6 +21,7 @@ _WORD_END: Final = re.compile(r"\s(?=\S*$)|(?<=[぀-ヿ㐀-鿿])(?=[぀-ヿ㐀-�
 _CERTAIN_END: Final = re.compile(r"[。！？!?；\n][\"'”’」』）)\]]{0,3}\s*$")
 _OPEN_TAG: Final = re.compile(r"\[(?:/?v?o?i?c?e?|voice:[^\[\]\n]{0,200})$")
 _WORD: Final = re.compile(r"[぀-ヿ㐀-鿿]|[^\s぀-ヿ㐀-鿿]+")
+_SPACED_WORD: Final = re.compile(rf"\s*(?:{_WORD.pattern})\s*|\s+")
 
 
 class CutPlace(StrEnum):
@@ -86,10 +87,31 @@ class GrowingText:
         words = _WORD.findall(part)
         unspaced = sum(len(word) == 1 and word >= "぀" for word in words)
         enough = len(words) - unspaced >= MIN_WORDS or unspaced >= MIN_IDEOGRAPHS
-        return enough and part.count("{") == part.count("}") and not _OPEN_TAG.search(part)  # never within a tag
+        return enough and not _is_within_tag(part)
 
     def _cut(self, length: int, place: CutPlace) -> TextPiece:
         piece = TextPiece(self._buffer[:length], self._taken, place)
         self._buffer = self._buffer[length:]
         self._taken += length
         return piece
+
+
+def text_parts(text: str, sentences: Callable[[str], Iterator[str]], characters: int) -> Iterator[str]:
+    """Yield a text in parts of about so many characters; together they are the text.
+
+    They end with sentences, or with words where a sentence is longer, and never within a tag.
+    """
+    part = ""
+    for sentence in sentences(text):
+        for atom in [sentence] if len(sentence) <= characters else _SPACED_WORD.findall(sentence):
+            if part.strip() and len(part) + len(atom) > characters and not _is_within_tag(part):
+                yield part
+                part = ""
+            part += atom
+    if part:
+        yield part
+
+
+def _is_within_tag(part: str) -> bool:
+    """Return whether a text ends between the brackets of its markup."""
+    return part.count("{") != part.count("}") or _OPEN_TAG.search(part) is not None

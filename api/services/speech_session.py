@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from api.services.audio_chunks import AudioChunk
-from api.services.growing_text import CutPlace, GrowingText, TextPiece
+from api.services.growing_text import CutPlace, GrowingText, TextPiece, text_parts
 from api.services.live_speech import LiveSpeech
 from api.services.text_splitting import sentences, split_short_text, voice_at_end
 from common.text_origins import moved
@@ -33,6 +33,7 @@ LEAD_SECONDS: Final = 0.6
 PAUSE_SECONDS: Final = {CutPlace.CLAUSE: 0.08, CutPlace.WORD: 0.0}
 """Silence behind a part of a sentence."""
 MAX_PIECE_CHARACTERS: Final = 1000
+"""Of text that is split at once."""
 
 PrepareText: TypeAlias = Callable[[SpeechRequest], Awaitable[tuple[SpeechRequest, list[str]]]]
 """Returns a request with the voices that its text names, and warnings."""
@@ -142,11 +143,18 @@ class SpeechSession:
                 await self._speak(piece)
                 urgent = False
 
+    def _parts(self, text: str) -> Iterator[str]:
+        """Yield what is split at once; a document is never taken apart."""
+        if self._template.input_type == "ssml" or text.lstrip().startswith("<speak"):
+            return iter([text])
+        return text_parts(text, sentences, MAX_PIECE_CHARACTERS)
+
     async def _speak(self, piece: TextPiece | None) -> None:
         if piece is None:
             return
-        for first in range(0, len(piece.text), MAX_PIECE_CHARACTERS):
-            text = piece.text[first : first + MAX_PIECE_CHARACTERS]
+        position = 0
+        for text in self._parts(piece.text):
+            first, position = position, position + len(text)
             request, warnings = await self._prepare(self._template.model_copy(update={"text": text}))
             self.warnings += (warning for warning in warnings if warning not in self.warnings)
             following = {"voices": request.voices, "first_voice": await asyncio.to_thread(voice_at_end, request)}

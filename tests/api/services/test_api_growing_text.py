@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
-from api.services.growing_text import CutPlace, GrowingText, TextPiece
+from api.services.growing_text import CutPlace, GrowingText, TextPiece, text_parts
 from api.services.text_splitting import sentences
 
 ENGLISH = "Well, the weather is fine today. It costs 3.50 dollars, doesn't it? Dr. Smith says so... and then he left."
@@ -86,3 +88,25 @@ def test_ssml_is_spoken_when_it_is_complete():
     assert text.take(urgent=True) is None
     text.append("</speak>")
     assert text.flush() == TextPiece("<speak>One sentence. Another one.</speak>", 0, CutPlace.SENTENCE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(" ".join(["The end of it."] * 40), id="sentences"),
+        pytest.param("word " * 300, id="one sentence"),
+        pytest.param("今天天气很好我们去公园玩吧" * 30, id="no spaces"),
+        pytest.param(" " * 500 + "at last" + " " * 500, id="whitespace"),
+        pytest.param("and {300 ms} then [voice:Miss Moon] she " * 30, id="tags"),
+    ],
+)
+def test_the_parts_of_a_long_text_are_the_text_and_end_with_words_outside_of_tags(text: str):
+    parts = list(text_parts(text, sentences, 100))
+
+    assert "".join(parts) == text
+    assert len(parts) > 1
+    for part, following in pairwise(parts):
+        assert part.count("{") == part.count("}")
+        assert part.count("[") == part.count("]")
+        assert part[-1].isspace() or following[0].isspace() or part[-1] > "぀"
+        assert len(part.strip()) <= 100 + len("[voice:Miss Moon]")

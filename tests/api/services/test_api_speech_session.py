@@ -41,6 +41,18 @@ async def test_the_first_words_are_spoken_before_the_sentence_is_complete(
     assert session.spoken[-1].end == len("The quick brown fox jumps over the lazy dog. And then it sleeps.")
 
 
+async def test_a_long_document_is_not_taken_apart(api: Api, tone_workers: ToneWorkers, voice: VoiceRecord):
+    sentences = [f"This is sentence {word}." for word in ("one", "two", "three") * 20]
+    document = f"<speak><p>{' '.join(sentences)}</p></speak>"
+    assert len(document) > 1000
+    async with api.services.speech.session("Allison", SpeechOptions(language="en", input_type="ssml")) as session:
+        await session.done(document)
+        async for _ in session.audio():
+            pass
+
+    assert [spoken.text for spoken in session.spoken] == sentences
+
+
 async def test_a_flush_speaks_what_is_there(api: Api, tone_workers: ToneWorkers, voice: VoiceRecord):
     async with api.services.speech.session("Allison", OPTIONS) as session:
         audio = session.audio()
