@@ -45,12 +45,11 @@ def test_a_key_sees_only_what_it_may_do_and_an_unknown_one_is_asked_again(consol
     page.get_by_label("API key").fill(secret)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("navigation", name="Pages")).to_be_visible()
-    links = page.get_by_role("navigation", name="Pages").get_by_role("link").all_inner_texts()
-    assert links == ["New voice", "Voices and models", "Data sets", "Experiments", "Service"]
+    links = page.get_by_role("navigation", name="Pages").get_by_role("link")
+    expect(links).to_have_text(["New voice", "Voices and models", "Data sets", "Experiments", "Service"])
     expect(page.get_by_role("button", name="Start the training")).to_have_count(0)
     page.get_by_role("link", name="Service").click()
-    tabs = page.locator(".tabs a").all_inner_texts()
-    assert tabs == ["Overview", "Jobs", "Dead letters", "Limits", "Webhooks"]
+    expect(page.locator(".tabs a")).to_have_text(["Overview", "Jobs", "Dead letters", "Limits", "Webhooks"])
     page.reload()
     expect(page.get_by_role("heading", level=1)).to_have_text("Service")
     page.get_by_role("button", name="Sign out").click()
