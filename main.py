@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from commands.arguments import build_parser
 from commands.terminal import INTERRUPTED
+from common.program_name import pass_on_program_name
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -25,6 +26,7 @@ USER_FILE_COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    pass_on_program_name()
     options = build_parser().parse_args(arguments)
     if options.command == "demo":  # the demo chooses its own settings
         return _demo(options)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from commands.backup_arguments import (
@@ -15,6 +13,7 @@ from commands.backup_arguments import (
 )
 from commands.terminal import HeadingFormatter
 from common.limits import MAX_API_WORKERS
+from common.program_name import program_name
 from common.versions import VERSIONS
 
 Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"
@@ -39,10 +38,8 @@ class VersionAction(argparse.Action):
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the command line."""
-    # Called through the entry point of an installed package, it has that name.
-    name = "sovitsd" if Path(sys.argv[0]).name.startswith("sovitsd") else "main.py"
     parser = argparse.ArgumentParser(
-        prog=name,
+        prog=program_name(),
         description="sovitsd: recordings in, voices and speech out.",
         epilog="Settings: see env.example. `COMMAND --help` explains a command.",
         formatter_class=HeadingFormatter,

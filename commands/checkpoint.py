@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from commands.terminal import INTERRUPTED, print_json
 from common.official_weights import PARTS
+from common.program_name import program_name
 from common.sentences import join_sentences
 from common.versions import UPSTREAM_VERSIONS
 from GPT_SoVITS.checkpoints.catalog import files_for, installed_parts
@@ -94,7 +95,7 @@ def download(options: argparse.Namespace, folder: Path, endpoint: str) -> int:
             place = part.path.relative_to(folder) if part.path and part.path.is_relative_to(folder) else part.path
             print(f"  {part.part:<18}{part.version:<11}{place or '-'}")
         versions, parts = ", ".join(UPSTREAM_VERSIONS), ", ".join(PARTS)
-        print(f"`main.py download NAME` fetches a version ({versions}) or a part ({parts}).")
+        print(f"`{program_name()} download NAME` fetches a version ({versions}) or a part ({parts}).")
         return 0
     from GPT_SoVITS.checkpoints.download import HUB, fetch
     from GPT_SoVITS.checkpoints.modelscope import MODELSCOPE

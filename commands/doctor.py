@@ -19,6 +19,7 @@ from commands.doctor_report import DoctorReport
 from commands.host_checks import check_backups, check_clock, check_cuda_wheel, check_keys
 from commands.terminal import print_json
 from common.official_weights import installed_weights, missing_parts
+from common.program_name import program_name
 from common.versions import VERSIONS
 from core.errors import BadAudio, NotReady, SovitsError
 from core.exposure import OpenToNetwork, check_exposure, has_recorded_key
@@ -156,7 +157,7 @@ def _weights(settings: Settings) -> list[str]:
     lines = []
     for model_version in VERSIONS:
         missing = missing_parts(weights, model_version)
-        remedy = f"missing: {', '.join(missing)}; `main.py download {model_version}` fetches them"
+        remedy = f"missing: {', '.join(missing)}; `{program_name()} download {model_version}` fetches them"
         lines.append(f"{model_version + ':':<10} {remedy if missing else 'installed'}")
     return lines
 
@@ -200,7 +201,7 @@ def _check_exposure(settings: Settings, report: DoctorReport) -> None:
         exists = not settings.resolved_database_url.startswith("sqlite") or settings.database_file.exists()
         check_exposure(settings, has_key=exists and asyncio.run(has_recorded_key(settings)))
     except OpenToNetwork as error:
-        report.missing.append(f"an API key: {error.message} `main.py keys create NAME` makes one")
+        report.missing.append(f"an API key: {error.message} `{program_name()} keys create NAME` makes one")
     except SovitsError as error:
         report.advice.append(f"a database that can be read, to see whether a key exists: {error.message}")
     if settings.allow_open_access:

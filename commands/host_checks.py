@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from common.program_name import program_name
 from core.errors import SovitsError
 from core.records import ApiKeyRecord, Records
 from core.redis import connect, is_connection_error
@@ -53,13 +54,15 @@ def check_keys(settings: Settings) -> HostCheck:
         return HostCheck([f"unknown: {error.message}"])
     now = time.time()
     usable = [key for key in records if key.status(now) in ("valid", "admin")]
-    check.lines.append(f"{len(usable)} valid of {len(records)} that were made by `main.py keys`")
+    check.lines.append(f"{len(usable)} valid of {len(records)} that were made by `{program_name()} keys`")
     for key in usable:
         if key.expires_at is not None and key.expires_at - now < EXPIRES_SOON_SECONDS:
             days = (key.expires_at - now) / 86_400
-            check.advice.append(f"a key in place of {key.name!r}, which ends in {days:.1f} days: `main.py keys create`")
+            check.advice.append(
+                f"a key in place of {key.name!r}, which ends in {days:.1f} days: `{program_name()} keys create`"
+            )
     if records and not usable and not configured:
-        check.missing.append("a valid API key: every request is rejected; see `main.py keys open`")
+        check.missing.append(f"a valid API key: every request is rejected; see `{program_name()} keys open`")
     return check
 
 
@@ -115,7 +118,9 @@ def check_backups(settings: Settings) -> HostCheck:
         hours = (time.time() - status.created_at) / 3600
         check.lines.append(f"{status.name}, {hours:.1f} h old")
         if hours > MAX_BACKUP_HOURS:
-            check.missing.append(f"a backup of the last day: the newest is {hours:.0f} h old; `main.py backup now`")
+            check.missing.append(
+                f"a backup of the last day: the newest is {hours:.0f} h old; `{program_name()} backup now`"
+            )
     if status.failed_at > status.created_at:
         check.missing.append(f"a backup that succeeds: the last one failed: {status.error}")
     return check

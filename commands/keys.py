@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from commands.terminal import print_json
+from common.program_name import program_name
 from core.access import USER_SCOPES, Quota, parse_scopes
 from core.errors import Conflict, InvalidRequest, NotFound
 from core.records import ConsentSource, NewConsentRecord, Records, iso, upgrade
@@ -117,7 +118,7 @@ async def revoke_key(records: Records, options: argparse.Namespace, settings: Se
     else:
         print(f"Revoked {count} key{'s' if count > 1 else ''}.")
     if not await _usable_keys(records, settings):
-        print("No valid key is left, so every request is rejected; see `main.py keys open`.", file=sys.stderr)
+        print(f"No valid key is left, so every request is rejected; see `{program_name()} keys open`.", file=sys.stderr)
     return 0
 
 
@@ -127,7 +128,7 @@ async def open_server(records: Records, options: argparse.Namespace, settings: S
     if usable:
         raise Conflict(
             f"Keys are in use: {', '.join(usable)}.",
-            hint="Revoke them with `main.py keys revoke`, and empty VALID_API_KEYS and ADMIN_API_KEYS.",
+            hint=f"Revoke them with `{program_name()} keys revoke`, and empty VALID_API_KEYS and ADMIN_API_KEYS.",
         )
     revoked = len(await records.api_keys.all())
     if options.json:
@@ -143,8 +144,8 @@ async def open_server(records: Records, options: argparse.Namespace, settings: S
     else:
         print(
             f"All {revoked} keys are revoked or expired, so every request is rejected.\n"
-            "To create a new key:                  main.py keys create NAME --admin\n"
-            "To let everybody in without a key:    main.py keys open --yes"
+            f"To create a new key:                  {program_name()} keys create NAME --admin\n"
+            f"To let everybody in without a key:    {program_name()} keys open --yes"
         )
     return 0
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from commands.terminal import print_json
+from common.program_name import program_name
 from core.errors import NotFound, NotReady
 from core.jobs.queue import Queue
 from core.jobs.queue_commands import QueueOptions
@@ -73,7 +74,7 @@ def list_dead_letters(queue: Queue, options: argparse.Namespace) -> int:
 def replay_job(queue: Queue, options: argparse.Namespace) -> int:
     """Requeue a dead letter; raise NotFound when there is none of that id."""
     if not queue.replay(options.job):
-        raise NotFound(f"{options.job!r} is no dead letter.", hint="`main.py queue dead` lists them.")
+        raise NotFound(f"{options.job!r} is no dead letter.", hint=f"`{program_name()} queue dead` lists them.")
     if options.json:
         print_json({"job": options.job, "state": "waiting"})
     else:

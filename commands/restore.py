@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from common.program_name import program_name
 from core.settings import Settings
 from recovery.backup.archive import unpack_archive
 from recovery.backup.names import LATEST
@@ -52,6 +53,6 @@ def _restore(options: argparse.Namespace, settings: Settings, target: BackupTarg
             "data_path": str(settings.data_path),
         },
         f"Ready in {seconds:g} s: {settings.data_path} holds {marker.backup} with all changes until {until}.\n"
-        f"Start it: DATA_PATH={settings.data_path} python main.py",
+        f"Start it: DATA_PATH={settings.data_path} {program_name()}",
     )
     return 0

@@ -12,6 +12,7 @@ from dataclasses import asdict
 import orjson
 from sqlalchemy import select
 
+from common.program_name import program_name
 from core.errors import ConfirmationNeeded, InvalidRequest, SovitsError
 from core.primary_lease import NotPrimary, PrimaryLease
 from core.records.database import Database
@@ -57,7 +58,7 @@ def _switch(options: argparse.Namespace, settings: Settings) -> int:
     if not options.confirm:
         raise ConfirmationNeeded(
             "A switch ends the main site's part and starts the service here.",
-            hint="If the main site is down: main.py standby switch --confirm",
+            hint=f"If the main site is down: {program_name()} standby switch --confirm",
         )
     steps = StepLog(as_json=options.json)
     state = Switch(settings, steps, accept_difference=options.accept_difference).run()

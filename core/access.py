@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal, Self
 
+from common.program_name import program_name
 from core.errors import Forbidden
 
 Visibility = Literal["private", "shared"]
@@ -83,7 +84,7 @@ class Caller:
             scopes = ", ".join(sorted(self.scopes)) or "none"
             raise Forbidden(
                 f"The scope `{scope}` is needed for {action}; this API key has {scopes}.",
-                hint=f"Use a key with that scope: main.py keys create NAME --scopes {scope}",
+                hint=f"Use a key with that scope: {program_name()} keys create NAME --scopes {scope}",
             )
 
     @classmethod

@@ -8,10 +8,12 @@ from typing import Final
 
 from dotenv.parser import parse_stream
 
+from common.program_name import program_name
 from core.settings import Settings
 
 ACCEPTED: Final = {
-    "MODEL_PATH": "official weights are looked for in MODELS_PATH, by default DATA_PATH/models (main.py download)",
+    "MODEL_PATH": "official weights are looked for in MODELS_PATH, by default DATA_PATH/models "
+    f"({program_name()} download)",
     "TEMP_AUDIO_DIR": "sentences lie under DATA_PATH",
     "TEMP_VOICE_DIR": "fetched recordings lie under DATA_PATH",
     "VERSION": "GET /api/v1/info tells the installed version",

@@ -14,6 +14,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from common.files import write_atomically
+from common.program_name import program_name
 from core.errors import NotReady
 from core.settings import Settings
 
@@ -65,7 +66,7 @@ class PrimaryLease:
         if record.replaced_by:
             raise NotPrimary(
                 f"This site is no longer the primary one: {record.replaced_by} has replaced it.",
-                hint="Send requests there; `main.py standby status` says more.",
+                hint=f"Send requests there; `{program_name()} standby status` says more.",
             )
         if record.paused:
             raise NotPrimary("This site is handing over to another one.", hint="Send the request again in a moment.")

@@ -17,6 +17,7 @@ import orjson
 import redis
 
 from common.files import atomic_path
+from common.program_name import program_name
 from core.errors import MissingPart, NotReady
 from core.memory import total_memory_mb
 from core.process import bound_command, stop_group
@@ -40,7 +41,7 @@ def find_redis_url(settings: Settings) -> str:
     if not url:
         raise NotReady(
             f"No daemon runs on {settings.data_path}.",
-            hint="Start it with `python main.py`, or set REDIS_URL.",
+            hint=f"Start it with `{program_name()}`, or set REDIS_URL.",
         )
     return url
 

@@ -28,6 +28,7 @@ from common.official_weights import (
     needed_parts,
     part_location,
 )
+from common.program_name import program_name
 from common.versions import UPSTREAM_VERSIONS
 from GPT_SoVITS.errors import ModelError
 
@@ -157,7 +158,7 @@ def find_part(folder: Path, part: str, version: str | None = None) -> Path:
     missing = missing_names(folder / location.path, location)
     files = files_of(part, version)
     if all(file.repository for file in files):
-        hint = f"`main.py download {part if shared else version}` fetches them."
+        hint = f"`{program_name()} download {part if shared else version}` fetches them."
     else:
         hint = (
             f"No repository has them: copy {', '.join(file.path.rpartition('/')[2] for file in files)} there by hand."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from common.program_name import program_name
 from GPT_SoVITS.checkpoints.checkpoint_files import open_checkpoint
 from GPT_SoVITS.configs import Recipe, merge_config
 from GPT_SoVITS.errors import ModelError
@@ -27,7 +28,7 @@ def build_model(config: FlowMatchingTrainingConfig) -> tuple[Recipe, FlowMatchin
         raise ModelError(
             "no_base",
             f"{config.version} cannot be trained from nothing, and the plan names no base.",
-            hint=f"`main.py download {config.version}` fetches the official one.",
+            hint=f"`{program_name()} download {config.version}` fetches the official one.",
         )
     base = open_checkpoint(config.base, kind="sovits", version=config.version)
     stored_version = base.config.get("version")

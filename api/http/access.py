@@ -28,6 +28,7 @@ from api.http.request_context import current_context
 from api.http.responses import LingeringJsonResponse
 from api.http.route_table import all_routes
 from api.http.stream_tokens import StreamTokens, request_token
+from common.program_name import program_name
 from core.access import ANONYMOUS, Caller, Scope, reset_caller, set_caller
 from core.errors import Forbidden, SovitsError, Unauthorized
 
@@ -245,5 +246,6 @@ def _missing_scope(caller: Caller, scopes: Sequence[Scope], request: HTTPConnect
     own = ", ".join(sorted(caller.scopes)) or "none"
     return Forbidden(
         f"{_method(request)} {request.url.path} needs the scope {names}; this API key has {own}.",
-        hint="Use a key that has it, or let an admin create one: POST /api/v1/keys, or `main.py keys create`.",
+        hint="Use a key that has it, or let an admin create one: POST /api/v1/keys, or "
+        f"`{program_name()} keys create`.",
     )

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http import errors
 from api.http.hosts import KeyRequired
+from common.program_name import program_name
 from core.errors import PermanentError
 from core.exposure import is_loopback
 from core.settings import Settings
@@ -138,7 +139,7 @@ def _rejection(scope: Scope, origin: str) -> Response:
     if origin == NULL:
         error = ForbiddenOrigin(
             "A page that was opened as a file (origin `null`) may only read, because no API key is required.",
-            hint="Create an API key (`main.py keys create NAME`) and send it, or set CORS_ORIGINS=null.",
+            hint=f"Create an API key (`{program_name()} keys create NAME`) and send it, or set CORS_ORIGINS=null.",
         )
     else:
         error = ForbiddenOrigin(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from html import escape
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from fastapi.responses import RedirectResponse
 
 from api.http.access import PUBLIC
 from api.http.built_files import find_file
+from common.program_name import program_name
 from core.errors import NotFound
 
 router = APIRouter(include_in_schema=False, dependencies=[PUBLIC])
@@ -18,6 +20,8 @@ router = APIRouter(include_in_schema=False, dependencies=[PUBLIC])
 BUILD: Final = Path(__file__).resolve().parent.parent / "console"
 NONCE_PLACEHOLDER: Final = b"CSP-NONCE"
 """What the build has in place of the nonce of a response."""
+PROGRAM_PLACEHOLDER: Final = b"PROGRAM-NAME"
+"""What the build has in place of the name of the program, as hints call it."""
 _INDEX: Final = "index.html"
 _METHODS: Final = ["GET", "HEAD"]
 _SECURITY_HEADERS: Final = {
@@ -43,6 +47,7 @@ async def console_page() -> Response:
         raise NotFound("The console was not built.", hint="scripts/console builds it.")
     nonce = secrets.token_urlsafe(18)
     content = page.content.replace(NONCE_PLACEHOLDER, nonce.encode())
+    content = content.replace(PROGRAM_PLACEHOLDER, escape(program_name()).encode())
     headers = {
         **_SECURITY_HEADERS,
         "Cache-Control": "no-store",

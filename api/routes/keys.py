@@ -122,7 +122,7 @@ async def list_keys(api: Api, limit: Limit = 50, offset: Offset = 0) -> Response
 
 @router.delete("/{key_id}", status_code=204)
 async def revoke_key(key_id: str, api: Api) -> Response:
-    """Revoke an API key. When it was the last one, every request is rejected until `main.py keys open`."""
+    """Revoke an API key. When it was the last one, every request is rejected until the command `keys open`."""
     if not any(key.id == key_id for key in await api.records.api_keys.all()):
         raise NotFound(f"no API key {key_id!r}", hint="GET /api/v1/keys lists them.")
     await api.records.api_keys.revoke(key_id)

@@ -11,6 +11,7 @@ from typing import Final
 
 from common.languages import LANGUAGE_CODES_OF_V1
 from common.official_weights import installed_weights, missing_parts, weights_name
+from common.program_name import program_name
 from common.versions import AUTO, BEST_FIRST, VERSIONS
 from core.errors import InvalidRequest, MissingWeights
 from core.experiments.named_weights import BASE_PARAMETERS, names_default
@@ -71,8 +72,8 @@ class HostWeights:
     def _error(self, version: str, language: str, missing: tuple[str, ...]) -> MissingWeights:
         return MissingWeights(
             f"Version {version} needs official weights that are not on this machine: {', '.join(missing)}.",
-            hint=f"`main.py download {version}` fetches them. A request that names no version gets the best that is "
-            f"installed, at present {self.best(language)}.",
+            hint=f"`{program_name()} download {version}` fetches them. A request that names no version gets the best "
+            f"that is installed, at present {self.best(language)}.",
             details={"parameters": ["version"], "parts": list(missing)},
         )
 

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
+from common.program_name import program_name
 from core.errors import InvalidParameter
 from core.stages.parameters import DAMO_RECOGNIZER, UNLIMITED, ParameterValue, StageConfig
 from core.stages.stage import STAGES
@@ -63,7 +64,7 @@ def accept_parameters(stage: str, values: Mapping[str, object]) -> AcceptedParam
     if values.get("model") == DAMO_RECOGNIZER and stage == "asr":
         warnings.append(
             f"{DAMO_RECOGNIZER} stands for the best recognizer of Mandarin that is installed; "
-            "`main.py download sensevoice` fetches one."
+            f"`{program_name()} download sensevoice` fetches one."
         )
     return AcceptedParameters(
         {name: value for name, value in values.items() if name in names and value is not None}, warnings

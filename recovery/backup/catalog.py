@@ -10,6 +10,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from common.program_name import program_name
 from core.errors import NotFound
 from recovery.backup.manifest import FILE_LIST, BackupManifest, FileEntry, ObjectRef
 from recovery.backup.names import LATEST, MANIFESTS, check_backup_name, manifest_key
@@ -49,7 +50,8 @@ class BackupCatalog:
                 break
         if not good:
             raise NotFound(
-                f"There is no good backup in {self.target.name}.", hint="Make one on the main site: main.py backup now."
+                f"There is no good backup in {self.target.name}.",
+                hint=f"Make one on the main site: {program_name()} backup now.",
             )
         return max(good)[1]
 
@@ -68,7 +70,8 @@ class BackupCatalog:
             content = self.target.read(manifest_key(name))
         except FileNotFoundError:
             raise NotFound(
-                f"There is no backup {name} in {self.target.name}.", hint="main.py backup list shows those that exist."
+                f"There is no backup {name} in {self.target.name}.",
+                hint=f"{program_name()} backup list shows those that exist.",
             ) from None
         return parse_manifest(self.signer.check(content, f"The manifest of {name}"), name), _sha256(content)
 

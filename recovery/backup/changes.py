@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import Table, and_, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.program_name import program_name
 from common.storage_keys import experiment_folder, voice_folder
 from core.primary_lease import PrimaryLease
 from core.records.database import Database
@@ -249,4 +250,6 @@ def read_batches(catalog: BackupCatalog, name: str, *, after: int = 0, previous:
         after, previous = number, hashlib.sha256(content).hexdigest()
 
 
-_HINT: Final = "`main.py restore … --changes-until NUMBER` restores what is before it; what came later is lost."
+_HINT: Final = (
+    f"`{program_name()} restore … --changes-until NUMBER` restores what is before it; what came later is lost."
+)

@@ -6,6 +6,7 @@ import re
 import time
 from typing import Final
 
+from common.program_name import program_name
 from core.errors import InvalidRequest
 
 OBJECTS: Final = "objects"
@@ -31,7 +32,7 @@ def check_backup_name(name: str) -> str:
     if not _NAME.fullmatch(whole):
         raise InvalidRequest(
             f"{name!r} is no name of a backup.",
-            hint="They are like gpt-sovits-backup-20261130-020000.tar.gz; `main.py backup list` shows them.",
+            hint=f"They are like gpt-sovits-backup-20261130-020000.tar.gz; `{program_name()} backup list` shows them.",
         )
     return whole
 

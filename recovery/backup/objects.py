@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from common.program_name import program_name
 from recovery.backup.manifest import FileEntry, ObjectRef
 from recovery.backup.names import OBJECTS, object_key
 from recovery.backup.signatures import BadBackup
@@ -17,6 +18,9 @@ from recovery.backup.target import BackupTarget
 PART_BYTES: Final = 8 << 20
 """A larger file becomes several objects, so that an interrupted backup or restore goes on within it."""
 PREFETCHED_PARTS: Final = 4
+_OTHER_BACKUP: Final = (
+    f"Take another backup, or run `{program_name()} backup now --check-all` on the main site, if it lives."
+)
 
 
 class ObjectStore:
@@ -68,13 +72,13 @@ class ObjectStore:
         except FileNotFoundError:
             raise BadBackup(
                 f"The object {item.sha256} is missing in {self.target.name}.",
-                hint="Take another backup, or run `main.py backup now --check-all` on the main site, if it lives.",
+                hint=_OTHER_BACKUP,
             ) from None
         self._limit.wait(len(data))
         if hashlib.sha256(data).hexdigest() != item.sha256:
             raise BadBackup(
                 f"The object {item.sha256} in {self.target.name} is damaged.",
-                hint="Take another backup, or run `main.py backup now --check-all` on the main site, if it lives.",
+                hint=_OTHER_BACKUP,
             )
         return data
 

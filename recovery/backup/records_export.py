@@ -21,6 +21,7 @@ from sqlalchemy import Row as SqlRow
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.program_name import program_name
 from core.errors import RecordsUnavailable
 from core.records.change_triggers import CHANGE_TABLE
 from core.records.database import BUSY_TIMEOUT_MS, Database
@@ -78,7 +79,9 @@ async def schema_revision(connection: AsyncConnection) -> str:
     """Return the revision of the tables."""
     revision = await connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
     if revision is None:
-        raise RecordsUnavailable("The database has no tables yet.", hint="Start the service once: main.py serve.")
+        raise RecordsUnavailable(
+            "The database has no tables yet.", hint=f"Start the service once: {program_name()} serve."
+        )
     return str(revision)
 
 

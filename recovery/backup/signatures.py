@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ValidationError
 
+from common.program_name import program_name
 from core.errors import PermanentError
 from core.private_files import create_once
 from core.settings import Settings
@@ -82,7 +83,8 @@ class BackupSigner:
             key.verify(base64.b64decode(signed.signature, validate=True), signed.document.encode())
         except (ValidationError, ValueError, binascii.Error, InvalidSignature):
             raise BadBackup(
-                f"{title} is damaged: its signature does not fit.", hint="Take another backup (main.py backup list)."
+                f"{title} is damaged: its signature does not fit.",
+                hint=f"Take another backup ({program_name()} backup list).",
             ) from None
         if self._trusted and signed.public_key in self._trusted:
             return signed.document

@@ -9,6 +9,7 @@ import time
 
 from pydantic import BaseModel, ValidationError
 
+from common.program_name import program_name
 from core.errors import Conflict
 from core.primary_lease import LeaseRecord, PrimaryLease, boot_id, host_clock
 from core.settings import Settings
@@ -62,7 +63,7 @@ class Epochs:
         if not self._target.create(epoch_key(number), epoch.model_dump_json().encode()):
             raise Conflict(
                 f"Another site has taken epoch {number} at this moment.",
-                hint="`main.py standby status` says which one is the primary one now.",
+                hint=f"`{program_name()} standby status` says which one is the primary one now.",
             )
         return epoch
 

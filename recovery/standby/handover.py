@@ -11,6 +11,7 @@ from typing import Final
 
 import orjson
 
+from common.program_name import program_name
 from core.errors import Conflict, InvalidRequest, SovitsError
 from core.settings import Settings
 from recovery.backup.create import BackupMaker
@@ -48,13 +49,13 @@ class Handover(Procedure):
         if not self.settings.standby_main_command:
             raise InvalidRequest(
                 "A return runs commands on the main site, and STANDBY_MAIN_COMMAND is not set.",
-                hint="Set it to what runs main.py there: ssh voice@main sovitsd",
+                hint=f"Set it to what runs {program_name()} there: ssh voice@main sovitsd",
             )
         return super().run()
 
     @property
     def _command(self) -> str:
-        return f"main.py standby return --to {self.main_url}"
+        return f"{program_name()} standby return --to {self.main_url}"
 
     @property
     def _purpose(self) -> str:

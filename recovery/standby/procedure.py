@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from filelock import FileLock, Timeout
 
+from common.program_name import program_name
 from core.errors import Conflict, SovitsError
 from core.settings import Settings
 from recovery.backup.steps import StepLog
@@ -71,7 +72,8 @@ class Procedure(ABC):
             lock.acquire()
         except Timeout:
             raise Conflict(
-                "Another switch of this site is under way.", hint="`main.py standby status` says how far it is."
+                "Another switch of this site is under way.",
+                hint=f"`{program_name()} standby status` says how far it is.",
             ) from None
         try:
             yield

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from common.program_name import program_name
 from core.settings import Settings
 from recovery.backup.changes import read_sync_mark
 from recovery.backup.names import LATEST
@@ -44,7 +45,7 @@ class Switch(Procedure):
 
     @property
     def _command(self) -> str:
-        return "main.py standby switch --confirm"
+        return f"{program_name()} standby switch --confirm"
 
     @property
     def _purpose(self) -> str:

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
+from common.program_name import program_name
 from core.errors import SovitsError
 from core.settings import Settings
 from recovery.backup.names import LATEST
@@ -85,7 +86,7 @@ class Watcher:
         if not state.alerted_at:
             state.alerted_at = time.time()
             folder.write(state)
-            by_hand = "Switch: main.py standby switch --confirm"
+            by_hand = f"Switch: {program_name()} standby switch --confirm"
             action = "It switches now." if self.settings.standby_automatic else by_hand
             reason = f"{state.failures} probes in a row ({state.last_error})"
             self._tell("standby.main_down", f"P1: the main site {self.main_url} failed {reason}. {action}")

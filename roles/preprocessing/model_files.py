@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from common.program_name import program_name
 from common.recognizers import best_mandarin_recognizer, recognizer_kind
 from core.errors import InvalidRequest, MissingPart, NotFound
 from core.experiments.named_weights import (
@@ -109,7 +110,7 @@ def check_official_parts(run: StageRun) -> None:
         names = ", ".join(part for part, _ in missing)
         raise MissingPart(
             f"Version {experiment.version} needs official weights that are not in {folder}: {names}.",
-            hint=f"`main.py download {experiment.version}` fetches them. "
+            hint=f"`{program_name()} download {experiment.version}` fetches them. "
             'A voice of "version": "nano" needs no weights.',
             details={"parts": [error.message for _, error in missing]},
         )

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from typing_extensions import TypedDict
 
+from common.program_name import program_name
 from core.child_process import EventWriter
 from core.errors import MissingPart, SovitsError
 from roles.preprocessing.file_operations import OPERATIONS, ExecutionOptions, map_files
@@ -63,7 +64,9 @@ def check_gpu() -> None:
 
     if not torch.cuda.is_available():
         name = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        raise MissingPart(f"The GPU {name} cannot be used.", hint="`main.py doctor` shows the GPUs of this host.")
+        raise MissingPart(
+            f"The GPU {name} cannot be used.", hint=f"`{program_name()} doctor` shows the GPUs of this host."
+        )
 
 
 if __name__ == "__main__":

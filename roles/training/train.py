@@ -10,6 +10,7 @@ import orjson
 from typing_extensions import TypedDict
 
 from common import storage_keys
+from common.program_name import program_name
 from core.errors import MissingPart
 from core.jobs.placement import TrainingResources, cap_cpu_training
 from core.stages.outputs import CheckpointOutput, TrainingOutputs
@@ -131,7 +132,7 @@ def _bases(run: StageRun, kind: str, settings: TrainingSettings) -> dict[str, st
         if not Path(path).is_file():
             raise MissingPart(
                 f"The {part} model {Path(path).name}, from which this training begins, is not there.",
-                hint=f"`main.py download {run.experiment.version}` fetches the official ones; "
+                hint=f"`{program_name()} download {run.experiment.version}` fetches the official ones; "
                 "or name another checkpoint or file in the stage's parameters.",
             )
     return bases

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from common import storage_keys
 from common.limits import prompt_seconds
+from common.program_name import program_name
 from core.errors import (
     BadArchive,
     BadAudio,
@@ -186,7 +187,7 @@ def _check_official_parts(sovits: Checkpoint, language: str, models: Path) -> No
     downloads = sovits.version if "sovits" in missing else " ".join(missing)
     raise MissingPart(
         f"A voice of {sovits.version}{lora} needs official weights that are not in {models}: {', '.join(names)}.",
-        hint=f"`main.py download {downloads}` fetches them.",
+        hint=f"`{program_name()} download {downloads}` fetches them.",
     )
 
 

@@ -12,6 +12,7 @@ import json
 import sys
 from pathlib import Path
 
+from common.program_name import program_name
 from core.records import Records, VoiceRecord, upgrade
 from core.settings import Settings
 from core.speech.checks import canonical_language
@@ -49,7 +50,7 @@ def run_import_command(options: argparse.Namespace, settings: Settings) -> int:
         print(json.dumps(facts, ensure_ascii=False))
         return 0
     print(f"Imported the {voice.version} voice {voice.name} ({voice.id}).")
-    print(f"`main.py speak TEXT --voice {voice.id} --output FILE` speaks with it.", file=sys.stderr)
+    print(f"`{program_name()} speak TEXT --voice {voice.id} --output FILE` speaks with it.", file=sys.stderr)
     return 0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common import storage_keys
 from common.files import sha256_of_file
+from common.program_name import program_name
 from core.errors import Conflict, NotFound, VoiceNotFound
 from core.records import (
     CheckpointRecord,
@@ -138,7 +139,7 @@ async def check_free(records: Records, id_or_name: str, reason: str) -> None:
         voice = await records.voices.get(id_or_name)
         raise Conflict(
             f"{reason}: there is the {voice.version} voice {voice.name} ({voice.id}).",
-            hint=f"Choose another name, or `main.py voice delete {voice.id}` first.",
+            hint=f"Choose another name, or `{program_name()} voice delete {voice.id}` first.",
         )
 
 

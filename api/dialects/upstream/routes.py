@@ -23,6 +23,7 @@ from api.dialects.upstream.selection import (
 from api.dialects.upstream.speaking import tts_response
 from api.http.access import PUBLIC, SPEAKING, RouteAccess, require_scope
 from api.http.responses import JsonResponse
+from common.program_name import program_name
 from core.access import LOCAL, Scope
 from core.errors import Forbidden, NotFound, SovitsError
 from core.host_control import HostCommand, control_host
@@ -185,7 +186,9 @@ async def control(request: Request, api: Api, caller: RequestCaller) -> Response
     if command not in get_args(HostCommand):
         raise BadField(f"command: {command[:40]} is not supported", hint="Send restart or exit.")
     if caller is LOCAL:
-        raise Forbidden("Without API keys nobody may do this.", hint="Create an admin key: main.py keys create NAME.")
+        raise Forbidden(
+            "Without API keys nobody may do this.", hint=f"Create an admin key: {program_name()} keys create NAME."
+        )
     await ADMIN_ACCESS(request)
     logger.warning("%s asks for %s of the daemon.", caller.key_id, command)
     return Response(background=BackgroundTask(control_host, api.settings.data_path, cast(HostCommand, command)))

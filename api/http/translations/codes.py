@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from common.program_name import program_name
+
 BY_CODE: Final[dict[str, tuple[str, str]]] = {
     "bad_archive": ("压缩包已损坏或无法使用。", "请检查压缩包的内容后重新上传。"),
     "bad_audio": ("文件不是可用的音频。", "请上传完整、可解码的录音。"),
-    "bad_backup": ("备份不完整、已损坏或来源不明。", "请选择其他备份：main.py backup list。"),
+    "bad_backup": ("备份不完整、已损坏或来源不明。", f"请选择其他备份：{program_name()} backup list。"),
     "bad_checkpoint": ("检查点文件已损坏或无法使用。", "请重新获取该文件。"),
     "bad_config": ("模型配置有误。", "请检查模型的各项参数。"),
     "bad_dataset": ("训练集不完整，或与模型不符。", "请先重新运行之前的阶段。"),
@@ -61,8 +63,8 @@ BY_CODE: Final[dict[str, tuple[str, str]]] = {
     "migration_failed": ("数据库无法升级到此版本。", "请使用写入这些记录的版本，见 docs/upgrade.md。"),
     "missing_part": ("缺少所需的组件、模型或文件。", "请按提示安装。"),
     "missing_training_data": ("缺少训练数据。", "请先运行之前的阶段。"),
-    "missing_weights": ("此机器上没有该版本的权重。", "请用 main.py download 下载。"),
-    "no_base": ("该版本不能从零训练，而没有指定底模。", "请指定底模，或用 main.py download 下载。"),
+    "missing_weights": ("此机器上没有该版本的权重。", f"请用 {program_name()} download 下载。"),
+    "no_base": ("该版本不能从零训练，而没有指定底模。", f"请指定底模，或用 {program_name()} download 下载。"),
     "no_checkpoint": ("没有这个检查点文件。", "请检查路径。"),
     "no_device": ("没有可用的 CUDA 设备。", "请改用 CPU，或检查驱动程序。"),
     "no_memory": ("内存不足，或无法再创建线程。", "请稍后重试，或减少同时进行的合成。"),
@@ -73,7 +75,7 @@ BY_CODE: Final[dict[str, tuple[str, str]]] = {
     "no_speaker_vector": ("此模型需要说话人向量。", "请重新运行说话人向量阶段。"),
     "no_speech": ("录音中没有语音。", "请上传有人说话的录音。"),
     "no_updates": ("训练轮数和批次太少，模型不会有任何更新。", "请增加轮数，或减小梯度累积。"),
-    "no_vocoder": ("没有找到声码器。", "请用 main.py download 下载。"),
+    "no_vocoder": ("没有找到声码器。", f"请用 {program_name()} download 下载。"),
     "not_allowed": ("此路径不接受这种请求方法。", "各路径见 GET /docs。"),
     "not_finite": ("模型的数值无效，检查点可能已损坏。", "请换用另一个检查点。"),
     "not_found": ("没有找到所请求的内容。", "请检查名称或 id。"),

@@ -42,7 +42,7 @@ HINTS: Final[dict[str, str]] = {
         "请检查 BACKUP_URL；设置 FENCING_ON_LOSS=serve 可继续写入。"
     ),
     "Its state is older than that of the other site.": "其状态比另一站点旧。",
-    "Send requests there; `main.py standby status` says more.": "请向该站点发送请求；详见 `main.py standby status`。",
+    "Send requests there; `{} standby status` says more.": "请向该站点发送请求；详见 `{} standby status`。",
     "Try again later; memory may be short.": "请稍后重试；内存可能不足。",
     "Wait until the daemon has started.": "请等待服务启动完成。",
     "A file is sent to POST /api/v1/files.": "文件请发送到 POST /api/v1/files。",
@@ -83,10 +83,10 @@ HINTS: Final[dict[str, str]] = {
     "Check the microphone or the volume, and record again.": "请检查麦克风或音量后重录。",
     "Choose another name.": "请选择其他名称。",
     "Choose another task_id.": "请选择其他 task_id。",
-    "Create an API key (`main.py keys create NAME`) and send it, or set CORS_ORIGINS=null.": (
-        "请创建 API 密钥（`main.py keys create NAME`）并随请求发送，或设置 CORS_ORIGINS=null。"
+    "Create an API key (`{} keys create NAME`) and send it, or set CORS_ORIGINS=null.": (
+        "请创建 API 密钥（`{} keys create NAME`）并随请求发送，或设置 CORS_ORIGINS=null。"
     ),
-    "Create an admin key: main.py keys create NAME.": "请创建管理员密钥：main.py keys create NAME。",
+    "Create an admin key: {} keys create NAME.": "请创建管理员密钥：{} keys create NAME。",
     "Create another: POST /api/v1/stream-tokens.": "请重新创建：POST /api/v1/stream-tokens。",
     "Cut it into parts.": "请切成几部分。",
     "Delete it, and train it again.": "请删除后重新训练。",
@@ -282,7 +282,7 @@ HINTS: Final[dict[str, str]] = {
     ),
     "Split it and send the parts.": "请分成几部分发送。",
     "Stages: {}.": "阶段：{}。",
-    "Start it with `python main.py`, or set REDIS_URL.": "请用 `python main.py` 启动，或设置 REDIS_URL。",
+    "Start it with `{}`, or set REDIS_URL.": "请用 `{}` 启动，或设置 REDIS_URL。",
     "Start the service's workers, or wait until they are up.": "请启动工作进程，或等待其就绪。",
     "Steps: {}.": "步骤：{}。",
     "Stop the other daemon, or set DATA_PATH to another folder.": (
@@ -322,11 +322,11 @@ HINTS: Final[dict[str, str]] = {
     "Upload one, or several, first.": "请先上传一段或多段录音。",
     "Upload the text as .txt, or send it itself.": "请以 .txt 上传文本，或直接发送文本。",
     "Use Redis 6.2 or newer, or Valkey.": "请使用 Redis 6.2 或更新版本，或 Valkey。",
-    "Use a key that has it, or let an admin create one: POST /api/v1/keys, or `main.py keys create`.": (
-        "请使用具有该权限的密钥，或请管理员创建：POST /api/v1/keys，或 `main.py keys create`。"
+    "Use a key that has it, or let an admin create one: POST /api/v1/keys, or `{} keys create`.": (
+        "请使用具有该权限的密钥，或请管理员创建：POST /api/v1/keys，或 `{} keys create`。"
     ),
-    "Use a key with that scope: main.py keys create NAME --scopes {}": (
-        "请使用具有该权限的密钥：main.py keys create NAME --scopes {}"
+    "Use a key with that scope: {} keys create NAME --scopes {}": (
+        "请使用具有该权限的密钥：{} keys create NAME --scopes {}"
     ),
     "Use its IP address, or add the name to ALLOWED_HOSTS.": "请使用其 IP 地址，或把该名称加入 ALLOWED_HOSTS。",
     "Versions: {}.": "版本：{}。",
@@ -338,9 +338,8 @@ HINTS: Final[dict[str, str]] = {
     "Wait until some have ended, or cancel some.": "请等一些作业结束，或取消一些。",
     "What they leave is the test part.": "剩下的是测试部分。",
     (
-        "`main.py download {}` fetches them. A request that names no version gets the best that is installed, at "
-        "present {}."
-    ): ("用 `main.py download {}` 下载。未指定版本的请求使用已安装的最好版本，目前是 {}。"),
+        "`{} download {}` fetches them. A request that names no version gets the best that is installed, at present {}."
+    ): ("用 `{} download {}` 下载。未指定版本的请求使用已安装的最好版本，目前是 {}。"),
     "audio/pcm at 24000 Hz works.": "可用的是 24000 Hz 的 audio/pcm。",
     "cpu, cuda and cuda:N have limits.": "cpu、cuda 和 cuda:N 有限制。",
     "cuda (the least loaded GPU), cuda:N (the GPU of that number), cpu or auto work.": (

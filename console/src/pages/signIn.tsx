@@ -6,6 +6,9 @@ import { signedOutBecause, signIn } from '../app/session';
 import { ErrorNote, Notice } from '../ui/feedback';
 import { TextField } from '../ui/fields';
 
+/** How the administrator calls the program on the server. */
+const PROGRAM = document.querySelector<HTMLMetaElement>('meta[name=program]')?.content;
+
 export function SignIn({ error }: { error: ApiError | undefined }) {
   const [key, setKey] = useState('');
   return (
@@ -24,7 +27,7 @@ export function SignIn({ error }: { error: ApiError | undefined }) {
         <button type="submit">{t('signIn.in')}</button>
       </form>
       <small class="muted">
-        {t('signIn.create')} <code>main.py keys create NAME</code>
+        {t('signIn.create')} <code>{PROGRAM} keys create NAME</code>
       </small>
     </article>
   );

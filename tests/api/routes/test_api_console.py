@@ -54,6 +54,12 @@ async def test_the_page_allows_its_own_files_and_a_nonce_of_this_response_only(c
         assert page.headers["cache-control"] == "no-store"
 
 
+async def test_the_page_says_how_an_administrator_calls_the_program(client: httpx.AsyncClient) -> None:
+    page = await client.get("/console/")
+
+    assert '<meta name="program" content="main.py" />' in page.text
+
+
 async def test_the_page_loads_nothing_from_elsewhere_and_its_files_are_kept_for_good(client: httpx.AsyncClient) -> None:
     page = await client.get("/console/")
     references = re.findall(r'(?:src|href)="([^"]+)"', page.text)
