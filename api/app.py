@@ -94,7 +94,7 @@ from core.experiments.service import ExperimentService
 from core.jobs.chunk_streams import ChunkStreams
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.limits import LimitService
 from core.marks.speech_marks import SpeechMarks
 from core.net.fetch import Fetcher

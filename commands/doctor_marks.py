@@ -10,7 +10,8 @@ from core.errors import SovitsError
 from core.marks.content_credentials import CERTIFICATE_FILE
 from core.marks.speech_marks import KEY_FILE
 from core.records import Records
-from core.settings import NO_NOTICE, Settings
+from core.setting_groups.marks import NO_NOTICE
+from core.settings import Settings
 
 PAGE_SIZE: Final = 500
 

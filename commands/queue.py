@@ -12,7 +12,7 @@ from commands.terminal import print_json
 from common.program_name import program_name
 from core.errors import NotFound, NotReady
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.jobs.server_check import find_usable_redis
 from core.redis import connect, is_connection_error
 from core.settings import Settings

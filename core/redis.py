@@ -25,7 +25,7 @@ from core.redis_primary import (
 )
 
 SOCKET_SECONDS: Final = 10.0
-"""A reply may take so long: the longest blocking pop (core/jobs/queue_commands.py) and 5 s."""
+"""A reply may take so long: the longest blocking pop (core/jobs/worker_commands.py) and 5 s."""
 CONNECT_SECONDS: Final = 5.0
 ASYNC_CONNECTIONS: Final = 64
 """Of one event loop; a command beyond waits for one of them."""

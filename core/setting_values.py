@@ -133,6 +133,10 @@ def _read_json_or_path(value: Any) -> Any:
     return Path(value)
 
 
+def _make_absolute(value: Any) -> Any:
+    return value.expanduser().absolute() if isinstance(value, Path) else value
+
+
 def _parse_json(value: str) -> Any:
     try:
         return json.loads(value)
@@ -161,4 +165,9 @@ OptionalLoudness = Annotated[
     Annotated[float, Field(ge=MIN_LOUDNESS, le=MAX_LOUDNESS)] | None, BeforeValidator(_none_if_empty)
 ]
 """LUFS; None where the setting is empty."""
-JsonOrPath = Annotated[Path | str, BeforeValidator(_read_json_or_path)]
+JsonOrPath = Annotated[Path | str, BeforeValidator(_read_json_or_path), AfterValidator(_make_absolute)]
+AbsolutePath = Annotated[Path, AfterValidator(_make_absolute)]
+OptionalPath = Annotated[AbsolutePath | None, BeforeValidator(_none_if_empty)]
+"""None where the setting is empty."""
+OptionalInteger = Annotated[int | None, BeforeValidator(_none_if_empty)]
+"""None where the setting is empty."""

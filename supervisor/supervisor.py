@@ -30,7 +30,7 @@ from core.host_control import RESTART_SIGNAL, supervisor_lock
 from core.jobs.events import Events
 from core.jobs.placement_reports import PlacementProblem, PlacementReports
 from core.jobs.queue import AsyncQueue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, WAITING_LISTS
 from core.jobs.server_check import check_redis
 from core.jobs.transport import AsyncTransport

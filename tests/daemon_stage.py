@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.redis import connect
 from core.redis_server import read_embedded_url
 from core.settings import Settings, read_settings

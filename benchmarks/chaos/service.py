@@ -19,7 +19,7 @@ from typing import Final
 import httpx
 
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.process import bound_command
 from core.redis import connect
 from core.redis_server import read_embedded_url

@@ -5,7 +5,8 @@ from __future__ import annotations
 import redis
 import redis.asyncio
 
-from core.jobs.queue_commands import QueueCommands, QueueOptions
+from core.jobs.queue_commands import QueueCommands
+from core.jobs.queue_options import QueueOptions
 from core.jobs.transport import AsyncTransport, BlockingTransport
 
 

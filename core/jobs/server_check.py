@@ -9,7 +9,7 @@ from redis import exceptions
 
 from core.errors import PermanentError
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.redis import connect, is_connection_error
 from core.redis_address import kind_of_url, parse_redis_url
 from core.redis_server import find_redis_url

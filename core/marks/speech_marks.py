@@ -23,7 +23,8 @@ from core.marks.embed import STRENGTH_DB, WatermarkEmbedder
 from core.marks.pattern import PAYLOAD_BITS, Pattern
 from core.marks.speech_label import SpeechLabel, tags_of
 from core.private_files import create_once
-from core.settings import RHYTHM, Settings
+from core.setting_groups.marks import RHYTHM
+from core.settings import Settings
 from core.speech.requests import UtteranceRequest
 
 if TYPE_CHECKING:

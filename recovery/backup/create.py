@@ -16,7 +16,7 @@ import orjson
 
 from core.errors import NotFound, SovitsError
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.primary_lease import PrimaryLease
 from core.records import Records
 from core.records.migrate import newest_revision

@@ -13,7 +13,7 @@ import redis.asyncio
 
 from core.jobs.events import Events
 from core.jobs.queue import AsyncQueue, Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.redis import connect, connect_async
 from core.settings import Settings
 from core.storage import open_storage

@@ -22,7 +22,7 @@ from core.jobs.job import Job, JobStatus, Lease, WorkerLocation
 from core.jobs.logs import JobLogs
 from core.jobs.placement import locate_worker, slots_of
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.jobs.roles import FILES, PREPROCESSOR, SYNTHESIZER, TRAINER
 from core.jobs.server_check import find_usable_redis
 from core.jobs.service_counts import ServiceCounts, claim_counts

@@ -16,7 +16,7 @@ from core.access import ALL_SCOPES, USER_SCOPES, Caller, act_as
 from core.experiments.requests import ExperimentRequest, TaskRequest
 from core.jobs.job import NewJob
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.jobs.roles import FILES, SPLITTER
 from core.records import ConsentSource, NewConsentRecord, NewFileRecord, NewProvenance, Records
 from core.redis import connect

@@ -23,7 +23,7 @@ from api.serve import AnnouncingServer
 from core.errors import ErrorData
 from core.jobs.job import Lease, LeaseStatus, NewJob
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.jobs.roles import SPLITTER, SYNTHESIZER
 from core.media.encode import wav_file
 from core.records import NewCheckpointRecord, NewVoiceRecord, Records, VoiceRecord

@@ -14,7 +14,7 @@ from api_support import Api, ToneWorkers, eventually, make_voice, running
 
 from api.app import create_app
 from core.jobs.queue import AsyncQueue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.records import Records, VoiceRecord
 from core.redis import connect_async
 from core.redis_server import EmbeddedServer

@@ -18,7 +18,7 @@ from wav_chunks import samples_of
 
 from core.jobs.job import NewJob
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.jobs.roles import SYNTHESIZER
 from core.redis import connect
 from core.redis_server import EmbeddedServer, read_embedded_url

@@ -14,7 +14,7 @@ import redis
 
 from core.jobs.job import Lease
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.redis import connect
 from core.redis_server import EmbeddedServer
 

@@ -11,7 +11,7 @@ import pytest
 
 from core.jobs.job import NewJob
 from core.jobs.queue import AsyncQueue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.jobs.roles import SPLITTER, WAITING_LISTS
 from core.limits import HostInfo, LimitService
 from core.records import Records, iso, upgrade

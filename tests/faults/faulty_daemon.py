@@ -10,7 +10,7 @@ from job_waiting import wait_for_job
 
 from core.jobs.job import Job, JobStatus
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.redis import connect
 
 LEASE_SECONDS = 2.0

@@ -28,7 +28,7 @@ from redis_servers import (
 from core.jobs.events import Events
 from core.jobs.job import JobStatus, NewJob
 from core.jobs.queue import AsyncQueue, Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.redis import connect, connect_async, is_connection_error
 from core.redis_address import cluster_prefix
 from core.settings import read_settings

@@ -19,7 +19,7 @@ from process_children import children_of
 
 from core.jobs.job import JobStatus, NewJob
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.redis import connect
 from core.redis_server import EmbeddedServer
 
@@ -32,7 +32,7 @@ JOBS = 40
 REAPER = """
 import sys
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.redis import connect
 queue = Queue(connect(sys.argv[1]), QueueOptions(sys.argv[2], lease_seconds=float(sys.argv[3])))
 queue.depths()

@@ -13,7 +13,7 @@ from faulty_daemon import FaultyDaemon
 from core.jobs.events import Events
 from core.jobs.job import JobStatus, NewJob
 from core.jobs.queue import AsyncQueue, Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.jobs.transport import load_script
 from core.redis import connect, connect_async
 from core.redis_server import EmbeddedServer

@@ -9,7 +9,7 @@ import pytest
 from core.errors import QueueUnavailable
 from core.jobs.job import NewJob
 from core.jobs.queue import AsyncQueue, Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.redis import connect, connect_async
 from core.redis_server import EmbeddedServer
 

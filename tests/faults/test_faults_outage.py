@@ -12,7 +12,7 @@ from fault_proxy import FaultProxy
 from faulty_daemon import LEASE_SECONDS, FaultyDaemon
 
 from core.jobs.job import JobStatus, NewJob
-from core.jobs.queue_commands import OUTAGE_SECONDS
+from core.jobs.worker_commands import OUTAGE_SECONDS
 from core.redis import connect
 from core.redis_server import EmbeddedServer
 

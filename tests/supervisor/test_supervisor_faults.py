@@ -19,7 +19,7 @@ from process_end import wait_for_end
 
 from core.jobs.job import Job, JobStatus, NewJob
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.jobs.worker_process import CANNOT_START
 from core.redis import connect
 from core.redis_server import EmbeddedServer

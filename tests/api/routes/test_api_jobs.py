@@ -6,7 +6,7 @@ import httpx
 
 from core.jobs.job import NewJob
 from core.jobs.queue import AsyncQueue, Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.redis import connect
 from core.settings import Settings
 

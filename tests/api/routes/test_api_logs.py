@@ -16,7 +16,7 @@ from core.experiments.requests import TaskRequest
 from core.jobs.job import Job
 from core.jobs.logs import JobLogs, log_topic
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.jobs.roles import PREPROCESSOR
 from core.records import NewFileRecord, Records, TaskRecord
 from core.redis import connect

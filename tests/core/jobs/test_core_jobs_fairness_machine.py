@@ -15,7 +15,7 @@ from waiting_model import WaitingModel
 from core.errors import ErrorData
 from core.jobs.job import JobStatus, Lease, NewJob, WorkerLocation
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 
 LIST = "training_tasks"
 CONSTRAINTS = ("", "", "", "cuda", "cuda:1")

@@ -12,7 +12,7 @@ import redis
 from core.errors import InvalidRequest, LeaseLost
 from core.jobs.job import JobStatus, Lease, LeaseStatus, NewJob
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 from core.logs import current_request
 
 Take = Callable[..., Lease]
@@ -88,7 +88,7 @@ def test_a_priority_out_of_range_is_refused(queue: Queue, priority: int):
 
 
 def test_a_blocked_worker_is_woken_by_a_new_job(queue: Queue, client: redis.Redis, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("core.jobs.queue_commands.BLOCK_SECONDS", 60.0)  # the socket times out before
+    monkeypatch.setattr("core.jobs.worker_commands.BLOCK_SECONDS", 60.0)  # the socket times out before
     leases: list[Lease | None] = []
     worker = threading.Thread(target=lambda: leases.append(queue.claim("trainer", "worker-1", block_seconds=60)))
     worker.start()

@@ -16,7 +16,7 @@ from core.errors import LeaseLost
 from core.jobs.devices import ANYWHERE
 from core.jobs.job import JobStatus, Lease, LeaseStatus, NewJob, WorkerLocation
 from core.jobs.queue import Queue
-from core.jobs.queue_commands import QueueOptions
+from core.jobs.queue_options import QueueOptions
 
 ROLES = {"synthesizer": "worker_tasks", "trainer": "training_tasks"}
 WORKERS = ("worker-1", "worker-2", "worker-3")
