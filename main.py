@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from commands.arguments import build_parser
 from commands.terminal import INTERRUPTED
 from common.program_name import pass_on_program_name
+from common.programs import is_frozen
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -247,4 +248,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
 
 
 if __name__ == "__main__":
+    if is_frozen():
+        from commands.bundle import start_in_bundle
+
+        start_in_bundle()
     sys.exit(main())

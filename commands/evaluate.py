@@ -6,12 +6,12 @@ import argparse
 import asyncio
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from common.programs import EVALUATION, program_command
 from core.child_process import ChildProcess
 from core.errors import InvalidRequest, SovitsError, VoiceNotFound
 from core.process import child_environment
@@ -21,7 +21,6 @@ from core.storage import open_storage
 from core.voices.prompt_catalog import read_prompt_catalog
 from supervisor.devices import count_cores, find_gpus
 
-PROGRAM = "GPT_SoVITS.evaluation.program"
 BUNDLED_VERSION = "nano"
 """What a bundled prompt speaks with."""
 
@@ -104,7 +103,7 @@ def _events(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="sovitsd-evaluate-") as folder:
         file = Path(folder) / "request.json"
         file.write_text(json.dumps(request), encoding="utf-8")
-        command = [sys.executable, "-m", PROGRAM, str(file)]
+        command = program_command(EVALUATION, str(file))
         ended = False
         with ChildProcess(command, env=child_environment(threads=request["threads"])) as child:
             for event in child.events():

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from common.programs import is_frozen
 from common.repository import REPOSITORY
 
 PROGRAM_VARIABLE: Final = "SOVITSD_PROGRAM"
@@ -21,7 +22,7 @@ def program_name() -> str:
     """
     if name := os.environ.get(PROGRAM_VARIABLE):
         return name
-    if getattr(sys, "frozen", False):
+    if is_frozen():
         return Path(sys.executable).stem
     is_checkout = (REPOSITORY / "pyproject.toml").is_file()
     return "main.py" if is_checkout and Path(sys.argv[0]).stem != INSTALLED else INSTALLED

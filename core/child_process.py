@@ -16,6 +16,7 @@ from typing import IO, Final, Self, TypeAlias
 import orjson
 
 from common.json_types import JsonObject
+from common.programs import program_environment
 from common.repository import REPOSITORY
 from core.process import signal_group, start_child, thread_limits
 
@@ -54,7 +55,7 @@ class ChildProcess:
         self._inbox: Inbox = queue.SimpleQueue() if inbox is None else inbox
         self._process = start_child(
             command,
-            env=env,
+            env=program_environment(os.environ if env is None else env),
             cwd=cwd,
             stdin=subprocess.PIPE if input else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -171,4 +172,4 @@ def isolated_environment(*, threads: int, keep: Sequence[str] = ()) -> dict[str,
     """
     names = ("PATH", "LD_LIBRARY_PATH", "VIRTUAL_ENV", *keep)
     kept = {name: os.environ[name] for name in names if name in os.environ}
-    return {**kept, **thread_limits(threads), "PYTHONPATH": str(REPOSITORY)}
+    return {**kept, **thread_limits(threads)}

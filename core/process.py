@@ -1,11 +1,7 @@
-"""Child processes that cannot outlive their parent, die as a group, and share the cores.
-
-This module is also a program: the launcher that ties a child to its parent. It imports only the standard library.
-"""
+"""Child processes that cannot outlive their parent, die as a group, and share the cores."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -13,10 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-_PR_SET_PDEATHSIG = 1
-"""`prctl(2)`: the signal that a process gets when the thread that started it ends."""
-
-_LIBC = ctypes.CDLL(None, use_errno=True)  # opened here, because a fork of a process with threads cannot
+from common import parent_death
+from common.programs import launcher_command
 
 _THREAD_SETTINGS = (
     "OMP_NUM_THREADS",
@@ -59,16 +53,7 @@ def bound_command(command: Sequence[str]) -> list[str]:
     """
     if not sys.platform.startswith("linux"):
         return list(command)
-    return [sys.executable, "-I", "-S", os.path.abspath(__file__), str(os.getpid()), *command]
-
-
-def die_with_parent(parent_pid: int) -> None:
-    """Have the kernel kill this process when its parent, whose pid it names, ends; exit if it already has."""
-    if not sys.platform.startswith("linux"):
-        return
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent_pid:  # it ended between the fork and the call above
-        os._exit(1)
+    return launcher_command(os.path.abspath(parent_death.__file__), os.getpid(), command)
 
 
 def signal_group(pid: int, signal_number: int = signal.SIGKILL) -> bool:
@@ -133,12 +118,3 @@ def is_alive(pid: int, *, mark: str = "") -> bool:
         return not os.path.isdir("/proc/self")  # gone meanwhile, or a system without /proc
     except ProcessLookupError:
         return False
-
-
-if __name__ == "__main__":
-    # The launcher: `process.py PARENT_PID COMMAND...`.
-    die_with_parent(int(sys.argv[1]))
-    try:
-        os.execvp(sys.argv[2], sys.argv[2:])  # noqa: S606  # a fixed list, never a shell
-    except OSError as error:
-        sys.exit(f"Cannot start {sys.argv[2]}: {error.strerror}.")

@@ -22,6 +22,10 @@ PRODUCT: Final = ("common", "core", "recovery", "supervisor", "roles", "api", "c
 ALSO_NAMED_WELL: Final = ("scripts", "benchmarks", "docs/clients", "tests")
 """Folders whose names are checked, too, but whose classes may share a name with another module's."""
 
+STARTS_PROGRAMS: Final = ("server", "scripts/demo_daemon.py", "scripts/demo_run.py")
+"""Beside the product, what starts programs of it in an installed package."""
+KNOWS_THE_INTERPRETER: Final = "common/programs.py"
+
 PLACEHOLDER_NAMES: Final = frozenset(
     ("one", "found", "made", "told", "wanted", "asked", "known", "heard", "taken", "given", "gotten", "said", "sent")
 )
@@ -77,6 +81,8 @@ def main(arguments: list[str]) -> int:
     findings = [*find_cycles(product), *find_shared_class_names(product)]
     for module in product:
         findings += [*find_names(module), *find_docstrings(module), *find_retired_text(module)]
+    for module in (*product, *read_modules(STARTS_PROGRAMS)):
+        findings += find_interpreters(module)
     for module in read_modules(ALSO_NAMED_WELL):
         findings += find_names(module)
     prefixes = [Path(argument).resolve().relative_to(REPOSITORY).as_posix() for argument in arguments]
@@ -232,6 +238,20 @@ def find_docstrings(module: Module) -> Iterator[Finding]:
         first = re.sub(r"[^\w'-].*", "", words[0].lower()) if words else ""
         if first in NOT_A_VERB:
             yield Finding(module.path, node.lineno, f"docstring of {node.name} begins with {words[0]!r}: use a verb")
+
+
+def find_interpreters(module: Module) -> Iterator[Finding]:
+    """Yield uses of the interpreter's path or its arguments: a bundle has none, so one module makes command lines."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sys":
+            names = [node.attr]
+        elif isinstance(node, ast.ImportFrom) and node.module == "sys":
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        if module.path != KNOWS_THE_INTERPRETER and {"executable", "orig_argv"} & set(names):
+            message = f"sys.{names[0]}: use product_command or program_command of {KNOWS_THE_INTERPRETER}"
+            yield Finding(module.path, node.lineno, message)
 
 
 def is_property(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from types import TracebackType
 
 import httpx
 import orjson
+
+from common.programs import product_command
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 START_SECONDS = 120
@@ -40,7 +41,7 @@ class Daemon:
         environment |= self.settings
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "main.py", "serve"], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
+                product_command("serve"), cwd=REPOSITORY, env=environment, stdout=log, stderr=log
             )
         try:
             self.url = self._wait_until_ready()

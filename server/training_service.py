@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.app import create_app
 from api.dependencies import ApiServices
 from api.http.errors import error_response
-from common.repository import REPOSITORY
+from common.programs import product_command
 from core.cancellation import cancel_and_wait
 from core.errors import Forbidden, NotReady, SovitsError
 from core.exposure import is_loopback
@@ -85,7 +85,7 @@ async def keep_supervisor(current: Settings) -> None:
 
 
 async def _run_supervisor() -> None:
-    command = bound_command([sys.executable, str(REPOSITORY / "main.py"), "serve", "--without-api"])
+    command = bound_command(product_command("serve", "--without-api"))
     process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, start_new_session=True)
     try:
         await process.wait()

@@ -7,12 +7,11 @@ import logging
 import os
 import shutil
 import subprocess
-import sys
 import time
 from datetime import datetime, timedelta
 from typing import Final
 
-from common.repository import REPOSITORY
+from common.programs import product_command
 from core.primary_lease import PrimaryLease
 from core.process import child_environment, start_child
 from core.settings import Settings
@@ -67,7 +66,7 @@ class BackupActions:
         if status.created_at >= due or time.time() - status.failed_at < RETRY_SECONDS:
             return
         nice = [path, "-n", NICENESS] if (path := shutil.which("nice")) else []
-        command = [*nice, sys.executable, str(REPOSITORY / "main.py"), "backup", "now", "--prune", "--json"]
+        command = [*nice, *product_command("backup", "now", "--prune", "--json")]
         # From the supervisor's main thread, which lives as long as the child should.
         self._process = start_child(
             command,

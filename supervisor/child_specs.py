@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.programs import product_command
 from core.host_control import announcement_file
 from core.jobs.roles import TRAINER
 from core.jobs.worker_process import GPUS, visible_devices
 from core.process import child_environment
-from core.settings import REPOSITORY, Settings
+from core.settings import Settings
 from supervisor.gpu import Gpu
 from supervisor.plan import CPU, Placement
 
@@ -41,7 +41,7 @@ def api_spec(settings: Settings, redis_url: str, index: int = 0) -> ChildSpec:
     """
     return ChildSpec(
         name=f"API {index + 1}" if settings.api_workers > 1 else "API",
-        command=_command("api", *(["--index", str(index)] if index else [])),
+        command=product_command("api", *(["--index", str(index)] if index else [])),
         env=_environment(redis_url, 1, CPU) | api_environment(settings),
         announcement=announcement_file(settings.data_path, index),
         drain_seconds=max(settings.drain_training_seconds, settings.drain_speech_seconds) + DRAIN_MARGIN_SECONDS,
@@ -72,17 +72,12 @@ def worker_spec(placement: Placement, settings: Settings, redis_url: str, gpus: 
         options.append("--dedicated")
     return ChildSpec(
         name=placement.name,
-        command=_command("work", placement.role, *options),
+        command=product_command("work", placement.role, *options),
         env=_environment(redis_url, placement.threads, placement.device)
         | {GPUS: ",".join(f"{gpu.index}={gpu.uuid}" for gpu in gpus)},
         role=placement.role,
         drain_seconds=limit + DRAIN_MARGIN_SECONDS,
     )
-
-
-def _command(*arguments: str) -> list[str]:
-    """Return the command line of another command of this program."""
-    return [sys.executable, str(REPOSITORY / "main.py"), *arguments]
 
 
 def _environment(redis_url: str, threads: int, device: str) -> dict[str, str]:

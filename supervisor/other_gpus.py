@@ -6,11 +6,11 @@ import logging
 import os
 import platform
 import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from common.programs import TORCH_PROBE, program_command, program_environment
 from core.memory import available_memory_mb, total_memory_mb
 from supervisor.gpu import Gpu
 
@@ -19,10 +19,6 @@ logger = logging.getLogger(__name__)
 _MIB = 1024 * 1024
 _TOPOLOGY: Final = "class/kfd/kfd/topology/nodes"
 """What ROCm itself numbers GPUs by; CPUs are nodes, too."""
-_BACKENDS: Final = (
-    "import torch; print(*(['rocm'] if torch.version.hip and torch.cuda.is_available() else []),"
-    " *(['mps'] if torch.backends.mps.is_available() else []))"
-)
 _BACKENDS_SECONDS: Final = 120.0
 
 
@@ -70,10 +66,10 @@ def find_apple_gpus() -> tuple[Gpu, ...]:
 @lru_cache(maxsize=1)
 def torch_backends() -> frozenset[str]:
     """Return which of `rocm` and `mps` the installed torch can use; a child asks it, since it is large."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    environment = program_environment(os.environ | {"OMP_NUM_THREADS": "1"})
     try:
         answer = subprocess.run(
-            [sys.executable, "-c", _BACKENDS],
+            program_command(TORCH_PROBE, "backends"),
             capture_output=True,
             text=True,
             timeout=_BACKENDS_SECONDS,

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from common.programs import same_command
 from core.cancellation import cancel_and_wait
 from core.datasets import DatasetService
 from core.deployment import ineffective_settings, start_line
@@ -94,7 +94,8 @@ def serve(settings: Settings, *, roles: str = "", with_api: bool = True) -> int:
     if restarting and code == 0:
         logger.info("Starting again.")
         LOG_OUTPUT.finish()
-        os.execv(sys.executable, sys.orig_argv)  # noqa: S606  # this program, as it was called
+        command = same_command()
+        os.execv(command[0], command)  # noqa: S606  # this program, as it was called
     return code
 
 

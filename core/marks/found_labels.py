@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from common.programs import LABEL_READER, program_command
 from core.marks.content_credentials import LABEL_ASSERTION, SYNTHETIC_SOURCE
 from core.marks.speech_label import SpeechLabel, label_of_tags
 from core.media.decode import run_limited_child
 
-CHILD: Final = (sys.executable, "-m", "core.marks.label_child")
 TRUSTED: Final = "Trusted"
 VALID: Final = "Valid"
 CredentialState = Literal["own", "valid", "invalid"]
@@ -52,7 +51,7 @@ def read_labels(path: Path, certificates: bytes) -> FoundLabels:
         anchors.write(certificates)
         anchors.flush()
         options = [anchors.name] if certificates else []
-        result = run_limited_child([*CHILD, str(path.absolute()), *options], path)
+        result = run_limited_child(program_command(LABEL_READER, str(path.absolute()), *options), path)
     report = result["credentials"]
     return FoundLabels(label_of_tags(result["tags"]), None if report is None else _found_credentials(report))
 

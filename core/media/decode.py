@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from common.files import atomic_path
+from common.programs import DECODER, program_command
 from core.child_process import ChildProcess, isolated_environment
 from core.errors import BadAudio, DecoderKilled, RecordingTooShort
 
@@ -23,7 +23,7 @@ MIN_UPLOAD_SECONDS: Final = 0.5
 WALL_SECONDS: Final = 600.0
 """A child that runs longer is stopped: its CPU limit does not cover a disk that hangs."""
 
-CHILD: tuple[str, ...] = (sys.executable, "-m", "core.media.decoder_child")
+CHILD: tuple[str, ...] = tuple(program_command(DECODER))
 _POLL_SECONDS: Final = 0.25
 
 

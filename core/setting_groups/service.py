@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Literal
 
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings
 
 from common.limits import MAX_API_WORKERS
+from common.programs import is_frozen
 from common.repository import default_data_path
 from core.setting_values import AbsolutePath, CommaList, HostAddress, RootPath, WebAddress
 
@@ -29,7 +29,7 @@ class ServiceSettings(BaseSettings):
     deployment_mode: Literal["", "local", "server"] = ""
     """`local`: SQLite, folders and the embedded queue, whatever outside services the settings name; `server`: a
     database, a Redis and a bucket are required; empty: whatever the settings name."""
-    exit_with_parent: bool = Field(default_factory=lambda: bool(getattr(sys, "frozen", False)))
+    exit_with_parent: bool = Field(default_factory=is_frozen)
     """Whether the server ends when its standard input closes or its parent process is gone; by default as a bundle."""
     project_name: str = ""
     """Title of the documentation at /docs."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
+from common.programs import SPOKEN_CHECK, program_command
 from core.child_process import ChildProcess
 from core.errors import SovitsError
 from core.process import child_environment
@@ -17,7 +17,6 @@ from core.settings import Settings
 from core.storage import Storage
 from recovery.backup.manifest import SpokenSentence
 
-PROGRAM: Final = "GPT_SoVITS.evaluation.spoken_check"
 SEED: Final = 20_240
 SENTENCES: Final = {
     "en": "The quick brown fox jumps over the lazy dog.",
@@ -79,7 +78,7 @@ def speak_sentences(
         return
     by_id = {str(request["id"]): request for request in requests}
     document = {"models": str(settings.models_folder), "threads": threads, "voices": requests}
-    command = [sys.executable, "-m", PROGRAM]
+    command = program_command(SPOKEN_CHECK)
     done = False
     with ChildProcess(command, env=child_environment(threads=threads), input=orjson.dumps(document)) as child:
         for event in child.events():

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from typing import Final
 
-from common.repository import REPOSITORY
+from common.programs import product_command
 from core.errors import SovitsError
 from core.process import start_child, stop_group
 from core.settings import Settings
@@ -79,7 +78,7 @@ def _drill(scratch: Settings, settings: Settings, steps: StepLog, report: DrillR
     }
     with (scratch.data_path / "serve.log").open("wb") as log:
         with steps.step("start"):
-            command = [sys.executable, str(REPOSITORY / "main.py"), "serve"]
+            command = product_command("serve")
             process = start_child(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
             url = LocalService(scratch).url()
         try:

@@ -6,13 +6,12 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
 import time
 from typing import Final
 
 import orjson
 
-from common.repository import REPOSITORY
+from common.programs import product_command
 from core.errors import NotReady
 from core.host_control import supervisor_lock
 from core.process import is_alive
@@ -43,8 +42,8 @@ class LocalService:
         (self._settings.data_path / "run" / "api.json").unlink(missing_ok=True)
         with (folder / "serve.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, str(REPOSITORY / "main.py"), "serve"],
-                env={**os.environ, "DATA_PATH": str(self._settings.data_path)},
+                product_command("serve"),
+                env={**os.environ, "DATA_PATH": str(self._settings.data_path), "EXIT_WITH_PARENT": "false"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

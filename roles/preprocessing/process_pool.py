@@ -9,7 +9,6 @@ import logging
 import os
 import queue
 import re
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from typing import Final, Literal, TypeAlias, cast
 import orjson
 from typing_extensions import TypedDict
 
+from common.programs import POOL_WORKER, program_command
 from core.child_process import ChildProcess, Inbox, merged_events
 from core.errors import StageFailed
 from core.jobs.worker_process import GPUS, visible_devices
@@ -30,7 +30,7 @@ from roles.stages.stage_run import StageRun
 
 logger = logging.getLogger(__name__)
 
-_PROGRAM: Final = (sys.executable, "-m", "roles.preprocessing.pool_worker")
+_PROGRAM: Final = tuple(program_command(POOL_WORKER))
 
 
 class ResultEvent(TypedDict):

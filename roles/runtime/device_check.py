@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Final
 
+from common.programs import TORCH_PROBE, program_command, program_environment
 from core.child_process import LOG_TAIL_LINES
 
 CHECK_SECONDS: Final = 120.0
 """A driver that loads for the first time takes half a minute."""
 _OUT_OF_MEMORY: Final = "out of memory"
 _CUDA_ERRORS: Final = ("CUDA error", "CUDNN_STATUS_", "CUBLAS_STATUS_", "device-side assert")
-_COMPUTE: Final = "import sys, torch; torch.ones(1, device=sys.argv[1]).add_(1).item()"
 
 
 def poisons_device(error: BaseException) -> bool:
@@ -46,7 +47,12 @@ def find_device_fault(device: str) -> str:
 def _try_in_child(device: str) -> str:
     try:
         completed = subprocess.run(
-            [sys.executable, "-c", _COMPUTE, device], capture_output=True, text=True, timeout=CHECK_SECONDS, check=False
+            program_command(TORCH_PROBE, "compute", device),
+            env=program_environment(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=CHECK_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return f"a computation on it did not end within {CHECK_SECONDS:g} s"

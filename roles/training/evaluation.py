@@ -13,6 +13,7 @@ import orjson
 from typing_extensions import TypedDict
 
 from common import storage_keys
+from common.programs import EVALUATION
 from common.progress_messages import progress_message
 from core.errors import Draining, SovitsError, TrainingFailed
 from core.marks.speech_marks import SpeechMarks
@@ -27,7 +28,6 @@ from roles.training.program import POLL_SECONDS, ErrorEvent, EvaluatedSentence, 
 
 logger = logging.getLogger(__name__)
 
-PROGRAM = "GPT_SoVITS.evaluation.program"
 MAX_SENTENCES = 40
 """Spoken by the checkpoints of one training together; many checkpoints speak fewer each, and at least one."""
 REQUEST: Final = "evaluation.json"
@@ -116,7 +116,7 @@ def evaluate_voices(
     requests = ControlRequests(run)
     evaluations: dict[str, VoiceEvaluation] = {}
     failure: ErrorEvent | None = None
-    with start_program(PROGRAM, folder / REQUEST, run.context) as child:
+    with start_program(EVALUATION, folder / REQUEST, run.context) as child:
         for received in child.events(POLL_SECONDS):
             if received is not None:
                 event = cast(EvaluationEvent, received)

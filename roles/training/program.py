@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
-from common.repository import REPOSITORY
+from common.programs import program_command
 from core.child_process import ChildProcess
 from core.errors import SovitsError
 from roles.runtime.errors import ReportedError
@@ -148,8 +146,8 @@ class EvaluationDoneEvent(TypedDict):
 EvaluationEvent: TypeAlias = SentenceEvent | VoiceEvent | EvaluationDoneEvent | ErrorEvent
 
 
-def start_program(module: str, request: Path, context: JobContext) -> ChildProcess:
-    """Start `python -m module request` for a job, which kills it when the job should stop.
+def start_program(program: str, request: Path, context: JobContext) -> ChildProcess:
+    """Start one of the product's programs on a request for a job, which kills it when the job should stop.
 
     It works in the folder of the request: relative paths in it stay there, wherever a successor has moved the folder.
     Its standard error is logged here, and each line is a `log` event of the job.
@@ -163,8 +161,6 @@ def start_program(module: str, request: Path, context: JobContext) -> ChildProce
         with suppress(SovitsError):  # the job is being stopped, which its own thread notices
             context.event("log", {"timestamp": time.time(), "level": level, "message": message, "program": True})
 
-    command = [sys.executable, "-P", "-m", module, request.name]
-    modules = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
-    child = ChildProcess(command, env={**os.environ, "PYTHONPATH": modules}, cwd=request.parent, log=log)
+    child = ChildProcess(program_command(program, request.name), cwd=request.parent, log=log)
     context.on_stop(child.kill)
     return child

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from common import storage_keys
 from common.program_name import program_name
+from common.programs import TRAINING
 from core.errors import MissingPart
 from core.jobs.placement import TrainingResources, cap_cpu_training
 from core.stages.outputs import CheckpointOutput, TrainingOutputs
@@ -25,8 +26,6 @@ from roles.training.program import TrainingDoneEvent
 
 logger = logging.getLogger(__name__)
 
-PROGRAM = "GPT_SoVITS.train"
-"""The module of every training; the plan names the trainer."""
 SEED: Final = 1234
 TRAINING_SHARE: Final = 0.9
 """Of the stage's progress; the rest is the evaluation of the checkpoints."""
@@ -79,7 +78,7 @@ def _train(run: StageRun, folder: Path, kind: str, settings: TrainingSettings, t
         }
         (folder / "run.json").write_bytes(orjson.dumps(plan, option=orjson.OPT_INDENT_2))
         publisher = CheckpointPublisher(run, kind, lineage_of(run, _bases(run, kind, settings), batch_size))
-        process = TrainingProcess(PROGRAM, folder / "run.json", run, publish=publisher.publish, share=share)
+        process = TrainingProcess(TRAINING, folder / "run.json", run, publish=publisher.publish, share=share)
         return process.run_to_end(), publisher
 
     done, publisher = batch.run(attempt)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -12,6 +11,7 @@ from typing import Final, cast
 
 import orjson
 
+from common.programs import VOICE_OPENER, program_command
 from common.storage_keys import import_file, import_folder
 from core.child_process import ChildProcess, isolated_environment
 from core.errors import InvalidRequest, NotFound, PermanentError, SovitsError
@@ -85,7 +85,7 @@ def open_in_child(plan: ImportPlan, threads: int, context: JobContext) -> Import
     """
     file = Path(plan.folder, "plan.json")
     file.write_bytes(orjson.dumps(asdict(plan)))
-    command = [sys.executable, "-m", "roles.voices.import_child", str(file)]
+    command = program_command(VOICE_OPENER, str(file))
     environment = {**isolated_environment(threads=threads, keep=_PASSED_ON), "CUDA_VISIBLE_DEVICES": ""}
     deadline = time.monotonic() + MAX_SECONDS
     child, report = _run_child(command, environment, deadline, context)

@@ -53,7 +53,7 @@ def test_a_training_dies_with_the_trainer_that_started_it():
 @linux
 def test_a_launcher_whose_parent_is_already_gone_starts_nothing():
     launched = subprocess.run(
-        [sys.executable, "-I", "-S", str(REPOSITORY / "core" / "process.py"), "1", "echo", "started"],
+        [sys.executable, "-I", "-S", str(REPOSITORY / "common" / "parent_death.py"), "1", "echo", "started"],
         capture_output=True,
         check=False,
     )
