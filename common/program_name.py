@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from common.programs import is_frozen
+from common.programs import is_frozen, product_command
 from common.repository import REPOSITORY
 
 PROGRAM_VARIABLE: Final = "SOVITSD_PROGRAM"
@@ -23,7 +23,7 @@ def program_name() -> str:
     if name := os.environ.get(PROGRAM_VARIABLE):
         return name
     if is_frozen():
-        return Path(sys.executable).stem
+        return Path(product_command()[0]).stem
     is_checkout = (REPOSITORY / "pyproject.toml").is_file()
     return "main.py" if is_checkout and Path(sys.argv[0]).stem != INSTALLED else INSTALLED
 
