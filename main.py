@@ -83,7 +83,7 @@ def _work(options: argparse.Namespace, settings: Settings) -> int:
     from core.jobs.worker_process import prepare_worker
 
     prepare_worker(options.device, options.nice)  # before anything can load CUDA
-    from roles.runtime.worker import run_worker
+    from roles.runtime.worker_program import run_worker
 
     return run_worker(
         options.role,

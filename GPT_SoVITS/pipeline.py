@@ -7,7 +7,6 @@ inference-pipeline §15.9). Sentences never influence one another: each sounds a
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -43,6 +42,7 @@ from GPT_SoVITS.synthesis.length_batching import batch_by_length, restore_order
 from GPT_SoVITS.synthesis.model_loading import ModelFileCache, load_models
 from GPT_SoVITS.synthesis.model_store import ModelStore, UnlimitedStore
 from GPT_SoVITS.synthesis.prompt import EncodedPrompt, ReferenceRecording
+from GPT_SoVITS.synthesis.speech import Speech, nothing_spoken
 from GPT_SoVITS.synthesis.token_chunking import NANO_CHUNKS, ChunkSettings, silence_similarity
 from GPT_SoVITS.synthesis.verification.alignment import TokenEvidence
 from GPT_SoVITS.synthesis.verification.attention import attention_evidence, shows_speech
@@ -68,22 +68,6 @@ TOKENS_PER_PHONEME = 2.5
 """Of usual speech, where no transcript of the prompt tells the voice's pace."""
 BATCH_SIZE = 8
 """Utterances that are synthesized at once, where a caller says no other number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Speech:
-    """The audio of an utterance, or of a chunk of one."""
-
-    samples: np.ndarray
-    """(N,) float32 in [-1, 1]."""
-    sample_rate: int
-    """Hz."""
-    tokens: int
-    """Semantic tokens that the first stage generated, 25 to the second."""
-    skipped: list[tuple[int, str]] = field(default_factory=list)
-    """(position, text) of the passages that have no pronunciation."""
-    words: tuple[SpokenWord, ...] = ()
-    """Those that end in it."""
 
 
 class Pipeline:
@@ -412,12 +396,3 @@ def _shared_vocoder(version: str, models: Path | None, device: torch.device | st
     if models is None:
         raise ModelError("missing_part", f"{version} needs a vocoder, and no folder of models was named to find it.")
     return store.share("vocoder", (version, str(device)), partial(load_vocoder, version, models, device=device))
-
-
-def nothing_spoken(utterance: ConditionedRequest) -> ModelError:
-    """Return the error for an utterance of no tokens."""
-    return ModelError(
-        "nothing_spoken",
-        f"The model ended before the first sound of {utterance.request.text[:40]!r}.",
-        permanent=False,
-    )

@@ -58,7 +58,6 @@ from api.routes import (
     provenance,
     resources,
     service,
-    stages,
     stream_tokens,
     tasks,
     training_results,
@@ -68,6 +67,7 @@ from api.routes.datasets import routes as datasets
 from api.routes.inference import dubbing
 from api.routes.inference import routes as inference
 from api.routes.speech_stream import route as speech_stream
+from api.routes.stages import routes as stages
 from api.routes.voices import routes as voices
 from api.routes.voices import transfer as voice_transfer
 from api.services.caller_sessions import CallerSessions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from commands.backup_arguments import (
@@ -177,6 +178,16 @@ def _add_json(*parsers: argparse.ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="as JSON")
 
 
+def _add_item_commands(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], explained: Mapping[str, str], item: str, metavar: str
+) -> None:
+    """Add commands that take one item each; `explained` are their names with the sentences of the help."""
+    for name, help_text in explained.items():
+        command = commands.add_parser(name, help=help_text)
+        command.add_argument(item, metavar=metavar)
+        _add_json(command)
+
+
 def _add_speech_commands(commands: Commands) -> None:
     detect = commands.add_parser("detect", help="find out whether a recording was spoken by this installation")
     detect.add_argument("file", metavar="FILE")
@@ -202,14 +213,8 @@ def _add_queue_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="queue_command", metavar="COMMAND", required=True)
     _add_json(commands.add_parser("list", help="waiting jobs of each role, and the workers"))
     _add_json(commands.add_parser("dead", help="jobs that failed for good"))
-    for name, help_text in (
-        ("show", "everything about one job"),
-        ("replay", "run a dead job again"),
-        ("cancel", "stop a job"),
-    ):
-        command = commands.add_parser(name, help=help_text)
-        command.add_argument("job", metavar="JOB")
-        _add_json(command)
+    explained = {"show": "everything about one job", "replay": "run a dead job again", "cancel": "stop a job"}
+    _add_item_commands(commands, explained, "job", "JOB")
 
 
 def _add_key_commands(parser: argparse.ArgumentParser) -> None:
@@ -258,10 +263,8 @@ def _add_voice_commands(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--language", required=True, help="of the recording: zh, en, ja, ko, yue or auto")
     add.add_argument("--version", help="of the SoVITS file, where it does not say: v1, v2, v2Pro, v2ProPlus, v3 or v4")
     _add_json(add, commands.add_parser("list", help="all voices"))
-    for name, help_text in (("show", "what a voice is made of"), ("delete", "delete a voice, but not its weights")):
-        command = commands.add_parser(name, help=help_text)
-        command.add_argument("voice", metavar="NAME_OR_ID")
-        _add_json(command)
+    explained = {"show": "what a voice is made of", "delete": "delete a voice, but not its weights"}
+    _add_item_commands(commands, explained, "voice", "NAME_OR_ID")
 
 
 def _add_checkpoint_commands(parser: argparse.ArgumentParser) -> None:

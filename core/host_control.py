@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -20,6 +21,14 @@ def supervisor_lock(data_path: Path) -> Path:
 def announcement_file(data_path: Path, index: int = 0) -> Path:
     """Return the file in which a process of the API says its address and its process id."""
     return data_path / "run" / (f"api-{index}.json" if index else "api.json")
+
+
+def announced_pid(file: Path) -> int | None:
+    """Return the process id that a process of the API wrote; None before it did."""
+    try:
+        return int(json.loads(file.read_bytes())["pid"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def control_host(data_path: Path, command: HostCommand) -> None:

@@ -1,4 +1,4 @@
-"""Check what the other tools do not: import cycles, class names, placeholder names, retired terms, docstrings.
+"""Check what the other tools do not: import cycles, lengths of files, names, retired terms, docstrings.
 
 Usage: check_structure.py [PATH …]. With paths, only findings in files below them are shown; the whole tree is read
 either way. Exits with 1 when there is a finding.
@@ -21,6 +21,12 @@ REPOSITORY: Final = Path(__file__).resolve().parent.parent
 PRODUCT: Final = ("common", "core", "recovery", "supervisor", "roles", "api", "commands", "GPT_SoVITS", "main.py")
 ALSO_NAMED_WELL: Final = ("scripts", "benchmarks", "docs/clients", "tests")
 """Folders whose names are checked, too, but whose classes may share a name with another module's."""
+LENGTH_CHECKED: Final = (*PRODUCT, "client", "server", "scripts", "benchmarks")
+
+MAX_LINES: Final = 400
+"""Of a file: a longer one has more than one subject."""
+LONGER_FILES: Final = frozenset(("core/errors.py",))
+"""The table of all error codes, which is one."""
 
 STARTS_PROGRAMS: Final = ("server", "scripts/demo_daemon.py", "scripts/demo_run.py")
 """Beside the product, what starts programs of it in an installed package."""
@@ -85,6 +91,7 @@ def main(arguments: list[str]) -> int:
         findings += find_interpreters(module)
     for module in read_modules(ALSO_NAMED_WELL):
         findings += find_names(module)
+    findings += find_long_files(list(read_modules(LENGTH_CHECKED)))
     prefixes = [Path(argument).resolve().relative_to(REPOSITORY).as_posix() for argument in arguments]
     shown = [f for f in sorted(set(findings)) if not prefixes or any(is_below(f.path, prefix) for prefix in prefixes)]
     for finding in shown:
@@ -196,6 +203,15 @@ def find_shared_class_names(modules: list[Module]) -> Iterator[Finding]:
             others = ", ".join(sorted({module.path for module, _ in occurrences}))
             for module, line in occurrences:
                 yield Finding(module.path, line, f"class name {name} exists in more than one module: {others}")
+
+
+def find_long_files(modules: list[Module]) -> Iterator[Finding]:
+    """Yield files of more than 400 lines, and exceptions from that which are not needed."""
+    long_files = {module.path: lines for module in modules if (lines := module.text.count("\n")) > MAX_LINES}
+    for path in sorted(long_files.keys() - LONGER_FILES):
+        yield Finding(path, 1, f"{long_files[path]} lines: divide it by subject into files of up to {MAX_LINES}")
+    for path in sorted(LONGER_FILES - long_files.keys()):
+        yield Finding(path, 1, f"up to {MAX_LINES} lines: remove it from LONGER_FILES")
 
 
 def find_names(module: Module) -> Iterator[Finding]:

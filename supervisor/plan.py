@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from core.errors import InvalidRequest
 from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, SYNTHESIZER, TRAINER, WAITING_LISTS
 from supervisor.gpu import Gpu
 
@@ -279,3 +280,17 @@ def _place_trainers(gpus: tuple[Gpu, ...], settings: PlanSettings, cores: int) -
         placements.append(Placement(TRAINER, name, gpu.device, index, threads, BATCH_NICENESS, gpu.label))
     spare = Placement(TRAINER, "Trainer-CPU", CPU, len(slots), max(1, cores // 2), BATCH_NICENESS, dedicated=True)
     return [*placements, spare]
+
+
+def select_roles(names: str) -> tuple[str, ...]:
+    """Return the roles of a list of names separated by commas; empty means all.
+
+    A host with the splitter or the preprocessor has `files` as well: before that role existed, they did its work.
+    Raises InvalidRequest for an unknown name.
+    """
+    selected = tuple(name.strip() for name in names.split(",") if name.strip()) or tuple(WAITING_LISTS)
+    if unknown := [name for name in selected if name not in WAITING_LISTS]:
+        raise InvalidRequest(f"No role is named {unknown[0]!r}; there are {', '.join(WAITING_LISTS)}.")
+    if FILES not in selected and (SPLITTER in selected or PREPROCESSOR in selected):
+        selected += (FILES,)
+    return selected

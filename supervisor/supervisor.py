@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import shutil
@@ -21,17 +20,17 @@ from core.cancellation import cancel_and_wait
 from core.datasets import DatasetService
 from core.deployment import ineffective_settings, start_line
 from core.env_file import notes_on_env_file
-from core.errors import InvalidRequest, NotReady, QueueUnavailable
+from core.errors import NotReady, QueueUnavailable
 from core.experiments.model_versions import ModelVersions
 from core.experiments.retention import RetentionPolicy
 from core.experiments.service import ExperimentService
 from core.exposure import check_exposure, has_recorded_key
-from core.host_control import RESTART_SIGNAL, supervisor_lock
+from core.host_control import RESTART_SIGNAL, announced_pid, supervisor_lock
 from core.jobs.events import Events
 from core.jobs.placement_reports import PlacementProblem, PlacementReports
 from core.jobs.queue import AsyncQueue
 from core.jobs.queue_options import QueueOptions
-from core.jobs.roles import FILES, PREPROCESSOR, SPLITTER, WAITING_LISTS
+from core.jobs.roles import PREPROCESSOR, WAITING_LISTS
 from core.jobs.server_check import check_redis
 from core.jobs.transport import AsyncTransport
 from core.log_output import LOG_OUTPUT
@@ -60,7 +59,7 @@ from supervisor.lock import exclusive_lock
 from supervisor.maintenance import RECONCILE_SECONDS, Maintenance, PeriodicAction, records_retention
 from supervisor.notify import notify, watchdog_seconds
 from supervisor.parent import wait_for_end_of_parent
-from supervisor.plan import Placement, plan, plan_change
+from supervisor.plan import Placement, plan, plan_change, select_roles
 
 logger = logging.getLogger(__name__)
 
@@ -97,20 +96,6 @@ def serve(settings: Settings, *, roles: str = "", with_api: bool = True) -> int:
         command = same_command()
         os.execv(command[0], command)  # noqa: S606  # this program, as it was called
     return code
-
-
-def select_roles(names: str) -> tuple[str, ...]:
-    """Return the roles of a list of names separated by commas; empty means all.
-
-    A host with the splitter or the preprocessor has `files` as well: before that role existed, they did its work.
-    Raises InvalidRequest for an unknown name.
-    """
-    selected = tuple(name.strip() for name in names.split(",") if name.strip()) or tuple(WAITING_LISTS)
-    if unknown := [name for name in selected if name not in WAITING_LISTS]:
-        raise InvalidRequest(f"No role is named {unknown[0]!r}; there are {', '.join(WAITING_LISTS)}.")
-    if FILES not in selected and (SPLITTER in selected or PREPROCESSOR in selected):
-        selected += (FILES,)
-    return selected
 
 
 class Supervisor:
@@ -384,7 +369,7 @@ class Supervisor:
             if monitor.spec.announcement is None:
                 at_work = monitor.worker_id in registered
             else:
-                at_work = _announced_pid(monitor.spec.announcement) == monitor.child.pid
+                at_work = announced_pid(monitor.spec.announcement) == monitor.child.pid
             if at_work and monitor.child.running:
                 monitor.note_ready()
 
@@ -406,11 +391,3 @@ class Supervisor:
         while True:
             notify("WATCHDOG=1")
             await asyncio.sleep(period)
-
-
-def _announced_pid(file: Path) -> int | None:
-    """Return the process id that a process of the API wrote; None before it did."""
-    try:
-        return int(json.loads(file.read_bytes())["pid"])
-    except (OSError, ValueError, KeyError):
-        return None

@@ -17,9 +17,9 @@ from GPT_SoVITS.engine.attempts import Attempts
 from GPT_SoVITS.engine.scheduler import Phase, ScheduledUtterance
 from GPT_SoVITS.engine.utterance import Urgency, UtteranceListener, UtteranceTask, UtteranceTotals
 from GPT_SoVITS.engine.verification import Recognition, VerificationReport
-from GPT_SoVITS.pipeline import Speech, nothing_spoken
 from GPT_SoVITS.synthesis.acoustic_decoder import AcousticStream, AudioPiece
 from GPT_SoVITS.synthesis.conditioning import ConditionedRequest
+from GPT_SoVITS.synthesis.speech import Speech, nothing_spoken
 from GPT_SoVITS.synthesis.verification.faults import Fault
 from GPT_SoVITS.synthesis.verification.samples import sample_faults
 from GPT_SoVITS.synthesis.word_timing import PeakLevels, SpokenWord, WordTimer

@@ -12,7 +12,7 @@ from api.dependencies import Api, Cursor, Limit, Offset
 from api.http.access import TRAINING
 from api.http.responses import JsonResponse
 from api.http.schemas import Deleted, JsonObjectBody, PageView, StrictModel, page_response
-from api.routes.stages import StageStarted, StageView, stage_view, started_view
+from api.routes.stages.views import StageStarted, StageView, stage_view, started_view
 from common.versions import RequestedVersion
 from core.experiments.model_versions import CONTRACT_DEFAULT
 from core.experiments.requests import ExperimentRequest

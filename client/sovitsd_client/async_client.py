@@ -29,6 +29,7 @@ from sovitsd_client.requests import (
     EventParser,
     connection_to,
     idempotency_headers,
+    live_speech,
     path_of,
     pause_after_error,
     pause_after_rejection,
@@ -296,41 +297,21 @@ class AsyncSpeech:
 
     client: AsyncSovitsd
 
-    async def create(
-        self,
-        text: str,
-        voice: str,
-        *,
-        format: str = "mp3",
-        language: str | None = None,
-        speed: float | None = None,
-        seed: int | None = None,
-        **options: Any,
-    ) -> bytes:
-        """Return a text as an audio file. Further `options` are those of the API, such as `emotion` and `verify`."""
-        chosen = {"language": language, "speed": speed, "seed": seed, **options}
+    async def create(self, text: str, voice: str, *, format: str = "mp3", **options: Any) -> bytes:
+        """Return a text as an audio file. `options` are those of the API: language, speed, seed, emotion, verify …"""
         if len(text) > SHORT_TEXT_CHARACTERS:
-            inference = await self.client.inference.create(text, voice, format=format, **chosen)
+            inference = await self.client.inference.create(text, voice, format=format, **options)
             await self.client.inference.wait(inference.id)
             return await self.client.inference.audio(inference.id)
-        body = {"input": text, "voice": voice, "response_format": format, **without_none(chosen)}
+        body = live_speech(text, voice, format, options)
         return (await self.client.request("POST", "/v1/audio/speech", json=body)).content
 
     @asynccontextmanager
     async def stream(
-        self,
-        text: str,
-        voice: str,
-        *,
-        format: str = "mp3",
-        language: str | None = None,
-        speed: float | None = None,
-        seed: int | None = None,
-        **options: Any,
+        self, text: str, voice: str, *, format: str = "mp3", **options: Any
     ) -> AsyncIterator[AsyncAudioStream]:
-        """Open the audio of a text of up to 4096 characters; it comes while it is generated."""
-        chosen = without_none({"language": language, "speed": speed, "seed": seed, **options})
-        body = {"input": text, "voice": voice, "response_format": format, "stream_format": "audio", **chosen}
+        """Open the audio of a text of up to 4096 characters, which comes while it is made; `options` as there."""
+        body = {**live_speech(text, voice, format, options), "stream_format": "audio"}
         async with self.client.open("POST", "/v1/audio/speech", json=body) as response:
             yield AsyncAudioStream(response)
 

@@ -111,6 +111,11 @@ def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def live_speech(text: str, voice: str, audio_format: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of a request for speech that is sent at once; of `options`, what is not None."""
+    return {"input": text, "voice": voice, "response_format": audio_format, **without_none(options)}
+
+
 class EventParser:
     """Events of one `text/event-stream`, line by line."""
 

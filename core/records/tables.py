@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -20,17 +19,14 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
 
+from core.records.enum_string import EnumString
 from core.records.models.consents import ConsentSource
 from core.records.models.datasets import DatasetStatus
 from core.records.models.experiments import ExperimentStatus
 from core.records.models.tasks import TaskStatus
 from core.records.models.webhooks import DeliveryStatus
 from core.stages.status import StageStatus
-
-Member = TypeVar("Member", bound=StrEnum)
 
 metadata = MetaData(
     naming_convention={
@@ -40,23 +36,6 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-
-
-class EnumString(TypeDecorator[Member], Generic[Member]):
-    """A StrEnum in a plain string column: a new member needs no migration."""
-
-    impl = String(20)
-    cache_ok = True
-
-    def __init__(self, members: type[Member]) -> None:
-        super().__init__()
-        self.members = members
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        return None if value is None else str(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Member | None:
-        return None if value is None else self.members(value)
 
 
 def _id(name: str = "id", *references: ForeignKey, **options: Any) -> Column[str]:

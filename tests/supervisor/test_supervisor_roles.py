@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import InvalidRequest
 from core.jobs.roles import WAITING_LISTS
-from supervisor.supervisor import select_roles
+from supervisor.plan import select_roles
 
 
 @pytest.mark.parametrize("names", ["", " ", ","])
