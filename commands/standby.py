@@ -29,11 +29,12 @@ from recovery.backup.steps import StepLog
 from recovery.standby.audit_chain import AuditChain
 from recovery.standby.doctor import examine_standby
 from recovery.standby.drill import run_drill
-from recovery.standby.epochs import Epochs
+from recovery.standby.epochs import Epochs, LeaseRenewal
 from recovery.standby.handover import Handover
 from recovery.standby.local_service import LocalService
 from recovery.standby.site import DrillReport, SiteIdentity, StandbyFolder, SwitchState, WatchState
 from recovery.standby.switch import Switch
+from recovery.standby.warm import WarmSite
 from recovery.standby.watch import Watcher, prefetch
 
 
@@ -178,19 +179,11 @@ def _doctor(options: argparse.Namespace, settings: Settings) -> int:
 
 def _warm(options: argparse.Namespace, settings: Settings) -> int:
     steps = StepLog(as_json=options.json)
-    if not settings.fencing:
-        raise InvalidRequest(
-            "A warm standby runs beside the main site, which needs FENCING=on: else both would write.",
-            hint="Set FENCING=on on both sites.",
-        )
-    with steps.step("restore") as step:
-        if LocalService(settings).is_running():
-            LocalService(settings).stop()
-        marker = Restorer(settings, open_target(settings.backup_url), steps, RestoreOptions(in_place=True)).run(LATEST)
-        step.detail = marker.backup
-    with steps.step("start") as step:
-        step.detail = LocalService(settings).start()
-    steps.result({"warm": True}, "The service runs and reads; it writes once this site is the primary one.")
+    marker = WarmSite(settings, steps).start()
+    steps.result(
+        {"warm": True, "backup": marker.backup, "complete_until": marker.complete_until},
+        "The service runs and reads; it writes once this site is the primary one.",
+    )
     return 0
 
 
@@ -220,6 +213,8 @@ def _take_back(options: argparse.Namespace, settings: Settings) -> int:
     LocalService(settings).stop()
     restore_options = RestoreOptions(in_place=True, accept_difference=options.accept_difference, speak=False)
     marker = Restorer(settings, open_target(settings.backup_url), steps, restore_options).run(options.name)
+    if settings.fencing:
+        LeaseRenewal(settings).pause(False)  # that it gave its records away once
     AuditChain(settings.data_path).append("take back", marker.backup)
     return 0
 

@@ -7,10 +7,13 @@ when it counts, on the clock that this host has run on since its start, so that 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import orjson
+from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
 from common.files import write_atomically
@@ -35,10 +38,12 @@ class LeaseRecord(BaseModel):
     epoch: int
     valid_until: float
     """Seconds since the host was started."""
+    valid_from: float = 0.0
+    """Until then the site that had the epoch before may write; seconds since the host was started."""
     replaced_by: str = ""
     """The site that holds a newer epoch."""
     paused: bool = False
-    """Whether writes wait while another site takes over."""
+    """Whether writes wait until a switch or a return has brought the records over."""
 
 
 class PrimaryLease:
@@ -69,20 +74,38 @@ class PrimaryLease:
                 hint=f"Send requests there; `{program_name()} standby status` says more.",
             )
         if record.paused:
-            raise NotPrimary("This site is handing over to another one.", hint="Send the request again in a moment.")
+            raise NotPrimary(
+                "This site is handing over to another one, or taking over from it.",
+                hint="Send the request again in a moment.",
+            )
+        if host_clock() < record.valid_from:
+            raise NotPrimary(
+                "This site takes over as soon as the lease of the one before has run out.",
+                hint="Send the request again in a moment.",
+            )
         if self._rejects_on_loss and host_clock() > record.valid_until:
             raise NotPrimary(
                 "This site cannot renew its lease as the primary one, so another one may have replaced it.",
                 hint="Check BACKUP_URL; FENCING_ON_LOSS=serve goes on writing all the same.",
             )
 
-    def check_not_replaced(self) -> None:
-        """Raise NotPrimary when another site is known to have replaced this one."""
+    def check_newest(self, *, handing_over: bool = False) -> None:
+        """Raise NotPrimary when the records here are known to be older than those of another site.
+
+        `handing_over`: writes wait here because this site gives its records away, and not because it awaits some.
+        """
         record = self.read()
-        if record is not None and record.replaced_by:
+        if record is None:
+            return
+        if record.replaced_by:
             raise NotPrimary(
                 f"This site is no longer the primary one: {record.replaced_by} has replaced it.",
                 hint="Its state is older than that of the other site.",
+            )
+        if record.paused and not handing_over:
+            raise NotPrimary(
+                "A switch or a return is under way, so the records here may be older than those of the other site.",
+                hint=f"Wait until it has ended; `{program_name()} standby status` says how far it is.",
             )
 
     def read(self) -> LeaseRecord | None:
@@ -91,6 +114,13 @@ class PrimaryLease:
             return LeaseRecord.model_validate_json(self._path.read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the lock under which a lease is read and replaced: the supervisor and commands both do."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(self._path.with_suffix(".lock")):
+            yield
 
     def write(self, record: LeaseRecord) -> None:
         """Replace the lease."""

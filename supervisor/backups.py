@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from common.programs import product_command
-from core.primary_lease import PrimaryLease
+from core.primary_lease import NotPrimary, PrimaryLease
 from core.process import child_environment, start_child
 from core.settings import Settings
 from recovery.backup.changes import ChangeShipper
@@ -45,7 +45,7 @@ class BackupActions:
         if not self._settings.backup_url:
             return ()
         actions = []
-        if self._settings.backup_schedule:
+        if self._settings.backup_schedule or self._settings.backup_every_seconds:
             actions.append(PeriodicAction("making backups", CHECK_SECONDS, self._follow_schedule))
         if self._settings.backup_every_seconds:
             seconds = self._settings.backup_every_seconds
@@ -62,7 +62,9 @@ class BackupActions:
         if not self._is_primary():
             return
         status = self._state.status()
-        due = last_due(self._settings.backup_schedule, datetime.now())
+        due = status.restored_at  # its changes are sent as soon as there is a backup for them to follow
+        if self._settings.backup_schedule:
+            due = max(due, last_due(self._settings.backup_schedule, datetime.now()))
         if status.created_at >= due or time.time() - status.failed_at < RETRY_SECONDS:
             return
         nice = [path, "-n", NICENESS] if (path := shutil.which("nice")) else []
@@ -94,11 +96,15 @@ class BackupActions:
                 self._state.change_status(error=reason, failed_at=time.time())
 
     def _is_primary(self) -> bool:
-        """Return whether this site's state is the newest: one that was replaced must not look like that."""
+        """Return whether this site's state is the newest: one that was replaced, or that takes over and still lacks the
+        records, must not look like that."""
         if self._lease is None:
             return True
-        record = self._lease.read()
-        return record is not None and not record.replaced_by
+        try:
+            self._lease.check()
+        except NotPrimary:
+            return False
+        return True
 
     async def _send_changes(self) -> None:
         await asyncio.to_thread(self._ship)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from core.errors import SovitsError
-from core.primary_lease import LeaseRecord
+from core.primary_lease import LeaseRecord, NotPrimary, PrimaryLease
 from core.settings import Settings
 from recovery.standby.audit_chain import AuditChain
 from recovery.standby.epochs import LeaseRenewal
@@ -20,6 +21,7 @@ class FencingActions:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._lease = PrimaryLease.of(settings)
         self._renewal: LeaseRenewal | None = None
         self._was_replaced = False
 
@@ -34,16 +36,33 @@ class FencingActions:
 
         A target that cannot be used does not end the start: the site reads, and writes once it has seen the epochs.
         """
-        if not self._settings.fencing:
+        if self._lease is None:
             return True
         try:
-            return await self.renew()
+            await self.renew()
+            self._lease.check()
+        except NotPrimary as error:
+            logger.warning("Nothing is written yet: %s", error.message)
+            return False
         except SovitsError as error:
             logger.error("It is unknown whether this is the primary site, so nothing is written: %s", error.message)
             return False
+        return True
 
-    async def renew(self) -> bool:
-        """Renew the lease; return whether this site is the primary one."""
+    def only_while_primary(self, action: PeriodicAction) -> PeriodicAction:
+        """Return an action that changes what all sites share, and that a site which may not write leaves alone."""
+        if self._lease is None:
+            return action
+        lease = self._lease
+
+        async def run() -> None:
+            lease.check()
+            await action.run()
+
+        return replace(action, run=run)
+
+    async def renew(self) -> None:
+        """Renew the lease, and say when another site has replaced this one."""
         record = await asyncio.to_thread(self._renew)
         if record.replaced_by and not self._was_replaced:
             logger.error("%s has replaced this site (epoch %d): writes are rejected.", record.replaced_by, record.epoch)
@@ -51,7 +70,6 @@ class FencingActions:
         elif self._was_replaced and not record.replaced_by:
             logger.info("This site is the primary one again (epoch %d).", record.epoch)
         self._was_replaced = bool(record.replaced_by)
-        return not record.replaced_by
 
     def _renew(self) -> LeaseRecord:
         if self._renewal is None:

@@ -52,8 +52,9 @@ class Maintenance:
         experiments: ExperimentService,
         retention: RetentionPolicy = KEEP_ALL,
         actions: Sequence[PeriodicAction] = (),
+        guard: Callable[[PeriodicAction], PeriodicAction] = lambda action: action,
     ) -> None:
-        """`actions` run beside the queue's own."""
+        """`actions` run beside the queue's own; `guard` wraps those that change records and artifacts."""
         self.queue = queue
         self.experiments = experiments
         self._ended_workers: dict[str, bool] = {}
@@ -62,8 +63,8 @@ class Maintenance:
             PeriodicAction("requeueing", REQUEUE_SECONDS, self._requeue),
             PeriodicAction("reaping", REAP_SECONDS, self.reap),
             PeriodicAction("promoting", PROMOTE_SECONDS, queue.promote),
-            PeriodicAction("reconciling", RECONCILE_SECONDS, experiments.reconciler.reconcile),
-            PeriodicAction("cleaning up", CLEAN_SECONDS, partial(experiments.retention.clean, retention)),
+            guard(PeriodicAction("reconciling", RECONCILE_SECONDS, experiments.reconciler.reconcile)),
+            guard(PeriodicAction("cleaning up", CLEAN_SECONDS, partial(experiments.retention.clean, retention))),
             *actions,
         )
 

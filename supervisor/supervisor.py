@@ -181,13 +181,18 @@ class Supervisor:
                         *records_retention(self.settings, records),
                         *fencing.periodic_actions(),
                         *BackupActions(self.settings).periodic_actions(),
-                        PeriodicAction("reconciling data sets", RECONCILE_SECONDS, datasets.reconcile),
-                        PeriodicAction(
-                            "ending what waits too long",
-                            WAITING_CHECK_SECONDS,
-                            partial(experiments.waiting_limit.enforce, self.settings.max_waiting_seconds),
+                        fencing.only_while_primary(
+                            PeriodicAction("reconciling data sets", RECONCILE_SECONDS, datasets.reconcile)
+                        ),
+                        fencing.only_while_primary(
+                            PeriodicAction(
+                                "ending what waits too long",
+                                WAITING_CHECK_SECONDS,
+                                partial(experiments.waiting_limit.enforce, self.settings.max_waiting_seconds),
+                            )
                         ),
                     ),
+                    fencing.only_while_primary,
                 )
                 return await self._serve(redis_url, maintenance)
             finally:

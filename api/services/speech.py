@@ -41,6 +41,7 @@ from core.jobs.roles import SPLITTER, SYNTHESIZER
 from core.marks.speech_label import SpeechLabel, tags_of
 from core.marks.speech_marks import SpeechMarks
 from core.media.riff_info import add_wav_tags
+from core.primary_lease import PrimaryLease
 from core.records import Records, VoiceRecord
 from core.settings import Settings
 from core.speech.checks import (
@@ -128,6 +129,7 @@ class SpeechService:
         self.voices = VoiceLookup(settings, records)
         self._consents = SpeechConsentWatch(records, settings.consent_check_seconds)
         self.named_voices = NamedVoices(settings, records, self.voices)
+        self._lease = PrimaryLease.of(settings)
         self._live: set[LiveSpeech] = set()
         self._warming: asyncio.Task[None] | None = None
         self._cancelling: set[asyncio.Task[None]] = set()
@@ -264,9 +266,13 @@ class SpeechService:
         """Yield an empty speech to add utterances of a request to.
 
         What has not been spoken when the block ends is cancelled.
+
+        Raises NotReady while this process drains, NotPrimary on a site that may not write: a speech is recorded.
         """
         if self.draining:
             raise shutting_down()
+        if self._lease is not None:
+            self._lease.check()
         if self._warming is None:
             # While the first speech is synthesized: a process that never speaks stays smaller.
             self._warming = asyncio.create_task(asyncio.to_thread(self.marks.warm_up))

@@ -207,7 +207,8 @@ class ChangeShipper:
         for chain in chains.active():
             mark = SyncMark(at=at, number=chain.number)
             self.target.write(sync_key(chain.backup), self.signer.sign(mark.model_dump_json()))
-        self.state.change_status(shipped_at=at)
+        if chains.current is not None:  # else they follow a backup that does not count yet
+            self.state.change_status(shipped_at=at)
 
 
 def sync_key(name: str) -> str:

@@ -71,14 +71,29 @@ class BackupMaker:
     """Makes one backup of a site."""
 
     def __init__(
-        self, settings: Settings, target: BackupTarget, steps: StepLog, *, check_all: bool = False, speak: bool = True
+        self,
+        settings: Settings,
+        target: BackupTarget,
+        steps: StepLog,
+        *,
+        check_all: bool = False,
+        speak: bool = True,
+        handing_over: bool = False,
     ) -> None:
-        """`check_all` reads back what is there already, too; `speak` has each new voice speak its sentence."""
+        """Args:
+        settings: of the site.
+        target: where the backup goes.
+        steps: tells of each step.
+        check_all: whether what is there already is read back, too.
+        speak: whether each new voice speaks its sentence.
+        handing_over: whether writes wait because the site gives its records to another one.
+        """
         self.settings = settings
         self.target = target
         self.steps = steps
         self.check_all = check_all
         self.speak = speak
+        self._handing_over = handing_over
         self.store = ObjectStore(target, mbit_per_second=settings.backup_mbit_per_second)
         self.signer = BackupSigner.of(settings)
         self.catalog = BackupCatalog(target, self.signer)
@@ -97,7 +112,7 @@ class BackupMaker:
         """
         started = time.time()
         if self._lease is not None:
-            self._lease.check_not_replaced()
+            self._lease.check_newest(handing_over=self._handing_over)
         with self.state.backup_lock():
             try:
                 manifest = self._run(started)

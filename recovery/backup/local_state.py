@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -53,6 +54,8 @@ class BackupStatus(BaseModel):
     """When everything that had changed was last in the target."""
     error: str = ""
     failed_at: float = 0.0
+    restored_at: float = 0.0
+    """When the records were last replaced by those of a backup: no backup from before is followed by their changes."""
 
 
 class ReadFile(BaseModel):
@@ -110,6 +113,11 @@ class LocalState:
     def change_status(self, **fields: object) -> None:
         """Write some of the last results."""
         self._write("status.json", self.status().model_copy(update=fields).model_dump_json().encode())
+
+    def forget_chains(self) -> None:
+        """Have no more changes follow the backups of before: the records are about to be replaced."""
+        self.write_chains(Chains())
+        self.change_status(restored_at=time.time())
 
     @contextlib.contextmanager
     def chain_lock(self, *, wait: bool) -> Iterator[bool]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import sqlite3
 import tempfile
 import zlib
@@ -100,6 +101,16 @@ async def export_table(connection: AsyncConnection, table: Table) -> AsyncIterat
             lines, size = [], 0
     if lines:
         yield len(lines), b"".join(lines)
+
+
+async def write_rows(url: str, path: Path) -> None:
+    """Write all rows of a database to a new file: for each table its name, then its rows as JSON lines, in gzip."""
+    async with snapshot(url, path.parent) as connection:
+        with gzip.open(path, "xb") as file:
+            for name, table in (await reflect_tables(connection)).items():
+                file.write(orjson.dumps({"table": name}, option=orjson.OPT_APPEND_NEWLINE))
+                async for _, lines in export_table(connection, table):
+                    file.write(lines)
 
 
 def plain_row(table: str, record: SqlRow[Any]) -> Row:

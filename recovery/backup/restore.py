@@ -8,8 +8,8 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,8 +30,10 @@ from core.storage import open_storage
 from recovery.backup.catalog import BackupCatalog
 from recovery.backup.changes import read_batches
 from recovery.backup.create import megabytes
+from recovery.backup.local_state import LocalState
 from recovery.backup.manifest import MODELS, STORAGE, BackupManifest, ChangeBatch, FileEntry
 from recovery.backup.objects import ObjectStore
+from recovery.backup.records_export import write_rows
 from recovery.backup.scratch_records import ScratchRecords, fill_database
 from recovery.backup.signatures import KEY_FILE as SIGNING_KEY_FILE
 from recovery.backup.signatures import BackupSigner, BadBackup
@@ -71,6 +73,8 @@ class RestoreOptions:
     in_place: bool = False
     """Over a site that is to become the one that was backed up: its files are replaced where they differ, its records
     are kept beside the new ones."""
+    live: bool = False
+    """In place, while a service reads that may not write."""
     accept_difference: bool = False
     """Although keys are missing, or voices would sound different."""
     speak: bool = True
@@ -105,19 +109,21 @@ class Restorer:
             manifest = self._read_manifest(self.catalog.resolve(name))
             batches = self._batches(manifest)
             step.detail = f"{manifest.name} of {manifest.site}, {len(batches)} batches of changes"
-        with self._folder_lock():
+        with nullcontext() if self.options.live else self._folder_lock():
             self._check_folder()
-            marker = self.prefetch(manifest, batches)
-            with self.steps.step("records") as step:
-                step.detail = self._restore_records(manifest, batches)
-            marker.backup, marker.site, marker.created_at = manifest.name, manifest.site, manifest.created_at
-            marker.batches = batches[-1].number if batches else 0
-            marker.complete_until = batches[-1].created_at if batches else manifest.created_at
+            marker = self._restore_content(manifest, batches)
             check = SiteCheck(self.settings, self.steps, accept_difference=self.options.accept_difference)
             check.run(manifest, batches, speak=self.options.speak)
-            marker.finished_at = time.time()
-            self._write_marker(marker)
-        return marker
+            return self._finish(marker)
+
+    def refresh(self, name: str) -> RestoreMarker:
+        """Bring what a restore left to the state of a backup, without a check of the voices; raises as `run`."""
+        manifest, batches = self.read_newest(name)
+        marker = self.read_marker()
+        present = (marker.backup, marker.batches) if marker is not None and marker.finished_at is not None else None
+        if marker is not None and present == (manifest.name, last_number(batches)):
+            return marker
+        return self._finish(self._restore_content(manifest, batches))
 
     def prefetch(self, manifest: BackupManifest, batches: list[ChangeBatch]) -> RestoreMarker:
         """Fetch the files of a backup and of the changes behind it that are not there; return the marker."""
@@ -139,6 +145,21 @@ class Restorer:
             finally:
                 self._write_marker(marker)
             step.detail = f"{len(files):,} files, {count:,} of them fetched, {megabytes(fetched)}"
+        return marker
+
+    def _restore_content(self, manifest: BackupManifest, batches: list[ChangeBatch]) -> RestoreMarker:
+        """Fetch the files, replace the records and return the marker, which is not written yet."""
+        marker = self.prefetch(manifest, batches)
+        with self.steps.step("records") as step:
+            step.detail = self._restore_records(manifest, batches)
+        marker.backup, marker.site, marker.created_at = manifest.name, manifest.site, manifest.created_at
+        marker.batches = last_number(batches)
+        marker.complete_until = batches[-1].created_at if batches else manifest.created_at
+        return marker
+
+    def _finish(self, marker: RestoreMarker) -> RestoreMarker:
+        marker.finished_at = time.time()
+        self._write_marker(marker)
         return marker
 
     def read_newest(self, name: str) -> tuple[BackupManifest, list[ChangeBatch]]:
@@ -193,7 +214,7 @@ class Restorer:
 
     def _check_folder(self) -> None:
         """Raise Conflict when the folder has content that no restore put there, unless it is to be moved aside."""
-        if self.options.in_place:
+        if self.options.in_place or self.options.live:
             return
         folder = self.settings.data_path
         others = sorted(entry.name for entry in folder.iterdir() if entry.name not in OWN_ENTRIES)
@@ -296,13 +317,8 @@ class Restorer:
                     scratch.migrate(revision, batch.schema_revision)
                     revision = batch.schema_revision
                 scratch.apply(batch.rows)
-            url = self.settings.resolved_database_url
-            if is_sqlite(url):
-                self._replace_file(scratch.write_file(revision))
-            else:
-                if revision != newest_revision():
-                    scratch.migrate(revision, newest_revision())
-                asyncio.run(fill_database(url, scratch))
+            LocalState.of(self.settings).forget_chains()
+            self._replace_records(scratch, revision)
         finally:
             scratch.close()
             shutil.rmtree(self._work, ignore_errors=True)
@@ -310,12 +326,26 @@ class Restorer:
         changed = sum(len(batch.rows) for batch in batches)
         return f"{rows:,} rows and {changed:,} changes, schema {newest_revision()}"
 
+    def _replace_records(self, scratch: ScratchRecords, revision: str) -> None:
+        url = self.settings.resolved_database_url
+        if is_sqlite(url) and not self.options.live:
+            self._replace_file(scratch.write_file(revision))
+            return
+        if revision != newest_revision():
+            scratch.migrate(revision, newest_revision())
+        if self.options.in_place and not is_sqlite(url):
+            asyncio.run(write_rows(url, self._aside("records.jsonl.gz")))
+        if self.options.in_place or self.options.live:
+            asyncio.run(scratch.replace_rows(url))
+        else:
+            asyncio.run(fill_database(url, scratch))
+
     def _replace_file(self, path: Path) -> None:
         """Put a database file in its place; an older one is kept beside it."""
         place = self.settings.database_file
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if place.exists():
-            aside = place.with_name(f".before-restore-{time.strftime('%Y%m%d-%H%M%S')}-{place.name}")
+            aside = place.with_name(self._aside(place.name).name)
             for ending in ("", "-wal", "-shm"):
                 with suppress(FileNotFoundError):
                     os.rename(f"{place}{ending}", f"{aside}{ending}")
@@ -323,8 +353,17 @@ class Restorer:
         os.replace(path, place)
         sync(place.parent)
 
+    def _aside(self, name: str) -> Path:
+        """Return where in the data folder something from before this restore is kept."""
+        return self.settings.data_path / f".before-restore-{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+
     def _write_marker(self, marker: RestoreMarker) -> None:
         write_atomically(self._marker_path, orjson.dumps(marker.model_dump()))
+
+
+def last_number(batches: Sequence[ChangeBatch]) -> int:
+    """Return the number of the last batch of changes; 0 when there is none."""
+    return batches[-1].number if batches else 0
 
 
 def _remember(marker: RestoreMarker, file: FileEntry, path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 import orjson
 from sqlalchemy import Table, delete, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from core.errors import Conflict
 from core.records import upgrade
@@ -106,16 +107,38 @@ class ScratchRecords:
         database = Database(url)
         try:
             async with database.write() as connection:
-                for name, table in (await reflect_tables(connection)).items():
+                tables = await reflect_tables(connection)
+                for name, table in tables.items():
                     if (await connection.execute(table.select().limit(1))).first() is not None:
                         raise Conflict(
                             f"The database has rows in {name} already.",
                             hint="Name an empty database in DATABASE_URL.",
                         )
-                    for rows in self._batches(name):
-                        await connection.execute(insert(table), rows)
+                await self._insert_rows(connection, tables)
         finally:
             await database.close()
+
+    async def replace_rows(self, url: str) -> None:
+        """Put all rows, which are of the newest revision, in place of those of a database, in one transaction.
+
+        Services that read the database see the rows from before or these, never some of each.
+        """
+        await asyncio.to_thread(upgrade, url)
+        database = Database(url)
+        try:
+            async with database.write() as connection:
+                tables = await reflect_tables(connection)
+                for table in reversed(tables.values()):
+                    await connection.execute(delete(table))
+                await self._insert_rows(connection, tables)
+                await connection.execute(delete(record_changes))
+        finally:
+            await database.close()
+
+    async def _insert_rows(self, connection: AsyncConnection, tables: dict[str, Table]) -> None:
+        for name, table in tables.items():
+            for rows in self._batches(name):
+                await connection.execute(insert(table), rows)
 
     async def _read_from(self, url: str) -> None:
         database = Database(url)

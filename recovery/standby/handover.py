@@ -6,6 +6,7 @@ and its records are kept beside the new ones.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -28,6 +29,8 @@ from recovery.standby.switch import READY_SECONDS, wait_for
 
 MAIN_SECONDS: Final = 1800.0
 """That a command on the main site may take: a restore, at most."""
+_WHILE_PAUSED: Final = ("pause", "back up", "restore there", "epoch")
+"""Steps during which neither site accepts writes."""
 
 
 class Handover(Procedure):
@@ -61,6 +64,22 @@ class Handover(Procedure):
     def _purpose(self) -> str:
         return f"to {self.main_url} begins"
 
+    def _goes_on(self, before: SwitchState) -> bool:
+        return True
+
+    def _check_other(self, before: SwitchState) -> None:
+        if self.settings.fencing and "accept writes" not in before.done:
+            raise Conflict(
+                "A switch to this site was interrupted before its records were here.",
+                hint=f"Go on with it: {program_name()} standby switch --confirm",
+            )
+
+    def _undo(self, failed_step: str) -> None:
+        """Accept writes here again when the main site has not become the primary one; all is brought over anew then."""
+        if self.settings.fencing and failed_step in _WHILE_PAUSED:
+            LeaseRenewal(self.settings).pause(False)
+            self.state.done = [name for name in self.state.done if name not in _WHILE_PAUSED]
+
     def _planned_steps(self) -> Sequence[Step]:
         shares = [int(share) for share in self.settings.standby_shares]
         return (
@@ -71,6 +90,7 @@ class Handover(Procedure):
             ("epoch", self._give_epoch),
             ("start there", self._start_there),
             *((f"traffic {share} %", lambda share=share: self._move(share)) for share in shares),
+            ("old address", self._wait_for_names),
             ("sleep", self._sleep),
         )
 
@@ -94,7 +114,9 @@ class Handover(Procedure):
         return "writes wait from now on"
 
     def _back_up(self) -> str:
-        maker = BackupMaker(self.settings, open_target(self.settings.backup_url), self.steps, speak=False)
+        maker = BackupMaker(
+            self.settings, open_target(self.settings.backup_url), self.steps, speak=False, handing_over=True
+        )
         self.state.backup = maker.run().name
         return self.state.backup
 
@@ -111,7 +133,8 @@ class Handover(Procedure):
         epochs = Epochs.of(self.settings)
         newest = epochs.newest()
         if newest is None or newest.site != identity.site:
-            newest = epochs.claim(newest.number + 1 if newest is not None else 1, identity)
+            number = newest.number + 1 if newest is not None else 1
+            newest = epochs.claim(number, identity, handed_over=True)  # since `pause`, nothing is written here
         LeaseRenewal(self.settings, epochs).renew()  # writes are rejected here at once
         return f"epoch {newest.number} is {identity.host}'s"
 
@@ -142,6 +165,13 @@ class Handover(Procedure):
                 share=str(share),
                 name=self.settings.standby_dns_name,
             )
+
+    def _wait_for_names(self) -> str:
+        """Serve until no resolver has the address of this site any more."""
+        if not (self.settings.standby_traffic_command and self.settings.standby_dns_name):
+            return "no STANDBY_DNS_NAME is moved"
+        time.sleep(self.settings.standby_dns_ttl)
+        return f"{self.settings.standby_dns_name} was kept by resolvers for {self.settings.standby_dns_ttl} s at most"
 
     def _sleep(self) -> str:
         detail = LocalService(self.settings).stop()

@@ -64,6 +64,14 @@ class Procedure(ABC):
     def _planned_steps(self) -> Sequence[Step]:
         """Return all steps in their order."""
 
+    @abstractmethod
+    def _goes_on(self, before: SwitchState) -> bool:
+        """Return whether an interrupted one of this kind can go on; else it begins anew."""
+
+    @abstractmethod
+    def _check_other(self, before: SwitchState) -> None:
+        """Raise Conflict when an interrupted one of the other kind must come to its end first."""
+
     @contextmanager
     def _lock(self) -> Iterator[None]:
         self._folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,18 +90,26 @@ class Procedure(ABC):
 
     def _begin(self) -> SwitchState:
         before = self._folder.read(SwitchState)
-        if before is not None and before.kind == self.kind and not before.finished_at:
-            return before
+        if before is not None and before.kind and not before.finished_at:
+            if before.kind != self.kind:
+                self._check_other(before)
+            elif self._goes_on(before):
+                return before
         self._audit.append(self.kind, self._purpose)
         state = SwitchState(kind=self.kind, started_at=time.time())
         self._folder.write(state)
         return state
+
+    @abstractmethod
+    def _undo(self, failed_step: str) -> None:
+        """Take back what must not last until the same command is run again."""
 
     def _do(self, name: str, action: Callable[[], str]) -> None:
         try:
             with self.steps.step(name) as step:
                 step.detail = action()
         except SovitsError as error:
+            self._undo(name)
             self.state.failed_step, self.state.error = name, error.message
             self._folder.write(self.state)
             self._audit.append(f"{self.kind}: {name}", error.message, "failed")

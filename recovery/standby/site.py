@@ -44,6 +44,8 @@ class WatchState(BaseModel):
     last_error: str = ""
     alerted_at: float = 0.0
     """Of the alert that is open; 0 for none."""
+    switch_error: str = ""
+    """Why the switch that followed the alert stopped."""
     prefetched: str = ""
     prefetched_until: float = 0.0
     """Until when the changes are here that were fetched ahead."""
@@ -61,7 +63,6 @@ class SwitchState(BaseModel):
     error: str = ""
     finished_at: float = 0.0
     epoch: int = 0
-    epoch_claimed_at: float = 0.0
     backup: str = ""
     complete_until: float = 0.0
     lost_seconds: float = 0.0

@@ -17,9 +17,11 @@ from recovery.backup.steps import StepLog
 from recovery.standby.alerts import notify
 from recovery.standby.audit_chain import AuditChain
 from recovery.standby.drill import run_drill
+from recovery.standby.local_service import LocalService
 from recovery.standby.probe import ProbeFailed, SiteProbe, unreachable_vantages
 from recovery.standby.site import DrillReport, StandbyFolder, SwitchState, WatchState
 from recovery.standby.switch import Switch
+from recovery.standby.warm import WarmSite
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class Watcher:
         else:
             if state.alerted_at:
                 self._tell("standby.recovered", f"The main site {self.main_url} serves again.")
-            state.failures, state.alerted_at, state.last_error = 0, 0.0, ""
+            state.failures, state.alerted_at, state.last_error, state.switch_error = 0, 0.0, "", ""
             state.last_success_at = time.time()
         folder.write(state)
         if state.failures < ALERT_FAILURES:
@@ -95,7 +97,15 @@ class Watcher:
             return True  # by a person
         if not self.settings.standby_automatic:
             return False
-        Switch(self.settings, self.steps).run()
+        try:
+            Switch(self.settings, self.steps).run()
+        except SovitsError as error:
+            # The next failed probe goes on with the step that failed.
+            if error.message != state.switch_error:
+                self._tell("standby.switch_failed", f"P1: the switch stopped: {error.sentences}")
+            state.switch_error = error.message
+            folder.write(state)
+            return False
         return True
 
     def _probe(self) -> None:
@@ -134,13 +144,22 @@ class Watcher:
 
 
 def prefetch(settings: Settings) -> WatchState:
-    """Fetch the files of the newest backup and of the changes behind it into the data folder of a standby."""
-    restorer = Restorer(settings, open_target(settings.backup_url), StepLog(emit=logger.debug))
-    manifest, batches = restorer.read_newest(LATEST)
-    restorer.prefetch(manifest, batches)
-    folder = StandbyFolder(settings.data_path)
+    """Fetch the files of the newest backup and of the changes behind it into the data folder of a standby.
+
+    Where the service runs, the records are brought to their state, too; on the primary site nothing is done.
+    """
+    steps, folder = StepLog(emit=logger.debug), StandbyFolder(settings.data_path)
     state = folder.read(WatchState) or WatchState()
-    state.prefetched = manifest.name
-    state.prefetched_until = batches[-1].created_at if batches else manifest.created_at
+    if settings.fencing and LocalService(settings).is_running():
+        marker = WarmSite(settings, steps).refresh()
+        if marker is None:
+            return state
+        state.prefetched, state.prefetched_until = marker.backup, marker.complete_until
+    else:
+        restorer = Restorer(settings, open_target(settings.backup_url), steps)
+        manifest, batches = restorer.read_newest(LATEST)
+        restorer.prefetch(manifest, batches)
+        state.prefetched = manifest.name
+        state.prefetched_until = batches[-1].created_at if batches else manifest.created_at
     folder.write(state)
     return state

@@ -264,6 +264,9 @@ HINTS: Final[dict[str, str]] = {
         "请发送上传文件的 id 或名称（POST /api/v1/files）、数据集的 id，或网址。"
     ),
     "Send the request again in a moment.": "请稍后重新发送请求。",
+    "Wait until it has ended; `{} standby status` says how far it is.": (
+        "请等待其结束；`{} standby status` 会显示进度。"
+    ),
     "Send the rest when some were heard.": "请在播完一部分之后再发送其余部分。",
     "Send the whole of it again.": "请重新发送完整的内容。",
     "Send two.": "请分两次发送。",

@@ -275,7 +275,13 @@ CORE_MESSAGES: Final[dict[str, str]] = {
         "本站点无法续租主站点身份，可能已被其他站点接替。"
     ),
     "This site does not know yet whether it is the primary one.": "本站点尚不清楚自己是否为主站点。",
-    "This site is handing over to another one.": "本站点正在移交给另一站点。",
+    "This site is handing over to another one, or taking over from it.": "本站点正在移交给另一站点，或正在接替它。",
+    "This site takes over as soon as the lease of the one before has run out.": (
+        "前一站点的租约到期后，本站点即接替它。"
+    ),
+    "A switch or a return is under way, so the records here may be older than those of the other site.": (
+        "切换或切回正在进行，因此这里的记录可能比另一站点的旧。"
+    ),
     "This site is no longer the primary one: {} has replaced it.": "本站点不再是主站点：{} 已接替。",
     "{}, which {} needs, is still under way.": "{1} 所需的 {0} 仍在进行。",
     "{}, which {} needs, was cancelled": "{1} 所需的 {0} 已被取消",

@@ -6,16 +6,20 @@ import asyncio
 import io
 import json
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from api_support import ToneWorkers, eventually, make_voice, running, tone
+from api_support import Api, ToneWorkers, eventually, make_voice, running, tone
 from sqlalchemy import update
 from voice_support import make_model, make_whole_voice
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+from wyoming.audio import AudioChunk
+from wyoming.client import AsyncTcpClient
+from wyoming.tts import SynthesizeChunk, SynthesizeStart, SynthesizeStopped, SynthesizeVoice
 
 from core.errors import ConsentMissing
 from core.records import ConsentRule, ConsentSource, NewCheckpointRecord, NewConsentRecord, NewVoiceRecord, Records
@@ -249,3 +253,81 @@ async def test_speech_that_is_being_heard_stops_when_the_consent_ends_whichever_
 
     assert json.loads(message)["error"]["code"] == "consent_required"
     assert f"Anna {'was withdrawn' if how == 'withdrawn' else 'expired'}" in str(message)
+
+
+TWO_SENTENCES = "One is heard. Two is waited for. "
+
+
+async def elevenlabs_session(api: Api, heard: asyncio.Event) -> dict[str, object]:
+    """Return the error that ends a session of ElevenLabs' protocol."""
+    async with connect(f"{api.url.replace('http://', 'ws://')}/v1/text-to-speech/Allison/stream-input") as socket:
+        await socket.send(json.dumps({"text": TWO_SENTENCES}))
+        message: dict[str, object] = {}
+        while "error" not in message:
+            message = json.loads(await socket.recv())
+            if message.get("audio"):
+                heard.set()
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        assert socket.close_code == 1008
+    return {"code": message["error"], "message": message["message"]}
+
+
+async def realtime_session(api: Api, heard: asyncio.Event) -> dict[str, object]:
+    """Return the error of a response of OpenAI's Realtime API, which is closed as failed."""
+    async with connect(f"{api.url.replace('http://', 'ws://')}/v1/realtime?model=gpt-realtime") as socket:
+        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": TWO_SENTENCES}]}
+        voice = {"audio": {"output": {"voice": "Allison"}}}
+        await socket.send(json.dumps({"type": "session.update", "session": {"type": "realtime", **voice}}))
+        await socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
+        await socket.send(json.dumps({"type": "response.create"}))
+        error: dict[str, object] = {}
+        while (event := json.loads(await socket.recv()))["type"] != "response.done":
+            if event["type"] == "response.output_audio.delta":
+                heard.set()
+            elif event["type"] == "error":
+                error = event["error"]
+        assert event["response"]["status"] == "failed"
+    return error
+
+
+async def wyoming_session(api: Api, heard: asyncio.Event) -> dict[str, object]:
+    """Return the error of a stream of Home Assistant's protocol, which is closed."""
+    async with AsyncTcpClient("127.0.0.1", api.settings.wyoming_port) as client:
+        await client.write_event(SynthesizeStart(voice=SynthesizeVoice(name="Allison")).event())
+        await client.write_event(SynthesizeChunk(text=TWO_SENTENCES).event())
+        error: dict[str, object] = {}
+        while (event := await client.read_event()) is not None and not SynthesizeStopped.is_type(event.type):
+            if AudioChunk.is_type(event.type):
+                heard.set()
+            elif event.type == "error":
+                error = {"code": event.data["code"], "message": event.data["text"]}
+        assert event is not None
+    return error
+
+
+@pytest.mark.parametrize("session", [elevenlabs_session, realtime_session, wyoming_session])
+async def test_sessions_of_other_protocols_end_when_the_consent_ends(
+    settings: Settings,
+    records: Records,
+    tone_workers: ToneWorkers,
+    unused_tcp_port: int,
+    session: Callable[[Api, asyncio.Event], Awaitable[dict[str, object]]],
+) -> None:
+    voice = await make_voice(records, "Allison")
+    consent = await records.consents.create(
+        NewConsentRecord(speaker="Anna", statement="Yes.", source=ConsentSource.STATEMENT)
+    )
+    await records.voices.update(voice.id, consent_id=consent.id)
+    tone_workers.gate.clear()
+    heard = asyncio.Event()
+    watchful = settings.model_copy(update={"consent_check_seconds": 0.05, "wyoming_port": unused_tcp_port})
+    async with running(watchful) as api, asyncio.timeout(60):
+        listening = asyncio.create_task(session(api, heard))
+        await heard.wait()
+        await api.client.post(f"/api/v1/consents/{consent.id}/withdraw")
+        error = await listening
+        await eventually(lambda: len(tone_workers.cancelled) > 0, 30)
+
+    assert error["code"] == "consent_required"
+    assert "Anna was withdrawn" in str(error["message"])

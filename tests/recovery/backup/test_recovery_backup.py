@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import sqlite3
@@ -14,6 +15,7 @@ from daemon_stage import until
 
 from core.errors import Conflict, NotFound
 from recovery.backup.changes import read_batches
+from recovery.backup.local_state import LocalState
 from recovery.backup.names import manifest_key, object_key
 from recovery.backup.objects import PART_BYTES
 from recovery.backup.retention import prune
@@ -55,6 +57,59 @@ def test_a_restored_site_has_every_record_and_file(place: str, request: pytest.F
     assert other.files() == {"file-b": big, "file-c": b"after the backup"}
     assert marker.batches == 1
     assert other.integrity() == "ok"
+
+
+def test_records_in_postgresql_are_replaced_in_place_and_those_of_before_are_kept_beside(
+    request: pytest.FixtureRequest, main_site: Site, tmp_path: Path
+):
+    main_site.add_file("file-a", b"of the main site")
+    main_site.back_up()
+    other = Site(
+        tmp_path / "other", main_site.settings.backup_url, request.getfixturevalue("postgres").migrated_database()
+    )
+    other.add_file("file-b", b"of before")
+
+    other.restore(in_place=True)
+
+    assert other.files() == {"file-a": b"of the main site"}
+    (kept,) = other.settings.data_path.glob(".before-restore-*-records.jsonl.gz")
+    assert b'"id":"file-b"' in gzip.decompress(kept.read_bytes())
+
+
+def test_records_follow_a_backup_while_a_service_reads_them(main_site: Site, standby: Site):
+    main_site.add_file("file-a", b"first")
+    main_site.back_up()
+    standby.restore()
+    with sqlite3.connect(standby.settings.database_file, isolation_level=None) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT id FROM files").fetchall() == [("file-a",)]
+        main_site.delete_file("file-a")
+        main_site.add_file("file-b", b"second")
+        main_site.ship()
+
+        standby.restore(live=True)
+
+        assert reader.execute("SELECT id FROM files").fetchall() == [("file-a",)]  # the state that it began with
+        reader.execute("COMMIT")
+        assert reader.execute("SELECT id FROM files").fetchall() == [("file-b",)]
+    assert standby.files() == {"file-b": b"second"}
+
+
+def test_no_change_follows_a_backup_from_before_a_restore(main_site: Site, standby: Site):
+    main_site.add_file("file-a", b"first")
+    old = main_site.back_up()
+    main_site.settings.database_file.unlink()
+
+    main_site.restore(in_place=True)
+    main_site.add_file("file-b", b"second")
+
+    assert main_site.ship() == 0
+    assert LocalState.of(main_site.settings).status().restored_at > old.created_at
+    main_site.back_up()
+    main_site.add_file("file-c", b"third")
+    assert main_site.ship() > 0
+    standby.restore()
+    assert set(standby.files()) == {"file-a", "file-b", "file-c"}
 
 
 def test_the_second_backup_of_an_unchanged_site_sends_kilobytes(main_site: Site):

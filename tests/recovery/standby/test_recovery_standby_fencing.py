@@ -31,12 +31,24 @@ def sites(tmp_path: Path) -> tuple[Site, Site]:
     return main, standby
 
 
-def take_over(site: Site) -> None:
+def claim_next_epoch(site: Site, *, handed_over: bool = False) -> None:
     epochs, identity = Epochs.of(site.settings), SiteIdentity.of(site.settings.data_path)
     newest = epochs.newest()
     assert newest is not None
-    epochs.claim(newest.number + 1, identity)
+    epochs.claim(newest.number + 1, identity, handed_over=handed_over)
     LeaseRenewal(site.settings).renew()
+
+
+def let_the_other_lease_run_out(site: Site) -> None:
+    lease = PrimaryLease(site.settings.data_path)
+    record = lease.read()
+    assert record is not None
+    lease.write(record.model_copy(update={"valid_from": host_clock()}))
+
+
+def take_over(site: Site) -> None:
+    claim_next_epoch(site)
+    let_the_other_lease_run_out(site)
 
 
 @pytest.mark.parametrize("place", ["folder", "bucket"])
@@ -84,6 +96,75 @@ def test_a_replaced_primary_reads_and_writes_nothing_while_both_live(sites: tupl
     assert main.files() == {"file-a": b"as the primary"}
     standby.add_file("file-d", b"as the new primary")
     assert set(standby.files()) == {"file-d"}
+
+
+def test_a_service_that_runs_already_writes_nothing_before_the_lease_of_the_other_site_has_run_out(
+    sites: tuple[Site, Site],
+):
+    main, standby = sites
+    claim_next_epoch(standby)
+    for _ in range(2):  # its supervisor renews the lease every few seconds
+        record = LeaseRenewal(standby.settings).renew()
+        assert record.valid_from > host_clock() + 50
+        with pytest.raises(NotPrimary, match="as soon as the lease of the one before has run out"):
+            standby.add_file("file-a", b"beside the other one")
+    main.add_file("file-b", b"which does not know yet, and holds its lease")
+
+    let_the_other_lease_run_out(standby)
+    LeaseRenewal(standby.settings).renew()
+
+    standby.add_file("file-c", b"alone")
+    assert set(standby.files()) == {"file-c"}
+
+
+def test_a_primary_whose_host_starts_again_waits_for_nobody_unless_it_waited_then(sites: tuple[Site, Site]):
+    _, standby = sites
+    lease = PrimaryLease(standby.settings.data_path)
+    claim_next_epoch(standby)
+
+    def start_host_again() -> float:
+        record = lease.read()
+        assert record is not None
+        lease.write(record.model_copy(update={"boot": "before"}))
+        return LeaseRenewal(standby.settings).renew().valid_from
+
+    assert start_host_again() > host_clock() + 50
+    let_the_other_lease_run_out(standby)
+    LeaseRenewal(standby.settings).renew()
+    assert start_host_again() == 0.0
+
+
+def test_an_epoch_that_was_handed_over_counts_at_once(sites: tuple[Site, Site]):
+    main, standby = sites
+    LeaseRenewal(main.settings).pause(True)
+
+    claim_next_epoch(standby, handed_over=True)
+
+    standby.add_file("file-a", b"at once")
+    with pytest.raises(NotPrimary):
+        main.add_file("file-b", b"since the pause")
+
+
+def test_a_pause_is_not_lost_to_a_renewal_at_the_same_moment(sites: tuple[Site, Site]):
+    main, _ = sites
+    ended = threading.Event()
+
+    def renew() -> None:
+        renewal = LeaseRenewal(main.settings)
+        while not ended.is_set():
+            renewal.renew()
+
+    renewing = threading.Thread(target=renew)
+    renewing.start()
+    try:
+        for number in range(100):
+            paused = number % 2 == 0
+            LeaseRenewal(main.settings).pause(paused)
+            record = LeaseRenewal(main.settings).renew()
+            assert record.paused is paused
+    finally:
+        ended.set()
+        renewing.join()
 
 
 def test_a_transaction_that_is_open_when_the_site_is_replaced_is_undone(sites: tuple[Site, Site]):
@@ -165,6 +246,18 @@ def test_what_a_replaced_site_has_is_never_the_latest_backup(sites: tuple[Site, 
         main.back_up()
     with pytest.raises(NotPrimary):
         main.ship()
+
+
+def test_a_site_that_takes_over_makes_no_backup_of_the_records_that_it_had_before(sites: tuple[Site, Site]):
+    main, standby = sites
+    main.back_up()
+
+    LeaseRenewal(standby.settings).renew(paused=True)
+    claim_next_epoch(standby)
+    let_the_other_lease_run_out(standby)
+
+    with pytest.raises(NotPrimary, match="older than those of the other site"):
+        standby.back_up()
 
 
 def test_writes_wait_while_the_site_hands_over(sites: tuple[Site, Site]):

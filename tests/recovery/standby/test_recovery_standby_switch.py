@@ -7,15 +7,20 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import httpx
 import pytest
 from backup_sites import REPOSITORY, start_main
 from daemon_stage import until
+from fault_proxy import FaultProxy
 
 from core.settings import Settings, read_settings
+from recovery.backup.catalog import BackupCatalog
 from recovery.backup.local_state import LocalState
 from recovery.backup.open_target import open_target
 from recovery.backup.signatures import BackupSigner
@@ -47,6 +52,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "NUM_PREPROCESSORS": "1",
         "STANDBY_DNS_COMMAND": f"sh -c 'echo $SOVITSD_ADDRESS $SOVITSD_NAME >> {hosts}'",
         "STANDBY_DNS_NAME": "localhost",
+        "STANDBY_DNS_TTL": "1",
         "STANDBY_ADDRESS": "127.0.0.1",
         "OMP_NUM_THREADS": "1",
     }
@@ -134,9 +140,108 @@ def test_a_switch_and_a_return_lose_nothing_that_was_sent_and_only_one_site_writ
         newest = Epochs(open_target(environment["BACKUP_URL"])).newest()
         assert newest is not None
         assert (newest.number, newest.site) == (3, SiteIdentity.of(main_site.data_path).site)
+        at_home = time.time()
+        until(lambda: LocalState.of(main_site).status().shipped_at > at_home, LONG, "changes behind a new backup")
+        catalog = BackupCatalog(open_target(environment["BACKUP_URL"]), BackupSigner.of(main_site))
+        newest_backup = catalog.read(catalog.resolve("latest"))
+        assert newest_backup.epoch == 3
+        assert {release.name for release in newest_backup.releases}
     finally:
         LocalService(standby).stop()
         LocalService(main_site).stop()
+
+
+def test_a_warm_standby_follows_and_takes_over_by_itself_and_never_writes_beside_a_main_site_that_lives(
+    main_site: Settings, tmp_path: Path, environment: dict[str, str]
+):
+    main_url = LocalService(main_site).url()
+    standby = settings_of(tmp_path / "standby", environment)
+    there = {
+        **environment,
+        "DATA_PATH": str(standby.data_path),
+        "PORT": "0",
+        "STANDBY_PROBE_SECONDS": "0.5",
+        "STANDBY_SPEECH_PROBE_SECONDS": "0",
+        "STANDBY_PREFETCH_SECONDS": "0.5",
+        "STANDBY_DRILL_DAYS": "0",
+    }
+    try:
+        run("standby", "warm", "--json", **there)
+        warm_url = LocalService(standby).url()
+        assert upload(main_url, "before").status_code in (200, 201)
+        with FaultProxy.to(main_url) as network, Uploads(main_url, "main") as there_written:
+            watch = start_main("standby", "watch", "--main", network.through(main_url), "--automatic", **there)
+            until(lambda: "before.txt" in file_names(warm_url), LONG, "the records to follow")
+            with Uploads(warm_url, "standby") as here_written:
+                until(lambda: here_written.rejected, LONG, "a write to the standby to be rejected")
+                assert here_written.acknowledged == []
+                network.disconnect()  # the main site lives, and nobody who watches it can see that
+                until(lambda: here_written.acknowledged, LONG * 2, "the standby to take over")
+                output, errors = watch.communicate(timeout=LONG)
+
+        assert watch.returncode == 0, output + errors
+        assert set(here_written.rejected) | set(there_written.rejected) == {"not_primary"}
+        assert there_written.acknowledged
+        written_there = written_at(main_url, "main")
+        written_here = written_at(warm_url, "standby")
+        assert set(there_written.acknowledged) <= set(written_there)
+        assert set(here_written.acknowledged) <= set(written_here)
+        assert max(written_there.values()) < min(written_here.values())
+        brought_over = written_at(warm_url, "main")
+        recovery_point = max(written_there.values()) - 10
+        assert {name for name, at in written_there.items() if at < recovery_point} <= set(brought_over)
+        state = StandbyFolder(standby.data_path).read(SwitchState)
+        assert state is not None
+        assert state.finished_at
+        again = start_main("standby", "switch", "--confirm", **there)
+        assert "is the primary one already" in again.communicate(timeout=LONG)[1]
+    finally:
+        LocalService(standby).stop()
+
+
+class Uploads:
+    """A client that uploads one file after the other to a site."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.acknowledged: list[str] = []
+        self.rejected: list[str] = []
+        """The codes."""
+        self._url, self._name = url, name
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Uploads:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._ended.wait(0.1):
+            name = f"{self._name}-{number}"
+            response = upload(self._url, name)
+            if response.status_code in (200, 201):
+                self.acknowledged.append(f"{name}.txt")
+            else:
+                assert "retry-after" in response.headers
+                self.rejected.append(response.json()["error"]["code"])
+            number += 1
+
+
+def written_at(url: str, prefix: str) -> dict[str, float]:
+    """Return when a site wrote each file of a client, by the clock of this host."""
+    times: dict[str, float] = {}
+    cursor = ""
+    while True:
+        page = httpx.get(f"{url}/api/v1/files", params={"limit": 100, "cursor": cursor}, timeout=60).json()
+        for item in page["items"]:
+            if item["filename"].startswith(f"{prefix}-"):
+                times[item["filename"]] = datetime.fromisoformat(item["uploaded_at"]).timestamp()
+        if not (cursor := page["next_cursor"]):
+            return times
 
 
 def run(*arguments: str, **settings: str) -> str:
