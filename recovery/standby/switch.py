@@ -70,7 +70,7 @@ class Switch(Procedure):
         if "pause" in before.done and "epoch" not in before.done:
             raise Conflict(
                 "A return to the main site was interrupted, and writes wait for its end.",
-                hint=f"`{program_name()} standby return` goes on with it; where that fails, writes are accepted here again.",
+                hint=f"`{program_name()} standby return` goes on with it; if it fails, this site writes again.",
             )
 
     def _undo(self, failed_step: str) -> None:
