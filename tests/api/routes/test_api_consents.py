@@ -6,7 +6,7 @@ import asyncio
 import io
 import json
 import zipfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -312,7 +312,7 @@ async def test_sessions_of_other_protocols_end_when_the_consent_ends(
     records: Records,
     tone_workers: ToneWorkers,
     unused_tcp_port: int,
-    session: Callable[[Api, asyncio.Event], Awaitable[dict[str, object]]],
+    session: Callable[[Api, asyncio.Event], Coroutine[Any, Any, dict[str, object]]],
 ) -> None:
     voice = await make_voice(records, "Allison")
     consent = await records.consents.create(
