@@ -266,7 +266,6 @@ class SpeechService:
         """Yield an empty speech to add utterances of a request to.
 
         What has not been spoken when the block ends is cancelled.
-
         Raises NotReady while this process drains, NotPrimary on a site that may not write: a speech is recorded.
         """
         if self.draining:

@@ -258,7 +258,7 @@ async def test_speech_that_is_being_heard_stops_when_the_consent_ends_whichever_
 TWO_SENTENCES = "One is heard. Two is waited for. "
 
 
-async def elevenlabs_session(api: Api, heard: asyncio.Event) -> dict[str, object]:
+async def elevenlabs_session(api: Api, first_audio: asyncio.Event) -> dict[str, object]:
     """Return the error that ends a session of ElevenLabs' protocol."""
     async with connect(f"{api.url.replace('http://', 'ws://')}/v1/text-to-speech/Allison/stream-input") as socket:
         await socket.send(json.dumps({"text": TWO_SENTENCES}))
@@ -266,14 +266,14 @@ async def elevenlabs_session(api: Api, heard: asyncio.Event) -> dict[str, object
         while "error" not in message:
             message = json.loads(await socket.recv())
             if message.get("audio"):
-                heard.set()
+                first_audio.set()
         with pytest.raises(ConnectionClosed):
             await socket.recv()
         assert socket.close_code == 1008
     return {"code": message["error"], "message": message["message"]}
 
 
-async def realtime_session(api: Api, heard: asyncio.Event) -> dict[str, object]:
+async def realtime_session(api: Api, first_audio: asyncio.Event) -> dict[str, object]:
     """Return the error of a response of OpenAI's Realtime API, which is closed as failed."""
     async with connect(f"{api.url.replace('http://', 'ws://')}/v1/realtime?model=gpt-realtime") as socket:
         item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": TWO_SENTENCES}]}
@@ -284,14 +284,14 @@ async def realtime_session(api: Api, heard: asyncio.Event) -> dict[str, object]:
         error: dict[str, object] = {}
         while (event := json.loads(await socket.recv()))["type"] != "response.done":
             if event["type"] == "response.output_audio.delta":
-                heard.set()
+                first_audio.set()
             elif event["type"] == "error":
                 error = event["error"]
         assert event["response"]["status"] == "failed"
     return error
 
 
-async def wyoming_session(api: Api, heard: asyncio.Event) -> dict[str, object]:
+async def wyoming_session(api: Api, first_audio: asyncio.Event) -> dict[str, object]:
     """Return the error of a stream of Home Assistant's protocol, which is closed."""
     async with AsyncTcpClient("127.0.0.1", api.settings.wyoming_port) as client:
         await client.write_event(SynthesizeStart(voice=SynthesizeVoice(name="Allison")).event())
@@ -299,7 +299,7 @@ async def wyoming_session(api: Api, heard: asyncio.Event) -> dict[str, object]:
         error: dict[str, object] = {}
         while (event := await client.read_event()) is not None and not SynthesizeStopped.is_type(event.type):
             if AudioChunk.is_type(event.type):
-                heard.set()
+                first_audio.set()
             elif event.type == "error":
                 error = {"code": event.data["code"], "message": event.data["text"]}
         assert event is not None
@@ -320,11 +320,11 @@ async def test_sessions_of_other_protocols_end_when_the_consent_ends(
     )
     await records.voices.update(voice.id, consent_id=consent.id)
     tone_workers.gate.clear()
-    heard = asyncio.Event()
+    first_audio = asyncio.Event()
     watchful = settings.model_copy(update={"consent_check_seconds": 0.05, "wyoming_port": unused_tcp_port})
     async with running(watchful) as api, asyncio.timeout(60):
-        listening = asyncio.create_task(session(api, heard))
-        await heard.wait()
+        listening = asyncio.create_task(session(api, first_audio))
+        await first_audio.wait()
         await api.client.post(f"/api/v1/consents/{consent.id}/withdraw")
         error = await listening
         await eventually(lambda: len(tone_workers.cancelled) > 0, 30)
