@@ -25,6 +25,7 @@ from websockets.sync.client import connect
 
 from benchmarks.engine_streams import TEXTS, PlaybackClock, base_voice, percentile
 from benchmarks.gpu import tokens_per_second
+from benchmarks.many_voices import memory
 from benchmarks.report import Row, report
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.engine.speech_engine import SpeechEngine
@@ -42,7 +43,7 @@ OVER_LIBRARY_MS: Final = {0.5: 15.0, 0.95: 40.0}
 """What a request may cost above the library's own first chunk, by percentile."""
 TYPED_MS: Final = {0.5: 150.0, 0.95: 300.0}
 CHARACTERS_PER_SECOND: Final = 25
-SLOWEST_OF_EIGHT_MS, OVERHEAD_MS, STREAMS, ROWS_GAIN, MIB_PER_THOUSAND = 500.0, 15.0, 8, 3.0, 1.0
+SLOWEST_OF_EIGHT_MS, OVERHEAD_MS, STREAMS, ROWS_GAIN = 500.0, 15.0, 8, 3.0
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -68,7 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         rows += typed_text(daemon.url, voice, options.rounds)
         rows += concurrent_callers(caller)
         rows += overhead(caller, options.rounds)
-        rows += memory(daemon, caller, options.requests)
+    rows += memory(options.requests)
     report("speech", rows, options.json)
 
 
@@ -238,26 +239,6 @@ class CollectedSpeech(PlaybackClock):
         """Wait for the end and return the chunks."""
         self.wait()
         return self.chunks
-
-
-def memory(daemon: Daemon, caller: SpeechCaller, requests: int) -> Iterator[Row]:
-    """Measure how the synthesizer grows over many short requests."""
-    for _ in range(max(1, requests // 10)):
-        caller.speak("Yes, of course.")
-    before = daemon.memory()[0]
-    for _ in range(requests):
-        caller.speak("Yes, of course.")
-    after = daemon.memory()[0]
-    name = next(name for name in after if "synth" in name.lower())
-    growth = (after[name] - before[name]) * 1000 / requests
-    yield Row(
-        "growth of the synthesizer in 1,000 requests",
-        "MiB",
-        growth,
-        "goal",
-        MIB_PER_THOUSAND,
-        MIB_PER_THOUSAND / max(growth, 0.01),
-    )
 
 
 if __name__ == "__main__":

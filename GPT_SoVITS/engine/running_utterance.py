@@ -17,8 +17,9 @@ from GPT_SoVITS.engine.attempts import Attempts
 from GPT_SoVITS.engine.scheduler import Phase, ScheduledUtterance
 from GPT_SoVITS.engine.utterance import Urgency, UtteranceListener, UtteranceTask, UtteranceTotals
 from GPT_SoVITS.engine.verification import Recognition, VerificationReport
-from GPT_SoVITS.synthesis.acoustic_decoder import AcousticStream, AudioPiece
+from GPT_SoVITS.synthesis.acoustic_decoder import AcousticStream, AudioPiece, BatchableStream
 from GPT_SoVITS.synthesis.conditioning import ConditionedRequest
+from GPT_SoVITS.synthesis.generator_rows import GeneratorUse
 from GPT_SoVITS.synthesis.speech import Speech, nothing_spoken
 from GPT_SoVITS.synthesis.verification.faults import Fault
 from GPT_SoVITS.synthesis.verification.samples import sample_faults
@@ -92,12 +93,15 @@ class RunningUtterance:
     def update_phase(self) -> None:
         """Tell the scheduler what the utterance needs next."""
         scheduled = self.scheduled
+        scheduled.generator = None
         if not hasattr(self, "conditioned"):
             scheduled.phase = Phase.READY if self.phonemes.done() else Phase.BLOCKED
         elif self._recognition is not None:
             scheduled.phase = Phase.READY if self._recognition.done() else Phase.BLOCKED
         elif self._acoustic is not None and self._acoustic.ready:
             scheduled.phase = Phase.READY
+            if isinstance(self._acoustic, BatchableStream):
+                scheduled.generator = id(self._acoustic.generator)
         elif scheduled.in_batch:
             scheduled.phase = Phase.GENERATING
         else:
@@ -126,7 +130,16 @@ class RunningUtterance:
             self._judge_wave(recognition.result())
             return
         assert self._acoustic is not None
-        piece = self._acoustic.advance()
+        self._after_slice(self._acoustic.advance())
+
+    def decoding(self) -> GeneratorUse[None]:
+        """Do what `advance` does with a chunk of a stream that shares its generator. Raises ModelError."""
+        assert isinstance(self._acoustic, BatchableStream)
+        self._after_slice((yield from self._acoustic.decoding()))
+
+    def _after_slice(self, piece: AudioPiece | None) -> None:
+        """Take what a slice of the second stage has made, and end the utterance behind the last one."""
+        assert self._acoustic is not None
         if piece is not None:
             self._take_piece(piece)
         if not self._acoustic_finished or self._acoustic.ready:

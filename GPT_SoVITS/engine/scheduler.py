@@ -44,6 +44,8 @@ class ScheduledUtterance:
     phase: Phase = Phase.BLOCKED
     in_batch: bool = False
     """Whether it has a place in its group, and gets a token in each of the group's steps."""
+    generator: Hashable | None = None
+    """Ready utterances that have the same one can do their slices together; None: each by itself."""
     delivered_until: float | None = None
     """When the listener will have played everything that was delivered; None before the first audio."""
 
@@ -65,6 +67,8 @@ class Slice:
     """A slice of work of one utterance."""
 
     utterance: ScheduledUtterance
+    others: tuple[ScheduledUtterance, ...] = ()
+    """Utterances that do a slice at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class Scheduler:
     """Most utterances in a group's batch."""
     clock: Callable[[], float]
     """Seconds."""
+    max_slices: int = 1
+    """Most utterances that do a slice at the same time."""
     utterances: list[ScheduledUtterance] = field(default_factory=list)
     """In the order of their arrival."""
     alone: list[ScheduledUtterance] = field(default_factory=list)
@@ -112,8 +118,29 @@ class Scheduler:
             return None
         chosen = min(candidates, key=lambda utterance: _rank(utterance, now))
         if chosen.phase is Phase.READY:
-            return Slice(chosen)
+            return Slice(chosen, self._beside(chosen, candidates, now))
         return Step(chosen.group, self._next_to_join(chosen.group, candidates, now))
+
+    def _beside(
+        self, chosen: ScheduledUtterance, candidates: Iterable[ScheduledUtterance], now: float
+    ) -> tuple[ScheduledUtterance, ...]:
+        """Return who does a slice beside one.
+
+        A first chunk waits for no longer ones, and what somebody listens to for nothing that is for nobody.
+        """
+        if self.max_slices == 1 or chosen.generator is None:
+            return ()
+        live, first = _is_live(chosen, now), chosen.delivered_until is None
+        ready = [
+            utterance
+            for utterance in candidates
+            if utterance.phase is Phase.READY
+            and utterance.generator == chosen.generator
+            and _is_live(utterance, now) == live
+            and (not live or (utterance.delivered_until is None) == first)
+            and utterance is not chosen
+        ]
+        return tuple(sorted(ready, key=lambda utterance: _rank(utterance, now))[: self.max_slices - 1])
 
     def _next_to_join(
         self, group: Hashable, candidates: Iterable[ScheduledUtterance], now: float

@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
+from torch import Tensor
 
 from GPT_SoVITS.engine.running_utterance import RunningUtterance, UtteranceHandle
 from GPT_SoVITS.engine.scheduler import Scheduler, Slice, Step
@@ -26,6 +28,7 @@ from GPT_SoVITS.engine.verification import Recognition
 from GPT_SoVITS.errors import ModelError, is_out_of_memory
 from GPT_SoVITS.gpt.decoder_choice import new_decoder
 from GPT_SoVITS.pipeline import Pipeline
+from GPT_SoVITS.synthesis.generator_rows import GeneratorRow, GeneratorUse, generate
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +36,8 @@ Result = TypeVar("Result")
 
 MAX_ROWS = 32
 """Utterances whose tokens are generated in one batch."""
+MAX_CHUNKS = 8
+"""Chunks that an accelerator decodes at once."""
 TEXT_THREADS = 2
 
 
@@ -44,6 +49,7 @@ class SpeechEngine:
         *,
         threads: int = 0,
         max_rows: int = MAX_ROWS,
+        max_chunks: int = 1,
         speech_cache: SpeechCache | None = None,
         release_memory: Callable[[], object] = lambda: None,
     ) -> None:
@@ -52,6 +58,8 @@ class SpeechEngine:
         Args:
             threads: Cores that an operation on the CPU may use; 0 keeps torch's own number.
             max_rows: Utterances whose tokens are generated in one batch.
+            max_chunks: Chunks of streams that are decoded at once, where voices share a generator. With more than one,
+                the last digits of a chunk depend on those beside it. A CPU gains nothing by it.
             speech_cache: Finished utterances, which are not computed again.
             release_memory: Frees what is not needed at once; called on the engine's thread when memory is exhausted.
         """
@@ -60,7 +68,7 @@ class SpeechEngine:
         self._release_memory = release_memory
         self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._text_threads = ThreadPoolExecutor(TEXT_THREADS, "text")
-        self._scheduler = Scheduler(max_rows, time.monotonic)
+        self._scheduler = Scheduler(max_rows, time.monotonic, max_chunks)
         self._batches = TokenBatches()
         self.steps = self.rows = 0
         """Steps of batches so far, and the utterances in them."""
@@ -157,7 +165,7 @@ class SpeechEngine:
                 self._end(utterance, UtteranceCancelled())
         work = self._scheduler.next_work()
         if isinstance(work, Slice):
-            self._do_slice(self._utterances[id(work.utterance)])
+            self._do_slice([self._utterances[id(utterance)] for utterance in (work.utterance, *work.others)])
         elif work is not None:
             self._do_step(work)
 
@@ -202,8 +210,21 @@ class SpeechEngine:
             if not self._closed:
                 self._commands.put(utterance.update_phase)
 
-    def _do_slice(self, utterance: RunningUtterance) -> None:
-        self._guarded(utterance, utterance.advance)
+    def _do_slice(self, utterances: list[RunningUtterance]) -> None:
+        """Do a slice of one utterance, or decode a chunk of each of several with one run of the generator."""
+        if len(utterances) == 1:
+            self._guarded(utterances[0], utterances[0].advance)
+            return
+        begun: list[_BegunDecoding] = []
+        for utterance in utterances:
+            self._guarded(utterance, partial(_begin_decoding, utterance, begun))
+        try:
+            waves = generate([decoding.row for decoding in begun]) if begun else []
+        except Exception as error:
+            self._fail_together([decoding.utterance for decoding in begun], error)
+            return
+        for decoding, wave in zip(begun, waves, strict=True):
+            self._guarded(decoding.utterance, partial(_end_decoding, decoding, wave))
 
     def _do_step(self, step: Step) -> None:
         if step.joining is not None:
@@ -219,12 +240,7 @@ class SpeechEngine:
             self.rows += len(members)
         except Exception as error:
             self._batches.drop(step.group)
-            if is_out_of_memory(error):
-                self._retry_alone(members)
-            else:
-                logger.exception("A step of %d utterances failed.", len(members))
-                for utterance in members:
-                    self._end(utterance, error)
+            self._fail_together(members, error)
             return
         for utterance, tokens, finished in updates:
             self._guarded(utterance, partial(self._take_tokens, utterance, tokens, finished=finished))
@@ -250,6 +266,15 @@ class SpeechEngine:
             speech = FinishedSpeech(tuple(utterance.delivered), utterance.report)
             self._speech_cache.put(speech_key(utterance.task), speech)
             self._forget(utterance)
+
+    def _fail_together(self, utterances: list[RunningUtterance], error: Exception) -> None:
+        """End utterances that shared some work, or begin again where memory is exhausted."""
+        if is_out_of_memory(error):
+            self._retry_alone(utterances)
+            return
+        logger.error("The work of %d utterances failed.", len(utterances), exc_info=error)
+        for utterance in utterances:
+            self._end(utterance, error)
 
     def _end(self, utterance: RunningUtterance, error: Exception) -> None:
         """End an utterance before its time."""
@@ -311,6 +336,26 @@ def _last_try(function: Callable[[], Result]) -> Result:
         if is_out_of_memory(error):
             raise _out_of_memory() from error
         raise
+
+
+class _BegunDecoding(NamedTuple):
+    """A chunk that waits for its wave."""
+
+    utterance: RunningUtterance
+    work: GeneratorUse[None]
+    row: GeneratorRow
+
+
+def _begin_decoding(utterance: RunningUtterance, begun: list[_BegunDecoding]) -> None:
+    """Decode a chunk up to where the generator is needed, if it is."""
+    work = utterance.decoding()
+    with suppress(StopIteration):
+        begun.append(_BegunDecoding(utterance, work, next(work)))
+
+
+def _end_decoding(decoding: _BegunDecoding, wave: Tensor) -> None:
+    with suppress(StopIteration):
+        decoding.work.send(wave)
 
 
 def _replay(utterance: RunningUtterance, speech: FinishedSpeech) -> None:

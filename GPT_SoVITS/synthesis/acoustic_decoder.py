@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from GPT_SoVITS.noise import SeededNoise
+from GPT_SoVITS.synthesis.generator_rows import GeneratorUse
 from GPT_SoVITS.synthesis.mel_synthesis import MelPrompt
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings
@@ -68,6 +69,18 @@ class AcousticStream(Protocol):
 
     def advance(self) -> AudioPiece | None:
         """Do one slice of the work, and return the next piece of audio if that completed it."""
+
+
+@runtime_checkable
+class BatchableStream(AcousticStream, Protocol):
+    """A stream whose slices can share a run of the generator with those of other sentences."""
+
+    @property
+    def generator(self) -> object:
+        """The network that computes most of a slice; streams that have it in common can share its runs."""
+
+    def decoding(self) -> GeneratorUse[AudioPiece]:
+        """Do what `advance` does."""
 
 
 TokenClassifier = Callable[[Sequence[int]], np.ndarray]

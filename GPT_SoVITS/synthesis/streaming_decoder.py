@@ -15,6 +15,7 @@ from torch import Tensor
 from GPT_SoVITS.sovits.model import SoVITS, frame_noise
 from GPT_SoVITS.synthesis import sola
 from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions
+from GPT_SoVITS.synthesis.generator_rows import GeneratorRow, GeneratorUse, generate_alone
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings
 
 NOISE_SCALE = 0.5
@@ -90,19 +91,23 @@ class StreamingDecoder:
         self.held_samples = torch.empty(0, device=self.style.device)
         """(N,) samples that follow them, to be cross-faded into the next chunk."""
 
-    @torch.inference_mode()
     def push(self, tokens: list[int], *, final: bool = False) -> Tensor:
         """Add tokens and return the samples (N,) that they settle.
 
         The last call, with or without tokens, is `final` and returns all samples that are left.
         """
+        return generate_alone(self.decoding(tokens, final=final))
+
+    @torch.inference_mode()
+    def decoding(self, tokens: list[int], *, final: bool = False) -> GeneratorUse[Tensor]:
+        """Do what `push` does."""
         emitted, self.spoken = self.emitted_frames, []
         if tokens:
             self._encode(tokens, final)
         if self._output_frames(self.encoded.end, final) == 0 or not (tokens or final):
             return self.held_samples[:0]
         if tokens or self.speed != 1:
-            samples = self._decode(final)
+            samples = yield from self._decode(final)
         else:  # nothing new: what was held back is already the end of the sentence
             samples, self.held_samples = self.held_samples, self.held_samples[:0]
             self.emitted_frames = self._output_frames(self.encoded.end, final)
@@ -139,13 +144,14 @@ class StreamingDecoder:
             self.discarded_tokens += surplus
             self.first_phoneme = int(alignment[0, 2 * surplus])
 
-    def _decode(self, final: bool) -> Tensor:
+    def _decode(self, final: bool) -> GeneratorUse[Tensor]:
         """Generate samples up to the last encoded frame, hold back the overlap until it is encoded again -> (N,)."""
         hop = self.sovits.dec.hop
         joint = self.encoded.end - 2 * self.settings.overlap
         ready = self._output_frames(self.encoded.end, final)
         settled = max(ready if final else self._output_frames(joint, False), self.emitted_frames)
-        wave, lead = self._generate(ready)
+        row, lead = self._generator_row(ready)
+        wave = yield row
         samples = self._join(wave, lead, (ready - self.emitted_frames) * hop, final)
         size = (settled - self.emitted_frames) * hop
         self.held_samples, self.emitted_frames = samples[size:], settled
@@ -165,8 +171,8 @@ class StreamingDecoder:
         """Return the first output frame that the networks read for the next chunk, by their receptive fields."""
         return max(0, self.emitted_frames - self.sovits.dec.reach - self.sovits.flow.reach)
 
-    def _generate(self, ready: int) -> tuple[Tensor, int]:
-        """Generate samples up to output frame `ready` -> (N,), and how many of them were returned before."""
+    def _generator_row(self, ready: int) -> tuple[GeneratorRow, int]:
+        """Return what the generator reads up to output frame `ready`; so many of its samples were returned before."""
         sovits, first = self.sovits, self._first_input_frame()
         y = self._stretched(first, ready)  # (1, H, F)
         prior = sovits.enc_p.prior(y, y.new_ones(1, 1, y.shape[2]))
@@ -174,8 +180,8 @@ class StreamingDecoder:
         self.noise.write(end, frame_noise(self.seeded_noise, end, ready - end, channels, y.device))
         z = sovits.sample_latent(prior, self.style, NOISE_SCALE, self.noise.read(first, ready))
         start = max(0, self.emitted_frames - sovits.dec.reach)
-        wave = sovits.dec(z[:, :, start - first :], self.style)[0, 0]
-        return wave, (self.emitted_frames - start) * sovits.dec.hop
+        row = GeneratorRow(sovits.dec, z[:, :, start - first :], self.style)
+        return row, (self.emitted_frames - start) * sovits.dec.hop
 
     def _stretched(self, first: int, end: int) -> Tensor:
         """Interpolate output frames `first` to `end` between the encoded frames, as the speed asks -> (1, H, F)."""

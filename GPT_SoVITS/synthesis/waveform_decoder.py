@@ -28,6 +28,7 @@ from GPT_SoVITS.synthesis.acoustic_decoder import (
     mean_of_frames,
     spread_frames,
 )
+from GPT_SoVITS.synthesis.generator_rows import GeneratorRow, GeneratorUse, generate, generate_alone
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording
 from GPT_SoVITS.synthesis.streaming_decoder import NOISE_SCALE, StreamingDecoder
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings, TokenChunker
@@ -146,13 +147,12 @@ class WaveformDecoder:
 
         if batch_generator is None:
             batch_generator = device.type != "cpu"
-        if not batch_generator or len(frames) == 1:
-            waves = [sovits.dec(latent[i : i + 1, :, :count], styles[i : i + 1])[0] for i, count in enumerate(frames)]
-        else:
-            is_padded = min(frames) < max(frames)
-            waves = sovits.dec(latent, styles, torch.tensor(frames, device=device) if is_padded else None)
+        inputs = [
+            GeneratorRow(sovits.dec, latent[i : i + 1, :, :count], styles[i : i + 1]) for i, count in enumerate(frames)
+        ]
+        waves = generate(inputs) if batch_generator else [generate([row])[0] for row in inputs]
         return [
-            AudioPiece(wave[0, : count * sovits.dec.hop], len(row), path, last=True)
+            AudioPiece(wave[: count * sovits.dec.hop], len(row), path, last=True)
             for wave, count, row, path in zip(waves, frames, tokens, spoken)
         ]
 
@@ -162,10 +162,11 @@ class WaveformDecoder:
 
 
 class _ChunkedSentence:
-    """An `AcousticStream` that decodes a chunk as soon as its tokens are there."""
+    """A `BatchableStream` that decodes a chunk as soon as its tokens are there."""
 
     def __init__(self, decoder: WaveformDecoder, conditions: AcousticConditions, settings: ChunkSettings) -> None:
         self.chunker = TokenChunker(settings, decoder.silence_similarity)
+        self.network = decoder.sovits.dec
         self.new_decoder = partial(StreamingDecoder, decoder.sovits, conditions, settings)
         self.decoder: StreamingDecoder | None = None
         self.chunks: deque[list[int]] = deque()
@@ -184,11 +185,18 @@ class _ChunkedSentence:
         self.finished = True
 
     def advance(self) -> AudioPiece:
+        return generate_alone(self.decoding())
+
+    @property
+    def generator(self) -> object:
+        return self.network
+
+    def decoding(self) -> GeneratorUse[AudioPiece]:
         if self.decoder is None:
             self.decoder = self.new_decoder()
         chunk = self.chunks.popleft()
         last = self.finished and not self.chunks
-        wave = self.decoder.push(chunk, final=last)
+        wave = yield from self.decoder.decoding(chunk, final=last)
         return AudioPiece(wave, len(chunk), self.decoder.spoken, last)
 
 

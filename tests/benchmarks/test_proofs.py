@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
+import orjson
 import pytest
 
 from benchmarks.chaos.accounts import Accounts
-from benchmarks.proofs import random_kills, standby, start_race
+from benchmarks.proofs import random_kills, standby, start_race, stream_takeover
 
 
 @pytest.mark.slow
@@ -26,6 +29,19 @@ def test_after_random_kills_under_load_everything_adds_up(tmp_path):
     assert accounts.problems == []
     assert accounts.faults.total() == 3
     assert accounts.done["inferences"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_stream_whose_synthesizer_is_killed_has_the_bytes_of_one_that_is_left_alone(tmp_path):
+    earlier = stream_takeover.Takeover(identical=True, gap=1.5, rescued=1)
+    (tmp_path / stream_takeover.JOURNAL).write_bytes(orjson.dumps(asdict(earlier)) + b"\n")
+
+    takeovers = stream_takeover.run_kills(tmp_path, kills=2, synthesizers=1, seed=1)
+
+    assert takeovers[0] == earlier  # a run that was interrupted goes on
+    assert len(takeovers) == 2
+    assert takeovers[1].identical
 
 
 @pytest.mark.slow

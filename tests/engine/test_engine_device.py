@@ -22,6 +22,7 @@ from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.sampling import SamplingSettings
 from GPT_SoVITS.noise import SeededNoise
 from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, Pipeline, SynthesisRequest
+from GPT_SoVITS.synthesis.generator_rows import GeneratorRow, generate
 from GPT_SoVITS.synthesis.mel_synthesis import MelPrompt
 from GPT_SoVITS.vocoders.hifigan import HiFiGAN
 from GPT_SoVITS.vocoders.sizes import VocoderSizes
@@ -145,6 +146,30 @@ def test_no_version_mixes_devices_and_a_seed_sounds_as_on_a_cpu(version, tmp_pat
         assert [len(samples) for samples in there] == [len(samples) for samples in here]
         for samples, same in zip(there, here, strict=True):
             np.testing.assert_allclose(samples, same, atol=2e-3)
+
+
+@pytest.mark.parametrize("version", ["nano", "v2"])
+def test_chunks_that_share_a_generator_s_run_do_not_mix_devices(version, tmp_path, monkeypatch):
+    decoder: Any = load(version, tmp_path, monkeypatch).decoder
+    config, random = decoder.sovits.config, torch.Generator().manual_seed(3)
+    rows = [
+        GeneratorRow(
+            decoder.sovits.dec,
+            torch.randn(1, config.inter_channels, frames, generator=random),
+            torch.randn(1, config.gin_channels, 1, generator=random),
+        )
+        for frames in (20, 31, 20)
+    ]
+    alone = [generate([row])[0].numpy() for row in rows]
+
+    with pretended_cuda():
+        move(decoder.sovits)
+        waves = generate([row._replace(latent=move(row.latent), style=move(row.style)) for row in rows])
+        together = [wave.cpu().numpy() for wave in waves]
+
+    assert not mixed, mixed
+    for samples, same in zip(together, alone, strict=True):
+        np.testing.assert_allclose(samples, same, atol=2e-3)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from simulated_device import SimulatedDevice, SimulatedUtterance
 
-from GPT_SoVITS.engine.scheduler import BATCH_PATIENCE_SECONDS, Phase, Slice, Step
+from GPT_SoVITS.engine.scheduler import BATCH_PATIENCE_SECONDS, Phase, ScheduledUtterance, Slice, Step
 
 
 def waits(utterances: list[SimulatedUtterance]) -> list[float]:
@@ -197,3 +197,44 @@ class AnyLoad(RuleBasedStateMachine):
 
 
 TestAnyLoad = AnyLoad.TestCase
+
+
+def ready(
+    device: SimulatedDevice, *, live: bool = True, generator: str = "shared", heard: bool = False
+) -> ScheduledUtterance:
+    """Submit an utterance that has a chunk to decode."""
+    scheduled = device.submit(100, live=live).scheduled
+    scheduled.phase, scheduled.generator = Phase.READY, generator
+    if heard:
+        scheduled.delivered(device.now, 1.0)
+    return scheduled
+
+
+def test_chunks_are_decoded_beside_those_that_are_due_and_share_a_generator():
+    device = SimulatedDevice()
+    device.scheduler.max_slices = 3
+    later, other = ready(device, heard=True), ready(device, generator="other")
+    firsts = [ready(device) for _ in range(4)]
+    ready(device, live=False)
+
+    works = []
+    for _ in range(4):
+        work = device.scheduler.next_work()
+        assert isinstance(work, Slice)
+        works.append(work)
+        for utterance in (work.utterance, *work.others):
+            utterance.phase = Phase.BLOCKED
+
+    assert works == [
+        Slice(other),
+        Slice(firsts[0], (firsts[1], firsts[2])),
+        Slice(firsts[3]),
+        Slice(later),
+    ]
+
+
+def test_each_chunk_is_decoded_by_itself_unless_a_device_can_do_more():
+    device = SimulatedDevice()
+    first, _ = ready(device), ready(device)
+
+    assert device.scheduler.next_work() == Slice(first)
