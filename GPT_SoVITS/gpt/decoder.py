@@ -18,6 +18,7 @@ from GPT_SoVITS.gpt.kv_cache import KVCache
 from GPT_SoVITS.gpt.model import Text2Semantic, prefix_visibility
 from GPT_SoVITS.gpt.packed_weights import NARROW_WIDTH, LinearKernels, PackedLayer, Precision, pack_weights
 from GPT_SoVITS.gpt.pointer import Pointers
+from GPT_SoVITS.threads import single_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +82,10 @@ class TorchDecoder:
 
     def step(self, tokens: Tensor) -> Tensor:
         """Read one more token of every row; see Decoder."""
-        threads = torch.get_num_threads()
-        if threads == 1 or self.width > NARROW_WIDTH or tokens.device.type != "cpu":
+        if self.width > NARROW_WIDTH or tokens.device.type != "cpu":
             return self._step(tokens)
-        # Threads that wait for one another cost more than such small products; on busy cores 20 times as much.
-        torch.set_num_threads(1)
-        try:
+        with single_thread():  # on busy cores, threads that wait for one another cost 20 times as much
             return self._step(tokens)
-        finally:
-            torch.set_num_threads(threads)
 
     def remove_row(self, row: int) -> None:
         """Remove a row; see Decoder."""

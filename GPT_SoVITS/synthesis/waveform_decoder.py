@@ -8,7 +8,8 @@ and gives what it gives alone.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from GPT_SoVITS.sovits.aligned_text import AlignedText
 from GPT_SoVITS.sovits.encoder import stretch
+from GPT_SoVITS.sovits.frame_generator import FrameGenerator
 from GPT_SoVITS.sovits.layers import length_mask
 from GPT_SoVITS.sovits.model import SoVITS, frame_noise
 from GPT_SoVITS.synthesis.acoustic_decoder import (
@@ -32,6 +34,7 @@ from GPT_SoVITS.synthesis.generator_rows import GeneratorRow, GeneratorUse, gene
 from GPT_SoVITS.synthesis.prompt import ReferenceRecording
 from GPT_SoVITS.synthesis.streaming_decoder import NOISE_SCALE, StreamingDecoder
 from GPT_SoVITS.synthesis.token_chunking import ChunkSettings, TokenChunker
+from GPT_SoVITS.threads import single_thread
 
 
 class WaveformDecoder:
@@ -45,6 +48,9 @@ class WaveformDecoder:
         self.sample_rate = sample_rate
         self.silence_similarity = silence_similarity
         self.needs_speaker_vector = sovits.speaker_vector
+        is_small = isinstance(sovits.dec, FrameGenerator) and sovits.dec.window.device.type == "cpu"
+        self.threads: Callable[[], AbstractContextManager[None]] = single_thread if is_small else nullcontext
+        """Limits the threads of its operations to what is fastest; how they are rounded depends on it."""
 
     @property
     def token_classifier(self) -> TokenClassifier | None:
@@ -55,9 +61,12 @@ class WaveformDecoder:
     def _classify_tokens(self, tokens: Sequence[int]) -> np.ndarray:
         """Return log-probabilities (T, symbols), the sum over both frames of each token."""
         codes = torch.tensor(tokens, dtype=torch.long, device=next(self.sovits.parameters()).device)[None, None]
-        vectors = self.sovits.token_vectors(codes)
-        log_probs = self.sovits.enc_p.listener(vectors, vectors.new_ones(1, 1, vectors.shape[2]))[0]  # (2T, symbols)
-        of_tokens: np.ndarray = log_probs.unflatten(0, (-1, 2)).sum(dim=1).cpu().numpy()
+        with self.threads():
+            vectors = self.sovits.token_vectors(codes)
+            log_probs = self.sovits.enc_p.listener(vectors, vectors.new_ones(1, 1, vectors.shape[2]))[
+                0
+            ]  # (2T, symbols)
+            of_tokens: np.ndarray = log_probs.unflatten(0, (-1, 2)).sum(dim=1).cpu().numpy()
         return of_tokens
 
     @torch.inference_mode()
@@ -113,6 +122,12 @@ class WaveformDecoder:
         batch_generator: bool | None = None,
     ) -> list[AudioPiece]:
         """Decode sentences as `decode` does, with the phoneme of each frame."""
+        with self.threads():
+            return self._decode_aligned(tokens, conditions, batch_generator)
+
+    def _decode_aligned(
+        self, tokens: Sequence[Tensor], conditions: Sequence[AcousticConditions], batch_generator: bool | None
+    ) -> list[AudioPiece]:
         sovits = self.sovits
         styles = torch.cat([row.style for row in conditions])  # (B, G, 1)
         device = styles.device
@@ -167,6 +182,7 @@ class _ChunkedSentence:
     def __init__(self, decoder: WaveformDecoder, conditions: AcousticConditions, settings: ChunkSettings) -> None:
         self.chunker = TokenChunker(settings, decoder.silence_similarity)
         self.network = decoder.sovits.dec
+        self.threads = decoder.threads
         self.new_decoder = partial(StreamingDecoder, decoder.sovits, conditions, settings)
         self.decoder: StreamingDecoder | None = None
         self.chunks: deque[list[int]] = deque()
@@ -185,7 +201,8 @@ class _ChunkedSentence:
         self.finished = True
 
     def advance(self) -> AudioPiece:
-        return generate_alone(self.decoding())
+        with self.threads():
+            return generate_alone(self.decoding())
 
     @property
     def generator(self) -> object:

@@ -21,7 +21,7 @@ from api.http.request_context import warn_caller
 from api.http.responses import ClosingStreamingResponse, JsonResponse
 from api.http.sse import EventStream, encode_data
 from api.services.audio_chunks import AudioChunk
-from api.services.encoding import SAMPLE_RATE_HEADER, label_headers, new_encoder
+from api.services.encoding import SAMPLE_RATE_HEADER, feed_encoder, finish_encoder, label_headers, open_encoder
 from api.services.speech_fields import SpeechFields
 from api.services.whole_speech import SILENCE_RATE, audio_or_silence, whole_audio
 from common.audio_formats import MEDIA_TYPES, StreamFormat
@@ -307,10 +307,10 @@ async def _encode(
 ) -> AsyncGenerator[EncodedAudio, None]:
     """Yield the bytes of the audio file with the words that end in them, those of each chunk as soon as it is ready."""
     async with aclosing(rest):
-        encoder = await asyncio.to_thread(new_encoder, audio_format, first.sample_rate, first.label)
+        encoder = await open_encoder(audio_format, first.sample_rate, first.label)
         words, marks = first.words, first.marks
         verified: tuple[VerifiedUtterance, ...] = (first.verified,) if first.verified else ()
-        if encoded := await asyncio.to_thread(encoder.feed, first.samples):
+        if encoded := await feed_encoder(encoder, first.samples):
             yield EncodedAudio(encoded, words, verified, marks)
             words, verified, marks = (), (), ()
         async for chunk in rest:
@@ -318,10 +318,10 @@ async def _encode(
             marks += chunk.marks
             if chunk.verified:
                 verified += (chunk.verified,)
-            if (encoded := await asyncio.to_thread(encoder.feed, chunk.samples)) or marks:
+            if (encoded := await feed_encoder(encoder, chunk.samples)) or marks:
                 yield EncodedAudio(encoded, words, verified, marks)
                 words, verified, marks = (), (), ()
-        last = await asyncio.to_thread(encoder.finish)
+        last = await finish_encoder(encoder)
         if last or words or verified:
             yield EncodedAudio(last, words, verified)
 

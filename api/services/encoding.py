@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -26,10 +27,25 @@ class AudioEncoder(Protocol):
         ...
 
 
-def new_encoder(audio_format: StreamFormat, sample_rate: int, label: SpeechLabel | None) -> AudioEncoder:
-    """Create an encoder for samples at this rate in Hz. The first call blocks while libraries load."""
+async def open_encoder(audio_format: StreamFormat, sample_rate: int, label: SpeechLabel | None) -> AudioEncoder:
+    """Create an encoder for samples at this rate in Hz."""
     if audio_format == "pcm":
         return RawEncoder()
+    return await asyncio.to_thread(_new_encoder, audio_format, sample_rate, label)
+
+
+async def feed_encoder(encoder: AudioEncoder, samples: bytes) -> bytes:
+    """Return what can be sent after these samples; in a thread, unless nothing is computed."""
+    return encoder.feed(samples) if isinstance(encoder, RawEncoder) else await asyncio.to_thread(encoder.feed, samples)
+
+
+async def finish_encoder(encoder: AudioEncoder) -> bytes:
+    """Return the rest of the file."""
+    return b"" if isinstance(encoder, RawEncoder) else await asyncio.to_thread(encoder.finish)
+
+
+def _new_encoder(audio_format: StreamFormat, sample_rate: int, label: SpeechLabel | None) -> AudioEncoder:
+    """Create an encoder; the first call blocks while libraries load."""
     from core.media.encode import Encoder
 
     return Encoder(audio_format, sample_rate, tags=tags_of(label))

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from starlette.websockets import WebSocketDisconnect
 
 from api.services.audio_chunks import AudioChunk
-from api.services.encoding import AudioEncoder, new_encoder
+from api.services.encoding import AudioEncoder, feed_encoder, finish_encoder, open_encoder
 from api.services.resampling import resampled
 from api.services.speech import SpeechOptions, SpeechService
 from api.services.speech_session import SpeechSession, SpokenText
@@ -288,15 +288,13 @@ class SpeechTurns:
         async with aclosing(resampled(session.audio(), turn.settings.options.sample_rate)) as chunks:
             async for chunk in chunks:
                 if encoder is None:
-                    encoder = await asyncio.to_thread(
-                        new_encoder, turn.settings.audio_format, chunk.sample_rate, chunk.label
-                    )
+                    encoder = await open_encoder(turn.settings.audio_format, chunk.sample_rate, chunk.label)
                     turn.sample_rate = encoded_rate(turn.settings.audio_format, chunk.sample_rate)
                     turn.label = chunk.label
-                encoded = await asyncio.to_thread(encoder.feed, chunk.samples) if chunk.samples else b""
+                encoded = await feed_encoder(encoder, chunk.samples) if chunk.samples else b""
                 turn.seconds += len(chunk.samples) / 2 / chunk.sample_rate
                 if chunk.verified:
                     turn.verified.append(chunk.verified)
                 await self._listener.audio(turn, encoded, chunk)
-        if encoder is not None and (rest := await asyncio.to_thread(encoder.finish)):
+        if encoder is not None and (rest := await finish_encoder(encoder)):
             await self._listener.audio(turn, rest, AudioChunk(b"", turn.sample_rate, last=True))

@@ -12,7 +12,14 @@ from fastapi import Request, Response
 from api.http.disconnect import while_connected
 from api.http.responses import ClosingStreamingResponse
 from api.services.audio_chunks import AudioChunk
-from api.services.encoding import SAMPLE_RATE_HEADER, AudioEncoder, RawEncoder, label_headers
+from api.services.encoding import (
+    SAMPLE_RATE_HEADER,
+    AudioEncoder,
+    RawEncoder,
+    feed_encoder,
+    finish_encoder,
+    label_headers,
+)
 from api.services.whole_speech import whole_audio
 from common.audio_formats import MEDIA_TYPES
 from core.marks.speech_label import SpeechLabel, tags_of
@@ -124,9 +131,9 @@ async def _encode(audio: AsyncGenerator[AudioChunk, None], media_type: str) -> A
         async for chunk in chunks:
             if encoder is None:
                 encoder = await asyncio.to_thread(new_upstream_encoder, media_type, chunk.sample_rate, chunk.label)
-            if data := await asyncio.to_thread(encoder.feed, chunk.samples):
+            if data := await feed_encoder(encoder, chunk.samples):
                 yield data
-    if encoder is not None and (rest := await asyncio.to_thread(encoder.finish)):
+    if encoder is not None and (rest := await finish_encoder(encoder)):
         yield rest
 
 
