@@ -200,12 +200,12 @@ TestAnyLoad = AnyLoad.TestCase
 
 
 def ready(
-    device: SimulatedDevice, *, live: bool = True, generator: str = "shared", heard: bool = False
+    device: SimulatedDevice, *, live: bool = True, generator: str = "shared", has_audio: bool = False
 ) -> ScheduledUtterance:
     """Submit an utterance that has a chunk to decode."""
     scheduled = device.submit(100, live=live).scheduled
     scheduled.phase, scheduled.generator = Phase.READY, generator
-    if heard:
+    if has_audio:
         scheduled.delivered(device.now, 1.0)
     return scheduled
 
@@ -213,7 +213,7 @@ def ready(
 def test_chunks_are_decoded_beside_those_that_are_due_and_share_a_generator():
     device = SimulatedDevice()
     device.scheduler.max_slices = 3
-    later, other = ready(device, heard=True), ready(device, generator="other")
+    later, other = ready(device, has_audio=True), ready(device, generator="other")
     firsts = [ready(device) for _ in range(4)]
     ready(device, live=False)
 
