@@ -18,6 +18,9 @@ MIN_LOG_PROB = -8.0
 """Smallest log-probability that counts: a phoneme that the classifier never saw must not bend the whole path."""
 DIAGONAL_WEIGHT = 4.0
 """Of the squared distance from an even pace, in parts of the sentence; decides where the classifier is unsure."""
+TYPICAL_PACE = 0.24
+"""Phonemes per frame of a sentence whose end is not known yet."""
+FRAMES_OF_TOKEN = 2
 KERNEL = 5
 
 
@@ -73,7 +76,7 @@ def align_phonemes(
         text_lengths: (B,) phonemes of each row.
         begin: index of the phoneme that the first frame speaks.
         whole: whether the frames end where the text does; otherwise a path may end anywhere, as that of a sentence's
-            beginning does.
+            beginning does, and every phoneme lasts as long as a token or longer.
 
     Returns:
         (B, T) indices into a row's text, which never fall and never skip one. Rows with fewer frames than phonemes are
@@ -95,21 +98,48 @@ def monotonic_path(
     emission = emission.clamp_min(MIN_LOG_PROB).cpu()
     lengths, text_lengths = lengths.cpu(), text_lengths.cpu()
     phonemes, times = torch.arange(size), torch.arange(frames)
-    if whole:
-        pace = (text_lengths - 1 - begin) / (lengths - 1).clamp_min(1)  # phonemes per frame
-        distance = (begin + times * pace[:, None])[:, :, None] - phonemes
-        emission = emission - DIAGONAL_WEIGHT * (distance / text_lengths[:, None, None]).square()
+    even_pace = (text_lengths - 1 - begin) / (lengths - 1).clamp_min(1)  # phonemes per frame
+    pace = even_pace if whole else torch.full_like(even_pace, TYPICAL_PACE)
+    distance = (begin + times * pace[:, None])[:, :, None] - phonemes
+    emission = emission - DIAGONAL_WEIGHT * (distance / text_lengths[:, None, None]).square()
     emission = emission.masked_fill(phonemes >= text_lengths[:, None, None], -torch.inf)
-    path = torch.from_numpy(_best_path(emission.numpy(), lengths.numpy(), text_lengths.numpy(), begin, whole))
-    crowded = whole & (lengths < text_lengths - begin)
+    if not whole:
+        return torch.from_numpy(np.stack([_best_beginning(row, begin) for row in emission.numpy()])).to(device)
+    path = torch.from_numpy(_best_path(emission.numpy(), lengths.numpy(), text_lengths.numpy(), begin))
+    crowded = lengths < text_lengths - begin
     even = begin + times * (text_lengths - begin)[:, None] // lengths[:, None]
     even = even.minimum(text_lengths[:, None] - 1)
     return torch.where(crowded[:, None], even, path).to(device)
 
 
-def _best_path(
-    emission: np.ndarray, lengths: np.ndarray, text_lengths: np.ndarray, begin: int, whole: bool
-) -> np.ndarray:
+def _best_beginning(emission: np.ndarray, begin: int) -> np.ndarray:
+    """Return the path (T,) of the largest sum of emissions (T, S) that ends anywhere.
+
+    Every phoneme but the first lasts a token or longer, as generation has it. A path that may hurry runs through a
+    word in a few frames, to wait for a later phoneme that resembles the silence before that word.
+    """
+    frames, size = emission.shape
+    # Of the paths that end at each phoneme, in each of the last frames.
+    totals = np.full((FRAMES_OF_TOKEN, size), -np.inf, np.float32)
+    totals[-1, begin] = emission[0, begin]
+    moved = np.zeros((frames, size), bool)
+    for t in range(1, frames):
+        entered = emission[max(0, t + 1 - FRAMES_OF_TOKEN) : t + 1].sum(axis=0)
+        came = np.append(-np.inf, totals[0, :-1]) + entered
+        stayed = totals[-1] + emission[t]
+        moved[t] = came > stayed
+        totals = np.concatenate([totals[1:], np.maximum(came, stayed)[None]])
+    path = np.empty(frames, np.int64)
+    state, t = int(totals[-1].argmax()), frames - 1
+    while t >= 0:
+        lasts = FRAMES_OF_TOKEN if moved[t, state] else 1
+        path[t + 1 - lasts : t + 1] = state
+        state -= int(moved[t, state])
+        t -= lasts
+    return path
+
+
+def _best_path(emission: np.ndarray, lengths: np.ndarray, text_lengths: np.ndarray, begin: int) -> np.ndarray:
     """Return the path (B, T) of the largest sum of emissions (B, T, S), by Viterbi's algorithm.
 
     In NumPy: an operation on so few numbers takes PyTorch ten times as long.
@@ -130,7 +160,7 @@ def _best_path(
         stayed[:] = totals_now
     path = np.zeros((rows, frames), np.int64)
     for row in range(rows):
-        state = int(text_lengths[row]) - 1 if whole else int(stayed[row].argmax())
+        state = int(text_lengths[row]) - 1
         steps = moved[:, row].tolist()
         for t in range(frames - 1, -1, -1):
             path[row, t] = state

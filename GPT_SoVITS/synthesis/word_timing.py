@@ -97,6 +97,8 @@ class WordTimer:
         """The first frame of each phoneme that was reached, in order."""
         self._frames = 0
         self._returned = 0
+        self._returned_phonemes = 1
+        """Those up to the end of the last word that was returned, and the one that ends it."""
         self._levels: list[float] = []
 
     def add(self, spoken: Sequence[int], levels: Sequence[float] = (), *, last: bool = False) -> list[SpokenWord]:
@@ -106,7 +108,10 @@ class WordTimer:
         """
         self._levels += levels
         for frame, phoneme in enumerate(spoken, self._frames):
-            # A joint of two chunks may lead back by a phoneme; it was begun all the same.
+            # A joint of two chunks may lead back by a phoneme, which was begun all the same; what is further ahead
+            # begins again, but for the words that were returned.
+            if phoneme + 2 < len(self._begins):
+                del self._begins[max(phoneme + 2, self._returned_phonemes) :]
             if phoneme >= len(self._begins):
                 self._begins += [frame] * (phoneme + 1 - len(self._begins))
         self._frames += len(spoken)
@@ -122,6 +127,7 @@ class WordTimer:
                 for index, times in zip(range(first, end), pairwise(borders), strict=True)
             )
             words.append(SpokenWord(word.start, word.end, start, stop, phonemes))
+            self._returned_phonemes = end + 1
         self._returned += len(words)
         return words
 
@@ -137,12 +143,13 @@ class WordTimer:
         if not own:
             return start, stop
         quiet = [level < QUIET * max(own) for level in self._levels[: _index(self._begin(after))]]
-        middle = _index((start + stop) / 2)
+        # The word has a loud level, so that neither silence reaches over it.
+        loudest = _index(start) + max(range(len(own)), key=own.__getitem__)
         if before < first or first == 0:
-            runs = [run for run in _runs(quiet, _index(self._begin(before)), middle) if run[0] <= _index(start)]
+            runs = [run for run in _runs(quiet, _index(self._begin(before)), loudest) if run[0] <= _index(start)]
             start = runs[-1][1] / LEVELS_PER_SECOND if runs else start
         if after > end or end == len(self._phonemes):
-            runs = [run for run in _runs(quiet, middle, len(quiet)) if run[1] >= _index(stop)]
+            runs = [run for run in _runs(quiet, loudest, len(quiet)) if run[1] >= _index(stop)]
             stop = runs[0][0] / LEVELS_PER_SECOND if runs else stop
         return start, stop
 

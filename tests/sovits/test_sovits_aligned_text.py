@@ -71,6 +71,16 @@ def test_the_beginning_of_a_sentence_may_end_anywhere() -> None:
     assert later == [phone - 1 for phone in spoken[8:]]
 
 
+def test_the_beginning_of_a_sentence_does_not_hurry_through_a_word_to_a_sound_like_its_silence() -> None:
+    text = [1, 2, 3, 4, 5, 6]
+    scores = torch.full((1, 12, SYMBOLS), -3.0)
+    scores[0, :, 6] = -1.0  # what is silent resembles the last phoneme more than the first
+    assert way(scores, text, whole=False)[:9] == [0, 1, 1, 2, 2, 3, 3, 4, 4]
+    scores[0, :6, 1] = -1.5
+    scores[0, 6:8, 2] = -0.1
+    assert way(scores, text, whole=False)[:8] == [0] * 6 + [1, 1]
+
+
 def test_more_phonemes_than_frames_are_spread_over_them() -> None:
     assert way(heard(3), [1, 2, 3, 4, 5, 6]) == [0, 2, 4]
     assert way(heard(3), [1, 2, 3, 4, 5, 6], begin=2) == [2, 3, 4]

@@ -64,6 +64,26 @@ def test_a_stream_tells_each_word_with_the_chunk_it_ends_in(nano, speed):
         assert abs(word.end - same.end) <= 3 * FRAME
 
 
+@pytest.mark.parametrize(
+    ("seed", "text"),
+    [
+        (4, "Two students forgot?... the umbrella behind the school at midnight."),
+        (40, "His uncle looked; at! the mountains in the: village."),
+        (135, "Two? students repaired, the broken clock under the bridge."),
+        (288, "Her grandmother wrote a short story at the library, while the captain read a? long letter."),
+        (329, "The. driver... read a long letter in the garden. on a cold day."),
+    ],
+)
+def test_a_word_behind_a_pause_has_the_time_in_a_stream_that_it_has_in_a_file(nano, seed, text):
+    request = SynthesisRequest(text, "en", neutral_prompt(nano), seed)
+    (whole,) = nano.speak_batch([request])
+    words = [word for chunk in nano.stream(request) for word in chunk.words]
+
+    for word, same in zip(words, whole.words, strict=True):
+        assert word.start == pytest.approx(same.start, abs=3 * FRAME)
+        assert word.end == pytest.approx(same.end, abs=3 * FRAME)
+
+
 def test_twice_as_fast_is_half_as_late(nano):
     slow, fast = (nano.speak_batch([request(nano, speed)])[0].words for speed in (1.0, 2.0))
 
@@ -103,6 +123,29 @@ def test_words_wait_for_their_end_and_a_joint_never_leads_back():
     rest = timer.add([first + 3], last=True)
     assert [(word.text_start, word.text_end) for word in rest] == [(3, 9), (9, 13)]
     assert rest[-1].end == (first + 6) * FRAME
+
+
+def test_phonemes_far_ahead_of_where_a_joint_leads_back_to_begin_again():
+    phonemized = phonemize("Hi there you.", "en")
+    timer = WordTimer("Hi there you.", phonemized)
+    there = next(index for index, phoneme in enumerate(phonemized.phonemes) if phoneme == "DH")
+
+    assert timer.add(range(there)) == []  # as far as the last phoneme of "Hi"
+    (hi,) = timer.add([0] * 5 + [*range(there + 1)])
+    assert (hi.start, hi.end) == (0.0, (there + 5 + there) * FRAME)
+
+
+def test_a_word_that_begins_in_a_long_silence_is_heard_behind_it():
+    text = "Hi, you."
+    phonemized = phonemize(text, "en")
+    comma = phonemized.phonemes.index(",")
+    spoken = [frame // 5 for frame in range(5 * len(phonemized.phonemes))]  # a tenth of a second each
+    levels = [0.5] * (20 * len(phonemized.phonemes))
+    begin = 20 * comma
+    levels[begin : begin + 50] = [0.001] * 50  # all but 50 ms of the first two phonemes of "you"
+
+    _hi, you = WordTimer(text, phonemized).add(spoken, levels, last=True)
+    assert you.start == (begin + 50) / 200
 
 
 def test_frames_that_are_late_give_earlier_words_within_the_audio(nano):
