@@ -6,14 +6,18 @@ RUN.json names a trainer of `TRAINERS` and holds the entries of its config.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.programs import TRAINING, program_command
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.training import rank_environment
 from GPT_SoVITS.training.control import TrainingControl
 from GPT_SoVITS.training.program import run_program
+from GPT_SoVITS.training.ranks import run_ranks
 
 if TYPE_CHECKING:
     from GPT_SoVITS.training.trainer import BaseTrainer, Emit
@@ -22,8 +26,21 @@ TRAINERS = ("gpt", "sovits", "flow_matching")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one training to its end and return the exit code."""
+    """Run one training to its end, in as many processes as its RUN.json says, and return the exit code."""
+    if len(arguments) == 1 and rank_environment.WORLD_SIZE not in os.environ:
+        processes = process_count(Path(arguments[0]))
+        if processes > 1:
+            return run_ranks(program_command(TRAINING, *arguments), processes)
     return run_program("python -m GPT_SoVITS.train RUN.json", arguments, create_trainer)
+
+
+def process_count(path: Path) -> int:
+    """Return how many processes a RUN.json asks for; 1 where that cannot be read, which its trainer will explain."""
+    try:
+        count = json.loads(path.read_text(encoding="utf-8"))["processes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1
+    return count if isinstance(count, int) and not isinstance(count, bool) else 1
 
 
 def create_trainer(path: Path, emit: Emit, stop: TrainingControl) -> BaseTrainer[Any]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from common import parent_death
 from common.repository import REPOSITORY
 
 DECODER: Final = "core.media.decoder_child"
@@ -63,11 +64,16 @@ def program_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, "PYTHONPATH": os.pathsep.join(dict.fromkeys(folders))}
 
 
-def launcher_command(launcher: str, parent_pid: int, command: Sequence[str]) -> list[str]:
-    """Return the command line of a small program, in the file `launcher`, that becomes `command`."""
+def bound_command(command: Sequence[str]) -> list[str]:
+    """Return the command behind a small launcher that ties its life to this process (same pid after exec).
+
+    A launcher, because `preexec_fn` can deadlock in a process with threads, and every worker has some.
+    """
+    if not sys.platform.startswith("linux"):
+        return list(command)
     if is_frozen():
-        return [sys.executable, BOUND_OPTION, str(parent_pid), *command]
-    return [sys.executable, "-I", "-S", launcher, str(parent_pid), *command]
+        return [sys.executable, BOUND_OPTION, str(os.getpid()), *command]
+    return [sys.executable, "-I", "-S", os.path.abspath(parent_death.__file__), str(os.getpid()), *command]
 
 
 def is_own_command(command: Sequence[str]) -> bool:

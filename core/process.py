@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from common import parent_death
-from common.programs import launcher_command
+from common.programs import bound_command as bound_command
 
 _THREAD_SETTINGS = (
     "OMP_NUM_THREADS",
@@ -44,16 +42,6 @@ def start_child(
         stderr=stderr,
         start_new_session=True,
     )
-
-
-def bound_command(command: Sequence[str]) -> list[str]:
-    """Return the command behind a small launcher that ties its life to this process (same pid after exec).
-
-    A launcher, because `preexec_fn` can deadlock in a process with threads, and every worker has some.
-    """
-    if not sys.platform.startswith("linux"):
-        return list(command)
-    return launcher_command(os.path.abspath(parent_death.__file__), os.getpid(), command)
 
 
 def signal_group(pid: int, signal_number: int = signal.SIGKILL) -> bool:

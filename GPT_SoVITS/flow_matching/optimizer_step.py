@@ -12,6 +12,7 @@ from GPT_SoVITS.flow_matching.cfm import RandomDraws
 from GPT_SoVITS.flow_matching.config import FlowMatchingTrainSettings
 from GPT_SoVITS.flow_matching.model import FlowMatchingBatch, FlowMatchingSoVITS
 from GPT_SoVITS.training.distributed import ProcessGroup
+from GPT_SoVITS.training.gradient_reducer import GradientReducer
 from GPT_SoVITS.training.precision import Precision
 
 
@@ -33,6 +34,7 @@ class FlowMatchingOptimizerStep:
         self.precision = precision or Precision("fp32", device)
         self.group = group or ProcessGroup(device)
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.reducer = GradientReducer(self.group, self.trained.values())
         self.optimizer = torch.optim.AdamW(
             list(self.trained.values()),
             betas=settings.betas,
@@ -65,11 +67,12 @@ class FlowMatchingOptimizerStep:
         for batch, batch_draws in zip(batches, draws or [self.draw(batch) for batch in batches]):
             with self.precision.autocast():
                 loss = self.model(batch, batch_draws.to(batch.mel.device), compat=self.compat)
-            self.precision.backward(loss / len(batches))
+            with self.reducer.overlapping(last=batch is batches[-1]):
+                self.precision.backward(loss / len(batches))
             losses["loss"].append(loss.detach())
             losses.setdefault("flow" if batch_draws.halvings is None else "consistency", []).append(loss.detach())
         parameters = list(self.trained.values())
-        self.group.reduce_gradients(parameters, mean=True)
+        self.reducer.reduce(mean=True)
         self.precision.unscale(self.optimizer)
         norm = float(nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm or math.inf))
         self.precision.step(self.optimizer)

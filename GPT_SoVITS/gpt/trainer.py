@@ -34,6 +34,7 @@ from GPT_SoVITS.gpt.training_config import GPTTrainingConfig
 from GPT_SoVITS.text.symbols import symbols
 from GPT_SoVITS.training.activation_checkpointing import checkpoint_layers
 from GPT_SoVITS.training.base_weights import load_base_weights, open_base
+from GPT_SoVITS.training.gradient_reducer import GradientReducer
 from GPT_SoVITS.training.prefetch import Prefetcher
 from GPT_SoVITS.training.resume import TrainerState, fingerprint
 from GPT_SoVITS.training.trainer import BaseTrainer, Emit, StepResult
@@ -100,6 +101,7 @@ class GPTTrainer(BaseTrainer[list[GPTItem]]):
             final_factor=settings.final_rate_factor,
             compat=config.compat,
         )
+        self.reducer = GradientReducer(self.group, self.model.parameters())
         self.optimizer = ScaledAdam(self.model.parameters())
         self.precision = self.make_precision(self.model.config.embedding_dim, first_scale=FIRST_SCALE)
         self.rate = 0.0
@@ -143,12 +145,14 @@ class GPTTrainer(BaseTrainer[list[GPTItem]]):
         with self.timer.step():
             with self.precision.autocast():
                 result = self.compute_loss(work, batch)
-            self.precision.backward(result.loss)
+            due = self.schedule.is_due(self.progress.epoch, self.progress.batch)
+            with self.reducer.overlapping(last=due):
+                self.precision.backward(result.loss)
             cross_entropy = float(result.cross_entropy)
             hits, counted = result.top3_hits(self.model.config.end_token)
             totals = [cross_entropy, result.target_count, hits, counted]
             self.rate = self.schedule.rate(self.optimizer.updates)
-            if self.schedule.is_due(self.progress.epoch, self.progress.batch):
+            if due:
                 self._update()
         totals.append(float(result.loss.detach()) - cross_entropy)
         cross_entropy, targets, hits, counted, preference = self.group.sum(
@@ -187,7 +191,7 @@ class GPTTrainer(BaseTrainer[list[GPTItem]]):
 
     def state(self) -> TrainerState:
         """Return the state with the gradients of a half-collected update, which move to the main process."""
-        self.group.reduce_gradients(self.model.parameters(), mean=False)
+        self.reducer.reduce(mean=False)
         if not self.group.main:
             self.optimizer.zero_grad()
         return {
@@ -212,6 +216,7 @@ class GPTTrainer(BaseTrainer[list[GPTItem]]):
             "final_top3_accuracy": self.progress.history[-1]["top3_accuracy"],
             "updates": self.optimizer.updates,
             "recordings": len({item.name for item in self.items}),
+            "precision": self.precision.name,
         }
 
     def _checkpoint(self, epoch: int = 0) -> Checkpoint:
@@ -219,7 +224,7 @@ class GPTTrainer(BaseTrainer[list[GPTItem]]):
 
     def _update(self) -> None:
         """Update the weights. Losses are sums, so gradients of several processes or batches add up."""
-        self.group.reduce_gradients(self.model.parameters(), mean=False)
+        self.reducer.reduce(mean=False)
         self.optimizer.param_groups[0]["lr"] = self.rate
         self.precision.unscale(self.optimizer)
         self.precision.step(self.optimizer)

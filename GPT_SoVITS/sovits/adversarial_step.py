@@ -21,6 +21,7 @@ from GPT_SoVITS.sovits.discriminator import Discriminator
 from GPT_SoVITS.sovits.losses import adversarial_loss, discriminator_loss, feature_loss, kl_loss
 from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch, SoVITSOutput, slice_segments
 from GPT_SoVITS.training.distributed import ProcessGroup
+from GPT_SoVITS.training.gradient_reducer import GradientReducer
 from GPT_SoVITS.training.precision import Precision
 
 ENCODER_PREFIX = "enc_p."
@@ -69,6 +70,8 @@ class AdversarialOptimizerStep:
         device = next(generator.parameters()).device
         self.precision = precision or Precision("fp32", device)
         self.group = group or ProcessGroup(device)
+        networks: dict[str, nn.Module] = {"generator": generator, "discriminator": discriminator}
+        self.reducers = {name: GradientReducer(self.group, network.parameters()) for name, network in networks.items()}
         self.segment = settings.segment_size // self.data.hop_length
         """Frames of a segment."""
         reach = (self.data.filter_length - self.data.hop_length) / 2 / self.data.hop_length
@@ -124,7 +127,8 @@ class AdversarialOptimizerStep:
         self.optimizers["generator"].zero_grad()
         for batch, draw, batch_losses in zip(batches, draws, losses):
             out = self._forward(batch, draw) if output is None else output
-            batch_losses |= self._backward_generator(batch, out, share=1 / len(batches), adversarial=adversarial)
+            with self.reducers["generator"].overlapping(last=batch is batches[-1]):
+                batch_losses |= self._backward_generator(batch, out, share=1 / len(batches), adversarial=adversarial)
         self._update("generator", self.generator, self.settings.clip_norm)
         self.precision.update()
         means = {name: torch.stack([batch_losses[name] for batch_losses in losses]).mean() for name in losses[0]}
@@ -152,7 +156,8 @@ class AdversarialOptimizerStep:
                 real = self.discriminator(self._real_segments(batch, out))
                 generated = self.discriminator(out.wave.detach())
             loss = discriminator_loss(real, generated)
-            self.precision.backward(loss / len(batches))
+            with self.reducers["discriminator"].overlapping(last=batch is batches[-1]):
+                self.precision.backward(loss / len(batches))
             batch_losses["disc"] = loss.detach()
         self._update("discriminator", self.discriminator, None)
         return out if alone else None
@@ -177,7 +182,7 @@ class AdversarialOptimizerStep:
 
     def _update(self, name: str, model: nn.Module, clip_norm: float | None) -> None:
         optimizer = self.optimizers[name]
-        self.group.reduce_gradients(model.parameters(), mean=True)
+        self.reducers[name].reduce(mean=True)
         self.precision.unscale(optimizer)
         if clip_norm:
             nn.utils.clip_grad_norm_(model.parameters(), clip_norm)

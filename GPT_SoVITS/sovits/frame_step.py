@@ -20,6 +20,7 @@ from GPT_SoVITS.sovits.layers import length_mask
 from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch, slice_segments
 from GPT_SoVITS.sovits.token_noise import TokenNoise
 from GPT_SoVITS.training.distributed import ProcessGroup
+from GPT_SoVITS.training.gradient_reducer import GradientReducer
 from GPT_SoVITS.training.precision import Precision
 
 RESOLUTIONS = ((256, 64), (512, 128), (1024, 256), (2048, 512))
@@ -46,6 +47,7 @@ class FrameOptimizerStep:
         device = next(generator.parameters()).device
         self.precision = precision or Precision("fp32", device)
         self.group = group or ProcessGroup(device)
+        self.reducer = GradientReducer(self.group, generator.parameters())
         self.segment = settings.segment_size // int(recipe["data"]["hop_length"])
         """Frames of a segment."""
         self.noise = TokenNoise(generator.quantizer, settings.token_noise)
@@ -80,9 +82,10 @@ class FrameOptimizerStep:
             for name, weight in WEIGHTS.items():
                 total = total + losses[name] * weight
             losses["total"] = total
-            self.precision.backward(total / len(batches))
+            with self.reducer.overlapping(last=batch is batches[-1]):
+                self.precision.backward(total / len(batches))
             history.append({name: loss.detach() for name, loss in losses.items()})
-        self.group.reduce_gradients(self.generator.parameters(), mean=True)
+        self.reducer.reduce(mean=True)
         self.precision.unscale(optimizer)
         if self.settings.clip_norm:
             nn.utils.clip_grad_norm_(self.generator.parameters(), self.settings.clip_norm)

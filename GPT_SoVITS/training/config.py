@@ -23,6 +23,7 @@ class TrainingConfig:
         "save_every_epoch": 1,
         "threads": 1,
         "accumulate": 1,
+        "processes": 1,
     }
     CHOICES: ClassVar[dict[str, tuple[str | None, ...]]] = {
         "device": ("cpu", "cuda"),
@@ -39,8 +40,12 @@ class TrainingConfig:
     batch_size: int
     """Recordings per batch and process."""
     save_every_epoch: int
+    save_minutes: float = 0.0
+    """Minutes after which the state is saved within an epoch, too; 0 saves it only at the end of each."""
     base: Path | None = None
     """Weights to begin from, ours or official, whose dimensions then hold; None begins from random weights."""
+    processes: int = 1
+    """Processes of this host that train together, on as many GPUs or on the CPU; an update learns from a batch of each."""
     seed: int = 1234
     threads: int = 1
     device: Literal["cpu", "cuda"] = "cpu"
@@ -86,6 +91,8 @@ class TrainingConfig:
             optional = name == "accumulate" and value is None
             if not optional and (not isinstance(value, int) or value < least):
                 raise ValueError(f"`{name}` is {value!r}; whole numbers from {least} work")
+        if not isinstance(self.save_minutes, int | float) or not self.save_minutes >= 0:
+            raise ValueError(f"`save_minutes` is {self.save_minutes!r}; numbers from 0 work")
         for name in self.FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"`{name}` is {getattr(self, name)!r}; true and false work")

@@ -1,16 +1,15 @@
-"""Several processes that train one model, as torchrun starts them: gloo on CPUs, nccl on GPUs.
+"""Several processes that train one model, as `ranks` or torchrun starts them: gloo on CPUs, nccl on GPUs.
 
-    torchrun --nproc-per-node 2 -m GPT_SoVITS.train RUN.json
-
-Every process holds the whole model and sees its share of the batches. Gradients are reduced once per update, after
-the backward passes: so a discriminator may run twice in a step, a parameter may have no gradient and layers may be
-recomputed, which torch's DistributedDataParallel forbids or must be configured for.
+Every process holds the whole model and sees its share of the batches. Gradients are reduced once per update, bucket by
+bucket, while the last backward pass computes those of earlier layers, as torch's DistributedDataParallel does. That
+wraps a forward pass, of which an update here may have several or none: a discriminator runs twice, nano's losses call
+parts of the network, and the gradients of the GPT are sums.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -18,11 +17,13 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._C._distributed_c10d import Store, TCPStore
 
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.training import rank_environment as names
 
-BUCKET_NUMEL = 1 << 24
-"""Numbers that are sent at a time, so that the copy beside the gradients stays small."""
+HOST = "127.0.0.1"
+"""Where the ranks of one host meet."""
 
 Value = TypeVar("Value")
 
@@ -40,9 +41,9 @@ class ProcessGroup:
         """Whether this process writes files and reports."""
         return self.rank == 0
 
-    def any(self, flag: bool) -> bool:
-        """Return whether the flag is set in any process; a signal reaches them before different steps."""
-        return bool(self.sum(torch.tensor([float(flag)]))[0]) if self.size > 1 else flag
+    def any(self, *flags: bool) -> list[bool]:
+        """Return whether each flag is set in any process; a signal reaches them before different steps."""
+        return [count > 0 for count in self.sum(torch.tensor([float(flag) for flag in flags])).tolist()]
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum a small tensor over the processes."""
@@ -73,24 +74,6 @@ class ProcessGroup:
             for tensor in model.state_dict().values():
                 dist.broadcast(tensor, 0)
 
-    def reduce_gradients(self, parameters: Iterable[Tensor], *, mean: bool) -> None:
-        """Replace every gradient by its sum, or mean, over the processes; a missing one counts as zero.
-
-        A sum suits losses that are sums: two processes then produce the gradients of one that has both batches.
-        A parameter without a gradient in any process stays without.
-        """
-        if self.size == 1:
-            return
-        parameters = [parameter for parameter in parameters if parameter.requires_grad]
-        counts = self.sum(torch.tensor([float(p.grad is not None) for p in parameters])).tolist()
-        for bucket in _buckets([parameter for parameter, count in zip(parameters, counts) if count]):
-            flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in bucket])
-            dist.all_reduce(flat)
-            if mean:
-                flat /= self.size
-            for parameter, part in zip(bucket, flat.split_with_sizes([p.numel() for p in bucket])):
-                parameter.grad = part.view_as(parameter).clone()
-
     @contextmanager
     def main_first(self) -> Iterator[None]:
         """Run the block in the first process before it runs in the others."""
@@ -109,14 +92,15 @@ def init_process_group(device: str) -> ProcessGroup:
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError("no_device", "A CUDA device was asked for, and there is none.", permanent=False)
-    size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    size, rank = names.number_of(names.WORLD_SIZE, 1), names.number_of(names.RANK, 0)
     local_device = torch.device(device)
     if device == "cuda":
-        local_device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        local_device = torch.device("cuda", names.number_of(names.LOCAL_RANK, 0))
         torch.cuda.set_device(local_device)
         torch.set_float32_matmul_precision("high")  # TF32, which upstream allows, too
     if size > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device == "cuda" else "gloo", rank=rank, world_size=size)
+        backend = "nccl" if device == "cuda" else "gloo"
+        dist.init_process_group(backend, store=_store(rank, size), rank=rank, world_size=size)
     return ProcessGroup(local_device, rank, size)
 
 
@@ -126,15 +110,12 @@ def destroy_process_group() -> None:
         dist.destroy_process_group()
 
 
-def _buckets(parameters: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Yield runs of parameters of one dtype with about BUCKET_NUMEL numbers together."""
-    bucket: list[Tensor] = []
-    count = 0
-    for parameter in parameters:
-        if bucket and (count + parameter.numel() > BUCKET_NUMEL or parameter.dtype != bucket[0].dtype):
-            yield bucket
-            bucket, count = [], 0
-        bucket.append(parameter)
-        count += parameter.numel()
-    if bucket:
-        yield bucket
+def _store(rank: int, size: int) -> Store | None:
+    """Return what the ranks meet at, over the port that their parent opened; None where torchrun names another."""
+    if names.LISTENER not in os.environ:
+        return None
+    port = names.number_of(names.PORT, 0)
+    if rank == 0:
+        listener = names.number_of(names.LISTENER, 0)
+        return TCPStore(HOST, port, size, is_master=True, master_listen_fd=listener)
+    return TCPStore(HOST, port, size, is_master=False)

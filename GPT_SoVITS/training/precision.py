@@ -24,9 +24,19 @@ class Precision:
     With fp16, losses are scaled before `backward`, and an update whose gradients overflowed is skipped.
     """
 
-    def __init__(self, name: str, device: torch.device, *, first_scale: float = FIRST_SCALE) -> None:
-        """Use the precision of this name; losses that are sums over thousands of terms need a smaller `first_scale`."""
+    def __init__(
+        self, name: str, device: torch.device, *, first_scale: float = FIRST_SCALE, required: bool = False
+    ) -> None:
+        """Use the precision of this name.
+
+        Args:
+            name: `fp32`, `bf16` or `fp16`.
+            device: where the networks are.
+            first_scale: losses that are sums over thousands of terms need a smaller one.
+            required: whether the precision was asked for, so that a resumed training does not keep another.
+        """
         self.device = device
+        self.required = required
         self.first_scale = first_scale
         self._set(name)
 
@@ -56,9 +66,11 @@ class Precision:
         return {"name": self.name, "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a saved precision, whatever this machine would choose today."""
-        self._set(state["name"])
-        self.scaler.load_state_dict(state["scaler"])
+        """Restore a saved precision, whatever this machine would choose today; a required one stays."""
+        if not self.required:
+            self._set(state["name"])
+        if state["name"] == self.name:
+            self.scaler.load_state_dict(state["scaler"])
 
     def _set(self, name: str) -> None:
         self.name = name

@@ -12,11 +12,14 @@ import logging
 import os
 import signal
 import sys
+import time
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from GPT_SoVITS.errors import ModelError, is_out_of_memory
+from GPT_SoVITS.training import rank_environment
 from GPT_SoVITS.training.control import TrainingControl
 
 if TYPE_CHECKING:
@@ -38,8 +41,8 @@ def run_program(usage: str, arguments: Sequence[str], create_trainer: CreateTrai
         arguments: the path of the RUN.json.
         create_trainer: builds the trainer that the RUN.json describes.
     """
-    # Of several processes that torchrun started, the main one logs what all of them would.
-    level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR
+    # Of several processes, the main one logs what all of them would.
+    level = logging.INFO if rank_environment.number_of(rank_environment.RANK, 0) == 0 else logging.ERROR
     logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(message)s")
     control = TrainingControl()
     # Before torch is imported: a signal in those seconds must already find its handler.
@@ -55,18 +58,18 @@ def run_program(usage: str, arguments: Sequence[str], create_trainer: CreateTrai
         trainer.finish()
         trainer.draw_losses()
     except ModelError as error:
-        logger.error("%s %s", error.message, error.hint)
-        emit("error", code=error.code, message=error.message, hint=error.hint, permanent=error.permanent)
+        _report(error)
         return FAILED
     except Exception as error:
-        logger.exception("The training failed.")
         out_of_memory = is_out_of_memory(error)
-        emit(
-            "error",
-            code="out_of_memory" if out_of_memory else "training_failed",
-            message=f"The training failed: {type(error).__name__}: {error}",
-            hint="A smaller batch needs less memory." if out_of_memory else "",
-            permanent=out_of_memory,
+        _report(
+            ModelError(
+                "out_of_memory" if out_of_memory else "training_failed",
+                f"The training failed: {type(error).__name__}: {error}",
+                hint="A smaller batch needs less memory." if out_of_memory else "",
+                permanent=out_of_memory,
+            ),
+            trace=traceback.format_exc(),
         )
         return FAILED
     finally:
@@ -75,6 +78,18 @@ def run_program(usage: str, arguments: Sequence[str], create_trainer: CreateTrai
         if distributed is not None:
             distributed.destroy_process_group()
     return DONE
+
+
+def _report(error: ModelError, *, trace: str = "") -> None:
+    """Log an error and report it; one of several processes leaves both to their parent, which gets it with its time."""
+    fields = {"code": error.code, "message": error.message, "hint": error.hint, "permanent": error.permanent}
+    if rank_environment.REPORTED_BY_PARENT in os.environ:
+        emit("error", **fields, trace=trace, at=time.monotonic())
+        return
+    logger.error("%s %s", error.message, error.hint)
+    if trace:
+        logger.error("%s", trace)
+    emit("error", **fields)
 
 
 def emit(event: str, /, **fields: object) -> None:

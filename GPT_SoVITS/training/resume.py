@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -25,7 +26,7 @@ RESUME = "resume.pt"
 METRICS = "metrics.jsonl"
 IRRELEVANT_SETTINGS = (
     *("data", "output", "epochs", "save_every_epoch", "threads", "export_official", "name", "train"),
-    *("precision", "grad_ckpt"),
+    *("precision", "grad_ckpt", "save_minutes"),
 )
 """Entries of a config that may differ on resume: they do not decide the results, or the recipe holds them."""
 OTHER_DATA = "the training set"
@@ -136,6 +137,7 @@ class RunRecorder:
         self.changed: list[SettingChange] | None = None
         """After `resume`: why a saved state was not resumed; None when it was, or when there was none."""
         self._metrics: IO[str] | None = None
+        self._saved_at = time.monotonic()
         if group.main:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -170,6 +172,10 @@ class RunRecorder:
             path.write_bytes(b"".join(lines))
         return None if state is None else state["training"]
 
+    def is_due(self, minutes: float) -> bool:
+        """Return whether the last state is older than that; 0 minutes: never, and only the main process says when."""
+        return self.group.main and 0 < minutes <= (time.monotonic() - self._saved_at) / 60
+
     def save(self, training: TrainerState) -> None:
         """Write the trainer's state with the progress and the random generators; all processes call this."""
         cuda = torch.cuda.get_rng_state(self.group.device) if self.group.device.type == "cuda" else None
@@ -182,6 +188,7 @@ class RunRecorder:
                 "training": training,
             }
             save_resume(self.folder / RESUME, state | {"settings": self.settings})
+        self._saved_at = time.monotonic()
 
     def write_metrics(self, line: Mapping[str, JsonValue]) -> None:
         """Append a line of metrics and flush it."""

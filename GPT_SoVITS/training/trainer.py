@@ -175,7 +175,8 @@ class BaseTrainer(ABC, Generic[Work]):
     def make_precision(self, width: int, *, first_scale: float = FIRST_SCALE) -> Precision:
         """Return the configured precision, or what suits layers of this width; the main process decides for all."""
         name = self.group.gather(choose_precision(self.config.precision, self.device, width))[0]
-        return Precision(name, self.device, first_scale=first_scale)
+        required = self.config.precision != "auto"
+        return Precision(name, self.device, first_scale=first_scale, required=required)
 
     @property
     def progress(self) -> TrainingProgress:
@@ -202,8 +203,10 @@ class BaseTrainer(ABC, Generic[Work]):
             while self.progress.epoch < self.config.epochs and not self.progress.ended:
                 steps = self.steps(self.progress.epoch)
                 while self.progress.batch < len(steps):
-                    if self.group.any(self.stop.is_set()):
+                    stops, saves = self.group.any(self.stop.is_set(), self.recorder.is_due(self.config.save_minutes))
+                    if stops or saves:
                         self.recorder.save(self.state())
+                    if stops:
                         return False
                     self._run_step(
                         steps[self.progress.batch], *steps[self.progress.batch + 1 : self.progress.batch + 2]
@@ -278,7 +281,7 @@ class BaseTrainer(ABC, Generic[Work]):
         if self.log.enabled:
             for name, wave, rate in self.audio_samples():
                 self.log.add_audio(epoch, name, wave, rate)
-        self.progress.ended = self.group.any(ends_early(self.stop))
+        (self.progress.ended,) = self.group.any(ends_early(self.stop))
         # The checkpoint comes before the state: a crash between them repeats the epoch and writes it again.
         if self.progress.ended or epoch % self.config.save_every_epoch == 0 or epoch == self.config.epochs:
             self.progress.saved.append(epoch)

@@ -37,7 +37,9 @@ class NewExperiment(StrictModel):
     version: RequestedVersion | None = Field(
         None, description="Default: that of the server; `auto` is the best that is installed."
     )
-    gpu_numbers: str = Field("0", description="GPUs that extract features: one number, or several as in 0-1-2.")
+    gpu_numbers: str = Field(
+        "0", description="GPUs that train together and extract features: one number, or several as in 0-1-2 or 0,1,2."
+    )
     is_half: bool = Field(True, description="Use half precision where the GPU is faster with it.")
     audio_file_id: str | None = Field(None, description="A recording from POST /files. Either this or dataset_id.")
     dataset_id: str | None = Field(None, description="A data set from POST /datasets.")
@@ -54,7 +56,7 @@ class ExperimentChange(StrictModel):
     """Fields to change; fields that are left out stay as they are."""
 
     exp_name: Name | None = Field(None, min_length=1, max_length=100)
-    gpu_numbers: str | None = Field(None, description="One number, or several as in 0-1-2.")
+    gpu_numbers: str | None = Field(None, description="One number, or several as in 0-1-2 or 0,1,2.")
     is_half: bool | None = None
 
 

@@ -8,14 +8,14 @@ from typing import Final
 
 from common.control_characters import CONTROL_CHARACTERS
 from core.errors import InvalidParameter, InvalidRequest
-from core.jobs.devices import DEFAULT_GPU_NUMBERS
+from core.jobs.devices import DEFAULT_GPU_NUMBERS, split_gpu_numbers
 from core.records import TaskLabels
 from core.stages.order import stage_order
 from core.stages.parameter_schema import parse_parameters
 from core.stages.parameters import StageOverrides
 from core.stages.stage import find_stage
 
-GPU_NUMBERS: Final = re.compile(r"\d{1,2}(-\d{1,2}){0,15}")
+GPU_NUMBERS: Final = re.compile(r"\d{1,2}([-,]\d{1,2}){0,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class ExperimentRequest:
     parameters: StageOverrides = field(default_factory=dict)
     """Stage → parameters that replace the defaults."""
     gpu_numbers: str = DEFAULT_GPU_NUMBERS
-    """One GPU's number, or several joined by dashes."""
+    """One GPU's number, or several joined by dashes or commas."""
     is_half: bool = True
     priority: int = 5
     device: str = ""
@@ -111,12 +111,12 @@ def merge_parameters(
 
 
 def check_gpu_numbers(gpu_numbers: str) -> None:
-    """Raise InvalidParameter unless it is one GPU's number, or several joined by dashes."""
-    numbers = [int(part) for part in gpu_numbers.split("-")] if GPU_NUMBERS.fullmatch(gpu_numbers) else []
+    """Raise InvalidParameter unless it is one GPU's number, or several joined by dashes or commas."""
+    numbers = split_gpu_numbers(gpu_numbers) if GPU_NUMBERS.fullmatch(gpu_numbers) else []
     if not numbers or len(set(numbers)) < len(numbers):
         raise InvalidParameter(
             f"gpu_numbers is {gpu_numbers!r}",
-            hint="One GPU's number or several joined by dashes work, each once: 0 or 0-1-2.",
+            hint="One GPU's number or several joined by dashes or commas work, each once: 0, 0-1-2 or 0,1,2.",
             details={"parameters": ["gpu_numbers"]},
         )
 

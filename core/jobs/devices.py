@@ -60,6 +60,17 @@ def check_constraint(constraint: str, devices: Collection[str]) -> None:
     )
 
 
+def split_gpu_numbers(gpu_numbers: str) -> list[int]:
+    """Return the numbers of GPUs in `0-1-2` or `0,1,2`, in their order."""
+    return [int(number) for number in re.findall(r"\d+", gpu_numbers)]
+
+
+def constrained_gpus(constraint: str) -> list[int]:
+    """Return the numbers of the GPUs that a constraint names; none of `cuda`, `cpu` and others."""
+    kind, _, numbers = constraint.partition(":")
+    return split_gpu_numbers(numbers) if kind == "cuda" else []
+
+
 def prefer_gpus(gpu_numbers: str, devices: Collection[str]) -> str:
     """Return those of the GPUs `0-1-2` that exist as a constraint; none of them, or the default: ANY.
 
@@ -67,5 +78,5 @@ def prefer_gpus(gpu_numbers: str, devices: Collection[str]) -> str:
     """
     if gpu_numbers == DEFAULT_GPU_NUMBERS:
         return ANY
-    present = [number for number in gpu_numbers.split("-") if f"cuda:{number}" in devices]
+    present = [str(number) for number in split_gpu_numbers(gpu_numbers) if f"cuda:{number}" in devices]
     return f"cuda:{'-'.join(present)}" if present else ANY

@@ -18,12 +18,16 @@ GPUS: Final = "SOVITSD_GPUS"
 
 
 def visible_devices(device: str) -> dict[str, str]:
-    """Return the environment in which a process sees only `cpu`, `cuda:<UUID>`, `rocm:<UUID>` or `mps`."""
+    """Return the environment in which a process sees only `cpu`, `cuda:<UUID>`, `rocm:<UUID>` or `mps`.
+
+    Several GPUs of a kind are joined by commas.
+    """
     kind, _, name = device.partition(":")
     if kind == "cpu":
         return {"CUDA_VISIBLE_DEVICES": ""}
     if kind == "rocm":  # the first one hides the others from what the other two count
-        return {"ROCR_VISIBLE_DEVICES": name, "HIP_VISIBLE_DEVICES": "0", "CUDA_VISIBLE_DEVICES": "0"}
+        numbers = ",".join(str(number) for number, _ in enumerate(name.split(",")))
+        return {"ROCR_VISIBLE_DEVICES": name, "HIP_VISIBLE_DEVICES": numbers, "CUDA_VISIBLE_DEVICES": numbers}
     return {"CUDA_VISIBLE_DEVICES": name} if kind == "cuda" and name else {}
 
 

@@ -43,6 +43,9 @@ class JobSettings(BaseSettings):
     """How long speech in progress may take after SIGTERM."""
     drain_training_seconds: float = Field(120.0, ge=0)
     """How long a training may take to save its checkpoint after SIGTERM."""
+    training_state_minutes: float = Field(10.0, ge=0)
+    """Minutes after which a training saves its state within a long epoch, too, to go on from it after a crash; 0 saves
+    it only after each epoch. The last one is deleted when the training is done."""
     evaluation_sentences: int = Field(3, ge=0, le=20)
     """Sentences that each checkpoint of a training speaks, to find the best one; 0 takes the last one unheard."""
     task_retention_days: float = Field(30.0, ge=0)

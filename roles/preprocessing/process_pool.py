@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import re
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from typing_extensions import TypedDict
 from common.programs import POOL_WORKER, program_command
 from core.child_process import ChildProcess, Inbox, merged_events
 from core.errors import StageFailed
+from core.jobs.devices import split_gpu_numbers
 from core.jobs.worker_process import GPUS, visible_devices
 from core.process import child_environment
 from roles.preprocessing.file_operations import ExecutionOptions, FileOperation, FileResult, map_files
@@ -88,7 +88,7 @@ def worker_placements(run: StageRun, files: int) -> list[WorkerPlacement]:
     threads = run.services.threads
     if run.services.device == "cuda":
         uuids = host_gpus()
-        numbers = dict.fromkeys(re.findall(r"\d+", run.experiment.gpu_numbers))
+        numbers = dict.fromkeys(str(number) for number in split_gpu_numbers(run.experiment.gpu_numbers))
         gpus = [uuids[number] for number in numbers if number in uuids][: max(1, files)]
         if len(gpus) < 2:
             return [WorkerPlacement(threads)]
@@ -103,10 +103,10 @@ def host_gpus() -> dict[str, str]:
     return {number: uuid for number, _, uuid in pairs if uuid}
 
 
-def _device_of(placement: WorkerPlacement) -> str:
-    """Return the device of a process of the pool: the GPUs of a host are all of one kind."""
+def device_of_gpus(uuids: Sequence[str]) -> str:
+    """Return the device of a process that sees these GPUs, which are all of one kind; `cpu` without any."""
     kind = "rocm" if os.environ.get("ROCR_VISIBLE_DEVICES") else "cuda"
-    return f"{kind}:{placement.gpu}" if placement.gpu else "cpu"
+    return f"{kind}:{','.join(uuids)}" if uuids else "cpu"
 
 
 def _process_in_pool(
@@ -130,7 +130,8 @@ def _process_in_pool(
             }
             child = ChildProcess(
                 _PROGRAM,
-                env=child_environment(threads=placement.threads) | visible_devices(_device_of(placement)),
+                env=child_environment(threads=placement.threads)
+                | visible_devices(device_of_gpus([placement.gpu] if placement.gpu else [])),
                 input=orjson.dumps(plan),
                 log=lambda line: logger.info("%s", line),
                 inbox=inbox,

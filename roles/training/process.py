@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, cast
@@ -44,14 +44,22 @@ class TrainingProcess:
     """One run of a training program for one job."""
 
     def __init__(
-        self, module: str, plan: Path, run: StageRun, *, publish: PublishCheckpoint, share: float = 1.0
+        self,
+        module: str,
+        plan: Path,
+        run: StageRun,
+        *,
+        publish: PublishCheckpoint,
+        share: float = 1.0,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """`share`: how much of the stage's progress the training is, 0–1."""
+        """`share`: how much of the stage's progress the training is, 0–1; `environment`: changes to this process's."""
         self._module = module
         self._plan = plan
         self._run = run
         self._publish = publish
         self._share = share
+        self._environment = environment
         self._requests = ControlRequests(run)
         self._done: TrainingDoneEvent | None = None
         self._error: ErrorEvent | None = None
@@ -69,7 +77,8 @@ class TrainingProcess:
         Raises what it reported, Draining or Paused when it saved its state to be continued, else TrainingFailed.
         """
         kills_before = kernel_kills()
-        with self._saving_state(), start_program(self._module, self._plan, self._run.context) as child:
+        program = start_program(self._module, self._plan, self._run.context, self._environment)
+        with self._saving_state(), program as child:
             for event in child.events(POLL_SECONDS):
                 if event is not None:
                     self._handle(cast(TrainingEvent, event))
@@ -77,6 +86,10 @@ class TrainingProcess:
                 self._forward_requests(child)
             child.wait()
         self._run.context.check()
+        killed_by = self._error.get("killed_by", "") if self._error is not None else child.killed_by
+        if killed_by == "SIGKILL" and not self._stopping and kernel_kills() > kills_before:
+            message = "The kernel killed the training: there was no memory left."
+            raise error_from_code(OUT_OF_MEMORY, message, hint="A smaller batch needs less memory.", permanent=True)
         if self._error is not None:
             raise error_from_report(self._error)
         if child.returncode == 0 and self._done is not None:
@@ -85,9 +98,6 @@ class TrainingProcess:
             if self._requests.poll() == "pause":
                 raise Paused("The training saved its state and waits to be resumed.")
             raise Draining("The training saved its state and goes on later.")
-        if child.killed_by == "SIGKILL" and kernel_kills() > kills_before:
-            message = "The kernel killed the training: there was no memory left."
-            raise error_from_code(OUT_OF_MEMORY, message, hint="A smaller batch needs less memory.", permanent=True)
         raise TrainingFailed(
             f"The training process {child.describe_exit()}.",
             hint="It goes on from its last saved epoch when it is tried again.",

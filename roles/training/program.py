@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NotRequired, TypeAlias
 
 from typing_extensions import TypedDict
 
@@ -28,6 +30,8 @@ class ErrorEvent(ReportedError):
     """The program failed and ends."""
 
     event: Literal["error"]
+    killed_by: NotRequired[str]
+    """Name of the signal that ended one of several processes of a training."""
 
 
 class StepEvent(TypedDict):
@@ -146,7 +150,9 @@ class EvaluationDoneEvent(TypedDict):
 EvaluationEvent: TypeAlias = SentenceEvent | VoiceEvent | EvaluationDoneEvent | ErrorEvent
 
 
-def start_program(program: str, request: Path, context: JobContext) -> ChildProcess:
+def start_program(
+    program: str, request: Path, context: JobContext, environment: Mapping[str, str] | None = None
+) -> ChildProcess:
     """Start one of the product's programs on a request for a job, which kills it when the job should stop.
 
     It works in the folder of the request: relative paths in it stay there, wherever a successor has moved the folder.
@@ -161,6 +167,7 @@ def start_program(program: str, request: Path, context: JobContext) -> ChildProc
         with suppress(SovitsError):  # the job is being stopped, which its own thread notices
             context.event("log", {"timestamp": time.time(), "level": level, "message": message, "program": True})
 
-    child = ChildProcess(program_command(program, request.name), cwd=request.parent, log=log)
+    env = {**os.environ, **(environment or {})}
+    child = ChildProcess(program_command(program, request.name), env=env, cwd=request.parent, log=log)
     context.on_stop(child.kill)
     return child

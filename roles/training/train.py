@@ -13,9 +13,12 @@ from common import storage_keys
 from common.program_name import program_name
 from common.programs import TRAINING
 from core.errors import MissingPart
+from core.jobs.devices import constrained_gpus
 from core.jobs.placement import TrainingResources, cap_cpu_training
+from core.jobs.worker_process import visible_devices
 from core.stages.outputs import CheckpointOutput, TrainingOutputs
 from GPT_SoVITS.evaluation.best_checkpoint import best_checkpoint
+from roles.preprocessing.process_pool import device_of_gpus, host_gpus
 from roles.stages.stage_run import StageRun
 from roles.training.checkpoints import CheckpointPublisher
 from roles.training.evaluation import SAMPLES, evaluate_checkpoints
@@ -59,9 +62,10 @@ def train(run: StageRun, *, kind: str, settings: TrainingSettings, trainer: str 
 def _train(run: StageRun, folder: Path, kind: str, settings: TrainingSettings, trainer: str) -> TrainingOutputs:
     share = TRAINING_SHARE if run.services.settings.evaluation_sentences else 1.0
     resources = _resources(run)
-    batch = BatchSize(folder, resources.batch_size)
+    batch = BatchSize(folder, resources.batch_size, grad_ckpt=settings.get("grad_ckpt", False))
+    gpus = _gpus(run)
 
-    def attempt(batch_size: int) -> tuple[TrainingDoneEvent, CheckpointPublisher]:
+    def attempt(batch_size: int, grad_ckpt: bool) -> tuple[TrainingDoneEvent, CheckpointPublisher]:
         plan = {
             "trainer": trainer,
             "version": run.experiment.version,
@@ -74,11 +78,22 @@ def _train(run: StageRun, folder: Path, kind: str, settings: TrainingSettings, t
             # nano's products are too small to share: a second thread waits more than it works, above all on busy cores.
             "threads": 1 if run.experiment.version == "nano" else resources.threads,
             "device": run.services.device,
+            "processes": max(1, len(gpus)),
+            "precision": "auto" if run.experiment.is_half else "fp32",
             **settings,
+            "grad_ckpt": grad_ckpt,
+            "save_minutes": run.services.settings.training_state_minutes,
         }
         (folder / "run.json").write_bytes(orjson.dumps(plan, option=orjson.OPT_INDENT_2))
         publisher = CheckpointPublisher(run, kind, lineage_of(run, _bases(run, kind, settings), batch_size))
-        process = TrainingProcess(TRAINING, folder / "run.json", run, publish=publisher.publish, share=share)
+        process = TrainingProcess(
+            TRAINING,
+            folder / "run.json",
+            run,
+            publish=publisher.publish,
+            share=share,
+            environment=visible_devices(device_of_gpus(gpus)) if gpus else None,
+        )
         return process.run_to_end(), publisher
 
     done, publisher = batch.run(attempt)
@@ -121,6 +136,19 @@ def _resources(run: StageRun) -> TrainingResources:
     if capped.note:
         logger.warning("%s", capped.note)
     return capped
+
+
+def _gpus(run: StageRun) -> list[str]:
+    """Return the UUIDs of the GPUs that train together; empty: the worker's own device.
+
+    They are those of this host that the job is constrained to, all of which its claim counts as used.
+    """
+    if run.services.device != "cuda":
+        return []
+    uuids = host_gpus()
+    numbers = (str(number) for number in constrained_gpus(run.context.job.device))
+    present = [uuids[number] for number in numbers if number in uuids]
+    return present if len(present) > 1 else []
 
 
 def _bases(run: StageRun, kind: str, settings: TrainingSettings) -> dict[str, str]:

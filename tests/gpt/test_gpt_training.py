@@ -71,6 +71,36 @@ def test_a_training_learns_and_reports(plan_file, tmp_path):
     assert lines[-1]["loss"] < lines[0]["loss"]
 
 
+@pytest.mark.parametrize(("minutes", "first"), [(1e-9, 6), (0.0, 5), (60.0, 5)])
+def test_a_training_that_crashed_within_an_epoch_goes_on_from_the_state_of_some_minutes_before(
+    plan_file, tmp_path, minutes, first
+):
+    class Crash(Exception):
+        """The end of a program without warning."""
+
+    class Crashing(Listener):
+        def __call__(self, event: str, /, **fields: object) -> None:
+            super().__call__(event, **fields)
+            if event == "progress" and fields["step"] == 6:
+                raise Crash
+
+    plan = GPTTrainingConfig.read(plan_file(output="crashed", save_minutes=minutes))
+    with pytest.raises(Crash):
+        GPTTrainer(plan, Crashing(), threading.Event()).fit()
+
+    _, listener = train(plan_file(output="crashed"))
+    train(plan_file(output="whole"))
+
+    assert listener.of("progress")[0]["step"] == first
+    assert_same_curve(tmp_path / "crashed", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("minutes", [-1, "ten", float("nan")])
+def test_minutes_between_states_that_are_none_are_refused(plan_file, minutes):
+    with pytest.raises(ModelError, match="save_minutes"):
+        GPTTrainingConfig.read(plan_file(save_minutes=minutes))
+
+
 def test_the_checkpoint_holds_a_model_that_loads_strictly(plan_file):
     _, listener = train(plan_file(epochs=1))
 

@@ -38,5 +38,16 @@ def test_a_resumed_training_keeps_its_precision_and_scale():
     assert after.scaler.get_scale() == 64.0
 
 
+def test_a_training_that_was_told_its_precision_takes_that_when_it_is_resumed():
+    before = Precision("fp16", CPU, first_scale=64.0)
+    required, again = Precision("fp32", CPU, required=True), Precision("fp16", CPU, first_scale=8.0, required=True)
+
+    required.load_state_dict(before.state_dict())
+    again.load_state_dict(before.state_dict())
+
+    assert required.name == "fp32"
+    assert (again.name, again.scaler.get_scale()) == ("fp16", 64.0)
+
+
 def test_a_processor_takes_bfloat16_only_where_it_is_fast():
     assert choose_precision("auto", CPU, 256) in ("fp32", "bf16")

@@ -176,8 +176,8 @@ HINTS: Final[dict[str, str]] = {
     "Name the part {}.": "请把该部分命名为 {}。",
     "Name the recordings plainly.": "请使用普通的录音名称。",
     "Names have no slash; write - instead.": "名称中不能有斜杠，请改用 -。",
-    "One GPU's number or several joined by dashes work, each once: 0 or 0-1-2.": (
-        "可用的是一个 GPU 编号，或以短横线连接的多个编号，每个只出现一次：0 或 0-1-2。"
+    "One GPU's number or several joined by dashes or commas work, each once: 0, 0-1-2 or 0,1,2.": (
+        "可用的是一个 GPU 编号，或以短横线或逗号连接的多个编号，每个只出现一次：0、0-1-2 或 0,1,2。"
     ),
     "Only a stage that waits or runs can be cancelled.": "只有等待中或运行中的阶段可以取消。",
     "Only http:// and https:// URLs are read.": "只能读取 http:// 和 https:// 网址。",

@@ -5,8 +5,9 @@
 -- next job, or nothing.
 --
 -- Every job of the kind `training` counts towards the limit. Of `inference`, those with a device constraint do, which
--- `any` is, too: speech that somebody waits for is limited by the number of workers. The field `slot` of a job names the
--- limit that its latest claim counts towards.
+-- `any` is, too: speech that somebody waits for is limited by the number of workers. A training that is constrained to
+-- several GPUs uses them all at once and counts towards the limit of each. The field `slot` of a job names the limits that
+-- its latest claim counts towards, with spaces between them.
 --
 -- A worker holds one job at a time. An id in its own list comes first: a blocking pop moved it there, or the reply to
 -- its last claim was lost.
@@ -18,7 +19,7 @@ local own = p .. 'processing:' .. worker
 local only_constrained = kind == 'inference'
 local slot = kind ~= '' and kind .. ':' .. ARGV[7] .. '/' .. device
 
-local function limit()
+local function limit(device)
   local limits = redis.call('HMGET', p .. 'limits', kind .. ' ' .. device, kind .. ' ' .. string.match(device, '^%a+'))
   return tonumber(limits[1] or limits[2] or ARGV[8])
 end
@@ -29,7 +30,8 @@ local function at_work(slot)
   for _, other in ipairs(redis.call('SMEMBERS', p .. 'slot:' .. slot)) do
     local held = redis.call('LINDEX', p .. 'processing:' .. other, -1)
     local job = held and read_fields(held, 'state', 'worker', 'slot')
-    if not (job and job.state == 'processing' and job.worker == other and job.slot == slot) then
+    if not (job and job.state == 'processing' and job.worker == other
+      and string.find(' ' .. (job.slot or '') .. ' ', ' ' .. slot .. ' ', 1, true)) then
       redis.call('SREM', p .. 'slot:' .. slot, other)
     elseif other ~= worker then
       others = others + 1
@@ -43,7 +45,22 @@ local others
 local function room()
   if not slot then return true end
   others = others or at_work(slot)
-  return others < limit()
+  return others < limit(device)
+end
+
+-- Return the slots that a job takes, and whether there is room for one more in each.
+local function find_slots(job)
+  local slots, free = { slot }, room()
+  if kind == 'training' and string.find(job.device or '', '^cuda:%d+%-') then
+    for number in string.gmatch(job.device, '%d+') do
+      local other = kind .. ':' .. ARGV[7] .. '/cuda:' .. number
+      if other ~= slot then
+        slots[#slots + 1] = other
+        free = free and at_work(other) < limit('cuda:' .. number)
+      end
+    end
+  end
+  return slots, free
 end
 
 -- Return whether a job with a device constraint (`cuda`, `cuda:1`, `cuda:0-2`) may run on this device.
@@ -155,19 +172,21 @@ while true do
   if job.state == 'waiting' then settle(job.list) end
   local lost = job.state == 'processing' and job.worker == worker
   local limited = slot and (not only_constrained or job.device)
+  local slots, free = {}, true
+  if limited then slots, free = find_slots(job) end
   if lost and job.cancel then
     end_claim(id, worker)
     finish(id, 'cancelled', at, ARGV[4], 'cancelled')
   elseif not lost and job.state == 'waiting' and put_off_unheard(id, job) then
     id = nil
-  elseif lost or job.state == 'waiting' and (not limited or room()) and not better_elsewhere(id)
+  elseif lost or job.state == 'waiting' and free and not better_elsewhere(id)
     and not (draining and job.stream ~= 'continuation') and (draining or not better_with_holder(job)) then
     local ends = stamp(at + ARGV[3])
     redis.call('ZREM', p .. 'leases', id)
     redis.call('ZADD', p .. 'leases', ends, id)
     if limited then
-      redis.call('SADD', p .. 'slot:' .. slot, worker)
-      redis.call('HSET', job_key(id), 'slot', slot)
+      for _, taken in ipairs(slots) do redis.call('SADD', p .. 'slot:' .. taken, worker) end
+      redis.call('HSET', job_key(id), 'slot', table.concat(slots, ' '))
     elseif job.slot then
       redis.call('HDEL', job_key(id), 'slot')
     end

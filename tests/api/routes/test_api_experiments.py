@@ -17,7 +17,7 @@ REFUSED: list[tuple[dict[str, Any], int, str]] = [
     ({"exp_name": "  "}, 400, "exp_name"),
     ({"colour": "red"}, 422, "'colour'"),
     ({"version": "v9"}, 422, "version"),
-    ({"gpu_numbers": "0,1"}, 422, "gpu_numbers"),
+    ({"gpu_numbers": "0;1"}, 422, "gpu_numbers"),
     ({"is_half": "perhaps"}, 422, "is_half"),
     ({"language": "klingon"}, 422, "klingon"),
     ({"priority": 0}, 422, "priority"),

@@ -232,10 +232,15 @@ async def test_cancelling_twice_is_harmless(service, worker, experiment):
     assert worker.claim(PREPROCESSOR, "worker-1").job.payload["stage"] != "denoise"
 
 
-@pytest.mark.parametrize("numbers", ["", "a", "0-0", "-1", "0-", "0,1", "0-1-2-" * 9])
+@pytest.mark.parametrize("numbers", ["", "a", "0-0", "0,0", "-1", "0-", "0;1", "0-1-2-" * 9])
 async def test_gpu_numbers_are_checked(service, experiment, numbers):
     with pytest.raises(InvalidParameter, match="gpu_numbers"):
         await service.update(experiment.id, gpu_numbers=numbers)
+
+
+@pytest.mark.parametrize("numbers", ["7", "0-1-2", "0,1,2"])
+async def test_gpu_numbers_are_joined_by_dashes_or_commas(service, experiment, numbers):
+    assert (await service.update(experiment.id, gpu_numbers=numbers)).gpu_numbers == numbers
 
 
 async def test_an_experiment_takes_another_name_gpus_and_precision(service, experiment):

@@ -265,3 +265,32 @@ def test_a_process_that_dropped_a_voice_or_died_is_not_preferred(queue: Queue, c
     lease = queue.claim("synthesizer", "process-c")
     assert lease is not None
     assert lease.job.id == "b"
+
+
+def test_a_training_on_several_gpus_takes_a_place_on_each_and_waits_until_there_is_one(queue: Queue):
+    train(queue, "both", "behind", device="cuda:0-1")
+    train(queue, "first", device="cuda:1", priority=6)
+
+    first = claim(queue, "worker-1", GPU_1)
+    assert job_id_of(first) == "first"
+    assert claim(queue, "worker-0", GPU_0) is None, "there is no room on the other GPU"
+    queue.ack(first, {})
+    both = claim(queue, "worker-0", GPU_0)
+    assert job_id_of(both) == "both"
+    train(queue, "on 1", device="cuda:1")
+    assert claim(queue, "worker-1", GPU_1) is None, "it uses this GPU, too"
+    queue.ack(both, {})
+
+    assert job_id_of(claim(queue, "worker-1", GPU_1)) == "behind"
+    assert claim(queue, "worker-0", GPU_0) is None
+    assert job_id_of(claim(queue, "worker-2", WorkerLocation("other", "cuda:1", "training", 1))) == "on 1"
+
+
+def test_a_dead_worker_of_a_training_on_several_gpus_frees_them_all(queue: Queue):
+    train(queue, "both", device="cuda:0-1")
+    claim(queue, "worker-0", GPU_0)
+
+    queue.rescue_worker("worker-0")
+
+    assert job_id_of(claim(queue, "worker-1", GPU_1)) == "both"
+    assert claim(queue, "worker-2", GPU_0) is None

@@ -68,6 +68,7 @@ def test_a_device_that_may_come_or_is_there_is_accepted(constraint: str, devices
         ("0", {"cuda:0", "cuda:1"}, ""),
         ("1", {"cuda:0", "cuda:1"}, "cuda:1"),
         ("0-1-2", {"cuda:0", "cuda:2", "cpu"}, "cuda:0-2"),
+        ("0,1,2", {"cuda:0", "cuda:2", "cpu"}, "cuda:0-2"),
         ("0-1-2", {"cpu"}, ""),
     ],
 )

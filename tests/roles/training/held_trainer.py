@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import common.programs
 import roles.training.train
 from roles.trainer import Trainer
 
@@ -10,5 +11,6 @@ class HeldTrainer(Trainer):
     """Runs the held program."""
 
     def run(self, job, context):  # type: ignore[no-untyped-def]
-        roles.training.train.PROGRAM = "held_training"
+        common.programs.PROGRAMS = ("held_training",)
+        roles.training.train.TRAINING = "held_training"
         return super().run(job, context)

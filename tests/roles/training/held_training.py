@@ -17,6 +17,10 @@ from GPT_SoVITS.training.control import TrainingControl
 HOLD = int(os.environ.get("TEST_HOLD_AT_STEP", "0"))
 DEAF = "TEST_DEAF" in os.environ
 LARGEST_BATCH = int(os.environ.get("TEST_LARGEST_BATCH", "1000"))
+LARGEST_RECOMPUTED = int(os.environ.get("TEST_LARGEST_RECOMPUTED", "1000"))
+"""The largest batch with `grad_ckpt`."""
+FASTEST = os.environ.get("TEST_FASTEST_PRECISION", "fp32")
+"""What a training takes that may choose: what is faster here changes with what else runs."""
 
 run_step, step = GPTTrainer._run_step, GPTTrainer.step
 
@@ -33,14 +37,14 @@ def held_step(self: GPTTrainer, *work: Any) -> None:
 
 
 def costly_step(self: GPTTrainer, work: list[Any], following: list[Any] | None) -> Any:
-    if self.config.batch_size > LARGEST_BATCH:
+    if self.config.batch_size > (LARGEST_RECOMPUTED if self.config.grad_ckpt else LARGEST_BATCH):
         raise torch.OutOfMemoryError(f"a batch of {self.config.batch_size}")
     return step(self, work, following)
 
 
 GPTTrainer._run_step = held_step  # type: ignore[method-assign,assignment]
 GPTTrainer.step = costly_step  # type: ignore[method-assign]
-trainer.choose_precision = lambda *_: "fp32"  # what is faster here changes with what else runs
+trainer.choose_precision = lambda setting, *_: FASTEST if setting == "auto" else setting
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

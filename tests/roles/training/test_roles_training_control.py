@@ -39,7 +39,8 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def trained(services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> TrainingExperiments:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.setattr("roles.training.train.PROGRAM", "held_training")
+    monkeypatch.setattr("common.programs.PROGRAMS", ("held_training",))
+    monkeypatch.setattr("roles.training.train.TRAINING", "held_training")
     return TrainingExperiments(services)
 
 
@@ -145,27 +146,52 @@ def test_a_cancel_is_heard_during_a_drain_even_when_the_training_itself_is_deaf(
     assert [checkpoint.epoch for checkpoint in trained.checkpoints(exp_id)] == [1], "what was finished is kept"
 
 
-def test_a_batch_that_memory_cannot_hold_is_halved_once_and_that_is_said(trained, worker, monkeypatch, caplog):
-    monkeypatch.setenv("TEST_LARGEST_BATCH", "4")
+def test_a_batch_is_halved_until_memory_can_hold_it_and_that_is_said(trained, worker, monkeypatch, caplog):
+    monkeypatch.setenv("TEST_LARGEST_BATCH", "2")
     exp_id = trained.experiment()
 
     trained.end(trained.train(exp_id, total_epoch=1))
 
     record = trained.record(exp_id)
     assert record.status is StageStatus.COMPLETED, record.error
-    assert record.outputs["notes"] == ["batch_size 4: 8 did not fit into memory."]
-    assert "Trying again with batch_size 4" in caplog.text
-    assert trained.checkpoints(exp_id)[0].lineage["parameters"]["batch_size"] == 4
+    assert record.outputs["notes"] == ["batch_size 2: 8 did not fit into memory."]
+    assert "Trying again with batch_size 4: 8 did not fit into memory." in caplog.text
+    assert trained.checkpoints(exp_id)[0].lineage["parameters"]["batch_size"] == 2
     plan = json.loads((trained.folder(exp_id) / "gpt_1" / "run.json").read_bytes())
-    assert plan["batch_size"] == 4
+    assert (plan["batch_size"], plan["grad_ckpt"]) == (2, False)
 
 
-def test_a_batch_that_does_not_fit_halved_either_fails_with_what_would_help(trained, worker, monkeypatch):
-    monkeypatch.setenv("TEST_LARGEST_BATCH", "2")
+def test_a_batch_of_one_that_memory_cannot_hold_is_computed_twice(trained, worker, monkeypatch):
+    monkeypatch.setenv("TEST_LARGEST_BATCH", "0")
     exp_id = trained.experiment()
 
-    ended = trained.end(trained.train(exp_id, total_epoch=1))
+    trained.end(trained.train(exp_id, total_epoch=1, batch_size=1))
+
+    record = trained.record(exp_id)
+    assert record.status is StageStatus.COMPLETED, record.error
+    assert record.outputs["notes"] == ["grad_ckpt: batch_size 1 did not fit into memory."]
+
+
+def test_a_training_that_fits_in_no_way_fails_with_what_would_help(trained, worker, monkeypatch):
+    monkeypatch.setenv("TEST_LARGEST_BATCH", "0")
+    monkeypatch.setenv("TEST_LARGEST_RECOMPUTED", "0")
+    exp_id = trained.experiment()
+
+    ended = trained.end(trained.train(exp_id, total_epoch=1, batch_size=1))
 
     assert ended.status is JobStatus.DEAD
     assert ended.error["code"] == "out_of_memory"
-    assert "smaller batch" in ended.error["hint"]
+    assert ended.error["message"] == "The training does not fit into memory, not even with batch_size 1 and grad_ckpt."
+    assert "shorter segments" in ended.error["hint"]
+
+
+@pytest.mark.parametrize(("is_half", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_half_precision_is_used_where_it_is_faster_unless_the_experiment_says_no(
+    trained, worker, monkeypatch, is_half, precision
+):
+    monkeypatch.setenv("TEST_FASTEST_PRECISION", "bf16")
+    exp_id = trained.experiment(is_half=is_half)
+
+    trained.end(trained.train(exp_id, total_epoch=1))
+
+    assert trained.record(exp_id).outputs["metrics"]["precision"] == precision

@@ -13,7 +13,9 @@ import soundfile
 from mark_table import DOCUMENTS, Delivery, documented, measured
 from tiny_experiment import RATE, TinyExperiment, speech_like
 
+from common import programs
 from core.errors import Draining, InvalidRequest, MissingPart, SovitsError, TrainingFailed
+from core.jobs.worker_process import GPUS
 from core.marks.speech_marks import SpeechMarks
 from core.media.encode import read_wav
 from core.stages.outputs import CompletedOutputs
@@ -53,7 +55,8 @@ ROWS: list[CheckpointRow] = [
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StageRun:
     """Return a run at the end of a GPT training whose SoVITS model is trained already."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.setattr(evaluation, "PROGRAM", "toy_evaluation")
+    monkeypatch.setattr(programs, "PROGRAMS", ("toy_evaluation", "killed_training", "environment_training"))
+    monkeypatch.setattr(evaluation, "EVALUATION", "toy_evaluation")
     family = TinyExperiment(tmp_path, "v2")
     family.outputs = cast(
         CompletedOutputs,
@@ -157,33 +160,33 @@ def test_a_checkpoint_speaks_with_the_base_while_its_partner_is_not_trained(run,
     assert (path.name, name) == ("mine.pth", "base mine.pth")
 
 
-def test_a_batch_is_halved_once_and_remembered(tmp_path):
-    tried: list[int] = []
+def test_what_memory_needed_is_tried_step_by_step_and_remembered(tmp_path):
+    tried: list[tuple[int, bool]] = []
 
-    def attempt(batch_size: int) -> dict[str, Any]:
-        tried.append(batch_size)
-        if batch_size > 2:
+    def attempt(batch_size: int, grad_ckpt: bool) -> dict[str, Any]:
+        tried.append((batch_size, grad_ckpt))
+        if not (batch_size == 1 and grad_ckpt):
             error = SovitsError("CUDA out of memory.")
             error.code = "out_of_memory"
             raise error
         return {}
 
-    first, rescued, other = (BatchSize(tmp_path, size) for size in (4, 4, 4))
+    first, other = BatchSize(tmp_path, 4), BatchSize(tmp_path, 4)
     first.run(attempt)
     rescued = BatchSize(tmp_path, 4)
     rescued.run(attempt)
-    with pytest.raises(SovitsError):
-        BatchSize(tmp_path, 8).run(attempt)
+    BatchSize(tmp_path, 5, grad_ckpt=True).run(attempt)
 
-    assert tried == [4, 2, 2, 8, 4]
-    assert first.note == rescued.note == "batch_size 2: 4 did not fit into memory."
+    assert tried[:5] == [(4, False), (2, False), (1, False), (1, True), (1, True)]
+    assert tried[5:] == [(5, True), (2, True), (1, True)]
+    assert first.note == rescued.note == "batch_size 1 and grad_ckpt: 4 did not fit into memory."
     assert other.note == ""
 
 
 def test_other_failures_are_not_taken_for_a_lack_of_memory(tmp_path):
     tried: list[int] = []
 
-    def attempt(batch_size: int) -> dict[str, Any]:
+    def attempt(batch_size: int, grad_ckpt: bool) -> dict[str, Any]:
         tried.append(batch_size)
         raise TrainingFailed("It diverged.")
 
@@ -236,6 +239,33 @@ def test_a_base_that_is_gone_names_the_command_that_fetches_it(run):
         train(run, kind="gpt", settings={"base": "/nowhere/gone.ckpt", "dpo": False})
 
     assert "main.py download v2" in failure.value.hint
+
+
+@pytest.mark.parametrize(
+    ("constraint", "processes", "visible"),
+    [
+        ("cuda:0-2-5", 2, "GPU-a,GPU-c"),
+        ("cuda:2", 1, "GPU-own"),
+        ("cuda:2-5", 1, "GPU-own"),
+        ("cuda", 1, "GPU-own"),
+        ("", 1, "GPU-own"),
+    ],
+)
+def test_a_training_runs_on_all_gpus_of_its_host_that_its_job_is_constrained_to(
+    run, monkeypatch, constraint, processes, visible
+):
+    monkeypatch.setattr("roles.training.train.TRAINING", "environment_training")
+    monkeypatch.setenv(GPUS, "0=GPU-a,1=GPU-b,2=GPU-c")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-own")
+    run.services.device, run.context.job = "cuda", SimpleNamespace(device=constraint)
+    base = run.folder / "base.ckpt"
+    base.write_bytes(b"weights")
+
+    with pytest.raises(SovitsError, match=f"It sees {visible}"):
+        train(run, kind="gpt", settings={"base": str(base), "dpo": False})
+
+    plan = json.loads((run.folder / "gpt_1" / "run.json").read_bytes())
+    assert (plan["processes"], plan["batch_size"]) == (processes, 4), "the size of a batch counts for each GPU"
 
 
 def test_the_records_are_asked_now_and_then_and_a_request_is_not_forgotten(run, monkeypatch):

@@ -47,7 +47,8 @@ def services(server: EmbeddedServer, proxy: FaultProxy, tmp_path: Path) -> Itera
 @pytest.fixture
 def trained(services: WorkerServices, monkeypatch: pytest.MonkeyPatch) -> TrainingExperiments:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.setattr("roles.training.train.PROGRAM", "held_training")
+    monkeypatch.setattr("common.programs.PROGRAMS", ("held_training",))
+    monkeypatch.setattr("roles.training.train.TRAINING", "held_training")
     return TrainingExperiments(services)
 
 

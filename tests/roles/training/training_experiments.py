@@ -50,9 +50,10 @@ class TrainingExperiments:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.services, name)
 
-    def experiment(self) -> str:
+    def experiment(self, **options: Any) -> str:
         """Create an experiment that is preprocessed and return its id."""
-        record = self.call(self.experiments.create, ExperimentRequest("tiny", "file-1", version=VERSION, language="en"))
+        request = ExperimentRequest("tiny", "file-1", version=VERSION, language="en", **options)
+        record = self.call(self.experiments.create, request)
         self.call(self._prepare, record.id)
         write_gpt_training_set(self.folder(record.id), VERSION)
         return str(record.id)
