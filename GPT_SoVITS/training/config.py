@@ -45,7 +45,7 @@ class TrainingConfig:
     base: Path | None = None
     """Weights to begin from, ours or official, whose dimensions then hold; None begins from random weights."""
     processes: int = 1
-    """Processes of this host that train together, on as many GPUs or on the CPU; an update learns from a batch of each."""
+    """Processes of this host that train together, on as many GPUs or on the CPU; each has a batch of its own."""
     seed: int = 1234
     threads: int = 1
     device: Literal["cpu", "cuda"] = "cpu"
