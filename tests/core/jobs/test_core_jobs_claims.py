@@ -272,11 +272,13 @@ def test_a_training_on_several_gpus_takes_a_place_on_each_and_waits_until_there_
     train(queue, "first", device="cuda:1", priority=6)
 
     first = claim(queue, "worker-1", GPU_1)
-    assert job_id_of(first) == "first"
+    assert first is not None
+    assert first.job.id == "first"
     assert claim(queue, "worker-0", GPU_0) is None, "there is no room on the other GPU"
     queue.ack(first, {})
     both = claim(queue, "worker-0", GPU_0)
-    assert job_id_of(both) == "both"
+    assert both is not None
+    assert both.job.id == "both"
     train(queue, "on 1", device="cuda:1")
     assert claim(queue, "worker-1", GPU_1) is None, "it uses this GPU, too"
     queue.ack(both, {})

