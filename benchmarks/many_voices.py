@@ -46,7 +46,7 @@ def memory(requests: int, voices: int = VOICES) -> Iterator[Row]:
             before = synthesizer_mib(daemon)
             speak(client, turns, requests)
             growth = (synthesizer_mib(daemon) - before) * 1000 / requests
-            loaded = client.get("/api/v1/resources").json()["loaded_models"]
+            loaded = client.get("/api/v1/resources").json()["loaded"]
     count = sum(model["kind"] == "voice" for model in loaded)
     yield Row("small voices loaded at once", "", count, "goal", VOICES, count / VOICES)
     name = f"growth of the synthesizer in 1,000 requests to {voices} voices"
@@ -61,9 +61,9 @@ def speak(client: httpx.Client, voices: Iterator[str], requests: int) -> None:
 
 
 def synthesizer_mib(daemon: Daemon) -> float:
-    """Return the resident memory of the daemon's synthesizer."""
+    """Return the resident memory of the daemon's synthesizer but for mapped files, whose pages come and go."""
     return sum(
-        resident_mib(pid, "VmRSS") for pid in descendants(daemon.process.pid) if process_name(pid) == SYNTHESIZER
+        resident_mib(pid, "RssAnon") for pid in descendants(daemon.process.pid) if process_name(pid) == SYNTHESIZER
     )
 
 

@@ -74,6 +74,8 @@ class RunningUtterance:
         """How what was delivered was verified."""
         self.recognize: Callable[[Callable[[], Recognition]], Future[Recognition]] | None = None
         """Has a recognizer listen beside the device's thread."""
+        self.work_beside: Callable[[Callable[[], None]], object] | None = None
+        """Has something done beside the device's thread."""
         self._recognition: Future[Recognition] | None = None
         self._sample_faults: list[Fault] = []
         self._verifying_seconds = 0.0
@@ -237,6 +239,8 @@ class RunningUtterance:
             self._acoustic = self.pipeline.open_stream(self.conditioned, self.chunks)
             self._timer = self.conditioned.word_timer()
             self._levels = PeakLevels(self.pipeline.sample_rate)
+            if self.work_beside and isinstance(self._acoustic, BatchableStream) and self._acoustic.can_begin_early:
+                self.work_beside(self._acoustic.begin)
         attempts = self.attempts
         if self._in_acoustic < attempts.released:
             self._acoustic.add(attempts.tokens[self._in_acoustic : attempts.released])

@@ -197,6 +197,7 @@ class SpeechEngine:
         )
         utterance.phonemes.add_done_callback(lambda _: self._wake(utterance))
         utterance.recognize = partial(self._recognize, utterance)
+        utterance.work_beside = self._text_threads.submit
 
     def _recognize(self, utterance: RunningUtterance, recognition: Callable[[], Recognition]) -> Future[Recognition]:
         """Have a recognizer listen to an utterance beside the device's thread, and continue the utterance after it."""

@@ -76,6 +76,13 @@ class BatchableStream(AcousticStream, Protocol):
     """A stream whose slices can share a run of the generator with those of other sentences."""
 
     @property
+    def can_begin_early(self) -> bool:
+        """Whether `begin` takes less time on another thread while the tokens are generated."""
+
+    def begin(self) -> None:
+        """Encode the text, if that was not done; any thread may do it before the first slice."""
+
+    @property
     def generator(self) -> object:
         """The network that computes most of a slice; streams that have it in common can share its runs."""
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from threading import Lock
 
 import numpy as np
 import torch
@@ -183,6 +184,7 @@ class _ChunkedSentence:
         self.chunker = TokenChunker(settings, decoder.silence_similarity)
         self.network = decoder.sovits.dec
         self.threads = decoder.threads
+        self.beginning = Lock()
         self.new_decoder = partial(StreamingDecoder, decoder.sovits, conditions, settings)
         self.decoder: StreamingDecoder | None = None
         self.chunks: deque[list[int]] = deque()
@@ -200,6 +202,15 @@ class _ChunkedSentence:
         self.chunks.append(self.chunker.flush())
         self.finished = True
 
+    @property
+    def can_begin_early(self) -> bool:
+        return self.threads is single_thread  # others use all cores for whatever they do
+
+    def begin(self) -> None:
+        with self.beginning, self.threads():
+            if self.decoder is None:
+                self.decoder = self.new_decoder()
+
     def advance(self) -> AudioPiece:
         with self.threads():
             return generate_alone(self.decoding())
@@ -209,8 +220,8 @@ class _ChunkedSentence:
         return self.network
 
     def decoding(self) -> GeneratorUse[AudioPiece]:
-        if self.decoder is None:
-            self.decoder = self.new_decoder()
+        self.begin()
+        assert self.decoder is not None
         chunk = self.chunks.popleft()
         last = self.finished and not self.chunks
         wave = yield from self.decoder.decoding(chunk, final=last)

@@ -1,7 +1,8 @@
 """Speech streams whose synthesizer is killed with -9: the clients get the bytes that they would have got without it.
 
 A daemon with the bundled voice streams one text again and again. In each stream, after a random number of bytes, a
-synthesizer that is speaking is killed; the gap is the longest wait for the next bytes from then on.
+synthesizer that is speaking is killed; the gap is the longest wait for the next bytes from then on. None is killed as
+soon as it has started: such are restarted with increasing delays.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from benchmarks.engine_streams import percentile
 from benchmarks.proofs.report import write_proof
 from core.jobs.queue import Queue
 from core.jobs.roles import SYNTHESIZER
+from supervisor.child_monitor import BOOT_SECONDS
 
 TEXT: Final = (
     "The first sentence is about the weather. The second one tells you what the time is. "
@@ -132,14 +134,25 @@ def speaking_process(queue: Queue) -> int:
 
 
 def wait_for_synthesizers(service: Service, queue: Queue, count: int) -> None:
-    """Wait until so many are at work."""
+    """Wait until so many are at work, and none counts as one that dies as soon as it is ready."""
 
     def are_there() -> bool:
         alive = service.processes()
-        return count == len({worker.pid for worker in queue.workers() if alive.get(worker.pid) == SYNTHESIZER})
+        pids = {worker.pid for worker in queue.workers() if alive.get(worker.pid) == SYNTHESIZER}
+        return len(pids) == count and all(age_seconds(pid) > BOOT_SECONDS for pid in pids)
 
     wait_until(are_there, START_SECONDS, f"{count} synthesizers")
     service.wait_until_ready()
+
+
+def age_seconds(pid: int) -> float:
+    """Return for how long a process has run; 0 for one that has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # field 22 of proc(5), since the boot
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started
 
 
 if __name__ == "__main__":
