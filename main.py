@@ -211,16 +211,16 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _completion(options: argparse.Namespace) -> int:
-    import shtab
+    from commands.completion import completion_script
 
-    print(shtab.complete(build_parser(), shell=options.shell))
+    print(completion_script(build_parser(), options.shell))
     return 0
 
 
 def _demo(options: argparse.Namespace) -> int:
     from scripts.demo_run import run_demo
 
-    return run_demo(Path(options.output), options.quality)
+    return run_demo(Path(options.output), options.quality, as_json=options.json)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {

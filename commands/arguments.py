@@ -68,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_json(doctor, download)
 
     completion = commands.add_parser("completion", help="print what completes commands by the tab key")
-    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    completion.add_argument("shell", choices=("bash", "zsh", "fish", "tcsh"))
 
     _add_audit_command(commands.add_parser("audit", help="show who changed what, and who was rejected"))
 
@@ -80,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="train a small voice here and let it speak")
     demo.add_argument("--output", default="demo", metavar="FOLDER", help="where the results go (default: demo)")
     demo.add_argument("--quality", choices=("fast", "standard", "high"), default="fast")
+    _add_json(demo)
     return parser
 
 
@@ -114,7 +115,10 @@ def _add_server_commands(commands: Commands) -> None:
     speak.add_argument("--stdin", action="store_true", help="read the text from standard input")
     speak.add_argument("--voice", required=True, help="name or id of a voice")
     speak.add_argument(
-        "--output", default="", help="audio file, whose ending chooses the format (default: speech.wav unless --play)"
+        "--output",
+        default="",
+        metavar="FILE",
+        help="audio file, whose ending chooses the format (default: speech.wav unless --play)",
     )
     speak.add_argument("--play", action="store_true", help="play it while it is generated")
     speak.add_argument("--language", default="", metavar="CODE", help="of the text (default: found by itself)")
@@ -134,7 +138,7 @@ def _add_server_commands(commands: Commands) -> None:
     dub.add_argument(
         "--speaker", action="append", default=[], metavar="NAME=VOICE", help="the voice of a speaker; may come again"
     )
-    dub.add_argument("--output", default="speech.wav", help="audio file to write (default: %(default)s)")
+    dub.add_argument("--output", default="speech.wav", metavar="FILE", help="audio file (default: %(default)s)")
     dub.add_argument("--min-speed", type=float, default=1.0, help="how slowly a cue may fill its time (default: 1)")
     dub.add_argument("--max-speed", type=float, default=1.5, help="how fast a cue may be spoken to fit (default: 1.5)")
 
@@ -197,7 +201,14 @@ def _add_speech_commands(commands: Commands) -> None:
     evaluate.add_argument("voice", metavar="VOICE", help="name or id of a voice, or name of a bundled prompt")
     evaluate.add_argument("--sentences", default="", metavar="FILE", help="one a line (default: packaged ones)")
     evaluate.add_argument("--language", default="", metavar="CODE", help="of the sentences (default: the prompt's)")
-    evaluate.add_argument("--json", default="", metavar="FILE", help="write the numbers there; - prints them")
+    evaluate.add_argument(
+        "--json",
+        nargs="?",
+        const="-",
+        default="",
+        metavar="FILE",
+        help="write the numbers there; - or none prints them",
+    )
     evaluate.add_argument("--device", choices=("cpu", "cuda"), default="", help="default: a GPU where there is one")
 
     text = commands.add_parser("text", help="show how a text is pronounced: languages, words, phonemes and their ids")

@@ -40,6 +40,8 @@ def run_keys_command(options: argparse.Namespace, settings: Settings) -> int:
 async def create_key(records: Records, options: argparse.Namespace, _settings: Settings) -> int:
     """Create a key and print nothing else to stdout, so that a script can read it."""
     if options.if_none and await records.api_keys.all():
+        if options.json:
+            print_json({"key": None})
         return 0
     try:
         scopes = parse_scopes(options.scopes.replace(",", " ").split()) if options.scopes.strip() else USER_SCOPES

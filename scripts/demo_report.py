@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from scripts.demo_run import Findings
+from common.program_name import program_name
 
 INTELLIGIBLE_WER = 0.3
 """Up to this share of wrong words a listener still follows."""
+
+
+@dataclass
+class Findings:
+    """What the demo saw while the daemon ran."""
+
+    task: dict[str, Any] = field(default_factory=dict)
+    voice: str = ""
+    """Its name."""
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+    speech: list[dict[str, Any]] = field(default_factory=list)
+    peak_rss_mb: dict[str, float] = field(default_factory=dict)
+    idle_rss_mb: dict[str, float] = field(default_factory=dict)
+    queues: dict[str, int] = field(default_factory=dict)
 
 
 def make_report(findings: Findings, recording: Path, output: Path, *, seconds: float) -> dict[str, Any]:
@@ -44,6 +58,9 @@ def make_report(findings: Findings, recording: Path, output: Path, *, seconds: f
     wer = sum(sentence["wer"] for sentence in sentences) / len(sentences)
     report = {
         "seconds": seconds,
+        "output": str(output),
+        "voice": findings.voice,
+        "serve": f"DATA_PATH={output / 'data'} {program_name()}",
         "stage_seconds": findings.stage_seconds,
         "sentences": sentences,
         "mean_wer": wer,
@@ -72,6 +89,7 @@ def show_report(console: Console, report: dict[str, Any], output: Path) -> None:
             f"[yellow]Honestly: the word error rate is {report['mean_wer']:.0%}, so much of it is not understood. This "
             "is the smallest recipe after a few minutes; the others start from official weights (docs/models.md)."
         )
+    console.print(f"The voice {report['voice']} is in {output / 'data'}; to serve it: {report['serve']}")
 
 
 def _show_stages(console: Console, report: dict[str, Any]) -> None:

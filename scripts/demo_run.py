@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from dataclasses import dataclass, field
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from commands.terminal import print_json
 from scripts.demo_daemon import Daemon
-from scripts.demo_report import make_report, show_report
+from scripts.demo_report import Findings, make_report, show_report
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RECORDING = REPOSITORY / "prompts" / "allison" / "recording.flac"
@@ -29,20 +30,25 @@ SENTENCES = (
 console = Console()
 
 
-@dataclass
-class Findings:
-    """What the demo saw while the daemon ran."""
+def run_demo(output: Path, quality: str, *, as_json: bool = False) -> int:
+    """Run the demo into a folder; exit code 0 when a voice was made, spoke, and nothing was left behind.
 
-    task: dict[str, Any] = field(default_factory=dict)
-    stage_seconds: dict[str, float] = field(default_factory=dict)
-    speech: list[dict[str, Any]] = field(default_factory=list)
-    peak_rss_mb: dict[str, float] = field(default_factory=dict)
-    idle_rss_mb: dict[str, float] = field(default_factory=dict)
-    queues: dict[str, int] = field(default_factory=dict)
+    `as_json`: the report alone is written to standard output, and what happens until then to standard error.
+    """
+    if as_json:
+        with redirect_stdout(sys.stderr):
+            report = _run(output, quality)
+        if report is not None:
+            print_json(report)
+    else:
+        report = _run(output, quality)
+        if report is not None:
+            show_report(console, report, output)
+    return 0 if report is not None and report["clean"] else 1
 
 
-def run_demo(output: Path, quality: str) -> int:
-    """Run the demo into a folder; exit code 0 when a voice was made, spoke, and nothing was left behind."""
+def _run(output: Path, quality: str) -> dict[str, Any] | None:
+    """Run the demo and return its report; None when the training failed."""
     started = time.monotonic()
     _clear(output)
     findings = Findings()
@@ -51,13 +57,11 @@ def run_demo(output: Path, quality: str) -> int:
         with httpx.Client(base_url=daemon.url, timeout=120) as client:
             task_id = _create_task(client, quality)
             if not _watch(client, task_id, findings):
-                return 1
+                return None
             _speak(client, findings, output)
             findings.queues = client.get("/readyz").json()["queues"]
         findings.idle_rss_mb, findings.peak_rss_mb = daemon.memory()
-    report = make_report(findings, RECORDING, output, seconds=time.monotonic() - started)
-    show_report(console, report, output)
-    return 0 if report["clean"] else 1
+    return make_report(findings, RECORDING, output, seconds=time.monotonic() - started)
 
 
 def _clear(output: Path) -> None:
@@ -132,12 +136,12 @@ class StageBars:
 
 
 def _speak(client: httpx.Client, findings: Findings, output: Path) -> None:
-    voice = client.get(f"/api/v1/voices/{findings.task['voice_id']}").json()["name"]
+    findings.voice = client.get(f"/api/v1/voices/{findings.task['voice_id']}").json()["name"]
     for number, sentence in enumerate(SENTENCES, start=1):
         started = time.monotonic()
         answer = client.post(
             "/v1/audio/speech",
-            json={"model": "nano", "voice": voice, "input": sentence, "response_format": "wav"},
+            json={"model": "nano", "voice": findings.voice, "input": sentence, "response_format": "wav"},
         )
         _check(answer)
         path = output / f"sentence-{number}.wav"

@@ -37,6 +37,8 @@ MAX_KEYLESS_BODY_BYTES: Final = 1 << 20
 """Of a body that is read because the key may be in it."""
 KEY_FIELD: Final = "apikey"
 """The field of a body that holds the key."""
+ONLY_REPEATED: Final = "only_repeated"
+"""In the state of a request without a key: it is rejected unless it repeats the one that created the first key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class RouteAccess:
     """No key is needed; who sends none sees what is shared."""
     key_in_body: bool = False
     """The key may also be the field `apikey` of a JSON body."""
+    first_key: bool = False
+    """Creates keys, the first one without a key; who sends that request again needs none for its response."""
 
     async def __call__(self, request: HTTPConnection) -> None:
         """Raise Unauthorized or Forbidden unless the caller may use the route; act as the caller from here on."""
@@ -87,6 +91,7 @@ def require_scopes(reading: Sequence[Scope], writing: Sequence[Scope]) -> Any:
 PUBLIC: Final[Any] = Depends(RouteAccess((), (), public=True))
 ANY_KEY: Final = require_scope(Scope.READ, Scope.SPEAK, Scope.TRAIN)
 ADMINS: Final = require_scope(Scope.ADMIN)
+FIRST_KEY: Final[Any] = Depends(RouteAccess((Scope.ADMIN,), (Scope.ADMIN,), first_key=True))
 TRAINING: Final = require_scopes((Scope.READ, Scope.TRAIN), (Scope.TRAIN,))
 SPEAKING: Final = require_scopes((Scope.READ, Scope.SPEAK), (Scope.SPEAK,))
 SPEAK_WITH_KEY_IN_BODY: Final[Any] = Depends(RouteAccess((Scope.SPEAK,), (Scope.SPEAK,), key_in_body=True))
@@ -171,6 +176,14 @@ class AccessMiddleware:
                 return  # who cannot be identified sees what is shared
             if isinstance(error, Unauthorized) and any(access.key_in_body for access in route.access):
                 limit_body(connection.scope, MAX_KEYLESS_BODY_BYTES)
+                return
+            if (
+                isinstance(error, Unauthorized)
+                and not request_api_key(connection)
+                and any(access.first_key for access in route.access)
+            ):
+                limit_body(connection.scope, MAX_KEYLESS_BODY_BYTES)
+                connection.scope["state"][ONLY_REPEATED] = True
                 return
             raise
 

@@ -103,26 +103,31 @@ class KeyRing:
         """
         if not key:
             return await self._find_caller(key)
-        context = current_context.get()
-        address, digest = context.address if context else "", _sha256(key)
-        await self._check_wrong_keys(address, digest)
+        await self.check_guesses(key)
         try:
             caller = await self._find_caller(key)
         except Unauthorized:
-            self._wrong_keys.add(address, digest)
-            if self._shared is not None:
-                with suppress(RedisError):
-                    await self._shared.add_wrong_key(network_of(address), digest, WINDOW_SECONDS)
+            await self.count_guess(key)
             raise
         if caller is not LOCAL:
-            self._wrong_keys.accept(digest)
+            self._wrong_keys.accept(_sha256(key))
         return caller
 
-    async def _check_wrong_keys(self, address: str, digest: str) -> None:
+    async def check_guesses(self, secret: str) -> None:
+        """Raise TooManyWrongKeys when the address of the request must wait before it tries a key or another secret."""
+        address, digest = _address(), _sha256(secret)
         self._wrong_keys.check(address, digest)
         if self._shared is not None and not self._wrong_keys.is_accepted(digest):
             with suppress(RedisError):
                 raise_above_limits(*await self._shared.wrong_keys(network_of(address)))
+
+    async def count_guess(self, secret: str) -> None:
+        """Count a wrong key, or another wrong secret, against the address of the request."""
+        address, digest = _address(), _sha256(secret)
+        self._wrong_keys.add(address, digest)
+        if self._shared is not None:
+            with suppress(RedisError):
+                await self._shared.add_wrong_key(network_of(address), digest, WINDOW_SECONDS)
 
     async def find_by_id(self, key_id: str) -> Caller | None:
         """Return who calls with the key of an id, as a stream token names it; None when it is no longer valid."""
@@ -226,6 +231,12 @@ def request_api_key(request: HTTPConnection) -> str:
     if scheme.lower() == "bearer" and token:
         return token.strip()
     return request.headers.get("x-api-key") or request.headers.get("xi-api-key", "")  # the latter is ElevenLabs'
+
+
+def _address() -> str:
+    """Return the address that the request came from; empty outside of one."""
+    context = current_context.get()
+    return context.address if context else ""
 
 
 def _sha256(key: str) -> str:

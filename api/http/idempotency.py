@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http import errors
+from api.http.access import ONLY_REPEATED
 from api.http.auth import request_api_key
 from api.http.request_body import FIELD, RequestBody, StreamedBody, read_body
 from api.http.responses import LingeringJsonResponse
@@ -123,8 +124,13 @@ class IdempotencyMiddleware:
             if key and body.key and key != body.key:
                 raise KeyUnusable("The header and the body name two different idempotency keys.")
             if key := key or body.key:
-                await self._handle(_KeyedRequest(scope, body, check_key(key)), send)
-                return
+                request = _KeyedRequest(scope, body, check_key(key))
+                if not scope.get("state", {}).get(ONLY_REPEATED):
+                    await self._handle(request, send)
+                    return
+                if response := await self._repeat_first_key(request):
+                    await response(scope, receive, send)
+                    return
         except SovitsError as error:
             response = errors.error_response(Request(scope), error)
             if body.streamed and not body.complete:  # it is still being sent
@@ -159,14 +165,31 @@ class IdempotencyMiddleware:
                 with contextlib.suppress(QueueUnavailable):
                     await store.release(claim)
 
+    async def _repeat_first_key(self, request: _KeyedRequest) -> Response | None:
+        """Return the response to the request that created the first key, for a caller who has none as it was lost.
+
+        None for another request, which is rejected for want of a key. Whether only its body differs is not told, and it
+        counts as a wrong key: the response holds an admin's.
+        """
+        services = request.scope["app"].state.services
+        guess = "\0".join(("first key", request.key, request.body.fingerprint()))
+        await services.keys.check_guesses(guess)
+        store, fingerprint = IdempotencyKeys(services.queue), request.body.fingerprint()
+        pauses = self._pauses(request)
+        while (entry := await store.find(request.scoped_key)) and entry.fingerprint == fingerprint:
+            if entry.response is not None:
+                return await _replayed_response(request, entry, services.settings.max_upload_mb << 20)
+            await anext(pauses)
+        await services.keys.count_guess(guess)
+        return None
+
     async def _claim(self, store: IdempotencyKeys, request: _KeyedRequest) -> RequestClaim | EarlierRequest:
         """RequestClaim the key, or wait for the response to the request that has it.
 
         KeyInUse when that takes longer than `wait_seconds`, KeyReused when the other request had another body.
         """
-        loop = asyncio.get_running_loop()
-        deadline, pause = loop.time() + self.wait_seconds, 0.01
         fingerprint = "" if request.body.streamed else request.body.fingerprint()
+        pauses = self._pauses(request)
         while True:
             entry = await store.claim(request.scoped_key, fingerprint)
             if isinstance(entry, RequestClaim):
@@ -175,13 +198,20 @@ class IdempotencyMiddleware:
                 raise request.reused()
             if entry.response is not None:
                 return entry
-            if loop.time() > deadline:
-                raise KeyInUse(
-                    f"The request with the idempotency key {request.key!r} is still under way.",
-                    hint="Send it again in a few seconds to get its answer.",
-                )
+            await anext(pauses)
+
+    async def _pauses(self, request: _KeyedRequest) -> AsyncIterator[None]:
+        """Pause a little longer each time; raise KeyInUse once it took longer than `wait_seconds` in all."""
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + self.wait_seconds, 0.01
+        while loop.time() <= deadline:
             await asyncio.sleep(pause)
+            yield
             pause = min(0.2, pause * 1.5)
+        raise KeyInUse(
+            f"The request with the idempotency key {request.key!r} is still under way.",
+            hint="Send it again in a few seconds to get its answer.",
+        )
 
 
 class _ResponseRecorder:

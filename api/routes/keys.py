@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, Field
 from typing_extensions import TypedDict
 
 from api.dependencies import Api, Limit, Offset, RequestCaller
-from api.http.access import ADMINS
+from api.http.access import ADMINS, FIRST_KEY
 from api.http.responses import JsonResponse
 from api.http.schemas import PageView, StrictModel, page_response
 from core.access import LOCAL, USER_SCOPES, Quota, Scope
@@ -82,9 +82,13 @@ class CreatedKeyView(KeyView):
     key: str
 
 
-@router.post("", status_code=201, response_model=CreatedKeyView)
+@router.post("", status_code=201, response_model=CreatedKeyView, dependencies=[FIRST_KEY])
 async def create_key(new: NewKey, api: Api, caller: RequestCaller) -> Response:
-    """Create an API key. This response is the only one that contains the key; from then on every request needs one."""
+    """Create an API key. This response is the only one that contains the key; from then on every request needs one.
+
+    The request that created the first key gets this response again, still without a key, when it is sent again with the
+    same `Idempotency-Key` and the same body within 24 hours.
+    """
     if caller is LOCAL and Scope.ADMIN not in new.scopes:
         raise InvalidRequest(
             "The first API key must be an admin's, or nobody could create or revoke another one.",

@@ -79,6 +79,15 @@ class IdempotencyKeys(RedisCommands[AsyncTransport]):
         return EarlierRequest(earlier_fingerprint, response if state == "done" else None)
 
     @command
+    async def find(self, key: str) -> EarlierRequest | None:
+        """Return what became of the request that has a key, without claiming it; None where none has it."""
+        values = await self._run_script("request_find", key)
+        if not values:
+            return None
+        state, fingerprint, response = values
+        return EarlierRequest(fingerprint, response if state == "done" else None)
+
+    @command
     async def renew(self, claim: RequestClaim) -> None:
         """Keep the key: the request is still under way."""
         await self._run_script("request_end", claim.key, claim.nonce, "keep", LEASE_SECONDS)

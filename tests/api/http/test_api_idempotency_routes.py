@@ -19,6 +19,7 @@ from voice_support import make_model
 
 from api.app import create_app
 from api.http.access import DeclaredRoute, declared_routes
+from api.http.wrong_keys import MAX_DIFFERENT
 from core.records import DatasetContents, RecordingRecord, SegmentRecord, VoiceRecord
 from core.records.tables import metadata
 from core.settings import read_settings
@@ -223,3 +224,73 @@ async def test_the_response_of_synthesize_is_lost_and_its_request_is_sent_again(
     assert (await api.client.get(again.json()["download_url"])).content[:4] == b"RIFF"
     [key] = await api.services.redis.keys(f"{api.settings.redis_prefix}request:*")
     assert 0 < await api.services.redis.ttl(key) <= api.settings.result_expiry_seconds
+
+
+FIRST_KEY: dict[str, Any] = {
+    "json": {"name": "admin", "scopes": ["admin"]},
+    "headers": {"Idempotency-Key": "first-key-of-this-installation"},
+}
+
+
+async def test_the_response_with_the_first_key_is_lost_and_its_request_is_sent_again(
+    api: Api, proxy: FaultProxy
+) -> None:
+    await lose_response(api, proxy, "/api/v1/keys", FIRST_KEY)
+    assert (await api.client.get("/api/v1/me")).status_code == 401  # the key exists, and nobody has it
+
+    again, once_more = [await api.client.post("/api/v1/keys", **FIRST_KEY) for _ in range(2)]
+    key = {"X-API-Key": again.json()["key"]}
+
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")
+    assert once_more.json() == again.json()
+    assert (await api.client.get("/api/v1/keys", headers=key)).json()["total"] == 1
+    in_body = {"json": {**FIRST_KEY["json"], "idempotency_key": FIRST_KEY["headers"]["Idempotency-Key"]}}
+    assert (await api.client.post("/api/v1/keys", **in_body)).json() == again.json()
+
+
+async def test_no_other_request_gets_the_first_key_or_learns_of_it(api: Api) -> None:
+    created = await api.client.post("/api/v1/keys", **FIRST_KEY)
+    admin = {"X-API-Key": created.json()["key"]}
+    headers, body = FIRST_KEY["headers"], FIRST_KEY["json"]
+    second = {"json": {"name": "second"}, "headers": {"Idempotency-Key": "second"}}
+    await api.client.post("/api/v1/keys", json=second["json"], headers={**second["headers"], **admin})
+    others: list[tuple[str, dict[str, Any]]] = [
+        ("/api/v1/keys", {"json": {**body, "name": "Admin"}, "headers": headers}),
+        ("/api/v1/keys", {"json": {**body, "owner": ""}, "headers": headers}),
+        ("/api/v1/keys", {"json": body, "headers": {"Idempotency-Key": "first-key-of-this-installatioN"}}),
+        ("/api/v1/keys", {"json": body}),
+        ("/api/v1/keys", {"json": body, "headers": {**headers, "X-API-Key": "sk-wrong"}}),
+        ("/api/v1/keys?again", {"json": body, "headers": headers}),
+        ("/api/v1/keys", second),
+        ("/api/v1/webhooks", {"json": body, "headers": headers}),
+    ]
+
+    rejected = [await api.client.post(path, **content) for path, content in others]
+
+    assert [response.status_code for response in rejected] == [401] * len(others)
+    assert {response.json()["error"]["code"] for response in rejected} == {"unauthorized"}
+    assert all(created.json()["key"] not in response.text for response in rejected)
+    assert (await api.client.post("/api/v1/keys", **FIRST_KEY)).json() == created.json()
+
+
+async def test_the_first_key_cannot_be_had_once_its_response_is_no_longer_kept(api: Api) -> None:
+    await api.client.post("/api/v1/keys", **FIRST_KEY)
+    [key] = await api.services.redis.keys(f"{api.settings.redis_prefix}request:*")
+    assert 86_000 < await api.services.redis.ttl(key) <= 86_400
+    await api.services.redis.delete(key)
+
+    assert (await api.client.post("/api/v1/keys", **FIRST_KEY)).status_code == 401
+    assert await api.services.redis.keys(f"{api.settings.redis_prefix}request:*") == []
+
+
+async def test_who_guesses_at_the_first_key_has_to_wait(api: Api) -> None:
+    await api.client.post("/api/v1/keys", **FIRST_KEY)
+    guesses = [
+        await api.client.post("/api/v1/keys", json=FIRST_KEY["json"], headers={"Idempotency-Key": f"guess-{number}"})
+        for number in range(MAX_DIFFERENT + 1)
+    ]
+    in_time = await api.client.post("/api/v1/keys", **FIRST_KEY)
+
+    assert [guess.status_code for guess in guesses] == [401] * MAX_DIFFERENT + [429]
+    assert guesses[-1].json()["error"]["code"] == "too_many_wrong_keys"
+    assert in_time.status_code == 429
