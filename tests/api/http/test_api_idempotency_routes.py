@@ -244,7 +244,9 @@ async def test_the_response_with_the_first_key_is_lost_and_its_request_is_sent_a
     assert (again.status_code, again.headers["idempotent-replayed"]) == (201, "true")
     assert once_more.json() == again.json()
     assert (await api.client.get("/api/v1/keys", headers=key)).json()["total"] == 1
-    in_body = {"json": {**FIRST_KEY["json"], "idempotency_key": FIRST_KEY["headers"]["Idempotency-Key"]}}
+    in_body: dict[str, Any] = {
+        "json": {**FIRST_KEY["json"], "idempotency_key": FIRST_KEY["headers"]["Idempotency-Key"]}
+    }
     assert (await api.client.post("/api/v1/keys", **in_body)).json() == again.json()
 
 
