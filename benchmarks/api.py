@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.report import Row, report
+from common.programs import bound_command
 from core.records import upgrade
 from core.redis_server import EmbeddedServer
 from core.settings import read_settings
@@ -100,7 +101,8 @@ def a_server(data: Path) -> Iterator[tuple[str, int]]:
         "LOG_LEVEL": "WARNING",
         "VALID_API_KEYS": KEY,
     }
-    child = subprocess.Popen([sys.executable, "main.py", "api"], cwd=REPOSITORY, env=environment)
+    command = bound_command([sys.executable, "main.py", "api"])
+    child = subprocess.Popen(command, cwd=REPOSITORY, env=environment)
     try:
         yield _announced(data / "run" / "api.json", child), child.pid
     finally:

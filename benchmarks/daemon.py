@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 
 from benchmarks.report import Row, report
+from common.programs import bound_command
 from core.records import NewCheckpointRecord, NewVoiceRecord, Records
 from core.storage import Storage
 from scripts.demo_daemon import REPOSITORY, Daemon
@@ -57,7 +58,8 @@ def measure_memory(folder: Path) -> list[Row]:
 def measure_demo(folder: Path) -> Row:
     """Run the whole demo, from the recording to the report."""
     started = time.monotonic()
-    subprocess.run([sys.executable, "main.py", "demo", "--output", str(folder / "demo")], cwd=REPOSITORY, check=True)
+    command = bound_command([sys.executable, "main.py", "demo", "--output", str(folder / "demo")])
+    subprocess.run(command, cwd=REPOSITORY, check=True)
     seconds = time.monotonic() - started
     return Row("the demo", "s", ours=seconds, peer="goal", theirs=DEMO_GOAL_SECONDS, ratio=DEMO_GOAL_SECONDS / seconds)
 

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 
 from benchmarks.engine_goals import goals
 from benchmarks.report import Row, report
+from common.programs import bound_command
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
 from GPT_SoVITS.gpt.decoder import GenerationInput
@@ -184,7 +185,11 @@ def child(task: str, folder: str, threads: int) -> dict[str, float]:
     print(f"a process of its own: {task}", file=sys.stderr)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": str(threads)}
     finished = subprocess.run(
-        [sys.executable, str(CHILD), task, folder], env=environment, stdout=subprocess.PIPE, text=True, check=True
+        bound_command([sys.executable, str(CHILD), task, folder]),
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     figures: dict[str, float] = json.loads(finished.stdout.splitlines()[-1])
     return figures

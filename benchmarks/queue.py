@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from benchmarks.report import Row, report
+from common.programs import bound_command
 from core.redis import connect
 from core.redis_server import EmbeddedServer
 
@@ -119,7 +120,10 @@ def compare(measured: dict[str, Measured]) -> Iterator[Row]:
 def a_worker(server: EmbeddedServer, name: str, **environment: str) -> Iterator[IO[str]]:
     """Start a worker process and yield the lines that it prints, once it is ready."""
     process = subprocess.Popen(
-        _command(name, "worker"), env=_environment(server, **environment), stdout=subprocess.PIPE, text=True
+        bound_command(_command(name, "worker")),
+        env=_environment(server, **environment),
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     try:
@@ -136,7 +140,11 @@ def a_worker(server: EmbeddedServer, name: str, **environment: str) -> Iterator[
 def run(server: EmbeddedServer, name: str, *arguments: str) -> str:
     """Return what the client of a queue prints."""
     finished = subprocess.run(
-        _command(name, *arguments), env=_environment(server), stdout=subprocess.PIPE, text=True, check=True
+        bound_command(_command(name, *arguments)),
+        env=_environment(server),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     return finished.stdout
 

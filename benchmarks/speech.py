@@ -27,6 +27,7 @@ from benchmarks.engine_streams import TEXTS, PlaybackClock, base_voice, percenti
 from benchmarks.gpu import tokens_per_second
 from benchmarks.many_voices import memory
 from benchmarks.report import Row, report
+from common.programs import bound_command
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.engine.speech_engine import SpeechEngine
 from GPT_SoVITS.engine.utterance import UtteranceTask
@@ -117,7 +118,10 @@ def piper_first_audio(rounds: int) -> list[float]:
         subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS], check=True)
         marker.touch()
     finished = subprocess.run(
-        [python, PIPER_CHILD, TEXTS[0], str(rounds)], stdout=subprocess.PIPE, text=True, check=True
+        bound_command([str(python), str(PIPER_CHILD), TEXTS[0], str(rounds)]),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     times: list[float] = json.loads(finished.stdout.splitlines()[-1])
     return times

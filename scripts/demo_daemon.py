@@ -14,7 +14,7 @@ from types import TracebackType
 import httpx
 import orjson
 
-from common.programs import product_command
+from common.programs import bound_command, product_command
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 START_SECONDS = 120
@@ -40,9 +40,9 @@ class Daemon:
             environment.pop(name, None)
         environment |= self.settings
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                product_command("serve"), cwd=REPOSITORY, env=environment, stdout=log, stderr=log
-            )
+            # It ends with this process, also when that is killed.
+            command = bound_command(product_command("serve"))
+            self.process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
         try:
             self.url = self._wait_until_ready()
         except BaseException:

@@ -41,6 +41,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from benchmarks.proofs.report import REPOSITORY, write_proof
+from common.programs import bound_command
 from core.records import upgrade
 from core.redis_server import EmbeddedServer
 from core.settings import read_settings
@@ -287,7 +288,7 @@ def serving(data: Path, keys: str) -> Iterator[str]:
     }
     for name in ("DATABASE_URL", "STORAGE_URL", "ALLOWED_HOSTS", "CORS_ORIGINS"):
         environment.pop(name, None)
-    api = subprocess.Popen([sys.executable, "main.py", "api"], cwd=REPOSITORY, env=environment)
+    api = subprocess.Popen(bound_command([sys.executable, "main.py", "api"]), cwd=REPOSITORY, env=environment)
     try:
         yield _announced_url(data / "run" / "api.json", api)
     finally:

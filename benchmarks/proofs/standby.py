@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.proofs.report import write_proof
+from common.programs import bound_command
 from core.errors import Conflict
 from core.records import NewFileRecord, Records, upgrade
 from core.settings import REPOSITORY, Settings, read_settings
@@ -177,7 +178,7 @@ def site(folder: Path) -> Settings:
 def start(part: str, folder: Path) -> subprocess.Popen[bytes]:
     """Start a part in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.proofs.standby", "--part", part, "--folder", str(folder)]
-    return subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(bound_command(command), cwd=REPOSITORY, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

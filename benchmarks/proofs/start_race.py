@@ -20,6 +20,7 @@ from typing import Final
 import httpx
 
 from benchmarks.proofs.report import REPOSITORY, write_proof
+from common.programs import bound_command
 from core.records import Records, upgrade
 from core.redis_server import EmbeddedServer
 from core.settings import read_settings
@@ -64,7 +65,7 @@ def _start_once(data: Path, redis_url: str) -> Counter[int]:
     for name in ("VALID_API_KEYS", "DATABASE_URL", "STORAGE_URL"):
         environment.pop(name, None)
     api = subprocess.Popen(
-        [sys.executable, "main.py", "api"], cwd=REPOSITORY, env=environment, stderr=subprocess.DEVNULL
+        bound_command([sys.executable, "main.py", "api"]), cwd=REPOSITORY, env=environment, stderr=subprocess.DEVNULL
     )
     try:
         return asyncio.run(_call(f"http://127.0.0.1:{port}/api/v1/tasks"))

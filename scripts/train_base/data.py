@@ -7,8 +7,10 @@ import logging
 import os
 import random
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from common.programs import bound_command
 from GPT_SoVITS.evaluation.sentences import packaged_sentences
 from scripts.train_base.mandarin_sentences import ideographs_of, mandarin_examples, mandarin_utterances
 from scripts.train_base.sentences import examples, utterances, words_of
@@ -41,7 +43,7 @@ def gather_synthetic(work: Path, *, hours: float = HOURS) -> Path:
     folder = work / "synthetic"
     folder.mkdir(parents=True, exist_ok=True)
     jobs = _plan(folder, examples(unpack(WORDNET, work)), hours)
-    _speak(folder, jobs, [piper_python(work), Path(__file__).parent / "speak_piper.py"])
+    speak(folder, jobs, [piper_python(work), Path(__file__).parent / "speak_piper.py"])
     return folder
 
 
@@ -59,7 +61,8 @@ def gather_teacher(work: Path, *, hours: float) -> Path:
         *_teacher_plan(folder, "en", english, hours / 2),
     ]
     random.Random(SEED).shuffle(jobs)  # whenever it is stopped, every speaker has spoken in both languages
-    _speak(folder, jobs, [teacher_python(work), Path(__file__).parent / "speak_kokoro.py", work, teacher_voices(work)])
+    program = Path(__file__).parent / "speak_kokoro.py"
+    speak(folder, jobs, [teacher_python(work), program, work, teacher_voices(work)])
     return folder
 
 
@@ -69,14 +72,15 @@ def held_out(language: str) -> set[str]:
     return {words_of(line) if language == "en" else ideographs_of(line) for line in lines if line.strip()}
 
 
-def _speak(folder: Path, jobs: list[dict[str, object]], command: list[Path]) -> None:
+def speak(folder: Path, jobs: Sequence[Mapping[str, object]], command: Sequence[Path]) -> None:
+    """Have a program of another environment, which ends with this process, speak the jobs that were not yet spoken."""
     (folder / "texts.jsonl").write_text(
         "".join(json.dumps(job, ensure_ascii=False) + "\n" for job in jobs), encoding="utf-8"
     )
     waiting = [job for job in jobs if not Path(str(job["file"])).exists()]
     logger.info("%d of %d utterances are to be spoken.", len(waiting), len(jobs))
     subprocess.run(
-        command,
+        bound_command([str(part) for part in command]),
         input="".join(json.dumps(job) + "\n" for job in waiting),
         text=True,
         check=True,

@@ -8,6 +8,8 @@ import sys
 import tarfile
 from pathlib import Path
 
+from common.programs import bound_command
+
 logger = logging.getLogger(__name__)
 
 REAL = "asterisk-core-sounds-en-g722"
@@ -35,10 +37,10 @@ def unpack(package: str, work: Path) -> Path:
     folder = work / "packages" / package
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["apt-get", "download", package], cwd=folder.parent, check=True)
+        _run("apt-get", "download", package, cwd=folder.parent)
         archive = next(folder.parent.glob(f"{package}_*.deb"))
         making = folder.with_suffix(".making")
-        subprocess.run(["dpkg", "-x", archive, making], check=True)
+        _run("dpkg", "-x", archive, making)
         making.rename(folder)
         archive.unlink()
     return folder
@@ -59,10 +61,7 @@ def teacher_voices(work: Path) -> Path:
     folder = work / "packages" / "kokoro-js"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        packed = subprocess.run(
-            ["npm", "pack", "--silent", TEACHER_VOICES], cwd=folder.parent, check=True, capture_output=True, text=True
-        )
-        archive = folder.parent / packed.stdout.split()[-1]
+        archive = folder.parent / _run("npm", "pack", "--silent", TEACHER_VOICES, cwd=folder.parent).split()[-1]
         making = folder.with_suffix(".making")
         with tarfile.open(archive) as tar:
             tar.extractall(making, filter="data")
@@ -77,7 +76,7 @@ def mandarin_texts(work: Path) -> Path:
     if not folder.exists():
         making = folder.with_suffix(".making")
         options = ["--quiet", "--no-deps", "--target", str(making)]
-        subprocess.run([sys.executable, "-m", "pip", "install", *options, MANDARIN_TEXTS], check=True)
+        _run(sys.executable, "-m", "pip", "install", *options, MANDARIN_TEXTS)
         making.rename(folder)
     return folder
 
@@ -86,7 +85,13 @@ def _environment(folder: Path, packages: tuple[str, ...]) -> Path:
     python = folder / "bin" / "python"
     if not (folder / ".complete").exists():
         logger.info("Installing %s into an environment of its own.", packages[0])
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
+        _run(sys.executable, "-m", "venv", "--clear", folder)
+        _run(python, "-m", "pip", "install", "--quiet", *packages)
         (folder / ".complete").touch()
     return python
+
+
+def _run(*command: str | Path, cwd: Path | None = None) -> str:
+    """Run a program, which ends with this process, and return what it prints."""
+    bound = bound_command([str(part) for part in command])
+    return subprocess.run(bound, cwd=cwd, check=True, stdout=subprocess.PIPE, text=True).stdout
