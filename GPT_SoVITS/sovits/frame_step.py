@@ -7,6 +7,7 @@ to be of use, is left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from GPT_SoVITS.configs import Recipe
 from GPT_SoVITS.configs.sections import read_section
 from GPT_SoVITS.sovits.config import SoVITSTrainSettings
-from GPT_SoVITS.sovits.frame_generator import REFERENCE_PITCH, FrameGenerator
+from GPT_SoVITS.sovits.frame_generator import REFERENCE_PITCH, FrameGenerator, Pitch
 from GPT_SoVITS.sovits.layers import length_mask
 from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch, slice_segments
 from GPT_SoVITS.sovits.token_noise import TokenNoise
@@ -98,7 +99,7 @@ class FrameOptimizerStep:
         """Return the losses of a batch, unweighted."""
         with self.precision.autocast():
             ge = self.shifted_styles(batch)
-            return frame_losses(self.generator, batch, ge, segment=self.segment, noise=self.noise)
+            return frame_losses(synthesize_segments(self.generator, batch, ge, segment=self.segment, noise=self.noise))
 
     def shifted_styles(self, batch: SoVITSBatch) -> Tensor:
         """Return the style (B, G, 1) of the row before each, so that a style says nothing about the words."""
@@ -106,10 +107,26 @@ class FrameOptimizerStep:
         return ge.roll(1, dims=0)
 
 
-def frame_losses(
+@dataclass(frozen=True, slots=True)
+class SynthesizedSegments:
+    """What the network made of a batch, beside what was recorded."""
+
+    wave: Tensor
+    """(B, N) synthesized samples of a random segment of each row."""
+    recorded: Tensor
+    """(B, N) the same segments as they were recorded."""
+    pitch: Pitch
+    """Predicted of all frames."""
+    f0: Tensor
+    """(B, T) Hz, recorded; 0 where unvoiced."""
+    mask: Tensor
+    """(B, T)."""
+
+
+def synthesize_segments(
     model: SoVITS, batch: SoVITSBatch, ge: Tensor, *, segment: int, noise: TokenNoise
-) -> dict[str, Tensor]:
-    """Return the losses of a batch, unweighted.
+) -> SynthesizedSegments:
+    """Synthesize a random segment of each row.
 
     The phonemes are aligned by the true tokens and synthesized from noisy ones, as a GPT's are.
 
@@ -135,11 +152,17 @@ def frame_losses(
     z, f0_padded, inside = (F.pad(x, (0, segment)) for x in (z, f0, mask))  # a recording may be shorter than a segment
     z = slice_segments(z, starts, segment) * slice_segments(inside[:, None], starts, segment)
     wave = model.dec(z, ge, f0=slice_segments(f0_padded[:, None], starts, segment)[:, 0])[:, 0]
-    real = slice_segments(F.pad(batch.wave, (0, segment * hop)), starts * hop, segment * hop)[:, 0]
+    recorded = slice_segments(F.pad(batch.wave, (0, segment * hop)), starts * hop, segment * hop)[:, 0]
+    return SynthesizedSegments(wave, recorded, pitch, f0, mask)
+
+
+def frame_losses(segments: SynthesizedSegments) -> dict[str, Tensor]:
+    """Return the losses of a batch, unweighted."""
+    pitch, f0, mask = segments.pitch, segments.f0, segments.mask
     voiced = (f0 > 0).float() * mask
     log_pitch = (f0.clamp_min(40) / REFERENCE_PITCH).log()
     return {
-        "spectral": spectral_loss(wave.float(), real),
+        "spectral": spectral_loss(segments.wave.float(), segments.recorded),
         "pitch": ((pitch.log - log_pitch).abs() * voiced).sum() / voiced.sum().clamp_min(1),
         "voiced": F.binary_cross_entropy_with_logits(pitch.voiced, (f0 > 0).float(), weight=mask),
     }

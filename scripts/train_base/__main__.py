@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scripts.train_base.run_state import pause, resume, running
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -16,11 +18,13 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ALLISON = REPOSITORY / "prompts" / "allison"
+FOLDERS = ("synthetic", "real", "teacher-speech")
+"""Whose clips are trained on."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/train-base", description=__doc__)
-    parser.add_argument("step", choices=sorted(STEPS))
+    parser.add_argument("step", choices=sorted(STEPS | CONTROLS))
     folder = Path(os.environ.get("TRAIN_BASE_DIR") or REPOSITORY / "data" / "base")
     parser.add_argument("--work", type=Path, default=folder, help="where everything is kept (TRAIN_BASE_DIR)")
     parser.add_argument("--hours", type=float, default=6.0, help="data, teacher: of synthetic speech")
@@ -29,12 +33,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="acoustic: after which it saves and stops")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--half", action="store_true", help="acoustic: networks in bfloat16, where that is fast")
+    parser.add_argument("--from-shipped", action="store_true", help="begin from the base in GPT_SoVITS/base")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("faster_whisper").setLevel(logging.WARNING)
     options.work = options.work.absolute()
+    if options.step in CONTROLS:
+        CONTROLS[options.step](options)
+        return
     options.work.mkdir(parents=True, exist_ok=True)
-    STEPS[options.step](options)
+    with running():
+        STEPS[options.step](options)
 
 
 def data(options: argparse.Namespace) -> None:
@@ -54,23 +63,32 @@ def data(options: argparse.Namespace) -> None:
 def teacher(options: argparse.Namespace) -> None:
     """Speech of many speakers in two languages, read by the teacher."""
     from scripts.train_base.data import gather_teacher
-    from scripts.train_base.features import extract
 
-    folder = gather_teacher(options.work, hours=options.hours)
+    gather_teacher(options.work, hours=options.hours)
+    read(options)
+
+
+def read(options: argparse.Namespace) -> None:
+    """Read what the teacher has said so far: features, and whether a recognizer understands it."""
+    from scripts.train_base.features import extract
+    from scripts.train_base.screen import screen
+
+    folder = options.work / "teacher-speech"
     extract(folder, options.work)
+    screen(folder, options.work)
 
 
 def tokenizer(options: argparse.Namespace) -> None:
     """Train the projection and the codebook of the semantic tokens."""
     import torch
 
-    from scripts.train_base.clips import load_clips
+    from scripts.train_base.shipped import shipped_sovits
     from scripts.train_base.tokenizer import train_tokenizer
 
     torch.set_num_threads(options.threads)
-    folder = options.work / "features"
-    clips = load_clips(folder / "synthetic") + load_clips(folder / "real")
-    train_tokenizer(clips, options.work / "tokenizer.pt", steps=options.steps or 700)
+    clips = _spoken(options.work)
+    initial = shipped_sovits() if options.from_shipped else None
+    train_tokenizer(clips, options.work / "tokenizer.pt", steps=options.steps or 700, initial=initial)
 
 
 def listener(options: argparse.Namespace) -> None:
@@ -82,14 +100,16 @@ def listener(options: argparse.Namespace) -> None:
     from scripts.train_base.acoustic import Set
     from scripts.train_base.align import read
     from scripts.train_base.listener import fit
+    from scripts.train_base.shipped import shipped_sovits
 
     torch.set_num_threads(options.threads)
     work, tokens = options.work, _tokens(options.work)
+    initial = (shipped_sovits() if options.from_shipped else {}) | tokens
     model = SoVITS.from_config(load_config("nano"))
-    model.load_state_dict(tokens, strict=False)
+    model.load_state_dict(initial, strict=False)
     fit(model, Set(_spoken(work), tokens), read(work / "align.npz"), steps=options.steps or 500)
     classifier_state = {f"enc_p.listener.{name}": value for name, value in model.enc_p.listener.state_dict().items()}
-    torch.save(tokens | classifier_state, work / "listener.pt")
+    torch.save(initial | classifier_state, work / "listener.pt")
 
 
 def acoustic(options: argparse.Namespace) -> None:
@@ -141,13 +161,19 @@ def language(options: argparse.Namespace) -> None:
     from scripts.train_base.acoustic import Set
     from scripts.train_base.align import read
     from scripts.train_base.language import fit, write_training_set
+    from scripts.train_base.shipped import CODEBOOK, write_initial_gpt
 
     work = options.work
+    base = work / "initial-gpt.safetensors" if options.from_shipped else None
+    if base is not None and not base.exists():
+        write_initial_gpt(_tokens(work)[CODEBOOK], base)
     pointers, varied = read(work / "align.npz"), read(work / "varied.npz") if (work / "varied.npz").exists() else {}
     if not (work / "language").exists():
         clips = [clip for clip in _spoken(work) if clip.name in pointers]
         write_training_set(Set(clips, _tokens(work)), work / "language", varied={n: v[0] for n, v in varied.items()})
-    fit(work, pointers | {n: v[1] for n, v in varied.items()}, epochs=options.epochs, threads=options.threads)
+    fit(
+        work, pointers | {n: v[1] for n, v in varied.items()}, epochs=options.epochs, threads=options.threads, base=base
+    )
 
 
 def align(options: argparse.Namespace) -> None:
@@ -181,9 +207,11 @@ def vary(options: argparse.Namespace) -> None:
 
 def _spoken(work: Path) -> list[Clip]:
     from scripts.train_base.clips import load_clips
+    from scripts.train_base.screen import dropped
 
-    folder, seconds = work / "features", (0.6, 15.0)
-    return load_clips(folder / "synthetic", seconds=seconds) + load_clips(folder / "real", seconds=seconds)
+    left_out = dropped(work)
+    clips = [clip for folder in FOLDERS for clip in load_clips(work / "features" / folder, seconds=(0.6, 15.0))]
+    return [clip for clip in clips if clip.name not in left_out]
 
 
 def ship(options: argparse.Namespace) -> None:
@@ -222,6 +250,7 @@ def confusions(options: argparse.Namespace) -> None:
 STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "data": data,
     "teacher": teacher,
+    "read": read,
     "tokenizer": tokenizer,
     "vary": vary,
     "align": align,
@@ -232,6 +261,9 @@ STEPS: dict[str, Callable[[argparse.Namespace], None]] = {
     "ship": ship,
     "confusions": confusions,
 }
+
+CONTROLS: dict[str, Callable[[argparse.Namespace], None]] = {"pause": pause, "resume": resume}
+"""What is done to a step that runs."""
 
 if __name__ == "__main__":
     main()

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 from GPT_SoVITS.checkpoints.resume_files import load_resume, save_resume
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.features.mel import spectrogram
-from GPT_SoVITS.sovits.frame_step import NOT_TRAINED_PREFIXES, WEIGHTS, frame_losses
+from GPT_SoVITS.sovits.frame_step import NOT_TRAINED_PREFIXES, WEIGHTS, frame_losses, synthesize_segments
 from GPT_SoVITS.sovits.model import SoVITS, SoVITSBatch
 from GPT_SoVITS.sovits.quantizer import Quantizer
 from GPT_SoVITS.sovits.token_noise import TokenNoise
 from scripts.train_base.clips import Clip, batches
+from scripts.train_base.speaker_loss import SpeakerLoss
+from scripts.train_base.style_recordings import as_recorded
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +30,11 @@ HOP = 320
 SEGMENT = 80
 """Frames that the generator speaks of each clip: 1.6 s."""
 STYLE_FRAMES = 150
+SPEAKER_WEIGHT = 1.0
+SPEAKER_ROWS = 16
+"""Rows of a batch whose speaker is compared, as many as cost little beside the rest."""
+REAL_SHARE = 0.1
+"""Of the clips of an epoch that are the real speaker's, who recorded few."""
 LOG_EVERY = 25
 
 
@@ -78,11 +85,11 @@ class Set:
         )
 
     def _style(self, speaker: str, rng: random.Random) -> np.ndarray:
-        """Three seconds of the same speaker, from anywhere."""
+        """Three seconds of the same speaker, from anywhere, as users record."""
         wave = rng.choice(self.by_speaker[speaker]).wave
         wave = np.tile(wave, -(-STYLE_FRAMES * HOP // len(wave)))
         start = rng.randrange(len(wave) - STYLE_FRAMES * HOP + 1)
-        return wave[start : start + STYLE_FRAMES * HOP].astype(np.float32) / 32768
+        return as_recorded(wave[start : start + STYLE_FRAMES * HOP].astype(np.float32) / 32768, rng)
 
 
 def style_spectrogram(wave: Tensor) -> Tensor:
@@ -109,6 +116,7 @@ class Training:
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, rate, total_steps=steps, pct_start=0.05, final_div_factor=50
         )
+        self.speaker_loss = SpeakerLoss(data.by_speaker)
         self.step, self.seconds = 0, 0.0
         self._resume()
 
@@ -118,8 +126,8 @@ class Training:
         self.model.quantizer.eval()
         began = saved = time.monotonic()
         sums: dict[str, float] = {}
-        for batch in self._batches():
-            for name, value in self._train_step(batch).items():
+        for batch, speakers in self._batches():
+            for name, value in self._train_step(batch, speakers).items():
                 sums[name] = sums.get(name, 0.0) + value
             self.step += 1
             if self.step % LOG_EVERY == 0:
@@ -135,16 +143,18 @@ class Training:
                 return self.step >= self.steps
         return True
 
-    def _batches(self) -> Iterator[SoVITSBatch]:
+    def _batches(self) -> Iterator[tuple[SoVITSBatch, list[str]]]:
+        """Yield batches and the speakers of their rows."""
         rng = random.Random(self.seed + self.step)
         real = sum(clip.speaker == "allison" for clip in self.data.clips)
-        often = {"allison": max(1.0, 0.25 * len(self.data.clips) / max(1, real))}
+        often = {"allison": max(1.0, REAL_SHARE * len(self.data.clips) / max(1, real))}
         for batch in batches(self.data.clips, frames=self.frames, seed=self.seed + self.step, often=often):
-            yield self.data.collate(batch, rng)
+            yield self.data.collate(batch, rng), [clip.speaker for clip in batch]
 
-    def _train_step(self, batch: SoVITSBatch) -> dict[str, float]:
-        losses = self.losses(batch)
-        total = sum((losses[name] * weight for name, weight in WEIGHTS.items()), start=torch.zeros(()))
+    def _train_step(self, batch: SoVITSBatch, speakers: list[str]) -> dict[str, float]:
+        losses = self.losses(batch, speakers)
+        weights = WEIGHTS | {"speaker": SPEAKER_WEIGHT}
+        total = sum((losses[name] * weight for name, weight in weights.items()), start=torch.zeros(()))
         self.optimizer.zero_grad()
         total.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
@@ -152,10 +162,15 @@ class Training:
         self.schedule.step()
         return {name: value.item() for name, value in losses.items()} | {"norm": float(norm)}
 
-    def losses(self, batch: SoVITSBatch) -> dict[str, Tensor]:
+    def losses(self, batch: SoVITSBatch, speakers: list[str]) -> dict[str, Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
             ge = self.model.ref_enc(batch.spec, batch.spec.new_ones(len(batch.spec), 1, batch.spec.shape[-1]))
-            return frame_losses(self.model, batch, ge, segment=SEGMENT, noise=self.noise)
+            segments = synthesize_segments(self.model, batch, ge, segment=SEGMENT, noise=self.noise)
+            losses = frame_losses(segments)
+        whole = [row for row, frames in enumerate(batch.spec_lengths.tolist()) if frames >= SEGMENT][:SPEAKER_ROWS]
+        waves = segments.wave[whole].float()
+        losses["speaker"] = self.speaker_loss(waves, [speakers[row] for row in whole]) if whole else torch.zeros(())
+        return losses
 
     def _save(self, seconds: float) -> None:
         state: dict[str, Any] = {

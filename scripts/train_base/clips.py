@@ -29,6 +29,11 @@ class Clip:
     def frames(self) -> int:
         return len(self.f0)
 
+    @property
+    def language(self) -> str:
+        """As the name of the teacher's clips begins; all others are English."""
+        return "zh" if self.name.startswith("zh") else "en"
+
 
 def load_clips(folder: Path, *, seconds: tuple[float, float] = (1.0, 12.0)) -> list[Clip]:
     """Every clip of a features folder whose length lies in the range, by name."""

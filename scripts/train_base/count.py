@@ -8,6 +8,7 @@ from torch import Tensor
 
 from GPT_SoVITS.gpt.guided_attention import limit_steps
 from GPT_SoVITS.gpt.pointer import MAX_TOKENS_PER_PHONEME
+from GPT_SoVITS.text.symbols import symbols
 from scripts.train_base.acoustic import Set
 
 FEWEST = 20
@@ -39,11 +40,30 @@ def count(data: Set, pointers: dict[str, np.ndarray], phones: int, tokens: int) 
             if lasted <= MAX_TOKENS_PER_PHONEME:
                 moved[phone, lasted - 1] += 1
     average = spoken.sum(dim=0) / spoken.sum()
-    share = (spoken + DOUBT * average) / (spoken.sum(dim=1, keepdim=True) + DOUBT)
+    kin = _kin_sums(spoken, spoken.sum(dim=1))
+    share = (kin + DOUBT * average) / (kin.sum(dim=1, keepdim=True) + DOUBT)
     likely = (share / average.clamp_min(1e-9)).log().clamp(LEAST, MOST)
     likely[:, -1] = 0.0  # the end is no phoneme's
-    likely[spoken.sum(dim=1) < FEWEST] = 0.0
+    likely[kin.sum(dim=1) < FEWEST] = 0.0
     usual = ((moved.sum() + 1) / (stayed.sum() + 1)).log()
+    enough = moved.sum(dim=1)
+    moved, stayed = _kin_sums(moved, enough), _kin_sums(stayed, enough)
     odds = (moved + 0.5).log() - (stayed + 0.5).log() - usual
     odds[moved.sum(dim=1) < FEWEST] = 0.0
     return likely, HALF * odds.clamp(LEAST, MOST)
+
+
+def _kin_sums(counts: Tensor, seen: Tensor) -> Tensor:
+    """Return the counts (P, N) with those of rare phonemes replaced by the sum over all tones or stresses of the same.
+
+    `seen` (P,) says how often each phoneme was counted.
+    """
+    names = symbols("nano")
+    kin: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        kin.setdefault(name.rstrip("0123456789") or name, []).append(index)
+    sums = counts.clone()
+    for members in kin.values():
+        rare = [index for index in members if seen[index] < FEWEST]
+        sums[rare] = counts[members].sum(dim=0)
+    return sums

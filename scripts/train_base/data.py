@@ -107,12 +107,7 @@ def _teacher_plan(folder: Path, language: str, texts: list[str], hours: float) -
         if words is None:
             continue
         person, speed = rng.choices(people, shares)[0], rng.uniform(*SPEEDS)
-        length = (
-            len(ideographs_of(text)) / IDEOGRAPHS_PER_SECOND
-            if language == "zh"
-            else len(text.split()) / WORDS_PER_SECOND
-        )
-        seconds += length / speed
+        seconds += _seconds(text, language) / speed
         jobs.append(
             {
                 "file": str(folder / f"{language}{number:06d}-{person.name}.wav"),

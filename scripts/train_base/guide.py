@@ -11,6 +11,9 @@ from torch import Tensor
 from GPT_SoVITS.gpt.guided_attention import GuidedAttention, limit_steps
 from GPT_SoVITS.gpt.trainer import GPTTrainer
 
+JOIN = "&"
+"""Between the names of two clips in one line; a plus sign is in the names of mixed speakers."""
+
 
 class GuidedTraining(GPTTrainer):
     clips: dict[str, np.ndarray]
@@ -22,7 +25,7 @@ class GuidedTraining(GPTTrainer):
         counts = {item.name: len(item.phonemes) for item in self.items}
 
         def pointer(name: str) -> Tensor:
-            first, _, second = name.partition("+")
+            first, _, second = name.partition(JOIN)
             tokens = clips[first]
             if second:
                 tokens = np.concatenate([tokens, clips[second.rpartition("-")[0]] + counts[first]])

@@ -18,7 +18,7 @@ from GPT_SoVITS.text.symbols import symbols
 from GPT_SoVITS.training.program import run_program
 from scripts.train_base.acoustic import Set
 from scripts.train_base.clips import Clip
-from scripts.train_base.guide import GuidedTraining
+from scripts.train_base.guide import JOIN, GuidedTraining
 
 SEED = 1
 BATCH_SIZE = 8
@@ -42,12 +42,13 @@ def write_training_set(data: Set, folder: Path, *, varied: dict[str, np.ndarray]
     return len(texts)
 
 
-def fit(work: Path, pointers: dict[str, np.ndarray], *, epochs: int, threads: int) -> None:
-    """Train, or go on, as `GPT_SoVITS.train` does; the result is the last of `<work>/gpt`."""
+def fit(work: Path, pointers: dict[str, np.ndarray], *, epochs: int, threads: int, base: Path | None) -> None:
+    """Train from `base`, or go on, as `GPT_SoVITS.train` does; the result is the last of `<work>/gpt`."""
     plan = {
         "version": "nano", "data": str(work / "language"), "output": str(work / "gpt"), "epochs": epochs,
         "batch_size": BATCH_SIZE, "save_every_epoch": 1, "seed": SEED, "threads": threads, "precision": "auto",
-        "train": {"learning_rate": 0.01, "warmup_updates": 200, "final_rate_factor": 0.03},
+        "base": str(base) if base else None,
+        "train": {"learning_rate": 0.005 if base else 0.01, "warmup_updates": 200, "final_rate_factor": 0.03},
     }  # fmt: skip
     run = work / "gpt" / "RUN.json"
     run.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,8 @@ def _items(data: Set, varied: dict[str, np.ndarray]) -> Iterator[tuple[str, list
             for before, after in _pairs(clips, rng):
                 codes = [*data.codes[before.name].tolist(), *data.codes[after.name].tolist()]
                 if len(codes) <= LONGEST:
-                    yield f"{before.name}+{after.name}-{turn}", [*before.phones.tolist(), *after.phones.tolist()], codes
+                    name = f"{before.name}{JOIN}{after.name}-{turn}"
+                    yield name, [*before.phones.tolist(), *after.phones.tolist()], codes
 
 
 def _pairs(clips: Sequence[Clip], rng: random.Random) -> Iterator[tuple[Clip, Clip]]:

@@ -16,7 +16,7 @@ from GPT_SoVITS.checkpoints.resume_files import load_resume
 from GPT_SoVITS.configs import load_config
 from GPT_SoVITS.sovits.model import SoVITS
 
-LARGEST = 40_000_000
+LARGEST = 48_000_000
 """Bytes of both files together."""
 
 
@@ -32,7 +32,7 @@ def ship(work: Path, counts: tuple[Tensor, Tensor], *, commit: str) -> dict[str,
     model = SoVITS.from_config(load_config("nano"))
     model.load_state_dict(acoustic["model"])
     BASE_FOLDER.mkdir(exist_ok=True)
-    about = {"commit": commit, "licence": "CC-BY-SA-3.0"}
+    about = {"commit": commit, "licence": "CC-BY-SA-4.0"}
     files = {
         "gpt": (gpt.config, dict(gpt.state) | spoken, {"epoch": gpt.info["epoch"], "step": gpt.info["step"]}),
         "sovits": (load_config("nano"), model.voice_state(), {"epoch": 0, "step": acoustic["step"]}),

@@ -6,7 +6,9 @@ The decoder is thrown away; what stays is the projection and the codebook, under
 from __future__ import annotations
 
 import logging
+import random
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 WIDTH, BINS = 512, 1024
 LOG_EVERY = 50
+HELD_BACK = 20
 REVIVE_EVERY = 20
 STALE = 0.02
 """A code used less than this many times a batch, on average, moves to a random vector."""
@@ -54,12 +57,19 @@ class Tokenizer(nn.Module):
         return h
 
 
-def train_tokenizer(clips: list[Clip], out: Path, *, steps: int, seed: int = 1) -> None:
-    """Train and write `ssl_proj` and `quantizer` to `out`."""
+def train_tokenizer(
+    clips: list[Clip], out: Path, *, steps: int, initial: Mapping[str, Tensor] | None = None, seed: int = 1
+) -> None:
+    """Train and write `ssl_proj` and `quantizer` to `out`; one clip in HELD_BACK only measures them.
+
+    `initial`: a SoVITS whose projection the training begins from.
+    """
     torch.manual_seed(seed)
     speakers = sorted({clip.speaker for clip in clips})
     model = Tokenizer(len(speakers))
-    _begin(model, clips, seed)
+    held = clips[::HELD_BACK]
+    clips = [clip for number, clip in enumerate(clips) if number % HELD_BACK]
+    _begin(model, clips, seed, initial or {})
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=0.1)
     often = {"allison": max(1.0, 0.15 * len(clips) / max(1, sum(clip.speaker == "allison" for clip in clips)))}
@@ -95,27 +105,54 @@ def train_tokenizer(clips: list[Clip], out: Path, *, steps: int, seed: int = 1) 
             )
         if step == steps:
             break
+    for language in sorted({clip.language for clip in held}):
+        _measure(model, [clip for clip in held if clip.language == language], speakers, language)
     kept = {name: t for name, t in model.state_dict().items() if name.startswith(("ssl_proj.", "quantizer."))}
     torch.save({name: t.half().float() for name, t in kept.items()}, out)
 
 
-_WEIGHTS = {"content": 1.0, "mel": 0.5, "pitch": 0.3, "voiced": 0.1, "commitment": 0.25}
+_WEIGHTS = {"content": 1.0, "mel": 0.5, "pitch": 1.5, "voiced": 0.1, "commitment": 0.25}
+"""Pitch counts much, since tones and intonation must be told from the tokens."""
 
 
 @torch.no_grad()
-def _begin(model: Tokenizer, clips: list[Clip], seed: int) -> None:
-    """Pairs of frames are averaged at first, and the codes are their clusters."""
+def _begin(model: Tokenizer, clips: list[Clip], seed: int, initial: Mapping[str, Tensor]) -> None:
+    """Take the projection, or else the mean of two frames; the codes are clusters of what it gives."""
     half = 0.5 * torch.eye(WIDTH)
-    model.ssl_proj.weight.copy_(half[:, :, None].expand(-1, -1, 2))
+    model.ssl_proj.weight.copy_(initial.get("ssl_proj.weight", half[:, :, None].expand(-1, -1, 2)))
     assert model.ssl_proj.bias is not None
-    model.ssl_proj.bias.zero_()
-    frames = np.concatenate([clip.content for clip in clips[:: max(1, len(clips) // 500)]])
-    vectors = torch.from_numpy(frames[: len(frames) // 2 * 2]).float().view(-1, 2, WIDTH).mean(1)
+    model.ssl_proj.bias.copy_(initial.get("ssl_proj.bias", torch.zeros(WIDTH)))
+    generator = random.Random(seed)
+    frames = np.concatenate([clip.content for clip in generator.sample(clips, min(len(clips), 600))])
+    vectors = model.ssl_proj(torch.from_numpy(frames.astype(np.float32)).T[None])[0].T
     chosen = vectors[torch.linspace(0, len(vectors) - 1, min(len(vectors), 30_000)).long()]
     book = model.quantizer.codebook
     book.embed.copy_(cluster(chosen, BINS, seed))
     book.cluster_size.fill_(len(chosen) / BINS / 10)
     book.embed_avg.copy_(book.embed * book.cluster_size[:, None])
+
+
+@torch.no_grad()
+def _measure(model: Tokenizer, clips: list[Clip], speakers: list[str], language: str) -> None:
+    """Log what the tokens of clips that were not trained lose of the content, and how well they tell pitch."""
+    model.eval()
+    lost, whole, correlations = 0.0, 0.0, []
+    for clip in clips:
+        content, _, _, _, who = _collate([clip], speakers)
+        vectors = model.ssl_proj(content)
+        lost += float((model.quantizer(vectors).vectors - vectors).square().sum())
+        whole += float((vectors - vectors.mean(dim=2, keepdim=True)).square().sum())
+        sound = model(content, who)[1][0, 80].numpy()[: clip.frames]
+        voiced = clip.f0 > 0
+        if voiced.sum() > 25:
+            correlations.append(np.corrcoef(sound[voiced], np.log(clip.f0[voiced].astype(np.float32)))[0, 1])
+    logger.info(
+        "%s: %d clips, distortion %.2f of the variance, pitch within a clip %.2f",
+        language,
+        len(clips),
+        lost / max(whole, 1e-9),
+        float(np.nanmean(correlations)) if correlations else 0.0,
+    )
 
 
 @torch.no_grad()
