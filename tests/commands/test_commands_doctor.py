@@ -161,3 +161,38 @@ def test_voices_without_a_consent_that_counts_are_counted(tmp_path: Path):
 
     assert "the consent of the speakers of 2 voices: none is demanded" in advice
     assert "new consents for 1 voices" in advice
+
+
+def test_who_can_reach_what_is_said_and_an_open_port_without_keys_is_advised_against(tmp_path: Path):
+    report = examine(
+        read_settings(data_path=tmp_path, host="::", valid_api_keys="k", wyoming_port=10200, wyoming_host="0.0.0.0"),
+        gpus=(),
+        installed=everything,
+    )
+    local = examine(read_settings(data_path=tmp_path), gpus=(), installed=everything)
+
+    assert dict(report.sections)["Exposure"] == [
+        "the API: [::]:9880, reachable from other machines",
+        "Wyoming: 0.0.0.0:10200, reachable from other machines",
+    ]
+    assert any(line.startswith("WYOMING_HOST=127.0.0.1") for line in report.advice)
+    assert dict(local.sections)["Exposure"] == ["the API: 127.0.0.1:9880, reachable from this machine"]
+    assert not any("WYOMING" in line for line in local.advice)
+
+
+def test_the_disk_of_each_folder_is_measured(tmp_path: Path):
+    settings = read_settings(data_path=tmp_path, backup_url=f"file://{tmp_path}/backups", models_path="/proc/models")
+    lines = dict(examine(settings, gpus=(), installed=everything).sections)["Disk"]
+    free = {line.partition(" for ")[2]: int(line.split()[0]) for line in lines}
+
+    data = f"data in {tmp_path}, artefacts in {tmp_path / 'storage'}, backups in {tmp_path / 'backups'}"
+    assert free.keys() == {data, "weights in /proc/models"}
+    assert free[data] > 0
+
+
+def test_a_backup_folder_without_a_backup_is_told(tmp_path: Path):
+    report = examine(
+        read_settings(data_path=tmp_path, backup_url=f"file://{tmp_path}/backups"), gpus=(), installed=everything
+    )
+
+    assert "a first backup: `main.py backup now`" in report.advice
