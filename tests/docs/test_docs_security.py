@@ -28,7 +28,7 @@ def test_a_risk_names_tests_that_exist(risk: str):
 def test_the_document_is_linked_where_users_look():
     for page, link in (
         ("README.md", "(docs/security.md)"),
-        ("README.zh-CN.md", "(docs/security.md)"),
+        ("README.zh-CN.md", "(docs/security.zh-CN.md)"),
         ("docs/operations.md", "(security.md)"),
     ):
         assert link in (REPOSITORY / page).read_text(), page
