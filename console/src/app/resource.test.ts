@@ -1,6 +1,7 @@
 import { h, render } from 'preact';
 import { act } from 'preact/test-utils';
 import { afterEach, describe, expect, it } from 'vitest';
+import { chooseLanguage } from './i18n';
 import { type Resource, useResource } from './resource';
 
 const container = document.createElement('div');
@@ -39,5 +40,13 @@ describe('data that is loaded again before it has arrived', () => {
     await act(() => resource.set('changed'));
     await answer(0, 'first');
     expect(container.textContent).toBe('changed');
+  });
+
+  it('is loaded again in the language that is chosen', async () => {
+    await show(0);
+    await answer(0, 'English');
+    await act(() => chooseLanguage('zh'));
+    await answer(1, '中文');
+    expect(container.textContent).toBe('中文');
   });
 });

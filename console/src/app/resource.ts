@@ -1,6 +1,7 @@
 // Data of the API in a component: loaded when what it depends on changes, with its error, and loaded again on request.
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { ApiError, connectionError } from '../api/client';
+import { language } from './i18n';
 
 export interface Resource<T> {
   data: T | undefined;
@@ -29,7 +30,7 @@ export function useResource<T>(load: () => Promise<T>, dependencies: readonly un
       (data) => show({ data }),
       (error: unknown) => show({ error: asApiError(error) }),
     );
-  }, [...dependencies, round]);
+  }, [...dependencies, round, language.value]); // messages of records come in the language of the request
   useEffect(() => () => void (requests.current.shown = Infinity), []);
   const reload = useCallback(() => setRound((count) => count + 1), []);
   const set = useCallback((data: T) => {
