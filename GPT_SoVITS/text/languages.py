@@ -103,9 +103,11 @@ def load_language(code: str) -> LanguageFrontend:
     entry = REGISTRY[code]
     missing = [name for name in entry.requires if find_spec(name) is None]
     if missing:
+        names = ", ".join(missing)
+        several = f"{entry.name} needs {names}, which are not installed."
         raise ModelError(
             "missing_part",
-            f"{entry.name} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed.",
+            f"{entry.name} needs {names}, which is not installed." if len(missing) == 1 else several,
             hint=f'pip install "sovitsd[{code}]"',
         )
     module, _, class_name = entry.implementation.partition(":")

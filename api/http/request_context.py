@@ -17,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http.translations import prefers_chinese
 from core.ids import new_id
 from core.logs import current_request
 from core.setting_values import is_root_path
@@ -40,6 +41,10 @@ class RequestContext:
     """Who sent the valid key that came with the request; empty without one."""
     warnings: list[str] = field(default_factory=list)
     """What the response says beside its content, in `X-Warning`: a code and what it is about."""
+    chinese: bool = False
+    """Whether the client prefers Chinese (`Accept-Language`)."""
+    localized: bool = False
+    """Whether the response has sentences that depend on the client's language."""
     root_path: str = ""
     """The path below which a proxy offers this server, such as `/voice`; empty at a root."""
 
@@ -109,6 +114,7 @@ class RequestContextMiddleware:
         context = RequestContext(
             id=sent_id if _REQUEST_ID.fullmatch(sent_id) else new_id("req"),
             address=self.proxies.client_address(scope),
+            chinese=prefers_chinese(headers.get("accept-language", "")),
         )
         root_path = str(scope.get("root_path", "")) or self.root_path
         if scope.get("client") and scope["client"][0] in self.proxies:
@@ -128,6 +134,10 @@ class RequestContextMiddleware:
                 response_headers[REQUEST_ID_HEADER] = context.id
                 if context.warnings:
                     response_headers[WARNING_HEADER] = ", ".join(context.warnings)
+                if context.localized:
+                    response_headers.add_vary_header("Accept-Language")
+                    if context.chinese:
+                        response_headers["Content-Language"] = "zh"
                 if root_path and "location" in response_headers:
                     response_headers["location"] = _external_location(response_headers["location"], root_path)
             await send(message)

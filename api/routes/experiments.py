@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api, Cursor, Limit, Offset
 from api.http.access import TRAINING
+from api.http.localization import localized
 from api.http.responses import JsonResponse
 from api.http.schemas import Deleted, JsonObjectBody, PageView, StrictModel, page_response
 from api.routes.stages.views import StageStarted, StageView, stage_view, started_view
@@ -159,7 +160,7 @@ async def delete_experiment(exp_id: str, api: Api) -> Response:
     Promoted checkpoints and those of a voice stay. 409 while a stage is running.
     """
     await api.experiments.delete(exp_id)
-    return JsonResponse(Deleted(success=True, message=f"{exp_id} is deleted."))
+    return JsonResponse(Deleted(success=True, message=localized(f"{exp_id} is deleted.")))
 
 
 @router.post("/{exp_id}/presets/{preset}", response_model=PresetStarted)
@@ -183,7 +184,7 @@ async def run_preset(
         "preset": preset,
         "started": [started_view(run) for run in runs],
         "planned": planned,
-        "warnings": warnings,
+        "warnings": [localized(warning) for warning in warnings],
     }
     return JsonResponse(content)
 

@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api, ApiServices, Cursor, Limit, Offset
 from api.http.access import TRAINING
+from api.http.localization import localized
 from api.http.multipart import announced_bytes, received_file
 from api.http.openapi import multipart_form
 from api.http.responses import JsonResponse, stored_file_response
@@ -98,7 +99,7 @@ async def upload_file(request: Request, api: Api) -> Response:
     if ingested.archive is not None:
         view["archive"] = _archive_view(ingested.archive)
     if ingested.warnings:
-        view["warnings"] = list(ingested.warnings)
+        view["warnings"] = [localized(warning) for warning in ingested.warnings]
     return JsonResponse(view, 201)
 
 
@@ -155,7 +156,7 @@ async def analyze_file(file_id: str, api: Api) -> Response:
 async def delete_file(file_id: str, api: Api) -> Response:
     """Delete a file. 409 while a task uses it."""
     await api.uploads.delete(file_id)
-    return JsonResponse(Deleted(success=True, message=f"{file_id} is deleted."))
+    return JsonResponse(Deleted(success=True, message=localized(f"{file_id} is deleted.")))
 
 
 async def file_response(api: ApiServices, record: FileRecord) -> FileResponse:
@@ -192,7 +193,7 @@ def file_view(record: FileRecord) -> FileView:
 
 def skipped_views(files: Iterable[SkippedFile]) -> list[dict[str, str]]:
     """Return the names of unusable files with the reasons."""
-    return [{"name": file["name"], "reason": file["reason"]} for file in files]
+    return [{"name": file["name"], "reason": localized(file["reason"])} for file in files]
 
 
 def _archive_view(archive: Archive) -> DatasetArchiveView:

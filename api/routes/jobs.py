@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api, Limit, Offset
 from api.http.access import ADMINS, JOBS
+from api.http.localization import LocalizedFeed, localized_error
 from api.http.responses import JsonResponse
 from api.http.schemas import JsonObjectView, PageView, page_response
 from api.http.sse import EventStream, LastEventId
@@ -93,7 +94,7 @@ async def cancel_job(job_id: str, api: Api) -> Response:
 async def watch_job(job_id: str, api: Api, last_event: LastEventId = "") -> Response:
     """Stream the events of a job: `progress`, others of its role, and finally `completed`, `failed` or `cancelled`."""
     await api.jobs.get(job_id)
-    return await api.sse.respond(job_feed(api.queue, api.events, job_id), last_event)
+    return await api.sse.respond(LocalizedFeed(job_feed(api.queue, api.events, job_id)), last_event)
 
 
 @router.get("/dead-letters", response_model=PageView[DeadLetterView])
@@ -125,7 +126,7 @@ def job_summary(job: Job) -> JobSummary:
         "worker": job.worker,
         "cancel_requested": job.cancel_requested,
         "request_id": job.request_id,
-        "error": job.error,
+        "error": localized_error(job.error),
         "created_at": iso(job.created_at or None),
         "started_at": iso(job.started_at or None),
         "finished_at": iso(job.finished_at or None),
@@ -139,7 +140,7 @@ def _dead_letter_view(letter: DeadLetter) -> DeadLetterView:
         "payload": letter.payload,
         "attempts": letter.attempts,
         "rescues": letter.rescues,
-        "error": letter.error,
+        "error": localized_error(letter.error) or {},
         "died_at": iso(letter.died_at or None),
         "history": [{**entry, "at": iso(entry["at"])} for entry in letter.history],
     }

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api, ApiServices, Cursor, Limit, Offset
 from api.http.access import TRAINING
+from api.http.localization import localized
 from api.http.responses import JsonResponse
 from api.http.schemas import Deleted, JsonObjectView, PageView, StrictModel, page_response
 from common.versions import Version
@@ -100,7 +101,7 @@ async def promote_model(model_id: str, api: Api, promotion: Promotion | None = N
 async def delete_model(model_id: str, api: Api) -> Response:
     """Delete a checkpoint and its file. 409 names the voices that use it."""
     await api.checkpoints.delete(model_id)
-    return JsonResponse(Deleted(success=True, message=f"{model_id} is deleted."))
+    return JsonResponse(Deleted(success=True, message=localized(f"{model_id} is deleted.")))
 
 
 async def _model_response(api: ApiServices, record: CheckpointRecord) -> JsonResponse:

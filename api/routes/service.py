@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api, ApiServices
 from api.http.access import RESOURCES
+from api.http.localization import localized
 from api.http.responses import JsonResponse
 from api.http.sse import EventStream
 from api.routes.resources import ResourcesView, resources_view
@@ -62,8 +63,11 @@ async def watch_service(api: Api) -> Response:
 
 
 async def _status(api: ApiServices) -> ServiceStatus:
+    health = await check_health(api.queue, api.records)
+    health["checks"] = {part: localized(check) for part, check in health["checks"].items()}
+    health["problems"] = [localized(problem) for problem in health["problems"]]
     return {
-        "health": await check_health(api.queue, api.records),
+        "health": health,
         "now": await ServiceHistory(api.queue, api.limits).sample(),
         "resources": await resources_view(api),
     }

@@ -13,11 +13,12 @@ from api.dependencies import Api, SocketApi
 from api.http.access import TRAINING
 from api.http.event_sockets import LastEventIdParameter, send_events
 from api.http.idempotency import IdempotencyKey
+from api.http.localization import LocalizedFeed, localized, localized_error, localized_message
 from api.http.responses import JsonResponse
 from api.http.schedule import ScheduleAt, scheduled_time
 from api.http.schemas import JsonObjectView, StrictModel
 from api.http.sse import EventStream, LastEventId
-from api.services.progress import TopicFeed, task_feed
+from api.services.progress import task_feed
 from common.versions import RequestedVersion
 from core.errors import NotFound
 from core.experiments.requests import TaskRequest
@@ -155,7 +156,7 @@ async def cancel_task(task_id: str, api: Api) -> Response:
 @router.get("/{task_id}/progress", response_class=EventStream)
 async def watch_task(task_id: str, api: Api, last_event: LastEventId = "") -> Response:
     """Stream the events of a task: `progress`, `checkpoint`, `log`, then `completed`, `failed` or `cancelled`."""
-    feed = task_feed(api.records, api.queue, api.events, task_id)
+    feed = LocalizedFeed(task_feed(api.records, api.queue, api.events, task_id))
     return await api.sse.respond(feed, last_event, heartbeat_events=True)
 
 
@@ -165,8 +166,8 @@ async def watch_task_by_websocket(
 ) -> None:
     """Send the events of `…/progress` as JSON messages `{id, event, data}`, and close after the last one."""
 
-    async def open_feed() -> TopicFeed:
-        return task_feed(api.records, api.queue, api.events, task_id)
+    async def open_feed() -> LocalizedFeed:
+        return LocalizedFeed(task_feed(api.records, api.queue, api.events, task_id))
 
     await send_events(websocket, api.sse, open_feed, last_event)
 
@@ -188,9 +189,9 @@ def task_view(task: TaskRecord) -> TaskView:
         "current_stage": task.current_stage if task.started_at is not None else None,
         "progress": task.progress,
         "overall_progress": task.overall_progress,
-        "message": task.message or None,
-        "error_message": task.error_message,
-        "error": task.error,
+        "message": localized(task.message, task.error) or None,
+        "error_message": localized_message(task.error),
+        "error": localized_error(task.error),
         "created_at": iso(task.created_at),
         "started_at": iso(task.started_at),
         "completed_at": iso(task.completed_at),

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api, Cursor, Limit, Offset
 from api.http.access import TRAINING
+from api.http.localization import localized
 from api.http.responses import JsonResponse
 from api.http.schemas import JsonObjectView, PageView, StrictModel, page_response
 from core.names import Name
@@ -157,7 +158,7 @@ def webhook_view(webhook: WebhookRecord) -> WebhookView:
         "events": webhook.events,
         "description": webhook.description,
         "enabled": webhook.enabled,
-        "message": webhook.message,
+        "message": localized(webhook.message),
         "created_at": iso(webhook.created_at),
     }
 
@@ -173,7 +174,7 @@ def delivery_view(delivery: DeliveryRecord) -> DeliveryView:
         "status": delivery.status,
         "attempts": delivery.attempts,
         "status_code": delivery.status_code,
-        "error": delivery.error,
+        "error": localized(delivery.error),
         "next_try_at": iso(delivery.next_try_at),
         "created_at": iso(delivery.created_at),
         "ended_at": iso(delivery.ended_at),
@@ -186,6 +187,6 @@ def _attempt_view(attempt: DeliveryHistoryEntry) -> DeliveryAttemptView:
     return {
         "at": iso(attempt["at"]),
         "status_code": attempt["status_code"],
-        "error": attempt["error"],
+        "error": localized(attempt["error"]),
         "seconds": attempt["seconds"],
     }

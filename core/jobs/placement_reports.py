@@ -27,8 +27,9 @@ class PlacementProblem:
     """Whether it failed so often that it is only tried again now and then."""
 
     def __str__(self) -> str:
-        state = "is disabled" if self.disabled else "does not work"
-        return f"{self.name} on {self.host} {state}: {self.reason}"
+        if self.disabled:
+            return f"{self.name} on {self.host} is disabled: {self.reason}"
+        return f"{self.name} on {self.host} does not work: {self.reason}"
 
 
 class PlacementReports(RedisCommands[AnyTransport]):

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from api.dialects.training_service.shifted_parameters import unshift
 from api.http.errors import InvalidBody
+from api.http.localization import localized, localized_error, localized_message
 from api.routes.tasks import TaskView, task_view
 from api.services.step_tasks import StepTaskAudio, StepTaskFiles, step_task_id
 from common.languages import RecordingLanguage, find_language, single_language
@@ -267,6 +268,7 @@ def step_task_view(
 ) -> StepTaskView:
     """Return a task as its client polls it. A Quick-mode task has the progress of the whole, not of its step."""
     listed = listed_task(task) if task is not None else listed_step_task(experiment, runs)
+    record = task if task is not None else step_state(experiment, runs)  # this service's clients read what is stored
     return {
         "task_id": listed["id"],
         "task_name": listed["task_name"],
@@ -274,8 +276,8 @@ def step_task_view(
         "progress": listed["progress_percent"],
         "overall_progress": round(100 * listed["overall_progress"], 1),
         "current_step": listed["current_step"],
-        "message": listed["message"],
-        "error_message": listed["error_message"],
+        "message": record.message or (None if task is not None else ""),
+        "error_message": error_message(record.error) if record.error else None,
         "created_at": listed["created_at"],
         "started_at": listed["started_at"],
         "completed_at": listed["completed_at"],
@@ -317,9 +319,9 @@ def listed_step_task(experiment: ExperimentRecord, runs: Sequence[StageRecord]) 
         "progress": state.progress,
         "progress_percent": round(100 * state.progress, 1),
         "overall_progress": experiment_progress({each.stage: each for each in runs}, experiment.version),
-        "message": state.message,
-        "error_message": error_message(state.error) if state.error else None,
-        "error": state.error,
+        "message": localized(state.message, state.error),
+        "error_message": localized_message(state.error),
+        "error": localized_error(state.error),
         "created_at": iso(experiment.created_at),
         "started_at": iso(min(started, default=None)),
         "completed_at": iso(run.completed_at) if ended else None,

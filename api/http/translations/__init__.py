@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Final
 
 from api.http.translations.codes import BY_CODE
+from api.http.translations.fragments import FRAGMENTS, PROBLEMS
 from api.http.translations.general import GENERAL
 from api.http.translations.hints import HINTS
 from api.http.translations.messages_of_api import API_MESSAGES
 from api.http.translations.messages_of_core import CORE_MESSAGES
+from api.http.translations.messages_of_models import MODEL_MESSAGES
+from api.http.translations.messages_of_roles import ROLE_MESSAGES
+from api.http.translations.records import RECORD_SENTENCES
 from api.http.translations.validation import VALIDATION
 
-TEMPLATES: Final[dict[str, str]] = {**API_MESSAGES, **CORE_MESSAGES, **HINTS}
+TEMPLATES: Final[dict[str, str]] = {
+    **API_MESSAGES,
+    **CORE_MESSAGES,
+    **ROLE_MESSAGES,
+    **MODEL_MESSAGES,
+    **RECORD_SENTENCES,
+    **HINTS,
+}
 """English sentence → Chinese sentence. Of `{0}`, `{1}` the number is the place in the English one."""
 MAX_LENGTH: Final = 4000
 """Characters of a text that is translated; a longer one is what a caller sent rather than what the server says."""
@@ -27,6 +38,7 @@ MAX_SENTENCES: Final = 12
 _UNKNOWN_CODE: Final = ("操作无法完成。", "")
 """Of the model library, whose codes belong to jobs."""
 _PLACE: Final = re.compile(r"\{(\d*)\}")
+_COUNT: Final = re.compile(r"([a-z ]+) (\d+)")
 _BETWEEN_SENTENCES: Final = re.compile(r"((?<=[.!?]) (?=[A-Z`'{])|; )")
 
 Patterns = list[tuple[re.Pattern[str], str]]
@@ -47,10 +59,17 @@ def prefers_chinese(accept_language: str) -> bool:
     return bool(ranked) and min(ranked)[2].split("-")[0] == "zh"
 
 
+@lru_cache(maxsize=1024)
 def translate(code: str, message: str, hint: str) -> tuple[str, str]:
     """Return the message and the hint of an error in Chinese; what has no translation stands behind its code's."""
     code_message, code_hint = BY_CODE.get(code, _UNKNOWN_CODE)
     return _translate(code, message, code_message), _translate(code, hint, code_hint) if hint else ""
+
+
+@lru_cache(maxsize=1024)
+def translate_text(text: str) -> str:
+    """Return what a record says, such as how far a job is, in Chinese; what has no translation stays as it is."""
+    return _translate("", text, "")
 
 
 def _translate(code: str, text: str, fallback: str) -> str:
@@ -86,7 +105,7 @@ def _translate_sentence(code: str, text: str) -> str | None:
     for pattern, template in _patterns():
         if match := pattern.fullmatch(text):
             # A value may be a sentence itself, such as the reason of a failure.
-            return _fill(template, [_translate_value(code, value) for value in match.groups()])
+            return _fill(template, [translate_value(code, value) for value in match.groups()])
     for pattern, template in _patterns_of(code):
         # These say so little that their values would take in whole sentences.
         if (match := pattern.fullmatch(text)) and not any(". " in value for value in match.groups()):
@@ -94,10 +113,14 @@ def _translate_sentence(code: str, text: str) -> str | None:
     return None
 
 
-def _translate_value(code: str, value: str) -> str:
-    for pattern, template in _validation_patterns():
+def translate_value(code: str, value: str) -> str:
+    """Return what stands for a value in a sentence in Chinese, if it has words of ours; else as it is."""
+    for pattern, template in _value_patterns():
         if match := pattern.fullmatch(value):
             return _fill(template, match.groups())
+    counts = [_COUNT.fullmatch(part) for part in value.split(", ")]
+    if all(match is not None and match[1] in PROBLEMS for match in counts):
+        return "，".join(f"{PROBLEMS[match[1]]} {match[2]}" for match in counts if match is not None)
     return (_translate_sentence(code, value) if value.endswith(".") and " " in value else None) or value
 
 
@@ -117,8 +140,8 @@ def _patterns_of(code: str) -> Patterns:
 
 
 @cache
-def _validation_patterns() -> Patterns:
-    return _compile(VALIDATION)
+def _value_patterns() -> Patterns:
+    return _compile(VALIDATION) + _compile(FRAGMENTS)
 
 
 def _compile(templates: Mapping[str, str]) -> Patterns:

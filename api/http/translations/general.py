@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 GENERAL: Final[dict[str, dict[str, str]]] = {
+    "bad_markup": {
+        "{} cannot be read.": "无法识别 {}。",
+    },
+    "bad_pronunciation": {
+        "{} is no {}.": "{} 不是 {}。",
+    },
+    "damaged_part": {
+        "{} is missing.": "缺少 {}。",
+    },
     "bad_archive": {
         "{} has {} MiB.": "{} 有 {} MiB。",
     },

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from api.dependencies import Api, Cursor, Limit, Offset
 from api.http.access import TRAINING
+from api.http.localization import LocalizedFeed
 from api.http.responses import JsonResponse, stored_file_response
 from api.http.schemas import PageView, StrictModel, page_response
 from api.http.sse import EventStream, LastEventId
@@ -23,6 +24,7 @@ from api.routes.datasets.views import (
     dataset_summary,
     dataset_view,
     job_view,
+    report_view,
     segment_view,
     version_view,
 )
@@ -41,7 +43,6 @@ from core.datasets.options import (
     SegmentEdit,
     SplitOptions,
 )
-from core.datasets.report import summarize_report
 from core.datasets.service import report_job
 from core.errors import Conflict, InvalidRequest, NotFound, error_message
 from core.jobs.job import Event
@@ -239,7 +240,7 @@ async def get_report(dataset_id: str, api: Api, version: VersionQuery = None) ->
     if record.report is None:
         raise _no_report(record)
     contents = await api.records.dataset_versions.contents(dataset_id, record.version)
-    return JsonResponse(summarize_report(record, contents))
+    return JsonResponse(report_view(record, contents))
 
 
 @router.post("/{dataset_id}/coverage", status_code=202, response_model=JobView)
@@ -294,7 +295,7 @@ async def watch_dataset(
         kind = "completed" if job.status is DatasetStatus.READY else "failed"
         return Event(event_id(None), kind, dict(job_view(job)))
 
-    return await api.sse.respond(TopicFeed(api.queue, api.events, job_id, terminal_event), last_event)
+    return await api.sse.respond(LocalizedFeed(TopicFeed(api.queue, api.events, job_id, terminal_event)), last_event)
 
 
 def _no_report(version: DatasetVersionRecord) -> Conflict:

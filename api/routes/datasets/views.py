@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing_extensions import TypedDict
 
+from api.http.localization import localized, localized_error
 from api.http.schemas import JsonObjectView
 from api.routes.files import skipped_views
 from core.datasets import DatasetJob
 from core.datasets.flags import flags_of, is_left_out
-from core.records import DatasetRecord, DatasetVersionRecord, SegmentRecord, iso
+from core.datasets.report import summarize_report
+from core.records import DatasetContents, DatasetRecord, DatasetVersionRecord, SegmentFlag, SegmentRecord, iso
 
 
 class DatasetSummary(TypedDict):
@@ -134,8 +136,8 @@ def dataset_view(record: DatasetRecord, version: DatasetVersionRecord) -> Datase
         "recordings": version.recordings,
         "segments": version.segments,
         "seconds": round(version.seconds, 3),
-        "message": version.message,
-        "error": version.error,
+        "message": localized(version.message, version.error),
+        "error": localized_error(version.error),
         "skipped": skipped_views(version.skipped),
         "job_id": version.job_id,
         "report_status": version.report_status and str(version.report_status),
@@ -151,8 +153,8 @@ def version_view(version: DatasetVersionRecord) -> DatasetVersionView:
         "made_by": version.made_by,
         "parent": version.parent,
         "request": {name: value for name, value in version.request.items() if name not in ("urls", "labels")},
-        "message": version.message,
-        "error": version.error,
+        "message": localized(version.message, version.error),
+        "error": localized_error(version.error),
         "skipped": skipped_views(version.skipped),
         "recordings": version.recordings,
         "segments": version.segments,
@@ -160,7 +162,7 @@ def version_view(version: DatasetVersionRecord) -> DatasetVersionView:
         "job_id": version.job_id,
         "report_status": version.report_status and str(version.report_status),
         "report_job_id": version.report_job_id,
-        "report_error": version.report_error,
+        "report_error": localized_error(version.report_error),
         "created_at": iso(version.created_at),
         "completed_at": iso(version.completed_at),
     }
@@ -182,11 +184,36 @@ def segment_view(segment: SegmentRecord, version: DatasetVersionRecord) -> Datas
         "subset": segment.subset or "train",
         "left_out": left_out,
         "decided_by": decided_by,
-        "flags": list(flags_of(version.report, segment.number)),
+        "flags": [localized_flag(flag) for flag in flags_of(version.report, segment.number)],
         "measures": segment.measures,
         "made_from": segment.made_from,
         "change": segment.change,
     }
+
+
+def report_view(version: DatasetVersionRecord, contents: DatasetContents) -> DatasetReportView:
+    """Return the report of a version as the API shows it."""
+    summary = summarize_report(version, contents)
+    files: list[JsonObjectView] = [
+        {
+            **file,
+            "problems": [localized_flag(flag) for flag in file["problems"]],
+            "why": " ".join(localized(flag["message"]) for flag in file["problems"]),
+        }
+        for file in summary["files"]
+    ]
+    return {
+        **summary,
+        "message": localized(summary["message"]),
+        "checks": {code: localized(meaning) for code, meaning in summary["checks"].items()},
+        "files": files,
+        "skipped": skipped_views(summary["skipped"]),
+    }
+
+
+def localized_flag(flag: SegmentFlag) -> JsonObjectView:
+    """Return a problem of a segment in the caller's language."""
+    return {**flag, "message": localized(flag["message"])}
 
 
 def job_view(job: DatasetJob) -> DatasetJobView:
@@ -197,6 +224,6 @@ def job_view(job: DatasetJob) -> DatasetJobView:
         "version": job.version,
         "kind": job.kind,
         "status": str(job.status),
-        "message": job.message,
-        "error": job.error,
+        "message": localized(job.message, job.error),
+        "error": localized_error(job.error),
     }

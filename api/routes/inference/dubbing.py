@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 
 from api.dependencies import Api, Limit, Offset
 from api.http.access import SPEAKING
+from api.http.localization import localized, localized_error, localized_message
 from api.http.request_context import external_path
 from api.http.responses import JsonResponse
 from api.http.schemas import JsonObjectView, PageView, StrictModel, page_response
@@ -148,7 +149,7 @@ def dubbing_view(dubbing: Dubbing) -> dict[str, Any]:
         id=job.id,
         status=dubbing.status,
         progress=round(dubbing.progress, 4),
-        message=dubbing.message,
+        message=localized(dubbing.message, error),
         format=dubbing.request.format,
         cues=dubbing.request.cues,
         utterances_done=dubbing.utterances_done,
@@ -156,8 +157,8 @@ def dubbing_view(dubbing: Dubbing) -> dict[str, Any]:
         priority=job.priority,
         created_at=iso(job.created_at or None),
         completed_at=iso(job.finished_at or None),
-        error=error,
-        error_message=None if error is None else str(error.get("message", "")),
+        error=localized_error(error),
+        error_message=localized_message(error),
         result=_result(dubbing),
     )
     return {**view}

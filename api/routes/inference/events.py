@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
+from api.http.localization import localized
 from api.routes.inference.views import batch_view, inference_view
 from api.services.progress import event_id, event_order
 from core.jobs.events import Events
@@ -137,7 +138,7 @@ def _sentence_progress(done: int, total: int, utterance: dict[str, Any]) -> dict
         "progress": round((1 - ASSEMBLY_SHARE) * done / total, 4),
         "utterances_done": done,
         "utterances_total": total,
-        "message": f"Spoke {done} of {total} sentences.",
+        "message": localized(f"Spoke {done} of {total} sentences."),
         "text": utterance["text"],
     }
 
@@ -148,6 +149,6 @@ def _item_progress(done: int, total: int, item: dict[str, Any]) -> dict[str, Any
         "progress": round(done / total, 4),
         "items_done": done,
         "items_total": total,
-        "message": f"{done} of {total} texts have ended.",
+        "message": localized(f"{done} of {total} texts have ended."),
         "item": item,
     }

@@ -6,6 +6,7 @@ from typing import NotRequired, cast
 
 from typing_extensions import TypedDict
 
+from api.http.localization import localized, localized_error, localized_message
 from api.http.request_context import external_path
 from api.http.schemas import JsonObjectView
 from core.records import iso
@@ -121,7 +122,7 @@ def inference_view(inference: Inference) -> InferenceView:
         "id": job.id,
         "status": inference.status,
         "progress": round(inference.progress, 4),
-        "message": inference.message,
+        "message": localized(inference.message, error),
         "text": request.text,
         "voice_id": request.voice_id,
         "language": request.language,
@@ -135,8 +136,8 @@ def inference_view(inference: Inference) -> InferenceView:
         "created_at": iso(job.created_at or None),
         "started_at": iso(inference.started_at or None),
         "completed_at": iso(job.finished_at or None),
-        "error": error,
-        "error_message": None if error is None else str(error.get("message", "")),
+        "error": localized_error(error),
+        "error_message": localized_message(error),
         "result": _audio_result(inference),
     }
 
@@ -168,8 +169,8 @@ def batch_summary(batch: InferenceBatch) -> BatchSummary:
         "priority": job.priority,
         "created_at": iso(job.created_at or None),
         "completed_at": iso(job.finished_at or None),
-        "error": error,
-        "error_message": None if error is None else str(error.get("message", "")),
+        "error": localized_error(error),
+        "error_message": localized_message(error),
         "result": archive,
     }
 
@@ -183,7 +184,7 @@ def _item_view(batch: InferenceBatch, number: int) -> BatchItemView:
         "filename": batch.request.filenames[number],
         "status": pending if item is None else item.status,
         "progress": 0.0 if item is None else round(item.progress, 4),
-        "error": item.job.error if item is not None and item.status == "failed" else None,
+        "error": localized_error(item.job.error) if item is not None and item.status == "failed" else None,
     }
 
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter, WebSocket
 
 from api.dependencies import SocketApi
 from api.http.access import require_scope
+from api.http.localization import localized, localized_error
 from api.routes.speech_stream.messages import Cancel, SessionUpdate, TextAppend, TextDone, TextFlush, read_message
 from api.services.audio_chunks import AudioChunk
 from api.services.speech_turns import SpeechTurns, Turn, TurnSettings
@@ -136,9 +137,9 @@ class _Connection:
                 {"text": spoken.text, "start": spoken.start, "end": spoken.end, "complete": spoken.complete}
                 for spoken in turn.spoken
             ],
-            warnings=turn.warnings,
+            warnings=[localized(warning) for warning in turn.warnings],
         )
 
     async def failed(self, turn: Turn | None, error: SovitsError) -> None:
         """Report an error."""
-        await self.send("error", turn=turn.number if turn else None, error=error.as_dict())
+        await self.send("error", turn=turn.number if turn else None, error=localized_error(error.as_dict()))

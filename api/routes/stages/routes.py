@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body, Header, Query, Response, WebSocket
 from api.dependencies import Api, ApiServices, SocketApi
 from api.http.access import TRAINING
 from api.http.event_sockets import LastEventIdParameter, send_events
+from api.http.localization import LocalizedFeed, localized
 from api.http.responses import JsonResponse
 from api.http.schedule import scheduled_time
 from api.http.sse import EventStream, LastEventId
@@ -75,7 +76,7 @@ async def run_stage(
         device=options.device,
         schedule_at=scheduled_time(options.schedule_at),
     )
-    content: StageRunStarted = {**started_view(run), "warnings": accepted.warnings}
+    content: StageRunStarted = {**started_view(run), "warnings": [localized(warning) for warning in accepted.warnings]}
     return JsonResponse(content)
 
 
@@ -143,7 +144,7 @@ async def watch_stage(
     """
     progress = await _open_feed(api, exp_id, stage)
     feed = FeedWithLog(progress, await api.logs.stage(exp_id, stage)) if log else progress
-    return await api.sse.respond(feed, last_event, heartbeat_events=True)
+    return await api.sse.respond(LocalizedFeed(feed), last_event, heartbeat_events=True)
 
 
 @router.websocket("/{stage}/ws")
@@ -151,7 +152,11 @@ async def watch_stage_by_websocket(
     websocket: WebSocket, exp_id: str, stage: str, api: SocketApi, last_event: LastEventIdParameter = ""
 ) -> None:
     """Send the events of `…/progress` as JSON messages `{id, event, data}`, and close after the last one."""
-    await send_events(websocket, api.sse, lambda: _open_feed(api, exp_id, stage), last_event)
+
+    async def open_feed() -> LocalizedFeed:
+        return LocalizedFeed(await _open_feed(api, exp_id, stage))
+
+    await send_events(websocket, api.sse, open_feed, last_event)
 
 
 @catalog_router.get("/presets", response_model=PresetList)

@@ -8,6 +8,7 @@ from typing import Final, Literal, NotRequired
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
+from api.http.localization import localized, localized_error, localized_message
 from api.http.schedule import ScheduleAt
 from api.http.schemas import JsonObjectBody, JsonObjectView, StrictModel
 from common.progress_messages import ProgressCode, read_progress_message
@@ -194,12 +195,12 @@ def stage_view(run: StageRecord) -> StageView:
         "state": run.status,
         "run": run.run,
         "progress": run.progress,
-        "message": run.message or None,
+        "message": localized(run.message, run.error) or None,
         "message_parts": None if parts is None else {"code": parts[0], "values": parts[1]},
         "metrics": run.metrics,
         "outputs": run.outputs or None,
-        "error": run.error,
-        "error_message": str(run.error.get("message", "")) if run.error else None,
+        "error": localized_error(run.error),
+        "error_message": localized_message(run.error),
         "control": run.control,
         "changed": run.changed,
         "device": run.device,

@@ -107,6 +107,21 @@ async def test_the_messages_are_the_events_of_the_stream(api: Api) -> None:
     assert messages[-1]["data"]["error"] == "It is no sound."
 
 
+async def test_events_are_in_the_language_of_the_client_and_the_eleven_steps_say_what_is_stored(api: Api) -> None:
+    task = await create_task(api)
+    chinese = {"Accept-Language": "zh"}
+    paths = [f"/api/v1/tasks/{task['id']}/ws", f"/api/v1/experiments/{task['exp_id']}/stages/convert/ws"]
+
+    for path in paths:
+        async with socket(api, path, additional_headers=chinese) as connection:
+            assert orjson.loads(await connection.recv())["data"]["message"] == "正在等待工作进程。"
+    of_steps = (await api.client.get(f"/api/v1/task/{task['exp_id']}", headers=chinese)).json()
+    listed = (await api.client.get("/api/v1/tasks", headers=chinese)).json()["items"]
+
+    assert of_steps["message"] == "Waiting for a worker."
+    assert [record["message"] for record in listed] == ["正在等待工作进程。"]
+
+
 async def test_a_stage_and_a_task_of_the_eleven_steps_are_watched(api: Api) -> None:
     task = await create_task(api)
     steps = f"/api/v1/task/{task['exp_id']}/ws"

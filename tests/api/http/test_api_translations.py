@@ -5,26 +5,30 @@ from __future__ import annotations
 import ast
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import httpx
 import pytest
 
 import api
-from api.http.translations import TEMPLATES, prefers_chinese, translate
+from api.http.translations import TEMPLATES, prefers_chinese, translate, translate_text, translate_value
 from api.http.translations.codes import BY_CODE
 from api.http.translations.descriptions import DESCRIPTIONS
 from api.http.translations.general import GENERAL
 from api.http.translations.validation import VALIDATION
+from common.progress_messages import PROGRESS_CODES, progress_message
 from core.stages.stage import STAGES
 
 REPOSITORY = Path(api.__file__).parent.parent
 PACKAGES = ("common", "core", "api", "recovery", "supervisor", "roles", "commands", "GPT_SoVITS")
+MESSAGE_PACKAGES = ("common", "core", "api", "roles", "GPT_SoVITS")
+"""Those whose errors the API shows, in its responses or in the records of jobs."""
 
 
 def test_every_code_of_an_error_has_a_message_and_a_hint_in_chinese() -> None:
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for package in PACKAGES for path in _sources(package)]
+    trees = list(_trees(PACKAGES))
     codes = set(_class_codes(trees).values()) | {code for tree in trees for code in _call_codes(tree)}
 
     assert {"boot_failed", "internal_error", "job_failed", "upload_refused", "bad_checkpoint", "diverged"} <= codes
@@ -79,18 +83,81 @@ def _call_codes(tree: ast.Module) -> Iterator[str]:
                     yield part.value
 
 
-def test_every_message_and_hint_of_the_server_is_chinese_in_chinese() -> None:
-    codes = _class_codes(
-        [ast.parse(path.read_text(encoding="utf-8")) for package in PACKAGES for path in _sources(package)]
-    )
+def test_every_message_and_hint_of_an_error_is_chinese_in_chinese() -> None:
     english = {}
-    for package in ("api", "core"):
-        for error, kind, sentence in _raised(package, set(codes)):
-            message, hint = translate(codes[error], *((sentence, "") if kind == "message" else ("", sentence)))
-            if _remains_english(sentence, message if kind == "message" else hint):
-                english[sentence] = (codes[error], message, hint)
+    for code, kind, sentence in _raised(MESSAGE_PACKAGES):
+        if kind == "fragment":
+            continue
+        message, hint = translate(code, *((sentence, "") if kind == "message" else ("", sentence)))
+        if _remains_english(sentence, message if kind == "message" else hint):
+            english[sentence] = (code, message, hint)
 
     assert english == {}
+
+
+def test_what_a_message_says_of_a_value_is_chinese_in_chinese() -> None:
+    fragments = {sentence for _, kind, sentence in _raised(MESSAGE_PACKAGES) if kind == "fragment"}
+
+    assert "is a link" not in fragments
+    assert {fragment for fragment in fragments if translate_value("", fragment) == fragment} == set()
+
+
+def test_every_sentence_that_a_record_may_hold_is_chinese_in_chinese() -> None:
+    sentences = {progress_message(code, **dict.fromkeys(PROGRESS_VALUES, 7)) for code in PROGRESS_CODES}
+    for module in MODULES_OF_RECORDS:
+        for path in REPOSITORY.glob(module):
+            sentences |= set(_sentences_said(_tree(path)))
+
+    assert {"Spoke 7 of 7 sentences.", "It is empty.", "The report is being made."} <= sentences
+    assert {sentence for sentence in sentences if translate_text(sentence) == sentence} == set()
+
+
+PROGRESS_VALUES = ("time", "stages", "seconds", "count", "done", "epoch", "number", "voice")
+MODULES_OF_RECORDS = (
+    "api/routes/inference/events.py",
+    "api/services/health.py",
+    "api/services/named_voices.py",
+    "api/services/speech_session.py",
+    "core/datasets/*.py",
+    "core/experiments/reconciler.py",
+    "core/experiments/scheduler.py",
+    "core/jobs/placement_reports.py",
+    "core/media/*.py",
+    "core/records/repositories/dataset_versions.py",
+    "core/records/repositories/webhooks.py",
+    "core/speech/batches.py",
+    "core/speech/checks.py",
+    "core/speech/dubbing.py",
+    "core/speech/inference.py",
+    "core/stages/parameter_schema.py",
+    "core/webhooks/sender.py",
+    "roles/datasets/*.py",
+    "roles/preprocessing/*.py",
+    "roles/speech/*.py",
+    "roles/training/*.py",
+    "roles/voices/*.py",
+    "GPT_SoVITS/dataset/checks.py",
+    "GPT_SoVITS/dataset/compare.py",
+)
+"""Where progress, skipped files, problems of segments, warnings and ends of deliveries get their sentences."""
+
+
+def _sentences_said(tree: ast.Module) -> Iterator[str]:
+    """Yield every sentence of a module but docstrings, descriptions of parameters and lines of the log."""
+    silent: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            silent.add(node.value)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("logger.", "Field", "parser.")):
+            silent |= set(ast.walk(node))
+        elif isinstance(node, ast.JoinedStr):
+            silent |= set(ast.walk(node)) - {node}
+    for node in ast.walk(tree):
+        if node not in silent:
+            for text in _texts(node, "7"):
+                # What begins with two values has its words among them, or belongs to a code.
+                if re.fullmatch(r"(?!7 7 )(?=.*[a-z])[A-Z7].* .*\.", text):
+                    yield text
 
 
 def _remains_english(sentence: str, translated: str) -> bool:
@@ -105,7 +172,7 @@ UNTRANSLATED = ("pip install ", "POST /api/v1/task/create")
 
 
 def test_every_template_is_a_sentence_that_the_server_says() -> None:
-    sentences = {sentence for package in ("api", "core") for sentence in _sentences(package)}
+    sentences = {sentence for package in MESSAGE_PACKAGES for sentence in _sentences(package)}
     templates = TEMPLATES | {english: chinese for of_code in GENERAL.values() for english, chinese in of_code.items()}
 
     assert templates.keys() - sentences == set()
@@ -117,25 +184,64 @@ def _sources(package: str) -> Iterator[Path]:
     return (REPOSITORY / package).rglob("*.py")
 
 
-def _raised(package: str, errors: set[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield class, part (message or hint) and text of every error that the sources name, 7 for each value."""
-    for path in _sources(package):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call):
+def _trees(packages: Iterable[str]) -> Iterator[ast.Module]:
+    for package in packages:
+        yield from (_tree(path) for path in _sources(package))
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _raised(packages: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield code, kind (message, hint or fragment) and text of every error that the sources name, 7 for each value."""
+    codes = _class_codes(list(_trees(PACKAGES))) | {"UnusableAudio": "bad_audio"}
+    trees = list(_trees(packages))
+    shared = {name: maker for tree in trees for name, maker in _error_makers(tree, codes) if name[0] != "_"}
+    for tree in trees:
+        makers = shared | dict(_error_makers(tree, codes))
+        for call in ast.walk(tree):
+            if not isinstance(call, ast.Call):
                 continue
-            name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
-            if name in errors:
-                hints = [keyword.value for keyword in node.keywords if keyword.arg == "hint"]
-                for kind, texts in (("message", node.args[:1]), ("hint", hints)):
-                    yield from ((name, kind, sentence) for text in texts for sentence in _texts(text, "7"))
+            name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+            if name in ("ModelError", "error_from_code"):
+                first = call.args[0] if call.args else None
+                code = str(first.value) if isinstance(first, ast.Constant) else ""
+                names = ["code", "message"]
+            elif name in codes:
+                code, names = codes[name], ["message"]
+            elif name in makers:
+                code, names = makers[name]
+            else:
+                continue
+            arguments = [*zip(names, call.args, strict=False)]
+            arguments += [(keyword.arg or "", keyword.value) for keyword in call.keywords]
+            for parameter, value in arguments:
+                kind = parameter if parameter in ("message", "hint") else "fragment"
+                if kind != "fragment" or name in makers:
+                    for text in _texts(value, "7"):
+                        if kind != "fragment" or re.search("[a-z] ", text):
+                            yield code, kind, text
+
+
+def _error_makers(tree: ast.Module, codes: dict[str, str]) -> Iterator[tuple[str, tuple[str, list[str]]]]:
+    """Yield the functions of a module that return an error, with its code and the names of their parameters."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.returns and ast.unparse(node.returns) in {"ModelError", *codes}:
+            code = re.search(r"return ModelError\(\s*'(\w+)'", ast.unparse(node))
+            parameters = [argument.arg for argument in node.args.args if argument.arg != "self"]
+            yield node.name, (code[1] if code else "", parameters)
 
 
 def _sentences(package: str) -> Iterator[str]:
     """Yield every string of the sources, `{}` for each value in it."""
     for path in _sources(package):
         if path.parent.name != "translations":
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                yield from _texts(node, "{}")
+            for node in ast.walk(_tree(path)):
+                for text in _texts(node, "{}"):
+                    yield text
+                    yield re.sub(r"\{\w+\}", "{}", text)  # those of progress have names for their values
 
 
 def _texts(node: ast.AST, value: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from api_support import Api, eventually, gauge_value
+from api_support import Api, eventually
 
 from core.jobs.queue import AsyncQueue
 from core.records import NewFileRecord, Records, TaskStatus
@@ -174,8 +174,9 @@ async def listen(
 
 async def test_several_watchers_receive_the_same_until_the_end(api: Api, recording: str) -> None:
     task = await begin(api.client, recording)
-    watchers = [asyncio.create_task(listen(api.client, task["id"])) for _ in range(3)]
-    await eventually(lambda: gauge_value(api.services.metrics.watchers) == 3)
+    received: list[list[Any]] = [[], [], []]
+    watchers = [asyncio.create_task(listen(api.client, task["id"], received=events)) for events in received]
+    await eventually(lambda: all(received))  # each has read the state from before the step
     step = {"stage": "convert", "progress": 0.5, "overall_progress": 0.1, "message": "Half."}
 
     await api.services.queue.publish_event(task["id"], "progress", step)
