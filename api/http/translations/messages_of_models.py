@@ -299,7 +299,7 @@ MODEL_MESSAGES: Final[dict[str, str]] = {
     "{} has {} entries; {} are needed.": "{} 有 {} 项，需要 {} 项。",
     "The setting {}.{} is missing.": "缺少设置 {}.{}。",
     "{} cannot be trained from nothing, and the plan names no base.": "{} 不能从零训练，而计划没有指定底模。",
-    "`main.py download {}` fetches the official one.": "`main.py download {}` 可下载官方的底模。",
+    "`{} download {}` fetches the official one.": "`{} download {}` 可下载官方的底模。",
     "{} holds {}, and {} is to be trained.": "{} 是 {}，而要训练的是 {}。",
     "{} is a LoRA; a training begins from the base that it changes.": "{} 是 LoRA，训练应从其底模开始。",
     "hidden_dim {} must equal embedding_dim {}.": "hidden_dim（{}）须等于 embedding_dim（{}）。",

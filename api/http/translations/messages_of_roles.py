@@ -68,9 +68,16 @@ ROLE_MESSAGES: Final[dict[str, str]] = {
     "The training saved its state and waits to be resumed.": "训练已保存状态，等待继续。",
     "The kernel killed the training: there was no memory left.": "内存耗尽，训练被内核终止。",
     "A smaller batch needs less memory.": "减小批次可以节省内存。",
+    "The training does not fit into memory, not even with batch_size 1 and grad_ckpt.": (
+        "即使 batch_size 为 1 并启用 grad_ckpt，训练所需的内存也不够。"
+    ),
+    "Free some memory, or train on another device (cpu) or from shorter segments.": (
+        "请释放内存，或换用其他设备（cpu），或使用更短的片段。"
+    ),
+    "{}: {} did not fit into memory.": "{}：{} 内存不足。",
     "The {} model {}, from which this training begins, is not there.": "作为训练起点的 {} 模型 {} 不存在。",
-    "`main.py download {}` fetches the official ones; or name another checkpoint or file in the stage's parameters.": (
-        "`main.py download {}` 可下载官方模型；也可在阶段参数中指定其他检查点或文件。"
+    "`{} download {}` fetches the official ones; or name another checkpoint or file in the stage's parameters.": (
+        "`{} download {}` 可下载官方模型；也可在阶段参数中指定其他检查点或文件。"
     ),
     # Preprocessing.
     "The data set has {} s to learn from; a voice needs at least {} s.": (
@@ -84,7 +91,7 @@ ROLE_MESSAGES: Final[dict[str, str]] = {
     "No segment can be learnt from.": "没有可用于训练的片段。",
     "No transcript can be read aloud in the language of the task.": "没有一条文本能用任务的语言读出。",
     "The GPU {} cannot be used.": "GPU {} 无法使用。",
-    "`main.py doctor` shows the GPUs of this host.": "`main.py doctor` 会列出本机的 GPU。",
+    "`{} doctor` shows the GPUs of this host.": "`{} doctor` 会列出本机的 GPU。",
     "Process {} of {} for {} {}{}.": "{2} 的第 {0} / {1} 个进程 {3}{4}。",
     "Fewer processes (n_parts, gpu_numbers) take less memory.": "减少进程数（n_parts、gpu_numbers）可以节省内存。",
     "The upload {} is a ZIP of recordings.": "上传的 {} 是录音的 ZIP。",
@@ -95,9 +102,9 @@ ROLE_MESSAGES: Final[dict[str, str]] = {
     "Run audio_slice again.": "请重新运行 audio_slice。",
     "Version {} needs official weights that are not in {}: {}.": "版本 {} 需要的官方权重不在 {} 中：{}。",
     "A voice of {}{} needs official weights that are not in {}: {}.": "{}{} 的音色需要的官方权重不在 {} 中：{}。",
-    "`main.py download {}` fetches them.": "`main.py download {}` 可下载它们。",
-    '`main.py download {}` fetches them. A voice of "version": "nano" needs no weights.': (
-        '`main.py download {}` 可下载它们。"version": "nano" 的音色不需要权重。'
+    "`{} download {}` fetches them.": "`{} download {}` 可下载它们。",
+    '`{} download {}` fetches them. A voice of "version": "nano" needs no weights.': (
+        '`{} download {}` 可下载它们。"version": "nano" 的音色不需要权重。'
     ),
     "Name a checkpoint's id, or a file below the data folder's `models`.": (
         "请给出检查点的 id，或数据文件夹中 `models` 下的文件。"
@@ -137,7 +144,7 @@ ROLE_MESSAGES: Final[dict[str, str]] = {
     "Nobody speaks in the sample of the voice.": "音色的样本中没有人说话。",
     "Send 3 to 10 s of clear speech.": "请发送 3 到 10 秒清晰的语音。",
     "{}: there is the {} voice {} ({}).": "{}：已有 {} 音色 {}（{}）。",
-    "Choose another name, or `main.py voice delete {}` first.": "请换一个名称，或先运行 `main.py voice delete {}`。",
+    "Choose another name, or `{} voice delete {}` first.": "请换一个名称，或先运行 `{} voice delete {}`。",
     "{}: {}; nothing was imported.": "{}：{}；没有导入任何内容。",
     "Stopped; nothing was imported.": "已停止，没有导入任何内容。",
     "The task is {}; it has no voice.": "任务的状态是 {}，没有音色。",

@@ -137,8 +137,8 @@ RECORD_SENTENCES: Final[dict[str, str]] = {
     "Its bytes are gone from the storage.": "其内容已不在存储中。",
     # Warnings.
     "{} has no parameter {}; it changes nothing.": "{} 没有参数 {}，它不起作用。",
-    "{} stands for the best recognizer of Mandarin that is installed; `main.py download sensevoice` fetches one.": (
-        "{} 表示已安装的最好的普通话识别模型；`main.py download sensevoice` 可下载一个。"
+    "{} stands for the best recognizer of Mandarin that is installed; `{} download sensevoice` fetches one.": (
+        "{} 表示已安装的最好的普通话识别模型；`{} download sensevoice` 可下载一个。"
     ),
     "Its header gives {} bytes of sound, and there are {}; all of them are used.": (
         "文件头写有 {} 字节音频，实际有 {} 字节，全部使用。"
