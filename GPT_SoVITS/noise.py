@@ -68,6 +68,30 @@ def exponential_noise(
     return _interleave(_uniform(words).log_().neg_(), width).to(device)
 
 
+def round_keys(noise: SeededNoise) -> list[list[int]]:
+    """Return the keys of each round of the generator, (ROUNDS, 2), for `exponential_noise_at`."""
+    seeds = (noise.seed & WORD, noise.seed >> 32 & WORD)
+    return [
+        [(seed + number * increment) & WORD for seed, increment in zip(seeds, KEY_INCREMENTS)]
+        for number in range(ROUNDS)
+    ]
+
+
+def exponential_noise_at(keys: Tensor, steps: Tensor, width: int) -> Tensor:
+    """Return the `SeededNoise.exponential` of rows at steps that only the device knows; nothing is uploaded.
+
+    Args:
+        keys: (B, ROUNDS, 2) int64, the `round_keys` of each row's noise.
+        steps: (B, T) int64.
+        width: numbers of each step.
+
+    Returns:
+        (B, T, W) float32.
+    """
+    pairs = [(keys[:, number, 0, None, None], keys[:, number, 1, None, None]) for number in range(ROUNDS)]
+    return _interleave(_uniform(_philox(pairs, steps, width, NoisePurpose.TOKENS)).log_().neg_(), width)
+
+
 def _uniform(words: Tensor) -> Tensor:
     """Convert random words to float64 in (0, 1); in float32, logarithms would differ between devices."""
     return (words.double() + 0.5) * 2.0**-32
@@ -86,21 +110,32 @@ def _random_words(
     purpose: NoisePurpose,
     device: torch.device | str,
 ) -> Tensor:
-    """Return 32 random bits for each number, (B, 4, T, ceil(W / 4)) int64. A counter is (index, step, purpose, 0)."""
-    counters = -(-width // NUMBERS_PER_COUNTER)
+    """Return 32 random bits for each number, (B, 4, T, ceil(W / 4)) int64."""
     if torch.device(device).type == "mps":  # it has neither float64 nor the words' products
         return _random_words(rows, starts, count, width, purpose, "cpu")
     step = torch.cat([torch.arange(start, start + count, device=device)[None] for start in starts])  # (B, T)
     low = torch.cat([step.new_full((1, 1, 1), row.seed & WORD) for row in rows])  # (B, 1, 1)
     high = torch.cat([step.new_full((1, 1, 1), row.seed >> 32 & WORD) for row in rows])
-    c0 = torch.arange(counters, device=device).expand(len(rows), count, counters)
+    keys = [
+        ((low + number * KEY_INCREMENTS[0]) & WORD, (high + number * KEY_INCREMENTS[1]) & WORD)
+        for number in range(ROUNDS)
+    ]
+    return _philox(keys, step, width, purpose)
+
+
+def _philox(keys: Sequence[tuple[Tensor, Tensor]], step: Tensor, width: int, purpose: NoisePurpose) -> Tensor:
+    """Run the rounds, each with two keys (B, 1, 1), for counters (index, step, purpose, 0) of steps (B, T).
+
+    Returns:
+        32 random bits for each number, (B, 4, T, ceil(W / 4)) int64.
+    """
+    counters = -(-width // NUMBERS_PER_COUNTER)
+    c0 = torch.arange(counters, device=step.device).expand(*step.shape, counters)
     c1 = step[:, :, None].expand_as(c0)
     c2 = step.new_full((1, 1, 1), purpose)
     c3 = torch.zeros_like(c2)
-    for number in range(ROUNDS):
+    for key0, key1 in keys:
         first, second = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
-        key0 = (low + number * KEY_INCREMENTS[0]) & WORD
-        key1 = (high + number * KEY_INCREMENTS[1]) & WORD
         # The product wraps around to a negative number; its upper 32 bits are right all the same.
         c0, c2 = (second >> 32 & WORD) ^ c1 ^ key0, (first >> 32 & WORD) ^ c3 ^ key1
         c1, c3 = second & WORD, first & WORD

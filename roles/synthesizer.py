@@ -84,6 +84,7 @@ class Synthesizer:
             threads=services.threads,
             max_chunks=1 if services.device == "cpu" else MAX_CHUNKS,
             speech_cache=SpeechCache(services.settings.speech_cache_mb << 20),
+            cuda_graphs=services.settings.inference_cuda_graphs == "auto",
             release_memory=self.voices.clear,
         )
         self._counted: dict[str, int] = {}

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from GPT_SoVITS.engine.running_utterance import RunningUtterance
 from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
+from GPT_SoVITS.gpt.graphs.registry import graph_decoder
 from GPT_SoVITS.pipeline import Pipeline
 
 
@@ -26,7 +27,9 @@ def batch_key(pipeline: Pipeline) -> Hashable:
 class TokenBatches:
     """Steps batches and hands the utterances their tokens."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cuda_graphs: bool = False) -> None:
+        """Begin without batches; on a GPU, those of a GPT whose steps can be captured use graphs, if they may."""
+        self._cuda_graphs = cuda_graphs
         self._batches: dict[Hashable, ContinuousBatch] = {}
         self._rows: dict[Hashable, dict[int, RunningUtterance]] = {}
 
@@ -35,13 +38,14 @@ class TokenBatches:
         key, pipeline = batch_key(utterance.pipeline), utterance.pipeline
         batch = self._batches.get(key)
         if batch is None:
-            batch = self._batches[key] = ContinuousBatch(pipeline.gpt, precision=pipeline.precision)
+            graphs = graph_decoder(pipeline.gpt, pipeline.precision) if self._cuda_graphs else None
+            batch = self._batches[key] = ContinuousBatch(pipeline.gpt, graphs=graphs, precision=pipeline.precision)
         row = batch.add_request(*utterance.attempts.row())
         self._rows.setdefault(key, {})[row] = utterance
         utterance.scheduled.in_batch = True
 
     def step(self, key: Hashable) -> list[RowTokens]:
-        """Draw one more token of every row of a batch, and return the tokens so far."""
+        """Draw one more token of every row of a batch, or several, and return the tokens so far."""
         batch, rows = self._batches[key], self._rows[key]
         finished = batch.step()
         updates = [RowTokens(rows.pop(row), tokens, True) for row, tokens in finished.items()]

@@ -35,6 +35,7 @@ class _Waiter:
 def warm_up(engine: SpeechEngine, *, device: torch.device | str = "cpu", precision: str = "auto") -> UtteranceTotals:
     """Speak a short utterance with nano's base and return its totals. Raises the error of an engine that cannot."""
     pipeline = Pipeline.load(BASE / "gpt.safetensors", BASE / "sovits.safetensors", device=device, precision=precision)
+    engine.prepare(pipeline)
     waiter = _Waiter()
     engine.submit(
         UtteranceTask(pipeline, SynthesisRequest(TEXT, "en", neutral_prompt(pipeline), 1), pipeline.default_chunks),

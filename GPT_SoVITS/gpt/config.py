@@ -9,6 +9,9 @@ from typing import Any
 from GPT_SoVITS.configs.sections import check_positive, read_section
 from GPT_SoVITS.errors import ModelError
 
+MAX_TOKENS = 1500
+"""60 s; no sequence grows longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class GPTConfig:

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,14 @@ from torch import Tensor
 
 from GPT_SoVITS.gpt.kv_cache import KVCache
 from GPT_SoVITS.gpt.model import Text2Semantic, prefix_visibility
-from GPT_SoVITS.gpt.packed_weights import NARROW_WIDTH, LinearKernels, PackedLayer, Precision, pack_weights
+from GPT_SoVITS.gpt.packed_weights import (
+    NARROW_WIDTH,
+    LinearKernels,
+    PackedLayer,
+    PackedWeights,
+    Precision,
+    pack_weights,
+)
 from GPT_SoVITS.gpt.pointer import Pointers
 from GPT_SoVITS.threads import single_thread
 
@@ -96,29 +103,11 @@ class TorchDecoder:
 
     def _prefill_row(self, row: GenerationInput, steps: int) -> Tensor:
         """Read the text and the prompt of one row and return its logits, (1, V)."""
-        weights, kernels = self.weights, self.weights.single_row_kernels
-        h, prompt = self._embed(row)  # (S, E)
-        length = len(h)
-        hidden = ~prefix_visibility(len(row.phonemes), length, h.device)
-        mask = torch.zeros(length, length, dtype=h.dtype, device=h.device).masked_fill_(hidden, -torch.inf)
-        keys, values = self.kv_cache.add_row(length, steps)  # (L, H, S, d) each
-        h = _pad_rows(h, kernels.rows)
         pointers = self.new_pointers()
-        pointers.add_row(row.phonemes)
-        for number, (layer, key, value) in enumerate(zip(weights.layers, keys, values)):
-            qkv = kernels.linear(h, layer.in_weight, layer.in_bias)[:length]
-            q, k, v = qkv.view(length, 3, self.heads, -1).permute(1, 2, 0, 3)  # (H, S, d)
-            key.copy_(k)
-            value.copy_(v)
-            visible = mask
-            if number in pointers.heads:
-                visible = _restrict_last_query(pointers, number, q[:, -1], k, mask)
-            a = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=visible)
-            attended = _pad_rows(a[0].transpose(0, 1).reshape(length, self.width), kernels.rows)
-            h = self._feed_forward(kernels, layer, h, attended)
-        self.positions = torch.cat([self.positions, self.positions.new_tensor([prompt])])
-        self.hidden = h[None, :length]
-        logits = pointers.advance(self._logits(h[length - 1 : length]), self.end)
+        start = read_start(self.weights, self.heads, row, lambda length: self.kv_cache.add_row(length, steps), pointers)
+        self.positions = torch.cat([self.positions, self.positions.new_tensor([start.prompt])])
+        self.hidden = start.hidden[None]
+        logits = pointers.advance(start.logits, self.end)
         self.pointers.extend(pointers)
         return logits
 
@@ -148,33 +137,84 @@ class TorchDecoder:
             if has_pointers:
                 self.pointers.observe(number, weight.view(batch, self.heads, -1))
             attended = torch.bmm(weight, values).view(batch, self.width)
-            h = self._feed_forward(kernels, layer, h, F.pad(attended, padding) if padding else attended)
-        return self.pointers.advance(self._logits(h[:batch]), self.end)
+            h = _feed_forward(kernels, layer, h, F.pad(attended, padding) if padding else attended)
+        return self.pointers.advance(_logits(weights, h[:batch]), self.end)
 
-    def _feed_forward(self, kernels: LinearKernels, layer: PackedLayer, h: Tensor, attended: Tensor) -> Tensor:
-        """Compute what follows attention in a layer, (M, E)."""
-        shape = (self.width,)
-        h = F.layer_norm(kernels.plus(attended, layer.out_weight, layer.out_bias, h), shape, *layer.norm1)
-        up = kernels.relu(h, layer.up_weight, layer.up_bias)
-        return F.layer_norm(kernels.plus(up, layer.down_weight, layer.down_bias, h), shape, *layer.norm2)
 
-    def _logits(self, h: Tensor) -> Tensor:
-        kernels = self.weights.head_kernels
-        return kernels.linear(_pad_rows(h, kernels.rows), self.weights.head, None)[: len(h)].float()
+class RowStart(NamedTuple):
+    """What comes of reading the text and the prompt of a row."""
 
-    def _embed(self, row: GenerationInput) -> tuple[Tensor, int]:
-        """Return the embedded text and prompt of a row, (S, E), and the prompt's length."""
-        weights = self.weights
-        prompt = 0 if row.prompt is None else len(row.prompt)
-        weights.extend_positions(max(len(row.phonemes), prompt))
-        text = F.embedding(row.phonemes, weights.text_embedding) + weights.bert_bias
-        if row.bert is not None:
-            text = text + F.linear(row.bert.T.to(weights.dtype), weights.bert_weight)
-        text = text + weights.text_positions[: len(row.phonemes)]
-        if row.prompt is None:
-            return text, 0
-        tokens = F.embedding(row.prompt, weights.token_embedding) + weights.token_positions[:prompt]
-        return torch.cat([text, tokens]), prompt
+    logits: Tensor
+    """(1, V) float32, before the row's pointers have moved."""
+    hidden: Tensor
+    """(S, E), the last layer's output."""
+    prompt: int
+    """Tokens of the prompt: the position of the row's next token."""
+
+
+def read_start(
+    weights: PackedWeights,
+    heads: int,
+    row: GenerationInput,
+    reserve: Callable[[int], tuple[Tensor, Tensor]],
+    pointers: Pointers,
+) -> RowStart:
+    """Read the text and the prompt of one row.
+
+    Args:
+        weights: the model's.
+        heads: of each layer.
+        row: what is read.
+        reserve: given S, returns the keys and values of the row, (L, H, S, d) each, which are filled in.
+        pointers: without rows; the row is added and its attention observed.
+    """
+    kernels = weights.single_row_kernels
+    h, prompt = _embed(weights, row)  # (S, E)
+    length, width = h.shape
+    hidden = ~prefix_visibility(len(row.phonemes), length, h.device)
+    mask = torch.zeros(length, length, dtype=h.dtype, device=h.device).masked_fill_(hidden, -torch.inf)
+    keys, values = reserve(length)
+    h = _pad_rows(h, kernels.rows)
+    pointers.add_row(row.phonemes)
+    for number, (layer, key, value) in enumerate(zip(weights.layers, keys, values)):
+        qkv = kernels.linear(h, layer.in_weight, layer.in_bias)[:length]
+        q, k, v = qkv.view(length, 3, heads, -1).permute(1, 2, 0, 3)  # (H, S, d)
+        key.copy_(k)
+        value.copy_(v)
+        visible = mask
+        if number in pointers.heads:
+            visible = _restrict_last_query(pointers, number, q[:, -1], k, mask)
+        a = F.scaled_dot_product_attention(q[None], k[None], v[None], attn_mask=visible)
+        attended = _pad_rows(a[0].transpose(0, 1).reshape(length, width), kernels.rows)
+        h = _feed_forward(kernels, layer, h, attended)
+    return RowStart(_logits(weights, h[length - 1 : length]), h[:length], prompt)
+
+
+def _feed_forward(kernels: LinearKernels, layer: PackedLayer, h: Tensor, attended: Tensor) -> Tensor:
+    """Compute what follows attention in a layer, (M, E)."""
+    shape = h.shape[1:]
+    h = F.layer_norm(kernels.plus(attended, layer.out_weight, layer.out_bias, h), shape, *layer.norm1)
+    up = kernels.relu(h, layer.up_weight, layer.up_bias)
+    return F.layer_norm(kernels.plus(up, layer.down_weight, layer.down_bias, h), shape, *layer.norm2)
+
+
+def _logits(weights: PackedWeights, h: Tensor) -> Tensor:
+    kernels = weights.head_kernels
+    return kernels.linear(_pad_rows(h, kernels.rows), weights.head, None)[: len(h)].float()
+
+
+def _embed(weights: PackedWeights, row: GenerationInput) -> tuple[Tensor, int]:
+    """Return the embedded text and prompt of a row, (S, E), and the prompt's length."""
+    prompt = 0 if row.prompt is None else len(row.prompt)
+    weights.extend_positions(max(len(row.phonemes), prompt))
+    text = F.embedding(row.phonemes, weights.text_embedding) + weights.bert_bias
+    if row.bert is not None:
+        text = text + F.linear(row.bert.T.to(weights.dtype), weights.bert_weight)
+    text = text + weights.text_positions[: len(row.phonemes)]
+    if row.prompt is None:
+        return text, 0
+    tokens = F.embedding(row.prompt, weights.token_embedding) + weights.token_positions[:prompt]
+    return torch.cat([text, tokens]), prompt
 
 
 def _restrict_last_query(pointers: Pointers, number: int, query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:

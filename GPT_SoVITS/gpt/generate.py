@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from GPT_SoVITS.gpt.continuous_batching import MAX_TOKENS, ContinuousBatch
+from GPT_SoVITS.gpt.config import MAX_TOKENS
+from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
 from GPT_SoVITS.gpt.decoder import Decoder, GenerationInput
+from GPT_SoVITS.gpt.graphs.decoder import GraphDecoder
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import Precision
 from GPT_SoVITS.gpt.sampling import NoiseSource, SamplingSettings
@@ -26,6 +28,7 @@ def generate_batch(
     noise_sources: Sequence[NoiseSource],
     *,
     decoder: Decoder | None = None,
+    graphs: GraphDecoder | None = None,
     precision: Precision = "auto",
     read_interval: int | None = None,
 ) -> list[Tensor]:
@@ -37,13 +40,14 @@ def generate_batch(
         settings: how each row's tokens are drawn.
         noise_sources: each row's seed, or recorded noise (steps, V).
         decoder: see ContinuousBatch.
+        graphs: see ContinuousBatch.
         precision: see ContinuousBatch.
         read_interval: see ContinuousBatch.
 
     Returns:
         The tokens of each row, (T_i,).
     """
-    batch = ContinuousBatch(model, decoder=decoder, precision=precision, read_interval=read_interval)
+    batch = ContinuousBatch(model, decoder=decoder, graphs=graphs, precision=precision, read_interval=read_interval)
     ids = [batch.add_request(*request) for request in zip(rows, settings, noise_sources, strict=True)]
     finished: dict[int, list[int]] = {}
     while batch:

@@ -94,6 +94,10 @@ class Pointers:
         """Collect the attention weights (B, H, slots) of a layer."""
         self._attention.append(weight[:, self.heads[layer]].sum(dim=1))
 
+    def observe_head(self, weight: Tensor) -> None:
+        """Collect the attention weights (B, slots) of one of the heads, in place of all of its layer's."""
+        self._attention.append(weight)
+
     def advance(self, logits: Tensor, end: int) -> Tensor:
         """Move each row to the phoneme that its next token speaks, by the attention that was observed.
 

@@ -43,6 +43,16 @@ class SamplingSettings:
         if not self.repetition_penalty > 0.0:
             raise ModelError("bad_sampling", f"repetition_penalty is {self.repetition_penalty}; above 0 works.")
 
+    @property
+    def nucleus(self) -> float:
+        """What `top_p` keeps; infinity where it keeps all."""
+        return self.top_p if self.top_p is not None and self.top_p < 1 else math.inf
+
+    @property
+    def divisor(self) -> float:
+        """What the temperature divides logits by."""
+        return 1.0 if self.temperature == 1 else max(self.temperature, MIN_TEMPERATURE)
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingRules:
@@ -66,8 +76,8 @@ class SamplingRules:
         def column(values: list[float]) -> Tensor:
             return torch.tensor(values, device=device)[:, None]
 
-        top_p = [s.top_p if s.top_p is not None and s.top_p < 1 else math.inf for s in settings]
-        temperature = [1.0 if s.temperature == 1 else max(s.temperature, MIN_TEMPERATURE) for s in settings]
+        top_p = [s.nucleus for s in settings]
+        temperature = [s.divisor for s in settings]
         top_k = [s.top_k for s in settings]
         max_top_k = max((k for k in top_k if k is not None), default=0)
         differ = max_top_k > 0 and len(set(top_k)) > 1
@@ -117,5 +127,5 @@ def _keep_nucleus(z: Tensor, top_p: Tensor) -> Tensor:
     """Remove the tokens beyond `top_p` and, unlike the textbook, the one that crosses it; the first is kept."""
     ordered, order = torch.sort(z, dim=-1, descending=True)
     remove = torch.softmax(ordered, dim=-1).cumsum(dim=-1) > top_p
-    remove[:, 0] = False
+    remove[:, 0].zero_()
     return z.masked_fill(torch.zeros_like(remove).scatter(1, order, remove), -torch.inf)

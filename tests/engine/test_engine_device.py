@@ -18,6 +18,8 @@ from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
 from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.gpt.continuous_batching import READ_INTERVAL, ContinuousBatch
 from GPT_SoVITS.gpt.decoder import GenerationInput
+from GPT_SoVITS.gpt.graphs.buckets import REPLAY_STEPS
+from GPT_SoVITS.gpt.graphs.registry import graph_decoder, graph_preparations, release_graph_decoders
 from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.sampling import SamplingSettings
 from GPT_SoVITS.noise import SeededNoise
@@ -196,6 +198,57 @@ def test_decoding_waits_for_the_device_at_most_once_in_eight_steps(recipe):
 
     assert 0 < sum(waits.values()) <= STEPS // READ_INTERVAL, waits
     assert not mixed, mixed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["nano_gpt", "v2_gpt"])
+def test_graphs_wait_for_the_device_at_most_once_in_eight_tokens(recipe):
+    torch.manual_seed(1)
+    config = load_config(recipe)
+    model = Text2Semantic.from_config(
+        merge_config(config, {"model": {"n_layer": max(2, config_layers(config))}})
+    ).eval()
+    settings = [
+        SamplingSettings(early_stop_num=500, min_tokens=400),
+        SamplingSettings(early_stop_num=500, min_tokens=400, top_p=0.9, temperature=0.7, repetition_penalty=1.0),
+    ]
+    with pretended_cuda(), torch.inference_mode():
+        move(model)
+        decoder = graph_decoder(model)
+        assert decoder is not None
+        batch = ContinuousBatch(model, graphs=decoder)
+        for seed, sampling in enumerate(settings):
+            batch.add_request(GenerationInput(move(torch.arange(90) % 60)), sampling, SeededNoise(seed))
+        batch.step()
+        (tokens, _) = batch.known_tokens().values()
+        first = len(tokens)
+        waits.clear()
+        while len(tokens) < first + 4 * REPLAY_STEPS:
+            batch.step()
+        release_graph_decoders()
+        assert graph_decoder(model) is decoder, "it has rows"
+        del batch
+        release_graph_decoders()
+        assert graph_decoder(model) is not decoder
+        release_graph_decoders()
+
+    assert 0 < sum(waits.values()) <= 4, waits
+    assert not mixed, mixed
+
+
+def test_a_device_without_graphs_generates_without_them_and_says_why_once(monkeypatch, caplog):
+    torch.manual_seed(1)
+    sizes = {"embedding_dim": 16, "hidden_dim": 16, "head": 2, "n_layer": 1, "vocab_size": 33, "EOS": 32}
+    model = Text2Semantic.from_config(merge_config(load_config("v2_gpt"), {"model": sizes})).eval()
+    with pretended_cuda(), torch.inference_mode():
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # this torch can capture nothing
+        move(model)
+        assert graph_decoder(model) is None
+        assert graph_preparations(model) == []
+
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith("CUDA graphs cannot be used here, so tokens are generated without: ")
 
 
 def config_layers(config: Any) -> int:

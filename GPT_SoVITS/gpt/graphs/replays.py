@@ -1,0 +1,127 @@
+"""Runs steps as CUDA graphs, captured at their first run and replayed from then on; elsewhere operation by operation.
+
+What a capture may not do, and how the steps keep to it:
+
+- Nothing is read by the host and no operation has a size that a value decides: `item`, `nonzero`, boolean indices and
+  slices by a position would wait for the device, which a capture forbids. Rows that have ended stay in the batch, and
+  positions are indices of `index_copy_`, `gather` and `scatter_`.
+- The host decides nothing between two operations. What differs between runs is either a value in static memory, or part
+  of the bucket, of which each has a graph of its own.
+- A graph has the addresses that it saw. All that outlives a run (`StepBuffers`, the static weights) is allocated before
+  any capture, outside of the graphs' pool, changed in place, and kept as long as the graphs are. When the keys and
+  values need more memory, all graphs are dropped before one reads freed memory.
+- What a run allocates comes from one pool that all graphs share. That is safe because no value in it outlives a run:
+  results are copied to static memory at its end, and runs follow one another on one stream.
+- Random numbers are functions of a seed and a counter in static memory. Torch's generators are not used: a graph would
+  repeat their numbers.
+- Before a capture the same operations run on the capturing stream once, so that libraries are initialized, kernels
+  loaded, and cuBLAS has its workspace for this stream, which it keeps. That run is the real one, for its results are
+  what the first replay is compared with.
+- Capturing is for one thread ("thread_local"): others load voices meanwhile, which allocates memory and copies.
+  Python's garbage collector is off during a capture, since it could free another graph.
+- A capture leaves the buffers as they were: nothing runs. So it may happen between two replays while rows are there.
+- Tokens come to the host by a copy to pinned memory behind the replay, and an event. The next replay overwrites them on
+  the device only after that copy, since it is on the same stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+
+import torch
+
+from GPT_SoVITS.gpt.graphs.buckets import GraphBucket
+from GPT_SoVITS.gpt.graphs.steps import DecodingSteps
+
+logger = logging.getLogger(__name__)
+
+
+def warn_of_failure(error: Exception) -> None:
+    """Say in one line why tokens are generated without graphs."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    logger.warning("CUDA graphs cannot be used here, so tokens are generated without: %s", reason)
+
+
+class Replays:
+    """The graphs of one set of buffers."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Begin without graphs; nothing is captured on a device that is no GPU."""
+        self.captures = device.type == "cuda" and torch.cuda.is_available()
+        """Whether steps are captured; no longer once that has failed."""
+        self.has_failed = False
+        self._device = device
+        self._graphs: dict[GraphBucket, torch.cuda.CUDAGraph] = {}
+        if self.captures:
+            self._stream = torch.cuda.Stream(device)
+            self._pool = torch.cuda.graph_pool_handle()
+
+    def __contains__(self, bucket: GraphBucket) -> bool:
+        return bucket in self._graphs
+
+    def clear(self) -> None:
+        """Forget all graphs."""
+        self._graphs.clear()
+
+    def run(self, steps: DecodingSteps) -> None:
+        """Run steps; the first time, capture them, too, where that is possible."""
+        graph = self._graphs.get(steps.bucket)
+        if graph is not None:
+            graph.replay()
+        elif self.captures:
+            self._run_and_capture(steps)
+        else:
+            steps.run()
+
+    def fail(self, error: Exception) -> None:
+        """Capture no more, and say why, once."""
+        self.captures = False
+        self._graphs.clear()
+        if self.has_failed:
+            return
+        self.has_failed = True
+        warn_of_failure(error)
+
+    def _run_and_capture(self, steps: DecodingSteps) -> None:
+        buffers = steps.buffers
+        before = buffers.snapshot()
+        stream = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(stream)
+        with torch.cuda.stream(self._stream):
+            steps.run()
+        stream.wait_stream(self._stream)
+        after = buffers.snapshot()
+        try:
+            graph = self._capture(steps)
+            buffers.restore(before)
+            graph.replay()
+            replayed = buffers.snapshot()
+            if not all(torch.allclose(a, b, equal_nan=True) for a, b in zip(replayed, after, strict=True)):
+                raise RuntimeError("a captured graph gives other tokens than its operations one by one")
+        except Exception as error:
+            buffers.restore(after)
+            self.fail(error)
+            return
+        self._graphs[steps.bucket] = graph
+
+    def _capture(self, steps: DecodingSteps) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize(self._device)
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            with torch.cuda.stream(self._stream):
+                graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+                try:
+                    steps.run()
+                except BaseException:
+                    with contextlib.suppress(RuntimeError):
+                        graph.capture_end()  # the stream would capture for ever
+                    raise
+                graph.capture_end()
+        finally:
+            if was_enabled:
+                gc.enable()
+        return graph
