@@ -133,7 +133,7 @@ class SpeechEngine:
         Not for the device's thread, which captures them one by one, between the steps of others.
         """
         new_decoder(pipeline.gpt, pipeline.precision)
-        if self._cuda_graphs:
+        if self._cuda_graphs and pipeline.gpt.device.type == "cuda":
             preparations = self.call(partial(graph_preparations, pipeline.gpt, pipeline.precision)).result()
             for prepare in preparations:
                 self.call(prepare).result()

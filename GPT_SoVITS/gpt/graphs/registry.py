@@ -54,6 +54,7 @@ def release_graph_decoders() -> None:
     for shape, decoder in list(_decoders.items()):
         decoder.drop_orphans()
         if not decoder.rows:
+            decoder.replays.clear()
             del _decoders[shape]
 
 
