@@ -54,14 +54,14 @@ class FlowMatchingBatch:
     def to(self, device: torch.device | str) -> FlowMatchingBatch:
         """Return the batch on a device."""
         return FlowMatchingBatch(
-            spec=self.spec.to(device),
-            spec_lengths=self.spec_lengths.to(device),
-            mel=self.mel.to(device),
-            mel_lengths=self.mel_lengths.to(device),
-            text=self.text.to(device),
-            text_lengths=self.text_lengths.to(device),
-            codes=None if self.codes is None else self.codes.to(device),
-            ssl=None if self.ssl is None else self.ssl.to(device),
+            spec=self.spec.to(device, non_blocking=True),
+            spec_lengths=self.spec_lengths.to(device, non_blocking=True),
+            mel=self.mel.to(device, non_blocking=True),
+            mel_lengths=self.mel_lengths.to(device, non_blocking=True),
+            text=self.text.to(device, non_blocking=True),
+            text_lengths=self.text_lengths.to(device, non_blocking=True),
+            codes=None if self.codes is None else self.codes.to(device, non_blocking=True),
+            ssl=None if self.ssl is None else self.ssl.to(device, non_blocking=True),
         )
 
 

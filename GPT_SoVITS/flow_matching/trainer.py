@@ -25,6 +25,7 @@ from GPT_SoVITS.sovits.recording_trainer import RecordingTrainer
 from GPT_SoVITS.sovits.recordings import RecordingBatches, StepEntries
 from GPT_SoVITS.sovits.training_set import choose_source, select_entries
 from GPT_SoVITS.training.activation_checkpointing import checkpoint_layers
+from GPT_SoVITS.training.prefetch import pin
 from GPT_SoVITS.training.resume import TrainerState, fingerprint
 from GPT_SoVITS.training.trainer import Emit, StepResult
 
@@ -115,7 +116,7 @@ class FlowMatchingTrainer(RecordingTrainer[FlowMatchingItem]):
 
     def collate(self, items: Sequence[FlowMatchingItem]) -> FlowMatchingBatch:
         """Pad items to a batch on the device."""
-        return collate(items, self.recipe["model"]["frame_ratio"]).to(self.device)
+        return pin(collate(items, self.recipe["model"]["frame_ratio"]), self.device).to(self.device)
 
     def _checkpoint(self, model: FlowMatchingSoVITS) -> Checkpoint:
         state = model.state_dict() if self.config.rank is None else lora.lora_state(model)

@@ -43,12 +43,12 @@ class GPTBatch:
 
     def to(self, device: torch.device) -> GPTBatch:
         """Return the batch on a device."""
-        bert = None if self.bert is None else self.bert.to(device)
+        bert = None if self.bert is None else self.bert.to(device, non_blocking=True)
         return GPTBatch(
-            self.phonemes.to(device),
-            self.phoneme_lengths.to(device),
-            self.tokens.to(device),
-            self.token_lengths.to(device),
+            self.phonemes.to(device, non_blocking=True),
+            self.phoneme_lengths.to(device, non_blocking=True),
+            self.tokens.to(device, non_blocking=True),
+            self.token_lengths.to(device, non_blocking=True),
             bert,
         )
 

@@ -35,7 +35,7 @@ from GPT_SoVITS.text.symbols import symbols
 from GPT_SoVITS.training.activation_checkpointing import checkpoint_layers
 from GPT_SoVITS.training.base_weights import load_base_weights, open_base
 from GPT_SoVITS.training.gradient_reducer import GradientReducer
-from GPT_SoVITS.training.prefetch import Prefetcher
+from GPT_SoVITS.training.prefetch import Prefetcher, pin
 from GPT_SoVITS.training.resume import TrainerState, fingerprint
 from GPT_SoVITS.training.trainer import BaseTrainer, Emit, StepResult
 
@@ -88,7 +88,7 @@ class GPTTrainer(BaseTrainer[list[GPTItem]]):
         self.items = repeat_small(items)
         self.lengths = [len(item.tokens) for item in self.items]
         self.batch_size = effective_batch_size(config.batch_size, len(self.items), preference=config.dpo)
-        self.load = Prefetcher(collate)
+        self.load = Prefetcher[list[GPTItem], GPTBatch](lambda items: pin(collate(items), self.device))
 
         settings = read_section(GPTTrainSettings, self.recipe["train"], extra=True)
         items_per_process = -(-len(self.items) // self.group.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Generic, TypeVar
@@ -17,10 +18,11 @@ Item = TypeVar("Item")
 
 
 class ItemCache(Generic[Item]):
-    """Keeps loaded items, dataclasses of tensors, by name as long as they fit."""
+    """Keeps loaded items, dataclasses of tensors, by name as long as they fit; several threads may ask for them."""
 
     def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
         self._free_bytes = max_bytes
+        self._lock = threading.Lock()
         self._items: dict[str, Item] = {}
 
     def get(self, name: str, load: Callable[[], Item]) -> Item:
@@ -32,9 +34,10 @@ class ItemCache(Generic[Item]):
         except (OSError, RuntimeError, ValueError, ModelError) as error:
             raise ModelError("bad_training_item", f"{name} cannot be used: {error}") from error
         size = item_bytes(item)
-        if size <= self._free_bytes:
-            self._free_bytes -= size
-            self._items[name] = item
+        with self._lock:
+            if size <= self._free_bytes and name not in self._items:
+                self._free_bytes -= size
+                self._items[name] = item
         return item
 
 

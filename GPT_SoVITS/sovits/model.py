@@ -60,15 +60,15 @@ class SoVITSBatch:
     def to(self, device: torch.device | str) -> SoVITSBatch:
         """Return the batch on a device."""
         return SoVITSBatch(
-            spec=self.spec.to(device),
-            spec_lengths=self.spec_lengths.to(device),
-            wave=self.wave.to(device),
-            text=self.text.to(device),
-            text_lengths=self.text_lengths.to(device),
-            codes=None if self.codes is None else self.codes.to(device),
-            ssl=None if self.ssl is None else self.ssl.to(device),
-            speaker=None if self.speaker is None else self.speaker.to(device),
-            f0=None if self.f0 is None else self.f0.to(device),
+            spec=self.spec.to(device, non_blocking=True),
+            spec_lengths=self.spec_lengths.to(device, non_blocking=True),
+            wave=self.wave.to(device, non_blocking=True),
+            text=self.text.to(device, non_blocking=True),
+            text_lengths=self.text_lengths.to(device, non_blocking=True),
+            codes=None if self.codes is None else self.codes.to(device, non_blocking=True),
+            ssl=None if self.ssl is None else self.ssl.to(device, non_blocking=True),
+            speaker=None if self.speaker is None else self.speaker.to(device, non_blocking=True),
+            f0=None if self.f0 is None else self.f0.to(device, non_blocking=True),
         )
 
 

@@ -11,7 +11,7 @@ from GPT_SoVITS.sovits.data import BucketSampler
 from GPT_SoVITS.sovits.training_config import RecordingTrainingConfig
 from GPT_SoVITS.sovits.training_set import Selection, TrainingSetEntry
 from GPT_SoVITS.training.distributed import ProcessGroup
-from GPT_SoVITS.training.prefetch import Prefetcher
+from GPT_SoVITS.training.prefetch import ItemLoader, Prefetcher, worker_count
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +80,8 @@ class RecordingBatches(Generic[Item]):
             replicas=group.size,
             rank=group.rank,
         )
-        self._prefetch = Prefetcher[StepEntries, list[list[Item]]](
-            lambda work: [[load(entry) for entry in batch] for batch in work]
-        )
+        load_items = ItemLoader(load, worker_count(group.device))
+        self._prefetch = Prefetcher[StepEntries, list[list[Item]]](lambda work: [load_items(batch) for batch in work])
 
     @property
     def steps_per_epoch(self) -> int:

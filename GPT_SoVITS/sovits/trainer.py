@@ -26,6 +26,7 @@ from GPT_SoVITS.sovits.recordings import RecordingBatches, StepEntries
 from GPT_SoVITS.sovits.training_config import SoVITSTrainingConfig
 from GPT_SoVITS.sovits.training_set import choose_source, select_entries
 from GPT_SoVITS.training.activation_checkpointing import checkpoint_layers
+from GPT_SoVITS.training.prefetch import pin
 from GPT_SoVITS.training.resume import TrainerState, fingerprint
 from GPT_SoVITS.training.trainer import AudioSample, Emit, StepResult
 
@@ -153,7 +154,7 @@ class SoVITSTrainer(RecordingTrainer[SoVITSItem]):
         frames = self.settings.crop_frames
         if frames:
             items = [crop(item, frames, self.spectrogram.hop_length) for item in items]
-        return collate(items).to(self.device)
+        return pin(collate(items), self.device).to(self.device)
 
 
 def costly_layers(generator: SoVITS, discriminator: Discriminator | None) -> list[nn.Module]:

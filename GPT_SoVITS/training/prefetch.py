@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
 from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+GPU_WORKERS = 4
+"""Threads that load the recordings of a batch for a GPU; on a CPU they would take cores from the network."""
 
 Work = TypeVar("Work")
 Loaded = TypeVar("Loaded")
@@ -30,3 +37,28 @@ class Prefetcher(Generic[Work, Loaded]):
         if following is not None:
             self._pending = following, self._executor.submit(self.load, following)
         return loaded
+
+
+class ItemLoader(Generic[Work, Loaded]):
+    """Loads several items, on a GPU several at a time; the results are in order in any case."""
+
+    def __init__(self, load: Callable[[Work], Loaded], workers: int) -> None:
+        self._load = load
+        self._executor = ThreadPoolExecutor(workers, "worker") if workers > 1 else None
+
+    def __call__(self, items: Iterable[Work]) -> list[Loaded]:
+        """Load the items; the first that fails raises its error."""
+        return list(map(self._load, items) if self._executor is None else self._executor.map(self._load, items))
+
+
+def worker_count(device: torch.device) -> int:
+    """Return how many threads load the items of a batch that is computed on a device."""
+    return GPU_WORKERS if device.type == "cuda" else 1
+
+
+def pin(batch: Loaded, device: torch.device) -> Loaded:
+    """Return a batch, a dataclass of tensors, in memory that a GPU copies from while it computes."""
+    if device.type != "cuda":
+        return batch
+    values = {entry.name: getattr(batch, entry.name) for entry in fields(batch)}  # type: ignore[arg-type]  # a dataclass
+    return type(batch)(**{n: v.pin_memory() if isinstance(v, Tensor) else v for n, v in values.items()})
