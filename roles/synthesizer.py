@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import queue
 import random
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -51,9 +50,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SWITCH_SECONDS: Final = 0.000_5
-"""For so long one thread of Python computes while others wait: a chunk is published while the engine goes on, and would
-wait ten times as long for each of its steps with Python's own interval."""
 PAUSE_SECONDS: Final = 0.3
 """Silence after an utterance (inference-pipeline §1, fragment_interval)."""
 
@@ -75,7 +71,6 @@ class Synthesizer:
         from GPT_SoVITS.engine.warm_up import warm_up
         from GPT_SoVITS.synthesis.model_loading import suitable_precision
 
-        sys.setswitchinterval(SWITCH_SECONDS)
         self.services = services
         self.voices = LoadedVoices(services)
         self.recognizers = SpeechRecognizers(services)

@@ -26,6 +26,10 @@ from GPT_SoVITS.synthesis.verification.samples import sample_faults
 from GPT_SoVITS.synthesis.word_timing import PeakLevels, SpokenWord, WordTimer
 from GPT_SoVITS.text import PhonemizedText
 
+YIELD_SECONDS = 0.001
+"""The engine's thread pauses so long after the first chunk of a live utterance, which another thread publishes
+meanwhile; it would else wait for this one, up to 5 ms each time that it needs Python."""
+
 
 class UtteranceHandle:
     """An utterance that was submitted."""
@@ -232,6 +236,8 @@ class RunningUtterance:
         self.delivered.append(speech)
         self.scheduled.delivered(time.monotonic(), len(speech.samples) / speech.sample_rate)
         self.listener.on_chunk(speech)
+        if self.scheduled.live and len(self.delivered) == 1:
+            time.sleep(YIELD_SECONDS)
 
     def _feed(self) -> None:
         """Give the second stage the tokens that it has not had."""
