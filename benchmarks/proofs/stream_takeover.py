@@ -58,7 +58,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Kill as often as requested and return 0 when every stream had the same bytes and the gaps are short."""
     parser = argparse.ArgumentParser(prog="scripts/prove stream-takeover", description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--synthesizers", type=int, default=1, choices=sorted(GOAL_SECONDS))
+    parser.add_argument(
+        "--synthesizers",
+        type=int,
+        default=1,
+        choices=sorted(GOAL_SECONDS),
+        help="a host without a GPU has one for two cores (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the places at which one is killed")
     parser.add_argument("--folder", type=Path, help="keep the data here; a run that was interrupted goes on from it")
     options = parser.parse_args(arguments)
