@@ -84,6 +84,7 @@ from api.services.step_tasks import StepTaskService
 from api.services.sweeper import sweep_periodically
 from api.services.text_splitting import prepare_splitting
 from api.services.uploads import UploadService
+from api.services.voice_releases import VoiceReleases
 from api.services.voices import VoiceService
 from common.package_version import package_version
 from core.audit import AuditLog
@@ -317,6 +318,7 @@ def _make_services(settings: Settings, redis: Redis, chunks: Redis, metrics: Met
         stream_tokens=StreamTokens(redis, settings.key_prefix),
         sse=SseResponder(metrics.watchers),
         checkpoints=CheckpointService(records, storage, settings.data_path),
+        releases=VoiceReleases(settings, records, storage),
         jobs=JobService(queue, inference, batches),
         logs=LogService(records, queue, events, storage),
         recordings=recordings,

@@ -24,6 +24,7 @@ from api.services.speech import SpeechService
 from api.services.spoken_consents import SpokenConsents
 from api.services.step_tasks import StepTaskService
 from api.services.uploads import UploadService
+from api.services.voice_releases import VoiceReleases
 from api.services.voices import VoiceService
 from core.access import Caller
 from core.audit import AuditLog
@@ -66,6 +67,7 @@ class ApiServices:
     metrics: Metrics
     sse: SseResponder
     checkpoints: CheckpointService
+    releases: VoiceReleases
     jobs: JobService
     logs: LogService
     recordings: RecordingService

@@ -1,4 +1,7 @@
-"""How long a backup and a recovery take: `scripts/bench standby [--megabytes 2000] [--changes 500] [--json FILE]`."""
+"""How long a backup and a recovery take: `scripts/bench standby [--megabytes 2000] [--changes 500] [--json FILE]`.
+
+The target is a folder, or with `--bucket` an S3 server of this host. The content cannot be compressed.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from benchmarks.chaos.bucket_server import BucketServer
 from benchmarks.report import Row, report
 from core.records import NewFileRecord, Records, upgrade
 from core.settings import Settings, read_settings
@@ -32,16 +37,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--megabytes", type=int, default=2000)
     parser.add_argument("--changes", type=int, default=500)
+    parser.add_argument("--bucket", action="store_true", help="back up to an S3 server of this host")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="sovitsd-bench-") as folder:
-        rows = measure(Path(folder), options.megabytes, options.changes)
+    with tempfile.TemporaryDirectory(prefix="sovitsd-bench-") as name, ExitStack() as stack:
+        folder = Path(name)
+        target = str(folder / "target")
+        if options.bucket:
+            target = stack.enter_context(BucketServer()).new_bucket("backups")
+        rows = measure(folder, target, options.megabytes, options.changes)
     report("standby", rows, options.json)
 
 
-def measure(folder: Path, megabytes: int, changes: int) -> list[Row]:
+def measure(folder: Path, backup_url: str, megabytes: int, changes: int) -> list[Row]:
     """Return the seconds of each part beside its goal."""
-    settings = read_settings(data_path=folder / "main", backup_url=str(folder / "target"))
+    settings = read_settings(data_path=folder / "main", backup_url=backup_url)
     upgrade(settings.resolved_database_url)
     count = max(1, megabytes * 1_000_000 // FILE_BYTES)
     asyncio.run(_add(settings, count, FILE_BYTES, "big"))

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 600.0
 """Pause after a backup that failed."""
+URGENT_RETRY_SECONDS: Final = 30.0
+"""The same after a restore, when no backup counts yet."""
 NICENESS: Final = "10"
 """A backup gives way to speech."""
 
@@ -39,6 +41,7 @@ class BackupActions:
         self._lease = PrimaryLease.of(settings)
         self._shipper: ChangeShipper | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._retry_seconds = RETRY_SECONDS
 
     def periodic_actions(self) -> tuple[PeriodicAction, ...]:
         """Return the actions for `Maintenance`; none without a BACKUP_URL."""
@@ -62,13 +65,17 @@ class BackupActions:
         if not self._is_primary():
             return
         status = self._state.status()
-        due = status.restored_at  # its changes are sent as soon as there is a backup for them to follow
+        due = status.restored_at
+        # The changes of a restored site are sent once there is a backup for them to follow; its voices speak later.
+        urgent = status.created_at < due
         if self._settings.backup_schedule:
             due = max(due, last_due(self._settings.backup_schedule, datetime.now()))
-        if status.created_at >= due or time.time() - status.failed_at < RETRY_SECONDS:
+        self._retry_seconds = URGENT_RETRY_SECONDS if urgent else RETRY_SECONDS
+        if status.created_at >= due or time.time() - status.failed_at < self._retry_seconds:
             return
-        nice = [path, "-n", NICENESS] if (path := shutil.which("nice")) else []
-        command = [*nice, *product_command("backup", "now", "--prune", "--json")]
+        nice = [path, "-n", NICENESS] if (path := shutil.which("nice")) and not urgent else []
+        options = ["--without-speech"] if urgent else ["--prune"]
+        command = [*nice, *product_command("backup", "now", "--json", *options)]
         # From the supervisor's main thread, which lives as long as the child should.
         self._process = start_child(
             command,
@@ -90,7 +97,7 @@ class BackupActions:
             )
         else:
             reason = status.error or f"exit code {code}"
-            logger.error("The backup failed: %s It is tried again in %g s.", reason, RETRY_SECONDS)
+            logger.error("The backup failed: %s It is tried again in %g s.", reason, self._retry_seconds)
             notify(self._settings, "backup.failed", f"The backup failed: {reason}")
             if not status.error:
                 self._state.change_status(error=reason, failed_at=time.time())

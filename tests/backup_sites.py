@@ -29,6 +29,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 class Site:
     """A data folder with a database, and the target of its backups."""
 
+    retry_seconds = 1.0
+    """How long a request to the target is repeated, and waits for a response."""
+
     def __init__(self, folder: Path, target: str, database_url: str = "", **settings: object) -> None:
         self.settings: Settings = read_settings(
             data_path=folder, backup_url=target, database_url=database_url, **settings
@@ -100,7 +103,7 @@ class Site:
 
     @property
     def target(self):  # type: ignore[no-untyped-def]
-        return open_target(self.settings.backup_url, retry_seconds=1.0)
+        return open_target(self.settings.backup_url, retry_seconds=self.retry_seconds)
 
     @property
     def catalog(self) -> BackupCatalog:

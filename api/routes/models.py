@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -29,6 +29,8 @@ class ModelVoiceView(TypedDict):
 
     id: str
     name: str
+    release_id: str | None
+    """What it speaks with: equal ids, equal weights, text front end and settings, on any site."""
 
 
 class ModelView(TypedDict):
@@ -76,10 +78,11 @@ async def list_models(
         limit, offset, kind=type, version=version, exp_id=exp_id, promoted=promoted, cursor=cursor
     )
     voices = await api.checkpoints.voices(page.items)
+    releases = await api.releases.of([voice for users in voices.values() for voice in users])
     experiments = await api.checkpoints.experiments(page.items)
 
     def view(record: CheckpointRecord) -> ModelView:
-        return model_view(record, voices[record.id], experiments.get(record.exp_id or ""))
+        return model_view(record, voices[record.id], experiments.get(record.exp_id or ""), releases)
 
     return page_response(page, view, limit, offset, cursors=True)
 
@@ -107,13 +110,17 @@ async def delete_model(model_id: str, api: Api) -> Response:
 async def _model_response(api: ApiServices, record: CheckpointRecord) -> JsonResponse:
     voices = await api.checkpoints.voices([record])
     experiments = await api.checkpoints.experiments([record])
-    return JsonResponse(model_view(record, voices[record.id], experiments.get(record.exp_id or "")))
+    releases = await api.releases.of(voices[record.id])
+    return JsonResponse(model_view(record, voices[record.id], experiments.get(record.exp_id or ""), releases))
 
 
 def model_view(
-    record: CheckpointRecord, voices: Sequence[VoiceRecord], experiment: ExperimentRecord | None
+    record: CheckpointRecord,
+    voices: Sequence[VoiceRecord],
+    experiment: ExperimentRecord | None,
+    releases: Mapping[str, str | None],
 ) -> ModelView:
-    """Return a checkpoint as the API shows it, with what trained it and the voices that use it."""
+    """Return a checkpoint as the API shows it, with what trained it and the voices that use it, and their releases."""
     return {
         "id": record.id,
         "task_id": experiment.task_id if experiment is not None else None,
@@ -131,6 +138,6 @@ def model_view(
         "promoted": record.promoted,
         "exp_id": record.exp_id,
         "lineage": record.lineage,
-        "voices": [{"id": voice.id, "name": voice.name} for voice in voices],
+        "voices": [{"id": voice.id, "name": voice.name, "release_id": releases[voice.id]} for voice in voices],
         "created_at": iso(record.created_at),
     }

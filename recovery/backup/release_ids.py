@@ -65,8 +65,10 @@ class ReleaseDifference:
 class ReleaseRegistry:
     """Computes the release ids of one site anew."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, trusts_records: bool = False) -> None:
+        """`trusts_records`: the hashes of checkpoints are those of their records, and no file of weights is read."""
         self._settings = settings
+        self._trusts_records = trusts_records
         self._hashes: dict[Path, str] = {}
 
     async def releases(self, records: Records, storage: Storage) -> tuple[list[Release], list[str]]:
@@ -74,14 +76,18 @@ class ReleaseRegistry:
         releases, problems = [], []
         for voice in await all_voices(records):
             try:
-                pair = [
-                    await records.checkpoints.get(checkpoint_id)
-                    for checkpoint_id in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
-                ]
-                releases.append(await asyncio.to_thread(self._release, voice, pair, storage))
+                releases.append(await self.release(voice, records, storage))
             except (Conflict, NotFound) as error:
                 problems.append(error.message)
         return releases, problems
+
+    async def release(self, voice: VoiceRecord, records: Records, storage: Storage) -> Release:
+        """Return the release of a voice; raise Conflict or NotFound for one that lacks a file or a checkpoint."""
+        pair = [
+            await records.checkpoints.get(checkpoint_id)
+            for checkpoint_id in (voice.gpt_checkpoint_id, voice.sovits_checkpoint_id)
+        ]
+        return await asyncio.to_thread(self._release, voice, pair, storage)
 
     def _release(self, voice: VoiceRecord, pair: Sequence[CheckpointRecord], storage: Storage) -> Release:
         prompts = [
@@ -94,7 +100,7 @@ class ReleaseRegistry:
             for prompt in voice.prompts
         ]
         parts = {
-            **{record.kind: self._file(voice, storage.path(record.storage_key)) for record in pair},
+            **{record.kind: self._checkpoint(voice, record, storage) for record in pair},
             "prompts": _hash_json([prompts, voice.pronunciations]),
             **self._shared,
             **{part: self._part(part, voice.version) for part in needed_parts(voice.version)[2:]},
@@ -123,6 +129,9 @@ class ReleaseRegistry:
         if path not in self._hashes:
             self._hashes[path] = hash_folder(path) if path.is_dir() else sha256_of_file(path)
         return self._hashes[path]
+
+    def _checkpoint(self, voice: VoiceRecord, record: CheckpointRecord, storage: Storage) -> str:
+        return record.sha256 if self._trusts_records else self._file(voice, storage.path(record.storage_key))
 
     def _file(self, voice: VoiceRecord, path: Path) -> str:
         if path not in self._hashes:

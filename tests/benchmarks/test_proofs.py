@@ -7,6 +7,7 @@ from dataclasses import asdict
 import orjson
 import pytest
 
+from benchmarks.chaos import site_switches
 from benchmarks.chaos.accounts import Accounts
 from benchmarks.proofs import random_kills, standby, start_race, stream_takeover
 
@@ -51,3 +52,13 @@ def test_after_random_kills_of_backups_a_restore_has_every_acknowledged_file(tmp
     assert figures["lost"] == []
     assert figures["epochs_with_two_holders"] == 0
     assert int(str(figures["acknowledged"])) > 0
+    assert figures["cuts"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_of_two_sites_that_live_one_writes_though_a_switch_is_killed_and_the_other_site_cannot_know(tmp_path):
+    figures = site_switches.prove_switches(tmp_path, switches=2, seed=3, recovery_point=10.0)
+
+    assert figures["writers_at_once"] == 0
+    assert figures["switch_lost"] == []

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from daemon_stage import Stage
-from fault_proxy import FaultProxy
 from faulty_daemon import FaultyDaemon
 
+from benchmarks.chaos.fault_proxy import FaultProxy
 from core.redis_server import EmbeddedServer
 
 _numbers = itertools.count()

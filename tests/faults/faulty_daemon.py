@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from daemon_stage import Daemon, Stage
-from fault_proxy import FaultProxy
 from job_waiting import wait_for_job
 
+from benchmarks.chaos.fault_proxy import FaultProxy
 from core.jobs.job import Job, JobStatus
 from core.jobs.queue import Queue
 from core.jobs.queue_options import QueueOptions

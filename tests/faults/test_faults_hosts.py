@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from daemon_stage import REPOSITORY, TOYS, Stage, until
-from fault_proxy import FaultProxy
 from faulty_daemon import LEASE_SECONDS, FaultyDaemon
 from process_children import children_of
 
+from benchmarks.chaos.fault_proxy import FaultProxy
 from core.jobs.job import JobStatus, NewJob
 from core.jobs.queue import Queue
 from core.jobs.queue_options import QueueOptions

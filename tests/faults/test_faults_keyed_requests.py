@@ -11,8 +11,8 @@ import httpx
 import orjson
 import pytest
 from daemon_stage import Daemon, Stage, until
-from fault_proxy import FaultProxy
 
+from benchmarks.chaos.fault_proxy import FaultProxy
 from core.settings import REPOSITORY
 
 pytestmark = [

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 from daemon_stage import Stage
-from fault_proxy import FaultProxy
 from faulty_daemon import FaultyDaemon
 
+from benchmarks.chaos.fault_proxy import FaultProxy
 from core.jobs.events import Events
 from core.jobs.job import JobStatus, NewJob
 from core.jobs.queue import AsyncQueue, Queue

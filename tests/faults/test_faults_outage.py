@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 from daemon_stage import Stage, until
-from fault_proxy import FaultProxy
 from faulty_daemon import LEASE_SECONDS, FaultyDaemon
 
+from benchmarks.chaos.fault_proxy import FaultProxy
 from core.jobs.job import JobStatus, NewJob
 from core.jobs.worker_commands import OUTAGE_SECONDS
 from core.redis import connect

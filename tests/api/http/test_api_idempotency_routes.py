@@ -13,13 +13,13 @@ import httpx
 import pytest
 from access_world import World, create_keys, create_world, headers
 from api_support import Api, ToneWorkers, eventually, tone
-from fault_proxy import FaultProxy
 from sqlalchemy import func, select
 from voice_support import make_model
 
 from api.app import create_app
 from api.http.access import DeclaredRoute, declared_routes
 from api.http.wrong_keys import MAX_DIFFERENT
+from benchmarks.chaos.fault_proxy import FaultProxy
 from core.records import DatasetContents, RecordingRecord, SegmentRecord, VoiceRecord
 from core.records.tables import metadata
 from core.settings import read_settings

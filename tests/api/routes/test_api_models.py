@@ -11,6 +11,7 @@ from core.errors import StorageUnavailable
 from core.records import NewCheckpointRecord, Records
 from core.settings import Settings
 from core.storage import Storage
+from recovery.backup.release_ids import ReleaseRegistry
 
 MODELS = "/api/v1/models"
 
@@ -21,7 +22,7 @@ def storage(settings: Settings) -> Storage:
 
 
 async def test_models_are_listed_with_all_that_is_known_of_them(
-    client: httpx.AsyncClient, records: Records, storage: Storage
+    client: httpx.AsyncClient, records: Records, settings: Settings, storage: Storage
 ) -> None:
     voice = await make_whole_voice(records, storage, "Carol", b"sound")
     spare = await make_model(records, storage, "gpt", version="v2", salt="spare")
@@ -35,7 +36,8 @@ async def test_models_are_listed_with_all_that_is_known_of_them(
     assert [model["id"] for model in official["items"]] == [spare.id]
     assert (item["type"], item["version"], item["epoch"], item["metrics"]) == ("gpt", "nano", 8, {"loss": 1.5})
     assert item["lineage"] == {"code": "abc"}
-    assert item["voices"] == [{"id": voice.id, "name": "Carol"}]
+    (release,), _ = await ReleaseRegistry(settings).releases(records, storage)
+    assert item["voices"] == [{"id": voice.id, "name": "Carol", "release_id": release.id}]
     assert len(item["sha256"]) == 64
     assert item["size_bytes"] == storage.size(f"checkpoints/{item['id']}.safetensors")
     assert [(await client.get(MODELS, params={"type": "cat"})).status_code] == [422]

@@ -17,8 +17,8 @@ import httpx
 import pytest
 from backup_sites import REPOSITORY, start_main
 from daemon_stage import until
-from fault_proxy import FaultProxy
 
+from benchmarks.chaos.fault_proxy import FaultProxy
 from core.settings import Settings, read_settings
 from recovery.backup.catalog import BackupCatalog
 from recovery.backup.local_state import LocalState

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from daemon_stage import until
-from fault_proxy import FaultProxy
 from training_experiments import TrainingExperiments, saved
 
+from benchmarks.chaos.fault_proxy import FaultProxy
 from core.jobs.job import JobStatus
 from core.redis_server import EmbeddedServer
 from core.settings import read_settings
