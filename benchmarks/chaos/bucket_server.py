@@ -12,6 +12,8 @@ from typing import Final, Self
 
 import httpx
 
+from core.process import start_child
+
 START_SECONDS: Final = 60.0
 BUFFER_BYTES: Final = 1 << 16
 """Of an object in memory; the rest is in a temporary file."""
@@ -27,7 +29,7 @@ class BucketServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
+        self._process = start_child(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
             env={**os.environ, "MOTO_S3_DEFAULT_KEY_BUFFER_SIZE": str(BUFFER_BYTES)},
             stdout=subprocess.DEVNULL,

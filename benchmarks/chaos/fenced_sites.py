@@ -16,6 +16,7 @@ import httpx
 
 from benchmarks.chaos.fault_proxy import FaultProxy
 from common.programs import product_command
+from core.process import start_child
 from core.settings import Settings, read_settings
 from recovery.standby.local_service import LocalService
 
@@ -33,6 +34,7 @@ class AcknowledgedFile:
     site: str
     written_at: float
     """By the clock of this host, which all sites share."""
+    acknowledged_at: float
 
 
 class FencedSite:
@@ -79,17 +81,21 @@ class FencedSite:
     def start(self) -> None:
         """Start the service, wait until it is announced, and let the client write."""
         with (self.folder.parent / f"{self.name}.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                product_command("serve", "--roles", "synthesizer"), env=self.environment, stdout=log, stderr=log
-            )
+            command = product_command("serve", "--roles", "synthesizer")
+            self._process = start_child(command, env=self.environment, stdout=log, stderr=log)
         LocalService(self.settings).url()
         self._client.start()
 
+    def stop_client(self) -> None:
+        """Write no more, and wait for the response to the last upload."""
+        self._ended.set()
+        if self._client.is_alive():
+            self._client.join()
+
     def close(self) -> None:
         """End the client, the service and the network."""
-        self._ended.set()
+        self.stop_client()
         if self._process is not None:
-            self._client.join()
             self._process.terminate()
             self._process.wait()
         self.network.close()
@@ -115,7 +121,7 @@ class FencedSite:
                 continue
             if response.status_code in (200, 201):
                 at = datetime.fromisoformat(response.json()["uploaded_at"]).timestamp()
-                self.acknowledged.append(AcknowledgedFile(name, self.name, at))
+                self.acknowledged.append(AcknowledgedFile(name, self.name, at, time.time()))
 
     def _request(self, method: str, **options: object) -> httpx.Response:
         url = f"{LocalService(self.settings).url()}/api/v1/files"

@@ -4,11 +4,13 @@ other time the site that is replaced cannot reach the bucket, so that it cannot 
 
 from __future__ import annotations
 
+import math
 import random
 import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +30,7 @@ STEPS: Final = 12
 """Lines of a switch after one of which it is killed."""
 
 
-def prove_switches(folder: Path, switches: int, seed: int, recovery_point: float) -> dict[str, object]:
+def prove_switches(folder: Path, switches: int, seed: int) -> dict[str, object]:
     """Switch to and fro so many times; return what came of it."""
     generator = random.Random(seed)
     with BucketServer() as server:
@@ -38,12 +40,14 @@ def prove_switches(folder: Path, switches: int, seed: int, recovery_point: float
         try:
             primary, standby = sites
             _prepare(primary, standby)
-            seconds = []
+            seconds, sent_until = [], []
             for number in range(switches):
-                sent_at = time.time()
-                wait_until(lambda at=sent_at, site=primary: _sent_since(site, at), "changes to be sent")
+                wait_until(partial(_has_sent, primary, time.time()), "changes to be sent")
+                sent_until.append(_sent_until(primary))
                 seconds.append(_switch(primary, standby, generator, cut=number % 2 == 0))
                 primary, standby = standby, primary
+            for site in sites:
+                site.stop_client()
             present = primary.file_names()
         finally:
             for site in sites:
@@ -53,7 +57,7 @@ def prove_switches(folder: Path, switches: int, seed: int, recovery_point: float
         "switches": switches,
         "switch_seconds": [round(value, 1) for value in seconds],
         "switch_acknowledged": len(acknowledged),
-        "switch_lost": lost(acknowledged, present, recovery_point),
+        "switch_lost": lost(acknowledged, present, sent_until),
         "writers_at_once": len(reigns(acknowledged)) - 1 - switches,
     }
 
@@ -68,13 +72,13 @@ def reigns(acknowledged: Sequence[AcknowledgedFile]) -> list[list[AcknowledgedFi
     return parts
 
 
-def lost(acknowledged: Sequence[AcknowledgedFile], present: set[str], recovery_point: float) -> list[str]:
-    """Return files that are gone although they were acknowledged longer than the recovery point before a switch."""
+def lost(acknowledged: Sequence[AcknowledgedFile], present: set[str], sent_until: Sequence[float]) -> list[str]:
+    """Return files that are gone although they were acknowledged before the changes were sent, or by the last site."""
     return [
         file.name
-        for part in reigns(acknowledged)
+        for part, sent in zip(reigns(acknowledged), (*sent_until, math.inf), strict=False)
         for file in part
-        if file.name not in present and file.written_at < part[-1].written_at - recovery_point
+        if file.name not in present and file.acknowledged_at < sent
     ]
 
 
@@ -89,8 +93,13 @@ def _prepare(primary: FencedSite, standby: FencedSite) -> None:
     standby.start()
 
 
-def _sent_since(site: FencedSite, at: float) -> bool:
-    return LocalState.of(site.settings).status().shipped_at > at
+def _has_sent(site: FencedSite, at: float) -> bool:
+    return _sent_until(site) > at
+
+
+def _sent_until(site: FencedSite) -> float:
+    """Return when all that had changed was last in the bucket."""
+    return LocalState.of(site.settings).status().shipped_at
 
 
 def _switch(primary: FencedSite, standby: FencedSite, generator: random.Random, *, cut: bool) -> float:

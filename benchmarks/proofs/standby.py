@@ -70,7 +70,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sovitsd-proof-") as name:
         folder = Path(name)
         figures = prove(folder, options.kills, options.seed)
-        figures |= prove_switches(folder, options.switches, options.seed, RECOVERY_POINT_SECONDS)
+        figures |= prove_switches(folder, options.switches, options.seed)
     in_time = float(str(figures["recovery_point_seconds"])) <= RECOVERY_POINT_SECONDS
     wrong = ("lost", "epochs_with_two_holders", "switch_lost", "writers_at_once")
     return write_proof("standby", figures, passed=in_time and not any(figures[name] for name in wrong))

@@ -40,6 +40,11 @@ NOISE_FACTOR: Final = 2.0
 """Cells below so many times the noise count nothing."""
 THRESHOLD: Final = 5.9
 """Standard deviations. Of 192 beginnings that are tried, the best of a recording without a mark stays below 5.4."""
+FALSE_ALARM_RATE: Final = 0.00026
+"""Part of recordings without a mark whose score reaches THRESHOLD, at most: `scripts/bench marks` counted 16 of 100,000,
+and with 95 % certainty there are no more than this."""
+FALSE_ALARM_SCALE: Final = 0.25
+"""Standard deviations over which that part falls to 1/e; 0.22 is what the highest scores of the same run suggest."""
 PATTERN_BEGINNINGS: Final = PERIOD * round(BLOCK_SECONDS / HOP_SECONDS)
 """Beginnings of the pattern that are tried."""
 SEGMENT_SECONDS: Final = 60.0
@@ -62,6 +67,16 @@ class Detection:
     def found(self) -> bool:
         """Return whether the recording carries the mark."""
         return self.score >= THRESHOLD
+
+    @property
+    def confidence(self) -> float:
+        """One minus the part of recordings without the mark that would reach this score; 0 where nothing was found.
+
+        Speech is not as random as the normal distribution says, so the part was counted, and falls exponentially.
+        """
+        if not self.found:
+            return 0.0
+        return 1 - FALSE_ALARM_RATE * math.exp((THRESHOLD - self.score) / FALSE_ALARM_SCALE)
 
 
 def detect_watermark(samples: np.ndarray, sample_rate: int, pattern: Pattern) -> Detection:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from core.marks.detect import PATTERN_BEGINNINGS, RATE, Detection
+from core.marks.detect import RATE, Detection
 from core.marks.found_labels import FoundLabels, read_labels
 from core.marks.speech_label import SYNTHETIC
 from core.marks.speech_marks import SpeechMarks, format_mark
@@ -88,17 +87,16 @@ class DetectionReport:
 
     @property
     def confidence(self) -> float | None:
-        """How certain it is that this installation spoke it: one minus the probability of a false alarm.
+        """How certain it is that this installation spoke it: one minus the measured part of false alarms.
 
         None where only a label says so, which anybody can copy to another recording.
         """
         credentials = self.labels.credentials
         if credentials is not None and credentials.state == "own":
             return 1.0
-        if not self.watermark.found:
-            return None if self.labels.label is not None else 0.0
-        tail = math.erfc(self.watermark.score / math.sqrt(2)) / 2
-        return 1 - min(1.0, PATTERN_BEGINNINGS * tail)
+        if not self.watermark.found and self.labels.label is not None:
+            return None
+        return self.watermark.confidence
 
     @property
     def mark(self) -> str | None:

@@ -9,7 +9,14 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from core.marks.detect import band_differences, detect_watermark, find_pattern
+from core.marks.detect import (
+    FALSE_ALARM_RATE,
+    THRESHOLD,
+    Detection,
+    band_differences,
+    detect_watermark,
+    find_pattern,
+)
 from core.marks.embed import WatermarkEmbedder
 from core.marks.pattern import BLOCK_SECONDS, MAX_PAYLOAD, Pattern, codeword, payload_of
 from core.settings import REPOSITORY
@@ -105,6 +112,18 @@ def test_a_mark_survives_changes(name: str, change) -> None:
 def test_short_empty_and_silent_recordings_have_no_mark() -> None:
     for samples in (recording()[:0], recording()[:100], np.zeros(50_000, np.int16)):
         assert not detect_watermark(samples, 16_000, PATTERN).found
+
+
+def test_confidence_is_what_recordings_without_a_mark_leave() -> None:
+    scores = [THRESHOLD + step / 4 for step in range(40)]
+    doubts = [1 - Detection(score, None, 0.0).confidence for score in scores]
+
+    assert doubts[0] == pytest.approx(FALSE_ALARM_RATE)
+    assert doubts == sorted(doubts, reverse=True)
+    # Of 100,000 recordings without a mark that were counted, 16 reached 5.9 and five reached 6.35.
+    assert 16e-5 < doubts[0] < 32e-5
+    assert 5e-5 * 0.5 < 1 - Detection(6.35, None, 0.0).confidence < 5e-5 * 2
+    assert Detection(THRESHOLD - 0.01, None, 0.0).confidence == 0.0
 
 
 def test_codewords_are_read_back_and_wrong_ones_are_noticed() -> None:
