@@ -76,9 +76,9 @@ def lost(acknowledged: Sequence[AcknowledgedFile], present: set[str], sent_until
     """Return files that are gone although they were acknowledged before the changes were sent, or by the last site."""
     return [
         file.name
-        for part, sent in zip(reigns(acknowledged), (*sent_until, math.inf), strict=False)
+        for part, limit in zip(reigns(acknowledged), (*sent_until, math.inf), strict=False)
         for file in part
-        if file.name not in present and file.acknowledged_at < sent
+        if file.name not in present and file.acknowledged_at < limit
     ]
 
 
