@@ -21,7 +21,6 @@ from recovery.standby.epochs import Epochs, LeaseRenewal
 from recovery.standby.site import SiteIdentity
 from recovery.standby.watch import prefetch
 
-
 pytestmark = pytest.mark.slow
 
 
