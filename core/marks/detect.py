@@ -36,12 +36,12 @@ MAX_DEVIATION_DB: Final = 6.0
 FLOOR_DB: Final = 60.0
 """Cells that are so far below the loudest count nothing; 20 dB above that they count in full."""
 NOISE_PERCENTILE: Final = 10
-NOISE_FACTOR: Final = 2.0
+NOISE_FACTOR: Final = 5.0
 """Cells below so many times the noise count nothing."""
 THRESHOLD: Final = 5.9
 """Standard deviations. Of 192 beginnings that are tried, the best of a recording without a mark stays below 5.4."""
-FALSE_ALARM_RATE: Final = 0.00026
-"""Part of recordings without a mark whose score reaches THRESHOLD, at most: `scripts/bench marks` counted 16 of 100,000,
+FALSE_ALARM_RATE: Final = 0.0003
+"""Part of recordings without a mark whose score reaches THRESHOLD, at most: 6 of 40,000 did in `scripts/bench marks`,
 and with 95 % certainty there are no more than this."""
 FALSE_ALARM_SCALE: Final = 0.25
 """Standard deviations over which that part falls to 1/e; 0.22 is what the highest scores of the same run suggest."""

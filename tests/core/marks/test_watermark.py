@@ -120,7 +120,7 @@ def test_confidence_is_what_recordings_without_a_mark_leave() -> None:
 
     assert doubts[0] == pytest.approx(FALSE_ALARM_RATE)
     assert doubts == sorted(doubts, reverse=True)
-    # Of 100,000 recordings without a mark that were counted, 16 reached 5.9 and five reached 6.35.
+    # Of 100,000 recordings without a mark that were counted, 16 reached 5.9 and about five 6.35.
     assert 16e-5 < doubts[0] < 32e-5
     assert 5e-5 * 0.5 < 1 - Detection(6.35, None, 0.0).confidence < 5e-5 * 2
     assert Detection(THRESHOLD - 0.01, None, 0.0).confidence == 0.0
