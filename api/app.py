@@ -68,6 +68,7 @@ from api.routes.inference import dubbing
 from api.routes.inference import routes as inference
 from api.routes.speech_stream import route as speech_stream
 from api.routes.stages import routes as stages
+from api.routes.voices import proposals as voice_proposals
 from api.routes.voices import routes as voices
 from api.routes.voices import transfer as voice_transfer
 from api.services.caller_sessions import CallerSessions
@@ -75,6 +76,7 @@ from api.services.checkpoints import CheckpointService
 from api.services.detection import DetectionService
 from api.services.jobs import JobService
 from api.services.logs import LogService
+from api.services.prompt_proposals import PromptProposalService
 from api.services.provenance import ProvenanceLog
 from api.services.recordings import RecordingService
 from api.services.references import ReferenceService
@@ -86,6 +88,7 @@ from api.services.text_splitting import prepare_splitting
 from api.services.uploads import UploadService
 from api.services.voice_releases import VoiceReleases
 from api.services.voices import VoiceService
+from api.services.waited_jobs import WaitedJobs
 from common.package_version import package_version
 from core.audit import AuditLog
 from core.cancellation import cancel_and_wait
@@ -193,6 +196,7 @@ def shared_routes() -> tuple[BaseRoute, ...]:
         training_results.router,
         voice_transfer.router,
         voices.router,
+        voice_proposals.router,
         models.router,
         dubbing.router,  # before that of inferences, which would match its paths
         inference.router,
@@ -287,7 +291,8 @@ def _make_services(settings: Settings, redis: Redis, chunks: Redis, metrics: Met
     batches = BatchService(inference)
     references = ReferenceService(records, storage, recordings)
     streams = ChunkStreams(queue, chunks)
-    spoken_consents = SpokenConsents(settings.app_name, records, storage, queue, events, recordings)
+    waited_jobs = WaitedJobs(queue, events)
+    spoken_consents = SpokenConsents(settings.app_name, records, storage, waited_jobs, recordings)
     marks = SpeechMarks(settings)
     provenance_log = ProvenanceLog(settings, records)
     speech = SpeechService(settings, storage, queue, events, streams, records, references, marks, provenance_log)
@@ -327,6 +332,7 @@ def _make_services(settings: Settings, redis: Redis, chunks: Redis, metrics: Met
         speech=speech,
         detection=DetectionService(recordings, marks, records),
         spoken_consents=spoken_consents,
+        prompt_proposals=PromptProposalService(records, storage, waited_jobs),
         step_tasks=StepTaskService(records, experiments, datasets, events, uploads, storage),
         uploads=uploads,
         voices=VoiceService(records, storage, queue, recordings, spoken_consents),

@@ -18,6 +18,7 @@ from api.services.checkpoints import CheckpointService
 from api.services.detection import DetectionService
 from api.services.jobs import JobService
 from api.services.logs import LogService
+from api.services.prompt_proposals import PromptProposalService
 from api.services.recordings import RecordingService
 from api.services.references import ReferenceService
 from api.services.speech import SpeechService
@@ -76,6 +77,7 @@ class ApiServices:
     speech: SpeechService
     detection: DetectionService
     spoken_consents: SpokenConsents
+    prompt_proposals: PromptProposalService
     step_tasks: StepTaskService
     uploads: UploadService
     voices: VoiceService

@@ -1,4 +1,4 @@
-"""The role `files`: assemble, archive and upload results, make data sets and reports, import voices, check consents."""
+"""The role `files`: results of speech, data sets and their reports, imports of voices, consents, proposed prompts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from core.speech.inference_jobs import ArchiveRequest, AssembleRequest, OpenBatc
 from core.speech.result_uploads import ResultUploadRequest
 from core.voices.consent_jobs import ConsentCheckRequest, SpeakerComparisonRequest
 from core.voices.import_job import VoiceImportRequest
+from core.voices.prompt_proposals import PromptProposalRequest
 from roles.datasets.coverage import measure_coverage
 from roles.datasets.make_version import make_version
 from roles.datasets.report import make_report
@@ -28,6 +29,7 @@ from roles.speech.dubbing import assemble_dubbing, fit_dubbing, open_dubbing
 from roles.speech.upload_results import send_results
 from roles.voices.check_consent import check_consent, compare_speaker
 from roles.voices.import_job import import_voice
+from roles.voices.propose_prompts import propose_prompts
 
 FILE_JOBS: Final[dict[FileJobKind, FileJob[Any]]] = {
     FileJobKind.ASSEMBLE: FileJob(AssembleRequest, assemble),
@@ -43,6 +45,7 @@ FILE_JOBS: Final[dict[FileJobKind, FileJob[Any]]] = {
     FileJobKind.IMPORT_VOICE: FileJob(VoiceImportRequest, import_voice),
     FileJobKind.CHECK_CONSENT: FileJob(ConsentCheckRequest, check_consent),
     FileJobKind.COMPARE_SPEAKER: FileJob(SpeakerComparisonRequest, compare_speaker),
+    FileJobKind.PROPOSE_PROMPTS: FileJob(PromptProposalRequest, propose_prompts),
 }
 
 

@@ -7,18 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
-from api.services.job_errors import error_from_job
 from api.services.recordings import RecordingService
+from api.services.waited_jobs import WaitedJobs
 from common import storage_keys
 from common.files import sha256_of_file
 from core.creation import creation_id
-from core.errors import InvalidParameter, NotFound, NotReady, TimedOut
-from core.ids import new_id
-from core.jobs.events import Events
-from core.jobs.file_jobs import FileJobPayload
-from core.jobs.job import JobStatus, NewJob
-from core.jobs.queue import AsyncQueue
-from core.jobs.roles import FILES
+from core.errors import InvalidParameter, NotFound
 from core.records import ConsentRecord, ConsentSource, NewConsentRecord, Records
 from core.storage import Storage
 from core.voices.consent_jobs import (
@@ -34,8 +28,6 @@ MAX_RECORDING_BYTES: Final = 10 << 20
 MAX_SECONDS: Final = 60.0
 SAMPLE_RATE: Final = 16_000
 """Hz; what the recognizer and the comparison of speakers work at."""
-PRIORITY: Final = 7
-"""Somebody waits for the response."""
 
 
 class SpokenConsents:
@@ -46,16 +38,14 @@ class SpokenConsents:
         service_name: str,
         records: Records,
         storage: Storage,
-        queue: AsyncQueue,
-        events: Events,
+        jobs: WaitedJobs,
         recordings: RecordingService,
     ) -> None:
         """`service_name` is what the speaker of a consent calls this service."""
         self.service_name = service_name
         self.records = records
         self.storage = storage
-        self.queue = queue
-        self.events = events
+        self.jobs = jobs
         self.recordings = recordings
 
     async def create(self, new: NewConsentRecord, recording: Path) -> ConsentRecord:
@@ -81,7 +71,7 @@ class SpokenConsents:
                 sha256 = await asyncio.to_thread(sha256_of_file, decoded)
                 await asyncio.to_thread(self.storage.publish, decoded, key)
                 check = ConsentCheckRequest(recording=key, language=language, service=self.service_name)
-                result = cast(ConsentCheck, await self._run(check, "consent"))
+                result = cast(ConsentCheck, (await self.jobs.run(check, "consent", CHECK_SECONDS)).result)
                 complete = replace(
                     new,
                     id=consent_id,
@@ -110,7 +100,7 @@ class SpokenConsents:
     async def compare(self, consent: ConsentRecord, recording: str, *, transcribe: bool = False) -> SpeakerComparison:
         """Compare the voice of a stored recording with a spoken consent; raise InvalidRequest for another speaker's."""
         request = SpeakerComparisonRequest(recording=recording, consent=consent.recording_key, transcribe=transcribe)
-        return cast(SpeakerComparison, await self._run(request, "voice"))
+        return cast(SpeakerComparison, (await self.jobs.run(request, "voice", CHECK_SECONDS)).result)
 
     async def check_voice(self, consent_id: str, recording: str) -> None:
         """Raise where a consent does not count, or is another speaker's than the one of a stored recording."""
@@ -118,27 +108,3 @@ class SpokenConsents:
         self.records.consents.check(consent, f"The consent {consent.id}")
         if consent.recording_key:
             await self.compare(consent, recording)
-
-    async def _run(self, payload: FileJobPayload, prefix: str) -> object:
-        """Run a file job and return its result; raise its error, or NotReady where nobody would take it."""
-        workers = await self.queue.workers()
-        if not any(worker.role == FILES and not worker.draining for worker in workers):
-            raise NotReady(
-                "No worker for files is running.", hint="Start the service's workers, or wait until they are up."
-            )
-        job_id = new_id(prefix)
-        ended = False
-        try:
-            await self.queue.enqueue(NewJob(FILES, payload.stored(), job_id=job_id, priority=PRIORITY))
-            job = await self.events.wait(job_id, CHECK_SECONDS)
-            ended = True
-        except TimedOut:
-            raise TimedOut(
-                f"The recording was not checked after {CHECK_SECONDS:g} s.", hint="Try again later."
-            ) from None
-        finally:
-            if not ended:
-                await asyncio.shield(self.queue.cancel(job_id))
-        if job.status is not JobStatus.DONE or job.result is None:
-            raise error_from_job(job)
-        return job.result

@@ -28,6 +28,7 @@ class FileJobKind(StrEnum):
     IMPORT_VOICE = "import_voice"
     CHECK_CONSENT = "check_consent"
     COMPARE_SPEAKER = "compare_speaker"
+    PROPOSE_PROMPTS = "propose_prompts"
 
 
 LONG_RUNNING: Final = frozenset({FileJobKind.DATASET_VERSION, FileJobKind.DATASET_REPORT, FileJobKind.IMPORT_VOICE})

@@ -1,0 +1,297 @@
+"""The job that looks for the passages of a voice's recordings that are the best prompts.
+
+All passages are measured by their audio; of the best ones a recognizer hears what they say, which confirms or gives
+their transcripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from common.limits import UPSTREAM_PROMPT_SECONDS
+from core.datasets.training_selection import select_training_segments
+from core.errors import Conflict, InputGone, NotFound, RecordingTooShort
+from core.media.analysis import analyze
+from core.media.decode import decode
+from core.voices.prompt_proposals import (
+    MAX_RECORDING_SECONDS,
+    PromptProposal,
+    PromptProposalRequest,
+    PromptProposals,
+    PromptScores,
+    proposal_key,
+)
+from roles.preprocessing.model_files import bundled_recognizer, speaker_encoder
+from roles.runtime.file_job import FileJobRun
+from roles.voices.prompt_scores import (
+    PassageMeasures,
+    TypicalSpeech,
+    audio_scores,
+    is_complete_sentence,
+    total_score,
+    transcript_score,
+)
+
+MAX_PASSAGES: Final = 80
+"""That are measured, evenly spread over all; more take longer than anybody waits."""
+RECOGNIZED_PER_PROPOSAL: Final = 2
+LEAST_RECOGNIZED: Final = 8
+SAMPLE_RATE: Final = 32_000
+"""Hz of passages of an uploaded file; no version hears more of a prompt."""
+_HOP_SECONDS: Final = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A recording in which passages are looked for."""
+
+    path: Path
+    name: str = ""
+    text: str = ""
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Passage:
+    """A part of a recording, 3 to 10 s long."""
+
+    source: _Source
+    start: float
+    samples: np.ndarray
+    rate: int
+    text: str = ""
+    """What is known of its words; empty: nothing."""
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.rate
+
+
+def propose_prompts(request: PromptProposalRequest, run: FileJobRun) -> PromptProposals:
+    """Store the best passages and return them, best first.
+
+    Raises InputGone where the voice has no recordings any more, RecordingTooShort where no passage is long enough.
+    """
+    with run.services.storage.temporary_folder() as folder:
+        kind, sources = _sources(request, run, folder)
+        passages = [passage for source in sources for passage in _passages(source)]
+        if not passages:
+            shortest, longest = UPSTREAM_PROMPT_SECONDS
+            raise RecordingTooShort(
+                f"No passage of these recordings has {shortest:g} to {longest:g} s of speech.",
+                hint="Send `file_id` of a longer recording of the speaker.",
+            )
+        passages = _evenly_spread(passages)
+        scored = _by_audio(passages, run)
+        count = max(LEAST_RECOGNIZED, RECOGNIZED_PER_PROPOSAL * request.count)
+        best = sorted(scored, key=lambda item: -total_score(item[2]))[:count]
+        proposals = [proposal for item in best if (proposal := _recognized(*item, run)) is not None]
+        ranked = sorted(proposals, key=lambda item: -item[0]["score"])[: request.count]
+        for number, (_, passage) in enumerate(ranked):
+            _store(passage, proposal_key(run.job.id, request.voice_id, number), run)
+    return {"source": kind, "proposals": [proposal for proposal, _ in ranked]}
+
+
+def _sources(
+    request: PromptProposalRequest, run: FileJobRun, folder: Path
+) -> tuple[Literal["segments", "dataset", "file"], list[_Source]]:
+    """Return the recordings of the first kind that is there."""
+    if segments := _segments(request, run):
+        return "segments", segments
+    if segments := _dataset_segments(request, run):
+        return "dataset", segments
+    storage = run.services.storage
+    if request.recording and storage.exists(request.recording):
+        path = folder / "recording.wav"
+        upload = storage.path(request.recording)
+        decode(
+            upload,
+            path,
+            sample_rate=SAMPLE_RATE,
+            mono=True,
+            max_seconds=MAX_RECORDING_SECONDS,
+            check=run.context.check,
+        )
+        return "file", [_Source(path)]
+    raise InputGone(
+        f"The voice {request.voice_name} has no recordings any more.",
+        hint="Upload one of its speaker (POST /api/v1/files) and send its id as `file_id`.",
+    )
+
+
+def _segments(request: PromptProposalRequest, run: FileJobRun) -> list[_Source]:
+    """Return the segments that the voice was trained on, with their transcripts."""
+    from GPT_SoVITS.dataset.folder import read_annotations
+
+    storage = run.services.storage
+    if not request.segments or not storage.exists(request.transcripts):
+        return []
+    sources = []
+    for line in read_annotations(storage.path(request.transcripts)):
+        key = f"{request.segments}/{line.path}"
+        if storage.exists(key):
+            sources.append(_Source(storage.path(key), line.path, line.text, line.language))
+    return sources
+
+
+def _dataset_segments(request: PromptProposalRequest, run: FileJobRun) -> list[_Source]:
+    """Return the segments of the data set of which the voice was made."""
+    if not request.dataset_id:
+        return []
+    services, storage = run.services, run.services.storage
+    try:
+        selection = services.call(
+            select_training_segments, services.records, request.dataset_id, request.dataset_version
+        )
+    except (NotFound, Conflict):
+        return []
+    return [
+        _Source(
+            storage.path(segment.storage_key),
+            f"{segment.number:06d}.wav",
+            segment.transcript,
+            segment.language or selection.language,
+        )
+        for segment in selection.segments
+        if storage.exists(segment.storage_key)
+    ]
+
+
+def _passages(source: _Source) -> list[_Passage]:
+    """Return the passages of a recording: itself, or its parts between pauses where it is longer than a prompt."""
+    from GPT_SoVITS.audio import read_mono
+    from GPT_SoVITS.dataset.slicer import Slicer, SliceSettings
+
+    shortest, longest = UPSTREAM_PROMPT_SECONDS
+    samples, rate = read_mono(source.path)
+    if len(samples) / rate <= longest:
+        passages = [_Passage(source, 0.0, samples, rate, source.text)]
+    else:
+        settings = SliceSettings(min_length=shortest * 1000, max_seconds=longest)
+        passages = [
+            _Passage(source, part.start / rate, part.samples, rate) for part in Slicer(rate, settings).slice(samples)
+        ]
+    return [passage for passage in passages if shortest <= passage.seconds <= longest]
+
+
+def _evenly_spread(passages: Sequence[_Passage]) -> list[_Passage]:
+    count = min(len(passages), MAX_PASSAGES)
+    return [passages[index * len(passages) // count] for index in range(count)]
+
+
+def _by_audio(passages: Sequence[_Passage], run: FileJobRun) -> list[tuple[_Passage, PassageMeasures, PromptScores]]:
+    """Measure passages and score them among each other."""
+    measured = []
+    for done, passage in enumerate(passages):
+        run.context.check()
+        run.context.progress(0.5 * done / len(passages), "Measuring the passages.")
+        measured.append(_measure(passage))
+    voices = _embeddings(passages, run)
+    if voices is not None:
+        mean = np.mean(voices, axis=0)
+        likeness = voices @ mean / np.linalg.norm(mean)
+        measured = [
+            replace(measures, similarity=float(similarity))
+            for measures, similarity in zip(measured, likeness, strict=True)
+        ]
+    typical = TypicalSpeech.of(measured)
+    return [
+        (passage, measures, audio_scores(measures, typical))
+        for passage, measures in zip(passages, measured, strict=True)
+    ]
+
+
+def _measure(passage: _Passage) -> PassageMeasures:
+    from GPT_SoVITS.audio import to_int16
+    from GPT_SoVITS.features.pitch import pitch
+
+    analysis = analyze(to_int16(passage.samples), passage.rate, original_rate=passage.rate)
+    voiced = pitch(passage.samples, passage.rate, round(_HOP_SECONDS * passage.rate))
+    voiced = voiced[voiced > 0]
+    return PassageMeasures(
+        seconds=passage.seconds,
+        signal_to_noise_db=analysis.signal_to_noise_db,
+        clipped_share=analysis.clipped_share,
+        speech_share=analysis.speech_seconds / passage.seconds,
+        level_db=analysis.speech_db,
+        pitch=float(np.median(voiced)) if len(voiced) else 0.0,
+    )
+
+
+def _embeddings(passages: Sequence[_Passage], run: FileJobRun) -> np.ndarray | None:
+    """Return the voice of each passage (N, V), each of length 1; None where the speaker encoder is not installed."""
+    from GPT_SoVITS.audio import resample
+    from GPT_SoVITS.errors import ModelError
+    from GPT_SoVITS.features.resemblyzer import SAMPLE_RATE as ENCODER_RATE
+
+    try:
+        encoder = speaker_encoder(run)
+    except ModelError:
+        return None
+    voices = []
+    for done, passage in enumerate(passages):
+        run.context.check()
+        run.context.progress(0.5 + 0.2 * done / len(passages), "Comparing their voices.")
+        embedding = encoder.embed(resample(passage.samples, passage.rate, ENCODER_RATE))
+        voices.append(embedding / np.linalg.norm(embedding))
+    return np.stack(voices)
+
+
+def _recognized(
+    passage: _Passage, measures: PassageMeasures, scores: PromptScores, run: FileJobRun
+) -> tuple[PromptProposal, _Passage] | None:
+    """Return the proposal of a passage with what a recognizer hears in it; None where that is nothing."""
+    from GPT_SoVITS.audio import resample
+    from GPT_SoVITS.dataset.transcribe import SAMPLE_RATE as RECOGNIZER_RATE
+    from GPT_SoVITS.dataset.word_errors import error_rate
+
+    run.context.check()
+    language = passage.source.language if passage.source.language not in ("", "auto") else None
+    samples = resample(passage.samples, passage.rate, RECOGNIZER_RATE)
+    heard = bundled_recognizer(run).transcribe(samples, language)
+    if not heard.text:
+        return None
+    text, confidence = passage.text or heard.text, heard.confidence
+    if passage.text:
+        confidence *= max(0.0, 1.0 - error_rate(passage.text, heard.text, heard.language))
+    scores = {**scores, "transcript": transcript_score(text, confidence)}
+    proposal: PromptProposal = {
+        "source": passage.source.name,
+        "start_seconds": round(passage.start, 3),
+        "seconds": round(passage.seconds, 3),
+        "text": text,
+        "language": heard.language,
+        "score": round(total_score(scores), 3),
+        "scores": _rounded(scores),
+        "signal_to_noise_db": round(measures.signal_to_noise_db, 1),
+        "confidence": round(confidence, 3),
+        "complete": is_complete_sentence(text),
+    }
+    return proposal, passage
+
+
+def _rounded(scores: PromptScores) -> PromptScores:
+    speaker = scores["speaker"]
+    return {
+        "duration": round(scores["duration"], 3),
+        "noise": round(scores["noise"], 3),
+        "clipping": round(scores["clipping"], 3),
+        "speech": round(scores["speech"], 3),
+        "transcript": round(scores["transcript"], 3),
+        "typical": round(scores["typical"], 3),
+        "speaker": None if speaker is None else round(speaker, 3),
+    }
+
+
+def _store(passage: _Passage, key: str, run: FileJobRun) -> None:
+    from GPT_SoVITS.audio import write_wav
+
+    with run.services.storage.temporary_file() as temporary:
+        write_wav(temporary, passage.samples, passage.rate)
+        run.context.check()
+        run.services.storage.publish(temporary, key)
