@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 BAD_SETTING = 2
 """Exit code when a setting cannot be used; argparse ends with the same for a bad option."""
 USER_FILE_COMMANDS = (
-    *("speak", "dub", "detect", "text", "checkpoint"),
+    *("speak", "dub", "prompts", "detect", "text", "checkpoint"),
     *("train", "upload", "tasks", "watch", "cancel", "voices"),
 )
 """Commands that write no data of the server, but files that the user names."""
@@ -184,6 +184,12 @@ def _dub(options: argparse.Namespace, settings: Settings) -> int:
     return dub(options, settings)
 
 
+def _prompts(options: argparse.Namespace, settings: Settings) -> int:
+    from commands.prompts import prompts
+
+    return prompts(options, settings)
+
+
 def _server_command(options: argparse.Namespace, settings: Settings) -> int:
     from commands import tasks
 
@@ -241,6 +247,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
     "standby": _standby,
     "speak": _speak,
     "dub": _dub,
+    "prompts": _prompts,
     "detect": _detect,
     "evaluate": _evaluate,
     **dict.fromkeys(("train", "upload", "tasks", "watch", "cancel", "voices"), _server_command),

@@ -332,7 +332,7 @@ def _make_services(settings: Settings, redis: Redis, chunks: Redis, metrics: Met
         speech=speech,
         detection=DetectionService(recordings, marks, records),
         spoken_consents=spoken_consents,
-        prompt_proposals=PromptProposalService(records, storage, waited_jobs),
+        prompt_proposals=PromptProposalService(records, waited_jobs),
         step_tasks=StepTaskService(records, experiments, datasets, events, uploads, storage),
         uploads=uploads,
         voices=VoiceService(records, storage, queue, recordings, spoken_consents),

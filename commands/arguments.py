@@ -161,14 +161,24 @@ def _add_server_commands(commands: Commands) -> None:
         command.add_argument("task", metavar="ID")
     voices = commands.add_parser("voices", help="list the voices of a server")
 
-    for command in (speak, dub, train, upload, tasks, watch, cancel, voices):
+    prompts = commands.add_parser("prompts", help="propose the best passages of a voice's recordings as prompts")
+    prompts.add_argument("voice", metavar="NAME_OR_ID")
+    prompts.add_argument(
+        "--recording", default="", metavar="FILE", help="a recording of the speaker, in place of what it was trained on"
+    )
+    prompts.add_argument("-n", "--count", type=int, default=5, help="how many passages (default: %(default)s)")
+    prompts.add_argument("--save", default="", metavar="FOLDER", help="write the passages there, as 1.wav, 2.wav …")
+    prompts.add_argument("--add", type=int, metavar="N", help="add the passage of this number to the voice's prompts")
+    prompts.add_argument("--name", default="", help="of the prompt that is added, such as an emotion")
+
+    for command in (speak, dub, train, upload, tasks, watch, cancel, voices, prompts):
         command.add_argument(
             "--url",
             default="",
             help="another server (default: SOVITSD_URL, else the one that runs on this data folder)",
         )
         command.add_argument("--api-key", default="", metavar="KEY", help="default: SOVITSD_API_KEY")
-    _add_json(speak, dub, train, upload, tasks, watch, cancel, voices)
+    _add_json(speak, dub, train, upload, tasks, watch, cancel, voices, prompts)
 
 
 def _worker_count(text: str) -> int:

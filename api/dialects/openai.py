@@ -131,6 +131,8 @@ class EncodedAudio(NamedTuple):
     verified: tuple[VerifiedUtterance, ...] = ()
     """Utterances that end in them, where they were verified."""
     marks: tuple[MarkTiming, ...] = ()
+    voice_id: str = ""
+    """Of the voice that speaks at their end."""
 
 
 class PromptChoice(TypedDict):
@@ -311,19 +313,21 @@ async def _encode(
         words, marks = first.words, first.marks
         verified: tuple[VerifiedUtterance, ...] = (first.verified,) if first.verified else ()
         if encoded := await feed_encoder(encoder, first.samples):
-            yield EncodedAudio(encoded, words, verified, marks)
+            yield EncodedAudio(encoded, words, verified, marks, first.voice_id)
             words, verified, marks = (), (), ()
+        voice_id = first.voice_id
         async for chunk in rest:
+            voice_id = chunk.voice_id or voice_id
             words += chunk.words
             marks += chunk.marks
             if chunk.verified:
                 verified += (chunk.verified,)
             if (encoded := await feed_encoder(encoder, chunk.samples)) or marks:
-                yield EncodedAudio(encoded, words, verified, marks)
+                yield EncodedAudio(encoded, words, verified, marks, voice_id)
                 words, verified, marks = (), (), ()
         last = await finish_encoder(encoder)
         if last or words or verified:
-            yield EncodedAudio(last, words, verified)
+            yield EncodedAudio(last, words, verified, voice_id=voice_id)
 
 
 def _wav_file(api: ApiServices, whole: AudioChunk) -> bytes:
@@ -344,7 +348,7 @@ async def _bytes(first: EncodedAudio, rest: AsyncGenerator[EncodedAudio, None]) 
 async def _encode_events(
     first: EncodedAudio, rest: AsyncGenerator[EncodedAudio, None], text: str, extensions: Mapping[str, object]
 ) -> AsyncGenerator[bytes, None]:
-    """Yield OpenAI's events; `words`, `marks`, `verified` and, in the first, what is said of the whole are extensions.
+    """Yield OpenAI's events, with extensions: `voice_id`, `words`, `marks`, `verified`, and of the whole in the first.
 
     An error after the first one becomes an event, too, as the status has been sent.
     """
@@ -366,7 +370,7 @@ async def _encode_events(
 
 def _delta(part: EncodedAudio) -> dict[str, object]:
     delta: dict[str, object] = {"type": "speech.audio.delta", "audio": base64.b64encode(part.data).decode()}
-    extensions = {"words": part.words, "verified": part.verified, "marks": part.marks}
+    extensions = {"voice_id": part.voice_id, "words": part.words, "verified": part.verified, "marks": part.marks}
     return delta | {name: value for name, value in extensions.items() if value}
 
 

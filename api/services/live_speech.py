@@ -188,7 +188,7 @@ class LiveSpeech:
                     samples, silent, begin = bytes(2 * round(pause * rate)) + samples, False, seconds + pause
                 self._note_audio(len(samples) / 2 / rate)
                 seconds += len(samples) / 2 / rate
-                words = tuple(delayed(cast(list[WordTiming], entry.words), begin))
+                words = delayed(cast(list[WordTiming], entry.words), begin)
                 yield _chunk(request, samples, rate, words)
             if entry.status is not JobStatus.DONE:
                 raise error_from_end(utterance.job_id, entry)
@@ -197,7 +197,7 @@ class LiveSpeech:
             utterance.stream.close()
             self._enqueued.popleft()
             self._fill_soon()
-            words = tuple(delayed(cast(list[WordTiming], result.get("words", [])), begin))
+            words = delayed(cast(list[WordTiming], result.get("words", [])), begin)
             end = _chunk(request, b"", rate or result["sample_rate"], words)
             marks = tuple(delayed_marks(result.get("marks", ()), begin))
             yield replace(end, last=True, marks=marks, verification=verification_of(result))
@@ -315,13 +315,14 @@ class LiveSpeech:
         utterance.exists = True
 
 
-def _chunk(request: UtteranceRequest, samples: bytes, rate: int, words: tuple[WordTiming, ...]) -> AudioChunk:
+def _chunk(request: UtteranceRequest, samples: bytes, rate: int, words: Iterable[WordTiming]) -> AudioChunk:
+    """Return samples of an utterance, with the words that end in them and whose voice that is."""
     return AudioChunk(
         samples,
         rate,
         request.index,
         request.text,
-        words=words,
+        words=tuple({**word, "voice_id": request.voice_id} for word in words),
         voice_id=request.voice_id,
         loudness=request.loudness,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,12 +12,17 @@ from common import storage_keys
 from core.errors import NotFound
 from core.records import ExperimentRecord, Records, VoiceRecord
 from core.stages.outputs import PromptOutput
-from core.storage import Storage
-from core.voices.prompt_proposals import PROPOSALS_PREFIX, PromptProposalRequest, PromptProposals, proposal_key
+from core.voices.prompt_proposals import (
+    PROPOSALS_PREFIX,
+    PromptProposalRequest,
+    PromptProposals,
+    no_recordings,
+    proposal_key,
+)
 
 WAIT_SECONDS: Final = 300.0
 """How long a request waits for them: half an hour of speech takes a minute on one core."""
-_PROPOSAL_ID: Final = re.compile(rf"({PROPOSALS_PREFIX}-[0-9a-z]+)\.([0-9]+)")
+_PROPOSAL_ID: Final = re.compile(rf"({PROPOSALS_PREFIX}-[0-9a-z]+)\.([0-9]{{1,2}})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +41,8 @@ class FoundProposals:
 class PromptProposalService:
     """Proposes the best passages of a voice's recordings as prompts."""
 
-    def __init__(self, records: Records, storage: Storage, jobs: WaitedJobs) -> None:
+    def __init__(self, records: Records, jobs: WaitedJobs) -> None:
         self._records = records
-        self._storage = storage
         self._jobs = jobs
 
     async def propose(self, voice: str, count: int, file_id: str = "") -> FoundProposals:
@@ -53,20 +56,22 @@ class PromptProposalService:
             changes: dict[str, object] = {"recording": (await self._records.files.get(file_id)).storage_key}
         else:
             changes = await self._recordings_of(record)
+            if not changes:
+                raise no_recordings(record.name)
         job = await self._jobs.run(request.model_copy(update=changes), PROPOSALS_PREFIX, WAIT_SECONDS)
         return FoundProposals(record.id, job.id, cast(PromptProposals, job.result))
 
-    async def audio_key(self, voice: str, proposal_id: str) -> str:
-        """Return the storage key of a passage; NotFound when it was none of the voice or has expired."""
+    async def audio(self, voice: str, proposal_id: str) -> tuple[str, NotFound]:
+        """Return the storage key of a passage, and the error for one that was none of the voice or has expired."""
         record = await self._records.voices.get(voice)
+        missing = NotFound(
+            f"The voice {record.name} has no proposal {proposal_id!r}, or it has expired.",
+            hint=f"GET /api/v1/voices/{record.id}/prompts/proposals makes new ones.",
+        )
         match = _PROPOSAL_ID.fullmatch(proposal_id)
-        key = proposal_key(match[1], record.id, int(match[2])) if match else ""
-        if not key or not await asyncio.to_thread(self._storage.exists, key):
-            raise NotFound(
-                f"The voice {record.name} has no proposal {proposal_id!r}, or it has expired.",
-                hint=f"GET /api/v1/voices/{record.id}/prompts/proposals makes new ones.",
-            )
-        return key
+        if match is None:
+            raise missing
+        return proposal_key(match[1], record.id, int(match[2])), missing
 
     async def _recordings_of(self, voice: VoiceRecord) -> dict[str, object]:
         """Return where the recordings lie, as far as the caller may see the experiment that they belong to."""

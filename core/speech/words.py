@@ -35,6 +35,8 @@ class WordTiming(TypedDict):
     space_after: NotRequired[bool]
     """False where no whitespace follows in the text."""
     phonemes: NotRequired[list[PhonemeTiming]]
+    voice_id: NotRequired[str]
+    """Of the voice that speaks it; in events of live speech."""
 
 
 class HeardPhoneme(Protocol):

@@ -8,6 +8,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from common import storage_keys
+from core.errors import InputGone
 from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
 
 PROPOSALS_PREFIX: Final = "proposals"
@@ -71,6 +72,14 @@ class PromptProposals(TypedDict):
 
     source: Literal["segments", "dataset", "file"]
     proposals: list[PromptProposal]
+
+
+def no_recordings(voice_name: str) -> InputGone:
+    """Return the error of a voice in whose recordings nothing can be looked for."""
+    return InputGone(
+        f"The voice {voice_name} has no recordings any more.",
+        hint="Upload one of its speaker (POST /api/v1/files) and send its id as `file_id`.",
+    )
 
 
 def proposal_key(job_id: str, voice_id: str, number: int) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from common.limits import UPSTREAM_PROMPT_SECONDS
 from core.datasets.training_selection import select_training_segments
-from core.errors import Conflict, InputGone, NotFound, RecordingTooShort
+from core.errors import Conflict, NotFound, RecordingTooShort
 from core.media.analysis import analyze
 from core.media.decode import decode
 from core.voices.prompt_proposals import (
@@ -24,6 +24,7 @@ from core.voices.prompt_proposals import (
     PromptProposalRequest,
     PromptProposals,
     PromptScores,
+    no_recordings,
     proposal_key,
 )
 from roles.preprocessing.model_files import bundled_recognizer, speaker_encoder
@@ -43,6 +44,8 @@ RECOGNIZED_PER_PROPOSAL: Final = 2
 LEAST_RECOGNIZED: Final = 8
 SAMPLE_RATE: Final = 32_000
 """Hz of passages of an uploaded file; no version hears more of a prompt."""
+MIN_PAUSE_MS: Final = 200.0
+"""Between two passages."""
 _HOP_SECONDS: Final = 0.01
 
 
@@ -118,10 +121,7 @@ def _sources(
             check=run.context.check,
         )
         return "file", [_Source(path)]
-    raise InputGone(
-        f"The voice {request.voice_name} has no recordings any more.",
-        hint="Upload one of its speaker (POST /api/v1/files) and send its id as `file_id`.",
-    )
+    raise no_recordings(request.voice_name)
 
 
 def _segments(request: PromptProposalRequest, run: FileJobRun) -> list[_Source]:
@@ -163,7 +163,10 @@ def _dataset_segments(request: PromptProposalRequest, run: FileJobRun) -> list[_
 
 
 def _passages(source: _Source) -> list[_Passage]:
-    """Return the passages of a recording: itself, or its parts between pauses where it is longer than a prompt."""
+    """Return the passages of a recording: itself, or its parts between pauses where it is longer than a prompt.
+
+    Speech without pauses is left out: it would be cut within a word.
+    """
     from GPT_SoVITS.audio import read_mono
     from GPT_SoVITS.dataset.slicer import Slicer, SliceSettings
 
@@ -172,7 +175,7 @@ def _passages(source: _Source) -> list[_Passage]:
     if len(samples) / rate <= longest:
         passages = [_Passage(source, 0.0, samples, rate, source.text)]
     else:
-        settings = SliceSettings(min_length=shortest * 1000, max_seconds=longest)
+        settings = SliceSettings(min_length=shortest * 1000, min_interval=MIN_PAUSE_MS, max_seconds=None)
         passages = [
             _Passage(source, part.start / rate, part.samples, rate) for part in Slicer(rate, settings).slice(samples)
         ]

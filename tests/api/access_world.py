@@ -35,6 +35,7 @@ CONSTANTS = {
     "stage": "gpt_train",
     "step": "audio_slice",
     "prompt": "default",
+    "proposal": "proposals-none.0",
     "preset": "full_training",
     "name": "none.png",
     "filename": "none.wav",

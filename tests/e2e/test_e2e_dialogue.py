@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 from typing import Any
 
 import httpx
@@ -72,9 +73,15 @@ def test_each_utterance_has_its_voice(client: httpx.Client, ben: str, text: str)
 
 def test_a_stream_changes_its_voice_and_is_recorded_for_both(client: httpx.Client, ben: str) -> None:
     events = events_of(client, DIALOGUE, timestamps="word")
-    words = [word["text"] for event in events for word in event.get("words", ())]
+    words = [word for event in events for word in event.get("words", ())]
+    allison = client.get("/api/v1/voices/allison").json()["id"]
 
-    assert " ".join(words) == "Good morning, how are you? I am fine, thank you. That is good to hear."
+    assert " ".join(word["text"] for word in words) == (
+        "Good morning, how are you? I am fine, thank you. That is good to hear."
+    )
+    assert [word["voice_id"] for word in words] == [allison] * 5 + [ben] * 5 + [allison] * 5
+    speakers = [event["voice_id"] for event in events if event.get("audio")]
+    assert [speaker for speaker, _ in itertools.groupby(speakers)] == [allison, ben, allison]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +111,8 @@ def test_brackets_are_text_where_nothing_is_markup(client: httpx.Client) -> None
 
 
 def test_a_dialogue_is_typed_into_the_web_socket(daemon: Daemon, client: httpx.Client, ben: str) -> None:
-    spoken = []
+    spoken: list[str] = []
+    speakers: list[str] = []
     with connect(daemon.url.replace("http", "ws") + "/v1/audio/speech/stream") as socket:
         socket.send(orjson.dumps({"type": "session.update", **REQUEST, "audio": "base64"}).decode())
         for piece in ("Good morning, how are you? [voi", "ce:Ben] I am fine. ", "Thank you. [voice:Nobody] Hello. "):
@@ -113,8 +121,12 @@ def test_a_dialogue_is_typed_into_the_web_socket(daemon: Daemon, client: httpx.C
         while (event := orjson.loads(socket.recv(60)))["type"] not in ("turn.done", "error"):
             if event["type"] == "words":
                 spoken.append(event["text"])
+                assert {word["voice_id"] for word in event["words"]} == {event["voice_id"]}
+                speakers.append(event["voice_id"])
 
     assert event["type"] == "error"
+    assert speakers[0] != ben
+    assert set(speakers[1:]) <= {ben}
     assert event["error"]["code"] == "voice_not_found"
     assert "voice" not in "".join(spoken)
 

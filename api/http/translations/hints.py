@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 HINTS: Final[dict[str, str]] = {
+    "GET /api/v1/voices/{}/prompts/proposals makes new ones.": "GET /api/v1/voices/{}/prompts/proposals 会重新推荐。",
+    "Send `file_id` of a longer recording of the speaker.": "请用 `file_id` 发送同一说话人的更长录音。",
+    "Upload one of its speaker (POST /api/v1/files) and send its id as `file_id`.": (
+        "请上传同一说话人的录音（POST /api/v1/files），并以 `file_id` 发送其 id。"
+    ),
     "GET /docs names its files.": "其文件见 GET /docs。",
     "Install that version again, or start with a snapshot of the records from before (docs/upgrade.md).": (
         "请重新安装该版本，或使用升级前的记录副本（见 docs/upgrade.md）。"

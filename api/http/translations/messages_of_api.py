@@ -116,6 +116,7 @@ API_MESSAGES: Final[dict[str, str]] = {
     "The purpose {} is none.": "没有用途 {}。",
     "The query has a NUL character.": "查询参数中有 NUL 字符。",
     "The recording breaks off after {} s.": "录音在 {} 秒处中断。",
+    "The voice {} has no proposal {}, or it has expired.": "音色 {} 没有推荐的片段 {}，或该片段已过期。",
     "The recording of the prompt {} is gone.": "参考音频 {} 的录音已不存在。",
     "The records cannot be reached or written right now.": "暂时无法读写记录。",
     "The reference recording lasts {} s.": "参考音频长 {} 秒。",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 CORE_MESSAGES: Final[dict[str, str]] = {
+    "No passage of these recordings has {} to {} s of speech.": "这些录音中没有 {} 到 {} 秒的语音片段。",
+    "The voice {} has no recordings any more.": "音色 {} 已没有录音。",
     "The cue at line {} ends after {} hours; {} are the most.": "第 {} 行的字幕在 {} 小时之后结束，最长 {} 小时。",
     "The cue at line {} ends at {} s, and begins at {} s.": "第 {} 行的字幕在 {} 秒结束，在 {} 秒开始。",
     "The cue at line {} has {} characters; {} is the most.": "第 {} 行的字幕有 {} 个字符，最多 {} 个。",

@@ -97,6 +97,7 @@ class _Connection:
             shown: dict[str, Any] = {
                 "turn": turn.number,
                 "utterance": chunk.utterance,
+                **({"voice_id": chunk.voice_id} if chunk.voice_id else {}),
                 "sample_rate": turn.sample_rate,
                 **({"words": words} if words else {}),
             }
@@ -116,6 +117,7 @@ class _Connection:
                 "words",
                 turn=turn.number,
                 utterance=chunk.utterance,
+                voice_id=chunk.voice_id,
                 text=spoken.text,
                 start=spoken.start,
                 end=spoken.end,

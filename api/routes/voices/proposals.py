@@ -12,7 +12,6 @@ from api.dependencies import Api
 from api.http.access import TRAINERS
 from api.http.responses import JsonResponse, stored_file_response
 from api.services.prompt_proposals import FoundProposals
-from core.errors import NotFound
 from core.voices.prompt_proposals import MAX_PROPOSALS, PromptProposal
 
 router = APIRouter(prefix="/voices/{voice}/prompts/proposals", tags=["Voices"], dependencies=[TRAINERS])
@@ -56,8 +55,7 @@ async def propose_prompts(
 @router.get("/{proposal}/audio", response_class=FileResponse)
 async def proposal_audio(voice: str, proposal: str, api: Api) -> Response:
     """Download a passage that was proposed, as a WAV. Supports `Range`."""
-    key = await api.prompt_proposals.audio_key(voice, proposal)
-    missing = NotFound(f"The proposal {proposal} has just expired.", hint="Ask for proposals again.")
+    key, missing = await api.prompt_proposals.audio(voice, proposal)
     return await stored_file_response(api.storage, key, "audio/wav", filename=f"{proposal}.wav", missing=missing)
 
 

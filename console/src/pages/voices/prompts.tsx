@@ -11,6 +11,7 @@ import { AreaField, LanguageField, TextField } from '../../ui/fields';
 import { Recording } from '../../ui/recording';
 import { Uploading, useUploads } from '../../ui/uploading';
 import { changeVoice, type Voice } from './changes';
+import { Proposals } from './proposals';
 import { promptPath } from './voices';
 
 export function Prompts({ voice, data, editable }: { voice: Resource<Voice>; data: Voice; editable: boolean }) {
@@ -22,6 +23,7 @@ export function Prompts({ voice, data, editable }: { voice: Resource<Voice>; dat
         <Prompt key={prompt.name} voice={voice} data={data} index={index} editable={editable} />
       ))}
       {editable && <NewPrompt voice={voice} data={data} />}
+      {editable && <Proposals voice={voice} data={data} />}
     </section>
   );
 }
