@@ -8,7 +8,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from common import storage_keys
-from core.errors import InputGone
+from common.limits import UPSTREAM_PROMPT_SECONDS
+from core.errors import InputGone, RecordingTooShort
 from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
 
 PROPOSALS_PREFIX: Final = "proposals"
@@ -79,6 +80,15 @@ def no_recordings(voice_name: str) -> InputGone:
     return InputGone(
         f"The voice {voice_name} has no recordings any more.",
         hint="Upload one of its speaker (POST /api/v1/files) and send its id as `file_id`.",
+    )
+
+
+def no_passage() -> RecordingTooShort:
+    """Return the error of recordings in which no passage is a prompt."""
+    shortest, longest = UPSTREAM_PROMPT_SECONDS
+    return RecordingTooShort(
+        f"No passage of these recordings has {shortest:g} to {longest:g} s of speech.",
+        hint="Send `file_id` of a longer recording of the speaker.",
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from common.limits import UPSTREAM_PROMPT_SECONDS
 from core.datasets.training_selection import select_training_segments
-from core.errors import Conflict, NotFound, RecordingTooShort
+from core.errors import Conflict, NotFound
 from core.media.analysis import analyze
 from core.media.decode import decode
 from core.voices.prompt_proposals import (
@@ -24,6 +24,7 @@ from core.voices.prompt_proposals import (
     PromptProposalRequest,
     PromptProposals,
     PromptScores,
+    no_passage,
     no_recordings,
     proposal_key,
 )
@@ -84,11 +85,7 @@ def propose_prompts(request: PromptProposalRequest, run: FileJobRun) -> PromptPr
         kind, sources = _sources(request, run, folder)
         passages = [passage for source in sources for passage in _passages(source)]
         if not passages:
-            shortest, longest = UPSTREAM_PROMPT_SECONDS
-            raise RecordingTooShort(
-                f"No passage of these recordings has {shortest:g} to {longest:g} s of speech.",
-                hint="Send `file_id` of a longer recording of the speaker.",
-            )
+            raise no_passage()
         passages = _evenly_spread(passages)
         scored = _by_audio(passages, run)
         count = max(LEAST_RECOGNIZED, RECOGNIZED_PER_PROPOSAL * request.count)
