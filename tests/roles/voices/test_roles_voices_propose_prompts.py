@@ -141,13 +141,13 @@ def test_recordings_that_are_gone_or_have_no_passage_are_an_error_that_says_what
 
 
 def test_the_score_falls_with_every_fault() -> None:
-    def score(text: str = "A whole sentence.", confidence: float = 0.9, **changes: float) -> float:
+    def score(text: str = "A whole sentence.", confidence: float = 0.9, **changes: Any) -> float:
         scores = audio_scores(replace(GOOD, **changes), TYPICAL)
         return total_score({**scores, "transcript": transcript_score(text, confidence)})
 
     assert score() == pytest.approx(1.0 - 0.25 * 0.1)
     assert 0 < score(pitch=0.0) < score()
-    faults: list[dict[str, float]] = [
+    faults: list[dict[str, Any]] = [
         {"seconds": 3.0},
         {"seconds": 10.0},
         {"signal_to_noise_db": 20.0},
