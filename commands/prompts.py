@@ -26,17 +26,17 @@ def prompts(options: argparse.Namespace, settings: Settings) -> int:
         parameters: dict[str, str | int] = {"count": options.count}
         if options.recording:
             parameters["file_id"] = client.files.upload(_existing(options.recording), "prompt").id
-        found = client.json("GET", f"{path}/proposals", params=parameters)
-        for number, proposal in enumerate(found["items"], 1):
+        proposed = client.json("GET", f"{path}/proposals", params=parameters)
+        for number, proposal in enumerate(proposed["items"], 1):
             if options.save:
                 recording = client.request("GET", proposal["audio_url"]).content
                 write_atomically(Path(options.save) / f"{number}.wav", recording)
         if options.add is not None:
-            _add(client, path, found["items"], options.add, options.name)
+            _add(client, path, proposed["items"], options.add, options.name)
     if options.json:
-        print_json(found)
+        print_json(proposed)
         return 0
-    for number, proposal in enumerate(found["items"], 1):
+    for number, proposal in enumerate(proposed["items"], 1):
         place = proposal["source"] or f"from {proposal['start_seconds']:.1f} s"
         print(f"{number}. {proposal['score']:.2f}  {proposal['seconds']:.1f} s, {proposal['language']}, {place}")
         print(f"   {proposal['text']}")

@@ -103,8 +103,8 @@ def transcript_score(text: str, confidence: float) -> float:
 
 def total_score(scores: PromptScores) -> float:
     """Return the weighted mean of all scores that are known, from 0 to 1."""
-    known = {name: value for name, value in scores.items() if isinstance(value, float)}
-    return sum(WEIGHTS[name] * value for name, value in known.items()) / sum(WEIGHTS[name] for name in known)
+    available = {name: value for name, value in scores.items() if isinstance(value, float)}
+    return sum(WEIGHTS[name] * value for name, value in available.items()) / sum(WEIGHTS[name] for name in available)
 
 
 def _between(value: float, limits: tuple[float, float]) -> float:

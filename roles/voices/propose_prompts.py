@@ -187,9 +187,8 @@ def _evenly_spread(passages: Sequence[_Passage]) -> list[_Passage]:
 def _by_audio(passages: Sequence[_Passage], run: FileJobRun) -> list[tuple[_Passage, PassageMeasures, PromptScores]]:
     """Measure passages and score them among each other."""
     measured = []
-    for done, passage in enumerate(passages):
+    for passage in passages:
         run.context.check()
-        run.context.progress(0.5 * done / len(passages), "Measuring the passages.")
         measured.append(_measure(passage))
     voices = _embeddings(passages, run)
     if voices is not None:
@@ -234,9 +233,8 @@ def _embeddings(passages: Sequence[_Passage], run: FileJobRun) -> np.ndarray | N
     except ModelError:
         return None
     voices = []
-    for done, passage in enumerate(passages):
+    for passage in passages:
         run.context.check()
-        run.context.progress(0.5 + 0.2 * done / len(passages), "Comparing their voices.")
         embedding = encoder.embed(resample(passage.samples, passage.rate, ENCODER_RATE))
         voices.append(embedding / np.linalg.norm(embedding))
     return np.stack(voices)
@@ -253,19 +251,19 @@ def _recognized(
     run.context.check()
     language = passage.source.language if passage.source.language not in ("", "auto") else None
     samples = resample(passage.samples, passage.rate, RECOGNIZER_RATE)
-    heard = bundled_recognizer(run).transcribe(samples, language)
-    if not heard.text:
+    transcription = bundled_recognizer(run).transcribe(samples, language)
+    if not transcription.text:
         return None
-    text, confidence = passage.text or heard.text, heard.confidence
+    text, confidence = passage.text or transcription.text, transcription.confidence
     if passage.text:
-        confidence *= max(0.0, 1.0 - error_rate(passage.text, heard.text, heard.language))
+        confidence *= max(0.0, 1.0 - error_rate(passage.text, transcription.text, transcription.language))
     scores = {**scores, "transcript": transcript_score(text, confidence)}
     proposal: PromptProposal = {
         "source": passage.source.name,
         "start_seconds": round(passage.start, 3),
         "seconds": round(passage.seconds, 3),
         "text": text,
-        "language": heard.language,
+        "language": transcription.language,
         "score": round(total_score(scores), 3),
         "scores": _rounded(scores),
         "signal_to_noise_db": round(measures.signal_to_noise_db, 1),

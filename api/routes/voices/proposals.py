@@ -59,13 +59,13 @@ async def proposal_audio(voice: str, proposal: str, api: Api) -> Response:
     return await stored_file_response(api.storage, key, "audio/wav", filename=f"{proposal}.wav", missing=missing)
 
 
-def _proposals_view(found: FoundProposals) -> ProposalsView:
-    path = f"/api/v1/voices/{found.voice_id}/prompts/proposals"
+def _proposals_view(proposals: FoundProposals) -> ProposalsView:
+    path = f"/api/v1/voices/{proposals.voice_id}/prompts/proposals"
     return {
-        "voice_id": found.voice_id,
-        "source": found.result["source"],
+        "voice_id": proposals.voice_id,
+        "source": proposals.result["source"],
         "items": [
-            {**proposal, "id": found.id(number), "audio_url": f"{path}/{found.id(number)}/audio"}
-            for number, proposal in enumerate(found.result["proposals"])
+            {**proposal, "id": proposals.id(number), "audio_url": f"{path}/{proposals.id(number)}/audio"}
+            for number, proposal in enumerate(proposals.result["proposals"])
         ],
     }

@@ -96,12 +96,14 @@ async def test_a_proposal_is_heard_saved_and_added(api: Api, voice: str, tmp_pat
     view = (await api.client.get("/api/v1/voices/Anna")).json()
     added = view["prompts"][-1]
     saved, rate = soundfile.read(tmp_path / "passages" / "1.wav")
-    heard, _ = soundfile.read(io.BytesIO((await api.client.get("/api/v1/voices/Anna/prompts/calm/audio")).content))
+    added_samples, _ = soundfile.read(
+        io.BytesIO((await api.client.get("/api/v1/voices/Anna/prompts/calm/audio")).content)
+    )
 
     assert (added["name"], added["language"]) == ("calm", "en")
     assert "forwarded message" in added["text"] or "connection" in added["text"]
     assert 3 <= len(saved) / rate <= 10
-    assert len(heard) / rate == pytest.approx(len(saved) / rate, abs=0.01)
+    assert len(added_samples) / rate == pytest.approx(len(saved) / rate, abs=0.01)
 
 
 async def test_the_command_asks_for_what_it_needs(settings: Settings) -> None:
