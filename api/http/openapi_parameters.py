@@ -23,6 +23,7 @@ _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "name": "Name of an artefact, as the stage's list has it.",
     "preset": "Name of a preset, as the list of presets has it.",
     "prompt": "Name or id of a prompt of the voice.",
+    "proposal": "Id of a passage that was proposed as a prompt.",
     "request_id": "Id of a request, as the header X-Request-ID of its response has it.",
     "stage": "Name of a stage, as the list of stages has it.",
     "step": "Name of one of the eleven steps.",

@@ -24,6 +24,7 @@ from core.settings import Settings
 from core.speech.dubbing_jobs import DubbedCue, DubbingPlan
 from core.speech.inference_jobs import BatchItem
 from core.speech.requests import SpeechRequest
+from core.voices.prompt_proposals import proposal_key
 
 _numbers = itertools.count()
 ALICE = Caller("alice", USER_SCOPES, "key-alice")
@@ -35,7 +36,7 @@ CONSTANTS = {
     "stage": "gpt_train",
     "step": "audio_slice",
     "prompt": "default",
-    "proposal": "proposals-none.0",
+    "proposal": "proposals-alice.0",
     "preset": "full_training",
     "name": "none.png",
     "filename": "none.wav",
@@ -179,6 +180,8 @@ async def create_world(api: Api) -> dict[str, str]:
         await asyncio.to_thread(services.storage.put_bytes, file.storage_key, tone(2.0))
         voice = await make_voice(records, _unique("alice-voice"))
         await asyncio.to_thread(services.storage.put_bytes, "voices/x/prompt.wav", tone(2.0))
+        proposal = proposal_key("proposals-alice", voice.id, 0)
+        await asyncio.to_thread(services.storage.put_bytes, proposal, tone(4.0))
         step_task = await services.experiments.create_without_source(ExperimentRequest(exp_name="alice-steps"))
         task = await services.experiments.tasks.create(TaskRequest("alice-task", audio_file_id=file.id, version="nano"))
         experiment = await services.experiments.create(
