@@ -21,10 +21,11 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.dependencies import ApiServices
 from api.http.access import declared_routes
-from api.http.connections import QuietAcceptErrors, connection_limits, limited_protocol, raise_file_limit
+from api.http.connections import QuietAcceptErrors, connection_limits, limited_protocol
 from api.http.metrics import forget_ended_processes
 from common.files import write_atomically
 from common.hosts import bracketed, http_url
+from common.operating_system import USER_SIGNAL, raise_file_limit
 from core.host_control import announcement_file
 from core.jobs.server_check import find_usable_redis
 from core.net.listening import announce_on_stdout, listening_sockets
@@ -83,11 +84,13 @@ class AnnouncingServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle signals: SIGUSR1 begins a drain, SIGTERM and SIGINT end the process after one."""
-        previous = signal.signal(signal.SIGUSR1, lambda *_: self.drain())
-        with super().capture_signals():
+        """Handle signals: the user's begins a drain, SIGTERM and SIGINT end the process after one."""
+        with contextlib.ExitStack() as stack:
+            if USER_SIGNAL is not None:
+                previous = signal.signal(USER_SIGNAL, lambda *_: self.drain())
+                stack.callback(signal.signal, USER_SIGNAL, previous)
+            stack.enter_context(super().capture_signals())
             yield
-        signal.signal(signal.SIGUSR1, previous)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start listening and write the announcement."""

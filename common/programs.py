@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from common import parent_death
+from common.operating_system import bind_children
 from common.repository import REPOSITORY
 
 DECODER: Final = "core.media.decoder_child"
@@ -69,7 +70,7 @@ def bound_command(command: Sequence[str]) -> list[str]:
 
     A launcher, because `preexec_fn` can deadlock in a process with threads, and every worker has some.
     """
-    if not sys.platform.startswith("linux"):
+    if bind_children():
         return list(command)
     if is_frozen():
         return [sys.executable, BOUND_OPTION, str(os.getpid()), *command]

@@ -7,7 +7,6 @@ The newest entries are in `audit.jsonl` under the data folder; when it is full, 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import time
@@ -18,6 +17,7 @@ from typing import Final, Literal
 
 import orjson
 
+from common.operating_system import lock_file
 from core.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -140,14 +140,14 @@ class AuditLog:
                     return self._descriptor
             self.close()
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         return self._descriptor
 
     def _rotate(self, more_bytes: int) -> None:
         """Rename the files, unless another process has just done it."""
-        lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock_file(lock)
             # Missing: another process has just renamed it, and nobody has begun the next one yet.
             if not self.path.exists() or self.path.stat().st_size + more_bytes <= self._max_bytes:
                 return

@@ -16,9 +16,10 @@ from typing import IO, Final, Self, TypeAlias
 import orjson
 
 from common.json_types import JsonObject
+from common.operating_system import signal_group
 from common.programs import program_environment
 from common.repository import REPOSITORY
-from core.process import signal_group, start_child, thread_limits
+from core.process import start_child, thread_limits
 
 logger = logging.getLogger(__name__)
 

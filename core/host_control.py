@@ -8,8 +8,11 @@ import signal
 from pathlib import Path
 from typing import Final, Literal
 
+from common.operating_system import USER_SIGNAL, signal_process
+from core.errors import Conflict
+
 HostCommand = Literal["restart", "exit"]
-RESTART_SIGNAL: Final = signal.SIGUSR1
+RESTART_SIGNAL: Final = USER_SIGNAL
 """Asks a supervisor to drain and then to start its program again, as the same process."""
 
 
@@ -32,13 +35,18 @@ def announced_pid(file: Path) -> int | None:
 
 
 def control_host(data_path: Path, command: HostCommand) -> None:
-    """Signal the supervisor of this process; an API that runs by itself ends."""
+    """Signal the supervisor of this process; an API that runs by itself ends.
+
+    Raises Conflict for a restart on a system that has no signal for it.
+    """
+    if command == "restart" and RESTART_SIGNAL is None:
+        raise Conflict("On Windows the server cannot start itself again.", hint="Send `exit`, then start it.")
     supervisor = os.getppid()
     try:
         supervised = int(supervisor_lock(data_path).read_text()) == supervisor
     except (OSError, ValueError):
         supervised = False
     if supervised:
-        os.kill(supervisor, RESTART_SIGNAL if command == "restart" else signal.SIGTERM)
+        signal_process(supervisor, RESTART_SIGNAL if command == "restart" else signal.SIGTERM)
     else:
         os.kill(os.getpid(), signal.SIGTERM)

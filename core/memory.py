@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from common.operating_system import free_memory_mb, installed_memory_mb
+
 _MIB = 1 << 20
 
 
 def available_memory_mb(cgroup: Path = Path("/sys/fs/cgroup"), meminfo: Path = Path("/proc/meminfo")) -> int:
     """Return the MiB that can be allocated without swapping, cut to what the container's limit leaves."""
-    try:
-        lines = meminfo.read_text().splitlines()
-        available = next(int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable:"))
-    except OSError:  # macOS
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
+    available = free_memory_mb(meminfo)
     try:
         limit = int((cgroup / "memory.max").read_text())
         used = int((cgroup / "memory.current").read_text())
@@ -25,7 +23,7 @@ def available_memory_mb(cgroup: Path = Path("/sys/fs/cgroup"), meminfo: Path = P
 
 def total_memory_mb(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the MiB of memory of this host, or of its container."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
+    total = installed_memory_mb()
     try:
         return min(total, int((cgroup / "memory.max").read_text()) // _MIB)
     except (OSError, ValueError):  # no cgroup, or "max"

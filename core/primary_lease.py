@@ -10,18 +10,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 import orjson
 from filelock import FileLock
 from pydantic import BaseModel, ValidationError
 
 from common.files import write_atomically
+from common.operating_system import boot_id
 from common.program_name import program_name
 from core.errors import NotReady
 from core.settings import Settings
-
-BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class NotPrimary(NotReady):
@@ -130,11 +128,3 @@ class PrimaryLease:
 def host_clock() -> float:
     """Return seconds since this host was started; the same in all of its processes."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-
-
-def boot_id() -> str:
-    """Return what identifies the start of this host; empty where the system does not say."""
-    try:
-        return BOOT_ID.read_text().strip()
-    except OSError:
-        return ""

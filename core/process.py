@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
+from common.operating_system import signal_group
 from common.programs import bound_command as bound_command
 
 _THREAD_SETTINGS = (
@@ -44,16 +45,6 @@ def start_child(
     )
 
 
-def signal_group(pid: int, signal_number: int = signal.SIGKILL) -> bool:
-    """Signal the process group that `pid` leads; return False when nobody is left in it."""
-    try:
-        os.killpg(pid, signal_number)
-    except (ProcessLookupError, PermissionError):
-        # No process is left, or (macOS) only zombies are.
-        return False
-    return True
-
-
 def stop_group(process: subprocess.Popen[bytes], *, grace_seconds: float) -> int:
     """Send SIGTERM to the child's group, SIGKILL when it has not ended in time; return its exit code.
 
@@ -64,8 +55,8 @@ def stop_group(process: subprocess.Popen[bytes], *, grace_seconds: float) -> int
         try:
             process.wait(grace_seconds)
         except subprocess.TimeoutExpired:
-            signal_group(process.pid, signal.SIGKILL)
-    signal_group(process.pid, signal.SIGKILL)
+            signal_group(process.pid)
+    signal_group(process.pid)
     return process.wait()
 
 
@@ -81,28 +72,3 @@ def thread_limits(threads: int) -> dict[str, str]:
     limits["OMP_WAIT_POLICY"] = "PASSIVE"
     limits["TOKENIZERS_PARALLELISM"] = "false"
     return limits
-
-
-def is_alive(pid: int, *, mark: str = "") -> bool:
-    """Return whether a process runs under this pid; with `mark`, only one whose command line holds it.
-
-    A pid comes again, a mark (a worker's nonce) does not. A zombie does not run.
-    """
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            if stat.read().rpartition(b")")[2].split()[0] == b"Z":
-                return False
-        if not mark:
-            return True
-        with open(f"/proc/{pid}/cmdline", "rb") as command_line:
-            return mark.encode() in command_line.read()
-    except FileNotFoundError:
-        return not os.path.isdir("/proc/self")  # gone meanwhile, or a system without /proc
-    except ProcessLookupError:
-        return False

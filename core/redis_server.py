@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import secrets
 import socket
 import subprocess
@@ -17,6 +16,7 @@ import orjson
 import redis
 
 from common.files import atomic_path
+from common.operating_system import lock_file
 from common.program_name import program_name
 from core.errors import MissingPart, NotReady
 from core.memory import total_memory_mb
@@ -161,7 +161,7 @@ def _lock(path: Path) -> Iterator[int]:
     with path.open("wb") as file:
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_file(file, wait=False)
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:

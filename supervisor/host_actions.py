@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from common.official_weights import installed_weights
+from common.operating_system import host_name
 from core.jobs.queue import AsyncQueue
 from core.limits import GpuInfo, HostInfo, LimitService
 from core.memory import available_memory_mb
@@ -64,7 +65,7 @@ class HostActions:
 
 def describe_host(models: Path) -> HostInfo:
     """Return this host's cores, free memory, GPUs and official weights as they are now."""
-    host = os.uname().nodename
+    host = host_name()
     gpus = [
         GpuInfo(
             host=host,

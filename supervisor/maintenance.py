@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from common.operating_system import host_name, is_alive
 from core.errors import QueueUnavailable
 from core.experiments.retention import KEEP_ALL, RetentionPolicy
 from core.experiments.service import ExperimentService
@@ -18,7 +18,6 @@ from core.jobs.job import JobStatus, RescuedJob
 from core.jobs.queue import AsyncQueue
 from core.jobs.worker_process import process_of
 from core.primary_lease import NotPrimary
-from core.process import is_alive
 from core.records import Records
 from core.settings import Settings
 
@@ -76,7 +75,7 @@ class Maintenance:
         """Requeue the jobs of this host's workers that died while no supervisor ran."""
         processes = {process_of(worker.id): worker for worker in await self.queue.workers()}
         for worker_id, worker in processes.items():
-            if worker.host == os.uname().nodename and not is_alive(worker.pid, mark=worker_id.rpartition("-")[2]):
+            if worker.host == host_name() and not is_alive(worker.pid, mark=worker_id.rpartition("-")[2]):
                 await self.requeue_jobs_of(worker_id, crashed=True)
 
     async def requeue_jobs_of(self, worker_id: str, *, crashed: bool) -> None:

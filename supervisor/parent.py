@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import stat
+import sys
+import threading
 from typing import Final
+
+from common.operating_system import parent_is_alive
 
 CHECK_SECONDS: Final = 0.5
 
@@ -15,7 +20,7 @@ async def wait_for_end_of_parent() -> str:
     parent = os.getppid()
     closed = asyncio.create_task(_wait_for_closed_input())
     try:
-        while os.getppid() == parent:
+        while parent_is_alive(parent):
             await asyncio.wait({closed}, timeout=CHECK_SECONDS)
             if closed.done() and closed.result():
                 return "its standard input was closed"
@@ -26,6 +31,8 @@ async def wait_for_end_of_parent() -> str:
 
 async def _wait_for_closed_input() -> bool:
     """Return True at the end of a pipe or socket; False at once for anything else, which tells nothing."""
+    if sys.platform == "win32":  # an event loop cannot read these pipes there
+        return await _wait_in_thread()
     try:
         mode = os.fstat(0).st_mode
     except OSError:
@@ -43,3 +50,18 @@ async def _wait_for_closed_input() -> bool:
         return True
     finally:
         transport.close()
+
+
+async def _wait_in_thread() -> bool:
+    """Return True once standard input has ended; a thread that nothing waits for reads it."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+
+    def read() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 65536):
+                continue
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(ended.set)
+
+    threading.Thread(target=read, name="standard input", daemon=True).start()
+    return await ended.wait()

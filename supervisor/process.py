@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
+from common.operating_system import USER_SIGNAL, signal_group, signal_process
 from core.log_output import LOG_OUTPUT
-from core.process import bound_command, signal_group
+from core.process import bound_command
 
 LOG_TAIL_LINES = 20
 """Lines of a child's log that are kept to explain its end."""
@@ -56,7 +55,7 @@ class Child:
     async def wait(self) -> int:
         """Wait until the child and all of its group are gone; return its exit code (negative: the signal)."""
         code = await self._process.wait()
-        signal_group(self.pid, signal.SIGKILL)
+        signal_group(self.pid)
         # Its last lines are in the pipe already; a grandchild that keeps the pipe open is not waited for.
         await asyncio.wait({self._reader}, timeout=0.5)
         return code
@@ -64,18 +63,16 @@ class Child:
     def terminate(self) -> None:
         """Send SIGTERM to the child alone, which ends what it has started itself."""
         if self.running:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
+            signal_process(self.pid, signal.SIGTERM)
 
     def announce_end(self) -> None:
-        """Send SIGUSR1, by which the API learns that it is going to end, to the child alone."""
+        """Send the signal by which the API learns that it is going to end, to the child alone."""
         if self.running:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGUSR1)
+            signal_process(self.pid, USER_SIGNAL)
 
     def kill(self) -> None:
         """Send SIGKILL to the child and its group."""
-        signal_group(self.pid, signal.SIGKILL)
+        signal_group(self.pid)
 
     def explain(self, code: int) -> str:
         """Describe an exit code, with the last line of the log."""

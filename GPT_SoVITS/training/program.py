@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.operating_system import USER_SIGNAL
 from GPT_SoVITS.errors import ModelError, is_out_of_memory
 from GPT_SoVITS.training import rank_environment
 from GPT_SoVITS.training.control import TrainingControl
@@ -47,7 +48,8 @@ def run_program(usage: str, arguments: Sequence[str], create_trainer: CreateTrai
     control = TrainingControl()
     # Before torch is imported: a signal in those seconds must already find its handler.
     signal.signal(signal.SIGTERM, lambda *_: control.set())
-    signal.signal(signal.SIGUSR1, lambda *_: control.after_epoch.set())
+    if USER_SIGNAL is not None:
+        signal.signal(USER_SIGNAL, lambda *_: control.after_epoch.set())
     if len(arguments) != 1:
         print(f"usage: {usage}", file=sys.stderr)
         return FAILED

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import resource
 import time
 from typing import Any, ClassVar, Final
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from common.operating_system import open_files
 
 logger = logging.getLogger(__name__)
 
@@ -29,26 +29,11 @@ _TOO_MANY: Final = (
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-def raise_file_limit() -> int:
-    """Raise this process's limit of open files as far as it may, and return it."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard if hard != resource.RLIM_INFINITY else 1 << 20
-
-
 def connection_limits(max_connections: int, file_limit: int) -> tuple[int, int]:
     """Return (connections, backlog) that fit the open files that this process has left."""
-    spare = max(8, file_limit - _open_files() - RESERVED_FILES)
+    spare = max(8, file_limit - open_files() - RESERVED_FILES)
     backlog = max(2, min(MAX_BACKLOG, spare // 4))
     return max(4, min(max_connections, spare - backlog)), backlog
-
-
-def _open_files() -> int:
-    try:
-        return len(os.listdir("/proc/self/fd"))
-    except FileNotFoundError:  # not on Linux
-        return RESERVED_FILES
 
 
 class LimitedProtocol(H11Protocol):

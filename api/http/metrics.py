@@ -16,6 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.operating_system import is_alive
 from core.jobs.loaded_models import LoadedModel
 from core.jobs.service_counts import (
     CLAIMS,
@@ -36,7 +37,6 @@ from core.jobs.service_counts import (
 from core.jobs.service_counts import RETRIES as RETRIES_OF_JOBS
 from core.jobs.verification_counts import DOUBTFUL, FAULT_PREFIX, RETRIES, SECONDS, UTTERANCES
 from core.limits import HostInfo
-from core.process import is_alive
 
 MULTIPROCESS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable by which prometheus_client lets processes count in files."""

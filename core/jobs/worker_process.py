@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from common.operating_system import host_name, lower_priority
+
 CANNOT_START: Final = 3
 """Exit code of a worker whose role could not be started; its last line says why."""
 RECYCLED: Final = 4
@@ -40,7 +42,7 @@ def torch_device(device: str) -> str:
 def prepare_worker(device: str, niceness: int) -> None:
     """Restrict this process to a device: call it before anything loads CUDA."""
     if niceness > 0:
-        os.nice(niceness)
+        lower_priority(niceness)
     os.environ.update(visible_devices(device))
 
 
@@ -72,4 +74,4 @@ def process_of(worker_id: str) -> str:
 
 def worker_id_of(role: str, pid: int, nonce: str) -> str:
     """Return the id of the worker that runs on this host under that pid and was started with that nonce."""
-    return f"{role}-{os.uname().nodename}-{pid}-{nonce}"
+    return f"{role}-{host_name()}-{pid}-{nonce}"

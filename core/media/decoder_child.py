@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import sys
 import wave
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from common.operating_system import ProcessLimits, limit_process
 from core.media.level_meter import FRAME_SECONDS, LevelMeter
 from core.media.media_types import HEAD_BYTES, recording_media_type
 from core.media.mpeg_frames import correct_mpeg
@@ -106,20 +106,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def limit_resources() -> None:
     """Limit what this process may use."""
-    for limit, value in (
-        (resource.RLIMIT_AS, ADDRESS_SPACE),
-        (resource.RLIMIT_CPU, CPU_SECONDS),
-        (resource.RLIMIT_FSIZE, FILE_BYTES),
-        (resource.RLIMIT_NOFILE, OPEN_FILES),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        _, hard = resource.getrlimit(limit)
-        most = float("inf") if hard == resource.RLIM_INFINITY else hard
-        # At both limits of processor time at once the signal would be SIGKILL, which others send, too.
-        spare = 1 if limit == resource.RLIMIT_CPU else 0
-        lowered = min(value, most - spare)
-        last = lowered + spare
-        resource.setrlimit(limit, (int(lowered), int(last)))
+    limit_process(ProcessLimits(CPU_SECONDS, FILE_BYTES, OPEN_FILES, ADDRESS_SPACE))
 
 
 def _probe(options: argparse.Namespace) -> dict[str, Any]:

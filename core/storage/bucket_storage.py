@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
@@ -15,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Final
 
+from common.operating_system import lock_file
 from common.storage_keys import EXPERIMENTS, experiment_file, experiment_folder
 from core.storage.bucket import Bucket, LocalCopy
 from core.storage.copy_index import CopyIndex
@@ -137,7 +137,7 @@ class BucketStorage(Storage):
         """Download the folder of a key and open it; its copies are not evicted until it is closed."""
         mirror = FolderMirror(self.bucket, self.index, self.root, key)
         folder = self.folder(key)
-        with _file_lock(self._lock_path(key), fcntl.LOCK_SH):
+        with _file_lock(self._lock_path(key), shared=True):
             import_lock = _ImportLock(self._lock_path(key, "turn"))
             with import_lock:
                 mirror.pull(include)
@@ -189,7 +189,7 @@ class BucketStorage(Storage):
     def _unless_in_use(self, key: str) -> AbstractContextManager[bool]:
         """Keep stages of this host from opening the working folder of a key; yield False when one uses it."""
         folder = "/".join(key.split("/")[:_WORKING_DEPTH])
-        return _file_lock(self._lock_path(folder), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _file_lock(self._lock_path(folder), wait=False)
 
     def _lock_path(self, key: str, purpose: str = "work") -> Path:
         name = hashlib.sha256(key.encode()).hexdigest()[
@@ -209,7 +209,7 @@ class _ImportLock:
     def __enter__(self) -> None:
         self._threads.acquire()
         self._file = _open_lock_file(self._path)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        lock_file(self._file)
 
     def __exit__(self, *_: object) -> None:
         assert self._file is not None
@@ -218,11 +218,11 @@ class _ImportLock:
 
 
 @contextmanager
-def _file_lock(path: Path, operation: int) -> Iterator[bool]:
+def _file_lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
     """Hold a lock, or yield False when it is taken; the kernel releases it when the process dies."""
     with _open_lock_file(path) as file:
         try:
-            fcntl.flock(file, operation)
+            lock_file(file, shared=shared, wait=wait)
         except BlockingIOError:
             yield False
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -10,6 +9,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+from common.operating_system import lock_file, open_folder_lock
 
 _OWNERS: Final = ".owners"
 _open_locks: list[int] = []
@@ -24,10 +25,10 @@ def owner_token(root: Path) -> str:
         folder = root / _OWNERS / token
         folder.mkdir(parents=True)
         try:
-            lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            lock = open_folder_lock(folder)
         except FileNotFoundError:
             continue  # taken for a dead one's in this very moment
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock_file(lock)
         if folder.is_dir():
             _open_locks.append(lock)
             return token
@@ -37,11 +38,11 @@ def owner_token(root: Path) -> str:
 def is_alive(root: Path, token: str) -> bool:
     """Return whether the process of a token still runs; True, too, where the file system has no locks to tell by."""
     try:
-        lock = os.open(root / _OWNERS / token, os.O_RDONLY | os.O_CLOEXEC)
+        lock = open_folder_lock(root / _OWNERS / token)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        lock_file(lock, shared=True, wait=False)
     except OSError:
         return True
     else:
@@ -57,11 +58,11 @@ def dead_owners(root: Path) -> Iterator[str]:
         return
     for entry in list(folder.iterdir()):
         try:
-            lock = os.open(entry, os.O_RDONLY | os.O_CLOEXEC)
+            lock = open_folder_lock(entry)
         except FileNotFoundError:
             continue
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(lock, wait=False)
         except OSError:  # held: it lives; or a file system without locks, where age decides
             continue
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from common.operating_system import lock_file
 from core.jobs.file_jobs import KIND_FIELD, FileJobKind, FileJobPayload
 
 IMPORT_PREFIX: Final = "import"
@@ -56,5 +56,5 @@ def import_lock(data: Path) -> Iterator[None]:
     path = data / "run" / "import.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock_file(file)
         yield

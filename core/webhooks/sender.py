@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from common.operating_system import host_name
 from core.cancellation import cancel_and_wait
 from core.encryption import SecretBox
 from core.errors import NotFound, SovitsError
@@ -52,7 +53,7 @@ class WebhookSender:
         self.records = records
         self.fetcher = fetcher
         self.retry_seconds = retry_seconds
-        self.id = f"{os.uname().nodename[:40]}-{os.getpid()}-{os.urandom(4).hex()}"
+        self.id = f"{host_name()[:40]}-{os.getpid()}-{os.urandom(4).hex()}"
         self._secret_box = secret_box
         self._secret = secret
         self._clock = clock

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import Final
 
 import orjson
 
+from common.operating_system import host_name
 from core.errors import NotFound, SovitsError
 from core.jobs.queue import Queue
 from core.jobs.queue_options import QueueOptions
@@ -281,7 +281,7 @@ class BackupMaker:
         rows_bytes = sum(item.size for entry in contents.tables.values() for item in entry.objects)
         return BackupManifest(
             name=contents.name,
-            site=os.uname().nodename,
+            site=host_name(),
             epoch=lease.epoch if lease is not None else 0,
             created_at=contents.started,
             environment=describe_environment(contents.revision),

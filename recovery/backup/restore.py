@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import shutil
@@ -18,6 +17,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from common.files import sha256_of_file, sync, write_atomically
+from common.operating_system import lock_file
 from core.encryption import KEY_FILE as SECRETS_KEY_FILE
 from core.errors import Conflict
 from core.host_control import supervisor_lock
@@ -204,7 +204,7 @@ class Restorer:
         lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with lock.open("a+") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_file(file, wait=False)
             except BlockingIOError:
                 raise Conflict(
                     f"A sovitsd or another restore works in {self.settings.data_path}.",

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
+from common.operating_system import processor_name
 from common.package_version import package_version
 from core.encryption import KEY_FILE as SECRETS_KEY_FILE
 from core.marks.content_credentials import CERTIFICATE_FILE
@@ -66,12 +67,7 @@ def code_version() -> str:
 
 def processor() -> str:
     """Return the model of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return f"{platform.machine()} {model}".strip()
+    return f"{platform.machine()} {processor_name()}".strip()
 
 
 def public_settings(settings: Settings) -> tuple[dict[str, str], list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import time
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 import httpx
 import orjson
 
+from common.operating_system import host_name
 from core.errors import SovitsError
 from core.settings import Settings
 from core.signing import signature_headers
@@ -26,7 +26,7 @@ def notify(settings: Settings, event: str, message: str, **details: object) -> l
     logger.warning("%s: %s", event, message)
     problems = []
     if settings.standby_notify_url:
-        document = {"event": event, "message": message, "host": os.uname().nodename, "at": time.time(), **details}
+        document = {"event": event, "message": message, "host": host_name(), "at": time.time(), **details}
         body = orjson.dumps(document)
         secret = settings.webhook_secret.get_secret_value()
         headers = signature_headers(secret, f"msg_{secrets.token_hex(12)}", int(time.time()), body)

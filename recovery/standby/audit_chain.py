@@ -5,7 +5,6 @@ Each line has the SHA-256 of the one before, so that a line that was changed or 
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import hashlib
 import os
@@ -17,6 +16,7 @@ from typing import Final
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from common.operating_system import host_name, lock_file
 from recovery.backup.signatures import BadBackup
 from recovery.backup.target import BackupTarget
 from recovery.standby.site import FOLDER, SiteIdentity
@@ -48,14 +48,14 @@ class AuditChain:
     def append(self, action: str, detail: str, result: str = "done") -> ChainedEntry:
         """Write an entry and wait until it is on the disk."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock_file(file)
             lines = file.read().splitlines()
             entry = ChainedEntry(
                 number=len(lines) + 1,
                 time=datetime.now(UTC).isoformat(timespec="milliseconds"),
-                who=f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{os.uname().nodename}",
+                who=f"{os.environ.get('SUDO_USER') or getpass.getuser()}@{host_name()}",
                 action=action,
                 detail=detail,
                 result=result,

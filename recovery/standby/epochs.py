@@ -9,9 +9,10 @@ import time
 
 from pydantic import BaseModel, ValidationError
 
+from common.operating_system import boot_id
 from common.program_name import program_name
 from core.errors import Conflict
-from core.primary_lease import LeaseRecord, PrimaryLease, boot_id, host_clock
+from core.primary_lease import LeaseRecord, PrimaryLease, host_clock
 from core.settings import Settings
 from recovery.backup.names import EPOCHS, epoch_key
 from recovery.backup.open_target import open_target

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -11,10 +10,10 @@ from typing import Final
 
 import orjson
 
+from common.operating_system import is_alive, lock_file
 from common.programs import product_command
 from core.errors import NotReady
 from core.host_control import supervisor_lock
-from core.process import is_alive
 from core.settings import Settings
 from recovery.standby.hooks import run_hook
 from recovery.standby.site import FOLDER
@@ -94,7 +93,7 @@ class LocalService:
         try:
             with supervisor_lock(self._settings.data_path).open("r") as file:
                 try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    lock_file(file, shared=True, wait=False)
                 except BlockingIOError:
                     return int(file.read() or 0)
         except (OSError, ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 from typing import Final, TypeVar
@@ -11,6 +10,7 @@ import orjson
 from pydantic import BaseModel, Field, ValidationError
 
 from common.files import write_atomically
+from common.operating_system import host_name
 from core.private_files import create_once
 
 FOLDER: Final = "standby"
@@ -28,7 +28,7 @@ class SiteIdentity(BaseModel):
         """Return the identity of a data folder; it is made at first use and is in no backup."""
         path = data_path / FOLDER / "site.json"
         if not path.exists():
-            identity = cls(site=secrets.token_hex(12), host=os.uname().nodename)
+            identity = cls(site=secrets.token_hex(12), host=host_name())
             create_once(path, identity.model_dump_json().encode())
         return cls.model_validate_json(path.read_bytes())
 

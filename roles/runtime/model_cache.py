@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from common.operating_system import resident_memory_mb
 from core.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -100,12 +101,3 @@ def release_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
         if trim is not None:
             trim(0)
-
-
-def resident_memory_mb() -> float:
-    """Return the resident memory of this process in MiB; 0 where the system does not say."""
-    try:
-        with open("/proc/self/status") as status:
-            return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
-    except (OSError, StopIteration):
-        return 0.0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import orjson
 
+from common.operating_system import host_name
 from core.access import Caller, act_as
 from core.errors import DeviceUnusable, Draining, JobCancelled, LeaseLost, PermanentError, SovitsError
 from core.jobs.file_jobs import LONG_RUNNING, file_job_kind
@@ -82,7 +83,7 @@ class Worker:
         self.services = services
         self.queue = services.queue
         self.worker_id = worker_id
-        self.location = location or locate_worker(settings, role.name, os.uname().nodename, services.device)
+        self.location = location or locate_worker(settings, role.name, host_name(), services.device)
         self.draining = threading.Event()
         self.slots = Slots(slot_ids(worker_id, slots), self._process)
         self.unusable = ""

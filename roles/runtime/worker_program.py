@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import Final
 
+from common.operating_system import host_name
 from core.errors import DeviceUnusable, SovitsError
 from core.jobs.placement import locate_worker, slots_of
 from core.jobs.server_check import find_usable_redis
@@ -45,7 +46,7 @@ def run_worker(
             make_role(role, role_class or replacements.get(role, "")),
             services,
             new_worker_id(role, nonce),
-            locate_worker(settings, role, os.uname().nodename, name_device(device), dedicated=dedicated),
+            locate_worker(settings, role, host_name(), name_device(device), dedicated=dedicated),
             slots=slots_of(settings, role, services.device, services.threads),
         )
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from common.operating_system import folder_by_handle
 from core.records import ExperimentRecord
 from core.stages.outputs import CompletedOutputs, StageOutputs, TrainingOutputs
 from roles.runtime.model_cache import ModelCache
@@ -94,18 +95,14 @@ class StageRun:
             making.mkdir(parents=True)
         else:
             shutil.copytree(source, making, copy_function=_link_or_copy, ignore=shutil.ignore_patterns(".*"))
-        handle = os.open(making, os.O_RDONLY | os.O_DIRECTORY)
-        try:
+        with folder_by_handle(making) as by_handle:
             self.context.confirm_lease()
             if final.exists():
                 final.rename(old)
             making.rename(final)
             for folder in (old, *replaced):
                 shutil.rmtree(folder, ignore_errors=True)
-            by_handle = Path(f"/proc/self/fd/{handle}")
-            yield by_handle if by_handle.exists() else final
-        finally:
-            os.close(handle)
+            yield by_handle or final
 
     @contextmanager
     def new_folder(self, name: str) -> Iterator[Path]:

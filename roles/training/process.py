@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, cast
 
+from common.operating_system import USER_SIGNAL
 from common.progress_messages import progress_message
 from core.child_process import ChildProcess
 from core.errors import Draining, TrainingFailed, error_from_code
@@ -125,10 +126,10 @@ class TrainingProcess:
                 child.send_signal(signal.SIGTERM)
             else:  # it is still being loaded: what it could save is on the disk already
                 child.kill()
-        if request == "stop_after_epoch" and child.has_reported and not self._ending_early:
+        if USER_SIGNAL and request == "stop_after_epoch" and child.has_reported and not self._ending_early:
             self._ending_early = True
             logger.info("Asking the training to end with this epoch.")
-            child.send_signal(signal.SIGUSR1)
+            child.send_signal(USER_SIGNAL)
 
     def _handle(self, event: TrainingEvent) -> None:
         if event["event"] == "progress":

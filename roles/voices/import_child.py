@@ -7,7 +7,6 @@ no addresses, and its resources are limited, so that settings of absurd sizes co
 from __future__ import annotations
 
 import contextlib
-import resource
 import shutil
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from typing import Any, Final
 import orjson
 from typing_extensions import TypedDict
 
+from common.operating_system import IS_LINUX, ProcessLimits, limit_process
 from core.child_process import EventWriter
 from core.errors import SovitsError
 from core.memory import address_space_bytes, available_memory_mb
@@ -217,25 +217,15 @@ def limit_resources(bytes_of_files: int, folder: Path) -> None:
     """
     import torch  # noqa: F401  # now: what its libraries reserve and never touch is not charged to the files
 
-    limits = [
-        (resource.RLIMIT_CPU, CPU_SECONDS),
-        (resource.RLIMIT_FSIZE, int(shutil.disk_usage(folder).free * DISK_SHARE)),
-        (resource.RLIMIT_NOFILE, OPEN_FILES),
-        (resource.RLIMIT_CORE, 0),
-    ]
-    if sys.platform == "linux":  # others do not enforce it
+    memory_bytes = None
+    if IS_LINUX:
         memory = max(MIN_MEMORY_BYTES, int(available_memory_mb() * MEMORY_SHARE) << 20)
-        limits.append((resource.RLIMIT_AS, address_space_bytes() + memory + 2 * bytes_of_files))
+        memory_bytes = address_space_bytes() + memory + 2 * bytes_of_files
         with contextlib.suppress(OSError):  # a sandbox may forbid it
             # When memory runs short all the same, the kernel ends this process first.
             Path("/proc/self/oom_score_adj").write_text("1000")
-    for limit, value in limits:
-        _, hard = resource.getrlimit(limit)
-        most = float("inf") if hard == resource.RLIM_INFINITY else hard
-        # At both limits of processor time at once the signal would be SIGKILL, which others send, too.
-        spare = 1 if limit == resource.RLIMIT_CPU else 0
-        lowered = int(min(value, most - spare))
-        resource.setrlimit(limit, (lowered, lowered + spare))
+    file_bytes = int(shutil.disk_usage(folder).free * DISK_SHARE)
+    limit_process(ProcessLimits(CPU_SECONDS, file_bytes, OPEN_FILES, memory_bytes))
 
 
 if __name__ == "__main__":

@@ -102,10 +102,10 @@ def test_an_entry_is_kept_that_comes_between_the_renaming_of_a_full_file_and_the
     log = AuditLog(tmp_path / "audit.jsonl", max_bytes=1)
     log.append(entry(0))
 
-    def rotated_by_another_process(descriptor: int, operation: int) -> None:
+    def rotated_by_another_process(descriptor: int) -> None:
         log.path.rename(log.path.with_name("audit.jsonl.1"))
 
-    monkeypatch.setattr("core.audit.fcntl.flock", rotated_by_another_process)
+    monkeypatch.setattr("core.audit.lock_file", rotated_by_another_process)
     log.append(entry(1))
 
     assert [item.request_id for item in log.entries()] == ["req-1", "req-0"]

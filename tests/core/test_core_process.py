@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from process_end import wait_for_end
 
+from common.operating_system import is_alive
 from core.jobs.worker_process import worker_id_of
-from core.process import child_environment, is_alive, start_child, stop_group, thread_limits
+from core.process import child_environment, start_child, stop_group, thread_limits
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from daemon_stage import until
 
-from core.process import is_alive
+from common.operating_system import is_alive
 from core.settings import REPOSITORY
 from scripts.demo_daemon import descendants
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from backup_sites import Site
 
+from common.operating_system import boot_id
 from core.errors import Conflict, StorageUnavailable
-from core.primary_lease import NotPrimary, PrimaryLease, boot_id, host_clock
+from core.primary_lease import NotPrimary, PrimaryLease, host_clock
 from core.records import Records
 from recovery.backup.open_target import open_target
 from recovery.standby.epochs import Epochs, LeaseRenewal

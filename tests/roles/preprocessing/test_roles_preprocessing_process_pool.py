@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from toy_pool_worker import Die, Divide, Hang, Reject, ReportEnvironment, Square
 
+from common.operating_system import is_alive
 from core.errors import InvalidRequest, JobCancelled, SovitsError, StageFailed
 from core.jobs.worker_process import GPUS
-from core.process import is_alive
 from roles.preprocessing import process_pool
 from roles.preprocessing.process_pool import WorkerPlacement, process_files, worker_placements
 from roles.runtime.model_cache import ModelCache
