@@ -69,7 +69,8 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (tmp_path / "fake_evaluation.py").write_text(PROGRAM.format(folder=tmp_path, code=code))
         (tmp_path / "script.json").write_text(json.dumps(events))
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-        monkeypatch.setattr(command, "PROGRAM", "fake_evaluation")
+        monkeypatch.setattr(command, "EVALUATION", "fake_evaluation")
+        monkeypatch.setattr("common.programs.PROGRAMS", ("fake_evaluation",))
         return tmp_path / "seen.json"
 
     return say
