@@ -259,6 +259,7 @@ HINTS: Final[dict[str, str]] = {
     "Send ref_audio_path, target_voice, speaker, or refer_wav_path with text_language.": (
         "请发送 ref_audio_path、target_voice、speaker，或 refer_wav_path 与 text_language。"
     ),
+    "Send `exit`, then start it.": "请发送 `exit`，再启动它。",
     "Send restart or exit.": "请发送 restart 或 exit。",
     "Send several archives.": "请发送多个压缩包。",
     "Send several.": "请分多次发送。",

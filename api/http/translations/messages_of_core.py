@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 CORE_MESSAGES: Final[dict[str, str]] = {
+    "On Windows the server cannot start itself again.": "在 Windows 上，服务器无法自行重新启动。",
     "No passage of these recordings has {} to {} s of speech.": "这些录音中没有 {} 到 {} 秒的语音片段。",
     "The voice {} has no recordings any more.": "音色 {} 已没有录音。",
     "The cue at line {} ends after {} hours; {} are the most.": "第 {} 行的字幕在 {} 小时之后结束，最长 {} 小时。",
