@@ -214,6 +214,7 @@ def test_the_documents_list_no_output_that_is_not_tested() -> None:
 WITHOUT_SPEECH = {
     "GET /api/v1/files/{file_id}": "what somebody uploaded",
     "GET /api/v1/datasets/{dataset_id}/segments/{number}/audio": "a part of a recording",
+    "GET /api/v1/voices/{voice}/prompts/proposals/{proposal}/audio": "a part of a recording",
     "GET /api/v1/consents/{consent_id}/recording": "a recording",
     "GET /api/v1/voices/{voice}/prompts/{prompt}/audio": "a recording",
     "GET /api/v1/voices/{voice}/export": "checkpoints and recordings",
