@@ -31,6 +31,7 @@ LONGEST = (
     "text/test_text_properties.py",
     "supervisor",
     "roles",
+    "recovery",
     "core/jobs/test_core_jobs_queue_machine.py",
     "api",
 )
