@@ -120,7 +120,7 @@ def test_a_dialogue_is_typed_into_the_web_socket(daemon: Daemon, client: httpx.C
         while (event := orjson.loads(socket.recv(60)))["type"] not in ("turn.done", "error"):
             if event["type"] == "words":
                 spoken.append(event["text"])
-                assert {word["voice_id"] for word in event["words"]} == {event["voice_id"]}
+                assert all(word["voice_id"] == event["voice_id"] for word in event["words"])
 
     assert event["type"] == "error"
     assert event["error"]["code"] == "voice_not_found"
