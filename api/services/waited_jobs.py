@@ -43,7 +43,7 @@ class WaitedJobs:
             job = await self._events.wait(job_id, seconds)
             ended = True
         except TimedOut:
-            raise TimedOut(f"The recording was not checked after {seconds:g} s.", hint="Try again later.") from None
+            raise TimedOut(f"The recording was not examined within {seconds:g} s.", hint="Try again later.") from None
         finally:
             if not ended:
                 await asyncio.shield(self._queue.cancel(job_id))

@@ -8,7 +8,7 @@ API_MESSAGES: Final[dict[str, str]] = {
     "The documentation has no file {}.": "文档页没有文件 {}。",
     "There is no phrase of a consent in the language {}.": "没有语言 {} 的同意语句。",
     "No worker for files is running.": "没有正在运行的文件处理进程。",
-    "The recording was not checked after {} s.": "{} 秒后仍未检查完录音。",
+    "The recording was not examined within {} s.": "未能在 {} 秒内分析完录音。",
     "no spoken consent {}": "没有口头同意 {}",
     "A voice cannot be made of {}.": "不能用 {} 制作音色。",
     "The base of nano is not published yet.": "nano 的基础模型尚未发布。",
