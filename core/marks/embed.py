@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 STRENGTH_DB: Final = 1.5
+PEAK_RISE_DB: Final = 2.25
+"""What the mark adds to the true peak at most; of limited speech, 1.3 dB in the median of 150 marks, once 2.0."""
 FILTER_SECONDS: Final = 0.08
 FADE_SECONDS: Final = 0.016
 """From the filter of a block to that of the next one."""

@@ -19,7 +19,7 @@ from common.files import write_atomically
 from core.marks.audible_notice import rhythm
 from core.marks.content_credentials import ContentCredentials
 from core.marks.detect import Detection, detect_watermark
-from core.marks.embed import STRENGTH_DB, WatermarkEmbedder
+from core.marks.embed import PEAK_RISE_DB, WatermarkEmbedder
 from core.marks.pattern import PAYLOAD_BITS, Pattern
 from core.marks.speech_label import SpeechLabel, tags_of
 from core.private_files import create_once
@@ -71,7 +71,7 @@ class SpeechMarks:
     @property
     def headroom_db(self) -> float:
         """By how many dB marks may raise the peaks of speech."""
-        return STRENGTH_DB if self._settings.mark_watermark else 0.0
+        return PEAK_RISE_DB if self._settings.mark_watermark else 0.0
 
     def warm_up(self) -> None:
         """Compute what the first speech would wait for; blocks for a moment."""

@@ -57,7 +57,7 @@ def test_a_loud_speech_is_limited_to_its_true_peak(client: httpx.Client) -> None
     samples, rate = spoken(client, loudness=-9, true_peak=-6)
 
     assert true_peak_db(samples) <= -6.0
-    assert -16 < loudness(samples, rate) <= -9
+    assert -17 < loudness(samples, rate) <= -9  # turned down only where a peak, with its mark, would exceed the limit
 
 
 def test_speech_without_a_loudness_is_as_the_model_speaks(client: httpx.Client) -> None:

@@ -17,8 +17,9 @@ from core.marks.detect import (
     detect_watermark,
     find_pattern,
 )
-from core.marks.embed import WatermarkEmbedder
+from core.marks.embed import PEAK_RISE_DB, WatermarkEmbedder
 from core.marks.pattern import BLOCK_SECONDS, MAX_PAYLOAD, Pattern, codeword, payload_of
+from core.media.peak_limiter import PeakLimiter, true_peak_db
 from core.settings import REPOSITORY
 
 PATTERN = Pattern(b"a key")
@@ -133,3 +134,16 @@ def test_codewords_are_read_back_and_wrong_ones_are_noticed() -> None:
         assert all(payload_of(code ^ 1 << bit) is None for bit in range(32))
     with pytest.raises(ValueError, match="0 to"):
         codeword(MAX_PAYLOAD + 1)
+
+
+def test_the_true_peak_of_limited_speech_stays_below_its_limit_whatever_the_mark():
+    limiter = PeakLimiter(16_000, -6.0 - PEAK_RISE_DB)
+    loud = 4.0 * recording(seconds=3.0) / 32768
+    limited = np.rint(np.concatenate([limiter.feed(loud), limiter.flush()]) * 32767).astype("<i2")
+
+    peaks = [
+        true_peak_db(marked(limited, 16_000, payload) / 32768) for payload in range(0, MAX_PAYLOAD, MAX_PAYLOAD // 40)
+    ]
+
+    assert max(peaks) <= -6.0
+    assert max(peaks) > -6.0 - PEAK_RISE_DB  # a mark does raise them
