@@ -45,12 +45,14 @@ class TextPiece:
 class GrowingText:
     """Collects text, and gives it away in pieces, in order and without a gap."""
 
-    def __init__(self, sentences: Callable[[str], Iterator[str]], *, whole: bool = False) -> None:
-        """`sentences` cuts a text into sentences; `whole`: the text is given away only when it is complete."""
+    def __init__(
+        self, sentences: Callable[[str], Iterator[str]], is_document: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        """`sentences` cuts a text into sentences; a text that `is_document` is given away only when it is complete."""
         self.length = 0
         """Characters that were added."""
         self._sentences = sentences
-        self._whole = whole
+        self._is_document = is_document
         self._buffer = ""
         self._taken = 0
 
@@ -61,7 +63,7 @@ class GrowingText:
 
     def take(self, *, urgent: bool) -> TextPiece | None:
         """Return the sentences that are complete; where there is none and it is `urgent`, a part of one; else None."""
-        if self._whole or self._buffer.lstrip().startswith("<speak"):
+        if self._is_document(self._buffer):
             return None
         *complete, rest = self._sentences(self._buffer)
         if not rest and complete and not _CERTAIN_END.search(complete[-1]):

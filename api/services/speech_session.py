@@ -21,6 +21,7 @@ from api.services.audio_chunks import AudioChunk
 from api.services.growing_text import CutPlace, GrowingText, TextPiece, text_parts
 from api.services.live_speech import LiveSpeech
 from api.services.text_splitting import sentences, split_short_text, voice_at_end
+from common.ssml_start import may_become_ssml
 from common.text_origins import moved
 from core.cancellation import cancel_and_wait
 from core.errors import EmptyText, InvalidRequest, TextTooLong, UnreadableText
@@ -64,7 +65,7 @@ class SpeechSession:
         self._live = live
         self._max_characters = settings.max_text_characters
         self._notice = settings.spoken_notice
-        self._text = GrowingText(sentences, whole=template.input_type == "ssml")
+        self._text = GrowingText(sentences, self._is_document)
         self._spans: dict[int, tuple[int, int]] = {}
         self._covered = 0
         """Characters that belong to utterances."""
@@ -143,11 +144,14 @@ class SpeechSession:
                 await self._speak(piece)
                 urgent = False
 
+    def _is_document(self, text: str) -> bool:
+        """Return whether a text is one document of SSML, or may be the beginning of one; it is never taken apart."""
+        input_type = self._template.input_type
+        return input_type == "ssml" or (input_type == "auto" and may_become_ssml(text))
+
     def _parts(self, text: str) -> Iterator[str]:
-        """Yield what is split at once; a document is never taken apart."""
-        if self._template.input_type == "ssml" or text.lstrip().startswith("<speak"):
-            return iter([text])
-        return text_parts(text, sentences, MAX_PIECE_CHARACTERS)
+        """Yield what is split at once."""
+        return iter([text]) if self._is_document(text) else text_parts(text, sentences, MAX_PIECE_CHARACTERS)
 
     async def _speak(self, piece: TextPiece | None) -> None:
         if piece is None:

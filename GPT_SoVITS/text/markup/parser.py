@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from common.ssml_start import is_ssml
 from common.text_origins import TextOrigin, literal, replaced
 from GPT_SoVITS.text.languages import REGISTRY, resolve_language
 from GPT_SoVITS.text.markup.dictionary import AnnotatedTextBuilder, PronunciationDictionary
@@ -18,7 +18,6 @@ from GPT_SoVITS.text.segmentation import segment_by_language
 
 INPUT_TYPES = ("auto", "text", "marks", "ssml")
 """`auto`: SSML where the text begins with `<speak`, else `marks`, which are inline tags. `text`: nothing is a tag."""
-SSML = re.compile(r"[\ufeff\s]{0,99}(?:<\?xml[^<>]{0,200}>\s{0,99})?<speak[\s/>]")
 MAX_PAUSE_SECONDS = 10.0
 """Of one pause."""
 MAX_TOTAL_PAUSE_SECONDS = 300.0
@@ -49,7 +48,7 @@ def read_markup(
     if input_type not in INPUT_TYPES:
         raise bad_markup(f"There is no input type {input_type[:40]!r}.", f"Use one of {', '.join(INPUT_TYPES)}.")
     if input_type == "auto":
-        input_type = "ssml" if SSML.match(text) else "marks"
+        input_type = "ssml" if is_ssml(text) else "marks"
     items: Iterable[MarkupItem] = [MarkupChunk(text, origins=literal(len(text), 0))]
     if input_type == "ssml":
         items, code = parse_ssml(text, code)

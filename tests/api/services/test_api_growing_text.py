@@ -8,6 +8,7 @@ import pytest
 
 from api.services.growing_text import CutPlace, GrowingText, TextPiece, text_parts
 from api.services.text_splitting import sentences
+from common.ssml_start import may_become_ssml
 
 ENGLISH = "Well, the weather is fine today. It costs 3.50 dollars, doesn't it? Dr. Smith says so... and then he left."
 CHINESE = "今天天气很好，我们去公园玩吧。你觉得怎么样？"
@@ -81,13 +82,22 @@ def test_an_inline_tag_is_not_cut():
     assert text.take(urgent=True) is None
 
 
-def test_ssml_is_spoken_when_it_is_complete():
-    text = GrowingText(sentences)
-    text.append("<speak>One sentence. Another one.")
+@pytest.mark.parametrize("declaration", ["", "\ufeff  ", "<?xml version='1.0'?>\n"])
+def test_ssml_is_spoken_when_it_is_complete_however_it_arrives(declaration: str):
+    document = f"{declaration}<speak>One sentence. Another one.</speak>"
+    text = GrowingText(sentences, may_become_ssml)
+    for character in document:
+        text.append(character)
+        assert text.take(urgent=True) is None
 
-    assert text.take(urgent=True) is None
-    text.append("</speak>")
-    assert text.flush() == TextPiece("<speak>One sentence. Another one.</speak>", 0, CutPlace.SENTENCE)
+    assert text.flush() == TextPiece(document, 0, CutPlace.SENTENCE)
+
+
+def test_what_only_begins_like_ssml_is_cut_like_any_text():
+    text = GrowingText(sentences, may_become_ssml)
+    text.append("<speakers> are loud. They")
+
+    assert text.take(urgent=False) == TextPiece("<speakers> are loud. ", 0, CutPlace.SENTENCE)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from api.services.speech import SpeechOptions
 from core.errors import BadMarkup, InvalidRequest, TextTooLong
 from core.jobs.queue import AsyncQueue
 from core.records import VoiceRecord
+from core.speech.requests import InputType
 
 OPTIONS = SpeechOptions(language="en")
 
@@ -41,11 +42,14 @@ async def test_the_first_words_are_spoken_before_the_sentence_is_complete(
     assert session.spoken[-1].end == len("The quick brown fox jumps over the lazy dog. And then it sleeps.")
 
 
-async def test_a_long_document_is_not_taken_apart(api: Api, tone_workers: ToneWorkers, voice: VoiceRecord):
+@pytest.mark.parametrize(("declaration", "input_type"), [("", "ssml"), ("<?xml version='1.0'?>", "auto")])
+async def test_a_long_document_is_not_taken_apart(
+    api: Api, tone_workers: ToneWorkers, voice: VoiceRecord, declaration: str, input_type: InputType
+):
     sentences = [f"This is sentence {word}." for word in ("one", "two", "three") * 20]
-    document = f"<speak><p>{' '.join(sentences)}</p></speak>"
+    document = f"{declaration}<speak><p>{' '.join(sentences)}</p></speak>"
     assert len(document) > 1000
-    async with api.services.speech.session("Allison", SpeechOptions(language="en", input_type="ssml")) as session:
+    async with api.services.speech.session("Allison", SpeechOptions(language="en", input_type=input_type)) as session:
         await session.done(document)
         async for _ in session.audio():
             pass
