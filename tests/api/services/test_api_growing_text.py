@@ -97,7 +97,7 @@ def test_what_only_begins_like_ssml_is_cut_like_any_text():
     text = GrowingText(sentences, may_become_ssml)
     text.append("<speakers> are loud. They")
 
-    assert text.take(urgent=False) == TextPiece("<speakers> are loud. ", 0, CutPlace.SENTENCE)
+    assert text.take(urgent=False) == TextPiece("<speakers> are loud.", 0, CutPlace.SENTENCE)
 
 
 @pytest.mark.parametrize(
