@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def make_report(findings: Findings, recording: Path, output: Path, *, seconds: f
         "seconds": seconds,
         "output": str(output),
         "voice": findings.voice,
-        "serve": f"DATA_PATH={output / 'data'} {program_name()}",
+        "serve": f"DATA_PATH={output / 'data'} {start_command()}",
         "stage_seconds": findings.stage_seconds,
         "sentences": sentences,
         "mean_wer": wer,
@@ -120,3 +121,12 @@ def _show_memory(console: Console, report: dict[str, Any]) -> None:
         idle = report["idle_rss_mb"].get(name)
         table.add_row(name, f"{idle:.0f}" if idle is not None else "–", f"{peak:.0f}")
     console.print(table)
+
+
+def start_command() -> str:
+    """Return what starts the daemon from this folder, ready to be typed."""
+    if (name := program_name()) != "main.py":
+        return name
+    python = Path(sys.executable)
+    folder = Path.cwd()
+    return f"{python.relative_to(folder) if python.is_relative_to(folder) else python} main.py"
