@@ -83,14 +83,15 @@ class GradientReducer:
         """
         if self._group.size == 1:
             return
+        # Before anything else is sent: another process may have sent more of them in its backward pass.
+        for bucket in self._buckets[self._sent :]:
+            bucket.send()
         counts = self._group.sum(torch.tensor([float(p.grad is not None) for p in self._parameters])).tolist()
         used = {parameter for parameter, count in zip(self._parameters, counts) if count}
-        pending = list(self._buckets)
-        if unexpected := [parameter for parameter in self._parameters if parameter in used - self._used]:
-            pending += _buckets(unexpected)
-        for bucket in pending[self._sent :]:
+        unexpected = _buckets([parameter for parameter in self._parameters if parameter in used - self._used])
+        for bucket in unexpected:
             bucket.send()
-        for bucket in pending:
+        for bucket in (*self._buckets, *unexpected):
             for parameter, gradient in zip(bucket.parameters, bucket.receive(self._group.size if mean else 1)):
                 if parameter not in used:
                     continue

@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from common.operating_system import USER_SIGNAL
 from common.programs import bound_command, program_environment
 from GPT_SoVITS.training import rank_environment as names
 from GPT_SoVITS.training.program import DONE, FAILED, STOPPED_TO_RESUME, emit
@@ -105,6 +106,10 @@ class _Ranks:
 
     def _receive(self, rank: _Rank, line: bytes) -> bool:
         """Keep an error and return True; pass on anything else of the main rank."""
+        if not line.startswith(b"{"):  # a library's; NCCL logs to standard output
+            sys.stderr.buffer.write(line)
+            sys.stderr.flush()
+            return False
         event = json.loads(line)
         if event["event"] == "error":
             rank.error = event
@@ -139,7 +144,8 @@ def run_ranks(command: Sequence[str], size: int) -> int:
         group.signal_main(number)
 
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGUSR1, lambda number, _: group.signal_main(number))
+    if USER_SIGNAL is not None:
+        signal.signal(USER_SIGNAL, lambda number, _: group.signal_main(number))
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

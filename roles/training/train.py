@@ -68,21 +68,11 @@ def _train(run: StageRun, folder: Path, kind: str, settings: TrainingSettings, t
     def attempt(batch_size: int, grad_ckpt: bool) -> tuple[TrainingDoneEvent, CheckpointPublisher]:
         plan = {
             "trainer": trainer,
-            "version": run.experiment.version,
-            "data": str(run.folder),
-            "output": ".",
-            "epochs": run.config["total_epoch"],
+            **_common_plan(run, resources.threads),
             "batch_size": batch_size,
-            "save_every_epoch": run.config["save_every_epoch"],
-            "seed": SEED,
-            # nano's products are too small to share: a second thread waits more than it works, above all on busy cores.
-            "threads": 1 if run.experiment.version == "nano" else resources.threads,
-            "device": run.services.device,
             "processes": max(1, len(gpus)),
-            "precision": "auto" if run.experiment.is_half else "fp32",
             **settings,
             "grad_ckpt": grad_ckpt,
-            "save_minutes": run.services.settings.training_state_minutes,
         }
         (folder / "run.json").write_bytes(orjson.dumps(plan, option=orjson.OPT_INDENT_2))
         publisher = CheckpointPublisher(run, kind, lineage_of(run, _bases(run, kind, settings), batch_size))
@@ -124,6 +114,24 @@ def _train(run: StageRun, folder: Path, kind: str, settings: TrainingSettings, t
         "samples": _key(run, folder, SAMPLES),
         "evaluation": {**evaluation},
         "notes": [note for note in (resources.note, batch.note) if note],
+    }
+
+
+def _common_plan(run: StageRun, threads: int) -> dict[str, object]:
+    """Return what the plan of any training of an experiment says."""
+    experiment = run.experiment
+    return {
+        "version": experiment.version,
+        "data": str(run.folder),
+        "output": ".",
+        "epochs": run.config["total_epoch"],
+        "save_every_epoch": run.config["save_every_epoch"],
+        "save_minutes": run.services.settings.training_state_minutes,
+        "seed": SEED,
+        # nano's products are too small to share: a second thread waits more than it works, above all on busy cores.
+        "threads": 1 if experiment.version == "nano" else threads,
+        "device": run.services.device,
+        "precision": "auto" if experiment.is_half else "fp32",
     }
 
 

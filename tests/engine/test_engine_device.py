@@ -18,6 +18,7 @@ from GPT_SoVITS.checkpoints.checkpoint_files import save_checkpoint
 from GPT_SoVITS.configs import load_config, merge_config
 from GPT_SoVITS.gpt.continuous_batching import READ_INTERVAL, ContinuousBatch
 from GPT_SoVITS.gpt.decoder import GenerationInput
+from GPT_SoVITS.gpt.graphs import registry
 from GPT_SoVITS.gpt.graphs.buckets import REPLAY_STEPS
 from GPT_SoVITS.gpt.graphs.registry import graph_decoder, graph_preparations, release_graph_decoders
 from GPT_SoVITS.gpt.model import Text2Semantic
@@ -174,23 +175,38 @@ def test_chunks_that_share_a_generator_s_run_do_not_mix_devices(version, tmp_pat
         np.testing.assert_allclose(samples, same, atol=2e-3)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["nano_gpt", "v2_gpt"])
-def test_decoding_waits_for_the_device_at_most_once_in_eight_steps(recipe):
+def gpt_of(recipe: str) -> Text2Semantic:
+    """Return a GPT of random weights with few layers, as many as its pointers need."""
     torch.manual_seed(1)
     config = load_config(recipe)
-    model = Text2Semantic.from_config(
-        merge_config(config, {"model": {"n_layer": max(2, config_layers(config))}})
-    ).eval()
+    layers = 1 + max([1, *(layer for layer, _ in config["model"].get("pointers", []))])
+    return Text2Semantic.from_config(merge_config(config, {"model": {"n_layer": layers}})).eval()
+
+
+def tiny_gpt() -> Text2Semantic:
+    torch.manual_seed(1)
+    sizes = {"embedding_dim": 16, "hidden_dim": 16, "head": 2, "n_layer": 1, "vocab_size": 33, "EOS": 32}
+    return Text2Semantic.from_config(merge_config(load_config("v2_gpt"), {"model": sizes})).eval()
+
+
+def add_rows(batch: ContinuousBatch) -> None:
+    """Add two rows of at least 400 tokens, one of them with every sampling rule."""
     settings = [
         SamplingSettings(early_stop_num=500, min_tokens=400),
         SamplingSettings(early_stop_num=500, min_tokens=400, top_p=0.9, temperature=0.7, repetition_penalty=1.0),
     ]
+    for seed, sampling in enumerate(settings):
+        batch.add_request(GenerationInput(move(torch.arange(90) % 60)), sampling, SeededNoise(seed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["nano_gpt", "v2_gpt"])
+def test_decoding_waits_for_the_device_at_most_once_in_eight_steps(recipe):
+    model = gpt_of(recipe)
     with pretended_cuda(), torch.inference_mode():
         move(model)
         batch = ContinuousBatch(model)
-        for seed, sampling in enumerate(settings):
-            batch.add_request(GenerationInput(move(torch.arange(90) % 60)), sampling, SeededNoise(seed))
+        add_rows(batch)
         batch.step()
         waits.clear()
         for _ in range(STEPS):
@@ -203,22 +219,13 @@ def test_decoding_waits_for_the_device_at_most_once_in_eight_steps(recipe):
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["nano_gpt", "v2_gpt"])
 def test_graphs_wait_for_the_device_at_most_once_in_eight_tokens(recipe):
-    torch.manual_seed(1)
-    config = load_config(recipe)
-    model = Text2Semantic.from_config(
-        merge_config(config, {"model": {"n_layer": max(2, config_layers(config))}})
-    ).eval()
-    settings = [
-        SamplingSettings(early_stop_num=500, min_tokens=400),
-        SamplingSettings(early_stop_num=500, min_tokens=400, top_p=0.9, temperature=0.7, repetition_penalty=1.0),
-    ]
+    model = gpt_of(recipe)
     with pretended_cuda(), torch.inference_mode():
         move(model)
         decoder = graph_decoder(model)
         assert decoder is not None
         batch = ContinuousBatch(model, graphs=decoder)
-        for seed, sampling in enumerate(settings):
-            batch.add_request(GenerationInput(move(torch.arange(90) % 60)), sampling, SeededNoise(seed))
+        add_rows(batch)
         batch.step()
         (tokens, _) = batch.known_tokens().values()
         first = len(tokens)
@@ -237,9 +244,8 @@ def test_graphs_wait_for_the_device_at_most_once_in_eight_tokens(recipe):
 
 
 def test_a_device_without_graphs_generates_without_them_and_says_why_once(monkeypatch, caplog):
-    torch.manual_seed(1)
-    sizes = {"embedding_dim": 16, "hidden_dim": 16, "head": 2, "n_layer": 1, "vocab_size": 33, "EOS": 32}
-    model = Text2Semantic.from_config(merge_config(load_config("v2_gpt"), {"model": sizes})).eval()
+    monkeypatch.setattr(registry, "_failed", {})
+    model = tiny_gpt()
     with pretended_cuda(), torch.inference_mode():
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # this torch can capture nothing
         move(model)
@@ -251,6 +257,22 @@ def test_a_device_without_graphs_generates_without_them_and_says_why_once(monkey
     assert record.getMessage().startswith("CUDA graphs cannot be used here, so tokens are generated without: ")
 
 
-def config_layers(config: Any) -> int:
-    """Return the layers that the pointers of a recipe need."""
-    return 1 + max((layer for layer, _ in config["model"].get("pointers", [])), default=1)
+def test_graphs_that_lacked_memory_are_tried_again_once_some_was_freed_and_others_are_not(monkeypatch):
+    monkeypatch.setattr(registry, "_failed", {})
+    model = tiny_gpt()
+    exhausted = torch.OutOfMemoryError("CUDA out of memory.")
+    with pretended_cuda(), torch.inference_mode():
+        move(model)
+        for try_again in (release_graph_decoders, lambda: graph_preparations(model)):
+            decoder = graph_decoder(model)
+            assert decoder is not None
+            decoder.replays.fail(exhausted)
+            assert graph_decoder(model) is None
+            try_again()
+            assert graph_decoder(model) is not None
+        decoder = graph_decoder(model)
+        assert decoder is not None
+        decoder.replays.fail(RuntimeError("operation not permitted when stream is capturing"))
+        release_graph_decoders()
+        assert graph_preparations(model) == []
+        assert graph_decoder(model) is None

@@ -1,4 +1,4 @@
-"""Of several processes that fail together, the one that the others followed is reported, once."""
+"""Processes that train together add up all gradients, and of those that fail the cause is reported, once."""
 
 from __future__ import annotations
 
@@ -12,12 +12,24 @@ import pytest
 
 from common.repository import REPOSITORY
 
-TOY = Path(__file__).parent / "toy_rank.py"
-START = f"""
+TESTS = Path(__file__).parent
+START = """
 import sys
 from GPT_SoVITS.training.ranks import run_ranks
-sys.exit(run_ranks([sys.executable, {str(TOY)!r}, *sys.argv[1:]], len(sys.argv[1].split(","))))
+sys.exit(run_ranks([sys.executable, *sys.argv[2:]], int(sys.argv[1])))
 """
+
+
+def run_together(size: int, *command: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """Run so many processes of a Python program as those of a training."""
+    return subprocess.run(
+        [sys.executable, "-c", START, str(size), *map(str, command)],
+        cwd=REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
 
 
 @pytest.mark.parametrize(
@@ -31,17 +43,26 @@ sys.exit(run_ranks([sys.executable, {str(TOY)!r}, *sys.argv[1:]], len(sys.argv[1
     ],
 )
 def test_the_cause_is_reported_and_nothing_that_came_of_it(tmp_path: Path, ranks: str, message: str) -> None:
-    program = subprocess.run(
-        [sys.executable, "-c", START, ranks, str(tmp_path)],
-        cwd=REPOSITORY,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        check=False,
-        timeout=120,
-    )
+    program = run_together(len(ranks.split(",")), TESTS / "toy_rank.py", ranks, tmp_path)
 
     events = [json.loads(line) for line in program.stdout.splitlines()]
     errors = [event for event in events if event["event"] == "error"]
     assert program.returncode == 1
     assert [error["message"] for error in errors] == [message]
     assert not {"at", "trace"} & errors[0].keys()
+
+
+def test_what_a_library_prints_is_logged_and_no_event(tmp_path: Path) -> None:
+    program = run_together(2, TESTS / "toy_rank.py", "prints,prints", tmp_path)
+
+    assert program.returncode == 0
+    assert [json.loads(line) for line in program.stdout.splitlines()] == [{"event": "progress", "step": 1}]
+    assert program.stderr.count(b"NCCL version 2\n") == 2
+
+
+def test_a_gradient_that_one_process_lacks_mixes_no_sums() -> None:
+    program = run_together(2, TESTS / "reducing_rank.py")
+
+    sums = [json.loads(line)["sums"] for line in program.stdout.splitlines()]
+    assert program.returncode == 0, program.stderr.decode()
+    assert sums == [[[2.0] * 3, [20.0] * 3, [200.0] * 3], [[2.0] * 3, [10.0] * 3, [200.0] * 3]]

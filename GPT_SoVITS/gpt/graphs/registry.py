@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from GPT_SoVITS.errors import is_out_of_memory
 from GPT_SoVITS.gpt.graphs.buckets import GraphBucket
 from GPT_SoVITS.gpt.graphs.decoder import GraphDecoder, new_graph_decoder
 from GPT_SoVITS.gpt.graphs.replays import warn_of_failure
@@ -17,7 +18,8 @@ from GPT_SoVITS.gpt.model import Text2Semantic
 from GPT_SoVITS.gpt.packed_weights import Precision, pack_weights
 
 _decoders: dict[StepShape, GraphDecoder] = {}
-_failed: set[StepShape] = set()
+_failed: dict[StepShape, bool] = {}
+"""Shapes that do without graphs, and whether only memory was missing."""
 
 
 def graph_decoder(model: Text2Semantic, precision: Precision = "auto") -> GraphDecoder | None:
@@ -25,24 +27,25 @@ def graph_decoder(model: Text2Semantic, precision: Precision = "auto") -> GraphD
     if model.device.type != "cuda":
         return None
     shape = step_shape(model, pack_weights(model, precision).dtype)
-    decoder = _decoders.get(shape)
-    if decoder is not None and decoder.replays.has_failed:
-        _failed.add(shape)
-        del _decoders[shape]
+    _drop_failed()
     if shape in _failed:
         return None
     if shape not in _decoders:
         try:
             _decoders[shape] = new_graph_decoder(model, precision)
         except Exception as error:
-            _failed.add(shape)
+            _failed[shape] = is_out_of_memory(error)
             warn_of_failure(error)
             return None
     return _decoders[shape]
 
 
 def graph_preparations(model: Text2Semantic, precision: Precision = "auto") -> list[Callable[[], None]]:
-    """Return what captures the graphs that are still missing for a model, each within a fraction of a second."""
+    """Return what captures the graphs that are still missing for a model, each within a fraction of a second.
+
+    Where memory did not suffice for an earlier voice, it may for this one.
+    """
+    _forget_lack_of_memory()
     decoder = graph_decoder(model, precision)
     if decoder is None:
         return []
@@ -50,7 +53,8 @@ def graph_preparations(model: Text2Semantic, precision: Precision = "auto") -> l
 
 
 def release_graph_decoders() -> None:
-    """Forget the graph decoders without rows, with their memory."""
+    """Forget the graph decoders without rows, with their memory; where it did not suffice, it may now."""
+    _forget_lack_of_memory()
     for shape, decoder in list(_decoders.items()):
         decoder.drop_orphans()
         if not decoder.rows:
@@ -63,3 +67,18 @@ def _prepare(decoder: GraphDecoder, bucket: GraphBucket, model: Text2Semantic) -
         decoder.prepare(bucket, step_weights(model, decoder.shape.dtype))
     except Exception as error:
         decoder.replays.fail(error)
+
+
+def _drop_failed() -> None:
+    """Forget the decoders whose graphs could not be captured, but not that they could not."""
+    for shape, decoder in list(_decoders.items()):
+        if decoder.replays.has_failed:
+            _failed[shape] = decoder.replays.lacked_memory
+            del _decoders[shape]
+
+
+def _forget_lack_of_memory() -> None:
+    """Let graphs be tried again where only memory was missing."""
+    _drop_failed()
+    for shape in [shape for shape, lacked_memory in _failed.items() if lacked_memory]:
+        del _failed[shape]

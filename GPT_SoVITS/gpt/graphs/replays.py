@@ -33,6 +33,7 @@ import logging
 import torch
 from torch import Tensor
 
+from GPT_SoVITS.errors import is_out_of_memory
 from GPT_SoVITS.gpt.graphs.buckets import GraphBucket
 from GPT_SoVITS.gpt.graphs.steps import DecodingSteps
 
@@ -56,6 +57,8 @@ class Replays:
         self.captures = device.type == "cuda" and torch.cuda.is_available()
         """Whether steps are captured; no longer once that has failed."""
         self.has_failed = False
+        self.lacked_memory = False
+        """Whether it has failed for want of memory alone, of which there may be enough later."""
         self._device = device
         self._graphs: dict[GraphBucket, torch.cuda.CUDAGraph] = {}
         if self.captures:
@@ -87,7 +90,7 @@ class Replays:
         self.clear()
         if self.has_failed:
             return
-        self.has_failed = True
+        self.has_failed, self.lacked_memory = True, is_out_of_memory(error)
         warn_of_failure(error)
 
     def _run_and_capture(self, steps: DecodingSteps) -> None:
