@@ -8,7 +8,6 @@ rows share the product, as long as there are two of them or more.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -224,7 +223,7 @@ def _pack(model: Text2Semantic, precision: Precision) -> PackedWeights:
         kernels=kernels,
         single_row_kernels=single_row_kernels,
         head_kernels=head_kernels,
-        layers=[_pack_layer(layer, kernels, plain) for layer in network.h.layers],
+        layers=[pack_layer(layer, kernels, activations) for layer in network.h.layers],
         head=head_kernels.pack(network.ar_predict_layer.weight),
         text_embedding=plain(network.ar_text_embedding.word_embeddings.weight),
         token_embedding=plain(network.ar_audio_embedding.word_embeddings.weight),
@@ -237,7 +236,8 @@ def _pack(model: Text2Semantic, precision: Precision) -> PackedWeights:
     )
 
 
-def _pack_layer(layer: nn.Module, kernels: LinearKernels, plain: Callable[[Tensor], Tensor]) -> PackedLayer:
+def pack_layer(layer: nn.Module, kernels: LinearKernels, activations: torch.dtype) -> PackedLayer:
+    """Return the weights of a layer as kernels read them, those of its norms in the dtype of the activations."""
     assert isinstance(layer, TransformerLayer)
     attention = layer.self_attn
     dtype = kernels.dtype
@@ -250,6 +250,6 @@ def _pack_layer(layer: nn.Module, kernels: LinearKernels, plain: Callable[[Tenso
         up_bias=layer.linear1.bias.detach().to(dtype),
         down_weight=kernels.pack(layer.linear2.weight),
         down_bias=layer.linear2.bias.detach().to(dtype),
-        norm1=(plain(layer.norm1.weight), plain(layer.norm1.bias)),
-        norm2=(plain(layer.norm2.weight), plain(layer.norm2.bias)),
+        norm1=(layer.norm1.weight.detach().to(activations), layer.norm1.bias.detach().to(activations)),
+        norm2=(layer.norm2.weight.detach().to(activations), layer.norm2.bias.detach().to(activations)),
     )

@@ -31,7 +31,8 @@ from GPT_SoVITS.gpt.graphs.buffers import (
     TOP_K,
     StepBuffers,
 )
-from GPT_SoVITS.gpt.graphs.weights import StaticWeights, StepLayer
+from GPT_SoVITS.gpt.graphs.weights import StaticWeights
+from GPT_SoVITS.gpt.packed_weights import PackedLayer
 from GPT_SoVITS.gpt.pointer import Pointers
 from GPT_SoVITS.gpt.sampling import SamplingRules, apply_repetition_penalty, draw, probabilities
 from GPT_SoVITS.noise import ROUNDS, exponential_noise_at
@@ -140,14 +141,14 @@ class DecodingSteps:
         for number, layer in enumerate(weights.layers):
             h = self._attend(number, layer, h, plan.targets[step], plan.masks[step])
             up = torch._addmm_activation(layer.up_bias, h, layer.up_weight.T)  # with a ReLU
-            h = F.layer_norm(h.addmm_(up, layer.down_weight.T), h.shape[1:], layer.norm2_weight, layer.norm2_bias)
+            h = F.layer_norm(h.addmm_(up, layer.down_weight.T), h.shape[1:], *layer.norm2)
         logits = pointers.advance(F.linear(h, weights.head).float(), self.shape.end)
         self.logits.copy_(torch.where(active[:, None], logits, self.logits))
         if pointers.heads:
             self.pointer_state.copy_(torch.where(active[:, None], pointers.state, self.pointer_state))
             pointers.state = self.pointer_state  # what a graph's pool holds must not be read by the next one
 
-    def _attend(self, number: int, layer: StepLayer, h: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    def _attend(self, number: int, layer: PackedLayer, h: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         """Compute attention and its norm, (B, E), after writing keys and values to their slots (B,)."""
         rows, width = h.shape
         qkv = torch.addmm(layer.in_bias, h, layer.in_weight.T)
@@ -164,4 +165,4 @@ class DecodingSteps:
             self.pointers.observe_head(score.softmax(dim=-1)[:, 0])
         attended = F.scaled_dot_product_attention(query, keys, values, attn_mask=visible)
         out = torch.addmm(layer.out_bias, attended.reshape(rows, width), layer.out_weight.T)
-        return F.layer_norm(h + out, (width,), layer.norm1_weight, layer.norm1_bias)
+        return F.layer_norm(h + out, (width,), *layer.norm1)

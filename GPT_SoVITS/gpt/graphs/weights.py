@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from GPT_SoVITS.gpt.model import POSITIONS, Text2Semantic, TransformerLayer, sine_table
+from GPT_SoVITS.gpt.model import POSITIONS, Text2Semantic, sine_table
+from GPT_SoVITS.gpt.packed_weights import LinearKernels, PackedLayer, pack_layer
 from GPT_SoVITS.gpt.pointer import PointerStatistics
 from GPT_SoVITS.gpt.weight_cache import WeightCache
 
@@ -33,30 +33,11 @@ class StepShape:
     device: torch.device
 
 
-class StepLayer(NamedTuple):
-    """The weights of one transformer layer."""
-
-    in_weight: Tensor
-    in_bias: Tensor
-    out_weight: Tensor
-    out_bias: Tensor
-    up_weight: Tensor
-    """(4E, E)."""
-    up_bias: Tensor
-    down_weight: Tensor
-    """(E, 4E)."""
-    down_bias: Tensor
-    norm1_weight: Tensor
-    norm1_bias: Tensor
-    norm2_weight: Tensor
-    norm2_bias: Tensor
-
-
 @dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class StepWeights:
     """Everything that a step reads of a checkpoint."""
 
-    layers: tuple[StepLayer, ...]
+    layers: tuple[PackedLayer, ...]
     head: Tensor
     """(V, E)."""
     tokens: Tensor
@@ -67,7 +48,7 @@ class StepWeights:
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors, in an order that is the same for all checkpoints of a shape."""
-        layers = [tensor for layer in self.layers for tensor in layer]
+        layers = [tensor for layer in self.layers for tensor in (*layer[:8], *layer.norm1, *layer.norm2)]
         return [*layers, self.head, self.tokens, self.positions, *self.statistics]
 
 
@@ -136,17 +117,10 @@ def _make_weights(model: Text2Semantic, dtype: torch.dtype) -> StepWeights:
     def plain(tensor: Tensor) -> Tensor:
         return tensor.detach().to(dtype)
 
-    layers = []
-    for layer in network.h.layers:
-        assert isinstance(layer, TransformerLayer)
-        attention = layer.self_attn
-        linears = (attention.out_proj, layer.linear1, layer.linear2)
-        pairs = [(attention.in_proj_weight, attention.in_proj_bias), *((x.weight, x.bias) for x in linears)]
-        pairs += [(norm.weight, norm.bias) for norm in (layer.norm1, layer.norm2)]
-        layers.append(StepLayer(*(plain(tensor) for pair in pairs for tensor in pair)))
+    kernels = LinearKernels(dtype)
     table = sine_table(POSITIONS, model.config.embedding_dim).to(model.device, dtype)
     return StepWeights(
-        tuple(layers),
+        tuple(pack_layer(layer, kernels, dtype) for layer in network.h.layers),
         plain(network.ar_predict_layer.weight),
         plain(network.ar_audio_embedding.word_embeddings.weight),
         plain(network.ar_audio_position.alpha) * table,
@@ -154,11 +128,17 @@ def _make_weights(model: Text2Semantic, dtype: torch.dtype) -> StepWeights:
     )
 
 
-def _static_layer(like: StepLayer) -> StepLayer:
-    hidden = len(like.up_bias)
-    up_weight, up_bias = F.pad(like.up_weight, (0, 0, 0, ONES)), F.pad(like.up_bias, (0, ONES), value=1.0)
+def _static_layer(like: PackedLayer) -> PackedLayer:
     down_weight = F.pad(like.down_weight, (0, ONES))
-    others = StepLayer(*map(torch.empty_like, like))
-    return others._replace(
-        up_weight=up_weight, up_bias=up_bias, down_weight=down_weight, down_bias=down_weight[:, hidden]
+    return PackedLayer(
+        in_weight=torch.empty_like(like.in_weight),
+        in_bias=torch.empty_like(like.in_bias),
+        out_weight=torch.empty_like(like.out_weight),
+        out_bias=torch.empty_like(like.out_bias),
+        up_weight=F.pad(like.up_weight, (0, 0, 0, ONES)),
+        up_bias=F.pad(like.up_bias, (0, ONES), value=1.0),
+        down_weight=down_weight,
+        down_bias=down_weight[:, len(like.up_bias)],
+        norm1=(torch.empty_like(like.norm1[0]), torch.empty_like(like.norm1[1])),
+        norm2=(torch.empty_like(like.norm2[0]), torch.empty_like(like.norm2[1])),
     )
