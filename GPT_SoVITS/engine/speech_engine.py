@@ -10,6 +10,7 @@ import logging
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -268,7 +269,7 @@ class SpeechEngine:
             work()
         except Exception as error:
             if is_out_of_memory(error):
-                self._retry_alone([utterance])
+                self._retry_alone([utterance], error)
             else:
                 if not isinstance(error, ModelError):
                     logger.exception("An utterance failed.")
@@ -282,7 +283,7 @@ class SpeechEngine:
     def _fail_together(self, utterances: list[RunningUtterance], error: Exception) -> None:
         """End utterances that shared some work, or begin again where memory is exhausted."""
         if is_out_of_memory(error):
-            self._retry_alone(utterances)
+            self._retry_alone(utterances, error)
             return
         logger.error("The work of %d utterances failed.", len(utterances), exc_info=error)
         for utterance in utterances:
@@ -301,11 +302,12 @@ class SpeechEngine:
             self._scheduler.remove(utterance.scheduled)
             self._batches.leave(utterance)
 
-    def _retry_alone(self, utterances: list[RunningUtterance]) -> None:
+    def _retry_alone(self, utterances: list[RunningUtterance], error: Exception) -> None:
         """Free what can be freed and begin again, one utterance after the other.
 
         The batches' memory goes, too: an utterance that was in one generates the same tokens again.
         """
+        traceback.clear_frames(error.__traceback__)  # the functions that failed hold the batch and what they computed
         interrupted = self._batches.clear()
         for utterance in interrupted:
             utterance.update_phase()

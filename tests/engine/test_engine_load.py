@@ -22,6 +22,7 @@ from GPT_SoVITS.engine.speech_cache import FinishedSpeech, SpeechCache
 from GPT_SoVITS.engine.speech_engine import SpeechEngine
 from GPT_SoVITS.engine.utterance import Urgency, UtteranceCancelled, UtteranceTask
 from GPT_SoVITS.errors import ModelError
+from GPT_SoVITS.gpt.continuous_batching import ContinuousBatch
 from GPT_SoVITS.gpt.sampling import SamplingSettings
 from GPT_SoVITS.pipeline import ChunkSettings, EncodedPrompt, Pipeline, SynthesisRequest
 from GPT_SoVITS.synthesis.acoustic_decoder import AcousticConditions, AcousticDecoder, AcousticStream, AudioPiece
@@ -172,6 +173,27 @@ def test_utterances_that_exhaust_the_memory_free_it_and_are_spoken_one_by_one(ti
     for request, recorder in zip(requests, recorders, strict=True):
         assert np.array_equal(recorder.samples(), np.concatenate(expected(tiny, request, ChunkSettings())))
     assert released.is_set()
+    engine.close()
+
+
+def test_a_batch_that_exhausts_the_memory_is_gone_when_memory_is_freed(monkeypatch, tiny, tiny_prompt):
+    batches: list[weakref.ref[ContinuousBatch]] = []
+    alive: list[bool] = []
+    step = ContinuousBatch.step
+
+    def exhausting(self: ContinuousBatch) -> dict[int, list[int]]:
+        if not batches:
+            batches.append(weakref.ref(self))
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return step(self)
+
+    monkeypatch.setattr(ContinuousBatch, "step", exhausting)
+    engine = SpeechEngine(threads=1, release_memory=lambda: alive.append(batches[0]() is not None))
+    recorder = Recorder()
+    engine.submit(UtteranceTask(tiny, utterance_of(tiny_prompt, 0, 0), CHUNKS[1]), recorder)
+
+    assert len(recorder.samples()) > 0
+    assert alive == [False]
     engine.close()
 
 
