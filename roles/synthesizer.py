@@ -67,7 +67,7 @@ class Synthesizer:
     def start(self, services: WorkerServices) -> None:
         """Load the library and speak a short utterance, so that the first job waits for nothing."""
         from GPT_SoVITS.engine.speech_cache import SpeechCache
-        from GPT_SoVITS.engine.speech_engine import MAX_CHUNKS, SpeechEngine
+        from GPT_SoVITS.engine.speech_engine import SpeechEngine, chunks_at_once
         from GPT_SoVITS.engine.warm_up import warm_up
         from GPT_SoVITS.synthesis.model_loading import suitable_precision
 
@@ -77,7 +77,7 @@ class Synthesizer:
         self.consents = JobConsentWatch(services)
         self.engine = SpeechEngine(
             threads=services.threads,
-            max_chunks=1 if services.device == "cpu" else MAX_CHUNKS,
+            max_chunks=chunks_at_once(services.device),
             speech_cache=SpeechCache(services.settings.speech_cache_mb << 20),
             cuda_graphs=services.settings.inference_cuda_graphs == "auto",
             release_memory=self.voices.clear,

@@ -343,6 +343,11 @@ class SpeechEngine:
             torch.cuda.empty_cache()
 
 
+def chunks_at_once(device: str) -> int:
+    """Return how many chunks an engine on this kind of device decodes at once (`max_chunks`)."""
+    return 1 if device == "cpu" else MAX_CHUNKS
+
+
 def _last_try(function: Callable[[], Result]) -> Result:
     """Run a function after memory was freed. Raises ModelError("out_of_memory")."""
     try:
