@@ -35,18 +35,18 @@ language, sentence, lengths = json.loads(sys.argv[1])
 before, started = resident(), time.process_time()
 from GPT_SoVITS.text import phonemize
 phonemize(sentence[:50], language)
-found = {"load_s": time.process_time() - started, "load_mb": resident() - before}
+figures = {"load_s": time.process_time() - started, "load_mb": resident() - before}
 fresh = [sentence[shift:] + sentence[:shift] for shift in range(1, 21)]
 started = time.process_time()
 for text in fresh:
     phonemize(text[:50], language)
-found["sentence_ms"] = (time.process_time() - started) / len(fresh) * 1000
+figures["sentence_ms"] = (time.process_time() - started) / len(fresh) * 1000
 for length in lengths:
     text = (sentence * (length // len(sentence) + 1))[:length]
     started = time.process_time()
     phonemize(text, language)
-    found[str(length)] = time.process_time() - started
-print(json.dumps(found))
+    figures[str(length)] = time.process_time() - started
+print(json.dumps(figures))
 """
 
 

@@ -88,7 +88,6 @@ def _add_process_commands(commands: Commands) -> None:
     serve = commands.add_parser("serve", help="run everything on this host (the default)")
     serve.add_argument("--roles", default="", metavar="A,B", help="only these roles (default: all)")
     serve.add_argument("--without-api", action="store_true", help="workers only; another host has the API")
-
     serve.add_argument(
         "--api-workers", type=_worker_count, metavar="N", help="processes of the API behind the one port (API_WORKERS)"
     )
@@ -110,6 +109,18 @@ def _add_process_commands(commands: Commands) -> None:
 
 def _add_server_commands(commands: Commands) -> None:
     """Add the commands that speak to a running server, here or elsewhere."""
+    parsers = (*_add_speaking(commands), *_add_training(commands), *_add_voices_and_prompts(commands))
+    for command in parsers:
+        command.add_argument(
+            "--url",
+            default="",
+            help="another server (default: SOVITSD_URL, else the one that runs on this data folder)",
+        )
+        command.add_argument("--api-key", default="", metavar="KEY", help="default: SOVITSD_API_KEY")
+    _add_json(*parsers)
+
+
+def _add_speaking(commands: Commands) -> tuple[CommandParser, ...]:
     speak = commands.add_parser("speak", help="speak a text through the running API")
     speak.add_argument("text", nargs="?", default="", help="the text; - or --stdin reads what is piped in")
     speak.add_argument("--stdin", action="store_true", help="read the text from standard input")
@@ -141,7 +152,10 @@ def _add_server_commands(commands: Commands) -> None:
     dub.add_argument("--output", default="speech.wav", metavar="FILE", help="audio file (default: %(default)s)")
     dub.add_argument("--min-speed", type=float, default=1.0, help="how slowly a cue may fill its time (default: 1)")
     dub.add_argument("--max-speed", type=float, default=1.5, help="how fast a cue may be spoken to fit (default: 1.5)")
+    return speak, dub
 
+
+def _add_training(commands: Commands) -> tuple[CommandParser, ...]:
     train = commands.add_parser("train", help="make a voice of a recording")
     train.add_argument("recording", metavar="RECORDING", help="audio file, or a ZIP of some")
     train.add_argument("--name", required=True, help="of the voice")
@@ -159,8 +173,11 @@ def _add_server_commands(commands: Commands) -> None:
     cancel = commands.add_parser("cancel", help="stop a training; what is finished stays")
     for command in (watch, cancel):
         command.add_argument("task", metavar="ID")
-    voices = commands.add_parser("voices", help="list the voices of a server")
+    return train, upload, tasks, watch, cancel
 
+
+def _add_voices_and_prompts(commands: Commands) -> tuple[CommandParser, ...]:
+    voices = commands.add_parser("voices", help="list the voices of a server")
     prompts = commands.add_parser("prompts", help="propose the best passages of a voice's recordings as prompts")
     prompts.add_argument("voice", metavar="NAME_OR_ID")
     prompts.add_argument(
@@ -170,15 +187,7 @@ def _add_server_commands(commands: Commands) -> None:
     prompts.add_argument("--save", default="", metavar="FOLDER", help="write the passages there, as 1.wav, 2.wav …")
     prompts.add_argument("--add", type=int, metavar="N", help="add the passage of this number to the voice's prompts")
     prompts.add_argument("--name", default="", help="of the prompt that is added, such as an emotion")
-
-    for command in (speak, dub, train, upload, tasks, watch, cancel, voices, prompts):
-        command.add_argument(
-            "--url",
-            default="",
-            help="another server (default: SOVITSD_URL, else the one that runs on this data folder)",
-        )
-        command.add_argument("--api-key", default="", metavar="KEY", help="default: SOVITSD_API_KEY")
-    _add_json(speak, dub, train, upload, tasks, watch, cancel, voices, prompts)
+    return voices, prompts
 
 
 def _worker_count(text: str) -> int:

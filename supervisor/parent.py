@@ -31,14 +31,14 @@ async def wait_for_end_of_parent() -> str:
 
 async def _wait_for_closed_input() -> bool:
     """Return True at the end of a pipe or socket; False at once for anything else, which tells nothing."""
-    if sys.platform == "win32":  # an event loop cannot read these pipes there
-        return await _wait_in_thread()
     try:
         mode = os.fstat(0).st_mode
     except OSError:
         return False
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         return False
+    if sys.platform == "win32":  # an event loop cannot read these pipes there
+        return await _wait_in_thread()
     reader = asyncio.StreamReader()
     input_pipe = os.fdopen(os.dup(0), "rb", buffering=0)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(

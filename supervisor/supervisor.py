@@ -44,15 +44,14 @@ from core.redis import connect_async
 from core.redis_server import EmbeddedServer
 from core.settings import Settings
 from core.storage import open_storage
-from core.webhooks.stored_secrets import encrypt_stored_secrets
 from supervisor.backups import BackupActions
-from supervisor.bundled_voices import publish_bundled_voices
 from supervisor.child_monitor import BootFailed
 from supervisor.child_specs import api_spec, metrics_folder, worker_spec
 from supervisor.children import Children
 from supervisor.device_watch import DeviceWatch
 from supervisor.devices import count_cores, find_cuda_version, find_gpus
 from supervisor.fencing import FencingActions
+from supervisor.first_writes import prepare_records
 from supervisor.gpu import Gpu
 from supervisor.hardware_box import hardware_box
 from supervisor.host_actions import HostActions
@@ -166,9 +165,9 @@ class Supervisor:
             reports = PlacementReports(queue.transport, queue.prefix)
             try:
                 fencing = FencingActions(self.settings)
-                if await fencing.acquire():
-                    await encrypt_stored_secrets(records, self.settings.secret_box)
-                    await publish_bundled_voices(self.settings, records, storage)
+                first_writes = await fencing.do_once(
+                    "publishing bundled voices", partial(prepare_records, self.settings, records, storage)
+                )
                 self._planned_for = await host_actions.settings_for_plan()
                 datasets = DatasetService(records, queue, storage)
                 maintenance = Maintenance(
@@ -176,6 +175,7 @@ class Supervisor:
                     experiments,
                     RetentionPolicy.from_settings(self.settings),
                     (
+                        *first_writes,
                         *host_actions.periodic_actions(),
                         *self._device_actions(redis_url),
                         PeriodicAction("reporting placements", REPORT_SECONDS, partial(self._report_problems, reports)),

@@ -20,6 +20,7 @@ from typing import Final
 
 import httpx
 
+from benchmarks.chaos.announced_server import announced_server
 from benchmarks.proofs.report import REPOSITORY, write_proof
 from common.programs import PROGRAM_OPTION, PROGRAMS
 from scripts.bundle_contents import NAME
@@ -129,28 +130,15 @@ class Bundle:
     def running(self) -> Iterator[Server]:
         """Start it without arguments and wait for its line; nothing of it is left running."""
         began = time.monotonic()
-        with (
-            self.log.open("a") as log,
-            subprocess.Popen(
-                [self.executable],
-                env=self.environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            ) as process,
-        ):
-            try:
-                assert process.stdout is not None
-                line = process.stdout.readline()
-                if line != f"Uvicorn running on http://127.0.0.1:{PORT}\n":
-                    raise SystemExit(f"The bundle did not start: {line}{self.log.read_text()[-5000:]}")
+        try:
+            with announced_server([str(self.executable)], self.environment, self.log) as server:
                 seconds = time.monotonic() - began
-                with httpx.Client(base_url=f"http://127.0.0.1:{PORT}", timeout=READY_SECONDS) as client:
-                    yield Server(process, client, round(seconds, 1))
-            finally:
-                process.kill()
-                wait_until(lambda: not self.processes(), END_SECONDS)
+                if server.url != f"http://127.0.0.1:{PORT}":
+                    raise SystemExit(f"The bundle listens at {server.url}.")
+                with httpx.Client(base_url=server.url, timeout=READY_SECONDS) as client:
+                    yield Server(server.process, client, round(seconds, 1))
+        finally:
+            wait_until(lambda: not self.processes(), END_SECONDS)
 
     def speak_and_stop(self, faults: list[str]) -> dict[str, object]:
         """Speak a sentence, read a recording, and stop by SIGTERM; return the figures."""

@@ -33,8 +33,10 @@ def listening_sockets(host: str, port: int, *, shared: bool = False) -> list[soc
     `shared`: other processes of this service listen at the same port, and the kernel spreads connections over them.
 
     Raises:
-        CannotListen: another process has the port, or the host has no such address.
+        CannotListen: another process has the port, the host has no such address, or processes cannot share a port here.
     """
+    if shared and not hasattr(socket, "SO_REUSEPORT"):
+        raise CannotListen("On Windows, processes of the API cannot share a port.", hint="Set API_WORKERS=1.")
     host = LOOPBACK[0] if host.lower() == "localhost" else host
     other = next((address for address in LOOPBACK if address != host), "") if host in LOOPBACK else ""
     sockets: list[socket.socket] = []

@@ -62,6 +62,11 @@ class Epochs:
         except ValidationError:
             raise BadBackup(f"The object {epoch_key(max(numbers))} of {self._target.name} is no epoch.") from None
 
+    def is_held_by(self, identity: SiteIdentity) -> bool:
+        """Return whether the newest epoch is that of a site; raises as `newest`."""
+        newest = self.newest()
+        return newest is not None and newest.site == identity.site
+
     def claim(self, number: int, identity: SiteIdentity, *, handed_over: bool = False) -> Epoch:
         """Make a site the primary one; raise Conflict when another one was first."""
         epoch = Epoch(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import orjson
+from pydantic import ValidationError
 
 from common.program_name import program_name
 from core.errors import Conflict, InvalidRequest, SovitsError
@@ -76,9 +77,18 @@ class Handover(Procedure):
 
     def _undo(self, failed_step: str) -> None:
         """Accept writes here again when the main site has not become the primary one; all is brought over anew then."""
-        if self.settings.fencing and failed_step in _WHILE_PAUSED:
+        if not self.settings.fencing or failed_step not in _WHILE_PAUSED:
+            return
+        if failed_step != "epoch" or self._is_primary():
             LeaseRenewal(self.settings).pause(False)
             self.state.done = [name for name in self.state.done if name not in _WHILE_PAUSED]
+
+    def _is_primary(self) -> bool:
+        """Return whether the newest epoch is known to be this site's."""
+        try:
+            return Epochs.of(self.settings).is_held_by(SiteIdentity.of(self.settings.data_path))
+        except SovitsError:
+            return False
 
     def _planned_steps(self) -> Sequence[Step]:
         shares = [int(share) for share in self.settings.standby_shares]
@@ -129,7 +139,13 @@ class Handover(Procedure):
         """Make the main site the primary one again."""
         if not self.settings.fencing:
             return "no fencing"
-        identity = SiteIdentity.model_validate_json(self._on_main("standby", "identity"))
+        try:
+            identity = SiteIdentity.model_validate_json(self._on_main("standby", "identity"))
+        except ValidationError:
+            raise Conflict(
+                "The main site did not say which one it is.",
+                hint="STANDBY_MAIN_COMMAND must print what the command there prints, and nothing else.",
+            ) from None
         epochs = Epochs.of(self.settings)
         newest = epochs.newest()
         if newest is None or newest.site != identity.site:

@@ -49,8 +49,7 @@ class WarmSite:
     def refresh(self) -> RestoreMarker | None:
         """Bring the records to the newest state of the backups; None, and nothing is done, on the primary site."""
         with self._records_lock():
-            newest = Epochs.of(self._settings).newest()
-            if newest is not None and newest.site == SiteIdentity.of(self._settings.data_path).site:
+            if Epochs.of(self._settings).is_held_by(SiteIdentity.of(self._settings.data_path)):
                 return None
             if not self._service.is_running():
                 return self._restorer(RestoreOptions(in_place=True)).run(LATEST)

@@ -15,6 +15,7 @@ from frozen_stand_in import frozen_stand_in
 from process_children import children_of
 from process_end import wait_for_end
 
+from benchmarks.chaos.announced_server import announced_server
 from common.programs import BOUND_OPTION, DECODER, PROGRAM_OPTION, PROGRAMS
 
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
@@ -80,29 +81,14 @@ def test_its_help_names_it_as_it_was_called(executable):
 @pytest.mark.slow
 def test_the_daemon_speaks_and_reads_recordings_and_leaves_no_process_when_it_is_killed(executable, tmp_path):
     settings = {"HOME": str(tmp_path / "home"), "DATA_PATH": str(tmp_path / "user data"), "API_PORT": "0"}
-    with (
-        (tmp_path / "log").open("w+") as log,
-        subprocess.Popen(
-            [str(executable), "serve", "--roles", "splitter,synthesizer"],
-            env=ENVIRONMENT | settings,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as daemon,
-    ):
-        try:
-            assert daemon.stdout is not None
-            line = daemon.stdout.readline()
-            assert "Uvicorn running on" in line, (tmp_path / "log").read_text()
-            until(lambda: "processes are ready" in (tmp_path / "log").read_text(), seconds=120)
-            with httpx.Client(base_url=line.split()[-1], timeout=240) as client:
-                speech = client.post("/v1/audio/speech", json={"voice": "allison", "input": "Hello.", "model": "tts-1"})
-                with (ALLISON / "prompt.wav").open("rb") as recording:
-                    upload = client.post("/api/v1/files", files={"file": recording})
-            children = children_of(daemon.pid)
-        finally:
-            daemon.kill()
+    log, command = tmp_path / "log", [str(executable), "serve", "--roles", "splitter,synthesizer"]
+    with announced_server(command, ENVIRONMENT | settings, log) as server:
+        until(lambda: "processes are ready" in log.read_text(), seconds=120)
+        with httpx.Client(base_url=server.url, timeout=240) as client:
+            speech = client.post("/v1/audio/speech", json={"voice": "allison", "input": "Hello.", "model": "tts-1"})
+            with (ALLISON / "prompt.wav").open("rb") as recording:
+                upload = client.post("/api/v1/files", files={"file": recording})
+        children = children_of(server.process.pid)
 
     assert speech.status_code == 200, speech.text
     assert upload.json()["sample_rate"] == 16_000

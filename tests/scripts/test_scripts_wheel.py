@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.chaos.announced_server import announced_server
 from core.settings import REPOSITORY
 
 PACKAGES = ("common", "core", "recovery", "supervisor", "roles", "api", "commands", "GPT_SoVITS", "prompts")
@@ -138,28 +139,14 @@ def test_it_tells_its_version_and_examines_the_host_from_anywhere(run_program, t
 @pytest.mark.slow
 def test_the_daemon_of_the_wheel_has_the_bundled_voices_and_the_console(program, tmp_path):
     data = tmp_path / "data of the daemon"
-    with (
-        (tmp_path / "log").open("w+") as log,
-        subprocess.Popen(
-            [str(program), "serve", "--roles", "splitter"],
-            env={"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin", "DATA_PATH": str(data), "PORT": "0"},
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as daemon,
-    ):
-        try:
-            assert daemon.stdout is not None
-            line = daemon.stdout.readline()  # written once requests are answered
-            log.seek(0)
-            assert "running on" in line, log.read()
-            with httpx.Client(base_url=line.removeprefix("Uvicorn running on ").strip(), timeout=60) as client:
-                voices = client.get("/api/v1/voices").json()["items"]
-                page = client.get("/console/")
-        finally:
-            daemon.terminate()
-            daemon.wait(timeout=60)
+    environment = {"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin", "DATA_PATH": str(data), "PORT": "0"}
+    command = [str(program), "serve", "--roles", "splitter"]
+    with announced_server(command, environment, tmp_path / "log", cwd=tmp_path) as server:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            voices = client.get("/api/v1/voices").json()["items"]
+            page = client.get("/console/")
+        server.process.terminate()
+        server.process.wait(timeout=60)
 
     assert [voice["language"] for voice in voices]
     assert page.status_code == 200

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
+from daemon_stage import Daemon, Stage, until
 
 from core.primary_lease import NotPrimary
 from core.settings import read_settings
@@ -42,3 +44,32 @@ async def test_without_fencing_everything_runs(tmp_path: Path):
 
     assert await fencing.acquire()
     assert fencing.only_while_primary(action) is action
+
+
+@pytest.mark.slow
+def test_a_site_publishes_the_bundled_voices_once_it_may_write(tmp_path: Path):
+    target = tmp_path / "target"
+    target.write_text("a file where the folder of the backups is to be")
+    stage = Stage()
+    daemon = Daemon(tmp_path / "data", stage)
+
+    def count_voices() -> int:
+        with sqlite3.connect(daemon.settings.database_file) as connection:
+            return int(connection.execute("SELECT COUNT(*) FROM voices").fetchone()[0])
+
+    try:
+        daemon.start(
+            BACKUP_URL=str(target),
+            BACKUP_SCHEDULE="",
+            FENCING="on",
+            FENCING_LEASE_SECONDS="10",
+            FENCING_RENEW_SECONDS="1",
+        )
+        assert count_voices() == 0
+        target.unlink()
+
+        until(count_voices)
+        assert daemon.drain() == 0
+    finally:
+        daemon.close()
+        stage.close()

@@ -278,7 +278,9 @@ HINTS: Final[dict[str, str]] = {
     "Send two.": "请分两次发送。",
     "Send what is said in the recording of `voice_url`.": "请发送 `voice_url` 的录音中所说的话。",
     "Send what the recording says as `text`.": "请把录音中所说的话作为 `text` 发送。",
+    "Set API_WORKERS=1.": "请设置 API_WORKERS=1。",
     "Set REDIS_URL, or start the daemon here.": "请设置 REDIS_URL，或在此启动守护进程。",
+    "Set REDIS_URL; Windows has no embedded server.": "请设置 REDIS_URL；Windows 没有内置服务器。",
     'Set it: PATCH /api/v1/datasets/{dataset_id} {"language": "en"}.': (
         '请设置：PATCH /api/v1/datasets/{dataset_id} {"language": "en"}。'
     ),

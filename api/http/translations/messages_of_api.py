@@ -50,6 +50,7 @@ API_MESSAGES: Final[dict[str, str]] = {
     "Nothing can be heard in the {} s of the recording.": "在 {} 秒的录音中听不到任何声音。",
     "Nothing is to be changed.": "没有要更改的内容。",
     "Nothing says whose voice is to speak.": "没有指明用谁的声音朗读。",
+    "On Windows, processes of the API cannot share a port.": "在 Windows 上，API 的多个进程不能共用一个端口。",
     "One of {} is required": "需要 {} 中的一个",
     "Pages of {} may not use this server.": "{} 的页面不得使用此服务器。",
     "Redis does not answer, so no token can be checked.": "Redis 没有响应，无法检查令牌。",

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from core.net.listening import CannotListen, listening_sockets
+from core.net.listening import CannotListen, listening_sockets, reserve_port
 
 
 def addresses(sockets: list[socket.socket]) -> list[str]:
@@ -52,6 +52,15 @@ def test_a_port_that_is_taken_is_named() -> None:
 
         with pytest.raises(CannotListen, match=f"cannot listen at 127.0.0.1:{port}"):
             listening_sockets("127.0.0.1", port)
+
+
+def test_where_processes_cannot_share_a_port_the_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "SO_REUSEPORT")
+
+    with pytest.raises(CannotListen, match="On Windows, processes of the API cannot share a port") as failure:
+        reserve_port("127.0.0.1", 0)
+
+    assert failure.value.hint == "Set API_WORKERS=1."
 
 
 def test_the_other_address_may_be_taken(caplog: pytest.LogCaptureFixture) -> None:
