@@ -31,8 +31,9 @@ def interrupted_return(folder: Path, *, says: str, damaged: bool) -> tuple[Site,
     target = folder / "target"
     written = str(target / epoch_key(2)) if damaged else ""
     command = shlex.join([sys.executable, "-c", MAIN_SITE, written, says])
-    settings = {"fencing": "on", "fencing_lease_seconds": 60, "standby_main_command": command}
-    site = Site(folder / "standby", str(target), **settings).open()
+    site = Site(
+        folder / "standby", str(target), fencing="on", fencing_lease_seconds=60, standby_main_command=command
+    ).open()
     LeaseRenewal(site.settings).renew()
     with pytest.raises(SovitsError) as failure:
         Handover(site.settings, "http://127.0.0.1:9", site.steps).run()
